@@ -1,1 +1,20 @@
-//! placeholder
+//! Delivery of every project in this repository as one command, `cargo xtask`.
+//!
+//! Data flows one way, from arguments through a [`plan`] that is made without touching anything, to
+//! [`engine`]s that execute it and [`record`]s that say what is live. `ARCHITECTURE.md` has the map
+//! and the rules.
+
+pub mod cli;
+pub mod clock;
+pub mod commands;
+pub mod context;
+pub mod doctor;
+pub mod engine;
+pub mod error;
+pub mod plan;
+pub mod record;
+pub mod report;
+pub mod secret;
+pub mod tools;
+pub mod ui;
+pub mod workspace;

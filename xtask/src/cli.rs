@@ -1,0 +1,70 @@
+//! The command line: types and their help. What a command does lives with its `run`.
+
+use clap::builder::styling::{AnsiColor, Style, Styles};
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{build, completions, deploy, doctor, generate, projects, sandbox, test};
+
+const STYLES: Styles = Styles::styled()
+    .header(Style::new().bold())
+    .usage(Style::new().bold())
+    .literal(AnsiColor::Green.on_default())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Delivery of every project in this repository as one command.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, styles = STYLES)]
+#[command(disable_help_subcommand = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What every command understands.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Options of every command.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Print what would be done, as a shell script, and do nothing
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+    /// Print one JSON document on stdout, and nothing else there
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print no progress
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Show the output of every program that is run
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// How many projects are worked on side by side [default: the number of cores]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// Print progress as plain lines even on a terminal
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check this machine, the configuration and the credentials
+    Doctor(doctor::Doctor),
+    /// List what can be deployed
+    Projects(projects::Projects),
+    /// Install dependencies and build
+    Build(build::Build),
+    /// Build, upload, make live, check that it answers, and record it
+    Deploy(deploy::Deploy),
+    /// The stand-in for Cloudflare on this machine
+    Sandbox(sandbox::Sandbox),
+    /// Set up and run every test
+    Test(test::Test),
+    /// Write the generated files, or check that they are up to date
+    Generate(generate::Generate),
+    /// Print a shell's completions for `xtask`
+    Completions(completions::Completions),
+}

@@ -1,0 +1,64 @@
+//! `deploy`: build, upload, make live, check, record.
+
+use anyhow::Result;
+use clap::Args;
+
+use super::build::Selection;
+use crate::context::{Ctx, default_environment, variable};
+use crate::error::Exit;
+use crate::plan::destination::{Destination, Pipeline};
+use crate::plan::{Verb, guard};
+use crate::tools::sandbox;
+use crate::workspace::Workspace;
+
+/// Build, upload, make live, check that it answers, and record it.
+#[derive(Debug, Args)]
+pub struct Deploy {
+    #[command(flatten)]
+    selection: Selection,
+    /// Where to: `local` (the sandbox; the default outside of pipelines) or an environment of the
+    /// shared config file
+    #[arg(long, value_name = "ENVIRONMENT")]
+    env: Option<String>,
+    /// Send this environment's deployment to the sandbox instead of Cloudflare
+    #[arg(long)]
+    sandbox: bool,
+    /// Deploy even what is live already
+    #[arg(long)]
+    force: bool,
+    /// Change a protected environment from here; the reason is recorded
+    #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    break_glass: Option<String>,
+}
+
+impl Deploy {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        let workspace = Workspace::load(&ctx.root)?;
+        let projects = self.selection.projects(&workspace)?;
+        let destination = self.destination(ctx, &workspace)?;
+        for project in &projects {
+            guard::check(&workspace.config, project, &destination.environment)?;
+        }
+        let plan =
+            self.selection
+                .plan(&workspace, &projects, Verb::Deploy, destination, self.force)?;
+        super::build::carry_out(ctx, &workspace, plan)
+    }
+
+    fn destination(&self, ctx: &Ctx, workspace: &Workspace) -> Result<Destination> {
+        let environment = self.env.clone().map_or_else(default_environment, Ok)?;
+        let port = (self.sandbox || Destination::always_sandbox(&environment)).then(|| {
+            sandbox::running(&ctx.root).map_or(sandbox::DEFAULT_PORT, |server| server.port)
+        });
+        let pipeline = Pipeline::from_variables(variable);
+        let glass = self.break_glass.as_deref();
+        Ok(Destination::resolve(
+            &workspace.config,
+            &environment,
+            port,
+            &pipeline,
+            glass,
+        )?)
+    }
+}

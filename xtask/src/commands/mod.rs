@@ -1,0 +1,32 @@
+//! One file a command. Each reads as one sentence: load, plan, print or execute, report.
+
+pub mod build;
+pub mod completions;
+pub mod deploy;
+pub mod doctor;
+pub mod generate;
+pub mod projects;
+pub mod sandbox;
+pub mod test;
+
+use anyhow::Result;
+
+use crate::cli::Command;
+use crate::context::Ctx;
+use crate::error::Exit;
+
+impl Command {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        match self {
+            Command::Doctor(command) => command.run(ctx),
+            Command::Projects(command) => command.run(ctx),
+            Command::Build(command) => command.run(ctx),
+            Command::Deploy(command) => command.run(ctx),
+            Command::Sandbox(command) => command.run(ctx),
+            Command::Test(command) => command.run(ctx),
+            Command::Generate(command) => command.run(ctx),
+            Command::Completions(command) => command.run(ctx),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! `test`: everything that CI checks.
+
+use anyhow::Result;
+use camino::Utf8Path;
+use clap::Args;
+
+use crate::context::Ctx;
+use crate::engine::setup::{self, Setup};
+use crate::error::{Exit, failed};
+use crate::plan::commands::Places;
+use crate::tools::command::Command;
+use crate::tools::{cargo, wrangler};
+use crate::ui::{BOLD, paint};
+use crate::workspace::config::Config;
+
+/// Set up and run every test.
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Only the checks whose name contains one of these words
+    #[arg(value_name = "NAME")]
+    only: Vec<String>,
+}
+
+/// One check: a name and the commands that make it.
+struct Check {
+    name: &'static str,
+    commands: Vec<Command>,
+}
+
+impl Test {
+    /// Runs the command. A check that fails does not stop the others.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        let places = set_up(ctx)?;
+        let checks = checks(ctx, &places)?;
+        let asked = |check: &Check| {
+            self.only.is_empty()
+                || self
+                    .only
+                    .iter()
+                    .any(|word| check.name.contains(word.as_str()))
+        };
+        let mut failures = Vec::new();
+        for check in checks.iter().filter(|check| asked(check)) {
+            ctx.ui.note(&paint(BOLD, &format!("── {}", check.name)));
+            if let Err(error) = run(ctx, check) {
+                ctx.ui.error(&error);
+                failures.push(check.name);
+            }
+        }
+        if failures.is_empty() {
+            ctx.ui.note("every check passed");
+            return Ok(Exit::Done);
+        }
+        Err(failed(format!("failed: {}", failures.join(", ")))
+            .hint(format!(
+                "`cargo xtask test {}` runs that alone",
+                failures[0]
+            ))
+            .into())
+    }
+}
+
+fn set_up(ctx: &Ctx) -> Result<Places> {
+    let config = Config::load(&ctx.root)?;
+    let setup = Setup::new(ctx, &config)?;
+    let places = setup.bun()?;
+    setup.wrangler(&places)?;
+    setup.done("Bun and wrangler are in place");
+    Ok(places)
+}
+
+fn run(ctx: &Ctx, check: &Check) -> Result<()> {
+    for command in &check.commands {
+        ctx.run("test", command, &|line| ctx.ui.out(line))?
+            .success()?;
+    }
+    Ok(())
+}
+
+fn checks(ctx: &Ctx, places: &Places) -> Result<Vec<Check>> {
+    let root = &ctx.root;
+    let one = |name, arguments: &[&str]| Check {
+        name,
+        commands: vec![cargo::command(root, arguments)],
+    };
+    let features = ["--features", "xtask/generate"];
+    let mut checks = vec![
+        one("format", &["fmt", "--all", "--check"]),
+        one(
+            "lint",
+            &[
+                &["clippy", "--locked", "--workspace", "--all-targets"],
+                &features[..],
+                &["--", "-D", "warnings"],
+            ]
+            .concat(),
+        ),
+        Check {
+            name: "rust",
+            commands: vec![
+                cargo::command(
+                    root,
+                    &[&["build", "--locked", "--workspace"], &features[..]].concat(),
+                ),
+                with_tools(
+                    places,
+                    cargo::command(
+                        root,
+                        &[&["test", "--locked", "--workspace"], &features[..]].concat(),
+                    ),
+                ),
+            ],
+        },
+    ];
+    checks.push(Check {
+        name: "modules",
+        commands: package(places, &root.join("dagger/test"), &["check", "test"]),
+    });
+    for manifest in testable(ctx)? {
+        checks.push(Check {
+            name: "projects",
+            commands: package(places, &root.join(manifest), &["test"]),
+        });
+    }
+    Ok(checks)
+}
+
+/// The folders of packages that have tests of their own.
+fn testable(ctx: &Ctx) -> Result<Vec<camino::Utf8PathBuf>> {
+    let workspace = crate::workspace::Workspace::load(&ctx.root)?;
+    let packages = workspace
+        .packages
+        .into_values()
+        .filter(|package| package.tests);
+    Ok(packages.map(|package| package.dir).collect())
+}
+
+/// Installs a package's dependencies and runs some of its scripts.
+fn package(places: &Places, dir: &Utf8Path, scripts: &[&str]) -> Vec<Command> {
+    let run = |script: &&str| {
+        let argv = [places.bun.as_str(), "--bun", "run", script];
+        with_tools(places, Command::new(dir, &argv, cargo::DEADLINE))
+    };
+    std::iter::once(setup::install(places, dir))
+        .chain(scripts.iter().map(run))
+        .collect()
+}
+
+/// Tells tests where the tools are.
+fn with_tools(places: &Places, command: Command) -> Command {
+    command
+        .text("XTASK_BUN", places.bun.as_str())
+        .text("XTASK_TOOLCHAIN", places.root.join(wrangler::TOOLCHAIN))
+}

@@ -1,0 +1,89 @@
+//! Executes plans: several projects side by side, each to its own record.
+
+pub mod attempt;
+pub mod check;
+pub mod setup;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Result;
+use camino::Utf8PathBuf;
+
+use crate::context::Ctx;
+use crate::plan::commands::Places;
+use crate::plan::{Plan, ProjectPlan};
+use crate::record::{Record, Versions};
+use attempt::Attempt;
+
+/// What the attempts of one run share.
+pub struct Run<'a> {
+    /// The circumstances.
+    pub ctx: &'a Ctx,
+    /// The whole plan.
+    pub plan: &'a Plan,
+    /// Where the tools are.
+    pub places: Places,
+    /// Which tools they are.
+    pub versions: Versions,
+    /// One lock a package, since two projects may be built by the same one.
+    packages: Mutex<BTreeMap<Utf8PathBuf, Arc<Mutex<()>>>>,
+}
+
+impl<'a> Run<'a> {
+    /// A run of `plan` with tools that are in place.
+    #[must_use]
+    pub fn new(ctx: &'a Ctx, plan: &'a Plan, places: Places, versions: Versions) -> Run<'a> {
+        Run {
+            ctx,
+            plan,
+            places,
+            versions,
+            packages: Mutex::default(),
+        }
+    }
+
+    /// Works through the plan, `jobs` projects at a time, and returns a saved record for each, in
+    /// the plan's order. One that fails does not stop the others.
+    pub fn execute(&self) -> Result<Vec<Record>> {
+        let queue = Mutex::new(self.plan.projects.iter().enumerate());
+        let records = Mutex::new(BTreeMap::new());
+        let work = || {
+            while let Some((index, part)) = next(&queue) {
+                let record = Attempt::new(self, part).run();
+                let saved = record.save(&self.ctx.root).map(|_| record);
+                records
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(index, saved);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..self.ctx.jobs.min(self.plan.projects.len()) {
+                scope.spawn(work);
+            }
+        });
+        records
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+            .into_values()
+            .collect()
+    }
+
+    /// The lock of the package that builds `part`.
+    fn package_lock(&self, part: &ProjectPlan) -> Arc<Mutex<()>> {
+        let dir = part
+            .install
+            .as_ref()
+            .or(part.build.as_ref())
+            .unwrap_or(&part.dir);
+        let mut packages = self.packages.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(packages.entry(dir.clone()).or_default())
+    }
+}
+
+fn next<'p>(
+    queue: &Mutex<std::iter::Enumerate<std::slice::Iter<'p, ProjectPlan>>>,
+) -> Option<(usize, &'p ProjectPlan)> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner).next()
+}

@@ -1,0 +1,158 @@
+//! Puts the tools of a plan in place: Bun, wrangler, the sandbox.
+
+use std::fs::{File, TryLockError};
+
+use anyhow::{Context as _, Result};
+use camino::Utf8Path;
+
+use crate::context::Ctx;
+use crate::error::{Failure, refused};
+use crate::plan::commands::Places;
+use crate::record::{Versions, write_whole};
+use crate::tools::bun::{self, Bun, INSTALL_DEADLINE};
+use crate::tools::command::Command;
+use crate::tools::sandbox::{self, Server};
+use crate::tools::wrangler::{self, UnknownField};
+use crate::ui::progress::Task;
+use crate::workspace::config::Config;
+use crate::workspace::wrangler::WranglerConfig;
+
+/// Installs what is missing, one run at a time.
+pub struct Setup<'a> {
+    ctx: &'a Ctx,
+    config: &'a Config,
+    task: Task,
+    lock: File,
+}
+
+impl<'a> Setup<'a> {
+    /// Waits for another run's setup to end.
+    pub fn new(ctx: &'a Ctx, config: &'a Config) -> Result<Setup<'a>> {
+        let task = ctx.ui.task("setup");
+        let path = ctx.root.join(".xtask/locks/setup.lock");
+        let lock = lock(&path, || task.step("wait for another run"))?;
+        Ok(Setup {
+            ctx,
+            config,
+            task,
+            lock,
+        })
+    }
+
+    /// Bun in the pinned version.
+    pub fn bun(&self) -> Result<Places> {
+        let version = &self.config.tools.bun;
+        let found = bun::find(&self.ctx.root, version);
+        if let Bun::Missing(_) = found {
+            self.task.step(&format!("install Bun {version}"));
+            for command in bun::install(&self.ctx.root, version) {
+                self.execute(&command)?;
+            }
+        }
+        Ok(Places {
+            root: self.ctx.root.clone(),
+            bun: found.program().to_owned(),
+        })
+    }
+
+    /// Wrangler, as its lock file says. A changed lock file is installed anew.
+    pub fn wrangler(&self, places: &Places) -> Result<Versions> {
+        let root = &self.ctx.root;
+        let toolchain = root.join(wrangler::TOOLCHAIN);
+        let lock_file = std::fs::read_to_string(toolchain.join("bun.lock"))
+            .with_context(|| format!("cannot read {}/bun.lock", wrangler::TOOLCHAIN))?;
+        let stamp = toolchain.join("node_modules/.installed.lock");
+        if std::fs::read_to_string(&stamp).ok().as_ref() != Some(&lock_file) {
+            let pinned = wrangler::pinned_version(root).unwrap_or_default();
+            self.task.step(&format!("install wrangler {pinned}"));
+            self.execute(&install(places, &toolchain))?;
+            write_whole(&stamp, &lock_file)?;
+        }
+        Ok(Versions {
+            bun: Some(self.config.tools.bun.clone()),
+            wrangler: wrangler::installed_version(root),
+            xtask: env!("CARGO_PKG_VERSION").to_owned(),
+        })
+    }
+
+    /// A sandbox that answers, and whether it was there already.
+    pub fn sandbox(
+        &self,
+        places: &Places,
+        accounts: &[String],
+        port: Option<u16>,
+    ) -> Result<(Server, bool)> {
+        if let Some(server) = sandbox::running(&self.ctx.root) {
+            return Ok((server, true));
+        }
+        if let Some(command) = sandbox::build(&self.ctx.root) {
+            self.task
+                .step("build the sandbox (the first time takes a minute or two)");
+            self.execute(&command)?;
+        }
+        self.task.step("start the sandbox");
+        Ok((
+            sandbox::start(&self.ctx.root, &places.bun, accounts, port)?,
+            false,
+        ))
+    }
+
+    /// Ends the setup and lets the next run in.
+    pub fn done(self, text: &str) {
+        self.task.end(true, text);
+        drop(self.lock);
+    }
+
+    fn execute(&self, command: &Command) -> Result<()> {
+        self.ctx
+            .run("setup", command, &|line| self.task.output(line))?
+            .success()?;
+        Ok(())
+    }
+}
+
+/// Installs the locked packages of the toolchain. None of its install scripts is needed.
+#[must_use]
+pub fn install(places: &Places, toolchain: &Utf8Path) -> Command {
+    let argv = [
+        places.bun.as_str(),
+        "install",
+        "--frozen-lockfile",
+        "--ignore-scripts",
+    ];
+    Command::new(toolchain, &argv, INSTALL_DEADLINE)
+}
+
+/// The fields of the wrangler config at `path` that the pinned wrangler does not know.
+pub fn unknown_fields(root: &Utf8Path, path: &Utf8Path) -> Result<Vec<UnknownField>, Failure> {
+    let read = |path: &Utf8Path| {
+        std::fs::read_to_string(root.join(path))
+            .map_err(|error| refused(format!("cannot read {path}: {error}")))
+    };
+    let schema =
+        Utf8Path::new(wrangler::TOOLCHAIN).join("node_modules/wrangler/config-schema.json");
+    let schema = serde_json::from_str(&read(&schema)?)
+        .map_err(|error| refused(format!("{schema}: {error}")))?;
+    Ok(wrangler::unknown_fields(
+        &schema,
+        &WranglerConfig::parse(path, &read(path)?)?.value,
+    ))
+}
+
+/// Locks a file for the life of the returned handle; calls `waiting` when another process has it.
+/// The system releases it when the process ends, however it ends.
+pub fn lock(path: &Utf8Path, waiting: impl FnOnce()) -> Result<File> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
+    }
+    let file = File::create(path).with_context(|| format!("cannot make {path}"))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            waiting();
+            file.lock()?;
+        }
+        Err(TryLockError::Error(error)) => return Err(error.into()),
+    }
+    Ok(file)
+}

@@ -1,0 +1,122 @@
+//! What must not be planned: each refusal says what to change.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::error::{Failure, refused};
+use crate::workspace::config::Config;
+use crate::workspace::graph::normalize;
+use crate::workspace::project::Project;
+use crate::workspace::wrangler::Target;
+
+/// The folder of assets, inside the repository and not the project itself.
+pub fn dist(project: &Project, target: &Target) -> Result<Option<Utf8PathBuf>, Failure> {
+    let Some(assets) = &target.assets else {
+        return Ok(None);
+    };
+    let dist = normalize(&project.dir.join(assets)).ok_or_else(|| {
+        refused(format!(
+            "{}: `assets.directory` is outside of the repository",
+            project.config
+        ))
+    })?;
+    if project.dir.starts_with(&dist) {
+        return Err(refused(format!(
+            "{}: `assets.directory` contains the project itself, which would publish its sources",
+            project.config
+        )));
+    }
+    Ok(Some(dist))
+}
+
+/// Dependencies without a lock file would be other ones tomorrow.
+#[must_use]
+pub fn no_lock_file(project: &Project) -> Failure {
+    let dir = project
+        .package
+        .as_ref()
+        .map_or(project.dir.as_path(), |package| &package.dir);
+    refused(format!("{dir} has dependencies but no bun.lock"))
+        .hint(format!("`cd {dir} && bun install`, then commit bun.lock"))
+}
+
+/// Refuses what would go wrong silently in `environment`.
+pub fn check(config: &Config, project: &Project, environment: &str) -> Result<(), Failure> {
+    let target = project.target(environment);
+    if !project.wrangler.value["build"]["command"].is_null() {
+        return Err(refused(format!(
+            "{}: `build.command` would run with the deployment's token in its environment",
+            project.config
+        ))
+        .hint("make it the `build` script of package.json, which runs without any credential"));
+    }
+    if target.main.is_none() && target.assets.is_none() {
+        return Err(refused(format!(
+            "{}: neither `main` nor `assets.directory`",
+            project.config
+        ))
+        .hint("a Worker has code, assets, or both"));
+    }
+    let here = config.cloudflare(environment);
+    let account = target.account_id.as_ref().unwrap_or(&here.account_id);
+    if account != &here.account_id {
+        return Err(refused(format!(
+            "{}: `account_id` is {account}, but `{environment}` is {}",
+            project.config, here.account_id
+        ))
+        .hint("remove it there: the shared config file decides"));
+    }
+    shared_worker(config, project, environment, &target)
+}
+
+/// An unprotected environment without an `env` block would deploy the very Worker that a protected
+/// one serves.
+fn shared_worker(
+    config: &Config,
+    project: &Project,
+    environment: &str,
+    target: &Target,
+) -> Result<(), Failure> {
+    if config
+        .environments
+        .get(environment)
+        .is_none_or(|own| own.protected)
+    {
+        return Ok(());
+    }
+    let account = |name: &str| config.cloudflare(name).account_id;
+    let clash = config
+        .environments
+        .iter()
+        .filter(|(_, other)| other.protected)
+        .find(|(name, _)| {
+            account(name) == account(environment) && project.target(name).worker == target.worker
+        });
+    match clash {
+        Some((protected, _)) => Err(refused(format!(
+            "{}: without an `env.{environment}` block, `{environment}` would change the Worker `{}` that `{protected}` serves",
+            project.config, target.worker
+        ))
+        .hint(format!("add `\"env\": {{ \"{environment}\": {{ … }} }}` to it, or give `{environment}` an account of its own"))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses to publish an assets folder that is missing or empty.
+pub fn filled(root: &Utf8Path, dist: &Utf8Path) -> Result<(), Failure> {
+    let path = root.join(dist);
+    let entries = path.read_dir_utf8().map_err(|error| {
+        refused(format!("{dist} is not there after the build: {error}"))
+            .hint("the build must write the folder that `assets.directory` names")
+    })?;
+    let hidden = ["_headers", "_redirects", ".assetsignore"];
+    let filled = entries
+        .filter_map(Result::ok)
+        .any(|entry| !hidden.contains(&entry.file_name()));
+    if filled {
+        return Ok(());
+    }
+    Err(
+        refused(format!("{dist} is empty: it would publish an empty site"))
+            .hint("the build ended well but wrote nothing there"),
+    )
+}

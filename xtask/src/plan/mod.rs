@@ -1,0 +1,191 @@
+//! What a run will do, and why: values made from what exists, without touching anything.
+
+pub mod commands;
+pub mod destination;
+pub mod guard;
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use serde::Serialize;
+
+use crate::error::Failure;
+use crate::tools::git::Head;
+use crate::workspace::project::Project;
+use crate::workspace::wrangler::Target;
+use destination::Destination;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verb {
+    /// Build and stop.
+    Build,
+    /// Build, upload, make live, check.
+    Deploy,
+}
+
+/// What executes the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Engine {
+    /// Pinned tools on this machine.
+    Host,
+}
+
+impl Engine {
+    /// Its name on the command line and in records.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::Host => "host",
+        }
+    }
+}
+
+/// A whole run.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// The version of this shape.
+    pub schema: u32,
+    /// What is asked for.
+    pub verb: Verb,
+    /// What executes it.
+    pub engine: Engine,
+    /// Where to.
+    pub destination: Destination,
+    /// The commit it is made from.
+    pub head: Head,
+    /// Deploy even what is live already.
+    pub force: bool,
+    /// One plan a project.
+    pub projects: Vec<ProjectPlan>,
+}
+
+/// One project's part of a run.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProjectPlan {
+    /// The project's name.
+    pub project: String,
+    /// The project as one file name.
+    pub slug: String,
+    /// Its folder, relative to the root.
+    pub dir: Utf8PathBuf,
+    /// Its wrangler config, relative to the root.
+    pub config: Utf8PathBuf,
+    /// Why it takes part.
+    pub reason: String,
+    /// The content key of everything that decides its output.
+    pub key: String,
+    /// New for every attempt; found again in the record.
+    pub nonce: String,
+    /// Where to install dependencies, when it has any.
+    pub install: Option<Utf8PathBuf>,
+    /// Where to run the build script, when there is one.
+    pub build: Option<Utf8PathBuf>,
+    /// The folder of assets that the build leaves, when the project has any.
+    pub dist: Option<Utf8PathBuf>,
+    /// What the wrangler config says for the environment.
+    pub target: Target,
+    /// The `--env` argument, where the wrangler config has blocks.
+    pub wrangler_environment: Option<String>,
+    /// The message of the version: which commit it is.
+    pub message: String,
+    /// The path that must answer afterwards.
+    pub health: String,
+}
+
+/// What a plan is made from, beside the workspace.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    /// What is asked for.
+    pub verb: Verb,
+    /// Where to.
+    pub destination: Destination,
+    /// The commit that is checked out.
+    pub head: Head,
+    /// Deploy even what is live already.
+    pub force: bool,
+    /// Why a project takes part.
+    pub reason: &'a str,
+    /// Content keys by project.
+    pub keys: BTreeMap<String, String>,
+    /// The folder of each project's lock file, where it has one.
+    pub locks: BTreeMap<String, Utf8PathBuf>,
+    /// The attempt's unique part.
+    pub nonce: &'a str,
+}
+
+impl Plan {
+    /// Plans `verb` for `projects`, or says why it must not be done.
+    pub fn new(projects: &[&Project], inputs: Inputs<'_>) -> Result<Plan, Failure> {
+        let parts = projects
+            .iter()
+            .map(|project| ProjectPlan::new(project, &inputs))
+            .collect::<Result<Vec<_>, Failure>>()?;
+        Ok(Plan {
+            schema: 1,
+            verb: inputs.verb,
+            engine: Engine::Host,
+            destination: inputs.destination,
+            head: inputs.head,
+            force: inputs.force,
+            projects: parts,
+        })
+    }
+}
+
+impl ProjectPlan {
+    fn new(project: &Project, inputs: &Inputs<'_>) -> Result<ProjectPlan, Failure> {
+        let environment = &inputs.destination.environment;
+        let target = project.target(environment);
+        let package = project.package.as_ref();
+        let slug = project.slug();
+        if package.is_some_and(|package| package.has_dependencies)
+            && !inputs.locks.contains_key(&project.name)
+        {
+            return Err(guard::no_lock_file(project));
+        }
+        Ok(ProjectPlan {
+            project: project.name.clone(),
+            dir: project.dir.clone(),
+            config: project.config.clone(),
+            reason: inputs.reason.to_owned(),
+            key: inputs.keys.get(&project.name).cloned().unwrap_or_default(),
+            nonce: format!("{}-{slug}", inputs.nonce),
+            slug,
+            install: inputs.locks.get(&project.name).cloned(),
+            build: package
+                .filter(|package| package.builds)
+                .map(|package| package.dir.clone()),
+            dist: guard::dist(project, &target)?,
+            wrangler_environment: wrangler_environment(project, environment),
+            message: message(&inputs.head),
+            health: project.health().to_owned(),
+            target,
+        })
+    }
+}
+
+/// `--env` is passed only where the config has the block. A config with other blocks gets the empty
+/// one, which says that the top level is meant.
+fn wrangler_environment(project: &Project, environment: &str) -> Option<String> {
+    if project.wrangler.has(environment) {
+        Some(environment.to_owned())
+    } else {
+        (!project.environments.is_empty()).then(String::new)
+    }
+}
+
+/// Cloudflare keeps at most 100 bytes of it on some paths, so it is the commit and little else.
+fn message(head: &Head) -> String {
+    let commit = head.commit.as_deref().unwrap_or("no commit");
+    let dirty = if head.dirty {
+        " with uncommitted changes"
+    } else {
+        ""
+    };
+    format!("{commit}{dirty}")
+}

@@ -1,0 +1,141 @@
+//! The deployment record: what was done, from what, and what is live.
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Exit;
+use crate::tools::cloudflare::Live;
+
+/// How one project's attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Status {
+    /// Built, and that was all that was asked for.
+    Built,
+    /// Deployed, and it answers.
+    Live,
+    /// The same content was live already, and it answers.
+    Unchanged,
+    /// It failed, and nothing of it is live.
+    Failed,
+    /// It was refused before anything changed.
+    Refused,
+    /// It failed or cannot be told, and the remote side may have changed.
+    Unknown,
+    /// It was interrupted.
+    Interrupted,
+}
+
+impl Status {
+    /// The exit code that one project in this state stands for.
+    #[must_use]
+    pub fn exit(self) -> Exit {
+        match self {
+            Status::Built | Status::Live | Status::Unchanged => Exit::Done,
+            Status::Failed => Exit::Failed,
+            Status::Refused => Exit::Refused,
+            Status::Unknown => Exit::Remote,
+            Status::Interrupted => Exit::Interrupted,
+        }
+    }
+}
+
+/// Versions of the tools that took part.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Versions {
+    /// Bun.
+    pub bun: Option<String>,
+    /// wrangler.
+    pub wrangler: Option<String>,
+    /// xtask.
+    pub xtask: String,
+}
+
+/// How long the steps took, in milliseconds; nothing for steps that were not run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Timings {
+    /// Dependencies.
+    pub install: Option<u64>,
+    /// The build script.
+    pub build: Option<u64>,
+    /// The upload and deployment.
+    pub deploy: Option<u64>,
+    /// From the deployment to the first right answer.
+    pub check: Option<u64>,
+}
+
+/// One project's attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// The version of this shape.
+    pub schema: u32,
+    /// The project's name.
+    pub project: String,
+    /// The Worker's name in the environment.
+    pub worker: String,
+    /// The environment.
+    pub environment: String,
+    /// Whether it went to the sandbox instead of Cloudflare.
+    pub sandbox: bool,
+    /// What executed it.
+    pub engine: String,
+    /// The commit it was made from.
+    pub commit: Option<String>,
+    /// Whether the tree had uncommitted changes.
+    pub dirty: bool,
+    /// The content key.
+    pub key: String,
+    /// This attempt's nonce.
+    pub nonce: String,
+    /// Why a protected environment was changed from outside of its pipeline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<String>,
+    /// How it ended.
+    pub status: Status,
+    /// What went wrong, and what to do next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The version that this attempt made live.
+    pub version: Option<String>,
+    /// What was live before.
+    pub previous: Option<Live>,
+    /// What is live now, as far as it could be read.
+    pub live: Option<Live>,
+    /// The addresses that answer.
+    pub urls: Vec<String>,
+    /// The tools.
+    pub tools: Versions,
+    /// When it started, RFC 3339.
+    pub started: String,
+    /// When it ended, RFC 3339.
+    pub ended: String,
+    /// How long the steps took.
+    pub timings: Timings,
+    /// The log, relative to the repository's root.
+    pub log: Utf8PathBuf,
+}
+
+impl Record {
+    /// Writes the record below `.xtask/records/` and returns its path relative to the root. It is
+    /// there whole or not at all.
+    pub fn save(&self, root: &Utf8Path) -> Result<Utf8PathBuf> {
+        let name = format!("{}-{}.json", self.environment, self.nonce);
+        let path = Utf8Path::new(".xtask/records").join(name);
+        write_whole(
+            &root.join(&path),
+            &(serde_json::to_string_pretty(self)? + "\n"),
+        )?;
+        Ok(path)
+    }
+}
+
+/// Writes `text` to a temporary file beside `path`, then renames it.
+pub fn write_whole(path: &Utf8Path, text: &str) -> Result<()> {
+    let folder = path.parent().unwrap_or(Utf8Path::new("."));
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
+    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    std::fs::write(&temporary, text).with_context(|| format!("cannot write {temporary}"))?;
+    std::fs::rename(&temporary, path).with_context(|| format!("cannot write {path}"))
+}

@@ -1,0 +1,89 @@
+//! Values as people read them. Nothing here reads or writes.
+
+pub mod projects;
+pub mod script;
+
+use serde::Serialize;
+
+use crate::error::Exit;
+use crate::record::{Record, Status};
+use crate::ui::{CYAN, DIM, RED, paint};
+
+/// The report of a run over several projects.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunReport<'a> {
+    /// The version of this shape.
+    pub schema: u32,
+    /// The exit code of the run.
+    pub exit: u8,
+    /// One record a project.
+    pub records: &'a [Record],
+}
+
+impl<'a> RunReport<'a> {
+    /// The report on `records`.
+    #[must_use]
+    pub fn new(records: &'a [Record]) -> RunReport<'a> {
+        RunReport {
+            schema: 1,
+            exit: exit(records) as u8,
+            records,
+        }
+    }
+}
+
+/// The exit code of a run.
+#[must_use]
+pub fn exit(records: &[Record]) -> Exit {
+    Exit::worst(records.iter().map(|record| record.status.exit()))
+}
+
+/// How an attempt ended, in a few words.
+#[must_use]
+pub fn outcome(record: &Record) -> String {
+    match record.status {
+        Status::Built => "built".to_owned(),
+        Status::Live => format!("live in {}", record.environment),
+        Status::Unchanged => format!("already live in {}", record.environment),
+        Status::Failed => "failed, and nothing of it is live".to_owned(),
+        Status::Refused => "refused before anything changed".to_owned(),
+        Status::Unknown => "failed, and what is live may have changed".to_owned(),
+        Status::Interrupted => "interrupted".to_owned(),
+    }
+}
+
+/// The end of a run: the address of each project that answers, the reason of each that failed.
+#[must_use]
+pub fn summary(records: &[Record]) -> String {
+    let mut text = String::new();
+    for record in records {
+        for url in &record.urls {
+            if record.status.exit() == Exit::Done {
+                text += &format!("{}  {}\n", record.project, paint(CYAN, url));
+            }
+        }
+        if let Some(error) = &record.error {
+            text += &format!("{} {}: {}\n", paint(RED, "error:"), record.project, error);
+        }
+    }
+    let failed: Vec<&str> = records
+        .iter()
+        .filter(|record| record.status.exit() != Exit::Done)
+        .map(|record| record.project.as_str())
+        .collect();
+    if records.len() > 1 {
+        let good = records.len() - failed.len();
+        let line = match failed.as_slice() {
+            [] => format!("{good} projects"),
+            failed => format!(
+                "{good} of {} projects; not done: {}",
+                records.len(),
+                failed.join(", ")
+            ),
+        };
+        text += &paint(DIM, &line);
+        text.push('\n');
+    }
+    text
+}

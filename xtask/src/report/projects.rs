@@ -1,0 +1,74 @@
+//! The list of projects.
+
+use serde::Serialize;
+
+use crate::ui::{BOLD, DIM, paint};
+use crate::workspace::graph::{Edge, Graph};
+use crate::workspace::project::Project;
+
+/// A project and what it is made from.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry<'a> {
+    /// The project.
+    #[serde(flatten)]
+    pub project: &'a Project,
+    /// What it depends on directly.
+    pub depends_on: &'a [Edge],
+}
+
+/// The whole list.
+#[derive(Debug, Serialize)]
+pub struct ProjectsReport<'a> {
+    /// The version of this shape.
+    pub schema: u32,
+    /// Sorted by folder.
+    pub projects: Vec<Entry<'a>>,
+}
+
+impl<'a> ProjectsReport<'a> {
+    /// The report on `projects`.
+    #[must_use]
+    pub fn new(projects: &'a [Project], graph: &'a Graph) -> ProjectsReport<'a> {
+        let entry = |project: &'a Project| Entry {
+            project,
+            depends_on: graph.edges(&project.dir),
+        };
+        ProjectsReport {
+            schema: 1,
+            projects: projects.iter().map(entry).collect(),
+        }
+    }
+
+    /// The list as a table.
+    #[must_use]
+    pub fn text(&self) -> String {
+        if self.projects.is_empty() {
+            return "no projects: none has a wrangler config".to_owned();
+        }
+        let width = |column: fn(&Project) -> usize| {
+            self.projects
+                .iter()
+                .map(|entry| column(entry.project))
+                .max()
+                .unwrap_or(0)
+        };
+        let (names, workers) = (width(|p| p.name.len()), width(|p| p.worker.len()));
+        let mut text = paint(
+            BOLD,
+            &format!("{:names$}  {:workers$}  ENVIRONMENTS", "PROJECT", "WORKER"),
+        );
+        for Entry { project, .. } in &self.projects {
+            let environments = match project.environments.as_slice() {
+                [] => "top level".to_owned(),
+                blocks => format!("top level, {}", blocks.join(", ")),
+            };
+            let environments = paint(DIM, &environments);
+            text += &format!(
+                "\n{:names$}  {:workers$}  {environments}",
+                project.name, project.worker
+            );
+        }
+        text
+    }
+}

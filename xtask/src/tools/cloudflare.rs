@@ -1,0 +1,160 @@
+//! Reads from Cloudflare's API: what is live, and under which tag.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use ureq::Agent;
+
+use super::http;
+use crate::secret::Secret;
+
+/// The public address of the API.
+pub const PUBLIC_API: &str = "https://api.cloudflare.com/client/v4";
+
+/// A version that serves, and the deployment that made it so.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Live {
+    /// The version's id.
+    pub version: String,
+    /// The deployment's id.
+    pub deployment: String,
+    /// When it was deployed, RFC 3339.
+    pub since: Option<String>,
+    /// The version's tag: the content key of what it was made from.
+    pub tag: Option<String>,
+    /// The version's message.
+    pub message: Option<String>,
+}
+
+/// A client for one account.
+pub struct Api<'a> {
+    base: &'a str,
+    account: &'a str,
+    token: &'a Secret,
+    agent: Agent,
+}
+
+impl<'a> Api<'a> {
+    /// A client for `account` at `base`. Each request ends within 15 seconds; redirects are not
+    /// followed, since they would carry the token elsewhere.
+    #[must_use]
+    pub fn new(base: &'a str, account: &'a str, token: &'a Secret) -> Api<'a> {
+        Api {
+            base,
+            account,
+            token,
+            agent: http::agent(Duration::from_secs(15), 0),
+        }
+    }
+
+    /// The version that gets all or most of the traffic of `worker`; nothing when the Worker does not
+    /// exist or has never been deployed.
+    pub fn live(&self, worker: &str) -> Result<Option<Live>> {
+        let Some(result) = self.get(&format!("workers/scripts/{worker}/deployments"))? else {
+            return Ok(None);
+        };
+        let deployments: Deployments = serde_json::from_value(result)
+            .context("Cloudflare's list of deployments has an unexpected shape")?;
+        let newest = deployments
+            .deployments
+            .into_iter()
+            .max_by(|a, b| a.created_on.cmp(&b.created_on));
+        let Some(newest) = newest else {
+            return Ok(None);
+        };
+        let serving = newest
+            .versions
+            .into_iter()
+            .max_by(|a, b| a.percentage.total_cmp(&b.percentage));
+        let Some(serving) = serving else {
+            return Ok(None);
+        };
+        let version = self.get(&format!(
+            "workers/scripts/{worker}/versions/{}",
+            serving.version_id
+        ))?;
+        let annotation = |name: &str| {
+            let annotations = version.as_ref()?.get("annotations")?;
+            annotations.get(name)?.as_str().map(str::to_owned)
+        };
+        Ok(Some(Live {
+            version: serving.version_id,
+            deployment: newest.id,
+            since: newest.created_on,
+            tag: annotation("workers/tag"),
+            message: annotation("workers/message"),
+        }))
+    }
+
+    /// The `result` of a GET below the account; nothing when the API says that the Worker or version
+    /// does not exist (codes 10007 and 10090).
+    fn get(&self, path: &str) -> Result<Option<Value>> {
+        let url = format!("{}/accounts/{}/{path}", self.base, self.account);
+        let bearer = format!("Bearer {}", self.token.expose());
+        let answer = http::get(&self.agent, &url, &[("Authorization", &bearer)])
+            .with_context(|| format!("cannot reach {}", self.base))?;
+        let envelope: Envelope = serde_json::from_slice(&answer.body).map_err(|_| {
+            anyhow!(
+                "GET {path} answered {} with something that is not JSON",
+                answer.status
+            )
+        })?;
+        if envelope.success {
+            return Ok(Some(envelope.result));
+        }
+        if envelope
+            .errors
+            .iter()
+            .any(|error| matches!(error.code, 10_007 | 10_090))
+        {
+            return Ok(None);
+        }
+        let said: Vec<String> = envelope
+            .errors
+            .iter()
+            .map(|e| format!("{} [code {}]", e.message, e.code))
+            .collect();
+        Err(anyhow!(
+            "GET {path} answered {}: {}",
+            answer.status,
+            said.join(", ")
+        ))
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    success: bool,
+    #[serde(default)]
+    errors: Vec<ApiError>,
+    #[serde(default)]
+    result: Value,
+}
+
+#[derive(Deserialize)]
+struct ApiError {
+    code: i64,
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct Deployments {
+    deployments: Vec<Deployment>,
+}
+
+#[derive(Deserialize)]
+struct Deployment {
+    id: String,
+    created_on: Option<String>,
+    #[serde(default)]
+    versions: Vec<Share>,
+}
+
+#[derive(Deserialize)]
+struct Share {
+    version_id: String,
+    percentage: f64,
+}

@@ -1,0 +1,193 @@
+//! A command as a value: what a run executes and what `--dry-run` prints.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+
+/// The variables of the caller's environment that a child may see. Everything else, and with it
+/// every credential, is left out.
+pub const INHERITED: &[&str] = &[
+    "ALL_PROXY",
+    "BUN_INSTALL_CACHE_DIR",
+    "CI",
+    "HOME",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "LANG",
+    "LC_ALL",
+    "LOGNAME",
+    "NODE_EXTRA_CA_CERTS",
+    "NO_COLOR",
+    "NO_PROXY",
+    "PATH",
+    "SHELL",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TERM",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "npm_config_cache",
+    "npm_config_registry",
+    "npm_config_cafile",
+    "npm_config_userconfig",
+    "NPM_CONFIG_REGISTRY",
+    "NPM_CONFIG_CAFILE",
+    "NPM_CONFIG_USERCONFIG",
+    "BUN_CONFIG_REGISTRY",
+];
+
+/// What a variable of a child's environment is set to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// This text.
+    Text(String),
+    /// The credential in a variable of the caller's environment.
+    Variable(String),
+    /// The sandbox's token, which stands in a file that only its owner can read.
+    SandboxToken,
+}
+
+/// One program to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The folder to run in, absolute.
+    pub dir: Utf8PathBuf,
+    /// Program and arguments. Never a credential: every user of the machine can read them.
+    pub argv: Vec<String>,
+    /// Variables set beside the inherited ones.
+    pub env: Vec<(String, Value)>,
+    /// How long it may take before its process group is ended.
+    pub deadline: Duration,
+}
+
+impl Command {
+    /// A command in `dir`.
+    pub fn new(dir: impl Into<Utf8PathBuf>, argv: &[&str], deadline: Duration) -> Command {
+        Command {
+            dir: dir.into(),
+            argv: argv.iter().map(|&word| word.to_owned()).collect(),
+            env: Vec::new(),
+            deadline,
+        }
+    }
+
+    /// Sets a variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: Value) -> Command {
+        self.env.push((name.to_owned(), value));
+        self
+    }
+
+    /// Sets a variable to plain text.
+    #[must_use]
+    pub fn text(self, name: &str, value: impl Into<String>) -> Command {
+        self.env(name, Value::Text(value.into()))
+    }
+
+    /// The words as a person would type them.
+    #[must_use]
+    pub fn line(&self) -> String {
+        self.argv
+            .iter()
+            .map(|word| quote(word))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    /// The same run as a POSIX shell subshell. `only` is the function that [`PREAMBLE`] defines.
+    #[must_use]
+    pub fn script(&self, sandbox_token: &str) -> String {
+        let mut text = format!("(\n  cd {}\n  only\n", quote(self.dir.as_str()));
+        for (name, value) in &self.env {
+            let value = match value {
+                Value::Text(text) => quote(text),
+                Value::Variable(variable) => format!("\"${variable}\""),
+                Value::SandboxToken => format!("\"$(cat {})\"", quote(sandbox_token)),
+            };
+            // Writing to a String cannot fail.
+            let _infallible = writeln!(text, "  export {name}={value}");
+        }
+        text + "  " + &self.line() + "\n)\n"
+    }
+}
+
+/// The start of a dry-run script: strict mode, and a function that clears the environment as a run
+/// does. Variables that commands of the script refer to are kept by name.
+#[must_use]
+pub fn preamble(kept: &[&str]) -> String {
+    let names: Vec<&str> = INHERITED.iter().chain(kept).copied().collect();
+    format!(
+        "set -eu\n\
+         # Children see these variables and no others.\n\
+         only() {{\n  \
+           for name in $(env | sed -n 's/^\\([A-Za-z_][A-Za-z0-9_]*\\)=.*/\\1/p'); do\n    \
+             case ' {} ' in *\" $name \"*) ;; *) unset \"$name\" ;; esac\n  \
+           done\n\
+         }}\n",
+        names.join(" ")
+    )
+}
+
+/// `word` as one word of POSIX shell, whatever is in it but NUL.
+#[must_use]
+pub fn quote(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&b);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_real_shell_reads_back_every_word() {
+        let words = [
+            "plain",
+            "",
+            "a b",
+            "it's",
+            "$HOME `id` \"x\" \\",
+            "line\nbreak",
+            "-flag=*",
+            "é~",
+        ];
+        for word in words {
+            let output = std::process::Command::new("sh")
+                .args(["-c", &format!("printf %s {}", quote(word))])
+                .output()
+                .expect("sh runs");
+            assert_eq!(String::from_utf8_lossy(&output.stdout), word);
+        }
+    }
+
+    #[test]
+    fn a_script_clears_the_environment_and_keeps_tokens_out_of_argv() {
+        let command = Command::new(
+            "/tmp",
+            &["sh", "-c", "echo \"${CANARY-none} $TOKEN $MODE\""],
+            Duration::ZERO,
+        )
+        .env("TOKEN", Value::Variable("CI_TOKEN".into()))
+        .text("MODE", "a b");
+        let script = preamble(&["CI_TOKEN"]) + &command.script("token");
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .env("CANARY", "seen")
+            .env("CI_TOKEN", "t0")
+            .output()
+            .expect("sh runs");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "none t0 a b\n");
+    }
+}

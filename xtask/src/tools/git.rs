@@ -1,0 +1,211 @@
+//! Git, read through its command line with everything that could surprise us switched off.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+use serde::Serialize;
+
+use crate::error::refused;
+use crate::workspace::key::{Blob, hex};
+
+/// Where the repository stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Head {
+    /// The full id of the commit that is checked out; none before the first commit.
+    pub commit: Option<String>,
+    /// Whether any file differs from that commit.
+    pub dirty: bool,
+}
+
+/// The commit that is checked out, and whether the tree differs from it.
+pub fn head(root: &Utf8Path) -> Result<Head> {
+    let status = text(
+        root,
+        &[
+            "status",
+            "--porcelain=v2",
+            "--branch",
+            "-z",
+            "--untracked-files=normal",
+        ],
+    )?;
+    let entries = || status.split('\0').filter(|entry| !entry.is_empty());
+    let commit = entries().find_map(|entry| entry.strip_prefix("# branch.oid "));
+    Ok(Head {
+        commit: commit.filter(|id| *id != "(initial)").map(str::to_owned),
+        dirty: entries().any(|entry| !entry.starts_with("# ")),
+    })
+}
+
+/// Every file below `below` that git tracks or would track, as it stands in the working tree,
+/// relative to `root`. Dependency folders are left out even if somebody committed them.
+pub fn files(root: &Utf8Path, below: &str) -> Result<Vec<Utf8PathBuf>> {
+    let listed = text(
+        root,
+        &[
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            "--deduplicate",
+            "--",
+            below,
+        ],
+    )?;
+    let mut files: Vec<Utf8PathBuf> = listed
+        .split('\0')
+        .filter(|path| !path.is_empty() && !path.split('/').any(|part| part == "node_modules"))
+        .map(Utf8PathBuf::from)
+        .filter(|path| root.join(path).exists())
+        .collect();
+    files.sort();
+    files.dedup();
+    Ok(files)
+}
+
+/// The content of every input file below `paths`, as it stands in the working tree: from git's
+/// index where the file is unchanged, else from the file itself.
+pub fn blobs(root: &Utf8Path, paths: &[&Utf8Path]) -> Result<BTreeMap<Utf8PathBuf, Blob>> {
+    let paths: Vec<&str> = paths.iter().map(|path| path.as_str()).collect();
+    let list = |flags: &[&str]| {
+        text(
+            root,
+            &[&["ls-files", "-z"], flags, &["--"], paths.as_slice()].concat(),
+        )
+    };
+    let mut blobs = BTreeMap::new();
+    for entry in list(&["--stage"])?.split('\0') {
+        let Some((meta, path)) = entry.split_once('\t') else {
+            continue;
+        };
+        let mut meta = meta.split(' ');
+        if let (Some(mode), Some(id)) = (meta.next(), meta.next()) {
+            blobs.insert(
+                path.into(),
+                Blob {
+                    mode: mode.to_owned(),
+                    id: id.to_owned(),
+                },
+            );
+        }
+    }
+    let sha256 = blobs
+        .values()
+        .next()
+        .is_some_and(|blob: &Blob| blob.id.len() == 64);
+    for path in list(&[
+        "--modified",
+        "--deleted",
+        "--others",
+        "--exclude-standard",
+        "--deduplicate",
+    ])?
+    .split('\0')
+    .filter(|path| !path.is_empty())
+    {
+        match working_blob(&root.join(path), sha256)
+            .with_context(|| format!("cannot read {path}"))?
+        {
+            Some(blob) => blobs.insert(path.into(), blob),
+            None => blobs.remove(Utf8Path::new(path)),
+        };
+    }
+    Ok(blobs)
+}
+
+/// The blob that git would make of a file; nothing when it is gone or is a folder of its own
+/// repository.
+fn working_blob(path: &Utf8Path, sha256: bool) -> std::io::Result<Option<Blob>> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let Ok(meta) = path.symlink_metadata() else {
+        return Ok(None);
+    };
+    let (mode, content) = if meta.is_symlink() {
+        ("120000", path.read_link_utf8()?.into_string().into_bytes())
+    } else if meta.is_file() {
+        let executable = meta.permissions().mode() & 0o100 != 0;
+        (
+            if executable { "100755" } else { "100644" },
+            std::fs::read(path)?,
+        )
+    } else {
+        return Ok(None);
+    };
+    let mut object = format!("blob {}\0", content.len()).into_bytes();
+    object.extend(content);
+    let algorithm = if sha256 {
+        &SHA256
+    } else {
+        &SHA1_FOR_LEGACY_USE_ONLY
+    };
+    Ok(Some(Blob {
+        mode: mode.to_owned(),
+        id: hex(digest(algorithm, &object).as_ref()),
+    }))
+}
+
+/// The standard output of a git command in `root`, which must be UTF-8.
+fn text(root: &Utf8Path, args: &[&str]) -> Result<String> {
+    let output = command(root).args(args).output().map_err(|error| {
+        refused(format!("cannot run `git`: {error}")).hint("install it: `apt-get install git`")
+    })?;
+    if !output.status.success() {
+        let message = String::from_utf8_lossy(&output.stderr);
+        let message = message
+            .trim()
+            .lines()
+            .next()
+            .unwrap_or("no message")
+            .to_owned();
+        return Err(refused(format!("`git {}` failed: {message}", args[0]))
+            .hint(format!(
+                "`git -C {root} status` shows what git thinks of this folder"
+            ))
+            .into());
+    }
+    String::from_utf8(output.stdout)
+        .map_err(|_| refused("a file name in this repository is not UTF-8; rename it").into())
+}
+
+/// Git without locks, prompts, pagers, monitors and inherited repositories: the precautions that
+/// moon takes (<https://github.com/moonrepo/moon>, crate `vcs`).
+fn command(root: &Utf8Path) -> Command {
+    let mut git = Command::new("git");
+    git.current_dir(root).stdin(Stdio::null());
+    for name in [
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_COMMON_DIR",
+        "GIT_PREFIX",
+    ] {
+        git.env_remove(name);
+    }
+    git.env("GIT_OPTIONAL_LOCKS", "0")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_PAGER", "");
+    git.env("LC_ALL", "C");
+    git.args([
+        "-c",
+        "core.fsmonitor=false",
+        "-c",
+        "core.quotePath=false",
+        "-c",
+        "color.ui=false",
+    ]);
+    git
+}
+
+/// Whether git ignores `path`.
+pub fn is_ignored(root: &Utf8Path, path: &Utf8Path) -> Result<bool> {
+    let status = command(root)
+        .args(["check-ignore", "--quiet", "--", path.as_str()])
+        .status()?;
+    Ok(status.success())
+}

@@ -1,0 +1,11 @@
+//! The only code that starts programs or speaks to servers. It decides nothing.
+
+pub mod bun;
+pub mod cargo;
+pub mod cloudflare;
+pub mod command;
+pub mod git;
+pub mod http;
+pub mod runner;
+pub mod sandbox;
+pub mod wrangler;

@@ -1,0 +1,354 @@
+//! Wrangler: its arguments, its verdict, its schema.
+
+use camino::Utf8Path;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::runner::Ended;
+use crate::error::nearest;
+
+/// Where wrangler is pinned and installed, relative to the repository's root.
+pub const TOOLCHAIN: &str = "dagger/cloudflare/toolchain";
+
+/// The launcher inside the toolchain. It is run on Bun, so no Node is needed.
+pub const LAUNCHER: &str = "node_modules/wrangler/bin/wrangler.js";
+
+/// The variables that make wrangler quiet, non-interactive and free of side trips: no metrics, no
+/// banner, no log files, no fetch of request metadata for a local workerd.
+pub const ENVIRONMENT: [(&str, &str); 6] = [
+    ("CI", "1"),
+    ("CLOUDFLARE_CF_FETCH_ENABLED", "false"),
+    ("WRANGLER_HIDE_BANNER", "true"),
+    ("WRANGLER_LOG_SANITIZE", "true"),
+    ("WRANGLER_SEND_METRICS", "false"),
+    ("WRANGLER_WRITE_LOGS", "false"),
+];
+
+/// The arguments of `wrangler deploy`. `environment` is a block of the config; the empty one means
+/// the top level of a config that has blocks.
+///
+/// `--autoconfig=false` because a deploy without a config file would write one and install things;
+/// `--strict` refuses to overwrite changes made elsewhere; `--no-x-provision` refuses to create
+/// storage for bindings without an id (observed with wrangler 4.164).
+#[must_use]
+pub fn deploy_arguments(environment: Option<&str>, tag: &str, message: &str) -> Vec<String> {
+    let mut arguments: Vec<String> = [
+        "deploy",
+        "--autoconfig=false",
+        "--strict",
+        "--no-x-provision",
+    ]
+    .map(str::to_owned)
+    .into();
+    if let Some(environment) = environment {
+        arguments.push(format!("--env={environment}"));
+    }
+    arguments.push(format!("--tag={tag}"));
+    arguments.push(format!("--message={message}"));
+    arguments
+}
+
+/// What a run of `wrangler deploy` came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A version was deployed.
+    Deployed {
+        /// Its id.
+        version: String,
+        /// Where wrangler says it can be seen, unparsed.
+        targets: Vec<String>,
+    },
+    /// It failed, or cannot be shown to have succeeded. The remote side may have changed.
+    Failed {
+        /// Why, in one sentence.
+        reason: String,
+    },
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(rename = "type")]
+    kind: String,
+    version_id: Option<String>,
+    #[serde(default)]
+    targets: Option<Vec<String>>,
+    message: Option<String>,
+}
+
+/// Judges a run by its exit and the entries of its output file: one JSON object a line. Exit 0 alone
+/// proves nothing, as wrangler exits 0 after doing nothing in some non-interactive cases.
+#[must_use]
+pub fn verdict(ended: Ended, output: &str) -> Verdict {
+    let entries: Vec<Entry> = output
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let of = |kind: &str| entries.iter().rev().find(|entry| entry.kind == kind);
+    let deployed = of("deploy").and_then(|entry| Some((entry, entry.version_id.clone()?)));
+    match (ended, deployed) {
+        (Ended::Code(0), Some((entry, version))) => Verdict::Deployed {
+            version,
+            targets: entry.targets.clone().unwrap_or_default(),
+        },
+        (Ended::Code(0), None) => Verdict::Failed {
+            reason: "wrangler exited with 0 but its output file names no version".to_owned(),
+        },
+        (ended, _) => {
+            let said = of("command-failed").and_then(|entry| entry.message.clone());
+            let how = match ended {
+                Ended::Code(code) => format!("wrangler exited with {code}"),
+                Ended::Signal(signal) => format!("wrangler was ended by signal {signal}"),
+                Ended::Deadline => "wrangler did not end within its deadline".to_owned(),
+                Ended::Interrupted => "wrangler was interrupted".to_owned(),
+            };
+            Verdict::Failed {
+                reason: said.map_or(how.clone(), |said| format!("{how}: {said}")),
+            }
+        }
+    }
+}
+
+/// The addresses among wrangler's targets. A custom domain is printed as
+/// `www.example.com (custom domain)`, a route or schedule in forms that are no address.
+#[must_use]
+pub fn urls(targets: &[String]) -> Vec<String> {
+    targets
+        .iter()
+        .filter_map(|target| {
+            if target.starts_with("https://") && !target.contains(' ') {
+                return Some(target.clone());
+            }
+            let (domain, rest) = target.split_once(" (custom domain)")?;
+            (!rest.contains("production: disabled")).then(|| format!("https://{domain}/"))
+        })
+        .collect()
+}
+
+/// A field that wrangler would ignore with no more than a warning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownField {
+    /// Where: `assets.directoy`.
+    pub path: String,
+    /// The field that was probably meant.
+    pub nearest: Option<String>,
+}
+
+/// The fields of `config` that wrangler's own JSON schema does not know.
+#[must_use]
+pub fn unknown_fields(schema: &Value, config: &Value) -> Vec<UnknownField> {
+    let mut found = Vec::new();
+    check(schema, schema, config, "", &mut found);
+    found
+}
+
+fn check(root: &Value, schema: &Value, value: &Value, path: &str, found: &mut Vec<UnknownField>) {
+    if let Some(name) = schema["$ref"]
+        .as_str()
+        .and_then(|r| r.strip_prefix("#/definitions/"))
+    {
+        return check(root, &root["definitions"][name], value, path, found);
+    }
+    for part in schema["allOf"].as_array().into_iter().flatten() {
+        check(root, part, value, path, found);
+    }
+    if let Some(branches) = schema["anyOf"].as_array() {
+        let tried = branches
+            .iter()
+            .filter(|branch| fits(root, branch, value))
+            .map(|branch| {
+                let mut inner = Vec::new();
+                check(root, branch, value, path, &mut inner);
+                inner
+            });
+        // The branch that complains least is the one that was meant.
+        found.extend(tried.min_by_key(Vec::len).unwrap_or_default());
+    }
+    if let (Some(items), true) = (value.as_array(), schema["items"].is_object()) {
+        for (index, item) in items.iter().enumerate() {
+            check(
+                root,
+                &schema["items"],
+                item,
+                &format!("{path}[{index}]"),
+                found,
+            );
+        }
+    }
+    let (Some(known), Some(fields)) = (schema["properties"].as_object(), value.as_object()) else {
+        if let (Some(fields), true) = (
+            value.as_object(),
+            schema["additionalProperties"].is_object(),
+        ) {
+            for (name, inner) in fields {
+                check(
+                    root,
+                    &schema["additionalProperties"],
+                    inner,
+                    &join(path, name),
+                    found,
+                );
+            }
+        }
+        return;
+    };
+    for (name, inner) in fields {
+        match known.get(name) {
+            Some(field) => check(root, field, inner, &join(path, name), found),
+            None if schema["additionalProperties"] == Value::Bool(false) => {
+                found.push(UnknownField {
+                    path: join(path, name),
+                    nearest: nearest(name, known.keys().map(String::as_str)).map(str::to_owned),
+                });
+            }
+            None if schema["additionalProperties"].is_object() => {
+                check(
+                    root,
+                    &schema["additionalProperties"],
+                    inner,
+                    &join(path, name),
+                    found,
+                );
+            }
+            None => {}
+        }
+    }
+}
+
+/// Whether `value` is of the kind that `schema` is about. A schema without a kind is about any.
+fn fits(root: &Value, schema: &Value, value: &Value) -> bool {
+    if let Some(name) = schema["$ref"]
+        .as_str()
+        .and_then(|r| r.strip_prefix("#/definitions/"))
+    {
+        return fits(root, &root["definitions"][name], value);
+    }
+    match schema["type"].as_str() {
+        Some("object") => value.is_object(),
+        Some("array") => value.is_array(),
+        Some("string") => value.is_string(),
+        Some("boolean") => value.is_boolean(),
+        Some("number" | "integer") => value.is_number(),
+        _ => true,
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
+}
+
+/// The installed version of wrangler, read from its manifest; nothing when it is not installed.
+#[must_use]
+pub fn installed_version(root: &Utf8Path) -> Option<String> {
+    version_of(
+        &root
+            .join(TOOLCHAIN)
+            .join("node_modules/wrangler/package.json"),
+        "/version",
+    )
+}
+
+/// The pinned version of wrangler.
+#[must_use]
+pub fn pinned_version(root: &Utf8Path) -> Option<String> {
+    version_of(
+        &root.join(TOOLCHAIN).join("package.json"),
+        "/dependencies/wrangler",
+    )
+}
+
+fn version_of(manifest: &Utf8Path, pointer: &str) -> Option<String> {
+    let text = std::fs::read_to_string(manifest).ok()?;
+    let value: Value = serde_json::from_str(&text).ok()?;
+    value.pointer(pointer)?.as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn success_needs_exit_0_and_a_version() {
+        let output = "{\"type\":\"wrangler-session\",\"version\":1}\n\
+            {\"type\":\"deploy\",\"version\":1,\"version_id\":\"v1\",\"targets\":[\"https://a.b.workers.dev\"]}\n";
+        assert_eq!(
+            verdict(Ended::Code(0), output),
+            Verdict::Deployed {
+                version: "v1".into(),
+                targets: vec!["https://a.b.workers.dev".into()]
+            }
+        );
+        for (ended, output, reason) in [
+            (Ended::Code(0), "", "names no version"),
+            (
+                Ended::Code(0),
+                "{\"type\":\"deploy\",\"version_id\":null}",
+                "names no version",
+            ),
+            (
+                Ended::Code(1),
+                "{\"type\":\"command-failed\",\"message\":\"No token\"}",
+                "1: No token",
+            ),
+            (Ended::Code(1), output, "exited with 1"),
+            (Ended::Signal(9), "", "signal 9"),
+            (Ended::Deadline, "not json", "deadline"),
+        ] {
+            let Verdict::Failed { reason: found } = verdict(ended, output) else {
+                panic!("{ended:?} passed")
+            };
+            assert!(found.contains(reason), "{found}");
+        }
+    }
+
+    #[test]
+    fn targets_become_addresses() {
+        let targets = [
+            "https://x.acme.workers.dev",
+            "www.example.com (custom domain)",
+            "old.example.com (custom domain) [production: disabled, previews: enabled]",
+            "schedule: 0 * * * *",
+            "example.com/* (zone name: example.com)",
+        ]
+        .map(str::to_owned);
+        assert_eq!(
+            urls(&targets),
+            ["https://x.acme.workers.dev", "https://www.example.com/"]
+        );
+    }
+
+    #[test]
+    fn misspelt_fields_are_found_at_every_depth() {
+        let schema = json!({
+            "allOf": [{"$ref": "#/definitions/Config"}],
+            "definitions": {
+                "Config": {"type": "object", "additionalProperties": false, "properties": {
+                    "name": {}, "assets": {"$ref": "#/definitions/Assets"}, "vars": {"type": "object"},
+                    "env": {"type": "object", "additionalProperties": {"$ref": "#/definitions/Config"}},
+                    "routes": {"type": "array", "items": {"anyOf": [{"type": "string"},
+                        {"type": "object", "additionalProperties": false, "properties": {"pattern": {}}}]}}}},
+                "Assets": {"type": "object", "additionalProperties": false, "properties": {"directory": {}}}
+            }
+        });
+        let config = json!({"name": "a", "asssets": {}, "assets": {"directoy": "x"}, "vars": {"ANY": 1},
+            "routes": ["a", {"patern": "b"}], "env": {"staging": {"nam": "b"}}});
+        let found: Vec<(String, Option<String>)> = unknown_fields(&schema, &config)
+            .into_iter()
+            .map(|f| (f.path, f.nearest))
+            .collect();
+        let expected = [
+            ("assets.directoy", "directory"),
+            ("asssets", "assets"),
+            ("env.staging.nam", "name"),
+            ("routes[1].patern", "pattern"),
+        ];
+        assert_eq!(
+            found,
+            expected.map(|(path, near)| (path.to_owned(), Some(near.to_owned())))
+        );
+    }
+}

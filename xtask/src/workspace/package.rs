@@ -1,0 +1,119 @@
+//! What a `package.json` says, as far as delivery depends on it.
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Failure, refused};
+
+/// A folder with a `package.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Package {
+    /// `name`, when it has one.
+    pub name: Option<String>,
+    /// The folder, relative to the repository's root.
+    pub dir: Utf8PathBuf,
+    /// Whether `scripts.test` is there.
+    #[serde(skip)]
+    pub tests: bool,
+    /// Whether `scripts.build` is there.
+    pub builds: bool,
+    /// Dependencies that point into this repository: name to specifier (`workspace:`, `file:`, `link:`).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub local_dependencies: BTreeMap<String, String>,
+    /// Whether it has any dependency at all, so that an install is needed before a build.
+    pub has_dependencies: bool,
+    /// The optional `xtask` key.
+    pub settings: Settings,
+}
+
+/// The `xtask` key of a `package.json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Settings {
+    /// Projects or packages that this one depends on beyond what its manifest says.
+    pub depends_on: Vec<String>,
+    /// Further files or folders that decide the output, relative to the repository's root.
+    pub inputs: Vec<Utf8PathBuf>,
+    /// The path that answers with a success when the project is well. `/` by default.
+    pub health: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    name: Option<String>,
+    #[serde(default)]
+    scripts: BTreeMap<String, serde_json::Value>,
+    #[serde(default)]
+    dependencies: BTreeMap<String, String>,
+    #[serde(default, rename = "devDependencies")]
+    dev_dependencies: BTreeMap<String, String>,
+    #[serde(default, rename = "optionalDependencies")]
+    optional_dependencies: BTreeMap<String, String>,
+    #[serde(default)]
+    xtask: Settings,
+}
+
+impl Package {
+    /// Parses the `package.json` of `dir`.
+    pub fn parse(dir: &Utf8Path, text: &str) -> Result<Package, Failure> {
+        let manifest: Manifest = serde_json::from_str(text)
+            .map_err(|error| refused(format!("{}: {error}", dir.join("package.json"))))?;
+        let all = || {
+            [
+                &manifest.dependencies,
+                &manifest.dev_dependencies,
+                &manifest.optional_dependencies,
+            ]
+            .into_iter()
+            .flatten()
+        };
+        let local = ["workspace:", "file:", "link:"];
+        Ok(Package {
+            dir: dir.to_owned(),
+            tests: manifest.scripts.contains_key("test"),
+            builds: manifest.scripts.contains_key("build"),
+            has_dependencies: all().next().is_some(),
+            local_dependencies: all()
+                .filter(|(_, spec)| local.iter().any(|prefix| spec.starts_with(prefix)))
+                .map(|(name, spec)| (name.clone(), spec.clone()))
+                .collect(),
+            name: manifest.name,
+            settings: manifest.xtask,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_delivery_needs() {
+        let package = Package::parse(
+            Utf8Path::new("projects/a"),
+            r#"{"name":"a","scripts":{"build":"x"},"devDependencies":{"ui":"workspace:*","astro":"7.3.5"},
+               "xtask":{"health":"/up","dependsOn":["b"]}}"#,
+        )
+        .expect("valid");
+        assert!(package.builds && package.has_dependencies);
+        assert_eq!(
+            package.local_dependencies.keys().collect::<Vec<_>>(),
+            ["ui"]
+        );
+        assert_eq!(package.settings.health.as_deref(), Some("/up"));
+    }
+
+    #[test]
+    fn an_unknown_setting_names_the_file() {
+        let failure =
+            Package::parse(Utf8Path::new("p"), r#"{"xtask":{"helth":"/"}}"#).expect_err("an error");
+        assert!(
+            failure
+                .message
+                .starts_with("p/package.json: unknown field `helth`")
+        );
+    }
+}
