@@ -99,14 +99,13 @@ fn root() -> Result<Utf8PathBuf> {
     }
     let here = Utf8PathBuf::from_path_buf(std::env::current_dir()?)
         .map_err(|path| refused(format!("the path {} is not UTF-8", path.display())))?;
-    let has = |marker: &str| {
-        here.ancestors()
-            .find(|dir| dir.join(marker).exists())
-            .map(Utf8Path::to_owned)
-    };
-    has(CONFIG_FILE).or_else(|| has(".git")).ok_or_else(|| {
-        refused(format!("{here} is in no repository with a {CONFIG_FILE}"))
-            .hint("change into the repository")
-            .into()
-    })
+    let is_root = |dir: &&Utf8Path| dir.join(CONFIG_FILE).exists() || dir.join(".git").exists();
+    here.ancestors()
+        .find(is_root)
+        .map(Utf8Path::to_owned)
+        .ok_or_else(|| {
+            refused(format!("{here} is in no repository with a {CONFIG_FILE}"))
+                .hint("change into the repository")
+                .into()
+        })
 }

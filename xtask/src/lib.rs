@@ -11,6 +11,8 @@ pub mod context;
 pub mod doctor;
 pub mod engine;
 pub mod error;
+#[cfg(feature = "generate")]
+pub mod generated;
 pub mod plan;
 pub mod record;
 pub mod report;

@@ -1,0 +1,291 @@
+//! Deployments from end to end: the real wrangler, the real workerd, the sandbox between them.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::support::{CANARY, Ran, TestEnv};
+
+fn deploy(env: &TestEnv, more: &[&str]) -> Ran {
+    env.xtask(&[&["deploy", "--json"], more].concat())
+}
+
+#[test]
+fn a_site_goes_live_changes_and_is_left_alone() {
+    let env = TestEnv::with_tools();
+    env.site("projects/a", "site-a");
+    env.commit("site");
+
+    let first = deploy(&env, &["a"]).exits(0);
+    let record = first.record("a");
+    assert_eq!(record["status"], "live");
+    assert_eq!(record["previous"], serde_json::Value::Null);
+    assert_eq!(record["version"], record["live"]["version"]);
+    assert_eq!(record["live"]["tag"], record["key"]);
+    assert_eq!(
+        env.fetch("site-a.localhost", "/"),
+        (200, "<h1>site-a one</h1>".to_owned())
+    );
+    let saved = env.root.join(format!(
+        ".xtask/records/local-{}.json",
+        record["nonce"].as_str().expect("text")
+    ));
+    let saved: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(saved).expect("a record")).expect("JSON");
+    assert_eq!(saved, record);
+    let leak =
+        env.fetch("site-a.localhost", "/leak").1 + &env.fetch("site-a.localhost", "/leak.txt").1;
+    assert!(
+        leak.contains("PATH") && !leak.contains("TOKEN"),
+        "the build saw a credential: {leak}"
+    );
+
+    let again = deploy(&env, &["a"]).exits(0);
+    assert_eq!(again.record("a")["status"], "unchanged");
+    assert_eq!(again.record("a")["version"], record["version"]);
+
+    env.write("projects/a/content.txt", "<h1>site-a two</h1>");
+    let changed = deploy(&env, &["a"]).exits(0);
+    let second = changed.record("a");
+    assert_eq!(second["status"], "live");
+    assert_eq!(second["dirty"], true);
+    assert_eq!(second["previous"]["version"], record["version"]);
+    assert_ne!(second["key"], record["key"]);
+    assert_eq!(env.fetch("site-a.localhost", "/").1, "<h1>site-a two</h1>");
+    let version = record["version"].as_str().expect("text");
+    assert_eq!(
+        env.fetch(&format!("{}-site-a.localhost", &version[..8]), "/")
+            .1,
+        "<h1>site-a one</h1>"
+    );
+
+    let forced = deploy(&env, &["a", "--force"]).exits(0);
+    assert_eq!(forced.record("a")["status"], "live");
+    env.assert_no_canary(&[&first, &again, &changed, &forced]);
+}
+
+#[test]
+fn several_projects_go_side_by_side_and_one_failure_stops_no_other() {
+    let env = TestEnv::with_tools();
+    env.site("projects/good", "good");
+    env.worker("projects/api", "api");
+    for (name, build) in [
+        ("broken", "echo compiled nothing; exit 7"),
+        ("missing", "true"),
+        ("empty", "mkdir dist"),
+    ] {
+        env.site(&format!("projects/{name}"), name);
+        env.write(
+            &format!("projects/{name}/package.json"),
+            &format!(r#"{{ "scripts": {{ "build": "{build}" }} }}"#),
+        );
+    }
+    env.site("projects/typo", "typo");
+    let config =
+        std::fs::read_to_string(env.root.join("projects/typo/wrangler.jsonc")).expect("text");
+    env.write(
+        "projects/typo/wrangler.jsonc",
+        &config.replace("\"assets\"", "\"asssets\""),
+    );
+    env.write("projects/typo/src.ts", "");
+    env.commit("projects");
+    // Without assets and main it is refused before anything else; with code the typo would deploy.
+    assert!(
+        deploy(&env, &["typo"]).exits(3).json()["error"]["message"]
+            .as_str()
+            .expect("text")
+            .contains("neither")
+    );
+    env.write(
+        "projects/typo/wrangler.jsonc",
+        &config.replace("\"assets\"", "\"main\": \"src.ts\", \"asssets\""),
+    );
+
+    let ran = deploy(&env, &["--jobs", "3"]);
+    let text = |name: &str| {
+        ran.record(name)["error"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    for (name, status, reason) in [
+        ("good", "live", ""),
+        ("api", "live", ""),
+        ("broken", "failed", "compiled nothing"),
+        ("missing", "refused", "is not there after the build"),
+        ("empty", "refused", "is empty"),
+        ("typo", "refused", "did you mean `assets`?"),
+    ] {
+        assert_eq!(ran.record(name)["status"], status, "{name}: {}", text(name));
+        assert!(text(name).contains(reason), "{name}: {}", text(name));
+    }
+    let ran = ran.exits(3);
+    assert_eq!(
+        env.fetch("api.localhost", "/up"),
+        (200, "{\"stage\":\"top\"}".to_owned())
+    );
+    assert_eq!(env.fetch("broken.localhost", "/").0, 404);
+
+    let staging = deploy(&env, &["api", "--env", "staging", "--sandbox"]).exits(0);
+    assert_eq!(staging.record("api")["worker"], "api-staging");
+    assert_eq!(
+        env.fetch("api-staging.localhost", "/up").1,
+        "{\"stage\":\"staging\"}"
+    );
+    assert_eq!(env.fetch("api.localhost", "/up").1, "{\"stage\":\"top\"}");
+
+    let report = env.xtask(&["deploy", "good", "broken"]).exits(1);
+    assert!(
+        report.stdout.contains("good  http://good.localhost:"),
+        "{}",
+        report.stdout
+    );
+    assert!(
+        report.stdout.contains("not done: broken"),
+        "{}",
+        report.stdout
+    );
+    env.assert_no_canary(&[&ran, &staging, &report]);
+}
+
+#[test]
+fn a_refused_token_changes_nothing() {
+    let env = TestEnv::with_tools();
+    env.site("projects/a", "a");
+    env.commit("site");
+    env.xtask(&["sandbox", "up"]).exits(0);
+    let ran = env
+        .xtask_with(
+            &["deploy", "a", "--json"],
+            &[("SANDBOX_TOKEN", "another-token")],
+        )
+        .exits(3);
+    let error = ran.record("a")["error"].as_str().expect("text").to_owned();
+    assert!(
+        error.contains("cannot read what is live") && error.contains("nothing was changed"),
+        "{error}"
+    );
+    assert_eq!(env.fetch("a.localhost", "/").0, 404);
+}
+
+#[test]
+fn what_was_deployed_survives_a_kill_of_the_sandbox() {
+    let env = TestEnv::with_tools();
+    env.site("projects/a", "a");
+    env.commit("site");
+    deploy(&env, &["a"]).exits(0);
+    let up = env.xtask(&["sandbox", "up", "--json"]).exits(0).json();
+    assert_eq!(
+        up,
+        env.xtask(&["sandbox", "up", "--json"]).exits(0).json(),
+        "a second `up` does nothing"
+    );
+    env.sh(&format!("kill -9 {}", up["pid"])).exits(0);
+    env.xtask(&["sandbox", "status"]).exits(1);
+    env.xtask(&["sandbox", "up"]).exits(0);
+    assert_eq!(
+        env.fetch("a.localhost", "/"),
+        (200, "<h1>a one</h1>".to_owned())
+    );
+    env.xtask(&["sandbox", "reset"]).exits(0);
+    env.xtask(&["sandbox", "up"]).exits(0);
+    assert_eq!(env.fetch("a.localhost", "/").0, 404);
+}
+
+#[test]
+fn the_sandbox_dies_in_the_middle_of_a_deploy() {
+    let env = TestEnv::with_tools();
+    env.site("projects/a", "a");
+    env.commit("site");
+    deploy(&env, &["a"]).exits(0);
+    // The build itself pulls the rug, after what is live was read and before the upload.
+    env.write(
+        "projects/a/build.ts",
+        "const { pid } = await Bun.file('../../.xtask/sandbox/server.json').json();\n\
+        process.kill(pid, 'SIGKILL');\nawait Bun.write('dist/index.html', 'two');\n",
+    );
+    let ran = deploy(&env, &["a"]).exits(4);
+    let record = ran.record("a");
+    assert_eq!(record["status"], "unknown");
+    let error = record["error"].as_str().expect("text");
+    assert!(error.contains("what is live now cannot be read"), "{error}");
+    env.xtask(&["sandbox", "up"]).exits(0);
+    assert_eq!(env.fetch("a.localhost", "/").1, "<h1>a one</h1>");
+}
+
+#[test]
+fn ctrl_c_ends_the_children_and_says_so() {
+    let env = TestEnv::with_tools();
+    env.site("projects/a", "a");
+    env.write(
+        "projects/a/build.ts",
+        "await Bun.write('started', ''); await Bun.sleep(600_000);",
+    );
+    env.commit("site");
+    env.xtask(&["sandbox", "up"]).exits(0);
+    let mut command = env.command(&["deploy", "a", "--json"], &[]);
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("xtask runs");
+    let begun = Instant::now();
+    while !env.root.join("projects/a/started").exists() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "the build does not start"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    env.sh(&format!("kill -INT {}", child.id())).exits(0);
+    let output = child.wait_with_output().expect("an end");
+    assert_eq!(output.status.code(), Some(130));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(json["records"][0]["status"], "interrupted");
+    let left = env.sh(&format!("pgrep -f {}/projects/a || true", env.root));
+    assert_eq!(left.stdout, "", "children are left");
+}
+
+#[test]
+fn the_dry_run_is_a_script_that_does_the_same() {
+    let env = TestEnv::with_tools();
+    env.site("projects/a", "a");
+    env.commit("site");
+    let dry = env.xtask(&["deploy", "a", "--dry-run"]).exits(0);
+    assert!(
+        dry.stdout.contains("# a: named on the command line"),
+        "{}",
+        dry.stdout
+    );
+    assert!(
+        !env.root.join("projects/a/dist").exists(),
+        "a dry run builds nothing"
+    );
+    assert!(
+        !env.root.join(".xtask/sandbox").exists(),
+        "a dry run starts nothing"
+    );
+    env.xtask(&["sandbox", "up"]).exits(0);
+    // The token file stands in for the variable that the test's sandbox was started with.
+    env.write(".xtask/sandbox/token", CANARY);
+    std::fs::set_permissions(
+        env.root.join(".xtask/sandbox/token"),
+        PermissionsExt::from_mode(0o600),
+    )
+    .expect("mode");
+    let dry = env.xtask(&["deploy", "a", "--dry-run"]).exits(0);
+    env.sh(&dry.stdout).exits(0);
+    assert_eq!(env.fetch("a.localhost", "/").1, "<h1>a one</h1>");
+    let key = dry
+        .stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("# content key: "))
+        .expect("a key");
+    let same = deploy(&env, &["a"]).exits(0);
+    assert_eq!(
+        same.record("a")["status"],
+        "unchanged",
+        "the script left the version that a run would"
+    );
+    assert_eq!(same.record("a")["key"], key);
+}

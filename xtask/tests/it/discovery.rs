@@ -1,0 +1,115 @@
+//! Projects are found and named right in trees that do not look like ours.
+
+use crate::support::TestEnv;
+
+#[test]
+fn a_foreign_tree_is_read_without_an_edit() {
+    let env = TestEnv::new();
+    env.site("apps/one/site", "one-site");
+    env.site("apps/two/site", "two-site");
+    env.worker("apps/two/api", "api");
+    // Two Workers built by one package above them.
+    env.write(
+        "packages/pair/package.json",
+        r#"{ "name": "pair", "scripts": { "build": "true" } }"#,
+    );
+    env.write(
+        "packages/pair/left/wrangler.json",
+        r#"{ "name": "left", "main": "a.js" }"#,
+    );
+    env.write(
+        "packages/pair/right/wrangler.toml",
+        "name = \"right\"\nmain = \"b.js\"\n",
+    );
+    // Wrangler itself prefers the JSON file to the TOML beside it.
+    env.write("apps/one/site/wrangler.toml", "name = \"stale\"\n");
+    env.write(
+        "node_modules/dep/wrangler.json",
+        r#"{ "name": "dependency" }"#,
+    );
+    env.write("ignored/wrangler.json", r#"{ "name": "ignored" }"#);
+    env.write(".gitignore", "node_modules/\nignored/\n");
+    let json = env.xtask(&["projects", "--json"]).exits(0).json();
+    let found: Vec<(&str, &str, &str)> = json["projects"]
+        .as_array()
+        .expect("projects")
+        .iter()
+        .map(|project| {
+            let text = |value: &'static str| project[value].as_str().expect("text");
+            (
+                text("name"),
+                text("worker"),
+                project["package"]["name"].as_str().unwrap_or("none"),
+            )
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("apps/one/site", "one-site", "one-site-package"),
+            ("apps/two/api", "api", "api-package"),
+            ("apps/two/site", "two-site", "two-site-package"),
+            ("packages/pair/left", "left", "pair"),
+            ("packages/pair/right", "right", "pair"),
+        ]
+    );
+    let ambiguous = env.xtask(&["build", "site"]).exits(2);
+    assert!(
+        ambiguous
+            .stderr
+            .contains("say which: apps/one/site, apps/two/site"),
+        "{}",
+        ambiguous.stderr
+    );
+    let from_below = env.sh(&format!(
+        "cd apps/two && {} projects --json",
+        env!("CARGO_BIN_EXE_xtask")
+    ));
+    assert_eq!(from_below.exits(0).json(), json);
+}
+
+#[test]
+fn dependencies_are_edges_and_cycles_are_errors() {
+    let env = TestEnv::new();
+    env.site("projects/a", "a");
+    env.site("projects/b", "b");
+    env.write("projects/ui/package.json", r#"{ "name": "ui" }"#);
+    env.write(
+        "projects/a/package.json",
+        r#"{ "name": "a", "dependencies": { "ui": "workspace:*" }, "xtask": { "dependsOn": ["b"], "inputs": ["dagger/config"] } }"#,
+    );
+    let json = env.xtask(&["projects", "--json"]).exits(0).json();
+    let edges = json["projects"][0]["dependsOn"]
+        .as_array()
+        .expect("edges")
+        .clone();
+    let found: Vec<(&str, &str)> = edges
+        .iter()
+        .map(|edge| {
+            (
+                edge["to"].as_str().expect("text"),
+                edge["origin"].as_str().expect("text"),
+            )
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("projects/ui", "manifest"),
+            ("projects/b", "dependsOn"),
+            ("dagger/config", "input")
+        ]
+    );
+    env.write(
+        "projects/b/package.json",
+        r#"{ "name": "b", "dependencies": { "a": "workspace:*" } }"#,
+    );
+    let cycle = env.xtask(&["projects"]).exits(3);
+    assert!(
+        cycle
+            .stderr
+            .contains("projects/a → projects/b → projects/a"),
+        "{}",
+        cycle.stderr
+    );
+}

@@ -1,0 +1,8 @@
+//! The command as people use it: the real binary, real git, a cleared environment.
+
+mod budget;
+mod cli;
+mod deploy;
+mod discovery;
+mod support;
+mod tidy;

@@ -1,0 +1,316 @@
+//! A repository of its own for every test, and an environment that nothing leaks into.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::Value;
+
+/// The sandbox's token in every test. It must turn up nowhere.
+pub const CANARY: &str = "canary-7f3a$\"'&<token>";
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// The real repository.
+pub fn repository() -> Utf8PathBuf {
+    Utf8Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("a parent")
+        .to_owned()
+}
+
+/// A repository for one test.
+pub struct TestEnv {
+    /// Its root.
+    pub root: Utf8PathBuf,
+    folder: Utf8PathBuf,
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Ran {
+    /// The exit code.
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Asserts the exit code, showing what was printed when it is another.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Ran {
+        assert_eq!(
+            self.code, code,
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout, self.stderr
+        );
+        self
+    }
+
+    /// The JSON document on stdout, which must hold nothing else.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}", self.stdout))
+    }
+
+    /// The record of the project called `name`.
+    #[track_caller]
+    pub fn record(&self, name: &str) -> Value {
+        let json = self.json();
+        let records = json["records"].as_array().expect("records");
+        records
+            .iter()
+            .find(|record| record["project"] == name)
+            .cloned()
+            .expect("a record")
+    }
+}
+
+impl TestEnv {
+    /// A git repository with the shared config and tool pins, and no project.
+    pub fn new() -> TestEnv {
+        let number = COUNT.fetch_add(1, Ordering::SeqCst);
+        let folder = Utf8Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("it-{}-{number}", std::process::id()));
+        let root = folder.join("repo");
+        let env = TestEnv { root, folder };
+        for dir in ["home", "bin", "repo"] {
+            std::fs::create_dir_all(env.folder.join(dir)).expect("a folder");
+        }
+        for file in [
+            "dagger/config/config.json",
+            "dagger/bun/toolchain/package.json",
+            "dagger/bun/toolchain/package-lock.json",
+            "dagger/cloudflare/toolchain/package.json",
+            "dagger/cloudflare/toolchain/bun.lock",
+            ".gitignore",
+        ] {
+            env.write(
+                file,
+                &std::fs::read_to_string(repository().join(file)).expect(file),
+            );
+        }
+        env.git(&["init", "--quiet", "--initial-branch=main"]);
+        env.git(&["config", "user.name", "Test"]);
+        env.git(&["config", "user.email", "test@example.com"]);
+        env
+    }
+
+    /// With Bun on PATH and the toolchain installed, as `cargo xtask test` leaves them.
+    pub fn with_tools() -> TestEnv {
+        let env = TestEnv::new();
+        let path = |name: &str| {
+            std::env::var(name)
+                .unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask test`"))
+        };
+        std::os::unix::fs::symlink(path("XTASK_BUN"), env.folder.join("bin/bun")).expect("a link");
+        let modules = Utf8PathBuf::from(path("XTASK_TOOLCHAIN")).join("node_modules");
+        let link = env.root.join("dagger/cloudflare/toolchain/node_modules");
+        std::os::unix::fs::symlink(modules, link).expect("a link");
+        env.write(".git/info/exclude", "node_modules\n");
+        env.commit("tools");
+        env
+    }
+
+    /// Writes a file below the root.
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.root.join(path);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
+    }
+
+    /// A site of files whose build copies `content.txt` into `dist/index.html`.
+    pub fn site(&self, dir: &str, worker: &str) {
+        self.write(
+            &format!("{dir}/content.txt"),
+            &format!("<h1>{worker} one</h1>"),
+        );
+        self.write(
+            &format!("{dir}/package.json"),
+            &format!(
+                r#"{{ "name": "{worker}-package", "scripts": {{ "build": "bun build.ts" }} }}"#
+            ),
+        );
+        self.write(
+            &format!("{dir}/build.ts"),
+            "await Bun.write('dist/index.html', await Bun.file('content.txt').text());\n\
+             await Bun.write('dist/leak.txt', JSON.stringify(process.env));\n",
+        );
+        self.write(
+            &format!("{dir}/wrangler.jsonc"),
+            &format!(
+                r#"{{ "name": "{worker}", "compatibility_date": "2026-10-01", "workers_dev": true,
+                     "preview_urls": true, "assets": {{ "directory": "./dist" }} }}"#
+            ),
+        );
+    }
+
+    /// A Worker with code, one variable and a `staging` block.
+    pub fn worker(&self, dir: &str, worker: &str) {
+        self.write(
+            &format!("{dir}/src/worker.ts"),
+            "export default { fetch(request: Request, env: { STAGE: string }): Response {\n\
+             \treturn new URL(request.url).pathname === '/up' ? Response.json({ stage: env.STAGE }) : new Response('no', { status: 404 });\n} };\n",
+        );
+        self.write(
+            &format!("{dir}/package.json"),
+            &format!(r#"{{ "name": "{worker}-package", "xtask": {{ "health": "/up" }} }}"#),
+        );
+        self.write(
+            &format!("{dir}/wrangler.toml"),
+            &format!(
+                "name = \"{worker}\"\nmain = \"src/worker.ts\"\ncompatibility_date = \"2026-10-01\"\n\
+                 workers_dev = true\npreview_urls = true\n[vars]\nSTAGE = \"top\"\n\
+                 [env.staging.vars]\nSTAGE = \"staging\"\n"
+            ),
+        );
+    }
+
+    /// Commits everything.
+    pub fn commit(&self, message: &str) {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--allow-empty", "--message", message]);
+    }
+
+    pub fn git(&self, arguments: &[&str]) {
+        let mut git = Command::new("git");
+        self.environment(&mut git);
+        let output = git.args(arguments).output().expect("git runs");
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    /// Runs xtask.
+    pub fn xtask(&self, arguments: &[&str]) -> Ran {
+        self.xtask_with(arguments, &[])
+    }
+
+    /// Runs xtask with further variables.
+    pub fn xtask_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+        ran(self
+            .command(arguments, variables)
+            .output()
+            .expect("xtask runs"))
+    }
+
+    /// Runs shell text in the repository with the environment of xtask.
+    pub fn sh(&self, script: &str) -> Ran {
+        let mut sh = Command::new("sh");
+        self.environment(&mut sh);
+        ran(sh.args(["-c", script]).output().expect("sh runs"))
+    }
+
+    /// A run of xtask, not started.
+    pub fn command(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+        let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        self.environment(&mut xtask);
+        xtask.args(arguments).envs(variables.iter().copied());
+        xtask
+    }
+
+    fn environment(&self, command: &mut Command) {
+        let path = std::env::var("PATH").expect("PATH");
+        let system: Vec<&str> = path
+            .split(':')
+            .filter(|dir| !Path::new(dir).join("bun").exists())
+            .collect();
+        command
+            .env_clear()
+            .current_dir(&self.root)
+            .stdin(Stdio::null());
+        command.env(
+            "PATH",
+            format!("{}:{}", self.folder.join("bin"), system.join(":")),
+        );
+        command.env("HOME", self.folder.join("home"));
+        command.env(
+            "BUN_INSTALL_CACHE_DIR",
+            Utf8Path::new(env!("CARGO_TARGET_TMPDIR")).join("bun-cache"),
+        );
+        command.env("SANDBOX_TOKEN", CANARY).env("CI", "true");
+    }
+
+    /// The running sandbox's port.
+    pub fn port(&self) -> u16 {
+        let json = self.xtask(&["sandbox", "status", "--json"]).exits(0).json();
+        json["port"]
+            .as_u64()
+            .and_then(|port| u16::try_from(port).ok())
+            .expect("a port")
+    }
+
+    /// What the sandbox answers for `host` (without the port) and `path`: status and body.
+    pub fn fetch(&self, host: &str, path: &str) -> (u16, String) {
+        let port = self.port();
+        let agent = xtask::tools::http::agent(std::time::Duration::from_secs(20), 0);
+        let host = format!("{host}:{port}");
+        let url = format!("http://127.0.0.1:{port}{path}");
+        let answer = xtask::tools::http::get(&agent, &url, &[("Host", &host)]).expect("an answer");
+        (
+            answer.status,
+            String::from_utf8_lossy(&answer.body).into_owned(),
+        )
+    }
+
+    /// Asserts that the canary is in no file that a run wrote, in no form that text changes it to.
+    #[track_caller]
+    pub fn assert_no_canary(&self, runs: &[&Ran]) {
+        let json = serde_json::to_string(CANARY).expect("text");
+        let forms = [
+            CANARY.to_owned(),
+            json.trim_matches('"').to_owned(),
+            "canary-7f3a".to_owned(),
+        ];
+        for ran in runs {
+            for form in &forms {
+                assert!(!ran.stdout.contains(form), "stdout: {}", ran.stdout);
+                assert!(!ran.stderr.contains(form), "stderr: {}", ran.stderr);
+            }
+        }
+        let mut waiting = vec![self.root.clone(), self.folder.join("home")];
+        while let Some(dir) = waiting.pop() {
+            for entry in dir
+                .read_dir_utf8()
+                .expect("a folder")
+                .filter_map(Result::ok)
+            {
+                let kind = entry.file_type().expect("a kind");
+                if kind.is_dir() {
+                    waiting.push(entry.path().to_owned());
+                } else if kind.is_file() {
+                    let bytes = std::fs::read(entry.path()).expect("a file");
+                    let text = String::from_utf8_lossy(&bytes);
+                    assert!(
+                        !forms.iter().any(|form| text.contains(form)),
+                        "{}",
+                        entry.path()
+                    );
+                }
+            }
+        }
+    }
+}
+
+impl Drop for TestEnv {
+    fn drop(&mut self) {
+        if self.root.join(".xtask/sandbox/server.json").exists() {
+            self.xtask(&["sandbox", "down"]);
+        }
+        // Kept for a look when a test failed.
+        if !std::thread::panicking() {
+            std::fs::remove_dir_all(&self.folder).unwrap_or_default();
+        }
+    }
+}
+
+fn ran(output: Output) -> Ran {
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+        stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+    }
+}
