@@ -1,1 +1,26 @@
-//! placeholder
+//! A local stand-in for the part of Cloudflare's API that wrangler calls, in front of the real
+//! workerd.
+//!
+//! It stands in for a service, never for the runtime, the CLI or the build. What it knows about the
+//! API was observed with wrangler 4.164 and read in Cloudflare's reference.
+
+pub mod app;
+pub mod cli;
+pub mod cloudflare;
+pub mod faults;
+pub mod ids;
+pub mod log;
+pub mod page;
+pub mod serve;
+pub mod server;
+pub mod state;
+pub mod token;
+
+use anyhow::Result;
+use cli::{Cli, Command};
+
+/// Runs the command.
+pub fn run(cli: Cli) -> Result<()> {
+    let Command::Serve(options) = cli.command;
+    tokio::runtime::Runtime::new()?.block_on(server::serve(options))
+}

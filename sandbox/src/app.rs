@@ -1,0 +1,43 @@
+//! What every request handler gets.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use crate::cloudflare::assets::Session;
+use crate::faults::Faults;
+use crate::serve::runtime::Runtime;
+use crate::state::Store;
+use crate::token::Token;
+
+/// The account subdomain of workers.dev.
+pub const SUBDOMAIN: &str = "sandbox";
+
+/// The shared parts of the server.
+#[derive(Clone)]
+pub struct App(pub Arc<Parts>);
+
+/// See [`App`].
+pub struct Parts {
+    /// What is deployed.
+    pub store: Store,
+    /// Opens the API.
+    pub token: Token,
+    /// The accounts that exist; the first is the one that `whoami` shows first.
+    pub accounts: Vec<String>,
+    /// The port that we answer on.
+    pub port: u16,
+    /// Asset uploads in progress, by session id.
+    pub sessions: Mutex<BTreeMap<String, Session>>,
+    /// Runs versions.
+    pub runtime: Runtime,
+    /// Failures that tests asked for.
+    pub faults: Faults,
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

@@ -1,0 +1,155 @@
+//! The `metadata` part of an upload, and the rules that it must keep.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::envelope::ApiError;
+use crate::state::model::Version;
+
+/// The `metadata` part, as wrangler sends it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Metadata {
+    /// The entry module.
+    pub main_module: Option<String>,
+    /// A script in the old service-worker form.
+    pub body_part: Option<String>,
+    /// The bindings.
+    pub bindings: Vec<Value>,
+    /// The compatibility date.
+    pub compatibility_date: Option<String>,
+    /// The compatibility flags.
+    pub compatibility_flags: Vec<String>,
+    /// Kinds of bindings that the former version's are kept of.
+    pub keep_bindings: Vec<String>,
+    /// The finished upload, and how to serve it.
+    pub assets: Option<AssetsMetadata>,
+    /// Keep the former version's assets.
+    pub keep_assets: bool,
+    /// `workers/tag`, `workers/message`, `workers/alias`.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// The `assets` of the metadata.
+#[derive(Debug, Deserialize)]
+pub struct AssetsMetadata {
+    /// Stands for the finished upload.
+    pub jwt: String,
+    /// How to serve.
+    #[serde(default)]
+    pub config: Value,
+}
+
+/// Checks an alias: lower-case letters, digits and dashes, a letter first, and with the Worker's name
+/// no longer than a DNS label
+/// (<https://developers.cloudflare.com/workers/configuration/previews/>).
+pub fn check_alias(alias: &str, worker: &str) -> Result<(), ApiError> {
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if !alias.starts_with(|c: char| c.is_ascii_lowercase())
+        || !alias.bytes().all(good)
+        || alias.ends_with('-')
+    {
+        return Err(ApiError::invalid(&format!(
+            "The alias {alias:?} is invalid: lower-case letters, digits and dashes, starting with a letter"
+        )));
+    }
+    if alias.len() + 1 + worker.len() > 63 {
+        return Err(ApiError::invalid(&format!(
+            "The alias {alias:?} is too long for the Worker {worker}"
+        )));
+    }
+    Ok(())
+}
+
+/// Checks a Worker's name.
+pub fn check_name(name: &str) -> Result<(), ApiError> {
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    if name.is_empty()
+        || name.len() > 63
+        || !name.bytes().all(good)
+        || name.starts_with('-')
+        || name.ends_with('-')
+    {
+        return Err(ApiError::new(400, 10_016, "Workers name is invalid"));
+    }
+    Ok(())
+}
+
+impl Metadata {
+    /// The bindings of the new version: its own, those that it inherits by name, and those of the
+    /// former version whose kind is kept.
+    pub fn resolve_bindings(&self, former: Option<&Version>) -> Result<Vec<Value>, ApiError> {
+        let former = former.map_or(&[] as &[Value], |version| version.bindings.as_slice());
+        let mut bindings = Vec::new();
+        for binding in &self.bindings {
+            if binding["type"] != "inherit" {
+                bindings.push(binding.clone());
+                continue;
+            }
+            let name = binding["old_name"].as_str().or(binding["name"].as_str());
+            let found = former
+                .iter()
+                .find(|old| old["name"].as_str() == name)
+                .ok_or_else(|| {
+                    ApiError::invalid(&format!(
+                        "There is no binding {} to inherit",
+                        binding["name"]
+                    ))
+                })?;
+            let mut found = found.clone();
+            found["name"] = binding["name"].clone();
+            bindings.push(found);
+        }
+        let kept = former.iter().filter(|old| {
+            self.keep_bindings
+                .iter()
+                .any(|kind| old["type"] == kind.as_str())
+                && !bindings.iter().any(|new| new["name"] == old["name"])
+        });
+        let kept: Vec<Value> = kept.cloned().collect();
+        bindings.extend(kept);
+        Ok(bindings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn aliases_are_dns_labels_with_the_name() {
+        for alias in ["mr-42", "a", "feature-x1"] {
+            assert!(check_alias(alias, "website").is_ok(), "{alias}");
+        }
+        for alias in ["MR_42!", "42", "-a", "a-", "", "a.b", "ä"] {
+            assert!(check_alias(alias, "website").is_err(), "{alias}");
+        }
+        assert!(check_alias(&"a".repeat(55), "website").is_ok());
+        assert!(check_alias(&"a".repeat(56), "website").is_err());
+    }
+
+    #[test]
+    fn secrets_are_kept_and_names_are_not_doubled() {
+        let former: Version = serde_json::from_value(json!({
+            "id": "", "number": 1, "created_on": "", "annotations": {}, "main_module": null, "modules": [],
+            "compatibility_date": "", "compatibility_flags": [], "assets": null,
+            "bindings": [{"name": "S", "type": "secret_text", "text": "x"}, {"name": "V", "type": "plain_text", "text": "old"}]
+        }))
+        .expect("a version");
+        let metadata: Metadata = serde_json::from_value(json!({
+            "bindings": [{"name": "W", "type": "inherit", "old_name": "V"}], "keep_bindings": ["secret_text"]
+        }))
+        .expect("metadata");
+        let names: Vec<String> = metadata
+            .resolve_bindings(Some(&former))
+            .expect("bindings")
+            .iter()
+            .map(|binding| binding["name"].to_string())
+            .collect();
+        assert_eq!(names, ["\"W\"", "\"S\""]);
+        assert!(metadata.resolve_bindings(None).is_err());
+    }
+}

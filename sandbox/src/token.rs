@@ -1,0 +1,69 @@
+//! The token that opens the API.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+
+use anyhow::{Context as _, Result, bail};
+use camino::Utf8Path;
+
+use crate::ids::{hex, random};
+
+/// The variable that overrules the file. With it, nothing about the token is written.
+pub const VARIABLE: &str = "SANDBOX_TOKEN";
+
+/// The token. It has no `Display`, and its `Debug` shows nothing.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+impl Token {
+    /// The token from the environment, else from `token` in `state`, else a new one put there for
+    /// nobody but its owner.
+    pub fn load(state: &Utf8Path) -> Result<Token> {
+        if let Some(token) = std::env::var(VARIABLE)
+            .ok()
+            .filter(|token| !token.trim().is_empty())
+        {
+            return Ok(Token(token.trim().to_owned()));
+        }
+        let path = state.join("token");
+        match path.metadata() {
+            Ok(meta) if meta.permissions().mode() & 0o077 != 0 => {
+                bail!("other users can read {path}: `chmod 600 {path}`")
+            }
+            Ok(_) => {
+                let text = std::fs::read_to_string(&path)
+                    .with_context(|| format!("cannot read {path}"))?;
+                Ok(Token(text.trim().to_owned()))
+            }
+            Err(_) => {
+                let token = hex(&random::<20>());
+                let mut options = OpenOptions::new();
+                let file = options.write(true).create_new(true).mode(0o600).open(&path);
+                let mut file = file.with_context(|| format!("cannot write {path}"))?;
+                file.write_all(token.as_bytes())?;
+                file.sync_all()?;
+                Ok(Token(token))
+            }
+        }
+    }
+
+    /// Whether `given` is the token. Hashes are compared, so that the time taken tells nothing.
+    #[must_use]
+    pub fn is(&self, given: &str) -> bool {
+        blake3::hash(self.0.as_bytes()) == blake3::hash(given.as_bytes())
+    }
+
+    /// A key that only the holder of the token can make, for signatures.
+    #[must_use]
+    pub fn key(&self) -> [u8; 32] {
+        blake3::derive_key("sandbox upload sessions", self.0.as_bytes())
+    }
+}
