@@ -136,9 +136,15 @@ async fn own_account(
     request: Request,
     next: Next,
 ) -> Response {
-    let account = uri.path().split('/').skip_while(|part| *part != "accounts").nth(1);
+    let account = uri
+        .path()
+        .split('/')
+        .skip_while(|part| *part != "accounts")
+        .nth(1);
     match account {
-        Some(account) if app.accounts.iter().any(|known| known == account) => next.run(request).await,
+        Some(account) if app.accounts.iter().any(|known| known == account) => {
+            next.run(request).await
+        }
         _ => ApiError::authentication().into_response(),
     }
 }

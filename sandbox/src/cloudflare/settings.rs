@@ -140,7 +140,7 @@ pub async fn set_domains(
     Json(body): Json<Value>,
 ) -> ApiResult {
     change(&app, &account, &name, |worker| {
-        worker.domains = hostnames(&body["origins"])
+        worker.domains = hostnames(&body["origins"]);
     })?;
     Ok(done())
 }
@@ -157,7 +157,7 @@ pub async fn set_routes(
     Json(body): Json<Value>,
 ) -> ApiResult {
     Ok(ok(&change(&app, &account, &name, |worker| {
-        worker.routes = body
+        worker.routes = body;
     })?
     .routes))
 }

@@ -86,7 +86,7 @@ fn by_short_id<'a>(worker: &'a Worker, prefix: &str) -> Option<&'a Version> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::model::{Version, whole};
+    use crate::state::model::whole;
 
     fn worker(name: &str, aliases: &[&str]) -> Worker {
         let mut worker = Worker::new("account", name);

@@ -242,8 +242,7 @@ fn ctrl_c_ends_the_children_and_says_so() {
     assert_eq!(output.status.code(), Some(130));
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(json["records"][0]["status"], "interrupted");
-    let left = env.sh(&format!("pgrep -f {}/projects/a || true", env.root));
-    assert_eq!(left.stdout, "", "children are left");
+    assert_eq!(env.processes_in("projects/a"), 0, "children are left");
 }
 
 #[test]

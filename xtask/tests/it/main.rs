@@ -4,5 +4,6 @@ mod budget;
 mod cli;
 mod deploy;
 mod discovery;
+mod site;
 mod support;
 mod tidy;

@@ -234,6 +234,18 @@ impl TestEnv {
         command.env("SANDBOX_TOKEN", CANARY).env("CI", "true");
     }
 
+    /// How many processes run in a folder of the repository.
+    pub fn processes_in(&self, dir: &str) -> usize {
+        let dir = self.root.join(dir);
+        let processes = std::fs::read_dir("/proc")
+            .expect("processes")
+            .filter_map(Result::ok);
+        processes
+            .filter_map(|process| std::fs::read_link(process.path().join("cwd")).ok())
+            .filter(|cwd| cwd.starts_with(&dir))
+            .count()
+    }
+
     /// The running sandbox's port.
     pub fn port(&self) -> u16 {
         let json = self.xtask(&["sandbox", "status", "--json"]).exits(0).json();

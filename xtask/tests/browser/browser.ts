@@ -1,0 +1,46 @@
+// A headless Chromium, and a page that remembers what went wrong on it.
+
+import chromium from "@sparticuz/chromium";
+import puppeteer, { type Browser, type Page } from "puppeteer-core";
+
+/** A page and its complaints: console errors, uncaught exceptions, requests that failed. */
+export type Watched = { page: Page; complaints: string[] };
+
+/** Starts the browser. It reaches nothing but this machine. */
+export async function launch(): Promise<Browser> {
+	return puppeteer.launch({
+		executablePath: await chromium.executablePath(),
+		headless: "shell",
+		args: [
+			"--headless",
+			"--no-sandbox",
+			"--disable-gpu",
+			"--disable-dev-shm-usage",
+			"--no-first-run",
+			"--disable-background-networking",
+			"--disable-component-update",
+			"--disable-sync",
+			"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE *.localhost, EXCLUDE 127.0.0.1",
+		],
+	});
+}
+
+/** Opens `url` at a desktop's width. */
+export async function open(browser: Browser, url: string): Promise<Watched & { status: number }> {
+	const page = await browser.newPage();
+	await page.setViewport({ width: 1280, height: 900 });
+	const complaints: string[] = [];
+	page.on("console", (message) => {
+		if (message.type() === "error") complaints.push(message.text());
+	});
+	page.on("pageerror", (error) => complaints.push(String(error)));
+	page.on("requestfailed", (request) => complaints.push(`${request.url()}: ${request.failure()?.errorText}`));
+	const response = await page.goto(url, { waitUntil: "networkidle2", timeout: 30_000 });
+	return { page, complaints, status: response?.status() ?? 0 };
+}
+
+/** Keeps a picture in the folder that SHOTS names, for people who want to look. */
+export async function shot(page: Page, name: string): Promise<void> {
+	const folder = process.env.SHOTS;
+	if (folder) await page.screenshot({ path: `${folder}/${name}.png`, fullPage: true });
+}

@@ -1,0 +1,91 @@
+// What a person sees after `cargo xtask deploy`: the addresses come from the environment.
+
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import type { Browser } from "puppeteer-core";
+import { launch, open, shot } from "./browser.ts";
+
+function address(name: string): string {
+	const value = process.env[name];
+	if (value === undefined) throw new Error(`${name} is not set: run \`cargo xtask test\``);
+	return value;
+}
+
+const website = address("WEBSITE_URL");
+const studio = address("STUDIO_URL");
+const sandbox = address("SANDBOX_URL");
+
+let browser: Browser;
+beforeAll(async () => {
+	browser = await launch();
+}, 60_000);
+afterAll(async () => {
+	await browser?.close();
+});
+
+test("every page of the website opens without a complaint, and every link leads somewhere", async () => {
+	const waiting = [new URL(website).href];
+	const seen = new Set<string>();
+	const external = new Set<string>();
+	while (waiting.length > 0) {
+		const url = waiting.pop() as string;
+		if (seen.has(url)) continue;
+		seen.add(url);
+		const { page, complaints, status } = await open(browser, url);
+		expect(status, url).toBe(200);
+		expect(complaints, url).toEqual([]);
+		expect((await page.title()).length, url).toBeGreaterThan(3);
+		await shot(page, `website-${new URL(url).pathname.replaceAll("/", "_")}`);
+		const links = await page.$$eval("a[href]", (anchors) => anchors.map((anchor) => (anchor as HTMLAnchorElement).href));
+		for (const link of links) {
+			const target = new URL(link);
+			target.hash = "";
+			if (target.origin === new URL(website).origin) waiting.push(target.href);
+			else external.add(target.href);
+		}
+		await page.close();
+	}
+	expect(seen.size).toBeGreaterThanOrEqual(6);
+	expect([...external].filter((url) => !/^https?:\/\/(127\.0\.0\.1|[\w.-]*localhost)/.test(url) && !url.startsWith("https://"))).toEqual([]);
+}, 120_000);
+
+test("the diagram is drawn and the picture is loaded", async () => {
+	const { page } = await open(browser, new URL("/how-it-works/", website).href);
+	const drawn = await page.$$eval("svg text", (texts) => texts.map((text) => text.textContent?.trim() ?? "").filter(Boolean));
+	expect(drawn.length).toBeGreaterThan(4);
+	const sizes: number[] = [];
+	for (const path of ["/", "/how-it-works/"]) {
+		await page.goto(new URL(path, website).href, { waitUntil: "networkidle2" });
+		sizes.push(...(await page.$$eval("img", (images) => images.map((image) => image.naturalWidth))));
+	}
+	expect(sizes.length).toBeGreaterThan(0);
+	expect(Math.min(...sizes)).toBeGreaterThan(0);
+}, 60_000);
+
+test("a page that is not there gets the site's own 404", async () => {
+	const { page, status } = await open(browser, new URL("/no/such/page", website).href);
+	expect(status).toBe(404);
+	expect(await page.$("a[href='/']")).not.toBeNull();
+}, 60_000);
+
+test("the studio's page shows its own API's answer", async () => {
+	const { page, complaints, status } = await open(browser, studio);
+	expect(status).toBe(200);
+	expect(complaints).toEqual([]);
+	await page.waitForFunction(() => document.body.innerText.toLowerCase().includes("ok"), { timeout: 10_000 });
+	await shot(page, "studio");
+}, 60_000);
+
+test("the sandbox's page lists what is deployed, with links that answer", async () => {
+	const { page, complaints, status } = await open(browser, sandbox);
+	expect(status).toBe(200);
+	expect(complaints).toEqual([]);
+	await page.waitForSelector("article#website .badge");
+	expect(await page.$$eval("h2", (titles) => titles.map((title) => title.textContent))).toEqual(["rawkode-studio", "website"]);
+	await shot(page, "sandbox");
+	const links = await page.$$eval("main a[href]", (anchors) => anchors.map((anchor) => (anchor as HTMLAnchorElement).href));
+	expect(links.length).toBeGreaterThanOrEqual(4);
+	for (const link of links) {
+		const response = await page.goto(link);
+		expect([200, 304], link).toContain(response?.status());
+	}
+}, 60_000);
