@@ -8,13 +8,12 @@ use clap::Args;
 
 use crate::context::Ctx;
 use crate::engine::Run;
-use crate::engine::setup::Setup;
+use crate::engine::setup::{self, Setup};
 use crate::error::{Exit, Failure};
-use crate::plan::commands::Places;
 use crate::plan::destination::{Destination, Pipeline};
 use crate::plan::{Inputs, Plan, Verb};
 use crate::report::{self, RunReport, script};
-use crate::tools::{bun, git, sandbox, wrangler};
+use crate::tools::{git, sandbox, wrangler};
 use crate::workspace::Workspace;
 use crate::workspace::config::LOCAL;
 use crate::workspace::graph::Graph;
@@ -88,25 +87,16 @@ impl Selection {
 /// Prints the plan, or executes it and reports.
 pub fn carry_out(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exit> {
     if ctx.dry_run {
-        let bun = bun::find(&ctx.root, &workspace.config.tools.bun);
-        let setup = match bun {
-            bun::Bun::Missing(_) => bun::install(&ctx.root, &workspace.config.tools.bun),
-            bun::Bun::OnPath(_) | bun::Bun::Installed(_) => Vec::new(),
-        };
-        let places = Places {
-            root: ctx.root.clone(),
-            bun: bun.program().to_owned(),
-        };
+        let (places, missing) = setup::missing(&ctx.root, &workspace.config);
         ctx.ui
-            .report(&plan, &script::script(&plan, &places, &setup));
+            .report(&plan, &script::script(&plan, &places, &missing));
         return Ok(Exit::Done);
     }
     if plan.destination.sandbox.is_none() {
         ctx.secret(&plan.destination.token())?;
     }
     let setup = Setup::new(ctx, &workspace.config)?;
-    let places = setup.bun()?;
-    let versions = setup.wrangler(&places)?;
+    let (places, versions) = setup.tools()?;
     let mut ready = format!("Bun {}", workspace.config.tools.bun);
     if plan.verb == Verb::Deploy && plan.destination.sandbox.is_some() {
         let (server, _) = setup.sandbox(&places, &workspace.config.account_ids(), None)?;

@@ -105,8 +105,7 @@ fn up(ctx: &Ctx, running: Option<Server>, port: Option<u16>) -> Result<Exit> {
     }
     let config = Config::load(&ctx.root)?;
     let setup = Setup::new(ctx, &config)?;
-    let places = setup.bun()?;
-    setup.wrangler(&places)?;
+    let (places, _) = setup.tools()?;
     let (server, _) = setup.sandbox(&places, &config.account_ids(), port)?;
     setup.done("the sandbox answers");
     Ok(report(ctx, Some(server), ""))

@@ -63,8 +63,7 @@ impl Test {
 fn set_up(ctx: &Ctx) -> Result<Places> {
     let config = Config::load(&ctx.root)?;
     let setup = Setup::new(ctx, &config)?;
-    let places = setup.bun()?;
-    setup.wrangler(&places)?;
+    let (places, _) = setup.tools()?;
     setup.done("Bun and wrangler are in place");
     Ok(places)
 }

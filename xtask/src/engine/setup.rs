@@ -39,40 +39,29 @@ impl<'a> Setup<'a> {
         })
     }
 
-    /// Bun in the pinned version.
-    pub fn bun(&self) -> Result<Places> {
-        let version = &self.config.tools.bun;
-        let found = bun::find(&self.ctx.root, version);
-        if let Bun::Missing(_) = found {
-            self.task.step(&format!("install Bun {version}"));
-            for command in bun::install(&self.ctx.root, version) {
-                self.execute(&command)?;
-            }
-        }
-        Ok(Places {
-            root: self.ctx.root.clone(),
-            bun: found.program().to_owned(),
-        })
-    }
-
-    /// Wrangler, as its lock file says. A changed lock file is installed anew.
-    pub fn wrangler(&self, places: &Places) -> Result<Versions> {
+    /// Bun and wrangler in the pinned versions, installed where they are missing.
+    pub fn tools(&self) -> Result<(Places, Versions)> {
         let root = &self.ctx.root;
-        let toolchain = root.join(wrangler::TOOLCHAIN);
-        let lock_file = std::fs::read_to_string(toolchain.join("bun.lock"))
-            .with_context(|| format!("cannot read {}/bun.lock", wrangler::TOOLCHAIN))?;
-        let stamp = toolchain.join("node_modules/.installed.lock");
-        if std::fs::read_to_string(&stamp).ok().as_ref() != Some(&lock_file) {
-            let pinned = wrangler::pinned_version(root).unwrap_or_default();
-            self.task.step(&format!("install wrangler {pinned}"));
-            self.execute(&install(places, &toolchain))?;
-            write_whole(&stamp, &lock_file)?;
+        let (places, missing) = missing(root, &self.config);
+        if !missing.is_empty() {
+            let wrangler = wrangler::pinned_version(root).unwrap_or_default();
+            let bun = &self.config.tools.bun;
+            self.task.step(&format!(
+                "install Bun {bun} and wrangler {wrangler}, as far as they are missing"
+            ));
         }
-        Ok(Versions {
+        for command in &missing {
+            self.execute(command)?;
+        }
+        if !missing.is_empty() {
+            write_whole(&root.join(STAMP), &lock_file(root)?)?;
+        }
+        let versions = Versions {
             bun: Some(self.config.tools.bun.clone()),
             wrangler: wrangler::installed_version(root),
             xtask: env!("CARGO_PKG_VERSION").to_owned(),
-        })
+        };
+        Ok((places, versions))
     }
 
     /// A sandbox that answers, and whether it was there already.
@@ -109,6 +98,35 @@ impl<'a> Setup<'a> {
             .success()?;
         Ok(())
     }
+}
+
+/// The lock file that wrangler was installed by.
+const STAMP: &str = "dagger/cloudflare/toolchain/node_modules/.installed.lock";
+
+/// Where the tools are, and the commands that put the missing ones there. A changed lock file means
+/// that wrangler is missing.
+#[must_use]
+pub fn missing(root: &Utf8Path, config: &Config) -> (Places, Vec<Command>) {
+    let version = &config.tools.bun;
+    let bun = bun::find(root, version);
+    let mut commands = match bun {
+        Bun::Missing(_) => bun::install(root, version),
+        Bun::OnPath(_) | Bun::Installed(_) => Vec::new(),
+    };
+    let places = Places {
+        root: root.to_owned(),
+        bun: bun.program().to_owned(),
+    };
+    let installed = std::fs::read_to_string(root.join(STAMP)).ok();
+    if installed.is_none() || installed != lock_file(root).ok() {
+        commands.push(install(&places, &root.join(wrangler::TOOLCHAIN)));
+    }
+    (places, commands)
+}
+
+fn lock_file(root: &Utf8Path) -> Result<String> {
+    let path = Utf8Path::new(wrangler::TOOLCHAIN).join("bun.lock");
+    std::fs::read_to_string(root.join(&path)).with_context(|| format!("cannot read {path}"))
 }
 
 /// Installs the locked packages of the toolchain. None of its install scripts is needed.

@@ -7,3 +7,4 @@ mod discovery;
 mod site;
 mod support;
 mod tidy;
+mod wrangler;

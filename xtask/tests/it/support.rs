@@ -319,7 +319,8 @@ impl Drop for TestEnv {
     }
 }
 
-fn ran(output: Output) -> Ran {
+/// What a finished process came to.
+pub fn ran(output: Output) -> Ran {
     Ran {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8(output.stdout).expect("UTF-8"),
