@@ -57,10 +57,7 @@ impl Faults {
     fn take(&self, request: &Request) -> Option<Action> {
         let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |fault: &Fault| {
-            fault
-                .method
-                .as_ref()
-                .is_none_or(|method| method == request.method().as_str())
+            fault.method.as_ref().is_none_or(|method| method == request.method().as_str())
                 && request.uri().path().contains(&fault.path)
                 && fault.times != Some(0)
         };
@@ -96,11 +93,7 @@ fn replace(app: &App, headers: &HeaderMap, faults: Vec<Fault>) -> StatusCode {
 pub async fn play(State(app): State<App>, request: Request, next: Next) -> Response {
     match app.faults.take(&request) {
         None => next.run(request).await,
-        Some(Action::Answer {
-            status,
-            body,
-            headers,
-        }) => {
+        Some(Action::Answer { status, body, headers }) => {
             let mut answer = body.into_response();
             *answer.status_mut() =
                 StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -124,14 +117,10 @@ pub async fn play(State(app): State<App>, request: Request, next: Next) -> Respo
 
 async fn truncated(answer: Response) -> Response {
     let (parts, body) = answer.into_parts();
-    let bytes = axum::body::to_bytes(body, usize::MAX)
-        .await
-        .unwrap_or_default();
+    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
     let half = bytes.slice(..bytes.len() / 2);
-    let chunks = [
-        Ok::<Bytes, std::io::Error>(half),
-        Err(std::io::Error::other("a fault was asked for")),
-    ];
+    let chunks =
+        [Ok::<Bytes, std::io::Error>(half), Err(std::io::Error::other("a fault was asked for"))];
     Response::from_parts(parts, Body::from_stream(Chunks(chunks.into_iter())))
 }
 

@@ -48,10 +48,7 @@ pub async fn serve(options: Serve) -> Result<()> {
         faults: faults::Faults::default(),
     }));
     announce(state, port)?;
-    log::line(&format!(
-        "serving at http://127.0.0.1:{port} with {} Workers",
-        app.store.count()
-    ));
+    log::line(&format!("serving at http://127.0.0.1:{port} with {} Workers", app.store.count()));
     let router = router(&app);
     // Browsers may take `*.localhost` to the IPv6 loopback address; without one we do as well.
     if let Ok(second) = TcpListener::bind(("::1", port)).await {
@@ -83,15 +80,8 @@ fn router(app: &App) -> Router {
 
 /// Sends requests for a Worker's host to the Worker, and logs the others.
 async fn by_host(State(app): State<App>, request: Request, next: Next) -> Response {
-    let host = request
-        .headers()
-        .get(HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
-    let name = host
-        .rsplit_once(':')
-        .map_or(host, |(name, _)| name)
-        .to_ascii_lowercase();
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
     if !hosts::is_own(&name) {
         return serving::handle(&app, &name, request).await;
     }
@@ -114,11 +104,7 @@ async fn health(State(app): State<App>) -> Response {
 }
 
 async fn not_found() -> Response {
-    (
-        axum::http::StatusCode::NOT_FOUND,
-        Json(json!({ "message": "404 Not Found" })),
-    )
-        .into_response()
+    (axum::http::StatusCode::NOT_FOUND, Json(json!({ "message": "404 Not Found" }))).into_response()
 }
 
 /// One server a folder. The system releases the lock when we end, however we end.
@@ -136,16 +122,12 @@ fn lock(state: &Utf8Path) -> Result<File> {
 
 async fn listen(port: Option<u16>) -> Result<(TcpListener, u16)> {
     let listener = match port {
-        Some(port) => TcpListener::bind(("127.0.0.1", port))
-            .await
-            .with_context(|| {
-                format!("the port {port} is taken; choose another one or leave out --port")
-            })?,
+        Some(port) => TcpListener::bind(("127.0.0.1", port)).await.with_context(|| {
+            format!("the port {port} is taken; choose another one or leave out --port")
+        })?,
         None => match TcpListener::bind(("127.0.0.1", PORT)).await {
             Ok(listener) => listener,
-            Err(_) => TcpListener::bind(("127.0.0.1", 0))
-                .await
-                .context("no port is free")?,
+            Err(_) => TcpListener::bind(("127.0.0.1", 0)).await.context("no port is free")?,
         },
     };
     let port = listener.local_addr()?.port();
@@ -158,17 +140,13 @@ fn announce(state: &Utf8Path, port: u16) -> Result<()> {
         "schema": 1, "pid": std::process::id(), "port": port,
         "url": format!("http://127.0.0.1:{port}"), "started": started,
     });
-    write_durably(
-        &state.join("server.json"),
-        &serde_json::to_vec_pretty(&server)?,
-    )
+    write_durably(&state.join("server.json"), &serde_json::to_vec_pretty(&server)?)
 }
 
 async fn asked_to_stop() {
-    let (Ok(mut term), Ok(mut int)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
+    let (Ok(mut term), Ok(mut int)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

@@ -27,10 +27,7 @@ impl Token {
     /// The token from the environment, else from `token` in `state`, else a new one put there for
     /// nobody but its owner.
     pub fn load(state: &Utf8Path) -> Result<Token> {
-        if let Some(token) = std::env::var(VARIABLE)
-            .ok()
-            .filter(|token| !token.trim().is_empty())
-        {
+        if let Some(token) = std::env::var(VARIABLE).ok().filter(|token| !token.trim().is_empty()) {
             return Ok(Token(token.trim().to_owned()));
         }
         let path = state.join("token");

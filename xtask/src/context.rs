@@ -30,12 +30,7 @@ impl Ctx {
     /// Finds the repository from the current folder.
     pub fn new(ui: Ui, dry_run: bool, jobs: Option<usize>) -> Result<Ctx> {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Ok(Ctx {
-            root: root()?,
-            ui,
-            dry_run,
-            jobs: jobs.unwrap_or(cores).max(1),
-        })
+        Ok(Ctx { root: root()?, ui, dry_run, jobs: jobs.unwrap_or(cores).max(1) })
     }
 
     /// Runs `command` with its output in `.xtask/logs/<log>.log`, and each line of it to `on_line`.
@@ -46,12 +41,7 @@ impl Ctx {
         on_line: &(dyn Fn(&str) + Sync),
     ) -> Result<Finished> {
         let log = self.root.join(".xtask/logs").join(format!("{log}.log"));
-        Runner {
-            log: &log,
-            secret: &|value| self.secret(value),
-            on_line,
-        }
-        .run(command)
+        Runner { log: &log, secret: &|value| self.secret(value), on_line }.run(command)
     }
 
     /// The credential that `value` names.
@@ -77,9 +67,7 @@ impl Ctx {
 /// A variable of the environment; an empty one counts as unset.
 #[must_use]
 pub fn variable(name: &str) -> Option<String> {
-    std::env::var(name)
-        .ok()
-        .filter(|value| !value.trim().is_empty())
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
 /// The environment to use when none is named: the sandbox on a person's machine, and none in a
@@ -93,19 +81,14 @@ pub fn default_environment() -> Result<String, Failure> {
 
 fn root() -> Result<Utf8PathBuf> {
     if let Some(root) = variable(ROOT_VARIABLE) {
-        return Utf8PathBuf::from(root)
-            .canonicalize_utf8()
-            .context(ROOT_VARIABLE);
+        return Utf8PathBuf::from(root).canonicalize_utf8().context(ROOT_VARIABLE);
     }
     let here = Utf8PathBuf::from_path_buf(std::env::current_dir()?)
         .map_err(|path| refused(format!("the path {} is not UTF-8", path.display())))?;
     let is_root = |dir: &&Utf8Path| dir.join(CONFIG_FILE).exists() || dir.join(".git").exists();
-    here.ancestors()
-        .find(is_root)
-        .map(Utf8Path::to_owned)
-        .ok_or_else(|| {
-            refused(format!("{here} is in no repository with a {CONFIG_FILE}"))
-                .hint("change into the repository")
-                .into()
-        })
+    here.ancestors().find(is_root).map(Utf8Path::to_owned).ok_or_else(|| {
+        refused(format!("{here} is in no repository with a {CONFIG_FILE}"))
+            .hint("change into the repository")
+            .into()
+    })
 }

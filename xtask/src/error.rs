@@ -41,11 +41,7 @@ pub struct Failure {
 
 impl Failure {
     fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Failure {
-            exit,
-            message: message.into(),
-            hints: Vec::new(),
-        }
+        Failure { exit, message: message.into(), hints: Vec::new() }
     }
 
     /// Adds what to do next.
@@ -107,9 +103,7 @@ pub fn hints_of(error: &anyhow::Error) -> Vec<String> {
 }
 
 fn find(error: &anyhow::Error) -> Option<&Failure> {
-    error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<Failure>())
+    error.chain().find_map(|cause| cause.downcast_ref::<Failure>())
 }
 
 /// The candidate nearest in spelling to `given`, if one is near enough to be a slip of the fingers.
@@ -146,14 +140,8 @@ mod tests {
     #[test]
     fn the_worst_of_several_wins() {
         assert_eq!(Exit::worst([]), Exit::Done);
-        assert_eq!(
-            Exit::worst([Exit::Done, Exit::Remote, Exit::Failed]),
-            Exit::Remote
-        );
-        assert_eq!(
-            Exit::worst([Exit::Interrupted, Exit::Remote]),
-            Exit::Interrupted
-        );
+        assert_eq!(Exit::worst([Exit::Done, Exit::Remote, Exit::Failed]), Exit::Remote);
+        assert_eq!(Exit::worst([Exit::Interrupted, Exit::Remote]), Exit::Interrupted);
     }
 
     #[test]

@@ -61,22 +61,11 @@ fn reference() -> String {
 }
 
 fn describe(command: &clap::Command, path: &str, text: &mut String) {
-    let help = command
-        .clone()
-        .bin_name(path)
-        .term_width(100)
-        .render_long_help()
-        .to_string();
+    let help = command.clone().bin_name(path).term_width(100).render_long_help().to_string();
     let help: Vec<&str> = help.lines().map(str::trim_end).collect();
-    let _infallible = write!(
-        text,
-        "\n## `{path}`\n\n```text\n{}\n```\n",
-        help.join("\n").trim_end()
-    );
-    for inner in command
-        .get_subcommands()
-        .filter(|inner| !inner.is_hide_set())
-    {
+    let _infallible =
+        write!(text, "\n## `{path}`\n\n```text\n{}\n```\n", help.join("\n").trim_end());
+    for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
         describe(inner, &format!("{path} {}", inner.get_name()), text);
     }
 }

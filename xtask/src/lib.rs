@@ -16,6 +16,7 @@ pub mod generated;
 pub mod plan;
 pub mod record;
 pub mod report;
+pub mod script;
 pub mod secret;
 pub mod tools;
 pub mod ui;

@@ -14,19 +14,10 @@ use xtask::ui::{Options, Ui};
 fn main() -> ExitCode {
     let Cli { command, global } = Cli::parse();
     let (json, quiet, verbose) = (global.json, global.quiet, global.verbose);
-    let ui = Ui::new(Options {
-        json,
-        quiet,
-        verbose,
-        no_progress: global.no_progress,
-    });
+    let ui = Ui::new(Options { json, quiet, verbose, no_progress: global.no_progress });
     let run = || -> Result<Exit> {
         ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst)).context("signals")?;
-        command.run(&Ctx::new(
-            ui.clone(),
-            global.dry_run,
-            global.jobs.map(usize::from),
-        )?)
+        command.run(&Ctx::new(ui.clone(), global.dry_run, global.jobs.map(usize::from))?)
     };
     let exit = run().unwrap_or_else(|error| {
         ui.error(&error);

@@ -48,8 +48,19 @@ pub struct Versions {
     pub bun: Option<String>,
     /// wrangler.
     pub wrangler: Option<String>,
+    /// The Dagger CLI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dagger: Option<String>,
     /// xtask.
     pub xtask: String,
+}
+
+impl Versions {
+    /// xtask's own version, and none of a tool.
+    #[must_use]
+    pub fn new() -> Versions {
+        Versions { xtask: env!("CARGO_PKG_VERSION").to_owned(), ..Versions::default() }
+    }
 }
 
 /// How long the steps took, in milliseconds; nothing for steps that were not run.
@@ -123,10 +134,7 @@ impl Record {
     pub fn save(&self, root: &Utf8Path) -> Result<Utf8PathBuf> {
         let name = format!("{}-{}.json", self.environment, self.nonce);
         let path = Utf8Path::new(".xtask/records").join(name);
-        write_whole(
-            &root.join(&path),
-            &(serde_json::to_string_pretty(self)? + "\n"),
-        )?;
+        write_whole(&root.join(&path), &(serde_json::to_string_pretty(self)? + "\n"))?;
         Ok(path)
     }
 }

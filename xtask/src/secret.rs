@@ -37,20 +37,13 @@ impl Redactor {
     /// left alone.
     #[must_use]
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
-        Redactor(
-            secrets
-                .into_iter()
-                .filter(|secret| secret.0.len() >= 4)
-                .collect(),
-        )
+        Redactor(secrets.into_iter().filter(|secret| secret.0.len() >= 4).collect())
     }
 
     /// `text` with every secret replaced by `***`.
     #[must_use]
     pub fn apply(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, secret| {
-            text.replace(&secret.0, "***")
-        })
+        self.0.iter().fold(text.to_owned(), |text, secret| text.replace(&secret.0, "***"))
     }
 }
 
@@ -66,9 +59,6 @@ mod tests {
     #[test]
     fn redaction_replaces_every_occurrence() {
         let redactor = Redactor::new([Secret::new("canary\n"), Secret::new("ab")]);
-        assert_eq!(
-            redactor.apply("a canary, abacus, canary"),
-            "a ***, abacus, ***"
-        );
+        assert_eq!(redactor.apply("a canary, abacus, canary"), "a ***, abacus, ***");
     }
 }

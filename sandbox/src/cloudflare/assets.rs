@@ -53,16 +53,10 @@ pub async fn open_session(
             || asset.hash.len() != 32
             || !asset.hash.bytes().all(|b| b.is_ascii_hexdigit())
         {
-            return Err(ApiError::invalid(&format!(
-                "The manifest entry {path} is invalid"
-            )));
+            return Err(ApiError::invalid(&format!("The manifest entry {path} is invalid")));
         }
         if asset.size > LARGEST {
-            return Err(ApiError::new(
-                413,
-                10_021,
-                &format!("{path} is larger than 25 MiB"),
-            ));
+            return Err(ApiError::new(413, 10_021, &format!("{path} is larger than 25 MiB")));
         }
     }
     let missing: BTreeMap<&str, u64> = body
@@ -74,14 +68,8 @@ pub async fn open_session(
     let buckets = json!(buckets(&missing));
     let id = hex(&random::<16>());
     let jwt = sign(&app, &id, missing.is_empty());
-    let session = Session {
-        account,
-        manifest: body.manifest,
-    };
-    app.sessions
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(id, session);
+    let session = Session { account, manifest: body.manifest };
+    app.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(id, session);
     Ok(ok(&json!({ "jwt": jwt, "buckets": buckets })))
 }
 
@@ -89,9 +77,8 @@ fn buckets<'a>(missing: &BTreeMap<&'a str, u64>) -> Vec<Vec<&'a str>> {
     let mut buckets: Vec<Vec<&str>> = Vec::new();
     let mut bytes = 0;
     for (hash, size) in missing {
-        let full = buckets
-            .last()
-            .is_none_or(|last| last.len() >= BUCKET.0 || bytes + size > BUCKET.1);
+        let full =
+            buckets.last().is_none_or(|last| last.len() >= BUCKET.0 || bytes + size > BUCKET.1);
         if full {
             buckets.push(Vec::new());
             bytes = 0;
@@ -116,21 +103,13 @@ pub async fn upload(
     if session.account != account {
         return Err(ApiError::authentication());
     }
-    let by_hash: BTreeMap<&str, &str> = session
-        .manifest
-        .iter()
-        .map(|(path, asset)| (asset.hash.as_str(), path.as_str()))
-        .collect();
+    let by_hash: BTreeMap<&str, &str> =
+        session.manifest.iter().map(|(path, asset)| (asset.hash.as_str(), path.as_str())).collect();
     while let Some(part) = next(&mut parts).await? {
         let hash = part.name().unwrap_or_default().to_owned();
-        let text = part
-            .text()
-            .await
-            .map_err(|e| ApiError::invalid(&e.to_string()))?;
+        let text = part.text().await.map_err(|e| ApiError::invalid(&e.to_string()))?;
         let Some(path) = by_hash.get(hash.as_str()) else {
-            return Err(ApiError::invalid(&format!(
-                "{hash} is not in this session's manifest"
-            )));
+            return Err(ApiError::invalid(&format!("{hash} is not in this session's manifest")));
         };
         if hash_of(&text, path) != hash {
             return Err(ApiError::invalid(&format!(
@@ -142,27 +121,18 @@ pub async fn upload(
             .map_err(|_| ApiError::invalid(&format!("The content of {path} is not base64")))?;
         tokio::task::block_in_place(|| app.store.blobs.put(&blob(&account, &hash), &bytes))?;
     }
-    let left = by_hash
-        .keys()
-        .any(|hash| !app.store.blobs.has(&blob(&account, hash)));
+    let left = by_hash.keys().any(|hash| !app.store.blobs.has(&blob(&account, hash)));
     if left {
         return Ok((StatusCode::ACCEPTED, ok(&json!({}))).into_response());
     }
-    Ok((
-        StatusCode::CREATED,
-        ok(&json!({ "jwt": sign(&app, &id, true) })),
-    )
-        .into_response())
+    Ok((StatusCode::CREATED, ok(&json!({ "jwt": sign(&app, &id, true) }))).into_response())
 }
 
 /// The next part of a multipart body.
 pub async fn next(
     parts: &mut Multipart,
 ) -> Result<Option<axum::extract::multipart::Field<'_>>, ApiError> {
-    parts
-        .next_field()
-        .await
-        .map_err(|error| ApiError::invalid(&format!("Malformed body: {error}")))
+    parts.next_field().await.map_err(|error| ApiError::invalid(&format!("Malformed body: {error}")))
 }
 
 /// The hash that wrangler gives an asset: the first 32 digits of BLAKE3 over its base64 text and its
@@ -170,14 +140,9 @@ pub async fn next(
 #[must_use]
 pub fn hash_of(base64: &str, path: &str) -> String {
     let name = path.rsplit('/').next().unwrap_or_default();
-    let extension = name
-        .rfind('.')
-        .filter(|at| *at > 0)
-        .map_or("", |at| &name[at + 1..]);
+    let extension = name.rfind('.').filter(|at| *at > 0).map_or("", |at| &name[at + 1..]);
     let mut hasher = blake3::Hasher::new();
-    hasher
-        .update(base64.as_bytes())
-        .update(extension.as_bytes());
+    hasher.update(base64.as_bytes()).update(extension.as_bytes());
     hasher.finalize().to_hex()[..32].to_owned()
 }
 
@@ -191,15 +156,10 @@ pub fn blob(account: &str, hash: &str) -> String {
 pub fn complete(app: &App, jwt: &str) -> Result<BTreeMap<String, Asset>, ApiError> {
     let claims = claims(app, jwt)?;
     if !claims.complete {
-        return Err(ApiError::invalid(
-            "The assets of this version are not uploaded yet",
-        ));
+        return Err(ApiError::invalid("The assets of this version are not uploaded yet"));
     }
     let (id, session) = session(app, jwt)?;
-    app.sessions
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .remove(&id);
+    app.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     Ok(session.manifest)
 }
 
@@ -219,17 +179,11 @@ fn session(app: &App, jwt: &str) -> Result<(String, Session), ApiError> {
 }
 
 fn expired() -> ApiError {
-    ApiError::new(
-        401,
-        10_021,
-        "The asset upload session is unknown or has expired",
-    )
+    ApiError::new(401, 10_021, "The asset upload session is unknown or has expired")
 }
 
 fn seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
 /// A token in the form of a JWT: wrangler reads its payload.

@@ -22,17 +22,8 @@ pub struct Create {
 
 /// `GET …/deployments`, newest first.
 pub async fn list(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
-    let worker = app
-        .store
-        .worker(&account, &name)
-        .ok_or_else(ApiError::no_worker)?;
-    let newest: Vec<Value> = worker
-        .deployments
-        .iter()
-        .rev()
-        .take(10)
-        .map(presented)
-        .collect();
+    let worker = app.store.worker(&account, &name).ok_or_else(ApiError::no_worker)?;
+    let newest: Vec<Value> = worker.deployments.iter().rev().take(10).map(presented).collect();
     Ok(ok(&json!({ "deployments": newest })))
 }
 
@@ -44,17 +35,13 @@ pub async fn create(
 ) -> ApiResult {
     let total: f64 = body.versions.iter().map(|share| share.percentage).sum();
     if body.strategy != "percentage" || body.versions.is_empty() || (total - 100.0).abs() > 0.001 {
-        return Err(ApiError::invalid(
-            "The percentages of a deployment must add up to 100",
-        ));
+        return Err(ApiError::invalid("The percentages of a deployment must add up to 100"));
     }
     let answer = tokio::task::block_in_place(|| {
         app.store.change(&account, &name, |worker| {
             let mut worker = worker.ok_or_else(ApiError::no_worker)?;
-            if let Some(share) = body
-                .versions
-                .iter()
-                .find(|share| worker.version(&share.version_id).is_none())
+            if let Some(share) =
+                body.versions.iter().find(|share| worker.version(&share.version_id).is_none())
             {
                 return Err(ApiError::no_version(&share.version_id));
             }
@@ -67,11 +54,8 @@ pub async fn create(
 }
 
 fn presented(deployment: &Deployment) -> Value {
-    let mut annotations: BTreeMap<&str, &str> = deployment
-        .annotations
-        .iter()
-        .map(|(name, text)| (name.as_str(), text.as_str()))
-        .collect();
+    let mut annotations: BTreeMap<&str, &str> =
+        deployment.annotations.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     annotations.insert("workers/triggered_by", "deployment");
     json!({
         "id": deployment.id, "source": "wrangler", "strategy": "percentage",

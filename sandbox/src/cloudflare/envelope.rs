@@ -34,12 +34,7 @@ impl ApiError {
     /// A refusal.
     #[must_use]
     pub fn new(status: u16, code: u32, message: &str) -> ApiError {
-        ApiError {
-            status,
-            code,
-            message: message.to_owned(),
-            chain: Vec::new(),
-        }
+        ApiError { status, code, message: message.to_owned(), chain: Vec::new() }
     }
 
     /// With a cause.
@@ -89,11 +84,7 @@ impl IntoResponse for ApiError {
 impl From<anyhow::Error> for ApiError {
     fn from(error: anyhow::Error) -> ApiError {
         crate::log::line(&format!("internal error: {error:#}"));
-        ApiError::new(
-            500,
-            10_013,
-            &format!("An unknown error has occurred: {error}"),
-        )
+        ApiError::new(500, 10_013, &format!("An unknown error has occurred: {error}"))
     }
 }
 

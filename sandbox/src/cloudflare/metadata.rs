@@ -89,10 +89,8 @@ impl Metadata {
                 continue;
             }
             let name = binding["old_name"].as_str().or(binding["name"].as_str());
-            let found = former
-                .iter()
-                .find(|old| old["name"].as_str() == name)
-                .ok_or_else(|| {
+            let found =
+                former.iter().find(|old| old["name"].as_str() == name).ok_or_else(|| {
                     ApiError::invalid(&format!(
                         "There is no binding {} to inherit",
                         binding["name"]
@@ -103,9 +101,7 @@ impl Metadata {
             bindings.push(found);
         }
         let kept = former.iter().filter(|old| {
-            self.keep_bindings
-                .iter()
-                .any(|kind| old["type"] == kind.as_str())
+            self.keep_bindings.iter().any(|kind| old["type"] == kind.as_str())
                 && !bindings.iter().any(|new| new["name"] == old["name"])
         });
         let kept: Vec<Value> = kept.cloned().collect();

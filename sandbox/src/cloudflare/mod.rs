@@ -26,59 +26,29 @@ pub fn routes(app: &App) -> Router<App> {
     let script = Router::new()
         .route("/", put(upload::put_script).delete(workers::delete_service))
         .route("/assets-upload-session", post(assets::open_session))
-        .route(
-            "/deployments",
-            get(deployments::list).post(deployments::create),
-        )
+        .route("/deployments", get(deployments::list).post(deployments::create))
         .route("/versions", get(versions::list).post(upload::post_version))
         .route("/versions/{version}", get(versions::view))
-        .route(
-            "/settings",
-            get(settings::bindings).patch(settings::patch_settings),
-        )
-        .route(
-            "/script-settings",
-            get(settings::script_settings).patch(settings::patch_settings),
-        )
-        .route(
-            "/subdomain",
-            get(settings::subdomain).post(settings::set_subdomain),
-        )
+        .route("/settings", get(settings::bindings).patch(settings::patch_settings))
+        .route("/script-settings", get(settings::script_settings).patch(settings::patch_settings))
+        .route("/subdomain", get(settings::subdomain).post(settings::set_subdomain))
         .route("/domains/changeset", post(settings::domain_changes))
-        .route(
-            "/domains/records",
-            get(settings::domain_records).put(settings::set_domains),
-        )
+        .route("/domains/records", get(settings::domain_records).put(settings::set_domains))
         .route("/routes", get(settings::routes).put(settings::set_routes))
-        .route(
-            "/schedules",
-            get(settings::schedules).put(settings::set_schedules),
-        )
+        .route("/schedules", get(settings::schedules).put(settings::set_schedules))
         .route("/secrets", get(secrets::list).put(secrets::put))
         .route("/secrets/{secret}", delete(secrets::delete))
         .route("/secrets-bulk", patch(secrets::bulk))
         .route("/references", get(workers::references))
         .route("/usage-model", get(settings::script_settings));
     let account = Router::new()
-        .route(
-            "/workers/services/{worker}",
-            get(workers::service).delete(workers::delete_service),
-        )
-        .route(
-            "/workers/services/{worker}/environments/{environment}",
-            get(workers::service),
-        )
+        .route("/workers/services/{worker}", get(workers::service).delete(workers::delete_service))
+        .route("/workers/services/{worker}/environments/{environment}", get(workers::service))
         .nest("/workers/scripts/{worker}", script)
         .route("/workers/scripts", get(workers::list))
         .route("/workers/workers/{worker}", get(workers::worker))
-        .route(
-            "/workers/workers/{worker}/versions/latest",
-            patch(secrets::patch_latest),
-        )
-        .route(
-            "/workers/subdomain",
-            get(account::subdomain).put(account::subdomain),
-        )
+        .route("/workers/workers/{worker}/versions/latest", patch(secrets::patch_latest))
+        .route("/workers/subdomain", get(account::subdomain).put(account::subdomain))
         .route("/workers/tails/by-consumer/{worker}", get(empty))
         .route("/workers/durable_objects/namespaces", get(empty))
         .route("/storage/kv/namespaces", get(empty))
@@ -96,10 +66,7 @@ pub fn routes(app: &App) -> Router<App> {
         .fallback(any(unknown))
         .layer(from_fn_with_state(app.clone(), authorized))
         // The one call that carries its session's token instead of the account's.
-        .route(
-            "/accounts/{account}/workers/assets/upload",
-            post(assets::upload),
-        )
+        .route("/accounts/{account}/workers/assets/upload", post(assets::upload))
 }
 
 /// The bearer token must be ours.
@@ -120,12 +87,10 @@ async fn authorized(
         Some(_) => ApiError::new(400, 6003, "Invalid request headers")
             .because(6111, "Invalid format for Authorization header")
             .into_response(),
-        None => ApiError::new(
-            400,
-            9106,
-            "Missing X-Auth-Key, X-Auth-Email or Authorization headers",
-        )
-        .into_response(),
+        None => {
+            ApiError::new(400, 9106, "Missing X-Auth-Key, X-Auth-Email or Authorization headers")
+                .into_response()
+        }
     }
 }
 
@@ -136,11 +101,7 @@ async fn own_account(
     request: Request,
     next: Next,
 ) -> Response {
-    let account = uri
-        .path()
-        .split('/')
-        .skip_while(|part| *part != "accounts")
-        .nth(1);
+    let account = uri.path().split('/').skip_while(|part| *part != "accounts").nth(1);
     match account {
         Some(account) if app.accounts.iter().any(|known| known == account) => {
             next.run(request).await
@@ -152,12 +113,7 @@ async fn own_account(
 /// The token of an `Authorization: Bearer` header.
 #[must_use]
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .get("authorization")?
-        .to_str()
-        .ok()?
-        .strip_prefix("Bearer ")
-        .map(str::trim)
+    headers.get("authorization")?.to_str().ok()?.strip_prefix("Bearer ").map(str::trim)
 }
 
 async fn empty() -> Response {
@@ -167,12 +123,8 @@ async fn empty() -> Response {
 async fn unknown(method: Method, OriginalUri(uri): OriginalUri) -> Response {
     let path = uri.path();
     crate::log::line(&format!("not in the sandbox: {method} {path}"));
-    ApiError::new(
-        501,
-        7000,
-        &format!("The sandbox has no route for {method} {path}"),
-    )
-    .into_response()
+    ApiError::new(501, 7000, &format!("The sandbox has no route for {method} {path}"))
+        .into_response()
 }
 
 /// The path parameters of most routes.

@@ -18,21 +18,12 @@ type Changes = BTreeMap<String, Option<String>>;
 
 /// `GET …/secrets`
 pub async fn list(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
-    let worker = app
-        .store
-        .worker(&account, &name)
-        .ok_or_else(ApiError::no_worker)?;
-    let bindings = worker
-        .versions
-        .last()
-        .map(|version| version.bindings.clone())
-        .unwrap_or_default();
-    let secrets = bindings
-        .iter()
-        .filter(|binding| binding["type"] == "secret_text");
-    let shown: Vec<Value> = secrets
-        .map(|binding| json!({ "name": binding["name"], "type": "secret_text" }))
-        .collect();
+    let worker = app.store.worker(&account, &name).ok_or_else(ApiError::no_worker)?;
+    let bindings =
+        worker.versions.last().map(|version| version.bindings.clone()).unwrap_or_default();
+    let secrets = bindings.iter().filter(|binding| binding["type"] == "secret_text");
+    let shown: Vec<Value> =
+        secrets.map(|binding| json!({ "name": binding["name"], "type": "secret_text" })).collect();
     Ok(listed(&shown))
 }
 
@@ -42,14 +33,10 @@ pub async fn put(
     Path((account, name)): Place,
     Json(body): Json<Value>,
 ) -> ApiResult {
-    let secret = body["name"]
-        .as_str()
-        .ok_or_else(|| ApiError::invalid("`name` is missing"))?
-        .to_owned();
-    let text = body["text"]
-        .as_str()
-        .ok_or_else(|| ApiError::invalid("`text` is missing"))?
-        .to_owned();
+    let secret =
+        body["name"].as_str().ok_or_else(|| ApiError::invalid("`name` is missing"))?.to_owned();
+    let text =
+        body["text"].as_str().ok_or_else(|| ApiError::invalid("`text` is missing"))?.to_owned();
     apply(
         &app,
         &account,
@@ -66,14 +53,7 @@ pub async fn delete(
     State(app): State<App>,
     Path((account, name, secret)): Path<(String, String, String)>,
 ) -> ApiResult {
-    apply(
-        &app,
-        &account,
-        &name,
-        &Changes::from([(secret, None)]),
-        BTreeMap::new(),
-        true,
-    )?;
+    apply(&app, &account, &name, &Changes::from([(secret, None)]), BTreeMap::new(), true)?;
     Ok(super::done())
 }
 
@@ -83,14 +63,7 @@ pub async fn bulk(
     Path((account, name)): Place,
     Json(body): Json<Value>,
 ) -> ApiResult {
-    apply(
-        &app,
-        &account,
-        &name,
-        &changes(&body["secrets"]),
-        BTreeMap::new(),
-        true,
-    )?;
+    apply(&app, &account, &name, &changes(&body["secrets"]), BTreeMap::new(), true)?;
     Ok(super::done())
 }
 
@@ -109,22 +82,13 @@ pub async fn patch_latest(
     Path((account, name)): Place,
     Json(body): Json<Patch>,
 ) -> ApiResult {
-    let version = apply(
-        &app,
-        &account,
-        &name,
-        &changes(&body.env),
-        body.annotations,
-        false,
-    )?;
+    let version = apply(&app, &account, &name, &changes(&body.env), body.annotations, false)?;
     Ok(ok(&presented(&version)))
 }
 
 fn changes(secrets: &Value) -> Changes {
     let named = secrets.as_object().into_iter().flatten();
-    named
-        .map(|(name, secret)| (name.clone(), secret["text"].as_str().map(str::to_owned)))
-        .collect()
+    named.map(|(name, secret)| (name.clone(), secret["text"].as_str().map(str::to_owned))).collect()
 }
 
 fn apply(
@@ -147,9 +111,7 @@ fn apply(
                 ..latest.clone()
             };
             for (secret, text) in changes {
-                version
-                    .bindings
-                    .retain(|binding| binding["name"] != secret.as_str());
+                version.bindings.retain(|binding| binding["name"] != secret.as_str());
                 if let Some(text) = text {
                     version
                         .bindings

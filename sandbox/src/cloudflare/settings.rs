@@ -11,9 +11,7 @@ use crate::app::App;
 use crate::state::model::Worker;
 
 fn worker(app: &App, account: &str, name: &str) -> Result<Worker, ApiError> {
-    app.store
-        .worker(account, name)
-        .ok_or_else(ApiError::no_worker)
+    app.store.worker(account, name).ok_or_else(ApiError::no_worker)
 }
 
 fn change(
@@ -35,11 +33,8 @@ fn change(
 pub async fn bindings(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
     let worker = worker(&app, &account, &name)?;
     let latest = worker.versions.last();
-    let bindings: Vec<Value> = latest
-        .iter()
-        .flat_map(|version| &version.bindings)
-        .map(without_text)
-        .collect();
+    let bindings: Vec<Value> =
+        latest.iter().flat_map(|version| &version.bindings).map(without_text).collect();
     Ok(ok(&json!({
         "bindings": bindings, "tags": worker.tags, "logpush": false, "usage_model": "standard",
         "compatibility_date": latest.map(|version| &version.compatibility_date),
@@ -85,9 +80,8 @@ pub async fn set_subdomain(
     Path((account, name)): Place,
     Json(body): Json<Value>,
 ) -> ApiResult {
-    let enabled = body["enabled"]
-        .as_bool()
-        .ok_or_else(|| ApiError::invalid("`enabled` is missing"))?;
+    let enabled =
+        body["enabled"].as_bool().ok_or_else(|| ApiError::invalid("`enabled` is missing"))?;
     let changed = change(&app, &account, &name, |worker| {
         worker.enabled = enabled;
         worker.previews_enabled = body["previews_enabled"].as_bool().unwrap_or(enabled);
@@ -97,9 +91,7 @@ pub async fn set_subdomain(
 
 fn hostnames(origins: &Value) -> Vec<String> {
     let listed = origins.as_array().into_iter().flatten();
-    listed
-        .filter_map(|origin| origin["hostname"].as_str().map(str::to_owned))
-        .collect()
+    listed.filter_map(|origin| origin["hostname"].as_str().map(str::to_owned)).collect()
 }
 
 /// `POST …/domains/changeset`
@@ -111,19 +103,10 @@ pub async fn domain_changes(
     let known = worker(&app, &account, &name)?.domains;
     let entry = |hostname: &String| json!({ "hostname": hostname });
     let wanted = hostnames(&body);
-    let added: Vec<Value> = wanted
-        .iter()
-        .filter(|host| !known.contains(host))
-        .map(entry)
-        .collect();
-    let removed: Vec<Value> = known
-        .iter()
-        .filter(|host| !wanted.contains(host))
-        .map(entry)
-        .collect();
-    Ok(ok(
-        &json!({ "added": added, "removed": removed, "updated": [], "conflicting": [] }),
-    ))
+    let added: Vec<Value> = wanted.iter().filter(|host| !known.contains(host)).map(entry).collect();
+    let removed: Vec<Value> =
+        known.iter().filter(|host| !wanted.contains(host)).map(entry).collect();
+    Ok(ok(&json!({ "added": added, "removed": removed, "updated": [], "conflicting": [] })))
 }
 
 /// `GET …/domains/records`
@@ -164,9 +147,7 @@ pub async fn set_routes(
 
 /// `GET …/schedules`
 pub async fn schedules(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
-    Ok(ok(
-        &json!({ "schedules": worker(&app, &account, &name)?.schedules }),
-    ))
+    Ok(ok(&json!({ "schedules": worker(&app, &account, &name)?.schedules })))
 }
 
 /// `PUT …/schedules`

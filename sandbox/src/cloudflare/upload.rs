@@ -71,39 +71,23 @@ async fn read(app: &App, mut parts: Multipart) -> Result<(Metadata, Vec<Module>)
     let mut metadata = None;
     let mut modules = Vec::new();
     while let Some(part) = next(&mut parts).await? {
-        let name = part
-            .file_name()
-            .or(part.name())
-            .unwrap_or_default()
-            .to_owned();
+        let name = part.file_name().or(part.name()).unwrap_or_default().to_owned();
         let is_metadata = part.name() == Some("metadata");
-        let content_type = part
-            .content_type()
-            .unwrap_or("application/octet-stream")
-            .to_owned();
-        let bytes = part
-            .bytes()
-            .await
-            .map_err(|error| ApiError::invalid(&error.to_string()))?;
+        let content_type = part.content_type().unwrap_or("application/octet-stream").to_owned();
+        let bytes = part.bytes().await.map_err(|error| ApiError::invalid(&error.to_string()))?;
         if is_metadata {
             let parsed = serde_json::from_slice(&bytes);
             metadata =
                 Some(parsed.map_err(|e| ApiError::invalid(&format!("Invalid metadata: {e}")))?);
         } else if content_type != "application/source-map" {
             let blob = tokio::task::block_in_place(|| app.store.blobs.add(&bytes))?;
-            modules.push(Module {
-                name,
-                content_type,
-                blob,
-            });
+            modules.push(Module { name, content_type, blob });
         }
     }
     let metadata: Metadata =
         metadata.ok_or_else(|| ApiError::invalid("The part `metadata` is missing"))?;
     if metadata.body_part.is_some() {
-        return Err(ApiError::invalid(
-            "The sandbox runs Workers in the module format only",
-        ));
+        return Err(ApiError::invalid("The sandbox runs Workers in the module format only"));
     }
     if let Some(main) = &metadata.main_module
         && !modules.iter().any(|module| module.name == *main)
@@ -121,17 +105,14 @@ fn version(
 ) -> Result<Version, ApiError> {
     let former = worker.versions.last();
     let assets = match &metadata.assets {
-        Some(assets) => Some(Assets {
-            manifest: complete(app, &assets.jwt)?,
-            config: assets.config.clone(),
-        }),
+        Some(assets) => {
+            Some(Assets { manifest: complete(app, &assets.jwt)?, config: assets.config.clone() })
+        }
         None if metadata.keep_assets => former.and_then(|version| version.assets.clone()),
         None => None,
     };
     if metadata.main_module.is_none() && assets.is_none() {
-        return Err(ApiError::invalid(
-            "A version needs a main module, assets, or both",
-        ));
+        return Err(ApiError::invalid("A version needs a main module, assets, or both"));
     }
     Ok(Version {
         id: uuid(),

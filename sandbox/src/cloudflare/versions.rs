@@ -33,20 +33,10 @@ pub async fn list(
     Path((account, name)): Place,
     Query(page): Query<Page>,
 ) -> ApiResult {
-    let worker = app
-        .store
-        .worker(&account, &name)
-        .ok_or_else(ApiError::no_worker)?;
+    let worker = app.store.worker(&account, &name).ok_or_else(ApiError::no_worker)?;
     let skipped = page.per_page.max(1) * (page.page.max(1) - 1);
-    let newest = worker
-        .versions
-        .iter()
-        .rev()
-        .skip(skipped)
-        .take(page.per_page.max(1));
-    Ok(ok(
-        &json!({ "items": newest.map(brief).collect::<Vec<_>>() }),
-    ))
+    let newest = worker.versions.iter().rev().skip(skipped).take(page.per_page.max(1));
+    Ok(ok(&json!({ "items": newest.map(brief).collect::<Vec<_>>() })))
 }
 
 /// `GET …/versions/{version}`
@@ -54,13 +44,8 @@ pub async fn view(
     State(app): State<App>,
     Path((account, name, id)): Path<(String, String, String)>,
 ) -> ApiResult {
-    let worker = app
-        .store
-        .worker(&account, &name)
-        .ok_or_else(ApiError::no_worker)?;
-    let version = worker
-        .version(&id)
-        .ok_or_else(|| ApiError::no_version(&id))?;
+    let worker = app.store.worker(&account, &name).ok_or_else(ApiError::no_worker)?;
+    let version = worker.version(&id).ok_or_else(|| ApiError::no_version(&id))?;
     Ok(ok(&presented(version)))
 }
 

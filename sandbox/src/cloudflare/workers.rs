@@ -13,16 +13,9 @@ pub async fn service(
     State(app): State<App>,
     Path(place): Path<Vec<(String, String)>>,
 ) -> ApiResult {
-    let find = |key: &str| {
-        place
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| value.as_str())
-    };
-    let (account, name) = (
-        find("account").unwrap_or_default(),
-        find("worker").unwrap_or_default(),
-    );
+    let find =
+        |key: &str| place.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+    let (account, name) = (find("account").unwrap_or_default(), find("worker").unwrap_or_default());
     // Unlike elsewhere, a missing service is 10090 here (observed by wrangler's handling of it).
     let worker = app
         .store
@@ -51,10 +44,7 @@ pub async fn list(State(app): State<App>, Path(account): Path<String>) -> ApiRes
 
 /// `GET /workers/workers/{worker}`: from this wrangler makes the addresses that it prints.
 pub async fn worker(State(app): State<App>, Path((account, name)): super::Place) -> ApiResult {
-    let worker = app
-        .store
-        .worker(&account, &name)
-        .ok_or_else(ApiError::no_worker)?;
+    let worker = app.store.worker(&account, &name).ok_or_else(ApiError::no_worker)?;
     Ok(ok(&json!({
         "id": worker.tag, "name": worker.name, "created_on": worker.created_on, "tags": worker.tags,
         "subdomain": addresses(&worker),

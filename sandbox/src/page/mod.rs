@@ -15,12 +15,8 @@ pub async fn page() -> Html<&'static str> {
 
 /// `GET /__sandbox/state.json`: what the page shows. No binding is in it, since some are secrets.
 pub async fn state(State(app): State<App>) -> Response {
-    let workers: Vec<Value> = app
-        .store
-        .workers()
-        .iter()
-        .map(|worker| shown(worker, app.port))
-        .collect();
+    let workers: Vec<Value> =
+        app.store.workers().iter().map(|worker| shown(worker, app.port)).collect();
     Json(json!({ "schema": 1, "port": app.port, "workers": workers })).into_response()
 }
 
@@ -30,11 +26,8 @@ fn shown(worker: &Worker, port: u16) -> Value {
     let version = |version: &Version| {
         let alias = version.annotations.get("workers/alias");
         // An alias belongs to the newest version that claims it.
-        let alias = alias.filter(|alias| {
-            worker
-                .alias(alias)
-                .is_some_and(|newest| newest.id == version.id)
-        });
+        let alias =
+            alias.filter(|alias| worker.alias(alias).is_some_and(|newest| newest.id == version.id));
         json!({
             "id": version.id, "number": version.number, "createdOn": version.created_on,
             "tag": version.annotations.get("workers/tag"), "message": version.annotations.get("workers/message"),

@@ -20,10 +20,7 @@ pub fn assets(
     if folder.is_dir() {
         return Ok(folder);
     }
-    let temporary = dir.join(format!(
-        "{id}.{}.tmp",
-        crate::ids::hex(&crate::ids::random::<4>())
-    ));
+    let temporary = dir.join(format!("{id}.{}.tmp", crate::ids::hex(&crate::ids::random::<4>())));
     std::fs::create_dir_all(&temporary)?;
     for (path, asset) in &assets.manifest {
         let file = temporary.join(relative(path)?);
@@ -51,9 +48,8 @@ pub fn assets(
 fn relative(path: &str) -> Result<Utf8PathBuf> {
     let mut file = Utf8PathBuf::new();
     for part in path.trim_start_matches('/').split('/') {
-        let part = percent_decode_str(part)
-            .decode_utf8()
-            .context("an asset's path is not UTF-8")?;
+        let part =
+            percent_decode_str(part).decode_utf8().context("an asset's path is not UTF-8")?;
         if part.is_empty() || part == "." || part == ".." || part.contains(['/', '\0']) {
             bail!("the asset path {path} is invalid");
         }

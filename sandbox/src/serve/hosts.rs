@@ -28,9 +28,7 @@ pub fn is_own(host: &str) -> bool {
 #[must_use]
 pub fn find(workers: &[Worker], host: &str) -> Found {
     let workers_dev = format!(".{SUBDOMAIN}.workers.dev");
-    let label = host
-        .strip_suffix(".localhost")
-        .or_else(|| host.strip_suffix(workers_dev.as_str()));
+    let label = host.strip_suffix(".localhost").or_else(|| host.strip_suffix(workers_dev.as_str()));
     let Some(label) = label else {
         return match workers
             .iter()
@@ -47,12 +45,7 @@ pub fn find(workers: &[Worker], host: &str) -> Found {
     let mut candidates: Vec<(&Worker, &str)> = workers
         .iter()
         .filter_map(|worker| {
-            Some((
-                worker,
-                label
-                    .strip_suffix(worker.name.as_str())?
-                    .strip_suffix('-')?,
-            ))
+            Some((worker, label.strip_suffix(worker.name.as_str())?.strip_suffix('-')?))
         })
         .collect();
     candidates.sort_by_key(|(worker, _)| std::cmp::Reverse(worker.name.len()));
@@ -77,10 +70,7 @@ fn live(worker: &Worker) -> Found {
 }
 
 fn by_short_id<'a>(worker: &'a Worker, prefix: &str) -> Option<&'a Version> {
-    worker
-        .versions
-        .iter()
-        .find(|version| prefix.len() == 8 && version.id.starts_with(prefix))
+    worker.versions.iter().find(|version| prefix.len() == 8 && version.id.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -126,16 +116,8 @@ mod tests {
         ] {
             assert_eq!(id(&workers, host), version, "{host}");
         }
-        assert!(matches!(
-            find(&workers, "new.localhost"),
-            Found::NotDeployed(_)
-        ));
-        for host in [
-            "mr-3-site.localhost",
-            "other.localhost",
-            "www.example.com",
-            "site.evil.com",
-        ] {
+        assert!(matches!(find(&workers, "new.localhost"), Found::NotDeployed(_)));
+        for host in ["mr-3-site.localhost", "other.localhost", "www.example.com", "site.evil.com"] {
             assert!(matches!(find(&workers, host), Found::Nothing), "{host}");
         }
     }
@@ -144,13 +126,7 @@ mod tests {
     fn previews_can_be_off() {
         let mut site = worker("site", &["mr-1"]);
         site.previews_enabled = false;
-        assert!(matches!(
-            find(&[site.clone()], "mr-1-site.localhost"),
-            Found::PreviewsOff(_)
-        ));
-        assert!(matches!(
-            find(&[site], "site.localhost"),
-            Found::Version(..)
-        ));
+        assert!(matches!(find(&[site.clone()], "mr-1-site.localhost"), Found::PreviewsOff(_)));
+        assert!(matches!(find(&[site], "site.localhost"), Found::Version(..)));
     }
 }

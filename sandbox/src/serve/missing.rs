@@ -19,21 +19,13 @@ pub fn nothing(app: &App, host: &str) -> Response {
     } else {
         format!("<p>These are deployed:</p><ul>{items}</ul>")
     };
-    page(
-        StatusCode::NOT_FOUND,
-        &format!("Nothing is deployed at {host}"),
-        &list,
-    )
+    page(StatusCode::NOT_FOUND, &format!("Nothing is deployed at {host}"), &list)
 }
 
 /// The Worker has versions but no deployment.
 #[must_use]
 pub fn not_deployed(worker: &str) -> Response {
-    page(
-        StatusCode::NOT_FOUND,
-        &format!("{worker} has never been deployed"),
-        "",
-    )
+    page(StatusCode::NOT_FOUND, &format!("{worker} has never been deployed"), "")
 }
 
 /// The Worker's preview addresses are off.
@@ -41,11 +33,7 @@ pub fn not_deployed(worker: &str) -> Response {
 pub fn previews_off(worker: &str) -> Response {
     let text =
         "<p>Set <code>\"preview_urls\": true</code> in its wrangler config and deploy it.</p>";
-    page(
-        StatusCode::NOT_FOUND,
-        &format!("The preview addresses of {worker} are off"),
-        text,
-    )
+    page(StatusCode::NOT_FOUND, &format!("The preview addresses of {worker} are off"), text)
 }
 
 /// The version cannot be run here.
@@ -65,11 +53,7 @@ pub fn broken(worker: &str, reason: &str) -> Response {
         "<p>{}</p><p><code>cargo xtask sandbox logs</code> may say more.</p>",
         escape(reason)
     );
-    page(
-        StatusCode::BAD_GATEWAY,
-        &format!("{worker} does not answer"),
-        &text,
-    )
+    page(StatusCode::BAD_GATEWAY, &format!("{worker} does not answer"), &text)
 }
 
 fn page(status: StatusCode, title: &str, body: &str) -> Response {

@@ -47,9 +47,7 @@ pub async fn forward(
             Err(error) => return missing::broken(&worker.name, &format!("{error:#}")),
         };
         let url = format!("http://127.0.0.1:{port}{path}");
-        let mut upstream = client()
-            .request(parts.method.clone(), url)
-            .headers(headers.clone());
+        let mut upstream = client().request(parts.method.clone(), url).headers(headers.clone());
         if !repeatable && let Some(body) = body.take() {
             upstream = upstream.body(reqwest::Body::wrap_stream(body.into_data_stream()));
         }
@@ -61,10 +59,7 @@ pub async fn forward(
         if !repeatable {
             break;
         }
-        log::line(&format!(
-            "{}: attempt {attempt} failed: {reason}",
-            worker.name
-        ));
+        log::line(&format!("{}: attempt {attempt} failed: {reason}", worker.name));
         app.runtime.restart().await;
     }
     missing::broken(&worker.name, &reason)
@@ -77,10 +72,7 @@ fn headers(given: &HeaderMap, host: &str, port: u16, version: &str) -> HeaderMap
     }
     headers.remove(HOST);
     let public = format!("{host}:{port}");
-    for (name, value) in [
-        ("x-sandbox-version", version),
-        ("x-sandbox-host", public.as_str()),
-    ] {
+    for (name, value) in [("x-sandbox-version", version), ("x-sandbox-host", public.as_str())] {
         if let Ok(value) = value.parse() {
             headers.insert(name, value);
         }
@@ -105,9 +97,8 @@ fn answered(answer: reqwest::Response) -> Response {
 fn client() -> &'static reqwest::Client {
     static CLIENT: std::sync::OnceLock<reqwest::Client> = std::sync::OnceLock::new();
     CLIENT.get_or_init(|| {
-        let builder = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy();
+        let builder =
+            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
         builder.build().unwrap_or_default()
     })
 }

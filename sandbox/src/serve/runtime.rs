@@ -102,10 +102,7 @@ impl Runtime {
     pub async fn stop(&self) {
         let mut inner = self.inner.lock().await;
         inner.loaded.clear();
-        if let Some(Process {
-            mut child, stdin, ..
-        }) = inner.process.take()
-        {
+        if let Some(Process { mut child, stdin, .. }) = inner.process.take() {
             drop(stdin);
             if timeout(Duration::from_secs(5), child.wait()).await.is_err() {
                 child.start_kill().unwrap_or_default();
@@ -119,10 +116,8 @@ impl Runtime {
         }
         inner.orders += 1;
         let id = inner.orders;
-        let process = inner
-            .process
-            .as_mut()
-            .ok_or_else(|| anyhow!("the runtime is not running"))?;
+        let process =
+            inner.process.as_mut().ok_or_else(|| anyhow!("the runtime is not running"))?;
         let versions: Vec<&Value> = wanted.iter().map(|(_, order)| order).collect();
         let line = json!({ "id": id, "versions": versions }).to_string() + "\n";
         let conversation = async {
@@ -151,10 +146,7 @@ impl Runtime {
             failed => {
                 inner.process = None;
                 failed.map_err(|_| {
-                    anyhow!(
-                        "the runtime did not load it within {} s",
-                        PATIENCE.as_secs()
-                    )
+                    anyhow!("the runtime did not load it within {} s", PATIENCE.as_secs())
                 })??
             }
         };
@@ -180,11 +172,7 @@ impl Runtime {
         let (Some(stdin), Some(stdout)) = (stdin, stdout) else {
             bail!("the runtime has no pipes")
         };
-        Ok(Process {
-            child,
-            stdin,
-            answers: BufReader::new(stdout).lines(),
-        })
+        Ok(Process { child, stdin, answers: BufReader::new(stdout).lines() })
     }
 
     fn order(&self, blobs: &Blobs, worker: &Worker, version: &Version) -> Result<Value> {
@@ -194,10 +182,7 @@ impl Runtime {
             .iter()
             .map(|module| {
                 let kind = bindings::module_kind(&module.content_type);
-                (
-                    module.name.clone(),
-                    json!({ "type": kind, "path": blobs.path(&module.blob) }),
-                )
+                (module.name.clone(), json!({ "type": kind, "path": blobs.path(&module.blob) }))
             })
             .collect();
         let mut order = json!({

@@ -46,19 +46,13 @@ impl Store {
             workers.insert((worker.account.clone(), worker.name.clone()), worker);
         }
         let blobs = Blobs::open(&dir.join("blobs"))?;
-        Ok(Store {
-            dir: dir.to_owned(),
-            blobs,
-            workers: Mutex::new(workers),
-        })
+        Ok(Store { dir: dir.to_owned(), blobs, workers: Mutex::new(workers) })
     }
 
     /// A copy of a Worker.
     #[must_use]
     pub fn worker(&self, account: &str, name: &str) -> Option<Worker> {
-        self.lock()
-            .get(&(account.to_owned(), name.to_owned()))
-            .cloned()
+        self.lock().get(&(account.to_owned(), name.to_owned())).cloned()
     }
 
     /// A copy of every Worker.
@@ -92,9 +86,7 @@ impl Store {
     /// Forgets a Worker; whether there was one.
     pub fn remove(&self, account: &str, name: &str) -> Result<bool> {
         let mut workers = self.lock();
-        let found = workers
-            .remove(&(account.to_owned(), name.to_owned()))
-            .is_some();
+        let found = workers.remove(&(account.to_owned(), name.to_owned())).is_some();
         if found {
             std::fs::remove_file(self.path(account, name))
                 .context("cannot remove a Worker's file")?;
@@ -108,9 +100,7 @@ impl Store {
     }
 
     fn path(&self, account: &str, name: &str) -> Utf8PathBuf {
-        self.dir
-            .join("workers")
-            .join(format!("{account}.{name}.json"))
+        self.dir.join("workers").join(format!("{account}.{name}.json"))
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Worker>> {
@@ -122,17 +112,11 @@ impl Store {
 /// sync, rename, sync of the folder. Only its owner can read it, since bindings may hold secrets.
 pub fn write_durably(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    let temporary = Utf8PathBuf::from(format!(
-        "{path}.{}.tmp",
-        crate::ids::hex(&crate::ids::random::<4>())
-    ));
+    let temporary =
+        Utf8PathBuf::from(format!("{path}.{}.tmp", crate::ids::hex(&crate::ids::random::<4>())));
     let write = || -> std::io::Result<()> {
         let mut options = File::options();
-        let mut file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)?;
+        let mut file = options.write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)?;

@@ -142,9 +142,7 @@ impl Worker {
     #[must_use]
     pub fn live(&self) -> Option<&Version> {
         let shares = &self.deployments.last()?.versions;
-        let most = shares
-            .iter()
-            .max_by(|a, b| a.percentage.total_cmp(&b.percentage))?;
+        let most = shares.iter().max_by(|a, b| a.percentage.total_cmp(&b.percentage))?;
         self.version(&most.version_id)
     }
 
@@ -152,10 +150,7 @@ impl Worker {
     #[must_use]
     pub fn alias(&self, alias: &str) -> Option<&Version> {
         let has = |version: &&Version| {
-            version
-                .annotations
-                .get("workers/alias")
-                .is_some_and(|a| a == alias)
+            version.annotations.get("workers/alias").is_some_and(|a| a == alias)
         };
         self.versions.iter().rev().find(has)
     }
@@ -168,12 +163,7 @@ impl Worker {
     ) -> String {
         let id = uuid();
         let created_on = now();
-        self.deployments.push(Deployment {
-            id: id.clone(),
-            created_on,
-            annotations,
-            versions,
-        });
+        self.deployments.push(Deployment { id: id.clone(), created_on, annotations, versions });
         id
     }
 }
@@ -181,8 +171,5 @@ impl Worker {
 /// All of the traffic to one version.
 #[must_use]
 pub fn whole(version: &str) -> Vec<Share> {
-    vec![Share {
-        version_id: version.to_owned(),
-        percentage: 100.0,
-    }]
+    vec![Share { version_id: version.to_owned(), percentage: 100.0 }]
 }

@@ -8,10 +8,12 @@ use clap::Args;
 
 use crate::context::Ctx;
 use crate::engine::Run;
+use crate::engine::choice::{Wanted, choose};
 use crate::engine::setup::{self, Setup};
 use crate::error::{Exit, Failure};
 use crate::plan::destination::{Destination, Pipeline};
-use crate::plan::{Inputs, Plan, Verb};
+use crate::plan::{Choice, Engine, Inputs, Plan, Verb};
+use crate::record::Versions;
 use crate::report::{self, RunReport, script};
 use crate::tools::{git, sandbox, wrangler};
 use crate::workspace::Workspace;
@@ -25,6 +27,8 @@ use crate::workspace::project::Project;
 pub struct Build {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    engine: EngineArgs,
 }
 
 impl Build {
@@ -35,11 +39,39 @@ impl Build {
         let port = Some(sandbox::DEFAULT_PORT);
         let destination =
             Destination::resolve(&workspace.config, LOCAL, port, &Pipeline::default(), None)?;
-        let plan = self
-            .selection
-            .plan(&workspace, &projects, Verb::Build, destination, false)?;
+        let choice = self.engine.choose(ctx, &workspace)?;
+        let task = Task { verb: Verb::Build, choice, destination, force: false };
+        let plan = self.selection.plan(&workspace, &projects, task)?;
         carry_out(ctx, &workspace, plan)
     }
+}
+
+/// What executes the plan.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct EngineArgs {
+    /// What builds and uploads
+    #[arg(long, value_enum, default_value_t)]
+    engine: Wanted,
+}
+
+impl EngineArgs {
+    /// The engine, and why.
+    pub fn choose(self, ctx: &Ctx, workspace: &Workspace) -> Result<Choice, Failure> {
+        choose(&ctx.root, self.engine, &workspace.config.tools.dagger, ctx.dry_run)
+    }
+}
+
+/// What is to be done with the selected projects.
+#[derive(Debug)]
+pub struct Task {
+    /// What is asked for.
+    pub verb: Verb,
+    /// What executes it.
+    pub choice: Choice,
+    /// Where to.
+    pub destination: Destination,
+    /// Deploy even what is live already.
+    pub force: bool,
 }
 
 /// Which projects take part.
@@ -56,26 +88,17 @@ impl Selection {
         workspace.select(&self.names)
     }
 
-    /// Plans `verb` for `projects`.
-    pub fn plan(
-        &self,
-        workspace: &Workspace,
-        projects: &[&Project],
-        verb: Verb,
-        destination: Destination,
-        force: bool,
-    ) -> Result<Plan> {
-        let reason = if self.names.is_empty() {
-            "every project"
-        } else {
-            "named on the command line"
-        };
+    /// Plans `task` for `projects`.
+    pub fn plan(&self, workspace: &Workspace, projects: &[&Project], task: Task) -> Result<Plan> {
+        let reason =
+            if self.names.is_empty() { "every project" } else { "named on the command line" };
         let inputs = Inputs {
-            verb,
-            keys: keys(workspace, projects, &destination)?,
-            destination,
+            verb: task.verb,
+            choice: task.choice,
+            keys: keys(workspace, projects, &task.destination)?,
+            destination: task.destination,
             head: git::head(&workspace.root)?,
-            force,
+            force: task.force,
             reason,
             locks: locks(&workspace.root, projects),
             nonce: &fresh_nonce()?,
@@ -88,25 +111,30 @@ impl Selection {
 pub fn carry_out(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exit> {
     if ctx.dry_run {
         let (places, missing) = setup::missing(&ctx.root, &workspace.config);
-        ctx.ui
-            .report(&plan, &script::script(&plan, &places, &missing));
+        ctx.ui.report(&plan, &script::script(&plan, &places, &missing)?);
         return Ok(Exit::Done);
     }
     if plan.destination.sandbox.is_none() {
         ctx.secret(&plan.destination.token())?;
     }
     let setup = Setup::new(ctx, &workspace.config)?;
-    let (places, versions) = setup.tools()?;
-    let mut ready = format!("Bun {}", workspace.config.tools.bun);
-    if plan.verb == Verb::Deploy && plan.destination.sandbox.is_some() {
+    // Containers bring their own tools; the sandbox needs them here in any case.
+    let to_sandbox = plan.verb == Verb::Deploy && plan.destination.sandbox.is_some();
+    let (places, mut versions) = if plan.choice.engine == Engine::Host || to_sandbox {
+        setup.tools()?
+    } else {
+        (setup::missing(&ctx.root, &workspace.config).0, Versions::new())
+    };
+    versions.dagger.clone_from(&plan.choice.dagger);
+    let mut ready = format!("engine: {} ({})", plan.choice.engine.name(), plan.choice.reason);
+    if to_sandbox {
         let (server, _) = setup.sandbox(&places, &workspace.config.account_ids(), None)?;
         ready += &format!(", sandbox at {}", server.url);
         plan.destination.move_sandbox(server.port);
     }
-    setup.done(&format!("{ready}, engine: {}", plan.engine.name()));
+    setup.done(&ready);
     let records = Run::new(ctx, &plan, places, versions).execute()?;
-    ctx.ui
-        .report(&RunReport::new(&records), &report::summary(&records));
+    ctx.ui.report(&RunReport::new(&records), &report::summary(&records));
     Ok(report::exit(&records))
 }
 

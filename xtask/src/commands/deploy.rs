@@ -3,8 +3,9 @@
 use anyhow::Result;
 use clap::Args;
 
-use super::build::Selection;
+use super::build::{EngineArgs, Selection, Task};
 use crate::context::{Ctx, default_environment, variable};
+use crate::doctor;
 use crate::error::Exit;
 use crate::plan::destination::{Destination, Pipeline};
 use crate::plan::{Verb, guard};
@@ -16,6 +17,8 @@ use crate::workspace::Workspace;
 pub struct Deploy {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    engine: EngineArgs,
     /// Where to: `local` (the sandbox; the default outside of pipelines) or an environment of the
     /// shared config file
     #[arg(long, value_name = "ENVIRONMENT")]
@@ -37,12 +40,17 @@ impl Deploy {
         let workspace = Workspace::load(&ctx.root)?;
         let projects = self.selection.projects(&workspace)?;
         let destination = self.destination(ctx, &workspace)?;
-        for project in &projects {
-            guard::check(&workspace.config, project, &destination.environment)?;
+        let choice = self.engine.choose(ctx, &workspace)?;
+        if ctx.dry_run {
+            // A script is worth seeing without a token.
+            let check =
+                |project: &&_| guard::check(&workspace.config, project, &destination.environment);
+            projects.iter().try_for_each(check)?;
+        } else {
+            doctor::preflight(ctx, &destination, choice.engine, &projects)?;
         }
-        let plan =
-            self.selection
-                .plan(&workspace, &projects, Verb::Deploy, destination, self.force)?;
+        let task = Task { verb: Verb::Deploy, choice, destination, force: self.force };
+        let plan = self.selection.plan(&workspace, &projects, task)?;
         super::build::carry_out(ctx, &workspace, plan)
     }
 
@@ -53,12 +61,6 @@ impl Deploy {
         });
         let pipeline = Pipeline::from_variables(variable);
         let glass = self.break_glass.as_deref();
-        Ok(Destination::resolve(
-            &workspace.config,
-            &environment,
-            port,
-            &pipeline,
-            glass,
-        )?)
+        Ok(Destination::resolve(&workspace.config, &environment, port, &pipeline, glass)?)
     }
 }

@@ -18,21 +18,13 @@ pub struct Generate {
 impl Generate {
     /// Runs the command in a program of its own, since the schema needs crates that nothing else does.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let mut arguments = vec![
-            "run",
-            "--quiet",
-            "--package",
-            "xtask",
-            "--features",
-            "generate",
-        ];
+        let mut arguments = vec!["run", "--quiet", "--package", "xtask", "--features", "generate"];
         arguments.extend(["--bin", "generate", "--", ctx.root.as_str()]);
         if self.check {
             arguments.push("--check");
         }
         let show = |line: &str| ctx.ui.out(line);
-        ctx.run("generate", &cargo::command(&ctx.root, &arguments), &show)?
-            .success()?;
+        ctx.run("generate", &cargo::command(&ctx.root, &arguments), &show)?.success()?;
         Ok(Exit::Done)
     }
 }

@@ -61,29 +61,16 @@ impl Sandbox {
                 Ok(report(
                     ctx,
                     None,
-                    if running.is_some() {
-                        "stopped"
-                    } else {
-                        "it was not running"
-                    },
+                    if running.is_some() { "stopped" } else { "it was not running" },
                 ))
             }
             Verb::Status => {
-                let exit = if running.is_some() {
-                    Exit::Done
-                } else {
-                    Exit::Failed
-                };
-                report(
-                    ctx,
-                    running,
-                    "not running; `cargo xtask sandbox up` starts it",
-                );
+                let exit = if running.is_some() { Exit::Done } else { Exit::Failed };
+                report(ctx, running, "not running; `cargo xtask sandbox up` starts it");
                 Ok(exit)
             }
             Verb::Logs { lines } => {
-                ctx.ui
-                    .out(&process::last_lines(&process::log_file(&ctx.root), lines).join("\n"));
+                ctx.ui.out(&process::last_lines(&process::log_file(&ctx.root), lines).join("\n"));
                 Ok(Exit::Done)
             }
             Verb::Reset => reset(ctx, running.as_ref()),
@@ -119,11 +106,7 @@ fn reset(ctx: &Ctx, running: Option<&Server>) -> Result<Exit> {
     if state.exists() {
         std::fs::remove_dir_all(&state).with_context(|| format!("cannot remove {state}"))?;
     }
-    Ok(report(
-        ctx,
-        None,
-        "nothing is deployed any more; it is not running",
-    ))
+    Ok(report(ctx, None, "nothing is deployed any more; it is not running"))
 }
 
 fn report(ctx: &Ctx, server: Option<Server>, otherwise: &str) -> Exit {
@@ -138,13 +121,6 @@ fn report(ctx: &Ctx, server: Option<Server>, otherwise: &str) -> Exit {
             )
         },
     );
-    ctx.ui.report(
-        &Report {
-            schema: 1,
-            running: server.is_some(),
-            server,
-        },
-        &text,
-    );
+    ctx.ui.report(&Report { schema: 1, running: server.is_some(), server }, &text);
     Exit::Done
 }

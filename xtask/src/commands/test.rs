@@ -33,11 +33,7 @@ impl Test {
         let places = set_up(ctx)?;
         let checks = checks(ctx, &places)?;
         let asked = |check: &Check| {
-            self.only.is_empty()
-                || self
-                    .only
-                    .iter()
-                    .any(|word| check.name.contains(word.as_str()))
+            self.only.is_empty() || self.only.iter().any(|word| check.name.contains(word.as_str()))
         };
         let mut failures = Vec::new();
         for check in checks.iter().filter(|check| asked(check)) {
@@ -52,10 +48,7 @@ impl Test {
             return Ok(Exit::Done);
         }
         Err(failed(format!("failed: {}", failures.join(", ")))
-            .hint(format!(
-                "`cargo xtask test {}` runs that alone",
-                failures[0]
-            ))
+            .hint(format!("`cargo xtask test {}` runs that alone", failures[0]))
             .into())
     }
 }
@@ -70,18 +63,15 @@ fn set_up(ctx: &Ctx) -> Result<Places> {
 
 fn run(ctx: &Ctx, check: &Check) -> Result<()> {
     for command in &check.commands {
-        ctx.run("test", command, &|line| ctx.ui.out(line))?
-            .success()?;
+        ctx.run("test", command, &|line| ctx.ui.out(line))?.success()?;
     }
     Ok(())
 }
 
 fn checks(ctx: &Ctx, places: &Places) -> Result<Vec<Check>> {
     let root = &ctx.root;
-    let one = |name, arguments: &[&str]| Check {
-        name,
-        commands: vec![cargo::command(root, arguments)],
-    };
+    let one =
+        |name, arguments: &[&str]| Check { name, commands: vec![cargo::command(root, arguments)] };
     let features = ["--features", "xtask/generate"];
     let mut checks = vec![
         one("format", &["fmt", "--all", "--check"]),
@@ -127,10 +117,7 @@ fn checks(ctx: &Ctx, places: &Places) -> Result<Vec<Check>> {
 /// The folders of packages that have tests of their own.
 fn testable(ctx: &Ctx) -> Result<Vec<camino::Utf8PathBuf>> {
     let workspace = crate::workspace::Workspace::load(&ctx.root)?;
-    let packages = workspace
-        .packages
-        .into_values()
-        .filter(|package| package.tests);
+    let packages = workspace.packages.into_values().filter(|package| package.tests);
     Ok(packages.map(|package| package.dir).collect())
 }
 
@@ -140,9 +127,7 @@ fn package(places: &Places, dir: &Utf8Path, scripts: &[&str]) -> Vec<Command> {
         let argv = [places.bun.as_str(), "--bun", "run", script];
         with_tools(places, Command::new(dir, &argv, cargo::DEADLINE))
     };
-    std::iter::once(setup::install(places, dir))
-        .chain(scripts.iter().map(run))
-        .collect()
+    std::iter::once(setup::install(places, dir)).chain(scripts.iter().map(run)).collect()
 }
 
 /// Tells tests where the tools are.

@@ -1,7 +1,6 @@
 //! One project's attempt, from its inputs to its record.
 
 use std::fs::File;
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -10,13 +9,13 @@ use camino::Utf8Path;
 use super::Run;
 use super::check::{self, Expectation};
 use crate::clock::{rfc3339, unix_now};
-use crate::error::{Exit, Failure, exit_of, failed, hints_of, refused, remote};
-use crate::plan::{ProjectPlan, Verb, guard};
+use crate::error::{Exit, Failure, exit_of, hints_of, refused, remote};
+use crate::plan::{Engine, ProjectPlan, Verb};
 use crate::record::{Record, Status};
 use crate::tools::cloudflare::{Api, Live};
 use crate::tools::command::Command;
+use crate::tools::git;
 use crate::tools::runner::Finished;
-use crate::tools::{git, wrangler};
 use crate::ui::progress::Task;
 
 /// How long a fresh deployment may take to answer: at Cloudflare it spreads over the world first.
@@ -27,12 +26,12 @@ const UNCHANGED_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A project's attempt in progress.
 pub struct Attempt<'a> {
-    run: &'a Run<'a>,
-    part: &'a ProjectPlan,
+    pub(super) run: &'a Run<'a>,
+    pub(super) part: &'a ProjectPlan,
     task: Option<Task>,
-    record: Record,
+    pub(super) record: Record,
     /// Whether wrangler was started, after which the remote side may have changed.
-    uploading: bool,
+    pub(super) uploading: bool,
 }
 
 impl<'a> Attempt<'a> {
@@ -47,7 +46,7 @@ impl<'a> Attempt<'a> {
             worker: part.target.worker.clone(),
             environment: destination.environment.clone(),
             sandbox: destination.sandbox.is_some(),
-            engine: run.plan.engine.name().to_owned(),
+            engine: run.plan.choice.engine.name().to_owned(),
             commit: run.plan.head.commit.clone(),
             dirty: run.plan.head.dirty,
             key: part.key.clone(),
@@ -66,13 +65,7 @@ impl<'a> Attempt<'a> {
             log,
         };
         let task = Some(run.ctx.ui.task(&part.project));
-        Attempt {
-            run,
-            part,
-            task,
-            record,
-            uploading: false,
-        }
+        Attempt { run, part, task, record, uploading: false }
     }
 
     /// Makes the attempt. Whatever happens ends up in the record.
@@ -101,6 +94,14 @@ impl<'a> Attempt<'a> {
         status
     }
 
+    fn build(&mut self) -> Result<()> {
+        match self.run.plan.choice.engine {
+            Engine::Dagger if self.part.build.is_some() => self.run_script(),
+            Engine::Dagger => Ok(()),
+            Engine::Host => self.build_on_host(),
+        }
+    }
+
     fn deploy(&mut self) -> Result<Status> {
         self.step("read what is live");
         self.record.previous = self.live().map_err(|error| {
@@ -112,38 +113,23 @@ impl<'a> Attempt<'a> {
             self.record.version = Some(live.version);
             return Ok(Status::Unchanged);
         }
-        self.refuse_unknown_fields()?;
-        self.build()?;
-        if let Some(dist) = &self.part.dist {
-            guard::filled(&self.run.ctx.root, dist)?;
+        if self.run.plan.choice.engine == Engine::Host {
+            self.refuse_unknown_fields()?;
         }
-        self.upload()?;
+        match self.run.plan.choice.engine {
+            Engine::Dagger => self.run_script()?,
+            Engine::Host => {
+                self.build_on_host()?;
+                self.upload_from_host()?;
+            }
+        }
         self.check()?;
         Ok(Status::Live)
     }
 
-    /// Installs and builds, alone in the package's folder.
-    fn build(&mut self) -> Result<()> {
-        let alone = self.run.package_lock(self.part);
-        let _alone = alone.lock().unwrap_or_else(PoisonError::into_inner);
-        let places = &self.run.places;
-        if let Some(dir) = &self.part.install {
-            self.step("install dependencies");
-            let finished = self.execute(&places.install(dir))?.success()?;
-            self.record.timings.install = Some(millis(finished.took));
-        }
-        if let Some(dir) = &self.part.build {
-            self.step("build");
-            self.clear_dist()?;
-            let finished = self.execute(&places.build(self.part, dir))?.success()?;
-            self.record.timings.build = Some(millis(finished.took));
-        }
-        Ok(())
-    }
-
     /// Removes what an earlier build left, so that it cannot be taken for this one's output. Only a
     /// folder that git ignores is a build's to lose.
-    fn clear_dist(&self) -> Result<()> {
+    pub(super) fn clear_dist(&self) -> Result<()> {
         let Some(dist) = &self.part.dist else {
             return Ok(());
         };
@@ -154,50 +140,27 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    fn upload(&mut self) -> Result<()> {
-        self.step("upload");
-        let places = &self.run.places;
-        let output_file = places.output_file(self.part);
-        if let Some(folder) = output_file.parent() {
-            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
-        }
-        let command = places.deploy(self.part, &self.run.plan.destination);
-        self.uploading = true;
-        let finished = self.execute(&command)?;
-        self.record.timings.deploy = Some(millis(finished.took));
-        let output = std::fs::read_to_string(&output_file).unwrap_or_default();
-        match wrangler::verdict(finished.ended, &output) {
-            wrangler::Verdict::Deployed { version, targets } => {
-                self.record.version = Some(version);
-                let destination = &self.run.plan.destination;
-                self.record.urls = match destination.sandbox_url(&self.part.target.worker) {
-                    Some(url) => vec![url],
-                    None => wrangler::urls(&targets),
-                };
-                // Kept when it failed, as evidence.
-                std::fs::remove_file(&output_file).context("cannot remove wrangler's output file")
-            }
-            wrangler::Verdict::Failed { reason } => {
-                finished.success().with_context(|| reason.clone())?;
-                Err(failed(reason).into())
-            }
-        }
+    /// Notes the version that a run made live, and where it can be seen.
+    pub(super) fn deployed(&mut self, version: String, urls: Vec<String>) {
+        self.record.version = Some(version);
+        let destination = &self.run.plan.destination;
+        self.record.urls = match destination.sandbox_url(&self.part.target.worker) {
+            Some(url) => vec![url],
+            None => urls,
+        };
     }
 
     /// Waits until the deployment is what serves, by the API's word and by the site's own answer.
     fn check(&mut self) -> Result<()> {
         self.step("check that it answers");
         let started = Instant::now();
-        self.record.live = self
-            .live()
-            .context("deployed, but what is live cannot be read")?;
+        self.record.live = self.live().context("deployed, but what is live cannot be read")?;
         let serving = self.record.live.as_ref().map(|live| live.version.clone());
         if serving != self.record.version {
             let serving = serving.unwrap_or_else(|| "nothing".to_owned());
-            return Err(remote(format!(
-                "another deployment came in between: {serving} is live"
-            ))
-            .into());
+            return Err(
+                remote(format!("another deployment came in between: {serving} is live")).into()
+            );
         }
         for url in self.record.urls.clone() {
             let expectation = Expectation::new(&self.run.ctx.root, self.part, &url);
@@ -222,20 +185,12 @@ impl<'a> Attempt<'a> {
         let destination = &self.run.plan.destination;
         let urls: Vec<String> = match destination.sandbox_url(&self.part.target.worker) {
             Some(url) => vec![url],
-            None => self
-                .part
-                .target
-                .domains
-                .iter()
-                .map(|domain| format!("https://{domain}/"))
-                .collect(),
+            None => {
+                self.part.target.domains.iter().map(|domain| format!("https://{domain}/")).collect()
+            }
         };
         let answers = urls.iter().all(|url| {
-            check::wait(
-                &Expectation::health(&self.part.health, url),
-                UNCHANGED_DEADLINE,
-            )
-            .is_ok()
+            check::wait(&Expectation::health(&self.part.health, url), UNCHANGED_DEADLINE).is_ok()
         });
         answers.then(|| {
             self.record.urls = urls;
@@ -311,7 +266,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn execute(&self, command: &Command) -> Result<Finished> {
+    pub(super) fn execute(&self, command: &Command) -> Result<Finished> {
         self.run.ctx.run(&self.part.nonce, command, &|line| {
             if let Some(task) = &self.task {
                 task.output(line);
@@ -321,23 +276,19 @@ impl<'a> Attempt<'a> {
 
     /// Two runs on one project would write the same `dist`.
     fn lock(&self) -> Result<File> {
-        let path = self
-            .run
-            .ctx
-            .root
-            .join(".xtask/locks")
-            .join(format!("{}.lock", self.part.slug));
+        let path = self.run.ctx.root.join(".xtask/locks").join(format!("{}.lock", self.part.slug));
         super::setup::lock(&path, || self.step("wait for another run on this project"))
             .map_err(|error| anyhow!("cannot lock {path}: {error}"))
     }
 
-    fn step(&self, step: &str) {
+    pub(super) fn step(&self, step: &str) {
         if let Some(task) = &self.task {
             task.step(step);
         }
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+/// A duration in whole milliseconds.
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

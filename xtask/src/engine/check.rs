@@ -30,20 +30,13 @@ impl Expectation {
             (Some(dist), None) => file_for(&root.join(dist), &part.health),
             _ => None,
         };
-        Expectation {
-            body,
-            ..Expectation::health(&part.health, base)
-        }
+        Expectation { body, ..Expectation::health(&part.health, base) }
     }
 
     /// Any success of the health path below `base`.
     #[must_use]
     pub fn health(path: &str, base: &str) -> Expectation {
-        let url = format!(
-            "{}/{}",
-            base.trim_end_matches('/'),
-            path.trim_start_matches('/')
-        );
+        let url = format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'));
         Expectation { url, body: None }
     }
 }
@@ -52,13 +45,9 @@ impl Expectation {
 /// (<https://developers.cloudflare.com/workers/static-assets/routing/advanced/html-handling/>).
 fn file_for(dist: &Utf8Path, path: &str) -> Option<Vec<u8>> {
     let path = path.trim_matches('/');
-    [
-        format!("{path}/index.html"),
-        format!("{path}.html"),
-        path.to_owned(),
-    ]
-    .iter()
-    .find_map(|name| std::fs::read(dist.join(name.trim_start_matches('/'))).ok())
+    [format!("{path}/index.html"), format!("{path}.html"), path.to_owned()]
+        .iter()
+        .find_map(|name| std::fs::read(dist.join(name.trim_start_matches('/'))).ok())
 }
 
 /// Asks until the answer is right. The error is the reason of the last try.
@@ -81,11 +70,8 @@ pub fn wait(expectation: &Expectation, deadline: Duration) -> Result<(), String>
 
 fn ask(expectation: &Expectation) -> Result<(), String> {
     let (url, host) = http::loopback(&expectation.url);
-    let headers: Vec<(&str, &str)> = host
-        .as_deref()
-        .map(|host| ("Host", host))
-        .into_iter()
-        .collect();
+    let headers: Vec<(&str, &str)> =
+        host.as_deref().map(|host| ("Host", host)).into_iter().collect();
     let agent = http::agent(Duration::from_secs(10), 5);
     let answer = http::get(&agent, &url, &headers).map_err(|error| format!("{error:#}"))?;
     if !(200..300).contains(&answer.status) {
@@ -103,11 +89,7 @@ mod tests {
 
     #[test]
     fn the_health_path_is_joined_with_one_slash() {
-        for (path, base) in [
-            ("/up", "http://a/"),
-            ("up", "http://a"),
-            ("/up", "http://a"),
-        ] {
+        for (path, base) in [("/up", "http://a/"), ("up", "http://a"), ("/up", "http://a")] {
             assert_eq!(Expectation::health(path, base).url, "http://a/up");
         }
         assert_eq!(Expectation::health("/", "http://a/").url, "http://a/");

@@ -2,6 +2,9 @@
 
 pub mod attempt;
 pub mod check;
+pub mod choice;
+pub mod dagger;
+pub mod host;
 pub mod setup;
 
 use std::collections::BTreeMap;
@@ -34,13 +37,7 @@ impl<'a> Run<'a> {
     /// A run of `plan` with tools that are in place.
     #[must_use]
     pub fn new(ctx: &'a Ctx, plan: &'a Plan, places: Places, versions: Versions) -> Run<'a> {
-        Run {
-            ctx,
-            plan,
-            places,
-            versions,
-            packages: Mutex::default(),
-        }
+        Run { ctx, plan, places, versions, packages: Mutex::default() }
     }
 
     /// Works through the plan, `jobs` projects at a time, and returns a saved record for each, in
@@ -52,10 +49,7 @@ impl<'a> Run<'a> {
             while let Some((index, part)) = next(&queue) {
                 let record = Attempt::new(self, part).run();
                 let saved = record.save(&self.ctx.root).map(|_| record);
-                records
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(index, saved);
+                records.lock().unwrap_or_else(PoisonError::into_inner).insert(index, saved);
             }
         };
         std::thread::scope(|scope| {
@@ -63,20 +57,12 @@ impl<'a> Run<'a> {
                 scope.spawn(work);
             }
         });
-        records
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-            .into_values()
-            .collect()
+        records.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
     }
 
     /// The lock of the package that builds `part`.
-    fn package_lock(&self, part: &ProjectPlan) -> Arc<Mutex<()>> {
-        let dir = part
-            .install
-            .as_ref()
-            .or(part.build.as_ref())
-            .unwrap_or(&part.dir);
+    pub(super) fn package_lock(&self, part: &ProjectPlan) -> Arc<Mutex<()>> {
+        let dir = part.install.as_ref().or(part.build.as_ref()).unwrap_or(&part.dir);
         let mut packages = self.packages.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(packages.entry(dir.clone()).or_default())
     }

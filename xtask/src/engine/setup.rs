@@ -31,18 +31,13 @@ impl<'a> Setup<'a> {
         let task = ctx.ui.task("setup");
         let path = ctx.root.join(".xtask/locks/setup.lock");
         let lock = lock(&path, || task.step("wait for another run"))?;
-        Ok(Setup {
-            ctx,
-            config,
-            task,
-            lock,
-        })
+        Ok(Setup { ctx, config, task, lock })
     }
 
     /// Bun and wrangler in the pinned versions, installed where they are missing.
     pub fn tools(&self) -> Result<(Places, Versions)> {
         let root = &self.ctx.root;
-        let (places, missing) = missing(root, &self.config);
+        let (places, missing) = missing(root, self.config);
         if !missing.is_empty() {
             let wrangler = wrangler::pinned_version(root).unwrap_or_default();
             let bun = &self.config.tools.bun;
@@ -59,7 +54,7 @@ impl<'a> Setup<'a> {
         let versions = Versions {
             bun: Some(self.config.tools.bun.clone()),
             wrangler: wrangler::installed_version(root),
-            xtask: env!("CARGO_PKG_VERSION").to_owned(),
+            ..Versions::new()
         };
         Ok((places, versions))
     }
@@ -75,15 +70,11 @@ impl<'a> Setup<'a> {
             return Ok((server, true));
         }
         if let Some(command) = sandbox::build(&self.ctx.root) {
-            self.task
-                .step("build the sandbox (the first time takes a minute or two)");
+            self.task.step("build the sandbox (the first time takes a minute or two)");
             self.execute(&command)?;
         }
         self.task.step("start the sandbox");
-        Ok((
-            sandbox::start(&self.ctx.root, &places.bun, accounts, port)?,
-            false,
-        ))
+        Ok((sandbox::start(&self.ctx.root, &places.bun, accounts, port)?, false))
     }
 
     /// Ends the setup and lets the next run in.
@@ -93,15 +84,13 @@ impl<'a> Setup<'a> {
     }
 
     fn execute(&self, command: &Command) -> Result<()> {
-        self.ctx
-            .run("setup", command, &|line| self.task.output(line))?
-            .success()?;
+        self.ctx.run("setup", command, &|line| self.task.output(line))?.success()?;
         Ok(())
     }
 }
 
 /// The lock file that wrangler was installed by.
-const STAMP: &str = "dagger/cloudflare/toolchain/node_modules/.installed.lock";
+pub const STAMP: &str = "dagger/cloudflare/toolchain/node_modules/.installed.lock";
 
 /// Where the tools are, and the commands that put the missing ones there. A changed lock file means
 /// that wrangler is missing.
@@ -113,10 +102,7 @@ pub fn missing(root: &Utf8Path, config: &Config) -> (Places, Vec<Command>) {
         Bun::Missing(_) => bun::install(root, version),
         Bun::OnPath(_) | Bun::Installed(_) => Vec::new(),
     };
-    let places = Places {
-        root: root.to_owned(),
-        bun: bun.program().to_owned(),
-    };
+    let places = Places { root: root.to_owned(), bun: bun.program().to_owned() };
     let installed = std::fs::read_to_string(root.join(STAMP)).ok();
     if installed.is_none() || installed != lock_file(root).ok() {
         commands.push(install(&places, &root.join(wrangler::TOOLCHAIN)));
@@ -132,12 +118,7 @@ fn lock_file(root: &Utf8Path) -> Result<String> {
 /// Installs the locked packages of the toolchain. None of its install scripts is needed.
 #[must_use]
 pub fn install(places: &Places, toolchain: &Utf8Path) -> Command {
-    let argv = [
-        places.bun.as_str(),
-        "install",
-        "--frozen-lockfile",
-        "--ignore-scripts",
-    ];
+    let argv = [places.bun.as_str(), "install", "--frozen-lockfile", "--ignore-scripts"];
     Command::new(toolchain, &argv, INSTALL_DEADLINE)
 }
 
@@ -151,10 +132,7 @@ pub fn unknown_fields(root: &Utf8Path, path: &Utf8Path) -> Result<Vec<UnknownFie
         Utf8Path::new(wrangler::TOOLCHAIN).join("node_modules/wrangler/config-schema.json");
     let schema = serde_json::from_str(&read(&schema)?)
         .map_err(|error| refused(format!("{schema}: {error}")))?;
-    Ok(wrangler::unknown_fields(
-        &schema,
-        &WranglerConfig::parse(path, &read(path)?)?.value,
-    ))
+    Ok(wrangler::unknown_fields(&schema, &WranglerConfig::parse(path, &read(path)?)?.value))
 }
 
 /// Locks a file for the life of the returned handle; calls `waiting` when another process has it.

@@ -41,11 +41,7 @@ impl Places {
         let argv = [self.bun.as_str(), "--bun", "run", "build"];
         let command = Command::new(self.root.join(dir), &argv, BUILD_DEADLINE)
             .text("ASTRO_TELEMETRY_DISABLED", "1");
-        match plan
-            .wrangler_environment
-            .as_deref()
-            .filter(|name| !name.is_empty())
-        {
+        match plan.wrangler_environment.as_deref().filter(|name| !name.is_empty()) {
             // Frameworks with an adapter choose the environment at build time.
             Some(name) => command.text("CLOUDFLARE_ENV", name),
             None => command,
@@ -81,16 +77,12 @@ impl Places {
     /// Where wrangler writes what it did, one JSON object a line.
     #[must_use]
     pub fn output_file(&self, plan: &ProjectPlan) -> Utf8PathBuf {
-        self.root
-            .join(".xtask/tmp")
-            .join(format!("{}.ndjson", plan.nonce))
+        self.root.join(".xtask/tmp").join(format!("{}.ndjson", plan.nonce))
     }
 
     /// The log of one project's attempt.
     #[must_use]
     pub fn log_file(&self, plan: &ProjectPlan) -> Utf8PathBuf {
-        self.root
-            .join(".xtask/logs")
-            .join(format!("{}.log", plan.nonce))
+        self.root.join(".xtask/logs").join(format!("{}.log", plan.nonce))
     }
 }

@@ -66,10 +66,7 @@ impl Destination {
     ) -> Result<Destination, Failure> {
         config.known(environment)?;
         let cloudflare = config.cloudflare(environment);
-        let protected = config
-            .environments
-            .get(environment)
-            .is_some_and(|e| e.protected);
+        let protected = config.environments.get(environment).is_some_and(|e| e.protected);
         if protected
             && sandbox.is_none()
             && !pipeline.may_change_protected()
@@ -116,8 +113,7 @@ impl Destination {
     /// The addresses that answer for `worker` in the sandbox; none elsewhere.
     #[must_use]
     pub fn sandbox_url(&self, worker: &str) -> Option<String> {
-        self.sandbox
-            .map(|port| format!("http://{worker}.localhost:{port}/"))
+        self.sandbox.map(|port| format!("http://{worker}.localhost:{port}/"))
     }
 }
 
@@ -138,18 +134,9 @@ mod tests {
     ) -> Result<Destination, Failure> {
         let config = Config::parse(CONFIG).expect("valid");
         let get = |name: &str| {
-            variables
-                .iter()
-                .find(|(n, _)| *n == name)
-                .map(|(_, value)| (*value).to_owned())
+            variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
         };
-        Destination::resolve(
-            &config,
-            environment,
-            sandbox,
-            &Pipeline::from_variables(get),
-            None,
-        )
+        Destination::resolve(&config, environment, sandbox, &Pipeline::from_variables(get), None)
     }
 
     #[test]
@@ -166,17 +153,10 @@ mod tests {
         for missing in 0..whole.len() {
             let mut fewer = whole.to_vec();
             fewer.remove(missing);
-            assert!(
-                resolve("production", None, &fewer).is_err(),
-                "without {}",
-                whole[missing].0
-            );
+            assert!(resolve("production", None, &fewer).is_err(), "without {}", whole[missing].0);
         }
         let mut empty = whole;
         (empty[2].1, empty[3].1) = ("", "");
-        assert!(
-            resolve("production", None, &empty).is_err(),
-            "empty branch names"
-        );
+        assert!(resolve("production", None, &empty).is_err(), "empty branch names");
     }
 }

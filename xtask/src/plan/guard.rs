@@ -14,10 +14,7 @@ pub fn dist(project: &Project, target: &Target) -> Result<Option<Utf8PathBuf>, F
         return Ok(None);
     };
     let dist = normalize(&project.dir.join(assets)).ok_or_else(|| {
-        refused(format!(
-            "{}: `assets.directory` is outside of the repository",
-            project.config
-        ))
+        refused(format!("{}: `assets.directory` is outside of the repository", project.config))
     })?;
     if project.dir.starts_with(&dist) {
         return Err(refused(format!(
@@ -31,10 +28,7 @@ pub fn dist(project: &Project, target: &Target) -> Result<Option<Utf8PathBuf>, F
 /// Dependencies without a lock file would be other ones tomorrow.
 #[must_use]
 pub fn no_lock_file(project: &Project) -> Failure {
-    let dir = project
-        .package
-        .as_ref()
-        .map_or(project.dir.as_path(), |package| &package.dir);
+    let dir = project.package.as_ref().map_or(project.dir.as_path(), |package| &package.dir);
     refused(format!("{dir} has dependencies but no bun.lock"))
         .hint(format!("`cd {dir} && bun install`, then commit bun.lock"))
 }
@@ -50,11 +44,8 @@ pub fn check(config: &Config, project: &Project, environment: &str) -> Result<()
         .hint("make it the `build` script of package.json, which runs without any credential"));
     }
     if target.main.is_none() && target.assets.is_none() {
-        return Err(refused(format!(
-            "{}: neither `main` nor `assets.directory`",
-            project.config
-        ))
-        .hint("a Worker has code, assets, or both"));
+        return Err(refused(format!("{}: neither `main` nor `assets.directory`", project.config))
+            .hint("a Worker has code, assets, or both"));
     }
     let here = config.cloudflare(environment);
     let account = target.account_id.as_ref().unwrap_or(&here.account_id);
@@ -76,19 +67,12 @@ fn shared_worker(
     environment: &str,
     target: &Target,
 ) -> Result<(), Failure> {
-    if config
-        .environments
-        .get(environment)
-        .is_none_or(|own| own.protected)
-    {
+    if config.environments.get(environment).is_none_or(|own| own.protected) {
         return Ok(());
     }
     let account = |name: &str| config.cloudflare(name).account_id;
-    let clash = config
-        .environments
-        .iter()
-        .filter(|(_, other)| other.protected)
-        .find(|(name, _)| {
+    let clash =
+        config.environments.iter().filter(|(_, other)| other.protected).find(|(name, _)| {
             account(name) == account(environment) && project.target(name).worker == target.worker
         });
     match clash {
@@ -109,14 +93,10 @@ pub fn filled(root: &Utf8Path, dist: &Utf8Path) -> Result<(), Failure> {
             .hint("the build must write the folder that `assets.directory` names")
     })?;
     let hidden = ["_headers", "_redirects", ".assetsignore"];
-    let filled = entries
-        .filter_map(Result::ok)
-        .any(|entry| !hidden.contains(&entry.file_name()));
+    let filled = entries.filter_map(Result::ok).any(|entry| !hidden.contains(&entry.file_name()));
     if filled {
         return Ok(());
     }
-    Err(
-        refused(format!("{dist} is empty: it would publish an empty site"))
-            .hint("the build ended well but wrote nothing there"),
-    )
+    Err(refused(format!("{dist} is empty: it would publish an empty site"))
+        .hint("the build ended well but wrote nothing there"))
 }

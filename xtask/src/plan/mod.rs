@@ -29,6 +29,8 @@ pub enum Verb {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Engine {
+    /// Containers, by the `dagger` CLI and the repository's modules.
+    Dagger,
     /// Pinned tools on this machine.
     Host,
 }
@@ -38,9 +40,22 @@ impl Engine {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Engine::Dagger => "dagger",
             Engine::Host => "host",
         }
     }
+}
+
+/// An engine, and why it is this one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Choice {
+    /// The engine.
+    pub engine: Engine,
+    /// Why.
+    pub reason: String,
+    /// The version of the Dagger CLI, where it takes part.
+    pub dagger: Option<String>,
 }
 
 /// A whole run.
@@ -52,7 +67,8 @@ pub struct Plan {
     /// What is asked for.
     pub verb: Verb,
     /// What executes it.
-    pub engine: Engine,
+    #[serde(flatten)]
+    pub choice: Choice,
     /// Where to.
     pub destination: Destination,
     /// The commit it is made from.
@@ -85,6 +101,8 @@ pub struct ProjectPlan {
     pub install: Option<Utf8PathBuf>,
     /// Where to run the build script, when there is one.
     pub build: Option<Utf8PathBuf>,
+    /// Whether it has a Dagger module of its own.
+    pub module: bool,
     /// The folder of assets that the build leaves, when the project has any.
     pub dist: Option<Utf8PathBuf>,
     /// What the wrangler config says for the environment.
@@ -102,6 +120,8 @@ pub struct ProjectPlan {
 pub struct Inputs<'a> {
     /// What is asked for.
     pub verb: Verb,
+    /// What executes it.
+    pub choice: Choice,
     /// Where to.
     pub destination: Destination,
     /// The commit that is checked out.
@@ -128,7 +148,7 @@ impl Plan {
         Ok(Plan {
             schema: 1,
             verb: inputs.verb,
-            engine: Engine::Host,
+            choice: inputs.choice,
             destination: inputs.destination,
             head: inputs.head,
             force: inputs.force,
@@ -157,9 +177,8 @@ impl ProjectPlan {
             nonce: format!("{}-{slug}", inputs.nonce),
             slug,
             install: inputs.locks.get(&project.name).cloned(),
-            build: package
-                .filter(|package| package.builds)
-                .map(|package| package.dir.clone()),
+            build: package.filter(|package| package.builds).map(|package| package.dir.clone()),
+            module: project.module,
             dist: guard::dist(project, &target)?,
             wrangler_environment: wrangler_environment(project, environment),
             message: message(&inputs.head),
@@ -182,10 +201,6 @@ fn wrangler_environment(project: &Project, environment: &str) -> Option<String> 
 /// Cloudflare keeps at most 100 bytes of it on some paths, so it is the commit and little else.
 fn message(head: &Head) -> String {
     let commit = head.commit.as_deref().unwrap_or("no commit");
-    let dirty = if head.dirty {
-        " with uncommitted changes"
-    } else {
-        ""
-    };
+    let dirty = if head.dirty { " with uncommitted changes" } else { "" };
     format!("{commit}{dirty}")
 }

@@ -25,11 +25,7 @@ impl<'a> RunReport<'a> {
     /// The report on `records`.
     #[must_use]
     pub fn new(records: &'a [Record]) -> RunReport<'a> {
-        RunReport {
-            schema: 1,
-            exit: exit(records) as u8,
-            records,
-        }
+        RunReport { schema: 1, exit: exit(records) as u8, records }
     }
 }
 
@@ -76,11 +72,9 @@ pub fn summary(records: &[Record]) -> String {
         let good = records.len() - failed.len();
         let line = match failed.as_slice() {
             [] => format!("{good} projects"),
-            failed => format!(
-                "{good} of {} projects; not done: {}",
-                records.len(),
-                failed.join(", ")
-            ),
+            failed => {
+                format!("{good} of {} projects; not done: {}", records.len(), failed.join(", "))
+            }
         };
         text += &paint(DIM, &line);
         text.push('\n');

@@ -30,14 +30,8 @@ impl<'a> ProjectsReport<'a> {
     /// The report on `projects`.
     #[must_use]
     pub fn new(projects: &'a [Project], graph: &'a Graph) -> ProjectsReport<'a> {
-        let entry = |project: &'a Project| Entry {
-            project,
-            depends_on: graph.edges(&project.dir),
-        };
-        ProjectsReport {
-            schema: 1,
-            projects: projects.iter().map(entry).collect(),
-        }
+        let entry = |project: &'a Project| Entry { project, depends_on: graph.edges(&project.dir) };
+        ProjectsReport { schema: 1, projects: projects.iter().map(entry).collect() }
     }
 
     /// The list as a table.
@@ -47,27 +41,19 @@ impl<'a> ProjectsReport<'a> {
             return "no projects: none has a wrangler config".to_owned();
         }
         let width = |column: fn(&Project) -> usize| {
-            self.projects
-                .iter()
-                .map(|entry| column(entry.project))
-                .max()
-                .unwrap_or(0)
+            self.projects.iter().map(|entry| column(entry.project)).max().unwrap_or(0)
         };
         let (names, workers) = (width(|p| p.name.len()), width(|p| p.worker.len()));
-        let mut text = paint(
-            BOLD,
-            &format!("{:names$}  {:workers$}  ENVIRONMENTS", "PROJECT", "WORKER"),
-        );
+        let mut text =
+            paint(BOLD, &format!("{:names$}  {:workers$}  ENVIRONMENTS", "PROJECT", "WORKER"));
         for Entry { project, .. } in &self.projects {
             let environments = match project.environments.as_slice() {
                 [] => "top level".to_owned(),
                 blocks => format!("top level, {}", blocks.join(", ")),
             };
             let environments = paint(DIM, &environments);
-            text += &format!(
-                "\n{:names$}  {:workers$}  {environments}",
-                project.name, project.worker
-            );
+            text +=
+                &format!("\n{:names$}  {:workers$}  {environments}", project.name, project.worker);
         }
         text
     }

@@ -1,70 +1,62 @@
 //! A plan as a POSIX shell script that does the same by hand.
 
+use crate::engine::dagger;
+use crate::error::Failure;
 use crate::plan::commands::Places;
-use crate::plan::{Plan, ProjectPlan, Verb};
+use crate::plan::{Engine, Plan, ProjectPlan, Verb};
 use crate::tools::command::{Command, preamble};
 use crate::tools::http;
 
 /// The script of `plan`. `setup` are the commands that put missing tools in place first.
-#[must_use]
-pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> String {
+pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> Result<String, Failure> {
     let destination = &plan.destination;
     let token_file = places.root.join(".xtask/sandbox/token");
     let commit = plan.head.commit.as_deref().unwrap_or("no commit");
-    let mut text = format!(
-        "#!/bin/sh\n# {} {}",
-        verb(plan.verb),
-        destination.environment
-    );
+    let mut text = format!("#!/bin/sh\n# {} {}", verb(plan.verb), destination.environment);
     if destination.sandbox.is_some() {
         text += " in the sandbox (`cargo xtask sandbox up` starts it)";
     }
-    text += &format!("\n# engine: {}\n# commit: {commit}", plan.engine.name());
-    text += if plan.head.dirty {
-        ", with uncommitted changes\n"
-    } else {
-        "\n"
-    };
-    text += &preamble(&[&destination.token_variable]);
+    text += &format!("\n# engine: {}\n# commit: {commit}", plan.choice.engine.name());
+    text += if plan.head.dirty { ", with uncommitted changes\n" } else { "\n" };
+    text += &preamble(&places.root, &[&destination.token_variable]);
+    // Containers bring their own tools.
+    let setup = if plan.choice.engine == Engine::Host { setup } else { &[] };
     for command in setup {
-        text += &command.script(token_file.as_str());
+        text += &command.script(&places.root, &token_file);
     }
     for part in &plan.projects {
-        text += &format!(
-            "\n# {}: {}\n# content key: {}\n",
-            part.project, part.reason, part.key
-        );
+        text += &format!("\n# {}: {}\n# content key: {}\n", part.project, part.reason, part.key);
         if plan.verb == Verb::Deploy && !plan.force {
             text += "# skipped when the live version carries this key and answers\n";
         }
-        for command in commands(plan, part, places) {
-            text += &command.script(token_file.as_str());
+        for command in commands(plan, part, places)? {
+            text += &command.script(&places.root, &token_file);
         }
         if let (Verb::Deploy, Some(url)) = (plan.verb, destination.sandbox_url(&part.target.worker))
         {
             text += &check(&format!("{}{}", url.trim_end_matches('/'), part.health));
         }
     }
-    text
+    Ok(text)
 }
 
 /// The commands of one project, in order.
-#[must_use]
-pub fn commands(plan: &Plan, part: &ProjectPlan, places: &Places) -> Vec<Command> {
+fn commands(plan: &Plan, part: &ProjectPlan, places: &Places) -> Result<Vec<Command>, Failure> {
+    if plan.choice.engine == Engine::Dagger {
+        return Ok(vec![dagger::command(plan, part, &places.root)?]);
+    }
     let mut commands = Vec::new();
     commands.extend(part.install.as_ref().map(|dir| places.install(dir)));
     commands.extend(part.build.as_ref().map(|dir| places.build(part, dir)));
     if plan.verb == Verb::Deploy {
         commands.push(places.deploy(part, &plan.destination));
     }
-    commands
+    Ok(commands)
 }
 
 fn check(url: &str) -> String {
     let (address, host) = http::loopback(url);
-    let host = host
-        .map(|host| format!(" --header 'Host: {host}'"))
-        .unwrap_or_default();
+    let host = host.map(|host| format!(" --header 'Host: {host}'")).unwrap_or_default();
     format!(
         "curl --fail --silent --show-error --location --retry 20 --retry-all-errors --retry-delay 1 --output /dev/null{host} '{address}'\n"
     )

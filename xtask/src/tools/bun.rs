@@ -1,11 +1,11 @@
 //! Bun in the pinned version: the one on PATH if it fits, else a locked install of our own.
 
-use std::process::{Command as Process, Stdio};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::command::Command;
+use super::probe;
 
 /// The pin for machines that have npm: `package.json` and `package-lock.json`.
 pub const TOOLCHAIN: &str = "dagger/bun/toolchain";
@@ -34,17 +34,34 @@ impl Bun {
     }
 }
 
+/// The Bun on PATH and what it says its version is.
+pub type OnPath = (Utf8PathBuf, Option<String>);
+
+/// Looks for Bun on PATH, and waits for its answer this long.
+#[must_use]
+pub fn on_path(deadline: Duration) -> Option<OnPath> {
+    let path = which("bun")?;
+    let version = reported_version(&path, deadline);
+    Some((path, version))
+}
+
 /// Looks for Bun `version`. `XTASK_TOOLS` moves the folder of our own installs, so that several
 /// checkouts can share it; it is `.xtask/tools` by default.
 #[must_use]
 pub fn find(root: &Utf8Path, version: &str) -> Bun {
-    if let Some(path) =
-        which("bun").filter(|path| reported_version(path).as_deref() == Some(version))
+    choose(root, version, on_path(probe::PATIENT))
+}
+
+/// Chooses between the Bun that was found on PATH and our own.
+#[must_use]
+pub fn choose(root: &Utf8Path, version: &str, on_path: Option<OnPath>) -> Bun {
+    if let Some((path, reported)) = on_path
+        && reported.as_deref() == Some(version)
     {
         return Bun::OnPath(path);
     }
     let program = folder(root, version).join(installed_program());
-    if reported_version(&program).as_deref() == Some(version) {
+    if reported_version(&program, probe::PATIENT).as_deref() == Some(version) {
         Bun::Installed(program)
     } else {
         Bun::Missing(program)
@@ -54,9 +71,7 @@ pub fn find(root: &Utf8Path, version: &str) -> Bun {
 /// The folder of our own install.
 #[must_use]
 pub fn folder(root: &Utf8Path, version: &str) -> Utf8PathBuf {
-    let tools = std::env::var("XTASK_TOOLS")
-        .ok()
-        .filter(|path| !path.is_empty());
+    let tools = std::env::var("XTASK_TOOLS").ok().filter(|path| !path.is_empty());
     let tools = tools.map_or_else(|| root.join(".xtask/tools"), Utf8PathBuf::from);
     tools.join(format!("bun-{version}"))
 }
@@ -64,21 +79,9 @@ pub fn folder(root: &Utf8Path, version: &str) -> Utf8PathBuf {
 /// Where npm puts the program: the package of this platform holds it, so that no install script has
 /// to run.
 fn installed_program() -> String {
-    let os = if cfg!(target_os = "macos") {
-        "darwin"
-    } else {
-        std::env::consts::OS
-    };
-    let arch = if cfg!(target_arch = "x86_64") {
-        "x64"
-    } else {
-        std::env::consts::ARCH
-    };
-    let libc = if cfg!(target_env = "musl") {
-        "-musl"
-    } else {
-        ""
-    };
+    let os = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };
+    let arch = if cfg!(target_arch = "x86_64") { "x64" } else { std::env::consts::ARCH };
+    let libc = if cfg!(target_env = "musl") { "-musl" } else { "" };
     format!("node_modules/@oven/bun-{os}-{arch}{libc}/bin/bun")
 }
 
@@ -88,12 +91,7 @@ pub fn install(root: &Utf8Path, version: &str) -> Vec<Command> {
     let folder = folder(root, version);
     let pins = root.join(TOOLCHAIN);
     let from = |name: &str| pins.join(name).to_string();
-    let copy = [
-        "cp",
-        &from("package.json"),
-        &from("package-lock.json"),
-        folder.as_str(),
-    ];
+    let copy = ["cp", &from("package.json"), &from("package-lock.json"), folder.as_str()];
     let npm = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"];
     vec![
         Command::new(root, &["mkdir", "-p", folder.as_str()], INSTALL_DEADLINE),
@@ -104,14 +102,8 @@ pub fn install(root: &Utf8Path, version: &str) -> Vec<Command> {
 
 /// What `program --version` prints; nothing when it cannot be run.
 #[must_use]
-pub fn reported_version(program: &Utf8Path) -> Option<String> {
-    let output = Process::new(program)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    output.status.success().then(|| text.trim().to_owned())
+pub fn reported_version(program: &Utf8Path, deadline: Duration) -> Option<String> {
+    probe::says(Utf8Path::new("."), program, &["--version"], deadline)
 }
 
 /// The first program called `name` on PATH.

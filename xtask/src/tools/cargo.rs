@@ -31,10 +31,6 @@ const INHERITED: [&str; 13] = [
 pub fn command(root: &Utf8Path, arguments: &[&str]) -> Command {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = Command::new(root, &[&[cargo.as_str()], arguments].concat(), DEADLINE);
-    for name in INHERITED {
-        if let Ok(value) = std::env::var(name) {
-            command = command.text(name, value);
-        }
-    }
+    command.inherit.extend(INHERITED);
     command
 }

@@ -42,12 +42,34 @@ impl<'a> Api<'a> {
     /// followed, since they would carry the token elsewhere.
     #[must_use]
     pub fn new(base: &'a str, account: &'a str, token: &'a Secret) -> Api<'a> {
-        Api {
-            base,
-            account,
-            token,
-            agent: http::agent(Duration::from_secs(15), 0),
+        Api { base, account, token, agent: http::agent(Duration::from_secs(15), 0) }
+    }
+
+    /// The same client with another limit for each request.
+    #[must_use]
+    pub fn within(self, timeout: Duration) -> Api<'a> {
+        let agent = http::agent(timeout, 0);
+        Api { agent, ..self }
+    }
+
+    /// What kind of token it is, when the API says that it is active: one of a person, or one of
+    /// the account, which the address for persons does not know.
+    pub fn token_kind(&self) -> Result<&'static str> {
+        let own = format!("accounts/{}/tokens/verify", self.account);
+        let kinds = [("user/tokens/verify", "user token"), (own.as_str(), "account token")];
+        let mut refusal = None;
+        for (path, kind) in kinds {
+            match self.read(path) {
+                Ok(Some(token)) if token["status"] == "active" => return Ok(kind),
+                Ok(token) => {
+                    let status = token.unwrap_or_default()["status"].to_string();
+                    refusal = Some(anyhow!("the token is {status}"));
+                }
+                Err(error) if error.downcast_ref::<ureq::Error>().is_some() => return Err(error),
+                Err(error) => refusal = Some(error),
+            }
         }
+        Err(refusal.unwrap_or_else(|| anyhow!("Cloudflare knows no such token")))
     }
 
     /// The version that gets all or most of the traffic of `worker`; nothing when the Worker does not
@@ -58,24 +80,18 @@ impl<'a> Api<'a> {
         };
         let deployments: Deployments = serde_json::from_value(result)
             .context("Cloudflare's list of deployments has an unexpected shape")?;
-        let newest = deployments
-            .deployments
-            .into_iter()
-            .max_by(|a, b| a.created_on.cmp(&b.created_on));
+        let newest =
+            deployments.deployments.into_iter().max_by(|a, b| a.created_on.cmp(&b.created_on));
         let Some(newest) = newest else {
             return Ok(None);
         };
-        let serving = newest
-            .versions
-            .into_iter()
-            .max_by(|a, b| a.percentage.total_cmp(&b.percentage));
+        let serving =
+            newest.versions.into_iter().max_by(|a, b| a.percentage.total_cmp(&b.percentage));
         let Some(serving) = serving else {
             return Ok(None);
         };
-        let version = self.get(&format!(
-            "workers/scripts/{worker}/versions/{}",
-            serving.version_id
-        ))?;
+        let version =
+            self.get(&format!("workers/scripts/{worker}/versions/{}", serving.version_id))?;
         let annotation = |name: &str| {
             let annotations = version.as_ref()?.get("annotations")?;
             annotations.get(name)?.as_str().map(str::to_owned)
@@ -92,36 +108,27 @@ impl<'a> Api<'a> {
     /// The `result` of a GET below the account; nothing when the API says that the Worker or version
     /// does not exist (codes 10007 and 10090).
     fn get(&self, path: &str) -> Result<Option<Value>> {
-        let url = format!("{}/accounts/{}/{path}", self.base, self.account);
+        self.read(&format!("accounts/{}/{path}", self.account))
+    }
+
+    /// The `result` of a GET anywhere in the API.
+    fn read(&self, path: &str) -> Result<Option<Value>> {
+        let url = format!("{}/{path}", self.base);
         let bearer = format!("Bearer {}", self.token.expose());
         let answer = http::get(&self.agent, &url, &[("Authorization", &bearer)])
             .with_context(|| format!("cannot reach {}", self.base))?;
         let envelope: Envelope = serde_json::from_slice(&answer.body).map_err(|_| {
-            anyhow!(
-                "GET {path} answered {} with something that is not JSON",
-                answer.status
-            )
+            anyhow!("GET {path} answered {} with something that is not JSON", answer.status)
         })?;
         if envelope.success {
             return Ok(Some(envelope.result));
         }
-        if envelope
-            .errors
-            .iter()
-            .any(|error| matches!(error.code, 10_007 | 10_090))
-        {
+        if envelope.errors.iter().any(|error| matches!(error.code, 10_007 | 10_090)) {
             return Ok(None);
         }
-        let said: Vec<String> = envelope
-            .errors
-            .iter()
-            .map(|e| format!("{} [code {}]", e.message, e.code))
-            .collect();
-        Err(anyhow!(
-            "GET {path} answered {}: {}",
-            answer.status,
-            said.join(", ")
-        ))
+        let said: Vec<String> =
+            envelope.errors.iter().map(|e| format!("{} [code {}]", e.message, e.code)).collect();
+        Err(anyhow!("GET {path} answered {}: {}", answer.status, said.join(", ")))
     }
 }
 

@@ -1,9 +1,8 @@
 //! A command as a value: what a run executes and what `--dry-run` prints.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 /// The variables of the caller's environment that a child may see. Everything else, and with it
 /// every credential, is left out.
@@ -62,8 +61,12 @@ pub struct Command {
     pub dir: Utf8PathBuf,
     /// Program and arguments. Never a credential: every user of the machine can read them.
     pub argv: Vec<String>,
+    /// Further variables of the caller's environment that it may see.
+    pub inherit: Vec<&'static str>,
     /// Variables set beside the inherited ones.
     pub env: Vec<(String, Value)>,
+    /// What it reads.
+    pub stdin: Option<String>,
     /// How long it may take before its process group is ended.
     pub deadline: Duration,
 }
@@ -74,7 +77,9 @@ impl Command {
         Command {
             dir: dir.into(),
             argv: argv.iter().map(|&word| word.to_owned()).collect(),
+            inherit: Vec::new(),
             env: Vec::new(),
+            stdin: None,
             deadline,
         }
     }
@@ -95,43 +100,65 @@ impl Command {
     /// The words as a person would type them.
     #[must_use]
     pub fn line(&self) -> String {
-        self.argv
-            .iter()
-            .map(|word| quote(word))
-            .collect::<Vec<_>>()
-            .join(" ")
+        self.argv.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
     }
 
-    /// The same run as a POSIX shell subshell. `only` is the function that [`PREAMBLE`] defines.
+    /// The same run as a POSIX shell subshell, from the folder `root`. [`preamble`] defines `only`.
     #[must_use]
-    pub fn script(&self, sandbox_token: &str) -> String {
-        let mut text = format!("(\n  cd {}\n  only\n", quote(self.dir.as_str()));
+    pub fn script(&self, root: &Utf8Path, sandbox_token: &Utf8Path) -> String {
+        let dir = self.dir.strip_prefix(root).unwrap_or(&self.dir);
+        let mut text = String::from("(\n");
+        if !dir.as_str().is_empty() {
+            text += &format!("  cd {}\n", quote(dir.as_str()));
+        }
+        text += &format!(
+            "  {}\n",
+            ["only"].iter().chain(&self.inherit).copied().collect::<Vec<_>>().join(" ")
+        );
         for (name, value) in &self.env {
             let value = match value {
                 Value::Text(text) => quote(text),
                 Value::Variable(variable) => format!("\"${variable}\""),
-                Value::SandboxToken => format!("\"$(cat {})\"", quote(sandbox_token)),
+                Value::SandboxToken => format!("\"$(cat {})\"", quote(sandbox_token.as_str())),
             };
-            // Writing to a String cannot fail.
-            let _infallible = writeln!(text, "  export {name}={value}");
+            text += &format!("  export {name}={value}\n");
         }
-        text + "  " + &self.line() + "\n)\n"
+        match &self.stdin {
+            None => text + "  " + &self.line() + "\n)\n",
+            Some(stdin) => {
+                let end = heredoc_end(stdin);
+                let newline = if stdin.ends_with('\n') { "" } else { "\n" };
+                format!("{text}  {} <<'{end}'\n{stdin}{newline}{end}\n)\n", self.line())
+            }
+        }
     }
 }
 
-/// The start of a dry-run script: strict mode, and a function that clears the environment as a run
-/// does. Variables that commands of the script refer to are kept by name.
+/// A delimiter that is no line of `text`.
+fn heredoc_end(text: &str) -> String {
+    let mut end = "DAGGER".to_owned();
+    while text.lines().any(|line| line == end) {
+        end.push('_');
+    }
+    end
+}
+
+/// The start of a dry-run script: strict mode, the folder, and a function that clears the environment
+/// as a run does. The credentials that commands refer to are kept by name.
 #[must_use]
-pub fn preamble(kept: &[&str]) -> String {
+pub fn preamble(root: &Utf8Path, kept: &[&str]) -> String {
     let names: Vec<&str> = INHERITED.iter().chain(kept).copied().collect();
     format!(
         "set -eu\n\
-         # Children see these variables and no others.\n\
+         cd {}\n\
+         # Children see these variables, those that are named after `only`, and no others.\n\
          only() {{\n  \
+           keep=\" {} $* \"\n  \
            for name in $(env | sed -n 's/^\\([A-Za-z_][A-Za-z0-9_]*\\)=.*/\\1/p'); do\n    \
-             case ' {} ' in *\" $name \"*) ;; *) unset \"$name\" ;; esac\n  \
+             case \"$keep\" in *\" $name \"*) ;; *) unset \"$name\" ;; esac\n  \
            done\n\
          }}\n",
+        quote(root.as_str()),
         names.join(" ")
     )
 }
@@ -153,16 +180,8 @@ mod tests {
 
     #[test]
     fn a_real_shell_reads_back_every_word() {
-        let words = [
-            "plain",
-            "",
-            "a b",
-            "it's",
-            "$HOME `id` \"x\" \\",
-            "line\nbreak",
-            "-flag=*",
-            "é~",
-        ];
+        let words =
+            ["plain", "", "a b", "it's", "$HOME `id` \"x\" \\", "line\nbreak", "-flag=*", "é~"];
         for word in words {
             let output = std::process::Command::new("sh")
                 .args(["-c", &format!("printf %s {}", quote(word))])
@@ -174,20 +193,23 @@ mod tests {
 
     #[test]
     fn a_script_clears_the_environment_and_keeps_tokens_out_of_argv() {
-        let command = Command::new(
+        let mut command = Command::new(
             "/tmp",
-            &["sh", "-c", "echo \"${CANARY-none} $TOKEN $MODE\""],
+            &["sh", "-c", "echo \"${CANARY-none} $TOKEN $MODE $EXTRA\""],
             Duration::ZERO,
         )
         .env("TOKEN", Value::Variable("CI_TOKEN".into()))
         .text("MODE", "a b");
-        let script = preamble(&["CI_TOKEN"]) + &command.script("token");
+        command.inherit.push("EXTRA");
+        let root = Utf8Path::new("/");
+        let script = preamble(root, &["CI_TOKEN"]) + &command.script(root, Utf8Path::new("token"));
         let output = std::process::Command::new("sh")
             .args(["-c", &script])
             .env("CANARY", "seen")
             .env("CI_TOKEN", "t0")
+            .env("EXTRA", "more")
             .output()
             .expect("sh runs");
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "none t0 a b\n");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "none t0 a b more\n");
     }
 }

@@ -23,16 +23,8 @@ pub struct Head {
 
 /// The commit that is checked out, and whether the tree differs from it.
 pub fn head(root: &Utf8Path) -> Result<Head> {
-    let status = text(
-        root,
-        &[
-            "status",
-            "--porcelain=v2",
-            "--branch",
-            "-z",
-            "--untracked-files=normal",
-        ],
-    )?;
+    let status =
+        text(root, &["status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal"])?;
     let entries = || status.split('\0').filter(|entry| !entry.is_empty());
     let commit = entries().find_map(|entry| entry.strip_prefix("# branch.oid "));
     Ok(Head {
@@ -73,10 +65,7 @@ pub fn files(root: &Utf8Path, below: &str) -> Result<Vec<Utf8PathBuf>> {
 pub fn blobs(root: &Utf8Path, paths: &[&Utf8Path]) -> Result<BTreeMap<Utf8PathBuf, Blob>> {
     let paths: Vec<&str> = paths.iter().map(|path| path.as_str()).collect();
     let list = |flags: &[&str]| {
-        text(
-            root,
-            &[&["ls-files", "-z"], flags, &["--"], paths.as_slice()].concat(),
-        )
+        text(root, &[&["ls-files", "-z"], flags, &["--"], paths.as_slice()].concat())
     };
     let mut blobs = BTreeMap::new();
     for entry in list(&["--stage"])?.split('\0') {
@@ -85,28 +74,14 @@ pub fn blobs(root: &Utf8Path, paths: &[&Utf8Path]) -> Result<BTreeMap<Utf8PathBu
         };
         let mut meta = meta.split(' ');
         if let (Some(mode), Some(id)) = (meta.next(), meta.next()) {
-            blobs.insert(
-                path.into(),
-                Blob {
-                    mode: mode.to_owned(),
-                    id: id.to_owned(),
-                },
-            );
+            blobs.insert(path.into(), Blob { mode: mode.to_owned(), id: id.to_owned() });
         }
     }
-    let sha256 = blobs
-        .values()
-        .next()
-        .is_some_and(|blob: &Blob| blob.id.len() == 64);
-    for path in list(&[
-        "--modified",
-        "--deleted",
-        "--others",
-        "--exclude-standard",
-        "--deduplicate",
-    ])?
-    .split('\0')
-    .filter(|path| !path.is_empty())
+    let sha256 = blobs.values().next().is_some_and(|blob: &Blob| blob.id.len() == 64);
+    for path in
+        list(&["--modified", "--deleted", "--others", "--exclude-standard", "--deduplicate"])?
+            .split('\0')
+            .filter(|path| !path.is_empty())
     {
         match working_blob(&root.join(path), sha256)
             .with_context(|| format!("cannot read {path}"))?
@@ -129,24 +104,14 @@ fn working_blob(path: &Utf8Path, sha256: bool) -> std::io::Result<Option<Blob>> 
         ("120000", path.read_link_utf8()?.into_string().into_bytes())
     } else if meta.is_file() {
         let executable = meta.permissions().mode() & 0o100 != 0;
-        (
-            if executable { "100755" } else { "100644" },
-            std::fs::read(path)?,
-        )
+        (if executable { "100755" } else { "100644" }, std::fs::read(path)?)
     } else {
         return Ok(None);
     };
     let mut object = format!("blob {}\0", content.len()).into_bytes();
     object.extend(content);
-    let algorithm = if sha256 {
-        &SHA256
-    } else {
-        &SHA1_FOR_LEGACY_USE_ONLY
-    };
-    Ok(Some(Blob {
-        mode: mode.to_owned(),
-        id: hex(digest(algorithm, &object).as_ref()),
-    }))
+    let algorithm = if sha256 { &SHA256 } else { &SHA1_FOR_LEGACY_USE_ONLY };
+    Ok(Some(Blob { mode: mode.to_owned(), id: hex(digest(algorithm, &object).as_ref()) }))
 }
 
 /// The standard output of a git command in `root`, which must be UTF-8.
@@ -156,16 +121,9 @@ fn text(root: &Utf8Path, args: &[&str]) -> Result<String> {
     })?;
     if !output.status.success() {
         let message = String::from_utf8_lossy(&output.stderr);
-        let message = message
-            .trim()
-            .lines()
-            .next()
-            .unwrap_or("no message")
-            .to_owned();
+        let message = message.trim().lines().next().unwrap_or("no message").to_owned();
         return Err(refused(format!("`git {}` failed: {message}", args[0]))
-            .hint(format!(
-                "`git -C {root} status` shows what git thinks of this folder"
-            ))
+            .hint(format!("`git -C {root} status` shows what git thinks of this folder"))
             .into());
     }
     String::from_utf8(output.stdout)
@@ -187,25 +145,20 @@ fn command(root: &Utf8Path) -> Command {
     ] {
         git.env_remove(name);
     }
-    git.env("GIT_OPTIONAL_LOCKS", "0")
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .env("GIT_PAGER", "");
+    git.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0").env("GIT_PAGER", "");
     git.env("LC_ALL", "C");
-    git.args([
-        "-c",
-        "core.fsmonitor=false",
-        "-c",
-        "core.quotePath=false",
-        "-c",
-        "color.ui=false",
-    ]);
+    git.args(["-c", "core.fsmonitor=false", "-c", "core.quotePath=false", "-c", "color.ui=false"]);
     git
+}
+
+/// Whether `root` is a repository whose history was cut off when it was cloned.
+pub fn is_shallow(root: &Utf8Path) -> Result<bool> {
+    let answer = text(root, &["rev-parse", "--is-shallow-repository"])?;
+    Ok(answer.trim() == "true")
 }
 
 /// Whether git ignores `path`.
 pub fn is_ignored(root: &Utf8Path, path: &Utf8Path) -> Result<bool> {
-    let status = command(root)
-        .args(["check-ignore", "--quiet", "--", path.as_str()])
-        .status()?;
+    let status = command(root).args(["check-ignore", "--quiet", "--", path.as_str()]).status()?;
     Ok(status.success())
 }

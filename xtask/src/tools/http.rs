@@ -39,11 +39,7 @@ pub fn get(agent: &Agent, url: &str, headers: &[(&str, &str)]) -> Result<Answer>
     let mut response = request.call()?;
     Ok(Answer {
         status: response.status().as_u16(),
-        body: response
-            .body_mut()
-            .with_config()
-            .limit(BODY_LIMIT)
-            .read_to_vec()?,
+        body: response.body_mut().with_config().limit(BODY_LIMIT).read_to_vec()?,
     })
 }
 
@@ -54,15 +50,10 @@ pub fn loopback(url: &str) -> (String, Option<String>) {
     let Some(rest) = url.strip_prefix("http://") else {
         return (url.to_owned(), None);
     };
-    let (authority, path) = rest
-        .split_once('/')
-        .map_or((rest, ""), |(host, path)| (host, path));
+    let (authority, path) = rest.split_once('/').map_or((rest, ""), |(host, path)| (host, path));
     let (name, port) = authority.split_once(':').unwrap_or((authority, "80"));
     if name.ends_with(".localhost") {
-        (
-            format!("http://127.0.0.1:{port}/{path}"),
-            Some(authority.to_owned()),
-        )
+        (format!("http://127.0.0.1:{port}/{path}"), Some(authority.to_owned()))
     } else {
         (url.to_owned(), None)
     }
@@ -76,14 +67,8 @@ mod tests {
     fn names_below_localhost_travel_in_the_header() {
         assert_eq!(
             loopback("http://site.localhost:8787/a"),
-            (
-                "http://127.0.0.1:8787/a".to_owned(),
-                Some("site.localhost:8787".to_owned())
-            )
+            ("http://127.0.0.1:8787/a".to_owned(), Some("site.localhost:8787".to_owned()))
         );
-        assert_eq!(
-            loopback("https://example.com/"),
-            ("https://example.com/".to_owned(), None)
-        );
+        assert_eq!(loopback("https://example.com/"), ("https://example.com/".to_owned(), None));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -72,10 +72,9 @@ impl Finished {
         let how = match self.ended {
             Ended::Code(code) => format!("exited with {code}"),
             Ended::Signal(signal) => format!("was ended by signal {signal}"),
-            Ended::Deadline => format!(
-                "did not end within {} s and was stopped",
-                self.deadline.as_secs()
-            ),
+            Ended::Deadline => {
+                format!("did not end within {} s and was stopped", self.deadline.as_secs())
+            }
             Ended::Interrupted => "was interrupted".to_owned(),
         };
         let mut text = format!("`{}` {how}; its output is in {}", self.line, self.log);
@@ -102,7 +101,8 @@ impl Runner<'_> {
     pub fn run(&self, command: &Command) -> Result<Finished> {
         let (mut child, redactor) = self.start(command)?;
         let started = Instant::now();
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
         if let Some(folder) = self.log.parent() {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
         }
@@ -115,6 +115,7 @@ impl Runner<'_> {
         };
         sink.line(&format!("$ {}", command.line()), false);
         let ended = std::thread::scope(|scope| {
+            scope.spawn(|| feed(stdin, command.stdin.as_deref()));
             scope.spawn(|| sink.drain(stdout));
             scope.spawn(|| sink.drain(stderr));
             let ended = wait(&mut child, command.deadline);
@@ -124,11 +125,7 @@ impl Runner<'_> {
         })?;
         Ok(Finished {
             ended,
-            tail: sink
-                .tail
-                .into_inner()
-                .unwrap_or_else(PoisonError::into_inner)
-                .into(),
+            tail: sink.tail.into_inner().unwrap_or_else(PoisonError::into_inner).into(),
             log: self.log.to_owned(),
             took: started.elapsed(),
             line: command.line(),
@@ -146,7 +143,7 @@ impl Runner<'_> {
         };
         let mut process = std::process::Command::from(cmd!(shell, "{program} {args...}"));
         process.current_dir(&command.dir).env_clear();
-        for name in INHERITED {
+        for name in INHERITED.iter().chain(&command.inherit) {
             if let Some(value) = std::env::var_os(name) {
                 process.env(name, value);
             }
@@ -163,16 +160,20 @@ impl Runner<'_> {
                 }
             };
         }
-        process
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        let stdin = if command.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
+        process.process_group(0).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = process.spawn().map_err(|error| {
             refused(format!("cannot run `{program}`: {error}"))
                 .hint("`cargo xtask doctor` says what is missing and how to get it")
         })?;
         Ok((child, Redactor::new(secrets)))
+    }
+}
+
+/// Writes a child's input. A child that does not read it shows that by how it ends.
+fn feed(stdin: Option<ChildStdin>, text: Option<&str>) {
+    if let (Some(mut stdin), Some(text)) = (stdin, text) {
+        let _unread = stdin.write_all(text.as_bytes());
     }
 }
 
@@ -188,10 +189,7 @@ impl Sink<'_> {
         let Some(stream) = stream else { return };
         let mut stream = BufReader::new(stream);
         let mut bytes = Vec::new();
-        while stream
-            .read_until(b'\n', &mut bytes)
-            .is_ok_and(|read| read > 0)
-        {
+        while stream.read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
             let text = String::from_utf8_lossy(&bytes);
             self.line(&self.redactor.apply(&plain(text.trim_end())), true);
             bytes.clear();
@@ -238,11 +236,7 @@ fn wait(child: &mut Child, deadline: Duration) -> Result<Ended> {
             return Ok(ended);
         }
         // Short runs should not wait for a long tick, and long ones should not spin.
-        let tick = if started.elapsed() < Duration::from_secs(1) {
-            5
-        } else {
-            50
-        };
+        let tick = if started.elapsed() < Duration::from_secs(1) { 5 } else { 50 };
         std::thread::sleep(Duration::from_millis(tick));
     }
 }
@@ -295,16 +289,9 @@ mod tests {
 
     fn run(script: &str, deadline: Duration) -> Finished {
         let dir = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
-        let log = dir.join(format!(
-            "xtask-runner-{}-{:p}.log",
-            std::process::id(),
-            &script
-        ));
-        let runner = Runner {
-            log: &log,
-            secret: &|_| Ok(Secret::new("canary-token")),
-            on_line: &|_| {},
-        };
+        let log = dir.join(format!("xtask-runner-{}-{:p}.log", std::process::id(), &script));
+        let runner =
+            Runner { log: &log, secret: &|_| Ok(Secret::new("canary-token")), on_line: &|_| {} };
         let command = Command::new(&dir, &["sh", "-c", script], deadline)
             .env("TOKEN", Value::Variable("ANY".into()));
         let finished = runner.run(&command).expect("starts");
@@ -320,11 +307,7 @@ mod tests {
         assert_eq!(finished.ended, Ended::Code(3));
         assert_eq!(finished.tail, ["token ***"]);
         let failure = finished.success().expect_err("failed");
-        assert!(
-            failure.message.contains("exited with 3"),
-            "{}",
-            failure.message
-        );
+        assert!(failure.message.contains("exited with 3"), "{}", failure.message);
     }
 
     #[test]
@@ -337,9 +320,6 @@ mod tests {
 
     #[test]
     fn escape_sequences_are_taken_out() {
-        assert_eq!(
-            plain("\u{1b}[31mred\u{1b}[0m \u{1b}]0;title\u{7}x\r\u{8}"),
-            "red x"
-        );
+        assert_eq!(plain("\u{1b}[31mred\u{1b}[0m \u{1b}]0;title\u{7}x\r\u{8}"), "red x");
     }
 }

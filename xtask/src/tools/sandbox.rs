@@ -78,11 +78,8 @@ pub fn token(root: &Utf8Path) -> Result<Secret, Failure> {
         .metadata()
         .map_err(|_| refused("the sandbox has no token yet").hint("`cargo xtask sandbox up`"))?;
     if meta.permissions().mode() & 0o077 != 0 {
-        return Err(
-            refused(format!("other users can read {path}")).hint(format!(
-                "`chmod 600 {path}`, or `cargo xtask sandbox reset` for a new one"
-            )),
-        );
+        return Err(refused(format!("other users can read {path}"))
+            .hint(format!("`chmod 600 {path}`, or `cargo xtask sandbox reset` for a new one")));
     }
     let text = std::fs::read_to_string(&path)
         .map_err(|error| refused(format!("cannot read {path}: {error}")))?;
@@ -97,9 +94,7 @@ pub fn build(root: &Utf8Path) -> Option<Command> {
         return None;
     }
     let target = program().ok();
-    let target = target
-        .as_deref()
-        .and_then(|program| program.parent()?.parent());
+    let target = target.as_deref().and_then(|program| program.parent()?.parent());
     let mut arguments = vec!["build", "--locked", "--package", "sandbox"];
     if let Some(target) = target {
         arguments.extend(["--target-dir", target.as_str()]);
@@ -109,16 +104,10 @@ pub fn build(root: &Utf8Path) -> Option<Command> {
 
 /// The sandbox's program: beside xtask's own.
 pub fn program() -> Result<Utf8PathBuf, Failure> {
-    let own = std::env::current_exe()
-        .ok()
-        .and_then(|path| Utf8PathBuf::from_path_buf(path).ok());
+    let own = std::env::current_exe().ok().and_then(|path| Utf8PathBuf::from_path_buf(path).ok());
     let folder = own.as_deref().and_then(Utf8Path::parent).map(|folder| {
         // Tests run from `deps`, one folder below the programs.
-        if folder.file_name() == Some("deps") {
-            folder.parent().unwrap_or(folder)
-        } else {
-            folder
-        }
+        if folder.file_name() == Some("deps") { folder.parent().unwrap_or(folder) } else { folder }
     });
     folder
         .map(|folder| folder.join("sandbox"))
@@ -154,14 +143,9 @@ pub fn start(
             process.env(name, value);
         }
     }
-    process
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(out.try_clone()?)
-        .stderr(out);
-    let mut child = process
-        .spawn()
-        .map_err(|error| failed(format!("cannot run {program}: {error}")))?;
+    process.process_group(0).stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
+    let mut child =
+        process.spawn().map_err(|error| failed(format!("cannot run {program}: {error}")))?;
     let started = Instant::now();
     while started.elapsed() < START_DEADLINE {
         if let Some(server) = running(root) {
@@ -173,21 +157,16 @@ pub fn start(
                 return Ok(server);
             }
             let said = last_lines(&log, 5).join("\n    ");
-            return Err(
-                failed(format!("the sandbox did not start ({status}):\n    {said}"))
-                    .hint(format!("its log is {log}"))
-                    .into(),
-            );
+            return Err(failed(format!("the sandbox did not start ({status}):\n    {said}"))
+                .hint(format!("its log is {log}"))
+                .into());
         }
         std::thread::sleep(Duration::from_millis(50));
     }
     let _gone = kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGTERM);
-    Err(failed(format!(
-        "the sandbox did not answer within {} s",
-        START_DEADLINE.as_secs()
-    ))
-    .hint(format!("its log is {log}"))
-    .into())
+    Err(failed(format!("the sandbox did not answer within {} s", START_DEADLINE.as_secs()))
+        .hint(format!("its log is {log}"))
+        .into())
 }
 
 /// Asks a running sandbox to end, and waits until it has.
@@ -209,8 +188,5 @@ pub fn stop(root: &Utf8Path, server: &Server) -> Result<()> {
 pub fn last_lines(path: &Utf8Path, count: usize) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(count)..]
-        .iter()
-        .map(|&line| line.to_owned())
-        .collect()
+    lines[lines.len().saturating_sub(count)..].iter().map(|&line| line.to_owned()).collect()
 }

@@ -32,14 +32,8 @@ pub const ENVIRONMENT: [(&str, &str); 6] = [
 /// storage for bindings without an id (observed with wrangler 4.164).
 #[must_use]
 pub fn deploy_arguments(environment: Option<&str>, tag: &str, message: &str) -> Vec<String> {
-    let mut arguments: Vec<String> = [
-        "deploy",
-        "--autoconfig=false",
-        "--strict",
-        "--no-x-provision",
-    ]
-    .map(str::to_owned)
-    .into();
+    let mut arguments: Vec<String> =
+        ["deploy", "--autoconfig=false", "--strict", "--no-x-provision"].map(str::to_owned).into();
     if let Some(environment) = environment {
         arguments.push(format!("--env={environment}"));
     }
@@ -79,17 +73,14 @@ struct Entry {
 /// proves nothing, as wrangler exits 0 after doing nothing in some non-interactive cases.
 #[must_use]
 pub fn verdict(ended: Ended, output: &str) -> Verdict {
-    let entries: Vec<Entry> = output
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect();
+    let entries: Vec<Entry> =
+        output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let of = |kind: &str| entries.iter().rev().find(|entry| entry.kind == kind);
     let deployed = of("deploy").and_then(|entry| Some((entry, entry.version_id.clone()?)));
     match (ended, deployed) {
-        (Ended::Code(0), Some((entry, version))) => Verdict::Deployed {
-            version,
-            targets: entry.targets.clone().unwrap_or_default(),
-        },
+        (Ended::Code(0), Some((entry, version))) => {
+            Verdict::Deployed { version, targets: entry.targets.clone().unwrap_or_default() }
+        }
         (Ended::Code(0), None) => Verdict::Failed {
             reason: "wrangler exited with 0 but its output file names no version".to_owned(),
         },
@@ -101,9 +92,7 @@ pub fn verdict(ended: Ended, output: &str) -> Verdict {
                 Ended::Deadline => "wrangler did not end within its deadline".to_owned(),
                 Ended::Interrupted => "wrangler was interrupted".to_owned(),
             };
-            Verdict::Failed {
-                reason: said.map_or(how.clone(), |said| format!("{how}: {said}")),
-            }
+            Verdict::Failed { reason: said.map_or(how.clone(), |said| format!("{how}: {said}")) }
         }
     }
 }
@@ -142,51 +131,32 @@ pub fn unknown_fields(schema: &Value, config: &Value) -> Vec<UnknownField> {
 }
 
 fn check(root: &Value, schema: &Value, value: &Value, path: &str, found: &mut Vec<UnknownField>) {
-    if let Some(name) = schema["$ref"]
-        .as_str()
-        .and_then(|r| r.strip_prefix("#/definitions/"))
-    {
+    if let Some(name) = schema["$ref"].as_str().and_then(|r| r.strip_prefix("#/definitions/")) {
         return check(root, &root["definitions"][name], value, path, found);
     }
     for part in schema["allOf"].as_array().into_iter().flatten() {
         check(root, part, value, path, found);
     }
     if let Some(branches) = schema["anyOf"].as_array() {
-        let tried = branches
-            .iter()
-            .filter(|branch| fits(root, branch, value))
-            .map(|branch| {
-                let mut inner = Vec::new();
-                check(root, branch, value, path, &mut inner);
-                inner
-            });
+        let tried = branches.iter().filter(|branch| fits(root, branch, value)).map(|branch| {
+            let mut inner = Vec::new();
+            check(root, branch, value, path, &mut inner);
+            inner
+        });
         // The branch that complains least is the one that was meant.
         found.extend(tried.min_by_key(Vec::len).unwrap_or_default());
     }
     if let (Some(items), true) = (value.as_array(), schema["items"].is_object()) {
         for (index, item) in items.iter().enumerate() {
-            check(
-                root,
-                &schema["items"],
-                item,
-                &format!("{path}[{index}]"),
-                found,
-            );
+            check(root, &schema["items"], item, &format!("{path}[{index}]"), found);
         }
     }
     let (Some(known), Some(fields)) = (schema["properties"].as_object(), value.as_object()) else {
-        if let (Some(fields), true) = (
-            value.as_object(),
-            schema["additionalProperties"].is_object(),
-        ) {
+        if let (Some(fields), true) =
+            (value.as_object(), schema["additionalProperties"].is_object())
+        {
             for (name, inner) in fields {
-                check(
-                    root,
-                    &schema["additionalProperties"],
-                    inner,
-                    &join(path, name),
-                    found,
-                );
+                check(root, &schema["additionalProperties"], inner, &join(path, name), found);
             }
         }
         return;
@@ -201,13 +171,7 @@ fn check(root: &Value, schema: &Value, value: &Value, path: &str, found: &mut Ve
                 });
             }
             None if schema["additionalProperties"].is_object() => {
-                check(
-                    root,
-                    &schema["additionalProperties"],
-                    inner,
-                    &join(path, name),
-                    found,
-                );
+                check(root, &schema["additionalProperties"], inner, &join(path, name), found);
             }
             None => {}
         }
@@ -216,10 +180,7 @@ fn check(root: &Value, schema: &Value, value: &Value, path: &str, found: &mut Ve
 
 /// Whether `value` is of the kind that `schema` is about. A schema without a kind is about any.
 fn fits(root: &Value, schema: &Value, value: &Value) -> bool {
-    if let Some(name) = schema["$ref"]
-        .as_str()
-        .and_then(|r| r.strip_prefix("#/definitions/"))
-    {
+    if let Some(name) = schema["$ref"].as_str().and_then(|r| r.strip_prefix("#/definitions/")) {
         return fits(root, &root["definitions"][name], value);
     }
     match schema["type"].as_str() {
@@ -233,31 +194,19 @@ fn fits(root: &Value, schema: &Value, value: &Value) -> bool {
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
-    }
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 /// The installed version of wrangler, read from its manifest; nothing when it is not installed.
 #[must_use]
 pub fn installed_version(root: &Utf8Path) -> Option<String> {
-    version_of(
-        &root
-            .join(TOOLCHAIN)
-            .join("node_modules/wrangler/package.json"),
-        "/version",
-    )
+    version_of(&root.join(TOOLCHAIN).join("node_modules/wrangler/package.json"), "/version")
 }
 
 /// The pinned version of wrangler.
 #[must_use]
 pub fn pinned_version(root: &Utf8Path) -> Option<String> {
-    version_of(
-        &root.join(TOOLCHAIN).join("package.json"),
-        "/dependencies/wrangler",
-    )
+    version_of(&root.join(TOOLCHAIN).join("package.json"), "/dependencies/wrangler")
 }
 
 fn version_of(manifest: &Utf8Path, pointer: &str) -> Option<String> {
@@ -284,11 +233,7 @@ mod tests {
         );
         for (ended, output, reason) in [
             (Ended::Code(0), "", "names no version"),
-            (
-                Ended::Code(0),
-                "{\"type\":\"deploy\",\"version_id\":null}",
-                "names no version",
-            ),
+            (Ended::Code(0), "{\"type\":\"deploy\",\"version_id\":null}", "names no version"),
             (
                 Ended::Code(1),
                 "{\"type\":\"command-failed\",\"message\":\"No token\"}",
@@ -315,10 +260,7 @@ mod tests {
             "example.com/* (zone name: example.com)",
         ]
         .map(str::to_owned);
-        assert_eq!(
-            urls(&targets),
-            ["https://x.acme.workers.dev", "https://www.example.com/"]
-        );
+        assert_eq!(urls(&targets), ["https://x.acme.workers.dev", "https://www.example.com/"]);
     }
 
     #[test]
@@ -336,19 +278,14 @@ mod tests {
         });
         let config = json!({"name": "a", "asssets": {}, "assets": {"directoy": "x"}, "vars": {"ANY": 1},
             "routes": ["a", {"patern": "b"}], "env": {"staging": {"nam": "b"}}});
-        let found: Vec<(String, Option<String>)> = unknown_fields(&schema, &config)
-            .into_iter()
-            .map(|f| (f.path, f.nearest))
-            .collect();
+        let found: Vec<(String, Option<String>)> =
+            unknown_fields(&schema, &config).into_iter().map(|f| (f.path, f.nearest)).collect();
         let expected = [
             ("assets.directoy", "directory"),
             ("asssets", "assets"),
             ("env.staging.nam", "name"),
             ("routes[1].patern", "pattern"),
         ];
-        assert_eq!(
-            found,
-            expected.map(|(path, near)| (path.to_owned(), Some(near.to_owned())))
-        );
+        assert_eq!(found, expected.map(|(path, near)| (path.to_owned(), Some(near.to_owned()))));
     }
 }

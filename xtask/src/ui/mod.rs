@@ -59,10 +59,7 @@ impl Ui {
             && !options.verbose
             && !options.no_progress
             && std::env::var_os("NO_PROGRESS").is_none();
-        Ui {
-            options,
-            board: Arc::new(Mutex::new(Board::new(animated))),
-        }
+        Ui { options, board: Arc::new(Mutex::new(Board::new(animated))) }
     }
 
     /// Whether the report is to be JSON.
@@ -133,10 +130,7 @@ impl Ui {
 
     /// Prints on stderr without disturbing lines of progress.
     fn above(&self, text: &str) {
-        self.board
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .above(text);
+        self.board.lock().unwrap_or_else(PoisonError::into_inner).above(text);
     }
 }
 

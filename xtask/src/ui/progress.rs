@@ -25,12 +25,7 @@ pub struct Board {
 
 impl Board {
     pub(super) fn new(animated: bool) -> Board {
-        Board {
-            animated,
-            lines: Vec::new(),
-            drawn: 0,
-            frame: 0,
-        }
+        Board { animated, lines: Vec::new(), drawn: 0, frame: 0 }
     }
 
     /// Prints `text` above the lines of progress.
@@ -92,12 +87,7 @@ impl Task {
             let ticking = Arc::clone(&board);
             std::thread::spawn(move || animate(&ticking));
         }
-        Task {
-            ui,
-            board,
-            name: name.to_owned(),
-            started: Instant::now(),
-        }
+        Task { ui, board, name: name.to_owned(), started: Instant::now() }
     }
 
     /// Says what is being done now.
@@ -116,20 +106,13 @@ impl Task {
     /// Shows a line of a child's output where that was asked for.
     pub fn output(&self, line: &str) {
         if self.ui.verbose() {
-            self.ui.note(&format!(
-                "{}{line}",
-                paint(DIM, &format!("{} | ", self.name))
-            ));
+            self.ui.note(&format!("{}{line}", paint(DIM, &format!("{} | ", self.name))));
         }
     }
 
     /// Ends the line with a result.
     pub fn end(self, good: bool, text: &str) {
-        let mark = if good {
-            paint(GREEN, "✓")
-        } else {
-            paint(RED, "✗")
-        };
+        let mark = if good { paint(GREEN, "✓") } else { paint(RED, "✗") };
         let time = paint(DIM, &seconds(self.started.elapsed()));
         let (ui, name) = (self.ui.clone(), self.name.clone());
         drop(self);

@@ -108,9 +108,8 @@ impl Config {
     /// Reads and checks the file below `root`. Every error ends with exit 3 and names the place.
     pub fn load(root: &Utf8Path) -> Result<Config, Failure> {
         let text = std::fs::read_to_string(root.join(CONFIG_FILE)).map_err(|error| {
-            refused(format!("cannot read {CONFIG_FILE}: {error}")).hint(format!(
-                "it belongs in {root}; `git checkout -- {CONFIG_FILE}` restores it"
-            ))
+            refused(format!("cannot read {CONFIG_FILE}: {error}"))
+                .hint(format!("it belongs in {root}; `git checkout -- {CONFIG_FILE}` restores it"))
         })?;
         Config::parse(&text)
     }
@@ -125,16 +124,10 @@ impl Config {
     /// The account and token variable of `environment`; the shared ones for [`LOCAL`].
     #[must_use]
     pub fn cloudflare(&self, environment: &str) -> Cloudflare {
-        let over = self
-            .environments
-            .get(environment)
-            .and_then(|e| e.cloudflare.as_ref());
+        let over = self.environments.get(environment).and_then(|e| e.cloudflare.as_ref());
         let pick = |field: Option<&String>, shared: &String| field.unwrap_or(shared).clone();
         Cloudflare {
-            account_id: pick(
-                over.and_then(|o| o.account_id.as_ref()),
-                &self.cloudflare.account_id,
-            ),
+            account_id: pick(over.and_then(|o| o.account_id.as_ref()), &self.cloudflare.account_id),
             token_variable: pick(
                 over.and_then(|o| o.token_variable.as_ref()),
                 &self.cloudflare.token_variable,
@@ -163,19 +156,14 @@ impl Config {
         let failure = usage(format!("unknown environment `{environment}`"));
         Err(match nearest(environment, names()) {
             Some(name) => failure.hint(format!("did you mean `{name}`?")),
-            None => failure.hint(format!(
-                "{CONFIG_FILE} has: {}",
-                names().collect::<Vec<_>>().join(", ")
-            )),
+            None => failure
+                .hint(format!("{CONFIG_FILE} has: {}", names().collect::<Vec<_>>().join(", "))),
         })
     }
 
     fn check(&self, text: &str) -> Result<(), Failure> {
         let at = |needle: &str| {
-            let line = text
-                .lines()
-                .position(|line| line.contains(needle))
-                .map_or(1, |n| n + 1);
+            let line = text.lines().position(|line| line.contains(needle)).map_or(1, |n| n + 1);
             format!("{CONFIG_FILE}:{line}")
         };
         for id in self.account_ids() {
@@ -201,11 +189,7 @@ impl Config {
 fn explain(error: &serde_json::Error) -> Failure {
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or_default();
-    let failure = refused(format!(
-        "{CONFIG_FILE}:{}:{}: {message}",
-        error.line(),
-        error.column()
-    ));
+    let failure = refused(format!("{CONFIG_FILE}:{}:{}: {message}", error.line(), error.column()));
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     match quoted.split_first() {
         Some((given, known)) if message.starts_with("unknown field") => {
@@ -232,20 +216,13 @@ mod tests {
     fn the_repository_file_is_valid() {
         let config = Config::parse(VALID).expect("valid");
         assert!(config.environments["production"].protected);
-        assert_eq!(
-            config.cloudflare("staging").token_variable,
-            "CLOUDFLARE_WORKERS_TOKEN"
-        );
+        assert_eq!(config.cloudflare("staging").token_variable, "CLOUDFLARE_WORKERS_TOKEN");
     }
 
     #[test]
     fn an_unknown_field_names_place_and_neighbour() {
         let failure = error(&VALID.replace("\"accountId\"", "\"acountId\""));
-        assert!(
-            failure
-                .message
-                .starts_with("dagger/config/config.json:4:14: unknown field")
-        );
+        assert!(failure.message.starts_with("dagger/config/config.json:4:14: unknown field"));
         assert_eq!(failure.hints, ["did you mean `accountId`?"]);
         assert_eq!(failure.exit, crate::error::Exit::Refused);
     }
@@ -253,26 +230,14 @@ mod tests {
     #[test]
     fn a_wrong_type_names_the_place() {
         let failure = error(&VALID.replace("\"protected\": true", "\"protected\": \"yes\""));
-        assert!(
-            failure.message.contains("config.json:14:"),
-            "{}",
-            failure.message
-        );
-        assert!(
-            failure.message.contains("expected a boolean"),
-            "{}",
-            failure.message
-        );
+        assert!(failure.message.contains("config.json:14:"), "{}", failure.message);
+        assert!(failure.message.contains("expected a boolean"), "{}", failure.message);
     }
 
     #[test]
     fn a_malformed_account_id_names_the_line() {
         let failure = error(&VALID.replace("0000000000000000", "zz"));
-        assert!(
-            failure.message.starts_with("dagger/config/config.json:4:"),
-            "{}",
-            failure.message
-        );
+        assert!(failure.message.starts_with("dagger/config/config.json:4:"), "{}", failure.message);
     }
 
     #[test]
@@ -284,10 +249,7 @@ mod tests {
         );
         let config = Config::parse(&text).expect("valid");
         assert_eq!(config.cloudflare("staging").account_id, other);
-        assert_eq!(
-            config.cloudflare("staging").token_variable,
-            "CLOUDFLARE_WORKERS_TOKEN"
-        );
+        assert_eq!(config.cloudflare("staging").token_variable, "CLOUDFLARE_WORKERS_TOKEN");
         assert_eq!(config.account_ids().len(), 2);
     }
 

@@ -81,11 +81,7 @@ impl Graph {
 
     fn add(&mut self, from: &Utf8Path, to: Utf8PathBuf, origin: Origin) {
         let edges = self.0.entry(from.to_owned()).or_default();
-        let edge = Edge {
-            from: from.to_owned(),
-            to,
-            origin,
-        };
+        let edge = Edge { from: from.to_owned(), to, origin };
         if !edges.contains(&edge) {
             edges.push(edge);
         }
@@ -103,9 +99,7 @@ impl Graph {
                     .map(|p| p.dir.clone()),
             };
             let to = to.ok_or_else(|| {
-                refused(format!(
-                    "{manifest}: `{name}` ({spec}) is not in this repository"
-                ))
+                refused(format!("{manifest}: `{name}` ({spec}) is not in this repository"))
             })?;
             self.add(&package.dir, to, Origin::Manifest);
         }
@@ -114,12 +108,7 @@ impl Graph {
                 .map(|project| project.dir.clone())
                 .or_else(|failure| {
                     let named = |p: &&Package| p.dir == *name || p.name.as_ref() == Some(name);
-                    workspace
-                        .packages
-                        .values()
-                        .find(named)
-                        .map(|p| p.dir.clone())
-                        .ok_or(failure)
+                    workspace.packages.values().find(named).map(|p| p.dir.clone()).ok_or(failure)
                 })
                 .map_err(|failure| Failure {
                     message: format!("{manifest}: {}", failure.message),
@@ -131,9 +120,7 @@ impl Graph {
             let to = normalize(input)
                 .filter(|path| workspace.root.join(path).exists())
                 .ok_or_else(|| {
-                    refused(format!(
-                        "{manifest}: the input `{input}` is not in this repository"
-                    ))
+                    refused(format!("{manifest}: the input `{input}` is not in this repository"))
                 })?;
             self.add(&package.dir, to, Origin::Input);
         }
@@ -149,12 +136,7 @@ impl Graph {
         let module: Module =
             serde_json::from_str(&text).map_err(|error| refused(format!("{path}: {error}")))?;
         let local = |source: &String| source.starts_with('.') || !source.contains(['/', '@', ':']);
-        for source in module
-            .dependencies
-            .into_iter()
-            .map(|d| d.source)
-            .filter(local)
-        {
+        for source in module.dependencies.into_iter().map(|d| d.source).filter(local) {
             let to = normalize(&dir.join(&source))
                 .filter(|to| root.join(to).join("dagger.json").is_file())
                 .ok_or_else(|| refused(format!("{path}: no Dagger module at `{source}`")))?;
@@ -169,9 +151,7 @@ impl Graph {
 
     fn refuse_cycles(&self) -> Result<(), Failure> {
         let mut done = BTreeSet::new();
-        self.0
-            .keys()
-            .try_for_each(|start| self.visit(start, &mut Vec::new(), &mut done))
+        self.0.keys().try_for_each(|start| self.visit(start, &mut Vec::new(), &mut done))
     }
 
     fn visit<'a>(
@@ -181,11 +161,8 @@ impl Graph {
         done: &mut BTreeSet<&'a Utf8Path>,
     ) -> Result<(), Failure> {
         if let Some(start) = path.iter().position(|seen| *seen == dir) {
-            let cycle: Vec<&str> = path[start..]
-                .iter()
-                .map(|dir| dir.as_str())
-                .chain([dir.as_str()])
-                .collect();
+            let cycle: Vec<&str> =
+                path[start..].iter().map(|dir| dir.as_str()).chain([dir.as_str()]).collect();
             return Err(refused(format!("dependency cycle: {}", cycle.join(" → "))));
         }
         if !done.contains(dir) {
@@ -242,23 +219,15 @@ mod tests {
 
     #[test]
     fn a_cycle_is_printed() {
-        let failure = graph(&[("a", "b"), ("b", "c"), ("c", "b")])
-            .refuse_cycles()
-            .expect_err("cycle");
+        let failure =
+            graph(&[("a", "b"), ("b", "c"), ("c", "b")]).refuse_cycles().expect_err("cycle");
         assert_eq!(failure.message, "dependency cycle: b → c → b");
-        assert!(
-            graph(&[("a", "b"), ("a", "c"), ("b", "c")])
-                .refuse_cycles()
-                .is_ok()
-        );
+        assert!(graph(&[("a", "b"), ("a", "c"), ("b", "c")]).refuse_cycles().is_ok());
     }
 
     #[test]
     fn paths_stay_inside() {
-        assert_eq!(
-            normalize(Utf8Path::new("a/./b/../c")).as_deref(),
-            Some(Utf8Path::new("a/c"))
-        );
+        assert_eq!(normalize(Utf8Path::new("a/./b/../c")).as_deref(), Some(Utf8Path::new("a/c")));
         assert_eq!(normalize(Utf8Path::new("a/../../c")), None);
         assert_eq!(normalize(Utf8Path::new("/etc")), None);
     }

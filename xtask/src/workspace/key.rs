@@ -68,21 +68,12 @@ mod tests {
         let inputs = inputs
             .iter()
             .map(|(path, id)| {
-                (
-                    Utf8Path::new(*path),
-                    Blob {
-                        mode: "100644".into(),
-                        id: (*id).to_owned(),
-                    },
-                )
+                (Utf8Path::new(*path), Blob { mode: "100644".into(), id: (*id).to_owned() })
             })
             .collect();
         content_key(
             &inputs,
-            &facts
-                .iter()
-                .map(|(name, value)| (*name, (*value).to_owned()))
-                .collect(),
+            &facts.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
         )
     }
 

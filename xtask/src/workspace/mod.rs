@@ -37,20 +37,11 @@ impl Workspace {
     /// folder. Files that git ignores and dependency folders do not count.
     pub fn load(root: &Utf8Path) -> Result<Workspace> {
         let config = Config::load(root)?;
-        let below = if root.join("projects").is_dir() {
-            "projects"
-        } else {
-            "."
-        };
+        let below = if root.join("projects").is_dir() { "projects" } else { "." };
         let files = git::files(root, below)?;
         let packages = packages(root, &files)?;
         let projects = projects(root, &files, &packages)?;
-        Ok(Workspace {
-            root: root.to_owned(),
-            config,
-            projects,
-            packages,
-        })
+        Ok(Workspace { root: root.to_owned(), config, projects, packages })
     }
 
     /// The projects that `names` mean, or all of them for no name.
@@ -70,9 +61,7 @@ impl Workspace {
 }
 
 fn packages(root: &Utf8Path, files: &[Utf8PathBuf]) -> Result<BTreeMap<Utf8PathBuf, Package>> {
-    let manifests = files
-        .iter()
-        .filter(|path| path.file_name() == Some("package.json"));
+    let manifests = files.iter().filter(|path| path.file_name() == Some("package.json"));
     let mut packages = BTreeMap::new();
     for path in manifests {
         let dir = path.parent().unwrap_or(Utf8Path::new(""));
@@ -86,11 +75,8 @@ fn projects(
     files: &[Utf8PathBuf],
     packages: &BTreeMap<Utf8PathBuf, Package>,
 ) -> Result<Vec<Project>> {
-    let rank = |path: &Utf8Path| {
-        CONFIG_NAMES
-            .iter()
-            .position(|name| path.file_name() == Some(name))
-    };
+    let rank =
+        |path: &Utf8Path| CONFIG_NAMES.iter().position(|name| path.file_name() == Some(name));
     let mut configs: BTreeMap<&Utf8Path, &Utf8Path> = BTreeMap::new();
     for path in files.iter().filter(|path| rank(path).is_some()) {
         let dir = path.parent().unwrap_or(Utf8Path::new(""));

@@ -62,13 +62,9 @@ impl Package {
         let manifest: Manifest = serde_json::from_str(text)
             .map_err(|error| refused(format!("{}: {error}", dir.join("package.json"))))?;
         let all = || {
-            [
-                &manifest.dependencies,
-                &manifest.dev_dependencies,
-                &manifest.optional_dependencies,
-            ]
-            .into_iter()
-            .flatten()
+            [&manifest.dependencies, &manifest.dev_dependencies, &manifest.optional_dependencies]
+                .into_iter()
+                .flatten()
         };
         let local = ["workspace:", "file:", "link:"];
         Ok(Package {
@@ -99,10 +95,7 @@ mod tests {
         )
         .expect("valid");
         assert!(package.builds && package.has_dependencies);
-        assert_eq!(
-            package.local_dependencies.keys().collect::<Vec<_>>(),
-            ["ui"]
-        );
+        assert_eq!(package.local_dependencies.keys().collect::<Vec<_>>(), ["ui"]);
         assert_eq!(package.settings.health.as_deref(), Some("/up"));
     }
 
@@ -110,10 +103,6 @@ mod tests {
     fn an_unknown_setting_names_the_file() {
         let failure =
             Package::parse(Utf8Path::new("p"), r#"{"xtask":{"helth":"/"}}"#).expect_err("an error");
-        assert!(
-            failure
-                .message
-                .starts_with("p/package.json: unknown field `helth`")
-        );
+        assert!(failure.message.starts_with("p/package.json: unknown field `helth`"));
     }
 }

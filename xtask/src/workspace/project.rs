@@ -41,9 +41,7 @@ impl Project {
     #[must_use]
     pub fn health(&self) -> &str {
         let settings = self.package.as_ref().map(|package| &package.settings);
-        settings
-            .and_then(|settings| settings.health.as_deref())
-            .unwrap_or("/")
+        settings.and_then(|settings| settings.health.as_deref()).unwrap_or("/")
     }
 
     /// The name as one file or folder name: `rawkode.academy/website` becomes
@@ -54,10 +52,7 @@ impl Project {
     }
 
     fn answers_to(&self, name: &str) -> bool {
-        let package = self
-            .package
-            .as_ref()
-            .and_then(|package| package.name.as_deref());
+        let package = self.package.as_ref().and_then(|package| package.name.as_deref());
         ends_with_path(&self.dir, name) || self.worker == name || package == Some(name)
     }
 }
@@ -70,9 +65,7 @@ fn ends_with_path(path: &Utf8Path, suffix: &str) -> bool {
 /// The project that `name` means: by exact folder, else by any unique path suffix, Worker name or
 /// package name.
 pub fn select<'a>(projects: &'a [Project], name: &str) -> Result<&'a Project, Failure> {
-    let exact = projects
-        .iter()
-        .find(|p| p.dir == name.trim_end_matches('/') || p.name == name);
+    let exact = projects.iter().find(|p| p.dir == name.trim_end_matches('/') || p.name == name);
     if let Some(project) = exact {
         return Ok(project);
     }
@@ -80,16 +73,10 @@ pub fn select<'a>(projects: &'a [Project], name: &str) -> Result<&'a Project, Fa
     match found.as_slice() {
         [project] => Ok(project),
         [] => Err(unknown(projects, name)),
-        several => Err(
-            usage(format!("`{name}` means more than one project")).hint(format!(
-                "say which: {}",
-                several
-                    .iter()
-                    .map(|p| p.name.as_str())
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            )),
-        ),
+        several => Err(usage(format!("`{name}` means more than one project")).hint(format!(
+            "say which: {}",
+            several.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", ")
+        ))),
     }
 }
 
@@ -100,18 +87,10 @@ fn unknown(projects: &[Project], name: &str) -> Failure {
     }
     let spellings = projects.iter().flat_map(|project| {
         let last = project.dir.file_name().map(str::to_owned);
-        let package = project
-            .package
-            .as_ref()
-            .and_then(|package| package.name.clone());
-        [
-            Some(project.name.clone()),
-            last,
-            Some(project.worker.clone()),
-            package,
-        ]
-        .into_iter()
-        .flatten()
+        let package = project.package.as_ref().and_then(|package| package.name.clone());
+        [Some(project.name.clone()), last, Some(project.worker.clone()), package]
+            .into_iter()
+            .flatten()
     });
     let spellings: Vec<String> = spellings.collect();
     let failure = match nearest(name, spellings.iter().map(String::as_str)) {
@@ -119,11 +98,7 @@ fn unknown(projects: &[Project], name: &str) -> Failure {
         None => failure,
     };
     let shown: Vec<&str> = projects.iter().take(10).map(|p| p.name.as_str()).collect();
-    let more = if projects.len() > shown.len() {
-        ", … (`cargo xtask projects`)"
-    } else {
-        ""
-    };
+    let more = if projects.len() > shown.len() { ", … (`cargo xtask projects`)" } else { "" };
     failure.hint(format!("projects: {}{more}", shown.join(", ")))
 }
 
@@ -182,9 +157,6 @@ mod tests {
     fn unknown_names_offer_the_nearest() {
         let failure = select(&tree(), "b-stie").expect_err("unknown");
         assert_eq!(failure.hints[0], "did you mean `b-site`?");
-        assert!(
-            select(&tree(), "site").is_err(),
-            "a suffix is made of whole folders"
-        );
+        assert!(select(&tree(), "site").is_err(), "a suffix is made of whole folders");
     }
 }

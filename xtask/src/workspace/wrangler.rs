@@ -49,14 +49,8 @@ impl WranglerConfig {
             )
             .map_err(|error| refused(format!("{path}: {error}")))?,
         };
-        let config = WranglerConfig {
-            environments: object_keys(&value["env"]),
-            value,
-        };
-        if config.value["name"]
-            .as_str()
-            .is_none_or(|name| !valid_name(name))
-        {
+        let config = WranglerConfig { environments: object_keys(&value["env"]), value };
+        if config.value["name"].as_str().is_none_or(|name| !valid_name(name)) {
             return Err(refused(format!(
                 "{path}: `name` must be a Worker name: lower-case letters, digits and dashes"
             )));
@@ -71,11 +65,7 @@ impl WranglerConfig {
         let block = &self.value["env"][environment];
         let named = self.has(environment);
         let get = |key: &str| {
-            if named && !block[key].is_null() {
-                &block[key]
-            } else {
-                &self.value[key]
-            }
+            if named && !block[key].is_null() { &block[key] } else { &self.value[key] }
         };
         let name = self.value["name"].as_str().unwrap_or_default();
         let worker = match block["name"].as_str() {
@@ -110,10 +100,7 @@ fn domains(routes: &Value, route: &Value) -> Vec<String> {
 }
 
 fn object_keys(value: &Value) -> Vec<String> {
-    value
-        .as_object()
-        .map(|map| map.keys().cloned().collect())
-        .unwrap_or_default()
+    value.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default()
 }
 
 fn valid_name(name: &str) -> bool {
@@ -142,10 +129,7 @@ mod tests {
               "env": { "staging": { "routes": [] }, "qa": { "name": "quality" } }, }"#,
         );
         let top = config.target("production");
-        assert_eq!(
-            (top.worker.as_str(), top.domains),
-            ("site", vec!["example.com".to_owned()])
-        );
+        assert_eq!((top.worker.as_str(), top.domains), ("site", vec!["example.com".to_owned()]));
         let staging = config.target("staging");
         assert_eq!(staging.worker, "site-staging");
         assert_eq!(staging.assets.as_deref(), Some(Utf8Path::new("./dist")));
@@ -155,10 +139,7 @@ mod tests {
 
     #[test]
     fn toml_and_top_level() {
-        let config = parse(
-            "wrangler.toml",
-            "name = \"api\"\nmain = \"a.js\"\n[env.staging]\n",
-        );
+        let config = parse("wrangler.toml", "name = \"api\"\nmain = \"a.js\"\n[env.staging]\n");
         assert_eq!(config.environments, ["staging"]);
         assert_eq!(config.target("local").worker, "api");
     }

@@ -12,22 +12,11 @@ const FORBIDDEN: [&str; 5] = ["tokio", "regex", "openssl-sys", "aws-lc-sys", "na
 fn xtask_needs_at_most_60_crates() {
     let output = Command::new(env!("CARGO"))
         .current_dir(repository())
-        .args([
-            "tree",
-            "--locked",
-            "--package",
-            "xtask",
-            "--edges",
-            "normal,build",
-        ])
+        .args(["tree", "--locked", "--package", "xtask", "--edges", "normal,build"])
         .args(["--prefix", "none", "--no-dedupe", "--format", "{p}"])
         .output()
         .expect("cargo runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     let crates: BTreeSet<(&str, &str)> = text
         .lines()
@@ -38,16 +27,10 @@ fn xtask_needs_at_most_60_crates() {
         .filter(|(name, _)| *name != "xtask")
         .collect();
     for name in FORBIDDEN {
-        assert!(
-            !crates.iter().any(|(found, _)| *found == name),
-            "{name} came in"
-        );
+        assert!(!crates.iter().any(|(found, _)| *found == name), "{name} came in");
     }
     assert!(crates.len() <= MOST, "{} crates: {crates:#?}", crates.len());
-    assert!(
-        crates.len() > 20,
-        "the list cannot be read any more: {text}"
-    );
+    assert!(crates.len() > 20, "the list cannot be read any more: {text}");
 }
 
 #[test]
@@ -55,9 +38,7 @@ fn every_dependency_says_why() {
     for manifest in ["xtask/Cargo.toml", "sandbox/Cargo.toml"] {
         let text = std::fs::read_to_string(repository().join(manifest)).expect(manifest);
         let dependencies = text.split("[dependencies]").nth(1).expect("dependencies");
-        let lines = dependencies
-            .lines()
-            .take_while(|line| !line.starts_with('['));
+        let lines = dependencies.lines().take_while(|line| !line.starts_with('['));
         for line in lines.filter(|line| line.contains(" = ") && !line.starts_with([' ', '#'])) {
             assert!(line.contains(" # "), "{manifest}: no reason on `{line}`");
         }

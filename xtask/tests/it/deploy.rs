@@ -22,23 +22,16 @@ fn a_site_goes_live_changes_and_is_left_alone() {
     assert_eq!(record["previous"], serde_json::Value::Null);
     assert_eq!(record["version"], record["live"]["version"]);
     assert_eq!(record["live"]["tag"], record["key"]);
-    assert_eq!(
-        env.fetch("site-a.localhost", "/"),
-        (200, "<h1>site-a one</h1>".to_owned())
-    );
-    let saved = env.root.join(format!(
-        ".xtask/records/local-{}.json",
-        record["nonce"].as_str().expect("text")
-    ));
+    assert_eq!(env.fetch("site-a.localhost", "/"), (200, "<h1>site-a one</h1>".to_owned()));
+    let saved = env
+        .root
+        .join(format!(".xtask/records/local-{}.json", record["nonce"].as_str().expect("text")));
     let saved: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(saved).expect("a record")).expect("JSON");
     assert_eq!(saved, record);
     let leak =
         env.fetch("site-a.localhost", "/leak").1 + &env.fetch("site-a.localhost", "/leak.txt").1;
-    assert!(
-        leak.contains("PATH") && !leak.contains("TOKEN"),
-        "the build saw a credential: {leak}"
-    );
+    assert!(leak.contains("PATH") && !leak.contains("TOKEN"), "the build saw a credential: {leak}");
 
     let again = deploy(&env, &["a"]).exits(0);
     assert_eq!(again.record("a")["status"], "unchanged");
@@ -54,8 +47,7 @@ fn a_site_goes_live_changes_and_is_left_alone() {
     assert_eq!(env.fetch("site-a.localhost", "/").1, "<h1>site-a two</h1>");
     let version = record["version"].as_str().expect("text");
     assert_eq!(
-        env.fetch(&format!("{}-site-a.localhost", &version[..8]), "/")
-            .1,
+        env.fetch(&format!("{}-site-a.localhost", &version[..8]), "/").1,
         "<h1>site-a one</h1>"
     );
 
@@ -69,11 +61,9 @@ fn several_projects_go_side_by_side_and_one_failure_stops_no_other() {
     let env = TestEnv::with_tools();
     env.site("projects/good", "good");
     env.worker("projects/api", "api");
-    for (name, build) in [
-        ("broken", "echo compiled nothing; exit 7"),
-        ("missing", "true"),
-        ("empty", "mkdir dist"),
-    ] {
+    for (name, build) in
+        [("broken", "echo compiled nothing; exit 7"), ("missing", "true"), ("empty", "mkdir dist")]
+    {
         env.site(&format!("projects/{name}"), name);
         env.write(
             &format!("projects/{name}/package.json"),
@@ -83,10 +73,7 @@ fn several_projects_go_side_by_side_and_one_failure_stops_no_other() {
     env.site("projects/typo", "typo");
     let config =
         std::fs::read_to_string(env.root.join("projects/typo/wrangler.jsonc")).expect("text");
-    env.write(
-        "projects/typo/wrangler.jsonc",
-        &config.replace("\"assets\"", "\"asssets\""),
-    );
+    env.write("projects/typo/wrangler.jsonc", &config.replace("\"assets\"", "\"asssets\""));
     env.write("projects/typo/src.ts", "");
     env.commit("projects");
     // Without assets and main it is refused before anything else; with code the typo would deploy.
@@ -102,12 +89,7 @@ fn several_projects_go_side_by_side_and_one_failure_stops_no_other() {
     );
 
     let ran = deploy(&env, &["--jobs", "3"]);
-    let text = |name: &str| {
-        ran.record(name)["error"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let text = |name: &str| ran.record(name)["error"].as_str().unwrap_or_default().to_owned();
     for (name, status, reason) in [
         ("good", "live", ""),
         ("api", "live", ""),
@@ -120,31 +102,17 @@ fn several_projects_go_side_by_side_and_one_failure_stops_no_other() {
         assert!(text(name).contains(reason), "{name}: {}", text(name));
     }
     let ran = ran.exits(3);
-    assert_eq!(
-        env.fetch("api.localhost", "/up"),
-        (200, "{\"stage\":\"top\"}".to_owned())
-    );
+    assert_eq!(env.fetch("api.localhost", "/up"), (200, "{\"stage\":\"top\"}".to_owned()));
     assert_eq!(env.fetch("broken.localhost", "/").0, 404);
 
     let staging = deploy(&env, &["api", "--env", "staging", "--sandbox"]).exits(0);
     assert_eq!(staging.record("api")["worker"], "api-staging");
-    assert_eq!(
-        env.fetch("api-staging.localhost", "/up").1,
-        "{\"stage\":\"staging\"}"
-    );
+    assert_eq!(env.fetch("api-staging.localhost", "/up").1, "{\"stage\":\"staging\"}");
     assert_eq!(env.fetch("api.localhost", "/up").1, "{\"stage\":\"top\"}");
 
     let report = env.xtask(&["deploy", "good", "broken"]).exits(1);
-    assert!(
-        report.stdout.contains("good  http://good.localhost:"),
-        "{}",
-        report.stdout
-    );
-    assert!(
-        report.stdout.contains("not done: broken"),
-        "{}",
-        report.stdout
-    );
+    assert!(report.stdout.contains("good  http://good.localhost:"), "{}", report.stdout);
+    assert!(report.stdout.contains("not done: broken"), "{}", report.stdout);
     env.assert_no_canary(&[&ran, &staging, &report]);
 }
 
@@ -154,12 +122,8 @@ fn a_refused_token_changes_nothing() {
     env.site("projects/a", "a");
     env.commit("site");
     env.xtask(&["sandbox", "up"]).exits(0);
-    let ran = env
-        .xtask_with(
-            &["deploy", "a", "--json"],
-            &[("SANDBOX_TOKEN", "another-token")],
-        )
-        .exits(3);
+    let ran =
+        env.xtask_with(&["deploy", "a", "--json"], &[("SANDBOX_TOKEN", "another-token")]).exits(3);
     let error = ran.record("a")["error"].as_str().expect("text").to_owned();
     assert!(
         error.contains("cannot read what is live") && error.contains("nothing was changed"),
@@ -183,10 +147,7 @@ fn what_was_deployed_survives_a_kill_of_the_sandbox() {
     env.sh(&format!("kill -9 {}", up["pid"])).exits(0);
     env.xtask(&["sandbox", "status"]).exits(1);
     env.xtask(&["sandbox", "up"]).exits(0);
-    assert_eq!(
-        env.fetch("a.localhost", "/"),
-        (200, "<h1>a one</h1>".to_owned())
-    );
+    assert_eq!(env.fetch("a.localhost", "/"), (200, "<h1>a one</h1>".to_owned()));
     env.xtask(&["sandbox", "reset"]).exits(0);
     env.xtask(&["sandbox", "up"]).exits(0);
     assert_eq!(env.fetch("a.localhost", "/").0, 404);
@@ -217,24 +178,14 @@ fn the_sandbox_dies_in_the_middle_of_a_deploy() {
 fn ctrl_c_ends_the_children_and_says_so() {
     let env = TestEnv::with_tools();
     env.site("projects/a", "a");
-    env.write(
-        "projects/a/build.ts",
-        "await Bun.write('started', ''); await Bun.sleep(600_000);",
-    );
+    env.write("projects/a/build.ts", "await Bun.write('started', ''); await Bun.sleep(600_000);");
     env.commit("site");
     env.xtask(&["sandbox", "up"]).exits(0);
     let mut command = env.command(&["deploy", "a", "--json"], &[]);
-    let child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("xtask runs");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("xtask runs");
     let begun = Instant::now();
     while !env.root.join("projects/a/started").exists() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(60),
-            "the build does not start"
-        );
+        assert!(begun.elapsed() < Duration::from_secs(60), "the build does not start");
         std::thread::sleep(Duration::from_millis(20));
     }
     env.sh(&format!("kill -INT {}", child.id())).exits(0);
@@ -251,19 +202,9 @@ fn the_dry_run_is_a_script_that_does_the_same() {
     env.site("projects/a", "a");
     env.commit("site");
     let dry = env.xtask(&["deploy", "a", "--dry-run"]).exits(0);
-    assert!(
-        dry.stdout.contains("# a: named on the command line"),
-        "{}",
-        dry.stdout
-    );
-    assert!(
-        !env.root.join("projects/a/dist").exists(),
-        "a dry run builds nothing"
-    );
-    assert!(
-        !env.root.join(".xtask/sandbox").exists(),
-        "a dry run starts nothing"
-    );
+    assert!(dry.stdout.contains("# a: named on the command line"), "{}", dry.stdout);
+    assert!(!env.root.join("projects/a/dist").exists(), "a dry run builds nothing");
+    assert!(!env.root.join(".xtask/sandbox").exists(), "a dry run starts nothing");
     env.xtask(&["sandbox", "up"]).exits(0);
     // The token file stands in for the variable that the test's sandbox was started with.
     env.write(".xtask/sandbox/token", CANARY);
@@ -275,11 +216,8 @@ fn the_dry_run_is_a_script_that_does_the_same() {
     let dry = env.xtask(&["deploy", "a", "--dry-run"]).exits(0);
     env.sh(&dry.stdout).exits(0);
     assert_eq!(env.fetch("a.localhost", "/").1, "<h1>a one</h1>");
-    let key = dry
-        .stdout
-        .lines()
-        .find_map(|line| line.strip_prefix("# content key: "))
-        .expect("a key");
+    let key =
+        dry.stdout.lines().find_map(|line| line.strip_prefix("# content key: ")).expect("a key");
     let same = deploy(&env, &["a"]).exits(0);
     assert_eq!(
         same.record("a")["status"],

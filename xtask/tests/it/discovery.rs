@@ -13,20 +13,11 @@ fn a_foreign_tree_is_read_without_an_edit() {
         "packages/pair/package.json",
         r#"{ "name": "pair", "scripts": { "build": "true" } }"#,
     );
-    env.write(
-        "packages/pair/left/wrangler.json",
-        r#"{ "name": "left", "main": "a.js" }"#,
-    );
-    env.write(
-        "packages/pair/right/wrangler.toml",
-        "name = \"right\"\nmain = \"b.js\"\n",
-    );
+    env.write("packages/pair/left/wrangler.json", r#"{ "name": "left", "main": "a.js" }"#);
+    env.write("packages/pair/right/wrangler.toml", "name = \"right\"\nmain = \"b.js\"\n");
     // Wrangler itself prefers the JSON file to the TOML beside it.
     env.write("apps/one/site/wrangler.toml", "name = \"stale\"\n");
-    env.write(
-        "node_modules/dep/wrangler.json",
-        r#"{ "name": "dependency" }"#,
-    );
+    env.write("node_modules/dep/wrangler.json", r#"{ "name": "dependency" }"#);
     env.write("ignored/wrangler.json", r#"{ "name": "ignored" }"#);
     env.write(".gitignore", "node_modules/\nignored/\n");
     let json = env.xtask(&["projects", "--json"]).exits(0).json();
@@ -36,11 +27,7 @@ fn a_foreign_tree_is_read_without_an_edit() {
         .iter()
         .map(|project| {
             let text = |value: &'static str| project[value].as_str().expect("text");
-            (
-                text("name"),
-                text("worker"),
-                project["package"]["name"].as_str().unwrap_or("none"),
-            )
+            (text("name"), text("worker"), project["package"]["name"].as_str().unwrap_or("none"))
         })
         .collect();
     assert_eq!(
@@ -55,16 +42,12 @@ fn a_foreign_tree_is_read_without_an_edit() {
     );
     let ambiguous = env.xtask(&["build", "site"]).exits(2);
     assert!(
-        ambiguous
-            .stderr
-            .contains("say which: apps/one/site, apps/two/site"),
+        ambiguous.stderr.contains("say which: apps/one/site, apps/two/site"),
         "{}",
         ambiguous.stderr
     );
-    let from_below = env.sh(&format!(
-        "cd apps/two && {} projects --json",
-        env!("CARGO_BIN_EXE_xtask")
-    ));
+    let from_below =
+        env.sh(&format!("cd apps/two && {} projects --json", env!("CARGO_BIN_EXE_xtask")));
     assert_eq!(from_below.exits(0).json(), json);
 }
 
@@ -79,37 +62,19 @@ fn dependencies_are_edges_and_cycles_are_errors() {
         r#"{ "name": "a", "dependencies": { "ui": "workspace:*" }, "xtask": { "dependsOn": ["b"], "inputs": ["dagger/config"] } }"#,
     );
     let json = env.xtask(&["projects", "--json"]).exits(0).json();
-    let edges = json["projects"][0]["dependsOn"]
-        .as_array()
-        .expect("edges")
-        .clone();
+    let edges = json["projects"][0]["dependsOn"].as_array().expect("edges").clone();
     let found: Vec<(&str, &str)> = edges
         .iter()
-        .map(|edge| {
-            (
-                edge["to"].as_str().expect("text"),
-                edge["origin"].as_str().expect("text"),
-            )
-        })
+        .map(|edge| (edge["to"].as_str().expect("text"), edge["origin"].as_str().expect("text")))
         .collect();
     assert_eq!(
         found,
-        [
-            ("projects/ui", "manifest"),
-            ("projects/b", "dependsOn"),
-            ("dagger/config", "input")
-        ]
+        [("projects/ui", "manifest"), ("projects/b", "dependsOn"), ("dagger/config", "input")]
     );
     env.write(
         "projects/b/package.json",
         r#"{ "name": "b", "dependencies": { "a": "workspace:*" } }"#,
     );
     let cycle = env.xtask(&["projects"]).exits(3);
-    assert!(
-        cycle
-            .stderr
-            .contains("projects/a → projects/b → projects/a"),
-        "{}",
-        cycle.stderr
-    );
+    assert!(cycle.stderr.contains("projects/a → projects/b → projects/a"), "{}", cycle.stderr);
 }

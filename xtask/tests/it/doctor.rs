@@ -85,9 +85,8 @@ fn every_case_is_as_expected() {
                 (name.clone(), scope.spawn(move || stage.play()))
             };
             let playing: Vec<_> = pair.iter().map(play).collect();
-            let ended = playing
-                .into_iter()
-                .filter_map(|(name, play)| play.join().err().map(|_| name));
+            let ended =
+                playing.into_iter().filter_map(|(name, play)| play.join().err().map(|_| name));
             failed.extend(ended);
         });
     }
@@ -102,22 +101,11 @@ impl Stage {
                 std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
         };
-        let (common, case) = (
-            read(cases.join("common/case.json")),
-            read(source.join("case.json")),
-        );
-        assert!(
-            !case.about.is_empty(),
-            "{name} does not say why it is there"
-        );
+        let (common, case) = (read(cases.join("common/case.json")), read(source.join("case.json")));
+        assert!(!case.about.is_empty(), "{name} does not say why it is there");
         let folder = Utf8Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("doctor-{}-{name}", std::process::id()));
-        let stage = Stage {
-            case,
-            source,
-            root: folder.join("tree"),
-            folder,
-        };
+        let stage = Stage { case, source, root: folder.join("tree"), folder };
         for dir in ["bin", "home", "tree"] {
             std::fs::create_dir_all(stage.folder.join(dir)).expect("a folder");
         }
@@ -149,12 +137,7 @@ impl Stage {
         }
         for entry in dir.read_dir_utf8().into_iter().flatten() {
             let entry = entry.expect("an entry");
-            if !self
-                .case
-                .without
-                .iter()
-                .any(|name| name == entry.file_name())
-            {
+            if !self.case.without.iter().any(|name| name == entry.file_name()) {
                 let program = bin.join(entry.file_name());
                 std::fs::copy(entry.path(), &program).expect("a copy");
                 std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755))
@@ -188,12 +171,7 @@ impl Stage {
     fn play(&self) {
         let before = self.files();
         self.compare(&self.source);
-        assert_eq!(
-            before,
-            self.files(),
-            "{}: doctor alone writes nothing",
-            self.source
-        );
+        assert_eq!(before, self.files(), "{}: doctor alone writes nothing", self.source);
         let fixed = self.source.join("after-fix");
         if fixed.is_dir() {
             let ran = self.run(&["--fix"]);
@@ -255,10 +233,7 @@ impl Stage {
 
     fn run(&self, more: &[&str]) -> Output {
         let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        xtask
-            .env_clear()
-            .stdin(Stdio::null())
-            .current_dir(&self.root);
+        xtask.env_clear().stdin(Stdio::null()).current_dir(&self.root);
         xtask.env("PATH", self.folder.join("bin"));
         xtask.env("HOME", self.folder.join("home"));
         xtask.env("XTASK_ROOT", &self.root);
@@ -268,11 +243,7 @@ impl Stage {
         for (name, value) in &self.case.env {
             xtask.env(name, value.replace("CANARY", CANARY));
         }
-        let output = xtask
-            .arg("doctor")
-            .args(&self.case.args)
-            .args(more)
-            .output();
+        let output = xtask.arg("doctor").args(&self.case.args).args(more).output();
         let output = output.expect("xtask runs");
         for stream in [&output.stdout, &output.stderr] {
             let text = String::from_utf8_lossy(stream);
@@ -285,30 +256,18 @@ impl Stage {
     fn told(&self, bytes: &[u8]) -> String {
         let text = std::str::from_utf8(bytes).expect("UTF-8");
         let text = text
+            .replace(&preamble(&self.root, &[]), "[PREAMBLE]\n")
             .replace(self.root.as_str(), "[ROOT]")
             .replace(self.folder.join("bin").as_str(), "[BIN]")
-            .replace(&preamble(&[]), "[PREAMBLE]\n")
-            .replace(
-                &format!(">= {}.0", env!("CARGO_PKG_RUST_VERSION")),
-                ">= [RUST]",
-            )
+            .replace(&format!(">= {}.0", env!("CARGO_PKG_RUST_VERSION")), ">= [RUST]")
             .replace("port 8787 taken", "port 8787");
         let platform = format!(
             "bun-{}-",
-            if cfg!(target_os = "macos") {
-                "darwin"
-            } else {
-                std::env::consts::OS
-            }
+            if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS }
         );
-        let arch = if cfg!(target_arch = "x86_64") {
-            "x64"
-        } else {
-            std::env::consts::ARCH
-        };
+        let arch = if cfg!(target_arch = "x86_64") { "x64" } else { std::env::consts::ARCH };
         let text = text.replace(&format!("{platform}{arch}"), "bun-[PLATFORM]");
-        text.lines()
-            .fold(String::new(), |text, line| text + timeless(line) + "\n")
+        text.lines().fold(String::new(), |text, line| text + timeless(line) + "\n")
     }
 
     /// Every file below the tree, with what would give a write away.
@@ -322,11 +281,8 @@ impl Stage {
                 if meta.is_dir() {
                     waiting.push(entry.path().to_owned());
                 }
-                let facts = (
-                    meta.len(),
-                    meta.modified().expect("a time"),
-                    meta.permissions().mode(),
-                );
+                let facts =
+                    (meta.len(), meta.modified().expect("a time"), meta.permissions().mode());
                 found.insert(entry.into_path(), facts);
             }
         }
@@ -341,19 +297,14 @@ fn timeless(line: &str) -> &str {
             return known.trim_end();
         }
     }
-    line.strip_suffix(" ms").map_or(line, |line| {
-        line.trim_end_matches(|c: char| c.is_ascii_digit())
-            .trim_end()
-    })
+    line.strip_suffix(" ms")
+        .map_or(line, |line| line.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end())
 }
 
 /// Takes out what depends on the machine: durations, the port, what is built.
 fn mask(check: &mut Value) {
     check["milliseconds"] = Value::from(0);
-    if ["disk", "port", "sandbox.program"]
-        .iter()
-        .any(|id| check["id"] == **id)
-    {
+    if ["disk", "port", "sandbox.program"].iter().any(|id| check["id"] == **id) {
         let check = check.as_object_mut().expect("an object");
         check.retain(|key, _| !["detail", "found", "source"].contains(&key.as_str()));
     }
@@ -380,42 +331,20 @@ fn preflight_says_at_once_all_that_a_deploy_would_trip_over() {
         jobs: 1,
     };
     let workspace = Workspace::load(&ctx.root).expect("readable");
-    let mut destination = Destination::resolve(
-        &workspace.config,
-        "staging",
-        None,
-        &Pipeline::default(),
-        None,
-    )
-    .expect("not protected");
-    let find = |name: &str| {
-        workspace
-            .projects
-            .iter()
-            .find(|project| project.name == name)
-            .expect(name)
-    };
+    let mut destination =
+        Destination::resolve(&workspace.config, "staging", None, &Pipeline::default(), None)
+            .expect("not protected");
+    let find =
+        |name: &str| workspace.projects.iter().find(|project| project.name == name).expect(name);
     let check = |destination: &Destination, name: &str| {
         xtask::doctor::preflight(&ctx, destination, &[find(name)])
     };
     let failure = check(&destination, "site").expect_err("a failure");
     assert_eq!(failure.exit, Exit::Refused);
-    for part in [
-        "3 things",
-        "no bun.lock",
-        "publish its sources",
-        "SITE_TOKEN is not set",
-    ] {
+    for part in ["3 things", "no bun.lock", "publish its sources", "SITE_TOKEN is not set"] {
         assert!(failure.message.contains(part), "{}", failure.message);
     }
-    assert!(
-        failure
-            .hints
-            .iter()
-            .any(|hint| hint.contains("bun install")),
-        "{:?}",
-        failure.hints
-    );
+    assert!(failure.hints.iter().any(|hint| hint.contains("bun install")), "{:?}", failure.hints);
     // Only what this deploy needs: another project's lock file is not its concern, nor is the token
     // when it goes to the sandbox.
     let failure = check(&destination, "api").expect_err("a failure");

@@ -4,6 +4,7 @@ mod budget;
 mod cli;
 mod deploy;
 mod discovery;
+mod doctor;
 mod site;
 mod support;
 mod tidy;

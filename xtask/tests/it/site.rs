@@ -20,10 +20,8 @@ fn the_projects_of_this_repository_look_right_in_a_browser() {
         ])
         .output()
         .expect("git runs");
-    for path in String::from_utf8(output.stdout)
-        .expect("UTF-8")
-        .split('\0')
-        .filter(|path| !path.is_empty())
+    for path in
+        String::from_utf8(output.stdout).expect("UTF-8").split('\0').filter(|path| !path.is_empty())
     {
         let (from, to) = (repository().join(path), env.root.join(path));
         if from.is_file() {
@@ -33,28 +31,17 @@ fn the_projects_of_this_repository_look_right_in_a_browser() {
     }
     env.commit("projects");
     let ran = env.xtask(&["deploy", "--json"]).exits(0);
-    let url = |name: &str| {
-        ran.record(name)["urls"][0]
-            .as_str()
-            .expect("an address")
-            .to_owned()
-    };
+    let url = |name: &str| ran.record(name)["urls"][0].as_str().expect("an address").to_owned();
     let (website, studio) = (url("rawkode.academy/website"), url("rawkode.studio"));
     let (status, robots) = env.fetch("website.localhost", "/robots.txt");
-    assert_eq!(
-        (status, robots.contains("Sitemap")),
-        (200, true),
-        "{robots}"
-    );
+    assert_eq!((status, robots.contains("Sitemap")), (200, true), "{robots}");
 
     let bun = std::env::var("XTASK_BUN").expect("XTASK_BUN is set by `cargo xtask test`");
     let browser = repository().join("xtask/tests/browser");
     let run = |arguments: &[&str]| {
         let mut command = Command::new(&bun);
         command.current_dir(&browser).args(arguments);
-        command
-            .env("WEBSITE_URL", &website)
-            .env("STUDIO_URL", &studio);
+        command.env("WEBSITE_URL", &website).env("STUDIO_URL", &studio);
         command.env("SANDBOX_URL", format!("http://127.0.0.1:{}/", env.port()));
         let output = command.output().expect("bun runs");
         let text = String::from_utf8_lossy(&output.stdout).into_owned()

@@ -14,10 +14,7 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// The real repository.
 pub fn repository() -> Utf8PathBuf {
-    Utf8Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("a parent")
-        .to_owned()
+    Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a parent").to_owned()
 }
 
 /// A repository for one test.
@@ -40,11 +37,7 @@ impl Ran {
     /// Asserts the exit code, showing what was printed when it is another.
     #[track_caller]
     pub fn exits(self, code: i32) -> Ran {
-        assert_eq!(
-            self.code, code,
-            "stdout:\n{}\nstderr:\n{}",
-            self.stdout, self.stderr
-        );
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 
@@ -59,11 +52,7 @@ impl Ran {
     pub fn record(&self, name: &str) -> Value {
         let json = self.json();
         let records = json["records"].as_array().expect("records");
-        records
-            .iter()
-            .find(|record| record["project"] == name)
-            .cloned()
-            .expect("a record")
+        records.iter().find(|record| record["project"] == name).cloned().expect("a record")
     }
 }
 
@@ -86,10 +75,7 @@ impl TestEnv {
             "dagger/cloudflare/toolchain/bun.lock",
             ".gitignore",
         ] {
-            env.write(
-                file,
-                &std::fs::read_to_string(repository().join(file)).expect(file),
-            );
+            env.write(file, &std::fs::read_to_string(repository().join(file)).expect(file));
         }
         env.git(&["init", "--quiet", "--initial-branch=main"]);
         env.git(&["config", "user.name", "Test"]);
@@ -122,10 +108,7 @@ impl TestEnv {
 
     /// A site of files whose build copies `content.txt` into `dist/index.html`.
     pub fn site(&self, dir: &str, worker: &str) {
-        self.write(
-            &format!("{dir}/content.txt"),
-            &format!("<h1>{worker} one</h1>"),
-        );
+        self.write(&format!("{dir}/content.txt"), &format!("<h1>{worker} one</h1>"));
         self.write(
             &format!("{dir}/package.json"),
             &format!(
@@ -191,10 +174,7 @@ impl TestEnv {
 
     /// Runs xtask with further variables.
     pub fn xtask_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
-        ran(self
-            .command(arguments, variables)
-            .output()
-            .expect("xtask runs"))
+        ran(self.command(arguments, variables).output().expect("xtask runs"))
     }
 
     /// Runs shell text in the repository with the environment of xtask.
@@ -214,18 +194,10 @@ impl TestEnv {
 
     fn environment(&self, command: &mut Command) {
         let path = std::env::var("PATH").expect("PATH");
-        let system: Vec<&str> = path
-            .split(':')
-            .filter(|dir| !Path::new(dir).join("bun").exists())
-            .collect();
-        command
-            .env_clear()
-            .current_dir(&self.root)
-            .stdin(Stdio::null());
-        command.env(
-            "PATH",
-            format!("{}:{}", self.folder.join("bin"), system.join(":")),
-        );
+        let system: Vec<&str> =
+            path.split(':').filter(|dir| !Path::new(dir).join("bun").exists()).collect();
+        command.env_clear().current_dir(&self.root).stdin(Stdio::null());
+        command.env("PATH", format!("{}:{}", self.folder.join("bin"), system.join(":")));
         command.env("HOME", self.folder.join("home"));
         command.env(
             "BUN_INSTALL_CACHE_DIR",
@@ -237,9 +209,7 @@ impl TestEnv {
     /// How many processes run in a folder of the repository.
     pub fn processes_in(&self, dir: &str) -> usize {
         let dir = self.root.join(dir);
-        let processes = std::fs::read_dir("/proc")
-            .expect("processes")
-            .filter_map(Result::ok);
+        let processes = std::fs::read_dir("/proc").expect("processes").filter_map(Result::ok);
         processes
             .filter_map(|process| std::fs::read_link(process.path().join("cwd")).ok())
             .filter(|cwd| cwd.starts_with(&dir))
@@ -249,10 +219,7 @@ impl TestEnv {
     /// The running sandbox's port.
     pub fn port(&self) -> u16 {
         let json = self.xtask(&["sandbox", "status", "--json"]).exits(0).json();
-        json["port"]
-            .as_u64()
-            .and_then(|port| u16::try_from(port).ok())
-            .expect("a port")
+        json["port"].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a port")
     }
 
     /// What the sandbox answers for `host` (without the port) and `path`: status and body.
@@ -262,21 +229,15 @@ impl TestEnv {
         let host = format!("{host}:{port}");
         let url = format!("http://127.0.0.1:{port}{path}");
         let answer = xtask::tools::http::get(&agent, &url, &[("Host", &host)]).expect("an answer");
-        (
-            answer.status,
-            String::from_utf8_lossy(&answer.body).into_owned(),
-        )
+        (answer.status, String::from_utf8_lossy(&answer.body).into_owned())
     }
 
     /// Asserts that the canary is in no file that a run wrote, in no form that text changes it to.
     #[track_caller]
     pub fn assert_no_canary(&self, runs: &[&Ran]) {
         let json = serde_json::to_string(CANARY).expect("text");
-        let forms = [
-            CANARY.to_owned(),
-            json.trim_matches('"').to_owned(),
-            "canary-7f3a".to_owned(),
-        ];
+        let forms =
+            [CANARY.to_owned(), json.trim_matches('"').to_owned(), "canary-7f3a".to_owned()];
         for ran in runs {
             for form in &forms {
                 assert!(!ran.stdout.contains(form), "stdout: {}", ran.stdout);
@@ -285,22 +246,14 @@ impl TestEnv {
         }
         let mut waiting = vec![self.root.clone(), self.folder.join("home")];
         while let Some(dir) = waiting.pop() {
-            for entry in dir
-                .read_dir_utf8()
-                .expect("a folder")
-                .filter_map(Result::ok)
-            {
+            for entry in dir.read_dir_utf8().expect("a folder").filter_map(Result::ok) {
                 let kind = entry.file_type().expect("a kind");
                 if kind.is_dir() {
                     waiting.push(entry.path().to_owned());
                 } else if kind.is_file() {
                     let bytes = std::fs::read(entry.path()).expect("a file");
                     let text = String::from_utf8_lossy(&bytes);
-                    assert!(
-                        !forms.iter().any(|form| text.contains(form)),
-                        "{}",
-                        entry.path()
-                    );
+                    assert!(!forms.iter().any(|form| text.contains(form)), "{}", entry.path());
                 }
             }
         }

@@ -8,20 +8,13 @@ fn sources(dir: &str) -> Vec<(Utf8PathBuf, String)> {
     let mut waiting = vec![repository().join(dir)];
     let mut found = Vec::new();
     while let Some(dir) = waiting.pop() {
-        for entry in dir
-            .read_dir_utf8()
-            .expect("a folder")
-            .filter_map(Result::ok)
-        {
+        for entry in dir.read_dir_utf8().expect("a folder").filter_map(Result::ok) {
             let path = entry.into_path();
             if path.is_dir() && path.file_name() != Some("node_modules") {
                 waiting.push(path);
             } else if path.extension() == Some("rs") {
                 let text = std::fs::read_to_string(&path).expect("text");
-                found.push((
-                    path.strip_prefix(repository()).expect("inside").to_owned(),
-                    text,
-                ));
+                found.push((path.strip_prefix(repository()).expect("inside").to_owned(), text));
             }
         }
     }
@@ -47,10 +40,7 @@ fn files_are_short_and_say_what_they_are() {
 fn modules_keep_to_their_layer() {
     let forbidden: [(&str, &[&str]); 5] = [
         ("xtask/src/plan", &["std::process", "std::env", "xshell"]),
-        (
-            "xtask/src/report",
-            &["std::process", "std::env", "std::fs", "xshell"],
-        ),
+        ("xtask/src/report", &["std::process", "std::env", "std::fs", "xshell"]),
         ("xtask/src/commands", &["std::process", "xshell"]),
         ("xtask/src/workspace", &["std::process", "xshell"]),
         ("xtask/src/engine", &["std::process::Command", "xshell"]),
@@ -63,10 +53,7 @@ fn modules_keep_to_their_layer() {
             }
         }
         let printer = path.starts_with("xtask/src/ui");
-        assert!(
-            printer || !code.contains("anstream::"),
-            "{path} prints; only `ui` may"
-        );
+        assert!(printer || !code.contains("anstream::"), "{path} prints; only `ui` may");
     }
 }
 
@@ -75,10 +62,7 @@ fn test_files_are_declared() {
     let main = include_str!("main.rs");
     for (path, _) in sources("xtask/tests/it") {
         let name = path.file_stem().expect("a name");
-        assert!(
-            name == "main" || main.contains(&format!("mod {name};")),
-            "{path} is not declared"
-        );
+        assert!(name == "main" || main.contains(&format!("mod {name};")), "{path} is not declared");
     }
 }
 
@@ -86,27 +70,13 @@ fn test_files_are_declared() {
 fn no_path_of_a_machine_and_no_registry_is_written_down() {
     let output = std::process::Command::new("git")
         .current_dir(repository())
-        .args([
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ])
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .output()
         .expect("git runs");
     let files = String::from_utf8(output.stdout).expect("UTF-8");
     // Put together here, so that this file does not hold them itself.
-    let words = [
-        ["/home", "/"],
-        ["/ro", "ot/"],
-        ["registry.np", "mjs"],
-        ["index.crates", ".io"],
-    ];
-    for path in files
-        .split('\0')
-        .filter(|path| !path.is_empty() && *path != "Cargo.lock")
-    {
+    let words = [["/home", "/"], ["/ro", "ot/"], ["registry.np", "mjs"], ["index.crates", ".io"]];
+    for path in files.split('\0').filter(|path| !path.is_empty() && *path != "Cargo.lock") {
         let Ok(text) = std::fs::read_to_string(repository().join(Utf8Path::new(path))) else {
             continue;
         };

@@ -5,15 +5,10 @@ use std::process::Command;
 use crate::support::{CANARY, Ran, TestEnv, ran};
 
 fn wrangler(env: &TestEnv, arguments: &[&str]) -> Ran {
-    let launcher = env
-        .root
-        .join("dagger/cloudflare/toolchain/node_modules/wrangler/bin/wrangler.js");
+    let launcher =
+        env.root.join("dagger/cloudflare/toolchain/node_modules/wrangler/bin/wrangler.js");
     let mut command = Command::new(std::env::var("XTASK_BUN").expect("XTASK_BUN is set"));
-    command
-        .arg("--bun")
-        .arg(launcher)
-        .args(arguments)
-        .current_dir(env.root.join("projects/api"));
+    command.arg("--bun").arg(launcher).args(arguments).current_dir(env.root.join("projects/api"));
     command
         .env_clear()
         .env("PATH", std::env::var("PATH").expect("PATH"))
@@ -22,15 +17,9 @@ fn wrangler(env: &TestEnv, arguments: &[&str]) -> Ran {
         .env("CI", "1")
         .env("WRANGLER_SEND_METRICS", "false")
         .env("CLOUDFLARE_API_TOKEN", CANARY);
-    command.env(
-        "CLOUDFLARE_API_BASE_URL",
-        format!("http://127.0.0.1:{}/client/v4", env.port()),
-    );
+    command.env("CLOUDFLARE_API_BASE_URL", format!("http://127.0.0.1:{}/client/v4", env.port()));
     command.env("CLOUDFLARE_ACCOUNT_ID", "0".repeat(32));
-    ran(command
-        .stdin(std::process::Stdio::null())
-        .output()
-        .expect("wrangler runs"))
+    ran(command.stdin(std::process::Stdio::null()).output().expect("wrangler runs"))
 }
 
 #[test]
@@ -38,81 +27,42 @@ fn versions_rollback_secrets_and_delete() {
     let env = TestEnv::with_tools();
     env.worker("projects/api", "api");
     env.commit("worker");
-    let first = env
-        .xtask(&["deploy", "api", "--json"])
-        .exits(0)
-        .record("api");
+    let first = env.xtask(&["deploy", "api", "--json"]).exits(0).record("api");
     let first = first["version"].as_str().expect("an id");
 
     let who = wrangler(&env, &["whoami", "--json"]).exits(0);
     assert_eq!(who.json()["loggedIn"], true);
-    let upload = [
-        "versions",
-        "upload",
-        "--env=",
-        "--preview-alias=mr-7",
-        "--tag=t7",
-        "--var=STAGE:preview",
-    ];
+    let upload =
+        ["versions", "upload", "--env=", "--preview-alias=mr-7", "--tag=t7", "--var=STAGE:preview"];
     let uploaded = wrangler(&env, &upload).exits(0);
     assert!(
-        uploaded
-            .stdout
-            .contains("https://mr-7-api.sandbox.workers.dev"),
+        uploaded.stdout.contains("https://mr-7-api.sandbox.workers.dev"),
         "{}",
         uploaded.stdout
     );
-    assert_eq!(
-        env.fetch("mr-7-api.localhost", "/up").1,
-        "{\"stage\":\"preview\"}"
-    );
+    assert_eq!(env.fetch("mr-7-api.localhost", "/up").1, "{\"stage\":\"preview\"}");
     assert_eq!(env.fetch("api.localhost", "/up").1, "{\"stage\":\"top\"}");
-    let refused = wrangler(
-        &env,
-        &["versions", "upload", "--env=", "--preview-alias=MR_42!"],
-    )
-    .exits(1);
+    let refused =
+        wrangler(&env, &["versions", "upload", "--env=", "--preview-alias=MR_42!"]).exits(1);
     assert!(refused.stderr.contains("The alias"), "{}", refused.stderr);
 
-    let listed = wrangler(&env, &["versions", "list", "--env=", "--json"])
-        .exits(0)
-        .json();
+    let listed = wrangler(&env, &["versions", "list", "--env=", "--json"]).exits(0).json();
     let listed = listed.as_array().expect("a list");
     assert_eq!(listed.len(), 2);
     let second = listed[1]["id"].as_str().expect("an id");
     assert_eq!(listed[1]["annotations"]["workers/tag"], "t7");
-    let viewed = wrangler(&env, &["versions", "view", second, "--env=", "--json"])
-        .exits(0)
-        .json();
+    let viewed = wrangler(&env, &["versions", "view", second, "--env=", "--json"]).exits(0).json();
     assert_eq!(viewed["id"], second);
 
-    wrangler(
-        &env,
-        &[
-            "versions",
-            "deploy",
-            &format!("{second}@100%"),
-            "-y",
-            "--env=",
-        ],
-    )
-    .exits(0);
-    assert_eq!(
-        env.fetch("api.localhost", "/up").1,
-        "{\"stage\":\"preview\"}"
-    );
+    wrangler(&env, &["versions", "deploy", &format!("{second}@100%"), "-y", "--env="]).exits(0);
+    assert_eq!(env.fetch("api.localhost", "/up").1, "{\"stage\":\"preview\"}");
     wrangler(&env, &["rollback", first, "--env=", "--message=back"]).exits(0);
     assert_eq!(env.fetch("api.localhost", "/up").1, "{\"stage\":\"top\"}");
-    let status = wrangler(&env, &["deployments", "status", "--env=", "--json"])
-        .exits(0)
-        .json();
+    let status = wrangler(&env, &["deployments", "status", "--env=", "--json"]).exits(0).json();
     assert_eq!(status["versions"][0]["version_id"], first);
     assert_eq!(status["annotations"]["workers/message"], "back");
 
-    env.write(
-        "projects/api/secrets.json",
-        "{\"ONE\":\"first-secret\",\"TWO\":\"second-secret\"}",
-    );
+    env.write("projects/api/secrets.json", "{\"ONE\":\"first-secret\",\"TWO\":\"second-secret\"}");
     wrangler(&env, &["secret", "bulk", "secrets.json", "--env="]).exits(0);
     let secrets = wrangler(&env, &["secret", "list", "--env="]).exits(0);
     assert!(
@@ -125,19 +75,12 @@ fn versions_rollback_secrets_and_delete() {
     assert!(!state.contains("second-secret"), "{state}");
     env.xtask(&["deploy", "api", "--force"]).exits(0);
     assert!(
-        wrangler(&env, &["secret", "list", "--env="])
-            .exits(0)
-            .stdout
-            .contains("TWO"),
+        wrangler(&env, &["secret", "list", "--env="]).exits(0).stdout.contains("TWO"),
         "secrets are kept"
     );
 
     wrangler(&env, &["delete", "--env=", "--force"]).exits(0);
     assert_eq!(env.fetch("api.localhost", "/up").0, 404);
     let gone = wrangler(&env, &["versions", "upload", "--env="]).exits(1);
-    assert!(
-        gone.stderr.contains("does not yet exist"),
-        "{}",
-        gone.stderr
-    );
+    assert!(gone.stderr.contains("does not yet exist"), "{}", gone.stderr);
 }

@@ -1,0 +1,140 @@
+//! A check: a question with a name.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::finding::Finding;
+use super::scene::Scene;
+
+/// Where a check stands in the report. The order is that of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Group {
+    /// Programs on this machine.
+    Tools,
+    /// The checkout.
+    Repository,
+    /// The shared config file.
+    Config,
+    /// What can be deployed.
+    Projects,
+    /// The stand-in for Cloudflare.
+    Sandbox,
+    /// Tokens.
+    Credentials,
+    /// The pipeline that we run in.
+    Pipeline,
+    /// What only the other side can say.
+    Network,
+}
+
+impl Group {
+    /// Whether it is left out where there was nothing to look at.
+    #[must_use]
+    pub fn is_optional(self) -> bool {
+        matches!(self, Group::Pipeline | Group::Network)
+    }
+
+    /// Its heading.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Group::Tools => "tools",
+            Group::Repository => "repository",
+            Group::Config => "config",
+            Group::Projects => "projects",
+            Group::Sandbox => "sandbox",
+            Group::Credentials => "credentials",
+            Group::Network => "network",
+            Group::Pipeline => "pipeline",
+        }
+    }
+}
+
+/// What a check costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cost {
+    /// A look at a file or variable: cheap enough before every deploy.
+    Look,
+    /// A program or a connection on this machine.
+    Local,
+    /// An answer from the network.
+    Network,
+}
+
+impl Cost {
+    /// How long the check may take.
+    #[must_use]
+    pub fn deadline(self) -> Duration {
+        match self {
+            Cost::Look | Cost::Local => Duration::from_secs(2),
+            Cost::Network => Duration::from_secs(5),
+        }
+    }
+}
+
+/// What cannot do without the thing that is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Compiling xtask and the sandbox.
+    Xtask,
+    /// `build`.
+    Build,
+    /// `deploy` to the sandbox.
+    Local,
+    /// `deploy` to Cloudflare.
+    Remote,
+    /// The engine that runs in containers.
+    Dagger,
+    /// URLs for merge requests.
+    Preview,
+}
+
+impl Need {
+    /// The words of `needs`, for people.
+    #[must_use]
+    pub fn words(needs: &[Need]) -> Vec<&'static str> {
+        let everywhere = needs.contains(&Need::Local) && needs.contains(&Need::Remote);
+        let word = |need: &Need| match need {
+            Need::Xtask => Some("compiling xtask"),
+            Need::Build => Some("build"),
+            Need::Local if everywhere => Some("deploy"),
+            Need::Remote if everywhere => None,
+            Need::Local => Some("deploy --env local"),
+            Need::Remote => Some("deploy --env ENVIRONMENT"),
+            Need::Dagger => Some("the Dagger engine"),
+            Need::Preview => Some("preview"),
+        };
+        needs.iter().filter_map(word).collect()
+    }
+}
+
+/// How a check looks.
+pub type Look = Arc<dyn Fn(&Scene) -> Finding + Send + Sync>;
+
+/// A question with a name.
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Check {
+    /// The name: `cargo xtask doctor <id>` asks this alone.
+    pub id: String,
+    /// What it is about, in a word or two.
+    pub title: String,
+    /// Where it stands in the report.
+    pub group: Group,
+    /// What cannot do without.
+    #[serde(serialize_with = "words")]
+    pub needed_by: &'static [Need],
+    /// What it costs.
+    #[serde(skip)]
+    pub cost: Cost,
+    /// Looks.
+    #[serde(skip)]
+    pub run: Look,
+}
+
+fn words<S: Serializer>(needs: &[Need], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(Need::words(needs))
+}

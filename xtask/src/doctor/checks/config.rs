@@ -1,0 +1,98 @@
+//! The shared config file, and the pins that stand in files of their own.
+
+use serde_json::Value;
+
+use crate::doctor::finding::Finding;
+use crate::doctor::scene::Scene;
+use crate::tools::{bun, wrangler};
+use crate::workspace::config::CONFIG_FILE;
+
+/// `config`
+pub fn config(scene: &Scene) -> Finding {
+    match scene.config() {
+        Err(failure) => Finding::from(failure).source(CONFIG_FILE),
+        Ok(config) => {
+            let names: Vec<&str> = config.environments.keys().map(String::as_str).collect();
+            Finding::ok()
+                .detail(format!("environments: local, {}", names.join(", ")))
+                .source(CONFIG_FILE)
+        }
+    }
+}
+
+/// `config.account`
+pub fn account(scene: &Scene) -> Finding {
+    let Ok(config) = scene.config() else {
+        return Finding::skip("see `config`");
+    };
+    let id = config.cloudflare(scene.environment()).account_id;
+    if !id.bytes().all(|digit| digit == b'0') {
+        return Finding::ok().found(id).source(CONFIG_FILE);
+    }
+    if scene.is_remote() {
+        Finding::warn("it is the placeholder that the repository comes with")
+            .found(id)
+            .source(CONFIG_FILE)
+            .by_hand(format!("put your account id into {CONFIG_FILE}; it is in the address of the Cloudflare dashboard"))
+    } else {
+        Finding::skip("still the placeholder; only environments at Cloudflare need it")
+            .source(CONFIG_FILE)
+    }
+}
+
+/// `config.images`
+pub fn images(scene: &Scene) -> Finding {
+    let Ok(config) = scene.config() else {
+        return Finding::skip("see `config`");
+    };
+    let images = serde_json::to_value(&config.images).unwrap_or_default();
+    let named = images.as_object().into_iter().flatten();
+    let tags: Vec<&str> = named
+        .filter_map(|(_, image)| image.as_str())
+        .filter(|image| !image.contains("@sha256:"))
+        .collect();
+    let finding = Finding::ok().source(CONFIG_FILE);
+    match tags.as_slice() {
+        [] => finding.detail("pinned by digest"),
+        tags => finding.detail(format!(
+            "named by tag: {}; a digest could not change under us",
+            tags.join(", ")
+        )),
+    }
+}
+
+/// `config.pins`
+pub fn pins(scene: &Scene) -> Finding {
+    let files = [
+        format!("{}/package.json", bun::TOOLCHAIN),
+        format!("{}/package-lock.json", bun::TOOLCHAIN),
+        format!("{}/package.json", wrangler::TOOLCHAIN),
+        format!("{}/bun.lock", wrangler::TOOLCHAIN),
+    ];
+    let missing: Vec<&str> =
+        files.iter().filter(|file| !scene.root.join(file).is_file()).map(String::as_str).collect();
+    if !missing.is_empty() {
+        return Finding::fail(format!("missing: {}", missing.join(", ")))
+            .by_hand(format!("`git checkout -- {}`", missing.join(" ")));
+    }
+    let Ok(config) = scene.config() else {
+        return Finding::skip("see `config`");
+    };
+    let manifest = std::fs::read_to_string(scene.root.join(&files[0])).unwrap_or_default();
+    let manifest: Value = serde_json::from_str(&manifest).unwrap_or_default();
+    let pinned = manifest["dependencies"]["bun"].as_str().unwrap_or("nothing");
+    if pinned != config.tools.bun {
+        return Finding::fail(format!(
+            "{CONFIG_FILE} and {} pin different versions of Bun",
+            files[0]
+        ))
+        .found(pinned)
+        .wanted(&config.tools.bun)
+        .source(CONFIG_FILE)
+        .by_hand(format!(
+            "write the same version into both, then `npm install --package-lock-only` in {}",
+            bun::TOOLCHAIN
+        ));
+    }
+    Finding::ok()
+}

@@ -1,0 +1,10 @@
+//! The checks themselves, by what they are about. None of them writes anything.
+
+pub mod config;
+pub mod credentials;
+pub mod network;
+pub mod pipeline;
+pub mod projects;
+pub mod repository;
+pub mod sandbox;
+pub mod tools;

@@ -1,0 +1,95 @@
+//! The table of all checks.
+
+use std::sync::Arc;
+
+use super::check::{Check, Cost, Group, Need};
+use super::checks::{config, credentials, network, pipeline, projects, repository, sandbox, tools};
+use super::finding::Finding;
+use super::scene::Scene;
+use crate::workspace::config::LOCAL;
+
+const XTASK: &[Need] = &[Need::Xtask];
+const EVERY: &[Need] = &[Need::Build, Need::Local, Need::Remote];
+const DEPLOY: &[Need] = &[Need::Local, Need::Remote];
+const REMOTE: &[Need] = &[Need::Remote];
+const LOCAL_ONLY: &[Need] = &[Need::Local];
+const DAGGER: &[Need] = &[Need::Dagger];
+const PREVIEW: &[Need] = &[Need::Preview];
+
+type Row = (&'static str, &'static str, Group, Cost, &'static [Need], fn(&Scene) -> Finding);
+
+/// The checks that are there whatever the config says.
+#[rustfmt::skip]
+fn table() -> [Row; 23] {
+    use Cost::{Local, Look};
+    use Group::{Config, Pipeline, Projects, Repository, Sandbox, Tools};
+    [
+        ("git", "git", Tools, Local, EVERY, tools::git),
+        ("cargo", "Rust", Tools, Local, XTASK, tools::cargo),
+        ("cc", "C compiler", Tools, Look, XTASK, tools::cc),
+        ("npm", "npm", Tools, Look, EVERY, tools::npm),
+        ("bun", "Bun", Tools, Local, EVERY, tools::bun),
+        ("wrangler", "wrangler", Tools, Local, DEPLOY, tools::wrangler),
+        ("dagger", "Dagger", Tools, Local, DAGGER, tools::dagger),
+        ("git.repository", "git repository", Repository, Local, EVERY, repository::repository),
+        ("disk", "disk", Repository, Local, EVERY, repository::disk),
+        ("config", "shared config", Config, Look, EVERY, config::config),
+        ("config.account", "account id", Config, Look, REMOTE, config::account),
+        ("config.images", "images", Config, Look, DAGGER, config::images),
+        ("config.pins", "tool pins", Config, Look, EVERY, config::pins),
+        ("projects", "projects", Projects, Local, EVERY, projects::projects),
+        ("projects.lock", "lock files", Projects, Look, EVERY, projects::lock),
+        ("projects.config", "wrangler configs", Projects, Look, DEPLOY, projects::guarded),
+        ("projects.wrangler", "wrangler fields", Projects, Look, DEPLOY, projects::fields),
+        ("projects.preview", "preview URLs", Projects, Look, PREVIEW, projects::preview),
+        ("sandbox.program", "program", Sandbox, Look, LOCAL_ONLY, sandbox::program),
+        ("sandbox", "process", Sandbox, Local, LOCAL_ONLY, sandbox::process),
+        ("sandbox.token", "token", Sandbox, Look, LOCAL_ONLY, sandbox::token),
+        ("port", "port 8787", Sandbox, Local, LOCAL_ONLY, sandbox::port),
+        ("pipeline", "GitLab", Pipeline, Look, REMOTE, pipeline::variables),
+    ]
+}
+
+/// Every check of `scene`, in the order of the report. Credentials are those of the environment that
+/// was named, or of all that the config has.
+#[must_use]
+pub fn all(scene: &Scene) -> Vec<Check> {
+    let mut checks: Vec<Check> = table()
+        .into_iter()
+        .map(|(id, title, group, cost, needed_by, run)| Check {
+            id: id.to_owned(),
+            title: title.to_owned(),
+            group,
+            needed_by,
+            cost,
+            run: Arc::new(run),
+        })
+        .collect();
+    let all: Vec<String> = match scene.config() {
+        Ok(config) => config.environments.keys().cloned().collect(),
+        Err(_) => Vec::new(),
+    };
+    let chosen = scene.environment.clone().map_or(all, |name| vec![name]);
+    for name in chosen.into_iter().filter(|name| name != LOCAL) {
+        let title = format!("token of {name}");
+        let (ours, theirs) = (name.clone(), name.clone());
+        checks.push(Check {
+            id: format!("credentials.{name}"),
+            title: title.clone(),
+            group: Group::Credentials,
+            needed_by: REMOTE,
+            cost: Cost::Look,
+            run: Arc::new(move |scene| credentials::token(scene, &ours)),
+        });
+        checks.push(Check {
+            id: format!("network.{name}"),
+            title,
+            group: Group::Network,
+            needed_by: REMOTE,
+            cost: Cost::Network,
+            run: Arc::new(move |scene| network::token(scene, &theirs)),
+        });
+    }
+    checks.sort_by_key(|check| check.group);
+    checks
+}

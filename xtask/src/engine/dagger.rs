@@ -1,0 +1,144 @@
+//! An attempt's steps as one Dagger Shell script.
+
+use anyhow::{Context as _, Result, anyhow};
+use camino::Utf8Path;
+use serde::Deserialize;
+
+use super::attempt::{Attempt, millis};
+use crate::error::{Failure, failed, refused};
+use crate::plan::{ProjectPlan, Verb};
+use crate::script;
+use crate::tools::runner::{Ended, Finished, plain};
+use crate::tools::{command, dagger, git};
+
+/// The record that the Cloudflare module leaves, as far as we read it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ModuleRecord {
+    nonce: String,
+    exit_code: i32,
+    version_id: Option<String>,
+    #[serde(default)]
+    urls: Vec<String>,
+    wrangler: Option<String>,
+    error: Option<String>,
+    #[serde(default)]
+    log: String,
+}
+
+impl Attempt<'_> {
+    /// Runs the project's script. Exit 0 proves nothing: what counts is a record with our nonce.
+    pub(super) fn run_script(&mut self) -> Result<()> {
+        let root = &self.run.ctx.root;
+        check_modules(root, self.part)?;
+        self.check_wipe()?;
+        let record_file = root.join(&self.part.dir).join(script::RECORD);
+        if record_file.exists() {
+            std::fs::remove_file(&record_file)
+                .with_context(|| format!("cannot remove {record_file}"))?;
+        }
+        let deploys = self.run.plan.verb == Verb::Deploy;
+        self.step(if deploys { "dagger: build and deploy" } else { "dagger: build" });
+        let command = command(self.run.plan, self.part, root)?;
+        self.uploading = deploys;
+        let finished = self.execute(&command)?;
+        self.record.timings.deploy = Some(millis(finished.took));
+        if !deploys {
+            return finished_well(finished).map(|_| ());
+        }
+        let text = std::fs::read_to_string(&record_file).ok();
+        let record = text.and_then(|text| serde_json::from_str::<ModuleRecord>(&text).ok());
+        let Some(record) = record.filter(|record| record.nonce == self.part.nonce) else {
+            finished_well(finished)?;
+            return Err(anyhow!(
+                failed("dagger exited with 0 but left no record of this attempt: it ran nothing, or answered from a cache")
+                    .hint(format!("the record should be {record_file}"))
+            ));
+        };
+        self.record.tools.wrangler.clone_from(&record.wrangler);
+        match (record.exit_code, record.version_id, record.error) {
+            (0, Some(version), None) => {
+                finished_well(finished)?;
+                self.deployed(version, record.urls);
+                Ok(())
+            }
+            (code, _, error) => {
+                let reason = error.unwrap_or_else(|| format!("wrangler exited with {code}"));
+                Err(failed(format!("{reason}\n    {}", indented(&record.log))).into())
+            }
+        }
+    }
+
+    /// `export --wipe` deletes everything else in the folder, so it must be a build's to lose.
+    fn check_wipe(&self) -> Result<()> {
+        let Some(dist) = self.part.dist.as_ref().filter(|_| self.part.build.is_some()) else {
+            return Ok(());
+        };
+        let root = &self.run.ctx.root;
+        if root.join(dist).is_dir() && !git::is_ignored(root, dist)? {
+            return Err(refused(format!(
+                "{dist} is not ignored by git, and the build would replace all of it"
+            ))
+            .hint(format!("add `{dist}` to .gitignore"))
+            .into());
+        }
+        Ok(())
+    }
+}
+
+/// The command that runs a project's script in its folder.
+pub fn command(
+    plan: &crate::plan::Plan,
+    part: &ProjectPlan,
+    root: &Utf8Path,
+) -> Result<command::Command, Failure> {
+    let command = dagger::command(&root.join(&part.dir), script::script(plan, part)?);
+    Ok(match (plan.verb, plan.destination.sandbox) {
+        (Verb::Build, _) => command,
+        (Verb::Deploy, Some(_)) => command.env(script::SANDBOX_TOKEN, plan.destination.token()),
+        (Verb::Deploy, None) => {
+            let variable = plan.destination.token_variable.clone();
+            command.env(&variable, plan.destination.token())
+        }
+    })
+}
+
+/// Dagger looks upwards for a module when a reference leads nowhere, and loads another one.
+fn check_modules(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
+    let own = part.dir.as_path();
+    let builder = if part.module { own } else { Utf8Path::new(script::BUN) };
+    let builder = part.build.as_ref().map(|_| builder);
+    for module in [Some(Utf8Path::new(script::CLOUDFLARE)), builder].into_iter().flatten() {
+        if !root.join(module).join("dagger.json").is_file() {
+            return Err(refused(format!("{module} has no dagger.json"))
+                .hint("it should be a Dagger module"));
+        }
+    }
+    if !root.ancestors().any(|dir| dir.join(".git").exists()) {
+        return Err(refused(format!(
+            "{root} is in no git repository, which Dagger's references need"
+        )));
+    }
+    Ok(())
+}
+
+fn finished_well(finished: Finished) -> Result<Finished> {
+    let hint = dagger::hint(&finished.tail);
+    let deadline = finished.ended == Ended::Deadline;
+    finished.success().map_err(|failure| {
+        let failure = match hint {
+            Some(hint) => failure.hint(hint),
+            None if deadline => failure
+                .hint("without an engine the CLI waits for ever: `cargo xtask doctor dagger`"),
+            None => failure,
+        };
+        // The message names a trace that only Dagger's own service can show.
+        let message =
+            failure.message.lines().map(|line| line.split(" [traceparent:").next().unwrap_or(line));
+        Failure { message: message.collect::<Vec<_>>().join("\n"), ..failure }.into()
+    })
+}
+
+fn indented(log: &str) -> String {
+    log.lines().map(plain).collect::<Vec<_>>().join("\n    ")
+}

@@ -1,0 +1,159 @@
+//! A project's plan as Dagger Shell text, the script that a person would write.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::error::{Failure, refused};
+use crate::plan::{Plan, ProjectPlan, Verb};
+
+/// Where the Cloudflare module leaves the record, relative to the project's folder.
+pub const RECORD: &str = ".xtask/deploy.json";
+
+/// The module that deploys, relative to the repository's root.
+pub const CLOUDFLARE: &str = "dagger/cloudflare";
+
+/// The module that builds projects without one of their own.
+pub const BUN: &str = "dagger/bun";
+
+/// The variable that carries the sandbox's token to Dagger.
+pub const SANDBOX_TOKEN: &str = "SANDBOX_TOKEN";
+
+/// The script of one project, to be run in its folder.
+///
+/// The current module's functions are called by their bare names: `. | build` fails (seen with an
+/// engine v0.21.8), because its constructor has no name.
+pub fn script(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
+    let mut lines = Vec::new();
+    if let Some(dir) = &part.build {
+        lines.push(build(part, dir)?);
+    }
+    if plan.verb == Verb::Deploy {
+        lines.push(deploy(plan, part)?);
+    }
+    Ok(lines.iter().map(|line| format!("{line}\n")).collect())
+}
+
+fn build(part: &ProjectPlan, dir: &Utf8Path) -> Result<String, Failure> {
+    let dist = part.dist.as_deref().ok_or_else(|| {
+        refused(format!(
+            "{}: Dagger exports what a build writes, but `assets.directory` is not set",
+            part.config
+        ))
+    })?;
+    let export = format!("export --wipe {}", quote(relative(&part.dir, dist).as_str())?);
+    if part.module {
+        return Ok(format!("build | {export}"));
+    }
+    let module = quote(relative(&part.dir, Utf8Path::new(BUN)).as_str())?;
+    let source = quote(relative(&part.dir, dir).as_str())?;
+    let mut call = format!("{module} | build {source}");
+    let inside = relative(dir, dist);
+    if inside != "dist" {
+        call += &format!(" --dist={}", quote(inside.as_str())?);
+    }
+    if let Some(name) = part.wrangler_environment.as_deref().filter(|name| !name.is_empty()) {
+        call += &format!(" --environment={}", quote(name)?);
+    }
+    Ok(format!("{call} | {export}"))
+}
+
+fn deploy(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
+    let destination = &plan.destination;
+    let module = quote(relative(&part.dir, Utf8Path::new(CLOUDFLARE)).as_str())?;
+    let config = part.config.file_name().unwrap_or_default();
+    let token = match destination.sandbox {
+        Some(_) => SANDBOX_TOKEN,
+        None => destination.token_variable.as_str(),
+    };
+    // The module wants a folder. A Worker without assets has none, so it gets the one of its code,
+    // which is not published.
+    let code = part.target.main.as_deref().and_then(Utf8Path::parent).map(|dir| part.dir.join(dir));
+    let dist = part.dist.clone().or(code).unwrap_or_else(|| part.dir.clone());
+    let mut call = format!(
+        "{module} | deploy {} {} {}",
+        quote(&dotted(&relative(&part.dir, &dist)))?,
+        quote(config)?,
+        quote(&format!("env://{token}"))?,
+    );
+    let mut option = |name: &str, value: &str| -> Result<(), Failure> {
+        call += &format!(" --{name}={}", quote(value)?);
+        Ok(())
+    };
+    option("environment", &destination.environment)?;
+    if part.target.main.is_some() {
+        option("source", ".")?;
+    }
+    option("project", &part.project)?;
+    option("tag", &part.key)?;
+    option("message", &part.message)?;
+    option("nonce", &part.nonce)?;
+    if let Some(port) = destination.sandbox {
+        option("api", &format!("tcp://127.0.0.1:{port}"))?;
+    }
+    Ok(format!("{call} | export {}", quote(RECORD)?))
+}
+
+/// `value` as one word of Dagger Shell, a POSIX dialect: single quotes, and nothing in it is
+/// expanded. Two things cannot be said: NUL, and what the shell takes for one of its own values.
+pub fn quote(value: &str) -> Result<String, Failure> {
+    if value.contains('\0') {
+        return Err(refused("a value for Dagger holds a NUL character"));
+    }
+    if value.contains("{DSH:") {
+        return Err(refused(format!(
+            "`{value}`: Dagger would take `{{DSH:` for one of its own values"
+        )));
+    }
+    Ok(format!("'{}'", value.replace('\'', r"'\''")))
+}
+
+/// The way from the folder `from` to `to`, both relative to the repository's root.
+#[must_use]
+pub fn relative(from: &Utf8Path, to: &Utf8Path) -> Utf8PathBuf {
+    let common = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
+    let up = from.components().skip(common).map(|_| "..");
+    let down = to.components().skip(common).map(|part| part.as_str());
+    let path: Utf8PathBuf = up.chain(down).collect();
+    if path.as_str().is_empty() { Utf8PathBuf::from(".") } else { path }
+}
+
+/// A path that cannot be read as anything else: `dist` as `./dist`.
+fn dotted(path: &Utf8Path) -> String {
+    if path.as_str().starts_with('.') { path.to_string() } else { format!("./{path}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn ways_between_folders() {
+        for (from, to, way) in [
+            ("projects/a/site", "dagger/bun", "../../../dagger/bun"),
+            ("projects/a", "projects/a/dist", "dist"),
+            ("projects/pair/left", "projects/pair", ".."),
+            ("a", "a", "."),
+        ] {
+            assert_eq!(relative(Utf8Path::new(from), Utf8Path::new(to)), way);
+        }
+    }
+
+    #[test]
+    fn what_dagger_would_take_for_its_own_is_refused() {
+        assert!(quote("a\0b").is_err());
+        assert!(quote("x {DSH:ABC} y").is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Any text without NUL arrives unchanged through a real POSIX shell.
+        #[test]
+        fn quoting_is_exact(value in "[^\0]{0,40}") {
+            prop_assume!(!value.contains("{DSH:"));
+            let script = format!("printf %s {}", quote(&value).expect("quotable"));
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().expect("sh runs");
+            prop_assert_eq!(output.stdout, value.as_bytes());
+        }
+    }
+}
