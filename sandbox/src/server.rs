@@ -60,8 +60,9 @@ pub async fn serve(options: Serve) -> Result<()> {
         () = asked_to_stop() => {}
     }
     log::line("stopping");
+    withdraw(state)?;
     app.runtime.stop().await;
-    std::fs::remove_file(state.join("server.json")).context("cannot remove server.json")
+    Ok(())
 }
 
 fn router(app: &App) -> Router {
@@ -141,6 +142,17 @@ fn announce(state: &Utf8Path, port: u16) -> Result<()> {
         "url": format!("http://127.0.0.1:{port}"), "started": started,
     });
     write_durably(&state.join("server.json"), &serde_json::to_vec_pretty(&server)?)
+}
+
+/// Removes our own announcement, and nobody else's.
+fn withdraw(state: &Utf8Path) -> Result<()> {
+    let path = state.join("server.json");
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let server: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    if server["pid"] == std::process::id() {
+        std::fs::remove_file(&path).context("cannot remove server.json")?;
+    }
+    Ok(())
 }
 
 async fn asked_to_stop() {

@@ -40,7 +40,8 @@ impl Attempt<'_> {
         if let Some(folder) = output_file.parent() {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
         }
-        let command = places.deploy(self.part, &self.run.plan.destination);
+        let redirected = places.root.join(&self.part.dir).join(wrangler::REDIRECT).is_file();
+        let command = places.deploy(self.part, &self.run.plan.destination, redirected);
         self.uploading = true;
         let finished = self.execute(&command)?;
         self.record.timings.deploy = Some(millis(finished.took));

@@ -48,16 +48,18 @@ impl Places {
         }
     }
 
-    /// Uploads and deploys. Without `--config`, so that wrangler follows the config that an adapter
-    /// generated; the project's own is the nearest one otherwise.
+    /// Uploads and deploys. `redirected` says that an adapter left a config of its own.
     #[must_use]
-    pub fn deploy(&self, plan: &ProjectPlan, destination: &Destination) -> Command {
+    pub fn deploy(
+        &self,
+        plan: &ProjectPlan,
+        destination: &Destination,
+        redirected: bool,
+    ) -> Command {
         let launcher = self.root.join(wrangler::TOOLCHAIN).join(wrangler::LAUNCHER);
-        let arguments = wrangler::deploy_arguments(
-            plan.wrangler_environment.as_deref(),
-            &plan.key,
-            &plan.message,
-        );
+        let config = plan.config.file_name().filter(|_| !redirected);
+        let environment = plan.wrangler_environment.as_deref();
+        let arguments = wrangler::deploy_arguments(config, environment, &plan.key, &plan.message);
         let mut command = Command::new(
             self.root.join(&plan.dir),
             &[self.bun.as_str(), "--bun", launcher.as_str()],

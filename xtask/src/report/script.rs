@@ -49,7 +49,7 @@ fn commands(plan: &Plan, part: &ProjectPlan, places: &Places) -> Result<Vec<Comm
     commands.extend(part.install.as_ref().map(|dir| places.install(dir)));
     commands.extend(part.build.as_ref().map(|dir| places.build(part, dir)));
     if plan.verb == Verb::Deploy {
-        commands.push(places.deploy(part, &plan.destination));
+        commands.push(places.deploy(part, &plan.destination, false));
     }
     Ok(commands)
 }

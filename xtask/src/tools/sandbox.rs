@@ -169,16 +169,18 @@ pub fn start(
         .into())
 }
 
-/// Asks a running sandbox to end, and waits until it has.
+/// Asks a running sandbox to end, and waits until it has: it holds a lock for as long as it lives.
 pub fn stop(root: &Utf8Path, server: &Server) -> Result<()> {
-    kill(Pid::from_raw(server.pid), Signal::SIGTERM).context("cannot stop the sandbox")?;
+    let pid = Pid::from_raw(server.pid);
+    kill(pid, Signal::SIGTERM).context("cannot stop the sandbox")?;
+    let path = state(root).join("lock");
+    let lock = File::open(&path).with_context(|| format!("cannot read {path}"))?;
     let asked = Instant::now();
-    while running(root).is_some() {
+    while lock.try_lock().is_err() {
         if asked.elapsed() > Duration::from_secs(15) {
-            kill(Pid::from_raw(server.pid), Signal::SIGKILL).context("cannot end the sandbox")?;
-            break;
+            kill(pid, Signal::SIGKILL).context("cannot end the sandbox")?;
         }
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())
 }

@@ -24,19 +24,28 @@ pub const ENVIRONMENT: [(&str, &str); 6] = [
     ("WRANGLER_WRITE_LOGS", "false"),
 ];
 
-/// The arguments of `wrangler deploy`. `environment` is a block of the config; the empty one means
-/// the top level of a config that has blocks.
+/// Where an adapter leaves the config that it generated, relative to the project. Wrangler follows it
+/// only without `--config`.
+pub const REDIRECT: &str = ".wrangler/deploy/config.json";
+
+/// The arguments of `wrangler deploy`. `config` is the config file's name, none where wrangler is to
+/// follow an adapter's. `environment` is a block of the config; the empty one means the top level of
+/// a config that has blocks. The Cloudflare module passes the same (a test compares them).
 ///
 /// `--autoconfig=false` because a deploy without a config file would write one and install things;
 /// `--strict` refuses to overwrite changes made elsewhere; `--no-x-provision` refuses to create
 /// storage for bindings without an id (observed with wrangler 4.164).
 #[must_use]
-pub fn deploy_arguments(environment: Option<&str>, tag: &str, message: &str) -> Vec<String> {
-    let mut arguments: Vec<String> =
-        ["deploy", "--autoconfig=false", "--strict", "--no-x-provision"].map(str::to_owned).into();
-    if let Some(environment) = environment {
-        arguments.push(format!("--env={environment}"));
-    }
+pub fn deploy_arguments(
+    config: Option<&str>,
+    environment: Option<&str>,
+    tag: &str,
+    message: &str,
+) -> Vec<String> {
+    let mut arguments = vec!["deploy".to_owned()];
+    arguments.extend(config.map(|config| format!("--config={config}")));
+    arguments.extend(["--autoconfig=false", "--strict", "--no-x-provision"].map(str::to_owned));
+    arguments.extend(environment.map(|environment| format!("--env={environment}")));
     arguments.push(format!("--tag={tag}"));
     arguments.push(format!("--message={message}"));
     arguments

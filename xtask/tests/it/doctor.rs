@@ -337,7 +337,7 @@ fn preflight_says_at_once_all_that_a_deploy_would_trip_over() {
     let find =
         |name: &str| workspace.projects.iter().find(|project| project.name == name).expect(name);
     let check = |destination: &Destination, name: &str| {
-        xtask::doctor::preflight(&ctx, destination, &[find(name)])
+        xtask::doctor::preflight(&ctx, destination, xtask::plan::Engine::Host, &[find(name)])
     };
     let failure = check(&destination, "site").expect_err("a failure");
     assert_eq!(failure.exit, Exit::Refused);

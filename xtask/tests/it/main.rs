@@ -2,6 +2,7 @@
 
 mod budget;
 mod cli;
+mod dagger;
 mod deploy;
 mod discovery;
 mod doctor;

@@ -2,33 +2,13 @@
 
 use std::process::Command;
 
-use crate::support::{TestEnv, repository};
+use crate::support::{TestEnv, copy, repository};
 
 #[test]
 fn the_projects_of_this_repository_look_right_in_a_browser() {
     let env = TestEnv::with_tools();
-    let output = Command::new("git")
-        .current_dir(repository())
-        .args([
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-            "projects",
-            "dagger",
-        ])
-        .output()
-        .expect("git runs");
-    for path in
-        String::from_utf8(output.stdout).expect("UTF-8").split('\0').filter(|path| !path.is_empty())
-    {
-        let (from, to) = (repository().join(path), env.root.join(path));
-        if from.is_file() {
-            std::fs::create_dir_all(to.parent().expect("a parent")).expect("a folder");
-            std::fs::copy(from, to).expect(path);
-        }
-    }
+    copy(&env, "projects");
+    copy(&env, "dagger");
     env.commit("projects");
     let ran = env.xtask(&["deploy", "--json"]).exits(0);
     let url = |name: &str| ran.record(name)["urls"][0].as_str().expect("an address").to_owned();

@@ -21,7 +21,8 @@ pub fn repository() -> Utf8PathBuf {
 pub struct TestEnv {
     /// Its root.
     pub root: Utf8PathBuf,
-    folder: Utf8PathBuf,
+    /// The folder around it: `home` and `bin`.
+    pub folder: Utf8PathBuf,
 }
 
 /// What a run came to.
@@ -148,6 +149,14 @@ impl TestEnv {
                  [env.staging.vars]\nSTAGE = \"staging\"\n"
             ),
         );
+    }
+
+    /// Puts a program on PATH.
+    pub fn program(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.folder.join("bin").join(name);
+        std::fs::write(&path, text).expect("a file");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("mode");
     }
 
     /// Commits everything.
@@ -278,5 +287,22 @@ pub fn ran(output: Output) -> Ran {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8(output.stdout).expect("UTF-8"),
         stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+    }
+}
+
+/// Copies a folder of the real repository, without what git ignores, into a test's.
+pub fn copy(env: &TestEnv, dir: &str) {
+    let output = Command::new("git")
+        .current_dir(repository())
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard", dir])
+        .output()
+        .expect("git runs");
+    let files = String::from_utf8(output.stdout).expect("UTF-8");
+    for path in files.split('\0').filter(|path| !path.is_empty()) {
+        let (from, to) = (repository().join(path), env.root.join(path));
+        if from.is_file() {
+            std::fs::create_dir_all(to.parent().expect("a parent")).expect("a folder");
+            std::fs::copy(from, to).expect(path);
+        }
     }
 }

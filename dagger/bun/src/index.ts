@@ -1,0 +1,72 @@
+/**
+ * Installs and builds projects with Bun
+ *
+ * For every project that has no Dagger module of its own. Nothing here sees a credential.
+ */
+import { argument, dag, func, object, type Container, type Directory } from "@dagger.io/dagger";
+
+/** Where the project is in the container. */
+const WORK = "/work";
+
+/** Where Bun keeps downloaded packages, between runs and for all projects. */
+const CACHE = "/var/cache/bun";
+
+@object()
+export class Bun {
+  /**
+   * A container with Bun in the version of the shared configuration, and its package cache
+   */
+  @func()
+  async withCache(): Promise<Container> {
+    return dag
+      .container()
+      .from(await dag.config().image("bun"))
+      .withMountedCache(CACHE, dag.cacheVolume("bun-install"))
+      .withEnvVariable("BUN_INSTALL_CACHE_DIR", CACHE)
+      .withWorkdir(WORK);
+  }
+
+  /**
+   * The project with its locked dependencies, ready to run its scripts
+   *
+   * Exactly what `bun.lock` says is installed. A lock file that does not fit `package.json` is an error.
+   *
+   * @param source The folder with `package.json` and `bun.lock`
+   */
+  @func()
+  async install(
+    @argument({
+      ignore: ["**/node_modules", "**/.git", "**/.env", "**/.env.*", "**/.dev.vars*", "**/.wrangler", "**/.xtask"],
+    })
+    source: Directory,
+  ): Promise<Container> {
+    const container = await this.withCache();
+    return container.withDirectory(WORK, source).withExec(["bun", "install", "--frozen-lockfile"]);
+  }
+
+  /**
+   * Builds the project and returns the folder that the build wrote
+   *
+   * The script and its tools run on Bun, whatever their first lines ask for.
+   *
+   * @param source The folder with `package.json` and `bun.lock`
+   * @param script The script of `package.json` that builds
+   * @param dist The folder that the script writes, relative to `source`. What it held before is not part of the build
+   * @param environment The wrangler environment, for frameworks that choose it at build time
+   */
+  @func()
+  async build(
+    @argument({
+      ignore: ["**/node_modules", "**/.git", "**/.env", "**/.env.*", "**/.dev.vars*", "**/.wrangler", "**/.xtask"],
+    })
+    source: Directory,
+    script: string = "build",
+    dist: string = "dist",
+    environment?: string,
+  ): Promise<Directory> {
+    let container = await this.install(source.withoutDirectory(dist));
+    container = container.withEnvVariable("ASTRO_TELEMETRY_DISABLED", "1");
+    if (environment) container = container.withEnvVariable("CLOUDFLARE_ENV", environment);
+    return container.withExec(["bun", "--bun", "run", script]).directory(`${WORK}/${dist}`);
+  }
+}

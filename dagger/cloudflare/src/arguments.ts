@@ -1,0 +1,50 @@
+/** What is done with a Worker: make a version live, or upload one that is not. */
+export type Command = "deploy" | "preview";
+
+/** One run of wrangler. */
+export interface Step {
+  command: Command;
+  /** The config file, relative to the folder that wrangler runs in. None where an adapter generated another one. */
+  config?: string | undefined;
+  /** A block of the config. The empty one is the top level of a config that has blocks. */
+  environment?: string | undefined;
+  /** Kept with the version; at most 100 bytes. */
+  tag?: string | undefined;
+  /** Kept with the version. */
+  message?: string | undefined;
+  /** The name of the preview URL. */
+  alias?: string | undefined;
+}
+
+/**
+ * The arguments of wrangler, without the program itself.
+ *
+ * `--autoconfig=false`: without a config file, `deploy` would write one and install packages. `versions upload` has no
+ * such option. `--strict`: refuses to overwrite what was changed elsewhere. `--no-x-provision`: refuses to create storage
+ * for bindings without an id. Every value is in one word with its option, so that none is taken for an option itself.
+ * Seen with wrangler 4.164.
+ */
+export function wranglerArguments(step: Step): string[] {
+  const words = step.command === "deploy" ? ["deploy"] : ["versions", "upload"];
+  if (step.config !== undefined) words.push(`--config=${step.config}`);
+  if (step.command === "deploy") words.push("--autoconfig=false");
+  words.push("--strict", "--no-x-provision");
+  if (step.command === "preview" && step.alias !== undefined) words.push(`--preview-alias=${step.alias}`);
+  if (step.environment !== undefined) words.push(`--env=${step.environment}`);
+  if (step.tag !== undefined) words.push(`--tag=${step.tag}`);
+  if (step.message !== undefined) words.push(`--message=${step.message}`);
+  return words;
+}
+
+/**
+ * The variables that make wrangler quiet, non-interactive and free of side trips: no metrics, no banner, no log files, no
+ * fetch of request metadata for a local workerd.
+ */
+export const ENVIRONMENT: Readonly<Record<string, string>> = {
+  CI: "1",
+  CLOUDFLARE_CF_FETCH_ENABLED: "false",
+  WRANGLER_HIDE_BANNER: "true",
+  WRANGLER_LOG_SANITIZE: "true",
+  WRANGLER_SEND_METRICS: "false",
+  WRANGLER_WRITE_LOGS: "false",
+};

@@ -1,0 +1,93 @@
+import { dag, type Directory, type File, type Secret, type Service } from "@dagger.io/dagger";
+
+import type { Command, Step } from "./arguments.js";
+import { tail } from "./log.js";
+import type { DeploymentRecord } from "./record.js";
+import { refusal, site } from "./site.js";
+import { verdict } from "./verdict.js";
+import { bun, project, readConfig, run, type Outcome } from "./wrangler.js";
+
+/** What is asked for. */
+export interface Request {
+  command: Command;
+  dist: Directory;
+  wranglerConfig: File;
+  cloudflareApiToken: Secret;
+  source: Directory | undefined;
+  api: Service | undefined;
+  environment: string | undefined;
+  tag: string | undefined;
+  message: string | undefined;
+  nonce: string | undefined;
+  accountId: string | undefined;
+  project: string | undefined;
+  alias?: string | undefined;
+}
+
+/** The file that an adapter leaves to say which config wrangler shall follow. It has no effect beside `--config`. */
+const REDIRECT = ".wrangler/deploy/config.json";
+
+/** The names that a wrangler config can have. */
+const CONFIG_NAME = /^[\w.-]+\.(?:jsonc?|toml)$/;
+
+/**
+ * Runs wrangler once and returns the record of it.
+ *
+ * @throws When it is refused; then nothing was sent to Cloudflare.
+ */
+export async function carryOut(request: Request): Promise<DeploymentRecord> {
+  const name = await request.wranglerConfig.name();
+  if (!CONFIG_NAME.test(name)) throw new Error(`\`${name}\` is no wrangler config: wrangler.jsonc, .json or .toml`);
+  const container = await bun();
+  const found = site(await readConfig(container, request.wranglerConfig, name), request.environment);
+  const accountId = request.accountId || (await dag.config().cloudflareAccountId(environmentOf(request)));
+  const adapter = request.source !== undefined && (await request.source.glob(REDIRECT)).length > 0;
+  const reason = refusal(found, {
+    accountId,
+    hasSource: request.source !== undefined,
+    adapter,
+    entries: await request.dist.entries(),
+    alias: request.alias,
+  });
+  if (reason !== undefined) throw new Error(`refused, nothing was changed: ${name}: ${reason}`);
+  const ready = await project(container, {
+    dist: request.dist,
+    config: request.wranglerConfig,
+    name,
+    source: request.source,
+    assets: found.assets,
+  });
+  const step: Step = {
+    command: request.command,
+    config: adapter ? undefined : name,
+    environment: found.wranglerEnvironment,
+    tag: request.tag,
+    message: request.message,
+    alias: request.alias,
+  };
+  const nonce = request.nonce || crypto.randomUUID();
+  const outcome = await run(ready, { step, accountId, token: request.cloudflareApiToken, nonce, api: request.api });
+  return record(request, nonce, found.worker, outcome);
+}
+
+function environmentOf(request: Request): { environment: string } | undefined {
+  return request.environment ? { environment: request.environment } : undefined;
+}
+
+function record(request: Request, nonce: string, worker: string, outcome: Outcome): DeploymentRecord {
+  const judged = verdict(request.command, outcome.exitCode, outcome.output);
+  return {
+    schema: 1,
+    command: request.command,
+    ...(request.project && { project: request.project }),
+    environment: request.environment ?? "",
+    nonce,
+    exitCode: outcome.exitCode,
+    ...judged,
+    workerName: judged.workerName ?? worker,
+    tag: request.tag ?? "",
+    message: request.message ?? "",
+    ...(request.alias && { alias: request.alias }),
+    log: tail(outcome.stdout, outcome.stderr),
+  };
+}

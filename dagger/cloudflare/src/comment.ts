@@ -1,0 +1,35 @@
+import type { DeploymentRecord } from "./record.js";
+
+/** How much of a text from outside a cell may hold. */
+const LONGEST = 200;
+
+/** The comment of one preview, in GitLab's Markdown. */
+export function comment(record: DeploymentRecord): string {
+  const name = code(record.project ?? record.workerName ?? "preview");
+  const rows: [string, string][] = [];
+  if (record.aliasUrl !== undefined) rows.push(["Preview", link(record.aliasUrl)]);
+  if (record.previewUrl !== undefined) rows.push(["This version", link(record.previewUrl)]);
+  if (record.versionId !== null) rows.push(["Version", code(record.versionId)]);
+  if (record.tag !== "") rows.push(["Tag", code(record.tag)]);
+  if (record.message !== "") rows.push(["Message", code(record.message)]);
+  if (record.error !== undefined) rows.push(["Reason", code(record.error)]);
+  const status = record.error === undefined ? "is ready" : "failed";
+  const table = rows.map(([what, value]) => `| ${what} | ${value} |`);
+  return [`### Preview of ${name} ${status}`, "", "| | |", "| --- | --- |", ...table, ""].join("\n");
+}
+
+/** A text that can neither leave its cell nor mention, link or command anything. */
+export function code(text: string): string {
+  const line = text.replace(/[\s\p{Cc}\p{Cf}]+/gu, " ").trim();
+  const short = line.length > LONGEST ? `${line.slice(0, LONGEST)}…` : line;
+  if (short === "") return "–";
+  const longest = Math.max(0, ...(short.match(/`+/g) ?? []).map((run) => run.length));
+  const fence = "`".repeat(longest + 1);
+  const pad = longest > 0 ? " " : "";
+  return `${fence}${pad}${short.replaceAll("|", "\\|")}${pad}${fence}`;
+}
+
+/** A link to an address, or the text as code when it is none. */
+function link(address: string): string {
+  return /^https?:\/\/[\w.:/~%-]+$/.test(address) ? `<${address}>` : code(address);
+}

@@ -1,0 +1,201 @@
+/**
+ * Deploys and previews Cloudflare Workers with the wrangler that `toolchain/bun.lock` pins
+ *
+ * Every function runs wrangler exactly once and returns the record of it: a JSON file. A failed run is a record too. The
+ * run succeeded when `exitCode` is 0, there is no `error`, and `nonce` is the one that was passed.
+ */
+import { argument, dag, func, object, type Directory, type File, type Secret, type Service } from "@dagger.io/dagger";
+
+import { carryOut } from "./carry-out.js";
+import { comment } from "./comment.js";
+import { serialize, type DeploymentRecord } from "./record.js";
+
+@object()
+export class Cloudflare {
+  /**
+   * Uploads a project and makes it live
+   *
+   * Refused before anything changes: an empty `dist`, a wrangler config that would build, deploy to another account, or
+   * needs sources that were not given.
+   *
+   * @param dist The folder that was built. It is put where the wrangler config's `assets.directory` says
+   * @param wranglerConfig The wrangler config: `wrangler.jsonc`, `wrangler.json` or `wrangler.toml`
+   * @param cloudflareApiToken A token that may edit Workers
+   * @param environment The environment of the shared configuration; also the wrangler config's block of that name, if it has one
+   * @param source The project's folder, for a Worker whose code wrangler bundles
+   * @param tag A tag kept with the version, at most 100 bytes
+   * @param message A message kept with the version
+   * @param nonce New for every attempt, found again in the record. Without it, a random one
+   * @param api A stand-in of Cloudflare's API, such as `tcp://127.0.0.1:8787`
+   * @param accountId The account. Without it, the environment's in the shared configuration
+   * @param project The project's name, for the record
+   */
+  @func({ cache: "session" })
+  async deploy(
+    dist: Directory,
+    wranglerConfig: File,
+    cloudflareApiToken: Secret,
+    environment?: string,
+    @argument({
+      ignore: [
+        "**/node_modules",
+        "**/.git",
+        "**/.env",
+        "**/.env.*",
+        "**/.dev.vars*",
+        "**/.wrangler/cache",
+        "**/.wrangler/state",
+        "**/.wrangler/tmp",
+        "**/.xtask",
+      ],
+    })
+    source?: Directory,
+    tag?: string,
+    message?: string,
+    nonce?: string,
+    api?: Service,
+    accountId?: string,
+    project?: string,
+  ): Promise<File> {
+    const inputs = { dist, wranglerConfig, cloudflareApiToken, source, api };
+    const values = { environment, tag, message, nonce, accountId, project };
+    return file(await carryOut({ command: "deploy", ...inputs, ...values }));
+  }
+
+  /**
+   * Uploads a version that is not live, under a preview alias
+   *
+   * The Worker must have been deployed once, with `preview_urls` set. Refused as `deploy` refuses, and for an alias that
+   * Cloudflare would not take.
+   *
+   * @param dist The folder that was built. It is put where the wrangler config's `assets.directory` says
+   * @param wranglerConfig The wrangler config: `wrangler.jsonc`, `wrangler.json` or `wrangler.toml`
+   * @param cloudflareApiToken A token that may edit Workers
+   * @param alias The first part of the preview's host name. Without it, the version has only its own address
+   * @param environment The environment of the shared configuration; also the wrangler config's block of that name, if it has one
+   * @param source The project's folder, for a Worker whose code wrangler bundles
+   * @param tag A tag kept with the version, at most 100 bytes
+   * @param message A message kept with the version
+   * @param nonce New for every attempt, found again in the record. Without it, a random one
+   * @param api A stand-in of Cloudflare's API, such as `tcp://127.0.0.1:8787`
+   * @param accountId The account. Without it, the environment's in the shared configuration
+   * @param project The project's name, for the record
+   */
+  @func({ cache: "session" })
+  async upload(
+    dist: Directory,
+    wranglerConfig: File,
+    cloudflareApiToken: Secret,
+    alias?: string,
+    environment?: string,
+    @argument({
+      ignore: [
+        "**/node_modules",
+        "**/.git",
+        "**/.env",
+        "**/.env.*",
+        "**/.dev.vars*",
+        "**/.wrangler/cache",
+        "**/.wrangler/state",
+        "**/.wrangler/tmp",
+        "**/.xtask",
+      ],
+    })
+    source?: Directory,
+    tag?: string,
+    message?: string,
+    nonce?: string,
+    api?: Service,
+    accountId?: string,
+    project?: string,
+  ): Promise<File> {
+    const inputs = { dist, wranglerConfig, cloudflareApiToken, source, api };
+    const values = { alias, environment, tag, message, nonce, accountId, project };
+    return file(await carryOut({ command: "preview", ...inputs, ...values }));
+  }
+
+  /**
+   * Uploads a version that is not live, and says in the merge request where it is
+   *
+   * As `upload`, then one comment, created or edited in place. A comment that cannot be written does not undo the
+   * preview: the record says so in `comment`.
+   *
+   * @param dist The folder that was built. It is put where the wrangler config's `assets.directory` says
+   * @param wranglerConfig The wrangler config: `wrangler.jsonc`, `wrangler.json` or `wrangler.toml`
+   * @param cloudflareApiToken A token that may edit Workers
+   * @param gitlabApiToken A project or group access token with the scope `api`
+   * @param mergeRequestId The merge request's number in its project, as in `!42`: `CI_MERGE_REQUEST_IID`
+   * @param alias The first part of the preview's host name. Without it, `mr-` and the merge request's number
+   * @param environment The environment of the shared configuration; also the wrangler config's block of that name, if it has one
+   * @param source The project's folder, for a Worker whose code wrangler bundles
+   * @param tag A tag kept with the version, at most 100 bytes
+   * @param message A message kept with the version
+   * @param nonce New for every attempt, found again in the record. Without it, a random one
+   * @param api A stand-in of Cloudflare's API, such as `tcp://127.0.0.1:8787`
+   * @param accountId The account. Without it, the environment's in the shared configuration
+   * @param project The project's name, for the record and the comment
+   * @param gitlabProjectId The GitLab project. Without it, the shared configuration's
+   * @param gitlabApiUrl The address of GitLab's API: `CI_API_V4_URL`. Without it, the shared configuration's instance
+   */
+  @func({ cache: "session" })
+  async preview(
+    dist: Directory,
+    wranglerConfig: File,
+    cloudflareApiToken: Secret,
+    gitlabApiToken: Secret,
+    mergeRequestId: string,
+    alias?: string,
+    environment?: string,
+    @argument({
+      ignore: [
+        "**/node_modules",
+        "**/.git",
+        "**/.env",
+        "**/.env.*",
+        "**/.dev.vars*",
+        "**/.wrangler/cache",
+        "**/.wrangler/state",
+        "**/.wrangler/tmp",
+        "**/.xtask",
+      ],
+    })
+    source?: Directory,
+    tag?: string,
+    message?: string,
+    nonce?: string,
+    api?: Service,
+    accountId?: string,
+    project?: string,
+    gitlabProjectId?: string,
+    gitlabApiUrl?: string,
+  ): Promise<File> {
+    if (!/^[1-9][0-9]*$/.test(mergeRequestId)) throw new Error(`\`${mergeRequestId}\` is no merge request number`);
+    const inputs = { dist, wranglerConfig, cloudflareApiToken, source, api };
+    const values = { alias: alias ?? `mr-${mergeRequestId}`, environment, tag, message, nonce, accountId, project };
+    const record = await carryOut({ command: "preview", ...inputs, ...values });
+    record.comment = await post(record, gitlabApiToken, mergeRequestId, gitlabProjectId, gitlabApiUrl);
+    return file(record);
+  }
+}
+
+/** Writes the comment. Whatever becomes of it, the version is uploaded, so a failure is data. */
+async function post(
+  record: DeploymentRecord,
+  token: Secret,
+  mergeRequest: string,
+  projectId: string | undefined,
+  apiUrl: string | undefined,
+): Promise<string> {
+  const marker = `preview ${record.project ?? record.workerName ?? "site"}`;
+  const place = { marker, nonce: record.nonce, ...(projectId && { projectId }), ...(apiUrl && { apiUrl }) };
+  try {
+    const answer = await dag.gitlab().postMergeRequestComment(token, mergeRequest, comment(record), place);
+    return (JSON.parse(answer) as { action: string }).action;
+  } catch (error) {
+    return `failed: ${error instanceof Error ? error.message : String(error)}`;
+  }
+}
+
+function file(record: DeploymentRecord): File {
+  return dag.file(`${record.command}.json`, serialize(record));
+}

@@ -1,0 +1,29 @@
+import type { Command } from "./arguments.js";
+import type { Verdict } from "./verdict.js";
+
+/**
+ * What was done, as data. A run succeeded when `exitCode` is 0 and there is no `error`; it is this run's record when
+ * `nonce` is the one that was passed.
+ */
+export interface DeploymentRecord extends Verdict {
+  /** The version of this shape. */
+  schema: 1;
+  command: Command;
+  project?: string;
+  /** The environment that was asked for; empty for the config's top level. */
+  environment: string;
+  nonce: string;
+  exitCode: number;
+  tag: string;
+  message: string;
+  alias?: string;
+  /** The last lines of wrangler's output. */
+  log: string;
+  /** What became of the merge request's comment: `created`, `edited`, `unchanged`, or why it failed. */
+  comment?: string;
+}
+
+/** The record's text, with a newline at its end. */
+export function serialize(record: DeploymentRecord): string {
+  return `${JSON.stringify(record, null, 2)}\n`;
+}

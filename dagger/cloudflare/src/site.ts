@@ -1,0 +1,111 @@
+import { posix } from "node:path";
+
+type Fields = Record<string, unknown>;
+
+/** What a wrangler config says for one environment, as far as a deployment depends on it. */
+export interface Site {
+  /** The Worker's name there. */
+  worker: string;
+  /** The value of `--env`; nothing when the config has no blocks at all. */
+  wranglerEnvironment: string | undefined;
+  /** Whether the Worker has code. */
+  hasCode: boolean;
+  /** The folder of static assets, relative to the config file. */
+  assets: string | undefined;
+  /** `account_id`, which would beat the account that is asked for. */
+  accountId: string | undefined;
+  /** Whether wrangler would run a build of its own. */
+  builds: boolean;
+}
+
+/**
+ * Reads a parsed wrangler config. Inheritance is wrangler's: a block of `env` replaces what it names, and its Worker is
+ * called `<name>-<environment>` unless it has a name.
+ *
+ * @param environment The environment; a block of this name is used when there is one, else the top level.
+ */
+export function site(config: unknown, environment: string | undefined): Site {
+  const top = fields(config);
+  const blocks = fields(top["env"]);
+  const named = environment !== undefined && environment !== "" && Object.hasOwn(blocks, environment);
+  const block = named ? fields(blocks[environment]) : {};
+  const get = (key: string) => block[key] ?? top[key];
+  const name = string(top["name"]) ?? "";
+  return {
+    worker: named ? (string(block["name"]) ?? `${name}-${environment}`) : name,
+    wranglerEnvironment: named ? environment : Object.keys(blocks).length > 0 ? "" : undefined,
+    hasCode: string(get("main")) !== undefined,
+    assets: string(fields(get("assets"))["directory"]),
+    accountId: string(get("account_id")),
+    builds: string(fields(get("build"))["command"]) !== undefined,
+  };
+}
+
+/** The facts that a refusal depends on, beside the config. */
+export interface Facts {
+  accountId: string;
+  /** Whether the sources were given. */
+  hasSource: boolean;
+  /** Whether an adapter generated the config that wrangler will follow. */
+  adapter: boolean;
+  /** The names at the top of the folder that is published. */
+  entries: readonly string[];
+  alias: string | undefined;
+}
+
+/** Files of an assets folder that are settings, not content. */
+const SETTINGS = ["_headers", "_redirects", ".assetsignore"];
+
+/** Why this must not go to Cloudflare, or nothing. Every reason is something that wrangler would do silently. */
+export function refusal(site: Site, facts: Facts): string | undefined {
+  if (facts.entries.every((entry) => SETTINGS.includes(entry.replace(/\/$/, "")))) {
+    return "the dist folder is empty: it would publish an empty site";
+  }
+  if (site.builds) {
+    return "`build.command` would run with the deployment's token in its environment: make it the `build` script of package.json";
+  }
+  if (site.accountId !== undefined && site.accountId !== facts.accountId) {
+    return `\`account_id\` is ${site.accountId}, but the account is ${facts.accountId}: remove it from the wrangler config`;
+  }
+  if (site.hasCode && !facts.hasSource && !facts.adapter) {
+    return "the wrangler config has `main`: pass the project's folder as `--source`, so that wrangler can bundle it";
+  }
+  if (!site.hasCode && site.assets === undefined && !facts.adapter) {
+    return "the wrangler config has neither `main` nor `assets.directory`";
+  }
+  return facts.alias === undefined ? undefined : badAlias(facts.alias, site.worker);
+}
+
+/** Cloudflare's rules for aliases (https://developers.cloudflare.com/workers/configuration/previews/). */
+function badAlias(alias: string, worker: string): string | undefined {
+  if (!/^[a-z][a-z0-9-]*$/.test(alias)) {
+    return `the alias \`${alias}\` must start with a lower-case letter and hold only lower-case letters, digits and dashes`;
+  }
+  const length = `${alias}-${worker}`.length;
+  return length > 63
+    ? `\`${alias}-${worker}\` has ${length} characters, but a host name's part has at most 63`
+    : undefined;
+}
+
+/**
+ * Where the dist folder belongs, relative to the config file's folder.
+ *
+ * @throws When the config puts it outside of its own folder, or on it.
+ */
+export function distPath(assets: string | undefined): string {
+  const path = posix.normalize(assets ?? "dist").replace(/\/$/, "");
+  if (posix.isAbsolute(path) || path === "." || path === ".." || path.startsWith("../")) {
+    throw new Error(
+      `\`assets.directory\` is \`${assets}\`: it must be a folder inside the wrangler config's own folder`,
+    );
+  }
+  return path;
+}
+
+function fields(value: unknown): Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Fields) : {};
+}
+
+function string(value: unknown): string | undefined {
+  return typeof value === "string" && value !== "" ? value : undefined;
+}

@@ -1,0 +1,98 @@
+import type { Command } from "./arguments.js";
+
+/** What a run of wrangler came to. */
+export interface Verdict {
+  /** The Worker's name, as wrangler resolved it. */
+  workerName: string | null;
+  /** The version that was made. A failed run can have made one too. */
+  versionId: string | null;
+  /** The deployment, where wrangler names it. */
+  deploymentId?: string;
+  /** The addresses that can be opened. */
+  urls: string[];
+  /** The address of this version. */
+  previewUrl?: string;
+  /** The address of the alias. */
+  aliasUrl?: string;
+  /** What wrangler calls targets, unparsed: addresses, custom domains, schedules. */
+  targets: string[];
+  /** The version of wrangler. */
+  wrangler: string | null;
+  /** Why it failed, in one sentence. Absent after a success, and only then. */
+  error?: string;
+}
+
+type Entry = Record<string, unknown>;
+
+/**
+ * Judges a run by its exit code and its output file: one JSON object a line.
+ *
+ * Success is exit code 0 **and** an entry of the expected type with a version id. Exit code 0 alone proves nothing:
+ * wrangler exits with 0 after doing nothing in some non-interactive cases. After a failure the remote side may have
+ * changed: wrangler makes a version live before it applies routes and domains. Seen with wrangler 4.164.
+ *
+ * @param output The file's text. Lines that are no JSON object are skipped.
+ */
+export function verdict(command: Command, exitCode: number, output: string): Verdict {
+  const entries = output.split("\n").flatMap(entryOf);
+  const last = (type: string) => entries.findLast((entry) => entry["type"] === type);
+  const done = last(command === "deploy" ? "deploy" : "version-upload");
+  const found: Verdict = {
+    workerName: text(done?.["worker_name"]) ?? null,
+    versionId: text(done?.["version_id"]) ?? null,
+    urls: [],
+    targets: texts(done?.["targets"]),
+    wrangler: text(last("wrangler-session")?.["wrangler_version"]) ?? null,
+  };
+  const deployment = text(done?.["deployment_id"]);
+  const preview = text(done?.["preview_url"]);
+  const alias = text(done?.["preview_alias_url"]);
+  if (deployment !== undefined) found.deploymentId = deployment;
+  if (preview !== undefined) found.previewUrl = preview;
+  if (alias !== undefined) found.aliasUrl = alias;
+  found.urls = [...[alias, preview].filter((url) => url !== undefined), ...urls(found.targets)];
+  const error = failure(command, exitCode, found, text(last("command-failed")?.["message"]));
+  if (error !== undefined) found.error = error;
+  return found;
+}
+
+function failure(command: Command, exitCode: number, found: Verdict, said: string | undefined): string | undefined {
+  if (exitCode !== 0) {
+    const how = `wrangler exited with ${exitCode}`;
+    return said === undefined ? how : `${how}: ${said}`;
+  }
+  if (found.versionId === null) return "wrangler exited with 0 but its output file names no version";
+  if (command === "preview" && found.urls.length === 0) {
+    return "uploaded, but Cloudflare gave no preview URL: `preview_urls` must be true in the config that was deployed last";
+  }
+  return undefined;
+}
+
+/**
+ * The addresses among wrangler's targets. A custom domain is printed as `www.example.com (custom domain)`, a route or a
+ * schedule in forms that are no address.
+ */
+export function urls(targets: readonly string[]): string[] {
+  return targets.flatMap((target) => {
+    if (target.startsWith("https://") && !target.includes(" ")) return [target];
+    const [domain, rest] = target.split(" (custom domain)", 2);
+    return rest === undefined || rest.includes("production: disabled") ? [] : [`https://${domain}/`];
+  });
+}
+
+function entryOf(line: string): Entry[] {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? [value as Entry] : [];
+  } catch {
+    return [];
+  }
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+function texts(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((item) => typeof item === "string") : [];
+}

@@ -1,0 +1,158 @@
+/** What the protocol needs from the world around it. Tests give it another one. */
+export interface World {
+  fetch: (url: string, init: RequestInit) => Promise<Response>;
+  /** Waits for a number of milliseconds. */
+  sleep: (milliseconds: number) => Promise<void>;
+  /** Milliseconds since 1970. */
+  now: () => number;
+}
+
+/** An API, and who calls it. */
+export interface Access {
+  /** The base address with `/api/v4`, and whatever relative root the instance has before it. */
+  apiUrl: string;
+  token: string;
+}
+
+/** What the server said. */
+export interface Answer {
+  status: number;
+  headers: Headers;
+  /** The parsed body, or its text when it is no JSON. */
+  body: unknown;
+}
+
+/** How often one request is made at most. */
+export const TRIES = 5;
+
+/** How long one request may take, in milliseconds. */
+const DEADLINE = 30_000;
+
+/** How long to wait when the server does not say: its limit on new notes is one minute and carries no header. */
+const MINUTE = 60_000;
+
+/** The longest wait that is worth it, in milliseconds. */
+const LONGEST = 5 * MINUTE;
+
+/** The real world. */
+export const WORLD: World = {
+  fetch: (url, init) => fetch(url, init),
+  sleep: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
+  now: () => Date.now(),
+};
+
+/**
+ * The token and address in a usable form.
+ *
+ * @throws When the address is none, or the token cannot be one. The message never holds the token.
+ */
+export function access(apiUrl: string, token: string): Access {
+  const trimmed = token.trim();
+  if (!/^[\x21-\x7e]+$/.test(trimmed))
+    throw new Error("the GitLab token is empty, or holds characters that no token has");
+  if (!/^https?:\/\/[^\s?#@]+$/.test(apiUrl)) throw new Error(`\`${apiUrl}\` is no address of a GitLab API`);
+  return { apiUrl: apiUrl.replace(/\/+$/, ""), token: trimmed };
+}
+
+/**
+ * Makes one request, again where that is safe: after 429 always, since nothing was done; after 5xx and broken connections
+ * unless it is a POST, which may have been carried out. That one comes back with its status, 0 for a broken connection.
+ *
+ * @throws When there was no answer in the end, on a redirect, which must not take the token elsewhere, and when the server
+ * asks for more patience than five minutes.
+ */
+export async function call(
+  world: World,
+  access: Access,
+  method: string,
+  path: string,
+  body?: unknown,
+): Promise<Answer> {
+  for (let attempt = 1; ; attempt += 1) {
+    const answer = await once(world, access, method, path, body);
+    const busy = answer.status === 429;
+    const broken = answer.status === 0 || answer.status >= 500;
+    if (!busy && (!broken || method === "POST")) return answer;
+    if (attempt === TRIES) throw new Error(`${method} ${path}: ${explain(access, answer)}, ${TRIES} times`);
+    const wait = busy ? patience(answer.headers, world.now()) : 1000 * 2 ** (attempt - 1);
+    if (wait > LONGEST) throw new Error(`GitLab asks to wait for ${Math.ceil(wait / 1000)} seconds`);
+    await world.sleep(wait);
+  }
+}
+
+async function once(world: World, access: Access, method: string, path: string, body: unknown): Promise<Answer> {
+  const headers: Record<string, string> = { "PRIVATE-TOKEN": access.token, Accept: "application/json" };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const init: RequestInit = { method, headers, redirect: "manual", signal: AbortSignal.timeout(DEADLINE) };
+  if (body !== undefined) init.body = JSON.stringify(body);
+  let response: Response;
+  let text: string;
+  try {
+    response = await world.fetch(access.apiUrl + path, init);
+    text = await response.text();
+  } catch (error) {
+    return { status: 0, headers: new Headers(), body: error instanceof Error ? reasons(error) : String(error) };
+  }
+  if (response.type === "opaqueredirect" || (response.status >= 300 && response.status < 400)) {
+    const target = response.headers.get("location") ?? "elsewhere";
+    throw new Error(`${method} ${path}: GitLab redirects to ${hidden(access, target)}; the token is not sent there`);
+  }
+  return { status: response.status, headers: response.headers, body: parsed(text) };
+}
+
+/**
+ * How long to wait after 429, in milliseconds. The request throttle sends `Retry-After`, in seconds or as a date, and
+ * `RateLimit-Reset` in seconds since 1970; the limit on new notes sends neither
+ * (https://docs.gitlab.com/administration/settings/rate_limits/).
+ */
+export function patience(headers: Headers, now: number): number {
+  const after = headers.get("retry-after")?.trim();
+  const reset = headers.get("ratelimit-reset")?.trim();
+  let wait = MINUTE;
+  if (after && /^\d+$/.test(after)) wait = Number(after) * 1000;
+  else if (after && !Number.isNaN(Date.parse(after))) wait = Date.parse(after) - now;
+  else if (reset && /^\d+$/.test(reset)) wait = Number(reset) * 1000 - now;
+  return Math.max(wait, 1000);
+}
+
+/** What an answer says about its failure, in one line and without the token. */
+export function explain(access: Access, answer: Answer): string {
+  const body = answer.body as { message?: unknown; error?: unknown; error_description?: unknown } | string | null;
+  const said =
+    typeof body === "object" && body !== null ? [body.message ?? body.error, body.error_description] : [body];
+  const text = said
+    .filter((part) => part !== undefined && part !== null && part !== "")
+    .map((part) => (typeof part === "string" ? part : JSON.stringify(part)))
+    .join(": ");
+  const line = hidden(access, text.replace(/\s+/g, " ")).slice(0, 300);
+  if (answer.status === 0) return `no answer from ${access.apiUrl}: ${line}`;
+  const hint =
+    answer.status === 401 || answer.status === 403
+      ? "; it takes a project or group access token with the scope `api`, a job token cannot write comments"
+      : "";
+  return `GitLab answered ${answer.status}${line === "" ? "" : ` (${line})`}${hint}`;
+}
+
+/** The number of the page after this one. `Link` may name another host behind a proxy, so only its page counts. */
+export function nextPage(headers: Headers): number | undefined {
+  const header = headers.get("x-next-page");
+  const link = /<([^>]*)>\s*;[^,]*\brel="?next"?/.exec(headers.get("link") ?? "")?.[1];
+  const page = header ?? (link === undefined ? null : new URL(link, "http://host").searchParams.get("page"));
+  return page !== null && /^\d+$/.test(page.trim()) ? Number(page) : undefined;
+}
+
+function hidden(access: Access, text: string): string {
+  return text.replaceAll(access.token, "***");
+}
+
+function reasons(error: Error): string {
+  return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}

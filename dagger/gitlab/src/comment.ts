@@ -1,0 +1,150 @@
+import { call, explain, nextPage, TRIES, type Access, type Answer, type World } from "./api.js";
+import { markerLine, withoutQuickActions } from "./markdown.js";
+
+/** Which comment. */
+export interface Place {
+  /** The project's number, or its full path. */
+  project: string;
+  /** The merge request's number in its project. */
+  mergeRequest: string;
+  /** What tells this comment from others by the same author. */
+  marker: string;
+}
+
+/** What was done. */
+export interface Posted {
+  action: "created" | "edited" | "unchanged";
+  /** The note's id. */
+  note: number;
+  /** Ids of duplicates that were deleted. */
+  removed: number[];
+}
+
+interface Note {
+  id: number;
+  body: string;
+  system: boolean;
+  author: { id: number };
+}
+
+/** The longest body that GitLab takes (https://docs.gitlab.com/api/notes/). */
+const LONGEST = 1_000_000;
+
+/** More pages of 100 comments than any merge request has. */
+const PAGES = 1000;
+
+/**
+ * Writes the one comment of a marker: creates it, or edits it in place.
+ *
+ * Ours is a comment that starts with the marker **and** is by the token's own user; a marker alone can be pasted by
+ * anyone. The oldest of ours wins and the others are deleted, so that two jobs that write at once leave one. A comment
+ * that was deleted in between is created anew, once.
+ *
+ * @param markdown What it says. Lines that start with a slash are written so that GitLab does not carry them out.
+ * @throws When it could not be written. The message never holds the token.
+ */
+export async function post(world: World, access: Access, place: Place, markdown: string): Promise<Posted> {
+  const text = withoutQuickActions(markdown);
+  if (text.trim() === "") throw new Error("the comment is empty");
+  const body = `${markerLine(place.marker)}\n${text.trimEnd()}`;
+  if (body.length > LONGEST) throw new Error(`the comment has ${body.length} characters; GitLab takes ${LONGEST}`);
+  const notes = new Notes(world, access, place, await user(world, access));
+  const [oldest, ...others] = await notes.ours();
+  if (oldest !== undefined) {
+    const action = await notes.edit(oldest, body);
+    if (action !== undefined) return { action, note: oldest.id, removed: await notes.remove(others) };
+  }
+  const created = await notes.create(body);
+  // Another job may have created one at the same time. Both leave the older one.
+  const [first, ...later] = await notes.ours();
+  if (first === undefined || first.id === created || (await notes.edit(first, body)) === undefined) {
+    return { action: "created", note: created, removed: await notes.remove(later) };
+  }
+  return { action: "edited", note: first.id, removed: await notes.remove(later) };
+}
+
+async function user(world: World, access: Access): Promise<number> {
+  const answer = await call(world, access, "GET", "/user");
+  const id = (answer.body as { id?: unknown } | null)?.id;
+  if (answer.status !== 200 || typeof id !== "number") throw new Error(explain(access, answer));
+  return id;
+}
+
+/** The comments of one merge request, as one user sees them. */
+class Notes {
+  readonly #path: string;
+  readonly #marker: string;
+
+  constructor(
+    readonly world: World,
+    readonly access: Access,
+    readonly place: Place,
+    readonly author: number,
+  ) {
+    const project = encodeURIComponent(place.project);
+    this.#path = `/projects/${project}/merge_requests/${encodeURIComponent(place.mergeRequest)}/notes`;
+    this.#marker = markerLine(place.marker);
+  }
+
+  /**
+   * Ours, the oldest first. A page may be short or empty though others follow, because notes that the user may not read
+   * are taken out of it: only the header says which page is the last.
+   */
+  async ours(): Promise<Note[]> {
+    const found = new Map<number, Note>();
+    let page: number | undefined = 1;
+    for (let read = 0; page !== undefined; read += 1) {
+      if (read === PAGES) throw new Error(`more than ${PAGES} pages of comments`);
+      const query = `activity_filter=only_comments&order_by=created_at&sort=asc&per_page=100&page=${page}`;
+      const answer = await call(this.world, this.access, "GET", `${this.#path}?${query}`);
+      if (answer.status !== 200 || !Array.isArray(answer.body)) throw new Error(this.#failed("read", answer));
+      for (const note of answer.body as Note[]) if (this.#isOurs(note)) found.set(note.id, note);
+      const next = nextPage(answer.headers);
+      page = next !== undefined && next > page ? next : undefined;
+    }
+    return [...found.values()].sort((one, other) => one.id - other.id);
+  }
+
+  /** Edits `note`; nothing when it is no longer there. */
+  async edit(note: Note, body: string): Promise<"edited" | "unchanged" | undefined> {
+    if (note.body === body) return "unchanged";
+    const answer = await call(this.world, this.access, "PUT", `${this.#path}/${note.id}`, { body });
+    if (answer.status === 404) return undefined;
+    if (answer.status !== 200) throw new Error(this.#failed("edit", answer));
+    return "edited";
+  }
+
+  /** Creates a comment and returns its id. After an answer that leaves open whether it is there, looks first. */
+  async create(body: string): Promise<number> {
+    for (let attempt = 1; ; attempt += 1) {
+      const answer = await call(this.world, this.access, "POST", this.#path, { body });
+      const id = (answer.body as { id?: unknown } | null)?.id;
+      if (answer.status === 201 && typeof id === "number") return id;
+      const open = answer.status === 0 || answer.status >= 500;
+      if (!open || attempt === TRIES) throw new Error(this.#failed("write", answer));
+      await this.world.sleep(1000 * 2 ** (attempt - 1));
+      const there = (await this.ours()).find((note) => note.body === body);
+      if (there !== undefined) return there.id;
+    }
+  }
+
+  /** Deletes duplicates and returns the ids of those that are gone. That one stays is no reason to fail. */
+  async remove(duplicates: readonly Note[]): Promise<number[]> {
+    const gone: number[] = [];
+    for (const { id } of duplicates) {
+      const answer = await call(this.world, this.access, "DELETE", `${this.#path}/${id}`);
+      if (answer.status === 204 || answer.status === 404) gone.push(id);
+    }
+    return gone;
+  }
+
+  #isOurs(note: Note): boolean {
+    return !note.system && note.author?.id === this.author && note.body.split(/\r?\n/, 1)[0] === this.#marker;
+  }
+
+  #failed(what: string, answer: Answer): string {
+    const place = `the comments of !${this.place.mergeRequest} in project ${this.place.project}`;
+    const hint = answer.status === 404 ? "; the token may not see it, or the numbers are wrong" : "";
+    return `cannot ${what} ${place}: ${explain(this.access, answer)}${hint}`;
+  }
+}

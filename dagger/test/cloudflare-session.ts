@@ -1,0 +1,93 @@
+// Runs the functions of the Cloudflare module in a session in which wrangler leaves what a test says.
+import { expect } from "bun:test";
+
+import type { DeploymentRecord } from "../cloudflare/src/record.js";
+import { inSession, type Answers, type Call, type Chain, type Session } from "./session.js";
+import { dag, type File } from "./stubs/dagger.js";
+
+export const CANARY = "canary-token-value";
+export const ACCOUNT = "a".repeat(32);
+export const SITE = { name: "shop", assets: { directory: "./public/site" }, env: { staging: {} } };
+export const DEPLOYED = {
+  type: "deploy",
+  worker_name: "shop",
+  version_id: "v1",
+  targets: ["https://shop.acme.workers.dev"],
+};
+export const UPLOADED = {
+  type: "version-upload",
+  worker_name: "shop",
+  version_id: "v2",
+  preview_alias_url: "https://mr-42-shop.acme.workers.dev",
+};
+
+export interface World {
+  config?: unknown;
+  name?: string;
+  entries?: string[];
+  glob?: Record<string, string[]>;
+  exitCode?: number;
+  output?: unknown[];
+  comment?: string;
+}
+
+/** A session in which wrangler leaves what `world` says. */
+export function answers(world: World): Answers {
+  return (last, chain) => {
+    const before = chain.at(-2)?.name;
+    if (last === "contents" && chain[0]?.name === "file") return chain[0].args["contents"];
+    if (last === "contents") return (world.output ?? [DEPLOYED]).map((entry) => JSON.stringify(entry)).join("\n");
+    if (last === "stdout" && isRead(chain)) return JSON.stringify(world.config ?? SITE);
+    if (last === "glob" && before !== undefined) return world.glob?.[String(chain.at(-1)?.args["pattern"])] ?? [];
+    const known: Record<string, unknown> = {
+      image: "registry.example.com/bun:1.2.3",
+      name: world.name ?? "wrangler.jsonc",
+      cloudflareAccountId: ACCOUNT,
+      entries: world.entries ?? ["index.html"],
+      exitCode: world.exitCode ?? 0,
+      stdout: "Uploaded shop",
+      stderr: "a warning",
+      endpoint: "h4sh:8787",
+      plaintext: CANARY,
+      postMergeRequestComment: world.comment ?? '{"action":"created","note":1,"removed":[]}',
+    };
+    if (last === "postMergeRequestComment" && world.comment === "") throw new Error("GitLab answered 401");
+    return known[last];
+  };
+}
+
+export const isRead = (chain: Chain) => execs(chain).some((args) => args[1] === "-e");
+export const calls = (chain: Chain, name: string): Call["args"][] =>
+  chain.filter((call) => call.name === name).map(({ args }) => args);
+export const execs = (chain: Chain): string[][] => calls(chain, "withExec").map(({ args }) => args as string[]);
+export const runsWrangler = (args: string[]) => args.some((word) => word.endsWith("wrangler.js"));
+
+export const inputs = () =>
+  [
+    dag.directory().withNewFile("index.html", "x"),
+    dag.file("wrangler.jsonc", "{}"),
+    dag.secret("env://CLOUDFLARE_WORKERS_TOKEN"),
+  ] as const;
+
+export async function carriedOut(
+  world: World,
+  work: () => Promise<File>,
+): Promise<{ record: DeploymentRecord; session: Session; chain: Chain }> {
+  const { result, session } = await inSession(answers(world), async () => (await work()).contents());
+  const ran = session.asked.filter((chain) => execs(chain).some(runsWrangler));
+  const [chain] = ran;
+  if (chain === undefined) throw new Error("wrangler did not run");
+  return { record: JSON.parse(result) as DeploymentRecord, session, chain };
+}
+
+export async function refused(world: World, work: () => Promise<File>): Promise<string> {
+  let message = "";
+  const { session } = await inSession(answers(world), async () => {
+    message = await work().then(
+      () => "",
+      (error: Error) => error.message,
+    );
+  });
+  expect(session.asked.some((chain) => execs(chain).some(runsWrangler))).toBe(false);
+  return message;
+}

@@ -1,0 +1,172 @@
+import { describe, expect, test } from "bun:test";
+
+import { Cloudflare } from "../cloudflare/src/index.js";
+import { ACCOUNT, CANARY, DEPLOYED, calls, carriedOut, execs, inputs, runsWrangler } from "./cloudflare-session.js";
+import type { Chain, Session } from "./session.js";
+import { dag } from "./stubs/dagger.js";
+
+describe("deploy", () => {
+  const deploy = (
+    ...options: [environment?: string, source?: undefined, tag?: string, message?: string, nonce?: string]
+  ) => carriedOut({}, () => new Cloudflare().deploy(...inputs(), ...options));
+
+  test("runs the pinned wrangler once, on the image of the shared configuration", async () => {
+    const { session, chain } = await deploy("staging", undefined, "abc", "why", "n-1");
+    expect(calls(chain, "from")).toEqual([{ address: "registry.example.com/bun:1.2.3" }]);
+    const wrangler = execs(chain).filter(runsWrangler);
+    expect(wrangler).toEqual([
+      [
+        ...["bun", "--bun", "/toolchain/node_modules/wrangler/bin/wrangler.js", "deploy", "--config=wrangler.jsonc"],
+        ...["--autoconfig=false", "--strict", "--no-x-provision", "--env=staging", "--tag=abc", "--message=why"],
+      ],
+    ]);
+    expect(execs(chain)[0]).toEqual(["bun", "install", "--frozen-lockfile", "--ignore-scripts"]);
+    const toolchain = calls(chain, "withFile").filter(({ path }) => String(path).startsWith("/toolchain/"));
+    expect(toolchain.map(({ path, source }) => [path, (source as Chain).at(-1)?.args])).toEqual([
+      ["/toolchain/package.json", { path: "package.json" }],
+      ["/toolchain/bun.lock", { path: "bun.lock" }],
+    ]);
+    // One `sync` makes it run; everything that is read afterwards is read from that very container.
+    const made = session.asked.filter((asked) => execs(asked).some(runsWrangler));
+    const upTo = (asked: Chain) => JSON.stringify(asked.slice(0, chain.length));
+    expect(new Set(made.map(upTo)).size).toBe(1);
+    expect(chain.at(-1)?.name).toBe("withExec");
+    expect(made.map((asked) => asked.at(-1)?.name)).toEqual(["withExec", "exitCode", "contents", "stdout", "stderr"]);
+  });
+
+  test("has the nonce directly before the run, and everything that is cached before the token", async () => {
+    const { chain } = await deploy("staging", undefined, "abc", "why", "n-1");
+    const last = chain.slice(-3).map(({ name, args }) => [name, args["name"]]);
+    expect(last).toEqual([
+      ["withSecretVariable", "CLOUDFLARE_API_TOKEN"],
+      ["withEnvVariable", "DEPLOY_NONCE"],
+      ["withExec", undefined],
+    ]);
+    expect(chain.at(-2)?.args["value"]).toBe("n-1");
+    expect(chain.at(-1)?.args["expect"]).toBe("ANY");
+    expect(execs(chain)).toHaveLength(2);
+  });
+
+  test("never has the token as text", async () => {
+    const { session, chain, record } = await deploy("staging");
+    expect(session.queries.join("\n")).not.toContain(CANARY);
+    expect(session.queries.join("\n")).not.toContain("plaintext");
+    expect(JSON.stringify(record)).not.toContain(CANARY);
+    const [secret] = calls(chain, "withSecretVariable");
+    expect(secret?.["secret"]).toEqual([{ name: "secret", args: { uri: "env://CLOUDFLARE_WORKERS_TOKEN" } }]);
+  });
+
+  test("sets wrangler's environment", async () => {
+    const { chain } = await deploy("staging");
+    const variables = Object.fromEntries(calls(chain, "withEnvVariable").map(({ name, value }) => [name, value]));
+    expect(variables).toMatchObject({
+      CI: "1",
+      CLOUDFLARE_ACCOUNT_ID: ACCOUNT,
+      CLOUDFLARE_CF_FETCH_ENABLED: "false",
+      WRANGLER_HIDE_BANNER: "true",
+      WRANGLER_OUTPUT_FILE_PATH: "/output/wrangler.ndjson",
+      WRANGLER_SEND_METRICS: "false",
+      WRANGLER_WRITE_LOGS: "false",
+    });
+    expect(variables).not.toHaveProperty("CLOUDFLARE_API_BASE_URL");
+    expect(calls(chain, "withNewFile")).toEqual([{ path: "/output/wrangler.ndjson", contents: "" }]);
+  });
+
+  test("puts the built folder where the config says", async () => {
+    const { chain } = await deploy();
+    expect(calls(chain, "withFile").at(-1)?.["path"]).toBe("/work/wrangler.jsonc");
+    expect(calls(chain, "withoutDirectory")).toEqual([{ path: "/work/public/site" }]);
+    expect(calls(chain, "withDirectory").map(({ path }) => path)).toEqual(["/work/public/site"]);
+    expect(execs(chain).at(-1)).toContain("--env=");
+  });
+
+  test("asks for the environment's account", async () => {
+    const asked = (session: Session) => session.asked.filter((chain) => chain.at(-1)?.name === "cloudflareAccountId");
+    expect(asked((await deploy("staging")).session).map((chain) => chain.at(-1)?.args)).toEqual([
+      { environment: "staging" },
+    ]);
+    expect(asked((await deploy()).session).map((chain) => chain.at(-1)?.args)).toEqual([{}]);
+    const other = await carriedOut({}, () =>
+      new Cloudflare().deploy(
+        ...inputs(),
+        "staging",
+        undefined,
+        undefined,
+        undefined,
+        undefined,
+        undefined,
+        "b".repeat(32),
+      ),
+    );
+    expect(asked(other.session)).toEqual([]);
+    expect(calls(other.chain, "withEnvVariable")).toContainEqual({
+      name: "CLOUDFLARE_ACCOUNT_ID",
+      value: "b".repeat(32),
+    });
+  });
+
+  test("returns the record", async () => {
+    const { record } = await carriedOut(
+      { output: [{ type: "wrangler-session", wrangler_version: "4.164.0" }, DEPLOYED] },
+      () =>
+        new Cloudflare().deploy(
+          ...inputs(),
+          "staging",
+          undefined,
+          "abc",
+          "why",
+          "n-1",
+          undefined,
+          undefined,
+          "shop-site",
+        ),
+    );
+    expect(record).toEqual({
+      schema: 1,
+      command: "deploy",
+      project: "shop-site",
+      environment: "staging",
+      nonce: "n-1",
+      exitCode: 0,
+      workerName: "shop",
+      versionId: "v1",
+      urls: ["https://shop.acme.workers.dev"],
+      targets: ["https://shop.acme.workers.dev"],
+      wrangler: "4.164.0",
+      tag: "abc",
+      message: "why",
+      log: "Uploaded shop\na warning",
+    });
+  });
+
+  test("a failed run is a record too", async () => {
+    const output = [{ type: "command-failed", message: "Denied" }];
+    const { record } = await carriedOut({ exitCode: 1, output }, () => new Cloudflare().deploy(...inputs(), "staging"));
+    expect(record).toMatchObject({
+      exitCode: 1,
+      versionId: null,
+      workerName: "shop-staging",
+      error: "wrangler exited with 1: Denied",
+    });
+    expect(record.nonce).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
+  test("reaches a stand-in of the API through a service", async () => {
+    const { chain } = await carriedOut({}, () =>
+      new Cloudflare().deploy(
+        ...inputs(),
+        undefined,
+        undefined,
+        undefined,
+        undefined,
+        undefined,
+        dag.host().service([{ backend: 8787 }]),
+      ),
+    );
+    expect(calls(chain, "withEnvVariable")).toContainEqual({
+      name: "CLOUDFLARE_API_BASE_URL",
+      value: "http://api:8787/client/v4",
+    });
+    expect(calls(chain, "withServiceBinding").map(({ alias }) => alias)).toEqual(["api"]);
+  });
+});

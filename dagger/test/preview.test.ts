@@ -1,0 +1,107 @@
+import { describe, expect, test } from "bun:test";
+
+import { Cloudflare } from "../cloudflare/src/index.js";
+import { SITE, UPLOADED, calls, carriedOut, execs, inputs, refused, type World } from "./cloudflare-session.js";
+import type { Session, Value } from "./session.js";
+import { dag } from "./stubs/dagger.js";
+
+describe("a Worker with code", () => {
+  const config = { name: "api", main: "src/worker.ts", assets: { directory: "dist" } };
+  const source = () => dag.directory().withNewFile("src/worker.ts", "");
+  const deploy = (world: World) => carriedOut(world, () => new Cloudflare().deploy(...inputs(), undefined, source()));
+
+  test("is bundled from its sources, which are there before the built folder", async () => {
+    const { chain } = await deploy({ config, glob: { "bun.lock": ["bun.lock"] } });
+    expect(calls(chain, "withDirectory").map(({ path }) => path as Value)).toEqual(["/work", "/work/dist"]);
+    expect(execs(chain).map((args) => args.slice(0, 3))).toEqual([
+      ["bun", "install", "--frozen-lockfile"],
+      ["bun", "install", "--frozen-lockfile"],
+      ["bun", "--bun", "/toolchain/node_modules/wrangler/bin/wrangler.js"],
+    ]);
+    expect(execs((await deploy({ config })).chain)).toHaveLength(2);
+  });
+
+  test("of an adapter follows the config that the adapter generated", async () => {
+    const redirect = ".wrangler/deploy/config.json";
+    const { chain } = await deploy({ config, glob: { [redirect]: [redirect] } });
+    expect(
+      execs(chain)
+        .at(-1)
+        ?.some((word) => word.startsWith("--config")),
+    ).toBe(false);
+  });
+});
+
+describe("preview", () => {
+  const world = { output: [UPLOADED] };
+  const preview = (change: World = {}) =>
+    carriedOut({ ...world, ...change }, () =>
+      new Cloudflare().preview(...inputs(), dag.secret("env://CICD_COMMENT_TOKEN"), "42"),
+    );
+  const posts = (session: Session) => session.asked.filter((chain) => chain.at(-1)?.name === "postMergeRequestComment");
+
+  test("uploads under the merge request's alias and comments", async () => {
+    const { chain, record, session } = await preview();
+    expect(execs(chain).at(-1)?.slice(3)).toEqual([
+      ...[
+        "versions",
+        "upload",
+        "--config=wrangler.jsonc",
+        "--strict",
+        "--no-x-provision",
+        "--preview-alias=mr-42",
+        "--env=",
+      ],
+    ]);
+    expect(record).toMatchObject({ command: "preview", alias: "mr-42", versionId: "v2", comment: "created" });
+    const [post, ...more] = posts(session);
+    expect(more).toEqual([]);
+    expect(post?.at(-1)?.args).toMatchObject({
+      token: [{ name: "secret", args: { uri: "env://CICD_COMMENT_TOKEN" } }],
+      mergeRequestIid: "42",
+      marker: "preview shop",
+      nonce: record.nonce,
+    });
+    expect(String(post?.at(-1)?.args["body"])).toContain("<https://mr-42-shop.acme.workers.dev>");
+    expect(session.queries.join("\n")).not.toContain("plaintext");
+  });
+
+  test("comments on a failure, and survives one of the comment", async () => {
+    const failed = await preview({ exitCode: 1, output: [] });
+    expect(String(posts(failed.session)[0]?.at(-1)?.args["body"])).toContain("failed");
+    const silent = await preview({ comment: "" });
+    expect(silent.record.exitCode).toBe(0);
+    expect(silent.record.error).toBeUndefined();
+    expect(silent.record.comment).toContain("failed: ");
+  });
+
+  test("without a comment is `upload`", async () => {
+    const { record, session } = await carriedOut(world, () => new Cloudflare().upload(...inputs(), "mr-7"));
+    expect(record).toMatchObject({ command: "preview", alias: "mr-7" });
+    expect(record).not.toHaveProperty("comment");
+    expect(posts(session)).toEqual([]);
+  });
+});
+
+describe("refused before wrangler runs", () => {
+  test.each([
+    ["an empty folder", { entries: [] }, "empty site"],
+    ["code without its sources", { config: { name: "api", main: "a.ts" } }, "--source"],
+    ["another account", { config: { ...SITE, account_id: "c" } }, "`account_id`"],
+    ["no wrangler config", { name: "package.yaml" }, "is no wrangler config"],
+    [
+      "a folder outside",
+      { config: { name: "shop", assets: { directory: "../dist" } } },
+      "inside the wrangler config's own folder",
+    ],
+  ] as [string, World, string][])("%s", async (_, world, reason) => {
+    expect(await refused(world, () => new Cloudflare().deploy(...inputs()))).toContain(reason);
+  });
+
+  test("an alias or a merge request that cannot be", async () => {
+    expect(await refused({}, () => new Cloudflare().upload(...inputs(), "42"))).toContain("the alias `42`");
+    expect(await refused({}, () => new Cloudflare().preview(...inputs(), dag.secret("env://T"), "!42"))).toContain(
+      "no merge request number",
+    );
+  });
+});

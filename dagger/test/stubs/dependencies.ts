@@ -1,0 +1,44 @@
+// Clients of the local dependencies, shaped as Dagger's code generator shapes them: a class a module, required arguments in
+// their order, optional ones in an object of the type `<Class><Function>Opts`. A test compares them with the modules.
+import { Context } from "../node_modules/@dagger.io/dagger/dist/src/common/context.js";
+import type { Secret } from "../node_modules/@dagger.io/dagger/dist/src/api/client.gen.js";
+
+export type ConfigCloudflareAccountIdOpts = { environment?: string };
+export type ConfigCloudflareTokenVariableOpts = { environment?: string };
+
+export class Config {
+  constructor(private readonly context: Context) {}
+
+  cloudflareAccountId = (opts?: ConfigCloudflareAccountIdOpts): Promise<string> =>
+    this.context.select("cloudflareAccountId", { ...opts }).execute();
+
+  cloudflareTokenVariable = (opts?: ConfigCloudflareTokenVariableOpts): Promise<string> =>
+    this.context.select("cloudflareTokenVariable", { ...opts }).execute();
+
+  gitlabProjectId = (): Promise<string> => this.context.select("gitlabProjectId").execute();
+
+  gitlabUrl = (): Promise<string> => this.context.select("gitlabUrl").execute();
+
+  image = (name: string): Promise<string> => this.context.select("image", { name }).execute();
+
+  toolVersion = (name: string): Promise<string> => this.context.select("toolVersion", { name }).execute();
+}
+
+export type GitlabPostMergeRequestCommentOpts = {
+  projectId?: string;
+  apiUrl?: string;
+  marker?: string;
+  nonce?: string;
+};
+
+export class Gitlab {
+  constructor(private readonly context: Context) {}
+
+  postMergeRequestComment = (
+    token: Secret,
+    mergeRequestIid: string,
+    body: string,
+    opts?: GitlabPostMergeRequestCommentOpts,
+  ): Promise<string> =>
+    this.context.select("postMergeRequestComment", { token, mergeRequestIid, body, ...opts }).execute();
+}

@@ -1,0 +1,187 @@
+import { describe, expect, test } from "bun:test";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { ENVIRONMENT, wranglerArguments } from "../cloudflare/src/arguments.js";
+import { tail } from "../cloudflare/src/log.js";
+import { distPath, refusal, site, type Facts } from "../cloudflare/src/site.js";
+import { READ_CONFIG } from "../cloudflare/src/wrangler.js";
+import { ROOT } from "./modules.js";
+
+const FULL = {
+  config: "wrangler.jsonc",
+  environment: "staging",
+  tag: "abc123",
+  message: "-m 'x' $HOME",
+  alias: "mr-42",
+};
+
+describe("arguments", () => {
+  test("deploy", () => {
+    expect(wranglerArguments({ command: "deploy", ...FULL })).toEqual([
+      "deploy",
+      "--config=wrangler.jsonc",
+      "--autoconfig=false",
+      "--strict",
+      "--no-x-provision",
+      "--env=staging",
+      "--tag=abc123",
+      "--message=-m 'x' $HOME",
+    ]);
+  });
+
+  test("preview", () => {
+    expect(wranglerArguments({ command: "preview", ...FULL })).toEqual([
+      "versions",
+      "upload",
+      "--config=wrangler.jsonc",
+      "--strict",
+      "--no-x-provision",
+      "--preview-alias=mr-42",
+      "--env=staging",
+      "--tag=abc123",
+      "--message=-m 'x' $HOME",
+    ]);
+  });
+
+  test("without anything, and the top level of a config with blocks", () => {
+    expect(wranglerArguments({ command: "deploy" })).toEqual([
+      "deploy",
+      "--autoconfig=false",
+      "--strict",
+      "--no-x-provision",
+    ]);
+    expect(wranglerArguments({ command: "deploy", environment: "" })).toContain("--env=");
+    expect(wranglerArguments({ command: "preview" })).toEqual(["versions", "upload", "--strict", "--no-x-provision"]);
+  });
+
+  const toolchain = process.env["XTASK_TOOLCHAIN"] ?? join(ROOT, "dagger/cloudflare/toolchain");
+  const launcher = join(toolchain, "node_modules/wrangler/bin/wrangler.js");
+  // `cargo xtask test` installs it first. A config that is not there ends the run after its arguments were read.
+  test.skipIf(!existsSync(launcher)).each(["deploy", "preview"] as const)(
+    "the pinned wrangler takes those of %s",
+    async (command) => {
+      const dir = mkdtempSync(join(tmpdir(), "wrangler-"));
+      const words = wranglerArguments({ command, ...FULL, config: "absent.jsonc" });
+      const env = { PATH: process.env["PATH"] ?? "", HOME: dir, ...ENVIRONMENT };
+      const run = Bun.spawn([process.execPath, "--bun", launcher, ...words], {
+        cwd: dir,
+        env,
+        stdout: "pipe",
+        stderr: "pipe",
+      });
+      const said = (await new Response(run.stdout).text()) + (await new Response(run.stderr).text());
+      expect(await run.exited).toBe(1);
+      expect(said).toContain("absent.jsonc");
+      expect(said).not.toMatch(/unknown argument/i);
+      rmSync(dir, { recursive: true });
+    },
+    60_000,
+  );
+});
+
+describe("the wrangler config", () => {
+  async function readAs(name: string, text: string): Promise<unknown> {
+    const dir = mkdtempSync(join(tmpdir(), "config-"));
+    writeFileSync(join(dir, name), text);
+    const run = Bun.spawn([process.execPath, "-e", READ_CONFIG, join(dir, name)], { stdout: "pipe", stderr: "ignore" });
+    const out = await new Response(run.stdout).text();
+    rmSync(dir, { recursive: true });
+    if ((await run.exited) !== 0) throw new Error("not read");
+    return JSON.parse(out);
+  }
+
+  test("is read with comments and trailing commas, and as TOML", async () => {
+    const jsonc = '{ // a\n "name": "a", /* b */ "env": { "staging": { "assets": { "directory": "./s" }, }, }, }';
+    const toml =
+      'name = "a"\n[env.staging]\nassets = { directory = "./s" }\n[[kv_namespaces]]\nbinding = "K"\nid = "1"\n';
+    expect(await readAs("wrangler.jsonc", jsonc)).toEqual({
+      name: "a",
+      env: { staging: { assets: { directory: "./s" } } },
+    });
+    expect(await readAs("wrangler.toml", toml)).toMatchObject({ env: { staging: { assets: { directory: "./s" } } } });
+    await expect(readAs("wrangler.jsonc", '{ "name": ')).rejects.toThrow("not read");
+  });
+
+  const config = {
+    name: "shop",
+    main: "src/worker.ts",
+    assets: { directory: "./dist" },
+    env: { staging: { assets: { directory: "./staging" } }, qa: { name: "quality" } },
+  };
+
+  test("has blocks whose Worker and folder differ", () => {
+    expect(site(config, "staging")).toMatchObject({
+      worker: "shop-staging",
+      wranglerEnvironment: "staging",
+      assets: "./staging",
+    });
+    expect(site(config, "qa")).toMatchObject({
+      worker: "quality",
+      wranglerEnvironment: "qa",
+      assets: "./dist",
+      hasCode: true,
+    });
+    for (const top of ["production", "", undefined, "toString"]) {
+      expect(site(config, top)).toMatchObject({ worker: "shop", wranglerEnvironment: "", assets: "./dist" });
+    }
+    expect(site({ name: "a" }, "production")).toMatchObject({
+      worker: "a",
+      wranglerEnvironment: undefined,
+      assets: undefined,
+    });
+    for (const odd of [null, 1, [], "x"]) expect(site(odd, "staging")).toMatchObject({ worker: "", hasCode: false });
+  });
+
+  test("says where the built folder belongs", () => {
+    expect([undefined, "./dist", "dist/", "dist/client", "./a/../b"].map(distPath)).toEqual([
+      "dist",
+      "dist",
+      "dist",
+      "dist/client",
+      "b",
+    ]);
+    for (const bad of [".", "./", "..", "../dist", "/etc", "a/../.."])
+      expect(() => distPath(bad)).toThrow("inside the wrangler config's");
+  });
+
+  const facts: Facts = { accountId: "a", hasSource: true, adapter: false, entries: ["index.html"], alias: undefined };
+  const plain = { name: "shop", assets: { directory: "./dist" } };
+  test.each([
+    ["an empty folder", plain, { entries: [] }, "empty"],
+    ["a folder of settings alone", plain, { entries: ["_headers", "_redirects", ".assetsignore"] }, "empty"],
+    ["a build with the token", { ...plain, build: { command: "make" } }, {}, "build.command"],
+    ["another account", { ...plain, account_id: "b" }, {}, "`account_id` is b, but the account is a"],
+    ["code without its sources", config, { hasSource: false }, "--source"],
+    ["neither code nor files", { name: "shop" }, {}, "neither"],
+    ["an alias that starts with a digit", plain, { alias: "42" }, "alias `42`"],
+    ["an alias with capitals", plain, { alias: "MR-1" }, "alias `MR-1`"],
+    ["a host name that is too long", plain, { alias: "a".repeat(60) }, "65 characters"],
+  ] as const)("%s is refused", (_, what, change, reason) => {
+    expect(refusal(site(what, undefined), { ...facts, ...change })).toContain(reason);
+  });
+
+  test("the rest is not refused", () => {
+    expect(refusal(site(plain, undefined), { ...facts, alias: "mr-42", hasSource: false })).toBeUndefined();
+    expect(refusal(site(config, "staging"), facts)).toBeUndefined();
+    expect(refusal(site({ ...plain, account_id: "a" }, undefined), facts)).toBeUndefined();
+    expect(refusal(site({ name: "shop" }, undefined), { ...facts, adapter: true })).toBeUndefined();
+    expect(refusal(site(plain, undefined), { ...facts, entries: ["_headers", "assets/"] })).toBeUndefined();
+  });
+});
+
+test("the end of the output is plain text without short-lived tokens", () => {
+  const jwt = ["eyJhbGciOiJub25lIn0", "eyJzdWIiOiIxIn0", "c2ln"].join(".");
+  expect(
+    tail(
+      "\u001b[31mX \u001b[1;41mERROR\u001b[0m a\r\n\n\n",
+      `\u001b]8;;https://x\u0007link  \nAuthorization: Bearer abc.def`,
+      jwt,
+    ),
+  ).toBe("X ERROR a\nlink\nAuthorization: Bearer ***\n***");
+  const long = tail(Array.from({ length: 500 }, (_, line) => `line ${line}`).join("\n"));
+  expect(long.split("\n")).toHaveLength(80);
+  expect(long).toEndWith("line 499");
+  expect(tail("x".repeat(100_000)).length).toBe(12_000);
+});

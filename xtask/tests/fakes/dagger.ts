@@ -1,0 +1,202 @@
+// A stand-in for the `dagger` CLI with an engine behind it, for tests: it parses the script, checks each
+// call against the modules' real signatures, builds and deploys with the real tools, and plays the
+// failures that a real CLI v0.21.8 was seen to have. `mode` beside its log says which.
+
+import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+
+const [state, root, repository, ...argv] = Bun.argv.slice(2) as [string, string, string, ...string[]];
+
+type Signature = { positional: string[]; optional: string[] };
+type Modules = Record<string, { name: string; functions: Record<string, Signature> }>;
+type Stage = { words: string[] };
+
+function fail(message: string, code = 1): never {
+	process.stderr.write(`Error: ${message} [traceparent:00-0-0-01]\n`);
+	process.exit(code);
+}
+
+/** Splits one line of Dagger Shell into the stages of its pipeline. Only single quotes are understood. */
+export function stages(line: string): Stage[] {
+	const found: Stage[] = [{ words: [] }];
+	let word: string | undefined;
+	let quoted = false;
+	const end = () => {
+		if (word !== undefined) found.at(-1)?.words.push(word);
+		word = undefined;
+	};
+	for (let index = 0; index < line.length; index += 1) {
+		const char = line[index] as string;
+		if (char === "'") [quoted, word] = [!quoted, word ?? ""];
+		else if (quoted) word += char;
+		else if (char === "\\") word = (word ?? "") + line[++index];
+		else if (char === " ") end();
+		else if (char === "|") (end(), found.push({ words: [] }));
+		else if ("$`\"();&<>*?{}".includes(char)) fail(`unexpected ${char} outside of quotes`);
+		else word = (word ?? "") + char;
+	}
+	end();
+	return found;
+}
+
+/** Joins lines while a quote is open, as a shell reads them. */
+function statements(script: string): string[] {
+	const found: string[] = [];
+	let open = "";
+	for (const line of script.split("\n")) {
+		open = open === "" ? line : `${open}\n${line}`;
+		if ((open.match(/'/g) ?? []).length % 2 === 0) {
+			if (open.trim() !== "") found.push(open);
+			open = "";
+		}
+	}
+	return found;
+}
+
+async function modules(): Promise<Modules> {
+	const print = Bun.spawnSync([process.execPath, `${repository}/dagger/test/signatures.ts`]);
+	if (!print.success) fail(print.stderr.toString());
+	return JSON.parse(print.stdout.toString()) as Modules;
+}
+
+/** The module that a reference or the folder means, as its folder below the root. */
+function moduleAt(reference: string): string {
+	const folder = resolve(process.cwd(), reference);
+	if (!`${folder}/`.startsWith(`${root}/`)) fail(`can't escape context root: ${reference}`);
+	if (!existsSync(`${folder}/dagger.json`)) fail(`local path "${reference}" does not exist`);
+	return folder.slice(root.length + 1);
+}
+
+type Call = { module: string; name: string; arguments: Record<string, string> };
+
+/** Checks a call against its function's signature, and gives every argument its name. */
+function bind(all: Modules, module: string, [name, ...words]: string[]): Call {
+	const signature = all[module]?.functions[name ?? ""];
+	if (name === undefined || signature === undefined) return fail(`no function "${name}" in type "${all[module]?.name}"`);
+	const given: Record<string, string> = {};
+	const positional: string[] = [];
+	for (const word of words) {
+		const option = /^--([a-z-]+)=([\s\S]*)$/.exec(word);
+		if (option === null) {
+			if (word.startsWith("-")) fail(`unknown flag: ${word}`);
+			positional.push(word);
+		} else {
+			const flag = option[1] as string;
+			if (![...signature.positional, ...signature.optional].includes(flag)) fail(`unknown flag: --${flag}`);
+			given[flag] = option[2] as string;
+		}
+	}
+	const wanted = signature.positional.filter((argument) => !(argument in given));
+	if (positional.length > wanted.length) fail(`function "${name}" accepts at most ${wanted.length} positional argument(s), received ${positional.length}`);
+	for (const [index, argument] of wanted.entries()) {
+		const value = positional[index];
+		// An argument with a default path may be left out.
+		if (value === undefined && !(argument === "source" && module.startsWith("projects/"))) {
+			fail(`function "${name}" requires ${wanted.length} positional argument(s), received ${positional.length}`);
+		}
+		if (value !== undefined) given[argument] = value;
+	}
+	return { module, name, arguments: given };
+}
+
+function run(command: string[], cwd: string, env: Record<string, string>): Bun.SyncSubprocess<"pipe", "pipe"> {
+	const base = { PATH: process.env.PATH ?? "", HOME: process.env.HOME ?? "", BUN_INSTALL_CACHE_DIR: process.env.BUN_INSTALL_CACHE_DIR ?? "" };
+	return Bun.spawnSync(command, { cwd, env: { ...base, ...env }, stdout: "pipe", stderr: "pipe" });
+}
+
+/** The build of a module: the project's own script, in place, which is what the real one leaves. */
+function build(call: Call): string {
+	const source = resolve(process.cwd(), call.arguments.source ?? ".");
+	const dist = call.arguments.dist ?? "dist";
+	rmSync(`${source}/${dist}`, { recursive: true, force: true });
+	if (existsSync(`${source}/bun.lock`)) run([process.execPath, "install", "--frozen-lockfile"], source, {});
+	const ended = run([process.execPath, "--bun", "run", call.arguments.script ?? "build"], source, { ASTRO_TELEMETRY_DISABLED: "1" });
+	if (!ended.success) {
+		process.stderr.write(`${ended.stdout}${ended.stderr}`);
+		fail(`process "bun --bun run build" did not complete successfully: exit code: ${ended.exitCode}`, ended.exitCode ?? 1);
+	}
+	return `${source}/${dist}`;
+}
+
+/** The deployment of the Cloudflare module, by its own rules and the real wrangler. */
+async function deploy(call: Call): Promise<string> {
+	const [{ ENVIRONMENT, wranglerArguments }, { verdict }, { site }] = await Promise.all([
+		import(`${repository}/dagger/cloudflare/src/arguments.ts`),
+		import(`${repository}/dagger/cloudflare/src/verdict.ts`),
+		import(`${repository}/dagger/cloudflare/src/site.ts`),
+	]);
+	const given = call.arguments;
+	const secret = /^env:\/\/(.+)$/.exec(given["cloudflare-api-token"] ?? "")?.[1];
+	if (secret === undefined) fail("resource cannot have empty address");
+	const token = process.env[secret as string];
+	if (token === undefined) fail(`secret env var not found: "${secret?.slice(0, 3)}..."`);
+	const name = given["wrangler-config"] as string;
+	const config = (await import(resolve(process.cwd(), name))).default;
+	const found = site(config, given.environment);
+	if (!existsSync(resolve(process.cwd(), given.dist as string))) fail(`no such directory: ${given.dist}`);
+	const shared = JSON.parse(readFileSync(`${root}/dagger/config/config.json`, "utf8"));
+	const output = `${state}/wrangler.ndjson`;
+	rmSync(output, { force: true });
+	const step = { command: "deploy", config: name, environment: found.wranglerEnvironment, tag: given.tag, message: given.message };
+	const words: string[] = wranglerArguments(step);
+	writeFileSync(`${state}/wrangler.json`, JSON.stringify({ words, ENVIRONMENT }));
+	const ended = run([process.execPath, "--bun", `${root}/dagger/cloudflare/toolchain/node_modules/wrangler/bin/wrangler.js`, ...words], process.cwd(), {
+		...ENVIRONMENT,
+		WRANGLER_OUTPUT_FILE_PATH: output,
+		CLOUDFLARE_ACCOUNT_ID: shared.cloudflare.accountId,
+		CLOUDFLARE_API_TOKEN: token as string,
+		...(given.api && { CLOUDFLARE_API_BASE_URL: `${given.api.replace("tcp://", "http://")}/client/v4` }),
+	});
+	const judged = verdict("deploy", ended.exitCode, existsSync(output) ? readFileSync(output, "utf8") : "");
+	const log = `${ended.stdout}${ended.stderr}`.replaceAll(token as string, "***");
+	return JSON.stringify({ schema: 1, command: "deploy", nonce: given.nonce, exitCode: ended.exitCode, ...judged, log });
+}
+
+async function script(text: string, mode: string): Promise<void> {
+	const all = await modules();
+	for (const statement of statements(text)) {
+		const [first, ...rest] = stages(statement) as [Stage, ...Stage[]];
+		if (first.words[0] === ".") fail("returned error 422: Expected Name, found {");
+		const reference = first.words.length === 1 && first.words[0]?.includes("/") ? first.words[0] : undefined;
+		const stage = reference === undefined ? first.words : (rest.shift()?.words ?? []);
+		const call = bind(all, moduleAt(reference ?? "."), stage);
+		const value = call.name === "build" ? build(call) : await deploy(call);
+		const [, wipeOrPath, path] = rest[0]?.words ?? [];
+		if (call.name === "build") {
+			if (wipeOrPath !== "--wipe" || resolve(process.cwd(), path ?? "") !== value) fail(`the test expects the build at ${value}`);
+			if (mode === "no-deploy") process.exit(0);
+			continue;
+		}
+		const file = resolve(process.cwd(), wipeOrPath ?? "");
+		mkdirSync(dirname(file), { recursive: true });
+		writeFileSync(file, mode === "replay" ? value.replace(/"nonce":"[^"]*"/, '"nonce":"another"') : value);
+		process.stdout.write(file);
+	}
+}
+
+const mode = existsSync(`${state}/mode`) ? readFileSync(`${state}/mode`, "utf8").trim() : "ok";
+const stdin = argv.includes("/dev/stdin") ? await Bun.stdin.text() : "";
+const entry = { argv, stdin, cwd: process.cwd(), env: Object.keys(process.env).sort() };
+appendFileSync(`${state}/log.ndjson`, `${JSON.stringify(entry)}\n`);
+
+const MESSAGES: Record<string, string> = {
+	"engine-down": "start engine: Cannot connect to the Docker daemon at unix:///var/run/docker.sock",
+	"skew": "incompatible engine version: engine v0.18.0, minimum v0.19.0",
+	"no-runtime": 'driver for scheme "image" was not available',
+};
+
+if (argv[0] === "version") {
+	console.log(`dagger v${mode === "old" ? "0.18.8" : "0.21.8"} (unix:///run/dagger/engine.sock) linux/amd64`);
+} else if (mode === "hang") {
+	await Bun.sleep(3_600_000);
+} else if (mode === "signal") {
+	process.kill(process.pid, "SIGKILL");
+} else if (mode in MESSAGES) {
+	fail(MESSAGES[mode] as string);
+} else if (argv.includes("-c")) {
+	process.stdout.write("v0.21.8");
+} else if (!argv.includes("/dev/stdin")) {
+	process.stderr.write("Usage: dagger [command]\n");
+} else if (mode !== "nothing") {
+	await script(stdin, mode);
+}

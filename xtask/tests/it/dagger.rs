@@ -1,0 +1,193 @@
+//! The Dagger engine, with a stand-in for the CLI that uses the modules' real signatures and rules.
+
+use camino::Utf8PathBuf;
+use serde_json::Value;
+
+use crate::support::{Ran, TestEnv, copy, ran, repository};
+
+/// A repository with the modules and a `dagger` on PATH.
+struct Dagger {
+    env: TestEnv,
+    state: Utf8PathBuf,
+}
+
+impl Dagger {
+    fn new() -> Dagger {
+        let env = TestEnv::with_tools();
+        copy(&env, "dagger");
+        let state = env.folder.join("dagger");
+        std::fs::create_dir_all(&state).expect("a folder");
+        let bun = std::env::var("XTASK_BUN").expect("XTASK_BUN is set");
+        let fake = repository().join("xtask/tests/fakes/dagger.ts");
+        let text = format!(
+            "#!/bin/sh\nexec '{bun}' '{fake}' '{state}' '{}' '{}' \"$@\"\n",
+            env.root,
+            repository()
+        );
+        env.program("dagger", &text);
+        Dagger { env, state }
+    }
+
+    fn mode(&self, mode: &str) {
+        std::fs::write(self.state.join("mode"), mode).expect("a file");
+    }
+
+    fn deploy(&self, more: &[&str]) -> Ran {
+        self.env.xtask(&[&["deploy", "--engine", "dagger", "--json"], more].concat())
+    }
+
+    /// What the CLI was called with, without the calls that ask for its version.
+    fn calls(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.state.join("log.ndjson")).unwrap_or_default();
+        let calls = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+        calls.filter(|call: &Value| call["argv"][1] == "/dev/stdin").collect()
+    }
+}
+
+#[test]
+fn both_engines_leave_the_same_record() {
+    let dagger = Dagger::new();
+    let env = &dagger.env;
+    env.site("projects/site", "site");
+    env.worker("projects/api", "api");
+    env.commit("projects");
+    let by_dagger = dagger.deploy(&[]).exits(0);
+    assert_eq!(env.fetch("site.localhost", "/").1, "<h1>site one</h1>");
+    assert_eq!(env.fetch("api.localhost", "/up").1, "{\"stage\":\"top\"}");
+    let wrangler: Value = serde_json::from_str(
+        &std::fs::read_to_string(dagger.state.join("wrangler.json")).expect("a file"),
+    )
+    .expect("JSON");
+    assert_eq!(wrangler["words"][0], "deploy");
+    env.xtask(&["sandbox", "reset"]).exits(0);
+    let by_host = env.xtask(&["deploy", "--engine", "host", "--json"]).exits(0);
+    for project in ["site", "api"] {
+        let strip = |ran: &Ran| {
+            let mut record = ran.record(project);
+            assert_eq!(record["version"], record["live"]["version"]);
+            for field in
+                ["engine", "nonce", "started", "ended", "timings", "version", "live", "log", "urls"]
+            {
+                record.as_object_mut().expect("an object").remove(field);
+            }
+            record["tools"].as_object_mut().expect("an object").remove("dagger");
+            record
+        };
+        assert_eq!(strip(&by_dagger), strip(&by_host));
+        assert_eq!(by_dagger.record(project)["tools"]["dagger"], "0.21.8");
+    }
+    env.assert_no_canary(&[&by_dagger, &by_host]);
+}
+
+#[test]
+fn wrangler_gets_the_same_words_from_both_engines() {
+    for (config, environment) in [
+        (Some("wrangler.jsonc"), None),
+        (Some("wrangler.toml"), Some("staging")),
+        (Some("wrangler.jsonc"), Some("")),
+        (None, None),
+    ] {
+        let step = serde_json::json!({ "command": "deploy", "config": config, "environment": environment,
+            "tag": "0123456789ab", "message": "it's a \"message\"" });
+        let code = format!(
+            "import {{ wranglerArguments, ENVIRONMENT }} from {:?};\n\
+             const step = Object.fromEntries(Object.entries({step}).filter(([, value]) => value !== null));\n\
+             console.log(JSON.stringify([wranglerArguments(step), Object.entries(ENVIRONMENT)]));",
+            repository().join("dagger/cloudflare/src/arguments.ts")
+        );
+        let mut bun =
+            std::process::Command::new(std::env::var("XTASK_BUN").expect("XTASK_BUN is set"));
+        let theirs = ran(bun.args(["-e", &code]).output().expect("bun runs")).exits(0).json();
+        let ours = xtask::tools::wrangler::deploy_arguments(
+            config,
+            environment,
+            "0123456789ab",
+            "it's a \"message\"",
+        );
+        assert_eq!(theirs, serde_json::json!([ours, xtask::tools::wrangler::ENVIRONMENT]));
+    }
+}
+
+#[test]
+fn the_printed_script_is_what_runs() {
+    let dagger = Dagger::new();
+    let env = &dagger.env;
+    env.worker("projects/api", "api");
+    env.commit("project");
+    env.xtask(&["sandbox", "up"]).exits(0);
+    env.write(".xtask/sandbox/token", crate::support::CANARY);
+    env.sh("chmod 600 .xtask/sandbox/token").exits(0);
+    let dry = env.xtask(&["deploy", "api", "--engine", "dagger", "--dry-run"]).exits(0);
+    env.sh(&dry.stdout).exits(0);
+    dagger.deploy(&["api", "--force"]).exits(0);
+    let calls = dagger.calls();
+    let [pasted, run] = calls.as_slice() else { panic!("{} calls", calls.len()) };
+    for field in ["argv", "cwd"] {
+        assert_eq!(pasted[field], run[field]);
+    }
+    // The shell adds variables of its own.
+    let names = |call: &Value| -> Vec<String> {
+        let own = ["PWD", "OLDPWD", "SHLVL", "_"];
+        let all = call["env"].as_array().expect("names").iter().filter_map(Value::as_str);
+        all.filter(|name| !own.contains(name)).map(str::to_owned).collect()
+    };
+    assert_eq!(names(pasted), names(run));
+    assert!(!names(run).iter().any(|name| name.starts_with("DAGGER_SESSION")));
+    let without_nonce = |call: &Value| {
+        let text = call["stdin"].as_str().expect("text").to_owned();
+        let (before, after) = text.split_once("--nonce='").expect("a nonce");
+        let (_, rest) = after.split_once('\'').expect("its end");
+        format!("{before}{rest}")
+    };
+    assert_eq!(without_nonce(pasted), without_nonce(run));
+}
+
+#[test]
+fn exit_0_is_not_success_and_every_failure_says_what_to_do() {
+    let dagger = Dagger::new();
+    let env = &dagger.env;
+    env.site("projects/site", "site");
+    env.commit("project");
+    for (mode, code, text) in [
+        ("nothing", 1, "left no record of this attempt"),
+        ("no-deploy", 1, "left no record of this attempt"),
+        ("replay", 4, "left no record of this attempt"),
+        ("signal", 1, "was ended by signal 9"),
+        ("engine-down", 1, "start Docker"),
+        ("skew", 1, "must have the same version"),
+        ("no-runtime", 1, "install Docker or Podman"),
+    ] {
+        env.xtask(&["sandbox", "reset"]).exits(0);
+        dagger.mode(mode);
+        let ran = dagger.deploy(&["site"]);
+        let error = ran.record("site")["error"].as_str().unwrap_or_default().to_owned();
+        assert!(error.contains(text), "{mode}: {error}");
+        assert!(!error.contains("traceparent"), "{error}");
+        ran.exits(code);
+    }
+    dagger.mode("ok");
+    env.write("projects/site/build.ts", "console.error('the build says why'); process.exit(9);");
+    let broken = dagger.deploy(&["site"]).exits(1);
+    assert!(broken.record("site")["error"].as_str().expect("text").contains("the build says why"));
+    dagger.mode("old");
+    let old = dagger.deploy(&["site"]).exits(3).json();
+    assert!(old["error"]["message"].as_str().expect("text").contains("`dagger` is 0.18.8"));
+}
+
+#[test]
+fn auto_takes_dagger_only_when_an_engine_answers() {
+    let dagger = Dagger::new();
+    let env = &dagger.env;
+    env.site("projects/site", "site");
+    env.commit("project");
+    for (mode, engine) in [("ok", "dagger"), ("engine-down", "host"), ("old", "host")] {
+        dagger.mode(mode);
+        let ran = env.xtask(&["build", "site", "--json"]).exits(0);
+        assert_eq!(ran.record("site")["engine"], engine, "{mode}: {}", ran.stderr);
+        assert!(ran.stderr.contains(&format!("engine: {engine} (")), "{}", ran.stderr);
+    }
+    std::fs::remove_file(env.root.join("dagger/cloudflare/dagger.json")).expect("removable");
+    dagger.mode("ok");
+    let refused = dagger.deploy(&["site"]).exits(3);
+    assert!(refused.record("site")["error"].as_str().expect("text").contains("no dagger.json"));
+}
