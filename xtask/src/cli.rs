@@ -3,7 +3,9 @@
 use clap::builder::styling::{AnsiColor, Style, Styles};
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{build, completions, deploy, doctor, generate, projects, sandbox, test};
+use crate::commands::{
+    build, completions, deploy, doctor, generate, preview, projects, rollback, sandbox, test,
+};
 
 const STYLES: Styles = Styles::styled()
     .header(Style::new().bold())
@@ -59,6 +61,12 @@ pub enum Command {
     Build(build::Build),
     /// Build, upload, make live, check that it answers, and record it
     Deploy(deploy::Deploy),
+    /// Upload a version that is not live, and check it at its own address
+    Preview(preview::Preview),
+    /// Make the former version live again, or a named one
+    Rollback(rollback::Rollback),
+    /// Make a preview's version live
+    Promote(rollback::Promote),
     /// The stand-in for Cloudflare on this machine
     Sandbox(sandbox::Sandbox),
     /// Set up and run every test

@@ -4,7 +4,10 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::{rfc3339, unix_now};
 use crate::error::Exit;
+use crate::plan::Verb;
+use crate::plan::destination::Destination;
 use crate::tools::cloudflare::Live;
 
 /// How one project's attempt ended.
@@ -15,6 +18,10 @@ pub enum Status {
     Built,
     /// Deployed, and it answers.
     Live,
+    /// Uploaded without being live, and it answers at its own address.
+    Ready,
+    /// Deployed, did not answer, and the former version is live again.
+    RolledBack,
     /// The same content was live already, and it answers.
     Unchanged,
     /// It failed, and nothing of it is live.
@@ -32,8 +39,8 @@ impl Status {
     #[must_use]
     pub fn exit(self) -> Exit {
         match self {
-            Status::Built | Status::Live | Status::Unchanged => Exit::Done,
-            Status::Failed => Exit::Failed,
+            Status::Built | Status::Live | Status::Ready | Status::Unchanged => Exit::Done,
+            Status::Failed | Status::RolledBack => Exit::Failed,
             Status::Refused => Exit::Refused,
             Status::Unknown => Exit::Remote,
             Status::Interrupted => Exit::Interrupted,
@@ -82,6 +89,8 @@ pub struct Timings {
 pub struct Record {
     /// The version of this shape.
     pub schema: u32,
+    /// What was asked for.
+    pub verb: Verb,
     /// The project's name.
     pub project: String,
     /// The Worker's name in the environment.
@@ -90,8 +99,8 @@ pub struct Record {
     pub environment: String,
     /// Whether it went to the sandbox instead of Cloudflare.
     pub sandbox: bool,
-    /// What executed it.
-    pub engine: String,
+    /// What built and uploaded it; nothing when neither was needed.
+    pub engine: Option<String>,
     /// The commit it was made from.
     pub commit: Option<String>,
     /// Whether the tree had uncommitted changes.
@@ -108,8 +117,11 @@ pub struct Record {
     /// What went wrong, and what to do next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The version that this attempt made live.
+    /// The version that this attempt made.
     pub version: Option<String>,
+    /// The alias of a preview. Its address is the first of `urls`, the version's own the second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
     /// What was live before.
     pub previous: Option<Live>,
     /// What is live now, as far as it could be read.
@@ -129,6 +141,43 @@ pub struct Record {
 }
 
 impl Record {
+    /// A record that has begun, of an attempt that has not ended.
+    #[must_use]
+    pub fn new(
+        verb: Verb,
+        project: &str,
+        worker: &str,
+        destination: &Destination,
+        nonce: &str,
+    ) -> Record {
+        Record {
+            schema: 1,
+            verb,
+            project: project.to_owned(),
+            worker: worker.to_owned(),
+            environment: destination.environment.clone(),
+            sandbox: destination.sandbox.is_some(),
+            engine: None,
+            commit: None,
+            dirty: false,
+            key: String::new(),
+            nonce: nonce.to_owned(),
+            break_glass: destination.break_glass.clone(),
+            status: Status::Failed,
+            error: None,
+            version: None,
+            alias: None,
+            previous: None,
+            live: None,
+            urls: Vec::new(),
+            tools: Versions::default(),
+            started: rfc3339(unix_now()),
+            ended: String::new(),
+            timings: Timings::default(),
+            log: Utf8Path::new(".xtask/logs").join(format!("{nonce}.log")),
+        }
+    }
+
     /// Writes the record below `.xtask/records/` and returns its path relative to the root. It is
     /// there whole or not at all.
     pub fn save(&self, root: &Utf8Path) -> Result<Utf8PathBuf> {

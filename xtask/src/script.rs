@@ -26,8 +26,8 @@ pub fn script(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     if let Some(dir) = &part.build {
         lines.push(build(part, dir)?);
     }
-    if plan.verb == Verb::Deploy {
-        lines.push(deploy(plan, part)?);
+    if plan.verb != Verb::Build {
+        lines.push(upload(plan, part)?);
     }
     Ok(lines.iter().map(|line| format!("{line}\n")).collect())
 }
@@ -56,7 +56,7 @@ fn build(part: &ProjectPlan, dir: &Utf8Path) -> Result<String, Failure> {
     Ok(format!("{call} | {export}"))
 }
 
-fn deploy(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
+fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     let destination = &plan.destination;
     let module = quote(relative(&part.dir, Utf8Path::new(CLOUDFLARE)).as_str())?;
     let config = part.config.file_name().unwrap_or_default();
@@ -68,8 +68,9 @@ fn deploy(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     // which is not published.
     let code = part.target.main.as_deref().and_then(Utf8Path::parent).map(|dir| part.dir.join(dir));
     let dist = part.dist.clone().or(code).unwrap_or_else(|| part.dir.clone());
+    let function = if plan.verb == Verb::Preview { "upload" } else { "deploy" };
     let mut call = format!(
-        "{module} | deploy {} {} {}",
+        "{module} | {function} {} {} {}",
         quote(&dotted(&relative(&part.dir, &dist)))?,
         quote(config)?,
         quote(&format!("env://{token}"))?,
@@ -78,6 +79,9 @@ fn deploy(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
         call += &format!(" --{name}={}", quote(value)?);
         Ok(())
     };
+    if let Some(alias) = &part.alias {
+        option("alias", alias)?;
+    }
     option("environment", &destination.environment)?;
     if part.target.main.is_some() {
         option("source", ".")?;

@@ -13,7 +13,7 @@ use crate::engine::setup::{self, Setup};
 use crate::error::{Exit, Failure};
 use crate::plan::destination::{Destination, Pipeline};
 use crate::plan::{Choice, Engine, Inputs, Plan, Verb};
-use crate::record::Versions;
+use crate::record::{Record, Versions};
 use crate::report::{self, RunReport, script};
 use crate::tools::{git, sandbox, wrangler};
 use crate::workspace::Workspace;
@@ -40,7 +40,7 @@ impl Build {
         let destination =
             Destination::resolve(&workspace.config, LOCAL, port, &Pipeline::default(), None)?;
         let choice = self.engine.choose(ctx, &workspace)?;
-        let task = Task { verb: Verb::Build, choice, destination, force: false };
+        let task = Task::new(Verb::Build, choice, destination);
         let plan = self.selection.plan(&workspace, &projects, task)?;
         carry_out(ctx, &workspace, plan)
     }
@@ -70,8 +70,20 @@ pub struct Task {
     pub choice: Choice,
     /// Where to.
     pub destination: Destination,
-    /// Deploy even what is live already.
+    /// Do it even where the same content is there already.
     pub force: bool,
+    /// Put the former version back when the new one does not answer.
+    pub rollback: bool,
+    /// The preview's alias.
+    pub alias: Option<String>,
+}
+
+impl Task {
+    /// A task without any extra.
+    #[must_use]
+    pub fn new(verb: Verb, choice: Choice, destination: Destination) -> Task {
+        Task { verb, choice, destination, force: false, rollback: true, alias: None }
+    }
 }
 
 /// Which projects take part.
@@ -99,6 +111,8 @@ impl Selection {
             destination: task.destination,
             head: git::head(&workspace.root)?,
             force: task.force,
+            rollback: task.rollback,
+            alias: task.alias,
             reason,
             locks: locks(&workspace.root, projects),
             nonce: &fresh_nonce()?,
@@ -108,18 +122,22 @@ impl Selection {
 }
 
 /// Prints the plan, or executes it and reports.
-pub fn carry_out(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exit> {
+pub fn carry_out(ctx: &Ctx, workspace: &Workspace, plan: Plan) -> Result<Exit> {
     if ctx.dry_run {
         let (places, missing) = setup::missing(&ctx.root, &workspace.config);
         ctx.ui.report(&plan, &script::script(&plan, &places, &missing)?);
         return Ok(Exit::Done);
     }
-    if plan.destination.sandbox.is_none() {
-        ctx.secret(&plan.destination.token())?;
-    }
+    let records = execute(ctx, workspace, plan)?;
+    ctx.ui.report(&RunReport::new(&records), &report::summary(&records));
+    Ok(report::exit(&records))
+}
+
+/// Puts the tools in place and executes the plan.
+pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<Record>> {
     let setup = Setup::new(ctx, &workspace.config)?;
     // Containers bring their own tools; the sandbox needs them here in any case.
-    let to_sandbox = plan.verb == Verb::Deploy && plan.destination.sandbox.is_some();
+    let to_sandbox = plan.verb != Verb::Build && plan.destination.sandbox.is_some();
     let (places, mut versions) = if plan.choice.engine == Engine::Host || to_sandbox {
         setup.tools()?
     } else {
@@ -133,9 +151,7 @@ pub fn carry_out(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exi
         plan.destination.move_sandbox(server.port);
     }
     setup.done(&ready);
-    let records = Run::new(ctx, &plan, places, versions).execute()?;
-    ctx.ui.report(&RunReport::new(&records), &report::summary(&records));
-    Ok(report::exit(&records))
+    Run::new(ctx, &plan, places, versions).execute()
 }
 
 /// The content key of each project: the files it is made from, and the tools that make it.

@@ -29,6 +29,9 @@ pub struct Deploy {
     /// Deploy even what is live already
     #[arg(long)]
     force: bool,
+    /// Leave a version live that does not answer, to look at it
+    #[arg(long)]
+    no_rollback: bool,
     /// Change a protected environment from here; the reason is recorded
     #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     break_glass: Option<String>,
@@ -43,24 +46,31 @@ impl Deploy {
         let choice = self.engine.choose(ctx, &workspace)?;
         if ctx.dry_run {
             // A script is worth seeing without a token.
-            let check =
-                |project: &&_| guard::check(&workspace.config, project, &destination.environment);
+            let check = |project: &&_| {
+                guard::check_deploy(&workspace.config, project, &destination.environment)
+            };
             projects.iter().try_for_each(check)?;
         } else {
             doctor::preflight(ctx, &destination, choice.engine, &projects)?;
         }
-        let task = Task { verb: Verb::Deploy, choice, destination, force: self.force };
+        let (force, rollback) = (self.force, !self.no_rollback);
+        let task = Task { force, rollback, ..Task::new(Verb::Deploy, choice, destination) };
         let plan = self.selection.plan(&workspace, &projects, task)?;
         super::build::carry_out(ctx, &workspace, plan)
     }
 
     fn destination(&self, ctx: &Ctx, workspace: &Workspace) -> Result<Destination> {
         let environment = self.env.clone().map_or_else(default_environment, Ok)?;
-        let port = (self.sandbox || Destination::always_sandbox(&environment)).then(|| {
-            sandbox::running(&ctx.root).map_or(sandbox::DEFAULT_PORT, |server| server.port)
-        });
+        let port = sandbox_port(ctx, &environment, self.sandbox);
         let pipeline = Pipeline::from_variables(variable);
         let glass = self.break_glass.as_deref();
         Ok(Destination::resolve(&workspace.config, &environment, port, &pipeline, glass)?)
     }
+}
+
+/// The sandbox's port, when `environment` goes there.
+pub fn sandbox_port(ctx: &Ctx, environment: &str, asked: bool) -> Option<u16> {
+    let running =
+        || sandbox::running(&ctx.root).map_or(sandbox::DEFAULT_PORT, |server| server.port);
+    (asked || Destination::always_sandbox(environment)).then(running)
 }

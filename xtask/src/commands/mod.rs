@@ -5,7 +5,9 @@ pub mod completions;
 pub mod deploy;
 pub mod doctor;
 pub mod generate;
+pub mod preview;
 pub mod projects;
+pub mod rollback;
 pub mod sandbox;
 pub mod test;
 
@@ -23,6 +25,9 @@ impl Command {
             Command::Projects(command) => command.run(ctx),
             Command::Build(command) => command.run(ctx),
             Command::Deploy(command) => command.run(ctx),
+            Command::Preview(command) => command.run(ctx),
+            Command::Rollback(command) => command.run(ctx),
+            Command::Promote(command) => command.run(ctx),
             Command::Sandbox(command) => command.run(ctx),
             Command::Test(command) => command.run(ctx),
             Command::Generate(command) => command.run(ctx),

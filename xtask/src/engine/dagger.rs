@@ -37,8 +37,8 @@ impl Attempt<'_> {
             std::fs::remove_file(&record_file)
                 .with_context(|| format!("cannot remove {record_file}"))?;
         }
-        let deploys = self.run.plan.verb == Verb::Deploy;
-        self.step(if deploys { "dagger: build and deploy" } else { "dagger: build" });
+        let deploys = self.run.plan.verb != Verb::Build;
+        self.step(if deploys { "dagger: build and upload" } else { "dagger: build" });
         let command = command(self.run.plan, self.part, root)?;
         self.uploading = deploys;
         let finished = self.execute(&command)?;
@@ -59,7 +59,7 @@ impl Attempt<'_> {
         match (record.exit_code, record.version_id, record.error) {
             (0, Some(version), None) => {
                 finished_well(finished)?;
-                self.deployed(version, record.urls);
+                self.made(version, record.urls);
                 Ok(())
             }
             (code, _, error) => {
@@ -95,8 +95,8 @@ pub fn command(
     let command = dagger::command(&root.join(&part.dir), script::script(plan, part)?);
     Ok(match (plan.verb, plan.destination.sandbox) {
         (Verb::Build, _) => command,
-        (Verb::Deploy, Some(_)) => command.env(script::SANDBOX_TOKEN, plan.destination.token()),
-        (Verb::Deploy, None) => {
+        (_, Some(_)) => command.env(script::SANDBOX_TOKEN, plan.destination.token()),
+        (_, None) => {
             let variable = plan.destination.token_variable.clone();
             command.env(&variable, plan.destination.token())
         }

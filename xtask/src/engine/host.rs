@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 
 use super::attempt::{Attempt, millis};
 use crate::error::failed;
-use crate::plan::guard;
-use crate::tools::wrangler;
+use crate::plan::{Verb, guard};
+use crate::tools::wrangler::{self, Expected};
 
 impl Attempt<'_> {
     /// Installs and builds, alone in the package's folder.
@@ -41,14 +41,17 @@ impl Attempt<'_> {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
         }
         let redirected = places.root.join(&self.part.dir).join(wrangler::REDIRECT).is_file();
-        let command = places.deploy(self.part, &self.run.plan.destination, redirected);
+        let verb = self.run.plan.verb;
+        let command = places.upload(self.part, &self.run.plan.destination, verb, redirected);
         self.uploading = true;
         let finished = self.execute(&command)?;
         self.record.timings.deploy = Some(millis(finished.took));
         let output = std::fs::read_to_string(&output_file).unwrap_or_default();
-        match wrangler::verdict(finished.ended, &output) {
-            wrangler::Verdict::Deployed { version, targets } => {
-                self.deployed(version, wrangler::urls(&targets));
+        let expected = if verb == Verb::Preview { Expected::Upload } else { Expected::Deploy };
+        match wrangler::verdict(expected, finished.ended, &output) {
+            wrangler::Verdict::Done { version, targets, previews } => {
+                let urls = if verb == Verb::Preview { previews } else { wrangler::urls(&targets) };
+                self.made(version, urls);
                 // Kept when it failed, as evidence.
                 std::fs::remove_file(&output_file).context("cannot remove wrangler's output file")
             }

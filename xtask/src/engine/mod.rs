@@ -5,6 +5,8 @@ pub mod check;
 pub mod choice;
 pub mod dagger;
 pub mod host;
+pub mod live;
+pub mod restore;
 pub mod setup;
 
 use std::collections::BTreeMap;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::ProjectPlan;
 use super::destination::Destination;
+use super::{ProjectPlan, Verb};
 use crate::tools::bun::INSTALL_DEADLINE;
 use crate::tools::command::Command;
 use crate::tools::wrangler;
@@ -48,18 +48,24 @@ impl Places {
         }
     }
 
-    /// Uploads and deploys. `redirected` says that an adapter left a config of its own.
+    /// Uploads, and for a deployment makes it live. `redirected` says that an adapter left a config of its own.
     #[must_use]
-    pub fn deploy(
+    pub fn upload(
         &self,
         plan: &ProjectPlan,
         destination: &Destination,
+        verb: Verb,
         redirected: bool,
     ) -> Command {
         let launcher = self.root.join(wrangler::TOOLCHAIN).join(wrangler::LAUNCHER);
         let config = plan.config.file_name().filter(|_| !redirected);
         let environment = plan.wrangler_environment.as_deref();
-        let arguments = wrangler::deploy_arguments(config, environment, &plan.key, &plan.message);
+        let (tag, message) = (&plan.key, &plan.message);
+        let arguments = if verb == Verb::Preview {
+            wrangler::upload_arguments(config, plan.alias.as_deref(), environment, tag, message)
+        } else {
+            wrangler::deploy_arguments(config, environment, tag, message)
+        };
         let mut command = Command::new(
             self.root.join(&plan.dir),
             &[self.bun.as_str(), "--bun", launcher.as_str()],

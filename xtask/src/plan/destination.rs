@@ -110,10 +110,11 @@ impl Destination {
         }
     }
 
-    /// The addresses that answer for `worker` in the sandbox; none elsewhere.
+    /// The address of a host's first part in the sandbox: a Worker's name, or an alias or the first 8
+    /// digits of a version before it. None elsewhere.
     #[must_use]
-    pub fn sandbox_url(&self, worker: &str) -> Option<String> {
-        self.sandbox.map(|port| format!("http://{worker}.localhost:{port}/"))
+    pub fn sandbox_url(&self, label: &str) -> Option<String> {
+        self.sandbox.map(|port| format!("http://{label}.localhost:{port}/"))
     }
 }
 

@@ -56,7 +56,27 @@ pub fn check(config: &Config, project: &Project, environment: &str) -> Result<()
         ))
         .hint("remove it there: the shared config file decides"));
     }
-    shared_worker(config, project, environment, &target)
+    Ok(())
+}
+
+/// Refuses what would change a protected environment through an unprotected one.
+pub fn check_deploy(config: &Config, project: &Project, environment: &str) -> Result<(), Failure> {
+    check(config, project, environment)?;
+    shared_worker(config, project, environment, &project.target(environment))
+}
+
+/// Refuses a preview that would have no address.
+pub fn check_preview(project: &Project, environment: &str) -> Result<(), Failure> {
+    let target = project.target(environment);
+    let why = match target.preview_urls {
+        Some(true) => return Ok(()),
+        Some(false) => "`preview_urls` is false",
+        // Unset, it follows `workers_dev`, which a custom domain turns off.
+        None if target.domains.is_empty() => return Ok(()),
+        None => "`preview_urls` is not set, and with a custom domain that means off",
+    };
+    Err(refused(format!("{}: {why}, so a preview would have no address", project.config))
+        .hint("set `\"preview_urls\": true` and deploy it once; an upload alone does not apply it"))
 }
 
 /// An unprotected environment without an `env` block would deploy the very Worker that a protected

@@ -1,5 +1,6 @@
 //! What a run will do, and why: values made from what exists, without touching anything.
 
+pub mod alias;
 pub mod commands;
 pub mod destination;
 pub mod guard;
@@ -7,7 +8,7 @@ pub mod guard;
 use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 use crate::tools::git::Head;
@@ -16,13 +17,19 @@ use crate::workspace::wrangler::Target;
 use destination::Destination;
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Verb {
     /// Build and stop.
     Build,
     /// Build, upload, make live, check.
     Deploy,
+    /// Build, upload a version that is not live, check it at its own address.
+    Preview,
+    /// Make a preview's version live.
+    Promote,
+    /// Make a former version live again.
+    Rollback,
 }
 
 /// What executes the plan.
@@ -73,8 +80,10 @@ pub struct Plan {
     pub destination: Destination,
     /// The commit it is made from.
     pub head: Head,
-    /// Deploy even what is live already.
+    /// Do it even where the same content is there already.
     pub force: bool,
+    /// Put the former version back when the new one does not answer.
+    pub rollback: bool,
     /// One plan a project.
     pub projects: Vec<ProjectPlan>,
 }
@@ -113,6 +122,8 @@ pub struct ProjectPlan {
     pub message: String,
     /// The path that must answer afterwards.
     pub health: String,
+    /// The alias of a preview.
+    pub alias: Option<String>,
 }
 
 /// What a plan is made from, beside the workspace.
@@ -126,8 +137,12 @@ pub struct Inputs<'a> {
     pub destination: Destination,
     /// The commit that is checked out.
     pub head: Head,
-    /// Deploy even what is live already.
+    /// Do it even where the same content is there already.
     pub force: bool,
+    /// Put the former version back when the new one does not answer.
+    pub rollback: bool,
+    /// The preview's alias.
+    pub alias: Option<String>,
     /// Why a project takes part.
     pub reason: &'a str,
     /// Content keys by project.
@@ -152,6 +167,7 @@ impl Plan {
             destination: inputs.destination,
             head: inputs.head,
             force: inputs.force,
+            rollback: inputs.rollback,
             projects: parts,
         })
     }
@@ -183,6 +199,7 @@ impl ProjectPlan {
             wrangler_environment: wrangler_environment(project, environment),
             message: message(&inputs.head),
             health: project.health().to_owned(),
+            alias: inputs.alias.clone(),
             target,
         })
     }

@@ -6,6 +6,7 @@ pub mod script;
 use serde::Serialize;
 
 use crate::error::Exit;
+use crate::plan::Verb;
 use crate::record::{Record, Status};
 use crate::ui::{CYAN, DIM, RED, paint};
 
@@ -41,6 +42,9 @@ pub fn outcome(record: &Record) -> String {
     match record.status {
         Status::Built => "built".to_owned(),
         Status::Live => format!("live in {}", record.environment),
+        Status::Ready => format!("preview of {} is ready", record.environment),
+        Status::RolledBack => "does not answer; the former version is live again".to_owned(),
+        Status::Unchanged if record.verb == Verb::Preview => "preview is there already".to_owned(),
         Status::Unchanged => format!("already live in {}", record.environment),
         Status::Failed => "failed, and nothing of it is live".to_owned(),
         Status::Refused => "refused before anything changed".to_owned(),

@@ -48,8 +48,8 @@ fn commands(plan: &Plan, part: &ProjectPlan, places: &Places) -> Result<Vec<Comm
     let mut commands = Vec::new();
     commands.extend(part.install.as_ref().map(|dir| places.install(dir)));
     commands.extend(part.build.as_ref().map(|dir| places.build(part, dir)));
-    if plan.verb == Verb::Deploy {
-        commands.push(places.deploy(part, &plan.destination, false));
+    if plan.verb != Verb::Build {
+        commands.push(places.upload(part, &plan.destination, plan.verb, false));
     }
     Ok(commands)
 }
@@ -65,6 +65,7 @@ fn check(url: &str) -> String {
 fn verb(verb: Verb) -> &'static str {
     match verb {
         Verb::Build => "build for",
-        Verb::Deploy => "deploy to",
+        Verb::Deploy | Verb::Promote | Verb::Rollback => "deploy to",
+        Verb::Preview => "preview in",
     }
 }

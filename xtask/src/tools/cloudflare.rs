@@ -1,5 +1,6 @@
 //! Reads from Cloudflare's API: what is live, and under which tag.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ureq::Agent;
 
-use super::http;
+use super::http::{self, Answer};
 use crate::secret::Secret;
 
 /// The public address of the API.
@@ -75,19 +76,11 @@ impl<'a> Api<'a> {
     /// The version that gets all or most of the traffic of `worker`; nothing when the Worker does not
     /// exist or has never been deployed.
     pub fn live(&self, worker: &str) -> Result<Option<Live>> {
-        let Some(result) = self.get(&format!("workers/scripts/{worker}/deployments"))? else {
+        let Some(newest) = self.deployments(worker)?.into_iter().next() else {
             return Ok(None);
         };
-        let deployments: Deployments = serde_json::from_value(result)
-            .context("Cloudflare's list of deployments has an unexpected shape")?;
-        let newest =
-            deployments.deployments.into_iter().max_by(|a, b| a.created_on.cmp(&b.created_on));
-        let Some(newest) = newest else {
-            return Ok(None);
-        };
-        let serving =
-            newest.versions.into_iter().max_by(|a, b| a.percentage.total_cmp(&b.percentage));
-        let Some(serving) = serving else {
+        let shares = newest.versions.into_iter();
+        let Some(serving) = shares.max_by(|a, b| a.percentage.total_cmp(&b.percentage)) else {
             return Ok(None);
         };
         let version =
@@ -105,6 +98,60 @@ impl<'a> Api<'a> {
         }))
     }
 
+    /// The last ten versions of `worker`, newest first; none when it does not exist.
+    pub fn versions(&self, worker: &str) -> Result<Vec<Version>> {
+        let Some(mut result) = self.get(&format!("workers/scripts/{worker}/versions"))? else {
+            return Ok(Vec::new());
+        };
+        serde_json::from_value(result["items"].take())
+            .context("Cloudflare's list of versions has an unexpected shape")
+    }
+
+    /// The last ten deployments of `worker`, newest first; none when it does not exist.
+    pub fn deployments(&self, worker: &str) -> Result<Vec<Deployment>> {
+        let Some(mut result) = self.get(&format!("workers/scripts/{worker}/deployments"))? else {
+            return Ok(Vec::new());
+        };
+        let mut deployments: Vec<Deployment> = serde_json::from_value(result["deployments"].take())
+            .context("Cloudflare's list of deployments has an unexpected shape")?;
+        deployments.sort_by(|a, b| b.created_on.cmp(&a.created_on));
+        Ok(deployments)
+    }
+
+    /// The workers.dev address of `worker`, where that is on.
+    pub fn address(&self, worker: &str) -> Result<Option<String>> {
+        let found = self.get(&format!("workers/workers/{worker}"))?.unwrap_or_default();
+        let on = found["subdomain"]["enabled"] == true;
+        Ok(found["subdomain"]["url"].as_str().filter(|_| on).map(|url| format!("{url}/")))
+    }
+
+    /// What follows an alias or a version's first 8 digits in the host names of previews, where they
+    /// are on.
+    pub fn preview_suffix(&self, worker: &str) -> Result<Option<String>> {
+        let found = self.get(&format!("workers/workers/{worker}"))?.unwrap_or_default();
+        let on = found["subdomain"]["previews_enabled"] == true;
+        Ok(found["subdomain"]["preview_url_suffix"].as_str().filter(|_| on).map(str::to_owned))
+    }
+
+    /// Gives all of the traffic of `worker` to `version`. Never repeated by itself: after a failure,
+    /// read what is live.
+    pub fn deploy(&self, worker: &str, version: &str, message: &str) -> Result<()> {
+        let path = format!("accounts/{}/workers/scripts/{worker}/deployments", self.account);
+        let body = serde_json::json!({
+            "strategy": "percentage",
+            "versions": [{ "version_id": version, "percentage": 100 }],
+            "annotations": { "workers/message": message },
+        });
+        let url = format!("{}/{path}", self.base);
+        let bearer = format!("Bearer {}", self.token.expose());
+        let answer = http::post(&self.agent, &url, &[("Authorization", &bearer)], &body)
+            .with_context(|| format!("cannot reach {}", self.base))?;
+        let result = result("POST", &path, &answer)?;
+        result
+            .map(|_| ())
+            .ok_or_else(|| anyhow!("Cloudflare knows no version {version} of {worker}"))
+    }
+
     /// The `result` of a GET below the account; nothing when the API says that the Worker or version
     /// does not exist (codes 10007 and 10090).
     fn get(&self, path: &str) -> Result<Option<Value>> {
@@ -117,18 +164,41 @@ impl<'a> Api<'a> {
         let bearer = format!("Bearer {}", self.token.expose());
         let answer = http::get(&self.agent, &url, &[("Authorization", &bearer)])
             .with_context(|| format!("cannot reach {}", self.base))?;
-        let envelope: Envelope = serde_json::from_slice(&answer.body).map_err(|_| {
-            anyhow!("GET {path} answered {} with something that is not JSON", answer.status)
-        })?;
-        if envelope.success {
-            return Ok(Some(envelope.result));
-        }
-        if envelope.errors.iter().any(|error| matches!(error.code, 10_007 | 10_090)) {
-            return Ok(None);
-        }
-        let said: Vec<String> =
-            envelope.errors.iter().map(|e| format!("{} [code {}]", e.message, e.code)).collect();
-        Err(anyhow!("GET {path} answered {}: {}", answer.status, said.join(", ")))
+        result("GET", path, &answer)
+    }
+}
+
+/// What the API's envelope holds.
+fn result(method: &str, path: &str, answer: &Answer) -> Result<Option<Value>> {
+    let envelope: Envelope = serde_json::from_slice(&answer.body).map_err(|_| {
+        anyhow!("{method} {path} answered {} with something that is not JSON", answer.status)
+    })?;
+    if envelope.success {
+        return Ok(Some(envelope.result));
+    }
+    if envelope.errors.iter().any(|error| matches!(error.code, 10_007 | 10_090)) {
+        return Ok(None);
+    }
+    let said: Vec<String> =
+        envelope.errors.iter().map(|e| format!("{} [code {}]", e.message, e.code)).collect();
+    Err(anyhow!("{method} {path} answered {}: {}", answer.status, said.join(", ")))
+}
+
+/// A version in the API's list.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Version {
+    /// Its id.
+    pub id: String,
+    /// `workers/tag`, `workers/message`, `workers/alias`.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, Value>,
+}
+
+impl Version {
+    /// One of its annotations.
+    #[must_use]
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        self.annotations.get(name)?.as_str()
     }
 }
 
@@ -147,21 +217,23 @@ struct ApiError {
     message: String,
 }
 
-#[derive(Deserialize)]
-struct Deployments {
-    deployments: Vec<Deployment>,
-}
-
-#[derive(Deserialize)]
-struct Deployment {
-    id: String,
-    created_on: Option<String>,
+/// A deployment in the API's list.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Deployment {
+    /// Its id.
+    pub id: String,
+    /// When it was made, RFC 3339.
+    pub created_on: Option<String>,
+    /// Which versions get how much of the traffic.
     #[serde(default)]
-    versions: Vec<Share>,
+    pub versions: Vec<Share>,
 }
 
-#[derive(Deserialize)]
-struct Share {
-    version_id: String,
-    percentage: f64,
+/// A version's part of the traffic.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Share {
+    /// The version's id.
+    pub version_id: String,
+    /// Percent.
+    pub percentage: f64,
 }

@@ -33,6 +33,12 @@ pub fn head(root: &Utf8Path) -> Result<Head> {
     })
 }
 
+/// The branch that is checked out; nothing when there is none.
+pub fn branch(root: &Utf8Path) -> Result<Option<String>> {
+    let name = text(root, &["branch", "--show-current"])?;
+    Ok(Some(name.trim().to_owned()).filter(|name| !name.is_empty()))
+}
+
 /// Every file below `below` that git tracks or would track, as it stands in the working tree,
 /// relative to `root`. Dependency folders are left out even if somebody committed them.
 pub fn files(root: &Utf8Path, below: &str) -> Result<Vec<Utf8PathBuf>> {
@@ -116,7 +122,7 @@ fn working_blob(path: &Utf8Path, sha256: bool) -> std::io::Result<Option<Blob>> 
 
 /// The standard output of a git command in `root`, which must be UTF-8.
 fn text(root: &Utf8Path, args: &[&str]) -> Result<String> {
-    let output = command(root).args(args).output().map_err(|error| {
+    let output = command(root).arg("--literal-pathspecs").args(args).output().map_err(|error| {
         refused(format!("cannot run `git`: {error}")).hint("install it: `apt-get install git`")
     })?;
     if !output.status.success() {

@@ -43,6 +43,24 @@ pub fn get(agent: &Agent, url: &str, headers: &[(&str, &str)]) -> Result<Answer>
     })
 }
 
+/// Posts `body` as JSON to `url` with these headers.
+pub fn post<T: serde::Serialize>(
+    agent: &Agent,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &T,
+) -> Result<Answer> {
+    let mut request = agent.post(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut response = request.send_json(body)?;
+    Ok(Answer {
+        status: response.status().as_u16(),
+        body: response.body_mut().with_config().limit(BODY_LIMIT).read_to_vec()?,
+    })
+}
+
 /// Where to send a request for `url`, and with which `Host` header. Names below `localhost` are
 /// loopback addresses (RFC 6761), but few resolvers know it, so the name travels in the header.
 #[must_use]

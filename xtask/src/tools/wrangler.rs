@@ -51,15 +51,46 @@ pub fn deploy_arguments(
     arguments
 }
 
-/// What a run of `wrangler deploy` came to.
+/// The arguments of `wrangler versions upload`, as [`deploy_arguments`] has those of `deploy`. There is
+/// no `--autoconfig` here.
+#[must_use]
+pub fn upload_arguments(
+    config: Option<&str>,
+    alias: Option<&str>,
+    environment: Option<&str>,
+    tag: &str,
+    message: &str,
+) -> Vec<String> {
+    let mut arguments = vec!["versions".to_owned(), "upload".to_owned()];
+    arguments.extend(config.map(|config| format!("--config={config}")));
+    arguments.extend(["--strict", "--no-x-provision"].map(str::to_owned));
+    arguments.extend(alias.map(|alias| format!("--preview-alias={alias}")));
+    arguments.extend(environment.map(|environment| format!("--env={environment}")));
+    arguments.push(format!("--tag={tag}"));
+    arguments.push(format!("--message={message}"));
+    arguments
+}
+
+/// The entry of the output file that a run must leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Of `wrangler deploy`.
+    Deploy,
+    /// Of `wrangler versions upload`.
+    Upload,
+}
+
+/// What a run of wrangler came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// A version was deployed.
-    Deployed {
+    /// A version was made.
+    Done {
         /// Its id.
         version: String,
         /// Where wrangler says it can be seen, unparsed.
         targets: Vec<String>,
+        /// The address of the alias, then that of the version; none for a deployment.
+        previews: Vec<String>,
     },
     /// It failed, or cannot be shown to have succeeded. The remote side may have changed.
     Failed {
@@ -75,21 +106,29 @@ struct Entry {
     version_id: Option<String>,
     #[serde(default)]
     targets: Option<Vec<String>>,
+    preview_alias_url: Option<String>,
+    preview_url: Option<String>,
     message: Option<String>,
 }
 
 /// Judges a run by its exit and the entries of its output file: one JSON object a line. Exit 0 alone
 /// proves nothing, as wrangler exits 0 after doing nothing in some non-interactive cases.
 #[must_use]
-pub fn verdict(ended: Ended, output: &str) -> Verdict {
+pub fn verdict(expected: Expected, ended: Ended, output: &str) -> Verdict {
     let entries: Vec<Entry> =
         output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let of = |kind: &str| entries.iter().rev().find(|entry| entry.kind == kind);
-    let deployed = of("deploy").and_then(|entry| Some((entry, entry.version_id.clone()?)));
-    match (ended, deployed) {
-        (Ended::Code(0), Some((entry, version))) => {
-            Verdict::Deployed { version, targets: entry.targets.clone().unwrap_or_default() }
-        }
+    let kind = match expected {
+        Expected::Deploy => "deploy",
+        Expected::Upload => "version-upload",
+    };
+    let done = of(kind).and_then(|entry| Some((entry, entry.version_id.clone()?)));
+    match (ended, done) {
+        (Ended::Code(0), Some((entry, version))) => Verdict::Done {
+            version,
+            targets: entry.targets.clone().unwrap_or_default(),
+            previews: entry.preview_alias_url.iter().chain(&entry.preview_url).cloned().collect(),
+        },
         (Ended::Code(0), None) => Verdict::Failed {
             reason: "wrangler exited with 0 but its output file names no version".to_owned(),
         },
@@ -234,10 +273,11 @@ mod tests {
         let output = "{\"type\":\"wrangler-session\",\"version\":1}\n\
             {\"type\":\"deploy\",\"version\":1,\"version_id\":\"v1\",\"targets\":[\"https://a.b.workers.dev\"]}\n";
         assert_eq!(
-            verdict(Ended::Code(0), output),
-            Verdict::Deployed {
+            verdict(Expected::Deploy, Ended::Code(0), output),
+            Verdict::Done {
                 version: "v1".into(),
-                targets: vec!["https://a.b.workers.dev".into()]
+                targets: vec!["https://a.b.workers.dev".into()],
+                previews: Vec::new(),
             }
         );
         for (ended, output, reason) in [
@@ -252,11 +292,25 @@ mod tests {
             (Ended::Signal(9), "", "signal 9"),
             (Ended::Deadline, "not json", "deadline"),
         ] {
-            let Verdict::Failed { reason: found } = verdict(ended, output) else {
+            let Verdict::Failed { reason: found } = verdict(Expected::Deploy, ended, output) else {
                 panic!("{ended:?} passed")
             };
             assert!(found.contains(reason), "{found}");
         }
+    }
+
+    #[test]
+    fn an_upload_has_preview_addresses() {
+        let output = r#"{"type":"version-upload","version_id":"v1","preview_url":"https://v1","preview_alias_url":"https://mr"}"#;
+        let Verdict::Done { previews, .. } = verdict(Expected::Upload, Ended::Code(0), output)
+        else {
+            panic!("it failed")
+        };
+        assert_eq!(previews, ["https://mr", "https://v1"]);
+        assert!(matches!(
+            verdict(Expected::Deploy, Ended::Code(0), output),
+            Verdict::Failed { .. }
+        ));
     }
 
     #[test]

@@ -66,6 +66,9 @@ pub struct Environment {
     /// Only a pipeline of the protected default branch may change it.
     #[serde(default)]
     pub protected: bool,
+    /// Merge requests are previewed here unless another environment is named. One environment at most.
+    #[serde(default)]
+    pub previews: bool,
     /// Fields of `cloudflare` that differ here, such as another account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloudflare: Option<CloudflareOverride>,
@@ -145,6 +148,15 @@ impl Config {
         ids.sort();
         ids.dedup();
         ids
+    }
+
+    /// The environment that merge requests are previewed in.
+    pub fn preview_environment(&self) -> Result<String, Failure> {
+        let marked = self.environments.iter().find(|(_, environment)| environment.previews);
+        marked.map(|(name, _)| name.clone()).ok_or_else(|| {
+            usage("say which environment: `--env staging`, for example")
+                .hint(format!("or mark one in {CONFIG_FILE}: `\"previews\": true`"))
+        })
     }
 
     /// Checks that `environment` exists.

@@ -135,9 +135,10 @@ async function deploy(call: Call): Promise<string> {
 	const found = site(config, given.environment);
 	if (!existsSync(resolve(process.cwd(), given.dist as string))) fail(`no such directory: ${given.dist}`);
 	const shared = JSON.parse(readFileSync(`${root}/dagger/config/config.json`, "utf8"));
-	const output = `${state}/wrangler.ndjson`;
+	const output = `${state}/${given.nonce}.ndjson`;
 	rmSync(output, { force: true });
-	const step = { command: "deploy", config: name, environment: found.wranglerEnvironment, tag: given.tag, message: given.message };
+	const command = call.name === "deploy" ? "deploy" : "preview";
+	const step = { command, alias: given.alias, config: name, environment: found.wranglerEnvironment, tag: given.tag, message: given.message };
 	const words: string[] = wranglerArguments(step);
 	writeFileSync(`${state}/wrangler.json`, JSON.stringify({ words, ENVIRONMENT }));
 	const ended = run([process.execPath, "--bun", `${root}/dagger/cloudflare/toolchain/node_modules/wrangler/bin/wrangler.js`, ...words], process.cwd(), {
@@ -147,9 +148,9 @@ async function deploy(call: Call): Promise<string> {
 		CLOUDFLARE_API_TOKEN: token as string,
 		...(given.api && { CLOUDFLARE_API_BASE_URL: `${given.api.replace("tcp://", "http://")}/client/v4` }),
 	});
-	const judged = verdict("deploy", ended.exitCode, existsSync(output) ? readFileSync(output, "utf8") : "");
+	const judged = verdict(command, ended.exitCode, existsSync(output) ? readFileSync(output, "utf8") : "");
 	const log = `${ended.stdout}${ended.stderr}`.replaceAll(token as string, "***");
-	return JSON.stringify({ schema: 1, command: "deploy", nonce: given.nonce, exitCode: ended.exitCode, ...judged, log });
+	return JSON.stringify({ schema: 1, command, nonce: given.nonce, exitCode: ended.exitCode, ...judged, log });
 }
 
 async function script(text: string, mode: string): Promise<void> {

@@ -3,6 +3,8 @@
 use camino::Utf8PathBuf;
 use serde_json::Value;
 
+use xtask::tools::wrangler;
+
 use crate::support::{Ran, TestEnv, copy, ran, repository};
 
 /// A repository with the modules and a `dagger` on PATH.
@@ -59,6 +61,10 @@ fn both_engines_leave_the_same_record() {
     )
     .expect("JSON");
     assert_eq!(wrangler["words"][0], "deploy");
+    let preview = ["preview", "site", "--engine", "dagger", "--alias", "mr-1", "--force", "--json"];
+    let preview = env.xtask(&preview).exits(0).record("site");
+    assert_eq!((&preview["status"], &preview["engine"]), (&"ready".into(), &"dagger".into()));
+    assert_eq!(env.fetch("mr-1-site.localhost", "/").1, "<h1>site one</h1>");
     env.xtask(&["sandbox", "reset"]).exits(0);
     let by_host = env.xtask(&["deploy", "--engine", "host", "--json"]).exits(0);
     for project in ["site", "api"] {
@@ -92,19 +98,23 @@ fn wrangler_gets_the_same_words_from_both_engines() {
         let code = format!(
             "import {{ wranglerArguments, ENVIRONMENT }} from {:?};\n\
              const step = Object.fromEntries(Object.entries({step}).filter(([, value]) => value !== null));\n\
-             console.log(JSON.stringify([wranglerArguments(step), Object.entries(ENVIRONMENT)]));",
+             const upload = {{ ...step, command: 'preview', alias: 'mr-1' }};\n\
+             console.log(JSON.stringify([wranglerArguments(step), wranglerArguments(upload), Object.entries(ENVIRONMENT)]));",
             repository().join("dagger/cloudflare/src/arguments.ts")
         );
         let mut bun =
             std::process::Command::new(std::env::var("XTASK_BUN").expect("XTASK_BUN is set"));
         let theirs = ran(bun.args(["-e", &code]).output().expect("bun runs")).exits(0).json();
-        let ours = xtask::tools::wrangler::deploy_arguments(
+        let ours =
+            wrangler::deploy_arguments(config, environment, "0123456789ab", "it's a \"message\"");
+        let uploads = wrangler::upload_arguments(
             config,
+            Some("mr-1"),
             environment,
             "0123456789ab",
             "it's a \"message\"",
         );
-        assert_eq!(theirs, serde_json::json!([ours, xtask::tools::wrangler::ENVIRONMENT]));
+        assert_eq!(theirs, serde_json::json!([ours, uploads, wrangler::ENVIRONMENT]));
     }
 }
 

@@ -66,7 +66,7 @@ pub fn guarded(scene: &Scene) -> Finding {
     let environment = scene.environment();
     each(scene, |project| {
         let dist = guard::dist(project, &project.target(environment)).map(|_| ());
-        [guard::check(config, project, environment), dist]
+        [guard::check_deploy(config, project, environment), dist]
             .into_iter()
             .filter_map(Result::err)
             .map(|failure| Finding::from(&failure))

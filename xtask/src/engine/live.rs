@@ -1,0 +1,224 @@
+//! An attempt's questions about what is live, and what it does about the answers.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use super::attempt::{Attempt, millis};
+use super::check::{self, Expectation};
+use crate::error::{Failure, failed, refused, remote};
+use crate::plan::Verb;
+use crate::plan::destination::Destination;
+use crate::record::Status;
+use crate::secret::Secret;
+use crate::tools::cloudflare::{Api, Live};
+
+/// How long a fresh version may take to answer. At Cloudflare it spreads over the world first; the
+/// sandbox has it at once.
+pub(super) fn deadline(destination: &Destination) -> Duration {
+    Duration::from_secs(if destination.sandbox.is_some() { 10 } else { 60 })
+}
+
+/// How long what is there already may take to answer.
+const UNCHANGED_DEADLINE: Duration = Duration::from_secs(5);
+
+impl Attempt<'_> {
+    /// Reads what is live before anything is changed.
+    pub(super) fn read_previous(&mut self) -> Result<(), Failure> {
+        self.step("read what is live");
+        self.record.previous = self.live().map_err(|error| {
+            refused(format!("cannot read what is live: {error:#}"))
+                .hint("nothing was changed; check the token and the account id")
+        })?;
+        self.record.live = self.record.previous.clone();
+        Ok(())
+    }
+
+    /// Whether the content of this plan is there already, and answers.
+    pub(super) fn unchanged(&mut self) -> Result<bool> {
+        if self.run.plan.force {
+            return Ok(false);
+        }
+        let preview = self.run.plan.verb == Verb::Preview;
+        let found = if preview { self.preview_by_key()? } else { self.live_by_key()? };
+        let Some((version, urls)) = found else { return Ok(false) };
+        let answers = |url: &String| {
+            check::wait(&Expectation::health(&self.part.health, url), UNCHANGED_DEADLINE).is_ok()
+        };
+        if !urls.iter().all(answers) {
+            return Ok(false);
+        }
+        self.record.version = Some(version);
+        self.record.urls = urls;
+        Ok(true)
+    }
+
+    fn live_by_key(&self) -> Result<Option<(String, Vec<String>)>> {
+        let live = self.record.previous.clone();
+        let Some(live) = live.filter(|live| live.tag.as_deref() == Some(&self.part.key)) else {
+            return Ok(None);
+        };
+        let worker = &self.part.target.worker;
+        let urls = match self.run.plan.destination.sandbox_url(worker) {
+            Some(url) => vec![url],
+            None => {
+                let domains =
+                    self.part.target.domains.iter().map(|domain| format!("https://{domain}/"));
+                domains.chain(self.with_api(|api| api.address(worker))?).collect()
+            }
+        };
+        Ok(Some((live.version, urls)))
+    }
+
+    /// The newest version with the plan's alias, when it carries the plan's key.
+    fn preview_by_key(&self) -> Result<Option<(String, Vec<String>)>> {
+        let (worker, Some(alias)) = (&self.part.target.worker, &self.part.alias) else {
+            return Ok(None);
+        };
+        let versions = self.with_api(|api| api.versions(worker))?;
+        let newest =
+            versions.iter().find(|version| version.annotation("workers/alias") == Some(alias));
+        let same =
+            newest.filter(|version| version.annotation("workers/tag") == Some(&self.part.key));
+        let Some(version) = same else { return Ok(None) };
+        let urls = match self.preview_urls(&version.id) {
+            Some(urls) => urls,
+            None => {
+                let suffix = self.with_api(|api| api.preview_suffix(worker))?;
+                let Some(suffix) = suffix else { return Ok(None) };
+                vec![
+                    format!("https://{alias}{suffix}/"),
+                    format!("https://{}{suffix}/", &version.id[..8]),
+                ]
+            }
+        };
+        Ok(Some((version.id.clone(), urls)))
+    }
+
+    /// The addresses of a preview in the sandbox; none elsewhere.
+    pub(super) fn preview_urls(&self, version: &str) -> Option<Vec<String>> {
+        let (worker, alias) = (&self.part.target.worker, self.part.alias.as_ref()?);
+        let short = version.get(..8)?;
+        let labels = [format!("{alias}-{worker}"), format!("{short}-{worker}")];
+        labels.iter().map(|label| self.run.plan.destination.sandbox_url(label)).collect()
+    }
+
+    /// Waits until the deployment is what serves, by the API's word and by the site's own answer.
+    pub(super) fn check_deployment(&mut self) -> Result<Status> {
+        self.step("check that it answers");
+        let started = Instant::now();
+        self.record.live = self.live().context("deployed, but what is live cannot be read")?;
+        let serving = self.record.live.as_ref().map(|live| live.version.clone());
+        if serving != self.record.version {
+            let serving = serving.unwrap_or_else(|| "nothing".to_owned());
+            return Err(
+                remote(format!("another deployment came in between: {serving} is live")).into()
+            );
+        }
+        if let Err(reason) = self.answers() {
+            return self.put_back(&format!("deployed, but {reason}"));
+        }
+        self.record.timings.check = Some(millis(started.elapsed()));
+        Ok(Status::Live)
+    }
+
+    /// Waits until a preview answers, and makes sure that what is live is what was.
+    pub(super) fn check_preview(&mut self) -> Result<Status> {
+        self.step("check that it answers");
+        let started = Instant::now();
+        if self.record.urls.is_empty() {
+            return Err(failed("uploaded, but Cloudflare gave no preview address")
+                .hint("`preview_urls` must be true in the config that was deployed last")
+                .into());
+        }
+        self.answers().map_err(|reason| failed(format!("uploaded, but {reason}")))?;
+        self.record.live = self.live().context("uploaded, but what is live cannot be read")?;
+        let version = |live: &Option<Live>| live.as_ref().map(|live| live.version.clone());
+        if version(&self.record.live) != version(&self.record.previous) {
+            return Err(
+                remote("somebody deployed another version while this preview was made").into()
+            );
+        }
+        self.record.timings.check = Some(millis(started.elapsed()));
+        Ok(Status::Ready)
+    }
+
+    fn answers(&self) -> Result<(), String> {
+        for url in &self.record.urls {
+            let expectation = Expectation::new(&self.run.ctx.root, self.part, url);
+            check::wait(&expectation, deadline(&self.run.plan.destination)).map_err(|reason| {
+                format!("{} does not answer as it should: {reason}", expectation.url)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Makes the former version live again, by its id.
+    fn put_back(&mut self, why: &str) -> Result<Status> {
+        let former = self.record.previous.as_ref().map(|live| live.version.clone());
+        let Some(former) = former.filter(|_| self.run.plan.rollback) else {
+            return Err(remote(why.to_owned())
+                .hint("this version is live; look at it, or deploy another one")
+                .into());
+        };
+        self.step("put the former version back");
+        let worker = &self.part.target.worker;
+        let message = format!("xtask: back to {former}, because its successor does not answer");
+        let back = self.with_api(|api| {
+            api.deploy(worker, &former, &message)?;
+            api.live(worker)
+        });
+        match back {
+            Ok(live) if live.as_ref().is_some_and(|live| live.version == former) => {
+                self.record.live = live;
+                self.record.error =
+                    Some(format!("{why}\nthe former version {former} is live again"));
+                Ok(Status::RolledBack)
+            }
+            Ok(_) => Err(remote(format!(
+                "{why}\nthe former version {former} was deployed, but is not live"
+            ))
+            .into()),
+            Err(error) => Err(remote(format!(
+                "{why}\nthe former version {former} cannot be put back: {error:#}"
+            ))
+            .hint(format!("by hand: `cargo xtask rollback {} --to {former}`", self.part.project))
+            .into()),
+        }
+    }
+
+    /// A failed upload may have gone live before it failed, so the API is asked.
+    pub(super) fn look_after_failure(&mut self) -> String {
+        let version = |live: &Option<Live>| live.as_ref().map(|live| live.version.clone());
+        match self.live() {
+            Ok(now) if version(&now) == version(&self.record.previous) => match version(&now) {
+                Some(version) => format!("version {version} is still live, as before"),
+                None => "nothing is live, as before".to_owned(),
+            },
+            Ok(now) => {
+                let text = format!(
+                    "version {} is live now; before it was {}",
+                    version(&now).as_deref().unwrap_or("none"),
+                    version(&self.record.previous).as_deref().unwrap_or("none")
+                );
+                self.record.live = now;
+                self.record.status = Status::Unknown;
+                text
+            }
+            Err(error) => {
+                self.record.status = Status::Unknown;
+                format!("what is live now cannot be read: {error:#}")
+            }
+        }
+    }
+
+    fn live(&self) -> Result<Option<Live>> {
+        self.with_api(|api| api.live(&self.part.target.worker))
+    }
+
+    fn with_api<T>(&self, ask: impl FnOnce(&Api<'_>) -> Result<T>) -> Result<T> {
+        let destination = &self.run.plan.destination;
+        let token: Secret = self.run.ctx.secret(&destination.token())?;
+        ask(&Api::new(&destination.api, &destination.account_id, &token))
+    }
+}

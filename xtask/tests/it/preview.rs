@@ -1,0 +1,139 @@
+//! Previews, rollbacks and promotions: what is live changes only when it should.
+
+use serde_json::Value;
+
+use crate::support::{Ran, TestEnv};
+
+fn json(env: &TestEnv, arguments: &[&str]) -> Ran {
+    env.xtask(&[arguments, &["--json"]].concat())
+}
+
+fn live(env: &TestEnv) -> String {
+    env.fetch("site.localhost", "/").1
+}
+
+/// A deployed site, and its first version.
+fn deployed() -> (TestEnv, String) {
+    let env = TestEnv::with_tools();
+    env.site("projects/site", "site");
+    env.commit("site");
+    let record = json(&env, &["deploy", "site"]).exits(0).record("site");
+    let version = record["version"].as_str().expect("an id").to_owned();
+    (env, version)
+}
+
+fn change(env: &TestEnv, text: &str) {
+    env.write("projects/site/content.txt", text);
+    env.commit(text);
+}
+
+#[test]
+fn a_preview_answers_at_its_own_address_and_production_stays() {
+    let env = TestEnv::with_tools();
+    env.site("projects/site", "site");
+    env.commit("site");
+    env.git(&["checkout", "--quiet", "-b", "Feature/New_Home"]);
+    env.xtask(&["sandbox", "up"]).exits(0);
+    let never = json(&env, &["preview", "site"]).exits(3).record("site");
+    assert!(never["error"].as_str().expect("text").contains("has never been deployed"), "{never}");
+    json(&env, &["deploy", "site"]).exits(0);
+    let before = live(&env);
+
+    change(&env, "two");
+    let variables = [("CI_MERGE_REQUEST_IID", "42")];
+    let first = env.xtask_with(&["preview", "site", "--json"], &variables).exits(0);
+    let record = first.record("site");
+    assert_eq!(
+        (&record["status"], &record["alias"]),
+        (&Value::from("ready"), &Value::from("mr-42"))
+    );
+    assert_eq!(record["live"], record["previous"]);
+    assert_eq!(env.fetch("mr-42-site.localhost", "/").1, "two");
+    let version = record["version"].as_str().expect("an id");
+    assert_eq!(env.fetch(&format!("{}-site.localhost", &version[..8]), "/").1, "two");
+    assert_eq!(live(&env), before);
+
+    let again = env.xtask_with(&["preview", "site", "--json"], &variables).exits(0).record("site");
+    assert_eq!(
+        (&again["status"], &again["version"]),
+        (&Value::from("unchanged"), &record["version"])
+    );
+    assert_eq!(again["urls"], record["urls"]);
+
+    change(&env, "three");
+    env.xtask_with(&["preview", "site"], &variables).exits(0);
+    assert_eq!(env.fetch("mr-42-site.localhost", "/").1, "three");
+    let by_branch = json(&env, &["preview", "site"]).exits(0).record("site");
+    let alias = by_branch["alias"].as_str().expect("text").to_owned();
+    assert!(alias.starts_with("feature-new-home-"), "{alias}");
+    assert_eq!(env.fetch(&format!("{alias}-site.localhost"), "/").1, "three");
+    assert_eq!(live(&env), before);
+
+    json(&env, &["preview", "site", "--alias", "MR_42!"]).exits(2);
+    let config =
+        std::fs::read_to_string(env.root.join("projects/site/wrangler.jsonc")).expect("text");
+    env.write(
+        "projects/site/wrangler.jsonc",
+        &config.replace("\"preview_urls\": true", "\"preview_urls\": false"),
+    );
+    let off = json(&env, &["preview", "site"]).exits(3).json()["error"].to_string();
+    assert!(off.contains("a preview would have no address"), "{off}");
+    env.assert_no_canary(&[&first]);
+}
+
+#[test]
+fn promote_and_rollback_go_by_id_and_never_flip_forward() {
+    let (env, one) = deployed();
+    change(&env, "two");
+    let preview = json(&env, &["preview", "site", "--alias", "mr-7"]).exits(0).record("site");
+    let two = preview["version"].as_str().expect("an id").to_owned();
+    let dry = env.xtask(&["promote", "site", "--from", "mr-7", "--dry-run"]).exits(0);
+    assert!(dry.stdout.contains(&two) && dry.stdout.contains(&one), "{}", dry.stdout);
+    assert_ne!(live(&env), "two");
+
+    let promoted = json(&env, &["promote", "site", "--from", "mr-7"]).exits(0).record("site");
+    assert_eq!(
+        (&promoted["verb"], &promoted["version"]),
+        (&Value::from("promote"), &Value::from(two.clone()))
+    );
+    assert_eq!(live(&env), "two");
+    let back = json(&env, &["rollback", "site"]).exits(0).record("site");
+    assert_eq!(back["version"], one);
+    assert_eq!(live(&env), "<h1>site one</h1>");
+    let further = json(&env, &["rollback", "site"]).exits(3).json()["error"].to_string();
+    assert!(further.contains("no version that was live before"), "{further}");
+    assert_eq!(live(&env), "<h1>site one</h1>");
+
+    json(&env, &["rollback", "site", "--to", &two[..8]]).exits(0);
+    assert_eq!(live(&env), "two");
+    let same = json(&env, &["rollback", "site", "--to", &two]).exits(3).json()["error"].to_string();
+    assert!(same.contains("is live already"), "{same}");
+    json(&env, &["rollback", "site", "--to", "ffffffff"]).exits(2);
+    let state: Value =
+        serde_json::from_str(&env.fetch("127.0.0.1", "/__sandbox/state.json").1).expect("JSON");
+    let message =
+        state["workers"][0]["deployments"][0]["message"].as_str().expect("text").to_owned();
+    assert_eq!(message, format!("xtask: rollback from {one}"));
+}
+
+#[test]
+fn a_deployment_that_does_not_answer_is_taken_back() {
+    let env = TestEnv::with_tools();
+    env.worker("projects/api", "api");
+    env.commit("worker");
+    let good = json(&env, &["deploy", "api"]).exits(0).record("api");
+    let worker = "export default { fetch() { throw new Error('broken') } };";
+    env.write("projects/api/src/worker.ts", worker);
+    let started = std::time::Instant::now();
+    let bad = json(&env, &["deploy", "api"]).exits(1).record("api");
+    assert!(started.elapsed() < std::time::Duration::from_secs(100));
+    assert_eq!(bad["status"], "rolledBack");
+    assert_eq!(bad["live"]["version"], good["version"]);
+    let error = bad["error"].as_str().expect("text");
+    assert!(error.contains("status 500") && error.contains("is live again"), "{error}");
+    assert_eq!(env.fetch("api.localhost", "/up").0, 200);
+    let kept = json(&env, &["deploy", "api", "--no-rollback"]).exits(4).record("api");
+    assert_eq!(kept["status"], "unknown");
+    assert_eq!(kept["live"]["version"], kept["version"]);
+    assert_eq!(env.fetch("api.localhost", "/up").0, 500);
+}
