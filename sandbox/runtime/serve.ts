@@ -1,17 +1,21 @@
 // Runs uploaded versions in workerd, through miniflare, for the sandbox.
 //
-// The sandbox starts this on Bun with the folder of the toolchain's packages as its argument. Orders come as lines of
-// JSON on stdin, answers go as lines of JSON to stdout. It ends when stdin does, so that it never
-// outlives the sandbox, however that ended.
+// The sandbox starts this on Bun, with the folder of miniflare's and workerd's packages as its
+// argument. Orders come as lines of JSON on stdin, answers go as lines of JSON to stdout, all else
+// goes to stderr. It ends when stdin does, so it never outlives the sandbox, however that ended.
+//
+// Each version has a workerd process of its own: loading one neither interrupts nor breaks another.
+
+import { rm } from "node:fs/promises";
 
 type Binding = { type: string; [field: string]: unknown };
 
 type Version = {
-	/** Unique; also the name of its Worker in miniflare. */
+	/** Unique among what is loaded. */
 	name: string;
 	compatibilityDate: string;
 	compatibilityFlags: string[];
-	/** The modules of the Worker's code; none for a Worker of assets alone. */
+	/** The entry module; none for a Worker of assets alone. */
 	mainModule?: string;
 	modules: Record<string, { type: string; path: string }>;
 	env: Record<string, Binding>;
@@ -21,29 +25,24 @@ type Version = {
 		notFoundHandling?: string;
 		runWorkerFirst?: boolean | string[];
 	};
+	/** Where KV, R2 and D1 keep their data. */
+	data: string;
 };
 
-type Order = { id: number; versions: Version[] };
+type Order = { load: Version; id: number } | { unload: string; folder: string };
 
 const packages = Bun.argv[2] ?? "node_modules";
 const { Miniflare, Log, LogLevel } = await import(`${packages}/miniflare/dist/src/index.js`);
 const { compatibilityDate: newest } = await import(`${packages}/workerd/lib/main.js`);
 
-/** The first Worker: hands a request to the version that a header names. */
-const EDGE = `export default {
-	async fetch(request, env) {
-		const headers = new Headers(request.headers);
-		const name = headers.get("x-sandbox-version") ?? "";
-		const url = new URL(request.url);
-		url.host = headers.get("x-sandbox-host") ?? url.host;
-		for (const header of ["x-sandbox-version", "x-sandbox-host", "mf-original-url"]) headers.delete(header);
-		if (!(name in env)) return new Response("no such version is loaded", { status: 599 });
-		const init = { method: request.method, headers, body: request.body, redirect: "manual" };
-		return env[name].fetch(new Request(url, init));
-	},
-};`;
+const IDLE = "export default { fetch: () => new Response('This Worker has no code.', { status: 404 }) };";
 
-const IDLE = "export default { fetch: () => new Response('this Worker has no code', { status: 404 }) };";
+/** What miniflare says goes to the log of the sandbox, never among the answers. */
+class Errors extends Log {
+	override log(message: string): void {
+		console.error(message);
+	}
+}
 
 /** workerd refuses a compatibility date later than its own, and miniflare one in the future. */
 function clamp(date: string): string {
@@ -51,7 +50,7 @@ function clamp(date: string): string {
 	return [date, newest as string, today].sort()[0] ?? date;
 }
 
-async function worker(version: Version): Promise<object> {
+async function options(version: Version): Promise<object> {
 	const modules: Record<string, { type: string; contents: string | Uint8Array }> = {};
 	for (const [name, { type, path }] of Object.entries(version.modules)) {
 		const file = Bun.file(path);
@@ -60,67 +59,64 @@ async function worker(version: Version): Promise<object> {
 	}
 	const hasUserWorker = version.mainModule !== undefined;
 	if (!hasUserWorker) modules["idle.js"] = { type: "esm", contents: IDLE };
-	return {
-		config: {
-			name: version.name,
-			compatibilityDate: clamp(version.compatibilityDate),
-			compatibilityFlags: version.compatibilityFlags,
-			manifest: { mainModule: version.mainModule ?? "idle.js", modules },
-			env: version.env,
-			...(version.assets && { assets: { ...version.assets, hasUserWorker } }),
-		},
-	};
-}
-
-async function options(versions: Version[]): Promise<object> {
-	const env = Object.fromEntries(versions.map(({ name }) => [name, { type: "worker", worker: name }]));
-	const edge = {
-		config: {
-			name: "sandbox-edge",
-			compatibilityDate: "2026-01-01",
-			manifest: { mainModule: "edge.js", modules: { "edge.js": { type: "esm", contents: EDGE } } },
-			env,
-		},
+	const config = {
+		name: version.name,
+		compatibilityDate: clamp(version.compatibilityDate),
+		compatibilityFlags: version.compatibilityFlags,
+		manifest: { mainModule: version.mainModule ?? "idle.js", modules },
+		env: version.env,
+		...(version.assets && { assets: { ...version.assets, hasUserWorker } }),
 	};
 	return {
 		host: "127.0.0.1",
 		port: 0,
+		// Otherwise it asks the internet for an example of `request.cf`.
 		cf: false,
-		log: new Log(LogLevel.WARN),
+		log: new Errors(LogLevel.WARN),
+		handleStructuredLogs: ({ level, message }: { level: string; message: string }) =>
+			console.error(`${version.name.slice(0, 8)} ${level}: ${message}`),
 		telemetry: { enabled: false },
-		workers: [edge, ...(await Promise.all(versions.map(worker)))],
+		resourcePersistencePath: version.data,
+		workers: [{ config }],
 	};
 }
 
-function answer(message: object): void {
-	process.stdout.write(`${JSON.stringify(message)}\n`);
+const loaded = new Map<string, InstanceType<typeof Miniflare>>();
+
+async function unload(name: string): Promise<void> {
+	const miniflare = loaded.get(name);
+	loaded.delete(name);
+	await miniflare?.dispose().catch((error: unknown) => console.error(error));
 }
 
-let miniflare: InstanceType<typeof Miniflare> | undefined;
+async function load(id: number, version: Version): Promise<void> {
+	let answer: object;
+	try {
+		const miniflare = new Miniflare(await options(version));
+		loaded.set(version.name, miniflare);
+		const url: URL = await miniflare.ready;
+		answer = { id, port: Number(url.port) };
+	} catch (error) {
+		await unload(version.name);
+		answer = { id, error: error instanceof Error ? error.message : String(error) };
+	}
+	process.stdout.write(`${JSON.stringify(answer)}\n`);
+}
 
-// A version that workerd refuses rejects promises that nobody holds; the order is answered below.
+// A version that workerd refuses rejects promises that nobody holds; the order is answered above.
 process.on("unhandledRejection", (error) => console.error(error));
 
-async function carryOut({ id, versions }: Order): Promise<void> {
-	try {
-		const wanted = await options(versions);
-		if (miniflare === undefined) miniflare = new Miniflare(wanted);
-		else await miniflare.setOptions(wanted);
-		const url: URL = await miniflare.ready;
-		answer({ id, port: Number(url.port) });
-	} catch (error) {
-		await miniflare?.dispose().catch(() => undefined);
-		miniflare = undefined;
-		answer({ id, error: error instanceof Error ? error.message : String(error) });
-	}
-}
-
+const decoder = new TextDecoder();
 let waiting = "";
 for await (const chunk of Bun.stdin.stream()) {
-	waiting += new TextDecoder().decode(chunk);
+	waiting += decoder.decode(chunk, { stream: true });
 	const lines = waiting.split("\n");
 	waiting = lines.pop() ?? "";
-	for (const line of lines) if (line !== "") await carryOut(JSON.parse(line) as Order);
+	for (const line of lines) {
+		const order = JSON.parse(line) as Order;
+		if ("load" in order) void load(order.id, order.load);
+		else void unload(order.unload).then(() => rm(order.folder, { recursive: true, force: true }));
+	}
 }
-await miniflare?.dispose();
+await Promise.all([...loaded.keys()].map(unload));
 process.exit(0);

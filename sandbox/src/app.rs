@@ -1,9 +1,7 @@
 //! What every request handler gets.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use crate::cloudflare::assets::Session;
 use crate::faults::Faults;
 use crate::serve::runtime::Runtime;
 use crate::state::Store;
@@ -26,8 +24,6 @@ pub struct Parts {
     pub accounts: Vec<String>,
     /// The port that we answer on.
     pub port: u16,
-    /// Asset uploads in progress, by session id.
-    pub sessions: Mutex<BTreeMap<String, Session>>,
     /// Runs versions.
     pub runtime: Runtime,
     /// Failures that tests asked for.

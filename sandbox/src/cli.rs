@@ -34,7 +34,24 @@ pub struct Serve {
     /// The folder whose `node_modules` hold miniflare and workerd
     #[arg(long)]
     pub toolchain: Utf8PathBuf,
-    /// The accounts that exist
-    #[arg(long = "account-id", required = true)]
+    /// An account that exists, 32 hexadecimal digits; may be given more than once
+    #[arg(long = "account-id", required = true, value_parser = account)]
     pub accounts: Vec<String>,
+}
+
+fn account(text: &str) -> Result<String, &'static str> {
+    let hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if hex { Ok(text.to_ascii_lowercase()) } else { Err("not 32 hexadecimal digits") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::account;
+
+    #[test]
+    fn accounts_are_hexadecimal() {
+        assert!(account("0123456789abcdef0123456789ABCDEF").is_ok());
+        assert!(account("0123456789abcdef").is_err());
+        assert!(account("../../../../../../etc/passwd-...").is_err());
+    }
 }

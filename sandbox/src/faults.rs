@@ -1,24 +1,35 @@
 //! Failures on request, so that tests can see what a client does about them. Kept in memory.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{Json, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::app::App;
-use crate::cloudflare::bearer;
+use crate::cloudflare::auth::bearer;
+use crate::cloudflare::body::Body as Given;
+use crate::connection::Connection;
+use crate::serve::hosts;
+use crate::stream;
 
 /// A failure: which requests, how often, what happens.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Fault {
     /// Only requests with this method.
     method: Option<String>,
-    /// Only requests whose path contains this.
+    /// Only requests for this host name, without the port. Without it only our own: the API.
+    host: Option<String>,
+    /// Only requests whose path holds this.
     path: String,
     /// How often; without end when it is not there.
     times: Option<u32>,
@@ -26,27 +37,41 @@ pub struct Fault {
     action: Action,
 }
 
-/// What happens instead of, or before, the answer.
+/// What happens.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(untagged)]
 pub enum Action {
-    /// This status, body and headers.
-    Answer {
-        /// The status.
-        status: u16,
-        /// The body.
-        #[serde(default)]
-        body: String,
-        /// The headers.
-        #[serde(default)]
-        headers: std::collections::BTreeMap<String, String>,
+    /// `"hang"`, `"reset"`, `"truncate"`.
+    Simple(Simple),
+    /// `{"slow_ms": 500}`: the right answer, later.
+    Slow {
+        /// Milliseconds.
+        slow_ms: u64,
     },
+    /// `{"status": 503, "body": "…", "headers": {"retry-after": "1"}}`
+    Answer(Answer),
+}
+
+/// What happens, without more to say.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Simple {
     /// No answer at all.
     Hang,
-    /// The right answer, later.
-    SlowMs(u64),
-    /// The right answer's beginning, then the connection breaks.
+    /// The connection is reset instead of an answer.
+    Reset,
+    /// What was asked is done, but the connection breaks in the middle of the answer.
     Truncate,
+}
+
+/// An answer instead of the right one.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    status: u16,
+    body: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
 }
 
 /// The failures that are asked for.
@@ -54,86 +79,127 @@ pub enum Action {
 pub struct Faults(Mutex<Vec<Fault>>);
 
 impl Faults {
-    fn take(&self, request: &Request) -> Option<Action> {
+    fn take(&self, method: &str, host: &str, path: &str) -> Option<Action> {
         let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |fault: &Fault| {
-            fault.method.as_ref().is_none_or(|method| method == request.method().as_str())
-                && request.uri().path().contains(&fault.path)
+        let fault = faults.iter_mut().find(|fault| {
+            let same_host = match &fault.host {
+                Some(wanted) => wanted == host,
+                None => hosts::is_own(host),
+            };
+            same_host
                 && fault.times != Some(0)
-        };
-        let fault = faults.iter_mut().find(|fault| fits(fault))?;
+                && fault.method.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
+                && path.contains(&fault.path)
+        })?;
         fault.times = fault.times.map(|times| times - 1);
         Some(fault.action.clone())
     }
 }
 
-/// `POST /__sandbox/faults`
+/// `POST /__sandbox/faults`: these, and no others.
 pub async fn set(
     State(app): State<App>,
     headers: HeaderMap,
-    Json(faults): Json<Vec<Fault>>,
-) -> StatusCode {
+    Given(faults): Given<Vec<Fault>>,
+) -> Response {
     replace(&app, &headers, faults)
 }
 
 /// `DELETE /__sandbox/faults`
-pub async fn clear(State(app): State<App>, headers: HeaderMap) -> StatusCode {
+pub async fn clear(State(app): State<App>, headers: HeaderMap) -> Response {
     replace(&app, &headers, Vec::new())
 }
 
-fn replace(app: &App, headers: &HeaderMap, faults: Vec<Fault>) -> StatusCode {
+fn replace(app: &App, headers: &HeaderMap, faults: Vec<Fault>) -> Response {
     if !bearer(headers).is_some_and(|token| app.token.is(token)) {
-        return StatusCode::FORBIDDEN;
+        let message = Json(json!({ "message": "the API token is needed as a bearer token" }));
+        return (StatusCode::FORBIDDEN, message).into_response();
     }
     *app.faults.0.lock().unwrap_or_else(PoisonError::into_inner) = faults;
-    StatusCode::NO_CONTENT
+    StatusCode::NO_CONTENT.into_response()
 }
 
 /// Plays a failure when one is asked for.
-pub async fn play(State(app): State<App>, request: Request, next: Next) -> Response {
-    match app.faults.take(&request) {
+pub async fn play(
+    State(app): State<App>,
+    ConnectInfo(connection): ConnectInfo<Connection>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let host = hosts::name(host.unwrap_or_default());
+    let path = request.uri().path();
+    if path.starts_with("/__sandbox/") {
+        return next.run(request).await;
+    }
+    match app.faults.take(request.method().as_str(), &host, path) {
         None => next.run(request).await,
-        Some(Action::Answer { status, body, headers }) => {
-            let mut answer = body.into_response();
-            *answer.status_mut() =
-                StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            for (name, value) in &headers {
-                if let (Ok(name), Ok(value)) =
-                    (name.parse::<axum::http::HeaderName>(), value.parse())
-                {
-                    answer.headers_mut().insert(name, value);
-                }
-            }
-            answer
-        }
-        Some(Action::Hang) => std::future::pending().await,
-        Some(Action::SlowMs(milliseconds)) => {
-            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        Some(Action::Answer(answer)) => answered(answer),
+        Some(Action::Slow { slow_ms }) => {
+            tokio::time::sleep(Duration::from_millis(slow_ms)).await;
             next.run(request).await
         }
-        Some(Action::Truncate) => truncated(next.run(request).await).await,
+        Some(Action::Simple(Simple::Hang)) => std::future::pending().await,
+        Some(Action::Simple(Simple::Reset)) => {
+            connection.reset_when_closed();
+            Response::new(Body::from_stream(stream::broken(None)))
+        }
+        Some(Action::Simple(Simple::Truncate)) => {
+            let (parts, body) = next.run(request).await.into_parts();
+            let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+            let half = bytes.slice(..bytes.len() / 2);
+            Response::from_parts(parts, Body::from_stream(stream::broken(Some(half))))
+        }
     }
 }
 
-async fn truncated(answer: Response) -> Response {
-    let (parts, body) = answer.into_parts();
-    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
-    let half = bytes.slice(..bytes.len() / 2);
-    let chunks =
-        [Ok::<Bytes, std::io::Error>(half), Err(std::io::Error::other("a fault was asked for"))];
-    Response::from_parts(parts, Body::from_stream(Chunks(chunks.into_iter())))
+fn answered(answer: Answer) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = answer.body.unwrap_or_else(|| {
+        let error = json!({ "code": answer.status, "message": "A fault that was asked for" });
+        json!({ "success": false, "errors": [error], "messages": [], "result": null }).to_string()
+    });
+    let mut response = (status, [(CONTENT_TYPE, "application/json")], body).into_response();
+    for (name, value) in &answer.headers {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse()) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
 }
 
-/// A stream over what is there already.
-struct Chunks<I>(I);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<I: Iterator + Unpin> futures_core::Stream for Chunks<I> {
-    type Item = I::Item;
+    fn faults(text: &str) -> Faults {
+        Faults(Mutex::new(serde_json::from_str(text).expect("faults")))
+    }
 
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<I::Item>> {
-        std::task::Poll::Ready(self.0.next())
+    #[test]
+    fn actions_have_short_forms() {
+        let faults = faults(
+            r#"[{"path": "/a", "action": "hang"}, {"path": "/b", "action": {"slow_ms": 5}},
+                {"path": "/c", "action": {"status": 500}}]"#,
+        );
+        let action = |path: &str| faults.take("GET", "localhost", path);
+        assert!(matches!(action("/a"), Some(Action::Simple(Simple::Hang))));
+        assert!(matches!(action("/b"), Some(Action::Slow { slow_ms: 5 })));
+        assert!(matches!(action("/c"), Some(Action::Answer(Answer { status: 500, .. }))));
+        assert!(action("/d").is_none());
+        assert!(serde_json::from_str::<Action>("\"explode\"").is_err());
+    }
+
+    #[test]
+    fn faults_fit_method_host_and_count() {
+        let faults = faults(
+            r#"[{"path": "/", "method": "post", "times": 1, "action": "reset"},
+                {"path": "/", "host": "site.localhost", "action": "truncate"}]"#,
+        );
+        assert!(faults.take("GET", "127.0.0.1", "/x").is_none());
+        assert!(faults.take("POST", "127.0.0.1", "/x").is_some());
+        assert!(faults.take("POST", "127.0.0.1", "/x").is_none());
+        assert!(faults.take("GET", "site.localhost", "/x").is_some());
+        assert!(faults.take("GET", "other.localhost", "/x").is_none());
     }
 }

@@ -7,6 +7,7 @@
 pub mod app;
 pub mod cli;
 pub mod cloudflare;
+pub mod connection;
 pub mod faults;
 pub mod ids;
 pub mod log;
@@ -14,6 +15,7 @@ pub mod page;
 pub mod serve;
 pub mod server;
 pub mod state;
+pub mod stream;
 pub mod token;
 
 use anyhow::Result;

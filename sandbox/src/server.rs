@@ -1,12 +1,12 @@
 //! One loopback port: the API and the page by our own names, deployed Workers by theirs.
 
-use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
-use std::sync::{Arc, Mutex};
-use std::time::{Instant, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
 use axum::http::header::HOST;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
@@ -19,6 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{App, Parts};
 use crate::cli::Serve;
+use crate::connection::Connection;
 use crate::serve::hosts;
 use crate::serve::runtime::Runtime;
 use crate::state::{Store, write_durably};
@@ -31,11 +32,16 @@ const PORT: u16 = 8787;
 /// A multipart upload holds at most 50 MiB of assets, a third more as base64.
 const LARGEST_BODY: usize = 100 * 1024 * 1024;
 
+/// How long requests that are being answered may hold up the end.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(options: Serve) -> Result<()> {
-    let state = &options.state;
+    // The runtime has another working directory.
+    let state = &camino::absolute_utf8(&options.state).context("--state is not a path")?;
     std::fs::create_dir_all(state).with_context(|| format!("cannot make {state}"))?;
     let _lock = lock(state)?;
+    let announcement = state.join("server.json");
     let token = Token::load(state)?;
     let (listener, port) = listen(options.port).await?;
     let app = App(Arc::new(Parts {
@@ -43,26 +49,25 @@ pub async fn serve(options: Serve) -> Result<()> {
         token,
         accounts: options.accounts.clone(),
         port,
-        sessions: Mutex::new(BTreeMap::new()),
         runtime: Runtime::new(&options.bun, &options.toolchain, state)?,
         faults: faults::Faults::default(),
     }));
-    announce(state, port)?;
-    log::line(&format!("serving at http://127.0.0.1:{port} with {} Workers", app.store.count()));
-    let router = router(&app);
-    // Browsers may take `*.localhost` to the IPv6 loopback address; without one we do as well.
+    let service = router(&app).into_make_service_with_connect_info::<Connection>();
+    // Browsers may take `*.localhost` to the IPv6 loopback address.
     if let Ok(second) = TcpListener::bind(("::1", port)).await {
-        let router = router.clone();
-        tokio::spawn(async move { axum::serve(second, router).await });
+        let service = service.clone();
+        tokio::spawn(async move { axum::serve(second, service).await });
     }
+    let serving = axum::serve(listener, service).with_graceful_shutdown(asked_to_stop());
+    announce(&announcement, port)?;
+    log::line(&format!("serving at http://127.0.0.1:{port} with {} Workers", app.store.count()));
     tokio::select! {
-        served = async { axum::serve(listener, router).await } => served?,
-        () = asked_to_stop() => {}
+        served = serving => served?,
+        () = async { asked_to_stop().await; tokio::time::sleep(GRACE).await } => {}
     }
     log::line("stopping");
-    withdraw(state)?;
     app.runtime.stop().await;
-    Ok(())
+    withdraw(&announcement)
 }
 
 fn router(app: &App) -> Router {
@@ -74,38 +79,48 @@ fn router(app: &App) -> Router {
         .route("/__sandbox/faults", post(faults::set).delete(faults::clear))
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .layer(from_fn_with_state(app.clone(), faults::play))
         .layer(from_fn_with_state(app.clone(), by_host))
+        .layer(from_fn_with_state(app.clone(), faults::play))
+        .layer(axum::middleware::from_fn(logged))
         .with_state(app.clone())
 }
 
-/// Sends requests for a Worker's host to the Worker, and logs the others.
-async fn by_host(State(app): State<App>, request: Request, next: Next) -> Response {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
-    if !hosts::is_own(&name) {
-        return serving::handle(&app, &name, request).await;
+fn host(request: &Request) -> String {
+    let header = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    hosts::name(header.unwrap_or_default())
+}
+
+/// Logs each request to one of our APIs: never a query, a header or a body.
+async fn logged(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if !hosts::is_own(&host(&request)) || path == "/" || path.starts_with("/__sandbox/") {
+        return next.run(request).await;
     }
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let line = format!("{} {path}", request.method());
     let started = Instant::now();
     let answer = next.run(request).await;
-    if !path.starts_with("/__sandbox") {
-        log::line(&format!(
-            "{method} {path} {} {} ms",
-            answer.status().as_u16(),
-            started.elapsed().as_millis()
-        ));
-    }
+    let status = answer.status().as_u16();
+    log::line(&format!("{line} {status} {} ms", started.elapsed().as_millis()));
     answer
 }
 
-async fn health(State(app): State<App>) -> Response {
-    Json(json!({ "schema": 1, "pid": std::process::id(), "workers": app.store.count() }))
-        .into_response()
+/// Sends requests for a Worker's host to the Worker.
+async fn by_host(State(app): State<App>, request: Request, next: Next) -> Response {
+    let host = host(&request);
+    if hosts::is_own(&host) {
+        return next.run(request).await;
+    }
+    serving::handle(&app, &host, request).await
 }
 
+async fn health(State(app): State<App>) -> Response {
+    let workers = app.store.count();
+    Json(json!({ "schema": 1, "pid": std::process::id(), "workers": workers })).into_response()
+}
+
+/// The answer of GitLab's API to what it does not know; `/api/v4` is kept free for it.
 async fn not_found() -> Response {
-    (axum::http::StatusCode::NOT_FOUND, Json(json!({ "message": "404 Not Found" }))).into_response()
+    (StatusCode::NOT_FOUND, Json(json!({ "message": "404 Not Found" }))).into_response()
 }
 
 /// One server a folder. The system releases the lock when we end, however we end.
@@ -135,22 +150,22 @@ async fn listen(port: Option<u16>) -> Result<(TcpListener, u16)> {
     Ok((listener, port))
 }
 
-fn announce(state: &Utf8Path, port: u16) -> Result<()> {
+fn announce(path: &Utf8Path, port: u16) -> Result<()> {
     let started = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let server = json!({
         "schema": 1, "pid": std::process::id(), "port": port,
         "url": format!("http://127.0.0.1:{port}"), "started": started,
     });
-    write_durably(&state.join("server.json"), &serde_json::to_vec_pretty(&server)?)
+    write_durably(path, &serde_json::to_vec_pretty(&server)?)
 }
 
-/// Removes our own announcement, and nobody else's.
-fn withdraw(state: &Utf8Path) -> Result<()> {
-    let path = state.join("server.json");
-    let text = std::fs::read_to_string(&path).unwrap_or_default();
+/// Removes our own announcement, and nobody else's: the folder may have been emptied, and another
+/// server may use it now.
+fn withdraw(path: &Utf8Path) -> Result<()> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
     let server: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
     if server["pid"] == std::process::id() {
-        std::fs::remove_file(&path).context("cannot remove server.json")?;
+        std::fs::remove_file(path).with_context(|| format!("cannot remove {path}"))?;
     }
     Ok(())
 }

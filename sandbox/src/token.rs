@@ -1,14 +1,14 @@
 //! The token that opens the API.
 
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Context as _, Result, bail};
 use camino::Utf8Path;
 
 use crate::ids::{hex, random};
+use crate::state::write_durably;
 
 /// The variable that overrules the file. With it, nothing about the token is written.
 pub const VARIABLE: &str = "SANDBOX_TOKEN";
@@ -24,11 +24,17 @@ impl fmt::Debug for Token {
 }
 
 impl Token {
+    /// A token of this text.
+    #[must_use]
+    pub fn new(text: &str) -> Token {
+        Token(text.trim().to_owned())
+    }
+
     /// The token from the environment, else from `token` in `state`, else a new one put there for
     /// nobody but its owner.
     pub fn load(state: &Utf8Path) -> Result<Token> {
         if let Some(token) = std::env::var(VARIABLE).ok().filter(|token| !token.trim().is_empty()) {
-            return Ok(Token(token.trim().to_owned()));
+            return Ok(Token::new(&token));
         }
         let path = state.join("token");
         match path.metadata() {
@@ -38,17 +44,17 @@ impl Token {
             Ok(_) => {
                 let text = std::fs::read_to_string(&path)
                     .with_context(|| format!("cannot read {path}"))?;
-                Ok(Token(text.trim().to_owned()))
+                if text.trim().is_empty() {
+                    bail!("{path} is empty: remove it to get a new token");
+                }
+                Ok(Token::new(&text))
             }
-            Err(_) => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 let token = hex(&random::<20>());
-                let mut options = OpenOptions::new();
-                let file = options.write(true).create_new(true).mode(0o600).open(&path);
-                let mut file = file.with_context(|| format!("cannot write {path}"))?;
-                file.write_all(token.as_bytes())?;
-                file.sync_all()?;
+                write_durably(&path, token.as_bytes())?;
                 Ok(Token(token))
             }
+            Err(error) => Err(error).with_context(|| format!("cannot read {path}")),
         }
     }
 
@@ -62,5 +68,17 @@ impl Token {
     #[must_use]
     pub fn key(&self) -> [u8; 32] {
         blake3::derive_key("sandbox upload sessions", self.0.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Token;
+
+    #[test]
+    fn tokens_compare_without_showing() {
+        let token = Token::new("secret\n");
+        assert!(token.is("secret") && !token.is("secret2") && !token.is(""));
+        assert_eq!(format!("{token:?}"), "Token(…)");
     }
 }

@@ -1,138 +1,157 @@
 //! Uploading assets: a session names what is missing, each file is checked against its hash.
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::extract::{Json, Multipart, Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::Place;
+use super::body::{Body, Parts};
 use super::envelope::{ApiError, ApiResult, ok};
+use super::metadata::check_name;
+use super::session::Session;
 use crate::app::App;
-use crate::ids::{hex, random};
+use crate::state::blobs::{Blobs, Manifest};
 use crate::state::model::Asset;
 
 /// 25 MiB (<https://developers.cloudflare.com/workers/platform/limits/>).
 const LARGEST: u64 = 25 * 1024 * 1024;
 
+/// How many files a version may have, of a paid plan (the same page).
+const MOST: usize = 100_000;
+
 /// How many files, and how many bytes, go into one upload.
 const BUCKET: (usize, u64) = (1000, 50 * 1024 * 1024);
-
-/// How long a session is good for, in seconds.
-const LIFETIME: u64 = 3600;
-
-/// An upload in progress.
-#[derive(Clone, Debug)]
-pub struct Session {
-    /// The account whose blobs it fills.
-    pub account: String,
-    /// Path to asset.
-    pub manifest: BTreeMap<String, Asset>,
-}
 
 /// The body of `assets-upload-session`.
 #[derive(Debug, Deserialize)]
 pub struct Open {
-    manifest: BTreeMap<String, Asset>,
+    manifest: Manifest,
 }
 
 /// `POST …/assets-upload-session`
 pub async fn open_session(
     State(app): State<App>,
-    Path((account, _worker)): Place,
-    Json(body): Json<Open>,
+    Path((account, worker)): Place,
+    Body(Open { manifest }): Body<Open>,
 ) -> ApiResult {
-    for (path, asset) in &body.manifest {
-        if !path.starts_with('/')
-            || asset.hash.len() != 32
-            || !asset.hash.bytes().all(|b| b.is_ascii_hexdigit())
-        {
-            return Err(ApiError::invalid(&format!("The manifest entry {path} is invalid")));
+    check_name(&worker)?;
+    check_manifest(&manifest)?;
+    tokio::task::block_in_place(|| {
+        let blobs = &app.store.blobs;
+        let text = serde_json::to_vec(&manifest).map_err(anyhow::Error::from)?;
+        let name = blobs.add(&text)?;
+        blobs.sync()?;
+        let buckets = buckets(&missing(blobs, &account, &manifest));
+        let jwt = Session::new(&account, name, buckets.is_empty()).sign(&app.token)?;
+        Ok(ok(&json!({ "jwt": jwt, "buckets": buckets })))
+    })
+}
+
+fn check_manifest(manifest: &Manifest) -> Result<(), ApiError> {
+    if manifest.len() > MOST {
+        return Err(ApiError::invalid(&format!("More than {MOST} assets")));
+    }
+    for (path, asset) in manifest {
+        let hex = asset.hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if !path.starts_with('/') || asset.hash.len() != 32 || !hex {
+            return Err(ApiError::invalid(&format!("The manifest entry {path:?} is invalid")));
         }
         if asset.size > LARGEST {
             return Err(ApiError::new(413, 10_021, &format!("{path} is larger than 25 MiB")));
         }
     }
-    let missing: BTreeMap<&str, u64> = body
-        .manifest
+    Ok(())
+}
+
+/// Hash and size of what an account has not yet.
+fn missing<'a>(blobs: &Blobs, account: &str, manifest: &'a Manifest) -> BTreeMap<&'a str, u64> {
+    manifest
         .values()
-        .filter(|asset| !app.store.blobs.has(&blob(&account, &asset.hash)))
+        .filter(|asset| !blobs.has(&Blobs::asset(account, &asset.hash)))
         .map(|asset| (asset.hash.as_str(), asset.size))
-        .collect();
-    let buckets = json!(buckets(&missing));
-    let id = hex(&random::<16>());
-    let jwt = sign(&app, &id, missing.is_empty());
-    let session = Session { account, manifest: body.manifest };
-    app.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(id, session);
-    Ok(ok(&json!({ "jwt": jwt, "buckets": buckets })))
+        .collect()
 }
 
 fn buckets<'a>(missing: &BTreeMap<&'a str, u64>) -> Vec<Vec<&'a str>> {
     let mut buckets: Vec<Vec<&str>> = Vec::new();
     let mut bytes = 0;
     for (hash, size) in missing {
-        let full =
-            buckets.last().is_none_or(|last| last.len() >= BUCKET.0 || bytes + size > BUCKET.1);
-        if full {
-            buckets.push(Vec::new());
-            bytes = 0;
-        }
-        bytes += size;
-        if let Some(last) = buckets.last_mut() {
-            last.push(hash);
+        match buckets.last_mut() {
+            Some(last) if last.len() < BUCKET.0 && bytes + size <= BUCKET.1 => {
+                last.push(hash);
+                bytes += size;
+            }
+            _ => {
+                buckets.push(vec![hash]);
+                bytes = *size;
+            }
         }
     }
     buckets
+}
+
+/// `?base64=true`
+#[derive(Debug, Deserialize)]
+pub struct Encoding {
+    #[serde(default)]
+    base64: bool,
 }
 
 /// `POST /accounts/{account}/workers/assets/upload?base64=true`
 pub async fn upload(
     State(app): State<App>,
     Path(account): Path<String>,
+    Query(encoding): Query<Encoding>,
     headers: HeaderMap,
-    mut parts: Multipart,
+    mut parts: Parts,
 ) -> ApiResult {
     let token = super::bearer(&headers).unwrap_or_default();
-    let (id, session) = session(&app, token)?;
-    if session.account != account {
-        return Err(ApiError::authentication());
+    let session = Session::verify(&app.token, &account, token)?;
+    if !encoding.base64 {
+        return Err(ApiError::invalid("The sandbox takes assets as base64 only"));
     }
-    let by_hash: BTreeMap<&str, &str> =
-        session.manifest.iter().map(|(path, asset)| (asset.hash.as_str(), path.as_str())).collect();
-    while let Some(part) = next(&mut parts).await? {
+    let blobs = &app.store.blobs;
+    let manifest = tokio::task::block_in_place(|| blobs.manifest(&session.manifest))?;
+    let wanted: BTreeMap<&str, (&str, &Asset)> = manifest
+        .iter()
+        .map(|(path, asset)| (asset.hash.as_str(), (path.as_str(), asset)))
+        .collect();
+    let mut contents = Vec::new();
+    while let Some(part) = parts.next().await? {
         let hash = part.name().unwrap_or_default().to_owned();
-        let text = part.text().await.map_err(|e| ApiError::invalid(&e.to_string()))?;
-        let Some(path) = by_hash.get(hash.as_str()) else {
-            return Err(ApiError::invalid(&format!("{hash} is not in this session's manifest")));
-        };
-        if hash_of(&text, path) != hash {
-            return Err(ApiError::invalid(&format!(
-                "The content of {path} does not have the hash {hash}"
-            )));
-        }
-        let bytes = STANDARD
-            .decode(&text)
-            .map_err(|_| ApiError::invalid(&format!("The content of {path} is not base64")))?;
-        tokio::task::block_in_place(|| app.store.blobs.put(&blob(&account, &hash), &bytes))?;
+        let text = part.text().await.map_err(|error| ApiError::invalid(&error.body_text()))?;
+        let (path, asset) = wanted.get(hash.as_str()).ok_or_else(|| {
+            ApiError::invalid(&format!("{hash:?} is not in the manifest of this session"))
+        })?;
+        let bytes = tokio::task::block_in_place(|| check_content(&text, path, asset))?;
+        contents.push((Blobs::asset(&account, &hash), bytes));
     }
-    let left = by_hash.keys().any(|hash| !app.store.blobs.has(&blob(&account, hash)));
-    if left {
+    tokio::task::block_in_place(|| blobs.put_all(&contents).and_then(|()| blobs.sync()))?;
+    if !missing(blobs, &account, &manifest).is_empty() {
         return Ok((StatusCode::ACCEPTED, ok(&json!({}))).into_response());
     }
-    Ok((StatusCode::CREATED, ok(&json!({ "jwt": sign(&app, &id, true) }))).into_response())
+    let jwt = Session::new(&account, session.manifest, true).sign(&app.token)?;
+    Ok((StatusCode::CREATED, ok(&json!({ "jwt": jwt }))).into_response())
 }
 
-/// The next part of a multipart body.
-pub async fn next(
-    parts: &mut Multipart,
-) -> Result<Option<axum::extract::multipart::Field<'_>>, ApiError> {
-    parts.next_field().await.map_err(|error| ApiError::invalid(&format!("Malformed body: {error}")))
+fn check_content(base64: &str, path: &str, asset: &Asset) -> Result<Vec<u8>, ApiError> {
+    let bytes = STANDARD
+        .decode(base64)
+        .map_err(|_| ApiError::invalid(&format!("The content of {path} is not base64")))?;
+    if bytes.len() as u64 != asset.size {
+        return Err(ApiError::invalid(&format!("{path} has {} bytes", bytes.len())));
+    }
+    if hash_of(base64, path) != asset.hash {
+        let hash = &asset.hash;
+        return Err(ApiError::invalid(&format!("The content of {path} has not the hash {hash}")));
+    }
+    Ok(bytes)
 }
 
 /// The hash that wrangler gives an asset: the first 32 digits of BLAKE3 over its base64 text and its
@@ -146,69 +165,16 @@ pub fn hash_of(base64: &str, path: &str) -> String {
     hasher.finalize().to_hex()[..32].to_owned()
 }
 
-/// The blob's name of an asset. Accounts do not see each other's.
-#[must_use]
-pub fn blob(account: &str, hash: &str) -> String {
-    format!("asset-{account}-{hash}")
-}
-
-/// The manifest of a finished upload, which `jwt` stands for.
-pub fn complete(app: &App, jwt: &str) -> Result<BTreeMap<String, Asset>, ApiError> {
-    let claims = claims(app, jwt)?;
-    if !claims.complete {
-        return Err(ApiError::invalid("The assets of this version are not uploaded yet"));
+/// The blob of the manifest of a finished upload, which `jwt` stands for, and how many files it has.
+pub fn finished(app: &App, account: &str, jwt: &str) -> Result<(String, usize), ApiError> {
+    let session = Session::verify(&app.token, account, jwt)?;
+    let manifest = app.store.blobs.manifest(&session.manifest)?;
+    let missing = missing(&app.store.blobs, account, &manifest).len();
+    if !session.complete || missing > 0 {
+        let text = format!("{missing} assets of this version are not uploaded yet");
+        return Err(ApiError::invalid(&text));
     }
-    let (id, session) = session(app, jwt)?;
-    app.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-    Ok(session.manifest)
-}
-
-#[derive(Deserialize)]
-struct Claims {
-    session: String,
-    complete: bool,
-    exp: u64,
-}
-
-fn session(app: &App, jwt: &str) -> Result<(String, Session), ApiError> {
-    let id = claims(app, jwt)?.session;
-    let sessions = app.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-    let session = sessions.get(&id).cloned();
-    drop(sessions);
-    session.map(|session| (id, session)).ok_or_else(expired)
-}
-
-fn expired() -> ApiError {
-    ApiError::new(401, 10_021, "The asset upload session is unknown or has expired")
-}
-
-fn seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
-}
-
-/// A token in the form of a JWT: wrangler reads its payload.
-fn sign(app: &App, session: &str, complete: bool) -> String {
-    let claims = json!({ "session": session, "complete": complete, "exp": seconds() + LIFETIME });
-    let head = URL_SAFE_NO_PAD.encode("{\"alg\":\"BLAKE3\",\"typ\":\"JWT\"}");
-    let body = format!("{head}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
-    format!("{body}.{}", signature(app, &body))
-}
-
-fn signature(app: &App, body: &str) -> String {
-    URL_SAFE_NO_PAD.encode(blake3::keyed_hash(&app.token.key(), body.as_bytes()).as_bytes())
-}
-
-fn claims(app: &App, jwt: &str) -> Result<Claims, ApiError> {
-    let read = || {
-        let (body, given) = jwt.rsplit_once('.')?;
-        if signature(app, body) != given {
-            return None;
-        }
-        let payload = URL_SAFE_NO_PAD.decode(body.split('.').nth(1)?).ok()?;
-        let claims: Claims = serde_json::from_slice(&payload).ok()?;
-        (claims.exp > seconds()).then_some(claims)
-    };
-    read().ok_or_else(expired)
+    Ok((session.manifest, manifest.len()))
 }
 
 #[cfg(test)]
@@ -220,14 +186,29 @@ mod tests {
         let text = STANDARD.encode("hello");
         assert_ne!(hash_of(&text, "/a.html"), hash_of(&text, "/a.txt"));
         assert_eq!(hash_of(&text, "/a.html"), hash_of(&text, "/x/y.b.html"));
-        assert_eq!(hash_of(&text, "/LICENSE").len(), 32);
+        assert_eq!(hash_of(&text, "/.well-known/LICENSE"), hash_of(&text, "/.profile"));
+        // What wrangler 4.164 sent for this content.
+        assert_eq!(hash_of(&text, "/index.html"), "a2b82584e50075886b08927390f2f573");
     }
 
     #[test]
-    fn buckets_hold_a_thousand_files() {
+    fn content_must_have_its_size_and_hash() {
+        let text = STANDARD.encode("hello");
+        let good = Asset { hash: hash_of(&text, "/a.txt"), size: 5 };
+        assert_eq!(check_content(&text, "/a.txt", &good).expect("good"), b"hello");
+        assert!(check_content(&text, "/a.css", &good).is_err());
+        assert!(check_content(&text, "/a.txt", &Asset { size: 6, ..good.clone() }).is_err());
+        assert!(check_content("?", "/a.txt", &good).is_err());
+    }
+
+    #[test]
+    fn buckets_have_room_for_so_many_files_and_bytes() {
         let names: Vec<String> = (0..2500).map(|n| format!("{n:032x}")).collect();
-        let missing = names.iter().map(|name| (name.as_str(), 1)).collect();
-        let sizes: Vec<usize> = buckets(&missing).iter().map(Vec::len).collect();
-        assert_eq!(sizes, [1000, 1000, 500]);
+        let sizes = |size: u64| -> Vec<usize> {
+            let missing = names.iter().map(|name| (name.as_str(), size)).collect();
+            buckets(&missing).iter().map(Vec::len).collect()
+        };
+        assert_eq!(sizes(1), [1000, 1000, 500]);
+        assert_eq!(sizes(20 * 1024 * 1024).len(), 1250);
     }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::envelope::ApiError;
-use crate::state::model::Version;
+use crate::state::model::{Module, Version};
 
 /// The `metadata` part, as wrangler sends it.
 #[derive(Debug, Default, Deserialize)]
@@ -28,6 +28,8 @@ pub struct Metadata {
     pub assets: Option<AssetsMetadata>,
     /// Keep the former version's assets.
     pub keep_assets: bool,
+    /// Changes to classes of Durable Objects.
+    pub migrations: Option<Value>,
     /// `workers/tag`, `workers/message`, `workers/alias`.
     pub annotations: BTreeMap<String, String>,
 }
@@ -63,21 +65,56 @@ pub fn check_alias(alias: &str, worker: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Checks a Worker's name.
+/// Checks a Worker's name: it is a label of its addresses.
 pub fn check_name(name: &str) -> Result<(), ApiError> {
     let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-    if name.is_empty()
-        || name.len() > 63
-        || !name.bytes().all(good)
-        || name.starts_with('-')
-        || name.ends_with('-')
-    {
-        return Err(ApiError::new(400, 10_016, "Workers name is invalid"));
+    let ends = |c: char| c == '-' || c == '_';
+    if name.is_empty() || name.len() > 63 || !name.bytes().all(good) || name.ends_with(ends) {
+        return Err(ApiError::new(400, 10_016, &format!("The Worker name {name:?} is invalid")));
     }
     Ok(())
 }
 
+/// The longest tag and the longest message in bytes
+/// (<https://developers.cloudflare.com/api/resources/workers/>).
+const LONGEST: (usize, usize) = (100, 1000);
+
 impl Metadata {
+    /// Reads the part.
+    pub fn parse(bytes: &[u8]) -> Result<Metadata, ApiError> {
+        serde_json::from_slice(bytes)
+            .map_err(|error| ApiError::invalid(&format!("Invalid metadata: {error}")))
+    }
+
+    /// Checks that the code is in a form that runs, and that its entry is among the modules.
+    pub fn check_modules(&self, modules: &[Module]) -> Result<(), ApiError> {
+        if self.body_part.is_some() {
+            let text = "The sandbox runs Workers in the module format only";
+            return Err(ApiError::invalid(text));
+        }
+        let Some(main) = &self.main_module else {
+            return Ok(());
+        };
+        if modules.iter().any(|module| module.name == *main) {
+            return Ok(());
+        }
+        Err(ApiError::invalid(&format!("No such module: {main:?}")))
+    }
+
+    /// Checks what a version of `worker` is annotated with, and shortens its message.
+    pub fn check_annotations(&mut self, worker: &str) -> Result<(), ApiError> {
+        if let Some(alias) = self.annotations.get("workers/alias") {
+            check_alias(alias, worker)?;
+        }
+        if self.annotations.get("workers/tag").is_some_and(|tag| tag.len() > LONGEST.0) {
+            return Err(ApiError::invalid("A version's tag has at most 100 bytes"));
+        }
+        if let Some(message) = self.annotations.get_mut("workers/message") {
+            message.truncate(message.floor_char_boundary(LONGEST.1));
+        }
+        Ok(())
+    }
+
     /// The bindings of the new version: its own, those that it inherits by name, and those of the
     /// former version whose kind is kept.
     pub fn resolve_bindings(&self, former: Option<&Version>) -> Result<Vec<Value>, ApiError> {
@@ -125,6 +162,55 @@ mod tests {
         }
         assert!(check_alias(&"a".repeat(55), "website").is_ok());
         assert!(check_alias(&"a".repeat(56), "website").is_err());
+    }
+
+    #[test]
+    fn names_are_labels() {
+        for name in ["website", "a", "my_worker-2"] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        for name in ["", "Website", "a-", "a.b", "a/b", "a b", &"a".repeat(64)] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn long_tags_are_refused_and_long_messages_cut() {
+        let metadata = |key: &str, length: usize| Metadata {
+            annotations: BTreeMap::from([(key.to_owned(), "é".repeat(length))]),
+            ..Metadata::default()
+        };
+        assert!(metadata("workers/tag", 50).check_annotations("site").is_ok());
+        assert!(metadata("workers/tag", 51).check_annotations("site").is_err());
+        let mut long = metadata("workers/message", 600);
+        long.check_annotations("site").expect("it is cut");
+        assert_eq!(long.annotations["workers/message"].len(), 1000);
+    }
+
+    #[test]
+    fn the_part_is_read_as_wrangler_sends_it() {
+        let sent = br#"{"main_module":"index.js","bindings":[{"name":"ASSETS","type":"assets"}],
+            "compatibility_date":"2026-11-01","compatibility_flags":["nodejs_compat"],
+            "keep_bindings":["secret_text","secret_key"],"observability":{"enabled":true},
+            "code_update_strategy":{"mode":"deferred","max_delay":300},
+            "assets":{"jwt":"a.b.c","config":{"_redirects":"/a /b"}},
+            "annotations":{"workers/tag":"t"}}"#;
+        let metadata = Metadata::parse(sent).expect("metadata");
+        assert_eq!(metadata.main_module.as_deref(), Some("index.js"));
+        assert_eq!(metadata.assets.expect("assets").config["_redirects"], "/a /b");
+        assert_eq!(metadata.annotations["workers/tag"], "t");
+        assert!(Metadata::parse(b"{\"bindings\": 1}").is_err());
+        let module = |name: &str| Module {
+            name: name.to_owned(),
+            content_type: String::new(),
+            blob: String::new(),
+        };
+        let metadata = Metadata::parse(b"{\"main_module\": \"a.js\"}").expect("metadata");
+        assert!(metadata.check_modules(&[module("a.js")]).is_ok());
+        assert!(metadata.check_modules(&[module("b.js")]).is_err());
+        assert!(
+            Metadata::parse(b"{\"body_part\": \"a\"}").expect("it").check_modules(&[]).is_err()
+        );
     }
 
     #[test]

@@ -2,49 +2,57 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Json, Path, State};
+use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Place;
+use super::body::Body;
 use super::envelope::{ApiError, ApiResult, list as listed, ok};
-use super::versions::presented;
+use super::versions::{is_secret, presented};
+use super::{Place, done, settings};
 use crate::app::App;
 use crate::ids::{now, uuid};
-use crate::state::model::{Version, whole};
+use crate::state::model::{Version, Worker, whole};
 
-/// Changes by name; none deletes.
+/// Texts by name; none deletes.
 type Changes = BTreeMap<String, Option<String>>;
+
+fn names(worker: &Worker) -> Vec<Value> {
+    let latest = worker.versions.last();
+    let secrets = latest.iter().flat_map(|version| &version.bindings).filter(|b| is_secret(b));
+    secrets.map(|secret| json!({ "name": secret["name"], "type": secret["type"] })).collect()
+}
 
 /// `GET …/secrets`
 pub async fn list(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
-    let worker = app.store.worker(&account, &name).ok_or_else(ApiError::no_worker)?;
-    let bindings =
-        worker.versions.last().map(|version| version.bindings.clone()).unwrap_or_default();
-    let secrets = bindings.iter().filter(|binding| binding["type"] == "secret_text");
-    let shown: Vec<Value> =
-        secrets.map(|binding| json!({ "name": binding["name"], "type": "secret_text" })).collect();
-    Ok(listed(&shown))
+    Ok(listed(&names(&*settings::worker(&app, &account, &name)?)))
+}
+
+/// `GET …/secrets/{secret}`
+pub async fn view(
+    State(app): State<App>,
+    Path((account, name, secret)): Path<(String, String, String)>,
+) -> ApiResult {
+    let worker = settings::worker(&app, &account, &name)?;
+    let found = names(&worker).into_iter().find(|found| found["name"] == secret.as_str());
+    Ok(ok(&found.ok_or_else(|| no_secret(&secret))?))
+}
+
+/// A secret.
+#[derive(Deserialize)]
+pub struct Secret {
+    name: String,
+    text: String,
 }
 
 /// `PUT …/secrets`
 pub async fn put(
     State(app): State<App>,
     Path((account, name)): Place,
-    Json(body): Json<Value>,
+    Body(Secret { name: secret, text }): Body<Secret>,
 ) -> ApiResult {
-    let secret =
-        body["name"].as_str().ok_or_else(|| ApiError::invalid("`name` is missing"))?.to_owned();
-    let text =
-        body["text"].as_str().ok_or_else(|| ApiError::invalid("`text` is missing"))?.to_owned();
-    apply(
-        &app,
-        &account,
-        &name,
-        &Changes::from([(secret.clone(), Some(text))]),
-        BTreeMap::new(),
-        true,
-    )?;
+    let changes = Changes::from([(secret.clone(), Some(text))]);
+    deployed(&app, &account, &name, &changes)?;
     Ok(ok(&json!({ "name": secret, "type": "secret_text" })))
 }
 
@@ -53,22 +61,26 @@ pub async fn delete(
     State(app): State<App>,
     Path((account, name, secret)): Path<(String, String, String)>,
 ) -> ApiResult {
-    apply(&app, &account, &name, &Changes::from([(secret, None)]), BTreeMap::new(), true)?;
-    Ok(super::done())
+    let worker = settings::worker(&app, &account, &name)?;
+    if !names(&worker).iter().any(|found| found["name"] == secret.as_str()) {
+        return Err(no_secret(&secret));
+    }
+    deployed(&app, &account, &name, &Changes::from([(secret, None)]))?;
+    Ok(done())
 }
 
 /// `PATCH …/secrets-bulk`
 pub async fn bulk(
     State(app): State<App>,
     Path((account, name)): Place,
-    Json(body): Json<Value>,
+    Body(body): Body<Value>,
 ) -> ApiResult {
-    apply(&app, &account, &name, &changes(&body["secrets"]), BTreeMap::new(), true)?;
-    Ok(super::done())
+    deployed(&app, &account, &name, &changes(&body["secrets"]))?;
+    Ok(done())
 }
 
 /// The body of a patch to the latest version.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub struct Patch {
     #[serde(default)]
     env: Value,
@@ -80,49 +92,78 @@ pub struct Patch {
 pub async fn patch_latest(
     State(app): State<App>,
     Path((account, name)): Place,
-    Json(body): Json<Patch>,
+    Body(body): Body<Patch>,
 ) -> ApiResult {
-    let version = apply(&app, &account, &name, &changes(&body.env), body.annotations, false)?;
+    let changes = changes(&body.env);
+    let version = change(&app, &account, &name, |worker| {
+        let version = changed(worker, &changes, body.annotations)?;
+        worker.versions.push(version.clone());
+        Ok(version)
+    })?;
     Ok(ok(&presented(&version)))
+}
+
+fn no_secret(secret: &str) -> ApiError {
+    ApiError::new(404, 10_056, &format!("Secret {secret} not found"))
 }
 
 fn changes(secrets: &Value) -> Changes {
     let named = secrets.as_object().into_iter().flatten();
-    named.map(|(name, secret)| (name.clone(), secret["text"].as_str().map(str::to_owned))).collect()
+    let text = |secret: &Value| secret["text"].as_str().map(str::to_owned);
+    named.map(|(name, secret)| (name.clone(), text(secret))).collect()
 }
 
-fn apply(
+/// Changes secrets of what is live. Refused, as at Cloudflare, when the latest version is not: it
+/// would go live with them.
+fn deployed(app: &App, account: &str, name: &str, changes: &Changes) -> Result<(), ApiError> {
+    change(app, account, name, |worker| {
+        let latest = worker.versions.last().map(|version| &version.id);
+        if latest != worker.live().map(|version| &version.id) {
+            let text = "Secret edit failed: the latest version isn't currently deployed";
+            return Err(ApiError::new(400, 10_215, text));
+        }
+        let version = changed(worker, changes, BTreeMap::new())?;
+        worker.deploy(whole(&version.id), BTreeMap::new());
+        worker.versions.push(version);
+        Ok(())
+    })
+}
+
+fn change<T>(
     app: &App,
     account: &str,
     name: &str,
-    changes: &Changes,
-    annotations: BTreeMap<String, String>,
-    live: bool,
-) -> Result<Version, ApiError> {
+    change: impl FnOnce(&mut Worker) -> Result<T, ApiError>,
+) -> Result<T, ApiError> {
     tokio::task::block_in_place(|| {
         app.store.change(account, name, |worker| {
             let mut worker = worker.ok_or_else(ApiError::no_worker)?;
-            let latest = worker.versions.last().ok_or_else(ApiError::no_worker)?;
-            let mut version = Version {
-                id: uuid(),
-                number: worker.versions.len() + 1,
-                created_on: now(),
-                annotations,
-                ..latest.clone()
-            };
-            for (secret, text) in changes {
-                version.bindings.retain(|binding| binding["name"] != secret.as_str());
-                if let Some(text) = text {
-                    version
-                        .bindings
-                        .push(json!({ "name": secret, "type": "secret_text", "text": text }));
-                }
-            }
-            if live {
-                worker.deploy(whole(&version.id), BTreeMap::new());
-            }
-            worker.versions.push(version.clone());
-            Ok((worker, version))
+            let result = change(&mut worker)?;
+            Ok((worker, result))
         })
     })
+}
+
+/// The latest version with other secrets.
+fn changed(
+    worker: &Worker,
+    changes: &Changes,
+    annotations: BTreeMap<String, String>,
+) -> Result<Version, ApiError> {
+    let latest = worker.versions.last().ok_or_else(ApiError::no_worker)?;
+    let mut version = Version {
+        id: uuid(),
+        number: worker.versions.len() + 1,
+        created_on: now(),
+        annotations,
+        ..latest.clone()
+    };
+    for (secret, text) in changes {
+        version.bindings.retain(|binding| binding["name"] != secret.as_str());
+        if let Some(text) = text {
+            let binding = json!({ "name": secret, "type": "secret_text", "text": text });
+            version.bindings.push(binding);
+        }
+    }
+    Ok(version)
 }

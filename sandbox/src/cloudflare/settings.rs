@@ -1,30 +1,36 @@
 //! What belongs to a Worker rather than to one of its versions.
 
-use axum::extract::{Json, Path, State};
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
 use axum::response::Response;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::Place;
+use super::body::Body;
 use super::envelope::{ApiError, ApiResult, ok};
 use super::versions::without_text;
-use super::{Place, done};
 use crate::app::App;
 use crate::state::model::Worker;
 
-fn worker(app: &App, account: &str, name: &str) -> Result<Worker, ApiError> {
+/// The Worker of this name, or the refusal.
+pub fn worker(app: &App, account: &str, name: &str) -> Result<Arc<Worker>, ApiError> {
     app.store.worker(account, name).ok_or_else(ApiError::no_worker)
 }
 
-fn change(
+/// Changes a Worker that is there.
+pub fn change<T>(
     app: &App,
     account: &str,
     name: &str,
-    change: impl FnOnce(&mut Worker),
-) -> Result<Worker, ApiError> {
+    change: impl FnOnce(&mut Worker) -> T,
+) -> Result<T, ApiError> {
     tokio::task::block_in_place(|| {
         app.store.change(account, name, |worker| {
             let mut worker = worker.ok_or_else(ApiError::no_worker)?;
-            change(&mut worker);
-            Ok((worker.clone(), worker))
+            let result = change(&mut worker);
+            Ok((worker, result))
         })
     })
 }
@@ -43,89 +49,63 @@ pub async fn bindings(State(app): State<App>, Path((account, name)): Place) -> A
 }
 
 /// `GET …/script-settings`
-pub async fn script_settings(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
-    let worker = worker(&app, &account, &name)?;
-    Ok(ok(
-        &json!({ "tags": worker.tags, "logpush": false, "observability": null, "tail_consumers": null }),
-    ))
+pub async fn script(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
+    let tags = &worker(&app, &account, &name)?.tags;
+    Ok(ok(&json!({
+        "tags": tags, "logpush": false, "observability": null, "tail_consumers": null,
+    })))
+}
+
+/// Tags, the one setting that is kept.
+#[derive(Debug, Deserialize)]
+pub struct Patch {
+    tags: Option<Vec<String>>,
 }
 
 /// `PATCH …/script-settings`
-pub async fn patch_settings(
+pub async fn patch(
     State(app): State<App>,
     Path((account, name)): Place,
-    Json(body): Json<Value>,
+    Body(body): Body<Patch>,
 ) -> ApiResult {
-    let tags = |value: &Value| value.as_str().map(str::to_owned);
-    change(&app, &account, &name, |worker| {
-        if let Some(list) = body["tags"].as_array() {
-            worker.tags = list.iter().filter_map(tags).collect();
+    let tags = change(&app, &account, &name, |worker| {
+        if let Some(tags) = body.tags {
+            worker.tags = tags;
         }
+        worker.tags.clone()
     })?;
-    Ok(ok(&body))
+    Ok(ok(&json!({ "tags": tags })))
 }
 
-fn shown_subdomain(worker: &Worker) -> Response {
-    ok(&json!({ "enabled": worker.enabled, "previews_enabled": worker.previews_enabled }))
+/// Which addresses at workers.dev are on.
+#[derive(Debug, Deserialize)]
+pub struct Subdomain {
+    enabled: bool,
+    previews_enabled: Option<bool>,
+}
+
+fn shown((enabled, previews_enabled): (bool, bool)) -> Response {
+    ok(&json!({ "enabled": enabled, "previews_enabled": previews_enabled }))
 }
 
 /// `GET …/subdomain`
 pub async fn subdomain(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
-    Ok(shown_subdomain(&worker(&app, &account, &name)?))
+    let worker = worker(&app, &account, &name)?;
+    Ok(shown((worker.enabled, worker.previews_enabled)))
 }
 
 /// `POST …/subdomain`. Previews follow `enabled` when they are not named.
 pub async fn set_subdomain(
     State(app): State<App>,
     Path((account, name)): Place,
-    Json(body): Json<Value>,
+    Body(body): Body<Subdomain>,
 ) -> ApiResult {
-    let enabled =
-        body["enabled"].as_bool().ok_or_else(|| ApiError::invalid("`enabled` is missing"))?;
-    let changed = change(&app, &account, &name, |worker| {
-        worker.enabled = enabled;
-        worker.previews_enabled = body["previews_enabled"].as_bool().unwrap_or(enabled);
+    let now = change(&app, &account, &name, |worker| {
+        worker.enabled = body.enabled;
+        worker.previews_enabled = body.previews_enabled.unwrap_or(body.enabled);
+        (worker.enabled, worker.previews_enabled)
     })?;
-    Ok(shown_subdomain(&changed))
-}
-
-fn hostnames(origins: &Value) -> Vec<String> {
-    let listed = origins.as_array().into_iter().flatten();
-    listed.filter_map(|origin| origin["hostname"].as_str().map(str::to_owned)).collect()
-}
-
-/// `POST …/domains/changeset`
-pub async fn domain_changes(
-    State(app): State<App>,
-    Path((account, name)): Place,
-    Json(body): Json<Value>,
-) -> ApiResult {
-    let known = worker(&app, &account, &name)?.domains;
-    let entry = |hostname: &String| json!({ "hostname": hostname });
-    let wanted = hostnames(&body);
-    let added: Vec<Value> = wanted.iter().filter(|host| !known.contains(host)).map(entry).collect();
-    let removed: Vec<Value> =
-        known.iter().filter(|host| !wanted.contains(host)).map(entry).collect();
-    Ok(ok(&json!({ "added": added, "removed": removed, "updated": [], "conflicting": [] })))
-}
-
-/// `GET …/domains/records`
-pub async fn domain_records(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
-    let entry = |hostname: &String| json!({ "hostname": hostname, "service": name, "environment": "production" });
-    let worker = worker(&app, &account, &name)?;
-    Ok(ok(&worker.domains.iter().map(entry).collect::<Vec<_>>()))
-}
-
-/// `PUT …/domains/records`
-pub async fn set_domains(
-    State(app): State<App>,
-    Path((account, name)): Place,
-    Json(body): Json<Value>,
-) -> ApiResult {
-    change(&app, &account, &name, |worker| {
-        worker.domains = hostnames(&body["origins"]);
-    })?;
-    Ok(done())
+    Ok(shown(now))
 }
 
 /// `GET …/routes`
@@ -137,12 +117,12 @@ pub async fn routes(State(app): State<App>, Path((account, name)): Place) -> Api
 pub async fn set_routes(
     State(app): State<App>,
     Path((account, name)): Place,
-    Json(body): Json<Value>,
+    Body(routes): Body<Value>,
 ) -> ApiResult {
-    Ok(ok(&change(&app, &account, &name, |worker| {
-        worker.routes = body;
-    })?
-    .routes))
+    change(&app, &account, &name, |worker| {
+        worker.routes.clone_from(&routes);
+    })?;
+    Ok(ok(&routes))
 }
 
 /// `GET …/schedules`
@@ -154,8 +134,10 @@ pub async fn schedules(State(app): State<App>, Path((account, name)): Place) -> 
 pub async fn set_schedules(
     State(app): State<App>,
     Path((account, name)): Place,
-    Json(body): Json<Value>,
+    Body(schedules): Body<Value>,
 ) -> ApiResult {
-    let changed = change(&app, &account, &name, |worker| worker.schedules = body)?;
-    Ok(ok(&json!({ "schedules": changed.schedules })))
+    change(&app, &account, &name, |worker| {
+        worker.schedules.clone_from(&schedules);
+    })?;
+    Ok(ok(&json!({ "schedules": schedules })))
 }

@@ -4,28 +4,22 @@ use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Place;
+use super::account::{EMAIL, USER};
 use super::envelope::{ApiError, ApiResult, ok};
+use super::{Place, settings};
 use crate::app::App;
 use crate::state::model::Version;
 
 /// Which page of a list.
 #[derive(Debug, Deserialize)]
 pub struct Page {
-    #[serde(default = "first")]
-    page: usize,
-    #[serde(default = "ten")]
-    per_page: usize,
+    page: Option<usize>,
+    per_page: Option<usize>,
 }
 
-fn first() -> usize {
-    1
-}
-
-/// The API shows the last ten (<https://developers.cloudflare.com/workers/configuration/versions-and-deployments/>).
-fn ten() -> usize {
-    10
-}
+/// How many versions the API shows at once when it is not told
+/// (<https://developers.cloudflare.com/workers/configuration/versions-and-deployments/>).
+const SHOWN: usize = 10;
 
 /// `GET …/versions`, newest first.
 pub async fn list(
@@ -33,10 +27,12 @@ pub async fn list(
     Path((account, name)): Place,
     Query(page): Query<Page>,
 ) -> ApiResult {
-    let worker = app.store.worker(&account, &name).ok_or_else(ApiError::no_worker)?;
-    let skipped = page.per_page.max(1) * (page.page.max(1) - 1);
-    let newest = worker.versions.iter().rev().skip(skipped).take(page.per_page.max(1));
-    Ok(ok(&json!({ "items": newest.map(brief).collect::<Vec<_>>() })))
+    let worker = settings::worker(&app, &account, &name)?;
+    let size = page.per_page.unwrap_or(SHOWN).clamp(1, 100);
+    let skipped = size.saturating_mul(page.page.unwrap_or(1).saturating_sub(1));
+    let items: Vec<Value> =
+        worker.versions.iter().rev().skip(skipped).take(size).map(brief).collect();
+    Ok(ok(&json!({ "items": items })))
 }
 
 /// `GET …/versions/{version}`
@@ -44,21 +40,23 @@ pub async fn view(
     State(app): State<App>,
     Path((account, name, id)): Path<(String, String, String)>,
 ) -> ApiResult {
-    let worker = app.store.worker(&account, &name).ok_or_else(ApiError::no_worker)?;
+    let worker = settings::worker(&app, &account, &name)?;
     let version = worker.version(&id).ok_or_else(|| ApiError::no_version(&id))?;
     Ok(ok(&presented(version)))
 }
 
 fn brief(version: &Version) -> Value {
+    let triggered = "version_upload";
+    let mut annotations = json!(version.annotations);
+    annotations["workers/triggered_by"] = json!(triggered);
     json!({
         "id": version.id,
         "number": version.number,
         "metadata": {
-            "created_on": version.created_on, "modified_on": version.created_on, "source": "wrangler",
-            "author_id": "5a4db0c5a4db0c5a4db0c5a4db0c5a4d", "author_email": "you@sandbox.localhost",
-            "has_preview": true,
+            "created_on": version.created_on, "modified_on": version.created_on,
+            "source": "wrangler", "author_id": USER, "author_email": EMAIL, "has_preview": true,
         },
-        "annotations": version.annotations,
+        "annotations": annotations,
     })
 }
 
@@ -69,7 +67,10 @@ pub fn presented(version: &Version) -> Value {
     shown["startup_time_ms"] = json!(1);
     shown["resources"] = json!({
         "bindings": version.bindings.iter().map(without_text).collect::<Vec<_>>(),
-        "script": { "etag": version.id.replace('-', ""), "handlers": ["fetch"], "last_deployed_from": "wrangler" },
+        "script": {
+            "etag": version.id.replace('-', ""), "handlers": ["fetch"],
+            "last_deployed_from": "wrangler",
+        },
         "script_runtime": {
             "compatibility_date": version.compatibility_date,
             "compatibility_flags": version.compatibility_flags,
@@ -83,10 +84,16 @@ pub fn presented(version: &Version) -> Value {
 #[must_use]
 pub fn without_text(binding: &Value) -> Value {
     let mut binding = binding.clone();
-    if binding["type"] == "secret_text"
+    if is_secret(&binding)
         && let Some(fields) = binding.as_object_mut()
     {
-        fields.remove("text");
+        fields.retain(|field, _| field == "name" || field == "type");
     }
     binding
+}
+
+/// Whether a binding holds a secret.
+#[must_use]
+pub fn is_secret(binding: &Value) -> bool {
+    matches!(binding["type"].as_str(), Some("secret_text" | "secret_key"))
 }

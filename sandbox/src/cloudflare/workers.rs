@@ -3,67 +3,104 @@
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
-use super::done;
 use super::envelope::{ApiError, ApiResult, list as listed, ok};
+use super::settings::worker as find;
+use super::versions::without_text;
+use super::{Place, done};
 use crate::app::{App, SUBDOMAIN};
 use crate::state::model::Worker;
 
-/// `GET /workers/services/{worker}` and its environments.
-pub async fn service(
-    State(app): State<App>,
-    Path(place): Path<Vec<(String, String)>>,
-) -> ApiResult {
-    let find =
-        |key: &str| place.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
-    let (account, name) = (find("account").unwrap_or_default(), find("worker").unwrap_or_default());
-    // Unlike elsewhere, a missing service is 10090 here (observed by wrangler's handling of it).
+/// Account, Worker and environment.
+type Environment = Path<(String, String, String)>;
+
+/// `GET /workers/services/{worker}`. A missing one has a code of its own (observed by how wrangler
+/// 4.164 takes it).
+pub async fn service(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
     let worker = app
         .store
-        .worker(account, name)
+        .worker(&account, &name)
         .ok_or_else(|| ApiError::new(404, 10_090, "workers.api.error.service_not_found"))?;
-    let script = json!({
-        "id": worker.name, "tag": worker.tag, "handlers": ["fetch"], "last_deployed_from": "wrangler",
-        "created_on": worker.created_on, "usage_model": "standard", "tags": worker.tags,
-    });
-    let environment =
-        json!({ "environment": "production", "created_on": worker.created_on, "script": script });
+    let environment = shown(&worker);
     Ok(ok(&json!({
-        "id": worker.name, "created_on": worker.created_on, "script": script,
+        "id": worker.name, "created_on": worker.created_on,
         "default_environment": environment, "environments": [environment],
     })))
+}
+
+fn shown(worker: &Worker) -> Value {
+    json!({
+        "environment": "production", "created_on": worker.created_on,
+        "script": {
+            "id": worker.name, "tag": worker.tag, "tags": worker.tags, "handlers": ["fetch"],
+            "last_deployed_from": "wrangler", "created_on": worker.created_on,
+            "usage_model": "standard",
+        },
+    })
+}
+
+/// `GET …/services/{worker}/environments/{environment}`
+pub async fn environment(
+    State(app): State<App>,
+    Path((account, name, _)): Environment,
+) -> ApiResult {
+    Ok(ok(&shown(&*find(&app, &account, &name)?)))
+}
+
+/// `GET …/environments/{environment}/bindings`
+pub async fn environment_bindings(
+    State(app): State<App>,
+    Path((account, name, _)): Environment,
+) -> ApiResult {
+    let worker = find(&app, &account, &name)?;
+    let latest = worker.versions.last();
+    let bindings = latest.iter().flat_map(|version| &version.bindings).map(without_text);
+    Ok(ok(&bindings.collect::<Vec<_>>()))
+}
+
+/// `GET …/environments/{environment}/routes`
+pub async fn environment_routes(
+    State(app): State<App>,
+    Path((account, name, _)): Environment,
+) -> ApiResult {
+    Ok(ok(&find(&app, &account, &name)?.routes))
+}
+
+/// `GET …/environments/{environment}/subdomain`
+pub async fn environment_subdomain(
+    State(app): State<App>,
+    Path((account, name, _)): Environment,
+) -> ApiResult {
+    let worker = find(&app, &account, &name)?;
+    Ok(ok(&json!({ "enabled": worker.enabled, "previews_enabled": worker.previews_enabled })))
 }
 
 /// `GET /workers/scripts`
 pub async fn list(State(app): State<App>, Path(account): Path<String>) -> ApiResult {
     let workers = app.store.workers();
     let own = workers.iter().filter(|worker| worker.account == account);
-    let shown: Vec<Value> =
-        own.map(|worker| json!({ "id": worker.name, "tag": worker.tag, "created_on": worker.created_on })).collect();
-    Ok(listed(&shown))
+    let entry = |worker: &_| {
+        let worker: &Worker = worker;
+        json!({ "id": worker.name, "tag": worker.tag, "created_on": worker.created_on })
+    };
+    Ok(listed(&own.map(|worker| entry(worker)).collect::<Vec<_>>()))
 }
 
 /// `GET /workers/workers/{worker}`: from this wrangler makes the addresses that it prints.
-pub async fn worker(State(app): State<App>, Path((account, name)): super::Place) -> ApiResult {
-    let worker = app.store.worker(&account, &name).ok_or_else(ApiError::no_worker)?;
+pub async fn worker(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
+    let worker = find(&app, &account, &name)?;
+    let host = format!("{}.{SUBDOMAIN}.workers.dev", worker.name);
     Ok(ok(&json!({
-        "id": worker.tag, "name": worker.name, "created_on": worker.created_on, "tags": worker.tags,
-        "subdomain": addresses(&worker),
+        "id": worker.tag, "name": worker.name, "created_on": worker.created_on,
+        "tags": worker.tags,
+        "subdomain": {
+            "enabled": worker.enabled, "previews_enabled": worker.previews_enabled,
+            "url": format!("https://{host}"), "preview_url_suffix": format!("-{host}"),
+        },
     })))
 }
 
-fn addresses(worker: &Worker) -> Value {
-    let host = format!("{}.{SUBDOMAIN}.workers.dev", worker.name);
-    json!({
-        "enabled": worker.enabled, "previews_enabled": worker.previews_enabled,
-        "url": format!("https://{host}"), "preview_url_suffix": format!("-{host}"),
-    })
-}
-
 /// `DELETE /workers/services/{worker}` and `DELETE /workers/scripts/{worker}`
-pub async fn delete_service(
-    State(app): State<App>,
-    Path((account, name)): super::Place,
-) -> ApiResult {
+pub async fn delete(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
     if tokio::task::block_in_place(|| app.store.remove(&account, &name))? {
         return Ok(done());
     }
@@ -72,7 +109,8 @@ pub async fn delete_service(
 
 /// `GET …/references`: nothing refers to anything here.
 pub async fn references() -> ApiResult {
-    Ok(ok(
-        &json!({ "services": { "incoming": [], "outgoing": [] }, "durable_objects": [], "dispatch_outbounds": [] }),
-    ))
+    Ok(ok(&json!({
+        "services": { "incoming": [], "outgoing": [] },
+        "durable_objects": [], "dispatch_outbounds": [],
+    })))
 }

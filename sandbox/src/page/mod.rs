@@ -1,53 +1,81 @@
 //! The page for people, and the data that it shows.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
-use axum::response::{Html, IntoResponse as _, Response};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY};
+use axum::response::{Html, IntoResponse};
 use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::state::model::{Deployment, Version, Worker};
 
+/// How many versions and deployments of a Worker are shown.
+const SHOWN: usize = 20;
+
+/// The page needs nothing from elsewhere.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'";
+
 /// `GET /`
-pub async fn page() -> Html<&'static str> {
-    Html(include_str!("page.html"))
+pub async fn page() -> impl IntoResponse {
+    let headers = [
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (REFERRER_POLICY, "no-referrer"),
+        (CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, Html(include_str!("page.html")))
 }
 
 /// `GET /__sandbox/state.json`: what the page shows. No binding is in it, since some are secrets.
-pub async fn state(State(app): State<App>) -> Response {
-    let workers: Vec<Value> =
-        app.store.workers().iter().map(|worker| shown(worker, app.port)).collect();
-    Json(json!({ "schema": 1, "port": app.port, "workers": workers })).into_response()
+pub async fn state(State(app): State<App>) -> impl IntoResponse {
+    let workers = app.store.workers();
+    let workers: Vec<Value> = workers.iter().map(|worker| shown(worker, app.port)).collect();
+    let state = json!({ "schema": 1, "port": app.port, "workers": workers });
+    ([(CACHE_CONTROL, "no-store")], Json(state))
 }
 
 fn shown(worker: &Worker, port: u16) -> Value {
     let url = |label: &str| format!("http://{label}.localhost:{port}/");
+    let preview =
+        |label: &str| worker.previews_enabled.then(|| url(&format!("{label}-{}", worker.name)));
+    // An alias belongs to the newest version that claims it.
+    let mut aliases: BTreeMap<&str, &str> = BTreeMap::new();
+    for version in &worker.versions {
+        if let Some(alias) = version.annotations.get("workers/alias") {
+            aliases.insert(alias, &version.id);
+        }
+    }
     let live = worker.live().map(|version| version.id.as_str());
     let version = |version: &Version| {
-        let alias = version.annotations.get("workers/alias");
-        // An alias belongs to the newest version that claims it.
-        let alias =
-            alias.filter(|alias| worker.alias(alias).is_some_and(|newest| newest.id == version.id));
+        let note = |name: &str| version.annotations.get(name);
+        let alias = note("workers/alias").filter(|&alias| aliases[alias.as_str()] == version.id);
         json!({
             "id": version.id, "number": version.number, "createdOn": version.created_on,
-            "tag": version.annotations.get("workers/tag"), "message": version.annotations.get("workers/message"),
-            "live": live == Some(version.id.as_str()),
-            "url": worker.previews_enabled.then(|| url(&format!("{}-{}", &version.id[..8], worker.name))),
-            "alias": alias,
-            "aliasUrl": alias.filter(|_| worker.previews_enabled).map(|alias| url(&format!("{alias}-{}", worker.name))),
-            "assets": version.assets.as_ref().map_or(0, |assets| assets.manifest.len()),
+            "tag": note("workers/tag"), "message": note("workers/message"),
+            "live": live == Some(version.id.as_str()), "url": preview(&version.id[..8]),
+            "alias": alias, "aliasUrl": alias.and_then(|alias| preview(alias)),
+            "assets": version.assets.as_ref().map_or(0, |assets| assets.files),
             "code": version.main_module.is_some(),
         })
     };
     let deployment = |deployment: &Deployment| {
         json!({
-            "id": deployment.id, "createdOn": deployment.created_on, "versions": deployment.versions,
+            "id": deployment.id, "createdOn": deployment.created_on,
+            "versions": deployment.versions,
             "message": deployment.annotations.get("workers/message"),
         })
     };
+    let alias = |alias: &&str| Some(json!({ "alias": alias, "url": preview(alias)? }));
     json!({
-        "name": worker.name, "url": url(&worker.name), "deployed": live.is_some(), "domains": worker.domains,
-        "versions": worker.versions.iter().rev().take(20).map(version).collect::<Vec<_>>(),
-        "deployments": worker.deployments.iter().rev().take(20).map(deployment).collect::<Vec<_>>(),
+        "name": worker.name, "url": url(&worker.name), "deployed": live.is_some(),
+        "domains": worker.domains, "previews": worker.previews_enabled,
+        "aliases": aliases.keys().filter_map(alias).collect::<Vec<_>>(),
+        "versionCount": worker.versions.len(), "deploymentCount": worker.deployments.len(),
+        "versions": worker.versions.iter().rev().take(SHOWN).map(version).collect::<Vec<_>>(),
+        "deployments":
+            worker.deployments.iter().rev().take(SHOWN).map(deployment).collect::<Vec<_>>(),
     })
 }

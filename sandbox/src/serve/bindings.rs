@@ -1,5 +1,6 @@
-//! A version's bindings and modules as miniflare takes them.
+//! A version's bindings, modules and assets as miniflare 5 takes them.
 
+use camino::Utf8Path;
 use serde_json::{Map, Value, json};
 
 use crate::state::model::Version;
@@ -31,6 +32,22 @@ pub fn env(version: &Version) -> Result<Map<String, Value>, String> {
 fn metadata(version: &Version) -> Value {
     let tag = version.annotations.get("workers/tag").map_or("", String::as_str);
     json!({ "id": version.id, "tag": tag, "timestamp": version.created_on })
+}
+
+/// How the assets in `folder` are served, by the `config` that was uploaded with them.
+#[must_use]
+pub fn assets(folder: &Utf8Path, config: &Value) -> Value {
+    let mut assets = json!({ "directory": folder });
+    for (ours, theirs) in [
+        ("html_handling", "htmlHandling"),
+        ("not_found_handling", "notFoundHandling"),
+        ("run_worker_first", "runWorkerFirst"),
+    ] {
+        if !config[ours].is_null() {
+            assets[theirs] = config[ours].clone();
+        }
+    }
+    assets
 }
 
 /// What miniflare calls the kind of a module.

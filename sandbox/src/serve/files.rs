@@ -1,61 +1,48 @@
-//! A version's files as workerd reads them: assets in a folder of links to blobs.
+//! A version's files as workerd reads them: a folder of links to blobs.
 
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
-use percent_encoding::percent_decode_str;
 
-use crate::cloudflare::assets::blob;
 use crate::state::blobs::Blobs;
-use crate::state::model::{Assets, Worker};
+use crate::state::model::Assets;
 
-/// The folder of a version's assets below `dir`, made when it is not there whole.
-pub fn assets(
-    dir: &Utf8Path,
-    blobs: &Blobs,
-    worker: &Worker,
-    id: &str,
-    assets: &Assets,
-) -> Result<Utf8PathBuf> {
-    let folder = dir.join(id);
-    if folder.is_dir() {
-        return Ok(folder);
-    }
-    let temporary = dir.join(format!("{id}.{}.tmp", crate::ids::hex(&crate::ids::random::<4>())));
-    std::fs::create_dir_all(&temporary)?;
-    for (path, asset) in &assets.manifest {
-        let file = temporary.join(relative(path)?);
+/// Makes `folder` hold the assets, with `_headers` and `_redirects` as they were uploaded.
+pub fn place(folder: &Utf8Path, blobs: &Blobs, account: &str, assets: &Assets) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
+    for (path, asset) in blobs.manifest(&assets.manifest)? {
+        let file = folder.join(relative(&path)?);
         if let Some(parent) = file.parent() {
-            std::fs::create_dir_all(parent)?;
+            std::fs::create_dir_all(parent).with_context(|| format!("cannot make {parent}"))?;
         }
-        let from = blobs.path(&blob(&worker.account, &asset.hash));
+        let from = blobs.path(&Blobs::asset(account, &asset.hash));
         std::fs::hard_link(&from, &file)
             .or_else(|_| std::fs::copy(&from, &file).map(|_| ()))
             .with_context(|| format!("cannot place the asset {path}"))?;
     }
     for name in ["_headers", "_redirects"] {
         if let Some(text) = assets.config[name].as_str() {
-            std::fs::write(temporary.join(name), text)?;
+            std::fs::write(folder.join(name), text)?;
         }
     }
-    // Two requests may have made it at once; either is whole.
-    if std::fs::rename(&temporary, &folder).is_err() {
-        std::fs::remove_dir_all(&temporary)?;
-    }
-    Ok(folder)
+    Ok(())
 }
 
-/// A manifest path, which wrangler percent-encodes, as a path that stays inside.
-fn relative(path: &str) -> Result<Utf8PathBuf> {
-    let mut file = Utf8PathBuf::new();
-    for part in path.trim_start_matches('/').split('/') {
-        let part =
-            percent_decode_str(part).decode_utf8().context("an asset's path is not UTF-8")?;
-        if part.is_empty() || part == "." || part == ".." || part.contains(['/', '\0']) {
-            bail!("the asset path {path} is invalid");
-        }
-        file.push(part.as_ref());
+/// Removes a folder; it is no error when there is none.
+pub fn remove(folder: &Utf8Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
-    Ok(file)
+}
+
+/// A manifest path, which wrangler 4.164 does not encode, as a path that stays inside.
+fn relative(path: &str) -> Result<Utf8PathBuf> {
+    let inside = path.strip_prefix('/').unwrap_or_default();
+    let good = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
+    if !inside.split('/').all(good) {
+        bail!("the asset path {path:?} is invalid");
+    }
+    Ok(inside.into())
 }
 
 #[cfg(test)]
@@ -64,8 +51,8 @@ mod tests {
 
     #[test]
     fn asset_paths_stay_inside() {
-        assert_eq!(relative("/a/caf%C3%A9.html").expect("valid"), "a/café.html");
-        for path in ["/../x", "/a/%2e%2e/x", "/a%2Fb", "/", "/a//b", "/%00"] {
+        assert_eq!(relative("/a/100%25 café.html").expect("valid"), "a/100%25 café.html");
+        for path in ["/../x", "/a/../x", "a", "", "/", "//etc/passwd", "/a//b", "/\0"] {
             assert!(relative(path).is_err(), "{path}");
         }
     }

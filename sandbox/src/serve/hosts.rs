@@ -1,5 +1,7 @@
 //! Which version a host name means.
 
+use std::sync::Arc;
+
 use crate::app::SUBDOMAIN;
 use crate::state::model::{Version, Worker};
 
@@ -7,70 +9,76 @@ use crate::state::model::{Version, Worker};
 #[derive(Debug)]
 pub enum Found {
     /// This version.
-    Version(Box<Worker>, Box<Version>),
+    Version(Arc<Worker>, Box<Version>),
     /// A Worker that has never been deployed.
     NotDeployed(String),
+    /// A Worker whose workers.dev address is off.
+    Off(String),
     /// A version or alias of a Worker whose preview addresses are off.
     PreviewsOff(String),
     /// Nothing.
     Nothing,
 }
 
-/// Whether `host` (without a port) is ours rather than a Worker's: the API and the page.
+/// The name in a `Host` header: without a port or a dot at the end, in lower case.
+#[must_use]
+pub fn name(header: &str) -> String {
+    let port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let name = match header.rsplit_once(':') {
+        Some((name, digits)) if port(digits) => name,
+        _ => header,
+    };
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// Whether a host name is ours rather than a Worker's: the API and the page.
 #[must_use]
 pub fn is_own(host: &str) -> bool {
     matches!(host, "" | "localhost" | "127.0.0.1" | "[::1]")
 }
 
-/// Finds the version that `host` (without a port) means: `<worker>`, `<alias>-<worker>` or
-/// `<first 8 of the version>-<worker>` below `localhost` or the account's workers.dev subdomain, or a
-/// custom domain.
+/// Finds the version that `host` means: `<worker>`, `<alias>-<worker>` or `<first 8 digits of the
+/// version>-<worker>` below `localhost` or the account's workers.dev subdomain, or a custom domain.
+/// Below `localhost` a Worker always answers, since that is where people look for it.
 #[must_use]
-pub fn find(workers: &[Worker], host: &str) -> Found {
+pub fn find(workers: &[Arc<Worker>], host: &str) -> Found {
     let workers_dev = format!(".{SUBDOMAIN}.workers.dev");
-    let label = host.strip_suffix(".localhost").or_else(|| host.strip_suffix(workers_dev.as_str()));
-    let Some(label) = label else {
-        return match workers
-            .iter()
-            .find(|worker| worker.domains.iter().any(|domain| domain == host))
-        {
-            Some(worker) => live(worker),
-            None => Found::Nothing,
-        };
+    let local = host.strip_suffix(".localhost");
+    let Some(label) = local.or_else(|| host.strip_suffix(workers_dev.as_str())) else {
+        let domain = |worker: &&Arc<Worker>| worker.domains.iter().any(|domain| domain == host);
+        return workers.iter().find(domain).map_or(Found::Nothing, live);
     };
     if let Some(worker) = workers.iter().find(|worker| worker.name == label) {
+        if local.is_none() && !worker.enabled {
+            return Found::Off(worker.name.clone());
+        }
         return live(worker);
     }
-    // The longest name first: `a-b` may be an alias of `b` or a Worker.
-    let mut candidates: Vec<(&Worker, &str)> = workers
-        .iter()
-        .filter_map(|worker| {
-            Some((worker, label.strip_suffix(worker.name.as_str())?.strip_suffix('-')?))
-        })
-        .collect();
+    // The longest name first: `a-b` may be the alias `a` of `b`, or a Worker.
+    let prefix = |name: &str| label.strip_suffix(name)?.strip_suffix('-').map(str::to_owned);
+    let mut candidates: Vec<(&Arc<Worker>, String)> =
+        workers.iter().filter_map(|worker| Some((worker, prefix(&worker.name)?))).collect();
     candidates.sort_by_key(|(worker, _)| std::cmp::Reverse(worker.name.len()));
     for (worker, prefix) in candidates {
-        let version = worker.alias(prefix).or_else(|| by_short_id(worker, prefix));
-        match version {
+        match worker.alias(&prefix).or_else(|| by_short_id(worker, &prefix)) {
             Some(_) if !worker.previews_enabled => return Found::PreviewsOff(worker.name.clone()),
-            Some(version) => {
-                return Found::Version(Box::new(worker.clone()), Box::new(version.clone()));
-            }
+            Some(version) => return Found::Version(worker.clone(), Box::new(version.clone())),
             None => {}
         }
     }
     Found::Nothing
 }
 
-fn live(worker: &Worker) -> Found {
+fn live(worker: &Arc<Worker>) -> Found {
     match worker.live() {
-        Some(version) => Found::Version(Box::new(worker.clone()), Box::new(version.clone())),
+        Some(version) => Found::Version(worker.clone(), Box::new(version.clone())),
         None => Found::NotDeployed(worker.name.clone()),
     }
 }
 
 fn by_short_id<'a>(worker: &'a Worker, prefix: &str) -> Option<&'a Version> {
-    worker.versions.iter().find(|version| prefix.len() == 8 && version.id.starts_with(prefix))
+    let fits = |version: &&Version| prefix.len() == 8 && version.id.starts_with(prefix);
+    worker.versions.iter().find(fits)
 }
 
 #[cfg(test)]
@@ -80,11 +88,12 @@ mod tests {
 
     fn worker(name: &str, aliases: &[&str]) -> Worker {
         let mut worker = Worker::new("account", name);
+        worker.previews_enabled = true;
         for (index, alias) in aliases.iter().enumerate() {
             let version: Version = serde_json::from_value(serde_json::json!({
-                "id": format!("{index:08}-{name}"), "number": index, "created_on": "", "modules": [],
+                "id": format!("{index:08}-{name}"), "number": index, "created_on": "",
                 "annotations": {"workers/alias": alias}, "main_module": null, "bindings": [],
-                "compatibility_date": "", "compatibility_flags": [], "assets": null
+                "modules": [], "compatibility_date": "", "compatibility_flags": [], "assets": null
             }))
             .expect("a version");
             worker.deploy(whole(&version.id), std::collections::BTreeMap::new());
@@ -93,7 +102,7 @@ mod tests {
         worker
     }
 
-    fn id(workers: &[Worker], host: &str) -> String {
+    fn found(workers: &[Arc<Worker>], host: &str) -> String {
         match find(workers, host) {
             Found::Version(_, version) => version.id,
             other => format!("{other:?}"),
@@ -102,23 +111,26 @@ mod tests {
 
     #[test]
     fn hosts_lead_to_versions() {
-        let mut site = worker("site", &["mr-1", "mr-2"]);
+        let mut site = worker("site", &["mr-1", "mr-2", "mr-2"]);
         site.domains.push("example.com".to_owned());
-        let workers = [site, worker("b-site", &["mr-1"]), worker("new", &[])];
-        for (host, version) in [
-            ("site.localhost", "00000001-site"),
+        let workers = [site, worker("b-site", &["mr-1"]), worker("new", &[])].map(Arc::new);
+        for (host, wanted) in [
+            ("site.localhost", "00000002-site"),
             ("mr-1-site.localhost", "00000000-site"),
-            ("mr-2-site.sandbox.workers.dev", "00000001-site"),
+            ("mr-2-site.sandbox.workers.dev", "00000002-site"),
             ("00000000-site.localhost", "00000000-site"),
+            ("0000000-site.localhost", "Nothing"),
             ("mr-1-b-site.localhost", "00000000-b-site"),
             ("b-site.localhost", "00000000-b-site"),
-            ("example.com", "00000001-site"),
+            ("example.com", "00000002-site"),
+            ("site.sandbox.workers.dev", "Off(\"site\")"),
+            ("new.localhost", "NotDeployed(\"new\")"),
+            ("mr-3-site.localhost", "Nothing"),
+            ("other.localhost", "Nothing"),
+            ("www.example.com", "Nothing"),
+            ("site.evil.com", "Nothing"),
         ] {
-            assert_eq!(id(&workers, host), version, "{host}");
-        }
-        assert!(matches!(find(&workers, "new.localhost"), Found::NotDeployed(_)));
-        for host in ["mr-3-site.localhost", "other.localhost", "www.example.com", "site.evil.com"] {
-            assert!(matches!(find(&workers, host), Found::Nothing), "{host}");
+            assert_eq!(found(&workers, host), wanted, "{host}");
         }
     }
 
@@ -126,7 +138,22 @@ mod tests {
     fn previews_can_be_off() {
         let mut site = worker("site", &["mr-1"]);
         site.previews_enabled = false;
-        assert!(matches!(find(&[site.clone()], "mr-1-site.localhost"), Found::PreviewsOff(_)));
-        assert!(matches!(find(&[site], "site.localhost"), Found::Version(..)));
+        let workers = [Arc::new(site)];
+        assert_eq!(found(&workers, "mr-1-site.localhost"), "PreviewsOff(\"site\")");
+        assert_eq!(found(&workers, "site.localhost"), "00000000-site");
+    }
+
+    #[test]
+    fn headers_hold_names() {
+        for (header, wanted) in [
+            ("site.localhost:8787", "site.localhost"),
+            ("LOCALHOST", "localhost"),
+            ("[::1]", "[::1]"),
+            ("[::1]:8787", "[::1]"),
+            ("site.localhost.:80", "site.localhost"),
+            ("", ""),
+        ] {
+            assert_eq!(name(header), wanted, "{header}");
+        }
     }
 }

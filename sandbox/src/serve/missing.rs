@@ -10,7 +10,7 @@ use crate::app::App;
 pub fn nothing(app: &App, host: &str) -> Response {
     let mut items = String::new();
     for worker in app.store.workers() {
-        let url = format!("http://{}.localhost:{}/", worker.name, app.port);
+        let url = escape(&format!("http://{}.localhost:{}/", worker.name, app.port));
         items += &format!("<li><a href=\"{url}\">{url}</a></li>");
     }
     let list = if items.is_empty() {
@@ -25,7 +25,22 @@ pub fn nothing(app: &App, host: &str) -> Response {
 /// The Worker has versions but no deployment.
 #[must_use]
 pub fn not_deployed(worker: &str) -> Response {
-    page(StatusCode::NOT_FOUND, &format!("{worker} has never been deployed"), "")
+    page(
+        StatusCode::NOT_FOUND,
+        &format!("{worker} has never been deployed"),
+        "<p>It has versions; <code>cargo xtask deploy</code> puts one into service.</p>",
+    )
+}
+
+/// The Worker's workers.dev address is off.
+#[must_use]
+pub fn off(app: &App, worker: &str) -> Response {
+    let url = format!("http://{worker}.localhost:{}/", app.port);
+    page(
+        StatusCode::NOT_FOUND,
+        &format!("The workers.dev address of {worker} is off"),
+        &format!("<p>Here it always answers at <a href=\"{url}\">{url}</a>.</p>"),
+    )
 }
 
 /// The Worker's preview addresses are off.

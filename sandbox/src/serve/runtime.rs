@@ -1,32 +1,26 @@
-//! The process that runs versions: miniflare and workerd, on Bun.
+//! Which versions are loaded: each on its first request, as many as there is room for.
 
-use std::process::Stdio;
-use std::time::Duration;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::sync::{Mutex, OnceCell};
 
+use super::process::Process;
 use super::{bindings, files};
 use crate::log;
 use crate::state::blobs::Blobs;
 use crate::state::model::{Version, Worker};
 
-/// The program that the child runs.
+/// The program that the process runs.
 const PROGRAM: &str = include_str!("../../runtime/serve.ts");
 
-/// How many versions are loaded at once; the one asked for longest ago makes room.
+/// How many versions are loaded at once; the one asked for longest ago makes room. A workerd takes
+/// about 90 MB, most of it shared with the others.
 const MOST: usize = 16;
 
-/// How long loading may take.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Runs versions, loading each on its first request.
+/// Runs versions.
 pub struct Runtime {
     bun: Utf8PathBuf,
     packages: Utf8PathBuf,
@@ -36,189 +30,153 @@ pub struct Runtime {
 
 #[derive(Default)]
 struct Inner {
-    process: Option<Process>,
-    /// Loaded versions as orders, the one asked for last at the end.
-    loaded: Vec<(String, Value)>,
-    port: u16,
-    orders: u64,
+    process: Option<Arc<Process>>,
+    /// By version, the one asked for last at the end.
+    loaded: Vec<(String, Arc<OnceCell<Arc<Loaded>>>)>,
 }
 
-struct Process {
-    child: Child,
-    stdin: ChildStdin,
-    answers: Lines<BufReader<ChildStdout>>,
+/// A loaded version. When nobody holds it any more, its workerd ends: a request that is being
+/// answered is never interrupted because another version needs the room.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Where it answers on the loopback address.
+    pub port: u16,
+    name: String,
+    folder: Utf8PathBuf,
+    process: Arc<Process>,
 }
 
-#[derive(Deserialize)]
-struct Answer {
-    id: u64,
-    port: Option<u16>,
-    error: Option<String>,
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        self.process.unload(&self.name, &self.folder);
+    }
 }
 
 impl Runtime {
-    /// A runtime with its files below `state`. Nothing is started before the first request.
+    /// A runtime with its files below `state`, which is absolute. Nothing is started before the first request.
     pub fn new(bun: &Utf8Path, toolchain: &Utf8Path, state: &Utf8Path) -> Result<Runtime> {
+        let packages = camino::absolute_utf8(toolchain)?.join("node_modules");
+        for package in ["miniflare", "workerd"] {
+            if !packages.join(package).is_dir() {
+                bail!("{packages} does not hold {package}; install the toolchain's packages first");
+            }
+        }
         let dir = state.join("runtime");
-        std::fs::create_dir_all(&dir)?;
-        std::fs::write(dir.join("serve.ts"), PROGRAM)
-            .context("cannot write the runtime's program")?;
-        Ok(Runtime {
-            bun: bun.to_owned(),
-            packages: toolchain.join("node_modules"),
-            dir,
-            inner: Mutex::default(),
-        })
+        // All of it is made from the state, and what a killed run left behind is of no use.
+        files::remove(&dir).with_context(|| format!("cannot empty {dir}"))?;
+        std::fs::create_dir_all(dir.join("tmp")).with_context(|| format!("cannot make {dir}"))?;
+        std::fs::write(dir.join("serve.ts"), PROGRAM).context("cannot write serve.ts")?;
+        if bun.as_str().contains('/') && !bun.is_file() {
+            bail!("{bun} is not a program");
+        }
+        let bun = if bun.as_str().contains('/') { camino::absolute_utf8(bun)? } else { bun.into() };
+        Ok(Runtime { bun, packages, dir, inner: Mutex::default() })
     }
 
-    /// The port at which `version` answers, loading it when it is not loaded.
-    pub async fn port(&self, blobs: &Blobs, worker: &Worker, version: &Version) -> Result<u16> {
+    /// `version`, loaded. When the process ends meanwhile, it is tried once more with a new one.
+    pub async fn load(
+        &self,
+        blobs: &Blobs,
+        worker: &Worker,
+        version: &Version,
+    ) -> Result<Arc<Loaded>> {
+        let (process, loaded) = self.load_once(blobs, worker, version).await?;
+        if loaded.is_err() && process.ended() {
+            return self.load_once(blobs, worker, version).await?.1;
+        }
+        loaded
+    }
+
+    async fn load_once(
+        &self,
+        blobs: &Blobs,
+        worker: &Worker,
+        version: &Version,
+    ) -> Result<(Arc<Process>, Result<Arc<Loaded>>)> {
+        let (process, cell) = self.place(&version.id).await?;
+        let load = || async {
+            let name = format!("{}-{}", version.id, crate::ids::hex(&crate::ids::random::<4>()));
+            let folder = self.dir.join(&name);
+            // From here on whatever fails is cleaned up by the drop.
+            let mut loaded = Loaded { port: 0, name, folder, process: process.clone() };
+            let order = tokio::task::block_in_place(|| {
+                self.order(blobs, worker, version, &loaded.name, &loaded.folder)
+            })?;
+            loaded.port = process.load(&order).await?;
+            log::line(&format!("runtime: loaded {} of {}", version.id, worker.name));
+            anyhow::Ok(Arc::new(loaded))
+        };
+        let loaded = cell.get_or_try_init(load).await.cloned();
+        if loaded.is_err() {
+            self.forget(&version.id).await;
+        }
+        Ok((process, loaded))
+    }
+
+    /// Where a version is, or will be. Of those that ask at the same time, one loads it.
+    async fn place(&self, id: &str) -> Result<(Arc<Process>, Arc<OnceCell<Arc<Loaded>>>)> {
         let mut inner = self.inner.lock().await;
-        inner.forget_dead();
-        if let Some(at) = inner.loaded.iter().position(|(id, _)| *id == version.id) {
-            let used = inner.loaded.remove(at);
-            inner.loaded.push(used);
-            return Ok(inner.port);
+        if inner.process.as_ref().is_some_and(|process| process.ended()) {
+            inner.process = None;
+            inner.loaded.clear();
         }
-        let order = tokio::task::block_in_place(|| self.order(blobs, worker, version))?;
-        let mut wanted = inner.loaded.clone();
-        wanted.push((version.id.clone(), order));
-        if wanted.len() > MOST {
-            wanted.remove(0);
+        let process = match &inner.process {
+            Some(process) => process.clone(),
+            None => Arc::new(Process::start(&self.bun, &self.dir, &self.packages)?),
+        };
+        inner.process = Some(process.clone());
+        let at = inner.loaded.iter().position(|(loaded, _)| loaded == id);
+        let (_, cell) = at.map_or_else(
+            || (id.to_owned(), Arc::new(OnceCell::new())),
+            |at| inner.loaded.remove(at),
+        );
+        inner.loaded.push((id.to_owned(), cell.clone()));
+        if inner.loaded.len() > MOST {
+            inner.loaded.remove(0);
         }
-        // The child forgets everything when it refuses a version, and so do we.
-        inner.loaded.clear();
-        inner.port = self.load(&mut inner, &wanted).await?;
-        inner.loaded = wanted;
-        Ok(inner.port)
+        Ok((process, cell))
     }
 
-    /// Forgets what is loaded, after it did not answer. The next request starts anew.
-    pub async fn restart(&self) {
-        self.stop().await;
+    /// Forgets a version that does not answer; the next request loads it anew.
+    pub async fn forget(&self, id: &str) {
+        self.inner.lock().await.loaded.retain(|(loaded, _)| loaded != id);
     }
 
-    /// Ends the process.
+    /// Ends all of it.
     pub async fn stop(&self) {
         let mut inner = self.inner.lock().await;
         inner.loaded.clear();
-        if let Some(Process { mut child, stdin, .. }) = inner.process.take() {
-            drop(stdin);
-            if timeout(Duration::from_secs(5), child.wait()).await.is_err() {
-                child.start_kill().unwrap_or_default();
-            }
+        if let Some(process) = inner.process.take() {
+            process.stop().await;
         }
     }
 
-    async fn load(&self, inner: &mut Inner, wanted: &[(String, Value)]) -> Result<u16> {
-        if inner.process.is_none() {
-            inner.process = Some(self.start()?);
-        }
-        inner.orders += 1;
-        let id = inner.orders;
-        let process =
-            inner.process.as_mut().ok_or_else(|| anyhow!("the runtime is not running"))?;
-        let versions: Vec<&Value> = wanted.iter().map(|(_, order)| order).collect();
-        let line = json!({ "id": id, "versions": versions }).to_string() + "\n";
-        let conversation = async {
-            process
-                .stdin
-                .write_all(line.as_bytes())
-                .await
-                .context("the runtime takes no orders")?;
-            loop {
-                let text = process
-                    .answers
-                    .next_line()
-                    .await?
-                    .ok_or_else(|| anyhow!("the runtime ended"))?;
-                // Other lines are output of miniflare, not answers.
-                match serde_json::from_str::<Answer>(&text) {
-                    Ok(answer) if answer.id == id => break anyhow::Ok(answer),
-                    Ok(_) => {}
-                    Err(_) => log::line(&format!("runtime: {text}")),
-                }
-            }
-        };
-        let answer = timeout(PATIENCE, conversation).await;
-        let answer = match answer {
-            Ok(Ok(answer)) => answer,
-            failed => {
-                inner.process = None;
-                failed.map_err(|_| {
-                    anyhow!("the runtime did not load it within {} s", PATIENCE.as_secs())
-                })??
-            }
-        };
-        match (answer.port, answer.error) {
-            (Some(port), None) => Ok(port),
-            (_, error) => bail!("workerd refuses it: {}", error.unwrap_or_default()),
-        }
-    }
-
-    fn start(&self) -> Result<Process> {
-        log::line("starting the runtime");
-        let mut child = Command::new(&self.bun)
-            .arg(self.dir.join("serve.ts"))
-            .arg(&self.packages)
-            .env_remove(crate::token::VARIABLE)
-            .env("CLOUDFLARE_CF_FETCH_ENABLED", "false")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("cannot run {}", self.bun))?;
-        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        let (Some(stdin), Some(stdout)) = (stdin, stdout) else {
-            bail!("the runtime has no pipes")
-        };
-        Ok(Process { child, stdin, answers: BufReader::new(stdout).lines() })
-    }
-
-    fn order(&self, blobs: &Blobs, worker: &Worker, version: &Version) -> Result<Value> {
+    fn order(
+        &self,
+        blobs: &Blobs,
+        worker: &Worker,
+        version: &Version,
+        name: &str,
+        folder: &Utf8Path,
+    ) -> Result<Value> {
         let env = bindings::env(version).map_err(|reason| anyhow!(reason))?;
-        let modules: serde_json::Map<String, Value> = version
-            .modules
-            .iter()
-            .map(|module| {
-                let kind = bindings::module_kind(&module.content_type);
-                (module.name.clone(), json!({ "type": kind, "path": blobs.path(&module.blob) }))
-            })
-            .collect();
+        let modules = version.modules.iter().map(|module| {
+            let kind = bindings::module_kind(&module.content_type);
+            (module.name.clone(), json!({ "type": kind, "path": blobs.path(&module.blob) }))
+        });
         let mut order = json!({
-            "name": version.id, "compatibilityDate": version.compatibility_date,
-            "compatibilityFlags": version.compatibility_flags, "modules": modules, "env": env,
+            "name": name, "compatibilityDate": version.compatibility_date,
+            "compatibilityFlags": version.compatibility_flags, "env": env,
+            "modules": modules.collect::<serde_json::Map<String, Value>>(),
+            "data": self.dir.with_file_name("data").join(&worker.account),
         });
         if let Some(main) = &version.main_module {
             order["mainModule"] = json!(main);
         }
         if let Some(assets) = &version.assets {
-            let directory = files::assets(&self.dir, blobs, worker, &version.id, assets)?;
-            order["assets"] = json!({ "directory": directory });
-            for (ours, theirs) in [
-                ("html_handling", "htmlHandling"),
-                ("not_found_handling", "notFoundHandling"),
-                ("run_worker_first", "runWorkerFirst"),
-            ] {
-                if !assets.config[ours].is_null() {
-                    order["assets"][theirs] = assets.config[ours].clone();
-                }
-            }
+            files::place(folder, blobs, &worker.account, assets)?;
+            order["assets"] = bindings::assets(folder, &assets.config);
         }
         Ok(order)
-    }
-}
-
-impl Inner {
-    fn forget_dead(&mut self) {
-        let dead = self
-            .process
-            .as_mut()
-            .is_some_and(|process| !matches!(process.child.try_wait(), Ok(None)));
-        if dead {
-            log::line("the runtime has ended; it is started again");
-            self.process = None;
-            self.loaded.clear();
-        }
     }
 }

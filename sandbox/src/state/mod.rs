@@ -6,7 +6,8 @@ pub mod model;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -15,49 +16,50 @@ use blobs::Blobs;
 use model::Worker;
 
 /// A Worker's place: account and name.
-pub type Key = (String, String);
+type Key = (String, String);
 
 /// Everything that is deployed. Memory is what requests read; a change is on disk before it is in
 /// memory, so an acknowledged one survives a kill.
 #[derive(Debug)]
 pub struct Store {
     dir: Utf8PathBuf,
-    /// Contents of modules and assets.
+    /// Contents of modules, manifests and assets.
     pub blobs: Blobs,
-    workers: Mutex<BTreeMap<Key, Worker>>,
+    workers: Mutex<BTreeMap<Key, Arc<Worker>>>,
+    /// Changes come one after the other. Readers do not wait for the disk.
+    turn: Mutex<()>,
 }
 
 impl Store {
     /// Opens the state in `dir`, which is made when missing.
     pub fn open(dir: &Utf8Path) -> Result<Store> {
-        let workers_dir = dir.join("workers");
-        std::fs::create_dir_all(&workers_dir)
-            .with_context(|| format!("cannot make {workers_dir}"))?;
+        let blobs = dir.join("blobs");
+        let dir = dir.join("cloudflare/workers");
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {dir}"))?;
+        remove_temporary(&dir)?;
         let mut workers = BTreeMap::new();
-        for entry in workers_dir.read_dir_utf8()?.filter_map(Result::ok) {
+        for entry in dir.read_dir_utf8()? {
+            let entry = entry?;
             let path = entry.path();
-            if path.extension() != Some("json") {
-                continue;
-            }
-            let text =
-                std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
-            let worker: Worker =
-                serde_json::from_str(&text).with_context(|| format!("{path} is damaged"))?;
-            workers.insert((worker.account.clone(), worker.name.clone()), worker);
+            let text = std::fs::read(path).with_context(|| format!("cannot read {path}"))?;
+            let worker: Worker = serde_json::from_slice(&text).with_context(|| {
+                format!("{path} is not of this version; `cargo xtask sandbox reset` starts anew")
+            })?;
+            workers.insert((worker.account.clone(), worker.name.clone()), Arc::new(worker));
         }
-        let blobs = Blobs::open(&dir.join("blobs"))?;
-        Ok(Store { dir: dir.to_owned(), blobs, workers: Mutex::new(workers) })
+        let blobs = Blobs::open(&blobs)?;
+        Ok(Store { dir, blobs, workers: Mutex::new(workers), turn: Mutex::default() })
     }
 
-    /// A copy of a Worker.
+    /// A Worker.
     #[must_use]
-    pub fn worker(&self, account: &str, name: &str) -> Option<Worker> {
+    pub fn worker(&self, account: &str, name: &str) -> Option<Arc<Worker>> {
         self.lock().get(&(account.to_owned(), name.to_owned())).cloned()
     }
 
-    /// A copy of every Worker.
+    /// Every Worker.
     #[must_use]
-    pub fn workers(&self) -> Vec<Worker> {
+    pub fn workers(&self) -> Vec<Arc<Worker>> {
         self.lock().values().cloned().collect()
     }
 
@@ -75,55 +77,97 @@ impl Store {
         name: &str,
         change: impl FnOnce(Option<Worker>) -> Result<(Worker, T), E>,
     ) -> Result<T, E> {
-        let mut workers = self.lock();
-        let key = (account.to_owned(), name.to_owned());
-        let (worker, result) = change(workers.get(&key).cloned())?;
-        self.save(&worker)?;
-        workers.insert(key, worker);
+        let _turn = self.turn();
+        let former = self.worker(account, name).map(|worker| Worker::clone(&worker));
+        let (worker, result) = change(former)?;
+        self.blobs.sync()?;
+        self.save(worker)?;
         Ok(result)
+    }
+
+    /// Takes host names away from every Worker except one, which then may have them.
+    pub fn release(&self, hosts: &[String], except: (&str, &str)) -> Result<()> {
+        let _turn = self.turn();
+        let taken = |host: &String| hosts.contains(host);
+        for worker in self.workers() {
+            if (worker.account.as_str(), worker.name.as_str()) != except
+                && worker.domains.iter().any(taken)
+            {
+                let mut changed = Worker::clone(&worker);
+                changed.domains.retain(|host| !taken(host));
+                self.save(changed)?;
+            }
+        }
+        Ok(())
     }
 
     /// Forgets a Worker; whether there was one.
     pub fn remove(&self, account: &str, name: &str) -> Result<bool> {
-        let mut workers = self.lock();
-        let found = workers.remove(&(account.to_owned(), name.to_owned())).is_some();
-        if found {
-            std::fs::remove_file(self.path(account, name))
-                .context("cannot remove a Worker's file")?;
+        let _turn = self.turn();
+        if self.worker(account, name).is_none() {
+            return Ok(false);
         }
-        Ok(found)
+        std::fs::remove_file(self.path(account, name))
+            .and_then(|()| File::open(&self.dir)?.sync_all())
+            .context("cannot remove a Worker's file")?;
+        self.lock().remove(&(account.to_owned(), name.to_owned()));
+        Ok(true)
     }
 
-    fn save(&self, worker: &Worker) -> Result<()> {
+    /// Puts a Worker on disk, then into memory.
+    fn save(&self, worker: Worker) -> Result<()> {
         let path = self.path(&worker.account, &worker.name);
-        write_durably(&path, &serde_json::to_vec_pretty(worker)?)
+        let text = serde_json::to_vec_pretty(&worker).context("cannot write a Worker")?;
+        write_durably(&path, &text)?;
+        self.lock().insert((worker.account.clone(), worker.name.clone()), Arc::new(worker));
+        Ok(())
     }
 
     fn path(&self, account: &str, name: &str) -> Utf8PathBuf {
-        self.dir.join("workers").join(format!("{account}.{name}.json"))
+        self.dir.join(format!("{account}.{name}.json"))
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Worker>> {
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<Worker>>> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Writes a file so that it is there whole, or as it was, whenever power is lost: temporary file,
-/// sync, rename, sync of the folder. Only its owner can read it, since bindings may hold secrets.
+/// Writes a file so that it is there whole, or as it was, whenever power is lost.
 pub fn write_durably(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let temporary =
-        Utf8PathBuf::from(format!("{path}.{}.tmp", crate::ids::hex(&crate::ids::random::<4>())));
-    let write = || -> std::io::Result<()> {
-        let mut options = File::options();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)?;
-        match path.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
+    write_file(path, bytes)
+        .and_then(|()| File::open(path.parent().unwrap_or(path))?.sync_all())
+        .with_context(|| format!("cannot write {path}"))
+}
+
+/// Writes a file whole: temporary file, sync, rename. The rename is durable only after a sync of the
+/// folder. Only its owner can read it, since bindings may hold secrets.
+fn write_file(path: &Utf8Path, bytes: &[u8]) -> std::io::Result<()> {
+    let unique = crate::ids::hex(&crate::ids::random::<6>());
+    let temporary = Utf8PathBuf::from(format!("{path}.{unique}{TEMPORARY}"));
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let written = written.and_then(|()| std::fs::rename(&temporary, path));
+    if written.is_err() {
+        // The first error is the one to report.
+        let _left = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// How the names of unfinished files end.
+const TEMPORARY: &str = ".tmp";
+
+/// Removes what a killed run had not finished writing.
+fn remove_temporary(dir: &Utf8Path) -> Result<()> {
+    for entry in dir.read_dir_utf8()? {
+        let entry = entry?;
+        if entry.file_name().ends_with(TEMPORARY) {
+            std::fs::remove_file(entry.path())?;
         }
-    };
-    write().with_context(|| format!("cannot write {path}"))
+    }
+    Ok(())
 }

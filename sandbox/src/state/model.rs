@@ -75,8 +75,10 @@ pub struct Module {
 /// The assets of a version.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Assets {
-    /// Path to asset.
-    pub manifest: BTreeMap<String, Asset>,
+    /// Paths and hashes: a manifest, by the hash of its content.
+    pub manifest: String,
+    /// How many files there are.
+    pub files: usize,
     /// `html_handling`, `not_found_handling`, `run_worker_first`, `_headers`, `_redirects`.
     pub config: Value,
 }
@@ -123,8 +125,8 @@ impl Worker {
             created_on: now(),
             versions: Vec::new(),
             deployments: Vec::new(),
-            enabled: true,
-            previews_enabled: true,
+            enabled: false,
+            previews_enabled: false,
             domains: Vec::new(),
             routes: Value::Array(Vec::new()),
             schedules: Value::Array(Vec::new()),

@@ -62,6 +62,9 @@ fn versions_rollback_secrets_and_delete() {
     assert_eq!(status["versions"][0]["version_id"], first);
     assert_eq!(status["annotations"]["workers/message"], "back");
 
+    let early = wrangler(&env, &["secret", "put", "ONE", "--env="]).exits(1);
+    assert!(early.stderr.contains("isn't currently deployed"), "{}", early.stderr);
+    env.xtask(&["deploy", "api", "--force"]).exits(0);
     env.write("projects/api/secrets.json", "{\"ONE\":\"first-secret\",\"TWO\":\"second-secret\"}");
     wrangler(&env, &["secret", "bulk", "secrets.json", "--env="]).exits(0);
     let secrets = wrangler(&env, &["secret", "list", "--env="]).exits(0);

@@ -1,0 +1,143 @@
+//! Custom domains of Workers.
+
+use axum::extract::{Path, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::body::Body;
+use super::envelope::{ApiError, ApiResult, ok};
+use super::{Place, done, settings};
+use crate::app::App;
+
+/// A host name that a Worker wants.
+#[derive(Debug, Deserialize)]
+pub struct Origin {
+    hostname: String,
+}
+
+/// The body of `PUT …/domains/records`.
+#[derive(Debug, Deserialize)]
+pub struct Set {
+    #[serde(default)]
+    override_existing_origin: bool,
+    origins: Vec<Origin>,
+}
+
+/// `POST …/domains/changeset?replace_state=true`: what setting these would change.
+pub async fn changes(
+    State(app): State<App>,
+    Path((account, name)): Place,
+    Body(wanted): Body<Vec<Origin>>,
+) -> ApiResult {
+    let own = settings::worker(&app, &account, &name)?.domains.clone();
+    let wanted = names(wanted)?;
+    let (mut added, mut updated) = (Vec::new(), Vec::new());
+    for host in wanted.iter().filter(|host| !own.contains(host)) {
+        match owner(&app, host) {
+            Some(other) => {
+                let mut entry = entry(host, &other);
+                entry["modified"] = json!(true);
+                updated.push(entry);
+            }
+            None => added.push(entry(host, &name)),
+        }
+    }
+    let removed: Vec<Value> =
+        own.iter().filter(|host| !wanted.contains(host)).map(|host| entry(host, &name)).collect();
+    Ok(ok(&json!({
+        "added": added, "removed": removed, "updated": updated, "conflicting": [],
+    })))
+}
+
+/// `PUT …/domains/records`
+pub async fn set(
+    State(app): State<App>,
+    Path((account, name)): Place,
+    Body(body): Body<Set>,
+) -> ApiResult {
+    let hosts = names(body.origins)?;
+    let taken =
+        |host: &String| Some((host.clone(), owner(&app, host).filter(|owner| *owner != name)?));
+    if !body.override_existing_origin
+        && let Some((host, other)) = hosts.iter().find_map(taken)
+    {
+        let text = format!("Hostname {host} is already in use by the Worker {other}");
+        return Err(ApiError::new(409, 100_116, &text));
+    }
+    tokio::task::block_in_place(|| app.store.release(&hosts, (&account, &name)))?;
+    settings::change(&app, &account, &name, |worker| worker.domains = hosts)?;
+    Ok(done())
+}
+
+/// `GET …/domains/records`
+pub async fn records(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
+    let worker = settings::worker(&app, &account, &name)?;
+    let records: Vec<Value> = worker.domains.iter().map(|host| entry(host, &name)).collect();
+    Ok(ok(&records))
+}
+
+/// `GET /accounts/{account}/workers/domains/records`
+pub async fn all(State(app): State<App>, Path(account): Path<String>) -> ApiResult {
+    let own = app.store.workers().into_iter().filter(|worker| worker.account == account);
+    let records = own.flat_map(|worker| {
+        worker.domains.iter().map(|host| entry(host, &worker.name)).collect::<Vec<_>>()
+    });
+    Ok(ok(&records.collect::<Vec<Value>>()))
+}
+
+/// `GET /accounts/{account}/workers/domains/records/{id}`
+pub async fn record(State(app): State<App>, Path((_account, id)): Place) -> ApiResult {
+    for worker in app.store.workers() {
+        if let Some(host) = worker.domains.iter().find(|host| self::id(host) == id) {
+            return Ok(ok(&entry(host, &worker.name)));
+        }
+    }
+    Err(ApiError::new(404, 100_114, "Workers domain not found"))
+}
+
+fn owner(app: &App, host: &str) -> Option<String> {
+    let workers = app.store.workers();
+    let owner = workers.iter().find(|worker| worker.domains.iter().any(|domain| domain == host));
+    owner.map(|worker| worker.name.clone())
+}
+
+fn id(host: &str) -> String {
+    blake3::hash(host.as_bytes()).to_hex()[..32].to_owned()
+}
+
+fn entry(host: &str, worker: &str) -> Value {
+    json!({
+        "id": id(host), "hostname": host, "service": worker, "environment": "production",
+        "enabled": true, "previews_enabled": false,
+    })
+}
+
+fn names(origins: Vec<Origin>) -> Result<Vec<String>, ApiError> {
+    let names = origins.into_iter().map(|origin| origin.hostname.to_ascii_lowercase());
+    names.map(|name| if is_host(&name) { Ok(name) } else { Err(bad(&name)) }).collect()
+}
+
+fn bad(name: &str) -> ApiError {
+    ApiError::new(400, 100_113, &format!("Hostname {name:?} is invalid"))
+}
+
+fn is_host(name: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let label = |label: &str| !label.is_empty() && label.len() < 64 && label.bytes().all(good);
+    name.contains('.') && name.len() < 254 && name.split('.').all(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_host;
+
+    #[test]
+    fn hosts_are_dns_names() {
+        for name in ["rawkode.academy", "www.example.co.uk", "xn--a-b.example"] {
+            assert!(is_host(name), "{name}");
+        }
+        for name in ["", "localhost", "a..b", "a.b/c", "*.example.com", "a b.c", "<b>.c"] {
+            assert!(!is_host(name), "{name}");
+        }
+    }
+}

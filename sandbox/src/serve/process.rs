@@ -1,0 +1,169 @@
+//! The process that runs versions: orders go to its stdin, answers come from its stdout.
+
+use std::collections::HashMap;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use camino::Utf8Path;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::log;
+
+/// How long loading a version may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Variables that the process gets from ours. No token is among them.
+const INHERITED: [&str; 3] = ["HOME", "LANG", "PATH"];
+
+/// A running process.
+#[derive(Debug)]
+pub struct Process {
+    orders: mpsc::UnboundedSender<String>,
+    waiting: Arc<Waiting>,
+    next: AtomicU64,
+    child: SharedChild,
+}
+
+type SharedChild = Arc<tokio::sync::Mutex<Child>>;
+
+/// Who waits for which answer; nothing once the process has ended.
+type Waiting = Mutex<Option<HashMap<u64, oneshot::Sender<Answer>>>>;
+
+#[derive(Debug, Deserialize)]
+struct Answer {
+    id: u64,
+    port: Option<u16>,
+    error: Option<String>,
+}
+
+impl Process {
+    /// Starts `bun dir/serve.ts packages`.
+    pub fn start(bun: &Utf8Path, dir: &Utf8Path, packages: &Utf8Path) -> Result<Process> {
+        let mut command = Command::new(bun);
+        command.arg("serve.ts").arg(packages).current_dir(dir).env_clear();
+        for name in INHERITED {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        let mut child = command
+            .env("TMPDIR", dir.join("tmp"))
+            .env("CLOUDFLARE_CF_FETCH_ENABLED", "false")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A group of its own, with its workerds in it: Ctrl-C in a terminal is ours to handle.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot run {bun}"))?;
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
+            bail!("the runtime has no pipes")
+        };
+        log::line(&format!("runtime: started, pid {}", child.id().unwrap_or_default()));
+        let child = Arc::new(tokio::sync::Mutex::new(child));
+        let waiting = Arc::new(Mutex::new(Some(HashMap::new())));
+        let (orders, received) = mpsc::unbounded_channel();
+        tokio::spawn(write(stdin, received));
+        tokio::spawn(read(stdout, waiting.clone(), child.clone()));
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(stderr).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                log::line(&format!("runtime: {line}"));
+            }
+        });
+        Ok(Process { orders, waiting, next: AtomicU64::new(1), child })
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn ended(&self) -> bool {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// Loads a version and returns the loopback port that it answers on.
+    pub async fn load(&self, version: &Value) -> Result<u16> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
+        match &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(waiting) => waiting.insert(id, sender),
+            None => bail!("the runtime has ended"),
+        };
+        self.order(&json!({ "id": id, "load": version }));
+        let answer = timeout(PATIENCE, answer)
+            .await
+            .map_err(|_| anyhow!("the runtime did not load it in {} s", PATIENCE.as_secs()))?
+            .map_err(|_| anyhow!("the runtime has ended"))?;
+        match (answer.port, answer.error) {
+            (Some(port), None) => Ok(port),
+            (_, error) => bail!("workerd refuses it: {}", error.unwrap_or_default()),
+        }
+    }
+
+    /// Ends a version's workerd, and removes the folder that it read.
+    pub fn unload(&self, name: &str, folder: &Utf8Path) {
+        self.order(&json!({ "unload": name, "folder": folder }));
+    }
+
+    fn order(&self, order: &Value) {
+        // Fails when the process has ended, which whoever waits for an answer learns elsewhere.
+        let _ended = self.orders.send(format!("{order}\n"));
+    }
+
+    /// Ends the process, kindly at first.
+    pub async fn stop(&self) {
+        // An empty order closes its stdin.
+        let _ended = self.orders.send(String::new());
+        let mut child = self.child.lock().await;
+        if timeout(Duration::from_secs(5), child.wait()).await.is_err() {
+            kill_group(&child);
+        }
+    }
+}
+
+/// Ends a process that was not waited for, and all that it started.
+fn kill_group(child: &Child) {
+    let id = child.id().and_then(|id| i32::try_from(id).ok());
+    if let Some(id) = id.map(Pid::from_raw) {
+        // Fails when all have ended, which is what is wanted.
+        let _ended = killpg(id, Signal::SIGKILL);
+    }
+}
+
+async fn write(mut stdin: ChildStdin, mut orders: mpsc::UnboundedReceiver<String>) {
+    while let Some(order) = orders.recv().await {
+        if order.is_empty() || stdin.write_all(order.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read(stdout: impl AsyncRead + Unpin, waiting: Arc<Waiting>, child: SharedChild) {
+    let mut lines = BufReader::new(stdout).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let Ok(answer) = serde_json::from_str::<Answer>(&line) else {
+            log::line(&format!("runtime: {line}"));
+            continue;
+        };
+        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = waiting.as_mut().and_then(|waiting| waiting.remove(&answer.id)) {
+            // Whoever asked may have gone away.
+            let _gone = sender.send(answer);
+        }
+    }
+    *waiting.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    log::line("runtime: ended");
+    // Had it been killed, its workerds would go on without it.
+    kill_group(&*child.lock().await);
+}

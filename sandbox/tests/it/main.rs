@@ -1,0 +1,8 @@
+//! The program as its clients meet it: the API, what is served, and what survives.
+
+mod durable;
+mod faults;
+mod process;
+mod refusals;
+mod server;
+mod serving;

@@ -1,0 +1,107 @@
+//! The process: one a folder, its port, its token, its end.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::server::{Server, command, command_with, folder};
+
+fn refused(mut command: Command) -> String {
+    let output = command.output().expect("it runs");
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[tokio::test]
+async fn one_server_a_folder() {
+    let server = Server::new("single");
+    assert!(refused(command(&server.dir, &[])).contains("another sandbox serves"));
+    let url = format!("http://127.0.0.1:{}/__sandbox/health", server.port);
+    let health = server.client.get(url).send().await.expect("an answer").text().await;
+    let health: Value = serde_json::from_str(&health.expect("text")).expect("JSON");
+    assert_eq!(health, json!({ "pid": server.pid(), "schema": 1, "workers": 0 }));
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let dir = folder("port");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let said = refused(command(&dir, &["--port", &port]));
+    assert!(said.contains(&format!("the port {port} is taken")), "{said}");
+    assert!(!dir.join("server.json").exists());
+}
+
+#[test]
+fn a_token_that_others_can_read_is_refused() {
+    let dir = folder("token");
+    std::fs::write(dir.join("token"), "secret").expect("a file");
+    let mode = |mode| std::fs::set_permissions(dir.join("token"), PermissionsExt::from_mode(mode));
+    mode(0o640).expect("a mode");
+    let mut command = command(&dir, &[]);
+    command.env_remove("SANDBOX_TOKEN");
+    assert!(refused(command).contains("other users can read"));
+}
+
+#[test]
+fn a_toolchain_without_miniflare_is_named() {
+    let dir = folder("toolchain");
+    let said = refused(command_with(&dir, &dir.to_string_lossy(), &[]));
+    assert!(said.contains("does not hold miniflare"), "{said}");
+}
+
+#[tokio::test]
+async fn its_runtime_ends_with_it() {
+    let mut server = Server::new("ends");
+    assert_eq!(server.upload("site", "hello", false, json!({})).await.0, 200);
+    assert_eq!(server.text("site.localhost", "/").await, "hello");
+    let runtime = children(server.pid());
+    assert_eq!(runtime.len(), 1, "Bun");
+    let all: Vec<u32> = runtime.iter().copied().chain(children(runtime[0])).collect();
+    assert_eq!(all.len(), 2, "Bun and workerd");
+    server.kill();
+    ended(&all).await;
+}
+
+#[tokio::test]
+async fn a_runtime_that_is_killed_is_started_again() {
+    let server = Server::new("killed");
+    assert_eq!(server.upload("site", "hello", false, json!({})).await.0, 200);
+    assert_eq!(server.text("site.localhost", "/").await, "hello");
+    let bun = children(server.pid())[0];
+    let workerd = children(bun)[0];
+    for (pid, name) in [(workerd, "workerd"), (bun, "Bun")] {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a pid"));
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("it is killed");
+        assert_eq!(server.text("site.localhost", "/").await, "hello", "after {name}");
+    }
+    ended(&[workerd, bun]).await;
+}
+
+async fn ended(pids: &[u32]) {
+    let asked = Instant::now();
+    while pids.iter().any(|&pid| runs(pid)) {
+        assert!(asked.elapsed() < Duration::from_secs(10), "{pids:?} go on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The fields after the name in `/proc/…/stat`: state, parent.
+fn stat(pid: u32) -> Option<(String, u32)> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = text.rsplit_once(") ")?.1.split(' ');
+    Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
+}
+
+fn runs(pid: u32) -> bool {
+    stat(pid).is_some_and(|(state, _)| state != "Z")
+}
+
+fn children(parent: u32) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|&pid| stat(pid).is_some_and(|(_, of)| of == parent)).collect()
+}
