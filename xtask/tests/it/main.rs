@@ -6,6 +6,7 @@ mod dagger;
 mod deploy;
 mod discovery;
 mod doctor;
+mod engine;
 mod preview;
 mod site;
 mod support;
