@@ -8,6 +8,7 @@ mod discovery;
 mod doctor;
 mod engine;
 mod preview;
+mod script;
 mod site;
 mod support;
 mod tidy;
