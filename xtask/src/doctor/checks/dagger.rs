@@ -67,7 +67,14 @@ pub fn engine(scene: &Scene) -> Finding {
             return exposed().unwrap_or_else(|| Finding::skip("offline"));
         }
         _ => match dagger::engine_version(&scene.root) {
-            Some(version) => Finding::ok().found(version),
+            Some(version) => match dagger::version(&scene.root).filter(|cli| *cli != version) {
+                Some(cli) => {
+                    Finding::warn(format!("the CLI is {cli}; versions that differ may not work"))
+                        .found(version)
+                        .by_hand("give CLI and engine the same version")
+                }
+                None => Finding::ok().found(version),
+            },
             None => Finding::warn(
                 "none answers within seconds; `--engine auto` then takes this machine's tools",
             )
