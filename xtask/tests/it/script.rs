@@ -38,6 +38,8 @@ fn plan(env: &TestEnv, verb: Verb, name: &str, environment: &str, port: Option<u
         keys: BTreeMap::from([(projects[0].name.clone(), "k0123".to_owned())]),
         locks: BTreeMap::new(),
         nonce: "n1",
+        alias: (verb == Verb::Preview).then(|| "mr-1".to_owned()),
+        rollback: true,
     };
     Plan::new(&projects, inputs).expect("a plan")
 }
@@ -140,6 +142,14 @@ fn every_kind_of_project_has_its_script() {
         &expect![[r#"
         '../../../dagger/bun' | build '..' --dist='left/dist' | export --wipe 'dist'
         '../../../dagger/cloudflare' | deploy './dist' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --project='pair/left' --tag='k0123' --message='0123abcd' --nonce='n1-pair-left' | export '.xtask/deploy.json'
+    "#]],
+    );
+    // A version that is not live.
+    expect_script(
+        &plan(&env, Verb::Preview, "full", "staging", None),
+        &expect![[r#"
+        '../../dagger/bun' | build '.' --environment='staging' | export --wipe 'dist'
+        '../../dagger/cloudflare' | upload './dist' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --alias='mr-1' --environment='staging' --source='.' --project='full' --tag='k0123' --message='0123abcd' --nonce='n1-full' | export '.xtask/deploy.json'
     "#]],
     );
     // The sandbox.
