@@ -3,11 +3,11 @@ import { describe, expect, test } from "bun:test";
 import { Cloudflare } from "../cloudflare/src/index.js";
 import { ACCOUNT, CANARY, DEPLOYED, calls, carriedOut, execs, inputs, runsWrangler } from "./cloudflare-session.js";
 import type { Chain, Session } from "./session.js";
-import { dag } from "./stubs/dagger.js";
+import { dag, type Directory } from "./stubs/dagger.js";
 
 describe("deploy", () => {
   const deploy = (
-    ...options: [environment?: string, source?: undefined, tag?: string, message?: string, nonce?: string]
+    ...options: [environment?: string, source?: Directory, tag?: string, message?: string, nonce?: string]
   ) => carriedOut({}, () => new Cloudflare().deploy(...inputs(), ...options));
 
   test("runs the pinned wrangler once, on the image of the shared configuration", async () => {
@@ -78,6 +78,22 @@ describe("deploy", () => {
     expect(calls(chain, "withoutDirectory")).toEqual([{ path: "/work/public/site" }]);
     expect(calls(chain, "withDirectory").map(({ path }) => path)).toEqual(["/work/public/site"]);
     expect(execs(chain).at(-1)).toContain("--env=");
+  });
+
+  test("puts no folder beside a Worker of code alone, and does not look into it", async () => {
+    const source = dag.directory().withNewFile("src/worker.ts", "export default {}");
+    const code = { name: "api", main: "src/worker.ts" };
+    const { chain, session } = await carriedOut({ config: code, entries: [] }, () =>
+      new Cloudflare().deploy(...inputs(), "staging", source),
+    );
+    expect(calls(chain, "withDirectory").map(({ path }) => path)).toEqual(["/work"]);
+    expect(calls(chain, "withoutDirectory")).toEqual([]);
+    expect(session.asked.some((asked) => asked.at(-1)?.name === "entries")).toBe(false);
+    const both = { ...code, assets: { directory: "dist" } };
+    const withAssets = await carriedOut({ config: both }, () =>
+      new Cloudflare().deploy(...inputs(), "staging", source),
+    );
+    expect(calls(withAssets.chain, "withDirectory").map(({ path }) => path)).toEqual(["/work", "/work/dist"]);
   });
 
   test("asks for the environment's account", async () => {

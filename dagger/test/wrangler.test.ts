@@ -5,7 +5,7 @@ import { join } from "node:path";
 
 import { ENVIRONMENT, wranglerArguments } from "../cloudflare/src/arguments.js";
 import { tail } from "../cloudflare/src/log.js";
-import { distPath, refusal, site, type Facts } from "../cloudflare/src/site.js";
+import { distPath, publishes, refusal, site, type Facts } from "../cloudflare/src/site.js";
 import { READ_CONFIG } from "../cloudflare/src/wrangler.js";
 import { ROOT } from "./modules.js";
 
@@ -168,6 +168,7 @@ describe("the wrangler config", () => {
     expect(refusal(site({ ...plain, account_id: "a" }, undefined), facts)).toBeUndefined();
     expect(refusal(site({ name: "shop" }, undefined), { ...facts, adapter: true })).toBeUndefined();
     expect(refusal(site(plain, undefined), { ...facts, entries: ["_headers", "assets/"] })).toBeUndefined();
+    expect(refusal(site({ name: "api", main: "a.ts" }, undefined), { ...facts, entries: undefined })).toBeUndefined();
   });
 });
 
@@ -184,4 +185,13 @@ test("the end of the output is plain text without short-lived tokens", () => {
   expect(long.split("\n")).toHaveLength(80);
   expect(long).toEndWith("line 499");
   expect(tail("x".repeat(100_000)).length).toBe(12_000);
+});
+
+test("a folder is published where there are assets, ours or an adapter's, or nothing but files", () => {
+  const published = (config: object, adapter: boolean) => publishes(site(config, undefined), adapter);
+  expect(published({ main: "a.ts" }, false)).toBe(false);
+  expect(published({ main: "a.ts" }, true)).toBe(true);
+  expect(published({ main: "a.ts", assets: { directory: "dist" } }, false)).toBe(true);
+  expect(published({ assets: { directory: "dist" } }, false)).toBe(true);
+  expect(published({}, false)).toBe(true);
 });

@@ -1,11 +1,14 @@
 //! What every command gets: the repository, the printer, the global options.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::error::{Failure, refused, usage};
 use crate::secret::Secret;
 use crate::tools::command::{Command, Value};
+use crate::tools::deadline;
 use crate::tools::runner::{Finished, Runner};
 use crate::tools::sandbox;
 use crate::ui::Ui;
@@ -29,6 +32,8 @@ pub struct Ctx {
 impl Ctx {
     /// Finds the repository from the current folder.
     pub fn new(ui: Ui, dry_run: bool, jobs: Option<usize>) -> Result<Ctx> {
+        // Said once and early, not by every child.
+        deadline::within(Duration::ZERO)?;
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Ok(Ctx { root: root()?, ui, dry_run, jobs: jobs.unwrap_or(cores).max(1) })
     }

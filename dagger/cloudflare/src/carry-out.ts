@@ -3,7 +3,7 @@ import { dag, type Directory, type File, type Secret, type Service } from "@dagg
 import type { Command, Step } from "./arguments.js";
 import { tail } from "./log.js";
 import type { DeploymentRecord } from "./record.js";
-import { refusal, site } from "./site.js";
+import { publishes, refusal, site } from "./site.js";
 import { verdict } from "./verdict.js";
 import { bun, project, readConfig, run, type Outcome } from "./wrangler.js";
 
@@ -42,16 +42,17 @@ export async function carryOut(request: Request): Promise<DeploymentRecord> {
   const found = site(await readConfig(container, request.wranglerConfig, name), request.environment);
   const accountId = request.accountId || (await dag.config().cloudflareAccountId(environmentOf(request)));
   const adapter = request.source !== undefined && (await request.source.glob(REDIRECT)).length > 0;
+  const dist = publishes(found, adapter) ? request.dist : undefined;
   const reason = refusal(found, {
     accountId,
     hasSource: request.source !== undefined,
     adapter,
-    entries: await request.dist.entries(),
+    entries: await dist?.entries(),
     alias: request.alias,
   });
   if (reason !== undefined) throw new Error(`refused, nothing was changed: ${name}: ${reason}`);
   const ready = await project(container, {
-    dist: request.dist,
+    dist,
     config: request.wranglerConfig,
     name,
     source: request.source,

@@ -18,7 +18,7 @@ export class Cloudflare {
    * Refused before anything changes: an empty `dist`, a wrangler config that would build, deploy to another account, or
    * needs sources that were not given.
    *
-   * @param dist The folder that was built. It is put where the wrangler config's `assets.directory` says
+   * @param dist The folder that was built. It is put where the wrangler config's `assets.directory` says; a Worker without assets may be given any folder
    * @param wranglerConfig The wrangler config: `wrangler.jsonc`, `wrangler.json` or `wrangler.toml`
    * @param cloudflareApiToken A token that may edit Workers
    * @param environment The environment of the shared configuration; also the wrangler config's block of that name, if it has one
@@ -68,7 +68,7 @@ export class Cloudflare {
    * The Worker must have been deployed once, with `preview_urls` set. Refused as `deploy` refuses, and for an alias that
    * Cloudflare would not take.
    *
-   * @param dist The folder that was built. It is put where the wrangler config's `assets.directory` says
+   * @param dist The folder that was built. It is put where the wrangler config's `assets.directory` says; a Worker without assets may be given any folder
    * @param wranglerConfig The wrangler config: `wrangler.jsonc`, `wrangler.json` or `wrangler.toml`
    * @param cloudflareApiToken A token that may edit Workers
    * @param alias The first part of the preview's host name. Without it, the version has only its own address
@@ -120,7 +120,7 @@ export class Cloudflare {
    * As `upload`, then one comment, created or edited in place. A comment that cannot be written does not undo the
    * preview: the record says so in `comment`.
    *
-   * @param dist The folder that was built. It is put where the wrangler config's `assets.directory` says
+   * @param dist The folder that was built. It is put where the wrangler config's `assets.directory` says; a Worker without assets may be given any folder
    * @param wranglerConfig The wrangler config: `wrangler.jsonc`, `wrangler.json` or `wrangler.toml`
    * @param cloudflareApiToken A token that may edit Workers
    * @param gitlabApiToken A project or group access token with the scope `api`

@@ -41,6 +41,16 @@ export function site(config: unknown, environment: string | undefined): Site {
   };
 }
 
+/**
+ * Whether the dist folder is published. A Worker of code alone publishes none: its dist argument is not looked at, and not
+ * put beside the code either, where it could hide a folder of that name.
+ *
+ * @param adapter Whether an adapter generated the config that wrangler will follow. Its assets are not named in ours.
+ */
+export function publishes(site: Site, adapter: boolean): boolean {
+  return site.assets !== undefined || adapter || !site.hasCode;
+}
+
 /** The facts that a refusal depends on, beside the config. */
 export interface Facts {
   accountId: string;
@@ -48,8 +58,8 @@ export interface Facts {
   hasSource: boolean;
   /** Whether an adapter generated the config that wrangler will follow. */
   adapter: boolean;
-  /** The names at the top of the folder that is published. */
-  entries: readonly string[];
+  /** The names at the top of the folder that is published; nothing where none is. */
+  entries: readonly string[] | undefined;
   alias: string | undefined;
 }
 
@@ -58,7 +68,7 @@ const SETTINGS = ["_headers", "_redirects", ".assetsignore"];
 
 /** Why this must not go to Cloudflare, or nothing. Every reason is something that wrangler would do silently. */
 export function refusal(site: Site, facts: Facts): string | undefined {
-  if (facts.entries.every((entry) => SETTINGS.includes(entry.replace(/\/$/, "")))) {
+  if (facts.entries?.every((entry) => SETTINGS.includes(entry.replace(/\/$/, "")))) {
     return "the dist folder is empty: it would publish an empty site";
   }
   if (site.builds) {

@@ -28,7 +28,8 @@ export const READ_CONFIG = "process.stdout.write(JSON.stringify((await import(pr
 
 /** What wrangler is run on. */
 export interface Inputs {
-  dist: Directory;
+  /** What was built, where something is published. */
+  dist: Directory | undefined;
   config: File;
   /** The config's file name. */
   name: string;
@@ -82,8 +83,10 @@ export async function project(container: Container, inputs: Inputs): Promise<Con
     if ((await inputs.source.glob("bun.lock")).length > 0)
       made = made.withExec(["bun", "install", "--frozen-lockfile"]);
   }
+  made = made.withFile(`${WORK}/${inputs.name}`, inputs.config);
+  if (inputs.dist === undefined) return made;
   const dist = `${WORK}/${distPath(inputs.assets)}`;
-  return made.withFile(`${WORK}/${inputs.name}`, inputs.config).withoutDirectory(dist).withDirectory(dist, inputs.dist);
+  return made.withoutDirectory(dist).withDirectory(dist, inputs.dist);
 }
 
 /** Installs the wrangler that `toolchain/bun.lock` pins. None of its packages' install scripts is needed. */

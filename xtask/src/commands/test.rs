@@ -9,7 +9,7 @@ use crate::engine::setup::{self, Setup};
 use crate::error::{Exit, failed};
 use crate::plan::commands::Places;
 use crate::tools::command::Command;
-use crate::tools::{cargo, wrangler};
+use crate::tools::{cargo, engine_address, wrangler};
 use crate::ui::{BOLD, paint};
 use crate::workspace::config::Config;
 
@@ -130,8 +130,26 @@ fn package(places: &Places, dir: &Utf8Path, scripts: &[&str]) -> Vec<Command> {
     std::iter::once(setup::install(places, dir)).chain(scripts.iter().map(run)).collect()
 }
 
+/// What some tests use where it is there: Go and its proxy, a Dagger engine.
+const OPTIONAL: [&str; 13] = [
+    "DOCKER_CERT_PATH",
+    "DOCKER_HOST",
+    "DOCKER_TLS_VERIFY",
+    "GOCACHE",
+    "GOFLAGS",
+    "GOMODCACHE",
+    "GOPATH",
+    "GOPROXY",
+    "GOSUMDB",
+    "KUBECONFIG",
+    "KUBERNETES_SERVICE_HOST",
+    "KUBERNETES_SERVICE_PORT",
+    engine_address::VARIABLE,
+];
+
 /// Tells tests where the tools are.
-fn with_tools(places: &Places, command: Command) -> Command {
+fn with_tools(places: &Places, mut command: Command) -> Command {
+    command.inherit.extend(OPTIONAL);
     command
         .text("XTASK_BUN", places.bun.as_str())
         .text("XTASK_TOOLCHAIN", places.root.join(wrangler::TOOLCHAIN))

@@ -22,6 +22,8 @@ pub enum Group {
     Projects,
     /// The stand-in for Cloudflare.
     Sandbox,
+    /// The engine that runs in containers.
+    Dagger,
     /// Tokens.
     Credentials,
     /// The pipeline that we run in.
@@ -34,7 +36,7 @@ impl Group {
     /// Whether it is left out where there was nothing to look at.
     #[must_use]
     pub fn is_optional(self) -> bool {
-        matches!(self, Group::Pipeline | Group::Network)
+        matches!(self, Group::Dagger | Group::Pipeline | Group::Network)
     }
 
     /// Its heading.
@@ -46,6 +48,7 @@ impl Group {
             Group::Config => "config",
             Group::Projects => "projects",
             Group::Sandbox => "sandbox",
+            Group::Dagger => "dagger",
             Group::Credentials => "credentials",
             Group::Network => "network",
             Group::Pipeline => "pipeline",

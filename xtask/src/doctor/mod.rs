@@ -11,7 +11,6 @@ pub mod scene;
 pub mod scope;
 pub mod table;
 pub mod text;
-pub mod version;
 
 use std::sync::Arc;
 

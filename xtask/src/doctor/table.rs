@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::check::{Check, Cost, Group, Need};
-use super::checks::{config, credentials, network, pipeline, projects, repository, sandbox, tools};
+use super::checks::{
+    config, credentials, dagger, network, pipeline, projects, repository, sandbox, tools,
+};
 use super::finding::Finding;
 use super::scene::Scene;
 use crate::workspace::config::LOCAL;
@@ -20,9 +22,9 @@ type Row = (&'static str, &'static str, Group, Cost, &'static [Need], fn(&Scene)
 
 /// The checks that are there whatever the config says.
 #[rustfmt::skip]
-fn table() -> [Row; 23] {
-    use Cost::{Local, Look};
-    use Group::{Config, Pipeline, Projects, Repository, Sandbox, Tools};
+fn table() -> [Row; 28] {
+    use Cost::{Local, Look, Network};
+    use Group::{Config, Dagger, Pipeline, Projects, Repository, Sandbox, Tools};
     [
         ("git", "git", Tools, Local, EVERY, tools::git),
         ("cargo", "Rust", Tools, Local, XTASK, tools::cargo),
@@ -30,7 +32,6 @@ fn table() -> [Row; 23] {
         ("npm", "npm", Tools, Look, EVERY, tools::npm),
         ("bun", "Bun", Tools, Local, EVERY, tools::bun),
         ("wrangler", "wrangler", Tools, Local, DEPLOY, tools::wrangler),
-        ("dagger", "Dagger", Tools, Local, DAGGER, tools::dagger),
         ("git.repository", "git repository", Repository, Local, EVERY, repository::repository),
         ("disk", "disk", Repository, Local, EVERY, repository::disk),
         ("config", "shared config", Config, Look, EVERY, config::config),
@@ -46,6 +47,12 @@ fn table() -> [Row; 23] {
         ("sandbox", "process", Sandbox, Local, LOCAL_ONLY, sandbox::process),
         ("sandbox.token", "token", Sandbox, Look, LOCAL_ONLY, sandbox::token),
         ("port", "port 8787", Sandbox, Local, LOCAL_ONLY, sandbox::port),
+        ("dagger", "CLI", Dagger, Local, DAGGER, dagger::cli),
+        ("dagger.engine", "engine", Dagger, Network, DAGGER, dagger::engine),
+        ("dagger.runtime", "container runtime", Dagger, Local, DAGGER, dagger::runtime),
+        ("dagger.modules", "modules", Dagger, Look, DAGGER, dagger::modules),
+        ("dagger.env", ".env files", Dagger, Look, DAGGER, dagger::env_files),
+        ("dagger.images", "images to pull", Dagger, Look, DAGGER, dagger::images),
         ("pipeline", "GitLab", Pipeline, Look, REMOTE, pipeline::variables),
     ]
 }

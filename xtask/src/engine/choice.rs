@@ -44,7 +44,7 @@ fn auto(root: &Utf8Path) -> Choice {
         Some(version) if !dagger::supported(&version) => {
             host(&format!("`dagger` {version} is outside of what is supported"))
         }
-        Some(_) if !dagger::engine_answers(root) => host("no Dagger engine answers"),
+        Some(_) if dagger::engine_version(root).is_none() => host("no Dagger engine answers"),
         version => with(Engine::Dagger, "a Dagger engine answers", version),
     }
 }
@@ -60,7 +60,9 @@ fn required(root: &Utf8Path, pin: &str) -> Result<Choice, Failure> {
     })?;
     if !dagger::supported(&version) {
         return Err(refused(format!(
-            "`dagger` is {version}; the scripts work with >=0.20.2, <0.22"
+            "`dagger` is {version}; the scripts work with >={}, <{}",
+            dagger::SUPPORTED.start,
+            dagger::SUPPORTED.end
         ))
         .hint(format!("install {pin}, the version that dagger/config/config.json names")));
     }

@@ -1,18 +1,21 @@
 //! The Dagger CLI: its version, whether an engine answers, how it is run, what it says when it fails.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use camino::Utf8Path;
 
 use super::command::Command;
+use super::engine_address::VARIABLE;
+use super::version::Version;
 use super::{bun, probe};
 
 /// A build and an upload, with room for a first load of the modules.
 const DEADLINE: Duration = Duration::from_secs(2700);
 
-/// How long an engine may take to say its version. Without one, the CLI would wait for ever and
-/// print nothing (seen with v0.21.8).
-const PROBE: Duration = Duration::from_secs(5);
+/// How long an engine may take to say its version: a first answer took 1.5 s, later ones less than 1 s.
+/// Without an engine, the CLI would wait for ever and print nothing (seen with v0.21.8).
+const PROBE: Duration = Duration::from_secs(4);
 
 /// What the CLI needs to find an engine, and Docker to find its daemon.
 const INHERITED: [&str; 12] = [
@@ -27,32 +30,25 @@ const INHERITED: [&str; 12] = [
     "KUBERNETES_SERVICE_HOST",
     "KUBERNETES_SERVICE_PORT",
     "XDG_RUNTIME_DIR",
-    "_EXPERIMENTAL_DAGGER_RUNNER_HOST",
+    VARIABLE,
 ];
 
-/// A version as three numbers.
-type Numbers = [u32; 3];
-
 /// The versions that the scripts are known to work with: from the first whose exit codes can be
-/// trusted, up to the next series.
-const SUPPORTED: [Numbers; 2] = [[0, 20, 2], [0, 22, 0]];
+/// trusted, up to the first that renames the commands that we use.
+pub const SUPPORTED: Range<Version> = Version([0, 20, 2])..Version([0, 22, 0]);
 
-/// The version in what `dagger version` prints: `dagger v0.21.8 (image://…) linux/amd64`.
+/// The version in what `dagger version` prints, without the `v`: `dagger v0.21.8 (image://…)
+/// linux/amd64`, and since 1.0 a line `version: v1.0.0`. A self-built CLI names none.
 #[must_use]
 pub fn parse_version(text: &str) -> Option<String> {
     let word = text.split_whitespace().find_map(|word| word.strip_prefix('v'))?;
-    numbers(word).map(|_| word.to_owned())
-}
-
-fn numbers(version: &str) -> Option<Numbers> {
-    let mut parts = version.split(['-', '+']).next()?.split('.').map(|part| part.parse().ok());
-    Some([parts.next()??, parts.next()??, parts.next()??])
+    Version::find(word).map(|_| word.to_owned())
 }
 
 /// Whether the scripts are known to work with `version`.
 #[must_use]
 pub fn supported(version: &str) -> bool {
-    numbers(version).is_some_and(|numbers| SUPPORTED[0] <= numbers && numbers < SUPPORTED[1])
+    Version::find(version).is_some_and(|version| SUPPORTED.contains(&version))
 }
 
 /// The version of the CLI on PATH; nothing when there is none that answers.
@@ -62,15 +58,22 @@ pub fn version(root: &Utf8Path) -> Option<String> {
     parse_version(&probe::says(root, &program, &["version"], PROBE)?)
 }
 
-/// Whether an engine answers soon.
+/// The version of the engine, when one answers soon.
 #[must_use]
-pub fn engine_answers(root: &Utf8Path) -> bool {
-    let Some(program) = bun::which("dagger") else {
-        return false;
-    };
+pub fn engine_version(root: &Utf8Path) -> Option<String> {
+    let program = bun::which("dagger")?;
     let arguments = ["--progress=plain", "-M", "-s", "-c", "version"];
-    probe::says_with(root, &program, &arguments, PROBE, &INHERITED)
-        .is_some_and(|text| !text.is_empty())
+    let said = probe::says_with(root, &program, &arguments, PROBE, &INHERITED)?;
+    (!said.is_empty()).then(|| said.trim_start_matches('v').to_owned())
+}
+
+/// The version of the container runtime's daemon that starts an engine here; nothing when it does
+/// not answer soon. A daemon that is there but broken would hang.
+#[must_use]
+pub fn daemon_version(root: &Utf8Path, program: &Utf8Path) -> Option<String> {
+    let arguments = ["version", "--format", "{{.Server.Version}}"];
+    probe::says_with(root, program, &arguments, probe::QUICK, &INHERITED)
+        .filter(|said| !said.is_empty())
 }
 
 /// Runs `script` in `dir`. As a file on stdin, because a bare `dagger` prints its usage, runs

@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::command::INHERITED;
+use super::deadline;
 
 /// How long a program may take to say its version when somebody only wants to know.
 pub const QUICK: Duration = Duration::from_millis(1500);
@@ -61,7 +62,7 @@ pub fn says_with(
     process.envs(QUIET).process_group(0);
     process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = process.spawn().ok()?;
-    let good = ends_well(&mut child, deadline);
+    let good = ends_well(&mut child, deadline::within(deadline).unwrap_or(deadline));
     // Whatever it left behind would keep our pipe open.
     if let Ok(pid) = i32::try_from(child.id()) {
         let _gone = killpg(Pid::from_raw(pid), Signal::SIGKILL);

@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 use xshell::{Shell, cmd};
 
 use super::command::{Command, INHERITED, Value};
+use super::deadline;
 use crate::error::{Failure, failed, interrupted, refused};
 use crate::secret::{Redactor, Secret};
 
@@ -99,6 +100,7 @@ pub struct Runner<'a> {
 impl Runner<'_> {
     /// Runs `command` to its end. An error means that it could not be started.
     pub fn run(&self, command: &Command) -> Result<Finished> {
+        let deadline = deadline::within(command.deadline)?;
         let (mut child, redactor) = self.start(command)?;
         let started = Instant::now();
         let (stdin, stdout, stderr) =
@@ -118,7 +120,7 @@ impl Runner<'_> {
             scope.spawn(|| feed(stdin, command.stdin.as_deref()));
             scope.spawn(|| sink.drain(stdout));
             scope.spawn(|| sink.drain(stderr));
-            let ended = wait(&mut child, command.deadline);
+            let ended = wait(&mut child, deadline);
             // Grandchildren that outlive their parent would keep our pipes open.
             end_group(&child, Signal::SIGKILL);
             ended
@@ -129,7 +131,7 @@ impl Runner<'_> {
             log: self.log.to_owned(),
             took: started.elapsed(),
             line: command.line(),
-            deadline: command.deadline,
+            deadline,
         })
     }
 

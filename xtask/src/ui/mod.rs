@@ -58,7 +58,8 @@ impl Ui {
             && !options.quiet
             && !options.verbose
             && !options.no_progress
-            && std::env::var_os("NO_PROGRESS").is_none();
+            && std::env::var_os("NO_PROGRESS").is_none()
+            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         Ui { options, board: Arc::new(Mutex::new(Board::new(animated))) }
     }
 

@@ -4,15 +4,31 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use anstream::ColorChoice;
+use anstream::adapter::strip_str;
+
 use super::{DIM, GREEN, RED, Ui, paint};
 
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 const TICK: Duration = Duration::from_millis(100);
 
+/// How much of a child's line is kept; no terminal shows more.
+const LONGEST: usize = 400;
+
 struct Line {
     name: String,
     step: String,
+    /// The last line of the child's output in this step.
+    said: String,
     started: Instant,
+}
+
+impl Line {
+    fn text(&self, frame: &str) -> String {
+        let time = paint(DIM, &seconds(self.started.elapsed()));
+        let said = paint(DIM, &self.said);
+        format!("{frame} {}  {} {time}  {said}", self.name, self.step)
+    }
 }
 
 /// What is drawn at the bottom of the terminal.
@@ -37,24 +53,19 @@ impl Board {
 
     fn clear(&mut self) {
         if self.drawn > 0 {
-            let _closed = write!(anstream::stderr(), "\x1b[{}A\x1b[J", self.drawn);
+            write_raw(&format!("\x1b[{}A\x1b[J", self.drawn));
             self.drawn = 0;
         }
     }
 
     fn draw(&mut self) {
-        if !self.animated {
+        if !self.animated || self.lines.is_empty() {
             return;
         }
         let frame = FRAMES[self.frame % FRAMES.len()];
-        let mut text = String::new();
-        for line in &self.lines {
-            let time = paint(DIM, &seconds(line.started.elapsed()));
-            text += &format!("{frame} {}  {} {time}\n", line.name, line.step);
-        }
-        self.drawn = self.lines.len();
-        let mut err = anstream::stderr().lock();
-        let _closed = write!(err, "{text}").and_then(|()| err.flush());
+        let lines: Vec<String> = self.lines.iter().map(|line| line.text(frame)).collect();
+        write_raw(&unwrapped(&lines, anstream::stderr().current_choice() != ColorChoice::Never));
+        self.drawn = lines.len();
     }
 
     fn tick(&mut self) {
@@ -62,6 +73,22 @@ impl Board {
         self.clear();
         self.draw();
     }
+}
+
+/// Lines that take one row each however narrow the terminal is, also after its size has changed: it
+/// cuts off what does not fit while its automatic wrapping is off (DECAWM,
+/// <https://invisible-island.net/xterm/ctlseqs/ctlseqs.html>). Some terminals then show the very last
+/// character in the last column, so that is a space.
+fn unwrapped(lines: &[String], colour: bool) -> String {
+    let text: String = lines.iter().map(|line| format!("{line} \r\n")).collect();
+    let text = if colour { text } else { strip_str(&text).to_string() };
+    format!("\x1b[?7l{text}\x1b[?7h")
+}
+
+/// Writes to a terminal past the filter that takes out colours, which would take out movements too.
+fn write_raw(text: &str) {
+    let mut err = std::io::stderr().lock();
+    let _closed = err.write_all(text.as_bytes()).and_then(|()| err.flush());
 }
 
 /// One line of progress. It disappears when it is dropped.
@@ -79,6 +106,7 @@ impl Task {
             locked.lines.push(Line {
                 name: name.to_owned(),
                 step: String::new(),
+                said: String::new(),
                 started: Instant::now(),
             });
             locked.animated && locked.lines.len() == 1
@@ -96,6 +124,7 @@ impl Task {
         if board.animated {
             if let Some(line) = board.lines.iter_mut().find(|line| line.name == self.name) {
                 step.clone_into(&mut line.step);
+                line.said.clear();
             }
         } else {
             drop(board);
@@ -103,8 +132,17 @@ impl Task {
         }
     }
 
-    /// Shows a line of a child's output where that was asked for.
+    /// Shows a line of a child's output: behind the step on a terminal, until the next one comes, and
+    /// for good where that was asked for.
     pub fn output(&self, line: &str) {
+        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        if board.animated {
+            if let Some(ours) = board.lines.iter_mut().find(|line| line.name == self.name) {
+                ours.said = line.chars().take(LONGEST).collect();
+            }
+            return;
+        }
+        drop(board);
         if self.ui.verbose() {
             self.ui.note(&format!("{}{line}", paint(DIM, &format!("{} | ", self.name))));
         }
@@ -156,6 +194,23 @@ pub fn seconds(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_progress_takes_one_row_and_ends_blank() {
+        let line = Line {
+            name: "site".to_owned(),
+            step: "build".to_owned(),
+            said: "x".repeat(300),
+            started: Instant::now(),
+        };
+        let text = unwrapped(&[line.text("*"), line.text("*")], false);
+        let inner = text.strip_prefix("\x1b[?7l").and_then(|text| text.strip_suffix("\x1b[?7h"));
+        let rows: Vec<&str> = inner.expect("wrapping is off in between").lines().collect();
+        assert_eq!(rows.len(), 2);
+        assert!(rows[0].starts_with("* site  build 0.0s  xxx"), "{}", rows[0]);
+        assert!(rows[0].ends_with("x "), "{}", rows[0]);
+        assert!(!inner.expect("text").contains('\u{1b}'));
+    }
 
     #[test]
     fn durations_are_short() {

@@ -2,7 +2,7 @@
 // call against the modules' real signatures, builds and deploys with the real tools, and plays the
 // failures that a real CLI v0.21.8 was seen to have. `mode` beside its log says which.
 
-import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 
 const [state, root, repository, ...argv] = Bun.argv.slice(2) as [string, string, string, ...string[]];
@@ -119,8 +119,8 @@ function build(call: Call): string {
 }
 
 /** The deployment of the Cloudflare module, by its own rules and the real wrangler. */
-async function deploy(call: Call): Promise<string> {
-	const [{ ENVIRONMENT, wranglerArguments }, { verdict }, { site }] = await Promise.all([
+async function deploy(call: Call, mode: string): Promise<string> {
+	const [{ ENVIRONMENT, wranglerArguments }, { verdict }, { publishes, refusal, site }] = await Promise.all([
 		import(`${repository}/dagger/cloudflare/src/arguments.ts`),
 		import(`${repository}/dagger/cloudflare/src/verdict.ts`),
 		import(`${repository}/dagger/cloudflare/src/site.ts`),
@@ -133,8 +133,20 @@ async function deploy(call: Call): Promise<string> {
 	const name = given["wrangler-config"] as string;
 	const config = (await import(resolve(process.cwd(), name))).default;
 	const found = site(config, given.environment);
-	if (!existsSync(resolve(process.cwd(), given.dist as string))) fail(`no such directory: ${given.dist}`);
+	const dist = resolve(process.cwd(), given.dist as string);
+	if (!existsSync(dist)) fail(`no such directory: ${given.dist}`);
 	const shared = JSON.parse(readFileSync(`${root}/dagger/config/config.json`, "utf8"));
+	const reason = refusal(found, {
+		accountId: shared.cloudflare.accountId,
+		hasSource: given.source !== undefined,
+		adapter: false,
+		entries: publishes(found, false) ? readdirSync(dist) : undefined,
+		alias: given.alias,
+	});
+	if (reason !== undefined) fail(`refused, nothing was changed: ${name}: ${reason}`);
+	// An exit code from 128 to 191 is an error of the engine itself, whatever the module expects.
+	const signalled = () => fail('process "bun --bun wrangler.js deploy" did not complete successfully: exit code: 143');
+	if (mode === "wrangler-signal-early") signalled();
 	const output = `${state}/${given.nonce}.ndjson`;
 	rmSync(output, { force: true });
 	const command = call.name === "deploy" ? "deploy" : "preview";
@@ -148,6 +160,7 @@ async function deploy(call: Call): Promise<string> {
 		CLOUDFLARE_API_TOKEN: token as string,
 		...(given.api && { CLOUDFLARE_API_BASE_URL: `${given.api.replace("tcp://", "http://")}/client/v4` }),
 	});
+	if (mode === "wrangler-signal-late") signalled();
 	const judged = verdict(command, ended.exitCode, existsSync(output) ? readFileSync(output, "utf8") : "");
 	const log = `${ended.stdout}${ended.stderr}`.replaceAll(token as string, "***");
 	return JSON.stringify({ schema: 1, command, nonce: given.nonce, exitCode: ended.exitCode, ...judged, log });
@@ -161,7 +174,7 @@ async function script(text: string, mode: string): Promise<void> {
 		const reference = first.words.length === 1 && first.words[0]?.includes("/") ? first.words[0] : undefined;
 		const stage = reference === undefined ? first.words : (rest.shift()?.words ?? []);
 		const call = bind(all, moduleAt(reference ?? "."), stage);
-		const value = call.name === "build" ? build(call) : await deploy(call);
+		const value = call.name === "build" ? build(call) : await deploy(call, mode);
 		const [, wipeOrPath, path] = rest[0]?.words ?? [];
 		if (call.name === "build") {
 			if (wipeOrPath !== "--wipe" || resolve(process.cwd(), path ?? "") !== value) fail(`the test expects the build at ${value}`);
@@ -189,6 +202,9 @@ const MESSAGES: Record<string, string> = {
 if (argv[0] === "version") {
 	console.log(`dagger v${mode === "old" ? "0.18.8" : "0.21.8"} (unix:///run/dagger/engine.sock) linux/amd64`);
 } else if (mode === "hang") {
+	// A CLI without an engine says where it got to and waits for ever, and so does what it started.
+	process.stderr.write("connecting to engine\n");
+	Bun.spawn(["sleep", "3600"]);
 	await Bun.sleep(3_600_000);
 } else if (mode === "signal") {
 	process.kill(process.pid, "SIGKILL");

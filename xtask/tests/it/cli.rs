@@ -1,12 +1,12 @@
 //! The command line's contract: exit codes, messages, derived files.
 
-use crate::support::TestEnv;
+use crate::support::{TestEnv, repository};
 
 #[cfg(feature = "generate")]
 #[test]
 fn derived_files_are_up_to_date() {
     use xtask::generated::{Mode, generate};
-    let stale = generate(&crate::support::repository(), Mode::Check).expect("readable");
+    let stale = generate(&repository(), Mode::Check).expect("readable");
     assert!(stale.is_empty(), "run `cargo xtask generate`: {stale:?}");
 }
 
@@ -62,4 +62,38 @@ fn a_broken_config_file_is_refused_with_its_place() {
     assert!(
         env.xtask(&["projects"]).exits(3).stderr.contains("cannot read dagger/config/config.json")
     );
+}
+
+/// A real terminal, by Bun: the last line of a child's output stands behind the step, wrapping is off
+/// while lines are redrawn, and every redraw goes up as many rows as were drawn.
+#[test]
+fn progress_on_a_narrow_terminal_takes_one_row() {
+    let env = TestEnv::with_tools();
+    env.site("projects/site", "site");
+    env.write(
+        "projects/site/build.ts",
+        "console.log('compiled '.repeat(30)); await Bun.sleep(600); await Bun.write('dist/index.html', 'x');",
+    );
+    env.commit("project");
+    let bun = std::env::var("XTASK_BUN").expect("XTASK_BUN is set");
+    let run = |variables: &str, options: &str| {
+        let terminal = repository().join("xtask/tests/fakes/terminal.ts");
+        let xtask = env!("CARGO_BIN_EXE_xtask");
+        let text = format!(
+            "{variables} '{bun}' '{terminal}' 30 '{xtask}' build site --engine host {options}"
+        );
+        env.sh(&text).exits(0).stdout
+    };
+    let shown = run("TERM=xterm", "");
+    let frames: Vec<&str> =
+        shown.split("\x1b[?7l").skip(1).filter_map(|part| part.split("\x1b[?7h").next()).collect();
+    assert!(frames.iter().any(|frame| frame.contains("compiled compiled")), "{shown}");
+    assert!(frames.iter().all(|frame| frame.matches('\n').count() == 1), "{shown}");
+    assert!(shown.contains("\x1b[1A\x1b[J") && !shown.contains("\x1b[2A"), "{shown}");
+    // Without colour it still moves; plain, it neither moves nor shows the child's lines.
+    let shown = run("TERM=xterm NO_COLOR=1", "");
+    assert!(shown.contains("\x1b[1A\x1b[J") && !shown.contains("\x1b[2m"), "{shown}");
+    for shown in [run("TERM=dumb", ""), run("TERM=xterm", "--no-progress")] {
+        assert!(!shown.contains("\x1b[1A") && !shown.contains("compiled"), "{shown}");
+    }
 }

@@ -1,5 +1,7 @@
 //! The Dagger engine, with a stand-in for the CLI that uses the modules' real signatures and rules.
 
+use std::time::{Duration, Instant};
+
 use camino::Utf8PathBuf;
 use serde_json::Value;
 
@@ -8,34 +10,64 @@ use xtask::tools::wrangler;
 use crate::support::{Ran, TestEnv, copy, ran, repository};
 
 /// A repository with the modules and a `dagger` on PATH.
-struct Dagger {
-    env: TestEnv,
+pub struct Dagger {
+    pub env: TestEnv,
     state: Utf8PathBuf,
+    /// What the CLI needs to find its engine.
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Dagger {
     fn new() -> Dagger {
+        let dagger = Dagger::with(Vec::new());
+        let bun = std::env::var("XTASK_BUN").expect("XTASK_BUN is set");
+        let fake = repository().join("xtask/tests/fakes/dagger.ts");
+        let text = format!(
+            "#!/bin/sh\nexec '{bun}' '{fake}' '{}' '{}' '{}' \"$@\"\n",
+            dagger.state,
+            dagger.env.root,
+            repository()
+        );
+        dagger.env.program("dagger", &text);
+        dagger
+    }
+
+    /// With whatever `dagger` is on PATH, and `variables` to find its engine.
+    pub fn with(variables: Vec<(&'static str, String)>) -> Dagger {
         let env = TestEnv::with_tools();
         copy(&env, "dagger");
         let state = env.folder.join("dagger");
         std::fs::create_dir_all(&state).expect("a folder");
-        let bun = std::env::var("XTASK_BUN").expect("XTASK_BUN is set");
-        let fake = repository().join("xtask/tests/fakes/dagger.ts");
-        let text = format!(
-            "#!/bin/sh\nexec '{bun}' '{fake}' '{state}' '{}' '{}' \"$@\"\n",
-            env.root,
-            repository()
-        );
-        env.program("dagger", &text);
-        Dagger { env, state }
+        Dagger { env, state, variables }
     }
 
     fn mode(&self, mode: &str) {
         std::fs::write(self.state.join("mode"), mode).expect("a file");
     }
 
-    fn deploy(&self, more: &[&str]) -> Ran {
-        self.env.xtask(&[&["deploy", "--engine", "dagger", "--json"], more].concat())
+    pub fn xtask(&self, arguments: &[&str]) -> Ran {
+        let variables: Vec<(&str, &str)> =
+            self.variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.env.xtask_with(arguments, &variables)
+    }
+
+    pub fn deploy(&self, more: &[&str]) -> Ran {
+        self.xtask(&[&["deploy", "--engine", "dagger", "--json"], more].concat())
+    }
+
+    /// Runs the printed script of a Worker in a shell, and asks the sandbox for what it deployed.
+    pub fn pasted(&self) {
+        let env = &self.env;
+        env.worker("projects/api", "api");
+        env.commit("project");
+        env.xtask(&["sandbox", "up"]).exits(0);
+        env.write(".xtask/sandbox/token", crate::support::CANARY);
+        env.sh("chmod 600 .xtask/sandbox/token").exits(0);
+        let dry = self.xtask(&["deploy", "api", "--engine", "dagger", "--dry-run"]).exits(0);
+        let exports =
+            self.variables.iter().map(|(name, value)| format!("export {name}='{value}'\n"));
+        env.sh(&format!("{}{}", exports.collect::<String>(), dry.stdout)).exits(0);
+        assert_eq!(env.fetch("api.localhost", "/up").1, "{\"stage\":\"top\"}");
     }
 
     /// What the CLI was called with, without the calls that ask for its version.
@@ -46,23 +78,19 @@ impl Dagger {
     }
 }
 
-#[test]
-fn both_engines_leave_the_same_record() {
-    let dagger = Dagger::new();
+/// Both engines deploy the same projects, and their records differ in engine and times alone.
+pub fn same_record(dagger: &Dagger) {
     let env = &dagger.env;
     env.site("projects/site", "site");
     env.worker("projects/api", "api");
+    // A folder that a Worker of code alone does not publish.
+    env.write("projects/api/dist/index.html", "not mine");
     env.commit("projects");
     let by_dagger = dagger.deploy(&[]).exits(0);
     assert_eq!(env.fetch("site.localhost", "/").1, "<h1>site one</h1>");
     assert_eq!(env.fetch("api.localhost", "/up").1, "{\"stage\":\"top\"}");
-    let wrangler: Value = serde_json::from_str(
-        &std::fs::read_to_string(dagger.state.join("wrangler.json")).expect("a file"),
-    )
-    .expect("JSON");
-    assert_eq!(wrangler["words"][0], "deploy");
     let preview = ["preview", "site", "--engine", "dagger", "--alias", "mr-1", "--force", "--json"];
-    let preview = env.xtask(&preview).exits(0).record("site");
+    let preview = dagger.xtask(&preview).exits(0).record("site");
     assert_eq!((&preview["status"], &preview["engine"]), (&"ready".into(), &"dagger".into()));
     assert_eq!(env.fetch("mr-1-site.localhost", "/").1, "<h1>site one</h1>");
     env.xtask(&["sandbox", "reset"]).exits(0);
@@ -80,9 +108,53 @@ fn both_engines_leave_the_same_record() {
             record
         };
         assert_eq!(strip(&by_dagger), strip(&by_host));
-        assert_eq!(by_dagger.record(project)["tools"]["dagger"], "0.21.8");
+        assert!(by_dagger.record(project)["tools"]["dagger"].is_string());
     }
     env.assert_no_canary(&[&by_dagger, &by_host]);
+}
+
+/// What did not change is built and deployed again when that is asked for: no cache answers for it.
+pub fn forced_again(dagger: &Dagger) {
+    let env = &dagger.env;
+    env.site("projects/site", "site");
+    env.commit("project");
+    let first = dagger.deploy(&["site"]).exits(0).record("site")["version"].clone();
+    let second = dagger.deploy(&["site", "--force"]).exits(0).record("site")["version"].clone();
+    assert!(first.is_string() && first != second, "{first} {second}");
+    let unchanged = dagger.deploy(&["site"]).exits(0).record("site");
+    assert_eq!(unchanged["status"], "unchanged");
+}
+
+/// A build that fails says why, and nothing is live.
+pub fn failing_build(dagger: &Dagger) {
+    let env = &dagger.env;
+    env.site("projects/site", "site");
+    env.write("projects/site/build.ts", "console.error('the build says why'); process.exit(9);");
+    env.commit("project");
+    let record = dagger.deploy(&["site"]).exits(1).record("site");
+    assert!(record["error"].as_str().expect("text").contains("the build says why"), "{record}");
+    assert_eq!(record["live"], Value::Null);
+}
+
+#[test]
+fn both_engines_leave_the_same_record() {
+    let dagger = Dagger::new();
+    same_record(&dagger);
+    let wrangler: Value = serde_json::from_str(
+        &std::fs::read_to_string(dagger.state.join("wrangler.json")).expect("a file"),
+    )
+    .expect("JSON");
+    assert_eq!(wrangler["words"][0], "versions", "the preview came last");
+}
+
+#[test]
+fn a_forced_deployment_runs_again() {
+    forced_again(&Dagger::new());
+}
+
+#[test]
+fn a_failing_build_says_why() {
+    failing_build(&Dagger::new());
 }
 
 #[test]
@@ -121,14 +193,7 @@ fn wrangler_gets_the_same_words_from_both_engines() {
 #[test]
 fn the_printed_script_is_what_runs() {
     let dagger = Dagger::new();
-    let env = &dagger.env;
-    env.worker("projects/api", "api");
-    env.commit("project");
-    env.xtask(&["sandbox", "up"]).exits(0);
-    env.write(".xtask/sandbox/token", crate::support::CANARY);
-    env.sh("chmod 600 .xtask/sandbox/token").exits(0);
-    let dry = env.xtask(&["deploy", "api", "--engine", "dagger", "--dry-run"]).exits(0);
-    env.sh(&dry.stdout).exits(0);
+    dagger.pasted();
     dagger.deploy(&["api", "--force"]).exits(0);
     let calls = dagger.calls();
     let [pasted, run] = calls.as_slice() else { panic!("{} calls", calls.len()) };
@@ -163,6 +228,8 @@ fn exit_0_is_not_success_and_every_failure_says_what_to_do() {
         ("no-deploy", 1, "left no record of this attempt"),
         ("replay", 4, "left no record of this attempt"),
         ("signal", 1, "was ended by signal 9"),
+        ("wrangler-signal-early", 1, "nothing is live, as before"),
+        ("wrangler-signal-late", 4, "is live now; before it was none"),
         ("engine-down", 1, "start Docker"),
         ("skew", 1, "must have the same version"),
         ("no-runtime", 1, "install Docker or Podman"),
@@ -175,13 +242,42 @@ fn exit_0_is_not_success_and_every_failure_says_what_to_do() {
         assert!(!error.contains("traceparent"), "{error}");
         ran.exits(code);
     }
-    dagger.mode("ok");
-    env.write("projects/site/build.ts", "console.error('the build says why'); process.exit(9);");
-    let broken = dagger.deploy(&["site"]).exits(1);
-    assert!(broken.record("site")["error"].as_str().expect("text").contains("the build says why"));
     dagger.mode("old");
     let old = dagger.deploy(&["site"]).exits(3).json();
     assert!(old["error"]["message"].as_str().expect("text").contains("`dagger` is 0.18.8"));
+}
+
+#[test]
+fn a_cli_that_hangs_is_ended_with_all_it_started() {
+    let dagger = Dagger::new();
+    let env = &dagger.env;
+    env.site("projects/site", "site");
+    env.commit("project");
+    env.xtask(&["sandbox", "up"]).exits(0);
+    dagger.mode("hang");
+    let bound = [("XTASK_DEADLINE", "3")];
+    let started = Instant::now();
+    let ran = env.xtask_with(&["deploy", "site", "--engine", "dagger", "--json"], &bound);
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    assert_eq!(env.processes_in("projects/site"), 0);
+    let error = ran.exits(1).record("site")["error"].as_str().expect("text").to_owned();
+    for part in [
+        "did not end within 3 s and was stopped",
+        "connecting to engine",
+        "nothing is live, as before",
+        "hint: without an engine the CLI waits for ever: `cargo xtask doctor dagger`",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    let wrong = env.xtask_with(&["build", "site"], &[("XTASK_DEADLINE", "soon")]).exits(2);
+    assert!(wrong.stderr.contains("XTASK_DEADLINE is `soon`"), "{}", wrong.stderr);
+    // Without a bound of ours, the probe has its own.
+    let started = Instant::now();
+    let ran = env.xtask(&["build", "site", "--json"]).exits(0);
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert_eq!(ran.record("site")["engine"], "host");
+    assert!(ran.stderr.contains("no Dagger engine answers"), "{}", ran.stderr);
+    assert_eq!(env.processes_in("."), 1, "the sandbox alone is left");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 pub mod config;
 pub mod credentials;
+pub mod dagger;
+pub mod modules;
 pub mod network;
 pub mod pipeline;
 pub mod projects;

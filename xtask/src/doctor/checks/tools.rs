@@ -5,20 +5,16 @@ use serde_json::Value;
 
 use crate::doctor::finding::Finding;
 use crate::doctor::scene::Scene;
-use crate::doctor::version::Version;
 use crate::engine::setup;
 use crate::plan::commands::Places;
 use crate::tools::bun::{self, Bun, which};
+use crate::tools::version::Version;
 use crate::tools::{probe, wrangler};
 use crate::workspace::config::CONFIG_FILE;
 
 /// The first git that has `ls-files --deduplicate` and the options of `rev-parse` that we use, with
 /// a margin: what Debian 12 and Ubuntu 22.04 come with is newer.
 const GIT: Version = Version([2, 35, 0]);
-
-/// Dagger from its first release with exit codes that can be trusted, up to the first that renames
-/// the commands that we use.
-const DAGGER: std::ops::Range<Version> = Version([0, 20, 2])..Version([0, 22, 0]);
 
 /// The oldest Rust that compiles us: `rust-version` of `Cargo.toml`.
 const RUST: &str = env!("CARGO_PKG_RUST_VERSION");
@@ -203,28 +199,4 @@ fn install(
     let copy = ["cp", lock.as_str(), stamp.as_str()];
     commands.push(crate::tools::command::Command::new(root, &copy, bun::INSTALL_DEADLINE));
     Some(commands)
-}
-
-/// `dagger`
-pub fn dagger(scene: &Scene) -> Finding {
-    let Some(path) = which("dagger") else {
-        return Finding::skip("not on PATH; only the Dagger engine needs it");
-    };
-    let pin = scene.config().ok().map(|config| config.tools.dagger.clone());
-    let wanted = pin.clone().unwrap_or_else(|| format!(">= {}, < {}", DAGGER.start, DAGGER.end));
-    let get = format!("install Dagger {wanted}: https://docs.dagger.io/install");
-    let said = probe::says(&scene.root, &path, &["version"], probe::QUICK);
-    let finding = match said.as_deref().and_then(Version::find) {
-        None => Finding::warn("it does not say its version").by_hand(get),
-        Some(found) if !DAGGER.contains(&found) => {
-            Finding::warn(format!("works from {} up to, not with, {}", DAGGER.start, DAGGER.end))
-                .found(found.to_string())
-                .by_hand(get)
-        }
-        Some(found) if pin.as_deref().is_some_and(|pin| pin != found.to_string()) => {
-            Finding::ok().found(found.to_string()).detail("not the pinned version, but it fits")
-        }
-        Some(found) => Finding::ok().found(found.to_string()),
-    };
-    finding.wanted(wanted).source(path.as_str())
 }

@@ -1,0 +1,102 @@
+//! Where the Dagger CLI looks for its engine.
+
+/// The variable that names the engine. Dagger calls it experimental and has no other.
+pub const VARIABLE: &str = "_EXPERIMENTAL_DAGGER_RUNNER_HOST";
+
+/// What an address asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A container runtime of this machine starts or holds the engine. One of these programs does it.
+    Container(Vec<&'static str>),
+    /// A socket of this machine, as a path.
+    Socket(String),
+    /// A server, as `host:port`. The connection is neither encrypted nor authenticated.
+    Open(String),
+    /// A server behind a protocol that authenticates, or Dagger's own service.
+    Guarded(String),
+    /// A pod, as its name.
+    Pod(String),
+    /// A scheme that the CLI does not know.
+    Unknown(String),
+}
+
+/// The container runtimes that the CLI looks for, in its order.
+const RUNTIMES: [&str; 5] = ["docker", "podman", "nerdctl", "finch", "container"];
+
+impl Address {
+    /// What the variable asks for; unset, the CLI starts its engine as a container
+    /// (<https://docs.dagger.io/reference/container-runtimes>).
+    #[must_use]
+    pub fn parse(address: Option<&str>) -> Address {
+        let Some((scheme, rest)) = address.unwrap_or("image://").split_once("://") else {
+            return Address::Unknown(address.unwrap_or_default().to_owned());
+        };
+        let bare = rest.split('?').next().unwrap_or_default();
+        match scheme {
+            "image" | "container" => Address::Container(RUNTIMES.to_vec()),
+            "docker-image" | "docker-container" => Address::Container(vec!["docker"]),
+            "unix" => Address::Socket(bare.to_owned()),
+            "tcp" => Address::Open(bare.to_owned()),
+            "kube-pod" => Address::Pod(bare.to_owned()),
+            "ssh" | "tls" | "dagger-cloud" => Address::Guarded(bare.to_owned()),
+            other => match other.strip_prefix("image+").or(other.strip_prefix("container+")) {
+                Some("apple") => Address::Container(vec!["container"]),
+                Some(backend) if RUNTIMES.contains(&backend) => {
+                    let backend = RUNTIMES.into_iter().filter(|&known| known == backend);
+                    Address::Container(backend.collect())
+                }
+                _ => Address::Unknown(other.to_owned()),
+            },
+        }
+    }
+
+    /// Whether an open connection leaves this machine.
+    #[must_use]
+    pub fn is_exposed(&self) -> bool {
+        let Address::Open(server) = self else { return false };
+        let host = server.rsplit_once(':').map_or(server.as_str(), |(host, _)| host);
+        !(host == "localhost" || host == "[::1]" || host.starts_with("127."))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scheme_of_the_supported_clis_is_known() {
+        let all = || Address::Container(RUNTIMES.to_vec());
+        for (address, meant) in [
+            (None, all()),
+            (Some("image://registry.dagger.io/engine:v0.21.8"), all()),
+            (Some("docker-container://engine"), Address::Container(vec!["docker"])),
+            (Some("image+podman://x"), Address::Container(vec!["podman"])),
+            (Some("container+apple://x"), Address::Container(vec!["container"])),
+            (
+                Some("unix:///run/dagger/engine.sock"),
+                Address::Socket("/run/dagger/engine.sock".into()),
+            ),
+            (Some("tcp://10.0.0.5:1234"), Address::Open("10.0.0.5:1234".into())),
+            (Some("kube-pod://engine-0?namespace=ci"), Address::Pod("engine-0".into())),
+            (Some("ssh://me@there"), Address::Guarded("me@there".into())),
+            (Some("podman-container://x"), Address::Unknown("podman-container".into())),
+            (Some("engine:1234"), Address::Unknown("engine:1234".into())),
+        ] {
+            assert_eq!(Address::parse(address), meant, "{address:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_loopback_address_keeps_an_open_connection_private() {
+        for (server, exposed) in [
+            ("tcp://127.0.0.1:1234", false),
+            ("tcp://[::1]:1234", false),
+            ("tcp://localhost:1234", false),
+            ("tcp://10.0.0.5:1234", true),
+            ("tcp://127example.com:1", true),
+            ("unix:///x", false),
+        ] {
+            assert_eq!(Address::parse(Some(server)).is_exposed(), exposed, "{server}");
+        }
+    }
+}

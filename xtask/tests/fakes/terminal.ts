@@ -1,0 +1,19 @@
+// Runs a program in a terminal of a given width and says what it wrote there: `terminal.ts COLUMNS PROGRAM [ARGUMENT…]`.
+
+const [columns, ...command] = Bun.argv.slice(2) as [string, ...string[]];
+let written = "";
+const decoder = new TextDecoder();
+const child = Bun.spawn(command, {
+	env: process.env,
+	terminal: {
+		cols: Number(columns),
+		rows: 24,
+		data: (_terminal, bytes) => {
+			written += decoder.decode(bytes, { stream: true });
+		},
+	},
+});
+const code = await child.exited;
+child.terminal?.close();
+process.stdout.write(written);
+process.exit(code);

@@ -1,0 +1,69 @@
+//! The cases of `dagger.rs` against a real CLI and engine, where one answers at
+//! `_EXPERIMENTAL_DAGGER_RUNNER_HOST`. Elsewhere they say that they were skipped.
+
+use std::io::Write as _;
+
+use xtask::tools::dagger::engine_version;
+use xtask::tools::engine_address::VARIABLE;
+
+use crate::dagger::{Dagger, failing_build, forced_again, same_record};
+use crate::support::repository;
+
+/// What the CLI and the programs that it calls need to reach an engine.
+const NEEDED: [&str; 7] = [
+    VARIABLE,
+    "DOCKER_CERT_PATH",
+    "DOCKER_HOST",
+    "DOCKER_TLS_VERIFY",
+    "KUBECONFIG",
+    "KUBERNETES_SERVICE_HOST",
+    "KUBERNETES_SERVICE_PORT",
+];
+
+/// A repository with a real engine.
+fn real() -> Option<Dagger> {
+    let named = std::env::var_os(VARIABLE).is_some();
+    if !named || engine_version(&repository()).is_none() {
+        // Past the test runner, which keeps what passing tests print to itself.
+        let _closed = writeln!(std::io::stderr(), "no engine: skipped");
+        return None;
+    }
+    let variables = NEEDED.iter().filter_map(|&name| Some((name, std::env::var(name).ok()?)));
+    Some(Dagger::with(variables.collect()))
+}
+
+#[test]
+fn both_engines_leave_the_same_record() {
+    if let Some(dagger) = real() {
+        same_record(&dagger);
+    }
+}
+
+#[test]
+fn a_forced_deployment_runs_again() {
+    if let Some(dagger) = real() {
+        forced_again(&dagger);
+    }
+}
+
+#[test]
+fn a_failing_build_says_why() {
+    if let Some(dagger) = real() {
+        failing_build(&dagger);
+    }
+}
+
+#[test]
+fn the_printed_script_deploys() {
+    let Some(dagger) = real() else { return };
+    dagger.pasted();
+}
+
+#[test]
+fn auto_takes_it() {
+    let Some(dagger) = real() else { return };
+    dagger.env.site("projects/site", "site");
+    dagger.env.commit("project");
+    let ran = dagger.xtask(&["build", "site", "--json"]).exits(0);
+    assert_eq!(ran.record("site")["engine"], "dagger", "{}", ran.stderr);
+}

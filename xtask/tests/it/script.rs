@@ -1,0 +1,283 @@
+//! Scripts for Dagger: what they look like for every kind of project, and that any value arrives
+//! through the parser that Dagger itself uses.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use camino::Utf8Path;
+use expect_test::{Expect, expect};
+use proptest::prelude::*;
+use serde_json::Value;
+use xtask::plan::destination::{Destination, Pipeline};
+use xtask::plan::{Choice, Engine, Inputs, Plan, Verb};
+use xtask::script::{quote, script};
+use xtask::tools::bun::which;
+use xtask::tools::git::Head;
+use xtask::workspace::Workspace;
+
+use crate::support::TestEnv;
+
+fn plan(env: &TestEnv, verb: Verb, name: &str, environment: &str, port: Option<u16>) -> Plan {
+    let workspace = Workspace::load(&env.root).expect("a workspace");
+    let projects = workspace.select(&[name.to_owned()]).expect(name);
+    let inputs = Inputs {
+        verb,
+        choice: Choice { engine: Engine::Dagger, reason: "asked for".into(), dagger: None },
+        destination: Destination::resolve(
+            &workspace.config,
+            environment,
+            port,
+            &Pipeline::default(),
+            None,
+        )
+        .expect("a destination"),
+        head: Head { commit: Some("0123abcd".into()), dirty: false },
+        force: false,
+        reason: "named",
+        keys: BTreeMap::from([(projects[0].name.clone(), "k0123".to_owned())]),
+        locks: BTreeMap::new(),
+        nonce: "n1",
+        alias: (verb == Verb::Preview).then(|| "mr-1".to_owned()),
+        rollback: true,
+    };
+    Plan::new(&projects, inputs).expect("a plan")
+}
+
+#[track_caller]
+fn expect_script(plan: &Plan, expected: &Expect) {
+    expected.assert_eq(&script(plan, &plan.projects[0]).expect("a script"));
+}
+
+fn builds(name: &str) -> String {
+    format!(r#"{{ "name": "{name}-package", "scripts": {{ "build": "x" }} }}"#)
+}
+
+#[test]
+fn every_kind_of_project_has_its_script() {
+    let env = TestEnv::new();
+    let files = |name: &str, assets: &str| format!(r#"{{ "name": "{name}", {assets} }}"#);
+    let dist = r#""assets": { "directory": "./dist" }"#;
+    for (path, text) in [
+        ("projects/a.example/site/dagger.json", r#"{ "name": "site" }"#.to_owned()),
+        ("projects/a.example/site/package.json", builds("site")),
+        ("projects/a.example/site/wrangler.jsonc", files("site", dist)),
+        ("projects/shared/package.json", builds("shared")),
+        ("projects/shared/wrangler.json", files("shared", dist)),
+        ("projects/out/package.json", builds("out")),
+        (
+            "projects/out/wrangler.toml",
+            "name = \"out\"\nassets.directory = \"build/web site\"\n[env.staging]\n".to_owned(),
+        ),
+        ("projects/full/package.json", builds("full")),
+        (
+            "projects/full/wrangler.jsonc",
+            files(
+                "full",
+                &format!(r#""main": "src/worker.ts", {dist}, "env": {{ "staging": {{}} }}"#),
+            ),
+        ),
+        ("projects/code/wrangler.jsonc", files("code", r#""main": "src/worker.ts""#)),
+        ("projects/bare/wrangler.jsonc", files("bare", r#""main": "worker.ts""#)),
+        ("projects/pair/package.json", builds("pair")),
+        ("projects/pair/left/wrangler.jsonc", files("left", dist)),
+    ] {
+        env.write(path, &text);
+    }
+    let staging = |name: &str| plan(&env, Verb::Deploy, name, "staging", None);
+    // A module of its own.
+    expect_script(
+        &staging("site"),
+        &expect![[r#"
+        build | export --wipe 'dist'
+        '../../../dagger/cloudflare' | deploy './dist' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --project='a.example/site' --tag='k0123' --message='0123abcd' --nonce='n1-a.example-site' | export '.xtask/deploy.json'
+    "#]],
+    );
+    expect_script(
+        &plan(&env, Verb::Build, "site", "local", None),
+        &expect![[r#"
+        build | export --wipe 'dist'
+    "#]],
+    );
+    // Built by the shared module.
+    expect_script(
+        &staging("shared"),
+        &expect![[r#"
+        '../../dagger/bun' | build '.' | export --wipe 'dist'
+        '../../dagger/cloudflare' | deploy './dist' 'wrangler.json' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --project='shared' --tag='k0123' --message='0123abcd' --nonce='n1-shared' | export '.xtask/deploy.json'
+    "#]],
+    );
+    // Another folder for what is built, with a space in its name, and a block of the environment.
+    expect_script(
+        &staging("out"),
+        &expect![[r#"
+        '../../dagger/bun' | build '.' --dist='build/web site' --environment='staging' | export --wipe 'build/web site'
+        '../../dagger/cloudflare' | deploy './build/web site' 'wrangler.toml' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --project='out' --tag='k0123' --message='0123abcd' --nonce='n1-out' | export '.xtask/deploy.json'
+    "#]],
+    );
+    // Code and assets.
+    expect_script(
+        &staging("full"),
+        &expect![[r#"
+        '../../dagger/bun' | build '.' --environment='staging' | export --wipe 'dist'
+        '../../dagger/cloudflare' | deploy './dist' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --source='.' --project='full' --tag='k0123' --message='0123abcd' --nonce='n1-full' | export '.xtask/deploy.json'
+    "#]],
+    );
+    // Code alone.
+    expect_script(
+        &staging("code"),
+        &expect![[r#"
+        '../../dagger/cloudflare' | deploy './src' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --source='.' --project='code' --tag='k0123' --message='0123abcd' --nonce='n1-code' | export '.xtask/deploy.json'
+    "#]],
+    );
+    expect_script(
+        &staging("bare"),
+        &expect![[r#"
+        '../../dagger/cloudflare' | deploy '.' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --source='.' --project='bare' --tag='k0123' --message='0123abcd' --nonce='n1-bare' | export '.xtask/deploy.json'
+    "#]],
+    );
+    // A package above the project.
+    expect_script(
+        &staging("left"),
+        &expect![[r#"
+        '../../../dagger/bun' | build '..' --dist='left/dist' | export --wipe 'dist'
+        '../../../dagger/cloudflare' | deploy './dist' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --project='pair/left' --tag='k0123' --message='0123abcd' --nonce='n1-pair-left' | export '.xtask/deploy.json'
+    "#]],
+    );
+    // A version that is not live.
+    expect_script(
+        &plan(&env, Verb::Preview, "full", "staging", None),
+        &expect![[r#"
+        '../../dagger/bun' | build '.' --environment='staging' | export --wipe 'dist'
+        '../../dagger/cloudflare' | upload './dist' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --alias='mr-1' --environment='staging' --source='.' --project='full' --tag='k0123' --message='0123abcd' --nonce='n1-full' | export '.xtask/deploy.json'
+    "#]],
+    );
+    // The sandbox.
+    expect_script(
+        &plan(&env, Verb::Deploy, "site", "local", Some(8787)),
+        &expect![[r#"
+        build | export --wipe 'dist'
+        '../../../dagger/cloudflare' | deploy './dist' 'wrangler.jsonc' 'env://SANDBOX_TOKEN' --environment='local' --project='a.example/site' --tag='k0123' --message='0123abcd' --nonce='n1-a.example-site' --api='tcp://127.0.0.1:8787' | export '.xtask/deploy.json'
+    "#]],
+    );
+}
+
+/// The parser and expansion of the Dagger CLI, as a program in Go; nothing where there is no Go.
+struct Parser {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Parser {
+    /// `test` names the program, as tests run side by side.
+    fn new(test: &str) -> Option<Parser> {
+        let folder = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/posix");
+        let program = Utf8Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("posix-{}-{test}", std::process::id()));
+        let skipped = |why: &str| {
+            let text = format!("{why}: Dagger's own parser was left out, `sh` alone was asked");
+            // Past the test runner, which keeps what passing tests print to itself.
+            let _closed = writeln!(std::io::stderr(), "{text}");
+        };
+        let Some(go) = which("go") else {
+            skipped("no Go on PATH");
+            return None;
+        };
+        let mut build = Command::new(go);
+        build.current_dir(folder).args(["build", "-o", program.as_str(), "."]);
+        let output = build.output().expect("go runs");
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            // A machine without a way to the module proxy; anything else is our mistake.
+            assert!(said.contains("mvdan.cc/sh"), "{said}");
+            skipped("Go cannot download mvdan.cc/sh");
+            return None;
+        }
+        let mut child = Command::new(&program)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        std::fs::remove_file(&program).expect("removable while it runs");
+        let (stdin, stdout) =
+            (child.stdin.take().expect("stdin"), child.stdout.take().expect("stdout"));
+        Some(Parser { child, stdin, stdout: BufReader::new(stdout) })
+    }
+
+    /// The words of every stage of every pipeline.
+    fn read(&mut self, script: &str) -> Value {
+        writeln!(self.stdin, "{}", Value::from(script)).expect("it reads");
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("it answers");
+        serde_json::from_str(&line).expect("JSON")
+    }
+}
+
+impl Drop for Parser {
+    fn drop(&mut self) {
+        self.child.kill().unwrap_or_default();
+        self.child.wait().expect("ended");
+    }
+}
+
+/// Text that a shell would do something with, beside any text.
+fn value() -> impl Strategy<Value = String> {
+    let special = prop::sample::select(vec![
+        "'", "\\", "\"", "$HOME", "`id`", "$(id)", "*", "?", "[a]", "~", "#", "|", "&&", ";", "\n",
+        "\r\n", "\r", "\t", " ", "--x=", "{a,b}", "!", "<<E", "DAGGER\n", "é", "\u{7f}",
+        "\u{feff}",
+    ]);
+    let part = prop_oneof![3 => special.prop_map(str::to_owned), 1 => "[^\0]{0,6}"];
+    prop::collection::vec(part, 0..12)
+        .prop_map(|parts| parts.concat())
+        .prop_filter("what cannot be said is refused", |text| quote(text).is_ok())
+}
+
+#[test]
+fn any_value_arrives_through_dagger_s_own_parser() {
+    let Some(parser) = Parser::new("any") else { return };
+    let parser = std::cell::RefCell::new(parser);
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases: 2000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let result = runner.run(&(value(), value()), |(first, second)| {
+        let (one, two) = (quote(&first).expect("quotable"), quote(&second).expect("quotable"));
+        let text = format!("{one} | deploy {two} --name={one}\nbuild {two}\n");
+        let read = parser.borrow_mut().read(&text);
+        prop_assert_eq!(&read["error"], &Value::Null);
+        let option = format!("--name={first}");
+        let words =
+            serde_json::json!([[[first], ["deploy", second, option]], [["build", second]],]);
+        prop_assert_eq!(&read["pipelines"], &words);
+        Ok(())
+    });
+    result.unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn a_whole_script_is_the_pipelines_that_it_looks_like() {
+    let env = TestEnv::new();
+    env.site("projects/it's a site", "site");
+    let mut plan = plan(&env, Verb::Deploy, "site", "staging", None);
+    plan.projects[0].message = "it's $HOME\n| `id`".to_owned();
+    let text = script(&plan, &plan.projects[0]).expect("a script");
+    let Some(mut parser) = Parser::new("whole") else { return };
+    let read = parser.read(&text);
+    let deploy = &read["pipelines"][1];
+    assert_eq!(deploy[0], serde_json::json!(["../../dagger/cloudflare"]), "{read}");
+    assert_eq!(deploy[1][0], "deploy");
+    assert!(
+        deploy[1]
+            .as_array()
+            .is_some_and(|words| words.contains(&Value::from("--message=it's $HOME\n| `id`"))),
+        "{deploy}"
+    );
+    assert_eq!(deploy[2], serde_json::json!(["export", ".xtask/deploy.json"]));
+    // And the parser says no where something is left open to it.
+    for open in ["deploy $HOME", "deploy *", "deploy 'a", "a=b", "a & b", "a > b"] {
+        assert!(parser.read(open)["error"].is_string(), "{open}");
+    }
+}
