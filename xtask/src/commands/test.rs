@@ -73,38 +73,24 @@ fn checks(ctx: &Ctx, places: &Places) -> Result<Vec<Check>> {
     let one =
         |name, arguments: &[&str]| Check { name, commands: vec![cargo::command(root, arguments)] };
     let features = ["--features", "xtask/generate"];
+    let lint = ["clippy", "--locked", "--workspace", "--all-targets"];
+    let build = ["build", "--locked", "--workspace"];
+    let test = ["test", "--locked", "--workspace"];
+    let modules = root.join("dagger/test");
     let mut checks = vec![
         one("format", &["fmt", "--all", "--check"]),
-        one(
-            "lint",
-            &[
-                &["clippy", "--locked", "--workspace", "--all-targets"],
-                &features[..],
-                &["--", "-D", "warnings"],
-            ]
-            .concat(),
-        ),
+        one("lint", &[&lint[..], &features[..], &["--", "-D", "warnings"]].concat()),
         Check {
             name: "rust",
             commands: vec![
-                cargo::command(
-                    root,
-                    &[&["build", "--locked", "--workspace"], &features[..]].concat(),
-                ),
-                with_tools(
-                    places,
-                    cargo::command(
-                        root,
-                        &[&["test", "--locked", "--workspace"], &features[..]].concat(),
-                    ),
-                ),
+                // The stand-in for Dagger reads the modules' signatures with what is installed here.
+                setup::install(places, &modules),
+                cargo::command(root, &[&build[..], &features[..]].concat()),
+                with_tools(places, cargo::command(root, &[&test[..], &features[..]].concat())),
             ],
         },
+        Check { name: "modules", commands: package(places, &modules, &["check", "test"]) },
     ];
-    checks.push(Check {
-        name: "modules",
-        commands: package(places, &root.join("dagger/test"), &["check", "test"]),
-    });
     for manifest in testable(ctx)? {
         checks.push(Check {
             name: "projects",
