@@ -1,24 +1,26 @@
-//! `ci generate`: the pipeline file.
+//! `ci generate`: the pipeline file. And what a run leaves for the pipeline.
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::context::Ctx;
+use crate::context::{Ctx, variable};
 use crate::error::{Exit, failed};
-use crate::pipeline::guide;
-use crate::record::write_whole;
+use crate::pipeline::{guide, reports};
+use crate::plan::Verb;
+use crate::record::{Record, write_whole};
+use crate::report::gitlab;
 use crate::workspace::Workspace;
 
 /// The pipeline of this repository.
 #[derive(Debug, Args)]
 pub struct Ci {
     #[command(subcommand)]
-    verb: Verb,
+    action: Action,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+enum Action {
     /// Write .gitlab-ci.yml from the projects and the shared config file, or check it
     Generate {
         /// Change nothing; fail when a file is out of date
@@ -30,7 +32,7 @@ enum Verb {
 impl Ci {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let Verb::Generate { check } = self.verb;
+        let Action::Generate { check } = self.action;
         let files = guide::files(&Workspace::load(&ctx.root)?)?;
         if ctx.dry_run {
             let document: Vec<_> =
@@ -60,4 +62,16 @@ impl Ci {
         ctx.ui.report(&json!({ "schema": 1, "written": stale }), &text);
         Ok(Exit::Done)
     }
+}
+
+/// In a pipeline, leaves what GitLab links a deployment by.
+pub fn leave_reports(ctx: &Ctx, records: &[Record]) -> Result<()> {
+    let deploys = records.iter().any(|record| record.verb == Verb::Deploy);
+    if !deploys || variable("GITLAB_CI").is_none() {
+        return Ok(());
+    }
+    let dotenv = gitlab::dotenv(records, reports::DEPLOY.variable);
+    write_whole(&ctx.root.join(reports::DEPLOY.file), &dotenv)?;
+    let links = serde_json::to_string_pretty(&gitlab::annotations(records))? + "\n";
+    write_whole(&ctx.root.join(reports::ANNOTATIONS), &links)
 }

@@ -2,8 +2,9 @@
 
 use super::changes::changes;
 use super::condition::Condition;
+use super::reports::{self, Dotenv};
 use super::types::{Environment, Job, Rule};
-use super::{reports, runner, scripts};
+use super::{runner, scripts};
 use crate::workspace::Workspace;
 use crate::workspace::config::Config;
 use crate::workspace::graph::Graph;
@@ -53,10 +54,11 @@ pub fn preview(config: &Config) -> Job {
         environment: Some(Environment {
             on_stop: Some(PREVIEW_STOP),
             auto_stop_in: Some(config.pipeline.preview_lifetime.clone()),
-            ..environment(REVIEW)
+            ..environment(REVIEW, reports::PREVIEW)
         }),
         resource_group: Some(REVIEW.to_owned()),
         interruptible: Some(true),
+        artifacts: Some(runner::artifacts(reports::PREVIEW)),
         ..Job::default()
     }
 }
@@ -73,7 +75,11 @@ pub fn preview_stop() -> Job {
         rules: vec![Rule::by_hand(Condition::preview())],
         needs: Some(Vec::new()),
         script: vec![scripts::PREVIEW_STOP.to_owned()],
-        environment: Some(Environment { action: Some("stop"), url: None, ..environment(REVIEW) }),
+        environment: Some(Environment {
+            action: Some("stop"),
+            url: None,
+            ..environment(REVIEW, reports::PREVIEW)
+        }),
         resource_group: Some(REVIEW.to_owned()),
         interruptible: Some(false),
         ..Job::default()
@@ -120,6 +126,7 @@ pub fn deployment() -> Job {
         interruptible: Some(false),
         // Longer than xtask's own deadlines, so that it is xtask which says what is live.
         timeout: Some("2 hours"),
+        artifacts: Some(runner::artifacts(reports::DEPLOY)),
         ..Job::default()
     }
 }
@@ -128,7 +135,7 @@ fn deploying(place: &str, command: String) -> Job {
     Job {
         extends: vec![DEPLOYMENT],
         script: vec![command],
-        environment: Some(environment(place)),
+        environment: Some(environment(place, reports::DEPLOY)),
         resource_group: Some(place.to_owned()),
         ..Job::default()
     }
@@ -145,10 +152,10 @@ fn deploys(config: &Config) -> Condition {
     }
 }
 
-fn environment(name: &str) -> Environment {
+fn environment(name: &str, report: Dotenv) -> Environment {
     Environment {
         name: name.to_owned(),
-        url: Some(format!("${}", reports::URL)),
+        url: Some(format!("${}", report.variable)),
         on_stop: None,
         auto_stop_in: None,
         action: None,

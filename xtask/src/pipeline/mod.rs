@@ -104,7 +104,7 @@ fn comment(name: &str) -> Option<String> {
         runner::DOCKER => {
             "Docker-in-Docker with TLS. The runner is privileged and has the volume /certs/client."
         }
-        runner::DAGGER => "The pinned Dagger CLI, an engine, and what a job with them leaves.",
+        runner::DAGGER => "The pinned Dagger CLI and its engine.",
         jobs::CHECK => "The README's test command.",
         jobs::PREVIEW => {
             "Uploads what the merge request changed, as versions that serve no visitor, and keeps one\n\

@@ -1,7 +1,8 @@
 //! The hidden jobs that others extend: where a job runs, with what, and what it leaves.
 
+use super::reports::{self, Dotenv};
+use super::scripts;
 use super::types::{Artifacts, Cache, CacheKey, Job, Reports, Service, variables};
-use super::{reports, scripts};
 use crate::workspace::config::Config;
 
 /// Docker's daemon beside the job.
@@ -54,17 +55,18 @@ pub fn dagger(config: &Config) -> Job {
         extends,
         variables: variables(&pairs),
         before_script: before.into_iter().map(str::to_owned).collect(),
-        artifacts: Some(artifacts()),
         ..Job::default()
     }
 }
 
-fn artifacts() -> Artifacts {
+/// What a job leaves: records and logs for people, addresses for GitLab.
+#[must_use]
+pub fn artifacts(dotenv: Dotenv) -> Artifacts {
     Artifacts {
         when: "always",
         expire_in: "30 days",
         paths: vec![".xtask/records/", ".xtask/logs/"],
-        reports: Reports { dotenv: reports::DOTENV, annotations: reports::ANNOTATIONS },
+        reports: Reports { dotenv: dotenv.file, annotations: reports::ANNOTATIONS },
     }
 }
 

@@ -457,15 +457,32 @@ fn the_table_names_every_variable_with_its_scope() {
     let mut value: Value = serde_json::from_str(&text).expect("JSON");
     value["environments"]["production"]["cloudflare"] = json!({ "tokenVariable": "LIVE_TOKEN" });
     let config = Config::parse(&value.to_string()).expect("valid");
-    let rows = variables::table(&config);
-    let row = |name: &str| rows.iter().find(|row| row.name == name).expect("a row");
-    assert_eq!(
-        (row("LIVE_TOKEN").scope.as_str(), row("LIVE_TOKEN").protected),
-        ("production/*", true)
-    );
-    let preview = row("CLOUDFLARE_WORKERS_TOKEN");
-    assert_eq!((preview.scope.as_str(), preview.protected), ("review/*", false));
-    assert!(!row("CICD_COMMENT_TOKEN").required && rows.iter().all(|row| row.masked));
+    let row = |config: &Config, scope: &str, name: &str| {
+        let rows = variables::table(config);
+        assert!(rows.iter().all(|row| row.masked));
+        rows.into_iter().find(|row| row.scope == scope && row.name == name).expect("a row")
+    };
+    assert!(row(&config, "production/*", "LIVE_TOKEN").protected);
+    assert!(!row(&config, "review/*", "LIVE_TOKEN").protected, "merge requests are not protected");
+    let comment = row(&config, "review/*", "CICD_COMMENT_TOKEN");
+    assert_eq!((comment.required, comment.protected), (false, false));
+    value["pipeline"] = json!({ "deploy": "one-job" });
+    let config = Config::parse(&value.to_string()).expect("valid");
+    assert!(row(&config, "production", "LIVE_TOKEN").protected);
+}
+
+#[test]
+fn without_an_environment_there_is_no_job_for_it() {
+    let env = with_pipeline();
+    let path = "dagger/config/config.json";
+    let mut config: Value =
+        serde_json::from_str(&std::fs::read_to_string(env.root.join(path)).expect("text"))
+            .expect("JSON");
+    config["environments"] = json!({ "staging": {} });
+    env.write(path, &config.to_string());
+    let pipeline = pipeline(&env);
+    let names: Vec<&str> = pipeline.jobs.0.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, [".cargo", ".docker", ".dagger", "check"]);
 }
 
 /// Starts gitlab-ci-local on the repository of a test, as the pipeline of `variables`.

@@ -128,6 +128,12 @@ fn the_deploy_job_deploys_from_a_shallow_clone() {
         "xtask deploy a.com/website --env production --engine dagger\n"
     );
     assert_eq!(runner.env.fetch("a.localhost", "/").1, "<h1>a one</h1>");
+    let file = |path: &str| std::fs::read_to_string(runner.env.root.join(path)).expect(path);
+    let url = record["urls"][0].as_str().expect("an address");
+    let artifacts = &runner.expanded["deploy a.com/website"]["artifacts"]["reports"];
+    let report = |name: &str| file(artifacts[name].as_str().expect("a path"));
+    assert_eq!(report("dotenv"), format!("DEPLOY_URL={url}\n"));
+    assert!(report("annotations").contains(url));
     let records = runner.env.root.join(".xtask/records").read_dir().expect("records").count();
     assert_eq!(records, 1, "the artifact");
     assert!(runner.env.sh("git status --porcelain").stdout.is_empty(), "the clone stays clean");
