@@ -128,6 +128,13 @@ fn the_deploy_job_deploys_from_a_shallow_clone() {
         "xtask deploy a.com/website --env production --engine dagger\n"
     );
     assert_eq!(runner.env.fetch("a.localhost", "/").1, "<h1>a one</h1>");
+    for mark in ["start", "end"] {
+        let section = |line: &&str| {
+            line.starts_with(&format!("\x1b[0Ksection_{mark}:")) && line.contains(":a.com-website-")
+        };
+        let log = &ran.stderr;
+        assert_eq!(log.split('\n').filter(section).count(), 1, "{log}");
+    }
     let file = |path: &str| std::fs::read_to_string(runner.env.root.join(path)).expect(path);
     let url = record["urls"][0].as_str().expect("an address");
     let artifacts = &runner.expanded["deploy a.com/website"]["artifacts"]["reports"];
