@@ -89,7 +89,19 @@ pub fn preview_stop() -> Job {
 /// The name of a project's deploy job.
 #[must_use]
 pub fn deploy_name(project: &Project) -> String {
-    format!("{DEPLOY} {}", project.name)
+    format!("{DEPLOY} {}", label(project))
+}
+
+/// The project's name, or its Worker's where the whole repository is one project.
+fn label(project: &Project) -> &str {
+    if project.name.is_empty() { &project.worker } else { &project.name }
+}
+
+/// The environment of a project, in the characters that GitLab takes
+/// (<https://docs.gitlab.com/ci/yaml/#environmentname>).
+fn place(environment: &str, project: &Project) -> String {
+    let taken = |c: char| if c.is_ascii_alphanumeric() || "-_/. ".contains(c) { c } else { '-' };
+    format!("{environment}/{}", label(project)).chars().map(taken).collect()
 }
 
 /// Deploys one project. A push that changed none of its paths leaves the job for a person to start:
@@ -104,8 +116,8 @@ pub fn deploy(workspace: &Workspace, graph: &Graph, project: &Project) -> Job {
         }
     };
     let name = &workspace.config.pipeline.environment;
-    let place = format!("{name}/{}", project.name);
-    Job { rules, ..deploying(&place, scripts::deploy(Some(&project.name), name)) }
+    let command = scripts::deploy(Some(label(project)), name);
+    Job { rules, ..deploying(&place(name, project), command) }
 }
 
 /// Deploys whatever is not live already, several projects side by side.

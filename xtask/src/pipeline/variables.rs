@@ -50,8 +50,7 @@ pub fn table(config: &Config) -> Vec<Variable> {
     let previews = "`preview`, `preview-stop`";
     let mut rows = Vec::new();
     if config.environments.contains_key(production) {
-        let holds =
-            format!("{token}, and *Workers Routes: Edit* on the zone of each custom domain");
+        let holds = format!("{token}, and *Workers Routes: Edit* on the zone of each route");
         let variable = config.cloudflare(production).token_variable;
         rows.push(Variable { protected, ..row(&variable, &scope, deploys, holds) });
     }

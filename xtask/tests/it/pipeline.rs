@@ -451,6 +451,31 @@ fn more_paths_than_gitlab_takes_let_every_push_through() {
 }
 
 #[test]
+fn odd_names_become_names_that_gitlab_takes() {
+    let env = TestEnv::new();
+    env.site("projects/@a/it's $HOME", "odd");
+    env.site("projects/b+c", "plus");
+    env.commit("projects");
+    let odd = pipeline(&env);
+    assert_agrees_with_itself(&odd);
+    let job = odd.jobs.get("deploy @a/it's $HOME").expect("a job");
+    let place = job.environment.as_ref().expect("an environment");
+    assert_eq!(place.name, "production/-a/it-s -HOME");
+    assert_eq!(
+        job.script,
+        [r"cargo xtask deploy '@a/it'\''s $HOME' --env production --engine dagger"]
+    );
+    assert!(job.rules[0].changes.is_none(), "GitLab would expand the path");
+    let whole = TestEnv::new();
+    whole.site(".", "whole");
+    whole.commit("project");
+    let whole = pipeline(&whole);
+    let job = whole.jobs.get("deploy whole").expect("a job");
+    assert_eq!(job.environment.as_ref().expect("an environment").name, "production/whole");
+    assert_eq!(job.rules[0].changes.as_ref().expect("paths")[0], "**/*");
+}
+
+#[test]
 fn the_table_names_every_variable_with_its_scope() {
     let text =
         std::fs::read_to_string(repository().join("dagger/config/config.json")).expect("text");

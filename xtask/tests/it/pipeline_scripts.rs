@@ -84,6 +84,30 @@ impl Runner {
     }
 }
 
+#[test]
+fn the_preview_job_leaves_what_is_live_alone() {
+    let env = with_pipeline();
+    copy(&env, "dagger");
+    tools(&env);
+    env.commit("modules");
+    let prepare = "git -C ../origin.git update-ref refs/merge-requests/5/head refs/heads/main";
+    let runner = Runner::new(env, "refs/merge-requests/5/head", prepare);
+    let env = &runner.env;
+    env.xtask(&["deploy", "--env", "production", "--sandbox", "--engine", "host"]).exits(0);
+    env.write("projects/a.com/website/content.txt", "<h1>a two</h1>");
+    env.sh("git -c user.name=T -c user.email=t@example.com commit -qam 'a change'").exits(0);
+    runner.cargo("--sandbox");
+    let mr = [
+        ("CI_PIPELINE_SOURCE", "merge_request_event"),
+        ("CI_MERGE_REQUEST_IID", "5"),
+        ("CI_MERGE_REQUEST_EVENT_TYPE", "detached"),
+        ("CI_COMMIT_REF_PROTECTED", "false"),
+    ];
+    runner.job("preview", &mr).exits(0);
+    assert_eq!(env.fetch("mr-5-a.localhost", "/").1, "<h1>a two</h1>");
+    assert_eq!(env.fetch("a.localhost", "/").1, "<h1>a one</h1>", "what visitors see");
+}
+
 /// The stand-in for Dagger's CLI, which uses the modules' real code, and for Docker's.
 fn tools(env: &TestEnv) {
     let state = env.folder.join("dagger");
