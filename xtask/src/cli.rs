@@ -4,7 +4,7 @@ use clap::builder::styling::{AnsiColor, Style, Styles};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    build, completions, deploy, doctor, generate, preview, projects, rollback, sandbox, test,
+    build, ci, completions, deploy, doctor, generate, preview, projects, rollback, sandbox, test,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -71,6 +71,8 @@ pub enum Command {
     Sandbox(sandbox::Sandbox),
     /// Set up and run every test
     Test(test::Test),
+    /// The pipeline file
+    Ci(ci::Ci),
     /// Write the generated files, or check that they are up to date
     Generate(generate::Generate),
     /// Print a shell's completions for `xtask`

@@ -7,7 +7,9 @@ use camino::Utf8Path;
 use clap::CommandFactory as _;
 
 use crate::cli::Cli;
+use crate::pipeline::guide;
 use crate::record::write_whole;
+use crate::workspace::Workspace;
 use crate::workspace::config::Config;
 
 /// What to do with the files.
@@ -19,18 +21,18 @@ pub enum Mode {
     Check,
 }
 
-/// Every derived file: its path below the root, and what it must hold.
-pub fn files() -> Result<Vec<(&'static str, String)>> {
-    Ok(vec![
-        ("dagger/config/config.schema.json", schema()?),
-        ("docs/reference/cli.md", reference()),
-    ])
+/// Every derived file of the repository at `root`: its path below it, and what it must hold.
+pub fn files(root: &Utf8Path) -> Result<Vec<(&'static str, String)>> {
+    let mut files = guide::files(&Workspace::load(root)?)?;
+    files.push(("dagger/config/config.schema.json", schema()?));
+    files.push(("docs/reference/cli.md", reference()));
+    Ok(files)
 }
 
 /// The files that were out of date.
 pub fn generate(root: &Utf8Path, mode: Mode) -> Result<Vec<&'static str>> {
     let mut stale = Vec::new();
-    for (path, wanted) in files()? {
+    for (path, wanted) in files(root)? {
         let file = root.join(path);
         if std::fs::read_to_string(&file).ok().as_ref() != Some(&wanted) {
             stale.push(path);

@@ -13,6 +13,7 @@ pub mod engine;
 pub mod error;
 #[cfg(feature = "generate")]
 pub mod generated;
+pub mod pipeline;
 pub mod plan;
 pub mod record;
 pub mod report;

@@ -129,6 +129,7 @@ pub fn carry_out(ctx: &Ctx, workspace: &Workspace, plan: Plan) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let records = execute(ctx, workspace, plan)?;
+    super::ci::leave_reports(ctx, &records)?;
     ctx.ui.report(&RunReport::new(&records), &report::summary(&records));
     Ok(report::exit(&records))
 }

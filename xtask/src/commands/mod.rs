@@ -1,6 +1,7 @@
 //! One file a command. Each reads as one sentence: load, plan, print or execute, report.
 
 pub mod build;
+pub mod ci;
 pub mod completions;
 pub mod deploy;
 pub mod doctor;
@@ -30,6 +31,7 @@ impl Command {
             Command::Promote(command) => command.run(ctx),
             Command::Sandbox(command) => command.run(ctx),
             Command::Test(command) => command.run(ctx),
+            Command::Ci(command) => command.run(ctx),
             Command::Generate(command) => command.run(ctx),
             Command::Completions(command) => command.run(ctx),
         }

@@ -1,6 +1,7 @@
 //! The only place that prints. Reports go to stdout, everything on the way to stderr.
 
 pub mod progress;
+mod sections;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -60,7 +61,9 @@ impl Ui {
             && !options.no_progress
             && std::env::var_os("NO_PROGRESS").is_none()
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        Ui { options, board: Arc::new(Mutex::new(Board::new(animated))) }
+        let gitlab = std::env::var("GITLAB_CI").is_ok_and(|value| value == "true");
+        let board = Board::new(animated, gitlab && !options.quiet);
+        Ui { options, board: Arc::new(Mutex::new(board)) }
     }
 
     /// Whether the report is to be JSON.

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use anstream::ColorChoice;
 use anstream::adapter::strip_str;
 
+use super::sections::{Piece, Sections};
 use super::{DIM, GREEN, RED, Ui, paint};
+use crate::clock::unix_now;
 
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 const TICK: Duration = Duration::from_millis(100);
@@ -34,14 +36,16 @@ impl Line {
 /// What is drawn at the bottom of the terminal.
 pub struct Board {
     animated: bool,
+    sections: Option<Sections>,
     lines: Vec<Line>,
     drawn: usize,
     frame: usize,
 }
 
 impl Board {
-    pub(super) fn new(animated: bool) -> Board {
-        Board { animated, lines: Vec::new(), drawn: 0, frame: 0 }
+    pub(super) fn new(animated: bool, sections: bool) -> Board {
+        let sections = (sections && !animated).then(Sections::default);
+        Board { animated, sections, lines: Vec::new(), drawn: 0, frame: 0 }
     }
 
     /// Prints `text` above the lines of progress.
@@ -49,6 +53,18 @@ impl Board {
         self.clear();
         let _closed = writeln!(anstream::stderr(), "{text}");
         self.draw();
+    }
+
+    /// Prints what sections have to say. Marks go around the filter that drops control characters.
+    fn show(&mut self, pieces: Vec<Piece>) {
+        for piece in pieces {
+            match piece {
+                Piece::Line(line) => self.above(&line),
+                Piece::Mark(mark) => {
+                    let _closed = std::io::stderr().write_all(mark.as_bytes());
+                }
+            }
+        }
     }
 
     fn clear(&mut self) {
@@ -96,12 +112,14 @@ pub struct Task {
     ui: Ui,
     board: Arc<Mutex<Board>>,
     name: String,
+    section: Option<usize>,
+    outcome: Option<(bool, String)>,
     started: Instant,
 }
 
 impl Task {
     pub(super) fn start(ui: Ui, board: Arc<Mutex<Board>>, name: &str) -> Task {
-        let first = {
+        let (first, section) = {
             let mut locked = board.lock().unwrap_or_else(PoisonError::into_inner);
             locked.lines.push(Line {
                 name: name.to_owned(),
@@ -109,13 +127,19 @@ impl Task {
                 said: String::new(),
                 started: Instant::now(),
             });
-            locked.animated && locked.lines.len() == 1
+            let started = locked.sections.as_mut().map(|log| log.start(name, unix_now()));
+            let section = started.map(|(id, pieces)| {
+                locked.show(pieces);
+                id
+            });
+            (locked.animated && locked.lines.len() == 1, section)
         };
         if first {
             let ticking = Arc::clone(&board);
             std::thread::spawn(move || animate(&ticking));
         }
-        Task { ui, board, name: name.to_owned(), started: Instant::now() }
+        let name = name.to_owned();
+        Task { ui, board, name, section, outcome: None, started: Instant::now() }
     }
 
     /// Says what is being done now.
@@ -128,7 +152,22 @@ impl Task {
             }
         } else {
             drop(board);
-            self.ui.note(&format!("{}: {step}", self.name));
+            self.say(&format!("{}: {step}", self.name));
+        }
+    }
+
+    /// Prints a line in the task's section, where there are sections.
+    fn say(&self, line: &str) {
+        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        match (self.section, board.sections.as_mut()) {
+            (Some(id), Some(log)) => {
+                let pieces = log.line(id, line);
+                board.show(pieces);
+            }
+            _ => {
+                drop(board);
+                self.ui.note(line);
+            }
         }
     }
 
@@ -144,17 +183,21 @@ impl Task {
         }
         drop(board);
         if self.ui.verbose() {
-            self.ui.note(&format!("{}{line}", paint(DIM, &format!("{} | ", self.name))));
+            self.say(&format!("{}{line}", paint(DIM, &format!("{} | ", self.name))));
         }
     }
 
     /// Ends the line with a result.
-    pub fn end(self, good: bool, text: &str) {
+    pub fn end(mut self, good: bool, text: &str) {
         let mark = if good { paint(GREEN, "✓") } else { paint(RED, "✗") };
         let time = paint(DIM, &seconds(self.started.elapsed()));
-        let (ui, name) = (self.ui.clone(), self.name.clone());
+        let line = format!("{mark} {}  {text} {time}", self.name);
+        let (ui, sections) = (self.ui.clone(), self.section.is_some());
+        self.outcome = Some((good, line.clone()));
         drop(self);
-        ui.note(&format!("{mark} {name}  {text} {time}"));
+        if !sections {
+            ui.note(&line);
+        }
     }
 }
 
@@ -164,6 +207,11 @@ impl Drop for Task {
         board.clear();
         if let Some(at) = board.lines.iter().position(|line| line.name == self.name) {
             board.lines.remove(at);
+        }
+        if let (Some(id), Some(log)) = (self.section, board.sections.as_mut()) {
+            let (good, line) = self.outcome.take().unwrap_or_default();
+            let pieces = log.end(id, good, &line, unix_now());
+            board.show(pieces);
         }
         board.draw();
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
+use super::pipeline::PipelineSettings;
 use crate::error::{Failure, nearest, refused, usage};
 
 /// Where the file stands, relative to the repository's root.
@@ -32,6 +33,9 @@ pub struct Config {
     pub tools: Tools,
     /// Container images that the Dagger modules start from, by purpose.
     pub images: Images,
+    /// How GitLab runs the pipeline.
+    #[serde(default)]
+    pub pipeline: PipelineSettings,
 }
 
 /// A Cloudflare account.
@@ -193,7 +197,7 @@ impl Config {
                 at("\"local\"")
             )));
         }
-        Ok(())
+        self.pipeline.check(self, &at)
     }
 }
 

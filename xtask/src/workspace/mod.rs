@@ -4,6 +4,7 @@ pub mod config;
 pub mod graph;
 pub mod key;
 pub mod package;
+pub mod pipeline;
 pub mod project;
 pub mod wrangler;
 

@@ -7,6 +7,8 @@ mod deploy;
 mod discovery;
 mod doctor;
 mod engine;
+mod pipeline;
+mod pipeline_scripts;
 mod preview;
 mod script;
 mod site;

@@ -1,0 +1,40 @@
+//! Paths whose change makes a project's deployment start by itself.
+
+use camino::Utf8Path;
+
+use crate::workspace::Workspace;
+use crate::workspace::graph::Graph;
+use crate::workspace::project::Project;
+
+/// GitLab accepts no more patterns in a rule (<https://docs.gitlab.com/ci/yaml/#ruleschanges>).
+const MOST: usize = 50;
+
+/// What every project is made with: config, modules, toolchains, and the pipeline itself.
+const SHARED: [&str; 2] = ["dagger/**/*", ".gitlab-ci.yml"];
+
+/// The patterns for `project`, wider than what xtask decides by: its folder, all that it depends on,
+/// lock files above it. Nothing where a rule could not hold them, which lets every push through.
+#[must_use]
+pub fn changes(workspace: &Workspace, graph: &Graph, project: &Project) -> Option<Vec<String>> {
+    let mut paths: Vec<String> = graph
+        .inputs(project)
+        .iter()
+        .filter(|path| !path.starts_with("dagger"))
+        .map(|path| pattern(path, workspace.root.join(path).is_dir()))
+        .collect();
+    let package = project.package.as_ref().map_or(project.dir.as_path(), |package| &package.dir);
+    let above = package.ancestors().skip(1).map(|dir| dir.join("bun.lock"));
+    paths.extend(above.filter(|lock| workspace.root.join(lock).is_file()).map(String::from));
+    paths.extend(SHARED.map(str::to_owned));
+    paths.dedup();
+    let literal = |path: &String| !path.contains(['[', ']', '{', '}', '\\', '?', '$']);
+    (paths.len() <= MOST && paths.iter().all(literal)).then_some(paths)
+}
+
+fn pattern(path: &Utf8Path, folder: bool) -> String {
+    match (folder, path.as_str()) {
+        (true, "") => "**/*".to_owned(),
+        (true, dir) => format!("{dir}/**/*"),
+        (false, file) => file.to_owned(),
+    }
+}

@@ -1,0 +1,21 @@
+//! The files by which a job tells GitLab what it did, without any token.
+
+/// A dotenv report: lines of `NAME=value` for `environment.url`
+/// (<https://docs.gitlab.com/ci/yaml/artifacts_reports/#artifactsreportsdotenv>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dotenv {
+    /// The file, below the repository's root.
+    pub file: &'static str,
+    /// The variable with the address.
+    pub variable: &'static str,
+}
+
+/// What `preview` leaves.
+pub const PREVIEW: Dotenv = Dotenv { file: ".xtask/preview.env", variable: "PREVIEW_URL" };
+
+/// What `deploy` leaves.
+pub const DEPLOY: Dotenv = Dotenv { file: ".xtask/deploy.env", variable: "DEPLOY_URL" };
+
+/// Links on the job's page
+/// (<https://docs.gitlab.com/ci/yaml/artifacts_reports/#artifactsreportsannotations>).
+pub const ANNOTATIONS: &str = ".xtask/annotations.json";

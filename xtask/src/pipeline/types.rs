@@ -1,0 +1,231 @@
+//! The parts of `.gitlab-ci.yml` that we use, as GitLab names them
+//! (<https://docs.gitlab.com/ci/yaml/>).
+
+use serde::{Serialize, Serializer};
+
+use super::condition::Condition;
+
+/// A map in the order in which it is written.
+#[derive(Clone, Debug, Default)]
+pub struct Ordered<T>(pub Vec<(String, T)>);
+
+impl<T: Serialize> Serialize for Ordered<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+impl<T> Ordered<T> {
+    /// The value called `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&T> {
+        self.0.iter().find(|(found, _)| found == name).map(|(_, value)| value)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Variables of a pipeline, a job or a rule.
+pub type Variables = Ordered<String>;
+
+/// Variables from pairs.
+#[must_use]
+pub fn variables(pairs: &[(&str, &str)]) -> Variables {
+    Ordered(pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+/// The whole file.
+#[derive(Clone, Debug, Serialize)]
+pub struct Pipeline {
+    /// When there is a pipeline at all.
+    pub workflow: Workflow,
+    /// The stages in their order.
+    pub stages: Vec<&'static str>,
+    /// What every job has.
+    pub default: Defaults,
+    /// The variables of every job.
+    pub variables: Variables,
+    /// The jobs by name; names that start with a dot are only extended.
+    #[serde(flatten)]
+    pub jobs: Ordered<Job>,
+}
+
+/// When there is a pipeline.
+#[derive(Clone, Debug, Serialize)]
+pub struct Workflow {
+    /// What a newer pipeline of the same branch or merge request cancels.
+    pub auto_cancel: AutoCancel,
+    /// The first rule that applies decides; none means no pipeline.
+    pub rules: Vec<Rule>,
+}
+
+/// What is cancelled.
+#[derive(Clone, Debug, Serialize)]
+pub struct AutoCancel {
+    /// On a new commit: jobs that say that they are `interruptible`.
+    pub on_new_commit: &'static str,
+}
+
+/// What every job has.
+#[derive(Clone, Debug, Serialize)]
+pub struct Defaults {
+    /// The image that it runs in.
+    pub image: String,
+    /// The tags of its runner.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+}
+
+/// When a job is made, and how.
+#[derive(Clone, Debug, Serialize)]
+pub struct Rule {
+    /// What must hold.
+    #[serde(rename = "if")]
+    pub condition: Condition,
+    /// And one of these paths changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Vec<String>>,
+    /// `manual` where a person starts it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when: Option<&'static str>,
+    /// Whether the pipeline goes on without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_failure: Option<bool>,
+    /// Variables that it sets.
+    #[serde(skip_serializing_if = "Ordered::is_empty")]
+    pub variables: Variables,
+}
+
+impl Rule {
+    /// A rule with nothing but a condition.
+    #[must_use]
+    pub fn when(condition: Condition) -> Rule {
+        let variables = Ordered::default();
+        Rule { condition, changes: None, when: None, allow_failure: None, variables }
+    }
+
+    /// A person starts the job, and the pipeline does not wait for it.
+    #[must_use]
+    pub fn by_hand(condition: Condition) -> Rule {
+        Rule { when: Some("manual"), allow_failure: Some(true), ..Rule::when(condition) }
+    }
+}
+
+/// A job.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Job {
+    /// The jobs that it takes over everything from, later ones winning.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extends: Vec<&'static str>,
+    /// Its stage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<&'static str>,
+    /// When it is made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
+    /// The jobs that it waits for; an empty list waits for none, nothing for the earlier stages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Vec<String>>,
+    /// Containers beside it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<Service>,
+    /// Its variables.
+    #[serde(skip_serializing_if = "Ordered::is_empty")]
+    pub variables: Variables,
+    /// What it keeps for the next pipeline.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cache: Vec<Cache>,
+    /// What runs before the script, in the same shell.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub before_script: Vec<String>,
+    /// What it runs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub script: Vec<String>,
+    /// Where it deploys to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
+    /// Jobs of the same group run one after the other, over all pipelines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource_group: Option<String>,
+    /// Whether a newer pipeline cancels it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interruptible: Option<bool>,
+    /// How long it may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<&'static str>,
+    /// What it leaves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifacts: Option<Artifacts>,
+}
+
+/// A container beside a job.
+#[derive(Clone, Debug, Serialize)]
+pub struct Service {
+    /// Its image.
+    pub name: String,
+    /// The host name that the job reaches it by.
+    pub alias: &'static str,
+}
+
+/// What is kept between pipelines.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cache {
+    /// What it belongs to.
+    pub key: CacheKey,
+    /// What it holds.
+    pub paths: Vec<&'static str>,
+    /// Whether it is read, written, or both.
+    pub policy: String,
+}
+
+/// A cache's name.
+#[derive(Clone, Debug, Serialize)]
+pub struct CacheKey {
+    /// The name's start.
+    pub prefix: &'static str,
+    /// The files whose last change makes the rest of it.
+    pub files: Vec<&'static str>,
+}
+
+/// Where a job deploys to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Environment {
+    /// The name; what stands before the first slash groups them on GitLab's page.
+    pub name: String,
+    /// The address behind the button *Open*.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The job that stops it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_stop: Option<&'static str>,
+    /// When it is stopped without anybody asking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto_stop_in: Option<String>,
+    /// `stop` for a job that stops it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<&'static str>,
+}
+
+/// What a job leaves.
+#[derive(Clone, Debug, Serialize)]
+pub struct Artifacts {
+    /// Also when it failed.
+    pub when: &'static str,
+    /// How long they are kept.
+    pub expire_in: &'static str,
+    /// Files to look at.
+    pub paths: Vec<&'static str>,
+    /// Files that GitLab reads.
+    pub reports: Reports,
+}
+
+/// Files that GitLab reads.
+#[derive(Clone, Debug, Serialize)]
+pub struct Reports {
+    /// Variables for `environment.url`.
+    pub dotenv: &'static str,
+    /// Links on the job's page.
+    pub annotations: &'static str,
+}

@@ -1,0 +1,560 @@
+//! The generated pipeline: which jobs GitLab makes of it, and what it must agree with itself about.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use xtask::pipeline::condition::{Condition, Operand};
+use xtask::pipeline::types::{Job, Pipeline, Rule};
+use xtask::pipeline::{jobs, variables, yaml};
+use xtask::workspace::Workspace;
+use xtask::workspace::config::Config;
+use xtask::workspace::graph::Graph;
+
+use crate::support::{TestEnv, repository};
+
+/// A repository with two projects and the pipeline written.
+pub fn with_pipeline() -> TestEnv {
+    let env = TestEnv::with_tools();
+    env.site("projects/a.com/website", "a");
+    env.worker("projects/b.com", "b");
+    env.commit("projects");
+    env.xtask(&["ci", "generate"]).exits(0);
+    env.commit("pipeline");
+    env
+}
+
+fn pipeline(env: &TestEnv) -> Pipeline {
+    let workspace = Workspace::load(&env.root).expect("a workspace");
+    Pipeline::new(&workspace, &Graph::new(&workspace).expect("a graph"))
+}
+
+/// The config file with `settings` as its `pipeline` section.
+fn configure(env: &TestEnv, settings: &Value) {
+    let path = "dagger/config/config.json";
+    let text = std::fs::read_to_string(repository().join(path)).expect("text");
+    let mut config: Value = serde_json::from_str(&text).expect("JSON");
+    config["pipeline"] = settings.clone();
+    env.write(path, &config.to_string());
+}
+
+pub fn bun() -> String {
+    std::env::var("XTASK_BUN").expect("XTASK_BUN is set by `cargo xtask test`")
+}
+
+/// What Bun's YAML reader makes of `text`.
+pub fn read_yaml(text: &str) -> Value {
+    let mut bun = Command::new(bun())
+        .args(["-e", "console.log(JSON.stringify(Bun.YAML.parse(await Bun.stdin.text())))"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("bun runs");
+    std::io::Write::write_all(&mut bun.stdin.take().expect("stdin"), text.as_bytes())
+        .expect("written");
+    let output = bun.wait_with_output().expect("bun ends");
+    assert!(output.status.success(), "{text}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// A push, a merge request or another event.
+struct Event {
+    name: &'static str,
+    variables: BTreeMap<&'static str, &'static str>,
+    /// What a push changed; nothing for events that know of no push, where every path counts.
+    changed: Option<Vec<&'static str>>,
+    /// The jobs, with what they wait for: `name` starts by itself, `name (manual)` by hand.
+    jobs: Vec<&'static str>,
+}
+
+fn event(
+    name: &'static str,
+    variables: &[(&'static str, &'static str)],
+    changed: Option<&[&'static str]>,
+    jobs: &[&'static str],
+) -> Event {
+    let mut all = BTreeMap::from([("CI_DEFAULT_BRANCH", "main"), ("CI_PROJECT_ID", "7")]);
+    all.extend(variables.iter().copied());
+    Event { name, variables: all, changed: changed.map(<[_]>::to_vec), jobs: jobs.to_vec() }
+}
+
+/// What GitLab sets for each (<https://docs.gitlab.com/ci/variables/predefined_variables/>).
+fn events() -> Vec<Event> {
+    let source = "CI_PIPELINE_SOURCE";
+    let branch = "CI_COMMIT_BRANCH";
+    let push = (source, "push");
+    let main = (branch, "main");
+    let mr = (source, "merge_request_event");
+    let kind = "CI_MERGE_REQUEST_EVENT_TYPE";
+    let target = ("CI_MERGE_REQUEST_PROJECT_ID", "7");
+    let own = ("CI_MERGE_REQUEST_SOURCE_PROJECT_ID", "7");
+    let fork = ("CI_MERGE_REQUEST_SOURCE_PROJECT_ID", "8");
+    let reviewed = ["check", "preview", "preview-stop (manual)"];
+    let (a, b) = ("deploy a.com/website", "deploy b.com");
+    let (a_by_hand, b_by_hand) = ("deploy a.com/website (manual)", "deploy b.com (manual)");
+    let page = "projects/a.com/website/content.txt";
+    vec![
+        event("a project changed", &[push, main], Some(&[page]), &["check", a, b_by_hand]),
+        event(
+            "config changed",
+            &[push, main],
+            Some(&["dagger/config/config.json"]),
+            &["check", a, b],
+        ),
+        event(
+            "docs changed",
+            &[push, main],
+            Some(&["README.md"]),
+            &["check", a_by_hand, b_by_hand],
+        ),
+        event(
+            "the default branch has a merge request of its own",
+            &[push, main, ("CI_OPEN_MERGE_REQUESTS", "group/project!9")],
+            Some(&[page]),
+            &["check", a, b_by_hand],
+        ),
+        event("a push to another branch", &[push, (branch, "topic")], Some(&[page]), &[]),
+        event("a tag", &[push, ("CI_COMMIT_TAG", "v1")], None, &[]),
+        event("a schedule", &[(source, "schedule"), main], None, &["check", a, b]),
+        event("a schedule of a branch", &[(source, "schedule"), (branch, "topic")], None, &[]),
+        event("a merge request", &[mr, (kind, "detached"), target, own], Some(&[page]), &reviewed),
+        event(
+            "merged results",
+            &[mr, (kind, "merged_result"), target, own],
+            Some(&[page]),
+            &reviewed,
+        ),
+        event(
+            "a merge train",
+            &[mr, (kind, "merge_train"), target, own],
+            Some(&[page]),
+            &["check"],
+        ),
+        event(
+            "a fork's merge request",
+            &[mr, (kind, "detached"), target, fork],
+            Some(&[page]),
+            &["check"],
+        ),
+    ]
+}
+
+fn holds(condition: &Condition, variables: &BTreeMap<&str, &str>) -> bool {
+    let value = |operand: &Operand| match operand {
+        Operand::Text(text) => Some(text.clone()),
+        Operand::Variable(name) => variables.get(name).map(|&value| value.to_owned()),
+    };
+    let own = |name: &str| variables.get(name).map(|&value| value.to_owned());
+    match condition {
+        Condition::Is(name, operand) => own(name) == value(operand),
+        Condition::IsNot(name, operand) => own(name) != value(operand),
+        Condition::All(all) => all.iter().all(|condition| holds(condition, variables)),
+    }
+}
+
+/// The first rule that applies, as GitLab looks for it.
+fn first<'r>(rules: &'r [Rule], event: &Event) -> Option<&'r Rule> {
+    let matches = |pattern: &String, path: &str| match pattern.strip_suffix("**/*") {
+        Some(folder) => path.starts_with(folder),
+        None => pattern == path,
+    };
+    rules.iter().find(|rule| {
+        let changed = match (&rule.changes, &event.changed) {
+            (Some(patterns), Some(paths)) => {
+                paths.iter().any(|path| patterns.iter().any(|pattern| matches(pattern, path)))
+            }
+            _ => true,
+        };
+        holds(&rule.condition, &event.variables) && changed
+    })
+}
+
+fn made(pipeline: &Pipeline, event: &Event) -> Vec<String> {
+    if first(&pipeline.workflow.rules, event).is_none() {
+        return Vec::new();
+    }
+    let visible = pipeline.jobs.0.iter().filter(|(name, _)| !name.starts_with('.'));
+    let names = visible.filter_map(|(name, job)| {
+        let rule = first(&job.rules, event)?;
+        Some(rule.when.map_or_else(|| name.clone(), |when| format!("{name} ({when})")))
+    });
+    names.collect()
+}
+
+#[test]
+fn each_event_makes_its_jobs() {
+    let env = with_pipeline();
+    let pipeline = pipeline(&env);
+    for event in events() {
+        assert_eq!(made(&pipeline, &event), event.jobs, "{}", event.name);
+    }
+}
+
+#[test]
+fn a_fork_s_default_branch_deploys_nothing() {
+    let env = with_pipeline();
+    let path = "dagger/config/config.json";
+    let text = std::fs::read_to_string(env.root.join(path)).expect("text");
+    env.write(path, &text.replace("\"projectId\": \"0\"", "\"projectId\": \"7\""));
+    let pipeline = pipeline(&env);
+    let mut push = events().remove(0);
+    assert_eq!(made(&pipeline, &push), push.jobs);
+    push.variables.insert("CI_PROJECT_ID", "8");
+    assert_eq!(made(&pipeline, &push), ["check"]);
+}
+
+/// `name`'s own value of a field, or that of what it extends.
+fn inherited<T>(pipeline: &Pipeline, name: &str, field: &dyn Fn(&Job) -> Option<T>) -> Option<T> {
+    let job = pipeline.jobs.get(name).unwrap_or_else(|| panic!("no job `{name}`"));
+    field(job)
+        .or_else(|| job.extends.iter().rev().find_map(|base| inherited(pipeline, base, field)))
+}
+
+/// What GitLab checks on upload, or does not check and then does not do.
+fn assert_agrees_with_itself(pipeline: &Pipeline) {
+    for (name, job) in pipeline.jobs.0.iter().filter(|(name, _)| !name.starts_with('.')) {
+        let of = |field: &dyn Fn(&Job) -> Option<bool>| inherited(pipeline, name, field);
+        let needs = inherited(pipeline, name, &|job: &Job| job.needs.clone()).unwrap_or_default();
+        for need in &needs {
+            let needed = pipeline.jobs.get(need).expect("the needed job is there");
+            for event in events() {
+                let (here, there) = (first(&job.rules, &event), first(&needed.rules, &event));
+                assert!(here.is_none() || there.is_some(), "{name} needs {need}: {}", event.name);
+            }
+        }
+        let stage = inherited(pipeline, name, &|job: &Job| job.stage).expect("a stage");
+        assert!(pipeline.stages.contains(&stage));
+        assert!(!job.rules.is_empty(), "{name}: without rules it is not made for merge requests");
+        let Some(place) = &job.environment else {
+            assert_eq!(job.interruptible, None, "{name}");
+            continue;
+        };
+        assert_eq!(job.resource_group.as_ref(), Some(&place.name), "{name}");
+        let review = place.name == jobs::REVIEW;
+        let previews = review && place.action.is_none();
+        assert_eq!(of(&|job| job.interruptible), Some(previews), "{name}");
+        if let Some(stop) = place.on_stop {
+            let stopper = pipeline.jobs.get(stop).expect("the stop job is there");
+            let other = stopper.environment.as_ref().expect("an environment");
+            assert_eq!((other.name.as_str(), other.action), (place.name.as_str(), Some("stop")));
+            assert_eq!(stopper.resource_group, job.resource_group);
+            assert_eq!((stopper.stage, &stopper.needs), (job.stage, &Some(Vec::new())));
+            let conditions =
+                |job: &Job| job.rules.iter().map(|rule| rule.condition.clone()).collect::<Vec<_>>();
+            assert_eq!(conditions(stopper), conditions(job));
+            assert!(stopper.rules.iter().all(|rule| rule.when == Some("manual")));
+            assert!(stopper.rules.iter().all(|rule| rule.allow_failure == Some(true)));
+        } else {
+            assert!(!previews, "{name} would never be stopped");
+        }
+    }
+}
+
+#[test]
+fn pairs_groups_and_needs_agree_with_every_setting() {
+    let env = with_pipeline();
+    assert_agrees_with_itself(&pipeline(&env));
+    let shared = "unix:///run/dagger/engine.sock";
+    configure(&env, &json!({ "engine": shared, "deploy": "one-job", "tags": ["dagger"] }));
+    let one = pipeline(&env);
+    assert_agrees_with_itself(&one);
+    let runner = inherited(&one, "deploy", &|job: &Job| {
+        job.variables.get("_EXPERIMENTAL_DAGGER_RUNNER_HOST").cloned()
+    });
+    assert_eq!(runner.as_deref(), Some(shared));
+    assert!(one.jobs.get(".docker").is_none() && one.jobs.get("deploy b.com").is_none());
+    assert_eq!(
+        one.jobs.get("deploy").expect("a job").script,
+        ["cargo xtask deploy --env production --engine dagger"]
+    );
+    let push = events().remove(2);
+    assert_eq!(made(&one, &push), ["check", "deploy"], "xtask itself sees what changed");
+    assert_eq!(read_yaml(&one.text().expect("text"))["default"]["tags"], json!(["dagger"]));
+}
+
+#[test]
+fn a_pipeline_section_that_cannot_work_is_refused() {
+    let env = TestEnv::new();
+    for (settings, message) in [
+        (json!({ "engine": "docker" }), "`pipeline.engine` is `docker`"),
+        (json!({ "engin": "dind" }), "unknown field `engin`"),
+        (json!({ "deploy": "some-jobs" }), "unknown variant `some-jobs`"),
+        (json!({ "environment": "prod" }), "none of `environments`"),
+        (json!({ "environment": "local" }), "none of `environments`"),
+        (json!({ "daggerSha256": "abc" }), "64 hexadecimal digits"),
+    ] {
+        configure(&env, &settings);
+        let ran = env.xtask(&["ci", "generate"]).exits(3);
+        assert!(ran.stderr.contains(message), "{settings}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn the_file_is_what_a_yaml_reader_makes_of_it() {
+    let env = with_pipeline();
+    let pipeline = pipeline(&env);
+    let text = std::fs::read_to_string(env.root.join(".gitlab-ci.yml")).expect("text");
+    assert_eq!(text, pipeline.text().expect("text"));
+    assert_eq!(read_yaml(&text), serde_json::to_value(&pipeline).expect("JSON"));
+}
+
+#[test]
+fn any_value_survives_yaml() {
+    let words = [
+        "",
+        " ",
+        "a",
+        "a b",
+        " a",
+        "a ",
+        "a:",
+        "a: b",
+        "a:b",
+        "a #b",
+        "a#b",
+        "#",
+        "- a",
+        "-",
+        "?",
+        "[a]",
+        "{a}",
+        "&a",
+        "*a",
+        "!a",
+        "|",
+        ">",
+        "'",
+        "\"",
+        "%",
+        "@",
+        "`",
+        "~",
+        "null",
+        "Null",
+        "true",
+        "TRUE",
+        "no",
+        "Off",
+        "y",
+        "1",
+        "1.0",
+        "0x1f",
+        "1_000",
+        "1:30",
+        "2026-11-24",
+        ".inf",
+        ".5",
+        "..",
+        "...",
+        "---",
+        "<<",
+        "=",
+        "$A",
+        "/a",
+        "é",
+        "\u{7f}",
+        "\u{85}",
+        "\u{a0}",
+        "\u{2028}",
+        "\u{feff}",
+        "😀",
+        "\t",
+        "a\tb",
+        "a\\b",
+        "a\n",
+        "\n",
+        "\n\n",
+        "a\nb",
+        "a\nb\n",
+        "a\n\nb\n\n",
+        " a\nb",
+        "a\n b\n",
+        "a \nb",
+        "a\r\nb",
+        "a\n\tb",
+        "a\n#b",
+        "a: b\n- c\n",
+        "a\n\u{7f}",
+    ];
+    let map: serde_json::Map<String, Value> = words
+        .iter()
+        // Bun 1.4.5 merges maps also at a quoted `<<`.
+        .filter(|word| !word.contains('\n') && **word != "<<")
+        .map(|word| ((*word).to_owned(), json!([word, { "x": word }])))
+        .collect();
+    let deep =
+        json!([[["a", ["b\nc"]], {}], [], [[]], [{ "a": { "b": [{ "c": "d\ne\n", "f": 1 }] } }]]);
+    let value = json!({ "words": words[..], "map": map, "deep": deep, "others": [null, true, -1, 2.5, {}] });
+    let text = yaml::document(&value, &|_| None).expect("a document");
+    assert_eq!(read_yaml(&text), value, "{text}");
+}
+
+#[test]
+fn the_file_is_written_checked_and_shown() {
+    let env = with_pipeline();
+    assert_eq!(env.xtask(&["ci", "generate"]).exits(0).stdout, "up to date\n");
+    env.xtask(&["ci", "generate", "--check"]).exits(0);
+    env.site("projects/c.com", "c");
+    let ran = env.xtask(&["ci", "generate", "--check"]).exits(1);
+    assert!(ran.stderr.contains("out of date: .gitlab-ci.yml"), "{}", ran.stderr);
+    let shown = env.xtask(&["ci", "generate", "--dry-run"]).exits(0).stdout;
+    assert!(shown.contains("\ndeploy c.com:\n"), "{shown}");
+    let shown = env.xtask(&["ci", "generate", "--dry-run", "--json"]).exits(0).json();
+    assert_eq!(shown["files"][0]["path"], ".gitlab-ci.yml");
+    let text = || std::fs::read_to_string(env.root.join(".gitlab-ci.yml")).expect("text");
+    assert!(!text().contains("c.com"), "neither a check nor a dry run writes");
+    let written = env.xtask(&["ci", "generate", "--json"]).exits(0).json();
+    assert_eq!(written["written"], json!([".gitlab-ci.yml"]));
+    assert!(text().contains("\ndeploy c.com:\n"));
+}
+
+#[test]
+fn a_dependency_s_change_starts_the_deployment() {
+    let env = with_pipeline();
+    env.write("packages/theme/package.json", "{ \"name\": \"theme\" }");
+    env.write("bun.lock", "");
+    env.write(
+        "projects/b.com/package.json",
+        r#"{ "name": "b", "dependencies": { "theme": "file:../../packages/theme" },
+             "xtask": { "inputs": ["content/press.md"] } }"#,
+    );
+    env.write("content/press.md", "");
+    env.commit("a theme");
+    let pipeline = pipeline(&env);
+    let changes = pipeline.jobs.get("deploy b.com").expect("a job").rules[0].changes.clone();
+    assert_eq!(
+        changes.expect("paths"),
+        [
+            "content/press.md",
+            "packages/theme/**/*",
+            "projects/b.com/**/*",
+            "bun.lock",
+            "dagger/**/*",
+            ".gitlab-ci.yml"
+        ]
+    );
+}
+
+#[test]
+fn more_paths_than_gitlab_takes_let_every_push_through() {
+    let env = with_pipeline();
+    let inputs: Vec<String> = (0..60).map(|n| format!("content/{n}.md")).collect();
+    for input in &inputs {
+        env.write(input, "");
+    }
+    let manifest = json!({ "name": "b", "xtask": { "inputs": inputs } });
+    env.write("projects/b.com/package.json", &manifest.to_string());
+    env.commit("content");
+    let pipeline = pipeline(&env);
+    let rules = &pipeline.jobs.get("deploy b.com").expect("a job").rules;
+    assert_eq!((rules.len(), rules[0].changes.is_none()), (1, true));
+}
+
+#[test]
+fn odd_names_become_names_that_gitlab_takes() {
+    let env = TestEnv::new();
+    env.site("projects/@a/it's $HOME", "odd");
+    env.site("projects/b+c", "plus");
+    env.commit("projects");
+    let odd = pipeline(&env);
+    assert_agrees_with_itself(&odd);
+    let job = odd.jobs.get("deploy @a/it's $HOME").expect("a job");
+    let place = job.environment.as_ref().expect("an environment");
+    assert_eq!(place.name, "production/-a/it-s -HOME");
+    assert_eq!(
+        job.script,
+        [r"cargo xtask deploy '@a/it'\''s $HOME' --env production --engine dagger"]
+    );
+    assert!(job.rules[0].changes.is_none(), "GitLab would expand the path");
+    let whole = TestEnv::new();
+    whole.site(".", "whole");
+    whole.commit("project");
+    let whole = pipeline(&whole);
+    let job = whole.jobs.get("deploy whole").expect("a job");
+    assert_eq!(job.environment.as_ref().expect("an environment").name, "production/whole");
+    assert_eq!(job.rules[0].changes.as_ref().expect("paths")[0], "**/*");
+}
+
+#[test]
+fn the_table_names_every_variable_with_its_scope() {
+    let text =
+        std::fs::read_to_string(repository().join("dagger/config/config.json")).expect("text");
+    let mut value: Value = serde_json::from_str(&text).expect("JSON");
+    value["environments"]["production"]["cloudflare"] = json!({ "tokenVariable": "LIVE_TOKEN" });
+    let config = Config::parse(&value.to_string()).expect("valid");
+    let row = |config: &Config, scope: &str, name: &str| {
+        let rows = variables::table(config);
+        assert!(rows.iter().all(|row| row.masked));
+        rows.into_iter().find(|row| row.scope == scope && row.name == name).expect("a row")
+    };
+    assert!(row(&config, "production/*", "LIVE_TOKEN").protected);
+    assert!(!row(&config, "review/*", "LIVE_TOKEN").protected, "merge requests are not protected");
+    let comment = row(&config, "review/*", "CICD_COMMENT_TOKEN");
+    assert_eq!((comment.required, comment.protected), (false, false));
+    value["pipeline"] = json!({ "deploy": "one-job" });
+    let config = Config::parse(&value.to_string()).expect("valid");
+    assert!(row(&config, "production", "LIVE_TOKEN").protected);
+}
+
+#[test]
+fn without_an_environment_there_is_no_job_for_it() {
+    let env = with_pipeline();
+    let path = "dagger/config/config.json";
+    let mut config: Value =
+        serde_json::from_str(&std::fs::read_to_string(env.root.join(path)).expect("text"))
+            .expect("JSON");
+    config["environments"] = json!({ "staging": {} });
+    env.write(path, &config.to_string());
+    let pipeline = pipeline(&env);
+    let names: Vec<&str> = pipeline.jobs.0.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, [".cargo", ".docker", ".dagger", "check"]);
+}
+
+/// Starts gitlab-ci-local on the repository of a test, as the pipeline of `variables`.
+pub fn gitlab_ci_local(env: &TestEnv, variables: &BTreeMap<&str, &str>, more: &[&str]) -> String {
+    let folder = repository().join("xtask/tests/pipeline");
+    let run = |command: &mut Command| {
+        let output = command.output().expect("bun runs");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{error}{}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    run(Command::new(bun()).current_dir(&folder).args([
+        "install",
+        "--frozen-lockfile",
+        "--ignore-scripts",
+    ]));
+    let mut command = Command::new(bun());
+    command.env_clear().current_dir(&env.root).env("HOME", env.folder.join("home"));
+    command.env("PATH", std::env::var("PATH").expect("PATH"));
+    command.arg(folder.join("node_modules/gitlab-ci-local/dist/index.js")).args(more);
+    command.args(["--unset-variable", "CI_COMMIT_BRANCH"]);
+    let names: Vec<&str> = variables.keys().copied().collect();
+    command.args(["--ignore-predefined-vars", &names.join(",")]);
+    for (name, value) in variables {
+        command.args(["--variable", &format!("{name}={value}")]);
+    }
+    run(&mut command)
+}
+
+/// It knows neither `workflow:rules` nor what a push changed, so those have the evaluator above.
+#[test]
+fn gitlab_ci_local_makes_the_same_jobs() {
+    let env = with_pipeline();
+    let pipeline = pipeline(&env);
+    for mut event in events().into_iter().filter(|event| !event.jobs.is_empty()) {
+        event.changed = None;
+        let more = ["--list-json", "--evaluate-rule-changes=false"];
+        let text = gitlab_ci_local(&env, &event.variables, &more);
+        let list: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
+        let jobs = list.as_array().expect("jobs").iter().filter_map(|job| {
+            let name = job["name"].as_str().expect("a name");
+            match job["when"].as_str() {
+                Some("never") => None,
+                Some("manual") => Some(format!("{name} (manual)")),
+                _ => Some(name.to_owned()),
+            }
+        });
+        assert_eq!(jobs.collect::<Vec<_>>(), made(&pipeline, &event), "{}", event.name);
+    }
+}
