@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 
 use super::Run;
 use crate::clock::{rfc3339, unix_now};
@@ -188,11 +188,9 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    /// Two runs on one project would write the same `dist`.
     fn lock(&self) -> Result<File> {
-        let path = self.run.ctx.root.join(".xtask/locks").join(format!("{}.lock", self.part.slug));
-        super::setup::lock(&path, || self.step("wait for another run on this project"))
-            .map_err(|error| anyhow!("cannot lock {path}: {error}"))
+        let waiting = || self.step("wait for another run on this project");
+        super::setup::project_lock(&self.run.ctx.root, &self.part.slug, waiting)
     }
 
     pub(super) fn step(&self, step: &str) {

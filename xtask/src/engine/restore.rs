@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::check::{self, Expectation};
 use super::live::deadline;
+use super::setup;
 use crate::clock::{rfc3339, unix_now};
 use crate::context::Ctx;
 use crate::error::{Failure, nearest, refused, remote, usage};
@@ -109,6 +110,10 @@ impl Restore {
     pub fn execute(&self, ctx: &Ctx) -> Result<Record> {
         let task = ctx.ui.task(&self.project);
         let mut record = self.record(ctx)?;
+        let slug = self.project.replace('/', "-");
+        let lock = setup::project_lock(&ctx.root, &slug, || {
+            task.step("wait for another run on this project");
+        })?;
         task.step("make it live");
         let result = self.make_live(ctx, &mut record);
         match result {
@@ -120,6 +125,7 @@ impl Restore {
         }
         record.ended = rfc3339(unix_now());
         record.save(&ctx.root)?;
+        drop(lock);
         task.end(record.status == Status::Live, &crate::report::outcome(&record));
         Ok(record)
     }

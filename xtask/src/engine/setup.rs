@@ -135,6 +135,12 @@ pub fn unknown_fields(root: &Utf8Path, path: &Utf8Path) -> Result<Vec<UnknownFie
     Ok(wrangler::unknown_fields(&schema, &WranglerConfig::parse(path, &read(path)?)?.value))
 }
 
+/// Locks a project: two runs on one would write the same `dist`, and judge each other's deployments.
+pub fn project_lock(root: &Utf8Path, slug: &str, waiting: impl FnOnce()) -> Result<File> {
+    let path = root.join(".xtask/locks").join(format!("{slug}.lock"));
+    lock(&path, waiting).with_context(|| format!("cannot lock {path}"))
+}
+
 /// Locks a file for the life of the returned handle; calls `waiting` when another process has it.
 /// The system releases it when the process ends, however it ends.
 pub fn lock(path: &Utf8Path, waiting: impl FnOnce()) -> Result<File> {
