@@ -60,9 +60,7 @@ impl Board {
         for piece in pieces {
             match piece {
                 Piece::Line(line) => self.above(&line),
-                Piece::Mark(mark) => {
-                    let _closed = std::io::stderr().write_all(mark.as_bytes());
-                }
+                Piece::Mark(mark) => write_raw(&mark),
             }
         }
     }

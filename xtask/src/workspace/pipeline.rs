@@ -10,7 +10,7 @@ pub const DIND: &str = "dind";
 
 /// The addresses that a shared engine may have
 /// (<https://docs.dagger.io/reference/configuration/custom-runner/>).
-const SCHEMES: [&str; 4] = ["unix://", "tcp://", "kube-pod://", "ssh://"];
+const SCHEMES: [&str; 5] = ["unix://", "tcp://", "kube-pod://", "ssh://", "tls://"];
 
 /// What the generated `.gitlab-ci.yml` is made of. Every field has a default.
 #[derive(Clone, Debug, Deserialize, Serialize)]
