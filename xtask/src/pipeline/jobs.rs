@@ -130,9 +130,10 @@ pub fn deploy_all(config: &Config) -> Job {
 
 /// What deployments have in common. Nothing cancels one that has started.
 #[must_use]
-pub fn deployment() -> Job {
+pub fn deployment(config: &Config) -> Job {
     Job {
         extends: vec![runner::DAGGER],
+        tags: config.pipeline.deploy_tags.clone(),
         stage: Some("deploy"),
         needs: Some(vec![CHECK.to_owned()]),
         interruptible: Some(false),

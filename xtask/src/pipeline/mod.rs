@@ -82,7 +82,7 @@ fn jobs(workspace: &Workspace, graph: &Graph) -> Ordered<Job> {
     if !config.environments.contains_key(&config.pipeline.environment) {
         return Ordered(jobs);
     }
-    add(jobs::DEPLOYMENT, jobs::deployment());
+    add(jobs::DEPLOYMENT, jobs::deployment(config));
     match config.pipeline.deploy {
         DeployJobs::OneJob => add(jobs::DEPLOY, jobs::deploy_all(config)),
         DeployJobs::JobPerProject => {

@@ -119,6 +119,9 @@ pub struct Job {
     /// The jobs that it takes over everything from, later ones winning.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extends: Vec<&'static str>,
+    /// The tags of its runner, where they are other than everybody's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// Its stage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage: Option<&'static str>,

@@ -38,6 +38,8 @@ pub struct PipelineSettings {
     pub dagger_sha256: Option<String>,
     /// The tags of the runners that take the jobs; none for any runner.
     pub tags: Vec<String>,
+    /// The tags of the runners that deploy, where those are others.
+    pub deploy_tags: Vec<String>,
 }
 
 /// How deployments are cut into jobs.
@@ -64,6 +66,7 @@ impl Default for PipelineSettings {
             dagger_downloads: "https://dl.dagger.io/dagger/releases".to_owned(),
             dagger_sha256: None,
             tags: Vec::new(),
+            deploy_tags: Vec::new(),
         }
     }
 }

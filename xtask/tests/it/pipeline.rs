@@ -255,7 +255,10 @@ fn pairs_groups_and_needs_agree_with_every_setting() {
     let env = with_pipeline();
     assert_agrees_with_itself(&pipeline(&env));
     let shared = "unix:///run/dagger/engine.sock";
-    configure(&env, &json!({ "engine": shared, "deploy": "one-job", "tags": ["dagger"] }));
+    configure(
+        &env,
+        &json!({ "engine": shared, "deploy": "one-job", "tags": ["dagger"], "deployTags": ["production"] }),
+    );
     let one = pipeline(&env);
     assert_agrees_with_itself(&one);
     let runner = inherited(&one, "deploy", &|job: &Job| {
@@ -269,7 +272,9 @@ fn pairs_groups_and_needs_agree_with_every_setting() {
     );
     let push = events().remove(2);
     assert_eq!(made(&one, &push), ["check", "deploy"], "xtask itself sees what changed");
-    assert_eq!(read_yaml(&one.text().expect("text"))["default"]["tags"], json!(["dagger"]));
+    let read = read_yaml(&one.text().expect("text"));
+    assert_eq!(read["default"]["tags"], json!(["dagger"]));
+    assert_eq!(read[".deployment"]["tags"], json!(["production"]));
 }
 
 #[test]
