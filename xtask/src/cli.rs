@@ -4,7 +4,8 @@ use clap::builder::styling::{AnsiColor, Style, Styles};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    build, ci, completions, deploy, doctor, generate, preview, projects, rollback, sandbox, test,
+    build, ci, comment, completions, deploy, doctor, generate, preview, projects, rollback,
+    sandbox, test,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -67,6 +68,8 @@ pub enum Command {
     Rollback(rollback::Rollback),
     /// Make a preview's version live
     Promote(rollback::Promote),
+    /// Write rows into the comment of this pipeline's merge request
+    Comment(comment::Comment),
     /// The stand-in for Cloudflare on this machine
     Sandbox(sandbox::Sandbox),
     /// Set up and run every test

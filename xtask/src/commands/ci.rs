@@ -64,14 +64,17 @@ impl Ci {
     }
 }
 
-/// In a pipeline, leaves what GitLab links a deployment by.
+/// In a pipeline, leaves what GitLab links a deployment or a preview by.
 pub fn leave_reports(ctx: &Ctx, records: &[Record]) -> Result<()> {
-    let deploys = records.iter().any(|record| record.verb == Verb::Deploy);
-    if !deploys || variable("GITLAB_CI").is_none() {
+    let report = match records.first().map(|record| record.verb) {
+        Some(Verb::Deploy) => reports::DEPLOY,
+        Some(Verb::Preview) => reports::PREVIEW,
+        _ => return Ok(()),
+    };
+    if variable("GITLAB_CI").is_none() {
         return Ok(());
     }
-    let dotenv = gitlab::dotenv(records, reports::DEPLOY.variable);
-    write_whole(&ctx.root.join(reports::DEPLOY.file), &dotenv)?;
+    write_whole(&ctx.root.join(report.file), &gitlab::dotenv(records, report.variable))?;
     let links = serde_json::to_string_pretty(&gitlab::annotations(records))? + "\n";
     write_whole(&ctx.root.join(reports::ANNOTATIONS), &links)
 }

@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod ci;
+pub mod comment;
 pub mod completions;
 pub mod deploy;
 pub mod doctor;
@@ -29,6 +30,7 @@ impl Command {
             Command::Preview(command) => command.run(ctx),
             Command::Rollback(command) => command.run(ctx),
             Command::Promote(command) => command.run(ctx),
+            Command::Comment(command) => command.run(ctx),
             Command::Sandbox(command) => command.run(ctx),
             Command::Test(command) => command.run(ctx),
             Command::Ci(command) => command.run(ctx),

@@ -3,6 +3,7 @@
 pub mod attempt;
 pub mod check;
 pub mod choice;
+pub mod comment;
 pub mod dagger;
 pub mod host;
 pub mod live;

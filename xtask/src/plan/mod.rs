@@ -4,6 +4,7 @@ pub mod alias;
 pub mod commands;
 pub mod destination;
 pub mod guard;
+pub mod merge_request;
 
 use std::collections::BTreeMap;
 

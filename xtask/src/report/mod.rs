@@ -1,5 +1,6 @@
 //! Values as people read them. Nothing here reads or writes.
 
+pub mod comment;
 pub mod gitlab;
 pub mod projects;
 pub mod script;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use ureq::Agent;
+use ureq::tls::{RootCerts, TlsConfig};
 
 /// What a server answered.
 #[derive(Debug)]
@@ -20,7 +21,15 @@ pub const BODY_LIMIT: u64 = 26 * 1024 * 1024;
 /// A client whose every request ends within `timeout`, and for which no status is an error.
 #[must_use]
 pub fn agent(timeout: Duration, redirects: u32) -> Agent {
+    trusting(RootCerts::WebPki, timeout, redirects)
+}
+
+/// As [`agent`], for servers whose certificates go back to `roots`. Proxies come from the
+/// environment: `HTTPS_PROXY`, `NO_PROXY`.
+#[must_use]
+pub fn trusting(roots: RootCerts, timeout: Duration, redirects: u32) -> Agent {
     Agent::config_builder()
+        .tls_config(TlsConfig::builder().root_certs(roots).build())
         .timeout_global(Some(timeout))
         .http_status_as_error(false)
         .max_redirects(redirects)

@@ -8,6 +8,7 @@ pub mod dagger;
 pub mod deadline;
 pub mod engine_address;
 pub mod git;
+pub mod gitlab;
 pub mod http;
 pub mod probe;
 pub mod runner;

@@ -2,11 +2,14 @@
 
 mod budget;
 mod cli;
+mod comment;
+mod comment_job;
 mod dagger;
 mod deploy;
 mod discovery;
 mod doctor;
 mod engine;
+mod fake_gitlab;
 mod pipeline;
 mod pipeline_scripts;
 mod preview;

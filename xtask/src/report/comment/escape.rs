@@ -1,0 +1,124 @@
+//! Text from outside in Markdown: it can neither start a line, nor end its cell, nor mention anyone.
+//!
+//! A line of a note that starts with a slash is carried out with the rights of its author
+//! (<https://docs.gitlab.com/user/project/quick_actions/>), and GitLab drops carriage returns before
+//! it looks. Within code nobody is mentioned and nothing is referred to.
+
+/// `text` as code on one line, at most `limit` characters of it; nothing when nothing is to be seen.
+#[must_use]
+pub fn code(text: &str, limit: usize) -> Option<String> {
+    let line = one_line(text, limit);
+    if line.is_empty() {
+        return None;
+    }
+    if !line.contains(['`', '|', '\\']) {
+        return Some(format!("`{line}`"));
+    }
+    // A code span cannot hold these in a table; in HTML every character can be written as a number.
+    let plain = |c: char| c.is_alphanumeric() || c == ' ' || c == '-';
+    let encoded: String = line
+        .chars()
+        .map(|c| if plain(c) { c.to_string() } else { format!("&#{};", u32::from(c)) })
+        .collect();
+    Some(format!("<code>{encoded}</code>"))
+}
+
+/// A link whose label is Markdown of ours; only the label when `url` is none of the web.
+#[must_use]
+pub fn link(label: &str, url: &str) -> String {
+    match address(url) {
+        Some(url) => format!("[{label}]({url})"),
+        None => label.to_owned(),
+    }
+}
+
+/// `url` with every character encoded that could end a link, a cell or a line; nothing when it is no
+/// address of the web, or hides its host behind a user name.
+#[must_use]
+pub fn address(url: &str) -> Option<String> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.is_empty()
+        || !authority.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:".contains(&b))
+    {
+        return None;
+    }
+    let keep = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/?#=%+,@!".contains(&b);
+    let encoded = url.bytes().map(|b| match b {
+        _ if keep(b) => char::from(b).to_string(),
+        // Not encoded for the server, but no longer the start of an entity.
+        b'&' => "&amp;".to_owned(),
+        _ => format!("%{b:02X}"),
+    });
+    Some(encoded.collect())
+}
+
+/// `text` without line breaks, colour codes and characters that hide or reorder others.
+fn one_line(text: &str, limit: usize) -> String {
+    let mut line = String::new();
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        match c {
+            '\u{1b}' if characters.peek() == Some(&'[') => {
+                characters.by_ref().skip(1).find(|c| ('@'..='~').contains(c));
+            }
+            '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}' => {
+                let end = line.trim_end().len();
+                line.truncate(end);
+                line.push_str(if line.is_empty() || line.ends_with('⏎') { "" } else { " ⏎" });
+                line.push(' ');
+            }
+            _ if c.is_whitespace() => line.push(' '),
+            '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' => {}
+            _ if c.is_control() => {}
+            _ => line.push(c),
+        }
+    }
+    let line = line.trim().trim_end_matches('⏎').trim_end();
+    if line.chars().count() <= limit {
+        return line.to_owned();
+    }
+    let cut: String = line.chars().take(limit).collect();
+    format!("{}…", cut.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinary_text_stays_readable() {
+        assert_eq!(code("rawkode.academy/website", 80).expect("code"), "`rawkode.academy/website`");
+        assert_eq!(code(" \n\t", 80), None);
+        assert_eq!(code("abcdef", 3).expect("code"), "`abc…`");
+    }
+
+    #[test]
+    fn lines_and_colours_are_folded() {
+        let text = "error: \u{1b}[31mbad\u{1b}[0m\r\n/merge\n\n/close\u{2028}@all\n";
+        assert_eq!(code(text, 80).expect("code"), "`error: bad ⏎ /merge ⏎ /close ⏎ @all`");
+    }
+
+    #[test]
+    fn what_would_end_a_cell_is_written_as_numbers() {
+        assert_eq!(code("a`|@x", 80).expect("code"), "<code>a&#96;&#124;&#64;x</code>");
+    }
+
+    #[test]
+    fn addresses_cannot_break_out() {
+        let url = "https://site.example/a b)|<x>?q=1&copy;=2\n/merge";
+        assert_eq!(
+            address(url).expect("an address"),
+            "https://site.example/a%20b%29%7C%3Cx%3E?q=1&amp;copy%3B=2%0A/merge"
+        );
+        for none in
+            ["javascript:alert(1)", "https://", "https://gitlab.com@evil.example/", "/merge"]
+        {
+            assert_eq!(address(none), None, "{none}");
+        }
+        assert_eq!(link("`x`", "ftp://x"), "`x`");
+    }
+}

@@ -1,0 +1,212 @@
+//! What the comment looks like, and that no text can change its structure.
+
+use expect_test::expect;
+use proptest::prelude::*;
+use pulldown_cmark::{Event, Options, Parser, Tag};
+
+use super::*;
+
+fn full(project: &str, status: Status) -> Row {
+    Row {
+        alias_url: Some(format!("https://mr-42-{project}.acme.workers.dev/")),
+        version_url: Some(format!("https://0a1b2c3d-{project}.acme.workers.dev/")),
+        commit: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
+        time: Some("2026-11-24T12:00:59Z".to_owned()),
+        log: Some("https://gitlab.example.com/acme/mono/-/jobs/7".to_owned()),
+        pipeline: Some(77),
+        ..Row::new(project, status)
+    }
+}
+
+fn visible(rows: &[Row]) -> String {
+    let body = body(rows);
+    let hidden = |line: &&str| !line.starts_with("<!--");
+    body.lines().filter(hidden).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_comment() {
+    let failed = Row {
+        alias_url: None,
+        version_url: None,
+        reason: Some("the build failed:\n/merge `x`".to_owned()),
+        ..full("studio", Status::Failed)
+    };
+    let rows = [
+        full("website", Status::Ready),
+        failed,
+        Row::new("docs", Status::Building),
+        Row::new("blog", Status::Removed),
+        Row::new("a", Status::Unaffected),
+        Row::new("b", Status::Unaffected),
+    ];
+    expect![[r#"
+        <!-- xtask preview v1 -->
+        <!-- row {"project":"website","status":"ready","aliasUrl":"https://mr\u002d42\u002dwebsite.acme.workers.dev/","versionUrl":"https://0a1b2c3d\u002dwebsite.acme.workers.dev/","commit":"0123456789abcdef0123456789abcdef01234567","time":"2026\u002d11\u002d24T12:00:59Z","log":"https://gitlab.example.com/acme/mono/\u002d/jobs/7","pipeline":77} -->
+        <!-- row {"project":"studio","status":"failed","commit":"0123456789abcdef0123456789abcdef01234567","time":"2026\u002d11\u002d24T12:00:59Z","log":"https://gitlab.example.com/acme/mono/\u002d/jobs/7","reason":"the build failed:\n/merge \u0060x\u0060","pipeline":77} -->
+        <!-- row {"project":"docs","status":"building"} -->
+        <!-- row {"project":"blog","status":"removed"} -->
+        <!-- row {"project":"a","status":"unaffected"} -->
+        <!-- row {"project":"b","status":"unaffected"} -->
+        ### Previews
+
+        | Project | Status | Preview | This version | Commit | Updated | Log |
+        |---|---|---|---|---|---|---|
+        | `website` | ✅ ready | [`mr-42-website.acme.workers.dev`](https://mr-42-website.acme.workers.dev/) | [`0a1b2c3d-website.acme.workers.dev`](https://0a1b2c3d-website.acme.workers.dev/) | `01234567` | 2026-11-24 12:00 UTC | [log](https://gitlab.example.com/acme/mono/-/jobs/7) |
+        | `studio` | ❌ failed |  |  | `01234567` | 2026-11-24 12:00 UTC | [log](https://gitlab.example.com/acme/mono/-/jobs/7) |
+        | `docs` | ⏳ building |  |  |  |  |  |
+        | `blog` | 🗑️ removed |  |  |  |  |  |
+
+        **Failed**
+
+        - `studio`: <code>the build failed&#58; &#9166; &#47;merge &#96;x&#96;</code>
+
+        Not affected: `a`, `b`"#]].assert_eq(&body(&rows));
+    assert_eq!(state::rows(&body(&rows)), rows);
+}
+
+#[test]
+fn nothing_changed() {
+    expect![[r#"
+        ### Previews
+
+        This merge request changes no project.
+
+        Not affected: `a`"#]]
+    .assert_eq(&visible(&[Row::new("a", Status::Unaffected)]));
+}
+
+#[test]
+fn text_from_outside() {
+    let mut row = full("a|b`@all", Status::Failed);
+    row.alias_url = Some("https://x.example/)|[y](javascript:alert(1))".to_owned());
+    row.version_url = Some("javascript:alert(1)".to_owned());
+    row.commit = Some("|`\n/close".to_owned());
+    row.time = Some("/approve".to_owned());
+    row.log = Some("https://user@evil.example/".to_owned());
+    row.reason = Some("x\r/merge\n- @all <img src=x> ~label #1".to_owned());
+    expect![[r#"
+        ### Previews
+
+        | Project | Status | Preview | This version | Commit | Updated | Log |
+        |---|---|---|---|---|---|---|
+        | <code>a&#124;b&#96;&#64;all</code> | ❌ failed | [<code>x&#46;example&#47;&#41;&#124;&#91;y&#93;&#40;javascript&#58;alert&#40;1&#41;&#41;</code>](https://x.example/%29%7C%5By%5D%28javascript:alert%281%29%29) | `javascript:alert(1)` | <code>&#124;&#96; &#9166; &#47;cl&#8230;</code> | `/approve` |  |
+
+        **Failed**
+
+        - <code>a&#124;b&#96;&#64;all</code>: `x ⏎ /merge ⏎ - @all <img src=x> ~label #1`"#]].assert_eq(&visible(&[row]));
+}
+
+#[test]
+fn a_long_comment_is_cut_reasons_first() {
+    let rows: Vec<Row> = (0..50)
+        .map(|n| Row {
+            reason: Some("é".repeat(5000)),
+            ..full(&format!("p{n:02}"), Status::Failed)
+        })
+        .chain([full("ready", Status::Ready)])
+        .collect();
+    let all = within(&rows, LIMIT);
+    assert_eq!(state::rows(&all).len(), 51);
+    let shorter = within(&rows, 200_000);
+    assert!(shorter.len() <= 200_000);
+    assert_eq!(state::rows(&shorter).len(), 51);
+    let few = within(&rows, 20_000);
+    assert!(few.len() <= 20_000, "{}", few.len());
+    let kept = state::rows(&few);
+    assert!(kept.len() > 5 && kept.iter().all(|row| row.status == Status::Failed));
+    assert!(few.contains(&format!("{} more projects do not fit", 51 - kept.len())));
+    // What was cut is not cut again.
+    assert_eq!(within(&state::rows(&shorter), 200_000), shorter);
+    let many: Vec<Row> = (0..5000).map(|n| full(&format!("p{n:04}"), Status::Ready)).collect();
+    assert!(body(&many).len() <= LIMIT);
+}
+
+/// What is there, apart from texts and addresses.
+fn structure(body: &str) -> Vec<String> {
+    let events = Parser::new_ext(body, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH);
+    let mut found: Vec<String> = Vec::new();
+    for event in events {
+        found.push(match event {
+            Event::Start(Tag::Link { .. }) => "link".to_owned(),
+            Event::Start(tag) => format!("<{tag:?}>"),
+            Event::End(tag) => format!("</{tag:?}>"),
+            Event::Html(html) if html.starts_with("<!-- row ") => "row".to_owned(),
+            Event::Html(html) => html.to_string(),
+            Event::InlineHtml(html) if &*html == "<code>" => "code".to_owned(),
+            Event::InlineHtml(html) if &*html == "</code>" => continue,
+            Event::InlineHtml(html) => panic!("{html}"),
+            Event::Code(_) => "code".to_owned(),
+            // Entities split texts; within `<code>` nothing else may be.
+            Event::Text(_) if found.last().is_some_and(|last| last == "code" || last == "text") => {
+                continue;
+            }
+            Event::Text(_) => "text".to_owned(),
+            other => format!("{other:?}"),
+        });
+    }
+    found
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    let nasty = "[`|\\\\@/<>&!#*_~:$%{}\\[\\]()\\-\r\n\u{2028}\u{202e}\t a-c0-2é]{0,24}";
+    prop_oneof![nasty.boxed(), "(?s:.{0,24})".boxed(), "-->\n/merge|`x`".boxed()]
+}
+
+fn any_url() -> impl Strategy<Value = String> {
+    prop_oneof![any_text(), any_text().prop_map(|text| format!("https://a.example/{text}"))]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn no_text_changes_the_structure(
+        project in any_text(), reason in any_text(), commit in any_text(), time in any_text(),
+        alias_url in any_url(), version_url in any_url(), log in any_url(), other in any_text(),
+    ) {
+        let outside = Row {
+            project: format!("p{project}"),
+            reason: Some(format!("r{reason}")),
+            commit: Some(format!("c{commit}")),
+            time: Some(format!("t{time}")),
+            alias_url: Some(alias_url),
+            version_url: Some(version_url),
+            log: Some(log),
+            ..Row::new("", Status::Failed)
+        };
+        let rows = [outside.clone(), Row::new(format!("u{other}"), Status::Unaffected)];
+        let text = body(&rows);
+        prop_assert_eq!(state::rows(&text), rows);
+        let hidden = text.contains(['\r', '\u{2028}', '\u{202e}']);
+        prop_assert!(!hidden);
+        for line in text.lines() {
+            let ours = ["<!-- ", "### Previews", "| ", "|---", "**Failed**", "- ", "Not affected: "];
+            prop_assert!(line.is_empty() || ours.iter().any(|start| line.starts_with(start)), "{}", line);
+            if line.starts_with("| ") {
+                prop_assert_eq!(line.matches('|').count(), 8, "{}", line);
+            }
+        }
+        // The same row with texts that mean nothing.
+        let plain = |url: &Option<String>| {
+            let url = url.as_deref().unwrap_or_default();
+            match (address(url), site(url)) {
+                (Some(_), _) => Some("https://plain.example/".to_owned()),
+                (None, Some(_)) => Some("plain".to_owned()),
+                (None, None) => None,
+            }
+        };
+        let calm = Row {
+            project: "p".to_owned(),
+            reason: Some("r".to_owned()),
+            commit: Some("c".to_owned()),
+            time: Some("t".to_owned()),
+            alias_url: plain(&outside.alias_url),
+            version_url: plain(&outside.version_url),
+            log: outside.log.as_deref().and_then(address).map(|_| "https://plain.example/".to_owned()),
+            ..outside
+        };
+        let calm = body(&[calm, Row::new("u", Status::Unaffected)]);
+        prop_assert_eq!(structure(&text), structure(&calm), "{}", text);
+    }
+}

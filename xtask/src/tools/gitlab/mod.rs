@@ -1,0 +1,169 @@
+//! The notes of one merge request, through GitLab's API.
+//!
+//! Sources: <https://docs.gitlab.com/api/notes/> and <https://docs.gitlab.com/api/rest/>.
+
+pub mod paging;
+pub mod problem;
+pub mod request;
+pub mod roots;
+
+use anyhow::Result;
+use serde::Deserialize;
+use serde_json::json;
+
+use problem::Problem;
+use request::{Client, Reply};
+
+/// More pages of 100 than any merge request has.
+const PAGES: u64 = 1000;
+
+/// A comment, as far as we read it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Note {
+    /// Its number in the whole instance. Lower ones are older.
+    pub id: u64,
+    /// Its Markdown as it was written.
+    pub body: String,
+    /// Whether GitLab wrote it itself, as after a push.
+    #[serde(default)]
+    pub system: bool,
+    /// Who wrote it.
+    pub author: User,
+}
+
+/// Somebody with an account, or a bot.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct User {
+    /// Its number.
+    pub id: u64,
+    /// Its name.
+    #[serde(default)]
+    pub username: String,
+}
+
+/// What came of writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrote {
+    /// It was done, to the note of this id.
+    Done(u64),
+    /// The note is no longer there.
+    Gone,
+    /// It may or may not have been done. The pause that this asks for is over.
+    Open,
+}
+
+/// The comments of one merge request, as one user sees them.
+pub struct Notes<'a> {
+    client: &'a Client,
+    path: String,
+    user: User,
+    marked: fn(&str) -> bool,
+}
+
+impl<'a> Notes<'a> {
+    /// The comments of merge request `iid` in `project`, which is a number or a full path. `marked`
+    /// says whether a body claims to be ours. Asks who the token is.
+    pub fn new(
+        client: &'a Client,
+        project: &str,
+        iid: &str,
+        marked: fn(&str) -> bool,
+    ) -> Result<Notes<'a>> {
+        let user = client.get("/user")?.json(200)?;
+        let path = format!("/projects/{}/merge_requests/{iid}/notes", segment(project));
+        Ok(Notes { client, path, user, marked })
+    }
+
+    /// Who the token is.
+    #[must_use]
+    pub fn user(&self) -> &User {
+        &self.user
+    }
+
+    /// Ours, the oldest first: by marker **and** author, since a marker can be pasted by anyone.
+    ///
+    /// A page may be short or empty though others follow, because notes that the user may not read
+    /// are taken out of it (observed in `lib/api/notes.rb` of GitLab): the header alone says which
+    /// page is the last.
+    pub fn ours(&self) -> Result<Vec<Note>> {
+        let mut found: Vec<Note> = Vec::new();
+        let mut page = Some(1);
+        while let Some(number) = page.filter(|&number| number <= PAGES) {
+            let path = format!(
+                "{}?activity_filter=only_comments&order_by=created_at&sort=asc&per_page=100&page={number}",
+                self.path
+            );
+            let reply = self.client.get(&path)?;
+            found.extend(
+                reply.json::<Vec<Note>>(200)?.into_iter().filter(|note| self.is_ours(note)),
+            );
+            page = paging::next(&reply.headers).filter(|&next| next > number);
+        }
+        found.sort_by_key(|note| note.id);
+        found.dedup_by_key(|note| note.id);
+        Ok(found)
+    }
+
+    /// One note; nothing when it is no longer there or no longer ours.
+    pub fn note(&self, id: u64) -> Result<Option<Note>> {
+        let reply = self.client.get(&format!("{}/{id}", self.path))?;
+        if reply.status == 404 {
+            return Ok(None);
+        }
+        Ok(Some(reply.json(200)?).filter(|note| self.is_ours(note)))
+    }
+
+    /// Creates a note. It is not tried again: after an answer that leaves open whether it is there,
+    /// look first.
+    pub fn create(&self, body: &str) -> Result<Wrote> {
+        let reply = self.client.once("POST", &self.path, Some(&json!({ "body": body })))?;
+        match self.client.pause(&reply)? {
+            true => Ok(Wrote::Open),
+            false => Ok(Wrote::Done(reply.json::<Note>(201)?.id)),
+        }
+    }
+
+    /// Replaces a note's text. It is not tried again: the text may be out of date by then.
+    pub fn edit(&self, id: u64, body: &str) -> Result<Wrote> {
+        let path = format!("{}/{id}", self.path);
+        let reply = self.client.once("PUT", &path, Some(&json!({ "body": body })))?;
+        if reply.status == 404 {
+            return Ok(Wrote::Gone);
+        }
+        match self.client.pause(&reply)? {
+            true => Ok(Wrote::Open),
+            false => reply.ok(200).map(|()| Wrote::Done(id)),
+        }
+    }
+
+    /// Deletes a note that may be gone already. Whether it is gone now.
+    pub fn delete(&self, id: u64) -> Result<bool> {
+        let reply = self.client.repeated("DELETE", &format!("{}/{id}", self.path))?;
+        Ok(matches!(reply.status, 200..=299 | 404))
+    }
+
+    fn is_ours(&self, note: &Note) -> bool {
+        !note.system && note.author.id == self.user.id && (self.marked)(&note.body)
+    }
+}
+
+impl Reply {
+    /// The body of an answer that must have this status.
+    fn json<T: for<'de> Deserialize<'de>>(&self, status: u16) -> Result<T> {
+        self.ok(status)?;
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Problem::shape(self, &error.to_string()).into())
+    }
+
+    fn ok(&self, status: u16) -> Result<()> {
+        if self.status == status { Ok(()) } else { Err(Problem::answer(self).into()) }
+    }
+}
+
+/// `text` as one segment of a path. A project's full path has slashes in it.
+fn segment(text: &str) -> String {
+    let keep = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    text.bytes()
+        .map(|b| if keep(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
+}

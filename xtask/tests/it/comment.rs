@@ -1,0 +1,259 @@
+//! The comment of a merge request, against a small GitLab.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::json;
+use xtask::engine::comment::write::{Action, Timing, Writer, Written};
+use xtask::report::comment::state::{self, marked};
+use xtask::report::comment::{Change, MARKER, Row, Status, render};
+use xtask::secret::Secret;
+use xtask::tools::gitlab::Notes;
+use xtask::tools::gitlab::request::Client;
+use xtask::tools::http;
+
+use crate::fake_gitlab::{Behaviour, Fault, Faults, GitLab, Note, TOKEN, note};
+use crate::support::{TestEnv, ran, repository};
+
+const THROTTLED: Fault = Fault::Instead(
+    429,
+    "Content-Type: text/plain\r\nRetry-After: 3\r\nRateLimit-Limit: 60\r\nRateLimit-Remaining: 0\r\n",
+    "Retry later\n",
+);
+const LIMITED: Fault = Fault::Instead(
+    429,
+    "",
+    r#"{"message":{"error":"This endpoint has been requested too many times. Try again later."}}"#,
+);
+
+/// A row that answers.
+pub fn ready(project: &str) -> Row {
+    Row {
+        alias_url: Some(format!("https://mr-42-{project}.example/")),
+        time: Some("2026-11-24T12:00:00Z".to_owned()),
+        ..Row::new(project, Status::Ready)
+    }
+}
+
+fn body(projects: &[&str]) -> String {
+    render::body(&projects.iter().map(|project| ready(project)).collect::<Vec<_>>())
+}
+
+/// Writes in this process, where waiting takes no time, and returns the seconds that it would take.
+fn write(server: &GitLab, change: &Change<'_>) -> (Result<Written>, Vec<u64>) {
+    let waits = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&waits);
+    let pause = Box::new(move |time: Duration| {
+        noted.lock().expect("a list").push(time.as_secs());
+        Ok(())
+    });
+    let agent = http::agent(Duration::from_secs(20), 0);
+    let client = Client::new(&server.api(), Secret::new(TOKEN), agent, pause).expect("a client");
+    let timing = Timing { settle: Duration::from_millis(900) };
+    let written = Notes::new(&client, "12", "42", marked)
+        .and_then(|notes| Writer { notes, client: &client, timing }.write(change, true));
+    let mut waits = waits.lock().expect("a list").clone();
+    waits.retain(|&seconds| seconds > 0);
+    (written, waits)
+}
+
+/// Cases with the same end for every implementation: notes at the start, and what goes wrong.
+fn cases() -> Vec<(&'static str, Vec<Note>, Faults)> {
+    let old = format!("{MARKER}\nold");
+    let by = |author: u64, note: Note| Note { author, ..note };
+    let many =
+        (1..10).map(|id| by(3, note(id, if id % 2 == 0 { "unreadable" } else { "by people" })));
+    vec![
+        ("created", vec![by(3, note(1, "hello"))], |_, _| None),
+        ("edited wherever it is", many.chain([note(20, &old)]).collect(), |_, _| None),
+        ("unchanged", vec![note(20, &body(&["site"]))], |_, _| None),
+        (
+            "forged",
+            vec![
+                by(9, note(1, &old)),
+                Note { system: true, ..note(2, &old) },
+                note(3, &format!("quoted: {MARKER}")),
+                note(4, &format!("text\n{MARKER}")),
+                note(5, "<!-- xtask preview v10 -->\nanother"),
+            ],
+            |_, _| None,
+        ),
+        (
+            "duplicates",
+            vec![note(30, &old), note(10, &old), by(9, note(20, &old)), note(40, &old)],
+            |_, _| None,
+        ),
+        ("deleted in between", vec![note(20, &old)], |seen, count| {
+            let gone = Fault::Meanwhile(|notes| notes.retain(|note| note.id != 20));
+            (seen.method == "PUT" && count == 1).then_some(gone)
+        }),
+        ("another job creates one", vec![], |seen, count| {
+            let other = Fault::Meanwhile(|notes| notes.push(note(50, &format!("{MARKER}\nother"))));
+            (seen.method == "POST" && count == 1).then_some(other)
+        }),
+        ("written and then 502", vec![], |seen, count| {
+            (seen.method == "POST" && count == 1).then_some(Fault::After(
+                502,
+                "",
+                "<html>502</html>",
+            ))
+        }),
+        ("written and then broken", vec![], |seen, count| {
+            (seen.method == "POST" && count == 1).then_some(Fault::Broken)
+        }),
+        ("502 and not written", vec![], |seen, count| {
+            (seen.method == "POST" && count == 1).then_some(Fault::Instead(
+                502,
+                "",
+                "<html>502</html>",
+            ))
+        }),
+        ("every request fails at first", vec![note(20, &old), note(30, &old)], |_, count| {
+            (count == 1).then_some(Fault::Instead(503, "", ""))
+        }),
+        ("both kinds of 429", vec![note(20, &old), note(30, &old)], |_, count| match count {
+            1 => Some(THROTTLED),
+            2 => Some(LIMITED),
+            _ => None,
+        }),
+    ]
+}
+
+#[test]
+fn the_module_of_dagger_ends_in_the_same_state() {
+    let text = body(&["site"]);
+    let theirs: Vec<GitLab> = cases()
+        .into_iter()
+        .map(|(_, notes, faults)| {
+            GitLab::start(&notes, Behaviour { faults, ..Behaviour::default() })
+        })
+        .collect();
+    let apis: Vec<String> = theirs.iter().map(GitLab::api).collect();
+    let source = repository().join("dagger/gitlab/src");
+    // Its caller gives it the text below the marker.
+    let (_, below) = text.split_once('\n').expect("a marker");
+    let code = format!(
+        "import {{ post }} from {:?};\nimport {{ access }} from {:?};\n\
+         const world = {{ fetch: (url, init) => fetch(url, init), sleep: async () => {{}}, now: () => Date.now() }};\n\
+         const place = {{ project: '12', mergeRequest: '42', marker: 'xtask preview v1' }};\n\
+         for (const api of {}) await post(world, access(api, {TOKEN:?}), place, {});",
+        source.join("comment.ts"),
+        source.join("api.ts"),
+        json!(apis),
+        json!(below),
+    );
+    let bun = std::env::var("XTASK_BUN").expect("XTASK_BUN is set by `cargo xtask test`");
+    ran(std::process::Command::new(bun).args(["-e", &code]).output().expect("bun runs")).exits(0);
+    for ((name, notes, faults), theirs) in cases().into_iter().zip(theirs) {
+        let ours = GitLab::start(&notes, Behaviour { faults, ..Behaviour::default() });
+        let (written, _) = write(&ours, &Change::Rows(&[ready("site")]));
+        written.unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        assert_eq!(ours.notes(), theirs.notes(), "{name}");
+        let mine = ours.notes().iter().filter(|note| note.body == text).count();
+        assert_eq!(mine, 1, "{name}: {:?}", ours.notes());
+    }
+}
+
+#[test]
+fn what_is_done_is_told() {
+    let start = |notes: &[Note]| GitLab::start(notes, Behaviour::default());
+    let written =
+        |action, note, deleted: &[u64]| Written { action, note, deleted: deleted.to_vec() };
+    let rows = [ready("site")];
+    let change = Change::Rows(&rows);
+    let server = start(&[]);
+    assert_eq!(write(&server, &change).0.expect("done"), written(Action::Created, Some(101), &[]));
+    assert_eq!(
+        write(&server, &change).0.expect("done"),
+        written(Action::Unchanged, Some(101), &[])
+    );
+    assert_eq!(server.writes(), ["POST"]);
+    let server =
+        start(&[note(9, &body(&["b"])), note(5, &body(&["a"])), note(7, &body(&["b", "c"]))]);
+    assert_eq!(write(&server, &change).0.expect("done"), written(Action::Edited, Some(5), &[7, 9]));
+    assert_eq!(server.notes(), [note(5, &body(&["a", "b", "c", "site"]))]);
+    let gone = Change::Removed("2026-11-24T13:00:00Z");
+    assert_eq!(write(&server, &gone).0.expect("done"), written(Action::Edited, Some(5), &[]));
+    let rows = state::rows(&server.notes()[0].body);
+    assert!(rows.len() == 4 && rows.iter().all(|row| row.status == Status::Removed), "{rows:?}");
+    assert_eq!(write(&server, &gone).0.expect("done"), written(Action::Unchanged, Some(5), &[]));
+    assert_eq!(write(&start(&[]), &gone).0.expect("done"), written(Action::Unchanged, None, &[]));
+}
+
+#[test]
+fn patience_is_as_long_as_the_server_asks_and_ends() {
+    let throttled: Faults = |_, count| match count {
+        1 => Some(THROTTLED),
+        2 => Some(LIMITED),
+        _ => None,
+    };
+    let server = GitLab::start(&[], Behaviour { faults: throttled, ..Behaviour::default() });
+    let (written, waits) = write(&server, &Change::Rows(&[ready("site")]));
+    assert_eq!(written.expect("done").action, Action::Created);
+    assert_eq!(waits[..2], [3, 60], "GET: {waits:?}");
+    assert_eq!(waits.iter().filter(|&&wait| wait == 60).count(), 2, "POST: {waits:?}");
+
+    for (faults, text, requests) in [
+        ((|_, _| Some(LIMITED)) as Faults, "GET /user: GitLab answered 429", 5),
+        (|_, _| Some(Fault::Instead(429, "Retry-After: 3600\r\n", "")), "wait for 3600 seconds", 1),
+        (|_, _| Some(Fault::Instead(502, "", "<html>")), "GitLab answered 502 (<html>)", 5),
+        (|_, _| Some(Fault::Broken), "GET /user: no answer", 5),
+        (
+            |_, _| Some(Fault::Instead(400, "", r#"{"message":"bad glpat-canary-7f3a"}"#)),
+            "(bad ***)",
+            1,
+        ),
+    ] {
+        let server = GitLab::start(&[], Behaviour { faults, ..Behaviour::default() });
+        let error = write(&server, &Change::Rows(&[ready("site")])).0.expect_err("in vain");
+        assert!(format!("{error:#}").contains(text), "{error:#}");
+        assert_eq!(server.seen().len(), requests, "{text}");
+    }
+    // A server that never takes a note is not asked for ever, nor one whose notes always vanish.
+    let never: Faults = |seen, _| (seen.method == "POST").then_some(Fault::Instead(502, "", ""));
+    let vanishing: Faults = |seen, _| {
+        (seen.method == "GET").then_some(Fault::Meanwhile(|notes: &mut Vec<Note>| notes.clear()))
+    };
+    for (faults, most) in [(never, 12), (vanishing, 2)] {
+        let server = GitLab::start(&[], Behaviour { faults, ..Behaviour::default() });
+        write(&server, &Change::Rows(&[ready("site")])).0.expect_err("in vain");
+        assert!(server.writes().len() <= most, "{:?}", server.writes());
+    }
+}
+
+#[test]
+fn eight_jobs_at_once_lose_no_row() {
+    for existing in [vec![], vec![note(5, &body(&["before"]))]] {
+        let server =
+            GitLab::start(&existing, Behaviour { delay: 60, per_page: 3, ..Behaviour::default() });
+        let env = TestEnv::new();
+        let variables = server.variables();
+        let variables: Vec<(&str, &str)> =
+            variables.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        let names: Vec<String> = (0..8).map(|number| format!("site-{number}")).collect();
+        let jobs: Vec<_> = names
+            .iter()
+            .map(|name| {
+                let file = format!("{name}.json");
+                env.write(&file, &serde_json::to_string(&[ready(name)]).expect("JSON"));
+                let mut job = env.command(&["comment", &file, "--json"], &variables);
+                job.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+                job.spawn().expect("xtask runs")
+            })
+            .collect();
+        for job in jobs {
+            ran(job.wait_with_output().expect("it ends")).exits(0);
+        }
+        let notes = server.notes();
+        let [only] = notes.as_slice() else { panic!("{notes:?}") };
+        let rows = state::rows(&only.body);
+        let found: BTreeSet<&str> = rows.iter().map(|row| row.project.as_str()).collect();
+        let mut wanted: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        if !existing.is_empty() {
+            wanted.insert("before");
+        }
+        assert_eq!(found, wanted, "{:?}", server.writes());
+    }
+}
