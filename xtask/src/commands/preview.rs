@@ -3,8 +3,9 @@
 use anyhow::Result;
 use clap::Args;
 
-use super::build::{EngineArgs, Selection, Task};
+use super::build::{EngineArgs, Task, nothing_to_do};
 use super::deploy::sandbox_port;
+use super::selection::Selection;
 use crate::context::{Ctx, variable};
 use crate::doctor;
 use crate::error::{Exit, Failure, usage};
@@ -41,21 +42,25 @@ impl Preview {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let workspace = Workspace::load(&ctx.root)?;
-        let projects = self.selection.projects(&workspace)?;
         let destination = self.destination(ctx, &workspace)?;
-        let alias = self.alias(ctx, &projects, &destination)?;
+        let chosen = self.selection.choose(&workspace, Some(&destination.environment))?;
+        if let Some(because) = &chosen.nothing {
+            return Ok(nothing_to_do(ctx, because));
+        }
+        let projects = &chosen.projects;
+        let alias = self.alias(ctx, projects, &destination)?;
         let choice = self.engine.choose(ctx, &workspace)?;
-        for project in &projects {
+        for project in projects {
             guard::check(&workspace.config, project, &destination.environment)?;
             guard::check_preview(project, &destination.environment)?;
         }
         if !ctx.dry_run {
-            doctor::preflight(ctx, &destination, choice.engine, &projects)?;
+            doctor::preflight(ctx, &destination, choice.engine, projects)?;
         }
         let alias = Some(alias);
         let task =
             Task { force: self.force, alias, ..Task::new(Verb::Preview, choice, destination) };
-        let plan = self.selection.plan(&workspace, &projects, task)?;
+        let plan = chosen.plan(&workspace, task)?;
         super::build::carry_out(ctx, &workspace, plan)
     }
 
