@@ -4,8 +4,8 @@ use clap::builder::styling::{AnsiColor, Style, Styles};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    build, ci, comment, completions, deploy, doctor, generate, preview, projects, rollback,
-    sandbox, test,
+    affected, build, ci, comment, completions, deploy, doctor, generate, preview, projects,
+    rollback, sandbox, test,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -58,6 +58,8 @@ pub enum Command {
     Doctor(doctor::Doctor),
     /// List what can be deployed
     Projects(projects::Projects),
+    /// List what a change concerns
+    Affected(affected::Affected),
     /// Install dependencies and build
     Build(build::Build),
     /// Build, upload, make live, check that it answers, and record it

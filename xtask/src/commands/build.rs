@@ -6,20 +6,21 @@ use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
+use super::selection::Selection;
 use crate::context::Ctx;
 use crate::engine::Run;
 use crate::engine::choice::{Wanted, choose};
 use crate::engine::setup::{self, Setup};
 use crate::error::{Exit, Failure};
 use crate::plan::destination::{Destination, Pipeline};
-use crate::plan::{Choice, Engine, Inputs, Plan, Verb};
+use crate::plan::{Choice, Engine, Plan, Verb};
 use crate::record::{Record, Versions};
 use crate::report::{self, RunReport, script};
 use crate::tools::{git, sandbox, wrangler};
 use crate::workspace::Workspace;
 use crate::workspace::config::LOCAL;
 use crate::workspace::graph::Graph;
-use crate::workspace::key::{content_key, fresh_nonce};
+use crate::workspace::key::content_key;
 use crate::workspace::project::Project;
 
 /// Install dependencies and build.
@@ -35,13 +36,16 @@ impl Build {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let workspace = Workspace::load(&ctx.root)?;
-        let projects = self.selection.projects(&workspace)?;
+        let chosen = self.selection.choose(&workspace, None)?;
+        if let Some(because) = &chosen.nothing {
+            return Ok(nothing_to_do(ctx, because));
+        }
         let port = Some(sandbox::DEFAULT_PORT);
         let destination =
             Destination::resolve(&workspace.config, LOCAL, port, &Pipeline::default(), None)?;
         let choice = self.engine.choose(ctx, &workspace)?;
         let task = Task::new(Verb::Build, choice, destination);
-        let plan = self.selection.plan(&workspace, &projects, task)?;
+        let plan = chosen.plan(&workspace, task)?;
         carry_out(ctx, &workspace, plan)
     }
 }
@@ -86,39 +90,11 @@ impl Task {
     }
 }
 
-/// Which projects take part.
-#[derive(Debug, Args)]
-pub struct Selection {
-    /// Projects by path, any unique end of it, Worker name or package name [default: all]
-    #[arg(value_name = "PROJECT")]
-    names: Vec<String>,
-}
-
-impl Selection {
-    /// The projects that are meant.
-    pub fn projects<'w>(&self, workspace: &'w Workspace) -> Result<Vec<&'w Project>, Failure> {
-        workspace.select(&self.names)
-    }
-
-    /// Plans `task` for `projects`.
-    pub fn plan(&self, workspace: &Workspace, projects: &[&Project], task: Task) -> Result<Plan> {
-        let reason =
-            if self.names.is_empty() { "every project" } else { "named on the command line" };
-        let inputs = Inputs {
-            verb: task.verb,
-            choice: task.choice,
-            keys: keys(workspace, projects, &task.destination)?,
-            destination: task.destination,
-            head: git::head(&workspace.root)?,
-            force: task.force,
-            rollback: task.rollback,
-            alias: task.alias,
-            reason,
-            locks: locks(&workspace.root, projects),
-            nonce: &fresh_nonce()?,
-        };
-        Ok(Plan::new(projects, inputs)?)
-    }
+/// Says why there is nothing to do, as a script of comments where a script was asked for.
+pub fn nothing_to_do(ctx: &Ctx, because: &str) -> Exit {
+    let text = if ctx.dry_run { format!("#!/bin/sh\n# {because}") } else { because.to_owned() };
+    ctx.ui.report(&RunReport::nothing(because), &text);
+    Exit::Done
 }
 
 /// Prints the plan, or executes it and reports.
@@ -129,9 +105,14 @@ pub fn carry_out(ctx: &Ctx, workspace: &Workspace, plan: Plan) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let records = execute(ctx, workspace, plan)?;
-    super::ci::leave_reports(ctx, &records)?;
-    ctx.ui.report(&RunReport::new(&records), &report::summary(&records));
-    Ok(report::exit(&records))
+    tell(ctx, &records)
+}
+
+/// Reports what came of the projects, to the person and to the pipeline.
+pub fn tell(ctx: &Ctx, records: &[Record]) -> Result<Exit> {
+    super::ci::leave_reports(ctx, records)?;
+    ctx.ui.report(&RunReport::new(records), &report::summary(records));
+    Ok(report::exit(records))
 }
 
 /// Puts the tools in place and executes the plan.
@@ -156,7 +137,7 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
 }
 
 /// The content key of each project: the files it is made from, and the tools that make it.
-fn keys(
+pub(super) fn keys(
     workspace: &Workspace,
     projects: &[&Project],
     destination: &Destination,
@@ -182,7 +163,7 @@ fn keys(
     Ok(keys)
 }
 
-fn locks(root: &Utf8Path, projects: &[&Project]) -> BTreeMap<String, Utf8PathBuf> {
+pub(super) fn locks(root: &Utf8Path, projects: &[&Project]) -> BTreeMap<String, Utf8PathBuf> {
     let lock = |project: &&Project| Some((project.name.clone(), lock_folder(root, project)?));
     projects.iter().filter_map(lock).collect()
 }

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use clap::Args;
 
-use super::build::{EngineArgs, Selection, Task};
+use super::build::{EngineArgs, Task, nothing_to_do};
+use super::selection::Selection;
 use crate::context::{Ctx, default_environment, variable};
 use crate::doctor;
 use crate::error::Exit;
@@ -41,8 +42,12 @@ impl Deploy {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let workspace = Workspace::load(&ctx.root)?;
-        let projects = self.selection.projects(&workspace)?;
         let destination = self.destination(ctx, &workspace)?;
+        let chosen = self.selection.choose(&workspace, Some(&destination.environment))?;
+        if let Some(because) = &chosen.nothing {
+            return Ok(nothing_to_do(ctx, because));
+        }
+        let projects = &chosen.projects;
         let choice = self.engine.choose(ctx, &workspace)?;
         if ctx.dry_run {
             // A script is worth seeing without a token.
@@ -51,11 +56,11 @@ impl Deploy {
             };
             projects.iter().try_for_each(check)?;
         } else {
-            doctor::preflight(ctx, &destination, choice.engine, &projects)?;
+            doctor::preflight(ctx, &destination, choice.engine, projects)?;
         }
         let (force, rollback) = (self.force, !self.no_rollback);
         let task = Task { force, rollback, ..Task::new(Verb::Deploy, choice, destination) };
-        let plan = self.selection.plan(&workspace, &projects, task)?;
+        let plan = chosen.plan(&workspace, task)?;
         super::build::carry_out(ctx, &workspace, plan)
     }
 

@@ -1,5 +1,6 @@
 //! One file a command. Each reads as one sentence: load, plan, print or execute, report.
 
+pub mod affected;
 pub mod build;
 pub mod ci;
 pub mod comment;
@@ -11,6 +12,7 @@ pub mod preview;
 pub mod projects;
 pub mod rollback;
 pub mod sandbox;
+pub mod selection;
 pub mod test;
 
 use anyhow::Result;
@@ -25,6 +27,7 @@ impl Command {
         match self {
             Command::Doctor(command) => command.run(ctx),
             Command::Projects(command) => command.run(ctx),
+            Command::Affected(command) => command.run(ctx),
             Command::Build(command) => command.run(ctx),
             Command::Deploy(command) => command.run(ctx),
             Command::Preview(command) => command.run(ctx),

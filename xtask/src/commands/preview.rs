@@ -1,23 +1,29 @@
 //! `preview`: a version that is not live, at an address of its own.
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, Subcommand};
 
-use super::build::{EngineArgs, Selection, Task};
+use super::build::{EngineArgs, Task, nothing_to_do};
 use super::deploy::sandbox_port;
+use super::selection::Selection;
 use crate::context::{Ctx, variable};
 use crate::doctor;
+use crate::engine::comment::Comment;
 use crate::error::{Exit, Failure, usage};
 use crate::plan::destination::{Destination, Pipeline};
 use crate::plan::{Verb, alias, guard};
+use crate::report::comment::{Row, Status};
 use crate::tools::git;
 use crate::workspace::Workspace;
-use crate::workspace::config::LOCAL;
+use crate::workspace::config::{Config, LOCAL};
 use crate::workspace::project::Project;
 
 /// Upload a version that is not live, check it at its own address, and say where it is.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Preview {
+    #[command(subcommand)]
+    action: Option<Action>,
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
@@ -37,26 +43,56 @@ pub struct Preview {
     force: bool,
 }
 
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Action {
+    /// Say in the merge request's comment that its previews are gone
+    ///
+    /// Cloudflare has no way to delete a version or its alias; the address goes on answering until the
+    /// alias is used again or falls out of the last thousand.
+    Stop,
+}
+
 impl Preview {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        if let Some(Action::Stop) = self.action {
+            let commented = Comment::new(ctx, &Config::load(&ctx.root)?).removed();
+            ctx.ui.report(&commented, &commented.text());
+            return Ok(Exit::Done);
+        }
         let workspace = Workspace::load(&ctx.root)?;
-        let projects = self.selection.projects(&workspace)?;
         let destination = self.destination(ctx, &workspace)?;
-        let alias = self.alias(ctx, &projects, &destination)?;
+        let chosen = self.selection.choose(&workspace, Some(&destination.environment))?;
+        let comment = Comment::new(ctx, &workspace.config);
+        let others = unaffected(&workspace, &chosen.projects);
+        if let Some(because) = &chosen.nothing {
+            comment.finish(&others);
+            return Ok(nothing_to_do(ctx, because));
+        }
+        let projects = &chosen.projects;
+        let alias = self.alias(ctx, projects, &destination)?;
         let choice = self.engine.choose(ctx, &workspace)?;
-        for project in &projects {
+        for project in projects {
             guard::check(&workspace.config, project, &destination.environment)?;
             guard::check_preview(project, &destination.environment)?;
         }
         if !ctx.dry_run {
-            doctor::preflight(ctx, &destination, choice.engine, &projects)?;
+            doctor::preflight(ctx, &destination, choice.engine, projects)?;
         }
         let alias = Some(alias);
         let task =
             Task { force: self.force, alias, ..Task::new(Verb::Preview, choice, destination) };
-        let plan = self.selection.plan(&workspace, &projects, task)?;
-        super::build::carry_out(ctx, &workspace, plan)
+        let building =
+            chosen.projects.iter().map(|project| Row::new(&project.name, Status::Building));
+        let building: Vec<Row> = building.chain(others.iter().cloned()).collect();
+        let plan = chosen.plan(&workspace, task)?;
+        if ctx.dry_run {
+            return super::build::carry_out(ctx, &workspace, plan);
+        }
+        comment.building(&building);
+        let records = super::build::execute(ctx, &workspace, plan)?;
+        comment.finish(&records.iter().map(Row::of).chain(others).collect::<Vec<Row>>());
+        super::build::tell(ctx, &records)
     }
 
     /// A preview changes nothing that is live, so protection does not ask for the default branch.
@@ -95,4 +131,11 @@ impl Preview {
         workers.iter().try_for_each(|worker| alias::check(&alias, worker))?;
         Ok(alias)
     }
+}
+
+/// The rows of projects that this run leaves alone.
+fn unaffected(workspace: &Workspace, chosen: &[&Project]) -> Vec<Row> {
+    let left = |project: &&Project| !chosen.iter().any(|other| other.dir == project.dir);
+    let projects = workspace.projects.iter().filter(left);
+    projects.map(|project| Row::new(&project.name, Status::Unaffected)).collect()
 }

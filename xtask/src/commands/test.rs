@@ -103,8 +103,8 @@ fn checks(ctx: &Ctx, places: &Places) -> Result<Vec<Check>> {
 /// The folders of packages that have tests of their own.
 fn testable(ctx: &Ctx) -> Result<Vec<camino::Utf8PathBuf>> {
     let workspace = crate::workspace::Workspace::load(&ctx.root)?;
-    let packages = workspace.packages.into_values().filter(|package| package.tests);
-    Ok(packages.map(|package| package.dir).collect())
+    let packages = workspace.packages_beside_projects().filter(|package| package.tests);
+    Ok(packages.map(|package| package.dir.clone()).collect())
 }
 
 /// Installs a package's dependencies and runs some of its scripts.

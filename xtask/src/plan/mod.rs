@@ -144,8 +144,8 @@ pub struct Inputs<'a> {
     pub rollback: bool,
     /// The preview's alias.
     pub alias: Option<String>,
-    /// Why a project takes part.
-    pub reason: &'a str,
+    /// Why each project takes part.
+    pub reasons: BTreeMap<String, String>,
     /// Content keys by project.
     pub keys: BTreeMap<String, String>,
     /// The folder of each project's lock file, where it has one.
@@ -189,7 +189,7 @@ impl ProjectPlan {
             project: project.name.clone(),
             dir: project.dir.clone(),
             config: project.config.clone(),
-            reason: inputs.reason.to_owned(),
+            reason: inputs.reasons.get(&project.name).cloned().unwrap_or_default(),
             key: inputs.keys.get(&project.name).cloned().unwrap_or_default(),
             nonce: format!("{}-{slug}", inputs.nonce),
             slug,

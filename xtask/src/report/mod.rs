@@ -1,5 +1,6 @@
 //! Values as people read them. Nothing here reads or writes.
 
+pub mod affected;
 pub mod comment;
 pub mod gitlab;
 pub mod projects;
@@ -22,13 +23,22 @@ pub struct RunReport<'a> {
     pub exit: u8,
     /// One record a project.
     pub records: &'a [Record],
+    /// Why there was nothing to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nothing: Option<&'a str>,
 }
 
 impl<'a> RunReport<'a> {
     /// The report on `records`.
     #[must_use]
     pub fn new(records: &'a [Record]) -> RunReport<'a> {
-        RunReport { schema: 1, exit: exit(records) as u8, records }
+        RunReport { schema: 1, exit: exit(records) as u8, records, nothing: None }
+    }
+
+    /// The report on a run that had nothing to do.
+    #[must_use]
+    pub fn nothing(because: &'a str) -> RunReport<'a> {
+        RunReport { nothing: Some(because), ..RunReport::new(&[]) }
     }
 }
 

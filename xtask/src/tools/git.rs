@@ -1,7 +1,9 @@
 //! Git, read through its command line with everything that could surprise us switched off.
 
+pub mod history;
+
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -39,27 +41,21 @@ pub fn branch(root: &Utf8Path) -> Result<Option<String>> {
     Ok(Some(name.trim().to_owned()).filter(|name| !name.is_empty()))
 }
 
-/// Every file below `below` that git tracks or would track, as it stands in the working tree,
-/// relative to `root`. Dependency folders are left out even if somebody committed them.
-pub fn files(root: &Utf8Path, below: &str) -> Result<Vec<Utf8PathBuf>> {
-    let listed = text(
-        root,
-        &[
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-            "--deduplicate",
-            "--",
-            below,
-        ],
-    )?;
+/// Every file of the working tree whose name passes `wanted` and that git tracks or would track,
+/// relative to `root` and sorted. Dependency folders are left out even if somebody committed them, and
+/// so is what lies below a name that is not UTF-8.
+pub fn files(root: &Utf8Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Utf8PathBuf>> {
+    // Two processes side by side: one reads the index, the other walks the folders.
+    let others = start(root, &["ls-files", "-z", "--others", "--exclude-standard"])?;
+    let mut listed = output(root, &["ls-files", "-z", "--cached"])?;
+    listed.extend(finish(others, "ls-files")?);
     let mut files: Vec<Utf8PathBuf> = listed
-        .split('\0')
-        .filter(|path| !path.is_empty() && !path.split('/').any(|part| part == "node_modules"))
-        .map(Utf8PathBuf::from)
+        .split(|byte| *byte == 0)
+        .filter_map(|path| std::str::from_utf8(path).ok())
+        .filter(|path| wanted(path.rsplit('/').next().unwrap_or(path)))
+        .filter(|path| !path.split('/').any(|part| part == "node_modules"))
         .filter(|path| root.join(path).exists())
+        .map(Utf8PathBuf::from)
         .collect();
     files.sort();
     files.dedup();
@@ -69,7 +65,11 @@ pub fn files(root: &Utf8Path, below: &str) -> Result<Vec<Utf8PathBuf>> {
 /// The content of every input file below `paths`, as it stands in the working tree: from git's
 /// index where the file is unchanged, else from the file itself.
 pub fn blobs(root: &Utf8Path, paths: &[&Utf8Path]) -> Result<BTreeMap<Utf8PathBuf, Blob>> {
-    let paths: Vec<&str> = paths.iter().map(|path| path.as_str()).collect();
+    // The root itself is `.` to git.
+    let paths: Vec<&str> = paths
+        .iter()
+        .map(|path| if path.as_str().is_empty() { "." } else { path.as_str() })
+        .collect();
     let list = |flags: &[&str]| {
         text(root, &[&["ls-files", "-z"], flags, &["--"], paths.as_slice()].concat())
     };
@@ -122,18 +122,36 @@ fn working_blob(path: &Utf8Path, sha256: bool) -> std::io::Result<Option<Blob>> 
 
 /// The standard output of a git command in `root`, which must be UTF-8.
 fn text(root: &Utf8Path, args: &[&str]) -> Result<String> {
-    let output = command(root).arg("--literal-pathspecs").args(args).output().map_err(|error| {
-        refused(format!("cannot run `git`: {error}")).hint("install it: `apt-get install git`")
-    })?;
-    if !output.status.success() {
-        let message = String::from_utf8_lossy(&output.stderr);
-        let message = message.trim().lines().next().unwrap_or("no message").to_owned();
-        return Err(refused(format!("`git {}` failed: {message}", args[0]))
-            .hint(format!("`git -C {root} status` shows what git thinks of this folder"))
-            .into());
-    }
-    String::from_utf8(output.stdout)
+    String::from_utf8(output(root, args)?)
         .map_err(|_| refused("a file name in this repository is not UTF-8; rename it").into())
+}
+
+/// The standard output of a git command in `root`.
+fn output(root: &Utf8Path, args: &[&str]) -> Result<Vec<u8>> {
+    finish(start(root, args)?, args[0])
+}
+
+fn start(root: &Utf8Path, args: &[&str]) -> Result<Child> {
+    let mut git = command(root);
+    // A folder may be called `*` or begin with a colon.
+    git.arg("--literal-pathspecs").args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+    git.spawn().map_err(|error| {
+        refused(format!("cannot run `git`: {error}"))
+            .hint("install it: `apt-get install git`")
+            .into()
+    })
+}
+
+fn finish(child: Child, verb: &str) -> Result<Vec<u8>> {
+    let output = child.wait_with_output().with_context(|| format!("`git {verb}`"))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let message = String::from_utf8_lossy(&output.stderr);
+    let message = message.trim().lines().next().unwrap_or("no message").to_owned();
+    Err(refused(format!("`git {verb}` failed: {message}"))
+        .hint("`git status` shows what git thinks of this folder")
+        .into())
 }
 
 /// Git without locks, prompts, pagers, monitors and inherited repositories: the precautions that
@@ -146,8 +164,15 @@ fn command(root: &Utf8Path) -> Command {
         "GIT_WORK_TREE",
         "GIT_INDEX_FILE",
         "GIT_OBJECT_DIRECTORY",
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
         "GIT_COMMON_DIR",
+        "GIT_NAMESPACE",
         "GIT_PREFIX",
+        "GIT_SHALLOW_FILE",
+        "GIT_GRAFT_FILE",
+        "GIT_REPLACE_REF_BASE",
+        "GIT_EXTERNAL_DIFF",
+        "GIT_DIFF_OPTS",
     ] {
         git.env_remove(name);
     }

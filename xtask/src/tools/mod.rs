@@ -6,6 +6,7 @@ pub mod cloudflare;
 pub mod command;
 pub mod dagger;
 pub mod deadline;
+pub mod deployments;
 pub mod engine_address;
 pub mod git;
 pub mod gitlab;

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::Workspace;
-use super::package::Package;
+use super::edges::Builder;
 use super::project::Project;
 use crate::error::{Failure, refused};
 
@@ -16,8 +16,11 @@ use crate::error::{Failure, refused};
 pub enum Origin {
     /// The package that builds the project stands in a folder above it.
     Package,
-    /// A `workspace:`, `file:` or `link:` dependency of a `package.json`.
+    /// A dependency of a `package.json`: `workspace:`, `file:`, `link:`, `portal:`, or a version that
+    /// a member of the same workspace satisfies.
     Manifest,
+    /// A lock file or a package manager's settings in a folder above.
+    Install,
     /// A local dependency of a `dagger.json`.
     Module,
     /// `xtask.dependsOn` of a `package.json`.
@@ -40,22 +43,22 @@ pub struct Edge {
 
 /// The edges of a whole repository, by the folder that depends.
 #[derive(Debug, Default)]
-pub struct Graph(BTreeMap<Utf8PathBuf, Vec<Edge>>);
+pub struct Graph {
+    edges: BTreeMap<Utf8PathBuf, Vec<Edge>>,
+    /// What is wrong with a folder's manifest. It matters when a project is made from the folder:
+    /// repositories hold broken manifests on purpose, as fixtures and templates.
+    problems: BTreeMap<Utf8PathBuf, String>,
+}
 
 impl Graph {
-    /// Builds the graph. A dependency that points nowhere and a cycle are errors.
+    /// Builds the graph. A dependency that points nowhere, a manifest that cannot be read and a cycle
+    /// are errors where a project is made from them.
     pub fn new(workspace: &Workspace) -> Result<Graph, Failure> {
-        let mut graph = Graph::default();
-        for package in workspace.packages.values() {
-            graph.add_package(workspace, package)?;
-        }
+        let graph = Builder::new(workspace).build()?;
+        let mut done = BTreeSet::new();
         for project in &workspace.projects {
-            if let Some(package) = project.package.as_ref().filter(|p| p.dir != project.dir) {
-                graph.add(&project.dir, package.dir.clone(), Origin::Package);
-            }
-            graph.add_modules(&workspace.root, &project.dir)?;
+            graph.check(&project.dir, &mut Vec::new(), &mut done)?;
         }
-        graph.refuse_cycles()?;
         Ok(graph)
     }
 
@@ -76,85 +79,31 @@ impl Graph {
     /// The edges that start in `dir`.
     #[must_use]
     pub fn edges(&self, dir: &Utf8Path) -> &[Edge] {
-        self.0.get(dir).map_or(&[], Vec::as_slice)
+        self.edges.get(dir).map_or(&[], Vec::as_slice)
     }
 
-    fn add(&mut self, from: &Utf8Path, to: Utf8PathBuf, origin: Origin) {
-        let edges = self.0.entry(from.to_owned()).or_default();
-        let edge = Edge { from: from.to_owned(), to, origin };
-        if !edges.contains(&edge) {
-            edges.push(edge);
-        }
+    /// Every edge.
+    pub fn all(&self) -> impl Iterator<Item = &Edge> {
+        self.edges.values().flatten()
     }
 
-    fn add_package(&mut self, workspace: &Workspace, package: &Package) -> Result<(), Failure> {
-        let manifest = package.dir.join("package.json");
-        for (name, spec) in &package.local_dependencies {
-            let to = match spec.split_once(':') {
-                Some(("file" | "link", path)) => normalize(&package.dir.join(path)),
-                _ => workspace
-                    .packages
-                    .values()
-                    .find(|p| p.name.as_ref() == Some(name))
-                    .map(|p| p.dir.clone()),
-            };
-            let to = to.ok_or_else(|| {
-                refused(format!("{manifest}: `{name}` ({spec}) is not in this repository"))
-            })?;
-            self.add(&package.dir, to, Origin::Manifest);
+    /// Adds an edge; returns whether it is new.
+    pub(super) fn add(&mut self, from: &Utf8Path, to: Utf8PathBuf, origin: Origin) -> bool {
+        let edges = self.edges.entry(from.to_owned()).or_default();
+        let new = from != to && !edges.iter().any(|edge| edge.to == to && edge.origin == origin);
+        if new {
+            edges.push(Edge { from: from.to_owned(), to, origin });
         }
-        for name in &package.settings.depends_on {
-            let to = super::project::select(&workspace.projects, name)
-                .map(|project| project.dir.clone())
-                .or_else(|failure| {
-                    let named = |p: &&Package| p.dir == *name || p.name.as_ref() == Some(name);
-                    workspace.packages.values().find(named).map(|p| p.dir.clone()).ok_or(failure)
-                })
-                .map_err(|failure| Failure {
-                    message: format!("{manifest}: {}", failure.message),
-                    ..refused("")
-                })?;
-            self.add(&package.dir, to, Origin::DependsOn);
-        }
-        for input in &package.settings.inputs {
-            let to = normalize(input)
-                .filter(|path| workspace.root.join(path).exists())
-                .ok_or_else(|| {
-                    refused(format!("{manifest}: the input `{input}` is not in this repository"))
-                })?;
-            self.add(&package.dir, to, Origin::Input);
-        }
-        Ok(())
+        new
     }
 
-    /// Follows the local dependencies of the `dagger.json` in `dir`, and of those they lead to.
-    fn add_modules(&mut self, root: &Utf8Path, dir: &Utf8Path) -> Result<(), Failure> {
-        let path = dir.join("dagger.json");
-        let Ok(text) = std::fs::read_to_string(root.join(&path)) else {
-            return Ok(());
-        };
-        let module: Module =
-            serde_json::from_str(&text).map_err(|error| refused(format!("{path}: {error}")))?;
-        let local = |source: &String| source.starts_with('.') || !source.contains(['/', '@', ':']);
-        for source in module.dependencies.into_iter().map(|d| d.source).filter(local) {
-            let to = normalize(&dir.join(&source))
-                .filter(|to| root.join(to).join("dagger.json").is_file())
-                .ok_or_else(|| refused(format!("{path}: no Dagger module at `{source}`")))?;
-            let known = self.edges(dir).iter().any(|edge| edge.to == to);
-            self.add(dir, to.clone(), Origin::Module);
-            if !known {
-                self.add_modules(root, &to)?;
-            }
-        }
-        Ok(())
+    /// Notes what is wrong with the manifest of `dir`.
+    pub(super) fn problem(&mut self, dir: &Utf8Path, message: String) {
+        self.problems.entry(dir.to_owned()).or_insert(message);
     }
 
-    fn refuse_cycles(&self) -> Result<(), Failure> {
-        let mut done = BTreeSet::new();
-        self.0.keys().try_for_each(|start| self.visit(start, &mut Vec::new(), &mut done))
-    }
-
-    fn visit<'a>(
+    /// Refuses problems and cycles in what can be reached from `dir`.
+    fn check<'a>(
         &'a self,
         dir: &'a Utf8Path,
         path: &mut Vec<&'a Utf8Path>,
@@ -166,26 +115,18 @@ impl Graph {
             return Err(refused(format!("dependency cycle: {}", cycle.join(" → "))));
         }
         if !done.contains(dir) {
+            if let Some(problem) = self.problems.get(dir) {
+                return Err(refused(problem.clone()));
+            }
             path.push(dir);
             for edge in self.edges(dir) {
-                self.visit(&edge.to, path, done)?;
+                self.check(&edge.to, path, done)?;
             }
             path.pop();
             done.insert(dir);
         }
         Ok(())
     }
-}
-
-#[derive(Deserialize)]
-struct Module {
-    #[serde(default)]
-    dependencies: Vec<ModuleDependency>,
-}
-
-#[derive(Deserialize)]
-struct ModuleDependency {
-    source: String,
 }
 
 /// `path` without `.` and `..`, or nothing when it leaves the repository.
@@ -217,12 +158,25 @@ mod tests {
         graph
     }
 
+    fn check(graph: &Graph, start: &str) -> Result<(), Failure> {
+        graph.check(Utf8Path::new(start), &mut Vec::new(), &mut BTreeSet::new())
+    }
+
     #[test]
-    fn a_cycle_is_printed() {
-        let failure =
-            graph(&[("a", "b"), ("b", "c"), ("c", "b")]).refuse_cycles().expect_err("cycle");
+    fn a_cycle_is_printed_where_it_is_reached() {
+        let cyclic = graph(&[("a", "b"), ("b", "c"), ("c", "b"), ("d", "e")]);
+        let failure = check(&cyclic, "a").expect_err("cycle");
         assert_eq!(failure.message, "dependency cycle: b → c → b");
-        assert!(graph(&[("a", "b"), ("a", "c"), ("b", "c")]).refuse_cycles().is_ok());
+        assert!(check(&cyclic, "d").is_ok(), "no project is made from the cycle");
+        assert!(check(&graph(&[("a", "b"), ("a", "c"), ("b", "c")]), "a").is_ok());
+    }
+
+    #[test]
+    fn a_broken_manifest_matters_where_it_is_reached() {
+        let mut broken = graph(&[("a", "b")]);
+        broken.problem(Utf8Path::new("b"), "b/package.json: no".to_owned());
+        assert_eq!(check(&broken, "a").expect_err("a problem").message, "b/package.json: no");
+        assert!(check(&broken, "c").is_ok());
     }
 
     #[test]

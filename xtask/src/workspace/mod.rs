@@ -1,11 +1,18 @@
 //! What exists in the repository: the shared config, the projects, and how they hang together.
 
+pub mod affected;
+pub mod base;
 pub mod config;
+mod edges;
+mod glob;
 pub mod graph;
 pub mod key;
+pub mod listed;
+mod members;
 pub mod package;
 pub mod pipeline;
 pub mod project;
+mod range;
 pub mod wrangler;
 
 use std::collections::BTreeMap;
@@ -16,6 +23,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::error::{Failure, refused};
 use crate::tools::git;
 use config::Config;
+use edges::{INSTALL_SETTINGS, LOCK_FILES};
+use members::Root;
 use package::Package;
 use project::Project;
 use wrangler::{CONFIG_NAMES, WranglerConfig};
@@ -29,20 +38,54 @@ pub struct Workspace {
     pub config: Config,
     /// Every project, sorted by folder.
     pub projects: Vec<Project>,
-    /// Every package below the places that projects are looked for, by folder.
+    /// Every package of the repository, by folder.
     pub packages: BTreeMap<Utf8PathBuf, Package>,
+    /// Why a `package.json` cannot be read, by folder.
+    pub unreadable: BTreeMap<Utf8PathBuf, String>,
+    /// Lock files and settings of package managers.
+    install_files: Vec<Utf8PathBuf>,
+    /// The folders with a `pnpm-workspace.yaml`.
+    pnpm: BTreeMap<Utf8PathBuf, Root>,
 }
 
 impl Workspace {
-    /// Reads the repository at `root`: projects below `projects/`, or anywhere when there is no such
-    /// folder. Files that git ignores and dependency folders do not count.
+    /// Reads the repository at `root`: packages of the whole tree; projects below `projects/`, or
+    /// anywhere when there is no such folder. Files that git ignores and dependency folders do not
+    /// count.
     pub fn load(root: &Utf8Path) -> Result<Workspace> {
         let config = Config::load(root)?;
-        let below = if root.join("projects").is_dir() { "projects" } else { "." };
-        let files = git::files(root, below)?;
-        let packages = packages(root, &files)?;
-        let projects = projects(root, &files, &packages)?;
-        Ok(Workspace { root: root.to_owned(), config, projects, packages })
+        let files = git::files(root, matters)?;
+        let (packages, unreadable) = packages(root, &files)?;
+        let place = place(root);
+        let configs = files.iter().filter(|path| path.starts_with(place));
+        let projects = projects(root, configs, &packages, &unreadable)?;
+        let npmrc = |dir: &Utf8Path| read(root, &dir.join(".npmrc")).unwrap_or_default();
+        let pnpm = files.iter().filter(|path| path.file_name() == Some(PNPM)).filter_map(|path| {
+            let dir = path.parent().unwrap_or(Utf8Path::new(""));
+            Some((dir.to_owned(), Root::pnpm(&read(root, path).ok()?, &npmrc(dir))))
+        });
+        Ok(Workspace {
+            root: root.to_owned(),
+            config,
+            projects,
+            packages,
+            unreadable,
+            pnpm: pnpm.collect(),
+            install_files: files.into_iter().filter(|path| named(path, installs)).collect(),
+        })
+    }
+
+    /// Whether `dir` holds the packages of a workspace.
+    #[must_use]
+    pub fn is_workspace_root(&self, dir: &Utf8Path) -> bool {
+        self.pnpm.contains_key(dir)
+            || self.packages.get(dir).is_some_and(|package| !package.workspaces.is_empty())
+    }
+
+    /// The packages below the place that projects are looked for.
+    pub fn packages_beside_projects(&self) -> impl Iterator<Item = &Package> {
+        let place = place(&self.root);
+        self.packages.values().filter(move |package| package.dir.starts_with(place))
     }
 
     /// The projects that `names` mean, or all of them for no name.
@@ -61,25 +104,71 @@ impl Workspace {
     }
 }
 
-fn packages(root: &Utf8Path, files: &[Utf8PathBuf]) -> Result<BTreeMap<Utf8PathBuf, Package>> {
-    let manifests = files.iter().filter(|path| path.file_name() == Some("package.json"));
-    let mut packages = BTreeMap::new();
-    for path in manifests {
-        let dir = path.parent().unwrap_or(Utf8Path::new(""));
-        packages.insert(dir.to_owned(), Package::parse(dir, &read(root, path)?)?);
-    }
-    Ok(packages)
+/// The name of the file that makes a pnpm workspace.
+const PNPM: &str = "pnpm-workspace.yaml";
+
+/// Where projects are looked for.
+fn place(root: &Utf8Path) -> &'static str {
+    if root.join("projects").is_dir() { "projects" } else { "" }
 }
 
-fn projects(
+fn named(path: &Utf8Path, test: impl Fn(&str) -> bool) -> bool {
+    path.file_name().is_some_and(test)
+}
+
+fn installs(name: &str) -> bool {
+    LOCK_FILES.contains(&name) || INSTALL_SETTINGS.contains(&name)
+}
+
+/// Whether a file of this name says what exists.
+fn matters(name: &str) -> bool {
+    name == "package.json" || CONFIG_NAMES.contains(&name) || installs(name)
+}
+
+type Packages = (BTreeMap<Utf8PathBuf, Package>, BTreeMap<Utf8PathBuf, String>);
+
+/// The packages, and why some cannot be read. Several threads read, since a repository may hold
+/// thousands.
+fn packages(root: &Utf8Path, files: &[Utf8PathBuf]) -> Result<Packages> {
+    let manifests: Vec<&Utf8PathBuf> =
+        files.iter().filter(|path| named(path, |name| name == "package.json")).collect();
+    let load = |path: &&Utf8PathBuf| {
+        let dir = path.parent().unwrap_or(Utf8Path::new(""));
+        (dir.to_owned(), read(root, path).and_then(|text| Package::parse(dir, &text)))
+    };
+    let share = manifests.len().div_ceil(READERS).max(1);
+    let loaded: Vec<_> = std::thread::scope(|scope| {
+        let readers: Vec<_> = manifests
+            .chunks(share)
+            .map(|part| scope.spawn(move || part.iter().map(load).collect::<Vec<_>>()))
+            .collect();
+        readers.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
+    });
+    let mut found = Packages::default();
+    for part in loaded {
+        for (dir, package) in part.map_err(|_| refused("a thread that read manifests failed"))? {
+            match package {
+                Ok(package) => drop(found.0.insert(dir, package)),
+                Err(failure) => drop(found.1.insert(dir, failure.message)),
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// How many threads read manifests.
+const READERS: usize = 4;
+
+fn projects<'f>(
     root: &Utf8Path,
-    files: &[Utf8PathBuf],
+    files: impl Iterator<Item = &'f Utf8PathBuf>,
     packages: &BTreeMap<Utf8PathBuf, Package>,
+    unreadable: &BTreeMap<Utf8PathBuf, String>,
 ) -> Result<Vec<Project>> {
     let rank =
         |path: &Utf8Path| CONFIG_NAMES.iter().position(|name| path.file_name() == Some(name));
     let mut configs: BTreeMap<&Utf8Path, &Utf8Path> = BTreeMap::new();
-    for path in files.iter().filter(|path| rank(path).is_some()) {
+    for path in files.filter(|path| rank(path).is_some()) {
         let dir = path.parent().unwrap_or(Utf8Path::new(""));
         let preferred = configs.entry(dir).or_insert(path);
         if rank(path) < rank(preferred) {
@@ -88,13 +177,19 @@ fn projects(
     }
     let load = |(dir, config): (&Utf8Path, &Utf8Path)| -> Result<Project> {
         let wrangler = WranglerConfig::parse(config, &read(root, config)?)?;
+        let nearest = dir
+            .ancestors()
+            .find(|dir| packages.contains_key(*dir) || unreadable.contains_key(*dir));
+        if let Some(message) = nearest.and_then(|dir| unreadable.get(dir)) {
+            return Err(refused(message.clone()).into());
+        }
         Ok(Project {
             name: dir.strip_prefix("projects").unwrap_or(dir).to_string(),
             dir: dir.to_owned(),
             config: config.to_owned(),
             worker: wrangler.target(config::LOCAL).worker,
             environments: wrangler.environments.clone(),
-            package: dir.ancestors().find_map(|dir| packages.get(dir)).cloned(),
+            package: nearest.and_then(|dir| packages.get(dir)).cloned(),
             module: root.join(dir).join("dagger.json").is_file(),
             wrangler,
         })

@@ -20,9 +20,19 @@ pub struct Package {
     pub tests: bool,
     /// Whether `scripts.build` is there.
     pub builds: bool,
-    /// Dependencies that point into this repository: name to specifier (`workspace:`, `file:`, `link:`).
+    /// Dependencies that point into this repository: name to specifier (`workspace:`, `file:`,
+    /// `link:`, `portal:`).
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub local_dependencies: BTreeMap<String, String>,
+    /// The other dependencies, which a package manager may find in this repository by their name.
+    #[serde(skip)]
+    pub named_dependencies: BTreeMap<String, String>,
+    /// `version`, when it has one.
+    #[serde(skip)]
+    pub version: Option<String>,
+    /// The patterns of `workspaces`, which name the folders that are installed together with this one.
+    #[serde(skip)]
+    pub workspaces: Vec<String>,
     /// Whether it has any dependency at all, so that an install is needed before a build.
     pub has_dependencies: bool,
     /// The optional `xtask` key.
@@ -44,6 +54,9 @@ pub struct Settings {
 #[derive(Deserialize)]
 struct Manifest {
     name: Option<String>,
+    version: Option<String>,
+    #[serde(default)]
+    workspaces: Patterns,
     #[serde(default)]
     scripts: BTreeMap<String, serde_json::Value>,
     #[serde(default)]
@@ -56,6 +69,23 @@ struct Manifest {
     xtask: Settings,
 }
 
+/// `workspaces` is a list, or an object around the list.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Patterns {
+    List(Vec<String>),
+    Object {
+        #[serde(default)]
+        packages: Vec<String>,
+    },
+}
+
+impl Default for Patterns {
+    fn default() -> Patterns {
+        Patterns::List(Vec::new())
+    }
+}
+
 impl Package {
     /// Parses the `package.json` of `dir`.
     pub fn parse(dir: &Utf8Path, text: &str) -> Result<Package, Failure> {
@@ -66,16 +96,24 @@ impl Package {
                 .into_iter()
                 .flatten()
         };
-        let local = ["workspace:", "file:", "link:"];
+        let local = |spec: &str| {
+            ["workspace:", "file:", "link:", "portal:"].iter().any(|p| spec.starts_with(p))
+        };
+        let pick = |wanted: bool| {
+            let picked = all().filter(|(_, spec)| local(spec) == wanted);
+            picked.map(|(name, spec)| (name.clone(), spec.clone())).collect()
+        };
         Ok(Package {
             dir: dir.to_owned(),
             tests: manifest.scripts.contains_key("test"),
             builds: manifest.scripts.contains_key("build"),
             has_dependencies: all().next().is_some(),
-            local_dependencies: all()
-                .filter(|(_, spec)| local.iter().any(|prefix| spec.starts_with(prefix)))
-                .map(|(name, spec)| (name.clone(), spec.clone()))
-                .collect(),
+            local_dependencies: pick(true),
+            named_dependencies: pick(false),
+            version: manifest.version,
+            workspaces: match manifest.workspaces {
+                Patterns::List(packages) | Patterns::Object { packages } => packages,
+            },
             name: manifest.name,
             settings: manifest.xtask,
         })

@@ -1,0 +1,88 @@
+//! `affected`: what changed, and whom it concerns.
+
+use std::io::Read as _;
+
+use anyhow::{Context as _, Result};
+use camino::Utf8Path;
+use clap::Args;
+
+use crate::context::{Ctx, variable};
+use crate::error::Exit;
+use crate::report::affected::AffectedReport;
+use crate::tools::deployments::Deployments;
+use crate::workspace::Workspace;
+use crate::workspace::affected::affected;
+use crate::workspace::base::{Base, Changes, Question};
+use crate::workspace::graph::Graph;
+use crate::workspace::listed;
+
+/// List what a change concerns.
+#[derive(Debug, Args)]
+pub struct Affected {
+    /// Compare with where this revision was left [default: by the kind of pipeline, or the default
+    /// branch]
+    #[arg(long, value_name = "REVISION")]
+    base: Option<String>,
+    /// Compare this revision instead of the working tree
+    #[arg(long, value_name = "REVISION")]
+    head: Option<String>,
+    /// The environment whose last deployment counts in pipelines of the default branch
+    #[arg(long, value_name = "ENVIRONMENT")]
+    env: Option<String>,
+    /// Read the changed paths from standard input, separated by NUL or else by line
+    #[arg(long, conflicts_with_all = ["base", "head", "env"])]
+    stdin: bool,
+    /// Show the reasons
+    #[arg(long)]
+    why: bool,
+}
+
+impl Affected {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        let (workspace, changes) = std::thread::scope(|scope| {
+            // Manifests and history are read side by side.
+            let workspace = scope.spawn(|| Workspace::load(&ctx.root));
+            let changes = if self.stdin { given(&ctx.root) } else { self.changes(&ctx.root) };
+            (workspace.join(), changes)
+        });
+        let workspace =
+            workspace.map_err(|_| anyhow::anyhow!("the workspace's reader failed"))??;
+        let changes = changes?;
+        let graph = Graph::new(&workspace)?;
+        let affected = affected(&workspace, &graph, &changes);
+        let report = AffectedReport::new(&workspace, &changes, &affected);
+        ctx.ui.report(&report, &report.text(self.why));
+        Ok(Exit::Done)
+    }
+
+    fn changes(&self, root: &Utf8Path) -> Result<Changes> {
+        changes(root, self.base.as_deref(), self.head.as_deref(), self.env.as_deref())
+    }
+}
+
+/// What differs from the base that the circumstances ask for.
+pub fn changes(
+    root: &Utf8Path,
+    base: Option<&str>,
+    head: Option<&str>,
+    environment: Option<&str>,
+) -> Result<Changes> {
+    let deployed = || {
+        // Inside a job with an `environment`, GitLab knows it by that name.
+        let name = variable("CI_ENVIRONMENT_NAME").or_else(|| environment.map(str::to_owned))?;
+        Some(Deployments::from_variables(variable)?.last_successful(&name))
+    };
+    Question { root, base, head, variable: &variable, deployed: &deployed }.changes()
+}
+
+/// The paths on standard input.
+fn given(root: &Utf8Path) -> Result<Changes> {
+    let mut text = Vec::new();
+    std::io::stdin().read_to_end(&mut text).context("standard input")?;
+    let none = Changes { base: Base::Given, head: None, uncommitted: false, paths: Vec::new() };
+    Ok(match listed::paths(root, &text) {
+        Ok(paths) => Changes { paths, ..none },
+        Err(because) => Changes { base: Base::Everything { because }, ..none },
+    })
+}

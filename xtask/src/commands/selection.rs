@@ -1,0 +1,99 @@
+//! Which projects `build` and `deploy` act on, and why.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::affected::changes;
+use super::build::{Task, keys, locks};
+use crate::plan::{Inputs, Plan};
+use crate::report::affected::{line, nothing};
+use crate::tools::git;
+use crate::workspace::Workspace;
+use crate::workspace::affected::affected;
+use crate::workspace::base::{Base, Changes};
+use crate::workspace::graph::Graph;
+use crate::workspace::key::fresh_nonce;
+use crate::workspace::project::Project;
+
+/// Which projects take part.
+#[derive(Debug, Args)]
+pub struct Selection {
+    /// Projects by path, any unique end of it, Worker name or package name [default: those that
+    /// `cargo xtask affected` lists; on the default branch itself, with nothing uncommitted, all]
+    #[arg(value_name = "PROJECT")]
+    names: Vec<String>,
+    /// Every project, whatever changed
+    #[arg(long, conflicts_with = "names")]
+    all: bool,
+}
+
+/// The projects that take part.
+#[derive(Debug)]
+pub struct Chosen<'w> {
+    /// The projects.
+    pub projects: Vec<&'w Project>,
+    /// Why each takes part.
+    reasons: BTreeMap<String, String>,
+    /// Why none takes part.
+    pub nothing: Option<String>,
+}
+
+impl Selection {
+    /// The projects that are meant. `environment` is where they go, if anywhere.
+    pub fn choose<'w>(
+        &self,
+        workspace: &'w Workspace,
+        environment: Option<&str>,
+    ) -> Result<Chosen<'w>> {
+        if self.all || !self.names.is_empty() {
+            let reason = if self.all { "every project" } else { "named on the command line" };
+            return Ok(Chosen::new(workspace.select(&self.names)?, |_| reason.to_owned()));
+        }
+        let changes = changes(&workspace.root, None, None, environment)?;
+        if is_default_state(&changes) {
+            let reason = "every project, since nothing differs from the default branch";
+            return Ok(Chosen::new(workspace.select(&[])?, |_| reason.to_owned()));
+        }
+        let affected = affected(workspace, &Graph::new(workspace)?, &changes);
+        let reason = |project: &Project| affected.projects.get(&project.dir).map(|r| line(r));
+        let projects = workspace.projects.iter().filter(|project| reason(project).is_some());
+        let mut chosen =
+            Chosen::new(projects.collect(), |project| reason(project).unwrap_or_default());
+        chosen.nothing = chosen.projects.is_empty().then(|| nothing(&changes));
+        Ok(chosen)
+    }
+}
+
+/// Whether a person stands on the default branch as it is. Then there is no change to go by, and what
+/// is live already is found out by its content key.
+fn is_default_state(changes: &Changes) -> bool {
+    let same = matches!(&changes.base, Base::Commit { commit, .. } if Some(commit) == changes.head.as_ref());
+    same && changes.uncommitted && changes.paths.is_empty()
+}
+
+impl<'w> Chosen<'w> {
+    fn new(projects: Vec<&'w Project>, reason: impl Fn(&Project) -> String) -> Chosen<'w> {
+        let reasons = projects.iter().map(|project| (project.name.clone(), reason(project)));
+        Chosen { reasons: reasons.collect(), projects, nothing: None }
+    }
+
+    /// Plans `task` for them.
+    pub fn plan(self, workspace: &Workspace, task: Task) -> Result<Plan> {
+        let inputs = Inputs {
+            verb: task.verb,
+            choice: task.choice,
+            keys: keys(workspace, &self.projects, &task.destination)?,
+            destination: task.destination,
+            head: git::head(&workspace.root)?,
+            force: task.force,
+            rollback: task.rollback,
+            alias: task.alias,
+            reasons: self.reasons,
+            locks: locks(&workspace.root, &self.projects),
+            nonce: &fresh_nonce()?,
+        };
+        Ok(Plan::new(&self.projects, inputs)?)
+    }
+}

@@ -1,0 +1,144 @@
+//! Commits, and which files differ between them and the working tree.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::{command, output, text};
+
+/// How long one commit may take to fetch.
+const FETCH_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The full id of the commit that `revision` names; nothing when it names none here.
+pub fn commit(root: &Utf8Path, revision: &str) -> Result<Option<String>> {
+    if revision.is_empty() || revision.starts_with('-') {
+        return Ok(None);
+    }
+    asked(root, &["rev-parse", "--verify", "--quiet", &format!("{revision}^{{commit}}")])
+}
+
+/// The best common ancestor of two commits; nothing when they have none, or when history was cut off
+/// before it.
+pub fn merge_base(root: &Utf8Path, one: &str, other: &str) -> Result<Option<String>> {
+    asked(root, &["merge-base", one, other])
+}
+
+/// The default branch and its commit, as far as this clone knows them: the remote's, else a local
+/// branch of a usual name.
+pub fn default_branch(root: &Utf8Path, named: Option<&str>) -> Result<Option<(String, String)>> {
+    let mut candidates: Vec<String> =
+        named.iter().map(|name| format!("refs/remotes/origin/{name}")).collect();
+    candidates.extend(
+        ["remotes/origin/HEAD", "remotes/origin/main", "remotes/origin/master"]
+            .into_iter()
+            .chain(["heads/main", "heads/master"])
+            .map(|name| format!("refs/{name}")),
+    );
+    let format = "--format=%(refname)%00%(objectname)";
+    let arguments: Vec<&str> =
+        ["for-each-ref", format].into_iter().chain(candidates.iter().map(String::as_str)).collect();
+    let listed = text(root, &arguments)?;
+    let refs: Vec<(&str, &str)> = listed.lines().filter_map(|l| l.split_once('\0')).collect();
+    Ok(candidates.iter().find_map(|wanted| {
+        let (name, id) = refs.iter().find(|(name, _)| name == wanted)?;
+        let short = name.trim_start_matches("refs/remotes/").trim_start_matches("refs/heads/");
+        Some((short.to_owned(), (*id).to_owned()))
+    }))
+}
+
+/// The files that differ between two commits. A rename is a file that went and a file that came.
+pub fn changed_between(root: &Utf8Path, from: &str, to: &str) -> Result<Vec<Utf8PathBuf>> {
+    let listed = output(
+        root,
+        &[
+            "diff-tree",
+            "-r",
+            "-z",
+            "--name-only",
+            "--no-renames",
+            "--no-ext-diff",
+            "--ignore-submodules=none",
+            "--relative",
+            from,
+            to,
+        ],
+    )?;
+    Ok(listed.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(path).collect())
+}
+
+/// The files that differ from the commit that is checked out, with those that git does not track yet.
+pub fn uncommitted(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
+    let status = ["status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=all"];
+    let listed = output(root, &[&status[..], &["--ignore-submodules=untracked"]].concat())?;
+    // Paths are relative to the top of git's tree, which may lie above `root`.
+    let prefix = match root.join(".git").exists() {
+        true => String::new(),
+        false => text(root, &["rev-parse", "--show-prefix"])?.trim_end_matches('\n').to_owned(),
+    };
+    let entries = listed.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
+    let paths = entries.filter_map(|entry| path_of(entry).map(path));
+    Ok(paths.filter_map(|path| path.strip_prefix(&prefix).ok().map(Utf8Path::to_owned)).collect())
+}
+
+/// The path of one entry of `git status --porcelain=v2 -z`
+/// (<https://git-scm.com/docs/git-status#_porcelain_format_version_2>).
+fn path_of(entry: &[u8]) -> Option<&[u8]> {
+    let fields = match entry.first()? {
+        b'1' => 8,
+        b'u' => 10,
+        b'?' => 1,
+        _ => return None,
+    };
+    entry.splitn(fields + 1, |byte| *byte == b' ').nth(fields)
+}
+
+/// A path as text. Bytes that are not UTF-8 are replaced, which leaves the folders above them as they
+/// are; that is what decides whom a change concerns.
+fn path(bytes: &[u8]) -> Utf8PathBuf {
+    String::from_utf8_lossy(bytes).into_owned().into()
+}
+
+/// Fetches one commit without its history from `origin`, and returns whether it is here now. What git
+/// says is not shown, since it may hold the address with a token.
+pub fn fetch_commit(root: &Utf8Path, id: &str) -> Result<bool> {
+    let mut git = command(root);
+    git.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--depth=1", "origin", id]);
+    let mut child =
+        git.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("`git fetch`")?;
+    let begun = Instant::now();
+    while child.try_wait().context("`git fetch`")?.is_none() {
+        if begun.elapsed() > FETCH_DEADLINE {
+            child.kill().and_then(|()| child.wait()).context("`git fetch`")?;
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(commit(root, id)?.is_some())
+}
+
+/// The one line that a question to git answers; nothing when it exits with another code than 0.
+fn asked(root: &Utf8Path, arguments: &[&str]) -> Result<Option<String>> {
+    let output = command(root).args(arguments).output().context("cannot run `git`")?;
+    let line = String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned);
+    Ok(line.filter(|_| output.status.success()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_of_git_status() {
+        for (entry, expected) in [
+            (&b"1 .M N... 100644 100644 100644 aa bb dir/a b"[..], Some(&b"dir/a b"[..])),
+            (b"u UU N... 1 2 3 4 aa bb cc both", Some(b"both")),
+            (b"? new\nline", Some(b"new\nline")),
+            (b"# branch.oid aa", None),
+            (b"! ignored", None),
+        ] {
+            assert_eq!(path_of(entry), expected);
+        }
+    }
+}

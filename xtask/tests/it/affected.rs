@@ -1,0 +1,411 @@
+//! What a change concerns, asked in real repositories.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{Ran, TestEnv, ran};
+
+/// A workspace of npm, a Worker that uses one of its packages, and one that stands alone.
+fn tree() -> TestEnv {
+    let env = TestEnv::new();
+    env.write("package.json", r#"{ "name": "root", "workspaces": ["projects/*", "packages/*"] }"#);
+    env.write("bun.lock", "{}\n");
+    env.write("packages/tokens/package.json", r#"{ "name": "tokens", "version": "1.2.0" }"#);
+    env.write("packages/tokens/a b.ts", "1\n");
+    env.write(
+        "packages/ui/package.json",
+        r#"{ "name": "ui", "dependencies": { "tokens": "^1.0.0" } }"#,
+    );
+    env.site("projects/app", "app");
+    env.write(
+        "projects/app/package.json",
+        r#"{ "name": "app", "devDependencies": { "ui": "workspace:*" } }"#,
+    );
+    env.site("projects/alone", "alone");
+    env.write("projects/alone/bun.lock", "{}\n");
+    env.write("README.md", "about\n");
+    env.commit("tree");
+    env
+}
+
+/// The names of the affected projects.
+fn names(json: &Value) -> Vec<&str> {
+    let projects = json["projects"].as_array().expect("projects");
+    projects.iter().map(|project| project["name"].as_str().expect("text")).collect()
+}
+
+fn affected(env: &TestEnv, arguments: &[&str]) -> Value {
+    affected_with(env, arguments, &[])
+}
+
+fn affected_with(env: &TestEnv, arguments: &[&str], variables: &[(&str, &str)]) -> Value {
+    let all = [&["affected", "--json"], arguments].concat();
+    env.xtask_with(&all, variables).exits(0).json()
+}
+
+#[track_caller]
+fn assert_everything(json: &Value, because: &str) {
+    assert_eq!(names(json), ["alone", "app"], "{json:#}");
+    let said = json["base"]["because"].as_str().unwrap_or_else(|| panic!("{json:#}"));
+    assert!(said.contains(because), "{said}");
+    assert_eq!(json["projects"][0]["reasons"][0]["kind"], "unknownBase");
+}
+
+fn id(env: &TestEnv, revision: &str) -> String {
+    env.sh(&format!("git rev-parse '{revision}'")).exits(0).stdout.trim().to_owned()
+}
+
+/// A clone of `env` as a runner makes it: shallow, detached, without other branches.
+fn runner_clone(env: &TestEnv, revision: &str, depth: u32) -> TestEnv {
+    let clone = TestEnv::new();
+    std::fs::remove_dir_all(&clone.root).expect("removed");
+    env.git(&["config", "uploadpack.allowAnySHA1InWant", "true"]);
+    let script = format!(
+        "git init --quiet '{to}' && cd '{to}' && git remote add origin 'file://{from}' && \
+         git fetch --quiet --no-tags --depth {depth} origin {revision} && git checkout --quiet FETCH_HEAD",
+        to = clone.root,
+        from = env.root
+    );
+    env.sh(&script).exits(0);
+    clone
+}
+
+const PIPELINE: (&str, &str) = ("GITLAB_CI", "true");
+
+#[test]
+fn dependents_are_affected_with_the_way_as_reason() {
+    let env = tree();
+    env.git(&["checkout", "--quiet", "-b", "change"]);
+    env.write("packages/tokens/a b.ts", "2\n");
+    env.commit("change");
+    let json = affected(&env, &[]);
+    assert_eq!(names(&json), ["app"]);
+    assert_eq!(json["base"]["why"], "the merge base with main");
+    assert_eq!(
+        json["projects"][0]["reasons"],
+        serde_json::json!([{ "kind": "dependency", "on": "packages/ui", "origin": "manifest",
+            "through": ["packages/tokens"], "path": "packages/tokens/a b.ts" }])
+    );
+    let packages: Vec<&str> = json["packages"]
+        .as_array()
+        .expect("packages")
+        .iter()
+        .map(|package| package["name"].as_str().expect("text"))
+        .collect();
+    assert_eq!(packages, ["tokens", "ui", "app"]);
+    let why = env.xtask(&["affected", "--why"]).exits(0);
+    assert!(
+        why.stdout
+            .contains("depends on packages/ui → packages/tokens: packages/tokens/a b.ts changed"),
+        "{}",
+        why.stdout
+    );
+    assert_eq!(env.xtask(&["affected"]).exits(0).stdout, "app\n");
+}
+
+#[test]
+fn uncommitted_untracked_renamed_and_odd_paths_count() {
+    let env = tree();
+    assert_eq!(affected(&env, &[])["projects"], serde_json::json!([]));
+    env.write("README.md", "changed\n");
+    assert_eq!(affected(&env, &[])["projects"], serde_json::json!([]), "nobody is made from it");
+    env.write("projects/alone/new \"file\"\nin two lines", "x");
+    let json = affected(&env, &[]);
+    assert_eq!(names(&json), ["alone"]);
+    assert_eq!(
+        json["projects"][0]["reasons"][0]["path"],
+        "projects/alone/new \"file\"\nin two lines"
+    );
+    assert_eq!(affected(&env, &["--head", "HEAD"])["projects"], serde_json::json!([]));
+    env.commit("odd");
+    env.sh("git mv 'packages/tokens/a b.ts' projects/alone/").exits(0);
+    assert_eq!(
+        names(&affected(&env, &[])),
+        ["alone", "app"],
+        "where it went and where it came from"
+    );
+    env.commit("moved");
+    env.sh("git rm --quiet --cached projects/app/build.ts").exits(0);
+    assert_eq!(names(&affected(&env, &[])), ["app"], "a staged deletion");
+    env.sh("git add --all && printf x > \"$(printf 'projects/alone/\\377')\"").exits(0);
+    assert_eq!(names(&affected(&env, &[])), ["alone"], "a name that is not UTF-8");
+}
+
+#[test]
+fn lock_files_and_pins_concern_what_is_made_with_them() {
+    let env = tree();
+    env.write("bun.lock", "{ }\n");
+    let json = affected(&env, &[]);
+    assert_eq!(names(&json), ["app"], "the other one has a lock file of its own");
+    assert_eq!(
+        json["projects"][0]["reasons"],
+        serde_json::json!([{ "kind": "dependency", "on": "packages/ui", "origin": "manifest",
+            "through": ["bun.lock"], "path": "bun.lock" },
+            { "kind": "globalInput", "path": "bun.lock" }])
+    );
+    env.sh("git checkout --quiet bun.lock && git rm --quiet bun.lock").exits(0);
+    assert!(names(&affected(&env, &[])).contains(&"app"), "a deleted lock file");
+    env.sh("git reset --quiet --hard").exits(0);
+    env.write("dagger/cloudflare/toolchain/bun.lock", "{}\n");
+    assert_eq!(names(&affected(&env, &[])), ["alone", "app"]);
+}
+
+#[test]
+fn a_list_of_paths_is_taken_from_standard_input() {
+    let env = tree();
+    let ask = |text: &[u8]| -> Ran {
+        let mut command = env.command(&["affected", "--stdin", "--json"], &[]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("xtask runs");
+        child.stdin.take().expect("a pipe").write_all(text).expect("written");
+        ran(child.wait_with_output().expect("an end"))
+    };
+    assert_eq!(names(&ask(b"projects/alone/x y\nREADME.md\n").exits(0).json()), ["alone"]);
+    assert_eq!(names(&ask(b"packages/ui/\nodd\0").exits(0).json()), ["app"]);
+    assert!(names(&ask(b"").exits(0).json()).is_empty());
+    assert_everything(&ask(b"\"quoted\\tpath\"\n").exits(0).json(), "quoted");
+}
+
+#[test]
+fn what_is_not_known_is_everything() {
+    let env = tree();
+    let zeros = "0".repeat(40);
+    for (arguments, because) in [
+        (&["--base", "origin/gone"][..], "`origin/gone` is no commit"),
+        (&["--base", "--upload-pack=x"], ""),
+        (&["--base", &zeros], "no commit"),
+        (&["--head", "gone"], "`gone` is no commit"),
+    ] {
+        if because.is_empty() {
+            env.xtask(&[&["affected"], arguments].concat()).exits(2);
+        } else {
+            assert_everything(&affected(&env, arguments), because);
+        }
+    }
+    assert_everything(&affected(&env, &["--base=-x"]), "no commit");
+    env.git(&["checkout", "--quiet", "--orphan", "other"]);
+    assert_everything(&affected(&env, &[]), "there is no commit yet");
+    env.commit("other history");
+    assert_everything(&affected(&env, &[]), "no common history with main");
+    env.git(&["branch", "--quiet", "-D", "main"]);
+    assert_everything(&affected(&env, &[]), "knows no default branch");
+}
+
+#[test]
+fn merge_requests_compare_with_where_they_began_also_in_a_clone_of_depth_1() {
+    let env = tree();
+    let base = id(&env, "HEAD");
+    env.git(&["checkout", "--quiet", "-b", "change"]);
+    env.write("projects/alone/content.txt", "new");
+    env.commit("change");
+    let change = id(&env, "HEAD");
+    env.git(&["checkout", "--quiet", "main"]);
+    env.write("packages/tokens/a b.ts", "main moved on\n");
+    env.commit("moved on");
+    let target = id(&env, "HEAD");
+    env.git(&["checkout", "--quiet", "-b", "merged"]);
+    env.git(&["merge", "--quiet", "--no-edit", "change"]);
+
+    let request = [PIPELINE, ("CI_MERGE_REQUEST_IID", "7")];
+    let clone = runner_clone(&env, &change, 1);
+    let began = ("CI_MERGE_REQUEST_DIFF_BASE_SHA", base.as_str());
+    let detached = [request[0], request[1], ("CI_MERGE_REQUEST_EVENT_TYPE", "detached"), began];
+    let json = affected_with(&clone, &[], &detached);
+    assert_eq!(names(&json), ["alone"], "{json:#}");
+    assert_eq!(json["base"]["commit"], base.as_str());
+    clone.write("projects/app/left-by-an-earlier-step", "x");
+    assert_eq!(
+        names(&affected_with(&clone, &[], &detached)),
+        ["alone"],
+        "only commits count there"
+    );
+
+    let merged = runner_clone(&env, "merged", 1);
+    let kind = ("CI_MERGE_REQUEST_EVENT_TYPE", "merged_result");
+    let tip = ("CI_MERGE_REQUEST_TARGET_BRANCH_SHA", target.as_str());
+    assert_eq!(
+        names(&affected_with(&merged, &[], &[PIPELINE, request[1], kind, tip, began])),
+        ["alone"]
+    );
+
+    let gone = "1234567890123456789012345678901234567890";
+    for (value, because) in
+        [(gone, "cannot be fetched"), ("", "names no commit"), (&"0".repeat(40), "names no commit")]
+    {
+        let unknown = [request[0], request[1], ("CI_MERGE_REQUEST_DIFF_BASE_SHA", value)];
+        assert_everything(&affected_with(&clone, &[], &unknown), because);
+    }
+    // Without a base from GitLab, a clone that ends here cannot tell.
+    clone.sh("git fetch --quiet --depth 1 origin main:refs/remotes/origin/main").exits(0);
+    assert_everything(&affected(&clone, &[]), "this shallow clone ends before");
+}
+
+#[test]
+fn the_default_branch_compares_with_the_last_deployment_or_the_push_before() {
+    let env = tree();
+    let deployed = id(&env, "HEAD");
+    env.write("projects/alone/content.txt", "failed to deploy");
+    env.commit("two");
+    let before = id(&env, "HEAD");
+    env.write("projects/app/content.txt", "new");
+    env.commit("three");
+    let branch = [PIPELINE, ("CI_COMMIT_BRANCH", "main"), ("CI_DEFAULT_BRANCH", "main")];
+    let with = |more: &[(&'static str, &str)]| -> Value {
+        let more: Vec<(&str, &str)> = branch.iter().chain(more).copied().collect();
+        affected_with(&env, &["--env", "production"], &more)
+    };
+
+    let push = ("CI_COMMIT_BEFORE_SHA", before.as_str());
+    assert_eq!(names(&with(&[push])), ["app"]);
+    assert_everything(&with(&[]), "follows no push");
+    assert_everything(&with(&[("CI_COMMIT_BEFORE_SHA", &"0".repeat(40))]), "follows no push");
+    let forced = env.sh("git commit-tree -m other 'HEAD^{tree}'").exits(0).stdout;
+    assert_everything(&with(&[("CI_COMMIT_BEFORE_SHA", forced.trim())]), "not in its history");
+
+    let ask = |status: &'static str, body: String| -> (Value, String) {
+        let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let api = format!("http://{}/gitlab/api/v4", server.local_addr().expect("an address"));
+        let answered = std::thread::spawn(move || {
+            let (mut stream, _) = server.accept().expect("a request");
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).expect("a request");
+            write!(
+                stream,
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            )
+            .expect("an answer");
+            String::from_utf8_lossy(&request[..length]).into_owned()
+        });
+        let gitlab = [
+            ("CI_API_V4_URL", api.as_str()),
+            ("CI_PROJECT_ID", "42"),
+            ("CI_JOB_TOKEN", "job-token"),
+        ];
+        let json = with(&[&gitlab[..], &[push]].concat());
+        (json, answered.join().expect("a server"))
+    };
+    let (json, request) = ask("200 OK", format!(r#"[{{ "id": 1, "sha": "{deployed}" }}]"#));
+    assert_eq!(names(&json), ["alone", "app"], "what the failed pipeline left is not forgotten");
+    assert_eq!(json["base"]["why"], "the last successful deployment");
+    assert!(
+        request.starts_with(
+            "GET /gitlab/api/v4/projects/42/deployments?environment=production&status=success"
+        ),
+        "{request}"
+    );
+    assert!(request.to_lowercase().contains("job-token: job-token"), "{request}");
+    assert_everything(&ask("200 OK", "[]".to_owned()).0, "nothing was deployed there yet");
+    let (json, _) = ask("403 Forbidden", "{}".to_owned());
+    assert_eq!(names(&json), ["app"]);
+    assert!(json["base"]["why"].as_str().expect("text").contains("it answered 403"), "{json}");
+}
+
+#[test]
+fn submodules_and_links_out_of_a_package_concern_their_users() {
+    let env = tree();
+    let theme = TestEnv::new();
+    theme.write("pkg/package.json", r#"{ "name": "theme" }"#);
+    theme.commit("theme");
+    let add = format!(
+        "git -c protocol.file.allow=always submodule --quiet add 'file://{}' vendor/theme",
+        theme.root
+    );
+    env.sh(&add).exits(0);
+    env.write(
+        "projects/app/package.json",
+        r#"{ "name": "app", "dependencies": { "theme": "file:../../vendor/theme/pkg" } }"#,
+    );
+    env.commit("submodule");
+    assert!(names(&affected(&env, &[])).is_empty());
+    env.sh("cd vendor/theme && git -c user.name=T -c user.email=t@example.com commit --quiet --allow-empty -m next").exits(0);
+    assert_eq!(names(&affected(&env, &[])), ["app"], "the submodule moved");
+    env.commit("moved");
+    assert_eq!(names(&affected(&env, &["--base", "HEAD~1", "--head", "HEAD"])), ["app"]);
+}
+
+#[test]
+fn broken_manifests_and_cycles_matter_where_a_project_is_made_from_them() {
+    let env = tree();
+    env.write("fixtures/broken/package.json", "{{ name }}");
+    env.write(
+        "fixtures/a/package.json",
+        r#"{ "name": "fa", "dependencies": { "fb": "workspace:*" } }"#,
+    );
+    env.write("fixtures/b/package.json", r#"{ "name": "fb", "dependencies": { "fa": "workspace:*", "gone": "file:../../../gone" } }"#);
+    env.xtask(&["projects"]).exits(0);
+    env.write(
+        "projects/app/package.json",
+        r#"{ "name": "app", "dependencies": { "fa": "workspace:*" } }"#,
+    );
+    let ran = env.xtask(&["affected"]).exits(3);
+    assert!(ran.stderr.contains("fixtures/b/package.json: `gone`"), "{}", ran.stderr);
+    env.write(
+        "fixtures/b/package.json",
+        r#"{ "name": "fb", "dependencies": { "fa": "workspace:*" } }"#,
+    );
+    let ran = env.xtask(&["affected"]).exits(3);
+    assert!(ran.stderr.contains("cycle: fixtures/a → fixtures/b → fixtures/a"), "{}", ran.stderr);
+}
+
+#[test]
+fn build_and_deploy_without_names_act_on_what_changed() {
+    let env = tree();
+    let plan = |arguments: &[&str]| {
+        env.xtask(&[arguments, &["--engine", "host", "--dry-run", "--json"]].concat())
+            .exits(0)
+            .json()
+    };
+    let planned = |json: &Value| -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        let parts = json["projects"].as_array().expect("projects");
+        parts.iter().map(|part| (text(&part["project"]), text(&part["reason"]))).collect()
+    };
+    let all = planned(&plan(&["deploy"]));
+    assert_eq!(all.len(), 2, "on the default branch, what is live decides");
+    assert!(all[0].1.contains("nothing differs from the default branch"), "{all:?}");
+    env.git(&["checkout", "--quiet", "-b", "change"]);
+    env.write("README.md", "changed\n");
+    env.commit("docs");
+    for arguments in [&["deploy"][..], &["build"]] {
+        let json = plan(arguments);
+        let said = json["nothing"].as_str().expect("a reason");
+        assert!(said.starts_with("no project is affected: 1 file differs from "), "{said}");
+    }
+    assert_eq!(env.xtask(&["deploy"]).exits(0).stdout.lines().count(), 1);
+    env.write("projects/alone/content.txt", "new");
+    let expected = [("alone".to_owned(), "projects/alone/content.txt changed".to_owned())];
+    assert_eq!(planned(&plan(&["deploy"])), expected);
+    assert_eq!(planned(&plan(&["build"])), expected);
+    assert_eq!(planned(&plan(&["build", "--all"])).len(), 2);
+    env.xtask(&["build", "--all", "app"]).exits(2);
+}
+
+#[test]
+fn a_config_below_the_top_of_a_repository_reads_its_own_paths() {
+    let env = tree();
+    let outer = &env.folder;
+    std::fs::remove_dir_all(env.root.join(".git")).expect("removed");
+    let git = |arguments: &str| {
+        let status = Command::new("sh")
+            .args([
+                "-c",
+                &format!(
+                    "cd '{outer}' && git -c user.name=T -c user.email=t@example.com {arguments}"
+                ),
+            ])
+            .status();
+        assert!(status.expect("git runs").success(), "{arguments}");
+    };
+    git("init --quiet --initial-branch=main");
+    git("add --all");
+    git("commit --quiet -m outer");
+    env.write("projects/alone/content.txt", "new");
+    assert_eq!(names(&affected(&env, &[])), ["alone"]);
+    git("checkout --quiet -b change");
+    git("commit --quiet -a -m change");
+    assert_eq!(names(&affected(&env, &[])), ["alone"]);
+}
