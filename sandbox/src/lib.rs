@@ -6,6 +6,7 @@
 //! reference and source.
 
 pub mod app;
+pub mod body;
 pub mod cli;
 pub mod cloudflare;
 pub mod connection;

@@ -25,13 +25,13 @@ use crate::serve::hosts;
 use crate::serve::runtime::Runtime;
 use crate::state::{Store, write_durably};
 use crate::token::Token;
-use crate::{cloudflare, faults, gitlab, log, page, serve as serving};
+use crate::{body, cloudflare, faults, gitlab, log, page, serve as serving};
 
 /// The port that is asked for first.
 const PORT: u16 = 8787;
 
 /// A multipart upload holds at most 50 MiB of assets, a third more as base64.
-const LARGEST_BODY: usize = 100 * 1024 * 1024;
+pub const LARGEST_BODY: usize = 100 * 1024 * 1024;
 
 /// How long requests that are being answered may hold up the end.
 const GRACE: Duration = Duration::from_secs(2);
@@ -85,11 +85,13 @@ fn router(app: &App) -> Router {
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(from_fn_with_state(app.clone(), by_host))
         .layer(from_fn_with_state(app.clone(), faults::play))
+        .layer(axum::middleware::from_fn(body::read_first))
         .layer(axum::middleware::from_fn(logged))
         .with_state(app.clone())
 }
 
-fn host(request: &Request) -> String {
+/// The name of the host that a request is for.
+pub fn host(request: &Request) -> String {
     let header = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     hosts::name(header.unwrap_or_default())
 }

@@ -544,3 +544,30 @@ async fn gitbeaker_works_unchanged() {
     run(&["install", "--frozen-lockfile", "--ignore-scripts"]);
     run(&["notes.ts"]);
 }
+
+#[tokio::test]
+async fn a_body_that_nobody_needs_does_not_end_the_connection() {
+    use std::io::{Read as _, Write as _};
+    let server = Server::new("connection");
+    server.opened().await;
+    let mut connection =
+        std::net::TcpStream::connect(("127.0.0.1", server.port)).expect("a connection");
+    connection.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    connection.set_nodelay(true).expect("no delay");
+    let path = format!("{ROOT}/projects/12/merge_requests/42/notes");
+    for _ in 0..3 {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nprivate-token: wrong\r\ncontent-length: 2\r\n\r\n"
+        );
+        connection.write_all(head.as_bytes()).expect("the head is sent");
+        std::thread::sleep(Duration::from_millis(50));
+        connection.write_all(b"{}").expect("the body is sent");
+        let mut answer = [0; 4096];
+        let length = connection.read(&mut answer).expect("an answer");
+        assert!(
+            answer[..length].starts_with(b"HTTP/1.1 401"),
+            "{}",
+            String::from_utf8_lossy(&answer[..length])
+        );
+    }
+}
