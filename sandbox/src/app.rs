@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::faults::Faults;
+use crate::gitlab::Gitlab;
 use crate::serve::runtime::Runtime;
 use crate::state::Store;
 use crate::token::Token;
@@ -28,6 +29,8 @@ pub struct Parts {
     pub runtime: Runtime,
     /// Failures that tests asked for.
     pub faults: Faults,
+    /// The stand-in for GitLab.
+    pub gitlab: Gitlab,
 }
 
 impl std::ops::Deref for App {

@@ -3,7 +3,7 @@
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand};
 
-/// A local stand-in for Cloudflare.
+/// A local stand-in for Cloudflare and GitLab.
 #[derive(Debug, Parser)]
 #[command(name = "sandbox", version)]
 pub struct Cli {
@@ -37,6 +37,13 @@ pub struct Serve {
     /// An account that exists, 32 hexadecimal digits; may be given more than once
     #[arg(long = "account-id", required = true, value_parser = account)]
     pub accounts: Vec<String>,
+    /// The relative root of GitLab, as `/gitlab`, beside `/api/v4`
+    #[arg(long, env = "SANDBOX_GITLAB_ROOT", default_value = "")]
+    pub gitlab_root: String,
+    /// The id of GitLab's only project; with 0 a project comes to be with the first merge request,
+    /// deployment or environment that is made in it
+    #[arg(long, env = "SANDBOX_GITLAB_PROJECT", default_value_t = 0)]
+    pub gitlab_project: u64,
 }
 
 fn account(text: &str) -> Result<String, &'static str> {

@@ -1,14 +1,17 @@
 //! A local stand-in for the part of Cloudflare's API that wrangler calls, in front of the real
-//! workerd.
+//! workerd, and for the part of GitLab's API that comments on merge requests need.
 //!
-//! It stands in for a service, never for the runtime, the CLI or the build. What it knows about the
-//! API was observed with wrangler 4.164 and read in Cloudflare's reference.
+//! It stands in for two services, never for the runtime, the CLI or the build. What it knows about
+//! the APIs was observed with wrangler 4.164, and read in Cloudflare's reference and in GitLab's
+//! reference and source.
 
 pub mod app;
+pub mod body;
 pub mod cli;
 pub mod cloudflare;
 pub mod connection;
 pub mod faults;
+pub mod gitlab;
 pub mod ids;
 pub mod log;
 pub mod page;

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::StatusCode;
 use axum::http::header::HOST;
+use axum::http::{StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use camino::Utf8Path;
 use serde_json::json;
@@ -20,17 +20,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::{App, Parts};
 use crate::cli::Serve;
 use crate::connection::Connection;
+use crate::gitlab::Gitlab;
 use crate::serve::hosts;
 use crate::serve::runtime::Runtime;
 use crate::state::{Store, write_durably};
 use crate::token::Token;
-use crate::{cloudflare, faults, log, page, serve as serving};
+use crate::{body, cloudflare, faults, gitlab, log, page, serve as serving};
 
 /// The port that is asked for first.
 const PORT: u16 = 8787;
 
 /// A multipart upload holds at most 50 MiB of assets, a third more as base64.
-const LARGEST_BODY: usize = 100 * 1024 * 1024;
+pub const LARGEST_BODY: usize = 100 * 1024 * 1024;
 
 /// How long requests that are being answered may hold up the end.
 const GRACE: Duration = Duration::from_secs(2);
@@ -51,6 +52,7 @@ pub async fn serve(options: Serve) -> Result<()> {
         port,
         runtime: Runtime::new(&options.bun, &options.toolchain, state)?,
         faults: faults::Faults::default(),
+        gitlab: Gitlab::open(state, &options)?,
     }));
     let service = router(&app).into_make_service_with_connect_info::<Connection>();
     // Browsers may take `*.localhost` to the IPv6 loopback address.
@@ -73,19 +75,23 @@ pub async fn serve(options: Serve) -> Result<()> {
 fn router(app: &App) -> Router {
     Router::new()
         .nest("/client/v4", cloudflare::routes(app))
+        .merge(gitlab::routes(app))
         .route("/", get(page::page))
         .route("/__sandbox/state.json", get(page::state))
         .route("/__sandbox/health", get(health))
         .route("/__sandbox/faults", post(faults::set).delete(faults::clear))
+        .route("/__sandbox/gitlab", put(gitlab::limits::set))
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(from_fn_with_state(app.clone(), by_host))
         .layer(from_fn_with_state(app.clone(), faults::play))
+        .layer(axum::middleware::from_fn(body::read_first))
         .layer(axum::middleware::from_fn(logged))
         .with_state(app.clone())
 }
 
-fn host(request: &Request) -> String {
+/// The name of the host that a request is for.
+pub fn host(request: &Request) -> String {
     let header = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     hosts::name(header.unwrap_or_default())
 }
@@ -118,8 +124,11 @@ async fn health(State(app): State<App>) -> Response {
     Json(json!({ "schema": 1, "pid": std::process::id(), "workers": workers })).into_response()
 }
 
-/// The answer of GitLab's API to what it does not know; `/api/v4` is kept free for it.
-async fn not_found() -> Response {
+/// What is at no path: the address of a merge request leads to its place on the page.
+async fn not_found(State(app): State<App>, uri: Uri) -> Response {
+    if let Some(page) = gitlab::on_the_page(&app, uri.path()) {
+        return page.into_response();
+    }
     (StatusCode::NOT_FOUND, Json(json!({ "message": "404 Not Found" }))).into_response()
 }
 

@@ -36,22 +36,27 @@ impl Token {
         if let Some(token) = std::env::var(VARIABLE).ok().filter(|token| !token.trim().is_empty()) {
             return Ok(Token::new(&token));
         }
-        let path = state.join("token");
+        Token::of_file(&state.join("token"), "")
+    }
+
+    /// The token in the file `path`, which is made when missing, with a random token that starts
+    /// with `prefix`, for nobody but its owner.
+    pub fn of_file(path: &Utf8Path, prefix: &str) -> Result<Token> {
         match path.metadata() {
             Ok(meta) if meta.permissions().mode() & 0o077 != 0 => {
                 bail!("other users can read {path}: `chmod 600 {path}`")
             }
             Ok(_) => {
-                let text = std::fs::read_to_string(&path)
-                    .with_context(|| format!("cannot read {path}"))?;
+                let text =
+                    std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
                 if text.trim().is_empty() {
                     bail!("{path} is empty: remove it to get a new token");
                 }
                 Ok(Token::new(&text))
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let token = hex(&random::<20>());
-                write_durably(&path, token.as_bytes())?;
+                let token = format!("{prefix}{}", hex(&random::<20>()));
+                write_durably(path, token.as_bytes())?;
                 Ok(Token(token))
             }
             Err(error) => Err(error).with_context(|| format!("cannot read {path}")),
@@ -62,6 +67,12 @@ impl Token {
     #[must_use]
     pub fn is(&self, given: &str) -> bool {
         blake3::hash(self.0.as_bytes()) == blake3::hash(given.as_bytes())
+    }
+
+    /// Its hash, by which it is known again.
+    #[must_use]
+    pub fn hash(&self) -> blake3::Hash {
+        blake3::hash(self.0.as_bytes())
     }
 
     /// A key that only the holder of the token can make, for signatures.

@@ -1,5 +1,7 @@
 //! The page for people, and the data that it shows.
 
+pub mod merge_requests;
+
 use std::collections::BTreeMap;
 
 use axum::Json;
@@ -9,31 +11,36 @@ use axum::response::{Html, IntoResponse};
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::ids::{hex, random};
 use crate::state::model::{Deployment, Version, Worker};
 
 /// How many versions and deployments of a Worker are shown.
 const SHOWN: usize = 20;
 
-/// The page needs nothing from elsewhere.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+/// The page needs nothing from elsewhere, and runs no script but its own: comments hold text of
+/// strangers, and this stands behind the check of their HTML.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-NONCE'; \
      connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
 /// `GET /`
 pub async fn page() -> impl IntoResponse {
+    let nonce = hex(&random::<16>());
     let headers = [
-        (CONTENT_SECURITY_POLICY, POLICY),
-        (REFERRER_POLICY, "no-referrer"),
-        (CACHE_CONTROL, "no-cache"),
+        (CONTENT_SECURITY_POLICY, POLICY.replace("NONCE", &nonce)),
+        (REFERRER_POLICY, "no-referrer".to_owned()),
+        (CACHE_CONTROL, "no-store".to_owned()),
     ];
-    (headers, Html(include_str!("page.html")))
+    (headers, Html(include_str!("page.html").replace("NONCE", &nonce)))
 }
 
 /// `GET /__sandbox/state.json`: what the page shows. No binding is in it, since some are secrets.
 pub async fn state(State(app): State<App>) -> impl IntoResponse {
     let workers = app.store.workers();
     let workers: Vec<Value> = workers.iter().map(|worker| shown(worker, app.port)).collect();
-    let state = json!({ "schema": 1, "port": app.port, "workers": workers });
+    let requests = merge_requests::shown(&app);
+    let state =
+        json!({ "schema": 1, "port": app.port, "workers": workers, "mergeRequests": requests });
     ([(CACHE_CONTROL, "no-store")], Json(state))
 }
 

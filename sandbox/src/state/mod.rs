@@ -162,7 +162,7 @@ fn write_file(path: &Utf8Path, bytes: &[u8]) -> std::io::Result<()> {
 const TEMPORARY: &str = ".tmp";
 
 /// Removes what a killed run had not finished writing.
-fn remove_temporary(dir: &Utf8Path) -> Result<()> {
+pub fn remove_temporary(dir: &Utf8Path) -> Result<()> {
     for entry in dir.read_dir_utf8()? {
         let entry = entry?;
         if entry.file_name().ends_with(TEMPORARY) {

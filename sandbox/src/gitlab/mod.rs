@@ -1,0 +1,138 @@
+//! The part of GitLab's API that merge requests, their comments, deployments and environments need
+//! (<https://docs.gitlab.com/api/rest/>).
+
+pub mod access;
+pub mod answer;
+pub mod changes;
+pub mod deployments;
+pub mod environments;
+pub mod fields;
+pub mod limits;
+pub mod markdown;
+pub mod merge_requests;
+pub mod model;
+pub mod notes;
+pub mod paging;
+pub mod projects;
+pub mod quick_actions;
+pub mod store;
+pub mod tokens;
+pub mod users;
+
+use anyhow::{Result, bail};
+use axum::Router;
+use axum::extract::OriginalUri;
+use axum::http::Method;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::{any, get, post, put};
+use camino::Utf8Path;
+
+use crate::app::App;
+use crate::cli::Serve;
+use answer::Refusal;
+
+/// The parts of the stand-in for GitLab.
+#[derive(Debug)]
+pub struct Gitlab {
+    /// Projects with their merge requests.
+    pub store: store::Store,
+    /// Who may call.
+    pub tokens: tokens::Tokens,
+    /// Rate limits.
+    pub limits: limits::Limits,
+    /// The relative root of the instance, as `/gitlab`; empty when it has none.
+    pub root: String,
+}
+
+impl Gitlab {
+    /// Opens the state in `state`.
+    pub fn open(state: &Utf8Path, options: &Serve) -> Result<Gitlab> {
+        Ok(Gitlab {
+            store: store::Store::open(state, options.gitlab_project)?,
+            tokens: tokens::Tokens::load(state, options.gitlab_project)?,
+            limits: limits::Limits::default(),
+            root: relative_root(&options.gitlab_root)?,
+        })
+    }
+}
+
+/// A relative root as the rest of the code wants it: empty, or with a slash at its start only.
+fn relative_root(text: &str) -> Result<String> {
+    let root = text.trim_end_matches('/');
+    if root.is_empty() {
+        return Ok(String::new());
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let mut parts = root.split('/');
+    let absolute = parts.next() == Some("");
+    if !absolute || !parts.clone().all(|part| !part.is_empty() && part.chars().all(plain)) {
+        bail!("`{text}` is no relative root: give it as `/gitlab`");
+    }
+    if matches!(parts.next(), Some("client" | "__sandbox")) {
+        bail!("the relative root `{text}` is the sandbox's own");
+    }
+    Ok(root.to_owned())
+}
+
+/// The routes: below `/api/v4`, and below the relative root as well when there is one.
+pub fn routes(app: &App) -> Router<App> {
+    let root = &app.gitlab.root;
+    let routes = Router::new().nest("/api/v4", api(app));
+    if root.is_empty() { routes } else { routes.nest(&format!("{root}/api/v4"), api(app)) }
+}
+
+fn api(app: &App) -> Router<App> {
+    let merge_request = Router::new()
+        .route("/", get(merge_requests::view).put(merge_requests::update))
+        .route("/merge", put(merge_requests::merge))
+        .route("/notes", get(notes::list).post(notes::create))
+        .route("/notes/{note}", get(notes::view).put(notes::update).delete(notes::delete));
+    let project = Router::new()
+        .route("/", get(projects::view))
+        .route("/merge_requests", get(merge_requests::list).post(merge_requests::create))
+        .nest("/merge_requests/{iid}", merge_request)
+        .route("/deployments", get(deployments::list).post(deployments::create))
+        .route("/deployments/{deployment}", get(deployments::view).put(deployments::update))
+        .route("/environments", get(environments::list).post(environments::create))
+        .route("/environments/{environment}", get(environments::view).delete(environments::delete))
+        .route("/environments/{environment}", put(environments::update))
+        .route("/environments/{environment}/stop", post(environments::stop));
+    Router::new()
+        .nest("/projects/{project}", project)
+        .route("/user", get(users::user))
+        .route("/personal_access_tokens/self", get(users::token))
+        .route("/version", get(users::version))
+        .route("/metadata", get(users::version))
+        .fallback(any(unknown))
+        .layer(from_fn_with_state(app.clone(), access::authenticate))
+        .layer(from_fn_with_state(app.clone(), limits::throttle))
+}
+
+async fn unknown(method: Method, OriginalUri(uri): OriginalUri) -> Response {
+    crate::log::line(&format!("not in the sandbox: {method} {}", uri.path()));
+    Refusal::error(404, "404 Not Found").into_response()
+}
+
+/// The place on our page that the address of a merge request, as in `web_url`, means.
+#[must_use]
+pub fn on_the_page(app: &App, path: &str) -> Option<Redirect> {
+    let (project, iid) = path.split_once("/-/merge_requests/")?;
+    let project = project.strip_prefix(&app.gitlab.root)?.trim_start_matches('/');
+    let id = app.gitlab.store.find(project)?.id;
+    let iid: u64 = iid.trim_end_matches('/').parse().ok()?;
+    Some(Redirect::temporary(&format!("/#mr-{id}-{iid}")))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn relative_roots() {
+        for (text, root) in [("", ""), ("/", ""), ("/gitlab", "/gitlab"), ("/a/b-c/", "/a/b-c")] {
+            assert_eq!(super::relative_root(text).expect("a root"), root);
+        }
+        for text in ["gitlab", "/a//b", "/{x}", "/a b", "/client/v4", "/__sandbox"] {
+            assert!(super::relative_root(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Comments of a merge request (<https://docs.gitlab.com/api/notes/>).
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
+use serde_json::{Map, Value, json};
+
+use super::access::{merge_request, merge_request_mut, number};
+use super::answer::{Answer, Refusal, created, ok};
+use super::changes::{Action, apply};
+use super::fields::Fields;
+use super::model::{MergeRequest, Note, Project, User};
+use super::paging::{Here, descending, page};
+use super::quick_actions::extract;
+use super::store::{Draft, now};
+use super::tokens::{Caller, Role};
+use super::users::basic;
+use crate::app::App;
+
+/// The longest text of a note, in characters.
+const LONGEST: usize = 1_000_000;
+
+/// Project, number of the merge request, id of the note.
+type Place = Path<(String, String, String)>;
+
+/// `GET …/notes`
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Path((place, iid)): Path<(String, String)>,
+    here: Here,
+    fields: Fields,
+) -> Answer {
+    let project = caller.project(&app, &place)?;
+    let one = merge_request(&project, &iid)?;
+    let order = fields.choice("order_by", &["created_at", "updated_at"])?;
+    let filters = ["all_notes", "only_comments", "only_activity"];
+    let filter = fields.choice("activity_filter", &filters)?.unwrap_or_default();
+    let wanted = |note: &&Note| match filter.as_str() {
+        "only_comments" => !note.system,
+        "only_activity" => note.system,
+        _ => true,
+    };
+    let mut notes: Vec<&Note> = one.notes.iter().filter(wanted).collect();
+    if order.as_deref() == Some("updated_at") {
+        notes.sort_by(|a, b| (&a.updated_at, a.id).cmp(&(&b.updated_at, b.id)));
+    }
+    if descending(&fields, "desc")? {
+        notes.reverse();
+    }
+    page(&here, &fields, &notes, |note| {
+        readable(&app, &caller, note).then(|| shown(&app, &project, one, note, &Map::new()))
+    })
+}
+
+/// `GET …/notes/{note}`
+pub async fn view(State(app): State<App>, caller: Caller, Path((place, iid, id)): Place) -> Answer {
+    let project = caller.project(&app, &place)?;
+    let one = merge_request(&project, &iid)?;
+    let note = &one.notes[position(one, &id)?];
+    if !readable(&app, &caller, note) {
+        return Err(Refusal::message(404, "404 Note Not Found"));
+    }
+    Ok(ok(shown(&app, &project, one, note, &Map::new())))
+}
+
+/// `POST …/notes`. Quick actions in the text act, and leave it; a text of nothing else makes no
+/// note.
+pub async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    Path((place, iid)): Path<(String, String)>,
+    fields: Fields,
+) -> Answer {
+    app.gitlab.limits.note(caller.user.id)?;
+    let project = caller.project(&app, &place)?;
+    merge_request(&project, &iid)?;
+    fields.require(&["body"])?;
+    let text = fields.text("body").unwrap_or_default();
+    invalid(&text).map_or(Ok(()), |reason| Err(Refusal::bad(&format!("Note {reason}"))))?;
+    let internal = fields.flag("internal") || fields.flag("confidential");
+    let extracted = extract(&text);
+    let actions: Vec<Action> =
+        extracted.commands.iter().map(|(_, action)| action.clone()).collect();
+    app.gitlab.store.change(project.id, &place, |draft| {
+        let done = apply(merge_request_mut(&mut draft.project, &iid)?, &actions, &caller);
+        if extracted.body.is_empty() {
+            if done.summary.is_empty() {
+                let failed =
+                    |(name, _): &(String, Action)| format!("Could not apply {name} command.");
+                let failed: Vec<String> = extracted.commands.iter().map(failed).collect();
+                return Err(Refusal::bad(&failed.join(", ")));
+            }
+            say(draft, &iid, &done.system, &caller.user)?;
+            let answer = json!({ "commands_changes": done.changes, "summary": done.summary });
+            return Ok((StatusCode::ACCEPTED, Json(answer)).into_response());
+        }
+        let note = add(draft, &iid, &extracted.body, &caller.user, false, internal)?;
+        say(draft, &iid, &done.system, &caller.user)?;
+        let one = merge_request(&draft.project, &iid)?;
+        Ok(created(shown(&app, &draft.project, one, &note, &done.changes)))
+    })
+}
+
+/// `PUT …/notes/{note}`. Quick actions act here too: a text of nothing else deletes the note and is
+/// a refusal for the client (`app/services/notes/update_service.rb` in GitLab's source).
+pub async fn update(
+    State(app): State<App>,
+    caller: Caller,
+    Path((place, iid, id)): Place,
+    fields: Fields,
+) -> Answer {
+    let project = caller.project(&app, &place)?;
+    let one = merge_request(&project, &iid)?;
+    editable(&caller, &one.notes[position(one, &id)?])?;
+    fields.require(&["body"])?;
+    let text = fields.text("body").unwrap_or_default();
+    if text.trim().is_empty() {
+        return Err(Refusal::error(400, "body is empty"));
+    }
+    let refused = |reason: &str| Refusal::bad(&format!("Failed to save note {reason}"));
+    invalid(&text).map_or(Ok(()), |reason| Err(refused(&reason)))?;
+    let extracted = extract(&text);
+    let actions: Vec<Action> = extracted.commands.into_iter().map(|(_, action)| action).collect();
+    app.gitlab.store.change(project.id, &place, |draft| {
+        let one = merge_request_mut(&mut draft.project, &iid)?;
+        let index = position(one, &id)?;
+        let done = apply(one, &actions, &caller);
+        if extracted.body.is_empty() {
+            drop(one.notes.remove(index));
+            say(draft, &iid, &done.system, &caller.user)?;
+            return Ok(Err(refused("{:note=>[\"can't be blank\"]}")));
+        }
+        let note = &mut one.notes[index];
+        if note.body != extracted.body {
+            note.body.clone_from(&extracted.body);
+            note.updated_at = now();
+        }
+        let note = note.clone();
+        say(draft, &iid, &done.system, &caller.user)?;
+        let one = merge_request(&draft.project, &iid)?;
+        Ok::<_, Refusal>(Ok(ok(shown(&app, &draft.project, one, &note, &done.changes))))
+    })?
+}
+
+/// `DELETE …/notes/{note}`
+pub async fn delete(
+    State(app): State<App>,
+    caller: Caller,
+    Path((place, iid, id)): Place,
+) -> Answer {
+    let project = caller.project(&app, &place)?;
+    app.gitlab.store.change(project.id, &place, |draft| {
+        let one = merge_request_mut(&mut draft.project, &iid)?;
+        let index = position(one, &id)?;
+        editable(&caller, &one.notes[index])?;
+        drop(one.notes.remove(index));
+        Ok(StatusCode::NO_CONTENT.into_response())
+    })
+}
+
+/// Writes system notes.
+pub fn say(draft: &mut Draft, iid: &str, texts: &[String], user: &User) -> Result<(), Refusal> {
+    texts.iter().try_for_each(|text| add(draft, iid, text, user, true, false).map(drop))
+}
+
+fn add(
+    draft: &mut Draft,
+    iid: &str,
+    body: &str,
+    author: &User,
+    system: bool,
+    internal: bool,
+) -> Result<Note, Refusal> {
+    let time = now();
+    let note = Note {
+        id: draft.id(),
+        body: body.to_owned(),
+        author: author.clone(),
+        created_at: time.clone(),
+        updated_at: time.clone(),
+        system,
+        internal,
+    };
+    let one = merge_request_mut(&mut draft.project, iid)?;
+    one.notes.push(note.clone());
+    one.updated_at = time;
+    Ok(note)
+}
+
+fn position(one: &MergeRequest, id: &str) -> Result<usize, Refusal> {
+    let id = number(id)?;
+    one.notes.iter().position(|note| note.id == id).ok_or_else(Refusal::not_found)
+}
+
+/// What is wrong with a text, as Ruby prints it.
+fn invalid(text: &str) -> Option<String> {
+    if text.trim().is_empty() {
+        return Some("{:note=>[\"can't be blank\"]}".to_owned());
+    }
+    let too_long = text.chars().count() > LONGEST;
+    too_long.then(|| format!("{{:note=>[\"is too long (maximum is {LONGEST} characters)\"]}}"))
+}
+
+fn readable(app: &App, caller: &Caller, note: &Note) -> bool {
+    !app.gitlab.limits.unreadable(note.id) && (!note.internal || caller.role >= Role::Reporter)
+}
+
+fn editable(caller: &Caller, note: &Note) -> Result<(), Refusal> {
+    let may = !note.system && (note.author == caller.user || caller.role >= Role::Maintainer);
+    if may { Ok(()) } else { Err(Refusal::forbidden()) }
+}
+
+fn shown(
+    app: &App,
+    project: &Project,
+    one: &MergeRequest,
+    note: &Note,
+    changes: &Map<String, Value>,
+) -> Value {
+    json!({
+        "id": note.id, "type": null, "body": note.body, "attachment": null,
+        "author": basic(app, &note.author), "created_at": note.created_at, "updated_at": note.updated_at,
+        "system": note.system, "noteable_id": one.id, "noteable_type": "MergeRequest",
+        "project_id": project.id, "resolvable": false, "confidential": note.internal,
+        "internal": note.internal, "imported": false, "imported_from": "none",
+        "noteable_iid": one.iid, "commands_changes": changes,
+    })
+}

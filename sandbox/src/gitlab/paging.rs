@@ -1,0 +1,86 @@
+//! Pages, by offset (<https://docs.gitlab.com/api/rest/#offset-based-pagination>).
+
+use axum::extract::{FromRequestParts, OriginalUri};
+use axum::http::header::HOST;
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::Response;
+use serde_json::Value;
+
+use super::answer::{Refusal, ok};
+use super::fields::Fields;
+
+/// Above this many rows GitLab does not count them.
+const COUNTED: usize = 10_000;
+
+/// The address of a request as its client sees it, without the query.
+#[derive(Clone, Debug)]
+pub struct Here(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Here {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Here, Refusal> {
+        let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let host = host.to_owned();
+        let Ok(OriginalUri(uri)) = OriginalUri::from_request_parts(parts, state).await;
+        Ok(Here(format!("http://{host}{}", uri.path())))
+    }
+}
+
+/// Whether rows are wanted from the last to the first.
+pub fn descending(fields: &Fields, default: &str) -> Result<bool, Refusal> {
+    let sort = fields.choice("sort", &["asc", "desc"])?;
+    Ok(sort.as_deref().unwrap_or(default) == "desc")
+}
+
+/// The page of `rows` that is asked for, with its headers. `shown` may leave rows out, after the
+/// page was cut: that is why a page can be short although more follow.
+pub fn page<T>(
+    here: &Here,
+    fields: &Fields,
+    rows: &[T],
+    shown: impl Fn(&T) -> Option<Value>,
+) -> Result<Response, Refusal> {
+    let count = |name: &str| -> Result<Option<usize>, Refusal> {
+        Ok(fields.number(name)?.and_then(|number| usize::try_from(number).ok()))
+    };
+    let per_page = count("per_page")?.filter(|number| *number > 0).unwrap_or(20).min(100);
+    let page = count("page")?.unwrap_or(1).max(1);
+    let pages = rows.len().div_ceil(per_page).max(1);
+    let on_page = rows.iter().skip((page - 1).saturating_mul(per_page)).take(per_page);
+    let mut answer = ok(Value::Array(on_page.filter_map(shown).collect()));
+    let counted = rows.len() <= COUNTED;
+    let text = |number: Option<usize>| number.map(|number| number.to_string()).unwrap_or_default();
+    let next = (page < pages).then_some(page + 1);
+    let previous = (page > 1).then_some(page - 1);
+    let link = |page: usize, name: &str| {
+        let others = fields.query.split('&').filter(|pair| {
+            !pair.is_empty() && !pair.starts_with("page=") && !pair.starts_with("per_page=")
+        });
+        let own = [format!("page={page}"), format!("per_page={per_page}")];
+        let query: Vec<String> = others.map(str::to_owned).chain(own).collect();
+        format!("<{}?{}>; rel=\"{name}\"", here.0, query.join("&"))
+    };
+    let links = [
+        previous.map(|page| link(page, "prev")),
+        next.map(|page| link(page, "next")),
+        Some(link(1, "first")),
+        counted.then(|| link(pages, "last")),
+    ];
+    let mut set = |name: &'static str, value: String| {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            answer.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+    };
+    set("x-per-page", per_page.to_string());
+    set("x-page", page.to_string());
+    set("x-next-page", text(next));
+    set("x-prev-page", text(previous));
+    set("link", links.into_iter().flatten().collect::<Vec<_>>().join(", "));
+    if counted {
+        set("x-total", rows.len().to_string());
+        set("x-total-pages", pages.to_string());
+    }
+    Ok(answer)
+}

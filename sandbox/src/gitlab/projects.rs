@@ -1,0 +1,32 @@
+//! Projects.
+
+use axum::extract::{Path, State};
+use serde_json::{Value, json};
+
+use super::answer::{Answer, ok};
+use super::model::Project;
+use super::tokens::Caller;
+use super::users::origin;
+use crate::app::App;
+
+/// `GET /projects/{project}`
+pub async fn view(State(app): State<App>, caller: Caller, Path(place): Path<String>) -> Answer {
+    let project = caller.project(&app, &place)?;
+    Ok(ok(shown(&app, &project)))
+}
+
+/// The address of a project's page.
+#[must_use]
+pub fn web_url(app: &App, project: &Project) -> String {
+    format!("{}/{}", origin(app), project.path)
+}
+
+fn shown(app: &App, project: &Project) -> Value {
+    let (namespace, name) = project.path.rsplit_once('/').unwrap_or(("", &project.path));
+    json!({
+        "id": project.id, "name": name, "path": name, "path_with_namespace": project.path,
+        "namespace": { "path": namespace, "full_path": namespace, "kind": "group" },
+        "default_branch": "main", "visibility": "private", "archived": false,
+        "web_url": web_url(app, project),
+    })
+}
