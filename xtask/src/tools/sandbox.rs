@@ -23,6 +23,10 @@ pub const DEFAULT_PORT: u16 = 8787;
 /// The variable that overrules the token file: nothing about the token is then written to disk.
 pub const TOKEN_VARIABLE: &str = "SANDBOX_TOKEN";
 
+/// What else it reads: see `sandbox/README.md`.
+const GITLAB_VARIABLES: [&str; 3] =
+    ["SANDBOX_GITLAB_PROJECT", "SANDBOX_GITLAB_ROOT", "SANDBOX_GITLAB_TOKENS"];
+
 /// How long it may take to answer after it was started.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -138,7 +142,7 @@ pub fn start(
         process.args(["--port", &port.to_string()]);
     }
     process.current_dir(root).env_clear();
-    for name in super::command::INHERITED.iter().chain(&[TOKEN_VARIABLE]) {
+    for name in super::command::INHERITED.iter().chain(&[TOKEN_VARIABLE]).chain(&GITLAB_VARIABLES) {
         if let Some(value) = std::env::var_os(name) {
             process.env(name, value);
         }

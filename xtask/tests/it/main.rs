@@ -11,6 +11,7 @@ mod discovery;
 mod doctor;
 mod engine;
 mod fake_gitlab;
+mod merge_request;
 mod pipeline;
 mod pipeline_scripts;
 mod preview;
