@@ -100,12 +100,17 @@ pub fn nothing_to_do(ctx: &Ctx, because: &str) -> Exit {
 /// Prints the plan, or executes it and reports.
 pub fn carry_out(ctx: &Ctx, workspace: &Workspace, plan: Plan) -> Result<Exit> {
     if ctx.dry_run {
-        let (places, missing) = setup::missing(&ctx.root, &workspace.config);
-        ctx.ui.report(&plan, &script::script(&plan, &places, &missing)?);
+        ctx.ui.report(&plan, &by_hand(ctx, workspace, &plan)?);
         return Ok(Exit::Done);
     }
     let records = execute(ctx, workspace, plan)?;
     tell(ctx, &records)
+}
+
+/// The plan as a script for people.
+pub fn by_hand(ctx: &Ctx, workspace: &Workspace, plan: &Plan) -> Result<String, Failure> {
+    let (places, missing) = setup::missing(&ctx.root, &workspace.config);
+    script::script(plan, &places, &missing)
 }
 
 /// Reports what came of the projects, to the person and to the pipeline.

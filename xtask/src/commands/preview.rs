@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use super::build::{EngineArgs, Task, nothing_to_do};
 use super::deploy::sandbox_port;
@@ -86,10 +87,13 @@ impl Preview {
             chosen.projects.iter().map(|project| Row::new(&project.name, Status::Building));
         let building: Vec<Row> = building.chain(others.iter().cloned()).collect();
         let plan = chosen.plan(&workspace, task)?;
+        let announced = comment.building(&building);
         if ctx.dry_run {
-            return super::build::carry_out(ctx, &workspace, plan);
+            let script = super::build::by_hand(ctx, &workspace, &plan)?;
+            let comment = announced.markdown.as_deref().map(as_comment).unwrap_or_default();
+            ctx.ui.report(&json!({ "plan": plan, "comment": announced }), &(script + &comment));
+            return Ok(Exit::Done);
         }
-        comment.building(&building);
         let records = super::build::execute(ctx, &workspace, plan)?;
         comment.finish(&records.iter().map(Row::of).chain(others).collect::<Vec<Row>>());
         super::build::tell(ctx, &records)
@@ -131,6 +135,12 @@ impl Preview {
         workers.iter().try_for_each(|worker| alias::check(&alias, worker))?;
         Ok(alias)
     }
+}
+
+/// The Markdown of a merge request's comment, as the end of a script.
+fn as_comment(markdown: &str) -> String {
+    let lines = markdown.lines().map(|line| format!("# {line}").trim_end().to_owned() + "\n");
+    format!("\n# First, the merge request gets this comment:\n#\n{}", lines.collect::<String>())
 }
 
 /// The rows of projects that this run leaves alone.

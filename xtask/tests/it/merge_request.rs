@@ -104,6 +104,10 @@ fn one_comment_from_the_first_push_to_the_end() {
     let env = &request.env;
     let production = env.fetch("changed.localhost", "/").1;
     let mut runs = Vec::new();
+    let dry =
+        request.push("100", &["preview", "--sandbox", "--engine", "host", "--all", "--dry-run"]);
+    assert!(dry.exits(0).stdout.contains("\n# <!-- xtask preview v1 -->\n"));
+    assert!(request.notes().is_empty(), "a dry run writes nothing");
     for (pipeline, text) in [("101", "two"), ("102", "three")] {
         env.write("projects/changed/content.txt", text);
         let ran = request.preview(pipeline).exits(0);
