@@ -36,10 +36,10 @@ test("a project without a module of its own", async () => {
   const chain = builds(session);
   expectBuild(chain);
   expect(named(chain, "withExec")[1]).toEqual({ args: ["bun", "--bun", "run", "build"] });
-  expect(chain.at(-1)).toEqual({ name: "directory", args: { path: "/work/dist" } });
+  expect(chain.at(-1)).toEqual({ name: "directory", args: { path: "/src/dist" } });
   // What an earlier build left is not taken for this one's.
   const [mounted] = named(chain, "withDirectory");
-  expect(mounted).toMatchObject({ path: "/work" });
+  expect(mounted).toMatchObject({ path: "/src" });
   expect((mounted?.["source"] as Chain).at(-1)).toEqual({ name: "withoutDirectory", args: { path: "dist" } });
   expect(named(chain, "withEnvVariable").map(({ name }) => name)).not.toContain("CLOUDFLARE_ENV");
 });
@@ -52,7 +52,7 @@ test("with a script, a folder and an environment of its own", async () => {
   expectBuild(chain);
   expect(named(chain, "withExec")[1]).toEqual({ args: ["bun", "--bun", "run", "build:site"] });
   expect(named(chain, "withEnvVariable")).toContainEqual({ name: "CLOUDFLARE_ENV", value: "staging" });
-  expect(chain.at(-1)).toEqual({ name: "directory", args: { path: "/work/out" } });
+  expect(chain.at(-1)).toEqual({ name: "directory", args: { path: "/src/out" } });
 });
 
 test("the website", async () => {
@@ -62,5 +62,5 @@ test("the website", async () => {
   const chain = builds(session);
   expectBuild(chain);
   expect(named(chain, "withExec")[1]).toEqual({ args: ["bun", "--bun", "run", "build"] });
-  expect(chain.at(-1)).toEqual({ name: "directory", args: { path: "/work/dist" } });
+  expect(chain.at(-1)).toEqual({ name: "directory", args: { path: "/src/dist" } });
 });

@@ -74,9 +74,9 @@ describe("deploy", () => {
 
   test("puts the built folder where the config says", async () => {
     const { chain } = await deploy();
-    expect(calls(chain, "withFile").at(-1)?.["path"]).toBe("/work/wrangler.jsonc");
-    expect(calls(chain, "withoutDirectory")).toEqual([{ path: "/work/public/site" }]);
-    expect(calls(chain, "withDirectory").map(({ path }) => path)).toEqual(["/work/public/site"]);
+    expect(calls(chain, "withFile").at(-1)?.["path"]).toBe("/src/wrangler.jsonc");
+    expect(calls(chain, "withoutDirectory")).toEqual([{ path: "/src/public/site" }]);
+    expect(calls(chain, "withDirectory").map(({ path }) => path)).toEqual(["/src/public/site"]);
     expect(execs(chain).at(-1)).toContain("--env=");
   });
 
@@ -86,14 +86,14 @@ describe("deploy", () => {
     const { chain, session } = await carriedOut({ config: code, entries: [] }, () =>
       new Cloudflare().deploy(...inputs(), "staging", source),
     );
-    expect(calls(chain, "withDirectory").map(({ path }) => path)).toEqual(["/work"]);
+    expect(calls(chain, "withDirectory").map(({ path }) => path)).toEqual(["/src"]);
     expect(calls(chain, "withoutDirectory")).toEqual([]);
     expect(session.asked.some((asked) => asked.at(-1)?.name === "entries")).toBe(false);
     const both = { ...code, assets: { directory: "dist" } };
     const withAssets = await carriedOut({ config: both }, () =>
       new Cloudflare().deploy(...inputs(), "staging", source),
     );
-    expect(calls(withAssets.chain, "withDirectory").map(({ path }) => path)).toEqual(["/work", "/work/dist"]);
+    expect(calls(withAssets.chain, "withDirectory").map(({ path }) => path)).toEqual(["/src", "/src/dist"]);
   });
 
   test("asks for the environment's account", async () => {

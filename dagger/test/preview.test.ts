@@ -12,7 +12,7 @@ describe("a Worker with code", () => {
 
   test("is bundled from its sources, which are there before the built folder", async () => {
     const { chain } = await deploy({ config, glob: { "bun.lock": ["bun.lock"] } });
-    expect(calls(chain, "withDirectory").map(({ path }) => path as Value)).toEqual(["/work", "/work/dist"]);
+    expect(calls(chain, "withDirectory").map(({ path }) => path as Value)).toEqual(["/src", "/src/dist"]);
     expect(execs(chain).map((args) => args.slice(0, 3))).toEqual([
       ["bun", "install", "--frozen-lockfile"],
       ["bun", "install", "--frozen-lockfile"],

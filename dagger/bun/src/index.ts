@@ -6,7 +6,7 @@
 import { argument, dag, func, object, type Container, type Directory } from "@dagger.io/dagger";
 
 /** Where the project is in the container. */
-const WORK = "/work";
+const WORK = "/src";
 
 /** Where Bun keeps downloaded packages, between runs and for all projects. */
 const CACHE = "/var/cache/bun";

@@ -12,7 +12,7 @@ import { ENVIRONMENT, wranglerArguments, type Step } from "./arguments.js";
 import { distPath } from "./site.js";
 
 /** Where the project is in the container. */
-const WORK = "/work";
+const WORK = "/src";
 
 /** Where wrangler is installed. */
 const TOOLCHAIN = "/toolchain";

@@ -4,7 +4,7 @@
 import { argument, dag, func, object, type Directory } from "@dagger.io/dagger";
 
 /** Where the site is in the container. */
-const WORK = "/work";
+const WORK = "/src";
 
 /** Where Bun keeps downloaded packages, between runs. */
 const CACHE = "/var/cache/bun";
