@@ -13,6 +13,7 @@ mod engine;
 mod fake_gitlab;
 mod merge_request;
 mod pipeline;
+mod pipeline_file;
 mod pipeline_scripts;
 mod preview;
 mod script;

@@ -5,10 +5,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use xtask::pipeline::condition::{Condition, Operand};
+use xtask::pipeline::jobs;
 use xtask::pipeline::types::{Job, Pipeline, Rule};
-use xtask::pipeline::{jobs, variables, yaml};
 use xtask::workspace::Workspace;
-use xtask::workspace::config::Config;
 use xtask::workspace::graph::Graph;
 
 use crate::support::{TestEnv, repository};
@@ -24,13 +23,13 @@ pub fn with_pipeline() -> TestEnv {
     env
 }
 
-fn pipeline(env: &TestEnv) -> Pipeline {
+pub fn pipeline(env: &TestEnv) -> Pipeline {
     let workspace = Workspace::load(&env.root).expect("a workspace");
     Pipeline::new(&workspace, &Graph::new(&workspace).expect("a graph"))
 }
 
 /// The config file with `settings` as its `pipeline` section.
-fn configure(env: &TestEnv, settings: &Value) {
+pub fn configure(env: &TestEnv, settings: &Value) {
     let path = "dagger/config/config.json";
     let text = std::fs::read_to_string(repository().join(path)).expect("text");
     let mut config: Value = serde_json::from_str(&text).expect("JSON");
@@ -211,7 +210,7 @@ fn inherited<T>(pipeline: &Pipeline, name: &str, field: &dyn Fn(&Job) -> Option<
 }
 
 /// What GitLab checks on upload, or does not check and then does not do.
-fn assert_agrees_with_itself(pipeline: &Pipeline) {
+pub fn assert_agrees_with_itself(pipeline: &Pipeline) {
     for (name, job) in pipeline.jobs.0.iter().filter(|(name, _)| !name.starts_with('.')) {
         let of = |field: &dyn Fn(&Job) -> Option<bool>| inherited(pipeline, name, field);
         let needs = inherited(pipeline, name, &|job: &Job| job.needs.clone()).unwrap_or_default();
@@ -292,227 +291,6 @@ fn a_pipeline_section_that_cannot_work_is_refused() {
         let ran = env.xtask(&["ci", "generate"]).exits(3);
         assert!(ran.stderr.contains(message), "{settings}: {}", ran.stderr);
     }
-}
-
-#[test]
-fn the_file_is_what_a_yaml_reader_makes_of_it() {
-    let env = with_pipeline();
-    let pipeline = pipeline(&env);
-    let text = std::fs::read_to_string(env.root.join(".gitlab-ci.yml")).expect("text");
-    assert_eq!(text, pipeline.text().expect("text"));
-    assert_eq!(read_yaml(&text), serde_json::to_value(&pipeline).expect("JSON"));
-}
-
-#[test]
-fn any_value_survives_yaml() {
-    let words = [
-        "",
-        " ",
-        "a",
-        "a b",
-        " a",
-        "a ",
-        "a:",
-        "a: b",
-        "a:b",
-        "a #b",
-        "a#b",
-        "#",
-        "- a",
-        "-",
-        "?",
-        "[a]",
-        "{a}",
-        "&a",
-        "*a",
-        "!a",
-        "|",
-        ">",
-        "'",
-        "\"",
-        "%",
-        "@",
-        "`",
-        "~",
-        "null",
-        "Null",
-        "true",
-        "TRUE",
-        "no",
-        "Off",
-        "y",
-        "1",
-        "1.0",
-        "0x1f",
-        "1_000",
-        "1:30",
-        "2026-11-24",
-        ".inf",
-        ".5",
-        "..",
-        "...",
-        "---",
-        "<<",
-        "=",
-        "$A",
-        "/a",
-        "é",
-        "\u{7f}",
-        "\u{85}",
-        "\u{a0}",
-        "\u{2028}",
-        "\u{feff}",
-        "😀",
-        "\t",
-        "a\tb",
-        "a\\b",
-        "a\n",
-        "\n",
-        "\n\n",
-        "a\nb",
-        "a\nb\n",
-        "a\n\nb\n\n",
-        " a\nb",
-        "a\n b\n",
-        "a \nb",
-        "a\r\nb",
-        "a\n\tb",
-        "a\n#b",
-        "a: b\n- c\n",
-        "a\n\u{7f}",
-    ];
-    let map: serde_json::Map<String, Value> = words
-        .iter()
-        // Bun 1.4.5 merges maps also at a quoted `<<`.
-        .filter(|word| !word.contains('\n') && **word != "<<")
-        .map(|word| ((*word).to_owned(), json!([word, { "x": word }])))
-        .collect();
-    let deep =
-        json!([[["a", ["b\nc"]], {}], [], [[]], [{ "a": { "b": [{ "c": "d\ne\n", "f": 1 }] } }]]);
-    let value = json!({ "words": words[..], "map": map, "deep": deep, "others": [null, true, -1, 2.5, {}] });
-    let text = yaml::document(&value, &|_| None).expect("a document");
-    assert_eq!(read_yaml(&text), value, "{text}");
-}
-
-#[test]
-fn the_file_is_written_checked_and_shown() {
-    let env = with_pipeline();
-    assert_eq!(env.xtask(&["ci", "generate"]).exits(0).stdout, "up to date\n");
-    env.xtask(&["ci", "generate", "--check"]).exits(0);
-    env.site("projects/c.com", "c");
-    let ran = env.xtask(&["ci", "generate", "--check"]).exits(1);
-    assert!(ran.stderr.contains("out of date: .gitlab-ci.yml"), "{}", ran.stderr);
-    let shown = env.xtask(&["ci", "generate", "--dry-run"]).exits(0).stdout;
-    assert!(shown.contains("\ndeploy c.com:\n"), "{shown}");
-    let shown = env.xtask(&["ci", "generate", "--dry-run", "--json"]).exits(0).json();
-    assert_eq!(shown["files"][0]["path"], ".gitlab-ci.yml");
-    let text = || std::fs::read_to_string(env.root.join(".gitlab-ci.yml")).expect("text");
-    assert!(!text().contains("c.com"), "neither a check nor a dry run writes");
-    let written = env.xtask(&["ci", "generate", "--json"]).exits(0).json();
-    assert_eq!(written["written"], json!([".gitlab-ci.yml"]));
-    assert!(text().contains("\ndeploy c.com:\n"));
-}
-
-#[test]
-fn a_dependency_s_change_starts_the_deployment() {
-    let env = with_pipeline();
-    env.write("packages/theme/package.json", "{ \"name\": \"theme\" }");
-    env.write("bun.lock", "");
-    env.write(
-        "projects/b.com/package.json",
-        r#"{ "name": "b", "dependencies": { "theme": "file:../../packages/theme" },
-             "xtask": { "inputs": ["content/press.md"] } }"#,
-    );
-    env.write("content/press.md", "");
-    env.commit("a theme");
-    let pipeline = pipeline(&env);
-    let changes = pipeline.jobs.get("deploy b.com").expect("a job").rules[0].changes.clone();
-    assert_eq!(
-        changes.expect("paths"),
-        [
-            "content/press.md",
-            "packages/theme/**/*",
-            "projects/b.com/**/*",
-            "bun.lock",
-            "dagger/**/*",
-            ".gitlab-ci.yml"
-        ]
-    );
-}
-
-#[test]
-fn more_paths_than_gitlab_takes_let_every_push_through() {
-    let env = with_pipeline();
-    let inputs: Vec<String> = (0..60).map(|n| format!("content/{n}.md")).collect();
-    for input in &inputs {
-        env.write(input, "");
-    }
-    let manifest = json!({ "name": "b", "xtask": { "inputs": inputs } });
-    env.write("projects/b.com/package.json", &manifest.to_string());
-    env.commit("content");
-    let pipeline = pipeline(&env);
-    let rules = &pipeline.jobs.get("deploy b.com").expect("a job").rules;
-    assert_eq!((rules.len(), rules[0].changes.is_none()), (1, true));
-}
-
-#[test]
-fn odd_names_become_names_that_gitlab_takes() {
-    let env = TestEnv::new();
-    env.site("projects/@a/it's $HOME", "odd");
-    env.site("projects/b+c", "plus");
-    env.commit("projects");
-    let odd = pipeline(&env);
-    assert_agrees_with_itself(&odd);
-    let job = odd.jobs.get("deploy @a/it's $HOME").expect("a job");
-    let place = job.environment.as_ref().expect("an environment");
-    assert_eq!(place.name, "production/-a/it-s -HOME");
-    assert_eq!(
-        job.script,
-        [r"cargo xtask deploy '@a/it'\''s $HOME' --env production --engine dagger"]
-    );
-    assert!(job.rules[0].changes.is_none(), "GitLab would expand the path");
-    let whole = TestEnv::new();
-    whole.site(".", "whole");
-    whole.commit("project");
-    let whole = pipeline(&whole);
-    let job = whole.jobs.get("deploy whole").expect("a job");
-    assert_eq!(job.environment.as_ref().expect("an environment").name, "production/whole");
-    assert_eq!(job.rules[0].changes.as_ref().expect("paths")[0], "**/*");
-}
-
-#[test]
-fn the_table_names_every_variable_with_its_scope() {
-    let text =
-        std::fs::read_to_string(repository().join("dagger/config/config.json")).expect("text");
-    let mut value: Value = serde_json::from_str(&text).expect("JSON");
-    value["environments"]["production"]["cloudflare"] = json!({ "tokenVariable": "LIVE_TOKEN" });
-    let config = Config::parse(&value.to_string()).expect("valid");
-    let row = |config: &Config, scope: &str, name: &str| {
-        let rows = variables::table(config);
-        assert!(rows.iter().all(|row| row.masked));
-        rows.into_iter().find(|row| row.scope == scope && row.name == name).expect("a row")
-    };
-    assert!(row(&config, "production/*", "LIVE_TOKEN").protected);
-    assert!(!row(&config, "review/*", "LIVE_TOKEN").protected, "merge requests are not protected");
-    let comment = row(&config, "review/*", "CICD_COMMENT_TOKEN");
-    assert_eq!((comment.required, comment.protected), (false, false));
-    value["pipeline"] = json!({ "deploy": "one-job" });
-    let config = Config::parse(&value.to_string()).expect("valid");
-    assert!(row(&config, "production", "LIVE_TOKEN").protected);
-}
-
-#[test]
-fn without_an_environment_there_is_no_job_for_it() {
-    let env = with_pipeline();
-    let path = "dagger/config/config.json";
-    let mut config: Value =
-        serde_json::from_str(&std::fs::read_to_string(env.root.join(path)).expect("text"))
-            .expect("JSON");
-    config["environments"] = json!({ "staging": {} });
-    env.write(path, &config.to_string());
-    let pipeline = pipeline(&env);
-    let names: Vec<&str> = pipeline.jobs.0.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, [".cargo", ".docker", ".dagger", "check"]);
 }
 
 /// Starts gitlab-ci-local on the repository of a test, as the pipeline of `variables`.
