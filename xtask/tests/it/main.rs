@@ -17,6 +17,8 @@ mod pipeline_scripts;
 mod preview;
 mod script;
 mod site;
+mod status;
+
 mod support;
 mod tidy;
 mod wrangler;
