@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     affected, build, ci, comment, completions, deploy, doctor, generate, preview, projects,
-    rollback, sandbox, test,
+    rollback, sandbox, status, test,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -60,6 +60,8 @@ pub enum Command {
     Projects(projects::Projects),
     /// List what a change concerns
     Affected(affected::Affected),
+    /// Say what is live where, and whether it is what stands here
+    Status(status::Status),
     /// Install dependencies and build
     Build(build::Build),
     /// Build, upload, make live, check that it answers, and record it

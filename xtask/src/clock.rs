@@ -16,6 +16,30 @@ pub fn rfc3339(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// The seconds since 1970 of an RFC 3339 time in UTC, to the second; nothing for another shape.
+#[must_use]
+pub fn parse_rfc3339(text: &str) -> Option<u64> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let numbers = |text: &str, separator: char| -> Option<[u64; 3]> {
+        let whole = text.split('.').next()?;
+        let parts: Vec<u64> =
+            whole.split(separator).map(str::parse).collect::<Result<_, _>>().ok()?;
+        parts.try_into().ok()
+    };
+    let ([year, month, day], [hour, minute, second]) = (numbers(date, '-')?, numbers(time, ':')?);
+    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) {
+        return None;
+    }
+    // The reverse of `civil`: years begin in March, so that the leap day comes last.
+    let shifted_year = if month > 2 { year } else { year - 1 };
+    let shifted_month = (month + 9) % 12;
+    let days = shifted_year * 365 + shifted_year / 4 - shifted_year / 100
+        + shifted_year / 400
+        + (153 * shifted_month + 2) / 5
+        + day.checked_sub(1)?;
+    Some(days.checked_sub(719_468)? * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
 /// Days since 1970-01-01 as year, month and day. The algorithm is Howard Hinnant's `civil_from_days`
 /// (<https://howardhinnant.github.io/date_algorithms.html>).
 fn civil(days: u64) -> (u64, u64, u64) {
@@ -33,12 +57,17 @@ fn civil(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::rfc3339;
+    use super::{parse_rfc3339, rfc3339};
 
     #[test]
     fn known_instants() {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
         assert_eq!(rfc3339(951_782_400), "2000-02-29T00:00:00Z");
+        for seconds in [0, 951_782_400, 951_868_800, 1_795_525_199, 4_102_444_800] {
+            assert_eq!(parse_rfc3339(&rfc3339(seconds)), Some(seconds));
+        }
+        assert_eq!(parse_rfc3339("2026-11-24T12:59:59.123456Z"), Some(1_795_525_199));
+        assert_eq!(parse_rfc3339("yesterday"), None);
         assert_eq!(rfc3339(1_795_525_199), "2026-11-24T12:59:59Z");
     }
 }

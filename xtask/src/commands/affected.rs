@@ -2,19 +2,18 @@
 
 use std::io::Read as _;
 
-use anyhow::{Context as _, Result};
-use camino::Utf8Path;
+use anyhow::{Context as _, Result, anyhow};
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
 use crate::context::{Ctx, variable};
 use crate::error::Exit;
 use crate::report::affected::AffectedReport;
 use crate::tools::deployments::Deployments;
-use crate::workspace::Workspace;
 use crate::workspace::affected::affected;
 use crate::workspace::base::{Base, Changes, Question};
 use crate::workspace::graph::Graph;
-use crate::workspace::listed;
+use crate::workspace::{Workspace, listed, matters};
 
 /// List what a change concerns.
 #[derive(Debug, Args)]
@@ -42,13 +41,16 @@ impl Affected {
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let (workspace, changes) = std::thread::scope(|scope| {
             // Manifests and history are read side by side.
-            let workspace = scope.spawn(|| Workspace::load(&ctx.root));
-            let changes = if self.stdin { given(&ctx.root) } else { self.changes(&ctx.root) };
-            (workspace.join(), changes)
+            let changes =
+                scope.spawn(|| if self.stdin { given(&ctx.root) } else { self.changes(&ctx.root) });
+            (Workspace::load_tracked(&ctx.root), changes.join())
         });
-        let workspace =
-            workspace.map_err(|_| anyhow::anyhow!("the workspace's reader failed"))??;
-        let changes = changes?;
+        let changes = changes.map_err(|_| anyhow!("the reader of changes failed"))??;
+        // Files that git does not track yet are known from the changes, and rarely say what exists.
+        let workspace = match may_hold_new(&changes) {
+            true => Workspace::load(&ctx.root)?,
+            false => workspace?,
+        };
         let graph = Graph::new(&workspace)?;
         let affected = affected(&workspace, &graph, &changes);
         let report = AffectedReport::new(&workspace, &changes, &affected);
@@ -74,6 +76,13 @@ pub fn changes(
         Some(Deployments::from_variables(variable)?.last_successful(&name))
     };
     Question { root, base, head, variable: &variable, deployed: &deployed }.changes()
+}
+
+/// Whether a file that git does not track yet may say what exists.
+fn may_hold_new(changes: &Changes) -> bool {
+    let matters = |path: &Utf8PathBuf| path.file_name().is_some_and(matters);
+    let compared = changes.head.is_some() && !changes.uncommitted;
+    !compared && (changes.paths.iter().any(matters) || !matches!(changes.base, Base::Commit { .. }))
 }
 
 /// The paths on standard input.

@@ -13,6 +13,7 @@ pub mod projects;
 pub mod rollback;
 pub mod sandbox;
 pub mod selection;
+pub mod status;
 pub mod test;
 
 use anyhow::Result;
@@ -28,6 +29,7 @@ impl Command {
             Command::Doctor(command) => command.run(ctx),
             Command::Projects(command) => command.run(ctx),
             Command::Affected(command) => command.run(ctx),
+            Command::Status(command) => command.run(ctx),
             Command::Build(command) => command.run(ctx),
             Command::Deploy(command) => command.run(ctx),
             Command::Preview(command) => command.run(ctx),

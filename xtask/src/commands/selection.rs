@@ -21,7 +21,7 @@ use crate::workspace::project::Project;
 #[derive(Debug, Args)]
 pub struct Selection {
     /// Projects by path, any unique end of it, Worker name or package name [default: those that
-    /// `cargo xtask affected` lists; on the default branch itself, with nothing uncommitted, all]
+    /// `cargo xtask affected` lists; on the default branch itself, where it lists none, all]
     #[arg(value_name = "PROJECT")]
     names: Vec<String>,
     /// Every project, whatever changed
@@ -52,12 +52,12 @@ impl Selection {
             return Ok(Chosen::new(workspace.select(&self.names)?, |_| reason.to_owned()));
         }
         let changes = changes(&workspace.root, None, None, environment)?;
-        if is_default_state(&changes) {
-            let reason = "every project, since nothing differs from the default branch";
-            return Ok(Chosen::new(workspace.select(&[])?, |_| reason.to_owned()));
-        }
         let affected = affected(workspace, &Graph::new(workspace)?, &changes);
         let reason = |project: &Project| affected.projects.get(&project.dir).map(|r| line(r));
+        if affected.projects.is_empty() && stands_on_default_branch(&changes) {
+            let reason = "every project, since the default branch is checked out";
+            return Ok(Chosen::new(workspace.select(&[])?, |_| reason.to_owned()));
+        }
         let projects = workspace.projects.iter().filter(|project| reason(project).is_some());
         let mut chosen =
             Chosen::new(projects.collect(), |project| reason(project).unwrap_or_default());
@@ -66,11 +66,14 @@ impl Selection {
     }
 }
 
-/// Whether a person stands on the default branch as it is. Then there is no change to go by, and what
-/// is live already is found out by its content key.
-fn is_default_state(changes: &Changes) -> bool {
-    let same = matches!(&changes.base, Base::Commit { commit, .. } if Some(commit) == changes.head.as_ref());
-    same && changes.uncommitted && changes.paths.is_empty()
+/// Whether a person has the default branch's own commit checked out. When no file points at a project
+/// there, the person means all of them, and what is live already is found out by its content key.
+fn stands_on_default_branch(changes: &Changes) -> bool {
+    let base = match &changes.base {
+        Base::Commit { commit, .. } => Some(commit),
+        Base::Given | Base::Everything { .. } => None,
+    };
+    changes.uncommitted && base.is_some() && base == changes.head.as_ref()
 }
 
 impl<'w> Chosen<'w> {

@@ -5,6 +5,7 @@ pub mod comment;
 pub mod gitlab;
 pub mod projects;
 pub mod script;
+pub mod status;
 
 use serde::Serialize;
 

@@ -28,6 +28,18 @@ pub struct Live {
     pub tag: Option<String>,
     /// The version's message.
     pub message: Option<String>,
+    /// The address of whoever deployed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+}
+
+impl Live {
+    /// The commit that it was made from: the first word of the version's message.
+    #[must_use]
+    pub fn commit(&self) -> Option<&str> {
+        let word = self.message.as_deref()?.split(' ').next()?;
+        (word.len() >= 40 && word.bytes().all(|b| b.is_ascii_hexdigit())).then_some(word)
+    }
 }
 
 /// A client for one account.
@@ -95,6 +107,7 @@ impl<'a> Api<'a> {
             since: newest.created_on,
             tag: annotation("workers/tag"),
             message: annotation("workers/message"),
+            author: newest.author_email,
         }))
     }
 
@@ -224,6 +237,8 @@ pub struct Deployment {
     pub id: String,
     /// When it was made, RFC 3339.
     pub created_on: Option<String>,
+    /// Who made it.
+    pub author_email: Option<String>,
     /// Which versions get how much of the traffic.
     #[serde(default)]
     pub versions: Vec<Share>,

@@ -41,20 +41,26 @@ pub fn branch(root: &Utf8Path) -> Result<Option<String>> {
     Ok(Some(name.trim().to_owned()).filter(|name| !name.is_empty()))
 }
 
-/// Every file of the working tree whose name passes `wanted` and that git tracks or would track,
-/// relative to `root` and sorted. Dependency folders are left out even if somebody committed them, and
-/// so is what lies below a name that is not UTF-8.
-pub fn files(root: &Utf8Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Utf8PathBuf>> {
-    // Two processes side by side: one reads the index, the other walks the folders.
-    let others = start(root, &["ls-files", "-z", "--others", "--exclude-standard"])?;
+/// Every file whose name passes `wanted` and that git tracks or, with `untracked`, would track,
+/// relative to `root` and sorted. A deleted one may be among them. Dependency folders are left out even
+/// if somebody committed them, and so is what lies below a name that is not UTF-8.
+pub fn files(
+    root: &Utf8Path,
+    untracked: bool,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<Utf8PathBuf>> {
+    // Two processes side by side: one reads the index, the other walks the folders, which is slow.
+    let walk = || start(root, &["ls-files", "-z", "--others", "--exclude-standard"]);
+    let others = untracked.then(walk).transpose()?;
     let mut listed = output(root, &["ls-files", "-z", "--cached"])?;
-    listed.extend(finish(others, "ls-files")?);
+    if let Some(others) = others {
+        listed.extend(finish(others, "ls-files")?);
+    }
     let mut files: Vec<Utf8PathBuf> = listed
         .split(|byte| *byte == 0)
         .filter_map(|path| std::str::from_utf8(path).ok())
         .filter(|path| wanted(path.rsplit('/').next().unwrap_or(path)))
         .filter(|path| !path.split('/').any(|part| part == "node_modules"))
-        .filter(|path| root.join(path).exists())
         .map(Utf8PathBuf::from)
         .collect();
     files.sort();
@@ -89,6 +95,12 @@ pub fn blobs(root: &Utf8Path, paths: &[&Utf8Path]) -> Result<BTreeMap<Utf8PathBu
             .split('\0')
             .filter(|path| !path.is_empty())
     {
+        if let Some(blob) = blobs.get_mut(Utf8Path::new(path)).filter(|blob| blob.mode == "160000")
+            && let Some(commit) = history::commit(&root.join(path), "HEAD")?
+        {
+            blob.id = commit;
+            continue;
+        }
         match working_blob(&root.join(path), sha256)
             .with_context(|| format!("cannot read {path}"))?
         {

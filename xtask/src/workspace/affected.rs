@@ -10,6 +10,7 @@ use super::base::{Base, Changes};
 use super::config::CONFIG_FILE;
 use super::edges::LOCK_FILES;
 use super::graph::{Edge, Graph, Origin};
+use super::package::Package;
 use crate::tools::{bun, wrangler};
 
 /// Why a project or package is affected.
@@ -67,8 +68,8 @@ pub fn global_inputs() -> [&'static Utf8Path; 3] {
 pub fn affected(workspace: &Workspace, graph: &Graph, changes: &Changes) -> Affected {
     let projects = || workspace.projects.iter().map(|project| &project.dir);
     let packages = || {
-        let member = |dir: &&Utf8PathBuf| !workspace.is_workspace_root(dir);
-        workspace.packages.keys().filter(member)
+        let member = |package: &&Package| !workspace.is_workspace_root(package);
+        workspace.packages.values().filter(member).map(|package| &package.dir)
     };
     if let Base::Everything { because } = &changes.base {
         let reason = || vec![Reason::UnknownBase { because: because.clone() }];

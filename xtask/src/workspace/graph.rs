@@ -1,6 +1,6 @@
 //! Which folders decide what a project's output is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
@@ -44,7 +44,8 @@ pub struct Edge {
 /// The edges of a whole repository, by the folder that depends.
 #[derive(Debug, Default)]
 pub struct Graph {
-    edges: BTreeMap<Utf8PathBuf, Vec<Edge>>,
+    /// By text, since comparing paths part by part is slow.
+    edges: BTreeMap<String, Vec<Edge>>,
     /// What is wrong with a folder's manifest. It matters when a project is made from the folder:
     /// repositories hold broken manifests on purpose, as fixtures and templates.
     problems: BTreeMap<Utf8PathBuf, String>,
@@ -55,7 +56,7 @@ impl Graph {
     /// are errors where a project is made from them.
     pub fn new(workspace: &Workspace) -> Result<Graph, Failure> {
         let graph = Builder::new(workspace).build()?;
-        let mut done = BTreeSet::new();
+        let mut done = HashSet::new();
         for project in &workspace.projects {
             graph.check(&project.dir, &mut Vec::new(), &mut done)?;
         }
@@ -79,7 +80,7 @@ impl Graph {
     /// The edges that start in `dir`.
     #[must_use]
     pub fn edges(&self, dir: &Utf8Path) -> &[Edge] {
-        self.edges.get(dir).map_or(&[], Vec::as_slice)
+        self.edges.get(dir.as_str()).map_or(&[], Vec::as_slice)
     }
 
     /// Every edge.
@@ -89,8 +90,9 @@ impl Graph {
 
     /// Adds an edge; returns whether it is new.
     pub(super) fn add(&mut self, from: &Utf8Path, to: Utf8PathBuf, origin: Origin) -> bool {
-        let edges = self.edges.entry(from.to_owned()).or_default();
-        let new = from != to && !edges.iter().any(|edge| edge.to == to && edge.origin == origin);
+        let edges = self.edges.entry(from.as_str().to_owned()).or_default();
+        let same = |edge: &Edge| edge.to.as_str() == to.as_str() && edge.origin == origin;
+        let new = from.as_str() != to.as_str() && !edges.iter().any(same);
         if new {
             edges.push(Edge { from: from.to_owned(), to, origin });
         }
@@ -107,14 +109,14 @@ impl Graph {
         &'a self,
         dir: &'a Utf8Path,
         path: &mut Vec<&'a Utf8Path>,
-        done: &mut BTreeSet<&'a Utf8Path>,
+        done: &mut HashSet<&'a str>,
     ) -> Result<(), Failure> {
-        if let Some(start) = path.iter().position(|seen| *seen == dir) {
+        if let Some(start) = path.iter().position(|seen| seen.as_str() == dir.as_str()) {
             let cycle: Vec<&str> =
                 path[start..].iter().map(|dir| dir.as_str()).chain([dir.as_str()]).collect();
             return Err(refused(format!("dependency cycle: {}", cycle.join(" → "))));
         }
-        if !done.contains(dir) {
+        if !done.contains(dir.as_str()) {
             if let Some(problem) = self.problems.get(dir) {
                 return Err(refused(problem.clone()));
             }
@@ -123,7 +125,7 @@ impl Graph {
                 self.check(&edge.to, path, done)?;
             }
             path.pop();
-            done.insert(dir);
+            done.insert(dir.as_str());
         }
         Ok(())
     }
@@ -159,7 +161,7 @@ mod tests {
     }
 
     fn check(graph: &Graph, start: &str) -> Result<(), Failure> {
-        graph.check(Utf8Path::new(start), &mut Vec::new(), &mut BTreeSet::new())
+        graph.check(Utf8Path::new(start), &mut Vec::new(), &mut HashSet::new())
     }
 
     #[test]

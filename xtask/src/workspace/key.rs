@@ -77,6 +77,41 @@ mod tests {
         )
     }
 
+    type Files = BTreeMap<String, (bool, String)>;
+
+    fn files() -> impl proptest::strategy::Strategy<Value = Files> {
+        // Few letters, so that near misses such as `a` + `bc` against `ab` + `c` come up.
+        let content = (proptest::bool::ANY, "[ab0]{0,3}");
+        proptest::collection::btree_map("[ab]{1,2}(/[ab]{1,2})?", content, 0..4)
+    }
+
+    fn key_of(files: &Files, shuffled: bool, facts: &BTreeMap<&str, String>) -> String {
+        let blob = |(executable, id): &(bool, String)| Blob {
+            mode: if *executable { "100755" } else { "100644" }.to_owned(),
+            id: id.clone(),
+        };
+        let mut entries: Vec<_> =
+            files.iter().map(|(path, file)| (Utf8Path::new(path), blob(file))).collect();
+        if shuffled {
+            entries.reverse();
+        }
+        content_key(&entries.into_iter().collect(), facts)
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn two_inputs_share_a_key_only_when_they_are_the_same(
+            (one, other) in (files(), files()),
+            (fact, another) in ("[ab]{0,2}", "[ab]{0,2}"),
+        ) {
+            let facts = BTreeMap::from([("a", fact)]);
+            let others = BTreeMap::from([("a", another)]);
+            let same = one == other && facts == others;
+            proptest::prop_assert_eq!(key_of(&one, false, &facts) == key_of(&other, false, &others), same);
+            proptest::prop_assert_eq!(key_of(&one, false, &facts), key_of(&one, true, &facts));
+        }
+    }
+
     #[test]
     fn order_does_not_matter_and_content_does() {
         let first = key(&[("a", "1"), ("b", "2")], &[("bun", "1.4.5")]);

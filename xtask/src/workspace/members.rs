@@ -1,6 +1,6 @@
 //! Which packages are installed together, so that a dependency's name finds one of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -13,7 +13,7 @@ pub struct Members<'w> {
     by_name: BTreeMap<&'w str, Vec<&'w Package>>,
     roots: BTreeMap<&'w Utf8Path, Root>,
     /// The workspace that each package belongs to.
-    of: BTreeMap<&'w Utf8Path, &'w Utf8Path>,
+    of: HashMap<&'w str, &'w Utf8Path>,
 }
 
 /// A folder whose patterns say which packages are installed with it.
@@ -84,7 +84,7 @@ impl<'w> Members<'w> {
                 (below.as_str().is_empty() || glob::names(patterns, below)).then_some(*root)
             })
         };
-        let of = packages.keys().filter_map(|dir| Some((dir.as_path(), root_of(dir)?))).collect();
+        let of = packages.keys().filter_map(|dir| Some((dir.as_str(), root_of(dir)?))).collect();
         Members { by_name, roots, of }
     }
 
@@ -105,12 +105,12 @@ impl<'w> Members<'w> {
     #[must_use]
     pub fn asked_for(&self, from: &Package, name: &str) -> Vec<&'w Package> {
         let named = self.named(name);
-        match self.of.get(from.dir.as_path()) {
+        match self.of.get(from.dir.as_str()) {
             Some(root) => {
                 let together: Vec<_> = named
                     .iter()
                     .copied()
-                    .filter(|p| self.of.get(p.dir.as_path()) == Some(root))
+                    .filter(|p| self.of.get(p.dir.as_str()) == Some(root))
                     .collect();
                 if together.is_empty() { named.to_vec() } else { together }
             }
@@ -121,10 +121,10 @@ impl<'w> Members<'w> {
     /// The members that a package manager takes for `name` at a plain version `range`.
     #[must_use]
     pub fn satisfying(&self, from: &Package, name: &str, range: &str) -> Vec<&'w Package> {
-        let root = self.of.get(from.dir.as_path());
+        let root = self.of.get(from.dir.as_str());
         let links = root.is_some_and(|root| self.roots.get(root).is_some_and(|r| r.links_versions));
         let fits = |package: &&&Package| {
-            self.of.get(package.dir.as_path()) == root
+            self.of.get(package.dir.as_str()) == root
                 && package.dir != from.dir
                 && range::satisfies(range, package.version.as_deref())
         };

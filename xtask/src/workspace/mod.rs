@@ -53,9 +53,19 @@ impl Workspace {
     /// anywhere when there is no such folder. Files that git ignores and dependency folders do not
     /// count.
     pub fn load(root: &Utf8Path) -> Result<Workspace> {
+        Workspace::of(root, true)
+    }
+
+    /// The same without files that git does not track yet, which takes a walk through all folders.
+    pub fn load_tracked(root: &Utf8Path) -> Result<Workspace> {
+        Workspace::of(root, false)
+    }
+
+    fn of(root: &Utf8Path, untracked: bool) -> Result<Workspace> {
         let config = Config::load(root)?;
-        let files = git::files(root, matters)?;
+        let mut files = git::files(root, untracked, matters)?;
         let (packages, unreadable) = packages(root, &files)?;
+        files.retain(|path| path.file_name() != Some("package.json") && root.join(path).exists());
         let place = place(root);
         let configs = files.iter().filter(|path| path.starts_with(place));
         let projects = projects(root, configs, &packages, &unreadable)?;
@@ -75,11 +85,10 @@ impl Workspace {
         })
     }
 
-    /// Whether `dir` holds the packages of a workspace.
+    /// Whether `package` stands above the packages of a workspace.
     #[must_use]
-    pub fn is_workspace_root(&self, dir: &Utf8Path) -> bool {
-        self.pnpm.contains_key(dir)
-            || self.packages.get(dir).is_some_and(|package| !package.workspaces.is_empty())
+    pub fn is_workspace_root(&self, package: &Package) -> bool {
+        !package.workspaces.is_empty() || self.pnpm.contains_key(&package.dir)
     }
 
     /// The packages below the place that projects are looked for.
@@ -121,7 +130,8 @@ fn installs(name: &str) -> bool {
 }
 
 /// Whether a file of this name says what exists.
-fn matters(name: &str) -> bool {
+#[must_use]
+pub fn matters(name: &str) -> bool {
     name == "package.json" || CONFIG_NAMES.contains(&name) || installs(name)
 }
 
@@ -134,13 +144,17 @@ fn packages(root: &Utf8Path, files: &[Utf8PathBuf]) -> Result<Packages> {
         files.iter().filter(|path| named(path, |name| name == "package.json")).collect();
     let load = |path: &&Utf8PathBuf| {
         let dir = path.parent().unwrap_or(Utf8Path::new(""));
-        (dir.to_owned(), read(root, path).and_then(|text| Package::parse(dir, &text)))
+        let package = match read(root, path) {
+            Err(_) if !root.join(path).exists() => return None,
+            text => text.and_then(|text| Package::parse(dir, &text)),
+        };
+        Some((dir.to_owned(), package))
     };
     let share = manifests.len().div_ceil(READERS).max(1);
     let loaded: Vec<_> = std::thread::scope(|scope| {
         let readers: Vec<_> = manifests
             .chunks(share)
-            .map(|part| scope.spawn(move || part.iter().map(load).collect::<Vec<_>>()))
+            .map(|part| scope.spawn(move || part.iter().filter_map(load).collect::<Vec<_>>()))
             .collect();
         readers.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
     });

@@ -18,6 +18,8 @@ mod pipeline_scripts;
 mod preview;
 mod script;
 mod site;
+mod status;
+
 mod support;
 mod tidy;
 mod wrangler;
