@@ -86,7 +86,7 @@ fn several_projects_go_side_by_side_and_one_failure_stops_no_other() {
     assert!(!env.root.join("projects/good/dist").exists(), "nothing was built");
     std::fs::remove_dir_all(env.root.join("projects/typo")).expect("removable");
 
-    let ran = deploy(&env, &["--jobs", "3"]);
+    let ran = deploy(&env, &["--all", "--jobs", "3"]);
     let text = |name: &str| ran.record(name)["error"].as_str().unwrap_or_default().to_owned();
     for (name, status, reason) in [
         ("good", "live", ""),
