@@ -12,8 +12,8 @@ const MOST: usize = 50;
 /// What every project is made with: config, modules, toolchains, and the pipeline itself.
 const SHARED: [&str; 2] = ["dagger/**/*", ".gitlab-ci.yml"];
 
-/// The patterns for `project`, wider than what xtask decides by: its folder, all that it depends on,
-/// lock files above it. Nothing where a rule could not hold them, which lets every push through.
+/// The patterns for `project`, wider than what xtask decides by: its folder and all that the graph
+/// knows it is made from. Nothing where a rule could not hold them, which lets every push through.
 #[must_use]
 pub fn changes(workspace: &Workspace, graph: &Graph, project: &Project) -> Option<Vec<String>> {
     let mut paths: Vec<String> = graph
@@ -22,11 +22,7 @@ pub fn changes(workspace: &Workspace, graph: &Graph, project: &Project) -> Optio
         .filter(|path| !path.starts_with("dagger"))
         .map(|path| pattern(path, workspace.root.join(path).is_dir()))
         .collect();
-    let package = project.package.as_ref().map_or(project.dir.as_path(), |package| &package.dir);
-    let above = package.ancestors().skip(1).map(|dir| dir.join("bun.lock"));
-    paths.extend(above.filter(|lock| workspace.root.join(lock).is_file()).map(String::from));
     paths.extend(SHARED.map(str::to_owned));
-    paths.dedup();
     let literal = |path: &String| !path.contains(['[', ']', '{', '}', '\\', '?', '$']);
     (paths.len() <= MOST && paths.iter().all(literal)).then_some(paths)
 }

@@ -143,10 +143,10 @@ fn a_dependency_s_change_starts_the_deployment() {
     assert_eq!(
         changes.expect("paths"),
         [
+            "bun.lock",
             "content/press.md",
             "packages/theme/**/*",
             "projects/b.com/**/*",
-            "bun.lock",
             "dagger/**/*",
             ".gitlab-ci.yml"
         ]
