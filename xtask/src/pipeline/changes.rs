@@ -12,8 +12,8 @@ const MOST: usize = 50;
 /// What every project is made with: config, modules, toolchains, and the pipeline itself.
 const SHARED: [&str; 2] = ["dagger/**/*", ".gitlab-ci.yml"];
 
-/// The patterns for `project`, wider than what xtask decides by: its folder, all that it depends on,
-/// lock files above it. Nothing where a rule could not hold them, which lets every push through.
+/// The patterns for `project`, wider than what xtask decides by: its folder and all that the graph
+/// knows it is made from. Nothing where a rule could not hold them, which lets every push through.
 #[must_use]
 pub fn changes(workspace: &Workspace, graph: &Graph, project: &Project) -> Option<Vec<String>> {
     let mut paths: Vec<String> = graph
