@@ -1,7 +1,6 @@
 //! What a change concerns, asked in real repositories.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -9,7 +8,7 @@ use serde_json::Value;
 use crate::support::{Ran, TestEnv, ran};
 
 /// A workspace of npm, a Worker that uses one of its packages, and one that stands alone.
-fn tree() -> TestEnv {
+pub fn tree() -> TestEnv {
     let env = TestEnv::new();
     env.write("package.json", r#"{ "name": "root", "workspaces": ["projects/*", "packages/*"] }"#);
     env.write("bun.lock", "{}\n");
@@ -32,34 +31,34 @@ fn tree() -> TestEnv {
 }
 
 /// The names of the affected projects.
-fn names(json: &Value) -> Vec<&str> {
+pub fn names(json: &Value) -> Vec<&str> {
     let projects = json["projects"].as_array().expect("projects");
     projects.iter().map(|project| project["name"].as_str().expect("text")).collect()
 }
 
-fn affected(env: &TestEnv, arguments: &[&str]) -> Value {
+pub fn affected(env: &TestEnv, arguments: &[&str]) -> Value {
     affected_with(env, arguments, &[])
 }
 
-fn affected_with(env: &TestEnv, arguments: &[&str], variables: &[(&str, &str)]) -> Value {
+pub fn affected_with(env: &TestEnv, arguments: &[&str], variables: &[(&str, &str)]) -> Value {
     let all = [&["affected", "--json"], arguments].concat();
     env.xtask_with(&all, variables).exits(0).json()
 }
 
 #[track_caller]
-fn assert_everything(json: &Value, because: &str) {
+pub fn assert_everything(json: &Value, because: &str) {
     assert_eq!(names(json), ["alone", "app"], "{json:#}");
     let said = json["base"]["because"].as_str().unwrap_or_else(|| panic!("{json:#}"));
     assert!(said.contains(because), "{said}");
     assert_eq!(json["projects"][0]["reasons"][0]["kind"], "unknownBase");
 }
 
-fn id(env: &TestEnv, revision: &str) -> String {
+pub fn id(env: &TestEnv, revision: &str) -> String {
     env.sh(&format!("git rev-parse '{revision}'")).exits(0).stdout.trim().to_owned()
 }
 
 /// A clone of `env` as a runner makes it: shallow, detached, without other branches.
-fn runner_clone(env: &TestEnv, revision: &str, depth: u32) -> TestEnv {
+pub fn runner_clone(env: &TestEnv, revision: &str, depth: u32) -> TestEnv {
     let clone = TestEnv::new();
     std::fs::remove_dir_all(&clone.root).expect("removed");
     env.git(&["config", "uploadpack.allowAnySHA1InWant", "true"]);
@@ -73,7 +72,7 @@ fn runner_clone(env: &TestEnv, revision: &str, depth: u32) -> TestEnv {
     clone
 }
 
-const PIPELINE: (&str, &str) = ("GITLAB_CI", "true");
+pub const PIPELINE: (&str, &str) = ("GITLAB_CI", "true");
 
 #[test]
 fn dependents_are_affected_with_the_way_as_reason() {
@@ -187,116 +186,6 @@ fn what_is_not_known_is_everything() {
     assert_everything(&affected(&env, &[]), "no common history with main");
     env.git(&["branch", "--quiet", "-D", "main"]);
     assert_everything(&affected(&env, &[]), "knows no default branch");
-}
-
-#[test]
-fn merge_requests_compare_with_where_they_began_also_in_a_clone_of_depth_1() {
-    let env = tree();
-    let base = id(&env, "HEAD");
-    env.git(&["checkout", "--quiet", "-b", "change"]);
-    env.write("projects/alone/content.txt", "new");
-    env.commit("change");
-    let change = id(&env, "HEAD");
-    env.git(&["checkout", "--quiet", "main"]);
-    env.write("packages/tokens/a b.ts", "main moved on\n");
-    env.commit("moved on");
-    let target = id(&env, "HEAD");
-    env.git(&["checkout", "--quiet", "-b", "merged"]);
-    env.git(&["merge", "--quiet", "--no-edit", "change"]);
-
-    let request = [PIPELINE, ("CI_MERGE_REQUEST_IID", "7")];
-    let clone = runner_clone(&env, &change, 1);
-    let began = ("CI_MERGE_REQUEST_DIFF_BASE_SHA", base.as_str());
-    let detached = [request[0], request[1], ("CI_MERGE_REQUEST_EVENT_TYPE", "detached"), began];
-    let json = affected_with(&clone, &[], &detached);
-    assert_eq!(names(&json), ["alone"], "{json:#}");
-    assert_eq!(json["base"]["commit"], base.as_str());
-    clone.write("projects/app/left-by-an-earlier-step", "x");
-    assert_eq!(
-        names(&affected_with(&clone, &[], &detached)),
-        ["alone"],
-        "only commits count there"
-    );
-
-    let merged = runner_clone(&env, "merged", 1);
-    let kind = ("CI_MERGE_REQUEST_EVENT_TYPE", "merged_result");
-    let tip = ("CI_MERGE_REQUEST_TARGET_BRANCH_SHA", target.as_str());
-    assert_eq!(
-        names(&affected_with(&merged, &[], &[PIPELINE, request[1], kind, tip, began])),
-        ["alone"]
-    );
-
-    let gone = "1234567890123456789012345678901234567890";
-    for (value, because) in
-        [(gone, "cannot be fetched"), ("", "names no commit"), (&"0".repeat(40), "names no commit")]
-    {
-        let unknown = [request[0], request[1], ("CI_MERGE_REQUEST_DIFF_BASE_SHA", value)];
-        assert_everything(&affected_with(&clone, &[], &unknown), because);
-    }
-    // Without a base from GitLab, a clone that ends here cannot tell.
-    clone.sh("git fetch --quiet --depth 1 origin main:refs/remotes/origin/main").exits(0);
-    assert_everything(&affected(&clone, &[]), "this shallow clone ends before");
-}
-
-#[test]
-fn the_default_branch_compares_with_the_last_deployment_or_the_push_before() {
-    let env = tree();
-    let deployed = id(&env, "HEAD");
-    env.write("projects/alone/content.txt", "failed to deploy");
-    env.commit("two");
-    let before = id(&env, "HEAD");
-    env.write("projects/app/content.txt", "new");
-    env.commit("three");
-    let branch = [PIPELINE, ("CI_COMMIT_BRANCH", "main"), ("CI_DEFAULT_BRANCH", "main")];
-    let with = |more: &[(&'static str, &str)]| -> Value {
-        let more: Vec<(&str, &str)> = branch.iter().chain(more).copied().collect();
-        affected_with(&env, &["--env", "production"], &more)
-    };
-
-    let push = ("CI_COMMIT_BEFORE_SHA", before.as_str());
-    assert_eq!(names(&with(&[push])), ["app"]);
-    assert_everything(&with(&[]), "follows no push");
-    assert_everything(&with(&[("CI_COMMIT_BEFORE_SHA", &"0".repeat(40))]), "follows no push");
-    let forced = env.sh("git commit-tree -m other 'HEAD^{tree}'").exits(0).stdout;
-    assert_everything(&with(&[("CI_COMMIT_BEFORE_SHA", forced.trim())]), "not in its history");
-
-    let ask = |status: &'static str, body: String| -> (Value, String) {
-        let server = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let api = format!("http://{}/gitlab/api/v4", server.local_addr().expect("an address"));
-        let answered = std::thread::spawn(move || {
-            let (mut stream, _) = server.accept().expect("a request");
-            let mut request = [0; 4096];
-            let length = stream.read(&mut request).expect("a request");
-            write!(
-                stream,
-                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-                body.len()
-            )
-            .expect("an answer");
-            String::from_utf8_lossy(&request[..length]).into_owned()
-        });
-        let gitlab = [
-            ("CI_API_V4_URL", api.as_str()),
-            ("CI_PROJECT_ID", "42"),
-            ("CI_JOB_TOKEN", "job-token"),
-        ];
-        let json = with(&[&gitlab[..], &[push]].concat());
-        (json, answered.join().expect("a server"))
-    };
-    let (json, request) = ask("200 OK", format!(r#"[{{ "id": 1, "sha": "{deployed}" }}]"#));
-    assert_eq!(names(&json), ["alone", "app"], "what the failed pipeline left is not forgotten");
-    assert_eq!(json["base"]["why"], "the last successful deployment");
-    assert!(
-        request.starts_with(
-            "GET /gitlab/api/v4/projects/42/deployments?environment=production&status=success"
-        ),
-        "{request}"
-    );
-    assert!(request.to_lowercase().contains("job-token: job-token"), "{request}");
-    assert_everything(&ask("200 OK", "[]".to_owned()).0, "nothing was deployed there yet");
-    let (json, _) = ask("403 Forbidden", "{}".to_owned());
-    assert_eq!(names(&json), ["app"]);
-    assert!(json["base"]["why"].as_str().expect("text").contains("it answered 403"), "{json}");
 }
 
 #[test]

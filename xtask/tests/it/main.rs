@@ -1,6 +1,7 @@
 //! The command as people use it: the real binary, real git, a cleared environment.
 
 mod affected;
+mod affected_bases;
 mod budget;
 mod cli;
 mod comment;

@@ -37,6 +37,14 @@ fn files_are_short_and_say_what_they_are() {
 }
 
 #[test]
+fn tests_are_short_too() {
+    for (path, text) in [sources("xtask/tests"), sources("sandbox/tests")].concat() {
+        assert!(text.starts_with("//! "), "{path} does not say what it is");
+        assert!(text.lines().count() <= 400, "{path} has {} lines", text.lines().count());
+    }
+}
+
+#[test]
 fn modules_keep_to_their_layer() {
     let forbidden: [(&str, &[&str]); 5] = [
         ("xtask/src/plan", &["std::process", "std::env", "xshell"]),
