@@ -14,6 +14,11 @@ const child = Bun.spawn(command, {
 	},
 });
 const code = await child.exited;
+// What it wrote last may still be on its way.
+for (let before = -1; before !== written.length; ) {
+	before = written.length;
+	await Bun.sleep(150);
+}
 child.terminal?.close();
 process.stdout.write(written);
 process.exit(code);

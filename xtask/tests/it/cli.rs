@@ -85,8 +85,10 @@ fn progress_on_a_narrow_terminal_takes_one_row() {
         env.sh(&text).exits(0).stdout
     };
     let shown = run("TERM=xterm", "");
-    let frames: Vec<&str> =
-        shown.split("\x1b[?7l").skip(1).filter_map(|part| part.split("\x1b[?7h").next()).collect();
+    fn whole(part: &str) -> Option<&str> {
+        part.split_once("\x1b[?7h").map(|(frame, _)| frame)
+    }
+    let frames: Vec<&str> = shown.split("\x1b[?7l").skip(1).filter_map(whole).collect();
     assert!(frames.iter().any(|frame| frame.contains("compiled compiled")), "{shown}");
     assert!(frames.iter().all(|frame| frame.matches('\n').count() == 1), "{shown}");
     assert!(shown.contains("\x1b[1A\x1b[J") && !shown.contains("\x1b[2A"), "{shown}");
