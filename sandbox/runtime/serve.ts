@@ -106,6 +106,15 @@ async function load(id: number, version: Version): Promise<void> {
 // A version that workerd refuses rejects promises that nobody holds; the order is answered above.
 process.on("unhandledRejection", (error) => console.error(error));
 
+// However this ends, no workerd goes on: the sandbox made this process the leader of a group.
+process.on("exit", () => {
+	try {
+		process.kill(-process.pid, "SIGKILL");
+	} catch {
+		// Started by hand, without a group of its own.
+	}
+});
+
 const decoder = new TextDecoder();
 let waiting = "";
 for await (const chunk of Bun.stdin.stream()) {

@@ -32,6 +32,9 @@ pub struct Process {
     waiting: Arc<Waiting>,
     next: AtomicU64,
     child: SharedChild,
+    /// The group that it leads. Its own id is forgotten once it was waited for, and the group may
+    /// live on.
+    group: Option<Pid>,
 }
 
 type SharedChild = Arc<tokio::sync::Mutex<Child>>;
@@ -71,19 +74,20 @@ impl Process {
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             bail!("the runtime has no pipes")
         };
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         log::line(&format!("runtime: started, pid {}", child.id().unwrap_or_default()));
         let child = Arc::new(tokio::sync::Mutex::new(child));
         let waiting = Arc::new(Mutex::new(Some(HashMap::new())));
         let (orders, received) = mpsc::unbounded_channel();
         tokio::spawn(write(stdin, received));
-        tokio::spawn(read(stdout, waiting.clone(), child.clone()));
+        tokio::spawn(read(stdout, waiting.clone(), group));
         tokio::spawn(async move {
             let mut lines = BufReader::new(stderr).lines();
             while let Ok(Some(line)) = lines.next_line().await {
                 log::line(&format!("runtime: {line}"));
             }
         });
-        Ok(Process { orders, waiting, next: AtomicU64::new(1), child })
+        Ok(Process { orders, waiting, next: AtomicU64::new(1), child, group })
     }
 
     /// Whether it has ended.
@@ -127,17 +131,16 @@ impl Process {
         let _ended = self.orders.send(String::new());
         let mut child = self.child.lock().await;
         if timeout(Duration::from_secs(5), child.wait()).await.is_err() {
-            kill_group(&child);
+            kill_group(self.group);
         }
     }
 }
 
-/// Ends a process that was not waited for, and all that it started.
-fn kill_group(child: &Child) {
-    let id = child.id().and_then(|id| i32::try_from(id).ok());
-    if let Some(id) = id.map(Pid::from_raw) {
+/// Ends a process and all that it started.
+fn kill_group(group: Option<Pid>) {
+    if let Some(group) = group {
         // Fails when all have ended, which is what is wanted.
-        let _ended = killpg(id, Signal::SIGKILL);
+        let _ended = killpg(group, Signal::SIGKILL);
     }
 }
 
@@ -149,7 +152,7 @@ async fn write(mut stdin: ChildStdin, mut orders: mpsc::UnboundedReceiver<String
     }
 }
 
-async fn read(stdout: impl AsyncRead + Unpin, waiting: Arc<Waiting>, child: SharedChild) {
+async fn read(stdout: impl AsyncRead + Unpin, waiting: Arc<Waiting>, group: Option<Pid>) {
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         let Ok(answer) = serde_json::from_str::<Answer>(&line) else {
@@ -165,5 +168,5 @@ async fn read(stdout: impl AsyncRead + Unpin, waiting: Arc<Waiting>, child: Shar
     *waiting.lock().unwrap_or_else(PoisonError::into_inner) = None;
     log::line("runtime: ended");
     // Had it been killed, its workerds would go on without it.
-    kill_group(&*child.lock().await);
+    kill_group(group);
 }

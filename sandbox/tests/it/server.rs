@@ -178,6 +178,14 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // Asked first, so that its runtime has ended before the folder under it goes.
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
+        let _gone = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let asked = Instant::now();
+        while asked.elapsed() < Duration::from_secs(10) && matches!(self.child.try_wait(), Ok(None))
+        {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         self.child.kill().unwrap_or_default();
         self.child.wait().expect("it ends");
         if !std::thread::panicking() {
