@@ -31,13 +31,11 @@ pub struct Process {
     orders: mpsc::UnboundedSender<String>,
     waiting: Arc<Waiting>,
     next: AtomicU64,
-    child: SharedChild,
+    child: tokio::sync::Mutex<Child>,
     /// The group that it leads. Its own id is forgotten once it was waited for, and the group may
     /// live on.
     group: Option<Pid>,
 }
-
-type SharedChild = Arc<tokio::sync::Mutex<Child>>;
 
 /// Who waits for which answer; nothing once the process has ended.
 type Waiting = Mutex<Option<HashMap<u64, oneshot::Sender<Answer>>>>;
@@ -76,7 +74,7 @@ impl Process {
         };
         let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         log::line(&format!("runtime: started, pid {}", child.id().unwrap_or_default()));
-        let child = Arc::new(tokio::sync::Mutex::new(child));
+        let child = tokio::sync::Mutex::new(child);
         let waiting = Arc::new(Mutex::new(Some(HashMap::new())));
         let (orders, received) = mpsc::unbounded_channel();
         tokio::spawn(write(stdin, received));

@@ -36,6 +36,9 @@ pub struct Restore {
     schema: u32,
     verb: Verb,
     project: String,
+    /// The project as one file name.
+    #[serde(skip)]
+    slug: String,
     worker: String,
     destination: Destination,
     /// The version's whole id. Never "the one before": that would mean another one a moment later.
@@ -82,6 +85,7 @@ impl Restore {
             schema: 1,
             verb: if matches!(wanted, Wanted::Alias(_)) { Verb::Promote } else { Verb::Rollback },
             project: project.name.clone(),
+            slug: project.slug(),
             tag: version.annotation("workers/tag").unwrap_or_default().to_owned(),
             commit: version.annotation("workers/message").unwrap_or("no message").to_owned(),
             version: version.id.clone(),
@@ -110,8 +114,7 @@ impl Restore {
     pub fn execute(&self, ctx: &Ctx) -> Result<Record> {
         let task = ctx.ui.task(&self.project);
         let mut record = self.record(ctx)?;
-        let slug = self.project.replace('/', "-");
-        let lock = setup::project_lock(&ctx.root, &slug, || {
+        let lock = setup::project_lock(&ctx.root, &self.slug, || {
             task.step("wait for another run on this project");
         })?;
         task.step("make it live");
@@ -165,7 +168,7 @@ impl Restore {
 
     fn record(&self, ctx: &Ctx) -> Result<Record> {
         let head = git::head(&ctx.root)?;
-        let nonce = format!("{}-{}", fresh_nonce()?, self.project.replace('/', "-"));
+        let nonce = format!("{}-{}", fresh_nonce()?, self.slug);
         let mut record =
             Record::new(self.verb, &self.project, &self.worker, &self.destination, &nonce);
         record.commit = head.commit;

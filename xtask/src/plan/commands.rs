@@ -87,10 +87,4 @@ impl Places {
     pub fn output_file(&self, plan: &ProjectPlan) -> Utf8PathBuf {
         self.root.join(".xtask/tmp").join(format!("{}.ndjson", plan.nonce))
     }
-
-    /// The log of one project's attempt.
-    #[must_use]
-    pub fn log_file(&self, plan: &ProjectPlan) -> Utf8PathBuf {
-        self.root.join(".xtask/logs").join(format!("{}.log", plan.nonce))
-    }
 }
