@@ -4,7 +4,7 @@ use clap::builder::styling::{AnsiColor, Style, Styles};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    affected, build, ci, comment, completions, deploy, doctor, generate, preview, projects,
+    affected, build, ci, comment, completions, deploy, doctor, generate, new, preview, projects,
     rollback, sandbox, status, test,
 };
 
@@ -74,6 +74,8 @@ pub enum Command {
     Promote(rollback::Promote),
     /// Write rows into the comment of this pipeline's merge request
     Comment(comment::Comment),
+    /// Make a project that builds, deploys and is in the pipeline
+    New(new::New),
     /// The stand-in for Cloudflare on this machine
     Sandbox(sandbox::Sandbox),
     /// Set up and run every test

@@ -1,12 +1,13 @@
 //! `ci generate`: the pipeline file. And what a run leaves for the pipeline.
 
 use anyhow::Result;
+use camino::Utf8Path;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::context::{Ctx, variable};
 use crate::error::{Exit, failed};
-use crate::pipeline::{guide, reports};
+use crate::pipeline::{FILE, HEADER, guide, reports};
 use crate::plan::Verb;
 use crate::record::{Record, write_whole};
 use crate::report::gitlab;
@@ -40,21 +41,13 @@ impl Ci {
             ctx.ui.report(&json!({ "schema": 1, "files": document }), &files[0].1);
             return Ok(Exit::Done);
         }
-        let mut stale = Vec::new();
-        for (path, wanted) in &files {
-            let file = ctx.root.join(path);
-            if std::fs::read_to_string(&file).ok().as_ref() != Some(wanted) {
-                stale.push(*path);
-                if !check {
-                    write_whole(&file, wanted)?;
-                }
-            }
-        }
+        let stale = stale(&ctx.root, &files);
         if check && !stale.is_empty() {
             return Err(failed(format!("out of date: {}", stale.join(", ")))
                 .hint("`cargo xtask ci generate` writes it")
                 .into());
         }
+        write(&ctx.root, &files, &stale)?;
         let text = match stale.as_slice() {
             [] => "up to date".to_owned(),
             paths => format!("wrote {}", paths.join(", ")),
@@ -62,6 +55,30 @@ impl Ci {
         ctx.ui.report(&json!({ "schema": 1, "written": stale }), &text);
         Ok(Exit::Done)
     }
+}
+
+/// Writes the pipeline file anew where one that we wrote is there, and says what was out of date.
+pub fn refresh(root: &Utf8Path) -> Result<Vec<&'static str>> {
+    let ours = std::fs::read_to_string(root.join(FILE)).is_ok_and(|text| text.starts_with(HEADER));
+    if !ours {
+        return Ok(Vec::new());
+    }
+    let files = guide::files(&Workspace::load(root)?)?;
+    let stale = stale(root, &files);
+    write(root, &files, &stale)?;
+    Ok(stale)
+}
+
+fn stale(root: &Utf8Path, files: &[(&'static str, String)]) -> Vec<&'static str> {
+    let differs = |path: &str, wanted: &String| {
+        std::fs::read_to_string(root.join(path)).ok().as_ref() != Some(wanted)
+    };
+    files.iter().filter(|(path, wanted)| differs(path, wanted)).map(|(path, _)| *path).collect()
+}
+
+fn write(root: &Utf8Path, files: &[(&'static str, String)], stale: &[&str]) -> Result<()> {
+    let stale = files.iter().filter(|(path, _)| stale.contains(path));
+    stale.into_iter().try_for_each(|(path, text)| write_whole(&root.join(path), text))
 }
 
 /// In a pipeline, leaves what GitLab links a deployment or a preview by.

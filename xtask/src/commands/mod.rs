@@ -8,6 +8,7 @@ pub mod completions;
 pub mod deploy;
 pub mod doctor;
 pub mod generate;
+pub mod new;
 pub mod preview;
 pub mod projects;
 pub mod rollback;
@@ -36,6 +37,7 @@ impl Command {
             Command::Rollback(command) => command.run(ctx),
             Command::Promote(command) => command.run(ctx),
             Command::Comment(command) => command.run(ctx),
+            Command::New(command) => command.run(ctx),
             Command::Sandbox(command) => command.run(ctx),
             Command::Test(command) => command.run(ctx),
             Command::Ci(command) => command.run(ctx),

@@ -23,6 +23,9 @@ use types::{AutoCancel, Defaults, Job, Ordered, Pipeline, Rule, Workflow, variab
 /// Where GitLab looks for the pipeline.
 pub const FILE: &str = ".gitlab-ci.yml";
 
+/// What the file begins with when it is ours.
+pub const HEADER: &str = "# Written by `cargo xtask ci generate`";
+
 impl Pipeline {
     /// The pipeline of `workspace`.
     #[must_use]
@@ -45,7 +48,7 @@ impl Pipeline {
     /// The file's text.
     pub fn text(&self) -> Result<String> {
         let head = format!(
-            "# Written by `cargo xtask ci generate` from the projects of this repository and\n\
+            "{HEADER} from the projects of this repository and\n\
              # {CONFIG_FILE}. Change those, then run it again. docs/gitlab.md explains it.\n\n"
         );
         Ok(head + &yaml::document(self, &comment)?)

@@ -5,6 +5,7 @@ pub mod commands;
 pub mod destination;
 pub mod guard;
 pub mod merge_request;
+pub mod template;
 
 use std::collections::BTreeMap;
 

@@ -3,6 +3,7 @@
 pub mod affected;
 pub mod comment;
 pub mod gitlab;
+pub mod new_project;
 pub mod projects;
 pub mod script;
 pub mod status;

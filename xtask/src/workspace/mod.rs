@@ -116,8 +116,9 @@ impl Workspace {
 /// The name of the file that makes a pnpm workspace.
 const PNPM: &str = "pnpm-workspace.yaml";
 
-/// Where projects are looked for.
-fn place(root: &Utf8Path) -> &'static str {
+/// Where projects are looked for: `projects`, or everywhere in a repository without that folder.
+#[must_use]
+pub fn place(root: &Utf8Path) -> &'static str {
     if root.join("projects").is_dir() { "projects" } else { "" }
 }
 

@@ -13,6 +13,7 @@ mod doctor;
 mod engine;
 mod fake_gitlab;
 mod merge_request;
+mod new;
 mod pipeline;
 mod pipeline_file;
 mod pipeline_scripts;
