@@ -4,8 +4,8 @@ use clap::builder::styling::{AnsiColor, Style, Styles};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    affected, build, ci, comment, completions, deploy, doctor, generate, new, preview, projects,
-    rollback, sandbox, status, test,
+    affected, bench, build, ci, comment, completions, deploy, doctor, generate, new, preview,
+    projects, rollback, sandbox, status, test,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -80,6 +80,8 @@ pub enum Command {
     Sandbox(sandbox::Sandbox),
     /// Set up and run every test
     Test(test::Test),
+    /// Measure what the product promises, beside the tools it is compared with
+    Bench(bench::Bench),
     /// The pipeline file
     Ci(ci::Ci),
     /// Write the generated files, or check that they are up to date

@@ -7,6 +7,7 @@ use camino::Utf8Path;
 use clap::CommandFactory as _;
 
 use crate::cli::Cli;
+use crate::commands::bench;
 use crate::pipeline::guide;
 use crate::record::write_whole;
 use crate::workspace::Workspace;
@@ -26,6 +27,9 @@ pub fn files(root: &Utf8Path) -> Result<Vec<(&'static str, String)>> {
     let mut files = guide::files(&Workspace::load(root)?)?;
     files.push(("dagger/config/config.schema.json", schema()?));
     files.push(("docs/reference/cli.md", reference()));
+    if let Some(found) = bench::read(&root.join(bench::SAVED))? {
+        files.push((bench::PAGE, found.page()));
+    }
     Ok(files)
 }
 

@@ -1,6 +1,7 @@
 //! One file a command. Each reads as one sentence: load, plan, print or execute, report.
 
 pub mod affected;
+pub mod bench;
 pub mod build;
 pub mod ci;
 pub mod comment;
@@ -40,6 +41,7 @@ impl Command {
             Command::New(command) => command.run(ctx),
             Command::Sandbox(command) => command.run(ctx),
             Command::Test(command) => command.run(ctx),
+            Command::Bench(command) => command.run(ctx),
             Command::Ci(command) => command.run(ctx),
             Command::Generate(command) => command.run(ctx),
             Command::Completions(command) => command.run(ctx),

@@ -53,7 +53,8 @@ impl Test {
     }
 }
 
-fn set_up(ctx: &Ctx) -> Result<Places> {
+/// Bun and wrangler in place.
+pub(super) fn set_up(ctx: &Ctx) -> Result<Places> {
     let config = Config::load(&ctx.root)?;
     let setup = Setup::new(ctx, &config)?;
     let (places, _) = setup.tools()?;
@@ -133,8 +134,8 @@ const OPTIONAL: [&str; 13] = [
     engine_address::VARIABLE,
 ];
 
-/// Tells tests where the tools are.
-fn with_tools(places: &Places, mut command: Command) -> Command {
+/// Tells tests and benchmarks where the tools are.
+pub(super) fn with_tools(places: &Places, mut command: Command) -> Command {
     command.inherit.extend(OPTIONAL);
     command
         .text("XTASK_BUN", places.bun.as_str())

@@ -1,6 +1,7 @@
 //! Values as people read them. Nothing here reads or writes.
 
 pub mod affected;
+pub mod bench;
 pub mod comment;
 pub mod gitlab;
 pub mod new_project;

@@ -201,7 +201,8 @@ impl TestEnv {
         xtask
     }
 
-    fn environment(&self, command: &mut Command) {
+    /// Gives a program the cleared environment, in the repository.
+    pub fn environment(&self, command: &mut Command) {
         let path = std::env::var("PATH").expect("PATH");
         let system: Vec<&str> =
             path.split(':').filter(|dir| !Path::new(dir).join("bun").exists()).collect();

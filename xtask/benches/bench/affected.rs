@@ -1,0 +1,118 @@
+//! What a change concerns: `affected` beside plain git, and beside the peers.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use xtask::report::bench::{Group, Row, Unit};
+
+use crate::measure::{Case, at_least, at_most, take_turns};
+use crate::peers::{self, Peer};
+use crate::run::timed;
+use crate::tree::{self, FULL, QUICK, Tree};
+
+/// The binary that `cargo xtask` runs.
+const XTASK: &str = env!("CARGO_BIN_EXE_xtask");
+
+/// The folder of a benchmark's own, empty.
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{name}-{}", std::process::id()))
+}
+
+/// Two groups on one tree: git and `affected` many times, then the peers some times.
+pub fn groups(quick: bool) -> Vec<Group> {
+    let root = folder("affected");
+    let shape = if quick { QUICK } else { FULL };
+    let tree = tree::generate(&root, shape);
+    let about = format!(
+        "A generated repository of {} packages, {} files and {} dependencies, and a change of three \
+         files that concerns {} packages. Every answer was compared with the known one.",
+        shape.packages,
+        shape.files(),
+        shape.edges,
+        shape.answer
+    );
+    let groups = vec![beside_git(&tree, &about, quick), beside_peers(&tree, &about, quick)];
+    std::fs::remove_dir_all(&root).expect("removed");
+    groups
+}
+
+fn beside_git(tree: &Tree, about: &str, quick: bool) -> Group {
+    let run = |argv: &[&str]| timed(Command::new(argv[0]).args(&argv[1..]).current_dir(&tree.root));
+    let git = |argv: &'static [&'static str]| move || run(argv).0;
+    let ours = |argv: &'static [&'static str]| {
+        move || {
+            let (took, stdout) = run(argv);
+            check("affected", tree, &ours(&stdout));
+            took
+        }
+    };
+    let cases = vec![
+        Case::new("`git diff --name-only main...change`", git(&DIFF)),
+        Case::new("`affected --base main --head change`", ours(&AFFECTED)),
+        Case::new("`git status --porcelain`", git(&["git", "status", "--porcelain"])),
+        Case::new("`affected`, uncommitted files too", ours(&[XTASK, "affected", "--json"])),
+    ];
+    let samples = take_turns(1, if quick { 1 } else { 15 }, cases);
+    let goals = vec![at_most(30.0, samples.median(1), Unit::Ms, "`affected` takes at most 30 ms")];
+    Group {
+        name: "affected".to_owned(),
+        title: "What a change concerns".to_owned(),
+        about: about.to_owned(),
+        rows: samples.rows(),
+        goals,
+    }
+}
+
+const DIFF: [&str; 4] = ["git", "diff", "--name-only", "main...change"];
+const AFFECTED: [&str; 5] = [XTASK, "affected", "--json", "--base=main", "--head=change"];
+
+fn beside_peers(tree: &Tree, about: &str, quick: bool) -> Group {
+    let (peers, missing) = peers::ready(tree, quick);
+    let turn = |peer: &Peer| {
+        let (took, stdout) = timed(&mut peer.command(tree));
+        check(peer.name, tree, &peer.answer(&stdout));
+        took
+    };
+    let mut cases = vec![Case::new("`affected`", || {
+        let (took, stdout) =
+            timed(Command::new(XTASK).args(&AFFECTED[1..]).current_dir(&tree.root));
+        check("affected", tree, &ours(&stdout));
+        took
+    })];
+    cases.extend(peers.iter().map(|peer| Case::new(peer.title(), move || turn(peer))));
+    // Once without a cache of theirs, which `peers::ready` did.
+    let samples = take_turns(0, if quick { 1 } else { 7 }, cases);
+    let mut rows = samples.rows();
+    rows.extend(missing.into_iter().map(|(name, problem)| Row {
+        name,
+        measured: None,
+        problem: Some(problem),
+    }));
+    let best =
+        (1..samples.times.len()).map(|peer| samples.compare(peer, 0, |peer, ours| peer / ours));
+    let goals = best.reduce(f64::min).map(|best| {
+        at_least(1.0, best, Unit::Times, "the fastest peer takes at least as long as `affected`")
+    });
+    Group {
+        name: "affected".to_owned(),
+        title: "What a change concerns, beside others".to_owned(),
+        about: format!(
+            "{about} The others run as their own binaries, with caches that an earlier run filled, and \
+             with neither telemetry nor a daemon."
+        ),
+        rows,
+        goals: goals.into_iter().collect(),
+    }
+}
+
+fn ours(stdout: &[u8]) -> BTreeSet<String> {
+    let json: Value = serde_json::from_slice(stdout).expect("JSON");
+    peers::names(&json["packages"], "name")
+}
+
+#[track_caller]
+fn check(name: &str, tree: &Tree, found: &BTreeSet<String>) {
+    assert_eq!(&tree.answer, found, "{name} does not give the known answer");
+}
