@@ -83,6 +83,22 @@ pub struct Timings {
     pub check: Option<u64>,
 }
 
+/// Where the output of a build came from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Output {
+    /// Whether it was kept from an earlier build, so that nothing was built.
+    pub from_cache: bool,
+    /// When it was built, RFC 3339.
+    pub built: String,
+    /// Why it is not kept for the next time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_kept: Option<String>,
+    /// What was wrong with the output that was kept, so that it was built anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
+}
+
 /// One project's attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -128,6 +144,9 @@ pub struct Record {
     pub live: Option<Live>,
     /// The addresses that answer.
     pub urls: Vec<String>,
+    /// Where the build's output came from; nothing when there was none to make, or Dagger made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Output>,
     /// The tools.
     pub tools: Versions,
     /// When it started, RFC 3339.
@@ -170,6 +189,7 @@ impl Record {
             previous: None,
             live: None,
             urls: Vec::new(),
+            output: None,
             tools: Versions::default(),
             started: rfc3339(unix_now()),
             ended: String::new(),

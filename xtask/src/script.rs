@@ -53,7 +53,7 @@ fn build(part: &ProjectPlan, dir: &Utf8Path) -> Result<String, Failure> {
     if inside != "dist" {
         call += &format!(" --dist={}", quote(inside.as_str())?);
     }
-    if let Some(name) = part.wrangler_environment.as_deref().filter(|name| !name.is_empty()) {
+    if let Some(name) = &part.build_environment {
         call += &format!(" --environment={}", quote(name)?);
     }
     Ok(format!("{call} | {export}"))

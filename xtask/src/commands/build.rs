@@ -1,6 +1,6 @@
 //! `build`, and what it has in common with `deploy`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -44,7 +44,8 @@ impl Build {
         let destination =
             Destination::resolve(&workspace.config, LOCAL, port, &Pipeline::default(), None)?;
         let choice = self.engine.choose(ctx, &workspace)?;
-        let task = Task::new(Verb::Build, choice, destination);
+        let rebuild = self.engine.no_cache;
+        let task = Task { rebuild, ..Task::new(Verb::Build, choice, destination) };
         let plan = chosen.plan(&workspace, task)?;
         carry_out(ctx, &workspace, plan)
     }
@@ -56,6 +57,10 @@ pub struct EngineArgs {
     /// What builds and uploads
     #[arg(long, value_enum, default_value_t)]
     engine: Wanted,
+    /// Build even what is kept from an earlier build of the same content. Dagger keeps what it builds
+    /// by itself, and does not see this
+    #[arg(long)]
+    pub no_cache: bool,
 }
 
 impl EngineArgs {
@@ -76,6 +81,8 @@ pub struct Task {
     pub destination: Destination,
     /// Do it even where the same content is there already.
     pub force: bool,
+    /// Build even where the output of the same build is kept.
+    pub rebuild: bool,
     /// Put the former version back when the new one does not answer.
     pub rollback: bool,
     /// The preview's alias.
@@ -86,7 +93,15 @@ impl Task {
     /// A task without any extra.
     #[must_use]
     pub fn new(verb: Verb, choice: Choice, destination: Destination) -> Task {
-        Task { verb, choice, destination, force: false, rollback: true, alias: None }
+        Task {
+            verb,
+            choice,
+            destination,
+            force: false,
+            rebuild: false,
+            rollback: true,
+            alias: None,
+        }
     }
 }
 
@@ -144,10 +159,10 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
 /// The content key of each project: the files it is made from, and the tools that make it.
 pub(super) fn keys(
     workspace: &Workspace,
+    graph: &Graph,
     projects: &[&Project],
     destination: &Destination,
 ) -> Result<BTreeMap<String, String>> {
-    let graph = Graph::new(workspace)?;
     let pins = Utf8PathBuf::from(wrangler::TOOLCHAIN).join("bun.lock");
     let mut keys = BTreeMap::new();
     for project in projects {
@@ -166,6 +181,20 @@ pub(super) fn keys(
         );
     }
     Ok(keys)
+}
+
+/// What decides each project's build, whichever environment it is for.
+pub(super) fn build_inputs(
+    workspace: &Workspace,
+    graph: &Graph,
+    projects: &[&Project],
+) -> BTreeMap<String, BTreeSet<Utf8PathBuf>> {
+    let inputs = |project: &&Project| {
+        let mut paths = graph.build_inputs(project);
+        paths.extend(lock_folder(&workspace.root, project).map(|dir| dir.join("bun.lock")));
+        (project.name.clone(), paths)
+    };
+    projects.iter().map(inputs).collect()
 }
 
 pub(super) fn locks(root: &Utf8Path, projects: &[&Project]) -> BTreeMap<String, Utf8PathBuf> {

@@ -27,7 +27,7 @@ pub struct Deploy {
     /// Send this environment's deployment to the sandbox instead of Cloudflare
     #[arg(long)]
     sandbox: bool,
-    /// Deploy even what is live already
+    /// Build and deploy even what is live already
     #[arg(long)]
     force: bool,
     /// Leave a version live that does not answer, to look at it
@@ -59,7 +59,9 @@ impl Deploy {
             doctor::preflight(ctx, &destination, choice.engine, projects)?;
         }
         let (force, rollback) = (self.force, !self.no_rollback);
-        let task = Task { force, rollback, ..Task::new(Verb::Deploy, choice, destination) };
+        let rebuild = self.engine.no_cache;
+        let task =
+            Task { force, rebuild, rollback, ..Task::new(Verb::Deploy, choice, destination) };
         let plan = chosen.plan(&workspace, task)?;
         super::build::carry_out(ctx, &workspace, plan)
     }

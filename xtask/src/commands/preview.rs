@@ -39,7 +39,7 @@ pub struct Preview {
     /// The first part of the address [default: mr-<iid> in a merge request, else the branch]
     #[arg(long)]
     alias: Option<String>,
-    /// Upload even where the same content is there already
+    /// Build and upload even where the same content is there already
     #[arg(long)]
     force: bool,
 }
@@ -81,8 +81,12 @@ impl Preview {
             doctor::preflight(ctx, &destination, choice.engine, projects)?;
         }
         let alias = Some(alias);
-        let task =
-            Task { force: self.force, alias, ..Task::new(Verb::Preview, choice, destination) };
+        let task = Task {
+            force: self.force,
+            rebuild: self.engine.no_cache,
+            alias,
+            ..Task::new(Verb::Preview, choice, destination)
+        };
         let building =
             chosen.projects.iter().map(|project| Row::new(&project.name, Status::Building));
         let building: Vec<Row> = building.chain(others.iter().cloned()).collect();

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::affected::changes;
-use super::build::{Task, keys, locks};
+use super::build::{Task, build_inputs, keys, locks};
 use crate::plan::{Inputs, Plan};
 use crate::report::affected::{line, nothing};
 use crate::tools::git;
@@ -84,13 +84,16 @@ impl<'w> Chosen<'w> {
 
     /// Plans `task` for them.
     pub fn plan(self, workspace: &Workspace, task: Task) -> Result<Plan> {
+        let graph = Graph::new(workspace)?;
         let inputs = Inputs {
             verb: task.verb,
             choice: task.choice,
-            keys: keys(workspace, &self.projects, &task.destination)?,
+            keys: keys(workspace, &graph, &self.projects, &task.destination)?,
             destination: task.destination,
             head: git::head(&workspace.root)?,
             force: task.force,
+            rebuild: task.rebuild || task.force,
+            inputs: build_inputs(workspace, &graph, &self.projects),
             rollback: task.rollback,
             alias: task.alias,
             reasons: self.reasons,

@@ -18,6 +18,7 @@ use crate::tools::cloudflare::Api;
 use crate::tools::{git, sandbox};
 use crate::workspace::Workspace;
 use crate::workspace::config::LOCAL;
+use crate::workspace::graph::Graph;
 use crate::workspace::project::Project;
 
 /// How many reads are under way at once, which Cloudflare's limits allow with ease.
@@ -99,7 +100,7 @@ impl Status {
                 .into());
         }
         let token = ctx.secret(&destination.token())?;
-        let keys = keys(workspace, projects, &destination)?;
+        let keys = keys(workspace, &Graph::new(workspace)?, projects, &destination)?;
         Ok(Place { destination, token, keys })
     }
 }

@@ -1,7 +1,5 @@
 //! An attempt's steps with the pinned tools on this machine.
 
-use std::sync::PoisonError;
-
 use anyhow::{Context as _, Result};
 
 use super::attempt::{Attempt, millis};
@@ -10,25 +8,6 @@ use crate::plan::{Verb, guard};
 use crate::tools::wrangler::{self, Expected};
 
 impl Attempt<'_> {
-    /// Installs and builds, alone in the package's folder.
-    pub(super) fn build_on_host(&mut self) -> Result<()> {
-        let alone = self.run.package_lock(self.part);
-        let _alone = alone.lock().unwrap_or_else(PoisonError::into_inner);
-        let places = &self.run.places;
-        if let Some(dir) = &self.part.install {
-            self.step("install dependencies");
-            let finished = self.execute(&places.install(dir))?.success()?;
-            self.record.timings.install = Some(millis(finished.took));
-        }
-        if let Some(dir) = &self.part.build {
-            self.step("build");
-            self.clear_dist()?;
-            let finished = self.execute(&places.build(self.part, dir))?.success()?;
-            self.record.timings.build = Some(millis(finished.took));
-        }
-        Ok(())
-    }
-
     /// Uploads and deploys what was built.
     pub(super) fn upload_from_host(&mut self) -> Result<()> {
         if let Some(dist) = &self.part.dist {

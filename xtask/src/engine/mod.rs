@@ -7,6 +7,7 @@ pub mod comment;
 pub mod dagger;
 pub mod host;
 pub mod live;
+mod output;
 pub mod restore;
 pub mod setup;
 

@@ -41,8 +41,7 @@ impl Places {
         let argv = [self.bun.as_str(), "--bun", "run", "build"];
         let command = Command::new(self.root.join(dir), &argv, BUILD_DEADLINE)
             .text("ASTRO_TELEMETRY_DISABLED", "1");
-        match plan.wrangler_environment.as_deref().filter(|name| !name.is_empty()) {
-            // Frameworks with an adapter choose the environment at build time.
+        match &plan.build_environment {
             Some(name) => command.text("CLOUDFLARE_ENV", name),
             None => command,
         }

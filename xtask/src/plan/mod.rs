@@ -7,7 +7,7 @@ pub mod guard;
 pub mod merge_request;
 pub mod template;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,8 @@ pub struct Plan {
     pub head: Head,
     /// Do it even where the same content is there already.
     pub force: bool,
+    /// Build even where the output of the same build is kept.
+    pub rebuild: bool,
     /// Put the former version back when the new one does not answer.
     pub rollback: bool,
     /// One plan a project.
@@ -112,6 +114,8 @@ pub struct ProjectPlan {
     pub install: Option<Utf8PathBuf>,
     /// Where to run the build script, when there is one.
     pub build: Option<Utf8PathBuf>,
+    /// The folders and files that decide what the build writes.
+    pub inputs: BTreeSet<Utf8PathBuf>,
     /// Whether it has a Dagger module of its own.
     pub module: bool,
     /// The folder of assets that the build leaves, when the project has any.
@@ -120,6 +124,8 @@ pub struct ProjectPlan {
     pub target: Target,
     /// The `--env` argument, where the wrangler config has blocks.
     pub wrangler_environment: Option<String>,
+    /// The environment that the build is told, where it may make a difference.
+    pub build_environment: Option<String>,
     /// The message of the version: which commit it is.
     pub message: String,
     /// The path that must answer afterwards.
@@ -141,6 +147,8 @@ pub struct Inputs<'a> {
     pub head: Head,
     /// Do it even where the same content is there already.
     pub force: bool,
+    /// Build even where the output of the same build is kept.
+    pub rebuild: bool,
     /// Put the former version back when the new one does not answer.
     pub rollback: bool,
     /// The preview's alias.
@@ -149,6 +157,8 @@ pub struct Inputs<'a> {
     pub reasons: BTreeMap<String, String>,
     /// Content keys by project.
     pub keys: BTreeMap<String, String>,
+    /// The folders and files that decide what each project's build writes.
+    pub inputs: BTreeMap<String, BTreeSet<Utf8PathBuf>>,
     /// The folder of each project's lock file, where it has one.
     pub locks: BTreeMap<String, Utf8PathBuf>,
     /// The attempt's unique part.
@@ -169,6 +179,7 @@ impl Plan {
             destination: inputs.destination,
             head: inputs.head,
             force: inputs.force,
+            rebuild: inputs.rebuild,
             rollback: inputs.rollback,
             projects: parts,
         })
@@ -196,8 +207,10 @@ impl ProjectPlan {
             slug,
             install: inputs.locks.get(&project.name).cloned(),
             build: package.filter(|package| package.builds).map(|package| package.dir.clone()),
+            inputs: inputs.inputs.get(&project.name).cloned().unwrap_or_default(),
             module: project.module,
             dist: guard::dist(project, &target)?,
+            build_environment: build_environment(project, environment),
             wrangler_environment: wrangler_environment(project, environment),
             message: message(&inputs.head),
             health: project.health().to_owned(),
@@ -215,6 +228,13 @@ fn wrangler_environment(project: &Project, environment: &str) -> Option<String> 
     } else {
         (!project.environments.is_empty()).then(String::new)
     }
+}
+
+/// Frameworks with an adapter choose the `env` block at build time. A build that makes no difference
+/// says so, and is then not told.
+fn build_environment(project: &Project, environment: &str) -> Option<String> {
+    let one = project.package.as_ref().is_some_and(|package| package.settings.one_build);
+    (!one && project.wrangler.has(environment)).then(|| environment.to_owned())
 }
 
 /// Cloudflare keeps at most 100 bytes of it on some paths, so it is the commit and little else.

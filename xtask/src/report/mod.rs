@@ -54,6 +54,14 @@ pub fn exit(records: &[Record]) -> Exit {
 /// How an attempt ended, in a few words.
 #[must_use]
 pub fn outcome(record: &Record) -> String {
+    let ended = ending(record);
+    match record.output.as_ref().filter(|output| output.from_cache) {
+        Some(output) => format!("{ended}, from the cache (built {})", output.built),
+        None => ended,
+    }
+}
+
+fn ending(record: &Record) -> String {
     match record.status {
         Status::Built => "built".to_owned(),
         Status::Live => format!("live in {}", record.environment),

@@ -95,7 +95,8 @@ pub fn blobs(root: &Utf8Path, paths: &[&Utf8Path]) -> Result<BTreeMap<Utf8PathBu
             .split('\0')
             .filter(|path| !path.is_empty())
     {
-        if let Some(blob) = blobs.get_mut(Utf8Path::new(path)).filter(|blob| blob.mode == "160000")
+        if let Some(blob) =
+            blobs.get_mut(Utf8Path::new(path)).filter(|blob| blob.mode == REPOSITORY)
             && let Some(commit) = history::commit(&root.join(path), "HEAD")?
         {
             blob.id = commit;
@@ -104,12 +105,23 @@ pub fn blobs(root: &Utf8Path, paths: &[&Utf8Path]) -> Result<BTreeMap<Utf8PathBu
         match working_blob(&root.join(path), sha256)
             .with_context(|| format!("cannot read {path}"))?
         {
-            Some(blob) => blobs.insert(path.into(), blob),
-            None => blobs.remove(Utf8Path::new(path)),
-        };
+            Some(blob) => drop(blobs.insert(path.into(), blob)),
+            // Git lists a repository that is no submodule by its folder alone.
+            None if path.ends_with('/') => {
+                let id = history::commit(&root.join(path), "HEAD")?.unwrap_or_default();
+                blobs.insert(path.into(), Blob { mode: REPOSITORY.to_owned(), id });
+            }
+            None => drop(blobs.remove(Utf8Path::new(path))),
+        }
     }
     Ok(blobs)
 }
+
+/// The mode of a repository inside of the repository, of which git keeps the commit alone.
+pub const REPOSITORY: &str = "160000";
+
+/// The mode of a symbolic link, whose content is the way to what it means.
+pub const LINK: &str = "120000";
 
 /// The blob that git would make of a file; nothing when it is gone or is a folder of its own
 /// repository.
@@ -119,7 +131,7 @@ fn working_blob(path: &Utf8Path, sha256: bool) -> std::io::Result<Option<Blob>> 
         return Ok(None);
     };
     let (mode, content) = if meta.is_symlink() {
-        ("120000", path.read_link_utf8()?.into_string().into_bytes())
+        (LINK, path.read_link_utf8()?.into_string().into_bytes())
     } else if meta.is_file() {
         let executable = meta.permissions().mode() & 0o100 != 0;
         (if executable { "100755" } else { "100644" }, std::fs::read(path)?)

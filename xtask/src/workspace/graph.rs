@@ -67,11 +67,21 @@ impl Graph {
     /// the folders and files it is made from. Sorted.
     #[must_use]
     pub fn inputs(&self, project: &Project) -> BTreeSet<Utf8PathBuf> {
+        self.reachable(&project.dir, |_| true)
+    }
+
+    /// The same for what this machine's tools build, which is made without any Dagger module.
+    #[must_use]
+    pub fn build_inputs(&self, project: &Project) -> BTreeSet<Utf8PathBuf> {
+        self.reachable(&project.dir, |edge| edge.origin != Origin::Module)
+    }
+
+    fn reachable(&self, dir: &Utf8Path, follow: impl Fn(&&Edge) -> bool) -> BTreeSet<Utf8PathBuf> {
         let mut found = BTreeSet::new();
-        let mut waiting = vec![project.dir.clone()];
+        let mut waiting = vec![dir.to_owned()];
         while let Some(dir) = waiting.pop() {
             if found.insert(dir.clone()) {
-                waiting.extend(self.edges(&dir).iter().map(|edge| edge.to.clone()));
+                waiting.extend(self.edges(&dir).iter().filter(&follow).map(|edge| edge.to.clone()));
             }
         }
         found

@@ -25,6 +25,15 @@ pub fn content_key<P: AsRef<Utf8Path> + Ord>(
     inputs: &BTreeMap<P, Blob>,
     facts: &BTreeMap<&str, String>,
 ) -> String {
+    digest(inputs, facts)[..12].to_owned()
+}
+
+/// The same in full: 64 digits, of which no two different inputs share any.
+#[must_use]
+pub fn digest<P: AsRef<Utf8Path> + Ord>(
+    inputs: &BTreeMap<P, Blob>,
+    facts: &BTreeMap<&str, String>,
+) -> String {
     let mut context = Context::new(&SHA256);
     // Every field is preceded by its length, so that no two different inputs read the same.
     let mut feed = |text: &str| {
@@ -42,7 +51,7 @@ pub fn content_key<P: AsRef<Utf8Path> + Ord>(
         feed(&blob.mode);
         feed(&blob.id);
     }
-    hex(&context.finish().as_ref()[..6])
+    hex(context.finish().as_ref())
 }
 
 /// A word that no other attempt has: the time, so that files sort, and random digits.

@@ -47,6 +47,9 @@ pub struct Settings {
     pub depends_on: Vec<String>,
     /// Further files or folders that decide the output, relative to the repository's root.
     pub inputs: Vec<Utf8PathBuf>,
+    /// Whether the output is the same for every environment. The build is then not told which one it is
+    /// for, and is done once for all of them.
+    pub one_build: bool,
     /// The path that answers with a success when the project is well. `/` by default.
     pub health: Option<String>,
 }

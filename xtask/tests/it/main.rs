@@ -3,6 +3,7 @@
 mod affected;
 mod affected_bases;
 mod budget;
+mod build_cache;
 mod cli;
 mod comment;
 mod comment_job;

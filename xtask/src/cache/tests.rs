@@ -1,0 +1,171 @@
+//! Entries are whole or not there, whatever happens to them.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// A folder of its own, removed afterwards.
+struct Place(Utf8PathBuf);
+
+impl Place {
+    fn new() -> Place {
+        let number = COUNT.fetch_add(1, Ordering::SeqCst);
+        let temporary = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
+        let place = temporary.join(format!("xtask-cache-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&place).expect("a folder");
+        Place(place)
+    }
+
+    fn cache(&self, limit: u64) -> Cache {
+        Cache { dir: self.0.join("cache"), limit }
+    }
+
+    /// An output of one page with this text, and a program.
+    fn output(&self, name: &str, text: &str) -> Utf8PathBuf {
+        let dir = self.0.join(name);
+        std::fs::create_dir_all(dir.join("a")).expect("a folder");
+        std::fs::write(dir.join("a/index.html"), text).expect("a file");
+        std::fs::write(dir.join("run"), "#!/bin/sh").expect("a file");
+        let executable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(dir.join("run"), executable).expect("a mode");
+        dir
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        remove(&self.0);
+    }
+}
+
+fn keep(cache: &Cache, key: &str, from: &Utf8Path) {
+    cache.keep(key, from, format!("time of {key}")).expect("kept").expect("keepable");
+}
+
+fn take(cache: &Cache, key: &str, to: &Utf8Path) -> Taken {
+    remove(to);
+    cache.take(key, to).expect("an answer")
+}
+
+fn whole(key: &str) -> Taken {
+    Taken::Whole { built: format!("time of {key}") }
+}
+
+#[test]
+fn an_output_comes_back_as_it_was() {
+    let place = Place::new();
+    let (cache, to) = (place.cache(LIMIT), place.0.join("to"));
+    assert_eq!(take(&cache, "k", &to), Taken::Nothing);
+    keep(&cache, "k", &place.output("from", "one"));
+    assert_eq!(take(&cache, "k", &to), whole("k"));
+    assert_eq!(std::fs::read_to_string(to.join("a/index.html")).expect("a file"), "one");
+    let mode = |path| std::fs::metadata(to.join(path)).expect("there").permissions().mode() & 0o111;
+    assert_ne!(mode("run"), 0);
+    assert_eq!(mode("a/index.html"), 0);
+    // What a later step does to it reaches neither the cache nor the next one.
+    std::fs::write(to.join("a/index.html"), "changed").expect("written");
+    assert_eq!(take(&cache, "k", &to), whole("k"));
+    assert_eq!(std::fs::read_to_string(to.join("a/index.html")).expect("a file"), "one");
+}
+
+#[test]
+fn what_is_damaged_is_thrown_away() {
+    type Damage = fn(&Utf8Path);
+    let damages: [(&str, Damage); 6] = [
+        ("a/index.html is not", |entry| {
+            std::fs::write(entry.join("files/a/index.html"), "onf").expect("written");
+        }),
+        ("a/index.html is not", |entry| {
+            std::fs::write(entry.join("files/a/index.html"), "").expect("written");
+        }),
+        ("run is gone", |entry| std::fs::remove_file(entry.join("files/run")).expect("removed")),
+        ("manifest.json", |entry| std::fs::remove_file(entry.join(manifest::NAME)).expect("gone")),
+        ("manifest.json", |entry| std::fs::write(entry.join(manifest::NAME), "{").expect("cut")),
+        ("manifest.json is not", |entry| {
+            let path = entry.join(manifest::NAME);
+            let text = std::fs::read_to_string(&path).expect("text");
+            std::fs::write(path, text.replace("\"run\"", "\"fun\"")).expect("written");
+        }),
+    ];
+    let place = Place::new();
+    let (cache, to) = (place.cache(LIMIT), place.0.join("to"));
+    let from = place.output("from", "one");
+    for (said, damage) in damages {
+        keep(&cache, "k", &from);
+        damage(&cache.dir.join("k"));
+        let taken = take(&cache, "k", &to);
+        assert!(matches!(&taken, Taken::Damaged(text) if text.starts_with(said)), "{taken:?}");
+        assert!(!to.exists(), "half of {said} was left");
+        assert_eq!(take(&cache, "k", &to), Taken::Nothing);
+    }
+}
+
+#[test]
+fn what_was_used_longest_ago_makes_room() {
+    let place = Place::new();
+    let text = "x".repeat(1000);
+    let from = place.output("from", &text);
+    // Room for two.
+    let (cache, to) = (place.cache(2500), place.0.join("to"));
+    let used = |key: &str, seconds| {
+        let file = File::open(cache.dir.join(key).join(manifest::NAME)).expect("there");
+        let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        file.set_modified(time).expect("set");
+    };
+    keep(&cache, "one", &from);
+    used("one", 1);
+    keep(&cache, "two", &from);
+    used("two", 2);
+    assert_eq!(take(&cache, "one", &to), whole("one"), "which is a use");
+    std::fs::create_dir_all(cache.dir.join("unfinished-0/files")).expect("left by a killed run");
+    keep(&cache, "three", &from);
+    assert_eq!(take(&cache, "two", &to), Taken::Nothing);
+    assert_eq!(take(&cache, "one", &to), whole("one"));
+    assert_eq!(take(&cache, "three", &to), whole("three"));
+    assert!(!cache.dir.join("unfinished-0").exists());
+    let huge = place.output("huge", &"x".repeat(3000));
+    assert!(cache.keep("huge", &huge, String::new()).expect("an answer").is_err());
+}
+
+#[test]
+fn what_cannot_come_back_the_same_is_not_kept() {
+    let place = Place::new();
+    let cache = place.cache(LIMIT);
+    let from = place.output("from", "one");
+    std::os::unix::fs::symlink("a", from.join("link")).expect("a link");
+    let kept = cache.keep("k", &from, String::new()).expect("an answer");
+    assert_eq!(kept, Err("link is neither a file nor a folder".to_owned()));
+    std::fs::create_dir(place.0.join("empty")).expect("a folder");
+    assert!(cache.keep("k", &place.0.join("empty"), String::new()).expect("an answer").is_err());
+    assert!(cache.keep("k", &place.0.join("none"), String::new()).is_err());
+}
+
+#[test]
+fn nobody_reads_half_of_an_entry() {
+    let place = Place::new();
+    let outputs = ["one", "two", "three"].map(|text| place.output(text, &text.repeat(50_000)));
+    // Room for one of them, so that they push each other out all the time.
+    let cache = place.cache(270_000);
+    std::thread::scope(|scope| {
+        for worker in 0..4_usize {
+            let (cache, outputs, place) = (&cache, &outputs, &place);
+            scope.spawn(move || {
+                let to = place.0.join(format!("to-{worker}"));
+                for round in 0..30 {
+                    let from = &outputs[(worker + round) % 3];
+                    let key = from.file_name().expect("a name");
+                    match take(cache, key, &to) {
+                        Taken::Nothing => keep(cache, key, from),
+                        Taken::Damaged(damage) => panic!("{key}: {damage}"),
+                        Taken::Whole { .. } => {
+                            let text = std::fs::read_to_string(to.join("a/index.html"));
+                            assert_eq!(text.expect("a file"), key.repeat(50_000));
+                        }
+                    }
+                }
+            });
+        }
+    });
+}

@@ -1,0 +1,186 @@
+//! What was built is not built again, and what is kept is what was built.
+
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::support::{Ran, TestEnv};
+
+/// A repository with a site whose build leaves a line outside of the repository.
+fn counted() -> TestEnv {
+    let env = TestEnv::with_tools();
+    env.site("projects/a", "site-a");
+    count(&env, "");
+    env.commit("site");
+    env
+}
+
+/// Makes the site's build write its count, and do `more`.
+fn count(env: &TestEnv, more: &str) {
+    env.write(
+        "projects/a/build.ts",
+        &format!(
+            "import {{ appendFileSync }} from 'node:fs';\n\
+             appendFileSync('../../../builds', 'built\\n');\n\
+             await Bun.write('dist/index.html', await Bun.file('content.txt').text());\n\
+             await Bun.write('dist/env.txt', String(process.env.CLOUDFLARE_ENV));\n{more}"
+        ),
+    );
+}
+
+fn builds(env: &TestEnv) -> usize {
+    std::fs::read_to_string(env.folder.join("builds")).map_or(0, |text| text.lines().count())
+}
+
+fn build(env: &TestEnv, more: &[&str]) -> Value {
+    let ran = env.xtask(&[&["build", "a", "--engine", "host", "--json"], more].concat());
+    ran.exits(0).record("a")["output"].clone()
+}
+
+fn page(env: &TestEnv) -> String {
+    std::fs::read_to_string(env.root.join("projects/a/dist/index.html")).expect("a page")
+}
+
+#[test]
+fn another_environment_and_a_retry_do_not_build() {
+    let env = counted();
+    let deploy = |more: &[&str]| {
+        env.xtask(&[&["deploy", "a", "--engine", "host", "--json"], more].concat()).exits(0)
+    };
+    // Without blocks of their own, environments of one account would share the Worker.
+    let config = env.root.join("projects/a/wrangler.jsonc");
+    let text = std::fs::read_to_string(&config).expect("text");
+    std::fs::write(&config, text.replacen('{', r#"{ "env": { "staging": {} },"#, 1))
+        .expect("written");
+    let manifest = |settings: &str| {
+        let scripts = r#""scripts": { "build": "bun build.ts" }"#;
+        env.write("projects/a/package.json", &format!("{{ {scripts}, \"xtask\": {settings} }}"));
+    };
+    manifest(r#"{ "oneBuild": true }"#);
+    let first = deploy(&[]);
+    assert_eq!(first.record("a")["output"]["fromCache"], false);
+    let built = first.record("a")["output"]["built"].clone();
+    std::fs::remove_dir_all(env.root.join("projects/a/dist")).expect("removed");
+    let staging = ["--env", "staging", "--sandbox", "--no-rollback"];
+    let second: Ran = deploy(&staging);
+    assert_eq!(second.record("a")["output"], json!({ "fromCache": true, "built": built }));
+    assert_eq!(second.record("a")["timings"]["build"], Value::Null);
+    assert!(second.stderr.contains(", from the cache (built 20"), "{}", second.stderr);
+    assert_eq!(builds(&env), 1);
+    let site = (200, "<h1>site-a one</h1>".to_owned());
+    assert_eq!(env.fetch("site-a-staging.localhost", "/"), site);
+    assert_eq!(env.fetch("site-a-staging.localhost", "/env.txt").1, "undefined");
+
+    // An environment that the build can see is another build, with another output.
+    manifest("{}");
+    assert_eq!(deploy(&[]).record("a")["output"]["fromCache"], false);
+    assert_eq!(deploy(&staging).record("a")["output"]["fromCache"], false);
+    assert_eq!(env.fetch("site-a.localhost", "/env.txt").1, "undefined");
+    assert_eq!(env.fetch("site-a-staging.localhost", "/env.txt").1, "staging");
+    assert_eq!(builds(&env), 3);
+
+    // What is forced is built again, and kept in place of the other.
+    assert_eq!(deploy(&["--force"]).record("a")["output"]["fromCache"], false);
+    assert_eq!(builds(&env), 4);
+    env.assert_no_canary(&[&first, &second]);
+}
+
+#[test]
+fn only_the_very_same_build_is_taken() {
+    let env = counted();
+    assert_eq!(build(&env, &[])["fromCache"], false);
+    env.write("projects/a/dist/index.html", "somebody else's");
+    assert_eq!(build(&env, &[])["fromCache"], true);
+    assert_eq!(page(&env), "<h1>site-a one</h1>");
+    env.write("projects/a/content.txt", "two");
+    assert_eq!((build(&env, &[])["fromCache"].clone(), page(&env)), (false.into(), "two".into()));
+    env.git(&["checkout", "--quiet", "projects/a/content.txt"]);
+    assert_eq!(build(&env, &[])["fromCache"], true);
+    assert_eq!(page(&env), "<h1>site-a one</h1>");
+    assert_eq!(build(&env, &["--no-cache"])["fromCache"], false);
+    assert_eq!(builds(&env), 3);
+
+    // Files that git ignores and builds read, and variables that they see.
+    env.write("projects/a/.env", "GREETING=hello");
+    assert_eq!(build(&env, &[])["fromCache"], false);
+    let command = ["build", "a", "--engine", "host", "--json"];
+    let elsewhere = env.xtask_with(&command, &[("TZ", "Asia/Tokyo")]).exits(0);
+    assert_eq!(elsewhere.record("a")["output"]["fromCache"], false);
+    assert_eq!(builds(&env), 5);
+
+    // Damage is seen, said, and built anew.
+    let entries = env.root.join(".xtask/cache").read_dir_utf8().expect("entries");
+    for entry in entries.filter_map(Result::ok).filter(|entry| entry.path().is_dir()) {
+        std::fs::write(entry.path().join("files/index.html"), "<h1>site-a 0ne</h1>")
+            .expect("there");
+    }
+    let text = env.xtask(&["build", "a", "--engine", "host"]).exits(0).stderr;
+    assert!(text.contains("what was kept is damaged: index.html is not what was kept"), "{text}");
+    assert_eq!((builds(&env), page(&env)), (6, "<h1>site-a one</h1>".to_owned()));
+    assert_eq!(build(&env, &[])["fromCache"], true);
+}
+
+#[test]
+fn two_runs_at_once_share_one_build() {
+    let env = counted();
+    let start = || {
+        let mut command = env.command(&["build", "a", "--engine", "host", "--json"], &[]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("xtask runs")
+    };
+    let runs = [start(), start()];
+    let runs = runs.map(|run| run.wait_with_output().expect("an end"));
+    let origin = |output: &std::process::Output| {
+        let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        json["records"][0]["output"]["fromCache"].as_bool().expect("an output")
+    };
+    assert!(runs.iter().all(|run| run.status.success()));
+    assert_ne!(origin(&runs[0]), origin(&runs[1]), "one of them waited for the other");
+    assert_eq!((builds(&env), page(&env)), (1, "<h1>site-a one</h1>".to_owned()));
+}
+
+#[test]
+fn what_is_not_known_whole_is_built_each_time() {
+    let env = counted();
+    let not_kept = |said: &str| {
+        let before = builds(&env);
+        for round in 1..=2 {
+            let output = build(&env, &[]);
+            assert_eq!(output["fromCache"], false, "{output}");
+            let because = output["notKept"].as_str().expect("a reason");
+            assert!(because.contains(said), "{because}");
+            assert_eq!(builds(&env), before + round);
+        }
+    };
+    // A framework's adapter writes wrangler's config.
+    count(&env, "await Bun.write('.wrangler/deploy/config.json', '{}');");
+    not_kept("it writes a wrangler config of its own (.wrangler/deploy/config.json)");
+    std::fs::remove_dir_all(env.root.join("projects/a/.wrangler")).expect("removed");
+    // The build changes what it is made from.
+    count(&env, "await Bun.write('content.txt', String(Math.random()));");
+    not_kept("what it is made from changed during the build");
+    // A repository of its own, of whose files git says nothing.
+    count(&env, "");
+    env.write("projects/a/inner/file", "");
+    env.git(&["-C", "projects/a/inner", "init", "--quiet"]);
+    not_kept("it reads more than is known, through projects/a/inner/");
+    std::fs::remove_dir_all(env.root.join("projects/a/inner")).expect("removed");
+    // A link to what is not among the inputs.
+    std::os::unix::fs::symlink("../../elsewhere", env.root.join("projects/a/link"))
+        .expect("a link");
+    not_kept("it reads more than is known, through projects/a/link");
+    std::fs::remove_file(env.root.join("projects/a/link")).expect("removed");
+    // A Worker's code may import what a build writes.
+    let config = env.root.join("projects/a/wrangler.jsonc");
+    let text = std::fs::read_to_string(&config).expect("text");
+    let text = text.replacen('{', r#"{ "main": "worker.ts","#, 1);
+    std::fs::write(&config, text).expect("written");
+    count(&env, "await Bun.write('dist/_/data.ts', '');await Bun.write('.astro/data.ts', '');");
+    not_kept("it wrote projects/a/.astro/data.ts, beside projects/a/dist");
+    count(&env, "await Bun.write('worker-configuration.d.ts', 'declare const a: 1;');");
+    env.write(".git/info/exclude", "node_modules\nworker-configuration.d.ts\n");
+    assert_eq!(build(&env, &[]).get("notKept"), None);
+    assert_eq!(build(&env, &[])["fromCache"], true);
+    // Nothing says what it writes.
+    env.write("projects/a/wrangler.jsonc", r#"{ "name": "site-a", "main": "worker.ts" }"#);
+    not_kept("no `assets.directory` says what it writes");
+}
