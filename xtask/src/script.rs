@@ -4,15 +4,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::error::{Failure, refused};
 use crate::plan::{Plan, ProjectPlan, Verb};
+use crate::tools::dagger::{BUN, CLOUDFLARE};
 
 /// Where the Cloudflare module leaves the record, relative to the project's folder.
 pub const RECORD: &str = ".xtask/deploy.json";
-
-/// The module that deploys, relative to the repository's root.
-pub const CLOUDFLARE: &str = "dagger/cloudflare";
-
-/// The module that builds projects without one of their own.
-pub const BUN: &str = "dagger/bun";
 
 /// The variable that carries the sandbox's token to Dagger.
 pub const SANDBOX_TOKEN: &str = "SANDBOX_TOKEN";

@@ -106,9 +106,9 @@ pub fn command(
 /// Dagger looks upwards for a module when a reference leads nowhere, and loads another one.
 fn check_modules(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
     let own = part.dir.as_path();
-    let builder = if part.module { own } else { Utf8Path::new(script::BUN) };
+    let builder = if part.module { own } else { Utf8Path::new(dagger::BUN) };
     let builder = part.build.as_ref().map(|_| builder);
-    for module in [Some(Utf8Path::new(script::CLOUDFLARE)), builder].into_iter().flatten() {
+    for module in [Some(Utf8Path::new(dagger::CLOUDFLARE)), builder].into_iter().flatten() {
         if !root.join(module).join("dagger.json").is_file() {
             return Err(refused(format!("{module} has no dagger.json"))
                 .hint("it should be a Dagger module"));

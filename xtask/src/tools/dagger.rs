@@ -10,6 +10,12 @@ use super::engine_address::VARIABLE;
 use super::version::Version;
 use super::{bun, probe};
 
+/// The module that deploys, relative to the repository's root.
+pub const CLOUDFLARE: &str = "dagger/cloudflare";
+
+/// The module that builds projects without one of their own.
+pub const BUN: &str = "dagger/bun";
+
 /// A build and an upload, with room for a first load of the modules.
 const DEADLINE: Duration = Duration::from_secs(2700);
 

@@ -82,7 +82,14 @@ pub fn affected(workspace: &Workspace, graph: &Graph, changes: &Changes) -> Affe
     let global = |path: &&Utf8PathBuf| global_inputs().iter().any(|input| path.starts_with(input));
     let globals: Vec<Reason> = changes.paths.iter().filter(global).map(global_input).collect();
     let with_reasons = |dir: &Utf8PathBuf, more: &[Reason]| {
-        let reasons = [reach.reasons(dir), more.to_vec()].concat();
+        let mut reasons = reach.reasons(dir);
+        // Said once, though modules that read such a file are dependencies as well.
+        let said = |reason: &Reason| match reason {
+            Reason::Dependency { path, .. } => more.contains(&global_input(path)),
+            _ => false,
+        };
+        reasons.retain(|reason| !said(reason));
+        reasons.extend_from_slice(more);
         (!reasons.is_empty()).then(|| (dir.clone(), reasons))
     };
     Affected {

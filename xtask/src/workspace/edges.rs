@@ -10,6 +10,7 @@ use super::graph::{Graph, Origin, normalize};
 use super::members::Members;
 use super::package::Package;
 use crate::error::{Failure, refused};
+use crate::tools::dagger;
 
 /// Lock files, of which the nearest at or above a package decides what is installed for it.
 pub const LOCK_FILES: [&str; 6] = [
@@ -62,7 +63,27 @@ impl<'w> Builder<'w> {
                 self.modules(&project.dir)?;
             }
         }
+        self.shared_modules()?;
         Ok(self.graph)
+    }
+
+    /// Every project is deployed by one shared module, and those without a module of their own are
+    /// built by another. Which engine runs makes no difference here: one content has one key.
+    fn shared_modules(&mut self) -> Result<(), Failure> {
+        let there = |module: &&str| self.workspace.root.join(module).join("dagger.json").is_file();
+        let builder = Some(dagger::BUN).filter(there);
+        let deployer = Some(dagger::CLOUDFLARE).filter(there);
+        for project in &self.workspace.projects {
+            let builds = project.package.as_ref().is_some_and(|package| package.builds);
+            let builder = builder.filter(|_| builds && !project.module);
+            for module in [builder, deployer].into_iter().flatten() {
+                self.graph.add(&project.dir, module.into(), Origin::Module);
+            }
+        }
+        for module in [builder, deployer].into_iter().flatten() {
+            self.modules(Utf8Path::new(module))?;
+        }
+        Ok(())
     }
 
     /// The packages of this repository among the dependencies of a `package.json`.
@@ -127,6 +148,12 @@ impl<'w> Builder<'w> {
 
     /// The files above a package that decide what is installed for it, up to the nearest lock file.
     fn installed_by(&mut self, package: &Package) {
+        // Dagger installs for a module by what is in its own folder.
+        if [dagger::BUN, dagger::CLOUDFLARE].iter().any(|module| {
+            package.dir.parent().is_some_and(|above| Utf8Path::new(module).parent() == Some(above))
+        }) {
+            return;
+        }
         let locked = |files: &[&Utf8PathBuf]| {
             files.iter().any(|path| path.file_name().is_some_and(|name| LOCK_FILES.contains(&name)))
         };

@@ -21,7 +21,7 @@ pub enum Origin {
     Manifest,
     /// A lock file or a package manager's settings in a folder above.
     Install,
-    /// A local dependency of a `dagger.json`.
+    /// The Dagger module that builds or deploys it, or a local dependency of a `dagger.json`.
     Module,
     /// `xtask.dependsOn` of a `package.json`.
     DependsOn,

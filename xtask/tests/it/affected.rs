@@ -153,6 +153,71 @@ fn lock_files_and_pins_concern_what_is_made_with_them() {
 }
 
 #[test]
+fn dagger_modules_concern_what_they_build_and_deploy() {
+    let env = tree();
+    let module = |dir: &str, dependencies: &str| {
+        env.write(
+            &format!("{dir}/dagger.json"),
+            &format!("{{ \"dependencies\": [{dependencies}] }}"),
+        );
+        env.write(&format!("{dir}/src/index.ts"), "one");
+    };
+    let config = r#"{ "name": "config", "source": "../config" }"#;
+    module("dagger/bun", "");
+    module("dagger/cloudflare", config);
+    module("dagger/config", "");
+    module("projects/alone", "");
+    env.write("projects/app/package.json", r#"{ "name": "app", "scripts": { "build": "true" } }"#);
+    env.commit("modules");
+    env.git(&["branch", "--force", "base"]);
+    let keys = || {
+        let plan = ["deploy", "alone", "app", "--engine", "host", "--dry-run", "--json"];
+        let plan = env.xtask(&plan).exits(0).json();
+        ["alone", "app"].map(|name| {
+            let parts = plan["projects"].as_array().expect("projects");
+            let part = parts.iter().find(|part| part["project"] == name).expect(name);
+            part["key"].as_str().expect("a key").to_owned()
+        })
+    };
+    let before = keys();
+    for (file, expected) in [
+        ("dagger/bun/src/index.ts", &["app"][..]),
+        ("projects/alone/src/index.ts", &["alone"]),
+        ("dagger/cloudflare/src/index.ts", &["alone", "app"]),
+        ("dagger/config/src/index.ts", &["alone", "app"]),
+        ("dagger/test/a.test.ts", &[]),
+    ] {
+        env.write(file, "two");
+        assert_eq!(names(&affected(&env, &["--base", "base"])), expected, "{file}");
+        let changed: Vec<&str> = ["alone", "app"]
+            .into_iter()
+            .zip(before.iter().zip(keys()))
+            .filter_map(|(name, (before, now))| (*before != now).then_some(name))
+            .collect();
+        assert_eq!(changed, expected, "{file}");
+        env.sh("git checkout --quiet . && git clean --quiet --force -d").exits(0);
+    }
+    env.write("dagger/cloudflare/src/index.ts", "two");
+    assert_eq!(
+        affected(&env, &["--base", "base"])["projects"][1]["reasons"],
+        serde_json::json!([{ "kind": "dependency", "on": "dagger/cloudflare", "origin": "module",
+            "through": [], "path": "dagger/cloudflare/src/index.ts" }])
+    );
+    env.sh("git checkout --quiet .").exits(0);
+    env.write(
+        "dagger/config/config.json",
+        &format!(
+            "{}\n",
+            std::fs::read_to_string(env.root.join("dagger/config/config.json")).expect("text")
+        ),
+    );
+    assert_eq!(
+        affected(&env, &["--base", "base"])["projects"][1]["reasons"],
+        serde_json::json!([{ "kind": "globalInput", "path": "dagger/config/config.json" }])
+    );
+}
+
+#[test]
 fn a_list_of_paths_is_taken_from_standard_input() {
     let env = tree();
     let ask = |text: &[u8]| -> Ran {

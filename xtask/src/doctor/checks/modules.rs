@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::doctor::finding::Finding;
 use crate::doctor::scene::Scene;
-use crate::script::{BUN, CLOUDFLARE};
 use crate::tools::bun::which;
+use crate::tools::dagger::{BUN, CLOUDFLARE};
 use crate::tools::git;
 use crate::tools::version::Version;
 
