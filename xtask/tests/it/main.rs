@@ -10,6 +10,7 @@ mod dagger;
 mod deploy;
 mod discovery;
 mod doctor;
+mod doctor_variables;
 mod engine;
 mod fake_gitlab;
 mod merge_request;
