@@ -2,6 +2,7 @@
 
 mod affected;
 mod affected_bases;
+mod browser;
 mod budget;
 mod cli;
 mod comment;
