@@ -30,8 +30,10 @@ pub async fn list(
     let state = state.filter(|state| state != "all");
     let iids = fields.list("iids");
     let is = |name: &str, value: &str| fields.text(name).is_none_or(|wanted| wanted == value);
+    let after = fields.text("updated_after").unwrap_or_default();
     let fits = |one: &&MergeRequest| {
-        state.as_ref().is_none_or(|state| json!(one.state) == json!(state))
+        one.updated_at >= after
+            && state.as_ref().is_none_or(|state| json!(one.state) == json!(state))
             && is("source_branch", &one.source_branch)
             && is("target_branch", &one.target_branch)
             && iids.as_ref().is_none_or(|iids| iids.contains(&one.iid.to_string()))

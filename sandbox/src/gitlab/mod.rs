@@ -18,6 +18,7 @@ pub mod quick_actions;
 pub mod store;
 pub mod tokens;
 pub mod users;
+pub mod variables;
 
 use anyhow::{Result, bail};
 use axum::Router;
@@ -94,6 +95,7 @@ fn api(app: &App) -> Router<App> {
         .nest("/merge_requests/{iid}", merge_request)
         .route("/deployments", get(deployments::list).post(deployments::create))
         .route("/deployments/{deployment}", get(deployments::view).put(deployments::update))
+        .route("/variables", get(variables::list).post(variables::create))
         .route("/environments", get(environments::list).post(environments::create))
         .route("/environments/{environment}", get(environments::view).delete(environments::delete))
         .route("/environments/{environment}", put(environments::update))

@@ -17,6 +17,24 @@ pub struct Project {
     pub deployments: Vec<Deployment>,
     /// Environments, oldest first.
     pub environments: Vec<Environment>,
+    /// Variables of pipelines.
+    #[serde(default)]
+    pub variables: Vec<Variable>,
+}
+
+/// A variable, without its value.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Variable {
+    /// Its name.
+    pub key: String,
+    /// Whether only protected branches and tags see it.
+    pub protected: bool,
+    /// Whether logs hide it.
+    pub masked: bool,
+    /// The environments whose jobs see it.
+    pub scope: String,
+    /// Whether it has no text.
+    pub empty: bool,
 }
 
 /// Somebody with an account, a person or a bot.

@@ -53,6 +53,19 @@ impl Test {
     }
 }
 
+/// Sets up, and runs one test of xtask with a variable of its own.
+pub fn one_test(ctx: &Ctx, name: &str, (variable, value): (&'static str, &str)) -> Result<Exit> {
+    let places = set_up(ctx)?;
+    let features = ["--features", "xtask/generate"];
+    let build = ["build", "--locked", "--workspace"];
+    let test = ["test", "--locked", "--package", "xtask", "--test", "it"];
+    let test = [&test[..], &features[..], &["--", "--exact", name]].concat();
+    let test = with_tools(&places, cargo::command(&ctx.root, &test)).text(variable, value);
+    let commands = vec![cargo::command(&ctx.root, &[&build[..], &features[..]].concat()), test];
+    run(ctx, &Check { name: "test", commands })?;
+    Ok(Exit::Done)
+}
+
 /// Bun and wrangler in place.
 pub(super) fn set_up(ctx: &Ctx) -> Result<Places> {
     let config = Config::load(&ctx.root)?;

@@ -93,6 +93,8 @@ pub enum Need {
     Dagger,
     /// URLs for merge requests.
     Preview,
+    /// The jobs in GitLab.
+    Pipeline,
 }
 
 impl Need {
@@ -109,6 +111,7 @@ impl Need {
             Need::Remote => Some("deploy --env ENVIRONMENT"),
             Need::Dagger => Some("the Dagger engine"),
             Need::Preview => Some("preview"),
+            Need::Pipeline => Some("the pipeline"),
         };
         needs.iter().filter_map(word).collect()
     }

@@ -129,6 +129,13 @@ impl Finding {
         self
     }
 
+    /// Adds a line to what a person does.
+    #[must_use]
+    pub fn by_hand_as_well(self, text: &str) -> Finding {
+        let before = self.fix.as_ref().map(|fix| format!("{}\n", fix.text)).unwrap_or_default();
+        self.by_hand(before + text)
+    }
+
     /// Says how `--fix` mends it.
     #[must_use]
     pub fn safe_fix(mut self, text: impl Into<String>, commands: Vec<Command>) -> Finding {

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::check::{Check, Cost, Group, Need};
 use super::checks::{
-    config, credentials, dagger, network, pipeline, projects, repository, sandbox, tools,
+    config, credentials, dagger, network, pipeline, projects, repository, sandbox, stored, tools,
+    variables,
 };
 use super::finding::Finding;
 use super::scene::Scene;
+use crate::pipeline::variables::table as variables_of;
 use crate::workspace::config::LOCAL;
 
 const XTASK: &[Need] = &[Need::Xtask];
@@ -17,14 +19,15 @@ const REMOTE: &[Need] = &[Need::Remote];
 const LOCAL_ONLY: &[Need] = &[Need::Local];
 const DAGGER: &[Need] = &[Need::Dagger];
 const PREVIEW: &[Need] = &[Need::Preview];
+const PIPELINE: &[Need] = &[Need::Pipeline];
 
 type Row = (&'static str, &'static str, Group, Cost, &'static [Need], fn(&Scene) -> Finding);
 
 /// The checks that are there whatever the config says.
 #[rustfmt::skip]
-fn table() -> [Row; 28] {
+fn table() -> [Row; 29] {
     use Cost::{Local, Look, Network};
-    use Group::{Config, Dagger, Pipeline, Projects, Repository, Sandbox, Tools};
+    use Group::{Config, Dagger, Network as Remote, Pipeline, Projects, Repository, Sandbox, Tools};
     [
         ("git", "git", Tools, Local, EVERY, tools::git),
         ("cargo", "Rust", Tools, Local, XTASK, tools::cargo),
@@ -54,6 +57,7 @@ fn table() -> [Row; 28] {
         ("dagger.env", ".env files", Dagger, Look, DAGGER, dagger::env_files),
         ("dagger.images", "images to pull", Dagger, Look, DAGGER, dagger::images),
         ("pipeline", "GitLab", Pipeline, Look, REMOTE, pipeline::variables),
+        ("network.variables", "variables in GitLab", Remote, Network, PIPELINE, stored::stored),
     ]
 }
 
@@ -95,6 +99,18 @@ pub fn all(scene: &Scene) -> Vec<Check> {
             needed_by: REMOTE,
             cost: Cost::Network,
             run: Arc::new(move |scene| network::token(scene, &theirs)),
+        });
+    }
+    for row in scene.config().map(variables_of).unwrap_or_default() {
+        // `review/*` is `review` in a name, as people type it.
+        let scope = row.scope.trim_end_matches("/*").to_owned();
+        checks.push(Check {
+            id: format!("pipeline.{}.{scope}", row.name),
+            title: format!("{} of {scope}", row.name),
+            group: Group::Pipeline,
+            needed_by: PIPELINE,
+            cost: Cost::Look,
+            run: Arc::new(move |scene| variables::here(scene, &row)),
         });
     }
     checks.sort_by_key(|check| check.group);

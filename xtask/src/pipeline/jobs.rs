@@ -37,7 +37,7 @@ pub fn check() -> Job {
         ],
         cache: vec![runner::cache("check")],
         before_script: vec![scripts::NPM.to_owned()],
-        script: vec![scripts::CHECK.to_owned()],
+        script: vec![scripts::VARIABLES.to_owned(), scripts::CHECK.to_owned()],
         ..Job::default()
     }
 }

@@ -4,6 +4,7 @@ pub mod changes;
 pub mod condition;
 pub mod guide;
 pub mod jobs;
+pub mod kind;
 pub mod reports;
 pub mod runner;
 pub mod scripts;

@@ -3,6 +3,10 @@
 /// What CI checks: the README's test command.
 pub const CHECK: &str = "bash .ci/run";
 
+/// Says which variables reach jobs that should not see them. A job without an environment sees those
+/// without a scope.
+pub const VARIABLES: &str = "cargo xtask doctor pipeline";
+
 /// Uploads what a merge request changed.
 pub const PREVIEW: &str = "cargo xtask preview --engine dagger";
 

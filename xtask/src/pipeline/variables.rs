@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::kind::Kind;
 use crate::workspace::config::Config;
 use crate::workspace::pipeline::DeployJobs;
 
@@ -25,6 +26,36 @@ pub struct Variable {
     pub used_by: String,
     /// What it holds, with the least rights that do.
     pub holds: String,
+    /// The pipelines whose jobs need it.
+    pub pipelines: &'static [Kind],
+}
+
+impl Variable {
+    /// Whether jobs of `environment` see a variable of this row's scope.
+    #[must_use]
+    pub fn reaches(&self, environment: &str) -> bool {
+        covers(&self.scope, environment)
+    }
+}
+
+/// Whether a variable of `scope` reaches `environment`, which may itself hold a `*` and then stands for
+/// all that it matches. `*` stands for any text
+/// (<https://docs.gitlab.com/ci/environments/#limit-the-environment-scope-of-a-cicd-variable>).
+#[must_use]
+pub fn covers(scope: &str, environment: &str) -> bool {
+    let Some((first, rest)) = scope.split_once('*') else {
+        return scope == environment;
+    };
+    let Some(mut left) = environment.strip_prefix(first) else { return false };
+    let mut parts = rest.split('*').peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return left.ends_with(part);
+        }
+        let Some(at) = left.find(part) else { return false };
+        left = &left[at + part.len()..];
+    }
+    true
 }
 
 /// The variables that the pipeline of `config` uses.
@@ -39,6 +70,7 @@ pub fn table(config: &Config) -> Vec<Variable> {
     };
     let token = "Cloudflare API token: *Workers Scripts: Edit* on the account";
     let row = |name: &str, scope: &str, used_by: &str, holds: String| Variable {
+        pipelines: &[Kind::MergeRequest],
         name: name.to_owned(),
         scope: scope.to_owned(),
         protected: false,
@@ -52,7 +84,8 @@ pub fn table(config: &Config) -> Vec<Variable> {
     if config.environments.contains_key(production) {
         let holds = format!("{token}, and *Workers Routes: Edit* on the zone of each route");
         let variable = config.cloudflare(production).token_variable;
-        rows.push(Variable { protected, ..row(&variable, &scope, deploys, holds) });
+        let pipelines = &[Kind::DefaultBranch, Kind::Schedule];
+        rows.push(Variable { protected, pipelines, ..row(&variable, &scope, deploys, holds) });
     }
     if let Ok(environment) = config.preview_environment() {
         let variable = config.cloudflare(&environment).token_variable;
@@ -87,4 +120,33 @@ pub fn markdown(rows: &[Variable]) -> String {
         );
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::covers;
+
+    #[test]
+    fn scopes_are_patterns() {
+        for (scope, environment) in [
+            ("*", "production/site"),
+            ("*", "review/*"),
+            ("review/*", "review/42"),
+            ("review/*", "review/*"),
+            ("*/site", "production/site"),
+            ("a*b*c", "a-b-b-c"),
+            ("production", "production"),
+        ] {
+            assert!(covers(scope, environment), "{scope} {environment}");
+        }
+        for (scope, environment) in [
+            ("review/*", "production/site"),
+            ("review/*", "*"),
+            ("review/42", "review/*"),
+            ("production", "production/site"),
+            ("a*b*c", "a-c"),
+        ] {
+            assert!(!covers(scope, environment), "{scope} {environment}");
+        }
+    }
 }

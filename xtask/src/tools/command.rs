@@ -103,6 +103,15 @@ impl Command {
         self.argv.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
     }
 
+    /// [`Command::line`] with the program's name in the place of its path, for messages.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        let (first, rest) = self.argv.split_first().map_or(("", &[][..]), |(a, b)| (a.as_str(), b));
+        let name = Utf8Path::new(first).file_name().unwrap_or(first);
+        let words = std::iter::once(name).chain(rest.iter().map(String::as_str));
+        words.map(quote).collect::<Vec<_>>().join(" ")
+    }
+
     /// The same run as a POSIX shell subshell, from the folder `root`. [`preamble`] defines `only`.
     #[must_use]
     pub fn script(&self, root: &Utf8Path, sandbox_token: &Utf8Path) -> String {

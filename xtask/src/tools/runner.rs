@@ -130,7 +130,7 @@ impl Runner<'_> {
             tail: sink.tail.into_inner().unwrap_or_else(PoisonError::into_inner).into(),
             log: self.log.to_owned(),
             took: started.elapsed(),
-            line: command.line(),
+            line: command.brief(),
             deadline,
         })
     }

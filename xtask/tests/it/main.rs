@@ -2,6 +2,7 @@
 
 mod affected;
 mod affected_bases;
+mod browser;
 mod budget;
 mod build_cache;
 mod cli;
@@ -11,6 +12,7 @@ mod dagger;
 mod deploy;
 mod discovery;
 mod doctor;
+mod doctor_variables;
 mod engine;
 mod fake_gitlab;
 mod merge_request;

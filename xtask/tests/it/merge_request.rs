@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use camino::Utf8PathBuf;
 use serde_json::{Value, json};
 use xtask::tools::http;
 
+use crate::browser::Browser;
 use crate::support::{Ran, TestEnv};
 
 const TOKEN: &str = "canary-comment-9d41";
 const PERSON: &str = "canary-person-2c77";
 
-/// A repository with two deployed sites and an open merge request, `!42` of project 7.
+/// A repository with three deployed sites and an open merge request, `!42` of project 7.
 struct MergeRequest {
     env: TestEnv,
     base: String,
@@ -20,8 +22,9 @@ struct MergeRequest {
 impl MergeRequest {
     fn open() -> MergeRequest {
         let env = TestEnv::with_tools();
-        env.site("projects/changed", "changed");
-        env.site("projects/left", "left");
+        env.site("projects/rawkode.academy/website", "website");
+        env.site("projects/rawkode.academy/docs", "docs");
+        env.site("projects/rawkode.studio", "studio");
         env.commit("sites");
         let tokens = json!([
             { "token": TOKEN, "kind": "project", "user": "bot", "project": 7 },
@@ -89,65 +92,106 @@ impl MergeRequest {
         self.push(pipeline, &["preview", "--sandbox", "--engine", "host", "--json"])
     }
 
-    fn body(&self) -> String {
+    /// The one comment of ours.
+    fn ours(&self) -> Value {
         let notes = self.notes();
-        let ours: Vec<&Value> =
+        let mut ours: Vec<&Value> =
             notes.iter().filter(|note| note["author"]["username"] == "bot").collect();
         assert_eq!(ours.len(), 1, "one comment: {notes:#?}");
-        ours[0]["body"].as_str().expect("text").to_owned()
+        ours.remove(0).clone()
     }
+
+    fn body(&self) -> String {
+        self.ours()["body"].as_str().expect("text").to_owned()
+    }
+}
+
+/// The addresses of the web that a comment links, in its order.
+fn links(body: &str) -> Vec<String> {
+    let urls = body.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    urls.map(|(url, _)| url.to_owned()).filter(|url| url.contains("localhost")).collect()
+}
+
+/// Where the picture of the comment goes: into the documentation with `cargo xtask generate
+/// --screenshot`, which sets the variable.
+fn picture(env: &TestEnv) -> Utf8PathBuf {
+    let wanted = std::env::var("XTASK_SCREENSHOT").map(Utf8PathBuf::from);
+    wanted.unwrap_or_else(|_| env.folder.join("comment.png"))
 }
 
 #[test]
 fn one_comment_from_the_first_push_to_the_end() {
     let request = MergeRequest::open();
-    let env = &request.env;
-    let production = env.fetch("changed.localhost", "/").1;
+    let (env, mut browser) = (&request.env, Browser::open());
+    let page = format!("http://127.0.0.1:{}/#mr-7-42", request.port);
+    let production = env.fetch("website.localhost", "/").1;
     let mut runs = Vec::new();
     let dry =
         request.push("100", &["preview", "--sandbox", "--engine", "host", "--all", "--dry-run"]);
     assert!(dry.exits(0).stdout.contains("\n# <!-- xtask preview v1 -->\n"));
     assert!(request.notes().is_empty(), "a dry run writes nothing");
+    let content = "projects/rawkode.academy/website/content.txt";
     for (pipeline, text) in [("101", "two"), ("102", "three")] {
-        env.write("projects/changed/content.txt", text);
+        env.write(content, text);
         let ran = request.preview(pipeline).exits(0);
-        assert_eq!(ran.record("changed")["status"], "ready");
+        assert_eq!(ran.record("rawkode.academy/website")["status"], "ready");
         assert_eq!(ran.json()["records"].as_array().map(Vec::len), Some(1), "only what changed");
-        assert_eq!(env.fetch("mr-42-changed.localhost", "/").1, text);
+        let links = links(&request.body());
+        assert_eq!(links.len(), 2, "{links:?}");
+        for url in links {
+            let seen = browser.look(&json!({ "url": url, "text": text }));
+            assert_eq!((&seen["status"], &seen["text"]), (&json!(200), &json!(text)), "{url}");
+        }
         runs.push(ran);
     }
     let body = request.body();
-    let alias = format!("http://mr-42-changed.localhost:{}/", request.port);
-    assert!(body.contains(&alias) && body.contains("left"), "{body}");
+    let alias = format!("http://mr-42-website.localhost:{}/", request.port);
+    assert!(body.contains(&alias) && body.contains("rawkode.academy/docs"), "{body}");
     assert!(body.contains("https://gitlab.example.com/group/project/-/jobs/1"), "{body}");
+
+    let script = "projects/rawkode.studio/build.ts";
+    env.write(
+        script,
+        "console.error('src/pages/about.astro:12: broken link to <Team> | @all'); process.exit(3);",
+    );
+    env.write(content, "still three");
+    let failed = request.preview("103").exits(1);
+    let body = request.body();
+    assert!(body.contains("broken") && !body.contains("<Team>"), "{body}");
+    let seen = browser.look(&json!({ "url": alias, "text": "still three" }));
+    assert_eq!(seen["complaints"], json!([]));
+    runs.push(failed);
+    let picture = picture(env);
+    let seen = browser
+        .look(&json!({ "url": page, "text": "failed", "part": "#mr-7-42", "picture": picture }));
+    let text = seen["text"].as_str().expect("text");
+    for part in ["!42 New home", "rawkode.academy/website", "rawkode.studio", "broken"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert_eq!(seen["complaints"], json!([]));
+    let bytes = std::fs::read(&picture).expect("a picture");
+    assert!(bytes.starts_with(b"\x89PNG\r\n\x1a\n") && bytes.len() > 5_000, "{}", bytes.len());
 
     // Anybody can paste the marker; only the author makes a note ours.
     let forged = body.replace(&alias, "https://evil.example/");
     request.post("merge_requests/42/notes", &json!({ "body": forged }));
-
-    env.write(
-        "projects/changed/build.ts",
-        "console.error('| /close @all <b>broken</b>'); process.exit(3);",
-    );
-    let failed = request.preview("103").exits(1);
-    let body = request.body();
-    assert!(body.contains("broken") && !body.contains("<b>broken"), "{body}");
-    assert_eq!(env.fetch("mr-42-changed.localhost", "/").1, "three", "the former preview stays");
-    runs.push(failed);
-
-    env.git(&["checkout", "--quiet", "HEAD~1", "--", "projects/changed/build.ts"]);
-    env.write("projects/changed/content.txt", "four");
+    env.git(&["checkout", "--quiet", "HEAD~1", "--", script]);
+    env.write(content, "four");
     runs.push(request.preview("104").exits(0));
-    assert_eq!(env.fetch("mr-42-changed.localhost", "/").1, "four");
+    browser.look(&json!({ "url": alias, "text": "four" }));
     assert!(!request.body().contains("broken"));
 
     for _ in 0..2 {
         runs.push(request.push("105", &["preview", "stop", "--json"]).exits(0));
-        let body = request.body();
-        assert!(body.contains("removed") || body.contains("Removed"), "{body}");
+        let ours = request.ours()["id"].to_string();
+        let part = format!("#note_{ours}");
+        let seen = browser.look(&json!({ "url": page, "text": "removed", "part": part }));
+        let text = seen["text"].as_str().expect("text");
+        assert!(text.contains("rawkode.academy/website") && !text.contains("Open"), "{text}");
+        assert_eq!(links(&request.body()), Vec::<String>::new());
     }
     assert_eq!(request.notes().len(), 2, "ours and the forged one, which nobody touched");
-    assert_eq!(env.fetch("changed.localhost", "/").1, production);
+    assert_eq!(env.fetch("website.localhost", "/").1, production);
     let dotenv = std::fs::read_to_string(env.root.join(".xtask/preview.env")).expect("a report");
     assert_eq!(dotenv, format!("PREVIEW_URL={alias}\n"));
     env.assert_no_canary(&runs.iter().collect::<Vec<_>>());
@@ -162,7 +206,7 @@ fn one_comment_from_the_first_push_to_the_end() {
 fn without_a_token_the_job_passes_and_leaves_its_links() {
     let request = MergeRequest::open();
     let env = &request.env;
-    env.write("projects/changed/content.txt", "two");
+    env.write("projects/rawkode.academy/website/content.txt", "two");
     env.commit("two");
     let variables = [
         ("GITLAB_CI", "true"),
@@ -177,5 +221,5 @@ fn without_a_token_the_job_passes_and_leaves_its_links() {
     assert!(request.notes().is_empty());
     let links =
         std::fs::read_to_string(env.root.join(".xtask/annotations.json")).expect("a report");
-    assert!(links.contains("mr-42-changed.localhost"), "{links}");
+    assert!(links.contains("mr-42-website.localhost"), "{links}");
 }

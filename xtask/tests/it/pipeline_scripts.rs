@@ -193,7 +193,7 @@ fn the_check_job_runs_what_the_readme_says() {
     let runner = Runner::new(env, "refs/heads/main", "");
     runner.env.program("cargo", "#!/bin/sh\necho \"$@\" >>../cargo.log\n");
     runner.job("check", &[]).exits(0);
-    assert_eq!(runner.cargo_calls(), "xtask test\n");
+    assert_eq!(runner.cargo_calls(), "xtask doctor pipeline\nxtask test\n");
     let readme = std::fs::read_to_string(repository().join("README.md")).expect("text");
     assert!(readme.contains("cargo xtask test"));
 }

@@ -1,8 +1,7 @@
 //! The repository's own projects, deployed and opened in a real browser.
 
-use std::process::Command;
-
-use crate::support::{TestEnv, copy, repository};
+use crate::browser;
+use crate::support::{TestEnv, copy};
 
 #[test]
 fn the_projects_of_this_repository_look_right_in_a_browser() {
@@ -16,19 +15,14 @@ fn the_projects_of_this_repository_look_right_in_a_browser() {
     let (status, robots) = env.fetch("website.localhost", "/robots.txt");
     assert_eq!((status, robots.contains("Sitemap")), (200, true), "{robots}");
 
-    let bun = std::env::var("XTASK_BUN").expect("XTASK_BUN is set by `cargo xtask test`");
-    let browser = repository().join("xtask/tests/browser");
-    let run = |arguments: &[&str]| {
-        let mut command = Command::new(&bun);
-        command.current_dir(&browser).args(arguments);
-        command.env("WEBSITE_URL", &website).env("STUDIO_URL", &studio);
-        command.env("SANDBOX_URL", format!("http://127.0.0.1:{}/", env.port()));
-        let output = command.output().expect("bun runs");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned()
-            + &String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{text}");
-    };
-    run(&["install", "--frozen-lockfile", "--ignore-scripts"]);
-    run(&["test"]);
+    let output = browser::bun(&["test"])
+        .env("WEBSITE_URL", &website)
+        .env("STUDIO_URL", &studio)
+        .env("SANDBOX_URL", format!("http://127.0.0.1:{}/", env.port()))
+        .output()
+        .expect("bun runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
     env.assert_no_canary(&[&ran]);
 }

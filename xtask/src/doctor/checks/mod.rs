@@ -9,4 +9,6 @@ pub mod pipeline;
 pub mod projects;
 pub mod repository;
 pub mod sandbox;
+pub mod stored;
 pub mod tools;
+pub mod variables;

@@ -120,6 +120,7 @@ impl<'a> Comment<'a> {
     pub fn filled(&self, rows: &[Row]) -> Vec<Row> {
         let here = self.merge_request.as_ref();
         let now = rfc3339(unix_now());
+        let root = format!("{}/", self.ctx.root);
         let fill = |row: &Row| {
             let pipeline = row.pipeline.or_else(|| here?.pipeline);
             if row.status == Status::Unaffected {
@@ -130,6 +131,8 @@ impl<'a> Comment<'a> {
                 time: row.time.clone().or_else(|| Some(now.clone())),
                 log: row.log.clone().or_else(|| here?.job.clone()),
                 pipeline,
+                // Where the job's folder is helps nobody who reads the comment.
+                reason: row.reason.as_ref().map(|reason| reason.replace(&root, "")),
                 ..row.clone()
             }
         };

@@ -95,7 +95,7 @@ fn cells(row: &Row) -> String {
         code(&row.project, LABEL),
         Some(status.to_owned()),
         row.alias_url.as_deref().and_then(site),
-        row.version_url.as_deref().and_then(site),
+        row.version_url.as_deref().and_then(version),
         commit,
         row.time.as_deref().and_then(time),
         log,
@@ -108,6 +108,16 @@ fn cells(row: &Row) -> String {
 fn site(url: &str) -> Option<String> {
     let shown = url.split_once("://").map_or(url, |(_, rest)| rest);
     Some(link(&code(shown.trim_end_matches('/'), LABEL)?, url))
+}
+
+/// A link to a version under the 8 digits that its host begins with; they tell it from others.
+fn version(url: &str) -> Option<String> {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let digits = host.split('-').next().unwrap_or_default();
+    if digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Some(link(&code(digits, 8)?, url));
+    }
+    site(url)
 }
 
 /// `2026-11-24T12:00:00Z` as `2026-11-24 12:00 UTC`; other text as code.

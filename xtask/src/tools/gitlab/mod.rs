@@ -6,6 +6,7 @@ pub mod paging;
 pub mod problem;
 pub mod request;
 pub mod roots;
+pub mod variables;
 
 use anyhow::Result;
 use serde::Deserialize;
@@ -161,7 +162,7 @@ impl Reply {
 }
 
 /// `text` as one segment of a path. A project's full path has slashes in it.
-fn segment(text: &str) -> String {
+pub(crate) fn segment(text: &str) -> String {
     let keep = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     text.bytes()
         .map(|b| if keep(b) { char::from(b).to_string() } else { format!("%{b:02X}") })

@@ -52,7 +52,7 @@ fn a_comment() {
 
         | Project | Status | Preview | This version | Commit | Updated | Log |
         |---|---|---|---|---|---|---|
-        | `website` | ✅ ready | [`mr-42-website.acme.workers.dev`](https://mr-42-website.acme.workers.dev/) | [`0a1b2c3d-website.acme.workers.dev`](https://0a1b2c3d-website.acme.workers.dev/) | `01234567` | 2026-11-24 12:00 UTC | [log](https://gitlab.example.com/acme/mono/-/jobs/7) |
+        | `website` | ✅ ready | [`mr-42-website.acme.workers.dev`](https://mr-42-website.acme.workers.dev/) | [`0a1b2c3d`](https://0a1b2c3d-website.acme.workers.dev/) | `01234567` | 2026-11-24 12:00 UTC | [log](https://gitlab.example.com/acme/mono/-/jobs/7) |
         | `studio` | ❌ failed |  |  | `01234567` | 2026-11-24 12:00 UTC | [log](https://gitlab.example.com/acme/mono/-/jobs/7) |
         | `docs` | ⏳ building |  |  |  |  |  |
         | `blog` | 🗑️ removed |  |  |  |  |  |

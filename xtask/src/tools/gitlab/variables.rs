@@ -1,0 +1,56 @@
+//! The variables of a project, without their values (<https://docs.gitlab.com/api/project_level_variables/>).
+
+use anyhow::{Result, anyhow};
+use serde::{Deserialize, Deserializer};
+
+use super::problem::Problem;
+use super::request::Client;
+use super::{paging, segment};
+
+/// More pages of 100 than any project has.
+const PAGES: u64 = 20;
+
+/// A variable as GitLab keeps it. Its value is read past: only whether there is one is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Stored {
+    /// Its name.
+    pub key: String,
+    /// Whether only pipelines of protected branches and tags see it.
+    pub protected: bool,
+    /// Whether it is hidden in logs.
+    pub masked: bool,
+    /// The environments whose jobs see it.
+    #[serde(rename = "environment_scope", default = "everywhere")]
+    pub scope: String,
+    /// Whether it is there and has no text. A hidden one's value is not told.
+    #[serde(rename = "value", default, deserialize_with = "is_empty")]
+    pub empty: bool,
+}
+
+fn everywhere() -> String {
+    "*".to_owned()
+}
+
+fn is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let value = Option::<String>::deserialize(deserializer)?;
+    Ok(value.is_some_and(|text| text.trim().is_empty()))
+}
+
+/// Every variable of `project`, which is a number or a full path. A group's are not among them.
+pub fn list(client: &Client, project: &str) -> Result<Vec<Stored>> {
+    let mut found = Vec::new();
+    let mut page = Some(1);
+    while let Some(number) = page.filter(|&number| number <= PAGES) {
+        let path = format!("/projects/{}/variables?per_page=100&page={number}", segment(project));
+        let reply = client.once("GET", &path, None)?;
+        if reply.status != 200 {
+            return Err(Problem::answer(&reply).into());
+        }
+        // The reader's own words could hold a value.
+        let rows: Vec<Stored> = serde_json::from_slice(&reply.body)
+            .map_err(|_| anyhow!("GitLab's answer is no list of variables"))?;
+        found.extend(rows);
+        page = paging::next(&reply.headers).filter(|&next| next > number);
+    }
+    Ok(found)
+}

@@ -1,0 +1,26 @@
+// Opens pages for a test that does other things in between: one JSON document a line on stdin, one answer a line on stdout.
+
+import { launch, open } from "./browser.ts";
+
+/** What to open, what must be seen there before it is read, and where a picture of a part of it goes. */
+type Look = { url: string; text?: string; part?: string; picture?: string };
+
+const browser = await launch();
+try {
+	for await (const line of console) {
+		if (line === "") break; // What Bun makes of the end.
+		const look = JSON.parse(line) as Look;
+		const { page, complaints, status } = await open(browser, look.url);
+		if (look.picture) await page.setViewport({ width: 1080, height: 900, deviceScaleFactor: 1.5 });
+		const part = look.part ?? "body";
+		const seen = (part: string, text: string) => (document.querySelector(part) as HTMLElement | null)?.innerText.includes(text);
+		if (look.text) await page.waitForFunction(seen, { timeout: 10_000 }, part, look.text);
+		const element = await page.waitForSelector(part);
+		const text = await element?.evaluate((element) => (element as HTMLElement).innerText);
+		const size = look.picture ? (await element?.screenshot({ path: look.picture as `${string}.png` }))?.length : undefined;
+		await page.close();
+		console.log(JSON.stringify({ status, text, complaints, size }));
+	}
+} finally {
+	await browser.close();
+}
