@@ -75,6 +75,12 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
+/// A variable of the environment as it stands, for those whose every character counts.
+#[must_use]
+pub fn raw_variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// The environment to use when none is named: the sandbox on a person's machine, and none in a
 /// pipeline, where a guess could reach production.
 pub fn default_environment() -> Result<String, Failure> {

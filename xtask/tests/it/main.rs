@@ -18,10 +18,13 @@ mod pipeline;
 mod pipeline_file;
 mod pipeline_scripts;
 mod preview;
+mod protection;
+mod protection_files;
 mod script;
 mod site;
 mod status;
 
 mod support;
+mod symlinks;
 mod tidy;
 mod wrangler;

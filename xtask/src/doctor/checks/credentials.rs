@@ -1,6 +1,6 @@
 //! Tokens: whether they are there, and where they come from. Never what they are.
 
-use crate::context::variable;
+use crate::context::{raw_variable, variable};
 use crate::doctor::finding::Finding;
 use crate::doctor::scene::Scene;
 use crate::plan::destination::{Destination, Pipeline};
@@ -38,7 +38,7 @@ pub fn token(scene: &Scene, environment: &str) -> Finding {
 
 /// A token is there; whether it may be used from here is another question.
 fn present(config: &crate::workspace::config::Config, environment: &str) -> Finding {
-    let pipeline = Pipeline::from_variables(variable);
+    let pipeline = Pipeline::from_variables(raw_variable);
     match Destination::resolve(config, environment, None, &pipeline, None) {
         Ok(_) => Finding::ok().found("set"),
         Err(protected) => {
