@@ -3,6 +3,7 @@
 mod affected;
 mod affected_bases;
 mod budget;
+mod canary;
 mod cli;
 mod comment;
 mod comment_job;
@@ -21,6 +22,7 @@ mod preview;
 mod protection;
 mod protection_files;
 mod script;
+mod secrets;
 mod site;
 mod status;
 
