@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 
+import { ON_BUN } from "../cloudflare/src/arguments.js";
 import { Cloudflare } from "../cloudflare/src/index.js";
 import { ACCOUNT, CANARY, DEPLOYED, calls, carriedOut, execs, inputs, runsWrangler } from "./cloudflare-session.js";
 import type { Chain, Session } from "./session.js";
@@ -16,8 +17,9 @@ describe("deploy", () => {
     const wrangler = execs(chain).filter(runsWrangler);
     expect(wrangler).toEqual([
       [
-        ...["bun", "--bun", "/toolchain/node_modules/wrangler/bin/wrangler.js", "deploy", "--config=wrangler.jsonc"],
-        ...["--autoconfig=false", "--strict", "--no-x-provision", "--env=staging", "--tag=abc", "--message=why"],
+        ...["bun", ...ON_BUN, "/toolchain/node_modules/wrangler/bin/wrangler.js", "deploy", "--config=wrangler.jsonc"],
+        ...["--autoconfig=false", "--strict", "--no-x-provision", "--env-file=/dev/null"],
+        ...["--env=staging", "--tag=abc", "--message=why"],
       ],
     ]);
     expect(execs(chain)[0]).toEqual(["bun", "install", "--frozen-lockfile", "--ignore-scripts"]);

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 
+import { ON_BUN } from "../cloudflare/src/arguments.js";
 import { Cloudflare } from "../cloudflare/src/index.js";
-import { SITE, UPLOADED, calls, carriedOut, execs, inputs, refused, type World } from "./cloudflare-session.js";
+import { SITE, UPLOADED, calls, carriedOut, execs, inputs, refused, runsWrangler, type World } from "./cloudflare-session.js";
 import type { Session, Value } from "./session.js";
 import { dag } from "./stubs/dagger.js";
 
@@ -13,10 +14,10 @@ describe("a Worker with code", () => {
   test("is bundled from its sources, which are there before the built folder", async () => {
     const { chain } = await deploy({ config, glob: { "bun.lock": ["bun.lock"] } });
     expect(calls(chain, "withDirectory").map(({ path }) => path as Value)).toEqual(["/src", "/src/dist"]);
-    expect(execs(chain).map((args) => args.slice(0, 3))).toEqual([
+    expect(execs(chain).map((args) => args.slice(0, runsWrangler(args) ? 5 : 3))).toEqual([
       ["bun", "install", "--frozen-lockfile"],
       ["bun", "install", "--frozen-lockfile"],
-      ["bun", "--bun", "/toolchain/node_modules/wrangler/bin/wrangler.js"],
+      ["bun", ...ON_BUN, "/toolchain/node_modules/wrangler/bin/wrangler.js"],
     ]);
     expect(execs((await deploy({ config })).chain)).toHaveLength(2);
   });
@@ -27,7 +28,7 @@ describe("a Worker with code", () => {
     expect(
       execs(chain)
         .at(-1)
-        ?.some((word) => word.startsWith("--config")),
+        ?.some((word) => word.startsWith("--config=") && !ON_BUN.includes(word)),
     ).toBe(false);
   });
 });
@@ -42,13 +43,14 @@ describe("preview", () => {
 
   test("uploads under the merge request's alias and comments", async () => {
     const { chain, record, session } = await preview();
-    expect(execs(chain).at(-1)?.slice(3)).toEqual([
+    expect(execs(chain).at(-1)?.slice(2 + ON_BUN.length)).toEqual([
       ...[
         "versions",
         "upload",
         "--config=wrangler.jsonc",
         "--strict",
         "--no-x-provision",
+        "--env-file=/dev/null",
         "--preview-alias=mr-42",
         "--env=",
       ],

@@ -33,7 +33,12 @@ test("conformance", async () => {
     verdicts: [{ command: "deploy", exitCode: 0, output: "" }],
   };
   expect(await run("conformance.ts", JSON.stringify(input))).toEqual({
-    arguments: [["deploy", "--config=wrangler.jsonc", "--autoconfig=false", "--strict", "--no-x-provision"]],
+    arguments: [
+      [
+        ...["deploy", "--config=wrangler.jsonc", "--autoconfig=false", "--strict", "--no-x-provision"],
+        "--env-file=/dev/null",
+      ],
+    ],
     verdicts: [expect.objectContaining({ error: "wrangler exited with 0 but its output file names no version" })],
   });
 });

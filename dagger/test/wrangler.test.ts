@@ -25,6 +25,7 @@ describe("arguments", () => {
       "--autoconfig=false",
       "--strict",
       "--no-x-provision",
+      "--env-file=/dev/null",
       "--env=staging",
       "--tag=abc123",
       "--message=-m 'x' $HOME",
@@ -38,6 +39,7 @@ describe("arguments", () => {
       "--config=wrangler.jsonc",
       "--strict",
       "--no-x-provision",
+      "--env-file=/dev/null",
       "--preview-alias=mr-42",
       "--env=staging",
       "--tag=abc123",
@@ -51,9 +53,16 @@ describe("arguments", () => {
       "--autoconfig=false",
       "--strict",
       "--no-x-provision",
+      "--env-file=/dev/null",
     ]);
     expect(wranglerArguments({ command: "deploy", environment: "" })).toContain("--env=");
-    expect(wranglerArguments({ command: "preview" })).toEqual(["versions", "upload", "--strict", "--no-x-provision"]);
+    expect(wranglerArguments({ command: "preview" })).toEqual([
+      "versions",
+      "upload",
+      "--strict",
+      "--no-x-provision",
+      "--env-file=/dev/null",
+    ]);
   });
 
   const toolchain = process.env["XTASK_TOOLCHAIN"] ?? join(ROOT, "dagger/cloudflare/toolchain");

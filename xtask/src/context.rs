@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::error::{Failure, refused, usage};
-use crate::secret::Secret;
+use crate::secret::{Secret, is_token, remember};
 use crate::tools::command::{Command, Value};
 use crate::tools::deadline;
 use crate::tools::runner::{Finished, Runner};
@@ -51,21 +51,32 @@ impl Ctx {
 
     /// The credential that `value` names.
     pub fn secret(&self, value: &Value) -> Result<Secret, Failure> {
-        match value {
-            Value::Text(text) => Ok(Secret::new(text)),
-            Value::SandboxToken => sandbox::token(&self.root),
-            Value::Variable(name) => match variable(name) {
-                Some(token) => Ok(Secret::new(&token)),
-                None => Err(refused(match std::env::var_os(name) {
-                    Some(_) => format!("the variable {name} is set but empty"),
-                    None => format!("the variable {name} is not set"),
-                })
-                .hint(format!(
-                    "put the Cloudflare API token into {name}; {CONFIG_FILE} names the variable"
-                ))
-                .hint("a protected variable is empty outside of protected branches")),
-            },
+        let secret = match value {
+            Value::Text(text) => return Ok(Secret::new(text)),
+            Value::SandboxToken => sandbox::token(&self.root)?,
+            Value::Variable(name) => token(name)?,
+        };
+        remember(&secret);
+        Ok(secret)
+    }
+}
+
+/// The API token in the variable `name`.
+fn token(name: &str) -> Result<Secret, Failure> {
+    let help = |failure: Failure| {
+        failure
+            .hint(format!(
+                "put the Cloudflare API token into {name}; {CONFIG_FILE} names the variable"
+            ))
+            .hint("a protected variable is empty outside of protected branches")
+    };
+    match (variable(name), std::env::var_os(name)) {
+        (Some(token), _) if is_token(&token) => Ok(Secret::new(&token)),
+        (Some(_), _) => {
+            Err(help(refused(format!("the variable {name} holds characters that no token has"))))
         }
+        (None, Some(_)) => Err(help(refused(format!("the variable {name} is set but empty")))),
+        (None, None) => Err(help(refused(format!("the variable {name} is not set")))),
     }
 }
 
@@ -73,6 +84,12 @@ impl Ctx {
 #[must_use]
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+/// A variable of the environment as it stands, for those whose every character counts.
+#[must_use]
+pub fn raw_variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// The environment to use when none is named: the sandbox on a person's machine, and none in a

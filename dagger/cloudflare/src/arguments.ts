@@ -21,20 +21,26 @@ export interface Step {
  *
  * `--autoconfig=false`: without a config file, `deploy` would write one and install packages. `versions upload` has no
  * such option. `--strict`: refuses to overwrite what was changed elsewhere. `--no-x-provision`: refuses to create storage
- * for bindings without an id. Every value is in one word with its option, so that none is taken for an option itself.
+ * for bindings without an id. `--env-file`: reads no `.env` file, which could name another Worker. Every value is in one word with its option, so that none is taken for an option itself.
  * Seen with wrangler 4.164.
  */
 export function wranglerArguments(step: Step): string[] {
   const words = step.command === "deploy" ? ["deploy"] : ["versions", "upload"];
   if (step.config !== undefined) words.push(`--config=${step.config}`);
   if (step.command === "deploy") words.push("--autoconfig=false");
-  words.push("--strict", "--no-x-provision");
+  words.push("--strict", "--no-x-provision", "--env-file=/dev/null");
   if (step.command === "preview" && step.alias !== undefined) words.push(`--preview-alias=${step.alias}`);
   if (step.environment !== undefined) words.push(`--env=${step.environment}`);
   if (step.tag !== undefined) words.push(`--tag=${step.tag}`);
   if (step.message !== undefined) words.push(`--message=${step.message}`);
   return words;
 }
+
+/**
+ * The options of Bun when it runs wrangler: in Node's place, and blind to the `.env` files and the `bunfig.toml` of the
+ * folder. Those could name another Worker or run code in the process that holds the token.
+ */
+export const ON_BUN: readonly string[] = ["--no-env-file", "--config=/dev/null", "--bun"];
 
 /**
  * The variables that make wrangler quiet, non-interactive and free of side trips: no metrics, no banner, no log files, no

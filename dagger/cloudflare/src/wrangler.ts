@@ -8,7 +8,7 @@ import {
   type Service,
 } from "@dagger.io/dagger";
 
-import { ENVIRONMENT, wranglerArguments, type Step } from "./arguments.js";
+import { ENVIRONMENT, ON_BUN, wranglerArguments, type Step } from "./arguments.js";
 import { distPath } from "./site.js";
 
 /** Where the project is in the container. */
@@ -123,7 +123,7 @@ export async function run(container: Container, run: Run): Promise<Outcome> {
   const ended = await made
     .withSecretVariable("CLOUDFLARE_API_TOKEN", run.token)
     .withEnvVariable("DEPLOY_NONCE", run.nonce)
-    .withExec(["bun", "--bun", `${TOOLCHAIN}/node_modules/wrangler/bin/wrangler.js`, ...wranglerArguments(run.step)], {
+    .withExec(["bun", ...ON_BUN, `${TOOLCHAIN}/node_modules/wrangler/bin/wrangler.js`, ...wranglerArguments(run.step)], {
       expect: ReturnType.Any,
     })
     .sync();

@@ -12,7 +12,7 @@ use crate::engine::Run;
 use crate::engine::choice::{Wanted, choose};
 use crate::engine::setup::{self, Setup};
 use crate::error::{Exit, Failure};
-use crate::plan::destination::{Destination, Pipeline};
+use crate::plan::destination::Destination;
 use crate::plan::{Choice, Engine, Plan, Verb};
 use crate::record::{Record, Versions};
 use crate::report::{self, RunReport, script};
@@ -41,8 +41,7 @@ impl Build {
             return Ok(nothing_to_do(ctx, because));
         }
         let port = Some(sandbox::DEFAULT_PORT);
-        let destination =
-            Destination::resolve(&workspace.config, LOCAL, port, &Pipeline::default(), None)?;
+        let destination = Destination::to_read(&workspace.config, LOCAL, port)?;
         let choice = self.engine.choose(ctx, &workspace)?;
         let rebuild = self.engine.no_cache;
         let task = Task { rebuild, ..Task::new(Verb::Build, choice, destination) };

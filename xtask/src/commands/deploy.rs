@@ -5,11 +5,11 @@ use clap::Args;
 
 use super::build::{EngineArgs, Task, nothing_to_do};
 use super::selection::Selection;
-use crate::context::{Ctx, default_environment, variable};
+use crate::context::{Ctx, default_environment, raw_variable};
 use crate::doctor;
 use crate::error::Exit;
 use crate::plan::destination::{Destination, Pipeline};
-use crate::plan::{Verb, guard};
+use crate::plan::{Verb, guard, protection};
 use crate::tools::sandbox;
 use crate::workspace::Workspace;
 
@@ -48,12 +48,17 @@ impl Deploy {
             return Ok(nothing_to_do(ctx, because));
         }
         let projects = &chosen.projects;
+        protection::check(
+            &workspace.config,
+            &workspace.projects,
+            projects,
+            &destination.environment,
+        )?;
         let choice = self.engine.choose(ctx, &workspace)?;
         if ctx.dry_run {
             // A script is worth seeing without a token.
-            let check = |project: &&_| {
-                guard::check_deploy(&workspace.config, project, &destination.environment)
-            };
+            let check =
+                |project: &&_| guard::check(&workspace.config, project, &destination.environment);
             projects.iter().try_for_each(check)?;
         } else {
             doctor::preflight(ctx, &destination, choice.engine, projects)?;
@@ -69,7 +74,10 @@ impl Deploy {
     fn destination(&self, ctx: &Ctx, workspace: &Workspace) -> Result<Destination> {
         let environment = self.env.clone().map_or_else(default_environment, Ok)?;
         let port = sandbox_port(ctx, &environment, self.sandbox);
-        let pipeline = Pipeline::from_variables(variable);
+        if ctx.dry_run && self.break_glass.is_none() {
+            return Ok(Destination::to_read(&workspace.config, &environment, port)?);
+        }
+        let pipeline = Pipeline::from_variables(raw_variable);
         let glass = self.break_glass.as_deref();
         Ok(Destination::resolve(&workspace.config, &environment, port, &pipeline, glass)?)
     }

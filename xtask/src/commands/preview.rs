@@ -11,7 +11,7 @@ use crate::context::{Ctx, variable};
 use crate::doctor;
 use crate::engine::comment::Comment;
 use crate::error::{Exit, Failure, usage};
-use crate::plan::destination::{Destination, Pipeline};
+use crate::plan::destination::Destination;
 use crate::plan::{Verb, alias, guard};
 use crate::report::comment::{Row, Status};
 use crate::tools::git;
@@ -111,10 +111,7 @@ impl Preview {
             None => LOCAL.to_owned(),
         };
         let port = sandbox_port(ctx, &environment, self.sandbox);
-        let reason = Some("a preview changes nothing that is live");
-        let pipeline = Pipeline::default();
-        Destination::resolve(&workspace.config, &environment, port, &pipeline, reason)
-            .map(|destination| Destination { break_glass: None, ..destination })
+        Destination::to_read(&workspace.config, &environment, port)
     }
 
     fn alias(&self, ctx: &Ctx, projects: &[&Project], destination: &Destination) -> Result<String> {

@@ -4,10 +4,11 @@ use anyhow::Result;
 use clap::Args;
 
 use super::deploy::sandbox_port;
-use crate::context::{Ctx, default_environment, variable};
+use crate::context::{Ctx, default_environment, raw_variable};
 use crate::engine::restore::{Restore, Wanted};
 use crate::error::Exit;
 use crate::plan::destination::{Destination, Pipeline};
+use crate::plan::protection;
 use crate::report::{self, RunReport};
 use crate::workspace::Workspace;
 use crate::workspace::project;
@@ -70,10 +71,14 @@ impl Place {
         let project = project::select(&workspace.projects, &self.project)?;
         let environment = self.env.clone().map_or_else(default_environment, Ok)?;
         let port = sandbox_port(ctx, &environment, self.sandbox);
-        let pipeline = Pipeline::from_variables(variable);
-        let glass = self.break_glass.as_deref();
-        let destination =
-            Destination::resolve(&workspace.config, &environment, port, &pipeline, glass)?;
+        let destination = if ctx.dry_run && self.break_glass.is_none() {
+            Destination::to_read(&workspace.config, &environment, port)?
+        } else {
+            let pipeline = Pipeline::from_variables(raw_variable);
+            let glass = self.break_glass.as_deref();
+            Destination::resolve(&workspace.config, &environment, port, &pipeline, glass)?
+        };
+        protection::check(&workspace.config, &workspace.projects, &[project], &environment)?;
         let restore = Restore::plan(ctx, project, &destination, wanted)?;
         if ctx.dry_run {
             ctx.ui.report(&restore, &restore.sentence());

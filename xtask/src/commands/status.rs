@@ -11,7 +11,7 @@ use super::deploy::sandbox_port;
 use crate::clock::unix_now;
 use crate::context::Ctx;
 use crate::error::Exit;
-use crate::plan::destination::{Destination, Pipeline};
+use crate::plan::destination::Destination;
 use crate::report::status::{Row, State, StatusReport};
 use crate::secret::Secret;
 use crate::tools::cloudflare::Api;
@@ -86,14 +86,7 @@ impl Status {
         environment: &str,
     ) -> Result<Place> {
         let port = sandbox_port(ctx, environment, self.sandbox);
-        let reading = Some("reading changes nothing");
-        let destination = Destination::resolve(
-            &workspace.config,
-            environment,
-            port,
-            &Pipeline::default(),
-            reading,
-        )?;
+        let destination = Destination::to_read(&workspace.config, environment, port)?;
         if port.is_some() && sandbox::running(&ctx.root).is_none() {
             return Err(crate::error::refused("the sandbox does not run")
                 .hint("`cargo xtask sandbox up`")

@@ -14,6 +14,7 @@ use crate::tools::command::Command;
 use crate::tools::git;
 use crate::tools::runner::Finished;
 use crate::ui::progress::Task;
+use crate::workspace::inside;
 
 /// A project's attempt in progress.
 pub struct Attempt<'a> {
@@ -108,6 +109,9 @@ impl<'a> Attempt<'a> {
 
     /// Builds and uploads, with either engine.
     fn make_version(&mut self) -> Result<()> {
+        if let Some(main) = &self.part.target.main {
+            inside::check(&self.run.ctx.root, &self.part.dir.join(main))?;
+        }
         match self.run.plan.choice.engine {
             Engine::Dagger => self.run_script(),
             Engine::Host => {

@@ -10,6 +10,7 @@ use crate::plan::{ProjectPlan, Verb};
 use crate::script;
 use crate::tools::runner::{Ended, Finished, plain};
 use crate::tools::{command, dagger, git};
+use crate::workspace::inside;
 
 /// The record that the Cloudflare module leaves, as far as we read it.
 #[derive(Debug, Deserialize)]
@@ -75,6 +76,7 @@ impl Attempt<'_> {
             return Ok(());
         };
         let root = &self.run.ctx.root;
+        inside::check(root, dist)?;
         if root.join(dist).is_dir() && !git::is_ignored(root, dist)? {
             return Err(refused(format!(
                 "{dist} is not ignored by git, and the build would replace all of it"
@@ -109,6 +111,7 @@ fn check_modules(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
     let builder = if part.module { own } else { Utf8Path::new(dagger::BUN) };
     let builder = part.build.as_ref().map(|_| builder);
     for module in [Some(Utf8Path::new(dagger::CLOUDFLARE)), builder].into_iter().flatten() {
+        inside::check(root, &module.join("dagger.json"))?;
         if !root.join(module).join("dagger.json").is_file() {
             return Err(refused(format!("{module} has no dagger.json"))
                 .hint("it should be a Dagger module"));

@@ -3,15 +3,19 @@
 use anyhow::{Context as _, Result};
 
 use super::attempt::{Attempt, millis};
-use crate::error::failed;
+use crate::error::{failed, refused};
 use crate::plan::{Verb, guard};
 use crate::tools::wrangler::{self, Expected};
+use crate::workspace::graph::normalize;
+use crate::workspace::inside;
+use crate::workspace::wrangler::WranglerConfig;
 
 impl Attempt<'_> {
     /// Uploads and deploys what was built.
     pub(super) fn upload_from_host(&mut self) -> Result<()> {
         if let Some(dist) = &self.part.dist {
             guard::filled(&self.run.ctx.root, dist)?;
+            inside::check_tree(&self.run.ctx.root, dist)?;
         }
         self.step("upload");
         let places = &self.run.places;
@@ -19,7 +23,7 @@ impl Attempt<'_> {
         if let Some(folder) = output_file.parent() {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
         }
-        let redirected = places.root.join(&self.part.dir).join(wrangler::REDIRECT).is_file();
+        let redirected = self.check_redirect()?;
         let verb = self.run.plan.verb;
         let command = places.upload(self.part, &self.run.plan.destination, verb, redirected);
         self.uploading = true;
@@ -39,5 +43,27 @@ impl Attempt<'_> {
                 Err(failed(reason).into())
             }
         }
+    }
+
+    /// Whether an adapter left a config that wrangler will follow, which must be about our Worker.
+    fn check_redirect(&self) -> Result<bool> {
+        let root = &self.run.ctx.root;
+        let redirect = self.part.dir.join(wrangler::REDIRECT);
+        if !root.join(&redirect).is_file() {
+            return Ok(false);
+        }
+        let text = inside::read(root, &redirect)?;
+        let value: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| refused(format!("{redirect}: {error}")))?;
+        let target = value["configPath"]
+            .as_str()
+            .and_then(|path| normalize(&redirect.parent().unwrap_or(&self.part.dir).join(path)));
+        let path = target.ok_or_else(|| {
+            refused(format!("{redirect}: `configPath` names no file of the repository"))
+        })?;
+        let generated = WranglerConfig::parse(&path, &inside::read(root, &path)?)?;
+        let account = &self.run.plan.destination.account_id;
+        guard::check_generated(&path, &generated, &self.part.target, account)?;
+        Ok(true)
     }
 }

@@ -88,7 +88,7 @@ impl Attempt<'_> {
                 let Some(suffix) = suffix else { return Ok(None) };
                 vec![
                     format!("https://{alias}{suffix}/"),
-                    format!("https://{}{suffix}/", &version.id[..8]),
+                    format!("https://{}{suffix}/", version.id.get(..8).unwrap_or(&version.id)),
                 ]
             }
         };

@@ -213,7 +213,7 @@ fn pick<'a>(
             };
             versions.iter().find(is).ok_or_else(|| {
                 let known: Vec<&str> =
-                    versions.iter().map(|version| &version.id[..8.min(version.id.len())]).collect();
+                    versions.iter().map(|v| v.id.get(..8).unwrap_or(&v.id)).collect();
                 usage(format!("no version is `{name}`"))
                     .hint(format!("the last ones: {}", known.join(", ")))
             })

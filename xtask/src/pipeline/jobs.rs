@@ -156,9 +156,7 @@ fn deploying(place: &str, command: String) -> Job {
 
 /// On the default branch, and in a fork never: it has none of our tokens.
 fn deploys(config: &Config) -> Condition {
-    let id = config.gitlab.project_id.as_str();
-    let named = id.bytes().all(|b| b.is_ascii_digit()) && id != "0";
-    let own = named.then(|| Condition::is("CI_PROJECT_ID", id));
+    let own = config.gitlab.number().map(|id| Condition::is("CI_PROJECT_ID", id));
     match own {
         Some(own) => Condition::All(vec![Condition::default_branch(), own]),
         None => Condition::default_branch(),

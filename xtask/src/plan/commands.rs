@@ -65,11 +65,8 @@ impl Places {
         } else {
             wrangler::deploy_arguments(config, environment, tag, message)
         };
-        let mut command = Command::new(
-            self.root.join(&plan.dir),
-            &[self.bun.as_str(), "--bun", launcher.as_str()],
-            DEPLOY_DEADLINE,
-        );
+        let bun = [&[self.bun.as_str()], &wrangler::ON_BUN[..], &[launcher.as_str()]].concat();
+        let mut command = Command::new(self.root.join(&plan.dir), &bun, DEPLOY_DEADLINE);
         command.argv.extend(arguments);
         for (name, value) in wrangler::ENVIRONMENT {
             command = command.text(name, value);

@@ -6,7 +6,7 @@ use crate::error::{Failure, refused};
 use crate::workspace::config::Config;
 use crate::workspace::graph::normalize;
 use crate::workspace::project::Project;
-use crate::workspace::wrangler::Target;
+use crate::workspace::wrangler::{Target, WranglerConfig};
 
 /// The folder of assets, inside the repository and not the project itself.
 pub fn dist(project: &Project, target: &Target) -> Result<Option<Utf8PathBuf>, Failure> {
@@ -49,7 +49,7 @@ pub fn check(config: &Config, project: &Project, environment: &str) -> Result<()
     }
     let here = config.cloudflare(environment);
     let account = target.account_id.as_ref().unwrap_or(&here.account_id);
-    if account != &here.account_id {
+    if !account.eq_ignore_ascii_case(&here.account_id) {
         return Err(refused(format!(
             "{}: `account_id` is {account}, but `{environment}` is {}",
             project.config, here.account_id
@@ -59,10 +59,27 @@ pub fn check(config: &Config, project: &Project, environment: &str) -> Result<()
     Ok(())
 }
 
-/// Refuses what would change a protected environment through an unprotected one.
-pub fn check_deploy(config: &Config, project: &Project, environment: &str) -> Result<(), Failure> {
-    check(config, project, environment)?;
-    shared_worker(config, project, environment, &project.target(environment))
+/// Refuses a config that a build generated when it is about another Worker or account than ours, or
+/// would run a program beside the token. Wrangler follows it instead of ours.
+pub fn check_generated(
+    path: &Utf8Path,
+    generated: &WranglerConfig,
+    target: &Target,
+    account: &str,
+) -> Result<(), Failure> {
+    let value = &generated.value;
+    let name = value["name"].as_str().unwrap_or_default();
+    let why = if name != target.worker {
+        format!("it deploys the Worker `{name}`, and the project's config `{}`", target.worker)
+    } else if value["account_id"].as_str().is_some_and(|id| !id.eq_ignore_ascii_case(account)) {
+        format!("its `account_id` is not {account}")
+    } else if !value["build"]["command"].is_null() {
+        "its `build.command` would run with the deployment's token in its environment".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(refused(format!("{path}, which the build left: {why}"))
+        .hint("see what the build's adapter does with the wrangler config, and remove `.wrangler/deploy` if nothing needs it"))
 }
 
 /// Refuses a preview that would have no address.
@@ -77,32 +94,6 @@ pub fn check_preview(project: &Project, environment: &str) -> Result<(), Failure
     };
     Err(refused(format!("{}: {why}, so a preview would have no address", project.config))
         .hint("set `\"preview_urls\": true` and deploy it once; an upload alone does not apply it"))
-}
-
-/// An unprotected environment without an `env` block would deploy the very Worker that a protected
-/// one serves.
-fn shared_worker(
-    config: &Config,
-    project: &Project,
-    environment: &str,
-    target: &Target,
-) -> Result<(), Failure> {
-    if config.environments.get(environment).is_none_or(|own| own.protected) {
-        return Ok(());
-    }
-    let account = |name: &str| config.cloudflare(name).account_id;
-    let clash =
-        config.environments.iter().filter(|(_, other)| other.protected).find(|(name, _)| {
-            account(name) == account(environment) && project.target(name).worker == target.worker
-        });
-    match clash {
-        Some((protected, _)) => Err(refused(format!(
-            "{}: without an `env.{environment}` block, `{environment}` would change the Worker `{}` that `{protected}` serves",
-            project.config, target.worker
-        ))
-        .hint(format!("add `\"env\": {{ \"{environment}\": {{ … }} }}` to it, or give `{environment}` an account of its own"))),
-        None => Ok(()),
-    }
 }
 
 /// Refuses to publish an assets folder that is missing or empty.

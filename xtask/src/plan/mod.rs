@@ -5,6 +5,7 @@ pub mod commands;
 pub mod destination;
 pub mod guard;
 pub mod merge_request;
+pub mod protection;
 pub mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -212,7 +213,7 @@ impl ProjectPlan {
             dist: guard::dist(project, &target)?,
             build_environment: build_environment(project, environment),
             wrangler_environment: wrangler_environment(project, environment),
-            message: message(&inputs.head),
+            message: message(&inputs.head, inputs.destination.break_glass.as_deref()),
             health: project.health().to_owned(),
             alias: inputs.alias.clone(),
             target,
@@ -237,9 +238,11 @@ fn build_environment(project: &Project, environment: &str) -> Option<String> {
     (!one && project.wrangler.has(environment)).then(|| environment.to_owned())
 }
 
-/// Cloudflare keeps at most 100 bytes of it on some paths, so it is the commit and little else.
-fn message(head: &Head) -> String {
+/// Cloudflare keeps at most 100 bytes of it on some paths, so it is the commit and little else: in an
+/// emergency, who said so and why.
+fn message(head: &Head, break_glass: Option<&str>) -> String {
     let commit = head.commit.as_deref().unwrap_or("no commit");
     let dirty = if head.dirty { " with uncommitted changes" } else { "" };
-    format!("{commit}{dirty}")
+    let glass = break_glass.map(|reason| format!(", break glass: {reason}")).unwrap_or_default();
+    format!("{commit}{dirty}{glass}")
 }

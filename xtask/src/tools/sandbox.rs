@@ -74,7 +74,9 @@ pub fn running(root: &Utf8Path) -> Option<Server> {
 
 /// The token for its API.
 pub fn token(root: &Utf8Path) -> Result<Secret, Failure> {
-    if let Ok(token) = std::env::var(TOKEN_VARIABLE) {
+    // Empty counts as unset, as it does to the sandbox itself.
+    let given = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.trim().is_empty());
+    if let Some(token) = given {
         return Ok(Secret::new(&token));
     }
     let path = token_file(root);

@@ -13,6 +13,14 @@ pub const TOOLCHAIN: &str = "dagger/cloudflare/toolchain";
 /// The launcher inside the toolchain. It is run on Bun, so no Node is needed.
 pub const LAUNCHER: &str = "node_modules/wrangler/bin/wrangler.js";
 
+/// The options of Bun when it runs wrangler: in Node's place, and blind to the `.env` files and the
+/// `bunfig.toml` of the folder. Those could name another Worker (`WRANGLER_CI_OVERRIDE_NAME`) or run
+/// code in the process that holds the token. Wrangler's launcher hands them to its child.
+pub const ON_BUN: [&str; 3] = ["--no-env-file", "--config=/dev/null", "--bun"];
+
+/// The same for wrangler itself, which reads `.env` files too (observed with 4.164).
+const NO_ENV_FILE: &str = "--env-file=/dev/null";
+
 /// The variables that make wrangler quiet, non-interactive and free of side trips: no metrics, no
 /// banner, no log files, no fetch of request metadata for a local workerd.
 pub const ENVIRONMENT: [(&str, &str); 6] = [
@@ -44,7 +52,8 @@ pub fn deploy_arguments(
 ) -> Vec<String> {
     let mut arguments = vec!["deploy".to_owned()];
     arguments.extend(config.map(|config| format!("--config={config}")));
-    arguments.extend(["--autoconfig=false", "--strict", "--no-x-provision"].map(str::to_owned));
+    let options = ["--autoconfig=false", "--strict", "--no-x-provision", NO_ENV_FILE];
+    arguments.extend(options.map(str::to_owned));
     arguments.extend(environment.map(|environment| format!("--env={environment}")));
     arguments.push(format!("--tag={tag}"));
     arguments.push(format!("--message={message}"));
@@ -63,7 +72,7 @@ pub fn upload_arguments(
 ) -> Vec<String> {
     let mut arguments = vec!["versions".to_owned(), "upload".to_owned()];
     arguments.extend(config.map(|config| format!("--config={config}")));
-    arguments.extend(["--strict", "--no-x-provision"].map(str::to_owned));
+    arguments.extend(["--strict", "--no-x-provision", NO_ENV_FILE].map(str::to_owned));
     arguments.extend(alias.map(|alias| format!("--preview-alias={alias}")));
     arguments.extend(environment.map(|environment| format!("--env={environment}")));
     arguments.push(format!("--tag={tag}"));

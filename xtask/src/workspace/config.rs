@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
+use super::inside;
 use super::pipeline::PipelineSettings;
 use crate::error::{Failure, nearest, refused, usage};
 
@@ -62,6 +63,15 @@ pub struct Gitlab {
     pub token_variable: String,
 }
 
+impl Gitlab {
+    /// The project's number; nothing while it is the placeholder that the repository comes with.
+    #[must_use]
+    pub fn number(&self) -> Option<&str> {
+        let id = self.project_id.as_str();
+        (id.bytes().all(|b| b.is_ascii_digit()) && id != "0" && !id.is_empty()).then_some(id)
+    }
+}
+
 /// One place that projects are deployed to.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
@@ -114,8 +124,8 @@ pub struct Images {
 impl Config {
     /// Reads and checks the file below `root`. Every error ends with exit 3 and names the place.
     pub fn load(root: &Utf8Path) -> Result<Config, Failure> {
-        let text = std::fs::read_to_string(root.join(CONFIG_FILE)).map_err(|error| {
-            refused(format!("cannot read {CONFIG_FILE}: {error}"))
+        let text = inside::read(root, CONFIG_FILE.into()).map_err(|failure| {
+            failure
                 .hint(format!("it belongs in {root}; `git checkout -- {CONFIG_FILE}` restores it"))
         })?;
         Config::parse(&text)

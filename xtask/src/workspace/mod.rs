@@ -6,6 +6,7 @@ pub mod config;
 mod edges;
 mod glob;
 pub mod graph;
+pub mod inside;
 pub mod key;
 pub mod listed;
 mod members;
@@ -24,6 +25,7 @@ use crate::error::{Failure, refused};
 use crate::tools::git;
 use config::Config;
 use edges::{INSTALL_SETTINGS, LOCK_FILES};
+use inside::read;
 use members::Root;
 use package::Package;
 use project::Project;
@@ -210,9 +212,4 @@ fn projects<'f>(
         })
     };
     configs.into_iter().map(load).collect()
-}
-
-fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String, Failure> {
-    std::fs::read_to_string(root.join(path))
-        .map_err(|error| refused(format!("cannot read {path}: {error}")))
 }

@@ -55,6 +55,14 @@ impl WranglerConfig {
                 "{path}: `name` must be a Worker name: lower-case letters, digits and dashes"
             )));
         }
+        // The name becomes part of addresses, of the API and of the site.
+        let worker = |environment: &&String| !valid_name(&config.target(environment).worker);
+        if let Some(environment) = config.environments.iter().find(worker) {
+            return Err(refused(format!(
+                "{path}: `env.{environment}`: `{}` is no Worker name: lower-case letters, digits and dashes, at most 63",
+                config.target(environment).worker
+            )));
+        }
         Ok(config)
     }
 
@@ -81,6 +89,21 @@ impl WranglerConfig {
             preview_urls: get("preview_urls").as_bool(),
             account_id: get("account_id").as_str().map(str::to_owned),
         }
+    }
+
+    /// The patterns of the routes and custom domains of `environment`, which a block inherits.
+    #[must_use]
+    pub fn patterns(&self, environment: &str) -> Vec<String> {
+        let block = &self.value["env"][environment];
+        let own =
+            self.has(environment) && (!block["routes"].is_null() || !block["route"].is_null());
+        let from = if own { block } else { &self.value };
+        let listed = from["routes"].as_array().into_iter().flatten();
+        let pattern = |route: &Value| {
+            let text = route.as_str().or_else(|| route["pattern"].as_str());
+            text.map(str::to_owned)
+        };
+        listed.chain(std::iter::once(&from["route"])).filter_map(pattern).collect()
     }
 
     /// Whether the config has an `env` block of this name.

@@ -120,7 +120,7 @@ function build(call: Call): string {
 
 /** The deployment of the Cloudflare module, by its own rules and the real wrangler. */
 async function deploy(call: Call, mode: string): Promise<string> {
-	const [{ ENVIRONMENT, wranglerArguments }, { verdict }, { publishes, refusal, site }] = await Promise.all([
+	const [{ ENVIRONMENT, ON_BUN, wranglerArguments }, { verdict }, { publishes, refusal, site }] = await Promise.all([
 		import(`${repository}/dagger/cloudflare/src/arguments.ts`),
 		import(`${repository}/dagger/cloudflare/src/verdict.ts`),
 		import(`${repository}/dagger/cloudflare/src/site.ts`),
@@ -153,7 +153,7 @@ async function deploy(call: Call, mode: string): Promise<string> {
 	const step = { command, alias: given.alias, config: name, environment: found.wranglerEnvironment, tag: given.tag, message: given.message };
 	const words: string[] = wranglerArguments(step);
 	writeFileSync(`${state}/wrangler.json`, JSON.stringify({ words, ENVIRONMENT }));
-	const ended = run([process.execPath, "--bun", `${root}/dagger/cloudflare/toolchain/node_modules/wrangler/bin/wrangler.js`, ...words], process.cwd(), {
+	const ended = run([process.execPath, ...ON_BUN, `${root}/dagger/cloudflare/toolchain/node_modules/wrangler/bin/wrangler.js`, ...words], process.cwd(), {
 		...ENVIRONMENT,
 		WRANGLER_OUTPUT_FILE_PATH: output,
 		CLOUDFLARE_ACCOUNT_ID: shared.cloudflare.accountId,

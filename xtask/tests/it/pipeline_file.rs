@@ -227,3 +227,36 @@ fn without_an_environment_there_is_no_job_for_it() {
     let names: Vec<&str> = pipeline.jobs.0.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, [".cargo", ".docker", ".dagger", "check"]);
 }
+
+/// A merge request's jobs run the code of its branch: none is in the scope of a protected variable, none
+/// names a protected environment on its command line, and each works with what is left.
+#[test]
+fn a_merge_request_s_jobs_neither_see_nor_need_production_s_token() {
+    let env = with_pipeline();
+    let config = Config::load(&env.root).expect("valid");
+    let rows = variables::table(&config);
+    let (guarded, open): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.protected);
+    assert!(!guarded.is_empty() && guarded.iter().all(|row| row.masked), "{rows:?}");
+    let jobs = serde_json::to_value(pipeline(&env)).expect("JSON");
+    let reviewed = |job: &&Value| job["rules"].to_string().contains("merge_request_event");
+    let (mut seen, mut deploys) = (0, 0);
+    for job in jobs.as_object().expect("jobs").values().filter(|job| job["script"].is_array()) {
+        let place = job["environment"]["name"].as_str().unwrap_or_default();
+        let script = job["script"].to_string();
+        let in_scope = |row: &&variables::Variable| match row.scope.strip_suffix('*') {
+            Some(start) => place.starts_with(start),
+            None => place == row.scope,
+        };
+        if reviewed(&job) {
+            seen += 1;
+            assert!(!guarded.iter().any(in_scope), "{place}");
+            assert!(!script.contains("--env"), "{script}");
+            assert!(place.is_empty() || open.iter().any(in_scope), "{place}");
+        } else {
+            deploys += 1;
+            assert!(guarded.iter().any(in_scope), "{place}");
+            assert!(!open.iter().any(in_scope), "{place}");
+        }
+    }
+    assert!(seen >= 3 && deploys >= 2, "{seen} {deploys}");
+}

@@ -1,9 +1,10 @@
 //! Tokens: whether they are there, and where they come from. Never what they are.
 
-use crate::context::variable;
+use crate::context::{raw_variable, variable};
 use crate::doctor::finding::Finding;
 use crate::doctor::scene::Scene;
 use crate::plan::destination::{Destination, Pipeline};
+use crate::secret::is_token;
 use crate::workspace::config::CONFIG_FILE;
 
 /// `credentials.<environment>`
@@ -22,6 +23,10 @@ pub fn token(scene: &Scene, environment: &str) -> Finding {
          in a pipeline, a protected variable is empty outside of protected branches"
     );
     let finding = match (variable(&name), std::env::var_os(&name)) {
+        (Some(value), _) if !is_token(&value) => {
+            Finding::fail(format!("the variable {name} holds characters that no token has"))
+                .by_hand(help)
+        }
         (Some(_), _) => present(config, environment),
         (None, Some(_)) if named => Finding::fail(empty).by_hand(help),
         (None, Some(_)) => Finding::warn(empty).by_hand(help),
@@ -38,7 +43,7 @@ pub fn token(scene: &Scene, environment: &str) -> Finding {
 
 /// A token is there; whether it may be used from here is another question.
 fn present(config: &crate::workspace::config::Config, environment: &str) -> Finding {
-    let pipeline = Pipeline::from_variables(variable);
+    let pipeline = Pipeline::from_variables(raw_variable);
     match Destination::resolve(config, environment, None, &pipeline, None) {
         Ok(_) => Finding::ok().found("set"),
         Err(protected) => {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::doctor::finding::Finding;
 use crate::doctor::scene::Scene;
-use crate::plan::guard;
+use crate::plan::{guard, protection};
 use crate::tools::bun::which;
 use crate::tools::{git, wrangler};
 use crate::workspace::project::Project;
@@ -66,7 +66,9 @@ pub fn guarded(scene: &Scene) -> Finding {
     let environment = scene.environment();
     each(scene, |project| {
         let dist = guard::dist(project, &project.target(environment)).map(|_| ());
-        [guard::check_deploy(config, project, environment), dist]
+        let all = scene.projects().unwrap_or_default();
+        let shared = protection::check(config, all, &[project], environment);
+        [guard::check(config, project, environment), shared, dist]
             .into_iter()
             .filter_map(Result::err)
             .map(|failure| Finding::from(&failure))

@@ -2,7 +2,7 @@
 
 use crate::error::{Failure, failed, refused};
 use crate::plan::merge_request::MergeRequest;
-use crate::secret::Secret;
+use crate::secret::{Secret, is_token, remember};
 use crate::tools::gitlab::problem::Problem;
 
 /// What to put into the variable.
@@ -21,7 +21,7 @@ pub fn token(name: &str, value: Option<String>, job: Option<&str>) -> Result<Sec
             .hint("pipelines of merge requests do not see protected variables: clear \"Protect variable\"")
             .hint("every developer can read it then, so use a token that can do nothing but comment"));
     }
-    if !value.bytes().all(|b| b.is_ascii_graphic()) {
+    if !is_token(value) {
         return Err(refused(format!("the variable {name} holds characters that no token has"))
             .hint(wanted(name)));
     }
@@ -36,7 +36,9 @@ pub fn token(name: &str, value: Option<String>, job: Option<&str>) -> Result<Sec
         return Err(refused(format!("{name} holds a deploy token, which cannot write comments"))
             .hint(wanted(name)));
     }
-    Ok(Secret::new(value))
+    let token = Secret::new(value);
+    remember(&token);
+    Ok(token)
 }
 
 /// What a refused request says about the token in the variable `name`, and what to do.
