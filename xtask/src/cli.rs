@@ -43,7 +43,7 @@ pub struct Global {
     /// Show the output of every program that is run
     #[arg(short, long, global = true, conflicts_with = "quiet")]
     pub verbose: bool,
-    /// How many projects are worked on side by side [default: the number of cores]
+    /// How many projects are built and uploaded side by side [default: the number of cores]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
     /// Print progress as plain lines even on a terminal

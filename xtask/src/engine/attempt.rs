@@ -24,6 +24,8 @@ pub struct Attempt<'a> {
     pub(super) record: Record,
     /// Whether wrangler was started, after which the remote side may have changed.
     pub(super) uploading: bool,
+    /// What the site must answer, read while nobody else may build into the same folder.
+    pub(super) built: Option<Vec<u8>>,
 }
 
 impl<'a> Attempt<'a> {
@@ -40,13 +42,21 @@ impl<'a> Attempt<'a> {
         record.alias.clone_from(&part.alias);
         record.tools = run.versions.clone();
         let task = Some(run.ctx.ui.task(&part.project));
-        Attempt { run, part, task, record, uploading: false }
+        Attempt { run, part, task, record, uploading: false, built: None }
     }
 
-    /// Makes the attempt. Whatever happens ends up in the record.
+    /// Builds and uploads. Whatever happens ends up in the record. What is left is to wait until the
+    /// version answers.
     #[must_use]
-    pub fn run(mut self) -> Record {
-        let result = self.steps();
+    pub fn make(mut self) -> Made<'a> {
+        match self.lock().and_then(|lock| Ok((self.steps()?, lock))) {
+            Ok((None, lock)) => Made::Unchecked(Unchecked { attempt: self, lock }),
+            Ok((Some(status), _unlocked)) => Made::Done(self.end(Ok(status))),
+            Err(error) => Made::Done(self.end(Err(error))),
+        }
+    }
+
+    fn end(mut self, result: Result<Status>) -> Record {
         match result {
             Ok(status) => self.record.status = status,
             Err(error) => self.fail(&error),
@@ -59,15 +69,13 @@ impl<'a> Attempt<'a> {
         self.record
     }
 
-    fn steps(&mut self) -> Result<Status> {
-        let lock = self.lock()?;
-        let status = match self.run.plan.verb {
-            Verb::Build => self.build().map(|()| Status::Built),
+    /// Everything up to a new version; a status where that is the end of it.
+    fn steps(&mut self) -> Result<Option<Status>> {
+        match self.run.plan.verb {
+            Verb::Build => self.build().map(|()| Some(Status::Built)),
             Verb::Preview => self.preview(),
             Verb::Deploy | Verb::Promote | Verb::Rollback => self.deploy(),
-        };
-        drop(lock);
-        status
+        }
     }
 
     fn build(&mut self) -> Result<()> {
@@ -78,16 +86,16 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn deploy(&mut self) -> Result<Status> {
+    fn deploy(&mut self) -> Result<Option<Status>> {
         self.read_previous()?;
         if self.unchanged()? {
-            return Ok(Status::Unchanged);
+            return Ok(Some(Status::Unchanged));
         }
         self.make_version()?;
-        self.check_deployment()
+        Ok(None)
     }
 
-    fn preview(&mut self) -> Result<Status> {
+    fn preview(&mut self) -> Result<Option<Status>> {
         self.read_previous()?;
         if self.record.previous.is_none() {
             let worker = &self.part.target.worker;
@@ -101,10 +109,10 @@ impl<'a> Attempt<'a> {
             .into());
         }
         if self.unchanged()? {
-            return Ok(Status::Unchanged);
+            return Ok(Some(Status::Unchanged));
         }
         self.make_version()?;
-        self.check_preview()
+        Ok(None)
     }
 
     /// Builds and uploads, with either engine.
@@ -144,6 +152,7 @@ impl<'a> Attempt<'a> {
             self.run.plan.destination.sandbox_url(worker).map(|url| vec![url])
         };
         self.record.urls = in_sandbox.unwrap_or(urls);
+        self.built = super::check::built(&self.run.ctx.root, self.part);
         self.record.version = Some(version);
     }
 
@@ -201,6 +210,34 @@ impl<'a> Attempt<'a> {
         if let Some(task) = &self.task {
             task.step(step);
         }
+    }
+}
+
+/// How far an attempt came without waiting.
+pub enum Made<'a> {
+    /// To its end.
+    Done(Record),
+    /// To a version that nobody has looked at.
+    Unchecked(Unchecked<'a>),
+}
+
+/// An attempt that has made its version.
+pub struct Unchecked<'a> {
+    attempt: Attempt<'a>,
+    lock: File,
+}
+
+impl Unchecked<'_> {
+    /// Waits until the version answers, and puts the former one back where it does not.
+    #[must_use]
+    pub fn check(self) -> Record {
+        let Unchecked { mut attempt, lock } = self;
+        let result = match attempt.run.plan.verb {
+            Verb::Preview => attempt.check_preview(),
+            _ => attempt.check_deployment(),
+        };
+        drop(lock);
+        attempt.end(result)
     }
 }
 

@@ -22,22 +22,21 @@ pub struct Expectation {
 }
 
 impl Expectation {
-    /// What `part` must answer below `base`: for a site of files alone the very bytes that were
-    /// built, for a Worker with code any success.
-    #[must_use]
-    pub fn new(root: &Utf8Path, part: &ProjectPlan, base: &str) -> Expectation {
-        let body = match (&part.dist, &part.target.main) {
-            (Some(dist), None) => file_for(&root.join(dist), &part.health),
-            _ => None,
-        };
-        Expectation { body, ..Expectation::health(&part.health, base) }
-    }
-
     /// Any success of the health path below `base`.
     #[must_use]
     pub fn health(path: &str, base: &str) -> Expectation {
         let url = format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'));
         Expectation { url, body: None }
+    }
+}
+
+/// What `part` must answer as it was built: for a site of files alone the very bytes, for a Worker with
+/// code any success.
+#[must_use]
+pub fn built(root: &Utf8Path, part: &ProjectPlan) -> Option<Vec<u8>> {
+    match (&part.dist, &part.target.main) {
+        (Some(dist), None) => file_for(&root.join(dist), &part.health),
+        _ => None,
     }
 }
 

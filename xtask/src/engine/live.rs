@@ -145,7 +145,8 @@ impl Attempt<'_> {
 
     fn answers(&self) -> Result<(), String> {
         for url in &self.record.urls {
-            let expectation = Expectation::new(&self.run.ctx.root, self.part, url);
+            let body = self.built.clone();
+            let expectation = Expectation { body, ..Expectation::health(&self.part.health, url) };
             check::wait(&expectation, deadline(&self.run.plan.destination)).map_err(|reason| {
                 format!("{} does not answer as it should: {reason}", expectation.url)
             })?;

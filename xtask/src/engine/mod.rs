@@ -21,7 +21,7 @@ use crate::context::Ctx;
 use crate::plan::commands::Places;
 use crate::plan::{Plan, ProjectPlan};
 use crate::record::{Record, Versions};
-use attempt::Attempt;
+use attempt::{Attempt, Made};
 
 /// What the attempts of one run share.
 pub struct Run<'a> {
@@ -45,18 +45,26 @@ impl<'a> Run<'a> {
     }
 
     /// Works through the plan, `jobs` projects at a time, and returns a saved record for each, in
-    /// the plan's order. One that fails does not stop the others.
+    /// the plan's order. One that fails does not stop the others. One that only waits until it answers
+    /// lets the next one begin.
     pub fn execute(&self) -> Result<Vec<Record>> {
         let queue = Mutex::new(self.plan.projects.iter().enumerate());
         let records = Mutex::new(BTreeMap::new());
-        let work = || {
-            while let Some((index, part)) = next(&queue) {
-                let record = Attempt::new(self, part).run();
-                let saved = record.save(&self.ctx.root).map(|_| record);
-                records.lock().unwrap_or_else(PoisonError::into_inner).insert(index, saved);
-            }
+        let keep = |index, record: Record| {
+            let saved = record.save(&self.ctx.root).map(|_| record);
+            records.lock().unwrap_or_else(PoisonError::into_inner).insert(index, saved);
         };
         std::thread::scope(|scope| {
+            let work = || {
+                while let Some((index, part)) = next(&queue) {
+                    match Attempt::new(self, part).make() {
+                        Made::Done(record) => keep(index, record),
+                        Made::Unchecked(attempt) => {
+                            scope.spawn(move || keep(index, attempt.check()));
+                        }
+                    }
+                }
+            };
             for _ in 0..self.ctx.jobs.min(self.plan.projects.len()) {
                 scope.spawn(work);
             }

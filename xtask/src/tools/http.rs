@@ -18,6 +18,9 @@ pub struct Answer {
 /// Asset files are at most 25 MiB (<https://developers.cloudflare.com/workers/platform/limits/>).
 pub const BODY_LIMIT: u64 = 26 * 1024 * 1024;
 
+/// How many bytes a request or an answer is read and written in.
+const BUFFER: usize = 16 * 1024;
+
 /// A client whose every request ends within `timeout`, and for which no status is an error.
 #[must_use]
 pub fn agent(timeout: Duration, redirects: u32) -> Agent {
@@ -35,6 +38,9 @@ pub fn trusting(roots: RootCerts, timeout: Duration, redirects: u32) -> Agent {
         .max_redirects(redirects)
         .max_redirects_will_error(false)
         .user_agent(concat!("xtask/", env!("CARGO_PKG_VERSION")))
+        // A development build fills these byte by byte, which took longer than a request does.
+        .input_buffer_size(BUFFER)
+        .output_buffer_size(BUFFER)
         .build()
         .into()
 }

@@ -1,5 +1,6 @@
 //! Deployments from end to end: the real wrangler, the real workerd, the sandbox between them.
 
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -222,4 +223,38 @@ fn the_dry_run_is_a_script_that_does_the_same() {
         "the script left the version that a run would"
     );
     assert_eq!(same.record("a")["key"], key);
+}
+
+#[test]
+fn one_that_waits_for_its_answer_lets_the_next_begin() {
+    let env = TestEnv::with_tools();
+    env.worker("projects/a", "a");
+    env.site("projects/b", "b");
+    // The Worker is well only once the other project's build has begun.
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/", server.local_addr().expect("an address"));
+    env.write(
+        "projects/a/src/worker.ts",
+        &format!(
+            "export default {{ async fetch() {{ const {{ status }} = await fetch('{url}'); return new Response('', {{ status }}); }} }};"
+        ),
+    );
+    env.write(
+        "projects/b/build.ts",
+        "await Bun.write('begun', ''); await Bun.write('dist/index.html', 'b');",
+    );
+    env.commit("projects");
+    let begun = env.root.join("projects/b/begun");
+    std::thread::spawn(move || {
+        for mut stream in server.incoming().filter_map(Result::ok) {
+            let status = if begun.exists() { 200 } else { 503 };
+            let _asked = stream.read(&mut [0; 1024]);
+            let answer =
+                format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let _gone = stream.write_all(answer.as_bytes());
+        }
+    });
+    let ran = deploy(&env, &["a", "b", "--jobs", "1"]).exits(0);
+    assert_eq!(ran.record("a")["status"], "live");
+    assert_eq!(ran.record("b")["status"], "live");
 }
