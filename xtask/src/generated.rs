@@ -1,5 +1,7 @@
 //! Files that are derived from the code: their contents, and how they are written or checked.
 
+pub mod faults;
+
 use std::fmt::Write as _;
 
 use anyhow::Result;
@@ -26,6 +28,9 @@ pub fn files(root: &Utf8Path) -> Result<Vec<(&'static str, String)>> {
     let mut files = guide::files(&Workspace::load(root)?)?;
     files.push(("dagger/config/config.schema.json", schema()?));
     files.push(("docs/reference/cli.md", reference()));
+    if root.join(faults::TABLES).is_dir() {
+        files.push(("docs/reference/faults.md", faults::page(&faults::read(root)?)));
+    }
     Ok(files)
 }
 

@@ -7,13 +7,14 @@ pub mod comment;
 pub mod dagger;
 pub mod host;
 pub mod live;
+pub mod lock;
 pub mod restore;
 pub mod setup;
+pub mod switch;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Result;
 use camino::Utf8PathBuf;
 
 use crate::context::Ctx;
@@ -45,14 +46,14 @@ impl<'a> Run<'a> {
 
     /// Works through the plan, `jobs` projects at a time, and returns a saved record for each, in
     /// the plan's order. One that fails does not stop the others.
-    pub fn execute(&self) -> Result<Vec<Record>> {
+    #[must_use]
+    pub fn execute(&self) -> Vec<Record> {
         let queue = Mutex::new(self.plan.projects.iter().enumerate());
         let records = Mutex::new(BTreeMap::new());
         let work = || {
             while let Some((index, part)) = next(&queue) {
                 let record = Attempt::new(self, part).run();
-                let saved = record.save(&self.ctx.root).map(|_| record);
-                records.lock().unwrap_or_else(PoisonError::into_inner).insert(index, saved);
+                records.lock().unwrap_or_else(PoisonError::into_inner).insert(index, record);
             }
         };
         std::thread::scope(|scope| {

@@ -12,6 +12,8 @@ mod discovery;
 mod doctor;
 mod engine;
 mod fake_gitlab;
+#[cfg(feature = "generate")]
+mod faults;
 mod merge_request;
 mod new;
 mod pipeline;
