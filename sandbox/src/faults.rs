@@ -7,11 +7,11 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::app::App;
@@ -22,7 +22,7 @@ use crate::serve::hosts;
 use crate::stream;
 
 /// A failure: which requests, how often, what happens.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// Only requests with this method.
@@ -31,14 +31,22 @@ pub struct Fault {
     host: Option<String>,
     /// Only requests whose path holds this.
     path: String,
+    /// Only requests of a program whose name in `User-Agent` begins with this.
+    agent: Option<String>,
+    /// How many of these requests are answered as they should be first.
+    #[serde(default)]
+    skip: u32,
     /// How often; without end when it is not there.
     times: Option<u32>,
+    /// How often it has happened.
+    #[serde(default, skip_deserializing)]
+    taken: u32,
     /// What happens.
     action: Action,
 }
 
 /// What happens.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum Action {
     /// `"hang"`, `"reset"`, `"truncate"`.
@@ -53,7 +61,7 @@ pub enum Action {
 }
 
 /// What happens, without more to say.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Simple {
     /// No answer at all.
@@ -65,7 +73,7 @@ pub enum Simple {
 }
 
 /// An answer instead of the right one.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
     status: u16,
@@ -79,21 +87,40 @@ pub struct Answer {
 pub struct Faults(Mutex<Vec<Fault>>);
 
 impl Faults {
-    fn take(&self, method: &str, host: &str, path: &str) -> Option<Action> {
+    fn take(&self, method: &str, host: &str, path: &str, agent: &str) -> Option<Action> {
         let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fault = faults.iter_mut().find(|fault| {
-            let same_host = match &fault.host {
-                Some(wanted) => wanted == host,
-                None => hosts::is_own(host),
-            };
-            same_host
-                && fault.times != Some(0)
-                && fault.method.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
-                && path.contains(&fault.path)
-        })?;
+        let fault = faults.iter_mut().find(|fault| fault.fits(method, host, path, agent))?;
+        if fault.skip > 0 {
+            fault.skip -= 1;
+            return None;
+        }
         fault.times = fault.times.map(|times| times - 1);
+        fault.taken += 1;
         Some(fault.action.clone())
     }
+}
+
+impl Fault {
+    fn fits(&self, method: &str, host: &str, path: &str, agent: &str) -> bool {
+        let same_host = match &self.host {
+            Some(wanted) => wanted == host,
+            None => hosts::is_own(host),
+        };
+        same_host
+            && self.times != Some(0)
+            && self.method.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
+            && self.agent.as_ref().is_none_or(|wanted| agent.starts_with(wanted.as_str()))
+            && path.contains(&self.path)
+    }
+}
+
+/// `GET /__sandbox/faults`: those that are asked for, and how often each has happened.
+pub async fn list(State(app): State<App>, headers: HeaderMap) -> Response {
+    if !allowed(&app, &headers) {
+        return refusal();
+    }
+    let faults = app.faults.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Json(faults).into_response()
 }
 
 /// `POST /__sandbox/faults`: these, and no others.
@@ -111,12 +138,20 @@ pub async fn clear(State(app): State<App>, headers: HeaderMap) -> Response {
 }
 
 fn replace(app: &App, headers: &HeaderMap, faults: Vec<Fault>) -> Response {
-    if !bearer(headers).is_some_and(|token| app.token.is(token)) {
-        let message = Json(json!({ "message": "the API token is needed as a bearer token" }));
-        return (StatusCode::FORBIDDEN, message).into_response();
+    if !allowed(app, headers) {
+        return refusal();
     }
     *app.faults.0.lock().unwrap_or_else(PoisonError::into_inner) = faults;
     StatusCode::NO_CONTENT.into_response()
+}
+
+fn allowed(app: &App, headers: &HeaderMap) -> bool {
+    bearer(headers).is_some_and(|token| app.token.is(token))
+}
+
+fn refusal() -> Response {
+    let message = Json(json!({ "message": "the API token is needed as a bearer token" }));
+    (StatusCode::FORBIDDEN, message).into_response()
 }
 
 /// Plays a failure when one is asked for.
@@ -132,7 +167,9 @@ pub async fn play(
     if path.starts_with("/__sandbox/") {
         return next.run(request).await;
     }
-    match app.faults.take(request.method().as_str(), &host, path) {
+    let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let agent = agent.unwrap_or_default();
+    match app.faults.take(request.method().as_str(), &host, path, agent) {
         None => next.run(request).await,
         Some(Action::Answer(answer)) => answered(answer),
         Some(Action::Slow { slow_ms }) => {
@@ -182,7 +219,7 @@ mod tests {
             r#"[{"path": "/a", "action": "hang"}, {"path": "/b", "action": {"slow_ms": 5}},
                 {"path": "/c", "action": {"status": 500}}]"#,
         );
-        let action = |path: &str| faults.take("GET", "localhost", path);
+        let action = |path: &str| faults.take("GET", "localhost", path, "");
         assert!(matches!(action("/a"), Some(Action::Simple(Simple::Hang))));
         assert!(matches!(action("/b"), Some(Action::Slow { slow_ms: 5 })));
         assert!(matches!(action("/c"), Some(Action::Answer(Answer { status: 500, .. }))));
@@ -196,10 +233,19 @@ mod tests {
             r#"[{"path": "/", "method": "post", "times": 1, "action": "reset"},
                 {"path": "/", "host": "site.localhost", "action": "truncate"}]"#,
         );
-        assert!(faults.take("GET", "127.0.0.1", "/x").is_none());
-        assert!(faults.take("POST", "127.0.0.1", "/x").is_some());
-        assert!(faults.take("POST", "127.0.0.1", "/x").is_none());
-        assert!(faults.take("GET", "site.localhost", "/x").is_some());
-        assert!(faults.take("GET", "other.localhost", "/x").is_none());
+        assert!(faults.take("GET", "127.0.0.1", "/x", "a/1").is_none());
+        assert!(faults.take("POST", "127.0.0.1", "/x", "a/1").is_some());
+        assert!(faults.take("POST", "127.0.0.1", "/x", "a/1").is_none());
+        assert!(faults.take("GET", "site.localhost", "/x", "a/1").is_some());
+        assert!(faults.take("GET", "other.localhost", "/x", "a/1").is_none());
+    }
+    #[test]
+    fn faults_fit_the_program_and_let_some_pass() {
+        let faults =
+            faults(r#"[{"path": "/", "agent": "a/", "skip": 2, "times": 1, "action": "reset"}]"#);
+        let taken = |agent: &str| faults.take("GET", "localhost", "/", agent).is_some();
+        let asked = ["b/1", "a/1", "a/1", "b/1", "a/1", "a/1"].map(taken);
+        assert_eq!(asked, [false, false, false, false, true, false]);
+        assert_eq!(faults.0.lock().expect("faults")[0].taken, 1);
     }
 }

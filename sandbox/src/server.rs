@@ -10,7 +10,7 @@ use axum::http::header::HOST;
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{get, put};
 use axum::{Json, Router};
 use camino::Utf8Path;
 use serde_json::json;
@@ -79,7 +79,7 @@ fn router(app: &App) -> Router {
         .route("/", get(page::page))
         .route("/__sandbox/state.json", get(page::state))
         .route("/__sandbox/health", get(health))
-        .route("/__sandbox/faults", post(faults::set).delete(faults::clear))
+        .route("/__sandbox/faults", get(faults::list).post(faults::set).delete(faults::clear))
         .route("/__sandbox/gitlab", put(gitlab::limits::set))
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))

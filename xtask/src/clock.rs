@@ -40,6 +40,18 @@ pub fn parse_rfc3339(text: &str) -> Option<u64> {
     Some(days.checked_sub(719_468)? * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
+/// The seconds since 1970 of a date as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT`
+/// (<https://www.rfc-editor.org/rfc/rfc9110#http.date>).
+#[must_use]
+pub fn parse_http_date(text: &str) -> Option<u64> {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let words: Vec<&str> = text.strip_suffix(" GMT")?.split(' ').collect();
+    let [_, day, month, year, time] = words.as_slice() else { return None };
+    let month = MONTHS.iter().position(|name| name == month)? + 1;
+    parse_rfc3339(&format!("{year}-{month:02}-{day}T{time}Z"))
+}
+
 /// Days since 1970-01-01 as year, month and day. The algorithm is Howard Hinnant's `civil_from_days`
 /// (<https://howardhinnant.github.io/date_algorithms.html>).
 fn civil(days: u64) -> (u64, u64, u64) {
@@ -57,7 +69,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse_rfc3339, rfc3339};
+    use super::{parse_http_date, parse_rfc3339, rfc3339};
 
     #[test]
     fn known_instants() {
@@ -68,6 +80,8 @@ mod tests {
         }
         assert_eq!(parse_rfc3339("2026-11-24T12:59:59.123456Z"), Some(1_795_525_199));
         assert_eq!(parse_rfc3339("yesterday"), None);
+        assert_eq!(parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(parse_http_date("Sunday, 06-Nov-94 08:49:37 GMT"), None);
         assert_eq!(rfc3339(1_795_525_199), "2026-11-24T12:59:59Z");
     }
 }

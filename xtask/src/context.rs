@@ -9,6 +9,7 @@ use crate::error::{Failure, refused, usage};
 use crate::secret::{Secret, is_token, remember};
 use crate::tools::command::{Command, Value};
 use crate::tools::deadline;
+use crate::tools::retry::Patience;
 use crate::tools::runner::{Finished, Runner};
 use crate::tools::sandbox;
 use crate::ui::Ui;
@@ -27,6 +28,8 @@ pub struct Ctx {
     pub dry_run: bool,
     /// How many projects are worked on side by side.
     pub jobs: usize,
+    /// How long the command waits for servers that are in trouble.
+    pub patience: Patience,
 }
 
 impl Ctx {
@@ -35,7 +38,9 @@ impl Ctx {
         // Said once and early, not by every child.
         deadline::within(Duration::ZERO)?;
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Ok(Ctx { root: root()?, ui, dry_run, jobs: jobs.unwrap_or(cores).max(1) })
+        let speaker = ui.clone();
+        let patience = Patience::new(move |text| speaker.note(text));
+        Ok(Ctx { root: root()?, ui, dry_run, jobs: jobs.unwrap_or(cores).max(1), patience })
     }
 
     /// Runs `command` with its output in `.xtask/logs/<log>.log`, and each line of it to `on_line`.

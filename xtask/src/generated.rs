@@ -1,5 +1,7 @@
 //! Files that are derived from the code: their contents, and how they are written or checked.
 
+pub mod faults;
+
 use std::fmt::Write as _;
 
 use anyhow::Result;
@@ -29,6 +31,9 @@ pub fn files(root: &Utf8Path) -> Result<Vec<(&'static str, String)>> {
     files.push(("docs/reference/cli.md", reference()));
     if let Some(found) = bench::read(&root.join(bench::SAVED))? {
         files.push((bench::PAGE, found.page()));
+    }
+    if root.join(faults::TABLES).is_dir() {
+        files.push(("docs/reference/faults.md", faults::page(&faults::read(root)?)));
     }
     Ok(files)
 }

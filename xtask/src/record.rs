@@ -5,7 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{rfc3339, unix_now};
-use crate::error::Exit;
+use crate::error::{Exit, Failure, refused};
 use crate::plan::Verb;
 use crate::plan::destination::Destination;
 use crate::tools::cloudflare::Live;
@@ -44,6 +44,18 @@ impl Status {
             Status::Refused => Exit::Refused,
             Status::Unknown => Exit::Remote,
             Status::Interrupted => Exit::Interrupted,
+        }
+    }
+}
+
+/// The state of an attempt that an error ended.
+impl From<Exit> for Status {
+    fn from(exit: Exit) -> Status {
+        match exit {
+            Exit::Refused => Status::Refused,
+            Exit::Interrupted => Status::Interrupted,
+            Exit::Remote => Status::Unknown,
+            Exit::Done | Exit::Failed | Exit::Usage => Status::Failed,
         }
     }
 }
@@ -195,6 +207,32 @@ impl Record {
             ended: String::new(),
             timings: Timings::default(),
             log: Utf8Path::new(".xtask/logs").join(format!("{nonce}.log")),
+        }
+    }
+
+    /// Leaves a record that tells the truth if we are killed from here on, before anything is changed.
+    /// `look` is the command that says what is live.
+    pub fn begin(&self, root: &Utf8Path, look: &str) -> Result<(), Failure> {
+        let error = format!(
+            "this attempt was ended before it could say what came of it\nhint: look: `{look}`"
+        );
+        let begun = Record { status: Status::Unknown, error: Some(error), ..self.clone() };
+        begun.save(root).map(|_| ()).map_err(|error| {
+            refused(format!("no record can be left: {error:#}"))
+                .hint("nothing was changed; is the disk full, or the folder somebody else's?")
+        })
+    }
+
+    /// Saves the record of an attempt that is over. Where that fails the record itself says so, since it
+    /// is printed all the same; a deployment without a record is one to look at.
+    pub fn save_at_the_end(&mut self, root: &Utf8Path) {
+        if let Err(error) = self.save(root) {
+            let text = self.error.take().map(|text| text + "\n").unwrap_or_default();
+            self.error = Some(format!("{text}the record could not be saved: {error:#}"));
+            let good = self.status.exit() == Exit::Done;
+            if good && !matches!(self.status, Status::Built | Status::Unchanged) {
+                self.status = Status::Unknown;
+            }
         }
     }
 

@@ -152,7 +152,7 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
         plan.destination.move_sandbox(server.port);
     }
     setup.done(&ready);
-    Run::new(ctx, &plan, places, versions).execute()
+    Ok(Run::new(ctx, &plan, places, versions).execute())
 }
 
 /// The content key of each project: the files it is made from, and the tools that make it.

@@ -60,7 +60,7 @@ impl Status {
                 Err(error) => drop(skipped.insert(environment, error.to_string())),
             }
         }
-        let rows = read(&places, &projects);
+        let rows = read(ctx, &places, &projects);
         let head = git::head(&ctx.root)?;
         let report = StatusReport::new(&head, rows, skipped);
         ctx.ui.report(&report, &report.text(unix_now()));
@@ -99,7 +99,7 @@ impl Status {
 }
 
 /// Asks every place about every project, several at a time.
-fn read(places: &[Place], projects: &[&Project]) -> Vec<Row> {
+fn read(ctx: &Ctx, places: &[Place], projects: &[&Project]) -> Vec<Row> {
     let questions: Vec<(&Place, &Project)> =
         places.iter().flat_map(|place| projects.iter().map(move |&p| (place, p))).collect();
     let queue = Mutex::new(questions.iter().enumerate());
@@ -110,7 +110,7 @@ fn read(places: &[Place], projects: &[&Project]) -> Vec<Row> {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                     let Some((index, (place, project))) = next else { break };
-                    let row = row(place, project);
+                    let row = row(ctx, place, project);
                     rows.lock().unwrap_or_else(PoisonError::into_inner).insert(index, row);
                 }
             });
@@ -119,10 +119,10 @@ fn read(places: &[Place], projects: &[&Project]) -> Vec<Row> {
     rows.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
 }
 
-fn row(place: &Place, project: &Project) -> Row {
+fn row(ctx: &Ctx, place: &Place, project: &Project) -> Row {
     let Destination { environment, api, account_id, .. } = &place.destination;
     let target = project.target(environment);
-    let api = Api::new(api, account_id, &place.token);
+    let api = Api::new(api, account_id, &place.token).patient(&ctx.patience);
     let ask = || -> Result<State> {
         let Some(live) = api.live(&target.worker)? else { return Ok(State::Nothing) };
         let urls = match place.destination.sandbox_url(&target.worker) {

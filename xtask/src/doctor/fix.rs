@@ -6,7 +6,7 @@ use camino::Utf8Path;
 use super::finding::{Fix, Status, brief};
 use super::report::{Mended, Report};
 use crate::context::{Ctx, variable};
-use crate::engine::setup;
+use crate::engine::lock::lock;
 use crate::error::{Exit, Failure, exit_of, usage};
 use crate::tools::command::{Command, preamble};
 use crate::ui::{BOLD, paint};
@@ -68,7 +68,7 @@ pub fn apply(ctx: &Ctx, report: &Report) -> Result<Vec<Mended>> {
     }
     let task = ctx.ui.task("doctor");
     let path = ctx.root.join(".xtask/locks/setup.lock");
-    let lock = setup::lock(&path, || task.step("wait for another run"))?;
+    let lock = lock(&path, |holder| task.step(&format!("wait for {holder}")))?;
     let mut done: Vec<&Command> = Vec::new();
     let mut mended = Vec::new();
     for step in &steps {

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use super::Run;
 use crate::clock::{rfc3339, unix_now};
 use crate::error::{Exit, Failure, exit_of, hints_of, refused};
+use crate::plan::destination::Destination;
 use crate::plan::{Engine, ProjectPlan, Verb};
 use crate::record::{Record, Status};
 use crate::tools::command::Command;
@@ -62,6 +63,7 @@ impl<'a> Attempt<'a> {
             Err(error) => self.fail(&error),
         }
         self.record.ended = rfc3339(unix_now());
+        self.record.save_at_the_end(&self.run.ctx.root);
         if let Some(task) = self.task.take() {
             let good = self.record.status.exit() == Exit::Done;
             task.end(good, &crate::report::outcome(&self.record));
@@ -176,21 +178,28 @@ impl<'a> Attempt<'a> {
     }
 
     fn fail(&mut self, error: &anyhow::Error) {
-        let exit = exit_of(error);
         let mut text = format!("{error:#}");
-        self.record.status = match exit {
-            Exit::Refused => Status::Refused,
-            Exit::Interrupted => Status::Interrupted,
-            Exit::Remote => Status::Unknown,
-            Exit::Done | Exit::Failed | Exit::Usage => Status::Failed,
-        };
+        let mut hints = hints_of(error);
+        self.record.status = exit_of(error).into();
         if self.uploading && self.record.version.is_none() {
-            text = format!("{text}\n{}", self.look_after_failure());
+            text = format!("{text}\n{}", self.look_after_failure(&mut hints));
         }
-        for hint in hints_of(error) {
+        for hint in hints {
             text = format!("{text}\nhint: {hint}");
         }
         self.record.error = Some(text);
+    }
+
+    /// Leaves a record that tells the truth if we are killed from here on, and lets the upload begin.
+    pub(super) fn begin_upload(&mut self) -> Result<(), Failure> {
+        self.record.begin(&self.run.ctx.root, &self.by_hand("status"))?;
+        self.uploading = true;
+        Ok(())
+    }
+
+    /// A command about this project and environment, as a person would type it.
+    pub(super) fn by_hand(&self, verb: &str) -> String {
+        by_hand(verb, &self.part.project, &self.run.plan.destination)
     }
 
     pub(super) fn execute(&self, command: &Command) -> Result<Finished> {
@@ -202,7 +211,7 @@ impl<'a> Attempt<'a> {
     }
 
     fn lock(&self) -> Result<File> {
-        let waiting = || self.step("wait for another run on this project");
+        let waiting = |holder: &str| self.step(&format!("wait for {holder}"));
         super::setup::project_lock(&self.run.ctx.root, &self.part.slug, waiting)
     }
 
@@ -239,6 +248,15 @@ impl Unchecked<'_> {
         drop(lock);
         attempt.end(result)
     }
+}
+
+/// `verb` for `project` in an environment, as a person would type it.
+pub(super) fn by_hand(verb: &str, project: &str, destination: &Destination) -> String {
+    let environment = &destination.environment;
+    let local = Destination::always_sandbox(environment);
+    let environment = if local { String::new() } else { format!(" --env {environment}") };
+    let sandbox = if destination.sandbox.is_some() && !local { " --sandbox" } else { "" };
+    format!("cargo xtask {verb} {project}{environment}{sandbox}")
 }
 
 /// A duration in whole milliseconds.

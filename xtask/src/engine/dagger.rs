@@ -41,7 +41,9 @@ impl Attempt<'_> {
         let deploys = self.run.plan.verb != Verb::Build;
         self.step(if deploys { "dagger: build and upload" } else { "dagger: build" });
         let command = command(self.run.plan, self.part, root)?;
-        self.uploading = deploys;
+        if deploys {
+            self.begin_upload()?;
+        }
         let finished = self.execute(&command)?;
         self.record.timings.deploy = Some(millis(finished.took));
         if !deploys {

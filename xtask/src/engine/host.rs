@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use super::attempt::{Attempt, millis};
-use crate::error::{failed, refused};
+use crate::error::{Exit, Failure, failed, refused};
 use crate::plan::{Verb, guard};
 use crate::tools::wrangler::{self, Expected};
 use crate::workspace::graph::normalize;
@@ -26,7 +26,7 @@ impl Attempt<'_> {
         let redirected = self.check_redirect()?;
         let verb = self.run.plan.verb;
         let command = places.upload(self.part, &self.run.plan.destination, verb, redirected);
-        self.uploading = true;
+        self.begin_upload()?;
         let finished = self.execute(&command)?;
         self.record.timings.deploy = Some(millis(finished.took));
         let output = std::fs::read_to_string(&output_file).unwrap_or_default();
@@ -38,9 +38,15 @@ impl Attempt<'_> {
                 // Kept when it failed, as evidence.
                 std::fs::remove_file(&output_file).context("cannot remove wrangler's output file")
             }
-            wrangler::Verdict::Failed { reason } => {
-                finished.success().with_context(|| reason.clone())?;
-                Err(failed(reason).into())
+            wrangler::Verdict::Failed { reason, hint } => {
+                let failure = match finished.success() {
+                    Ok(_) => failed(reason),
+                    Err(failure) if failure.exit == Exit::Failed => {
+                        Failure { message: format!("{reason}: {}", failure.message), ..failure }
+                    }
+                    Err(failure) => failure,
+                };
+                Err(hint.into_iter().fold(failure, Failure::hint).into())
             }
         }
     }

@@ -1,17 +1,20 @@
 //! An attempt's questions about what is live, and what it does about the answers.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::attempt::{Attempt, millis};
 use super::check::{self, Expectation};
-use crate::error::{Failure, failed, refused, remote};
+use super::switch::{Switch, not_put_back};
+use crate::error::{Failure, failed, interrupted, refused, remote};
 use crate::plan::Verb;
 use crate::plan::destination::Destination;
 use crate::record::Status;
 use crate::secret::Secret;
-use crate::tools::cloudflare::{Api, Live};
+use crate::tools::cloudflare::{self, Api, Live};
+use crate::tools::runner::INTERRUPTED;
 
 /// How long a fresh version may take to answer. At Cloudflare it spreads over the world first; the
 /// sandbox has it at once.
@@ -28,7 +31,7 @@ impl Attempt<'_> {
         self.step("read what is live");
         self.record.previous = self.live().map_err(|error| {
             refused(format!("cannot read what is live: {error:#}"))
-                .hint("nothing was changed; check the token and the account id")
+                .hint(format!("nothing was changed; {}", cloudflare::next_step(&error)))
         })?;
         self.record.live = self.record.previous.clone();
         Ok(())
@@ -107,15 +110,20 @@ impl Attempt<'_> {
     pub(super) fn check_deployment(&mut self) -> Result<Status> {
         self.step("check that it answers");
         let started = Instant::now();
-        self.record.live = self.live().context("deployed, but what is live cannot be read")?;
+        self.record.live = self.live().map_err(|error| self.unreadable("deployed", &error))?;
         let serving = self.record.live.as_ref().map(|live| live.version.clone());
         if serving != self.record.version {
             let serving = serving.unwrap_or_else(|| "nothing".to_owned());
-            return Err(
-                remote(format!("another deployment came in between: {serving} is live")).into()
-            );
+            let text = format!("another deployment came in between: {serving} is live");
+            return Err(remote(text)
+                .hint(format!(
+                    "look: `{}`; then deploy what should be live",
+                    self.by_hand("status")
+                ))
+                .into());
         }
         if let Err(reason) = self.answers() {
+            self.uninterrupted("this version is live, and was not checked")?;
             return self.put_back(&format!("deployed, but {reason}"));
         }
         self.record.timings.check = Some(millis(started.elapsed()));
@@ -131,16 +139,38 @@ impl Attempt<'_> {
                 .hint("`preview_urls` must be true in the config that was deployed last")
                 .into());
         }
-        self.answers().map_err(|reason| failed(format!("uploaded, but {reason}")))?;
-        self.record.live = self.live().context("uploaded, but what is live cannot be read")?;
+        if let Err(reason) = self.answers() {
+            self.uninterrupted("the preview was uploaded, and not checked")?;
+            return Err(failed(format!("uploaded, but {reason}"))
+                .hint("nothing of it is live; look at the address, or at the code")
+                .into());
+        }
+        self.record.live = self.live().map_err(|error| self.unreadable("uploaded", &error))?;
         let version = |live: &Option<Live>| live.as_ref().map(|live| live.version.clone());
         if version(&self.record.live) != version(&self.record.previous) {
-            return Err(
-                remote("somebody deployed another version while this preview was made").into()
-            );
+            return Err(remote("somebody deployed another version while this preview was made")
+                .hint(format!("look: `{}`", self.by_hand("status")))
+                .into());
         }
         self.record.timings.check = Some(millis(started.elapsed()));
         Ok(Status::Ready)
+    }
+
+    /// What is live cannot be read after something was changed.
+    fn unreadable(&self, done: &str, error: &anyhow::Error) -> Failure {
+        remote(format!("{done}, but what is live cannot be read: {error:#}"))
+            .hint(cloudflare::next_step(error))
+            .hint(format!("then look: `{}`", self.by_hand("status")))
+    }
+
+    /// An interruption is no verdict on the site.
+    fn uninterrupted(&self, state: &str) -> Result<(), Failure> {
+        if INTERRUPTED.load(Ordering::SeqCst) {
+            let message = format!("interrupted; {state}");
+            return Err(Failure { message, ..interrupted() }
+                .hint(format!("look: `{}`", self.by_hand("status"))));
+        }
+        Ok(())
     }
 
     fn answers(&self) -> Result<(), String> {
@@ -165,32 +195,31 @@ impl Attempt<'_> {
         self.step("put the former version back");
         let worker = &self.part.target.worker;
         let message = format!("xtask: back to {former}, because its successor does not answer");
-        let back = self.with_api(|api| {
-            api.deploy(worker, &former, &message)?;
-            api.live(worker)
-        });
-        match back {
-            Ok(live) if live.as_ref().is_some_and(|live| live.version == former) => {
-                self.record.live = live;
-                self.record.error =
-                    Some(format!("{why}\nthe former version {former} is live again"));
+        let from = self.record.version.clone().unwrap_or_default();
+        let switch = Switch { worker, from: &from, to: &former, message: &message };
+        let patience = &self.run.ctx.patience;
+        let switched = self.with_api(|api| Ok(switch.make(api, patience)))?;
+        self.record.live = switched.live.or(self.record.live.take());
+        match switched.result {
+            Ok(()) => {
+                self.record.error = Some(format!(
+                    "{why}\nthe former version {former} is live again\nhint: mend it and deploy again; \
+                     `--no-rollback` leaves it live, to look at it"
+                ));
                 Ok(Status::RolledBack)
             }
-            Ok(_) => Err(remote(format!(
-                "{why}\nthe former version {former} was deployed, but is not live"
-            ))
-            .into()),
-            Err(error) => Err(remote(format!(
-                "{why}\nthe former version {former} cannot be put back: {error:#}"
-            ))
-            .hint(format!("by hand: `cargo xtask rollback {} --to {former}`", self.part.project))
-            .into()),
+            Err(failure) => {
+                let by_hand = format!("by hand: `{} --to {former}`", self.by_hand("rollback"));
+                Err(not_put_back(why, &former, &failure.hint(by_hand)))
+            }
         }
     }
 
     /// A failed upload may have gone live before it failed, so the API is asked.
-    pub(super) fn look_after_failure(&mut self) -> String {
+    pub(super) fn look_after_failure(&mut self, hints: &mut Vec<String>) -> String {
         let version = |live: &Option<Live>| live.as_ref().map(|live| live.version.clone());
+        let interrupted = self.record.status == Status::Interrupted;
+        let changed = if interrupted { Status::Interrupted } else { Status::Unknown };
         match self.live() {
             Ok(now) if version(&now) == version(&self.record.previous) => match version(&now) {
                 Some(version) => format!("version {version} is still live, as before"),
@@ -202,14 +231,32 @@ impl Attempt<'_> {
                     version(&now).as_deref().unwrap_or("none"),
                     version(&self.record.previous).as_deref().unwrap_or("none")
                 );
+                hints.push(self.after_change(now.as_ref()));
                 self.record.live = now;
-                self.record.status = Status::Unknown;
+                self.record.status = changed;
                 text
             }
             Err(error) => {
-                self.record.status = Status::Unknown;
+                self.record.live = None;
+                self.record.status = changed;
+                hints.push(format!("look: `{}`", self.by_hand("status")));
                 format!("what is live now cannot be read: {error:#}")
             }
+        }
+    }
+
+    /// What to do when a failed upload left another version live than there was.
+    fn after_change(&self, now: Option<&Live>) -> String {
+        let ours = now.is_some_and(|live| live.tag.as_deref() == Some(&self.part.key));
+        let again = self.by_hand("deploy");
+        match &self.record.previous {
+            _ if !ours => format!("look: `{}`", self.by_hand("status")),
+            None => format!("to do what is left (addresses, schedules): `{again} --force`"),
+            Some(former) => format!(
+                "to do what is left (addresses, schedules): `{again} --force`; to go back: `{} --to {}`",
+                self.by_hand("rollback"),
+                former.version
+            ),
         }
     }
 
@@ -220,6 +267,7 @@ impl Attempt<'_> {
     fn with_api<T>(&self, ask: impl FnOnce(&Api<'_>) -> Result<T>) -> Result<T> {
         let destination = &self.run.plan.destination;
         let token: Secret = self.run.ctx.secret(&destination.token())?;
-        ask(&Api::new(&destination.api, &destination.account_id, &token))
+        let api = Api::new(&destination.api, &destination.account_id, &token);
+        ask(&api.patient(&self.run.ctx.patience))
     }
 }

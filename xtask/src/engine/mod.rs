@@ -7,14 +7,15 @@ pub mod comment;
 pub mod dagger;
 pub mod host;
 pub mod live;
+pub mod lock;
 mod output;
 pub mod restore;
 pub mod setup;
+pub mod switch;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Result;
 use camino::Utf8PathBuf;
 
 use crate::context::Ctx;
@@ -47,12 +48,12 @@ impl<'a> Run<'a> {
     /// Works through the plan, `jobs` projects at a time, and returns a saved record for each, in
     /// the plan's order. One that fails does not stop the others. One that only waits until it answers
     /// lets the next one begin.
-    pub fn execute(&self) -> Result<Vec<Record>> {
+    #[must_use]
+    pub fn execute(&self) -> Vec<Record> {
         let queue = Mutex::new(self.plan.projects.iter().enumerate());
         let records = Mutex::new(BTreeMap::new());
         let keep = |index, record: Record| {
-            let saved = record.save(&self.ctx.root).map(|_| record);
-            records.lock().unwrap_or_else(PoisonError::into_inner).insert(index, saved);
+            records.lock().unwrap_or_else(PoisonError::into_inner).insert(index, record);
         };
         std::thread::scope(|scope| {
             let work = || {

@@ -1,20 +1,25 @@
 //! Making a version live that exists already: rollback and promote.
 
-use anyhow::{Context as _, Result};
+use std::sync::atomic::Ordering;
+
+use anyhow::Result;
 use serde::Serialize;
 
+use super::attempt::by_hand;
 use super::check::{self, Expectation};
 use super::live::deadline;
 use super::setup;
+use super::switch::Switch;
 use crate::clock::{rfc3339, unix_now};
 use crate::context::Ctx;
-use crate::error::{Failure, nearest, refused, remote, usage};
+use crate::error::{Failure, exit_of, hints_of, interrupted, nearest, refused, remote, usage};
 use crate::plan::Verb;
 use crate::plan::destination::Destination;
 use crate::record::{Record, Status, Versions};
 use crate::secret::Secret;
-use crate::tools::cloudflare::{Api, Deployment, Live, Version};
+use crate::tools::cloudflare::{self, Api, Deployment, Live, Version};
 use crate::tools::git;
+use crate::tools::runner::INTERRUPTED;
 use crate::workspace::key::fresh_nonce;
 use crate::workspace::project::Project;
 
@@ -67,9 +72,11 @@ impl Restore {
                 destination.environment
             ))
         };
-        let live = api.live(&worker)?.ok_or_else(never)?;
-        let versions = api.versions(&worker)?;
-        let version = pick(&versions, &api.deployments(&worker)?, &live.version, wanted)?;
+        let api = api.patient(&ctx.patience);
+        let live = api.live(&worker).map_err(|error| unread(&error))?.ok_or_else(never)?;
+        let versions = api.versions(&worker).map_err(|error| unread(&error))?;
+        let deployments = api.deployments(&worker).map_err(|error| unread(&error))?;
+        let version = pick(&versions, &deployments, &live.version, wanted)?;
         if version.id == live.version {
             return Err(refused(format!("{} is live already", version.id)).into());
         }
@@ -78,7 +85,7 @@ impl Restore {
             Some(url) => vec![url],
             None => domains
                 .map(|domain| format!("https://{domain}/"))
-                .chain(api.address(&worker)?)
+                .chain(api.address(&worker).map_err(|error| unread(&error))?)
                 .collect(),
         };
         Ok(Restore {
@@ -114,20 +121,21 @@ impl Restore {
     pub fn execute(&self, ctx: &Ctx) -> Result<Record> {
         let task = ctx.ui.task(&self.project);
         let mut record = self.record(ctx)?;
-        let lock = setup::project_lock(&ctx.root, &self.slug, || {
-            task.step("wait for another run on this project");
+        let lock = setup::project_lock(&ctx.root, &self.slug, |holder| {
+            task.step(&format!("wait for {holder}"));
         })?;
         task.step("make it live");
-        let result = self.make_live(ctx, &mut record);
-        match result {
+        match self.make_live(ctx, &mut record) {
             Ok(()) => record.status = Status::Live,
             Err(failure) => {
-                record.status = Status::Unknown;
-                record.error = Some(format!("{failure:#}"));
+                record.status = exit_of(&failure).into();
+                let hints = hints_of(&failure);
+                let hints = hints.iter().map(|hint| format!("\nhint: {hint}"));
+                record.error = Some(format!("{failure:#}{}", hints.collect::<String>()));
             }
         }
         record.ended = rfc3339(unix_now());
-        record.save(&ctx.root)?;
+        record.save_at_the_end(&ctx.root);
         drop(lock);
         task.end(record.status == Status::Live, &crate::report::outcome(&record));
         Ok(record)
@@ -135,25 +143,41 @@ impl Restore {
 
     fn make_live(&self, ctx: &Ctx, record: &mut Record) -> Result<()> {
         let token = ctx.secret(&self.destination.token())?;
-        let api = api(&self.destination, &token);
-        let done = api.deploy(&self.worker, &self.version, &self.message());
-        record.live = api.live(&self.worker).context("what is live now cannot be read")?;
-        let live = record.live.as_ref().map_or("nothing", |live| live.version.as_str()).to_owned();
-        done.map_err(|error| remote(format!("{error:#}; {live} is live")))?;
-        if live != self.version {
-            return Err(
-                remote(format!("another deployment came in between: {live} is live")).into()
-            );
+        let api = api(&self.destination, &token).patient(&ctx.patience);
+        let status = by_hand("status", &self.project, &self.destination);
+        // Another run may have held the lock since the plan was made.
+        record.live = api.live(&self.worker).map_err(|error| unread(&error))?;
+        let now = record.live.as_ref().map_or("nothing", |live| live.version.as_str());
+        if now != self.previous.version {
+            return Err(refused(format!(
+                "another deployment came in between: {now} is live, and nothing was changed"
+            ))
+            .hint(format!("look: `{status}`"))
+            .into());
         }
+        record.begin(&ctx.root, &status)?;
+        let (from, message) = (&self.previous.version, self.message());
+        let switch = Switch { worker: &self.worker, from, to: &self.version, message: &message };
+        let switched = switch.make(&api, &ctx.patience);
+        record.live = switched.live;
+        switched.result.map_err(|failure| failure.hint(format!("look: `{status}`")))?;
         record.version = Some(self.version.clone());
         record.urls.clone_from(&self.urls);
         for url in &self.urls {
             let expectation = Expectation::health(&self.health, url);
             check::wait(&expectation, deadline(&self.destination)).map_err(|reason| {
-                remote(format!(
-                    "{live} is live, but {} does not answer as it should: {reason}",
-                    expectation.url
-                ))
+                let back = by_hand("rollback", &self.project, &self.destination);
+                let failure = remote(format!(
+                    "{} is live, but {} does not answer as it should: {reason}",
+                    self.version, expectation.url
+                ));
+                let failure = if INTERRUPTED.load(Ordering::SeqCst) {
+                    let message = format!("{} is live, and was not checked", self.version);
+                    Failure { message, ..interrupted() }
+                } else {
+                    failure
+                };
+                failure.hint(format!("to go back: `{back} --to {from}`"))
             })?;
         }
         Ok(())
@@ -181,6 +205,12 @@ impl Restore {
 
 fn api<'a>(destination: &'a Destination, token: &'a Secret) -> Api<'a> {
     Api::new(&destination.api, &destination.account_id, token)
+}
+
+/// What is there cannot be read, so nothing is changed.
+fn unread(error: &anyhow::Error) -> Failure {
+    refused(format!("cannot read what is live: {error:#}"))
+        .hint(format!("nothing was changed; {}", cloudflare::next_step(error)))
 }
 
 /// The version that is meant. `versions` and `deployments` are newest first.

@@ -1,10 +1,11 @@
 //! Puts the tools of a plan in place: Bun, wrangler, the sandbox.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 
 use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 
+use super::lock::lock;
 use crate::context::Ctx;
 use crate::error::{Failure, refused};
 use crate::plan::commands::Places;
@@ -30,7 +31,7 @@ impl<'a> Setup<'a> {
     pub fn new(ctx: &'a Ctx, config: &'a Config) -> Result<Setup<'a>> {
         let task = ctx.ui.task("setup");
         let path = ctx.root.join(".xtask/locks/setup.lock");
-        let lock = lock(&path, || task.step("wait for another run"))?;
+        let lock = lock(&path, |holder| task.step(&format!("wait for {holder}")))?;
         Ok(Setup { ctx, config, task, lock })
     }
 
@@ -136,25 +137,6 @@ pub fn unknown_fields(root: &Utf8Path, path: &Utf8Path) -> Result<Vec<UnknownFie
 }
 
 /// Locks a project: two runs on one would write the same `dist`, and judge each other's deployments.
-pub fn project_lock(root: &Utf8Path, slug: &str, waiting: impl FnOnce()) -> Result<File> {
-    let path = root.join(".xtask/locks").join(format!("{slug}.lock"));
-    lock(&path, waiting).with_context(|| format!("cannot lock {path}"))
-}
-
-/// Locks a file for the life of the returned handle; calls `waiting` when another process has it.
-/// The system releases it when the process ends, however it ends.
-pub fn lock(path: &Utf8Path, waiting: impl FnOnce()) -> Result<File> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
-    }
-    let file = File::create(path).with_context(|| format!("cannot make {path}"))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            waiting();
-            file.lock()?;
-        }
-        Err(TryLockError::Error(error)) => return Err(error.into()),
-    }
-    Ok(file)
+pub fn project_lock(root: &Utf8Path, slug: &str, waiting: impl FnOnce(&str)) -> Result<File> {
+    lock(&root.join(".xtask/locks").join(format!("{slug}.lock")), waiting)
 }

@@ -1,6 +1,7 @@
 //! Reads from Cloudflare's API: what is live, and under which tag.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -8,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ureq::Agent;
 
+use super::deadline;
 use super::http::{self, Answer};
+use super::retry::Patience;
 use crate::secret::Secret;
 
 /// The public address of the API.
@@ -48,14 +51,25 @@ pub struct Api<'a> {
     account: &'a str,
     token: &'a Secret,
     agent: Agent,
+    patience: Option<&'a Patience>,
 }
 
+/// How long one request may take.
+const REQUEST: Duration = Duration::from_secs(15);
+
 impl<'a> Api<'a> {
-    /// A client for `account` at `base`. Each request ends within 15 seconds; redirects are not
-    /// followed, since they would carry the token elsewhere.
+    /// A client for `account` at `base`, which sends each request once. Each ends within 15 seconds;
+    /// redirects are not followed, since they would carry the token elsewhere.
     #[must_use]
     pub fn new(base: &'a str, account: &'a str, token: &'a Secret) -> Api<'a> {
-        Api { base, account, token, agent: http::agent(Duration::from_secs(15), 0) }
+        let timeout = deadline::within(REQUEST).unwrap_or(REQUEST);
+        Api { base, account, token, agent: http::agent(timeout, 0), patience: None }
+    }
+
+    /// The same client, which sends requests again as far as `patience` reaches.
+    #[must_use]
+    pub fn patient(self, patience: &'a Patience) -> Api<'a> {
+        Api { patience: Some(patience), ..self }
     }
 
     /// The same client with another limit for each request.
@@ -120,15 +134,15 @@ impl<'a> Api<'a> {
             .context("Cloudflare's list of versions has an unexpected shape")
     }
 
-    /// The last ten deployments of `worker`, newest first; none when it does not exist.
+    /// The last ten deployments of `worker`, in Cloudflare's order: the first is the one that serves
+    /// (<https://developers.cloudflare.com/api/resources/workers/subresources/scripts/subresources/deployments/>),
+    /// whatever the clocks that dated them say. None when the Worker does not exist.
     pub fn deployments(&self, worker: &str) -> Result<Vec<Deployment>> {
         let Some(mut result) = self.get(&format!("workers/scripts/{worker}/deployments"))? else {
             return Ok(Vec::new());
         };
-        let mut deployments: Vec<Deployment> = serde_json::from_value(result["deployments"].take())
-            .context("Cloudflare's list of deployments has an unexpected shape")?;
-        deployments.sort_by(|a, b| b.created_on.cmp(&a.created_on));
-        Ok(deployments)
+        serde_json::from_value(result["deployments"].take())
+            .context("Cloudflare's list of deployments has an unexpected shape")
     }
 
     /// The workers.dev address of `worker`, where that is on.
@@ -146,8 +160,8 @@ impl<'a> Api<'a> {
         Ok(found["subdomain"]["preview_url_suffix"].as_str().filter(|_| on).map(str::to_owned))
     }
 
-    /// Gives all of the traffic of `worker` to `version`. Never repeated by itself: after a failure,
-    /// read what is live.
+    /// Gives all of the traffic of `worker` to `version`. Sent again only when Cloudflare says that it
+    /// did nothing; after any other failure, read what is live.
     pub fn deploy(&self, worker: &str, version: &str, message: &str) -> Result<()> {
         let path = format!("accounts/{}/workers/scripts/{worker}/deployments", self.account);
         let body = serde_json::json!({
@@ -157,8 +171,12 @@ impl<'a> Api<'a> {
         });
         let url = format!("{}/{path}", self.base);
         let bearer = format!("Bearer {}", self.token.expose());
-        let answer = http::post(&self.agent, &url, &[("Authorization", &bearer)], &body)
-            .with_context(|| format!("cannot reach {}", self.base))?;
+        let send = || http::post(&self.agent, &url, &[("Authorization", &bearer)], &body);
+        let answer = match self.patience {
+            Some(patience) => patience.change("Cloudflare", send),
+            None => send(),
+        };
+        let answer = answer.with_context(|| format!("cannot reach {}", self.base))?;
         let result = result("POST", &path, &answer)?;
         result
             .map(|_| ())
@@ -175,17 +193,26 @@ impl<'a> Api<'a> {
     fn read(&self, path: &str) -> Result<Option<Value>> {
         let url = format!("{}/{path}", self.base);
         let bearer = format!("Bearer {}", self.token.expose());
-        let answer = http::get(&self.agent, &url, &[("Authorization", &bearer)])
-            .with_context(|| format!("cannot reach {}", self.base))?;
+        let send = || http::get(&self.agent, &url, &[("Authorization", &bearer)]);
+        let answer = match self.patience {
+            Some(patience) => patience.read("Cloudflare", send),
+            None => send(),
+        };
+        let answer = answer.with_context(|| format!("cannot reach {}", self.base))?;
         result("GET", path, &answer)
     }
 }
 
 /// What the API's envelope holds.
 fn result(method: &str, path: &str, answer: &Answer) -> Result<Option<Value>> {
-    let envelope: Envelope = serde_json::from_slice(&answer.body).map_err(|_| {
-        anyhow!("{method} {path} answered {} with something that is not JSON", answer.status)
-    })?;
+    let refusal = |said: &str| {
+        let wait = answer.retry_after.map(|wait| format!("; it asks to wait {} s", wait.as_secs()));
+        let wait = wait.unwrap_or_default();
+        let text = format!("{method} {path} answered {}{said}{wait}", answer.status);
+        Refusal { status: answer.status, text }
+    };
+    let envelope: Envelope = serde_json::from_slice(&answer.body)
+        .map_err(|_| refusal(" with something that is not JSON"))?;
     if envelope.success {
         return Ok(Some(envelope.result));
     }
@@ -194,7 +221,40 @@ fn result(method: &str, path: &str, answer: &Answer) -> Result<Option<Value>> {
     }
     let said: Vec<String> =
         envelope.errors.iter().map(|e| format!("{} [code {}]", e.message, e.code)).collect();
-    Err(anyhow!("{method} {path} answered {}: {}", answer.status, said.join(", ")))
+    Err(refusal(&format!(": {}", said.join(", "))).into())
+}
+
+/// An answer that is not what was asked for.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The status.
+    pub status: u16,
+    text: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// What a person can do about a request that failed.
+#[must_use]
+pub fn next_step(error: &anyhow::Error) -> &'static str {
+    let refusal = error.chain().find_map(|cause| cause.downcast_ref::<Refusal>());
+    match refusal.map(|refusal| refusal.status) {
+        Some(401 | 403) => {
+            "check the token, what it may do, and the account id: `cargo xtask doctor`"
+        }
+        Some(429) => "Cloudflare limits requests for up to five minutes: run it again after that",
+        Some(500..) => {
+            "Cloudflare is in trouble (https://www.cloudflarestatus.com): run it again later"
+        }
+        Some(_) => "is it Cloudflare that answers there, or a proxy? `cargo xtask doctor`",
+        None => "check the network (`cargo xtask doctor`), and run it again",
+    }
 }
 
 /// A version in the API's list.

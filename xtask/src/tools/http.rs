@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use ureq::Agent;
+use ureq::http::{HeaderMap, Response};
 use ureq::tls::{RootCerts, TlsConfig};
+use ureq::{Agent, Body};
+
+use crate::clock::{parse_http_date, unix_now};
 
 /// What a server answered.
 #[derive(Debug)]
@@ -13,6 +16,8 @@ pub struct Answer {
     pub status: u16,
     /// The body, at most [`BODY_LIMIT`] bytes of it.
     pub body: Vec<u8>,
+    /// How long the server asks to wait.
+    pub retry_after: Option<Duration>,
 }
 
 /// Asset files are at most 25 MiB (<https://developers.cloudflare.com/workers/platform/limits/>).
@@ -51,11 +56,7 @@ pub fn get(agent: &Agent, url: &str, headers: &[(&str, &str)]) -> Result<Answer>
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let mut response = request.call()?;
-    Ok(Answer {
-        status: response.status().as_u16(),
-        body: response.body_mut().with_config().limit(BODY_LIMIT).read_to_vec()?,
-    })
+    received(request.call()?)
 }
 
 /// Posts `body` as JSON to `url` with these headers.
@@ -69,11 +70,26 @@ pub fn post<T: serde::Serialize>(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let mut response = request.send_json(body)?;
-    Ok(Answer {
-        status: response.status().as_u16(),
-        body: response.body_mut().with_config().limit(BODY_LIMIT).read_to_vec()?,
-    })
+    received(request.send_json(body)?)
+}
+
+fn received(mut response: Response<Body>) -> Result<Answer> {
+    let retry_after = retry_after(response.headers());
+    let status = response.status().as_u16();
+    let body = response.body_mut().with_config().limit(BODY_LIMIT).read_to_vec()?;
+    Ok(Answer { status, body, retry_after })
+}
+
+/// `Retry-After`: seconds, or a date. A date is compared with the server's own, since ours may be wrong
+/// (<https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let asked = text("retry-after")?;
+    if let Ok(seconds) = asked.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let now = text("date").and_then(parse_http_date).unwrap_or_else(unix_now);
+    Some(Duration::from_secs(parse_http_date(asked)?.saturating_sub(now)))
 }
 
 /// Where to send a request for `url`, and with which `Host` header. Names below `localhost` are
@@ -94,7 +110,24 @@ pub fn loopback(url: &str) -> (String, Option<String>) {
 
 #[cfg(test)]
 mod tests {
-    use super::loopback;
+    use super::*;
+
+    #[test]
+    fn waits_are_seconds_or_a_date_by_the_server_s_clock() {
+        let after = |pairs: &[(&'static str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.insert(*name, value.parse().expect("a value"));
+            }
+            retry_after(&headers).map(|wait| wait.as_secs())
+        };
+        let date = ("date", "Sun, 06 Nov 1994 08:49:30 GMT");
+        assert_eq!(after(&[("retry-after", " 7 ")]), Some(7));
+        assert_eq!(after(&[("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT"), date]), Some(7));
+        assert_eq!(after(&[("retry-after", "Sun, 06 Nov 1994 08:49:29 GMT"), date]), Some(0));
+        assert_eq!(after(&[("retry-after", "soon"), date]), None);
+        assert_eq!(after(&[date]), None);
+    }
 
     #[test]
     fn names_below_localhost_travel_in_the_header() {

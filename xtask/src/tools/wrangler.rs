@@ -1,11 +1,12 @@
 //! Wrangler: its arguments, its verdict, its schema.
 
+pub mod verdict;
+
 use camino::Utf8Path;
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::runner::Ended;
 use crate::error::nearest;
+pub use verdict::{Expected, Verdict, urls, verdict};
 
 /// Where wrangler is pinned and installed, relative to the repository's root.
 pub const TOOLCHAIN: &str = "dagger/cloudflare/toolchain";
@@ -78,96 +79,6 @@ pub fn upload_arguments(
     arguments.push(format!("--tag={tag}"));
     arguments.push(format!("--message={message}"));
     arguments
-}
-
-/// The entry of the output file that a run must leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expected {
-    /// Of `wrangler deploy`.
-    Deploy,
-    /// Of `wrangler versions upload`.
-    Upload,
-}
-
-/// What a run of wrangler came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// A version was made.
-    Done {
-        /// Its id.
-        version: String,
-        /// Where wrangler says it can be seen, unparsed.
-        targets: Vec<String>,
-        /// The address of the alias, then that of the version; none for a deployment.
-        previews: Vec<String>,
-    },
-    /// It failed, or cannot be shown to have succeeded. The remote side may have changed.
-    Failed {
-        /// Why, in one sentence.
-        reason: String,
-    },
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    #[serde(rename = "type")]
-    kind: String,
-    version_id: Option<String>,
-    #[serde(default)]
-    targets: Option<Vec<String>>,
-    preview_alias_url: Option<String>,
-    preview_url: Option<String>,
-    message: Option<String>,
-}
-
-/// Judges a run by its exit and the entries of its output file: one JSON object a line. Exit 0 alone
-/// proves nothing, as wrangler exits 0 after doing nothing in some non-interactive cases.
-#[must_use]
-pub fn verdict(expected: Expected, ended: Ended, output: &str) -> Verdict {
-    let entries: Vec<Entry> =
-        output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let of = |kind: &str| entries.iter().rev().find(|entry| entry.kind == kind);
-    let kind = match expected {
-        Expected::Deploy => "deploy",
-        Expected::Upload => "version-upload",
-    };
-    let done = of(kind).and_then(|entry| Some((entry, entry.version_id.clone()?)));
-    match (ended, done) {
-        (Ended::Code(0), Some((entry, version))) => Verdict::Done {
-            version,
-            targets: entry.targets.clone().unwrap_or_default(),
-            previews: entry.preview_alias_url.iter().chain(&entry.preview_url).cloned().collect(),
-        },
-        (Ended::Code(0), None) => Verdict::Failed {
-            reason: "wrangler exited with 0 but its output file names no version".to_owned(),
-        },
-        (ended, _) => {
-            let said = of("command-failed").and_then(|entry| entry.message.clone());
-            let how = match ended {
-                Ended::Code(code) => format!("wrangler exited with {code}"),
-                Ended::Signal(signal) => format!("wrangler was ended by signal {signal}"),
-                Ended::Deadline => "wrangler did not end within its deadline".to_owned(),
-                Ended::Interrupted => "wrangler was interrupted".to_owned(),
-            };
-            Verdict::Failed { reason: said.map_or(how.clone(), |said| format!("{how}: {said}")) }
-        }
-    }
-}
-
-/// The addresses among wrangler's targets. A custom domain is printed as
-/// `www.example.com (custom domain)`, a route or schedule in forms that are no address.
-#[must_use]
-pub fn urls(targets: &[String]) -> Vec<String> {
-    targets
-        .iter()
-        .filter_map(|target| {
-            if target.starts_with("https://") && !target.contains(' ') {
-                return Some(target.clone());
-            }
-            let (domain, rest) = target.split_once(" (custom domain)")?;
-            (!rest.contains("production: disabled")).then(|| format!("https://{domain}/"))
-        })
-        .collect()
 }
 
 /// A field that wrangler would ignore with no more than a warning.
@@ -276,64 +187,6 @@ fn version_of(manifest: &Utf8Path, pointer: &str) -> Option<String> {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn success_needs_exit_0_and_a_version() {
-        let output = "{\"type\":\"wrangler-session\",\"version\":1}\n\
-            {\"type\":\"deploy\",\"version\":1,\"version_id\":\"v1\",\"targets\":[\"https://a.b.workers.dev\"]}\n";
-        assert_eq!(
-            verdict(Expected::Deploy, Ended::Code(0), output),
-            Verdict::Done {
-                version: "v1".into(),
-                targets: vec!["https://a.b.workers.dev".into()],
-                previews: Vec::new(),
-            }
-        );
-        for (ended, output, reason) in [
-            (Ended::Code(0), "", "names no version"),
-            (Ended::Code(0), "{\"type\":\"deploy\",\"version_id\":null}", "names no version"),
-            (
-                Ended::Code(1),
-                "{\"type\":\"command-failed\",\"message\":\"No token\"}",
-                "1: No token",
-            ),
-            (Ended::Code(1), output, "exited with 1"),
-            (Ended::Signal(9), "", "signal 9"),
-            (Ended::Deadline, "not json", "deadline"),
-        ] {
-            let Verdict::Failed { reason: found } = verdict(Expected::Deploy, ended, output) else {
-                panic!("{ended:?} passed")
-            };
-            assert!(found.contains(reason), "{found}");
-        }
-    }
-
-    #[test]
-    fn an_upload_has_preview_addresses() {
-        let output = r#"{"type":"version-upload","version_id":"v1","preview_url":"https://v1","preview_alias_url":"https://mr"}"#;
-        let Verdict::Done { previews, .. } = verdict(Expected::Upload, Ended::Code(0), output)
-        else {
-            panic!("it failed")
-        };
-        assert_eq!(previews, ["https://mr", "https://v1"]);
-        assert!(matches!(
-            verdict(Expected::Deploy, Ended::Code(0), output),
-            Verdict::Failed { .. }
-        ));
-    }
-
-    #[test]
-    fn targets_become_addresses() {
-        let targets = [
-            "https://x.acme.workers.dev",
-            "www.example.com (custom domain)",
-            "old.example.com (custom domain) [production: disabled, previews: enabled]",
-            "schedule: 0 * * * *",
-            "example.com/* (zone name: example.com)",
-        ]
-        .map(str::to_owned);
-        assert_eq!(urls(&targets), ["https://x.acme.workers.dev", "https://www.example.com/"]);
-    }
 
     #[test]
     fn misspelt_fields_are_found_at_every_depth() {

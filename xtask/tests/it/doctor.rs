@@ -329,6 +329,7 @@ fn preflight_says_at_once_all_that_a_deploy_would_trip_over() {
         ui: xtask::ui::Ui::new(xtask::ui::Options::default()),
         dry_run: false,
         jobs: 1,
+        patience: xtask::tools::retry::Patience::new(|_| {}),
     };
     let workspace = Workspace::load(&ctx.root).expect("readable");
     let mut destination =

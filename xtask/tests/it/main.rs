@@ -16,6 +16,8 @@ mod doctor;
 mod doctor_variables;
 mod engine;
 mod fake_gitlab;
+#[cfg(feature = "generate")]
+mod faults;
 mod merge_request;
 mod new;
 mod pipeline;

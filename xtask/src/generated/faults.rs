@@ -1,0 +1,150 @@
+//! The faults that are tried out, as data: what breaks, and what must be true afterwards. The tests run
+//! every row of `xtask/tests/faults/`; the page `docs/reference/faults.md` is made of the same rows.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, Result};
+use camino::Utf8Path;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Where the tables are, relative to the root.
+pub const TABLES: &str = "xtask/tests/faults";
+
+/// One file: what breaks in one phase of a run.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Section {
+    /// The heading.
+    pub title: String,
+    /// What the section is about, and what holds for all of it.
+    pub about: String,
+    /// Rows that have something in common.
+    pub groups: Vec<Group>,
+}
+
+/// Rows that break at the same place.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// What is broken: a request, a program, a folder.
+    pub what: String,
+    /// The command, without the project.
+    pub verb: String,
+    /// Which requests to the sandbox are broken, without the action. `{worker}` and `{account}` stand
+    /// for the row's own.
+    pub at: Option<Value>,
+    /// Which project: `site`, a site of files (the default), `code`, or `new`, a site that was never
+    /// deployed.
+    #[serde(default = "site")]
+    pub project: String,
+    /// Further arguments.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// The rows.
+    pub rows: Vec<Row>,
+}
+
+/// One fault, and what must be true afterwards.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// What breaks: the name of an answer, or a few words.
+    pub fault: String,
+    /// The sandbox's action, where `fault` is not the name of an answer.
+    pub action: Option<Value>,
+    /// How often; without end when it is not there.
+    pub times: Option<u32>,
+    /// What else happens at that moment: a signal, a deployment by somebody else.
+    pub then: Option<String>,
+    /// `XTASK_DEADLINE`.
+    pub deadline: Option<u32>,
+    /// The exit code.
+    pub exit: i32,
+    /// The record's status; nothing where there is no record.
+    pub status: Option<String>,
+    /// The version that is live: `former`, `new`, `older`, `preview` or `nothing`.
+    pub live: String,
+    /// How many deployments were made, where it is not 1 for `new` and else none.
+    pub deployments: Option<usize>,
+    /// A part of what the person reads.
+    pub says: String,
+    /// A part of the next step.
+    pub hint: Option<String>,
+}
+
+fn site() -> String {
+    "site".to_owned()
+}
+
+impl Row {
+    /// How many deployments the run must have made.
+    #[must_use]
+    pub fn made(&self) -> usize {
+        self.deployments.unwrap_or(usize::from(self.live == "new"))
+    }
+}
+
+/// Reads every table below `root`, in the order of their names.
+pub fn read(root: &Utf8Path) -> Result<Vec<Section>> {
+    let mut paths = Vec::new();
+    for entry in root.join(TABLES).read_dir_utf8().context(TABLES)? {
+        paths.push(entry?.into_path());
+    }
+    paths.sort();
+    let read = |path: &Utf8Path| -> Result<Section> {
+        let text = std::fs::read_to_string(path).with_context(|| path.to_string())?;
+        serde_json::from_str(&text).with_context(|| path.to_string())
+    };
+    paths.iter().map(|path| read(path)).collect()
+}
+
+/// The page.
+#[must_use]
+pub fn page(sections: &[Section]) -> String {
+    let count: usize =
+        sections.iter().flat_map(|section| &section.groups).map(|group| group.rows.len()).sum();
+    let mut text = format!(
+        "# When something breaks\n\n<!-- Written by `cargo xtask generate`. -->\n\n\
+         {count} faults, each tried out by the tests with the real wrangler: what you see, how the command \
+         ends, what is live afterwards, and what to do. *former* is the version that was live before, *new* \
+         the one that the run made. Requests that only read are repeated by xtask after 429, 500, 502, \
+         503, 504 and broken connections, with growing pauses or the one that the server asks for, for two \
+         minutes a command at most; an order to Cloudflare is repeated only when it is known that it was \
+         not carried out. wrangler repeats some of its own.\n\n\
+         Exit codes: 0 done · 1 failed, and nothing of it is live · 3 refused before anything changed · \
+         4 the remote side may have changed · 130 interrupted. `-9` means that xtask itself was killed.\n"
+    );
+    for section in sections {
+        let _infallible = write!(text, "\n## {}\n\n{}\n", section.title, section.about);
+        for group in &section.groups {
+            let _infallible = write!(
+                text,
+                "\n**{}** (`{}`)\n\n| fault | exit | live | you see | what to do |\n|---|---|---|---|---|\n",
+                group.what,
+                std::iter::once(&group.verb)
+                    .chain(&group.args)
+                    .map(String::as_str)
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            );
+            for row in &group.rows {
+                let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
+                let twice = match row.deployments {
+                    Some(made) if made > 1 => format!(" ({made} deployments)"),
+                    _ => String::new(),
+                };
+                let _infallible = writeln!(
+                    text,
+                    "| {} | {} | {}{twice} | {} | {} |",
+                    cell(&row.fault),
+                    row.exit,
+                    row.live,
+                    cell(&row.says),
+                    cell(row.hint.as_deref().unwrap_or("nothing"))
+                );
+            }
+        }
+    }
+    text
+}
