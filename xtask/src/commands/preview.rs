@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::build::{EngineArgs, Task, nothing_to_do};
 use super::deploy::sandbox_port;
+use super::preview_stop::Stop;
 use super::selection::Selection;
 use crate::context::{Ctx, variable};
 use crate::doctor;
@@ -16,7 +17,7 @@ use crate::plan::{Verb, alias, guard};
 use crate::report::comment::{Row, Status};
 use crate::tools::git;
 use crate::workspace::Workspace;
-use crate::workspace::config::{Config, LOCAL};
+use crate::workspace::config::LOCAL;
 use crate::workspace::project::Project;
 
 /// Upload a version that is not live, check it at its own address, and say where it is.
@@ -46,20 +47,14 @@ pub struct Preview {
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 enum Action {
-    /// Say in the merge request's comment that its previews are gone
-    ///
-    /// Cloudflare has no way to delete a version or its alias; the address goes on answering until the
-    /// alias is used again or falls out of the last thousand.
-    Stop,
+    Stop(Stop),
 }
 
 impl Preview {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        if let Some(Action::Stop) = self.action {
-            let commented = Comment::new(ctx, &Config::load(&ctx.root)?).removed();
-            ctx.ui.report(&commented, &commented.text());
-            return Ok(Exit::Done);
+        if let Some(Action::Stop(stop)) = self.action {
+            return stop.run(ctx);
         }
         let workspace = Workspace::load(&ctx.root)?;
         let destination = self.destination(ctx, &workspace)?;

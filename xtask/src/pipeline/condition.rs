@@ -43,6 +43,12 @@ impl Condition {
         Condition::Is("CI_COMMIT_BRANCH", Operand::Variable("CI_DEFAULT_BRANCH"))
     }
 
+    /// The pipeline was started by a schedule.
+    #[must_use]
+    pub fn schedule() -> Condition {
+        Condition::is("CI_PIPELINE_SOURCE", "schedule")
+    }
+
     /// A merge request that gets a preview: its branch is in this project, since a fork's pipeline has
     /// none of our tokens; and it is not in a merge train, where the next thing is the deployment.
     #[must_use]

@@ -17,6 +17,9 @@ pub const PREVIEW: &str = "preview";
 /// The job that removes it.
 pub const PREVIEW_STOP: &str = "preview-stop";
 
+/// The job that removes what was left behind.
+pub const PREVIEW_SWEEP: &str = "preview-sweep";
+
 /// What deploy jobs extend.
 pub const DEPLOYMENT: &str = ".deployment";
 /// The job that deploys everything, where there is one for all.
@@ -81,6 +84,35 @@ pub fn preview_stop() -> Job {
             ..environment(REVIEW, reports::PREVIEW)
         }),
         resource_group: Some(REVIEW.to_owned()),
+        interruptible: Some(false),
+        ..Job::default()
+    }
+}
+
+/// On schedules: does what stop jobs did not, which do fail. Its environment is there for the variables
+/// alone, whose scope is `review/*`.
+#[must_use]
+pub fn preview_sweep(config: &Config) -> Job {
+    let place = "review/sweep";
+    let condition = match deploys(config) {
+        Condition::All(mut all) => {
+            all.push(Condition::schedule());
+            Condition::All(all)
+        }
+        one => Condition::All(vec![one, Condition::schedule()]),
+    };
+    Job {
+        extends: vec![runner::CARGO],
+        stage: Some("preview"),
+        rules: vec![Rule::when(condition)],
+        needs: Some(Vec::new()),
+        script: vec![scripts::PREVIEW_SWEEP.to_owned()],
+        environment: Some(Environment {
+            action: Some("access"),
+            url: None,
+            ..environment(place, reports::PREVIEW)
+        }),
+        resource_group: Some(place.to_owned()),
         interruptible: Some(false),
         ..Job::default()
     }

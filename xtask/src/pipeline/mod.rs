@@ -82,6 +82,7 @@ fn jobs(workspace: &Workspace, graph: &Graph) -> Ordered<Job> {
     if config.preview_environment().is_ok() {
         add(jobs::PREVIEW, jobs::preview(config));
         add(jobs::PREVIEW_STOP, jobs::preview_stop());
+        add(jobs::PREVIEW_SWEEP, jobs::preview_sweep(config));
     }
     if !config.environments.contains_key(&config.pipeline.environment) {
         return Ordered(jobs);
@@ -115,6 +116,7 @@ fn comment(name: &str) -> Option<String> {
              comment up to date."
         }
         jobs::PREVIEW_STOP => "Started by GitLab when the merge request is merged or closed.",
+        jobs::PREVIEW_SWEEP => "On schedules: what a failed stop job left behind.",
         jobs::DEPLOYMENT => {
             "Deployments, after the check. A push that changed none of a project's paths leaves its job\n\
              waiting for a person; a schedule starts all of them. Each deploys only what is not live."

@@ -13,6 +13,9 @@ pub const PREVIEW: &str = "cargo xtask preview --engine dagger";
 /// Removes what a preview left.
 pub const PREVIEW_STOP: &str = "cargo xtask preview stop";
 
+/// Removes what a failed [`PREVIEW_STOP`] left.
+pub const PREVIEW_SWEEP: &str = "cargo xtask preview stop --merged";
+
 /// Debian's npm, where the image has neither npm nor Bun.
 pub const NPM: &str = "command -v npm || command -v bun || \
     { apt-get update -qq && apt-get install -qq --no-install-recommends npm; }";

@@ -206,7 +206,7 @@ pub struct Environment {
     /// When it is stopped without anybody asking.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auto_stop_in: Option<String>,
-    /// `stop` for a job that stops it.
+    /// `stop` for a job that stops it, `access` for one that only has its variables.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<&'static str>,
 }

@@ -92,8 +92,10 @@ pub fn table(config: &Config) -> Vec<Variable> {
         rows.push(row(&variable, "review/*", previews, token.to_owned()));
         let holds = "Project access token, scope `api`, the lowest role that may comment (*Reporter*), \
                      a short life: writes the comment";
-        let comment = row(&config.gitlab.token_variable, "review/*", previews, holds.to_owned());
-        rows.push(Variable { required: false, ..comment });
+        let jobs = format!("{previews}, `preview-sweep`");
+        let comment = row(&config.gitlab.token_variable, "review/*", &jobs, holds.to_owned());
+        let pipelines = &[Kind::MergeRequest, Kind::Schedule];
+        rows.push(Variable { required: false, pipelines, ..comment });
     }
     rows
 }

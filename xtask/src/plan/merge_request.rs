@@ -26,6 +26,41 @@ pub struct MergeRequest {
     pub page: Option<String>,
 }
 
+/// The project that a pipeline runs in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    /// As in [`MergeRequest`].
+    pub api: String,
+    /// Its number.
+    pub number: String,
+}
+
+impl Project {
+    /// Reads the variables; outside of a pipeline the shared config file.
+    #[must_use]
+    pub fn from_variables(get: impl Fn(&str) -> Option<String>, config: &Gitlab) -> Project {
+        let api = get("CI_API_V4_URL")
+            .unwrap_or_else(|| format!("{}/api/v4", config.url.trim_end_matches('/')));
+        let number = get("CI_PROJECT_ID").unwrap_or_else(|| config.project_id.clone());
+        Project { api: api.trim_end_matches('/').to_owned(), number }
+    }
+
+    /// A merge request of it, of which this job knows nothing else.
+    #[must_use]
+    pub fn request(&self, iid: u64) -> MergeRequest {
+        MergeRequest {
+            api: self.api.clone(),
+            project: self.number.clone(),
+            iid: iid.to_string(),
+            in_fork: false,
+            commit: None,
+            pipeline: None,
+            job: None,
+            page: None,
+        }
+    }
+}
+
 impl MergeRequest {
     /// Reads the variables (<https://docs.gitlab.com/ci/variables/predefined_variables/>); nothing
     /// outside of a merge request's pipeline. What they leave out comes from the shared config file.

@@ -30,8 +30,8 @@ mod script;
 mod secrets;
 mod site;
 mod status;
-
 mod support;
+mod sweep;
 mod symlinks;
 mod tidy;
 mod wrangler;

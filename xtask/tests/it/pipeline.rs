@@ -114,7 +114,7 @@ fn events() -> Vec<Event> {
         ),
         event("a push to another branch", &[push, (branch, "topic")], Some(&[page]), &[]),
         event("a tag", &[push, ("CI_COMMIT_TAG", "v1")], None, &[]),
-        event("a schedule", &[(source, "schedule"), main], None, &["check", a, b]),
+        event("a schedule", &[(source, "schedule"), main], None, &["check", "preview-sweep", a, b]),
         event("a schedule of a branch", &[(source, "schedule"), (branch, "topic")], None, &[]),
         event("a merge request", &[mr, (kind, "detached"), target, own], Some(&[page]), &reviewed),
         event(

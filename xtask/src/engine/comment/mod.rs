@@ -18,6 +18,7 @@ use crate::error::{Exit, Failure, exit_of, hints_of, interrupted, refused};
 use crate::plan::merge_request::MergeRequest;
 use crate::report::comment::state::marked;
 use crate::report::comment::{Change, Row, Status, render};
+use crate::secret::Secret;
 use crate::tools::gitlab::Notes;
 use crate::tools::gitlab::problem::Problem;
 use crate::tools::gitlab::request::Client;
@@ -82,7 +83,12 @@ impl<'a> Comment<'a> {
     /// said here: as a note where a comment is not to be expected, else as a warning.
     #[must_use]
     pub fn new(ctx: &'a Ctx, config: &Config) -> Comment<'a> {
-        let merge_request = MergeRequest::from_variables(variable, &config.gitlab);
+        Comment::of(ctx, config, MergeRequest::from_variables(variable, &config.gitlab))
+    }
+
+    /// The comment of `merge_request`.
+    #[must_use]
+    pub fn of(ctx: &'a Ctx, config: &Config, merge_request: Option<MergeRequest>) -> Comment<'a> {
         let token_variable = config.gitlab.token_variable.clone();
         let mut comment = Comment {
             ctx,
@@ -166,12 +172,7 @@ impl<'a> Comment<'a> {
             self.skip(&format!("no comment: the variable {name} is not set"), hints);
             return Ok(None);
         }
-        let token = cure::token(name, value, variable("CI_JOB_TOKEN").as_deref())?;
-        let roots = roots(variable).map_err(|error| {
-            hints_of(&error).into_iter().fold(refused(format!("{error:#}")), Failure::hint)
-        })?;
-        let agent = http::trusting(roots, DEADLINE, 0);
-        Client::new(&place.api, token, agent, Box::new(pause)).map(Some)
+        client(&place.api, name, value).map(Some)
     }
 
     fn change(&self, change: &Change<'_>, lasting: bool) -> Commented {
@@ -217,12 +218,7 @@ impl<'a> Comment<'a> {
             user = Some(notes.user().username.clone());
             Writer { notes, client, timing: Timing::default() }.write(change, lasting)
         });
-        written.map_err(|error| match error.downcast_ref::<Problem>() {
-            Some(problem) => {
-                cure::explain(problem, &self.token_variable, user.as_deref(), place).into()
-            }
-            None => error,
-        })
+        written.map_err(|error| explained(error, &self.token_variable, user.as_deref(), place))
     }
 
     fn skip(&self, message: &str, hints: Vec<String>) {
@@ -244,6 +240,33 @@ impl<'a> Comment<'a> {
     fn outcome(&self, action: Action) -> Commented {
         let (note, url, message, markdown) = (None, None, None, None);
         Commented { action, note, url, deleted: Vec::new(), message, hints: Vec::new(), markdown }
+    }
+}
+
+/// A client for the API at `api` with the token that the variable `name` has as its `value`.
+pub fn client(api: &str, name: &str, value: Option<String>) -> Result<Client, Failure> {
+    connect(api, cure::token(name, value, variable("CI_JOB_TOKEN").as_deref())?)
+}
+
+/// A client for the API at `api`.
+pub fn connect(api: &str, token: Secret) -> Result<Client, Failure> {
+    let roots = roots(variable).map_err(|error| {
+        hints_of(&error).into_iter().fold(refused(format!("{error:#}")), Failure::hint)
+    })?;
+    Client::new(api, token, http::trusting(roots, DEADLINE, 0), Box::new(pause))
+}
+
+/// What a refused request says about the token in the variable `name`, and what to do.
+#[must_use]
+pub fn explained(
+    error: anyhow::Error,
+    name: &str,
+    user: Option<&str>,
+    place: &MergeRequest,
+) -> anyhow::Error {
+    match error.downcast_ref::<Problem>() {
+        Some(problem) => cure::explain(problem, name, user, place).into(),
+        None => error,
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Sources: <https://docs.gitlab.com/api/notes/> and <https://docs.gitlab.com/api/rest/>.
 
+pub mod leftovers;
 pub mod paging;
 pub mod problem;
 pub mod request;
@@ -70,9 +71,25 @@ impl<'a> Notes<'a> {
         iid: &str,
         marked: fn(&str) -> bool,
     ) -> Result<Notes<'a>> {
-        let user = client.get("/user")?.json(200)?;
+        Ok(Notes::of(client, project, iid, Notes::whoami(client)?, marked))
+    }
+
+    /// As [`Notes::new`], for a user that is known already.
+    #[must_use]
+    pub fn of(
+        client: &'a Client,
+        project: &str,
+        iid: &str,
+        user: User,
+        marked: fn(&str) -> bool,
+    ) -> Notes<'a> {
         let path = format!("/projects/{}/merge_requests/{iid}/notes", segment(project));
-        Ok(Notes { client, path, user, marked })
+        Notes { client, path, user, marked }
+    }
+
+    /// Who a client's token is.
+    pub fn whoami(client: &Client) -> Result<User> {
+        client.get("/user")?.json(200)
     }
 
     /// Who the token is.

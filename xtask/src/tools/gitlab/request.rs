@@ -39,6 +39,8 @@ pub struct Reply {
 /// An API, and who calls it.
 pub struct Client {
     base: String,
+    /// What a token of its kind is sent in.
+    header: &'static str,
     token: Secret,
     agent: Agent,
     pause: Box<Pause>,
@@ -62,7 +64,15 @@ impl Client {
             return Err(refused(format!("`{base}` is no address of a GitLab API"))
                 .hint("GitLab sets CI_API_V4_URL; check what overrides it"));
         }
-        Ok(Client { base: base.trim_end_matches('/').to_owned(), token, agent, pause })
+        let base = base.trim_end_matches('/').to_owned();
+        Ok(Client { base, header: "PRIVATE-TOKEN", token, agent, pause })
+    }
+
+    /// With a job's own token, which has a header of its own
+    /// (<https://docs.gitlab.com/api/rest/authentication/>).
+    #[must_use]
+    pub fn of_job(self) -> Client {
+        Client { header: "JOB-TOKEN", ..self }
     }
 
     /// Waits.
@@ -104,7 +114,7 @@ impl Client {
             .method(method)
             .uri(format!("{}{path}", self.base))
             .header("Accept", "application/json")
-            .header("PRIVATE-TOKEN", self.token.expose());
+            .header(self.header, self.token.expose());
         if body.is_some() {
             request = request.header("Content-Type", "application/json");
         }

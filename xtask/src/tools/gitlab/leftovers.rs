@@ -1,0 +1,102 @@
+//! Merge requests that are through, and environments that are not stopped
+//! (<https://docs.gitlab.com/api/merge_requests/>, <https://docs.gitlab.com/api/environments/>).
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::request::Client;
+use super::{paging, segment};
+
+/// How many rows of a list are read at most.
+pub const MOST: usize = 500;
+
+/// A merge request, as far as we read it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Request {
+    /// Its number in its project.
+    pub iid: u64,
+    /// What has become of it.
+    pub state: State,
+    /// Its page.
+    #[serde(default)]
+    pub web_url: Option<String>,
+}
+
+/// What has become of a merge request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum State {
+    /// It was merged.
+    Merged,
+    /// It was closed.
+    Closed,
+    /// It is not there any more.
+    Deleted,
+    /// It is open, or about to be merged.
+    #[serde(other)]
+    Open,
+}
+
+/// An environment of GitLab.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Environment {
+    /// Its id.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+}
+
+/// The merge requests that were merged or closed and have changed since `since` (RFC 3339), those
+/// that changed last first. The flag says that there are more than are read.
+pub fn finished(client: &Client, project: &str, since: &str) -> Result<(Vec<Request>, bool)> {
+    let (mut found, mut cut) = (Vec::new(), false);
+    for state in ["merged", "closed"] {
+        let path = format!(
+            "/projects/{}/merge_requests?state={state}&updated_after={since}&order_by=updated_at&sort=desc",
+            segment(project)
+        );
+        let (rows, more) = pages(client, &path)?;
+        found.extend::<Vec<Request>>(rows);
+        cut |= more;
+    }
+    Ok((found, cut))
+}
+
+/// One merge request.
+pub fn request(client: &Client, project: &str, iid: u64) -> Result<Request> {
+    let reply = client.get(&format!("/projects/{}/merge_requests/{iid}", segment(project)))?;
+    if reply.status == 404 {
+        return Ok(Request { iid, state: State::Deleted, web_url: None });
+    }
+    reply.json(200)
+}
+
+/// The environments below `review/` that are available.
+pub fn available(client: &Client, project: &str) -> Result<Vec<Environment>> {
+    let project = segment(project);
+    let path = format!("/projects/{project}/environments?states=available&search=review%2F");
+    Ok(pages(client, &path)?.0)
+}
+
+/// Stops an environment without its stop job: what that would do is done.
+pub fn stop(client: &Client, project: &str, id: u64) -> Result<()> {
+    let path = format!("/projects/{}/environments/{id}/stop", segment(project));
+    let reply = client.once("POST", &path, Some(&json!({ "force": true })))?;
+    reply.ok(200)
+}
+
+/// The rows of a list, and whether there are more than [`MOST`].
+fn pages<T: for<'de> Deserialize<'de>>(client: &Client, path: &str) -> Result<(Vec<T>, bool)> {
+    let mut found: Vec<T> = Vec::new();
+    let mut page = Some(1);
+    while let Some(number) = page {
+        if found.len() >= MOST {
+            return Ok((found, true));
+        }
+        let reply = client.get(&format!("{path}&per_page=100&page={number}"))?;
+        found.extend(reply.json::<Vec<T>>(200)?);
+        page = paging::next(&reply.headers).filter(|&next| next > number);
+    }
+    Ok((found, false))
+}
