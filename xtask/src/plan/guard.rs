@@ -3,6 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::error::{Failure, refused};
+use crate::ui::harmless::steers;
 use crate::workspace::config::Config;
 use crate::workspace::graph::normalize;
 use crate::workspace::project::Project;
@@ -13,6 +14,12 @@ pub fn dist(project: &Project, target: &Target) -> Result<Option<Utf8PathBuf>, F
     let Some(assets) = &target.assets else {
         return Ok(None);
     };
+    if assets.as_str().chars().any(steers) {
+        return Err(refused(format!(
+            "{}: `assets.directory` has an invisible character: {assets:?}",
+            project.config
+        )));
+    }
     let dist = normalize(&project.dir.join(assets)).ok_or_else(|| {
         refused(format!("{}: `assets.directory` is outside of the repository", project.config))
     })?;

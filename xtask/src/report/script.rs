@@ -4,8 +4,9 @@ use crate::engine::dagger;
 use crate::error::Failure;
 use crate::plan::commands::Places;
 use crate::plan::{Engine, Plan, ProjectPlan, Verb};
-use crate::tools::command::{Command, preamble};
+use crate::tools::command::{Command, preamble, quote};
 use crate::tools::http;
+use crate::ui::harmless::steers;
 
 /// The script of `plan`. `setup` are the commands that put missing tools in place first.
 pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> Result<String, Failure> {
@@ -25,7 +26,8 @@ pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> Result<String,
         text += &command.script(&places.root, &token_file);
     }
     for part in &plan.projects {
-        text += &format!("\n# {}: {}\n# content key: {}\n", part.project, part.reason, part.key);
+        let (project, reason) = (one_line(&part.project), one_line(&part.reason));
+        text += &format!("\n# {project}: {reason}\n# content key: {}\n", part.key);
         if plan.verb == Verb::Deploy && !plan.force {
             text += "# skipped when the live version carries this key and answers\n";
         }
@@ -57,11 +59,18 @@ fn commands(plan: &Plan, part: &ProjectPlan, places: &Places) -> Result<Vec<Comm
     Ok(commands)
 }
 
+/// A comment ends with its line, and a name may hold a line break.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if steers(c) { ' ' } else { c }).collect()
+}
+
 fn check(url: &str) -> String {
     let (address, host) = http::loopback(url);
-    let host = host.map(|host| format!(" --header 'Host: {host}'")).unwrap_or_default();
+    let host = host.map(|host| format!(" --header {}", quote(&format!("Host: {host}"))));
+    let host = host.unwrap_or_default();
+    let address = quote(&address);
     format!(
-        "curl --fail --silent --show-error --location --retry 20 --retry-all-errors --retry-delay 1 --output /dev/null{host} '{address}'\n"
+        "curl --fail --silent --show-error --location --retry 20 --retry-all-errors --retry-delay 1 --output /dev/null{host} {address}\n"
     )
 }
 

@@ -127,10 +127,10 @@ impl<'a> Api<'a> {
 
     /// The last ten versions of `worker`, newest first; none when it does not exist.
     pub fn versions(&self, worker: &str) -> Result<Vec<Version>> {
-        let Some(mut result) = self.get(&format!("workers/scripts/{worker}/versions"))? else {
+        let Some(result) = self.get(&format!("workers/scripts/{worker}/versions"))? else {
             return Ok(Vec::new());
         };
-        serde_json::from_value(result["items"].take())
+        serde_json::from_value(result["items"].clone())
             .context("Cloudflare's list of versions has an unexpected shape")
     }
 
@@ -138,10 +138,10 @@ impl<'a> Api<'a> {
     /// (<https://developers.cloudflare.com/api/resources/workers/subresources/scripts/subresources/deployments/>),
     /// whatever the clocks that dated them say. None when the Worker does not exist.
     pub fn deployments(&self, worker: &str) -> Result<Vec<Deployment>> {
-        let Some(mut result) = self.get(&format!("workers/scripts/{worker}/deployments"))? else {
+        let Some(result) = self.get(&format!("workers/scripts/{worker}/deployments"))? else {
             return Ok(Vec::new());
         };
-        serde_json::from_value(result["deployments"].take())
+        serde_json::from_value(result["deployments"].clone())
             .context("Cloudflare's list of deployments has an unexpected shape")
     }
 

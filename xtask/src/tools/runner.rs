@@ -19,6 +19,7 @@ use super::command::{Command, INHERITED, Value};
 use super::deadline;
 use crate::error::{Failure, failed, interrupted, refused};
 use crate::secret::{Redactor, Secret};
+use crate::ui::harmless::steers;
 
 /// Set once by Ctrl-C or SIGTERM; every running child is then ended.
 pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -278,7 +279,7 @@ pub fn plain(text: &str) -> String {
                 _ => {}
             },
             '\t' => out.push(' '),
-            c if c.is_control() => {}
+            c if steers(c) => {}
             c => out.push(c),
         }
     }

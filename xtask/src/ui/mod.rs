@@ -1,5 +1,6 @@
 //! The only place that prints. Reports go to stdout, everything on the way to stderr.
 
+pub mod harmless;
 pub mod progress;
 mod sections;
 
@@ -83,15 +84,15 @@ impl Ui {
         if self.options.json {
             let json = serde_json::to_string_pretty(value)
                 .unwrap_or_else(|e| format!("{{\"error\":\"{e}\"}}"));
-            write_out(&json);
+            write_out(&harmless::json(&json));
         } else {
-            write_out(text);
+            write_out(&harmless::text(text));
         }
     }
 
     /// Prints text on stdout.
     pub fn out(&self, text: &str) {
-        write_out(text);
+        write_out(&harmless::text(text));
     }
 
     /// Prints a line for the person waiting.
@@ -128,7 +129,7 @@ impl Ui {
         if self.options.json {
             let value = serde_json::json!({ "schema": 1, "error": {
                 "message": failure.to_string(), "causes": causes, "hints": hints, "exit": exit as u8 } });
-            write_out(&serde_json::to_string_pretty(&value).unwrap_or_default());
+            write_out(&harmless::json(&serde_json::to_string_pretty(&value).unwrap_or_default()));
         }
     }
 

@@ -8,7 +8,7 @@ use anstream::ColorChoice;
 use anstream::adapter::strip_str;
 
 use super::sections::{Piece, Sections};
-use super::{DIM, GREEN, RED, Ui, paint};
+use super::{DIM, GREEN, RED, Ui, harmless, paint};
 use crate::clock::unix_now;
 
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
@@ -28,7 +28,8 @@ struct Line {
 impl Line {
     fn text(&self, frame: &str) -> String {
         let time = paint(DIM, &seconds(self.started.elapsed()));
-        let said = paint(DIM, &self.said);
+        // One row each: a line break would be another.
+        let said = paint(DIM, &harmless::text(&self.said).replace('\n', " "));
         format!("{frame} {}  {} {time}  {said}", self.name, self.step)
     }
 }
@@ -51,7 +52,7 @@ impl Board {
     /// Prints `text` above the lines of progress.
     pub(super) fn above(&mut self, text: &str) {
         self.clear();
-        let _closed = writeln!(anstream::stderr(), "{text}");
+        let _closed = writeln!(anstream::stderr(), "{}", harmless::text(text));
         self.draw();
     }
 

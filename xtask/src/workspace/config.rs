@@ -201,6 +201,24 @@ impl Config {
                 .hint("it is in the address of the Cloudflare dashboard: dash.cloudflare.com/<accountId>"));
             }
         }
+        let variables = self.environments.keys().map(|name| self.cloudflare(name).token_variable);
+        let shared = [&self.cloudflare.token_variable, &self.gitlab.token_variable];
+        let mut variables = shared.into_iter().cloned().chain(variables);
+        if let Some(name) = variables.find(|name| !is_variable(name)) {
+            return Err(refused(format!(
+                "{}: `tokenVariable` must be the name of a variable: letters, digits and `_`, found `{name}`",
+                at(&name)
+            )));
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if let Some(name) =
+            self.environments.keys().find(|name| name.is_empty() || !name.chars().all(plain))
+        {
+            return Err(refused(format!(
+                "{}: the name of an environment holds letters, digits, dashes and dots, found `{name}`",
+                at(name)
+            )));
+        }
         if self.environments.contains_key(LOCAL) {
             return Err(refused(format!(
                 "{}: the environment `{LOCAL}` is built in and cannot be configured",
@@ -209,6 +227,12 @@ impl Config {
         }
         self.pipeline.check(self, &at)
     }
+}
+
+/// Whether every shell takes `name` for a variable.
+fn is_variable(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    !name.is_empty() && name.bytes().all(plain) && !name.as_bytes()[0].is_ascii_digit()
 }
 
 /// Turns serde's message into one that names file, place and the nearest field.

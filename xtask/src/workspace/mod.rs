@@ -23,6 +23,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::error::{Failure, refused};
 use crate::tools::git;
+use crate::ui::harmless::steers;
 use config::Config;
 use edges::{INSTALL_SETTINGS, LOCK_FILES};
 use inside::read;
@@ -193,6 +194,13 @@ fn projects<'f>(
         }
     }
     let load = |(dir, config): (&Utf8Path, &Utf8Path)| -> Result<Project> {
+        if dir.as_str().chars().any(steers) {
+            return Err(refused(format!(
+                "the folder {dir:?} has an invisible character in its name"
+            ))
+            .hint("rename it: such a name looks like another one, and can end a line")
+            .into());
+        }
         let wrangler = WranglerConfig::parse(config, &read(root, config)?)?;
         let nearest = dir
             .ancestors()

@@ -94,6 +94,12 @@ impl Package {
     pub fn parse(dir: &Utf8Path, text: &str) -> Result<Package, Failure> {
         let manifest: Manifest = serde_json::from_str(text)
             .map_err(|error| refused(format!("{}: {error}", dir.join("package.json"))))?;
+        if let Some(health) = manifest.xtask.health.as_deref().filter(|path| !is_path(path)) {
+            return Err(refused(format!(
+                "{}: `xtask.health` must be a path such as `/up`, found {health:?}",
+                dir.join("package.json")
+            )));
+        }
         let all = || {
             [&manifest.dependencies, &manifest.dev_dependencies, &manifest.optional_dependencies]
                 .into_iter()
@@ -121,6 +127,12 @@ impl Package {
             settings: manifest.xtask,
         })
     }
+}
+
+/// Whether `path` is the path of an address, as it stands there, with a query if it needs one.
+fn is_path(path: &str) -> bool {
+    path.starts_with('/')
+        && path.bytes().all(|b| b.is_ascii_graphic() && !b"\"'`\\<>{}|^".contains(&b))
 }
 
 #[cfg(test)]

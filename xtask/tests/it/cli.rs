@@ -93,6 +93,7 @@ fn progress_on_a_narrow_terminal_takes_one_row() {
     assert!(frames.iter().all(|frame| frame.matches('\n').count() == 1), "{shown}");
     assert!(shown.contains("\x1b[1A\x1b[J") && !shown.contains("\x1b[2A"), "{shown}");
     // Without colour it still moves; plain, it neither moves nor shows the child's lines.
+    env.write("projects/site/content.txt", "changed, so that it is built again");
     let shown = run("TERM=xterm NO_COLOR=1", "");
     assert!(shown.contains("\x1b[1A\x1b[J") && !shown.contains("\x1b[2m"), "{shown}");
     for shown in [run("TERM=dumb", ""), run("TERM=xterm", "--no-progress")] {

@@ -1,0 +1,388 @@
+//! Input that means harm, from files and from servers: no panic, nothing carried out, clear errors.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
+use camino::Utf8Path;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use serde_json::{Value, json};
+use xtask::plan::{guard, protection};
+use xtask::secret::Secret;
+use xtask::tools::cloudflare::Api;
+use xtask::tools::command::Command as Planned;
+use xtask::tools::runner::Ended;
+use xtask::tools::wrangler::{Expected, unknown_fields, verdict};
+use xtask::workspace::config::Config;
+use xtask::workspace::package::Package;
+use xtask::workspace::wrangler::WranglerConfig;
+
+use crate::support::{TestEnv, repository};
+
+fn any_text() -> impl Strategy<Value = String> {
+    let nasty = r#"[$`'"\\;|&<>(){}\[\]#!*?~ \t\n\r\x00\x1b\u{9b}\u{202e}é🔑a-c0-2=:,/.-]{0,24}"#;
+    prop_oneof![nasty, "(?s:.{0,24})", "(DAGGER\n|EOF\n|__proto__|\\.\\./){1,3}"]
+}
+
+/// Any JSON, with names that our readers look for among its keys.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any_text().prop_map(Value::from),
+    ];
+    const NAMES: &[&str] = &[
+        "name",
+        "env",
+        "staging",
+        "routes",
+        "route",
+        "pattern",
+        "custom_domain",
+        "assets",
+        "directory",
+        "main",
+        "account_id",
+        "build",
+        "command",
+        "preview_urls",
+        "scripts",
+        "dependencies",
+        "workspaces",
+        "packages",
+        "xtask",
+        "health",
+        "inputs",
+        "dependsOn",
+        "success",
+        "result",
+        "errors",
+        "code",
+        "message",
+        "items",
+        "deployments",
+        "versions",
+        "version_id",
+        "percentage",
+        "id",
+        "created_on",
+        "annotations",
+        "subdomain",
+        "enabled",
+        "url",
+        "status",
+        "type",
+        "targets",
+        "environments",
+        "gitlab",
+        "cloudflare",
+        "images",
+        "pipeline",
+    ];
+    let key =
+        prop_oneof![3 => proptest::sample::select(NAMES).prop_map(str::to_owned), 1 => any_text()];
+    leaf.prop_recursive(4, 40, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::btree_map(key.clone(), inner, 0..6)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+/// `base` with something else at one of its places.
+fn replaced(base: &Value, at: usize, with: &Value) -> Value {
+    fn places(value: &Value, path: String, found: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => {
+                for (key, inner) in map {
+                    places(inner, format!("{path}/{key}"), found);
+                }
+            }
+            Value::Array(list) => list
+                .iter()
+                .enumerate()
+                .for_each(|(i, inner)| places(inner, format!("{path}/{i}"), found)),
+            _ => {}
+        }
+        found.push(path);
+    }
+    let mut found = Vec::new();
+    places(base, String::new(), &mut found);
+    let mut value = base.clone();
+    if let Some(place) = value.pointer_mut(&found[at % found.len()]) {
+        *place = with.clone();
+    }
+    value
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn files_of_any_content_are_read_or_refused(
+        text in any_text(), other in any_json(), at in any::<usize>(), toml in any::<bool>(),
+    ) {
+        let path = Utf8Path::new(if toml { "p/wrangler.toml" } else { "p/wrangler.jsonc" });
+        let whole = json!({ "name": "site", "main": "a.ts", "assets": { "directory": "./dist" }, "account_id": "x",
+            "route": "a.example/*", "routes": [{ "pattern": "b.example", "custom_domain": true }], "preview_urls": true,
+            "build": {}, "env": { "staging": { "name": "other", "routes": [] } } });
+        let config: Config = Config::parse(include_str!("../../../dagger/config/config.json")).expect("valid");
+        let mutated = replaced(&whole, at, &other);
+        for text in [text.clone(), other.to_string(), mutated.to_string()] {
+            match WranglerConfig::parse(path, &text) {
+                Err(failure) => prop_assert!(failure.message.starts_with(path.as_str()), "{}", failure.message),
+                Ok(wrangler) => {
+                    for environment in wrangler.environments.iter().map(String::as_str).chain(["local", "production"]) {
+                        let worker = wrangler.target(environment).worker;
+                        prop_assert!(worker.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b)));
+                        let _patterns = wrangler.patterns(environment);
+                    }
+                    let project = xtask::workspace::project::Project {
+                        name: "p".into(), dir: "p".into(), config: path.to_owned(), worker: wrangler.target("local").worker,
+                        environments: wrangler.environments.clone(), package: None, module: false, wrangler,
+                    };
+                    let _checked = guard::check(&config, &project, "staging");
+                    let _checked = guard::check_preview(&project, "staging");
+                    let _checked = guard::dist(&project, &project.target("staging"));
+                    let _checked = protection::check(&config, std::slice::from_ref(&project), &[&project], "staging");
+                }
+            }
+        }
+        let package = json!({ "name": "p", "version": "1", "scripts": { "build": "x" }, "dependencies": { "a": "workspace:*" },
+            "workspaces": ["a/*"], "xtask": { "health": "/up", "inputs": ["a"], "dependsOn": ["b"] } });
+        for text in [text.clone(), other.to_string(), replaced(&package, at, &other).to_string()] {
+            match Package::parse(Utf8Path::new("p"), &text) {
+                Err(failure) => prop_assert!(failure.message.starts_with("p/package.json"), "{}", failure.message),
+                Ok(package) => prop_assert!(package.settings.health.is_none_or(|path| path.starts_with('/') && !path.contains(['\'', '"', ' ', '\n']))),
+            }
+        }
+        let shared: Value = serde_json::from_str(include_str!("../../../dagger/config/config.json")).expect("JSON");
+        for text in [text, other.to_string(), replaced(&shared, at, &other).to_string()] {
+            if let Err(failure) = Config::parse(&text) {
+                prop_assert!(failure.message.starts_with("dagger/config/config.json"), "{}", failure.message);
+            }
+        }
+    }
+
+    #[test]
+    fn what_wrangler_leaves_is_judged_whatever_it_is(lines in prop::collection::vec(any_json(), 0..4), text in any_text()) {
+        let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
+        let entry = json!({ "type": "deploy", "version_id": text, "targets": [text] }).to_string();
+        for output in [text.clone(), lines.join("\n"), format!("{}\n{entry}", lines.join("\n"))] {
+            let judged = verdict(Expected::Deploy, Ended::Code(0), &output);
+            if let xtask::tools::wrangler::Verdict::Done { targets, .. } = judged {
+                let _urls = xtask::tools::wrangler::urls(&targets);
+            }
+        }
+        let value: Value = lines.first().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+        let _fields = unknown_fields(&value, &value);
+    }
+}
+
+/// What a child reads arrives as it is, whatever line would end it, and nothing of it is carried out.
+#[test]
+fn no_text_ends_its_heredoc_or_its_word() {
+    let env = TestEnv::new();
+    let texts = [
+        "DAGGER\ntouch pwned\n",
+        "DAGGER\r\nDAGGER_\ntouch pwned",
+        "$(touch pwned)`touch pwned`",
+        "'; touch pwned; '",
+        "\\\nDAGGER\n",
+        "",
+        "\n\n",
+        "a'\"$b\\",
+        "DAGGER_\nDAGGER\n\tDAGGER",
+    ];
+    for text in texts {
+        let mut command =
+            Planned::new(&env.root, &["cat", "-"], std::time::Duration::ZERO).text("VALUE", text);
+        command.stdin = Some(text.to_owned());
+        let printed = env.sh(&command
+            .script(&env.root, Utf8Path::new("t"))
+            .replace("  only \n", "")
+            .replace("  only\n", ""));
+        assert_eq!(
+            printed.stdout.trim_end_matches('\n'),
+            text.trim_end_matches('\n'),
+            "{}",
+            printed.stderr
+        );
+        let words = ["printf", "%s", text];
+        let printed = env.sh(&Planned::new(&env.root, &words, std::time::Duration::ZERO).line());
+        assert_eq!(printed.stdout, text);
+    }
+    assert!(!env.root.join("pwned").exists());
+}
+
+/// Folders, files and settings with hostile names, through the real binary: what is printed as a script
+/// carries out nothing but itself, and what is printed for people steers no terminal.
+#[test]
+fn hostile_names_are_carried_out_by_nobody() {
+    let env = TestEnv::with_tools();
+    let dir = "projects/$(touch pwned)`touch pwned`';touch pwned;'\" #";
+    env.site(dir, "site-a");
+    env.write(&format!("{dir}/src/\u{1b}[2Jx\u{202e}y\ntouch pwned\n.txt"), "");
+    env.commit("site");
+    env.git(&["checkout", "--quiet", "-b", "a\u{202e}b;touch${IFS}pwned"]);
+    env.write(&format!("{dir}/src/\u{1b}[2Jx\u{202e}y\ntouch pwned\n.txt"), "changed");
+    let scripts = [
+        &["deploy", "--dry-run", "--engine", "host"][..],
+        &["deploy", "--dry-run", "--engine", "dagger"],
+        &["preview", "--all", "--dry-run", "--engine=host"],
+    ]
+    .map(|arguments| env.xtask(arguments).exits(0).stdout);
+    env.write(".xtask/sandbox/token", "t");
+    std::fs::remove_file(env.folder.join("bin/bun")).expect("removable");
+    for program in ["bun", "curl", "dagger", "npm"] {
+        env.program(program, "#!/bin/sh\ncat >/dev/null\n");
+    }
+    for script in scripts {
+        assert!(script.contains("touch pwned"), "{script}");
+        let ran = env.sh(&script).exits(0);
+        assert_eq!(ran.stderr, "", "{script}");
+    }
+    env.xtask(&["ci", "generate"]).exits(0);
+    let files = env.sh("find . -name pwned | grep . && exit 1; exit 0");
+    assert_eq!((files.code, files.stdout.as_str()), (0, ""));
+    for arguments in [
+        &["affected", "--why"][..],
+        &["affected", "--why", "--json"],
+        &["projects"],
+        &["deploy", "x\u{1b}]0;t\u{7}"],
+        &["deploy", "--env", "\u{9b}2J"],
+    ] {
+        let ran = env.xtask(arguments);
+        let steers = |c: char| c != '\n' && c != '\t' && xtask::ui::harmless::steers(c);
+        assert!(!(ran.stdout + &ran.stderr).contains(steers), "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_well_is_refused_with_its_place() {
+    let env = TestEnv::new();
+    env.site("projects/a", "a");
+    env.commit("site");
+    let deep = |open: &str, close: &str| open.repeat(100_000) + &close.repeat(100_000);
+    let package = |health: &str| json!({ "xtask": { "health": health } }).to_string();
+    let config = |from: &str, to: &str| {
+        std::fs::read_to_string(repository().join("dagger/config/config.json"))
+            .expect("text")
+            .replace(from, to)
+    };
+    let assets =
+        |folder: &str| json!({ "name": "a", "assets": { "directory": folder } }).to_string();
+    let rows = [
+        ("projects/a/wrangler.jsonc", deep("[", "]")),
+        ("projects/a/wrangler.jsonc", deep("{\"a\":", "}")),
+        ("projects/a/wrangler.jsonc", "{ \"name\": \"a\", ".to_owned() + &"/*".repeat(50_000)),
+        ("projects/a/wrangler.jsonc", assets("../../../../etc")),
+        ("projects/a/wrangler.jsonc", assets("/etc")),
+        ("projects/a/wrangler.jsonc", assets(".")),
+        ("projects/a/wrangler.jsonc", assets("dist\n# touch pwned")),
+        ("projects/a/package.json", deep("[", "]")),
+        ("projects/a/package.json", package("/'; touch pwned; '")),
+        ("projects/a/package.json", package("/\ntouch pwned")),
+        ("projects/a/package.json", package("//evil.example\u{202e}")),
+        ("projects/a/package.json", package("@evil.example/")),
+        ("projects/a/package.json", "\u{0}".repeat(1000)),
+        ("dagger/config/config.json", deep("{\"cloudflare\":", "}")),
+        ("dagger/config/config.json", config("CLOUDFLARE_WORKERS_TOKEN", "X; touch pwned")),
+        ("dagger/config/config.json", config("CICD_COMMENT_TOKEN", "X Y")),
+        ("dagger/config/config.json", config("\"staging\"", "\"stag/../ing\"")),
+        ("dagger/config/config.json", config("\"staging\"", "\"a b\"")),
+    ];
+    for (path, text) in rows {
+        let good = std::fs::read_to_string(env.root.join(path)).expect("text");
+        env.write(path, &text);
+        let ran = env.xtask(&["deploy", "a", "--dry-run"]).exits(3);
+        let start: String = text.chars().take(60).collect();
+        assert!(ran.stderr.contains(path) && ran.stderr.len() < 5000, "{start}: {}", ran.stderr);
+        env.write(path, &good);
+    }
+    env.write("projects/a\u{202e}b/wrangler.jsonc", r#"{ "name": "b", "main": "a.ts" }"#);
+    let ran = env.xtask(&["projects"]).exits(3);
+    assert!(ran.stderr.contains("invisible character"), "{}", ran.stderr);
+}
+
+/// Answers with `bodies`, one a connection.
+fn server(bodies: Vec<Vec<u8>>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}/client/v4", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        for body in bodies {
+            let Ok((mut stream, _)) = listener.accept() else { return };
+            let mut seen: Vec<u8> = Vec::new();
+            let mut part = [0; 4096];
+            while !seen.windows(4).any(|window| window == b"\r\n\r\n") {
+                match stream.read(&mut part) {
+                    Ok(read) if read > 0 => seen.extend(&part[..read]),
+                    _ => break,
+                }
+            }
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            let _gone = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+        }
+    });
+    address
+}
+
+#[test]
+fn answers_of_cloudflare_of_any_shape_are_errors_at_worst() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let any = any_json();
+    let mut sample = || any.new_tree(&mut runner).expect("a value").current();
+    let envelope = |result: &Value| {
+        json!({ "success": true, "result": result, "errors": [] }).to_string().into_bytes()
+    };
+    let deployed = json!({ "deployments": [{ "id": "d", "created_on": "x", "versions": [{ "version_id": "é", "percentage": 100 }] }] });
+    let listed = json!({ "items": [{ "id": "\u{1b}[2J", "annotations": { "workers/tag": "a" } }] });
+    let mut bodies: Vec<Vec<u8>> = vec![
+        Vec::new(),
+        b"null".to_vec(),
+        b"<html>".to_vec(),
+        vec![0xff; 64],
+        b"[".repeat(100_000),
+        b"{\"result\":".repeat(100_000),
+        envelope(&json!({ "deployments": "x".repeat(3_000_000) })),
+        json!({ "success": false, "errors": [{ "code": 1e300, "message": [] }] })
+            .to_string()
+            .into_bytes(),
+        json!({ "success": false, "errors": [{ "code": 1, "message": "\u{1b}]0;x\u{7}" }] })
+            .to_string()
+            .into_bytes(),
+    ];
+    for _ in 0..120 {
+        let other = sample();
+        bodies.extend([
+            envelope(&other),
+            other.to_string().into_bytes(),
+            envelope(&replaced(&deployed, bodies.len(), &other)),
+            envelope(&replaced(&listed, bodies.len(), &other)),
+        ]);
+    }
+    let token = Secret::new("token");
+    // Each question may ask twice; the second answer is the same.
+    for body in bodies {
+        let base = server(vec![body.clone(), body.clone()]);
+        let api = Api::new(&base, "account", &token).within(std::time::Duration::from_secs(5));
+        let _answer = api.live("worker");
+        drop(api);
+        for ask in [
+            |api: &Api<'_>| api.versions("w").is_ok(),
+            |api: &Api<'_>| api.address("w").is_ok(),
+            |api: &Api<'_>| api.preview_suffix("w").is_ok(),
+            |api: &Api<'_>| api.deploy("w", "v", "m").is_ok(),
+        ] {
+            let base = server(vec![body.clone()]);
+            let _answer =
+                ask(&Api::new(&base, "account", &token).within(std::time::Duration::from_secs(5)));
+        }
+    }
+}
