@@ -16,7 +16,7 @@ use crate::plan::destination::Destination;
 use crate::plan::{Choice, Engine, Plan, Verb};
 use crate::record::{Record, Versions};
 use crate::report::{self, RunReport, script};
-use crate::tools::{git, sandbox, wrangler};
+use crate::tools::{dagger, git, sandbox, wrangler};
 use crate::workspace::Workspace;
 use crate::workspace::config::LOCAL;
 use crate::workspace::graph::Graph;
@@ -35,6 +35,7 @@ pub struct Build {
 impl Build {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        self.engine.prepare(ctx);
         let workspace = Workspace::load(&ctx.root)?;
         let chosen = self.selection.choose(&workspace, None)?;
         if let Some(because) = &chosen.nothing {
@@ -63,6 +64,13 @@ pub struct EngineArgs {
 }
 
 impl EngineArgs {
+    /// Asks early for what [`EngineArgs::choose`] will want to know.
+    pub fn prepare(self, ctx: &Ctx) {
+        if self.engine != Wanted::Host {
+            dagger::ask_version(&ctx.root);
+        }
+    }
+
     /// The engine, and why.
     pub fn choose(self, ctx: &Ctx, workspace: &Workspace) -> Result<Choice, Failure> {
         choose(&ctx.root, self.engine, &workspace.config.tools.dagger, ctx.dry_run)

@@ -41,6 +41,7 @@ pub struct Deploy {
 impl Deploy {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        self.engine.prepare(ctx);
         let workspace = Workspace::load(&ctx.root)?;
         let destination = self.destination(ctx, &workspace)?;
         let chosen = self.selection.choose(&workspace, Some(&destination.environment))?;

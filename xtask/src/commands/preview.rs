@@ -56,6 +56,7 @@ impl Preview {
         if let Some(Action::Stop(stop)) = self.action {
             return stop.run(ctx);
         }
+        self.engine.prepare(ctx);
         let workspace = Workspace::load(&ctx.root)?;
         let destination = self.destination(ctx, &workspace)?;
         let chosen = self.selection.choose(&workspace, Some(&destination.environment))?;

@@ -1,6 +1,7 @@
 //! The Dagger CLI: its version, whether an engine answers, how it is run, what it says when it fails.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use camino::Utf8Path;
@@ -57,11 +58,24 @@ pub fn supported(version: &str) -> bool {
     Version::find(version).is_some_and(|version| SUPPORTED.contains(&version))
 }
 
-/// The version of the CLI on PATH; nothing when there is none that answers.
+/// What the CLI said, once it was asked: it does not change while we run.
+static VERSION: OnceLock<Option<String>> = OnceLock::new();
+
+/// The version of the CLI on PATH; nothing when there is none that answers. Asked once, and whoever
+/// comes while it is being asked waits for the answer.
 #[must_use]
 pub fn version(root: &Utf8Path) -> Option<String> {
-    let program = bun::which("dagger")?;
-    parse_version(&probe::says(root, &program, &["version"], PROBE)?)
+    let ask = || {
+        let program = bun::which("dagger")?;
+        parse_version(&probe::says(root, &program, &["version"], PROBE)?)
+    };
+    VERSION.get_or_init(ask).clone()
+}
+
+/// Begins to ask for the version, which takes 0.1 s, while there is something else to do.
+pub fn ask_version(root: &Utf8Path) {
+    let root = root.to_owned();
+    std::thread::spawn(move || version(&root));
 }
 
 /// The version of the engine, when one answers soon.
