@@ -22,6 +22,7 @@ use crate::workspace::config::LOCAL;
 use crate::workspace::graph::Graph;
 use crate::workspace::key::content_key;
 use crate::workspace::project::Project;
+use crate::workspace::strategy::Strategy;
 
 /// Install dependencies and build.
 #[derive(Debug, Args)]
@@ -78,15 +79,18 @@ pub struct Task {
     pub force: bool,
     /// Put the former version back when the new one does not answer.
     pub rollback: bool,
-    /// The preview's alias.
+    /// The preview's alias, or its name.
     pub alias: Option<String>,
+    /// How each project's preview is made.
+    pub strategies: BTreeMap<String, Strategy>,
 }
 
 impl Task {
     /// A task without any extra.
     #[must_use]
     pub fn new(verb: Verb, choice: Choice, destination: Destination) -> Task {
-        Task { verb, choice, destination, force: false, rollback: true, alias: None }
+        let (alias, strategies) = (None, BTreeMap::new());
+        Task { verb, choice, destination, force: false, rollback: true, alias, strategies }
     }
 }
 

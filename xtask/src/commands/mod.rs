@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod generate;
 pub mod new;
 pub mod preview;
+pub mod preview_stop;
 pub mod projects;
 pub mod rollback;
 pub mod sandbox;

@@ -93,6 +93,7 @@ impl<'w> Chosen<'w> {
             force: task.force,
             rollback: task.rollback,
             alias: task.alias,
+            strategies: task.strategies,
             reasons: self.reasons,
             locks: locks(&workspace.root, &self.projects),
             nonce: &fresh_nonce()?,

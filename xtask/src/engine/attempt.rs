@@ -14,6 +14,7 @@ use crate::tools::command::Command;
 use crate::tools::git;
 use crate::tools::runner::Finished;
 use crate::ui::progress::Task;
+use crate::workspace::strategy::Strategy;
 
 /// A project's attempt in progress.
 pub struct Attempt<'a> {
@@ -37,6 +38,7 @@ impl<'a> Attempt<'a> {
         record.dirty = plan.head.dirty;
         record.key.clone_from(&part.key);
         record.alias.clone_from(&part.alias);
+        record.strategy = part.strategy;
         record.tools = run.versions.clone();
         let task = Some(run.ctx.ui.task(&part.project));
         Attempt { run, part, task, record, uploading: false }
@@ -131,7 +133,7 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    /// Notes the version that a run made, and where it can be seen.
+    /// Notes the version or the preview's deployment that a run made, and where it can be seen.
     pub(super) fn made(&mut self, version: String, urls: Vec<String>) {
         let worker = &self.part.target.worker;
         let in_sandbox = if self.run.plan.verb == Verb::Preview {
@@ -140,7 +142,15 @@ impl<'a> Attempt<'a> {
             self.run.plan.destination.sandbox_url(worker).map(|url| vec![url])
         };
         self.record.urls = in_sandbox.unwrap_or(urls);
-        self.record.version = Some(version);
+        self.record_id(version);
+    }
+
+    /// Notes an id as what it is the id of.
+    pub(super) fn record_id(&mut self, id: String) {
+        match self.part.strategy {
+            Some(Strategy::Preview) => self.record.deployment = Some(id),
+            Some(Strategy::Alias) | None => self.record.version = Some(id),
+        }
     }
 
     /// Wrangler only warns about fields it does not know, and deploys a Worker without them.
@@ -171,7 +181,8 @@ impl<'a> Attempt<'a> {
             Exit::Remote => Status::Unknown,
             Exit::Done | Exit::Failed | Exit::Usage => Status::Failed,
         };
-        if self.uploading && self.record.version.is_none() {
+        let made = self.record.version.is_some() || self.record.deployment.is_some();
+        if self.uploading && !made {
             text = format!("{text}\n{}", self.look_after_failure());
         }
         for hint in hints_of(error) {

@@ -9,6 +9,7 @@ pub mod host;
 pub mod live;
 pub mod restore;
 pub mod setup;
+pub mod stop;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

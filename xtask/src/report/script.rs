@@ -6,6 +6,7 @@ use crate::plan::commands::Places;
 use crate::plan::{Engine, Plan, ProjectPlan, Verb};
 use crate::tools::command::{Command, preamble};
 use crate::tools::http;
+use crate::workspace::strategy::Strategy;
 
 /// The script of `plan`. `setup` are the commands that put missing tools in place first.
 pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> Result<String, Failure> {
@@ -28,6 +29,11 @@ pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> Result<String,
         text += &format!("\n# {}: {}\n# content key: {}\n", part.project, part.reason, part.key);
         if plan.verb == Verb::Deploy && !plan.force {
             text += "# skipped when the live version carries this key and answers\n";
+        }
+        if part.strategy == Some(Strategy::Preview) {
+            text += "# strategy: preview, with the bindings of the config's `previews` block\n";
+            text +=
+                "# refused when the Worker was never deployed: wrangler would make one unasked\n";
         }
         for command in commands(plan, part, places)? {
             text += &command.script(&places.root, &token_file);

@@ -70,6 +70,19 @@ pub fn post<T: serde::Serialize>(
     })
 }
 
+/// Deletes `url` with these headers.
+pub fn delete(agent: &Agent, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+    let mut request = agent.delete(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut response = request.call()?;
+    Ok(Answer {
+        status: response.status().as_u16(),
+        body: response.body_mut().with_config().limit(BODY_LIMIT).read_to_vec()?,
+    })
+}
+
 /// Where to send a request for `url`, and with which `Host` header. Names below `localhost` are
 /// loopback addresses (RFC 6761), but few resolvers know it, so the name travels in the header.
 #[must_use]

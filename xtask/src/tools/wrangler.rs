@@ -1,11 +1,10 @@
-//! Wrangler: its arguments, its verdict, its schema.
+//! Wrangler: its arguments and its verdict.
 
 use camino::Utf8Path;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::runner::Ended;
-use crate::error::nearest;
 
 /// Where wrangler is pinned and installed, relative to the repository's root.
 pub const TOOLCHAIN: &str = "dagger/cloudflare/toolchain";
@@ -71,6 +70,25 @@ pub fn upload_arguments(
     arguments
 }
 
+/// The arguments of `wrangler preview`, as [`deploy_arguments`] has those of `deploy`. There is no
+/// `--strict` here, and storage without an id is meant: the preview gets its own.
+#[must_use]
+pub fn preview_arguments(
+    config: Option<&str>,
+    name: Option<&str>,
+    environment: Option<&str>,
+    tag: &str,
+    message: &str,
+) -> Vec<String> {
+    let mut arguments = vec!["preview".to_owned()];
+    arguments.extend(config.map(|config| format!("--config={config}")));
+    arguments.extend(name.map(|name| format!("--name={name}")));
+    arguments.extend(environment.map(|environment| format!("--env={environment}")));
+    arguments.push(format!("--tag={tag}"));
+    arguments.push(format!("--message={message}"));
+    arguments
+}
+
 /// The entry of the output file that a run must leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
@@ -78,18 +96,20 @@ pub enum Expected {
     Deploy,
     /// Of `wrangler versions upload`.
     Upload,
+    /// Of `wrangler preview`.
+    Preview,
 }
 
 /// What a run of wrangler came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// A version was made.
+    /// A version, or a deployment of a preview, was made.
     Done {
         /// Its id.
         version: String,
         /// Where wrangler says it can be seen, unparsed.
         targets: Vec<String>,
-        /// The address of the alias, then that of the version; none for a deployment.
+        /// The address that stays, then that of this version alone; none for a deployment.
         previews: Vec<String>,
     },
     /// It failed, or cannot be shown to have succeeded. The remote side may have changed.
@@ -108,6 +128,9 @@ struct Entry {
     targets: Option<Vec<String>>,
     preview_alias_url: Option<String>,
     preview_url: Option<String>,
+    deployment_id: Option<String>,
+    preview_urls: Option<Vec<String>>,
+    deployment_urls: Option<Vec<String>>,
     message: Option<String>,
 }
 
@@ -121,13 +144,18 @@ pub fn verdict(expected: Expected, ended: Ended, output: &str) -> Verdict {
     let kind = match expected {
         Expected::Deploy => "deploy",
         Expected::Upload => "version-upload",
+        Expected::Preview => "preview",
     };
-    let done = of(kind).and_then(|entry| Some((entry, entry.version_id.clone()?)));
+    let id = |entry: &Entry| match expected {
+        Expected::Preview => entry.deployment_id.clone(),
+        Expected::Deploy | Expected::Upload => entry.version_id.clone(),
+    };
+    let done = of(kind).and_then(|entry| Some((entry, id(entry)?)));
     match (ended, done) {
         (Ended::Code(0), Some((entry, version))) => Verdict::Done {
             version,
             targets: entry.targets.clone().unwrap_or_default(),
-            previews: entry.preview_alias_url.iter().chain(&entry.preview_url).cloned().collect(),
+            previews: previews(entry),
         },
         (Ended::Code(0), None) => Verdict::Failed {
             reason: "wrangler exited with 0 but its output file names no version".to_owned(),
@@ -145,6 +173,16 @@ pub fn verdict(expected: Expected, ended: Ended, output: &str) -> Verdict {
     }
 }
 
+/// The address that stays, then that of this version alone. A preview on a custom domain has several
+/// of each, of which the first counts.
+fn previews(entry: &Entry) -> Vec<String> {
+    let first =
+        |urls: &'_ Option<Vec<String>>| urls.as_ref().and_then(|urls| urls.first().cloned());
+    let single = [entry.preview_alias_url.clone(), entry.preview_url.clone()];
+    let listed = [first(&entry.preview_urls), first(&entry.deployment_urls)];
+    single.into_iter().chain(listed).flatten().collect()
+}
+
 /// The addresses among wrangler's targets. A custom domain is printed as
 /// `www.example.com (custom domain)`, a route or schedule in forms that are no address.
 #[must_use]
@@ -159,90 +197,6 @@ pub fn urls(targets: &[String]) -> Vec<String> {
             (!rest.contains("production: disabled")).then(|| format!("https://{domain}/"))
         })
         .collect()
-}
-
-/// A field that wrangler would ignore with no more than a warning.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownField {
-    /// Where: `assets.directoy`.
-    pub path: String,
-    /// The field that was probably meant.
-    pub nearest: Option<String>,
-}
-
-/// The fields of `config` that wrangler's own JSON schema does not know.
-#[must_use]
-pub fn unknown_fields(schema: &Value, config: &Value) -> Vec<UnknownField> {
-    let mut found = Vec::new();
-    check(schema, schema, config, "", &mut found);
-    found
-}
-
-fn check(root: &Value, schema: &Value, value: &Value, path: &str, found: &mut Vec<UnknownField>) {
-    if let Some(name) = schema["$ref"].as_str().and_then(|r| r.strip_prefix("#/definitions/")) {
-        return check(root, &root["definitions"][name], value, path, found);
-    }
-    for part in schema["allOf"].as_array().into_iter().flatten() {
-        check(root, part, value, path, found);
-    }
-    if let Some(branches) = schema["anyOf"].as_array() {
-        let tried = branches.iter().filter(|branch| fits(root, branch, value)).map(|branch| {
-            let mut inner = Vec::new();
-            check(root, branch, value, path, &mut inner);
-            inner
-        });
-        // The branch that complains least is the one that was meant.
-        found.extend(tried.min_by_key(Vec::len).unwrap_or_default());
-    }
-    if let (Some(items), true) = (value.as_array(), schema["items"].is_object()) {
-        for (index, item) in items.iter().enumerate() {
-            check(root, &schema["items"], item, &format!("{path}[{index}]"), found);
-        }
-    }
-    let (Some(known), Some(fields)) = (schema["properties"].as_object(), value.as_object()) else {
-        if let (Some(fields), true) =
-            (value.as_object(), schema["additionalProperties"].is_object())
-        {
-            for (name, inner) in fields {
-                check(root, &schema["additionalProperties"], inner, &join(path, name), found);
-            }
-        }
-        return;
-    };
-    for (name, inner) in fields {
-        match known.get(name) {
-            Some(field) => check(root, field, inner, &join(path, name), found),
-            None if schema["additionalProperties"] == Value::Bool(false) => {
-                found.push(UnknownField {
-                    path: join(path, name),
-                    nearest: nearest(name, known.keys().map(String::as_str)).map(str::to_owned),
-                });
-            }
-            None if schema["additionalProperties"].is_object() => {
-                check(root, &schema["additionalProperties"], inner, &join(path, name), found);
-            }
-            None => {}
-        }
-    }
-}
-
-/// Whether `value` is of the kind that `schema` is about. A schema without a kind is about any.
-fn fits(root: &Value, schema: &Value, value: &Value) -> bool {
-    if let Some(name) = schema["$ref"].as_str().and_then(|r| r.strip_prefix("#/definitions/")) {
-        return fits(root, &root["definitions"][name], value);
-    }
-    match schema["type"].as_str() {
-        Some("object") => value.is_object(),
-        Some("array") => value.is_array(),
-        Some("string") => value.is_string(),
-        Some("boolean") => value.is_boolean(),
-        Some("number" | "integer") => value.is_number(),
-        _ => true,
-    }
-}
-
-fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 /// The installed version of wrangler, read from its manifest; nothing when it is not installed.
@@ -266,7 +220,6 @@ fn version_of(manifest: &Utf8Path, pointer: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn success_needs_exit_0_and_a_version() {
@@ -314,6 +267,24 @@ mod tests {
     }
 
     #[test]
+    fn a_preview_has_a_deployment_and_two_addresses() {
+        let output = r#"{"type":"preview","deployment_id":"d1","preview_urls":["https://mr"],"deployment_urls":["https://d1"]}"#;
+        let Verdict::Done { version, previews, .. } =
+            verdict(Expected::Preview, Ended::Code(0), output)
+        else {
+            panic!("it failed")
+        };
+        assert_eq!((version.as_str(), previews.len()), ("d1", 2));
+        assert_eq!(previews, ["https://mr", "https://d1"]);
+        for (expected, output) in [
+            (Expected::Upload, output),
+            (Expected::Preview, r#"{"type":"preview","version_id":"v1"}"#),
+        ] {
+            assert!(matches!(verdict(expected, Ended::Code(0), output), Verdict::Failed { .. }));
+        }
+    }
+
+    #[test]
     fn targets_become_addresses() {
         let targets = [
             "https://x.acme.workers.dev",
@@ -324,31 +295,5 @@ mod tests {
         ]
         .map(str::to_owned);
         assert_eq!(urls(&targets), ["https://x.acme.workers.dev", "https://www.example.com/"]);
-    }
-
-    #[test]
-    fn misspelt_fields_are_found_at_every_depth() {
-        let schema = json!({
-            "allOf": [{"$ref": "#/definitions/Config"}],
-            "definitions": {
-                "Config": {"type": "object", "additionalProperties": false, "properties": {
-                    "name": {}, "assets": {"$ref": "#/definitions/Assets"}, "vars": {"type": "object"},
-                    "env": {"type": "object", "additionalProperties": {"$ref": "#/definitions/Config"}},
-                    "routes": {"type": "array", "items": {"anyOf": [{"type": "string"},
-                        {"type": "object", "additionalProperties": false, "properties": {"pattern": {}}}]}}}},
-                "Assets": {"type": "object", "additionalProperties": false, "properties": {"directory": {}}}
-            }
-        });
-        let config = json!({"name": "a", "asssets": {}, "assets": {"directoy": "x"}, "vars": {"ANY": 1},
-            "routes": ["a", {"patern": "b"}], "env": {"staging": {"nam": "b"}}});
-        let found: Vec<(String, Option<String>)> =
-            unknown_fields(&schema, &config).into_iter().map(|f| (f.path, f.nearest)).collect();
-        let expected = [
-            ("assets.directoy", "directory"),
-            ("asssets", "assets"),
-            ("env.staging.nam", "name"),
-            ("routes[1].patern", "pattern"),
-        ];
-        assert_eq!(found, expected.map(|(path, near)| (path.to_owned(), Some(near.to_owned()))));
     }
 }

@@ -18,6 +18,7 @@ mod pipeline;
 mod pipeline_file;
 mod pipeline_scripts;
 mod preview;
+mod preview_strategy;
 mod script;
 mod site;
 mod status;
