@@ -101,6 +101,9 @@ impl<'a> Attempt<'a> {
             ))
             .into());
         }
+        if self.part.strategy == Some(Strategy::Preview) {
+            self.refuse_without_addresses()?;
+        }
         if self.unchanged()? {
             return Ok(Status::Unchanged);
         }

@@ -99,6 +99,21 @@ impl Attempt<'_> {
         Ok(Some((version.id.clone(), urls)))
     }
 
+    /// `wrangler preview` makes a preview without any address where those are off, and calls it done.
+    pub(super) fn refuse_without_addresses(&self) -> Result<()> {
+        let worker = &self.part.target.worker;
+        if self.with_api(|api| api.preview_suffix(worker))?.is_some() {
+            return Ok(());
+        }
+        Err(refused(format!("the preview addresses of the Worker `{worker}` are off"))
+            .hint(format!("{} has `preview_urls`, but a deployment turns it on", self.part.config))
+            .hint(format!(
+                "`cargo xtask deploy {} --env {} --force` once",
+                self.part.project, self.record.environment
+            ))
+            .into())
+    }
+
     /// The latest deployment of the preview called `name`, when it carries the plan's key.
     fn deployment_by_key(&self, worker: &str, name: &str) -> Result<Option<(String, Vec<String>)>> {
         let Some(preview) = self.with_api(|api| api.preview(worker, name))? else {

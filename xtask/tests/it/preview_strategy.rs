@@ -1,8 +1,11 @@
 //! `--strategy preview`: previews with bindings of their own, which can be deleted.
 
-use serde_json::Value;
+use std::time::Duration;
 
-use crate::support::{Ran, TestEnv};
+use serde_json::{Value, json};
+use xtask::tools::http;
+
+use crate::support::{CANARY, Ran, TestEnv};
 
 const MR: [(&str, &str); 1] = [("CI_MERGE_REQUEST_IID", "42")];
 
@@ -49,7 +52,26 @@ fn production(env: &TestEnv) -> Value {
     for worker in state["workers"].as_array_mut().expect("workers") {
         worker["workerPreviews"] = Value::Null;
     }
-    serde_json::json!([state["workers"], env.fetch("api.localhost", "/").1])
+    json!([state["workers"], env.fetch("api.localhost", "/").1])
+}
+
+fn post(env: &TestEnv, path: &str, body: &Value) {
+    let url = format!("http://127.0.0.1:{}{path}", env.port());
+    let bearer = format!("Bearer {CANARY}");
+    let agent = http::agent(Duration::from_secs(10), 0);
+    let answer = http::post(&agent, &url, &[("Authorization", &bearer)], body).expect("an answer");
+    assert!((200..300).contains(&answer.status), "{}", String::from_utf8_lossy(&answer.body));
+}
+
+/// Where preview addresses are off, a preview is refused before anything is changed.
+fn off_and_on(env: &TestEnv) {
+    let account = "0".repeat(32);
+    let path = format!("/client/v4/accounts/{account}/workers/scripts/api/subdomain");
+    post(env, &path, &json!({ "enabled": true, "previews_enabled": false }));
+    let record = run(env, &["preview", "api", "--force"]).exits(3).record("api");
+    let error = record["error"].as_str().expect("text");
+    assert!(error.contains("preview addresses of the Worker `api` are off"), "{error}");
+    post(env, &path, &json!({ "enabled": true, "previews_enabled": true }));
 }
 
 fn host(url: &Value) -> String {
@@ -95,9 +117,19 @@ fn a_preview_has_bindings_of_its_own_and_is_deleted() {
     assert_eq!(env.fetch(&pinned, "/").1, "preview two");
     assert_eq!(production(&env), before);
 
+    let promoted = run(&env, &["promote", "api", "--from", "mr-42"]).exits(2).json();
+    assert!(promoted["error"]["hints"].to_string().contains("is no version"), "{promoted}");
+    off_and_on(&env);
+    assert_eq!(production(&env), before);
+
     let planned = env.xtask_with(&["preview", "stop", "--dry-run"], &MR).exits(0).stdout;
     assert!(planned.contains("wrangler preview delete --name=mr-42"), "{planned}");
     assert_eq!(env.fetch("mr-42-api.localhost", "/").0, 200, "a dry run deletes nothing");
+    let fault = json!([{ "method": "DELETE", "path": "/previews/", "times": 1, "action": { "status": 500 } }]);
+    post(&env, "/__sandbox/faults", &fault);
+    let failed = run(&env, &["preview", "stop"]).exits(4).json();
+    assert_eq!(failed["previews"][0]["outcome"], "failed", "{failed}");
+    assert_eq!(env.fetch("mr-42-api.localhost", "/").0, 200);
     for outcome in ["deleted", "absent"] {
         let stopped = run(&env, &["preview", "stop"]).exits(0).json();
         assert_eq!(stopped["previews"][0]["outcome"], outcome, "{stopped}");
