@@ -77,6 +77,30 @@ describe("preview", () => {
     expect(silent.record.comment).toContain("failed: ");
   });
 
+  test("of the other strategy has a name, a deployment and no version", async () => {
+    const made = {
+      type: "preview",
+      worker_name: "shop",
+      preview_name: "mr-7",
+      preview_urls: ["https://mr-7-shop.acme.workers.dev"],
+      deployment_id: "d1",
+      deployment_urls: ["https://d1-shop.acme.workers.dev"],
+    };
+    const none = undefined;
+    const upload = (strategy: string) => () =>
+      new Cloudflare().upload(...inputs(), "mr-7", none, none, none, none, none, none, none, none, strategy);
+    const config = { ...SITE, previews: {} };
+    const { chain, record } = await carriedOut({ config, output: [made] }, upload("preview"));
+    expect(execs(chain).at(-1)?.slice(3)).toEqual(["preview", "--config=wrangler.jsonc", "--name=mr-7", "--env="]);
+    expect(record).toMatchObject({ strategy: "preview", versionId: null, deploymentId: "d1" });
+    expect(record.urls).toEqual([...made.preview_urls, ...made.deployment_urls]);
+    expect(record).not.toHaveProperty("error");
+    const other = await carriedOut({ config, output: [UPLOADED] }, upload("preview"));
+    expect(other.record.error).toContain("names no version");
+    expect(await refused({ config: SITE }, upload("preview"))).toContain("no `previews` block");
+    expect(await refused({ config }, upload("previw"))).toContain("`previw` is no strategy");
+  });
+
   test("without a comment is `upload`", async () => {
     const { record, session } = await carriedOut(world, () => new Cloudflare().upload(...inputs(), "mr-7"));
     expect(record).toMatchObject({ command: "preview", alias: "mr-7" });

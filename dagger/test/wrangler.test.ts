@@ -47,6 +47,17 @@ describe("arguments", () => {
     ]);
   });
 
+  test("a preview of the other strategy", () => {
+    expect(wranglerArguments({ command: "preview", strategy: "preview", ...FULL })).toEqual([
+      "preview",
+      "--config=wrangler.jsonc",
+      "--name=mr-42",
+      "--env=staging",
+      "--tag=abc123",
+      "--message=-m 'x' $HOME",
+    ]);
+  });
+
   test("without anything, and the top level of a config with blocks", () => {
     expect(wranglerArguments({ command: "deploy" })).toEqual([
       "deploy",

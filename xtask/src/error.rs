@@ -117,6 +117,18 @@ pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -
         .map(|(_, candidate)| candidate)
 }
 
+/// What serde's message about an unknown field or value probably was about: it quotes what was given,
+/// then what there is.
+#[must_use]
+pub fn did_you_mean(message: &str) -> Option<String> {
+    if !message.starts_with("unknown field") && !message.starts_with("unknown variant") {
+        return None;
+    }
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let (given, known) = quoted.split_first()?;
+    nearest(given, known.iter().copied()).map(|name| format!("did you mean `{name}`?"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

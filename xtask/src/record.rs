@@ -9,6 +9,7 @@ use crate::error::{Exit, Failure, refused};
 use crate::plan::Verb;
 use crate::plan::destination::Destination;
 use crate::tools::cloudflare::Live;
+use crate::workspace::strategy::Strategy;
 
 /// How one project's attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -147,7 +148,14 @@ pub struct Record {
     pub error: Option<String>,
     /// The version that this attempt made.
     pub version: Option<String>,
-    /// The alias of a preview. Its address is the first of `urls`, the version's own the second.
+    /// How a preview was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
+    /// The preview's deployment that this attempt made or found, where previews are no versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<String>,
+    /// The alias of a preview, or its name. Its address is the first of `urls`, that of exactly this
+    /// version or deployment the second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
     /// What was live before.
@@ -197,6 +205,8 @@ impl Record {
             status: Status::Failed,
             error: None,
             version: None,
+            strategy: None,
+            deployment: None,
             alias: None,
             previous: None,
             live: None,

@@ -5,6 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::error::{Failure, refused};
 use crate::plan::{Plan, ProjectPlan, Verb};
 use crate::tools::dagger::{BUN, CLOUDFLARE};
+use crate::workspace::strategy::Strategy;
 
 /// Where the Cloudflare module leaves the record, relative to the project's folder.
 pub const RECORD: &str = ".xtask/deploy.json";
@@ -88,6 +89,9 @@ fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     option("tag", &part.key)?;
     option("message", &part.message)?;
     option("nonce", &part.nonce)?;
+    if part.strategy == Some(Strategy::Preview) {
+        option("strategy", Strategy::Preview.name())?;
+    }
     if let Some(port) = destination.sandbox {
         option("api", &format!("tcp://127.0.0.1:{port}"))?;
     }

@@ -1,6 +1,16 @@
 /** What is done with a Worker: make a version live, or upload one that is not. */
 export type Command = "deploy" | "preview";
 
+/** How a preview is made: a version under an alias, or a Worker Preview with bindings of its own. */
+export type Strategy = "alias" | "preview";
+
+/** Reads a strategy; nothing is `alias`. @throws For any other text. */
+export function strategyOf(text: string | undefined): Strategy {
+  if (text === undefined || text === "" || text === "alias") return "alias";
+  if (text === "preview") return "preview";
+  throw new Error(`\`${text}\` is no strategy: \`alias\` or \`preview\``);
+}
+
 /** One run of wrangler. */
 export interface Step {
   command: Command;
@@ -12,8 +22,10 @@ export interface Step {
   tag?: string | undefined;
   /** Kept with the version. */
   message?: string | undefined;
-  /** The name of the preview URL. */
+  /** The alias of the preview URL, or the preview's name. */
   alias?: string | undefined;
+  /** How a preview is made; nothing is `alias`. */
+  strategy?: Strategy | undefined;
 }
 
 /**
@@ -21,15 +33,31 @@ export interface Step {
  *
  * `--autoconfig=false`: without a config file, `deploy` would write one and install packages. `versions upload` has no
  * such option. `--strict`: refuses to overwrite what was changed elsewhere. `--no-x-provision`: refuses to create storage
- * for bindings without an id. `--env-file`: reads no `.env` file, which could name another Worker. Every value is in one word with its option, so that none is taken for an option itself.
+ * for bindings without an id. `--env-file`: reads no `.env` file, which could name another Worker. Every value is in one
+ * word with its option, so that none is taken for an option itself.
+ * `wrangler preview` has neither of the first, and storage without an id is meant there: the preview gets its own.
  * Seen with wrangler 4.164.
  */
 export function wranglerArguments(step: Step): string[] {
+  if (step.command === "preview" && step.strategy === "preview") return previewArguments(step);
   const words = step.command === "deploy" ? ["deploy"] : ["versions", "upload"];
   if (step.config !== undefined) words.push(`--config=${step.config}`);
   if (step.command === "deploy") words.push("--autoconfig=false");
   words.push("--strict", "--no-x-provision", "--env-file=/dev/null");
   if (step.command === "preview" && step.alias !== undefined) words.push(`--preview-alias=${step.alias}`);
+  return [...words, ...notes(step)];
+}
+
+function previewArguments(step: Step): string[] {
+  const words = ["preview"];
+  if (step.config !== undefined) words.push(`--config=${step.config}`);
+  if (step.alias !== undefined) words.push(`--name=${step.alias}`);
+  words.push("--env-file=/dev/null");
+  return [...words, ...notes(step)];
+}
+
+function notes(step: Step): string[] {
+  const words: string[] = [];
   if (step.environment !== undefined) words.push(`--env=${step.environment}`);
   if (step.tag !== undefined) words.push(`--tag=${step.tag}`);
   if (step.message !== undefined) words.push(`--message=${step.message}`);

@@ -1,6 +1,6 @@
 import { dag, type Directory, type File, type Secret, type Service } from "@dagger.io/dagger";
 
-import type { Command, Step } from "./arguments.js";
+import { strategyOf, type Command, type Step } from "./arguments.js";
 import { tail } from "./log.js";
 import type { DeploymentRecord } from "./record.js";
 import { publishes, refusal, site } from "./site.js";
@@ -22,6 +22,7 @@ export interface Request {
   accountId: string | undefined;
   project: string | undefined;
   alias?: string | undefined;
+  strategy?: string | undefined;
 }
 
 /** The file that an adapter leaves to say which config wrangler shall follow. It has no effect beside `--config`. */
@@ -38,6 +39,7 @@ const CONFIG_NAME = /^[\w.-]+\.(?:jsonc?|toml)$/;
 export async function carryOut(request: Request): Promise<DeploymentRecord> {
   const name = await request.wranglerConfig.name();
   if (!CONFIG_NAME.test(name)) throw new Error(`\`${name}\` is no wrangler config: wrangler.jsonc, .json or .toml`);
+  const strategy = request.command === "preview" ? strategyOf(request.strategy) : undefined;
   const container = await bun();
   const found = site(await readConfig(container, request.wranglerConfig, name), request.environment);
   const accountId = request.accountId || (await dag.config().cloudflareAccountId(environmentOf(request)));
@@ -49,6 +51,7 @@ export async function carryOut(request: Request): Promise<DeploymentRecord> {
     adapter,
     entries: await dist?.entries(),
     alias: request.alias,
+    strategy,
   });
   if (reason !== undefined) throw new Error(`refused, nothing was changed: ${name}: ${reason}`);
   const ready = await project(container, {
@@ -65,18 +68,19 @@ export async function carryOut(request: Request): Promise<DeploymentRecord> {
     tag: request.tag,
     message: request.message,
     alias: request.alias,
+    strategy,
   };
   const nonce = request.nonce || crypto.randomUUID();
   const outcome = await run(ready, { step, accountId, token: request.cloudflareApiToken, nonce, api: request.api });
-  return record(request, nonce, found.worker, outcome);
+  return record(request, step, nonce, found.worker, outcome);
 }
 
 function environmentOf(request: Request): { environment: string } | undefined {
   return request.environment ? { environment: request.environment } : undefined;
 }
 
-function record(request: Request, nonce: string, worker: string, outcome: Outcome): DeploymentRecord {
-  const judged = verdict(request.command, outcome.exitCode, outcome.output);
+function record(request: Request, step: Step, nonce: string, worker: string, outcome: Outcome): DeploymentRecord {
+  const judged = verdict(request.command, outcome.exitCode, outcome.output, step.strategy);
   return {
     schema: 1,
     command: request.command,
@@ -89,6 +93,7 @@ function record(request: Request, nonce: string, worker: string, outcome: Outcom
     tag: request.tag ?? "",
     message: request.message ?? "",
     ...(request.alias && { alias: request.alias }),
+    ...(step.strategy === "preview" && { strategy: step.strategy }),
     log: tail(outcome.stdout, outcome.stderr),
   };
 }

@@ -10,6 +10,7 @@ export function comment(record: DeploymentRecord): string {
   if (record.aliasUrl !== undefined) rows.push(["Preview", link(record.aliasUrl)]);
   if (record.previewUrl !== undefined) rows.push(["This version", link(record.previewUrl)]);
   if (record.versionId !== null) rows.push(["Version", code(record.versionId)]);
+  else if (record.deploymentId !== undefined) rows.push(["Deployment", code(record.deploymentId)]);
   if (record.tag !== "") rows.push(["Tag", code(record.tag)]);
   if (record.message !== "") rows.push(["Message", code(record.message)]);
   if (record.error !== undefined) rows.push(["Reason", code(record.error)]);

@@ -80,6 +80,7 @@ export class Cloudflare {
    * @param api A stand-in of Cloudflare's API, such as `tcp://127.0.0.1:8787`
    * @param accountId The account. Without it, the environment's in the shared configuration
    * @param project The project's name, for the record
+   * @param strategy `alias`, or `preview` for a Worker Preview called `alias`, with the bindings of the config's `previews` block. wrangler then makes the Worker too, if there is none
    */
   @func({ cache: "session" })
   async upload(
@@ -108,9 +109,10 @@ export class Cloudflare {
     api?: Service,
     accountId?: string,
     project?: string,
+    strategy?: string,
   ): Promise<File> {
     const inputs = { dist, wranglerConfig, cloudflareApiToken, source, api };
-    const values = { alias, environment, tag, message, nonce, accountId, project };
+    const values = { alias, environment, tag, message, nonce, accountId, project, strategy };
     return file(await carryOut({ command: "preview", ...inputs, ...values }));
   }
 
@@ -136,6 +138,7 @@ export class Cloudflare {
    * @param project The project's name, for the record and the comment
    * @param gitlabProjectId The GitLab project. Without it, the shared configuration's
    * @param gitlabApiUrl The address of GitLab's API: `CI_API_V4_URL`. Without it, the shared configuration's instance
+   * @param strategy `alias`, or `preview` for a Worker Preview called `alias`, with the bindings of the config's `previews` block. wrangler then makes the Worker too, if there is none
    */
   @func({ cache: "session" })
   async preview(
@@ -168,10 +171,11 @@ export class Cloudflare {
     project?: string,
     gitlabProjectId?: string,
     gitlabApiUrl?: string,
+    strategy?: string,
   ): Promise<File> {
     if (!/^[1-9][0-9]*$/.test(mergeRequestId)) throw new Error(`\`${mergeRequestId}\` is no merge request number`);
     const inputs = { dist, wranglerConfig, cloudflareApiToken, source, api };
-    const values = { alias: alias ?? `mr-${mergeRequestId}`, environment, tag, message, nonce, accountId, project };
+    const values = { alias: alias ?? `mr-${mergeRequestId}`, environment, tag, message, nonce, accountId, project, strategy };
     const record = await carryOut({ command: "preview", ...inputs, ...values });
     record.comment = await post(record, gitlabApiToken, mergeRequestId, gitlabProjectId, gitlabApiUrl);
     return file(record);

@@ -1,4 +1,4 @@
-import type { Command } from "./arguments.js";
+import type { Command, Strategy } from "./arguments.js";
 import type { Verdict } from "./verdict.js";
 
 /**
@@ -17,6 +17,8 @@ export interface DeploymentRecord extends Verdict {
   tag: string;
   message: string;
   alias?: string;
+  /** How the preview was made, where it is not a version under an alias. */
+  strategy?: Strategy;
   /** The last lines of wrangler's output. */
   log: string;
   /** What became of the merge request's comment: `created`, `edited`, `unchanged`, or why it failed. */

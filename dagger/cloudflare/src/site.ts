@@ -1,5 +1,7 @@
 import { posix } from "node:path";
 
+import type { Strategy } from "./arguments.js";
+
 type Fields = Record<string, unknown>;
 
 /** What a wrangler config says for one environment, as far as a deployment depends on it. */
@@ -16,6 +18,8 @@ export interface Site {
   accountId: string | undefined;
   /** Whether wrangler would run a build of its own. */
   builds: boolean;
+  /** Whether there is a `previews` block, which blocks of `env` inherit. */
+  previews: boolean;
 }
 
 /**
@@ -38,6 +42,7 @@ export function site(config: unknown, environment: string | undefined): Site {
     assets: string(fields(get("assets"))["directory"]),
     accountId: string(get("account_id")),
     builds: string(fields(get("build"))["command"]) !== undefined,
+    previews: isFields(get("previews")),
   };
 }
 
@@ -61,6 +66,8 @@ export interface Facts {
   /** The names at the top of the folder that is published; nothing where none is. */
   entries: readonly string[] | undefined;
   alias: string | undefined;
+  /** How a preview is made; nothing for a deployment. */
+  strategy?: Strategy | undefined;
 }
 
 /** Files of an assets folder that are settings, not content. */
@@ -82,6 +89,9 @@ export function refusal(site: Site, facts: Facts): string | undefined {
   }
   if (!site.hasCode && site.assets === undefined && !facts.adapter) {
     return "the wrangler config has neither `main` nor `assets.directory`";
+  }
+  if (facts.strategy === "preview" && !site.previews) {
+    return 'it has no `previews` block, which says what a preview has for bindings: add `"previews": {}` or one with `vars`';
   }
   return facts.alias === undefined ? undefined : badAlias(facts.alias, site.worker);
 }
@@ -113,7 +123,11 @@ export function distPath(assets: string | undefined): string {
 }
 
 function fields(value: unknown): Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Fields) : {};
+  return isFields(value) ? value : {};
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function string(value: unknown): string | undefined {

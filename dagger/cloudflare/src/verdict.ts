@@ -1,12 +1,12 @@
-import type { Command } from "./arguments.js";
+import type { Command, Strategy } from "./arguments.js";
 
 /** What a run of wrangler came to. */
 export interface Verdict {
   /** The Worker's name, as wrangler resolved it. */
   workerName: string | null;
-  /** The version that was made. A failed run can have made one too. */
+  /** The version that was made, where one is. A failed run can have made one too. */
   versionId: string | null;
-  /** The deployment, where wrangler names it. */
+  /** The deployment, where wrangler names it: always, where previews are no versions. */
   deploymentId?: string;
   /** The addresses that can be opened. */
   urls: string[];
@@ -27,16 +27,22 @@ type Entry = Record<string, unknown>;
 /**
  * Judges a run by its exit code and its output file: one JSON object a line.
  *
- * Success is exit code 0 **and** an entry of the expected type with a version id. Exit code 0 alone proves nothing:
+ * Success is exit code 0 **and** an entry of the expected type with an id: of a version, or of a preview's deployment. Exit code 0 alone proves nothing:
  * wrangler exits with 0 after doing nothing in some non-interactive cases. After a failure the remote side may have
  * changed: wrangler makes a version live before it applies routes and domains. Seen with wrangler 4.164.
  *
  * @param output The file's text. Lines that are no JSON object are skipped.
  */
-export function verdict(command: Command, exitCode: number, output: string): Verdict {
+export function verdict(
+  command: Command,
+  exitCode: number,
+  output: string,
+  strategy: Strategy = "alias",
+): Verdict {
   const entries = output.split("\n").flatMap(entryOf);
   const last = (type: string) => entries.findLast((entry) => entry["type"] === type);
-  const done = last(command === "deploy" ? "deploy" : "version-upload");
+  const made = command === "deploy" ? "deploy" : strategy === "preview" ? "preview" : "version-upload";
+  const done = last(made);
   const found: Verdict = {
     workerName: text(done?.["worker_name"]) ?? null,
     versionId: text(done?.["version_id"]) ?? null,
@@ -45,23 +51,30 @@ export function verdict(command: Command, exitCode: number, output: string): Ver
     wrangler: text(last("wrangler-session")?.["wrangler_version"]) ?? null,
   };
   const deployment = text(done?.["deployment_id"]);
-  const preview = text(done?.["preview_url"]);
-  const alias = text(done?.["preview_alias_url"]);
+  const preview = text(done?.["preview_url"]) ?? texts(done?.["deployment_urls"])[0];
+  const alias = text(done?.["preview_alias_url"]) ?? texts(done?.["preview_urls"])[0];
   if (deployment !== undefined) found.deploymentId = deployment;
   if (preview !== undefined) found.previewUrl = preview;
   if (alias !== undefined) found.aliasUrl = alias;
   found.urls = [...[alias, preview].filter((url) => url !== undefined), ...urls(found.targets)];
-  const error = failure(command, exitCode, found, text(last("command-failed")?.["message"]));
+  const id = made === "preview" ? (deployment ?? null) : found.versionId;
+  const error = failure(command, id, exitCode, found, text(last("command-failed")?.["message"]));
   if (error !== undefined) found.error = error;
   return found;
 }
 
-function failure(command: Command, exitCode: number, found: Verdict, said: string | undefined): string | undefined {
+function failure(
+  command: Command,
+  id: string | null,
+  exitCode: number,
+  found: Verdict,
+  said: string | undefined,
+): string | undefined {
   if (exitCode !== 0) {
     const how = `wrangler exited with ${exitCode}`;
     return said === undefined ? how : `${how}: ${said}`;
   }
-  if (found.versionId === null) return "wrangler exited with 0 but its output file names no version";
+  if (id === null) return "wrangler exited with 0 but its output file names no version";
   if (command === "preview" && found.urls.length === 0) {
     return "uploaded, but Cloudflare gave no preview URL: `preview_urls` must be true in the config that was deployed last";
   }

@@ -18,6 +18,8 @@ pub struct Metadata {
     pub body_part: Option<String>,
     /// The bindings.
     pub bindings: Vec<Value>,
+    /// The bindings of a Preview, by name.
+    pub env: serde_json::Map<String, Value>,
     /// The compatibility date.
     pub compatibility_date: Option<String>,
     /// The compatibility flags.

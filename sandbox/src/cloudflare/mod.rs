@@ -8,6 +8,7 @@ pub mod deployments;
 pub mod domains;
 pub mod envelope;
 pub mod metadata;
+pub mod previews;
 pub mod secrets;
 pub mod session;
 pub mod settings;
@@ -55,13 +56,20 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/bindings", get(workers::environment_bindings))
         .route("/routes", get(workers::environment_routes))
         .route("/subdomain", get(workers::environment_subdomain));
+    let previews = Router::new()
+        .route("/", get(previews::list).post(previews::create))
+        .route("/{preview}", get(previews::view).patch(previews::patch).delete(previews::delete))
+        .route("/{preview}/deployments", get(previews::deployments).post(previews::deploy))
+        .route("/{preview}/deployments/{deployment}", get(previews::deployment));
     let account = Router::new()
         .route("/tokens/verify", get(account::verify_own))
         .route("/workers/services/{worker}", get(workers::service).delete(workers::delete))
         .nest("/workers/services/{worker}/environments/{environment}", service)
         .nest("/workers/scripts/{worker}", script)
         .route("/workers/scripts", get(workers::list))
+        .route("/workers/workers", post(previews::create_worker))
         .route("/workers/workers/{worker}", get(workers::worker))
+        .nest("/workers/workers/{worker}/previews", previews)
         .route("/workers/workers/{worker}/versions/latest", patch(secrets::patch_latest))
         .route("/workers/subdomain", get(account::subdomain).put(account::subdomain))
         .route("/workers/domains/records", get(domains::all))

@@ -15,7 +15,7 @@ use crate::state::model::{Assets, Module, Version, Worker, whole};
 
 /// The compatibility date of a Worker that names none
 /// (<https://developers.cloudflare.com/workers/configuration/compatibility-dates/>).
-const OLDEST: &str = "2021-11-02";
+pub(super) const OLDEST: &str = "2021-11-02";
 
 /// `PUT …/scripts/{worker}`: a version that is live at once. Makes the Worker when there is none.
 pub async fn put_script(
@@ -70,13 +70,17 @@ pub async fn post_version(
 }
 
 /// What a multipart body held. The modules' content is in blobs already.
-struct Upload {
-    metadata: Metadata,
-    modules: Vec<Module>,
+pub(super) struct Upload {
+    pub(super) metadata: Metadata,
+    pub(super) modules: Vec<Module>,
 }
 
 impl Upload {
-    async fn read(app: &App, worker: &str, mut parts: Parts) -> Result<Upload, ApiError> {
+    pub(super) async fn read(
+        app: &App,
+        worker: &str,
+        mut parts: Parts,
+    ) -> Result<Upload, ApiError> {
         let mut metadata = None;
         let mut modules = Vec::new();
         while let Some(part) = parts.next().await? {

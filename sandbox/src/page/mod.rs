@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::ids::{hex, random};
 use crate::state::model::{Deployment, Version, Worker};
+use crate::state::preview::Preview;
 
 /// How many versions and deployments of a Worker are shown.
 const SHOWN: usize = 20;
@@ -75,11 +76,26 @@ fn shown(worker: &Worker, port: u16) -> Value {
             "message": deployment.annotations.get("workers/message"),
         })
     };
+    let deployed = |deployment: &Version| {
+        json!({
+            "id": deployment.id, "createdOn": deployment.created_on,
+            "url": preview(&deployment.id[..8]), "tag": deployment.annotations.get("workers/tag"),
+            "message": deployment.annotations.get("workers/message"),
+        })
+    };
+    let named = |named: &Preview| {
+        json!({
+            "name": named.name, "slug": named.slug, "createdOn": named.created_on,
+            "url": preview(&named.slug), "deploymentCount": named.deployments.len(),
+            "latest": named.latest().map(deployed),
+        })
+    };
     let alias = |alias: &&str| Some(json!({ "alias": alias, "url": preview(alias)? }));
     json!({
         "name": worker.name, "url": url(&worker.name), "deployed": live.is_some(),
         "domains": worker.domains, "previews": worker.previews_enabled,
         "aliases": aliases.keys().filter_map(alias).collect::<Vec<_>>(),
+        "workerPreviews": worker.previews.iter().rev().map(named).collect::<Vec<_>>(),
         "versionCount": worker.versions.len(), "deploymentCount": worker.deployments.len(),
         "versions": worker.versions.iter().rev().take(SHOWN).map(version).collect::<Vec<_>>(),
         "deployments":

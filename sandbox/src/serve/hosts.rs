@@ -38,7 +38,7 @@ pub fn is_own(host: &str) -> bool {
 }
 
 /// Finds the version that `host` means: `<worker>`, `<alias>-<worker>` or `<first 8 digits of the
-/// version>-<worker>` below `localhost` or the account's workers.dev subdomain, or a custom domain.
+/// version>-<worker>`, or the same with a Preview's slug and deployment, below `localhost` or the account's workers.dev subdomain, or a custom domain.
 /// Below `localhost` a Worker always answers, since that is where people look for it.
 #[must_use]
 pub fn find(workers: &[Arc<Worker>], host: &str) -> Found {
@@ -60,7 +60,8 @@ pub fn find(workers: &[Arc<Worker>], host: &str) -> Found {
         workers.iter().filter_map(|worker| Some((worker, prefix(&worker.name)?))).collect();
     candidates.sort_by_key(|(worker, _)| std::cmp::Reverse(worker.name.len()));
     for (worker, prefix) in candidates {
-        match worker.alias(&prefix).or_else(|| by_short_id(worker, &prefix)) {
+        let previewed = worker.previewed(&prefix).or_else(|| worker.alias(&prefix));
+        match previewed.or_else(|| by_short_id(worker, &prefix)) {
             Some(_) if !worker.previews_enabled => return Found::PreviewsOff(worker.name.clone()),
             Some(version) => return Found::Version(worker.clone(), Box::new(version.clone())),
             None => {}

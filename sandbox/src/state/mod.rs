@@ -2,6 +2,7 @@
 
 pub mod blobs;
 pub mod model;
+pub mod preview;
 
 use std::collections::BTreeMap;
 use std::fs::File;

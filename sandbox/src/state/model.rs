@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::preview::Preview;
 use crate::ids::{hex, now, random, uuid};
 
 /// A Worker.
@@ -22,6 +23,9 @@ pub struct Worker {
     pub versions: Vec<Version>,
     /// Deployments, oldest first. The last one is live.
     pub deployments: Vec<Deployment>,
+    /// Worker Previews, in the order they were made.
+    #[serde(default)]
+    pub previews: Vec<Preview>,
     /// Whether `<worker>.<subdomain>.workers.dev` is on.
     pub enabled: bool,
     /// Whether version and alias addresses are on.
@@ -125,6 +129,7 @@ impl Worker {
             created_on: now(),
             versions: Vec::new(),
             deployments: Vec::new(),
+            previews: Vec::new(),
             enabled: false,
             previews_enabled: false,
             domains: Vec::new(),

@@ -22,6 +22,7 @@ use crate::workspace::config::LOCAL;
 use crate::workspace::graph::Graph;
 use crate::workspace::key::content_key;
 use crate::workspace::project::Project;
+use crate::workspace::strategy::Strategy;
 
 /// Install dependencies and build.
 #[derive(Debug, Args)]
@@ -92,8 +93,10 @@ pub struct Task {
     pub rebuild: bool,
     /// Put the former version back when the new one does not answer.
     pub rollback: bool,
-    /// The preview's alias.
+    /// The preview's alias, or its name.
     pub alias: Option<String>,
+    /// How each project's preview is made.
+    pub strategies: BTreeMap<String, Strategy>,
 }
 
 impl Task {
@@ -108,6 +111,7 @@ impl Task {
             rebuild: false,
             rollback: true,
             alias: None,
+            strategies: BTreeMap::new(),
         }
     }
 }

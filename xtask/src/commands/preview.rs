@@ -1,5 +1,7 @@
 //! `preview`: a version that is not live, at an address of its own.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -17,8 +19,9 @@ use crate::plan::{Verb, alias, guard};
 use crate::report::comment::{Row, Status};
 use crate::tools::git;
 use crate::workspace::Workspace;
-use crate::workspace::config::LOCAL;
+use crate::workspace::config::{Config, LOCAL};
 use crate::workspace::project::Project;
+use crate::workspace::strategy::Strategy;
 
 /// Upload a version that is not live, check it at its own address, and say where it is.
 #[derive(Debug, Args)]
@@ -40,13 +43,21 @@ pub struct Preview {
     /// The first part of the address [default: mr-<iid> in a merge request, else the branch]
     #[arg(long)]
     alias: Option<String>,
+    /// How it is made [default: the project's or the environment's `previewStrategy`, else alias]
+    #[arg(long, value_enum)]
+    strategy: Option<Strategy>,
     /// Build and upload even where the same content is there already
     #[arg(long)]
     force: bool,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Action {
+    /// Delete the previews of a merge request or branch, and say in the comment that they are gone
+    ///
+    /// That is for previews of the strategy `preview`. Cloudflare has no way to delete a version or its
+    /// alias: such an address goes on answering until the alias is used again or falls out of the last
+    /// thousand. What is live is not touched, and running it again does no harm.
     Stop(Stop),
 }
 
@@ -58,7 +69,7 @@ impl Preview {
         }
         self.engine.prepare(ctx);
         let workspace = Workspace::load(&ctx.root)?;
-        let destination = self.destination(ctx, &workspace)?;
+        let destination = destination(ctx, &workspace.config, self.env.as_deref(), self.sandbox)?;
         let chosen = self.selection.choose(&workspace, Some(&destination.environment))?;
         let comment = Comment::new(ctx, &workspace.config);
         let others = unaffected(&workspace, &chosen.projects);
@@ -69,9 +80,13 @@ impl Preview {
         let projects = &chosen.projects;
         let alias = self.alias(ctx, projects, &destination)?;
         let choice = self.engine.choose(ctx, &workspace)?;
+        let mut strategies = BTreeMap::new();
         for project in projects {
             guard::check(&workspace.config, project, &destination.environment)?;
-            guard::check_preview(project, &destination.environment)?;
+            let strategy =
+                project.strategy(&workspace.config, &destination.environment, self.strategy);
+            guard::check_preview(project, &destination.environment, strategy)?;
+            strategies.insert(project.name.clone(), strategy);
         }
         if !ctx.dry_run {
             doctor::preflight(ctx, &destination, choice.engine, projects)?;
@@ -81,6 +96,7 @@ impl Preview {
             force: self.force,
             rebuild: self.engine.no_cache,
             alias,
+            strategies,
             ..Task::new(Verb::Preview, choice, destination)
         };
         let building =
@@ -99,39 +115,50 @@ impl Preview {
         super::build::tell(ctx, &records)
     }
 
-    /// A preview changes nothing that is live, so protection does not ask for the default branch.
-    fn destination(&self, ctx: &Ctx, workspace: &Workspace) -> Result<Destination, Failure> {
-        let environment = match &self.env {
-            Some(environment) => environment.clone(),
-            None if variable("GITLAB_CI").is_some() => workspace.config.preview_environment()?,
-            None => LOCAL.to_owned(),
-        };
-        let port = sandbox_port(ctx, &environment, self.sandbox);
-        Destination::to_read(&workspace.config, &environment, port)
-    }
-
     fn alias(&self, ctx: &Ctx, projects: &[&Project], destination: &Destination) -> Result<String> {
         let workers: Vec<String> = projects
             .iter()
             .map(|project| project.target(&destination.environment).worker)
             .collect();
-        let longest = workers.iter().map(String::len).max().unwrap_or(0);
-        let alias = match (&self.alias, variable("CI_MERGE_REQUEST_IID")) {
-            (Some(alias), _) => alias.clone(),
-            (None, Some(iid)) => alias::of_merge_request(&iid),
-            (None, None) => {
-                let branch = variable("CI_COMMIT_REF_NAME")
-                    .map_or_else(|| git::branch(&ctx.root), |b| Ok(Some(b)))?;
-                let branch = branch.ok_or_else(|| {
-                    usage("no branch is checked out, so the preview has no name")
-                        .hint("name it: `--alias`")
-                })?;
-                alias::of_branch(&branch, longest)
-            }
-        };
+        let alias = name(ctx, self.alias.as_deref(), &workers)?;
         workers.iter().try_for_each(|worker| alias::check(&alias, worker))?;
         Ok(alias)
     }
+}
+
+/// Where a preview goes. It changes nothing that is live, so protection does not ask for the default
+/// branch.
+pub(super) fn destination(
+    ctx: &Ctx,
+    config: &Config,
+    environment: Option<&str>,
+    sandbox: bool,
+) -> Result<Destination, Failure> {
+    let environment = match environment {
+        Some(environment) => environment.to_owned(),
+        None if variable("GITLAB_CI").is_some() => config.preview_environment()?,
+        None => LOCAL.to_owned(),
+    };
+    let port = sandbox_port(ctx, &environment, sandbox);
+    Destination::to_read(config, &environment, port)
+}
+
+/// The alias or name of a preview: as given, else the merge request's, else the branch's, for these
+/// Workers.
+pub(super) fn name(ctx: &Ctx, given: Option<&str>, workers: &[String]) -> Result<String> {
+    let longest = workers.iter().map(String::len).max().unwrap_or(0);
+    if let Some(alias) = given {
+        return Ok(alias.to_owned());
+    }
+    if let Some(iid) = variable("CI_MERGE_REQUEST_IID") {
+        return Ok(alias::of_merge_request(&iid));
+    }
+    let branch = variable("CI_COMMIT_REF_NAME")
+        .map_or_else(|| git::branch(&ctx.root), |branch| Ok(Some(branch)))?;
+    let branch = branch.ok_or_else(|| {
+        usage("no branch is checked out, so the preview has no name").hint("name it: `--alias`")
+    })?;
+    Ok(alias::of_branch(&branch, longest))
 }
 
 /// The Markdown of a merge request's comment, as the end of a script.

@@ -96,6 +96,7 @@ impl<'w> Chosen<'w> {
             inputs: build_inputs(workspace, &graph, &self.projects),
             rollback: task.rollback,
             alias: task.alias,
+            strategies: task.strategies,
             reasons: self.reasons,
             locks: locks(&workspace.root, &self.projects),
             nonce: &fresh_nonce()?,

@@ -16,6 +16,7 @@ use crate::tools::git;
 use crate::tools::runner::Finished;
 use crate::ui::progress::Task;
 use crate::workspace::inside;
+use crate::workspace::strategy::Strategy;
 
 /// A project's attempt in progress.
 pub struct Attempt<'a> {
@@ -41,6 +42,7 @@ impl<'a> Attempt<'a> {
         record.dirty = plan.head.dirty;
         record.key.clone_from(&part.key);
         record.alias.clone_from(&part.alias);
+        record.strategy = part.strategy;
         record.tools = run.versions.clone();
         let task = Some(run.ctx.ui.task(&part.project));
         Attempt { run, part, task, record, uploading: false, built: None }
@@ -110,6 +112,9 @@ impl<'a> Attempt<'a> {
             ))
             .into());
         }
+        if self.part.strategy == Some(Strategy::Preview) {
+            self.refuse_without_addresses()?;
+        }
         if self.unchanged()? {
             return Ok(Some(Status::Unchanged));
         }
@@ -145,7 +150,7 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    /// Notes the version that a run made, and where it can be seen.
+    /// Notes the version or the preview's deployment that a run made, and where it can be seen.
     pub(super) fn made(&mut self, version: String, urls: Vec<String>) {
         let worker = &self.part.target.worker;
         let in_sandbox = if self.run.plan.verb == Verb::Preview {
@@ -155,7 +160,15 @@ impl<'a> Attempt<'a> {
         };
         self.record.urls = in_sandbox.unwrap_or(urls);
         self.built = super::check::built(&self.run.ctx.root, self.part);
-        self.record.version = Some(version);
+        self.record_id(version);
+    }
+
+    /// Notes an id as what it is the id of.
+    pub(super) fn record_id(&mut self, id: String) {
+        match self.part.strategy {
+            Some(Strategy::Preview) => self.record.deployment = Some(id),
+            Some(Strategy::Alias) | None => self.record.version = Some(id),
+        }
     }
 
     /// Wrangler only warns about fields it does not know, and deploys a Worker without them.
@@ -181,7 +194,8 @@ impl<'a> Attempt<'a> {
         let mut text = format!("{error:#}");
         let mut hints = hints_of(error);
         self.record.status = exit_of(error).into();
-        if self.uploading && self.record.version.is_none() {
+        let made = self.record.version.is_some() || self.record.deployment.is_some();
+        if self.uploading && !made {
             text = format!("{text}\n{}", self.look_after_failure(&mut hints));
         }
         for hint in hints {

@@ -11,6 +11,7 @@ use crate::script;
 use crate::tools::runner::{Ended, Finished, plain};
 use crate::tools::{command, dagger, git};
 use crate::workspace::inside;
+use crate::workspace::strategy::Strategy;
 
 /// The record that the Cloudflare module leaves, as far as we read it.
 #[derive(Debug, Deserialize)]
@@ -19,6 +20,8 @@ struct ModuleRecord {
     nonce: String,
     exit_code: i32,
     version_id: Option<String>,
+    #[serde(default)]
+    deployment_id: Option<String>,
     #[serde(default)]
     urls: Vec<String>,
     wrangler: Option<String>,
@@ -59,7 +62,11 @@ impl Attempt<'_> {
             ));
         };
         self.record.tools.wrangler.clone_from(&record.wrangler);
-        match (record.exit_code, record.version_id, record.error) {
+        let made = match self.part.strategy {
+            Some(Strategy::Preview) => record.deployment_id,
+            Some(Strategy::Alias) | None => record.version_id,
+        };
+        match (record.exit_code, made, record.error) {
             (0, Some(version), None) => {
                 finished_well(finished)?;
                 self.made(version, record.urls);

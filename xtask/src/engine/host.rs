@@ -8,6 +8,7 @@ use crate::plan::{Verb, guard};
 use crate::tools::wrangler::{self, Expected};
 use crate::workspace::graph::normalize;
 use crate::workspace::inside;
+use crate::workspace::strategy::Strategy;
 use crate::workspace::wrangler::WranglerConfig;
 
 impl Attempt<'_> {
@@ -30,7 +31,11 @@ impl Attempt<'_> {
         let finished = self.execute(&command)?;
         self.record.timings.deploy = Some(millis(finished.took));
         let output = std::fs::read_to_string(&output_file).unwrap_or_default();
-        let expected = if verb == Verb::Preview { Expected::Upload } else { Expected::Deploy };
+        let expected = match (verb, self.part.strategy) {
+            (Verb::Preview, Some(Strategy::Preview)) => Expected::Preview,
+            (Verb::Preview, _) => Expected::Upload,
+            _ => Expected::Deploy,
+        };
         match wrangler::verdict(expected, finished.ended, &output) {
             wrangler::Verdict::Done { version, targets, previews } => {
                 let urls = if verb == Verb::Preview { previews } else { wrangler::urls(&targets) };

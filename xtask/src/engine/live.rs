@@ -15,6 +15,7 @@ use crate::record::Status;
 use crate::secret::Secret;
 use crate::tools::cloudflare::{self, Api, Live};
 use crate::tools::runner::INTERRUPTED;
+use crate::workspace::strategy::Strategy;
 
 /// How long a fresh version may take to answer. At Cloudflare it spreads over the world first; the
 /// sandbox has it at once.
@@ -51,7 +52,7 @@ impl Attempt<'_> {
         if !urls.iter().all(answers) {
             return Ok(false);
         }
-        self.record.version = Some(version);
+        self.record_id(version);
         self.record.urls = urls;
         Ok(true)
     }
@@ -78,6 +79,9 @@ impl Attempt<'_> {
         let (worker, Some(alias)) = (&self.part.target.worker, &self.part.alias) else {
             return Ok(None);
         };
+        if self.part.strategy == Some(Strategy::Preview) {
+            return self.deployment_by_key(worker, alias);
+        }
         let versions = self.with_api(|api| api.versions(worker))?;
         let newest =
             versions.iter().find(|version| version.annotation("workers/alias") == Some(alias));
@@ -96,6 +100,38 @@ impl Attempt<'_> {
             }
         };
         Ok(Some((version.id.clone(), urls)))
+    }
+
+    /// `wrangler preview` makes a preview without any address where those are off, and calls it done.
+    pub(super) fn refuse_without_addresses(&self) -> Result<()> {
+        let worker = &self.part.target.worker;
+        if self.with_api(|api| api.preview_suffix(worker))?.is_some() {
+            return Ok(());
+        }
+        Err(refused(format!("the preview addresses of the Worker `{worker}` are off"))
+            .hint(format!("{} has `preview_urls`, but a deployment turns it on", self.part.config))
+            .hint(format!(
+                "`cargo xtask deploy {} --env {} --force` once",
+                self.part.project, self.record.environment
+            ))
+            .into())
+    }
+
+    /// The latest deployment of the preview called `name`, when it carries the plan's key.
+    fn deployment_by_key(&self, worker: &str, name: &str) -> Result<Option<(String, Vec<String>)>> {
+        let Some(preview) = self.with_api(|api| api.preview(worker, name))? else {
+            return Ok(None);
+        };
+        let Some(latest) = self.with_api(|api| api.preview_deployment(worker, &preview.id))? else {
+            return Ok(None);
+        };
+        let tag = latest.annotations.get("workers/tag").and_then(|tag| tag.as_str());
+        if tag != Some(&self.part.key) {
+            return Ok(None);
+        }
+        let given = || preview.urls.first().into_iter().chain(latest.urls.first()).cloned();
+        let urls = self.preview_urls(&latest.id).unwrap_or_else(|| given().collect());
+        Ok((!urls.is_empty()).then_some((latest.id, urls)))
     }
 
     /// The addresses of a preview in the sandbox; none elsewhere.

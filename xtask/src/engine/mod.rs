@@ -11,6 +11,7 @@ pub mod lock;
 mod output;
 pub mod restore;
 pub mod setup;
+pub mod stop;
 pub mod sweep;
 pub mod switch;
 

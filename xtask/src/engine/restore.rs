@@ -230,7 +230,9 @@ fn pick<'a>(
                 let failure = usage(format!("no version has the alias `{alias}`"));
                 match nearest(alias, known) {
                     Some(near) => failure.hint(format!("did you mean `{near}`?")),
-                    None => failure,
+                    None => failure.hint(
+                        "a preview of the strategy `preview` is no version: deploy its commit",
+                    ),
                 }
             })
         }

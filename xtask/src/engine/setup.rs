@@ -13,7 +13,8 @@ use crate::record::{Versions, write_whole};
 use crate::tools::bun::{self, Bun, INSTALL_DEADLINE};
 use crate::tools::command::Command;
 use crate::tools::sandbox::{self, Server};
-use crate::tools::wrangler::{self, UnknownField};
+use crate::tools::wrangler;
+use crate::tools::wrangler_fields::{self, UnknownField};
 use crate::ui::progress::Task;
 use crate::workspace::config::Config;
 use crate::workspace::wrangler::WranglerConfig;
@@ -133,7 +134,7 @@ pub fn unknown_fields(root: &Utf8Path, path: &Utf8Path) -> Result<Vec<UnknownFie
         Utf8Path::new(wrangler::TOOLCHAIN).join("node_modules/wrangler/config-schema.json");
     let schema = serde_json::from_str(&read(&schema)?)
         .map_err(|error| refused(format!("{schema}: {error}")))?;
-    Ok(wrangler::unknown_fields(&schema, &WranglerConfig::parse(path, &read(path)?)?.value))
+    Ok(wrangler_fields::unknown_fields(&schema, &WranglerConfig::parse(path, &read(path)?)?.value))
 }
 
 /// Locks a project: two runs on one would write the same `dist`, and judge each other's deployments.

@@ -9,6 +9,7 @@ use super::{ProjectPlan, Verb};
 use crate::tools::bun::INSTALL_DEADLINE;
 use crate::tools::command::Command;
 use crate::tools::wrangler;
+use crate::workspace::strategy::Strategy;
 
 /// How long a build may take.
 pub const BUILD_DEADLINE: Duration = Duration::from_secs(1200);
@@ -60,10 +61,15 @@ impl Places {
         let config = plan.config.file_name().filter(|_| !redirected);
         let environment = plan.wrangler_environment.as_deref();
         let (tag, message) = (&plan.key, &plan.message);
-        let arguments = if verb == Verb::Preview {
-            wrangler::upload_arguments(config, plan.alias.as_deref(), environment, tag, message)
-        } else {
-            wrangler::deploy_arguments(config, environment, tag, message)
+        let alias = plan.alias.as_deref();
+        let arguments = match (verb, plan.strategy) {
+            (Verb::Preview, Some(Strategy::Preview)) => {
+                wrangler::preview_arguments(config, alias, environment, tag, message)
+            }
+            (Verb::Preview, _) => {
+                wrangler::upload_arguments(config, alias, environment, tag, message)
+            }
+            _ => wrangler::deploy_arguments(config, environment, tag, message),
         };
         let bun = [&[self.bun.as_str()], &wrangler::ON_BUN[..], &[launcher.as_str()]].concat();
         let mut command = Command::new(self.root.join(&plan.dir), &bun, DEPLOY_DEADLINE);

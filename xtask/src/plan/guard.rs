@@ -7,6 +7,7 @@ use crate::ui::harmless::steers;
 use crate::workspace::config::Config;
 use crate::workspace::graph::normalize;
 use crate::workspace::project::Project;
+use crate::workspace::strategy::Strategy;
 use crate::workspace::wrangler::{Target, WranglerConfig};
 
 /// The folder of assets, inside the repository and not the project itself.
@@ -89,8 +90,27 @@ pub fn check_generated(
         .hint("see what the build's adapter does with the wrangler config, and remove `.wrangler/deploy` if nothing needs it"))
 }
 
-/// Refuses a preview that would have no address.
-pub fn check_preview(project: &Project, environment: &str) -> Result<(), Failure> {
+/// Refuses a preview that would have no address, or no bindings of its own where it is to have some.
+pub fn check_preview(
+    project: &Project,
+    environment: &str,
+    strategy: Strategy,
+) -> Result<(), Failure> {
+    if strategy == Strategy::Preview && !project.wrangler.has_previews(environment) {
+        let toml = project.config.extension() == Some("toml");
+        let (none, some) = if toml {
+            ("`[previews]`", "`[previews.vars]` with lines like `STAGE = \"preview\"`")
+        } else {
+            ("`\"previews\": {}`", "`\"previews\": { \"vars\": { \"STAGE\": \"preview\" } }`")
+        };
+        return Err(refused(format!(
+            "{}: no `previews` block, which says what a preview has for bindings",
+            project.config
+        ))
+        .hint(format!("add {none} for a preview without any, or {some}"))
+        .hint("variables and bindings of the top level are not taken over")
+        .hint("or make it the other way: `--strategy alias`"));
+    }
     let target = project.target(environment);
     let why = match target.preview_urls {
         Some(true) => return Ok(()),

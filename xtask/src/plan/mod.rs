@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Failure;
 use crate::tools::git::Head;
 use crate::workspace::project::Project;
+use crate::workspace::strategy::Strategy;
 use crate::workspace::wrangler::Target;
 use destination::Destination;
 
@@ -131,8 +132,11 @@ pub struct ProjectPlan {
     pub message: String,
     /// The path that must answer afterwards.
     pub health: String,
-    /// The alias of a preview.
+    /// The alias of a preview, or its name.
     pub alias: Option<String>,
+    /// How a preview is made; nothing for what is no preview.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
 }
 
 /// What a plan is made from, beside the workspace.
@@ -152,8 +156,10 @@ pub struct Inputs<'a> {
     pub rebuild: bool,
     /// Put the former version back when the new one does not answer.
     pub rollback: bool,
-    /// The preview's alias.
+    /// The preview's alias, or its name.
     pub alias: Option<String>,
+    /// How each project's preview is made; empty for what is no preview.
+    pub strategies: BTreeMap<String, Strategy>,
     /// Why each project takes part.
     pub reasons: BTreeMap<String, String>,
     /// Content keys by project.
@@ -216,6 +222,7 @@ impl ProjectPlan {
             message: message(&inputs.head, inputs.destination.break_glass.as_deref()),
             health: project.health().to_owned(),
             alias: inputs.alias.clone(),
+            strategy: inputs.strategies.get(&project.name).copied(),
             target,
         })
     }

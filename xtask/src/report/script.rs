@@ -7,6 +7,7 @@ use crate::plan::{Engine, Plan, ProjectPlan, Verb};
 use crate::tools::command::{Command, preamble, quote};
 use crate::tools::http;
 use crate::ui::harmless::steers;
+use crate::workspace::strategy::Strategy;
 
 /// The script of `plan`. `setup` are the commands that put missing tools in place first.
 pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> Result<String, Failure> {
@@ -33,6 +34,11 @@ pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> Result<String,
         }
         if part.build.is_some() && plan.choice.engine == Engine::Host && !plan.rebuild {
             text += "# a build of the same content that is kept in .xtask/cache takes the place of this one\n";
+        }
+        if part.strategy == Some(Strategy::Preview) {
+            text += "# strategy: preview, with the bindings of the config's `previews` block\n";
+            text +=
+                "# refused when the Worker was never deployed: wrangler would make one unasked\n";
         }
         for command in commands(plan, part, places)? {
             text += &command.script(&places.root, &token_file);

@@ -183,8 +183,33 @@ impl<'a> Api<'a> {
             .ok_or_else(|| anyhow!("Cloudflare knows no version {version} of {worker}"))
     }
 
+    /// The Worker Preview called `name`; nothing when there is none, or no such Worker.
+    pub fn preview(&self, worker: &str, name: &str) -> Result<Option<Preview>> {
+        self.previews(&format!("workers/workers/{worker}/previews/{name}"))
+    }
+
+    /// The deployment of a preview that answers at its address; nothing when it has none.
+    pub fn preview_deployment(&self, worker: &str, preview: &str) -> Result<Option<Preview>> {
+        self.previews(&format!("workers/workers/{worker}/previews/{preview}/deployments/latest"))
+    }
+
+    fn previews(&self, path: &str) -> Result<Option<Preview>> {
+        let found = self.get(path)?.map(serde_json::from_value).transpose();
+        found.context("Cloudflare's answer about a preview has an unexpected shape")
+    }
+
+    /// Deletes the preview called `name` with its deployments; whether there was one.
+    pub fn delete_preview(&self, worker: &str, name: &str) -> Result<bool> {
+        let path = format!("accounts/{}/workers/workers/{worker}/previews/{name}", self.account);
+        let url = format!("{}/{path}", self.base);
+        let bearer = format!("Bearer {}", self.token.expose());
+        let answer = http::delete(&self.agent, &url, &[("Authorization", &bearer)])
+            .with_context(|| format!("cannot reach {}", self.base))?;
+        Ok(result("DELETE", &path, &answer)?.is_some())
+    }
+
     /// The `result` of a GET below the account; nothing when the API says that the Worker or version
-    /// does not exist (codes 10007 and 10090).
+    /// does not exist (codes 10007 and 10090), the preview (10025), or a deployment of it (10222).
     fn get(&self, path: &str) -> Result<Option<Value>> {
         self.read(&format!("accounts/{}/{path}", self.account))
     }
@@ -216,7 +241,7 @@ fn result(method: &str, path: &str, answer: &Answer) -> Result<Option<Value>> {
     if envelope.success {
         return Ok(Some(envelope.result));
     }
-    if envelope.errors.iter().any(|error| matches!(error.code, 10_007 | 10_090)) {
+    if envelope.errors.iter().any(|error| matches!(error.code, 10_007 | 10_025 | 10_090 | 10_222)) {
         return Ok(None);
     }
     let said: Vec<String> =
@@ -273,6 +298,19 @@ impl Version {
     pub fn annotation(&self, name: &str) -> Option<&str> {
         self.annotations.get(name)?.as_str()
     }
+}
+
+/// A Worker Preview, or one of its deployments.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Preview {
+    /// Its id.
+    pub id: String,
+    /// Its addresses; none where preview addresses are off.
+    #[serde(default)]
+    pub urls: Vec<String>,
+    /// `workers/tag`, `workers/message`; only of a deployment.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, Value>,
 }
 
 #[derive(Deserialize)]

@@ -92,6 +92,15 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(parse_http_date(asked)?.saturating_sub(now)))
 }
 
+/// Deletes `url` with these headers.
+pub fn delete(agent: &Agent, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+    let mut request = agent.delete(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    received(request.call()?)
+}
+
 /// Where to send a request for `url`, and with which `Host` header. Names below `localhost` are
 /// loopback addresses (RFC 6761), but few resolvers know it, so the name travels in the header.
 #[must_use]

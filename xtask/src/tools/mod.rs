@@ -17,3 +17,4 @@ pub mod runner;
 pub mod sandbox;
 pub mod version;
 pub mod wrangler;
+pub mod wrangler_fields;

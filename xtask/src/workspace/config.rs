@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::inside;
 use super::pipeline::PipelineSettings;
-use crate::error::{Failure, nearest, refused, usage};
+use super::strategy::Strategy;
+use crate::error::{Failure, did_you_mean, nearest, refused, usage};
 
 /// Where the file stands, relative to the repository's root.
 pub const CONFIG_FILE: &str = "dagger/config/config.json";
@@ -83,6 +84,11 @@ pub struct Environment {
     /// Merge requests are previewed here unless another environment is named. One environment at most.
     #[serde(default)]
     pub previews: bool,
+    /// How previews are made here: `alias` uploads a version that runs with the Worker's own bindings,
+    /// `preview` makes a Worker Preview with bindings of its own, which can be deleted. A project's
+    /// `previewStrategy` goes before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview_strategy: Option<Strategy>,
     /// Fields of `cloudflare` that differ here, such as another account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloudflare: Option<CloudflareOverride>,
@@ -240,15 +246,9 @@ fn explain(error: &serde_json::Error) -> Failure {
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or_default();
     let failure = refused(format!("{CONFIG_FILE}:{}:{}: {message}", error.line(), error.column()));
-    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    match quoted.split_first() {
-        Some((given, known)) if message.starts_with("unknown field") => {
-            match nearest(given, known.iter().copied()) {
-                Some(name) => failure.hint(format!("did you mean `{name}`?")),
-                None => failure,
-            }
-        }
-        _ => failure,
+    match did_you_mean(message) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     }
 }
 
@@ -275,6 +275,23 @@ mod tests {
         assert!(failure.message.starts_with("dagger/config/config.json:4:14: unknown field"));
         assert_eq!(failure.hints, ["did you mean `accountId`?"]);
         assert_eq!(failure.exit, crate::error::Exit::Refused);
+    }
+
+    #[test]
+    fn an_unknown_strategy_names_place_and_neighbour() {
+        let with = |strategy: &str| {
+            VALID
+                .replace(
+                    "\"staging\": {",
+                    &format!("\"staging\": {{ \"previewStrategy\": \"{strategy}\","),
+                )
+                .replace(",}", "}")
+        };
+        let config = Config::parse(&with("preview")).expect("valid");
+        assert_eq!(config.environments["staging"].preview_strategy, Some(Strategy::Preview));
+        let failure = error(&with("previews"));
+        assert!(failure.message.contains("unknown variant `previews`"), "{}", failure.message);
+        assert_eq!(failure.hints, ["did you mean `preview`?"]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod package;
 pub mod pipeline;
 pub mod project;
 mod range;
+pub mod strategy;
 pub mod wrangler;
 
 use std::collections::BTreeMap;

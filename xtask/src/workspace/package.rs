@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Failure, refused};
+use super::strategy::Strategy;
+use crate::error::{Failure, did_you_mean, refused};
 
 /// A folder with a `package.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -52,6 +53,9 @@ pub struct Settings {
     pub one_build: bool,
     /// The path that answers with a success when the project is well. `/` by default.
     pub health: Option<String>,
+    /// How its previews are made, whatever the environment says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview_strategy: Option<Strategy>,
 }
 
 #[derive(Deserialize)]
@@ -92,8 +96,13 @@ impl Default for Patterns {
 impl Package {
     /// Parses the `package.json` of `dir`.
     pub fn parse(dir: &Utf8Path, text: &str) -> Result<Package, Failure> {
-        let manifest: Manifest = serde_json::from_str(text)
-            .map_err(|error| refused(format!("{}: {error}", dir.join("package.json"))))?;
+        let manifest: Manifest = serde_json::from_str(text).map_err(|error| {
+            let failure = refused(format!("{}: {error}", dir.join("package.json")));
+            match did_you_mean(&error.to_string()) {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        })?;
         if let Some(health) = manifest.xtask.health.as_deref().filter(|path| !is_path(path)) {
             return Err(refused(format!(
                 "{}: `xtask.health` must be a path such as `/up`, found {health:?}",
@@ -157,5 +166,9 @@ mod tests {
         let failure =
             Package::parse(Utf8Path::new("p"), r#"{"xtask":{"helth":"/"}}"#).expect_err("an error");
         assert!(failure.message.starts_with("p/package.json: unknown field `helth`"));
+        assert_eq!(failure.hints, ["did you mean `health`?"]);
+        let text = r#"{"xtask":{"previewStrategy":"allias"}}"#;
+        let failure = Package::parse(Utf8Path::new("p"), text).expect_err("an error");
+        assert_eq!(failure.hints, ["did you mean `alias`?"]);
     }
 }

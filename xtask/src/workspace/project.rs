@@ -3,7 +3,9 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
+use super::config::Config;
 use super::package::Package;
+use super::strategy::Strategy;
 use super::wrangler::{Target, WranglerConfig};
 use crate::error::{Failure, nearest, usage};
 
@@ -42,6 +44,20 @@ impl Project {
     pub fn health(&self) -> &str {
         let settings = self.package.as_ref().map(|package| &package.settings);
         settings.and_then(|settings| settings.health.as_deref()).unwrap_or("/")
+    }
+
+    /// How its previews in `environment` are made: as asked for, else as its package says, else as the
+    /// environment does.
+    #[must_use]
+    pub fn strategy(
+        &self,
+        config: &Config,
+        environment: &str,
+        asked: Option<Strategy>,
+    ) -> Strategy {
+        let own = self.package.as_ref().and_then(|package| package.settings.preview_strategy);
+        let shared = config.environments.get(environment).and_then(|e| e.preview_strategy);
+        asked.or(own).or(shared).unwrap_or_default()
     }
 
     /// The name as one file or folder name: `rawkode.academy/website` becomes

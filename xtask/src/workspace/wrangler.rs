@@ -106,6 +106,13 @@ impl WranglerConfig {
         listed.chain(std::iter::once(&from["route"])).filter_map(pattern).collect()
     }
 
+    /// Whether there is a `previews` block for `environment`. Blocks of `env` inherit it (observed with
+    /// wrangler 4.164).
+    #[must_use]
+    pub fn has_previews(&self, environment: &str) -> bool {
+        [&self.value["env"][environment], &self.value].iter().any(|at| at["previews"].is_object())
+    }
+
     /// Whether the config has an `env` block of this name.
     #[must_use]
     pub fn has(&self, environment: &str) -> bool {

@@ -172,7 +172,8 @@ fn wrangler_gets_the_same_words_from_both_engines() {
             "import {{ wranglerArguments, ENVIRONMENT }} from {:?};\n\
              const step = Object.fromEntries(Object.entries({step}).filter(([, value]) => value !== null));\n\
              const upload = {{ ...step, command: 'preview', alias: 'mr-1' }};\n\
-             console.log(JSON.stringify([wranglerArguments(step), wranglerArguments(upload), Object.entries(ENVIRONMENT)]));",
+             const preview = {{ ...upload, strategy: 'preview' }};\n\
+             console.log(JSON.stringify([wranglerArguments(step), wranglerArguments(upload), wranglerArguments(preview), Object.entries(ENVIRONMENT)]));",
             repository().join("dagger/cloudflare/src/arguments.ts")
         );
         let mut bun =
@@ -187,7 +188,14 @@ fn wrangler_gets_the_same_words_from_both_engines() {
             "0123456789ab",
             "it's a \"message\"",
         );
-        assert_eq!(theirs, serde_json::json!([ours, uploads, wrangler::ENVIRONMENT]));
+        let previews = wrangler::preview_arguments(
+            config,
+            Some("mr-1"),
+            environment,
+            "0123456789ab",
+            "it's a \"message\"",
+        );
+        assert_eq!(theirs, serde_json::json!([ours, uploads, previews, wrangler::ENVIRONMENT]));
     }
 }
 

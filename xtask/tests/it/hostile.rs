@@ -12,9 +12,11 @@ use xtask::secret::Secret;
 use xtask::tools::cloudflare::Api;
 use xtask::tools::command::Command as Planned;
 use xtask::tools::runner::Ended;
-use xtask::tools::wrangler::{Expected, unknown_fields, verdict};
+use xtask::tools::wrangler::{Expected, verdict};
+use xtask::tools::wrangler_fields::unknown_fields;
 use xtask::workspace::config::Config;
 use xtask::workspace::package::Package;
+use xtask::workspace::strategy::Strategy as PreviewStrategy;
 use xtask::workspace::wrangler::WranglerConfig;
 
 use crate::support::{TestEnv, repository};
@@ -145,7 +147,9 @@ proptest! {
                         environments: wrangler.environments.clone(), package: None, module: false, wrangler,
                     };
                     let _checked = guard::check(&config, &project, "staging");
-                    let _checked = guard::check_preview(&project, "staging");
+                    for way in [PreviewStrategy::Alias, PreviewStrategy::Preview] {
+                        let _checked = guard::check_preview(&project, "staging", way);
+                    }
                     let _checked = guard::dist(&project, &project.target("staging"));
                     let _checked = protection::check(&config, std::slice::from_ref(&project), &[&project], "staging");
                 }

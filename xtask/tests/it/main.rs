@@ -25,6 +25,7 @@ mod pipeline;
 mod pipeline_file;
 mod pipeline_scripts;
 mod preview;
+mod preview_strategy;
 mod protection;
 mod protection_files;
 mod script;

@@ -41,6 +41,7 @@ fn plan(env: &TestEnv, verb: Verb, name: &str, environment: &str, port: Option<u
         locks: BTreeMap::new(),
         nonce: "n1",
         alias: (verb == Verb::Preview).then(|| "mr-1".to_owned()),
+        strategies: BTreeMap::new(),
         rollback: true,
     };
     Plan::new(&projects, inputs).expect("a plan")
@@ -154,6 +155,11 @@ fn every_kind_of_project_has_its_script() {
         '../../dagger/cloudflare' | upload './dist' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --alias='mr-1' --environment='staging' --source='.' --project='full' --tag='k0123' --message='0123abcd' --nonce='n1-full' | export '.xtask/deploy.json'
     "#]],
     );
+    // A preview with bindings of its own.
+    let mut own = plan(&env, Verb::Preview, "shared", "staging", None);
+    own.projects[0].strategy = Some(xtask::workspace::strategy::Strategy::Preview);
+    let text = script(&own, &own.projects[0]).expect("a script");
+    assert!(text.contains("--nonce='n1-shared' --strategy='preview' | export"), "{text}");
     // The sandbox.
     expect_script(
         &plan(&env, Verb::Deploy, "site", "local", Some(8787)),

@@ -6,7 +6,7 @@ use crate::doctor::finding::Finding;
 use crate::doctor::scene::Scene;
 use crate::plan::{guard, protection};
 use crate::tools::bun::which;
-use crate::tools::{git, wrangler};
+use crate::tools::{git, wrangler, wrangler_fields};
 use crate::workspace::project::Project;
 
 /// `projects`
@@ -88,8 +88,8 @@ pub fn fields(scene: &Scene) -> Finding {
             .by_hand("`cargo xtask doctor wrangler --fix`");
     };
     each(scene, |project| {
-        let unknown = wrangler::unknown_fields(&schema, &project.wrangler.value);
-        let finding = |field: wrangler::UnknownField| {
+        let unknown = wrangler_fields::unknown_fields(&schema, &project.wrangler.value);
+        let finding = |field: wrangler_fields::UnknownField| {
             Finding::fail(format!("{}: wrangler knows no field `{}`", project.config, field.path))
                 .by_hand(match field.nearest {
                     Some(near) => format!("did you mean `{near}`?"),

@@ -11,18 +11,20 @@ pub enum Expected {
     Deploy,
     /// Of `wrangler versions upload`.
     Upload,
+    /// Of `wrangler preview`.
+    Preview,
 }
 
 /// What a run of wrangler came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// A version was made.
+    /// A version, or a deployment of a preview, was made.
     Done {
         /// Its id.
         version: String,
         /// Where wrangler says it can be seen, unparsed.
         targets: Vec<String>,
-        /// The address of the alias, then that of the version; none for a deployment.
+        /// The address that stays, then that of this version alone; none for a deployment.
         previews: Vec<String>,
     },
     /// It failed, or cannot be shown to have succeeded. The remote side may have changed.
@@ -43,6 +45,9 @@ struct Entry {
     targets: Option<Vec<String>>,
     preview_alias_url: Option<String>,
     preview_url: Option<String>,
+    deployment_id: Option<String>,
+    preview_urls: Option<Vec<String>>,
+    deployment_urls: Option<Vec<String>>,
     message: Option<String>,
     /// The API's error code.
     code: Option<i64>,
@@ -59,13 +64,18 @@ pub fn verdict(expected: Expected, ended: Ended, output: &str) -> Verdict {
     let kind = match expected {
         Expected::Deploy => "deploy",
         Expected::Upload => "version-upload",
+        Expected::Preview => "preview",
     };
-    let done = of(kind).and_then(|entry| Some((entry, entry.version_id.clone()?)));
+    let id = |entry: &Entry| match expected {
+        Expected::Preview => entry.deployment_id.clone(),
+        Expected::Deploy | Expected::Upload => entry.version_id.clone(),
+    };
+    let done = of(kind).and_then(|entry| Some((entry, id(entry)?)));
     match (ended, done) {
         (Ended::Code(0), Some((entry, version))) => Verdict::Done {
             version,
             targets: entry.targets.clone().unwrap_or_default(),
-            previews: entry.preview_alias_url.iter().chain(&entry.preview_url).cloned().collect(),
+            previews: previews(entry),
         },
         (Ended::Code(0), None) => Verdict::Failed {
             reason: "wrangler exited with 0 but its output file names no version".to_owned(),
@@ -126,6 +136,16 @@ fn next_step(ended: Ended, failure: Option<&Entry>, nameless: bool) -> Option<St
         }
         _ => None,
     }
+}
+
+/// The address that stays, then that of this version alone. A preview on a custom domain has several
+/// of each, of which the first counts.
+fn previews(entry: &Entry) -> Vec<String> {
+    let first =
+        |urls: &'_ Option<Vec<String>>| urls.as_ref().and_then(|urls| urls.first().cloned());
+    let single = [entry.preview_alias_url.clone(), entry.preview_url.clone()];
+    let listed = [first(&entry.preview_urls), first(&entry.deployment_urls)];
+    single.into_iter().chain(listed).flatten().collect()
 }
 
 /// The addresses among wrangler's targets. A custom domain is printed as
@@ -192,6 +212,24 @@ mod tests {
             verdict(Expected::Deploy, Ended::Code(0), output),
             Verdict::Failed { .. }
         ));
+    }
+
+    #[test]
+    fn a_preview_has_a_deployment_and_two_addresses() {
+        let output = r#"{"type":"preview","deployment_id":"d1","preview_urls":["https://mr"],"deployment_urls":["https://d1"]}"#;
+        let Verdict::Done { version, previews, .. } =
+            verdict(Expected::Preview, Ended::Code(0), output)
+        else {
+            panic!("it failed")
+        };
+        assert_eq!((version.as_str(), previews.len()), ("d1", 2));
+        assert_eq!(previews, ["https://mr", "https://d1"]);
+        for (expected, output) in [
+            (Expected::Upload, output),
+            (Expected::Preview, r#"{"type":"preview","version_id":"v1"}"#),
+        ] {
+            assert!(matches!(verdict(expected, Ended::Code(0), output), Verdict::Failed { .. }));
+        }
     }
 
     #[test]
