@@ -91,7 +91,7 @@ describe("preview", () => {
       new Cloudflare().upload(...inputs(), "mr-7", none, none, none, none, none, none, none, none, strategy);
     const config = { ...SITE, previews: {} };
     const { chain, record } = await carriedOut({ config, output: [made] }, upload("preview"));
-    expect(execs(chain).at(-1)?.slice(3)).toEqual(["preview", "--config=wrangler.jsonc", "--name=mr-7", "--env="]);
+    expect(execs(chain).at(-1)?.slice(5)).toEqual(["preview", "--config=wrangler.jsonc", "--name=mr-7", "--env-file=/dev/null", "--env="]);
     expect(record).toMatchObject({ strategy: "preview", versionId: null, deploymentId: "d1" });
     expect(record.urls).toEqual([...made.preview_urls, ...made.deployment_urls]);
     expect(record).not.toHaveProperty("error");

@@ -52,6 +52,7 @@ describe("arguments", () => {
       "preview",
       "--config=wrangler.jsonc",
       "--name=mr-42",
+      "--env-file=/dev/null",
       "--env=staging",
       "--tag=abc123",
       "--message=-m 'x' $HOME",

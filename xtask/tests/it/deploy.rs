@@ -156,6 +156,10 @@ fn the_sandbox_dies_in_the_middle_of_a_deploy() {
     let env = TestEnv::with_tools();
     env.site("projects/a", "a");
     env.commit("site");
+    // A port that no other test's sandbox takes over while this one is dead, as the default would be.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    let port = free.expect("a free port").port().to_string();
+    env.xtask(&["sandbox", "up", "--port", &port]).exits(0);
     deploy(&env, &["a"]).exits(0);
     // The build itself pulls the rug, after what is live was read and before the upload.
     env.write(
