@@ -1,5 +1,7 @@
 //! What jobs run, as lines of bash.
 
+use crate::tools::command::quote;
+
 /// What CI checks: the README's test command.
 pub const CHECK: &str = "bash .ci/run";
 
@@ -61,8 +63,4 @@ fi";
 pub fn deploy(project: Option<&str>, environment: &str) -> String {
     let name = project.map(|name| format!(" {}", quote(name))).unwrap_or_default();
     format!("cargo xtask deploy{name} --env {} --engine dagger", quote(environment))
-}
-
-fn quote(word: &str) -> String {
-    crate::tools::command::quote(word)
 }

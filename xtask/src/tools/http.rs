@@ -82,7 +82,8 @@ fn received(mut response: Response<Body>) -> Result<Answer> {
 
 /// `Retry-After`: seconds, or a date. A date is compared with the server's own, since ours may be wrong
 /// (<https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+#[must_use]
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let asked = text("retry-after")?;
     if let Ok(seconds) = asked.parse() {

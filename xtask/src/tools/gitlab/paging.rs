@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use ureq::http::HeaderMap;
 
+use crate::tools::http::retry_after;
+
 /// How long to wait when the server does not say: its limit on new notes is 300 a minute and carries
 /// no header (<https://docs.gitlab.com/administration/settings/rate_limit_on_notes_creation/>).
 const MINUTE: Duration = Duration::from_secs(60);
@@ -23,17 +25,14 @@ pub fn next(headers: &HeaderMap) -> Option<u64> {
     query.split('&').find_map(|pair| pair.strip_prefix("page="))?.parse().ok()
 }
 
-/// How long the server wants us to wait after 429. The request throttle sends `Retry-After` in
-/// seconds, and `RateLimit-Reset` in seconds since 1970
+/// How long the server wants us to wait after 429. The request throttle sends `Retry-After`, and
+/// `RateLimit-Reset` in seconds since 1970
 /// (<https://docs.gitlab.com/administration/settings/user_and_ip_rate_limits/>).
 #[must_use]
 pub fn patience(headers: &HeaderMap, now: u64) -> Duration {
-    let number = |name: &str| text(headers, name)?.parse::<u64>().ok();
-    let wait = match (number("retry-after"), number("ratelimit-reset")) {
-        (Some(seconds), _) => Duration::from_secs(seconds),
-        (None, Some(reset)) => Duration::from_secs(reset.saturating_sub(now)),
-        (None, None) => MINUTE,
-    };
+    let reset = || text(headers, "ratelimit-reset")?.parse::<u64>().ok();
+    let until = |reset: u64| Duration::from_secs(reset.saturating_sub(now));
+    let wait = retry_after(headers).or_else(|| reset().map(until)).unwrap_or(MINUTE);
     wait.max(Duration::from_secs(1))
 }
 
@@ -70,6 +69,8 @@ mod tests {
         let wait = |pairs: &[(&str, &str)]| patience(&headers(pairs), 1000).as_secs();
         assert_eq!(wait(&[("Retry-After", "7"), ("RateLimit-Reset", "1020")]), 7);
         assert_eq!(wait(&[("Retry-After", "0")]), 1);
+        let date = ("Date", "Sun, 06 Nov 1994 08:49:30 GMT");
+        assert_eq!(wait(&[("Retry-After", "Sun, 06 Nov 1994 08:49:37 GMT"), date]), 7);
         assert_eq!(wait(&[("RateLimit-Reset", "1020")]), 20);
         assert_eq!(wait(&[("RateLimit-Reset", "900")]), 1);
         assert_eq!(wait(&[("Retry-After", "soon")]), 60);
