@@ -39,19 +39,18 @@ pub struct Affected {
 impl Affected {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let (workspace, changes) = std::thread::scope(|scope| {
-            // Manifests and history are read side by side.
+        let (tracked, changes) = std::thread::scope(|scope| {
+            // What exists and what changed are found out side by side.
             let changes =
                 scope.spawn(|| if self.stdin { given(&ctx.root) } else { self.changes(&ctx.root) });
-            (Workspace::load_tracked(&ctx.root), changes.join())
+            (Workspace::load_tracked(&ctx.root).and_then(with_graph), changes.join())
         });
         let changes = changes.map_err(|_| anyhow!("the reader of changes failed"))??;
         // Files that git does not track yet are known from the changes, and rarely say what exists.
-        let workspace = match may_hold_new(&changes) {
-            true => Workspace::load(&ctx.root)?,
-            false => workspace?,
+        let (workspace, graph) = match may_hold_new(&changes) {
+            true => with_graph(Workspace::load(&ctx.root)?)?,
+            false => tracked?,
         };
-        let graph = Graph::new(&workspace)?;
         let affected = affected(&workspace, &graph, &changes);
         let report = AffectedReport::new(&workspace, &changes, &affected);
         ctx.ui.report(&report, &report.text(self.why));
@@ -61,6 +60,11 @@ impl Affected {
     fn changes(&self, root: &Utf8Path) -> Result<Changes> {
         changes(root, self.base.as_deref(), self.head.as_deref(), self.env.as_deref())
     }
+}
+
+fn with_graph(workspace: Workspace) -> Result<(Workspace, Graph)> {
+    let graph = Graph::new(&workspace)?;
+    Ok((workspace, graph))
 }
 
 /// What differs from the base that the circumstances ask for.

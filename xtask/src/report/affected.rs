@@ -49,7 +49,8 @@ impl<'a> AffectedReport<'a> {
             Some(Entry { name: &project.name, dir: project.dir.as_str(), reasons })
         });
         let packages = affected.packages.iter().map(|(dir, reasons)| {
-            let name = workspace.packages.get(dir).and_then(|package| package.name.as_deref());
+            let name =
+                workspace.packages.get(dir.as_str()).and_then(|package| package.name.as_deref());
             Entry { name: name.unwrap_or(dir.as_str()), dir: dir.as_str(), reasons }
         });
         AffectedReport {

@@ -14,7 +14,7 @@ pub struct Entry<'a> {
     #[serde(flatten)]
     pub project: &'a Project,
     /// What it depends on directly.
-    pub depends_on: &'a [Edge],
+    pub depends_on: Vec<Edge<'a>>,
 }
 
 /// The whole list.
@@ -30,7 +30,10 @@ impl<'a> ProjectsReport<'a> {
     /// The report on `projects`.
     #[must_use]
     pub fn new(projects: &'a [Project], graph: &'a Graph) -> ProjectsReport<'a> {
-        let entry = |project: &'a Project| Entry { project, depends_on: graph.edges(&project.dir) };
+        let entry = |project: &'a Project| Entry {
+            project,
+            depends_on: graph.edges(&project.dir).collect(),
+        };
         ProjectsReport { schema: 1, projects: projects.iter().map(entry).collect() }
     }
 

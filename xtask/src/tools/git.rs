@@ -42,7 +42,7 @@ pub fn branch(root: &Utf8Path) -> Result<Option<String>> {
 }
 
 /// Every file whose name passes `wanted` and that git tracks or, with `untracked`, would track,
-/// relative to `root` and sorted. A deleted one may be among them. Dependency folders are left out even
+/// relative to `root` and sorted by their text. A deleted one may be among them. Dependency folders are left out even
 /// if somebody committed them, and so is what lies below a name that is not UTF-8.
 pub fn files(
     root: &Utf8Path,
@@ -56,16 +56,21 @@ pub fn files(
     if let Some(others) = others {
         listed.extend(finish(others, "ls-files")?);
     }
-    let mut files: Vec<Utf8PathBuf> = listed
-        .split(|byte| *byte == 0)
-        .filter_map(|path| std::str::from_utf8(path).ok())
-        .filter(|path| wanted(path.rsplit('/').next().unwrap_or(path)))
+    let listed = String::from_utf8(listed).unwrap_or_else(|error| valid(error.as_bytes()));
+    let mut files: Vec<&str> = listed
+        .split('\0')
+        .filter(|path| wanted(path.rsplit_once('/').map_or(path, |(_, name)| name)))
         .filter(|path| !path.split('/').any(|part| part == "node_modules"))
-        .map(Utf8PathBuf::from)
         .collect();
-    files.sort();
+    files.sort_unstable();
     files.dedup();
-    Ok(files)
+    Ok(files.into_iter().map(Utf8PathBuf::from).collect())
+}
+
+/// The paths that are UTF-8.
+fn valid(listed: &[u8]) -> String {
+    let paths = listed.split(|byte| *byte == 0).filter_map(|path| std::str::from_utf8(path).ok());
+    paths.collect::<Vec<_>>().join("\0")
 }
 
 /// The content of every input file below `paths`, as it stands in the working tree: from git's

@@ -41,6 +41,9 @@ fn colour(text: &str) -> Option<usize> {
 /// only, line breaks and spaces apart.
 #[must_use]
 pub fn json(json: &str) -> String {
+    if json.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
+        return json.to_owned();
+    }
     let mut units = [0; 2];
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {

@@ -84,7 +84,7 @@ impl Ui {
         if self.options.json {
             let json = serde_json::to_string_pretty(value)
                 .unwrap_or_else(|e| format!("{{\"error\":\"{e}\"}}"));
-            write_out(&harmless::json(&json));
+            write_json(&json);
         } else {
             write_out(&harmless::text(text));
         }
@@ -129,7 +129,7 @@ impl Ui {
         if self.options.json {
             let value = serde_json::json!({ "schema": 1, "error": {
                 "message": failure.to_string(), "causes": causes, "hints": hints, "exit": exit as u8 } });
-            write_out(&harmless::json(&serde_json::to_string_pretty(&value).unwrap_or_default()));
+            write_json(&serde_json::to_string_pretty(&value).unwrap_or_default());
         }
     }
 
@@ -139,9 +139,16 @@ impl Ui {
     }
 }
 
-/// A closed pipe is how `| head` says that it has seen enough.
 fn write_out(text: &str) {
     let mut out = anstream::stdout().lock();
     let newline = if text.ends_with('\n') { "" } else { "\n" };
+    // A closed pipe is how `| head` says that it has seen enough.
     let _closed = write!(out, "{text}{newline}").and_then(|()| out.flush());
+}
+
+/// JSON holds no colours to take out.
+fn write_json(text: &str) {
+    let text = harmless::json(text) + "\n";
+    let mut out = std::io::stdout().lock();
+    let _closed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -1,6 +1,6 @@
 //! Which projects and packages a change concerns, and why.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
@@ -9,7 +9,7 @@ use super::Workspace;
 use super::base::{Base, Changes};
 use super::config::CONFIG_FILE;
 use super::edges::LOCK_FILES;
-use super::graph::{Edge, Graph, Origin};
+use super::graph::{Graph, Node, Origin};
 use super::package::Package;
 use crate::tools::{bun, wrangler};
 
@@ -78,7 +78,7 @@ pub fn affected(workspace: &Workspace, graph: &Graph, changes: &Changes) -> Affe
             packages: packages().map(|dir| (dir.clone(), reason())).collect(),
         };
     }
-    let reach = Reach::new(workspace, graph, &changes.paths);
+    let reach = Reach::new(graph, &changes.paths);
     let global = |path: &&Utf8PathBuf| global_inputs().iter().any(|input| path.starts_with(input));
     let globals: Vec<Reason> = changes.paths.iter().filter(global).map(global_input).collect();
     let with_reasons = |dir: &Utf8PathBuf, more: &[Reason]| {
@@ -105,51 +105,49 @@ fn global_input(path: &Utf8PathBuf) -> Reason {
 /// What changed files reach through the edges of the graph, against their direction.
 struct Reach<'a> {
     graph: &'a Graph,
-    /// The changed files of each folder that the graph knows.
-    direct: HashMap<&'a str, Vec<&'a Utf8PathBuf>>,
+    /// The changed files that each node is, or that lie in it.
+    direct: Vec<Vec<&'a Utf8PathBuf>>,
     /// For what is reached from elsewhere: the first step of a shortest way to a changed file.
-    via: HashMap<&'a str, &'a Edge>,
+    via: Vec<Option<Node>>,
     /// Changed lock files that no package is installed by now, because they are gone.
     lost_locks: Vec<&'a Utf8PathBuf>,
 }
 
 impl<'a> Reach<'a> {
-    fn new(workspace: &'a Workspace, graph: &'a Graph, changed: &'a [Utf8PathBuf]) -> Reach<'a> {
-        let mut nodes: HashSet<&str> = workspace.packages.keys().map(|dir| dir.as_str()).collect();
-        nodes.extend(workspace.projects.iter().map(|project| project.dir.as_str()));
-        let mut users: HashMap<&str, Vec<&Edge>> = HashMap::new();
-        for edge in graph.all() {
-            nodes.extend([edge.from.as_str(), edge.to.as_str()]);
-            users.entry(edge.to.as_str()).or_default().push(edge);
+    fn new(graph: &'a Graph, changed: &'a [Utf8PathBuf]) -> Reach<'a> {
+        let mut users: Vec<Vec<Node>> = vec![Vec::new(); graph.len()];
+        for from in 0..graph.len() {
+            for (to, _) in graph.steps(from) {
+                users[*to].push(from);
+            }
         }
-        let direct = changed_nodes(&nodes, changed);
-        let mut via: HashMap<&str, &Edge> = HashMap::new();
-        let mut waiting: VecDeque<&str> = direct.keys().copied().collect();
+        let direct = changed_nodes(graph, changed);
+        let mut via: Vec<Option<Node>> = vec![None; graph.len()];
+        let mut waiting: VecDeque<Node> =
+            (0..graph.len()).filter(|node| !direct[*node].is_empty()).collect();
         while let Some(node) = waiting.pop_front() {
-            for edge in users.get(node).into_iter().flatten() {
-                let from = edge.from.as_str();
-                if !direct.contains_key(from) && !via.contains_key(from) {
-                    via.insert(from, edge);
+            for from in users[node].iter().copied() {
+                if direct[from].is_empty() && via[from].is_none() {
+                    via[from] = Some(node);
                     waiting.push_back(from);
                 }
             }
         }
         let lock = |path: &&Utf8PathBuf| {
             path.file_name().is_some_and(|name| LOCK_FILES.contains(&name))
-                && !nodes.contains(path.as_str())
+                && graph.number(path).is_none()
         };
         Reach { graph, direct, via, lost_locks: changed.iter().filter(lock).collect() }
     }
 
     fn reasons(&self, dir: &Utf8Path) -> Vec<Reason> {
-        let mut reasons: Vec<Reason> = self
-            .direct
-            .get(dir.as_str())
-            .into_iter()
-            .flatten()
-            .map(|path| Reason::ChangedFile { path: (*path).clone() })
-            .collect();
-        reasons.extend(self.graph.edges(dir).iter().filter_map(|edge| self.dependency(edge)));
+        let mut reasons = Vec::new();
+        if let Some(node) = self.graph.number(dir) {
+            let changed = self.direct[node].iter();
+            reasons.extend(changed.map(|path| Reason::ChangedFile { path: (*path).clone() }));
+            let steps = self.graph.steps(node).iter();
+            reasons.extend(steps.filter_map(|(to, origin)| self.dependency(*to, *origin)));
+        }
         let above = |lock: &&&Utf8PathBuf| {
             lock.parent().is_some_and(|folder| folder != dir && dir.starts_with(folder))
         };
@@ -157,46 +155,32 @@ impl<'a> Reach<'a> {
         reasons
     }
 
-    /// The reason that an edge is, when a changed file can be reached through it.
-    fn dependency(&self, edge: &Edge) -> Option<Reason> {
+    /// The reason that a step to `on` is, when a changed file can be reached through it.
+    fn dependency(&self, on: Node, origin: Origin) -> Option<Reason> {
         let mut through = Vec::new();
-        let mut node = edge.to.as_str();
-        while let Some(step) = self.via.get(node) {
-            node = step.to.as_str();
-            through.push(step.to.clone());
+        let mut node = on;
+        while let Some(next) = self.via[node] {
+            node = next;
+            through.push(self.graph.path(node).to_owned());
         }
-        let path = (*self.direct.get(node)?.first()?).clone();
-        if edge.origin == Origin::Install {
+        let path = (*self.direct[node].first()?).clone();
+        if origin == Origin::Install {
             return Some(Reason::GlobalInput { path });
         }
-        Some(Reason::Dependency { on: edge.to.clone(), origin: edge.origin, through, path })
+        Some(Reason::Dependency { on: self.graph.path(on).to_owned(), origin, through, path })
     }
 }
 
-/// The nodes that a changed file is, or lies in, with the files. A changed submodule is one path, and
-/// concerns what lies in it.
-fn changed_nodes<'a>(
-    nodes: &HashSet<&'a str>,
-    changed: &'a [Utf8PathBuf],
-) -> HashMap<&'a str, Vec<&'a Utf8PathBuf>> {
-    let above: HashSet<&str> = nodes
-        .iter()
-        .flat_map(|node| Utf8Path::new(*node).ancestors().skip(1))
-        .map(Utf8Path::as_str)
-        .collect();
-    let mut found: HashMap<&str, Vec<&Utf8PathBuf>> = HashMap::new();
+/// The changed files of each node: those that it is, or that lie in it. A changed submodule is one
+/// path, and concerns what lies in it.
+fn changed_nodes<'a>(graph: &Graph, changed: &'a [Utf8PathBuf]) -> Vec<Vec<&'a Utf8PathBuf>> {
+    let mut found = vec![Vec::new(); graph.len()];
     for path in changed {
-        for folder in path.ancestors() {
-            if let Some(node) = nodes.get(folder.as_str()) {
-                found.entry(node).or_default().push(path);
-            }
+        for node in path.ancestors().filter_map(|folder| graph.number(folder)) {
+            found[node].push(path);
         }
-        if above.contains(path.as_str()) {
-            let inside =
-                |node: &&&str| Utf8Path::new(node).starts_with(path) && **node != path.as_str();
-            for node in nodes.iter().filter(inside) {
-                found.entry(node).or_default().push(path);
-            }
+        for node in graph.below(path) {
+            found[node].push(path);
         }
     }
     found

@@ -1,6 +1,6 @@
 //! What to compare with, so that no change is left out: `docs/adr/0011-the-base-of-a-change.md`.
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
@@ -58,34 +58,62 @@ pub struct Question<'a> {
 impl Question<'_> {
     /// What differs.
     pub fn changes(&self) -> Result<Changes> {
-        let pipeline = self.is("GITLAB_CI", "true");
-        let uncommitted = self.head.is_none() && !pipeline;
+        let uncommitted = self.head.is_none() && !self.in_a_pipeline();
+        let root = self.root;
+        std::thread::scope(|scope| {
+            // It takes longer than everything else, and does not depend on the base.
+            let status = uncommitted.then(|| scope.spawn(|| history::uncommitted(root)));
+            let (base, head) = self.base_and_head()?;
+            let mut paths = Vec::new();
+            if let (Base::Commit { commit, .. }, Some(head)) = (&base, &head) {
+                if commit != head {
+                    paths = history::changed_between(root, commit, head)?;
+                }
+                if let Some(status) = status {
+                    paths.extend(status.join().map_err(|_| anyhow!("git's reader failed"))??);
+                }
+            }
+            paths.sort();
+            paths.dedup();
+            Ok(Changes { base, head, uncommitted, paths })
+        })
+    }
+
+    /// What to compare with, and the commit to compare.
+    fn base_and_head(&self) -> Result<(Base, Option<String>)> {
         let revision = self.head.unwrap_or("HEAD");
+        if let Some((base, head)) = self.at_once(revision)? {
+            return Ok((base, Some(head)));
+        }
         let Some(head) = history::commit(self.root, revision)? else {
-            let because = match self.head {
-                Some(head) => format!("`{head}` is no commit of this clone"),
-                None => "there is no commit yet".to_owned(),
-            };
-            let base = Base::Everything { because };
-            return Ok(Changes { base, head: None, uncommitted, paths: Vec::new() });
+            return Ok((
+                everything(&match self.head {
+                    Some(head) => format!("`{head}` is no commit of this clone"),
+                    None => "there is no commit yet".to_owned(),
+                }),
+                None,
+            ));
         };
         let base = match self.base {
             Some(base) => self.fork(base, &head)?,
-            None if pipeline => self.in_pipeline(&head)?,
+            None if self.in_a_pipeline() => self.in_pipeline(&head)?,
             None => self.on_a_machine(&head)?,
         };
-        let mut paths = Vec::new();
-        if let Base::Commit { commit, .. } = &base {
-            if *commit != head {
-                paths = history::changed_between(self.root, commit, &head)?;
-            }
-            if uncommitted {
-                paths.extend(history::uncommitted(self.root)?);
-            }
-        }
-        paths.sort();
-        paths.dedup();
-        Ok(Changes { base, head: Some(head), uncommitted, paths })
+        Ok((base, Some(head)))
+    }
+
+    /// The usual answer by one question to git; nothing where a closer look has to say why not.
+    fn at_once(&self, revision: &str) -> Result<Option<(Base, String)>> {
+        let (name, base) = match self.base {
+            Some(base) => (base.to_owned(), base.to_owned()),
+            None if self.in_a_pipeline() => return Ok(None),
+            None => match history::default_branch(self.root, None)? {
+                Some(branch) => branch,
+                None => return Ok(None),
+            },
+        };
+        let fork = history::fork(self.root, &base, revision)?;
+        Ok(fork.map(|fork| (since(&name, fork.base), fork.other)))
     }
 
     fn on_a_machine(&self, head: &str) -> Result<Base> {
@@ -177,14 +205,14 @@ impl Question<'_> {
     fn fork(&self, base: &str, head: &str) -> Result<Base> {
         match history::commit(self.root, base)? {
             Some(commit) => self.fork_of(base, &commit, head),
-            None if self.is("GITLAB_CI", "true") && is_id(base) => self.exactly(base, "asked for"),
+            None if self.in_a_pipeline() && is_id(base) => self.exactly(base, "asked for"),
             None => Ok(everything(&format!("`{base}` is no commit of this clone"))),
         }
     }
 
     fn fork_of(&self, name: &str, commit: &str, head: &str) -> Result<Base> {
         if let Some(commit) = history::merge_base(self.root, commit, head)? {
-            return Ok(Base::Commit { commit, why: format!("the merge base with {name}") });
+            return Ok(since(name, commit));
         }
         Ok(everything(&match git::is_shallow(self.root)? {
             true => format!(
@@ -194,9 +222,17 @@ impl Question<'_> {
         }))
     }
 
+    fn in_a_pipeline(&self) -> bool {
+        self.is("GITLAB_CI", "true")
+    }
+
     fn is(&self, name: &str, value: &str) -> bool {
         (self.variable)(name).as_deref() == Some(value)
     }
+}
+
+fn since(name: &str, commit: String) -> Base {
+    Base::Commit { commit, why: format!("the merge base with {name}") }
 }
 
 fn everything(because: &str) -> Base {

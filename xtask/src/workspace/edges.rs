@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
 use super::Workspace;
-use super::graph::{Graph, Origin, normalize};
+use super::graph::{Graph, Node, Origin, normalize};
 use super::members::Members;
 use super::package::Package;
 use crate::error::{Failure, refused};
@@ -32,15 +32,15 @@ pub(super) struct Builder<'w> {
     members: Members<'w>,
     graph: Graph,
     /// The install files of each folder.
-    installs: BTreeMap<&'w Utf8Path, Vec<&'w Utf8PathBuf>>,
+    installs: BTreeMap<&'w str, Vec<&'w Utf8PathBuf>>,
 }
 
 impl<'w> Builder<'w> {
     pub(super) fn new(workspace: &'w Workspace) -> Builder<'w> {
-        let pnpm = workspace.pnpm.iter().map(|(dir, root)| (dir.as_path(), root.clone()));
-        let mut installs: BTreeMap<&Utf8Path, Vec<&Utf8PathBuf>> = BTreeMap::new();
+        let pnpm = workspace.pnpm.iter().map(|(dir, root)| (dir.as_str(), root.clone()));
+        let mut installs: BTreeMap<&str, Vec<&Utf8PathBuf>> = BTreeMap::new();
         for path in &workspace.install_files {
-            installs.entry(path.parent().unwrap_or(Utf8Path::new(""))).or_default().push(path);
+            installs.entry(path.parent().map_or("", Utf8Path::as_str)).or_default().push(path);
         }
         let members = Members::new(&workspace.packages, pnpm);
         Builder { workspace, members, graph: Graph::default(), installs }
@@ -48,16 +48,19 @@ impl<'w> Builder<'w> {
 
     pub(super) fn build(mut self) -> Result<Graph, Failure> {
         for (dir, message) in &self.workspace.unreadable {
-            self.graph.problem(dir, message.clone());
+            let node = self.graph.node(dir);
+            self.graph.problem(node, message.clone());
         }
         for package in self.workspace.packages.values() {
-            self.dependencies(package);
-            self.settings(package)?;
-            self.installed_by(package);
+            let node = self.graph.node(&package.dir);
+            self.dependencies(node, package);
+            self.settings(node, package)?;
+            self.installed_by(node, package);
         }
         for project in &self.workspace.projects {
+            let node = self.graph.node(&project.dir);
             if let Some(package) = project.package.as_ref().filter(|p| p.dir != project.dir) {
-                self.graph.add(&project.dir, package.dir.clone(), Origin::Package);
+                self.graph.add(node, &package.dir, Origin::Package);
             }
             if project.module {
                 self.modules(&project.dir)?;
@@ -77,7 +80,8 @@ impl<'w> Builder<'w> {
             let builds = project.package.as_ref().is_some_and(|package| package.builds);
             let builder = builder.filter(|_| builds && !project.module);
             for module in [builder, deployer].into_iter().flatten() {
-                self.graph.add(&project.dir, module.into(), Origin::Module);
+                let node = self.graph.node(&project.dir);
+                self.graph.add(node, Utf8Path::new(module), Origin::Module);
             }
         }
         for module in [builder, deployer].into_iter().flatten() {
@@ -87,7 +91,7 @@ impl<'w> Builder<'w> {
     }
 
     /// The packages of this repository among the dependencies of a `package.json`.
-    fn dependencies(&mut self, package: &Package) {
+    fn dependencies(&mut self, node: Node, package: &Package) {
         for (name, spec) in &package.local_dependencies {
             let found: Vec<Utf8PathBuf> = match spec.split_once(':') {
                 Some(("workspace", wanted)) if !wanted.starts_with('.') => {
@@ -103,37 +107,35 @@ impl<'w> Builder<'w> {
             if found.is_empty() {
                 let manifest = package.dir.join("package.json");
                 let message = format!("{manifest}: `{name}` ({spec}) is not in this repository");
-                self.graph.problem(&package.dir, message);
+                self.graph.problem(node, message);
             }
             for to in found {
-                self.graph.add(&package.dir, to, Origin::Manifest);
+                self.graph.add(node, &to, Origin::Manifest);
             }
         }
         for (name, range) in &package.named_dependencies {
             for found in self.members.satisfying(package, name, range) {
-                self.graph.add(&package.dir, found.dir.clone(), Origin::Manifest);
+                self.graph.add(node, &found.dir, Origin::Manifest);
             }
         }
     }
 
     /// What the `xtask` key adds.
-    fn settings(&mut self, package: &Package) -> Result<(), Failure> {
+    fn settings(&mut self, node: Node, package: &Package) -> Result<(), Failure> {
         let manifest = package.dir.join("package.json");
         for name in &package.settings.depends_on {
             let to = super::project::select(&self.workspace.projects, name)
                 .map(|project| project.dir.clone())
                 .or_else(|failure| match self.members.named(name) {
                     [only] => Ok(only.dir.clone()),
-                    _ if self.workspace.packages.contains_key(Utf8Path::new(name)) => {
-                        Ok(name.into())
-                    }
+                    _ if self.workspace.packages.contains_key(name) => Ok(name.into()),
                     _ => Err(failure),
                 })
                 .map_err(|failure| Failure {
                     message: format!("{manifest}: {}", failure.message),
                     ..refused("")
                 })?;
-            self.graph.add(&package.dir, to, Origin::DependsOn);
+            self.graph.add(node, &to, Origin::DependsOn);
         }
         for input in &package.settings.inputs {
             let to = normalize(input)
@@ -141,13 +143,13 @@ impl<'w> Builder<'w> {
                 .ok_or_else(|| {
                     refused(format!("{manifest}: the input `{input}` is not in this repository"))
                 })?;
-            self.graph.add(&package.dir, to, Origin::Input);
+            self.graph.add(node, &to, Origin::Input);
         }
         Ok(())
     }
 
     /// The files above a package that decide what is installed for it, up to the nearest lock file.
-    fn installed_by(&mut self, package: &Package) {
+    fn installed_by(&mut self, node: Node, package: &Package) {
         // Dagger installs for a module by what is in its own folder.
         if [dagger::BUN, dagger::CLOUDFLARE].iter().any(|module| {
             package.dir.parent().is_some_and(|above| Utf8Path::new(module).parent() == Some(above))
@@ -157,19 +159,19 @@ impl<'w> Builder<'w> {
         let locked = |files: &[&Utf8PathBuf]| {
             files.iter().any(|path| path.file_name().is_some_and(|name| LOCK_FILES.contains(&name)))
         };
-        let files = |dir: &Utf8Path| self.installs.get(dir).map_or(&[][..], Vec::as_slice);
-        let mut found = Vec::new();
         for dir in package.dir.ancestors() {
-            if dir != package.dir {
-                found.extend(files(dir).iter().map(|&path| path.clone()));
-                found.extend(self.members.is_root(dir).then(|| dir.join("package.json")));
+            let files = self.installs.get(dir.as_str()).map_or(&[][..], Vec::as_slice);
+            if dir.as_str() != package.dir.as_str() {
+                for path in files {
+                    self.graph.add(node, path, Origin::Install);
+                }
+                if self.members.is_root(dir) {
+                    self.graph.add(node, &dir.join("package.json"), Origin::Install);
+                }
             }
-            if locked(files(dir)) {
+            if locked(files) {
                 break;
             }
-        }
-        for to in found {
-            self.graph.add(&package.dir, to, Origin::Install);
         }
     }
 
@@ -182,12 +184,13 @@ impl<'w> Builder<'w> {
         };
         let module: Module =
             serde_json::from_str(&text).map_err(|error| refused(format!("{path}: {error}")))?;
+        let node = self.graph.node(dir);
         let local = |source: &String| source.starts_with('.') || !source.contains(['/', '@', ':']);
         for source in module.dependencies.into_iter().map(|d| d.source).filter(local) {
             let to = normalize(&dir.join(&source))
                 .filter(|to| root.join(to).join("dagger.json").is_file())
                 .ok_or_else(|| refused(format!("{path}: no Dagger module at `{source}`")))?;
-            if self.graph.add(dir, to.clone(), Origin::Module) {
+            if self.graph.add(node, &to, Origin::Module) {
                 self.modules(&to)?;
             }
         }

@@ -1,6 +1,6 @@
 //! Which folders decide what a project's output is.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
@@ -30,25 +30,30 @@ pub enum Origin {
 }
 
 /// One step from a folder to something that it is made from.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Edge {
+pub struct Edge<'g> {
     /// The folder that depends.
-    pub from: Utf8PathBuf,
+    pub from: &'g Utf8Path,
     /// What it depends on: a folder, or a file for an input. Relative to the repository's root.
-    pub to: Utf8PathBuf,
+    pub to: &'g Utf8Path,
     /// Why.
     pub origin: Origin,
 }
 
+/// The number of a folder, or of a file that is an input.
+pub(super) type Node = usize;
+
 /// The edges of a whole repository, by the folder that depends.
 #[derive(Debug, Default)]
 pub struct Graph {
-    /// By text, since comparing paths part by part is slow.
-    edges: BTreeMap<String, Vec<Edge>>,
+    /// Every node by the text of its path, since comparing paths part by part is slow.
+    numbers: BTreeMap<String, Node>,
+    paths: Vec<Utf8PathBuf>,
+    edges: Vec<Vec<(Node, Origin)>>,
     /// What is wrong with a folder's manifest. It matters when a project is made from the folder:
     /// repositories hold broken manifests on purpose, as fixtures and templates.
-    problems: BTreeMap<Utf8PathBuf, String>,
+    problems: BTreeMap<Node, String>,
 }
 
 impl Graph {
@@ -56,9 +61,11 @@ impl Graph {
     /// are errors where a project is made from them.
     pub fn new(workspace: &Workspace) -> Result<Graph, Failure> {
         let graph = Builder::new(workspace).build()?;
-        let mut done = HashSet::new();
+        let mut done = vec![false; graph.paths.len()];
         for project in &workspace.projects {
-            graph.check(&project.dir, &mut Vec::new(), &mut done)?;
+            if let Some(node) = graph.number(&project.dir) {
+                graph.check(node, &mut Vec::new(), &mut done)?;
+            }
         }
         Ok(graph)
     }
@@ -73,69 +80,98 @@ impl Graph {
     /// The same for what this machine's tools build, which is made without any Dagger module.
     #[must_use]
     pub fn build_inputs(&self, project: &Project) -> BTreeSet<Utf8PathBuf> {
-        self.reachable(&project.dir, |edge| edge.origin != Origin::Module)
+        self.reachable(&project.dir, |origin| origin != Origin::Module)
     }
 
-    fn reachable(&self, dir: &Utf8Path, follow: impl Fn(&&Edge) -> bool) -> BTreeSet<Utf8PathBuf> {
-        let mut found = BTreeSet::new();
-        let mut waiting = vec![dir.to_owned()];
-        while let Some(dir) = waiting.pop() {
-            if found.insert(dir.clone()) {
-                waiting.extend(self.edges(&dir).iter().filter(&follow).map(|edge| edge.to.clone()));
+    fn reachable(&self, dir: &Utf8Path, follow: impl Fn(Origin) -> bool) -> BTreeSet<Utf8PathBuf> {
+        let mut found = BTreeSet::from([dir.to_owned()]);
+        let mut waiting: Vec<Node> = self.number(dir).into_iter().collect();
+        while let Some(node) = waiting.pop() {
+            for (to, _) in self.edges[node].iter().filter(|(_, origin)| follow(*origin)) {
+                if found.insert(self.paths[*to].clone()) {
+                    waiting.push(*to);
+                }
             }
         }
         found
     }
 
     /// The edges that start in `dir`.
-    #[must_use]
-    pub fn edges(&self, dir: &Utf8Path) -> &[Edge] {
-        self.edges.get(dir.as_str()).map_or(&[], Vec::as_slice)
+    pub fn edges<'g>(&'g self, dir: &'g Utf8Path) -> impl Iterator<Item = Edge<'g>> {
+        let edges = self.number(dir).into_iter().flat_map(|node| &self.edges[node]);
+        edges.map(move |(to, origin)| Edge { from: dir, to: &self.paths[*to], origin: *origin })
     }
 
-    /// Every edge.
-    pub fn all(&self) -> impl Iterator<Item = &Edge> {
-        self.edges.values().flatten()
+    /// The number of the folder or file at `path`; nothing when no edge or package is there.
+    pub(super) fn number(&self, path: &Utf8Path) -> Option<Node> {
+        self.numbers.get(path.as_str()).copied()
+    }
+
+    /// The path of a node.
+    pub(super) fn path(&self, node: Node) -> &Utf8Path {
+        &self.paths[node]
+    }
+
+    /// What a node depends on, by number.
+    pub(super) fn steps(&self, node: Node) -> &[(Node, Origin)] {
+        &self.edges[node]
+    }
+
+    /// How many nodes there are.
+    pub(super) fn len(&self) -> usize {
+        self.paths.len()
+    }
+
+    /// The nodes that lie below `folder`.
+    pub(super) fn below(&self, folder: &Utf8Path) -> impl Iterator<Item = Node> {
+        let prefix = format!("{folder}/");
+        let from = self.numbers.range(prefix.clone()..);
+        from.take_while(move |(path, _)| path.starts_with(&prefix)).map(|(_, node)| *node)
+    }
+
+    /// The number of the folder or file at `path`, which it gets here when it has none yet.
+    pub(super) fn node(&mut self, path: &Utf8Path) -> Node {
+        if let Some(node) = self.number(path) {
+            return node;
+        }
+        self.numbers.insert(path.as_str().to_owned(), self.paths.len());
+        self.paths.push(path.to_owned());
+        self.edges.push(Vec::new());
+        self.paths.len() - 1
     }
 
     /// Adds an edge; returns whether it is new.
-    pub(super) fn add(&mut self, from: &Utf8Path, to: Utf8PathBuf, origin: Origin) -> bool {
-        let edges = self.edges.entry(from.as_str().to_owned()).or_default();
-        let same = |edge: &Edge| edge.to.as_str() == to.as_str() && edge.origin == origin;
-        let new = from.as_str() != to.as_str() && !edges.iter().any(same);
+    pub(super) fn add(&mut self, from: Node, to: &Utf8Path, origin: Origin) -> bool {
+        let edge = (self.node(to), origin);
+        let new = edge.0 != from && !self.edges[from].contains(&edge);
         if new {
-            edges.push(Edge { from: from.to_owned(), to, origin });
+            self.edges[from].push(edge);
         }
         new
     }
 
-    /// Notes what is wrong with the manifest of `dir`.
-    pub(super) fn problem(&mut self, dir: &Utf8Path, message: String) {
-        self.problems.entry(dir.to_owned()).or_insert(message);
+    /// Notes what is wrong with the manifest of a folder.
+    pub(super) fn problem(&mut self, node: Node, message: String) {
+        self.problems.entry(node).or_insert(message);
     }
 
-    /// Refuses problems and cycles in what can be reached from `dir`.
-    fn check<'a>(
-        &'a self,
-        dir: &'a Utf8Path,
-        path: &mut Vec<&'a Utf8Path>,
-        done: &mut HashSet<&'a str>,
-    ) -> Result<(), Failure> {
-        if let Some(start) = path.iter().position(|seen| seen.as_str() == dir.as_str()) {
-            let cycle: Vec<&str> =
-                path[start..].iter().map(|dir| dir.as_str()).chain([dir.as_str()]).collect();
+    /// Refuses problems and cycles in what can be reached from `node`.
+    fn check(&self, node: Node, path: &mut Vec<Node>, done: &mut [bool]) -> Result<(), Failure> {
+        if let Some(start) = path.iter().position(|seen| *seen == node) {
+            let cycle = path[start..].iter().chain([&node]);
+            let cycle: Vec<&str> = cycle.map(|node| self.paths[*node].as_str()).collect();
             return Err(refused(format!("dependency cycle: {}", cycle.join(" → "))));
         }
-        if !done.contains(dir.as_str()) {
-            if let Some(problem) = self.problems.get(dir) {
+        if !done[node] {
+            if let Some(problem) = self.problems.get(&node) {
                 return Err(refused(problem.clone()));
             }
-            path.push(dir);
-            for edge in self.edges(dir) {
-                self.check(&edge.to, path, done)?;
+            path.push(node);
+            for (to, _) in &self.edges[node] {
+                self.check(*to, path, done)?;
             }
             path.pop();
-            done.insert(dir.as_str());
+            done[node] = true;
         }
         Ok(())
     }
@@ -165,13 +201,15 @@ mod tests {
     fn graph(edges: &[(&str, &str)]) -> Graph {
         let mut graph = Graph::default();
         for (from, to) in edges {
-            graph.add(Utf8Path::new(from), (*to).into(), Origin::Manifest);
+            let from = graph.node(Utf8Path::new(from));
+            graph.add(from, Utf8Path::new(to), Origin::Manifest);
         }
         graph
     }
 
     fn check(graph: &Graph, start: &str) -> Result<(), Failure> {
-        graph.check(Utf8Path::new(start), &mut Vec::new(), &mut HashSet::new())
+        let node = graph.number(Utf8Path::new(start)).expect("a node");
+        graph.check(node, &mut Vec::new(), &mut vec![false; graph.len()])
     }
 
     #[test]
@@ -186,7 +224,9 @@ mod tests {
     #[test]
     fn a_broken_manifest_matters_where_it_is_reached() {
         let mut broken = graph(&[("a", "b")]);
-        broken.problem(Utf8Path::new("b"), "b/package.json: no".to_owned());
+        let node = broken.node(Utf8Path::new("b"));
+        broken.problem(node, "b/package.json: no".to_owned());
+        broken.node(Utf8Path::new("c"));
         assert_eq!(check(&broken, "a").expect_err("a problem").message, "b/package.json: no");
         assert!(check(&broken, "c").is_ok());
     }

@@ -1,6 +1,8 @@
 //! Files of the repository, and none that a symbolic link puts outside of it: what lies elsewhere was
 //! reviewed by nobody, is in no content key, and is not on the machine that deploys.
 
+use std::collections::HashSet;
+
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::error::{Failure, refused};
@@ -17,9 +19,53 @@ pub fn check(root: &Utf8Path, path: &Utf8Path) -> Result<(), Failure> {
     Err(leaves(path, &real))
 }
 
+/// Reads many files of the repository, and looks at the folders above them once.
+pub struct Reader<'r> {
+    root: &'r Utf8Path,
+    /// Folders that no symbolic link leads through.
+    plain: HashSet<String>,
+}
+
+impl<'r> Reader<'r> {
+    /// Of the repository at `root`.
+    #[must_use]
+    pub fn new(root: &'r Utf8Path) -> Reader<'r> {
+        Reader { root, plain: HashSet::from([String::new()]) }
+    }
+
+    /// What [`read`] does.
+    pub fn read(&mut self, path: &Utf8Path) -> Result<String, Failure> {
+        let folder = path.parent().unwrap_or(Utf8Path::new(""));
+        if !self.is_plain(folder) || is_link(&self.root.join(path)) {
+            return read(self.root, path);
+        }
+        text(self.root, path)
+    }
+
+    fn is_plain(&mut self, folder: &Utf8Path) -> bool {
+        if self.plain.contains(folder.as_str()) {
+            return true;
+        }
+        let above = folder.parent().is_some_and(|above| self.is_plain(above));
+        let plain = above && !is_link(&self.root.join(folder));
+        if plain {
+            self.plain.insert(folder.as_str().to_owned());
+        }
+        plain
+    }
+}
+
+fn is_link(path: &Utf8Path) -> bool {
+    path.symlink_metadata().is_ok_and(|meta| meta.is_symlink())
+}
+
 /// The text of a file of the repository.
 pub fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String, Failure> {
     check(root, path)?;
+    text(root, path)
+}
+
+fn text(root: &Utf8Path, path: &Utf8Path) -> Result<String, Failure> {
     std::fs::read_to_string(root.join(path))
         .map_err(|error| refused(format!("cannot read {path}: {error}")))
 }

@@ -1,8 +1,8 @@
 //! Which packages are installed together, so that a dependency's name finds one of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
 use super::package::Package;
 use super::{glob, range};
@@ -11,9 +11,9 @@ use super::{glob, range};
 #[derive(Debug)]
 pub struct Members<'w> {
     by_name: BTreeMap<&'w str, Vec<&'w Package>>,
-    roots: BTreeMap<&'w Utf8Path, Root>,
-    /// The workspace that each package belongs to.
-    of: HashMap<&'w str, &'w Utf8Path>,
+    roots: BTreeMap<&'w str, Root>,
+    /// The root of the workspace that each package belongs to.
+    of: BTreeMap<&'w str, &'w str>,
 }
 
 /// A folder whose patterns say which packages are installed with it.
@@ -62,8 +62,8 @@ impl<'w> Members<'w> {
     /// The workspaces of `packages`; `pnpm` are the folders with a `pnpm-workspace.yaml`.
     #[must_use]
     pub fn new(
-        packages: &'w BTreeMap<Utf8PathBuf, Package>,
-        pnpm: impl IntoIterator<Item = (&'w Utf8Path, Root)>,
+        packages: &'w BTreeMap<String, Package>,
+        pnpm: impl IntoIterator<Item = (&'w str, Root)>,
     ) -> Members<'w> {
         let mut by_name: BTreeMap<&str, Vec<&Package>> = BTreeMap::new();
         let mut roots = BTreeMap::new();
@@ -73,25 +73,26 @@ impl<'w> Members<'w> {
             }
             if !package.workspaces.is_empty() {
                 let patterns = package.workspaces.clone();
-                roots.insert(package.dir.as_path(), Root { patterns, links_versions: true });
+                roots.insert(package.dir.as_str(), Root { patterns, links_versions: true });
             }
         }
         roots.extend(pnpm);
         let root_of = |dir: &'w Utf8Path| {
             dir.ancestors().find_map(|above| {
-                let (root, Root { patterns, .. }) = roots.get_key_value(above)?;
+                let (root, Root { patterns, .. }) = roots.get_key_value(above.as_str())?;
                 let below = dir.strip_prefix(root).ok()?;
                 (below.as_str().is_empty() || glob::names(patterns, below)).then_some(*root)
             })
         };
-        let of = packages.keys().filter_map(|dir| Some((dir.as_str(), root_of(dir)?))).collect();
+        let root = |dir: &'w String| Some((dir.as_str(), root_of(Utf8Path::new(dir))?));
+        let of = packages.keys().filter_map(root).collect();
         Members { by_name, roots, of }
     }
 
     /// Whether `dir` is the root of a workspace.
     #[must_use]
     pub fn is_root(&self, dir: &Utf8Path) -> bool {
-        self.roots.contains_key(dir)
+        self.roots.contains_key(dir.as_str())
     }
 
     /// Every package called `name`.
@@ -106,7 +107,7 @@ impl<'w> Members<'w> {
     pub fn asked_for(&self, from: &Package, name: &str) -> Vec<&'w Package> {
         let named = self.named(name);
         match self.of.get(from.dir.as_str()) {
-            Some(root) => {
+            Some(root) if named.len() > 1 => {
                 let together: Vec<_> = named
                     .iter()
                     .copied()
@@ -114,7 +115,7 @@ impl<'w> Members<'w> {
                     .collect();
                 if together.is_empty() { named.to_vec() } else { together }
             }
-            None => named.to_vec(),
+            _ => named.to_vec(),
         }
     }
 
@@ -125,7 +126,7 @@ impl<'w> Members<'w> {
         let links = root.is_some_and(|root| self.roots.get(root).is_some_and(|r| r.links_versions));
         let fits = |package: &&&Package| {
             self.of.get(package.dir.as_str()) == root
-                && package.dir != from.dir
+                && package.dir.as_str() != from.dir.as_str()
                 && range::satisfies(range, package.version.as_deref())
         };
         self.named(name).iter().filter(|_| links).filter(fits).copied().collect()
@@ -136,9 +137,9 @@ impl<'w> Members<'w> {
 mod tests {
     use super::*;
 
-    fn packages(manifests: &[(&str, &str)]) -> BTreeMap<Utf8PathBuf, Package> {
+    fn packages(manifests: &[(&str, &str)]) -> BTreeMap<String, Package> {
         let parse = |(dir, text): &(&str, &str)| {
-            (Utf8PathBuf::from(*dir), Package::parse(Utf8Path::new(dir), text).expect("valid"))
+            ((*dir).to_owned(), Package::parse(Utf8Path::new(dir), text).expect("valid"))
         };
         manifests.iter().map(parse).collect()
     }
@@ -158,8 +159,8 @@ mod tests {
             ("alone", r#"{"name":"alone"}"#),
         ]);
         let members = Members::new(&packages, []);
-        let app = &packages[Utf8Path::new("one/packages/app")];
-        let alone = &packages[Utf8Path::new("alone")];
+        let app = &packages["one/packages/app"];
+        let alone = &packages["alone"];
         assert_eq!(dirs(members.asked_for(app, "ui")), ["one/packages/ui"]);
         assert_eq!(dirs(members.asked_for(alone, "ui")), ["one/packages/ui", "two/ui"]);
         assert_eq!(dirs(members.satisfying(app, "ui", "^1.0.0")), ["one/packages/ui"]);
@@ -179,8 +180,8 @@ mod tests {
         ] {
             let root = Root::pnpm(&format!("{yaml}{more}"), npmrc);
             assert_eq!(root.patterns, ["a", "b"]);
-            let members = Members::new(&packages, [(Utf8Path::new(""), root)]);
-            let found = members.satisfying(&packages[Utf8Path::new("a")], "b", "^1.0.0");
+            let members = Members::new(&packages, [("", root)]);
+            let found = members.satisfying(&packages["a"], "b", "^1.0.0");
             assert_eq!(dirs(found), expected);
         }
         assert_eq!(Root::pnpm("packages: [a, 'b/*']", "").patterns, ["a", "b/*"]);

@@ -27,7 +27,7 @@ use crate::tools::git;
 use crate::ui::harmless::steers;
 use config::Config;
 use edges::{INSTALL_SETTINGS, LOCK_FILES};
-use inside::read;
+use inside::{Reader, read};
 use members::Root;
 use package::Package;
 use project::Project;
@@ -42,14 +42,15 @@ pub struct Workspace {
     pub config: Config,
     /// Every project, sorted by folder.
     pub projects: Vec<Project>,
-    /// Every package of the repository, by folder.
-    pub packages: BTreeMap<Utf8PathBuf, Package>,
+    /// Every package of the repository, by the text of its folder: comparing paths part by part is
+    /// slow.
+    pub packages: BTreeMap<String, Package>,
     /// Why a `package.json` cannot be read, by folder.
     pub unreadable: BTreeMap<Utf8PathBuf, String>,
     /// Lock files and settings of package managers.
     install_files: Vec<Utf8PathBuf>,
     /// The folders with a `pnpm-workspace.yaml`.
-    pnpm: BTreeMap<Utf8PathBuf, Root>,
+    pnpm: BTreeMap<String, Root>,
 }
 
 impl Workspace {
@@ -76,7 +77,7 @@ impl Workspace {
         let npmrc = |dir: &Utf8Path| read(root, &dir.join(".npmrc")).unwrap_or_default();
         let pnpm = files.iter().filter(|path| path.file_name() == Some(PNPM)).filter_map(|path| {
             let dir = path.parent().unwrap_or(Utf8Path::new(""));
-            Some((dir.to_owned(), Root::pnpm(&read(root, path).ok()?, &npmrc(dir))))
+            Some((dir.to_string(), Root::pnpm(&read(root, path).ok()?, &npmrc(dir))))
         });
         Ok(Workspace {
             root: root.to_owned(),
@@ -92,7 +93,7 @@ impl Workspace {
     /// Whether `package` stands above the packages of a workspace.
     #[must_use]
     pub fn is_workspace_root(&self, package: &Package) -> bool {
-        !package.workspaces.is_empty() || self.pnpm.contains_key(&package.dir)
+        !package.workspaces.is_empty() || self.pnpm.contains_key(package.dir.as_str())
     }
 
     /// The packages below the place that projects are looked for.
@@ -140,16 +141,16 @@ pub fn matters(name: &str) -> bool {
     name == "package.json" || CONFIG_NAMES.contains(&name) || installs(name)
 }
 
-type Packages = (BTreeMap<Utf8PathBuf, Package>, BTreeMap<Utf8PathBuf, String>);
+type Packages = (BTreeMap<String, Package>, BTreeMap<Utf8PathBuf, String>);
 
 /// The packages, and why some cannot be read. Several threads read, since a repository may hold
 /// thousands.
 fn packages(root: &Utf8Path, files: &[Utf8PathBuf]) -> Result<Packages> {
     let manifests: Vec<&Utf8PathBuf> =
         files.iter().filter(|path| named(path, |name| name == "package.json")).collect();
-    let load = |path: &&Utf8PathBuf| {
+    let load = |reader: &mut Reader, path: &Utf8Path| {
         let dir = path.parent().unwrap_or(Utf8Path::new(""));
-        let package = match read(root, path) {
+        let package = match reader.read(path) {
             Err(_) if !root.join(path).exists() => return None,
             text => text.and_then(|text| Package::parse(dir, &text)),
         };
@@ -159,20 +160,25 @@ fn packages(root: &Utf8Path, files: &[Utf8PathBuf]) -> Result<Packages> {
     let loaded: Vec<_> = std::thread::scope(|scope| {
         let readers: Vec<_> = manifests
             .chunks(share)
-            .map(|part| scope.spawn(move || part.iter().filter_map(load).collect::<Vec<_>>()))
+            .map(|part| {
+                scope.spawn(move || {
+                    let mut reader = Reader::new(root);
+                    part.iter().filter_map(|path| load(&mut reader, path)).collect::<Vec<_>>()
+                })
+            })
             .collect();
         readers.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
     });
-    let mut found = Packages::default();
+    let (mut packages, mut unreadable) = (Vec::with_capacity(manifests.len()), BTreeMap::new());
     for part in loaded {
         for (dir, package) in part.map_err(|_| refused("a thread that read manifests failed"))? {
             match package {
-                Ok(package) => drop(found.0.insert(dir, package)),
-                Err(failure) => drop(found.1.insert(dir, failure.message)),
+                Ok(package) => packages.push((dir.into_string(), package)),
+                Err(failure) => drop(unreadable.insert(dir, failure.message)),
             }
         }
     }
-    Ok(found)
+    Ok((packages.into_iter().collect(), unreadable))
 }
 
 /// How many threads read manifests.
@@ -181,7 +187,7 @@ const READERS: usize = 4;
 fn projects<'f>(
     root: &Utf8Path,
     files: impl Iterator<Item = &'f Utf8PathBuf>,
-    packages: &BTreeMap<Utf8PathBuf, Package>,
+    packages: &BTreeMap<String, Package>,
     unreadable: &BTreeMap<Utf8PathBuf, String>,
 ) -> Result<Vec<Project>> {
     let rank =
@@ -205,7 +211,7 @@ fn projects<'f>(
         let wrangler = WranglerConfig::parse(config, &read(root, config)?)?;
         let nearest = dir
             .ancestors()
-            .find(|dir| packages.contains_key(*dir) || unreadable.contains_key(*dir));
+            .find(|dir| packages.contains_key(dir.as_str()) || unreadable.contains_key(*dir));
         if let Some(message) = nearest.and_then(|dir| unreadable.get(dir)) {
             return Err(refused(message.clone()).into());
         }
@@ -215,7 +221,7 @@ fn projects<'f>(
             config: config.to_owned(),
             worker: wrangler.target(config::LOCAL).worker,
             environments: wrangler.environments.clone(),
-            package: nearest.and_then(|dir| packages.get(dir)).cloned(),
+            package: nearest.and_then(|dir| packages.get(dir.as_str())).cloned(),
             module: root.join(dir).join("dagger.json").is_file(),
             wrangler,
         })

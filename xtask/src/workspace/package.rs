@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::strategy::Strategy;
@@ -65,7 +66,7 @@ struct Manifest {
     #[serde(default)]
     workspaces: Patterns,
     #[serde(default)]
-    scripts: BTreeMap<String, serde_json::Value>,
+    scripts: BTreeMap<String, IgnoredAny>,
     #[serde(default)]
     dependencies: BTreeMap<String, String>,
     #[serde(default, rename = "devDependencies")]
@@ -109,25 +110,20 @@ impl Package {
                 dir.join("package.json")
             )));
         }
-        let all = || {
-            [&manifest.dependencies, &manifest.dev_dependencies, &manifest.optional_dependencies]
-                .into_iter()
-                .flatten()
-        };
         let local = |spec: &str| {
             ["workspace:", "file:", "link:", "portal:"].iter().any(|p| spec.starts_with(p))
         };
-        let pick = |wanted: bool| {
-            let picked = all().filter(|(_, spec)| local(spec) == wanted);
-            picked.map(|(name, spec)| (name.clone(), spec.clone())).collect()
-        };
+        let optional = manifest.optional_dependencies;
+        let all = manifest.dependencies.into_iter().chain(manifest.dev_dependencies);
+        let (local_dependencies, named_dependencies): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            all.chain(optional).partition(|(_, spec)| local(spec));
         Ok(Package {
             dir: dir.to_owned(),
             tests: manifest.scripts.contains_key("test"),
             builds: manifest.scripts.contains_key("build"),
-            has_dependencies: all().next().is_some(),
-            local_dependencies: pick(true),
-            named_dependencies: pick(false),
+            has_dependencies: !local_dependencies.is_empty() || !named_dependencies.is_empty(),
+            local_dependencies,
+            named_dependencies,
             version: manifest.version,
             workspaces: match manifest.workspaces {
                 Patterns::List(packages) | Patterns::Object { packages } => packages,

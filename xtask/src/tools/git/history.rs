@@ -19,6 +19,28 @@ pub fn commit(root: &Utf8Path, revision: &str) -> Result<Option<String>> {
     asked(root, &["rev-parse", "--verify", "--quiet", &format!("{revision}^{{commit}}")])
 }
 
+/// Where two revisions forked.
+pub struct Fork {
+    /// The commit that the second revision names.
+    pub other: String,
+    /// Their best common ancestor.
+    pub base: String,
+}
+
+/// What [`commit`] and [`merge_base`] find in one go; nothing when any of it is not known.
+pub fn fork(root: &Utf8Path, one: &str, other: &str) -> Result<Option<Fork>> {
+    if [one, other].iter().any(|name| name.is_empty() || name.starts_with('-')) {
+        return Ok(None);
+    }
+    let range = format!("{one}^{{commit}}...{other}^{{commit}}");
+    // The ends of the range, then the bases, each after a caret.
+    let lines = answer(root, &["rev-parse", "--quiet", &range, "--"])?;
+    let mut lines = lines.iter().map(String::as_str);
+    let other = lines.next();
+    let base = lines.nth(1).and_then(|line| line.strip_prefix('^'));
+    Ok(other.zip(base).map(|(other, base)| Fork { other: other.into(), base: base.into() }))
+}
+
 /// The best common ancestor of two commits; nothing when they have none, or when history was cut off
 /// before it.
 pub fn merge_base(root: &Utf8Path, one: &str, other: &str) -> Result<Option<String>> {
@@ -118,11 +140,16 @@ pub fn fetch_commit(root: &Utf8Path, id: &str) -> Result<bool> {
     Ok(commit(root, id)?.is_some())
 }
 
-/// The one line that a question to git answers; nothing when it exits with another code than 0.
+/// The first line that a question to git answers; nothing when it exits with another code than 0.
 fn asked(root: &Utf8Path, arguments: &[&str]) -> Result<Option<String>> {
+    Ok(answer(root, arguments)?.into_iter().next())
+}
+
+/// What a question to git answers, by line; nothing when it exits with another code than 0.
+fn answer(root: &Utf8Path, arguments: &[&str]) -> Result<Vec<String>> {
     let output = command(root).args(arguments).output().context("cannot run `git`")?;
-    let line = String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned);
-    Ok(line.filter(|_| output.status.success()))
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().filter(|_| output.status.success()).map(str::to_owned).collect())
 }
 
 #[cfg(test)]
