@@ -29,7 +29,7 @@ impl Exit {
 }
 
 /// An error that knows its exit code and the next step.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Failure {
     /// The exit code it ends the process with.
     pub exit: Exit,

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
+use super::projects::warn_of_broken;
 use crate::context::{Ctx, variable};
 use crate::error::Exit;
 use crate::report::affected::AffectedReport;
@@ -43,16 +44,17 @@ impl Affected {
             // What exists and what changed are found out side by side.
             let changes =
                 scope.spawn(|| if self.stdin { given(&ctx.root) } else { self.changes(&ctx.root) });
-            (Workspace::load_tracked(&ctx.root).and_then(with_graph), changes.join())
+            (Workspace::survey_tracked(&ctx.root).and_then(with_graph), changes.join())
         });
         let changes = changes.map_err(|_| anyhow!("the reader of changes failed"))??;
         // Files that git does not track yet are known from the changes, and rarely say what exists.
         let (workspace, graph) = match may_hold_new(&changes) {
-            true => with_graph(Workspace::load(&ctx.root)?)?,
+            true => with_graph(Workspace::survey(&ctx.root)?)?,
             false => tracked?,
         };
         let affected = affected(&workspace, &graph, &changes);
         let report = AffectedReport::new(&workspace, &changes, &affected);
+        warn_of_broken(ctx, &workspace);
         ctx.ui.report(&report, &report.text(self.why));
         Ok(Exit::Done)
     }

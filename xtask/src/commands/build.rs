@@ -37,7 +37,7 @@ impl Build {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         self.engine.prepare(ctx);
-        let workspace = Workspace::load(&ctx.root)?;
+        let workspace = Workspace::survey(&ctx.root)?;
         let chosen = self.selection.choose(&workspace, None)?;
         if let Some(because) = &chosen.nothing {
             return Ok(nothing_to_do(ctx, because));

@@ -42,7 +42,7 @@ impl Deploy {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         self.engine.prepare(ctx);
-        let workspace = Workspace::load(&ctx.root)?;
+        let workspace = Workspace::survey(&ctx.root)?;
         let destination = self.destination(ctx, &workspace)?;
         let chosen = self.selection.choose(&workspace, Some(&destination.environment))?;
         if let Some(because) = &chosen.nothing {

@@ -11,7 +11,8 @@ use crate::error::{Exit, refused};
 use crate::plan::template::{NewProject, Template};
 use crate::record::write_whole;
 use crate::report::new_project;
-use crate::workspace::{Workspace, place};
+use crate::workspace::Workspace;
+use crate::workspace::discovery::Place;
 
 /// Make a project that builds, deploys and is in the pipeline.
 #[derive(Debug, Args)]
@@ -27,10 +28,10 @@ impl New {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let workspace = Workspace::load(&ctx.root)?;
-        let place = Utf8Path::new(place(&ctx.root));
+        let place = Place::of(&ctx.root, &workspace.config);
         let new = NewProject::new(
             &self.name,
-            place,
+            place.folder(),
             self.template,
             &workspace.config,
             &workspace.projects,

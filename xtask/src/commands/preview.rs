@@ -68,7 +68,7 @@ impl Preview {
             return stop.run(ctx);
         }
         self.engine.prepare(ctx);
-        let workspace = Workspace::load(&ctx.root)?;
+        let workspace = Workspace::survey(&ctx.root)?;
         let destination = destination(ctx, &workspace.config, self.env.as_deref(), self.sandbox)?;
         let chosen = self.selection.choose(&workspace, Some(&destination.environment))?;
         let comment = Comment::new(ctx, &workspace.config);

@@ -16,10 +16,24 @@ pub struct Projects {}
 impl Projects {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let workspace = Workspace::load(&ctx.root)?;
+        let workspace = Workspace::survey(&ctx.root)?;
         let graph = Graph::new(&workspace)?;
-        let report = ProjectsReport::new(&workspace.projects, &graph);
+        let report = ProjectsReport::new(&workspace, &graph);
+        warn_of_broken(ctx, &workspace);
         ctx.ui.report(&report, &report.text());
         Ok(Exit::Done)
     }
 }
+
+/// Names the wrangler configs that no project can be made of.
+pub fn warn_of_broken(ctx: &Ctx, workspace: &Workspace) {
+    for broken in workspace.broken.iter().take(SHOWN) {
+        ctx.ui.warn(&format!("left out: {}", broken.failure.message));
+    }
+    if let Some(more) = workspace.broken.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        ctx.ui.warn(&format!("left out: {more} more, which `--json` lists"));
+    }
+}
+
+/// How many broken configs people are told of.
+const SHOWN: usize = 5;

@@ -11,7 +11,6 @@ use crate::plan::destination::{Destination, Pipeline};
 use crate::plan::protection;
 use crate::report::{self, RunReport};
 use crate::workspace::Workspace;
-use crate::workspace::project;
 
 /// Make the former version live again, or a named one.
 #[derive(Debug, Args)]
@@ -67,8 +66,8 @@ impl Promote {
 
 impl Place {
     fn restore(&self, ctx: &Ctx, wanted: &Wanted) -> Result<Exit> {
-        let workspace = Workspace::load(&ctx.root)?;
-        let project = project::select(&workspace.projects, &self.project)?;
+        let workspace = Workspace::survey(&ctx.root)?;
+        let project = workspace.project(&self.project)?;
         let environment = self.env.clone().map_or_else(default_environment, Ok)?;
         let port = sandbox_port(ctx, &environment, self.sandbox);
         let destination = if ctx.dry_run && self.break_glass.is_none() {

@@ -13,6 +13,7 @@ use crate::tools::git;
 use crate::workspace::Workspace;
 use crate::workspace::affected::affected;
 use crate::workspace::base::{Base, Changes};
+use crate::workspace::discovery::Broken;
 use crate::workspace::graph::Graph;
 use crate::workspace::key::fresh_nonce;
 use crate::workspace::project::Project;
@@ -53,6 +54,10 @@ impl Selection {
         }
         let changes = changes(&workspace.root, None, None, environment)?;
         let affected = affected(workspace, &Graph::new(workspace)?, &changes);
+        // A project that was not changed may be broken.
+        if let Some(broken) = workspace.broken.iter().find(|broken| concerns(&changes, broken)) {
+            return Err(broken.in_the_way().into());
+        }
         let reason = |project: &Project| affected.projects.get(&project.dir).map(|r| line(r));
         if affected.projects.is_empty() && stands_on_default_branch(&changes) {
             let reason = "every project, since the default branch is checked out";
@@ -64,6 +69,11 @@ impl Selection {
         chosen.nothing = chosen.projects.is_empty().then(|| nothing(&changes));
         Ok(chosen)
     }
+}
+
+fn concerns(changes: &Changes, broken: &Broken) -> bool {
+    matches!(changes.base, Base::Everything { .. })
+        || changes.paths.iter().any(|path| path.starts_with(&broken.dir))
 }
 
 /// Whether a person has the default branch's own commit checked out. When no file points at a project

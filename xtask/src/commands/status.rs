@@ -49,7 +49,7 @@ struct Place {
 impl Status {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let workspace = Workspace::load(&ctx.root)?;
+        let workspace = Workspace::survey(&ctx.root)?;
         let projects = workspace.select(&self.names)?;
         let mut places = Vec::new();
         let mut skipped = BTreeMap::new();

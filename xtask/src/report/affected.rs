@@ -6,6 +6,7 @@ use crate::ui::{DIM, paint};
 use crate::workspace::Workspace;
 use crate::workspace::affected::{Affected, Reason};
 use crate::workspace::base::{Base, Changes};
+use crate::workspace::discovery::Broken;
 use crate::workspace::graph::Origin;
 
 /// An affected project or package.
@@ -34,6 +35,8 @@ pub struct AffectedReport<'a> {
     pub packages: Vec<Entry<'a>>,
     /// How many projects there are.
     pub of: usize,
+    /// Wrangler configs that no project can be made of.
+    pub broken: &'a [Broken],
 }
 
 impl<'a> AffectedReport<'a> {
@@ -59,6 +62,7 @@ impl<'a> AffectedReport<'a> {
             projects: projects.collect(),
             packages: packages.collect(),
             of: workspace.projects.len(),
+            broken: &workspace.broken,
         }
     }
 

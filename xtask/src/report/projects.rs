@@ -3,6 +3,8 @@
 use serde::Serialize;
 
 use crate::ui::{BOLD, DIM, paint};
+use crate::workspace::Workspace;
+use crate::workspace::discovery::Broken;
 use crate::workspace::graph::{Edge, Graph};
 use crate::workspace::project::Project;
 
@@ -24,17 +26,20 @@ pub struct ProjectsReport<'a> {
     pub schema: u32,
     /// Sorted by folder.
     pub projects: Vec<Entry<'a>>,
+    /// Wrangler configs that no project can be made of.
+    pub broken: &'a [Broken],
 }
 
 impl<'a> ProjectsReport<'a> {
-    /// The report on `projects`.
+    /// The report on `workspace`.
     #[must_use]
-    pub fn new(projects: &'a [Project], graph: &'a Graph) -> ProjectsReport<'a> {
+    pub fn new(workspace: &'a Workspace, graph: &'a Graph) -> ProjectsReport<'a> {
         let entry = |project: &'a Project| Entry {
             project,
             depends_on: graph.edges(&project.dir).collect(),
         };
-        ProjectsReport { schema: 1, projects: projects.iter().map(entry).collect() }
+        let projects = workspace.projects.iter().map(entry).collect();
+        ProjectsReport { schema: 1, projects, broken: &workspace.broken }
     }
 
     /// The list as a table.

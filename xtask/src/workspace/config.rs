@@ -38,6 +38,11 @@ pub struct Config {
     /// How GitLab runs the pipeline.
     #[serde(default)]
     pub pipeline: PipelineSettings,
+    /// The folders that projects are looked for in, by patterns as `workspaces` of a `package.json`
+    /// writes them: `apps/*`, `services/**`, `!apps/fixture`. By default all below `projects/`, or all
+    /// of the repository when there is no such folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projects: Option<Vec<String>>,
 }
 
 /// A Cloudflare account.

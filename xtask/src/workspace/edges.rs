@@ -55,12 +55,18 @@ impl<'w> Builder<'w> {
             let node = self.graph.node(&package.dir);
             self.dependencies(node, package);
             self.settings(node, package)?;
-            self.installed_by(node, package);
+            self.installed_by(node, &package.dir);
         }
         for project in &self.workspace.projects {
             let node = self.graph.node(&project.dir);
-            if let Some(package) = project.package.as_ref().filter(|p| p.dir != project.dir) {
-                self.graph.add(node, &package.dir, Origin::Package);
+            match project.package.as_ref().filter(|package| package.dir != project.dir) {
+                // It installs, and builds nothing: the rest of the repository is not what this is made of.
+                Some(root) if !root.builds && self.workspace.is_workspace_root(root) => {
+                    self.dependencies(node, root);
+                    self.installed_by(node, &project.dir);
+                }
+                Some(package) => drop(self.graph.add(node, &package.dir, Origin::Package)),
+                None => {}
             }
             if project.module {
                 self.modules(&project.dir)?;
@@ -148,20 +154,20 @@ impl<'w> Builder<'w> {
         Ok(())
     }
 
-    /// The files above a package that decide what is installed for it, up to the nearest lock file.
-    fn installed_by(&mut self, node: Node, package: &Package) {
+    /// The files above a folder that decide what is installed for it, up to the nearest lock file.
+    fn installed_by(&mut self, node: Node, folder: &Utf8Path) {
         // Dagger installs for a module by what is in its own folder.
         if [dagger::BUN, dagger::CLOUDFLARE].iter().any(|module| {
-            package.dir.parent().is_some_and(|above| Utf8Path::new(module).parent() == Some(above))
+            folder.parent().is_some_and(|above| Utf8Path::new(module).parent() == Some(above))
         }) {
             return;
         }
         let locked = |files: &[&Utf8PathBuf]| {
             files.iter().any(|path| path.file_name().is_some_and(|name| LOCK_FILES.contains(&name)))
         };
-        for dir in package.dir.ancestors() {
+        for dir in folder.ancestors() {
             let files = self.installs.get(dir.as_str()).map_or(&[][..], Vec::as_slice);
-            if dir.as_str() != package.dir.as_str() {
+            if dir.as_str() != folder.as_str() {
                 for path in files {
                     self.graph.add(node, path, Origin::Install);
                 }

@@ -3,6 +3,7 @@
 pub mod affected;
 pub mod base;
 pub mod config;
+pub mod discovery;
 mod edges;
 mod glob;
 pub mod graph;
@@ -24,14 +25,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::error::{Failure, refused};
 use crate::tools::git;
-use crate::ui::harmless::steers;
 use config::Config;
+use discovery::{Broken, Discovery, Place};
 use edges::{INSTALL_SETTINGS, LOCK_FILES};
 use inside::{Reader, read};
 use members::Root;
 use package::Package;
 use project::Project;
-use wrangler::{CONFIG_NAMES, WranglerConfig};
+use wrangler::CONFIG_NAMES;
 
 /// The repository as xtask sees it.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub struct Workspace {
     pub config: Config,
     /// Every project, sorted by folder.
     pub projects: Vec<Project>,
+    /// The wrangler configs that no project can be made of, sorted by folder.
+    pub broken: Vec<Broken>,
     /// Every package of the repository, by the text of its folder: comparing paths part by part is
     /// slow.
     pub packages: BTreeMap<String, Package>,
@@ -54,15 +57,25 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Reads the repository at `root`: packages of the whole tree; projects below `projects/`, or
-    /// anywhere when there is no such folder. Files that git ignores and dependency folders do not
-    /// count.
+    /// Reads the repository at `root`: packages of the whole tree; projects where
+    /// [`discovery::Place`] says. Files that git ignores and dependency folders do not count. A wrangler
+    /// config that cannot be read is an error.
     pub fn load(root: &Utf8Path) -> Result<Workspace> {
+        let mut workspace = Workspace::survey(root)?;
+        match workspace.broken.is_empty() {
+            true => Ok(workspace),
+            false => Err(workspace.broken.remove(0).failure.into()),
+        }
+    }
+
+    /// The same with the configs that cannot be read beside the projects: repositories hold such ones
+    /// as fixtures and templates.
+    pub fn survey(root: &Utf8Path) -> Result<Workspace> {
         Workspace::of(root, true)
     }
 
     /// The same without files that git does not track yet, which takes a walk through all folders.
-    pub fn load_tracked(root: &Utf8Path) -> Result<Workspace> {
+    pub fn survey_tracked(root: &Utf8Path) -> Result<Workspace> {
         Workspace::of(root, false)
     }
 
@@ -71,9 +84,7 @@ impl Workspace {
         let mut files = git::files(root, untracked, matters)?;
         let (packages, unreadable) = packages(root, &files)?;
         files.retain(|path| path.file_name() != Some("package.json") && root.join(path).exists());
-        let place = place(root);
-        let configs = files.iter().filter(|path| path.starts_with(place));
-        let projects = projects(root, configs, &packages, &unreadable)?;
+        let (projects, broken) = Discovery::new(root, &config, &packages, &unreadable).find(&files);
         let npmrc = |dir: &Utf8Path| read(root, &dir.join(".npmrc")).unwrap_or_default();
         let pnpm = files.iter().filter(|path| path.file_name() == Some(PNPM)).filter_map(|path| {
             let dir = path.parent().unwrap_or(Utf8Path::new(""));
@@ -83,6 +94,7 @@ impl Workspace {
             root: root.to_owned(),
             config,
             projects,
+            broken,
             packages,
             unreadable,
             pnpm: pnpm.collect(),
@@ -98,34 +110,38 @@ impl Workspace {
 
     /// The packages below the place that projects are looked for.
     pub fn packages_beside_projects(&self) -> impl Iterator<Item = &Package> {
-        let place = place(&self.root);
-        self.packages.values().filter(move |package| package.dir.starts_with(place))
+        let place = Place::of(&self.root, &self.config);
+        self.packages.values().filter(move |package| place.holds(&package.dir))
     }
 
-    /// The projects that `names` mean, or all of them for no name.
+    /// The projects that `names` mean, or all of them for no name. A config that cannot be read is an
+    /// error where it is meant.
     pub fn select(&self, names: &[String]) -> Result<Vec<&Project>, Failure> {
         if names.is_empty() {
+            self.broken.first().map_or(Ok(()), |broken| Err(broken.in_the_way()))?;
             return Ok(self.projects.iter().collect());
         }
         let mut selected: Vec<&Project> = Vec::new();
         for name in names {
-            let project = project::select(&self.projects, name)?;
+            let project = self.project(name)?;
             if !selected.iter().any(|other| other.dir == project.dir) {
                 selected.push(project);
             }
         }
         Ok(selected)
     }
+
+    /// The project that `name` means.
+    pub fn project(&self, name: &str) -> Result<&Project, Failure> {
+        project::select(&self.projects, name).map_err(|unknown| {
+            let broken = self.broken.iter().find(|broken| broken.answers_to(name));
+            broken.map_or(unknown, |broken| broken.failure.clone())
+        })
+    }
 }
 
 /// The name of the file that makes a pnpm workspace.
 const PNPM: &str = "pnpm-workspace.yaml";
-
-/// Where projects are looked for: `projects`, or everywhere in a repository without that folder.
-#[must_use]
-pub fn place(root: &Utf8Path) -> &'static str {
-    if root.join("projects").is_dir() { "projects" } else { "" }
-}
 
 fn named(path: &Utf8Path, test: impl Fn(&str) -> bool) -> bool {
     path.file_name().is_some_and(test)
@@ -183,48 +199,3 @@ fn packages(root: &Utf8Path, files: &[Utf8PathBuf]) -> Result<Packages> {
 
 /// How many threads read manifests.
 const READERS: usize = 4;
-
-fn projects<'f>(
-    root: &Utf8Path,
-    files: impl Iterator<Item = &'f Utf8PathBuf>,
-    packages: &BTreeMap<String, Package>,
-    unreadable: &BTreeMap<Utf8PathBuf, String>,
-) -> Result<Vec<Project>> {
-    let rank =
-        |path: &Utf8Path| CONFIG_NAMES.iter().position(|name| path.file_name() == Some(name));
-    let mut configs: BTreeMap<&Utf8Path, &Utf8Path> = BTreeMap::new();
-    for path in files.filter(|path| rank(path).is_some()) {
-        let dir = path.parent().unwrap_or(Utf8Path::new(""));
-        let preferred = configs.entry(dir).or_insert(path);
-        if rank(path) < rank(preferred) {
-            *preferred = path;
-        }
-    }
-    let load = |(dir, config): (&Utf8Path, &Utf8Path)| -> Result<Project> {
-        if dir.as_str().chars().any(steers) {
-            return Err(refused(format!(
-                "the folder {dir:?} has an invisible character in its name"
-            ))
-            .hint("rename it: such a name looks like another one, and can end a line")
-            .into());
-        }
-        let wrangler = WranglerConfig::parse(config, &read(root, config)?)?;
-        let nearest = dir
-            .ancestors()
-            .find(|dir| packages.contains_key(dir.as_str()) || unreadable.contains_key(*dir));
-        if let Some(message) = nearest.and_then(|dir| unreadable.get(dir)) {
-            return Err(refused(message.clone()).into());
-        }
-        Ok(Project {
-            name: dir.strip_prefix("projects").unwrap_or(dir).to_string(),
-            dir: dir.to_owned(),
-            config: config.to_owned(),
-            worker: wrangler.target(config::LOCAL).worker,
-            environments: wrangler.environments.clone(),
-            package: nearest.and_then(|dir| packages.get(dir.as_str())).cloned(),
-            module: root.join(dir).join("dagger.json").is_file(),
-            wrangler,
-        })
-    };
-    configs.into_iter().map(load).collect()
-}

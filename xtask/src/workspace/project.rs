@@ -74,7 +74,7 @@ impl Project {
 }
 
 /// Whether `path` ends with the whole components of `suffix`.
-fn ends_with_path(path: &Utf8Path, suffix: &str) -> bool {
+pub(super) fn ends_with_path(path: &Utf8Path, suffix: &str) -> bool {
     !suffix.is_empty() && path.ends_with(suffix.trim_end_matches('/').trim_start_matches("./"))
 }
 

@@ -50,6 +50,10 @@ impl WranglerConfig {
             .map_err(|error| refused(format!("{path}: {error}")))?,
         };
         let config = WranglerConfig { environments: object_keys(&value["env"]), value };
+        if !config.value["pages_build_output_dir"].is_null() {
+            return Err(refused(format!("{path}: this is a Pages project, and xtask deploys Workers"))
+                .hint("https://developers.cloudflare.com/workers/static-assets/migration-guides/migrate-from-pages/"));
+        }
         if config.value["name"].as_str().is_none_or(|name| !valid_name(name)) {
             return Err(refused(format!(
                 "{path}: `name` must be a Worker name: lower-case letters, digits and dashes"

@@ -308,8 +308,12 @@ fn what_cannot_be_meant_well_is_refused_with_its_place() {
         env.write(path, &good);
     }
     env.write("projects/a\u{202e}b/wrangler.jsonc", r#"{ "name": "b", "main": "a.ts" }"#);
-    let ran = env.xtask(&["projects"]).exits(3);
-    assert!(ran.stderr.contains("invisible character"), "{}", ran.stderr);
+    for arguments in [&["deploy", "--all"][..], &["deploy", "a\u{202e}b"], &["ci", "generate"]] {
+        let ran = env.xtask(arguments).exits(3);
+        assert!(ran.stderr.contains("invisible character"), "{}", ran.stderr);
+    }
+    let listed = env.xtask(&["projects"]).exits(0);
+    assert!(listed.stderr.contains("left out: the folder"), "{}", listed.stderr);
 }
 
 /// Answers with `bodies`, one a connection.

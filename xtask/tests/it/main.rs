@@ -18,6 +18,7 @@ mod engine;
 mod fake_gitlab;
 #[cfg(feature = "generate")]
 mod faults;
+mod foreign;
 mod hostile;
 mod merge_request;
 mod new;
