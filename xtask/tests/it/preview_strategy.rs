@@ -10,7 +10,7 @@ use crate::support::{CANARY, Ran, TestEnv};
 const MR: [(&str, &str); 1] = [("CI_MERGE_REQUEST_IID", "42")];
 
 /// A Worker whose `previews` block is `previews`, text of JSON.
-fn worker(env: &TestEnv, previews: &str) {
+pub fn worker(env: &TestEnv, previews: &str) {
     let code = |round: &str| {
         format!(
             "export default {{ fetch: (request: Request, env: {{ STAGE: string }}): Response =>\n\
@@ -55,7 +55,7 @@ fn production(env: &TestEnv) -> Value {
     json!([state["workers"], env.fetch("api.localhost", "/").1])
 }
 
-fn post(env: &TestEnv, path: &str, body: &Value) {
+pub fn post(env: &TestEnv, path: &str, body: &Value) {
     let url = format!("http://127.0.0.1:{}{path}", env.port());
     let bearer = format!("Bearer {CANARY}");
     let agent = http::agent(Duration::from_secs(10), 0);
