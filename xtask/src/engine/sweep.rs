@@ -42,10 +42,10 @@ pub fn sweep(
         swept.message = Some(format!("nothing looked at: the variable {name} is not set"));
         return Ok(swept);
     };
-    let client = comment::client(&place.api, name, Some(token))?;
+    let client = comment::client(ctx, &place.api, name, Some(token))?;
     // Stopping takes more rights than commenting; a job's own token has them.
     let job = match variable("CI_JOB_TOKEN") {
-        Some(token) => Some(comment::connect(&place.api, Secret::new(token.trim()))?.of_job()),
+        Some(token) => Some(comment::connect(ctx, &place.api, Secret::new(token.trim()))?.of_job()),
         None => None,
     };
     let environments = job.as_ref().unwrap_or(&client);
@@ -149,7 +149,7 @@ fn end(
     ctx: &Ctx,
     config: &Config,
     place: &Project,
-    client: &Client,
+    client: &Client<'_>,
     environment: Option<&Environment>,
     left: &mut Left,
 ) {
@@ -169,7 +169,12 @@ fn end(
 }
 
 /// The projects whose previews the comment still shows.
-fn live(client: &Client, user: &User, place: &Project, request: &Request) -> Result<Vec<String>> {
+fn live(
+    client: &Client<'_>,
+    user: &User,
+    place: &Project,
+    request: &Request,
+) -> Result<Vec<String>> {
     if request.state == State::Deleted {
         return Ok(Vec::new());
     }
