@@ -32,12 +32,17 @@ pub fn worker(env: &TestEnv, previews: &str) {
     );
 }
 
-fn change(env: &TestEnv, round: &str) {
+/// Changes what it answers to `round`.
+pub fn edit(env: &TestEnv, round: &str) {
     let path = "projects/api/src/worker.ts";
     let code = std::fs::read_to_string(env.root.join(path)).expect("text");
     let at = code.find("STAGE} ").expect("the round") + "STAGE} ".len();
     let end = at + code[at..].find('`').expect("an end");
     env.write(path, &format!("{}{round}{}", &code[..at], &code[end..]));
+}
+
+fn change(env: &TestEnv, round: &str) {
+    edit(env, round);
     env.commit(round);
 }
 
