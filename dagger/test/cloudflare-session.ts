@@ -2,6 +2,7 @@
 import { expect } from "bun:test";
 
 import type { DeploymentRecord } from "../cloudflare/src/record.js";
+import { ASK } from "../cloudflare/src/wrangler.js";
 import { inSession, type Answers, type Call, type Chain, type Session } from "./session.js";
 import { dag, type File } from "./stubs/dagger.js";
 
@@ -29,7 +30,12 @@ export interface World {
   exitCode?: number;
   output?: unknown[];
   comment?: string;
+  /** What is printed of Cloudflare's answer about the Worker's deployments. */
+  deployments?: string;
 }
+
+/** As Cloudflare answers, and as it is printed. */
+export const answered = (status: number, body: unknown) => JSON.stringify({ status, text: JSON.stringify(body) });
 
 /** A session in which wrangler leaves what `world` says. */
 export function answers(world: World): Answers {
@@ -37,6 +43,9 @@ export function answers(world: World): Answers {
     const before = chain.at(-2)?.name;
     if (last === "contents" && chain[0]?.name === "file") return chain[0].args["contents"];
     if (last === "contents") return (world.output ?? [DEPLOYED]).map((entry) => JSON.stringify(entry)).join("\n");
+    if (last === "stdout" && asks(chain)) {
+      return world.deployments ?? answered(200, { success: true, errors: [], result: { deployments: [{ id: "d0" }] } });
+    }
     if (last === "stdout" && isRead(chain)) return JSON.stringify(world.config ?? SITE);
     if (last === "glob" && before !== undefined) return world.glob?.[String(chain.at(-1)?.args["pattern"])] ?? [];
     const known: Record<string, unknown> = {
@@ -57,6 +66,7 @@ export function answers(world: World): Answers {
 }
 
 export const isRead = (chain: Chain) => execs(chain).some((args) => args[1] === "-e");
+export const asks = (chain: Chain) => execs(chain).some((args) => args.includes(ASK));
 export const calls = (chain: Chain, name: string): Call["args"][] =>
   chain.filter((call) => call.name === name).map(({ args }) => args);
 export const execs = (chain: Chain): string[][] => calls(chain, "withExec").map(({ args }) => args as string[]);

@@ -1,12 +1,17 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 
 import { access, nextPage, patience } from "../gitlab/src/api.js";
 import { post } from "../gitlab/src/comment.js";
 import { Gitlab } from "../gitlab/src/index.js";
+import type { Task } from "../gitlab/src/main.js";
 import { markerLine, withoutQuickActions } from "../gitlab/src/markdown.js";
 import { MARKER, note, PLACE, serve, TOKEN, type Fault, type Note, type Server } from "./gitlab-server.js";
+import { ROOT } from "./modules.js";
 import { inSession } from "./session.js";
-import { dag } from "./stubs/dagger.js";
+import { dag, type File, type Secret, type Service } from "./stubs/dagger.js";
 
 let server: Server;
 afterEach(() => server?.stop());
@@ -228,25 +233,111 @@ test("the next page is what the header says, on our own host", () => {
   expect(next({})).toBeUndefined();
 });
 
-test("the function takes project and instance from the shared configuration", async () => {
-  start([]);
-  const root = server.apiUrl.replace("/api/v4", "");
-  const known: Record<string, unknown> = { gitlabUrl: root, gitlabProjectId: "12", plaintext: `${TOKEN}\n` };
-  const { result, session } = await inSession(
-    (last) => known[last],
-    () =>
-      new Gitlab().postMergeRequestComment(
-        dag.secret("env://CICD_COMMENT_TOKEN"),
-        "42",
-        "hello",
-        undefined,
-        undefined,
-        "preview shop",
-      ),
-  );
-  expect(JSON.parse(result)).toEqual({ action: "created", note: 101, removed: [] });
-  expect(session.queries.join("\n")).not.toContain(TOKEN);
-  expect(server.notes[0]?.body).toBe(`${MARKER}\nhello`);
+describe("the function", () => {
+  const known: Record<string, unknown> = {
+    gitlabUrl: "https://gitlab.example.com/gitlab",
+    gitlabProjectId: "12",
+    image: "registry.example.com/bun:1.2.3",
+    endpoint: "h4sh:8787",
+    exitCode: 0,
+    stdout: '{"action":"created","note":101,"removed":[]}',
+    stderr: "",
+  };
+  type More = [api?: Service, caFile?: File, proxy?: Secret, noProxy?: string];
+
+  /** The calls that made the container which ran, by name. */
+  async function ran(change: Record<string, unknown>, ...more: More) {
+    const token = dag.secret("env://CICD_COMMENT_TOKEN");
+    const none = undefined;
+    const { result, session } = await inSession(
+      (last) => ({ ...known, ...change })[last],
+      () => new Gitlab().postMergeRequestComment(token, "42", "hello", none, none, "preview shop", none, ...more),
+    );
+    const chain = session.asked.find((asked) => asked.some(({ name }) => name === "withExec")) ?? [];
+    const calls = (name: string) => chain.filter((call) => call.name === name).map(({ args }) => args);
+    const task = calls("withNewFile").map(({ contents }) => JSON.parse(String(contents)) as Task);
+    return { result, calls, task: task[0] };
+  }
+
+  test("takes project and instance from the shared configuration", async () => {
+    const { result, calls, task } = await ran({});
+    expect(JSON.parse(result)).toEqual({ action: "created", note: 101, removed: [] });
+    const apiUrl = "https://gitlab.example.com/gitlab/api/v4";
+    expect(task).toEqual({ apiUrl, project: "12", mergeRequest: "42", marker: "preview shop", body: "hello" });
+    expect(calls("withSecretVariable").map(({ name }) => name as string)).toEqual(["GITLAB_TOKEN"]);
+    expect(calls("withEnvVariable").map(({ name }) => name as string)).toEqual(["NONCE"]);
+  });
+
+  test("reaches a service, through no proxy, and trusts an authority", async () => {
+    const service = dag.container().asService();
+    const { calls, task } = await ran({}, service, dag.file("ca.pem", "PEM"), dag.secret("env://P"), "gitlab.internal");
+    expect(task?.apiUrl).toBe("http://api:8787/gitlab/api/v4");
+    expect(calls("withServiceBinding").map(({ alias }) => alias as string)).toEqual(["api"]);
+    expect(calls("withEnvVariable").slice(0, 2)).toEqual([
+      { name: "NODE_EXTRA_CA_CERTS", value: "/authority.pem" },
+      { name: "NO_PROXY", value: "gitlab.internal,api" },
+    ]);
+    const secrets = calls("withSecretVariable").map(({ name }) => name as string);
+    expect(secrets).toEqual(["HTTP_PROXY", "HTTPS_PROXY", "GITLAB_TOKEN"]);
+  });
+
+  test("fails with what the program says", async () => {
+    await expect(ran({ exitCode: 1, stdout: "", stderr: "GitLab answered 401" })).rejects.toThrow(/^GitLab answered 401$/);
+  });
+});
+
+describe("the program", () => {
+  /** Runs it as the container does. */
+  async function run(apiUrl: string, env: Record<string, string> = {}) {
+    const dir = mkdtempSync(join(tmpdir(), "comment-"));
+    const task: Task = { ...PLACE, apiUrl, body: "hello" };
+    writeFileSync(join(dir, "comment.json"), JSON.stringify(task));
+    const main = join(ROOT, "dagger/gitlab/src/main.ts");
+    const words = ["--no-env-file", "--config=/dev/null", main, join(dir, "comment.json")];
+    const child = Bun.spawn([process.execPath, ...words], {
+      env: { GITLAB_TOKEN: `${TOKEN}\n`, ...env },
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    const [out, err] = [await new Response(child.stdout).text(), await new Response(child.stderr).text()];
+    rmSync(dir, { recursive: true });
+    return { code: await child.exited, out, err };
+  }
+
+  test("writes the comment, and says why it could not", async () => {
+    start([]);
+    const { code, out } = await run(server.apiUrl);
+    expect({ code, posted: JSON.parse(out) }).toEqual({ code: 0, posted: { action: "created", note: 101, removed: [] } });
+    expect(server.notes[0]?.body).toBe(`${MARKER}\nhello`);
+    const other = await run(server.apiUrl, { GITLAB_TOKEN: "glpat-other" });
+    expect(other).toMatchObject({ code: 1, out: "" });
+    expect(other.err).toContain("GitLab answered 401");
+    expect(other.err).not.toContain("glpat-other");
+  });
+
+  test("goes through a proxy, but not to the hosts that need none", async () => {
+    start([]);
+    const asked: string[] = [];
+    const proxy = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      fetch(request) {
+        asked.push(new URL(request.url).host);
+        return fetch(server.apiUrl + new URL(request.url).pathname.slice("/gitlab/api/v4".length), {
+          method: request.method,
+          headers: request.headers,
+          ...(request.method !== "GET" && { body: request.body }),
+        });
+      },
+    });
+    const env = { HTTP_PROXY: `http://127.0.0.1:${proxy.port}` };
+    expect((await run("http://gitlab.invalid/gitlab/api/v4", env)).code).toBe(0);
+    expect(new Set(asked)).toEqual(new Set(["gitlab.invalid"]));
+    asked.length = 0;
+    expect((await run(server.apiUrl, { ...env, NO_PROXY: "127.0.0.1,api" })).code).toBe(0);
+    expect(asked).toEqual([]);
+    await proxy.stop(true);
+  });
 });
 
 test("the function refuses what is no merge request's number", async () => {

@@ -2,7 +2,20 @@ import { describe, expect, test } from "bun:test";
 
 import { ON_BUN } from "../cloudflare/src/arguments.js";
 import { Cloudflare } from "../cloudflare/src/index.js";
-import { SITE, UPLOADED, calls, carriedOut, execs, inputs, refused, runsWrangler, type World } from "./cloudflare-session.js";
+import { ASK } from "../cloudflare/src/wrangler.js";
+import {
+  SITE,
+  UPLOADED,
+  answered,
+  asks,
+  calls,
+  carriedOut,
+  execs,
+  inputs,
+  refused,
+  runsWrangler,
+  type World,
+} from "./cloudflare-session.js";
 import type { Session, Value } from "./session.js";
 import { dag } from "./stubs/dagger.js";
 
@@ -99,6 +112,26 @@ describe("preview", () => {
     expect(other.record.error).toContain("names no version");
     expect(await refused({ config: SITE }, upload("preview"))).toContain("no `previews` block");
     expect(await refused({ config }, upload("previw"))).toContain("`previw` is no strategy");
+
+    const unknown = answered(404, { success: false, errors: [{ code: 10_007, message: "no" }], result: null });
+    const never = await refused({ config, deployments: unknown }, upload("preview"));
+    expect(never).toBe(
+      "refused, nothing was changed: wrangler.jsonc: the Worker `shop` has never been deployed, and a preview needs one: deploy it first",
+    );
+    const asking = await carriedOut({ config, output: [made], deployments: unknown }, upload("alias"));
+    expect(asking.session.asked.some(asks)).toBe(false);
+  });
+
+  test("of the other strategy asks with the token and the nonce, and for nothing else of the folder", async () => {
+    const config = { ...SITE, previews: {} };
+    const none = undefined;
+    const upload = () =>
+      new Cloudflare().upload(...inputs(), "mr-7", none, none, none, none, "n1", none, none, none, "preview");
+    const { session } = await carriedOut({ config, output: [] }, upload);
+    const [chain] = session.asked.filter(asks);
+    expect(chain && execs(chain).at(-1)).toEqual(["bun", ...ON_BUN, "-e", ASK, "shop"]);
+    expect(chain && calls(chain, "withEnvVariable").at(-1)).toEqual({ name: "DEPLOY_NONCE", value: "n1" });
+    expect(chain && calls(chain, "withSecretVariable")).toHaveLength(1);
   });
 
   test("without a comment is `upload`", async () => {

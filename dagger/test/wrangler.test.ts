@@ -3,10 +3,10 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { ENVIRONMENT, wranglerArguments } from "../cloudflare/src/arguments.js";
+import { ENVIRONMENT, ON_BUN, wranglerArguments } from "../cloudflare/src/arguments.js";
 import { tail } from "../cloudflare/src/log.js";
-import { distPath, publishes, refusal, site, type Facts } from "../cloudflare/src/site.js";
-import { READ_CONFIG } from "../cloudflare/src/wrangler.js";
+import { distPath, missing, publishes, refusal, site, type Facts } from "../cloudflare/src/site.js";
+import { ASK, READ_CONFIG } from "../cloudflare/src/wrangler.js";
 import { ROOT } from "./modules.js";
 
 const FULL = {
@@ -190,6 +190,62 @@ describe("the wrangler config", () => {
     expect(refusal(site({ name: "shop" }, undefined), { ...facts, adapter: true })).toBeUndefined();
     expect(refusal(site(plain, undefined), { ...facts, entries: ["_headers", "assets/"] })).toBeUndefined();
     expect(refusal(site({ name: "api", main: "a.ts" }, undefined), { ...facts, entries: undefined })).toBeUndefined();
+  });
+});
+
+describe("a Worker that was never deployed", () => {
+  const account = "a".repeat(32);
+
+  /** What the program prints when Cloudflare answers with this. */
+  async function ask(worker: string, status: number, text: string): Promise<string> {
+    const seen: string[] = [];
+    const server = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      fetch(request) {
+        seen.push(`${request.method} ${new URL(request.url).pathname} ${request.headers.get("authorization")}`);
+        return new Response(text, { status });
+      },
+    });
+    const dir = mkdtempSync(join(tmpdir(), "ask-"));
+    writeFileSync(join(dir, ".env"), `CLOUDFLARE_ACCOUNT_ID=other\nCLOUDFLARE_API_TOKEN=other\n`);
+    writeFileSync(join(dir, "bunfig.toml"), 'preload = ["./preload.ts"]\n');
+    writeFileSync(join(dir, "preload.ts"), 'throw new Error("code of the project ran");\n');
+    const run = Bun.spawn([process.execPath, ...ON_BUN, "-e", ASK, worker], {
+      cwd: dir,
+      env: {
+        CLOUDFLARE_API_BASE_URL: `http://127.0.0.1:${server.port}/client/v4`,
+        CLOUDFLARE_ACCOUNT_ID: account,
+        CLOUDFLARE_API_TOKEN: "t0ken",
+      },
+      stdout: "pipe",
+      stderr: "ignore",
+    });
+    const printed = await new Response(run.stdout).text();
+    await run.exited;
+    await server.stop(true);
+    rmSync(dir, { recursive: true });
+    expect(seen).toEqual([`GET /client/v4/accounts/${account}/workers/scripts/${worker}/deployments Bearer t0ken`]);
+    return printed;
+  }
+
+  const body = (success: boolean, more: object) => JSON.stringify({ success, errors: [], result: null, ...more });
+  test.each([
+    ["is told from one that was", 200, body(true, { result: { deployments: [{ id: "d" }] } }), undefined],
+    ["has no deployments", 200, body(true, { result: { deployments: [] } }), "has never been deployed"],
+    ["does not exist", 404, body(false, { errors: [{ code: 10_007, message: "no" }] }), "has never been deployed"],
+    ["is not told by a token without rights", 403, body(false, { errors: [{ code: 10_000 }] }), "it answered 403"],
+    ["is not told by a proxy", 502, "<html>", "it answered 502"],
+    ["is not told by another address", 302, "", "it answered 302"],
+  ] as const)("%s", async (_, status, text, reason) => {
+    const said = missing("shop", await ask("shop", status, text));
+    if (reason === undefined) expect(said).toBeUndefined();
+    else expect(said).toContain(reason);
+  });
+
+  test("is not told by silence", () => {
+    expect(missing("shop", "")).toContain("no answer");
+    expect(missing("shop", "at x\nerror: Unable to connect\n")).toEndWith("exists: error: Unable to connect");
   });
 });
 

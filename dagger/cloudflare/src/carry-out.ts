@@ -3,9 +3,9 @@ import { dag, type Directory, type File, type Secret, type Service } from "@dagg
 import { strategyOf, type Command, type Step } from "./arguments.js";
 import { tail } from "./log.js";
 import type { DeploymentRecord } from "./record.js";
-import { publishes, refusal, site } from "./site.js";
+import { missing, publishes, refusal, site } from "./site.js";
 import { verdict } from "./verdict.js";
-import { bun, project, readConfig, run, type Outcome } from "./wrangler.js";
+import { armed, bun, deployments, project, readConfig, run, type Outcome } from "./wrangler.js";
 
 /** What is asked for. */
 export interface Request {
@@ -45,15 +45,19 @@ export async function carryOut(request: Request): Promise<DeploymentRecord> {
   const accountId = request.accountId || (await dag.config().cloudflareAccountId(environmentOf(request)));
   const adapter = request.source !== undefined && (await request.source.glob(REDIRECT)).length > 0;
   const dist = publishes(found, adapter) ? request.dist : undefined;
-  const reason = refusal(found, {
-    accountId,
-    hasSource: request.source !== undefined,
-    adapter,
-    entries: await dist?.entries(),
-    alias: request.alias,
-    strategy,
-  });
-  if (reason !== undefined) throw new Error(`refused, nothing was changed: ${name}: ${reason}`);
+  const refuse = (reason: string | undefined) => {
+    if (reason !== undefined) throw new Error(`refused, nothing was changed: ${name}: ${reason}`);
+  };
+  refuse(
+    refusal(found, {
+      accountId,
+      hasSource: request.source !== undefined,
+      adapter,
+      entries: await dist?.entries(),
+      alias: request.alias,
+      strategy,
+    }),
+  );
   const ready = await project(container, {
     dist,
     config: request.wranglerConfig,
@@ -71,7 +75,10 @@ export async function carryOut(request: Request): Promise<DeploymentRecord> {
     strategy,
   };
   const nonce = request.nonce || crypto.randomUUID();
-  const outcome = await run(ready, { step, accountId, token: request.cloudflareApiToken, nonce, api: request.api });
+  const access = { accountId, token: request.cloudflareApiToken, nonce, api: request.api };
+  const made = await armed(ready, access);
+  if (strategy === "preview") refuse(missing(found.worker, await deployments(made, found.worker)));
+  const outcome = await run(made, step);
   return record(request, step, nonce, found.worker, outcome);
 }
 

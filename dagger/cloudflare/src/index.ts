@@ -80,7 +80,7 @@ export class Cloudflare {
    * @param api A stand-in of Cloudflare's API, such as `tcp://127.0.0.1:8787`
    * @param accountId The account. Without it, the environment's in the shared configuration
    * @param project The project's name, for the record
-   * @param strategy `alias`, or `preview` for a Worker Preview called `alias`, with the bindings of the config's `previews` block. wrangler then makes the Worker too, if there is none
+   * @param strategy `alias`, or `preview` for a Worker Preview called `alias`, with the bindings of the config's `previews` block. Refused where the Worker was never deployed: wrangler would make it
    */
   @func({ cache: "session" })
   async upload(
@@ -138,7 +138,7 @@ export class Cloudflare {
    * @param project The project's name, for the record and the comment
    * @param gitlabProjectId The GitLab project. Without it, the shared configuration's
    * @param gitlabApiUrl The address of GitLab's API: `CI_API_V4_URL`. Without it, the shared configuration's instance
-   * @param strategy `alias`, or `preview` for a Worker Preview called `alias`, with the bindings of the config's `previews` block. wrangler then makes the Worker too, if there is none
+   * @param strategy `alias`, or `preview` for a Worker Preview called `alias`, with the bindings of the config's `previews` block. Refused where the Worker was never deployed: wrangler would make it
    */
   @func({ cache: "session" })
   async preview(

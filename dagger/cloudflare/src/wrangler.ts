@@ -26,6 +26,13 @@ const OUTPUT = "/output/wrangler.ndjson";
 /** Prints the config that its last argument names as JSON, read by Bun's own parsers. */
 export const READ_CONFIG = "process.stdout.write(JSON.stringify((await import(process.argv.at(-1))).default))";
 
+/** Prints the status and the text of Cloudflare's answer about the deployments of the Worker that its last argument names. */
+export const ASK = `
+const { CLOUDFLARE_API_BASE_URL: api = "https://api.cloudflare.com/client/v4", CLOUDFLARE_ACCOUNT_ID: account, CLOUDFLARE_API_TOKEN: token } = process.env;
+const url = api + "/accounts/" + account + "/workers/scripts/" + encodeURIComponent(process.argv.at(-1)) + "/deployments";
+const answer = await fetch(url, { headers: { Authorization: "Bearer " + token }, redirect: "manual", signal: AbortSignal.timeout(30_000) });
+process.stdout.write(JSON.stringify({ status: answer.status, text: await answer.text() }));`;
+
 /** What wrangler is run on. */
 export interface Inputs {
   /** What was built, where something is published. */
@@ -39,8 +46,7 @@ export interface Inputs {
 }
 
 /** Everything that is between a container with wrangler and the run. */
-export interface Run {
-  step: Step;
+export interface Access {
   accountId: string;
   token: Secret;
   nonce: string;
@@ -100,30 +106,41 @@ function install(container: Container): Container {
 }
 
 /**
- * Runs wrangler exactly once, on Bun, and reads what it left.
+ * The container with the token and everything else that a request to Cloudflare needs.
  *
- * The nonce stands directly before it: everything above is cached, and the engine cannot answer the run itself from its
- * cache. A failed run is an answer too, not an exception.
- *
- * @throws When the engine itself fails, or a signal ended wrangler: exit codes 128 to 191 are errors to the engine. Then the
- * remote side may have changed, and there is no record.
+ * The nonce stands directly before what is run there: everything above is cached, and the engine cannot answer a run from
+ * its cache.
  */
-export async function run(container: Container, run: Run): Promise<Outcome> {
+export async function armed(container: Container, access: Access): Promise<Container> {
   let made = container.withNewFile(OUTPUT, "");
   for (const [name, value] of Object.entries(ENVIRONMENT)) made = made.withEnvVariable(name, value);
   made = made
     .withEnvVariable("WRANGLER_OUTPUT_FILE_PATH", OUTPUT)
-    .withEnvVariable("CLOUDFLARE_ACCOUNT_ID", run.accountId);
-  if (run.api !== undefined) {
-    const port = (await run.api.endpoint()).split(":").at(-1);
+    .withEnvVariable("CLOUDFLARE_ACCOUNT_ID", access.accountId);
+  if (access.api !== undefined) {
+    const port = (await access.api.endpoint()).split(":").at(-1);
     made = made
-      .withServiceBinding("api", run.api)
+      .withServiceBinding("api", access.api)
       .withEnvVariable("CLOUDFLARE_API_BASE_URL", `http://api:${port}/client/v4`);
   }
-  const ended = await made
-    .withSecretVariable("CLOUDFLARE_API_TOKEN", run.token)
-    .withEnvVariable("DEPLOY_NONCE", run.nonce)
-    .withExec(["bun", ...ON_BUN, `${TOOLCHAIN}/node_modules/wrangler/bin/wrangler.js`, ...wranglerArguments(run.step)], {
+  return made.withSecretVariable("CLOUDFLARE_API_TOKEN", access.token).withEnvVariable("DEPLOY_NONCE", access.nonce);
+}
+
+/** Cloudflare's answer about the deployments of `worker`, as `ASK` prints it; something else where there was none. */
+export async function deployments(container: Container, worker: string): Promise<string> {
+  const asked = container.withExec(["bun", ...ON_BUN, "-e", ASK, worker], { expect: ReturnType.Any });
+  return (await asked.stdout()) || (await asked.stderr());
+}
+
+/**
+ * Runs wrangler exactly once, on Bun, and reads what it left. A failed run is an answer too, not an exception.
+ *
+ * @throws When the engine itself fails, or a signal ended wrangler: exit codes 128 to 191 are errors to the engine. Then the
+ * remote side may have changed, and there is no record.
+ */
+export async function run(container: Container, step: Step): Promise<Outcome> {
+  const ended = await container
+    .withExec(["bun", ...ON_BUN, `${TOOLCHAIN}/node_modules/wrangler/bin/wrangler.js`, ...wranglerArguments(step)], {
       expect: ReturnType.Any,
     })
     .sync();

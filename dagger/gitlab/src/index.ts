@@ -3,10 +3,14 @@
  *
  * With a project or group access token of the scope `api`: a job token may read comments but not write them.
  */
-import { dag, func, object, type Secret } from "@dagger.io/dagger";
+import { dag, func, object, ReturnType, type File, type Secret, type Service } from "@dagger.io/dagger";
 
-import { access, WORLD } from "./api.js";
-import { post } from "./comment.js";
+import type { Task } from "./main.js";
+
+/** Where the container has what, and how Bun runs it: blind to settings beside it. */
+const TASK = "/comment.json";
+const AUTHORITY = "/authority.pem";
+const RUN = ["bun", "--no-env-file", "--config=/dev/null", "/module/main.ts", TASK];
 
 @object()
 export class Gitlab {
@@ -21,7 +25,11 @@ export class Gitlab {
    * @param projectId The project's number or full path. Without it, the shared configuration's
    * @param apiUrl The address of the API: `CI_API_V4_URL`. Without it, the shared configuration's instance
    * @param marker What tells this comment from others by the same user. It is not shown
-   * @param nonce New for every attempt, so that no earlier answer is taken for this one's
+   * @param nonce New for every attempt, so that no earlier answer is taken for this one's. Without it, a random one
+   * @param api A stand-in of GitLab's API, such as `tcp://127.0.0.1:8787`. The path is still that of `apiUrl`
+   * @param caFile The certificate authorities of the instance, in PEM, where public ones do not know it
+   * @param proxy The address of a proxy, such as `env://HTTPS_PROXY`; it may hold a password
+   * @param noProxy Hosts that are asked without it, as in `NO_PROXY`
    */
   @func({ cache: "session" })
   async postMergeRequestComment(
@@ -32,13 +40,36 @@ export class Gitlab {
     apiUrl?: string,
     marker: string = "dagger",
     nonce?: string,
+    api?: Service,
+    caFile?: File,
+    proxy?: Secret,
+    noProxy?: string,
   ): Promise<string> {
     if (!/^[1-9][0-9]*$/.test(mergeRequestIid)) throw new Error(`\`${mergeRequestIid}\` is no merge request number`);
-    const base = apiUrl || `${await dag.config().gitlabUrl()}/api/v4`;
+    const own = apiUrl || `${await dag.config().gitlabUrl()}/api/v4`;
     const project = projectId || (await dag.config().gitlabProjectId());
-    const caller = access(base, await token.plaintext());
-    void nonce; // Read by the engine alone: it is part of what makes two calls the same.
-    const posted = await post(WORLD, caller, { project, mergeRequest: mergeRequestIid, marker }, body);
-    return JSON.stringify(posted);
+    let made = dag
+      .container()
+      .from(await dag.config().image("bun"))
+      .withDirectory("/module", dag.currentModule().source().directory("src"));
+    let base = own;
+    if (api !== undefined) {
+      base = `http://api:${(await api.endpoint()).split(":").at(-1)}${new URL(own).pathname}`;
+      made = made.withServiceBinding("api", api);
+    }
+    if (caFile !== undefined) made = made.withFile(AUTHORITY, caFile).withEnvVariable("NODE_EXTRA_CA_CERTS", AUTHORITY);
+    if (proxy !== undefined) {
+      for (const name of ["HTTP_PROXY", "HTTPS_PROXY"]) made = made.withSecretVariable(name, proxy);
+      made = made.withEnvVariable("NO_PROXY", [noProxy, "api"].filter(Boolean).join(","));
+    }
+    const task: Task = { apiUrl: base, project, mergeRequest: mergeRequestIid, marker, body };
+    const ended = await made
+      .withNewFile(TASK, JSON.stringify(task))
+      .withSecretVariable("GITLAB_TOKEN", token)
+      .withEnvVariable("NONCE", nonce || crypto.randomUUID())
+      .withExec(RUN, { expect: ReturnType.Any })
+      .sync();
+    if ((await ended.exitCode()) !== 0) throw new Error((await ended.stderr()) || "the comment was not written");
+    return ended.stdout();
   }
 }

@@ -1,7 +1,7 @@
 // Clients of the local dependencies, shaped as Dagger's code generator shapes them: a class a module, required arguments in
 // their order, optional ones in an object of the type `<Class><Function>Opts`. A test compares them with the modules.
 import { Context } from "../node_modules/@dagger.io/dagger/dist/src/common/context.js";
-import type { Secret } from "../node_modules/@dagger.io/dagger/dist/src/api/client.gen.js";
+import type { File, Secret, Service } from "../node_modules/@dagger.io/dagger/dist/src/api/client.gen.js";
 
 export type ConfigCloudflareAccountIdOpts = { environment?: string };
 export type ConfigCloudflareTokenVariableOpts = { environment?: string };
@@ -29,6 +29,10 @@ export type GitlabPostMergeRequestCommentOpts = {
   apiUrl?: string;
   marker?: string;
   nonce?: string;
+  api?: Service;
+  caFile?: File;
+  proxy?: Secret;
+  noProxy?: string;
 };
 
 export class Gitlab {

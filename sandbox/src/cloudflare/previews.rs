@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -13,7 +13,7 @@ use super::envelope::{ApiError, ApiResult, list as listed, ok};
 use super::metadata::{Metadata, check_name};
 use super::settings::{change, worker as find};
 use super::upload::{OLDEST, Upload};
-use super::versions::without_text;
+use super::versions::{Page, without_text};
 use super::{Place, done};
 use crate::app::{App, SUBDOMAIN};
 use crate::ids::{now, uuid};
@@ -59,9 +59,14 @@ pub async fn create_worker(
 }
 
 /// `GET …/previews`
-pub async fn list(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
+pub async fn list(
+    State(app): State<App>,
+    Path((account, name)): Place,
+    Query(page): Query<Page>,
+) -> ApiResult {
     let worker = find(&app, &account, &name)?;
-    let shown: Vec<Value> = worker.previews.iter().map(|p| presented(&worker, p)).collect();
+    let shown: Vec<Value> =
+        page.of(worker.previews.iter()).map(|p| presented(&worker, p)).collect();
     Ok(listed(&shown))
 }
 

@@ -17,7 +17,15 @@ pub struct Page {
     per_page: Option<usize>,
 }
 
-/// How many versions the API shows at once when it is not told
+impl Page {
+    /// Its part of `all`.
+    pub fn of<T>(self, all: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+        let size = self.per_page.unwrap_or(SHOWN).clamp(1, 100);
+        all.skip(size.saturating_mul(self.page.unwrap_or(1).saturating_sub(1))).take(size)
+    }
+}
+
+/// How many the API shows at once when it is not told
 /// (<https://developers.cloudflare.com/workers/configuration/versions-and-deployments/>).
 const SHOWN: usize = 10;
 
@@ -28,10 +36,7 @@ pub async fn list(
     Query(page): Query<Page>,
 ) -> ApiResult {
     let worker = settings::worker(&app, &account, &name)?;
-    let size = page.per_page.unwrap_or(SHOWN).clamp(1, 100);
-    let skipped = size.saturating_mul(page.page.unwrap_or(1).saturating_sub(1));
-    let items: Vec<Value> =
-        worker.versions.iter().rev().skip(skipped).take(size).map(brief).collect();
+    let items: Vec<Value> = page.of(worker.versions.iter().rev()).map(brief).collect();
     Ok(ok(&json!({ "items": items })))
 }
 

@@ -157,4 +157,11 @@ async fn refusals_have_cloudflare_s_codes() {
     assert_eq!(made["result"]["urls"], json!([]), "no addresses where they are off");
     assert_eq!(server.send(Method::POST, &previews, named).await.0, 409);
     assert_eq!(code(&server.get(&format!("{previews}/mr-1/deployments/latest")).await.1), 10_222);
+    for name in ["mr-2", "mr-3"] {
+        assert_eq!(server.send(Method::POST, &previews, json!({ "name": name })).await.0, 200);
+    }
+    let (_, page) = server.get(&format!("{previews}?per_page=2&page=2")).await;
+    let names: Vec<_> =
+        page["result"].as_array().expect("rows").iter().map(|p| &p["name"]).collect();
+    assert_eq!(names, ["mr-3"]);
 }

@@ -5,14 +5,12 @@ use clap::Args;
 use serde::Serialize;
 
 use super::preview::{destination, name};
-use crate::context::{Ctx, variable};
+use crate::context::Ctx;
 use crate::engine::comment::{Comment, Commented};
-use crate::engine::stop::{Outcome, Stop as Stopping, Stopped};
+use crate::engine::stop::{Outcome, Previews, Stopped, reachable};
 use crate::engine::sweep::sweep;
 use crate::error::{Exit, refused};
-use crate::plan::destination::Destination;
 use crate::report::comment::{Row, Status};
-use crate::tools::sandbox;
 use crate::workspace::Workspace;
 use crate::workspace::project::Project;
 use crate::workspace::strategy::Strategy;
@@ -23,7 +21,7 @@ pub struct Stop {
     /// Projects by path, any unique end of it, Worker name or package name [default: every project]
     #[arg(value_name = "PROJECT")]
     projects: Vec<String>,
-    /// Whose Workers, as for `preview`
+    /// Whose Workers, as for `preview`; with `--merged` the environment with `"previews": true`
     #[arg(long, value_name = "ENVIRONMENT")]
     env: Option<String>,
     /// In the sandbox instead of at Cloudflare
@@ -32,9 +30,9 @@ pub struct Stop {
     /// The previews' name [default: mr-<iid> in a merge request, else the branch]
     #[arg(long, value_name = "NAME")]
     alias: Option<String>,
-    /// Of every merge request that is merged or closed and still shows previews, and stop its
+    /// Of every merge request that is merged or closed and still has or shows previews, and stop its
     /// environment: for a schedule
-    #[arg(long, conflicts_with_all = ["projects", "env", "sandbox", "alias"])]
+    #[arg(long, conflicts_with_all = ["projects", "alias"])]
     merged: bool,
     /// With `--merged`, those that changed within so many days
     #[arg(long, value_name = "DAYS", default_value_t = 30, requires = "merged")]
@@ -57,7 +55,12 @@ impl Stop {
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let workspace = Workspace::load(&ctx.root)?;
         if self.merged {
-            let swept = sweep(ctx, &workspace.config, self.days)?;
+            let marked = || workspace.config.preview_environment().ok();
+            let environment = self.env.clone().or_else(marked);
+            let place =
+                |name: String| destination(ctx, &workspace.config, Some(&name), self.sandbox);
+            let place = environment.map(place).transpose()?;
+            let swept = sweep(ctx, &workspace, place.as_ref(), self.days)?;
             ctx.ui.report(&swept, &swept.text(ctx.dry_run));
             return Ok(swept.exit());
         }
@@ -104,7 +107,7 @@ impl Stop {
             let workers = projects.iter().map(|p| p.target(&place.environment).worker);
             let workers: Vec<String> = workers.collect();
             let name = name(ctx, self.alias.as_deref(), &workers)?;
-            Stopping::new(ctx, &place, &name)?.all(projects, needed)
+            Previews::at(ctx, &place)?.stop(projects, &name, needed)
         });
         match asked {
             Err(error) if !needed => {
@@ -113,12 +116,5 @@ impl Stop {
             }
             asked => asked,
         }
-    }
-}
-
-fn reachable(ctx: &Ctx, place: &Destination) -> bool {
-    match place.sandbox {
-        Some(_) => sandbox::running(&ctx.root).is_some(),
-        None => variable(&place.token_variable).is_some(),
     }
 }

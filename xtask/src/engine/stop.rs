@@ -3,12 +3,13 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::context::Ctx;
+use crate::context::{Ctx, variable};
 use crate::error::Failure;
 use crate::plan::alias;
 use crate::plan::destination::Destination;
 use crate::secret::Secret;
 use crate::tools::cloudflare::Api;
+use crate::tools::sandbox;
 use crate::workspace::project::Project;
 
 /// What came of one project's preview.
@@ -43,6 +44,13 @@ pub struct Stopped {
 }
 
 impl Stopped {
+    fn came_to(&mut self, result: Result<Outcome>) {
+        (self.outcome, self.error) = match result {
+            Ok(outcome) => (outcome, None),
+            Err(error) => (Outcome::Failed, Some(format!("{error:#}"))),
+        };
+    }
+
     /// What a person reads of it; nothing where there was nothing.
     #[must_use]
     pub fn line(&self) -> Option<String> {
@@ -63,49 +71,79 @@ impl Stopped {
     }
 }
 
-/// A deletion in progress.
-pub struct Stop<'a> {
+/// The Worker Previews at one place.
+pub struct Previews<'a> {
     ctx: &'a Ctx,
     place: &'a Destination,
-    name: &'a str,
     token: Secret,
 }
 
-impl<'a> Stop<'a> {
-    /// Of the previews called `name`.
-    pub fn new(ctx: &'a Ctx, place: &'a Destination, name: &'a str) -> Result<Stop<'a>, Failure> {
-        Ok(Stop { ctx, place, name, token: ctx.secret(&place.token())? })
+impl<'a> Previews<'a> {
+    /// Those at `place`. An error says that there is no token.
+    pub fn at(ctx: &'a Ctx, place: &'a Destination) -> Result<Previews<'a>, Failure> {
+        Ok(Previews { ctx, place, token: ctx.secret(&place.token())? })
     }
 
-    /// Deletes the preview of each project. One that fails does not stop the others; where none is
-    /// `needed`, a failure to ask is the caller's.
-    pub fn all(&self, projects: &[&Project], needed: bool) -> Result<Vec<Stopped>> {
+    /// Deletes the preview called `name` of each project. One that fails does not stop the others;
+    /// where none is `needed`, a failure to ask is the caller's.
+    pub fn stop(&self, projects: &[&Project], name: &str, needed: bool) -> Result<Vec<Stopped>> {
         let mut all = Vec::new();
         for project in projects {
-            let worker = project.target(&self.place.environment).worker;
+            let mut one = self.of(project, name);
             // A name that this Worker cannot have was never given to a preview of it.
-            let result = match alias::check(self.name, &worker) {
-                Ok(()) => self.one(&worker),
+            let result = match alias::check(name, &one.worker) {
+                Ok(()) => self.delete(&one),
                 Err(_) => Ok(Outcome::Absent),
             };
-            let (outcome, error) = match result {
-                Ok(outcome) => (outcome, None),
-                Err(error) if needed => (Outcome::Failed, Some(format!("{error:#}"))),
-                Err(error) => return Err(error),
-            };
-            let (project, name) = (project.name.clone(), self.name.to_owned());
-            all.push(Stopped { project, worker, name, outcome, error });
+            match result {
+                Err(error) if !needed => return Err(error),
+                result => one.came_to(result),
+            }
+            all.push(one);
         }
         Ok(all)
     }
 
-    fn one(&self, worker: &str) -> Result<Outcome> {
-        let api = Api::new(&self.place.api, &self.place.account_id, &self.token);
+    /// The previews of this project that merge requests have, with their numbers.
+    pub fn of_merge_requests(&self, project: &Project) -> Result<Vec<(u64, Stopped)>> {
+        let worker = project.target(&self.place.environment).worker;
+        let names = self.api().patient(&self.ctx.patience).preview_names(&worker)?;
+        let found = names
+            .iter()
+            .filter_map(|name| Some((alias::merge_request(name)?, self.of(project, name))));
+        Ok(found.collect())
+    }
+
+    /// Deletes a preview that was found.
+    pub fn end(&self, one: &mut Stopped) {
+        one.came_to(self.delete(one));
+    }
+
+    fn of(&self, project: &Project, name: &str) -> Stopped {
+        let worker = project.target(&self.place.environment).worker;
+        let (project, name) = (project.name.clone(), name.to_owned());
+        Stopped { project, worker, name, outcome: Outcome::Planned, error: None }
+    }
+
+    fn delete(&self, one: &Stopped) -> Result<Outcome> {
         if self.ctx.dry_run {
-            let found = api.preview(worker, self.name)?;
+            let found = self.api().preview(&one.worker, &one.name)?;
             return Ok(if found.is_some() { Outcome::Planned } else { Outcome::Absent });
         }
-        let there = api.delete_preview(worker, self.name)?;
+        let there = self.api().delete_preview(&one.worker, &one.name)?;
         Ok(if there { Outcome::Deleted } else { Outcome::Absent })
+    }
+
+    fn api(&self) -> Api<'_> {
+        Api::new(&self.place.api, &self.place.account_id, &self.token)
+    }
+}
+
+/// Whether a run can ask there at all: the token is set, or the sandbox runs.
+#[must_use]
+pub fn reachable(ctx: &Ctx, place: &Destination) -> bool {
+    match place.sandbox {
+        Some(_) => sandbox::running(&ctx.root).is_some(),
+        None => variable(&place.token_variable).is_some(),
     }
 }

@@ -1,121 +1,40 @@
 //! Previews that were left behind: of merge requests that are merged or closed.
 
+pub mod found;
+
 use std::collections::BTreeMap;
 
-use anyhow::Result;
-use serde::Serialize;
+use anyhow::{Result, anyhow};
 
-use super::comment::write::Action;
-use super::comment::{self, Comment, Commented};
+use super::comment::{self, Comment};
+use super::stop::{Outcome, Previews, Stopped};
 use crate::clock::{rfc3339, unix_now};
 use crate::context::{Ctx, variable};
-use crate::error::Exit;
+use crate::error::Failure;
+use crate::plan::destination::Destination;
 use crate::plan::merge_request::{MergeRequest, Project};
-use crate::report::comment::Status;
 use crate::report::comment::state::{marked, rows};
+use crate::report::comment::{Row, Status};
 use crate::secret::Secret;
-use crate::tools::gitlab::leftovers::{self, Environment, MOST, Request, State};
+use crate::tools::gitlab::leftovers::{self, Environment, Request, State};
 use crate::tools::gitlab::request::Client;
 use crate::tools::gitlab::{Notes, User};
+use crate::workspace::Workspace;
 use crate::workspace::config::Config;
-
-/// What was found and done.
-#[derive(Clone, Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Swept {
-    /// The version of this document.
-    pub schema: u32,
-    /// How many merge requests were looked at.
-    pub looked: usize,
-    /// Whether there were more than are looked at in one run.
-    pub more: bool,
-    /// What was left behind.
-    pub left: Vec<Left>,
-    /// Why nothing, or not everything, was done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-}
-
-/// What one merge request left behind.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Left {
-    /// Its number.
-    pub iid: u64,
-    /// What has become of it.
-    pub state: State,
-    /// Its page.
-    pub url: Option<String>,
-    /// The projects whose previews its comment still shows.
-    pub projects: Vec<String>,
-    /// The environment that was not stopped.
-    pub environment: Option<String>,
-    /// What happened to the comment; nothing in a dry run, or when it was right.
-    pub comment: Option<Commented>,
-    /// Whether the environment is stopped now.
-    pub stopped: bool,
-}
-
-impl Swept {
-    /// How the run ended.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        let failed = |left: &Left| {
-            let comment = left.comment.as_ref().map(|comment| comment.action);
-            matches!(comment, Some(Action::Failed | Action::Skipped))
-        };
-        if self.left.iter().any(failed) { Exit::Failed } else { Exit::Done }
-    }
-
-    /// What people read.
-    #[must_use]
-    pub fn text(&self, dry_run: bool) -> String {
-        let mut lines: Vec<String> = self.left.iter().map(|left| left.line(dry_run)).collect();
-        if self.left.is_empty() && self.message.is_none() {
-            lines.push(format!("nothing left behind by {} merge requests", self.looked));
-        }
-        if self.more {
-            lines.push(format!(
-                "more than {MOST} merge requests were merged or closed; `--days` takes fewer"
-            ));
-        }
-        lines.extend(self.message.clone());
-        lines.join("\n")
-    }
-}
-
-impl Left {
-    fn line(&self, dry_run: bool) -> String {
-        let state = match self.state {
-            State::Merged => "merged",
-            State::Closed => "closed",
-            State::Deleted => "deleted",
-            State::Open => "open",
-        };
-        let mut done = Vec::new();
-        if !self.projects.is_empty() {
-            let said = match self.comment.as_ref().map(|comment| comment.action) {
-                None if dry_run => "would be said to be removed",
-                Some(Action::Failed | Action::Skipped) => "are still in the comment",
-                _ => "removed",
-            };
-            done.push(format!("{} {said}", self.projects.join(", ")));
-        }
-        if let Some(name) = &self.environment {
-            let said = match (self.stopped, dry_run) {
-                (true, _) => "stopped",
-                (false, true) => "would be stopped",
-                (false, false) => "could not be stopped",
-            };
-            done.push(format!("environment {name} {said}"));
-        }
-        format!("!{} {state}: {}", self.iid, done.join("; "))
-    }
-}
+use crate::workspace::strategy::Strategy;
+use found::{Left, Swept, Unasked};
 
 /// Does for each merge request that was merged or closed within `days` what `preview stop` does in its
-/// pipeline, where that was not done, and stops its environment.
-pub fn sweep(ctx: &Ctx, config: &Config, days: u32) -> Result<Swept> {
+/// pipeline, where that was not done, and stops its environment. A Worker Preview at `place`, or an
+/// environment, counts however long ago that was.
+pub fn sweep(
+    ctx: &Ctx,
+    workspace: &Workspace,
+    place: Option<&Destination>,
+    days: u32,
+) -> Result<Swept> {
+    let config = &workspace.config;
+    let previews = place.map(|at| (at, Previews::at(ctx, at)));
     let mut swept = Swept { schema: 1, ..Swept::default() };
     let place = Project::from_variables(variable, &config.gitlab);
     let name = &config.gitlab.token_variable;
@@ -123,10 +42,10 @@ pub fn sweep(ctx: &Ctx, config: &Config, days: u32) -> Result<Swept> {
         swept.message = Some(format!("nothing looked at: the variable {name} is not set"));
         return Ok(swept);
     };
-    let client = comment::client(&place.api, name, Some(token))?;
+    let client = comment::client(ctx, &place.api, name, Some(token))?;
     // Stopping takes more rights than commenting; a job's own token has them.
     let job = match variable("CI_JOB_TOKEN") {
-        Some(token) => Some(comment::connect(&place.api, Secret::new(token.trim()))?.of_job()),
+        Some(token) => Some(comment::connect(ctx, &place.api, Secret::new(token.trim()))?.of_job()),
         None => None,
     };
     let environments = job.as_ref().unwrap_or(&client);
@@ -141,7 +60,12 @@ pub fn sweep(ctx: &Ctx, config: &Config, days: u32) -> Result<Swept> {
     }
     let mut requests: BTreeMap<u64, Request> =
         requests.into_iter().map(|request| (request.iid, request)).collect();
-    for iid in open.keys().filter(|iid| !requests.contains_key(iid)).copied().collect::<Vec<_>>() {
+    let mut found = match &previews {
+        Some((at, previews)) => ask(ctx, workspace, at, previews, &mut swept.unasked),
+        None => BTreeMap::new(),
+    };
+    let older = open.keys().chain(found.keys()).filter(|iid| !requests.contains_key(iid));
+    for iid in older.copied().collect::<Vec<_>>() {
         let request = leftovers::request(&client, &place.number, iid).map_err(&explain)?;
         requests.insert(iid, request);
     }
@@ -150,19 +74,26 @@ pub fn sweep(ctx: &Ctx, config: &Config, days: u32) -> Result<Swept> {
         swept.looked += 1;
         let projects = live(&client, &user, &place, &request).map_err(&explain)?;
         let environment = open.remove(&request.iid);
-        if projects.is_empty() && environment.is_none() {
+        let worker_previews = found.remove(&request.iid).unwrap_or_default();
+        if projects.is_empty() && environment.is_none() && worker_previews.is_empty() {
             continue;
         }
+        let unasked = |name: &&String| swept.unasked.iter().any(|one| one.project == **name);
         let mut left = Left {
             iid: request.iid,
             state: request.state,
             url: request.web_url.clone(),
+            kept: projects.iter().filter(unasked).cloned().collect(),
             projects,
+            previews: worker_previews,
             environment: environment.as_ref().map(|one| one.name.clone()),
             comment: None,
             stopped: false,
         };
         if !ctx.dry_run {
+            if let Some((_, Ok(previews))) = &previews {
+                delete(previews, &mut left);
+            }
             end(ctx, config, &place, environments, environment.as_ref(), &mut left);
         }
         swept.left.push(left);
@@ -170,20 +101,66 @@ pub fn sweep(ctx: &Ctx, config: &Config, days: u32) -> Result<Swept> {
     Ok(swept)
 }
 
-/// What `preview stop` does, and the environment's end.
+/// The Worker Previews of merge requests, by their number. Every project is asked for, since a preview
+/// may be from before its strategy changed; who cannot be asked counts where the strategy is `preview`.
+fn ask(
+    ctx: &Ctx,
+    workspace: &Workspace,
+    place: &Destination,
+    previews: &Result<Previews<'_>, Failure>,
+    unasked: &mut Vec<Unasked>,
+) -> BTreeMap<u64, Vec<Stopped>> {
+    let mut found: BTreeMap<u64, Vec<Stopped>> = BTreeMap::new();
+    for project in &workspace.projects {
+        let strategy = project.strategy(&workspace.config, &place.environment, None);
+        let named = match previews {
+            Ok(previews) => previews.of_merge_requests(project),
+            Err(_) if strategy == Strategy::Alias => continue,
+            Err(failure) => Err(anyhow!(failure.message.clone())),
+        };
+        match named {
+            Ok(named) => {
+                named.into_iter().for_each(|(iid, one)| found.entry(iid).or_default().push(one));
+            }
+            Err(error) if strategy == Strategy::Preview => {
+                unasked
+                    .push(Unasked { project: project.name.clone(), error: format!("{error:#}") });
+            }
+            Err(error) => {
+                ctx.ui.note(&format!("no preview of {} is looked for: {error:#}", project.name));
+            }
+        }
+    }
+    found
+}
+
+/// Deletes the Worker Previews. The comment goes on showing one that may still be there.
+fn delete(previews: &Previews<'_>, left: &mut Left) {
+    for one in &mut left.previews {
+        previews.end(one);
+        if one.outcome == Outcome::Failed && left.projects.contains(&one.project) {
+            left.kept.push(one.project.clone());
+        }
+    }
+}
+
+/// What `preview stop` says in the comment, and the environment's end.
 fn end(
     ctx: &Ctx,
     config: &Config,
     place: &Project,
-    client: &Client,
+    client: &Client<'_>,
     environment: Option<&Environment>,
     left: &mut Left,
 ) {
-    if !left.projects.is_empty() {
+    let rows: Vec<Row> = left.gone().map(|name| Row::new(name, Status::Removed)).collect();
+    if !rows.is_empty() {
         let request = MergeRequest { page: left.url.clone(), ..place.request(left.iid) };
-        left.comment = Some(Comment::of(ctx, config, Some(request)).removed());
+        let comment = Comment::of(ctx, config, Some(request));
+        let all = rows.len() == left.projects.len();
+        left.comment = Some(if all { comment.removed() } else { comment.finish(&rows) });
     }
-    if let Some(one) = environment {
+    if let Some(one) = environment.filter(|_| !left.held()) {
         match leftovers::stop(client, &place.number, one.id) {
             Ok(()) => left.stopped = true,
             Err(error) => ctx.ui.warn(&format!("{} is not stopped: {error:#}", one.name)),
@@ -192,7 +169,12 @@ fn end(
 }
 
 /// The projects whose previews the comment still shows.
-fn live(client: &Client, user: &User, place: &Project, request: &Request) -> Result<Vec<String>> {
+fn live(
+    client: &Client<'_>,
+    user: &User,
+    place: &Project,
+    request: &Request,
+) -> Result<Vec<String>> {
     if request.state == State::Deleted {
         return Ok(Vec::new());
     }

@@ -108,8 +108,8 @@ pub fn page(sections: &[Section]) -> String {
         "# When something breaks\n\n<!-- Written by `cargo xtask generate`. -->\n\n\
          {count} faults, each tried out by the tests with the real wrangler: what you see, how the command \
          ends, what is live afterwards, and what to do. *former* is the version that was live before, *new* \
-         the one that the run made. Requests that only read are repeated by xtask after 429, 500, 502, \
-         503, 504 and broken connections, with growing pauses or the one that the server asks for, for two \
+         the one that the run made. Requests that only read are repeated by xtask after 429, 500, 502 \
+         to 504, 520 to 524 and broken connections, with growing pauses or the one that the server asks for, for two \
          minutes a command at most; an order to Cloudflare is repeated only when it is known that it was \
          not carried out. wrangler repeats some of its own.\n\n\
          Exit codes: 0 done · 1 failed, and nothing of it is live · 3 refused before anything changed · \

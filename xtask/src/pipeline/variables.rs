@@ -79,7 +79,8 @@ pub fn table(config: &Config) -> Vec<Variable> {
         used_by: used_by.to_owned(),
         holds,
     };
-    let previews = "`preview`, `preview-stop`";
+    let previews = "`preview`, `preview-stop`, `preview-sweep`";
+    let pipelines = &[Kind::MergeRequest, Kind::Schedule];
     let mut rows = Vec::new();
     if config.environments.contains_key(production) {
         let holds = format!("{token}, and *Workers Routes: Edit* on the zone of each route");
@@ -89,12 +90,11 @@ pub fn table(config: &Config) -> Vec<Variable> {
     }
     if let Ok(environment) = config.preview_environment() {
         let variable = config.cloudflare(&environment).token_variable;
-        rows.push(row(&variable, "review/*", previews, token.to_owned()));
+        let preview = row(&variable, "review/*", previews, token.to_owned());
+        rows.push(Variable { pipelines, ..preview });
         let holds = "Project access token, scope `api`, the lowest role that may comment (*Reporter*), \
                      a short life: writes the comment";
-        let jobs = format!("{previews}, `preview-sweep`");
-        let comment = row(&config.gitlab.token_variable, "review/*", &jobs, holds.to_owned());
-        let pipelines = &[Kind::MergeRequest, Kind::Schedule];
+        let comment = row(&config.gitlab.token_variable, "review/*", previews, holds.to_owned());
         rows.push(Variable { required: false, pipelines, ..comment });
     }
     rows

@@ -35,6 +35,13 @@ pub fn of_merge_request(iid: &str) -> String {
     format!("mr-{iid}")
 }
 
+/// The merge request that an alias is of.
+#[must_use]
+pub fn merge_request(alias: &str) -> Option<u64> {
+    let iid: u64 = alias.strip_prefix("mr-")?.parse().ok()?;
+    (of_merge_request(&iid.to_string()) == alias).then_some(iid)
+}
+
 /// An alias made of a branch's name, for the longest of the Workers' names. What is cut or changed
 /// could meet another branch's, so four digits of the name's hash follow.
 #[must_use]
@@ -64,6 +71,14 @@ pub fn of_branch(branch: &str, longest_worker: usize) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn merge_requests_are_told_by_their_alias() {
+        assert_eq!(merge_request(&of_merge_request("42")), Some(42));
+        for alias in ["mr-042", "mr-+42", "mr-4x", "mr-", "mr-42-website", "main"] {
+            assert_eq!(merge_request(alias), None, "{alias}");
+        }
+    }
 
     #[test]
     fn rules() {

@@ -188,6 +188,24 @@ impl<'a> Api<'a> {
         self.previews(&format!("workers/workers/{worker}/previews/{name}"))
     }
 
+    /// The names of all Worker Previews of `worker`; none when there is no such Worker.
+    pub fn preview_names(&self, worker: &str) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        // At most 500 (<https://developers.cloudflare.com/workers/previews/limitations/>).
+        for page in 1..=5 {
+            let path = format!("workers/workers/{worker}/previews?per_page=100&page={page}");
+            let Some(found) = self.get(&path)? else { break };
+            let found: Vec<Preview> = serde_json::from_value(found)
+                .context("Cloudflare's list of previews has an unexpected shape")?;
+            let last = found.len() < 100;
+            names.extend(found.into_iter().map(|preview| preview.name));
+            if last {
+                break;
+            }
+        }
+        Ok(names)
+    }
+
     /// The deployment of a preview that answers at its address; nothing when it has none.
     pub fn preview_deployment(&self, worker: &str, preview: &str) -> Result<Option<Preview>> {
         self.previews(&format!("workers/workers/{worker}/previews/{preview}/deployments/latest"))
@@ -305,6 +323,9 @@ impl Version {
 pub struct Preview {
     /// Its id.
     pub id: String,
+    /// Its name; empty of a deployment.
+    #[serde(default)]
+    pub name: String,
     /// Its addresses; none where preview addresses are off.
     #[serde(default)]
     pub urls: Vec<String>,

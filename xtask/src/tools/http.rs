@@ -7,6 +7,7 @@ use ureq::http::{HeaderMap, Response};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
+use super::retry::Reply;
 use crate::clock::{parse_http_date, unix_now};
 
 /// What a server answered.
@@ -18,6 +19,16 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// How long the server asks to wait.
     pub retry_after: Option<Duration>,
+}
+
+impl Reply for Answer {
+    fn status(&self) -> u16 {
+        self.status
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
 }
 
 /// Asset files are at most 25 MiB (<https://developers.cloudflare.com/workers/platform/limits/>).

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::deadline;
-use super::http::Answer;
 use super::runner::INTERRUPTED;
+use crate::error::interrupted;
 
 /// How long one command waits for servers to recover, over all of its requests.
 pub const BUDGET: Duration = Duration::from_secs(120);
@@ -25,11 +25,24 @@ const TRIES: u32 = 5;
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(8);
 
+/// An answer, as far as it decides whether a request is sent again.
+pub trait Reply {
+    /// The status.
+    fn status(&self) -> u16;
+
+    /// How long the server asks to wait.
+    fn retry_after(&self) -> Option<Duration>;
+}
+
 /// What is left of a command's time for requests that fail.
 pub struct Patience {
     left: Mutex<Duration>,
     say: Box<dyn Fn(&str) + Send + Sync>,
+    sleep: Box<Sleep>,
 }
+
+/// Waits, and says whether the whole time passed.
+type Sleep = dyn Fn(Duration) -> bool + Send + Sync;
 
 /// Why a request may be sent again.
 struct Trouble {
@@ -43,27 +56,51 @@ impl Patience {
     #[must_use]
     pub fn new(say: impl Fn(&str) + Send + Sync + 'static) -> Patience {
         let budget = deadline::within(BUDGET).unwrap_or(BUDGET);
-        Patience { left: Mutex::new(budget), say: Box::new(say) }
+        Patience { left: Mutex::new(budget), say: Box::new(say), sleep: Box::new(sleep) }
+    }
+
+    /// None: each request is sent once.
+    #[must_use]
+    pub fn none() -> Patience {
+        Patience { left: Mutex::default(), ..Patience::new(|_| ()) }
+    }
+
+    /// The same patience, whose pauses `sleep` makes.
+    #[must_use]
+    pub fn sleeping(self, sleep: impl Fn(Duration) -> bool + Send + Sync + 'static) -> Patience {
+        Patience { sleep: Box::new(sleep), ..self }
     }
 
     /// Reads from `who`, again after what passes by itself. What comes back is the last answer or error.
-    pub fn read(&self, who: &str, send: impl FnMut() -> Result<Answer>) -> Result<Answer> {
+    pub fn read<T: Reply>(&self, who: &str, send: impl FnMut() -> Result<T>) -> Result<T> {
         self.send(who, send, passing)
     }
 
     /// Changes something at `who`, again only after answers that say that nothing was done.
-    pub fn change(&self, who: &str, send: impl FnMut() -> Result<Answer>) -> Result<Answer> {
+    pub fn change<T: Reply>(&self, who: &str, send: impl FnMut() -> Result<T>) -> Result<T> {
         self.send(who, send, not_done)
+    }
+
+    /// Waits after an outcome of the `tried`th attempt that leaves open whether something was changed at
+    /// `who`, so that the caller can look; false when it is clear, or when it is time to give up.
+    pub fn open<T: Reply>(&self, who: &str, outcome: &Result<T>, tried: u32) -> bool {
+        passing(outcome).is_some_and(|trouble| self.after(who, &trouble, tried))
     }
 
     /// Waits before something is tried again for the `tried + 1`th time, and says so; false when it is
     /// time to give up.
     pub fn again(&self, what: &str, tried: u32) -> bool {
-        let pause = with_jitter(backoff(tried));
-        tried < TRIES && self.wait(what, pause) && {
-            self.spend(pause);
-            true
-        }
+        tried < TRIES && self.wait(what, with_jitter(backoff(tried)))
+    }
+
+    /// Waits for something else than a server in trouble. An error says that we were interrupted.
+    pub fn pause(&self, time: Duration) -> Result<()> {
+        if (self.sleep)(time) { Ok(()) } else { Err(interrupted().into()) }
+    }
+
+    fn after(&self, who: &str, trouble: &Trouble, tried: u32) -> bool {
+        let pause = trouble.retry_after.unwrap_or_else(|| with_jitter(backoff(tried)));
+        self.wait(&format!("{who} {}", trouble.what), pause)
     }
 
     fn wait(&self, what: &str, pause: Duration) -> bool {
@@ -71,23 +108,23 @@ impl Patience {
             return false;
         }
         (self.say)(&format!("{what}; again in {}", seconds(pause)));
-        sleep(pause)
+        self.spend(pause);
+        (self.sleep)(pause)
     }
 
-    fn send(
+    fn send<T: Reply>(
         &self,
         who: &str,
-        mut send: impl FnMut() -> Result<Answer>,
-        trouble: fn(&Result<Answer>) -> Option<Trouble>,
-    ) -> Result<Answer> {
+        mut send: impl FnMut() -> Result<T>,
+        trouble: fn(&Result<T>) -> Option<Trouble>,
+    ) -> Result<T> {
         let mut outcome = send();
         for tried in 1..TRIES {
             let Some(trouble) = trouble(&outcome) else { return outcome };
-            let started = Instant::now();
-            let pause = trouble.retry_after.unwrap_or_else(|| with_jitter(backoff(tried)));
-            if !self.wait(&format!("{who} {}", trouble.what), pause) {
+            if !self.after(who, &trouble, tried) {
                 return outcome;
             }
+            let started = Instant::now();
             outcome = send();
             self.spend(started.elapsed());
         }
@@ -104,13 +141,17 @@ impl Patience {
     }
 }
 
-/// What passes by itself: 429, 500, 502, 503, 504, and connections that break.
-fn passing(outcome: &Result<Answer>) -> Option<Trouble> {
+/// What passes by itself: 429, 500, 502 to 504, what Cloudflare's network says of a server that it does
+/// not reach (<https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/>),
+/// and connections that break.
+fn passing<T: Reply>(outcome: &Result<T>) -> Option<Trouble> {
     match outcome {
-        Ok(answer) if matches!(answer.status, 429 | 500 | 502 | 503 | 504) => Some(Trouble {
-            what: format!("answered {}", answer.status),
-            retry_after: answer.retry_after,
-        }),
+        Ok(answer) if matches!(answer.status(), 429 | 500 | 502..=504 | 520..=524) => {
+            Some(Trouble {
+                what: format!("answered {}", answer.status()),
+                retry_after: answer.retry_after(),
+            })
+        }
         Ok(_) => None,
         Err(error) => {
             let what = match error.downcast_ref::<ureq::Error>()? {
@@ -135,8 +176,8 @@ fn stays(kind: std::io::ErrorKind) -> bool {
 }
 
 /// Too many requests: the one answer that is given before anything is done.
-fn not_done(outcome: &Result<Answer>) -> Option<Trouble> {
-    passing(outcome).filter(|_| matches!(outcome, Ok(answer) if answer.status == 429))
+fn not_done<T: Reply>(outcome: &Result<T>) -> Option<Trouble> {
+    passing(outcome).filter(|_| matches!(outcome, Ok(answer) if answer.status() == 429))
 }
 
 fn backoff(tried: u32) -> Duration {
@@ -181,6 +222,7 @@ mod tests {
     use anyhow::anyhow;
 
     use super::*;
+    use crate::tools::http::Answer;
 
     fn answer(status: u16, retry_after: Option<u64>) -> Result<Answer> {
         let retry_after = retry_after.map(Duration::from_millis);
@@ -221,6 +263,16 @@ mod tests {
     fn a_change_is_repeated_only_when_it_was_not_made() {
         assert_eq!(play(true, &[(503, Some(1)), (200, None)]).1, 1);
         assert_eq!(play(true, &[(429, Some(1)), (200, None)]).0, Some(200));
+    }
+
+    #[test]
+    fn a_command_has_one_patience_for_all_of_its_requests() {
+        let patience = Patience::new(|_| ()).sleeping(|_| true);
+        let minute = answer(429, Some(60_000));
+        assert!(patience.open("it", &minute, 1) && !patience.open("it", &minute, 2));
+        assert!(patience.open("another", &answer(502, None), 3));
+        assert!(!patience.open("it", &answer(404, None), 1));
+        assert!(!Patience::none().open("it", &answer(502, None), 1));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use xtask::report::comment::{Row, Status, state};
 
 use crate::comment::ready;
-use crate::fake_gitlab::{Behaviour, Fault, Faults, GitLab, note};
-use crate::support::{Ran, TestEnv};
+use crate::fake_gitlab::{Behaviour, Fault, Faults, GitLab, TOKEN, note};
+use crate::support::{Ran, TestEnv, ran, repository};
 
 fn comment(
     env: &TestEnv,
@@ -222,4 +222,15 @@ fn a_private_authority_is_trusted_beside_the_others() {
     run(&[("CI_SERVER_TLS_CA_FILE", ours.as_str())], 0);
     run(&[("CI_SERVER_TLS_CA_FILE", ours.as_str()), ("SSL_CERT_FILE", other.as_str())], 0);
     assert_eq!(server.notes().len(), 1);
+
+    // So does the program of Dagger's module, as its container runs it.
+    let task = json!({ "apiUrl": api, "project": "12", "mergeRequest": "42", "marker": "module", "body": "hello" });
+    env.write("comment.json", &task.to_string());
+    let bun = std::env::var("XTASK_BUN").expect("XTASK_BUN is set by `cargo xtask test`");
+    let mut program = std::process::Command::new(bun);
+    env.environment(&mut program);
+    program.env("GITLAB_TOKEN", TOKEN).env("NODE_EXTRA_CA_CERTS", ours.as_str());
+    program.arg(repository().join("dagger/gitlab/src/main.ts")).arg(env.root.join("comment.json"));
+    ran(program.output().expect("bun runs")).exits(0);
+    assert_eq!(server.notes().len(), 2);
 }

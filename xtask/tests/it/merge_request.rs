@@ -7,12 +7,13 @@ use serde_json::{Value, json};
 use xtask::tools::http;
 
 use crate::browser::Browser;
+use crate::preview_strategy;
 use crate::support::{Ran, TestEnv};
 
 const TOKEN: &str = "canary-comment-9d41";
 const PERSON: &str = "canary-person-2c77";
 
-/// A repository with three deployed sites and an open merge request, `!42` of project 7.
+/// A repository with what is deployed and an open merge request, `!42` of project 7.
 struct MergeRequest {
     env: TestEnv,
     base: String,
@@ -20,12 +21,17 @@ struct MergeRequest {
 }
 
 impl MergeRequest {
+    /// With three sites.
     fn open() -> MergeRequest {
         let env = TestEnv::with_tools();
         env.site("projects/rawkode.academy/website", "website");
         env.site("projects/rawkode.academy/docs", "docs");
         env.site("projects/rawkode.studio", "studio");
-        env.commit("sites");
+        MergeRequest::of(env)
+    }
+
+    fn of(env: TestEnv) -> MergeRequest {
+        env.commit("projects");
         let tokens = json!([
             { "token": TOKEN, "kind": "project", "user": "bot", "project": 7 },
             { "token": PERSON, "kind": "personal", "user": "ada" },
@@ -200,6 +206,46 @@ fn one_comment_from_the_first_push_to_the_end() {
         assert_eq!(found.stdout, "", "a token was written down");
         assert!(!runs.iter().any(|ran| ran.stdout.contains(secret) || ran.stderr.contains(secret)));
     }
+}
+
+#[test]
+fn a_preview_with_bindings_of_its_own_is_shown_until_it_is_deleted() {
+    let env = TestEnv::with_tools();
+    preview_strategy::worker(&env, r#""previews": { "vars": { "STAGE": "preview" } },"#);
+    let request = MergeRequest::of(env);
+    let (env, mut browser) = (&request.env, Browser::open());
+    let sandbox = format!("http://127.0.0.1:{}/", request.port);
+    let mut pinned = Vec::new();
+    for (pipeline, text) in [("101", "two"), ("102", "three")] {
+        preview_strategy::edit(env, text);
+        let ran = request.preview(pipeline).exits(0);
+        let deployment = ran.record("api")["deployment"].as_str().expect("an id")[..8].to_owned();
+        let links = links(&request.body());
+        let own = |label: &str| format!("http://{label}-api.localhost:{}/", request.port);
+        assert_eq!(links, [own("mr-42"), own(&deployment)]);
+        for url in &links {
+            browser.look(&json!({ "url": url, "text": format!("preview {text}") }));
+        }
+        pinned.push(links[1].clone());
+        let table = "#api section[aria-label='Previews with bindings of their own']";
+        let seen = browser.look(&json!({ "url": sandbox, "part": table, "text": deployment }));
+        let shown = seen["text"].as_str().expect("text");
+        let count = format!("{} deployment", pinned.len());
+        assert!(shown.contains("mr-42") && shown.contains(&count), "{shown}");
+        assert_eq!(seen["complaints"], json!([]));
+    }
+    browser.look(&json!({ "url": pinned[0], "text": "preview two" }));
+
+    request.push("103", &["preview", "stop", "--sandbox", "--json"]).exits(0);
+    let body = request.body();
+    assert!(body.contains("removed") && links(&body).is_empty(), "{body}");
+    for url in [&format!("http://mr-42-api.localhost:{}/", request.port), &pinned[0], &pinned[1]] {
+        assert_eq!(browser.look(&json!({ "url": url }))["status"], 404, "{url}");
+    }
+    let seen = browser.look(&json!({ "url": sandbox, "part": "#api", "text": "live" }));
+    let shown = seen["text"].as_str().expect("text");
+    assert!(!shown.to_lowercase().contains("bindings of their own"), "{shown}");
+    assert_eq!(env.fetch("api.localhost", "/").1, "production one");
 }
 
 #[test]

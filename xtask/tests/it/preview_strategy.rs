@@ -10,7 +10,7 @@ use crate::support::{CANARY, Ran, TestEnv};
 const MR: [(&str, &str); 1] = [("CI_MERGE_REQUEST_IID", "42")];
 
 /// A Worker whose `previews` block is `previews`, text of JSON.
-fn worker(env: &TestEnv, previews: &str) {
+pub fn worker(env: &TestEnv, previews: &str) {
     let code = |round: &str| {
         format!(
             "export default {{ fetch: (request: Request, env: {{ STAGE: string }}): Response =>\n\
@@ -32,12 +32,17 @@ fn worker(env: &TestEnv, previews: &str) {
     );
 }
 
-fn change(env: &TestEnv, round: &str) {
+/// Changes what it answers to `round`.
+pub fn edit(env: &TestEnv, round: &str) {
     let path = "projects/api/src/worker.ts";
     let code = std::fs::read_to_string(env.root.join(path)).expect("text");
     let at = code.find("STAGE} ").expect("the round") + "STAGE} ".len();
     let end = at + code[at..].find('`').expect("an end");
     env.write(path, &format!("{}{round}{}", &code[..at], &code[end..]));
+}
+
+fn change(env: &TestEnv, round: &str) {
+    edit(env, round);
     env.commit(round);
 }
 
@@ -55,7 +60,7 @@ fn production(env: &TestEnv) -> Value {
     json!([state["workers"], env.fetch("api.localhost", "/").1])
 }
 
-fn post(env: &TestEnv, path: &str, body: &Value) {
+pub fn post(env: &TestEnv, path: &str, body: &Value) {
     let url = format!("http://127.0.0.1:{}{path}", env.port());
     let bearer = format!("Bearer {CANARY}");
     let agent = http::agent(Duration::from_secs(10), 0);

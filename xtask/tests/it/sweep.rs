@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use xtask::tools::http;
 
+use crate::preview_strategy;
 use crate::support::{Ran, TestEnv};
 
 const BOT: &str = "canary-bot-61";
@@ -46,23 +47,30 @@ impl GitLab {
         serde_json::from_slice(&answer.expect("an answer").body).expect("JSON")
     }
 
-    /// A merge request with a preview that is shown and an environment, in this state.
-    fn request(&self, iid: u64, command: Option<&str>) {
+    fn open(&self, iid: u64) {
         let branch = format!("branch-{iid}");
         self.post(
             "merge_requests",
             &json!({ "iid": iid, "source_branch": branch, "target_branch": "main", "title": "T" }),
         );
+    }
+
+    fn close(&self, iid: u64, command: &str) {
+        let body = json!({ "body": format!("done\n/{command}") });
+        self.post(&format!("merge_requests/{iid}/notes"), &body);
+    }
+
+    /// A merge request with a preview that is shown and an environment, in this state.
+    fn request(&self, iid: u64, command: Option<&str>) {
+        self.open(iid);
+        let number = iid;
         let iid = iid.to_string();
         let rows = r#"[{"project":"site","status":"ready","aliasUrl":"https://mr.example/"}]"#;
         self.env.write("rows.json", rows);
         self.run(&["comment", "rows.json"], &[("CI_MERGE_REQUEST_IID", &iid)]).exits(0);
         self.post("environments", &json!({ "name": format!("review/{iid}") }));
         if let Some(command) = command {
-            self.post(
-                &format!("merge_requests/{iid}/notes"),
-                &json!({ "body": format!("done\n/{command}") }),
-            );
+            self.close(number, command);
         }
     }
 
@@ -134,4 +142,69 @@ fn what_is_merged_or_closed_is_removed_and_nothing_else() {
     let refused = gitlab.run(&sweep[..3], &[("CICD_COMMENT_TOKEN", "glpat-other")]).exits(3);
     assert!(refused.stderr.contains("does not know the token"), "{}", refused.stderr);
     assert!(gitlab.shows(43), "the open one's preview stays");
+}
+
+/// Whether the previews of these merge requests answer.
+fn answer(gitlab: &GitLab, iids: [u64; 4]) -> [bool; 4] {
+    iids.map(|iid| gitlab.env.fetch(&format!("mr-{iid}-api.localhost"), "/").0 == 200)
+}
+
+#[test]
+fn worker_previews_are_deleted_whether_they_are_shown_or_not() {
+    let gitlab = GitLab::start();
+    let env = &gitlab.env;
+    preview_strategy::worker(env, r#""previews": {},"#);
+    env.commit("worker");
+    gitlab.run(&["deploy", "api", "--env", "production", "--sandbox"], &[]).exits(0);
+    let made = |iid: u64, comment: &str| {
+        let iid = iid.to_string();
+        let variables = [("CI_MERGE_REQUEST_IID", iid.as_str()), ("CICD_COMMENT_TOKEN", comment)];
+        gitlab.run(&["preview", "api", "--sandbox"], &variables).exits(0);
+    };
+    for iid in [42, 43, 44] {
+        gitlab.open(iid);
+    }
+    gitlab.post("environments", &json!({ "name": "review/42" }));
+    // The third was never commented on, and of the fourth nothing else is left.
+    for (iid, comment) in [(42, BOT), (43, BOT), (44, ""), (45, "")] {
+        made(iid, comment);
+    }
+    gitlab.close(42, "merge");
+    gitlab.close(44, "close");
+    let row = |iid: u64| {
+        let note = gitlab.get(&format!("merge_requests/{iid}/notes")).to_string();
+        (note.contains("mr-42-api.localhost"), note.contains("removed"))
+    };
+    let iids = [42, 43, 44, 45];
+    let sweep = ["preview", "stop", "--merged", "--sandbox"];
+
+    let none = gitlab.run(&sweep[..3], &[]).exits(1).stdout;
+    assert!(none.contains("!42 merged: api may still have a preview"), "{none}");
+    let why =
+        "previews of api are not looked for: the variable CLOUDFLARE_WORKERS_TOKEN is not set";
+    assert!(none.contains(why), "{none}");
+    let dry = gitlab.run(&[&sweep[..], &["--dry-run"]].concat(), &[]).exits(0).stdout;
+    assert!(dry.contains("!45 deleted: preview mr-45 of api would be deleted"), "{dry}");
+    assert_eq!(answer(&gitlab, iids), [true; 4]);
+
+    let fault = json!([{ "method": "DELETE", "path": "/previews/mr-42", "times": 1, "action": { "status": 500 } }]);
+    preview_strategy::post(env, "/__sandbox/faults", &fault);
+    let failed = gitlab.run(&[&sweep[..], &["--json"]].concat(), &[]).exits(4).json();
+    let outcomes: Vec<_> = failed["left"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|left| (left["iid"].clone(), left["previews"][0]["outcome"].clone()))
+        .collect();
+    let said = [(42, "failed"), (44, "deleted"), (45, "deleted")];
+    assert_eq!(outcomes, said.map(|(iid, outcome)| (json!(iid), json!(outcome))), "{failed}");
+    assert_eq!(answer(&gitlab, iids), [true, true, false, false]);
+    assert_eq!((row(42), gitlab.available()), ((true, false), vec!["review/42".to_owned()]));
+
+    let done = gitlab.run(&sweep, &[]).exits(0).stdout;
+    assert!(done.contains("!42 merged: api removed; preview mr-42 of api is deleted"), "{done}");
+    assert_eq!(answer(&gitlab, iids), [false, true, false, false]);
+    assert_eq!((row(42), gitlab.available()), ((false, true), Vec::new()));
+    let again = gitlab.run(&sweep, &[]).exits(0);
+    assert_eq!(again.stdout, "nothing left behind by 2 merge requests\n");
 }

@@ -15,6 +15,7 @@ use crate::tools::gitlab::request::Client;
 use crate::tools::gitlab::roots::roots;
 use crate::tools::gitlab::variables::{self, Stored};
 use crate::tools::http;
+use crate::tools::retry::Patience;
 use crate::workspace::config::{CONFIG_FILE, Config};
 
 /// Where a person's own token for GitLab is, as GitLab's own tools have it
@@ -67,7 +68,8 @@ pub fn stored(scene: &Scene) -> Finding {
 fn ask(config: &Config, token: &str) -> Result<Vec<Stored>> {
     let agent = http::trusting(roots(variable)?, REQUEST, 0);
     let base = format!("{}/api/v4", config.gitlab.url.trim_end_matches('/'));
-    let client = Client::new(&base, Secret::new(token), agent, Box::new(|_| Ok(())))?;
+    let patience = Patience::none();
+    let client = Client::new(&base, Secret::new(token), agent, &patience)?;
     variables::list(&client, &config.gitlab.project_id)
 }
 

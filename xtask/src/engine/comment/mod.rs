@@ -6,15 +6,14 @@ pub mod cure;
 pub mod write;
 
 use std::cell::RefCell;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
 
 use crate::clock::{rfc3339, unix_now};
 use crate::context::{Ctx, variable};
-use crate::error::{Exit, Failure, exit_of, hints_of, interrupted, refused};
+use crate::error::{Exit, Failure, exit_of, hints_of, refused};
 use crate::plan::merge_request::MergeRequest;
 use crate::report::comment::state::marked;
 use crate::report::comment::{Change, Row, Status, render};
@@ -24,7 +23,6 @@ use crate::tools::gitlab::problem::Problem;
 use crate::tools::gitlab::request::Client;
 use crate::tools::gitlab::roots::roots;
 use crate::tools::http;
-use crate::tools::runner::INTERRUPTED;
 use crate::ui::{CYAN, paint};
 use crate::workspace::config::Config;
 use write::{Action, Timing, Writer, Written};
@@ -73,7 +71,7 @@ pub struct Comment<'a> {
     ctx: &'a Ctx,
     token_variable: String,
     merge_request: Option<MergeRequest>,
-    client: Option<Client>,
+    client: Option<Client<'a>>,
     /// What stands in the way of every further attempt. It is said once.
     obstacle: RefCell<Option<Commented>>,
 }
@@ -146,7 +144,7 @@ impl<'a> Comment<'a> {
     }
 
     /// The client, if there is something to comment on and a token to do it with.
-    fn connect(&self) -> Result<Option<Client>, Failure> {
+    fn connect(&self) -> Result<Option<Client<'a>>, Failure> {
         let name = &self.token_variable;
         let Some(place) = &self.merge_request else {
             self.skip("no comment: this is no pipeline of a merge request", Vec::new());
@@ -172,7 +170,7 @@ impl<'a> Comment<'a> {
             self.skip(&format!("no comment: the variable {name} is not set"), hints);
             return Ok(None);
         }
-        client(&place.api, name, value).map(Some)
+        client(self.ctx, &place.api, name, value).map(Some)
     }
 
     fn change(&self, change: &Change<'_>, lasting: bool) -> Commented {
@@ -208,7 +206,7 @@ impl<'a> Comment<'a> {
 
     fn attempt(
         &self,
-        client: &Client,
+        client: &Client<'_>,
         place: &MergeRequest,
         change: &Change<'_>,
         lasting: bool,
@@ -216,7 +214,8 @@ impl<'a> Comment<'a> {
         let mut user = None;
         let written = Notes::new(client, &place.project, &place.iid, marked).and_then(|notes| {
             user = Some(notes.user().username.clone());
-            Writer { notes, client, timing: Timing::default() }.write(change, lasting)
+            let timing = Timing::default();
+            Writer { notes, patience: &self.ctx.patience, timing }.write(change, lasting)
         });
         written.map_err(|error| explained(error, &self.token_variable, user.as_deref(), place))
     }
@@ -244,16 +243,21 @@ impl<'a> Comment<'a> {
 }
 
 /// A client for the API at `api` with the token that the variable `name` has as its `value`.
-pub fn client(api: &str, name: &str, value: Option<String>) -> Result<Client, Failure> {
-    connect(api, cure::token(name, value, variable("CI_JOB_TOKEN").as_deref())?)
+pub fn client<'a>(
+    ctx: &'a Ctx,
+    api: &str,
+    name: &str,
+    value: Option<String>,
+) -> Result<Client<'a>, Failure> {
+    connect(ctx, api, cure::token(name, value, variable("CI_JOB_TOKEN").as_deref())?)
 }
 
 /// A client for the API at `api`.
-pub fn connect(api: &str, token: Secret) -> Result<Client, Failure> {
+pub fn connect<'a>(ctx: &'a Ctx, api: &str, token: Secret) -> Result<Client<'a>, Failure> {
     let roots = roots(variable).map_err(|error| {
         hints_of(&error).into_iter().fold(refused(format!("{error:#}")), Failure::hint)
     })?;
-    Client::new(api, token, http::trusting(roots, DEADLINE, 0), Box::new(pause))
+    Client::new(api, token, http::trusting(roots, DEADLINE, 0), &ctx.patience)
 }
 
 /// What a refused request says about the token in the variable `name`, and what to do.
@@ -268,18 +272,6 @@ pub fn explained(
         Some(problem) => cure::explain(problem, name, user, place).into(),
         None => error,
     }
-}
-
-/// Waits, or stops waiting when we are interrupted.
-fn pause(time: Duration) -> Result<()> {
-    let started = Instant::now();
-    while let Some(left) = time.checked_sub(started.elapsed()) {
-        if INTERRUPTED.load(Ordering::SeqCst) {
-            return Err(interrupted().into());
-        }
-        std::thread::sleep(left.min(Duration::from_millis(100)));
-    }
-    Ok(())
 }
 
 fn with_hints(message: &str, hints: &[String]) -> String {

@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use crate::error::failed;
 use crate::report::comment::{Change, Row, render, state, united};
-use crate::tools::gitlab::request::Client;
 use crate::tools::gitlab::{Note, Notes, Wrote};
+use crate::tools::retry::Patience;
 
 /// How often the comment is written at most.
 const TRIES: u32 = 12;
@@ -70,7 +70,7 @@ pub struct Writer<'a> {
     /// The comments of the merge request.
     pub notes: Notes<'a>,
     /// Who waits.
-    pub client: &'a Client,
+    pub patience: &'a Patience,
     /// How long.
     pub timing: Timing,
 }
@@ -82,7 +82,7 @@ impl Writer<'_> {
     pub fn write(&self, change: &Change<'_>, lasting: bool) -> Result<Written> {
         let mut action = Action::Unchanged;
         let (mut gone, mut created) = (BTreeSet::new(), 0);
-        for _ in 0..TRIES {
+        for tried in 1..=TRIES {
             let mut ours = self.notes.ours()?;
             ours.retain(|note| !gone.contains(&note.id));
             let Some((first, others)) = ours.split_first() else {
@@ -93,7 +93,7 @@ impl Writer<'_> {
                 if created == CREATED {
                     break;
                 }
-                if let Wrote::Done(_) = self.notes.create(&render::body(&rows))? {
+                if let Wrote::Done(_) = self.notes.create(&render::body(&rows), tried)? {
                     (action, created) = (Action::Created, created + 1);
                     self.settle(lasting)?;
                 }
@@ -117,7 +117,7 @@ impl Writer<'_> {
             if read.elapsed() > self.timing.settle / 2 {
                 continue;
             }
-            match self.notes.edit(note.id, &body)? {
+            match self.notes.edit(note.id, &body, tried)? {
                 Wrote::Open => continue,
                 Wrote::Gone => {
                     gone.insert(note.id);
@@ -153,7 +153,7 @@ impl Writer<'_> {
         }
         let most = u64::try_from(self.timing.settle.as_millis() / 2).unwrap_or(0).max(1);
         let jitter = RandomState::new().hash_one(std::process::id()) % most;
-        self.client.wait(self.timing.settle + Duration::from_millis(jitter))
+        self.patience.pause(self.timing.settle + Duration::from_millis(jitter))
     }
 }
 

@@ -49,7 +49,7 @@ pub struct Environment {
 
 /// The merge requests that were merged or closed and have changed since `since` (RFC 3339), those
 /// that changed last first. The flag says that there are more than are read.
-pub fn finished(client: &Client, project: &str, since: &str) -> Result<(Vec<Request>, bool)> {
+pub fn finished(client: &Client<'_>, project: &str, since: &str) -> Result<(Vec<Request>, bool)> {
     let (mut found, mut cut) = (Vec::new(), false);
     for state in ["merged", "closed"] {
         let path = format!(
@@ -64,7 +64,7 @@ pub fn finished(client: &Client, project: &str, since: &str) -> Result<(Vec<Requ
 }
 
 /// One merge request.
-pub fn request(client: &Client, project: &str, iid: u64) -> Result<Request> {
+pub fn request(client: &Client<'_>, project: &str, iid: u64) -> Result<Request> {
     let reply = client.get(&format!("/projects/{}/merge_requests/{iid}", segment(project)))?;
     if reply.status == 404 {
         return Ok(Request { iid, state: State::Deleted, web_url: None });
@@ -73,21 +73,20 @@ pub fn request(client: &Client, project: &str, iid: u64) -> Result<Request> {
 }
 
 /// The environments below `review/` that are available.
-pub fn available(client: &Client, project: &str) -> Result<Vec<Environment>> {
+pub fn available(client: &Client<'_>, project: &str) -> Result<Vec<Environment>> {
     let project = segment(project);
     let path = format!("/projects/{project}/environments?states=available&search=review%2F");
     Ok(pages(client, &path)?.0)
 }
 
 /// Stops an environment without its stop job: what that would do is done.
-pub fn stop(client: &Client, project: &str, id: u64) -> Result<()> {
+pub fn stop(client: &Client<'_>, project: &str, id: u64) -> Result<()> {
     let path = format!("/projects/{}/environments/{id}/stop", segment(project));
-    let reply = client.once("POST", &path, Some(&json!({ "force": true })))?;
-    reply.ok(200)
+    client.post(&path, &json!({ "force": true }))?.ok(200)
 }
 
 /// The rows of a list, and whether there are more than [`MOST`].
-fn pages<T: for<'de> Deserialize<'de>>(client: &Client, path: &str) -> Result<(Vec<T>, bool)> {
+fn pages<T: for<'de> Deserialize<'de>>(client: &Client<'_>, path: &str) -> Result<(Vec<T>, bool)> {
     let mut found: Vec<T> = Vec::new();
     let mut page = Some(1);
     while let Some(number) = page {

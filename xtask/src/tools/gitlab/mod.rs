@@ -56,7 +56,7 @@ pub enum Wrote {
 
 /// The comments of one merge request, as one user sees them.
 pub struct Notes<'a> {
-    client: &'a Client,
+    client: &'a Client<'a>,
     path: String,
     user: User,
     marked: fn(&str) -> bool,
@@ -66,7 +66,7 @@ impl<'a> Notes<'a> {
     /// The comments of merge request `iid` in `project`, which is a number or a full path. `marked`
     /// says whether a body claims to be ours. Asks who the token is.
     pub fn new(
-        client: &'a Client,
+        client: &'a Client<'a>,
         project: &str,
         iid: &str,
         marked: fn(&str) -> bool,
@@ -77,7 +77,7 @@ impl<'a> Notes<'a> {
     /// As [`Notes::new`], for a user that is known already.
     #[must_use]
     pub fn of(
-        client: &'a Client,
+        client: &'a Client<'a>,
         project: &str,
         iid: &str,
         user: User,
@@ -88,7 +88,7 @@ impl<'a> Notes<'a> {
     }
 
     /// Who a client's token is.
-    pub fn whoami(client: &Client) -> Result<User> {
+    pub fn whoami(client: &Client<'_>) -> Result<User> {
         client.get("/user")?.json(200)
     }
 
@@ -131,33 +131,32 @@ impl<'a> Notes<'a> {
         Ok(Some(reply.json(200)?).filter(|note| self.is_ours(note)))
     }
 
-    /// Creates a note. It is not tried again: after an answer that leaves open whether it is there,
+    /// Creates a note, for the `tried`th time. It is not tried again: after an answer that leaves open whether it is there,
     /// look first.
-    pub fn create(&self, body: &str) -> Result<Wrote> {
-        let reply = self.client.once("POST", &self.path, Some(&json!({ "body": body })))?;
-        match self.client.pause(&reply)? {
-            true => Ok(Wrote::Open),
-            false => Ok(Wrote::Done(reply.json::<Note>(201)?.id)),
+    pub fn create(&self, body: &str, tried: u32) -> Result<Wrote> {
+        match self.client.attempt("POST", &self.path, &json!({ "body": body }), tried)? {
+            None => Ok(Wrote::Open),
+            Some(reply) => Ok(Wrote::Done(reply.json::<Note>(201)?.id)),
         }
     }
 
-    /// Replaces a note's text. It is not tried again: the text may be out of date by then.
-    pub fn edit(&self, id: u64, body: &str) -> Result<Wrote> {
+    /// Replaces a note's text, for the `tried`th time. It is not tried again: the text may be out of date by then.
+    pub fn edit(&self, id: u64, body: &str, tried: u32) -> Result<Wrote> {
         let path = format!("{}/{id}", self.path);
-        let reply = self.client.once("PUT", &path, Some(&json!({ "body": body })))?;
-        if reply.status == 404 {
-            return Ok(Wrote::Gone);
-        }
-        match self.client.pause(&reply)? {
-            true => Ok(Wrote::Open),
-            false => reply.ok(200).map(|()| Wrote::Done(id)),
+        match self.client.attempt("PUT", &path, &json!({ "body": body }), tried)? {
+            None => Ok(Wrote::Open),
+            Some(reply) if reply.status == 404 => Ok(Wrote::Gone),
+            Some(reply) => reply.ok(200).map(|()| Wrote::Done(id)),
         }
     }
 
     /// Deletes a note that may be gone already. Whether it is gone now.
     pub fn delete(&self, id: u64) -> Result<bool> {
-        let reply = self.client.repeated("DELETE", &format!("{}/{id}", self.path))?;
-        Ok(matches!(reply.status, 200..=299 | 404))
+        let reply = self.client.delete(&format!("{}/{id}", self.path))?;
+        match reply.status {
+            429 | 500.. => Err(Problem::answer(&reply).into()),
+            status => Ok(matches!(status, 200..=299 | 404)),
+        }
     }
 
     fn is_ours(&self, note: &Note) -> bool {

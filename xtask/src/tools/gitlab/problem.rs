@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::request::Reply;
+use crate::tools::http::retry_after;
 
 /// How much of an answer is shown, in characters.
 const SHOWN: usize = 300;
@@ -39,7 +40,10 @@ impl Problem {
             Some(other) => other.to_string(),
             None => String::from_utf8_lossy(&reply.body).into_owned(),
         };
-        Problem { request: reply.request.clone(), status: reply.status, said: short(&said), code }
+        let wait = retry_after(&reply.headers)
+            .map(|wait| format!("; it asks to wait {} s", wait.as_secs()));
+        let said = short(&said) + &wait.unwrap_or_default();
+        Problem { request: reply.request.clone(), status: reply.status, said, code }
     }
 
     /// An answer that is not what the API describes.

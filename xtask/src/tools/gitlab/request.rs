@@ -10,51 +10,56 @@ use ureq::{Agent, Body};
 use super::paging::patience;
 use super::problem::Problem;
 use crate::clock::unix_now;
-use crate::error::{Failure, failed, refused};
+use crate::error::{Failure, refused};
 use crate::secret::{Redactor, Secret};
 use crate::tools::http::BODY_LIMIT;
+use crate::tools::retry::{self, Patience};
 
-/// How often one request is made at most.
-const TRIES: u32 = 5;
-
-/// The longest pause that is worth it.
-const LONGEST: Duration = Duration::from_secs(300);
-
-/// How a client waits: it may be told to stop.
-pub type Pause = dyn Fn(Duration) -> Result<()> + Send + Sync;
+/// Whom pauses are for.
+const WHO: &str = "GitLab";
 
 /// What the server said.
 #[derive(Debug)]
 pub struct Reply {
     /// The method and path that it answers.
     pub request: String,
-    /// The status; 0 when the connection broke.
+    /// The status.
     pub status: u16,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body, or why there is none.
+    /// The body.
     pub body: Vec<u8>,
 }
 
+impl retry::Reply for Reply {
+    fn status(&self) -> u16 {
+        self.status
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        (self.status == 429).then(|| patience(&self.headers, unix_now()))
+    }
+}
+
 /// An API, and who calls it.
-pub struct Client {
+pub struct Client<'a> {
     base: String,
     /// What a token of its kind is sent in.
     header: &'static str,
     token: Secret,
     agent: Agent,
-    pause: Box<Pause>,
+    patience: &'a Patience,
 }
 
-impl Client {
+impl<'a> Client<'a> {
     /// A client for the API at `base`, the address with `/api/v4` and whatever relative root comes
     /// before it.
     pub fn new(
         base: &str,
         token: Secret,
         agent: Agent,
-        pause: Box<Pause>,
-    ) -> Result<Client, Failure> {
+        patience: &'a Patience,
+    ) -> Result<Client<'a>, Failure> {
         let rest = base.strip_prefix("https://").or_else(|| base.strip_prefix("http://"));
         let good = |rest: &str| {
             let text = rest.bytes().all(|b| b.is_ascii_graphic() && !b"?#@".contains(&b));
@@ -65,51 +70,69 @@ impl Client {
                 .hint("GitLab sets CI_API_V4_URL; check what overrides it"));
         }
         let base = base.trim_end_matches('/').to_owned();
-        Ok(Client { base, header: "PRIVATE-TOKEN", token, agent, pause })
+        Ok(Client { base, header: "PRIVATE-TOKEN", token, agent, patience })
     }
 
     /// With a job's own token, which has a header of its own
     /// (<https://docs.gitlab.com/api/rest/authentication/>).
     #[must_use]
-    pub fn of_job(self) -> Client {
+    pub fn of_job(self) -> Client<'a> {
         Client { header: "JOB-TOKEN", ..self }
-    }
-
-    /// Waits.
-    pub fn wait(&self, time: Duration) -> Result<()> {
-        (self.pause)(time)
     }
 
     /// Reads, again where the server is busy or broken.
     pub fn get(&self, path: &str) -> Result<Reply> {
-        self.repeated("GET", path)
+        self.send("GET", path, None)
     }
 
-    /// Makes a request that may be made twice, until it is answered.
-    pub fn repeated(&self, method: &str, path: &str) -> Result<Reply> {
-        for attempt in 0.. {
-            let reply = self.once(method, path, None)?;
-            let Some(wait) = wait(&reply, attempt)? else {
-                return Ok(reply);
-            };
-            if attempt + 1 == TRIES {
-                return Err(Problem::answer(&reply).into());
+    /// Deletes, again as when reading: what is deleted twice is gone.
+    pub fn delete(&self, path: &str) -> Result<Reply> {
+        self.send("DELETE", path, None)
+    }
+
+    /// Posts, again only where the server says that it did nothing.
+    pub fn post(&self, path: &str, body: &Value) -> Result<Reply> {
+        self.send("POST", path, Some(body))
+    }
+
+    fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Reply> {
+        let once = || self.once(method, path, body);
+        let outcome = match body {
+            None => self.patience.read(WHO, once),
+            Some(_) => self.patience.change(WHO, once),
+        };
+        self.told(method, path, outcome)
+    }
+
+    /// Makes one request, the `tried`th of its kind. Nothing comes back when it may or may not have been
+    /// carried out; the pause that this asks for is over then.
+    pub fn attempt(
+        &self,
+        method: &str,
+        path: &str,
+        body: &Value,
+        tried: u32,
+    ) -> Result<Option<Reply>> {
+        let outcome = self.once(method, path, Some(body));
+        if self.patience.open(WHO, &outcome, tried) {
+            return Ok(None);
+        }
+        self.told(method, path, outcome).map(Some)
+    }
+
+    /// A connection that broke, as a problem of the request.
+    fn told(&self, method: &str, path: &str, outcome: Result<Reply>) -> Result<Reply> {
+        outcome.map_err(|error| match error.downcast_ref::<ureq::Error>() {
+            Some(cause) => {
+                let said = format!("{} at {}", self.hidden(&cause.to_string()), self.base);
+                Problem { request: shown(method, path), status: 0, said, code: None }.into()
             }
-            self.wait(wait)?;
-        }
-        Err(failed("no answer").into())
-    }
-
-    /// Waits after an answer that asks for it, and says whether it did.
-    pub fn pause(&self, reply: &Reply) -> Result<bool> {
-        match wait(reply, 0)? {
-            Some(time) => self.wait(time).map(|()| true),
-            None => Ok(false),
-        }
+            None => error,
+        })
     }
 
     /// Makes one request. A redirect is an error, since it would take the token elsewhere.
-    pub fn once(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Reply> {
+    fn once(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Reply> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
@@ -118,23 +141,14 @@ impl Client {
         if body.is_some() {
             request = request.header("Content-Type", "application/json");
         }
-        let shown = format!("{method} {}", path.split('?').next().unwrap_or_default());
-        let reply =
-            match self.exchange(request.body(body.map(Value::to_string).unwrap_or_default())?) {
-                Ok((status, headers, body)) => Reply { request: shown, status, headers, body },
-                Err(ureq::Error::BadUri(text)) => {
-                    return Err(refused(format!("bad address {text}")).into());
-                }
-                Err(error) => {
-                    let reason = format!("{} at {}", self.hidden(&error.to_string()), self.base);
-                    let (headers, body) = (HeaderMap::new(), reason.into());
-                    let reply = Reply { request: shown, status: 0, headers, body };
-                    if lasting(&error) {
-                        return Err(Problem::answer(&reply).into());
-                    }
-                    reply
-                }
-            };
+        let request = request.body(body.map(Value::to_string).unwrap_or_default())?;
+        let (status, headers, body) = match self.exchange(request) {
+            Err(ureq::Error::BadUri(text)) => {
+                return Err(refused(format!("bad address {text}")).into());
+            }
+            outcome => outcome?,
+        };
+        let reply = Reply { request: shown(method, path), status, headers, body };
         if (300..400).contains(&reply.status) {
             let target = reply.headers.get("location").and_then(|value| value.to_str().ok());
             let target = self.hidden(target.unwrap_or("elsewhere"));
@@ -166,26 +180,7 @@ impl Client {
     }
 }
 
-/// How long to wait before the next attempt; nothing when the answer is one. Attempts count from 0.
-fn wait(reply: &Reply, attempt: u32) -> Result<Option<Duration>> {
-    let time = match reply.status {
-        429 => patience(&reply.headers, unix_now()),
-        0 | 500..=599 => Duration::from_secs(1 << attempt),
-        _ => return Ok(None),
-    };
-    if time > LONGEST {
-        let seconds = time.as_secs();
-        return Err(failed(format!("GitLab asks to wait for {seconds} seconds")).into());
-    }
-    Ok(Some(time))
-}
-
-/// Whether the connection would break again: rustls reports a certificate that it does not trust as
-/// invalid data (observed with ureq 3.5).
-fn lasting(error: &ureq::Error) -> bool {
-    match error {
-        ureq::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
-        ureq::Error::Rustls(_) | ureq::Error::Tls(_) | ureq::Error::InvalidProxyUrl => true,
-        _ => false,
-    }
+/// A request in an error.
+fn shown(method: &str, path: &str) -> String {
+    format!("{method} {}", path.split('?').next().unwrap_or_default())
 }

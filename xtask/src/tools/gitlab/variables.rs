@@ -37,12 +37,12 @@ fn is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error
 }
 
 /// Every variable of `project`, which is a number or a full path. A group's are not among them.
-pub fn list(client: &Client, project: &str) -> Result<Vec<Stored>> {
+pub fn list(client: &Client<'_>, project: &str) -> Result<Vec<Stored>> {
     let mut found = Vec::new();
     let mut page = Some(1);
     while let Some(number) = page.filter(|&number| number <= PAGES) {
         let path = format!("/projects/{}/variables?per_page=100&page={number}", segment(project));
-        let reply = client.once("GET", &path, None)?;
+        let reply = client.get(&path)?;
         if reply.status != 200 {
             return Err(Problem::answer(&reply).into());
         }

@@ -1,0 +1,23 @@
+// What runs in the container: posts the comment that a JSON file describes, with the token of GITLAB_TOKEN. Bun itself
+// respects NODE_EXTRA_CA_CERTS, HTTP_PROXY, HTTPS_PROXY and NO_PROXY. The engine may import this file with the others.
+import { readFileSync } from "node:fs";
+
+import { access, WORLD } from "./api.js";
+import { post, type Place } from "./comment.js";
+
+/** What is to be written where. */
+export interface Task extends Place {
+  apiUrl: string;
+  body: string;
+}
+
+if (import.meta.main) {
+  try {
+    const task = JSON.parse(readFileSync(process.argv.at(-1) ?? "", "utf8")) as Task;
+    const posted = await post(WORLD, access(task.apiUrl, process.env["GITLAB_TOKEN"] ?? ""), task, task.body);
+    process.stdout.write(JSON.stringify(posted));
+  } catch (error) {
+    process.stderr.write(error instanceof Error ? error.message : String(error));
+    process.exitCode = 1;
+  }
+}
