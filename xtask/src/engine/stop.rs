@@ -8,7 +8,7 @@ use crate::error::Failure;
 use crate::plan::alias;
 use crate::plan::destination::Destination;
 use crate::secret::Secret;
-use crate::tools::cloudflare::Api;
+use crate::tools::cloudflare::{self, Api};
 use crate::workspace::project::Project;
 
 /// What came of one project's preview.
@@ -55,9 +55,7 @@ impl Stopped {
             Outcome::Absent => None,
             Outcome::Failed => {
                 let error = self.error.as_deref().unwrap_or_default();
-                Some(format!(
-                    "{project}  preview {name} may still be there: {error}\nhint: run it again, it does no harm"
-                ))
+                Some(format!("{project}  preview {name} may still be there: {error}"))
             }
         }
     }
@@ -90,7 +88,11 @@ impl<'a> Stop<'a> {
             };
             let (outcome, error) = match result {
                 Ok(outcome) => (outcome, None),
-                Err(error) if needed => (Outcome::Failed, Some(format!("{error:#}"))),
+                Err(error) if needed => {
+                    let next = cloudflare::next_step(&error);
+                    let text = format!("{error:#}\nhint: {next}; that does no harm");
+                    (Outcome::Failed, Some(text))
+                }
                 Err(error) => return Err(error),
             };
             let (project, name) = (project.name.clone(), self.name.to_owned());
@@ -101,6 +103,7 @@ impl<'a> Stop<'a> {
 
     fn one(&self, worker: &str) -> Result<Outcome> {
         let api = Api::new(&self.place.api, &self.place.account_id, &self.token);
+        let api = api.patient(&self.ctx.patience);
         if self.ctx.dry_run {
             let found = api.preview(worker, self.name)?;
             return Ok(if found.is_some() { Outcome::Planned } else { Outcome::Absent });

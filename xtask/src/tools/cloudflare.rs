@@ -198,13 +198,14 @@ impl<'a> Api<'a> {
         found.context("Cloudflare's answer about a preview has an unexpected shape")
     }
 
-    /// Deletes the preview called `name` with its deployments; whether there was one.
+    /// Deletes the preview called `name` with its deployments; whether there was one. Sent again as a read
+    /// is, since a second time does no harm.
     pub fn delete_preview(&self, worker: &str, name: &str) -> Result<bool> {
         let path = format!("accounts/{}/workers/workers/{worker}/previews/{name}", self.account);
         let url = format!("{}/{path}", self.base);
         let bearer = format!("Bearer {}", self.token.expose());
-        let answer = http::delete(&self.agent, &url, &[("Authorization", &bearer)])
-            .with_context(|| format!("cannot reach {}", self.base))?;
+        let answer =
+            self.repeated(|| http::delete(&self.agent, &url, &[("Authorization", &bearer)]))?;
         Ok(result("DELETE", &path, &answer)?.is_some())
     }
 
@@ -218,13 +219,18 @@ impl<'a> Api<'a> {
     fn read(&self, path: &str) -> Result<Option<Value>> {
         let url = format!("{}/{path}", self.base);
         let bearer = format!("Bearer {}", self.token.expose());
-        let send = || http::get(&self.agent, &url, &[("Authorization", &bearer)]);
+        let answer =
+            self.repeated(|| http::get(&self.agent, &url, &[("Authorization", &bearer)]))?;
+        result("GET", path, &answer)
+    }
+
+    /// What does no harm a second time.
+    fn repeated(&self, mut send: impl FnMut() -> Result<Answer>) -> Result<Answer> {
         let answer = match self.patience {
             Some(patience) => patience.read("Cloudflare", send),
             None => send(),
         };
-        let answer = answer.with_context(|| format!("cannot reach {}", self.base))?;
-        result("GET", path, &answer)
+        answer.with_context(|| format!("cannot reach {}", self.base))
     }
 }
 
