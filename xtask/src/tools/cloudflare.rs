@@ -178,9 +178,10 @@ impl<'a> Api<'a> {
         };
         let answer = answer.with_context(|| format!("cannot reach {}", self.base))?;
         let result = result("POST", &path, &answer)?;
-        result
-            .map(|_| ())
-            .ok_or_else(|| anyhow!("Cloudflare knows no version {version} of {worker}"))
+        result.map(|_| ()).ok_or_else(|| {
+            let text = format!("Cloudflare knows no version {version} of {worker}");
+            Refusal { status: 404, text }.into()
+        })
     }
 
     /// The Worker Preview called `name`; nothing when there is none, or no such Worker.
@@ -278,6 +279,9 @@ pub fn next_step(error: &anyhow::Error) -> &'static str {
     match refusal.map(|refusal| refusal.status) {
         Some(401 | 403) => {
             "check the token, what it may do, and the account id: `cargo xtask doctor`"
+        }
+        Some(404) => {
+            "it is gone, or the account id is another one: `cargo xtask status`, `cargo xtask doctor`"
         }
         Some(429) => "Cloudflare limits requests for up to five minutes: run it again after that",
         Some(500..) => {
