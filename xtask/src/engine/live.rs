@@ -30,10 +30,8 @@ impl Attempt<'_> {
     /// Reads what is live before anything is changed.
     pub(super) fn read_previous(&mut self) -> Result<(), Failure> {
         self.step("read what is live");
-        self.record.previous = self.live().map_err(|error| {
-            refused(format!("cannot read what is live: {error:#}"))
-                .hint(format!("nothing was changed; {}", cloudflare::next_step(&error)))
-        })?;
+        self.record.previous =
+            self.read("what is live", |api| api.live(&self.part.target.worker))?;
         self.record.live = self.record.previous.clone();
         Ok(())
     }
@@ -68,7 +66,7 @@ impl Attempt<'_> {
             None => {
                 let domains =
                     self.part.target.domains.iter().map(|domain| format!("https://{domain}/"));
-                domains.chain(self.with_api(|api| api.address(worker))?).collect()
+                domains.chain(self.read("its address", |api| api.address(worker))?).collect()
             }
         };
         Ok(Some((live.version, urls)))
@@ -82,7 +80,7 @@ impl Attempt<'_> {
         if self.part.strategy == Some(Strategy::Preview) {
             return self.deployment_by_key(worker, alias);
         }
-        let versions = self.with_api(|api| api.versions(worker))?;
+        let versions = self.read("its versions", |api| api.versions(worker))?;
         let newest =
             versions.iter().find(|version| version.annotation("workers/alias") == Some(alias));
         let same =
@@ -91,7 +89,7 @@ impl Attempt<'_> {
         let urls = match self.preview_urls(&version.id) {
             Some(urls) => urls,
             None => {
-                let suffix = self.with_api(|api| api.preview_suffix(worker))?;
+                let suffix = self.read("its addresses", |api| api.preview_suffix(worker))?;
                 let Some(suffix) = suffix else { return Ok(None) };
                 vec![
                     format!("https://{alias}{suffix}/"),
@@ -105,7 +103,7 @@ impl Attempt<'_> {
     /// `wrangler preview` makes a preview without any address where those are off, and calls it done.
     pub(super) fn refuse_without_addresses(&self) -> Result<()> {
         let worker = &self.part.target.worker;
-        if self.with_api(|api| api.preview_suffix(worker))?.is_some() {
+        if self.read("its addresses", |api| api.preview_suffix(worker))?.is_some() {
             return Ok(());
         }
         Err(refused(format!("the preview addresses of the Worker `{worker}` are off"))
@@ -119,12 +117,11 @@ impl Attempt<'_> {
 
     /// The latest deployment of the preview called `name`, when it carries the plan's key.
     fn deployment_by_key(&self, worker: &str, name: &str) -> Result<Option<(String, Vec<String>)>> {
-        let Some(preview) = self.with_api(|api| api.preview(worker, name))? else {
+        let Some(preview) = self.read("the preview", |api| api.preview(worker, name))? else {
             return Ok(None);
         };
-        let Some(latest) = self.with_api(|api| api.preview_deployment(worker, &preview.id))? else {
-            return Ok(None);
-        };
+        let latest = |api: &Api<'_>| api.preview_deployment(worker, &preview.id);
+        let Some(latest) = self.read("the preview", latest)? else { return Ok(None) };
         let tag = latest.annotations.get("workers/tag").and_then(|tag| tag.as_str());
         if tag != Some(&self.part.key) {
             return Ok(None);
@@ -146,18 +143,7 @@ impl Attempt<'_> {
     pub(super) fn check_deployment(&mut self) -> Result<Status> {
         self.step("check that it answers");
         let started = Instant::now();
-        self.record.live = self.live().map_err(|error| self.unreadable("deployed", &error))?;
-        let serving = self.record.live.as_ref().map(|live| live.version.clone());
-        if serving != self.record.version {
-            let serving = serving.unwrap_or_else(|| "nothing".to_owned());
-            let text = format!("another deployment came in between: {serving} is live");
-            return Err(remote(text)
-                .hint(format!(
-                    "look: `{}`; then deploy what should be live",
-                    self.by_hand("status")
-                ))
-                .into());
-        }
+        self.still_serving("deployed")?;
         if let Err(reason) = self.answers() {
             self.uninterrupted("this version is live, and was not checked")?;
             return self.put_back(&format!("deployed, but {reason}"));
@@ -181,7 +167,7 @@ impl Attempt<'_> {
                 .hint("nothing of it is live; look at the address, or at the code")
                 .into());
         }
-        self.record.live = self.live().map_err(|error| self.unreadable("uploaded", &error))?;
+        self.read_again("uploaded")?;
         let version = |live: &Option<Live>| live.as_ref().map(|live| live.version.clone());
         if version(&self.record.live) != version(&self.record.previous) {
             return Err(remote("somebody deployed another version while this preview was made")
@@ -192,11 +178,28 @@ impl Attempt<'_> {
         Ok(Status::Ready)
     }
 
-    /// What is live cannot be read after something was changed.
-    fn unreadable(&self, done: &str, error: &anyhow::Error) -> Failure {
-        remote(format!("{done}, but what is live cannot be read: {error:#}"))
-            .hint(cloudflare::next_step(error))
-            .hint(format!("then look: `{}`", self.by_hand("status")))
+    /// Reads what is live after something was `done`. Where that fails, what was live before is no
+    /// answer.
+    fn read_again(&mut self, done: &str) -> Result<(), Failure> {
+        self.record.live = None;
+        self.record.live = self.live().map_err(|error| {
+            remote(format!("{done}, but what is live cannot be read: {error:#}"))
+                .hint(cloudflare::next_step(&error))
+                .hint(format!("then look: `{}`", self.by_hand("status")))
+        })?;
+        Ok(())
+    }
+
+    /// Makes sure that what is live is what this attempt deployed.
+    fn still_serving(&mut self, done: &str) -> Result<(), Failure> {
+        self.read_again(done)?;
+        let serving = self.record.live.as_ref().map(|live| &live.version);
+        if serving == self.record.version.as_ref() {
+            return Ok(());
+        }
+        let serving = serving.map_or("nothing", String::as_str);
+        Err(remote(format!("{done}, but another deployment came in between: {serving} is live"))
+            .hint(format!("look: `{}`; then deploy what should be live", self.by_hand("status"))))
     }
 
     /// An interruption is no verdict on the site.
@@ -228,6 +231,8 @@ impl Attempt<'_> {
                 .hint("this version is live; look at it, or deploy another one")
                 .into());
         };
+        // Somebody may have mended it meanwhile, and that is not ours to undo.
+        self.still_serving(why)?;
         self.step("put the former version back");
         let worker = &self.part.target.worker;
         let message = format!("xtask: back to {former}, because its successor does not answer");
@@ -262,11 +267,12 @@ impl Attempt<'_> {
                 None => "nothing is live, as before".to_owned(),
             },
             Ok(now) => {
-                let text = format!(
-                    "version {} is live now; before it was {}",
-                    version(&now).as_deref().unwrap_or("none"),
-                    version(&self.record.previous).as_deref().unwrap_or("none")
-                );
+                let before = version(&self.record.previous);
+                let before = before.as_deref().unwrap_or("none");
+                let text = match version(&now) {
+                    Some(now) => format!("version {now} is live now; before it was {before}"),
+                    None => format!("nothing is live now; before it was {before}"),
+                };
                 hints.push(self.after_change(now.as_ref()));
                 self.record.live = now;
                 self.record.status = changed;
@@ -294,6 +300,14 @@ impl Attempt<'_> {
                 former.version
             ),
         }
+    }
+
+    /// Reads before anything is changed, so that nothing is where it cannot be read.
+    fn read<T>(&self, what: &str, ask: impl FnOnce(&Api<'_>) -> Result<T>) -> Result<T, Failure> {
+        self.with_api(ask).map_err(|error| {
+            refused(format!("cannot read {what}: {error:#}"))
+                .hint(format!("nothing was changed; {}", cloudflare::next_step(&error)))
+        })
     }
 
     fn live(&self) -> Result<Option<Live>> {

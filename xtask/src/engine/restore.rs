@@ -71,6 +71,7 @@ impl Restore {
                 "the Worker `{worker}` has never been deployed in {}",
                 destination.environment
             ))
+            .hint(format!("`{}` once", by_hand("deploy", &project.name, destination)))
         };
         let api = api.patient(&ctx.patience);
         let live = api.live(&worker).map_err(|error| unread(&error))?.ok_or_else(never)?;

@@ -47,7 +47,10 @@ impl Stopped {
     fn came_to(&mut self, result: Result<Outcome>) {
         (self.outcome, self.error) = match result {
             Ok(outcome) => (outcome, None),
-            Err(error) => (Outcome::Failed, Some(format!("{error:#}"))),
+            Err(error) => {
+                let next = cloudflare::next_step(&error);
+                (Outcome::Failed, Some(format!("{error:#}\nhint: {next}; that does no harm")))
+            }
         };
     }
 
@@ -63,9 +66,7 @@ impl Stopped {
             Outcome::Absent => None,
             Outcome::Failed => {
                 let error = self.error.as_deref().unwrap_or_default();
-                Some(format!(
-                    "{project}  preview {name} may still be there: {error}\nhint: run it again, it does no harm"
-                ))
+                Some(format!("{project}  preview {name} may still be there: {error}"))
             }
         }
     }
@@ -107,7 +108,7 @@ impl<'a> Previews<'a> {
     /// The previews of this project that merge requests have, with their numbers.
     pub fn of_merge_requests(&self, project: &Project) -> Result<Vec<(u64, Stopped)>> {
         let worker = project.target(&self.place.environment).worker;
-        let names = self.api().patient(&self.ctx.patience).preview_names(&worker)?;
+        let names = self.api().preview_names(&worker)?;
         let found = names
             .iter()
             .filter_map(|name| Some((alias::merge_request(name)?, self.of(project, name))));
@@ -135,7 +136,8 @@ impl<'a> Previews<'a> {
     }
 
     fn api(&self) -> Api<'_> {
-        Api::new(&self.place.api, &self.place.account_id, &self.token)
+        let api = Api::new(&self.place.api, &self.place.account_id, &self.token);
+        api.patient(&self.ctx.patience)
     }
 }
 

@@ -34,6 +34,10 @@ pub struct Group {
     /// Which requests to the sandbox are broken, without the action. `{worker}` and `{account}` stand
     /// for the row's own.
     pub at: Option<Value>,
+    /// What is broken beside it all the while: requests, each with its `action`, which may be the name of
+    /// an answer.
+    #[serde(default)]
+    pub besides: Vec<Value>,
     /// Which project: `site`, a site of files (the default), `code`, or `new`, a site that was never
     /// deployed.
     #[serde(default = "site")]
@@ -61,16 +65,36 @@ pub struct Row {
     pub deadline: Option<u32>,
     /// The exit code.
     pub exit: i32,
-    /// The record's status; nothing where there is no record.
+    /// The record's status, or what came of the preview that was to be deleted; nothing where there is
+    /// neither.
     pub status: Option<String>,
     /// The version that is live: `former`, `new`, `older`, `preview` or `nothing`.
     pub live: String,
-    /// How many deployments were made, where it is not 1 for `new` and else none.
+    /// How many deployments were made, where it is not none for `former` and `nothing` and else 1.
     pub deployments: Option<usize>,
+    /// What becomes of the preview of the name that `--alias` gives: `former`, `new` or `gone`.
+    pub preview: Option<String>,
     /// A part of what the person reads.
     pub says: String,
     /// A part of the next step.
     pub hint: Option<String>,
+    /// What the same command comes to when it is run once more.
+    pub next: Option<Next>,
+}
+
+/// A second run.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Next {
+    /// The exit code.
+    pub exit: i32,
+    /// The record's status.
+    pub status: String,
+    /// The version that is live.
+    pub live: String,
+    /// A part of what the person reads.
+    #[serde(default)]
+    pub says: String,
 }
 
 fn site() -> String {
@@ -81,7 +105,38 @@ impl Row {
     /// How many deployments the run must have made.
     #[must_use]
     pub fn made(&self) -> usize {
-        self.deployments.unwrap_or(usize::from(self.live == "new"))
+        let changed = !["former", "nothing"].contains(&self.live.as_str());
+        self.deployments.unwrap_or(usize::from(changed))
+    }
+
+    /// The row of the page.
+    fn line(&self) -> String {
+        let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
+        let made = match self.deployments {
+            Some(made) if made > 1 => format!(" ({made} deployments)"),
+            _ => String::new(),
+        };
+        let preview =
+            self.preview.as_ref().map(|which| format!("; preview: {which}")).unwrap_or_default();
+        let mut fault = self.fault.clone();
+        if let Some(then) = &self.then {
+            fault = if fault.is_empty() { then.clone() } else { format!("{fault}; {then}") };
+        }
+        let next = match (&self.next, &self.hint) {
+            (Some(next), None) => format!("run it again: {}, {} is live", next.status, next.live),
+            (Some(next), Some(hint)) => {
+                format!("{hint}; run again: {}, {} is live", next.status, next.live)
+            }
+            (None, hint) => hint.clone().unwrap_or_else(|| "nothing".to_owned()),
+        };
+        format!(
+            "| {} | {} | {}{made}{preview} | {} | {} |\n",
+            cell(&fault),
+            self.exit,
+            self.live,
+            cell(&self.says),
+            cell(&next)
+        )
     }
 }
 
@@ -128,22 +183,7 @@ pub fn page(sections: &[Section]) -> String {
                     .collect::<Vec<_>>()
                     .join(" ")
             );
-            for row in &group.rows {
-                let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
-                let twice = match row.deployments {
-                    Some(made) if made > 1 => format!(" ({made} deployments)"),
-                    _ => String::new(),
-                };
-                let _infallible = writeln!(
-                    text,
-                    "| {} | {} | {}{twice} | {} | {} |",
-                    cell(&row.fault),
-                    row.exit,
-                    row.live,
-                    cell(&row.says),
-                    cell(row.hint.as_deref().unwrap_or("nothing"))
-                );
-            }
+            text.extend(group.rows.iter().map(Row::line));
         }
     }
     text

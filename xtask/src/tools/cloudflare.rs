@@ -178,9 +178,10 @@ impl<'a> Api<'a> {
         };
         let answer = answer.with_context(|| format!("cannot reach {}", self.base))?;
         let result = result("POST", &path, &answer)?;
-        result
-            .map(|_| ())
-            .ok_or_else(|| anyhow!("Cloudflare knows no version {version} of {worker}"))
+        result.map(|_| ()).ok_or_else(|| {
+            let text = format!("Cloudflare knows no version {version} of {worker}");
+            Refusal { status: 404, text }.into()
+        })
     }
 
     /// The Worker Preview called `name`; nothing when there is none, or no such Worker.
@@ -216,13 +217,14 @@ impl<'a> Api<'a> {
         found.context("Cloudflare's answer about a preview has an unexpected shape")
     }
 
-    /// Deletes the preview called `name` with its deployments; whether there was one.
+    /// Deletes the preview called `name` with its deployments; whether there was one. Sent again as a read
+    /// is, since a second time does no harm.
     pub fn delete_preview(&self, worker: &str, name: &str) -> Result<bool> {
         let path = format!("accounts/{}/workers/workers/{worker}/previews/{name}", self.account);
         let url = format!("{}/{path}", self.base);
         let bearer = format!("Bearer {}", self.token.expose());
-        let answer = http::delete(&self.agent, &url, &[("Authorization", &bearer)])
-            .with_context(|| format!("cannot reach {}", self.base))?;
+        let answer =
+            self.repeated(|| http::delete(&self.agent, &url, &[("Authorization", &bearer)]))?;
         Ok(result("DELETE", &path, &answer)?.is_some())
     }
 
@@ -236,13 +238,18 @@ impl<'a> Api<'a> {
     fn read(&self, path: &str) -> Result<Option<Value>> {
         let url = format!("{}/{path}", self.base);
         let bearer = format!("Bearer {}", self.token.expose());
-        let send = || http::get(&self.agent, &url, &[("Authorization", &bearer)]);
+        let answer =
+            self.repeated(|| http::get(&self.agent, &url, &[("Authorization", &bearer)]))?;
+        result("GET", path, &answer)
+    }
+
+    /// What does no harm a second time.
+    fn repeated(&self, mut send: impl FnMut() -> Result<Answer>) -> Result<Answer> {
         let answer = match self.patience {
             Some(patience) => patience.read("Cloudflare", send),
             None => send(),
         };
-        let answer = answer.with_context(|| format!("cannot reach {}", self.base))?;
-        result("GET", path, &answer)
+        answer.with_context(|| format!("cannot reach {}", self.base))
     }
 }
 
@@ -290,6 +297,9 @@ pub fn next_step(error: &anyhow::Error) -> &'static str {
     match refusal.map(|refusal| refusal.status) {
         Some(401 | 403) => {
             "check the token, what it may do, and the account id: `cargo xtask doctor`"
+        }
+        Some(404) => {
+            "it is gone, or the account id is another one: `cargo xtask status`, `cargo xtask doctor`"
         }
         Some(429) => "Cloudflare limits requests for up to five minutes: run it again after that",
         Some(500..) => {

@@ -130,7 +130,7 @@ fn a_preview_has_bindings_of_its_own_and_is_deleted() {
     let planned = env.xtask_with(&["preview", "stop", "--dry-run"], &MR).exits(0).stdout;
     assert!(planned.contains("wrangler preview delete --name=mr-42"), "{planned}");
     assert_eq!(env.fetch("mr-42-api.localhost", "/").0, 200, "a dry run deletes nothing");
-    let fault = json!([{ "method": "DELETE", "path": "/previews/", "times": 1, "action": { "status": 500 } }]);
+    let fault = json!([{ "method": "DELETE", "path": "/previews/", "times": 1, "action": { "status": 403 } }]);
     post(&env, "/__sandbox/faults", &fault);
     let failed = run(&env, &["preview", "stop"]).exits(4).json();
     assert_eq!(failed["previews"][0]["outcome"], "failed", "{failed}");

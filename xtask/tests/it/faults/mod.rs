@@ -17,7 +17,7 @@ use crate::support::repository;
 use stage::Stage;
 
 /// How many rows run side by side. Most of their time they wait.
-const SIDE_BY_SIDE: usize = 6;
+const SIDE_BY_SIDE: usize = 10;
 
 /// One row with its surroundings.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct Case {
     pub account: String,
     /// What the sandbox is told.
     pub fault: Option<Value>,
+    /// What else it is told, for the whole row.
+    pub besides: Vec<Value>,
     /// Which of the sandbox's faults it is.
     pub number: usize,
     pub group: Group,
@@ -37,18 +39,32 @@ pub struct Case {
 impl Case {
     fn new(index: usize, group: &Group, row: &Row) -> Case {
         let name = format!("r{index:03}");
-        let at = group.at.as_ref().map(Value::to_string).unwrap_or_default();
+        let text = |value: &Value| value.to_string();
+        let at = group.at.as_ref().map(text).unwrap_or_default();
+        let besides: String = group.besides.iter().map(text).collect();
         // Only an upload's path does not name the Worker.
-        let own = at.contains("{account}");
+        let own = (at.clone() + &besides).contains("{account}");
         let account = if own { format!("{index:032}") } else { stage::ACCOUNT.to_owned() };
-        let at = at.replace("{worker}", &name).replace("{account}", &account);
-        let fault = serde_json::from_str(&at).ok().map(|mut fault: Value| {
+        let filled = |value: &Value| -> Value {
+            let text = value.to_string().replace("{worker}", &name).replace("{account}", &account);
+            serde_json::from_str(&text).expect("JSON")
+        };
+        let fault = group.at.as_ref().map(|at| {
+            let mut fault = filled(at);
             let action = row.action.clone();
             fault["action"] = action.unwrap_or_else(|| answers::action(&row.fault));
             fault["times"] = row.times.into();
             fault
         });
-        Case { name, account, fault, number: 0, group: group.clone(), row: row.clone() }
+        let besides = group.besides.iter().map(|fault| {
+            let mut fault = filled(fault);
+            if let Some(name) = fault["action"].as_str() {
+                fault["action"] = answers::action(name);
+            }
+            fault
+        });
+        let besides = besides.collect();
+        Case { name, account, fault, besides, number: 0, group: group.clone(), row: row.clone() }
     }
 
     fn title(&self) -> String {

@@ -23,17 +23,21 @@ pub fn act(stage: &Stage, case: &Case, then: &str, pid: u32) {
         "SIGINT" => signal(Signal::SIGINT),
         "SIGTERM" => signal(Signal::SIGTERM),
         "SIGKILL" => signal(Signal::SIGKILL),
-        "somebody deploys the older version" => {
-            let worker = stage.worker(case);
-            let body = json!({ "strategy": "percentage", "versions":
-                [{ "version_id": worker["versions"][0]["id"], "percentage": 100 }] });
-            stage.ask("POST", &format!("{}/deployments", Stage::script(case)), &body);
-        }
+        "somebody deploys the older version" => deploy(stage, case, 0),
+        "somebody deploys the preview's version" => deploy(stage, case, 2),
         "somebody deletes the Worker" => {
             stage.ask("DELETE", &Stage::script(case), &serde_json::Value::Null);
         }
         _ => panic!("nothing is called `{then}`"),
     }
+}
+
+/// Deploys the Worker's version at `index`, as somebody else would.
+fn deploy(stage: &Stage, case: &Case, index: usize) {
+    let worker = stage.worker(case);
+    let body = json!({ "strategy": "percentage", "versions":
+        [{ "version_id": worker["versions"][index]["id"], "percentage": 100 }] });
+    stage.ask("POST", &format!("{}/deployments", Stage::script(case)), &body);
 }
 
 /// Ends what a killed xtask left running in the project's folder.

@@ -1,6 +1,6 @@
 //! Plays one row, and compares what is true afterwards with what the row says.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -11,34 +11,51 @@ use crate::support::{Ran, ran};
 /// What is wrong with the row; nothing when all of it is true.
 pub fn play(stage: &Stage, case: &Case) -> Option<String> {
     let before = stage.worker(case);
-    let ran = run(stage, case);
-    let after = stage.worker(case);
-    let wrong = compare(case, &ran, &before, &after);
-    (!wrong.is_empty()).then(|| {
-        let shown = |text: &str| text.trim().replace('\n', "\n    ");
-        format!(
-            "{}\n  - {}\n    {}\n    {}",
-            case.title(),
-            wrong.join("\n  - "),
-            shown(&ran.stdout),
-            shown(&ran.stderr)
-        )
-    })
+    let first = run(stage, case);
+    let mut told = vec![shown(&first)];
+    let mut wrong = compare(stage, case, &first, &before);
+    if let Some(next) = &case.row.next {
+        let second = ran(command(stage, case, &[]).output().expect("xtask runs"));
+        let record = record(&second);
+        let live = live(&stage.worker(case));
+        let named = name(&before, &record, &live);
+        let came = (second.code, record["status"].as_str(), named);
+        if came != (next.exit, Some(next.status.as_str()), next.live.as_str()) {
+            wrong.push(format!("the next run comes to {came:?}"));
+        }
+        if !text(&second).contains(&next.says) {
+            wrong.push(format!("the next run does not say `{}`", next.says));
+        }
+        told.push(shown(&second));
+    }
+    (!wrong.is_empty())
+        .then(|| format!("{}\n  - {}\n{}", case.title(), wrong.join("\n  - "), told.join("\n")))
 }
 
-fn run(stage: &Stage, case: &Case) -> Ran {
-    let mut arguments = vec![case.group.verb.as_str(), &case.name, "--json"];
-    if ["deploy", "preview"].contains(&case.group.verb.as_str()) {
+fn shown(ran: &Ran) -> String {
+    let text = |text: &str| text.trim().replace('\n', "\n    ");
+    format!("    {}\n    {}", text(&ran.stdout), text(&ran.stderr))
+}
+
+/// The row's command, not started.
+fn command(stage: &Stage, case: &Case, variables: &[(&str, &str)]) -> Command {
+    let verb = case.group.verb.as_str();
+    let mut arguments: Vec<&str> = verb.split(' ').chain([&*case.name, "--json"]).collect();
+    if ["deploy", "preview"].contains(&verb) {
         arguments.push("--engine=host");
     }
     if case.account != ACCOUNT {
         arguments.extend(["--env", &case.name, "--sandbox"]);
     }
     arguments.extend(case.group.args.iter().map(String::as_str));
+    stage.env.command(&arguments, variables)
+}
+
+fn run(stage: &Stage, case: &Case) -> Ran {
     let deadline = case.row.deadline.map(|seconds| seconds.to_string());
     let deadline: Vec<(&str, &str)> =
         deadline.iter().map(|text| ("XTASK_DEADLINE", text.as_str())).collect();
-    let mut command = stage.env.command(&arguments, &deadline);
+    let mut command = command(stage, case, &deadline);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("xtask runs");
     if let Some(then) = &case.row.then {
         moment::act(stage, case, then, child.id());
@@ -48,7 +65,7 @@ fn run(stage: &Stage, case: &Case) -> Ran {
     ran
 }
 
-fn compare(case: &Case, ran: &Ran, before: &Value, after: &Value) -> Vec<String> {
+fn compare(stage: &Stage, case: &Case, ran: &Ran, before: &Value) -> Vec<String> {
     let row = &case.row;
     let mut wrong = Vec::new();
     let mut check = |good: bool, text: String| {
@@ -57,26 +74,35 @@ fn compare(case: &Case, ran: &Ran, before: &Value, after: &Value) -> Vec<String>
         }
     };
     check(ran.code == row.exit, format!("it exits with {}, not {}", ran.code, row.exit));
-    let json: Value = serde_json::from_str(&ran.stdout).unwrap_or_default();
-    let record = &json["records"][0];
-    let status = record["status"].as_str();
+    let printed = record(ran);
+    let saved = if saves(case) { stage.record(case) } else { printed.clone() };
+    let record = if printed.is_null() { &saved } else { &printed };
+    let status = record["status"].as_str().or(record["outcome"].as_str());
     check(status == row.status.as_deref(), format!("the record says {status:?}"));
+    check(printed.is_null() || printed == saved, format!("the saved record is {saved}"));
 
-    let live = live(after);
+    let after = stage.worker(case);
+    let live = live(&after);
     let named = name(before, record, &live);
     check(named == row.live, format!("`{named}` is live, not `{}`", row.live));
     let count = |worker: &Value| worker["deployments"].as_array().map_or(0, Vec::len);
-    let made = count(after).saturating_sub(count(before));
+    let made = count(&after).saturating_sub(count(before));
     check(made == row.made(), format!("{made} deployments were made"));
+
+    if let Some(wanted) = &row.preview {
+        let (old, new) = (preview(case, before), preview(case, &after));
+        let is = if new.is_null() { "gone" } else { ["new", "former"][usize::from(old == new)] };
+        check(is == wanted, format!("the preview is {is}"));
+    }
 
     // Where the record says what is live, it is that; where it does not, it does not claim to know.
     let said = &record["live"]["version"];
-    let known = !matches!(status, Some("unknown" | "interrupted") | None);
+    let known = !matches!(status, Some("unknown" | "interrupted") | None) && saves(case);
     check(said.is_null() || *said == live, format!("the record takes {said} for live"));
     let silent = said.is_null() && !live.is_null() && status != Some("refused");
     check(!(known && silent), "the record does not say what is live".to_owned());
 
-    let text = text(&json) + &ran.stderr;
+    let text = text(ran);
     check(text.contains(&row.says), format!("it does not say `{}`", row.says));
     if let Some(hint) = &row.hint {
         let found = text.lines().any(|line| line.contains("hint") && line.contains(hint));
@@ -85,6 +111,37 @@ fn compare(case: &Case, ran: &Ran, before: &Value, after: &Value) -> Vec<String>
     let failed = ran.code > 0 && ran.code != 130;
     check(!failed || row.hint.is_some(), "the row has no next step".to_owned());
     wrong
+}
+
+/// Whether the row's command leaves records.
+fn saves(case: &Case) -> bool {
+    case.group.verb != "preview stop"
+}
+
+/// The record that a run printed, or what it says of a preview that was to be deleted; null when it
+/// printed neither.
+fn record(ran: &Ran) -> Value {
+    let json: Value = serde_json::from_str(&ran.stdout).unwrap_or_default();
+    [&json["records"][0], &json["previews"][0]]
+        .into_iter()
+        .find(|found| !found.is_null())
+        .cloned()
+        .unwrap_or_default()
+}
+
+/// The id of the preview that the row is about; null when there is none.
+fn preview(case: &Case, worker: &Value) -> Value {
+    let name = case.group.args.iter().skip_while(|word| *word != "--alias").nth(1);
+    let name = name.map_or(Value::Null, |name| name.as_str().into());
+    let newest = |list: &Value, fits: &dyn Fn(&&Value) -> bool| {
+        list.as_array().into_iter().flatten().rev().find(fits).cloned()
+    };
+    let named = newest(&worker["previews"], &|preview| preview["name"] == name);
+    match named {
+        Some(preview) => preview["deployments"].as_array().and_then(|all| all.last()).cloned(),
+        None => newest(&worker["versions"], &|one| one["annotations"]["workers/alias"] == name),
+    }
+    .map_or(Value::Null, |made| made["id"].clone())
 }
 
 /// The id of the version that is live; null when there is none.
@@ -105,18 +162,21 @@ fn name(before: &Value, record: &Value, version: &Value) -> &'static str {
     }
 }
 
-/// Everything that a person could read in the report.
-fn text(json: &Value) -> String {
+/// Everything that a person could read of a run.
+fn text(ran: &Ran) -> String {
+    let json: Value = serde_json::from_str(&ran.stdout).unwrap_or_default();
     let error = &json["error"];
     let list = |value: &Value, prefix: &str| -> String {
         let lines = value.as_array().into_iter().flatten().filter_map(Value::as_str);
         lines.map(|line| format!("{prefix}{line}\n")).collect()
     };
-    let record = json["records"][0]["error"].as_str().unwrap_or_default();
+    let record = record(ran);
+    let record = record["error"].as_str().unwrap_or_default();
     let message = error["message"].as_str().unwrap_or_default();
     format!(
-        "{record}\n{message}\n{}{}",
+        "{record}\n{message}\n{}{}{}",
         list(&error["causes"], ""),
-        list(&error["hints"], "hint: ")
+        list(&error["hints"], "hint: "),
+        ran.stderr
     )
 }

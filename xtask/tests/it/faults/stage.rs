@@ -40,7 +40,8 @@ impl Stage {
         env.commit("rows");
         env.xtask(&["sandbox", "up"]).exits(0);
         let stage = Stage { port: env.port(), env, workers };
-        let faults = cases.iter().filter_map(|case| case.fault.clone());
+        let first = cases.iter().filter_map(|case| case.fault.clone());
+        let faults = first.chain(cases.iter().flat_map(|case| case.besides.clone()));
         stage.ask("POST", "/__sandbox/faults", &faults.collect());
         stage
     }
@@ -49,6 +50,18 @@ impl Stage {
     pub fn worker(&self, case: &Case) -> Value {
         let path = file(&self.workers, &case.account, &case.name);
         File::open(path).map_or(Value::Null, |file| serde_json::from_reader(file).expect("JSON"))
+    }
+
+    /// The newest record of the row that was saved; null when there is none.
+    pub fn record(&self, case: &Case) -> Value {
+        let folder = self.env.root.join(".xtask/records");
+        let end = format!("-{}.json", case.name);
+        let entries = folder.read_dir_utf8().into_iter().flatten().filter_map(Result::ok);
+        let own = entries.filter(|entry| entry.file_name().ends_with(&end));
+        let newest = own.max_by_key(|entry| entry.metadata().and_then(|meta| meta.modified()).ok());
+        newest.map_or(Value::Null, |entry| {
+            serde_json::from_reader(File::open(entry.path()).expect("a record")).expect("JSON")
+        })
     }
 
     /// How often the row's fault has happened.
@@ -65,6 +78,8 @@ impl Stage {
             .uri(format!("http://127.0.0.1:{}{path}", self.port))
             .header("authorization", format!("Bearer {CANARY}"))
             .header("content-type", "application/json")
+            // A row's faults are not for the tests.
+            .header("user-agent", "tests")
             .body(body.to_string())
             .expect("a request");
         let mut answer = agent.run(request).expect("an answer");
@@ -83,7 +98,7 @@ fn file(workers: &Utf8Path, account: &str, name: &str) -> Utf8PathBuf {
     workers.join(format!("{account}.{name}.json"))
 }
 
-/// Deploys `template-<kind>` twice and uploads a preview of it.
+/// Deploys `template-<kind>` twice, and makes a preview of each kind.
 fn template(env: &TestEnv, kind: &str) {
     let (dir, name) = (format!("projects/template-{kind}"), format!("template-{kind}"));
     for (at, version) in VERSIONS.iter().enumerate() {
@@ -96,12 +111,15 @@ fn template(env: &TestEnv, kind: &str) {
         };
         env.xtask(&run).exits(0);
     }
+    let own = ["preview", &name, "--engine=host", "--alias=mr-8", "--strategy=preview"];
+    env.xtask(&own).exits(0);
 }
 
 /// A project without anything to install or build.
 fn write(env: &TestEnv, dir: &str, name: &str, kind: &str, text: &str) {
     let mut config = json!({
         "name": name, "compatibility_date": "2026-10-01", "workers_dev": true, "preview_urls": true,
+        "previews": {},
     });
     if kind.starts_with("code") {
         config["main"] = json!("worker.ts");
@@ -146,6 +164,11 @@ fn seed(workers: &Utf8Path, case: &Case) {
             for item in worker[list].as_array_mut().expect("a list") {
                 item["created_on"] = json!("2099-01-01T00:00:00.000000Z");
             }
+        }
+    }
+    if case.group.project.ends_with("deployed once") {
+        for list in ["versions", "deployments"] {
+            worker[list].as_array_mut().expect("a list").truncate(1);
         }
     }
     let path = file(workers, &case.account, &case.name);
