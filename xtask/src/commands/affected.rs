@@ -43,7 +43,7 @@ impl Affected {
         let (tracked, changes) = std::thread::scope(|scope| {
             // What exists and what changed are found out side by side.
             let changes =
-                scope.spawn(|| if self.stdin { given(&ctx.root) } else { self.changes(&ctx.root) });
+                scope.spawn(|| if self.stdin { given(&ctx.root) } else { self.changes(ctx) });
             (Workspace::survey_tracked(&ctx.root).and_then(with_graph), changes.join())
         });
         let changes = changes.map_err(|_| anyhow!("the reader of changes failed"))??;
@@ -59,8 +59,8 @@ impl Affected {
         Ok(Exit::Done)
     }
 
-    fn changes(&self, root: &Utf8Path) -> Result<Changes> {
-        changes(root, self.base.as_deref(), self.head.as_deref(), self.env.as_deref())
+    fn changes(&self, ctx: &Ctx) -> Result<Changes> {
+        changes(ctx, self.base.as_deref(), self.head.as_deref(), self.env.as_deref())
     }
 }
 
@@ -71,7 +71,7 @@ fn with_graph(workspace: Workspace) -> Result<(Workspace, Graph)> {
 
 /// What differs from the base that the circumstances ask for.
 pub fn changes(
-    root: &Utf8Path,
+    ctx: &Ctx,
     base: Option<&str>,
     head: Option<&str>,
     environment: Option<&str>,
@@ -79,8 +79,9 @@ pub fn changes(
     let deployed = || {
         // Inside a job with an `environment`, GitLab knows it by that name.
         let name = variable("CI_ENVIRONMENT_NAME").or_else(|| environment.map(str::to_owned))?;
-        Some(Deployments::from_variables(variable)?.last_successful(&name))
+        Some(Deployments::from_variables(variable)?.last_successful(&name, &ctx.patience))
     };
+    let root = &ctx.root;
     Question { root, base, head, variable: &variable, deployed: &deployed }.changes()
 }
 

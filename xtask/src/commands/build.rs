@@ -38,7 +38,7 @@ impl Build {
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         self.engine.prepare(ctx);
         let workspace = Workspace::survey(&ctx.root)?;
-        let chosen = self.selection.choose(&workspace, None)?;
+        let chosen = self.selection.choose(ctx, &workspace, None)?;
         if let Some(because) = &chosen.nothing {
             return Ok(nothing_to_do(ctx, because));
         }

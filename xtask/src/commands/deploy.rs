@@ -44,7 +44,7 @@ impl Deploy {
         self.engine.prepare(ctx);
         let workspace = Workspace::survey(&ctx.root)?;
         let destination = self.destination(ctx, &workspace)?;
-        let chosen = self.selection.choose(&workspace, Some(&destination.environment))?;
+        let chosen = self.selection.choose(ctx, &workspace, Some(&destination.environment))?;
         if let Some(because) = &chosen.nothing {
             return Ok(nothing_to_do(ctx, because));
         }

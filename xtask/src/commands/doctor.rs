@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::context::Ctx;
 use crate::doctor::check::{Check, Need};
+use crate::doctor::pins::Pins;
 use crate::doctor::scope::Scope;
 use crate::doctor::{self, Options, fix};
 use crate::error::Exit;
@@ -14,7 +15,8 @@ use crate::error::Exit;
 #[derive(Debug, Args)]
 pub struct Doctor {
     /// What to check: checks by name (`--list` prints them), or what a command needs: `build
-    /// [PROJECT…]`, `deploy [PROJECT…]` [default: everything]
+    /// [PROJECT…]`, `deploy [PROJECT…]` [default: everything]. `pins` prints every pinned version and
+    /// where it is pinned
     #[arg(value_name = "WHAT")]
     what: Vec<String>,
     /// The environment whose credentials must be there [default: they are all optional]
@@ -47,6 +49,11 @@ impl Doctor {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let scope = Scope::parse(&self.what);
+        if scope == Scope::Pins {
+            let pins = Pins::read(&ctx.root)?;
+            ctx.ui.report(&pins, &pins.text());
+            return Ok(pins.exit());
+        }
         let environment = doctor::environment(&scope, self.env)?;
         let options = Options { offline: self.offline, strict: self.strict };
         let (scene, checks) = doctor::prepare(ctx, &scope, environment.clone(), options)?;
@@ -89,5 +96,6 @@ fn names(checks: &[Check]) -> String {
         let needs = Need::words(check.needed_by).join(", ");
         format!("{:width$}  {:titles$}  {needs}", check.id, check.title)
     };
-    checks.iter().map(line).collect::<Vec<_>>().join("\n")
+    let pins = format!("{:width$}  {}", "pins", "every pinned version, and where it is pinned");
+    checks.iter().map(line).chain([pins]).collect::<Vec<_>>().join("\n")
 }

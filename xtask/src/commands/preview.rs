@@ -70,7 +70,7 @@ impl Preview {
         self.engine.prepare(ctx);
         let workspace = Workspace::survey(&ctx.root)?;
         let destination = destination(ctx, &workspace.config, self.env.as_deref(), self.sandbox)?;
-        let chosen = self.selection.choose(&workspace, Some(&destination.environment))?;
+        let chosen = self.selection.choose(ctx, &workspace, Some(&destination.environment))?;
         let comment = Comment::new(ctx, &workspace.config);
         let others = unaffected(&workspace, &chosen.projects);
         if let Some(because) = &chosen.nothing {

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::affected::changes;
 use super::build::{Task, build_inputs, keys, locks};
+use crate::context::Ctx;
 use crate::plan::{Inputs, Plan};
 use crate::report::affected::{line, nothing};
 use crate::tools::git;
@@ -45,6 +46,7 @@ impl Selection {
     /// The projects that are meant. `environment` is where they go, if anywhere.
     pub fn choose<'w>(
         &self,
+        ctx: &Ctx,
         workspace: &'w Workspace,
         environment: Option<&str>,
     ) -> Result<Chosen<'w>> {
@@ -52,7 +54,7 @@ impl Selection {
             let reason = if self.all { "every project" } else { "named on the command line" };
             return Ok(Chosen::new(workspace.select(&self.names)?, |_| reason.to_owned()));
         }
-        let changes = changes(&workspace.root, None, None, environment)?;
+        let changes = changes(ctx, None, None, environment)?;
         let affected = affected(workspace, &Graph::new(workspace)?, &changes);
         // A project that was not changed may be broken.
         if let Some(broken) = workspace.broken.iter().find(|broken| concerns(&changes, broken)) {

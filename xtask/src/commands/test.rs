@@ -9,7 +9,7 @@ use crate::engine::setup::{self, Setup};
 use crate::error::{Exit, failed};
 use crate::plan::commands::Places;
 use crate::tools::command::Command;
-use crate::tools::{cargo, engine_address, wrangler};
+use crate::tools::{cargo, engine_address, probe, wrangler};
 use crate::ui::{BOLD, paint};
 use crate::workspace::config::Config;
 
@@ -21,10 +21,11 @@ pub struct Test {
     only: Vec<String>,
 }
 
-/// One check: a name and the commands that make it.
+/// One check: a name, the commands that make it, and what to know of how far it goes.
 struct Check {
     name: &'static str,
     commands: Vec<Command>,
+    note: Option<String>,
 }
 
 impl Test {
@@ -62,7 +63,7 @@ pub fn one_test(ctx: &Ctx, name: &str, (variable, value): (&'static str, &str)) 
     let test = [&test[..], &features[..], &["--", "--exact", name]].concat();
     let test = with_tools(&places, cargo::command(&ctx.root, &test)).text(variable, value);
     let commands = vec![cargo::command(&ctx.root, &[&build[..], &features[..]].concat()), test];
-    run(ctx, &Check { name: "test", commands })?;
+    run(ctx, &Check { name: "test", commands, note: None })?;
     Ok(Exit::Done)
 }
 
@@ -79,13 +80,16 @@ fn run(ctx: &Ctx, check: &Check) -> Result<()> {
     for command in &check.commands {
         ctx.run("test", command, &|line| ctx.ui.out(line))?.success()?;
     }
+    if let Some(note) = &check.note {
+        ctx.ui.note(note);
+    }
     Ok(())
 }
 
 fn checks(ctx: &Ctx, places: &Places) -> Result<Vec<Check>> {
     let root = &ctx.root;
-    let one =
-        |name, arguments: &[&str]| Check { name, commands: vec![cargo::command(root, arguments)] };
+    let check = |name, commands| Check { name, commands, note: None };
+    let one = |name, arguments: &[&str]| check(name, vec![cargo::command(root, arguments)]);
     let features = ["--features", "xtask/generate"];
     let lint = ["clippy", "--locked", "--workspace", "--all-targets"];
     let build = ["build", "--locked", "--workspace"];
@@ -94,24 +98,36 @@ fn checks(ctx: &Ctx, places: &Places) -> Result<Vec<Check>> {
     let mut checks = vec![
         one("format", &["fmt", "--all", "--check"]),
         one("lint", &[&lint[..], &features[..], &["--", "-D", "warnings"]].concat()),
-        Check {
-            name: "rust",
-            commands: vec![
+        check(
+            "rust",
+            vec![
                 // The stand-in for Dagger reads the modules' signatures with what is installed here.
                 setup::install(places, &modules),
                 cargo::command(root, &[&build[..], &features[..]].concat()),
                 with_tools(places, cargo::command(root, &[&test[..], &features[..]].concat())),
             ],
-        },
-        Check { name: "modules", commands: package(places, &modules, &["check", "test"]) },
+        ),
+        dependencies(root, &[&test[..], &features[..], &["--test", "deny"]].concat()),
+        check("modules", package(places, &modules, &["check", "test"])),
     ];
     for manifest in testable(ctx)? {
-        checks.push(Check {
-            name: "projects",
-            commands: package(places, &root.join(manifest), &["test"]),
-        });
+        checks.push(check("projects", package(places, &root.join(manifest), &["test"])));
     }
     Ok(checks)
+}
+
+/// `deny.toml`: our own test of it, and cargo-deny itself where it is installed.
+fn dependencies(root: &Utf8Path, own: &[&str]) -> Check {
+    let mut commands = vec![cargo::command(root, own)];
+    let found = probe::says(root, Utf8Path::new("cargo-deny"), &["--version"], probe::QUICK);
+    let note = if let Some(version) = found {
+        commands.push(cargo::command(root, &["deny", "check"]));
+        format!("{version} looked as well, at advisories too")
+    } else {
+        "advisories were not checked: `cargo install --locked cargo-deny` installs what does it"
+            .to_owned()
+    };
+    Check { name: "dependencies", commands, note: Some(note) }
 }
 
 /// The folders of packages that have tests of their own.

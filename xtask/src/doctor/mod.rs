@@ -5,6 +5,7 @@ pub mod check;
 pub mod checks;
 pub mod finding;
 pub mod fix;
+pub mod pins;
 pub mod report;
 pub mod run;
 pub mod scene;

@@ -15,6 +15,8 @@ pub enum Scope {
     Build(Vec<String>),
     /// What deploying these projects needs.
     Deploy(Vec<String>),
+    /// No checks, but the table of pinned versions.
+    Pins,
 }
 
 impl Scope {
@@ -23,6 +25,7 @@ impl Scope {
     pub fn parse(words: &[String]) -> Scope {
         match words.split_first() {
             None => Scope::All,
+            Some((verb, [])) if verb == "pins" => Scope::Pins,
             Some((verb, projects)) if verb == "build" => Scope::Build(projects.to_vec()),
             Some((verb, projects)) if verb == "deploy" => Scope::Deploy(projects.to_vec()),
             Some(_) => Scope::Named(words.to_vec()),
@@ -33,7 +36,7 @@ impl Scope {
     #[must_use]
     pub fn projects(&self) -> &[String] {
         match self {
-            Scope::All | Scope::Named(_) => &[],
+            Scope::All | Scope::Named(_) | Scope::Pins => &[],
             Scope::Build(projects) | Scope::Deploy(projects) => projects,
         }
     }
@@ -43,6 +46,7 @@ impl Scope {
         let needs = |need: Need| move |check: &Check| check.needed_by.contains(&need);
         Ok(match self {
             Scope::All => all,
+            Scope::Pins => Vec::new(),
             Scope::Build(_) => all.into_iter().filter(needs(Need::Build)).collect(),
             Scope::Deploy(_) if scene.is_remote() => {
                 all.into_iter().filter(needs(Need::Remote)).collect()
@@ -67,7 +71,7 @@ fn is_below(id: &str, name: &str) -> bool {
 
 fn unknown(all: &[Check], name: &str) -> Failure {
     let failure = usage(format!("no check is called `{name}`"));
-    let known = all.iter().map(|check| check.id.as_str()).chain(["build", "deploy"]);
+    let known = all.iter().map(|check| check.id.as_str()).chain(["build", "deploy", "pins"]);
     match nearest(name, known) {
         Some(near) => failure.hint(format!("did you mean `{near}`?")),
         None => failure,

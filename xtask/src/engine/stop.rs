@@ -8,7 +8,7 @@ use crate::error::Failure;
 use crate::plan::alias;
 use crate::plan::destination::Destination;
 use crate::secret::Secret;
-use crate::tools::cloudflare::Api;
+use crate::tools::cloudflare::{self, Api};
 use crate::tools::sandbox;
 use crate::workspace::project::Project;
 

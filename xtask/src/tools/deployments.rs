@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, anyhow};
 use serde::Deserialize;
 
 use super::http;
+use super::retry::Patience;
 use crate::secret::Secret;
 
 /// How long GitLab may take to answer.
@@ -33,8 +34,12 @@ impl Deployments {
     }
 
     /// The commit of the last successful deployment to `environment`; nothing when there was none
-    /// (<https://docs.gitlab.com/api/deployments/>).
-    pub fn last_successful(&self, environment: &str) -> Result<Option<String>> {
+    /// (<https://docs.gitlab.com/api/deployments/>). Asked again as far as `patience` reaches.
+    pub fn last_successful(
+        &self,
+        environment: &str,
+        patience: &Patience,
+    ) -> Result<Option<String>> {
         let url = format!(
             "{}/projects/{}/deployments?environment={}&status=success&order_by=id&sort=desc&per_page=1",
             self.api,
@@ -42,8 +47,9 @@ impl Deployments {
             encode(environment)
         );
         let agent = http::agent(DEADLINE, 0);
-        let answer = http::get(&agent, &url, &[("JOB-TOKEN", self.token.expose())])
-            .context("GitLab cannot be reached")?;
+        let headers = [("JOB-TOKEN", self.token.expose())];
+        let answer = patience.read("GitLab", || http::get(&agent, &url, &headers));
+        let answer = answer.context("GitLab cannot be reached")?;
         if answer.status != 200 {
             return Err(anyhow!("it answered {}", answer.status));
         }

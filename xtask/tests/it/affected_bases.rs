@@ -78,20 +78,22 @@ fn the_default_branch_compares_with_the_last_deployment_or_the_push_before() {
     let forced = env.sh("git commit-tree -m other 'HEAD^{tree}'").exits(0).stdout;
     assert_everything(&with(&[("CI_COMMIT_BEFORE_SHA", forced.trim())]), "not in its history");
 
-    let ask = |status: &'static str, body: String| -> (Value, String) {
+    let ask = |answers: &[(&'static str, String)]| -> (Value, String) {
         let server = TcpListener::bind("127.0.0.1:0").expect("a port");
         let api = format!("http://{}/gitlab/api/v4", server.local_addr().expect("an address"));
+        let answers = answers.to_vec();
         let answered = std::thread::spawn(move || {
-            let (mut stream, _) = server.accept().expect("a request");
-            let mut request = [0; 4096];
-            let length = stream.read(&mut request).expect("a request");
-            write!(
-                stream,
-                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-                body.len()
-            )
-            .expect("an answer");
-            String::from_utf8_lossy(&request[..length]).into_owned()
+            let mut asked = String::new();
+            for (status, body) in answers {
+                let (mut stream, _) = server.accept().expect("a request");
+                let mut request = [0; 4096];
+                let length = stream.read(&mut request).expect("a request");
+                let headers = "Retry-After: 0\r\nConnection: close\r\nContent-Length";
+                write!(stream, "HTTP/1.1 {status}\r\n{headers}: {}\r\n\r\n{body}", body.len())
+                    .expect("an answer");
+                asked += &String::from_utf8_lossy(&request[..length]);
+            }
+            asked
         });
         let gitlab = [
             ("CI_API_V4_URL", api.as_str()),
@@ -101,7 +103,11 @@ fn the_default_branch_compares_with_the_last_deployment_or_the_push_before() {
         let json = with(&[&gitlab[..], &[push]].concat());
         (json, answered.join().expect("a server"))
     };
-    let (json, request) = ask("200 OK", format!(r#"[{{ "id": 1, "sha": "{deployed}" }}]"#));
+    let good = ("200 OK", format!(r#"[{{ "id": 1, "sha": "{deployed}" }}]"#));
+    let busy = ("503 Service Unavailable", String::new());
+    let (json, _) = ask(&[busy.clone(), ("429 Too Many Requests", String::new()), good.clone()]);
+    assert_eq!(names(&json), ["alone", "app"], "it is asked again after what passes by itself");
+    let (json, request) = ask(&[good]);
     assert_eq!(names(&json), ["alone", "app"], "what the failed pipeline left is not forgotten");
     assert_eq!(json["base"]["why"], "the last successful deployment");
     assert!(
@@ -111,8 +117,11 @@ fn the_default_branch_compares_with_the_last_deployment_or_the_push_before() {
         "{request}"
     );
     assert!(request.to_lowercase().contains("job-token: job-token"), "{request}");
-    assert_everything(&ask("200 OK", "[]".to_owned()).0, "nothing was deployed there yet");
-    let (json, _) = ask("403 Forbidden", "{}".to_owned());
+    assert_everything(&ask(&[("200 OK", "[]".to_owned())]).0, "nothing was deployed there yet");
+    let (json, _) = ask(&[("403 Forbidden", "{}".to_owned())]);
     assert_eq!(names(&json), ["app"]);
     assert!(json["base"]["why"].as_str().expect("text").contains("it answered 403"), "{json}");
+    let (json, _) = ask(&[busy.clone(), busy.clone(), busy.clone(), busy.clone(), busy]);
+    assert_eq!(names(&json), ["app"]);
+    assert!(json["base"]["why"].as_str().expect("text").contains("it answered 503"), "{json}");
 }

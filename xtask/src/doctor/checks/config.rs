@@ -1,8 +1,7 @@
 //! The shared config file, and the pins that stand in files of their own.
 
-use serde_json::Value;
-
 use crate::doctor::finding::Finding;
+use crate::doctor::pins;
 use crate::doctor::scene::Scene;
 use crate::tools::{bun, wrangler};
 use crate::workspace::config::CONFIG_FILE;
@@ -78,21 +77,16 @@ pub fn pins(scene: &Scene) -> Finding {
     let Ok(config) = scene.config() else {
         return Finding::skip("see `config`");
     };
-    let manifest = std::fs::read_to_string(scene.root.join(&files[0])).unwrap_or_default();
-    let manifest: Value = serde_json::from_str(&manifest).unwrap_or_default();
-    let pinned = manifest["dependencies"]["bun"].as_str().unwrap_or("nothing");
-    if pinned != config.tools.bun {
-        return Finding::fail(format!(
-            "{CONFIG_FILE} and {} pin different versions of Bun",
-            files[0]
-        ))
-        .found(pinned)
-        .wanted(&config.tools.bun)
+    let pin = pins::bun(&scene.root, config);
+    let Some(stated) = pin.differing().next() else {
+        return Finding::ok();
+    };
+    Finding::fail(format!("{CONFIG_FILE} and {} pin different versions of Bun", stated.file))
+        .found(&stated.version)
+        .wanted(&pin.own.version)
         .source(CONFIG_FILE)
         .by_hand(format!(
             "write the same version into both, then `npm install --package-lock-only` in {}",
             bun::TOOLCHAIN
-        ));
-    }
-    Finding::ok()
+        ))
 }
