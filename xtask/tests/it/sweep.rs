@@ -187,7 +187,7 @@ fn worker_previews_are_deleted_whether_they_are_shown_or_not() {
     assert!(dry.contains("!45 deleted: preview mr-45 of api would be deleted"), "{dry}");
     assert_eq!(answer(&gitlab, iids), [true; 4]);
 
-    let fault = json!([{ "method": "DELETE", "path": "/previews/mr-42", "times": 1, "action": { "status": 500 } }]);
+    let fault = json!([{ "method": "DELETE", "path": "/previews/mr-42", "times": 1, "action": { "status": 403 } }]);
     preview_strategy::post(env, "/__sandbox/faults", &fault);
     let failed = gitlab.run(&[&sweep[..], &["--json"]].concat(), &[]).exits(4).json();
     let outcomes: Vec<_> = failed["left"]
