@@ -9,7 +9,7 @@ use camino::Utf8Path;
 use super::command::Command;
 use super::engine_address::VARIABLE;
 use super::version::Version;
-use super::{bun, probe};
+use super::{bun, probe, remembered};
 
 /// The module that deploys, relative to the repository's root.
 pub const CLOUDFLARE: &str = "dagger/cloudflare";
@@ -65,11 +65,21 @@ static VERSION: OnceLock<Option<String>> = OnceLock::new();
 /// comes while it is being asked waits for the answer.
 #[must_use]
 pub fn version(root: &Utf8Path) -> Option<String> {
-    let ask = || {
+    let known = || {
         let program = bun::which("dagger")?;
-        parse_version(&probe::says(root, &program, &["version"], PROBE)?)
+        remembered::version(root, &program, || ask(root, &program))
     };
-    VERSION.get_or_init(ask).clone()
+    VERSION.get_or_init(known).clone()
+}
+
+/// The version that the CLI on PATH says right now.
+#[must_use]
+pub fn says_version(root: &Utf8Path) -> Option<String> {
+    ask(root, &bun::which("dagger")?)
+}
+
+fn ask(root: &Utf8Path, program: &Utf8Path) -> Option<String> {
+    parse_version(&probe::says(root, program, &["version"], PROBE)?)
 }
 
 /// Begins to ask for the version, which takes 0.1 s, while there is something else to do.

@@ -12,6 +12,7 @@ pub mod git;
 pub mod gitlab;
 pub mod http;
 pub mod probe;
+pub mod remembered;
 pub mod retry;
 pub mod runner;
 pub mod sandbox;

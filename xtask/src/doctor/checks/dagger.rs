@@ -24,7 +24,7 @@ pub fn cli(scene: &Scene) -> Finding {
     let range = format!(">= {}, < {}", SUPPORTED.start, SUPPORTED.end);
     let wanted = pin.clone().unwrap_or_else(|| range.clone());
     let get = format!("install Dagger {wanted}: https://docs.dagger.io/install");
-    let finding = match dagger::version(&scene.root) {
+    let finding = match dagger::says_version(&scene.root) {
         None => Finding::warn("it does not say its version; one that was built by hand has none")
             .by_hand(get),
         Some(found) if !dagger::supported(&found) => {

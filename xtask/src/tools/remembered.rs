@@ -1,0 +1,101 @@
+//! The version of a program, remembered by which file it is: to ask Dagger's CLI takes 0.1 s.
+
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::record::write_whole;
+
+/// What a compiled program begins with, on Linux and on macOS.
+const COMPILED: [[u8; 4]; 3] = [*b"\x7fELF", [0xcf, 0xfa, 0xed, 0xfe], [0xca, 0xfe, 0xba, 0xbe]];
+
+/// One file, as it was when the program was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+struct Identity {
+    path: Utf8PathBuf,
+    inode: u64,
+    bytes: u64,
+    /// Seconds and nanoseconds since 1970.
+    modified: [i64; 2],
+}
+
+#[derive(Deserialize, Serialize)]
+struct Remembered {
+    program: Identity,
+    version: String,
+}
+
+/// Asks `program` by `ask` unless the same file answered before, in the repository at `root`. Scripts,
+/// and programs of another name that stand behind a link, are always asked: version managers put such
+/// in front of a program, and choose its version anew each time.
+#[must_use]
+pub fn version(
+    root: &Utf8Path,
+    program: &Utf8Path,
+    ask: impl FnOnce() -> Option<String>,
+) -> Option<String> {
+    let Some(identity) = identity(program) else { return ask() };
+    let kept = root.join(".xtask/tools").join(format!("{}.json", identity.path.file_name()?));
+    let text = std::fs::read_to_string(&kept).unwrap_or_default();
+    match serde_json::from_str(&text) {
+        Ok(Remembered { program, version }) if program == identity => Some(version),
+        _ => {
+            let version = ask()?;
+            let remembered = Remembered { program: identity, version: version.clone() };
+            // Where it cannot be kept, it is asked for again.
+            let _asked_again = serde_json::to_string(&remembered)
+                .map_err(anyhow::Error::from)
+                .and_then(|text| write_whole(&kept, &text));
+            Some(version)
+        }
+    }
+}
+
+fn identity(program: &Utf8Path) -> Option<Identity> {
+    let path = program.canonicalize_utf8().ok()?;
+    let mut start = [0; 4];
+    std::fs::File::open(&path).ok()?.read_exact(&mut start).ok()?;
+    let own = COMPILED.contains(&start) && path.file_name() == program.file_name();
+    let meta = path.metadata().ok().filter(|_| own)?;
+    let modified = [meta.mtime(), meta.mtime_nsec()];
+    Some(Identity { path, inode: meta.ino(), bytes: meta.len(), modified })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn a_program_is_asked_once_and_again_when_it_is_another() {
+        let folder = std::env::temp_dir().join(format!("xtask-remembered-{}", std::process::id()));
+        let root = Utf8PathBuf::from_path_buf(folder).expect("UTF-8");
+        std::fs::create_dir_all(&root).expect("a folder");
+        let asked = Cell::new(0);
+        let of = |program: &Utf8Path| {
+            version(&root, program, || {
+                asked.set(asked.get() + 1);
+                Some(format!("0.21.{}", asked.get()))
+            })
+        };
+        let program = root.join("dagger");
+        std::fs::write(&program, b"\x7fELF one").expect("a file");
+        assert_eq!((of(&program), of(&program)), (Some("0.21.1".into()), Some("0.21.1".into())));
+        std::fs::write(&program, b"\x7fELF another").expect("a file");
+        assert_eq!(of(&program).as_deref(), Some("0.21.2"));
+        std::fs::write(root.join(".xtask/tools/dagger.json"), "{ broken").expect("a file");
+        assert_eq!(of(&program).as_deref(), Some("0.21.3"));
+
+        std::fs::write(&program, "#!/bin/sh\nexec mise x dagger\n").expect("a file");
+        assert_eq!((of(&program), of(&program)), (Some("0.21.4".into()), Some("0.21.5".into())));
+        let manager = root.join("mise");
+        std::fs::write(&manager, b"\x7fELF manager").expect("a file");
+        std::fs::remove_file(&program).expect("removed");
+        std::os::unix::fs::symlink(&manager, &program).expect("a link");
+        assert_eq!((of(&program), of(&program)), (Some("0.21.6".into()), Some("0.21.7".into())));
+        assert_eq!(version(&root, &root.join("none"), || None), None);
+        std::fs::remove_dir_all(&root).expect("removed");
+    }
+}
