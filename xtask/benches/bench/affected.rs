@@ -39,6 +39,7 @@ pub fn groups(quick: bool) -> Vec<Group> {
 }
 
 fn beside_git(tree: &Tree, about: &str, quick: bool) -> Group {
+    let (clone, variables) = tree.runner_clone();
     let run = |argv: &[&str]| timed(Command::new(argv[0]).args(&argv[1..]).current_dir(&tree.root));
     let git = |argv: &'static [&'static str]| move || run(argv).0;
     let ours = |argv: &'static [&'static str]| {
@@ -53,6 +54,13 @@ fn beside_git(tree: &Tree, about: &str, quick: bool) -> Group {
         Case::new("`affected --base main --head change`", ours(&AFFECTED)),
         Case::new("`git status --porcelain`", git(&["git", "status", "--porcelain"])),
         Case::new("`affected`, uncommitted files too", ours(&[XTASK, "affected", "--json"])),
+        Case::new("`affected` in a merge request's clone of depth 1, `main` moved on", || {
+            let mut command = Command::new(XTASK);
+            command.args(["affected", "--json"]).current_dir(&clone);
+            let (took, stdout) = timed(command.envs(variables.iter().cloned()));
+            check("affected at depth 1", tree, &self::ours(&stdout));
+            took
+        }),
     ];
     let samples = take_turns(1, if quick { 1 } else { 15 }, cases);
     let goals = vec![at_most(30.0, samples.median(1), Unit::Ms, "`affected` takes at most 30 ms")];

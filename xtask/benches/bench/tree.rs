@@ -108,6 +108,33 @@ pub fn generate(root: &Path, shape: Shape) -> Tree {
     Tree { root: root.to_owned(), answer: answer.collect() }
 }
 
+impl Tree {
+    /// A clone as a merge request's job has it: of the change alone, without history and without other
+    /// branches, taken after `main` has moved on. Returns its folder and the variables that GitLab sets.
+    pub fn runner_clone(&self) -> (PathBuf, [(&'static str, String); 4]) {
+        let (origin, clone) = (self.root.join(".git/origin"), self.root.join(".git/clone"));
+        let began = git(&self.root, &["rev-parse", "main"]).trim().to_owned();
+        let address = format!("file://{}", origin.display());
+        let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+        git(&self.root, &["clone", "--quiet", "--bare", ".", &path(&origin)]);
+        let who = ["-c", "user.name=Bench", "-c", "user.email=bench@example.com"];
+        let moved = ["commit-tree", "-p", "main", "-m", "moved on", "change^{tree}"];
+        let moved = git(&origin, &[&who[..], &moved].concat());
+        git(&origin, &["update-ref", "refs/heads/main", moved.trim()]);
+        git(&self.root, &["init", "--quiet", &path(&clone)]);
+        git(&clone, &["remote", "add", "origin", &address]);
+        git(&clone, &["fetch", "--quiet", "--no-tags", "--depth", "1", "origin", "change"]);
+        git(&clone, &["checkout", "--quiet", "FETCH_HEAD"]);
+        let variables = [
+            ("GITLAB_CI", "true".to_owned()),
+            ("CI_MERGE_REQUEST_IID", "1".to_owned()),
+            ("CI_MERGE_REQUEST_EVENT_TYPE", "detached".to_owned()),
+            ("CI_MERGE_REQUEST_DIFF_BASE_SHA", began),
+        ];
+        (clone, variables)
+    }
+}
+
 /// What each package depends on: packages with higher numbers, so that there is no cycle.
 fn edges(shape: Shape) -> Vec<BTreeSet<usize>> {
     let mut dependencies = vec![BTreeSet::new(); shape.packages];
