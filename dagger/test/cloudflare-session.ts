@@ -1,8 +1,8 @@
 // Runs the functions of the Cloudflare module in a session in which wrangler leaves what a test says.
 import { expect } from "bun:test";
 
+import { ASK } from "../cloudflare/src/deployed.js";
 import type { DeploymentRecord } from "../cloudflare/src/record.js";
-import { ASK } from "../cloudflare/src/wrangler.js";
 import { inSession, type Answers, type Call, type Chain, type Session } from "./session.js";
 import { dag, type File } from "./stubs/dagger.js";
 

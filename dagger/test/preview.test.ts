@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 
 import { ON_BUN } from "../cloudflare/src/arguments.js";
+import { ASK } from "../cloudflare/src/deployed.js";
 import { Cloudflare } from "../cloudflare/src/index.js";
-import { ASK } from "../cloudflare/src/wrangler.js";
 import {
   SITE,
   UPLOADED,

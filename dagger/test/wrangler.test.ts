@@ -4,9 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { ENVIRONMENT, ON_BUN, wranglerArguments } from "../cloudflare/src/arguments.js";
+import { ASK, missing } from "../cloudflare/src/deployed.js";
 import { tail } from "../cloudflare/src/log.js";
-import { distPath, missing, publishes, refusal, site, type Facts } from "../cloudflare/src/site.js";
-import { ASK, READ_CONFIG } from "../cloudflare/src/wrangler.js";
+import { distPath, publishes, refusal, site, type Facts } from "../cloudflare/src/site.js";
+import { READ_CONFIG } from "../cloudflare/src/wrangler.js";
 import { ROOT } from "./modules.js";
 
 const FULL = {

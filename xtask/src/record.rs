@@ -25,6 +25,8 @@ pub enum Status {
     RolledBack,
     /// The same content was live already, and it answers.
     Unchanged,
+    /// There is no preview yet, since the merge is what deploys the Worker for the first time.
+    Undeployed,
     /// It failed, and nothing of it is live.
     Failed,
     /// It was refused before anything changed.
@@ -40,7 +42,11 @@ impl Status {
     #[must_use]
     pub fn exit(self) -> Exit {
         match self {
-            Status::Built | Status::Live | Status::Ready | Status::Unchanged => Exit::Done,
+            Status::Built
+            | Status::Live
+            | Status::Ready
+            | Status::Unchanged
+            | Status::Undeployed => Exit::Done,
             Status::Failed | Status::RolledBack => Exit::Failed,
             Status::Refused => Exit::Refused,
             Status::Unknown => Exit::Remote,

@@ -1,9 +1,10 @@
 import { dag, type Directory, type File, type Secret, type Service } from "@dagger.io/dagger";
 
 import { strategyOf, type Command, type Step } from "./arguments.js";
+import { missing } from "./deployed.js";
 import { tail } from "./log.js";
 import type { DeploymentRecord } from "./record.js";
-import { missing, publishes, refusal, site } from "./site.js";
+import { publishes, refusal, site } from "./site.js";
 import { verdict } from "./verdict.js";
 import { armed, bun, deployments, project, readConfig, run, type Outcome } from "./wrangler.js";
 

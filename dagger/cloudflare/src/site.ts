@@ -96,36 +96,6 @@ export function refusal(site: Site, facts: Facts): string | undefined {
   return facts.alias === undefined ? undefined : badAlias(facts.alias, site.worker);
 }
 
-/** What Cloudflare says of a Worker that does not exist. */
-const UNKNOWN = [10_007, 10_090];
-
-/**
- * Why a Worker Preview must not be made, or nothing: wrangler would make a Worker that does not exist without asking, and
- * by its preview alone.
- *
- * @param answer What Cloudflare says of the Worker's deployments: `{"status", "text"}`.
- */
-export function missing(worker: string, answer: string): string | undefined {
-  const { status, text } = fields(parsed(answer));
-  const { success, errors, result } = fields(parsed(text));
-  const all = fields(result)["deployments"];
-  if (success === true && Array.isArray(all) && all.length > 0) return undefined;
-  const codes = Array.isArray(errors) ? errors.map((error) => fields(error)["code"]) : [];
-  if ((success === true && Array.isArray(all)) || codes.some((code) => UNKNOWN.includes(code as number))) {
-    return `the Worker \`${worker}\` has never been deployed, and a preview needs one: deploy it first`;
-  }
-  const said = typeof status === "number" ? `it answered ${status}` : answer.trim().split("\n").at(-1);
-  return `Cloudflare does not say whether the Worker \`${worker}\` exists: ${said || "no answer"}`;
-}
-
-function parsed(text: unknown): unknown {
-  try {
-    return typeof text === "string" ? JSON.parse(text) : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
 /** Cloudflare's rules for aliases (https://developers.cloudflare.com/workers/configuration/previews/). */
 function badAlias(alias: string, worker: string): string | undefined {
   if (!/^[a-z][a-z0-9-]*$/.test(alias)) {
@@ -152,7 +122,8 @@ export function distPath(assets: string | undefined): string {
   return path;
 }
 
-function fields(value: unknown): Fields {
+/** The fields of a value; none where it has none. */
+export function fields(value: unknown): Fields {
   return isFields(value) ? value : {};
 }
 

@@ -9,6 +9,7 @@ import {
 } from "@dagger.io/dagger";
 
 import { ENVIRONMENT, ON_BUN, wranglerArguments, type Step } from "./arguments.js";
+import { ASK } from "./deployed.js";
 import { distPath } from "./site.js";
 
 /** Where the project is in the container. */
@@ -25,13 +26,6 @@ const OUTPUT = "/output/wrangler.ndjson";
 
 /** Prints the config that its last argument names as JSON, read by Bun's own parsers. */
 export const READ_CONFIG = "process.stdout.write(JSON.stringify((await import(process.argv.at(-1))).default))";
-
-/** Prints the status and the text of Cloudflare's answer about the deployments of the Worker that its last argument names. */
-export const ASK = `
-const { CLOUDFLARE_API_BASE_URL: api = "https://api.cloudflare.com/client/v4", CLOUDFLARE_ACCOUNT_ID: account, CLOUDFLARE_API_TOKEN: token } = process.env;
-const url = api + "/accounts/" + account + "/workers/scripts/" + encodeURIComponent(process.argv.at(-1)) + "/deployments";
-const answer = await fetch(url, { headers: { Authorization: "Bearer " + token }, redirect: "manual", signal: AbortSignal.timeout(30_000) });
-process.stdout.write(JSON.stringify({ status: answer.status, text: await answer.text() }));`;
 
 /** What wrangler is run on. */
 export interface Inputs {

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::Run;
 use crate::clock::{rfc3339, unix_now};
+use crate::context::variable;
 use crate::error::{Exit, Failure, exit_of, hints_of, refused};
 use crate::plan::destination::Destination;
 use crate::plan::{Engine, ProjectPlan, Verb};
@@ -101,6 +102,10 @@ impl<'a> Attempt<'a> {
 
     fn preview(&mut self) -> Result<Option<Status>> {
         self.read_previous()?;
+        // A merge request that brings a project could not be merged if that was a failure.
+        if self.record.previous.is_none() && variable("CI_MERGE_REQUEST_IID").is_some() {
+            return Ok(Some(Status::Undeployed));
+        }
         if self.record.previous.is_none() {
             let worker = &self.part.target.worker;
             return Err(refused(format!(

@@ -69,6 +69,9 @@ fn ending(record: &Record) -> String {
         Status::RolledBack => "does not answer; the former version is live again".to_owned(),
         Status::Unchanged if record.verb == Verb::Preview => "preview is there already".to_owned(),
         Status::Unchanged => format!("already live in {}", record.environment),
+        Status::Undeployed => {
+            format!("no preview before `{}` is deployed for the first time", record.worker)
+        }
         Status::Failed => "failed, and nothing of it is live".to_owned(),
         Status::Refused => "refused before anything changed".to_owned(),
         Status::Unknown => "failed, and what is live may have changed".to_owned(),

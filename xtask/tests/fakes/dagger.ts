@@ -120,10 +120,11 @@ function build(call: Call): string {
 
 /** The deployment of the Cloudflare module, by its own rules and the real wrangler. */
 async function deploy(call: Call, mode: string): Promise<string> {
-	const [{ ENVIRONMENT, ON_BUN, wranglerArguments }, { verdict }, { publishes, refusal, site }] = await Promise.all([
+	const [{ ENVIRONMENT, ON_BUN, strategyOf, wranglerArguments }, { verdict }, { publishes, refusal, site }, { ASK, missing }] = await Promise.all([
 		import(`${repository}/dagger/cloudflare/src/arguments.ts`),
 		import(`${repository}/dagger/cloudflare/src/verdict.ts`),
 		import(`${repository}/dagger/cloudflare/src/site.ts`),
+		import(`${repository}/dagger/cloudflare/src/deployed.ts`),
 	]);
 	const given = call.arguments;
 	const secret = /^env:\/\/(.+)$/.exec(given["cloudflare-api-token"] ?? "")?.[1];
@@ -133,6 +134,8 @@ async function deploy(call: Call, mode: string): Promise<string> {
 	const name = given["wrangler-config"] as string;
 	const config = (await import(resolve(process.cwd(), name))).default;
 	const found = site(config, given.environment);
+	const command = call.name === "deploy" ? "deploy" : "preview";
+	const strategy = command === "preview" ? strategyOf(given.strategy) : undefined;
 	const dist = resolve(process.cwd(), given.dist as string);
 	if (!existsSync(dist)) fail(`no such directory: ${given.dist}`);
 	const shared = JSON.parse(readFileSync(`${root}/dagger/config/config.json`, "utf8"));
@@ -142,26 +145,33 @@ async function deploy(call: Call, mode: string): Promise<string> {
 		adapter: false,
 		entries: publishes(found, false) ? readdirSync(dist) : undefined,
 		alias: given.alias,
+		strategy,
 	});
-	if (reason !== undefined) fail(`refused, nothing was changed: ${name}: ${reason}`);
+	const refuse = (reason: string | undefined) => reason !== undefined && fail(`refused, nothing was changed: ${name}: ${reason}`);
+	refuse(reason);
 	// An exit code from 128 to 191 is an error of the engine itself, whatever the module expects.
 	const signalled = () => fail('process "bun --bun wrangler.js deploy" did not complete successfully: exit code: 143');
 	if (mode === "wrangler-signal-early") signalled();
 	const output = `${state}/${given.nonce}.ndjson`;
 	rmSync(output, { force: true });
-	const command = call.name === "deploy" ? "deploy" : "preview";
-	const step = { command, alias: given.alias, config: name, environment: found.wranglerEnvironment, tag: given.tag, message: given.message };
+	const step = { command, strategy, alias: given.alias, config: name, environment: found.wranglerEnvironment, tag: given.tag, message: given.message };
 	const words: string[] = wranglerArguments(step);
 	writeFileSync(`${state}/wrangler.json`, JSON.stringify({ words, ENVIRONMENT }));
-	const ended = run([process.execPath, ...ON_BUN, `${root}/dagger/cloudflare/toolchain/node_modules/wrangler/bin/wrangler.js`, ...words], process.cwd(), {
+	const env = {
 		...ENVIRONMENT,
 		WRANGLER_OUTPUT_FILE_PATH: output,
 		CLOUDFLARE_ACCOUNT_ID: shared.cloudflare.accountId,
 		CLOUDFLARE_API_TOKEN: token as string,
 		...(given.api && { CLOUDFLARE_API_BASE_URL: `${given.api.replace("tcp://", "http://")}/client/v4` }),
-	});
+	};
+	if (strategy === "preview") {
+		const asked = run([process.execPath, ...ON_BUN, "-e", ASK, found.worker], process.cwd(), env);
+		refuse(missing(found.worker, `${asked.stdout}` || `${asked.stderr}`));
+	}
+	const wrangler = `${root}/dagger/cloudflare/toolchain/node_modules/wrangler/bin/wrangler.js`;
+	const ended = run([process.execPath, ...ON_BUN, wrangler, ...words], process.cwd(), env);
 	if (mode === "wrangler-signal-late") signalled();
-	const judged = verdict(command, ended.exitCode, existsSync(output) ? readFileSync(output, "utf8") : "");
+	const judged = verdict(command, ended.exitCode, existsSync(output) ? readFileSync(output, "utf8") : "", strategy);
 	const log = `${ended.stdout}${ended.stderr}`.replaceAll(token as string, "***");
 	return JSON.stringify({ schema: 1, command, nonce: given.nonce, exitCode: ended.exitCode, ...judged, log });
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use xtask::tools::wrangler;
 
+use crate::preview_strategy;
 use crate::support::{Ran, TestEnv, copy, ran, repository};
 
 /// A repository with the modules and a `dagger` on PATH.
@@ -135,6 +136,40 @@ pub fn failing_build(dagger: &Dagger) {
     let record = dagger.deploy(&["site"]).exits(1).record("site");
     assert!(record["error"].as_str().expect("text").contains("the build says why"), "{record}");
     assert_eq!(record["live"], Value::Null);
+}
+
+/// A Worker Preview is the same from both engines, and by hand the module makes no Worker for one.
+pub fn worker_preview(dagger: &Dagger) {
+    let env = &dagger.env;
+    preview_strategy::worker(env, r#""previews": { "vars": { "STAGE": "preview" } },"#);
+    env.commit("worker");
+    env.xtask(&["sandbox", "up"]).exits(0);
+    env.write(".xtask/sandbox/token", crate::support::CANARY);
+    env.sh("chmod 600 .xtask/sandbox/token").exits(0);
+    let preview = ["preview", "api", "--alias", "mr-7", "--engine", "dagger"];
+    let script = dagger.xtask(&[&preview[..], &["--dry-run"]].concat()).exits(0).stdout;
+    let exports = dagger.variables.iter().map(|(name, value)| format!("export {name}='{value}'\n"));
+    let by_hand = env.sh(&format!("{}{script}", exports.collect::<String>()));
+    assert_ne!(by_hand.code, 0, "{by_hand:?}");
+    let said = by_hand.stdout + &by_hand.stderr;
+    assert!(said.contains("the Worker `api` has never been deployed"), "{said}");
+    let state = env.fetch("127.0.0.1", "/__sandbox/state.json").1;
+    assert!(state.contains("\"workers\":[]"), "no Worker was made: {state}");
+
+    env.xtask(&["deploy", "api", "--engine", "host"]).exits(0);
+    let record = dagger.xtask(&[&preview[..], &["--json"]].concat()).exits(0).record("api");
+    let said = ["status", "engine", "strategy"].map(|field| record[field].clone());
+    assert_eq!(said, ["ready", "dagger", "preview"].map(Value::from));
+    assert_eq!(env.fetch("mr-7-api.localhost", "/").1, "preview one");
+    let host = ["preview", "api", "--alias", "mr-7", "--engine", "host", "--json"];
+    let again = env.xtask(&host).exits(0).record("api");
+    assert_eq!((&again["status"], &again["urls"]), (&"unchanged".into(), &record["urls"]));
+    assert_eq!(again["deployment"], record["deployment"]);
+}
+
+#[test]
+fn a_worker_preview_is_the_same_from_both_engines() {
+    worker_preview(&Dagger::new());
 }
 
 #[test]

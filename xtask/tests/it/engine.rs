@@ -6,7 +6,7 @@ use std::io::Write as _;
 use xtask::tools::dagger::engine_version;
 use xtask::tools::engine_address::VARIABLE;
 
-use crate::dagger::{Dagger, failing_build, forced_again, same_record};
+use crate::dagger::{Dagger, failing_build, forced_again, same_record, worker_preview};
 use crate::support::repository;
 
 /// What the CLI and the programs that it calls need to reach an engine.
@@ -50,6 +50,13 @@ fn a_forced_deployment_runs_again() {
 fn a_failing_build_says_why() {
     if let Some(dagger) = real() {
         failing_build(&dagger);
+    }
+}
+
+#[test]
+fn a_worker_preview_is_the_same_from_both_engines() {
+    if let Some(dagger) = real() {
+        worker_preview(&dagger);
     }
 }
 

@@ -249,6 +249,25 @@ fn a_preview_with_bindings_of_its_own_is_shown_until_it_is_deleted() {
 }
 
 #[test]
+fn a_project_that_the_merge_deploys_first_fails_nothing() {
+    let env = TestEnv::with_tools();
+    env.site("projects/website", "website");
+    let request = MergeRequest::of(env);
+    let env = &request.env;
+    env.site("projects/shop", "shop");
+    env.write("projects/website/content.txt", "two");
+    let ran = request.preview("101").exits(0);
+    let said = ["shop", "website"].map(|name| ran.record(name)["status"].clone());
+    assert_eq!(said, ["undeployed", "ready"].map(Value::from));
+    let body = request.body();
+    assert!(body.contains("| `shop` | not deployed yet |  |"), "{body}");
+    assert_eq!(links(&body).len(), 2, "of the other: {body}");
+    let workers = env.fetch("127.0.0.1", "/__sandbox/state.json").1;
+    assert!(!workers.contains("\"name\":\"shop\""), "nothing was made: {workers}");
+    env.xtask(&["preview", "shop", "--env", "production", "--sandbox"]).exits(3);
+}
+
+#[test]
 fn without_a_token_the_job_passes_and_leaves_its_links() {
     let request = MergeRequest::open();
     let env = &request.env;

@@ -57,13 +57,13 @@ pub fn read_yaml(text: &str) -> Value {
 }
 
 /// A push, a merge request or another event.
-struct Event {
-    name: &'static str,
-    variables: BTreeMap<&'static str, &'static str>,
+pub struct Event {
+    pub name: &'static str,
+    pub variables: BTreeMap<&'static str, &'static str>,
     /// What a push changed; nothing for events that know of no push, where every path counts.
     changed: Option<Vec<&'static str>>,
     /// The jobs, with what they wait for: `name` starts by itself, `name (manual)` by hand.
-    jobs: Vec<&'static str>,
+    pub jobs: Vec<&'static str>,
 }
 
 fn event(
@@ -78,7 +78,7 @@ fn event(
 }
 
 /// What GitLab sets for each (<https://docs.gitlab.com/ci/variables/predefined_variables/>).
-fn events() -> Vec<Event> {
+pub fn events() -> Vec<Event> {
     let source = "CI_PIPELINE_SOURCE";
     let branch = "CI_COMMIT_BRANCH";
     let push = (source, "push");
@@ -112,6 +112,7 @@ fn events() -> Vec<Event> {
             Some(&[page]),
             &["check", a, b_by_hand],
         ),
+        event("somebody presses *New pipeline*", &[(source, "web"), main], None, &["check", a, b]),
         event("a push to another branch", &[push, (branch, "topic")], Some(&[page]), &[]),
         event("a tag", &[push, ("CI_COMMIT_TAG", "v1")], None, &[]),
         event("a schedule", &[(source, "schedule"), main], None, &["check", "preview-sweep", a, b]),
@@ -131,7 +132,13 @@ fn events() -> Vec<Event> {
         ),
         event(
             "a fork's merge request",
-            &[mr, (kind, "detached"), target, fork],
+            &[mr, (kind, "detached"), target, fork, ("CI_PROJECT_ID", "8")],
+            Some(&[page]),
+            &["check"],
+        ),
+        event(
+            "a fork's merge request that a member runs here",
+            &[mr, (kind, "merged_result"), target, fork],
             Some(&[page]),
             &["check"],
         ),
@@ -211,6 +218,8 @@ fn inherited<T>(pipeline: &Pipeline, name: &str, field: &dyn Fn(&Job) -> Option<
 
 /// What GitLab checks on upload, or does not check and then does not do.
 pub fn assert_agrees_with_itself(pipeline: &Pipeline) {
+    // Jobs that may be cancelled are cancelled by a new commit, and no others.
+    assert_eq!(pipeline.workflow.auto_cancel.on_new_commit, "interruptible");
     for (name, job) in pipeline.jobs.0.iter().filter(|(name, _)| !name.starts_with('.')) {
         let of = |field: &dyn Fn(&Job) -> Option<bool>| inherited(pipeline, name, field);
         let needs = inherited(pipeline, name, &|job: &Job| job.needs.clone()).unwrap_or_default();
@@ -320,12 +329,13 @@ pub fn gitlab_ci_local(env: &TestEnv, variables: &BTreeMap<&str, &str>, more: &[
     run(&mut command)
 }
 
-/// It knows neither `workflow:rules` nor what a push changed, so those have the evaluator above.
+/// It knows neither `workflow:rules` nor what a push changed, so those have the evaluator above. Where there
+/// is to be no pipeline, there is no job either.
 #[test]
 fn gitlab_ci_local_makes_the_same_jobs() {
     let env = with_pipeline();
     let pipeline = pipeline(&env);
-    for mut event in events().into_iter().filter(|event| !event.jobs.is_empty()) {
+    for mut event in events() {
         event.changed = None;
         let more = ["--list-json", "--evaluate-rule-changes=false"];
         let text = gitlab_ci_local(&env, &event.variables, &more);

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::pipeline::{bun, gitlab_ci_local, read_yaml, with_pipeline};
+use crate::pipeline::{bun, events, gitlab_ci_local, read_yaml, with_pipeline};
 use crate::support::{Ran, TestEnv, copy, ran, repository};
 
 /// A runner's working folder: `env.root`, fetched from a repository beside it.
@@ -183,6 +183,33 @@ fn previews_start_and_stop_also_when_the_branch_is_gone() {
     runner.job("preview-stop", &mr).exits(0);
     assert_eq!(runner.cargo_calls(), "xtask preview --engine dagger\nxtask preview stop\n");
     assert_eq!(runner.expanded["preview-stop"]["services"], Value::Null, "it needs no engine");
+}
+
+/// Jobs that wait for a person are left out: [`previews_start_and_stop_also_when_the_branch_is_gone`].
+#[test]
+fn each_event_s_jobs_run_their_commands() {
+    let env = with_pipeline();
+    copy(&env, ".ci");
+    tools(&env);
+    env.commit("ci");
+    let runner = Runner::new(env, "refs/heads/main", "");
+    runner.env.program("cargo", "#!/bin/sh\necho \"$@\" >>../cargo.log\n");
+    for event in events() {
+        let variables: Vec<(&str, &str)> =
+            event.variables.iter().map(|(name, value)| (*name, *value)).collect();
+        let mut wanted = String::new();
+        for job in event.jobs.iter().filter(|job| !job.ends_with("(manual)")) {
+            runner.job(job, &variables).exits(0);
+            wanted += &match *job {
+                "check" => "xtask doctor pipeline\nxtask test\n".to_owned(),
+                "preview" => "xtask preview --engine dagger\n".to_owned(),
+                "preview-sweep" => "xtask preview stop --merged\n".to_owned(),
+                deploy => format!("xtask {deploy} --env production --engine dagger\n"),
+            };
+        }
+        assert_eq!(runner.cargo_calls(), wanted, "{}", event.name);
+        std::fs::remove_file(runner.env.folder.join("cargo.log")).unwrap_or_default();
+    }
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn a_preview_has_bindings_of_its_own_and_is_deleted() {
     worker(&env, r#""previews": { "vars": { "STAGE": "preview" } },"#);
     env.commit("worker");
     env.xtask(&["sandbox", "up"]).exits(0);
-    let never = run(&env, &["preview", "api"]).exits(3).record("api");
+    let never = env.xtask(&["preview", "api", "--json"]).exits(3).record("api");
     assert!(never["error"].as_str().expect("text").contains("has never been deployed"), "{never}");
     run(&env, &["deploy", "api"]).exits(0);
     let before = production(&env);

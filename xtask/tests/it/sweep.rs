@@ -187,6 +187,18 @@ fn worker_previews_are_deleted_whether_they_are_shown_or_not() {
     assert!(dry.contains("!45 deleted: preview mr-45 of api would be deleted"), "{dry}");
     assert_eq!(answer(&gitlab, iids), [true; 4]);
 
+    let refusing = json!([{ "method": "DELETE", "path": "/previews/", "times": 3, "action": { "status": 403 } }]);
+    preview_strategy::post(env, "/__sandbox/faults", &refusing);
+    let refused = gitlab.run(&sweep, &[]).exits(4).stdout;
+    let lines: Vec<&str> = refused.lines().collect();
+    assert!(
+        lines[0].starts_with("!42 merged: api may still have a preview; environment"),
+        "{refused}"
+    );
+    assert!(lines[1].starts_with("api  preview mr-42 may still be there: DELETE "), "{refused}");
+    assert!(lines[2].starts_with("hint: check the token"), "{refused}");
+    assert!(lines[3].starts_with("!44 closed: api  preview mr-44 may"), "{refused}");
+
     let fault = json!([{ "method": "DELETE", "path": "/previews/mr-42", "times": 1, "action": { "status": 403 } }]);
     preview_strategy::post(env, "/__sandbox/faults", &fault);
     let failed = gitlab.run(&[&sweep[..], &["--json"]].concat(), &[]).exits(4).json();

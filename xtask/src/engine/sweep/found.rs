@@ -137,18 +137,16 @@ impl Left {
         if !self.kept.is_empty() {
             done.push(format!("{} may still have a preview", self.kept.join(", ")));
         }
-        done.extend(self.previews.iter().map(
-            |Stopped { project, name, outcome, error, .. }| {
-                let said = match outcome {
-                    Outcome::Deleted => "is deleted",
-                    Outcome::Planned => "would be deleted",
-                    Outcome::Absent => "is gone already",
-                    Outcome::Failed => "may still be there: ",
-                };
-                let error = error.as_deref().unwrap_or_default();
-                format!("preview {name} of {project} {said}{error}")
-            },
-        ));
+        let said = |one: &Stopped| {
+            let said = match one.outcome {
+                Outcome::Deleted => "is deleted",
+                Outcome::Planned => "would be deleted",
+                Outcome::Absent => "is gone already",
+                Outcome::Failed => return None,
+            };
+            Some(format!("preview {} of {} {said}", one.name, one.project))
+        };
+        done.extend(self.previews.iter().filter_map(said));
         if let Some(name) = &self.environment {
             let said = match (self.stopped, dry_run) {
                 (true, _) => "stopped",
@@ -158,6 +156,12 @@ impl Left {
             };
             done.push(format!("environment {name} {said}"));
         }
-        format!("!{} {state}: {}", self.iid, done.join("; "))
+        let failed = self.previews.iter().filter(|one| one.outcome == Outcome::Failed);
+        let failed: Vec<String> = failed.filter_map(Stopped::line).collect();
+        if done.is_empty() {
+            return format!("!{} {state}: {}", self.iid, failed.join("\n"));
+        }
+        let done = format!("!{} {state}: {}", self.iid, done.join("; "));
+        std::iter::once(done).chain(failed).collect::<Vec<_>>().join("\n")
     }
 }

@@ -24,6 +24,8 @@ pub enum Status {
     Ready,
     /// It could not be made.
     Failed,
+    /// There is none before the merge, which deploys the project for the first time.
+    Undeployed,
     /// The merge request does not change it.
     Unaffected,
     /// It was there, and is no longer.
@@ -144,7 +146,7 @@ pub fn united(notes: impl IntoIterator<Item = Vec<Row>>) -> Vec<Row> {
 
 fn removed(row: Row, time: &str) -> Row {
     match row.status {
-        Status::Unaffected | Status::Removed => row,
+        Status::Unaffected | Status::Undeployed | Status::Removed => row,
         Status::Building | Status::Ready | Status::Failed => Row {
             commit: row.commit,
             time: Some(time.to_owned()),

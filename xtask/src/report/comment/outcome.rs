@@ -2,7 +2,7 @@
 
 use super::{Row, Status};
 use crate::error::Exit;
-use crate::record::Record;
+use crate::record::{Record, Status as Ended};
 
 impl Row {
     /// What the comment says of one attempt. The commit is left to the job, which knows the one that
@@ -10,6 +10,11 @@ impl Row {
     #[must_use]
     pub fn of(record: &Record) -> Row {
         let good = record.status.exit() == Exit::Done;
+        let status = match record.status {
+            Ended::Undeployed => Status::Undeployed,
+            _ if good => Status::Ready,
+            _ => Status::Failed,
+        };
         let mut urls = record.urls.iter().filter(|_| good).cloned();
         let alias_url = record.alias.is_some().then(|| urls.next()).flatten();
         Row {
@@ -17,7 +22,7 @@ impl Row {
             version_url: urls.next(),
             time: Some(record.ended.clone()).filter(|time| !time.is_empty()),
             reason: record.error.clone().filter(|_| !good),
-            ..Row::new(&record.project, if good { Status::Ready } else { Status::Failed })
+            ..Row::new(&record.project, status)
         }
     }
 }
@@ -27,7 +32,6 @@ mod tests {
     use super::*;
     use crate::plan::Verb;
     use crate::plan::destination::{Destination, Pipeline};
-    use crate::record::Status as Ended;
     use crate::workspace::config::Config;
 
     fn record(status: Ended) -> Record {

@@ -83,6 +83,7 @@ fn cells(row: &Row) -> String {
         Status::Building => "⏳ building",
         Status::Ready => "✅ ready",
         Status::Failed => "❌ failed",
+        Status::Undeployed => "not deployed yet",
         Status::Unaffected => "not affected",
         Status::Removed => "🗑️ removed",
     };

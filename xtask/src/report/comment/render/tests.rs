@@ -37,6 +37,7 @@ fn a_comment() {
         failed,
         Row::new("docs", Status::Building),
         Row::new("blog", Status::Removed),
+        Row::new("shop", Status::Undeployed),
         Row::new("a", Status::Unaffected),
         Row::new("b", Status::Unaffected),
     ];
@@ -46,6 +47,7 @@ fn a_comment() {
         <!-- row {"project":"studio","status":"failed","commit":"0123456789abcdef0123456789abcdef01234567","time":"2026\u002d11\u002d24T12:00:59Z","log":"https://gitlab.example.com/acme/mono/\u002d/jobs/7","reason":"the build failed:\n/merge \u0060x\u0060","pipeline":77} -->
         <!-- row {"project":"docs","status":"building"} -->
         <!-- row {"project":"blog","status":"removed"} -->
+        <!-- row {"project":"shop","status":"undeployed"} -->
         <!-- row {"project":"a","status":"unaffected"} -->
         <!-- row {"project":"b","status":"unaffected"} -->
         ### Previews
@@ -56,6 +58,7 @@ fn a_comment() {
         | `studio` | ❌ failed |  |  | `01234567` | 2026-11-24 12:00 UTC | [log](https://gitlab.example.com/acme/mono/-/jobs/7) |
         | `docs` | ⏳ building |  |  |  |  |  |
         | `blog` | 🗑️ removed |  |  |  |  |  |
+        | `shop` | not deployed yet |  |  |  |  |  |
 
         **Failed**
 
