@@ -226,7 +226,8 @@ impl Record {
         let error = format!(
             "this attempt was ended before it could say what came of it\nhint: look: `{look}`"
         );
-        let begun = Record { status: Status::Unknown, error: Some(error), ..self.clone() };
+        let (status, error) = (Status::Unknown, Some(error));
+        let begun = Record { status, error, live: None, ..self.clone() };
         begun.save(root).map(|_| ()).map_err(|error| {
             refused(format!("no record can be left: {error:#}"))
                 .hint("nothing was changed; is the disk full, or the folder somebody else's?")

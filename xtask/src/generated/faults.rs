@@ -78,7 +78,8 @@ pub struct Row {
     pub says: String,
     /// A part of the next step.
     pub hint: Option<String>,
-    /// What the same command comes to when it is run once more.
+    /// What the same command comes to when it is run once more: afterwards, or beside it where `then`
+    /// says so.
     pub next: Option<Next>,
 }
 
@@ -122,13 +123,17 @@ impl Row {
         if let Some(then) = &self.then {
             fault = if fault.is_empty() { then.clone() } else { format!("{fault}; {then}") };
         }
-        let next = match (&self.next, &self.hint) {
-            (Some(next), None) => format!("run it again: {}, {} is live", next.status, next.live),
-            (Some(next), Some(hint)) => {
-                format!("{hint}; run again: {}, {} is live", next.status, next.live)
-            }
-            (None, hint) => hint.clone().unwrap_or_else(|| "nothing".to_owned()),
-        };
+        let mut next = self.hint.clone().unwrap_or_else(|| "nothing".to_owned());
+        if let Some(second) = &self.next {
+            let status = &second.status;
+            next = match &self.hint {
+                _ if self.then.as_ref().is_some_and(|then| then.contains("same command")) => {
+                    format!("{next}; that one: {status}")
+                }
+                Some(hint) => format!("{hint}; run again: {status}"),
+                None => format!("run it again: {status}"),
+            };
+        }
         format!(
             "| {} | {} | {}{made}{preview} | {} | {} |\n",
             cell(&fault),

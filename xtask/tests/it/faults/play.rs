@@ -11,11 +11,12 @@ use crate::support::{Ran, ran};
 /// What is wrong with the row; nothing when all of it is true.
 pub fn play(stage: &Stage, case: &Case) -> Option<String> {
     let before = stage.worker(case);
-    let first = run(stage, case);
+    let (first, beside) = run(stage, case);
     let mut told = vec![shown(&first)];
     let mut wrong = compare(stage, case, &first, &before);
     if let Some(next) = &case.row.next {
-        let second = ran(command(stage, case, &[]).output().expect("xtask runs"));
+        let again = || ran(command(stage, case, &[]).output().expect("xtask runs"));
+        let second = beside.unwrap_or_else(again);
         let record = record(&second);
         let live = live(&stage.worker(case));
         let named = name(&before, &record, &live);
@@ -51,18 +52,20 @@ fn command(stage: &Stage, case: &Case, variables: &[(&str, &str)]) -> Command {
     stage.env.command(&arguments, variables)
 }
 
-fn run(stage: &Stage, case: &Case) -> Ran {
+/// Runs the row's command, and what is run beside it.
+fn run(stage: &Stage, case: &Case) -> (Ran, Option<Ran>) {
     let deadline = case.row.deadline.map(|seconds| seconds.to_string());
     let deadline: Vec<(&str, &str)> =
         deadline.iter().map(|text| ("XTASK_DEADLINE", text.as_str())).collect();
     let mut command = command(stage, case, &deadline);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("xtask runs");
-    if let Some(then) = &case.row.then {
-        moment::act(stage, case, then, child.id());
-    }
+    let beside = case.row.then.as_ref().and_then(|then| {
+        let second = || self::command(stage, case, &[]);
+        moment::act(stage, case, then, child.id(), second)
+    });
     let ran = ran(child.wait_with_output().expect("an end"));
     moment::end_orphans(stage, case);
-    ran
+    (ran, beside)
 }
 
 fn compare(stage: &Stage, case: &Case, ran: &Ran, before: &Value) -> Vec<String> {
@@ -75,7 +78,10 @@ fn compare(stage: &Stage, case: &Case, ran: &Ran, before: &Value) -> Vec<String>
     };
     check(ran.code == row.exit, format!("it exits with {}, not {}", ran.code, row.exit));
     let printed = record(ran);
-    let saved = if saves(case) { stage.record(case) } else { printed.clone() };
+    let saved = match saves(case) {
+        true => stage.record(case, printed["nonce"].as_str()),
+        false => printed.clone(),
+    };
     let record = if printed.is_null() { &saved } else { &printed };
     let status = record["status"].as_str().or(record["outcome"].as_str());
     check(status == row.status.as_deref(), format!("the record says {status:?}"));

@@ -2,6 +2,7 @@
 //! that was deployed for real.
 
 use std::fs::File;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
@@ -19,6 +20,7 @@ pub struct Stage {
     pub env: TestEnv,
     pub port: u16,
     workers: Utf8PathBuf,
+    agent: ureq::Agent,
 }
 
 impl Stage {
@@ -39,7 +41,8 @@ impl Stage {
         accounts(&env, cases);
         env.commit("rows");
         env.xtask(&["sandbox", "up"]).exits(0);
-        let stage = Stage { port: env.port(), env, workers };
+        let agent = xtask::tools::http::agent(Duration::from_secs(20), 0);
+        let stage = Stage { port: env.port(), env, workers, agent };
         let first = cases.iter().filter_map(|case| case.fault.clone());
         let faults = first.chain(cases.iter().flat_map(|case| case.besides.clone()));
         stage.ask("POST", "/__sandbox/faults", &faults.collect());
@@ -52,10 +55,10 @@ impl Stage {
         File::open(path).map_or(Value::Null, |file| serde_json::from_reader(file).expect("JSON"))
     }
 
-    /// The newest record of the row that was saved; null when there is none.
-    pub fn record(&self, case: &Case) -> Value {
+    /// The record that was saved of the attempt `nonce`, or the row's newest; null when there is none.
+    pub fn record(&self, case: &Case, nonce: Option<&str>) -> Value {
         let folder = self.env.root.join(".xtask/records");
-        let end = format!("-{}.json", case.name);
+        let end = format!("-{}.json", nonce.unwrap_or(&case.name));
         let entries = folder.read_dir_utf8().into_iter().flatten().filter_map(Result::ok);
         let own = entries.filter(|entry| entry.file_name().ends_with(&end));
         let newest = own.max_by_key(|entry| entry.metadata().and_then(|meta| meta.modified()).ok());
@@ -64,15 +67,34 @@ impl Stage {
         })
     }
 
-    /// How often the row's fault has happened.
-    pub fn taken(&self, case: &Case) -> u64 {
+    /// Whether the row's fault has happened: a request, or a build that has begun.
+    pub fn happened(&self, case: &Case) -> bool {
+        if case.fault.is_none() {
+            return self.dir(case).join("begun").exists();
+        }
         let faults = self.ask("GET", "/__sandbox/faults", &Value::Null);
-        faults[case.number]["taken"].as_u64().expect("a number")
+        faults[case.number]["taken"].as_u64().expect("a number") > 0
+    }
+
+    /// The folder of the row's project.
+    pub fn dir(&self, case: &Case) -> Utf8PathBuf {
+        self.env.root.join("projects").join(&case.name)
+    }
+
+    /// The root of a clone, as another machine has one, which deploys to the same sandbox.
+    pub fn clone_of(&self, case: &Case) -> Utf8PathBuf {
+        let clone = self.env.folder.join(format!("clone-{}", case.name));
+        self.env.git(&["clone", "--quiet", "--shared", ".", clone.as_str()]);
+        for path in [".xtask/sandbox", "dagger/cloudflare/toolchain/node_modules"] {
+            let link = clone.join(path);
+            std::fs::create_dir_all(link.parent().expect("a parent")).expect("a folder");
+            std::os::unix::fs::symlink(self.env.root.join(path), link).expect("a link");
+        }
+        clone
     }
 
     /// Sends a request to the sandbox with its token.
     pub fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
-        let agent = xtask::tools::http::agent(std::time::Duration::from_secs(20), 0);
         let request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("http://127.0.0.1:{}{path}", self.port))
@@ -82,7 +104,7 @@ impl Stage {
             .header("user-agent", "tests")
             .body(body.to_string())
             .expect("a request");
-        let mut answer = agent.run(request).expect("an answer");
+        let mut answer = self.agent.run(request).expect("an answer");
         let text = answer.body_mut().read_to_string().expect("text");
         assert!(answer.status().is_success(), "{method} {path}: {text}");
         serde_json::from_str(&text).unwrap_or_default()
