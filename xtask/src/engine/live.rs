@@ -202,6 +202,16 @@ impl Attempt<'_> {
             return Ok(());
         }
         let serving = serving.map_or("nothing", String::as_str);
+        if self.record.previous.as_ref().is_some_and(|former| former.version == serving) {
+            let version = self.record.version.as_deref().unwrap_or("none");
+            return Err(remote(format!(
+                "{done} {version}, but version {serving} is still live, as before"
+            ))
+            .hint(format!(
+                "look in a minute: `{}`; then deploy again, with `--force`",
+                self.by_hand("status")
+            )));
+        }
         Err(remote(format!("{done}, but another deployment came in between: {serving} is live"))
             .hint(format!("look: `{}`; then deploy what should be live", self.by_hand("status"))))
     }

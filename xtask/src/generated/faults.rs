@@ -1,6 +1,7 @@
 //! The faults that are tried out, as data: what breaks, and what must be true afterwards. The tests run
 //! every row of `xtask/tests/faults/`; the page `docs/reference/faults.md` is made of the same rows.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
@@ -42,6 +43,9 @@ pub struct Group {
     /// deployed.
     #[serde(default = "site")]
     pub project: String,
+    /// Whether it runs in a clone of the repository, of which more may be broken than the project.
+    #[serde(default)]
+    pub clone: bool,
     /// Further arguments.
     #[serde(default)]
     pub args: Vec<String>,
@@ -59,6 +63,12 @@ pub struct Row {
     pub action: Option<Value>,
     /// How often; without end when it is not there.
     pub times: Option<u32>,
+    /// Programs that are first on PATH, by name: shell text, in which `{bun}` is the real Bun.
+    #[serde(default)]
+    pub programs: BTreeMap<String, String>,
+    /// Files that are there before the run, by their paths below the root.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
     /// What else happens at that moment: a signal, a deployment by somebody else.
     pub then: Option<String>,
     /// `XTASK_DEADLINE`.

@@ -79,7 +79,7 @@ pub fn verdict(expected: Expected, ended: Ended, output: &str) -> Verdict {
         },
         (Ended::Code(0), None) => Verdict::Failed {
             reason: "wrangler exited with 0 but its output file names no version".to_owned(),
-            hint: None,
+            hint: Some("its lines say what it did instead; then run it again".to_owned()),
         },
         (ended, _) => {
             let failure = of("command-failed");

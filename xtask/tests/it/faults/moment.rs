@@ -8,8 +8,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use super::Case;
+use super::machine::FULL;
 use super::stage::Stage;
+use super::{Case, machine};
 use crate::support::{Ran, ran};
 
 /// Waits until the row's fault has happened, then does what `then` says while xtask runs as process
@@ -40,14 +41,16 @@ pub fn act(
         "SIGINT" => signal(Signal::SIGINT),
         "SIGTERM" => signal(Signal::SIGTERM),
         "SIGKILL" => signal(Signal::SIGKILL),
+        FULL => machine::fill(pid),
         "somebody deploys the older version" => deploy(stage, case, 0),
         "somebody deploys the preview's version" => deploy(stage, case, 2),
         "somebody deletes the Worker" => {
             stage.ask("DELETE", &Stage::script(case), &serde_json::Value::Null);
         }
         "another machine runs the same command" => {
-            let other = stage.clone_of(case);
-            return meanwhile(&|| ran(second().current_dir(&other).output().expect("xtask runs")));
+            return meanwhile(&|| {
+                ran(second().current_dir(stage.clone_of(case)).output().expect("xtask runs"))
+            });
         }
         "the same command is run beside it" => {
             signal(Signal::SIGSTOP);

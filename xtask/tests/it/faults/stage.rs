@@ -8,13 +8,16 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 
 use super::Case;
-use crate::support::{CANARY, TestEnv};
+use crate::support::{CANARY, TestEnv, copy};
 
 /// The account of rows that need none of their own.
 pub const ACCOUNT: &str = "00000000000000000000000000000000";
 
 /// The versions of a template: one that was live once, one that is live, one that is a preview.
 pub const VERSIONS: [&str; 3] = ["older", "former", "preview"];
+
+/// The argument of rows that run in containers.
+pub const DAGGER: &str = "--engine=dagger";
 
 pub struct Stage {
     pub env: TestEnv,
@@ -26,6 +29,9 @@ pub struct Stage {
 impl Stage {
     pub fn new(cases: &[Case]) -> Stage {
         let env = TestEnv::with_tools();
+        if cases.iter().any(|case| case.group.args.contains(&DAGGER.to_owned())) {
+            copy(&env, "dagger");
+        }
         for kind in ["site", "code"] {
             if cases.iter().any(|case| case.group.project.starts_with(kind)) {
                 template(&env, kind);
@@ -46,6 +52,7 @@ impl Stage {
         let first = cases.iter().filter_map(|case| case.fault.clone());
         let faults = first.chain(cases.iter().flat_map(|case| case.besides.clone()));
         stage.ask("POST", "/__sandbox/faults", &faults.collect());
+        cases.iter().for_each(|case| stage.prepare(case));
         stage
     }
 
@@ -57,7 +64,7 @@ impl Stage {
 
     /// The record that was saved of the attempt `nonce`, or the row's newest; null when there is none.
     pub fn record(&self, case: &Case, nonce: Option<&str>) -> Value {
-        let folder = self.env.root.join(".xtask/records");
+        let folder = self.root(case).join(".xtask/records");
         let end = format!("-{}.json", nonce.unwrap_or(&case.name));
         let entries = folder.read_dir_utf8().into_iter().flatten().filter_map(Result::ok);
         let own = entries.filter(|entry| entry.file_name().ends_with(&end));
@@ -74,23 +81,6 @@ impl Stage {
         }
         let faults = self.ask("GET", "/__sandbox/faults", &Value::Null);
         faults[case.number]["taken"].as_u64().expect("a number") > 0
-    }
-
-    /// The folder of the row's project.
-    pub fn dir(&self, case: &Case) -> Utf8PathBuf {
-        self.env.root.join("projects").join(&case.name)
-    }
-
-    /// The root of a clone, as another machine has one, which deploys to the same sandbox.
-    pub fn clone_of(&self, case: &Case) -> Utf8PathBuf {
-        let clone = self.env.folder.join(format!("clone-{}", case.name));
-        self.env.git(&["clone", "--quiet", "--shared", ".", clone.as_str()]);
-        for path in [".xtask/sandbox", "dagger/cloudflare/toolchain/node_modules"] {
-            let link = clone.join(path);
-            std::fs::create_dir_all(link.parent().expect("a parent")).expect("a folder");
-            std::os::unix::fs::symlink(self.env.root.join(path), link).expect("a link");
-        }
-        clone
     }
 
     /// Sends a request to the sandbox with its token.
@@ -181,10 +171,11 @@ fn seed(workers: &Utf8Path, case: &Case) {
         serde_json::from_reader(File::open(template).expect("a template")).expect("JSON");
     worker["name"] = json!(case.name);
     worker["account"] = json!(case.account);
-    if case.group.project.ends_with("of the future") {
+    let dates = [("of the future", "2099"), ("of the past", "1999")];
+    for (_, year) in dates.iter().filter(|(end, _)| case.group.project.ends_with(end)) {
         for list in ["versions", "deployments"] {
             for item in worker[list].as_array_mut().expect("a list") {
-                item["created_on"] = json!("2099-01-01T00:00:00.000000Z");
+                item["created_on"] = json!(format!("{year}-01-01T00:00:00.000000Z"));
             }
         }
     }
