@@ -98,7 +98,7 @@ pub fn verdict(expected: Expected, ended: Ended, output: &str) -> Verdict {
 }
 
 /// What can always be done.
-const AGAIN: &str = "run it again: what is uploaded and live already is left alone";
+pub const AGAIN: &str = "run it again: what is uploaded and live already is left alone";
 
 /// What to do about a run that failed. `nameless` says that it left an entry without a version, as it
 /// does when `--strict` ends it.

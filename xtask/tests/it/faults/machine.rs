@@ -42,6 +42,8 @@ impl Stage {
                 std::fs::create_dir_all(link.parent().expect("a parent")).expect("a folder");
                 symlink(self.env.root.join(path), link).expect("a link");
             }
+            // Or the link would be a part of what is deployed.
+            std::fs::write(clone.join(".git/info/exclude"), "node_modules\n").expect("a file");
         }
         clone
     }
