@@ -50,6 +50,12 @@ impl Failure {
         self.hints.push(hint.into());
         self
     }
+
+    /// Adds what to do next where it failed, and nothing where it was interrupted.
+    #[must_use]
+    pub fn hint_if_failed(self, hint: &str) -> Self {
+        if self.exit == Exit::Failed { self.hint(hint) } else { self }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -74,6 +80,14 @@ pub fn usage(message: impl Into<String>) -> Failure {
 pub fn refused(message: impl Into<String>) -> Failure {
     Failure::new(Exit::Refused, message)
 }
+
+/// Something that must be written on this machine cannot be, so nothing was changed.
+pub fn unwritable(message: impl Into<String>) -> Failure {
+    refused(message).hint(format!("nothing was changed; {ROOM}"))
+}
+
+/// What to look at when something cannot be written.
+pub const ROOM: &str = "is the disk full, or the folder somebody else's?";
 
 /// The remote side may have changed.
 pub fn remote(message: impl Into<String>) -> Failure {

@@ -5,7 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{rfc3339, unix_now};
-use crate::error::{Exit, Failure, refused};
+use crate::error::{Exit, Failure, ROOM, unwritable};
 use crate::plan::Verb;
 use crate::plan::destination::Destination;
 use crate::tools::cloudflare::Live;
@@ -232,11 +232,10 @@ impl Record {
         let error = format!(
             "this attempt was ended before it could say what came of it\nhint: look: `{look}`"
         );
-        let begun = Record { status: Status::Unknown, error: Some(error), ..self.clone() };
-        begun.save(root).map(|_| ()).map_err(|error| {
-            refused(format!("no record can be left: {error:#}"))
-                .hint("nothing was changed; is the disk full, or the folder somebody else's?")
-        })
+        let (status, error) = (Status::Unknown, Some(error));
+        let begun = Record { status, error, live: None, ..self.clone() };
+        let saved = begun.save(root).map(|_| ());
+        saved.map_err(|error| unwritable(format!("no record can be left: {error:#}")))
     }
 
     /// Saves the record of an attempt that is over. Where that fails the record itself says so, since it
@@ -244,7 +243,10 @@ impl Record {
     pub fn save_at_the_end(&mut self, root: &Utf8Path) {
         if let Err(error) = self.save(root) {
             let text = self.error.take().map(|text| text + "\n").unwrap_or_default();
-            self.error = Some(format!("{text}the record could not be saved: {error:#}"));
+            self.error = Some(format!(
+                "{text}the record could not be saved: {error:#}\nhint: {ROOM} What is printed here is all \
+                 of it"
+            ));
             let good = self.status.exit() == Exit::Done;
             if good && !matches!(self.status, Status::Built | Status::Unchanged) {
                 self.status = Status::Unknown;

@@ -9,9 +9,13 @@ use crate::error::{Failure, failed, refused};
 use crate::plan::{ProjectPlan, Verb};
 use crate::script;
 use crate::tools::runner::{Ended, Finished, plain};
-use crate::tools::{command, dagger, git};
+use crate::tools::{command, dagger, git, wrangler};
 use crate::workspace::inside;
 use crate::workspace::strategy::Strategy;
+
+/// What can be done about a failure that nobody knows.
+const ELSEWHERE: &str =
+    "`cargo xtask doctor dagger`; without containers: the same command with `--engine=host`";
 
 /// The record that the Cloudflare module leaves, as far as we read it.
 #[derive(Debug, Deserialize)]
@@ -74,7 +78,8 @@ impl Attempt<'_> {
             }
             (code, _, error) => {
                 let reason = error.unwrap_or_else(|| format!("wrangler exited with {code}"));
-                Err(failed(format!("{reason}\n    {}", indented(&record.log))).into())
+                let failure = failed(format!("{reason}\n    {}", indented(&record.log)));
+                Err(failure.hint(wrangler::AGAIN).into())
             }
         }
     }
@@ -142,7 +147,7 @@ fn finished_well(finished: Finished) -> Result<Finished> {
             Some(hint) => failure.hint(hint),
             None if deadline => failure
                 .hint("without an engine the CLI waits for ever: `cargo xtask doctor dagger`"),
-            None => failure,
+            None => failure.hint_if_failed(ELSEWHERE),
         };
         // The message names a trace that only Dagger's own service can show.
         let message =

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use super::attempt::{Attempt, millis};
-use crate::error::{Exit, Failure, failed, refused};
+use crate::error::{Exit, Failure, failed, refused, unwritable};
 use crate::plan::{Verb, guard};
 use crate::tools::wrangler::{self, Expected};
 use crate::workspace::graph::normalize;
@@ -22,7 +22,8 @@ impl Attempt<'_> {
         let places = &self.run.places;
         let output_file = places.output_file(self.part);
         if let Some(folder) = output_file.parent() {
-            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
+            std::fs::create_dir_all(folder)
+                .map_err(|error| unwritable(format!("cannot make {folder}: {error}")))?;
         }
         let redirected = self.check_redirect()?;
         let verb = self.run.plan.verb;
@@ -45,7 +46,7 @@ impl Attempt<'_> {
             }
             wrangler::Verdict::Failed { reason, hint } => {
                 let failure = match finished.success() {
-                    Ok(_) => failed(reason),
+                    Ok(finished) => failed(format!("{reason}: {}", finished.explain())),
                     Err(failure) if failure.exit == Exit::Failed => {
                         Failure { message: format!("{reason}: {}", failure.message), ..failure }
                     }

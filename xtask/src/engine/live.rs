@@ -182,7 +182,11 @@ impl Attempt<'_> {
     /// answer.
     fn read_again(&mut self, done: &str) -> Result<(), Failure> {
         self.record.live = None;
-        self.record.live = self.live().map_err(|error| {
+        let read = self.live();
+        if read.is_err() {
+            self.uninterrupted(&format!("{done}, and not checked"))?;
+        }
+        self.record.live = read.map_err(|error| {
             remote(format!("{done}, but what is live cannot be read: {error:#}"))
                 .hint(cloudflare::next_step(&error))
                 .hint(format!("then look: `{}`", self.by_hand("status")))
@@ -198,6 +202,16 @@ impl Attempt<'_> {
             return Ok(());
         }
         let serving = serving.map_or("nothing", String::as_str);
+        if self.record.previous.as_ref().is_some_and(|former| former.version == serving) {
+            let version = self.record.version.as_deref().unwrap_or("none");
+            return Err(remote(format!(
+                "{done} {version}, but version {serving} is still live, as before"
+            ))
+            .hint(format!(
+                "look in a minute: `{}`; then deploy again, with `--force`",
+                self.by_hand("status")
+            )));
+        }
         Err(remote(format!("{done}, but another deployment came in between: {serving} is live"))
             .hint(format!("look: `{}`; then deploy what should be live", self.by_hand("status"))))
     }
@@ -305,6 +319,9 @@ impl Attempt<'_> {
     /// Reads before anything is changed, so that nothing is where it cannot be read.
     fn read<T>(&self, what: &str, ask: impl FnOnce(&Api<'_>) -> Result<T>) -> Result<T, Failure> {
         self.with_api(ask).map_err(|error| {
+            if INTERRUPTED.load(Ordering::SeqCst) {
+                return interrupted().hint("nothing was changed");
+            }
             refused(format!("cannot read {what}: {error:#}"))
                 .hint(format!("nothing was changed; {}", cloudflare::next_step(&error)))
         })

@@ -9,7 +9,7 @@ use anyhow::Result;
 use camino::Utf8Path;
 
 use crate::clock::{rfc3339, unix_now};
-use crate::error::{Failure, interrupted, refused};
+use crate::error::{Failure, interrupted, refused, unwritable};
 use crate::tools::deadline;
 use crate::tools::runner::INTERRUPTED;
 
@@ -24,10 +24,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// process id is compared, so none that is used again can be taken for the holder, and nothing is left
 /// over from before a restart. What stands in the file is for people.
 pub fn lock(path: &Utf8Path, waiting: impl FnOnce(&str)) -> Result<File> {
-    let cannot = |error: &std::io::Error| {
-        refused(format!("cannot lock {path}: {error}"))
-            .hint("nothing was changed; is the disk full, or the folder somebody else's?")
-    };
+    let cannot = |error: &std::io::Error| unwritable(format!("cannot lock {path}: {error}"));
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| cannot(&error))?;
     }

@@ -13,6 +13,7 @@ use crate::cache::{Cache, Taken};
 use crate::clock::{rfc3339, unix_now};
 use crate::context::variable;
 use crate::record::Output;
+use crate::tools::bun::REGISTRY;
 use crate::tools::{git, wrangler};
 use crate::workspace::graph::normalize;
 use crate::workspace::key::{self, hex};
@@ -58,7 +59,12 @@ impl Attempt<'_> {
         let before = self.beside_dist();
         self.step("build");
         self.clear_dist()?;
-        let finished = self.execute(&self.run.places.build(self.part, dir))?.success()?;
+        let finished = self.execute(&self.run.places.build(self.part, dir))?.success();
+        let alone = format!(
+            "nothing was uploaded; the build alone: `cargo xtask build {}`",
+            self.part.project
+        );
+        let finished = finished.map_err(|failure| failure.hint_if_failed(&alone))?;
         self.record.timings.build = Some(millis(finished.took));
         let built = rfc3339(unix_now());
         let not_kept = self.keep(dir, key, &before, &built)?.err();
@@ -72,7 +78,8 @@ impl Attempt<'_> {
     fn install(&mut self) -> Result<()> {
         if let Some(dir) = &self.part.install {
             self.step("install dependencies");
-            let finished = self.execute(&self.run.places.install(dir))?.success()?;
+            let finished = self.execute(&self.run.places.install(dir))?.success();
+            let finished = finished.map_err(|failure| failure.hint_if_failed(REGISTRY))?;
             self.record.timings.install = Some(millis(finished.took));
         }
         Ok(())

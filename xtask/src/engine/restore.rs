@@ -210,6 +210,9 @@ fn api<'a>(destination: &'a Destination, token: &'a Secret) -> Api<'a> {
 
 /// What is there cannot be read, so nothing is changed.
 fn unread(error: &anyhow::Error) -> Failure {
+    if INTERRUPTED.load(Ordering::SeqCst) {
+        return interrupted().hint("nothing was changed");
+    }
     refused(format!("cannot read what is live: {error:#}"))
         .hint(format!("nothing was changed; {}", cloudflare::next_step(error)))
 }

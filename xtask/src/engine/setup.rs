@@ -7,10 +7,10 @@ use camino::Utf8Path;
 
 use super::lock::lock;
 use crate::context::Ctx;
-use crate::error::{Failure, refused};
+use crate::error::{Exit, Failure, refused};
 use crate::plan::commands::Places;
 use crate::record::{Versions, write_whole};
-use crate::tools::bun::{self, Bun, INSTALL_DEADLINE};
+use crate::tools::bun::{self, Bun, INSTALL_DEADLINE, REGISTRY};
 use crate::tools::command::Command;
 use crate::tools::sandbox::{self, Server};
 use crate::tools::wrangler;
@@ -48,7 +48,7 @@ impl<'a> Setup<'a> {
             ));
         }
         for command in &missing {
-            self.execute(command)?;
+            self.execute(command, REGISTRY)?;
         }
         if !missing.is_empty() {
             write_whole(&root.join(STAMP), &lock_file(root)?)?;
@@ -73,7 +73,7 @@ impl<'a> Setup<'a> {
         }
         if let Some(command) = sandbox::build(&self.ctx.root) {
             self.task.step("build the sandbox (the first time takes a minute or two)");
-            self.execute(&command)?;
+            self.execute(&command, "`cargo build --package sandbox` says more")?;
         }
         self.task.step("start the sandbox");
         Ok((sandbox::start(&self.ctx.root, &places.bun, accounts, port)?, false))
@@ -85,9 +85,13 @@ impl<'a> Setup<'a> {
         drop(self.lock);
     }
 
-    fn execute(&self, command: &Command) -> Result<()> {
-        self.ctx.run("setup", command, &|line| self.task.output(line))?.success()?;
-        Ok(())
+    /// Runs what must succeed before anything is changed.
+    fn execute(&self, command: &Command, hint: &str) -> Result<()> {
+        let finished = self.ctx.run("setup", command, &|line| self.task.output(line))?;
+        finished.success().map(|_| ()).map_err(|failure| match failure.exit {
+            Exit::Failed => Failure { exit: Exit::Refused, ..failure.hint(hint) }.into(),
+            _ => failure.into(),
+        })
     }
 }
 

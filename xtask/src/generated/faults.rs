@@ -1,6 +1,7 @@
 //! The faults that are tried out, as data: what breaks, and what must be true afterwards. The tests run
 //! every row of `xtask/tests/faults/`; the page `docs/reference/faults.md` is made of the same rows.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
@@ -42,6 +43,9 @@ pub struct Group {
     /// deployed.
     #[serde(default = "site")]
     pub project: String,
+    /// Whether it runs in a clone of the repository, of which more may be broken than the project.
+    #[serde(default)]
+    pub clone: bool,
     /// Further arguments.
     #[serde(default)]
     pub args: Vec<String>,
@@ -59,6 +63,12 @@ pub struct Row {
     pub action: Option<Value>,
     /// How often; without end when it is not there.
     pub times: Option<u32>,
+    /// Programs that are first on PATH, by name: shell text, in which `{bun}` is the real Bun.
+    #[serde(default)]
+    pub programs: BTreeMap<String, String>,
+    /// Files that are there before the run, by their paths below the root.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
     /// What else happens at that moment: a signal, a deployment by somebody else.
     pub then: Option<String>,
     /// `XTASK_DEADLINE`.
@@ -78,7 +88,8 @@ pub struct Row {
     pub says: String,
     /// A part of the next step.
     pub hint: Option<String>,
-    /// What the same command comes to when it is run once more.
+    /// What the same command comes to when it is run once more: afterwards, or beside it where `then`
+    /// says so.
     pub next: Option<Next>,
 }
 
@@ -122,13 +133,17 @@ impl Row {
         if let Some(then) = &self.then {
             fault = if fault.is_empty() { then.clone() } else { format!("{fault}; {then}") };
         }
-        let next = match (&self.next, &self.hint) {
-            (Some(next), None) => format!("run it again: {}, {} is live", next.status, next.live),
-            (Some(next), Some(hint)) => {
-                format!("{hint}; run again: {}, {} is live", next.status, next.live)
-            }
-            (None, hint) => hint.clone().unwrap_or_else(|| "nothing".to_owned()),
-        };
+        let mut next = self.hint.clone().unwrap_or_else(|| "nothing".to_owned());
+        if let Some(second) = &self.next {
+            let status = &second.status;
+            next = match &self.hint {
+                _ if self.then.as_ref().is_some_and(|then| then.contains("same command")) => {
+                    format!("{next}; that one: {status}")
+                }
+                Some(hint) => format!("{hint}; run again: {status}"),
+                None => format!("run it again: {status}"),
+            };
+        }
         format!(
             "| {} | {} | {}{made}{preview} | {} | {} |\n",
             cell(&fault),

@@ -13,6 +13,10 @@ pub const TOOLCHAIN: &str = "dagger/bun/toolchain";
 /// How long an install may take.
 pub const INSTALL_DEADLINE: Duration = Duration::from_secs(600);
 
+/// What to do when packages cannot be installed.
+pub const REGISTRY: &str = "is there a way to the package registry (network, `HTTPS_PROXY`, `npm_config_registry`)? \
+                            `cargo xtask doctor`";
+
 /// Where Bun is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bun {

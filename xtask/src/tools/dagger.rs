@@ -48,8 +48,8 @@ pub const SUPPORTED: Range<Version> = Version([0, 20, 2])..Version([0, 22, 0]);
 /// linux/amd64`, and since 1.0 a line `version: v1.0.0`. A self-built CLI names none.
 #[must_use]
 pub fn parse_version(text: &str) -> Option<String> {
-    let word = text.split_whitespace().find_map(|word| word.strip_prefix('v'))?;
-    Version::find(word).map(|_| word.to_owned())
+    let mut words = text.split_whitespace().filter_map(|word| word.strip_prefix('v'));
+    words.find(|word| Version::find(word).is_some()).map(str::to_owned)
 }
 
 /// Whether the scripts are known to work with `version`.
@@ -181,6 +181,7 @@ mod tests {
     fn versions_of_both_layouts_and_the_range() {
         let text = "dagger v0.21.8 (unix:///run/dagger/engine.sock) linux/amd64";
         assert_eq!(parse_version(text).as_deref(), Some("0.21.8"));
+        assert_eq!(parse_version("version: v1.0.0\nengine: v1.0.0").as_deref(), Some("1.0.0"));
         assert_eq!(parse_version("dagger devel"), None);
         for (version, good) in [
             ("0.20.1", false),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -17,7 +17,7 @@ use xshell::{Shell, cmd};
 
 use super::command::{Command, INHERITED, Value};
 use super::deadline;
-use crate::error::{Failure, failed, interrupted, refused};
+use crate::error::{Failure, failed, interrupted, refused, unwritable};
 use crate::secret::{Redactor, Secret};
 use crate::ui::harmless::steers;
 
@@ -102,16 +102,14 @@ impl Runner<'_> {
     /// Runs `command` to its end. An error means that it could not be started.
     pub fn run(&self, command: &Command) -> Result<Finished> {
         let deadline = deadline::within(command.deadline)?;
+        // Before the child is started, which nobody would wait for otherwise.
+        let log = self.open_log()?;
         let (mut child, redactor) = self.start(command)?;
         let started = Instant::now();
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        if let Some(folder) = self.log.parent() {
-            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
-        }
-        let log = File::options().create(true).append(true).open(self.log);
         let sink = Sink {
-            log: Mutex::new(log.with_context(|| format!("cannot write {}", self.log))?),
+            log: Mutex::new(log),
             tail: Mutex::new(VecDeque::new()),
             redactor,
             on_line: self.on_line,
@@ -134,6 +132,12 @@ impl Runner<'_> {
             line: command.brief(),
             deadline,
         })
+    }
+
+    fn open_log(&self) -> Result<File, Failure> {
+        let made = self.log.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let log = made.and_then(|()| File::options().create(true).append(true).open(self.log));
+        log.map_err(|error| unwritable(format!("cannot write {}: {error}", self.log)))
     }
 
     fn start(&self, command: &Command) -> Result<(Child, Redactor)> {

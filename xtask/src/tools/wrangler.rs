@@ -5,7 +5,7 @@ pub mod verdict;
 use camino::Utf8Path;
 use serde_json::Value;
 
-pub use verdict::{Expected, Verdict, urls, verdict};
+pub use verdict::{AGAIN, Expected, Verdict, urls, verdict};
 
 /// Where wrangler is pinned and installed, relative to the repository's root.
 pub const TOOLCHAIN: &str = "dagger/cloudflare/toolchain";

@@ -79,7 +79,7 @@ pub fn verdict(expected: Expected, ended: Ended, output: &str) -> Verdict {
         },
         (Ended::Code(0), None) => Verdict::Failed {
             reason: "wrangler exited with 0 but its output file names no version".to_owned(),
-            hint: None,
+            hint: Some("its lines say what it did instead; then run it again".to_owned()),
         },
         (ended, _) => {
             let failure = of("command-failed");
@@ -98,7 +98,7 @@ pub fn verdict(expected: Expected, ended: Ended, output: &str) -> Verdict {
 }
 
 /// What can always be done.
-const AGAIN: &str = "run it again: what is uploaded and live already is left alone";
+pub const AGAIN: &str = "run it again: what is uploaded and live already is left alone";
 
 /// What to do about a run that failed. `nameless` says that it left an entry without a version, as it
 /// does when `--strict` ends it.

@@ -2,6 +2,7 @@
 //! what is true afterwards.
 
 mod answers;
+mod machine;
 mod moment;
 mod play;
 mod stage;

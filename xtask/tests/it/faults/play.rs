@@ -4,18 +4,19 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::stage::{ACCOUNT, Stage, VERSIONS};
-use super::{Case, moment};
+use super::stage::{ACCOUNT, DAGGER, Stage, VERSIONS};
+use super::{Case, machine, moment};
 use crate::support::{Ran, ran};
 
 /// What is wrong with the row; nothing when all of it is true.
 pub fn play(stage: &Stage, case: &Case) -> Option<String> {
     let before = stage.worker(case);
-    let first = run(stage, case);
+    let (first, beside) = run(stage, case);
     let mut told = vec![shown(&first)];
     let mut wrong = compare(stage, case, &first, &before);
     if let Some(next) = &case.row.next {
-        let second = ran(command(stage, case, &[]).output().expect("xtask runs"));
+        let again = || ran(command(stage, case, &[]).output().expect("xtask runs"));
+        let second = beside.unwrap_or_else(again);
         let record = record(&second);
         let live = live(&stage.worker(case));
         let named = name(&before, &record, &live);
@@ -41,28 +42,31 @@ fn shown(ran: &Ran) -> String {
 fn command(stage: &Stage, case: &Case, variables: &[(&str, &str)]) -> Command {
     let verb = case.group.verb.as_str();
     let mut arguments: Vec<&str> = verb.split(' ').chain([&*case.name, "--json"]).collect();
-    if ["deploy", "preview"].contains(&verb) {
+    let engine = case.group.args.iter().any(|word| word == DAGGER);
+    if !engine && ["deploy", "preview"].contains(&verb) {
         arguments.push("--engine=host");
     }
     if case.account != ACCOUNT {
         arguments.extend(["--env", &case.name, "--sandbox"]);
     }
     arguments.extend(case.group.args.iter().map(String::as_str));
-    stage.env.command(&arguments, variables)
+    stage.on_machine(case, stage.env.command(&arguments, variables))
 }
 
-fn run(stage: &Stage, case: &Case) -> Ran {
+/// Runs the row's command, and what is run beside it.
+fn run(stage: &Stage, case: &Case) -> (Ran, Option<Ran>) {
     let deadline = case.row.deadline.map(|seconds| seconds.to_string());
     let deadline: Vec<(&str, &str)> =
         deadline.iter().map(|text| ("XTASK_DEADLINE", text.as_str())).collect();
     let mut command = command(stage, case, &deadline);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("xtask runs");
-    if let Some(then) = &case.row.then {
-        moment::act(stage, case, then, child.id());
-    }
+    let beside = case.row.then.as_ref().and_then(|then| {
+        let second = || self::command(stage, case, &[]);
+        moment::act(stage, case, then, child.id(), second)
+    });
     let ran = ran(child.wait_with_output().expect("an end"));
     moment::end_orphans(stage, case);
-    ran
+    (ran, beside)
 }
 
 fn compare(stage: &Stage, case: &Case, ran: &Ran, before: &Value) -> Vec<String> {
@@ -75,11 +79,15 @@ fn compare(stage: &Stage, case: &Case, ran: &Ran, before: &Value) -> Vec<String>
     };
     check(ran.code == row.exit, format!("it exits with {}, not {}", ran.code, row.exit));
     let printed = record(ran);
-    let saved = if saves(case) { stage.record(case) } else { printed.clone() };
+    let saved = match saves(case) {
+        true => stage.record(case, printed["nonce"].as_str()),
+        false => printed.clone(),
+    };
     let record = if printed.is_null() { &saved } else { &printed };
     let status = record["status"].as_str().or(record["outcome"].as_str());
     check(status == row.status.as_deref(), format!("the record says {status:?}"));
-    check(printed.is_null() || printed == saved, format!("the saved record is {saved}"));
+    let same = printed.is_null() || printed == saved || !writes(stage, case);
+    check(same, format!("the saved record is {saved}"));
 
     let after = stage.worker(case);
     let live = live(&after);
@@ -111,6 +119,13 @@ fn compare(stage: &Stage, case: &Case, ran: &Ran, before: &Value) -> Vec<String>
     let failed = ran.code > 0 && ran.code != 130;
     check(!failed || row.hint.is_some(), "the row has no next step".to_owned());
     wrong
+}
+
+/// Whether records can be written until the end.
+fn writes(stage: &Stage, case: &Case) -> bool {
+    let then = case.row.then.as_deref();
+    ![Some(case.row.fault.as_str()), then].contains(&Some(machine::FULL))
+        && machine::keeps(&stage.root(case))
 }
 
 /// Whether the row's command leaves records.

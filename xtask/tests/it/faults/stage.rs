@@ -2,12 +2,13 @@
 //! that was deployed for real.
 
 use std::fs::File;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 
 use super::Case;
-use crate::support::{CANARY, TestEnv};
+use crate::support::{CANARY, TestEnv, copy};
 
 /// The account of rows that need none of their own.
 pub const ACCOUNT: &str = "00000000000000000000000000000000";
@@ -15,15 +16,22 @@ pub const ACCOUNT: &str = "00000000000000000000000000000000";
 /// The versions of a template: one that was live once, one that is live, one that is a preview.
 pub const VERSIONS: [&str; 3] = ["older", "former", "preview"];
 
+/// The argument of rows that run in containers.
+pub const DAGGER: &str = "--engine=dagger";
+
 pub struct Stage {
     pub env: TestEnv,
     pub port: u16,
     workers: Utf8PathBuf,
+    agent: ureq::Agent,
 }
 
 impl Stage {
     pub fn new(cases: &[Case]) -> Stage {
         let env = TestEnv::with_tools();
+        if cases.iter().any(|case| case.group.args.contains(&DAGGER.to_owned())) {
+            copy(&env, "dagger");
+        }
         for kind in ["site", "code"] {
             if cases.iter().any(|case| case.group.project.starts_with(kind)) {
                 template(&env, kind);
@@ -39,10 +47,12 @@ impl Stage {
         accounts(&env, cases);
         env.commit("rows");
         env.xtask(&["sandbox", "up"]).exits(0);
-        let stage = Stage { port: env.port(), env, workers };
+        let agent = xtask::tools::http::agent(Duration::from_secs(20), 0);
+        let stage = Stage { port: env.port(), env, workers, agent };
         let first = cases.iter().filter_map(|case| case.fault.clone());
         let faults = first.chain(cases.iter().flat_map(|case| case.besides.clone()));
         stage.ask("POST", "/__sandbox/faults", &faults.collect());
+        cases.iter().for_each(|case| stage.prepare(case));
         stage
     }
 
@@ -52,10 +62,10 @@ impl Stage {
         File::open(path).map_or(Value::Null, |file| serde_json::from_reader(file).expect("JSON"))
     }
 
-    /// The newest record of the row that was saved; null when there is none.
-    pub fn record(&self, case: &Case) -> Value {
-        let folder = self.env.root.join(".xtask/records");
-        let end = format!("-{}.json", case.name);
+    /// The record that was saved of the attempt `nonce`, or the row's newest; null when there is none.
+    pub fn record(&self, case: &Case, nonce: Option<&str>) -> Value {
+        let folder = self.root(case).join(".xtask/records");
+        let end = format!("-{}.json", nonce.unwrap_or(&case.name));
         let entries = folder.read_dir_utf8().into_iter().flatten().filter_map(Result::ok);
         let own = entries.filter(|entry| entry.file_name().ends_with(&end));
         let newest = own.max_by_key(|entry| entry.metadata().and_then(|meta| meta.modified()).ok());
@@ -64,15 +74,17 @@ impl Stage {
         })
     }
 
-    /// How often the row's fault has happened.
-    pub fn taken(&self, case: &Case) -> u64 {
+    /// Whether the row's fault has happened: a request, or a build that has begun.
+    pub fn happened(&self, case: &Case) -> bool {
+        if case.fault.is_none() {
+            return self.dir(case).join("begun").exists();
+        }
         let faults = self.ask("GET", "/__sandbox/faults", &Value::Null);
-        faults[case.number]["taken"].as_u64().expect("a number")
+        faults[case.number]["taken"].as_u64().expect("a number") > 0
     }
 
     /// Sends a request to the sandbox with its token.
     pub fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
-        let agent = xtask::tools::http::agent(std::time::Duration::from_secs(20), 0);
         let request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("http://127.0.0.1:{}{path}", self.port))
@@ -82,7 +94,7 @@ impl Stage {
             .header("user-agent", "tests")
             .body(body.to_string())
             .expect("a request");
-        let mut answer = agent.run(request).expect("an answer");
+        let mut answer = self.agent.run(request).expect("an answer");
         let text = answer.body_mut().read_to_string().expect("text");
         assert!(answer.status().is_success(), "{method} {path}: {text}");
         serde_json::from_str(&text).unwrap_or_default()
@@ -159,10 +171,11 @@ fn seed(workers: &Utf8Path, case: &Case) {
         serde_json::from_reader(File::open(template).expect("a template")).expect("JSON");
     worker["name"] = json!(case.name);
     worker["account"] = json!(case.account);
-    if case.group.project.ends_with("of the future") {
+    let dates = [("of the future", "2099"), ("of the past", "1999")];
+    for (_, year) in dates.iter().filter(|(end, _)| case.group.project.ends_with(end)) {
         for list in ["versions", "deployments"] {
             for item in worker[list].as_array_mut().expect("a list") {
-                item["created_on"] = json!("2099-01-01T00:00:00.000000Z");
+                item["created_on"] = json!(format!("{year}-01-01T00:00:00.000000Z"));
             }
         }
     }
