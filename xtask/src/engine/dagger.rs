@@ -99,19 +99,25 @@ impl Attempt<'_> {
 
     /// `export --wipe` deletes everything else in the folder, so it must be a build's to lose.
     fn check_wipe(&self) -> Result<()> {
-        let Some(dist) = self.part.dist.as_ref().filter(|_| self.part.build.is_some()) else {
+        let exported = self.part.build.as_ref().and_then(|_| script::exported(self.part));
+        let Some(dist) = exported else {
             return Ok(());
         };
         let root = &self.run.ctx.root;
-        inside::check(root, dist)?;
-        if root.join(dist).is_dir() && !git::is_ignored(root, dist)? {
-            return Err(refused(format!(
-                "{dist} is not ignored by git, and the build would replace all of it"
-            ))
-            .hint(format!("add `{dist}` to .gitignore"))
-            .into());
+        inside::check(root, &dist)?;
+        if !root.join(&dist).is_dir() || git::is_ignored(root, &dist)? {
+            return Ok(());
         }
-        Ok(())
+        let failure =
+            refused(format!("{dist} is not ignored by git, and the build would replace all of it"));
+        Err(match self.part.dist {
+            Some(_) => failure.hint(format!("add `{dist}` to .gitignore")),
+            None => failure.hint(
+                "Dagger exports the folder of `main`, so a build has to write it: into a folder that git \
+                 ignores; where the build writes something else, take `--engine host`",
+            ),
+        }
+        .into())
     }
 }
 
