@@ -3,6 +3,7 @@ import { expect } from "bun:test";
 
 import { ASK } from "../cloudflare/src/deployed.js";
 import type { DeploymentRecord } from "../cloudflare/src/record.js";
+import { LOOK, type Left } from "../cloudflare/src/left.js";
 import { inSession, type Answers, type Call, type Chain, type Session } from "./session.js";
 import { dag, type File } from "./stubs/dagger.js";
 
@@ -30,6 +31,8 @@ export interface World {
   exitCode?: number;
   output?: unknown[];
   comment?: string;
+  /** What the build left. */
+  left?: Left;
   /** What is printed of Cloudflare's answer about the Worker's deployments. */
   deployments?: string;
 }
@@ -46,6 +49,8 @@ export function answers(world: World): Answers {
     if (last === "stdout" && asks(chain)) {
       return world.deployments ?? answered(200, { success: true, errors: [], result: { deployments: [{ id: "d0" }] } });
     }
+    if (last === "stdout" && execs(chain).some((args) => args.includes(LOOK)))
+      return JSON.stringify(world.left ?? { links: [] });
     if (last === "stdout" && isRead(chain)) return JSON.stringify(world.config ?? SITE);
     if (last === "glob" && before !== undefined) return world.glob?.[String(chain.at(-1)?.args["pattern"])] ?? [];
     const known: Record<string, unknown> = {

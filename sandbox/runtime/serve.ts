@@ -35,6 +35,15 @@ const packages = Bun.argv[2] ?? "node_modules";
 const { Miniflare, Log, LogLevel } = await import(`${packages}/miniflare/dist/src/index.js`);
 const { compatibilityDate: newest } = await import(`${packages}/workerd/lib/main.js`);
 
+/** Bindings whose data outlives a version, and is shared by all versions. */
+const KEPT = ["kv", "r2", "d1"];
+
+/** What workerd says when another one is just opening the same data (observed with workerd 1.20261117). */
+const BUSY = /SQLITE_BUSY|database is locked/;
+
+/** How often a version is started at most while others open the same data. */
+const TRIES = 10;
+
 const IDLE = "export default { fetch: () => new Response('This Worker has no code.', { status: 404 }) };";
 
 /** What miniflare says goes to the log of the sandbox, never among the answers. */
@@ -57,6 +66,7 @@ async function options(version: Version): Promise<object> {
 		const text = type === "esm" || type === "cjs" || type === "text" || type === "json";
 		modules[name] = { type, contents: text ? await file.text() : await file.bytes() };
 	}
+	const keeps = Object.values(version.env).some(({ type }) => KEPT.includes(type));
 	const hasUserWorker = version.mainModule !== undefined;
 	if (!hasUserWorker) modules["idle.js"] = { type: "esm", contents: IDLE };
 	const config = {
@@ -76,7 +86,7 @@ async function options(version: Version): Promise<object> {
 		handleStructuredLogs: ({ level, message }: { level: string; message: string }) =>
 			console.error(`${version.name.slice(0, 8)} ${level}: ${message}`),
 		telemetry: { enabled: false },
-		resourcePersistencePath: version.data,
+		...(keeps && { resourcePersistencePath: version.data }),
 		workers: [{ config }],
 	};
 }
@@ -90,17 +100,27 @@ async function unload(name: string): Promise<void> {
 }
 
 async function load(id: number, version: Version): Promise<void> {
-	let answer: object;
-	try {
-		const miniflare = new Miniflare(await options(version));
-		loaded.set(version.name, miniflare);
-		const url: URL = await miniflare.ready;
-		answer = { id, port: Number(url.port) };
-	} catch (error) {
-		await unload(version.name);
-		answer = { id, error: error instanceof Error ? error.message : String(error) };
-	}
+	const answer = await start(version).then(
+		(port) => ({ id, port }),
+		(error: unknown) => ({ id, error: error instanceof Error ? error.message : String(error) }),
+	);
 	process.stdout.write(`${JSON.stringify(answer)}\n`);
+}
+
+/** Starts a version and returns its port. */
+async function start(version: Version): Promise<number> {
+	for (let tried = 1; ; tried += 1) {
+		try {
+			const miniflare = new Miniflare(await options(version));
+			loaded.set(version.name, miniflare);
+			const url: URL = await miniflare.ready;
+			return Number(url.port);
+		} catch (error) {
+			await unload(version.name);
+			if (tried === TRIES || !BUSY.test(String(error))) throw error;
+			await Bun.sleep(50 + Math.random() * 200);
+		}
+	}
 }
 
 // A version that workerd refuses rejects promises that nobody holds; the order is answered above.

@@ -27,7 +27,12 @@ pub fn parse_rfc3339(text: &str) -> Option<u64> {
         parts.try_into().ok()
     };
     let ([year, month, day], [hour, minute, second]) = (numbers(date, '-')?, numbers(time, ':')?);
-    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) {
+    let on_a_clock = hour < 24 && minute < 60 && second <= 60;
+    if !(1970..=9999).contains(&year)
+        || !(1..=12).contains(&month)
+        || !(1..=31).contains(&day)
+        || !on_a_clock
+    {
         return None;
     }
     // The reverse of `civil`: years begin in March, so that the leap day comes last.
@@ -36,7 +41,8 @@ pub fn parse_rfc3339(text: &str) -> Option<u64> {
     let days = shifted_year * 365 + shifted_year / 4 - shifted_year / 100
         + shifted_year / 400
         + (153 * shifted_month + 2) / 5
-        + day.checked_sub(1)?;
+        + day
+        - 1;
     Some(days.checked_sub(719_468)? * 86_400 + hour * 3600 + minute * 60 + second)
 }
 

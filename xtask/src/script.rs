@@ -5,6 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::error::{Failure, refused};
 use crate::plan::{Plan, ProjectPlan, Verb};
 use crate::tools::dagger::{BUN, CLOUDFLARE};
+use crate::workspace::graph::normalize;
 use crate::workspace::strategy::Strategy;
 
 /// Where the Cloudflare module leaves the record, relative to the project's folder.
@@ -31,13 +32,26 @@ pub fn script(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     Ok(lines.iter().map(|line| format!("{line}\n")).collect())
 }
 
+/// The folder that a build writes and Dagger exports: that of the assets, or of a Worker without any the
+/// folder of its `main`. Nothing where that is the project's own.
+#[must_use]
+pub fn exported(part: &ProjectPlan) -> Option<Utf8PathBuf> {
+    let code = || {
+        let folder = part.target.main.as_deref()?.parent()?;
+        Some(normalize(&part.dir.join(folder))?).filter(|folder| !part.dir.starts_with(folder))
+    };
+    part.dist.clone().or_else(code)
+}
+
 fn build(part: &ProjectPlan, dir: &Utf8Path) -> Result<String, Failure> {
-    let dist = part.dist.as_deref().ok_or_else(|| {
+    let dist = exported(part).ok_or_else(|| {
         refused(format!(
-            "{}: Dagger exports what a build writes, but `assets.directory` is not set",
+            "{}: Dagger exports the folder that a build writes, but neither `assets.directory` nor `main` names one",
             part.config
         ))
+        .hint("let the build write into a folder of its own, such as `dist`, or take `--engine host`")
     })?;
+    let dist = dist.as_path();
     let export = format!("export --wipe {}", quote(relative(&part.dir, dist).as_str())?);
     if part.module {
         return Ok(format!("build | {export}"));

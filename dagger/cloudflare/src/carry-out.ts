@@ -2,11 +2,12 @@ import { dag, type Directory, type File, type Secret, type Service } from "@dagg
 
 import { strategyOf, type Command, type Step } from "./arguments.js";
 import { missing } from "./deployed.js";
+import { unfit } from "./left.js";
 import { tail } from "./log.js";
 import type { DeploymentRecord } from "./record.js";
-import { publishes, refusal, site } from "./site.js";
+import { distPath, publishes, refusal, site } from "./site.js";
 import { verdict } from "./verdict.js";
-import { armed, bun, deployments, project, readConfig, run, type Outcome } from "./wrangler.js";
+import { armed, bun, deployments, look, project, readConfig, run, type Outcome } from "./wrangler.js";
 
 /** What is asked for. */
 export interface Request {
@@ -66,6 +67,10 @@ export async function carryOut(request: Request): Promise<DeploymentRecord> {
     source: request.source,
     assets: found.assets,
   });
+  if (dist !== undefined) {
+    const left = await look(ready, distPath(found.assets), adapter ? REDIRECT : undefined);
+    refuse(unfit(left, found.worker, accountId));
+  }
   const step: Step = {
     command: request.command,
     config: adapter ? undefined : name,

@@ -10,6 +10,7 @@ import {
 
 import { ENVIRONMENT, ON_BUN, wranglerArguments, type Step } from "./arguments.js";
 import { ASK } from "./deployed.js";
+import { LOOK, type Left } from "./left.js";
 import { distPath } from "./site.js";
 
 /** Where the project is in the container. */
@@ -87,6 +88,12 @@ export async function project(container: Container, inputs: Inputs): Promise<Con
   if (inputs.dist === undefined) return made;
   const dist = `${WORK}/${distPath(inputs.assets)}`;
   return made.withoutDirectory(dist).withDirectory(dist, inputs.dist);
+}
+
+/** What a build left in the project that `container` holds. Looked at from elsewhere, where no file of the project steers Bun. */
+export async function look(container: Container, folder: string | undefined, redirect: string | undefined): Promise<Left> {
+  const place = JSON.stringify({ root: WORK, folder, redirect });
+  return JSON.parse(await container.withWorkdir("/").withExec(["bun", "-e", LOOK, place]).stdout()) as Left;
 }
 
 /** Installs the wrangler that `toolchain/bun.lock` pins. None of its packages' install scripts is needed. */

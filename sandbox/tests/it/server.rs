@@ -63,7 +63,7 @@ fn start(dir: &Path) -> (Child, u16) {
             let port = server["port"].as_u64().and_then(|port| u16::try_from(port).ok());
             return (child, port.expect("a port"));
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(2));
     }
     child.kill().expect("it can be killed");
     child.wait().expect("it ends");

@@ -99,6 +99,34 @@ async fn code_runs_with_its_bindings() {
 }
 
 #[tokio::test]
+async fn versions_that_share_data_start_at_the_same_time() {
+    let server = Server::new("shared");
+    let bindings = json!([
+        { "name": "KV", "type": "kv_namespace", "namespace_id": "n" },
+        { "name": "DATA", "type": "d1", "id": "d" },
+        { "name": "FILES", "type": "r2_bucket", "bucket_name": "f" },
+    ]);
+    let mut hosts = Vec::new();
+    for _ in 0..8 {
+        assert_eq!(deploy_code(&server, bindings.clone()).await.0, 200);
+    }
+    let script = format!("/accounts/{ACCOUNT}/workers/scripts/api");
+    server.send(Method::POST, &format!("{script}/subdomain"), json!({ "enabled": true })).await;
+    let (_, versions) = server.get(&format!("{script}/versions")).await;
+    for version in versions["result"]["items"].as_array().expect("versions") {
+        let id = version["id"].as_str().expect("an id");
+        hosts.push(format!("{}-api.localhost:{}", &id[..8], server.port));
+    }
+    assert_eq!(hosts.len(), 8);
+    let url = format!("http://127.0.0.1:{}/", server.port);
+    let ask = |host: &String| tokio::spawn(server.client.get(&url).header("host", host).send());
+    for asked in hosts.iter().map(ask).collect::<Vec<_>>() {
+        let answer = asked.await.expect("no panic").expect("an answer");
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.expect("text"));
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_run_is_said() {
     let server = Server::new("cannot");
     let bindings = json!([{ "name": "BRAIN", "type": "ai" }]);

@@ -34,6 +34,37 @@ struct ModuleRecord {
     log: String,
 }
 
+/// What the module's record says of an attempt.
+#[derive(Debug)]
+pub struct Said {
+    /// The version of wrangler.
+    pub wrangler: Option<String>,
+    /// The version or the preview's deployment that was made, and where it can be seen.
+    pub made: Result<(String, Vec<String>), Failure>,
+}
+
+/// Reads the text of a record; nothing when it is none, or of another attempt than that with `nonce`.
+#[must_use]
+pub fn said(text: &str, nonce: &str, strategy: Option<Strategy>) -> Option<Said> {
+    let record: ModuleRecord = serde_json::from_str(text).ok()?;
+    if record.nonce != nonce {
+        return None;
+    }
+    let made = match strategy {
+        Some(Strategy::Preview) => record.deployment_id,
+        Some(Strategy::Alias) | None => record.version_id,
+    };
+    let made = match (record.exit_code, made, record.error) {
+        (0, Some(version), None) => Ok((version, record.urls)),
+        (code, _, error) => {
+            let reason = error.unwrap_or_else(|| format!("wrangler exited with {code}"));
+            let failure = failed(format!("{reason}\n    {}", indented(&record.log)));
+            Err(failure.hint(wrangler::AGAIN))
+        }
+    };
+    Some(Said { wrangler: record.wrangler, made })
+}
+
 impl Attempt<'_> {
     /// Runs the project's script. Exit 0 proves nothing: what counts is a record with our nonce.
     pub(super) fn run_script(&mut self) -> Result<()> {
@@ -56,49 +87,42 @@ impl Attempt<'_> {
         if !deploys {
             return finished_well(finished).map(|_| ());
         }
-        let text = std::fs::read_to_string(&record_file).ok();
-        let record = text.and_then(|text| serde_json::from_str::<ModuleRecord>(&text).ok());
-        let Some(record) = record.filter(|record| record.nonce == self.part.nonce) else {
+        let text = std::fs::read_to_string(&record_file).unwrap_or_default();
+        let Some(said) = said(&text, &self.part.nonce, self.part.strategy) else {
             finished_well(finished)?;
             return Err(anyhow!(
                 failed("dagger exited with 0 but left no record of this attempt: it ran nothing, or answered from a cache")
                     .hint(format!("the record should be {record_file}"))
             ));
         };
-        self.record.tools.wrangler.clone_from(&record.wrangler);
-        let made = match self.part.strategy {
-            Some(Strategy::Preview) => record.deployment_id,
-            Some(Strategy::Alias) | None => record.version_id,
-        };
-        match (record.exit_code, made, record.error) {
-            (0, Some(version), None) => {
-                finished_well(finished)?;
-                self.made(version, record.urls);
-                Ok(())
-            }
-            (code, _, error) => {
-                let reason = error.unwrap_or_else(|| format!("wrangler exited with {code}"));
-                let failure = failed(format!("{reason}\n    {}", indented(&record.log)));
-                Err(failure.hint(wrangler::AGAIN).into())
-            }
-        }
+        self.record.tools.wrangler = said.wrangler;
+        let (version, urls) = said.made?;
+        finished_well(finished)?;
+        self.made(version, urls);
+        Ok(())
     }
 
     /// `export --wipe` deletes everything else in the folder, so it must be a build's to lose.
     fn check_wipe(&self) -> Result<()> {
-        let Some(dist) = self.part.dist.as_ref().filter(|_| self.part.build.is_some()) else {
+        let exported = self.part.build.as_ref().and_then(|_| script::exported(self.part));
+        let Some(dist) = exported else {
             return Ok(());
         };
         let root = &self.run.ctx.root;
-        inside::check(root, dist)?;
-        if root.join(dist).is_dir() && !git::is_ignored(root, dist)? {
-            return Err(refused(format!(
-                "{dist} is not ignored by git, and the build would replace all of it"
-            ))
-            .hint(format!("add `{dist}` to .gitignore"))
-            .into());
+        inside::check(root, &dist)?;
+        if !root.join(&dist).is_dir() || git::is_ignored(root, &dist)? {
+            return Ok(());
         }
-        Ok(())
+        let failure =
+            refused(format!("{dist} is not ignored by git, and the build would replace all of it"));
+        Err(match self.part.dist {
+            Some(_) => failure.hint(format!("add `{dist}` to .gitignore")),
+            None => failure.hint(
+                "Dagger exports the folder of `main`, so a build has to write it: into a folder that git \
+                 ignores; where the build writes something else, take `--engine host`",
+            ),
+        }
+        .into())
     }
 }
 

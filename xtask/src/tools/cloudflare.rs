@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ureq::Agent;
@@ -90,7 +91,7 @@ impl<'a> Api<'a> {
                 Ok(Some(token)) if token["status"] == "active" => return Ok(kind),
                 Ok(token) => {
                     let status = token.unwrap_or_default()["status"].to_string();
-                    refusal = Some(anyhow!("the token is {status}"));
+                    refusal = Some(anyhow!("the token is {}", http::short(&status)));
                 }
                 Err(error) if error.downcast_ref::<ureq::Error>().is_some() => return Err(error),
                 Err(error) => refusal = Some(error),
@@ -109,8 +110,12 @@ impl<'a> Api<'a> {
         let Some(serving) = shares.max_by(|a, b| a.percentage.total_cmp(&b.percentage)) else {
             return Ok(None);
         };
-        let version =
-            self.get(&format!("workers/scripts/{worker}/versions/{}", serving.version_id))?;
+        // It becomes a part of an address.
+        let id = &serving.version_id;
+        if id.len() > 64 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            return Err(anyhow!("Cloudflare's list of deployments names a version that is no id"));
+        }
+        let version = self.get(&format!("workers/scripts/{worker}/versions/{id}"))?;
         let annotation = |name: &str| {
             let annotations = version.as_ref()?.get("annotations")?;
             annotations.get(name)?.as_str().map(str::to_owned)
@@ -130,8 +135,7 @@ impl<'a> Api<'a> {
         let Some(result) = self.get(&format!("workers/scripts/{worker}/versions"))? else {
             return Ok(Vec::new());
         };
-        serde_json::from_value(result["items"].clone())
-            .context("Cloudflare's list of versions has an unexpected shape")
+        shaped(result["items"].clone(), "list of versions")
     }
 
     /// The last ten deployments of `worker`, in Cloudflare's order: the first is the one that serves
@@ -141,8 +145,7 @@ impl<'a> Api<'a> {
         let Some(result) = self.get(&format!("workers/scripts/{worker}/deployments"))? else {
             return Ok(Vec::new());
         };
-        serde_json::from_value(result["deployments"].clone())
-            .context("Cloudflare's list of deployments has an unexpected shape")
+        shaped(result["deployments"].clone(), "list of deployments")
     }
 
     /// The workers.dev address of `worker`, where that is on.
@@ -196,8 +199,7 @@ impl<'a> Api<'a> {
         for page in 1..=5 {
             let path = format!("workers/workers/{worker}/previews?per_page=100&page={page}");
             let Some(found) = self.get(&path)? else { break };
-            let found: Vec<Preview> = serde_json::from_value(found)
-                .context("Cloudflare's list of previews has an unexpected shape")?;
+            let found: Vec<Preview> = shaped(found, "list of previews")?;
             let last = found.len() < 100;
             names.extend(found.into_iter().map(|preview| preview.name));
             if last {
@@ -213,8 +215,7 @@ impl<'a> Api<'a> {
     }
 
     fn previews(&self, path: &str) -> Result<Option<Preview>> {
-        let found = self.get(path)?.map(serde_json::from_value).transpose();
-        found.context("Cloudflare's answer about a preview has an unexpected shape")
+        self.get(path)?.map(|found| shaped(found, "answer about a preview")).transpose()
     }
 
     /// Deletes the preview called `name` with its deployments; whether there was one. Sent again as a read
@@ -271,7 +272,15 @@ fn result(method: &str, path: &str, answer: &Answer) -> Result<Option<Value>> {
     }
     let said: Vec<String> =
         envelope.errors.iter().map(|e| format!("{} [code {}]", e.message, e.code)).collect();
-    Err(refusal(&format!(": {}", said.join(", "))).into())
+    Err(refusal(&format!(": {}", http::short(&said.join(", ")))).into())
+}
+
+/// A part of an answer, which may not be what the API describes.
+fn shaped<T: DeserializeOwned>(value: Value, what: &str) -> Result<T> {
+    serde_json::from_value(value).map_err(|error| {
+        let error = http::short(&error.to_string());
+        anyhow!("Cloudflare's {what} has an unexpected shape: {error}")
+    })
 }
 
 /// An answer that is not what was asked for.

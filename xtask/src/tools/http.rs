@@ -34,6 +34,16 @@ impl Reply for Answer {
 /// Asset files are at most 25 MiB (<https://developers.cloudflare.com/workers/platform/limits/>).
 pub const BODY_LIMIT: u64 = 26 * 1024 * 1024;
 
+/// How much of what a server says is shown, in characters.
+const SHOWN: usize = 300;
+
+/// What a server says, in one line that can be read: an answer may be as long as it likes.
+#[must_use]
+pub fn short(text: &str) -> String {
+    let line: Vec<&str> = text.split_whitespace().collect();
+    line.join(" ").chars().take(SHOWN).collect()
+}
+
 /// How many bytes a request or an answer is read and written in.
 const BUFFER: usize = 16 * 1024;
 

@@ -3,7 +3,7 @@
 // failures that a real CLI v0.21.8 was seen to have. `mode` beside its log says which.
 
 import { appendFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { dirname, relative, resolve } from "node:path";
 
 const [state, root, repository, ...argv] = Bun.argv.slice(2) as [string, string, string, ...string[]];
 
@@ -120,8 +120,9 @@ function build(call: Call): string {
 
 /** The deployment of the Cloudflare module, by its own rules and the real wrangler. */
 async function deploy(call: Call, mode: string): Promise<string> {
-	const [{ ENVIRONMENT, ON_BUN, strategyOf, wranglerArguments }, { verdict }, { publishes, refusal, site }, { ASK, missing }] = await Promise.all([
+	const [{ ENVIRONMENT, ON_BUN, strategyOf, wranglerArguments }, { LOOK, unfit }, { verdict }, { publishes, refusal, site }, { ASK, missing }] = await Promise.all([
 		import(`${repository}/dagger/cloudflare/src/arguments.ts`),
+		import(`${repository}/dagger/cloudflare/src/left.ts`),
 		import(`${repository}/dagger/cloudflare/src/verdict.ts`),
 		import(`${repository}/dagger/cloudflare/src/site.ts`),
 		import(`${repository}/dagger/cloudflare/src/deployed.ts`),
@@ -148,7 +149,10 @@ async function deploy(call: Call, mode: string): Promise<string> {
 		strategy,
 	});
 	const refuse = (reason: string | undefined) => reason !== undefined && fail(`refused, nothing was changed: ${name}: ${reason}`);
-	refuse(reason);
+	const folder = publishes(found, false) ? relative(process.cwd(), dist) : undefined;
+	const place = JSON.stringify({ root: process.cwd(), folder });
+	const left = JSON.parse(run([process.execPath, "-e", LOOK, place], "/", {}).stdout.toString());
+	refuse(reason ?? unfit(left, found.worker, shared.cloudflare.accountId));
 	// An exit code from 128 to 191 is an error of the engine itself, whatever the module expects.
 	const signalled = () => fail('process "bun --bun wrangler.js deploy" did not complete successfully: exit code: 143');
 	if (mode === "wrangler-signal-early") signalled();

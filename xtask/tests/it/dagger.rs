@@ -291,6 +291,51 @@ fn exit_0_is_not_success_and_every_failure_says_what_to_do() {
     assert!(old["error"]["message"].as_str().expect("text").contains("`dagger` is 0.18.8"));
 }
 
+/// What a build leaves and what the config says are looked at as on the host.
+#[test]
+fn what_the_host_engine_refuses_this_one_refuses_too() {
+    let dagger = Dagger::new();
+    let env = &dagger.env;
+    env.site("projects/site", "site");
+    let build = "await Bun.write('dist/index.html', 'one');\n\
+                 (await import('node:fs')).symlinkSync('/proc/self/environ', 'dist/token.txt');\n";
+    env.write("projects/site/build.ts", build);
+    env.commit("project");
+    let ran = dagger.deploy(&["site"]).exits(1);
+    let error = ran.record("site")["error"].to_string();
+    for part in ["dist/token.txt leads out of the project, to /proc/", "nothing is live, as before"]
+    {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    env.assert_no_canary(&[&ran]);
+    let config = r#"{ "name": "site", "asssets": { "directory": "./dist" }, "main": "a.ts" }"#;
+    env.write("projects/site/wrangler.jsonc", config);
+    let refused = dagger.deploy(&["site"]).exits(3).json()["error"].to_string();
+    assert!(refused.contains("wrangler knows no field `asssets`"), "{refused}");
+}
+
+#[test]
+fn a_build_that_writes_the_code_of_a_worker_is_exported() {
+    let dagger = Dagger::new();
+    let env = &dagger.env;
+    env.worker("projects/api", "api");
+    let package = r#"{ "name": "api", "scripts": { "build": "bun build src/worker.ts --outdir out" }, "xtask": { "health": "/up" } }"#;
+    env.write("projects/api/package.json", package);
+    env.sh("sed -i s,src/worker.ts,out/worker.js, projects/api/wrangler.toml").exits(0);
+    env.write("projects/api/.gitignore", "/out\n");
+    env.commit("project");
+    for _ in 0..2 {
+        let record = dagger.deploy(&["api", "--force"]).exits(0).record("api");
+        assert_eq!(record["status"], "live", "{record}");
+        assert_eq!(env.fetch("api.localhost", "/up").1, "{\"stage\":\"top\"}");
+    }
+    // Code that somebody wrote is not for a build to replace.
+    env.sh("sed -i s,out/worker.js,src/worker.ts, projects/api/wrangler.toml").exits(0);
+    let error = dagger.deploy(&["api"]).exits(3).record("api")["error"].to_string();
+    assert!(error.contains("the build would replace all of it"), "{error}");
+    assert!(error.contains("`--engine host`"), "{error}");
+}
+
 #[test]
 fn a_cli_that_hangs_is_ended_with_all_it_started() {
     let dagger = Dagger::new();

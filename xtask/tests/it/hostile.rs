@@ -1,19 +1,10 @@
-//! Input that means harm, from files and from servers: no panic, nothing carried out, clear errors.
-
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+//! Input that means harm, from files and names: no panic, nothing carried out, clear errors.
 
 use camino::Utf8Path;
 use proptest::prelude::*;
-use proptest::strategy::ValueTree as _;
 use serde_json::{Value, json};
 use xtask::plan::{guard, protection};
-use xtask::secret::Secret;
-use xtask::tools::cloudflare::Api;
 use xtask::tools::command::Command as Planned;
-use xtask::tools::runner::Ended;
-use xtask::tools::wrangler::{Expected, verdict};
-use xtask::tools::wrangler_fields::unknown_fields;
 use xtask::workspace::config::Config;
 use xtask::workspace::package::Package;
 use xtask::workspace::strategy::Strategy as PreviewStrategy;
@@ -21,13 +12,13 @@ use xtask::workspace::wrangler::WranglerConfig;
 
 use crate::support::{TestEnv, repository};
 
-fn any_text() -> impl Strategy<Value = String> {
+pub fn any_text() -> impl Strategy<Value = String> {
     let nasty = r#"[$`'"\\;|&<>(){}\[\]#!*?~ \t\n\r\x00\x1b\u{9b}\u{202e}é🔑a-c0-2=:,/.-]{0,24}"#;
     prop_oneof![nasty, "(?s:.{0,24})", "(DAGGER\n|EOF\n|__proto__|\\.\\./){1,3}"]
 }
 
 /// Any JSON, with names that our readers look for among its keys.
-fn any_json() -> impl Strategy<Value = Value> {
+pub fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -95,7 +86,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 /// `base` with something else at one of its places.
-fn replaced(base: &Value, at: usize, with: &Value) -> Value {
+pub fn replaced(base: &Value, at: usize, with: &Value) -> Value {
     fn places(value: &Value, path: String, found: &mut Vec<String>) {
         match value {
             Value::Object(map) => {
@@ -169,20 +160,6 @@ proptest! {
                 prop_assert!(failure.message.starts_with("dagger/config/config.json"), "{}", failure.message);
             }
         }
-    }
-
-    #[test]
-    fn what_wrangler_leaves_is_judged_whatever_it_is(lines in prop::collection::vec(any_json(), 0..4), text in any_text()) {
-        let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
-        let entry = json!({ "type": "deploy", "version_id": text, "targets": [text] }).to_string();
-        for output in [text.clone(), lines.join("\n"), format!("{}\n{entry}", lines.join("\n"))] {
-            let judged = verdict(Expected::Deploy, Ended::Code(0), &output);
-            if let xtask::tools::wrangler::Verdict::Done { targets, .. } = judged {
-                let _urls = xtask::tools::wrangler::urls(&targets);
-            }
-        }
-        let value: Value = lines.first().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
-        let _fields = unknown_fields(&value, &value);
     }
 }
 
@@ -314,83 +291,4 @@ fn what_cannot_be_meant_well_is_refused_with_its_place() {
     }
     let listed = env.xtask(&["projects"]).exits(0);
     assert!(listed.stderr.contains("left out: the folder"), "{}", listed.stderr);
-}
-
-/// Answers with `bodies`, one a connection.
-fn server(bodies: Vec<Vec<u8>>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = format!("http://{}/client/v4", listener.local_addr().expect("an address"));
-    std::thread::spawn(move || {
-        for body in bodies {
-            let Ok((mut stream, _)) = listener.accept() else { return };
-            let mut seen: Vec<u8> = Vec::new();
-            let mut part = [0; 4096];
-            while !seen.windows(4).any(|window| window == b"\r\n\r\n") {
-                match stream.read(&mut part) {
-                    Ok(read) if read > 0 => seen.extend(&part[..read]),
-                    _ => break,
-                }
-            }
-            let head = format!(
-                "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-                body.len()
-            );
-            let _gone = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
-        }
-    });
-    address
-}
-
-#[test]
-fn answers_of_cloudflare_of_any_shape_are_errors_at_worst() {
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let any = any_json();
-    let mut sample = || any.new_tree(&mut runner).expect("a value").current();
-    let envelope = |result: &Value| {
-        json!({ "success": true, "result": result, "errors": [] }).to_string().into_bytes()
-    };
-    let deployed = json!({ "deployments": [{ "id": "d", "created_on": "x", "versions": [{ "version_id": "é", "percentage": 100 }] }] });
-    let listed = json!({ "items": [{ "id": "\u{1b}[2J", "annotations": { "workers/tag": "a" } }] });
-    let mut bodies: Vec<Vec<u8>> = vec![
-        Vec::new(),
-        b"null".to_vec(),
-        b"<html>".to_vec(),
-        vec![0xff; 64],
-        b"[".repeat(100_000),
-        b"{\"result\":".repeat(100_000),
-        envelope(&json!({ "deployments": "x".repeat(3_000_000) })),
-        json!({ "success": false, "errors": [{ "code": 1e300, "message": [] }] })
-            .to_string()
-            .into_bytes(),
-        json!({ "success": false, "errors": [{ "code": 1, "message": "\u{1b}]0;x\u{7}" }] })
-            .to_string()
-            .into_bytes(),
-    ];
-    for _ in 0..120 {
-        let other = sample();
-        bodies.extend([
-            envelope(&other),
-            other.to_string().into_bytes(),
-            envelope(&replaced(&deployed, bodies.len(), &other)),
-            envelope(&replaced(&listed, bodies.len(), &other)),
-        ]);
-    }
-    let token = Secret::new("token");
-    // Each question may ask twice; the second answer is the same.
-    for body in bodies {
-        let base = server(vec![body.clone(), body.clone()]);
-        let api = Api::new(&base, "account", &token).within(std::time::Duration::from_secs(5));
-        let _answer = api.live("worker");
-        drop(api);
-        for ask in [
-            |api: &Api<'_>| api.versions("w").is_ok(),
-            |api: &Api<'_>| api.address("w").is_ok(),
-            |api: &Api<'_>| api.preview_suffix("w").is_ok(),
-            |api: &Api<'_>| api.deploy("w", "v", "m").is_ok(),
-        ] {
-            let base = server(vec![body.clone()]);
-            let _answer =
-                ask(&Api::new(&base, "account", &token).within(std::time::Duration::from_secs(5)));
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 mod affected;
 mod affected_bases;
+mod answers;
 mod browser;
 mod budget;
 mod build_cache;

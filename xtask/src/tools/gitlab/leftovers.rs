@@ -11,6 +11,9 @@ use super::{paging, segment};
 /// How many rows of a list are read at most.
 pub const MOST: usize = 500;
 
+/// How many pages of a list are read at most.
+const PAGES: u64 = 50;
+
 /// A merge request, as far as we read it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Request {
@@ -95,7 +98,12 @@ fn pages<T: for<'de> Deserialize<'de>>(client: &Client<'_>, path: &str) -> Resul
         }
         let reply = client.get(&format!("{path}&per_page=100&page={number}"))?;
         found.extend(reply.json::<Vec<T>>(200)?);
-        page = paging::next(&reply.headers).filter(|&next| next > number);
+        let next = paging::next(&reply.headers).filter(|&next| next > number);
+        // Rows that may not be read are left out of their page, so pages can be empty without an end.
+        if next.is_some_and(|next| next > PAGES) {
+            return Ok((found, true));
+        }
+        page = next;
     }
     Ok((found, false))
 }

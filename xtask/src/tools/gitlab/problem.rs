@@ -5,10 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::request::Reply;
-use crate::tools::http::retry_after;
-
-/// How much of an answer is shown, in characters.
-const SHOWN: usize = 300;
+use crate::tools::http::{retry_after, short};
 
 /// A request that did not do what it should.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,11 +49,6 @@ impl Problem {
         let said = format!("an unexpected shape: {error}");
         Problem { said: short(&said), code: None, ..Problem::answer(reply) }
     }
-}
-
-fn short(text: &str) -> String {
-    let line: Vec<&str> = text.split_whitespace().collect();
-    line.join(" ").chars().take(SHOWN).collect()
 }
 
 impl fmt::Display for Problem {

@@ -1,0 +1,109 @@
+//! Deploying as wrangler does. An error is the text of whatever went wrong: the server may be killed
+//! at any time.
+
+use std::collections::BTreeMap;
+
+use reqwest::{Method, RequestBuilder};
+use sandbox::cloudflare::assets::hash_of;
+use serde_json::{Value, json};
+
+use crate::server::{ACCOUNT, Server, TOKEN, base64};
+
+/// What the API answered, unless it refused or broke off.
+pub async fn answer(request: RequestBuilder) -> Result<Value, String> {
+    let answer = request.send().await.map_err(|error| format!("{error:?}"))?;
+    let status = answer.status();
+    let text = answer.text().await.map_err(|error| format!("{error:?}"))?;
+    if !status.is_success() {
+        return Err(format!("{status}: {text}"));
+    }
+    serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))
+}
+
+/// A GET of the API.
+pub async fn get(server: &Server, path: &str) -> Result<Value, String> {
+    answer(server.request(Method::GET, path, TOKEN)).await
+}
+
+/// The path of a Worker in the API.
+pub fn script(worker: &str) -> String {
+    format!("/accounts/{ACCOUNT}/workers/scripts/{worker}")
+}
+
+/// Uploads files as a version, or so that they are live at once. Gives the version's id, without dashes.
+pub async fn upload(
+    server: &Server,
+    worker: &str,
+    files: &[(String, String)],
+    live: bool,
+    tag: &str,
+) -> Result<String, String> {
+    let contents: BTreeMap<String, (&str, String)> = files
+        .iter()
+        .map(|(path, content)| {
+            let text = base64(content);
+            (hash_of(&text, path), (content.as_str(), text))
+        })
+        .collect();
+    let entry = |(path, content): &(String, String)| {
+        let hash = hash_of(&base64(content), path);
+        (path.clone(), json!({ "hash": hash, "size": content.len() }))
+    };
+    let manifest: serde_json::Map<String, Value> = files.iter().map(entry).collect();
+    let path = format!("{}/assets-upload-session", script(worker));
+    let body = json!({ "manifest": manifest }).to_string();
+    let session = answer(server.request(Method::POST, &path, TOKEN).body(body)).await?;
+    let mut jwt = session["result"]["jwt"].as_str().ok_or("no session")?.to_owned();
+    let buckets = session["result"]["buckets"].as_array().cloned().unwrap_or_default();
+    for bucket in buckets {
+        let hashes = bucket.as_array().into_iter().flatten().filter_map(Value::as_str);
+        let parts: Vec<(&str, &str, &str)> =
+            hashes.map(|hash| (hash, "text/plain", contents[hash].1.as_str())).collect();
+        let path = format!("/accounts/{ACCOUNT}/workers/assets/upload?base64=true");
+        let done = form(server.request(Method::POST, &path, &jwt), &parts).await?;
+        if let Some(finished) = done["result"]["jwt"].as_str() {
+            jwt = finished.to_owned();
+        }
+    }
+    let metadata = json!({
+        "assets": { "jwt": jwt }, "compatibility_date": "2026-01-01",
+        "annotations": { "workers/tag": tag },
+    });
+    let request = if live {
+        server.request(Method::PUT, &script(worker), TOKEN)
+    } else {
+        server.request(Method::POST, &format!("{}/versions", script(worker)), TOKEN)
+    };
+    let said = form(request, &[("metadata", "application/json", &metadata.to_string())]).await?;
+    let field = if live { "deployment_id" } else { "id" };
+    said["result"][field].as_str().map(plain).ok_or_else(|| said.to_string())
+}
+
+/// Gives all of the traffic to a version, by its id with dashes.
+pub async fn deploy(server: &Server, worker: &str, version: &str) -> Result<(), String> {
+    let body = json!({
+        "strategy": "percentage", "versions": [{ "version_id": version, "percentage": 100 }],
+    });
+    let path = format!("{}/deployments", script(worker));
+    answer(server.request(Method::POST, &path, TOKEN).body(body.to_string())).await.map(|_| ())
+}
+
+/// An id without its dashes.
+pub fn plain(id: &str) -> String {
+    id.replace('-', "")
+}
+
+/// An id with its dashes.
+pub fn dashed(id: &str) -> String {
+    [&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]].join("-")
+}
+
+async fn form(request: RequestBuilder, parts: &[(&str, &str, &str)]) -> Result<Value, String> {
+    let mut body = String::new();
+    for (name, kind, content) in parts {
+        body += &format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n");
+        body += &format!("Content-Type: {kind}\r\n\r\n{content}\r\n");
+    }
+    let request = request.header("content-type", "multipart/form-data; boundary=b");
+    answer(request.body(body + "--b--\r\n")).await
+}

@@ -1,0 +1,62 @@
+//! Every version on the disk is whole: its files are there and are what their hashes say.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sandbox::cloudflare::assets::hash_of;
+use sandbox::state::blobs::{Blobs, Manifest};
+use sandbox::state::model::Worker;
+
+/// What was compared already.
+#[derive(Default)]
+pub struct Checked(HashSet<String>);
+
+impl Checked {
+    /// Compares everything below the state in `dir` that was not compared before, and says how much
+    /// has been in all.
+    pub fn all(&mut self, dir: &Path) -> usize {
+        for entry in std::fs::read_dir(dir.join("cloudflare/workers")).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some_and(|kind| kind == "tmp") {
+                // What a killed run had not finished; the next one removes it.
+                continue;
+            }
+            let text = std::fs::read(&path).expect("a file");
+            let worker: Worker = serde_json::from_slice(&text)
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            for (index, version) in worker.versions.iter().enumerate() {
+                assert_eq!(version.number, index + 1, "{}", path.display());
+                if let Some(assets) = &version.assets {
+                    self.manifest(&dir.join("blobs"), &worker.account, &assets.manifest);
+                }
+            }
+        }
+        self.0.len()
+    }
+
+    fn manifest(&mut self, blobs: &Path, account: &str, name: &str) {
+        if !self.0.insert(name.to_owned()) {
+            return;
+        }
+        let bytes = std::fs::read(blobs.join(name)).expect("a manifest");
+        assert_eq!(blake3::hash(&bytes).to_hex().as_str(), name);
+        let manifest: Manifest = serde_json::from_slice(&bytes).expect("a manifest");
+        for (path, asset) in manifest {
+            let name = Blobs::asset(account, &asset.hash);
+            if self.0.insert(name.clone()) {
+                let bytes = std::fs::read(blobs.join(&name)).expect("an asset");
+                assert_eq!(hash_of(&STANDARD.encode(&bytes), &path), asset.hash, "{path}");
+            }
+        }
+    }
+}
+
+/// The unfinished files below the state in `dir`.
+pub fn unfinished(dir: &Path) -> usize {
+    let folders = ["blobs", "cloudflare/workers", "gitlab"].map(|folder| dir.join(folder));
+    let entries = folders.iter().flat_map(|folder| std::fs::read_dir(folder).expect("a folder"));
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    names.filter(|name| name.to_string_lossy().ends_with(".tmp")).count()
+}

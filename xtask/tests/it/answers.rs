@@ -1,0 +1,399 @@
+//! Answers of GitLab, Cloudflare, wrangler and the Dagger module that are not what they should be: no
+//! panic, no endless loop, nothing that steers a terminal, an error that says who answered.
+//!
+//! Real answers are changed in one place. What was once found is kept in `tests/cases/answers/`.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use ureq::http::{HeaderMap, HeaderName, HeaderValue};
+use xtask::engine::dagger::said;
+use xtask::secret::Secret;
+use xtask::tools::cloudflare::Api;
+use xtask::tools::deployments::Deployments;
+use xtask::tools::gitlab::problem::Problem;
+use xtask::tools::gitlab::request::{Client, Reply};
+use xtask::tools::gitlab::{Notes, User, leftovers, paging, variables};
+use xtask::tools::http;
+use xtask::tools::retry::Patience;
+use xtask::tools::runner::Ended;
+use xtask::tools::wrangler::{Expected, Verdict, urls, verdict};
+use xtask::tools::wrangler_fields::unknown_fields;
+use xtask::workspace::strategy::Strategy as PreviewStrategy;
+
+use crate::hostile::{any_json, any_text, replaced};
+use crate::support::{Ran, TestEnv};
+
+/// The most that an error may say, in bytes.
+const LONGEST: usize = 2000;
+
+/// Answers as they are, each with whose it is.
+fn real() -> Vec<(String, Value)> {
+    let all = serde_json::from_str(include_str!("../cases/answers/real.json"));
+    all.expect("pairs")
+}
+
+/// An answer that was found to do harm: this text, so often, with `LONG` for a long one, and these headers.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Found {
+    #[serde(rename = "about")]
+    _about: String,
+    of: String,
+    #[serde(default)]
+    body: String,
+    #[serde(default)]
+    times: Option<usize>,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+}
+
+fn found() -> Vec<Found> {
+    let all = serde_json::from_str(include_str!("../cases/answers/found.json"));
+    all.expect("a list")
+}
+
+impl Found {
+    fn answer(&self) -> Answer {
+        let body = self.body.replace("LONG", &"long ".repeat(5000));
+        let body = body.repeat(self.times.unwrap_or(1)).into_bytes();
+        Answer { status: 200, headers: self.headers.clone(), body }
+    }
+}
+
+/// `base` with one thing wrong with it.
+fn changed(base: &Value, how: usize, at: usize, other: &Value) -> Vec<u8> {
+    let raw = |text: &str| {
+        let marked = replaced(base, at, &json!("\u{0}here")).to_string();
+        marked.replace("\"\\u0000here\"", text).into_bytes()
+    };
+    match how % 9 {
+        0 => replaced(base, at, other).to_string().into_bytes(),
+        1 => raw("1e999"),
+        2 => raw("18446744073709551616"),
+        3 => raw(&"[".repeat(200)),
+        4 => replaced(base, at, &json!("\u{1b}]0;x\u{7}\u{9b}2J\u{202e}\r\n"))
+            .to_string()
+            .into_bytes(),
+        5 => replaced(base, at, &json!("é\u{1f511}".repeat(20_000))).to_string().into_bytes(),
+        6 => {
+            let mut bytes = base.to_string().into_bytes();
+            bytes.truncate(at % bytes.len());
+            bytes
+        }
+        7 => {
+            let mut bytes = base.to_string().into_bytes();
+            let at = at % bytes.len();
+            bytes.splice(at..at, [0xff, 0xc0, 0x00]);
+            bytes
+        }
+        _ => raw("null"),
+    }
+}
+
+/// What a run of wrangler or of the module left.
+fn judge(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for expected in [Expected::Deploy, Expected::Upload, Expected::Preview] {
+        for ended in [Ended::Code(0), Ended::Code(1), Ended::Signal(9), Ended::Deadline] {
+            match verdict(expected, ended, &text) {
+                Verdict::Done { targets, version, .. } => {
+                    assert!(ended == Ended::Code(0), "{version} was made by a run that failed");
+                    drop(urls(&targets));
+                }
+                Verdict::Failed { reason, .. } => assert!(reason.contains("wrangler"), "{reason}"),
+            }
+        }
+    }
+    for strategy in [None, Some(PreviewStrategy::Alias), Some(PreviewStrategy::Preview)] {
+        if let Some(said) = said(&text, "n", strategy) {
+            assert!(said.made.is_ok() || text.contains("exitCode"), "{text}");
+        }
+    }
+    let value: Value = serde_json::from_str(&text).unwrap_or_default();
+    drop(unknown_fields(&value, &value));
+}
+
+fn header_map(pairs: &[(String, String)]) -> HeaderMap {
+    let pair = |(name, value): &(String, String)| {
+        Some((name.parse::<HeaderName>().ok()?, HeaderValue::from_bytes(value.as_bytes()).ok()?))
+    };
+    pairs.iter().filter_map(pair).collect()
+}
+
+/// What the headers of an answer say.
+fn read_headers(headers: &HeaderMap) {
+    let _read = (paging::next(headers), http::retry_after(headers));
+    assert!(paging::patience(headers, 1_795_525_199) >= Duration::from_secs(1));
+}
+
+fn any_header() -> impl Strategy<Value = (String, String)> {
+    const NAMES: [&str; 6] =
+        ["x-next-page", "link", "retry-after", "date", "ratelimit-reset", "content-type"];
+    let number =
+        prop_oneof![any::<u64>().prop_map(|n| n.to_string()), "[0-9]{1,30}", "-?[0-9]{1,3}"];
+    let date = (number.clone(), number.clone(), number.clone())
+        .prop_map(|(day, hour, second)| format!("Sun, {day} Nov 1994 {hour}:{hour}:{second} GMT"));
+    let link = (any_text(), number.clone())
+        .prop_map(|(text, page)| format!("<{text}?page={page}>; rel=\"next\", <>; rel=next"));
+    let value = prop_oneof![number, date, link, any_text()];
+    (proptest::sample::select(&NAMES), value).prop_map(|(name, value)| (name.to_owned(), value))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_a_run_left_is_judged(
+        which in any::<proptest::sample::Index>(), how in any::<usize>(), at in any::<usize>(), other in any_json(), text in any_text(),
+    ) {
+        let real = real();
+        let bytes = changed(&which.get(&real).1, how, at, &other);
+        judge(&bytes);
+        judge(&[text.as_bytes(), b"\n", &bytes, b"\n", other.to_string().as_bytes()].concat());
+        let reply = Reply { request: "GET /x".into(), status: 500, headers: HeaderMap::new(), body: bytes };
+        for problem in [Problem::answer(&reply), Problem::shape(&reply, &text)] {
+            let said = problem.to_string();
+            prop_assert!(said.starts_with("GET /x: GitLab answered 500") && said.len() < LONGEST, "{said}");
+        }
+    }
+
+    #[test]
+    fn headers_of_any_content_are_read(headers in prop::collection::vec(any_header(), 0..4)) {
+        read_headers(&header_map(&headers));
+    }
+}
+
+#[test]
+fn what_was_once_found_is_read() {
+    for found in found() {
+        let answer = found.answer();
+        judge(&answer.body);
+        read_headers(&header_map(&answer.headers));
+    }
+}
+
+/// An answer as it goes over the wire.
+#[derive(Clone)]
+struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+/// A server that gives every request the same answer. `{next}` in a header is the number of the page
+/// after the one that was asked for.
+struct Server {
+    address: String,
+    answer: Arc<Mutex<Answer>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Server {
+    fn start() -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = format!("http://{}", listener.local_addr().expect("an address"));
+        let answer = Answer { status: 200, headers: Vec::new(), body: Vec::new() };
+        let (answer, asked) = (Arc::new(Mutex::new(answer)), Arc::new(AtomicUsize::new(0)));
+        let (given, count) = (Arc::clone(&answer), Arc::clone(&asked));
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let mut seen: Vec<u8> = Vec::new();
+                let mut part = [0; 4096];
+                while !seen.windows(4).any(|window| window == b"\r\n\r\n") {
+                    match stream.read(&mut part) {
+                        Ok(read) if read > 0 => seen.extend(&part[..read]),
+                        _ => break,
+                    }
+                }
+                count.fetch_add(1, Ordering::SeqCst);
+                let line = String::from_utf8_lossy(&seen);
+                let line = line.lines().next().unwrap_or_default();
+                let page = line.split(['?', '&', ' ']).find_map(|word| word.strip_prefix("page="));
+                let next = page.and_then(|page| page.parse::<u64>().ok()).unwrap_or(0) + 1;
+                let Answer { status, headers, body } = given.lock().expect("no panic").clone();
+                let health = format!("{{\"pid\":{}}}", std::process::id()).into_bytes();
+                let body = if line.contains("/__sandbox/health") { health } else { body };
+                let mut head = format!("HTTP/1.1 {status} X\r\nConnection: close\r\n");
+                for (name, value) in &headers {
+                    head += &format!("{name}: {}\r\n", value.replace("{next}", &next.to_string()));
+                }
+                head += &format!("Content-Length: {}\r\n\r\n", body.len());
+                let _gone = stream.write_all(&[head.as_bytes(), &body].concat());
+            }
+        });
+        Server { address, answer, asked }
+    }
+
+    /// Gives this answer from now on.
+    fn says(&self, answer: &Answer) {
+        *self.answer.lock().expect("no panic") = answer.clone();
+        self.asked.store(0, Ordering::SeqCst);
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+/// The questions that are put to GitLab, and what came of each.
+fn ask_gitlab(server: &Server) -> Vec<anyhow::Result<()>> {
+    let agent = http::agent(Duration::from_secs(20), 0);
+    let patience = Patience::new(|_| {}).sleeping(|_| true);
+    let base = format!("{}/api/v4", server.address);
+    let client = Client::new(&base, Secret::new("token"), agent, &patience).expect("a client");
+    let notes = Notes::of(&client, "12", "42", User { id: 7, username: String::new() }, |_| true);
+    let deployments = Deployments::from_variables(|name| {
+        Some(if name == "CI_API_V4_URL" { base.clone() } else { "12".to_owned() })
+    });
+    vec![
+        Notes::whoami(&client).map(drop),
+        notes.ours().map(drop),
+        notes.note(1).map(drop),
+        notes.create("x", 1).map(drop),
+        notes.edit(1, "x", 1).map(drop),
+        notes.delete(1).map(drop),
+        leftovers::finished(&client, "12", "2026-11-24T12:59:59Z").map(drop),
+        leftovers::request(&client, "12", 42).map(drop),
+        leftovers::available(&client, "12").map(drop),
+        leftovers::stop(&client, "12", 3),
+        variables::list(&client, "12").map(drop),
+        deployments.expect("variables").last_successful("production", &patience).map(drop),
+    ]
+}
+
+/// The same for Cloudflare.
+fn ask_cloudflare(server: &Server) -> Vec<anyhow::Result<()>> {
+    let token = Secret::new("token");
+    let base = format!("{}/client/v4", server.address);
+    let api = Api::new(&base, "account", &token).within(Duration::from_secs(20));
+    vec![
+        api.token_kind().map(drop),
+        api.live("w").map(drop),
+        api.versions("w").map(drop),
+        api.deployments("w").map(drop),
+        api.address("w").map(drop),
+        api.preview_suffix("w").map(drop),
+        api.deploy("w", "v", "m"),
+        api.preview("w", "p").map(drop),
+        api.preview_names("w").map(drop),
+        api.preview_deployment("w", "p").map(drop),
+        api.delete_preview("w", "p").map(drop),
+    ]
+}
+
+/// Puts every question, each of which ends with an answer or a short error that says who failed.
+fn ask(server: &Server, answer: &Answer) {
+    server.says(answer);
+    let gitlab = ask_gitlab(server);
+    // Every list has an end of its own, whatever the headers say: 1000 pages of notes are the most.
+    assert!(server.asked() < 2500, "{} requests", server.asked());
+    let cloudflare = ask_cloudflare(server);
+    for (who, outcomes) in [("GitLab", gitlab), ("Cloudflare", cloudflare)] {
+        for error in outcomes.into_iter().filter_map(Result::err) {
+            let said = format!("{error:#}");
+            assert!(said.len() < LONGEST, "{who}: {} bytes: {said:.300}", said.len());
+            let named = ["GitLab", "Cloudflare", "GET ", "POST ", "answer", "token", "reach"];
+            assert!(named.iter().any(|word| said.contains(word)), "{who}: {said}");
+        }
+    }
+}
+
+#[test]
+fn servers_that_answer_anything_are_errors_at_worst() {
+    let server = Server::start();
+    let mut runner = TestRunner::deterministic();
+    let (any, header) = (any_json(), any_header());
+    let headers = [
+        ("x-next-page", "1"),
+        ("x-next-page", "{next}"),
+        ("x-next-page", "0"),
+        ("x-next-page", "-1"),
+        ("x-next-page", "99999999999999999999"),
+        ("link", "<http://elsewhere.invalid/?page={next}>; rel=\"next\""),
+        ("link", "<?page=1>; rel=next, <?page=2>; rel=next"),
+        ("content-type", "text/html; charset=utf-16"),
+    ];
+    for (name, value) in headers {
+        let headers = vec![(name.to_owned(), value.to_owned())];
+        ask(&server, &Answer { status: 200, headers: headers.clone(), body: b"[]".to_vec() });
+        for (_, base) in real().iter().filter(|_| !value.contains("{next}")) {
+            let body = base.to_string().into();
+            ask(&server, &Answer { status: 200, headers: headers.clone(), body });
+        }
+    }
+    for (index, (_, base)) in real().iter().enumerate() {
+        for how in 0..9 {
+            let other = any.new_tree(&mut runner).expect("a value").current();
+            let (name, value) = header.new_tree(&mut runner).expect("a header").current();
+            let fits = HeaderValue::from_bytes(value.as_bytes()).is_ok() && name != "link";
+            let headers = fits.then_some((name, value)).into_iter().collect();
+            let body = changed(base, how, index * 7 + how * 31, &other);
+            let status = [200, 201, 404, 429, 500][(index + how) % 5];
+            ask(&server, &Answer { status, headers, body });
+        }
+    }
+    for found in found() {
+        ask(&server, &found.answer());
+    }
+}
+
+/// Nothing that the real program prints steers the terminal, and it ends as it says it does.
+fn calm(ran: &Ran) {
+    let text = ran.stdout.clone() + &ran.stderr;
+    let steers = |c: char| c != '\n' && c != '\t' && xtask::ui::harmless::steers(c);
+    assert!(!text.contains(steers) && !text.contains("panicked"), "{text:?}");
+    assert!([0, 1, 3, 4].contains(&ran.code), "{}: {text}", ran.code);
+}
+
+#[test]
+fn the_real_program_stays_calm() {
+    let env = TestEnv::new();
+    env.site("projects/a", "a");
+    env.commit("site");
+    let server = Server::start();
+    let port = server.address.rsplit_once(':').expect("a port").1;
+    let running = json!({ "pid": std::process::id(), "port": port.parse::<u16>().expect("a port"),
+        "url": server.address, "started": "2026-11-24T12:59:59Z" });
+    env.write(".xtask/sandbox/server.json", &running.to_string());
+    env.write("rows.json", r#"[{ "project": "a", "status": "ready" }]"#);
+    let api = format!("{}/api/v4", server.address);
+    let job = [
+        ("GITLAB_CI", "true"),
+        ("CI_API_V4_URL", api.as_str()),
+        ("CI_MERGE_REQUEST_IID", "42"),
+        ("CI_MERGE_REQUEST_PROJECT_ID", "12"),
+        ("CI_PROJECT_ID", "12"),
+        ("CICD_COMMENT_TOKEN", "glpat-canary"),
+    ];
+    let play = |answer: &Answer| {
+        server.says(answer);
+        for arguments in
+            [&["status", "--env", "local"][..], &["status", "--env", "local", "--json"]]
+        {
+            calm(&env.xtask(arguments));
+        }
+        calm(&env.xtask_with(&["comment", "rows.json"], &job));
+    };
+    for (_, base) in real().iter().filter(|(of, _)| ["gitlab", "cloudflare"].contains(&of.as_str()))
+    {
+        for at in 0..6 {
+            let body = changed(base, 4, at, &Value::Null);
+            play(&Answer { status: 200, headers: Vec::new(), body });
+        }
+    }
+    for found in
+        found().iter().filter(|found| ["gitlab", "cloudflare"].contains(&found.of.as_str()))
+    {
+        play(&found.answer());
+    }
+    std::fs::remove_file(env.root.join(".xtask/sandbox/server.json")).expect("removable");
+}
