@@ -1,5 +1,6 @@
 //! The cases of `dagger.rs` against a real CLI and engine, where one answers at
-//! `_EXPERIMENTAL_DAGGER_RUNNER_HOST`. Elsewhere they say that they were skipped.
+//! `_EXPERIMENTAL_DAGGER_RUNNER_HOST`. Elsewhere they say that they were skipped. And a machine without
+//! the CLI.
 
 use std::io::Write as _;
 
@@ -7,7 +8,7 @@ use xtask::tools::dagger::engine_version;
 use xtask::tools::engine_address::VARIABLE;
 
 use crate::dagger::{Dagger, failing_build, forced_again, same_record, worker_preview};
-use crate::support::repository;
+use crate::support::{TestEnv, repository};
 
 /// What the CLI and the programs that it calls need to reach an engine.
 const NEEDED: [&str; 7] = [
@@ -73,4 +74,23 @@ fn auto_takes_it() {
     dagger.env.commit("project");
     let ran = dagger.xtask(&["build", "site", "--json"]).exits(0);
     assert_eq!(ran.record("site")["engine"], "dagger", "{}", ran.stderr);
+}
+
+#[test]
+fn without_the_cli_the_engine_is_refused_and_this_machine_s_tools_are_named() {
+    let env = TestEnv::new();
+    env.site("projects/site", "site");
+    env.commit("site");
+    // Wherever a machine has the CLI: a PATH of git alone.
+    let path = env.folder.join("git-only");
+    std::fs::create_dir(&path).expect("a folder");
+    env.sh(&format!("ln -s \"$(command -v git)\" {path}/git")).exits(0);
+    let ran = env
+        .xtask_with(&["deploy", "site", "--engine", "dagger"], &[("PATH", path.as_str())])
+        .exits(3);
+    for said in ["there is no `dagger` on PATH", "hint: install the Dagger CLI", "`--engine host`"]
+    {
+        assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    }
+    assert!(!env.root.join(".xtask/records").exists(), "nothing was begun");
 }
