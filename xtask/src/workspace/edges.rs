@@ -85,8 +85,8 @@ impl<'w> Builder<'w> {
         for project in &self.workspace.projects {
             let builds = project.package.as_ref().is_some_and(|package| package.builds);
             let builder = builder.filter(|_| builds && !project.module);
+            let node = self.graph.node(&project.dir);
             for module in [builder, deployer].into_iter().flatten() {
-                let node = self.graph.node(&project.dir);
                 self.graph.add(node, Utf8Path::new(module), Origin::Module);
             }
         }
@@ -130,7 +130,9 @@ impl<'w> Builder<'w> {
     fn settings(&mut self, node: Node, package: &Package) -> Result<(), Failure> {
         let manifest = package.dir.join("package.json");
         for name in &package.settings.depends_on {
-            let to = super::project::select(&self.workspace.projects, name)
+            let to = self
+                .workspace
+                .project(name)
                 .map(|project| project.dir.clone())
                 .or_else(|failure| match self.members.named(name) {
                     [only] => Ok(only.dir.clone()),

@@ -80,6 +80,11 @@ fn what_is_there_is_found_and_what_is_broken_is_named() {
     assert!(twice.stderr.contains("say which: apps/docs, legacy/docs"), "{}", twice.stderr);
     let named = env.xtask(&["build", "fixtures/pages", "--dry-run"]).exits(3);
     assert!(named.stderr.contains("this is a Pages project"), "{}", named.stderr);
+    let package = r#"{ "name": "docs", "xtask": { "dependsOn": ["fixtures/pages"] } }"#;
+    env.write("apps/docs/package.json", package);
+    let needed = env.xtask(&["projects"]).exits(3);
+    let said = "apps/docs/package.json: fixtures/pages/wrangler.toml: this is a Pages project";
+    assert!(needed.stderr.contains(said), "{}", needed.stderr);
 }
 
 #[test]
