@@ -7,7 +7,7 @@ use reqwest::{Method, RequestBuilder};
 use sandbox::cloudflare::assets::hash_of;
 use serde_json::{Value, json};
 
-use crate::server::{ACCOUNT, Server, TOKEN, base64};
+use crate::server::{ACCOUNT, Server, TOKEN, base64, form};
 
 /// What the API answered, unless it refused or broke off.
 pub async fn answer(request: RequestBuilder) -> Result<Value, String> {
@@ -60,7 +60,7 @@ pub async fn upload(
         let parts: Vec<(&str, &str, &str)> =
             hashes.map(|hash| (hash, "text/plain", contents[hash].1.as_str())).collect();
         let path = format!("/accounts/{ACCOUNT}/workers/assets/upload?base64=true");
-        let done = form(server.request(Method::POST, &path, &jwt), &parts).await?;
+        let done = answer(form(server.request(Method::POST, &path, &jwt), &parts)).await?;
         if let Some(finished) = done["result"]["jwt"].as_str() {
             jwt = finished.to_owned();
         }
@@ -74,7 +74,8 @@ pub async fn upload(
     } else {
         server.request(Method::POST, &format!("{}/versions", script(worker)), TOKEN)
     };
-    let said = form(request, &[("metadata", "application/json", &metadata.to_string())]).await?;
+    let said =
+        answer(form(request, &[("metadata", "application/json", &metadata.to_string())])).await?;
     let field = if live { "deployment_id" } else { "id" };
     said["result"][field].as_str().map(plain).ok_or_else(|| said.to_string())
 }
@@ -96,14 +97,4 @@ pub fn plain(id: &str) -> String {
 /// An id with its dashes.
 pub fn dashed(id: &str) -> String {
     [&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]].join("-")
-}
-
-async fn form(request: RequestBuilder, parts: &[(&str, &str, &str)]) -> Result<Value, String> {
-    let mut body = String::new();
-    for (name, kind, content) in parts {
-        body += &format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n");
-        body += &format!("Content-Type: {kind}\r\n\r\n{content}\r\n");
-    }
-    let request = request.header("content-type", "multipart/form-data; boundary=b");
-    answer(request.body(body + "--b--\r\n")).await
 }

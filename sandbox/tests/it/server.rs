@@ -196,13 +196,18 @@ impl Drop for Server {
 
 /// Sends a multipart body of name, content type and content.
 pub async fn multipart(request: RequestBuilder, parts: &[(&str, &str, &str)]) -> (u16, Value) {
+    answer(form(request, parts)).await
+}
+
+/// Gives a request a multipart body of name, content type and content.
+pub fn form(request: RequestBuilder, parts: &[(&str, &str, &str)]) -> RequestBuilder {
     let mut body = String::new();
     for (name, kind, content) in parts {
         body += &format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n");
         body += &format!("Content-Type: {kind}\r\n\r\n{content}\r\n");
     }
     let request = request.header("content-type", "multipart/form-data; boundary=b");
-    answer(request.body(body + "--b--\r\n")).await
+    request.body(body + "--b--\r\n")
 }
 
 /// Status and JSON of an answer.

@@ -117,9 +117,8 @@ impl Tree {
         let address = format!("file://{}", origin.display());
         let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
         git(&self.root, &["clone", "--quiet", "--bare", ".", &path(&origin)]);
-        let who = ["-c", "user.name=Bench", "-c", "user.email=bench@example.com"];
         let moved = ["commit-tree", "-p", "main", "-m", "moved on", "change^{tree}"];
-        let moved = git(&origin, &[&who[..], &moved].concat());
+        let moved = git(&origin, &[&WHO[..], &moved].concat());
         git(&origin, &["update-ref", "refs/heads/main", moved.trim()]);
         git(&self.root, &["init", "--quiet", &path(&clone)]);
         git(&clone, &["remote", "add", "origin", &address]);
@@ -179,8 +178,10 @@ fn users(dependencies: &[BTreeSet<usize>], changed: &[usize]) -> BTreeSet<usize>
     found
 }
 
+/// Who commits.
+const WHO: [&str; 4] = ["-c", "user.name=Bench", "-c", "user.email=bench@example.com"];
+
 fn commit(root: &Path, message: &str) {
     git(root, &["add", "--all"]);
-    let who = ["-c", "user.name=Bench", "-c", "user.email=bench@example.com"];
-    git(root, &[&who[..], &["commit", "--quiet", "-m", message]].concat());
+    git(root, &[&WHO[..], &["commit", "--quiet", "-m", message]].concat());
 }

@@ -102,15 +102,13 @@ impl Pins {
             pins.push(image.also(PIPELINE, after("- name:")));
         }
         pins.extend(TESTS.iter().flat_map(|dir| packages(root, dir)));
-        let differ = pins.iter().any(|pin| pin.differing().next().is_some());
-        let exit = if differ { Exit::Failed } else { Exit::Done };
-        Ok(Pins { schema: 1, exit: exit as u8, pins })
+        Ok(Pins { schema: 1, exit: exit(&pins) as u8, pins })
     }
 
     /// Whether all agree.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        if self.exit == Exit::Done as u8 { Exit::Done } else { Exit::Failed }
+        exit(&self.pins)
     }
 
     /// The table for people.
@@ -119,7 +117,7 @@ impl Pins {
         let width = |of: fn(&Pin) -> &str| self.pins.iter().map(|pin| of(pin).len()).max();
         let name = width(|pin| &pin.name).unwrap_or(0);
         let version = width(|pin| &pin.own.version).unwrap_or(0);
-        let (mut table, mut wrong) = (String::new(), 0);
+        let mut table = String::new();
         for pin in &self.pins {
             let differing: Vec<&Stated> = pin.differing().collect();
             let mark = if differing.is_empty() { paint(GREEN, "✓") } else { paint(RED, "✗") };
@@ -129,9 +127,8 @@ impl Pins {
             for stated in &differing {
                 table += &format!("    {} says {}\n", stated.file, stated.version);
             }
-            wrong += usize::from(!differing.is_empty());
         }
-        let total = self.pins.len();
+        let (total, wrong) = (self.pins.len(), wrong(&self.pins));
         if wrong == 0 {
             return format!("{table}{total} pins, and every other file agrees\n");
         }
@@ -139,6 +136,15 @@ impl Pins {
                    `cargo xtask ci generate` writes .gitlab-ci.yml, an install a lock file";
         format!("{table}{} {fix}\n{total} pins, of which {wrong} differ\n", paint(CYAN, "fix:"))
     }
+}
+
+/// How many pins another file does not agree with.
+fn wrong(pins: &[Pin]) -> usize {
+    pins.iter().filter(|pin| pin.differing().next().is_some()).count()
+}
+
+fn exit(pins: &[Pin]) -> Exit {
+    if wrong(pins) == 0 { Exit::Done } else { Exit::Failed }
 }
 
 /// Bun: the config decides, and npm installs what the toolchain's manifest says.

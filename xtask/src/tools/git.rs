@@ -42,8 +42,8 @@ pub fn branch(root: &Utf8Path) -> Result<Option<String>> {
 }
 
 /// Every file whose name passes `wanted` and that git tracks or, with `untracked`, would track,
-/// relative to `root` and sorted by their text. A deleted one may be among them. Dependency folders are left out even
-/// if somebody committed them, and so is what lies below a name that is not UTF-8.
+/// relative to `root` and sorted by their text. A deleted one may be among them. Dependency folders are
+/// left out even if somebody committed them, and so is what lies below a name that is not UTF-8.
 pub fn files(
     root: &Utf8Path,
     untracked: bool,

@@ -131,8 +131,8 @@ impl<'a> Notes<'a> {
         Ok(Some(reply.json(200)?).filter(|note| self.is_ours(note)))
     }
 
-    /// Creates a note, for the `tried`th time. It is not tried again: after an answer that leaves open whether it is there,
-    /// look first.
+    /// Creates a note, for the `tried`th time. It is not tried again: after an answer that leaves open
+    /// whether it is there, look first.
     pub fn create(&self, body: &str, tried: u32) -> Result<Wrote> {
         match self.client.attempt("POST", &self.path, &json!({ "body": body }), tried)? {
             None => Ok(Wrote::Open),
@@ -140,7 +140,8 @@ impl<'a> Notes<'a> {
         }
     }
 
-    /// Replaces a note's text, for the `tried`th time. It is not tried again: the text may be out of date by then.
+    /// Replaces a note's text, for the `tried`th time. It is not tried again: the text may be out of date
+    /// by then.
     pub fn edit(&self, id: u64, body: &str, tried: u32) -> Result<Wrote> {
         let path = format!("{}/{id}", self.path);
         match self.client.attempt("PUT", &path, &json!({ "body": body }), tried)? {
