@@ -122,7 +122,10 @@ async fn files_alone_are_previewed_and_a_missing_worker_is_made_unasked() {
         "assets": { "directory": "./dist" }, "workers_dev": false, "preview_urls": true,
     });
     write(&site, &config, "a page");
-    let (made, entries) = wrangler(&server, &site, &["preview", "--name=Feature/New_Home"]);
+    // Without them wrangler takes both from the repository around, whose last message may be too long.
+    let arguments =
+        ["preview", "--name=Feature/New_Home", "--tag=0123456789ab", "--message=a commit"];
+    let (made, entries) = wrangler(&server, &site, &arguments);
     assert!(made.status.success(), "{made:?}");
     assert_eq!(entries.last().expect("an entry")["preview_slug"], "feature-new-home");
     let page = server.fetch("feature-new-home-files.localhost", "/").await;
