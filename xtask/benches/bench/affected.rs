@@ -48,16 +48,25 @@ fn beside_git(tree: &Tree, about: &str, quick: bool) -> Group {
     let cases = vec![
         Case::new("`git diff --name-only main...change`", git(&DIFF)),
         Case::new("`affected --base main --head change`", ours(&AFFECTED)),
+        Case::new("the same, when the commit was not read before", || {
+            forget(&tree.root);
+            ask(tree, Command::new(XTASK).args(&AFFECTED[1..]).current_dir(&tree.root))
+        }),
         Case::new("`git status --porcelain`", git(&["git", "status", "--porcelain"])),
         Case::new("`affected`, uncommitted files too", ours(&[XTASK, "affected", "--json"])),
         Case::new("`affected` in a merge request's clone of depth 1, `main` moved on", || {
+            forget(&clone);
             let mut command = Command::new(XTASK);
             command.args(["affected", "--json"]).current_dir(&clone);
             ask(tree, command.envs(variables.iter().cloned()))
         }),
     ];
     let samples = take_turns(1, if quick { 1 } else { 15 }, cases);
-    let goals = vec![at_most(30.0, samples.median(1), Unit::Ms, "`affected` takes at most 30 ms")];
+    let beside_git = samples.compare(1, 0, |ours, git| ours / git);
+    let goals = vec![
+        at_most(30.0, samples.median(1), Unit::Ms, "`affected` takes at most 30 ms"),
+        at_most(6.0, beside_git, Unit::Times, "`affected` takes at most 6 times `git diff`"),
+    ];
     Group {
         name: "affected".to_owned(),
         title: "What a change concerns".to_owned(),
@@ -104,6 +113,12 @@ fn beside_peers(tree: &Tree, about: &str, quick: bool) -> Group {
         rows,
         goals: goals.into_iter().collect(),
     }
+}
+
+/// Puts a repository back to where `affected` has read no commit in it.
+fn forget(root: &Path) {
+    let kept = root.join(".xtask/outlines");
+    assert!(!kept.exists() || std::fs::remove_dir_all(kept).is_ok(), "outlines stay");
 }
 
 /// Runs `affected`, which must give the known answer, and says how long it took.

@@ -2,6 +2,8 @@
 //! is built twice: `docs/adr/0012-the-build-cache.md`.
 
 mod manifest;
+mod outline_text;
+pub mod outlines;
 
 use std::fs::File;
 use std::io::{Read, Write as _};

@@ -2,19 +2,21 @@
 
 use std::io::Read as _;
 
-use anyhow::{Context as _, Result, anyhow};
-use camino::{Utf8Path, Utf8PathBuf};
+use anyhow::{Context as _, Result};
+use camino::Utf8Path;
 use clap::Args;
 
 use super::projects::warn_of_broken;
+use crate::cache::outlines::outline;
 use crate::context::{Ctx, variable};
 use crate::error::Exit;
 use crate::report::affected::AffectedReport;
 use crate::tools::deployments::Deployments;
 use crate::workspace::affected::affected;
 use crate::workspace::base::{Base, Changes, Question};
-use crate::workspace::graph::Graph;
-use crate::workspace::{Workspace, listed, matters};
+use crate::workspace::files::decides;
+use crate::workspace::outline::Outline;
+use crate::workspace::{Workspace, listed};
 
 /// List what a change concerns.
 #[derive(Debug, Args)]
@@ -40,63 +42,67 @@ pub struct Affected {
 impl Affected {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let (tracked, changes) = std::thread::scope(|scope| {
-            // What exists and what changed are found out side by side.
-            let changes =
-                scope.spawn(|| if self.stdin { given(&ctx.root) } else { self.changes(ctx) });
-            (Workspace::survey_tracked(&ctx.root).and_then(with_graph), changes.join())
-        });
-        let changes = changes.map_err(|_| anyhow!("the reader of changes failed"))??;
-        // Files that git does not track yet are known from the changes, and rarely say what exists.
-        let (workspace, graph) = match may_hold_new(&changes) {
-            true => with_graph(Workspace::survey(&ctx.root)?)?,
-            false => tracked?,
-        };
-        let affected = affected(&workspace, &graph, &changes);
-        let report = AffectedReport::new(&workspace, &changes, &affected);
-        warn_of_broken(ctx, &workspace);
+        let (changes, outline) =
+            if self.stdin { (given(&ctx.root)?, here(&ctx.root)?) } else { self.changes(ctx)? };
+        let affected = affected(&outline, &changes);
+        let report = AffectedReport::new(&outline, &changes, &affected);
+        warn_of_broken(ctx, &outline.broken);
         ctx.ui.report(&report, &report.text(self.why));
         Ok(Exit::Done)
     }
 
-    fn changes(&self, ctx: &Ctx) -> Result<Changes> {
-        changes(ctx, self.base.as_deref(), self.head.as_deref(), self.env.as_deref())
+    /// What changed, and the outline of what it changed: that of the commit, where the working tree
+    /// does not say something else of what exists.
+    fn changes(&self, ctx: &Ctx) -> Result<(Changes, Outline)> {
+        let names = (self.base.as_deref(), self.head.as_deref(), self.env.as_deref());
+        let asked = |question: Question| question.changes_and(|head| outline(&ctx.root, head));
+        let (changes, committed) = ask(ctx, names, asked)?;
+        let own = changes.working.iter().any(|path| decides(path));
+        let outline = match committed {
+            // The working tree may hold what the commit lacks.
+            Some(outline) if !own && (outline.is_ok() || self.head.is_some()) => outline?,
+            _ => here(&ctx.root)?,
+        };
+        Ok((changes, outline))
     }
 }
 
-fn with_graph(workspace: Workspace) -> Result<(Workspace, Graph)> {
-    let graph = Graph::new(&workspace)?;
-    Ok((workspace, graph))
+/// The outline of the working tree.
+fn here(root: &Utf8Path) -> Result<Outline> {
+    Ok(Outline::new(&Workspace::survey(root)?)?)
 }
 
 /// What differs from the base that the circumstances ask for.
-pub fn changes(
+pub fn changes(ctx: &Ctx, environment: Option<&str>) -> Result<Changes> {
+    ask(ctx, (None, None, environment), |question| question.changes())
+}
+
+/// Asks what differs: `names` are the base, the head and the environment, as far as they are named.
+fn ask<T>(
     ctx: &Ctx,
-    base: Option<&str>,
-    head: Option<&str>,
-    environment: Option<&str>,
-) -> Result<Changes> {
+    (base, head, environment): (Option<&str>, Option<&str>, Option<&str>),
+    asked: impl FnOnce(Question) -> Result<T>,
+) -> Result<T> {
     let deployed = || {
         // Inside a job with an `environment`, GitLab knows it by that name.
         let name = variable("CI_ENVIRONMENT_NAME").or_else(|| environment.map(str::to_owned))?;
         Some(Deployments::from_variables(variable)?.last_successful(&name, &ctx.patience))
     };
     let root = &ctx.root;
-    Question { root, base, head, variable: &variable, deployed: &deployed }.changes()
-}
-
-/// Whether a file that git does not track yet may say what exists.
-fn may_hold_new(changes: &Changes) -> bool {
-    let matters = |path: &Utf8PathBuf| path.file_name().is_some_and(matters);
-    let compared = changes.head.is_some() && !changes.uncommitted;
-    !compared && (changes.paths.iter().any(matters) || !matches!(changes.base, Base::Commit { .. }))
+    asked(Question { root, base, head, variable: &variable, deployed: &deployed })
 }
 
 /// The paths on standard input.
 fn given(root: &Utf8Path) -> Result<Changes> {
     let mut text = Vec::new();
     std::io::stdin().read_to_end(&mut text).context("standard input")?;
-    let none = Changes { base: Base::Given, head: None, uncommitted: false, paths: Vec::new() };
+    let none = Changes {
+        base: Base::Given,
+        head: None,
+        uncommitted: false,
+        paths: Vec::new(),
+        working: Vec::new(),
+    };
     Ok(match listed::paths(root, &text) {
         Ok(paths) => Changes { paths, ..none },
         Err(because) => Changes { base: Base::Everything { because }, ..none },

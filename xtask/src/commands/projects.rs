@@ -7,6 +7,7 @@ use crate::context::Ctx;
 use crate::error::Exit;
 use crate::report::projects::ProjectsReport;
 use crate::workspace::Workspace;
+use crate::workspace::discovery::Broken;
 use crate::workspace::graph::Graph;
 
 /// List what can be deployed.
@@ -19,18 +20,18 @@ impl Projects {
         let workspace = Workspace::survey(&ctx.root)?;
         let graph = Graph::new(&workspace)?;
         let report = ProjectsReport::new(&workspace, &graph);
-        warn_of_broken(ctx, &workspace);
+        warn_of_broken(ctx, &workspace.broken);
         ctx.ui.report(&report, &report.text());
         Ok(Exit::Done)
     }
 }
 
 /// Names the wrangler configs that no project can be made of.
-pub fn warn_of_broken(ctx: &Ctx, workspace: &Workspace) {
-    for broken in workspace.broken.iter().take(SHOWN) {
-        ctx.ui.warn(&format!("left out: {}", broken.failure.message));
+pub fn warn_of_broken(ctx: &Ctx, broken: &[Broken]) {
+    for each in broken.iter().take(SHOWN) {
+        ctx.ui.warn(&format!("left out: {}", each.failure.message));
     }
-    if let Some(more) = workspace.broken.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+    if let Some(more) = broken.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         ctx.ui.warn(&format!("left out: {more} more, which `--json` lists"));
     }
 }

@@ -17,6 +17,7 @@ use crate::workspace::base::{Base, Changes};
 use crate::workspace::discovery::Broken;
 use crate::workspace::graph::Graph;
 use crate::workspace::key::fresh_nonce;
+use crate::workspace::outline::Outline;
 use crate::workspace::project::Project;
 
 /// Which projects take part.
@@ -54,13 +55,16 @@ impl Selection {
             let reason = if self.all { "every project" } else { "named on the command line" };
             return Ok(Chosen::new(workspace.select(&self.names)?, |_| reason.to_owned()));
         }
-        let changes = changes(ctx, None, None, environment)?;
-        let affected = affected(workspace, &Graph::new(workspace)?, &changes);
+        let changes = changes(ctx, environment)?;
+        let outline = Outline::new(workspace)?;
+        let affected = affected(&outline, &changes);
         // A project that was not changed may be broken.
         if let Some(broken) = workspace.broken.iter().find(|broken| concerns(&changes, broken)) {
             return Err(broken.in_the_way().into());
         }
-        let reason = |project: &Project| affected.projects.get(&project.dir).map(|r| line(r));
+        let reasons: BTreeMap<&str, String> =
+            affected.projects.iter().map(|each| (each.dir.as_str(), line(&each.reasons))).collect();
+        let reason = |project: &Project| reasons.get(project.dir.as_str()).cloned();
         if affected.projects.is_empty() && stands_on_default_branch(&changes) {
             let reason = "every project, since the default branch is checked out";
             return Ok(Chosen::new(workspace.select(&[])?, |_| reason.to_owned()));

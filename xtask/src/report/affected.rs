@@ -3,22 +3,11 @@
 use serde::Serialize;
 
 use crate::ui::{DIM, paint};
-use crate::workspace::Workspace;
-use crate::workspace::affected::{Affected, Reason};
+use crate::workspace::affected::{Affected, Concerned, Reason};
 use crate::workspace::base::{Base, Changes};
 use crate::workspace::discovery::Broken;
 use crate::workspace::graph::Origin;
-
-/// An affected project or package.
-#[derive(Debug, Serialize)]
-pub struct Entry<'a> {
-    /// Its name; a package without one is called by its folder.
-    pub name: &'a str,
-    /// Its folder.
-    pub dir: &'a str,
-    /// Why.
-    pub reasons: &'a [Reason],
-}
+use crate::workspace::outline::Outline;
 
 /// The whole answer.
 #[derive(Debug, Serialize)]
@@ -30,9 +19,9 @@ pub struct AffectedReport<'a> {
     #[serde(flatten)]
     pub changes: &'a Changes,
     /// Affected projects, by folder.
-    pub projects: Vec<Entry<'a>>,
+    pub projects: &'a [Concerned<'a>],
     /// Affected packages, by folder. The package of an affected project is among them.
-    pub packages: Vec<Entry<'a>>,
+    pub packages: &'a [Concerned<'a>],
     /// How many projects there are.
     pub of: usize,
     /// Wrangler configs that no project can be made of.
@@ -43,26 +32,17 @@ impl<'a> AffectedReport<'a> {
     /// The report on `affected`.
     #[must_use]
     pub fn new(
-        workspace: &'a Workspace,
+        outline: &'a Outline,
         changes: &'a Changes,
-        affected: &'a Affected,
+        affected: &'a Affected<'a>,
     ) -> AffectedReport<'a> {
-        let projects = workspace.projects.iter().filter_map(|project| {
-            let reasons = affected.projects.get(&project.dir)?;
-            Some(Entry { name: &project.name, dir: project.dir.as_str(), reasons })
-        });
-        let packages = affected.packages.iter().map(|(dir, reasons)| {
-            let name =
-                workspace.packages.get(dir.as_str()).and_then(|package| package.name.as_deref());
-            Entry { name: name.unwrap_or(dir.as_str()), dir: dir.as_str(), reasons }
-        });
         AffectedReport {
             schema: 1,
             changes,
-            projects: projects.collect(),
-            packages: packages.collect(),
-            of: workspace.projects.len(),
-            broken: &workspace.broken,
+            projects: &affected.projects,
+            packages: &affected.packages,
+            of: outline.projects(),
+            broken: &outline.broken,
         }
     }
 
@@ -77,7 +57,7 @@ impl<'a> AffectedReport<'a> {
             let count = format!("{} of {} projects", self.projects.len(), self.of);
             text += &paint(DIM, &format!("{count}: {}\n", since(self.changes)));
         }
-        for entry in &self.projects {
+        for entry in self.projects {
             text += entry.name;
             text.push('\n');
             for reason in entry.reasons.iter().take(if why { SHOWN } else { 0 }) {

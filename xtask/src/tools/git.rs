@@ -1,6 +1,7 @@
 //! Git, read through its command line with everything that could surprise us switched off.
 
 pub mod history;
+pub mod objects;
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
@@ -41,36 +42,38 @@ pub fn branch(root: &Utf8Path) -> Result<Option<String>> {
     Ok(Some(name.trim().to_owned()).filter(|name| !name.is_empty()))
 }
 
-/// Every file whose name passes `wanted` and that git tracks or, with `untracked`, would track,
-/// relative to `root` and sorted by their text. A deleted one may be among them. Dependency folders are
+/// Every file whose name passes `wanted` and that git tracks or would track, relative to `root` and
+/// sorted by their text. A deleted one may be among them. Dependency folders are
 /// left out even if somebody committed them, and so is what lies below a name that is not UTF-8.
-pub fn files(
-    root: &Utf8Path,
-    untracked: bool,
-    wanted: impl Fn(&str) -> bool,
-) -> Result<Vec<Utf8PathBuf>> {
+pub fn files(root: &Utf8Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Utf8PathBuf>> {
     // Two processes side by side: one reads the index, the other walks the folders, which is slow.
-    let walk = || start(root, &["ls-files", "-z", "--others", "--exclude-standard"]);
-    let others = untracked.then(walk).transpose()?;
+    let others = start(root, &["ls-files", "-z", "--others", "--exclude-standard"])?;
     let mut listed = output(root, &["ls-files", "-z", "--cached"])?;
-    if let Some(others) = others {
-        listed.extend(finish(others, "ls-files")?);
-    }
-    let listed = String::from_utf8(listed).unwrap_or_else(|error| valid(error.as_bytes()));
-    let mut files: Vec<&str> = listed
-        .split('\0')
-        .filter(|path| wanted(path.rsplit_once('/').map_or(path, |(_, name)| name)))
-        .filter(|path| !path.split('/').any(|part| part == "node_modules"))
-        .collect();
+    listed.extend(finish(others, "ls-files")?);
+    let listed = utf8_paths(listed);
+    let mut files: Vec<&str> = named(listed.split('\0'), wanted).collect();
     files.sort_unstable();
     files.dedup();
     Ok(files.into_iter().map(Utf8PathBuf::from).collect())
 }
 
-/// The paths that are UTF-8.
-fn valid(listed: &[u8]) -> String {
-    let paths = listed.split(|byte| *byte == 0).filter_map(|path| std::str::from_utf8(path).ok());
-    paths.collect::<Vec<_>>().join("\0")
+/// The paths whose name passes `wanted` and that stand in no dependency folder.
+pub fn named<'p>(
+    paths: impl Iterator<Item = &'p str>,
+    wanted: impl Fn(&str) -> bool,
+) -> impl Iterator<Item = &'p str> {
+    paths
+        .filter(move |path| wanted(path.rsplit_once('/').map_or(path, |(_, name)| name)))
+        .filter(|path| !path.split('/').any(|part| part == "node_modules"))
+}
+
+/// What git lists with NUL between, without the paths that are not UTF-8.
+fn utf8_paths(listed: Vec<u8>) -> String {
+    String::from_utf8(listed).unwrap_or_else(|error| {
+        let paths = error.as_bytes().split(|byte| *byte == 0);
+        let paths = paths.filter_map(|path| std::str::from_utf8(path).ok());
+        paths.collect::<Vec<_>>().join("\0")
+    })
 }
 
 /// The content of every input file below `paths`, as it stands in the working tree: from git's

@@ -53,6 +53,13 @@ pub fn version(
     }
 }
 
+/// Which file this program runs from, as one line; nothing where that is not known.
+#[must_use]
+pub fn this_program() -> Option<String> {
+    let program = Utf8PathBuf::from_path_buf(std::env::current_exe().ok()?).ok()?;
+    serde_json::to_string(&identity(&program)?).ok()
+}
+
 fn identity(program: &Utf8Path) -> Option<Identity> {
     let path = program.canonicalize_utf8().ok()?;
     let mut start = [0; 4];

@@ -1,16 +1,15 @@
 //! Which projects and packages a change concerns, and why.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
-use super::Workspace;
 use super::base::{Base, Changes};
 use super::config::CONFIG_FILE;
 use super::edges::LOCK_FILES;
 use super::graph::{Graph, Node, Origin};
-use super::package::Package;
+use super::outline::{Named, Outline};
 use crate::tools::{bun, wrangler};
 
 /// Why a project or package is affected.
@@ -45,16 +44,24 @@ pub enum Reason {
     },
 }
 
-/// Affected folders with their reasons.
-pub type Reasons = BTreeMap<Utf8PathBuf, Vec<Reason>>;
+/// A project or package that a change concerns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Concerned<'o> {
+    /// Its name; a package without one is called by its folder.
+    pub name: &'o str,
+    /// Its folder.
+    pub dir: &'o Utf8Path,
+    /// Why.
+    pub reasons: Vec<Reason>,
+}
 
-/// What a change concerns.
+/// What a change concerns, each sorted by folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Affected {
-    /// Projects by folder.
-    pub projects: Reasons,
-    /// Packages by folder, without the roots of workspaces, which hold the others.
-    pub packages: Reasons,
+pub struct Affected<'o> {
+    /// Projects.
+    pub projects: Vec<Concerned<'o>>,
+    /// Packages, without the roots of workspaces, which hold the others.
+    pub packages: Vec<Concerned<'o>>,
 }
 
 /// Files and folders that every project is made with.
@@ -65,24 +72,23 @@ pub fn global_inputs() -> [&'static Utf8Path; 3] {
 
 /// What `changes` concern.
 #[must_use]
-pub fn affected(workspace: &Workspace, graph: &Graph, changes: &Changes) -> Affected {
-    let projects = || workspace.projects.iter().map(|project| &project.dir);
-    let packages = || {
-        let member = |package: &&Package| !workspace.is_workspace_root(package);
-        workspace.packages.values().filter(member).map(|package| &package.dir)
+pub fn affected<'o>(outline: &'o Outline, changes: &Changes) -> Affected<'o> {
+    let concerned = |named: &'o Named, reasons: Vec<Reason>| Concerned {
+        name: &named.name,
+        dir: outline.graph.path(named.node),
+        reasons,
     };
     if let Base::Everything { because } = &changes.base {
         let reason = || vec![Reason::UnknownBase { because: because.clone() }];
-        return Affected {
-            projects: projects().map(|dir| (dir.clone(), reason())).collect(),
-            packages: packages().map(|dir| (dir.clone(), reason())).collect(),
-        };
+        let all =
+            |named: &'o [Named]| named.iter().map(|named| concerned(named, reason())).collect();
+        return Affected { projects: all(&outline.projects), packages: all(&outline.packages) };
     }
-    let reach = Reach::new(graph, &changes.paths);
+    let reach = Reach::new(&outline.graph, &changes.paths);
     let global = |path: &&Utf8PathBuf| global_inputs().iter().any(|input| path.starts_with(input));
     let globals: Vec<Reason> = changes.paths.iter().filter(global).map(global_input).collect();
-    let with_reasons = |dir: &Utf8PathBuf, more: &[Reason]| {
-        let mut reasons = reach.reasons(dir);
+    let with_reasons = |named: &'o Named, more: &[Reason]| {
+        let mut reasons = reach.reasons(named.node);
         // Said once, though modules that read such a file are dependencies as well.
         let said = |reason: &Reason| match reason {
             Reason::Dependency { path, .. } => more.contains(&global_input(path)),
@@ -90,11 +96,15 @@ pub fn affected(workspace: &Workspace, graph: &Graph, changes: &Changes) -> Affe
         };
         reasons.retain(|reason| !said(reason));
         reasons.extend_from_slice(more);
-        (!reasons.is_empty()).then(|| (dir.clone(), reasons))
+        (!reasons.is_empty()).then(|| concerned(named, reasons))
     };
     Affected {
-        projects: projects().filter_map(|dir| with_reasons(dir, &globals)).collect(),
-        packages: packages().filter_map(|dir| with_reasons(dir, &[])).collect(),
+        projects: outline
+            .projects
+            .iter()
+            .filter_map(|named| with_reasons(named, &globals))
+            .collect(),
+        packages: outline.packages.iter().filter_map(|named| with_reasons(named, &[])).collect(),
     }
 }
 
@@ -140,18 +150,19 @@ impl<'a> Reach<'a> {
         Reach { graph, direct, via, lost_locks: changed.iter().filter(lock).collect() }
     }
 
-    fn reasons(&self, dir: &Utf8Path) -> Vec<Reason> {
-        let mut reasons = Vec::new();
-        if let Some(node) = self.graph.number(dir) {
-            let changed = self.direct[node].iter();
-            reasons.extend(changed.map(|path| Reason::ChangedFile { path: (*path).clone() }));
-            let steps = self.graph.steps(node).iter();
-            reasons.extend(steps.filter_map(|(to, origin)| self.dependency(*to, *origin)));
+    fn reasons(&self, node: Node) -> Vec<Reason> {
+        let changed = self.direct[node].iter();
+        let mut reasons: Vec<Reason> =
+            changed.map(|path| Reason::ChangedFile { path: (*path).clone() }).collect();
+        let steps = self.graph.steps(node).iter();
+        reasons.extend(steps.filter_map(|(to, origin)| self.dependency(*to, *origin)));
+        if !self.lost_locks.is_empty() {
+            let dir = self.graph.path(node);
+            let above = |lock: &&&Utf8PathBuf| {
+                lock.parent().is_some_and(|folder| folder != dir && dir.starts_with(folder))
+            };
+            reasons.extend(self.lost_locks.iter().filter(above).map(|path| global_input(path)));
         }
-        let above = |lock: &&&Utf8PathBuf| {
-            lock.parent().is_some_and(|folder| folder != dir && dir.starts_with(folder))
-        };
-        reasons.extend(self.lost_locks.iter().filter(above).map(|path| global_input(path)));
         reasons
     }
 

@@ -1,5 +1,7 @@
 //! What to compare with, so that no change is left out: `docs/adr/0011-the-base-of-a-change.md`.
 
+use std::thread::ScopedJoinHandle;
+
 use anyhow::{Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
@@ -38,6 +40,9 @@ pub struct Changes {
     pub uncommitted: bool,
     /// The files that differ, relative to the root. Empty when there is no base.
     pub paths: Vec<Utf8PathBuf>,
+    /// Those among them that the working tree has otherwise than the commit that was compared.
+    #[serde(skip)]
+    pub working: Vec<Utf8PathBuf>,
 }
 
 /// What a person or a pipeline asks to compare, and where facts come from.
@@ -58,24 +63,36 @@ pub struct Question<'a> {
 impl Question<'_> {
     /// What differs.
     pub fn changes(&self) -> Result<Changes> {
+        Ok(self.changes_and(|_| ())?.0)
+    }
+
+    /// The same, and what `make` makes meanwhile of the commit that is compared.
+    pub fn changes_and<T>(&self, make: impl FnOnce(&str) -> T) -> Result<(Changes, Option<T>)> {
         let uncommitted = self.head.is_none() && !self.in_a_pipeline();
         let root = self.root;
         std::thread::scope(|scope| {
             // It takes longer than everything else, and does not depend on the base.
             let status = uncommitted.then(|| scope.spawn(|| history::uncommitted(root)));
             let (base, head) = self.base_and_head()?;
-            let mut paths = Vec::new();
-            if let (Base::Commit { commit, .. }, Some(head)) = (&base, &head) {
-                if commit != head {
-                    paths = history::changed_between(root, commit, head)?;
+            let committed = match (&base, &head) {
+                (Base::Commit { commit, .. }, Some(head)) if commit != head => {
+                    let (from, to) = (commit.clone(), head.clone());
+                    Some(scope.spawn(move || history::changed_between(root, &from, &to)))
                 }
-                if let Some(status) = status {
-                    paths.extend(status.join().map_err(|_| anyhow!("git's reader failed"))??);
-                }
+                _ => None,
+            };
+            let made = head.as_deref().map(make);
+            let read = |reader: ScopedJoinHandle<'_, Result<Vec<Utf8PathBuf>>>| {
+                reader.join().map_err(|_| anyhow!("git's reader failed"))?
+            };
+            let mut paths = committed.map_or(Ok(Vec::new()), read)?;
+            let working = status.map_or(Ok(Vec::new()), read)?;
+            if matches!(base, Base::Commit { .. }) {
+                paths.extend(working.iter().cloned());
             }
             paths.sort();
             paths.dedup();
-            Ok(Changes { base, head, uncommitted, paths })
+            Ok((Changes { base, head, uncommitted, paths, working }, made))
         })
     }
 

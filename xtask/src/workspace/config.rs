@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
-use super::inside;
+use super::files::Files;
 use super::pipeline::PipelineSettings;
 use super::strategy::Strategy;
 use crate::error::{Failure, did_you_mean, nearest, refused, usage};
@@ -135,14 +135,20 @@ pub struct Images {
 impl Config {
     /// Reads and checks the file below `root`. Every error ends with exit 3 and names the place.
     pub fn load(root: &Utf8Path) -> Result<Config, Failure> {
-        let text = inside::read(root, CONFIG_FILE.into()).map_err(|failure| {
-            failure
-                .hint(format!("it belongs in {root}; `git checkout -- {CONFIG_FILE}` restores it"))
+        Config::read(&Files::here(root))
+    }
+
+    /// The same of a commit's files, or of the working tree's.
+    pub fn read(files: &Files) -> Result<Config, Failure> {
+        let text = files.read(CONFIG_FILE.into()).map_err(|failure| match files {
+            Files::Here { root } => failure
+                .hint(format!("it belongs in {root}; `git checkout -- {CONFIG_FILE}` restores it")),
+            Files::Of(_) => failure.hint("name a commit in which this tool is set up"),
         })?;
         Config::parse(&text)
     }
 
-    /// Reads the file's text. The pure half of [`Config::load`].
+    /// Reads the file's text. The pure half of [`Config::read`].
     pub fn parse(text: &str) -> Result<Config, Failure> {
         let config: Config = serde_json::from_str(text).map_err(|error| explain(&error))?;
         config.check(text)?;

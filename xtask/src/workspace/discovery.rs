@@ -6,8 +6,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use super::config::{self, CONFIG_FILE, Config};
+use super::files::{Files, MODULE};
 use super::glob;
-use super::inside::read;
 use super::package::Package;
 use super::project::{Project, ends_with_path};
 use super::wrangler::{CONFIG_NAMES, WranglerConfig};
@@ -23,10 +23,10 @@ pub struct Place<'c> {
 }
 
 impl<'c> Place<'c> {
-    /// Of the repository at `root`.
+    /// Of a repository with these files.
     #[must_use]
-    pub fn of(root: &Utf8Path, config: &'c Config) -> Place<'c> {
-        let folder = if root.join("projects").is_dir() { "projects" } else { "" };
+    pub fn of(files: &Files, config: &'c Config) -> Place<'c> {
+        let folder = if files.is_folder("projects".into()) { "projects" } else { "" };
         Place { patterns: config.projects.as_deref(), folder }
     }
 
@@ -50,7 +50,7 @@ impl<'c> Place<'c> {
 }
 
 /// A wrangler config that no project can be made of.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Broken {
     /// Its folder, relative to the repository's root.
     pub dir: Utf8PathBuf,
@@ -83,7 +83,7 @@ impl Broken {
 
 /// What projects are made of.
 pub(super) struct Discovery<'w> {
-    root: &'w Utf8Path,
+    files: &'w Files,
     place: Place<'w>,
     packages: &'w BTreeMap<String, Package>,
     unreadable: &'w BTreeMap<Utf8PathBuf, String>,
@@ -91,20 +91,20 @@ pub(super) struct Discovery<'w> {
 
 impl<'w> Discovery<'w> {
     pub(super) fn new(
-        root: &'w Utf8Path,
+        files: &'w Files,
         config: &'w Config,
         packages: &'w BTreeMap<String, Package>,
         unreadable: &'w BTreeMap<Utf8PathBuf, String>,
     ) -> Discovery<'w> {
-        Discovery { root, place: Place::of(root, config), packages, unreadable }
+        Discovery { files, place: Place::of(files, config), packages, unreadable }
     }
 
-    /// The projects whose configs are among `files`, and the configs that cannot be read.
-    pub(super) fn find(&self, files: &[Utf8PathBuf]) -> (Vec<Project>, Vec<Broken>) {
+    /// The projects whose configs are among `listed`, and the configs that cannot be read.
+    pub(super) fn find(&self, listed: &[Utf8PathBuf]) -> (Vec<Project>, Vec<Broken>) {
         let rank =
             |path: &Utf8Path| CONFIG_NAMES.iter().position(|name| path.file_name() == Some(name));
         let mut configs: BTreeMap<&Utf8Path, &Utf8Path> = BTreeMap::new();
-        for path in files.iter().filter(|path| rank(path).is_some()) {
+        for path in listed.iter().filter(|path| rank(path).is_some()) {
             let dir = path.parent().unwrap_or(Utf8Path::new(""));
             let preferred = configs.entry(dir).or_insert(path);
             if rank(path) < rank(preferred) {
@@ -130,7 +130,7 @@ impl<'w> Discovery<'w> {
             ))
             .hint("rename it: such a name looks like another one, and can end a line"));
         }
-        let wrangler = WranglerConfig::parse(config, &read(self.root, config)?)?;
+        let wrangler = WranglerConfig::parse(config, &self.files.read(config)?)?;
         let known = |dir: &&Utf8Path| {
             self.packages.contains_key(dir.as_str()) || self.unreadable.contains_key(*dir)
         };
@@ -145,7 +145,7 @@ impl<'w> Discovery<'w> {
             worker: wrangler.target(config::LOCAL).worker,
             environments: wrangler.environments.clone(),
             package: nearest.and_then(|dir| self.packages.get(dir.as_str())).cloned(),
-            module: self.root.join(dir).join("dagger.json").is_file(),
+            module: self.files.is_file(&dir.join(MODULE)),
             wrangler,
         })
     }

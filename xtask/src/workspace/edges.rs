@@ -6,7 +6,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
 use super::Workspace;
-use super::graph::{Graph, Node, Origin, normalize};
+use super::draft::Draft;
+use super::files::{MANIFEST, MODULE, NPMRC, PNPM};
+use super::graph::{Node, Origin, normalize};
 use super::members::Members;
 use super::package::Package;
 use crate::error::{Failure, refused};
@@ -24,13 +26,13 @@ pub const LOCK_FILES: [&str; 6] = [
 
 /// Settings of package managers, which count beside the lock file.
 pub const INSTALL_SETTINGS: [&str; 5] =
-    [".npmrc", ".yarnrc.yml", ".pnpmfile.cjs", "bunfig.toml", "pnpm-workspace.yaml"];
+    [NPMRC, ".yarnrc.yml", ".pnpmfile.cjs", "bunfig.toml", PNPM];
 
 /// Builds the edges of a workspace.
 pub(super) struct Builder<'w> {
     workspace: &'w Workspace,
     members: Members<'w>,
-    graph: Graph,
+    graph: Draft,
     /// The install files of each folder.
     installs: BTreeMap<&'w str, Vec<&'w Utf8PathBuf>>,
 }
@@ -43,10 +45,10 @@ impl<'w> Builder<'w> {
             installs.entry(path.parent().map_or("", Utf8Path::as_str)).or_default().push(path);
         }
         let members = Members::new(&workspace.packages, pnpm);
-        Builder { workspace, members, graph: Graph::default(), installs }
+        Builder { workspace, members, graph: Draft::default(), installs }
     }
 
-    pub(super) fn build(mut self) -> Result<Graph, Failure> {
+    pub(super) fn build(mut self) -> Result<Draft, Failure> {
         for (dir, message) in &self.workspace.unreadable {
             let node = self.graph.node(dir);
             self.graph.problem(node, message.clone());
@@ -79,7 +81,8 @@ impl<'w> Builder<'w> {
     /// Every project is deployed by one shared module, and those without a module of their own are
     /// built by another. Which engine runs makes no difference here: one content has one key.
     fn shared_modules(&mut self) -> Result<(), Failure> {
-        let there = |module: &&str| self.workspace.root.join(module).join("dagger.json").is_file();
+        let there =
+            |module: &&str| self.workspace.files.is_file(&Utf8Path::new(module).join(MODULE));
         let builder = Some(dagger::BUN).filter(there);
         let deployer = Some(dagger::CLOUDFLARE).filter(there);
         for project in &self.workspace.projects {
@@ -111,7 +114,7 @@ impl<'w> Builder<'w> {
                 None => Vec::new(),
             };
             if found.is_empty() {
-                let manifest = package.dir.join("package.json");
+                let manifest = package.dir.join(MANIFEST);
                 let message = format!("{manifest}: `{name}` ({spec}) is not in this repository");
                 self.graph.problem(node, message);
             }
@@ -128,7 +131,7 @@ impl<'w> Builder<'w> {
 
     /// What the `xtask` key adds.
     fn settings(&mut self, node: Node, package: &Package) -> Result<(), Failure> {
-        let manifest = package.dir.join("package.json");
+        let manifest = package.dir.join(MANIFEST);
         for name in &package.settings.depends_on {
             let to = self
                 .workspace
@@ -146,11 +149,9 @@ impl<'w> Builder<'w> {
             self.graph.add(node, &to, Origin::DependsOn);
         }
         for input in &package.settings.inputs {
-            let to = normalize(input)
-                .filter(|path| self.workspace.root.join(path).exists())
-                .ok_or_else(|| {
-                    refused(format!("{manifest}: the input `{input}` is not in this repository"))
-                })?;
+            let to = normalize(input).filter(|path| self.workspace.files.exists(path)).ok_or_else(
+                || refused(format!("{manifest}: the input `{input}` is not in this repository")),
+            )?;
             self.graph.add(node, &to, Origin::Input);
         }
         Ok(())
@@ -174,7 +175,7 @@ impl<'w> Builder<'w> {
                     self.graph.add(node, path, Origin::Install);
                 }
                 if self.members.is_root(dir) {
-                    self.graph.add(node, &dir.join("package.json"), Origin::Install);
+                    self.graph.add(node, &dir.join(MANIFEST), Origin::Install);
                 }
             }
             if locked(files) {
@@ -185,9 +186,9 @@ impl<'w> Builder<'w> {
 
     /// Follows the local dependencies of the `dagger.json` in `dir`, and of those they lead to.
     fn modules(&mut self, dir: &Utf8Path) -> Result<(), Failure> {
-        let root = &self.workspace.root;
-        let path = dir.join("dagger.json");
-        let Ok(text) = std::fs::read_to_string(root.join(&path)) else {
+        let files = &self.workspace.files;
+        let path = dir.join(MODULE);
+        let Ok(text) = files.read(&path) else {
             return Ok(());
         };
         let module: Module =
@@ -196,7 +197,7 @@ impl<'w> Builder<'w> {
         let local = |source: &String| source.starts_with('.') || !source.contains(['/', '@', ':']);
         for source in module.dependencies.into_iter().map(|d| d.source).filter(local) {
             let to = normalize(&dir.join(&source))
-                .filter(|to| root.join(to).join("dagger.json").is_file())
+                .filter(|to| files.is_file(&to.join(MODULE)))
                 .ok_or_else(|| refused(format!("{path}: no Dagger module at `{source}`")))?;
             if self.graph.add(node, &to, Origin::Module) {
                 self.modules(&to)?;

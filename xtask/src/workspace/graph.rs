@@ -1,6 +1,6 @@
 //! Which folders decide what a project's output is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Workspace;
 use super::edges::Builder;
 use super::project::Project;
-use crate::error::{Failure, refused};
+use crate::error::Failure;
 
 /// Why one folder depends on another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -42,32 +42,31 @@ pub struct Edge<'g> {
 }
 
 /// The number of a folder, or of a file that is an input.
-pub(super) type Node = usize;
+pub(crate) type Node = usize;
 
 /// The edges of a whole repository, by the folder that depends.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Graph {
-    /// Every node by the text of its path, since comparing paths part by part is slow.
-    numbers: BTreeMap<String, Node>,
-    paths: Vec<Utf8PathBuf>,
-    edges: Vec<Vec<(Node, Origin)>>,
-    /// What is wrong with a folder's manifest. It matters when a project is made from the folder:
-    /// repositories hold broken manifests on purpose, as fixtures and templates.
-    problems: BTreeMap<Node, String>,
+    /// Every node, sorted by the text of its path: comparing paths part by part is slow.
+    pub(super) paths: Vec<Utf8PathBuf>,
+    pub(super) edges: Vec<Vec<(Node, Origin)>>,
 }
 
 impl Graph {
     /// Builds the graph. A dependency that points nowhere, a manifest that cannot be read and a cycle
     /// are errors where a project is made from them.
     pub fn new(workspace: &Workspace) -> Result<Graph, Failure> {
-        let graph = Builder::new(workspace).build()?;
-        let mut done = vec![false; graph.paths.len()];
-        for project in &workspace.projects {
-            if let Some(node) = graph.number(&project.dir) {
-                graph.check(node, &mut Vec::new(), &mut done)?;
-            }
-        }
-        Ok(graph)
+        let draft = Builder::new(workspace).build()?;
+        draft.check(workspace.projects.iter().map(|project| project.dir.as_path()))?;
+        Ok(draft.finish())
+    }
+
+    /// The graph of these nodes, sorted by the text of their paths, with the edges of each. Nothing when
+    /// they are not sorted, or an edge leads to no node.
+    pub(crate) fn of(paths: Vec<Utf8PathBuf>, edges: Vec<Vec<(Node, Origin)>>) -> Option<Graph> {
+        let sorted = paths.windows(2).all(|pair| pair[0].as_str() < pair[1].as_str());
+        let inside = edges.iter().flatten().all(|(to, _)| *to < paths.len());
+        (sorted && inside && paths.len() == edges.len()).then_some(Graph { paths, edges })
     }
 
     /// Everything that decides the output of `project`: its own folder and, through every edge,
@@ -104,76 +103,29 @@ impl Graph {
 
     /// The number of the folder or file at `path`; nothing when no edge or package is there.
     pub(super) fn number(&self, path: &Utf8Path) -> Option<Node> {
-        self.numbers.get(path.as_str()).copied()
+        self.paths.binary_search_by(|other| other.as_str().cmp(path.as_str())).ok()
     }
 
     /// The path of a node.
-    pub(super) fn path(&self, node: Node) -> &Utf8Path {
+    pub(crate) fn path(&self, node: Node) -> &Utf8Path {
         &self.paths[node]
     }
 
     /// What a node depends on, by number.
-    pub(super) fn steps(&self, node: Node) -> &[(Node, Origin)] {
+    pub(crate) fn steps(&self, node: Node) -> &[(Node, Origin)] {
         &self.edges[node]
     }
 
     /// How many nodes there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.paths.len()
     }
 
     /// The nodes that lie below `folder`.
     pub(super) fn below(&self, folder: &Utf8Path) -> impl Iterator<Item = Node> {
         let prefix = format!("{folder}/");
-        let from = self.numbers.range(prefix.clone()..);
-        from.take_while(move |(path, _)| path.starts_with(&prefix)).map(|(_, node)| *node)
-    }
-
-    /// The number of the folder or file at `path`, which it gets here when it has none yet.
-    pub(super) fn node(&mut self, path: &Utf8Path) -> Node {
-        if let Some(node) = self.number(path) {
-            return node;
-        }
-        self.numbers.insert(path.as_str().to_owned(), self.paths.len());
-        self.paths.push(path.to_owned());
-        self.edges.push(Vec::new());
-        self.paths.len() - 1
-    }
-
-    /// Adds an edge; returns whether it is new.
-    pub(super) fn add(&mut self, from: Node, to: &Utf8Path, origin: Origin) -> bool {
-        let edge = (self.node(to), origin);
-        let new = edge.0 != from && !self.edges[from].contains(&edge);
-        if new {
-            self.edges[from].push(edge);
-        }
-        new
-    }
-
-    /// Notes what is wrong with the manifest of a folder.
-    pub(super) fn problem(&mut self, node: Node, message: String) {
-        self.problems.entry(node).or_insert(message);
-    }
-
-    /// Refuses problems and cycles in what can be reached from `node`.
-    fn check(&self, node: Node, path: &mut Vec<Node>, done: &mut [bool]) -> Result<(), Failure> {
-        if let Some(start) = path.iter().position(|seen| *seen == node) {
-            let cycle = path[start..].iter().chain([&node]);
-            let cycle: Vec<&str> = cycle.map(|node| self.paths[*node].as_str()).collect();
-            return Err(refused(format!("dependency cycle: {}", cycle.join(" → "))));
-        }
-        if !done[node] {
-            if let Some(problem) = self.problems.get(&node) {
-                return Err(refused(problem.clone()));
-            }
-            path.push(node);
-            for (to, _) in &self.edges[node] {
-                self.check(*to, path, done)?;
-            }
-            path.pop();
-            done[node] = true;
-        }
-        Ok(())
+        let from = self.paths.partition_point(|path| path.as_str() < prefix.as_str());
+        (from..self.len()).take_while(move |node| self.paths[*node].as_str().starts_with(&prefix))
     }
 }
 
@@ -197,39 +149,6 @@ pub fn normalize(path: &Utf8Path) -> Option<Utf8PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn graph(edges: &[(&str, &str)]) -> Graph {
-        let mut graph = Graph::default();
-        for (from, to) in edges {
-            let from = graph.node(Utf8Path::new(from));
-            graph.add(from, Utf8Path::new(to), Origin::Manifest);
-        }
-        graph
-    }
-
-    fn check(graph: &Graph, start: &str) -> Result<(), Failure> {
-        let node = graph.number(Utf8Path::new(start)).expect("a node");
-        graph.check(node, &mut Vec::new(), &mut vec![false; graph.len()])
-    }
-
-    #[test]
-    fn a_cycle_is_printed_where_it_is_reached() {
-        let cyclic = graph(&[("a", "b"), ("b", "c"), ("c", "b"), ("d", "e")]);
-        let failure = check(&cyclic, "a").expect_err("cycle");
-        assert_eq!(failure.message, "dependency cycle: b → c → b");
-        assert!(check(&cyclic, "d").is_ok(), "no project is made from the cycle");
-        assert!(check(&graph(&[("a", "b"), ("a", "c"), ("b", "c")]), "a").is_ok());
-    }
-
-    #[test]
-    fn a_broken_manifest_matters_where_it_is_reached() {
-        let mut broken = graph(&[("a", "b")]);
-        let node = broken.node(Utf8Path::new("b"));
-        broken.problem(node, "b/package.json: no".to_owned());
-        broken.node(Utf8Path::new("c"));
-        assert_eq!(check(&broken, "a").expect_err("a problem").message, "b/package.json: no");
-        assert!(check(&broken, "c").is_ok());
-    }
 
     #[test]
     fn paths_stay_inside() {

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::files::Files;
 use crate::error::{Failure, refused};
 
 /// Refuses a path, relative to `root`, that leads out of the repository. A link to another place in it
@@ -19,39 +20,38 @@ pub fn check(root: &Utf8Path, path: &Utf8Path) -> Result<(), Failure> {
     Err(leaves(path, &real))
 }
 
-/// Reads many files of the repository, and looks at the folders above them once.
-pub struct Reader<'r> {
-    root: &'r Utf8Path,
+/// Reads many files, and looks at the folders above them once.
+pub struct Reader<'f> {
+    files: &'f Files,
     /// Folders that no symbolic link leads through.
     plain: HashSet<String>,
 }
 
-impl<'r> Reader<'r> {
-    /// Of the repository at `root`.
+impl<'f> Reader<'f> {
+    /// Of these files.
     #[must_use]
-    pub fn new(root: &'r Utf8Path) -> Reader<'r> {
-        Reader { root, plain: HashSet::from([String::new()]) }
+    pub fn new(files: &'f Files) -> Reader<'f> {
+        Reader { files, plain: HashSet::from([String::new()]) }
     }
 
-    /// What [`read`] does.
+    /// What [`Files::read`] does.
     pub fn read(&mut self, path: &Utf8Path) -> Result<String, Failure> {
-        let folder = path.parent().unwrap_or(Utf8Path::new(""));
-        if !self.is_plain(folder) || is_link(&self.root.join(path)) {
-            return read(self.root, path);
+        let files = self.files;
+        match files {
+            Files::Here { root } if self.is_plain(root, path) => text(root, path),
+            _ => files.read(path),
         }
-        text(self.root, path)
     }
 
-    fn is_plain(&mut self, folder: &Utf8Path) -> bool {
-        if self.plain.contains(folder.as_str()) {
-            return true;
-        }
-        let above = folder.parent().is_some_and(|above| self.is_plain(above));
-        let plain = above && !is_link(&self.root.join(folder));
-        if plain {
+    fn is_plain(&mut self, root: &Utf8Path, path: &Utf8Path) -> bool {
+        let folder = path.parent().unwrap_or(Utf8Path::new(""));
+        if !self.plain.contains(folder.as_str()) {
+            if !self.is_plain(root, folder) {
+                return false;
+            }
             self.plain.insert(folder.as_str().to_owned());
         }
-        plain
+        !is_link(&root.join(path))
     }
 }
 

@@ -4,18 +4,22 @@ pub mod affected;
 pub mod base;
 pub mod config;
 pub mod discovery;
+mod draft;
 mod edges;
+pub mod files;
 mod glob;
 pub mod graph;
 pub mod inside;
 pub mod key;
 pub mod listed;
 mod members;
+pub mod outline;
 pub mod package;
 pub mod pipeline;
 pub mod project;
 mod range;
 pub mod strategy;
+pub mod tree;
 pub mod wrangler;
 
 use std::collections::BTreeMap;
@@ -24,21 +28,22 @@ use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::error::{Failure, refused};
-use crate::tools::git;
 use config::Config;
 use discovery::{Broken, Discovery, Place};
 use edges::{INSTALL_SETTINGS, LOCK_FILES};
-use inside::{Reader, read};
+use files::{Files, MANIFEST, NPMRC, PNPM};
+use inside::Reader;
 use members::Root;
 use package::Package;
 use project::Project;
-use wrangler::CONFIG_NAMES;
 
 /// The repository as xtask sees it.
 #[derive(Debug)]
 pub struct Workspace {
     /// The repository's root, absolute.
     pub root: Utf8PathBuf,
+    /// Where its files are read.
+    pub files: Files,
     /// The shared config file.
     pub config: Config,
     /// Every project, sorted by folder.
@@ -71,24 +76,25 @@ impl Workspace {
     /// The same with the configs that cannot be read beside the projects: repositories hold such ones
     /// as fixtures and templates.
     pub fn survey(root: &Utf8Path) -> Result<Workspace> {
-        Workspace::of(root, true)
+        Workspace::of(root, Files::here(root))
     }
 
-    /// The same without files that git does not track yet, which takes a walk through all folders.
-    pub fn survey_tracked(root: &Utf8Path) -> Result<Workspace> {
-        Workspace::of(root, false)
+    /// The same of a commit, whatever the working tree holds.
+    pub fn survey_commit(root: &Utf8Path, commit: &str) -> Result<Workspace> {
+        Workspace::of(root, Files::of(root, commit)?)
     }
 
-    fn of(root: &Utf8Path, untracked: bool) -> Result<Workspace> {
-        let config = Config::load(root)?;
-        let mut files = git::files(root, untracked, matters)?;
-        let (packages, unreadable) = packages(root, &files)?;
-        files.retain(|path| path.file_name() != Some("package.json") && root.join(path).exists());
-        let (projects, broken) = Discovery::new(root, &config, &packages, &unreadable).find(&files);
-        let npmrc = |dir: &Utf8Path| read(root, &dir.join(".npmrc")).unwrap_or_default();
-        let pnpm = files.iter().filter(|path| path.file_name() == Some(PNPM)).filter_map(|path| {
+    fn of(root: &Utf8Path, files: Files) -> Result<Workspace> {
+        let config = Config::read(&files)?;
+        let mut listed = files.list()?;
+        let (packages, unreadable) = packages(&files, &listed)?;
+        listed.retain(|path| path.file_name() != Some(MANIFEST) && !files.is_gone(path));
+        let (projects, broken) =
+            Discovery::new(&files, &config, &packages, &unreadable).find(&listed);
+        let npmrc = |dir: &Utf8Path| files.read(&dir.join(NPMRC)).unwrap_or_default();
+        let pnpm = listed.iter().filter(|path| path.file_name() == Some(PNPM)).filter_map(|path| {
             let dir = path.parent().unwrap_or(Utf8Path::new(""));
-            Some((dir.to_string(), Root::pnpm(&read(root, path).ok()?, &npmrc(dir))))
+            Some((dir.to_string(), Root::pnpm(&files.read(path).ok()?, &npmrc(dir))))
         });
         Ok(Workspace {
             root: root.to_owned(),
@@ -98,7 +104,8 @@ impl Workspace {
             packages,
             unreadable,
             pnpm: pnpm.collect(),
-            install_files: files.into_iter().filter(|path| named(path, installs)).collect(),
+            install_files: listed.into_iter().filter(|path| named(path, installs)).collect(),
+            files,
         })
     }
 
@@ -110,7 +117,7 @@ impl Workspace {
 
     /// The packages below the place that projects are looked for.
     pub fn packages_beside_projects(&self) -> impl Iterator<Item = &Package> {
-        let place = Place::of(&self.root, &self.config);
+        let place = Place::of(&self.files, &self.config);
         self.packages.values().filter(move |package| place.holds(&package.dir))
     }
 
@@ -140,9 +147,6 @@ impl Workspace {
     }
 }
 
-/// The name of the file that makes a pnpm workspace.
-const PNPM: &str = "pnpm-workspace.yaml";
-
 fn named(path: &Utf8Path, test: impl Fn(&str) -> bool) -> bool {
     path.file_name().is_some_and(test)
 }
@@ -151,23 +155,17 @@ fn installs(name: &str) -> bool {
     LOCK_FILES.contains(&name) || INSTALL_SETTINGS.contains(&name)
 }
 
-/// Whether a file of this name says what exists.
-#[must_use]
-pub fn matters(name: &str) -> bool {
-    name == "package.json" || CONFIG_NAMES.contains(&name) || installs(name)
-}
-
 type Packages = (BTreeMap<String, Package>, BTreeMap<Utf8PathBuf, String>);
 
 /// The packages, and why some cannot be read. Several threads read, since a repository may hold
 /// thousands.
-fn packages(root: &Utf8Path, files: &[Utf8PathBuf]) -> Result<Packages> {
+fn packages(files: &Files, listed: &[Utf8PathBuf]) -> Result<Packages> {
     let manifests: Vec<&Utf8PathBuf> =
-        files.iter().filter(|path| named(path, |name| name == "package.json")).collect();
+        listed.iter().filter(|path| named(path, |name| name == MANIFEST)).collect();
     let load = |reader: &mut Reader, path: &Utf8Path| {
         let dir = path.parent().unwrap_or(Utf8Path::new(""));
         let package = match reader.read(path) {
-            Err(_) if !root.join(path).exists() => return None,
+            Err(_) if files.is_gone(path) => return None,
             text => text.and_then(|text| Package::parse(dir, &text)),
         };
         Some((dir.to_owned(), package))
@@ -178,7 +176,7 @@ fn packages(root: &Utf8Path, files: &[Utf8PathBuf]) -> Result<Packages> {
             .chunks(share)
             .map(|part| {
                 scope.spawn(move || {
-                    let mut reader = Reader::new(root);
+                    let mut reader = Reader::new(files);
                     part.iter().filter_map(|path| load(&mut reader, path)).collect::<Vec<_>>()
                 })
             })

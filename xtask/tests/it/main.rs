@@ -2,6 +2,7 @@
 
 mod affected;
 mod affected_bases;
+mod affected_commits;
 mod answers;
 mod browser;
 mod budget;

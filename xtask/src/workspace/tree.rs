@@ -1,0 +1,146 @@
+//! The files of a commit, and where paths in it lead.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::graph::normalize;
+use crate::error::{Failure, refused};
+use crate::tools::git::objects::{Entry, contents, entries};
+use crate::tools::git::{LINK, REPOSITORY};
+
+/// What a commit holds below the folder that was asked about.
+#[derive(Debug)]
+pub struct Tree {
+    /// The commit's id.
+    pub commit: String,
+    /// Every file, sorted by the bytes of its path, as git lists them.
+    paths: Vec<String>,
+    /// What symbolic links say.
+    links: BTreeMap<String, String>,
+    /// Other repositories, of which nothing but the commit is known.
+    repositories: Vec<String>,
+    texts: HashMap<String, String>,
+}
+
+/// How many links a path may lead through, as on Linux.
+const MOST_LINKS: usize = 40;
+
+impl Tree {
+    /// The tree of `commit` below `root`, with the texts of the files whose paths pass `wanted`.
+    pub fn load(root: &Utf8Path, commit: &str, wanted: impl Fn(&str) -> bool) -> Result<Tree> {
+        let entries = entries(root, commit)?;
+        let of_mode = |mode: &'static str| entries.iter().filter(move |entry| entry.mode == mode);
+        let repositories = of_mode(REPOSITORY).map(|entry| entry.path.clone()).collect();
+        let links: Vec<&Entry> = of_mode(LINK).collect();
+        let plain = |entry: &&Entry| ![LINK, REPOSITORY].contains(&entry.mode.as_str());
+        let texts: Vec<&Entry> =
+            entries.iter().filter(|entry| wanted(&entry.path)).filter(plain).collect();
+        let ids: Vec<&str> = links.iter().chain(&texts).map(|entry| entry.id.as_str()).collect();
+        let mut contents = contents(root, &ids)?.into_iter();
+        let path = |entry: &&Entry| entry.path.clone();
+        let links = links.iter().map(path).zip(&mut contents).collect();
+        let texts = texts.iter().map(path).zip(contents).collect();
+        let paths = entries.into_iter().map(|entry| entry.path).collect();
+        Ok(Tree { commit: commit.to_owned(), paths, links, repositories, texts })
+    }
+
+    /// Every file, sorted.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.paths.iter().map(String::as_str)
+    }
+
+    /// The text of one of the files that were wanted.
+    pub fn read(&self, path: &Utf8Path) -> Result<String, Failure> {
+        let real = self.real(path).ok_or_else(|| {
+            refused(format!("{path} leads out of the repository, in {}", self.commit))
+        })?;
+        let text = self.texts.get(real.as_str());
+        text.cloned().ok_or_else(|| refused(format!("cannot read {path}: not in {}", self.commit)))
+    }
+
+    /// Whether a file is at `path`. What another repository holds is not known, and taken for there.
+    #[must_use]
+    pub fn is_file(&self, path: &Utf8Path) -> bool {
+        let file = |path: &Utf8Path| {
+            self.has(path.as_str()) && !self.repositories.iter().any(|other| path == other)
+        };
+        self.real(path).is_some_and(|path| file(&path) || self.is_elsewhere(&path))
+    }
+
+    /// Whether a file or a folder is at `path`.
+    #[must_use]
+    pub fn exists(&self, path: &Utf8Path) -> bool {
+        let Some(real) = self.real(path) else { return false };
+        let below = format!("{real}/");
+        let next = self.paths.partition_point(|path| *path < below);
+        let folder = self.paths.get(next).is_some_and(|path| path.starts_with(&below));
+        folder || self.has(real.as_str()) || self.is_elsewhere(&real) || real.as_str().is_empty()
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.paths.binary_search_by(|other| other.as_str().cmp(path)).is_ok()
+    }
+
+    fn is_elsewhere(&self, path: &Utf8Path) -> bool {
+        self.repositories.iter().any(|other| path != other && path.starts_with(other))
+    }
+
+    /// Where `path` leads through symbolic links; nothing when that is out of the commit.
+    fn real(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
+        let mut path = normalize(path)?;
+        for _ in 0..MOST_LINKS {
+            let link = path.ancestors().find_map(|at| self.links.get_key_value(at.as_str()));
+            let Some((link, target)) = link else { return Some(path) };
+            let folder = Utf8Path::new(link).parent().unwrap_or(Utf8Path::new(""));
+            path = normalize(&folder.join(target).join(path.strip_prefix(link).ok()?))?;
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(links: &[(&str, &str)]) -> Tree {
+        let owned = |text: &&str| (*text).to_owned();
+        Tree {
+            commit: "abc".to_owned(),
+            paths: ["a/b/file", "a/b0", "a/link", "top", "vendor/theme"]
+                .iter()
+                .map(owned)
+                .collect(),
+            links: links.iter().map(|(from, to)| (owned(from), owned(to))).collect(),
+            repositories: vec!["vendor/theme".to_owned()],
+            texts: HashMap::from([("a/b/file".to_owned(), "text".to_owned())]),
+        }
+    }
+
+    #[test]
+    fn files_folders_and_links() {
+        let tree = tree(&[("a/link", "b"), ("l", "a"), ("out", "../x"), ("loop", "loop/x")]);
+        for (path, file, exists) in [
+            ("a/b/file", true, true),
+            ("a/b", false, true),
+            ("a/b0", true, true),
+            ("a/b/", false, true),
+            ("", false, true),
+            ("a/c", false, false),
+            ("a/link/file", true, true),
+            ("l/link/../b0", true, true),
+            ("out/y", false, false),
+            ("loop", false, false),
+            ("../top", false, false),
+            ("vendor/theme", false, true),
+            ("vendor/theme/dagger.json", true, true),
+        ] {
+            let path = Utf8Path::new(path);
+            assert_eq!((tree.is_file(path), tree.exists(path)), (file, exists), "{path}");
+        }
+        assert_eq!(tree.read(Utf8Path::new("l/link/file")).expect("text"), "text");
+        let failure = tree.read(Utf8Path::new("out")).expect_err("leaves");
+        assert_eq!(failure.message, "out leads out of the repository, in abc");
+    }
+}

@@ -1,0 +1,157 @@
+//! What a change concerns is said by the commit that is compared, whatever the working tree holds.
+
+use crate::affected::{affected, id, names, tree};
+use crate::support::TestEnv;
+
+fn outlines(env: &TestEnv) -> Vec<String> {
+    let Ok(entries) = env.root.join(".xtask/outlines").read_dir_utf8() else { return Vec::new() };
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.expect("an entry").file_name().to_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn another_commit_is_read_as_it_is() {
+    let env = tree();
+    env.git(&["checkout", "--quiet", "-b", "change"]);
+    env.site("projects/new", "new");
+    env.write("packages/extra/package.json", r#"{ "name": "extra" }"#);
+    env.write(
+        "projects/new/package.json",
+        r#"{ "name": "new", "dependencies": { "extra": "workspace:*" } }"#,
+    );
+    env.commit("a project");
+    env.write("packages/extra/index.ts", "1\n");
+    env.commit("its package");
+    env.git(&["checkout", "--quiet", "main"]);
+    let ask = ["--base", "change~1", "--head", "change"];
+    let json = affected(&env, &ask);
+    assert_eq!(names(&json), ["new"], "main has neither");
+    assert_eq!(json["projects"][0]["reasons"][0]["on"], "packages/extra");
+    assert_eq!(json["of"], 3);
+    assert_eq!(json["packages"][0]["name"], "extra");
+    assert_eq!(json["head"], id(&env, "change"));
+    // What the working tree holds makes no difference to a commit.
+    env.write("projects/alone/wrangler.json", "{ broken");
+    env.write("packages/ui/package.json", "{ broken");
+    assert_eq!(affected(&env, &ask), json);
+    assert_eq!(names(&affected(&env, &["--base", "main", "--head", "main"])), [""; 0]);
+    let ran = env.xtask(&["affected"]).exits(3);
+    assert!(ran.stderr.contains("`ui` (workspace:*) is not in this repository"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_commit_is_read_once_and_what_is_kept_is_never_trusted_blindly() {
+    let env = tree();
+    env.git(&["checkout", "--quiet", "-b", "change"]);
+    env.write("packages/tokens/a b.ts", "2\n");
+    env.commit("change");
+    let commit = id(&env, "HEAD");
+    let json = affected(&env, &[]);
+    assert_eq!(names(&json), ["app"]);
+    assert_eq!(outlines(&env), [commit.as_str()]);
+    let kept = env.root.join(".xtask/outlines").join(&commit);
+    let text = std::fs::read_to_string(&kept).expect("text");
+    assert_eq!(affected(&env, &[]), json);
+    assert_eq!(std::fs::read_to_string(&kept).expect("text"), text);
+
+    let (_, body) = text.split_once('\n').expect("a checksum");
+    for damaged in [
+        text.replace("tokens", "tokenz"),
+        text[..text.len() - 1].to_owned(),
+        body.to_owned(),
+        text.replace("\"inode\":", "\"inode\":1"),
+        String::new(),
+    ] {
+        std::fs::write(&kept, &damaged).expect("written");
+        assert_eq!(affected(&env, &[]), json, "{damaged}");
+        assert_eq!(std::fs::read_to_string(&kept).expect("text"), text, "made again");
+    }
+
+    // A folder that cannot be written costs time and nothing else.
+    std::fs::remove_dir_all(env.root.join(".xtask/outlines")).expect("removed");
+    std::fs::write(env.root.join(".xtask/outlines"), "in the way").expect("a file");
+    assert_eq!(affected(&env, &[]), json);
+}
+
+#[test]
+fn few_outlines_are_kept() {
+    let env = tree();
+    for number in 0..18 {
+        env.write("README.md", &format!("{number}\n"));
+        env.commit("more");
+        affected(&env, &["--head", "HEAD"]);
+    }
+    let kept = outlines(&env);
+    assert_eq!(kept.len(), 16);
+    assert!(kept.contains(&id(&env, "HEAD")) && !kept.contains(&id(&env, "HEAD~17")));
+}
+
+#[test]
+fn what_the_working_tree_says_of_what_exists_counts() {
+    let env = tree();
+    affected(&env, &[]);
+    env.write("packages/extra/package.json", r#"{ "name": "extra" }"#);
+    assert_eq!(names(&affected(&env, &[])), [""; 0]);
+    env.write(
+        "projects/alone/package.json",
+        r#"{ "name": "alone", "dependencies": { "extra": "file:../../packages/extra" } }"#,
+    );
+    assert_eq!(names(&affected(&env, &[])), ["alone"]);
+    env.commit("uses it");
+    env.write("packages/extra/index.ts", "1\n");
+    let json = affected(&env, &[]);
+    assert_eq!(names(&json), ["alone"]);
+    assert_eq!(json["projects"][0]["reasons"][0]["path"], "packages/extra/index.ts");
+    // An input that nobody has committed yet is there for the working tree alone.
+    env.write("projects/app/package.json", r#"{ "xtask": { "inputs": ["data.json"] } }"#);
+    env.git(&["add", "projects/app/package.json"]);
+    env.git(&["commit", "--quiet", "--message", "an input"]);
+    env.write("data.json", "{}\n");
+    assert!(names(&affected(&env, &[])).contains(&"app"));
+    let ran = env.xtask(&["affected", "--head", "HEAD"]).exits(3);
+    assert!(ran.stderr.contains("the input `data.json` is not in this repository"));
+}
+
+#[test]
+fn links_in_a_commit_are_followed_inside_of_it() {
+    let env = tree();
+    let link = |to: &str, at: &str| {
+        std::os::unix::fs::symlink(to, env.root.join(at)).expect("a link");
+    };
+    env.write("shared/wrangler.json", r#"{ "name": "linked", "assets": { "directory": "dist" } }"#);
+    env.write("projects/linked/index.html", "1\n");
+    link("../../shared/wrangler.json", "projects/linked/wrangler.json");
+    link("shared", "also");
+    env.write("projects/linked/package.json", r#"{ "xtask": { "inputs": ["also/text"] } }"#);
+    env.write("shared/text", "1\n");
+    env.commit("links");
+    env.write("projects/linked/index.html", "2\n");
+    env.commit("change");
+    let ask = ["--base", "HEAD~1", "--head", "HEAD"];
+    assert_eq!(names(&affected(&env, &ask)), ["linked"]);
+    std::fs::remove_file(env.root.join("projects/linked/wrangler.json")).expect("removed");
+    link("/etc/hostname", "projects/linked/wrangler.json");
+    env.commit("leaves");
+    let json = affected(&env, &ask);
+    let said = json["broken"][0]["failure"].as_str().unwrap_or_else(|| panic!("{json:#}"));
+    assert!(
+        said.starts_with("projects/linked/wrangler.json leads out of the repository"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_clone_without_a_manifest_of_the_commit_has_its_working_tree() {
+    let env = tree();
+    env.git(&["checkout", "--quiet", "-b", "change"]);
+    env.write("packages/tokens/a b.ts", "2\n");
+    env.commit("change");
+    let object = id(&env, "HEAD:packages/ui/package.json");
+    let (folder, file) = object.split_at(2);
+    std::fs::remove_file(env.root.join(".git/objects").join(folder).join(file)).expect("removed");
+    assert_eq!(names(&affected(&env, &[])), ["app"]);
+    let ran = env.xtask(&["affected", "--head", "HEAD"]).exits(1);
+    assert!(ran.stderr.contains(&format!("git does not have {object} here")), "{}", ran.stderr);
+}
