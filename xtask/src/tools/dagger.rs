@@ -17,6 +17,13 @@ pub const CLOUDFLARE: &str = "dagger/cloudflare";
 /// The module that builds projects without one of their own.
 pub const BUN: &str = "dagger/bun";
 
+/// Whether the source of a dependency in a `dagger.json` is a folder of this repository: what has neither
+/// the parts of an address nor a version is one.
+#[must_use]
+pub fn is_local(source: &str) -> bool {
+    source.starts_with('.') || !source.contains(['/', '@', ':'])
+}
+
 /// A build and an upload, with room for a first load of the modules.
 const DEADLINE: Duration = Duration::from_secs(2700);
 

@@ -194,8 +194,8 @@ impl<'w> Builder<'w> {
         let module: Module =
             serde_json::from_str(&text).map_err(|error| refused(format!("{path}: {error}")))?;
         let node = self.graph.node(dir);
-        let local = |source: &String| source.starts_with('.') || !source.contains(['/', '@', ':']);
-        for source in module.dependencies.into_iter().map(|d| d.source).filter(local) {
+        let sources = module.dependencies.into_iter().map(|dependency| dependency.source);
+        for source in sources.filter(|source| dagger::is_local(source)) {
             let to = normalize(&dir.join(&source))
                 .filter(|to| files.is_file(&to.join(MODULE)))
                 .ok_or_else(|| refused(format!("{path}: no Dagger module at `{source}`")))?;

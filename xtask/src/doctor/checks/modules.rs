@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::doctor::finding::Finding;
 use crate::doctor::scene::Scene;
 use crate::tools::bun::which;
-use crate::tools::dagger::{BUN, CLOUDFLARE};
+use crate::tools::dagger::{BUN, CLOUDFLARE, is_local};
 use crate::tools::git;
 use crate::tools::version::Version;
 
@@ -31,8 +31,7 @@ pub fn read(scene: &Scene) -> Modules {
         if let Ok(manifest) = &manifest {
             let dependencies = manifest["dependencies"].as_array().into_iter().flatten();
             let sources = dependencies.filter_map(|dependency| dependency["source"].as_str());
-            let local = sources.filter(|source| source.starts_with('.'));
-            waiting.extend(local.map(|source| joined(&dir, Utf8Path::new(source))));
+            waiting.extend(sources.filter(|source| is_local(source)).map(|source| joined(&dir, Utf8Path::new(source))));
         }
         found.insert(dir, manifest);
     }
