@@ -152,6 +152,42 @@ fn a_clone_without_a_manifest_of_the_commit_has_its_working_tree() {
     let (folder, file) = object.split_at(2);
     std::fs::remove_file(env.root.join(".git/objects").join(folder).join(file)).expect("removed");
     assert_eq!(names(&affected(&env, &[])), ["app"]);
-    let ran = env.xtask(&["affected", "--head", "HEAD"]).exits(1);
-    assert!(ran.stderr.contains(&format!("git does not have {object} here")), "{}", ran.stderr);
+    let ran = env.xtask(&["affected", "--head", "HEAD"]).exits(3);
+    assert!(
+        ran.stderr.contains(&format!("git does not have the object {object} here")),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_partial_clone_fetches_manifests_at_once() {
+    let env = tree();
+    env.git(&["checkout", "--quiet", "-b", "change"]);
+    env.write("packages/tokens/a b.ts", "2\n");
+    env.commit("change");
+    env.git(&["config", "uploadpack.allowFilter", "true"]);
+    env.git(&["config", "uploadpack.allowAnySHA1InWant", "true"]);
+    let partial_clone = || {
+        let clone = TestEnv::new();
+        std::fs::remove_dir_all(&clone.root).expect("removed");
+        let script = format!(
+            "git clone --quiet --filter=blob:none --sparse --branch change 'file://{from}' '{to}' && \
+             cd '{to}' && git sparse-checkout set dagger projects/alone",
+            from = env.root,
+            to = clone.root
+        );
+        env.sh(&script).exits(0);
+        clone
+    };
+    let clone = partial_clone();
+    assert!(!clone.root.join("projects/app").exists());
+    let json = affected(&clone, &["--base", "origin/main"]);
+    assert_eq!(names(&json), ["app"], "the whole repository");
+    let clone = partial_clone();
+    clone.git(&["remote", "set-url", "origin", "file:///gone"]);
+    let json = affected(&clone, &["--base", "origin/main"]);
+    assert_eq!(json["of"], 1, "what is checked out");
+    let ran = clone.xtask(&["affected", "--base", "origin/main", "--head", "HEAD"]).exits(3);
+    assert!(ran.stderr.contains("git does not have"), "{}", ran.stderr);
 }

@@ -31,7 +31,11 @@ pub fn read(scene: &Scene) -> Modules {
         if let Ok(manifest) = &manifest {
             let dependencies = manifest["dependencies"].as_array().into_iter().flatten();
             let sources = dependencies.filter_map(|dependency| dependency["source"].as_str());
-            waiting.extend(sources.filter(|source| is_local(source)).map(|source| joined(&dir, Utf8Path::new(source))));
+            waiting.extend(
+                sources
+                    .filter(|source| is_local(source))
+                    .map(|source| joined(&dir, Utf8Path::new(source))),
+            );
         }
         found.insert(dir, manifest);
     }

@@ -1,5 +1,6 @@
 //! Commits, and which files differ between them and the working tree.
 
+use std::io::Write as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{command, output, text};
 
-/// How long one commit may take to fetch.
+/// How long one fetch may take.
 const FETCH_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The full id of the commit that `revision` names; nothing when it names none here.
@@ -123,13 +124,39 @@ fn path(bytes: &[u8]) -> Utf8PathBuf {
     String::from_utf8_lossy(bytes).into_owned().into()
 }
 
-/// Fetches one commit without its history from `origin`, and returns whether it is here now. What git
-/// says is not shown, since it may hold the address with a token.
+/// Fetches one commit without its history from `origin`, and returns whether it is here now.
 pub fn fetch_commit(root: &Utf8Path, id: &str) -> Result<bool> {
+    fetch(root, &["--depth=1", "origin", id], &[])?;
+    Ok(commit(root, id)?.is_some())
+}
+
+/// Fetches what a partial clone left with the remote that promised it: all at once, as git itself does
+/// before a checkout. Nothing where no remote did.
+pub fn fetch_promised(root: &Utf8Path, ids: &[&str]) -> Result<()> {
+    let promises = ["config", "--name-only", "--get-regexp", r"^remote\..*\.promisor$"];
+    let setting = asked(root, &promises)?;
+    let remote = setting.as_deref().and_then(|name| {
+        name.strip_prefix("remote.").and_then(|name| name.strip_suffix(".promisor"))
+    });
+    match remote {
+        Some(remote) => {
+            fetch(root, &["--recurse-submodules=no", "--filter=blob:none", "--stdin", remote], ids)
+        }
+        None => Ok(()),
+    }
+}
+
+/// What git says is not shown, since it may hold the address with a token.
+fn fetch(root: &Utf8Path, arguments: &[&str], ids: &[&str]) -> Result<()> {
     let mut git = command(root);
-    git.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--depth=1", "origin", id]);
+    git.args(["-c", "fetch.negotiationAlgorithm=noop", "fetch", "--quiet", "--no-tags"]);
+    git.arg("--no-write-fetch-head").args(arguments).stdin(Stdio::piped());
     let mut child =
         git.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("`git fetch`")?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A fetch that ended early has not read all of them.
+        let _ended = stdin.write_all(ids.join("\n").as_bytes());
+    }
     let begun = Instant::now();
     while child.try_wait().context("`git fetch`")?.is_none() {
         if begun.elapsed() > FETCH_DEADLINE {
@@ -138,7 +165,7 @@ pub fn fetch_commit(root: &Utf8Path, id: &str) -> Result<bool> {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    Ok(commit(root, id)?.is_some())
+    Ok(())
 }
 
 /// The first line that a question to git answers; nothing when it exits with another code than 0.

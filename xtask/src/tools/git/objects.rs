@@ -3,10 +3,12 @@
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 
+use super::history::fetch_promised;
 use super::{command, output, utf8_paths};
+use crate::error::refused;
 
 /// A file of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,9 +36,28 @@ fn entry(line: &str) -> Option<Entry> {
     Some(Entry { path: path.to_owned(), mode: mode.to_owned(), id: id.to_owned() })
 }
 
-/// The contents of blobs, in the order of `ids`. What is not UTF-8 has replacement characters, which no
-/// manifest can be read with.
+/// The contents of blobs, in the order of `ids`. What a partial clone lacks is fetched at once. What is
+/// not UTF-8 has replacement characters, which no manifest can be read with.
 pub fn contents(root: &Utf8Path, ids: &[&str]) -> Result<Vec<String>> {
+    let mut found = local(root, ids)?;
+    let missing = |found: &[Option<String>]| {
+        let missing = ids.iter().zip(found).filter(|(_, content)| content.is_none());
+        missing.map(|(id, _)| *id).collect::<Vec<_>>()
+    };
+    if found.iter().any(Option::is_none) {
+        fetch_promised(root, &missing(&found))?;
+        found = local(root, ids)?;
+    }
+    match missing(&found).as_slice() {
+        [] => Ok(found.into_iter().flatten().collect()),
+        [id, ..] => Err(refused(format!("git does not have the object {id} here"))
+            .hint("`git fetch` shows whether the remote answers, `git fsck` what is damaged")
+            .into()),
+    }
+}
+
+/// The contents that are here.
+fn local(root: &Utf8Path, ids: &[&str]) -> Result<Vec<Option<String>>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -48,28 +69,31 @@ pub fn contents(root: &Utf8Path, ids: &[&str]) -> Result<Vec<String>> {
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
     let mut answer = Vec::new();
     std::thread::scope(|scope| {
-        scope.spawn(move || {
-            stdin.map(|mut stdin| stdin.write_all((ids.join("\n") + "\n").as_bytes()))
-        });
+        let asked = ids.join("\n") + "\n";
+        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(asked.as_bytes())));
         stdout.map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut answer))
     })
     .context("`git cat-file`")?;
     child.wait().context("`git cat-file`")?;
     let mut rest = answer.as_slice();
-    ids.iter()
-        .map(|id| next(&mut rest).ok_or_else(|| anyhow!("git does not have {id} here")))
-        .collect()
+    // It ends at the first that was promised and is not here (observed with git 2.39).
+    Ok(ids.iter().map(|_| next(&mut rest).flatten()).collect())
 }
 
 /// The next content of `git cat-file --batch`: its id, type and size in a line, then the content and
-/// another end of line (<https://git-scm.com/docs/git-cat-file#_batch_output>).
-fn next(rest: &mut &[u8]) -> Option<String> {
+/// another end of line; an inner nothing for what is missing
+/// (<https://git-scm.com/docs/git-cat-file#_batch_output>).
+fn next(rest: &mut &[u8]) -> Option<Option<String>> {
     let line = rest.iter().position(|byte| *byte == b'\n')?;
-    let header = std::str::from_utf8(&rest[..line]).ok()?;
-    let size: usize = header.rsplit_once(" ")?.1.parse().ok()?;
+    let (_, size) = std::str::from_utf8(&rest[..line]).ok()?.rsplit_once(' ')?;
+    if size == "missing" {
+        *rest = &rest[line + 1..];
+        return Some(None);
+    }
+    let size: usize = size.parse().ok()?;
     let content = rest.get(line + 1..line + 1 + size)?;
     *rest = rest.get(line + size + 2..)?;
-    Some(String::from_utf8_lossy(content).into_owned())
+    Some(Some(String::from_utf8_lossy(content).into_owned()))
 }
 
 #[cfg(test)]
@@ -78,9 +102,10 @@ mod tests {
 
     #[test]
     fn the_answer_of_cat_file() {
-        let mut rest = &b"1f blob 3\na\nb\n2f blob 0\n\n3f missing\n"[..];
-        assert_eq!(next(&mut rest).as_deref(), Some("a\nb"));
-        assert_eq!(next(&mut rest).as_deref(), Some(""));
+        let mut rest = &b"1f blob 3\na\nb\n3f missing\n2f blob 0\n\n3f blob 9\ncut"[..];
+        assert_eq!(next(&mut rest), Some(Some("a\nb".to_owned())));
+        assert_eq!(next(&mut rest), Some(None));
+        assert_eq!(next(&mut rest), Some(Some(String::new())));
         assert_eq!(next(&mut rest), None);
     }
 }
