@@ -74,6 +74,13 @@ pub fn sweep(
     let older = leftovers::numbered(&client, &place.number, &older).map_err(&explain)?;
     requests.extend(older.into_iter().map(|request| (request.iid, request)));
     let user = Notes::whoami(&client).map_err(&explain)?;
+    // What cannot go on says what it has done.
+    let cut = |error, swept: &Swept| {
+        if !swept.left.is_empty() {
+            ctx.ui.note(&format!("done before that:\n{}", swept.text(ctx.dry_run)));
+        }
+        explain(error)
+    };
     for request in requests.into_values().filter(|request| request.state != State::Open) {
         let iid = request.iid;
         let environment = open.remove(&iid);
@@ -84,7 +91,8 @@ pub fn sweep(
             continue;
         }
         swept.looked += 1;
-        let projects = live(&client, &user, &place, &request).map_err(&explain)?;
+        let shown = live(&client, &user, &place, &request);
+        let projects = shown.map_err(|error| cut(error, &swept))?;
         if let Some((_, Ok(previews))) = &previews {
             swept.spared.extend(spared::take(&mut worker_previews, &request, &projects, previews));
         }
@@ -92,8 +100,8 @@ pub fn sweep(
             continue;
         }
         // The lists are from before everything that was done since, and it may have been opened again.
-        let now = || leftovers::state(&client, &place.number, iid).map_err(&explain);
-        if !ctx.dry_run && now()? != request.state {
+        let now = || leftovers::state(&client, &place.number, iid);
+        if !ctx.dry_run && now().map_err(|error| cut(error, &swept))? != request.state {
             ctx.ui.note(&format!("!{iid} has changed meanwhile and is left to the next run"));
             continue;
         }

@@ -87,6 +87,13 @@ impl GitLab {
         ran
     }
 
+    /// Refuses the next request of this kind.
+    fn fault(&self, method: &str, path: &str) {
+        let fault =
+            json!([{ "method": method, "path": path, "times": 1, "action": { "status": 403 } }]);
+        preview_strategy::post(&self.env, "/__sandbox/faults", &fault);
+    }
+
     /// A Worker that Worker Previews can be made of.
     fn deploy(&self) {
         preview_strategy::worker(&self.env, r#""previews": {},"#);
@@ -140,6 +147,13 @@ fn what_is_merged_or_closed_is_removed_and_nothing_else() {
     );
     assert!(weak.stderr.contains("review/42 is not stopped"), "{}", weak.stderr);
     assert!(!gitlab.shows(42) && !gitlab.shows(44) && gitlab.shows(43));
+
+    gitlab.fault("GET", "/merge_requests/44/notes");
+    let cut = gitlab.run(&sweep[..3], &[("CI_JOB_TOKEN", "")]).exits(3).stderr;
+    assert!(
+        cut.contains("done before that:\n!42 merged: environment review/42 could not"),
+        "{cut}"
+    );
 
     let done = gitlab.run(&sweep, &[]).exits(0).json();
     assert_eq!(done["left"].as_array().map(Vec::len), Some(3), "{done}");
@@ -208,8 +222,7 @@ fn worker_previews_are_deleted_whether_they_are_shown_or_not() {
     assert!(lines[2].starts_with("hint: check the token"), "{refused}");
     assert!(lines[3].starts_with("!44 closed: api  preview mr-44 may"), "{refused}");
 
-    let fault = json!([{ "method": "DELETE", "path": "/previews/mr-42", "times": 1, "action": { "status": 403 } }]);
-    preview_strategy::post(env, "/__sandbox/faults", &fault);
+    gitlab.fault("DELETE", "/previews/mr-42");
     let failed = gitlab.run(&[&sweep[..], &["--json"]].concat(), &[]).exits(4).json();
     let outcomes: Vec<_> = failed["left"]
         .as_array()
