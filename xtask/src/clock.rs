@@ -16,10 +16,23 @@ pub fn rfc3339(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// The seconds since 1970 of an RFC 3339 time in UTC, to the second; nothing for another shape.
+/// The seconds since 1970 of an RFC 3339 time, to the second; nothing for another shape. A GitLab with a
+/// time zone writes its offset: `2026-11-24T13:00:00.000+01:00`.
 #[must_use]
 pub fn parse_rfc3339(text: &str) -> Option<u64> {
-    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
+    let (sign, offset) = offset.split_at_checked(1)?;
+    if !matches!(sign, "+" | "-") {
+        return parse_utc(text.strip_suffix('Z')?);
+    }
+    let (hours, minutes) = offset.split_once(':')?;
+    let (hours, minutes): (u64, u64) = (hours.parse().ok()?, minutes.parse().ok()?);
+    let (local, offset) = (parse_utc(local)?, hours * 3600 + minutes * 60);
+    if sign == "-" { local.checked_add(offset) } else { local.checked_sub(offset) }
+}
+
+fn parse_utc(text: &str) -> Option<u64> {
+    let (date, time) = text.split_once('T')?;
     let numbers = |text: &str, separator: char| -> Option<[u64; 3]> {
         let whole = text.split('.').next()?;
         let parts: Vec<u64> =
@@ -85,7 +98,17 @@ mod tests {
             assert_eq!(parse_rfc3339(&rfc3339(seconds)), Some(seconds));
         }
         assert_eq!(parse_rfc3339("2026-11-24T12:59:59.123456Z"), Some(1_795_525_199));
-        assert_eq!(parse_rfc3339("yesterday"), None);
+        for (text, utc) in [
+            ("2026-11-24T13:59:59.123+01:00", 1_795_525_199),
+            ("2026-11-24T07:29:59-05:30", 1_795_525_199),
+        ] {
+            assert_eq!(parse_rfc3339(text), Some(utc), "{text}");
+        }
+        for text in
+            ["", "Z", "yesterday", "2026-11-24T12:59:59", "2026-11-24T12:59:59+1:x0", "é+00:00"]
+        {
+            assert_eq!(parse_rfc3339(text), None, "{text}");
+        }
         assert_eq!(parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
         assert_eq!(parse_http_date("Sunday, 06-Nov-94 08:49:37 GMT"), None);
         assert_eq!(rfc3339(1_795_525_199), "2026-11-24T12:59:59Z");

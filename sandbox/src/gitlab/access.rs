@@ -1,7 +1,5 @@
 //! Who calls, and whether they may.
 
-use std::sync::Arc;
-
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
@@ -9,7 +7,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::answer::Refusal;
-use super::model::{MergeRequest, Project};
 use super::tokens::{Caller, Kind, Role};
 use crate::app::App;
 use crate::cloudflare::auth::bearer;
@@ -70,19 +67,8 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 }
 
 impl Caller {
-    /// The project at `place`. One that the caller may not see looks as if it were not there.
-    pub fn project(&self, app: &App, place: &str) -> Result<Arc<Project>, Refusal> {
-        let project = app.gitlab.store.find(place).ok_or_else(Refusal::no_project)?;
-        self.opens(project.id).map(|()| project)
-    }
-
-    /// The id of the project at `place`, which may come to be by what is done next.
-    pub fn claim(&self, app: &App, place: &str) -> Result<u64, Refusal> {
-        let id = app.gitlab.store.claim(place).ok_or_else(Refusal::no_project)?;
-        self.opens(id).map(|()| id)
-    }
-
-    fn opens(&self, id: u64) -> Result<(), Refusal> {
+    /// Refuses a project that the token does not open, as if it were not there.
+    pub fn opens(&self, id: u64) -> Result<(), Refusal> {
         match self.project {
             Some(only) if only != id => Err(Refusal::no_project()),
             _ => Ok(()),
@@ -93,23 +79,4 @@ impl Caller {
     pub fn at_least(&self, role: Role) -> Result<(), Refusal> {
         if self.role >= role { Ok(()) } else { Err(Refusal::forbidden()) }
     }
-}
-
-/// The number at the end of a path. What is none names nothing.
-pub fn number(text: &str) -> Result<u64, Refusal> {
-    text.parse().map_err(|_| Refusal::not_found())
-}
-
-/// The merge request of the number `iid`.
-pub fn merge_request<'p>(project: &'p Project, iid: &str) -> Result<&'p MergeRequest, Refusal> {
-    project.merge_request(number(iid)?).ok_or_else(Refusal::not_found)
-}
-
-/// The merge request of the number `iid`, to change it.
-pub fn merge_request_mut<'p>(
-    project: &'p mut Project,
-    iid: &str,
-) -> Result<&'p mut MergeRequest, Refusal> {
-    let iid = number(iid)?;
-    project.merge_requests.iter_mut().find(|one| one.iid == iid).ok_or_else(Refusal::not_found)
 }

@@ -1,19 +1,16 @@
 //! Environments (<https://docs.gitlab.com/api/environments/>).
 
-use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use serde_json::{Value, json};
 
-use super::access::number;
 use super::answer::{Answer, Refusal, created, ok};
 use super::deployments;
 use super::fields::Fields;
-use super::model::{Environment, Project};
-use super::paging::{Here, page};
+use super::model::Environment;
+use super::place::{Place, position};
 use super::store::{Draft, now};
-use super::tokens::{Caller, Role};
-use crate::app::App;
+use super::tokens::Role;
 
 /// What an environment is for.
 const TIERS: [&str; 5] = ["production", "staging", "testing", "development", "other"];
@@ -22,14 +19,8 @@ const TIERS: [&str; 5] = ["production", "staging", "testing", "development", "ot
 const LONGEST: usize = 255;
 
 /// `GET /projects/{project}/environments`
-pub async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    Path(place): Path<String>,
-    here: Here,
-    fields: Fields,
-) -> Answer {
-    let project = caller.project(&app, &place)?;
+pub async fn list(at: Place, fields: Fields) -> Answer {
+    let project = at.project()?;
     let states = fields.choice("states", &["available", "stopping", "stopped"])?;
     let (name, search) = (fields.text("name"), fields.text("search"));
     if name.is_some() && search.is_some() {
@@ -44,23 +35,16 @@ pub async fn list(
             && states.as_ref().is_none_or(|state| one.state == *state)
     };
     let found: Vec<&Environment> = project.environments.iter().filter(fits).collect();
-    page(&here, &fields, &found, |one| Some(shown(one)))
+    at.page(&fields, &found, |one| Some(shown(one)))
 }
 
 /// `POST /projects/{project}/environments`
-pub async fn create(
-    State(app): State<App>,
-    caller: Caller,
-    Path(place): Path<String>,
-    fields: Fields,
-) -> Answer {
-    let id = caller.claim(&app, &place)?;
-    caller.at_least(Role::Developer)?;
-    fields.require(&["name"])?;
-    let name = valid(&fields.text("name").unwrap_or_default())?;
-    let tier = fields.choice("tier", &TIERS)?;
-    let url = address(&fields)?;
-    app.gitlab.store.change(id, &place, |draft| {
+pub async fn create(at: Place, fields: Fields) -> Answer {
+    at.make(Role::Developer, |draft| {
+        fields.require(&["name"])?;
+        let name = valid(&fields.text("name").unwrap_or_default())?;
+        let tier = fields.choice("tier", &TIERS)?;
+        let url = address(&fields)?;
         if draft.project.environment(&name).is_some() {
             return Err(Refusal::message(400, json!({ "name": ["has already been taken"] })));
         }
@@ -72,31 +56,22 @@ pub async fn create(
 }
 
 /// `GET /projects/{project}/environments/{environment}`
-pub async fn view(
-    State(app): State<App>,
-    caller: Caller,
-    Path((place, id)): Path<(String, String)>,
-) -> Answer {
-    let project = caller.project(&app, &place)?;
-    let one = &project.environments[position(&project, &id)?];
+pub async fn view(at: Place) -> Answer {
+    let project = at.project()?;
+    let one = &project.environments[position(&project.environments, at.item(), |one| one.id)?];
     let mut answer = shown(one);
     let finished = project.deployments.iter().rev();
     let mut finished = finished.filter(|d| d.environment == one.name && d.status == "success");
     answer["last_deployment"] =
-        finished.next().map_or(Value::Null, |last| deployments::shown(&app, &project, last));
+        finished.next().map_or(Value::Null, |last| deployments::shown(&at.app, &project, last));
     Ok(ok(answer))
 }
 
 /// `PUT /projects/{project}/environments/{environment}`
-pub async fn update(
-    State(app): State<App>,
-    caller: Caller,
-    Path(at): Path<(String, String)>,
-    fields: Fields,
-) -> Answer {
+pub async fn update(at: Place, fields: Fields) -> Answer {
     let url = address(&fields)?;
     let tier = fields.choice("tier", &TIERS)?;
-    change(&app, &caller, &at, |one| {
+    change(&at, |one| {
         one.external_url = url.or(one.external_url.take());
         one.tier = tier.unwrap_or_else(|| one.tier.clone());
     })
@@ -104,47 +79,31 @@ pub async fn update(
 
 /// `POST /projects/{project}/environments/{environment}/stop`. There are no pipelines here, so no
 /// `on_stop` job runs, with or without `force`.
-pub async fn stop(
-    State(app): State<App>,
-    caller: Caller,
-    Path(at): Path<(String, String)>,
-) -> Answer {
-    change(&app, &caller, &at, |one| "stopped".clone_into(&mut one.state))
+pub async fn stop(at: Place) -> Answer {
+    change(&at, |one| "stopped".clone_into(&mut one.state))
 }
 
 /// `DELETE /projects/{project}/environments/{environment}`, which must be stopped.
-pub async fn delete(
-    State(app): State<App>,
-    caller: Caller,
-    Path((place, id)): Path<(String, String)>,
-) -> Answer {
-    let project = caller.project(&app, &place)?;
-    caller.at_least(Role::Developer)?;
-    app.gitlab.store.change(project.id, &place, |draft| {
-        let index = position(&draft.project, &id)?;
-        if draft.project.environments[index].state != "stopped" {
+pub async fn delete(at: Place) -> Answer {
+    at.change(Role::Developer, |draft| {
+        let all = &mut draft.project.environments;
+        let index = position(all, at.item(), |one| one.id)?;
+        if all[index].state != "stopped" {
             return Err(Refusal::forbidden());
         }
-        let gone = draft.project.environments.remove(index);
+        let gone = all.remove(index);
         draft.project.deployments.retain(|one| one.environment != gone.name);
         Ok(StatusCode::NO_CONTENT.into_response())
     })
 }
 
-fn change(
-    app: &App,
-    caller: &Caller,
-    (place, id): &(String, String),
-    change: impl FnOnce(&mut Environment),
-) -> Answer {
-    let project = caller.project(app, place)?;
-    caller.at_least(Role::Developer)?;
-    app.gitlab.store.change(project.id, place, |draft| {
-        let index = position(&draft.project, id)?;
-        let one = &mut draft.project.environments[index];
-        change(one);
-        one.updated_at = now();
-        Ok(ok(shown(one)))
+fn change(at: &Place, change: impl FnOnce(&mut Environment)) -> Answer {
+    at.change(Role::Developer, |draft| {
+        let all = &mut draft.project.environments;
+        let index = position(all, at.item(), |one| one.id)?;
+        change(&mut all[index]);
+        all[index].updated_at = now();
+        Ok(ok(shown(&all[index])))
     })
 }
 
@@ -201,11 +160,6 @@ fn address(fields: &Fields) -> Result<Option<String>, Refusal> {
         }
         _ => Ok(url),
     }
-}
-
-fn position(project: &Project, id: &str) -> Result<usize, Refusal> {
-    let id = number(id)?;
-    project.environments.iter().position(|one| one.id == id).ok_or_else(Refusal::not_found)
 }
 
 /// The tier that GitLab guesses from a name

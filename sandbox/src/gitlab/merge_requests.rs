@@ -1,31 +1,23 @@
 //! Merge requests (<https://docs.gitlab.com/api/merge_requests/>).
 
-use axum::extract::{Path, State};
-use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::access::{merge_request, merge_request_mut};
 use super::answer::{Answer, Refusal, created, ok};
 use super::changes::{Action, apply, is_draft};
 use super::fields::Fields;
 use super::model::{self, MergeRequest, Project};
 use super::notes::say;
-use super::paging::{Here, descending, page};
+use super::paging::turn;
+use super::place::{Place, merge_request, merge_request_mut};
 use super::projects::web_url;
 use super::store::now;
-use super::tokens::{Caller, Role};
+use super::tokens::Role;
 use super::users::basic;
 use crate::app::App;
 
 /// `GET /projects/{project}/merge_requests`
-pub async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    Path(place): Path<String>,
-    here: Here,
-    fields: Fields,
-) -> Answer {
-    let project = caller.project(&app, &place)?;
+pub async fn list(at: Place, fields: Fields) -> Answer {
+    let project = at.project()?;
     let state = fields.choice("state", &["opened", "closed", "merged", "all", "locked"])?;
     let state = state.filter(|state| state != "all");
     let iids = fields.list("iids");
@@ -42,29 +34,20 @@ pub async fn list(
     if fields.choice("order_by", &["created_at", "updated_at", "title"])?.as_deref()
         == Some("updated_at")
     {
-        found.sort_by(|a, b| (&a.updated_at, a.id).cmp(&(&b.updated_at, b.id)));
+        found.sort_by_key(|one| (&one.updated_at, one.id));
     }
-    if descending(&fields, "desc")? {
-        found.reverse();
-    }
-    page(&here, &fields, &found, |one| Some(shown(&app, &project, one)))
+    turn(&mut found, &fields, "desc")?;
+    at.page(&fields, &found, |one| Some(shown(&at.app, &project, one)))
 }
 
 /// `POST /projects/{project}/merge_requests`. Unlike GitLab it takes an `iid` as well, so that a
 /// test can have the number that its pipeline's variables name.
-pub async fn create(
-    State(app): State<App>,
-    caller: Caller,
-    Path(place): Path<String>,
-    fields: Fields,
-) -> Answer {
-    let id = caller.claim(&app, &place)?;
-    caller.at_least(Role::Reporter)?;
-    fields.require(&["title", "source_branch", "target_branch"])?;
-    let text = |name: &str| fields.text(name).unwrap_or_default();
-    let wanted = fields.number("iid")?;
-    let source_project = fields.number("source_project_id")?.unwrap_or(id);
-    app.gitlab.store.change(id, &place, |draft| {
+pub async fn create(at: Place, fields: Fields) -> Answer {
+    at.make(Role::Reporter, |draft| {
+        fields.require(&["title", "source_branch", "target_branch"])?;
+        let text = |name: &str| fields.text(name).unwrap_or_default();
+        let wanted = fields.number("iid")?;
+        let source_project = fields.number("source_project_id")?.unwrap_or(draft.project.id);
         let all = &draft.project.merge_requests;
         let same = all.iter().find(|one| {
             one.state == model::State::Opened
@@ -92,7 +75,7 @@ pub async fn create(
             source_branch: text("source_branch"),
             target_branch: text("target_branch"),
             source_project,
-            author: caller.user.clone(),
+            author: at.caller.user.clone(),
             assignees: Vec::new(),
             approved_by: Vec::new(),
             labels: fields.list("labels").unwrap_or_default(),
@@ -101,30 +84,21 @@ pub async fn create(
             updated_at: time,
             notes: Vec::new(),
         };
-        let answer = shown(&app, &draft.project, &one);
+        let answer = shown(&at.app, &draft.project, &one);
         draft.project.merge_requests.push(one);
         Ok(created(answer))
     })
 }
 
 /// `GET /projects/{project}/merge_requests/{iid}`
-pub async fn view(
-    State(app): State<App>,
-    caller: Caller,
-    Path((place, iid)): Path<(String, String)>,
-) -> Answer {
-    let project = caller.project(&app, &place)?;
-    Ok(ok(shown(&app, &project, merge_request(&project, &iid)?)))
+pub async fn view(at: Place) -> Answer {
+    let project = at.project()?;
+    Ok(ok(shown(&at.app, &project, merge_request(&project, at.item())?)))
 }
 
 /// `PUT /projects/{project}/merge_requests/{iid}`
-pub async fn update(
-    State(app): State<App>,
-    caller: Caller,
-    Path((place, iid)): Path<(String, String)>,
-    fields: Fields,
-) -> Answer {
-    caller.at_least(Role::Reporter)?;
+pub async fn update(at: Place, fields: Fields) -> Answer {
+    at.caller.at_least(Role::Reporter)?;
     let event = fields.choice("state_event", &["close", "reopen"])?;
     let event = event.map(|event| if event == "close" { Action::Close } else { Action::Reopen });
     let actions = [
@@ -135,44 +109,33 @@ pub async fn update(
         fields.list("remove_labels").filter(|names| !names.is_empty()).map(Action::Unlabel),
     ];
     let actions: Vec<Action> = actions.into_iter().flatten().collect();
-    change(&app, &caller, &place, &iid, &actions, fields.text("description"))
+    change(&at, &actions, fields.text("description"))
 }
 
 /// `PUT /projects/{project}/merge_requests/{iid}/merge`
-pub async fn merge(
-    State(app): State<App>,
-    caller: Caller,
-    Path((place, iid)): Path<(String, String)>,
-) -> Answer {
-    let project = caller.project(&app, &place)?;
-    let one = merge_request(&project, &iid)?;
-    if caller.role < Role::Developer {
+pub async fn merge(at: Place) -> Answer {
+    let project = at.project()?;
+    let one = merge_request(&project, at.item())?;
+    if at.caller.role < Role::Developer {
         return Err(Refusal::unauthorized());
     }
     if one.state != model::State::Opened || is_draft(&one.title) {
         return Err(Refusal::message(405, "405 Method Not Allowed"));
     }
-    change(&app, &caller, &place, &iid, &[Action::Merge], None)
+    change(&at, &[Action::Merge], None)
 }
 
-fn change(
-    app: &App,
-    caller: &Caller,
-    place: &str,
-    iid: &str,
-    actions: &[Action],
-    description: Option<String>,
-) -> Result<Response, Refusal> {
-    let project = caller.project(app, place)?;
-    app.gitlab.store.change(project.id, place, |draft| {
-        let one = merge_request_mut(&mut draft.project, iid)?;
-        let done = apply(one, actions, caller);
+fn change(at: &Place, actions: &[Action], description: Option<String>) -> Answer {
+    at.change(Role::Guest, |draft| {
+        let one = merge_request_mut(&mut draft.project, at.item())?;
+        let done = apply(one, actions, &at.caller);
         if let Some(description) = description {
             one.description = description;
         }
         one.updated_at = now();
-        say(draft, iid, &done.system, &caller.user)?;
-        Ok(ok(shown(app, &draft.project, merge_request(&draft.project, iid)?)))
+        say(draft, at.item(), &done.system, &at.caller.user)?;
+        let one = merge_request(&draft.project, at.item())?;
+        Ok(ok(shown(&at.app, &draft.project, one)))
     })
 }
 

@@ -13,6 +13,7 @@ pub mod merge_requests;
 pub mod model;
 pub mod notes;
 pub mod paging;
+pub mod place;
 pub mod projects;
 pub mod quick_actions;
 pub mod store;

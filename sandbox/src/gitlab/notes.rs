@@ -1,17 +1,16 @@
 //! Comments of a merge request (<https://docs.gitlab.com/api/notes/>).
 
 use axum::Json;
-use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use serde_json::{Map, Value, json};
 
-use super::access::{merge_request, merge_request_mut, number};
 use super::answer::{Answer, Refusal, created, ok};
 use super::changes::{Action, apply};
 use super::fields::Fields;
 use super::model::{MergeRequest, Note, Project, User};
-use super::paging::{Here, descending, page};
+use super::paging::turn;
+use super::place::{Place, merge_request, merge_request_mut, position};
 use super::quick_actions::extract;
 use super::store::{Draft, now};
 use super::tokens::{Caller, Role};
@@ -21,19 +20,10 @@ use crate::app::App;
 /// The longest text of a note, in characters.
 const LONGEST: usize = 1_000_000;
 
-/// Project, number of the merge request, id of the note.
-type Place = Path<(String, String, String)>;
-
 /// `GET …/notes`
-pub async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    Path((place, iid)): Path<(String, String)>,
-    here: Here,
-    fields: Fields,
-) -> Answer {
-    let project = caller.project(&app, &place)?;
-    let one = merge_request(&project, &iid)?;
+pub async fn list(at: Place, fields: Fields) -> Answer {
+    let project = at.project()?;
+    let one = merge_request(&project, at.item())?;
     let order = fields.choice("order_by", &["created_at", "updated_at"])?;
     let filters = ["all_notes", "only_comments", "only_activity"];
     let filter = fields.choice("activity_filter", &filters)?.unwrap_or_default();
@@ -44,47 +34,40 @@ pub async fn list(
     };
     let mut notes: Vec<&Note> = one.notes.iter().filter(wanted).collect();
     if order.as_deref() == Some("updated_at") {
-        notes.sort_by(|a, b| (&a.updated_at, a.id).cmp(&(&b.updated_at, b.id)));
+        notes.sort_by_key(|note| (&note.updated_at, note.id));
     }
-    if descending(&fields, "desc")? {
-        notes.reverse();
-    }
-    page(&here, &fields, &notes, |note| {
-        readable(&app, &caller, note).then(|| shown(&app, &project, one, note, &Map::new()))
+    turn(&mut notes, &fields, "desc")?;
+    at.page(&fields, &notes, |note| {
+        readable(&at, note).then(|| shown(&at.app, &project, one, note, &Map::new()))
     })
 }
 
 /// `GET …/notes/{note}`
-pub async fn view(State(app): State<App>, caller: Caller, Path((place, iid, id)): Place) -> Answer {
-    let project = caller.project(&app, &place)?;
-    let one = merge_request(&project, &iid)?;
-    let note = &one.notes[position(one, &id)?];
-    if !readable(&app, &caller, note) {
+pub async fn view(at: Place) -> Answer {
+    let project = at.project()?;
+    let one = merge_request(&project, at.item())?;
+    let note = &one.notes[position(&one.notes, at.note(), |note| note.id)?];
+    if !readable(&at, note) {
         return Err(Refusal::message(404, "404 Note Not Found"));
     }
-    Ok(ok(shown(&app, &project, one, note, &Map::new())))
+    Ok(ok(shown(&at.app, &project, one, note, &Map::new())))
 }
 
 /// `POST …/notes`. Quick actions in the text act, and leave it; a text of nothing else makes no
 /// note.
-pub async fn create(
-    State(app): State<App>,
-    caller: Caller,
-    Path((place, iid)): Path<(String, String)>,
-    fields: Fields,
-) -> Answer {
-    app.gitlab.limits.note(caller.user.id)?;
-    let project = caller.project(&app, &place)?;
-    merge_request(&project, &iid)?;
-    fields.require(&["body"])?;
-    let text = fields.text("body").unwrap_or_default();
-    invalid(&text).map_or(Ok(()), |reason| Err(Refusal::bad(&format!("Note {reason}"))))?;
-    let internal = fields.flag("internal") || fields.flag("confidential");
-    let extracted = extract(&text);
-    let actions: Vec<Action> =
-        extracted.commands.iter().map(|(_, action)| action.clone()).collect();
-    app.gitlab.store.change(project.id, &place, |draft| {
-        let done = apply(merge_request_mut(&mut draft.project, &iid)?, &actions, &caller);
+pub async fn create(at: Place, fields: Fields) -> Answer {
+    at.app.gitlab.limits.note(at.caller.user.id)?;
+    let (iid, user) = (at.item(), &at.caller.user);
+    at.change(Role::Guest, |draft| {
+        let one = merge_request_mut(&mut draft.project, iid)?;
+        fields.require(&["body"])?;
+        let text = fields.text("body").unwrap_or_default();
+        invalid(&text).map_or(Ok(()), |reason| Err(Refusal::bad(&format!("Note {reason}"))))?;
+        let internal = fields.flag("internal") || fields.flag("confidential");
+        let extracted = extract(&text);
+        let actions: Vec<Action> =
+            extracted.commands.iter().map(|(_, action)| action.clone()).collect();
+        let done = apply(one, &actions, &at.caller);
         if extracted.body.is_empty() {
             if done.summary.is_empty() {
                 let failed =
@@ -92,44 +75,39 @@ pub async fn create(
                 let failed: Vec<String> = extracted.commands.iter().map(failed).collect();
                 return Err(Refusal::bad(&failed.join(", ")));
             }
-            say(draft, &iid, &done.system, &caller.user)?;
+            say(draft, iid, &done.system, user)?;
             let answer = json!({ "commands_changes": done.changes, "summary": done.summary });
             return Ok((StatusCode::ACCEPTED, Json(answer)).into_response());
         }
-        let note = add(draft, &iid, &extracted.body, &caller.user, false, internal)?;
-        say(draft, &iid, &done.system, &caller.user)?;
-        let one = merge_request(&draft.project, &iid)?;
-        Ok(created(shown(&app, &draft.project, one, &note, &done.changes)))
+        let note = add(draft, iid, &extracted.body, user, false, internal)?;
+        say(draft, iid, &done.system, user)?;
+        let one = merge_request(&draft.project, iid)?;
+        Ok(created(shown(&at.app, &draft.project, one, &note, &done.changes)))
     })
 }
 
 /// `PUT …/notes/{note}`. Quick actions act here too: a text of nothing else deletes the note and is
 /// a refusal for the client (`app/services/notes/update_service.rb` in GitLab's source).
-pub async fn update(
-    State(app): State<App>,
-    caller: Caller,
-    Path((place, iid, id)): Place,
-    fields: Fields,
-) -> Answer {
-    let project = caller.project(&app, &place)?;
-    let one = merge_request(&project, &iid)?;
-    editable(&caller, &one.notes[position(one, &id)?])?;
-    fields.require(&["body"])?;
-    let text = fields.text("body").unwrap_or_default();
-    if text.trim().is_empty() {
-        return Err(Refusal::error(400, "body is empty"));
-    }
-    let refused = |reason: &str| Refusal::bad(&format!("Failed to save note {reason}"));
-    invalid(&text).map_or(Ok(()), |reason| Err(refused(&reason)))?;
-    let extracted = extract(&text);
-    let actions: Vec<Action> = extracted.commands.into_iter().map(|(_, action)| action).collect();
-    app.gitlab.store.change(project.id, &place, |draft| {
-        let one = merge_request_mut(&mut draft.project, &iid)?;
-        let index = position(one, &id)?;
-        let done = apply(one, &actions, &caller);
+pub async fn update(at: Place, fields: Fields) -> Answer {
+    let (iid, user) = (at.item(), &at.caller.user);
+    at.change(Role::Guest, |draft| {
+        let one = merge_request_mut(&mut draft.project, iid)?;
+        let index = position(&one.notes, at.note(), |note| note.id)?;
+        editable(&at.caller, &one.notes[index])?;
+        fields.require(&["body"])?;
+        let text = fields.text("body").unwrap_or_default();
+        if text.trim().is_empty() {
+            return Err(Refusal::error(400, "body is empty"));
+        }
+        let refused = |reason: &str| Refusal::bad(&format!("Failed to save note {reason}"));
+        invalid(&text).map_or(Ok(()), |reason| Err(refused(&reason)))?;
+        let extracted = extract(&text);
+        let actions: Vec<Action> =
+            extracted.commands.into_iter().map(|(_, action)| action).collect();
+        let done = apply(one, &actions, &at.caller);
         if extracted.body.is_empty() {
             drop(one.notes.remove(index));
-            say(draft, &iid, &done.system, &caller.user)?;
+            say(draft, iid, &done.system, user)?;
             return Ok(Err(refused("{:note=>[\"can't be blank\"]}")));
         }
         let note = &mut one.notes[index];
@@ -138,23 +116,18 @@ pub async fn update(
             note.updated_at = now();
         }
         let note = note.clone();
-        say(draft, &iid, &done.system, &caller.user)?;
-        let one = merge_request(&draft.project, &iid)?;
-        Ok::<_, Refusal>(Ok(ok(shown(&app, &draft.project, one, &note, &done.changes))))
+        say(draft, iid, &done.system, user)?;
+        let one = merge_request(&draft.project, iid)?;
+        Ok(Ok(ok(shown(&at.app, &draft.project, one, &note, &done.changes))))
     })?
 }
 
 /// `DELETE …/notes/{note}`
-pub async fn delete(
-    State(app): State<App>,
-    caller: Caller,
-    Path((place, iid, id)): Place,
-) -> Answer {
-    let project = caller.project(&app, &place)?;
-    app.gitlab.store.change(project.id, &place, |draft| {
-        let one = merge_request_mut(&mut draft.project, &iid)?;
-        let index = position(one, &id)?;
-        editable(&caller, &one.notes[index])?;
+pub async fn delete(at: Place) -> Answer {
+    at.change(Role::Guest, |draft| {
+        let one = merge_request_mut(&mut draft.project, at.item())?;
+        let index = position(&one.notes, at.note(), |note| note.id)?;
+        editable(&at.caller, &one.notes[index])?;
         drop(one.notes.remove(index));
         Ok(StatusCode::NO_CONTENT.into_response())
     })
@@ -189,11 +162,6 @@ fn add(
     Ok(note)
 }
 
-fn position(one: &MergeRequest, id: &str) -> Result<usize, Refusal> {
-    let id = number(id)?;
-    one.notes.iter().position(|note| note.id == id).ok_or_else(Refusal::not_found)
-}
-
 /// What is wrong with a text, as Ruby prints it.
 fn invalid(text: &str) -> Option<String> {
     if text.trim().is_empty() {
@@ -203,8 +171,9 @@ fn invalid(text: &str) -> Option<String> {
     too_long.then(|| format!("{{:note=>[\"is too long (maximum is {LONGEST} characters)\"]}}"))
 }
 
-fn readable(app: &App, caller: &Caller, note: &Note) -> bool {
-    !app.gitlab.limits.unreadable(note.id) && (!note.internal || caller.role >= Role::Reporter)
+fn readable(at: &Place, note: &Note) -> bool {
+    let hidden = note.internal && at.caller.role < Role::Reporter;
+    !hidden && !at.app.gitlab.limits.unreadable(note.id)
 }
 
 fn editable(caller: &Caller, note: &Note) -> Result<(), Refusal> {

@@ -28,10 +28,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Here {
     }
 }
 
-/// Whether rows are wanted from the last to the first.
-pub fn descending(fields: &Fields, default: &str) -> Result<bool, Refusal> {
+/// Turns rows round where they are wanted from the last to the first.
+pub fn turn<T>(rows: &mut [T], fields: &Fields, default: &str) -> Result<(), Refusal> {
     let sort = fields.choice("sort", &["asc", "desc"])?;
-    Ok(sort.as_deref().unwrap_or(default) == "desc")
+    if sort.as_deref().unwrap_or(default) == "desc" {
+        rows.reverse();
+    }
+    Ok(())
 }
 
 /// The page of `rows` that is asked for, with its headers. `shown` may leave rows out, after the

@@ -1,18 +1,16 @@
 //! Projects.
 
-use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, ok};
 use super::model::Project;
-use super::tokens::Caller;
+use super::place::Place;
 use super::users::origin;
 use crate::app::App;
 
 /// `GET /projects/{project}`
-pub async fn view(State(app): State<App>, caller: Caller, Path(place): Path<String>) -> Answer {
-    let project = caller.project(&app, &place)?;
-    Ok(ok(shown(&app, &project)))
+pub async fn view(at: Place) -> Answer {
+    Ok(ok(shown(&at.app, &*at.project()?)))
 }
 
 /// The address of a project's page.

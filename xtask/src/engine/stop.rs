@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::clock::parse_rfc3339;
 use crate::context::{Ctx, variable};
 use crate::error::Failure;
 use crate::plan::alias;
@@ -44,7 +45,8 @@ pub struct Stopped {
 }
 
 impl Stopped {
-    fn came_to(&mut self, result: Result<Outcome>) {
+    /// Keeps what came of it.
+    pub fn came_to(&mut self, result: Result<Outcome>) {
         (self.outcome, self.error) = match result {
             Ok(outcome) => (outcome, None),
             Err(error) => {
@@ -113,6 +115,18 @@ impl<'a> Previews<'a> {
             .iter()
             .filter_map(|name| Some((alias::merge_request(name)?, self.of(project, name))));
         Ok(found.collect())
+    }
+
+    /// When a preview was deployed last, in seconds since 1970; nothing where that cannot be told.
+    pub fn deployed(&self, one: &Stopped) -> Result<Option<u64>> {
+        let last = self.api().preview_deployment(&one.worker, &one.name)?;
+        Ok(last.and_then(|last| parse_rfc3339(&last.created_on?)))
+    }
+
+    /// Where they are.
+    #[must_use]
+    pub fn place(&self) -> &Destination {
+        self.place
     }
 
     /// Deletes a preview that was found.

@@ -1,8 +1,9 @@
 //! Previews that were left behind: of merge requests that are merged or closed.
 
 pub mod found;
+pub mod spared;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, anyhow};
 
@@ -12,7 +13,7 @@ use crate::clock::{rfc3339, unix_now};
 use crate::context::{Ctx, variable};
 use crate::error::Failure;
 use crate::plan::destination::Destination;
-use crate::plan::merge_request::{MergeRequest, Project};
+use crate::plan::merge_request::{self, MergeRequest, Project};
 use crate::report::comment::state::{marked, rows};
 use crate::report::comment::{Row, Status};
 use crate::secret::Secret;
@@ -23,10 +24,12 @@ use crate::workspace::Workspace;
 use crate::workspace::config::Config;
 use crate::workspace::strategy::Strategy;
 use found::{Left, Swept, Unasked};
+use spared::Spared;
 
 /// Does for each merge request that was merged or closed within `days` what `preview stop` does in its
 /// pipeline, where that was not done, and stops its environment. A Worker Preview at `place`, or an
-/// environment, counts however long ago that was.
+/// environment, counts however long ago that was. What may be of another merge request is spared: a
+/// preview that is deleted is gone, and one that stays is named again by the next run.
 pub fn sweep(
     ctx: &Ctx,
     workspace: &Workspace,
@@ -34,9 +37,11 @@ pub fn sweep(
     days: u32,
 ) -> Result<Swept> {
     let config = &workspace.config;
-    let previews = place.map(|at| (at, Previews::at(ctx, at)));
-    let mut swept = Swept { schema: 1, ..Swept::default() };
+    let destination = place;
     let place = Project::from_variables(variable, &config.gitlab);
+    place.check(&config.gitlab, destination.is_some_and(|at| at.sandbox.is_some()))?;
+    let previews = destination.map(|at| (at, Previews::at(ctx, at)));
+    let mut swept = Swept { schema: 1, ..Swept::default() };
     let name = &config.gitlab.token_variable;
     let Some(token) = variable(name) else {
         swept.message = Some(format!("nothing looked at: the variable {name} is not set"));
@@ -65,22 +70,44 @@ pub fn sweep(
         None => BTreeMap::new(),
     };
     let older = open.keys().chain(found.keys()).filter(|iid| !requests.contains_key(iid));
-    for iid in older.copied().collect::<Vec<_>>() {
-        let request = leftovers::request(&client, &place.number, iid).map_err(&explain)?;
-        requests.insert(iid, request);
-    }
+    let older: BTreeSet<u64> = older.copied().collect();
+    let older = leftovers::numbered(&client, &place.number, &older).map_err(&explain)?;
+    requests.extend(older.into_iter().map(|request| (request.iid, request)));
     let user = Notes::whoami(&client).map_err(&explain)?;
+    // What cannot go on says what it has done.
+    let cut = |error, swept: &Swept| {
+        if !swept.left.is_empty() {
+            ctx.ui.note(&format!("done before that:\n{}", swept.text(ctx.dry_run)));
+        }
+        explain(error)
+    };
     for request in requests.into_values().filter(|request| request.state != State::Open) {
+        let iid = request.iid;
+        let environment = open.remove(&iid);
+        let mut worker_previews = found.remove(&iid).unwrap_or_default();
+        if request.state == State::Unknown {
+            let found = (worker_previews.as_slice(), environment.as_ref());
+            swept.spared.extend(Spared::unknown(iid, &place, found, destination));
+            continue;
+        }
         swept.looked += 1;
-        let projects = live(&client, &user, &place, &request).map_err(&explain)?;
-        let environment = open.remove(&request.iid);
-        let worker_previews = found.remove(&request.iid).unwrap_or_default();
+        let shown = live(&client, &user, &place, &request);
+        let projects = shown.map_err(|error| cut(error, &swept))?;
+        if let Some((_, Ok(previews))) = &previews {
+            swept.spared.extend(spared::take(&mut worker_previews, &request, &projects, previews));
+        }
         if projects.is_empty() && environment.is_none() && worker_previews.is_empty() {
+            continue;
+        }
+        // The lists are from before everything that was done since, and it may have been opened again.
+        let now = || leftovers::state(&client, &place.number, iid);
+        if !ctx.dry_run && now().map_err(|error| cut(error, &swept))? != request.state {
+            ctx.ui.note(&format!("!{iid} has changed meanwhile and is left to the next run"));
             continue;
         }
         let unasked = |name: &&String| swept.unasked.iter().any(|one| one.project == **name);
         let mut left = Left {
-            iid: request.iid,
+            iid,
             state: request.state,
             url: request.web_url.clone(),
             kept: projects.iter().filter(unasked).cloned().collect(),
@@ -137,7 +164,9 @@ fn ask(
 /// Deletes the Worker Previews. The comment goes on showing one that may still be there.
 fn delete(previews: &Previews<'_>, left: &mut Left) {
     for one in &mut left.previews {
-        previews.end(one);
+        if one.outcome != Outcome::Failed {
+            previews.end(one);
+        }
         if one.outcome == Outcome::Failed && left.projects.contains(&one.project) {
             left.kept.push(one.project.clone());
         }
@@ -188,5 +217,5 @@ fn live(
 
 /// The merge request of a preview's environment, `review/<iid>`.
 fn iid(environment: &Environment) -> Option<u64> {
-    environment.name.strip_prefix("review/")?.parse().ok()
+    merge_request::iid(environment.name.strip_prefix("review/")?)
 }

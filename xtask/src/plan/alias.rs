@@ -2,6 +2,7 @@
 
 use ring::digest::{SHA256, digest};
 
+use super::merge_request::iid;
 use crate::error::{Failure, refused, usage};
 use crate::workspace::key::hex;
 
@@ -38,12 +39,12 @@ pub fn of_merge_request(iid: &str) -> String {
 /// The merge request that an alias is of.
 #[must_use]
 pub fn merge_request(alias: &str) -> Option<u64> {
-    let iid: u64 = alias.strip_prefix("mr-")?.parse().ok()?;
-    (of_merge_request(&iid.to_string()) == alias).then_some(iid)
+    iid(alias.strip_prefix("mr-")?)
 }
 
 /// An alias made of a branch's name, for the longest of the Workers' names. What is cut or changed
-/// could meet another branch's, so four digits of the name's hash follow.
+/// could meet another branch's, so four digits of the name's hash follow. They also follow what would be a
+/// merge request's alias: its preview goes when that merge request does.
 #[must_use]
 pub fn of_branch(branch: &str, longest_worker: usize) -> String {
     let mut alias = String::new();
@@ -59,7 +60,7 @@ pub fn of_branch(branch: &str, longest_worker: usize) -> String {
         _ => format!("b-{trimmed}"),
     };
     let room = LABEL.saturating_sub(longest_worker + 1);
-    if lettered == branch && lettered.len() <= room {
+    if lettered == branch && lettered.len() <= room && merge_request(branch).is_none() {
         return lettered;
     }
     let hash = hex(&digest(&SHA256, branch.as_bytes()).as_ref()[..2]);
@@ -75,7 +76,7 @@ mod tests {
     #[test]
     fn merge_requests_are_told_by_their_alias() {
         assert_eq!(merge_request(&of_merge_request("42")), Some(42));
-        for alias in ["mr-042", "mr-+42", "mr-4x", "mr-", "mr-42-website", "main"] {
+        for alias in ["mr-042", "mr-+42", "mr-0", "mr-4x", "mr-", "mr-42-website", "main"] {
             assert_eq!(merge_request(alias), None, "{alias}");
         }
     }
@@ -97,6 +98,7 @@ mod tests {
         assert_eq!(of_branch("new-home", 7), "new-home");
         assert!(of_branch("Feature/New_Home!", 7).starts_with("feature-new-home-"));
         assert_ne!(of_branch("feature/x", 7), of_branch("feature-X", 7));
+        assert!(of_branch("mr-42", 7).starts_with("mr-42-"), "that is a merge request's");
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::error::{Failure, refused};
 use crate::workspace::config::Gitlab;
 
 /// Where the comment goes, and what its rows say of this job.
@@ -43,6 +44,34 @@ impl Project {
             .unwrap_or_else(|| format!("{}/api/v4", config.url.trim_end_matches('/')));
         let number = get("CI_PROJECT_ID").unwrap_or_else(|| config.project_id.clone());
         Project { api: api.trim_end_matches('/').to_owned(), number }
+    }
+
+    /// Refuses a project that is not the one whose merge requests have the previews: its numbers name
+    /// other merge requests, and what is over here may be open there. With `sandbox` the previews are the
+    /// sandbox's, and their merge requests those of a GitLab on this machine.
+    pub fn check(&self, config: &Gitlab, sandbox: bool) -> Result<(), Failure> {
+        if sandbox {
+            let host = self.api.strip_prefix("http://").unwrap_or_default();
+            let host = host.split(['/', ':']).next();
+            if matches!(host, Some("127.0.0.1" | "localhost")) {
+                return Ok(());
+            }
+            let api = &self.api;
+            return Err(refused(format!(
+                "the sandbox's previews are not those of the merge requests at {api}"
+            ))
+            .hint("CI_API_V4_URL names the sandbox's GitLab: http://127.0.0.1:8787/api/v4"));
+        }
+        let Some(number) = config.number() else { return Ok(()) };
+        let api = format!("{}/api/v4", config.url.trim_end_matches('/'));
+        if self.number == number && self.api.eq_ignore_ascii_case(&api) {
+            return Ok(());
+        }
+        Err(refused(format!(
+            "this is the project {} at {}, and the config names {number} at {api}: their merge requests have the same numbers, and not the same previews",
+            self.number, self.api
+        ))
+        .hint("mend `gitlab` in dagger/config/config.json, or what sets CI_PROJECT_ID and CI_API_V4_URL"))
     }
 
     /// A merge request of it, of which this job knows nothing else.
@@ -95,9 +124,39 @@ impl MergeRequest {
     }
 }
 
+/// The number of a merge request as names hold it. Another way to write one, such as `042`, is no number.
+#[must_use]
+pub fn iid(text: &str) -> Option<u64> {
+    let iid: u64 = text.parse().ok()?;
+    (iid > 0 && iid.to_string() == text).then_some(iid)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn previews_are_ended_for_the_config_s_project_alone() {
+        let config = |id: &str| Gitlab {
+            url: "https://gitlab.example.com/base/".to_owned(),
+            project_id: id.to_owned(),
+            token_variable: "T".to_owned(),
+        };
+        let own = "https://gitlab.example.com/base/api/v4";
+        let check = |id: &str, number: &str, api: &str, sandbox| {
+            let project = Project { api: api.to_owned(), number: number.to_owned() };
+            project.check(&config(id), sandbox).is_ok()
+        };
+        assert!(check("7", "7", own, false) && check("0", "8", "http://other/api/v4", false));
+        assert!(!check("7", "8", own, false));
+        assert!(!check("7", "7", "http://127.0.0.1:8787/api/v4", false));
+        for api in ["http://127.0.0.1:8787/api/v4", "http://localhost/gitlab/api/v4"] {
+            assert!(check("7", "1", api, true), "{api}");
+        }
+        for api in [own, "http://127.0.0.1.example.com/api/v4", "http://localhost@example.com"] {
+            assert!(!check("7", "7", api, true), "{api}");
+        }
+    }
 
     fn read(variables: &[(&str, &str)]) -> Option<MergeRequest> {
         let config = Gitlab {

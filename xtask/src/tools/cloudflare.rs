@@ -345,6 +345,9 @@ pub struct Preview {
     /// Its name; empty of a deployment.
     #[serde(default)]
     pub name: String,
+    /// When it was made, RFC 3339.
+    #[serde(default)]
+    pub created_on: Option<String>,
     /// Its addresses; none where preview addresses are off.
     #[serde(default)]
     pub urls: Vec<String>,

@@ -87,6 +87,27 @@ impl GitLab {
         ran
     }
 
+    /// Refuses the next request of this kind.
+    fn fault(&self, method: &str, path: &str) {
+        let fault =
+            json!([{ "method": method, "path": path, "times": 1, "action": { "status": 403 } }]);
+        preview_strategy::post(&self.env, "/__sandbox/faults", &fault);
+    }
+
+    /// A Worker that Worker Previews can be made of.
+    fn deploy(&self) {
+        preview_strategy::worker(&self.env, r#""previews": {},"#);
+        self.env.commit("worker");
+        self.run(&["deploy", "api", "--env", "production", "--sandbox"], &[]).exits(0);
+    }
+
+    /// A Worker Preview, and with a token the comment that shows it.
+    fn preview(&self, iid: u64, comment: &str) {
+        let iid = iid.to_string();
+        let variables = [("CI_MERGE_REQUEST_IID", iid.as_str()), ("CICD_COMMENT_TOKEN", comment)];
+        self.run(&["preview", "api", "--sandbox"], &variables).exits(0);
+    }
+
     fn shows(&self, iid: u64) -> bool {
         let notes = self.get(&format!("merge_requests/{iid}/notes"));
         notes.to_string().contains("https://mr.example/")
@@ -105,7 +126,8 @@ fn what_is_merged_or_closed_is_removed_and_nothing_else() {
     gitlab.request(42, Some("merge"));
     gitlab.request(43, None);
     gitlab.request(44, Some("close"));
-    for name in ["review/45", "review/sweep", "review/45/site", "production"] {
+    gitlab.open(46);
+    for name in ["review/45", "review/045", "review/sweep", "review/45/site", "production"] {
         gitlab.post("environments", &json!({ "name": name }));
     }
     let sweep = ["preview", "stop", "--merged", "--json"];
@@ -114,7 +136,7 @@ fn what_is_merged_or_closed_is_removed_and_nothing_else() {
     let iids: Vec<_> =
         dry["left"].as_array().expect("a list").iter().map(|left| &left["iid"]).collect();
     assert_eq!(iids, [42, 44, 45], "{dry}");
-    assert!(gitlab.shows(42) && gitlab.shows(44) && gitlab.available().len() == 7);
+    assert!(gitlab.shows(42) && gitlab.shows(44) && gitlab.available().len() == 8);
 
     // Without the job's token the bot's, which may comment and not stop.
     let weak = gitlab.run(&sweep[..3], &[("CI_JOB_TOKEN", "")]).exits(0);
@@ -126,6 +148,13 @@ fn what_is_merged_or_closed_is_removed_and_nothing_else() {
     assert!(weak.stderr.contains("review/42 is not stopped"), "{}", weak.stderr);
     assert!(!gitlab.shows(42) && !gitlab.shows(44) && gitlab.shows(43));
 
+    gitlab.fault("GET", "/merge_requests/44/notes");
+    let cut = gitlab.run(&sweep[..3], &[("CI_JOB_TOKEN", "")]).exits(3).stderr;
+    assert!(
+        cut.contains("done before that:\n!42 merged: environment review/42 could not"),
+        "{cut}"
+    );
+
     let done = gitlab.run(&sweep, &[]).exits(0).json();
     assert_eq!(done["left"].as_array().map(Vec::len), Some(3), "{done}");
     assert!(done["left"][0]["stopped"] == true && done["left"][0]["comment"].is_null());
@@ -133,7 +162,8 @@ fn what_is_merged_or_closed_is_removed_and_nothing_else() {
         (&done["left"][2]["state"], done["more"].as_bool()),
         (&json!("deleted"), Some(false))
     );
-    assert_eq!(gitlab.available(), ["review/43", "review/sweep", "review/45/site", "production"]);
+    let others = ["review/43", "review/045", "review/sweep", "review/45/site", "production"];
+    assert_eq!(gitlab.available(), others);
 
     let again = gitlab.run(&sweep[..3], &[]).exits(0);
     assert_eq!(again.stdout, "nothing left behind by 2 merge requests\n");
@@ -153,21 +183,14 @@ fn answer(gitlab: &GitLab, iids: [u64; 4]) -> [bool; 4] {
 fn worker_previews_are_deleted_whether_they_are_shown_or_not() {
     let gitlab = GitLab::start();
     let env = &gitlab.env;
-    preview_strategy::worker(env, r#""previews": {},"#);
-    env.commit("worker");
-    gitlab.run(&["deploy", "api", "--env", "production", "--sandbox"], &[]).exits(0);
-    let made = |iid: u64, comment: &str| {
-        let iid = iid.to_string();
-        let variables = [("CI_MERGE_REQUEST_IID", iid.as_str()), ("CICD_COMMENT_TOKEN", comment)];
-        gitlab.run(&["preview", "api", "--sandbox"], &variables).exits(0);
-    };
-    for iid in [42, 43, 44] {
+    gitlab.deploy();
+    for iid in [42, 43, 44, 46] {
         gitlab.open(iid);
     }
     gitlab.post("environments", &json!({ "name": "review/42" }));
     // The third was never commented on, and of the fourth nothing else is left.
     for (iid, comment) in [(42, BOT), (43, BOT), (44, ""), (45, "")] {
-        made(iid, comment);
+        gitlab.preview(iid, comment);
     }
     gitlab.close(42, "merge");
     gitlab.close(44, "close");
@@ -199,8 +222,7 @@ fn worker_previews_are_deleted_whether_they_are_shown_or_not() {
     assert!(lines[2].starts_with("hint: check the token"), "{refused}");
     assert!(lines[3].starts_with("!44 closed: api  preview mr-44 may"), "{refused}");
 
-    let fault = json!([{ "method": "DELETE", "path": "/previews/mr-42", "times": 1, "action": { "status": 403 } }]);
-    preview_strategy::post(env, "/__sandbox/faults", &fault);
+    gitlab.fault("DELETE", "/previews/mr-42");
     let failed = gitlab.run(&[&sweep[..], &["--json"]].concat(), &[]).exits(4).json();
     let outcomes: Vec<_> = failed["left"]
         .as_array()
@@ -219,4 +241,90 @@ fn worker_previews_are_deleted_whether_they_are_shown_or_not() {
     assert_eq!((row(42), gitlab.available()), ((false, true), Vec::new()));
     let again = gitlab.run(&sweep, &[]).exits(0);
     assert_eq!(again.stdout, "nothing left behind by 2 merge requests\n");
+}
+
+#[test]
+fn what_may_be_of_another_merge_request_is_left_alone() {
+    let gitlab = GitLab::start();
+    gitlab.deploy();
+    let iids = [42, 43, 44, 45];
+    // Previews of the project that the repository was in before: here the first is merged by now, and
+    // the last is a number that was never given out.
+    for iid in [42, 45] {
+        gitlab.preview(iid, "");
+    }
+    std::thread::sleep(Duration::from_millis(1100));
+    for iid in [42, 43, 44] {
+        gitlab.open(iid);
+    }
+    gitlab.preview(43, BOT);
+    gitlab.preview(44, BOT);
+    gitlab.post("environments", &json!({ "name": "review/45" }));
+    gitlab.close(42, "merge");
+    gitlab.close(44, "merge");
+    let sweep = ["preview", "stop", "--merged", "--sandbox"];
+    let by_hand = "cargo xtask preview stop api --env production --sandbox --alias";
+    let lines = [
+        format!("preview mr-42 of api is left alone: it was deployed before !42 was opened; by hand: {by_hand} mr-42"),
+        format!("preview mr-45 of api is left alone: the GitLab project 7 has had no merge request !45 yet; by hand: {by_hand} mr-45"),
+        "environment review/45 is left alone: the GitLab project 7 has had no merge request !45 yet; by hand: Operate → Environments".to_owned(),
+    ];
+    let spared = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| line.contains("left alone")).map(str::to_owned).collect()
+    };
+    let dry = gitlab.run(&[&sweep[..], &["--dry-run"]].concat(), &[]).exits(0).stdout;
+    assert_eq!(spared(&dry), lines);
+    assert!(dry.contains("!44 merged: api would be said to be removed; preview mr-44"), "{dry}");
+
+    // The list is from before !43 was opened again.
+    let old = json!([{ "iid": 43, "state": "closed" }]).to_string();
+    let list = json!([{ "method": "GET", "path": "/projects/7/merge_requests", "times": 1, "action": { "status": 200, "body": old } }]);
+    preview_strategy::post(&gitlab.env, "/__sandbox/faults", &list);
+    let done = gitlab.run(&sweep, &[]).exits(0);
+    assert!(done.stderr.contains("!43 has changed meanwhile"), "{}", done.stderr);
+    assert!(!done.stdout.contains("!43"), "{}", done.stdout);
+    assert_eq!(spared(&done.stdout), lines);
+    assert_eq!(answer(&gitlab, iids), [true, true, false, true]);
+    assert_eq!(gitlab.available(), ["review/45"]);
+
+    let json = gitlab.run(&[&sweep[..], &["--json"]].concat(), &[]).exits(0).json();
+    assert_eq!(
+        (json["left"].as_array().map(Vec::len), json["spared"].as_array().map(Vec::len)),
+        (Some(0), Some(3))
+    );
+    let one = &json["spared"][1];
+    assert_eq!(
+        (&one["iid"], &one["project"], &one["name"]),
+        (&json!(45), &json!("api"), &json!("mr-45"))
+    );
+    let command =
+        one["byHand"].as_str().expect("a command").strip_prefix("cargo xtask ").expect("xtask");
+    gitlab.run(&command.split(' ').collect::<Vec<_>>(), &[]).exits(0);
+    assert_eq!(answer(&gitlab, iids), [true, true, false, false]);
+
+    // As soon as a later number is given out, the environment's merge request must have been deleted.
+    gitlab.open(46);
+    let deleted = gitlab.run(&sweep, &[]).exits(0).stdout;
+    assert!(deleted.contains("!45 deleted: environment review/45 stopped"), "{deleted}");
+}
+
+#[test]
+fn previews_and_merge_requests_belong_together() {
+    let gitlab = GitLab::start();
+    gitlab.request(42, Some("merge"));
+    let elsewhere = [("CI_API_V4_URL", "https://gitlab.example.com/api/v4")];
+    let sandbox = ["preview", "stop", "--merged", "--sandbox"];
+    let refused = gitlab.run(&sandbox, &elsewhere).exits(3).stderr;
+    assert!(
+        refused.contains("not those of the merge requests at https://gitlab.example.com"),
+        "{refused}"
+    );
+
+    let path = "dagger/config/config.json";
+    let config = std::fs::read_to_string(gitlab.env.root.join(path)).expect("a config");
+    gitlab.env.write(path, &config.replace(r#""projectId": "0""#, r#""projectId": "8""#));
+    let refused = gitlab.run(&sandbox[..3], &[]).exits(3).stderr;
+    assert!(refused.contains("this is the project 7 at http://127.0.0.1"), "{refused}");
+    assert!(refused.contains("the config names 8 at https://gitlab.com/api/v4"), "{refused}");
+    assert!(gitlab.shows(42) && gitlab.available() == ["review/42"]);
 }

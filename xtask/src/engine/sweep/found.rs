@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::spared::Spared;
 use crate::engine::comment::Commented;
 use crate::engine::comment::write::Action;
 use crate::engine::stop::{Outcome, Stopped};
@@ -22,6 +23,9 @@ pub struct Swept {
     pub more: bool,
     /// What was left behind.
     pub left: Vec<Left>,
+    /// What was left alone, since it may be of another merge request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub spared: Vec<Spared>,
     /// The projects that may have Worker Previews which nobody could ask for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unasked: Vec<Unasked>,
@@ -85,7 +89,8 @@ impl Swept {
     #[must_use]
     pub fn text(&self, dry_run: bool) -> String {
         let mut lines: Vec<String> = self.left.iter().map(|left| left.line(dry_run)).collect();
-        if self.left.is_empty() && self.unasked.is_empty() && self.message.is_none() {
+        lines.extend(self.spared.iter().map(Spared::line));
+        if lines.is_empty() && self.unasked.is_empty() && self.message.is_none() {
             lines.push(format!("nothing left behind by {} merge requests", self.looked));
         }
         if self.more {
@@ -122,6 +127,7 @@ impl Left {
             State::Merged => "merged",
             State::Closed => "closed",
             State::Deleted => "deleted",
+            State::Unknown => "unknown",
             State::Open => "open",
         };
         let mut done = Vec::new();

@@ -1,6 +1,8 @@
 //! Merge requests that are through, and environments that are not stopped
 //! (<https://docs.gitlab.com/api/merge_requests/>, <https://docs.gitlab.com/api/environments/>).
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -14,6 +16,12 @@ pub const MOST: usize = 500;
 /// How many pages of a list are read at most.
 const PAGES: u64 = 50;
 
+/// How many merge requests one request names, so that its address stays short.
+const AT_ONCE: usize = 50;
+
+/// The highest number that GitLab's database has room for; it is not asked for more.
+const HIGHEST: u64 = i32::MAX as u64;
+
 /// A merge request, as far as we read it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Request {
@@ -24,6 +32,15 @@ pub struct Request {
     /// Its page.
     #[serde(default)]
     pub web_url: Option<String>,
+    /// When it was opened, RFC 3339.
+    #[serde(default)]
+    pub created_at: Option<String>,
+    /// When it was merged.
+    #[serde(default)]
+    pub merged_at: Option<String>,
+    /// When it was closed.
+    #[serde(default)]
+    pub closed_at: Option<String>,
 }
 
 /// What has become of a merge request.
@@ -34,8 +51,12 @@ pub enum State {
     Merged,
     /// It was closed.
     Closed,
-    /// It is not there any more.
+    /// It is not there any more: a later one is or was there, and no number is given twice.
+    #[serde(skip_deserializing)]
     Deleted,
+    /// There is none of its number and none after it. It may be one of another project.
+    #[serde(skip_deserializing)]
+    Unknown,
     /// It is open, or about to be merged.
     #[serde(other)]
     Open,
@@ -66,13 +87,46 @@ pub fn finished(client: &Client<'_>, project: &str, since: &str) -> Result<(Vec<
     Ok((found, cut))
 }
 
-/// One merge request.
-pub fn request(client: &Client<'_>, project: &str, iid: u64) -> Result<Request> {
+/// The merge requests of these numbers, with those that are not there.
+pub fn numbered(client: &Client<'_>, project: &str, iids: &BTreeSet<u64>) -> Result<Vec<Request>> {
+    let base = format!("/projects/{}/merge_requests", segment(project));
+    let mut found: Vec<Request> = Vec::new();
+    let possible: Vec<u64> = iids.iter().copied().filter(|iid| *iid <= HIGHEST).collect();
+    for some in possible.chunks(AT_ONCE) {
+        let wanted: Vec<String> = some.iter().map(|iid| format!("iids%5B%5D={iid}")).collect();
+        let (rows, _) = pages::<Request>(client, &format!("{base}?{}", wanted.join("&")))?;
+        found.extend(rows.into_iter().filter(|row| some.contains(&row.iid)));
+    }
+    let missing = iids.iter().filter(|iid| !found.iter().any(|row| row.iid == **iid));
+    let missing: Vec<u64> = missing.copied().collect();
+    if !missing.is_empty() {
+        // Numbers are not a field that lists are ordered by. An imported project may have others than the
+        // newest with a higher number; what this makes of it is too low, which spares more.
+        let newest = client.get(&format!("{base}?order_by=created_at&sort=desc&per_page=1"))?;
+        let newest: Vec<Request> = newest.json(200)?;
+        let last = newest.iter().chain(&found).map(|row| row.iid).max().unwrap_or(0);
+        found.extend(missing.into_iter().map(|iid| {
+            let state = if iid < last { State::Deleted } else { State::Unknown };
+            Request {
+                iid,
+                state,
+                web_url: None,
+                created_at: None,
+                merged_at: None,
+                closed_at: None,
+            }
+        }));
+    }
+    Ok(found)
+}
+
+/// What has become of a merge request by now; one that is not there reads as deleted.
+pub fn state(client: &Client<'_>, project: &str, iid: u64) -> Result<State> {
     let reply = client.get(&format!("/projects/{}/merge_requests/{iid}", segment(project)))?;
     if reply.status == 404 {
-        return Ok(Request { iid, state: State::Deleted, web_url: None });
+        return Ok(State::Deleted);
     }
-    reply.json(200)
+    Ok(reply.json::<Request>(200)?.state)
 }
 
 /// The environments below `review/` that are available.
