@@ -115,7 +115,13 @@ impl<'w> Builder<'w> {
             };
             if found.is_empty() {
                 let manifest = package.dir.join(MANIFEST);
-                let message = format!("{manifest}: `{name}` ({spec}) is not in this repository");
+                // It may be here, with a manifest that does not tell its name.
+                let called = name.rsplit('/').next();
+                let mut unreadable = self.workspace.unreadable.iter();
+                let message = match unreadable.find(|(dir, _)| dir.file_name() == called) {
+                    Some((_, problem)) => format!("{problem}; {manifest} depends on `{name}`"),
+                    None => format!("{manifest}: `{name}` ({spec}) is not in this repository"),
+                };
                 self.graph.problem(node, message);
             }
             for to in found {
