@@ -61,6 +61,8 @@ impl Process {
         let mut child = command
             .env("TMPDIR", dir.join("tmp"))
             .env("CLOUDFLARE_CF_FETCH_ENABLED", "false")
+            // Loading versions is not worth Bun's best compiler, which only took CPU from wrangler's.
+            .env("BUN_JSC_thresholdForOptimizeAfterWarmUp", "20000")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
