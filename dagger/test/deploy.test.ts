@@ -62,6 +62,7 @@ describe("deploy", () => {
     const { chain } = await deploy("staging");
     const variables = Object.fromEntries(calls(chain, "withEnvVariable").map(({ name, value }) => [name, value]));
     expect(variables).toMatchObject({
+      BUN_JSC_thresholdForOptimizeAfterWarmUp: "20000",
       CI: "1",
       CLOUDFLARE_ACCOUNT_ID: ACCOUNT,
       CLOUDFLARE_CF_FETCH_ENABLED: "false",

@@ -22,8 +22,9 @@ use crate::log;
 /// How long loading a version may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Variables that the process gets from ours. No token is among them.
-const INHERITED: [&str; 3] = ["HOME", "LANG", "PATH"];
+/// Variables that the process gets from ours. No token is among them. Bun's is where it keeps
+/// miniflare as it has read it once.
+const INHERITED: [&str; 4] = ["BUN_RUNTIME_TRANSPILER_CACHE_PATH", "HOME", "LANG", "PATH"];
 
 /// A running process.
 #[derive(Debug)]
@@ -60,6 +61,8 @@ impl Process {
         let mut child = command
             .env("TMPDIR", dir.join("tmp"))
             .env("CLOUDFLARE_CF_FETCH_ENABLED", "false")
+            // Loading versions is not worth Bun's best compiler, which only took CPU from wrangler's.
+            .env("BUN_JSC_thresholdForOptimizeAfterWarmUp", "20000")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

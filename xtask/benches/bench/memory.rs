@@ -3,12 +3,10 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What a run took.
 pub struct Watched {
-    /// Milliseconds.
-    pub took: f64,
     /// The most of the process itself, in bytes.
     pub own: u64,
     /// The most of it and its children together, in bytes; a page that they share counts for each.
@@ -17,7 +15,6 @@ pub struct Watched {
 
 /// Runs a program that must succeed, and looks every 100 ms at what it and its children take.
 pub fn watched(command: &mut Command) -> Watched {
-    let begun = Instant::now();
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let mut child = child.expect("it runs");
     let (pid, ended) = (child.id(), AtomicBool::new(false));
@@ -32,11 +29,10 @@ pub fn watched(command: &mut Command) -> Watched {
             (own, tree)
         });
         let status = child.wait().expect("it ends");
-        let took = begun.elapsed().as_secs_f64() * 1000.0;
         ended.store(true, Ordering::SeqCst);
         assert!(status.success(), "{command:?}: {status}");
         let (own, tree) = looks.join().expect("a watcher");
-        Watched { took, own, tree }
+        Watched { own, tree }
     })
 }
 

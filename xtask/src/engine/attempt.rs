@@ -179,7 +179,8 @@ impl<'a> Attempt<'a> {
     /// Wrangler only warns about fields it does not know, and deploys a Worker without them.
     fn refuse_unknown_fields(&self) -> Result<(), Failure> {
         let root = &self.run.ctx.root;
-        let fields = super::setup::unknown_fields(root, &self.part.config)?;
+        let fields =
+            super::setup::unknown_fields(root, &self.part.config, self.run.wrangler_schema()?)?;
         match fields.split_first() {
             None => Ok(()),
             Some((field, _)) => {

@@ -16,11 +16,13 @@ pub mod sweep;
 pub mod switch;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use camino::Utf8PathBuf;
+use serde_json::Value;
 
 use crate::context::Ctx;
+use crate::error::Failure;
 use crate::plan::commands::Places;
 use crate::plan::{Plan, ProjectPlan};
 use crate::record::{Record, Versions};
@@ -38,13 +40,16 @@ pub struct Run<'a> {
     pub versions: Versions,
     /// One lock a package, since two projects may be built by the same one.
     packages: Mutex<BTreeMap<Utf8PathBuf, Arc<Mutex<()>>>>,
+    /// Read once for all projects: it is long.
+    schema: OnceLock<Result<Value, Failure>>,
 }
 
 impl<'a> Run<'a> {
     /// A run of `plan` with tools that are in place.
     #[must_use]
     pub fn new(ctx: &'a Ctx, plan: &'a Plan, places: Places, versions: Versions) -> Run<'a> {
-        Run { ctx, plan, places, versions, packages: Mutex::default() }
+        let (packages, schema) = (Mutex::default(), OnceLock::new());
+        Run { ctx, plan, places, versions, packages, schema }
     }
 
     /// Works through the plan, `jobs` projects at a time, and returns a saved record for each, in
@@ -73,6 +78,12 @@ impl<'a> Run<'a> {
             }
         });
         records.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    }
+
+    /// The schema of wrangler's config.
+    pub(super) fn wrangler_schema(&self) -> Result<&Value, Failure> {
+        let read = || setup::wrangler_schema(&self.ctx.root);
+        self.schema.get_or_init(read).as_ref().map_err(Clone::clone)
     }
 
     /// The lock of the package that builds `part`.

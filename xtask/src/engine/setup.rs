@@ -4,6 +4,7 @@ use std::fs::File;
 
 use anyhow::{Context as _, Result};
 use camino::Utf8Path;
+use serde_json::Value;
 
 use super::lock::lock;
 use crate::context::Ctx;
@@ -128,17 +129,25 @@ pub fn install(places: &Places, toolchain: &Utf8Path) -> Command {
     Command::new(toolchain, &argv, INSTALL_DEADLINE)
 }
 
-/// The fields of the wrangler config at `path` that the pinned wrangler does not know.
-pub fn unknown_fields(root: &Utf8Path, path: &Utf8Path) -> Result<Vec<UnknownField>, Failure> {
-    let read = |path: &Utf8Path| {
-        std::fs::read_to_string(root.join(path))
-            .map_err(|error| refused(format!("cannot read {path}: {error}")))
-    };
-    let schema =
-        Utf8Path::new(wrangler::TOOLCHAIN).join("node_modules/wrangler/config-schema.json");
-    let schema = serde_json::from_str(&read(&schema)?)
-        .map_err(|error| refused(format!("{schema}: {error}")))?;
-    Ok(wrangler_fields::unknown_fields(&schema, &WranglerConfig::parse(path, &read(path)?)?.value))
+/// The JSON schema of the installed wrangler's config.
+pub fn wrangler_schema(root: &Utf8Path) -> Result<Value, Failure> {
+    let path = Utf8Path::new(wrangler::TOOLCHAIN).join("node_modules/wrangler/config-schema.json");
+    serde_json::from_str(&read(root, &path)?).map_err(|error| refused(format!("{path}: {error}")))
+}
+
+/// The fields of the wrangler config at `path` that the installed wrangler's `schema` does not know.
+pub fn unknown_fields(
+    root: &Utf8Path,
+    path: &Utf8Path,
+    schema: &Value,
+) -> Result<Vec<UnknownField>, Failure> {
+    let config = WranglerConfig::parse(path, &read(root, path)?)?;
+    Ok(wrangler_fields::unknown_fields(schema, &config.value))
+}
+
+fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String, Failure> {
+    std::fs::read_to_string(root.join(path))
+        .map_err(|error| refused(format!("cannot read {path}: {error}")))
 }
 
 /// Locks a project: two runs on one would write the same `dist`, and judge each other's deployments.

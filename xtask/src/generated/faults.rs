@@ -43,7 +43,8 @@ pub struct Group {
     /// deployed.
     #[serde(default = "site")]
     pub project: String,
-    /// Whether it runs in a clone of the repository, of which more may be broken than the project.
+    /// Whether it runs in a clone of the repository, of which more may be broken than the project, and
+    /// in which a setup that hangs keeps no other row waiting.
     #[serde(default)]
     pub clone: bool,
     /// Further arguments.

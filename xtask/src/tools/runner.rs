@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,9 @@ const TAIL: usize = 20;
 
 /// How long a process group has between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long between two looks at a child whose output is open.
+const TICK: Duration = Duration::from_millis(10);
 
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,9 +121,13 @@ impl Runner<'_> {
         sink.line(&format!("$ {}", command.line()), false);
         let ended = std::thread::scope(|scope| {
             scope.spawn(|| feed(stdin, command.stdin.as_deref()));
-            scope.spawn(|| sink.drain(stdout));
-            scope.spawn(|| sink.drain(stderr));
-            let ended = wait(&mut child, deadline);
+            // Nothing is sent: that both senders are gone says that the child has closed its output.
+            let (open, closed) = mpsc::channel();
+            let also_open = open.clone();
+            let sink = &sink;
+            scope.spawn(move || (sink.drain(stdout), drop(open)));
+            scope.spawn(move || (sink.drain(stderr), drop(also_open)));
+            let ended = wait(&mut child, deadline, &closed);
             // Grandchildren that outlive their parent would keep our pipes open.
             end_group(&child, Signal::SIGKILL);
             ended
@@ -222,8 +230,9 @@ impl Sink<'_> {
 }
 
 /// Waits for the child, its deadline or an interruption, whichever comes first.
-fn wait(child: &mut Child, deadline: Duration) -> Result<Ended> {
+fn wait(child: &mut Child, deadline: Duration, output: &Receiver<()>) -> Result<Ended> {
     let started = Instant::now();
+    let mut looks = 0;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(match status.code() {
@@ -242,9 +251,12 @@ fn wait(child: &mut Child, deadline: Duration) -> Result<Ended> {
             stop(child)?;
             return Ok(ended);
         }
-        // Nobody should wait for us to notice, and a look costs a few microseconds.
-        let tick = if started.elapsed() < Duration::from_secs(1) { 2 } else { 10 };
-        std::thread::sleep(Duration::from_millis(tick));
+        // A child that ends closes its output first, so nobody waits for us to notice, and until then
+        // hardly a look is needed. What it leaves running may keep its output open.
+        if output.recv_timeout(TICK) == Err(RecvTimeoutError::Disconnected) {
+            looks += 1;
+            std::thread::sleep(if looks < 50 { Duration::from_millis(1) } else { TICK });
+        }
     }
 }
 

@@ -210,10 +210,10 @@ impl TestEnv {
         command.env_clear().current_dir(&self.root).stdin(Stdio::null());
         command.env("PATH", format!("{}:{}", self.folder.join("bin"), system.join(":")));
         command.env("HOME", self.folder.join("home")).env("TMPDIR", self.folder.join("tmp"));
-        command.env(
-            "BUN_INSTALL_CACHE_DIR",
-            Utf8Path::new(env!("CARGO_TARGET_TMPDIR")).join("bun-cache"),
-        );
+        let shared = Utf8Path::new(env!("CARGO_TARGET_TMPDIR"));
+        command.env("BUN_INSTALL_CACHE_DIR", shared.join("bun-cache"));
+        // Each test has a home of its own, in which Bun would read all of wrangler's source anew.
+        command.env("BUN_RUNTIME_TRANSPILER_CACHE_PATH", shared.join("bun-sources"));
         command.env("SANDBOX_TOKEN", CANARY).env("CI", "true");
     }
 
