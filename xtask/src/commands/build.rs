@@ -47,7 +47,7 @@ impl Build {
         let choice = self.engine.choose(ctx, &workspace)?;
         let rebuild = self.engine.no_cache;
         let task = Task { rebuild, ..Task::new(Verb::Build, choice, destination) };
-        let plan = chosen.plan(&workspace, task)?;
+        let plan = chosen.plan(ctx, &workspace, task)?;
         carry_out(ctx, &workspace, plan)
     }
 }
@@ -174,24 +174,28 @@ pub(super) fn keys(
     projects: &[&Project],
     destination: &Destination,
 ) -> Result<BTreeMap<String, String>> {
+    let root = &workspace.root;
     let pins = Utf8PathBuf::from(wrangler::TOOLCHAIN).join("bun.lock");
-    let mut keys = BTreeMap::new();
-    for project in projects {
+    let inputs = projects.iter().map(|project| {
         let mut paths = graph.inputs(project);
         paths.insert(pins.clone());
-        paths.extend(lock_folder(&workspace.root, project).map(|dir| dir.join("bun.lock")));
+        paths.extend(lock_folder(root, project).map(|dir| dir.join("bun.lock")));
+        paths
+    });
+    let inputs: Vec<BTreeSet<Utf8PathBuf>> = inputs.collect();
+    // Asked once for all of them, since projects share inputs and git takes its time to start.
+    let all: BTreeSet<&Utf8Path> = inputs.iter().flatten().map(Utf8PathBuf::as_path).collect();
+    let blobs = git::blobs(root, &all.into_iter().collect::<Vec<_>>())?;
+    let facts = BTreeMap::from([
+        ("account", destination.account_id.clone()),
+        ("bun", workspace.config.tools.bun.clone()),
+        ("environment", destination.environment.clone()),
+    ]);
+    let key = |(project, paths): (&&Project, &BTreeSet<Utf8PathBuf>)| {
         let paths: Vec<&Utf8Path> = paths.iter().map(Utf8PathBuf::as_path).collect();
-        let facts = BTreeMap::from([
-            ("account", destination.account_id.clone()),
-            ("bun", workspace.config.tools.bun.clone()),
-            ("environment", destination.environment.clone()),
-        ]);
-        keys.insert(
-            project.name.clone(),
-            content_key(&git::blobs(&workspace.root, &paths)?, &facts),
-        );
-    }
-    Ok(keys)
+        (project.name.clone(), content_key(&git::below(root, &blobs, &paths), &facts))
+    };
+    Ok(projects.iter().zip(&inputs).map(key).collect())
 }
 
 /// What decides each project's build, whichever environment it is for.

@@ -6,7 +6,6 @@ use clap::Args;
 use super::build::{EngineArgs, Task, nothing_to_do};
 use super::selection::Selection;
 use crate::context::{Ctx, default_environment, raw_variable};
-use crate::doctor;
 use crate::error::Exit;
 use crate::plan::destination::{Destination, Pipeline};
 use crate::plan::{Verb, guard, protection};
@@ -61,14 +60,12 @@ impl Deploy {
             let check =
                 |project: &&_| guard::check(&workspace.config, project, &destination.environment);
             projects.iter().try_for_each(check)?;
-        } else {
-            doctor::preflight(ctx, &destination, choice.engine, projects)?;
         }
         let (force, rollback) = (self.force, !self.no_rollback);
         let rebuild = self.engine.no_cache;
         let task =
             Task { force, rebuild, rollback, ..Task::new(Verb::Deploy, choice, destination) };
-        let plan = chosen.plan(&workspace, task)?;
+        let plan = chosen.plan(ctx, &workspace, task)?;
         super::build::carry_out(ctx, &workspace, plan)
     }
 

@@ -11,7 +11,6 @@ use super::deploy::sandbox_port;
 use super::preview_stop::Stop;
 use super::selection::Selection;
 use crate::context::{Ctx, variable};
-use crate::doctor;
 use crate::engine::comment::Comment;
 use crate::error::{Exit, Failure, usage};
 use crate::plan::destination::Destination;
@@ -88,9 +87,6 @@ impl Preview {
             guard::check_preview(project, &destination.environment, strategy)?;
             strategies.insert(project.name.clone(), strategy);
         }
-        if !ctx.dry_run {
-            doctor::preflight(ctx, &destination, choice.engine, projects)?;
-        }
         let alias = Some(alias);
         let task = Task {
             force: self.force,
@@ -102,7 +98,7 @@ impl Preview {
         let building =
             chosen.projects.iter().map(|project| Row::new(&project.name, Status::Building));
         let building: Vec<Row> = building.chain(others.iter().cloned()).collect();
-        let plan = chosen.plan(&workspace, task)?;
+        let plan = chosen.plan(ctx, &workspace, task)?;
         let announced = comment.building(&building);
         if ctx.dry_run {
             let script = super::build::by_hand(ctx, &workspace, &plan)?;

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Args;
 
 use super::affected::changes;
 use super::build::{Task, build_inputs, keys, locks};
 use crate::context::Ctx;
-use crate::plan::{Inputs, Plan};
+use crate::doctor;
+use crate::plan::{Inputs, Plan, Verb};
 use crate::report::affected::{line, nothing};
 use crate::tools::git;
 use crate::workspace::Workspace;
@@ -98,15 +99,27 @@ impl<'w> Chosen<'w> {
         Chosen { reasons: reasons.collect(), projects, nothing: None }
     }
 
-    /// Plans `task` for them.
-    pub fn plan(self, workspace: &Workspace, task: Task) -> Result<Plan> {
+    /// Plans `task` for them. Meanwhile it is found out whether a run would have what it needs; a script
+    /// is worth seeing without.
+    pub fn plan(self, ctx: &Ctx, workspace: &Workspace, task: Task) -> Result<Plan> {
         let graph = Graph::new(workspace)?;
+        let preflight = || match ctx.dry_run || task.verb == Verb::Build {
+            true => Ok(()),
+            false => doctor::preflight(ctx, &task.destination, task.choice.engine, &self.projects),
+        };
+        let (ready, keys, head) = std::thread::scope(|scope| {
+            let ready = scope.spawn(preflight);
+            let head = scope.spawn(|| git::head(&workspace.root));
+            let keys = keys(workspace, &graph, &self.projects, &task.destination);
+            (ready.join(), keys, head.join())
+        });
+        ready.map_err(|_| anyhow!("a check of this machine failed"))??;
         let inputs = Inputs {
             verb: task.verb,
             choice: task.choice,
-            keys: keys(workspace, &graph, &self.projects, &task.destination)?,
+            keys: keys?,
             destination: task.destination,
-            head: git::head(&workspace.root)?,
+            head: head.map_err(|_| anyhow!("git's reader failed"))??,
             force: task.force,
             rebuild: task.rebuild || task.force,
             inputs: build_inputs(workspace, &graph, &self.projects),

@@ -119,7 +119,8 @@ impl Scene {
         let look = || {
             let version = &self.config.as_ref().ok()?.tools.bun;
             let on_path = self.bun_on_path().cloned();
-            Some(bun::choose(&self.root, version, on_path))
+            let ask = |program: &Utf8Path| bun::reported_version(program, probe::PATIENT);
+            Some(bun::choose(&self.root, version, on_path, ask))
         };
         self.bun.get_or_init(look).as_ref()
     }

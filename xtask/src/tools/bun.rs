@@ -5,7 +5,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::command::Command;
-use super::probe;
+use super::{probe, remembered};
 
 /// The pin for machines that have npm: `package.json` and `package-lock.json`.
 pub const TOOLCHAIN: &str = "dagger/bun/toolchain";
@@ -49,23 +49,35 @@ pub fn on_path(deadline: Duration) -> Option<OnPath> {
     Some((path, version))
 }
 
-/// Looks for Bun `version`. `XTASK_TOOLS` moves the folder of our own installs, so that several
-/// checkouts can share it; it is `.xtask/tools` by default.
+/// Looks for Bun `version`, which a program is asked for once. `XTASK_TOOLS` moves the folder of our own
+/// installs, so that several checkouts can share it; it is `.xtask/tools` by default.
 #[must_use]
 pub fn find(root: &Utf8Path, version: &str) -> Bun {
-    choose(root, version, on_path(probe::PATIENT))
+    let ask = |program: &Utf8Path| {
+        remembered::version(root, program, || reported_version(program, probe::PATIENT))
+    };
+    let on_path = which("bun").map(|path| {
+        let version = ask(&path);
+        (path, version)
+    });
+    choose(root, version, on_path, ask)
 }
 
-/// Chooses between the Bun that was found on PATH and our own.
+/// Chooses between the Bun that was found on PATH and our own, which is asked for its version by `ask`.
 #[must_use]
-pub fn choose(root: &Utf8Path, version: &str, on_path: Option<OnPath>) -> Bun {
+pub fn choose(
+    root: &Utf8Path,
+    version: &str,
+    on_path: Option<OnPath>,
+    ask: impl FnOnce(&Utf8Path) -> Option<String>,
+) -> Bun {
     if let Some((path, reported)) = on_path
         && reported.as_deref() == Some(version)
     {
         return Bun::OnPath(path);
     }
     let program = folder(root, version).join(installed_program());
-    if reported_version(&program, probe::PATIENT).as_deref() == Some(version) {
+    if ask(&program).as_deref() == Some(version) {
         Bun::Installed(program)
     } else {
         Bun::Missing(program)

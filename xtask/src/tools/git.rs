@@ -1,18 +1,17 @@
 //! Git, read through its command line with everything that could surprise us switched off.
 
+mod blobs;
 pub mod history;
 pub mod objects;
 
-use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
-use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use serde::Serialize;
 
 use crate::error::refused;
-use crate::workspace::key::{Blob, hex};
+pub use blobs::{below, blobs};
 
 /// Where the repository stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -76,85 +75,19 @@ fn utf8_paths(listed: Vec<u8>) -> String {
     })
 }
 
-/// The content of every input file below `paths`, as it stands in the working tree: from git's
-/// index where the file is unchanged, else from the file itself.
-pub fn blobs(root: &Utf8Path, paths: &[&Utf8Path]) -> Result<BTreeMap<Utf8PathBuf, Blob>> {
-    // The root itself is `.` to git.
-    let paths: Vec<&str> = paths
-        .iter()
-        .map(|path| if path.as_str().is_empty() { "." } else { path.as_str() })
-        .collect();
-    let list = |flags: &[&str]| {
-        text(root, &[&["ls-files", "-z"], flags, &["--"], paths.as_slice()].concat())
-    };
-    let mut blobs = BTreeMap::new();
-    for entry in list(&["--stage"])?.split('\0') {
-        let Some((meta, path)) = entry.split_once('\t') else {
-            continue;
-        };
-        let mut meta = meta.split(' ');
-        if let (Some(mode), Some(id)) = (meta.next(), meta.next()) {
-            blobs.insert(path.into(), Blob { mode: mode.to_owned(), id: id.to_owned() });
-        }
-    }
-    let sha256 = blobs.values().next().is_some_and(|blob: &Blob| blob.id.len() == 64);
-    for path in
-        list(&["--modified", "--deleted", "--others", "--exclude-standard", "--deduplicate"])?
-            .split('\0')
-            .filter(|path| !path.is_empty())
-    {
-        if let Some(blob) =
-            blobs.get_mut(Utf8Path::new(path)).filter(|blob| blob.mode == REPOSITORY)
-            && let Some(commit) = history::commit(&root.join(path), "HEAD")?
-        {
-            blob.id = commit;
-            continue;
-        }
-        match working_blob(&root.join(path), sha256)
-            .with_context(|| format!("cannot read {path}"))?
-        {
-            Some(blob) => drop(blobs.insert(path.into(), blob)),
-            // Git lists a repository that is no submodule by its folder alone.
-            None if path.ends_with('/') => {
-                let id = history::commit(&root.join(path), "HEAD")?.unwrap_or_default();
-                blobs.insert(path.into(), Blob { mode: REPOSITORY.to_owned(), id });
-            }
-            None => drop(blobs.remove(Utf8Path::new(path))),
-        }
-    }
-    Ok(blobs)
-}
-
 /// The mode of a repository inside of the repository, of which git keeps the commit alone.
 pub const REPOSITORY: &str = "160000";
 
 /// The mode of a symbolic link, whose content is the way to what it means.
 pub const LINK: &str = "120000";
 
-/// The blob that git would make of a file; nothing when it is gone or is a folder of its own
-/// repository.
-fn working_blob(path: &Utf8Path, sha256: bool) -> std::io::Result<Option<Blob>> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let Ok(meta) = path.symlink_metadata() else {
-        return Ok(None);
-    };
-    let (mode, content) = if meta.is_symlink() {
-        (LINK, path.read_link_utf8()?.into_string().into_bytes())
-    } else if meta.is_file() {
-        let executable = meta.permissions().mode() & 0o100 != 0;
-        (if executable { "100755" } else { "100644" }, std::fs::read(path)?)
-    } else {
-        return Ok(None);
-    };
-    let mut object = format!("blob {}\0", content.len()).into_bytes();
-    object.extend(content);
-    let algorithm = if sha256 { &SHA256 } else { &SHA1_FOR_LEGACY_USE_ONLY };
-    Ok(Some(Blob { mode: mode.to_owned(), id: hex(digest(algorithm, &object).as_ref()) }))
-}
-
 /// The standard output of a git command in `root`, which must be UTF-8.
 fn text(root: &Utf8Path, args: &[&str]) -> Result<String> {
-    String::from_utf8(output(root, args)?)
+    utf8(output(root, args)?)
+}
+
+fn utf8(listed: Vec<u8>) -> Result<String> {
+    String::from_utf8(listed)
         .map_err(|_| refused("a file name in this repository is not UTF-8; rename it").into())
 }
 

@@ -193,3 +193,33 @@ fn a_partial_clone_fetches_manifests_at_once() {
     let ran = clone.xtask(&["affected", "--base", "origin/main", "--head", "HEAD"]).exits(3);
     assert!(ran.stderr.contains("git does not have"), "{}", ran.stderr);
 }
+
+#[test]
+fn a_dependency_inside_of_a_submodule_is_part_of_the_key() {
+    let env = tree();
+    let theme = TestEnv::new();
+    theme.write("pkg/package.json", r#"{ "name": "theme" }"#);
+    theme.commit("theme");
+    let add = format!(
+        "git -c protocol.file.allow=always submodule --quiet add 'file://{}' vendor/theme",
+        theme.root
+    );
+    env.sh(&add).exits(0);
+    env.write(
+        "projects/app/package.json",
+        r#"{ "name": "app", "dependencies": { "theme": "file:../../vendor/theme/pkg" } }"#,
+    );
+    env.commit("submodule");
+    let keys = |names: &[&str]| {
+        let arguments = [&["deploy", "--engine", "host", "--dry-run", "--json"], names].concat();
+        let json = env.xtask(&arguments).exits(0).json();
+        let parts = json["projects"].as_array().expect("projects").iter();
+        parts.map(|part| part["key"].as_str().expect("a key").to_owned()).collect::<Vec<_>>()
+    };
+    let before = keys(&["alone", "app"]);
+    assert_eq!([keys(&["alone"]), keys(&["app"])].concat(), before, "whoever else takes part");
+    env.sh("cd vendor/theme && git -c user.name=T -c user.email=t@example.com commit --quiet --allow-empty -m next").exits(0);
+    let after = keys(&["alone", "app"]);
+    assert_eq!(after[0], before[0]);
+    assert_ne!(after[1], before[1], "the submodule moved");
+}
