@@ -253,8 +253,8 @@ fn what_is_not_known_is_everything() {
     assert_everything(&affected(&env, &[]), "knows no default branch");
 }
 
-#[test]
-fn submodules_and_links_out_of_a_package_concern_their_users() {
+/// The same, where `app` depends on a folder inside of a submodule. The script moves the submodule.
+pub fn tree_with_submodule() -> (TestEnv, &'static str) {
     let env = tree();
     let theme = TestEnv::new();
     theme.write("pkg/package.json", r#"{ "name": "theme" }"#);
@@ -269,8 +269,17 @@ fn submodules_and_links_out_of_a_package_concern_their_users() {
         r#"{ "name": "app", "dependencies": { "theme": "file:../../vendor/theme/pkg" } }"#,
     );
     env.commit("submodule");
+    (
+        env,
+        "cd vendor/theme && git -c user.name=T -c user.email=t@example.com commit --quiet --allow-empty -m next",
+    )
+}
+
+#[test]
+fn a_submodule_concerns_its_users() {
+    let (env, moves) = tree_with_submodule();
     assert!(names(&affected(&env, &[])).is_empty());
-    env.sh("cd vendor/theme && git -c user.name=T -c user.email=t@example.com commit --quiet --allow-empty -m next").exits(0);
+    env.sh(moves).exits(0);
     assert_eq!(names(&affected(&env, &[])), ["app"], "the submodule moved");
     env.commit("moved");
     assert_eq!(names(&affected(&env, &["--base", "HEAD~1", "--head", "HEAD"])), ["app"]);

@@ -1,6 +1,6 @@
 //! What a change concerns is said by the commit that is compared, whatever the working tree holds.
 
-use crate::affected::{affected, id, names, tree};
+use crate::affected::{affected, id, names, tree, tree_with_submodule};
 use crate::support::TestEnv;
 
 fn outlines(env: &TestEnv) -> Vec<String> {
@@ -196,20 +196,7 @@ fn a_partial_clone_fetches_manifests_at_once() {
 
 #[test]
 fn a_dependency_inside_of_a_submodule_is_part_of_the_key() {
-    let env = tree();
-    let theme = TestEnv::new();
-    theme.write("pkg/package.json", r#"{ "name": "theme" }"#);
-    theme.commit("theme");
-    let add = format!(
-        "git -c protocol.file.allow=always submodule --quiet add 'file://{}' vendor/theme",
-        theme.root
-    );
-    env.sh(&add).exits(0);
-    env.write(
-        "projects/app/package.json",
-        r#"{ "name": "app", "dependencies": { "theme": "file:../../vendor/theme/pkg" } }"#,
-    );
-    env.commit("submodule");
+    let (env, moves) = tree_with_submodule();
     let keys = |names: &[&str]| {
         let arguments = [&["deploy", "--engine", "host", "--dry-run", "--json"], names].concat();
         let json = env.xtask(&arguments).exits(0).json();
@@ -218,7 +205,7 @@ fn a_dependency_inside_of_a_submodule_is_part_of_the_key() {
     };
     let before = keys(&["alone", "app"]);
     assert_eq!([keys(&["alone"]), keys(&["app"])].concat(), before, "whoever else takes part");
-    env.sh("cd vendor/theme && git -c user.name=T -c user.email=t@example.com commit --quiet --allow-empty -m next").exits(0);
+    env.sh(moves).exits(0);
     let after = keys(&["alone", "app"]);
     assert_eq!(after[0], before[0]);
     assert_ne!(after[1], before[1], "the submodule moved");
