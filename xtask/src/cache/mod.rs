@@ -22,7 +22,7 @@ pub const LIMIT: u64 = 2 << 30;
 
 /// The kept outputs of one checkout. Runs may use it at the same time, in any number.
 ///
-/// Each entry is a folder named by its key, with `manifest.json` and the files. It is made under another
+/// Each entry is a folder named by its key, with `manifest.json`, `size` and the files. It is made under another
 /// name and renamed, so it is there whole or not at all; and it is removed only while nobody reads.
 #[derive(Debug)]
 pub struct Cache {
@@ -72,7 +72,7 @@ impl Cache {
         match copied {
             Ok(manifest) => {
                 // That it was used. Not worth failing for.
-                let _untouched = File::open(entry.join(manifest::NAME))
+                let _untouched = File::open(entry.join(SIZE))
                     .and_then(|file| file.set_modified(SystemTime::now()));
                 Ok(Taken::Whole { built: manifest.built })
             }
@@ -112,6 +112,7 @@ impl Cache {
             manifest.add(path, kept);
         }
         manifest.write(&entry)?;
+        std::fs::write(entry.join(SIZE), manifest.size().to_string())?;
         if std::fs::rename(&entry, self.dir.join(key)).is_err() {
             // Another run kept the same output meanwhile, and a folder with files is not replaced.
             std::fs::remove_dir_all(&entry)?;
@@ -141,13 +142,9 @@ impl Cache {
             if !entry.file_type()?.is_dir() {
                 continue;
             }
-            let used =
-                std::fs::metadata(entry.path().join(manifest::NAME)).and_then(|m| m.modified());
-            match (used, Manifest::read(entry.path(), entry.file_name())) {
-                (Ok(used), Ok(Some(manifest))) => {
-                    entries.push((used, manifest.size(), entry.into_path()));
-                }
-                _ => remove(entry.path()),
+            match used(&entry.path().join(SIZE)) {
+                Some((used, size)) => entries.push((used, size, entry.into_path())),
+                None => remove(entry.path()),
             }
         }
         entries.sort();
@@ -167,6 +164,16 @@ impl Cache {
         let path = self.dir.join("lock");
         File::create(&path).with_context(|| format!("cannot make {path}"))
     }
+}
+
+/// The file of an entry that says how many bytes its files have, and by its own time when they were last
+/// used. Manifests are long, and every build looks at all entries.
+const SIZE: &str = "size";
+
+/// What the file at `path` says of an entry.
+fn used(path: &Utf8Path) -> Option<(SystemTime, u64)> {
+    let size = std::fs::read_to_string(path).ok()?.parse().ok()?;
+    Some((path.metadata().ok()?.modified().ok()?, size))
 }
 
 /// How the names of entries begin that are not whole yet.

@@ -110,7 +110,7 @@ fn what_was_used_longest_ago_makes_room() {
     // Room for two.
     let (cache, to) = (place.cache(2500), place.0.join("to"));
     let used = |key: &str, seconds| {
-        let file = File::open(cache.dir.join(key).join(manifest::NAME)).expect("there");
+        let file = File::open(cache.dir.join(key).join(SIZE)).expect("there");
         let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
         file.set_modified(time).expect("set");
     };
