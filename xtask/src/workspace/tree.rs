@@ -43,8 +43,28 @@ impl Tree {
         let target = |target: Vec<u8>| String::from_utf8_lossy(&target).into_owned();
         let links = links.iter().map(path).zip(contents.by_ref().map(target)).collect();
         let texts = texts.iter().map(path).zip(contents).collect();
-        let paths = entries.into_iter().map(|entry| entry.path).collect();
-        Ok(Tree { commit: commit.to_owned(), paths, links, repositories, texts })
+        let paths = entries.iter().map(|entry| entry.path.clone()).collect();
+        let tree = Tree { commit: commit.to_owned(), paths, links, repositories, texts };
+        tree.with_texts_behind_links(root, &entries, wanted)
+    }
+
+    /// With the texts that links of wanted paths lead to, which may be called otherwise.
+    fn with_texts_behind_links(
+        mut self,
+        root: &Utf8Path,
+        entries: &[Entry],
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Tree> {
+        let links = self.links.keys().filter(|path| wanted(path));
+        let files: Vec<&Entry> = links
+            .filter_map(|path| self.real(Utf8Path::new(path)))
+            .filter(|real| self.is_file(real) && !self.texts.contains_key(real.as_str()))
+            .filter_map(|real| Some(&entries[self.place(real.as_str())?]))
+            .collect();
+        let ids: Vec<&str> = files.iter().map(|entry| entry.id.as_str()).collect();
+        let paths = files.iter().map(|entry| entry.path.clone());
+        self.texts.extend(paths.zip(contents(root, &ids)?));
+        Ok(self)
     }
 
     /// Every file, sorted.
@@ -94,7 +114,11 @@ impl Tree {
     }
 
     fn has(&self, path: &str) -> bool {
-        self.paths.binary_search_by(|other| other.as_str().cmp(path)).is_ok()
+        self.place(path).is_some()
+    }
+
+    fn place(&self, path: &str) -> Option<usize> {
+        self.paths.binary_search_by(|other| other.as_str().cmp(path)).ok()
     }
 
     fn is_elsewhere(&self, path: &Utf8Path) -> bool {

@@ -35,6 +35,21 @@ fn a_link_to_nothing_is_no_config_beside_another() {
 }
 
 #[test]
+fn manifests_may_be_links_to_files_of_other_names() {
+    let env = branch();
+    env.sh("mkdir shared && cd projects/alone && mv package.json ../../shared/text && ln -s ../../shared/text package.json && mv wrangler.jsonc site && ln -s site wrangler.jsonc")
+        .exits(0);
+    env.commit("links");
+    env.write("projects/alone/text", "1\n");
+    env.commit("change");
+    let json = affected(&env, &["--base", "HEAD~1", "--head", "HEAD"]);
+    assert_eq!(
+        (names(&json), &json["packages"][0]["name"]),
+        (vec!["alone"], &"alone-package".into())
+    );
+}
+
+#[test]
 fn a_manifest_that_is_not_utf8_is_as_broken_in_a_commit() {
     let env = branch();
     let path = env.root.join("projects/alone/package.json");
