@@ -7,6 +7,7 @@ use ring::digest::{SHA256, digest};
 
 use super::outline_text::{decode, encode};
 use crate::record::write_whole;
+use crate::tools::git::is_ignored;
 use crate::tools::remembered::this_program;
 use crate::workspace::Workspace;
 use crate::workspace::key::hex;
@@ -26,7 +27,9 @@ pub fn outline(root: &Utf8Path, commit: &str) -> Result<Outline> {
         return Ok(outline);
     }
     let outline = Outline::new(&Workspace::survey_commit(root, commit)?)?;
-    if let (Some(program), Some(encoded)) = (program, encode(&outline)) {
+    // A file that git does not ignore would be a change of its own.
+    let ignored = is_ignored(root, path.strip_prefix(root)?)?;
+    if let (true, Some(program), Some(encoded)) = (ignored, program, encode(&outline)) {
         let body = format!("{program}\n{encoded}");
         let text = format!("{}\n{body}", checksum(&body));
         // Where it cannot be kept, it is made again.

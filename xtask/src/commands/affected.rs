@@ -14,7 +14,8 @@ use crate::report::affected::AffectedReport;
 use crate::tools::deployments::Deployments;
 use crate::workspace::affected::affected;
 use crate::workspace::base::{Base, Changes, Question};
-use crate::workspace::files::decides;
+use crate::workspace::files::Files;
+use crate::workspace::names::decides;
 use crate::workspace::outline::Outline;
 use crate::workspace::{Workspace, listed};
 
@@ -57,10 +58,11 @@ impl Affected {
         let names = (self.base.as_deref(), self.head.as_deref(), self.env.as_deref());
         let asked = |question: Question| question.changes_and(|head| outline(&ctx.root, head));
         let (changes, committed) = ask(ctx, names, asked)?;
-        let own = changes.working.iter().any(|path| decides(path));
+        let own = changes.working.iter().any(|path| decides(path, &ctx.root));
         let outline = match committed {
+            Some(outline) if self.head.is_some() => outline?,
             // The working tree may hold what the commit lacks.
-            Some(outline) if !own && (outline.is_ok() || self.head.is_some()) => outline?,
+            Some(Ok(outline)) if !own && !outline.is_mended(&Files::here(&ctx.root)) => outline,
             _ => here(&ctx.root)?,
         };
         Ok((changes, outline))

@@ -28,8 +28,8 @@ struct Remembered {
 }
 
 /// Asks `program` by `ask` unless the same file answered before, in the repository at `root`. Scripts,
-/// and programs of another name that stand behind a link, are always asked: version managers put such
-/// in front of a program, and choose its version anew each time.
+/// programs of another name that stand behind a link, and what lies in a folder called `shims` are
+/// always asked: version managers put such in front of a program, and choose its version anew each time.
 #[must_use]
 pub fn version(
     root: &Utf8Path,
@@ -65,7 +65,9 @@ fn identity(program: &Utf8Path) -> Option<Identity> {
     let path = program.canonicalize_utf8().ok()?;
     let mut start = [0; 4];
     std::fs::File::open(&path).ok()?.read_exact(&mut start).ok()?;
-    let own = COMPILED.contains(&start) && path.file_name() == program.file_name();
+    let own = COMPILED.contains(&start)
+        && path.file_name() == program.file_name()
+        && !path.components().any(|part| part.as_str() == "shims");
     let meta = path.metadata().ok().filter(|_| own)?;
     let modified = [meta.mtime(), meta.mtime_nsec()];
     Some(Identity { path, inode: meta.ino(), bytes: meta.len(), modified })
@@ -106,6 +108,10 @@ mod tests {
         std::os::unix::fs::symlink(&manager, &program).expect("a link");
         assert_eq!((of(&program), of(&program)), (Some("0.21.6".into()), Some("0.21.7".into())));
         assert_eq!(version(&root, &root.join("none"), || None), None);
+        let shim = root.join("shims/dagger");
+        std::fs::create_dir_all(root.join("shims")).expect("a folder");
+        std::fs::write(&shim, b"\x7fELF shim").expect("a file");
+        assert_eq!((of(&shim), of(&shim)), (Some("0.21.8".into()), Some("0.21.9".into())));
         std::fs::remove_dir_all(&root).expect("removed");
     }
 }

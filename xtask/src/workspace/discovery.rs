@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use super::config::{self, CONFIG_FILE, Config};
-use super::files::{Files, MODULE};
+use super::files::{Files, MANIFEST, MODULE, PROJECTS};
 use super::glob;
 use super::package::Package;
 use super::project::{Project, ends_with_path};
@@ -26,7 +26,7 @@ impl<'c> Place<'c> {
     /// Of a repository with these files.
     #[must_use]
     pub fn of(files: &Files, config: &'c Config) -> Place<'c> {
-        let folder = if files.is_folder("projects".into()) { "projects" } else { "" };
+        let folder = if files.is_folder(PROJECTS.into()) { PROJECTS } else { "" };
         Place { patterns: config.projects.as_deref(), folder }
     }
 
@@ -70,6 +70,20 @@ impl Broken {
     #[must_use]
     pub fn answers_to(&self, name: &str) -> bool {
         ends_with_path(&self.dir, name)
+    }
+
+    /// Whether it can be read among these files.
+    #[must_use]
+    pub fn is_mended(&self, files: &Files) -> bool {
+        let config = |text: String| WranglerConfig::parse(&self.config, &text).is_ok();
+        let manifest = |dir: &Utf8Path| {
+            let text = files.read(&dir.join(MANIFEST));
+            text.is_ok_and(|text| Package::parse(dir, &text).is_ok())
+        };
+        let package = self.dir.ancestors().find(|dir| files.is_file(&dir.join(MANIFEST)));
+        !self.dir.as_str().chars().any(steers)
+            && files.read(&self.config).map_or_else(|_| files.is_gone(&self.config), config)
+            && package.is_none_or(manifest)
     }
 
     /// The error where all projects are meant.
@@ -139,7 +153,7 @@ impl<'w> Discovery<'w> {
             return Err(refused(message.clone()));
         }
         Ok(Project {
-            name: dir.strip_prefix("projects").unwrap_or(dir).to_string(),
+            name: dir.strip_prefix(PROJECTS).unwrap_or(dir).to_string(),
             dir: dir.to_owned(),
             config: config.to_owned(),
             worker: wrangler.target(config::LOCAL).worker,

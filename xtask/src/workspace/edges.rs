@@ -110,7 +110,11 @@ impl<'w> Builder<'w> {
                     let found = self.members.asked_for(package, name);
                     found.into_iter().map(|found| found.dir.clone()).collect()
                 }
-                Some((_, path)) => normalize(&package.dir.join(path)).into_iter().collect(),
+                Some((_, path)) => {
+                    let to = normalize(&package.dir.join(path));
+                    let behind = to.as_deref().and_then(|to| self.workspace.files.behind(to));
+                    to.into_iter().chain(behind).collect()
+                }
                 None => Vec::new(),
             };
             if found.is_empty() {
@@ -159,6 +163,10 @@ impl<'w> Builder<'w> {
                 || refused(format!("{manifest}: the input `{input}` is not in this repository")),
             )?;
             self.graph.add(node, &to, Origin::Input);
+            // Git knows of a link what it says, and of what it leads to where that stands.
+            if let Some(real) = self.workspace.files.behind(&to) {
+                self.graph.add(node, &real, Origin::Input);
+            }
         }
         Ok(())
     }
@@ -205,6 +213,9 @@ impl<'w> Builder<'w> {
             let to = normalize(&dir.join(&source))
                 .filter(|to| files.is_file(&to.join(MODULE)))
                 .ok_or_else(|| refused(format!("{path}: no Dagger module at `{source}`")))?;
+            if let Some(real) = files.behind(&to) {
+                self.graph.add(node, &real, Origin::Module);
+            }
             if self.graph.add(node, &to, Origin::Module) {
                 self.modules(&to)?;
             }

@@ -3,31 +3,14 @@
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::config::CONFIG_FILE;
+use super::inside;
+use super::names::{is_read, says};
 use super::tree::Tree;
-use super::wrangler::CONFIG_NAMES;
-use super::{inside, installs};
 use crate::error::Failure;
 use crate::tools::git;
 
-/// Whether a file of this name says what exists.
-fn says(name: &str) -> bool {
-    name == MANIFEST || CONFIG_NAMES.contains(&name) || installs(name)
-}
-
-/// Whether a file at `path` says what exists, or what it is made from.
-#[must_use]
-pub fn decides(path: &Utf8Path) -> bool {
-    path == CONFIG_FILE || path.file_name().is_some_and(|name| says(name) || name == MODULE)
-}
-
-/// Whether the text at `path` is read, and not only that it is there.
-fn is_read(path: &str) -> bool {
-    let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
-    path == CONFIG_FILE
-        || [MANIFEST, MODULE, NPMRC, PNPM].contains(&name)
-        || CONFIG_NAMES.contains(&name)
-}
+/// The folder that projects stand in, in a repository that has it.
+pub const PROJECTS: &str = "projects";
 
 /// What makes a folder a package.
 pub const MANIFEST: &str = "package.json";
@@ -74,10 +57,13 @@ impl Files {
         }
     }
 
-    /// Whether a listed file is not there.
+    /// Whether a listed file is not there, or is a link to nothing.
     #[must_use]
     pub fn is_gone(&self, path: &Utf8Path) -> bool {
-        matches!(self, Files::Here { root } if !root.join(path).exists())
+        match self {
+            Files::Here { root } => !root.join(path).exists(),
+            Files::Of(tree) => tree.dangles(path),
+        }
     }
 
     /// The text of a file of the repository, and none that a link puts outside of it.
@@ -86,6 +72,16 @@ impl Files {
             Files::Here { root } => inside::read(root, path),
             Files::Of(tree) => tree.read(path),
         }
+    }
+
+    /// Where `path` leads in the repository, when that is somewhere else by a symbolic link.
+    #[must_use]
+    pub fn behind(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
+        let real = match self {
+            Files::Here { root } => inside::real(root, path),
+            Files::Of(tree) => tree.real(path),
+        };
+        real.filter(|real| real != path)
     }
 
     /// Whether a file is at `path`.

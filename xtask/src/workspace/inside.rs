@@ -20,6 +20,17 @@ pub fn check(root: &Utf8Path, path: &Utf8Path) -> Result<(), Failure> {
     Err(leaves(path, &real))
 }
 
+/// Where a path leads through symbolic links; nothing when that is out of the repository, or nowhere.
+#[must_use]
+pub fn real(root: &Utf8Path, path: &Utf8Path) -> Option<Utf8PathBuf> {
+    let straight = root.join(path);
+    let real = straight.canonicalize_utf8().ok()?;
+    if real == straight {
+        return Some(path.to_owned());
+    }
+    real.strip_prefix(root.canonicalize_utf8().ok()?).ok().map(Utf8Path::to_owned)
+}
+
 /// Reads many files, and looks at the folders above them once.
 pub struct Reader<'f> {
     files: &'f Files,

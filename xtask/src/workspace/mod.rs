@@ -13,6 +13,7 @@ pub mod inside;
 pub mod key;
 pub mod listed;
 mod members;
+pub mod names;
 pub mod outline;
 pub mod package;
 pub mod pipeline;

@@ -4,6 +4,7 @@ use camino::Utf8PathBuf;
 
 use super::Workspace;
 use super::discovery::Broken;
+use super::files::Files;
 use super::graph::{Graph, Node};
 use super::package::Package;
 use crate::error::Failure;
@@ -50,6 +51,13 @@ impl Outline {
             broken: workspace.broken.clone(),
             graph,
         })
+    }
+
+    /// Whether a config that is broken can be read among these files: git may keep a file otherwise than
+    /// it checks it out, encrypted for example, and a link may lead to where a commit cannot.
+    #[must_use]
+    pub fn is_mended(&self, files: &Files) -> bool {
+        self.broken.iter().any(|broken| broken.is_mended(files))
     }
 
     /// How many projects there are.

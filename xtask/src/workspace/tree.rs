@@ -21,7 +21,7 @@ pub struct Tree {
     links: BTreeMap<String, String>,
     /// Other repositories, of which nothing but the commit is known.
     repositories: Vec<String>,
-    texts: HashMap<String, String>,
+    texts: HashMap<String, Vec<u8>>,
 }
 
 /// How many links a path may lead through, as on Linux.
@@ -40,10 +40,31 @@ impl Tree {
         let ids: Vec<&str> = links.iter().chain(&texts).map(|entry| entry.id.as_str()).collect();
         let mut contents = contents(root, &ids)?.into_iter();
         let path = |entry: &&Entry| entry.path.clone();
-        let links = links.iter().map(path).zip(&mut contents).collect();
+        let target = |target: Vec<u8>| String::from_utf8_lossy(&target).into_owned();
+        let links = links.iter().map(path).zip(contents.by_ref().map(target)).collect();
         let texts = texts.iter().map(path).zip(contents).collect();
-        let paths = entries.into_iter().map(|entry| entry.path).collect();
-        Ok(Tree { commit: commit.to_owned(), paths, links, repositories, texts })
+        let paths = entries.iter().map(|entry| entry.path.clone()).collect();
+        let tree = Tree { commit: commit.to_owned(), paths, links, repositories, texts };
+        tree.with_texts_behind_links(root, &entries, wanted)
+    }
+
+    /// With the texts that links of wanted paths lead to, which may be called otherwise.
+    fn with_texts_behind_links(
+        mut self,
+        root: &Utf8Path,
+        entries: &[Entry],
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Tree> {
+        let links = self.links.keys().filter(|path| wanted(path));
+        let files: Vec<&Entry> = links
+            .filter_map(|path| self.real(Utf8Path::new(path)))
+            .filter(|real| self.is_file(real) && !self.texts.contains_key(real.as_str()))
+            .filter_map(|real| Some(&entries[self.place(real.as_str())?]))
+            .collect();
+        let ids: Vec<&str> = files.iter().map(|entry| entry.id.as_str()).collect();
+        let paths = files.iter().map(|entry| entry.path.clone());
+        self.texts.extend(paths.zip(contents(root, &ids)?));
+        Ok(self)
     }
 
     /// Every file, sorted.
@@ -56,8 +77,9 @@ impl Tree {
         let real = self.real(path).ok_or_else(|| {
             refused(format!("{path} leads out of the repository, in {}", self.commit))
         })?;
-        let text = self.texts.get(real.as_str());
-        text.cloned().ok_or_else(|| refused(format!("cannot read {path}: not in {}", self.commit)))
+        let because = |why: &str| refused(format!("cannot read {path}: {why} {}", self.commit));
+        let text = self.texts.get(real.as_str()).ok_or_else(|| because("not in"))?;
+        String::from_utf8(text.clone()).map_err(|_| because("not UTF-8 in"))
     }
 
     /// Whether a file is at `path`. What another repository holds is not known, and taken for there.
@@ -79,8 +101,24 @@ impl Tree {
         folder || self.has(real.as_str()) || self.is_elsewhere(&real) || real.as_str().is_empty()
     }
 
+    /// Whether the file at `path` is a link that leads to nothing in the commit. What is outside of it
+    /// is not known.
+    #[must_use]
+    pub fn dangles(&self, path: &Utf8Path) -> bool {
+        self.links.contains_key(path.as_str())
+            && match self.way(path) {
+                Way::To(real) => !self.exists(&real),
+                Way::Out => false,
+                Way::Round => true,
+            }
+    }
+
     fn has(&self, path: &str) -> bool {
-        self.paths.binary_search_by(|other| other.as_str().cmp(path)).is_ok()
+        self.place(path).is_some()
+    }
+
+    fn place(&self, path: &str) -> Option<usize> {
+        self.paths.binary_search_by(|other| other.as_str().cmp(path)).ok()
     }
 
     fn is_elsewhere(&self, path: &Utf8Path) -> bool {
@@ -88,16 +126,37 @@ impl Tree {
     }
 
     /// Where `path` leads through symbolic links; nothing when that is out of the commit.
-    fn real(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
-        let mut path = normalize(path)?;
+    pub(super) fn real(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
+        match self.way(path) {
+            Way::To(real) => Some(real),
+            Way::Out | Way::Round => None,
+        }
+    }
+
+    fn way(&self, path: &Utf8Path) -> Way {
+        let Some(mut path) = normalize(path) else { return Way::Out };
         for _ in 0..MOST_LINKS {
             let link = path.ancestors().find_map(|at| self.links.get_key_value(at.as_str()));
-            let Some((link, target)) = link else { return Some(path) };
+            let Some((link, target)) = link else { return Way::To(path) };
             let folder = Utf8Path::new(link).parent().unwrap_or(Utf8Path::new(""));
-            path = normalize(&folder.join(target).join(path.strip_prefix(link).ok()?))?;
+            let below = path.strip_prefix(link).unwrap_or(Utf8Path::new(""));
+            match normalize(&folder.join(target).join(below)) {
+                Some(next) => path = next,
+                None => return Way::Out,
+            }
         }
-        None
+        Way::Round
     }
+}
+
+/// Where a path leads.
+enum Way {
+    /// To this place in the commit, whether or not anything is there.
+    To(Utf8PathBuf),
+    /// Out of the commit.
+    Out,
+    /// Through more links than a system follows.
+    Round,
 }
 
 #[cfg(test)]
@@ -114,7 +173,10 @@ mod tests {
                 .collect(),
             links: links.iter().map(|(from, to)| (owned(from), owned(to))).collect(),
             repositories: vec!["vendor/theme".to_owned()],
-            texts: HashMap::from([("a/b/file".to_owned(), "text".to_owned())]),
+            texts: HashMap::from([
+                ("a/b/file".to_owned(), b"text".to_vec()),
+                ("top".to_owned(), b"{\"name\":\"\xff\"}".to_vec()),
+            ]),
         }
     }
 
@@ -140,6 +202,10 @@ mod tests {
             assert_eq!((tree.is_file(path), tree.exists(path)), (file, exists), "{path}");
         }
         assert_eq!(tree.read(Utf8Path::new("l/link/file")).expect("text"), "text");
+        let failure = tree.read(Utf8Path::new("top")).expect_err("not UTF-8");
+        assert_eq!(failure.message, "cannot read top: not UTF-8 in abc");
+        let dangles = ["a/link", "l", "out", "loop", "top"].map(|at| tree.dangles(at.into()));
+        assert_eq!(dangles, [false, false, false, true, false]);
         let failure = tree.read(Utf8Path::new("out")).expect_err("leaves");
         assert_eq!(failure.message, "out leads out of the repository, in abc");
     }

@@ -3,6 +3,7 @@
 mod affected;
 mod affected_bases;
 mod affected_commits;
+mod affected_trees;
 mod answers;
 mod browser;
 mod budget;

@@ -38,6 +38,7 @@ pub fn blobs(root: &Utf8Path, paths: &[&Utf8Path]) -> Result<Blobs> {
     for path in differ.split('\0').filter(|path| !path.is_empty()) {
         if let Some(blob) =
             blobs.get_mut(Utf8Path::new(path)).filter(|blob| blob.mode == REPOSITORY)
+            && root.join(path).is_dir()
             && let Some(commit) = history::commit(&root.join(path), "HEAD")?
         {
             blob.id = commit;

@@ -99,7 +99,9 @@ pub fn uncommitted(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
     let status = ["status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=no"];
     let listed = output(root, &[&status[..], &["--ignore-submodules=untracked"]].concat())?;
     // Paths are relative to the top of git's tree, which may lie above `root`.
-    let prefix = match root.join(".git").exists() {
+    // A `.git` folder with nothing in it makes no repository.
+    let own = root.join(".git");
+    let prefix = match own.is_file() || own.join("HEAD").exists() {
         true => String::new(),
         false => text(root, &["rev-parse", "--show-prefix"])?.trim_end_matches('\n').to_owned(),
     };

@@ -36,11 +36,10 @@ fn entry(line: &str) -> Option<Entry> {
     Some(Entry { path: path.to_owned(), mode: mode.to_owned(), id: id.to_owned() })
 }
 
-/// The contents of blobs, in the order of `ids`. What a partial clone lacks is fetched at once. What is
-/// not UTF-8 has replacement characters, which no manifest can be read with.
-pub fn contents(root: &Utf8Path, ids: &[&str]) -> Result<Vec<String>> {
+/// The contents of blobs, in the order of `ids`. What a partial clone lacks is fetched at once.
+pub fn contents(root: &Utf8Path, ids: &[&str]) -> Result<Vec<Vec<u8>>> {
     let mut found = local(root, ids)?;
-    let missing = |found: &[Option<String>]| {
+    let missing = |found: &[Option<Vec<u8>>]| {
         let missing = ids.iter().zip(found).filter(|(_, content)| content.is_none());
         missing.map(|(id, _)| *id).collect::<Vec<_>>()
     };
@@ -57,7 +56,7 @@ pub fn contents(root: &Utf8Path, ids: &[&str]) -> Result<Vec<String>> {
 }
 
 /// The contents that are here.
-fn local(root: &Utf8Path, ids: &[&str]) -> Result<Vec<Option<String>>> {
+fn local(root: &Utf8Path, ids: &[&str]) -> Result<Vec<Option<Vec<u8>>>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -83,7 +82,7 @@ fn local(root: &Utf8Path, ids: &[&str]) -> Result<Vec<Option<String>>> {
 /// The next content of `git cat-file --batch`: its id, type and size in a line, then the content and
 /// another end of line; an inner nothing for what is missing
 /// (<https://git-scm.com/docs/git-cat-file#_batch_output>).
-fn next(rest: &mut &[u8]) -> Option<Option<String>> {
+fn next(rest: &mut &[u8]) -> Option<Option<Vec<u8>>> {
     let line = rest.iter().position(|byte| *byte == b'\n')?;
     let (_, size) = std::str::from_utf8(&rest[..line]).ok()?.rsplit_once(' ')?;
     if size == "missing" {
@@ -93,7 +92,7 @@ fn next(rest: &mut &[u8]) -> Option<Option<String>> {
     let size: usize = size.parse().ok()?;
     let content = rest.get(line + 1..line + 1 + size)?;
     *rest = rest.get(line + size + 2..)?;
-    Some(Some(String::from_utf8_lossy(content).into_owned()))
+    Some(Some(content.to_vec()))
 }
 
 #[cfg(test)]
@@ -103,9 +102,9 @@ mod tests {
     #[test]
     fn the_answer_of_cat_file() {
         let mut rest = &b"1f blob 3\na\nb\n3f missing\n2f blob 0\n\n3f blob 9\ncut"[..];
-        assert_eq!(next(&mut rest), Some(Some("a\nb".to_owned())));
+        assert_eq!(next(&mut rest), Some(Some(b"a\nb".to_vec())));
         assert_eq!(next(&mut rest), Some(None));
-        assert_eq!(next(&mut rest), Some(Some(String::new())));
+        assert_eq!(next(&mut rest), Some(Some(Vec::new())));
         assert_eq!(next(&mut rest), None);
     }
 }
