@@ -131,7 +131,7 @@ pub fn install(places: &Places, toolchain: &Utf8Path) -> Command {
 
 /// The JSON schema of the installed wrangler's config.
 pub fn wrangler_schema(root: &Utf8Path) -> Result<Value, Failure> {
-    let path = Utf8Path::new(wrangler::TOOLCHAIN).join("node_modules/wrangler/config-schema.json");
+    let path = Utf8Path::new(wrangler::TOOLCHAIN).join(wrangler::SCHEMA);
     serde_json::from_str(&read(root, &path)?).map_err(|error| refused(format!("{path}: {error}")))
 }
 

@@ -46,7 +46,7 @@ pub fn branch(root: &Utf8Path) -> Result<Option<String>> {
 /// left out even if somebody committed them, and so is what lies below a name that is not UTF-8.
 pub fn files(root: &Utf8Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Utf8PathBuf>> {
     // Two processes side by side: one reads the index, the other walks the folders, which is slow.
-    let others = start(root, &["ls-files", "-z", "--others", "--exclude-standard"])?;
+    let others = start_others(root)?;
     let mut listed = output(root, &["ls-files", "-z", "--cached"])?;
     listed.extend(finish(others, "ls-files")?);
     let listed = utf8_paths(listed);
@@ -54,6 +54,11 @@ pub fn files(root: &Utf8Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Utf8P
     files.sort_unstable();
     files.dedup();
     Ok(files.into_iter().map(Utf8PathBuf::from).collect())
+}
+
+/// Starts to list what git would track and does not yet, which takes a walk through all folders.
+fn start_others(root: &Utf8Path) -> Result<Child> {
+    start(root, &["ls-files", "-z", "--others", "--exclude-standard"])
 }
 
 /// The paths whose name passes `wanted` and that stand in no dependency folder.

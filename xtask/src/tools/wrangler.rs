@@ -13,6 +13,9 @@ pub const TOOLCHAIN: &str = "dagger/cloudflare/toolchain";
 /// The launcher inside the toolchain. It is run on Bun, so no Node is needed.
 pub const LAUNCHER: &str = "node_modules/wrangler/bin/wrangler.js";
 
+/// The JSON schema of wrangler's config inside the toolchain.
+pub const SCHEMA: &str = "node_modules/wrangler/config-schema.json";
+
 /// The options of Bun when it runs wrangler: in Node's place, and blind to the `.env` files and the
 /// `bunfig.toml` of the folder. Those could name another Worker (`WRANGLER_CI_OVERRIDE_NAME`) or run
 /// code in the process that holds the token. Wrangler's launcher hands them to its child.

@@ -15,12 +15,11 @@ use crate::tools::git::{LINK, REPOSITORY};
 pub struct Tree {
     /// The commit's id.
     pub commit: String,
-    /// Every file, sorted by the bytes of its path, as git lists them.
-    paths: Vec<String>,
+    /// Every file, sorted by the bytes of its path, as git lists them. Of another repository nothing but
+    /// the commit is known.
+    entries: Vec<Entry>,
     /// What symbolic links say.
     links: BTreeMap<String, String>,
-    /// Other repositories, of which nothing but the commit is known.
-    repositories: Vec<String>,
     texts: HashMap<String, Vec<u8>>,
 }
 
@@ -32,7 +31,6 @@ impl Tree {
     pub fn load(root: &Utf8Path, commit: &str, wanted: impl Fn(&str) -> bool) -> Result<Tree> {
         let entries = entries(root, commit)?;
         let of_mode = |mode: &'static str| entries.iter().filter(move |entry| entry.mode == mode);
-        let repositories = of_mode(REPOSITORY).map(|entry| entry.path.clone()).collect();
         let links: Vec<&Entry> = of_mode(LINK).collect();
         let plain = |entry: &&Entry| ![LINK, REPOSITORY].contains(&entry.mode.as_str());
         let texts: Vec<&Entry> =
@@ -43,33 +41,31 @@ impl Tree {
         let target = |target: Vec<u8>| String::from_utf8_lossy(&target).into_owned();
         let links = links.iter().map(path).zip(contents.by_ref().map(target)).collect();
         let texts = texts.iter().map(path).zip(contents).collect();
-        let paths = entries.iter().map(|entry| entry.path.clone()).collect();
-        let tree = Tree { commit: commit.to_owned(), paths, links, repositories, texts };
-        tree.with_texts_behind_links(root, &entries, wanted)
+        let tree = Tree { commit: commit.to_owned(), entries, links, texts };
+        tree.with_texts_behind_links(root, wanted)
     }
 
     /// With the texts that links of wanted paths lead to, which may be called otherwise.
     fn with_texts_behind_links(
         mut self,
         root: &Utf8Path,
-        entries: &[Entry],
         wanted: impl Fn(&str) -> bool,
     ) -> Result<Tree> {
         let links = self.links.keys().filter(|path| wanted(path));
         let files: Vec<&Entry> = links
             .filter_map(|path| self.real(Utf8Path::new(path)))
             .filter(|real| self.is_file(real) && !self.texts.contains_key(real.as_str()))
-            .filter_map(|real| Some(&entries[self.place(real.as_str())?]))
+            .filter_map(|real| self.entry(&real))
             .collect();
         let ids: Vec<&str> = files.iter().map(|entry| entry.id.as_str()).collect();
-        let paths = files.iter().map(|entry| entry.path.clone());
-        self.texts.extend(paths.zip(contents(root, &ids)?));
+        let paths: Vec<String> = files.iter().map(|entry| entry.path.clone()).collect();
+        self.texts.extend(paths.into_iter().zip(contents(root, &ids)?));
         Ok(self)
     }
 
     /// Every file, sorted.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
-        self.paths.iter().map(String::as_str)
+        self.entries.iter().map(|entry| entry.path.as_str())
     }
 
     /// The text of one of the files that were wanted.
@@ -85,9 +81,7 @@ impl Tree {
     /// Whether a file is at `path`. What another repository holds is not known, and taken for there.
     #[must_use]
     pub fn is_file(&self, path: &Utf8Path) -> bool {
-        let file = |path: &Utf8Path| {
-            self.has(path.as_str()) && !self.repositories.iter().any(|other| path == other)
-        };
+        let file = |path: &Utf8Path| self.entry(path).is_some_and(|entry| entry.mode != REPOSITORY);
         self.real(path).is_some_and(|path| file(&path) || self.is_elsewhere(&path))
     }
 
@@ -96,9 +90,12 @@ impl Tree {
     pub fn exists(&self, path: &Utf8Path) -> bool {
         let Some(real) = self.real(path) else { return false };
         let below = format!("{real}/");
-        let next = self.paths.partition_point(|path| *path < below);
-        let folder = self.paths.get(next).is_some_and(|path| path.starts_with(&below));
-        folder || self.has(real.as_str()) || self.is_elsewhere(&real) || real.as_str().is_empty()
+        let next = self.entries.partition_point(|entry| entry.path < below);
+        let folder = self.entries.get(next).is_some_and(|entry| entry.path.starts_with(&below));
+        folder
+            || self.entry(&real).is_some()
+            || self.is_elsewhere(&real)
+            || real.as_str().is_empty()
     }
 
     /// Whether the file at `path` is a link that leads to nothing in the commit. What is outside of it
@@ -113,16 +110,15 @@ impl Tree {
             }
     }
 
-    fn has(&self, path: &str) -> bool {
-        self.place(path).is_some()
+    fn entry(&self, path: &Utf8Path) -> Option<&Entry> {
+        let place = self.entries.binary_search_by(|entry| entry.path.as_str().cmp(path.as_str()));
+        place.ok().map(|place| &self.entries[place])
     }
 
-    fn place(&self, path: &str) -> Option<usize> {
-        self.paths.binary_search_by(|other| other.as_str().cmp(path)).ok()
-    }
-
+    /// Whether `path` lies in another repository.
     fn is_elsewhere(&self, path: &Utf8Path) -> bool {
-        self.repositories.iter().any(|other| path != other && path.starts_with(other))
+        let mut above = path.ancestors().skip(1).filter_map(|above| self.entry(above));
+        above.any(|entry| entry.mode == REPOSITORY)
     }
 
     /// Where `path` leads through symbolic links; nothing when that is out of the commit.
@@ -167,12 +163,16 @@ mod tests {
         let owned = |text: &&str| (*text).to_owned();
         Tree {
             commit: "abc".to_owned(),
-            paths: ["a/b/file", "a/b0", "a/link", "top", "vendor/theme"]
-                .iter()
-                .map(owned)
-                .collect(),
+            entries: [
+                ("a/b/file", "100644"),
+                ("a/b0", "100644"),
+                ("a/link", LINK),
+                ("top", "100644"),
+                ("vendor/theme", REPOSITORY),
+            ]
+            .map(|(path, mode)| Entry { path: owned(&path), mode: owned(&mode), id: String::new() })
+            .into(),
             links: links.iter().map(|(from, to)| (owned(from), owned(to))).collect(),
-            repositories: vec!["vendor/theme".to_owned()],
             texts: HashMap::from([
                 ("a/b/file".to_owned(), b"text".to_vec()),
                 ("top".to_owned(), b"{\"name\":\"\xff\"}".to_vec()),

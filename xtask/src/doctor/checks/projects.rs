@@ -78,8 +78,7 @@ pub fn guarded(scene: &Scene) -> Finding {
 
 /// `projects.wrangler`
 pub fn fields(scene: &Scene) -> Finding {
-    let path =
-        scene.root.join(wrangler::TOOLCHAIN).join("node_modules/wrangler/config-schema.json");
+    let path = scene.root.join(wrangler::TOOLCHAIN).join(wrangler::SCHEMA);
     let Ok(text) = std::fs::read_to_string(&path) else {
         return Finding::skip("wrangler, which knows the fields, is not installed yet");
     };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{command, finish, output, start, text};
+use super::{command, finish, output, start_others, text};
 
 /// How long one fetch may take.
 const FETCH_DEADLINE: Duration = Duration::from_secs(60);
@@ -95,7 +95,7 @@ pub fn changed_between(root: &Utf8Path, from: &str, to: &str) -> Result<Vec<Utf8
 /// The files that differ from the commit that is checked out, with those that git does not track yet.
 pub fn uncommitted(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
     // Two processes side by side take less time than one that does both.
-    let others = start(root, &["ls-files", "-z", "--others", "--exclude-standard"])?;
+    let others = start_others(root)?;
     let status = ["status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=no"];
     let listed = output(root, &[&status[..], &["--ignore-submodules=untracked"]].concat())?;
     // Paths are relative to the top of git's tree, which may lie above `root`.
