@@ -1,0 +1,341 @@
+//! An attempt's questions about what is live, and what it does about the answers.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::attempt::{Attempt, millis};
+use super::check::{self, Expectation};
+use super::switch::{Switch, not_put_back};
+use crate::plan::Verb;
+use crate::plan::destination::Destination;
+use crate::record::Status;
+use base::error::{Failure, failed, interrupted, refused, remote};
+use base::runner::INTERRUPTED;
+use base::secret::Secret;
+use cloudflare::api;
+use cloudflare::api::{Api, Live};
+use workspace::strategy::Strategy;
+
+/// How long a fresh version may take to answer. At Cloudflare it spreads over the world first; the
+/// sandbox has it at once.
+pub(super) fn deadline(destination: &Destination) -> Duration {
+    Duration::from_secs(if destination.sandbox.is_some() { 10 } else { 60 })
+}
+
+/// How long what is there already may take to answer.
+const UNCHANGED_DEADLINE: Duration = Duration::from_secs(5);
+
+impl Attempt<'_> {
+    /// Reads what is live before anything is changed.
+    pub(super) fn read_previous(&mut self) -> Result<(), Failure> {
+        self.step("read what is live");
+        self.record.previous =
+            self.read("what is live", |api| api.live(&self.part.target.worker))?;
+        self.record.live = self.record.previous.clone();
+        Ok(())
+    }
+
+    /// Whether the content of this plan is there already, and answers.
+    pub(super) fn unchanged(&mut self) -> Result<bool> {
+        if self.run.plan.force {
+            return Ok(false);
+        }
+        let preview = self.run.plan.verb == Verb::Preview;
+        let found = if preview { self.preview_by_key()? } else { self.live_by_key()? };
+        let Some((version, urls)) = found else { return Ok(false) };
+        let answers = |url: &String| {
+            check::wait(&Expectation::health(&self.part.health, url), UNCHANGED_DEADLINE).is_ok()
+        };
+        if !urls.iter().all(answers) {
+            return Ok(false);
+        }
+        self.record_id(version);
+        self.record.urls = urls;
+        Ok(true)
+    }
+
+    fn live_by_key(&self) -> Result<Option<(String, Vec<String>)>> {
+        let live = self.record.previous.clone();
+        let Some(live) = live.filter(|live| live.tag.as_deref() == Some(&self.part.key)) else {
+            return Ok(None);
+        };
+        let worker = &self.part.target.worker;
+        let urls = match self.run.plan.destination.sandbox_url(worker) {
+            Some(url) => vec![url],
+            None => {
+                let domains =
+                    self.part.target.domains.iter().map(|domain| format!("https://{domain}/"));
+                domains.chain(self.read("its address", |api| api.address(worker))?).collect()
+            }
+        };
+        Ok(Some((live.version, urls)))
+    }
+
+    /// The newest version with the plan's alias, when it carries the plan's key.
+    fn preview_by_key(&self) -> Result<Option<(String, Vec<String>)>> {
+        let (worker, Some(alias)) = (&self.part.target.worker, &self.part.alias) else {
+            return Ok(None);
+        };
+        if self.part.strategy == Some(Strategy::Preview) {
+            return self.deployment_by_key(worker, alias);
+        }
+        let versions = self.read("its versions", |api| api.versions(worker))?;
+        let newest =
+            versions.iter().find(|version| version.annotation("workers/alias") == Some(alias));
+        let same =
+            newest.filter(|version| version.annotation("workers/tag") == Some(&self.part.key));
+        let Some(version) = same else { return Ok(None) };
+        let urls = match self.preview_urls(&version.id) {
+            Some(urls) => urls,
+            None => {
+                let suffix = self.read("its addresses", |api| api.preview_suffix(worker))?;
+                let Some(suffix) = suffix else { return Ok(None) };
+                vec![
+                    format!("https://{alias}{suffix}/"),
+                    format!("https://{}{suffix}/", version.id.get(..8).unwrap_or(&version.id)),
+                ]
+            }
+        };
+        Ok(Some((version.id.clone(), urls)))
+    }
+
+    /// `wrangler preview` makes a preview without any address where those are off, and calls it done.
+    pub(super) fn refuse_without_addresses(&self) -> Result<()> {
+        let worker = &self.part.target.worker;
+        if self.read("its addresses", |api| api.preview_suffix(worker))?.is_some() {
+            return Ok(());
+        }
+        Err(refused(format!("the preview addresses of the Worker `{worker}` are off"))
+            .hint(format!("{} has `preview_urls`, but a deployment turns it on", self.part.config))
+            .hint(format!(
+                "`cargo xtask deploy {} --env {} --force` once",
+                self.part.project, self.record.environment
+            ))
+            .into())
+    }
+
+    /// The latest deployment of the preview called `name`, when it carries the plan's key.
+    fn deployment_by_key(&self, worker: &str, name: &str) -> Result<Option<(String, Vec<String>)>> {
+        let Some(preview) = self.read("the preview", |api| api.preview(worker, name))? else {
+            return Ok(None);
+        };
+        let latest = |api: &Api<'_>| api.preview_deployment(worker, &preview.id);
+        let Some(latest) = self.read("the preview", latest)? else { return Ok(None) };
+        let tag = latest.annotations.get("workers/tag").and_then(|tag| tag.as_str());
+        if tag != Some(&self.part.key) {
+            return Ok(None);
+        }
+        let given = || preview.urls.first().into_iter().chain(latest.urls.first()).cloned();
+        let urls = self.preview_urls(&latest.id).unwrap_or_else(|| given().collect());
+        Ok((!urls.is_empty()).then_some((latest.id, urls)))
+    }
+
+    /// The addresses of a preview in the sandbox; none elsewhere.
+    pub(super) fn preview_urls(&self, version: &str) -> Option<Vec<String>> {
+        let (worker, alias) = (&self.part.target.worker, self.part.alias.as_ref()?);
+        let short = version.get(..8)?;
+        let labels = [format!("{alias}-{worker}"), format!("{short}-{worker}")];
+        labels.iter().map(|label| self.run.plan.destination.sandbox_url(label)).collect()
+    }
+
+    /// Waits until the deployment is what serves, by the API's word and by the site's own answer.
+    pub(super) fn check_deployment(&mut self) -> Result<Status> {
+        self.step("check that it answers");
+        let started = Instant::now();
+        self.still_serving("deployed")?;
+        if let Err(reason) = self.answers() {
+            self.uninterrupted("this version is live, and was not checked")?;
+            return self.put_back(&format!("deployed, but {reason}"));
+        }
+        self.record.timings.check = Some(millis(started.elapsed()));
+        Ok(Status::Live)
+    }
+
+    /// Waits until a preview answers, and makes sure that what is live is what was.
+    pub(super) fn check_preview(&mut self) -> Result<Status> {
+        self.step("check that it answers");
+        let started = Instant::now();
+        if self.record.urls.is_empty() {
+            return Err(failed("uploaded, but Cloudflare gave no preview address")
+                .hint("`preview_urls` must be true in the config that was deployed last")
+                .into());
+        }
+        if let Err(reason) = self.answers() {
+            self.uninterrupted("the preview was uploaded, and not checked")?;
+            return Err(failed(format!("uploaded, but {reason}"))
+                .hint("nothing of it is live; look at the address, or at the code")
+                .into());
+        }
+        self.read_again("uploaded")?;
+        let version = |live: &Option<Live>| live.as_ref().map(|live| live.version.clone());
+        if version(&self.record.live) != version(&self.record.previous) {
+            return Err(remote("somebody deployed another version while this preview was made")
+                .hint(format!("look: `{}`", self.by_hand("status")))
+                .into());
+        }
+        self.record.timings.check = Some(millis(started.elapsed()));
+        Ok(Status::Ready)
+    }
+
+    /// Reads what is live after something was `done`. Where that fails, what was live before is no
+    /// answer.
+    fn read_again(&mut self, done: &str) -> Result<(), Failure> {
+        self.record.live = None;
+        let read = self.live();
+        if read.is_err() {
+            self.uninterrupted(&format!("{done}, and not checked"))?;
+        }
+        self.record.live = read.map_err(|error| {
+            remote(format!("{done}, but what is live cannot be read: {error:#}"))
+                .hint(api::next_step(&error))
+                .hint(format!("then look: `{}`", self.by_hand("status")))
+        })?;
+        Ok(())
+    }
+
+    /// Makes sure that what is live is what this attempt deployed.
+    fn still_serving(&mut self, done: &str) -> Result<(), Failure> {
+        self.read_again(done)?;
+        let serving = self.record.live.as_ref().map(|live| &live.version);
+        if serving == self.record.version.as_ref() {
+            return Ok(());
+        }
+        let serving = serving.map_or("nothing", String::as_str);
+        if self.record.previous.as_ref().is_some_and(|former| former.version == serving) {
+            let version = self.record.version.as_deref().unwrap_or("none");
+            return Err(remote(format!(
+                "{done} {version}, but version {serving} is still live, as before"
+            ))
+            .hint(format!(
+                "look in a minute: `{}`; then deploy again, with `--force`",
+                self.by_hand("status")
+            )));
+        }
+        Err(remote(format!("{done}, but another deployment came in between: {serving} is live"))
+            .hint(format!("look: `{}`; then deploy what should be live", self.by_hand("status"))))
+    }
+
+    /// An interruption is no verdict on the site.
+    fn uninterrupted(&self, state: &str) -> Result<(), Failure> {
+        if INTERRUPTED.load(Ordering::SeqCst) {
+            let message = format!("interrupted; {state}");
+            return Err(Failure { message, ..interrupted() }
+                .hint(format!("look: `{}`", self.by_hand("status"))));
+        }
+        Ok(())
+    }
+
+    fn answers(&self) -> Result<(), String> {
+        for url in &self.record.urls {
+            let body = self.built.clone();
+            let expectation = Expectation { body, ..Expectation::health(&self.part.health, url) };
+            check::wait(&expectation, deadline(&self.run.plan.destination)).map_err(|reason| {
+                format!("{} does not answer as it should: {reason}", expectation.url)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Makes the former version live again, by its id.
+    fn put_back(&mut self, why: &str) -> Result<Status> {
+        let former = self.record.previous.as_ref().map(|live| live.version.clone());
+        let Some(former) = former.filter(|_| self.run.plan.rollback) else {
+            return Err(remote(why.to_owned())
+                .hint("this version is live; look at it, or deploy another one")
+                .into());
+        };
+        // Somebody may have mended it meanwhile, and that is not ours to undo.
+        self.still_serving(why)?;
+        self.step("put the former version back");
+        let worker = &self.part.target.worker;
+        let message = format!("xtask: back to {former}, because its successor does not answer");
+        let from = self.record.version.clone().unwrap_or_default();
+        let switch = Switch { worker, from: &from, to: &former, message: &message };
+        let patience = &self.run.ctx.patience;
+        let switched = self.with_api(|api| Ok(switch.make(api, patience)))?;
+        self.record.live = switched.live.or(self.record.live.take());
+        match switched.result {
+            Ok(()) => {
+                self.record.error = Some(format!(
+                    "{why}\nthe former version {former} is live again\nhint: mend it and deploy again; \
+                     `--no-rollback` leaves it live, to look at it"
+                ));
+                Ok(Status::RolledBack)
+            }
+            Err(failure) => {
+                let by_hand = format!("by hand: `{} --to {former}`", self.by_hand("rollback"));
+                Err(not_put_back(why, &former, &failure.hint(by_hand)))
+            }
+        }
+    }
+
+    /// A failed upload may have gone live before it failed, so the API is asked.
+    pub(super) fn look_after_failure(&mut self, hints: &mut Vec<String>) -> String {
+        let version = |live: &Option<Live>| live.as_ref().map(|live| live.version.clone());
+        let interrupted = self.record.status == Status::Interrupted;
+        let changed = if interrupted { Status::Interrupted } else { Status::Unknown };
+        match self.live() {
+            Ok(now) if version(&now) == version(&self.record.previous) => match version(&now) {
+                Some(version) => format!("version {version} is still live, as before"),
+                None => "nothing is live, as before".to_owned(),
+            },
+            Ok(now) => {
+                let before = version(&self.record.previous);
+                let before = before.as_deref().unwrap_or("none");
+                let text = match version(&now) {
+                    Some(now) => format!("version {now} is live now; before it was {before}"),
+                    None => format!("nothing is live now; before it was {before}"),
+                };
+                hints.push(self.after_change(now.as_ref()));
+                self.record.live = now;
+                self.record.status = changed;
+                text
+            }
+            Err(error) => {
+                self.record.live = None;
+                self.record.status = changed;
+                hints.push(format!("look: `{}`", self.by_hand("status")));
+                format!("what is live now cannot be read: {error:#}")
+            }
+        }
+    }
+
+    /// What to do when a failed upload left another version live than there was.
+    fn after_change(&self, now: Option<&Live>) -> String {
+        let ours = now.is_some_and(|live| live.tag.as_deref() == Some(&self.part.key));
+        let again = self.by_hand("deploy");
+        match &self.record.previous {
+            _ if !ours => format!("look: `{}`", self.by_hand("status")),
+            None => format!("to do what is left (addresses, schedules): `{again} --force`"),
+            Some(former) => format!(
+                "to do what is left (addresses, schedules): `{again} --force`; to go back: `{} --to {}`",
+                self.by_hand("rollback"),
+                former.version
+            ),
+        }
+    }
+
+    /// Reads before anything is changed, so that nothing is where it cannot be read.
+    fn read<T>(&self, what: &str, ask: impl FnOnce(&Api<'_>) -> Result<T>) -> Result<T, Failure> {
+        self.with_api(ask).map_err(|error| {
+            if INTERRUPTED.load(Ordering::SeqCst) {
+                return interrupted().hint("nothing was changed");
+            }
+            refused(format!("cannot read {what}: {error:#}"))
+                .hint(format!("nothing was changed; {}", api::next_step(&error)))
+        })
+    }
+
+    fn live(&self) -> Result<Option<Live>> {
+        self.with_api(|api| api.live(&self.part.target.worker))
+    }
+
+    fn with_api<T>(&self, ask: impl FnOnce(&Api<'_>) -> Result<T>) -> Result<T> {
+        let destination = &self.run.plan.destination;
+        let token: Secret = self.run.ctx.secret(&destination.token())?;
+        let api = Api::new(&destination.api, &destination.account_id, &token);
+        ask(&api.patient(&self.run.ctx.patience))
+    }
+}

@@ -1,0 +1,89 @@
+//! A plan as a POSIX shell script that does the same by hand.
+
+use crate::engine::dagger;
+use crate::plan::commands::Places;
+use crate::plan::{Engine, Plan, ProjectPlan, Verb};
+use base::command::{Command, preamble, quote};
+use base::error::Failure;
+use base::http;
+use base::text::is_control_or_bidi;
+use workspace::strategy::Strategy;
+
+/// The script of `plan`. `setup` are the commands that put missing tools in place first.
+pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> Result<String, Failure> {
+    let destination = &plan.destination;
+    let token_file = places.root.join(".xtask/sandbox/token");
+    let commit = plan.head.commit.as_deref().unwrap_or("no commit");
+    let mut text = format!("#!/bin/sh\n# {} {}", verb(plan.verb), destination.environment);
+    if destination.sandbox.is_some() {
+        text += " in the sandbox (`cargo xtask sandbox up` starts it)";
+    }
+    text += &format!("\n# engine: {}\n# commit: {commit}", plan.choice.engine.name());
+    text += if plan.head.dirty { ", with uncommitted changes\n" } else { "\n" };
+    text += &preamble(&places.root, &[&destination.token_variable]);
+    // Containers bring their own tools.
+    let setup = if plan.choice.engine == Engine::Host { setup } else { &[] };
+    for command in setup {
+        text += &command.script(&places.root, &token_file);
+    }
+    for part in &plan.projects {
+        let (project, reason) = (one_line(&part.project), one_line(&part.reason));
+        text += &format!("\n# {project}: {reason}\n# content key: {}\n", part.key);
+        if plan.verb == Verb::Deploy && !plan.force {
+            text += "# skipped when the live version carries this key and answers\n";
+        }
+        if part.build.is_some() && plan.choice.engine == Engine::Host && !plan.rebuild {
+            text += "# a build of the same content that is kept in .xtask/cache takes the place of this one\n";
+        }
+        if part.strategy == Some(Strategy::Preview) {
+            text += "# strategy: preview, with the bindings of the config's `previews` block\n";
+            text +=
+                "# refused when the Worker was never deployed: wrangler would make one unasked\n";
+        }
+        for command in commands(plan, part, places)? {
+            text += &command.script(&places.root, &token_file);
+        }
+        if let (Verb::Deploy, Some(url)) = (plan.verb, destination.sandbox_url(&part.target.worker))
+        {
+            text += &check(&format!("{}{}", url.trim_end_matches('/'), part.health));
+        }
+    }
+    Ok(text)
+}
+
+/// The commands of one project, in order.
+fn commands(plan: &Plan, part: &ProjectPlan, places: &Places) -> Result<Vec<Command>, Failure> {
+    if plan.choice.engine == Engine::Dagger {
+        return Ok(vec![dagger::command(plan, part, &places.root)?]);
+    }
+    let mut commands = Vec::new();
+    commands.extend(part.install.as_ref().map(|dir| places.install(dir)));
+    commands.extend(part.build.as_ref().map(|dir| places.build(part, dir)));
+    if plan.verb != Verb::Build {
+        commands.push(places.upload(part, &plan.destination, plan.verb, false));
+    }
+    Ok(commands)
+}
+
+/// A comment ends with its line, and a name may hold a line break.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if is_control_or_bidi(c) { ' ' } else { c }).collect()
+}
+
+fn check(url: &str) -> String {
+    let (address, host) = http::loopback(url);
+    let host = host.map(|host| format!(" --header {}", quote(&format!("Host: {host}"))));
+    let host = host.unwrap_or_default();
+    let address = quote(&address);
+    format!(
+        "curl --fail --silent --show-error --location --retry 20 --retry-all-errors --retry-delay 1 --output /dev/null{host} {address}\n"
+    )
+}
+
+fn verb(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Build => "build for",
+        Verb::Deploy | Verb::Promote | Verb::Rollback => "deploy to",
+        Verb::Preview => "preview in",
+    }
+}
