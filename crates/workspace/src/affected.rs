@@ -6,8 +6,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use super::config::CONFIG_FILE;
-use super::edges::LOCK_FILES;
 use super::graph::{Graph, Node, Origin};
+use super::installs;
 use super::outline::{Named, Outline};
 use crate::change_base::{Base, Changes};
 use crate::modules::{BUN_TOOLCHAIN, WRANGLER_TOOLCHAIN};
@@ -119,8 +119,8 @@ struct Reach<'a> {
     direct: Vec<Vec<&'a Utf8PathBuf>>,
     /// For what is reached from elsewhere: the first step of a shortest way to a changed file.
     via: Vec<Option<Node>>,
-    /// Changed lock files that no package is installed by now, because they are gone.
-    lost_locks: Vec<&'a Utf8PathBuf>,
+    /// Changed lock files and settings that no package is installed by now, because they are gone.
+    lost: Vec<&'a Utf8PathBuf>,
 }
 
 impl<'a> Reach<'a> {
@@ -143,11 +143,10 @@ impl<'a> Reach<'a> {
                 }
             }
         }
-        let lock = |path: &&Utf8PathBuf| {
-            path.file_name().is_some_and(|name| LOCK_FILES.contains(&name))
-                && graph.number(path).is_none()
+        let is_lost = |path: &&Utf8PathBuf| {
+            path.file_name().is_some_and(installs) && graph.number(path).is_none()
         };
-        Reach { graph, direct, via, lost_locks: changed.iter().filter(lock).collect() }
+        Reach { graph, direct, via, lost: changed.iter().filter(is_lost).collect() }
     }
 
     fn reasons(&self, node: Node) -> Vec<Reason> {
@@ -155,23 +154,27 @@ impl<'a> Reach<'a> {
         let mut reasons: Vec<Reason> =
             changed.map(|path| Reason::ChangedFile { path: (*path).clone() }).collect();
         let steps = self.graph.steps(node).iter();
-        reasons.extend(steps.filter_map(|(to, origin)| self.dependency(*to, *origin)));
-        if !self.lost_locks.is_empty() {
+        reasons.extend(steps.filter_map(|(to, origin)| self.dependency(node, *to, *origin)));
+        if !self.lost.is_empty() {
             let dir = self.graph.path(node);
             let above = |lock: &&&Utf8PathBuf| {
                 lock.parent().is_some_and(|folder| folder != dir && dir.starts_with(folder))
             };
-            reasons.extend(self.lost_locks.iter().filter(above).map(|path| global_input(path)));
+            reasons.extend(self.lost.iter().filter(above).map(|path| global_input(path)));
         }
         reasons
     }
 
-    /// The reason that a step to `on` is, when a changed file can be reached through it.
-    fn dependency(&self, on: Node, origin: Origin) -> Option<Reason> {
+    /// Returns the reason that a step to `on` is. `None` if no changed file is reached through it, or
+    /// only one of `from` itself, in a cycle.
+    fn dependency(&self, from: Node, on: Node, origin: Origin) -> Option<Reason> {
         let mut through = Vec::new();
         let mut node = on;
         while let Some(next) = self.via[node] {
             node = next;
+            if node == from {
+                return None;
+            }
             through.push(self.graph.path(node).to_owned());
         }
         let path = (*self.direct[node].first()?).clone();

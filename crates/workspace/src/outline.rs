@@ -32,7 +32,7 @@ pub(crate) struct Named {
 impl Outline {
     /// The outline of `workspace`; an error where the graph has one.
     pub fn new(workspace: &Workspace) -> Result<Outline, Failure> {
-        let graph = Graph::new(workspace)?;
+        let graph = workspace.graph.clone();
         let named = |dir: &Utf8PathBuf, name: &str| {
             Some(Named { node: graph.number(dir)?, name: name.to_owned() })
         };
