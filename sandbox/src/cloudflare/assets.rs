@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -108,11 +108,9 @@ pub async fn upload(
     State(app): State<App>,
     Path(account): Path<String>,
     Query(encoding): Query<Encoding>,
-    headers: HeaderMap,
+    session: Session,
     mut parts: Parts,
 ) -> ApiResult {
-    let token = super::bearer(&headers).unwrap_or_default();
-    let session = Session::verify(&app.token, &account, token)?;
     if !encoding.base64 {
         return Err(ApiError::invalid("The sandbox takes assets as base64 only"));
     }

@@ -26,7 +26,6 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, patch, post, put};
 
 use crate::app::App;
-use auth::bearer;
 use envelope::{ApiError, list, ok};
 
 /// The routes below `/client/v4`.

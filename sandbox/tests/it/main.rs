@@ -2,6 +2,7 @@
 
 mod durable;
 mod faults;
+mod gate;
 mod previews;
 mod process;
 mod refusals;

@@ -97,6 +97,11 @@ impl Server {
     /// Kills it, and starts another one on what it left.
     pub fn restart(&mut self) {
         self.kill();
+        self.start_again();
+    }
+
+    /// Starts another one on what a killed one left.
+    pub fn start_again(&mut self) {
         (self.child, self.port) = start(&self.dir);
         self.client = client();
     }

@@ -69,7 +69,7 @@ impl Restore {
         wanted: &Wanted,
     ) -> Result<Restore> {
         let worker = project.target(&destination.environment).worker;
-        let token = ctx.secret(&destination.token())?;
+        let token = ctx.token(destination)?;
         let api = api(destination, &token);
         let never = || {
             refused(format!(

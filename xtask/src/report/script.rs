@@ -22,6 +22,14 @@ pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> Result<String,
     text += &format!("\n# engine: {}\n# commit: {commit}", plan.choice.engine.name());
     text += if plan.head.dirty { ", with uncommitted changes\n" } else { "\n" };
     text += &preamble(&places.root, &[&destination.token_variable]);
+    if let Some(port) = destination.sandbox {
+        // Another program may listen on the port of a sandbox that has ended, and would get its token.
+        let server = quote(places.root.join(".xtask/sandbox/server.json").as_str());
+        text += &format!(
+            "grep -q '\"port\": {port},' {server} || {{ echo 'the sandbox does not run on port {port}: \
+             cargo xtask sandbox up' >&2; exit 3; }}\n"
+        );
+    }
     // Containers bring their own tools.
     let setup = if plan.choice.engine == Engine::Host { setup } else { &[] };
     for command in setup {

@@ -24,6 +24,7 @@ mod fake_gitlab;
 mod faults;
 mod foreign;
 mod hostile;
+mod imposter;
 mod merge_request;
 mod new;
 mod pipeline;
