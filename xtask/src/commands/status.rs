@@ -20,6 +20,7 @@ use crate::workspace::Workspace;
 use crate::workspace::config::LOCAL;
 use crate::workspace::graph::Graph;
 use crate::workspace::project::Project;
+use crate::workspace::triggers::Triggers;
 
 /// How many reads are under way at once, which Cloudflare's limits allow with ease.
 const READERS: usize = 8;
@@ -128,7 +129,9 @@ fn row(ctx: &Ctx, place: &Place, project: &Project) -> Row {
             }
         };
         let in_step = live.tag.as_ref() == place.keys.get(&project.name);
-        Ok(State::Live { live, urls, in_step })
+        let wanted = Triggers::new(&project.wrangler, environment).digest;
+        let triggers_applied = live.triggers.as_ref() == Some(&wanted);
+        Ok(State::Live { live, urls, in_step, triggers_applied })
     };
     Row {
         project: project.name.clone(),

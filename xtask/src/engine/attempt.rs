@@ -13,6 +13,7 @@ use crate::error::{Exit, Failure, exit_of, hints_of, refused};
 use crate::plan::destination::Destination;
 use crate::plan::{Engine, ProjectPlan, Verb};
 use crate::record::{Record, Status};
+use crate::tools::cloudflare::Attached;
 use crate::tools::command::Command;
 use crate::tools::git;
 use crate::tools::runner::Finished;
@@ -28,6 +29,8 @@ pub struct Attempt<'a> {
     pub(super) record: Record,
     /// Whether wrangler was started, after which the remote side may have changed.
     pub(super) uploading: bool,
+    /// The crons, routes and domains that were set before. `None` if they were not read.
+    pub(super) attached: Option<Box<Attached>>,
     /// What the build left, read while no other project builds into the same folder.
     pub(super) built: Option<Box<Built>>,
 }
@@ -47,7 +50,7 @@ impl<'a> Attempt<'a> {
         record.strategy = part.strategy;
         record.tools = run.versions.clone();
         let task = Some(run.ctx.ui.task(&part.project));
-        Attempt { run, part, task, record, uploading: false, built: None }
+        Attempt { run, part, task, record, uploading: false, attached: None, built: None }
     }
 
     /// Builds and uploads. Whatever happens ends up in the record. What is left is to wait until the
@@ -96,6 +99,9 @@ impl<'a> Attempt<'a> {
         self.read_previous()?;
         if self.unchanged()? {
             return Ok(Some(Status::Unchanged));
+        }
+        if self.record.previous.is_some() {
+            self.read_attached();
         }
         self.make_version()?;
         Ok(None)

@@ -9,14 +9,18 @@ use super::answer::{Cause, Expected, Unclear};
 use super::attempt::{Attempt, millis};
 use super::check::{Checker, Limits, ServiceToken, Verdict, advice, setting};
 use super::switch::{Switch, not_put_back};
+use crate::context::Ctx;
 use crate::error::{Failure, failed, interrupted, refused, remote};
-use crate::plan::Verb;
+use crate::plan::destination::Destination;
+use crate::plan::{ProjectPlan, Verb};
 use crate::record::Status;
 use crate::secret::Secret;
-use crate::tools::cloudflare::{self, Api, Live};
+use crate::tools::cloudflare::{self, Api, Attached, Live};
 use crate::tools::runner::INTERRUPTED;
+use crate::tools::sandbox;
 use crate::workspace::health::Health;
 use crate::workspace::strategy::Strategy;
+use crate::workspace::triggers;
 
 impl Attempt<'_> {
     /// Reads what is live before anything is changed.
@@ -26,6 +30,42 @@ impl Attempt<'_> {
             self.read("what is live", |api| api.live(&self.part.target.worker))?;
         self.record.live = self.record.previous.clone();
         Ok(())
+    }
+
+    /// Reads which crons, routes and domains are set before a deployment, and warns of those that it takes
+    /// away or leaves. A token may not be allowed to read them, which stops no deployment.
+    pub(super) fn read_attached(&mut self) {
+        let triggers = &self.part.triggers;
+        match self.attached() {
+            Ok(attached) => {
+                let removed = attached.removed_by(triggers).into_iter();
+                let removed = removed.map(|what| format!("this deployment takes away {what}"));
+                let left = attached.left_by(triggers).into_iter().map(|what| {
+                    format!("{what} stays set, although {} does not name it", self.part.config)
+                });
+                self.record.warnings.extend(removed.chain(left));
+                self.attached = Some(Box::new(attached));
+            }
+            Err(error) => self.record.warnings.push(format!(
+                "the crons, routes and domains that are set cannot be read, so nothing is said about those \
+                 that this deployment takes away: {error:#}"
+            )),
+        }
+    }
+
+    fn attached(&self) -> Result<Attached> {
+        attached(self.run.ctx, &self.run.plan.destination, &self.part.target.worker)
+    }
+
+    /// Names what the rolled back deployment changed beside its version and what a rollback leaves.
+    fn left_after_rollback(&self) -> Result<Vec<String>, String> {
+        let Some(before) = &self.attached else {
+            return Err("the crons, routes and domains from before are not known".to_owned());
+        };
+        let now = self.attached();
+        let now =
+            now.map_err(|error| format!("crons, routes and domains cannot be read: {error:#}"))?;
+        Ok(now.changes_since(before))
     }
 
     /// Whether the content of this plan is there already, and answers.
@@ -51,7 +91,11 @@ impl Attempt<'_> {
 
     fn live_by_key(&self) -> Result<Option<(String, Vec<String>)>> {
         let live = self.record.previous.clone();
-        let Some(live) = live.filter(|live| live.tag.as_deref() == Some(&self.part.key)) else {
+        let is_same = |live: &Live| {
+            live.tag.as_deref() == Some(&self.part.key)
+                && live.triggers.as_deref() == Some(&self.part.triggers.digest)
+        };
+        let Some(live) = live.filter(is_same) else {
             return Ok(None);
         };
         let worker = &self.part.target.worker;
@@ -306,26 +350,45 @@ impl Attempt<'_> {
         self.still_serving(why)?;
         self.step("put the former version back");
         let worker = &self.part.target.worker;
-        let message = format!("xtask: back to {former}, because its successor does not answer");
+        let message = format!(
+            "xtask: back to {former}, its successor is wrong{}",
+            triggers::mark(&self.part.triggers.digest)
+        );
         let from = self.record.version.clone().unwrap_or_default();
         let switch = Switch { worker, from: &from, to: &former, message: &message };
         let patience = &self.run.ctx.patience;
         let switched = self.with_api(|api| Ok(switch.make(api, patience)))?;
         self.record.live = switched.live.or(self.record.live.take());
         match switched.result {
-            Ok(()) => {
-                self.record.error = Some(format!(
-                    "{why}\nthe previous version {former} is live again\nhint: fix it and deploy again; \
-                     `--no-rollback` leaves a wrong version live\nhint: {}",
-                    setting(&self.part.manifest)
-                ));
-                Ok(Status::RolledBack)
-            }
+            Ok(()) => self.rolled_back(why, &former),
             Err(failure) => {
                 let by_hand = format!("by hand: `{} --to {former}`", self.by_hand("rollback"));
                 Err(not_put_back(why, &former, &failure.hint(by_hand)))
             }
         }
+    }
+
+    /// Ends a rollback: honest about what it did not undo.
+    fn rolled_back(&mut self, why: &str, former: &str) -> Result<Status> {
+        let back = format!("{why}\nthe previous version {former} is live again");
+        let left = self.left_after_rollback();
+        let rest = match left.as_deref() {
+            Ok([]) => {
+                self.record.error = Some(format!(
+                    "{back}\nhint: fix it and deploy again; `--no-rollback` leaves a wrong version live\nhint: {}",
+                    setting(&self.part.manifest)
+                ));
+                return Ok(Status::RolledBack);
+            }
+            Ok(left) => left.join(", "),
+            Err(reason) => reason.clone(),
+        };
+        Err(remote(format!(
+            "{back}, but a rollback does not undo what the deployment changed beside it: {rest}"
+        ))
+        .hint("check out the previous commit and deploy it with `--force`, which sets them again")
+        .hint(setting(&self.part.manifest))
+        .into())
     }
 
     /// A failed upload may have gone live before it failed, so the API is asked.
@@ -395,4 +458,24 @@ impl Attempt<'_> {
         let api = Api::new(&destination.api, &destination.account_id, &token);
         ask(&api.patient(&self.run.ctx.patience))
     }
+}
+
+/// Reads which crons, routes and domains are set for a Worker. One try is enough: no deployment fails
+/// because of it.
+fn attached(ctx: &Ctx, destination: &Destination, worker: &str) -> Result<Attached> {
+    let token = ctx.secret(&destination.token())?;
+    Api::new(&destination.api, &destination.account_id, &token).attached(worker)
+}
+
+/// Returns the crons, routes and domains that a deployment of `part` takes away. Empty if they cannot be
+/// read, because a plan is worth seeing without a token too.
+#[must_use]
+pub fn removals(ctx: &Ctx, destination: &Destination, part: &ProjectPlan) -> Vec<String> {
+    // A port that the sandbox had is another program's when it is down.
+    let is_down = || sandbox::running(&ctx.root).map(|server| server.port) != destination.sandbox;
+    if destination.sandbox.is_some() && is_down() {
+        return Vec::new();
+    }
+    let attached = attached(ctx, destination, &part.target.worker);
+    attached.map(|attached| attached.removed_by(&part.triggers)).unwrap_or_default()
 }

@@ -23,6 +23,7 @@ use crate::tools::git;
 use crate::tools::runner::INTERRUPTED;
 use crate::workspace::key::fresh_nonce;
 use crate::workspace::project::Project;
+use crate::workspace::triggers::{self, Triggers};
 
 /// Which version is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub struct Restore {
     expected: Option<Expected>,
     #[serde(skip)]
     manifest: Utf8PathBuf,
+    /// What it does not change, although a deployment would.
+    not_undone: Vec<String>,
 }
 
 impl Restore {
@@ -94,6 +97,8 @@ impl Restore {
                 .chain(api.address(&worker).map_err(|error| unread(&error))?)
                 .collect(),
         };
+        let triggers = Triggers::new(&project.wrangler, &destination.environment);
+        let not_undone = not_undone(&self::api(destination, &token), &worker, &triggers, &live);
         Ok(Restore {
             schema: 1,
             verb: if matches!(wanted, Wanted::Alias(_)) { Verb::Promote } else { Verb::Rollback },
@@ -111,6 +116,7 @@ impl Restore {
                 &project.target(&destination.environment),
             ),
             manifest: project.manifest(),
+            not_undone,
         })
     }
 
@@ -208,7 +214,10 @@ impl Restore {
     fn message(&self) -> String {
         let verb = if self.verb == Verb::Promote { "promote" } else { "rollback" };
         let glass = self.destination.break_glass.as_ref().map(|reason| format!(": {reason}"));
-        format!("xtask: {verb} from {}{}", self.previous.version, glass.unwrap_or_default())
+        // The crons, routes and domains that are set stay.
+        let triggers = self.previous.triggers.as_deref().map(triggers::mark).unwrap_or_default();
+        let from = &self.previous.version;
+        format!("xtask: {verb} from {from}{triggers}{}", glass.unwrap_or_default())
     }
 
     fn record(&self, ctx: &Ctx) -> Result<Record> {
@@ -219,6 +228,7 @@ impl Restore {
         record.commit = head.commit;
         record.key.clone_from(&self.tag);
         record.previous = Some(self.previous.clone());
+        record.warnings.clone_from(&self.not_undone);
         record.tools = Versions::new();
         Ok(record)
     }
@@ -226,6 +236,26 @@ impl Restore {
 
 fn api<'a>(destination: &'a Destination, token: &'a Secret) -> Api<'a> {
     Api::new(&destination.api, &destination.account_id, token)
+}
+
+/// Names what is set for a Worker and stays so, whichever version is live.
+fn not_undone(api: &Api<'_>, worker: &str, wanted: &Triggers, live: &Live) -> Vec<String> {
+    let mut stays = match api.attached(worker) {
+        Ok(attached) => attached.left_by(&Triggers::default()),
+        Err(error) => vec![format!("crons, routes and domains (they cannot be read: {error:#})")],
+    };
+    if !stays.is_empty() {
+        stays =
+            vec![format!("stays as it is set, whichever version is live: {}", stays.join(", "))];
+    }
+    if live.triggers.as_ref().is_some_and(|digest| *digest != wanted.digest) {
+        stays.push(
+            "the wrangler config here has other crons, routes, domains or settings than those that are \
+             applied; only `deploy` applies them"
+                .to_owned(),
+        );
+    }
+    stays
 }
 
 /// What is there cannot be read, so nothing is changed.

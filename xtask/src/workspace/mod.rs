@@ -22,6 +22,7 @@ pub mod project;
 mod range;
 pub mod strategy;
 pub mod tree;
+pub mod triggers;
 pub mod wrangler;
 
 use std::collections::BTreeMap;

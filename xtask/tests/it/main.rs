@@ -42,4 +42,5 @@ mod support;
 mod sweep;
 mod symlinks;
 mod tidy;
+mod triggers;
 mod wrangler;
