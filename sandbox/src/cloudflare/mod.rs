@@ -7,6 +7,7 @@ pub mod body;
 pub mod deployments;
 pub mod domains;
 pub mod envelope;
+mod handlers;
 pub mod metadata;
 pub mod previews;
 pub mod secrets;

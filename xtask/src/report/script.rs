@@ -7,6 +7,7 @@ use crate::plan::{Engine, Plan, ProjectPlan, Verb};
 use crate::tools::command::{Command, preamble, quote};
 use crate::tools::http;
 use crate::ui::harmless::steers;
+use crate::workspace::health::Health;
 use crate::workspace::strategy::Strategy;
 
 /// The script of `plan`. `setup` are the commands that put missing tools in place first.
@@ -53,7 +54,7 @@ pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> Result<String,
         }
         if let (Verb::Deploy, Some(url)) = (plan.verb, destination.sandbox_url(&part.target.worker))
         {
-            text += &check(&format!("{}{}", url.trim_end_matches('/'), part.health));
+            text += &check(&url, &part.health);
         }
     }
     Ok(text)
@@ -78,14 +79,29 @@ fn one_line(text: &str) -> String {
     text.chars().map(|c| if steers(c) { ' ' } else { c }).collect()
 }
 
-fn check(url: &str) -> String {
-    let (address, host) = http::loopback(url);
+/// The health check as one line. `curl --fail` is right only where any success is accepted; named
+/// status codes are compared.
+fn check(base: &str, health: &Health) -> String {
+    if *health == Health::Off {
+        return "# no health check: `xtask.health` is false\n".to_owned();
+    }
+    let url = format!("{}{}", base.trim_end_matches('/'), health.path());
+    let (address, host) = http::loopback(&url);
     let host = host.map(|host| format!(" --header {}", quote(&format!("Host: {host}"))));
     let host = host.unwrap_or_default();
     let address = quote(&address);
-    format!(
-        "curl --fail --silent --show-error --location --retry 20 --retry-all-errors --retry-delay 1 --output /dev/null{host} {address}\n"
-    )
+    let curl = "curl --silent --show-error --retry 20 --retry-all-errors --retry-delay 1 --output /dev/null";
+    match health.accepted() {
+        None => format!("{curl} --fail --location{host} {address}\n"),
+        Some(status) => {
+            let codes: Vec<String> = status.iter().map(u16::to_string).collect();
+            let write = "--write-out '%{http_code}'";
+            format!(
+                "case \"$({curl} {write}{host} {address})\" in {}) ;; *) exit 1 ;; esac\n",
+                codes.join("|")
+            )
+        }
+    }
 }
 
 fn verb(verb: Verb) -> &'static str {

@@ -9,6 +9,7 @@ mod browser;
 mod budget;
 mod build_cache;
 mod canary;
+mod check;
 mod cli;
 mod comment;
 mod comment_job;
