@@ -10,6 +10,7 @@ pub mod files;
 pub mod git;
 mod glob;
 pub mod graph;
+pub mod health;
 pub mod inside;
 pub mod key;
 pub mod listed;
@@ -25,6 +26,7 @@ pub mod project;
 mod range;
 pub mod strategy;
 pub mod tree;
+pub mod triggers;
 pub mod wrangler;
 
 use std::collections::BTreeMap;

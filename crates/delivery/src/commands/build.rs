@@ -11,6 +11,7 @@ use super::selection::Selection;
 use crate::context::Ctx;
 use crate::engine::Run;
 use crate::engine::choice::{Wanted, choose};
+use crate::engine::live;
 use crate::engine::setup::{self, Setup};
 use crate::plan::destination::Destination;
 use crate::plan::{Choice, Engine, Plan, Verb};
@@ -126,8 +127,12 @@ pub fn nothing_to_do(ctx: &Ctx, because: &str) -> Exit {
 }
 
 /// Prints the plan, or executes it and reports.
-pub fn carry_out(ctx: &Ctx, workspace: &Workspace, plan: Plan) -> Result<Exit> {
+pub fn carry_out(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exit> {
     if ctx.dry_run {
+        let destination = &plan.destination;
+        for part in plan.projects.iter_mut().filter(|_| plan.verb == Verb::Deploy) {
+            part.removes = live::removals(ctx, destination, part);
+        }
         ctx.ui.report(&plan, &by_hand(ctx, workspace, &plan)?);
         return Ok(Exit::Done);
     }
