@@ -21,6 +21,7 @@ use crate::cli::Serve;
 use crate::gate::Target;
 use crate::gitlab::Gitlab;
 use crate::proof::Identity;
+use crate::serve::hosts::{self, Found};
 use crate::serve::runtime::Runtime;
 use crate::state::{Store, write_durably};
 use crate::token::Token;
@@ -98,9 +99,22 @@ async fn log_request(request: Request, next: Next) -> Response {
 /// Sends requests for a Worker's host to the Worker.
 async fn by_host(State(app): State<App>, request: Request, next: Next) -> Response {
     match request.extensions().get::<Target>().cloned() {
-        Some(Target::Site(host)) => serving::handle(&app, &host, request).await,
+        Some(Target::Site(host)) => match damage(&app, &host) {
+            Some((worker, reason)) => serving::missing::broken(worker, reason),
+            None => serving::handle(&app, &host, request).await,
+        },
         _ => next.run(request).await,
     }
+}
+
+/// Returns the Worker that a host would lead to if its state file were not damaged, with the reason.
+fn damage<'a>(app: &'a App, host: &str) -> Option<(&'a str, &'a str)> {
+    let label = host.split('.').next().unwrap_or_default();
+    let is_named = |(name, _): &(&str, &str)| {
+        label.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('-'))
+    };
+    let damaged = app.store.damages().find(is_named)?;
+    matches!(hosts::find(&app.store.workers(), host), Found::Nothing).then_some(damaged)
 }
 
 async fn health(State(app): State<App>) -> Response {

@@ -1,5 +1,7 @@
 //! Reads from Cloudflare's API: what is live, and under which tag.
 
+mod attached;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -15,9 +17,15 @@ use base::http;
 use base::http::Answer;
 use base::retry::Patience;
 use base::secret::Secret;
+use workspace::triggers::digest_in;
+
+pub use attached::Attached;
 
 /// The public address of the API.
 pub const PUBLIC_API: &str = "https://api.cloudflare.com/client/v4";
+
+/// What a version's message says after the commit if the working tree had uncommitted changes.
+pub const DIRTY: &str = " with uncommitted changes";
 
 /// A version that serves, and the deployment that made it so.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -36,9 +44,28 @@ pub struct Live {
     /// The address of whoever deployed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
+    /// The digest of the crons, routes, domains and settings that were applied last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub triggers: Option<String>,
+    /// The handlers that the version's code exports, as far as the API names them.
+    #[serde(skip)]
+    pub handlers: Vec<String>,
 }
 
 impl Live {
+    /// Returns true if the API says that the version's code has handlers, and that `fetch` is not one:
+    /// a Worker of crons or queues alone.
+    #[must_use]
+    pub fn answers_no_request(&self) -> bool {
+        !self.handlers.is_empty() && !self.handlers.iter().any(|handler| handler == "fetch")
+    }
+
+    /// Returns true if it was made from a working tree with uncommitted changes.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.message.as_deref().is_some_and(|message| message.contains(DIRTY))
+    }
+
     /// The commit that it was made from: the first word of the version's message.
     #[must_use]
     pub fn commit(&self) -> Option<&str> {
@@ -121,12 +148,21 @@ impl<'a> Api<'a> {
             let annotations = version.as_ref()?.get("annotations")?;
             annotations.get(name)?.as_str().map(str::to_owned)
         };
+        let handlers =
+            version.as_ref().map(|version| version["resources"]["script"]["handlers"].clone());
+        let handlers = handlers.and_then(|list| serde_json::from_value(list).ok());
+        let message = annotation("workers/message");
+        // Wrangler gives a deployment the message of its version; ours say which triggers they keep.
+        let own = newest.annotations.get("workers/message").and_then(Value::as_str);
+        let triggers = own.filter(|own| !own.is_empty()).or(message.as_deref()).and_then(digest_in);
         Ok(Some(Live {
+            triggers: triggers.map(str::to_owned),
+            handlers: handlers.unwrap_or_default(),
             version: serving.version_id,
             deployment: newest.id,
             since: newest.created_on,
             tag: annotation("workers/tag"),
-            message: annotation("workers/message"),
+            message,
             author: newest.author_email,
         }))
     }
@@ -381,6 +417,9 @@ pub struct Deployment {
     pub created_on: Option<String>,
     /// Who made it.
     pub author_email: Option<String>,
+    /// `workers/message`.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, Value>,
     /// Which versions get how much of the traffic.
     #[serde(default)]
     pub versions: Vec<Share>,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::plan::destination::Destination;
 use crate::tools::sandbox;
 use base::command::{Command, Value};
 use base::deadline;
@@ -53,6 +54,15 @@ impl Ctx {
     ) -> Result<Finished> {
         let log = self.root.join(".xtask/logs").join(format!("{log}.log"));
         Runner { log: &log, secret: &|value| self.secret(value), on_line }.run(command)
+    }
+
+    /// Returns the token for a destination. The sandbox has to run, so that no other program that
+    /// listens on its port gets it.
+    pub fn token(&self, destination: &Destination) -> Result<Secret, Failure> {
+        if let Some(port) = destination.sandbox {
+            sandbox::check(&self.root, port)?;
+        }
+        self.secret(&destination.token())
     }
 
     /// The credential that `value` names.

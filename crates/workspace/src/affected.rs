@@ -6,6 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use super::config::CONFIG_FILE;
+use super::discovery::Broken;
 use super::graph::{Graph, Node, Origin};
 use super::installs;
 use super::outline::{Named, Outline};
@@ -56,12 +57,14 @@ pub struct Concerned<'o> {
 }
 
 /// What a change concerns, each sorted by folder.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Affected<'o> {
     /// Projects.
     pub projects: Vec<Concerned<'o>>,
     /// Packages, without the roots of workspaces, which hold the others.
     pub packages: Vec<Concerned<'o>>,
+    /// The wrangler configs that no project can be made of, of those that changed or whose inputs did.
+    pub broken: Vec<&'o Broken>,
 }
 
 /// Files and folders that every project is made with.
@@ -82,7 +85,11 @@ pub fn affected<'o>(outline: &'o Outline, changes: &Changes) -> Affected<'o> {
         let reason = || vec![Reason::UnknownBase { because: because.clone() }];
         let all =
             |named: &'o [Named]| named.iter().map(|named| concerned(named, reason())).collect();
-        return Affected { projects: all(&outline.projects), packages: all(&outline.packages) };
+        return Affected {
+            projects: all(&outline.projects),
+            packages: all(&outline.packages),
+            broken: outline.broken.iter().collect(),
+        };
     }
     let reach = Reach::new(&outline.graph, &changes.paths);
     let global = |path: &&Utf8PathBuf| global_inputs().iter().any(|input| path.starts_with(input));
@@ -105,6 +112,7 @@ pub fn affected<'o>(outline: &'o Outline, changes: &Changes) -> Affected<'o> {
             .filter_map(|named| with_reasons(named, &globals))
             .collect(),
         packages: outline.packages.iter().filter_map(|named| with_reasons(named, &[])).collect(),
+        broken: outline.broken.iter().filter(|broken| reach.touches(&broken.dir)).collect(),
     }
 }
 
@@ -115,6 +123,7 @@ fn global_input(path: &Utf8PathBuf) -> Reason {
 /// What changed files reach through the edges of the graph, against their direction.
 struct Reach<'a> {
     graph: &'a Graph,
+    changed: &'a [Utf8PathBuf],
     /// The changed files that each node is, or that lie in it.
     direct: Vec<Vec<&'a Utf8PathBuf>>,
     /// For what is reached from elsewhere: the first step of a shortest way to a changed file.
@@ -146,7 +155,14 @@ impl<'a> Reach<'a> {
         let is_lost = |path: &&Utf8PathBuf| {
             path.file_name().is_some_and(installs) && graph.number(path).is_none()
         };
-        Reach { graph, direct, via, lost: changed.iter().filter(is_lost).collect() }
+        Reach { graph, changed, direct, via, lost: changed.iter().filter(is_lost).collect() }
+    }
+
+    /// Tells whether anything in `folder`, or that it is made from, changed.
+    fn touches(&self, folder: &Utf8Path) -> bool {
+        let node = self.graph.number(folder);
+        node.is_some_and(|node| !self.reasons(node).is_empty())
+            || self.changed.iter().any(|path| path.starts_with(folder))
     }
 
     fn reasons(&self, node: Node) -> Vec<Reason> {

@@ -69,7 +69,11 @@ mod tests {
                 "routes = [\"a.com/*\", { pattern = \"b.com\", custom_domain = true }]\n",
                 r#"{"routes":["a.com/*",{"pattern":"b.com","custom_domain":true}]}"#,
             ),
-            ("a.toml", "a = 1\r\n[env.\"my env\"]\r\nt = 07:32:00\n", r#"{"a":1,"env":{"my env":{"t":"07:32:00"}}}"#),
+            (
+                "a.toml",
+                "a = 1\r\n[env.\"my env\"]\r\nt = 07:32:00\n",
+                r#"{"a":1,"env":{"my env":{"t":"07:32:00"}}}"#,
+            ),
         ] {
             let expected: Value = serde_json::from_str(expected).expect("JSON");
             assert_eq!(parse(path, text), Ok(expected), "{text}");

@@ -148,7 +148,8 @@ impl<'w> Discovery<'w> {
         projects: &mut Vec<Project>,
         broken: &mut Vec<Broken>,
     ) {
-        let named = |name: &str| configs.iter().copied().find(|path| path.file_name() == Some(name));
+        let named =
+            |name: &str| configs.iter().copied().find(|path| path.file_name() == Some(name));
         let main = CONFIG_NAMES.iter().find_map(|name| named(name));
         let others = configs.iter().copied().filter(|path| {
             path.file_name().is_some_and(|name| !CONFIG_NAMES.contains(&name) && !is_variant(name))

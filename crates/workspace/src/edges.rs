@@ -231,7 +231,9 @@ impl<'w> Builder<'w> {
             });
             match found {
                 Ok(to) => drop(self.graph.add(node, &to, Origin::DependsOn)),
-                Err(failure) => self.graph.problem(node, format!("{manifest}: {}", failure.message)),
+                Err(failure) => {
+                    self.graph.problem(node, format!("{manifest}: {}", failure.message));
+                }
             }
         }
         for input in &package.settings.inputs {
@@ -248,8 +250,8 @@ impl<'w> Builder<'w> {
         }
     }
 
-    /// Adds the files above a folder that decide what is installed for it, up to the nearest lock file
-    /// and to the root of its workspace, and everything that those files name.
+    /// Adds the files above a folder that decide what is installed for it, up to the nearest lock file,
+    /// and everything that those files name.
     fn installed_by(&mut self, node: Node, folder: &Utf8Path) {
         // Dagger installs for a module by what is in its own folder.
         if [modules::BUN, modules::CLOUDFLARE].iter().any(|module| {
@@ -257,7 +259,6 @@ impl<'w> Builder<'w> {
         }) {
             return;
         }
-        let root = self.members.root_of(folder).map(|(dir, _)| Utf8Path::new(dir));
         for dir in folder.ancestors() {
             let files = self.installs.get(dir.as_str()).map_or(&[][..], Vec::as_slice);
             let is_own = dir.as_str() == folder.as_str();
@@ -275,8 +276,7 @@ impl<'w> Builder<'w> {
                     self.graph.add(node, path, Origin::Install);
                 }
             }
-            let is_locked = files.iter().any(|path| is_lock_file(path));
-            if is_locked && root.is_none_or(|root| !dir.starts_with(root) || dir == root) {
+            if files.iter().any(|path| is_lock_file(path)) {
                 break;
             }
         }

@@ -172,7 +172,9 @@ impl<'a> NamedPaths<'a> {
             Value::String(text) => self.value(key, text),
             Value::Array(items) => items.iter().for_each(|item| self.values(key, item)),
             Value::Object(entries) => {
-                for (key, value) in entries.iter().filter(|(key, _)| !COPIES.contains(&key.as_str())) {
+                for (key, value) in
+                    entries.iter().filter(|(key, _)| !COPIES.contains(&key.as_str()))
+                {
                     self.values(key, value);
                 }
             }
@@ -256,7 +258,8 @@ mod tests {
 
     #[test]
     fn imports_of_hooks() {
-        let text = "const a = require('./a.cjs'); import b from \"../b\"; // ./c\nrequire(`./d`) './e\n'";
+        let text =
+            "const a = require('./a.cjs'); import b from \"../b\"; // ./c\nrequire(`./d`) './e\n'";
         let mut found: Vec<&str> = relative_imports(text).collect();
         found.sort_unstable();
         assert_eq!(found, ["../b", "./a.cjs", "./d"]);

@@ -10,21 +10,23 @@ mod edges;
 pub mod files;
 pub mod git;
 pub mod graph;
+pub mod health;
+pub mod inputs;
 pub mod inside;
 mod installs;
 pub mod key;
-pub mod listed;
 mod limits;
+pub mod listed;
 pub mod manifest;
 mod members;
 pub mod modules;
 pub mod names;
 pub mod outline;
-pub mod pattern;
 mod outline_text;
 pub mod outlines;
 pub mod package;
 pub mod package_manager;
+pub mod pattern;
 pub mod pipeline;
 pub mod project;
 mod range;
@@ -32,6 +34,7 @@ mod roots;
 mod spec;
 pub mod strategy;
 pub mod tree;
+pub mod triggers;
 pub mod wrangler;
 mod yaml;
 
@@ -108,7 +111,8 @@ impl Workspace {
         let mut listed = files.list()?;
         let (packages, unreadable) = packages(&files, &listed)?;
         listed.retain(|path| path.file_name() != Some(MANIFEST) && !files.is_gone(path));
-        let (projects, broken) = Discovery::new(&files, place, &packages, &unreadable).find(&listed);
+        let (projects, broken) =
+            Discovery::new(&files, place, &packages, &unreadable).find(&listed);
         let install_files: Vec<_> =
             listed.into_iter().filter(|path| named(path, installs)).collect();
         let mut workspace = Workspace {

@@ -4,9 +4,6 @@
 /// The largest manifest, config or settings file that is read.
 pub const MAX_CONFIG_BYTES: usize = 4 << 20;
 
-/// The largest lock file that is read.
-pub const MAX_LOCK_BYTES: usize = 128 << 20;
-
 /// The deepest nesting that is read. No tool writes more than a dozen levels.
 pub const MAX_DEPTH: usize = 100;
 
@@ -29,17 +26,8 @@ pub fn without_bom(text: &str) -> &str {
 
 /// Checks the size and depth of a manifest, config or settings file. The error says what is too large.
 pub fn check(text: &str, syntax: Syntax) -> Result<(), String> {
-    check_with(text, syntax, MAX_CONFIG_BYTES)
-}
-
-/// Checks the size and depth of a lock file.
-pub fn check_lock(text: &str, syntax: Syntax) -> Result<(), String> {
-    check_with(text, syntax, MAX_LOCK_BYTES)
-}
-
-fn check_with(text: &str, syntax: Syntax, most: usize) -> Result<(), String> {
-    if text.len() > most {
-        return Err(format!("the file has more than {} MiB", most >> 20));
+    if text.len() > MAX_CONFIG_BYTES {
+        return Err(format!("the file has more than {} MiB", MAX_CONFIG_BYTES >> 20));
     }
     match syntax {
         Syntax::Json => Scan::new(text).json(),

@@ -52,7 +52,7 @@ impl Manifest {
         let text = limits::without_bom(text);
         limits::check(text, Syntax::Json)?;
         let mut manifest: Manifest = serde_json::from_str(text).or_else(|error| {
-            let lenient = parse_jsonc(text).ok().filter(|value| value.is_object());
+            let lenient = parse_jsonc(text).ok().filter(Value::is_object);
             lenient
                 .and_then(|value| serde_json::from_value(value).ok())
                 .ok_or_else(|| error.to_string())
@@ -86,7 +86,9 @@ impl InstallRules {
                         "." => (parent, value),
                         key => (overridden_name(key), value),
                     };
-                    waiting.extend(entries.iter().map(|(key, value)| (key.as_str(), value)).map(inner));
+                    waiting.extend(
+                        entries.iter().map(|(key, value)| (key.as_str(), value)).map(inner),
+                    );
                 }
                 _ => {}
             }
@@ -111,7 +113,8 @@ impl InstallRules {
             let Some(specs) = specs.as_object() else { continue };
             let name = if name == "default" { "" } else { name };
             let catalog = self.catalogs.entry(name.to_owned()).or_default();
-            let text = |(name, spec): (&String, &Value)| Some((name.clone(), spec.as_str()?.to_owned()));
+            let text =
+                |(name, spec): (&String, &Value)| Some((name.clone(), spec.as_str()?.to_owned()));
             catalog.extend(specs.iter().filter_map(text));
         }
     }
@@ -174,15 +177,25 @@ impl<'de> Visitor<'de> for ManifestVisitor {
             match key.as_str() {
                 "name" => manifest.name = map.next_value::<Lenient<String>>()?.0,
                 "version" => manifest.version = map.next_value::<Lenient<String>>()?.0,
-                "packageManager" => manifest.package_manager = map.next_value::<Lenient<String>>()?.0,
+                "packageManager" => {
+                    manifest.package_manager = map.next_value::<Lenient<String>>()?.0;
+                }
                 "scripts" => manifest.scripts = specs(&mut map)?,
                 "dependencies" => manifest.dependencies = specs(&mut map)?,
                 "devDependencies" => manifest.dev_dependencies = specs(&mut map)?,
                 "optionalDependencies" => manifest.optional_dependencies = specs(&mut map)?,
                 "peerDependencies" => manifest.peer_dependencies = specs(&mut map)?,
-                "xtask" => manifest.xtask = map.next_value::<Option<Settings>>()?.unwrap_or_default(),
-                "workspaces" | "pnpm" | "overrides" | "resolutions" | "patchedDependencies"
-                | "catalog" | "catalogs" | "devEngines" => {
+                "xtask" => {
+                    manifest.xtask = map.next_value::<Option<Settings>>()?.unwrap_or_default();
+                }
+                "workspaces"
+                | "pnpm"
+                | "overrides"
+                | "resolutions"
+                | "patchedDependencies"
+                | "catalog"
+                | "catalogs"
+                | "devEngines" => {
                     sections.insert(key, map.next_value()?);
                 }
                 _ => drop(map.next_value::<IgnoredAny>()?),
@@ -324,7 +337,10 @@ mod tests {
             assert!(Manifest::parse(text).is_err(), "{text}");
         }
         let deep = format!("{{ \"x\": {}{} }}", "[".repeat(1000), "]".repeat(1000));
-        assert_eq!(Manifest::parse(&deep).expect_err("deep"), "line 1 is nested more than 100 levels deep");
+        assert_eq!(
+            Manifest::parse(&deep).expect_err("deep"),
+            "line 1 is nested more than 100 levels deep"
+        );
     }
 
     #[test]

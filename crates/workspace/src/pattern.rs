@@ -67,7 +67,10 @@ enum Step {
     Char(char),
     /// Any character but the slash.
     Any,
-    Class { ranges: Vec<(char, char)>, negated: bool },
+    Class {
+        ranges: Vec<(char, char)>,
+        negated: bool,
+    },
     /// Continues at both places without reading.
     Either(usize, usize),
     /// Continues at another place without reading.

@@ -146,7 +146,12 @@ mod tests {
 
     fn root(manifest: &str, pnpm: Option<&str>, locks: &[PackageManager]) -> Root {
         let package = Package::parse(Utf8Path::new(""), manifest).expect("valid");
-        let files = RootFiles { package: Some(&package), pnpm_workspace: pnpm, locks, ..RootFiles::default() };
+        let files = RootFiles {
+            package: Some(&package),
+            pnpm_workspace: pnpm,
+            locks,
+            ..RootFiles::default()
+        };
         Root::new(&files).expect("a root")
     }
 
@@ -171,7 +176,11 @@ mod tests {
         ] {
             let root = root(manifest, pnpm, locks);
             let found = ["a/x", "b/x"].map(|dir| root.names(Utf8Path::new(dir)));
-            assert_eq!((found, root.links_versions), (members, links), "{manifest} {pnpm:?} {locks:?}");
+            assert_eq!(
+                (found, root.links_versions),
+                (members, links),
+                "{manifest} {pnpm:?} {locks:?}"
+            );
         }
     }
 
@@ -193,14 +202,21 @@ mod tests {
             ("packages: [a]\nlinkWorkspacePackages: false\n", "", false),
             ("packages: [a]\n", "link-workspace-packages = true", true),
         ] {
-            let files =
-                RootFiles { pnpm_workspace: Some(text), npmrc: Some(npmrc), ..RootFiles::default() };
+            let files = RootFiles {
+                pnpm_workspace: Some(text),
+                npmrc: Some(npmrc),
+                ..RootFiles::default()
+            };
             assert_eq!(Root::new(&files).expect("a root").links_versions, expected, "{text}");
         }
         let broken = root("{}", Some("packages: ["), &[]);
         assert!(broken.problem.is_some_and(|problem| problem.starts_with("pnpm-workspace.yaml: ")));
         let limit = root("{}", Some(&format!("packages: ['{}']", "a".repeat(5000))), &[]);
         assert!(limit.problem.is_some_and(|problem| problem.contains("4096")));
-        assert!(root(r#"{ "workspaces": ["a"] }"#, Some("packages: ["), &[PackageManager::Npm]).problem.is_none());
+        assert!(
+            root(r#"{ "workspaces": ["a"] }"#, Some("packages: ["), &[PackageManager::Npm])
+                .problem
+                .is_none()
+        );
     }
 }

@@ -107,7 +107,8 @@ impl PatchSpec {
         let rest = rest.split("::").next().unwrap_or_default();
         let (locator, files) = rest.split_once('#').unwrap_or((rest, ""));
         let locator = decode(locator);
-        let inner = locator.get(1..).and_then(|rest| rest.split_once('@')).map_or("", |(_, spec)| spec);
+        let inner =
+            locator.get(1..).and_then(|rest| rest.split_once('@')).map_or("", |(_, spec)| spec);
         let file = |file: &str| {
             let file = decode(file.strip_prefix("optional!").unwrap_or(file));
             match file.strip_prefix("~/") {
@@ -179,7 +180,8 @@ mod tests {
 
     #[test]
     fn patches_name_files() {
-        let patch = PatchSpec::parse("left-pad@npm%3A1.0.0#~/.yarn/patches/left%20pad.patch&./b.patch");
+        let patch =
+            PatchSpec::parse("left-pad@npm%3A1.0.0#~/.yarn/patches/left%20pad.patch&./b.patch");
         assert_eq!(patch.inner, "npm:1.0.0");
         assert_eq!(
             patch.files,

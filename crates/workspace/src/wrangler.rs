@@ -20,6 +20,8 @@ pub struct Target {
     pub main: Option<Utf8PathBuf>,
     /// The folder of static assets. Relative to the config file.
     pub assets: Option<Utf8PathBuf>,
+    /// `assets.html_handling`, if it is set.
+    pub html_handling: Option<String>,
     /// Host names attached by `custom_domain` routes.
     pub domains: Vec<String>,
     /// `preview_urls`, when it is set.
@@ -48,7 +50,10 @@ impl WranglerConfig {
                 .hint("https://developers.cloudflare.com/workers/static-assets/migration-guides/migrate-from-pages/"));
         }
         let name = &config.value["name"];
-        if !name.is_null() && name.as_str().is_none_or(|name| !valid_name(name)) {
+        // wrangler takes a name from a block as well, and refuses a config without any.
+        let blocks = config.value["env"].as_object().into_iter().flatten();
+        let is_named_elsewhere = blocks.into_iter().any(|(_, block)| block["name"].is_string());
+        if !(name.is_null() && is_named_elsewhere) && name.as_str().is_none_or(|n| !valid_name(n)) {
             return Err(refused(format!(
                 "{path}: `name` must be a Worker name: lower-case letters, digits and dashes"
             )));
@@ -56,7 +61,8 @@ impl WranglerConfig {
         // The name becomes part of addresses, of the API and of the site.
         let worker = |environment: &&String| {
             let worker = config.target(environment).worker;
-            !valid_name(&worker) && !(name.is_null() && worker == format!("-{environment}"))
+            let is_unnamed = name.is_null() && worker == format!("-{environment}");
+            !is_unnamed && !valid_name(&worker)
         };
         if let Some(environment) = config.environments.iter().find(worker) {
             return Err(refused(format!(
@@ -100,6 +106,7 @@ impl WranglerConfig {
             worker,
             main: get("main").as_str().map(Utf8PathBuf::from),
             assets: get("assets")["directory"].as_str().map(Utf8PathBuf::from),
+            html_handling: get("assets")["html_handling"].as_str().map(str::to_owned),
             domains: domains(get("routes"), get("route")),
             preview_urls: get("preview_urls").as_bool(),
             account_id: get("account_id").as_str().map(str::to_owned),
@@ -174,9 +181,26 @@ pub fn is_variant(name: &str) -> bool {
     words.take_while(|word| !["json", "jsonc", "toml"].contains(word)).any(|word| {
         matches!(
             word,
-            "example" | "sample" | "template" | "tmpl" | "test" | "tests" | "vitest" | "e2e" | "ci"
-                | "dev" | "development" | "local" | "base" | "common" | "shared" | "stage"
-                | "staging" | "preview" | "prod" | "production"
+            "example"
+                | "sample"
+                | "template"
+                | "tmpl"
+                | "test"
+                | "tests"
+                | "vitest"
+                | "e2e"
+                | "ci"
+                | "dev"
+                | "development"
+                | "local"
+                | "base"
+                | "common"
+                | "shared"
+                | "stage"
+                | "staging"
+                | "preview"
+                | "prod"
+                | "production"
         )
     })
 }
@@ -244,7 +268,10 @@ mod tests {
             let config = config.clone().with_default_name(package, Utf8Path::new(dir));
             ["local", "production", "qa"].map(|environment| config.target(environment).worker)
         };
-        assert_eq!(named(Some("@acme/My Shop"), "apps/x"), ["acme-my-shop", "shop", "acme-my-shop-qa"]);
+        assert_eq!(
+            named(Some("@acme/My Shop"), "apps/x"),
+            ["acme-my-shop", "shop", "acme-my-shop-qa"]
+        );
         assert_eq!(named(None, "apps/Shop 2"), ["shop-2", "shop", "shop-2-qa"]);
         assert_eq!(named(None, ""), ["worker", "shop", "worker-qa"]);
     }

@@ -81,20 +81,24 @@ pub async fn authorized(
     refusal.into_response()
 }
 
-/// Refuses accounts that do not exist.
+/// Refuses accounts that do not exist, and Workers whose state file is damaged.
 pub async fn own_account(
     State(app): State<App>,
     OriginalUri(uri): OriginalUri,
     request: Request,
     next: Next,
 ) -> Response {
-    let account = uri.path().split('/').skip_while(|part| *part != "accounts").nth(1);
-    match account {
-        Some(account) if app.accounts.iter().any(|known| known == account) => {
-            next.run(request).await
-        }
-        _ => ApiError::authentication().into_response(),
+    let mut parts = uri.path().split('/').skip_while(|part| *part != "accounts").skip(1);
+    let account = parts.next().filter(|account| app.accounts.iter().any(|known| known == account));
+    let Some(account) = account else { return ApiError::authentication().into_response() };
+    let worker = match (parts.next(), parts.next()) {
+        (Some("workers"), Some("scripts" | "services" | "workers")) => parts.next(),
+        _ => None,
+    };
+    if let Some(reason) = worker.and_then(|worker| app.store.damage(account, worker)) {
+        return ApiError::new(500, 10_013, reason).into_response();
     }
+    next.run(request).await
 }
 
 /// Returns the token of an `Authorization: Bearer` header.

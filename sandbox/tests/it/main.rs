@@ -1,5 +1,6 @@
 //! The program as its clients meet it: the API, what is served, and what survives.
 
+mod damage;
 mod durable;
 mod faults;
 mod gate;

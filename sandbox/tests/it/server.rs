@@ -159,7 +159,7 @@ impl Server {
     /// Uploads one page and returns the token of the finished upload.
     pub async fn assets(&self, worker: &str, content: &str) -> String {
         let text = base64(content);
-        let hash = sandbox::cloudflare::assets::hash_of(&text, "/index.html");
+        let hash = sandbox::state::blobs::hash_of(&text, "/index.html");
         let size = content.len();
         let manifest = json!({ "manifest": { "/index.html": { "hash": hash, "size": size } } });
         let path = format!("/accounts/{ACCOUNT}/workers/scripts/{worker}/assets-upload-session");

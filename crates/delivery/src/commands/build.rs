@@ -11,6 +11,7 @@ use super::selection::Selection;
 use crate::context::Ctx;
 use crate::engine::Run;
 use crate::engine::choice::{Wanted, choose};
+use crate::engine::live;
 use crate::engine::setup::{self, Setup};
 use crate::plan::destination::Destination;
 use crate::plan::{Choice, Engine, Plan, Verb};
@@ -20,8 +21,8 @@ use crate::tools::{dagger, sandbox};
 use base::error::{Exit, Failure};
 use workspace::Workspace;
 use workspace::config::LOCAL;
-use workspace::git;
 use workspace::graph::Graph;
+use workspace::inputs::{self, Inputs};
 use workspace::key::content_key;
 use workspace::project::Project;
 use workspace::strategy::Strategy;
@@ -126,8 +127,12 @@ pub fn nothing_to_do(ctx: &Ctx, because: &str) -> Exit {
 }
 
 /// Prints the plan, or executes it and reports.
-pub fn carry_out(ctx: &Ctx, workspace: &Workspace, plan: Plan) -> Result<Exit> {
+pub fn carry_out(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exit> {
     if ctx.dry_run {
+        let destination = &plan.destination;
+        for part in plan.projects.iter_mut().filter(|_| plan.verb == Verb::Deploy) {
+            part.removes = live::removals(ctx, destination, part);
+        }
         ctx.ui.report(&plan, &by_hand(ctx, workspace, &plan)?);
         return Ok(Exit::Done);
     }
@@ -172,30 +177,18 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
 /// The content key of each project: the files it is made from, and the tools that make it.
 pub(super) fn keys(
     workspace: &Workspace,
-    graph: &Graph,
     projects: &[&Project],
     destination: &Destination,
 ) -> Result<BTreeMap<String, String>> {
-    let root = &workspace.root;
     let pins = Utf8PathBuf::from(modules::WRANGLER_TOOLCHAIN).join("bun.lock");
-    let inputs = projects.iter().map(|project| {
-        let mut paths = graph.inputs(project);
-        paths.insert(pins.clone());
-        paths.extend(lock_folder(root, project).map(|dir| dir.join("bun.lock")));
-        paths
-    });
-    let inputs: Vec<BTreeSet<Utf8PathBuf>> = inputs.collect();
-    // Asked once for all of them, since projects share inputs and git takes its time to start.
-    let all: BTreeSet<&Utf8Path> = inputs.iter().flatten().map(Utf8PathBuf::as_path).collect();
-    let blobs = git::blobs(root, &all.into_iter().collect::<Vec<_>>())?;
+    let inputs = inputs::read(workspace, projects, &[&pins])?;
     let facts = BTreeMap::from([
         ("account", destination.account_id.clone()),
         ("bun", workspace.config.tools.bun.clone()),
         ("environment", destination.environment.clone()),
     ]);
-    let key = |(project, paths): (&&Project, &BTreeSet<Utf8PathBuf>)| {
-        let paths: Vec<&Utf8Path> = paths.iter().map(Utf8PathBuf::as_path).collect();
-        (project.name.clone(), content_key(&git::below(root, &blobs, &paths), &facts))
+    let key = |(project, inputs): (&&Project, &Inputs)| {
+        (project.name.clone(), content_key(&inputs.blobs, &facts))
     };
     Ok(projects.iter().zip(&inputs).map(key).collect())
 }

@@ -11,7 +11,6 @@ use super::deploy::sandbox_port;
 use crate::context::Ctx;
 use crate::plan::destination::Destination;
 use crate::report::status::{Row, State, StatusReport};
-use crate::tools::sandbox;
 use base::error::Exit;
 use base::secret::Secret;
 use base::time::unix_now;
@@ -19,8 +18,8 @@ use cloudflare::api::Api;
 use workspace::Workspace;
 use workspace::config::LOCAL;
 use workspace::git;
-use workspace::graph::Graph;
 use workspace::project::Project;
+use workspace::triggers::Triggers;
 
 /// How many reads are under way at once, which Cloudflare's limits allow with ease.
 const READERS: usize = 8;
@@ -88,13 +87,8 @@ impl Status {
     ) -> Result<Place> {
         let port = sandbox_port(ctx, environment, self.sandbox);
         let destination = Destination::to_read(&workspace.config, environment, port)?;
-        if port.is_some() && sandbox::running(&ctx.root).is_none() {
-            return Err(base::error::refused("the sandbox does not run")
-                .hint("`cargo xtask sandbox up`")
-                .into());
-        }
-        let token = ctx.secret(&destination.token())?;
-        let keys = keys(workspace, &Graph::new(workspace)?, projects, &destination)?;
+        let token = ctx.token(&destination)?;
+        let keys = keys(workspace, projects, &destination)?;
         Ok(Place { destination, token, keys })
     }
 }
@@ -134,7 +128,9 @@ fn row(ctx: &Ctx, place: &Place, project: &Project) -> Row {
             }
         };
         let in_step = live.tag.as_ref() == place.keys.get(&project.name);
-        Ok(State::Live { live, urls, in_step })
+        let wanted = Triggers::new(&project.wrangler, environment).digest;
+        let triggers_applied = live.triggers.as_ref() == Some(&wanted);
+        Ok(State::Live { live, urls, in_step, triggers_applied })
     };
     Row {
         project: project.name.clone(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::Run;
+use super::built::Built;
 use crate::plan::destination::Destination;
 use crate::plan::{Engine, ProjectPlan, Verb};
 use crate::record::{Record, Status};
@@ -15,6 +16,7 @@ use base::error::{Exit, Failure, exit_of, hints_of, refused};
 use base::runner::Finished;
 use base::terminal::progress::Task;
 use base::time::{rfc3339, unix_now};
+use cloudflare::api::Attached;
 use workspace::git;
 use workspace::inside;
 use workspace::strategy::Strategy;
@@ -27,8 +29,10 @@ pub struct Attempt<'a> {
     pub(super) record: Record,
     /// Whether wrangler was started, after which the remote side may have changed.
     pub(super) uploading: bool,
-    /// What the site must answer, read while nobody else may build into the same folder.
-    pub(super) built: Option<Vec<u8>>,
+    /// The crons, routes and domains that were set before. `None` if they were not read.
+    pub(super) attached: Option<Box<Attached>>,
+    /// What the build left, read while no other project builds into the same folder.
+    pub(super) built: Option<Box<Built>>,
 }
 
 impl<'a> Attempt<'a> {
@@ -46,7 +50,7 @@ impl<'a> Attempt<'a> {
         record.strategy = part.strategy;
         record.tools = run.versions.clone();
         let task = Some(run.ctx.ui.task(&part.project));
-        Attempt { run, part, task, record, uploading: false, built: None }
+        Attempt { run, part, task, record, uploading: false, attached: None, built: None }
     }
 
     /// Builds and uploads. Whatever happens ends up in the record. What is left is to wait until the
@@ -95,6 +99,9 @@ impl<'a> Attempt<'a> {
         self.read_previous()?;
         if self.unchanged()? {
             return Ok(Some(Status::Unchanged));
+        }
+        if self.record.previous.is_some() {
+            self.read_attached();
         }
         self.make_version()?;
         Ok(None)
@@ -164,7 +171,11 @@ impl<'a> Attempt<'a> {
             self.run.plan.destination.sandbox_url(worker).map(|url| vec![url])
         };
         self.record.urls = in_sandbox.unwrap_or(urls);
-        self.built = super::check::built(&self.run.ctx.root, self.part);
+        self.built = self.part.dist.as_ref().map(|dist| {
+            let handling = self.part.target.html_handling.as_deref();
+            let dist = self.run.ctx.root.join(dist);
+            Box::new(Built::read(&dist, self.part.health.path(), handling))
+        });
         self.record_id(version);
     }
 

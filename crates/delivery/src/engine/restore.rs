@@ -3,11 +3,12 @@
 use std::sync::atomic::Ordering;
 
 use anyhow::Result;
+use camino::Utf8PathBuf;
 use serde::Serialize;
 
+use super::answer::{Expected, Unclear};
 use super::attempt::by_hand;
-use super::check::{self, Expectation};
-use super::live::deadline;
+use super::check::{Checker, Limits, ServiceToken, Verdict, advice, setting};
 use super::setup;
 use super::switch::Switch;
 use crate::context::Ctx;
@@ -23,6 +24,8 @@ use cloudflare::api::{Api, Deployment, Live, Version};
 use workspace::git;
 use workspace::key::fresh_nonce;
 use workspace::project::Project;
+use workspace::triggers;
+use workspace::triggers::Triggers;
 
 /// Which version is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +56,13 @@ pub struct Restore {
     commit: String,
     previous: Live,
     urls: Vec<String>,
-    health: String,
+    /// What the project has to answer. `None` if its health check is off.
+    #[serde(skip)]
+    expected: Option<Expected>,
+    #[serde(skip)]
+    manifest: Utf8PathBuf,
+    /// What it does not change, although a deployment would.
+    not_undone: Vec<String>,
 }
 
 impl Restore {
@@ -65,7 +74,7 @@ impl Restore {
         wanted: &Wanted,
     ) -> Result<Restore> {
         let worker = project.target(&destination.environment).worker;
-        let token = ctx.secret(&destination.token())?;
+        let token = ctx.token(destination)?;
         let api = api(destination, &token);
         let never = || {
             refused(format!(
@@ -90,6 +99,8 @@ impl Restore {
                 .chain(api.address(&worker).map_err(|error| unread(&error))?)
                 .collect(),
         };
+        let triggers = Triggers::new(&project.wrangler, &destination.environment);
+        let not_undone = not_undone(&self::api(destination, &token), &worker, &triggers, &live);
         Ok(Restore {
             schema: 1,
             verb: if matches!(wanted, Wanted::Alias(_)) { Verb::Promote } else { Verb::Rollback },
@@ -102,7 +113,12 @@ impl Restore {
             destination: destination.clone(),
             previous: live,
             urls,
-            health: project.health().to_owned(),
+            expected: Expected::of_existing(
+                &project.health(),
+                &project.target(&destination.environment),
+            ),
+            manifest: project.manifest(),
+            not_undone,
         })
     }
 
@@ -165,31 +181,45 @@ impl Restore {
         switched.result.map_err(|failure| failure.hint(format!("look: `{status}`")))?;
         record.version = Some(self.version.clone());
         record.urls.clone_from(&self.urls);
-        for url in &self.urls {
-            let expectation = Expectation::health(&self.health, url);
-            check::wait(&expectation, deadline(&self.destination)).map_err(|reason| {
-                let back = by_hand("rollback", &self.project, &self.destination);
-                let failure = remote(format!(
-                    "{} is live, but {} does not answer as it should: {reason}",
-                    self.version, expectation.url
-                ));
-                let failure = if INTERRUPTED.load(Ordering::SeqCst) {
-                    let message = format!("{} is live, and was not checked", self.version);
-                    Failure { message, ..interrupted() }
-                } else {
-                    failure
-                };
-                failure.hint(format!("to go back: `{back} --to {from}`"))
-            })?;
+        let Some(expected) = &self.expected else { return Ok(()) };
+        if record.live.as_ref().is_some_and(Live::answers_no_request) && expected.any_answer {
+            return Ok(());
         }
-        Ok(())
+        let token = ServiceToken::from_variables(ctx)?;
+        let checker = Checker { expected, token: token.as_ref() };
+        let (what, hints) =
+            match checker.check(&self.urls, || None, Limits::of_new_version(&self.destination)) {
+                Verdict::Right { notes } => {
+                    record.warnings.extend(notes);
+                    return Ok(());
+                }
+                Verdict::Wrong(what) => (what, vec![setting(&self.manifest)]),
+                Verdict::Unknown(unclear) => {
+                    let hints = advice(&unclear, &self.manifest);
+                    let Unclear { what, .. } = unclear;
+                    (format!("the health check cannot tell whether it is right: {what}"), hints)
+                }
+            };
+        let failure = if INTERRUPTED.load(Ordering::SeqCst) {
+            let message = format!("{} is live, and was not checked", self.version);
+            Failure { message, ..interrupted() }
+        } else {
+            hints
+                .into_iter()
+                .fold(remote(format!("{} is live, but {what}", self.version)), Failure::hint)
+        };
+        let back = by_hand("rollback", &self.project, &self.destination);
+        Err(failure.hint(format!("to go back: `{back} --to {from}`")).into())
     }
 
     /// What Cloudflare keeps with the deployment: why, and for an emergency who said so.
     fn message(&self) -> String {
         let verb = if self.verb == Verb::Promote { "promote" } else { "rollback" };
         let glass = self.destination.break_glass.as_ref().map(|reason| format!(": {reason}"));
-        format!("xtask: {verb} from {}{}", self.previous.version, glass.unwrap_or_default())
+        // The crons, routes and domains that are set stay.
+        let triggers = self.previous.triggers.as_deref().map(triggers::mark).unwrap_or_default();
+        let from = &self.previous.version;
+        format!("xtask: {verb} from {from}{triggers}{}", glass.unwrap_or_default())
     }
 
     fn record(&self, ctx: &Ctx) -> Result<Record> {
@@ -200,6 +230,7 @@ impl Restore {
         record.commit = head.commit;
         record.key.clone_from(&self.tag);
         record.previous = Some(self.previous.clone());
+        record.warnings.clone_from(&self.not_undone);
         record.tools = Versions::new();
         Ok(record)
     }
@@ -207,6 +238,26 @@ impl Restore {
 
 fn api<'a>(destination: &'a Destination, token: &'a Secret) -> Api<'a> {
     Api::new(&destination.api, &destination.account_id, token)
+}
+
+/// Names what is set for a Worker and stays so, whichever version is live.
+fn not_undone(api: &Api<'_>, worker: &str, wanted: &Triggers, live: &Live) -> Vec<String> {
+    let mut stays = match api.attached(worker) {
+        Ok(attached) => attached.left_by(&Triggers::default()),
+        Err(error) => vec![format!("crons, routes and domains (they cannot be read: {error:#})")],
+    };
+    if !stays.is_empty() {
+        stays =
+            vec![format!("stays as it is set, whichever version is live: {}", stays.join(", "))];
+    }
+    if live.triggers.as_ref().is_some_and(|digest| *digest != wanted.digest) {
+        stays.push(
+            "the wrangler config here has other crons, routes, domains or settings than those that are \
+             applied; only `deploy` applies them"
+                .to_owned(),
+        );
+    }
+    stays
 }
 
 /// What is there cannot be read, so nothing is changed.

@@ -14,10 +14,14 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use base::error::Failure;
+use cloudflare::api::DIRTY;
 use destination::Destination;
 use workspace::git::Head;
+use workspace::health::Health;
 use workspace::project::Project;
 use workspace::strategy::Strategy;
+use workspace::triggers;
+use workspace::triggers::Triggers;
 use workspace::wrangler::Target;
 
 /// What is asked for.
@@ -130,8 +134,16 @@ pub struct ProjectPlan {
     pub build_environment: Option<String>,
     /// The message of the version: which commit it is.
     pub message: String,
-    /// The path that must answer afterwards.
-    pub health: String,
+    /// What a deployment applies to the Worker beside the version.
+    pub triggers: Triggers,
+    /// The crons, routes and domains that are set and that this deployment takes away, as far as they
+    /// could be read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub removes: Vec<String>,
+    /// What must answer afterwards.
+    pub health: Health,
+    /// The `package.json` in which `xtask.health` is set, or would be.
+    pub manifest: Utf8PathBuf,
     /// The alias of a preview, or its name.
     pub alias: Option<String>,
     /// How a preview is made; nothing for what is no preview.
@@ -198,6 +210,7 @@ impl ProjectPlan {
         let environment = &inputs.destination.environment;
         let target = project.target(environment);
         let package = project.package.as_ref();
+        let triggers = Triggers::new(&project.wrangler, environment);
         let slug = project.slug();
         if package.is_some_and(|package| package.has_dependencies)
             && !inputs.locks.contains_key(&project.name)
@@ -219,8 +232,15 @@ impl ProjectPlan {
             dist: guard::dist(project, &target)?,
             build_environment: build_environment(project, environment),
             wrangler_environment: wrangler_environment(project, environment),
-            message: message(&inputs.head, inputs.destination.break_glass.as_deref()),
-            health: project.health().to_owned(),
+            message: message(
+                &inputs.head,
+                (inputs.verb == Verb::Deploy).then_some(&triggers),
+                inputs.destination.break_glass.as_deref(),
+            ),
+            triggers,
+            removes: Vec::new(),
+            health: project.health(),
+            manifest: project.manifest(),
             alias: inputs.alias.clone(),
             strategy: inputs.strategies.get(&project.name).copied(),
             target,
@@ -245,11 +265,12 @@ fn build_environment(project: &Project, environment: &str) -> Option<String> {
     (!one && project.wrangler.has(environment)).then(|| environment.to_owned())
 }
 
-/// Cloudflare keeps at most 100 bytes of it on some paths, so it is the commit and little else: in an
-/// emergency, who said so and why.
-fn message(head: &Head, break_glass: Option<&str>) -> String {
+/// Returns the message of a version. Cloudflare keeps at most 100 bytes of it on some paths, so it is the
+/// commit, the digest of the triggers that a deployment applies, and for an emergency the reason.
+fn message(head: &Head, triggers: Option<&Triggers>, break_glass: Option<&str>) -> String {
     let commit = head.commit.as_deref().unwrap_or("no commit");
-    let dirty = if head.dirty { " with uncommitted changes" } else { "" };
+    let dirty = if head.dirty { DIRTY } else { "" };
+    let triggers = triggers.map(|triggers| triggers::mark(&triggers.digest)).unwrap_or_default();
     let glass = break_glass.map(|reason| format!(", break glass: {reason}")).unwrap_or_default();
-    format!("{commit}{dirty}{glass}")
+    format!("{commit}{dirty}{triggers}{glass}")
 }

@@ -35,6 +35,8 @@ pub enum State {
         urls: Vec<String>,
         /// Whether it was made from what stands here: it carries this content key.
         in_step: bool,
+        /// Whether the crons, routes, domains and settings that stand here were applied.
+        triggers_applied: bool,
     },
     /// Nothing was ever deployed there.
     Nothing,
@@ -94,10 +96,11 @@ impl State {
         match self {
             State::Nothing => paint(DIM, "nothing is live"),
             State::Unreadable { error } => paint(RED, &format!("cannot be read: {error}")),
-            State::Live { live, urls, in_step } => {
-                let step = match in_step {
-                    true => paint(GREEN, "in step"),
-                    false => paint(YELLOW, "differs"),
+            State::Live { live, urls, in_step, triggers_applied } => {
+                let step = match (in_step, triggers_applied) {
+                    (true, true) => paint(GREEN, "in step"),
+                    (true, false) => paint(YELLOW, "crons, routes or settings are not applied"),
+                    (false, _) => paint(YELLOW, "differs"),
                 };
                 let short = |text: &str, length| text.get(..length).unwrap_or(text).to_owned();
                 let version = short(&live.version, 8);
