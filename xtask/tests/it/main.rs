@@ -40,4 +40,5 @@ mod support;
 mod sweep;
 mod symlinks;
 mod tidy;
+mod two_steps;
 mod wrangler;
