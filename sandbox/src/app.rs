@@ -1,9 +1,10 @@
-//! What every request handler gets.
+//! The shared state that every request handler gets.
 
 use std::sync::Arc;
 
 use crate::faults::Faults;
 use crate::gitlab::Gitlab;
+use crate::proof::Identity;
 use crate::serve::runtime::Runtime;
 use crate::state::Store;
 use crate::token::Token;
@@ -17,17 +18,19 @@ pub struct App(pub Arc<Parts>);
 
 /// See [`App`].
 pub struct Parts {
-    /// What is deployed.
+    /// The Workers that are deployed.
     pub store: Store,
-    /// Opens the API.
+    /// The token that opens the API.
     pub token: Token,
+    /// The secret that proves that we are the sandbox.
+    pub identity: Identity,
     /// The accounts that exist; the first is the one that `whoami` shows first.
     pub accounts: Vec<String>,
     /// The port that we answer on.
     pub port: u16,
-    /// Runs versions.
+    /// The runtime of versions.
     pub runtime: Runtime,
-    /// Failures that tests asked for.
+    /// The failures that tests asked for.
     pub faults: Faults,
     /// The stand-in for GitLab.
     pub gitlab: Gitlab,

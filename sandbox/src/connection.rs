@@ -3,21 +3,19 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::IncomingStream;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
-/// A second handle on a connection.
+/// A second handle on a connection. `None` if the process had no file handle left for it.
 #[derive(Clone, Debug)]
 pub struct Connection(Option<Arc<OwnedFd>>);
 
-impl Connected<IncomingStream<'_, TcpListener>> for Connection {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Connection {
-        Connection(stream.io().as_fd().try_clone_to_owned().ok().map(Arc::new))
-    }
-}
-
 impl Connection {
+    /// Takes a second handle on `stream`.
+    #[must_use]
+    pub fn of(stream: &TcpStream) -> Connection {
+        Connection(stream.as_fd().try_clone_to_owned().ok().map(Arc::new))
+    }
+
     /// Makes the connection end with a reset instead of a goodbye.
     pub fn reset_when_closed(&self) {
         let second = self.0.as_ref().and_then(|fd| fd.try_clone().ok());

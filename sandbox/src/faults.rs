@@ -1,4 +1,4 @@
-//! Failures on request, so that tests can see what a client does about them. Kept in memory.
+//! Plays failures on request, so that tests can see what a client does about them. Kept in memory.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,18 +7,18 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::header::{CONTENT_TYPE, HOST, USER_AGENT};
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::header::{CONTENT_TYPE, USER_AGENT};
+use axum::http::{HeaderName, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::app::App;
-use crate::cloudflare::auth::bearer;
+use crate::cloudflare::auth::Authorized;
 use crate::cloudflare::body::Body as Given;
 use crate::connection::Connection;
-use crate::serve::hosts;
+use crate::gate::Target;
 use crate::stream;
 
 /// A failure: which requests, how often, what happens.
@@ -87,7 +87,7 @@ pub struct Answer {
 pub struct Faults(Mutex<Vec<Fault>>);
 
 impl Faults {
-    fn take(&self, method: &str, host: &str, path: &str, agent: &str) -> Option<Action> {
+    fn take(&self, method: &str, host: Option<&str>, path: &str, agent: &str) -> Option<Action> {
         let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fault = faults.iter_mut().find(|fault| fault.fits(method, host, path, agent))?;
         if fault.skip > 0 {
@@ -101,12 +101,8 @@ impl Faults {
 }
 
 impl Fault {
-    fn fits(&self, method: &str, host: &str, path: &str, agent: &str) -> bool {
-        let same_host = match &self.host {
-            Some(wanted) => wanted == host,
-            None => hosts::is_own(host),
-        };
-        same_host
+    fn fits(&self, method: &str, host: Option<&str>, path: &str, agent: &str) -> bool {
+        self.host.as_deref() == host
             && self.times != Some(0)
             && self.method.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
             && self.agent.as_ref().is_none_or(|wanted| agent.starts_with(wanted.as_str()))
@@ -114,44 +110,29 @@ impl Fault {
     }
 }
 
-/// `GET /__sandbox/faults`: those that are asked for, and how often each has happened.
-pub async fn list(State(app): State<App>, headers: HeaderMap) -> Response {
-    if !allowed(&app, &headers) {
-        return refusal();
-    }
+/// `GET /__sandbox/faults`: lists those that are asked for, and how often each has happened.
+pub async fn list(State(app): State<App>, _: Authorized) -> Response {
     let faults = app.faults.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Json(faults).into_response()
 }
 
-/// `POST /__sandbox/faults`: these, and no others.
+/// `POST /__sandbox/faults`: asks for these, and no others.
 pub async fn set(
     State(app): State<App>,
-    headers: HeaderMap,
+    _: Authorized,
     Given(faults): Given<Vec<Fault>>,
-) -> Response {
-    replace(&app, &headers, faults)
+) -> StatusCode {
+    replace(&app, faults)
 }
 
 /// `DELETE /__sandbox/faults`
-pub async fn clear(State(app): State<App>, headers: HeaderMap) -> Response {
-    replace(&app, &headers, Vec::new())
+pub async fn clear(State(app): State<App>, _: Authorized) -> StatusCode {
+    replace(&app, Vec::new())
 }
 
-fn replace(app: &App, headers: &HeaderMap, faults: Vec<Fault>) -> Response {
-    if !allowed(app, headers) {
-        return refusal();
-    }
+fn replace(app: &App, faults: Vec<Fault>) -> StatusCode {
     *app.faults.0.lock().unwrap_or_else(PoisonError::into_inner) = faults;
-    StatusCode::NO_CONTENT.into_response()
-}
-
-fn allowed(app: &App, headers: &HeaderMap) -> bool {
-    bearer(headers).is_some_and(|token| app.token.is(token))
-}
-
-fn refusal() -> Response {
-    let message = Json(json!({ "message": "the API token is needed as a bearer token" }));
-    (StatusCode::FORBIDDEN, message).into_response()
+    StatusCode::NO_CONTENT
 }
 
 /// Plays a failure when one is asked for.
@@ -161,15 +142,18 @@ pub async fn play(
     request: Request,
     next: Next,
 ) -> Response {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    let host = hosts::name(host.unwrap_or_default());
+    // Without a host of a Worker it is a request to the sandbox itself, whatever its host is.
+    let site = match request.extensions().get::<Target>() {
+        Some(Target::Site(host)) => Some(host.clone()),
+        _ => None,
+    };
     let path = request.uri().path();
     if path.starts_with("/__sandbox/") {
         return next.run(request).await;
     }
     let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     let agent = agent.unwrap_or_default();
-    match app.faults.take(request.method().as_str(), &host, path, agent) {
+    match app.faults.take(request.method().as_str(), site.as_deref(), path, agent) {
         None => next.run(request).await,
         Some(Action::Answer(answer)) => answered(answer),
         Some(Action::Slow { slow_ms }) => {
@@ -219,7 +203,7 @@ mod tests {
             r#"[{"path": "/a", "action": "hang"}, {"path": "/b", "action": {"slow_ms": 5}},
                 {"path": "/c", "action": {"status": 500}}]"#,
         );
-        let action = |path: &str| faults.take("GET", "localhost", path, "");
+        let action = |path: &str| faults.take("GET", None, path, "");
         assert!(matches!(action("/a"), Some(Action::Simple(Simple::Hang))));
         assert!(matches!(action("/b"), Some(Action::Slow { slow_ms: 5 })));
         assert!(matches!(action("/c"), Some(Action::Answer(Answer { status: 500, .. }))));
@@ -233,17 +217,17 @@ mod tests {
             r#"[{"path": "/", "method": "post", "times": 1, "action": "reset"},
                 {"path": "/", "host": "site.localhost", "action": "truncate"}]"#,
         );
-        assert!(faults.take("GET", "127.0.0.1", "/x", "a/1").is_none());
-        assert!(faults.take("POST", "127.0.0.1", "/x", "a/1").is_some());
-        assert!(faults.take("POST", "127.0.0.1", "/x", "a/1").is_none());
-        assert!(faults.take("GET", "site.localhost", "/x", "a/1").is_some());
-        assert!(faults.take("GET", "other.localhost", "/x", "a/1").is_none());
+        assert!(faults.take("GET", None, "/x", "a/1").is_none());
+        assert!(faults.take("POST", None, "/x", "a/1").is_some());
+        assert!(faults.take("POST", None, "/x", "a/1").is_none());
+        assert!(faults.take("GET", Some("site.localhost"), "/x", "a/1").is_some());
+        assert!(faults.take("GET", Some("other.localhost"), "/x", "a/1").is_none());
     }
     #[test]
     fn faults_fit_the_program_and_let_some_pass() {
         let faults =
             faults(r#"[{"path": "/", "agent": "a/", "skip": 2, "times": 1, "action": "reset"}]"#);
-        let taken = |agent: &str| faults.take("GET", "localhost", "/", agent).is_some();
+        let taken = |agent: &str| faults.take("GET", None, "/", agent).is_some();
         let asked = ["b/1", "a/1", "a/1", "b/1", "a/1", "a/1"].map(taken);
         assert_eq!(asked, [false, false, false, false, true, false]);
         assert_eq!(faults.0.lock().expect("faults")[0].taken, 1);

@@ -1,14 +1,13 @@
-//! One loopback port: the API and the page by our own names, deployed Workers by theirs.
+//! Serves everything on one loopback port: the APIs and the page by our own names, Workers by theirs.
 
 use std::fs::{File, TryLockError};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::header::HOST;
 use axum::http::{StatusCode, Uri};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, put};
 use axum::{Json, Router};
@@ -19,54 +18,44 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{App, Parts};
 use crate::cli::Serve;
-use crate::connection::Connection;
+use crate::gate::Target;
 use crate::gitlab::Gitlab;
-use crate::serve::hosts;
+use crate::proof::Identity;
+use crate::serve::hosts::{self, Found};
 use crate::serve::runtime::Runtime;
 use crate::state::{Store, write_durably};
 use crate::token::Token;
-use crate::{body, cloudflare, faults, gitlab, log, page, serve as serving};
+use crate::{body, cloudflare, faults, gate, gitlab, listener, log, page, proof, serve as serving};
 
-/// The port that is asked for first.
+/// The port that a new sandbox asks for first.
 const PORT: u16 = 8787;
-
-/// A multipart upload holds at most 50 MiB of assets, a third more as base64.
-pub const LARGEST_BODY: usize = 100 * 1024 * 1024;
-
-/// How long requests that are being answered may hold up the end.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(options: Serve) -> Result<()> {
     // The runtime has another working directory.
     let state = &camino::absolute_utf8(&options.state).context("--state is not a path")?;
     std::fs::create_dir_all(state).with_context(|| format!("cannot make {state}"))?;
-    let _lock = lock(state)?;
+    let _locks = lock(state)?;
     let announcement = state.join("server.json");
     let token = Token::load(state)?;
-    let (listener, port) = listen(options.port).await?;
+    let identity = Identity::load(state)?;
+    let (first, port) = listen(state, options.port).await?;
     let app = App(Arc::new(Parts {
         store: Store::open(state)?,
         token,
+        identity,
         accounts: options.accounts.clone(),
         port,
         runtime: Runtime::new(&options.bun, &options.toolchain, state)?,
         faults: faults::Faults::default(),
         gitlab: Gitlab::open(state, &options)?,
     }));
-    let service = router(&app).into_make_service_with_connect_info::<Connection>();
+    let mut listeners = vec![first];
     // Browsers may take `*.localhost` to the IPv6 loopback address.
-    if let Ok(second) = TcpListener::bind(("::1", port)).await {
-        let service = service.clone();
-        tokio::spawn(async move { axum::serve(second, service).await });
-    }
-    let serving = axum::serve(listener, service).with_graceful_shutdown(asked_to_stop());
+    listeners.extend(TcpListener::bind(("::1", port)).await);
     announce(&announcement, port)?;
     log::line(&format!("serving at http://127.0.0.1:{port} with {} Workers", app.store.count()));
-    tokio::select! {
-        served = serving => served?,
-        () = async { asked_to_stop().await; tokio::time::sleep(GRACE).await } => {}
-    }
+    listener::serve(listeners, router(&app), stop_signal()).await;
     log::line("stopping");
     app.runtime.stop().await;
     withdraw(&announcement)
@@ -79,27 +68,24 @@ fn router(app: &App) -> Router {
         .route("/", get(page::page))
         .route("/__sandbox/state.json", get(page::state))
         .route("/__sandbox/health", get(health))
+        .route("/__sandbox/proof/{nonce}", get(proof::prove))
         .route("/__sandbox/faults", get(faults::list).post(faults::set).delete(faults::clear))
         .route("/__sandbox/gitlab", put(gitlab::limits::set))
         .fallback(not_found)
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(DefaultBodyLimit::max(body::LARGEST))
         .layer(from_fn_with_state(app.clone(), by_host))
         .layer(from_fn_with_state(app.clone(), faults::play))
-        .layer(axum::middleware::from_fn(body::read_first))
-        .layer(axum::middleware::from_fn(logged))
+        .layer(from_fn_with_state(app.clone(), body::read_first))
+        .layer(from_fn(log_request))
+        .layer(from_fn_with_state(app.clone(), gate::enter))
         .with_state(app.clone())
 }
 
-/// The name of the host that a request is for.
-pub fn host(request: &Request) -> String {
-    let header = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    hosts::name(header.unwrap_or_default())
-}
-
 /// Logs each request to one of our APIs: never a query, a header or a body.
-async fn logged(request: Request, next: Next) -> Response {
+async fn log_request(request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    if !hosts::is_own(&host(&request)) || path == "/" || path.starts_with("/__sandbox/") {
+    let is_sandbox = request.extensions().get::<Target>().is_some_and(Target::is_sandbox);
+    if !is_sandbox || path == "/" || path.starts_with("/__sandbox/") {
         return next.run(request).await;
     }
     let line = format!("{} {path}", request.method());
@@ -112,11 +98,23 @@ async fn logged(request: Request, next: Next) -> Response {
 
 /// Sends requests for a Worker's host to the Worker.
 async fn by_host(State(app): State<App>, request: Request, next: Next) -> Response {
-    let host = host(&request);
-    if hosts::is_own(&host) {
-        return next.run(request).await;
+    match request.extensions().get::<Target>().cloned() {
+        Some(Target::Site(host)) => match damage(&app, &host) {
+            Some((worker, reason)) => serving::missing::broken(worker, reason),
+            None => serving::handle(&app, &host, request).await,
+        },
+        _ => next.run(request).await,
     }
-    serving::handle(&app, &host, request).await
+}
+
+/// Returns the Worker that a host would lead to if its state file were not damaged, with the reason.
+fn damage<'a>(app: &'a App, host: &str) -> Option<(&'a str, &'a str)> {
+    let label = host.split('.').next().unwrap_or_default();
+    let is_named = |(name, _): &(&str, &str)| {
+        label.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('-'))
+    };
+    let damaged = app.store.damages().find(is_named)?;
+    matches!(hosts::find(&app.store.workers(), host), Found::Nothing).then_some(damaged)
 }
 
 async fn health(State(app): State<App>) -> Response {
@@ -124,7 +122,8 @@ async fn health(State(app): State<App>) -> Response {
     Json(json!({ "schema": 1, "pid": std::process::id(), "workers": workers })).into_response()
 }
 
-/// What is at no path: the address of a merge request leads to its place on the page.
+/// Answers for paths that have no route. The address of a merge request leads to its place on the
+/// page.
 async fn not_found(State(app): State<App>, uri: Uri) -> Response {
     if let Some(page) = gitlab::on_the_page(&app, uri.path()) {
         return page.into_response();
@@ -132,31 +131,49 @@ async fn not_found(State(app): State<App>, uri: Uri) -> Response {
     (StatusCode::NOT_FOUND, Json(json!({ "message": "404 Not Found" }))).into_response()
 }
 
-/// One server a folder. The system releases the lock when we end, however we end.
-fn lock(state: &Utf8Path) -> Result<File> {
+/// Makes this the only server of the folder. The system releases the locks when the process ends.
+/// The file is what others wait for. The folder is locked too, because the file can be deleted.
+fn lock(state: &Utf8Path) -> Result<[File; 2]> {
     let path = state.join("lock");
+    let folder = File::open(state).with_context(|| format!("cannot open {state}"))?;
     let file = File::create(&path).with_context(|| format!("cannot make {path}"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!("another sandbox serves {state} already"),
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("cannot lock {path}"))
+    for lock in [&folder, &file] {
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => bail!("another sandbox serves {state} already"),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {path}"));
+            }
         }
     }
+    Ok([folder, file])
 }
 
-async fn listen(port: Option<u16>) -> Result<(TcpListener, u16)> {
+/// Listens on `port`, else on the port of the last start, else on the default one, else on a free one.
+async fn listen(state: &Utf8Path, port: Option<u16>) -> Result<(TcpListener, u16)> {
+    let path = state.join("port");
+    let last = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
     let listener = match port {
         Some(port) => TcpListener::bind(("127.0.0.1", port)).await.with_context(|| {
             format!("the port {port} is taken; choose another one or leave out --port")
         })?,
-        None => match TcpListener::bind(("127.0.0.1", PORT)).await {
-            Ok(listener) => listener,
-            Err(_) => TcpListener::bind(("127.0.0.1", 0)).await.context("no port is free")?,
-        },
+        None => listen_on_first(&[last.unwrap_or(PORT), PORT, 0]).await?,
     };
     let port = listener.local_addr()?.port();
+    if last != Some(port) {
+        // Links in comments hold the port, so that the next start has to know it.
+        write_durably(&path, format!("{port}\n").as_bytes())?;
+    }
     Ok((listener, port))
+}
+
+async fn listen_on_first(ports: &[u16]) -> Result<TcpListener> {
+    for port in ports {
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", *port)).await {
+            return Ok(listener);
+        }
+    }
+    bail!("no port of 127.0.0.1 is free")
 }
 
 fn announce(path: &Utf8Path, port: u16) -> Result<()> {
@@ -168,8 +185,8 @@ fn announce(path: &Utf8Path, port: u16) -> Result<()> {
     write_durably(path, &serde_json::to_vec_pretty(&server)?)
 }
 
-/// Removes our own announcement, and nobody else's: the folder may have been emptied, and another
-/// server may use it now.
+/// Removes the announcement if it is ours. The folder may have been emptied since, and another server
+/// may use it now.
 fn withdraw(path: &Utf8Path) -> Result<()> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let server: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
@@ -179,7 +196,8 @@ fn withdraw(path: &Utf8Path) -> Result<()> {
     Ok(())
 }
 
-async fn asked_to_stop() {
+/// Ends when the process is asked to stop.
+async fn stop_signal() {
     let (Ok(mut term), Ok(mut int)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {

@@ -24,14 +24,14 @@ impl fmt::Debug for Token {
 }
 
 impl Token {
-    /// A token of this text.
+    /// Makes a token of a text.
     #[must_use]
     pub fn new(text: &str) -> Token {
         Token(text.trim().to_owned())
     }
 
-    /// The token from the environment, else from `token` in `state`, else a new one put there for
-    /// nobody but its owner.
+    /// Reads the token from the environment, else from `token` in `state`. Makes a new one, which only
+    /// its owner can read, if there is none.
     pub fn load(state: &Utf8Path) -> Result<Token> {
         if let Some(token) = std::env::var(VARIABLE).ok().filter(|token| !token.trim().is_empty()) {
             return Ok(Token::new(&token));
@@ -39,8 +39,8 @@ impl Token {
         Token::of_file(&state.join("token"), "")
     }
 
-    /// The token in the file `path`, which is made when missing, with a random token that starts
-    /// with `prefix`, for nobody but its owner.
+    /// Reads the token in the file `path`. Makes the file if it is missing, with a random token that
+    /// starts with `prefix`, readable for its owner alone.
     pub fn of_file(path: &Utf8Path, prefix: &str) -> Result<Token> {
         match path.metadata() {
             Ok(meta) if meta.permissions().mode() & 0o077 != 0 => {
@@ -63,19 +63,25 @@ impl Token {
         }
     }
 
+    /// Returns the text. For keys only, never for a message.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
     /// Whether `given` is the token. Hashes are compared, so that the time taken tells nothing.
     #[must_use]
     pub fn is(&self, given: &str) -> bool {
         blake3::hash(self.0.as_bytes()) == blake3::hash(given.as_bytes())
     }
 
-    /// Its hash, by which it is known again.
+    /// Returns its hash, by which it is recognized.
     #[must_use]
     pub fn hash(&self) -> blake3::Hash {
         blake3::hash(self.0.as_bytes())
     }
 
-    /// A key that only the holder of the token can make, for signatures.
+    /// Returns a key for signatures that only the holder of the token can make.
     #[must_use]
     pub fn key(&self) -> [u8; 32] {
         blake3::derive_key("sandbox upload sessions", self.0.as_bytes())

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::error::{Failure, refused, usage};
+use crate::plan::destination::Destination;
 use crate::secret::{Secret, is_token, remember};
 use crate::tools::command::{Command, Value};
 use crate::tools::deadline;
@@ -52,6 +53,15 @@ impl Ctx {
     ) -> Result<Finished> {
         let log = self.root.join(".xtask/logs").join(format!("{log}.log"));
         Runner { log: &log, secret: &|value| self.secret(value), on_line }.run(command)
+    }
+
+    /// Returns the token for a destination. The sandbox has to run, so that no other program that
+    /// listens on its port gets it.
+    pub fn token(&self, destination: &Destination) -> Result<Secret, Failure> {
+        if let Some(port) = destination.sandbox {
+            sandbox::check(&self.root, port)?;
+        }
+        self.secret(&destination.token())
     }
 
     /// The credential that `value` names.

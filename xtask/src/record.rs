@@ -152,6 +152,9 @@ pub struct Record {
     /// What went wrong, and what to do next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What a person should know, although it is no failure.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The version that this attempt made.
     pub version: Option<String>,
     /// How a preview was made.
@@ -210,6 +213,7 @@ impl Record {
             break_glass: destination.break_glass.clone(),
             status: Status::Failed,
             error: None,
+            warnings: Vec::new(),
             version: None,
             strategy: None,
             deployment: None,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use reqwest::{Method, RequestBuilder};
-use sandbox::cloudflare::assets::hash_of;
+use sandbox::state::blobs::hash_of;
 use serde_json::{Value, json};
 
 use crate::server::{ACCOUNT, Server, TOKEN, base64, form};

@@ -5,8 +5,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sandbox::cloudflare::assets::hash_of;
-use sandbox::state::blobs::{Blobs, Manifest};
+use sandbox::state::blobs::{Blobs, Manifest, hash_of};
 use sandbox::state::model::Worker;
 
 /// What was compared already.
@@ -24,7 +23,7 @@ impl Checked {
                 continue;
             }
             let text = std::fs::read(&path).expect("a file");
-            let worker: Worker = serde_json::from_slice(&text)
+            let worker: Worker = sandbox::state::sealed::unseal(&text)
                 .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             for (index, version) in worker.versions.iter().enumerate() {
                 assert_eq!(version.number, index + 1, "{}", path.display());

@@ -1,9 +1,9 @@
-//! Uploading assets: a session names what is missing, each file is checked against its hash.
+//! Uploads assets: a session names what is missing, and each file is checked against its hash.
 
 use std::collections::BTreeMap;
 
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +16,7 @@ use super::envelope::{ApiError, ApiResult, ok};
 use super::metadata::check_name;
 use super::session::Session;
 use crate::app::App;
-use crate::state::blobs::{Blobs, Manifest};
+use crate::state::blobs::{Blobs, Manifest, matches};
 use crate::state::model::Asset;
 
 /// 25 MiB (<https://developers.cloudflare.com/workers/platform/limits/>).
@@ -69,12 +69,12 @@ fn check_manifest(manifest: &Manifest) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Hash and size of what an account has not yet.
+/// Returns hash and size of what an account does not have yet, or has with other bytes.
 fn missing<'a>(blobs: &Blobs, account: &str, manifest: &'a Manifest) -> BTreeMap<&'a str, u64> {
     manifest
-        .values()
-        .filter(|asset| !blobs.has(&Blobs::asset(account, &asset.hash)))
-        .map(|asset| (asset.hash.as_str(), asset.size))
+        .iter()
+        .filter(|(path, asset)| !blobs.has_asset(account, path, asset))
+        .map(|(_, asset)| (asset.hash.as_str(), asset.size))
         .collect()
 }
 
@@ -108,11 +108,9 @@ pub async fn upload(
     State(app): State<App>,
     Path(account): Path<String>,
     Query(encoding): Query<Encoding>,
-    headers: HeaderMap,
+    session: Session,
     mut parts: Parts,
 ) -> ApiResult {
-    let token = super::bearer(&headers).unwrap_or_default();
-    let session = Session::verify(&app.token, &account, token)?;
     if !encoding.base64 {
         return Err(ApiError::invalid("The sandbox takes assets as base64 only"));
     }
@@ -147,22 +145,11 @@ fn check_content(base64: &str, path: &str, asset: &Asset) -> Result<Vec<u8>, Api
     if bytes.len() as u64 != asset.size {
         return Err(ApiError::invalid(&format!("{path} has {} bytes", bytes.len())));
     }
-    if hash_of(base64, path) != asset.hash {
+    if !matches(&bytes, path, asset) {
         let hash = &asset.hash;
         return Err(ApiError::invalid(&format!("The content of {path} has not the hash {hash}")));
     }
     Ok(bytes)
-}
-
-/// The hash that wrangler gives an asset: the first 32 digits of BLAKE3 over its base64 text and its
-/// extension (observed with wrangler 4.164).
-#[must_use]
-pub fn hash_of(base64: &str, path: &str) -> String {
-    let name = path.rsplit('/').next().unwrap_or_default();
-    let extension = name.rfind('.').filter(|at| *at > 0).map_or("", |at| &name[at + 1..]);
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(base64.as_bytes()).update(extension.as_bytes());
-    hasher.finalize().to_hex()[..32].to_owned()
 }
 
 /// The blob of the manifest of a finished upload, which `jwt` stands for, and how many files it has.
@@ -180,16 +167,7 @@ pub fn finished(app: &App, account: &str, jwt: &str) -> Result<(String, usize), 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn equal_files_with_other_extensions_differ() {
-        let text = STANDARD.encode("hello");
-        assert_ne!(hash_of(&text, "/a.html"), hash_of(&text, "/a.txt"));
-        assert_eq!(hash_of(&text, "/a.html"), hash_of(&text, "/x/y.b.html"));
-        assert_eq!(hash_of(&text, "/.well-known/LICENSE"), hash_of(&text, "/.profile"));
-        // What wrangler 4.164 sent for this content.
-        assert_eq!(hash_of(&text, "/index.html"), "a2b82584e50075886b08927390f2f573");
-    }
+    use crate::state::blobs::hash_of;
 
     #[test]
     fn content_must_have_its_size_and_hash() {

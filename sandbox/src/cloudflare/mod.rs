@@ -7,6 +7,7 @@ pub mod body;
 pub mod deployments;
 pub mod domains;
 pub mod envelope;
+mod handlers;
 pub mod metadata;
 pub mod previews;
 pub mod secrets;
@@ -25,7 +26,6 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, patch, post, put};
 
 use crate::app::App;
-use auth::bearer;
 use envelope::{ApiError, list, ok};
 
 /// The routes below `/client/v4`.

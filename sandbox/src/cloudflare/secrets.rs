@@ -122,7 +122,8 @@ fn deployed(app: &App, account: &str, name: &str, changes: &Changes) -> Result<(
             let text = "Secret edit failed: the latest version isn't currently deployed";
             return Err(ApiError::new(400, 10_215, text));
         }
-        let version = changed(worker, changes, BTreeMap::new())?;
+        let by = ("workers/triggered_by".to_owned(), "secret".to_owned());
+        let version = changed(worker, changes, BTreeMap::from([by]))?;
         worker.deploy(whole(&version.id), BTreeMap::new());
         worker.versions.push(version);
         Ok(())

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::account::{EMAIL, USER};
 use super::envelope::{ApiError, ApiResult, ok};
+use super::handlers::handlers;
 use super::{Place, settings};
 use crate::app::App;
 use crate::state::model::Version;
@@ -47,13 +48,25 @@ pub async fn view(
 ) -> ApiResult {
     let worker = settings::worker(&app, &account, &name)?;
     let version = worker.version(&id).ok_or_else(|| ApiError::no_version(&id))?;
-    Ok(ok(&presented(version)))
+    let mut shown = presented(version);
+    shown["resources"]["script"]["handlers"] = json!(exported(&app, version));
+    Ok(ok(&shown))
+}
+
+/// Returns the handlers that the version's code exports. A site of files answers requests without any.
+fn exported(app: &App, version: &Version) -> Vec<&'static str> {
+    let main = version.main_module.as_ref();
+    let module = main.and_then(|main| version.modules.iter().find(|module| module.name == *main));
+    let path = module.map(|module| app.store.blobs.path(&module.blob));
+    let code = path.and_then(|path| std::fs::read_to_string(path).ok());
+    code.map_or_else(|| vec!["fetch"], |code| handlers(&code))
 }
 
 fn brief(version: &Version) -> Value {
-    let triggered = "version_upload";
     let mut annotations = json!(version.annotations);
-    annotations["workers/triggered_by"] = json!(triggered);
+    if annotations["workers/triggered_by"].is_null() {
+        annotations["workers/triggered_by"] = json!("version_upload");
+    }
     json!({
         "id": version.id,
         "number": version.number,

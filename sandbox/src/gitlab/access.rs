@@ -1,4 +1,4 @@
-//! Who calls, and whether they may.
+//! Checks who calls, and whether they may.
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -21,6 +21,12 @@ pub async fn authenticate(State(app): State<App>, mut request: Request, next: Ne
         }
         Err(refusal) => refusal.into_response(),
     }
+}
+
+/// Whether a request has a token that opens what it asks for.
+#[must_use]
+pub fn is_authorized(app: &App, method: &Method, path: &str, headers: &HeaderMap) -> bool {
+    identify(app, headers).and_then(|caller| allowed(caller, method, path)).is_ok()
 }
 
 /// Each kind of token has its header: a job token is unknown as an access token, and the other way

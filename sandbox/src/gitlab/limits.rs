@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::answer::Refusal;
 use crate::app::App;
-use crate::cloudflare::auth::bearer;
+use crate::cloudflare::auth::Authorized;
 use crate::cloudflare::body::Body as Given;
 
 /// How many notes one user can make in a minute
@@ -80,12 +80,9 @@ impl Limits {
 /// `PUT /__sandbox/gitlab`
 pub async fn set(
     State(app): State<App>,
-    headers: HeaderMap,
+    _: Authorized,
     Given(switches): Given<Switches>,
 ) -> StatusCode {
-    if !bearer(&headers).is_some_and(|token| app.token.is(token)) {
-        return StatusCode::FORBIDDEN;
-    }
     *app.gitlab.limits.switches() = switches;
     StatusCode::NO_CONTENT
 }

@@ -56,8 +56,15 @@ impl Place {
         self.part(2)
     }
 
+    /// Refuses a project whose state file is damaged.
+    fn check_state(&self) -> Result<(), Refusal> {
+        let damage = self.app.gitlab.store.damage(self.part(0));
+        damage.map_or(Ok(()), |reason| Err(Refusal::message(500, reason)))
+    }
+
     /// The project. One that the caller may not see looks as if it were not there.
     pub fn project(&self) -> Result<Arc<Project>, Refusal> {
+        self.check_state()?;
         let project = self.app.gitlab.store.find(self.part(0)).ok_or_else(Refusal::no_project)?;
         self.caller.opens(project.id).map(|()| project)
     }
@@ -76,6 +83,7 @@ impl Place {
 
     /// The same for a project that may come to be by it.
     pub fn make(&self, role: Role, change: impl FnOnce(&mut Draft) -> Answer) -> Answer {
+        self.check_state()?;
         let id = self.app.gitlab.store.claim(self.part(0)).ok_or_else(Refusal::no_project)?;
         self.caller.opens(id)?;
         self.caller.at_least(role)?;

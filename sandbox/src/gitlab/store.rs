@@ -1,24 +1,27 @@
-//! Projects, kept on disk: a change is there before anybody is told of it.
+//! Keeps projects on disk. A change is there before it is acknowledged.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::model::Project;
+use crate::state::sealed::{seal, unseal};
 use crate::state::{remove_temporary, write_durably};
 
 /// Ids start here, so that an id in the place of an iid is noticed.
 const FIRST_ID: u64 = 1001;
 
-/// All projects. Memory is what requests read; changes take turns.
+/// All projects. Requests read memory, and changes take turns.
 #[derive(Debug)]
 pub struct Store {
     dir: Utf8PathBuf,
     only: u64,
     projects: Mutex<BTreeMap<u64, Arc<Project>>>,
+    /// Projects whose state file cannot be read, with the reason.
+    damaged: BTreeMap<u64, String>,
     turn: Mutex<()>,
 }
 
@@ -31,7 +34,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// An id that nothing has had in the whole instance.
+    /// Returns an id that nothing has had in the whole instance.
     pub fn id(&mut self) -> u64 {
         let id = self.next;
         self.next += 1;
@@ -41,32 +44,54 @@ impl Draft {
 }
 
 impl Store {
-    /// Opens the projects in `state`. With `only` there is that project and no other; with 0 a
-    /// project comes to be with its first merge request, deployment or environment.
+    /// Opens the projects in `state`. With `only` there is that project and no other. With 0 a project
+    /// is made by its first merge request, deployment or environment.
     pub fn open(state: &Utf8Path, only: u64) -> Result<Store> {
         let dir = state.join("gitlab");
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {dir}"))?;
         remove_temporary(&dir)?;
-        let mut projects = BTreeMap::new();
+        let (mut projects, mut damaged) = (BTreeMap::new(), BTreeMap::new());
         for entry in dir.read_dir_utf8()?.filter_map(Result::ok) {
             let path = entry.path();
-            if path.extension() != Some("json") {
-                continue;
+            let id = path.file_stem().and_then(|stem| stem.parse::<u64>().ok());
+            let Some(id) = id.filter(|_| path.extension() == Some("json")) else { continue };
+            match read(path, id) {
+                Ok(project) => drop(projects.insert(id, Arc::new(project))),
+                Err(error) => {
+                    let reason = format!(
+                        "The state file {path} is damaged: {error:#}. Restore or delete it, then \
+                         restart the sandbox"
+                    );
+                    crate::log::line(&reason);
+                    damaged.insert(id, reason);
+                }
             }
-            let text =
-                std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
-            let project: Project =
-                serde_json::from_str(&text).with_context(|| format!("{path} is damaged"))?;
-            projects.insert(project.id, Arc::new(project));
         }
         if only > 0 {
             projects.retain(|id, _| *id == only);
-            projects.entry(only).or_insert_with(|| Arc::new(new(only, None)));
+            damaged.retain(|id, _| *id == only);
+            if damaged.is_empty() {
+                projects.entry(only).or_insert_with(|| Arc::new(new(only, None)));
+            }
         }
-        Ok(Store { dir, only, projects: Mutex::new(projects), turn: Mutex::new(()) })
+        Ok(Store { dir, only, projects: Mutex::new(projects), damaged, turn: Mutex::new(()) })
     }
 
-    /// The project that `place` names, by id or by path.
+    /// Returns why the project at `place` may be unreadable. `None` if every state file is whole, or
+    /// if another project has this place. The path of a damaged project is not known.
+    #[must_use]
+    pub fn damage(&self, place: &str) -> Option<&str> {
+        if self.find(place).is_some() {
+            return None;
+        }
+        let reason = match place.parse::<u64>() {
+            Ok(id) => self.damaged.get(&id),
+            Err(_) => self.damaged.values().next(),
+        };
+        reason.map(String::as_str)
+    }
+
+    /// Returns the project that `place` names, by id or by path.
     #[must_use]
     pub fn find(&self, place: &str) -> Option<Arc<Project>> {
         let projects = self.lock();
@@ -76,13 +101,13 @@ impl Store {
         }
     }
 
-    /// Every project.
+    /// Lists every project.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Project>> {
         self.lock().values().cloned().collect()
     }
 
-    /// The id that the project at `place` has, or would get if it came to be now.
+    /// Returns the id that the project at `place` has, or would get if it was made now.
     #[must_use]
     pub fn claim(&self, place: &str) -> Option<u64> {
         if let Some(project) = self.find(place) {
@@ -98,7 +123,7 @@ impl Store {
         }
     }
 
-    /// Changes the project at `place`, which [`Store::claim`] gave this id. Nothing is changed when
+    /// Changes the project at `place`, which [`Store::claim`] gave this id. Nothing is changed if
     /// `change` fails or the disk does.
     pub fn change<T, E: From<anyhow::Error>>(
         &self,
@@ -110,14 +135,15 @@ impl Store {
         let (project, last) = {
             let projects = self.lock();
             let last = projects.values().map(|project| project.last_id).max().unwrap_or_default();
+            // A damaged project has had ids as well, and nobody knows which.
+            let last = last + 1_000_000 * self.damaged.len() as u64;
             (projects.get(&id).cloned(), last)
         };
         let path = place.contains('/').then_some(place);
         let project = project.map_or_else(|| new(id, path), Arc::unwrap_or_clone);
         let mut draft = Draft { project, next: FIRST_ID.max(last + 1) };
         let result = change(&mut draft)?;
-        let bytes = serde_json::to_vec(&draft.project).context("cannot write a project down")?;
-        write_durably(&self.dir.join(format!("{id}.json")), &bytes)?;
+        write_durably(&self.dir.join(format!("{id}.json")), &seal(&draft.project)?)?;
         drop(self.lock().insert(id, Arc::new(draft.project)));
         Ok(result)
     }
@@ -127,12 +153,21 @@ impl Store {
     }
 }
 
+fn read(path: &Utf8Path, id: u64) -> Result<Project> {
+    let bytes = std::fs::read(path).context("it cannot be read")?;
+    let project: Project = unseal(&bytes)?;
+    if project.id != id {
+        bail!("it is the file of project {}", project.id);
+    }
+    Ok(project)
+}
+
 fn new(id: u64, path: Option<&str>) -> Project {
     let path = path.map_or_else(|| format!("sandbox/project-{id}"), str::to_owned);
     Project { id, path, ..Project::default() }
 }
 
-/// Now, as GitLab writes it: UTC with milliseconds.
+/// Returns the time as GitLab writes it: UTC with milliseconds.
 #[must_use]
 pub fn now() -> String {
     humantime::format_rfc3339_millis(SystemTime::now()).to_string()

@@ -14,7 +14,7 @@ pub fn place(folder: &Utf8Path, blobs: &Blobs, account: &str, assets: &Assets) -
         if let Some(parent) = file.parent() {
             std::fs::create_dir_all(parent).with_context(|| format!("cannot make {parent}"))?;
         }
-        let from = blobs.path(&Blobs::asset(account, &asset.hash));
+        let from = blobs.asset_file(account, &path, &asset)?;
         std::fs::hard_link(&from, &file)
             .or_else(|_| std::fs::copy(&from, &file).map(|_| ()))
             .with_context(|| format!("cannot place the asset {path}"))?;

@@ -13,7 +13,13 @@ pub fn nothing(app: &App, host: &str) -> Response {
         let url = escape(&format!("http://{}.localhost:{}/", worker.name, app.port));
         items += &format!("<li><a href=\"{url}\">{url}</a></li>");
     }
-    let list = if items.is_empty() {
+    // A foreign page that points its own name at this machine learns nothing of what is deployed.
+    let list = if !host.ends_with(".localhost") {
+        format!(
+            "<p>The sandbox is at <a href=\"http://127.0.0.1:{0}/\">http://127.0.0.1:{0}/</a>.</p>",
+            app.port
+        )
+    } else if items.is_empty() {
         "<p>Nothing is deployed yet. <code>cargo xtask deploy website</code> is a good start.</p>"
             .to_owned()
     } else {

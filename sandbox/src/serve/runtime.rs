@@ -160,6 +160,8 @@ impl Runtime {
         folder: &Utf8Path,
     ) -> Result<Value> {
         let env = bindings::env(version).map_err(|reason| anyhow!(reason))?;
+        // What was changed on the disk since it was uploaded is not run.
+        version.modules.iter().try_for_each(|module| blobs.read(&module.blob).map(drop))?;
         let modules = version.modules.iter().map(|module| {
             let kind = bindings::module_kind(&module.content_type);
             (module.name.clone(), json!({ "type": kind, "path": blobs.path(&module.blob) }))

@@ -1,48 +1,77 @@
-//! Contents, by hash.
+//! Stores contents by hash, and checks each against its hash before it is used.
 
-use std::collections::BTreeMap;
-use std::fs::File;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, Metadata};
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use camino::{Utf8Path, Utf8PathBuf};
+use ring::digest::{SHA256, digest};
 
 use super::model::Asset;
 
-/// Path to asset.
+/// Maps a path to its asset.
 pub type Manifest = BTreeMap<String, Asset>;
 
-/// How many files are written at once.
+/// The number of threads that write at once.
 const WRITERS: usize = 16;
 
 /// A folder of contents, each named by a hash.
 #[derive(Clone, Debug)]
-pub struct Blobs(Utf8PathBuf);
+pub struct Blobs {
+    dir: Utf8PathBuf,
+    /// The stamps of files whose content was compared with its hash.
+    intact: Arc<Mutex<HashMap<String, Stamp>>>,
+}
+
+/// Changes whenever a file does: size, inode, and times of the last changes in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    size: u64,
+    inode: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(meta: &Metadata) -> Stamp {
+        Stamp {
+            size: meta.size(),
+            inode: meta.ino(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+}
 
 impl Blobs {
-    /// Opens the folder, which is made when missing.
+    /// Opens the folder. Makes it if it is missing.
     pub fn open(dir: &Utf8Path) -> Result<Blobs> {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {dir}"))?;
         super::remove_temporary(dir)?;
-        Ok(Blobs(dir.to_owned()))
+        Ok(Blobs { dir: dir.to_owned(), intact: Arc::default() })
     }
 
-    /// The name of an asset. Accounts do not see each other's.
+    /// Returns the name of an asset. Accounts do not see each other's.
     #[must_use]
     pub fn asset(account: &str, hash: &str) -> String {
         format!("asset-{account}-{hash}")
     }
 
-    /// Keeps `bytes` under `name`, which must be made of letters, digits and dashes. Durable only
-    /// after [`Blobs::sync`].
+    /// Stores `bytes` under `name`, which must be made of letters, digits and dashes. Replaces a
+    /// content that is damaged. Durable only after [`Blobs::sync`].
     pub fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.path(name);
-        if path.is_file() {
+        if std::fs::read(&path).is_ok_and(|stored| stored == bytes) {
             return Ok(());
         }
         super::write_file(&path, bytes).with_context(|| format!("cannot write {path}"))
     }
 
-    /// Keeps many contents. Several threads write at once, since the disk can make many files
+    /// Stores many contents. Several threads write at once, because the disk can make many files
     /// durable in the time of one.
     pub fn put_all(&self, contents: &[(String, Vec<u8>)]) -> Result<()> {
         let share = contents.len().div_ceil(WRITERS).max(1);
@@ -58,7 +87,7 @@ impl Blobs {
         })
     }
 
-    /// Keeps `bytes` under the hash of their content, and returns it. Durable only after
+    /// Stores `bytes` under the hash of their content, and returns it. Durable only after
     /// [`Blobs::sync`].
     pub fn add(&self, bytes: &[u8]) -> Result<String> {
         let name = blake3::hash(bytes).to_hex().to_string();
@@ -68,25 +97,126 @@ impl Blobs {
 
     /// Makes what was put so far survive a loss of power.
     pub fn sync(&self) -> Result<()> {
-        File::open(&self.0)?.sync_all().with_context(|| format!("cannot sync {}", self.0))
+        File::open(&self.dir)?.sync_all().with_context(|| format!("cannot sync {}", self.dir))
     }
 
-    /// The manifest that [`Blobs::add`] kept under `name`.
-    pub fn manifest(&self, name: &str) -> Result<Manifest> {
+    /// Returns the content that [`Blobs::add`] stored under `name`. Errors if it was changed since.
+    pub fn read(&self, name: &str) -> Result<Vec<u8>> {
         let path = self.path(name);
         let bytes = std::fs::read(&path).with_context(|| format!("cannot read {path}"))?;
-        serde_json::from_slice(&bytes).with_context(|| format!("{path} is not a manifest"))
+        if blake3::hash(&bytes).to_hex().as_str() != name {
+            bail!(
+                "{path} is damaged: its content does not match its hash; deploy again to replace it"
+            );
+        }
+        Ok(bytes)
     }
 
-    /// Whether there is a content of this name.
+    /// Returns the manifest that [`Blobs::add`] stored under `name`.
+    pub fn manifest(&self, name: &str) -> Result<Manifest> {
+        let bytes = self.read(name)?;
+        serde_json::from_slice(&bytes).with_context(|| format!("{name} is not a manifest"))
+    }
+
+    /// Whether the asset of `path` is stored and matches its hash. Files that did not change since
+    /// the last comparison are not read again.
     #[must_use]
-    pub fn has(&self, name: &str) -> bool {
-        self.path(name).is_file()
+    pub fn has_asset(&self, account: &str, path: &str, asset: &Asset) -> bool {
+        let name = Blobs::asset(account, &asset.hash);
+        let file = self.path(&name);
+        let Ok(meta) = file.metadata() else { return false };
+        let stamp = Stamp::of(&meta);
+        let known = self.intact.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied();
+        if known == Some(stamp) {
+            return true;
+        }
+        let is_intact = std::fs::read(&file).is_ok_and(|bytes| matches(&bytes, path, asset));
+        if is_intact {
+            self.intact.lock().unwrap_or_else(PoisonError::into_inner).insert(name, stamp);
+        }
+        is_intact
     }
 
-    /// The file of a content.
+    /// Returns the file of the asset of `path`. Errors if it was changed since it was uploaded.
+    pub fn asset_file(&self, account: &str, path: &str, asset: &Asset) -> Result<Utf8PathBuf> {
+        let file = self.path(&Blobs::asset(account, &asset.hash));
+        let bytes =
+            std::fs::read(&file).with_context(|| format!("cannot read the asset {path}"))?;
+        if !matches(&bytes, path, asset) {
+            bail!(
+                "the stored asset {path} is damaged ({file} does not match its hash); deploy again to \
+                 replace it"
+            );
+        }
+        Ok(file)
+    }
+
+    /// Returns the file of a content.
     #[must_use]
     pub fn path(&self, name: &str) -> Utf8PathBuf {
-        self.0.join(name)
+        self.dir.join(name)
+    }
+}
+
+/// Whether a content is the asset of `path`.
+#[must_use]
+pub fn matches(bytes: &[u8], path: &str, asset: &Asset) -> bool {
+    if bytes.len() as u64 != asset.size {
+        return false;
+    }
+    let base64 = STANDARD.encode(bytes);
+    hash_of(&base64, path) == asset.hash
+        || sha256(&[bytes]) == asset.hash
+        || sha256(&[base64.as_bytes(), extension(path).as_bytes()]) == asset.hash
+}
+
+/// Returns the hash that wrangler gives an asset: the first 32 digits of BLAKE3 over its base64 text
+/// and its extension (observed with wrangler 4.164).
+#[must_use]
+pub fn hash_of(base64: &str, path: &str) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(base64.as_bytes()).update(extension(path).as_bytes());
+    hasher.finalize().to_hex()[..32].to_owned()
+}
+
+/// Returns the first 32 digits of SHA-256, which Cloudflare's guide gives an asset
+/// (<https://developers.cloudflare.com/workers/static-assets/direct-upload/>).
+fn sha256(parts: &[&[u8]]) -> String {
+    crate::ids::hex(&digest(&SHA256, &parts.concat()).as_ref()[..16])
+}
+
+fn extension(path: &str) -> &str {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name.rfind('.').filter(|at| *at > 0).map_or("", |at| &name[at + 1..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_files_with_other_extensions_differ() {
+        let text = STANDARD.encode("hello");
+        assert_ne!(hash_of(&text, "/a.html"), hash_of(&text, "/a.txt"));
+        assert_eq!(hash_of(&text, "/a.html"), hash_of(&text, "/x/y.b.html"));
+        assert_eq!(hash_of(&text, "/.well-known/LICENSE"), hash_of(&text, "/.profile"));
+        // What wrangler 4.164 sent for this content.
+        assert_eq!(hash_of(&text, "/index.html"), "a2b82584e50075886b08927390f2f573");
+    }
+
+    #[test]
+    fn an_asset_matches_by_any_of_the_hashes_that_clients_make() {
+        let text = STANDARD.encode("hello");
+        let wrangler = hash_of(&text, "/a.txt");
+        // `sha256sum` of the content, and of its base64 text with the extension.
+        let guide = "2cf24dba5fb0a30e26e83b2ac5b9e29e";
+        let base64 = sha256(&[text.as_bytes(), b"txt"]);
+        for hash in [wrangler.as_str(), guide, base64.as_str()] {
+            let asset = Asset { hash: hash.to_owned(), size: 5 };
+            assert!(matches(b"hello", "/a.txt", &asset), "{hash}");
+            assert!(!matches(b"hellO", "/a.txt", &asset), "{hash}");
+            assert!(!matches(b"hello", "/a.txt", &Asset { size: 6, ..asset }), "{hash}");
+        }
+        assert!(!matches(b"hello", "/a.css", &Asset { hash: wrangler, size: 5 }));
     }
 }

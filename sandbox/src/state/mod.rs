@@ -1,8 +1,9 @@
-//! What is deployed: Workers with their versions and deployments, kept on disk.
+//! Keeps what is deployed on disk: Workers with their versions and deployments.
 
 pub mod blobs;
 pub mod model;
 pub mod preview;
+pub mod sealed;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,68 +11,88 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use blobs::Blobs;
 use model::Worker;
 
-/// A Worker's place: account and name.
+/// Identifies a Worker: account and name.
 type Key = (String, String);
 
-/// Everything that is deployed. Memory is what requests read; a change is on disk before it is in
-/// memory, so an acknowledged one survives a kill.
+/// Everything that is deployed. Requests read memory. A change is on disk before it is in memory, so
+/// an acknowledged one survives a kill.
 #[derive(Debug)]
 pub struct Store {
     dir: Utf8PathBuf,
     /// Contents of modules, manifests and assets.
     pub blobs: Blobs,
     workers: Mutex<BTreeMap<Key, Arc<Worker>>>,
-    /// Changes come one after the other. Readers do not wait for the disk.
+    /// Workers whose state file cannot be read, with the reason.
+    damaged: BTreeMap<Key, String>,
+    /// Serializes changes. Readers do not wait for the disk.
     turn: Mutex<()>,
 }
 
 impl Store {
-    /// Opens the state in `dir`, which is made when missing.
+    /// Opens the state in `dir`. Makes the folder if it is missing.
     pub fn open(dir: &Utf8Path) -> Result<Store> {
-        let blobs = dir.join("blobs");
+        let blobs = Blobs::open(&dir.join("blobs"))?;
         let dir = dir.join("cloudflare/workers");
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {dir}"))?;
         remove_temporary(&dir)?;
-        let mut workers = BTreeMap::new();
+        let (mut workers, mut damaged) = (BTreeMap::new(), BTreeMap::new());
         for entry in dir.read_dir_utf8()? {
             let entry = entry?;
-            let path = entry.path();
-            let text = std::fs::read(path).with_context(|| format!("cannot read {path}"))?;
-            let worker: Worker = serde_json::from_slice(&text).with_context(|| {
-                format!("{path} is not of this version; `cargo xtask sandbox reset` starts anew")
-            })?;
-            workers.insert((worker.account.clone(), worker.name.clone()), Arc::new(worker));
+            // Without an account and a name in its own name a file is none of ours.
+            let Some(key) = key(entry.file_name()) else { continue };
+            match read(entry.path(), &key) {
+                Ok(worker) => drop(workers.insert(key, Arc::new(worker))),
+                Err(error) => {
+                    let reason = format!(
+                        "The state file {} is damaged: {error:#}. Restore the file, or delete it and \
+                         deploy again; then restart the sandbox",
+                        entry.path()
+                    );
+                    crate::log::line(&reason);
+                    damaged.insert(key, reason);
+                }
+            }
         }
-        let blobs = Blobs::open(&blobs)?;
-        Ok(Store { dir, blobs, workers: Mutex::new(workers), turn: Mutex::default() })
+        Ok(Store { dir, blobs, workers: Mutex::new(workers), damaged, turn: Mutex::default() })
     }
 
-    /// A Worker.
+    /// Returns a Worker. `None` if there is none, or if its state file is damaged.
     #[must_use]
     pub fn worker(&self, account: &str, name: &str) -> Option<Arc<Worker>> {
         self.lock().get(&(account.to_owned(), name.to_owned())).cloned()
     }
 
-    /// Every Worker.
+    /// Returns why a Worker cannot be read. `None` if its state file is whole.
+    #[must_use]
+    pub fn damage(&self, account: &str, name: &str) -> Option<&str> {
+        self.damaged.get(&(account.to_owned(), name.to_owned())).map(String::as_str)
+    }
+
+    /// Lists the names of Workers whose state file is damaged, with the reason.
+    pub fn damages(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.damaged.iter().map(|((_, name), reason)| (name.as_str(), reason.as_str()))
+    }
+
+    /// Lists every Worker.
     #[must_use]
     pub fn workers(&self) -> Vec<Arc<Worker>> {
         self.lock().values().cloned().collect()
     }
 
-    /// How many Workers there are.
+    /// Counts the Workers.
     #[must_use]
     pub fn count(&self) -> usize {
         self.lock().len()
     }
 
-    /// Changes a Worker, or makes it when `change` is given none. Nothing is changed when `change`
-    /// fails or the disk does.
+    /// Changes a Worker. `change` gets `None` if there is none, and makes it then. Nothing is changed
+    /// if `change` fails or the disk does.
     pub fn change<T, E: From<anyhow::Error>>(
         &self,
         account: &str,
@@ -79,8 +100,11 @@ impl Store {
         change: impl FnOnce(Option<Worker>) -> Result<(Worker, T), E>,
     ) -> Result<T, E> {
         let _turn = self.turn();
-        let former = self.worker(account, name).map(|worker| Worker::clone(&worker));
-        let (worker, result) = change(former)?;
+        if let Some(reason) = self.damage(account, name) {
+            return Err(anyhow::anyhow!("{reason}").into());
+        }
+        let previous = self.worker(account, name).map(|worker| Worker::clone(&worker));
+        let (worker, result) = change(previous)?;
         self.blobs.sync()?;
         self.save(worker)?;
         Ok(result)
@@ -102,7 +126,7 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets a Worker; whether there was one.
+    /// Deletes a Worker. Returns whether there was one.
     pub fn remove(&self, account: &str, name: &str) -> Result<bool> {
         let _turn = self.turn();
         if self.worker(account, name).is_none() {
@@ -118,8 +142,7 @@ impl Store {
     /// Puts a Worker on disk, then into memory.
     fn save(&self, worker: Worker) -> Result<()> {
         let path = self.path(&worker.account, &worker.name);
-        let text = serde_json::to_vec_pretty(&worker).context("cannot write a Worker")?;
-        write_durably(&path, &text)?;
+        write_durably(&path, &sealed::seal(&worker)?)?;
         self.lock().insert((worker.account.clone(), worker.name.clone()), Arc::new(worker));
         Ok(())
     }
@@ -137,6 +160,21 @@ impl Store {
     }
 }
 
+/// Returns the Worker that a file name belongs to.
+fn key(file: &str) -> Option<Key> {
+    let (account, name) = file.strip_suffix(".json")?.split_once('.')?;
+    Some((account.to_owned(), name.to_owned()))
+}
+
+fn read(path: &Utf8Path, key: &Key) -> Result<Worker> {
+    let bytes = std::fs::read(path).context("it cannot be read")?;
+    let worker: Worker = sealed::unseal(&bytes)?;
+    if (&worker.account, &worker.name) != (&key.0, &key.1) {
+        bail!("it is the file of the Worker {}", worker.name);
+    }
+    Ok(worker)
+}
+
 /// Writes a file so that it is there whole, or as it was, whenever power is lost.
 pub fn write_durably(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
     write_file(path, bytes)
@@ -145,7 +183,7 @@ pub fn write_durably(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Writes a file whole: temporary file, sync, rename. The rename is durable only after a sync of the
-/// folder. Only its owner can read it, since bindings may hold secrets.
+/// folder. Only its owner can read it, because bindings may hold secrets.
 fn write_file(path: &Utf8Path, bytes: &[u8]) -> std::io::Result<()> {
     let unique = crate::ids::hex(&crate::ids::random::<6>());
     let temporary = Utf8PathBuf::from(format!("{path}.{unique}{TEMPORARY}"));
@@ -159,7 +197,7 @@ fn write_file(path: &Utf8Path, bytes: &[u8]) -> std::io::Result<()> {
     written
 }
 
-/// How the names of unfinished files end.
+/// The end of the names of unfinished files.
 const TEMPORARY: &str = ".tmp";
 
 /// Removes what a killed run had not finished writing.

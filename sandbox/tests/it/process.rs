@@ -35,6 +35,34 @@ fn a_taken_port_is_named() {
     assert!(!dir.join("server.json").exists());
 }
 
+/// Links in comments hold the port.
+#[tokio::test]
+async fn the_port_stays_unless_it_is_taken() {
+    let mut server = Server::new("stays");
+    let first = server.port;
+    server.restart();
+    assert_eq!(server.port, first);
+    server.kill();
+    let taken = TcpListener::bind(("127.0.0.1", first)).expect("the port");
+    server.start_again();
+    let second = server.port;
+    assert_ne!(second, first);
+    server.kill();
+    drop(taken);
+    server.start_again();
+    assert_eq!(server.port, second, "the last one, which newer links hold");
+}
+
+/// The lock is the folder's, so that deleting the lock's file does not let a second one in.
+#[tokio::test]
+async fn one_server_a_folder_without_the_file_of_the_lock() {
+    let server = Server::new("unlocked");
+    std::fs::remove_file(server.dir.join("lock")).expect("it is removed");
+    assert!(refused(command(&server.dir, &[])).contains("another sandbox serves"));
+    let health = format!("http://127.0.0.1:{}/__sandbox/health", server.port);
+    assert!(server.client.get(health).send().await.is_ok());
+}
+
 #[test]
 fn a_token_that_others_can_read_is_refused() {
     let dir = folder("token");

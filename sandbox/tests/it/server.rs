@@ -97,6 +97,11 @@ impl Server {
     /// Kills it, and starts another one on what it left.
     pub fn restart(&mut self) {
         self.kill();
+        self.start_again();
+    }
+
+    /// Starts another one on what a killed one left.
+    pub fn start_again(&mut self) {
         (self.child, self.port) = start(&self.dir);
         self.client = client();
     }
@@ -154,7 +159,7 @@ impl Server {
     /// Uploads one page and returns the token of the finished upload.
     pub async fn assets(&self, worker: &str, content: &str) -> String {
         let text = base64(content);
-        let hash = sandbox::cloudflare::assets::hash_of(&text, "/index.html");
+        let hash = sandbox::state::blobs::hash_of(&text, "/index.html");
         let size = content.len();
         let manifest = json!({ "manifest": { "/index.html": { "hash": hash, "size": size } } });
         let path = format!("/accounts/{ACCOUNT}/workers/scripts/{worker}/assets-upload-session");

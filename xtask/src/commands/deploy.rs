@@ -81,9 +81,9 @@ impl Deploy {
     }
 }
 
-/// The sandbox's port, when `environment` goes there.
+/// Returns the sandbox's port if `environment` goes there. While the sandbox is down this is the port
+/// that it is expected on.
 pub fn sandbox_port(ctx: &Ctx, environment: &str, asked: bool) -> Option<u16> {
-    let running =
-        || sandbox::running(&ctx.root).map_or(sandbox::DEFAULT_PORT, |server| server.port);
-    (asked || Destination::always_sandbox(environment)).then(running)
+    let is_sandbox = asked || Destination::always_sandbox(environment);
+    is_sandbox.then(|| sandbox::planned_port(&ctx.root))
 }

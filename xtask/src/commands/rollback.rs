@@ -6,6 +6,7 @@ use clap::Args;
 use super::deploy::sandbox_port;
 use crate::context::{Ctx, default_environment, raw_variable};
 use crate::engine::restore::{Restore, Wanted};
+use crate::engine::setup::Setup;
 use crate::error::Exit;
 use crate::plan::destination::{Destination, Pipeline};
 use crate::plan::protection;
@@ -70,7 +71,7 @@ impl Place {
         let project = workspace.project(&self.project)?;
         let environment = self.env.clone().map_or_else(default_environment, Ok)?;
         let port = sandbox_port(ctx, &environment, self.sandbox);
-        let destination = if ctx.dry_run && self.break_glass.is_none() {
+        let mut destination = if ctx.dry_run && self.break_glass.is_none() {
             Destination::to_read(&workspace.config, &environment, port)?
         } else {
             let pipeline = Pipeline::from_variables(raw_variable);
@@ -78,6 +79,13 @@ impl Place {
             Destination::resolve(&workspace.config, &environment, port, &pipeline, glass)?
         };
         protection::check(&workspace.config, &workspace.projects, &[project], &environment)?;
+        if destination.sandbox.is_some() && !ctx.dry_run {
+            // Started as `deploy` starts it, so that what it holds can be asked.
+            let setup = Setup::new(ctx, &workspace.config)?;
+            let port = setup.running_sandbox(&workspace.config.account_ids())?.port;
+            setup.done(&format!("sandbox at http://127.0.0.1:{port}"));
+            destination.move_sandbox(port);
+        }
         let restore = Restore::plan(ctx, project, &destination, wanted)?;
         if ctx.dry_run {
             ctx.ui.report(&restore, &restore.sentence());

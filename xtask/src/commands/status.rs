@@ -15,7 +15,7 @@ use crate::plan::destination::Destination;
 use crate::report::status::{Row, State, StatusReport};
 use crate::secret::Secret;
 use crate::tools::cloudflare::Api;
-use crate::tools::{git, sandbox};
+use crate::tools::git;
 use crate::workspace::Workspace;
 use crate::workspace::config::LOCAL;
 use crate::workspace::graph::Graph;
@@ -87,12 +87,7 @@ impl Status {
     ) -> Result<Place> {
         let port = sandbox_port(ctx, environment, self.sandbox);
         let destination = Destination::to_read(&workspace.config, environment, port)?;
-        if port.is_some() && sandbox::running(&ctx.root).is_none() {
-            return Err(crate::error::refused("the sandbox does not run")
-                .hint("`cargo xtask sandbox up`")
-                .into());
-        }
-        let token = ctx.secret(&destination.token())?;
+        let token = ctx.token(&destination)?;
         let keys = keys(workspace, &Graph::new(workspace)?, projects, &destination)?;
         Ok(Place { destination, token, keys })
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::Run;
+use super::built::Built;
 use crate::clock::{rfc3339, unix_now};
 use crate::context::variable;
 use crate::error::{Exit, Failure, exit_of, hints_of, refused};
@@ -27,8 +28,8 @@ pub struct Attempt<'a> {
     pub(super) record: Record,
     /// Whether wrangler was started, after which the remote side may have changed.
     pub(super) uploading: bool,
-    /// What the site must answer, read while nobody else may build into the same folder.
-    pub(super) built: Option<Vec<u8>>,
+    /// What the build left, read while no other project builds into the same folder.
+    pub(super) built: Option<Box<Built>>,
 }
 
 impl<'a> Attempt<'a> {
@@ -164,7 +165,11 @@ impl<'a> Attempt<'a> {
             self.run.plan.destination.sandbox_url(worker).map(|url| vec![url])
         };
         self.record.urls = in_sandbox.unwrap_or(urls);
-        self.built = super::check::built(&self.run.ctx.root, self.part);
+        self.built = self.part.dist.as_ref().map(|dist| {
+            let handling = self.part.target.html_handling.as_deref();
+            let dist = self.run.ctx.root.join(dist);
+            Box::new(Built::read(&dist, self.part.health.path(), handling))
+        });
         self.record_id(version);
     }
 

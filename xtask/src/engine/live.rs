@@ -1,30 +1,22 @@
-//! An attempt's questions about what is live, and what it does about the answers.
+//! Reads what is live, checks what was deployed, and rolls back.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 
+use super::answer::{Cause, Expected, Unclear};
 use super::attempt::{Attempt, millis};
-use super::check::{self, Expectation};
+use super::check::{Checker, Limits, ServiceToken, Verdict, advice, setting};
 use super::switch::{Switch, not_put_back};
 use crate::error::{Failure, failed, interrupted, refused, remote};
 use crate::plan::Verb;
-use crate::plan::destination::Destination;
 use crate::record::Status;
 use crate::secret::Secret;
 use crate::tools::cloudflare::{self, Api, Live};
 use crate::tools::runner::INTERRUPTED;
+use crate::workspace::health::Health;
 use crate::workspace::strategy::Strategy;
-
-/// How long a fresh version may take to answer. At Cloudflare it spreads over the world first; the
-/// sandbox has it at once.
-pub(super) fn deadline(destination: &Destination) -> Duration {
-    Duration::from_secs(if destination.sandbox.is_some() { 10 } else { 60 })
-}
-
-/// How long what is there already may take to answer.
-const UNCHANGED_DEADLINE: Duration = Duration::from_secs(5);
 
 impl Attempt<'_> {
     /// Reads what is live before anything is changed.
@@ -44,11 +36,13 @@ impl Attempt<'_> {
         let preview = self.run.plan.verb == Verb::Preview;
         let found = if preview { self.preview_by_key()? } else { self.live_by_key()? };
         let Some((version, urls)) = found else { return Ok(false) };
-        let answers = |url: &String| {
-            check::wait(&Expectation::health(&self.part.health, url), UNCHANGED_DEADLINE).is_ok()
-        };
-        if !urls.iter().all(answers) {
-            return Ok(false);
+        match self.check(&urls, || None, Limits::of_live_version()) {
+            Verdict::Right { notes } => self.record.warnings.extend(notes),
+            // To deploy the same content again would change nothing about a guard in front of it.
+            Verdict::Unknown(Unclear { what, cause }) if cause.is_guard() => {
+                self.record.warnings.push(what);
+            }
+            Verdict::Wrong(_) | Verdict::Unknown(_) => return Ok(false),
         }
         self.record_id(version);
         self.record.urls = urls;
@@ -139,20 +133,43 @@ impl Attempt<'_> {
         labels.iter().map(|label| self.run.plan.destination.sandbox_url(label)).collect()
     }
 
-    /// Waits until the deployment is what serves, by the API's word and by the site's own answer.
+    /// Checks that the deployment is what serves, by the API and by the project's own answers.
     pub(super) fn check_deployment(&mut self) -> Result<Status> {
         self.step("check that it answers");
         let started = Instant::now();
         self.still_serving("deployed")?;
-        if let Err(reason) = self.answers() {
-            self.uninterrupted("this version is live, and was not checked")?;
-            return self.put_back(&format!("deployed, but {reason}"));
+        let urls = self.record.urls.clone();
+        let verdict = self.check(&urls, || self.own_address(), self.limits());
+        match verdict {
+            Verdict::Right { notes } => {
+                self.record.warnings.extend(notes);
+                self.record.timings.check = Some(millis(started.elapsed()));
+                Ok(Status::Live)
+            }
+            Verdict::Wrong(what) => {
+                self.uninterrupted("this version is live, and was not checked")?;
+                self.put_back(&format!("deployed, but {what}"))
+            }
+            Verdict::Unknown(unclear) => {
+                self.uninterrupted("this version is live, and was not checked")?;
+                let version = self.record.version.as_deref().unwrap_or("none");
+                let failure = remote(format!(
+                    "deployed, and version {version} is live, but the health check cannot tell whether it is right: {}",
+                    unclear.what
+                ));
+                let hints = advice(&unclear, &self.part.manifest);
+                let failure = hints.into_iter().fold(failure, Failure::hint);
+                Err(failure
+                    .hint(format!(
+                        "check the project yourself; to undo: `{}`",
+                        self.by_hand("rollback")
+                    ))
+                    .into())
+            }
         }
-        self.record.timings.check = Some(millis(started.elapsed()));
-        Ok(Status::Live)
     }
 
-    /// Waits until a preview answers, and makes sure that what is live is what was.
+    /// Checks that a preview answers, and that what is live is what was.
     pub(super) fn check_preview(&mut self) -> Result<Status> {
         self.step("check that it answers");
         let started = Instant::now();
@@ -161,21 +178,71 @@ impl Attempt<'_> {
                 .hint("`preview_urls` must be true in the config that was deployed last")
                 .into());
         }
-        if let Err(reason) = self.answers() {
-            self.uninterrupted("the preview was uploaded, and not checked")?;
-            return Err(failed(format!("uploaded, but {reason}"))
-                .hint("nothing of it is live; look at the address, or at the code")
-                .into());
+        let urls = self.record.urls.clone();
+        match self.check(&urls, || None, self.limits()) {
+            Verdict::Right { notes } => self.record.warnings.extend(notes),
+            // A login in front of previews is common, and people have it.
+            Verdict::Unknown(unclear) if unclear.cause.is_guard() => {
+                let advice = advice(&unclear, &self.part.manifest).join("; ");
+                self.record.warnings.push(format!("not checked: {}; {advice}", unclear.what));
+            }
+            Verdict::Wrong(what) | Verdict::Unknown(Unclear { what, .. }) => {
+                self.uninterrupted("the preview was uploaded, and not checked")?;
+                return Err(failed(format!("uploaded, but {what}"))
+                    .hint("nothing of it is live; look at the address, or at the code")
+                    .hint(setting(&self.part.manifest))
+                    .into());
+            }
         }
         self.read_again("uploaded")?;
         let version = |live: &Option<Live>| live.as_ref().map(|live| live.version.clone());
         if version(&self.record.live) != version(&self.record.previous) {
-            return Err(remote("somebody deployed another version while this preview was made")
+            return Err(remote("another version was deployed while this preview was made")
                 .hint(format!("look: `{}`", self.by_hand("status")))
                 .into());
         }
         self.record.timings.check = Some(millis(started.elapsed()));
         Ok(Status::Ready)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::of_new_version(&self.run.plan.destination)
+    }
+
+    /// Asks the project at `urls`, and at the version's `own` address where that proves nothing. A
+    /// Worker without a `fetch` handler has no answer to give.
+    fn check(
+        &self,
+        urls: &[String],
+        own: impl FnOnce() -> Option<String>,
+        limits: Limits,
+    ) -> Verdict {
+        let Some(expected) = Expected::new(self.part, self.built.as_deref()) else {
+            return Verdict::Right { notes: Vec::new() };
+        };
+        let has_default = self.part.health == Health::Default && self.part.target.main.is_some();
+        if has_default && self.record.live.as_ref().is_some_and(Live::answers_no_request) {
+            return Verdict::Right { notes: Vec::new() };
+        }
+        match ServiceToken::from_variables(self.run.ctx) {
+            Ok(token) => {
+                Checker { expected: &expected, token: token.as_ref() }.check(urls, own, limits)
+            }
+            Err(failure) => {
+                let what = format!("was not asked: {failure}");
+                Verdict::Unknown(Unclear { what, cause: Cause::Other })
+            }
+        }
+    }
+
+    /// Returns the address of exactly this version, which no zone stands in front of. `None` if
+    /// addresses of versions are off, or cannot be read.
+    fn own_address(&self) -> Option<String> {
+        let (worker, version) = (&self.part.target.worker, self.record.version.as_ref()?);
+        let short = version.get(..8)?;
+        let suffix = self.with_api(|api| api.preview_suffix(worker)).ok()??;
+        let in_sandbox = self.run.plan.destination.sandbox_url(&format!("{short}-{worker}"));
+        Some(in_sandbox.unwrap_or_else(|| format!("https://{short}{suffix}/")))
     }
 
     /// Reads what is live after something was `done`. Where that fails, what was live before is no
@@ -226,23 +293,13 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    fn answers(&self) -> Result<(), String> {
-        for url in &self.record.urls {
-            let body = self.built.clone();
-            let expectation = Expectation { body, ..Expectation::health(&self.part.health, url) };
-            check::wait(&expectation, deadline(&self.run.plan.destination)).map_err(|reason| {
-                format!("{} does not answer as it should: {reason}", expectation.url)
-            })?;
-        }
-        Ok(())
-    }
-
     /// Makes the former version live again, by its id.
     fn put_back(&mut self, why: &str) -> Result<Status> {
         let former = self.record.previous.as_ref().map(|live| live.version.clone());
         let Some(former) = former.filter(|_| self.run.plan.rollback) else {
             return Err(remote(why.to_owned())
-                .hint("this version is live; look at it, or deploy another one")
+                .hint("this version is live; fix it and deploy again")
+                .hint(setting(&self.part.manifest))
                 .into());
         };
         // Somebody may have mended it meanwhile, and that is not ours to undo.
@@ -258,8 +315,9 @@ impl Attempt<'_> {
         match switched.result {
             Ok(()) => {
                 self.record.error = Some(format!(
-                    "{why}\nthe former version {former} is live again\nhint: mend it and deploy again; \
-                     `--no-rollback` leaves it live, to look at it"
+                    "{why}\nthe previous version {former} is live again\nhint: fix it and deploy again; \
+                     `--no-rollback` leaves a wrong version live\nhint: {}",
+                    setting(&self.part.manifest)
                 ));
                 Ok(Status::RolledBack)
             }

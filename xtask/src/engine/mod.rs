@@ -1,6 +1,8 @@
 //! Executes plans: several projects side by side, each to its own record.
 
+pub mod answer;
 pub mod attempt;
+pub mod built;
 pub mod check;
 pub mod choice;
 pub mod comment;

@@ -3,11 +3,12 @@
 use std::sync::atomic::Ordering;
 
 use anyhow::Result;
+use camino::Utf8PathBuf;
 use serde::Serialize;
 
+use super::answer::{Expected, Unclear};
 use super::attempt::by_hand;
-use super::check::{self, Expectation};
-use super::live::deadline;
+use super::check::{Checker, Limits, ServiceToken, Verdict, advice, setting};
 use super::setup;
 use super::switch::Switch;
 use crate::clock::{rfc3339, unix_now};
@@ -52,7 +53,11 @@ pub struct Restore {
     commit: String,
     previous: Live,
     urls: Vec<String>,
-    health: String,
+    /// What the project has to answer. `None` if its health check is off.
+    #[serde(skip)]
+    expected: Option<Expected>,
+    #[serde(skip)]
+    manifest: Utf8PathBuf,
 }
 
 impl Restore {
@@ -64,7 +69,7 @@ impl Restore {
         wanted: &Wanted,
     ) -> Result<Restore> {
         let worker = project.target(&destination.environment).worker;
-        let token = ctx.secret(&destination.token())?;
+        let token = ctx.token(destination)?;
         let api = api(destination, &token);
         let never = || {
             refused(format!(
@@ -101,7 +106,11 @@ impl Restore {
             destination: destination.clone(),
             previous: live,
             urls,
-            health: project.health().to_owned(),
+            expected: Expected::of_existing(
+                &project.health(),
+                &project.target(&destination.environment),
+            ),
+            manifest: project.manifest(),
         })
     }
 
@@ -164,24 +173,35 @@ impl Restore {
         switched.result.map_err(|failure| failure.hint(format!("look: `{status}`")))?;
         record.version = Some(self.version.clone());
         record.urls.clone_from(&self.urls);
-        for url in &self.urls {
-            let expectation = Expectation::health(&self.health, url);
-            check::wait(&expectation, deadline(&self.destination)).map_err(|reason| {
-                let back = by_hand("rollback", &self.project, &self.destination);
-                let failure = remote(format!(
-                    "{} is live, but {} does not answer as it should: {reason}",
-                    self.version, expectation.url
-                ));
-                let failure = if INTERRUPTED.load(Ordering::SeqCst) {
-                    let message = format!("{} is live, and was not checked", self.version);
-                    Failure { message, ..interrupted() }
-                } else {
-                    failure
-                };
-                failure.hint(format!("to go back: `{back} --to {from}`"))
-            })?;
+        let Some(expected) = &self.expected else { return Ok(()) };
+        if record.live.as_ref().is_some_and(Live::answers_no_request) && expected.any_answer {
+            return Ok(());
         }
-        Ok(())
+        let token = ServiceToken::from_variables(ctx)?;
+        let checker = Checker { expected, token: token.as_ref() };
+        let (what, hints) =
+            match checker.check(&self.urls, || None, Limits::of_new_version(&self.destination)) {
+                Verdict::Right { notes } => {
+                    record.warnings.extend(notes);
+                    return Ok(());
+                }
+                Verdict::Wrong(what) => (what, vec![setting(&self.manifest)]),
+                Verdict::Unknown(unclear) => {
+                    let hints = advice(&unclear, &self.manifest);
+                    let Unclear { what, .. } = unclear;
+                    (format!("the health check cannot tell whether it is right: {what}"), hints)
+                }
+            };
+        let failure = if INTERRUPTED.load(Ordering::SeqCst) {
+            let message = format!("{} is live, and was not checked", self.version);
+            Failure { message, ..interrupted() }
+        } else {
+            hints
+                .into_iter()
+                .fold(remote(format!("{} is live, but {what}", self.version)), Failure::hint)
+        };
+        let back = by_hand("rollback", &self.project, &self.destination);
+        Err(failure.hint(format!("to go back: `{back} --to {from}`")).into())
     }
 
     /// What Cloudflare keeps with the deployment: why, and for an emergency who said so.

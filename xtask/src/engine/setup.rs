@@ -80,6 +80,15 @@ impl<'a> Setup<'a> {
         Ok((sandbox::start(&self.ctx.root, &places.bun, accounts, port)?, false))
     }
 
+    /// Returns the running sandbox. Installs its tools and starts it if it does not run.
+    pub fn running_sandbox(&self, accounts: &[String]) -> Result<Server> {
+        if let Some(server) = sandbox::running(&self.ctx.root) {
+            return Ok(server);
+        }
+        let (places, _) = self.tools()?;
+        Ok(self.sandbox(&places, accounts, None)?.0)
+    }
+
     /// Ends the setup and lets the next run in.
     pub fn done(self, text: &str) {
         self.task.end(true, text);

@@ -84,7 +84,7 @@ pub struct Previews<'a> {
 impl<'a> Previews<'a> {
     /// Those at `place`. An error says that there is no token.
     pub fn at(ctx: &'a Ctx, place: &'a Destination) -> Result<Previews<'a>, Failure> {
-        Ok(Previews { ctx, place, token: ctx.secret(&place.token())? })
+        Ok(Previews { ctx, place, token: ctx.token(place)? })
     }
 
     /// Deletes the preview called `name` of each project. One that fails does not stop the others;
@@ -159,7 +159,7 @@ impl<'a> Previews<'a> {
 #[must_use]
 pub fn reachable(ctx: &Ctx, place: &Destination) -> bool {
     match place.sandbox {
-        Some(_) => sandbox::running(&ctx.root).is_some(),
+        Some(port) => sandbox::check(&ctx.root, port).is_ok(),
         None => variable(&place.token_variable).is_some(),
     }
 }

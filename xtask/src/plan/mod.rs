@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 use crate::tools::git::Head;
+use crate::workspace::health::Health;
 use crate::workspace::project::Project;
 use crate::workspace::strategy::Strategy;
 use crate::workspace::wrangler::Target;
@@ -130,8 +131,10 @@ pub struct ProjectPlan {
     pub build_environment: Option<String>,
     /// The message of the version: which commit it is.
     pub message: String,
-    /// The path that must answer afterwards.
-    pub health: String,
+    /// What must answer afterwards.
+    pub health: Health,
+    /// The `package.json` in which `xtask.health` is set, or would be.
+    pub manifest: Utf8PathBuf,
     /// The alias of a preview, or its name.
     pub alias: Option<String>,
     /// How a preview is made; nothing for what is no preview.
@@ -220,7 +223,8 @@ impl ProjectPlan {
             build_environment: build_environment(project, environment),
             wrangler_environment: wrangler_environment(project, environment),
             message: message(&inputs.head, inputs.destination.break_glass.as_deref()),
-            health: project.health().to_owned(),
+            health: project.health(),
+            manifest: project.manifest(),
             alias: inputs.alias.clone(),
             strategy: inputs.strategies.get(&project.name).copied(),
             target,

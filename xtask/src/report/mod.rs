@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::error::Exit;
 use crate::plan::Verb;
 use crate::record::{Record, Status};
-use crate::ui::{CYAN, DIM, RED, paint};
+use crate::ui::{CYAN, DIM, RED, YELLOW, paint};
 
 /// The report of a run over several projects.
 #[derive(Debug, Serialize)]
@@ -88,6 +88,9 @@ pub fn summary(records: &[Record]) -> String {
             if record.status.exit() == Exit::Done {
                 text += &format!("{}  {}\n", record.project, paint(CYAN, url));
             }
+        }
+        for warning in &record.warnings {
+            text += &format!("{} {}: {warning}\n", paint(YELLOW, "warning:"), record.project);
         }
         if let Some(error) = &record.error {
             text += &format!("{} {}: {}\n", paint(RED, "error:"), record.project, error);

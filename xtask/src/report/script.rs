@@ -10,6 +10,7 @@ use crate::tools::command::{Command, heredoc, preamble, quote};
 use crate::tools::http;
 use crate::tools::wrangler::PREPARE_UPLOAD;
 use crate::ui::harmless::steers;
+use crate::workspace::health::Health;
 use crate::workspace::strategy::Strategy;
 
 /// The script of `plan`. `setup` are the commands that put missing tools in place first.
@@ -24,6 +25,14 @@ pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> Result<String,
     text += &format!("\n# engine: {}\n# commit: {commit}", plan.choice.engine.name());
     text += if plan.head.dirty { ", with uncommitted changes\n" } else { "\n" };
     text += &preamble(&places.root);
+    if let Some(port) = destination.sandbox {
+        // Another program may listen on the port of a sandbox that has ended, and would get its token.
+        let server = quote(places.root.join(".xtask/sandbox/server.json").as_str());
+        text += &format!(
+            "grep -q '\"port\": {port},' {server} || {{ echo 'the sandbox does not run on port {port}: \
+             cargo xtask sandbox up' >&2; exit 3; }}\n"
+        );
+    }
     // Containers bring their own tools.
     let setup = if plan.choice.engine == Engine::Host { setup } else { &[] };
     for command in setup {
@@ -58,7 +67,7 @@ pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> Result<String,
         }
         if let (Verb::Deploy, Some(url)) = (plan.verb, destination.sandbox_url(&part.target.worker))
         {
-            text += &check(&format!("{}{}", url.trim_end_matches('/'), part.health));
+            text += &check(&url, &part.health);
         }
     }
     Ok(text)
@@ -102,14 +111,29 @@ fn one_line(text: &str) -> String {
     text.chars().map(|c| if steers(c) { ' ' } else { c }).collect()
 }
 
-fn check(url: &str) -> String {
-    let (address, host) = http::loopback(url);
+/// The health check as one line. `curl --fail` is right only where any success is accepted; named
+/// status codes are compared.
+fn check(base: &str, health: &Health) -> String {
+    if *health == Health::Off {
+        return "# no health check: `xtask.health` is false\n".to_owned();
+    }
+    let url = format!("{}{}", base.trim_end_matches('/'), health.path());
+    let (address, host) = http::loopback(&url);
     let host = host.map(|host| format!(" --header {}", quote(&format!("Host: {host}"))));
     let host = host.unwrap_or_default();
     let address = quote(&address);
-    format!(
-        "curl --fail --silent --show-error --location --retry 20 --retry-all-errors --retry-delay 1 --output /dev/null{host} {address}\n"
-    )
+    let curl = "curl --silent --show-error --retry 20 --retry-all-errors --retry-delay 1 --output /dev/null";
+    match health.accepted() {
+        None => format!("{curl} --fail --location{host} {address}\n"),
+        Some(status) => {
+            let codes: Vec<String> = status.iter().map(u16::to_string).collect();
+            let write = "--write-out '%{http_code}'";
+            format!(
+                "case \"$({curl} {write}{host} {address})\" in {}) ;; *) exit 1 ;; esac\n",
+                codes.join("|")
+            )
+        }
+    }
 }
 
 fn verb(verb: Verb) -> &'static str {

@@ -35,9 +35,19 @@ pub struct Live {
     /// The address of whoever deployed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
+    /// The handlers that the version's code exports, as far as the API names them.
+    #[serde(skip)]
+    pub handlers: Vec<String>,
 }
 
 impl Live {
+    /// Returns true if the API says that the version's code has handlers, and that `fetch` is not one:
+    /// a Worker of crons or queues alone.
+    #[must_use]
+    pub fn answers_no_request(&self) -> bool {
+        !self.handlers.is_empty() && !self.handlers.iter().any(|handler| handler == "fetch")
+    }
+
     /// The commit that it was made from: the first word of the version's message.
     #[must_use]
     pub fn commit(&self) -> Option<&str> {
@@ -120,7 +130,11 @@ impl<'a> Api<'a> {
             let annotations = version.as_ref()?.get("annotations")?;
             annotations.get(name)?.as_str().map(str::to_owned)
         };
+        let handlers =
+            version.as_ref().map(|version| version["resources"]["script"]["handlers"].clone());
+        let handlers = handlers.and_then(|list| serde_json::from_value(list).ok());
         Ok(Some(Live {
+            handlers: handlers.unwrap_or_default(),
             version: serving.version_id,
             deployment: newest.id,
             since: newest.created_on,

@@ -19,6 +19,16 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// How long the server asks to wait.
     pub retry_after: Option<Duration>,
+    /// The headers.
+    pub headers: HeaderMap,
+}
+
+impl Answer {
+    /// Returns the value of a header as text. `None` if it is absent or not text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
 }
 
 impl Reply for Answer {
@@ -97,8 +107,9 @@ pub fn post<T: serde::Serialize>(
 fn received(mut response: Response<Body>) -> Result<Answer> {
     let retry_after = retry_after(response.headers());
     let status = response.status().as_u16();
+    let headers = response.headers().clone();
     let body = response.body_mut().with_config().limit(BODY_LIMIT).read_to_vec()?;
-    Ok(Answer { status, body, retry_after })
+    Ok(Answer { status, body, retry_after, headers })
 }
 
 /// `Retry-After`: seconds, or a date. A date is compared with the server's own, since ours may be wrong

@@ -220,13 +220,14 @@ mod tests {
     use std::sync::Arc;
 
     use anyhow::anyhow;
+    use ureq::http::HeaderMap;
 
     use super::*;
     use crate::tools::http::Answer;
 
     fn answer(status: u16, retry_after: Option<u64>) -> Result<Answer> {
         let retry_after = retry_after.map(Duration::from_millis);
-        Ok(Answer { status, body: Vec::new(), retry_after })
+        Ok(Answer { status, body: Vec::new(), retry_after, headers: HeaderMap::new() })
     }
 
     /// The status that came back, how often it was asked for, and what was said.

@@ -1,4 +1,4 @@
-//! The sandbox's process: where it is, whether it answers, starting and stopping it.
+//! Finds, starts and stops the sandbox's process.
 
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,14 +10,17 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use ring::hmac;
+use ring::rand::SecureRandom as _;
 use serde::{Deserialize, Serialize};
 
 use super::command::Command;
 use super::{cargo, http, wrangler};
 use crate::error::{Failure, failed, refused};
 use crate::secret::Secret;
+use crate::workspace::key::hex;
 
-/// The port it asks for first.
+/// The port that a new sandbox asks for first.
 pub const DEFAULT_PORT: u16 = 8787;
 
 /// The variable that overrules the token file: nothing about the token is then written to disk.
@@ -27,7 +30,10 @@ pub const TOKEN_VARIABLE: &str = "SANDBOX_TOKEN";
 const GITLAB_VARIABLES: [&str; 3] =
     ["SANDBOX_GITLAB_PROJECT", "SANDBOX_GITLAB_ROOT", "SANDBOX_GITLAB_TOKENS"];
 
-/// How long it may take to answer after it was started.
+/// The time that a server has to prove that it is the sandbox.
+const PROOF_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The time that it may take to answer after it was started.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A running sandbox, as it says of itself in `server.json`.
@@ -61,15 +67,53 @@ pub fn log_file(root: &Utf8Path) -> Utf8PathBuf {
     root.join(".xtask/logs/sandbox.log")
 }
 
-/// The running sandbox of this checkout; nothing when there is none that answers.
+/// The file of the secret by which it proves who it is.
+#[must_use]
+pub fn identity_file(root: &Utf8Path) -> Utf8PathBuf {
+    state(root).join("identity")
+}
+
+/// Returns the running sandbox of this checkout. `None` if none answers, or if what answers cannot
+/// prove that it is the sandbox: another program may listen on the port of one that has ended.
 #[must_use]
 pub fn running(root: &Utf8Path) -> Option<Server> {
     let text = std::fs::read_to_string(state(root).join("server.json")).ok()?;
     let server: Server = serde_json::from_str(&text).ok()?;
-    let agent = http::agent(Duration::from_secs(2), 0);
-    let answer = http::get(&agent, &format!("{}/__sandbox/health", server.url), &[]).ok()?;
-    let health: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
-    (health["pid"].as_i64() == Some(i64::from(server.pid))).then_some(server)
+    let secret = identity_file(root);
+    // Whoever can read the secret can claim to be the sandbox.
+    let is_private = secret.metadata().ok()?.permissions().mode() & 0o077 == 0;
+    let secret = std::fs::read_to_string(secret).ok().filter(|_| is_private)?;
+    let mut nonce = [0; 16];
+    ring::rand::SystemRandom::new().fill(&mut nonce).ok()?;
+    let nonce = hex(&nonce);
+    let agent = http::agent(PROOF_DEADLINE, 0);
+    let url = format!("http://127.0.0.1:{}/__sandbox/proof/{nonce}", server.port);
+    let answer = http::get(&agent, &url, &[]).ok()?;
+    let answer: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.trim().as_bytes());
+    // The port is part of the message, so that another server cannot pass on a real sandbox's proof.
+    let message = format!("sandbox-proof-1:{}:{nonce}", server.port);
+    let wanted = hex(hmac::sign(&key, message.as_bytes()).as_ref());
+    (answer["proof"] == wanted.as_str()).then_some(server)
+}
+
+/// Returns the port on which the sandbox runs, else the one on which it would start. Nothing may be
+/// sent to the latter: [`check`] is called before a token goes there.
+#[must_use]
+pub fn planned_port(root: &Utf8Path) -> u16 {
+    let last = || std::fs::read_to_string(state(root).join("port")).ok()?.trim().parse().ok();
+    running(root).map(|server| server.port).or_else(last).unwrap_or(DEFAULT_PORT)
+}
+
+/// Refuses unless the sandbox runs on this port.
+pub fn check(root: &Utf8Path, port: u16) -> Result<(), Failure> {
+    match running(root) {
+        Some(server) if server.port == port => Ok(()),
+        Some(server) => Err(refused(format!("the sandbox now runs on port {}", server.port))
+            .hint("run the command again")),
+        None => Err(refused("the sandbox does not run")
+            .hint("start it with `cargo xtask sandbox up`, then retry")),
+    }
 }
 
 /// The token for its API.

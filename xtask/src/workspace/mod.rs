@@ -9,6 +9,7 @@ mod edges;
 pub mod files;
 mod glob;
 pub mod graph;
+pub mod health;
 pub mod inside;
 pub mod key;
 pub mod listed;

@@ -6,6 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use super::health::Health;
 use super::strategy::Strategy;
 use crate::error::{Failure, did_you_mean, refused};
 
@@ -52,8 +53,8 @@ pub struct Settings {
     /// Whether the output is the same for every environment. The build is then not told which one it is
     /// for, and is done once for all of them.
     pub one_build: bool,
-    /// The path that answers with a success when the project is well. `/` by default.
-    pub health: Option<String>,
+    /// What must answer after a deployment: a path, a list of accepted status codes, or `false`.
+    pub health: Health,
     /// How its previews are made, whatever the environment says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preview_strategy: Option<Strategy>,
@@ -104,12 +105,6 @@ impl Package {
                 None => failure,
             }
         })?;
-        if let Some(health) = manifest.xtask.health.as_deref().filter(|path| !is_path(path)) {
-            return Err(refused(format!(
-                "{}: `xtask.health` must be a path such as `/up`, found {health:?}",
-                dir.join("package.json")
-            )));
-        }
         let local = |spec: &str| {
             ["workspace:", "file:", "link:", "portal:"].iter().any(|p| spec.starts_with(p))
         };
@@ -134,12 +129,6 @@ impl Package {
     }
 }
 
-/// Whether `path` is the path of an address, as it stands there, with a query if it needs one.
-fn is_path(path: &str) -> bool {
-    path.starts_with('/')
-        && path.bytes().all(|b| b.is_ascii_graphic() && !b"\"'`\\<>{}|^".contains(&b))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,7 +143,7 @@ mod tests {
         .expect("valid");
         assert!(package.builds && package.has_dependencies);
         assert_eq!(package.local_dependencies.keys().collect::<Vec<_>>(), ["ui"]);
-        assert_eq!(package.settings.health.as_deref(), Some("/up"));
+        assert_eq!(package.settings.health.path(), "/up");
     }
 
     #[test]

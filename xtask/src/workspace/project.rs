@@ -4,6 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use super::config::Config;
+use super::health::Health;
 use super::package::Package;
 use super::strategy::Strategy;
 use super::wrangler::{Target, WranglerConfig};
@@ -39,11 +40,17 @@ impl Project {
         self.wrangler.target(environment)
     }
 
-    /// The path that answers with a success when the project is well.
+    /// What must answer after a deployment.
     #[must_use]
-    pub fn health(&self) -> &str {
+    pub fn health(&self) -> Health {
         let settings = self.package.as_ref().map(|package| &package.settings);
-        settings.and_then(|settings| settings.health.as_deref()).unwrap_or("/")
+        settings.map(|settings| settings.health.clone()).unwrap_or_default()
+    }
+
+    /// The `package.json` that holds the project's `xtask` settings, or would hold them.
+    #[must_use]
+    pub fn manifest(&self) -> Utf8PathBuf {
+        self.package.as_ref().map_or(&self.dir, |package| &package.dir).join("package.json")
     }
 
     /// How its previews in `environment` are made: as asked for, else as its package says, else as the

@@ -19,6 +19,8 @@ pub struct Target {
     pub main: Option<Utf8PathBuf>,
     /// The folder of static assets. Relative to the config file.
     pub assets: Option<Utf8PathBuf>,
+    /// `assets.html_handling`, if it is set.
+    pub html_handling: Option<String>,
     /// Host names attached by `custom_domain` routes.
     pub domains: Vec<String>,
     /// `preview_urls`, when it is set.
@@ -92,6 +94,7 @@ impl WranglerConfig {
             worker,
             main: get("main").as_str().map(Utf8PathBuf::from),
             assets: get("assets")["directory"].as_str().map(Utf8PathBuf::from),
+            html_handling: get("assets")["html_handling"].as_str().map(str::to_owned),
             domains: domains(get("routes"), get("route")),
             preview_urls: get("preview_urls").as_bool(),
             account_id: get("account_id").as_str().map(str::to_owned),

@@ -5,6 +5,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -197,10 +198,23 @@ struct Server {
     asked: Arc<AtomicUsize>,
 }
 
+/// The secret of the sandbox that the server says it is.
+const IDENTITY: &str = "identity-of-a-test";
+
+/// What a real sandbox answers when it is asked to prove who it is.
+fn proof(port: u16, nonce: &str) -> String {
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, IDENTITY.as_bytes());
+    let message = format!("sandbox-proof-1:{port}:{nonce}");
+    let proof = xtask::workspace::key::hex(ring::hmac::sign(&key, message.as_bytes()).as_ref());
+    json!({ "proof": proof }).to_string()
+}
+
 impl Server {
     fn start() -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = format!("http://{}", listener.local_addr().expect("an address"));
+        let address = listener.local_addr().expect("an address");
+        let port = address.port();
+        let address = format!("http://{address}");
         let answer = Answer { status: 200, headers: Vec::new(), body: Vec::new() };
         let (answer, asked) = (Arc::new(Mutex::new(answer)), Arc::new(AtomicUsize::new(0)));
         let (given, count) = (Arc::clone(&answer), Arc::clone(&asked));
@@ -220,8 +234,8 @@ impl Server {
                 let page = line.split(['?', '&', ' ']).find_map(|word| word.strip_prefix("page="));
                 let next = page.and_then(|page| page.parse::<u64>().ok()).unwrap_or(0) + 1;
                 let Answer { status, headers, body } = given.lock().expect("no panic").clone();
-                let health = format!("{{\"pid\":{}}}", std::process::id()).into_bytes();
-                let body = if line.contains("/__sandbox/health") { health } else { body };
+                let nonce = line.split(['/', ' ']).skip_while(|word| *word != "proof").nth(1);
+                let body = nonce.map_or(body, |nonce| proof(port, nonce).into_bytes());
                 let mut head = format!("HTTP/1.1 {status} X\r\nConnection: close\r\n");
                 for (name, value) in &headers {
                     head += &format!("{name}: {}\r\n", value.replace("{next}", &next.to_string()));
@@ -365,6 +379,9 @@ fn the_real_program_stays_calm() {
     let running = json!({ "pid": std::process::id(), "port": port.parse::<u16>().expect("a port"),
         "url": server.address, "started": "2026-11-24T12:59:59Z" });
     env.write(".xtask/sandbox/server.json", &running.to_string());
+    env.write(".xtask/sandbox/identity", IDENTITY);
+    let identity = env.root.join(".xtask/sandbox/identity");
+    std::fs::set_permissions(identity, std::fs::Permissions::from_mode(0o600)).expect("a mode");
     env.write("rows.json", r#"[{ "project": "a", "status": "ready" }]"#);
     let api = format!("{}/api/v4", server.address);
     let job = [

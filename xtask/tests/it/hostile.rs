@@ -151,7 +151,10 @@ proptest! {
         for text in [text.clone(), other.to_string(), replaced(&package, at, &other).to_string()] {
             match Package::parse(Utf8Path::new("p"), &text) {
                 Err(failure) => prop_assert!(failure.message.starts_with("p/package.json"), "{}", failure.message),
-                Ok(package) => prop_assert!(package.settings.health.is_none_or(|path| path.starts_with('/') && !path.contains(['\'', '"', ' ', '\n']))),
+                Ok(package) => {
+                    let path = package.settings.health.path();
+                    prop_assert!(path.starts_with('/') && !path.contains(['\'', '"', ' ', '\n']));
+                }
             }
         }
         let shared: Value = serde_json::from_str(include_str!("../../../dagger/config/config.json")).expect("JSON");

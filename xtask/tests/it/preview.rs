@@ -130,7 +130,7 @@ fn a_deployment_that_does_not_answer_is_taken_back() {
     assert_eq!(bad["status"], "rolledBack");
     assert_eq!(bad["live"]["version"], good["version"]);
     let error = bad["error"].as_str().expect("text");
-    assert!(error.contains("status 500") && error.contains("is live again"), "{error}");
+    assert!(error.contains("answered 500") && error.contains("is live again"), "{error}");
     assert_eq!(env.fetch("api.localhost", "/up").0, 200);
     let kept = json(&env, &["deploy", "api", "--no-rollback"]).exits(4).record("api");
     assert_eq!(kept["status"], "unknown");

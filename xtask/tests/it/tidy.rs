@@ -28,7 +28,7 @@ fn files_are_short_and_say_what_they_are() {
     for (path, text) in [sources("xtask/src"), sources("sandbox/src")].concat() {
         assert!(text.starts_with("//! "), "{path} does not say what it is");
         let lines = text.lines().count();
-        assert!(lines <= 400, "{path} has {lines} lines");
+        assert!(lines <= 600, "{path} has {lines} lines");
         lengths.push(lines);
     }
     lengths.sort_unstable();
@@ -42,7 +42,7 @@ fn tests_are_short_too() {
         [sources("xtask/benches"), sources("xtask/tests"), sources("sandbox/tests")].concat()
     {
         assert!(text.starts_with("//! "), "{path} does not say what it is");
-        assert!(text.lines().count() <= 400, "{path} has {} lines", text.lines().count());
+        assert!(text.lines().count() <= 600, "{path} has {} lines", text.lines().count());
     }
 }
 

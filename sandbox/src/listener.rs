@@ -1,0 +1,88 @@
+//! Accepts connections, with a deadline that keeps slow clients from holding them for ever.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tower_service::Service as _;
+
+use crate::connection::Connection;
+
+/// The time that a client has to send the head of a request. An idle connection stays open as long.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// The time that running requests have to end after a stop was asked for.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The pause after a failed `accept`, which fails while the process has no file handle left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `router` on all listeners until `stop` ends, then lets running requests finish.
+pub async fn serve(listeners: Vec<TcpListener>, router: Router, stop: impl Future<Output = ()>) {
+    let (stopping, stopped) = watch::channel(false);
+    // Each task holds a sender, so that the channel closes when the last one has ended.
+    let (running, mut ended) = mpsc::channel::<()>(1);
+    for listener in listeners {
+        tokio::spawn(accept(listener, router.clone(), stopped.clone(), running.clone()));
+    }
+    drop((running, stopped));
+    stop.await;
+    stopping.send_replace(true);
+    // Requests that still run after the timeout are cut off.
+    let _cut_off = tokio::time::timeout(STOP_TIMEOUT, ended.recv()).await;
+}
+
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    mut stopped: watch::Receiver<bool>,
+    running: mpsc::Sender<()>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.changed() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (router, stopped, running) = (router.clone(), stopped.clone(), running.clone());
+                tokio::spawn(async move {
+                    answer(stream, router, stopped).await;
+                    drop(running);
+                });
+            }
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+async fn answer(stream: TcpStream, router: Router, mut stopped: watch::Receiver<bool>) {
+    // Waiting for more to send would only slow small responses down.
+    let _slower = stream.set_nodelay(true);
+    let connection = Connection::of(&stream);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(connection.clone()));
+        router.clone().call(request)
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut served = pin!(served);
+    // A client that hangs up, or sends what is not HTTP, ends its own connection only.
+    tokio::select! {
+        _ended = served.as_mut() => return,
+        _ = stopped.changed() => served.as_mut().graceful_shutdown(),
+    }
+    let _ended = served.await;
+}

@@ -1,0 +1,59 @@
+//! State files with a checksum, so that one that was cut or changed is never served as something else.
+
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The beginning of a sealed file. Its checksum is that of the same file without this first field.
+const PREFIX: &str = "{\n  \"checksum\": \"";
+
+/// Writes a value as a JSON object whose first field is the checksum of the others.
+pub fn seal<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    let text = serde_json::to_string_pretty(value).context("cannot write a state file")?;
+    let checksum = blake3::hash(text.as_bytes()).to_hex();
+    let fields = text.strip_prefix('{').context("a state file is a JSON object")?;
+    Ok(format!("{PREFIX}{checksum}\",{fields}").into_bytes())
+}
+
+/// Reads what [`seal`] wrote. Also reads files without a checksum, as earlier versions wrote them.
+pub fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    let text = std::str::from_utf8(bytes).context("it is not UTF-8")?;
+    if let Some(sealed) = text.strip_prefix(PREFIX) {
+        let (checksum, fields) = sealed.split_once("\",").context("it was cut")?;
+        let hash = blake3::hash(format!("{{{fields}").as_bytes()).to_hex();
+        if hash.as_str() != checksum {
+            bail!("its checksum does not match its content");
+        }
+    }
+    serde_json::from_str(text).context("it is not of this version")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn only_what_was_written_is_read() {
+        let value = json!({ "name": "site", "number": 7 });
+        let sealed = seal(&value).expect("it is written");
+        let mut read: Value = unseal(&sealed).expect("it is read");
+        read.as_object_mut().expect("an object").remove("checksum");
+        assert_eq!(read, value);
+        let text = String::from_utf8(sealed.clone()).expect("text");
+        for (from, to) in [
+            ("site", "side"),
+            ("7", "8"),
+            ("\"name\"", "\"nam\""),
+            ("checksum\": \"", "checksum\": \"0"),
+        ] {
+            assert!(unseal::<Value>(text.replacen(from, to, 1).as_bytes()).is_err(), "{from}");
+        }
+        for length in 0..sealed.len() {
+            assert!(unseal::<Value>(&sealed[..length]).is_err(), "{length} bytes");
+        }
+        let earlier: Value = unseal(b"{\"name\": \"site\"}").expect("it is read");
+        assert_eq!(earlier, json!({ "name": "site" }));
+    }
+}

@@ -1,0 +1,220 @@
+//! What a build left of a site of files: read right after the build, while no other project builds
+//! into the same folder.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::answer::is_plain_name;
+
+/// A file of the build's output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuiltFile {
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// It is HTML, which edge features rewrite.
+    pub is_html: bool,
+}
+
+/// What the health check needs of a build's output.
+#[derive(Clone, Debug, Default)]
+pub struct Built {
+    /// The file for the health path, and `/index.html`, by path.
+    pages: Vec<(String, BuiltFile)>,
+    /// A file that no edge feature rewrites, with its path.
+    pub proof: Option<(String, Vec<u8>)>,
+    /// The sources of the rules in `_redirects`.
+    redirects: Vec<String>,
+}
+
+/// How many entries of a folder are looked at for a proof.
+const MOST: usize = 2000;
+
+/// The largest proof.
+const LARGEST: u64 = 256 * 1024;
+
+/// Kinds of files that no edge feature rewrites. Not images (Polish), HTML, and `robots.txt` and its
+/// like, which Cloudflare can manage.
+const STABLE: [&str; 9] = ["js", "mjs", "css", "woff2", "woff", "wasm", "map", "json", "pdf"];
+
+impl Built {
+    /// Reads what the check for `path` needs from the output folder `dist`. `html_handling` is the
+    /// field of the wrangler config.
+    #[must_use]
+    pub fn read(dist: &Utf8Path, path: &str, html_handling: Option<&str>) -> Built {
+        let names = [path, "/index.html"];
+        let page = |path: &&str| Some(((*path).to_owned(), file_for(dist, path, html_handling)?));
+        let rules = std::fs::read_to_string(dist.join("_redirects")).unwrap_or_default();
+        let source = |line: &str| line.split_whitespace().next().map(str::to_owned);
+        Built {
+            pages: names.iter().filter_map(page).collect(),
+            proof: proof(dist),
+            redirects: rules
+                .lines()
+                .filter(|line| !line.trim_start().starts_with('#'))
+                .filter_map(source)
+                .collect(),
+        }
+    }
+
+    /// Returns the file that `path` answers with.
+    #[must_use]
+    pub fn page(&self, path: &str) -> Option<BuiltFile> {
+        self.pages.iter().find(|(name, _)| name == path).map(|(_, file)| file.clone())
+    }
+
+    /// Returns true if a rule of `_redirects` is for `path`.
+    #[must_use]
+    pub fn has_redirect(&self, path: &str) -> bool {
+        let path = path.split('?').next().unwrap_or(path);
+        self.redirects.iter().any(|source| {
+            let source = source
+                .split_once("://")
+                .map_or(source.as_str(), |(_, rest)| rest.find('/').map_or("/", |at| &rest[at..]));
+            let prefix = source.split(['*', ':']).next().unwrap_or(source);
+            if prefix.len() < source.len() { path.starts_with(prefix) } else { path == source }
+        })
+    }
+}
+
+/// Returns the file that Cloudflare serves for `path`
+/// (<https://developers.cloudflare.com/workers/static-assets/routing/advanced/html-handling/>).
+fn file_for(dist: &Utf8Path, path: &str, html_handling: Option<&str>) -> Option<BuiltFile> {
+    let path = path.split('?').next().unwrap_or(path).trim_matches('/');
+    let own = path.to_owned();
+    let names = match html_handling {
+        Some("none") => vec![own],
+        _ => vec![own, format!("{path}/index.html"), format!("{path}.html")],
+    };
+    let read = |name: &String| {
+        let name = name.trim_start_matches('/');
+        let bytes = std::fs::read(dist.join(name)).ok()?;
+        let is_html = [".html", ".htm", ".xhtml"].iter().any(|end| name.ends_with(end));
+        Some(BuiltFile { bytes, is_html })
+    };
+    names.iter().filter(|name| !name.is_empty()).find_map(read)
+}
+
+/// Returns a file that no edge feature rewrites, with its path: one whose name carries a hash if there
+/// is one. `None` if `.assetsignore` leaves files out, because it may leave this one out.
+fn proof(dist: &Utf8Path) -> Option<(String, Vec<u8>)> {
+    if dist.join(".assetsignore").exists() {
+        return None;
+    }
+    let mut found: Vec<Utf8PathBuf> = Vec::new();
+    let (mut waiting, mut seen) = (vec![Utf8PathBuf::new()], 0);
+    while let Some(folder) = waiting.pop() {
+        for entry in dist.join(&folder).read_dir_utf8().ok()?.filter_map(Result::ok) {
+            seen += 1;
+            let (name, path) = (entry.file_name(), folder.join(entry.file_name()));
+            let is_hidden = name.starts_with(['.', '_']) && !folder_of_assets(name);
+            if seen > MOST || is_hidden || !is_plain_name(&path) {
+                continue;
+            }
+            match entry.metadata() {
+                Ok(meta) if meta.is_dir() => waiting.push(path),
+                Ok(meta) if (1..=LARGEST).contains(&meta.len()) && is_stable(&path) => {
+                    found.push(path);
+                }
+                _ => {}
+            }
+        }
+    }
+    let path = found.into_iter().min_by_key(|path| (!has_hash(path), path.clone()))?;
+    let bytes = std::fs::read(dist.join(&path)).ok()?;
+    Some((format!("/{path}"), bytes))
+}
+
+/// `_astro`, `_next` and the like hold files whose names carry hashes; `_worker.js` is code.
+fn folder_of_assets(name: &str) -> bool {
+    name.starts_with('_') && !name.contains('.') && !["_headers", "_redirects"].contains(&name)
+}
+
+fn is_stable(path: &Utf8Path) -> bool {
+    path.extension().is_some_and(|extension| STABLE.contains(&extension))
+}
+
+/// Returns true if a part of the file's name looks like a hash: eight characters with a digit and
+/// a letter.
+fn has_hash(path: &Utf8Path) -> bool {
+    let stem = path.file_stem().unwrap_or_default();
+    stem.split(['.', '-', '_']).any(|part| {
+        part.len() >= 8
+            && part.bytes().any(|b| b.is_ascii_digit())
+            && part.bytes().any(|b| b.is_ascii_alphabetic())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder with these files.
+    fn folder(name: &str, files: &[(&str, &str)]) -> Utf8PathBuf {
+        let temporary = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
+        let dir = temporary.join(format!("xtask-built-{}-{name}", std::process::id()));
+        for (path, text) in files {
+            let path = dir.join(path);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+            std::fs::write(path, text).expect("a file");
+        }
+        dir
+    }
+
+    #[test]
+    fn pages_are_found_as_cloudflare_finds_them() {
+        let files =
+            [("index.html", "root"), ("about.html", "about"), ("a/index.html", "a"), ("up", "up")];
+        let dir = folder("pages", &files);
+        for (path, handling, wanted) in [
+            ("/", None, Some("root")),
+            ("/about", None, Some("about")),
+            ("/a/", Some("auto-trailing-slash"), Some("a")),
+            ("/up?deep=1", None, Some("up")),
+            ("/", Some("none"), None),
+            ("/about", Some("none"), None),
+            ("/about.html", Some("none"), Some("about")),
+            ("/gone", None, None),
+        ] {
+            let page = Built::read(&dir, path, handling).page(path);
+            let text = page.map(|page| String::from_utf8(page.bytes).expect("UTF-8"));
+            assert_eq!(text.as_deref(), wanted, "{path} {handling:?}");
+        }
+        std::fs::remove_dir_all(dir).expect("removable");
+    }
+
+    #[test]
+    fn the_proof_is_a_file_that_nothing_rewrites() {
+        let files = [
+            ("index.html", "x"),
+            ("robots.txt", "x"),
+            ("logo.png", "x"),
+            (".well-known/a.json", "x"),
+            ("_worker.js/index.js", "x"),
+            ("a b.js", "x"),
+            ("plain.js", "plain"),
+            ("_astro/page.Dk3xY9ab.css", "hashed"),
+        ];
+        let dir = folder("proof", &files);
+        let proof = || Built::read(&dir, "/", None).proof;
+        let hashed = ("/_astro/page.Dk3xY9ab.css".to_owned(), b"hashed".to_vec());
+        assert_eq!(proof(), Some(hashed));
+        std::fs::remove_dir_all(dir.join("_astro")).expect("removable");
+        assert_eq!(proof(), Some(("/plain.js".to_owned(), b"plain".to_vec())));
+        std::fs::write(dir.join(".assetsignore"), "plain.js").expect("a file");
+        assert_eq!(proof(), None);
+        std::fs::remove_dir_all(dir).expect("removable");
+    }
+
+    #[test]
+    fn rules_of_redirects_are_matched_by_their_source() {
+        let rules = "# comment\n/ /en/ 302\n/old/* /new/:splat\n/blog/:slug /posts/:slug\nhttps://a.example/x /y\n";
+        let dir = folder("redirects", &[("_redirects", rules), ("index.html", "x")]);
+        let built = Built::read(&dir, "/", None);
+        for path in ["/", "/old/a", "/blog/a", "/x", "/?q=1"] {
+            assert!(built.has_redirect(path), "{path}");
+        }
+        for path in ["/en/", "/new/", "/y"] {
+            assert!(!built.has_redirect(path), "{path}");
+        }
+        std::fs::remove_dir_all(dir).expect("removable");
+    }
+}
