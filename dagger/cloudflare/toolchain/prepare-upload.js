@@ -375,6 +375,9 @@ function publishedFolder(directory, configFile, name, largest) {
   const folder = resolve(dirname(configFile), directory);
   const target = real(folder);
   const at = `${shown(configFile)}: \`${name}\``;
+  if (isInside(request.root, folder) && !isInside(real(request.root), target)) {
+    refuse(`${shown(folder)} leads out of the repository, to ${target}`, "put a copy of it there, or remove the symbolic link");
+  }
   if (!isInside(real(request.root), target)) refuse(`${at} is outside of the repository`, "write the output into the project's folder");
   if (isInside(target, real(request.project))) refuse(`${at} contains the project, so its sources would be published`, "write the output into a folder such as `dist`");
   const isIgnored = ignore(join(target, ".assetsignore"));
