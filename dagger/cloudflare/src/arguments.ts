@@ -93,7 +93,7 @@ export const ON_BUN: readonly string[] = ["--no-env-file", "--config=/dev/null",
 /**
  * The variables that make wrangler quiet, non-interactive and free of side trips: no metrics, no banner, no log files, no
  * fetch of request metadata for a local workerd. Bun's makes it compile later what runs often, since hardly anything in
- * wrangler runs often enough to be worth it (`xtask/src/tools/wrangler.rs` says more).
+ * wrangler runs often enough to be worth it (`crates/cloudflare/src/wrangler.rs` says more).
  */
 export const ENVIRONMENT: Readonly<Record<string, string>> = {
   BUN_JSC_thresholdForOptimizeAfterWarmUp: "20000",

@@ -1,11 +1,11 @@
 //! Custom domains of Workers.
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::Body;
-use super::envelope::{ApiError, ApiResult, ok};
+use super::envelope::{ApiError, ApiResult, list as listed, ok};
 use super::{Place, done, settings};
 use crate::app::App;
 
@@ -83,6 +83,32 @@ pub async fn all(State(app): State<App>, Path(account): Path<String>) -> ApiResu
         worker.domains.iter().map(|host| entry(host, &worker.name)).collect::<Vec<_>>()
     });
     Ok(ok(&records.collect::<Vec<Value>>()))
+}
+
+/// Which domains are listed.
+#[derive(Debug, Deserialize)]
+pub struct Filter {
+    service: Option<String>,
+    hostname: Option<String>,
+}
+
+/// `GET /accounts/{account}/workers/domains`
+/// (<https://developers.cloudflare.com/api/resources/workers/subresources/domains/methods/list/>).
+pub async fn list(
+    State(app): State<App>,
+    Path(account): Path<String>,
+    Query(filter): Query<Filter>,
+) -> ApiResult {
+    let mut found = Vec::new();
+    for worker in app.store.workers() {
+        let fits = filter.service.as_ref().is_none_or(|service| *service == worker.name);
+        if worker.account != account || !fits {
+            continue;
+        }
+        let wanted = |host: &&String| filter.hostname.as_ref().is_none_or(|name| name == *host);
+        found.extend(worker.domains.iter().filter(wanted).map(|host| entry(host, &worker.name)));
+    }
+    Ok(listed(&found))
 }
 
 /// `GET /accounts/{account}/workers/domains/records/{id}`

@@ -72,6 +72,7 @@ pub fn routes(app: &App) -> Router<App> {
         .nest("/workers/workers/{worker}/previews", previews)
         .route("/workers/workers/{worker}/versions/latest", patch(secrets::patch_latest))
         .route("/workers/subdomain", get(account::subdomain).put(account::subdomain))
+        .route("/workers/domains", get(domains::list))
         .route("/workers/domains/records", get(domains::all))
         .route("/workers/domains/records/{id}", get(domains::record))
         .route("/workers/tails/by-consumer/{worker}", get(empty))

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use camino::Utf8PathBuf;
 use serde_json::Value;
 
-use xtask::tools::wrangler;
+use cloudflare::wrangler;
 
 use crate::preview_strategy;
 use crate::support::{Ran, TestEnv, copy, ran, repository};

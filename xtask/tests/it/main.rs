@@ -42,5 +42,6 @@ mod support;
 mod sweep;
 mod symlinks;
 mod tidy;
+mod triggers;
 mod two_steps;
 mod wrangler;

@@ -6,15 +6,15 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use camino::Utf8Path;
+use delivery::plan::destination::{Destination, Pipeline};
+use delivery::plan::{Choice, Engine, Inputs, Plan, Verb};
+use delivery::script::{quote, script};
+use delivery::tools::bun::which;
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 use serde_json::Value;
-use xtask::plan::destination::{Destination, Pipeline};
-use xtask::plan::{Choice, Engine, Inputs, Plan, Verb};
-use xtask::script::{quote, script};
-use xtask::tools::bun::which;
-use xtask::tools::git::Head;
-use xtask::workspace::Workspace;
+use workspace::Workspace;
+use workspace::git::Head;
 
 use crate::support::TestEnv;
 
@@ -92,9 +92,9 @@ fn every_kind_of_project_has_its_script() {
     expect_script(
         &staging("site"),
         &expect![[r#"
-        build | export --wipe 'dist'
-        '../../../dagger/cloudflare' | deploy './dist' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --project='a.example/site' --tag='k0123' --message='0123abcd' --nonce='n1-a.example-site' | export '.xtask/deploy.json'
-    "#]],
+            build | export --wipe 'dist'
+            '../../../dagger/cloudflare' | deploy './dist' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --project='a.example/site' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-a.example-site' | export '.xtask/deploy.json'
+        "#]],
     );
     expect_script(
         &plan(&env, Verb::Build, "site", "local", None),
@@ -106,46 +106,46 @@ fn every_kind_of_project_has_its_script() {
     expect_script(
         &staging("shared"),
         &expect![[r#"
-        '../../dagger/bun' | build '.' | export --wipe 'dist'
-        '../../dagger/cloudflare' | deploy './dist' 'wrangler.json' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --project='shared' --tag='k0123' --message='0123abcd' --nonce='n1-shared' | export '.xtask/deploy.json'
-    "#]],
+            '../../dagger/bun' | build '.' | export --wipe 'dist'
+            '../../dagger/cloudflare' | deploy './dist' 'wrangler.json' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --project='shared' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-shared' | export '.xtask/deploy.json'
+        "#]],
     );
     // Another folder for what is built, with a space in its name, and a block of the environment.
     expect_script(
         &staging("out"),
         &expect![[r#"
-        '../../dagger/bun' | build '.' --dist='build/web site' --environment='staging' | export --wipe 'build/web site'
-        '../../dagger/cloudflare' | deploy './build/web site' 'wrangler.toml' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --project='out' --tag='k0123' --message='0123abcd' --nonce='n1-out' | export '.xtask/deploy.json'
-    "#]],
+            '../../dagger/bun' | build '.' --dist='build/web site' --environment='staging' | export --wipe 'build/web site'
+            '../../dagger/cloudflare' | deploy './build/web site' 'wrangler.toml' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --project='out' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-out' | export '.xtask/deploy.json'
+        "#]],
     );
     // Code and assets.
     expect_script(
         &staging("full"),
         &expect![[r#"
-        '../../dagger/bun' | build '.' --environment='staging' | export --wipe 'dist'
-        '../../dagger/cloudflare' | deploy './dist' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --source='.' --project='full' --tag='k0123' --message='0123abcd' --nonce='n1-full' | export '.xtask/deploy.json'
-    "#]],
+            '../../dagger/bun' | build '.' --environment='staging' | export --wipe 'dist'
+            '../../dagger/cloudflare' | deploy './dist' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --source='.' --project='full' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-full' | export '.xtask/deploy.json'
+        "#]],
     );
     // Code alone.
     expect_script(
         &staging("code"),
         &expect![[r#"
-        '../../dagger/cloudflare' | deploy './src' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --source='.' --project='code' --tag='k0123' --message='0123abcd' --nonce='n1-code' | export '.xtask/deploy.json'
-    "#]],
+            '../../dagger/cloudflare' | deploy './src' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --source='.' --project='code' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-code' | export '.xtask/deploy.json'
+        "#]],
     );
     expect_script(
         &staging("bare"),
         &expect![[r#"
-        '../../dagger/cloudflare' | deploy '.' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --source='.' --project='bare' --tag='k0123' --message='0123abcd' --nonce='n1-bare' | export '.xtask/deploy.json'
-    "#]],
+            '../../dagger/cloudflare' | deploy '.' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --source='.' --project='bare' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-bare' | export '.xtask/deploy.json'
+        "#]],
     );
     // A package above the project.
     expect_script(
         &staging("left"),
         &expect![[r#"
-        '../../../dagger/bun' | build '..' --dist='left/dist' | export --wipe 'dist'
-        '../../../dagger/cloudflare' | deploy './dist' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --project='pair/left' --tag='k0123' --message='0123abcd' --nonce='n1-pair-left' | export '.xtask/deploy.json'
-    "#]],
+            '../../../dagger/bun' | build '..' --dist='left/dist' | export --wipe 'dist'
+            '../../../dagger/cloudflare' | deploy './dist' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --project='pair/left' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-pair-left' | export '.xtask/deploy.json'
+        "#]],
     );
     // A version that is not live.
     expect_script(
@@ -157,16 +157,16 @@ fn every_kind_of_project_has_its_script() {
     );
     // A preview with bindings of its own.
     let mut own = plan(&env, Verb::Preview, "shared", "staging", None);
-    own.projects[0].strategy = Some(xtask::workspace::strategy::Strategy::Preview);
+    own.projects[0].strategy = Some(workspace::strategy::Strategy::Preview);
     let text = script(&own, &own.projects[0]).expect("a script");
     assert!(text.contains("--nonce='n1-shared' --strategy='preview' | export"), "{text}");
     // The sandbox.
     expect_script(
         &plan(&env, Verb::Deploy, "site", "local", Some(8787)),
         &expect![[r#"
-        build | export --wipe 'dist'
-        '../../../dagger/cloudflare' | deploy './dist' 'wrangler.jsonc' 'env://SANDBOX_TOKEN' --environment='local' --project='a.example/site' --tag='k0123' --message='0123abcd' --nonce='n1-a.example-site' --api='tcp://127.0.0.1:8787' | export '.xtask/deploy.json'
-    "#]],
+            build | export --wipe 'dist'
+            '../../../dagger/cloudflare' | deploy './dist' 'wrangler.jsonc' 'env://SANDBOX_TOKEN' --environment='local' --project='a.example/site' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-a.example-site' --api='tcp://127.0.0.1:8787' | export '.xtask/deploy.json'
+        "#]],
     );
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::canary::found;
 use crate::support::{CANARY, Ran, TestEnv, ran};
-use xtask::tools::wrangler::{ON_BUN, PREPARE_UPLOAD, bundle_arguments};
+use cloudflare::wrangler::{ON_BUN, PREPARE_UPLOAD, bundle_arguments};
 
 const DATE: &str =
     r#""compatibility_date": "2026-10-01", "workers_dev": true, "preview_urls": true"#;
