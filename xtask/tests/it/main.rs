@@ -42,4 +42,5 @@ mod sweep;
 mod symlinks;
 mod tidy;
 mod triggers;
+mod two_steps;
 mod wrangler;
