@@ -38,7 +38,7 @@ impl Attempt<'_> {
             (Verb::Preview, _) => Expected::Upload,
             _ => Expected::Deploy,
         };
-        match wrangler::verdict(expected, finished.ended, &output) {
+        match wrangler::verdict(expected, finished.exit_reason, &output) {
             wrangler::Verdict::Done { version, targets, previews } => {
                 let urls = if verb == Verb::Preview { previews } else { wrangler::urls(&targets) };
                 self.made(version, urls);
