@@ -74,6 +74,17 @@ pub struct Command {
     pub deadline: Duration,
 }
 
+impl Value {
+    /// Returns the variable of the caller's environment that holds the credential. `None` for other values.
+    #[must_use]
+    pub fn variable(&self) -> Option<&str> {
+        match self {
+            Value::Variable(name) => Some(name),
+            Value::Text(_) | Value::SandboxToken => None,
+        }
+    }
+}
+
 impl Command {
     /// Creates a command that runs in `dir`.
     pub fn new(dir: impl Into<Utf8PathBuf>, argv: &[&str], deadline: Duration) -> Command {
@@ -115,7 +126,8 @@ impl Command {
         words.map(quote).collect::<Vec<_>>().join(" ")
     }
 
-    /// Returns the same run as a POSIX subshell that starts in `root`. [`preamble`] defines `only`.
+    /// Returns the same run as a POSIX subshell that starts in `root`. [`preamble`] defines `only`. The subshell
+    /// sees the credentials that this command names, and no others.
     #[must_use]
     pub fn script(&self, root: &Utf8Path, sandbox_token: &Utf8Path) -> String {
         let dir = self.dir.strip_prefix(root).unwrap_or(&self.dir);
@@ -123,10 +135,10 @@ impl Command {
         if !dir.as_str().is_empty() {
             text += &format!("  cd {}\n", quote(dir.as_str()));
         }
-        text += &format!(
-            "  {}\n",
-            ["only"].iter().chain(&self.inherit).copied().collect::<Vec<_>>().join(" ")
-        );
+        let credentials: Vec<&str> =
+            self.env.iter().filter_map(|(_, value)| value.variable()).collect();
+        let kept = ["only"].iter().chain(&self.inherit).chain(&credentials);
+        text += &format!("  {}\n", kept.copied().collect::<Vec<_>>().join(" "));
         for (name, value) in &self.env {
             let value = match value {
                 Value::Text(text) => quote(text),
@@ -135,31 +147,35 @@ impl Command {
             };
             text += &format!("  export {name}={value}\n");
         }
+        for variable in credentials {
+            if !self.env.iter().any(|(name, _)| name == variable) {
+                text += &format!("  unset {variable}\n");
+            }
+        }
         match &self.stdin {
             None => text + "  " + &self.line() + "\n)\n",
             Some(stdin) => {
-                let end = heredoc_end(stdin);
-                let newline = if stdin.ends_with('\n') { "" } else { "\n" };
-                format!("{text}  {} <<'{end}'\n{stdin}{newline}{end}\n)\n", self.line())
+                format!("{text}  {} {})\n", self.line(), heredoc(stdin))
             }
         }
     }
 }
 
-/// Returns a delimiter that no line of `text` equals.
-fn heredoc_end(text: &str) -> String {
+/// Returns `text` as a heredoc, from its operator to the line of its delimiter.
+#[must_use]
+pub fn heredoc(text: &str) -> String {
     let mut end = "DAGGER".to_owned();
     while text.lines().any(|line| line == end) {
         end.push('_');
     }
-    end
+    let newline = if text.ends_with('\n') { "" } else { "\n" };
+    format!("<<'{end}'\n{text}{newline}{end}\n")
 }
 
 /// Returns the start of a dry-run script: strict mode, the working directory, and a function that clears
-/// the environment as a run does. Variables named in `kept` survive, because commands refer to them.
+/// the environment as a run does.
 #[must_use]
-pub fn preamble(root: &Utf8Path, kept: &[&str]) -> String {
-    let names: Vec<&str> = INHERITED.iter().chain(kept).copied().collect();
+pub fn preamble(root: &Utf8Path) -> String {
     format!(
         "set -eu\n\
          cd {}\n\
@@ -171,7 +187,7 @@ pub fn preamble(root: &Utf8Path, kept: &[&str]) -> String {
            done\n\
          }}\n",
         quote(root.as_str()),
-        names.join(" ")
+        INHERITED.join(" ")
     )
 }
 
@@ -207,14 +223,16 @@ mod tests {
     fn a_script_clears_the_environment_and_keeps_tokens_out_of_argv() {
         let mut command = Command::new(
             "/tmp",
-            &["sh", "-c", "echo \"${CANARY-none} $TOKEN $MODE $EXTRA\""],
+            &["sh", "-c", "echo \"${CANARY-none} ${CI_TOKEN-gone} $TOKEN $MODE $EXTRA\""],
             Duration::ZERO,
         )
         .env("TOKEN", Value::Variable("CI_TOKEN".into()))
         .text("MODE", "a b");
         command.inherit.push("EXTRA");
         let root = Utf8Path::new("/");
-        let script = preamble(root, &["CI_TOKEN"]) + &command.script(root, Utf8Path::new("token"));
+        let without = Command::new("/tmp", &["sh", "-c", "echo ${CI_TOKEN-gone}"], Duration::ZERO);
+        let token = Utf8Path::new("token");
+        let script = preamble(root) + &without.script(root, token) + &command.script(root, token);
         let output = std::process::Command::new("sh")
             .args(["-c", &script])
             .env("CANARY", "seen")
@@ -222,6 +240,6 @@ mod tests {
             .env("EXTRA", "more")
             .output()
             .expect("sh runs");
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "none t0 a b more\n");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "gone\nnone gone t0 a b more\n");
     }
 }

@@ -256,7 +256,7 @@ impl Stage {
     fn told(&self, bytes: &[u8]) -> String {
         let text = std::str::from_utf8(bytes).expect("UTF-8");
         let text = text
-            .replace(&preamble(&self.root, &[]), "[PREAMBLE]\n")
+            .replace(&preamble(&self.root), "[PREAMBLE]\n")
             .replace(self.root.as_str(), "[ROOT]")
             .replace(self.folder.join("bin").as_str(), "[BIN]")
             .replace(&format!(">= {}.0", env!("CARGO_PKG_RUST_VERSION")), ">= [RUST]")
