@@ -1,7 +1,7 @@
 //! A project's plan as commands for the pinned tools on this machine.
 
 use std::time::Duration;
-use workspace::modules;
+use workspace::toolchain::Toolchain;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -58,7 +58,7 @@ impl Places {
         verb: Verb,
         redirected: bool,
     ) -> Command {
-        let launcher = self.root.join(modules::WRANGLER_TOOLCHAIN).join(wrangler::LAUNCHER);
+        let launcher = Toolchain::wrangler(&self.root).dir.join(wrangler::LAUNCHER);
         let config = plan.config.file_name().filter(|_| !redirected);
         let environment = plan.wrangler_environment.as_deref();
         let (tag, message) = (&plan.key, &plan.message);
