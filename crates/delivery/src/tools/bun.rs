@@ -135,7 +135,7 @@ pub fn write_pins(root: &Utf8Path, toolchain: &Toolchain) -> Vec<Command> {
 /// What `program --version` prints; nothing when it cannot be run.
 #[must_use]
 pub fn reported_version(program: &Utf8Path, deadline: Duration) -> Option<String> {
-    probe::says(Utf8Path::new("."), program, &["--version"], deadline)
+    probe::capture_stdout(Utf8Path::new("."), program, &["--version"], deadline)
 }
 
 /// The first program called `name` on PATH.

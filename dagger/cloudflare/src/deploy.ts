@@ -2,14 +2,28 @@ import { dag, type Directory, type File, type Secret, type Service } from "@dagg
 
 import { strategyOf, type Command, type Step } from "./arguments.js";
 import { missing } from "./deployed.js";
-import { unfit } from "./left.js";
 import { tail } from "./log.js";
 import type { DeploymentRecord } from "./record.js";
-import { distPath, publishes, refusal, site } from "./site.js";
+import { hasAssets, refusal, site } from "./site.js";
 import { verdict } from "./verdict.js";
-import { armed, bun, deployments, look, project, readConfig, run, type Outcome } from "./wrangler.js";
+import {
+  BUNDLE_FILE,
+  bundle,
+  bun,
+  deployments,
+  prepare,
+  prepareRequest,
+  project,
+  readConfig,
+  run,
+  toolchain,
+  withCredentials,
+  WORK,
+  type First,
+  type Outcome,
+} from "./wrangler.js";
 
-/** What is asked for. */
+/** The arguments of a function of the module. */
 export interface Request {
   command: Command;
   dist: Directory;
@@ -27,18 +41,19 @@ export interface Request {
   strategy?: string | undefined;
 }
 
-/** The file that an adapter leaves to say which config wrangler shall follow. It has no effect beside `--config`. */
+/** The file in which an adapter names the config that wrangler follows. It has no effect beside `--config`. */
 const REDIRECT = ".wrangler/deploy/config.json";
 
 /** The names that a wrangler config can have. */
 const CONFIG_NAME = /^[\w.-]+\.(?:jsonc?|toml)$/;
 
 /**
- * Runs wrangler once and returns the record of it.
+ * Deploys or previews in two steps, and returns the record. The first step bundles, runs code of the project and has no
+ * token. The second has the token, and uploads files that were looked at from a config that we wrote.
  *
  * @throws When it is refused; then nothing was sent to Cloudflare.
  */
-export async function carryOut(request: Request): Promise<DeploymentRecord> {
+export async function deploy(request: Request): Promise<DeploymentRecord> {
   const name = await request.wranglerConfig.name();
   if (!CONFIG_NAME.test(name)) throw new Error(`\`${name}\` is no wrangler config: wrangler.jsonc, .json or .toml`);
   const strategy = request.command === "preview" ? strategyOf(request.strategy) : undefined;
@@ -46,7 +61,7 @@ export async function carryOut(request: Request): Promise<DeploymentRecord> {
   const found = site(await readConfig(container, request.wranglerConfig, name), request.environment);
   const accountId = request.accountId || (await dag.config().cloudflareAccountId(environmentOf(request)));
   const adapter = request.source !== undefined && (await request.source.glob(REDIRECT)).length > 0;
-  const dist = publishes(found, adapter) ? request.dist : undefined;
+  const dist = hasAssets(found, adapter) ? request.dist : undefined;
   const refuse = (reason: string | undefined) => {
     if (reason !== undefined) throw new Error(`refused, nothing was changed: ${name}: ${reason}`);
   };
@@ -60,31 +75,34 @@ export async function carryOut(request: Request): Promise<DeploymentRecord> {
       strategy,
     }),
   );
-  const ready = await project(container, {
-    dist,
-    config: request.wranglerConfig,
-    name,
-    source: request.source,
-    assets: found.assets,
-  });
-  if (dist !== undefined) {
-    const left = await look(ready, distPath(found.assets), adapter ? REDIRECT : undefined);
-    refuse(unfit(left, found.worker, accountId));
-  }
+  const environment = found.wranglerEnvironment;
   const step: Step = {
     command: request.command,
-    config: adapter ? undefined : name,
-    environment: found.wranglerEnvironment,
+    environment,
     tag: request.tag,
     message: request.message,
     alias: request.alias,
     strategy,
   };
   const nonce = request.nonce || crypto.randomUUID();
+  const { wranglerConfig: config, source } = request;
+  const ready = await project(container, { dist, config, name, source, assets: found.assets });
+  const wrangler = toolchain(container);
+  const first: First = { name, environment, adapter, hasAssets: found.assets !== undefined || adapter };
+  const isBundled = found.hasCode || found.builds || adapter;
+  const bundled = isBundled ? await bundle(ready, wrangler, first) : undefined;
+  if (bundled !== undefined && bundled.outcome.exitCode !== 0) {
+    return record(request, step, nonce, found.worker, bundled.outcome);
+  }
+  const left = {
+    project: (bundled?.ended ?? ready).directory(WORK),
+    bundle: bundled?.ended.file(BUNDLE_FILE),
+  };
   const access = { accountId, token: request.cloudflareApiToken, nonce, api: request.api };
-  const made = await armed(ready, access);
-  if (strategy === "preview") refuse(missing(found.worker, await deployments(made, found.worker)));
-  const outcome = await run(made, step);
+  const uploader = await withCredentials(container, wrangler, left, access);
+  const prepared = await prepare(uploader, prepareRequest(first, isBundled, accountId), refuse);
+  if (strategy === "preview") refuse(missing(found.worker, await deployments(prepared, found.worker)));
+  const outcome = await run(prepared, step);
   return record(request, step, nonce, found.worker, outcome);
 }
 
