@@ -3,7 +3,7 @@
 use anyhow::Result;
 use camino::Utf8Path;
 use clap::Args;
-use workspace::modules;
+use workspace::toolchain::Toolchain;
 
 use crate::context::Ctx;
 use crate::engine::setup::{self, Setup};
@@ -171,5 +171,5 @@ pub(super) fn with_tools(places: &Places, mut command: Command) -> Command {
     command.inherit.extend(OPTIONAL);
     command
         .text("XTASK_BUN", places.bun.as_str())
-        .text("XTASK_TOOLCHAIN", places.root.join(modules::WRANGLER_TOOLCHAIN))
+        .text("XTASK_TOOLCHAIN", Toolchain::wrangler(&places.root).dir)
 }
