@@ -1,16 +1,16 @@
-//! A command as a value: what a run executes and what `--dry-run` prints.
+//! A command as a value. A run executes it, and `--dry-run` prints it.
 
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-/// The variables of the caller's environment that a child may see. Everything else, and with it
-/// every credential, is left out.
+/// Variables of the caller's environment that every child inherits. No other variable is inherited,
+/// so no credential reaches a child by accident.
 pub const INHERITED: &[&str] = &[
     "ALL_PROXY",
     "BUN_INSTALL_CACHE_DIR",
-    // Where Bun keeps large source files as it has read them once, wrangler's own 15 MB among them:
-    // without it half a second is lost in every new home (observed with Bun 1.4.5).
+    // Bun's cache of transpiled sources, including wrangler's 15 MB. Without it, every new home
+    // directory costs half a second (observed with Bun 1.4.5).
     "BUN_RUNTIME_TRANSPILER_CACHE_PATH",
     "CI",
     "HOME",
@@ -46,36 +46,47 @@ pub const INHERITED: &[&str] = &[
     "BUN_CONFIG_REGISTRY",
 ];
 
-/// What a variable of a child's environment is set to.
+/// The value of a variable in a child's environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// This text.
+    /// Plain text.
     Text(String),
-    /// The credential in a variable of the caller's environment.
+    /// A credential, read from this variable of the caller's environment.
     Variable(String),
-    /// The sandbox's token, which stands in a file that only its owner can read.
+    /// The sandbox's token, from a file that only its owner can read.
     SandboxToken,
 }
 
 /// One program to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
-    /// The folder to run in, absolute.
+    /// The absolute working directory.
     pub dir: Utf8PathBuf,
-    /// Program and arguments. Never a credential: every user of the machine can read them.
+    /// Program and arguments. Never a credential, because every user of the machine can read them.
     pub argv: Vec<String>,
-    /// Further variables of the caller's environment that it may see.
+    /// Further variables that the child inherits.
     pub inherit: Vec<&'static str>,
-    /// Variables set beside the inherited ones.
+    /// Variables set in addition to the inherited ones.
     pub env: Vec<(String, Value)>,
-    /// What it reads.
+    /// The child's input.
     pub stdin: Option<String>,
-    /// How long it may take before its process group is ended.
+    /// Time after which its process group is stopped.
     pub deadline: Duration,
 }
 
+impl Value {
+    /// Returns the variable of the caller's environment that holds the credential. `None` for other values.
+    #[must_use]
+    pub fn variable(&self) -> Option<&str> {
+        match self {
+            Value::Variable(name) => Some(name),
+            Value::Text(_) | Value::SandboxToken => None,
+        }
+    }
+}
+
 impl Command {
-    /// A command in `dir`.
+    /// Creates a command that runs in `dir`.
     pub fn new(dir: impl Into<Utf8PathBuf>, argv: &[&str], deadline: Duration) -> Command {
         Command {
             dir: dir.into(),
@@ -100,13 +111,13 @@ impl Command {
         self.env(name, Value::Text(value.into()))
     }
 
-    /// The words as a person would type them.
+    /// Returns the command line as you would type it.
     #[must_use]
     pub fn line(&self) -> String {
         self.argv.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
     }
 
-    /// [`Command::line`] with the program's name in the place of its path, for messages.
+    /// Returns [`Command::line`] with the program's name instead of its path, for messages.
     #[must_use]
     pub fn brief(&self) -> String {
         let (first, rest) = self.argv.split_first().map_or(("", &[][..]), |(a, b)| (a.as_str(), b));
@@ -115,7 +126,8 @@ impl Command {
         words.map(quote).collect::<Vec<_>>().join(" ")
     }
 
-    /// The same run as a POSIX shell subshell, from the folder `root`. [`preamble`] defines `only`.
+    /// Returns the same run as a POSIX subshell that starts in `root`. [`preamble`] defines `only`. The subshell
+    /// sees the credentials that this command names, and no others.
     #[must_use]
     pub fn script(&self, root: &Utf8Path, sandbox_token: &Utf8Path) -> String {
         let dir = self.dir.strip_prefix(root).unwrap_or(&self.dir);
@@ -123,10 +135,10 @@ impl Command {
         if !dir.as_str().is_empty() {
             text += &format!("  cd {}\n", quote(dir.as_str()));
         }
-        text += &format!(
-            "  {}\n",
-            ["only"].iter().chain(&self.inherit).copied().collect::<Vec<_>>().join(" ")
-        );
+        let credentials: Vec<&str> =
+            self.env.iter().filter_map(|(_, value)| value.variable()).collect();
+        let kept = ["only"].iter().chain(&self.inherit).chain(&credentials);
+        text += &format!("  {}\n", kept.copied().collect::<Vec<_>>().join(" "));
         for (name, value) in &self.env {
             let value = match value {
                 Value::Text(text) => quote(text),
@@ -135,35 +147,39 @@ impl Command {
             };
             text += &format!("  export {name}={value}\n");
         }
+        for variable in credentials {
+            if !self.env.iter().any(|(name, _)| name == variable) {
+                text += &format!("  unset {variable}\n");
+            }
+        }
         match &self.stdin {
             None => text + "  " + &self.line() + "\n)\n",
             Some(stdin) => {
-                let end = heredoc_end(stdin);
-                let newline = if stdin.ends_with('\n') { "" } else { "\n" };
-                format!("{text}  {} <<'{end}'\n{stdin}{newline}{end}\n)\n", self.line())
+                format!("{text}  {} {})\n", self.line(), heredoc(stdin))
             }
         }
     }
 }
 
-/// A delimiter that is no line of `text`.
-fn heredoc_end(text: &str) -> String {
+/// Returns `text` as a heredoc, from its operator to the line of its delimiter.
+#[must_use]
+pub fn heredoc(text: &str) -> String {
     let mut end = "DAGGER".to_owned();
     while text.lines().any(|line| line == end) {
         end.push('_');
     }
-    end
+    let newline = if text.ends_with('\n') { "" } else { "\n" };
+    format!("<<'{end}'\n{text}{newline}{end}\n")
 }
 
-/// The start of a dry-run script: strict mode, the folder, and a function that clears the environment
-/// as a run does. The credentials that commands refer to are kept by name.
+/// Returns the start of a dry-run script: strict mode, the working directory, and a function that clears
+/// the environment as a run does.
 #[must_use]
-pub fn preamble(root: &Utf8Path, kept: &[&str]) -> String {
-    let names: Vec<&str> = INHERITED.iter().chain(kept).copied().collect();
+pub fn preamble(root: &Utf8Path) -> String {
     format!(
         "set -eu\n\
          cd {}\n\
-         # Children see these variables, those that are named after `only`, and no others.\n\
+         # Each command sees these variables and those listed after `only`, and no others.\n\
          only() {{\n  \
            keep=\" {} $* \"\n  \
            for name in $(env | sed -n 's/^\\([A-Za-z_][A-Za-z0-9_]*\\)=.*/\\1/p'); do\n    \
@@ -171,11 +187,11 @@ pub fn preamble(root: &Utf8Path, kept: &[&str]) -> String {
            done\n\
          }}\n",
         quote(root.as_str()),
-        names.join(" ")
+        INHERITED.join(" ")
     )
 }
 
-/// `word` as one word of POSIX shell, whatever is in it but NUL.
+/// Quotes `word` as one word of a POSIX shell. Any character except NUL is allowed.
 #[must_use]
 pub fn quote(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&b);
@@ -207,14 +223,16 @@ mod tests {
     fn a_script_clears_the_environment_and_keeps_tokens_out_of_argv() {
         let mut command = Command::new(
             "/tmp",
-            &["sh", "-c", "echo \"${CANARY-none} $TOKEN $MODE $EXTRA\""],
+            &["sh", "-c", "echo \"${CANARY-none} ${CI_TOKEN-gone} $TOKEN $MODE $EXTRA\""],
             Duration::ZERO,
         )
         .env("TOKEN", Value::Variable("CI_TOKEN".into()))
         .text("MODE", "a b");
         command.inherit.push("EXTRA");
         let root = Utf8Path::new("/");
-        let script = preamble(root, &["CI_TOKEN"]) + &command.script(root, Utf8Path::new("token"));
+        let without = Command::new("/tmp", &["sh", "-c", "echo ${CI_TOKEN-gone}"], Duration::ZERO);
+        let token = Utf8Path::new("token");
+        let script = preamble(root) + &without.script(root, token) + &command.script(root, token);
         let output = std::process::Command::new("sh")
             .args(["-c", &script])
             .env("CANARY", "seen")
@@ -222,6 +240,6 @@ mod tests {
             .env("EXTRA", "more")
             .output()
             .expect("sh runs");
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "none t0 a b more\n");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "gone\nnone gone t0 a b more\n");
     }
 }

@@ -1,10 +1,13 @@
 //! Wrangler: its arguments and its verdict.
+//!
+//! A deployment takes two steps. The first bundles, and may run code of the project. The second has the token, and
+//! uploads from a folder that we wrote, without bundling or running anything.
 
 pub mod verdict;
 
 use camino::Utf8Path;
 use serde_json::Value;
-use workspace::modules::WRANGLER_TOOLCHAIN;
+use workspace::toolchain::Toolchain;
 
 pub use verdict::{AGAIN, Expected, Verdict, urls, verdict};
 
@@ -40,26 +43,50 @@ pub const ENVIRONMENT: [(&str, &str); 7] = [
     ("WRANGLER_WRITE_LOGS", "false"),
 ];
 
-/// Where an adapter leaves the config that it generated, relative to the project. Wrangler follows it
-/// only without `--config`.
+/// The file in which an adapter names the config that it generated, relative to the project. Wrangler
+/// follows it only without `--config`.
 pub const REDIRECT: &str = ".wrangler/deploy/config.json";
 
-/// The arguments of `wrangler deploy`. `config` is the config file's name, none where wrangler is to
-/// follow an adapter's. `environment` is a block of the config; the empty one means the top level of
-/// a config that has blocks. The Cloudflare module passes the same (a test compares them).
+/// The program that prepares an upload from what [`bundle_arguments`] left. It is run on Bun, and says what it
+/// takes.
+pub const PREPARE_UPLOAD: &str = include_str!("wrangler/prepare-upload.js");
+
+/// The exit code of [`PREPARE_UPLOAD`] after a refusal.
+pub const REFUSED: i32 = 3;
+
+/// The arguments that bundle a Worker into `outfile` without a request to Cloudflare. `config` is the config file's
+/// name, `None` if wrangler is to follow an adapter's. `assets` is an empty folder that replaces the published one,
+/// because wrangler would hash each of its files.
+///
+/// Everything that a project can run in wrangler runs here, so no credential may be in the environment.
+#[must_use]
+pub fn bundle_arguments(
+    config: Option<&str>,
+    environment: Option<&str>,
+    assets: Option<&str>,
+    outdir: &str,
+    outfile: &str,
+) -> Vec<String> {
+    let mut arguments = vec!["deploy".to_owned(), "--dry-run".to_owned()];
+    arguments.extend(config.map(|config| format!("--config={config}")));
+    arguments.extend(["--autoconfig=false", NO_ENV_FILE].map(str::to_owned));
+    arguments.extend(environment.map(|environment| format!("--env={environment}")));
+    arguments.extend(assets.map(|folder| format!("--assets={folder}")));
+    arguments.push(format!("--outdir={outdir}"));
+    arguments.push(format!("--outfile={outfile}"));
+    arguments
+}
+
+/// The arguments of `wrangler deploy`, which uploads what [`PREPARE_UPLOAD`] wrote. `environment` is a block of the
+/// config; the empty one means the top level of a config that has blocks. The Cloudflare module passes the same (a
+/// test compares them).
 ///
 /// `--autoconfig=false` because a deploy without a config file would write one and install things;
 /// `--strict` refuses to overwrite changes made elsewhere; `--no-x-provision` refuses to create
 /// storage for bindings without an id (observed with wrangler 4.164).
 #[must_use]
-pub fn deploy_arguments(
-    config: Option<&str>,
-    environment: Option<&str>,
-    tag: &str,
-    message: &str,
-) -> Vec<String> {
+pub fn deploy_arguments(environment: Option<&str>, tag: &str, message: &str) -> Vec<String> {
     let mut arguments = vec!["deploy".to_owned()];
-    arguments.extend(config.map(|config| format!("--config={config}")));
     let options = ["--autoconfig=false", "--strict", "--no-x-provision", NO_ENV_FILE];
     arguments.extend(options.map(str::to_owned));
     arguments.extend(environment.map(|environment| format!("--env={environment}")));
@@ -72,14 +99,12 @@ pub fn deploy_arguments(
 /// no `--autoconfig` here.
 #[must_use]
 pub fn upload_arguments(
-    config: Option<&str>,
     alias: Option<&str>,
     environment: Option<&str>,
     tag: &str,
     message: &str,
 ) -> Vec<String> {
     let mut arguments = vec!["versions".to_owned(), "upload".to_owned()];
-    arguments.extend(config.map(|config| format!("--config={config}")));
     arguments.extend(["--strict", "--no-x-provision", NO_ENV_FILE].map(str::to_owned));
     arguments.extend(alias.map(|alias| format!("--preview-alias={alias}")));
     arguments.extend(environment.map(|environment| format!("--env={environment}")));
@@ -92,14 +117,12 @@ pub fn upload_arguments(
 /// `--strict` here, and storage without an id is meant: the preview gets its own.
 #[must_use]
 pub fn preview_arguments(
-    config: Option<&str>,
     name: Option<&str>,
     environment: Option<&str>,
     tag: &str,
     message: &str,
 ) -> Vec<String> {
     let mut arguments = vec!["preview".to_owned()];
-    arguments.extend(config.map(|config| format!("--config={config}")));
     arguments.extend(name.map(|name| format!("--name={name}")));
     arguments.push(NO_ENV_FILE.to_owned());
     arguments.extend(environment.map(|environment| format!("--env={environment}")));
@@ -108,23 +131,20 @@ pub fn preview_arguments(
     arguments
 }
 
-/// The installed version of wrangler, read from its manifest; nothing when it is not installed.
+/// Returns the installed version of wrangler, read from its manifest. `None` if it is not installed.
 #[must_use]
 pub fn installed_version(root: &Utf8Path) -> Option<String> {
-    version_of(
-        &root.join(WRANGLER_TOOLCHAIN).join("node_modules/wrangler/package.json"),
-        "/version",
-    )
+    let manifest = Toolchain::wrangler(root).dir.join("node_modules/wrangler/package.json");
+    version_of(&std::fs::read_to_string(manifest).ok()?, "/version")
 }
 
-/// The pinned version of wrangler.
+/// Returns the pinned version of wrangler.
 #[must_use]
 pub fn pinned_version(root: &Utf8Path) -> Option<String> {
-    version_of(&root.join(WRANGLER_TOOLCHAIN).join("package.json"), "/dependencies/wrangler")
+    version_of(&Toolchain::wrangler(root).manifest()?, "/dependencies/wrangler")
 }
 
-fn version_of(manifest: &Utf8Path, pointer: &str) -> Option<String> {
-    let text = std::fs::read_to_string(manifest).ok()?;
-    let value: Value = serde_json::from_str(&text).ok()?;
+fn version_of(manifest: &str, pointer: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(manifest).ok()?;
     value.pointer(pointer)?.as_str().map(str::to_owned)
 }

@@ -11,8 +11,8 @@ use base::command::{Command, Value};
 use base::deadline;
 use base::env::variable;
 use base::error::{Failure, refused, usage};
-use base::retry::Patience;
-use base::runner::{Finished, Runner};
+use base::retry::RetryBudget;
+use base::runner::{CompletedProcess, Runner};
 use base::secret::{Secret, is_token, remember};
 use base::terminal::Ui;
 use workspace::config::{CONFIG_FILE, LOCAL};
@@ -31,18 +31,32 @@ pub struct Ctx {
     /// How many projects are worked on side by side.
     pub jobs: usize,
     /// How long the command waits for servers that are in trouble.
-    pub patience: Patience,
+    pub retry_budget: RetryBudget,
+    /// The command line with every command, for completions.
+    pub command_line: clap::Command,
 }
 
 impl Ctx {
     /// Finds the repository from the current folder.
-    pub fn new(ui: Ui, dry_run: bool, jobs: Option<usize>) -> Result<Ctx> {
+    pub fn new(
+        ui: Ui,
+        dry_run: bool,
+        jobs: Option<usize>,
+        command_line: clap::Command,
+    ) -> Result<Ctx> {
         // Said once and early, not by every child.
         deadline::within(Duration::ZERO)?;
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let speaker = ui.clone();
-        let patience = Patience::new(move |text| speaker.note(text));
-        Ok(Ctx { root: root()?, ui, dry_run, jobs: jobs.unwrap_or(cores).max(1), patience })
+        let retry_budget = RetryBudget::new(move |text| speaker.note(text));
+        Ok(Ctx {
+            root: root()?,
+            ui,
+            dry_run,
+            jobs: jobs.unwrap_or(cores).max(1),
+            retry_budget,
+            command_line,
+        })
     }
 
     /// Runs `command` with its output in `.xtask/logs/<log>.log`, and each line of it to `on_line`.
@@ -51,7 +65,7 @@ impl Ctx {
         log: &str,
         command: &Command,
         on_line: &(dyn Fn(&str) + Sync),
-    ) -> Result<Finished> {
+    ) -> Result<CompletedProcess> {
         let log = self.root.join(".xtask/logs").join(format!("{log}.log"));
         Runner { log: &log, secret: &|value| self.secret(value), on_line }.run(command)
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::config::{self, CONFIG_FILE, Config};
 use super::files::{Files, MANIFEST, MODULE, PROJECTS};
+use super::modules;
 use super::package::Package;
 use super::pattern::Patterns;
 use super::project::{Project, ends_with_path};
@@ -22,9 +23,6 @@ pub struct Place {
     folder: String,
     is_everywhere: bool,
 }
-
-/// The folders of this tool itself. They are searched only where the shared config says so.
-const OWN_FOLDERS: [&str; 2] = ["dagger", "xtask"];
 
 impl Place {
     /// Returns the place of a repository with these files.
@@ -53,8 +51,7 @@ impl Place {
     pub fn holds(&self, dir: &Utf8Path) -> bool {
         match &self.patterns {
             Some(patterns) => patterns.matches(dir),
-            None if self.is_everywhere => !OWN_FOLDERS.iter().any(|own| dir.starts_with(own)),
-            None => dir.starts_with(&self.folder),
+            None => dir.starts_with(&self.folder) && !modules::is_of_tool(dir),
         }
     }
 }

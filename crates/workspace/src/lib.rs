@@ -33,6 +33,7 @@ mod range;
 mod roots;
 mod spec;
 pub mod strategy;
+pub mod toolchain;
 pub mod tree;
 pub mod triggers;
 pub mod wrangler;

@@ -28,6 +28,9 @@ pub struct Target {
     pub preview_urls: Option<bool>,
     /// `account_id`, which overrules the shared config file's.
     pub account_id: Option<String>,
+    /// Wrangler runs a `build.command` before it bundles.
+    #[serde(default)]
+    pub has_build_command: bool,
 }
 
 /// A wrangler config file, parsed.
@@ -110,6 +113,7 @@ impl WranglerConfig {
             domains: domains(get("routes"), get("route")),
             preview_urls: get("preview_urls").as_bool(),
             account_id: get("account_id").as_str().map(str::to_owned),
+            has_build_command: get("build")["command"].is_string(),
         }
     }
 

@@ -256,7 +256,7 @@ impl Stage {
     fn told(&self, bytes: &[u8]) -> String {
         let text = std::str::from_utf8(bytes).expect("UTF-8");
         let text = text
-            .replace(&preamble(&self.root, &[]), "[PREAMBLE]\n")
+            .replace(&preamble(&self.root), "[PREAMBLE]\n")
             .replace(self.root.as_str(), "[ROOT]")
             .replace(self.folder.join("bin").as_str(), "[BIN]")
             .replace(&format!(">= {}.0", env!("CARGO_PKG_RUST_VERSION")), ">= [RUST]")
@@ -329,7 +329,8 @@ fn preflight_says_at_once_all_that_a_deploy_would_trip_over() {
         ui: base::terminal::Ui::new(base::terminal::Options::default()),
         dry_run: false,
         jobs: 1,
-        patience: base::retry::Patience::new(|_| {}),
+        retry_budget: base::retry::RetryBudget::new(|_| {}),
+        command_line: clap::Command::new("xtask"),
     };
     let workspace = Workspace::load(&ctx.root).expect("readable");
     let mut destination =

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use workspace::modules;
+use workspace::toolchain::Toolchain;
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -180,13 +181,16 @@ pub(super) fn keys(
     projects: &[&Project],
     destination: &Destination,
 ) -> Result<BTreeMap<String, String>> {
+    let carried = Toolchain::wrangler(&workspace.root).carried_digest();
     let pins = Utf8PathBuf::from(modules::WRANGLER_TOOLCHAIN).join("bun.lock");
-    let inputs = inputs::read(workspace, projects, &[&pins])?;
-    let facts = BTreeMap::from([
+    let pins: Vec<&Utf8Path> = carried.is_none().then_some(pins.as_path()).into_iter().collect();
+    let inputs = inputs::read(workspace, projects, &pins)?;
+    let mut facts = BTreeMap::from([
         ("account", destination.account_id.clone()),
         ("bun", workspace.config.tools.bun.clone()),
         ("environment", destination.environment.clone()),
     ]);
+    facts.extend(carried.map(|digest| ("wrangler", digest)));
     let key = |(project, inputs): (&&Project, &Inputs)| {
         (project.name.clone(), content_key(&inputs.blobs, &facts))
     };

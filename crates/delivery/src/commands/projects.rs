@@ -18,7 +18,7 @@ impl Projects {
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let workspace = Workspace::survey(&ctx.root)?;
         let graph = &workspace.graph;
-        let report = ProjectsReport::new(&workspace, &graph);
+        let report = ProjectsReport::new(&workspace, graph);
         warn_of_broken(ctx, &workspace.broken);
         ctx.ui.report(&report, &report.text());
         Ok(Exit::Done)

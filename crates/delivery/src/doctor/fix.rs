@@ -41,7 +41,7 @@ pub fn refuse_in_pipeline(yes: bool) -> Result<(), Failure> {
 /// The fixes of `report` as a POSIX shell script.
 #[must_use]
 pub fn script(root: &Utf8Path, report: &Report) -> String {
-    let mut text = "#!/bin/sh\n# doctor --fix\n".to_owned() + &preamble(root, &[]);
+    let mut text = "#!/bin/sh\n# doctor --fix\n".to_owned() + &preamble(root);
     for step in steps(report) {
         text += &format!("\n# {}: {}\n", step.id, step.fix.text);
         for command in &step.fix.commands {

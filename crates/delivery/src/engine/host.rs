@@ -1,34 +1,43 @@
-//! An attempt's steps with the pinned tools on this machine.
+//! The steps of an attempt that run the pinned tools on this machine.
+//!
+//! An upload takes two steps. The first bundles the code and may run anything that the project brings, so it gets no
+//! credential. The second has the token, and runs wrangler in a folder that holds only what we wrote and looked at.
 
 use anyhow::{Context as _, Result};
+use camino::Utf8Path;
 
 use super::attempt::{Attempt, millis};
+use crate::plan::commands::Bundling;
 use crate::plan::{Verb, guard};
 use base::error::{Exit, Failure, failed, refused, unwritable};
+use base::runner::{CompletedProcess, ExitReason};
 use cloudflare::wrangler;
 use cloudflare::wrangler::Expected;
 use workspace::graph::normalize;
 use workspace::inside;
 use workspace::strategy::Strategy;
-use workspace::wrangler::WranglerConfig;
+use workspace::wrangler::{Target, WranglerConfig};
 
 impl Attempt<'_> {
-    /// Uploads and deploys what was built.
+    /// Bundles the code, uploads it with the assets, and for a deployment makes it live.
     pub(super) fn upload_from_host(&mut self) -> Result<()> {
+        let folder = self.run.places.upload_folder(self.part);
+        let result = self.bundle_and_upload();
+        let removed = std::fs::remove_dir_all(&folder);
+        result?;
+        removed.with_context(|| format!("cannot remove {folder}"))
+    }
+
+    fn bundle_and_upload(&mut self) -> Result<()> {
         if let Some(dist) = &self.part.dist {
             guard::filled(&self.run.ctx.root, dist)?;
-            inside::check_tree(&self.run.ctx.root, dist)?;
         }
+        self.prepare_upload()?;
         self.step("upload");
         let places = &self.run.places;
         let output_file = places.output_file(self.part);
-        if let Some(folder) = output_file.parent() {
-            std::fs::create_dir_all(folder)
-                .map_err(|error| unwritable(format!("cannot make {folder}: {error}")))?;
-        }
-        let redirected = self.check_redirect()?;
         let verb = self.run.plan.verb;
-        let command = places.upload(self.part, &self.run.plan.destination, verb, redirected);
+        let command = places.upload(self.part, &self.run.plan.destination, verb);
         self.begin_upload()?;
         let finished = self.execute(&command)?;
         self.record.timings.deploy = Some(millis(finished.took));
@@ -38,11 +47,11 @@ impl Attempt<'_> {
             (Verb::Preview, _) => Expected::Upload,
             _ => Expected::Deploy,
         };
-        match wrangler::verdict(expected, finished.ended, &output) {
+        match wrangler::verdict(expected, finished.exit_reason, &output) {
             wrangler::Verdict::Done { version, targets, previews } => {
                 let urls = if verb == Verb::Preview { previews } else { wrangler::urls(&targets) };
                 self.made(version, urls);
-                // Kept when it failed, as evidence.
+                // Kept after a failure, as evidence.
                 std::fs::remove_file(&output_file).context("cannot remove wrangler's output file")
             }
             wrangler::Verdict::Failed { reason, hint } => {
@@ -58,25 +67,59 @@ impl Attempt<'_> {
         }
     }
 
-    /// Whether an adapter left a config that wrangler will follow, which must be about our Worker.
-    fn check_redirect(&self) -> Result<bool> {
+    /// Bundles the code if there is any, and writes the folder to upload from.
+    fn prepare_upload(&self) -> Result<()> {
+        let (places, part) = (&self.run.places, self.part);
+        let folder = places.upload_folder(part);
+        std::fs::create_dir_all(folder.join("empty"))
+            .map_err(|error| unwritable(format!("cannot make {folder}: {error}")))?;
         let root = &self.run.ctx.root;
-        let redirect = self.part.dir.join(wrangler::REDIRECT);
-        if !root.join(&redirect).is_file() {
-            return Ok(false);
+        let is_redirected = root.join(&part.dir).join(wrangler::REDIRECT).is_file();
+        let generated = if is_redirected { Some(generated_target(root, &part.dir)?) } else { None };
+        let target = generated.as_ref().unwrap_or(&part.target);
+        let is_bundled = target.main.is_some() || target.has_build_command;
+        if is_bundled {
+            self.step("bundle");
+            let bundling = Bundling { is_redirected, has_assets: target.assets.is_some() };
+            let finished = self.execute(&places.bundle(part, bundling))?;
+            finished.success().map_err(|failure| failure.hint_if_failed(BUNDLE))?;
         }
-        let text = inside::read(root, &redirect)?;
-        let value: serde_json::Value =
-            serde_json::from_str(&text).map_err(|error| refused(format!("{redirect}: {error}")))?;
-        let target = value["configPath"]
-            .as_str()
-            .and_then(|path| normalize(&redirect.parent().unwrap_or(&self.part.dir).join(path)));
-        let path = target.ok_or_else(|| {
-            refused(format!("{redirect}: `configPath` names no file of the repository"))
-        })?;
-        let generated = WranglerConfig::parse(&path, &inside::read(root, &path)?)?;
-        let account = &self.run.plan.destination.account_id;
-        guard::check_generated(&path, &generated, &self.part.target, account)?;
-        Ok(true)
+        let destination = &self.run.plan.destination;
+        let command = places.prepare_upload(part, destination, is_redirected, is_bundled);
+        let finished = self.execute(&command)?;
+        match finished.exit_reason {
+            ExitReason::Code(wrangler::REFUSED) => Err(refusal(&finished).into()),
+            _ => finished.success().map(|_| ()).map_err(Into::into),
+        }
+    }
+}
+
+/// The next step after wrangler failed to bundle.
+const BUNDLE: &str =
+    "wrangler bundled nothing, and nothing was uploaded: correct the code or the wrangler config";
+
+/// Returns what the config that an adapter left says. The program that prepares the upload checks it.
+fn generated_target(root: &Utf8Path, dir: &Utf8Path) -> Result<Target, Failure> {
+    let redirect = dir.join(wrangler::REDIRECT);
+    let text = inside::read(root, &redirect)?;
+    let value: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| refused(format!("{redirect}: {error}")))?;
+    let target = value["configPath"]
+        .as_str()
+        .and_then(|path| normalize(&redirect.parent().unwrap_or(dir).join(path)));
+    let path = target.ok_or_else(|| {
+        refused(format!("{redirect}: `configPath` names no file of the repository"))
+            .hint(format!("remove `{}` and build again", wrangler::REDIRECT))
+    })?;
+    Ok(WranglerConfig::parse(&path, &inside::read(root, &path)?)?.target(""))
+}
+
+/// Returns the refusal at the end of the output of the program that prepares an upload.
+fn refusal(finished: &CompletedProcess) -> Failure {
+    let line = |prefix: &str| finished.tail.iter().rev().find_map(|line| line.strip_prefix(prefix));
+    let failure = refused(line("refused: ").map_or_else(|| finished.explain(), str::to_owned));
+    match line("hint: ") {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     }
 }

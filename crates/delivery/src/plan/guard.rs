@@ -8,7 +8,7 @@ use workspace::config::Config;
 use workspace::graph::normalize;
 use workspace::project::Project;
 use workspace::strategy::Strategy;
-use workspace::wrangler::{Target, WranglerConfig};
+use workspace::wrangler::Target;
 
 /// The folder of assets, inside the repository and not the project itself.
 pub fn dist(project: &Project, target: &Target) -> Result<Option<Utf8PathBuf>, Failure> {
@@ -44,13 +44,6 @@ pub fn no_lock_file(project: &Project) -> Failure {
 /// Refuses what would go wrong silently in `environment`.
 pub fn check(config: &Config, project: &Project, environment: &str) -> Result<(), Failure> {
     let target = project.target(environment);
-    if !project.wrangler.value["build"]["command"].is_null() {
-        return Err(refused(format!(
-            "{}: `build.command` would run with the deployment's token in its environment",
-            project.config
-        ))
-        .hint("make it the `build` script of package.json, which runs without any credential"));
-    }
     if target.main.is_none() && target.assets.is_none() {
         return Err(refused(format!("{}: neither `main` nor `assets.directory`", project.config))
             .hint("a Worker has code, assets, or both"));
@@ -65,29 +58,6 @@ pub fn check(config: &Config, project: &Project, environment: &str) -> Result<()
         .hint("remove it there: the shared config file decides"));
     }
     Ok(())
-}
-
-/// Refuses a config that a build generated when it is about another Worker or account than ours, or
-/// would run a program beside the token. Wrangler follows it instead of ours.
-pub fn check_generated(
-    path: &Utf8Path,
-    generated: &WranglerConfig,
-    target: &Target,
-    account: &str,
-) -> Result<(), Failure> {
-    let value = &generated.value;
-    let name = value["name"].as_str().unwrap_or_default();
-    let why = if name != target.worker {
-        format!("it deploys the Worker `{name}`, and the project's config `{}`", target.worker)
-    } else if value["account_id"].as_str().is_some_and(|id| !id.eq_ignore_ascii_case(account)) {
-        format!("its `account_id` is not {account}")
-    } else if !value["build"]["command"].is_null() {
-        "its `build.command` would run with the deployment's token in its environment".to_owned()
-    } else {
-        return Ok(());
-    };
-    Err(refused(format!("{path}, which the build left: {why}"))
-        .hint("see what the build's adapter does with the wrangler config, and remove `.wrangler/deploy` if nothing needs it"))
 }
 
 /// Refuses a preview that would have no address, or no bindings of its own where it is to have some.

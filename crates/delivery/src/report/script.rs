@@ -1,12 +1,15 @@
 //! A plan as a POSIX shell script that does the same by hand.
 
+use camino::Utf8Path;
+
 use crate::engine::dagger;
-use crate::plan::commands::Places;
+use crate::plan::commands::{Bundling, Places};
 use crate::plan::{Engine, Plan, ProjectPlan, Verb};
-use base::command::{Command, preamble, quote};
+use base::command::{Command, heredoc, preamble, quote};
 use base::error::Failure;
 use base::http;
 use base::text::is_control_or_bidi;
+use cloudflare::wrangler::PREPARE_UPLOAD;
 use workspace::health::Health;
 use workspace::strategy::Strategy;
 
@@ -21,7 +24,7 @@ pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> Result<String,
     }
     text += &format!("\n# engine: {}\n# commit: {commit}", plan.choice.engine.name());
     text += if plan.head.dirty { ", with uncommitted changes\n" } else { "\n" };
-    text += &preamble(&places.root, &[&destination.token_variable]);
+    text += &preamble(&places.root);
     if let Some(port) = destination.sandbox {
         // Another program may listen on the port of a sandbox that has ended, and would get its token.
         let server = quote(places.root.join(".xtask/sandbox/server.json").as_str());
@@ -34,6 +37,11 @@ pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> Result<String,
     let setup = if plan.choice.engine == Engine::Host { setup } else { &[] };
     for command in setup {
         text += &command.script(&places.root, &token_file);
+    }
+    let program = places.root.join(PROGRAM);
+    if plan.choice.engine == Engine::Host && plan.verb != Verb::Build {
+        text += "\n# Prepares each upload from what was bundled, and looks for the token in it.\n";
+        text += &format!("mkdir -p .xtask/tmp\ncat > {PROGRAM} {}", heredoc(PREPARE_UPLOAD));
     }
     for part in &plan.projects {
         let (project, reason) = (one_line(&part.project), one_line(&part.reason));
@@ -52,7 +60,12 @@ pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> Result<String,
             text +=
                 "# refused when the Worker was never deployed: wrangler would make one unasked\n";
         }
-        for command in commands(plan, part, places)? {
+        if plan.choice.engine == Engine::Host && plan.verb != Verb::Build {
+            let empty = places.upload_folder(part).join("empty");
+            let folder = quote(empty.strip_prefix(&places.root).unwrap_or(&empty).as_str());
+            text += &format!("mkdir -p {folder}\n");
+        }
+        for command in commands(plan, part, places, &program)? {
             text += &command.script(&places.root, &token_file);
         }
         if let (Verb::Deploy, Some(url)) = (plan.verb, destination.sandbox_url(&part.target.worker))
@@ -63,8 +76,16 @@ pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> Result<String,
     Ok(text)
 }
 
-/// The commands of one project, in order.
-fn commands(plan: &Plan, part: &ProjectPlan, places: &Places) -> Result<Vec<Command>, Failure> {
+/// Where the script keeps the program that prepares an upload.
+const PROGRAM: &str = ".xtask/tmp/prepare-upload.js";
+
+/// The commands of one project, in order. `program` is the file of the program that prepares an upload.
+fn commands(
+    plan: &Plan,
+    part: &ProjectPlan,
+    places: &Places,
+    program: &Utf8Path,
+) -> Result<Vec<Command>, Failure> {
     if plan.choice.engine == Engine::Dagger {
         return Ok(vec![dagger::command(plan, part, &places.root)?]);
     }
@@ -72,7 +93,18 @@ fn commands(plan: &Plan, part: &ProjectPlan, places: &Places) -> Result<Vec<Comm
     commands.extend(part.install.as_ref().map(|dir| places.install(dir)));
     commands.extend(part.build.as_ref().map(|dir| places.build(part, dir)));
     if plan.verb != Verb::Build {
-        commands.push(places.upload(part, &plan.destination, plan.verb, false));
+        let is_bundled = part.target.main.is_some() || part.target.has_build_command;
+        if is_bundled {
+            let has_assets = part.target.assets.is_some();
+            commands.push(places.bundle(part, Bundling { is_redirected: false, has_assets }));
+        }
+        let mut prepare = places.prepare_upload(part, &plan.destination, false, is_bundled);
+        prepare.stdin = None;
+        for word in prepare.argv.iter_mut().filter(|word| *word == "-") {
+            *word = program.to_string();
+        }
+        commands.push(prepare);
+        commands.push(places.upload(part, &plan.destination, plan.verb));
     }
     Ok(commands)
 }
