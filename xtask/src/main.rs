@@ -4,12 +4,12 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context as _, Result};
+use base::error::{Exit, exit_of};
+use base::runner::INTERRUPTED;
+use base::terminal::{Options, Ui};
 use clap::Parser as _;
-use xtask::cli::Cli;
-use xtask::context::Ctx;
-use xtask::error::{Exit, exit_of};
-use xtask::tools::runner::INTERRUPTED;
-use xtask::ui::{Options, Ui};
+use delivery::cli::Cli;
+use delivery::context::Ctx;
 
 fn main() -> ExitCode {
     let Cli { command, global } = Cli::parse();

@@ -132,7 +132,7 @@ fn page(app: &App, status: StatusCode, title: &str, body: &str) -> Response {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <meta name=\"color-scheme\" content=\"light dark\"><link rel=\"icon\" href=\"data:,\"><title>{title}</title>\
          <style>{STYLE}</style></head><body><main><h1>{title}</h1>{body}</main>\
-         <footer><p>From the sandbox of this repository, whose page is \
+         <footer><p>The sandbox of this repository: \
          <a href=\"http://127.0.0.1:{0}/\">http://127.0.0.1:{0}/</a></p></footer></body></html>",
         app.port
     );

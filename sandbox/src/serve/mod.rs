@@ -4,6 +4,7 @@
 //! `bindings` translates them for miniflare, and `runtime` loads them. `proxy` hands the request over.
 
 pub mod bindings;
+pub mod check;
 pub mod files;
 pub mod group;
 pub mod hosts;

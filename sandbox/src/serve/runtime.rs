@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::{sleep, timeout};
 
+use super::check::Checker;
 use super::group::{Group, Node, Role, World};
 use super::output::Output;
 use super::process::Process;
@@ -44,6 +45,8 @@ pub struct Runtime {
     bun: Utf8PathBuf,
     packages: Utf8PathBuf,
     dir: Utf8PathBuf,
+    /// Loads versions once before they are stored.
+    pub checker: Checker,
     /// What the Workers write.
     pub output: Arc<Output>,
     inner: Mutex<Inner>,
@@ -146,10 +149,12 @@ impl Runtime {
             bail!("{bun} is not a program");
         }
         let bun = if bun.as_str().contains('/') { camino::absolute_utf8(bun)? } else { bun.into() };
+        let checker = Checker::new(&packages, &dir)?;
         Ok(Runtime {
             bun,
             packages,
             dir,
+            checker,
             output: Arc::new(Output::open(state)?),
             inner: Mutex::default(),
             turn: Mutex::default(),

@@ -9,5 +9,7 @@ mod output;
 mod previews;
 mod process;
 mod refusals;
+mod resources;
 mod server;
 mod serving;
+mod uploads;

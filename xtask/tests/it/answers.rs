@@ -10,25 +10,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base::http;
+use base::retry::RetryBudget;
+use base::runner::ExitReason;
+use base::secret::Secret;
+use cloudflare::api::Api;
+use cloudflare::deployments::Deployments;
+use cloudflare::wrangler::{Expected, Verdict, urls, verdict};
+use cloudflare::wrangler_fields::unknown_fields;
+use delivery::engine::dagger::said;
+use gitlab::api::problem::Problem;
+use gitlab::api::request::{Client, Reply};
+use gitlab::api::{Notes, User, leftovers, paging, variables};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use ureq::http::{HeaderMap, HeaderName, HeaderValue};
-use xtask::engine::dagger::said;
-use xtask::secret::Secret;
-use xtask::tools::cloudflare::Api;
-use xtask::tools::deployments::Deployments;
-use xtask::tools::gitlab::problem::Problem;
-use xtask::tools::gitlab::request::{Client, Reply};
-use xtask::tools::gitlab::{Notes, User, leftovers, paging, variables};
-use xtask::tools::http;
-use xtask::tools::retry::Patience;
-use xtask::tools::runner::Ended;
-use xtask::tools::wrangler::{Expected, Verdict, urls, verdict};
-use xtask::tools::wrangler_fields::unknown_fields;
-use xtask::workspace::strategy::Strategy as PreviewStrategy;
+use workspace::strategy::Strategy as PreviewStrategy;
 
 use crate::hostile::{any_json, any_text, replaced};
 use crate::support::{Ran, TestEnv};
@@ -104,10 +104,15 @@ fn changed(base: &Value, how: usize, at: usize, other: &Value) -> Vec<u8> {
 fn judge(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for expected in [Expected::Deploy, Expected::Upload, Expected::Preview] {
-        for ended in [Ended::Code(0), Ended::Code(1), Ended::Signal(9), Ended::Deadline] {
+        for ended in
+            [ExitReason::Code(0), ExitReason::Code(1), ExitReason::Signal(9), ExitReason::Deadline]
+        {
             match verdict(expected, ended, &text) {
                 Verdict::Done { targets, version, .. } => {
-                    assert!(ended == Ended::Code(0), "{version} was made by a run that failed");
+                    assert!(
+                        ended == ExitReason::Code(0),
+                        "{version} was made by a run that failed"
+                    );
                     drop(urls(&targets));
                 }
                 Verdict::Failed { reason, .. } => assert!(reason.contains("wrangler"), "{reason}"),
@@ -133,7 +138,7 @@ fn header_map(pairs: &[(String, String)]) -> HeaderMap {
 /// What the headers of an answer say.
 fn read_headers(headers: &HeaderMap) {
     let _read = (paging::next(headers), http::retry_after(headers));
-    assert!(paging::patience(headers, 1_795_525_199) >= Duration::from_secs(1));
+    assert!(paging::rate_limit_wait(headers, 1_795_525_199) >= Duration::from_secs(1));
 }
 
 fn any_header() -> impl Strategy<Value = (String, String)> {
@@ -205,7 +210,7 @@ const IDENTITY: &str = "identity-of-a-test";
 fn proof(port: u16, nonce: &str) -> String {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, IDENTITY.as_bytes());
     let message = format!("sandbox-proof-1:{port}:{nonce}");
-    let proof = xtask::workspace::key::hex(ring::hmac::sign(&key, message.as_bytes()).as_ref());
+    let proof = workspace::key::hex(ring::hmac::sign(&key, message.as_bytes()).as_ref());
     json!({ "proof": proof }).to_string()
 }
 
@@ -261,9 +266,9 @@ impl Server {
 /// The questions that are put to GitLab, and what came of each.
 fn ask_gitlab(server: &Server) -> Vec<anyhow::Result<()>> {
     let agent = http::agent(Duration::from_secs(20), 0);
-    let patience = Patience::new(|_| {}).sleeping(|_| true);
+    let retry_budget = RetryBudget::new(|_| {}).with_sleep(|_| true);
     let base = format!("{}/api/v4", server.address);
-    let client = Client::new(&base, Secret::new("token"), agent, &patience).expect("a client");
+    let client = Client::new(&base, Secret::new("token"), agent, &retry_budget).expect("a client");
     let notes = Notes::of(&client, "12", "42", User { id: 7, username: String::new() }, |_| true);
     let deployments = Deployments::from_variables(|name| {
         Some(if name == "CI_API_V4_URL" { base.clone() } else { "12".to_owned() })
@@ -281,7 +286,7 @@ fn ask_gitlab(server: &Server) -> Vec<anyhow::Result<()>> {
         leftovers::available(&client, "12").map(drop),
         leftovers::stop(&client, "12", 3),
         variables::list(&client, "12").map(drop),
-        deployments.expect("variables").last_successful("production", &patience).map(drop),
+        deployments.expect("variables").last_successful("production", &retry_budget).map(drop),
     ]
 }
 
@@ -364,7 +369,7 @@ fn servers_that_answer_anything_are_errors_at_worst() {
 /// Nothing that the real program prints steers the terminal, and it ends as it says it does.
 fn calm(ran: &Ran) {
     let text = ran.stdout.clone() + &ran.stderr;
-    let steers = |c: char| c != '\n' && c != '\t' && xtask::ui::harmless::steers(c);
+    let steers = |c: char| c != '\n' && c != '\t' && base::text::is_control_or_bidi(c);
     assert!(!text.contains(steers) && !text.contains("panicked"), "{text:?}");
     assert!([0, 1, 3, 4].contains(&ran.code), "{}: {text}", ran.code);
 }

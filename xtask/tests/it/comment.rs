@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Result;
+use base::http;
+use base::retry::RetryBudget;
+use base::secret::Secret;
+use delivery::engine::comment::write::{Action, Timing, Writer, Written};
+use gitlab::api::Notes;
+use gitlab::api::request::Client;
+use gitlab::comment::state;
+use gitlab::comment::state::marked;
+use gitlab::comment::{Change, MARKER, Row, Status, render};
 use serde_json::json;
-use xtask::engine::comment::write::{Action, Timing, Writer, Written};
-use xtask::report::comment::state::{self, marked};
-use xtask::report::comment::{Change, MARKER, Row, Status, render};
-use xtask::secret::Secret;
-use xtask::tools::gitlab::Notes;
-use xtask::tools::gitlab::request::Client;
-use xtask::tools::http;
-use xtask::tools::retry::Patience;
 
 use crate::fake_gitlab::{Behaviour, Fault, Faults, GitLab, Note, TOKEN, note};
 use crate::support::{TestEnv, ran, repository};
@@ -46,16 +47,17 @@ fn body(projects: &[&str]) -> String {
 fn write(server: &GitLab, change: &Change<'_>) -> (Result<Written>, Vec<u64>) {
     let waits = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&waits);
-    let patience = Patience::new(|_| ()).sleeping(move |time| {
+    let retry_budget = RetryBudget::new(|_| ()).with_sleep(move |time| {
         noted.lock().expect("a list").push(time.as_secs());
         true
     });
     let agent = http::agent(Duration::from_secs(20), 0);
     let client =
-        Client::new(&server.api(), Secret::new(TOKEN), agent, &patience).expect("a client");
+        Client::new(&server.api(), Secret::new(TOKEN), agent, &retry_budget).expect("a client");
     let timing = Timing { settle: Duration::from_millis(900) };
-    let written = Notes::new(&client, "12", "42", marked)
-        .and_then(|notes| Writer { notes, patience: &patience, timing }.write(change, true));
+    let written = Notes::new(&client, "12", "42", marked).and_then(|notes| {
+        Writer { notes, retry_budget: &retry_budget, timing }.write(change, true)
+    });
     let mut waits = waits.lock().expect("a list").clone();
     waits.retain(|&seconds| seconds > 0);
     (written, waits)

@@ -43,4 +43,5 @@ mod sweep;
 mod symlinks;
 mod tidy;
 mod triggers;
+mod two_steps;
 mod wrangler;

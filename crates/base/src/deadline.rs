@@ -1,0 +1,41 @@
+//! An upper bound for the run time of every child.
+
+use std::time::Duration;
+
+use crate::error::{Failure, usage};
+
+/// Environment variable with the bound, in whole seconds. It shortens longer deadlines of children,
+/// for tests and for debugging a hang. It does not apply to the sandbox, which outlives this process.
+pub const VARIABLE: &str = "XTASK_DEADLINE";
+
+/// Returns the shorter of `deadline` and the bound. Errors if the bound is not a positive number.
+pub fn within(deadline: Duration) -> Result<Duration, Failure> {
+    match std::env::var(VARIABLE) {
+        Ok(text) if !text.is_empty() => bounded(deadline, &text),
+        _ => Ok(deadline),
+    }
+}
+
+fn bounded(deadline: Duration, text: &str) -> Result<Duration, Failure> {
+    match text.parse() {
+        Ok(seconds) if seconds > 0 => Ok(deadline.min(Duration::from_secs(seconds))),
+        _ => Err(usage(format!(
+            "{VARIABLE} is `{text}`, which is not a whole number of seconds from 1"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_only_shortens() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(bounded(minute, "5").expect("a number"), Duration::from_secs(5));
+        assert_eq!(bounded(minute, "600").expect("a number"), minute);
+        for wrong in ["0", "-1", "1.5", "soon"] {
+            assert!(bounded(minute, wrong).is_err(), "{wrong}");
+        }
+    }
+}

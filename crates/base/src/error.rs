@@ -1,0 +1,187 @@
+//! Errors, classified by exit code, with the next steps for the user.
+
+use std::fmt;
+
+/// The result of a run. The number is the process's exit code and part of the public interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Exit {
+    /// Everything requested is done.
+    Done = 0,
+    /// A project failed. The version that was live still is.
+    Failed = 1,
+    /// The command line is invalid.
+    Usage = 2,
+    /// Refused before anything changed: configuration, tool, credential or protection.
+    Refused = 3,
+    /// The remote side may have changed. The record tells what to check. The record tells what to check.
+    Remote = 4,
+    /// Stopped by Ctrl-C or SIGTERM.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// Returns the most severe exit code of several projects.
+    #[must_use]
+    pub fn worst(exits: impl IntoIterator<Item = Exit>) -> Exit {
+        exits.into_iter().max().unwrap_or(Exit::Done)
+    }
+}
+
+/// An error with its exit code and the next steps.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// One sentence about the failure, without a full stop.
+    pub message: String,
+    /// Next steps. Each begins with a verb and has its command in backticks.
+    pub hints: Vec<String>,
+}
+
+impl Failure {
+    fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Failure { exit, message: message.into(), hints: Vec::new() }
+    }
+
+    /// Adds a next step.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds a next step if the run failed. Does nothing if it was interrupted.
+    #[must_use]
+    pub fn hint_if_failed(self, hint: &str) -> Self {
+        if self.exit == Exit::Failed { self.hint(hint) } else { self }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Creates an error of kind [`Exit::Failed`]: an attempt failed and left nothing live.
+pub fn failed(message: impl Into<String>) -> Failure {
+    Failure::new(Exit::Failed, message)
+}
+
+/// Creates an error of kind [`Exit::Usage`]: the command line is invalid.
+pub fn usage(message: impl Into<String>) -> Failure {
+    Failure::new(Exit::Usage, message)
+}
+
+/// Creates an error of kind [`Exit::Refused`]: nothing changed, because a precondition is not met.
+pub fn refused(message: impl Into<String>) -> Failure {
+    Failure::new(Exit::Refused, message)
+}
+
+/// Creates an error of kind [`Exit::Refused`] for a local file that cannot be written.
+pub fn unwritable(message: impl Into<String>) -> Failure {
+    refused(message).hint(format!("nothing was changed; {DISK_HINT}"))
+}
+
+/// The next step if a file cannot be written.
+pub const DISK_HINT: &str = "check for free disk space and for write permission on the folder";
+
+/// The remote side may have changed. The record tells what to check.
+pub fn remote(message: impl Into<String>) -> Failure {
+    Failure::new(Exit::Remote, message)
+}
+
+/// Creates an error of kind [`Exit::Interrupted`]: Ctrl-C or SIGTERM stopped the run.
+#[must_use]
+pub fn interrupted() -> Failure {
+    Failure::new(Exit::Interrupted, "interrupted")
+}
+
+/// Returns the exit code of the first [`Failure`] in the chain, or 1 if there is none.
+#[must_use]
+pub fn exit_of(error: &anyhow::Error) -> Exit {
+    find(error).map_or(Exit::Failed, |failure| failure.exit)
+}
+
+/// Returns the hints of every [`Failure`] in the chain.
+#[must_use]
+pub fn hints_of(error: &anyhow::Error) -> Vec<String> {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<Failure>())
+        .flat_map(|failure| failure.hints.clone())
+        .collect()
+}
+
+fn find(error: &anyhow::Error) -> Option<&Failure> {
+    error.chain().find_map(|cause| cause.downcast_ref::<Failure>())
+}
+
+/// Returns the candidate nearest to `given` in spelling. `None` if no candidate looks like a typo of it.
+#[must_use]
+pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(given, candidate), candidate))
+        .filter(|(score, _)| *score > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+/// Suggests the nearest name for serde's messages about an unknown field or variant. They quote the given
+/// name first, then the known ones.
+#[must_use]
+pub fn did_you_mean(message: &str) -> Option<String> {
+    if !message.starts_with("unknown field") && !message.starts_with("unknown variant") {
+        return None;
+    }
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let (given, known) = quoted.split_first()?;
+    nearest(given, known.iter().copied()).map(|name| format!("did you mean `{name}`?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    #[test]
+    fn exit_codes_are_the_published_table() {
+        let table = [
+            (Exit::Done, 0),
+            (Exit::Failed, 1),
+            (Exit::Usage, 2),
+            (Exit::Refused, 3),
+            (Exit::Remote, 4),
+            (Exit::Interrupted, 130),
+        ];
+        for (exit, code) in table {
+            assert_eq!(exit as u8, code);
+        }
+    }
+
+    #[test]
+    fn the_worst_of_several_wins() {
+        assert_eq!(Exit::worst([]), Exit::Done);
+        assert_eq!(Exit::worst([Exit::Done, Exit::Remote, Exit::Failed]), Exit::Remote);
+        assert_eq!(Exit::worst([Exit::Interrupted, Exit::Remote]), Exit::Interrupted);
+    }
+
+    #[test]
+    fn context_keeps_exit_and_hints() {
+        let error = Err::<(), _>(refused("no token").hint("set it"))
+            .context("website")
+            .expect_err("an error");
+        assert_eq!(exit_of(&error), Exit::Refused);
+        assert_eq!(hints_of(&error), ["set it"]);
+    }
+
+    #[test]
+    fn nearest_offers_slips_only() {
+        assert_eq!(nearest("webiste", ["website", "studio"]), Some("website"));
+        assert_eq!(nearest("zzz", ["website", "studio"]), None);
+    }
+}

@@ -1,0 +1,304 @@
+//! Retries of HTTP requests within one time budget per command.
+//!
+//! A read is retried on transient errors: rate limits, server errors, broken connections. A change is
+//! retried only if it is certain that it did not happen. Wrangler has its own retries and is never
+//! started twice.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::deadline;
+use super::runner::INTERRUPTED;
+use crate::error::interrupted;
+
+/// The total time that one command spends on retries.
+pub const BUDGET: Duration = Duration::from_secs(120);
+
+/// The maximum number of attempts per request.
+const TRIES: u32 = 5;
+
+/// The first delay. Each further delay is twice as long, up to [`LONGEST`].
+const FIRST: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(8);
+
+/// The part of a response that decides about a retry.
+pub trait Reply {
+    /// Returns the status code.
+    fn status(&self) -> u16;
+
+    /// Returns the wait that the server asks for.
+    fn retry_after(&self) -> Option<Duration>;
+}
+
+/// The remaining time of a command for retries.
+pub struct RetryBudget {
+    left: Mutex<Duration>,
+    say: Box<dyn Fn(&str) + Send + Sync>,
+    sleep: Box<Sleep>,
+}
+
+/// Sleeps. Returns false if it was interrupted.
+type Sleep = dyn Fn(Duration) -> bool + Send + Sync;
+
+/// An error that is likely to go away.
+struct TransientError {
+    what: String,
+    /// The wait that the server asks for.
+    retry_after: Option<Duration>,
+}
+
+impl RetryBudget {
+    /// Creates the budget of a command. `say` gets a message before each delay.
+    #[must_use]
+    pub fn new(say: impl Fn(&str) + Send + Sync + 'static) -> RetryBudget {
+        let budget = deadline::within(BUDGET).unwrap_or(BUDGET);
+        RetryBudget { left: Mutex::new(budget), say: Box::new(say), sleep: Box::new(sleep) }
+    }
+
+    /// Creates an empty budget: each request is sent once.
+    #[must_use]
+    pub fn none() -> RetryBudget {
+        RetryBudget { left: Mutex::default(), ..RetryBudget::new(|_| ()) }
+    }
+
+    /// Replaces the sleep function, for tests.
+    #[must_use]
+    pub fn with_sleep(
+        self,
+        sleep: impl Fn(Duration) -> bool + Send + Sync + 'static,
+    ) -> RetryBudget {
+        RetryBudget { sleep: Box::new(sleep), ..self }
+    }
+
+    /// Sends a read to `who` and retries transient errors. Returns the last response or error.
+    pub fn read<T: Reply>(&self, who: &str, send: impl FnMut() -> Result<T>) -> Result<T> {
+        self.send(who, send, transient_error)
+    }
+
+    /// Sends a change to `who` and retries it only if the response proves that nothing changed.
+    pub fn change<T: Reply>(&self, who: &str, send: impl FnMut() -> Result<T>) -> Result<T> {
+        self.send(who, send, not_done)
+    }
+
+    /// Waits after attempt number `tried` if its outcome at `who` is uncertain, so that the caller can read the
+    /// state. Returns false if the outcome is certain or the budget is spent.
+    pub fn wait_if_transient<T: Reply>(&self, who: &str, outcome: &Result<T>, tried: u32) -> bool {
+        transient_error(outcome).is_some_and(|trouble| self.after(who, &trouble, tried))
+    }
+
+    /// Waits before the next attempt, after `tried` attempts. Returns false if the attempts or the budget are
+    /// spent.
+    pub fn backoff_and_retry(&self, what: &str, tried: u32) -> bool {
+        tried < TRIES && self.wait(what, with_jitter(backoff(tried)))
+    }
+
+    /// Sleeps without spending the budget. Errors if interrupted.
+    pub fn sleep(&self, time: Duration) -> Result<()> {
+        if (self.sleep)(time) { Ok(()) } else { Err(interrupted().into()) }
+    }
+
+    fn after(&self, who: &str, trouble: &TransientError, tried: u32) -> bool {
+        let pause = trouble.retry_after.unwrap_or_else(|| with_jitter(backoff(tried)));
+        self.wait(&format!("{who} {}", trouble.what), pause)
+    }
+
+    fn wait(&self, what: &str, pause: Duration) -> bool {
+        if pause >= self.left() || INTERRUPTED.load(Ordering::SeqCst) {
+            return false;
+        }
+        (self.say)(&format!("{what}; retrying in {}", seconds(pause)));
+        self.spend(pause);
+        (self.sleep)(pause)
+    }
+
+    fn send<T: Reply>(
+        &self,
+        who: &str,
+        mut send: impl FnMut() -> Result<T>,
+        trouble: fn(&Result<T>) -> Option<TransientError>,
+    ) -> Result<T> {
+        let mut outcome = send();
+        for tried in 1..TRIES {
+            let Some(trouble) = trouble(&outcome) else { return outcome };
+            if !self.after(who, &trouble, tried) {
+                return outcome;
+            }
+            let started = Instant::now();
+            outcome = send();
+            self.spend(started.elapsed());
+        }
+        outcome
+    }
+
+    fn left(&self) -> Duration {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spend(&self, time: Duration) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        *left = left.saturating_sub(time);
+    }
+}
+
+/// Returns the transient error of an outcome: status 429, 500, 502 to 504, Cloudflare's statuses for an
+/// unreachable origin (<https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/>),
+/// and broken connections. `None` for success and for permanent errors.
+fn transient_error<T: Reply>(outcome: &Result<T>) -> Option<TransientError> {
+    match outcome {
+        Ok(answer) if matches!(answer.status(), 429 | 500 | 502..=504 | 520..=524) => {
+            Some(TransientError {
+                what: format!("answered {}", answer.status()),
+                retry_after: answer.retry_after(),
+            })
+        }
+        Ok(_) => None,
+        Err(error) => {
+            let what = match error.downcast_ref::<ureq::Error>()? {
+                ureq::Error::Timeout(_) => "did not respond in time",
+                ureq::Error::HostNotFound => "could not be resolved",
+                // No listener, or a server of another protocol. A retry does not help.
+                ureq::Error::Io(error) if is_permanent(error.kind()) => return None,
+                ureq::Error::Io(_)
+                | ureq::Error::ConnectionFailed
+                | ureq::Error::Protocol(_)
+                | ureq::Error::BodyStalled => "closed the connection",
+                _ => return None,
+            };
+            Some(TransientError { what: what.to_owned(), retry_after: None })
+        }
+    }
+}
+
+fn is_permanent(kind: std::io::ErrorKind) -> bool {
+    use std::io::ErrorKind::{ConnectionRefused, InvalidData, InvalidInput};
+    matches!(kind, ConnectionRefused | InvalidData | InvalidInput)
+}
+
+/// Returns the error of a rate-limited request. Only status 429 proves that nothing was done.
+fn not_done<T: Reply>(outcome: &Result<T>) -> Option<TransientError> {
+    transient_error(outcome).filter(|_| matches!(outcome, Ok(answer) if answer.status() == 429))
+}
+
+fn backoff(tried: u32) -> Duration {
+    FIRST.saturating_mul(1 << (tried - 1).min(16)).min(LONGEST)
+}
+
+/// Returns a random delay from half of `pause` to all of it, so that parallel jobs do not retry in step.
+fn with_jitter(pause: Duration) -> Duration {
+    let mut random = [0; 1];
+    let source = ring::rand::SystemRandom::new();
+    let part = match ring::rand::SecureRandom::fill(&source, &mut random) {
+        Ok(()) => u32::from(random[0]),
+        Err(_) => 128,
+    };
+    pause / 2 + pause * part / 512
+}
+
+/// Sleeps. Returns false if it was interrupted.
+fn sleep(time: Duration) -> bool {
+    let started = Instant::now();
+    while let Some(left) = time.checked_sub(started.elapsed()) {
+        if INTERRUPTED.load(Ordering::SeqCst) {
+            return false;
+        }
+        std::thread::sleep(left.min(Duration::from_millis(50)));
+    }
+    true
+}
+
+fn seconds(time: Duration) -> String {
+    if time.subsec_millis() == 0 {
+        format!("{} s", time.as_secs())
+    } else {
+        format!("{:.1} s", time.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use anyhow::anyhow;
+    use ureq::http::HeaderMap;
+
+    use super::*;
+    use crate::http::Answer;
+
+    fn answer(status: u16, retry_after: Option<u64>) -> Result<Answer> {
+        let retry_after = retry_after.map(Duration::from_millis);
+        Ok(Answer { status, body: Vec::new(), retry_after, headers: HeaderMap::new() })
+    }
+
+    /// Returns the final status, the number of requests, and the messages.
+    fn play(change: bool, answers: &[(u16, Option<u64>)]) -> (Option<u16>, usize, Vec<String>) {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&said);
+        let retry_budget = RetryBudget::new(move |text| {
+            heard.lock().expect("no panic").push(text.to_owned());
+        });
+        let mut sent = 0;
+        let send = || {
+            let (status, after) = answers[sent.min(answers.len() - 1)];
+            sent += 1;
+            if status == 0 { Err(anyhow!("a bad address")) } else { answer(status, after) }
+        };
+        let outcome =
+            if change { retry_budget.change("it", send) } else { retry_budget.read("it", send) };
+        let said = said.lock().expect("no panic").clone();
+        (outcome.ok().map(|answer| answer.status), sent, said)
+    }
+
+    #[test]
+    fn reads_retry_transient_errors() {
+        let (status, sent, said) = play(false, &[(503, Some(1)), (429, Some(2)), (200, None)]);
+        assert_eq!((status, sent), (Some(200), 3));
+        assert_eq!(
+            said,
+            ["it answered 503; retrying in 0.0 s", "it answered 429; retrying in 0.0 s"]
+        );
+        for (status, sent) in [(403, 1), (404, 1), (409, 1), (501, 1)] {
+            assert_eq!(play(false, &[(status, None)]).1, sent, "{status}");
+        }
+        assert_eq!(play(false, &[(0, None)]).1, 1);
+        assert_eq!(play(false, &[(502, Some(1))]).1, 5);
+    }
+
+    #[test]
+    fn a_change_is_retried_only_if_it_did_not_happen() {
+        assert_eq!(play(true, &[(503, Some(1)), (200, None)]).1, 1);
+        assert_eq!(play(true, &[(429, Some(1)), (200, None)]).0, Some(200));
+    }
+
+    #[test]
+    fn all_requests_of_a_command_share_one_budget() {
+        let retry_budget = RetryBudget::new(|_| ()).with_sleep(|_| true);
+        let minute = answer(429, Some(60_000));
+        assert!(
+            retry_budget.wait_if_transient("it", &minute, 1)
+                && !retry_budget.wait_if_transient("it", &minute, 2)
+        );
+        assert!(retry_budget.wait_if_transient("another", &answer(502, None), 3));
+        assert!(!retry_budget.wait_if_transient("it", &answer(404, None), 1));
+        assert!(!RetryBudget::none().wait_if_transient("it", &answer(502, None), 1));
+    }
+
+    #[test]
+    fn a_wait_beyond_the_budget_is_not_started() {
+        let (status, sent, said) = play(false, &[(429, Some(121_000)), (200, None)]);
+        assert_eq!((status, sent, said.len()), (Some(429), 1, 0));
+    }
+
+    #[test]
+    fn pauses_grow_and_differ() {
+        let whole: Vec<u64> = (1..7).map(|tried| backoff(tried).as_secs()).collect();
+        assert_eq!(whole, [0, 1, 2, 4, 8, 8]);
+        for _ in 0..50 {
+            let pause = with_jitter(Duration::from_secs(8));
+            assert!((4..=8).contains(&pause.as_secs()), "{pause:?}");
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! Runs one child to its end with its own process group, deadline and log file.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use xshell::{Shell, cmd};
+
+use super::command::{Command, INHERITED, Value};
+use super::deadline;
+use crate::error::{Failure, failed, interrupted, refused, unwritable};
+use crate::secret::{Redactor, Secret};
+use crate::text::is_control_or_bidi;
+
+/// Set by Ctrl-C or SIGTERM. Every running child is then stopped.
+pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// The number of output lines that an error shows.
+const TAIL: usize = 20;
+
+/// The time between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The interval for polling a child whose output is open.
+const TICK: Duration = Duration::from_millis(10);
+
+/// The reason why a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitReason {
+    /// It exited with this code.
+    Code(i32),
+    /// A signal killed it.
+    Signal(i32),
+    /// It reached its deadline and was stopped.
+    Deadline,
+    /// We were interrupted, and it was stopped.
+    Interrupted,
+}
+
+/// A child that has ended.
+#[derive(Debug)]
+pub struct CompletedProcess {
+    /// The reason.
+    pub exit_reason: ExitReason,
+    /// Its last lines, redacted, without colour codes.
+    pub tail: Vec<String>,
+    /// The file with all of its output.
+    pub log: Utf8PathBuf,
+    /// The run time.
+    pub took: Duration,
+    line: String,
+    deadline: Duration,
+}
+
+impl CompletedProcess {
+    /// Returns itself on success. Errors with the reason and the last lines otherwise.
+    pub fn success(self) -> Result<CompletedProcess, Failure> {
+        match self.exit_reason {
+            ExitReason::Code(0) => Ok(self),
+            ExitReason::Interrupted => Err(interrupted()),
+            _ => Err(failed(self.explain())),
+        }
+    }
+
+    /// Returns one sentence about the reason, followed by the last lines.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        let how = match self.exit_reason {
+            ExitReason::Code(code) => format!("exited with {code}"),
+            ExitReason::Signal(signal) => format!("was killed by signal {signal}"),
+            ExitReason::Deadline => {
+                format!("was stopped after {} s", self.deadline.as_secs())
+            }
+            ExitReason::Interrupted => "was interrupted".to_owned(),
+        };
+        let mut text = format!("`{}` {how}; its output is in {}", self.line, self.log);
+        for line in &self.tail {
+            text.push_str("\n    ");
+            text.push_str(line);
+        }
+        text
+    }
+}
+
+/// The log, credentials and output callback for running commands.
+pub struct Runner<'a> {
+    /// The log file. Its folder is created if missing.
+    pub log: &'a Utf8Path,
+    /// Resolves the credentials that the command names.
+    pub secret: &'a dyn Fn(&Value) -> Result<Secret, Failure>,
+    /// Called with each redacted line of output.
+    pub on_line: &'a (dyn Fn(&str) + Sync),
+}
+
+impl Runner<'_> {
+    /// Runs `command` to its end. Errors if it cannot be started.
+    pub fn run(&self, command: &Command) -> Result<CompletedProcess> {
+        let deadline = deadline::within(command.deadline)?;
+        // Opened first: a failure after the start would leave a child that nothing waits for.
+        let log = self.open_log()?;
+        let (mut child, redactor) = self.start(command)?;
+        let started = Instant::now();
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let sink = Sink {
+            log: Mutex::new(log),
+            tail: Mutex::new(VecDeque::new()),
+            redactor,
+            on_line: self.on_line,
+        };
+        sink.line(&format!("$ {}", command.line()), false);
+        let exit_reason = std::thread::scope(|scope| {
+            scope.spawn(|| feed(stdin, command.stdin.as_deref()));
+            // Nothing is sent. When both senders are dropped, the child has closed its output.
+            let (open, closed) = mpsc::channel();
+            let also_open = open.clone();
+            let sink = &sink;
+            scope.spawn(move || (sink.drain(stdout), drop(open)));
+            scope.spawn(move || (sink.drain(stderr), drop(also_open)));
+            let reason = wait(&mut child, deadline, &closed);
+            // Grandchildren that outlive their parent would keep our pipes open.
+            end_group(&child, Signal::SIGKILL);
+            reason
+        })?;
+        Ok(CompletedProcess {
+            exit_reason,
+            tail: sink.tail.into_inner().unwrap_or_else(PoisonError::into_inner).into(),
+            log: self.log.to_owned(),
+            took: started.elapsed(),
+            line: command.brief(),
+            deadline,
+        })
+    }
+
+    fn open_log(&self) -> Result<File, Failure> {
+        let made = self.log.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let log = made.and_then(|()| File::options().create(true).append(true).open(self.log));
+        log.map_err(|error| unwritable(format!("cannot write {}: {error}", self.log)))
+    }
+
+    fn start(&self, command: &Command) -> Result<(Child, Redactor)> {
+        if INTERRUPTED.load(Ordering::SeqCst) {
+            return Err(interrupted().into());
+        }
+        let shell = Shell::new()?;
+        let [program, args @ ..] = command.argv.as_slice() else {
+            return Err(failed("an empty command").into());
+        };
+        let mut process = std::process::Command::from(cmd!(shell, "{program} {args...}"));
+        process.current_dir(&command.dir).env_clear();
+        for name in INHERITED.iter().chain(&command.inherit) {
+            if let Some(value) = std::env::var_os(name) {
+                process.env(name, value);
+            }
+        }
+        let mut secrets = Vec::new();
+        for (name, value) in &command.env {
+            match value {
+                Value::Text(text) => process.env(name, text),
+                hidden => {
+                    let secret = (self.secret)(hidden)?;
+                    process.env(name, secret.expose());
+                    secrets.push(secret);
+                    &mut process
+                }
+            };
+        }
+        let stdin = if command.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
+        process.process_group(0).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = process.spawn().map_err(|error| {
+            refused(format!("cannot run `{program}`: {error}"))
+                .hint("run `cargo xtask doctor` to see what is missing and how to install it")
+        })?;
+        Ok((child, Redactor::new(secrets)))
+    }
+}
+
+/// Writes a child's input. A child that does not read it reports that by its exit code.
+fn feed(stdin: Option<ChildStdin>, text: Option<&str>) {
+    if let (Some(mut stdin), Some(text)) = (stdin, text) {
+        let _unread = stdin.write_all(text.as_bytes());
+    }
+}
+
+struct Sink<'a> {
+    log: Mutex<File>,
+    tail: Mutex<VecDeque<String>>,
+    redactor: Redactor,
+    on_line: &'a (dyn Fn(&str) + Sync),
+}
+
+impl Sink<'_> {
+    fn drain(&self, stream: Option<impl Read>) {
+        let Some(stream) = stream else { return };
+        let mut stream = BufReader::new(stream);
+        let mut bytes = Vec::new();
+        while stream.read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
+            let text = String::from_utf8_lossy(&bytes);
+            self.line(&self.redactor.apply(&plain(text.trim_end())), true);
+            bytes.clear();
+        }
+    }
+
+    fn line(&self, line: &str, tell: bool) {
+        {
+            let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            // A full disk must not end the child; the tail in memory still reaches the person.
+            let _unwritten = writeln!(log, "{line}");
+        }
+        if tell && !line.is_empty() {
+            let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+            if tail.len() == TAIL {
+                tail.pop_front();
+            }
+            tail.push_back(line.to_owned());
+            drop(tail);
+            (self.on_line)(line);
+        }
+    }
+}
+
+/// Waits for the child, its deadline or an interruption.
+fn wait(child: &mut Child, deadline: Duration, output: &Receiver<()>) -> Result<ExitReason> {
+    let started = Instant::now();
+    let mut looks = 0;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(match status.code() {
+                Some(code) => ExitReason::Code(code),
+                None => ExitReason::Signal(status.signal().unwrap_or(0)),
+            });
+        }
+        let ended = if INTERRUPTED.load(Ordering::SeqCst) {
+            Some(ExitReason::Interrupted)
+        } else if started.elapsed() >= deadline {
+            Some(ExitReason::Deadline)
+        } else {
+            None
+        };
+        if let Some(ended) = ended {
+            stop(child)?;
+            return Ok(ended);
+        }
+        // A child closes its output when it ends, so polling is only frequent after that. Its own
+        // children may keep the output open.
+        if output.recv_timeout(TICK) == Err(RecvTimeoutError::Disconnected) {
+            looks += 1;
+            std::thread::sleep(if looks < 50 { Duration::from_millis(1) } else { TICK });
+        }
+    }
+}
+
+fn stop(child: &mut Child) -> Result<()> {
+    end_group(child, Signal::SIGTERM);
+    let asked = Instant::now();
+    while asked.elapsed() < GRACE {
+        if child.try_wait()?.is_some() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    end_group(child, Signal::SIGKILL);
+    child.wait()?;
+    Ok(())
+}
+
+fn end_group(child: &Child, signal: Signal) {
+    if let Ok(pid) = i32::try_from(child.id()) {
+        // The group may have ended already.
+        let _gone = killpg(Pid::from_raw(pid), signal);
+    }
+}
+
+/// Removes terminal escape sequences and other control characters. A child may print them even if told not
+/// to, and they must not control the terminal.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => match chars.next() {
+                Some('[') => while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {},
+                Some(']') => while chars.next().is_some_and(|c| c != '\u{7}' && c != '\u{1b}') {},
+                _ => {}
+            },
+            '\t' => out.push(' '),
+            c if is_control_or_bidi(c) => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(script: &str, deadline: Duration) -> CompletedProcess {
+        let dir = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
+        let log = dir.join(format!("xtask-runner-{}-{:p}.log", std::process::id(), &script));
+        let runner =
+            Runner { log: &log, secret: &|_| Ok(Secret::new("canary-token")), on_line: &|_| {} };
+        let command = Command::new(&dir, &["sh", "-c", script], deadline)
+            .env("TOKEN", Value::Variable("ANY".into()));
+        let finished = runner.run(&command).expect("starts");
+        let written = std::fs::read_to_string(&log).expect("a log");
+        assert!(!written.contains("canary-token"), "{written}");
+        std::fs::remove_file(&log).expect("removable");
+        finished
+    }
+
+    #[test]
+    fn output_is_redacted_and_the_exit_code_kept() {
+        let finished = run("echo \"token $TOKEN\"; exit 3", Duration::from_secs(10));
+        assert_eq!(finished.exit_reason, ExitReason::Code(3));
+        assert_eq!(finished.tail, ["token ***"]);
+        let failure = finished.success().expect_err("failed");
+        assert!(failure.message.contains("exited with 3"), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_deadline_ends_the_whole_group() {
+        let started = Instant::now();
+        let finished = run("sleep 60 & sleep 60", Duration::from_millis(200));
+        assert_eq!(finished.exit_reason, ExitReason::Deadline);
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn escape_sequences_are_taken_out() {
+        assert_eq!(plain("\u{1b}[31mred\u{1b}[0m \u{1b}]0;title\u{7}x\r\u{8}"), "red x");
+    }
+}

@@ -1,0 +1,266 @@
+//! Progress: one line per task that is redrawn on a terminal, or one line per step elsewhere.
+
+use std::io::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anstream::ColorChoice;
+use anstream::adapter::strip_str;
+
+use super::sections::{Chunk, Sections};
+use super::{DIM, GREEN, RED, Ui, paint};
+use crate::time::unix_now;
+
+const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
+const TICK: Duration = Duration::from_millis(100);
+
+/// The number of characters of a child's line that are kept. No terminal shows more.
+const LONGEST: usize = 400;
+
+struct Line {
+    name: String,
+    step: String,
+    /// The last line of the child's output in this step.
+    last_output: String,
+    started: Instant,
+}
+
+impl Line {
+    fn text(&self, frame: &str) -> String {
+        let time = paint(DIM, &seconds(self.started.elapsed()));
+        // A line break would take a second row.
+        let last_output = paint(DIM, &crate::text::sanitize(&self.last_output).replace('\n', " "));
+        format!("{frame} {}  {} {time}  {last_output}", self.name, self.step)
+    }
+}
+
+/// The lines of progress at the bottom of the terminal.
+pub struct ProgressArea {
+    animated: bool,
+    sections: Option<Sections>,
+    lines: Vec<Line>,
+    drawn: usize,
+    frame: usize,
+}
+
+impl ProgressArea {
+    pub(super) fn new(animated: bool, sections: bool) -> ProgressArea {
+        let sections = (sections && !animated).then(Sections::default);
+        ProgressArea { animated, sections, lines: Vec::new(), drawn: 0, frame: 0 }
+    }
+
+    /// Prints `text` above the lines of progress.
+    pub(super) fn above(&mut self, text: &str) {
+        self.clear();
+        let _closed = writeln!(anstream::stderr(), "{}", crate::text::sanitize(text));
+        self.draw();
+    }
+
+    /// Prints chunks of sections. Marks bypass the filter for control characters.
+    fn show(&mut self, chunks: Vec<Chunk>) {
+        for chunk in chunks {
+            match chunk {
+                Chunk::Line(line) => self.above(&line),
+                Chunk::Mark(mark) => write_raw(&mark),
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        if self.drawn > 0 {
+            write_raw(&format!("\x1b[{}A\x1b[J", self.drawn));
+            self.drawn = 0;
+        }
+    }
+
+    fn draw(&mut self) {
+        if !self.animated || self.lines.is_empty() {
+            return;
+        }
+        let frame = FRAMES[self.frame % FRAMES.len()];
+        let lines: Vec<String> = self.lines.iter().map(|line| line.text(frame)).collect();
+        write_raw(&unwrapped(&lines, anstream::stderr().current_choice() != ColorChoice::Never));
+        self.drawn = lines.len();
+    }
+
+    fn tick(&mut self) {
+        self.frame += 1;
+        self.clear();
+        self.draw();
+    }
+}
+
+/// Joins lines so that each takes one row at any width, even after a resize. Without automatic wrapping the
+/// terminal cuts off what does not fit (DECAWM, <https://invisible-island.net/xterm/ctlseqs/ctlseqs.html>).
+/// Some terminals then show the very last character in the last column, so each line ends with a space.
+fn unwrapped(lines: &[String], colour: bool) -> String {
+    let text: String = lines.iter().map(|line| format!("{line} \r\n")).collect();
+    let text = if colour { text } else { strip_str(&text).to_string() };
+    format!("\x1b[?7l{text}\x1b[?7h")
+}
+
+/// Writes to a terminal without the colour filter, which would remove cursor movements too.
+fn write_raw(text: &str) {
+    let mut err = std::io::stderr().lock();
+    let _closed = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+}
+
+/// One line of progress. Dropping it removes the line.
+pub struct Task {
+    ui: Ui,
+    area: Arc<Mutex<ProgressArea>>,
+    name: String,
+    section: Option<usize>,
+    outcome: Option<(bool, String)>,
+    started: Instant,
+}
+
+impl Task {
+    pub(super) fn start(ui: Ui, area: Arc<Mutex<ProgressArea>>, name: &str) -> Task {
+        let (first, section) = {
+            let mut locked = area.lock().unwrap_or_else(PoisonError::into_inner);
+            locked.lines.push(Line {
+                name: name.to_owned(),
+                step: String::new(),
+                last_output: String::new(),
+                started: Instant::now(),
+            });
+            let started = locked.sections.as_mut().map(|log| log.start(name, unix_now()));
+            let section = started.map(|(id, chunks)| {
+                locked.show(chunks);
+                id
+            });
+            (locked.animated && locked.lines.len() == 1, section)
+        };
+        if first {
+            let ticking = Arc::clone(&area);
+            std::thread::spawn(move || animate(&ticking));
+        }
+        let name = name.to_owned();
+        Task { ui, area, name, section, outcome: None, started: Instant::now() }
+    }
+
+    /// Shows the current step.
+    pub fn step(&self, step: &str) {
+        let mut area = self.area.lock().unwrap_or_else(PoisonError::into_inner);
+        if area.animated {
+            if let Some(line) = area.lines.iter_mut().find(|line| line.name == self.name) {
+                step.clone_into(&mut line.step);
+                line.last_output.clear();
+            }
+        } else {
+            drop(area);
+            self.say(&format!("{}: {step}", self.name));
+        }
+    }
+
+    /// Prints a line in the task's section, or as a note if the log has no sections.
+    fn say(&self, line: &str) {
+        let mut area = self.area.lock().unwrap_or_else(PoisonError::into_inner);
+        match (self.section, area.sections.as_mut()) {
+            (Some(id), Some(log)) => {
+                let chunks = log.line(id, line);
+                area.show(chunks);
+            }
+            _ => {
+                drop(area);
+                self.ui.note(line);
+            }
+        }
+    }
+
+    /// Shows a line of a child's output behind the step on a terminal, until the next line replaces it. With
+    /// `--verbose` the line is printed permanently.
+    pub fn output(&self, line: &str) {
+        let mut area = self.area.lock().unwrap_or_else(PoisonError::into_inner);
+        if area.animated {
+            if let Some(ours) = area.lines.iter_mut().find(|line| line.name == self.name) {
+                ours.last_output = line.chars().take(LONGEST).collect();
+            }
+            return;
+        }
+        drop(area);
+        if self.ui.verbose() {
+            self.say(&format!("{}{line}", paint(DIM, &format!("{} | ", self.name))));
+        }
+    }
+
+    /// Replaces the line with a result.
+    pub fn end(mut self, good: bool, text: &str) {
+        let mark = if good { paint(GREEN, "✓") } else { paint(RED, "✗") };
+        let time = paint(DIM, &seconds(self.started.elapsed()));
+        let line = format!("{mark} {}  {text} {time}", self.name);
+        let (ui, sections) = (self.ui.clone(), self.section.is_some());
+        self.outcome = Some((good, line.clone()));
+        drop(self);
+        if !sections {
+            ui.note(&line);
+        }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        let mut area = self.area.lock().unwrap_or_else(PoisonError::into_inner);
+        area.clear();
+        if let Some(at) = area.lines.iter().position(|line| line.name == self.name) {
+            area.lines.remove(at);
+        }
+        if let (Some(id), Some(log)) = (self.section, area.sections.as_mut()) {
+            let (good, line) = self.outcome.take().unwrap_or_default();
+            let chunks = log.end(id, good, &line, unix_now());
+            area.show(chunks);
+        }
+        area.draw();
+    }
+}
+
+fn animate(area: &Mutex<ProgressArea>) {
+    loop {
+        std::thread::sleep(TICK);
+        let mut area = area.lock().unwrap_or_else(PoisonError::into_inner);
+        if area.lines.is_empty() {
+            return;
+        }
+        area.tick();
+    }
+}
+
+/// Formats a duration: `0.4s`, `12.3s`, `2m05s`.
+#[must_use]
+pub fn seconds(duration: Duration) -> String {
+    let whole = duration.as_secs();
+    if whole >= 60 {
+        format!("{}m{:02}s", whole / 60, whole % 60)
+    } else {
+        format!("{:.1}s", duration.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_progress_takes_one_row_and_ends_blank() {
+        let line = Line {
+            name: "site".to_owned(),
+            step: "build".to_owned(),
+            last_output: "x".repeat(300),
+            started: Instant::now(),
+        };
+        let text = unwrapped(&[line.text("*"), line.text("*")], false);
+        let inner = text.strip_prefix("\x1b[?7l").and_then(|text| text.strip_suffix("\x1b[?7h"));
+        let rows: Vec<&str> = inner.expect("wrapping is off in between").lines().collect();
+        assert_eq!(rows.len(), 2);
+        assert!(rows[0].starts_with("* site  build 0.0s  xxx"), "{}", rows[0]);
+        assert!(rows[0].ends_with("x "), "{}", rows[0]);
+        assert!(!inner.expect("text").contains('\u{1b}'));
+    }
+
+    #[test]
+    fn durations_are_short() {
+        assert_eq!(seconds(Duration::from_millis(1234)), "1.2s");
+        assert_eq!(seconds(Duration::from_secs(125)), "2m05s");
+    }
+}
