@@ -57,7 +57,12 @@ pub async fn serve(options: Serve) -> Result<()> {
     let router = router(&app);
     announce(&announcement, port)?;
     log::line(&format!("serving at http://127.0.0.1:{port} with {} Workers", app.store.count()));
+    let keeper = tokio::spawn({
+        let app = app.clone();
+        async move { app.runtime.keep_stateful(&app.store).await }
+    });
     listener::serve(listeners, router, stop_signal()).await;
+    keeper.abort();
     log::line("stopping");
     app.runtime.stop().await;
     withdraw(&announcement)
@@ -103,7 +108,7 @@ async fn log_request(request: Request, next: Next) -> Response {
 async fn by_host(State(app): State<App>, request: Request, next: Next) -> Response {
     match request.extensions().get::<Target>().cloned() {
         Some(Target::Site(host)) => match damage(&app, &host) {
-            Some((worker, reason)) => serving::missing::broken(worker, reason),
+            Some((worker, reason)) => serving::missing::broken(&app, worker, reason),
             None => serving::handle(&app, &host, request).await,
         },
         _ => next.run(request).await,
