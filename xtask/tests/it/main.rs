@@ -31,6 +31,7 @@ mod preview;
 mod preview_strategy;
 mod protection;
 mod protection_files;
+mod refused_uploads;
 mod script;
 mod secrets;
 mod site;
