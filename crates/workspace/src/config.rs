@@ -19,7 +19,7 @@ pub const LOCAL: &str = "local";
 /// Account configuration shared by every project. It holds ids and the names of variables, never a
 /// token.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Config {
     /// The schema of this file, for editors.
@@ -47,7 +47,7 @@ pub struct Config {
 
 /// A Cloudflare account.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Cloudflare {
     /// The account id: 32 hexadecimal digits. It is not a secret.
@@ -58,7 +58,7 @@ pub struct Cloudflare {
 
 /// A GitLab project.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Gitlab {
     /// The address of the instance, with its relative root if it has one.
@@ -80,7 +80,7 @@ impl Gitlab {
 
 /// One place that projects are deployed to.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Environment {
     /// Only a pipeline of the protected default branch may change it.
@@ -101,7 +101,7 @@ pub struct Environment {
 
 /// The fields of [`Cloudflare`] that an environment replaces.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct CloudflareOverride {
     /// The account id of this environment.
@@ -114,7 +114,7 @@ pub struct CloudflareOverride {
 
 /// Versions that must match exactly.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Tools {
     /// The Dagger CLI and engine.
@@ -125,7 +125,7 @@ pub struct Tools {
 
 /// Container images.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Images {
     /// The image that holds Bun.
