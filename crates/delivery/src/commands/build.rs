@@ -132,7 +132,7 @@ pub fn carry_out(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exi
         for part in plan.projects.iter_mut().filter(|_| plan.verb == Verb::Deploy) {
             part.removes = live::removals(ctx, destination, part);
         }
-        ctx.ui.report(&plan, &by_hand(ctx, workspace, &plan)?);
+        ctx.ui.report(&plan, &plan_script(ctx, workspace, &plan)?);
         return Ok(Exit::Done);
     }
     let records = execute(ctx, workspace, plan)?;
@@ -140,7 +140,7 @@ pub fn carry_out(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exi
 }
 
 /// Returns the plan as a script.
-pub fn by_hand(ctx: &Ctx, workspace: &Workspace, plan: &Plan) -> Result<String, Failure> {
+pub fn plan_script(ctx: &Ctx, workspace: &Workspace, plan: &Plan) -> Result<String, Failure> {
     let (places, missing) = setup::missing(&ctx.root, &workspace.config);
     script::script(plan, &places, &missing)
 }

@@ -124,7 +124,7 @@ impl Preview {
         let plan = chosen.plan(ctx, &workspace, task)?;
         let announced = comment.building(&building);
         if ctx.dry_run {
-            let script = super::build::by_hand(ctx, &workspace, &plan)?;
+            let script = super::build::plan_script(ctx, &workspace, &plan)?;
             let comment = announced.markdown.as_deref().map(as_comment).unwrap_or_default();
             ctx.ui.report(&json!({ "plan": plan, "comment": announced }), &(script + &comment));
             return Ok(Exit::Done);
