@@ -3,7 +3,7 @@
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
-use workspace::modules;
+use workspace::toolchain::Toolchain;
 
 use base::command::Command;
 use base::error::{Exit, Failure, failed, nearest, usage};
@@ -194,5 +194,5 @@ pub fn with_tools(places: &Places, mut command: Command) -> Command {
     command.inherit.extend(OPTIONAL);
     command
         .text("XTASK_BUN", places.bun.as_str())
-        .text("XTASK_TOOLCHAIN", places.root.join(modules::WRANGLER_TOOLCHAIN))
+        .text("XTASK_TOOLCHAIN", Toolchain::wrangler(&places.root).dir)
 }

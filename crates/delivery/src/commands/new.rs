@@ -37,7 +37,7 @@ impl New {
             return Ok(Exit::Done);
         };
         let workspace = Workspace::load(&ctx.root)?;
-        let place = Place::of(&workspace.files, &workspace.config);
+        let place = Place::new(&workspace.files, &workspace.config)?;
         let new = NewProject::new(
             name,
             place.folder(),

@@ -15,11 +15,13 @@ pub fn program(context: &Context) -> Finding {
     match sandbox::program() {
         Err(failure) => Finding::from(&failure),
         Ok(program) if program.is_file() => Finding::ok().detail("built").source(program.as_str()),
-        Ok(_) if context.root.join("sandbox/Cargo.toml").is_file() => {
+        Ok(_) if sandbox::source(&context.root).is_some() => {
             Finding::ok().detail("built by the first deploy, which takes a minute or two")
         }
         Ok(program) => Finding::warn(format!("neither {program} nor its source is here"))
-            .manual_fix("`git checkout -- sandbox`, or deploy to an environment at Cloudflare"),
+            .manual_fix(
+                "run xtask by `cargo xtask`, which compiles both, or take both from one archive",
+            ),
     }
 }
 
