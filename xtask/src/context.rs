@@ -1,5 +1,6 @@
 //! What every command gets: the repository, the printer, the global options.
 
+use std::fs::File;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -51,8 +52,22 @@ impl Ctx {
         command: &Command,
         on_line: &(dyn Fn(&str) + Sync),
     ) -> Result<Finished> {
+        self.run_locked(log, command, None, on_line)
+    }
+
+    /// Runs `command` as [`Ctx::run`] does, with a lock that the child holds as long as it lives.
+    pub fn run_locked(
+        &self,
+        log: &str,
+        command: &Command,
+        lock: Option<&File>,
+        on_line: &(dyn Fn(&str) + Sync),
+    ) -> Result<Finished> {
         let log = self.root.join(".xtask/logs").join(format!("{log}.log"));
-        Runner { log: &log, secret: &|value| self.secret(value), on_line }.run(command)
+        let supervisor = executable();
+        let supervisor = supervisor.as_deref();
+        let secret = |value: &Value| self.secret(value);
+        Runner { log: &log, secret: &secret, on_line, supervisor, lock }.run(command)
     }
 
     /// Returns the token for a destination. The sandbox has to run, so that no other program that
@@ -74,6 +89,16 @@ impl Ctx {
         remember(&secret);
         Ok(secret)
     }
+}
+
+/// Returns the path of this program. Linux has one that stays right when the file is replaced by a new
+/// build while it runs.
+fn executable() -> Option<String> {
+    let stable = "/proc/self/exe";
+    if Utf8Path::new(stable).exists() {
+        return Some(stable.to_owned());
+    }
+    std::env::current_exe().ok()?.to_str().map(str::to_owned)
 }
 
 /// The API token in the variable `name`.

@@ -9,9 +9,13 @@ use xtask::cli::Cli;
 use xtask::context::Ctx;
 use xtask::error::{Exit, exit_of};
 use xtask::tools::runner::INTERRUPTED;
+use xtask::tools::supervisor;
 use xtask::ui::{Options, Ui};
 
 fn main() -> ExitCode {
+    if let Some(code) = supervisor::run(std::env::args_os()) {
+        return code;
+    }
     let Cli { command, global } = Cli::parse();
     let (json, quiet, verbose) = (global.json, global.quiet, global.verbose);
     let ui = Ui::new(Options { json, quiet, verbose, no_progress: global.no_progress });

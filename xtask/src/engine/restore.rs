@@ -10,7 +10,7 @@ use super::answer::{Expected, Unclear};
 use super::attempt::by_hand;
 use super::check::{Checker, Limits, ServiceToken, Verdict, advice, setting};
 use super::setup;
-use super::switch::Switch;
+use super::traffic::{Traffic, route_traffic};
 use crate::clock::{rfc3339, unix_now};
 use crate::context::Ctx;
 use crate::error::{Failure, exit_of, hints_of, interrupted, nearest, refused, remote, usage};
@@ -140,6 +140,7 @@ impl Restore {
         let lock = setup::project_lock(&ctx.root, &self.slug, |holder| {
             task.step(&format!("wait for {holder}"));
         })?;
+        lock.settle(|why| task.step(why))?;
         task.step("make it live");
         match self.make_live(ctx, &mut record) {
             Ok(()) => record.status = Status::Live,
@@ -173,8 +174,8 @@ impl Restore {
         }
         record.begin(&ctx.root, &status)?;
         let (from, message) = (&self.previous.version, self.message());
-        let switch = Switch { worker: &self.worker, from, to: &self.version, message: &message };
-        let switched = switch.make(&api, &ctx.patience);
+        let traffic = Traffic { worker: &self.worker, from, to: &self.version, message: &message };
+        let switched = route_traffic(traffic, &api, &ctx.patience);
         record.live = switched.live;
         switched.result.map_err(|failure| failure.hint(format!("look: `{status}`")))?;
         record.version = Some(self.version.clone());

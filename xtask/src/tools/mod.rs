@@ -16,6 +16,7 @@ pub mod remembered;
 pub mod retry;
 pub mod runner;
 pub mod sandbox;
+pub mod supervisor;
 pub mod version;
 pub mod wrangler;
 pub mod wrangler_fields;

@@ -1,5 +1,6 @@
 //! Wrangler: its arguments and its verdict.
 
+pub mod requests;
 pub mod verdict;
 
 use camino::Utf8Path;
