@@ -3,7 +3,6 @@ import { expect } from "bun:test";
 
 import { ASK } from "../cloudflare/src/deployed.js";
 import type { DeploymentRecord } from "../cloudflare/src/record.js";
-import { LOOK, type Left } from "../cloudflare/src/left.js";
 import { inSession, type Answers, type Call, type Chain, type Session } from "./session.js";
 import { dag, type File } from "./stubs/dagger.js";
 
@@ -31,8 +30,10 @@ export interface World {
   exitCode?: number;
   output?: unknown[];
   comment?: string;
-  /** What the build left. */
-  left?: Left;
+  /** The standard error of the program that prepares the upload, which then exits with 3. */
+  refusal?: string;
+  /** The exit code of the first step. */
+  bundleExit?: number;
   /** What is printed of Cloudflare's answer about the Worker's deployments. */
   deployments?: string;
 }
@@ -49,8 +50,10 @@ export function answers(world: World): Answers {
     if (last === "stdout" && asks(chain)) {
       return world.deployments ?? answered(200, { success: true, errors: [], result: { deployments: [{ id: "d0" }] } });
     }
-    if (last === "stdout" && execs(chain).some((args) => args.includes(LOOK)))
-      return JSON.stringify(world.left ?? { links: [] });
+    const exec = execs(chain).at(-1) ?? [];
+    if (prepares(exec) && last === "exitCode") return world.refusal === undefined ? 0 : 3;
+    if (prepares(exec) && last === "stderr") return world.refusal ?? "";
+    if (bundles(exec) && last === "exitCode") return world.bundleExit ?? 0;
     if (last === "stdout" && isRead(chain)) return JSON.stringify(world.config ?? SITE);
     if (last === "glob" && before !== undefined) return world.glob?.[String(chain.at(-1)?.args["pattern"])] ?? [];
     const known: Record<string, unknown> = {
@@ -75,7 +78,17 @@ export const asks = (chain: Chain) => execs(chain).some((args) => args.includes(
 export const calls = (chain: Chain, name: string): Call["args"][] =>
   chain.filter((call) => call.name === name).map(({ args }) => args);
 export const execs = (chain: Chain): string[][] => calls(chain, "withExec").map(({ args }) => args as string[]);
-export const runsWrangler = (args: string[]) => args.some((word) => word.endsWith("wrangler.js"));
+export const prepares = (args: string[]) => args.some((word) => word.endsWith("prepare-upload.js"));
+export const bundles = (args: string[]) => args.includes("--dry-run");
+export const runsWrangler = (args: string[]) => args.some((word) => word.endsWith("wrangler.js")) && !bundles(args);
+
+/** The container that the project's folder is of, in which everything that the project can run has run. */
+export const projectOf = (chain: Chain): Chain =>
+  calls(chain, "withDirectory").find(({ path }) => path === "/src")?.["source"] as Chain;
+
+/** The folders that were put into that container for the project. */
+export const foldersOf = (chain: Chain) =>
+  calls(projectOf(chain), "withDirectory").map(({ path }) => path).filter((path) => String(path).startsWith("/src"));
 
 export const inputs = () =>
   [

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 
 import { ON_BUN } from "../cloudflare/src/arguments.js";
 import { Cloudflare } from "../cloudflare/src/index.js";
-import { ACCOUNT, CANARY, DEPLOYED, calls, carriedOut, execs, inputs, runsWrangler } from "./cloudflare-session.js";
+import { ACCOUNT, CANARY, DEPLOYED, calls, carriedOut, execs, foldersOf, inputs, prepares, projectOf, runsWrangler } from "./cloudflare-session.js";
 import type { Chain, Session } from "./session.js";
 import { dag, type Directory } from "./stubs/dagger.js";
 
@@ -17,36 +17,41 @@ describe("deploy", () => {
     const wrangler = execs(chain).filter(runsWrangler);
     expect(wrangler).toEqual([
       [
-        ...["bun", ...ON_BUN, "/toolchain/node_modules/wrangler/bin/wrangler.js", "deploy", "--config=wrangler.jsonc"],
+        ...["bun", ...ON_BUN, "/toolchain/node_modules/wrangler/bin/wrangler.js", "deploy"],
         ...["--autoconfig=false", "--strict", "--no-x-provision", "--env-file=/dev/null"],
         ...["--env=staging", "--tag=abc", "--message=why"],
       ],
     ]);
-    expect(execs(chain)[0]).toEqual(["bun", "install", "--frozen-lockfile", "--ignore-scripts"]);
-    const toolchain = calls(chain, "withFile").filter(({ path }) => String(path).startsWith("/toolchain/"));
+    const [installed] = calls(chain, "withDirectory").filter(({ path }) => path === "/toolchain");
+    const made = installed?.["source"] as Chain;
+    expect(execs(made)).toEqual([["bun", "install", "--frozen-lockfile", "--ignore-scripts"]]);
+    const toolchain = calls(made, "withFile").filter(({ path }) => String(path).startsWith("/toolchain/"));
     expect(toolchain.map(({ path, source }) => [path, (source as Chain).at(-1)?.args])).toEqual([
       ["/toolchain/package.json", { path: "package.json" }],
       ["/toolchain/bun.lock", { path: "bun.lock" }],
     ]);
     // One `sync` makes it run; everything that is read afterwards is read from that very container.
-    const made = session.asked.filter((asked) => execs(asked).some(runsWrangler));
+    const ran = session.asked.filter((asked) => execs(asked).some(runsWrangler));
     const upTo = (asked: Chain) => JSON.stringify(asked.slice(0, chain.length));
-    expect(new Set(made.map(upTo)).size).toBe(1);
+    expect(new Set(ran.map(upTo)).size).toBe(1);
     expect(chain.at(-1)?.name).toBe("withExec");
-    expect(made.map((asked) => asked.at(-1)?.name)).toEqual(["withExec", "exitCode", "contents", "stdout", "stderr"]);
+    expect(ran.map((asked) => asked.at(-1)?.name)).toEqual(["withExec", "exitCode", "contents", "stdout", "stderr"]);
   });
 
   test("has the nonce directly before the run, and everything that is cached before the token", async () => {
     const { chain } = await deploy("staging", undefined, "abc", "why", "n-1");
-    const last = chain.slice(-3).map(({ name, args }) => [name, args["name"]]);
+    const last = chain.slice(-6).map(({ name, args }) => [name, args["name"]]);
     expect(last).toEqual([
       ["withSecretVariable", "CLOUDFLARE_API_TOKEN"],
       ["withEnvVariable", "DEPLOY_NONCE"],
+      ["withWorkdir", undefined],
+      ["withExec", undefined],
+      ["withWorkdir", undefined],
       ["withExec", undefined],
     ]);
-    expect(chain.at(-2)?.args["value"]).toBe("n-1");
+    expect(chain.at(-5)?.args["value"]).toBe("n-1");
     expect(chain.at(-1)?.args["expect"]).toBe("ANY");
-    expect(execs(chain)).toHaveLength(2);
+    expect(execs(chain).map((args) => [prepares(args), runsWrangler(args)])).toEqual([[true, false], [false, true]]);
   });
 
   test("never has the token as text", async () => {
@@ -73,13 +78,16 @@ describe("deploy", () => {
     });
     expect(variables).not.toHaveProperty("CLOUDFLARE_API_BASE_URL");
     expect(calls(chain, "withNewFile")).toEqual([{ path: "/output/wrangler.ndjson", contents: "" }]);
+    expect(calls(chain, "withWorkdir").at(-1)).toEqual({ path: "/upload/folder" });
   });
 
   test("puts the built folder where the config says", async () => {
     const { chain } = await deploy();
-    expect(calls(chain, "withFile").at(-1)?.["path"]).toBe("/src/wrangler.jsonc");
-    expect(calls(chain, "withoutDirectory")).toEqual([{ path: "/src/public/site" }]);
-    expect(calls(chain, "withDirectory").map(({ path }) => path)).toEqual(["/src/public/site"]);
+    const project = projectOf(chain);
+    expect(calls(project, "withFile").at(-1)?.["path"]).toBe("/src/wrangler.jsonc");
+    expect(calls(project, "withoutDirectory")).toEqual([{ path: "/src/public/site" }]);
+    expect(calls(project, "withDirectory").map(({ path }) => path)).toEqual(["/src/public/site"]);
+    expect(execs(project)).toEqual([]);
     expect(execs(chain).at(-1)).toContain("--env=");
   });
 
@@ -89,14 +97,14 @@ describe("deploy", () => {
     const { chain, session } = await carriedOut({ config: code, entries: [] }, () =>
       new Cloudflare().deploy(...inputs(), "staging", source),
     );
-    expect(calls(chain, "withDirectory").map(({ path }) => path)).toEqual(["/src"]);
-    expect(calls(chain, "withoutDirectory")).toEqual([]);
+    expect(foldersOf(chain)).toEqual(["/src"]);
+    expect(calls(projectOf(chain), "withoutDirectory")).toEqual([]);
     expect(session.asked.some((asked) => asked.at(-1)?.name === "entries")).toBe(false);
     const both = { ...code, assets: { directory: "dist" } };
     const withAssets = await carriedOut({ config: both }, () =>
       new Cloudflare().deploy(...inputs(), "staging", source),
     );
-    expect(calls(withAssets.chain, "withDirectory").map(({ path }) => path)).toEqual(["/src", "/src/dist"]);
+    expect(foldersOf(withAssets.chain)).toEqual(["/src", "/src/dist"]);
   });
 
   test("asks for the environment's account", async () => {

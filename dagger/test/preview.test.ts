@@ -7,16 +7,20 @@ import {
   SITE,
   UPLOADED,
   answered,
+  answers,
   asks,
   calls,
   carriedOut,
   execs,
+  foldersOf,
   inputs,
+  prepares,
+  projectOf,
   refused,
   runsWrangler,
   type World,
 } from "./cloudflare-session.js";
-import type { Session, Value } from "./session.js";
+import { inSession, type Session } from "./session.js";
 import { dag } from "./stubs/dagger.js";
 
 describe("a Worker with code", () => {
@@ -26,20 +30,53 @@ describe("a Worker with code", () => {
 
   test("is bundled from its sources, which are there before the built folder", async () => {
     const { chain } = await deploy({ config, glob: { "bun.lock": ["bun.lock"] } });
-    expect(calls(chain, "withDirectory").map(({ path }) => path as Value)).toEqual(["/src", "/src/dist"]);
-    expect(execs(chain).map((args) => args.slice(0, runsWrangler(args) ? 5 : 3))).toEqual([
+    expect(foldersOf(chain)).toEqual(["/src", "/src/dist"]);
+    const project = projectOf(chain);
+    expect(execs(project).map((args) => args.slice(0, 3))).toEqual([
       ["bun", "install", "--frozen-lockfile"],
-      ["bun", "install", "--frozen-lockfile"],
-      ["bun", ...ON_BUN, "/toolchain/node_modules/wrangler/bin/wrangler.js"],
+      ["bun", ...ON_BUN.slice(0, 2)],
     ]);
-    expect(execs((await deploy({ config })).chain)).toHaveLength(2);
+    expect(execs(projectOf((await deploy({ config })).chain))).toHaveLength(1);
+  });
+
+  test("is bundled where no token is, and uploaded where none of its code ran", async () => {
+    const { chain } = await deploy({ config, glob: { "bun.lock": ["bun.lock"] } });
+    const project = projectOf(chain);
+    expect(calls(project, "withSecretVariable")).toEqual([]);
+    expect(project.map(({ name }) => name).lastIndexOf("withDirectory")).toBeGreaterThan(
+      project.findIndex(({ name }) => name === "withExec"),
+    );
+    expect(execs(project).at(-1)?.slice(5)).toEqual([
+      ...["deploy", "--dry-run", "--config=wrangler.jsonc", "--autoconfig=false", "--env-file=/dev/null"],
+      ...["--assets=/bundle/empty", "--outdir=/bundle/dir", "--outfile=/bundle/bundle.form"],
+    ]);
+    expect(execs(chain).map((args) => [prepares(args), runsWrangler(args)])).toEqual([[true, false], [false, true]]);
+    const [request] = execs(chain).filter(prepares).map((args) => JSON.parse(args.at(-1) ?? "") as object);
+    expect(request).toEqual({
+      root: "/src",
+      project: "/src",
+      config: "/src/wrangler.jsonc",
+      environment: null,
+      redirected: false,
+      bundle: "/bundle/bundle.form",
+      upload: "/upload/folder",
+      account: "a".repeat(32),
+    });
+  });
+
+  test("that cannot be bundled is a record of a failure, and nothing gets the token", async () => {
+    const { result, session } = await inSession(answers({ config, bundleExit: 1 }), async () =>
+      (await new Cloudflare().deploy(...inputs(), undefined, source())).contents(),
+    );
+    expect(JSON.parse(result)).toMatchObject({ exitCode: 1, versionId: null, error: "wrangler exited with 1" });
+    expect(session.asked.some((asked) => calls(asked, "withSecretVariable").length > 0)).toBe(false);
   });
 
   test("of an adapter follows the config that the adapter generated", async () => {
     const redirect = ".wrangler/deploy/config.json";
     const { chain } = await deploy({ config, glob: { [redirect]: [redirect] } });
     expect(
-      execs(chain)
+      execs(projectOf(chain))
         .at(-1)
         ?.some((word) => word.startsWith("--config=") && !ON_BUN.includes(word)),
     ).toBe(false);
@@ -60,7 +97,6 @@ describe("preview", () => {
       ...[
         "versions",
         "upload",
-        "--config=wrangler.jsonc",
         "--strict",
         "--no-x-provision",
         "--env-file=/dev/null",
@@ -104,7 +140,7 @@ describe("preview", () => {
       new Cloudflare().upload(...inputs(), "mr-7", none, none, none, none, none, none, none, none, strategy);
     const config = { ...SITE, previews: {} };
     const { chain, record } = await carriedOut({ config, output: [made] }, upload("preview"));
-    expect(execs(chain).at(-1)?.slice(5)).toEqual(["preview", "--config=wrangler.jsonc", "--name=mr-7", "--env-file=/dev/null", "--env="]);
+    expect(execs(chain).at(-1)?.slice(5)).toEqual(["preview", "--name=mr-7", "--env-file=/dev/null", "--env="]);
     expect(record).toMatchObject({ strategy: "preview", versionId: null, deploymentId: "d1" });
     expect(record.urls).toEqual([...made.preview_urls, ...made.deployment_urls]);
     expect(record).not.toHaveProperty("error");
@@ -155,6 +191,17 @@ describe("refused before wrangler runs", () => {
     ],
   ] as [string, World, string][])("%s", async (_, world, reason) => {
     expect(await refused(world, () => new Cloudflare().deploy(...inputs()))).toContain(reason);
+  });
+
+  test("what the program that prepares the upload refuses", async () => {
+    const refusal = "refused: public/site/.env looks private (`.env`), and would be published\nhint: add a line `.env`\n";
+    expect(await refused({ refusal }, () => new Cloudflare().deploy(...inputs()))).toBe(
+      "refused, nothing was changed: wrangler.jsonc: public/site/.env looks private (`.env`), and would be published: add a line `.env`",
+    );
+    const broken = "1 | x\nerror: something else\n";
+    expect(await refused({ refusal: broken }, () => new Cloudflare().deploy(...inputs()))).toContain(
+      "the upload could not be prepared: error: something else",
+    );
   });
 
   test("an alias or a merge request that cannot be", async () => {

@@ -29,13 +29,13 @@ test("signatures", async () => {
 
 test("conformance", async () => {
   const input = {
-    arguments: [{ command: "deploy", config: "wrangler.jsonc" }],
+    arguments: [{ command: "deploy" }],
     verdicts: [{ command: "deploy", exitCode: 0, output: "" }],
   };
   expect(await run("conformance.ts", JSON.stringify(input))).toEqual({
     arguments: [
       [
-        ...["deploy", "--config=wrangler.jsonc", "--autoconfig=false", "--strict", "--no-x-provision"],
+        ...["deploy", "--autoconfig=false", "--strict", "--no-x-provision"],
         "--env-file=/dev/null",
       ],
     ],

@@ -3,15 +3,14 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { ENVIRONMENT, ON_BUN, wranglerArguments } from "../cloudflare/src/arguments.js";
+import { bundleArguments, ENVIRONMENT, ON_BUN, wranglerArguments } from "../cloudflare/src/arguments.js";
 import { ASK, missing } from "../cloudflare/src/deployed.js";
 import { tail } from "../cloudflare/src/log.js";
-import { distPath, publishes, refusal, site, type Facts } from "../cloudflare/src/site.js";
+import { distPath, hasAssets, refusal, site, type Facts } from "../cloudflare/src/site.js";
 import { READ_CONFIG } from "../cloudflare/src/wrangler.js";
 import { ROOT } from "./modules.js";
 
 const FULL = {
-  config: "wrangler.jsonc",
   environment: "staging",
   tag: "abc123",
   message: "-m 'x' $HOME",
@@ -22,7 +21,6 @@ describe("arguments", () => {
   test("deploy", () => {
     expect(wranglerArguments({ command: "deploy", ...FULL })).toEqual([
       "deploy",
-      "--config=wrangler.jsonc",
       "--autoconfig=false",
       "--strict",
       "--no-x-provision",
@@ -37,7 +35,6 @@ describe("arguments", () => {
     expect(wranglerArguments({ command: "preview", ...FULL })).toEqual([
       "versions",
       "upload",
-      "--config=wrangler.jsonc",
       "--strict",
       "--no-x-provision",
       "--env-file=/dev/null",
@@ -51,7 +48,6 @@ describe("arguments", () => {
   test("a preview of the other strategy", () => {
     expect(wranglerArguments({ command: "preview", strategy: "preview", ...FULL })).toEqual([
       "preview",
-      "--config=wrangler.jsonc",
       "--name=mr-42",
       "--env-file=/dev/null",
       "--env=staging",
@@ -80,12 +76,16 @@ describe("arguments", () => {
 
   const toolchain = process.env["XTASK_TOOLCHAIN"] ?? join(ROOT, "dagger/cloudflare/toolchain");
   const launcher = join(toolchain, "node_modules/wrangler/bin/wrangler.js");
-  // `cargo xtask test` installs it first. A config that is not there ends the run after its arguments were read.
-  test.skipIf(!existsSync(launcher)).each(["deploy", "preview"] as const)(
+  const places = { outdir: "out", outfile: "form", assets: "empty" };
+  // `cargo xtask test` installs it first. A folder without a config ends the run after its arguments were read.
+  test.skipIf(!existsSync(launcher)).each([
+    ["deploy", wranglerArguments({ command: "deploy", ...FULL })],
+    ["preview", wranglerArguments({ command: "preview", ...FULL })],
+    ["the first step", bundleArguments({ config: "absent.jsonc", environment: "staging", ...places })],
+  ] as const)(
     "the pinned wrangler takes those of %s",
-    async (command) => {
+    async (_, words) => {
       const dir = mkdtempSync(join(tmpdir(), "wrangler-"));
-      const words = wranglerArguments({ command, ...FULL, config: "absent.jsonc" });
       const env = { PATH: process.env["PATH"] ?? "", HOME: dir, ...ENVIRONMENT };
       const run = Bun.spawn([process.execPath, "--bun", launcher, ...words], {
         cwd: dir,
@@ -95,7 +95,7 @@ describe("arguments", () => {
       });
       const said = (await new Response(run.stdout).text()) + (await new Response(run.stderr).text());
       expect(await run.exited).toBe(1);
-      expect(said).toContain("absent.jsonc");
+      expect(said).toMatch(/absent.jsonc|Missing entry-point/);
       expect(said).not.toMatch(/unknown argument/i);
       rmSync(dir, { recursive: true });
     },
@@ -173,7 +173,6 @@ describe("the wrangler config", () => {
   test.each([
     ["an empty folder", plain, { entries: [] }, "empty"],
     ["a folder of settings alone", plain, { entries: ["_headers", "_redirects", ".assetsignore"] }, "empty"],
-    ["a build with the token", { ...plain, build: { command: "make" } }, {}, "build.command"],
     ["another account", { ...plain, account_id: "b" }, {}, "`account_id` is b, but the account is a"],
     ["code without its sources", config, { hasSource: false }, "--source"],
     ["neither code nor files", { name: "shop" }, {}, "neither"],
@@ -266,7 +265,7 @@ test("the end of the output is plain text without short-lived tokens", () => {
 });
 
 test("a folder is published where there are assets, ours or an adapter's, or nothing but files", () => {
-  const published = (config: object, adapter: boolean) => publishes(site(config, undefined), adapter);
+  const published = (config: object, adapter: boolean) => hasAssets(site(config, undefined), adapter);
   expect(published({ main: "a.ts" }, false)).toBe(false);
   expect(published({ main: "a.ts" }, true)).toBe(true);
   expect(published({ main: "a.ts", assets: { directory: "dist" } }, false)).toBe(true);

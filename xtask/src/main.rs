@@ -4,13 +4,13 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context as _, Result};
+use base::error::{Exit, exit_of};
+use base::runner::INTERRUPTED;
+use base::supervisor;
+use base::terminal::{Options, Ui};
 use clap::Parser as _;
-use xtask::cli::Cli;
-use xtask::context::Ctx;
-use xtask::error::{Exit, exit_of};
-use xtask::tools::runner::INTERRUPTED;
-use xtask::tools::supervisor;
-use xtask::ui::{Options, Ui};
+use delivery::cli::Cli;
+use delivery::context::Ctx;
 
 fn main() -> ExitCode {
     if let Some(code) = supervisor::run(std::env::args_os()) {

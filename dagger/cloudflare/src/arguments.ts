@@ -1,21 +1,19 @@
-/** What is done with a Worker: make a version live, or upload one that is not. */
+/** The two things that can be done with a Worker: make a version live, or upload one that is not. */
 export type Command = "deploy" | "preview";
 
-/** How a preview is made: a version under an alias, or a Worker Preview with bindings of its own. */
+/** The kind of a preview: a version under an alias, or a Worker Preview with its own bindings. */
 export type Strategy = "alias" | "preview";
 
-/** Reads a strategy; nothing is `alias`. @throws For any other text. */
+/** Reads a strategy. `undefined` is `alias`. @throws For any other text. */
 export function strategyOf(text: string | undefined): Strategy {
   if (text === undefined || text === "" || text === "alias") return "alias";
   if (text === "preview") return "preview";
   throw new Error(`\`${text}\` is no strategy: \`alias\` or \`preview\``);
 }
 
-/** One run of wrangler. */
+/** One run of wrangler, which uploads a folder that `prepare-upload.js` wrote. */
 export interface Step {
   command: Command;
-  /** The config file, relative to the folder that wrangler runs in. None where an adapter generated another one. */
-  config?: string | undefined;
   /** A block of the config. The empty one is the top level of a config that has blocks. */
   environment?: string | undefined;
   /** Kept with the version; at most 100 bytes. */
@@ -24,12 +22,36 @@ export interface Step {
   message?: string | undefined;
   /** The alias of the preview URL, or the preview's name. */
   alias?: string | undefined;
-  /** How a preview is made; nothing is `alias`. */
+  /** The kind of a preview. `undefined` is `alias`. */
   strategy?: Strategy | undefined;
 }
 
+/** The bundling of a Worker's code, which runs before there is a token. */
+export interface Bundling {
+  /** The config file, relative to the folder that wrangler runs in. `undefined` if it follows the config of an adapter. */
+  config?: string | undefined;
+  /** A block of the config, as in {@link Step}. */
+  environment?: string | undefined;
+  /** An empty folder that replaces the published one, because wrangler would hash each file of it. */
+  assets?: string | undefined;
+  /** The folder of wrangler's own output. */
+  outdir: string;
+  /** The file with every module, as wrangler would upload it. */
+  outfile: string;
+}
+
+/** Returns the arguments that bundle without a request to Cloudflare. Everything that a project can run in wrangler runs here. */
+export function bundleArguments(bundling: Bundling): string[] {
+  const words = ["deploy", "--dry-run"];
+  if (bundling.config !== undefined) words.push(`--config=${bundling.config}`);
+  words.push("--autoconfig=false", "--env-file=/dev/null");
+  if (bundling.environment !== undefined) words.push(`--env=${bundling.environment}`);
+  if (bundling.assets !== undefined) words.push(`--assets=${bundling.assets}`);
+  return [...words, `--outdir=${bundling.outdir}`, `--outfile=${bundling.outfile}`];
+}
+
 /**
- * The arguments of wrangler, without the program itself.
+ * Returns the arguments of wrangler, without the program itself.
  *
  * `--autoconfig=false`: without a config file, `deploy` would write one and install packages. `versions upload` has no
  * such option. `--strict`: refuses to overwrite what was changed elsewhere. `--no-x-provision`: refuses to create storage
@@ -41,7 +63,6 @@ export interface Step {
 export function wranglerArguments(step: Step): string[] {
   if (step.command === "preview" && step.strategy === "preview") return previewArguments(step);
   const words = step.command === "deploy" ? ["deploy"] : ["versions", "upload"];
-  if (step.config !== undefined) words.push(`--config=${step.config}`);
   if (step.command === "deploy") words.push("--autoconfig=false");
   words.push("--strict", "--no-x-provision", "--env-file=/dev/null");
   if (step.command === "preview" && step.alias !== undefined) words.push(`--preview-alias=${step.alias}`);
@@ -50,7 +71,6 @@ export function wranglerArguments(step: Step): string[] {
 
 function previewArguments(step: Step): string[] {
   const words = ["preview"];
-  if (step.config !== undefined) words.push(`--config=${step.config}`);
   if (step.alias !== undefined) words.push(`--name=${step.alias}`);
   words.push("--env-file=/dev/null");
   return [...words, ...notes(step)];
@@ -73,7 +93,7 @@ export const ON_BUN: readonly string[] = ["--no-env-file", "--config=/dev/null",
 /**
  * The variables that make wrangler quiet, non-interactive and free of side trips: no metrics, no banner, no log files, no
  * fetch of request metadata for a local workerd. Bun's makes it compile later what runs often, since hardly anything in
- * wrangler runs often enough to be worth it (`xtask/src/tools/wrangler.rs` says more).
+ * wrangler runs often enough to be worth it (`crates/cloudflare/src/wrangler.rs` says more).
  */
 export const ENVIRONMENT: Readonly<Record<string, string>> = {
   BUN_JSC_thresholdForOptimizeAfterWarmUp: "20000",

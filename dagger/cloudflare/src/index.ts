@@ -1,12 +1,12 @@
 /**
  * Deploys and previews Cloudflare Workers with the wrangler that `toolchain/bun.lock` pins
  *
- * Every function runs wrangler exactly once and returns the record of it: a JSON file. A failed run is a record too. The
- * run succeeded when `exitCode` is 0, there is no `error`, and `nonce` is the one that was passed.
+ * Every function bundles without a token, uploads once with it, and returns the record: a JSON file. A failed run is a
+ * record too. The run succeeded when `exitCode` is 0, there is no `error`, and `nonce` is the one that was passed.
  */
 import { argument, dag, func, object, type Directory, type File, type Secret, type Service } from "@dagger.io/dagger";
 
-import { carryOut } from "./carry-out.js";
+import { deploy } from "./deploy.js";
 import { comment } from "./comment.js";
 import { serialize, type DeploymentRecord } from "./record.js";
 
@@ -15,8 +15,8 @@ export class Cloudflare {
   /**
    * Uploads a project and makes it live
    *
-   * Refused before anything changes: an empty `dist`, a wrangler config that would build, deploy to another account, or
-   * needs sources that were not given.
+   * Refused before anything changes: an empty `dist`, a private file or the token in what is published, and a wrangler
+   * config that is about another account or needs sources that were not given.
    *
    * @param dist The folder that was built. It is put where the wrangler config's `assets.directory` says; a Worker without assets may be given any folder
    * @param wranglerConfig The wrangler config: `wrangler.jsonc`, `wrangler.json` or `wrangler.toml`
@@ -59,7 +59,7 @@ export class Cloudflare {
   ): Promise<File> {
     const inputs = { dist, wranglerConfig, cloudflareApiToken, source, api };
     const values = { environment, tag, message, nonce, accountId, project };
-    return file(await carryOut({ command: "deploy", ...inputs, ...values }));
+    return file(await deploy({ command: "deploy", ...inputs, ...values }));
   }
 
   /**
@@ -113,7 +113,7 @@ export class Cloudflare {
   ): Promise<File> {
     const inputs = { dist, wranglerConfig, cloudflareApiToken, source, api };
     const values = { alias, environment, tag, message, nonce, accountId, project, strategy };
-    return file(await carryOut({ command: "preview", ...inputs, ...values }));
+    return file(await deploy({ command: "preview", ...inputs, ...values }));
   }
 
   /**
@@ -176,7 +176,7 @@ export class Cloudflare {
     if (!/^[1-9][0-9]*$/.test(mergeRequestId)) throw new Error(`\`${mergeRequestId}\` is no merge request number`);
     const inputs = { dist, wranglerConfig, cloudflareApiToken, source, api };
     const values = { alias: alias ?? `mr-${mergeRequestId}`, environment, tag, message, nonce, accountId, project, strategy };
-    const record = await carryOut({ command: "preview", ...inputs, ...values });
+    const record = await deploy({ command: "preview", ...inputs, ...values });
     record.comment = await post(record, gitlabApiToken, mergeRequestId, gitlabProjectId, gitlabApiUrl);
     return file(record);
   }

@@ -16,7 +16,7 @@ export interface Site {
   assets: string | undefined;
   /** `account_id`, which would beat the account that is asked for. */
   accountId: string | undefined;
-  /** Whether wrangler would run a build of its own. */
+  /** Wrangler runs a `build.command` before it bundles. */
   builds: boolean;
   /** Whether there is a `previews` block, which blocks of `env` inherit. */
   previews: boolean;
@@ -47,12 +47,12 @@ export function site(config: unknown, environment: string | undefined): Site {
 }
 
 /**
- * Whether the dist folder is published. A Worker of code alone publishes none: its dist argument is not looked at, and not
+ * Returns `true` if the dist folder is published. A Worker of code alone publishes none: its dist argument is not looked at, and not
  * put beside the code either, where it could hide a folder of that name.
  *
  * @param adapter Whether an adapter generated the config that wrangler will follow. Its assets are not named in ours.
  */
-export function publishes(site: Site, adapter: boolean): boolean {
+export function hasAssets(site: Site, adapter: boolean): boolean {
   return site.assets !== undefined || adapter || !site.hasCode;
 }
 
@@ -77,9 +77,6 @@ const SETTINGS = ["_headers", "_redirects", ".assetsignore"];
 export function refusal(site: Site, facts: Facts): string | undefined {
   if (facts.entries?.every((entry) => SETTINGS.includes(entry.replace(/\/$/, "")))) {
     return "the dist folder is empty: it would publish an empty site";
-  }
-  if (site.builds) {
-    return "`build.command` would run with the deployment's token in its environment: make it the `build` script of package.json";
   }
   if (site.accountId !== undefined && site.accountId !== facts.accountId) {
     return `\`account_id\` is ${site.accountId}, but the account is ${facts.accountId}: remove it from the wrangler config`;

@@ -8,39 +8,65 @@ import {
   type Service,
 } from "@dagger.io/dagger";
 
-import { ENVIRONMENT, ON_BUN, wranglerArguments, type Step } from "./arguments.js";
+import { bundleArguments, ENVIRONMENT, ON_BUN, wranglerArguments, type Step } from "./arguments.js";
 import { ASK } from "./deployed.js";
-import { LOOK, type Left } from "./left.js";
+import { REFUSED, refusalOf } from "./refusal.js";
 import { distPath } from "./site.js";
 
-/** Where the project is in the container. */
-const WORK = "/src";
+/** The folder of the project in the container. */
+export const WORK = "/src";
 
-/** Where wrangler is installed. */
+/** The folder of wrangler. */
 const TOOLCHAIN = "/toolchain";
 
-/** Where Bun keeps downloaded packages, between runs. */
+/** The launcher of wrangler. */
+const LAUNCHER = `${TOOLCHAIN}/node_modules/wrangler/bin/wrangler.js`;
+
+/** The folder in which Bun keeps downloaded packages between runs. */
 const CACHE = "/var/cache/bun";
 
-/** Where wrangler writes what it did. */
+/** The file in which wrangler writes what it did. */
 const OUTPUT = "/output/wrangler.ndjson";
 
 /** Prints the config that its last argument names as JSON, read by Bun's own parsers. */
 export const READ_CONFIG = "process.stdout.write(JSON.stringify((await import(process.argv.at(-1))).default))";
 
-/** What wrangler is run on. */
+/** The program that prepares an upload, in the container. */
+const PREPARE = "/prepare-upload.js";
+
+/** The folder that the program writes, and wrangler uploads. */
+const UPLOAD = "/upload";
+
+/** The folder of the first step's output, beside the project. */
+const BUNDLE = "/bundle";
+
+/** The file that the first step leaves. */
+export const BUNDLE_FILE = `${BUNDLE}/bundle.form`;
+
+/** The inputs of a deployment. */
 export interface Inputs {
-  /** What was built, where something is published. */
+  /** The built folder. `undefined` if nothing is published. */
   dist: Directory | undefined;
   config: File;
   /** The config's file name. */
   name: string;
   source: Directory | undefined;
-  /** Where `dist` belongs, relative to the config: its `assets.directory`. */
+  /** The path of `dist`, relative to the config: its `assets.directory`. */
   assets: string | undefined;
 }
 
-/** Everything that is between a container with wrangler and the run. */
+/** The choices of the first step. */
+export interface First {
+  /** The config's file name. */
+  name: string;
+  environment: string | undefined;
+  /** Wrangler follows the config that an adapter generated. */
+  adapter: boolean;
+  /** The config that wrangler follows has assets. */
+  hasAssets: boolean;
+}
+
+/** Everything that a request to Cloudflare needs. */
 export interface Access {
   accountId: string;
   token: Secret;
@@ -48,7 +74,7 @@ export interface Access {
   api: Service | undefined;
 }
 
-/** What a run left. */
+/** The result of a run. */
 export interface Outcome {
   exitCode: number;
   /** The text of wrangler's output file. */
@@ -74,11 +100,11 @@ export async function readConfig(container: Container, config: File, name: strin
 }
 
 /**
- * The project as wrangler needs it: the sources, if wrangler bundles them, then the config and what was built. Installed
- * dependencies are those of the sources' own lock file.
+ * Returns a container with the project: the sources, if wrangler bundles them, then the config and what was built.
+ * Installed dependencies are those of the sources' own lock file. Their install scripts run here, where no token ever is.
  */
 export async function project(container: Container, inputs: Inputs): Promise<Container> {
-  let made = install(container).withWorkdir(WORK);
+  let made = container.withWorkdir(WORK);
   if (inputs.source !== undefined) {
     made = made.withDirectory(WORK, inputs.source);
     if ((await inputs.source.glob("bun.lock")).length > 0)
@@ -90,30 +116,61 @@ export async function project(container: Container, inputs: Inputs): Promise<Con
   return made.withoutDirectory(dist).withDirectory(dist, inputs.dist);
 }
 
-/** What a build left in the project that `container` holds. Looked at from elsewhere, where no file of the project steers Bun. */
-export async function look(container: Container, folder: string | undefined, redirect: string | undefined): Promise<Left> {
-  const place = JSON.stringify({ root: WORK, folder, redirect });
-  return JSON.parse(await container.withWorkdir("/").withExec(["bun", "-e", LOOK, place]).stdout()) as Left;
-}
-
-/** Installs the wrangler that `toolchain/bun.lock` pins. None of its packages' install scripts is needed. */
-function install(container: Container): Container {
-  const toolchain = dag.currentModule().source().directory("toolchain");
+/** Returns the folder with the wrangler that `toolchain/bun.lock` pins. None of its packages' install scripts is needed. */
+export function toolchain(container: Container): Directory {
+  const pins = dag.currentModule().source().directory("toolchain");
   return container
-    .withFile(`${TOOLCHAIN}/package.json`, toolchain.file("package.json"))
-    .withFile(`${TOOLCHAIN}/bun.lock`, toolchain.file("bun.lock"))
+    .withFile(`${TOOLCHAIN}/package.json`, pins.file("package.json"))
+    .withFile(`${TOOLCHAIN}/bun.lock`, pins.file("bun.lock"))
     .withWorkdir(TOOLCHAIN)
-    .withExec(["bun", "install", "--frozen-lockfile", "--ignore-scripts"]);
+    .withExec(["bun", "install", "--frozen-lockfile", "--ignore-scripts"])
+    .directory(TOOLCHAIN);
 }
 
 /**
- * The container with the token and everything else that a request to Cloudflare needs.
- *
- * The nonce stands directly before what is run there: everything above is cached, and the engine cannot answer a run from
- * its cache.
+ * Bundles the code of the project, the first step. Everything that a project can run in wrangler runs here, without a
+ * token. A failed run is an answer too, not an exception.
  */
-export async function armed(container: Container, access: Access): Promise<Container> {
-  let made = container.withNewFile(OUTPUT, "");
+export async function bundle(ready: Container, wrangler: Directory, first: First): Promise<{ ended: Container; outcome: Outcome }> {
+  let made = ready.withDirectory(TOOLCHAIN, wrangler).withDirectory(`${BUNDLE}/empty`, dag.directory());
+  for (const [name, value] of Object.entries(ENVIRONMENT)) made = made.withEnvVariable(name, value);
+  const words = bundleArguments({
+    config: first.adapter ? undefined : first.name,
+    environment: first.environment,
+    assets: first.hasAssets ? `${BUNDLE}/empty` : undefined,
+    outdir: `${BUNDLE}/dir`,
+    outfile: BUNDLE_FILE,
+  });
+  const ended = await made.withExec(["bun", ...ON_BUN, LAUNCHER, ...words], { expect: ReturnType.Any }).sync();
+  const outcome = {
+    exitCode: await ended.exitCode(),
+    output: "",
+    stdout: await ended.stdout(),
+    stderr: await ended.stderr(),
+  };
+  return { ended, outcome };
+}
+
+/**
+ * Returns a new container with the token and everything else that a request to Cloudflare needs. No code of the project
+ * has run in it, and none will: the project's folder is data.
+ *
+ * The nonce is the last variable. Everything above is cached, and the engine cannot answer a run from its cache.
+ */
+export async function withCredentials(
+  container: Container,
+  wrangler: Directory,
+  left: { project: Directory; bundle: File | undefined },
+  access: Access,
+): Promise<Container> {
+  const program = dag.currentModule().source().directory("toolchain").file("prepare-upload.js");
+  let made = container
+    .withDirectory(TOOLCHAIN, wrangler)
+    .withFile(PREPARE, program)
+    .withDirectory(WORK, left.project)
+    .withDirectory(UPLOAD, dag.directory())
+    .withNewFile(OUTPUT, "");
+  if (left.bundle !== undefined) made = made.withFile(BUNDLE_FILE, left.bundle);
   for (const [name, value] of Object.entries(ENVIRONMENT)) made = made.withEnvVariable(name, value);
   made = made
     .withEnvVariable("WRANGLER_OUTPUT_FILE_PATH", OUTPUT)
@@ -127,7 +184,36 @@ export async function armed(container: Container, access: Access): Promise<Conta
   return made.withSecretVariable("CLOUDFLARE_API_TOKEN", access.token).withEnvVariable("DEPLOY_NONCE", access.nonce);
 }
 
-/** Cloudflare's answer about the deployments of `worker`, as `ASK` prints it; something else where there was none. */
+/** The request to the program that prepares an upload, with paths in a container. */
+export function prepareRequest(first: First, isBundled: boolean, accountId: string): string {
+  return JSON.stringify({
+    root: WORK,
+    project: WORK,
+    config: `${WORK}/${first.name}`,
+    environment: first.environment || null,
+    redirected: first.adapter,
+    bundle: isBundled ? BUNDLE_FILE : null,
+    upload: `${UPLOAD}/folder`,
+    account: accountId,
+  });
+}
+
+/** Prepares the upload. @throws When it is refused; then nothing was sent to Cloudflare. */
+export async function prepare(
+  container: Container,
+  request: string,
+  refuse: (reason: string) => void,
+): Promise<Container> {
+  const words = ["bun", "--no-env-file", "--config=/dev/null", PREPARE, request];
+  const ended = await container.withWorkdir("/").withExec(words, { expect: ReturnType.Any }).sync();
+  const exitCode = await ended.exitCode();
+  if (exitCode === 0) return ended.withWorkdir(`${UPLOAD}/folder`);
+  const text = await ended.stderr();
+  refuse((exitCode === REFUSED && refusalOf(text)) || `the upload could not be prepared: ${text.trim().split("\n").at(-1)}`);
+  return ended;
+}
+
+/** Returns Cloudflare's answer about the deployments of `worker`, as `ASK` prints it. Without an answer it returns what the program printed. */
 export async function deployments(container: Container, worker: string): Promise<string> {
   const asked = container.withExec(["bun", ...ON_BUN, "-e", ASK, worker], { expect: ReturnType.Any });
   return (await asked.stdout()) || (await asked.stderr());
@@ -141,9 +227,7 @@ export async function deployments(container: Container, worker: string): Promise
  */
 export async function run(container: Container, step: Step): Promise<Outcome> {
   const ended = await container
-    .withExec(["bun", ...ON_BUN, `${TOOLCHAIN}/node_modules/wrangler/bin/wrangler.js`, ...wranglerArguments(step)], {
-      expect: ReturnType.Any,
-    })
+    .withExec(["bun", ...ON_BUN, LAUNCHER, ...wranglerArguments(step)], { expect: ReturnType.Any })
     .sync();
   return {
     exitCode: await ended.exitCode(),

@@ -32,6 +32,18 @@ pub struct Metadata {
     pub keep_assets: bool,
     /// Changes to classes of Durable Objects.
     pub migrations: Option<Value>,
+    /// The limits on CPU time and subrequests.
+    pub limits: Value,
+    /// Where the version runs.
+    pub placement: Value,
+    /// Settings of the Worker, which an upload may carry.
+    pub observability: Option<Value>,
+    /// Whether logs are pushed.
+    pub logpush: Option<Value>,
+    /// The Workers that get the tail.
+    pub tail_consumers: Option<Value>,
+    /// Tags of the Worker.
+    pub tags: Option<Vec<String>>,
     /// `workers/tag`, `workers/message`, `workers/alias`.
     pub annotations: BTreeMap<String, String>,
 }

@@ -128,6 +128,9 @@ impl Upload {
             compatibility_date: metadata.compatibility_date.unwrap_or_else(|| OLDEST.to_owned()),
             compatibility_flags: metadata.compatibility_flags,
             assets,
+            exports: None,
+            limits: metadata.limits,
+            placement: metadata.placement,
         })
     }
 }

@@ -3,6 +3,7 @@
 pub mod blobs;
 pub mod model;
 pub mod preview;
+pub mod resources;
 pub mod sealed;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use blobs::Blobs;
 use model::Worker;
+use resources::ResourceStore;
 
 /// Identifies a Worker: account and name.
 type Key = (String, String);
@@ -27,6 +29,8 @@ pub struct Store {
     dir: Utf8PathBuf,
     /// Contents of modules, manifests and assets.
     pub blobs: Blobs,
+    /// KV namespaces, D1 databases, R2 buckets, queues and workflows of each account.
+    pub resources: ResourceStore,
     workers: Mutex<BTreeMap<Key, Arc<Worker>>>,
     /// Workers whose state file cannot be read, with the reason.
     damaged: BTreeMap<Key, String>,
@@ -38,6 +42,7 @@ impl Store {
     /// Opens the state in `dir`. Makes the folder if it is missing.
     pub fn open(dir: &Utf8Path) -> Result<Store> {
         let blobs = Blobs::open(&dir.join("blobs"))?;
+        let resources = ResourceStore::open(dir)?;
         let dir = dir.join("cloudflare/workers");
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {dir}"))?;
         remove_temporary(&dir)?;
@@ -59,7 +64,8 @@ impl Store {
                 }
             }
         }
-        Ok(Store { dir, blobs, workers: Mutex::new(workers), damaged, turn: Mutex::default() })
+        let (workers, turn) = (Mutex::new(workers), Mutex::default());
+        Ok(Store { dir, blobs, resources, workers, damaged, turn })
     }
 
     /// Returns a Worker. `None` if there is none, or if its state file is damaged.

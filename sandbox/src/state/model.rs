@@ -1,9 +1,9 @@
-//! The shape of what is deployed.
+//! Defines the shape of what is deployed.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::preview::Preview;
 use crate::ids::{hex, now, random, uuid};
@@ -17,7 +17,7 @@ pub struct Worker {
     pub name: String,
     /// Its immutable id.
     pub tag: String,
-    /// When it was made.
+    /// The time when it was made.
     pub created_on: String,
     /// Uploaded versions, oldest first.
     pub versions: Vec<Version>,
@@ -38,6 +38,56 @@ pub struct Worker {
     pub schedules: Value,
     /// Tags of the service.
     pub tags: Vec<String>,
+    /// What belongs to the Worker rather than to a version, as sent: `observability`, `logpush`,
+    /// `tail_consumers` and the like.
+    #[serde(default)]
+    pub settings: Map<String, Value>,
+    /// The tag of the last migration of Durable Objects.
+    #[serde(default)]
+    pub migration_tag: Option<String>,
+    /// The classes of Durable Objects that migrations made.
+    #[serde(default)]
+    pub classes: Vec<DurableClass>,
+}
+
+/// A class of Durable Objects.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct DurableClass {
+    /// The id of its namespace, which a rename keeps.
+    pub id: String,
+    /// The class's name in the code.
+    pub name: String,
+    /// Whether its storage is SQLite.
+    pub sqlite: bool,
+}
+
+/// What the code of a version exports, as workerd found when it loaded it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Exports {
+    /// The handlers of the default export: `fetch`, `scheduled`, `queue` and so on.
+    pub handlers: Vec<String>,
+    /// The other exports that can be bound to.
+    pub entrypoints: Vec<Entrypoint>,
+}
+
+/// An export that can be bound to.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Entrypoint {
+    /// Its name.
+    pub name: String,
+    /// `durable-object`, `workflow`, `worker`, or `class` for a class that extends none of these.
+    pub kind: String,
+    /// Its handlers.
+    pub handlers: Vec<String>,
+}
+
+impl Exports {
+    /// Whether a class of this name can be bound to.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.entrypoints.iter().any(|entrypoint| entrypoint.name == name)
+    }
 }
 
 /// An uploaded version.
@@ -47,11 +97,11 @@ pub struct Version {
     pub id: String,
     /// Counted from 1 in each Worker.
     pub number: usize,
-    /// When it was uploaded.
+    /// The time when it was uploaded.
     pub created_on: String,
     /// `workers/tag`, `workers/message`, `workers/alias`.
     pub annotations: BTreeMap<String, String>,
-    /// The entry module, when it has code.
+    /// The entry module. `None` if it has no code.
     pub main_module: Option<String>,
     /// The modules.
     pub modules: Vec<Module>,
@@ -61,8 +111,17 @@ pub struct Version {
     pub compatibility_date: String,
     /// The compatibility flags.
     pub compatibility_flags: Vec<String>,
-    /// The assets, when it has any.
+    /// The assets. `None` if it has none.
     pub assets: Option<Assets>,
+    /// What its code exports. `None` for a version of assets alone.
+    #[serde(default)]
+    pub exports: Option<Exports>,
+    /// The limits on CPU time and subrequests, as sent.
+    #[serde(default)]
+    pub limits: Value,
+    /// Where it runs, as sent.
+    #[serde(default)]
+    pub placement: Value,
 }
 
 /// A module of a version.
@@ -81,7 +140,7 @@ pub struct Module {
 pub struct Assets {
     /// Paths and hashes: a manifest, by the hash of its content.
     pub manifest: String,
-    /// How many files there are.
+    /// The number of files.
     pub files: usize,
     /// `html_handling`, `not_found_handling`, `run_worker_first`, `_headers`, `_redirects`.
     pub config: Value,
@@ -101,11 +160,11 @@ pub struct Asset {
 pub struct Deployment {
     /// Its id.
     pub id: String,
-    /// When it was made.
+    /// The time when it was made.
     pub created_on: String,
     /// `workers/message`.
     pub annotations: BTreeMap<String, String>,
-    /// Which versions get how much of the traffic.
+    /// The versions with their parts of the traffic.
     pub versions: Vec<Share>,
 }
 
@@ -119,7 +178,7 @@ pub struct Share {
 }
 
 impl Worker {
-    /// A Worker without any version.
+    /// Makes a Worker without any version.
     #[must_use]
     pub fn new(account: &str, name: &str) -> Worker {
         Worker {
@@ -136,16 +195,19 @@ impl Worker {
             routes: Value::Array(Vec::new()),
             schedules: Value::Array(Vec::new()),
             tags: Vec::new(),
+            settings: Map::new(),
+            migration_tag: None,
+            classes: Vec::new(),
         }
     }
 
-    /// The version of this id.
+    /// Returns a version.
     #[must_use]
     pub fn version(&self, id: &str) -> Option<&Version> {
         self.versions.iter().find(|version| version.id == id)
     }
 
-    /// The version that gets most of the traffic.
+    /// Returns the version that gets most of the traffic.
     #[must_use]
     pub fn live(&self) -> Option<&Version> {
         let shares = &self.deployments.last()?.versions;
@@ -153,7 +215,7 @@ impl Worker {
         self.version(&most.version_id)
     }
 
-    /// The newest version with this alias.
+    /// Returns the newest version with this alias.
     #[must_use]
     pub fn alias(&self, alias: &str) -> Option<&Version> {
         let has = |version: &&Version| {
@@ -175,7 +237,7 @@ impl Worker {
     }
 }
 
-/// All of the traffic to one version.
+/// Gives all of the traffic to one version.
 #[must_use]
 pub fn whole(version: &str) -> Vec<Share> {
     vec![Share { version_id: version.to_owned(), percentage: 100.0 }]

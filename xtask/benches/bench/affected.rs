@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use delivery::report::bench::{Group, Row, Unit};
 use serde_json::Value;
-use xtask::report::bench::{Group, Row, Unit};
 
 use crate::measure::{Case, at_least, at_most, take_turns};
 use crate::peers::{self, Peer};

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use delivery::report::bench::{Group, Unit};
 use serde_json::{Value, json};
-use xtask::report::bench::{Group, Unit};
 
 use crate::measure::{Case, at_most, take_turns};
 use crate::run::timed;

@@ -22,9 +22,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use xtask::clock::{rfc3339, unix_now};
-use xtask::report::bench::{Benchmarks, Group};
-use xtask::ui::{Options, Ui};
+use base::terminal::{Options, Ui};
+use base::time::{rfc3339, unix_now};
+use delivery::report::bench::{Benchmarks, Group};
 
 /// Runs a benchmark. The argument says whether sizes are tiny.
 type Run = fn(bool) -> Vec<Group>;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use xtask::tools::wrangler;
+use cloudflare::wrangler;
 
 use crate::support::{CANARY, TestEnv};
 
@@ -57,7 +57,8 @@ impl Sites {
 
     /// The upload that a person would type, into the same sandbox and on the same Bun.
     pub fn wrangler(&self, worker: &str, port: u16) -> Command {
-        let launcher = self.env.root.join(wrangler::TOOLCHAIN).join(wrangler::LAUNCHER);
+        let launcher =
+            self.env.root.join(workspace::modules::WRANGLER_TOOLCHAIN).join(wrangler::LAUNCHER);
         let mut command = self.bun(worker, &["--bun", launcher.as_str(), "deploy"]);
         let config = std::fs::read_to_string(self.env.root.join("dagger/config/config.json"));
         let config: serde_json::Value =

@@ -3,9 +3,9 @@
 
 use std::process::ExitCode;
 
+use base::terminal::{Options, Ui};
 use camino::Utf8PathBuf;
-use xtask::generated::{Mode, generate};
-use xtask::ui::{Options, Ui};
+use delivery::generated::{Mode, generate};
 
 fn main() -> ExitCode {
     let ui = Ui::new(Options::default());

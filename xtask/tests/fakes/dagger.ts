@@ -3,7 +3,7 @@
 // failures that a real CLI v0.21.8 was seen to have. `mode` beside its log says which.
 
 import { appendFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, relative, resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 
 const [state, root, repository, ...argv] = Bun.argv.slice(2) as [string, string, string, ...string[]];
 
@@ -120,9 +120,9 @@ function build(call: Call): string {
 
 /** The deployment of the Cloudflare module, by its own rules and the real wrangler. */
 async function deploy(call: Call, mode: string): Promise<string> {
-	const [{ ENVIRONMENT, ON_BUN, strategyOf, wranglerArguments }, { LOOK, unfit }, { verdict }, { publishes, refusal, site }, { ASK, missing }] = await Promise.all([
+	const [{ bundleArguments, ENVIRONMENT, ON_BUN, strategyOf, wranglerArguments }, { refusalOf }, { verdict }, { hasAssets, refusal, site }, { ASK, missing }] = await Promise.all([
 		import(`${repository}/dagger/cloudflare/src/arguments.ts`),
-		import(`${repository}/dagger/cloudflare/src/left.ts`),
+		import(`${repository}/dagger/cloudflare/src/refusal.ts`),
 		import(`${repository}/dagger/cloudflare/src/verdict.ts`),
 		import(`${repository}/dagger/cloudflare/src/site.ts`),
 		import(`${repository}/dagger/cloudflare/src/deployed.ts`),
@@ -144,21 +144,19 @@ async function deploy(call: Call, mode: string): Promise<string> {
 		accountId: shared.cloudflare.accountId,
 		hasSource: given.source !== undefined,
 		adapter: false,
-		entries: publishes(found, false) ? readdirSync(dist) : undefined,
+		entries: hasAssets(found, false) ? readdirSync(dist) : undefined,
 		alias: given.alias,
 		strategy,
 	});
 	const refuse = (reason: string | undefined) => reason !== undefined && fail(`refused, nothing was changed: ${name}: ${reason}`);
-	const folder = publishes(found, false) ? relative(process.cwd(), dist) : undefined;
-	const place = JSON.stringify({ root: process.cwd(), folder });
-	const left = JSON.parse(run([process.execPath, "-e", LOOK, place], "/", {}).stdout.toString());
-	refuse(reason ?? unfit(left, found.worker, shared.cloudflare.accountId));
+	refuse(reason);
 	// An exit code from 128 to 191 is an error of the engine itself, whatever the module expects.
 	const signalled = () => fail('process "bun --bun wrangler.js deploy" did not complete successfully: exit code: 143');
 	if (mode === "wrangler-signal-early") signalled();
 	const output = `${state}/${given.nonce}.ndjson`;
 	rmSync(output, { force: true });
-	const step = { command, strategy, alias: given.alias, config: name, environment: found.wranglerEnvironment, tag: given.tag, message: given.message };
+	const environment: string | undefined = found.wranglerEnvironment;
+	const step = { command, strategy, alias: given.alias, environment, tag: given.tag, message: given.message };
 	const words: string[] = wranglerArguments(step);
 	writeFileSync(`${state}/wrangler.json`, JSON.stringify({ words, ENVIRONMENT }));
 	const env = {
@@ -168,12 +166,37 @@ async function deploy(call: Call, mode: string): Promise<string> {
 		CLOUDFLARE_API_TOKEN: token as string,
 		...(given.api && { CLOUDFLARE_API_BASE_URL: `${given.api.replace("tcp://", "http://")}/client/v4` }),
 	};
+	const wrangler = `${root}/dagger/cloudflare/toolchain/node_modules/wrangler/bin/wrangler.js`;
+	const places = { empty: `${state}/empty`, bundle: `${state}/bundle.form`, upload: `${state}/upload` };
+	mkdirSync(places.empty, { recursive: true });
+	const isBundled = found.hasCode || found.builds;
+	if (isBundled) {
+		const assets = found.assets === undefined ? undefined : places.empty;
+		const first = bundleArguments({ config: name, environment, assets, outdir: `${state}/out`, outfile: places.bundle });
+		const bundled = run([process.execPath, ...ON_BUN, wrangler, ...first], process.cwd(), ENVIRONMENT);
+		if (!bundled.success) {
+			const judged = verdict(command, bundled.exitCode, "", strategy);
+			return JSON.stringify({ schema: 1, command, nonce: given.nonce, exitCode: bundled.exitCode, ...judged, log: `${bundled.stdout}${bundled.stderr}` });
+		}
+	}
+	const request = JSON.stringify({
+		root,
+		project: process.cwd(),
+		config: resolve(process.cwd(), name),
+		environment: environment || null,
+		redirected: false,
+		bundle: isBundled ? places.bundle : null,
+		upload: places.upload,
+		account: shared.cloudflare.accountId,
+	});
+	const program = `${repository}/dagger/cloudflare/toolchain/prepare-upload.js`;
+	const prepared = run([process.execPath, "--no-env-file", "--config=/dev/null", program, request], "/", { CLOUDFLARE_API_TOKEN: token as string });
+	if (!prepared.success) refuse(refusalOf(prepared.stderr.toString()) ?? prepared.stderr.toString());
 	if (strategy === "preview") {
 		const asked = run([process.execPath, ...ON_BUN, "-e", ASK, found.worker], process.cwd(), env);
 		refuse(missing(found.worker, `${asked.stdout}` || `${asked.stderr}`));
 	}
-	const wrangler = `${root}/dagger/cloudflare/toolchain/node_modules/wrangler/bin/wrangler.js`;
-	const ended = run([process.execPath, ...ON_BUN, wrangler, ...words], process.cwd(), env);
+	const ended = run([process.execPath, ...ON_BUN, wrangler, ...words], places.upload, env);
 	if (mode === "wrangler-signal-late") signalled();
 	const judged = verdict(command, ended.exitCode, existsSync(output) ? readFileSync(output, "utf8") : "", strategy);
 	const log = `${ended.stdout}${ended.stderr}`.replaceAll(token as string, "***");

@@ -10,25 +10,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base::http;
+use base::retry::Patience;
+use base::runner::Ended;
+use base::secret::Secret;
+use cloudflare::api::Api;
+use cloudflare::deployments::Deployments;
+use cloudflare::wrangler::{Expected, Verdict, urls, verdict};
+use cloudflare::wrangler_fields::unknown_fields;
+use delivery::engine::dagger::said;
+use gitlab::api::problem::Problem;
+use gitlab::api::request::{Client, Reply};
+use gitlab::api::{Notes, User, leftovers, paging, variables};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use ureq::http::{HeaderMap, HeaderName, HeaderValue};
-use xtask::engine::dagger::said;
-use xtask::secret::Secret;
-use xtask::tools::cloudflare::Api;
-use xtask::tools::deployments::Deployments;
-use xtask::tools::gitlab::problem::Problem;
-use xtask::tools::gitlab::request::{Client, Reply};
-use xtask::tools::gitlab::{Notes, User, leftovers, paging, variables};
-use xtask::tools::http;
-use xtask::tools::retry::Patience;
-use xtask::tools::runner::Ended;
-use xtask::tools::wrangler::{Expected, Verdict, urls, verdict};
-use xtask::tools::wrangler_fields::unknown_fields;
-use xtask::workspace::strategy::Strategy as PreviewStrategy;
+use workspace::strategy::Strategy as PreviewStrategy;
 
 use crate::hostile::{any_json, any_text, replaced};
 use crate::support::{Ran, TestEnv};
@@ -205,7 +205,7 @@ const IDENTITY: &str = "identity-of-a-test";
 fn proof(port: u16, nonce: &str) -> String {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, IDENTITY.as_bytes());
     let message = format!("sandbox-proof-1:{port}:{nonce}");
-    let proof = xtask::workspace::key::hex(ring::hmac::sign(&key, message.as_bytes()).as_ref());
+    let proof = workspace::key::hex(ring::hmac::sign(&key, message.as_bytes()).as_ref());
     json!({ "proof": proof }).to_string()
 }
 
@@ -364,7 +364,7 @@ fn servers_that_answer_anything_are_errors_at_worst() {
 /// Nothing that the real program prints steers the terminal, and it ends as it says it does.
 fn calm(ran: &Ran) {
     let text = ran.stdout.clone() + &ran.stderr;
-    let steers = |c: char| c != '\n' && c != '\t' && xtask::ui::harmless::steers(c);
+    let steers = |c: char| c != '\n' && c != '\t' && base::text::is_control_or_bidi(c);
     assert!(!text.contains(steers) && !text.contains("panicked"), "{text:?}");
     assert!([0, 1, 3, 4].contains(&ran.code), "{}: {text}", ran.code);
 }

@@ -5,11 +5,10 @@ use std::process::Command;
 
 use crate::support::repository;
 
-const MOST: usize = 60;
 const FORBIDDEN: [&str; 5] = ["tokio", "regex", "openssl-sys", "aws-lc-sys", "native-tls"];
 
 #[test]
-fn xtask_needs_at_most_60_crates() {
+fn xtask_compiles_no_heavy_crate() {
     let output = Command::new(env!("CARGO"))
         .current_dir(repository())
         .args(["tree", "--locked", "--package", "xtask", "--edges", "normal,build"])
@@ -29,13 +28,16 @@ fn xtask_needs_at_most_60_crates() {
     for name in FORBIDDEN {
         assert!(!crates.iter().any(|(found, _)| *found == name), "{name} came in");
     }
-    assert!(crates.len() <= MOST, "{} crates: {crates:#?}", crates.len());
     assert!(crates.len() > 20, "the list cannot be read any more: {text}");
 }
 
 #[test]
 fn every_dependency_says_why() {
-    for manifest in ["xtask/Cargo.toml", "sandbox/Cargo.toml"] {
+    let crates = ["base", "workspace", "cloudflare", "gitlab", "delivery"];
+    let crates = crates.map(|name| format!("crates/{name}/Cargo.toml"));
+    for manifest in
+        crates.iter().map(String::as_str).chain(["xtask/Cargo.toml", "sandbox/Cargo.toml"])
+    {
         let text = std::fs::read_to_string(repository().join(manifest)).expect(manifest);
         let dependencies = text.split("[dependencies]").nth(1).expect("dependencies");
         let lines = dependencies.lines().take_while(|line| !line.starts_with('['));

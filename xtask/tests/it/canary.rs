@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base::secret::forms::forms;
 use camino::{Utf8Path, Utf8PathBuf};
-use xtask::secret::forms::forms;
 
 use crate::support::{Ran, TestEnv};
 

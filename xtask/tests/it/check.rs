@@ -34,7 +34,7 @@ fn answers(env: &TestEnv, host: &str, action: &Value) {
             .header("content-type", "application/json")
             .body(fault.to_string())
             .expect("a request");
-    let agent = xtask::tools::http::agent(std::time::Duration::from_secs(20), 0);
+    let agent = base::http::agent(std::time::Duration::from_secs(20), 0);
     assert!(agent.run(request).expect("an answer").status().is_success());
 }
 

@@ -5,7 +5,7 @@ use crate::support::{TestEnv, repository};
 #[cfg(feature = "generate")]
 #[test]
 fn derived_files_are_up_to_date() {
-    use xtask::generated::{Mode, generate};
+    use delivery::generated::{Mode, generate};
     let stale = generate(&repository(), Mode::Check).expect("readable");
     assert!(stale.is_empty(), "run `cargo xtask generate`: {stale:?}");
 }
@@ -13,7 +13,7 @@ fn derived_files_are_up_to_date() {
 #[test]
 fn the_command_line_is_consistent() {
     use clap::CommandFactory as _;
-    xtask::cli::Cli::command().debug_assert();
+    delivery::cli::Cli::command().debug_assert();
 }
 
 #[test]

@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Result;
+use base::http;
+use base::retry::Patience;
+use base::secret::Secret;
+use delivery::engine::comment::write::{Action, Timing, Writer, Written};
+use gitlab::api::Notes;
+use gitlab::api::request::Client;
+use gitlab::comment::state;
+use gitlab::comment::state::marked;
+use gitlab::comment::{Change, MARKER, Row, Status, render};
 use serde_json::json;
-use xtask::engine::comment::write::{Action, Timing, Writer, Written};
-use xtask::report::comment::state::{self, marked};
-use xtask::report::comment::{Change, MARKER, Row, Status, render};
-use xtask::secret::Secret;
-use xtask::tools::gitlab::Notes;
-use xtask::tools::gitlab::request::Client;
-use xtask::tools::http;
-use xtask::tools::retry::Patience;
 
 use crate::fake_gitlab::{Behaviour, Fault, Faults, GitLab, Note, TOKEN, note};
 use crate::support::{TestEnv, ran, repository};

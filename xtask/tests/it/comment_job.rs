@@ -4,8 +4,8 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use gitlab::comment::{Row, Status, state};
 use serde_json::{Value, json};
-use xtask::report::comment::{Row, Status, state};
 
 use crate::comment::ready;
 use crate::fake_gitlab::{Behaviour, Fault, Faults, GitLab, TOKEN, note};

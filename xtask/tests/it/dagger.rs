@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use camino::Utf8PathBuf;
 use serde_json::Value;
 
-use xtask::tools::wrangler;
+use cloudflare::wrangler;
 
 use crate::preview_strategy;
 use crate::support::{Ran, TestEnv, copy, ran, repository};
@@ -195,43 +195,42 @@ fn a_failing_build_says_why() {
 
 #[test]
 fn wrangler_gets_the_same_words_from_both_engines() {
-    for (config, environment) in [
-        (Some("wrangler.jsonc"), None),
-        (Some("wrangler.toml"), Some("staging")),
-        (Some("wrangler.jsonc"), Some("")),
-        (None, None),
+    for (config, environment, assets) in [
+        (Some("wrangler.jsonc"), None, None),
+        (Some("wrangler.toml"), Some("staging"), Some("/empty")),
+        (Some("wrangler.jsonc"), Some(""), Some("/empty")),
+        (None, None, None),
     ] {
-        let step = serde_json::json!({ "command": "deploy", "config": config, "environment": environment,
-            "tag": "0123456789ab", "message": "it's a \"message\"" });
+        let (tag, message) = ("0123456789ab", "it's a \"message\"");
+        let step = serde_json::json!({ "command": "deploy", "environment": environment, "tag": tag, "message": message });
+        let first = serde_json::json!({ "config": config, "environment": environment, "assets": assets,
+            "outdir": "/out", "outfile": "/form" });
         let code = format!(
-            "import {{ wranglerArguments, ENVIRONMENT }} from {:?};\n\
-             const step = Object.fromEntries(Object.entries({step}).filter(([, value]) => value !== null));\n\
+            "import {{ bundleArguments, wranglerArguments, ENVIRONMENT }} from {:?};\n\
+             const given = (step) => Object.fromEntries(Object.entries(step).filter(([, value]) => value !== null));\n\
+             const step = given({step});\n\
              const upload = {{ ...step, command: 'preview', alias: 'mr-1' }};\n\
              const preview = {{ ...upload, strategy: 'preview' }};\n\
-             console.log(JSON.stringify([wranglerArguments(step), wranglerArguments(upload), wranglerArguments(preview), Object.entries(ENVIRONMENT)]));",
+             console.log(JSON.stringify([bundleArguments(given({first})), wranglerArguments(step), wranglerArguments(upload), wranglerArguments(preview), Object.entries(ENVIRONMENT)]));",
             repository().join("dagger/cloudflare/src/arguments.ts")
         );
         let mut bun =
             std::process::Command::new(std::env::var("XTASK_BUN").expect("XTASK_BUN is set"));
         let theirs = ran(bun.args(["-e", &code]).output().expect("bun runs")).exits(0).json();
-        let ours =
-            wrangler::deploy_arguments(config, environment, "0123456789ab", "it's a \"message\"");
-        let uploads = wrangler::upload_arguments(
-            config,
-            Some("mr-1"),
-            environment,
-            "0123456789ab",
-            "it's a \"message\"",
-        );
-        let previews = wrangler::preview_arguments(
-            config,
-            Some("mr-1"),
-            environment,
-            "0123456789ab",
-            "it's a \"message\"",
-        );
-        assert_eq!(theirs, serde_json::json!([ours, uploads, previews, wrangler::ENVIRONMENT]));
+        let first = wrangler::bundle_arguments(config, environment, assets, "/out", "/form");
+        let ours = wrangler::deploy_arguments(environment, tag, message);
+        let uploads = wrangler::upload_arguments(Some("mr-1"), environment, tag, message);
+        let previews = wrangler::preview_arguments(Some("mr-1"), environment, tag, message);
+        let all = serde_json::json!([first, ours, uploads, previews, wrangler::ENVIRONMENT]);
+        assert_eq!(theirs, all);
     }
+}
+
+#[test]
+fn both_engines_prepare_uploads_with_the_same_program() {
+    let path = repository().join("dagger/cloudflare/toolchain/prepare-upload.js");
+    let theirs = std::fs::read_to_string(path).expect("the module's copy");
+    assert_eq!(theirs, wrangler::PREPARE_UPLOAD, "copy the file of the crate over the module's");
 }
 
 #[test]
@@ -303,7 +302,8 @@ fn what_the_host_engine_refuses_this_one_refuses_too() {
     env.commit("project");
     let ran = dagger.deploy(&["site"]).exits(1);
     let error = ran.record("site")["error"].to_string();
-    for part in ["dist/token.txt leads out of the project, to /proc/", "nothing is live, as before"]
+    for part in
+        ["dist/token.txt leads out of the repository, to /proc/", "nothing is live, as before"]
     {
         assert!(error.contains(part), "{part}: {error}");
     }

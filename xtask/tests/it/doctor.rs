@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Output, Stdio};
 
+use base::command::preamble;
 use camino::{Utf8Path, Utf8PathBuf};
 use expect_test::expect_file;
 use serde::Deserialize;
 use serde_json::Value;
-use xtask::tools::command::preamble;
 
 /// The value of every variable that a case calls a token. It must turn up nowhere.
 const CANARY: &str = "canary-doctor-7f3a";
@@ -256,7 +256,7 @@ impl Stage {
     fn told(&self, bytes: &[u8]) -> String {
         let text = std::str::from_utf8(bytes).expect("UTF-8");
         let text = text
-            .replace(&preamble(&self.root, &[]), "[PREAMBLE]\n")
+            .replace(&preamble(&self.root), "[PREAMBLE]\n")
             .replace(self.root.as_str(), "[ROOT]")
             .replace(self.folder.join("bin").as_str(), "[BIN]")
             .replace(&format!(">= {}.0", env!("CARGO_PKG_RUST_VERSION")), ">= [RUST]")
@@ -312,24 +312,24 @@ fn mask(check: &mut Value) {
 
 /// The real program called `name`.
 fn real(name: &str) -> Utf8PathBuf {
-    xtask::tools::bun::which(name).unwrap_or_else(|| panic!("{name} is not on PATH"))
+    delivery::tools::bun::which(name).unwrap_or_else(|| panic!("{name} is not on PATH"))
 }
 
 #[test]
 fn preflight_says_at_once_all_that_a_deploy_would_trip_over() {
-    use xtask::context::Ctx;
-    use xtask::error::Exit;
-    use xtask::plan::destination::{Destination, Pipeline};
-    use xtask::workspace::Workspace;
+    use base::error::Exit;
+    use delivery::context::Ctx;
+    use delivery::plan::destination::{Destination, Pipeline};
+    use workspace::Workspace;
 
     let cases = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/doctor");
     let stage = Stage::new(&cases, "projects-broken");
     let ctx = Ctx {
         root: stage.root.clone(),
-        ui: xtask::ui::Ui::new(xtask::ui::Options::default()),
+        ui: base::terminal::Ui::new(base::terminal::Options::default()),
         dry_run: false,
         jobs: 1,
-        patience: xtask::tools::retry::Patience::new(|_| {}),
+        patience: base::retry::Patience::new(|_| {}),
     };
     let workspace = Workspace::load(&ctx.root).expect("readable");
     let mut destination =
@@ -338,7 +338,7 @@ fn preflight_says_at_once_all_that_a_deploy_would_trip_over() {
     let find =
         |name: &str| workspace.projects.iter().find(|project| project.name == name).expect(name);
     let check = |destination: &Destination, name: &str| {
-        xtask::doctor::preflight(&ctx, destination, xtask::plan::Engine::Host, &[find(name)])
+        delivery::doctor::preflight(&ctx, destination, delivery::plan::Engine::Host, &[find(name)])
     };
     let failure = check(&destination, "site").expect_err("a failure");
     assert_eq!(failure.exit, Exit::Refused);

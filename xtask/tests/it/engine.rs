@@ -4,8 +4,8 @@
 
 use std::io::Write as _;
 
-use xtask::tools::dagger::engine_version;
-use xtask::tools::engine_address::VARIABLE;
+use delivery::tools::dagger::engine_version;
+use delivery::tools::engine_address::VARIABLE;
 
 use crate::dagger::{Dagger, failing_build, forced_again, same_record, worker_preview};
 use crate::support::{TestEnv, repository};

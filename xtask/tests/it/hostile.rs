@@ -1,14 +1,14 @@
 //! Input that means harm, from files and names: no panic, nothing carried out, clear errors.
 
+use base::command::Command as Planned;
 use camino::Utf8Path;
+use delivery::plan::{guard, protection};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use xtask::plan::{guard, protection};
-use xtask::tools::command::Command as Planned;
-use xtask::workspace::config::Config;
-use xtask::workspace::package::Package;
-use xtask::workspace::strategy::Strategy as PreviewStrategy;
-use xtask::workspace::wrangler::WranglerConfig;
+use workspace::config::Config;
+use workspace::package::Package;
+use workspace::strategy::Strategy as PreviewStrategy;
+use workspace::wrangler::WranglerConfig;
 
 use crate::support::{TestEnv, repository};
 
@@ -133,7 +133,7 @@ proptest! {
                         prop_assert!(worker.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b)));
                         let _patterns = wrangler.patterns(environment);
                     }
-                    let project = xtask::workspace::project::Project {
+                    let project = workspace::project::Project {
                         name: "p".into(), dir: "p".into(), config: path.to_owned(), worker: wrangler.target("local").worker,
                         environments: wrangler.environments.clone(), package: None, module: false, wrangler,
                     };
@@ -240,7 +240,7 @@ fn hostile_names_are_carried_out_by_nobody() {
         &["deploy", "--env", "\u{9b}2J"],
     ] {
         let ran = env.xtask(arguments);
-        let steers = |c: char| c != '\n' && c != '\t' && xtask::ui::harmless::steers(c);
+        let steers = |c: char| c != '\n' && c != '\t' && base::text::is_control_or_bidi(c);
         assert!(!(ran.stdout + &ran.stderr).contains(steers), "{arguments:?}");
     }
 }

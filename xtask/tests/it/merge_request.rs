@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use base::http;
 use camino::Utf8PathBuf;
 use serde_json::{Value, json};
-use xtask::tools::http;
 
 use crate::browser::Browser;
 use crate::preview_strategy;

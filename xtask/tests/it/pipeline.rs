@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
+use gitlab::pipeline::condition::{Condition, Operand};
+use gitlab::pipeline::jobs;
+use gitlab::pipeline::types::{Job, Pipeline, Rule};
 use serde_json::{Value, json};
-use xtask::pipeline::condition::{Condition, Operand};
-use xtask::pipeline::jobs;
-use xtask::pipeline::types::{Job, Pipeline, Rule};
-use xtask::workspace::Workspace;
-use xtask::workspace::graph::Graph;
+use workspace::Workspace;
+use workspace::graph::Graph;
 
 use crate::support::{TestEnv, repository};
 

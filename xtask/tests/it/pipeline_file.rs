@@ -1,8 +1,8 @@
 //! The generated pipeline as a file: its YAML, its names, its tables.
 
+use gitlab::pipeline::{variables, yaml};
 use serde_json::{Value, json};
-use xtask::pipeline::{variables, yaml};
-use xtask::workspace::config::Config;
+use workspace::config::Config;
 
 use crate::pipeline::{assert_agrees_with_itself, pipeline, read_yaml, with_pipeline};
 use crate::support::{TestEnv, repository};

@@ -363,11 +363,6 @@ fn no_unprotected_environment_reaches_what_production_serves() {
             r#""staging": { "routes": ["staging.example.com/*"] }"#,
             &AtTheToken,
         ),
-        (
-            "a command beside the token",
-            r#""staging": {} }, "build": { "command": "env" "#,
-            &Refused("`build.command`"),
-        ),
     ];
     for (row, blocks, ends) in rows {
         beside("b", blocks);

@@ -28,7 +28,7 @@ fn files_beside_the_project_do_not_steer_wrangler() {
     );
     let second = env.xtask(&["deploy", "a", "--json"]).exits(3);
     let error = second.record("a")["error"].to_string();
-    assert!(error.contains("it deploys the Worker `taken`"), "{error}");
+    assert!(error.contains("deploys the Worker `taken`"), "{error}");
     assert_eq!(env.fetch("taken.localhost", "/").0, 404);
     env.assert_no_canary(&[&first, &second]);
 }

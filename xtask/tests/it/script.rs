@@ -6,15 +6,15 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use camino::Utf8Path;
+use delivery::plan::destination::{Destination, Pipeline};
+use delivery::plan::{Choice, Engine, Inputs, Plan, Verb};
+use delivery::script::{quote, script};
+use delivery::tools::bun::which;
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 use serde_json::Value;
-use xtask::plan::destination::{Destination, Pipeline};
-use xtask::plan::{Choice, Engine, Inputs, Plan, Verb};
-use xtask::script::{quote, script};
-use xtask::tools::bun::which;
-use xtask::tools::git::Head;
-use xtask::workspace::Workspace;
+use workspace::Workspace;
+use workspace::git::Head;
 
 use crate::support::TestEnv;
 
@@ -157,7 +157,7 @@ fn every_kind_of_project_has_its_script() {
     );
     // A preview with bindings of its own.
     let mut own = plan(&env, Verb::Preview, "shared", "staging", None);
-    own.projects[0].strategy = Some(xtask::workspace::strategy::Strategy::Preview);
+    own.projects[0].strategy = Some(workspace::strategy::Strategy::Preview);
     let text = script(&own, &own.projects[0]).expect("a script");
     assert!(text.contains("--nonce='n1-shared' --strategy='preview' | export"), "{text}");
     // The sandbox.

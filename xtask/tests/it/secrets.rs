@@ -40,7 +40,7 @@ fn every_way_of_writing_a_token_down_is_found_and_redacted() {
     );
     let lines: Vec<&str> = script.lines().chain(shell.lines()).collect();
     assert_eq!(lines.len(), 41, "{lines:#?}");
-    let redactor = xtask::secret::Redactor::new([xtask::secret::Secret::new(CANARY)]);
+    let redactor = base::secret::Redactor::new([base::secret::Secret::new(CANARY)]);
     for line in lines {
         assert!(found(line.as_bytes()).is_some(), "not found: {line}");
         let shown = redactor.apply(line);

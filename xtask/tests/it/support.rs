@@ -236,10 +236,10 @@ impl TestEnv {
     /// What the sandbox answers for `host` (without the port) and `path`: status and body.
     pub fn fetch(&self, host: &str, path: &str) -> (u16, String) {
         let port = self.port();
-        let agent = xtask::tools::http::agent(std::time::Duration::from_secs(20), 0);
+        let agent = base::http::agent(std::time::Duration::from_secs(20), 0);
         let host = format!("{host}:{port}");
         let url = format!("http://127.0.0.1:{port}{path}");
-        let answer = xtask::tools::http::get(&agent, &url, &[("Host", &host)]).expect("an answer");
+        let answer = base::http::get(&agent, &url, &[("Host", &host)]).expect("an answer");
         (answer.status, String::from_utf8_lossy(&answer.body).into_owned())
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use base::http;
 use serde_json::{Value, json};
-use xtask::tools::http;
 
 use crate::preview_strategy;
 use crate::support::{Ran, TestEnv};

@@ -11,8 +11,8 @@ use std::io::Write as _;
 use std::sync::Mutex;
 use std::time::Instant;
 
+use delivery::generated::faults::{Group, Row, read};
 use serde_json::Value;
-use xtask::generated::faults::{Group, Row, read};
 
 use crate::support::repository;
 use stage::Stage;

@@ -47,7 +47,7 @@ impl Stage {
         accounts(&env, cases);
         env.commit("rows");
         env.xtask(&["sandbox", "up"]).exits(0);
-        let agent = xtask::tools::http::agent(Duration::from_secs(20), 0);
+        let agent = base::http::agent(Duration::from_secs(20), 0);
         let stage = Stage { port: env.port(), env, workers, agent };
         let first = cases.iter().filter_map(|case| case.fault.clone());
         let faults = first.chain(cases.iter().flat_map(|case| case.besides.clone()));

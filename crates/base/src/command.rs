@@ -1,0 +1,245 @@
+//! A command as a value: what a run executes and what `--dry-run` prints.
+
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// The variables of the caller's environment that a child may see. Everything else, and with it
+/// every credential, is left out.
+pub const INHERITED: &[&str] = &[
+    "ALL_PROXY",
+    "BUN_INSTALL_CACHE_DIR",
+    // Where Bun keeps large source files as it has read them once, wrangler's own 15 MB among them:
+    // without it half a second is lost in every new home (observed with Bun 1.4.5).
+    "BUN_RUNTIME_TRANSPILER_CACHE_PATH",
+    "CI",
+    "HOME",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "LANG",
+    "LC_ALL",
+    "LOGNAME",
+    "NODE_EXTRA_CA_CERTS",
+    "NO_COLOR",
+    "NO_PROXY",
+    "PATH",
+    "SHELL",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TERM",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "npm_config_cache",
+    "npm_config_registry",
+    "npm_config_cafile",
+    "npm_config_userconfig",
+    "NPM_CONFIG_REGISTRY",
+    "NPM_CONFIG_CAFILE",
+    "NPM_CONFIG_USERCONFIG",
+    "BUN_CONFIG_REGISTRY",
+];
+
+/// What a variable of a child's environment is set to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// This text.
+    Text(String),
+    /// The credential in a variable of the caller's environment.
+    Variable(String),
+    /// The sandbox's token, which stands in a file that only its owner can read.
+    SandboxToken,
+}
+
+/// One program to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The folder to run in, absolute.
+    pub dir: Utf8PathBuf,
+    /// Program and arguments. Never a credential: every user of the machine can read them.
+    pub argv: Vec<String>,
+    /// Further variables of the caller's environment that it may see.
+    pub inherit: Vec<&'static str>,
+    /// Variables set beside the inherited ones.
+    pub env: Vec<(String, Value)>,
+    /// What it reads.
+    pub stdin: Option<String>,
+    /// How long it may take before its process group is ended.
+    pub deadline: Duration,
+}
+
+impl Value {
+    /// The variable of the caller's environment that holds the credential. `None` for another value.
+    #[must_use]
+    pub fn variable(&self) -> Option<&str> {
+        match self {
+            Value::Variable(name) => Some(name),
+            Value::Text(_) | Value::SandboxToken => None,
+        }
+    }
+}
+
+impl Command {
+    /// A command in `dir`.
+    pub fn new(dir: impl Into<Utf8PathBuf>, argv: &[&str], deadline: Duration) -> Command {
+        Command {
+            dir: dir.into(),
+            argv: argv.iter().map(|&word| word.to_owned()).collect(),
+            inherit: Vec::new(),
+            env: Vec::new(),
+            stdin: None,
+            deadline,
+        }
+    }
+
+    /// Sets a variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: Value) -> Command {
+        self.env.push((name.to_owned(), value));
+        self
+    }
+
+    /// Sets a variable to plain text.
+    #[must_use]
+    pub fn text(self, name: &str, value: impl Into<String>) -> Command {
+        self.env(name, Value::Text(value.into()))
+    }
+
+    /// The words as a person would type them.
+    #[must_use]
+    pub fn line(&self) -> String {
+        self.argv.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
+    }
+
+    /// [`Command::line`] with the program's name in the place of its path, for messages.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        let (first, rest) = self.argv.split_first().map_or(("", &[][..]), |(a, b)| (a.as_str(), b));
+        let name = Utf8Path::new(first).file_name().unwrap_or(first);
+        let words = std::iter::once(name).chain(rest.iter().map(String::as_str));
+        words.map(quote).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The same run as a POSIX shell subshell, from the folder `root`. [`preamble`] defines `only`. The subshell sees the
+    /// credentials that this command names, and no others.
+    #[must_use]
+    pub fn script(&self, root: &Utf8Path, sandbox_token: &Utf8Path) -> String {
+        let dir = self.dir.strip_prefix(root).unwrap_or(&self.dir);
+        let mut text = String::from("(\n");
+        if !dir.as_str().is_empty() {
+            text += &format!("  cd {}\n", quote(dir.as_str()));
+        }
+        let credentials: Vec<&str> =
+            self.env.iter().filter_map(|(_, value)| value.variable()).collect();
+        let kept = ["only"].iter().chain(&self.inherit).chain(&credentials);
+        text += &format!("  {}\n", kept.copied().collect::<Vec<_>>().join(" "));
+        for (name, value) in &self.env {
+            let value = match value {
+                Value::Text(text) => quote(text),
+                Value::Variable(variable) => format!("\"${variable}\""),
+                Value::SandboxToken => format!("\"$(cat {})\"", quote(sandbox_token.as_str())),
+            };
+            text += &format!("  export {name}={value}\n");
+        }
+        for variable in credentials {
+            if !self.env.iter().any(|(name, _)| name == variable) {
+                text += &format!("  unset {variable}\n");
+            }
+        }
+        match &self.stdin {
+            None => text + "  " + &self.line() + "\n)\n",
+            Some(stdin) => {
+                format!("{text}  {} {})\n", self.line(), heredoc(stdin))
+            }
+        }
+    }
+}
+
+/// Returns `text` as a heredoc, from its operator to the line of its delimiter.
+#[must_use]
+pub fn heredoc(text: &str) -> String {
+    let mut end = "DAGGER".to_owned();
+    while text.lines().any(|line| line == end) {
+        end.push('_');
+    }
+    let newline = if text.ends_with('\n') { "" } else { "\n" };
+    format!("<<'{end}'\n{text}{newline}{end}\n")
+}
+
+/// The start of a dry-run script: strict mode, the folder, and a function that clears the environment
+/// as a run does.
+#[must_use]
+pub fn preamble(root: &Utf8Path) -> String {
+    format!(
+        "set -eu\n\
+         cd {}\n\
+         # Children see these variables, those that are named after `only`, and no others.\n\
+         only() {{\n  \
+           keep=\" {} $* \"\n  \
+           for name in $(env | sed -n 's/^\\([A-Za-z_][A-Za-z0-9_]*\\)=.*/\\1/p'); do\n    \
+             case \"$keep\" in *\" $name \"*) ;; *) unset \"$name\" ;; esac\n  \
+           done\n\
+         }}\n",
+        quote(root.as_str()),
+        INHERITED.join(" ")
+    )
+}
+
+/// `word` as one word of POSIX shell, whatever is in it but NUL.
+#[must_use]
+pub fn quote(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&b);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_real_shell_reads_back_every_word() {
+        let words =
+            ["plain", "", "a b", "it's", "$HOME `id` \"x\" \\", "line\nbreak", "-flag=*", "é~"];
+        for word in words {
+            let output = std::process::Command::new("sh")
+                .args(["-c", &format!("printf %s {}", quote(word))])
+                .output()
+                .expect("sh runs");
+            assert_eq!(String::from_utf8_lossy(&output.stdout), word);
+        }
+    }
+
+    #[test]
+    fn a_script_clears_the_environment_and_keeps_tokens_out_of_argv() {
+        let mut command = Command::new(
+            "/tmp",
+            &["sh", "-c", "echo \"${CANARY-none} ${CI_TOKEN-gone} $TOKEN $MODE $EXTRA\""],
+            Duration::ZERO,
+        )
+        .env("TOKEN", Value::Variable("CI_TOKEN".into()))
+        .text("MODE", "a b");
+        command.inherit.push("EXTRA");
+        let root = Utf8Path::new("/");
+        let without = Command::new("/tmp", &["sh", "-c", "echo ${CI_TOKEN-gone}"], Duration::ZERO);
+        let token = Utf8Path::new("token");
+        let script = preamble(root) + &without.script(root, token) + &command.script(root, token);
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .env("CANARY", "seen")
+            .env("CI_TOKEN", "t0")
+            .env("EXTRA", "more")
+            .output()
+            .expect("sh runs");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "gone\nnone gone t0 a b more\n");
+    }
+}

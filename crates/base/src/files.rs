@@ -1,0 +1,13 @@
+//! Files that are written whole or not at all.
+
+use anyhow::{Context as _, Result};
+use camino::Utf8Path;
+
+/// Writes `text` to a temporary file beside `path`, then renames it.
+pub fn write_whole(path: &Utf8Path, text: &str) -> Result<()> {
+    let folder = path.parent().unwrap_or(Utf8Path::new("."));
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
+    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    std::fs::write(&temporary, text).with_context(|| format!("cannot write {temporary}"))?;
+    std::fs::rename(&temporary, path).with_context(|| format!("cannot write {path}"))
+}

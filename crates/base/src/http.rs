@@ -1,0 +1,182 @@
+//! Reading over HTTP: the APIs, and the sites after a deploy.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use ureq::http::{HeaderMap, Response};
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::{Agent, Body};
+
+use super::retry::Reply;
+use crate::time::{parse_http_date, unix_now};
+
+/// What a server answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The body, at most [`BODY_LIMIT`] bytes of it.
+    pub body: Vec<u8>,
+    /// How long the server asks to wait.
+    pub retry_after: Option<Duration>,
+    /// The headers.
+    pub headers: HeaderMap,
+}
+
+impl Answer {
+    /// Returns the value of a header as text. `None` if it is absent or not text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+impl Reply for Answer {
+    fn status(&self) -> u16 {
+        self.status
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}
+
+/// Asset files are at most 25 MiB (<https://developers.cloudflare.com/workers/platform/limits/>).
+pub const BODY_LIMIT: u64 = 26 * 1024 * 1024;
+
+/// How much of what a server says is shown, in characters.
+const SHOWN: usize = 300;
+
+/// What a server says, in one line that can be read: an answer may be as long as it likes.
+#[must_use]
+pub fn short(text: &str) -> String {
+    let line: Vec<&str> = text.split_whitespace().collect();
+    line.join(" ").chars().take(SHOWN).collect()
+}
+
+/// How many bytes a request or an answer is read and written in.
+const BUFFER: usize = 16 * 1024;
+
+/// A client whose every request ends within `timeout`, and for which no status is an error.
+#[must_use]
+pub fn agent(timeout: Duration, redirects: u32) -> Agent {
+    trusting(RootCerts::WebPki, timeout, redirects)
+}
+
+/// As [`agent`], for servers whose certificates go back to `roots`. Proxies come from the
+/// environment: `HTTPS_PROXY`, `NO_PROXY`.
+#[must_use]
+pub fn trusting(roots: RootCerts, timeout: Duration, redirects: u32) -> Agent {
+    Agent::config_builder()
+        .tls_config(TlsConfig::builder().root_certs(roots).build())
+        .timeout_global(Some(timeout))
+        .http_status_as_error(false)
+        .max_redirects(redirects)
+        .max_redirects_will_error(false)
+        .user_agent(concat!("xtask/", env!("CARGO_PKG_VERSION")))
+        // A development build fills these byte by byte, which took longer than a request does.
+        .input_buffer_size(BUFFER)
+        .output_buffer_size(BUFFER)
+        .build()
+        .into()
+}
+
+/// Gets `url` with these headers.
+pub fn get(agent: &Agent, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+    let mut request = agent.get(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    received(request.call()?)
+}
+
+/// Posts `body` as JSON to `url` with these headers.
+pub fn post<T: serde::Serialize>(
+    agent: &Agent,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &T,
+) -> Result<Answer> {
+    let mut request = agent.post(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    received(request.send_json(body)?)
+}
+
+fn received(mut response: Response<Body>) -> Result<Answer> {
+    let retry_after = retry_after(response.headers());
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+    let body = response.body_mut().with_config().limit(BODY_LIMIT).read_to_vec()?;
+    Ok(Answer { status, body, retry_after, headers })
+}
+
+/// `Retry-After`: seconds, or a date. A date is compared with the server's own, since ours may be wrong
+/// (<https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>).
+#[must_use]
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let asked = text("retry-after")?;
+    if let Ok(seconds) = asked.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let now = text("date").and_then(parse_http_date).unwrap_or_else(unix_now);
+    Some(Duration::from_secs(parse_http_date(asked)?.saturating_sub(now)))
+}
+
+/// Deletes `url` with these headers.
+pub fn delete(agent: &Agent, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+    let mut request = agent.delete(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    received(request.call()?)
+}
+
+/// Where to send a request for `url`, and with which `Host` header. Names below `localhost` are
+/// loopback addresses (RFC 6761), but few resolvers know it, so the name travels in the header.
+#[must_use]
+pub fn loopback(url: &str) -> (String, Option<String>) {
+    let Some(rest) = url.strip_prefix("http://") else {
+        return (url.to_owned(), None);
+    };
+    let (authority, path) = rest.split_once('/').map_or((rest, ""), |(host, path)| (host, path));
+    let (name, port) = authority.split_once(':').unwrap_or((authority, "80"));
+    if name.ends_with(".localhost") {
+        (format!("http://127.0.0.1:{port}/{path}"), Some(authority.to_owned()))
+    } else {
+        (url.to_owned(), None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_seconds_or_a_date_by_the_server_s_clock() {
+        let after = |pairs: &[(&'static str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.insert(*name, value.parse().expect("a value"));
+            }
+            retry_after(&headers).map(|wait| wait.as_secs())
+        };
+        let date = ("date", "Sun, 06 Nov 1994 08:49:30 GMT");
+        assert_eq!(after(&[("retry-after", " 7 ")]), Some(7));
+        assert_eq!(after(&[("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT"), date]), Some(7));
+        assert_eq!(after(&[("retry-after", "Sun, 06 Nov 1994 08:49:29 GMT"), date]), Some(0));
+        assert_eq!(after(&[("retry-after", "soon"), date]), None);
+        assert_eq!(after(&[date]), None);
+    }
+
+    #[test]
+    fn names_below_localhost_travel_in_the_header() {
+        assert_eq!(
+            loopback("http://site.localhost:8787/a"),
+            ("http://127.0.0.1:8787/a".to_owned(), Some("site.localhost:8787".to_owned()))
+        );
+        assert_eq!(loopback("https://example.com/"), ("https://example.com/".to_owned(), None));
+    }
+}

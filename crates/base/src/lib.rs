@@ -1,0 +1,18 @@
+//! The ground under every other crate: errors, secrets, text, time, processes, HTTP and the terminal.
+
+pub mod command;
+pub mod deadline;
+pub mod env;
+pub mod error;
+pub mod files;
+pub mod http;
+pub mod probe;
+pub mod retry;
+pub mod runner;
+pub mod secret;
+pub mod supervisor;
+pub mod terminal;
+pub mod text;
+pub mod time;
+pub mod version;
+pub mod version_cache;

@@ -1,0 +1,475 @@
+//! Runs one child to its end: with its own process group, deadline and log file. Keeps its last lines.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write as _};
+use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, close};
+use xshell::{Shell, cmd};
+
+use super::command::{Command, INHERITED, Value};
+use super::deadline;
+use crate::error::{Failure, failed, interrupted, refused, unwritable};
+use crate::secret::{Redactor, Secret};
+use crate::supervisor;
+use crate::text::is_control_or_bidi;
+
+/// Set once by Ctrl-C or SIGTERM; every running child is then ended.
+pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// How many of the last lines of output an error carries.
+const TAIL: usize = 20;
+
+/// How long a process group has between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How long the output of a child that has ended is waited for. A process that left its group may hold
+/// it open for ever.
+const LEFTOVER: Duration = Duration::from_secs(2);
+
+/// The pause between two looks at a child whose output is open.
+const TICK: Duration = Duration::from_millis(10);
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It exited with this code.
+    Code(i32),
+    /// A signal ended it.
+    Signal(i32),
+    /// It was still running at its deadline, and was ended.
+    Deadline,
+    /// We were interrupted, and it was ended.
+    Interrupted,
+}
+
+/// A child that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// How.
+    pub ended: Ended,
+    /// Its last lines, redacted, without colour codes.
+    pub tail: Vec<String>,
+    /// Where all of its output is.
+    pub log: Utf8PathBuf,
+    /// How long it ran.
+    pub took: Duration,
+    line: String,
+    deadline: Duration,
+}
+
+impl Finished {
+    /// Success, or an error that says how it ended and shows its last lines.
+    pub fn success(self) -> Result<Finished, Failure> {
+        match self.ended {
+            Ended::Code(0) => Ok(self),
+            Ended::Interrupted => Err(interrupted()),
+            _ => Err(failed(self.explain())),
+        }
+    }
+
+    /// One sentence on how it ended, followed by its last lines.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        let how = match self.ended {
+            Ended::Code(code) => format!("exited with {code}"),
+            Ended::Signal(signal) => format!("was ended by signal {signal}"),
+            Ended::Deadline => {
+                format!("did not end within {} s and was stopped", self.deadline.as_secs())
+            }
+            Ended::Interrupted => "was interrupted".to_owned(),
+        };
+        let mut text = format!("`{}` {how}; its output is in {}", self.line, self.log);
+        for line in &self.tail {
+            text.push_str("\n    ");
+            text.push_str(line);
+        }
+        text
+    }
+}
+
+/// What a run needs beside the command.
+pub struct Runner<'a> {
+    /// The log file; its folder is made when missing.
+    pub log: &'a Utf8Path,
+    /// Resolves the credentials that the command names.
+    pub secret: &'a dyn Fn(&Value) -> Result<Secret, Failure>,
+    /// Told of each line of output, redacted.
+    pub on_line: &'a (dyn Fn(&str) + Sync),
+    /// The executable that supervises the child. `None` in tests of the runner itself.
+    pub supervisor: Option<&'a str>,
+    /// A locked file that the child keeps locked for as long as it lives, even if this process is killed.
+    pub lock: Option<&'a File>,
+}
+
+impl Runner<'_> {
+    /// Runs `command` to its end. An error means that it could not be started.
+    pub fn run(&self, command: &Command) -> Result<Finished> {
+        let deadline = deadline::within(command.deadline)?;
+        // Before the child is started, which nobody would wait for otherwise.
+        let log = self.open_log()?;
+        let (mut child, redactor) = self.start(command)?;
+        let started = Instant::now();
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let sink = Sink {
+            log: Mutex::new(log),
+            tail: Mutex::new(VecDeque::new()),
+            redactor,
+            on_line: self.on_line,
+        };
+        sink.line(&format!("$ {}", command.line()), false);
+        let let_go = AtomicBool::new(false);
+        let ended = std::thread::scope(|scope| {
+            scope.spawn(|| feed(stdin, command.stdin.as_deref(), &let_go));
+            // Nothing is sent. Both senders are gone once the child has closed its output.
+            let (open, closed) = mpsc::channel();
+            let also_open = open.clone();
+            let (sink, let_go) = (&sink, &let_go);
+            scope.spawn(move || (sink.drain(stdout, let_go), drop(open)));
+            scope.spawn(move || (sink.drain(stderr, let_go), drop(also_open)));
+            let ended = wait(&mut child, deadline, &closed);
+            // Grandchildren that outlive their parent would keep our pipes open.
+            end_group(&child, Signal::SIGKILL);
+            if closed.recv_timeout(LEFTOVER) == Err(RecvTimeoutError::Timeout) {
+                sink.line(
+                    "(a process that it left behind holds its output open, and is not waited for)",
+                    true,
+                );
+            }
+            let_go.store(true, Ordering::SeqCst);
+            ended
+        })?;
+        Ok(Finished {
+            ended: self.supervised(ended),
+            tail: sink.tail.into_inner().unwrap_or_else(PoisonError::into_inner).into(),
+            log: self.log.to_owned(),
+            took: started.elapsed(),
+            line: command.brief(),
+            deadline,
+        })
+    }
+
+    /// A supervisor reports a signal as an exit code.
+    fn supervised(&self, ended: Ended) -> Ended {
+        match ended {
+            Ended::Code(code @ 129..=159) if self.supervisor.is_some() => Ended::Signal(code - 128),
+            ended => ended,
+        }
+    }
+
+    fn open_log(&self) -> Result<File, Failure> {
+        let made = self.log.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let log = made.and_then(|()| File::options().create(true).append(true).open(self.log));
+        log.map_err(|error| unwritable(format!("cannot write {}: {error}", self.log)))
+    }
+
+    fn start(&self, command: &Command) -> Result<(Child, Redactor)> {
+        if INTERRUPTED.load(Ordering::SeqCst) {
+            return Err(interrupted().into());
+        }
+        let shell = Shell::new()?;
+        let [program, args @ ..] = command.argv.as_slice() else {
+            return Err(failed("an empty command").into());
+        };
+        let cannot = |error: &std::io::Error| {
+            refused(format!("cannot run `{program}`: {error}"))
+                .hint("run `cargo xtask doctor`, which says what is missing and how to get it")
+        };
+        find(program, &command.dir).map_err(|error| cannot(&error))?;
+        let prefix = self.supervisor.map(supervisor::prefix).unwrap_or_default();
+        let line = [&prefix[..], std::slice::from_ref(program), args].concat();
+        let [program, args @ ..] = line.as_slice() else {
+            return Err(failed("an empty command").into());
+        };
+        let mut process = std::process::Command::from(cmd!(shell, "{program} {args...}"));
+        process.current_dir(&command.dir).env_clear();
+        for name in INHERITED.iter().chain(&command.inherit) {
+            if let Some(value) = std::env::var_os(name) {
+                process.env(name, value);
+            }
+        }
+        let mut secrets = Vec::new();
+        for (name, value) in &command.env {
+            match value {
+                Value::Text(text) => process.env(name, text),
+                hidden => {
+                    let secret = (self.secret)(hidden)?;
+                    process.env(name, secret.expose());
+                    secrets.push(secret);
+                    &mut process
+                }
+            };
+        }
+        let stdin = if command.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
+        process.process_group(0).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = self.spawn(&mut process).map_err(|error| cannot(&error))?;
+        Ok((child, Redactor::new(secrets)))
+    }
+
+    /// Starts the child with an open handle of the lock. The system releases a lock when the last handle
+    /// is closed.
+    fn spawn(&self, process: &mut std::process::Command) -> std::io::Result<Child> {
+        // Another child must not be started while the handle is one that children inherit.
+        static STARTING: Mutex<()> = Mutex::new(());
+        let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        let handle = match self.lock {
+            Some(lock) => Some(fcntl(lock.as_fd(), FcntlArg::F_DUPFD(3))?),
+            None => None,
+        };
+        let child = process.spawn();
+        if let Some(handle) = handle {
+            close(handle)?;
+        }
+        child
+    }
+}
+
+/// Looks for a program as the system does, so that a missing one is told apart from one that fails.
+fn find(program: &str, dir: &Utf8Path) -> std::io::Result<()> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let exists = match program.contains('/') {
+        true => dir.join(program).exists(),
+        false => path.split(':').any(|folder| Utf8Path::new(folder).join(program).exists()),
+    };
+    if exists { Ok(()) } else { Err(std::io::Error::from_raw_os_error(nix::libc::ENOENT)) }
+}
+
+/// Writes a child's input. A child that does not read it shows that by how it ends.
+fn feed(stdin: Option<ChildStdin>, text: Option<&str>, let_go: &AtomicBool) {
+    let (Some(mut stdin), Some(text)) = (stdin, text) else { return };
+    // A pipe that is ready takes this much without waiting.
+    for chunk in text.as_bytes().chunks(nix::libc::PIPE_BUF) {
+        if !ready(&stdin, PollFlags::POLLOUT, let_go) || stdin.write_all(chunk).is_err() {
+            return;
+        }
+    }
+}
+
+/// Waits until a pipe is ready. False if `let_go` says that it is not waited for any more.
+fn ready(pipe: &impl AsFd, flags: PollFlags, let_go: &AtomicBool) -> bool {
+    while !let_go.load(Ordering::SeqCst) {
+        let mut fds = [PollFd::new(pipe.as_fd(), flags)];
+        match poll(&mut fds, PollTimeout::from(100_u8)) {
+            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
+            // An error shows when the pipe is used.
+            Ok(_) | Err(_) => return true,
+        }
+    }
+    false
+}
+
+struct Sink<'a> {
+    log: Mutex<File>,
+    tail: Mutex<VecDeque<String>>,
+    redactor: Redactor,
+    on_line: &'a (dyn Fn(&str) + Sync),
+}
+
+impl Sink<'_> {
+    fn drain(&self, stream: Option<impl Read + AsFd>, let_go: &AtomicBool) {
+        let Some(mut stream) = stream else { return };
+        let (mut text, mut buffer) = (Vec::new(), [0; 16 * 1024]);
+        while ready(&stream, PollFlags::POLLIN, let_go) {
+            let read = match stream.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => &buffer[..read],
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => break,
+            };
+            let ends = read.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            if ends > 0 {
+                text.extend_from_slice(&read[..ends]);
+                self.lines(&text);
+                text.clear();
+            }
+            text.extend_from_slice(&read[ends..]);
+        }
+        self.lines(&text);
+    }
+
+    fn lines(&self, bytes: &[u8]) {
+        for line in String::from_utf8_lossy(bytes).split_terminator('\n') {
+            self.line(&self.redactor.apply(&plain(line.trim_end())), true);
+        }
+    }
+
+    fn line(&self, line: &str, tell: bool) {
+        {
+            let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            // A full disk must not end the child; the tail in memory still reaches the person.
+            let _unwritten = writeln!(log, "{line}");
+        }
+        if tell && !line.is_empty() {
+            let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+            if tail.len() == TAIL {
+                tail.pop_front();
+            }
+            tail.push_back(line.to_owned());
+            drop(tail);
+            (self.on_line)(line);
+        }
+    }
+}
+
+/// Waits for the child, its deadline or an interruption, whichever comes first.
+fn wait(child: &mut Child, deadline: Duration, output: &Receiver<()>) -> Result<Ended> {
+    let started = Instant::now();
+    let mut looks = 0;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(match status.code() {
+                Some(code) => Ended::Code(code),
+                None => Ended::Signal(status.signal().unwrap_or(0)),
+            });
+        }
+        let ended = if INTERRUPTED.load(Ordering::SeqCst) {
+            Some(Ended::Interrupted)
+        } else if started.elapsed() >= deadline {
+            Some(Ended::Deadline)
+        } else {
+            None
+        };
+        if let Some(ended) = ended {
+            stop(child)?;
+            return Ok(ended);
+        }
+        // A child that ends closes its output first, so nobody waits for us to notice, and until then
+        // hardly a look is needed. What it leaves running may keep its output open.
+        if output.recv_timeout(TICK) == Err(RecvTimeoutError::Disconnected) {
+            looks += 1;
+            std::thread::sleep(if looks < 50 { Duration::from_millis(1) } else { TICK });
+        }
+    }
+}
+
+fn stop(child: &mut Child) -> Result<()> {
+    end_group(child, Signal::SIGTERM);
+    let asked = Instant::now();
+    while asked.elapsed() < GRACE {
+        if child.try_wait()?.is_some() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    end_group(child, Signal::SIGKILL);
+    child.wait()?;
+    Ok(())
+}
+
+fn end_group(child: &Child, signal: Signal) {
+    if let Ok(pid) = i32::try_from(child.id()) {
+        // The group may be gone already, which is what we want.
+        let _gone = killpg(Pid::from_raw(pid), signal);
+    }
+}
+
+/// `text` without terminal escape sequences and other control characters: output of a child may
+/// carry them even when told not to, and must not steer the terminal it is shown on.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => match chars.next() {
+                Some('[') => while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {},
+                Some(']') => while chars.next().is_some_and(|c| c != '\u{7}' && c != '\u{1b}') {},
+                _ => {}
+            },
+            '\t' => out.push(' '),
+            c if is_control_or_bidi(c) => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(script: &str, deadline: Duration) -> Finished {
+        let dir = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
+        let log = dir.join(format!("xtask-runner-{}-{:p}.log", std::process::id(), &script));
+        let runner = Runner {
+            log: &log,
+            secret: &|_| Ok(Secret::new("canary-token")),
+            on_line: &|_| {},
+            supervisor: None,
+            lock: None,
+        };
+        let command = Command::new(&dir, &["sh", "-c", script], deadline)
+            .env("TOKEN", Value::Variable("ANY".into()));
+        let finished = runner.run(&command).expect("starts");
+        let written = std::fs::read_to_string(&log).expect("a log");
+        assert!(!written.contains("canary-token"), "{written}");
+        std::fs::remove_file(&log).expect("removable");
+        finished
+    }
+
+    #[test]
+    fn output_is_redacted_and_the_exit_code_kept() {
+        let finished = run("echo \"token $TOKEN\"; exit 3", Duration::from_secs(10));
+        assert_eq!(finished.ended, Ended::Code(3));
+        assert_eq!(finished.tail, ["token ***"]);
+        let failure = finished.success().expect_err("failed");
+        assert!(failure.message.contains("exited with 3"), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_deadline_ends_the_whole_group() {
+        let started = Instant::now();
+        let finished = run("sleep 60 & sleep 60", Duration::from_millis(200));
+        assert_eq!(finished.ended, Ended::Deadline);
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_process_that_leaves_its_group_with_the_output_is_not_waited_for() {
+        let started = Instant::now();
+        let finished = run("setsid sleep 20 & echo built; exit 0", Duration::from_secs(30));
+        assert_eq!(finished.ended, Ended::Code(0));
+        assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+        assert_eq!(finished.tail[0], "built");
+        assert!(finished.tail[1].contains("left behind"), "{:?}", finished.tail);
+        let finished = run(
+            "setsid sh -c 'while :; do echo x; sleep 0.01; done' & exit 3",
+            Duration::from_secs(30),
+        );
+        assert_eq!(finished.ended, Ended::Code(3));
+        assert!(started.elapsed() < Duration::from_secs(40), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn long_lines_and_input_arrive_whole() {
+        let finished =
+            run("head -c 300000 /dev/zero | tr '\\0' x; printf '\\nlast'", Duration::from_secs(30));
+        let lengths: Vec<usize> = finished.tail.iter().map(String::len).collect();
+        assert_eq!(lengths, [300_000, 4]);
+    }
+
+    #[test]
+    fn a_missing_program_is_not_started() {
+        let dir = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
+        assert!(find("no-such-program-here", &dir).is_err() && find("./no/such", &dir).is_err());
+        assert!(find("sh", &dir).is_ok() && find("/bin/sh", &dir).is_ok());
+    }
+
+    #[test]
+    fn escape_sequences_are_taken_out() {
+        assert_eq!(plain("\u{1b}[31mred\u{1b}[0m \u{1b}]0;title\u{7}x\r\u{8}"), "red x");
+    }
+}

@@ -1,0 +1,97 @@
+//! What a secret looks like after tools have written it down: quoted, escaped, encoded.
+
+use crate::command::quote;
+
+/// The shortest piece worth looking for; shorter ones would blank out ordinary text.
+pub const SHORTEST: usize = 4;
+
+/// `secret` as text holds it: as it is, in JSON, in HTML and XML, in addresses, quoted for a shell, and in
+/// base64 at each of its three places in other text. Longest first, without repetition.
+#[must_use]
+pub fn forms(secret: &str) -> Vec<String> {
+    let mut forms = vec![secret.to_owned()];
+    forms.extend(json(secret));
+    forms.extend(["&#39;", "&#x27;", "&apos;"].map(|quote| html(secret, quote)));
+    forms.extend(addresses(secret));
+    forms.extend(shells(secret));
+    for offset in 0..3 {
+        let text = base64(secret.as_bytes(), offset);
+        forms.push(text.replace('+', "-").replace('/', "_"));
+        forms.push(text);
+    }
+    // What a form escapes may be escaped again: JSON in JSON is what logs of requests hold.
+    let again: Vec<String> = forms.iter().flat_map(|form| json(form)).collect();
+    forms.extend(again);
+    forms.retain(|form| form.len() >= SHORTEST);
+    forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    forms.dedup();
+    forms
+}
+
+/// As writers of JSON differ: plainly, with `\/`, with what HTML minds as numbers, and with everything
+/// beyond ASCII as numbers.
+fn json(text: &str) -> [String; 4] {
+    let plain = serde_json::Value::from(text).to_string();
+    let plain = plain[1..plain.len() - 1].to_owned();
+    let numbers = |which: fn(char) -> bool| -> String {
+        let mut units = [0; 2];
+        let number = |c: char| -> String {
+            c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+        };
+        let mut number = number;
+        plain.chars().map(|c| if which(c) { number(c) } else { c.to_string() }).collect()
+    };
+    [plain.replace('/', "\\/"), numbers(|c| "<>&'".contains(c)), numbers(|c| !c.is_ascii()), plain]
+}
+
+fn html(text: &str, quote: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    text.replace('"', "&quot;").replace('\'', quote)
+}
+
+/// As encoders of addresses differ in what they leave alone, and in the case of digits.
+fn addresses(text: &str) -> Vec<String> {
+    let encode = |kept: &str, lower: bool| -> String {
+        let byte = |b: u8| match b {
+            _ if b.is_ascii_alphanumeric() || kept.as_bytes().contains(&b) => {
+                char::from(b).to_string()
+            }
+            _ if lower => format!("%{b:02x}"),
+            _ => format!("%{b:02X}"),
+        };
+        text.bytes().map(byte).collect()
+    };
+    // RFC 3986; JavaScript's encodeURIComponent, encodeURI and URLSearchParams; Python's quote.
+    let kept = ["-._~", "-_.!~*'()", ";,/?:@&=+$-_.!~*'()#", "*-._", "/-._~"];
+    let mut found: Vec<String> = Vec::new();
+    for lower in [false, true] {
+        found.extend(kept.iter().map(|kept| encode(kept, lower)));
+    }
+    found
+}
+
+/// Quoted by us, by `printf %q` of bash, and for double quotes.
+fn shells(text: &str) -> [String; 3] {
+    let escaped = |special: &str| -> String {
+        let escape = |c: char| if special.contains(c) { format!("\\{c}") } else { c.to_string() };
+        text.chars().map(escape).collect()
+    };
+    let quoted = quote(text);
+    let inner = quoted.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+    [inner.unwrap_or(&quoted).to_owned(), escaped(" !\"#$&'()*,;<>?[\\]^`{|}"), escaped("\"$\\`")]
+}
+
+/// The digits of base64 that depend on `bytes` alone when `offset` other bytes stand before them.
+fn base64(bytes: &[u8], offset: usize) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bits = |at: usize| -> usize {
+        let byte = bytes.get((at / 8).wrapping_sub(offset)).copied().unwrap_or(0);
+        usize::from(byte >> (7 - at % 8) & 1)
+    };
+    let whole = (offset + bytes.len()) * 8 / 6;
+    let digit = |index: usize| {
+        let value = (index * 6..index * 6 + 6).fold(0, |value, at| value << 1 | bits(at));
+        char::from(DIGITS[value])
+    };
+    ((offset * 8).div_ceil(6)..whole).map(digit).collect()
+}

@@ -1,0 +1,153 @@
+//! The only place that prints. Reports go to stdout, everything on the way to stderr.
+
+pub mod progress;
+mod sections;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use crate::error;
+use progress::{Board, Task};
+
+/// Success, and commands to type.
+pub const GREEN: Style = AnsiColor::Green.on_default();
+/// Errors.
+pub const RED: Style = AnsiColor::Red.on_default().bold();
+/// Warnings.
+pub const YELLOW: Style = AnsiColor::Yellow.on_default();
+/// Hints, paths and addresses.
+pub const CYAN: Style = AnsiColor::Cyan.on_default();
+/// What matters least.
+pub const DIM: Style = Style::new().dimmed();
+/// Headings.
+pub const BOLD: Style = Style::new().bold();
+
+/// `text` in `style`. Colour is dropped on the way out where it is not wanted.
+#[must_use]
+pub fn paint(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// What the person asked to see.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// One JSON document on stdout and nothing else there.
+    pub json: bool,
+    /// No progress and no notes; warnings, errors and reports stay.
+    pub quiet: bool,
+    /// Output of children as it comes.
+    pub verbose: bool,
+    /// Plain lines even on a terminal.
+    pub no_progress: bool,
+}
+
+/// The printer.
+#[derive(Clone)]
+pub struct Ui {
+    options: Options,
+    board: Arc<Mutex<Board>>,
+}
+
+impl Ui {
+    /// A printer with these options.
+    #[must_use]
+    pub fn new(options: Options) -> Ui {
+        let animated = std::io::stderr().is_terminal()
+            && !options.quiet
+            && !options.verbose
+            && !options.no_progress
+            && std::env::var_os("NO_PROGRESS").is_none()
+            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let gitlab = std::env::var("GITLAB_CI").is_ok_and(|value| value == "true");
+        let board = Board::new(animated, gitlab && !options.quiet);
+        Ui { options, board: Arc::new(Mutex::new(board)) }
+    }
+
+    /// Whether the report is to be JSON.
+    #[must_use]
+    pub fn json(&self) -> bool {
+        self.options.json
+    }
+
+    /// Whether output of children is shown as it comes.
+    #[must_use]
+    pub fn verbose(&self) -> bool {
+        self.options.verbose
+    }
+
+    /// Prints a report: `value` as JSON where that was asked for, else `text`.
+    pub fn report<T: Serialize>(&self, value: &T, text: &str) {
+        if self.options.json {
+            let json = serde_json::to_string_pretty(value)
+                .unwrap_or_else(|e| format!("{{\"error\":\"{e}\"}}"));
+            write_json(&json);
+        } else {
+            write_out(&crate::text::sanitize(text));
+        }
+    }
+
+    /// Prints text on stdout.
+    pub fn out(&self, text: &str) {
+        write_out(&crate::text::sanitize(text));
+    }
+
+    /// Prints a line for the person waiting.
+    pub fn note(&self, text: &str) {
+        if !self.options.quiet {
+            self.above(text);
+        }
+    }
+
+    /// Prints a warning.
+    pub fn warn(&self, text: &str) {
+        self.above(&format!("{} {text}", paint(YELLOW, "warning:")));
+    }
+
+    /// Starts a line of progress called `name`.
+    #[must_use]
+    pub fn task(&self, name: &str) -> Task {
+        Task::start(self.clone(), Arc::clone(&self.board), name)
+    }
+
+    /// Prints an error with its causes and hints.
+    pub fn error(&self, failure: &anyhow::Error) {
+        let exit = error::exit_of(failure);
+        let causes: Vec<String> = failure.chain().skip(1).map(ToString::to_string).collect();
+        let hints = error::hints_of(failure);
+        let mut text = format!("{} {failure}", paint(RED, "error:"));
+        for cause in &causes {
+            text += &format!("\n{} {cause}", paint(RED, "caused by:"));
+        }
+        for hint in &hints {
+            text += &format!("\n{} {hint}", paint(CYAN, "hint:"));
+        }
+        self.above(&text);
+        if self.options.json {
+            let value = serde_json::json!({ "schema": 1, "error": {
+                "message": failure.to_string(), "causes": causes, "hints": hints, "exit": exit as u8 } });
+            write_json(&serde_json::to_string_pretty(&value).unwrap_or_default());
+        }
+    }
+
+    /// Prints on stderr without disturbing lines of progress.
+    fn above(&self, text: &str) {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner).above(text);
+    }
+}
+
+fn write_out(text: &str) {
+    let mut out = anstream::stdout().lock();
+    let newline = if text.ends_with('\n') { "" } else { "\n" };
+    // A closed pipe is how `| head` says that it has seen enough.
+    let _closed = write!(out, "{text}{newline}").and_then(|()| out.flush());
+}
+
+/// JSON holds no colours to take out.
+fn write_json(text: &str) {
+    let text = crate::text::sanitize_json(text) + "\n";
+    let mut out = std::io::stdout().lock();
+    let _closed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

@@ -1,0 +1,107 @@
+//! Text that cannot steer the terminal that it is shown on, nor show itself in another order than it
+//! has. Names, log lines and answers of servers may hold anything.
+
+/// Whether `c` hides, reorders or commands: control characters, C1 among them, and the invisible ones
+/// that change the direction or the look of what follows (<https://trojansource.codes>).
+#[must_use]
+pub fn is_control_or_bidi(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// `text` with nothing left of the characters that steer but line breaks, tabs and our own colours.
+#[must_use]
+pub fn sanitize(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if let Some(length) = colour(rest) {
+            out.push_str(&rest[..length]);
+            rest = &rest[length..];
+            continue;
+        }
+        if matches!(c, '\n' | '\t') || !is_control_or_bidi(c) {
+            out.push(c);
+        }
+        rest = &rest[c.len_utf8()..];
+    }
+    out
+}
+
+/// The length of the sequence at the start of `text` that sets a colour as `ui` does: bold, dimmed or
+/// a foreground. One that would hide the text is none.
+fn colour(text: &str) -> Option<usize> {
+    let rest = text.strip_prefix("\x1b[")?;
+    let end = rest.find('m')?;
+    let known = |code: &str| matches!(code, "0" | "1" | "2" | "31" | "32" | "33" | "36");
+    rest[..end].split(';').all(known).then_some(end + 3)
+}
+
+/// The same document with the characters that steer written as numbers. In JSON they stand in texts
+/// only, line breaks and spaces apart.
+#[must_use]
+pub fn sanitize_json(json: &str) -> String {
+    if json.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
+        return json.to_owned();
+    }
+    let mut units = [0; 2];
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && is_control_or_bidi(c) {
+            for unit in c.encode_utf16(&mut units) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, paint};
+    use proptest::prelude::*;
+
+    #[test]
+    fn our_colours_stay_and_nothing_else_that_steers() {
+        for style in [GREEN, RED, YELLOW, CYAN, DIM, BOLD] {
+            assert_eq!(sanitize(&paint(style, "x")), paint(style, "x"));
+        }
+        for (given, shown) in [
+            ("\x1b[2J\x1b[Hgone", "[2J[Hgone"),
+            ("\x1b[8mhidden", "[8mhidden"),
+            ("\x1b]0;title\x07x", "]0;titlex"),
+            (
+                "\x1b]8;;https://evil.example\x1b\\a\x1b]8;;\x1b\\",
+                "]8;;https://evil.example\\a]8;;\\",
+            ),
+            ("\u{9b}31mC1", "31mC1"),
+            ("a\rb\x08c", "abc"),
+            ("user\u{202e}nimda\u{2066}", "usernimda"),
+            ("two\n\tlines", "two\n\tlines"),
+        ] {
+            assert_eq!(sanitize(given), shown);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_sanitized(given in "(?s:[\x1b\u{9b}\\[\\];0-9mHJK\u{202a}-\u{202e}\r\n\u{7}a]|.){0,60}") {
+            let shown = sanitize(&given);
+            let bare = anstream::adapter::strip_str(&shown).to_string();
+            prop_assert!(bare.chars().all(|c| matches!(c, '\n' | '\t') || !is_control_or_bidi(c)), "{bare:?}");
+            prop_assert_eq!(sanitize(&shown), shown);
+        }
+
+        #[test]
+        fn a_document_says_the_same(given in "(?s:.{0,40})", name in "(?s:[\u{80}-\u{9f}\u{202e}\u{7f}\u{e0041}]|.){0,9}") {
+            let document = serde_json::json!({ "a": [given, { name: 1 }] });
+            let shown = sanitize_json(&serde_json::to_string_pretty(&document).expect("JSON"));
+            prop_assert!(shown.chars().all(|c| c == '\n' || !is_control_or_bidi(c)));
+            let read: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+            prop_assert_eq!(read, document);
+        }
+    }
+}

@@ -1,0 +1,435 @@
+//! Reads from Cloudflare's API: what is live, and under which tag.
+
+mod attached;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use ureq::Agent;
+
+use base::deadline;
+use base::http;
+use base::http::Answer;
+use base::retry::Patience;
+use base::secret::Secret;
+use workspace::triggers::digest_in;
+
+pub use attached::Attached;
+
+/// The public address of the API.
+pub const PUBLIC_API: &str = "https://api.cloudflare.com/client/v4";
+
+/// What a version's message says after the commit if the working tree had uncommitted changes.
+pub const DIRTY: &str = " with uncommitted changes";
+
+/// A version that serves, and the deployment that made it so.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Live {
+    /// The version's id.
+    pub version: String,
+    /// The deployment's id.
+    pub deployment: String,
+    /// When it was deployed, RFC 3339.
+    pub since: Option<String>,
+    /// The version's tag: the content key of what it was made from.
+    pub tag: Option<String>,
+    /// The version's message.
+    pub message: Option<String>,
+    /// The address of whoever deployed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// The digest of the crons, routes, domains and settings that were applied last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub triggers: Option<String>,
+    /// The handlers that the version's code exports, as far as the API names them.
+    #[serde(skip)]
+    pub handlers: Vec<String>,
+}
+
+impl Live {
+    /// Returns true if the API says that the version's code has handlers, and that `fetch` is not one:
+    /// a Worker of crons or queues alone.
+    #[must_use]
+    pub fn answers_no_request(&self) -> bool {
+        !self.handlers.is_empty() && !self.handlers.iter().any(|handler| handler == "fetch")
+    }
+
+    /// Returns true if it was made from a working tree with uncommitted changes.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.message.as_deref().is_some_and(|message| message.contains(DIRTY))
+    }
+
+    /// The commit that it was made from: the first word of the version's message.
+    #[must_use]
+    pub fn commit(&self) -> Option<&str> {
+        let word = self.message.as_deref()?.split(' ').next()?;
+        (word.len() >= 40 && word.bytes().all(|b| b.is_ascii_hexdigit())).then_some(word)
+    }
+}
+
+/// A client for one account.
+pub struct Api<'a> {
+    base: &'a str,
+    account: &'a str,
+    token: &'a Secret,
+    agent: Agent,
+    patience: Option<&'a Patience>,
+}
+
+/// How long one request may take.
+const REQUEST: Duration = Duration::from_secs(15);
+
+impl<'a> Api<'a> {
+    /// A client for `account` at `base`, which sends each request once. Each ends within 15 seconds;
+    /// redirects are not followed, since they would carry the token elsewhere.
+    #[must_use]
+    pub fn new(base: &'a str, account: &'a str, token: &'a Secret) -> Api<'a> {
+        let timeout = deadline::within(REQUEST).unwrap_or(REQUEST);
+        Api { base, account, token, agent: http::agent(timeout, 0), patience: None }
+    }
+
+    /// The same client, which sends requests again as far as `patience` reaches.
+    #[must_use]
+    pub fn patient(self, patience: &'a Patience) -> Api<'a> {
+        Api { patience: Some(patience), ..self }
+    }
+
+    /// The same client with another limit for each request.
+    #[must_use]
+    pub fn within(self, timeout: Duration) -> Api<'a> {
+        let agent = http::agent(timeout, 0);
+        Api { agent, ..self }
+    }
+
+    /// What kind of token it is, when the API says that it is active: one of a person, or one of
+    /// the account, which the address for persons does not know.
+    pub fn token_kind(&self) -> Result<&'static str> {
+        let own = format!("accounts/{}/tokens/verify", self.account);
+        let kinds = [("user/tokens/verify", "user token"), (own.as_str(), "account token")];
+        let mut refusal = None;
+        for (path, kind) in kinds {
+            match self.read(path) {
+                Ok(Some(token)) if token["status"] == "active" => return Ok(kind),
+                Ok(token) => {
+                    let status = token.unwrap_or_default()["status"].to_string();
+                    refusal = Some(anyhow!("the token is {}", http::short(&status)));
+                }
+                Err(error) if error.downcast_ref::<ureq::Error>().is_some() => return Err(error),
+                Err(error) => refusal = Some(error),
+            }
+        }
+        Err(refusal.unwrap_or_else(|| anyhow!("Cloudflare knows no such token")))
+    }
+
+    /// The version that gets all or most of the traffic of `worker`; nothing when the Worker does not
+    /// exist or has never been deployed.
+    pub fn live(&self, worker: &str) -> Result<Option<Live>> {
+        let Some(newest) = self.deployments(worker)?.into_iter().next() else {
+            return Ok(None);
+        };
+        let shares = newest.versions.into_iter();
+        let Some(serving) = shares.max_by(|a, b| a.percentage.total_cmp(&b.percentage)) else {
+            return Ok(None);
+        };
+        // It becomes a part of an address.
+        let id = &serving.version_id;
+        if id.len() > 64 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            return Err(anyhow!("Cloudflare's list of deployments names a version that is no id"));
+        }
+        let version = self.get(&format!("workers/scripts/{worker}/versions/{id}"))?;
+        let annotation = |name: &str| {
+            let annotations = version.as_ref()?.get("annotations")?;
+            annotations.get(name)?.as_str().map(str::to_owned)
+        };
+        let handlers =
+            version.as_ref().map(|version| version["resources"]["script"]["handlers"].clone());
+        let handlers = handlers.and_then(|list| serde_json::from_value(list).ok());
+        let message = annotation("workers/message");
+        // Wrangler gives a deployment the message of its version; ours say which triggers they keep.
+        let own = newest.annotations.get("workers/message").and_then(Value::as_str);
+        let triggers = own.filter(|own| !own.is_empty()).or(message.as_deref()).and_then(digest_in);
+        Ok(Some(Live {
+            triggers: triggers.map(str::to_owned),
+            handlers: handlers.unwrap_or_default(),
+            version: serving.version_id,
+            deployment: newest.id,
+            since: newest.created_on,
+            tag: annotation("workers/tag"),
+            message,
+            author: newest.author_email,
+        }))
+    }
+
+    /// The last ten versions of `worker`, newest first; none when it does not exist.
+    pub fn versions(&self, worker: &str) -> Result<Vec<Version>> {
+        let Some(result) = self.get(&format!("workers/scripts/{worker}/versions"))? else {
+            return Ok(Vec::new());
+        };
+        shaped(result["items"].clone(), "list of versions")
+    }
+
+    /// The last ten deployments of `worker`, in Cloudflare's order: the first is the one that serves
+    /// (<https://developers.cloudflare.com/api/resources/workers/subresources/scripts/subresources/deployments/>),
+    /// whatever the clocks that dated them say. None when the Worker does not exist.
+    pub fn deployments(&self, worker: &str) -> Result<Vec<Deployment>> {
+        let Some(result) = self.get(&format!("workers/scripts/{worker}/deployments"))? else {
+            return Ok(Vec::new());
+        };
+        shaped(result["deployments"].clone(), "list of deployments")
+    }
+
+    /// The workers.dev address of `worker`, where that is on.
+    pub fn address(&self, worker: &str) -> Result<Option<String>> {
+        let found = self.get(&format!("workers/workers/{worker}"))?.unwrap_or_default();
+        let on = found["subdomain"]["enabled"] == true;
+        Ok(found["subdomain"]["url"].as_str().filter(|_| on).map(|url| format!("{url}/")))
+    }
+
+    /// What follows an alias or a version's first 8 digits in the host names of previews, where they
+    /// are on.
+    pub fn preview_suffix(&self, worker: &str) -> Result<Option<String>> {
+        let found = self.get(&format!("workers/workers/{worker}"))?.unwrap_or_default();
+        let on = found["subdomain"]["previews_enabled"] == true;
+        Ok(found["subdomain"]["preview_url_suffix"].as_str().filter(|_| on).map(str::to_owned))
+    }
+
+    /// Gives all of the traffic of `worker` to `version`. Sent again only when Cloudflare says that it
+    /// did nothing; after any other failure, read what is live.
+    pub fn deploy(&self, worker: &str, version: &str, message: &str) -> Result<()> {
+        let path = format!("accounts/{}/workers/scripts/{worker}/deployments", self.account);
+        let body = serde_json::json!({
+            "strategy": "percentage",
+            "versions": [{ "version_id": version, "percentage": 100 }],
+            "annotations": { "workers/message": message },
+        });
+        let url = format!("{}/{path}", self.base);
+        let bearer = format!("Bearer {}", self.token.expose());
+        let send = || http::post(&self.agent, &url, &[("Authorization", &bearer)], &body);
+        let answer = match self.patience {
+            Some(patience) => patience.change("Cloudflare", send),
+            None => send(),
+        };
+        let answer = answer.with_context(|| format!("cannot reach {}", self.base))?;
+        let result = result("POST", &path, &answer)?;
+        result.map(|_| ()).ok_or_else(|| {
+            let text = format!("Cloudflare knows no version {version} of {worker}");
+            Refusal { status: 404, text }.into()
+        })
+    }
+
+    /// The Worker Preview called `name`; nothing when there is none, or no such Worker.
+    pub fn preview(&self, worker: &str, name: &str) -> Result<Option<Preview>> {
+        self.previews(&format!("workers/workers/{worker}/previews/{name}"))
+    }
+
+    /// The names of all Worker Previews of `worker`; none when there is no such Worker.
+    pub fn preview_names(&self, worker: &str) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        // At most 500 (<https://developers.cloudflare.com/workers/previews/limitations/>).
+        for page in 1..=5 {
+            let path = format!("workers/workers/{worker}/previews?per_page=100&page={page}");
+            let Some(found) = self.get(&path)? else { break };
+            let found: Vec<Preview> = shaped(found, "list of previews")?;
+            let last = found.len() < 100;
+            names.extend(found.into_iter().map(|preview| preview.name));
+            if last {
+                break;
+            }
+        }
+        Ok(names)
+    }
+
+    /// The deployment of a preview that answers at its address; nothing when it has none.
+    pub fn preview_deployment(&self, worker: &str, preview: &str) -> Result<Option<Preview>> {
+        self.previews(&format!("workers/workers/{worker}/previews/{preview}/deployments/latest"))
+    }
+
+    fn previews(&self, path: &str) -> Result<Option<Preview>> {
+        self.get(path)?.map(|found| shaped(found, "answer about a preview")).transpose()
+    }
+
+    /// Deletes the preview called `name` with its deployments; whether there was one. Sent again as a read
+    /// is, since a second time does no harm.
+    pub fn delete_preview(&self, worker: &str, name: &str) -> Result<bool> {
+        let path = format!("accounts/{}/workers/workers/{worker}/previews/{name}", self.account);
+        let url = format!("{}/{path}", self.base);
+        let bearer = format!("Bearer {}", self.token.expose());
+        let answer =
+            self.repeated(|| http::delete(&self.agent, &url, &[("Authorization", &bearer)]))?;
+        Ok(result("DELETE", &path, &answer)?.is_some())
+    }
+
+    /// The `result` of a GET below the account; nothing when the API says that the Worker or version
+    /// does not exist (codes 10007 and 10090), the preview (10025), or a deployment of it (10222).
+    fn get(&self, path: &str) -> Result<Option<Value>> {
+        self.read(&format!("accounts/{}/{path}", self.account))
+    }
+
+    /// The `result` of a GET anywhere in the API.
+    fn read(&self, path: &str) -> Result<Option<Value>> {
+        let url = format!("{}/{path}", self.base);
+        let bearer = format!("Bearer {}", self.token.expose());
+        let answer =
+            self.repeated(|| http::get(&self.agent, &url, &[("Authorization", &bearer)]))?;
+        result("GET", path, &answer)
+    }
+
+    /// What does no harm a second time.
+    fn repeated(&self, mut send: impl FnMut() -> Result<Answer>) -> Result<Answer> {
+        let answer = match self.patience {
+            Some(patience) => patience.read("Cloudflare", send),
+            None => send(),
+        };
+        answer.with_context(|| format!("cannot reach {}", self.base))
+    }
+}
+
+/// What the API's envelope holds.
+fn result(method: &str, path: &str, answer: &Answer) -> Result<Option<Value>> {
+    let refusal = |said: &str| {
+        let wait = answer.retry_after.map(|wait| format!("; it asks to wait {} s", wait.as_secs()));
+        let wait = wait.unwrap_or_default();
+        let text = format!("{method} {path} answered {}{said}{wait}", answer.status);
+        Refusal { status: answer.status, text }
+    };
+    let envelope: Envelope = serde_json::from_slice(&answer.body)
+        .map_err(|_| refusal(" with something that is not JSON"))?;
+    if envelope.success {
+        return Ok(Some(envelope.result));
+    }
+    if envelope.errors.iter().any(|error| matches!(error.code, 10_007 | 10_025 | 10_090 | 10_222)) {
+        return Ok(None);
+    }
+    let said: Vec<String> =
+        envelope.errors.iter().map(|e| format!("{} [code {}]", e.message, e.code)).collect();
+    Err(refusal(&format!(": {}", http::short(&said.join(", ")))).into())
+}
+
+/// A part of an answer, which may not be what the API describes.
+fn shaped<T: DeserializeOwned>(value: Value, what: &str) -> Result<T> {
+    serde_json::from_value(value).map_err(|error| {
+        let error = http::short(&error.to_string());
+        anyhow!("Cloudflare's {what} has an unexpected shape: {error}")
+    })
+}
+
+/// An answer that is not what was asked for.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The status.
+    pub status: u16,
+    text: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// What a person can do about a request that failed.
+#[must_use]
+pub fn next_step(error: &anyhow::Error) -> &'static str {
+    let refusal = error.chain().find_map(|cause| cause.downcast_ref::<Refusal>());
+    match refusal.map(|refusal| refusal.status) {
+        Some(401 | 403) => {
+            "check the token, what it may do, and the account id: `cargo xtask doctor`"
+        }
+        Some(404) => {
+            "it is gone, or the account id is another one: `cargo xtask status`, `cargo xtask doctor`"
+        }
+        Some(429) => "Cloudflare limits requests for up to five minutes: run it again after that",
+        Some(500..) => {
+            "Cloudflare is in trouble (https://www.cloudflarestatus.com): run it again later"
+        }
+        Some(_) => "is it Cloudflare that answers there, or a proxy? `cargo xtask doctor`",
+        None => "check the network (`cargo xtask doctor`), and run it again",
+    }
+}
+
+/// A version in the API's list.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Version {
+    /// Its id.
+    pub id: String,
+    /// `workers/tag`, `workers/message`, `workers/alias`.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, Value>,
+}
+
+impl Version {
+    /// One of its annotations.
+    #[must_use]
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        self.annotations.get(name)?.as_str()
+    }
+}
+
+/// A Worker Preview, or one of its deployments.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Preview {
+    /// Its id.
+    pub id: String,
+    /// Its name; empty of a deployment.
+    #[serde(default)]
+    pub name: String,
+    /// When it was made, RFC 3339.
+    #[serde(default)]
+    pub created_on: Option<String>,
+    /// Its addresses; none where preview addresses are off.
+    #[serde(default)]
+    pub urls: Vec<String>,
+    /// `workers/tag`, `workers/message`; only of a deployment.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    success: bool,
+    #[serde(default)]
+    errors: Vec<ApiError>,
+    #[serde(default)]
+    result: Value,
+}
+
+#[derive(Deserialize)]
+struct ApiError {
+    code: i64,
+    message: String,
+}
+
+/// A deployment in the API's list.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Deployment {
+    /// Its id.
+    pub id: String,
+    /// When it was made, RFC 3339.
+    pub created_on: Option<String>,
+    /// Who made it.
+    pub author_email: Option<String>,
+    /// `workers/message`.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, Value>,
+    /// Which versions get how much of the traffic.
+    #[serde(default)]
+    pub versions: Vec<Share>,
+}
+
+/// A version's part of the traffic.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Share {
+    /// The version's id.
+    pub version_id: String,
+    /// Percent.
+    pub percentage: f64,
+}

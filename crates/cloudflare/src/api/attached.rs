@@ -1,0 +1,174 @@
+//! Reads what is set for a Worker beside its versions: crons, custom domains, routes.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use serde::Deserialize;
+
+use super::{Api, shaped};
+use workspace::triggers::Triggers;
+
+/// What is set for a Worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attached {
+    /// The cron schedules.
+    pub crons: BTreeSet<String>,
+    /// The custom domains.
+    pub domains: BTreeSet<String>,
+    /// The patterns of the routes.
+    pub routes: BTreeSet<String>,
+}
+
+#[derive(Deserialize)]
+struct Schedule {
+    cron: String,
+}
+
+#[derive(Deserialize)]
+struct Domain {
+    hostname: String,
+    #[serde(default)]
+    service: Option<String>,
+}
+
+/// A route as Cloudflare lists it, or as wrangler wrote it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Route {
+    Listed { pattern: String },
+    Written(String),
+}
+
+impl Api<'_> {
+    /// Reads what is set for `worker`. Nothing is set for a Worker that does not exist.
+    pub fn attached(&self, worker: &str) -> Result<Attached> {
+        let schedules = self.get(&format!("workers/scripts/{worker}/schedules"))?;
+        let schedules: Vec<Schedule> = match schedules {
+            Some(found) if !found["schedules"].is_null() => {
+                shaped(found["schedules"].clone(), "list of schedules")?
+            }
+            _ => Vec::new(),
+        };
+        let domains = self.get(&format!("workers/domains?service={worker}"))?;
+        let domains: Vec<Domain> =
+            domains.map(|found| shaped(found, "list of domains")).transpose()?.unwrap_or_default();
+        let routes =
+            self.get(&format!("workers/services/{worker}/environments/production/routes"))?;
+        let routes: Vec<Route> =
+            routes.map(|found| shaped(found, "list of routes")).transpose()?.unwrap_or_default();
+        let own = |domain: &Domain| domain.service.as_ref().is_none_or(|name| name == worker);
+        Ok(Attached {
+            crons: schedules.into_iter().map(|schedule| schedule.cron).collect(),
+            domains: domains.into_iter().filter(own).map(|domain| domain.hostname).collect(),
+            routes: routes.into_iter().map(Route::pattern).collect(),
+        })
+    }
+}
+
+impl Route {
+    fn pattern(self) -> String {
+        match self {
+            Route::Listed { pattern } | Route::Written(pattern) => pattern,
+        }
+    }
+}
+
+impl Attached {
+    fn named(&self) -> BTreeSet<String> {
+        let name = |kind: &'static str| move |text: &String| format!("{kind} `{text}`");
+        let (crons, domains, routes) = (self.crons.iter(), self.domains.iter(), self.routes.iter());
+        let crons = crons.map(name("the cron"));
+        crons.chain(domains.map(name("the domain"))).chain(routes.map(name("the route"))).collect()
+    }
+
+    /// Returns what a deployment with `wanted` takes away, each with its kind.
+    #[must_use]
+    pub fn removed_by(&self, wanted: &Triggers) -> Vec<String> {
+        let keep = |wanted: &[String], own: &BTreeSet<String>| {
+            if wanted.is_empty() { own.clone() } else { wanted.iter().cloned().collect() }
+        };
+        let after = Attached {
+            crons: wanted
+                .crons
+                .as_ref()
+                .map_or(self.crons.clone(), |crons| crons.iter().cloned().collect()),
+            domains: keep(&wanted.domains, &self.domains),
+            routes: keep(&wanted.routes, &self.routes),
+        };
+        self.named().difference(&after.named()).cloned().collect()
+    }
+
+    /// Returns what stays set although the config does not name it: wrangler takes a domain or route away
+    /// only if the config names another one, and a cron only if it names a list.
+    #[must_use]
+    pub fn left_by(&self, wanted: &Triggers) -> Vec<String> {
+        let empty = |wanted: bool, own: &BTreeSet<String>| {
+            if wanted { BTreeSet::new() } else { own.clone() }
+        };
+        let left = Attached {
+            crons: empty(wanted.crons.is_some(), &self.crons),
+            domains: empty(!wanted.domains.is_empty(), &self.domains),
+            routes: empty(!wanted.routes.is_empty(), &self.routes),
+        };
+        left.named().into_iter().collect()
+    }
+
+    /// Returns what is set here and was not set `before`, and what is gone since, each in words.
+    #[must_use]
+    pub fn changes_since(&self, before: &Attached) -> Vec<String> {
+        let (now, then) = (self.named(), before.named());
+        let added = now.difference(&then).map(|what| format!("{what} is new"));
+        let gone = then.difference(&now).map(|what| format!("{what} is gone"));
+        added.chain(gone).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(items: &[&str]) -> BTreeSet<String> {
+        items.iter().map(|&item| item.to_owned()).collect()
+    }
+
+    fn attached(crons: &[&str], domains: &[&str], routes: &[&str]) -> Attached {
+        Attached { crons: set(crons), domains: set(domains), routes: set(routes) }
+    }
+
+    fn wanted(crons: Option<&[&str]>, domains: &[&str]) -> Triggers {
+        let list = |items: &[&str]| items.iter().map(|&item| item.to_owned()).collect();
+        Triggers { crons: crons.map(list), domains: list(domains), ..Triggers::default() }
+    }
+
+    #[test]
+    fn what_a_deployment_takes_away_is_named() {
+        let now = attached(&["0 3 * * *"], &["a.example", "b.example"], &["c.example/*"]);
+        let both = wanted(Some(&[]), &["b.example"]);
+        assert_eq!(now.removed_by(&both), ["the cron `0 3 * * *`", "the domain `a.example`"]);
+        assert_eq!(now.left_by(&both), ["the route `c.example/*`"]);
+        // Wrangler leaves what the config does not speak of.
+        let nothing = wanted(None, &[]);
+        assert_eq!(now.removed_by(&nothing), [""; 0]);
+        assert_eq!(now.left_by(&nothing).len(), 4);
+        assert_eq!(
+            now.removed_by(&wanted(Some(&["0 3 * * *"]), &["a.example", "b.example"])),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn changes_are_named_in_both_directions() {
+        let before = attached(&["0 3 * * *"], &["a.example"], &[]);
+        let now = attached(&["*/5 * * * *"], &["a.example"], &["x/*"]);
+        let changes = now.changes_since(&before);
+        assert_eq!(
+            changes,
+            [
+                "the cron `*/5 * * * *` is new",
+                "the route `x/*` is new",
+                "the cron `0 3 * * *` is gone"
+            ]
+        );
+        assert_eq!(before.changes_since(&before), [""; 0]);
+    }
+}

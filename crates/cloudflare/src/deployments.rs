@@ -1,0 +1,82 @@
+//! Reads GitLab's list of deployments: what was last deployed to an environment, by the job's own token.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use serde::Deserialize;
+
+use base::http;
+use base::retry::Patience;
+use base::secret::Secret;
+
+/// How long GitLab may take to answer.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// One GitLab project's deployments, as a job may read them.
+#[derive(Debug)]
+pub struct Deployments {
+    /// `CI_API_V4_URL`.
+    api: String,
+    /// `CI_PROJECT_ID`.
+    project: String,
+    /// `CI_JOB_TOKEN`.
+    token: Secret,
+}
+
+impl Deployments {
+    /// From the variables that GitLab sets in every job; nothing where one is missing.
+    pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Option<Deployments> {
+        Some(Deployments {
+            api: get("CI_API_V4_URL")?.trim_end_matches('/').to_owned(),
+            project: get("CI_PROJECT_ID")?,
+            token: Secret::new(&get("CI_JOB_TOKEN")?),
+        })
+    }
+
+    /// The commit of the last successful deployment to `environment`; nothing when there was none
+    /// (<https://docs.gitlab.com/api/deployments/>). Asked again as far as `patience` reaches.
+    pub fn last_successful(
+        &self,
+        environment: &str,
+        patience: &Patience,
+    ) -> Result<Option<String>> {
+        let url = format!(
+            "{}/projects/{}/deployments?environment={}&status=success&order_by=id&sort=desc&per_page=1",
+            self.api,
+            encode(&self.project),
+            encode(environment)
+        );
+        let agent = http::agent(DEADLINE, 0);
+        let headers = [("JOB-TOKEN", self.token.expose())];
+        let answer = patience.read("GitLab", || http::get(&agent, &url, &headers));
+        let answer = answer.context("GitLab cannot be reached")?;
+        if answer.status != 200 {
+            return Err(anyhow!("it answered {}", answer.status));
+        }
+        let deployments: Vec<Deployment> = serde_json::from_slice(&answer.body)
+            .map_err(|_| anyhow!("its answer is no list of deployments"))?;
+        Ok(deployments.into_iter().next().map(|deployment| deployment.sha))
+    }
+}
+
+#[derive(Deserialize)]
+struct Deployment {
+    sha: String,
+}
+
+/// `text` as one part of a query: names of environments hold slashes.
+fn encode(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
+    let part = |b: u8| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
+    text.bytes().map(part).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::encode;
+
+    #[test]
+    fn names_are_one_part_of_a_query() {
+        assert_eq!(encode("production/a b&c"), "production%2Fa%20b%26c");
+    }
+}

@@ -1,0 +1,247 @@
+//! What a run of wrangler came to, and what to do about it.
+
+use serde::Deserialize;
+
+use base::runner::Ended;
+
+/// The entry of the output file that a run must leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Of `wrangler deploy`.
+    Deploy,
+    /// Of `wrangler versions upload`.
+    Upload,
+    /// Of `wrangler preview`.
+    Preview,
+}
+
+/// What a run of wrangler came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A version, or a deployment of a preview, was made.
+    Done {
+        /// Its id.
+        version: String,
+        /// Where wrangler says it can be seen, unparsed.
+        targets: Vec<String>,
+        /// The address that stays, then that of this version alone; none for a deployment.
+        previews: Vec<String>,
+    },
+    /// It failed, or cannot be shown to have succeeded. The remote side may have changed.
+    Failed {
+        /// Why, in one sentence.
+        reason: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(rename = "type")]
+    kind: String,
+    version_id: Option<String>,
+    #[serde(default)]
+    targets: Option<Vec<String>>,
+    preview_alias_url: Option<String>,
+    preview_url: Option<String>,
+    deployment_id: Option<String>,
+    preview_urls: Option<Vec<String>>,
+    deployment_urls: Option<Vec<String>>,
+    message: Option<String>,
+    /// The API's error code.
+    code: Option<i64>,
+    retry_after_ms: Option<u64>,
+}
+
+/// Judges a run by its exit and the entries of its output file: one JSON object a line. Exit 0 alone
+/// proves nothing, as wrangler exits 0 after doing nothing in some non-interactive cases.
+#[must_use]
+pub fn verdict(expected: Expected, ended: Ended, output: &str) -> Verdict {
+    let entries: Vec<Entry> =
+        output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let of = |kind: &str| entries.iter().rev().find(|entry| entry.kind == kind);
+    let kind = match expected {
+        Expected::Deploy => "deploy",
+        Expected::Upload => "version-upload",
+        Expected::Preview => "preview",
+    };
+    let id = |entry: &Entry| match expected {
+        Expected::Preview => entry.deployment_id.clone(),
+        Expected::Deploy | Expected::Upload => entry.version_id.clone(),
+    };
+    let done = of(kind).and_then(|entry| Some((entry, id(entry)?)));
+    match (ended, done) {
+        (Ended::Code(0), Some((entry, version))) => Verdict::Done {
+            version,
+            targets: entry.targets.clone().unwrap_or_default(),
+            previews: previews(entry),
+        },
+        (Ended::Code(0), None) => Verdict::Failed {
+            reason: "wrangler exited with 0 but its output file names no version".to_owned(),
+            hint: Some("its lines say what it did instead; then run it again".to_owned()),
+        },
+        (ended, _) => {
+            let failure = of("command-failed");
+            let said = failure.and_then(|entry| entry.message.clone());
+            let how = match ended {
+                Ended::Code(code) => format!("wrangler exited with {code}"),
+                Ended::Signal(signal) => format!("wrangler was ended by signal {signal}"),
+                Ended::Deadline => "wrangler did not end within its deadline".to_owned(),
+                Ended::Interrupted => "wrangler was interrupted".to_owned(),
+            };
+            let hint = next_step(ended, failure, of(kind).is_some());
+            let reason = said.map_or(how.clone(), |said| format!("{how}: {said}"));
+            Verdict::Failed { reason, hint: hint.or_else(|| Some(AGAIN.to_owned())) }
+        }
+    }
+}
+
+/// What can always be done.
+pub const AGAIN: &str = "run it again: what is uploaded and live already is left alone";
+
+/// What to do about a run that failed. `nameless` says that it left an entry without a version, as it
+/// does when `--strict` ends it.
+fn next_step(ended: Ended, failure: Option<&Entry>, nameless: bool) -> Option<String> {
+    if ended == Ended::Deadline {
+        return Some(
+            "Cloudflare or the network is slow: see `cargo xtask status`, then run it again"
+                .to_owned(),
+        );
+    }
+    if nameless && failure.is_none() {
+        return Some(
+            "the Worker was changed elsewhere, the lines above say how: bring the change into the \
+             wrangler config, or undo it there"
+                .to_owned(),
+        );
+    }
+    let failure = failure?;
+    if let Some(wait) = failure.retry_after_ms {
+        return Some(format!(
+            "Cloudflare asks to wait {} s: run it again then",
+            wait.div_ceil(1000)
+        ));
+    }
+    match failure.code? {
+        // (https://developers.cloudflare.com/fundamentals/api/troubleshooting/)
+        6003 | 9106 | 9109 | 10_000 | 10_001 => Some(
+            "the token may not do this: it needs Workers Scripts: Edit, for routes also Workers Routes: \
+             Edit on the zone"
+                .to_owned(),
+        ),
+        971 => Some("Cloudflare limits requests for up to five minutes: run it again then".to_owned()),
+        10_007 | 10_090 => {
+            Some("the Worker is gone: run it again, and it is made anew".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// The address that stays, then that of this version alone. A preview on a custom domain has several
+/// of each, of which the first counts.
+fn previews(entry: &Entry) -> Vec<String> {
+    let first =
+        |urls: &'_ Option<Vec<String>>| urls.as_ref().and_then(|urls| urls.first().cloned());
+    let single = [entry.preview_alias_url.clone(), entry.preview_url.clone()];
+    let listed = [first(&entry.preview_urls), first(&entry.deployment_urls)];
+    single.into_iter().chain(listed).flatten().collect()
+}
+
+/// The addresses among wrangler's targets. A custom domain is printed as
+/// `www.example.com (custom domain)`, a route or schedule in forms that are no address.
+#[must_use]
+pub fn urls(targets: &[String]) -> Vec<String> {
+    targets
+        .iter()
+        .filter_map(|target| {
+            if target.starts_with("https://") && !target.contains(' ') {
+                return Some(target.clone());
+            }
+            let (domain, rest) = target.split_once(" (custom domain)")?;
+            (!rest.contains("production: disabled")).then(|| format!("https://{domain}/"))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn success_needs_exit_0_and_a_version() {
+        let output = "{\"type\":\"wrangler-session\",\"version\":1}\n\
+            {\"type\":\"deploy\",\"version\":1,\"version_id\":\"v1\",\"targets\":[\"https://a.b.workers.dev\"]}\n";
+        assert_eq!(
+            verdict(Expected::Deploy, Ended::Code(0), output),
+            Verdict::Done {
+                version: "v1".into(),
+                targets: vec!["https://a.b.workers.dev".into()],
+                previews: Vec::new(),
+            }
+        );
+        for (ended, output, reason) in [
+            (Ended::Code(0), "", "names no version"),
+            (Ended::Code(0), "{\"type\":\"deploy\",\"version_id\":null}", "names no version"),
+            (
+                Ended::Code(1),
+                "{\"type\":\"command-failed\",\"message\":\"No token\"}",
+                "1: No token",
+            ),
+            (Ended::Code(1), output, "exited with 1"),
+            (Ended::Signal(9), "", "signal 9"),
+            (Ended::Deadline, "not json", "deadline"),
+        ] {
+            let Verdict::Failed { reason: found, .. } = verdict(Expected::Deploy, ended, output)
+            else {
+                panic!("{ended:?} passed")
+            };
+            assert!(found.contains(reason), "{found}");
+        }
+    }
+
+    #[test]
+    fn an_upload_has_preview_addresses() {
+        let output = r#"{"type":"version-upload","version_id":"v1","preview_url":"https://v1","preview_alias_url":"https://mr"}"#;
+        let Verdict::Done { previews, .. } = verdict(Expected::Upload, Ended::Code(0), output)
+        else {
+            panic!("it failed")
+        };
+        assert_eq!(previews, ["https://mr", "https://v1"]);
+        assert!(matches!(
+            verdict(Expected::Deploy, Ended::Code(0), output),
+            Verdict::Failed { .. }
+        ));
+    }
+
+    #[test]
+    fn a_preview_has_a_deployment_and_two_addresses() {
+        let output = r#"{"type":"preview","deployment_id":"d1","preview_urls":["https://mr"],"deployment_urls":["https://d1"]}"#;
+        let Verdict::Done { version, previews, .. } =
+            verdict(Expected::Preview, Ended::Code(0), output)
+        else {
+            panic!("it failed")
+        };
+        assert_eq!((version.as_str(), previews.len()), ("d1", 2));
+        assert_eq!(previews, ["https://mr", "https://d1"]);
+        for (expected, output) in [
+            (Expected::Upload, output),
+            (Expected::Preview, r#"{"type":"preview","version_id":"v1"}"#),
+        ] {
+            assert!(matches!(verdict(expected, Ended::Code(0), output), Verdict::Failed { .. }));
+        }
+    }
+
+    #[test]
+    fn targets_become_addresses() {
+        let targets = [
+            "https://x.acme.workers.dev",
+            "www.example.com (custom domain)",
+            "old.example.com (custom domain) [production: disabled, previews: enabled]",
+            "schedule: 0 * * * *",
+            "example.com/* (zone name: example.com)",
+        ]
+        .map(str::to_owned);
+        assert_eq!(urls(&targets), ["https://x.acme.workers.dev", "https://www.example.com/"]);
+    }
+}

@@ -1,0 +1,90 @@
+//! What an entry of the cache must hold.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+
+use base::files::write_whole;
+use workspace::graph::normalize;
+use workspace::key::hex;
+
+/// The file of an entry that says what it holds.
+pub(super) const NAME: &str = "manifest.json";
+
+/// The folder of an entry that holds the files.
+pub(super) const FILES: &str = "files";
+
+/// One kept file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Kept {
+    /// Bytes.
+    pub size: u64,
+    /// The SHA-256 of the content, in hexadecimal digits.
+    pub sha256: String,
+    /// Whether it can be executed.
+    pub executable: bool,
+}
+
+/// What an entry holds.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Manifest {
+    /// The version of this shape.
+    schema: u32,
+    /// The key that the entry is kept by.
+    key: String,
+    /// When it was built, RFC 3339.
+    pub built: String,
+    /// Every file, by its path inside the output.
+    pub files: BTreeMap<Utf8PathBuf, Kept>,
+    /// The SHA-256 of all of the above, so that no line of this file can get lost unseen.
+    sha256: String,
+}
+
+impl Manifest {
+    /// A manifest without files.
+    #[must_use]
+    pub(super) fn new(key: &str, built: String) -> Manifest {
+        let files = BTreeMap::new();
+        Manifest { schema: 1, key: key.to_owned(), built, files, sha256: String::new() }
+    }
+
+    pub(super) fn add(&mut self, path: Utf8PathBuf, kept: Kept) {
+        self.files.insert(path, kept);
+    }
+
+    /// Writes it into its entry.
+    pub(super) fn write(&mut self, entry: &Utf8Path) -> Result<()> {
+        self.sha256 = self.own_hash()?;
+        write_whole(&entry.join(NAME), &serde_json::to_string_pretty(self)?)
+    }
+
+    /// The manifest of an entry that is kept by `key`; nothing when there is no entry. An error says
+    /// what is damaged.
+    pub(super) fn read(entry: &Utf8Path, key: &str) -> Result<Option<Manifest>, String> {
+        if !entry.exists() {
+            return Ok(None);
+        }
+        let text = std::fs::read_to_string(entry.join(NAME)).map_err(|e| format!("{NAME}: {e}"))?;
+        let manifest: Manifest =
+            serde_json::from_str(&text).map_err(|error| format!("{NAME}: {error}"))?;
+        let inside = |path: &Utf8PathBuf| normalize(path).as_ref() == Some(path);
+        let whole = manifest.own_hash().ok().as_ref() == Some(&manifest.sha256)
+            && manifest.key == key
+            && manifest.files.keys().all(inside);
+        if whole { Ok(Some(manifest)) } else { Err(format!("{NAME} is not what was kept")) }
+    }
+
+    /// How many bytes the files take.
+    #[must_use]
+    pub(super) fn size(&self) -> u64 {
+        self.files.values().map(|kept| kept.size).sum()
+    }
+
+    fn own_hash(&self) -> Result<String> {
+        let text = serde_json::to_string(&(self.schema, &self.key, &self.built, &self.files))?;
+        Ok(hex(digest(&SHA256, text.as_bytes()).as_ref()))
+    }
+}

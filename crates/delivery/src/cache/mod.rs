@@ -1,0 +1,250 @@
+//! Outputs of builds, kept below `.xtask/cache/` by a digest of all that decided them, so that nothing
+//! is built twice: `docs/adr/0012-the-build-cache.md`.
+
+mod manifest;
+
+use std::fs::File;
+use std::io::{Read, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::time::SystemTime;
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use ring::digest::{Context, SHA256};
+
+pub use manifest::{Kept, Manifest};
+use workspace::key::hex;
+
+/// How many bytes are kept. What was used longest ago goes first.
+pub const LIMIT: u64 = 2 << 30;
+
+/// The kept outputs of one checkout. Runs may use it at the same time, in any number.
+///
+/// Each entry is a folder named by its key, with `manifest.json`, `size` and the files. It is made under another
+/// name and renamed, so it is there whole or not at all; and it is removed only while nobody reads.
+#[derive(Debug)]
+pub struct Cache {
+    dir: Utf8PathBuf,
+    limit: u64,
+}
+
+/// What came of asking for an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is there, file for file what was kept; this says when that was built.
+    Whole {
+        /// RFC 3339.
+        built: String,
+    },
+    /// None is kept.
+    Nothing,
+    /// Something is kept that is not what was put there. It is thrown away.
+    Damaged(String),
+}
+
+impl Cache {
+    /// The cache of the repository at `root`.
+    #[must_use]
+    pub fn of(root: &Utf8Path) -> Cache {
+        Cache { dir: root.join(".xtask/cache"), limit: LIMIT }
+    }
+
+    /// Puts the output that is kept by `key` into the folder `to`, which must not exist. Each file is
+    /// copied and its hash compared; a folder that is not whole is removed again.
+    pub fn take(&self, key: &str, to: &Utf8Path) -> Result<Taken> {
+        let entry = self.dir.join(key);
+        if !entry.exists() {
+            return Ok(Taken::Nothing);
+        }
+        let reading = self.lock()?;
+        reading.lock_shared()?;
+        let copied = match Manifest::read(&entry, key) {
+            Ok(None) => return Ok(Taken::Nothing),
+            Ok(Some(manifest)) => copy_all(&manifest, &entry, to).map(|damage| match damage {
+                None => Ok(manifest),
+                Some(damage) => Err(damage),
+            }),
+            Err(damage) => Ok(Err(damage)),
+        };
+        let copied = copied.inspect_err(|_| remove(to))?;
+        match copied {
+            Ok(manifest) => {
+                // That it was used. Not worth failing for.
+                let _untouched = File::open(entry.join(SIZE))
+                    .and_then(|file| file.set_modified(SystemTime::now()));
+                Ok(Taken::Whole { built: manifest.built })
+            }
+            Err(damage) => {
+                remove(to);
+                drop(reading);
+                self.discard(key)?;
+                Ok(Taken::Damaged(damage))
+            }
+        }
+    }
+
+    /// Keeps the files of the folder `from` by `key`, in place of what is kept by it, and makes room.
+    /// An inner error says why it cannot be kept.
+    pub fn keep(&self, key: &str, from: &Utf8Path, built: String) -> Result<Result<(), String>> {
+        let files = match files(from)? {
+            Ok(files) => files,
+            Err(because) => return Ok(Err(because)),
+        };
+        if files.is_empty() {
+            return Ok(Err("it holds no file".to_owned()));
+        }
+        if files.iter().map(|(_, size)| size).sum::<u64>() > self.limit {
+            return Ok(Err(format!("it is larger than {} MiB", self.limit >> 20)));
+        }
+        std::fs::create_dir_all(&self.dir)?;
+        self.discard(key)?;
+        let writing = self.lock()?;
+        writing.lock_shared()?;
+        let number = workspace::key::fresh_nonce()?;
+        let entry = self.dir.join(format!("{UNFINISHED}{number}"));
+        let mut manifest = Manifest::new(key, built);
+        for (path, _) in files {
+            let source = File::open(from.join(&path)).with_context(|| format!("{path}"))?;
+            let executable = source.metadata()?.permissions().mode() & 0o100 != 0;
+            let kept = copy(source, &entry.join(manifest::FILES).join(&path), executable)?;
+            manifest.add(path, kept);
+        }
+        manifest.write(&entry)?;
+        std::fs::write(entry.join(SIZE), manifest.size().to_string())?;
+        if std::fs::rename(&entry, self.dir.join(key)).is_err() {
+            // Another run kept the same output meanwhile, and a folder with files is not replaced.
+            std::fs::remove_dir_all(&entry)?;
+        }
+        drop(writing);
+        self.make_room()?;
+        Ok(Ok(()))
+    }
+
+    /// Throws away what is kept by `key`.
+    pub fn discard(&self, key: &str) -> Result<()> {
+        let entry = self.dir.join(key);
+        if entry.exists() {
+            let alone = self.lock()?;
+            alone.lock()?;
+            remove(&entry);
+        }
+        Ok(())
+    }
+
+    /// Removes what was used longest ago until the rest is within the limit, and what ended runs left.
+    fn make_room(&self) -> Result<()> {
+        let alone = self.lock()?;
+        alone.lock()?;
+        let mut entries = Vec::new();
+        for entry in self.dir.read_dir_utf8()?.filter_map(Result::ok) {
+            if !entry.file_type()?.is_dir() {
+                continue;
+            }
+            match used(&entry.path().join(SIZE)) {
+                Some((used, size)) => entries.push((used, size, entry.into_path())),
+                None => remove(entry.path()),
+            }
+        }
+        entries.sort();
+        let mut total: u64 = entries.iter().map(|(_, size, _)| size).sum();
+        for (_, size, entry) in entries {
+            if total > self.limit {
+                remove(&entry);
+                total -= size;
+            }
+        }
+        Ok(())
+    }
+
+    /// The file whose lock readers and writers share, and removers have alone. The system gives it back
+    /// when a process ends, however it ends.
+    fn lock(&self) -> Result<File> {
+        let path = self.dir.join("lock");
+        File::create(&path).with_context(|| format!("cannot make {path}"))
+    }
+}
+
+/// The file of an entry that says how many bytes its files have, and by its own time when they were last
+/// used. Manifests are long, and every build looks at all entries.
+const SIZE: &str = "size";
+
+/// What the file at `path` says of an entry.
+fn used(path: &Utf8Path) -> Option<(SystemTime, u64)> {
+    let size = std::fs::read_to_string(path).ok()?.parse().ok()?;
+    Some((path.metadata().ok()?.modified().ok()?, size))
+}
+
+/// How the names of entries begin that are not whole yet.
+const UNFINISHED: &str = "unfinished-";
+
+/// Copies an entry's files, and says what is damaged.
+fn copy_all(manifest: &Manifest, entry: &Utf8Path, to: &Utf8Path) -> Result<Option<String>> {
+    for (path, kept) in &manifest.files {
+        let Ok(source) = File::open(entry.join(manifest::FILES).join(path)) else {
+            return Ok(Some(format!("{path} is gone")));
+        };
+        if copy(source, &to.join(path), kept.executable)? != *kept {
+            return Ok(Some(format!("{path} is not what was kept")));
+        }
+    }
+    Ok(None)
+}
+
+/// Copies a file and says what was copied. Never a link to the same bytes: a later step may write there.
+fn copy(mut source: File, to: &Utf8Path, executable: bool) -> Result<Kept> {
+    if let Some(folder) = to.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
+    }
+    let mode = if executable { 0o755 } else { 0o644 };
+    let mut options = File::options();
+    let mut target = options
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(to)
+        .with_context(|| format!("cannot make {to}"))?;
+    let (mut context, mut size) = (Context::new(&SHA256), 0);
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let read = source.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        context.update(&buffer[..read]);
+        target.write_all(&buffer[..read]).with_context(|| format!("cannot write {to}"))?;
+        size += read as u64;
+    }
+    Ok(Kept { size, sha256: hex(context.finish().as_ref()), executable })
+}
+
+type Files = Vec<(Utf8PathBuf, u64)>;
+
+/// The files below `dir` with their sizes, or why they cannot be kept.
+fn files(dir: &Utf8Path) -> Result<Result<Files, String>> {
+    let (mut found, mut waiting) = (Vec::new(), vec![Utf8PathBuf::new()]);
+    while let Some(below) = waiting.pop() {
+        for entry in std::fs::read_dir(dir.join(&below)).with_context(|| format!("{dir}"))? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else {
+                return Ok(Err(format!("{below}/{:?} is not UTF-8", entry.file_name())));
+            };
+            let (path, kind) = (below.join(name), entry.file_type()?);
+            if kind.is_dir() {
+                waiting.push(path);
+            } else if kind.is_file() {
+                found.push((path, entry.metadata()?.len()));
+            } else {
+                return Ok(Err(format!("{path} is neither a file nor a folder")));
+            }
+        }
+    }
+    Ok(Ok(found))
+}
+
+/// Removes a folder as well as it can be; what stays is removed by a later run.
+fn remove(dir: &Utf8Path) {
+    let _rest = std::fs::remove_dir_all(dir);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! `affected`: what changed, and whom it concerns.
+
+use std::io::Read as _;
+
+use anyhow::{Context as _, Result};
+use camino::Utf8Path;
+use clap::Args;
+
+use super::projects::warn_of_broken;
+use crate::context::Ctx;
+use crate::report::affected::AffectedReport;
+use base::env::variable;
+use base::error::Exit;
+use cloudflare::deployments::Deployments;
+use workspace::affected::affected;
+use workspace::change_base::{Base, Changes, Question};
+use workspace::files::Files;
+use workspace::names::decides;
+use workspace::outline::Outline;
+use workspace::outlines::outline;
+use workspace::{Workspace, listed};
+
+/// List what a change concerns.
+#[derive(Debug, Args)]
+pub struct Affected {
+    /// Compare with where this revision was left [default: by the kind of pipeline, or the default
+    /// branch]
+    #[arg(long, value_name = "REVISION")]
+    base: Option<String>,
+    /// Compare this revision instead of the working tree
+    #[arg(long, value_name = "REVISION")]
+    head: Option<String>,
+    /// The environment whose last deployment counts in pipelines of the default branch
+    #[arg(long, value_name = "ENVIRONMENT")]
+    env: Option<String>,
+    /// Read the changed paths from standard input, separated by NUL or else by line
+    #[arg(long, conflicts_with_all = ["base", "head", "env"])]
+    stdin: bool,
+    /// Show the reasons
+    #[arg(long)]
+    why: bool,
+}
+
+impl Affected {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        let (changes, outline) =
+            if self.stdin { (given(&ctx.root)?, here(&ctx.root)?) } else { self.changes(ctx)? };
+        let affected = affected(&outline, &changes);
+        let report = AffectedReport::new(&outline, &changes, &affected);
+        warn_of_broken(ctx, &outline.broken);
+        ctx.ui.report(&report, &report.text(self.why));
+        Ok(Exit::Done)
+    }
+
+    /// What changed, and the outline of what it changed: that of the commit, where the working tree
+    /// does not say something else of what exists.
+    fn changes(&self, ctx: &Ctx) -> Result<(Changes, Outline)> {
+        let names = (self.base.as_deref(), self.head.as_deref(), self.env.as_deref());
+        let asked = |question: Question| question.changes_and(|head| outline(&ctx.root, head));
+        let (changes, committed) = ask(ctx, names, asked)?;
+        let own = changes.working.iter().any(|path| decides(path, &ctx.root));
+        let outline = match committed {
+            Some(outline) if self.head.is_some() => outline?,
+            // The working tree may hold what the commit lacks.
+            Some(Ok(outline)) if !own && !outline.is_mended(&Files::here(&ctx.root)) => outline,
+            _ => here(&ctx.root)?,
+        };
+        Ok((changes, outline))
+    }
+}
+
+/// The outline of the working tree.
+fn here(root: &Utf8Path) -> Result<Outline> {
+    Ok(Outline::new(&Workspace::survey(root)?)?)
+}
+
+/// What differs from the base that the circumstances ask for.
+pub fn changes(ctx: &Ctx, environment: Option<&str>) -> Result<Changes> {
+    ask(ctx, (None, None, environment), |question| question.changes())
+}
+
+/// Asks what differs: `names` are the base, the head and the environment, as far as they are named.
+fn ask<T>(
+    ctx: &Ctx,
+    (base, head, environment): (Option<&str>, Option<&str>, Option<&str>),
+    asked: impl FnOnce(Question) -> Result<T>,
+) -> Result<T> {
+    let deployed = || {
+        // Inside a job with an `environment`, GitLab knows it by that name.
+        let name = variable("CI_ENVIRONMENT_NAME").or_else(|| environment.map(str::to_owned))?;
+        Some(Deployments::from_variables(variable)?.last_successful(&name, &ctx.patience))
+    };
+    let root = &ctx.root;
+    asked(Question { root, base, head, variable: &variable, deployed: &deployed })
+}
+
+/// The paths on standard input.
+fn given(root: &Utf8Path) -> Result<Changes> {
+    let mut text = Vec::new();
+    std::io::stdin().read_to_end(&mut text).context("standard input")?;
+    let none = Changes {
+        base: Base::Given,
+        head: None,
+        uncommitted: false,
+        paths: Vec::new(),
+        working: Vec::new(),
+    };
+    Ok(match listed::paths(root, &text) {
+        Ok(paths) => Changes { paths, ..none },
+        Err(because) => Changes { base: Base::Everything { because }, ..none },
+    })
+}

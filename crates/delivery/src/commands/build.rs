@@ -1,0 +1,235 @@
+//! `build`, and what it has in common with `deploy`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use workspace::modules;
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::Args;
+
+use super::selection::Selection;
+use crate::context::Ctx;
+use crate::engine::Run;
+use crate::engine::choice::{Wanted, choose};
+use crate::engine::live;
+use crate::engine::setup::{self, Setup};
+use crate::plan::destination::Destination;
+use crate::plan::{Choice, Engine, Plan, Verb};
+use crate::record::{Record, Versions};
+use crate::report::{self, RunReport, script};
+use crate::tools::{dagger, sandbox};
+use base::error::{Exit, Failure};
+use workspace::Workspace;
+use workspace::config::LOCAL;
+use workspace::git;
+use workspace::graph::Graph;
+use workspace::key::content_key;
+use workspace::project::Project;
+use workspace::strategy::Strategy;
+
+/// Install dependencies and build.
+#[derive(Debug, Args)]
+pub struct Build {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+impl Build {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        self.engine.prepare(ctx);
+        let workspace = Workspace::survey(&ctx.root)?;
+        let chosen = self.selection.choose(ctx, &workspace, None)?;
+        if let Some(because) = &chosen.nothing {
+            return Ok(nothing_to_do(ctx, because));
+        }
+        let port = Some(sandbox::DEFAULT_PORT);
+        let destination = Destination::to_read(&workspace.config, LOCAL, port)?;
+        let choice = self.engine.choose(ctx, &workspace)?;
+        let rebuild = self.engine.no_cache;
+        let task = Task { rebuild, ..Task::new(Verb::Build, choice, destination) };
+        let plan = chosen.plan(ctx, &workspace, task)?;
+        carry_out(ctx, &workspace, plan)
+    }
+}
+
+/// What executes the plan.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct EngineArgs {
+    /// What builds and uploads
+    #[arg(long, value_enum, default_value_t)]
+    engine: Wanted,
+    /// Build even what is kept from an earlier build of the same content. Dagger keeps what it builds
+    /// by itself, and does not see this
+    #[arg(long)]
+    pub no_cache: bool,
+}
+
+impl EngineArgs {
+    /// Asks early for what [`EngineArgs::choose`] will want to know.
+    pub fn prepare(self, ctx: &Ctx) {
+        if self.engine != Wanted::Host {
+            dagger::ask_version(&ctx.root);
+        }
+    }
+
+    /// The engine, and why.
+    pub fn choose(self, ctx: &Ctx, workspace: &Workspace) -> Result<Choice, Failure> {
+        choose(&ctx.root, self.engine, &workspace.config.tools.dagger, ctx.dry_run)
+    }
+}
+
+/// What is to be done with the selected projects.
+#[derive(Debug)]
+pub struct Task {
+    /// What is asked for.
+    pub verb: Verb,
+    /// What executes it.
+    pub choice: Choice,
+    /// Where to.
+    pub destination: Destination,
+    /// Do it even where the same content is there already.
+    pub force: bool,
+    /// Build even where the output of the same build is kept.
+    pub rebuild: bool,
+    /// Put the former version back when the new one does not answer.
+    pub rollback: bool,
+    /// The preview's alias, or its name.
+    pub alias: Option<String>,
+    /// How each project's preview is made.
+    pub strategies: BTreeMap<String, Strategy>,
+}
+
+impl Task {
+    /// A task without any extra.
+    #[must_use]
+    pub fn new(verb: Verb, choice: Choice, destination: Destination) -> Task {
+        Task {
+            verb,
+            choice,
+            destination,
+            force: false,
+            rebuild: false,
+            rollback: true,
+            alias: None,
+            strategies: BTreeMap::new(),
+        }
+    }
+}
+
+/// Says why there is nothing to do, as a script of comments where a script was asked for.
+pub fn nothing_to_do(ctx: &Ctx, because: &str) -> Exit {
+    let text = if ctx.dry_run { format!("#!/bin/sh\n# {because}") } else { because.to_owned() };
+    ctx.ui.report(&RunReport::nothing(because), &text);
+    Exit::Done
+}
+
+/// Prints the plan, or executes it and reports.
+pub fn carry_out(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exit> {
+    if ctx.dry_run {
+        let destination = &plan.destination;
+        for part in plan.projects.iter_mut().filter(|_| plan.verb == Verb::Deploy) {
+            part.removes = live::removals(ctx, destination, part);
+        }
+        ctx.ui.report(&plan, &by_hand(ctx, workspace, &plan)?);
+        return Ok(Exit::Done);
+    }
+    let records = execute(ctx, workspace, plan)?;
+    tell(ctx, &records)
+}
+
+/// The plan as a script for people.
+pub fn by_hand(ctx: &Ctx, workspace: &Workspace, plan: &Plan) -> Result<String, Failure> {
+    let (places, missing) = setup::missing(&ctx.root, &workspace.config);
+    script::script(plan, &places, &missing)
+}
+
+/// Reports what came of the projects, to the person and to the pipeline.
+pub fn tell(ctx: &Ctx, records: &[Record]) -> Result<Exit> {
+    super::ci::leave_reports(ctx, records)?;
+    ctx.ui.report(&RunReport::new(records), &report::summary(records));
+    Ok(report::exit(records))
+}
+
+/// Puts the tools in place and executes the plan.
+pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<Record>> {
+    let setup = Setup::new(ctx, &workspace.config)?;
+    // Containers bring their own tools; the sandbox needs them here in any case.
+    let to_sandbox = plan.verb != Verb::Build && plan.destination.sandbox.is_some();
+    let (places, mut versions) = if plan.choice.engine == Engine::Host || to_sandbox {
+        setup.tools()?
+    } else {
+        (setup::missing(&ctx.root, &workspace.config).0, Versions::new())
+    };
+    versions.dagger.clone_from(&plan.choice.dagger);
+    let mut ready = format!("engine: {} ({})", plan.choice.engine.name(), plan.choice.reason);
+    if to_sandbox {
+        let (server, _) = setup.sandbox(&places, &workspace.config.account_ids(), None)?;
+        ready += &format!(", sandbox at {}", server.url);
+        plan.destination.move_sandbox(server.port);
+    }
+    setup.done(&ready);
+    Ok(Run::new(ctx, &plan, places, versions).execute())
+}
+
+/// The content key of each project: the files it is made from, and the tools that make it.
+pub(super) fn keys(
+    workspace: &Workspace,
+    graph: &Graph,
+    projects: &[&Project],
+    destination: &Destination,
+) -> Result<BTreeMap<String, String>> {
+    let root = &workspace.root;
+    let pins = Utf8PathBuf::from(modules::WRANGLER_TOOLCHAIN).join("bun.lock");
+    let inputs = projects.iter().map(|project| {
+        let mut paths = graph.inputs(project);
+        paths.insert(pins.clone());
+        paths.extend(lock_folder(root, project).map(|dir| dir.join("bun.lock")));
+        paths
+    });
+    let inputs: Vec<BTreeSet<Utf8PathBuf>> = inputs.collect();
+    // Asked once for all of them, since projects share inputs and git takes its time to start.
+    let all: BTreeSet<&Utf8Path> = inputs.iter().flatten().map(Utf8PathBuf::as_path).collect();
+    let blobs = git::blobs(root, &all.into_iter().collect::<Vec<_>>())?;
+    let facts = BTreeMap::from([
+        ("account", destination.account_id.clone()),
+        ("bun", workspace.config.tools.bun.clone()),
+        ("environment", destination.environment.clone()),
+    ]);
+    let key = |(project, paths): (&&Project, &BTreeSet<Utf8PathBuf>)| {
+        let paths: Vec<&Utf8Path> = paths.iter().map(Utf8PathBuf::as_path).collect();
+        (project.name.clone(), content_key(&git::below(root, &blobs, &paths), &facts))
+    };
+    Ok(projects.iter().zip(&inputs).map(key).collect())
+}
+
+/// What decides each project's build, whichever environment it is for.
+pub(super) fn build_inputs(
+    workspace: &Workspace,
+    graph: &Graph,
+    projects: &[&Project],
+) -> BTreeMap<String, BTreeSet<Utf8PathBuf>> {
+    let inputs = |project: &&Project| {
+        let mut paths = graph.build_inputs(project);
+        paths.extend(lock_folder(&workspace.root, project).map(|dir| dir.join("bun.lock")));
+        (project.name.clone(), paths)
+    };
+    projects.iter().map(inputs).collect()
+}
+
+pub(super) fn locks(root: &Utf8Path, projects: &[&Project]) -> BTreeMap<String, Utf8PathBuf> {
+    let lock = |project: &&Project| Some((project.name.clone(), lock_folder(root, project)?));
+    projects.iter().filter_map(lock).collect()
+}
+
+/// The nearest folder at or above the project's package that holds a `bun.lock`.
+fn lock_folder(root: &Utf8Path, project: &Project) -> Option<Utf8PathBuf> {
+    let package = project.package.as_ref()?;
+    package
+        .dir
+        .ancestors()
+        .find(|dir| root.join(dir).join("bun.lock").is_file())
+        .map(Utf8Path::to_owned)
+}

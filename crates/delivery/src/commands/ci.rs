@@ -1,0 +1,98 @@
+//! `ci generate`: the pipeline file. And what a run leaves for the pipeline.
+
+use anyhow::Result;
+use camino::Utf8Path;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::context::Ctx;
+use crate::plan::Verb;
+use crate::record::Record;
+use base::env::variable;
+use base::error::{Exit, failed};
+use base::files::write_whole;
+use gitlab::pipeline::{FILE, HEADER, guide, reports};
+use workspace::Workspace;
+
+/// The pipeline of this repository.
+#[derive(Debug, Args)]
+pub struct Ci {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Write .gitlab-ci.yml from the projects and the shared config file, or check it
+    Generate {
+        /// Change nothing; fail when a file is out of date
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+impl Ci {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        let Action::Generate { check } = self.action;
+        let files = guide::files(&Workspace::load(&ctx.root)?)?;
+        if ctx.dry_run {
+            let document: Vec<_> =
+                files.iter().map(|(path, text)| json!({ "path": path, "text": text })).collect();
+            ctx.ui.report(&json!({ "schema": 1, "files": document }), &files[0].1);
+            return Ok(Exit::Done);
+        }
+        let stale = stale(&ctx.root, &files);
+        if check && !stale.is_empty() {
+            return Err(failed(format!("out of date: {}", stale.join(", ")))
+                .hint("`cargo xtask ci generate` writes it")
+                .into());
+        }
+        write(&ctx.root, &files, &stale)?;
+        let text = match stale.as_slice() {
+            [] => "up to date".to_owned(),
+            paths => format!("wrote {}", paths.join(", ")),
+        };
+        ctx.ui.report(&json!({ "schema": 1, "written": stale }), &text);
+        Ok(Exit::Done)
+    }
+}
+
+/// Writes the pipeline file anew where one that we wrote is there, and says what was out of date.
+pub fn refresh(root: &Utf8Path) -> Result<Vec<&'static str>> {
+    let ours = std::fs::read_to_string(root.join(FILE)).is_ok_and(|text| text.starts_with(HEADER));
+    if !ours {
+        return Ok(Vec::new());
+    }
+    let files = guide::files(&Workspace::load(root)?)?;
+    let stale = stale(root, &files);
+    write(root, &files, &stale)?;
+    Ok(stale)
+}
+
+fn stale(root: &Utf8Path, files: &[(&'static str, String)]) -> Vec<&'static str> {
+    let differs = |path: &str, wanted: &String| {
+        std::fs::read_to_string(root.join(path)).ok().as_ref() != Some(wanted)
+    };
+    files.iter().filter(|(path, wanted)| differs(path, wanted)).map(|(path, _)| *path).collect()
+}
+
+fn write(root: &Utf8Path, files: &[(&'static str, String)], stale: &[&str]) -> Result<()> {
+    let stale = files.iter().filter(|(path, _)| stale.contains(path));
+    stale.into_iter().try_for_each(|(path, text)| write_whole(&root.join(path), text))
+}
+
+/// In a pipeline, leaves what GitLab links a deployment or a preview by.
+pub fn leave_reports(ctx: &Ctx, records: &[Record]) -> Result<()> {
+    let report = match records.first().map(|record| record.verb) {
+        Some(Verb::Deploy) => reports::DEPLOY,
+        Some(Verb::Preview) => reports::PREVIEW,
+        _ => return Ok(()),
+    };
+    if variable("GITLAB_CI").is_none() {
+        return Ok(());
+    }
+    write_whole(&ctx.root.join(report.file), &crate::report::ci::dotenv(records, report.variable))?;
+    let links = serde_json::to_string_pretty(&crate::report::ci::annotations(records))? + "\n";
+    write_whole(&ctx.root.join(reports::ANNOTATIONS), &links)
+}

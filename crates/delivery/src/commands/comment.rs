@@ -1,0 +1,62 @@
+//! `comment`: rows of one's own in the merge request's comment.
+
+use anyhow::{Context as _, Result};
+use camino::Utf8PathBuf;
+use clap::Args;
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use crate::context::Ctx;
+use crate::engine::comment as engine;
+use crate::engine::comment::write::Action;
+use base::error::{Exit, usage};
+use gitlab::comment::Row;
+use workspace::config::Config;
+
+/// Write rows into the comment of this pipeline's merge request.
+///
+/// The comment is the one that `preview` keeps up to date, so that sites which something else
+/// publishes can stand beside those that xtask does. Rows of other projects stay as they are, also
+/// when several jobs write at once.
+#[derive(Debug, Args)]
+pub struct Comment {
+    /// A JSON file with a list of rows. Each has `project` and `status` (building, ready, failed,
+    /// unaffected or removed), and may have `aliasUrl`, `versionUrl`, `commit`, `time`, `log` and
+    /// `reason`
+    #[arg(value_name = "FILE", required_unless_present = "removed")]
+    rows: Option<Utf8PathBuf>,
+    /// Say that every preview was removed
+    #[arg(long, conflicts_with = "rows")]
+    removed: bool,
+}
+
+impl Comment {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        let config = Config::load(&ctx.root)?;
+        let rows = self.rows.as_ref().map(read).transpose()?;
+        let comment = engine::Comment::new(ctx, &config);
+        let commented = rows.map_or_else(|| comment.removed(), |rows| comment.finish(&rows));
+        ctx.ui.report(&commented, &commented.text());
+        Ok(if commented.action == Action::Failed { Exit::Failed } else { Exit::Done })
+    }
+}
+
+fn read(path: &Utf8PathBuf) -> Result<Vec<Row>> {
+    let text = std::fs::read_to_string(path).map_err(|error| usage(format!("{path}: {error}")))?;
+    let values: Vec<Value> =
+        serde_json::from_str(&text).map_err(|error| usage(format!("{path}: {error}")))?;
+    values.iter().map(|value| row(value).with_context(|| path.to_string())).collect()
+}
+
+/// One row. Fields that no row has are errors here; in a stored comment a later version may have
+/// written them.
+fn row(value: &Value) -> Result<Row> {
+    let row = Row::deserialize(value).map_err(|error| usage(error.to_string()))?;
+    let known = serde_json::to_value(&row)?;
+    let fields = value.as_object().into_iter().flatten();
+    match fields.into_iter().find(|(name, value)| !value.is_null() && known.get(name).is_none()) {
+        Some((name, _)) => Err(usage(format!("unknown field `{name}`")).into()),
+        None => Ok(row),
+    }
+}

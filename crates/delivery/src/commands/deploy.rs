@@ -1,0 +1,90 @@
+//! `deploy`: build, upload, make live, check, record.
+
+use anyhow::Result;
+use clap::Args;
+
+use super::build::{EngineArgs, Task, nothing_to_do};
+use super::selection::Selection;
+use crate::context::{Ctx, default_environment};
+use crate::plan::destination::{Destination, Pipeline};
+use crate::plan::{Verb, guard, protection};
+use crate::tools::sandbox;
+use base::env::raw_variable;
+use base::error::Exit;
+use workspace::Workspace;
+
+/// Build, upload, make live, check that it answers, and record it.
+#[derive(Debug, Args)]
+pub struct Deploy {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Where to: `local` (the sandbox; the default outside of pipelines) or an environment of the
+    /// shared config file
+    #[arg(long, value_name = "ENVIRONMENT")]
+    env: Option<String>,
+    /// Send this environment's deployment to the sandbox instead of Cloudflare
+    #[arg(long)]
+    sandbox: bool,
+    /// Build and deploy even what is live already
+    #[arg(long)]
+    force: bool,
+    /// Leave a version live that does not answer, to look at it
+    #[arg(long)]
+    no_rollback: bool,
+    /// Change a protected environment from here; the reason is recorded
+    #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    break_glass: Option<String>,
+}
+
+impl Deploy {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        self.engine.prepare(ctx);
+        let workspace = Workspace::survey(&ctx.root)?;
+        let destination = self.destination(ctx, &workspace)?;
+        let chosen = self.selection.choose(ctx, &workspace, Some(&destination.environment))?;
+        if let Some(because) = &chosen.nothing {
+            return Ok(nothing_to_do(ctx, because));
+        }
+        let projects = &chosen.projects;
+        protection::check(
+            &workspace.config,
+            &workspace.projects,
+            projects,
+            &destination.environment,
+        )?;
+        let choice = self.engine.choose(ctx, &workspace)?;
+        if ctx.dry_run {
+            // A script is worth seeing without a token.
+            let check =
+                |project: &&_| guard::check(&workspace.config, project, &destination.environment);
+            projects.iter().try_for_each(check)?;
+        }
+        let (force, rollback) = (self.force, !self.no_rollback);
+        let rebuild = self.engine.no_cache;
+        let task =
+            Task { force, rebuild, rollback, ..Task::new(Verb::Deploy, choice, destination) };
+        let plan = chosen.plan(ctx, &workspace, task)?;
+        super::build::carry_out(ctx, &workspace, plan)
+    }
+
+    fn destination(&self, ctx: &Ctx, workspace: &Workspace) -> Result<Destination> {
+        let environment = self.env.clone().map_or_else(default_environment, Ok)?;
+        let port = sandbox_port(ctx, &environment, self.sandbox);
+        if ctx.dry_run && self.break_glass.is_none() {
+            return Ok(Destination::to_read(&workspace.config, &environment, port)?);
+        }
+        let pipeline = Pipeline::from_variables(raw_variable);
+        let glass = self.break_glass.as_deref();
+        Ok(Destination::resolve(&workspace.config, &environment, port, &pipeline, glass)?)
+    }
+}
+
+/// Returns the sandbox's port if `environment` goes there. While the sandbox is down this is the port
+/// that it is expected on.
+pub fn sandbox_port(ctx: &Ctx, environment: &str, asked: bool) -> Option<u16> {
+    let is_sandbox = asked || Destination::always_sandbox(environment);
+    is_sandbox.then(|| sandbox::planned_port(&ctx.root))
+}

@@ -1,0 +1,51 @@
+//! One file a command. Each reads as one sentence: load, plan, print or execute, report.
+
+pub mod affected;
+pub mod bench;
+pub mod build;
+pub mod ci;
+pub mod comment;
+pub mod completions;
+pub mod deploy;
+pub mod doctor;
+pub mod generate;
+pub mod new;
+pub mod preview;
+pub mod preview_stop;
+pub mod projects;
+pub mod rollback;
+pub mod sandbox;
+pub mod selection;
+pub mod status;
+pub mod test;
+
+use anyhow::Result;
+
+use crate::cli::Command;
+use crate::context::Ctx;
+use base::error::Exit;
+
+impl Command {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        match self {
+            Command::Doctor(command) => command.run(ctx),
+            Command::Projects(command) => command.run(ctx),
+            Command::Affected(command) => command.run(ctx),
+            Command::Status(command) => command.run(ctx),
+            Command::Build(command) => command.run(ctx),
+            Command::Deploy(command) => command.run(ctx),
+            Command::Preview(command) => command.run(ctx),
+            Command::Rollback(command) => command.run(ctx),
+            Command::Promote(command) => command.run(ctx),
+            Command::Comment(command) => command.run(ctx),
+            Command::New(command) => command.run(ctx),
+            Command::Sandbox(command) => command.run(ctx),
+            Command::Test(command) => command.run(ctx),
+            Command::Bench(command) => command.run(ctx),
+            Command::Ci(command) => command.run(ctx),
+            Command::Generate(command) => command.run(ctx),
+            Command::Completions(command) => command.run(ctx),
+        }
+    }
+}

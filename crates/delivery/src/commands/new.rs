@@ -1,0 +1,76 @@
+//! `new`: a project that builds, deploys and is in the pipeline.
+
+use anyhow::{Context as _, Result};
+use camino::Utf8Path;
+use clap::Args;
+use serde_json::json;
+
+use super::ci;
+use crate::context::Ctx;
+use crate::plan::template::{NewProject, Template};
+use crate::report::new_project;
+use base::error::{Exit, refused};
+use base::files::write_whole;
+use workspace::Workspace;
+use workspace::discovery::Place;
+
+/// Make a project that builds, deploys and is in the pipeline.
+#[derive(Debug, Args)]
+pub struct New {
+    /// Its folder below `projects/`, such as `shop` or `example.com/shop`
+    name: String,
+    /// What it starts from
+    #[arg(long, value_enum, default_value_t = Template::Static)]
+    template: Template,
+}
+
+impl New {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        let workspace = Workspace::load(&ctx.root)?;
+        let place = Place::of(&workspace.files, &workspace.config);
+        let new = NewProject::new(
+            &self.name,
+            place.folder(),
+            self.template,
+            &workspace.config,
+            &workspace.projects,
+        )?;
+        if ctx.root.join(&new.dir).exists() {
+            return Err(refused(format!("{} exists already", new.dir))
+                .hint("choose another name, or remove the folder")
+                .into());
+        }
+        if ctx.dry_run {
+            let files: Vec<_> = new
+                .files
+                .iter()
+                .map(|(path, text)| json!({ "path": new.dir.join(path), "text": text }))
+                .collect();
+            let document = json!({ "schema": 1, "new": new, "files": files });
+            ctx.ui.report(&document, &new_project::script(&new));
+            return Ok(Exit::Done);
+        }
+        write(&ctx.root, &new)?;
+        let pipeline = ci::refresh(&ctx.root)?;
+        let files: Vec<_> = new.files.iter().map(|(path, _)| new.dir.join(path)).collect();
+        let document = json!({ "schema": 1, "new": new, "files": files, "pipeline": pipeline });
+        ctx.ui.report(&document, &new_project::text(&new, &pipeline));
+        Ok(Exit::Done)
+    }
+}
+
+/// Writes the whole folder somewhere else and moves it into place, so that it is never half there.
+fn write(root: &Utf8Path, new: &NewProject) -> Result<()> {
+    let target = root.join(&new.dir);
+    let draft = root.join(".xtask/tmp").join(format!("new-{}", new.worker));
+    if draft.exists() {
+        std::fs::remove_dir_all(&draft).with_context(|| format!("cannot clear {draft}"))?;
+    }
+    for (path, text) in &new.files {
+        write_whole(&draft.join(path), text)?;
+    }
+    let parent = target.parent().unwrap_or(root);
+    std::fs::create_dir_all(parent).with_context(|| format!("cannot make {parent}"))?;
+    std::fs::rename(&draft, &target).with_context(|| format!("cannot make {}", new.dir))
+}

@@ -1,0 +1,195 @@
+//! `preview`: a version that is not live, at an address of its own.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+
+use super::build::{EngineArgs, Task, nothing_to_do};
+use super::deploy::sandbox_port;
+use super::preview_stop::Stop;
+use super::selection::Selection;
+use crate::context::Ctx;
+use crate::engine::comment::Comment;
+use crate::plan::destination::Destination;
+use crate::plan::{Verb, alias, guard};
+use crate::report::comment_outcome;
+use base::env::variable;
+use base::error::{Exit, Failure, usage};
+use gitlab::comment::{Row, Status};
+use workspace::Workspace;
+use workspace::config::{Config, LOCAL};
+use workspace::git;
+use workspace::project::Project;
+use workspace::strategy::Strategy;
+
+/// Upload a version that is not live, check it at its own address, and say where it is.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Preview {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Whose Workers: `local` (the sandbox; the default outside of pipelines) or an environment of
+    /// the shared config file (the default in pipelines is the one with `"previews": true`)
+    #[arg(long, value_name = "ENVIRONMENT")]
+    env: Option<String>,
+    /// Upload to the sandbox instead of Cloudflare
+    #[arg(long)]
+    sandbox: bool,
+    /// The first part of the address [default: mr-<iid> in a merge request, else the branch]
+    #[arg(long)]
+    alias: Option<String>,
+    /// How it is made [default: the project's or the environment's `previewStrategy`, else alias]
+    #[arg(long, value_enum)]
+    strategy: Option<StrategyName>,
+    /// Build and upload even where the same content is there already
+    #[arg(long)]
+    force: bool,
+}
+
+/// The names of the strategies on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum StrategyName {
+    /// A version of the Worker under an alias, with production's bindings. It cannot be deleted
+    Alias,
+    /// A Worker Preview with the bindings of the config's `previews` block. `preview stop` deletes it
+    Preview,
+}
+
+impl From<StrategyName> for Strategy {
+    fn from(name: StrategyName) -> Strategy {
+        match name {
+            StrategyName::Alias => Strategy::Alias,
+            StrategyName::Preview => Strategy::Preview,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Delete the previews of a merge request or branch, and say in the comment that they are gone
+    ///
+    /// That is for previews of the strategy `preview`. Cloudflare has no way to delete a version or its
+    /// alias: such an address goes on answering until the alias is used again or falls out of the last
+    /// thousand. What is live is not touched, and running it again does no harm.
+    Stop(Stop),
+}
+
+impl Preview {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        if let Some(Action::Stop(stop)) = self.action {
+            return stop.run(ctx);
+        }
+        self.engine.prepare(ctx);
+        let workspace = Workspace::survey(&ctx.root)?;
+        let destination = destination(ctx, &workspace.config, self.env.as_deref(), self.sandbox)?;
+        let chosen = self.selection.choose(ctx, &workspace, Some(&destination.environment))?;
+        let comment = Comment::new(ctx, &workspace.config);
+        let others = unaffected(&workspace, &chosen.projects);
+        if let Some(because) = &chosen.nothing {
+            comment.finish(&others);
+            return Ok(nothing_to_do(ctx, because));
+        }
+        let projects = &chosen.projects;
+        let alias = self.alias(ctx, projects, &destination)?;
+        let choice = self.engine.choose(ctx, &workspace)?;
+        let mut strategies = BTreeMap::new();
+        for project in projects {
+            guard::check(&workspace.config, project, &destination.environment)?;
+            let strategy = project.strategy(
+                &workspace.config,
+                &destination.environment,
+                self.strategy.map(Strategy::from),
+            );
+            guard::check_preview(project, &destination.environment, strategy)?;
+            strategies.insert(project.name.clone(), strategy);
+        }
+        let alias = Some(alias);
+        let task = Task {
+            force: self.force,
+            rebuild: self.engine.no_cache,
+            alias,
+            strategies,
+            ..Task::new(Verb::Preview, choice, destination)
+        };
+        let building =
+            chosen.projects.iter().map(|project| Row::new(&project.name, Status::Building));
+        let building: Vec<Row> = building.chain(others.iter().cloned()).collect();
+        let plan = chosen.plan(ctx, &workspace, task)?;
+        let announced = comment.building(&building);
+        if ctx.dry_run {
+            let script = super::build::by_hand(ctx, &workspace, &plan)?;
+            let comment = announced.markdown.as_deref().map(as_comment).unwrap_or_default();
+            ctx.ui.report(&json!({ "plan": plan, "comment": announced }), &(script + &comment));
+            return Ok(Exit::Done);
+        }
+        let records = super::build::execute(ctx, &workspace, plan)?;
+        comment
+            .finish(&records.iter().map(comment_outcome::row).chain(others).collect::<Vec<Row>>());
+        super::build::tell(ctx, &records)
+    }
+
+    fn alias(&self, ctx: &Ctx, projects: &[&Project], destination: &Destination) -> Result<String> {
+        let workers: Vec<String> = projects
+            .iter()
+            .map(|project| project.target(&destination.environment).worker)
+            .collect();
+        let alias = name(ctx, self.alias.as_deref(), &workers)?;
+        workers.iter().try_for_each(|worker| alias::check(&alias, worker))?;
+        Ok(alias)
+    }
+}
+
+/// Where a preview goes. It changes nothing that is live, so protection does not ask for the default
+/// branch.
+pub(super) fn destination(
+    ctx: &Ctx,
+    config: &Config,
+    environment: Option<&str>,
+    sandbox: bool,
+) -> Result<Destination, Failure> {
+    let environment = match environment {
+        Some(environment) => environment.to_owned(),
+        None if variable("GITLAB_CI").is_some() => config.preview_environment()?,
+        None => LOCAL.to_owned(),
+    };
+    let port = sandbox_port(ctx, &environment, sandbox);
+    Destination::to_read(config, &environment, port)
+}
+
+/// The alias or name of a preview: as given, else the merge request's, else the branch's, for these
+/// Workers.
+pub(super) fn name(ctx: &Ctx, given: Option<&str>, workers: &[String]) -> Result<String> {
+    let longest = workers.iter().map(String::len).max().unwrap_or(0);
+    if let Some(alias) = given {
+        return Ok(alias.to_owned());
+    }
+    if let Some(iid) = variable("CI_MERGE_REQUEST_IID") {
+        return Ok(alias::of_merge_request(&iid));
+    }
+    let branch = variable("CI_COMMIT_REF_NAME")
+        .map_or_else(|| git::branch(&ctx.root), |branch| Ok(Some(branch)))?;
+    let branch = branch.ok_or_else(|| {
+        usage("no branch is checked out, so the preview has no name").hint("name it: `--alias`")
+    })?;
+    Ok(alias::of_branch(&branch, longest))
+}
+
+/// The Markdown of a merge request's comment, as the end of a script.
+fn as_comment(markdown: &str) -> String {
+    let lines = markdown.lines().map(|line| format!("# {line}").trim_end().to_owned() + "\n");
+    format!("\n# First, the merge request gets this comment:\n#\n{}", lines.collect::<String>())
+}
+
+/// The rows of projects that this run leaves alone.
+fn unaffected(workspace: &Workspace, chosen: &[&Project]) -> Vec<Row> {
+    let left = |project: &&Project| !chosen.iter().any(|other| other.dir == project.dir);
+    let projects = workspace.projects.iter().filter(left);
+    projects.map(|project| Row::new(&project.name, Status::Unaffected)).collect()
+}

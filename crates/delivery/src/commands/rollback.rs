@@ -1,0 +1,99 @@
+//! `rollback` and `promote`: make a version live that exists already, by its id.
+
+use anyhow::Result;
+use clap::Args;
+
+use super::deploy::sandbox_port;
+use crate::context::{Ctx, default_environment};
+use crate::engine::restore::{Restore, Wanted};
+use crate::engine::setup::Setup;
+use crate::plan::destination::{Destination, Pipeline};
+use crate::plan::protection;
+use crate::report::{self, RunReport};
+use base::env::raw_variable;
+use base::error::Exit;
+use workspace::Workspace;
+
+/// Make the former version live again, or a named one.
+#[derive(Debug, Args)]
+pub struct Rollback {
+    #[command(flatten)]
+    place: Place,
+    /// A version's id or its first 8 digits, or a commit [default: the version before the live one]
+    #[arg(long, value_name = "VERSION|COMMIT")]
+    to: Option<String>,
+}
+
+/// Make a preview's version live.
+#[derive(Debug, Args)]
+pub struct Promote {
+    #[command(flatten)]
+    place: Place,
+    /// The preview's alias, such as `mr-42`
+    #[arg(long, value_name = "ALIAS")]
+    from: String,
+}
+
+/// Which project, and where.
+#[derive(Debug, Args)]
+struct Place {
+    /// The project by path, any unique end of it, Worker name or package name
+    project: String,
+    /// Where: `local` (the sandbox; the default outside of pipelines) or an environment of the shared
+    /// config file
+    #[arg(long, value_name = "ENVIRONMENT")]
+    env: Option<String>,
+    /// In the sandbox instead of at Cloudflare
+    #[arg(long)]
+    sandbox: bool,
+    /// Change a protected environment from here; the reason is recorded
+    #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    break_glass: Option<String>,
+}
+
+impl Rollback {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        let wanted = self.to.map_or(Wanted::Former, Wanted::Named);
+        self.place.restore(ctx, &wanted)
+    }
+}
+
+impl Promote {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        self.place.restore(ctx, &Wanted::Alias(self.from))
+    }
+}
+
+impl Place {
+    fn restore(&self, ctx: &Ctx, wanted: &Wanted) -> Result<Exit> {
+        let workspace = Workspace::survey(&ctx.root)?;
+        let project = workspace.project(&self.project)?;
+        let environment = self.env.clone().map_or_else(default_environment, Ok)?;
+        let port = sandbox_port(ctx, &environment, self.sandbox);
+        let mut destination = if ctx.dry_run && self.break_glass.is_none() {
+            Destination::to_read(&workspace.config, &environment, port)?
+        } else {
+            let pipeline = Pipeline::from_variables(raw_variable);
+            let glass = self.break_glass.as_deref();
+            Destination::resolve(&workspace.config, &environment, port, &pipeline, glass)?
+        };
+        protection::check(&workspace.config, &workspace.projects, &[project], &environment)?;
+        if destination.sandbox.is_some() && !ctx.dry_run {
+            // Started as `deploy` starts it, so that what it holds can be asked.
+            let setup = Setup::new(ctx, &workspace.config)?;
+            let port = setup.running_sandbox(&workspace.config.account_ids())?.port;
+            setup.done(&format!("sandbox at http://127.0.0.1:{port}"));
+            destination.move_sandbox(port);
+        }
+        let restore = Restore::plan(ctx, project, &destination, wanted)?;
+        if ctx.dry_run {
+            ctx.ui.report(&restore, &restore.sentence());
+            return Ok(Exit::Done);
+        }
+        let records = [restore.execute(ctx)?];
+        ctx.ui.report(&RunReport::new(&records), &report::summary(&records));
+        Ok(report::exit(&records))
+    }
+}

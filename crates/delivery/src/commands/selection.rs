@@ -1,0 +1,135 @@
+//! Which projects `build` and `deploy` act on, and why.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, anyhow};
+use clap::Args;
+
+use super::affected::changes;
+use super::build::{Task, build_inputs, keys, locks};
+use crate::context::Ctx;
+use crate::doctor;
+use crate::plan::{Inputs, Plan, Verb};
+use crate::report::affected::{line, nothing};
+use workspace::Workspace;
+use workspace::affected::affected;
+use workspace::change_base::{Base, Changes};
+use workspace::discovery::Broken;
+use workspace::git;
+use workspace::graph::Graph;
+use workspace::key::fresh_nonce;
+use workspace::outline::Outline;
+use workspace::project::Project;
+
+/// Which projects take part.
+#[derive(Debug, Args)]
+pub struct Selection {
+    /// Projects by path, any unique end of it, Worker name or package name [default: those that
+    /// `cargo xtask affected` lists; on the default branch itself, where it lists none, all]
+    #[arg(value_name = "PROJECT")]
+    names: Vec<String>,
+    /// Every project, whatever changed
+    #[arg(long, conflicts_with = "names")]
+    all: bool,
+}
+
+/// The projects that take part.
+#[derive(Debug)]
+pub struct Chosen<'w> {
+    /// The projects.
+    pub projects: Vec<&'w Project>,
+    /// Why each takes part.
+    reasons: BTreeMap<String, String>,
+    /// Why none takes part.
+    pub nothing: Option<String>,
+}
+
+impl Selection {
+    /// The projects that are meant. `environment` is where they go, if anywhere.
+    pub fn choose<'w>(
+        &self,
+        ctx: &Ctx,
+        workspace: &'w Workspace,
+        environment: Option<&str>,
+    ) -> Result<Chosen<'w>> {
+        if self.all || !self.names.is_empty() {
+            let reason = if self.all { "every project" } else { "named on the command line" };
+            return Ok(Chosen::new(workspace.select(&self.names)?, |_| reason.to_owned()));
+        }
+        let changes = changes(ctx, environment)?;
+        let outline = Outline::new(workspace)?;
+        let affected = affected(&outline, &changes);
+        // A project that was not changed may be broken.
+        if let Some(broken) = workspace.broken.iter().find(|broken| concerns(&changes, broken)) {
+            return Err(broken.in_the_way().into());
+        }
+        let reasons: BTreeMap<&str, String> =
+            affected.projects.iter().map(|each| (each.dir.as_str(), line(&each.reasons))).collect();
+        let reason = |project: &Project| reasons.get(project.dir.as_str()).cloned();
+        if affected.projects.is_empty() && stands_on_default_branch(&changes) {
+            let reason = "every project, since the default branch is checked out";
+            return Ok(Chosen::new(workspace.select(&[])?, |_| reason.to_owned()));
+        }
+        let projects = workspace.projects.iter().filter(|project| reason(project).is_some());
+        let mut chosen =
+            Chosen::new(projects.collect(), |project| reason(project).unwrap_or_default());
+        chosen.nothing = chosen.projects.is_empty().then(|| nothing(&changes));
+        Ok(chosen)
+    }
+}
+
+fn concerns(changes: &Changes, broken: &Broken) -> bool {
+    matches!(changes.base, Base::Everything { .. })
+        || changes.paths.iter().any(|path| path.starts_with(&broken.dir))
+}
+
+/// Whether a person has the default branch's own commit checked out. When no file points at a project
+/// there, the person means all of them, and what is live already is found out by its content key.
+fn stands_on_default_branch(changes: &Changes) -> bool {
+    let base = match &changes.base {
+        Base::Commit { commit, .. } => Some(commit),
+        Base::Given | Base::Everything { .. } => None,
+    };
+    changes.uncommitted && base.is_some() && base == changes.head.as_ref()
+}
+
+impl<'w> Chosen<'w> {
+    fn new(projects: Vec<&'w Project>, reason: impl Fn(&Project) -> String) -> Chosen<'w> {
+        let reasons = projects.iter().map(|project| (project.name.clone(), reason(project)));
+        Chosen { reasons: reasons.collect(), projects, nothing: None }
+    }
+
+    /// Plans `task` for them. Meanwhile it is found out whether a run would have what it needs; a script
+    /// is worth seeing without.
+    pub fn plan(self, ctx: &Ctx, workspace: &Workspace, task: Task) -> Result<Plan> {
+        let graph = Graph::new(workspace)?;
+        let preflight = || match ctx.dry_run || task.verb == Verb::Build {
+            true => Ok(()),
+            false => doctor::preflight(ctx, &task.destination, task.choice.engine, &self.projects),
+        };
+        let (ready, keys, head) = std::thread::scope(|scope| {
+            let ready = scope.spawn(preflight);
+            let head = scope.spawn(|| git::head(&workspace.root));
+            let keys = keys(workspace, &graph, &self.projects, &task.destination);
+            (ready.join(), keys, head.join())
+        });
+        ready.map_err(|_| anyhow!("a check of this machine failed"))??;
+        let inputs = Inputs {
+            verb: task.verb,
+            choice: task.choice,
+            keys: keys?,
+            destination: task.destination,
+            head: head.map_err(|_| anyhow!("git's reader failed"))??,
+            force: task.force,
+            rebuild: task.rebuild || task.force,
+            inputs: build_inputs(workspace, &graph, &self.projects),
+            rollback: task.rollback,
+            alias: task.alias,
+            strategies: task.strategies,
+            reasons: self.reasons,
+            locks: locks(&workspace.root, &self.projects),
+            nonce: &fresh_nonce()?,
+        };
+        Ok(Plan::new(&self.projects, inputs)?)
+    }
+}

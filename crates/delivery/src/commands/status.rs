@@ -1,0 +1,142 @@
+//! `status`: what is live where, and whether it is what stands here.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Result;
+use clap::Args;
+
+use super::build::keys;
+use super::deploy::sandbox_port;
+use crate::context::Ctx;
+use crate::plan::destination::Destination;
+use crate::report::status::{Row, State, StatusReport};
+use base::error::Exit;
+use base::secret::Secret;
+use base::time::unix_now;
+use cloudflare::api::Api;
+use workspace::Workspace;
+use workspace::config::LOCAL;
+use workspace::git;
+use workspace::graph::Graph;
+use workspace::project::Project;
+use workspace::triggers::Triggers;
+
+/// How many reads are under way at once, which Cloudflare's limits allow with ease.
+const READERS: usize = 8;
+
+/// Say what is live where, and whether it is what stands here.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Projects by path, any unique end of it, Worker name or package name [default: all]
+    #[arg(value_name = "PROJECT")]
+    names: Vec<String>,
+    /// Only this environment [default: every one whose credential is here]
+    #[arg(long, value_name = "ENVIRONMENT")]
+    env: Option<String>,
+    /// Ask the sandbox instead of Cloudflare
+    #[arg(long)]
+    sandbox: bool,
+}
+
+/// An environment that can be asked.
+struct Place {
+    destination: Destination,
+    token: Secret,
+    /// What each project would be deployed as from here.
+    keys: BTreeMap<String, String>,
+}
+
+impl Status {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        let workspace = Workspace::survey(&ctx.root)?;
+        let projects = workspace.select(&self.names)?;
+        let mut places = Vec::new();
+        let mut skipped = BTreeMap::new();
+        for environment in self.environments(&workspace) {
+            match self.place(ctx, &workspace, &projects, &environment) {
+                Ok(place) => places.push(place),
+                Err(error) if self.env.is_some() => return Err(error),
+                Err(error) => drop(skipped.insert(environment, error.to_string())),
+            }
+        }
+        let rows = read(ctx, &places, &projects);
+        let head = git::head(&ctx.root)?;
+        let report = StatusReport::new(&head, rows, skipped);
+        ctx.ui.report(&report, &report.text(unix_now()));
+        Ok(if report.complete() { Exit::Done } else { Exit::Failed })
+    }
+
+    fn environments(&self, workspace: &Workspace) -> Vec<String> {
+        match &self.env {
+            Some(environment) => vec![environment.clone()],
+            None => std::iter::once(LOCAL.to_owned())
+                .chain(workspace.config.environments.keys().cloned())
+                .collect(),
+        }
+    }
+
+    /// The environment, when it can be asked from here. Reading changes nothing, so protection does not
+    /// matter.
+    fn place(
+        &self,
+        ctx: &Ctx,
+        workspace: &Workspace,
+        projects: &[&Project],
+        environment: &str,
+    ) -> Result<Place> {
+        let port = sandbox_port(ctx, environment, self.sandbox);
+        let destination = Destination::to_read(&workspace.config, environment, port)?;
+        let token = ctx.token(&destination)?;
+        let keys = keys(workspace, &Graph::new(workspace)?, projects, &destination)?;
+        Ok(Place { destination, token, keys })
+    }
+}
+
+/// Asks every place about every project, several at a time.
+fn read(ctx: &Ctx, places: &[Place], projects: &[&Project]) -> Vec<Row> {
+    let questions: Vec<(&Place, &Project)> =
+        places.iter().flat_map(|place| projects.iter().map(move |&p| (place, p))).collect();
+    let queue = Mutex::new(questions.iter().enumerate());
+    let rows = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..READERS.min(questions.len()) {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some((index, (place, project))) = next else { break };
+                    let row = row(ctx, place, project);
+                    rows.lock().unwrap_or_else(PoisonError::into_inner).insert(index, row);
+                }
+            });
+        }
+    });
+    rows.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+}
+
+fn row(ctx: &Ctx, place: &Place, project: &Project) -> Row {
+    let Destination { environment, api, account_id, .. } = &place.destination;
+    let target = project.target(environment);
+    let api = Api::new(api, account_id, &place.token).patient(&ctx.patience);
+    let ask = || -> Result<State> {
+        let Some(live) = api.live(&target.worker)? else { return Ok(State::Nothing) };
+        let urls = match place.destination.sandbox_url(&target.worker) {
+            Some(url) => vec![url],
+            None => {
+                let domains = target.domains.iter().map(|domain| format!("https://{domain}/"));
+                domains.chain(api.address(&target.worker)?).collect()
+            }
+        };
+        let in_step = live.tag.as_ref() == place.keys.get(&project.name);
+        let wanted = Triggers::new(&project.wrangler, environment).digest;
+        let triggers_applied = live.triggers.as_ref() == Some(&wanted);
+        Ok(State::Live { live, urls, in_step, triggers_applied })
+    };
+    Row {
+        project: project.name.clone(),
+        environment: environment.clone(),
+        worker: target.worker.clone(),
+        state: ask().unwrap_or_else(|error| State::Unreadable { error: format!("{error:#}") }),
+    }
+}

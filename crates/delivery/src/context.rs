@@ -1,0 +1,145 @@
+//! What every command gets: the repository, the printer, the global options.
+
+use std::fs::File;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::plan::destination::Destination;
+use crate::tools::sandbox;
+use base::command::{Command, Value};
+use base::deadline;
+use base::env::variable;
+use base::error::{Failure, refused, usage};
+use base::retry::Patience;
+use base::runner::{Finished, Runner};
+use base::secret::{Secret, is_token, remember};
+use base::terminal::Ui;
+use workspace::config::{CONFIG_FILE, LOCAL};
+
+/// The variable that names the repository's root, for calls from outside of it.
+pub const ROOT_VARIABLE: &str = "XTASK_ROOT";
+
+/// The circumstances of a run.
+pub struct Ctx {
+    /// The repository's root, absolute.
+    pub root: Utf8PathBuf,
+    /// The printer.
+    pub ui: Ui,
+    /// Print what would be done instead of doing it.
+    pub dry_run: bool,
+    /// How many projects are worked on side by side.
+    pub jobs: usize,
+    /// How long the command waits for servers that are in trouble.
+    pub patience: Patience,
+}
+
+impl Ctx {
+    /// Finds the repository from the current folder.
+    pub fn new(ui: Ui, dry_run: bool, jobs: Option<usize>) -> Result<Ctx> {
+        // Said once and early, not by every child.
+        deadline::within(Duration::ZERO)?;
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let speaker = ui.clone();
+        let patience = Patience::new(move |text| speaker.note(text));
+        Ok(Ctx { root: root()?, ui, dry_run, jobs: jobs.unwrap_or(cores).max(1), patience })
+    }
+
+    /// Runs `command` with its output in `.xtask/logs/<log>.log`, and each line of it to `on_line`.
+    pub fn run(
+        &self,
+        log: &str,
+        command: &Command,
+        on_line: &(dyn Fn(&str) + Sync),
+    ) -> Result<Finished> {
+        self.run_locked(log, command, None, on_line)
+    }
+
+    /// Runs `command` as [`Ctx::run`] does, with a lock that the child holds as long as it lives.
+    pub fn run_locked(
+        &self,
+        log: &str,
+        command: &Command,
+        lock: Option<&File>,
+        on_line: &(dyn Fn(&str) + Sync),
+    ) -> Result<Finished> {
+        let log = self.root.join(".xtask/logs").join(format!("{log}.log"));
+        let supervisor = executable();
+        let supervisor = supervisor.as_deref();
+        let secret = |value: &Value| self.secret(value);
+        Runner { log: &log, secret: &secret, on_line, supervisor, lock }.run(command)
+    }
+
+    /// Returns the token for a destination. The sandbox has to run, so that no other program that
+    /// listens on its port gets it.
+    pub fn token(&self, destination: &Destination) -> Result<Secret, Failure> {
+        if let Some(port) = destination.sandbox {
+            sandbox::check(&self.root, port)?;
+        }
+        self.secret(&destination.token())
+    }
+
+    /// The credential that `value` names.
+    pub fn secret(&self, value: &Value) -> Result<Secret, Failure> {
+        let secret = match value {
+            Value::Text(text) => return Ok(Secret::new(text)),
+            Value::SandboxToken => sandbox::token(&self.root)?,
+            Value::Variable(name) => token(name)?,
+        };
+        remember(&secret);
+        Ok(secret)
+    }
+}
+
+/// Returns the path of this program. Linux has one that stays right when the file is replaced by a new
+/// build while it runs.
+fn executable() -> Option<String> {
+    let stable = "/proc/self/exe";
+    if Utf8Path::new(stable).exists() {
+        return Some(stable.to_owned());
+    }
+    std::env::current_exe().ok()?.to_str().map(str::to_owned)
+}
+
+/// The API token in the variable `name`.
+fn token(name: &str) -> Result<Secret, Failure> {
+    let help = |failure: Failure| {
+        failure
+            .hint(format!(
+                "put the Cloudflare API token into {name}; {CONFIG_FILE} names the variable"
+            ))
+            .hint("a protected variable is empty outside of protected branches")
+    };
+    match (variable(name), std::env::var_os(name)) {
+        (Some(token), _) if is_token(&token) => Ok(Secret::new(&token)),
+        (Some(_), _) => {
+            Err(help(refused(format!("the variable {name} holds characters that no token has"))))
+        }
+        (None, Some(_)) => Err(help(refused(format!("the variable {name} is set but empty")))),
+        (None, None) => Err(help(refused(format!("the variable {name} is not set")))),
+    }
+}
+
+/// The environment to use when none is named: the sandbox on a person's machine, and none in a
+/// pipeline, where a guess could reach production.
+pub fn default_environment() -> Result<String, Failure> {
+    if variable("GITLAB_CI").is_some() {
+        return Err(usage("say which environment: `--env staging`, for example"));
+    }
+    Ok(LOCAL.to_owned())
+}
+
+fn root() -> Result<Utf8PathBuf> {
+    if let Some(root) = variable(ROOT_VARIABLE) {
+        return Utf8PathBuf::from(root).canonicalize_utf8().context(ROOT_VARIABLE);
+    }
+    let here = Utf8PathBuf::from_path_buf(std::env::current_dir()?)
+        .map_err(|path| refused(format!("the path {} is not UTF-8", path.display())))?;
+    let is_root = |dir: &&Utf8Path| dir.join(CONFIG_FILE).exists() || dir.join(".git").exists();
+    here.ancestors().find(is_root).map(Utf8Path::to_owned).ok_or_else(|| {
+        refused(format!("{here} is in no repository with a {CONFIG_FILE}"))
+            .hint("change into the repository")
+            .into()
+    })
+}

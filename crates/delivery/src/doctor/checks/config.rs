@@ -1,0 +1,92 @@
+//! The shared config file, and the pins that stand in files of their own.
+
+use crate::doctor::finding::Finding;
+use crate::doctor::pins;
+use crate::doctor::scene::Scene;
+use workspace::config::CONFIG_FILE;
+use workspace::modules;
+
+/// `config`
+pub fn config(scene: &Scene) -> Finding {
+    match scene.config() {
+        Err(failure) => Finding::from(failure).source(CONFIG_FILE),
+        Ok(config) => {
+            let names: Vec<&str> = config.environments.keys().map(String::as_str).collect();
+            Finding::ok()
+                .detail(format!("environments: local, {}", names.join(", ")))
+                .source(CONFIG_FILE)
+        }
+    }
+}
+
+/// `config.account`
+pub fn account(scene: &Scene) -> Finding {
+    let Ok(config) = scene.config() else {
+        return Finding::skip("see `config`");
+    };
+    let id = config.cloudflare(scene.environment()).account_id;
+    if !id.bytes().all(|digit| digit == b'0') {
+        return Finding::ok().found(id).source(CONFIG_FILE);
+    }
+    if scene.is_remote() {
+        Finding::warn("it is the placeholder that the repository comes with")
+            .found(id)
+            .source(CONFIG_FILE)
+            .by_hand(format!("put your account id into {CONFIG_FILE}; it is in the address of the Cloudflare dashboard"))
+    } else {
+        Finding::skip("still the placeholder; only environments at Cloudflare need it")
+            .source(CONFIG_FILE)
+    }
+}
+
+/// `config.images`
+pub fn images(scene: &Scene) -> Finding {
+    let Ok(config) = scene.config() else {
+        return Finding::skip("see `config`");
+    };
+    let images = serde_json::to_value(&config.images).unwrap_or_default();
+    let named = images.as_object().into_iter().flatten();
+    let tags: Vec<&str> = named
+        .filter_map(|(_, image)| image.as_str())
+        .filter(|image| !image.contains("@sha256:"))
+        .collect();
+    let finding = Finding::ok().source(CONFIG_FILE);
+    match tags.as_slice() {
+        [] => finding.detail("pinned by digest"),
+        tags => finding.detail(format!(
+            "named by tag: {}; a digest could not change under us",
+            tags.join(", ")
+        )),
+    }
+}
+
+/// `config.pins`
+pub fn pins(scene: &Scene) -> Finding {
+    let files = [
+        format!("{}/package.json", modules::BUN_TOOLCHAIN),
+        format!("{}/package-lock.json", modules::BUN_TOOLCHAIN),
+        format!("{}/package.json", modules::WRANGLER_TOOLCHAIN),
+        format!("{}/bun.lock", modules::WRANGLER_TOOLCHAIN),
+    ];
+    let missing: Vec<&str> =
+        files.iter().filter(|file| !scene.root.join(file).is_file()).map(String::as_str).collect();
+    if !missing.is_empty() {
+        return Finding::fail(format!("missing: {}", missing.join(", ")))
+            .by_hand(format!("`git checkout -- {}`", missing.join(" ")));
+    }
+    let Ok(config) = scene.config() else {
+        return Finding::skip("see `config`");
+    };
+    let pin = pins::bun(&scene.root, config);
+    let Some(stated) = pin.differing().next() else {
+        return Finding::ok();
+    };
+    Finding::fail(format!("{CONFIG_FILE} and {} pin different versions of Bun", stated.file))
+        .found(&stated.version)
+        .wanted(&pin.own.version)
+        .source(CONFIG_FILE)
+        .by_hand(format!(
+            "write the same version into both, then `npm install --package-lock-only` in {}",
+            modules::BUN_TOOLCHAIN
+        ))
+}

@@ -1,0 +1,117 @@
+//! What only Cloudflare can say.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::doctor::finding::Finding;
+use crate::doctor::scene::Scene;
+use base::env::variable;
+use base::secret::Secret;
+use cloudflare::api::{Api, PUBLIC_API};
+use workspace::config::CONFIG_FILE;
+
+/// How long one request may take; a check makes at most three within its five seconds.
+const REQUEST: Duration = Duration::from_millis(1500);
+
+/// `network.<environment>`
+pub fn token(scene: &Scene, environment: &str) -> Finding {
+    if scene.environment.as_deref() != Some(environment) {
+        return Finding::skip(format!("asked only with `--env {environment}`"));
+    }
+    if scene.offline {
+        return Finding::skip("offline");
+    }
+    let Ok(config) = scene.config() else {
+        return Finding::skip("see `config`");
+    };
+    let cloudflare = config.cloudflare(environment);
+    let Some(token) = variable(&cloudflare.token_variable) else {
+        return Finding::skip(format!("no token; see `credentials.{environment}`"));
+    };
+    let token = Secret::new(&token);
+    let api = Api::new(PUBLIC_API, &cloudflare.account_id, &token).within(REQUEST);
+    let projects = scene.projects().unwrap_or_default();
+    let worker = projects.first().map(|project| project.target(environment).worker);
+    match ask(&api, worker.as_deref()) {
+        Ok(kind) => Finding::ok().found(kind).source(cloudflare.token_variable),
+        Err(error) => {
+            Finding::fail(format!("{error:#}")).source(cloudflare.token_variable).by_hand(format!(
+                "check the token and `accountId` in {CONFIG_FILE}; behind a proxy, HTTPS_PROXY\n\
+                 `--offline` leaves this check out"
+            ))
+        }
+    }
+}
+
+/// The kind of the token, once it has shown that it can read what a deploy reads.
+fn ask(api: &Api<'_>, worker: Option<&str>) -> Result<String> {
+    let kind = api.token_kind()?;
+    if let Some(worker) = worker {
+        api.live(worker)?;
+        return Ok(format!("{kind}, reads the account's Workers"));
+    }
+    Ok(kind.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Serves each answer to one connection, in turn, and returns the paths that were asked for.
+    fn asked(answers: &[&'static str]) -> (Result<String>, Vec<String>) {
+        let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let base = format!("http://{}", server.local_addr().expect("an address"));
+        let answers = answers.to_vec();
+        let serving = std::thread::spawn(move || {
+            let mut paths = Vec::new();
+            for body in answers {
+                let (stream, _) = server.accept().expect("a connection");
+                let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                let first = lines.next().unwrap_or_default();
+                paths.push(first.split(' ').nth(1).unwrap_or_default().to_owned());
+                lines.take_while(|line| !line.is_empty()).for_each(drop);
+                let length = body.len();
+                write!(
+                    &stream,
+                    "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+                )
+                .expect("written");
+            }
+            paths
+        });
+        let token = Secret::new("canary");
+        let api = Api::new(&base, "acc", &token).within(Duration::from_secs(5));
+        let answer = ask(&api, Some("site"));
+        (answer, serving.join().expect("served"))
+    }
+
+    const REFUSED: &str =
+        r#"{"success":false,"errors":[{"code":1000,"message":"Invalid API Token"}]}"#;
+
+    #[test]
+    fn the_kind_of_token_is_told() {
+        let active = r#"{"success":true,"result":{"status":"active"}}"#;
+        let nothing = r#"{"success":false,"errors":[{"code":10007,"message":"no Worker"}]}"#;
+        let (answer, paths) = asked(&[active, nothing]);
+        assert_eq!(answer.expect("good"), "user token, reads the account's Workers");
+        assert_eq!(
+            paths,
+            ["/user/tokens/verify", "/accounts/acc/workers/scripts/site/deployments"]
+        );
+        let (answer, paths) = asked(&[REFUSED, active, nothing]);
+        assert!(answer.expect("good").starts_with("account token"));
+        assert_eq!(paths[1], "/accounts/acc/tokens/verify");
+    }
+
+    #[test]
+    fn a_bad_token_is_told_apart() {
+        let expired = r#"{"success":true,"result":{"status":"expired"}}"#;
+        let error = asked(&[expired, REFUSED]).0.expect_err("refused").to_string();
+        assert!(error.contains("Invalid API Token"), "{error}");
+        assert!(!error.contains("canary"), "{error}");
+    }
+}

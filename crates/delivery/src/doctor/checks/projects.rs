@@ -1,0 +1,121 @@
+//! What can be deployed.
+
+use serde_json::Value;
+use workspace::modules;
+
+use crate::doctor::finding::Finding;
+use crate::doctor::scene::Scene;
+use crate::plan::{guard, protection};
+use crate::tools::bun::which;
+use cloudflare::{wrangler, wrangler_fields};
+use workspace::git;
+use workspace::project::Project;
+
+/// `projects`
+pub fn projects(scene: &Scene) -> Finding {
+    if scene.config().is_err() {
+        return Finding::skip("needs the shared config; see `config`");
+    }
+    if which("git").is_none() {
+        return Finding::skip("needs git; see `git`");
+    }
+    match scene.read() {
+        Err(_) if git::is_shallow(&scene.root).is_err() => {
+            Finding::skip("needs a git repository; see `git.repository`")
+        }
+        Err(error) => Finding::from(error),
+        Ok(projects) if projects.is_empty() => {
+            Finding::warn("none: no folder has a wrangler config that git does not ignore")
+        }
+        Ok(projects) => {
+            let names: Vec<&str> = projects.iter().map(|p| p.name.as_str()).collect();
+            Finding::ok().found(names.len().to_string()).detail(names.join(", "))
+        }
+    }
+}
+
+/// One finding from a look at every project.
+fn each(scene: &Scene, look: impl Fn(&Project) -> Vec<Finding>) -> Finding {
+    match scene.projects() {
+        None => Finding::skip("they cannot be read; see `projects`"),
+        Some(projects) => Finding::all(projects.iter().flat_map(look).collect(), Finding::ok()),
+    }
+}
+
+/// `projects.lock`
+pub fn lock(scene: &Scene) -> Finding {
+    each(scene, |project| {
+        let Some(package) = &project.package else {
+            return Vec::new();
+        };
+        let locked = || {
+            let mut above = package.dir.ancestors();
+            above.any(|dir| scene.root.join(dir).join("bun.lock").is_file())
+        };
+        if package.has_dependencies && !locked() {
+            vec![Finding::from(&guard::no_lock_file(project))]
+        } else {
+            Vec::new()
+        }
+    })
+}
+
+/// `projects.config`
+pub fn guarded(scene: &Scene) -> Finding {
+    let Ok(config) = scene.config() else {
+        return Finding::skip("see `config`");
+    };
+    let environment = scene.environment();
+    each(scene, |project| {
+        let dist = guard::dist(project, &project.target(environment)).map(|_| ());
+        let all = scene.projects().unwrap_or_default();
+        let shared = protection::check(config, all, &[project], environment);
+        [guard::check(config, project, environment), shared, dist]
+            .into_iter()
+            .filter_map(Result::err)
+            .map(|failure| Finding::from(&failure))
+            .collect()
+    })
+}
+
+/// `projects.wrangler`
+pub fn fields(scene: &Scene) -> Finding {
+    let path = scene.root.join(modules::WRANGLER_TOOLCHAIN).join(wrangler::SCHEMA);
+    let Ok(text) = std::fs::read_to_string(&path) else {
+        return Finding::skip("wrangler, which knows the fields, is not installed yet");
+    };
+    let Ok(schema) = serde_json::from_str::<Value>(&text) else {
+        return Finding::fail(format!("{path} is not JSON"))
+            .by_hand("`cargo xtask doctor wrangler --fix`");
+    };
+    each(scene, |project| {
+        let unknown = wrangler_fields::unknown_fields(&schema, &project.wrangler.value);
+        let finding = |field: wrangler_fields::UnknownField| {
+            Finding::fail(format!("{}: wrangler knows no field `{}`", project.config, field.path))
+                .by_hand(match field.nearest {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("remove `{}`, or move it to where it belongs", field.path),
+                })
+        };
+        unknown.into_iter().map(finding).collect()
+    })
+}
+
+/// `projects.preview`
+pub fn preview(scene: &Scene) -> Finding {
+    each(scene, |project| {
+        let target = project.target(scene.environment());
+        if target.domains.is_empty() || target.preview_urls == Some(true) {
+            return Vec::new();
+        }
+        vec![
+            Finding::warn(format!(
+                "{}: with a custom domain and without `preview_urls`, previews get no URL",
+                project.config
+            ))
+            .by_hand(
+                "add `\"preview_urls\": true` and deploy once: previews follow what is deployed",
+            ),
+        ]
+    })
+}

@@ -1,0 +1,68 @@
+//! The checkout.
+
+use crate::doctor::finding::Finding;
+use crate::doctor::scene::Scene;
+use crate::tools::bun::which;
+use base::probe;
+use workspace::git;
+
+/// Below this many MiB an install or a build may fail half way.
+const LEAST_MIB: u64 = 1024;
+
+/// `git.repository`
+pub fn repository(scene: &Scene) -> Finding {
+    if which("git").is_none() {
+        return Finding::skip("needs git; see `git`");
+    }
+    match git::is_shallow(&scene.root) {
+        Ok(false) => Finding::ok().source(scene.root.as_str()),
+        Ok(true) => Finding::warn("its history was cut off when it was cloned: what changed since another commit cannot be told")
+            .source(scene.root.as_str())
+            .by_hand("`git fetch --unshallow`; in a pipeline: `GIT_DEPTH: 0`"),
+        Err(error) if error.to_string().contains("not a git repository") => {
+            Finding::fail(format!("{} is in no git repository", scene.root))
+                .by_hand("clone the repository instead of copying its files, or `git init`")
+        }
+        Err(error) => Finding::from(&error).source(scene.root.as_str()),
+    }
+}
+
+/// `disk`
+pub fn disk(scene: &Scene) -> Finding {
+    let said = which("df")
+        .and_then(|df| probe::says(&scene.root, &df, &["-Pk", scene.root.as_str()], probe::QUICK));
+    let Some(mib) = said.as_deref().and_then(free_mib) else {
+        return Finding::skip("`df` does not say how much is free");
+    };
+    let found = if mib < 10 * 1024 {
+        format!("{mib} MiB free")
+    } else {
+        format!("{} GiB free", mib / 1024)
+    };
+    let finding = if mib < LEAST_MIB {
+        Finding::warn("an install or a build may not fit")
+            .wanted(format!("{LEAST_MIB} MiB free"))
+            .by_hand("make room; `cargo clean` and `.xtask/logs` are candidates")
+    } else {
+        Finding::ok()
+    };
+    finding.found(found).source("df")
+}
+
+/// The fourth column of the last line of `df -Pk`, in MiB.
+fn free_mib(text: &str) -> Option<u64> {
+    let columns: Vec<&str> = text.lines().last()?.split_whitespace().collect();
+    Some(columns.get(3)?.parse::<u64>().ok()? / 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::free_mib;
+
+    #[test]
+    fn the_free_column_is_read() {
+        let text = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda1 100000 1 20480 1% /";
+        assert_eq!(free_mib(text), Some(20));
+        assert_eq!(free_mib("df: no such file"), None);
+    }
+}

@@ -1,0 +1,72 @@
+//! The stand-in for Cloudflare on this machine.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use crate::doctor::finding::Finding;
+use crate::doctor::scene::Scene;
+use crate::tools::sandbox;
+use base::command::Command;
+use base::env::variable;
+use base::probe;
+
+/// `sandbox.program`
+pub fn program(scene: &Scene) -> Finding {
+    match sandbox::program() {
+        Err(failure) => Finding::from(&failure),
+        Ok(program) if program.is_file() => Finding::ok().detail("built").source(program.as_str()),
+        Ok(_) if scene.root.join("sandbox/Cargo.toml").is_file() => {
+            Finding::ok().detail("built by the first deploy, which takes a minute or two")
+        }
+        Ok(program) => Finding::warn(format!("neither {program} nor its source is here"))
+            .by_hand("`git checkout -- sandbox`, or deploy to an environment at Cloudflare"),
+    }
+}
+
+/// `sandbox`
+pub fn process(scene: &Scene) -> Finding {
+    match sandbox::running(&scene.root) {
+        Some(server) => Finding::ok()
+            .found("running")
+            .detail(format!("{} (process {})", server.url, server.pid)),
+        None => Finding::ok().found("not running").detail("a deploy starts it"),
+    }
+}
+
+/// `sandbox.token`
+pub fn token(scene: &Scene) -> Finding {
+    if variable(sandbox::TOKEN_VARIABLE).is_some() {
+        return Finding::ok().source(sandbox::TOKEN_VARIABLE);
+    }
+    let path = sandbox::token_file(&scene.root);
+    let Ok(meta) = path.metadata() else {
+        return Finding::ok().detail("made by the first start");
+    };
+    let mode = meta.permissions().mode() & 0o777;
+    let finding = if mode & 0o077 == 0 {
+        Finding::ok()
+    } else {
+        let close = ["chmod", "600", path.as_str()];
+        let close = Command::new(&scene.root, &close, Duration::from_secs(10));
+        Finding::fail("other users can read it")
+            .safe_fix("leave it to its owner", vec![close])
+            .found(format!("mode {mode:03o}"))
+            .wanted("mode 600")
+    };
+    finding.source(path.strip_prefix(&scene.root).unwrap_or(&path).as_str())
+}
+
+/// `port`
+pub fn port(scene: &Scene) -> Finding {
+    let port = sandbox::DEFAULT_PORT;
+    if !probe::listens(port) {
+        return Finding::ok().detail("free");
+    }
+    if sandbox::running(&scene.root).is_some_and(|server| server.port == port) {
+        return Finding::ok().detail("the sandbox of this checkout listens there");
+    }
+    let owner = probe::listener(port).unwrap_or_else(|| "another program".to_owned());
+    Finding::ok()
+        .found("taken")
+        .detail(format!("by {owner}; the sandbox takes another port and says which"))
+}

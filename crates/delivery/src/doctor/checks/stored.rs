@@ -1,0 +1,192 @@
+//! The table of variables, as GitLab keeps them.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::variables::{PLACE, wanted};
+use crate::doctor::finding::{Finding, Status};
+use crate::doctor::scene::Scene;
+use base::env::variable;
+use base::http;
+use base::retry::Patience;
+use base::secret::Secret;
+use gitlab::api::problem::Problem;
+use gitlab::api::request::Client;
+use gitlab::api::roots::roots;
+use gitlab::api::variables;
+use gitlab::api::variables::Stored;
+use gitlab::pipeline::variables::{Variable, covers, table};
+use workspace::config::{CONFIG_FILE, Config};
+
+/// Where a person's own token for GitLab is, as GitLab's own tools have it
+/// (<https://gitlab.com/gitlab-org/cli#environment-variables>).
+const TOKEN: &str = "GITLAB_TOKEN";
+
+/// How long one request may take; a check makes two at most within its five seconds.
+const REQUEST: Duration = Duration::from_secs(2);
+
+/// `network.variables`
+pub fn stored(scene: &Scene) -> Finding {
+    let Ok(config) = scene.config() else {
+        return Finding::skip("see `config`");
+    };
+    if variable("GITLAB_CI").is_some() {
+        return Finding::skip("in a pipeline, `pipeline` says what its jobs see");
+    }
+    let names = [TOKEN, config.gitlab.token_variable.as_str()];
+    let Some((name, token)) = names.iter().find_map(|name| Some((*name, variable(name)?))) else {
+        return Finding::skip(format!(
+            "no token: with a maintainer's in {TOKEN}, scope `read_api`, GitLab's variables are compared"
+        ));
+    };
+    if scene.offline {
+        return Finding::skip("offline");
+    }
+    let project = config.gitlab.project_id.as_str();
+    if project == "0" {
+        return Finding::skip(format!("`projectId` in {CONFIG_FILE} is still the placeholder"));
+    }
+    match ask(config, &token) {
+        Ok(stored) => {
+            let rows = table(config);
+            let good = Finding::ok().found(format!("{} variables as in the table", rows.len()));
+            Finding::all(compare(&rows, &stored), good).source(name)
+        }
+        Err(error) => match error.downcast_ref::<Problem>().map(|problem| problem.status) {
+            Some(401 | 403 | 404) => Finding::skip(format!(
+                "the token in {name} may not read the variables of project {project}: it takes the role Maintainer and the scope `read_api`"
+            ))
+            .source(name),
+            _ => Finding::warn(format!("{error:#}")).source(name).by_hand(format!(
+                "check `gitlab.url` in {CONFIG_FILE}; a private certificate authority goes into SSL_CERT_FILE\n\
+                 `--offline` leaves this check out"
+            )),
+        },
+    }
+}
+
+fn ask(config: &Config, token: &str) -> Result<Vec<Stored>> {
+    let agent = http::trusting(roots(variable)?, REQUEST, 0);
+    let base = format!("{}/api/v4", config.gitlab.url.trim_end_matches('/'));
+    let patience = Patience::none();
+    let client = Client::new(&base, Secret::new(token), agent, &patience)?;
+    variables::list(&client, &config.gitlab.project_id)
+}
+
+/// How `stored` differs from the table.
+fn compare(rows: &[Variable], stored: &[Stored]) -> Vec<Finding> {
+    rows.iter().flat_map(|row| differences(row, stored)).collect()
+}
+
+fn differences(row: &Variable, stored: &[Stored]) -> Vec<Finding> {
+    let Variable { name, scope, .. } = row;
+    let named = || stored.iter().filter(|one| one.key == *name);
+    let fix = |text: String| format!("{PLACE}: {text}");
+    // GitLab takes the nearest scope.
+    let reaching = named().filter(|one| covers(&one.scope, scope));
+    let Some(one) = reaching.max_by_key(|one| one.scope.len()) else {
+        let others: Vec<String> = named().map(|one| format!("`{}`", one.scope)).collect();
+        let detail = if others.is_empty() {
+            format!(
+                "{name} for `{scope}` is not among the project's variables; a group's are not listed here"
+            )
+        } else {
+            format!("{name} has the scope {}; jobs of `{scope}` do not see it", others.join(", "))
+        };
+        return vec![Finding::warn(detail).by_hand(fix(format!("add {}", wanted(row))))];
+    };
+    let at = format!("{name} with the scope `{}`", one.scope);
+    let needed = if row.required { Status::Fail } else { Status::Warn };
+    let mut found = Vec::new();
+    if row.protected && !one.protected {
+        found.push(
+            Finding::fail(format!(
+                "{at} is not protected: merge requests can read the production token"
+            ))
+            .by_hand(fix(format!("tick *Protect variable* of {name}, and make a new token"))),
+        );
+    }
+    if !row.protected && one.protected {
+        let finding = Finding::fail(format!("{at} is protected: merge requests get it empty"));
+        let cure = if one.scope == *scope {
+            format!("clear *Protect variable* of {name}")
+        } else {
+            format!("add {}", wanted(row))
+        };
+        found.push(Finding { status: needed, ..finding.by_hand(fix(cure)) });
+    } else if one.scope != *scope {
+        found.push(
+            Finding::warn(format!("{at} reaches more jobs than those of `{scope}`"))
+                .by_hand(fix(format!("set the scope of {name} to `{scope}`"))),
+        );
+    }
+    if row.masked && !one.masked {
+        found.push(
+            Finding::warn(format!("{at} is not masked"))
+                .by_hand(fix(format!("choose *Masked* for {name}"))),
+        );
+    }
+    if one.empty {
+        let finding = Finding::fail(format!("{at} is empty"));
+        found.push(Finding {
+            status: needed,
+            ..finding.by_hand(fix(format!("give {name} a value")))
+        });
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows() -> Vec<Variable> {
+        let text = include_str!("../../../../../dagger/config/config.json");
+        table(&Config::parse(text).expect("valid"))
+    }
+
+    fn one(key: &str, scope: &str, protected: bool) -> Stored {
+        let (key, scope) = (key.to_owned(), scope.to_owned());
+        Stored { key, scope, protected, masked: true, empty: false }
+    }
+
+    fn told(stored: &[Stored]) -> Vec<(Status, String)> {
+        let found = compare(&rows(), stored);
+        found.into_iter().map(|finding| (finding.status, finding.detail)).collect()
+    }
+
+    const CLOUDFLARE: &str = "CLOUDFLARE_WORKERS_TOKEN";
+
+    #[test]
+    fn what_the_table_says_is_well() {
+        let comment = one("CICD_COMMENT_TOKEN", "review/*", false);
+        let other = one("OTHER", "*", false);
+        let good = [
+            one(CLOUDFLARE, "production/*", true),
+            one(CLOUDFLARE, "review/*", false),
+            comment,
+            other,
+        ];
+        assert_eq!(told(&good), []);
+    }
+
+    #[test]
+    fn each_difference_is_told() {
+        let comment = Stored { masked: false, empty: true, ..one("CICD_COMMENT_TOKEN", "*", true) };
+        let said = told(&[one(CLOUDFLARE, "*", false), comment]);
+        let lines: Vec<String> = said.iter().map(|(s, text)| format!("{s:?} {text}")).collect();
+        expect_test::expect![[r#"
+            Fail CLOUDFLARE_WORKERS_TOKEN with the scope `*` is not protected: merge requests can read the production token
+            Warn CLOUDFLARE_WORKERS_TOKEN with the scope `*` reaches more jobs than those of `production/*`
+            Warn CLOUDFLARE_WORKERS_TOKEN with the scope `*` reaches more jobs than those of `review/*`
+            Warn CICD_COMMENT_TOKEN with the scope `*` is protected: merge requests get it empty
+            Warn CICD_COMMENT_TOKEN with the scope `*` is not masked
+            Warn CICD_COMMENT_TOKEN with the scope `*` is empty"#]]
+        .assert_eq(&lines.join("\n"));
+        let said = told(&[one(CLOUDFLARE, "production/*", true)]);
+        assert!(said.iter().all(|(status, _)| *status == Status::Warn), "{said:?}");
+        assert!(said[0].1.contains("has the scope `production/*`; jobs of `review/*`"), "{said:?}");
+        assert!(said[1].1.contains("a group's are not listed"), "{said:?}");
+    }
+}

@@ -1,0 +1,204 @@
+//! Programs on this machine. Versions are read from files where the program is slow to say them.
+
+use camino::Utf8Path;
+use serde_json::Value;
+use workspace::modules;
+
+use crate::doctor::finding::Finding;
+use crate::doctor::scene::Scene;
+use crate::engine::setup;
+use crate::plan::commands::Places;
+use crate::tools::bun::{self, Bun, which};
+use base::probe;
+use base::version::Version;
+use cloudflare::wrangler;
+use workspace::config::CONFIG_FILE;
+
+/// The first git that has `ls-files --deduplicate` and the options of `rev-parse` that we use, with
+/// a margin: what Debian 12 and Ubuntu 22.04 come with is newer.
+const GIT: Version = Version([2, 35, 0]);
+
+/// The oldest Rust that compiles us: `rust-version` of `Cargo.toml`.
+const RUST: &str = env!("CARGO_PKG_RUST_VERSION");
+
+/// How to get npm.
+const GET_NPM: &str =
+    "install Node.js with npm: `apt-get install npm`, `brew install node`, or https://nodejs.org";
+
+/// `git`
+pub fn git(scene: &Scene) -> Finding {
+    let get = "install git: `apt-get install git`, `brew install git`, or https://git-scm.com";
+    let Some(path) = which("git") else {
+        return Finding::fail("not on PATH").wanted(format!(">= {GIT}")).by_hand(get);
+    };
+    at_least(scene, &path, &["--version"], GIT, get)
+}
+
+/// `cargo`
+pub fn cargo(scene: &Scene) -> Finding {
+    let get = "`rustup update stable`, or install it: https://rustup.rs";
+    let wanted = Version::find(RUST).unwrap_or(Version([0; 3]));
+    let own = std::env::var("CARGO").ok().map(Into::into);
+    let Some(cargo) = own.or_else(|| which("cargo")) else {
+        return Finding::fail("cargo is not on PATH").wanted(format!(">= {wanted}")).by_hand(get);
+    };
+    let Some(rustc) = which("rustc") else {
+        return Finding::fail("rustc is not on PATH").wanted(format!(">= {wanted}")).by_hand(get);
+    };
+    let cargo = at_least(scene, &cargo, &["--version"], wanted, get);
+    if cargo.is_problem() {
+        return cargo;
+    }
+    at_least(scene, &rustc, &["--version"], wanted, get)
+}
+
+fn at_least(
+    scene: &Scene,
+    path: &Utf8Path,
+    arguments: &[&str],
+    wanted: Version,
+    get: &str,
+) -> Finding {
+    let said = probe::says(&scene.root, path, arguments, probe::QUICK);
+    let finding = match said.as_deref().and_then(Version::find) {
+        None => Finding::fail("it does not say its version").by_hand(get),
+        Some(found) if found < wanted => {
+            Finding::fail("too old").found(found.to_string()).by_hand(get)
+        }
+        Some(found) => Finding::ok().found(found.to_string()),
+    };
+    finding.wanted(format!(">= {wanted}")).source(path.as_str())
+}
+
+/// `cc`
+pub fn cc(_: &Scene) -> Finding {
+    match ["cc", "gcc", "clang"].into_iter().find_map(which) {
+        Some(path) => Finding::ok()
+            .found(path.file_name().unwrap_or_default())
+            .source(path.as_str()),
+        None => Finding::fail("none of cc, gcc, clang is on PATH; parts of xtask are written in C").by_hand(
+            "install one: `apt-get install build-essential`, `dnf install gcc`, or `xcode-select --install`",
+        ),
+    }
+}
+
+/// `npm`
+pub fn npm(scene: &Scene) -> Finding {
+    if let Some(path) = which("npm") {
+        let program = path.canonicalize_utf8().unwrap_or_else(|_| path.clone());
+        if program.extension() == Some("js") && which("node").is_none() {
+            return Finding::fail("npm is there, but node, which runs it, is not on PATH")
+                .source(path.as_str())
+                .by_hand(GET_NPM);
+        }
+        let finding = Finding::ok().source(path.as_str());
+        return match npm_version(&program) {
+            Some(version) => finding.found(version),
+            None => finding,
+        };
+    }
+    let Ok(config) = scene.config() else {
+        return Finding::skip("not on PATH; whether it is needed depends on the shared config");
+    };
+    let version = &config.tools.bun;
+    match scene.bun() {
+        Some(Bun::OnPath(_) | Bun::Installed(_)) => {
+            Finding::skip(format!("not on PATH, and not needed: Bun {version} is there"))
+        }
+        _ => Finding::fail(format!("neither npm nor Bun {version} is on PATH")).by_hand(format!(
+            "{GET_NPM}\nor install Bun {version}: https://bun.sh/docs/installation"
+        )),
+    }
+}
+
+/// The version that npm's own manifest says: npm itself takes a fifth of a second to say it.
+fn npm_version(program: &Utf8Path) -> Option<String> {
+    program.ancestors().skip(1).take(3).find_map(|dir| {
+        let text = std::fs::read_to_string(dir.join("package.json")).ok()?;
+        let manifest: Value = serde_json::from_str(&text).ok()?;
+        (manifest["name"] == "npm").then(|| manifest["version"].as_str().map(str::to_owned))?
+    })
+}
+
+/// `bun`
+pub fn bun(scene: &Scene) -> Finding {
+    let (Ok(config), Some(found)) = (scene.config(), scene.bun()) else {
+        return Finding::skip("the shared config, which pins it, cannot be read; see `config`");
+    };
+    let version = &config.tools.bun;
+    let other = scene.bun_on_path().filter(|(_, other)| other.as_ref() != Some(version));
+    let passed_over = other.map(|(path, other)| match other {
+        Some(other) => format!("the one on PATH, {path}, is {other}"),
+        None => format!("the one on PATH, {path}, does not say its version"),
+    });
+    let finding = match found {
+        Bun::OnPath(path) | Bun::Installed(path) => Finding::ok()
+            .found(version)
+            .source(path.as_str())
+            .detail(passed_over.unwrap_or_default()),
+        Bun::Missing(_) if which("npm").is_none() => {
+            let there = passed_over.unwrap_or_else(|| "not there".to_owned());
+            Finding::skip(format!("{there}; needs npm to be installed from; see `npm`"))
+                .source(CONFIG_FILE)
+        }
+        Bun::Missing(_) => {
+            let there = passed_over.map_or_else(String::new, |other| format!("{other}; "));
+            Finding::warn(format!("{there}not installed yet: the first build does it"))
+                .source(CONFIG_FILE)
+                .safe_fix("install it from npm, locked", bun::install(&scene.root, version))
+        }
+    };
+    finding.wanted(version)
+}
+
+/// `wrangler`
+pub fn wrangler(scene: &Scene) -> Finding {
+    let (Some(pinned), Some(lock)) = (wrangler::pinned_version(&scene.root), lock_file(scene))
+    else {
+        return Finding::skip("its pins cannot be read; see `config.pins`");
+    };
+    let toolchain = Utf8Path::new(modules::WRANGLER_TOOLCHAIN);
+    let stamp = std::fs::read_to_string(scene.root.join(setup::STAMP)).ok();
+    let finding = match wrangler::installed_version(&scene.root) {
+        Some(found) if found == pinned && stamp.as_ref() == Some(&lock) => {
+            return Finding::ok().found(found).wanted(pinned).source(toolchain.as_str());
+        }
+        Some(found) if found == pinned => {
+            Finding::warn("installed, but from another bun.lock: the next deploy does it again")
+                .found(found)
+        }
+        Some(found) => {
+            Finding::warn("another version: the next deploy installs the pinned one").found(found)
+        }
+        None => Finding::warn("not installed yet: the first deploy does it"),
+    };
+    let finding = finding.wanted(pinned).source(toolchain.join("package.json").as_str());
+    match install(scene, &toolchain.join("bun.lock"), Utf8Path::new(setup::STAMP)) {
+        Some(commands) => finding.safe_fix("install it as its lock file says", commands),
+        None => finding.by_hand("first get npm or Bun; see `npm`"),
+    }
+}
+
+fn lock_file(scene: &Scene) -> Option<String> {
+    std::fs::read_to_string(scene.root.join(modules::WRANGLER_TOOLCHAIN).join("bun.lock")).ok()
+}
+
+/// The commands that put wrangler in place, and Bun before it where it is missing too.
+fn install(
+    scene: &Scene,
+    lock: &Utf8Path,
+    stamp: &Utf8Path,
+) -> Option<Vec<base::command::Command>> {
+    let root = &scene.root;
+    let bun = scene.bun()?;
+    let mut commands = match bun {
+        Bun::Missing(_) if which("npm").is_none() => return None,
+        Bun::Missing(_) => bun::install(root, &scene.config().ok()?.tools.bun),
+        Bun::OnPath(_) | Bun::Installed(_) => Vec::new(),
+    };
+    let places = Places { root: root.clone(), bun: bun.program().to_owned() };
+    commands.push(setup::install(&places, &root.join(modules::WRANGLER_TOOLCHAIN)));
+    let copy = ["cp", lock.as_str(), stamp.as_str()];
+    commands.push(base::command::Command::new(root, &copy, bun::INSTALL_DEADLINE));
+    Some(commands)
+}

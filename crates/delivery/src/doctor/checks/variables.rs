@@ -1,0 +1,203 @@
+//! The table of variables, as this job sees them: which are there, which are empty, which should not be.
+
+use crate::doctor::finding::{Finding, Status};
+use crate::doctor::scene::Scene;
+use base::env::variable;
+use gitlab::pipeline::kind::Kind;
+use gitlab::pipeline::variables::{Variable, table};
+
+/// Where a person sets variables.
+pub const PLACE: &str = "*Settings → CI/CD → Variables*";
+
+/// What decides which variables a job sees.
+struct Job<'a> {
+    kind: Kind,
+    /// The name of its environment.
+    environment: Option<String>,
+    /// Whether it runs on a protected branch or tag.
+    protected: bool,
+    /// A variable's value, which may be empty.
+    value: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// `pipeline.<variable>.<scope>`
+pub fn here(scene: &Scene, row: &Variable) -> Finding {
+    if variable("GITLAB_CI").is_none() {
+        return Finding::skip("not in a GitLab pipeline");
+    }
+    let rows = scene.config().map(table).unwrap_or_default();
+    let job = Job {
+        kind: Kind::from_variables(variable),
+        environment: variable("CI_ENVIRONMENT_NAME"),
+        protected: variable("CI_COMMIT_REF_PROTECTED").as_deref() == Some("true"),
+        value: &|name| std::env::var(name).ok(),
+    };
+    judge(row, &rows, &job).source(&row.name)
+}
+
+fn judge(row: &Variable, rows: &[Variable], job: &Job<'_>) -> Finding {
+    let Variable { name, scope, .. } = row;
+    let sees = |row: &Variable| job.environment.as_ref().is_some_and(|at| row.reaches(at));
+    let value = (job.value)(name);
+    let found = match value.as_deref().map(str::trim) {
+        None => "not set",
+        Some("") => "empty",
+        Some(_) => "set",
+    };
+    // What is seen here may be another row's value under the same name.
+    let stray = found == "set"
+        && !rows.iter().any(|other| other.name == *name && other != row && sees(other));
+    let open = job.kind == Kind::MergeRequest || !job.protected;
+    if stray && row.protected && open {
+        return Finding::fail(format!(
+            "{name} is visible in {}, so it is not protected: whoever can push a branch can read it",
+            job.kind.words()
+        ))
+        .by_hand(format!("{PLACE}: tick *Protect variable*, and set the scope `{scope}`"))
+        .by_hand_as_well("make a new token in its place: the old one may have been read")
+        .found(found);
+    }
+    if !row.pipelines.contains(&job.kind) {
+        return Finding::skip(format!("{} does not need it", job.kind.words())).found(found);
+    }
+    if !sees(row) {
+        let environment = job.environment.as_ref();
+        let own = environment
+            .map_or_else(|| "no environment".to_owned(), |at| format!("environment `{at}`"));
+        if stray {
+            return Finding::warn(format!(
+                "{name} reaches a job with {own}, so its scope is wider than `{scope}`"
+            ))
+            .by_hand(format!("{PLACE}: set the scope `{scope}`"))
+            .found(found);
+        }
+        return Finding::skip(format!(
+            "only jobs with an environment `{scope}` see it; this one has {own}"
+        ))
+        .found(found);
+    }
+    absent(row, job, found)
+}
+
+/// A variable that this job needs and should see.
+fn absent(row: &Variable, job: &Job<'_>, found: &str) -> Finding {
+    let Variable { name, scope, .. } = row;
+    let cleared = !row.protected && !job.protected;
+    let finding = match found {
+        "set" => return Finding::ok().found(found),
+        "empty" if cleared => Finding::fail(format!(
+            "the variable {name} is set but empty, as a protected one is in {}",
+            job.kind.words()
+        ))
+        .by_hand(format!("{PLACE}: clear *Protect variable* of {name} with the scope `{scope}`")),
+        "empty" if !job.protected => Finding::fail(format!(
+            "the variable {name} is set but empty: it is protected, and this branch is not"
+        ))
+        .by_hand("protect the default branch: *Settings → Repository → Protected branches*"),
+        "empty" => Finding::fail(format!("the variable {name} is set but empty"))
+            .by_hand(format!("{PLACE}: give it a value")),
+        _ => Finding::fail(format!("the variable {name} is not set for this job"))
+            .by_hand(format!("{PLACE}: add {}", wanted(row))),
+    };
+    let status = if row.required { Status::Fail } else { Status::Warn };
+    Finding { status, ..finding.found(found).wanted("set") }
+}
+
+/// A row in words.
+#[must_use]
+pub fn wanted(row: &Variable) -> String {
+    let not = if row.protected { "protected" } else { "not protected" };
+    let masked = if row.masked { ", masked" } else { "" };
+    let holds = row.holds.replace(['*', '`'], "");
+    format!("{}, scope `{}`, {not}{masked}: {holds}", row.name, row.scope)
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use workspace::config::Config;
+
+    fn rows(other_token: bool) -> Vec<Variable> {
+        let text = include_str!("../../../../../dagger/config/config.json");
+        let own = r#""production": { "cloudflare": { "tokenVariable": "PRODUCTION_TOKEN" }, "protected": true },
+            "trial": { "previews": true }"#;
+        let text = match other_token {
+            true => text.replace(r#""production": { "protected": true, "previews": true }"#, own),
+            false => text.to_owned(),
+        };
+        table(&Config::parse(&text).expect("valid"))
+    }
+
+    fn said(rows: &[Variable], job: &Job<'_>) -> String {
+        let line = |row: &Variable| {
+            let finding = judge(row, rows, job);
+            let fix = finding.fix.map(|fix| format!("\n    {}", fix.text.replace('\n', "\n    ")));
+            let (name, scope) = (&row.name, &row.scope);
+            let Finding { status, detail, .. } = finding;
+            format!("{status:?} {name} {scope}: {detail}{}\n", fix.unwrap_or_default())
+        };
+        rows.iter().map(line).collect()
+    }
+
+    fn job<'a>(
+        kind: Kind,
+        environment: Option<&str>,
+        value: &'a dyn Fn(&str) -> Option<String>,
+    ) -> Job<'a> {
+        let protected = kind != Kind::MergeRequest;
+        Job { kind, environment: environment.map(str::to_owned), protected, value }
+    }
+
+    #[test]
+    fn a_merge_request_s_job() {
+        let rows = rows(true);
+        let review = Some("review/42");
+        let mut text = String::new();
+        for value in [Some("x"), Some(""), None] {
+            let value = |_: &str| value.map(str::to_owned);
+            text += &said(&rows, &job(Kind::MergeRequest, review, &value));
+        }
+        expect![[r#"
+            Fail PRODUCTION_TOKEN production/*: PRODUCTION_TOKEN is visible in a merge request's pipeline, so it is not protected: whoever can push a branch can read it
+                *Settings → CI/CD → Variables*: tick *Protect variable*, and set the scope `production/*`
+                make a new token in its place: the old one may have been read
+            Ok CLOUDFLARE_WORKERS_TOKEN review/*: 
+            Ok CICD_COMMENT_TOKEN review/*: 
+            Skip PRODUCTION_TOKEN production/*: a merge request's pipeline does not need it
+            Fail CLOUDFLARE_WORKERS_TOKEN review/*: the variable CLOUDFLARE_WORKERS_TOKEN is set but empty, as a protected one is in a merge request's pipeline
+                *Settings → CI/CD → Variables*: clear *Protect variable* of CLOUDFLARE_WORKERS_TOKEN with the scope `review/*`
+            Warn CICD_COMMENT_TOKEN review/*: the variable CICD_COMMENT_TOKEN is set but empty, as a protected one is in a merge request's pipeline
+                *Settings → CI/CD → Variables*: clear *Protect variable* of CICD_COMMENT_TOKEN with the scope `review/*`
+            Skip PRODUCTION_TOKEN production/*: a merge request's pipeline does not need it
+            Fail CLOUDFLARE_WORKERS_TOKEN review/*: the variable CLOUDFLARE_WORKERS_TOKEN is not set for this job
+                *Settings → CI/CD → Variables*: add CLOUDFLARE_WORKERS_TOKEN, scope `review/*`, not protected, masked: Cloudflare API token: Workers Scripts: Edit on the account
+            Warn CICD_COMMENT_TOKEN review/*: the variable CICD_COMMENT_TOKEN is not set for this job
+                *Settings → CI/CD → Variables*: add CICD_COMMENT_TOKEN, scope `review/*`, not protected, masked: Project access token, scope api, the lowest role that may comment (Reporter), a short life: writes the comment
+        "#]].assert_eq(&text);
+    }
+
+    #[test]
+    fn one_name_for_two_tokens() {
+        let rows = rows(false);
+        let set = |_: &str| Some("x".to_owned());
+        let status = |job: &Job<'_>| {
+            rows.iter().map(|row| judge(row, &rows, job).status).collect::<Vec<_>>()
+        };
+        use Status::{Fail, Ok, Skip, Warn};
+        // In a preview's job it is the preview's; in a job without an environment it is everybody's.
+        assert_eq!(status(&job(Kind::MergeRequest, Some("review/42"), &set)), [Skip, Ok, Ok]);
+        assert_eq!(status(&job(Kind::MergeRequest, None, &set)), [Fail, Warn, Warn]);
+        assert_eq!(status(&job(Kind::DefaultBranch, Some("production/a"), &set)), [Ok, Skip, Skip]);
+        assert_eq!(status(&job(Kind::DefaultBranch, None, &set)), [Warn, Skip, Skip]);
+        assert_eq!(status(&job(Kind::Tag, None, &set)), [Skip, Skip, Skip]);
+        let none = |_: &str| None;
+        assert_eq!(status(&job(Kind::DefaultBranch, None, &none)), [Skip, Skip, Skip]);
+        assert_eq!(
+            status(&job(Kind::Schedule, Some("production/a"), &none)),
+            [Fail, Skip, Skip],
+            "a schedule deploys"
+        );
+    }
+}

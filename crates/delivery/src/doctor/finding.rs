@@ -1,0 +1,240 @@
+//! What a check found: one value that people, programs and the exit code read.
+
+use camino::Utf8Path;
+use serde::{Serialize, Serializer};
+
+use base::command::{Command, quote};
+use base::error::{Failure, hints_of};
+
+/// How a check came out, from best to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Status {
+    /// As it should be.
+    Ok,
+    /// Not looked at: not needed here, or something else comes first.
+    Skip,
+    /// It works, but somebody should know.
+    Warn,
+    /// Something that is needed is missing or wrong.
+    Fail,
+    /// The check itself failed, which is our mistake.
+    Crashed,
+}
+
+/// What a check found. No field ever holds a credential.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How it came out.
+    pub status: Status,
+    /// What is to be said about it; one line a thing.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// The value that is there, such as a version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
+    /// The value that should be there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<String>,
+    /// Where the value that decided comes from: a path, a file, the name of a variable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// How to mend it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<Fix>,
+}
+
+/// How to mend something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fix {
+    /// For people; one line a thing.
+    pub text: String,
+    /// For `--fix` and for programs.
+    #[serde(serialize_with = "lines", skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<Command>,
+    /// Whether the commands change nothing that a person made, so that `--fix` may run them.
+    pub safe: bool,
+}
+
+impl Finding {
+    fn new(status: Status, detail: impl Into<String>) -> Finding {
+        Finding {
+            status,
+            detail: detail.into(),
+            found: None,
+            wanted: None,
+            source: None,
+            fix: None,
+        }
+    }
+
+    /// All is well.
+    #[must_use]
+    pub fn ok() -> Finding {
+        Finding::new(Status::Ok, "")
+    }
+
+    /// It was not looked at, and why.
+    pub fn skip(detail: impl Into<String>) -> Finding {
+        Finding::new(Status::Skip, detail)
+    }
+
+    /// Somebody should know.
+    pub fn warn(detail: impl Into<String>) -> Finding {
+        Finding::new(Status::Warn, detail)
+    }
+
+    /// Something is missing or wrong.
+    pub fn fail(detail: impl Into<String>) -> Finding {
+        Finding::new(Status::Fail, detail)
+    }
+
+    /// The check itself failed.
+    pub fn crashed(detail: impl Into<String>) -> Finding {
+        Finding::new(Status::Crashed, detail)
+    }
+
+    /// Says what there is to say.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Finding {
+        self.detail = detail.into();
+        self
+    }
+
+    /// Says which value is there.
+    #[must_use]
+    pub fn found(mut self, found: impl Into<String>) -> Finding {
+        self.found = Some(found.into());
+        self
+    }
+
+    /// Says which value should be there.
+    #[must_use]
+    pub fn wanted(mut self, wanted: impl Into<String>) -> Finding {
+        self.wanted = Some(wanted.into());
+        self
+    }
+
+    /// Says where the value that decided comes from.
+    #[must_use]
+    pub fn source(mut self, source: impl Into<String>) -> Finding {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Says how a person mends it.
+    #[must_use]
+    pub fn by_hand(mut self, text: impl Into<String>) -> Finding {
+        self.fix = Some(Fix { text: text.into(), commands: Vec::new(), safe: false });
+        self
+    }
+
+    /// Adds a line to what a person does.
+    #[must_use]
+    pub fn by_hand_as_well(self, text: &str) -> Finding {
+        let before = self.fix.as_ref().map(|fix| format!("{}\n", fix.text)).unwrap_or_default();
+        self.by_hand(before + text)
+    }
+
+    /// Says how `--fix` mends it.
+    #[must_use]
+    pub fn safe_fix(mut self, text: impl Into<String>, commands: Vec<Command>) -> Finding {
+        self.fix = Some(Fix { text: text.into(), commands, safe: true });
+        self
+    }
+
+    /// Several findings on the same question as one: `good` when there is none.
+    #[must_use]
+    pub fn all(findings: Vec<Finding>, good: Finding) -> Finding {
+        let mut whole: Option<Finding> = None;
+        for one in findings {
+            whole = Some(match whole {
+                None => one,
+                Some(whole) => whole.and(one),
+            });
+        }
+        whole.unwrap_or(good)
+    }
+
+    fn and(mut self, other: Finding) -> Finding {
+        self.status = self.status.max(other.status);
+        self.detail = format!("{}\n{}", self.detail, other.detail);
+        self.fix = match (self.fix, other.fix) {
+            (Some(mut fix), Some(other)) => {
+                if !fix.text.lines().any(|line| line == other.text) {
+                    fix.text = format!("{}\n{}", fix.text, other.text);
+                }
+                fix.commands.extend(other.commands);
+                fix.safe &= other.safe;
+                Some(fix)
+            }
+            (mine, other) => mine.or(other),
+        };
+        self
+    }
+
+    /// Whether something is to be done.
+    #[must_use]
+    pub fn is_problem(&self) -> bool {
+        self.status >= Status::Warn
+    }
+}
+
+impl From<&Failure> for Finding {
+    fn from(failure: &Failure) -> Finding {
+        let finding = Finding::fail(&failure.message);
+        if failure.hints.is_empty() { finding } else { finding.by_hand(failure.hints.join("\n")) }
+    }
+}
+
+impl From<&anyhow::Error> for Finding {
+    fn from(error: &anyhow::Error) -> Finding {
+        let finding = Finding::fail(format!("{error:#}"));
+        match hints_of(error) {
+            hints if hints.is_empty() => finding,
+            hints => finding.by_hand(hints.join("\n")),
+        }
+    }
+}
+
+/// Commands as lines of shell.
+fn lines<S: Serializer>(commands: &[Command], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(commands.iter().map(line))
+}
+
+/// A command as one line of shell that can be pasted.
+#[must_use]
+pub fn line(command: &Command) -> String {
+    format!("cd {} && {}", quote(command.dir.as_str()), command.line())
+}
+
+/// A command as people read it: the folder only where it is not the root itself.
+#[must_use]
+pub fn brief(root: &Utf8Path, command: &Command) -> String {
+    let short = command.line().replace(&format!("{root}/"), "");
+    match command.dir.strip_prefix(root) {
+        Ok(below) if below.as_str().is_empty() => short,
+        Ok(below) => format!("cd {} && {}", quote(below.as_str()), command.line()),
+        Err(_) => line(command),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_findings_become_the_worst_of_them() {
+        let whole = Finding::all(
+            vec![
+                Finding::warn("a").by_hand("do this"),
+                Finding::fail("b").by_hand("do this"),
+                Finding::warn("c").by_hand("and that"),
+            ],
+            Finding::ok(),
+        );
+        assert_eq!((whole.status, whole.detail.as_str()), (Status::Fail, "a\nb\nc"));
+        assert_eq!(whole.fix.map(|fix| fix.text).as_deref(), Some("do this\nand that"));
+        assert_eq!(Finding::all(Vec::new(), Finding::ok()), Finding::ok());
+    }
+}

@@ -1,0 +1,99 @@
+//! `--fix`: runs the commands of safe fixes, and nothing else.
+
+use anyhow::Result;
+use camino::Utf8Path;
+
+use super::finding::{Fix, Status, brief};
+use super::report::{Mended, Report};
+use crate::context::Ctx;
+use crate::engine::lock::lock;
+use base::command::{Command, preamble};
+use base::env::variable;
+use base::error::{Exit, Failure, exit_of, usage};
+use base::terminal::{BOLD, paint};
+
+/// A fix that may be run, and the check that asked for it.
+struct Step<'a> {
+    id: &'a str,
+    before: Status,
+    fix: &'a Fix,
+}
+
+fn steps(report: &Report) -> Vec<Step<'_>> {
+    let problems = report.checks.iter().filter(|entry| entry.finding.is_problem());
+    problems
+        .filter_map(|entry| {
+            let fix = entry.finding.fix.as_ref().filter(|fix| fix.safe)?;
+            Some(Step { id: &entry.check.id, before: entry.finding.status, fix })
+        })
+        .collect()
+}
+
+/// A pipeline's machine is nobody's to mend by surprise.
+pub fn refuse_in_pipeline(yes: bool) -> Result<(), Failure> {
+    if variable("CI").is_some() && !yes {
+        return Err(usage("in a pipeline, `--fix` needs `--yes`")
+            .hint("better: an image that has what is missing"));
+    }
+    Ok(())
+}
+
+/// The fixes of `report` as a POSIX shell script.
+#[must_use]
+pub fn script(root: &Utf8Path, report: &Report) -> String {
+    let mut text = "#!/bin/sh\n# doctor --fix\n".to_owned() + &preamble(root);
+    for step in steps(report) {
+        text += &format!("\n# {}: {}\n", step.id, step.fix.text);
+        for command in &step.fix.commands {
+            text += &command.script(root, Utf8Path::new(""));
+        }
+    }
+    text
+}
+
+/// Prints what will be done and does it, one run at a time. What several fixes have in common is done
+/// once; a command that fails ends its own fix only. The status afterwards is for the caller to find.
+pub fn apply(ctx: &Ctx, report: &Report) -> Result<Vec<Mended>> {
+    let steps = steps(report);
+    if steps.is_empty() {
+        ctx.ui.note("nothing that `--fix` may mend");
+        return Ok(Vec::new());
+    }
+    ctx.ui.note(&paint(BOLD, "will run"));
+    let mut planned: Vec<&Command> = Vec::new();
+    for command in steps.iter().flat_map(|step| &step.fix.commands) {
+        if !planned.contains(&command) {
+            ctx.ui.note(&format!("  {}", brief(&ctx.root, command)));
+            planned.push(command);
+        }
+    }
+    let task = ctx.ui.task("doctor");
+    let path = ctx.root.join(".xtask/locks/setup.lock");
+    let lock = lock(&path, |holder| task.step(&format!("wait for {holder}")))?;
+    let mut done: Vec<&Command> = Vec::new();
+    let mut mended = Vec::new();
+    for step in &steps {
+        task.step(&format!("{}: {}", step.id, step.fix.text));
+        let mut error = None;
+        for command in &step.fix.commands {
+            if error.is_none() && !done.contains(&command) {
+                let ran = ctx
+                    .run("doctor", command, &|line| task.output(line))
+                    .and_then(|finished| Ok(finished.success()?));
+                match ran {
+                    Err(stop) if exit_of(&stop) == Exit::Interrupted => return Err(stop),
+                    ran => error = ran.err().map(|error| format!("{error:#}")),
+                }
+                done.push(command);
+            }
+        }
+        mended.push(Mended {
+            id: step.id.to_owned(),
+            before: step.before,
+            after: step.before,
+            error,
+        });
+    }
+    drop(lock);
+    Ok(mended)
+}

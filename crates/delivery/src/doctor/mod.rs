@@ -1,0 +1,137 @@
+//! Checks of this machine, the configuration and the credentials: what is there, what should be
+//! there, where it came from, and how to mend it. Without `--fix` nothing is written or started.
+
+pub mod check;
+pub mod checks;
+pub mod finding;
+pub mod fix;
+pub mod pins;
+pub mod report;
+pub mod run;
+pub mod scene;
+pub mod scope;
+pub mod table;
+pub mod text;
+
+use std::sync::Arc;
+
+use crate::context::Ctx;
+use crate::plan::Engine;
+use crate::plan::destination::Destination;
+use base::error::{Failure, refused};
+use check::{Check, Cost, Group, Need};
+use finding::{Finding, Status};
+use report::Report;
+use scene::Scene;
+use scope::Scope;
+use workspace::config::LOCAL;
+use workspace::project::Project;
+
+/// What is asked of doctor.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Leave the network alone.
+    pub offline: bool,
+    /// A warning counts as a problem.
+    pub strict: bool,
+}
+
+/// The scene and the checks that are asked for.
+pub fn prepare(
+    ctx: &Ctx,
+    scope: &Scope,
+    environment: Option<String>,
+    options: Options,
+) -> Result<(Arc<Scene>, Vec<Check>), anyhow::Error> {
+    let mut scene = Scene::new(&ctx.root, environment, scope.projects().to_vec());
+    scene.offline = options.offline;
+    scene.refuse_unknown_names()?;
+    let checks = scope.choose(table::all(&scene), &scene)?;
+    Ok((Arc::new(scene), checks))
+}
+
+/// Looks, and says what was found.
+pub fn examine(checks: &[Check], scene: &Arc<Scene>, options: Options) -> Result<Report, Failure> {
+    let looked = run::run(checks, scene)?;
+    Ok(Report::new(checks, looked, scene.environment.clone(), options.strict))
+}
+
+/// What a deploy of `projects` to `destination` needs and must not find missing half way. Only what
+/// costs next to nothing is looked at, and what the deploy installs by itself is no failure. The
+/// error ends with exit 3 and lists everything at once.
+pub fn preflight(
+    ctx: &Ctx,
+    destination: &Destination,
+    engine: Engine,
+    projects: &[&Project],
+) -> Result<(), Failure> {
+    let environment = destination.environment.clone();
+    let projects = projects.iter().map(|&project| project.clone()).collect();
+    let scene = Scene::new(&ctx.root, Some(environment), Vec::new()).with_projects(projects);
+    let need = match destination.sandbox {
+        Some(_) => Need::Local,
+        None => Need::Remote,
+    };
+    // Containers bring their own tools; the sandbox needs them here in any case.
+    let bare = engine == Engine::Dagger && destination.sandbox.is_none();
+    let checks =
+        table::all(&scene).into_iter().filter(|check| !(bare && check.group == Group::Tools));
+    let cheap = checks.filter(|check| check.cost == Cost::Look && check.needed_by.contains(&need));
+    let found = cheap.map(|check| ((check.run)(&scene), check.title));
+    let failed: Vec<(Finding, String)> =
+        found.filter(|(finding, _)| finding.status >= Status::Fail).collect();
+    summary(&failed)
+}
+
+fn summary(failed: &[(Finding, String)]) -> Result<(), Failure> {
+    let message = match failed {
+        [] => return Ok(()),
+        [(finding, _)] => finding.detail.clone(),
+        several => several.iter().fold(
+            format!("{} things are missing or wrong", several.len()),
+            |text, (finding, title)| {
+                format!("{text}\n  {title}: {}", finding.detail.replace('\n', "\n  "))
+            },
+        ),
+    };
+    let mut hints: Vec<&str> = Vec::new();
+    for (finding, _) in failed {
+        hints.extend(finding.fix.iter().flat_map(|fix| fix.text.lines()));
+    }
+    hints.dedup();
+    Err(hints.into_iter().fold(refused(message), Failure::hint))
+}
+
+/// The environment that a deploy would take when none is named, for `doctor deploy`.
+pub fn environment(scope: &Scope, named: Option<String>) -> Result<Option<String>, Failure> {
+    match (scope, named) {
+        (Scope::Deploy(_), None) => crate::context::default_environment().map(Some),
+        (Scope::Build(_), None) => Ok(Some(LOCAL.to_owned())),
+        (_, named) => Ok(named),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::error::Exit;
+
+    #[test]
+    fn preflight_lists_everything_at_once() {
+        let one =
+            (Finding::fail("the variable T is not set").by_hand("set it"), "token".to_owned());
+        let other = (Finding::fail("a\nb").by_hand("mend it"), "fields".to_owned());
+        assert!(summary(&[]).is_ok());
+        let single = summary(std::slice::from_ref(&one)).expect_err("a failure");
+        assert_eq!(
+            (single.exit, single.message.as_str()),
+            (Exit::Refused, "the variable T is not set")
+        );
+        let both = summary(&[one, other]).expect_err("a failure");
+        assert_eq!(
+            both.message,
+            "2 things are missing or wrong\n  token: the variable T is not set\n  fields: a\n  b"
+        );
+        assert_eq!(both.hints, ["set it", "mend it"]);
+    }
+}

@@ -1,0 +1,220 @@
+//! `doctor pins`: every version that the repository decides on, the one file where it is changed, and
+//! whether the other files that state it agree.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Serialize;
+use serde_json::Value;
+use workspace::modules;
+
+use base::error::{Exit, Failure};
+use base::terminal::{CYAN, DIM, GREEN, RED, paint};
+use workspace::config::{CONFIG_FILE, Config};
+
+/// The pipeline that is made of the config.
+const PIPELINE: &str = ".gitlab-ci.yml";
+
+/// Where the defaults of the config's `pipeline` section stand.
+const PIPELINE_DEFAULTS: &str = "crates/workspace/src/pipeline.rs";
+
+/// Packages that only tests and benchmarks install.
+const TESTS: [&str; 5] = [
+    "dagger/test",
+    "sandbox/tests/gitbeaker",
+    "xtask/benches/peers",
+    "xtask/tests/browser",
+    "xtask/tests/pipeline",
+];
+
+/// A version in one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Stated {
+    /// The file, relative to the root.
+    pub file: Utf8PathBuf,
+    /// What it says.
+    pub version: String,
+}
+
+/// A version that the repository decides on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pin {
+    /// Of what.
+    pub name: String,
+    /// Where it is changed.
+    #[serde(flatten)]
+    pub own: Stated,
+    /// What other files say.
+    pub elsewhere: Vec<Stated>,
+}
+
+impl Pin {
+    fn new(name: impl Into<String>, file: impl Into<Utf8PathBuf>, version: &str) -> Pin {
+        let own = Stated { file: file.into(), version: version.to_owned() };
+        Pin { name: name.into(), own, elsewhere: Vec::new() }
+    }
+
+    fn also(mut self, file: impl Into<Utf8PathBuf>, version: Option<String>) -> Pin {
+        self.elsewhere.extend(version.map(|version| Stated { file: file.into(), version }));
+        self
+    }
+
+    /// The files that say something else.
+    pub fn differing(&self) -> impl Iterator<Item = &Stated> {
+        self.elsewhere.iter().filter(|stated| stated.version != self.own.version)
+    }
+}
+
+/// All pins.
+#[derive(Debug, Serialize)]
+pub struct Pins {
+    schema: u32,
+    exit: u8,
+    pins: Vec<Pin>,
+}
+
+impl Pins {
+    /// Reads the pins of the repository at `root`. What a repository does not have is left out.
+    pub fn read(root: &Utf8Path) -> Result<Pins, Failure> {
+        let config = Config::load(root)?;
+        let pipeline = text(root, PIPELINE);
+        let after = |key| after(&pipeline, key);
+        let mut pins = packages(root, modules::WRANGLER_TOOLCHAIN);
+        pins.push(bun(root, &config));
+        if let Some(version) = between(&text(root, "rust-toolchain.toml"), "channel = \"", "\"") {
+            pins.push(Pin::new("Rust toolchain", "rust-toolchain.toml", &version));
+        }
+        if let Some(version) = between(&text(root, "Cargo.toml"), "rust-version = \"", "\"") {
+            pins.push(Pin::new("Rust, at least", "Cargo.toml", &version));
+        }
+        let dagger = Pin::new("Dagger CLI and engine", CONFIG_FILE, &config.tools.dagger);
+        pins.push(dagger.also(PIPELINE, after("DAGGER_VERSION:")));
+        pins.extend(modules(root));
+        pins.push(Pin::new("image of Bun", CONFIG_FILE, &config.images.bun));
+        let raw: Value = serde_json::from_str(&text(root, CONFIG_FILE)).unwrap_or_default();
+        let file = |key: &str| match raw["pipeline"][key] {
+            Value::Null => PIPELINE_DEFAULTS,
+            _ => CONFIG_FILE,
+        };
+        let settings = &config.pipeline;
+        let image = Pin::new("image of jobs", file("image"), &settings.image);
+        pins.push(image.also(PIPELINE, after("image:")));
+        if settings.shared_engine().is_none() {
+            let image = Pin::new("image of Docker", file("dockerImage"), &settings.docker_image);
+            pins.push(image.also(PIPELINE, after("- name:")));
+        }
+        pins.extend(TESTS.iter().flat_map(|dir| packages(root, dir)));
+        Ok(Pins { schema: 1, exit: exit(&pins) as u8, pins })
+    }
+
+    /// Whether all agree.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        exit(&self.pins)
+    }
+
+    /// The table for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let width = |of: fn(&Pin) -> &str| self.pins.iter().map(|pin| of(pin).len()).max();
+        let name = width(|pin| &pin.name).unwrap_or(0);
+        let version = width(|pin| &pin.own.version).unwrap_or(0);
+        let mut table = String::new();
+        for pin in &self.pins {
+            let differing: Vec<&Stated> = pin.differing().collect();
+            let mark = if differing.is_empty() { paint(GREEN, "✓") } else { paint(RED, "✗") };
+            let Stated { file, version: own } = &pin.own;
+            let place = paint(DIM, file.as_str());
+            table += &format!("{mark} {:name$}  {own:version$}  {place}\n", pin.name);
+            for stated in &differing {
+                table += &format!("    {} says {}\n", stated.file, stated.version);
+            }
+        }
+        let (total, wrong) = (self.pins.len(), wrong(&self.pins));
+        if wrong == 0 {
+            return format!("{table}{total} pins, and every other file agrees\n");
+        }
+        let fix = "write the version of the table into the file below it; \
+                   `cargo xtask ci generate` writes .gitlab-ci.yml, an install a lock file";
+        format!("{table}{} {fix}\n{total} pins, of which {wrong} differ\n", paint(CYAN, "fix:"))
+    }
+}
+
+/// How many pins another file does not agree with.
+fn wrong(pins: &[Pin]) -> usize {
+    pins.iter().filter(|pin| pin.differing().next().is_some()).count()
+}
+
+fn exit(pins: &[Pin]) -> Exit {
+    if wrong(pins) == 0 { Exit::Done } else { Exit::Failed }
+}
+
+/// Bun: the config decides, and npm installs what the toolchain's manifest says.
+#[must_use]
+pub fn bun(root: &Utf8Path, config: &Config) -> Pin {
+    let manifest = format!("{}/package.json", modules::BUN_TOOLCHAIN);
+    let stated = json(root, &manifest)["dependencies"]["bun"].as_str().map(str::to_owned);
+    // A tag may say less than a version: `oven/bun:1`, `oven/bun:latest`.
+    let tag =
+        config.images.bun.strip_prefix("oven/bun:").and_then(|tag| tag.split(['-', '@']).next());
+    let tag = tag.filter(|tag| tag.split('.').count() == 3).map(str::to_owned);
+    Pin::new("Bun", CONFIG_FILE, &config.tools.bun)
+        .also(manifest, Some(stated.unwrap_or_else(|| "nothing".to_owned())))
+        .also(
+            format!("{}/package-lock.json", modules::BUN_TOOLCHAIN),
+            locked(root, modules::BUN_TOOLCHAIN, "bun"),
+        )
+        .also(format!("{CONFIG_FILE} (images.bun)"), tag)
+}
+
+/// The oldest engine that modules work with: all of them must name the same.
+fn modules(root: &Utf8Path) -> Option<Pin> {
+    let asked = |module: &str| {
+        let file = format!("dagger/{module}/dagger.json");
+        let version = json(root, &file)["engineVersion"].as_str()?.to_owned();
+        Some(Stated { file: file.into(), version })
+    };
+    let own = asked("config")?;
+    let elsewhere = ["bun", "cloudflare", "gitlab"].into_iter().filter_map(asked).collect();
+    Some(Pin { name: "Dagger modules, at least".to_owned(), own, elsewhere })
+}
+
+/// What the manifest in `dir` depends on, with what the lock file beside it says.
+fn packages(root: &Utf8Path, dir: &str) -> Vec<Pin> {
+    let manifest = json(root, &format!("{dir}/package.json"));
+    let kinds = ["dependencies", "devDependencies"].map(|kind| manifest[kind].as_object());
+    let named = kinds.into_iter().flatten().flatten();
+    let pin = |(name, version): (&String, &Value)| {
+        let pin = Pin::new(name, format!("{dir}/package.json"), version.as_str()?);
+        Some(pin.also(format!("{dir}/bun.lock"), locked(root, dir, name)))
+    };
+    named.filter_map(pin).collect()
+}
+
+/// The version of a package that the lock file in `dir` names: Bun's, else npm's.
+fn locked(root: &Utf8Path, dir: &str, name: &str) -> Option<String> {
+    let lock = text(root, &format!("{dir}/bun.lock"));
+    let lock: Option<Value> = jsonc_parser::parse_to_serde_value(&lock, &Default::default()).ok();
+    let entry = lock.as_ref().and_then(|lock| lock["packages"][name][0].as_str());
+    if let Some((_, version)) = entry.and_then(|entry| entry.rsplit_once('@')) {
+        return Some(version.to_owned());
+    }
+    let lock = json(root, &format!("{dir}/package-lock.json"));
+    lock["packages"][format!("node_modules/{name}")]["version"].as_str().map(str::to_owned)
+}
+
+fn text(root: &Utf8Path, file: &str) -> String {
+    std::fs::read_to_string(root.join(file)).unwrap_or_default()
+}
+
+fn json(root: &Utf8Path, file: &str) -> Value {
+    serde_json::from_str(&text(root, file)).unwrap_or_default()
+}
+
+fn between(text: &str, start: &str, end: &str) -> Option<String> {
+    Some(text.split_once(start)?.1.split_once(end)?.0.to_owned())
+}
+
+/// The value of the first line of YAML that starts with `key`.
+fn after(text: &str, key: &str) -> Option<String> {
+    let value = text.lines().find_map(|line| line.trim_start().strip_prefix(key))?;
+    Some(value.trim().trim_matches('"').to_owned())
+}

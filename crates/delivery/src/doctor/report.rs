@@ -1,0 +1,117 @@
+//! What doctor says: one value for people, programs and the exit code.
+
+use serde::Serialize;
+
+use super::check::Check;
+use super::finding::{Finding, Status};
+use super::run::Looked;
+use base::error::Exit;
+
+/// A check and what it found.
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// The check.
+    #[serde(flatten)]
+    pub check: Check,
+    /// What it found.
+    #[serde(flatten)]
+    pub finding: Finding,
+    /// How long it took.
+    pub milliseconds: u64,
+}
+
+/// How many checks came out how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// As it should be.
+    pub ok: usize,
+    /// Not looked at.
+    pub skip: usize,
+    /// Somebody should know.
+    pub warn: usize,
+    /// Missing or wrong.
+    pub fail: usize,
+    /// Checks that failed themselves.
+    pub crashed: usize,
+}
+
+/// What `--fix` did about one check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mended {
+    /// The check.
+    pub id: String,
+    /// How it came out before.
+    pub before: Status,
+    /// How it comes out now.
+    pub after: Status,
+    /// Why the fix did not work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The whole report.
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The version of this shape.
+    pub schema: u32,
+    /// The exit code.
+    pub exit: u8,
+    /// The environment that was named.
+    pub environment: Option<String>,
+    /// How many came out how.
+    pub counts: Counts,
+    /// One entry a check, in order.
+    pub checks: Vec<Entry>,
+    /// What `--fix` did; nothing without it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fixed: Vec<Mended>,
+}
+
+impl Report {
+    /// The report on `checks`. With `strict`, a warning counts as a problem.
+    #[must_use]
+    pub fn new(
+        checks: &[Check],
+        looked: Vec<Looked>,
+        environment: Option<String>,
+        strict: bool,
+    ) -> Report {
+        let checks: Vec<Entry> = checks
+            .iter()
+            .cloned()
+            .zip(looked)
+            .map(|(check, looked)| Entry {
+                check,
+                finding: looked.finding,
+                milliseconds: u64::try_from(looked.took.as_millis()).unwrap_or(u64::MAX),
+            })
+            .collect();
+        let mut counts = Counts::default();
+        for entry in &checks {
+            *match entry.finding.status {
+                Status::Ok => &mut counts.ok,
+                Status::Skip => &mut counts.skip,
+                Status::Warn => &mut counts.warn,
+                Status::Fail => &mut counts.fail,
+                Status::Crashed => &mut counts.crashed,
+            } += 1;
+        }
+        let bad = counts.fail + counts.crashed > 0 || (strict && counts.warn > 0);
+        Report {
+            schema: 1,
+            exit: if bad { Exit::Failed } else { Exit::Done } as u8,
+            environment,
+            counts,
+            checks,
+            fixed: Vec::new(),
+        }
+    }
+
+    /// The report's exit code.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        if self.exit == Exit::Done as u8 { Exit::Done } else { Exit::Failed }
+    }
+}

@@ -1,0 +1,123 @@
+//! Which checks are asked for: all, some by name, or those that a command needs.
+
+use super::check::{Check, Need};
+use super::scene::Scene;
+use base::error::{Failure, nearest, usage};
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Every check.
+    All,
+    /// These, and what stands below them: `projects` includes `projects.lock`.
+    Named(Vec<String>),
+    /// What building these projects needs; none means all projects.
+    Build(Vec<String>),
+    /// What deploying these projects needs.
+    Deploy(Vec<String>),
+    /// No checks, but the table of pinned versions.
+    Pins,
+}
+
+impl Scope {
+    /// The words of the command line.
+    #[must_use]
+    pub fn parse(words: &[String]) -> Scope {
+        match words.split_first() {
+            None => Scope::All,
+            Some((verb, [])) if verb == "pins" => Scope::Pins,
+            Some((verb, projects)) if verb == "build" => Scope::Build(projects.to_vec()),
+            Some((verb, projects)) if verb == "deploy" => Scope::Deploy(projects.to_vec()),
+            Some(_) => Scope::Named(words.to_vec()),
+        }
+    }
+
+    /// The projects that matter; none means all.
+    #[must_use]
+    pub fn projects(&self) -> &[String] {
+        match self {
+            Scope::All | Scope::Named(_) | Scope::Pins => &[],
+            Scope::Build(projects) | Scope::Deploy(projects) => projects,
+        }
+    }
+
+    /// The checks of `all` that are asked for.
+    pub fn choose(&self, all: Vec<Check>, scene: &Scene) -> Result<Vec<Check>, Failure> {
+        let needs = |need: Need| move |check: &Check| check.needed_by.contains(&need);
+        Ok(match self {
+            Scope::All => all,
+            Scope::Pins => Vec::new(),
+            Scope::Build(_) => all.into_iter().filter(needs(Need::Build)).collect(),
+            Scope::Deploy(_) if scene.is_remote() => {
+                all.into_iter().filter(needs(Need::Remote)).collect()
+            }
+            Scope::Deploy(_) => all.into_iter().filter(needs(Need::Local)).collect(),
+            Scope::Named(names) => {
+                for name in names {
+                    if !all.iter().any(|check| is_below(&check.id, name)) {
+                        return Err(unknown(&all, name));
+                    }
+                }
+                let asked = |check: &Check| names.iter().any(|name| is_below(&check.id, name));
+                all.into_iter().filter(asked).collect()
+            }
+        })
+    }
+}
+
+fn is_below(id: &str, name: &str) -> bool {
+    id.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+fn unknown(all: &[Check], name: &str) -> Failure {
+    let failure = usage(format!("no check is called `{name}`"));
+    let known = all.iter().map(|check| check.id.as_str()).chain(["build", "deploy", "pins"]);
+    match nearest(name, known) {
+        Some(near) => failure.hint(format!("did you mean `{near}`?")),
+        None => failure,
+    }
+    .hint("`cargo xtask doctor --list` prints them; a project is checked by `deploy PROJECT`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::table;
+
+    fn ids(words: &[&str], environment: Option<&str>) -> Result<Vec<String>, Failure> {
+        let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+        let scope = Scope::parse(&words);
+        let scene = Scene::new("/nowhere".into(), environment.map(str::to_owned), Vec::new());
+        let chosen = scope.choose(table::all(&scene), &scene)?;
+        Ok(chosen.into_iter().map(|check| check.id).collect())
+    }
+
+    #[test]
+    fn a_name_includes_what_stands_below_it() {
+        assert_eq!(ids(&["git"], None).expect("known"), ["git", "git.repository"]);
+        assert_eq!(ids(&["projects.lock"], None).expect("known"), ["projects.lock"]);
+        let failure = ids(&["wranglr"], None).expect_err("unknown");
+        assert_eq!(failure.hints[0], "did you mean `wrangler`?");
+    }
+
+    #[test]
+    fn a_command_asks_for_what_it_needs() {
+        let build = ids(&["build"], None).expect("known");
+        assert!(build.contains(&"bun".to_owned()) && !build.contains(&"wrangler".to_owned()));
+        let local = ids(&["deploy", "site"], Some("local")).expect("known");
+        assert!(local.contains(&"sandbox".to_owned()));
+        assert!(!local.iter().any(|id| id.starts_with("credentials") || id == "dagger"));
+        let remote = ids(&["deploy"], Some("staging")).expect("known");
+        assert!(remote.contains(&"credentials.staging".to_owned()));
+        assert!(!remote.contains(&"sandbox".to_owned()) && !remote.contains(&"cc".to_owned()));
+    }
+
+    #[test]
+    fn ids_are_unique() {
+        let mut all = ids(&[], None).expect("known");
+        let count = all.len();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), count);
+    }
+}

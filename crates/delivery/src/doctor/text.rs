@@ -1,0 +1,202 @@
+//! The report as people read it.
+
+use super::check::{Group, Need};
+use super::finding::Status;
+use super::report::{Counts, Entry, Mended, Report};
+use base::terminal::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, paint};
+
+impl Report {
+    /// The report for people: one line a group where all is well, problems in full. `verbose` shows
+    /// every check.
+    #[must_use]
+    pub fn text(&self, verbose: bool) -> String {
+        let mut text = String::new();
+        for group in self.checks.chunk_by(|a, b| a.check.group == b.check.group) {
+            text += &if verbose { every(group) } else { brief(group) };
+        }
+        for mended in &self.fixed {
+            text += &mended.line();
+        }
+        text + &self.counts.line() + "\n"
+    }
+}
+
+/// A value longer than this stands on a line of its own.
+const LONG: usize = 24;
+
+fn heading(group: Group) -> String {
+    paint(BOLD, group.name())
+}
+
+/// Every check of a group, on a line of its own.
+fn every(entries: &[Entry]) -> String {
+    let mut text = heading(entries[0].check.group) + "\n";
+    let width = width(entries.iter());
+    for entry in entries {
+        text += &if entry.finding.is_problem() {
+            problem(entry, width)
+        } else {
+            let finding = &entry.finding;
+            let time = paint(DIM, &format!("{} ms", entry.milliseconds));
+            let said: Vec<&str> = finding
+                .detail
+                .lines()
+                .chain(finding.source.as_deref())
+                .chain([time.as_str()])
+                .collect();
+            let said = said.join("  ");
+            format!("  {} {:width$}  {said}\n", mark(finding.status), entry.label())
+        };
+    }
+    text
+}
+
+/// A group as one line where all is well; else what is well on one line, and every problem in full.
+fn brief(entries: &[Entry]) -> String {
+    let labels = |status: Status| -> Vec<String> {
+        let of = entries.iter().filter(|entry| entry.finding.status == status);
+        of.map(Entry::label).collect()
+    };
+    let (good, skipped) = (labels(Status::Ok), labels(Status::Skip));
+    let mut line = Vec::new();
+    if !good.is_empty() {
+        line.push(format!("{} {}", mark(Status::Ok), good.join(", ")));
+    }
+    if !skipped.is_empty() {
+        line.push(paint(DIM, &format!("- {}", skipped.join(", "))));
+    }
+    if good.is_empty() && skipped.len() == entries.len() && entries[0].check.group.is_optional() {
+        return String::new();
+    }
+    let line = line.join("  ");
+    let group = entries[0].check.group;
+    if !entries.iter().any(|entry| entry.finding.is_problem()) {
+        let space = " ".repeat(12_usize.saturating_sub(group.name().len()));
+        return format!("{}{space} {line}\n", heading(group));
+    }
+    let mut text = heading(group) + "\n";
+    if !line.is_empty() {
+        text += &format!("  {line}\n");
+    }
+    let problems = || entries.iter().filter(|entry| entry.finding.is_problem());
+    let width = width(problems());
+    for entry in problems() {
+        text += &problem(entry, width);
+    }
+    text
+}
+
+/// A problem with all there is to say about it.
+fn problem(entry: &Entry, width: usize) -> String {
+    let finding = &entry.finding;
+    let mut lines = finding.detail.lines();
+    let mut text = format!(
+        "  {} {:width$}  {}\n",
+        mark(finding.status),
+        entry.label(),
+        lines.next().unwrap_or_default()
+    );
+    for line in lines {
+        text += &format!("      {line}\n");
+    }
+    let long = |found: &&String| found.len() > LONG;
+    let facts = [
+        ("found", finding.found.as_ref().filter(long)),
+        ("wanted", finding.wanted.as_ref()),
+        ("source", finding.source.as_ref()),
+    ];
+    let facts: Vec<String> =
+        facts.iter().filter_map(|(name, value)| Some(format!("{name}: {}", (*value)?))).collect();
+    if !facts.is_empty() {
+        text += &format!("      {}\n", facts.join(", "));
+    }
+    for (index, line) in finding.fix.iter().flat_map(|fix| fix.text.lines()).enumerate() {
+        let own = finding.fix.as_ref().is_some_and(|fix| fix.safe) && index == 0;
+        let line = if own {
+            format!("`cargo xtask doctor {} --fix`: {line}", entry.check.id)
+        } else {
+            line.to_owned()
+        };
+        text += &format!("      {} {line}\n", paint(CYAN, "fix:"));
+    }
+    let needs = Need::words(entry.check.needed_by).join(", ");
+    if !needs.is_empty() {
+        text += &paint(DIM, &format!("      needed by: {needs}"));
+        text.push('\n');
+    }
+    text
+}
+
+/// The width of the labels that stand below each other.
+fn width<'e>(entries: impl Iterator<Item = &'e Entry>) -> usize {
+    entries.map(|entry| entry.label().chars().count()).max().unwrap_or(0).max(18)
+}
+
+fn mark(status: Status) -> String {
+    match status {
+        Status::Ok => paint(GREEN, "✓"),
+        Status::Skip => paint(DIM, "-"),
+        Status::Warn => paint(YELLOW, "!"),
+        Status::Fail => paint(RED, "✗"),
+        Status::Crashed => paint(RED, "☠"),
+    }
+}
+
+impl Entry {
+    /// What it is about, and the value that was found.
+    fn label(&self) -> String {
+        let title = &self.check.title;
+        match &self.finding.found {
+            Some(found) if found == "1" => format!("1 {}", title.trim_end_matches('s')),
+            Some(found) if found.bytes().all(|b| b.is_ascii_digit()) && found.len() <= LONG => {
+                format!("{found} {title}")
+            }
+            Some(found) if found.len() <= LONG => format!("{title} {found}"),
+            _ => title.clone(),
+        }
+    }
+}
+
+impl Mended {
+    fn line(&self) -> String {
+        match &self.error {
+            None if self.after < Status::Warn => {
+                format!("{} mended: {}\n", mark(Status::Ok), self.id)
+            }
+            None => format!("{} still there: {}\n", mark(self.after), self.id),
+            Some(error) => format!("{} not mended: {}: {error}\n", mark(Status::Fail), self.id),
+        }
+    }
+}
+
+impl Counts {
+    fn line(self) -> String {
+        let several = |count: usize, word: &str| match count {
+            0 => None,
+            1 => Some(format!("1 {word}")),
+            _ => Some(format!("{count} {word}s")),
+        };
+        let total = self.ok + self.skip + self.warn + self.fail + self.crashed;
+        let parts = [
+            Some(format!("{} ok", self.ok)),
+            (self.skip > 0).then(|| format!("{} skipped (`-v` says why)", self.skip)),
+            several(self.warn, "warning"),
+            several(self.fail, "problem"),
+            several(self.crashed, "crash").map(|text| text.replace("crashs", "crashes")),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        let checks = several(total, "check").unwrap_or_else(|| "no checks".to_owned());
+        format!("{checks}: {}", parts.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_words() {
+        let counts = Counts { ok: 7, skip: 0, warn: 1, fail: 2, crashed: 2 };
+        assert_eq!(counts.line(), "12 checks: 7 ok, 1 warning, 2 problems, 2 crashes");
+    }
+}

@@ -1,0 +1,457 @@
+//! Classifies one answer of a deployed project: right, wrong, or unclear.
+//!
+//! Only the version itself can be wrong. A challenge, an access login, a gateway or a page that
+//! something in front rewrote proves nothing about it (`docs/adr/0015-the-verdict-of-the-check.md`).
+
+use std::collections::BTreeSet;
+
+use camino::Utf8Path;
+
+use super::built::{Built, BuiltFile};
+use crate::plan::ProjectPlan;
+use base::http::Answer;
+use workspace::health::Health;
+use workspace::wrangler::Target;
+
+/// What one answer proves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// The version answers as it should.
+    Right,
+    /// The version's own answer, and it is not what it should be.
+    Wrong(String),
+    /// The answer proves nothing about the version.
+    Unclear(Unclear),
+}
+
+/// An answer that proves nothing, or no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unclear {
+    /// What answered, or did not.
+    pub what: String,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Why an answer proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A challenge or a block of the zone (WAF, bot protection, rate limit).
+    Firewall,
+    /// A login of Cloudflare Access.
+    Access,
+    /// Another content than the one built. It may pass while the version spreads.
+    OtherContent,
+    /// There was no answer.
+    NoAnswer,
+    /// Any other answer that the version may not have given.
+    Other,
+}
+
+impl Cause {
+    /// Returns true if something guards the address, so that the version was never asked.
+    #[must_use]
+    pub fn is_guard(self) -> bool {
+        matches!(self, Cause::Firewall | Cause::Access)
+    }
+
+    /// Returns true if the next answer may well be another one.
+    #[must_use]
+    pub fn may_pass(self) -> bool {
+        matches!(self, Cause::OtherContent | Cause::NoAnswer)
+    }
+}
+
+/// What a project has to answer.
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    /// The path to ask.
+    pub path: String,
+    /// The accepted status codes. `None` means any success.
+    pub status: Option<Vec<u16>>,
+    /// The file that the path answers with, in a site of files alone.
+    pub page: Option<BuiltFile>,
+    /// A file that no edge feature rewrites, with its path.
+    pub proof: Option<(String, Vec<u8>)>,
+    /// Any answer below 500 is right, because nothing says what the path answers.
+    pub any_answer: bool,
+    /// The path must exist: the project names it, or the build has a file for it.
+    pub must_exist: bool,
+    /// The build's `_redirects` has a rule for the path.
+    pub redirects: bool,
+    /// The address itself may not exist, so that 404 is not the version's answer.
+    pub may_be_absent: bool,
+}
+
+impl Expected {
+    /// Returns what `part` has to answer. `None` if its health check is off. `built` is what the build
+    /// left. `None` if that is not known.
+    #[must_use]
+    pub fn new(part: &ProjectPlan, built: Option<&Built>) -> Option<Expected> {
+        let expected = Expected::of_existing(&part.health, &part.target)?;
+        let built = built.filter(|_| part.target.main.is_none());
+        Some(match built {
+            Some(built) => Expected { any_answer: false, ..expected }.of_files(&part.health, built),
+            None => expected,
+        })
+    }
+
+    /// Returns what a version has to answer whose content is not known. `None` if the health check is
+    /// off.
+    #[must_use]
+    pub fn of_existing(health: &Health, target: &Target) -> Option<Expected> {
+        // A site answers at `/`; an API, a cron or a queue may answer what it likes there.
+        let flat = target.html_handling.as_deref() == Some("none");
+        (*health != Health::Off).then(|| Expected {
+            path: health.path().to_owned(),
+            status: health.accepted().map(<[u16]>::to_vec),
+            must_exist: *health != Health::Default,
+            any_answer: *health == Health::Default && (target.assets.is_none() || flat),
+            ..Expected::default()
+        })
+    }
+
+    /// A site of files alone answers with the bytes that were built.
+    fn of_files(mut self, health: &Health, built: &Built) -> Expected {
+        self.proof.clone_from(&built.proof);
+        self.redirects = built.has_redirect(&self.path);
+        self.page = built.page(&self.path);
+        if self.page.is_none() && *health == Health::Default && !self.redirects {
+            if let Some(index) = built.page("/index.html") {
+                // `html_handling` is `none`: only the file's own name answers.
+                (self.path, self.page) = ("/index.html".to_owned(), Some(index));
+            } else if let Some((path, bytes)) = self.proof.clone() {
+                (self.path, self.page) = (path, Some(BuiltFile { bytes, is_html: false }));
+            } else {
+                self.any_answer = true;
+            }
+        }
+        self.must_exist |= self.page.is_some();
+        self
+    }
+
+    fn accepts(&self, status: u16) -> bool {
+        match &self.status {
+            Some(status_codes) => status_codes.contains(&status),
+            None => (200..300).contains(&status),
+        }
+    }
+
+    /// Returns true if `status` is named, so that a redirect with it is not followed.
+    #[must_use]
+    pub fn names(&self, status: u16) -> bool {
+        self.status.as_ref().is_some_and(|status_codes| status_codes.contains(&status))
+    }
+
+    /// Classifies the last answer to a request for the path, after `hops` redirects.
+    #[must_use]
+    pub fn classify(&self, answer: &Answer, hops: usize) -> Finding {
+        let status = answer.status;
+        if let Some(unclear) = guard(answer) {
+            return Finding::Unclear(unclear);
+        }
+        if self.accepts(status) {
+            return match &self.page {
+                // A redirect led to another page than the one that was asked for.
+                Some(page) if hops == 0 && status != 304 => page.classify(&answer.body),
+                _ => Finding::Right,
+            };
+        }
+        let unclear = |what: String| Finding::Unclear(Unclear { what, cause: Cause::Other });
+        if status == 404 && self.may_be_absent {
+            return unclear("answered 404".to_owned());
+        }
+        if let Some(reason) = sandbox_reason(answer) {
+            return unclear(format!("answered {status}: {reason}"));
+        }
+        match status {
+            502 | 504 | 520..=527 | 530 => {
+                unclear(format!("answered {status}, which is a gateway's answer"))
+            }
+            500.. => Finding::Wrong(format!("answered {status}")),
+            _ if self.any_answer => Finding::Right,
+            300..400 => unclear(redirected(answer)),
+            401 | 403 | 407 | 429 | 451 => {
+                unclear(format!("answered {status}, which the version or a guard in front may say"))
+            }
+            400..500 if self.must_exist => Finding::Wrong(format!("answered {status}")),
+            _ => unclear(format!("answered {status}")),
+        }
+    }
+
+    /// Classifies a redirect to another host.
+    #[must_use]
+    pub fn classify_redirect(&self, answer: &Answer) -> Finding {
+        if let Some(unclear) = guard(answer) {
+            return Finding::Unclear(unclear);
+        }
+        if self.redirects || self.any_answer {
+            return Finding::Right;
+        }
+        Finding::Unclear(Unclear { what: redirected(answer), cause: Cause::Other })
+    }
+}
+
+fn redirected(answer: &Answer) -> String {
+    let to = answer.header("location").unwrap_or("no location");
+    format!("answered {} (to {})", answer.status, base::http::short(to))
+}
+
+impl BuiltFile {
+    fn classify(&self, served: &[u8]) -> Finding {
+        if self.bytes == served || self.is_html && is_rewritten(&self.bytes, served) {
+            return Finding::Right;
+        }
+        let what = "serves other content than what was built".to_owned();
+        Finding::Unclear(Unclear { what, cause: Cause::OtherContent })
+    }
+}
+
+/// Returns true if `served` is `built` with changes that an edge makes: hidden mail addresses,
+/// other scripts and images, whitespace. Most words of the page are still there.
+fn is_rewritten(built: &[u8], served: &[u8]) -> bool {
+    let (built, served) = (words(built), words(served));
+    let kept = built.intersection(&served).count();
+    !built.is_empty() && kept * 10 >= built.len() * 6
+}
+
+/// Returns the words of a page that no edge feature changes.
+fn words(page: &[u8]) -> BTreeSet<String> {
+    let text = String::from_utf8_lossy(page);
+    let chunks = text.split(|c: char| c.is_whitespace() || "<>\"'()".contains(c));
+    let stable = chunks.filter(|chunk| !chunk.contains('@'));
+    let words = stable.flat_map(|chunk| chunk.split(|c: char| !c.is_alphanumeric()));
+    words.filter(|word| word.chars().count() > 2).map(str::to_lowercase).collect()
+}
+
+/// Recognizes what stands between a client and a Worker at Cloudflare.
+fn guard(answer: &Answer) -> Option<Unclear> {
+    let status = answer.status;
+    let found =
+        |cause, text: &str| Some(Unclear { what: format!("answered {status}, {text}"), cause });
+    if let Some(kind) = answer.header("cf-mitigated") {
+        let kind = base::http::short(kind);
+        return found(Cause::Firewall, &format!("a {kind} of the zone (`cf-mitigated`)"));
+    }
+    let location = answer.header("location").unwrap_or_default();
+    let asks = answer.header("www-authenticate").unwrap_or_default();
+    if location.contains(".cloudflareaccess.com/")
+        || location.contains("/cdn-cgi/access/")
+        || asks.to_ascii_lowercase().contains("cloudflare-access")
+    {
+        return found(Cause::Access, "a login of Cloudflare Access");
+    }
+    if status < 400 {
+        return None;
+    }
+    let start = answer.body.get(..answer.body.len().min(8192)).unwrap_or_default();
+    let text = String::from_utf8_lossy(start);
+    if let Some(code) = edge_error(&text) {
+        return found(Cause::Firewall, &format!("an error {code} of the zone"));
+    }
+    let page =
+        ["/cdn-cgi/challenge-platform/", "Attention Required! | Cloudflare", "cf-error-details"];
+    let is_block = matches!(status, 403 | 429 | 503) && page.iter().any(|mark| text.contains(mark));
+    is_block.then(|| found(Cause::Firewall, "a block page of the zone")).flatten()
+}
+
+/// Returns the code of an error page that the zone made, not the Worker
+/// (<https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-1xxx-errors/>).
+fn edge_error(text: &str) -> Option<u16> {
+    let code = text.split("error code: ").nth(1)?.get(..4)?.parse().ok()?;
+    // 1101 and 1102 are errors of the Worker's own code: an exception, and too much CPU time.
+    ((1000..1100).contains(&code) && ![1019, 1042].contains(&code)).then_some(code)
+}
+
+/// Returns what the sandbox says of a version that it cannot run.
+fn sandbox_reason(answer: &Answer) -> Option<String> {
+    let text = std::str::from_utf8(&answer.body).ok()?;
+    if answer.status != 501 || !text.contains("The sandbox of this repository") {
+        return None;
+    }
+    let between =
+        |from: &str, to: &str| Some(text.split_once(from)?.1.split_once(to)?.0.to_owned());
+    Some(format!("{}. {}", between("<h1>", "</h1>")?, between("<p>", "</p>")?))
+}
+
+/// Returns true if `path` of a site's folder is served under its own name.
+pub(super) fn is_plain_name(path: &Utf8Path) -> bool {
+    path.as_str().bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use ureq::http::{HeaderMap, HeaderName};
+
+    use super::*;
+
+    /// A short form of a finding.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Is {
+        Right,
+        Wrong,
+        Unclear(Cause),
+    }
+
+    fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().expect("a name");
+            map.insert(name, value.parse().expect("a value"));
+        }
+        Answer { status, body: body.as_bytes().to_vec(), retry_after: None, headers: map }
+    }
+
+    fn is(expected: &Expected, answer: &Answer) -> Is {
+        match expected.classify(answer, 0) {
+            Finding::Right => Is::Right,
+            Finding::Wrong(_) => Is::Wrong,
+            Finding::Unclear(unclear) => Is::Unclear(unclear.cause),
+        }
+    }
+
+    fn target(main: bool, assets: bool) -> Target {
+        Target {
+            main: main.then(|| "a.ts".into()),
+            assets: assets.then(|| "dist".into()),
+            ..Target::default()
+        }
+    }
+
+    fn api() -> Expected {
+        Expected::of_existing(&Health::Default, &target(true, false)).expect("a check")
+    }
+
+    fn website() -> Expected {
+        Expected::of_existing(&Health::Default, &target(true, true)).expect("a check")
+    }
+
+    fn configured(text: &str) -> Expected {
+        let health = Health::parse(&serde_json::from_str(text).expect("JSON")).expect("valid");
+        Expected::of_existing(&health, &target(true, false)).expect("a check")
+    }
+
+    fn page(text: &str) -> Expected {
+        let page = BuiltFile { bytes: text.as_bytes().to_vec(), is_html: true };
+        Expected { path: "/".to_owned(), page: Some(page), must_exist: true, ..Expected::default() }
+    }
+
+    #[test]
+    fn guards_prove_nothing_whatever_is_expected() {
+        let challenge =
+            answer(403, &[("cf-mitigated", "challenge")], "<title>Just a moment...</title>");
+        let cases = [
+            (challenge, Cause::Firewall),
+            (answer(200, &[("cf-mitigated", "challenge")], ""), Cause::Firewall),
+            (
+                answer(503, &[], "<script src=/cdn-cgi/challenge-platform/x></script>"),
+                Cause::Firewall,
+            ),
+            (answer(403, &[], "error code: 1020"), Cause::Firewall),
+            (answer(429, &[], "error code: 1015"), Cause::Firewall),
+            (answer(403, &[], "<title>Attention Required! | Cloudflare</title>"), Cause::Firewall),
+            (
+                answer(
+                    302,
+                    &[("location", "https://team.cloudflareaccess.com/cdn-cgi/access/login/a")],
+                    "",
+                ),
+                Cause::Access,
+            ),
+            (answer(302, &[("location", "/cdn-cgi/access/login/a.example")], ""), Cause::Access),
+            (
+                answer(401, &[("www-authenticate", "Cloudflare-Access resource_metadata=x")], ""),
+                Cause::Access,
+            ),
+        ];
+        for (given, cause) in cases {
+            for expected in
+                [api(), website(), page("<h1>a</h1>"), configured("\"/up\""), configured("[403]")]
+            {
+                assert_eq!(is(&expected, &given), Is::Unclear(cause), "{given:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_version_s_own_answers_are_wrong() {
+        let other = Is::Unclear(Cause::Other);
+        let cases = [
+            // Status, an API, a website with code, a site of files, a path that is configured.
+            (200, [Is::Right, Is::Right, Is::Right, Is::Right]),
+            (204, [Is::Right, Is::Right, Is::Right, Is::Right]),
+            (401, [Is::Right, other, other, other]),
+            (403, [Is::Right, other, other, other]),
+            (404, [Is::Right, other, Is::Wrong, Is::Wrong]),
+            (405, [Is::Right, other, Is::Wrong, Is::Wrong]),
+            (407, [Is::Right, other, other, other]),
+            (410, [Is::Right, other, Is::Wrong, Is::Wrong]),
+            (500, [Is::Wrong, Is::Wrong, Is::Wrong, Is::Wrong]),
+            (503, [Is::Wrong, Is::Wrong, Is::Wrong, Is::Wrong]),
+            (502, [other, other, other, other]),
+            (504, [other, other, other, other]),
+            (520, [other, other, other, other]),
+            (524, [other, other, other, other]),
+            (530, [other, other, other, other]),
+        ];
+        for (status, wanted) in cases {
+            let body = "<h1>the page</h1>";
+            let given = answer(status, &[], body);
+            let all = [api(), website(), page(body), configured("\"/up\"")];
+            assert_eq!(all.map(|expected| is(&expected, &given)), wanted, "{status}");
+        }
+        // What Cloudflare says of an exception in the code, and of a Worker that used up its CPU time.
+        for code in ["error code: 1101", "error code: 1102"] {
+            assert_eq!(is(&api(), &answer(500, &[], code)), Is::Wrong, "{code}");
+        }
+    }
+
+    #[test]
+    fn accepted_status_codes_are_those_that_are_named() {
+        let expected = configured("[401, 302]");
+        assert_eq!(is(&expected, &answer(401, &[], "")), Is::Right);
+        assert_eq!(is(&expected, &answer(302, &[("location", "/login")], "")), Is::Right);
+        assert_eq!(is(&expected, &answer(200, &[], "")), Is::Unclear(Cause::Other));
+        assert_eq!(is(&expected, &answer(404, &[], "")), Is::Wrong);
+        assert!(expected.names(302) && !expected.names(200));
+        assert!(Expected::of_existing(&Health::Off, &target(true, true)).is_none());
+    }
+
+    #[test]
+    fn html_may_be_rewritten_and_nothing_else() {
+        let built = "<html><title>Parts of a bicycle</title><p>Write to <a href=\"mailto:me@example.com\">me@example.com</a></p></html>";
+        let hidden = "<html><title>Parts of a bicycle</title><p>Write to <a href=\"/cdn-cgi/l/email-protection#3a\"><span class=\"__cf_email__\" data-cfemail=\"aa\">[email&#160;protected]</span></a></p><script data-cfasync=\"false\" src=\"/cdn-cgi/scripts/email-decode.min.js\"></script></html>";
+        let injected = built.replace("</html>", "<script defer src=\"https://static.cloudflareinsights.com/beacon.min.js\"></script></html>");
+        for served in [built, hidden, &injected] {
+            assert_eq!(is(&page(built), &answer(200, &[], served)), Is::Right, "{served}");
+        }
+        let other = Is::Unclear(Cause::OtherContent);
+        for served in ["<title>Log in</title>", "", "<html><title>Waiting room</title></html>"] {
+            assert_eq!(is(&page(built), &answer(200, &[], served)), other, "{served}");
+        }
+        assert_eq!(
+            is(&page("<h1>site-a two</h1>"), &answer(200, &[], "<h1>site-a one</h1>")),
+            other
+        );
+        let mut exact = page("{\"version\": 2, \"name\": \"catalog\"}");
+        if let Some(page) = &mut exact.page {
+            page.is_html = false;
+        }
+        let close = answer(200, &[], "{\"version\": 1, \"name\": \"catalog\"}");
+        assert_eq!(is(&exact, &close), other);
+        // After a redirect of the version's own it is another page.
+        assert_eq!(page(built).classify(&answer(200, &[], "<h1>English</h1>"), 1), Finding::Right);
+    }
+
+    #[test]
+    fn redirects_to_another_host_are_right_where_the_build_says_so() {
+        let given = answer(301, &[("location", "https://elsewhere.example/")], "");
+        let built = Expected { redirects: true, ..page("x") };
+        assert_eq!(built.classify_redirect(&given), Finding::Right);
+        assert_eq!(api().classify_redirect(&given), Finding::Right);
+        let Finding::Unclear(unclear) = website().classify_redirect(&given) else {
+            panic!("it proves nothing");
+        };
+        assert_eq!(unclear.what, "answered 301 (to https://elsewhere.example/)");
+    }
+}

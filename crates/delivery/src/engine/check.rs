@@ -1,0 +1,405 @@
+//! Asks a deployed project until its answers are right, or prove that the version is wrong.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use camino::Utf8Path;
+
+use super::answer::{Cause, Expected, Finding, Unclear};
+use crate::context::Ctx;
+use crate::plan::destination::Destination;
+use base::command::Value;
+use base::deadline;
+use base::env::variable;
+use base::error::Failure;
+use base::http;
+use base::http::Answer;
+use base::runner::INTERRUPTED;
+use base::secret::Secret;
+
+/// The pause between two tries. Each further one is longer, up to [`LONGEST_PAUSE`].
+const PAUSE: Duration = Duration::from_millis(300);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How many redirects are followed.
+const HOPS: usize = 5;
+
+/// What the check found out about a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It answers as it should. The notes name addresses that could not be asked.
+    Right {
+        /// What a person should know.
+        notes: Vec<String>,
+    },
+    /// It is wrong: an answer that only the version can have given.
+    Wrong(String),
+    /// Nothing is proven.
+    Unknown(Unclear),
+}
+
+/// How long the check goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Until there is an answer, or the content that was built.
+    pub total: Duration,
+    /// While the same answer comes again and again.
+    pub same_answer: Duration,
+}
+
+impl Limits {
+    /// Returns the limits for a new version. At Cloudflare it spreads over the world first. The sandbox
+    /// may have to start its runtime first, on a machine that is busy.
+    #[must_use]
+    pub fn of_new_version(destination: &Destination) -> Limits {
+        let same_answer = if destination.sandbox.is_some() { 10 } else { 30 };
+        Limits::new(Duration::from_secs(60), Duration::from_secs(same_answer))
+    }
+
+    /// Returns the limits for a version that is live already.
+    #[must_use]
+    pub fn of_live_version() -> Limits {
+        Limits::new(Duration::from_secs(15), Duration::from_secs(3))
+    }
+
+    /// Returns the limits for a version's own address, asked after the public ones.
+    #[must_use]
+    fn of_own_address() -> Limits {
+        Limits::new(Duration::from_secs(10), Duration::from_secs(2))
+    }
+
+    fn new(total: Duration, same_answer: Duration) -> Limits {
+        let within = |limit| deadline::within(limit).unwrap_or(limit);
+        Limits { total: within(total), same_answer: within(same_answer) }
+    }
+
+    /// Several tries fit into the limit, however slow an answer is.
+    fn one_try(self) -> Duration {
+        (self.total / 4).clamp(Duration::from_millis(500), Duration::from_secs(15))
+    }
+}
+
+/// A service token of Cloudflare Access, by which a runner passes its login
+/// (<https://developers.cloudflare.com/cloudflare-one/access-controls/service-credentials/service-tokens/>).
+pub struct ServiceToken {
+    id: Secret,
+    secret: Secret,
+}
+
+/// The variables that hold it.
+pub const SERVICE_TOKEN: [&str; 2] = ["CF_ACCESS_CLIENT_ID", "CF_ACCESS_CLIENT_SECRET"];
+
+impl ServiceToken {
+    /// Reads the service token from its two variables. `None` if one is not set.
+    pub fn from_variables(ctx: &Ctx) -> Result<Option<ServiceToken>, Failure> {
+        if SERVICE_TOKEN.iter().any(|name| variable(name).is_none()) {
+            return Ok(None);
+        }
+        let secret = |name: &str| ctx.secret(&Value::Variable(name.to_owned()));
+        let [id, own] = SERVICE_TOKEN;
+        Ok(Some(ServiceToken { id: secret(id)?, secret: secret(own)? }))
+    }
+}
+
+/// Asks the addresses of a project.
+pub struct Checker<'a> {
+    /// What the project has to answer.
+    pub expected: &'a Expected,
+    /// The service token for addresses behind Cloudflare Access.
+    pub token: Option<&'a ServiceToken>,
+}
+
+impl Checker<'_> {
+    /// Asks each of `urls` until it is right or the limits are reached, then the version's `own` address
+    /// where the others proved nothing.
+    #[must_use]
+    pub fn check(
+        &self,
+        urls: &[String],
+        own: impl FnOnce() -> Option<String>,
+        limits: Limits,
+    ) -> Verdict {
+        let mut unclear: Vec<Unclear> = Vec::new();
+        let mut right = false;
+        for url in urls {
+            match self.wait(url, urls, limits) {
+                Finding::Right => right = true,
+                Finding::Wrong(what) => return Verdict::Wrong(what),
+                Finding::Unclear(found) => unclear.push(found),
+            }
+        }
+        let is_guarded = unclear.iter().all(|found| found.cause.is_guard());
+        let Some(first) = unclear.first().cloned() else {
+            return Verdict::Right { notes: Vec::new() };
+        };
+        let notes =
+            |with: &str| unclear.iter().map(|found| format!("{}; {with}", found.what)).collect();
+        if right && is_guarded {
+            return Verdict::Right { notes: notes("the version answers right at another address") };
+        }
+        if right || INTERRUPTED.load(Ordering::SeqCst) {
+            return Verdict::Unknown(first);
+        }
+        let expected = Expected { may_be_absent: true, ..self.expected.clone() };
+        let own_checker = Checker { expected: &expected, token: self.token };
+        let asked = own().map(|url| {
+            let finding = own_checker.wait(&url, &[], Limits::of_own_address());
+            (url, finding)
+        });
+        match asked {
+            Some((url, Finding::Right)) if is_guarded => {
+                Verdict::Right { notes: notes(&format!("the version answers right at {url}")) }
+            }
+            Some((url, Finding::Right)) => {
+                let what = format!(
+                    "{}; the version's own address {url} answers right, so something in front of it does not",
+                    first.what
+                );
+                Verdict::Unknown(Unclear { what, ..first })
+            }
+            Some((_, Finding::Wrong(what))) => Verdict::Wrong(what),
+            _ => Verdict::Unknown(first),
+        }
+    }
+
+    /// Asks one address until the answer is right or a limit is reached. What comes back is the last
+    /// finding, with the address in it.
+    fn wait(&self, base: &str, friends: &[String], limits: Limits) -> Finding {
+        let started = Instant::now();
+        let (mut same, mut since, mut pause) = (Finding::Right, started, PAUSE);
+        loop {
+            let left = limits.total.saturating_sub(started.elapsed());
+            let one_try = limits.one_try().min(left.max(Duration::from_millis(500)));
+            let finding = self.ask(base, friends, one_try);
+            if finding == Finding::Right {
+                return finding;
+            }
+            if finding != same {
+                (same, since) = (finding.clone(), Instant::now());
+            }
+            let may_pass =
+                matches!(&finding, Finding::Unclear(unclear) if unclear.cause.may_pass());
+            let over = if may_pass { (started, limits.total) } else { (since, limits.same_answer) };
+            let spent = (over.0.elapsed() + pause > over.1).then_some(over.1);
+            let spent =
+                spent.or((started.elapsed() + pause > limits.total).then_some(limits.total));
+            if let Some(spent) = spent {
+                return with_address(finding, &self.url(base), Some(spent));
+            }
+            if INTERRUPTED.load(Ordering::SeqCst) {
+                return with_address(finding, &self.url(base), None);
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn url(&self, base: &str) -> String {
+        join(base, &self.expected.path)
+    }
+
+    /// Asks once, and the proof too where the page alone does not tell this version from another.
+    fn ask(&self, base: &str, friends: &[String], timeout: Duration) -> Finding {
+        let finding = match self.follow(&self.url(base), friends, timeout) {
+            Err(finding) => return finding,
+            Ok((answer, hops)) => {
+                let is_exact =
+                    || self.expected.page.as_ref().is_some_and(|p| p.bytes == answer.body);
+                let finding = self.expected.classify(&answer, hops);
+                if finding != Finding::Right || self.expected.proof.is_none() || is_exact() {
+                    return finding;
+                }
+                finding
+            }
+        };
+        let Some((path, bytes)) = &self.expected.proof else { return finding };
+        match self.follow(&join(base, path), friends, timeout) {
+            Ok((answer, _)) if answer.body == *bytes => Finding::Right,
+            Ok((answer, _)) => {
+                let what = format!("serves {path} otherwise than it was built ({})", answer.status);
+                Finding::Unclear(Unclear { what, cause: Cause::OtherContent })
+            }
+            Err(finding) => finding,
+        }
+    }
+
+    /// Sends the request and follows redirects within the project's own hosts. `Err` holds a finding that
+    /// needs no further look: no answer, or a redirect to elsewhere.
+    fn follow(
+        &self,
+        url: &str,
+        friends: &[String],
+        timeout: Duration,
+    ) -> Result<(Answer, usize), Finding> {
+        let (started, mut url, mut hops) = (Instant::now(), url.to_owned(), 0);
+        loop {
+            let left = timeout.saturating_sub(started.elapsed()).max(Duration::from_millis(200));
+            let answer = self.get(&url, left).map_err(|error| {
+                let what = format!("does not answer: {error:#}");
+                Finding::Unclear(Unclear { what, cause: Cause::NoAnswer })
+            })?;
+            let location =
+                answer.header("location").filter(|_| (300..400).contains(&answer.status));
+            let Some(next) = location.and_then(|to| resolve(&url, to)) else {
+                return Ok((answer, hops));
+            };
+            if self.expected.names(answer.status) || hops == HOPS {
+                return Ok((answer, hops));
+            }
+            if !is_own(&url, &next, friends) {
+                return Err(self.expected.classify_redirect(&answer));
+            }
+            (url, hops) = (next, hops + 1);
+        }
+    }
+
+    fn get(&self, url: &str, timeout: Duration) -> anyhow::Result<Answer> {
+        let (address, host) = http::loopback(url);
+        let mut headers: Vec<(&str, &str)> =
+            host.as_deref().map(|host| ("Host", host)).into_iter().collect();
+        if let Some(token) = self.token.filter(|_| url.starts_with("https://")) {
+            headers.push(("CF-Access-Client-Id", token.id.expose()));
+            headers.push(("CF-Access-Client-Secret", token.secret.expose()));
+        }
+        http::get(&http::agent(timeout, 0), &address, &headers)
+    }
+}
+
+/// Returns the next steps after a check that proved nothing.
+#[must_use]
+pub fn advice(unclear: &Unclear, manifest: &Utf8Path) -> Vec<String> {
+    let [id, secret] = SERVICE_TOKEN;
+    let pass = match unclear.cause {
+        Cause::Firewall => Some(
+            "let the runner through: add a skip rule for its address in the zone's WAF \
+             (https://developers.cloudflare.com/waf/custom-rules/skip/)"
+                .to_owned(),
+        ),
+        Cause::Access => Some(format!(
+            "let the runner through: put a service token of Access into `{id}` and `{secret}`, and allow \
+             it with a policy whose action is Service Auth"
+        )),
+        Cause::OtherContent => Some(
+            "look for a route, a cache rule or another Worker that answers at this address"
+                .to_owned(),
+        ),
+        Cause::NoAnswer | Cause::Other => None,
+    };
+    pass.into_iter().chain([setting(manifest)]).collect()
+}
+
+/// Returns the step that names the setting of the check.
+#[must_use]
+pub fn setting(manifest: &Utf8Path) -> String {
+    format!(
+        "set `xtask.health` in {manifest} to the path that must answer, to a list of accepted status codes, \
+         or to `false`"
+    )
+}
+
+/// Adds the address, and how long it was asked.
+fn with_address(finding: Finding, url: &str, asked: Option<Duration>) -> Finding {
+    let asked = asked.map(|time| format!(" after {} s", time.as_secs())).unwrap_or_default();
+    let with = |what: String| format!("{url} {what}{asked}");
+    match finding {
+        Finding::Right => Finding::Right,
+        Finding::Wrong(what) => Finding::Wrong(with(what)),
+        Finding::Unclear(unclear) => {
+            Finding::Unclear(Unclear { what: with(unclear.what), ..unclear })
+        }
+    }
+}
+
+/// Joins an address and a path with one slash.
+fn join(base: &str, path: &str) -> String {
+    format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'))
+}
+
+/// Splits an address into scheme with authority, and path.
+fn split(url: &str) -> Option<(&str, &str)> {
+    let start = url.find("://")? + 3;
+    let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
+    Some((&url[..end], &url[end..]))
+}
+
+/// Returns the address that `location` means in an answer of `url`.
+fn resolve(url: &str, location: &str) -> Option<String> {
+    let location = location.trim();
+    if location.starts_with("http://") || location.starts_with("https://") {
+        return Some(location.to_owned());
+    }
+    let (origin, path) = split(url)?;
+    if let Some(rest) = location.strip_prefix("//") {
+        return Some(format!("{}//{rest}", origin.split("//").next()?));
+    }
+    if location.starts_with('/') {
+        return Some(format!("{origin}{location}"));
+    }
+    if location.is_empty() || location.contains("://") {
+        return None;
+    }
+    let folder = path.split(['?', '#']).next()?.rsplit_once('/').map_or("", |(folder, _)| folder);
+    Some(format!("{origin}{folder}/{location}"))
+}
+
+/// Returns the host name of an address, without port and `www.`.
+fn host(url: &str) -> Option<String> {
+    let (origin, _) = split(url)?;
+    let authority = origin.split("://").nth(1)?.to_ascii_lowercase();
+    let name = authority.rsplit_once(':').map_or(authority.as_str(), |(name, _)| name);
+    Some(name.strip_prefix("www.").unwrap_or(name).to_owned())
+}
+
+/// Returns true if `next` is an address of the same project: a request to another host would carry
+/// the service token elsewhere.
+fn is_own(url: &str, next: &str, friends: &[String]) -> bool {
+    let next = host(next);
+    next.is_some() && (next == host(url) || friends.iter().any(|friend| next == host(friend)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_is_joined_with_one_slash() {
+        for (path, base) in [("/up", "http://a/"), ("up", "http://a"), ("/up", "http://a")] {
+            assert_eq!(join(base, path), "http://a/up");
+        }
+        assert_eq!(join("http://a/", "/"), "http://a/");
+    }
+
+    #[test]
+    fn locations_are_resolved() {
+        let url = "https://a.example/docs/page?x=1";
+        for (location, wanted) in [
+            ("/en/", "https://a.example/en/"),
+            ("next", "https://a.example/docs/next"),
+            ("//b.example/x", "https://b.example/x"),
+            ("http://c.example/", "http://c.example/"),
+        ] {
+            assert_eq!(resolve(url, location).as_deref(), Some(wanted), "{location}");
+        }
+        assert_eq!(resolve("https://a.example", "x").as_deref(), Some("https://a.example/x"));
+        assert_eq!(resolve(url, "ftp://x"), None);
+    }
+
+    #[test]
+    fn redirects_are_followed_within_the_project() {
+        let friends = ["https://shop.example/".to_owned()];
+        let own = |next: &str| is_own("http://www.a.example:80/", next, &friends);
+        assert!(
+            own("https://a.example/x") && own("https://shop.example") && own("http://A.example")
+        );
+        assert!(!own("https://login.example/") && !own("nonsense"));
+    }
+
+    #[test]
+    fn several_tries_fit_into_each_limit() {
+        for total in [2, 15, 60] {
+            let total = Duration::from_secs(total);
+            let limits = Limits { total, same_answer: total };
+            assert!(limits.one_try() * 4 <= total, "{total:?}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Which engine executes a plan, and why.
+
+use camino::Utf8Path;
+use clap::ValueEnum;
+
+use crate::plan::{Choice, Engine};
+use crate::tools::{bun, dagger};
+use base::error::{Failure, refused};
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Wanted {
+    /// Dagger where an engine answers, else this machine
+    #[default]
+    Auto,
+    /// Containers, by the `dagger` CLI
+    Dagger,
+    /// Pinned tools on this machine
+    Host,
+}
+
+/// Chooses the engine. `pin` is the version of Dagger that the shared config file names.
+pub fn choose(
+    root: &Utf8Path,
+    wanted: Wanted,
+    pin: &str,
+    dry_run: bool,
+) -> Result<Choice, Failure> {
+    match wanted {
+        Wanted::Host => Ok(host("asked for")),
+        Wanted::Auto => Ok(auto(root)),
+        // A dry run shows the script to people who have no CLI yet.
+        Wanted::Dagger if dry_run => Ok(with(Engine::Dagger, "asked for", dagger::version(root))),
+        Wanted::Dagger => required(root, pin),
+    }
+}
+
+fn auto(root: &Utf8Path) -> Choice {
+    if bun::which("dagger").is_none() {
+        return host("no `dagger` on PATH");
+    }
+    match dagger::version(root) {
+        None => host("`dagger version` does not answer"),
+        Some(version) if !dagger::supported(&version) => {
+            host(&format!("`dagger` {version} is outside of what is supported"))
+        }
+        Some(_) if dagger::engine_version(root).is_none() => host("no Dagger engine answers"),
+        version => with(Engine::Dagger, "a Dagger engine answers", version),
+    }
+}
+
+fn required(root: &Utf8Path, pin: &str) -> Result<Choice, Failure> {
+    if bun::which("dagger").is_none() {
+        return Err(refused("there is no `dagger` on PATH")
+            .hint(format!("install the Dagger CLI {pin}: https://docs.dagger.io/install"))
+            .hint("or use this machine's tools: `--engine host`"));
+    }
+    let version = dagger::version(root).ok_or_else(|| {
+        refused("`dagger version` does not answer").hint("`cargo xtask doctor dagger`")
+    })?;
+    if !dagger::supported(&version) {
+        return Err(refused(format!(
+            "`dagger` is {version}; the scripts work with >={}, <{}",
+            dagger::SUPPORTED.start,
+            dagger::SUPPORTED.end
+        ))
+        .hint(format!("install {pin}, the version that dagger/config/config.json names")));
+    }
+    Ok(with(Engine::Dagger, "asked for", Some(version)))
+}
+
+fn host(reason: &str) -> Choice {
+    with(Engine::Host, reason, None)
+}
+
+fn with(engine: Engine, reason: &str, dagger: Option<String>) -> Choice {
+    Choice { engine, reason: reason.to_owned(), dagger }
+}

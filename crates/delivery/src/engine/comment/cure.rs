@@ -1,0 +1,181 @@
+//! Tokens that cannot comment, told apart, each with its cure.
+
+use crate::plan::merge_request::MergeRequest;
+use base::error::{Failure, failed, refused};
+use base::secret::{Secret, is_token, remember};
+use gitlab::api::problem::Problem;
+
+/// What to put into the variable.
+fn wanted(name: &str) -> String {
+    format!("put a project or group access token with the scope `api` into {name}, masked")
+}
+
+/// The token in the variable `name`, as `get` and the environment know it. `job` is the job's own.
+pub fn token(name: &str, value: Option<String>, job: Option<&str>) -> Result<Secret, Failure> {
+    let Some(value) = value else {
+        return Err(refused(format!("the variable {name} is not set")).hint(wanted(name)));
+    };
+    let value = value.trim();
+    if value.is_empty() {
+        return Err(refused(format!("the variable {name} is set but empty"))
+            .hint("pipelines of merge requests do not see protected variables: clear \"Protect variable\"")
+            .hint("every developer can read it then, so use a token that can do nothing but comment"));
+    }
+    if !is_token(value) {
+        return Err(refused(format!("the variable {name} holds characters that no token has"))
+            .hint(wanted(name)));
+    }
+    // Prefixes: <https://docs.gitlab.com/security/tokens/#token-prefixes>.
+    if job.map(str::trim) == Some(value) || value.starts_with("glcbt-") {
+        return Err(refused(format!(
+            "{name} holds the job's own token, which cannot write comments"
+        ))
+        .hint(wanted(name)));
+    }
+    if value.starts_with("gldt-") {
+        return Err(refused(format!("{name} holds a deploy token, which cannot write comments"))
+            .hint(wanted(name)));
+    }
+    let token = Secret::new(value);
+    remember(&token);
+    Ok(token)
+}
+
+/// What a refused request says about the token in the variable `name`, and what to do.
+#[must_use]
+pub fn explain(problem: &Problem, name: &str, user: Option<&str>, place: &MergeRequest) -> Failure {
+    let MergeRequest { project, iid, .. } = place;
+    let said = problem.said.to_ascii_lowercase();
+    let who = user.map_or_else(|| "its user".to_owned(), |user| format!("its user @{user}"));
+    match problem.status {
+        401 if said.contains("expired") => refused(format!("the token in {name} has expired"))
+            .hint("rotate it, which keeps its user and so the comment, and put the new value into the variable"),
+        401 if said.contains("revoked") => {
+            refused(format!("the token in {name} was revoked")).hint(wanted(name))
+        }
+        401 => refused(format!("GitLab does not know the token in {name}: {problem}"))
+            .hint("it may be revoked, of another instance, or a job token, which cannot write comments")
+            .hint(wanted(name)),
+        403 if problem.code.as_deref() == Some("insufficient_scope") => {
+            refused(format!("the token in {name} lacks the scope `api`: {problem}"))
+                .hint("`read_api` can read comments only; a token's scopes cannot be changed, so make a new one")
+        }
+        403 => refused(format!("the token in {name} may not comment in !{iid}: {problem}"))
+            .hint(format!("{who} needs the role Reporter in project {project} at least"))
+            .hint("a locked discussion or an archived project takes no comments either"),
+        404 => refused(format!("the token in {name} does not see !{iid} in project {project}: {problem}"))
+            .hint(format!("{who} must be a member of that project; a project access token is one of its own project only"))
+            .hint("the number is CI_MERGE_REQUEST_IID, not the instance-wide CI_MERGE_REQUEST_ID"),
+        0 => failed(format!("cannot reach GitLab: {problem}"))
+            .hint("a private certificate authority goes into CI_SERVER_TLS_CA_FILE or SSL_CERT_FILE, a proxy into HTTPS_PROXY and NO_PROXY"),
+        _ => failed(format!("{problem}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    fn place() -> MergeRequest {
+        MergeRequest {
+            api: "https://gitlab.example.com/api/v4".to_owned(),
+            project: "12".to_owned(),
+            iid: "42".to_owned(),
+            in_fork: false,
+            commit: None,
+            pipeline: None,
+            job: None,
+            page: None,
+        }
+    }
+
+    fn shown(failure: &Failure) -> String {
+        let hints = failure.hints.iter().map(|hint| format!("  {hint}\n"));
+        format!("{}\n{}", failure.message, hints.collect::<String>())
+    }
+
+    #[test]
+    fn states_that_need_no_request() {
+        let mut text = String::new();
+        for value in [None, Some(""), Some("a b"), Some("eyJ.job"), Some("glcbt-1"), Some("gldt-1")]
+        {
+            let failure =
+                token("T", value.map(str::to_owned), Some("eyJ.job\n")).expect_err("refused");
+            text += &shown(&failure);
+        }
+        assert_eq!(
+            token("T", Some(" glpat-1\n".to_owned()), None).expect("good").expose(),
+            "glpat-1"
+        );
+        expect![[r#"
+            the variable T is not set
+              put a project or group access token with the scope `api` into T, masked
+            the variable T is set but empty
+              pipelines of merge requests do not see protected variables: clear "Protect variable"
+              every developer can read it then, so use a token that can do nothing but comment
+            the variable T holds characters that no token has
+              put a project or group access token with the scope `api` into T, masked
+            T holds the job's own token, which cannot write comments
+              put a project or group access token with the scope `api` into T, masked
+            T holds the job's own token, which cannot write comments
+              put a project or group access token with the scope `api` into T, masked
+            T holds a deploy token, which cannot write comments
+              put a project or group access token with the scope `api` into T, masked
+        "#]]
+        .assert_eq(&text);
+    }
+
+    #[test]
+    fn states_that_gitlab_tells() {
+        let mut text = String::new();
+        for (status, said, code) in [
+            (
+                401,
+                "invalid_token: Token is expired. You can either do re-authorization or token refresh.",
+                Some("invalid_token"),
+            ),
+            (
+                401,
+                "invalid_token: Token was revoked. You have to re-authorize from the user.",
+                Some("invalid_token"),
+            ),
+            (401, "401 Unauthorized", None),
+            (
+                403,
+                "insufficient_scope: The request requires higher privileges",
+                Some("insufficient_scope"),
+            ),
+            (403, "403 Forbidden", None),
+            (404, "404 Project Not Found", None),
+            (0, "connection refused", None),
+            (400, "bad", None),
+        ] {
+            let request = "GET /notes".to_owned();
+            let problem =
+                Problem { request, status, said: said.to_owned(), code: code.map(str::to_owned) };
+            let failure = explain(&problem, "T", Some("bot"), &place());
+            text += &shown(&failure);
+        }
+        expect![[r#"
+            the token in T has expired
+              rotate it, which keeps its user and so the comment, and put the new value into the variable
+            the token in T was revoked
+              put a project or group access token with the scope `api` into T, masked
+            GitLab does not know the token in T: GET /notes: GitLab answered 401 (401 Unauthorized)
+              it may be revoked, of another instance, or a job token, which cannot write comments
+              put a project or group access token with the scope `api` into T, masked
+            the token in T lacks the scope `api`: GET /notes: GitLab answered 403 (insufficient_scope: The request requires higher privileges)
+              `read_api` can read comments only; a token's scopes cannot be changed, so make a new one
+            the token in T may not comment in !42: GET /notes: GitLab answered 403 (403 Forbidden)
+              its user @bot needs the role Reporter in project 12 at least
+              a locked discussion or an archived project takes no comments either
+            the token in T does not see !42 in project 12: GET /notes: GitLab answered 404 (404 Project Not Found)
+              its user @bot must be a member of that project; a project access token is one of its own project only
+              the number is CI_MERGE_REQUEST_IID, not the instance-wide CI_MERGE_REQUEST_ID
+            cannot reach GitLab: GET /notes: no answer: connection refused
+              a private certificate authority goes into CI_SERVER_TLS_CA_FILE or SSL_CERT_FILE, a proxy into HTTPS_PROXY and NO_PROXY
+            GET /notes: GitLab answered 400 (bad)
+        "#]].assert_eq(&text);
+    }
+}

@@ -1,0 +1,281 @@
+//! The comment of a merge request, kept up to date by jobs that know nothing of each other.
+//!
+//! A comment that cannot be written fails nothing: what happened is said and returned.
+
+pub mod cure;
+pub mod write;
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::context::Ctx;
+use crate::plan::merge_request::MergeRequest;
+use base::env::variable;
+use base::error::{Exit, Failure, exit_of, hints_of, refused};
+use base::http;
+use base::secret::Secret;
+use base::terminal::{CYAN, paint};
+use base::time::{rfc3339, unix_now};
+use gitlab::api::Notes;
+use gitlab::api::problem::Problem;
+use gitlab::api::request::Client;
+use gitlab::api::roots::roots;
+use gitlab::comment::state::marked;
+use gitlab::comment::{Change, Row, Status, render};
+use workspace::config::Config;
+use write::{Action, Timing, Writer, Written};
+
+/// How long one request may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What happened to the comment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Commented {
+    /// What was done.
+    pub action: Action,
+    /// The note's id.
+    pub note: Option<u64>,
+    /// The comment's address.
+    pub url: Option<String>,
+    /// Duplicates of ours that were deleted.
+    pub deleted: Vec<u64>,
+    /// Why it was not written.
+    pub message: Option<String>,
+    /// What to do about that.
+    pub hints: Vec<String>,
+    /// In a dry run, the exact Markdown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub markdown: Option<String>,
+}
+
+impl Commented {
+    /// What a person reads: the Markdown of a dry run, else where the comment is.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match (&self.markdown, &self.url, self.action) {
+            (Some(markdown), ..) => markdown.clone(),
+            (None, Some(url), _) => format!("comment: {url}"),
+            (None, None, Action::Created | Action::Edited) => "comment written".to_owned(),
+            (None, None, Action::Unchanged) => "nothing to change".to_owned(),
+            (None, None, Action::Planned) => "every row becomes \"removed\"".to_owned(),
+            (None, None, _) => "no comment".to_owned(),
+        }
+    }
+}
+
+/// The comment, or why there is none.
+pub struct Comment<'a> {
+    ctx: &'a Ctx,
+    token_variable: String,
+    merge_request: Option<MergeRequest>,
+    client: Option<Client<'a>>,
+    /// What stands in the way of every further attempt. It is said once.
+    obstacle: RefCell<Option<Commented>>,
+}
+
+impl<'a> Comment<'a> {
+    /// The comment of the merge request that this pipeline belongs to. What stands in its way is
+    /// said here: as a note where a comment is not to be expected, else as a warning.
+    #[must_use]
+    pub fn new(ctx: &'a Ctx, config: &Config) -> Comment<'a> {
+        Comment::of(ctx, config, MergeRequest::from_variables(variable, &config.gitlab))
+    }
+
+    /// The comment of `merge_request`.
+    #[must_use]
+    pub fn of(ctx: &'a Ctx, config: &Config, merge_request: Option<MergeRequest>) -> Comment<'a> {
+        let token_variable = config.gitlab.token_variable.clone();
+        let mut comment = Comment {
+            ctx,
+            token_variable,
+            merge_request,
+            client: None,
+            obstacle: RefCell::default(),
+        };
+        if !ctx.dry_run {
+            match comment.connect() {
+                Ok(client) => comment.client = client,
+                Err(failure) => comment.warn(&failure.into(), Action::Skipped),
+            }
+        }
+        comment
+    }
+
+    /// Announces that these projects are being built. Rows need no more than project and status.
+    pub fn building(&self, rows: &[Row]) -> Commented {
+        self.change(&Change::Rows(&self.filled(rows)), false)
+    }
+
+    /// Says how these projects ended.
+    pub fn finish(&self, rows: &[Row]) -> Commented {
+        self.change(&Change::Rows(&self.filled(rows)), true)
+    }
+
+    /// Says that every preview is gone. Without a comment there is nothing to say.
+    pub fn removed(&self) -> Commented {
+        self.change(&Change::Removed(&rfc3339(unix_now())), true)
+    }
+
+    /// `rows` with what this job knows of itself where they say nothing: commit, time, log, pipeline.
+    #[must_use]
+    pub fn filled(&self, rows: &[Row]) -> Vec<Row> {
+        let here = self.merge_request.as_ref();
+        let now = rfc3339(unix_now());
+        let root = format!("{}/", self.ctx.root);
+        let fill = |row: &Row| {
+            let pipeline = row.pipeline.or_else(|| here?.pipeline);
+            if row.status == Status::Unaffected {
+                return Row { pipeline, ..row.clone() };
+            }
+            Row {
+                commit: row.commit.clone().or_else(|| here?.commit.clone()),
+                time: row.time.clone().or_else(|| Some(now.clone())),
+                log: row.log.clone().or_else(|| here?.job.clone()),
+                pipeline,
+                // Where the job's folder is helps nobody who reads the comment.
+                reason: row.reason.as_ref().map(|reason| reason.replace(&root, "")),
+                ..row.clone()
+            }
+        };
+        rows.iter().map(fill).collect()
+    }
+
+    /// The client, if there is something to comment on and a token to do it with.
+    fn connect(&self) -> Result<Option<Client<'a>>, Failure> {
+        let name = &self.token_variable;
+        let Some(place) = &self.merge_request else {
+            self.skip("no comment: this is no pipeline of a merge request", Vec::new());
+            return Ok(None);
+        };
+        if place.in_fork {
+            self.skip(
+                &format!(
+                    "no comment: this pipeline runs in a fork, which has no token for project {}; \
+                 a member of the project can run it there",
+                    place.project
+                ),
+                Vec::new(),
+            );
+            return Ok(None);
+        }
+        let value = std::env::var(name).ok();
+        if value.is_none() {
+            let mut hints = cure::token(name, None, None).err().map_or(Vec::new(), |f| f.hints);
+            hints.push(
+                "without it, the links of a preview are in the job's log and reports".to_owned(),
+            );
+            self.skip(&format!("no comment: the variable {name} is not set"), hints);
+            return Ok(None);
+        }
+        client(self.ctx, &place.api, name, value).map(Some)
+    }
+
+    fn change(&self, change: &Change<'_>, lasting: bool) -> Commented {
+        if self.ctx.dry_run {
+            let rows = change.apply(Vec::new());
+            let markdown = (!rows.is_empty()).then(|| render::body(&rows));
+            return Commented { markdown, ..self.outcome(Action::Planned) };
+        }
+        if let Some(obstacle) = self.obstacle.borrow().as_ref() {
+            return obstacle.clone();
+        }
+        let (Some(client), Some(place)) = (&self.client, &self.merge_request) else {
+            return self.outcome(Action::Skipped);
+        };
+        match self.attempt(client, place, change, lasting) {
+            Ok(Written { action, note, deleted }) => {
+                let page = place.page.as_ref();
+                let url = page.and_then(|page| Some(format!("{page}#note_{}", note?)));
+                Commented { note, url, deleted, ..self.outcome(action) }
+            }
+            Err(error) => {
+                // A token that is refused now is refused later; a server that is down may be back.
+                let lasting = lasting || exit_of(&error) == Exit::Refused;
+                self.warn(&error, Action::Failed);
+                let said = self.obstacle.borrow().clone();
+                if !lasting {
+                    *self.obstacle.borrow_mut() = None;
+                }
+                said.unwrap_or_else(|| self.outcome(Action::Failed))
+            }
+        }
+    }
+
+    fn attempt(
+        &self,
+        client: &Client<'_>,
+        place: &MergeRequest,
+        change: &Change<'_>,
+        lasting: bool,
+    ) -> Result<Written> {
+        let mut user = None;
+        let written = Notes::new(client, &place.project, &place.iid, marked).and_then(|notes| {
+            user = Some(notes.user().username.clone());
+            let timing = Timing::default();
+            Writer { notes, patience: &self.ctx.patience, timing }.write(change, lasting)
+        });
+        written.map_err(|error| explained(error, &self.token_variable, user.as_deref(), place))
+    }
+
+    fn skip(&self, message: &str, hints: Vec<String>) {
+        self.ctx.ui.note(&with_hints(message, &hints));
+        self.stop(Action::Skipped, message.to_owned(), hints);
+    }
+
+    fn warn(&self, error: &anyhow::Error, action: Action) {
+        let (message, hints) = (format!("no comment: {error:#}"), hints_of(error));
+        self.ctx.ui.warn(&with_hints(&message, &hints));
+        self.stop(action, message, hints);
+    }
+
+    fn stop(&self, action: Action, message: String, hints: Vec<String>) {
+        let said = Commented { message: Some(message), hints, ..self.outcome(action) };
+        *self.obstacle.borrow_mut() = Some(said);
+    }
+
+    fn outcome(&self, action: Action) -> Commented {
+        let (note, url, message, markdown) = (None, None, None, None);
+        Commented { action, note, url, deleted: Vec::new(), message, hints: Vec::new(), markdown }
+    }
+}
+
+/// A client for the API at `api` with the token that the variable `name` has as its `value`.
+pub fn client<'a>(
+    ctx: &'a Ctx,
+    api: &str,
+    name: &str,
+    value: Option<String>,
+) -> Result<Client<'a>, Failure> {
+    connect(ctx, api, cure::token(name, value, variable("CI_JOB_TOKEN").as_deref())?)
+}
+
+/// A client for the API at `api`.
+pub fn connect<'a>(ctx: &'a Ctx, api: &str, token: Secret) -> Result<Client<'a>, Failure> {
+    let roots = roots(variable).map_err(|error| {
+        hints_of(&error).into_iter().fold(refused(format!("{error:#}")), Failure::hint)
+    })?;
+    Client::new(api, token, http::trusting(roots, DEADLINE, 0), &ctx.patience)
+}
+
+/// What a refused request says about the token in the variable `name`, and what to do.
+#[must_use]
+pub fn explained(
+    error: anyhow::Error,
+    name: &str,
+    user: Option<&str>,
+    place: &MergeRequest,
+) -> anyhow::Error {
+    match error.downcast_ref::<Problem>() {
+        Some(problem) => cure::explain(problem, name, user, place).into(),
+        None => error,
+    }
+}
+
+fn with_hints(message: &str, hints: &[String]) -> String {
+    let hint = |hint: &String| format!("\n{} {hint}", paint(CYAN, "hint:"));
+    message.to_owned() + &hints.iter().map(hint).collect::<String>()
+}

@@ -1,0 +1,165 @@
+//! Several jobs, one comment: read, merge, write, and look again.
+//!
+//! GitLab has no conditional edit, so a job that read before another wrote, and writes after it,
+//! undoes the other's rows. Every job therefore looks again once such a straggler must have written,
+//! and puts its rows back if they are gone. That holds as long as no edit takes longer than
+//! [`Timing::settle`]; a job that was held up between reading and writing reads again first.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use base::error::failed;
+use base::retry::Patience;
+use gitlab::api::{Note, Notes, Wrote};
+use gitlab::comment::{Change, Row, render, state, united};
+
+/// How often the comment is written at most.
+const TRIES: u32 = 12;
+
+/// How often a comment is created at most: once, and once more when it was deleted meanwhile.
+const CREATED: u32 = 2;
+
+/// How long things take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// How long after writing to look again.
+    pub settle: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Timing {
+        Timing { settle: Duration::from_millis(1500) }
+    }
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    /// The comment is new.
+    Created,
+    /// It was edited in place.
+    Edited,
+    /// It said so already, or there was none to change.
+    Unchanged,
+    /// It was not tried, and the message says why.
+    Skipped,
+    /// It was tried in vain, and the message says why.
+    Failed,
+    /// A dry run: the Markdown is what would be written.
+    Planned,
+}
+
+/// A comment that says what it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// What was done.
+    pub action: Action,
+    /// The note; none when there was nothing to change.
+    pub note: Option<u64>,
+    /// Duplicates of ours that were deleted.
+    pub deleted: Vec<u64>,
+}
+
+/// One job's change of the comment.
+pub struct Writer<'a> {
+    /// The comments of the merge request.
+    pub notes: Notes<'a>,
+    /// Who waits.
+    pub patience: &'a Patience,
+    /// How long.
+    pub timing: Timing,
+}
+
+impl Writer<'_> {
+    /// Makes the comment say it. The oldest note of ours wins, and others of ours are deleted once
+    /// it has their rows. Without `lasting`, rows that are lost to a job that writes at the same time
+    /// are not put back: something else will be written soon.
+    pub fn write(&self, change: &Change<'_>, lasting: bool) -> Result<Written> {
+        let mut action = Action::Unchanged;
+        let (mut gone, mut created) = (BTreeSet::new(), 0);
+        for tried in 1..=TRIES {
+            let mut ours = self.notes.ours()?;
+            ours.retain(|note| !gone.contains(&note.id));
+            let Some((first, others)) = ours.split_first() else {
+                let rows = change.apply(Vec::new());
+                if rows.is_empty() {
+                    return Ok(Written { action, note: None, deleted: Vec::new() });
+                }
+                if created == CREATED {
+                    break;
+                }
+                if let Wrote::Done(_) = self.notes.create(&render::body(&rows), tried)? {
+                    (action, created) = (Action::Created, created + 1);
+                    self.settle(lasting)?;
+                }
+                continue;
+            };
+            let read = Instant::now();
+            // What the list said may be old by now.
+            let Some(note) = self.notes.note(first.id)? else {
+                gone.insert(first.id);
+                continue;
+            };
+            let (said, body) = (state::rows(&note.body), wanted(change, &note, others));
+            let right = if action == Action::Unchanged {
+                note.body.trim_end() == body
+            } else {
+                said == state::rows(&body)
+            };
+            if right {
+                return self.tidy(action, &note, others);
+            }
+            if read.elapsed() > self.timing.settle / 2 {
+                continue;
+            }
+            match self.notes.edit(note.id, &body, tried)? {
+                Wrote::Open => continue,
+                Wrote::Gone => {
+                    gone.insert(note.id);
+                    continue;
+                }
+                Wrote::Done(_) if action == Action::Unchanged => action = Action::Edited,
+                Wrote::Done(_) => {}
+            }
+            if !lasting && others.is_empty() {
+                return self.tidy(action, &note, others);
+            }
+            self.settle(lasting)?;
+        }
+        Err(failed("the comment is changed by others faster than it can be kept up to date")
+            .hint("give the jobs that write it one `resource_group`")
+            .into())
+    }
+
+    fn tidy(&self, action: Action, note: &Note, others: &[Note]) -> Result<Written> {
+        let mut deleted = Vec::new();
+        for other in others {
+            if self.notes.delete(other.id)? {
+                deleted.push(other.id);
+            }
+        }
+        Ok(Written { action, note: Some(note.id), deleted })
+    }
+
+    /// Waits until jobs that read before we wrote have written, each job for another time.
+    fn settle(&self, lasting: bool) -> Result<()> {
+        if !lasting {
+            return Ok(());
+        }
+        let most = u64::try_from(self.timing.settle.as_millis() / 2).unwrap_or(0).max(1);
+        let jitter = RandomState::new().hash_one(std::process::id()) % most;
+        self.patience.pause(self.timing.settle + Duration::from_millis(jitter))
+    }
+}
+
+/// The body that `note` should have, with the rows of its duplicates.
+fn wanted(change: &Change<'_>, note: &Note, others: &[Note]) -> String {
+    let bodies = std::iter::once(note).chain(others);
+    let stored: Vec<Vec<Row>> = bodies.map(|note| state::rows(&note.body)).collect();
+    render::body(&change.apply(united(stored)))
+}

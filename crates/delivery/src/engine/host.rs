@@ -1,0 +1,125 @@
+//! The steps of an attempt that run the pinned tools on this machine.
+//!
+//! An upload takes two steps. The first bundles the code and may run anything that the project brings, so it gets no
+//! credential. The second has the token, and runs wrangler in a folder that holds only what we wrote and looked at.
+
+use anyhow::{Context as _, Result};
+use camino::Utf8Path;
+
+use super::attempt::{Attempt, millis};
+use crate::plan::commands::Bundling;
+use crate::plan::{Verb, guard};
+use base::error::{Exit, Failure, failed, refused, unwritable};
+use base::runner::{Ended, Finished};
+use cloudflare::wrangler;
+use cloudflare::wrangler::Expected;
+use workspace::graph::normalize;
+use workspace::inside;
+use workspace::strategy::Strategy;
+use workspace::wrangler::{Target, WranglerConfig};
+
+impl Attempt<'_> {
+    /// Bundles the code, uploads it with the assets, and for a deployment makes it live.
+    pub(super) fn upload_from_host(&mut self) -> Result<()> {
+        let folder = self.run.places.upload_folder(self.part);
+        let result = self.bundle_and_upload();
+        let removed = std::fs::remove_dir_all(&folder);
+        result?;
+        removed.with_context(|| format!("cannot remove {folder}"))
+    }
+
+    fn bundle_and_upload(&mut self) -> Result<()> {
+        if let Some(dist) = &self.part.dist {
+            guard::filled(&self.run.ctx.root, dist)?;
+        }
+        self.prepare_upload()?;
+        self.step("upload");
+        let places = &self.run.places;
+        let output_file = places.output_file(self.part);
+        let verb = self.run.plan.verb;
+        let command = places.upload(self.part, &self.run.plan.destination, verb);
+        self.begin_upload()?;
+        let finished = self.execute_upload(&command)?;
+        self.record.timings.deploy = Some(millis(finished.took));
+        let output = std::fs::read_to_string(&output_file).unwrap_or_default();
+        let expected = match (verb, self.part.strategy) {
+            (Verb::Preview, Some(Strategy::Preview)) => Expected::Preview,
+            (Verb::Preview, _) => Expected::Upload,
+            _ => Expected::Deploy,
+        };
+        match wrangler::verdict(expected, finished.ended, &output) {
+            wrangler::Verdict::Done { version, targets, previews } => {
+                let urls = if verb == Verb::Preview { previews } else { wrangler::urls(&targets) };
+                self.made(version, urls);
+                // Kept after a failure, as evidence.
+                std::fs::remove_file(&output_file).context("cannot remove wrangler's output file")
+            }
+            wrangler::Verdict::Failed { reason, hint } => {
+                let failure = match finished.success() {
+                    Ok(finished) => failed(format!("{reason}: {}", finished.explain())),
+                    Err(failure) if failure.exit == Exit::Failed => {
+                        Failure { message: format!("{reason}: {}", failure.message), ..failure }
+                    }
+                    Err(failure) => failure,
+                };
+                Err(hint.into_iter().fold(failure, Failure::hint).into())
+            }
+        }
+    }
+
+    /// Bundles the code if there is any, and writes the folder to upload from.
+    fn prepare_upload(&self) -> Result<()> {
+        let (places, part) = (&self.run.places, self.part);
+        let folder = places.upload_folder(part);
+        std::fs::create_dir_all(folder.join("empty"))
+            .map_err(|error| unwritable(format!("cannot make {folder}: {error}")))?;
+        let root = &self.run.ctx.root;
+        let is_redirected = root.join(&part.dir).join(wrangler::REDIRECT).is_file();
+        let generated = if is_redirected { Some(generated_target(root, &part.dir)?) } else { None };
+        let target = generated.as_ref().unwrap_or(&part.target);
+        let is_bundled = target.main.is_some() || target.has_build_command;
+        if is_bundled {
+            self.step("bundle");
+            let bundling = Bundling { is_redirected, has_assets: target.assets.is_some() };
+            let finished = self.execute(&places.bundle(part, bundling))?;
+            finished.success().map_err(|failure| failure.hint_if_failed(BUNDLE))?;
+        }
+        let destination = &self.run.plan.destination;
+        let command = places.prepare_upload(part, destination, is_redirected, is_bundled);
+        let finished = self.execute(&command)?;
+        match finished.ended {
+            Ended::Code(wrangler::REFUSED) => Err(refusal(&finished).into()),
+            _ => finished.success().map(|_| ()).map_err(Into::into),
+        }
+    }
+}
+
+/// The next step after wrangler failed to bundle.
+const BUNDLE: &str =
+    "wrangler bundled nothing, and nothing was uploaded: correct the code or the wrangler config";
+
+/// Returns what the config that an adapter left says. The program that prepares the upload checks it.
+fn generated_target(root: &Utf8Path, dir: &Utf8Path) -> Result<Target, Failure> {
+    let redirect = dir.join(wrangler::REDIRECT);
+    let text = inside::read(root, &redirect)?;
+    let value: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| refused(format!("{redirect}: {error}")))?;
+    let target = value["configPath"]
+        .as_str()
+        .and_then(|path| normalize(&redirect.parent().unwrap_or(dir).join(path)));
+    let path = target.ok_or_else(|| {
+        refused(format!("{redirect}: `configPath` names no file of the repository"))
+            .hint(format!("remove `{}` and build again", wrangler::REDIRECT))
+    })?;
+    Ok(WranglerConfig::parse(&path, &inside::read(root, &path)?)?.target(""))
+}
+
+/// Returns the refusal at the end of the output of the program that prepares an upload.
+fn refusal(finished: &Finished) -> Failure {
+    let line = |prefix: &str| finished.tail.iter().rev().find_map(|line| line.strip_prefix(prefix));
+    let failure = refused(line("refused: ").map_or_else(|| finished.explain(), str::to_owned));
+    match line("hint: ") {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}

@@ -1,0 +1,103 @@
+//! Executes plans: several projects side by side, each to its own record.
+
+pub mod answer;
+pub mod attempt;
+pub mod built;
+pub mod check;
+pub mod choice;
+pub mod comment;
+pub mod dagger;
+pub mod host;
+pub mod live;
+pub mod lock;
+mod output;
+pub mod restore;
+pub mod setup;
+pub mod stop;
+pub mod sweep;
+pub mod traffic;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use camino::Utf8PathBuf;
+use serde_json::Value;
+
+use crate::context::Ctx;
+use crate::plan::commands::Places;
+use crate::plan::{Plan, ProjectPlan};
+use crate::record::{Record, Versions};
+use attempt::{Attempt, Made};
+use base::error::Failure;
+
+/// What the attempts of one run share.
+pub struct Run<'a> {
+    /// The circumstances.
+    pub ctx: &'a Ctx,
+    /// The whole plan.
+    pub plan: &'a Plan,
+    /// Where the tools are.
+    pub places: Places,
+    /// Which tools they are.
+    pub versions: Versions,
+    /// One lock a package, since two projects may be built by the same one.
+    packages: Mutex<BTreeMap<Utf8PathBuf, Arc<Mutex<()>>>>,
+    /// Read once for all projects: it is long.
+    schema: OnceLock<Result<Value, Failure>>,
+}
+
+impl<'a> Run<'a> {
+    /// A run of `plan` with tools that are in place.
+    #[must_use]
+    pub fn new(ctx: &'a Ctx, plan: &'a Plan, places: Places, versions: Versions) -> Run<'a> {
+        let (packages, schema) = (Mutex::default(), OnceLock::new());
+        Run { ctx, plan, places, versions, packages, schema }
+    }
+
+    /// Works through the plan, `jobs` projects at a time, and returns a saved record for each, in
+    /// the plan's order. One that fails does not stop the others. One that only waits until it answers
+    /// lets the next one begin.
+    #[must_use]
+    pub fn execute(&self) -> Vec<Record> {
+        let queue = Mutex::new(self.plan.projects.iter().enumerate());
+        let records = Mutex::new(BTreeMap::new());
+        let keep = |index, record: Record| {
+            records.lock().unwrap_or_else(PoisonError::into_inner).insert(index, record);
+        };
+        std::thread::scope(|scope| {
+            let work = || {
+                while let Some((index, part)) = next(&queue) {
+                    match Attempt::new(self, part).make() {
+                        Made::Done(record) => keep(index, record),
+                        Made::Unchecked(attempt) => {
+                            scope.spawn(move || keep(index, attempt.check()));
+                        }
+                    }
+                }
+            };
+            for _ in 0..self.ctx.jobs.min(self.plan.projects.len()) {
+                scope.spawn(work);
+            }
+        });
+        records.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    }
+
+    /// The schema of wrangler's config.
+    pub(super) fn wrangler_schema(&self) -> Result<&Value, Failure> {
+        let read = || setup::wrangler_schema(&self.ctx.root);
+        self.schema.get_or_init(read).as_ref().map_err(Clone::clone)
+    }
+
+    /// The lock of the package that builds `part`.
+    pub(super) fn package_lock(&self, part: &ProjectPlan) -> Arc<Mutex<()>> {
+        let dir = part.install.as_ref().or(part.build.as_ref()).unwrap_or(&part.dir);
+        let mut packages = self.packages.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(packages.entry(dir.clone()).or_default())
+    }
+}
+
+fn next<'p>(
+    queue: &Mutex<std::iter::Enumerate<std::slice::Iter<'p, ProjectPlan>>>,
+) -> Option<(usize, &'p ProjectPlan)> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner).next()
+}

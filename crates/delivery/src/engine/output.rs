@@ -1,0 +1,238 @@
+//! What a build on this machine leaves: taken from the cache, or built and kept.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+use std::time::SystemTime;
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use ring::digest::{SHA256, digest};
+
+use super::attempt::{Attempt, millis};
+use crate::cache::{Cache, Taken};
+use crate::record::Output;
+use crate::tools::bun::REGISTRY;
+use base::env::variable;
+use base::time::{rfc3339, unix_now};
+use cloudflare::wrangler;
+use workspace::git;
+use workspace::graph::normalize;
+use workspace::key;
+use workspace::key::hex;
+
+/// The variables of the caller that a build sees and that change what tools write. The others of
+/// [`INHERITED`](base::command::INHERITED) say where things are.
+const CIRCUMSTANCES: [&str; 4] = ["CI", "LANG", "LC_ALL", "TZ"];
+
+/// How the names of files begin that builds read and git ignores.
+const ENVIRONMENT_FILES: [&str; 2] = [".env", ".dev.vars"];
+
+/// What a build may be kept by, or why it may not be kept.
+type Key = Result<String, String>;
+
+impl Attempt<'_> {
+    /// Installs and builds, alone in the package's folder; or takes what an earlier build of the same
+    /// content wrote.
+    pub(super) fn build_on_host(&mut self) -> Result<()> {
+        let alone = self.run.package_lock(self.part);
+        let _alone = alone.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(dir) = &self.part.build else {
+            return self.install();
+        };
+        let key = self.build_key(dir)?;
+        let damaged = match &key {
+            Ok(key) if !self.run.plan.rebuild => match self.take(key) {
+                Taken::Whole { built } => {
+                    let (not_kept, damaged) = (None, None);
+                    self.record.output =
+                        Some(Output { from_cache: true, built, not_kept, damaged });
+                    // Wrangler bundles a Worker's code with what it imports.
+                    return if self.part.target.main.is_some() { self.install() } else { Ok(()) };
+                }
+                Taken::Nothing => None,
+                Taken::Damaged(damage) => Some(damage),
+            },
+            _ => None,
+        };
+        if let Some(damage) = &damaged {
+            self.step(&format!("build anew, since what was kept is damaged: {damage}"));
+        }
+        self.install()?;
+        let before = self.beside_dist();
+        self.step("build");
+        self.clear_dist()?;
+        let finished = self.execute(&self.run.places.build(self.part, dir))?.success();
+        let alone = format!(
+            "nothing was uploaded; the build alone: `cargo xtask build {}`",
+            self.part.project
+        );
+        let finished = finished.map_err(|failure| failure.hint_if_failed(&alone))?;
+        self.record.timings.build = Some(millis(finished.took));
+        let built = rfc3339(unix_now());
+        let not_kept = self.keep(dir, key, &before, &built)?.err();
+        if let Some(because) = &not_kept {
+            self.step(&format!("what was built is not kept for the next time: {because}"));
+        }
+        self.record.output = Some(Output { from_cache: false, built, not_kept, damaged });
+        Ok(())
+    }
+
+    fn install(&mut self) -> Result<()> {
+        if let Some(dir) = &self.part.install {
+            self.step("install dependencies");
+            let finished = self.execute(&self.run.places.install(dir))?.success();
+            let finished = finished.map_err(|failure| failure.hint_if_failed(REGISTRY))?;
+            self.record.timings.install = Some(millis(finished.took));
+        }
+        Ok(())
+    }
+
+    /// Puts what is kept where the build would write it. A cache that cannot be read costs a build, and
+    /// nothing else.
+    fn take(&self, key: &str) -> Taken {
+        let root = &self.run.ctx.root;
+        let Some(dist) = &self.part.dist else { return Taken::Nothing };
+        let temporary = root.join(".xtask/tmp").join(format!("{}-dist", self.part.nonce));
+        let taken = Cache::of(root).take(key, &temporary).and_then(|taken| {
+            if matches!(taken, Taken::Whole { .. }) {
+                self.clear_dist()?;
+                let path = root.join(dist);
+                std::fs::create_dir_all(path.parent().unwrap_or(root))?;
+                std::fs::rename(&temporary, &path)
+                    .with_context(|| format!("cannot make {dist}"))?;
+            }
+            Ok(taken)
+        });
+        taken.unwrap_or_else(|error| {
+            let _rest = std::fs::remove_dir_all(&temporary);
+            Taken::Damaged(format!("{error:#}"))
+        })
+    }
+
+    /// Keeps what was built, if all of what was written and all of what was read is known.
+    fn keep(&self, dir: &Utf8Path, key: Key, before: &Stand, built: &str) -> Result<Key> {
+        let (key, dist) = match (key, &self.part.dist) {
+            (Ok(key), Some(dist)) => (key, dist),
+            (key, _) => return Ok(key),
+        };
+        match self.build_key(dir)? {
+            Ok(now) if now == key => {}
+            Ok(_) => return Ok(Err("what it is made from changed during the build".to_owned())),
+            Err(because) => return Ok(Err(because)),
+        }
+        let after = self.beside_dist();
+        if let Some((path, _)) = after.iter().find(|(path, at)| before.get(*path) != Some(at)) {
+            return Ok(Err(format!(
+                "it wrote {path}, beside {dist}, and the Worker's code may import that"
+            )));
+        }
+        let root = &self.run.ctx.root;
+        let kept = Cache::of(root).keep(&key, &root.join(dist), built.to_owned());
+        Ok(match kept {
+            Ok(Ok(())) => Ok(key),
+            Ok(Err(because)) => Err(format!("{dist}: {because}")),
+            Err(error) => Err(format!("{error:#}")),
+        })
+    }
+
+    /// The digest of all that decides what the build writes.
+    fn build_key(&self, dir: &Utf8Path) -> Result<Key> {
+        let (root, part) = (&self.run.ctx.root, self.part);
+        let Some(dist) = &part.dist else {
+            return Ok(Err("no `assets.directory` says what it writes".to_owned()));
+        };
+        if root.join(&part.dir).join(wrangler::REDIRECT).exists() {
+            return Ok(Err(format!(
+                "it writes a wrangler config of its own ({})",
+                wrangler::REDIRECT
+            )));
+        }
+        if !git::is_ignored(root, &Utf8PathBuf::from(format!("{dist}/")))? {
+            return Ok(Err(format!("git does not ignore {dist}")));
+        }
+        let inputs: Vec<&Utf8Path> = part.inputs.iter().map(Utf8PathBuf::as_path).collect();
+        let blobs = git::blobs(root, &inputs)?;
+        for (path, blob) in &blobs {
+            let seen = match blob.mode.as_str() {
+                git::REPOSITORY => false,
+                git::LINK => leads_inside(root, path, &inputs),
+                _ => true,
+            };
+            if !seen {
+                return Ok(Err(format!("it reads more than is known, through {path}")));
+            }
+        }
+        let command = self.run.places.build(part, dir);
+        let circumstances = CIRCUMSTANCES.map(variable);
+        let facts = BTreeMap::from([
+            ("xtask", env!("CARGO_PKG_VERSION").to_owned()),
+            ("bun", self.run.versions.bun.clone().unwrap_or_default()),
+            ("system", format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH)),
+            // Without the program, whose place differs between machines.
+            ("command", format!("{:?} {:?}", &command.argv[1..], command.env)),
+            ("circumstances", format!("{circumstances:?}")),
+            ("folders", format!("{:?}", (&part.dir, dir, dist, &part.install))),
+            ("environment files", format!("{:?}", environment_files(root, [&part.dir, dir])?)),
+        ]);
+        Ok(Ok(key::digest(&blobs, &facts)))
+    }
+
+    /// The state of every file that a Worker's code could import beside its assets and its
+    /// dependencies; of none for a Worker without code.
+    fn beside_dist(&self) -> Stand {
+        let mut found = Stand::new();
+        let Some(dist) = self.part.dist.as_ref().filter(|_| self.part.target.main.is_some()) else {
+            return found;
+        };
+        let root = &self.run.ctx.root;
+        let mut waiting: Vec<Utf8PathBuf> = self.part.inputs.iter().cloned().collect();
+        while let Some(path) = waiting.pop() {
+            let Ok(entries) = root.join(&path).read_dir_utf8() else { continue };
+            for entry in entries.filter_map(Result::ok) {
+                let path = path.join(entry.file_name());
+                let skipped = ["node_modules", ".git", ".xtask"].contains(&entry.file_name());
+                if skipped || path == *dist {
+                    continue;
+                }
+                match entry.metadata() {
+                    Ok(meta) if meta.is_dir() => waiting.push(path),
+                    // Types are no code.
+                    Ok(meta) if !path.as_str().ends_with(".d.ts") => {
+                        found.insert(path, (meta.len(), meta.modified().ok()));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Files with their sizes and when they were written.
+type Stand = BTreeMap<Utf8PathBuf, (u64, Option<SystemTime>)>;
+
+/// Whether the link at `path` means something that is among the inputs.
+fn leads_inside(root: &Utf8Path, path: &Utf8Path, inputs: &[&Utf8Path]) -> bool {
+    let target = root.join(path).read_link_utf8().ok();
+    let target = target.and_then(|to| normalize(&path.parent().unwrap_or(path).join(to)));
+    target.is_some_and(|target| inputs.iter().any(|input| target.starts_with(input)))
+}
+
+/// The hashes of the files that set variables for a build: only a hash, since they hold secrets.
+fn environment_files(
+    root: &Utf8Path,
+    dirs: [&Utf8Path; 2],
+) -> Result<BTreeMap<Utf8PathBuf, String>> {
+    let mut found = BTreeMap::new();
+    for dir in dirs {
+        for entry in root.join(dir).read_dir_utf8()?.filter_map(Result::ok) {
+            let named = ENVIRONMENT_FILES.iter().any(|name| entry.file_name().starts_with(name));
+            if named && entry.path().is_file() {
+                let content = std::fs::read(entry.path())?;
+                let hash = hex(digest(&SHA256, &content).as_ref());
+                found.insert(dir.join(entry.file_name()), hash);
+            }
+        }
+    }
+    Ok(found)
+}

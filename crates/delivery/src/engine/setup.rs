@@ -1,0 +1,166 @@
+//! Puts the tools of a plan in place: Bun, wrangler, the sandbox.
+
+use anyhow::{Context as _, Result};
+use camino::Utf8Path;
+use serde_json::Value;
+
+use super::lock::{Lock, lock};
+use crate::context::Ctx;
+use crate::plan::commands::Places;
+use crate::record::Versions;
+use crate::tools::bun::{self, Bun, INSTALL_DEADLINE, REGISTRY};
+use crate::tools::sandbox::{self, Server};
+use base::command::Command;
+use base::error::{Exit, Failure, refused};
+use base::files::write_whole;
+use base::terminal::progress::Task;
+use cloudflare::wrangler;
+use cloudflare::wrangler_fields;
+use cloudflare::wrangler_fields::UnknownField;
+use workspace::config::Config;
+use workspace::modules;
+use workspace::wrangler::WranglerConfig;
+
+/// Installs what is missing, one run at a time.
+pub struct Setup<'a> {
+    ctx: &'a Ctx,
+    config: &'a Config,
+    task: Task,
+    lock: Lock,
+}
+
+impl<'a> Setup<'a> {
+    /// Waits for another run's setup to end.
+    pub fn new(ctx: &'a Ctx, config: &'a Config) -> Result<Setup<'a>> {
+        let task = ctx.ui.task("setup");
+        let path = ctx.root.join(".xtask/locks/setup.lock");
+        let lock = lock(&path, |holder| task.step(&format!("wait for {holder}")))?;
+        Ok(Setup { ctx, config, task, lock })
+    }
+
+    /// Bun and wrangler in the pinned versions, installed where they are missing.
+    pub fn tools(&self) -> Result<(Places, Versions)> {
+        let root = &self.ctx.root;
+        let (places, missing) = missing(root, self.config);
+        if !missing.is_empty() {
+            let wrangler = wrangler::pinned_version(root).unwrap_or_default();
+            let bun = &self.config.tools.bun;
+            self.task.step(&format!(
+                "install Bun {bun} and wrangler {wrangler}, as far as they are missing"
+            ));
+        }
+        for command in &missing {
+            self.execute(command, REGISTRY)?;
+        }
+        if !missing.is_empty() {
+            write_whole(&root.join(STAMP), &lock_file(root)?)?;
+        }
+        let versions = Versions {
+            bun: Some(self.config.tools.bun.clone()),
+            wrangler: wrangler::installed_version(root),
+            ..Versions::new()
+        };
+        Ok((places, versions))
+    }
+
+    /// A sandbox that answers, and whether it was there already.
+    pub fn sandbox(
+        &self,
+        places: &Places,
+        accounts: &[String],
+        port: Option<u16>,
+    ) -> Result<(Server, bool)> {
+        if let Some(server) = sandbox::running(&self.ctx.root) {
+            return Ok((server, true));
+        }
+        if let Some(command) = sandbox::build(&self.ctx.root) {
+            self.task.step("build the sandbox (the first time takes a minute or two)");
+            self.execute(&command, "`cargo build --package sandbox` says more")?;
+        }
+        self.task.step("start the sandbox");
+        Ok((sandbox::start(&self.ctx.root, &places.bun, accounts, port)?, false))
+    }
+
+    /// Returns the running sandbox. Installs its tools and starts it if it does not run.
+    pub fn running_sandbox(&self, accounts: &[String]) -> Result<Server> {
+        if let Some(server) = sandbox::running(&self.ctx.root) {
+            return Ok(server);
+        }
+        let (places, _) = self.tools()?;
+        Ok(self.sandbox(&places, accounts, None)?.0)
+    }
+
+    /// Ends the setup and lets the next run in.
+    pub fn done(self, text: &str) {
+        self.task.end(true, text);
+        drop(self.lock);
+    }
+
+    /// Runs what must succeed before anything is changed.
+    fn execute(&self, command: &Command, hint: &str) -> Result<()> {
+        let finished = self.ctx.run("setup", command, &|line| self.task.output(line))?;
+        finished.success().map(|_| ()).map_err(|failure| match failure.exit {
+            Exit::Failed => Failure { exit: Exit::Refused, ..failure.hint(hint) }.into(),
+            _ => failure.into(),
+        })
+    }
+}
+
+/// The lock file that wrangler was installed by.
+pub const STAMP: &str = "dagger/cloudflare/toolchain/node_modules/.installed.lock";
+
+/// Where the tools are, and the commands that put the missing ones there. A changed lock file means
+/// that wrangler is missing.
+#[must_use]
+pub fn missing(root: &Utf8Path, config: &Config) -> (Places, Vec<Command>) {
+    let version = &config.tools.bun;
+    let bun = bun::find(root, version);
+    let mut commands = match bun {
+        Bun::Missing(_) => bun::install(root, version),
+        Bun::OnPath(_) | Bun::Installed(_) => Vec::new(),
+    };
+    let places = Places { root: root.to_owned(), bun: bun.program().to_owned() };
+    let installed = std::fs::read_to_string(root.join(STAMP)).ok();
+    if installed.is_none() || installed != lock_file(root).ok() {
+        commands.push(install(&places, &root.join(modules::WRANGLER_TOOLCHAIN)));
+    }
+    (places, commands)
+}
+
+fn lock_file(root: &Utf8Path) -> Result<String> {
+    let path = Utf8Path::new(modules::WRANGLER_TOOLCHAIN).join("bun.lock");
+    std::fs::read_to_string(root.join(&path)).with_context(|| format!("cannot read {path}"))
+}
+
+/// Installs the locked packages of the toolchain. None of its install scripts is needed.
+#[must_use]
+pub fn install(places: &Places, toolchain: &Utf8Path) -> Command {
+    let argv = [places.bun.as_str(), "install", "--frozen-lockfile", "--ignore-scripts"];
+    Command::new(toolchain, &argv, INSTALL_DEADLINE)
+}
+
+/// The JSON schema of the installed wrangler's config.
+pub fn wrangler_schema(root: &Utf8Path) -> Result<Value, Failure> {
+    let path = Utf8Path::new(modules::WRANGLER_TOOLCHAIN).join(wrangler::SCHEMA);
+    serde_json::from_str(&read(root, &path)?).map_err(|error| refused(format!("{path}: {error}")))
+}
+
+/// The fields of the wrangler config at `path` that the installed wrangler's `schema` does not know.
+pub fn unknown_fields(
+    root: &Utf8Path,
+    path: &Utf8Path,
+    schema: &Value,
+) -> Result<Vec<UnknownField>, Failure> {
+    let config = WranglerConfig::parse(path, &read(root, path)?)?;
+    Ok(wrangler_fields::unknown_fields(schema, &config.value))
+}
+
+fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String, Failure> {
+    std::fs::read_to_string(root.join(path))
+        .map_err(|error| refused(format!("cannot read {path}: {error}")))
+}
+
+/// Locks a project: two runs on one would write the same `dist`, and judge each other's deployments.
+pub fn project_lock(root: &Utf8Path, slug: &str, waiting: impl FnOnce(&str)) -> Result<Lock> {
+    lock(&root.join(".xtask/locks").join(format!("{slug}.lock")), waiting)
+}

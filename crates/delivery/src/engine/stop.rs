@@ -1,0 +1,167 @@
+//! Deleting Worker Previews. What is live is another matter, and the API has another address for it.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::context::Ctx;
+use crate::plan::alias;
+use crate::plan::destination::Destination;
+use crate::tools::sandbox;
+use base::env::variable;
+use base::error::Failure;
+use base::secret::Secret;
+use base::time::parse_rfc3339;
+use cloudflare::api;
+use cloudflare::api::Api;
+use workspace::project::Project;
+
+/// What came of one project's preview.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// It is gone.
+    Deleted,
+    /// It would be deleted.
+    Planned,
+    /// There was none, or it is an alias, which cannot be deleted.
+    Absent,
+    /// It may still be there.
+    Failed,
+}
+
+/// One project's preview.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stopped {
+    /// The project's name.
+    pub project: String,
+    /// The Worker that it is a preview of.
+    pub worker: String,
+    /// The preview's name.
+    pub name: String,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Stopped {
+    /// Keeps what came of it.
+    pub fn came_to(&mut self, result: Result<Outcome>) {
+        (self.outcome, self.error) = match result {
+            Ok(outcome) => (outcome, None),
+            Err(error) => {
+                let next = api::next_step(&error);
+                (Outcome::Failed, Some(format!("{error:#}\nhint: {next}; that does no harm")))
+            }
+        };
+    }
+
+    /// What a person reads of it; nothing where there was nothing.
+    #[must_use]
+    pub fn line(&self) -> Option<String> {
+        let Stopped { project, worker, name, .. } = self;
+        match self.outcome {
+            Outcome::Deleted => Some(format!("{project}  preview {name} is deleted")),
+            Outcome::Planned => Some(format!(
+                "# {project}: delete the preview {name}; by hand: wrangler preview delete --name={name} --worker-name={worker} -y"
+            )),
+            Outcome::Absent => None,
+            Outcome::Failed => {
+                let error = self.error.as_deref().unwrap_or_default();
+                Some(format!("{project}  preview {name} may still be there: {error}"))
+            }
+        }
+    }
+}
+
+/// The Worker Previews at one place.
+pub struct Previews<'a> {
+    ctx: &'a Ctx,
+    place: &'a Destination,
+    token: Secret,
+}
+
+impl<'a> Previews<'a> {
+    /// Those at `place`. An error says that there is no token.
+    pub fn at(ctx: &'a Ctx, place: &'a Destination) -> Result<Previews<'a>, Failure> {
+        Ok(Previews { ctx, place, token: ctx.token(place)? })
+    }
+
+    /// Deletes the preview called `name` of each project. One that fails does not stop the others;
+    /// where none is `needed`, a failure to ask is the caller's.
+    pub fn stop(&self, projects: &[&Project], name: &str, needed: bool) -> Result<Vec<Stopped>> {
+        let mut all = Vec::new();
+        for project in projects {
+            let mut one = self.of(project, name);
+            // A name that this Worker cannot have was never given to a preview of it.
+            let result = match alias::check(name, &one.worker) {
+                Ok(()) => self.delete(&one),
+                Err(_) => Ok(Outcome::Absent),
+            };
+            match result {
+                Err(error) if !needed => return Err(error),
+                result => one.came_to(result),
+            }
+            all.push(one);
+        }
+        Ok(all)
+    }
+
+    /// The previews of this project that merge requests have, with their numbers.
+    pub fn of_merge_requests(&self, project: &Project) -> Result<Vec<(u64, Stopped)>> {
+        let worker = project.target(&self.place.environment).worker;
+        let names = self.api().preview_names(&worker)?;
+        let found = names
+            .iter()
+            .filter_map(|name| Some((alias::merge_request(name)?, self.of(project, name))));
+        Ok(found.collect())
+    }
+
+    /// When a preview was deployed last, in seconds since 1970; nothing where that cannot be told.
+    pub fn deployed(&self, one: &Stopped) -> Result<Option<u64>> {
+        let last = self.api().preview_deployment(&one.worker, &one.name)?;
+        Ok(last.and_then(|last| parse_rfc3339(&last.created_on?)))
+    }
+
+    /// Where they are.
+    #[must_use]
+    pub fn place(&self) -> &Destination {
+        self.place
+    }
+
+    /// Deletes a preview that was found.
+    pub fn end(&self, one: &mut Stopped) {
+        one.came_to(self.delete(one));
+    }
+
+    fn of(&self, project: &Project, name: &str) -> Stopped {
+        let worker = project.target(&self.place.environment).worker;
+        let (project, name) = (project.name.clone(), name.to_owned());
+        Stopped { project, worker, name, outcome: Outcome::Planned, error: None }
+    }
+
+    fn delete(&self, one: &Stopped) -> Result<Outcome> {
+        if self.ctx.dry_run {
+            let found = self.api().preview(&one.worker, &one.name)?;
+            return Ok(if found.is_some() { Outcome::Planned } else { Outcome::Absent });
+        }
+        let there = self.api().delete_preview(&one.worker, &one.name)?;
+        Ok(if there { Outcome::Deleted } else { Outcome::Absent })
+    }
+
+    fn api(&self) -> Api<'_> {
+        let api = Api::new(&self.place.api, &self.place.account_id, &self.token);
+        api.patient(&self.ctx.patience)
+    }
+}
+
+/// Whether a run can ask there at all: the token is set, or the sandbox runs.
+#[must_use]
+pub fn reachable(ctx: &Ctx, place: &Destination) -> bool {
+    match place.sandbox {
+        Some(port) => sandbox::check(&ctx.root, port).is_ok(),
+        None => variable(&place.token_variable).is_some(),
+    }
+}

@@ -1,0 +1,147 @@
+//! What carries a merge request's number and may not be of it: it is left alone, and said.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::engine::attempt::by_hand;
+use crate::engine::stop::{Previews, Stopped};
+use crate::plan::destination::Destination;
+use crate::plan::merge_request::Project;
+use base::command::quote;
+use base::time::parse_rfc3339;
+use gitlab::api::leftovers::{Environment, Request, State};
+
+/// How long after its merge request's end a preview is still taken for a late one of it: a pipeline that
+/// ran on, a job that was started again. One that is shown in the comment has no such limit.
+const LATE: u64 = 86_400;
+
+/// One thing that is left alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spared {
+    /// The number that it carries.
+    pub iid: u64,
+    /// The project whose preview it is; nothing of an environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+    /// How a person ends it who knows better: a command; for an environment the place in GitLab.
+    pub by_hand: String,
+}
+
+impl Spared {
+    /// What people read.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let Spared { project, name, reason, by_hand, .. } = self;
+        let what = match project {
+            Some(project) => format!("preview {name} of {project}"),
+            None => format!("environment {name}"),
+        };
+        format!("{what} is left alone: {reason}; by hand: {by_hand}")
+    }
+
+    fn preview(iid: u64, one: &Stopped, reason: &str, place: &Destination) -> Spared {
+        let command = by_hand("preview stop", &quote(&one.project), place);
+        Spared {
+            iid,
+            project: Some(one.project.clone()),
+            name: one.name.clone(),
+            reason: reason.to_owned(),
+            by_hand: format!("{command} --alias {}", one.name),
+        }
+    }
+
+    /// What carries the number of a merge request that GitLab does not know: that of another project, say
+    /// of the one that the repository was in before, where it may be open.
+    pub fn unknown(
+        iid: u64,
+        project: &Project,
+        (previews, environment): (&[Stopped], Option<&Environment>),
+        place: Option<&Destination>,
+    ) -> Vec<Spared> {
+        let number = &project.number;
+        let reason = format!("the GitLab project {number} has had no merge request !{iid} yet");
+        let previews =
+            previews.iter().filter_map(|one| Some(Spared::preview(iid, one, &reason, place?)));
+        let environment = environment.map(|one| Spared {
+            iid,
+            project: None,
+            name: one.name.clone(),
+            reason: reason.clone(),
+            by_hand: "Operate → Environments".to_owned(),
+        });
+        previews.chain(environment).collect()
+    }
+}
+
+/// Takes those previews out of `found` that were deployed when `request` was not open, and are not shown
+/// in its comment: what another merge request of this number has.
+pub fn take(
+    found: &mut Vec<Stopped>,
+    request: &Request,
+    shown: &[String],
+    previews: &Previews<'_>,
+) -> Vec<Spared> {
+    let mut spared = Vec::new();
+    found.retain_mut(|one| {
+        if shown.contains(&one.project) {
+            return true;
+        }
+        match objection(one, request, previews) {
+            Ok(None) => true,
+            Ok(Some(reason)) => {
+                spared.push(Spared::preview(request.iid, one, &reason, previews.place()));
+                false
+            }
+            Err(error) => {
+                one.came_to(Err(error));
+                true
+            }
+        }
+    });
+    spared
+}
+
+fn objection(one: &Stopped, request: &Request, previews: &Previews<'_>) -> Result<Option<String>> {
+    let time = |text: &Option<String>| text.as_deref().and_then(parse_rfc3339);
+    let over = match request.state {
+        State::Merged => time(&request.merged_at),
+        _ => time(&request.closed_at),
+    };
+    let opened = time(&request.created_at);
+    if opened.is_none() && over.is_none() {
+        return Ok(None);
+    }
+    let deployed = previews.deployed(one)?;
+    Ok(deployed.and_then(|deployed| outside(deployed, request.iid, opened, over)))
+}
+
+fn outside(deployed: u64, iid: u64, opened: Option<u64>, over: Option<u64>) -> Option<String> {
+    if opened.is_some_and(|opened| deployed < opened) {
+        return Some(format!("it was deployed before !{iid} was opened"));
+    }
+    let late = over.is_some_and(|over| deployed > over.saturating_add(LATE));
+    late.then(|| format!("it was deployed more than a day after the end of !{iid}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LATE, outside};
+
+    #[test]
+    fn a_preview_of_a_merge_request_is_deployed_while_that_is_open_or_soon_after() {
+        let (opened, over) = (Some(1_000_000), Some(2_000_000));
+        for deployed in [1_000_000, 1_500_000, 2_000_000 + LATE] {
+            assert_eq!(outside(deployed, 7, opened, over), None, "{deployed}");
+        }
+        for (deployed, said) in [(999_999, "before"), (2_000_001 + LATE, "after the end of !7")] {
+            let reason = outside(deployed, 7, opened, over).expect("a reason");
+            assert!(reason.contains(said), "{reason}");
+        }
+        assert_eq!(outside(5, 7, None, None), None);
+    }
+}

@@ -1,0 +1,108 @@
+//! Where a run goes: which account, through which API, with whose token.
+
+use serde::Serialize;
+
+pub use super::protection::Pipeline;
+use base::command::Value;
+use base::error::{Failure, refused};
+use cloudflare::api::PUBLIC_API;
+use workspace::config::{Config, LOCAL};
+
+/// A resolved environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Destination {
+    /// The environment's name.
+    pub environment: String,
+    /// The Cloudflare account.
+    pub account_id: String,
+    /// The base address of the API.
+    pub api: String,
+    /// The sandbox's port, when it goes there instead of to Cloudflare.
+    pub sandbox: Option<u16>,
+    /// The variable that holds the token.
+    pub token_variable: String,
+    /// Why a protected environment may be changed from here.
+    pub break_glass: Option<String>,
+}
+
+impl Destination {
+    /// Resolves `environment`. With `sandbox` (a port) everything goes to the sandbox, where nothing
+    /// is protected because nothing is public; `local` always does.
+    pub fn resolve(
+        config: &Config,
+        environment: &str,
+        sandbox: Option<u16>,
+        pipeline: &Pipeline,
+        break_glass: Option<&str>,
+    ) -> Result<Destination, Failure> {
+        config.known(environment)?;
+        let protected = config.environments.get(environment).is_some_and(|e| e.protected);
+        if protected
+            && sandbox.is_none()
+            && break_glass.is_none()
+            && let Some(objection) = pipeline.objection(&config.gitlab)
+        {
+            return Err(refused(format!(
+                    "`{environment}` is protected: only a pipeline of the protected default branch changes it, and {objection}"
+                ))
+                .hint("merge, and let the pipeline deploy")
+                .hint("to see what it would do: `--dry-run`; to try it here: `--sandbox`")
+                .hint("in an emergency: `--break-glass \"reason\"`; the reason is recorded"));
+        }
+        let destination = Destination::to_read(config, environment, sandbox)?;
+        let break_glass = break_glass.filter(|_| protected).map(str::to_owned);
+        Ok(Destination { break_glass, ..destination })
+    }
+
+    /// Resolves `environment` for something that changes nothing of what is live there: a look, a
+    /// preview, a dry run. Protection does not ask for the default branch then.
+    pub fn to_read(
+        config: &Config,
+        environment: &str,
+        sandbox: Option<u16>,
+    ) -> Result<Destination, Failure> {
+        config.known(environment)?;
+        let cloudflare = config.cloudflare(environment);
+        Ok(Destination {
+            environment: environment.to_owned(),
+            account_id: cloudflare.account_id,
+            api: sandbox.map_or_else(|| PUBLIC_API.to_owned(), sandbox_api),
+            sandbox,
+            token_variable: cloudflare.token_variable,
+            break_glass: None,
+        })
+    }
+
+    /// Whether this environment is the sandbox's whatever was asked.
+    #[must_use]
+    pub fn always_sandbox(environment: &str) -> bool {
+        environment == LOCAL
+    }
+
+    /// The sandbox was started on another port than the plan assumed.
+    pub fn move_sandbox(&mut self, port: u16) {
+        self.sandbox = Some(port);
+        self.api = sandbox_api(port);
+    }
+
+    /// Where the token comes from.
+    #[must_use]
+    pub fn token(&self) -> Value {
+        match self.sandbox {
+            Some(_) => Value::SandboxToken,
+            None => Value::Variable(self.token_variable.clone()),
+        }
+    }
+
+    /// The address of a host's first part in the sandbox: a Worker's name, or an alias or the first 8
+    /// digits of a version before it. None elsewhere.
+    #[must_use]
+    pub fn sandbox_url(&self, label: &str) -> Option<String> {
+        self.sandbox.map(|port| format!("http://{label}.localhost:{port}/"))
+    }
+}
+
+fn sandbox_api(port: u16) -> String {
+    format!("http://127.0.0.1:{port}/client/v4")
+}

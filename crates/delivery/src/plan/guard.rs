@@ -1,0 +1,110 @@
+//! What must not be planned: each refusal says what to change.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use base::error::{Failure, refused};
+use base::text::is_control_or_bidi;
+use workspace::config::Config;
+use workspace::graph::normalize;
+use workspace::project::Project;
+use workspace::strategy::Strategy;
+use workspace::wrangler::Target;
+
+/// The folder of assets, inside the repository and not the project itself.
+pub fn dist(project: &Project, target: &Target) -> Result<Option<Utf8PathBuf>, Failure> {
+    let Some(assets) = &target.assets else {
+        return Ok(None);
+    };
+    if assets.as_str().chars().any(is_control_or_bidi) {
+        return Err(refused(format!(
+            "{}: `assets.directory` has an invisible character: {assets:?}",
+            project.config
+        )));
+    }
+    let dist = normalize(&project.dir.join(assets)).ok_or_else(|| {
+        refused(format!("{}: `assets.directory` is outside of the repository", project.config))
+    })?;
+    if project.dir.starts_with(&dist) {
+        return Err(refused(format!(
+            "{}: `assets.directory` contains the project itself, which would publish its sources",
+            project.config
+        )));
+    }
+    Ok(Some(dist))
+}
+
+/// Dependencies without a lock file would be other ones tomorrow.
+#[must_use]
+pub fn no_lock_file(project: &Project) -> Failure {
+    let dir = project.package.as_ref().map_or(project.dir.as_path(), |package| &package.dir);
+    refused(format!("{dir} has dependencies but no bun.lock"))
+        .hint(format!("`cd {dir} && bun install`, then commit bun.lock"))
+}
+
+/// Refuses what would go wrong silently in `environment`.
+pub fn check(config: &Config, project: &Project, environment: &str) -> Result<(), Failure> {
+    let target = project.target(environment);
+    if target.main.is_none() && target.assets.is_none() {
+        return Err(refused(format!("{}: neither `main` nor `assets.directory`", project.config))
+            .hint("a Worker has code, assets, or both"));
+    }
+    let here = config.cloudflare(environment);
+    let account = target.account_id.as_ref().unwrap_or(&here.account_id);
+    if !account.eq_ignore_ascii_case(&here.account_id) {
+        return Err(refused(format!(
+            "{}: `account_id` is {account}, but `{environment}` is {}",
+            project.config, here.account_id
+        ))
+        .hint("remove it there: the shared config file decides"));
+    }
+    Ok(())
+}
+
+/// Refuses a preview that would have no address, or no bindings of its own where it is to have some.
+pub fn check_preview(
+    project: &Project,
+    environment: &str,
+    strategy: Strategy,
+) -> Result<(), Failure> {
+    if strategy == Strategy::Preview && !project.wrangler.has_previews(environment) {
+        let toml = project.config.extension() == Some("toml");
+        let (none, some) = if toml {
+            ("`[previews]`", "`[previews.vars]` with lines like `STAGE = \"preview\"`")
+        } else {
+            ("`\"previews\": {}`", "`\"previews\": { \"vars\": { \"STAGE\": \"preview\" } }`")
+        };
+        return Err(refused(format!(
+            "{}: no `previews` block, which says what a preview has for bindings",
+            project.config
+        ))
+        .hint(format!("add {none} for a preview without any, or {some}"))
+        .hint("variables and bindings of the top level are not taken over")
+        .hint("or make it the other way: `--strategy alias`"));
+    }
+    let target = project.target(environment);
+    let why = match target.preview_urls {
+        Some(true) => return Ok(()),
+        Some(false) => "`preview_urls` is false",
+        // Unset, it follows `workers_dev`, which a custom domain turns off.
+        None if target.domains.is_empty() => return Ok(()),
+        None => "`preview_urls` is not set, and with a custom domain that means off",
+    };
+    Err(refused(format!("{}: {why}, so a preview would have no address", project.config))
+        .hint("set `\"preview_urls\": true` and deploy it once; an upload alone does not apply it"))
+}
+
+/// Refuses to publish an assets folder that is missing or empty.
+pub fn filled(root: &Utf8Path, dist: &Utf8Path) -> Result<(), Failure> {
+    let path = root.join(dist);
+    let entries = path.read_dir_utf8().map_err(|error| {
+        refused(format!("{dist} is not there after the build: {error}"))
+            .hint("the build must write the folder that `assets.directory` names")
+    })?;
+    let hidden = ["_headers", "_redirects", ".assetsignore"];
+    let filled = entries.filter_map(Result::ok).any(|entry| !hidden.contains(&entry.file_name()));
+    if filled {
+        return Ok(());
+    }
+    Err(refused(format!("{dist} is empty: it would publish an empty site"))
+        .hint("the build ended well but wrote nothing there"))
+}

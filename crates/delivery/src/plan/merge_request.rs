@@ -1,0 +1,215 @@
+//! The merge request that a pipeline belongs to, from the variables that GitLab sets.
+
+use serde::Serialize;
+
+use base::error::{Failure, refused};
+use workspace::config::Gitlab;
+
+/// Where the comment goes, and what its rows say of this job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MergeRequest {
+    /// The base address of the API, with the instance's relative root, without a slash at the end.
+    pub api: String,
+    /// The number of the project that the merge request is in, not of the one that it comes from.
+    pub project: String,
+    /// The number in that project, as in `!42`. The instance-wide id is another number.
+    pub iid: String,
+    /// Whether the pipeline runs in a fork, with the fork's variables.
+    pub in_fork: bool,
+    /// The commit that people know: the head of the source branch, never the internal merge commit.
+    pub commit: Option<String>,
+    /// The pipeline's id, which grows with time.
+    pub pipeline: Option<u64>,
+    /// The page of this job, with its log.
+    pub job: Option<String>,
+    /// The page of the merge request.
+    pub page: Option<String>,
+}
+
+/// The project that a pipeline runs in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    /// As in [`MergeRequest`].
+    pub api: String,
+    /// Its number.
+    pub number: String,
+}
+
+impl Project {
+    /// Reads the variables; outside of a pipeline the shared config file.
+    #[must_use]
+    pub fn from_variables(get: impl Fn(&str) -> Option<String>, config: &Gitlab) -> Project {
+        let api = get("CI_API_V4_URL")
+            .unwrap_or_else(|| format!("{}/api/v4", config.url.trim_end_matches('/')));
+        let number = get("CI_PROJECT_ID").unwrap_or_else(|| config.project_id.clone());
+        Project { api: api.trim_end_matches('/').to_owned(), number }
+    }
+
+    /// Refuses a project that is not the one whose merge requests have the previews: its numbers name
+    /// other merge requests, and what is over here may be open there. With `sandbox` the previews are the
+    /// sandbox's, and their merge requests those of a GitLab on this machine.
+    pub fn check(&self, config: &Gitlab, sandbox: bool) -> Result<(), Failure> {
+        if sandbox {
+            let host = self.api.strip_prefix("http://").unwrap_or_default();
+            let host = host.split(['/', ':']).next();
+            if matches!(host, Some("127.0.0.1" | "localhost")) {
+                return Ok(());
+            }
+            let api = &self.api;
+            return Err(refused(format!(
+                "the sandbox's previews are not those of the merge requests at {api}"
+            ))
+            .hint("CI_API_V4_URL names the sandbox's GitLab: http://127.0.0.1:8787/api/v4"));
+        }
+        let Some(number) = config.number() else { return Ok(()) };
+        let api = format!("{}/api/v4", config.url.trim_end_matches('/'));
+        if self.number == number && self.api.eq_ignore_ascii_case(&api) {
+            return Ok(());
+        }
+        Err(refused(format!(
+            "this is the project {} at {}, and the config names {number} at {api}: their merge requests have the same numbers, and not the same previews",
+            self.number, self.api
+        ))
+        .hint("mend `gitlab` in dagger/config/config.json, or what sets CI_PROJECT_ID and CI_API_V4_URL"))
+    }
+
+    /// A merge request of it, of which this job knows nothing else.
+    #[must_use]
+    pub fn request(&self, iid: u64) -> MergeRequest {
+        MergeRequest {
+            api: self.api.clone(),
+            project: self.number.clone(),
+            iid: iid.to_string(),
+            in_fork: false,
+            commit: None,
+            pipeline: None,
+            job: None,
+            page: None,
+        }
+    }
+}
+
+impl MergeRequest {
+    /// Reads the variables (<https://docs.gitlab.com/ci/variables/predefined_variables/>); nothing
+    /// outside of a merge request's pipeline. What they leave out comes from the shared config file.
+    #[must_use]
+    pub fn from_variables(
+        get: impl Fn(&str) -> Option<String>,
+        config: &Gitlab,
+    ) -> Option<MergeRequest> {
+        let get =
+            |name: &str| get(name).map(|value| value.trim().to_owned()).filter(|v| !v.is_empty());
+        let iid =
+            get("CI_MERGE_REQUEST_IID").filter(|iid| iid.bytes().all(|b| b.is_ascii_digit()))?;
+        let api = get("CI_API_V4_URL")
+            .unwrap_or_else(|| format!("{}/api/v4", config.url.trim_end_matches('/')));
+        let project = get("CI_MERGE_REQUEST_PROJECT_ID")
+            .or_else(|| get("CI_PROJECT_ID"))
+            .unwrap_or_else(|| config.project_id.clone());
+        // A fork's merge request may also run in the parent, when one of its members starts it there.
+        let in_fork = get("CI_PROJECT_ID").is_some_and(|own| own != project);
+        let page = get("CI_MERGE_REQUEST_PROJECT_URL")
+            .map(|url| format!("{}/-/merge_requests/{iid}", url.trim_end_matches('/')));
+        Some(MergeRequest {
+            api: api.trim_end_matches('/').to_owned(),
+            project,
+            iid,
+            in_fork,
+            commit: get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA").or_else(|| get("CI_COMMIT_SHA")),
+            pipeline: get("CI_PIPELINE_ID").and_then(|id| id.parse().ok()),
+            job: get("CI_JOB_URL"),
+            page,
+        })
+    }
+}
+
+/// The number of a merge request as names hold it. Another way to write one, such as `042`, is no number.
+#[must_use]
+pub fn iid(text: &str) -> Option<u64> {
+    let iid: u64 = text.parse().ok()?;
+    (iid > 0 && iid.to_string() == text).then_some(iid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn previews_are_ended_for_the_config_s_project_alone() {
+        let config = |id: &str| Gitlab {
+            url: "https://gitlab.example.com/base/".to_owned(),
+            project_id: id.to_owned(),
+            token_variable: "T".to_owned(),
+        };
+        let own = "https://gitlab.example.com/base/api/v4";
+        let check = |id: &str, number: &str, api: &str, sandbox| {
+            let project = Project { api: api.to_owned(), number: number.to_owned() };
+            project.check(&config(id), sandbox).is_ok()
+        };
+        assert!(check("7", "7", own, false) && check("0", "8", "http://other/api/v4", false));
+        assert!(!check("7", "8", own, false));
+        assert!(!check("7", "7", "http://127.0.0.1:8787/api/v4", false));
+        for api in ["http://127.0.0.1:8787/api/v4", "http://localhost/gitlab/api/v4"] {
+            assert!(check("7", "1", api, true), "{api}");
+        }
+        for api in [own, "http://127.0.0.1.example.com/api/v4", "http://localhost@example.com"] {
+            assert!(!check("7", "7", api, true), "{api}");
+        }
+    }
+
+    fn read(variables: &[(&str, &str)]) -> Option<MergeRequest> {
+        let config = Gitlab {
+            url: "https://gitlab.example.com/base/".to_owned(),
+            project_id: "7".to_owned(),
+            token_variable: "T".to_owned(),
+        };
+        let get = |name: &str| {
+            variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
+        };
+        MergeRequest::from_variables(get, &config)
+    }
+
+    #[test]
+    fn outside_of_a_merge_request_there_is_none() {
+        assert_eq!(read(&[]), None);
+        assert_eq!(read(&[("CI_MERGE_REQUEST_ID", "900001")]), None);
+        assert_eq!(read(&[("CI_MERGE_REQUEST_IID", "5/../6")]), None);
+    }
+
+    #[test]
+    fn the_iid_and_the_target_project_count() {
+        let found = read(&[
+            ("CI_API_V4_URL", "https://gitlab.example.com/gitlab/api/v4/"),
+            ("CI_MERGE_REQUEST_ID", "900001"),
+            ("CI_MERGE_REQUEST_IID", "5"),
+            ("CI_MERGE_REQUEST_PROJECT_ID", "12"),
+            ("CI_MERGE_REQUEST_PROJECT_URL", "https://gitlab.example.com/gitlab/acme/mono"),
+            ("CI_PROJECT_ID", "12"),
+            ("CI_COMMIT_SHA", "merge"),
+            ("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA", "head"),
+            ("CI_PIPELINE_ID", "77"),
+        ])
+        .expect("a merge request");
+        assert_eq!(found.api, "https://gitlab.example.com/gitlab/api/v4");
+        assert_eq!((found.project.as_str(), found.iid.as_str(), found.in_fork), ("12", "5", false));
+        assert_eq!((found.commit.as_deref(), found.pipeline), (Some("head"), Some(77)));
+        let page = "https://gitlab.example.com/gitlab/acme/mono/-/merge_requests/5";
+        assert_eq!(found.page.as_deref(), Some(page));
+    }
+
+    #[test]
+    fn a_detached_pipeline_of_a_fork_is_told() {
+        let found = read(&[
+            ("CI_MERGE_REQUEST_IID", "5"),
+            ("CI_MERGE_REQUEST_PROJECT_ID", "12"),
+            ("CI_PROJECT_ID", "13"),
+            ("CI_COMMIT_SHA", "head"),
+            ("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA", ""),
+        ])
+        .expect("a merge request");
+        assert!(found.in_fork);
+        assert_eq!(found.commit.as_deref(), Some("head"));
+        assert_eq!(found.api, "https://gitlab.example.com/base/api/v4");
+    }
+}

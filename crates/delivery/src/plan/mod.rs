@@ -1,0 +1,276 @@
+//! What a run will do, and why: values made from what exists, without touching anything.
+
+pub mod alias;
+pub mod commands;
+pub mod destination;
+pub mod guard;
+pub mod merge_request;
+pub mod protection;
+pub mod template;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+
+use base::error::Failure;
+use cloudflare::api::DIRTY;
+use destination::Destination;
+use workspace::git::Head;
+use workspace::health::Health;
+use workspace::project::Project;
+use workspace::strategy::Strategy;
+use workspace::triggers;
+use workspace::triggers::Triggers;
+use workspace::wrangler::Target;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verb {
+    /// Build and stop.
+    Build,
+    /// Build, upload, make live, check.
+    Deploy,
+    /// Build, upload a version that is not live, check it at its own address.
+    Preview,
+    /// Make a preview's version live.
+    Promote,
+    /// Make a former version live again.
+    Rollback,
+}
+
+/// What executes the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Engine {
+    /// Containers, by the `dagger` CLI and the repository's modules.
+    Dagger,
+    /// Pinned tools on this machine.
+    Host,
+}
+
+impl Engine {
+    /// Its name on the command line and in records.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::Dagger => "dagger",
+            Engine::Host => "host",
+        }
+    }
+}
+
+/// An engine, and why it is this one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Choice {
+    /// The engine.
+    pub engine: Engine,
+    /// Why.
+    pub reason: String,
+    /// The version of the Dagger CLI, where it takes part.
+    pub dagger: Option<String>,
+}
+
+/// A whole run.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// The version of this shape.
+    pub schema: u32,
+    /// What is asked for.
+    pub verb: Verb,
+    /// What executes it.
+    #[serde(flatten)]
+    pub choice: Choice,
+    /// Where to.
+    pub destination: Destination,
+    /// The commit it is made from.
+    pub head: Head,
+    /// Do it even where the same content is there already.
+    pub force: bool,
+    /// Build even where the output of the same build is kept.
+    pub rebuild: bool,
+    /// Put the former version back when the new one does not answer.
+    pub rollback: bool,
+    /// One plan a project.
+    pub projects: Vec<ProjectPlan>,
+}
+
+/// One project's part of a run.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProjectPlan {
+    /// The project's name.
+    pub project: String,
+    /// The project as one file name.
+    pub slug: String,
+    /// Its folder, relative to the root.
+    pub dir: Utf8PathBuf,
+    /// Its wrangler config, relative to the root.
+    pub config: Utf8PathBuf,
+    /// Why it takes part.
+    pub reason: String,
+    /// The content key of everything that decides its output.
+    pub key: String,
+    /// New for every attempt; found again in the record.
+    pub nonce: String,
+    /// Where to install dependencies, when it has any.
+    pub install: Option<Utf8PathBuf>,
+    /// Where to run the build script, when there is one.
+    pub build: Option<Utf8PathBuf>,
+    /// The folders and files that decide what the build writes.
+    pub inputs: BTreeSet<Utf8PathBuf>,
+    /// Whether it has a Dagger module of its own.
+    pub module: bool,
+    /// The folder of assets that the build leaves, when the project has any.
+    pub dist: Option<Utf8PathBuf>,
+    /// What the wrangler config says for the environment.
+    pub target: Target,
+    /// The `--env` argument, where the wrangler config has blocks.
+    pub wrangler_environment: Option<String>,
+    /// The environment that the build is told, where it may make a difference.
+    pub build_environment: Option<String>,
+    /// The message of the version: which commit it is.
+    pub message: String,
+    /// What a deployment applies to the Worker beside the version.
+    pub triggers: Triggers,
+    /// The crons, routes and domains that are set and that this deployment takes away, as far as they
+    /// could be read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub removes: Vec<String>,
+    /// What must answer afterwards.
+    pub health: Health,
+    /// The `package.json` in which `xtask.health` is set, or would be.
+    pub manifest: Utf8PathBuf,
+    /// The alias of a preview, or its name.
+    pub alias: Option<String>,
+    /// How a preview is made; nothing for what is no preview.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
+}
+
+/// What a plan is made from, beside the workspace.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    /// What is asked for.
+    pub verb: Verb,
+    /// What executes it.
+    pub choice: Choice,
+    /// Where to.
+    pub destination: Destination,
+    /// The commit that is checked out.
+    pub head: Head,
+    /// Do it even where the same content is there already.
+    pub force: bool,
+    /// Build even where the output of the same build is kept.
+    pub rebuild: bool,
+    /// Put the former version back when the new one does not answer.
+    pub rollback: bool,
+    /// The preview's alias, or its name.
+    pub alias: Option<String>,
+    /// How each project's preview is made; empty for what is no preview.
+    pub strategies: BTreeMap<String, Strategy>,
+    /// Why each project takes part.
+    pub reasons: BTreeMap<String, String>,
+    /// Content keys by project.
+    pub keys: BTreeMap<String, String>,
+    /// The folders and files that decide what each project's build writes.
+    pub inputs: BTreeMap<String, BTreeSet<Utf8PathBuf>>,
+    /// The folder of each project's lock file, where it has one.
+    pub locks: BTreeMap<String, Utf8PathBuf>,
+    /// The attempt's unique part.
+    pub nonce: &'a str,
+}
+
+impl Plan {
+    /// Plans `verb` for `projects`, or says why it must not be done.
+    pub fn new(projects: &[&Project], inputs: Inputs<'_>) -> Result<Plan, Failure> {
+        let parts = projects
+            .iter()
+            .map(|project| ProjectPlan::new(project, &inputs))
+            .collect::<Result<Vec<_>, Failure>>()?;
+        Ok(Plan {
+            schema: 1,
+            verb: inputs.verb,
+            choice: inputs.choice,
+            destination: inputs.destination,
+            head: inputs.head,
+            force: inputs.force,
+            rebuild: inputs.rebuild,
+            rollback: inputs.rollback,
+            projects: parts,
+        })
+    }
+}
+
+impl ProjectPlan {
+    fn new(project: &Project, inputs: &Inputs<'_>) -> Result<ProjectPlan, Failure> {
+        let environment = &inputs.destination.environment;
+        let target = project.target(environment);
+        let package = project.package.as_ref();
+        let triggers = Triggers::new(&project.wrangler, environment);
+        let slug = project.slug();
+        if package.is_some_and(|package| package.has_dependencies)
+            && !inputs.locks.contains_key(&project.name)
+        {
+            return Err(guard::no_lock_file(project));
+        }
+        Ok(ProjectPlan {
+            project: project.name.clone(),
+            dir: project.dir.clone(),
+            config: project.config.clone(),
+            reason: inputs.reasons.get(&project.name).cloned().unwrap_or_default(),
+            key: inputs.keys.get(&project.name).cloned().unwrap_or_default(),
+            nonce: format!("{}-{slug}", inputs.nonce),
+            slug,
+            install: inputs.locks.get(&project.name).cloned(),
+            build: package.filter(|package| package.builds).map(|package| package.dir.clone()),
+            inputs: inputs.inputs.get(&project.name).cloned().unwrap_or_default(),
+            module: project.module,
+            dist: guard::dist(project, &target)?,
+            build_environment: build_environment(project, environment),
+            wrangler_environment: wrangler_environment(project, environment),
+            message: message(
+                &inputs.head,
+                (inputs.verb == Verb::Deploy).then_some(&triggers),
+                inputs.destination.break_glass.as_deref(),
+            ),
+            triggers,
+            removes: Vec::new(),
+            health: project.health(),
+            manifest: project.manifest(),
+            alias: inputs.alias.clone(),
+            strategy: inputs.strategies.get(&project.name).copied(),
+            target,
+        })
+    }
+}
+
+/// `--env` is passed only where the config has the block. A config with other blocks gets the empty
+/// one, which says that the top level is meant.
+fn wrangler_environment(project: &Project, environment: &str) -> Option<String> {
+    if project.wrangler.has(environment) {
+        Some(environment.to_owned())
+    } else {
+        (!project.environments.is_empty()).then(String::new)
+    }
+}
+
+/// Frameworks with an adapter choose the `env` block at build time. A build that makes no difference
+/// says so, and is then not told.
+fn build_environment(project: &Project, environment: &str) -> Option<String> {
+    let one = project.package.as_ref().is_some_and(|package| package.settings.one_build);
+    (!one && project.wrangler.has(environment)).then(|| environment.to_owned())
+}
+
+/// Returns the message of a version. Cloudflare keeps at most 100 bytes of it on some paths, so it is the
+/// commit, the digest of the triggers that a deployment applies, and for an emergency the reason.
+fn message(head: &Head, triggers: Option<&Triggers>, break_glass: Option<&str>) -> String {
+    let commit = head.commit.as_deref().unwrap_or("no commit");
+    let dirty = if head.dirty { DIRTY } else { "" };
+    let triggers = triggers.map(|triggers| triggers::mark(&triggers.digest)).unwrap_or_default();
+    let glass = break_glass.map(|reason| format!(", break glass: {reason}")).unwrap_or_default();
+    format!("{commit}{dirty}{triggers}{glass}")
+}

@@ -1,0 +1,184 @@
+//! What a new project holds, as values.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Serialize;
+
+use base::error::{Failure, refused, usage};
+use workspace::config::Config;
+use workspace::project::Project;
+
+/// What a new project starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "camelCase")]
+pub enum Template {
+    /// Files that are served as they are
+    Static,
+    /// Code that answers requests
+    Worker,
+}
+
+/// A project that is not there yet.
+#[derive(Clone, Debug, Serialize)]
+pub struct NewProject {
+    /// Its name: the folder's path below the place of projects.
+    pub project: String,
+    /// Its folder, relative to the repository's root.
+    pub dir: Utf8PathBuf,
+    /// Its Worker's name.
+    pub worker: String,
+    /// What it starts from.
+    pub template: Template,
+    /// Its files: path below `dir`, and text.
+    #[serde(skip)]
+    pub files: Vec<(&'static str, String)>,
+}
+
+/// A Worker's name is part of a host name; what is left of 63 characters is for `-staging` and for the
+/// aliases of previews.
+const LONGEST_WORKER: usize = 40;
+
+macro_rules! template {
+    ($folder:literal: $($path:literal),+ $(,)?) => {
+        &[$(($path, include_str!(concat!("../../templates/", $folder, "/", $path)))),+]
+    };
+}
+
+const STATIC: &[(&str, &str)] = template!("static":
+    "package.json", "wrangler.jsonc", "site/index.html", "site/404.html", "site/style.css");
+const WORKER: &[(&str, &str)] = template!("worker":
+    "package.json", "wrangler.jsonc", "src/worker.ts", "src/worker.test.ts");
+
+impl NewProject {
+    /// A project called `name` below `place`, beside those that are there.
+    pub fn new(
+        name: &str,
+        place: &Utf8Path,
+        template: Template,
+        config: &Config,
+        others: &[Project],
+    ) -> Result<NewProject, Failure> {
+        let given = name.trim_end_matches('/');
+        let project = given.strip_prefix("projects/").unwrap_or(given);
+        check_name(project)?;
+        let worker = worker(project);
+        if worker.len() > LONGEST_WORKER {
+            return Err(usage(format!(
+                "`{project}` makes a Worker called `{worker}`, which has {} characters of at most {LONGEST_WORKER}",
+                worker.len()
+            ))
+            .hint("its name is part of every preview's host name; choose a shorter one"));
+        }
+        let environments: Vec<&str> = config
+            .environments
+            .iter()
+            .filter(|(_, settings)| !settings.protected)
+            .map(|(name, _)| name.as_str())
+            .collect();
+        check_worker(&worker, &environments, others)?;
+        let dir = place.join(project);
+        let blocks: Vec<String> =
+            environments.iter().map(|name| format!("\n    \"{name}\": {{}}")).collect();
+        let close = if blocks.is_empty() { "" } else { "\n  " };
+        let fill = |text: &str| {
+            text.replace("{{worker}}", &worker)
+                .replace("{{name}}", project)
+                .replace("{{dir}}", dir.as_str())
+                .replace("{{environments}}", &format!("{{{}{close}}}", blocks.join(",")))
+        };
+        let sources = match template {
+            Template::Static => STATIC,
+            Template::Worker => WORKER,
+        };
+        let files = sources.iter().map(|(path, text)| (*path, fill(text))).collect();
+        Ok(NewProject { project: project.to_owned(), dir, worker, template, files })
+    }
+}
+
+/// Names become folders, host names, and words of shells and pipelines.
+fn check_name(name: &str) -> Result<(), Failure> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let good = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part.ends_with(|c: char| c.is_ascii_alphanumeric())
+            && part.chars().all(plain)
+    };
+    if name.split('/').all(good) {
+        return Ok(());
+    }
+    let failure = usage(format!(
+        "`{name}` cannot be a project's name: letters, digits, dots and dashes, in folders that begin and end with a letter or digit"
+    ));
+    let near = name.split('/').map(|part| squeeze(part, plain)).filter(|part| good(part));
+    match near.collect::<Vec<_>>().join("/") {
+        near if near.is_empty() => Err(failure),
+        near => Err(failure.hint(format!("`cargo xtask new {near}`, for example"))),
+    }
+}
+
+/// A Worker's name for a project's: lower-case letters, digits and dashes.
+fn worker(project: &str) -> String {
+    squeeze(&project.to_ascii_lowercase(), |c| c.is_ascii_alphanumeric())
+}
+
+/// `text` with one dash for each run of other characters, and none at its ends.
+fn squeeze(text: &str, keep: impl Fn(char) -> bool) -> String {
+    let parts = text.split(|c| !keep(c)).filter(|part| !part.is_empty());
+    parts
+        .collect::<Vec<_>>()
+        .join("-")
+        .trim_matches(|c: char| !c.is_ascii_alphanumeric())
+        .to_owned()
+}
+
+/// Two projects with one Worker would take turns at being live.
+fn check_worker(worker: &str, environments: &[&str], others: &[Project]) -> Result<(), Failure> {
+    let ours: Vec<String> = std::iter::once(worker.to_owned())
+        .chain(environments.iter().map(|name| format!("{worker}-{name}")))
+        .collect();
+    let theirs = |other: &Project| {
+        let blocks = other.environments.iter().map(|name| other.target(name).worker);
+        std::iter::once(other.worker.clone()).chain(blocks).find(|name| ours.contains(name))
+    };
+    match others.iter().find_map(|other| Some((other, theirs(other)?))) {
+        Some((other, taken)) => {
+            Err(refused(format!("the Worker `{taken}` is deployed from {} already", other.dir))
+                .hint("choose another name"))
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_workers() {
+        for (name, expected) in [
+            ("shop", "shop"),
+            ("rawkode.academy/shop", "rawkode-academy-shop"),
+            ("Big_Site.v2", "big-site-v2"),
+        ] {
+            check_name(name).expect(name);
+            assert_eq!(worker(name), expected);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_folder_is_refused_with_a_near_name() {
+        for (name, near) in [
+            ("my shop", Some("my-shop")),
+            ("../shop", Some("shop")),
+            ("/etc/shop", Some("etc/shop")),
+            ("-x", Some("x")),
+            ("a//b", Some("a/b")),
+            ("", None),
+            ("$(id)", Some("id")),
+            (".hidden", Some("hidden")),
+        ] {
+            let failure = check_name(name).expect_err(name);
+            let hint = near.map(|near| format!("`cargo xtask new {near}`, for example"));
+            assert_eq!(failure.hints.first(), hint.as_ref(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The deployment record: what was done, from what, and what is live.
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Verb;
+use crate::plan::destination::Destination;
+use base::error::{Exit, Failure, ROOM, unwritable};
+use base::files::write_whole;
+use base::time::{rfc3339, unix_now};
+use cloudflare::api::Live;
+use workspace::strategy::Strategy;
+
+/// How one project's attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Status {
+    /// Built, and that was all that was asked for.
+    Built,
+    /// Deployed, and it answers.
+    Live,
+    /// Uploaded without being live, and it answers at its own address.
+    Ready,
+    /// Deployed, did not answer, and the former version is live again.
+    RolledBack,
+    /// The same content was live already, and it answers.
+    Unchanged,
+    /// There is no preview yet, since the merge is what deploys the Worker for the first time.
+    Undeployed,
+    /// It failed, and nothing of it is live.
+    Failed,
+    /// It was refused before anything changed.
+    Refused,
+    /// It failed or cannot be told, and the remote side may have changed.
+    Unknown,
+    /// It was interrupted.
+    Interrupted,
+}
+
+impl Status {
+    /// The exit code that one project in this state stands for.
+    #[must_use]
+    pub fn exit(self) -> Exit {
+        match self {
+            Status::Built
+            | Status::Live
+            | Status::Ready
+            | Status::Unchanged
+            | Status::Undeployed => Exit::Done,
+            Status::Failed | Status::RolledBack => Exit::Failed,
+            Status::Refused => Exit::Refused,
+            Status::Unknown => Exit::Remote,
+            Status::Interrupted => Exit::Interrupted,
+        }
+    }
+}
+
+/// The state of an attempt that an error ended.
+impl From<Exit> for Status {
+    fn from(exit: Exit) -> Status {
+        match exit {
+            Exit::Refused => Status::Refused,
+            Exit::Interrupted => Status::Interrupted,
+            Exit::Remote => Status::Unknown,
+            Exit::Done | Exit::Failed | Exit::Usage => Status::Failed,
+        }
+    }
+}
+
+/// Versions of the tools that took part.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Versions {
+    /// Bun.
+    pub bun: Option<String>,
+    /// wrangler.
+    pub wrangler: Option<String>,
+    /// The Dagger CLI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dagger: Option<String>,
+    /// xtask.
+    pub xtask: String,
+}
+
+impl Versions {
+    /// xtask's own version, and none of a tool.
+    #[must_use]
+    pub fn new() -> Versions {
+        Versions { xtask: env!("CARGO_PKG_VERSION").to_owned(), ..Versions::default() }
+    }
+}
+
+/// How long the steps took, in milliseconds; nothing for steps that were not run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Timings {
+    /// Dependencies.
+    pub install: Option<u64>,
+    /// The build script.
+    pub build: Option<u64>,
+    /// The upload and deployment.
+    pub deploy: Option<u64>,
+    /// From the deployment to the first right answer.
+    pub check: Option<u64>,
+}
+
+/// Where the output of a build came from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Output {
+    /// Whether it was kept from an earlier build, so that nothing was built.
+    pub from_cache: bool,
+    /// When it was built, RFC 3339.
+    pub built: String,
+    /// Why it is not kept for the next time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_kept: Option<String>,
+    /// What was wrong with the output that was kept, so that it was built anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
+}
+
+/// One project's attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// The version of this shape.
+    pub schema: u32,
+    /// What was asked for.
+    pub verb: Verb,
+    /// The project's name.
+    pub project: String,
+    /// The Worker's name in the environment.
+    pub worker: String,
+    /// The environment.
+    pub environment: String,
+    /// Whether it went to the sandbox instead of Cloudflare.
+    pub sandbox: bool,
+    /// What built and uploaded it; nothing when neither was needed.
+    pub engine: Option<String>,
+    /// The commit it was made from.
+    pub commit: Option<String>,
+    /// Whether the tree had uncommitted changes.
+    pub dirty: bool,
+    /// The content key.
+    pub key: String,
+    /// This attempt's nonce.
+    pub nonce: String,
+    /// Why a protected environment was changed from outside of its pipeline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<String>,
+    /// How it ended.
+    pub status: Status,
+    /// What went wrong, and what to do next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What a person should know, although it is no failure.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// The version that this attempt made.
+    pub version: Option<String>,
+    /// How a preview was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
+    /// The preview's deployment that this attempt made or found, where previews are no versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<String>,
+    /// The alias of a preview, or its name. Its address is the first of `urls`, that of exactly this
+    /// version or deployment the second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+    /// What was live before.
+    pub previous: Option<Live>,
+    /// What is live now, as far as it could be read.
+    pub live: Option<Live>,
+    /// The addresses that answer.
+    pub urls: Vec<String>,
+    /// Where the build's output came from; nothing when there was none to make, or Dagger made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Output>,
+    /// The tools.
+    pub tools: Versions,
+    /// When it started, RFC 3339.
+    pub started: String,
+    /// When it ended, RFC 3339.
+    pub ended: String,
+    /// How long the steps took.
+    pub timings: Timings,
+    /// The log, relative to the repository's root.
+    pub log: Utf8PathBuf,
+}
+
+impl Record {
+    /// A record that has begun, of an attempt that has not ended.
+    #[must_use]
+    pub fn new(
+        verb: Verb,
+        project: &str,
+        worker: &str,
+        destination: &Destination,
+        nonce: &str,
+    ) -> Record {
+        Record {
+            schema: 1,
+            verb,
+            project: project.to_owned(),
+            worker: worker.to_owned(),
+            environment: destination.environment.clone(),
+            sandbox: destination.sandbox.is_some(),
+            engine: None,
+            commit: None,
+            dirty: false,
+            key: String::new(),
+            nonce: nonce.to_owned(),
+            break_glass: destination.break_glass.clone(),
+            status: Status::Failed,
+            error: None,
+            warnings: Vec::new(),
+            version: None,
+            strategy: None,
+            deployment: None,
+            alias: None,
+            previous: None,
+            live: None,
+            urls: Vec::new(),
+            output: None,
+            tools: Versions::default(),
+            started: rfc3339(unix_now()),
+            ended: String::new(),
+            timings: Timings::default(),
+            log: Utf8Path::new(".xtask/logs").join(format!("{nonce}.log")),
+        }
+    }
+
+    /// Leaves a record that tells the truth if we are killed from here on, before anything is changed.
+    /// `look` is the command that says what is live.
+    pub fn begin(&self, root: &Utf8Path, look: &str) -> Result<(), Failure> {
+        let error = format!(
+            "this attempt was ended before it could say what came of it\nhint: look: `{look}`"
+        );
+        let (status, error) = (Status::Unknown, Some(error));
+        let begun = Record { status, error, live: None, ..self.clone() };
+        let saved = begun.save(root).map(|_| ());
+        saved.map_err(|error| unwritable(format!("no record can be left: {error:#}")))
+    }
+
+    /// Saves the record of an attempt that is over. Where that fails the record itself says so, since it
+    /// is printed all the same; a deployment without a record is one to look at.
+    pub fn save_at_the_end(&mut self, root: &Utf8Path) {
+        if let Err(error) = self.save(root) {
+            let text = self.error.take().map(|text| text + "\n").unwrap_or_default();
+            self.error = Some(format!(
+                "{text}the record could not be saved: {error:#}\nhint: {ROOM} What is printed here is all \
+                 of it"
+            ));
+            let good = self.status.exit() == Exit::Done;
+            if good && !matches!(self.status, Status::Built | Status::Unchanged) {
+                self.status = Status::Unknown;
+            }
+        }
+    }
+
+    /// Writes the record below `.xtask/records/` and returns its path relative to the root. It is
+    /// there whole or not at all.
+    pub fn save(&self, root: &Utf8Path) -> Result<Utf8PathBuf> {
+        let name = format!("{}-{}.json", self.environment, self.nonce);
+        let path = Utf8Path::new(".xtask/records").join(name);
+        write_whole(&root.join(&path), &(serde_json::to_string_pretty(self)? + "\n"))?;
+        Ok(path)
+    }
+}

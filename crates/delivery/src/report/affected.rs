@@ -1,0 +1,132 @@
+//! What a change concerns, with the reasons.
+
+use serde::Serialize;
+
+use base::terminal::{DIM, paint};
+use workspace::affected::{Affected, Concerned, Reason};
+use workspace::change_base::{Base, Changes};
+use workspace::discovery::Broken;
+use workspace::graph::Origin;
+use workspace::outline::Outline;
+
+/// The whole answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AffectedReport<'a> {
+    /// The version of this shape.
+    pub schema: u32,
+    /// What was compared.
+    #[serde(flatten)]
+    pub changes: &'a Changes,
+    /// Affected projects, by folder.
+    pub projects: &'a [Concerned<'a>],
+    /// Affected packages, by folder. The package of an affected project is among them.
+    pub packages: &'a [Concerned<'a>],
+    /// How many projects there are.
+    pub of: usize,
+    /// Wrangler configs that no project can be made of.
+    pub broken: &'a [Broken],
+}
+
+impl<'a> AffectedReport<'a> {
+    /// The report on `affected`.
+    #[must_use]
+    pub fn new(
+        outline: &'a Outline,
+        changes: &'a Changes,
+        affected: &'a Affected<'a>,
+    ) -> AffectedReport<'a> {
+        AffectedReport {
+            schema: 1,
+            changes,
+            projects: &affected.projects,
+            packages: &affected.packages,
+            of: outline.projects(),
+            broken: &outline.broken,
+        }
+    }
+
+    /// One project a line; with `why`, the base and the reasons too.
+    #[must_use]
+    pub fn text(&self, why: bool) -> String {
+        if self.projects.is_empty() {
+            return nothing(self.changes);
+        }
+        let mut text = String::new();
+        if why {
+            let count = format!("{} of {} projects", self.projects.len(), self.of);
+            text += &paint(DIM, &format!("{count}: {}\n", since(self.changes)));
+        }
+        for entry in self.projects {
+            text += entry.name;
+            text.push('\n');
+            for reason in entry.reasons.iter().take(if why { SHOWN } else { 0 }) {
+                text += &format!("  {}\n", sentence(reason));
+            }
+            if why && entry.reasons.len() > SHOWN {
+                text += &format!("  and {} more (`--json`)\n", entry.reasons.len() - SHOWN);
+            }
+        }
+        text
+    }
+}
+
+/// How many reasons are shown to people.
+const SHOWN: usize = 5;
+
+/// That no project is affected.
+#[must_use]
+pub fn nothing(changes: &Changes) -> String {
+    format!("no project is affected: {}", since(changes))
+}
+
+/// What was compared, in one line.
+fn since(changes: &Changes) -> String {
+    let files = match changes.paths.len() {
+        1 => "1 file differs".to_owned(),
+        count => format!("{count} files differ"),
+    };
+    match &changes.base {
+        Base::Commit { commit, why } => {
+            let short = commit.get(..12).unwrap_or(commit);
+            let tree = if changes.uncommitted { ", uncommitted ones included" } else { "" };
+            format!("{files} from {short}, {why}{tree}")
+        }
+        Base::Given => format!("{} paths were given", changes.paths.len()),
+        Base::Everything { because } => format!("everything, because {because}"),
+    }
+}
+
+/// The reasons of one project in one line, as plans show them.
+#[must_use]
+pub fn line(reasons: &[Reason]) -> String {
+    match reasons {
+        [] => String::new(),
+        [only] => sentence(only),
+        [first, rest @ ..] => format!("{}, and {} more", sentence(first), rest.len()),
+    }
+}
+
+/// One reason. Names of files come from outside, so that none may start a line.
+fn sentence(reason: &Reason) -> String {
+    let text = match reason {
+        Reason::ChangedFile { path } => format!("{path} changed"),
+        Reason::GlobalInput { path } => format!("{path} changed, with which it is made"),
+        Reason::UnknownBase { because } => format!("everything, because {because}"),
+        Reason::Dependency { on, origin, through, path } => {
+            let steps = through.iter().map(|dir| format!(" → {dir}"));
+            format!("{} {on}{}: {path} changed", verb(*origin), steps.collect::<String>())
+        }
+    };
+    text.replace(char::is_control, "?")
+}
+
+fn verb(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Package => "is built by",
+        Origin::Manifest | Origin::DependsOn => "depends on",
+        Origin::Module => "its Dagger module uses",
+        Origin::Input => "is made from",
+        Origin::Install => "is installed by",
+    }
+}

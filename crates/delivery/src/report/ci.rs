@@ -1,0 +1,108 @@
+//! What a deploy or preview job tells GitLab without any token: the environment's address, and links on the job's
+//! page.
+
+use serde_json::{Value, json};
+
+use crate::record::Record;
+use base::error::Exit;
+
+/// The longest address that an environment takes.
+const ADDRESS: usize = 255;
+
+/// How many bytes a dotenv report may have.
+const BYTES: usize = 5 * 1024;
+
+/// The dotenv report: `variable` with the first address that answers, or nothing. GitLab refuses the
+/// whole file over a blank line, and expands `$NAME` in values later
+/// (<https://docs.gitlab.com/ci/yaml/artifacts_reports/#artifactsreportsdotenv>).
+#[must_use]
+pub fn dotenv(records: &[Record], variable: &str) -> String {
+    let plain =
+        |url: &&str| !url.is_empty() && url.bytes().all(|b| b.is_ascii_graphic() && b != b'$');
+    let fits = |url: &&str| url.len() <= ADDRESS && url.len() + variable.len() + 2 < BYTES;
+    let url = addresses(records).map(|(_, url)| url).filter(plain).find(fits);
+    url.map(|url| format!("{variable}={url}\n")).unwrap_or_default()
+}
+
+/// The annotations report: a link for each address that answers. Of a preview's two, the second is
+/// that of one version (<https://docs.gitlab.com/ci/yaml/artifacts_reports/#artifactsreportsannotations>).
+#[must_use]
+pub fn annotations(records: &[Record]) -> Value {
+    let mut links: Vec<Value> = Vec::new();
+    for (record, url) in addresses(records) {
+        let stays = record.alias.is_none() || record.urls.first().is_some_and(|first| first == url);
+        let label = if stays { "" } else { ", this version" };
+        let label = format!("{}{label}", record.project);
+        links.push(json!({ "external_link": { "label": label, "url": url } }));
+    }
+    let previews = records.iter().any(|record| record.alias.is_some());
+    json!({ (if previews { "previews" } else { "deployments" }): links })
+}
+
+fn addresses(records: &[Record]) -> impl Iterator<Item = (&Record, &str)> {
+    let done = records.iter().filter(|record| record.status.exit() == Exit::Done);
+    done.flat_map(|record| record.urls.iter().map(move |url| (record, url.as_str())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Verb;
+    use crate::plan::destination::{Destination, Pipeline};
+    use crate::record::Status;
+    use proptest::prelude::*;
+    use workspace::config::{Config, LOCAL};
+
+    fn record(project: &str, status: Status, url: &str) -> Record {
+        let config = Config::parse(include_str!("../../../../dagger/config/config.json"));
+        let config = config.expect("valid");
+        let destination =
+            Destination::resolve(&config, LOCAL, Some(8787), &Pipeline::default(), None);
+        let mut record =
+            Record::new(Verb::Deploy, project, project, &destination.expect("known"), "n");
+        (record.status, record.urls) = (status, vec![url.to_owned()]);
+        record
+    }
+
+    #[test]
+    fn what_answers_is_linked() {
+        let records = [
+            record("broken", Status::Failed, "https://no.example/"),
+            record("odd", Status::Live, "https://odd.example/$HOME\nX=1"),
+            record("a", Status::Unchanged, "https://a.example/"),
+        ];
+        assert_eq!(dotenv(&records, "DEPLOY_URL"), "DEPLOY_URL=https://a.example/\n");
+        assert_eq!(dotenv(&records[..2], "DEPLOY_URL"), "");
+        let links = annotations(&records);
+        assert_eq!(links["deployments"].as_array().map(Vec::len), Some(2));
+        assert_eq!(links["deployments"][1]["external_link"]["label"], "a");
+    }
+
+    #[test]
+    fn both_addresses_of_a_preview_are_linked() {
+        let mut preview = record("a", Status::Ready, "https://mr-42-a.example/");
+        preview.alias = Some("mr-42".to_owned());
+        preview.urls.push("https://0a1b2c3d-a.example/".to_owned());
+        assert_eq!(
+            annotations(std::slice::from_ref(&preview)),
+            json!({ "previews": [
+                { "external_link": { "label": "a", "url": "https://mr-42-a.example/" } },
+                { "external_link": { "label": "a, this version", "url": "https://0a1b2c3d-a.example/" } },
+            ] })
+        );
+        assert_eq!(dotenv(&[preview], "PREVIEW_URL"), "PREVIEW_URL=https://mr-42-a.example/\n");
+    }
+
+    proptest! {
+        #[test]
+        fn gitlab_takes_every_dotenv_report(urls in prop::collection::vec("(?s:.{0,300})", 0..5)) {
+            let records: Vec<Record> = urls.iter().map(|url| record("a", Status::Live, url)).collect();
+            let text = dotenv(&records, "DEPLOY_URL");
+            prop_assert!(text.len() < BYTES && text.lines().count() <= 1);
+            if let Some(line) = text.strip_suffix('\n') {
+                let value = line.strip_prefix("DEPLOY_URL=").expect("the variable");
+                prop_assert!(!value.is_empty() && value.bytes().all(|b| b.is_ascii_graphic() && b != b'$'));
+            }
+        }
+    }
+}

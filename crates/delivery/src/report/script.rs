@@ -1,0 +1,148 @@
+//! A plan as a POSIX shell script that does the same by hand.
+
+use camino::Utf8Path;
+
+use crate::engine::dagger;
+use crate::plan::commands::{Bundling, Places};
+use crate::plan::{Engine, Plan, ProjectPlan, Verb};
+use base::command::{Command, heredoc, preamble, quote};
+use base::error::Failure;
+use base::http;
+use base::text::is_control_or_bidi;
+use cloudflare::wrangler::PREPARE_UPLOAD;
+use workspace::health::Health;
+use workspace::strategy::Strategy;
+
+/// The script of `plan`. `setup` are the commands that put missing tools in place first.
+pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> Result<String, Failure> {
+    let destination = &plan.destination;
+    let token_file = places.root.join(".xtask/sandbox/token");
+    let commit = plan.head.commit.as_deref().unwrap_or("no commit");
+    let mut text = format!("#!/bin/sh\n# {} {}", verb(plan.verb), destination.environment);
+    if destination.sandbox.is_some() {
+        text += " in the sandbox (`cargo xtask sandbox up` starts it)";
+    }
+    text += &format!("\n# engine: {}\n# commit: {commit}", plan.choice.engine.name());
+    text += if plan.head.dirty { ", with uncommitted changes\n" } else { "\n" };
+    text += &preamble(&places.root);
+    if let Some(port) = destination.sandbox {
+        // Another program may listen on the port of a sandbox that has ended, and would get its token.
+        let server = quote(places.root.join(".xtask/sandbox/server.json").as_str());
+        text += &format!(
+            "grep -q '\"port\": {port},' {server} || {{ echo 'the sandbox does not run on port {port}: \
+             cargo xtask sandbox up' >&2; exit 3; }}\n"
+        );
+    }
+    // Containers bring their own tools.
+    let setup = if plan.choice.engine == Engine::Host { setup } else { &[] };
+    for command in setup {
+        text += &command.script(&places.root, &token_file);
+    }
+    let program = places.root.join(PROGRAM);
+    if plan.choice.engine == Engine::Host && plan.verb != Verb::Build {
+        text += "\n# Prepares each upload from what was bundled, and looks for the token in it.\n";
+        text += &format!("mkdir -p .xtask/tmp\ncat > {PROGRAM} {}", heredoc(PREPARE_UPLOAD));
+    }
+    for part in &plan.projects {
+        let (project, reason) = (one_line(&part.project), one_line(&part.reason));
+        text += &format!("\n# {project}: {reason}\n# content key: {}\n", part.key);
+        if plan.verb == Verb::Deploy && !plan.force {
+            text += "# skipped when the live version carries this key and answers\n";
+        }
+        for what in &part.removes {
+            text += &format!("# takes away {}\n", one_line(what));
+        }
+        if part.build.is_some() && plan.choice.engine == Engine::Host && !plan.rebuild {
+            text += "# a build of the same content that is kept in .xtask/cache takes the place of this one\n";
+        }
+        if part.strategy == Some(Strategy::Preview) {
+            text += "# strategy: preview, with the bindings of the config's `previews` block\n";
+            text +=
+                "# refused when the Worker was never deployed: wrangler would make one unasked\n";
+        }
+        if plan.choice.engine == Engine::Host && plan.verb != Verb::Build {
+            let empty = places.upload_folder(part).join("empty");
+            let folder = quote(empty.strip_prefix(&places.root).unwrap_or(&empty).as_str());
+            text += &format!("mkdir -p {folder}\n");
+        }
+        for command in commands(plan, part, places, &program)? {
+            text += &command.script(&places.root, &token_file);
+        }
+        if let (Verb::Deploy, Some(url)) = (plan.verb, destination.sandbox_url(&part.target.worker))
+        {
+            text += &check(&url, &part.health);
+        }
+    }
+    Ok(text)
+}
+
+/// Where the script keeps the program that prepares an upload.
+const PROGRAM: &str = ".xtask/tmp/prepare-upload.js";
+
+/// The commands of one project, in order. `program` is the file of the program that prepares an upload.
+fn commands(
+    plan: &Plan,
+    part: &ProjectPlan,
+    places: &Places,
+    program: &Utf8Path,
+) -> Result<Vec<Command>, Failure> {
+    if plan.choice.engine == Engine::Dagger {
+        return Ok(vec![dagger::command(plan, part, &places.root)?]);
+    }
+    let mut commands = Vec::new();
+    commands.extend(part.install.as_ref().map(|dir| places.install(dir)));
+    commands.extend(part.build.as_ref().map(|dir| places.build(part, dir)));
+    if plan.verb != Verb::Build {
+        let is_bundled = part.target.main.is_some() || part.target.has_build_command;
+        if is_bundled {
+            let has_assets = part.target.assets.is_some();
+            commands.push(places.bundle(part, Bundling { is_redirected: false, has_assets }));
+        }
+        let mut prepare = places.prepare_upload(part, &plan.destination, false, is_bundled);
+        prepare.stdin = None;
+        for word in prepare.argv.iter_mut().filter(|word| *word == "-") {
+            *word = program.to_string();
+        }
+        commands.push(prepare);
+        commands.push(places.upload(part, &plan.destination, plan.verb));
+    }
+    Ok(commands)
+}
+
+/// A comment ends with its line, and a name may hold a line break.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if is_control_or_bidi(c) { ' ' } else { c }).collect()
+}
+
+/// The health check as one line. `curl --fail` is right only where any success is accepted; named
+/// status codes are compared.
+fn check(base: &str, health: &Health) -> String {
+    if *health == Health::Off {
+        return "# no health check: `xtask.health` is false\n".to_owned();
+    }
+    let url = format!("{}{}", base.trim_end_matches('/'), health.path());
+    let (address, host) = http::loopback(&url);
+    let host = host.map(|host| format!(" --header {}", quote(&format!("Host: {host}"))));
+    let host = host.unwrap_or_default();
+    let address = quote(&address);
+    let curl = "curl --silent --show-error --retry 20 --retry-all-errors --retry-delay 1 --output /dev/null";
+    match health.accepted() {
+        None => format!("{curl} --fail --location{host} {address}\n"),
+        Some(status) => {
+            let codes: Vec<String> = status.iter().map(u16::to_string).collect();
+            let write = "--write-out '%{http_code}'";
+            format!(
+                "case \"$({curl} {write}{host} {address})\" in {}) ;; *) exit 1 ;; esac\n",
+                codes.join("|")
+            )
+        }
+    }
+}
+
+fn verb(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Build => "build for",
+        Verb::Deploy | Verb::Promote | Verb::Rollback => "deploy to",
+        Verb::Preview => "preview in",
+    }
+}

@@ -1,0 +1,191 @@
+//! A project's plan as Dagger Shell text, the script that a person would write.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::plan::{Plan, ProjectPlan, Verb};
+use base::error::{Failure, refused};
+use workspace::graph::normalize;
+use workspace::modules::{BUN, CLOUDFLARE};
+use workspace::strategy::Strategy;
+
+/// Where the Cloudflare module leaves the record, relative to the project's folder.
+pub const RECORD: &str = ".xtask/deploy.json";
+
+/// The variable that carries the sandbox's token to Dagger.
+pub const SANDBOX_TOKEN: &str = "SANDBOX_TOKEN";
+
+/// The script of one project, to be run in its folder.
+///
+/// The current module's functions are called by their bare names: `. | build` fails (seen with an
+/// engine v0.21.8), because its constructor has no name.
+///
+/// No function that is called takes a list. The CLI would split one at commas, twice, and take quotes
+/// off its items; a function that needs several values should take one string of JSON.
+pub fn script(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
+    let mut lines = Vec::new();
+    if let Some(dir) = &part.build {
+        lines.push(build(part, dir)?);
+    }
+    if plan.verb != Verb::Build {
+        lines.push(upload(plan, part)?);
+    }
+    Ok(lines.iter().map(|line| format!("{line}\n")).collect())
+}
+
+/// The folder that a build writes and Dagger exports: that of the assets, or of a Worker without any the
+/// folder of its `main`. Nothing where that is the project's own.
+#[must_use]
+pub fn exported(part: &ProjectPlan) -> Option<Utf8PathBuf> {
+    let code = || {
+        let folder = part.target.main.as_deref()?.parent()?;
+        Some(normalize(&part.dir.join(folder))?).filter(|folder| !part.dir.starts_with(folder))
+    };
+    part.dist.clone().or_else(code)
+}
+
+fn build(part: &ProjectPlan, dir: &Utf8Path) -> Result<String, Failure> {
+    let dist = exported(part).ok_or_else(|| {
+        refused(format!(
+            "{}: Dagger exports the folder that a build writes, but neither `assets.directory` nor `main` names one",
+            part.config
+        ))
+        .hint("let the build write into a folder of its own, such as `dist`, or take `--engine host`")
+    })?;
+    let dist = dist.as_path();
+    let export = format!("export --wipe {}", quote(relative(&part.dir, dist).as_str())?);
+    if part.module {
+        return Ok(format!("build | {export}"));
+    }
+    let module = quote(relative(&part.dir, Utf8Path::new(BUN)).as_str())?;
+    let source = quote(relative(&part.dir, dir).as_str())?;
+    let mut call = format!("{module} | build {source}");
+    let inside = relative(dir, dist);
+    if inside != "dist" {
+        call += &format!(" --dist={}", quote(inside.as_str())?);
+    }
+    if let Some(name) = &part.build_environment {
+        call += &format!(" --environment={}", quote(name)?);
+    }
+    Ok(format!("{call} | {export}"))
+}
+
+fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
+    let destination = &plan.destination;
+    let module = quote(relative(&part.dir, Utf8Path::new(CLOUDFLARE)).as_str())?;
+    let config = part.config.file_name().unwrap_or_default();
+    let token = match destination.sandbox {
+        Some(_) => SANDBOX_TOKEN,
+        None => destination.token_variable.as_str(),
+    };
+    // The module wants a folder. A Worker without assets has none, so it gets the one of its code,
+    // which is not published.
+    let code = part.target.main.as_deref().and_then(Utf8Path::parent).map(|dir| part.dir.join(dir));
+    let dist = part.dist.clone().or(code).unwrap_or_else(|| part.dir.clone());
+    let function = if plan.verb == Verb::Preview { "upload" } else { "deploy" };
+    let mut call = format!(
+        "{module} | {function} {} {} {}",
+        quote(&dotted(&relative(&part.dir, &dist)))?,
+        quote(config)?,
+        quote(&format!("env://{token}"))?,
+    );
+    let mut option = |name: &str, value: &str| -> Result<(), Failure> {
+        call += &format!(" --{name}={}", quote(value)?);
+        Ok(())
+    };
+    if let Some(alias) = &part.alias {
+        option("alias", alias)?;
+    }
+    option("environment", &destination.environment)?;
+    if part.target.main.is_some() {
+        option("source", ".")?;
+    }
+    option("project", &part.project)?;
+    option("tag", &part.key)?;
+    option("message", &part.message)?;
+    option("nonce", &part.nonce)?;
+    if part.strategy == Some(Strategy::Preview) {
+        option("strategy", Strategy::Preview.name())?;
+    }
+    if let Some(port) = destination.sandbox {
+        option("api", &format!("tcp://127.0.0.1:{port}"))?;
+    }
+    Ok(format!("{call} | export {}", quote(RECORD)?))
+}
+
+/// What no quotes protect.
+const UNSAYABLE: [char; 3] = ['\0', '\u{80}', '\u{81}'];
+
+/// `value` as one word of Dagger Shell, a POSIX dialect: single quotes, and nothing in it is
+/// expanded. Three things cannot be said: NUL, what the shell takes for one of its own values, and
+/// the control characters U+0080 and U+0081, which its parser (mvdan.cc/sh 3.13.1) takes for the end
+/// of the script and for an escaped line feed.
+/// That parser also drops a carriage return before a line feed, even between quotes, so the two are
+/// kept apart by an end and a new start of the quotes.
+pub fn quote(value: &str) -> Result<String, Failure> {
+    if let Some(c) = value.chars().find(|c| UNSAYABLE.contains(c)) {
+        return Err(refused(format!(
+            "a value for Dagger holds the character U+{:04X}",
+            u32::from(c)
+        )));
+    }
+    if value.contains("{DSH:") {
+        return Err(refused(format!(
+            "`{value}`: Dagger would take `{{DSH:` for one of its own values"
+        )));
+    }
+    let inner = value.replace('\'', r"'\''").replace("\r\n", "\r''\n");
+    Ok(format!("'{inner}'"))
+}
+
+/// The way from the folder `from` to `to`, both relative to the repository's root.
+#[must_use]
+pub fn relative(from: &Utf8Path, to: &Utf8Path) -> Utf8PathBuf {
+    let common = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
+    let up = from.components().skip(common).map(|_| "..");
+    let down = to.components().skip(common).map(|part| part.as_str());
+    let path: Utf8PathBuf = up.chain(down).collect();
+    if path.as_str().is_empty() { Utf8PathBuf::from(".") } else { path }
+}
+
+/// A path that cannot be read as anything else: `dist` as `./dist`.
+fn dotted(path: &Utf8Path) -> String {
+    if path.as_str().starts_with('.') { path.to_string() } else { format!("./{path}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn ways_between_folders() {
+        for (from, to, way) in [
+            ("projects/a/site", "dagger/bun", "../../../dagger/bun"),
+            ("projects/a", "projects/a/dist", "dist"),
+            ("projects/pair/left", "projects/pair", ".."),
+            ("a", "a", "."),
+        ] {
+            assert_eq!(relative(Utf8Path::new(from), Utf8Path::new(to)), way);
+        }
+    }
+
+    #[test]
+    fn what_dagger_would_take_for_its_own_is_refused() {
+        assert!(quote("a\0b").is_err() && quote("a\u{80}b").is_err() && quote("\u{81}").is_err());
+        assert!(quote("x {DSH:ABC} y").is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Any text without NUL arrives unchanged through a real POSIX shell; `tests/it/script.rs` asks
+        /// Dagger's own parser.
+        #[test]
+        fn quoting_is_exact(value in r"([^\x00]|[\r\n'\\$ ]){0,40}") {
+            prop_assume!(quote(&value).is_ok());
+            let script = format!("printf %s {}", quote(&value).expect("quotable"));
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().expect("sh runs");
+            prop_assert_eq!(output.stdout, value.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Bun in the pinned version: the one on PATH if it fits, else a locked install of our own.
+
+use std::time::Duration;
+use workspace::modules;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use base::command::Command;
+use base::{probe, version_cache};
+
+/// How long an install may take.
+pub const INSTALL_DEADLINE: Duration = Duration::from_secs(600);
+
+/// What to do when packages cannot be installed.
+pub const REGISTRY: &str = "is there a way to the package registry (network, `HTTPS_PROXY`, `npm_config_registry`)? \
+                            `cargo xtask doctor`";
+
+/// Where Bun is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bun {
+    /// On PATH, in the pinned version.
+    OnPath(Utf8PathBuf),
+    /// Installed by us.
+    Installed(Utf8PathBuf),
+    /// Not there yet; [`install`] puts it here.
+    Missing(Utf8PathBuf),
+}
+
+impl Bun {
+    /// The program, whether it is there yet or not.
+    #[must_use]
+    pub fn program(&self) -> &Utf8Path {
+        match self {
+            Bun::OnPath(path) | Bun::Installed(path) | Bun::Missing(path) => path,
+        }
+    }
+}
+
+/// The Bun on PATH and what it says its version is.
+pub type OnPath = (Utf8PathBuf, Option<String>);
+
+/// Looks for Bun on PATH, and waits for its answer this long.
+#[must_use]
+pub fn on_path(deadline: Duration) -> Option<OnPath> {
+    let path = which("bun")?;
+    let version = reported_version(&path, deadline);
+    Some((path, version))
+}
+
+/// Looks for Bun `version`, which a program is asked for once. `XTASK_TOOLS` moves the folder of our own
+/// installs, so that several checkouts can share it; it is `.xtask/tools` by default.
+#[must_use]
+pub fn find(root: &Utf8Path, version: &str) -> Bun {
+    let ask = |program: &Utf8Path| {
+        version_cache::version(root, program, || reported_version(program, probe::PATIENT))
+    };
+    let on_path = which("bun").map(|path| {
+        let version = ask(&path);
+        (path, version)
+    });
+    choose(root, version, on_path, ask)
+}
+
+/// Chooses between the Bun that was found on PATH and our own, which is asked for its version by `ask`.
+#[must_use]
+pub fn choose(
+    root: &Utf8Path,
+    version: &str,
+    on_path: Option<OnPath>,
+    ask: impl FnOnce(&Utf8Path) -> Option<String>,
+) -> Bun {
+    if let Some((path, reported)) = on_path
+        && reported.as_deref() == Some(version)
+    {
+        return Bun::OnPath(path);
+    }
+    let program = folder(root, version).join(installed_program());
+    if ask(&program).as_deref() == Some(version) {
+        Bun::Installed(program)
+    } else {
+        Bun::Missing(program)
+    }
+}
+
+/// The folder of our own install.
+#[must_use]
+pub fn folder(root: &Utf8Path, version: &str) -> Utf8PathBuf {
+    let tools = std::env::var("XTASK_TOOLS").ok().filter(|path| !path.is_empty());
+    let tools = tools.map_or_else(|| root.join(".xtask/tools"), Utf8PathBuf::from);
+    tools.join(format!("bun-{version}"))
+}
+
+/// Where npm puts the program: the package of this platform holds it, so that no install script has
+/// to run.
+fn installed_program() -> String {
+    let os = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };
+    let arch = if cfg!(target_arch = "x86_64") { "x64" } else { std::env::consts::ARCH };
+    let libc = if cfg!(target_env = "musl") { "-musl" } else { "" };
+    format!("node_modules/@oven/bun-{os}-{arch}{libc}/bin/bun")
+}
+
+/// The commands that install Bun from npm, frozen to the lock file.
+#[must_use]
+pub fn install(root: &Utf8Path, version: &str) -> Vec<Command> {
+    let folder = folder(root, version);
+    let pins = root.join(modules::BUN_TOOLCHAIN);
+    let from = |name: &str| pins.join(name).to_string();
+    let copy = ["cp", &from("package.json"), &from("package-lock.json"), folder.as_str()];
+    let npm = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"];
+    vec![
+        Command::new(root, &["mkdir", "-p", folder.as_str()], INSTALL_DEADLINE),
+        Command::new(root, &copy, INSTALL_DEADLINE),
+        Command::new(&folder, &npm, INSTALL_DEADLINE),
+    ]
+}
+
+/// What `program --version` prints; nothing when it cannot be run.
+#[must_use]
+pub fn reported_version(program: &Utf8Path, deadline: Duration) -> Option<String> {
+    probe::says(Utf8Path::new("."), program, &["--version"], deadline)
+}
+
+/// The first program called `name` on PATH.
+#[must_use]
+pub fn which(name: &str) -> Option<Utf8PathBuf> {
+    let path = std::env::var("PATH").ok()?;
+    path.split(':')
+        .filter(|dir| !dir.is_empty())
+        .map(|dir| Utf8Path::new(dir).join(name))
+        .find(|p| p.is_file())
+}

@@ -1,0 +1,36 @@
+//! Cargo, for the parts of this repository that are built on first use.
+
+use std::time::Duration;
+
+use camino::Utf8Path;
+
+use base::command::Command;
+
+/// How long a build with its tests may take.
+pub const DEADLINE: Duration = Duration::from_secs(2400);
+
+/// Where cargo, rustup and the C compiler find their things.
+const INHERITED: [&str; 13] = [
+    "CARGO_BUILD_JOBS",
+    "CARGO_HOME",
+    "CARGO_HTTP_CAINFO",
+    "CARGO_INCREMENTAL",
+    "CARGO_NET_OFFLINE",
+    "CARGO_TARGET_DIR",
+    "CC",
+    "RUSTFLAGS",
+    "RUSTUP_AUTO_INSTALL",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "RUST_BACKTRACE",
+    "RUST_TEST_THREADS",
+];
+
+/// The cargo that runs us, with `arguments`.
+#[must_use]
+pub fn command(root: &Utf8Path, arguments: &[&str]) -> Command {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut command = Command::new(root, &[&[cargo.as_str()], arguments].concat(), DEADLINE);
+    command.inherit.extend(INHERITED);
+    command
+}

@@ -1,0 +1,200 @@
+//! The Dagger CLI: its version, whether an engine answers, how it is run, what it says when it fails.
+
+use std::ops::Range;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use camino::Utf8Path;
+
+use super::bun;
+use super::engine_address::VARIABLE;
+use base::command::Command;
+use base::version::Version;
+use base::{probe, version_cache};
+
+/// A build and an upload, with room for a first load of the modules.
+const DEADLINE: Duration = Duration::from_secs(2700);
+
+/// How long an engine may take to say its version: a first answer took 1.5 s, later ones less than 1 s.
+/// Without an engine, the CLI would wait for ever and print nothing (seen with v0.21.8).
+const PROBE: Duration = Duration::from_secs(4);
+
+/// What the CLI needs to find an engine, and Docker to find its daemon.
+const INHERITED: [&str; 12] = [
+    "DAGGER_LEAVE_OLD_ENGINE",
+    "DOCKER_CERT_PATH",
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+    "DOCKER_HOST",
+    "DOCKER_TLS_CERTDIR",
+    "DOCKER_TLS_VERIFY",
+    "KUBECONFIG",
+    "KUBERNETES_SERVICE_HOST",
+    "KUBERNETES_SERVICE_PORT",
+    "XDG_RUNTIME_DIR",
+    VARIABLE,
+];
+
+/// The versions that the scripts are known to work with: from the first whose exit codes can be
+/// trusted, up to the first that renames the commands that we use.
+pub const SUPPORTED: Range<Version> = Version([0, 20, 2])..Version([0, 22, 0]);
+
+/// The version in what `dagger version` prints, without the `v`: `dagger v0.21.8 (image://…)
+/// linux/amd64`, and since 1.0 a line `version: v1.0.0`. A self-built CLI names none.
+#[must_use]
+pub fn parse_version(text: &str) -> Option<String> {
+    let mut words = text.split_whitespace().filter_map(|word| word.strip_prefix('v'));
+    words.find(|word| Version::find(word).is_some()).map(str::to_owned)
+}
+
+/// Whether the scripts are known to work with `version`.
+#[must_use]
+pub fn supported(version: &str) -> bool {
+    Version::find(version).is_some_and(|version| SUPPORTED.contains(&version))
+}
+
+/// What the CLI said, once it was asked: it does not change while we run.
+static VERSION: OnceLock<Option<String>> = OnceLock::new();
+
+/// The version of the CLI on PATH; nothing when there is none that answers. Asked once, and whoever
+/// comes while it is being asked waits for the answer.
+#[must_use]
+pub fn version(root: &Utf8Path) -> Option<String> {
+    let known = || {
+        let program = bun::which("dagger")?;
+        version_cache::version(root, &program, || ask(root, &program))
+    };
+    VERSION.get_or_init(known).clone()
+}
+
+/// The version that the CLI on PATH says right now.
+#[must_use]
+pub fn says_version(root: &Utf8Path) -> Option<String> {
+    ask(root, &bun::which("dagger")?)
+}
+
+fn ask(root: &Utf8Path, program: &Utf8Path) -> Option<String> {
+    parse_version(&probe::says(root, program, &["version"], PROBE)?)
+}
+
+/// Begins to ask for the version, which takes 0.1 s, while there is something else to do.
+pub fn ask_version(root: &Utf8Path) {
+    let root = root.to_owned();
+    std::thread::spawn(move || version(&root));
+}
+
+/// The version of the engine, when one answers soon.
+#[must_use]
+pub fn engine_version(root: &Utf8Path) -> Option<String> {
+    let program = bun::which("dagger")?;
+    let arguments = ["--progress=plain", "-M", "-s", "-c", "version"];
+    let said = probe::says_with(root, &program, &arguments, PROBE, &INHERITED)?;
+    (!said.is_empty()).then(|| said.trim_start_matches('v').to_owned())
+}
+
+/// The version of the container runtime's daemon that starts an engine here; nothing when it does
+/// not answer soon. A daemon that is there but broken would hang.
+#[must_use]
+pub fn daemon_version(root: &Utf8Path, program: &Utf8Path) -> Option<String> {
+    let arguments = ["version", "--format", "{{.Server.Version}}"];
+    probe::says_with(root, program, &arguments, probe::QUICK, &INHERITED)
+        .filter(|said| !said.is_empty())
+}
+
+/// Runs `script` in `dir`. As a file on stdin, because a bare `dagger` prints its usage, runs
+/// nothing and exits with 0 (since v0.21.4).
+#[must_use]
+pub fn command(dir: &Utf8Path, script: String) -> Command {
+    let mut command = Command::new(dir, &["dagger", "--progress=plain", "/dev/stdin"], DEADLINE)
+        .text("DAGGER_NO_NAG", "1")
+        .text("DAGGER_NO_UPDATE_CHECK", "1")
+        .text("DO_NOT_TRACK", "1");
+    command.inherit.extend(INHERITED);
+    command.stdin = Some(script);
+    command
+}
+
+/// What a text in Dagger's output means, and what to do about it.
+const MESSAGES: [(&str, &str); 14] = [
+    (
+        "Cannot connect to the Docker daemon",
+        "start Docker, or name an engine in _EXPERIMENTAL_DAGGER_RUNNER_HOST",
+    ),
+    (
+        "driver for scheme \"image\" was not available",
+        "install Docker or Podman, or name an engine in _EXPERIMENTAL_DAGGER_RUNNER_HOST",
+    ),
+    (
+        "failed to pull image",
+        "the engine's image cannot be pulled: is there a container runtime, and a way to the registry?",
+    ),
+    (
+        "no driver for scheme",
+        "_EXPERIMENTAL_DAGGER_RUNNER_HOST has an unknown scheme: use unix://, tcp://, kube-pod:// or image://",
+    ),
+    ("incompatible engine version", "CLI and engine must have the same version"),
+    ("incompatible client version", "CLI and engine must have the same version"),
+    (
+        "remote is not a valid dagger server",
+        "_EXPERIMENTAL_DAGGER_RUNNER_HOST leads to something that is not a Dagger engine",
+    ),
+    (
+        "module requires dagger",
+        "the module's `engineVersion` is newer than the engine: update the CLI and the engine",
+    ),
+    ("can't escape context root", "a module lies outside of the git repository"),
+    (
+        "failed to load sdk",
+        "the engine cannot load the TypeScript SDK: can it pull images from Docker Hub or its mirror?",
+    ),
+    (
+        "failed to serve module",
+        "the module does not load; `dagger functions` in its folder says more",
+    ),
+    ("secret env var not found", "a variable that holds a token did not reach Dagger"),
+    (
+        "Expected Name, found {",
+        "`. | function` does not work for the current module; call the function by its bare name",
+    ),
+    ("did not complete successfully", "the lines above are the failing step's own"),
+];
+
+/// What the last lines of a failed run mean: what to do, when they are known.
+#[must_use]
+pub fn hint(tail: &[String]) -> Option<&'static str> {
+    MESSAGES
+        .iter()
+        .find(|(text, _)| tail.iter().any(|line| line.contains(text)))
+        .map(|(_, hint)| *hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_both_layouts_and_the_range() {
+        let text = "dagger v0.21.8 (unix:///run/dagger/engine.sock) linux/amd64";
+        assert_eq!(parse_version(text).as_deref(), Some("0.21.8"));
+        assert_eq!(parse_version("version: v1.0.0\nengine: v1.0.0").as_deref(), Some("1.0.0"));
+        assert_eq!(parse_version("dagger devel"), None);
+        for (version, good) in [
+            ("0.20.1", false),
+            ("0.20.2", true),
+            ("0.21.11", true),
+            ("0.22.0", false),
+            ("1.0.0-beta.10", false),
+            ("x", false),
+        ] {
+            assert_eq!(supported(version), good, "{version}");
+        }
+    }
+
+    #[test]
+    fn known_messages_have_a_next_step() {
+        let tail =
+            ["Error: start engine: Cannot connect to the Docker daemon at unix:///x".to_owned()];
+        assert!(hint(&tail).is_some_and(|hint| hint.starts_with("start Docker")));
+        assert_eq!(hint(&["something else".to_owned()]), None);
+    }
+}

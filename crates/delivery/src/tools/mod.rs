@@ -1,0 +1,7 @@
+//! The programs that deliver: Bun, cargo, Dagger and the sandbox. They decide nothing.
+
+pub mod bun;
+pub mod cargo;
+pub mod dagger;
+pub mod engine_address;
+pub mod sandbox;

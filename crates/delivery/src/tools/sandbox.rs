@@ -1,0 +1,246 @@
+//! Finds, starts and stops the sandbox's process.
+
+use std::fs::File;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command as Process, Stdio};
+use std::time::{Duration, Instant};
+use workspace::modules;
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use ring::hmac;
+use ring::rand::SecureRandom as _;
+use serde::{Deserialize, Serialize};
+
+use super::cargo;
+use base::command::Command;
+use base::error::{Failure, failed, refused};
+use base::http;
+use base::secret::Secret;
+use workspace::key::hex;
+
+/// The port that a new sandbox asks for first.
+pub const DEFAULT_PORT: u16 = 8787;
+
+/// The variable that overrules the token file: nothing about the token is then written to disk.
+pub const TOKEN_VARIABLE: &str = "SANDBOX_TOKEN";
+
+/// What else it reads: see `sandbox/README.md`.
+const GITLAB_VARIABLES: [&str; 3] =
+    ["SANDBOX_GITLAB_PROJECT", "SANDBOX_GITLAB_ROOT", "SANDBOX_GITLAB_TOKENS"];
+
+/// The time that a server has to prove that it is the sandbox.
+const PROOF_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The time that it may take to answer after it was started.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A running sandbox, as it says of itself in `server.json`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Server {
+    /// Its process id.
+    pub pid: i32,
+    /// Its loopback port.
+    pub port: u16,
+    /// The address of its page.
+    pub url: String,
+    /// When it started, RFC 3339.
+    pub started: String,
+}
+
+/// The folder of its state.
+#[must_use]
+pub fn state(root: &Utf8Path) -> Utf8PathBuf {
+    root.join(".xtask/sandbox")
+}
+
+/// The file that holds its token, for nobody but its owner.
+#[must_use]
+pub fn token_file(root: &Utf8Path) -> Utf8PathBuf {
+    state(root).join("token")
+}
+
+/// Its log.
+#[must_use]
+pub fn log_file(root: &Utf8Path) -> Utf8PathBuf {
+    root.join(".xtask/logs/sandbox.log")
+}
+
+/// The file of the secret by which it proves who it is.
+#[must_use]
+pub fn identity_file(root: &Utf8Path) -> Utf8PathBuf {
+    state(root).join("identity")
+}
+
+/// Returns the running sandbox of this checkout. `None` if none answers, or if what answers cannot
+/// prove that it is the sandbox: another program may listen on the port of one that has ended.
+#[must_use]
+pub fn running(root: &Utf8Path) -> Option<Server> {
+    let text = std::fs::read_to_string(state(root).join("server.json")).ok()?;
+    let server: Server = serde_json::from_str(&text).ok()?;
+    let secret = identity_file(root);
+    // Whoever can read the secret can claim to be the sandbox.
+    let is_private = secret.metadata().ok()?.permissions().mode() & 0o077 == 0;
+    let secret = std::fs::read_to_string(secret).ok().filter(|_| is_private)?;
+    let mut nonce = [0; 16];
+    ring::rand::SystemRandom::new().fill(&mut nonce).ok()?;
+    let nonce = hex(&nonce);
+    let agent = http::agent(PROOF_DEADLINE, 0);
+    let url = format!("http://127.0.0.1:{}/__sandbox/proof/{nonce}", server.port);
+    let answer = http::get(&agent, &url, &[]).ok()?;
+    let answer: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.trim().as_bytes());
+    // The port is part of the message, so that another server cannot pass on a real sandbox's proof.
+    let message = format!("sandbox-proof-1:{}:{nonce}", server.port);
+    let wanted = hex(hmac::sign(&key, message.as_bytes()).as_ref());
+    (answer["proof"] == wanted.as_str()).then_some(server)
+}
+
+/// Returns the port on which the sandbox runs, else the one on which it would start. Nothing may be
+/// sent to the latter: [`check`] is called before a token goes there.
+#[must_use]
+pub fn planned_port(root: &Utf8Path) -> u16 {
+    let last = || std::fs::read_to_string(state(root).join("port")).ok()?.trim().parse().ok();
+    running(root).map(|server| server.port).or_else(last).unwrap_or(DEFAULT_PORT)
+}
+
+/// Refuses unless the sandbox runs on this port.
+pub fn check(root: &Utf8Path, port: u16) -> Result<(), Failure> {
+    match running(root) {
+        Some(server) if server.port == port => Ok(()),
+        Some(server) => Err(refused(format!("the sandbox now runs on port {}", server.port))
+            .hint("run the command again")),
+        None => Err(refused("the sandbox does not run")
+            .hint("start it with `cargo xtask sandbox up`, then retry")),
+    }
+}
+
+/// The token for its API.
+pub fn token(root: &Utf8Path) -> Result<Secret, Failure> {
+    // Empty counts as unset, as it does to the sandbox itself.
+    let given = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.trim().is_empty());
+    if let Some(token) = given {
+        return Ok(Secret::new(&token));
+    }
+    let path = token_file(root);
+    let meta = path
+        .metadata()
+        .map_err(|_| refused("the sandbox has no token yet").hint("`cargo xtask sandbox up`"))?;
+    if meta.permissions().mode() & 0o077 != 0 {
+        return Err(refused(format!("other users can read {path}"))
+            .hint(format!("`chmod 600 {path}`, or `cargo xtask sandbox reset` for a new one")));
+    }
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| refused(format!("cannot read {path}: {error}")))?;
+    Ok(Secret::new(&text))
+}
+
+/// The command that builds the sandbox, into the target folder that xtask itself runs from; nothing
+/// where there is no source, as in a tree that only uses the tool.
+#[must_use]
+pub fn build(root: &Utf8Path) -> Option<Command> {
+    if !root.join("sandbox/Cargo.toml").is_file() {
+        return None;
+    }
+    let target = program().ok();
+    let target = target.as_deref().and_then(|program| program.parent()?.parent());
+    let mut arguments = vec!["build", "--locked", "--package", "sandbox"];
+    if let Some(target) = target {
+        arguments.extend(["--target-dir", target.as_str()]);
+    }
+    Some(cargo::command(root, &arguments))
+}
+
+/// The sandbox's program: beside xtask's own.
+pub fn program() -> Result<Utf8PathBuf, Failure> {
+    let own = std::env::current_exe().ok().and_then(|path| Utf8PathBuf::from_path_buf(path).ok());
+    let folder = own.as_deref().and_then(Utf8Path::parent).map(|folder| {
+        // Tests run from `deps`, one folder below the programs.
+        if folder.file_name() == Some("deps") { folder.parent().unwrap_or(folder) } else { folder }
+    });
+    folder
+        .map(|folder| folder.join("sandbox"))
+        .ok_or_else(|| failed("cannot tell where xtask itself is installed"))
+}
+
+/// Starts the sandbox and waits until it answers. It outlives this process.
+pub fn start(
+    root: &Utf8Path,
+    bun: &Utf8Path,
+    accounts: &[String],
+    port: Option<u16>,
+) -> Result<Server> {
+    let state = state(root);
+    let log = log_file(root);
+    for folder in [Some(state.as_path()), log.parent()].into_iter().flatten() {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
+    }
+    let out = File::options().create(true).append(true).open(&log)?;
+    let program = program()?;
+    let mut process = Process::new(&program);
+    process.args(["serve", "--state", state.as_str(), "--bun", bun.as_str()]);
+    process.args(["--toolchain", root.join(modules::WRANGLER_TOOLCHAIN).as_str()]);
+    for account in accounts {
+        process.args(["--account-id", account]);
+    }
+    if let Some(port) = port {
+        process.args(["--port", &port.to_string()]);
+    }
+    process.current_dir(root).env_clear();
+    for name in base::command::INHERITED.iter().chain(&[TOKEN_VARIABLE]).chain(&GITLAB_VARIABLES) {
+        if let Some(value) = std::env::var_os(name) {
+            process.env(name, value);
+        }
+    }
+    process.process_group(0).stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
+    let mut child =
+        process.spawn().map_err(|error| failed(format!("cannot run {program}: {error}")))?;
+    let started = Instant::now();
+    while started.elapsed() < START_DEADLINE {
+        if let Some(server) = running(root) {
+            return Ok(server);
+        }
+        if let Some(status) = child.try_wait()? {
+            // Another run may have started it at the same moment.
+            if let Some(server) = running(root) {
+                return Ok(server);
+            }
+            let said = last_lines(&log, 5).join("\n    ");
+            return Err(failed(format!("the sandbox did not start ({status}):\n    {said}"))
+                .hint(format!("its log is {log}"))
+                .into());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let _gone = kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGTERM);
+    Err(failed(format!("the sandbox did not answer within {} s", START_DEADLINE.as_secs()))
+        .hint(format!("its log is {log}"))
+        .into())
+}
+
+/// Asks a running sandbox to end, and waits until it has: it holds a lock for as long as it lives.
+pub fn stop(root: &Utf8Path, server: &Server) -> Result<()> {
+    let pid = Pid::from_raw(server.pid);
+    kill(pid, Signal::SIGTERM).context("cannot stop the sandbox")?;
+    let path = state(root).join("lock");
+    let lock = File::open(&path).with_context(|| format!("cannot read {path}"))?;
+    let asked = Instant::now();
+    while lock.try_lock().is_err() {
+        if asked.elapsed() > Duration::from_secs(15) {
+            kill(pid, Signal::SIGKILL).context("cannot end the sandbox")?;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// The last `count` lines of a text file; none when it cannot be read.
+#[must_use]
+pub fn last_lines(path: &Utf8Path, count: usize) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].iter().map(|&line| line.to_owned()).collect()
+}

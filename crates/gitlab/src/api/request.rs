@@ -1,0 +1,187 @@
+//! One request to GitLab, and when it may be made again.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::Value;
+use ureq::http::{HeaderMap, Request};
+use ureq::{Agent, Body};
+
+use super::paging::patience;
+use super::problem::Problem;
+use base::error::{Failure, refused};
+use base::http::BODY_LIMIT;
+use base::retry;
+use base::retry::Patience;
+use base::secret::{Redactor, Secret};
+use base::time::unix_now;
+
+/// Whom pauses are for.
+const WHO: &str = "GitLab";
+
+/// What the server said.
+#[derive(Debug)]
+pub struct Reply {
+    /// The method and path that it answers.
+    pub request: String,
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl retry::Reply for Reply {
+    fn status(&self) -> u16 {
+        self.status
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        (self.status == 429).then(|| patience(&self.headers, unix_now()))
+    }
+}
+
+/// An API, and who calls it.
+pub struct Client<'a> {
+    base: String,
+    /// What a token of its kind is sent in.
+    header: &'static str,
+    token: Secret,
+    agent: Agent,
+    patience: &'a Patience,
+}
+
+impl<'a> Client<'a> {
+    /// A client for the API at `base`, the address with `/api/v4` and whatever relative root comes
+    /// before it.
+    pub fn new(
+        base: &str,
+        token: Secret,
+        agent: Agent,
+        patience: &'a Patience,
+    ) -> Result<Client<'a>, Failure> {
+        let rest = base.strip_prefix("https://").or_else(|| base.strip_prefix("http://"));
+        let good = |rest: &str| {
+            let text = rest.bytes().all(|b| b.is_ascii_graphic() && !b"?#@".contains(&b));
+            text && !rest.starts_with('/') && !rest.is_empty()
+        };
+        if !rest.is_some_and(good) {
+            return Err(refused(format!("`{base}` is no address of a GitLab API"))
+                .hint("GitLab sets CI_API_V4_URL; check what overrides it"));
+        }
+        let base = base.trim_end_matches('/').to_owned();
+        Ok(Client { base, header: "PRIVATE-TOKEN", token, agent, patience })
+    }
+
+    /// With a job's own token, which has a header of its own
+    /// (<https://docs.gitlab.com/api/rest/authentication/>).
+    #[must_use]
+    pub fn of_job(self) -> Client<'a> {
+        Client { header: "JOB-TOKEN", ..self }
+    }
+
+    /// Reads, again where the server is busy or broken.
+    pub fn get(&self, path: &str) -> Result<Reply> {
+        self.send("GET", path, None)
+    }
+
+    /// Deletes, again as when reading: what is deleted twice is gone.
+    pub fn delete(&self, path: &str) -> Result<Reply> {
+        self.send("DELETE", path, None)
+    }
+
+    /// Posts, again only where the server says that it did nothing.
+    pub fn post(&self, path: &str, body: &Value) -> Result<Reply> {
+        self.send("POST", path, Some(body))
+    }
+
+    fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Reply> {
+        let once = || self.once(method, path, body);
+        let outcome = match body {
+            None => self.patience.read(WHO, once),
+            Some(_) => self.patience.change(WHO, once),
+        };
+        self.told(method, path, outcome)
+    }
+
+    /// Makes one request, the `tried`th of its kind. Nothing comes back when it may or may not have been
+    /// carried out; the pause that this asks for is over then.
+    pub fn attempt(
+        &self,
+        method: &str,
+        path: &str,
+        body: &Value,
+        tried: u32,
+    ) -> Result<Option<Reply>> {
+        let outcome = self.once(method, path, Some(body));
+        if self.patience.open(WHO, &outcome, tried) {
+            return Ok(None);
+        }
+        self.told(method, path, outcome).map(Some)
+    }
+
+    /// A connection that broke, as a problem of the request.
+    fn told(&self, method: &str, path: &str, outcome: Result<Reply>) -> Result<Reply> {
+        outcome.map_err(|error| match error.downcast_ref::<ureq::Error>() {
+            Some(cause) => {
+                let said = format!("{} at {}", self.hidden(&cause.to_string()), self.base);
+                Problem { request: shown(method, path), status: 0, said, code: None }.into()
+            }
+            None => error,
+        })
+    }
+
+    /// Makes one request. A redirect is an error, since it would take the token elsewhere.
+    fn once(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Reply> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base))
+            .header("Accept", "application/json")
+            .header(self.header, self.token.expose());
+        if body.is_some() {
+            request = request.header("Content-Type", "application/json");
+        }
+        let request = request.body(body.map(Value::to_string).unwrap_or_default())?;
+        let (status, headers, body) = match self.exchange(request) {
+            Err(ureq::Error::BadUri(text)) => {
+                return Err(refused(format!("bad address {text}")).into());
+            }
+            outcome => outcome?,
+        };
+        let reply = Reply { request: shown(method, path), status, headers, body };
+        if (300..400).contains(&reply.status) {
+            let target = reply.headers.get("location").and_then(|value| value.to_str().ok());
+            let target = self.hidden(target.unwrap_or("elsewhere"));
+            return Err(refused(format!(
+                "{}: GitLab redirects to {target}, where the token is not sent",
+                reply.request
+            ))
+            .hint("the project or the instance has moved: CI_API_V4_URL and the project's number must name the new place")
+            .into());
+        }
+        Ok(reply)
+    }
+
+    fn exchange(&self, request: Request<String>) -> Result<(u16, HeaderMap, Vec<u8>), ureq::Error> {
+        let empty = request.body().is_empty();
+        let (parts, body) = request.into_parts();
+        let mut answer: ureq::http::Response<Body> = match empty {
+            true => self.agent.run(Request::from_parts(parts, ()))?,
+            false => self.agent.run(Request::from_parts(parts, body))?,
+        };
+        let headers = answer.headers().clone();
+        let bytes = answer.body_mut().with_config().limit(BODY_LIMIT * 4).read_to_vec()?;
+        let text = self.hidden(&String::from_utf8_lossy(&bytes)).into_bytes();
+        Ok((answer.status().as_u16(), headers, text))
+    }
+
+    fn hidden(&self, text: &str) -> String {
+        Redactor::new([self.token.clone()]).apply(text)
+    }
+}
+
+/// A request in an error.
+fn shown(method: &str, path: &str) -> String {
+    format!("{method} {}", path.split('?').next().unwrap_or_default())
+}

@@ -1,0 +1,54 @@
+//! Whom to trust: the system's certificates, and the private authority of the instance beside them.
+
+use anyhow::Result;
+use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
+
+use base::error::refused;
+
+/// Where systems keep their bundle (<https://go.dev/src/crypto/x509/root_linux.go>).
+const BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The variables that name a bundle: one in place of the system's, one beside it. GitLab sets the
+/// second when the runner knows a private authority
+/// (<https://docs.gitlab.com/runner/configuration/tls-self-signed/>).
+const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "CI_SERVER_TLS_CA_FILE"];
+
+/// The certificates to trust, by the variables that `get` knows. Without any file, Mozilla's list.
+pub fn roots(get: impl Fn(&str) -> Option<String>) -> Result<RootCerts> {
+    let [instead, beside] = VARIABLES.map(|name| get(name).map(|path| (name, path)));
+    let mut found = Vec::new();
+    match instead {
+        Some((name, path)) => found.extend(named(name, &path)?),
+        // The system's own file may hold what we cannot read; then it counts as absent.
+        None => found.extend(BUNDLES.iter().find_map(|path| read(path).ok()).unwrap_or_default()),
+    }
+    if let Some((name, path)) = beside {
+        found.extend(named(name, &path)?);
+    }
+    Ok(if found.is_empty() { RootCerts::WebPki } else { RootCerts::from(found) })
+}
+
+fn named(variable: &str, path: &str) -> Result<Vec<Certificate<'static>>> {
+    read(path).map_err(|error| {
+        refused(format!("the variable {variable} names {path}: {error}"))
+            .hint(format!("{variable} is the path of a PEM file with the authority's certificates"))
+            .into()
+    })
+}
+
+fn read(path: &str) -> Result<Vec<Certificate<'static>>> {
+    let pem = std::fs::read(path)?;
+    let mut found = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item? {
+            found.push(certificate);
+        }
+    }
+    anyhow::ensure!(!found.is_empty(), "it holds no certificate");
+    Ok(found)
+}

@@ -1,0 +1,92 @@
+//! The rows that a note carries: one hidden line of JSON for each.
+
+use super::{MARKER, Row};
+
+const START: &str = "<!-- row ";
+const END: &str = " -->";
+
+/// Whether a note with this body says that it is ours.
+#[must_use]
+pub fn marked(body: &str) -> bool {
+    body.lines().next().is_some_and(|line| line.trim_end() == MARKER)
+}
+
+/// `row` as a line that is not rendered. Within its texts everything that means something to
+/// Markdown, HTML or GitLab is written as a number.
+#[must_use]
+pub fn line(row: &Row) -> String {
+    let json = serde_json::to_string(row).unwrap_or_default();
+    let mut text = String::from(START);
+    let (mut inside, mut escaped) = (false, false);
+    for c in json.chars() {
+        match c {
+            '"' if !escaped => {
+                inside = !inside;
+                text.push(c);
+            }
+            _ if !inside
+                || escaped
+                || c == '\\'
+                || c.is_ascii_alphanumeric()
+                || " ._:/?=%".contains(c) =>
+            {
+                text.push(c);
+            }
+            _ => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    text += &format!("\\u{unit:04x}");
+                }
+            }
+        }
+        escaped = inside && c == '\\' && !escaped;
+    }
+    text + END
+}
+
+/// The rows in `body`. Lines that are not whole, as after an edit by hand, are left out.
+#[must_use]
+pub fn rows(body: &str) -> Vec<Row> {
+    let row = |line: &str| {
+        let json = line.trim_end().strip_prefix(START)?.strip_suffix(END)?;
+        serde_json::from_str(json).ok()
+    };
+    body.lines().filter_map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::comment::Status;
+
+    #[test]
+    fn a_row_survives_and_its_text_means_nothing() {
+        let reason = "--> \\ \" | `@all` \u{1F600} \u{1}\n/merge <b>&amp;".to_owned();
+        let row =
+            Row { reason: Some(reason), pipeline: Some(9), ..Row::new("a--b", Status::Failed) };
+        let line = line(&row);
+        assert_eq!(rows(&format!("{MARKER}\n{line}\r\n")), [row]);
+        let inner = line.strip_prefix(START).and_then(|l| l.strip_suffix(END)).expect("whole");
+        assert!(!inner.contains(['<', '>', '@', '`', '|', '-', '&', '\n']), "{line}");
+    }
+
+    #[test]
+    fn broken_lines_are_left_out() {
+        assert_eq!(
+            rows("<!-- row {\"project\":\"a\" -->\n<!-- row [] -->\ntext <!-- row {} -->"),
+            []
+        );
+    }
+
+    #[test]
+    fn the_marker_is_the_whole_first_line() {
+        assert!(marked(&format!("{MARKER}\r\ntext")));
+        for other in [
+            "",
+            "text\n<!-- xtask preview v1 -->",
+            "<!-- xtask preview v1 --> x",
+            "<!-- xtask preview v10 -->",
+        ] {
+            assert!(!marked(other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! GitLab: the API client, the merge request comment and the pipeline.
+
+pub mod api;
+pub mod comment;
+pub mod pipeline;

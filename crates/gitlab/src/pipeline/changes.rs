@@ -1,0 +1,36 @@
+//! Paths whose change makes a project's deployment start by itself.
+
+use camino::Utf8Path;
+
+use workspace::Workspace;
+use workspace::graph::Graph;
+use workspace::project::Project;
+
+/// GitLab accepts no more patterns in a rule (<https://docs.gitlab.com/ci/yaml/#ruleschanges>).
+const MOST: usize = 50;
+
+/// What every project is made with: config, modules, toolchains, and the pipeline itself.
+const SHARED: [&str; 2] = ["dagger/**/*", ".gitlab-ci.yml"];
+
+/// The patterns for `project`, wider than what xtask decides by: its folder and all that the graph
+/// knows it is made from. Nothing where a rule could not hold them, which lets every push through.
+#[must_use]
+pub fn changes(workspace: &Workspace, graph: &Graph, project: &Project) -> Option<Vec<String>> {
+    let mut paths: Vec<String> = graph
+        .inputs(project)
+        .iter()
+        .filter(|path| !path.starts_with("dagger"))
+        .map(|path| pattern(path, workspace.root.join(path).is_dir()))
+        .collect();
+    paths.extend(SHARED.map(str::to_owned));
+    let literal = |path: &String| !path.contains(['[', ']', '{', '}', '\\', '?', '$']);
+    (paths.len() <= MOST && paths.iter().all(literal)).then_some(paths)
+}
+
+fn pattern(path: &Utf8Path, folder: bool) -> String {
+    match (folder, path.as_str()) {
+        (true, "") => "**/*".to_owned(),
+        (true, dir) => format!("{dir}/**/*"),
+        (false, file) => file.to_owned(),
+    }
+}

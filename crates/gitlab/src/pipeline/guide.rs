@@ -1,0 +1,52 @@
+//! The generated files of the pipeline: the file that GitLab reads, and the table in its guide.
+
+use anyhow::Result;
+
+use super::types::Pipeline;
+use super::{FILE, variables};
+use base::error::refused;
+use workspace::Workspace;
+use workspace::graph::Graph;
+
+/// The page that explains the pipeline.
+pub const GUIDE: &str = "docs/gitlab.md";
+
+const START: &str = "<!-- variables: written by `cargo xtask ci generate` -->";
+const END: &str = "<!-- end of variables -->";
+
+/// What the generated files of `workspace` must hold, by path. A repository without the guide keeps
+/// none.
+pub fn files(workspace: &Workspace) -> Result<Vec<(&'static str, String)>> {
+    let pipeline = Pipeline::new(workspace, &Graph::new(workspace)?);
+    let mut files = vec![(FILE, pipeline.text()?)];
+    if let Ok(text) = std::fs::read_to_string(workspace.root.join(GUIDE)) {
+        let table = variables::markdown(&variables::table(&workspace.config));
+        let filled = fill(&text, &table).ok_or_else(|| {
+            refused(format!("{GUIDE} lacks the lines `{START}` and `{END}`"))
+                .hint("put them around the table of variables")
+        })?;
+        files.push((GUIDE, filled));
+    }
+    Ok(files)
+}
+
+/// `text` with `table` between the markers.
+fn fill(text: &str, table: &str) -> Option<String> {
+    let (before, rest) = text.split_once(START)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{START}\n{table}{END}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_part_between_the_markers_changes() {
+        let text = format!("a\n{START}\nold\n{END}\nb\n");
+        let filled = fill(&text, "new\n").expect("markers");
+        assert_eq!(filled, format!("a\n{START}\nnew\n{END}\nb\n"));
+        assert_eq!(fill(&filled, "new\n"), Some(filled));
+        assert_eq!(fill("a", "t"), None);
+    }
+}

@@ -1,0 +1,206 @@
+//! The jobs that people see.
+
+use super::changes::changes;
+use super::condition::Condition;
+use super::reports::{self, Dotenv};
+use super::types::{Environment, Job, Rule};
+use super::{runner, scripts};
+use workspace::Workspace;
+use workspace::config::Config;
+use workspace::graph::Graph;
+use workspace::project::Project;
+
+/// The job that tests.
+pub const CHECK: &str = "check";
+/// The job that uploads what a merge request changed.
+pub const PREVIEW: &str = "preview";
+/// The job that removes it.
+pub const PREVIEW_STOP: &str = "preview-stop";
+
+/// The job that removes what was left behind.
+pub const PREVIEW_SWEEP: &str = "preview-sweep";
+
+/// What deploy jobs extend.
+pub const DEPLOYMENT: &str = ".deployment";
+/// The job that deploys everything, where there is one for all.
+pub const DEPLOY: &str = "deploy";
+
+/// The environment of a merge request's previews. By its number, since names of branches collide once
+/// they are cut to the length of a host name.
+pub const REVIEW: &str = "review/$CI_MERGE_REQUEST_IID";
+
+/// Everything CI checks, in merge requests and on the default branch.
+#[must_use]
+pub fn check() -> Job {
+    Job {
+        stage: Some("check"),
+        rules: vec![
+            Rule::when(Condition::merge_request()),
+            Rule::when(Condition::default_branch()),
+        ],
+        cache: vec![runner::cache("check")],
+        before_script: vec![scripts::NPM.to_owned()],
+        script: vec![scripts::VARIABLES.to_owned(), scripts::CHECK.to_owned()],
+        ..Job::default()
+    }
+}
+
+/// Previews do not wait for the check: a reviewer looks while it runs.
+#[must_use]
+pub fn preview(config: &Config) -> Job {
+    Job {
+        extends: vec![runner::DAGGER],
+        stage: Some("preview"),
+        rules: vec![Rule::when(Condition::preview())],
+        needs: Some(Vec::new()),
+        script: vec![scripts::PREVIEW.to_owned()],
+        environment: Some(Environment {
+            on_stop: Some(PREVIEW_STOP),
+            auto_stop_in: Some(config.pipeline.preview_lifetime.clone()),
+            ..environment(REVIEW, reports::PREVIEW)
+        }),
+        resource_group: Some(REVIEW.to_owned()),
+        interruptible: Some(true),
+        artifacts: Some(runner::artifacts(reports::PREVIEW)),
+        ..Job::default()
+    }
+}
+
+/// GitLab starts it when the merge request is merged or closed, and after the lifetime. It works when
+/// the branch is gone, because a merge request's commits outlive its branch. It has the rules, the
+/// environment and the resource group of [`preview`]; without one of them GitLab would not start it
+/// (<https://docs.gitlab.com/ci/environments/#stop-an-environment>).
+#[must_use]
+pub fn preview_stop() -> Job {
+    Job {
+        extends: vec![runner::CARGO],
+        stage: Some("preview"),
+        rules: vec![Rule::by_hand(Condition::preview())],
+        needs: Some(Vec::new()),
+        script: vec![scripts::PREVIEW_STOP.to_owned()],
+        environment: Some(Environment {
+            action: Some("stop"),
+            url: None,
+            ..environment(REVIEW, reports::PREVIEW)
+        }),
+        resource_group: Some(REVIEW.to_owned()),
+        interruptible: Some(false),
+        ..Job::default()
+    }
+}
+
+/// On schedules: does what stop jobs did not, which do fail. Its environment is there for the variables
+/// alone, whose scope is `review/*`.
+#[must_use]
+pub fn preview_sweep(config: &Config) -> Job {
+    let place = "review/sweep";
+    let condition = match deploys(config) {
+        Condition::All(mut all) => {
+            all.push(Condition::schedule());
+            Condition::All(all)
+        }
+        one => Condition::All(vec![one, Condition::schedule()]),
+    };
+    Job {
+        extends: vec![runner::CARGO],
+        stage: Some("preview"),
+        rules: vec![Rule::when(condition)],
+        needs: Some(Vec::new()),
+        script: vec![scripts::PREVIEW_SWEEP.to_owned()],
+        environment: Some(Environment {
+            action: Some("access"),
+            url: None,
+            ..environment(place, reports::PREVIEW)
+        }),
+        resource_group: Some(place.to_owned()),
+        interruptible: Some(false),
+        ..Job::default()
+    }
+}
+
+/// The name of a project's deploy job.
+#[must_use]
+pub fn deploy_name(project: &Project) -> String {
+    format!("{DEPLOY} {}", label(project))
+}
+
+/// The project's name, or its Worker's where the whole repository is one project.
+fn label(project: &Project) -> &str {
+    if project.name.is_empty() { &project.worker } else { &project.name }
+}
+
+/// The environment of a project, in the characters that GitLab takes
+/// (<https://docs.gitlab.com/ci/yaml/#environmentname>).
+fn place(environment: &str, project: &Project) -> String {
+    let taken = |c: char| if c.is_ascii_alphanumeric() || "-_/. ".contains(c) { c } else { '-' };
+    format!("{environment}/{}", label(project)).chars().map(taken).collect()
+}
+
+/// Deploys one project. A push that changed none of its paths leaves the job for a person to start:
+/// GitLab compares with the push before only, so a change whose pipeline failed would be lost else.
+#[must_use]
+pub fn deploy(workspace: &Workspace, graph: &Graph, project: &Project) -> Job {
+    let condition = deploys(&workspace.config);
+    let rules = match changes(workspace, graph, project) {
+        None => vec![Rule::when(condition)],
+        paths => {
+            vec![Rule { changes: paths, ..Rule::when(condition.clone()) }, Rule::by_hand(condition)]
+        }
+    };
+    let name = &workspace.config.pipeline.environment;
+    let command = scripts::deploy(Some(label(project)), name);
+    Job { rules, ..deploying(&place(name, project), command) }
+}
+
+/// Deploys whatever is not live already, several projects side by side.
+#[must_use]
+pub fn deploy_all(config: &Config) -> Job {
+    let name = &config.pipeline.environment;
+    let rules = vec![Rule::when(deploys(config))];
+    Job { rules, ..deploying(name, scripts::deploy(None, name)) }
+}
+
+/// What deployments have in common. Nothing cancels one that has started.
+#[must_use]
+pub fn deployment(config: &Config) -> Job {
+    Job {
+        extends: vec![runner::DAGGER],
+        tags: config.pipeline.deploy_tags.clone(),
+        stage: Some("deploy"),
+        needs: Some(vec![CHECK.to_owned()]),
+        interruptible: Some(false),
+        // Longer than xtask's own deadlines, so that it is xtask which says what is live.
+        timeout: Some("2 hours"),
+        artifacts: Some(runner::artifacts(reports::DEPLOY)),
+        ..Job::default()
+    }
+}
+
+fn deploying(place: &str, command: String) -> Job {
+    Job {
+        extends: vec![DEPLOYMENT],
+        script: vec![command],
+        environment: Some(environment(place, reports::DEPLOY)),
+        resource_group: Some(place.to_owned()),
+        ..Job::default()
+    }
+}
+
+/// On the default branch, and in a fork never: it has none of our tokens.
+fn deploys(config: &Config) -> Condition {
+    let own = config.gitlab.number().map(|id| Condition::is("CI_PROJECT_ID", id));
+    match own {
+        Some(own) => Condition::All(vec![Condition::default_branch(), own]),
+        None => Condition::default_branch(),
+    }
+}
+
+fn environment(name: &str, report: Dotenv) -> Environment {
+    Environment {
+        name: name.to_owned(),
+        url: Some(format!("${}", report.variable)),
+        on_stop: None,
+        auto_stop_in: None,
+        action: None,
+    }
+}

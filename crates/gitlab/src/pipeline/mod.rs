@@ -1,0 +1,127 @@
+//! `.gitlab-ci.yml` as a value, made from what the repository holds.
+
+pub mod changes;
+pub mod condition;
+pub mod guide;
+pub mod jobs;
+pub mod kind;
+pub mod reports;
+pub mod runner;
+pub mod scripts;
+pub mod types;
+pub mod variables;
+pub mod yaml;
+
+use anyhow::Result;
+
+use condition::Condition;
+use types::{AutoCancel, Defaults, Job, Ordered, Pipeline, Rule, Workflow, variables};
+use workspace::Workspace;
+use workspace::config::CONFIG_FILE;
+use workspace::graph::Graph;
+use workspace::pipeline::DeployJobs;
+
+/// Where GitLab looks for the pipeline.
+pub const FILE: &str = ".gitlab-ci.yml";
+
+/// What the file begins with when it is ours.
+pub const HEADER: &str = "# Written by `cargo xtask ci generate`";
+
+impl Pipeline {
+    /// The pipeline of `workspace`.
+    #[must_use]
+    pub fn new(workspace: &Workspace, graph: &Graph) -> Pipeline {
+        let settings = &workspace.config.pipeline;
+        Pipeline {
+            workflow: workflow(),
+            stages: vec!["check", "preview", "deploy"],
+            default: Defaults { image: settings.image.clone(), tags: settings.tags.clone() },
+            variables: variables(&[
+                ("GIT_DEPTH", "20"),
+                ("CARGO_HOME", "$CI_PROJECT_DIR/.xtask/cargo"),
+                ("CARGO_INCREMENTAL", "0"),
+                (runner::CACHE_POLICY, "pull"),
+            ]),
+            jobs: jobs(workspace, graph),
+        }
+    }
+
+    /// The file's text.
+    pub fn text(&self) -> Result<String> {
+        let head = format!(
+            "{HEADER} from the projects of this repository and\n\
+             # {CONFIG_FILE}. Change those, then run it again. docs/gitlab.md explains it.\n\n"
+        );
+        Ok(head + &yaml::document(self, &comment)?)
+    }
+}
+
+/// Merge requests and the default branch have pipelines; other branches and tags have none, so that no
+/// commit is checked twice.
+fn workflow() -> Workflow {
+    let writes = variables(&[(runner::CACHE_POLICY, "pull-push")]);
+    Workflow {
+        auto_cancel: AutoCancel { on_new_commit: "interruptible" },
+        rules: vec![
+            Rule::when(Condition::merge_request()),
+            Rule { variables: writes, ..Rule::when(Condition::default_branch()) },
+        ],
+    }
+}
+
+fn jobs(workspace: &Workspace, graph: &Graph) -> Ordered<Job> {
+    let config = &workspace.config;
+    let mut jobs = Vec::new();
+    let mut add = |name: &str, job| jobs.push((name.to_owned(), job));
+    add(runner::CARGO, runner::cargo());
+    if config.pipeline.shared_engine().is_none() {
+        add(runner::DOCKER, runner::docker(config));
+    }
+    add(runner::DAGGER, runner::dagger(config));
+    add(jobs::CHECK, jobs::check());
+    if config.preview_environment().is_ok() {
+        add(jobs::PREVIEW, jobs::preview(config));
+        add(jobs::PREVIEW_STOP, jobs::preview_stop());
+        add(jobs::PREVIEW_SWEEP, jobs::preview_sweep(config));
+    }
+    if !config.environments.contains_key(&config.pipeline.environment) {
+        return Ordered(jobs);
+    }
+    add(jobs::DEPLOYMENT, jobs::deployment(config));
+    match config.pipeline.deploy {
+        DeployJobs::OneJob => add(jobs::DEPLOY, jobs::deploy_all(config)),
+        DeployJobs::JobPerProject => {
+            for project in &workspace.projects {
+                add(&jobs::deploy_name(project), jobs::deploy(workspace, graph, project));
+            }
+        }
+    }
+    Ordered(jobs)
+}
+
+/// What stands above an entry of the file.
+fn comment(name: &str) -> Option<String> {
+    let text = match name {
+        "workflow" => {
+            "Merge requests and the default branch. A fork's merge request is checked in the fork."
+        }
+        runner::CARGO => "What every job shares that runs `cargo xtask`.",
+        runner::DOCKER => {
+            "Docker-in-Docker with TLS. The runner is privileged and has the volume /certs/client."
+        }
+        runner::DAGGER => "The pinned Dagger CLI and its engine.",
+        jobs::CHECK => "The README's test command.",
+        jobs::PREVIEW => {
+            "Uploads what the merge request changed, as versions that serve no visitor, and keeps one\n\
+             comment up to date."
+        }
+        jobs::PREVIEW_STOP => "Started by GitLab when the merge request is merged or closed.",
+        jobs::PREVIEW_SWEEP => "On schedules: what a failed stop job left behind.",
+        jobs::DEPLOYMENT => {
+            "Deployments, after the check. A push that changed none of a project's paths leaves its job\n\
+             waiting for a person; a schedule starts all of them. Each deploys only what is not live."
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
+}

@@ -1,0 +1,66 @@
+//! What jobs run, as lines of bash.
+
+use base::command::quote;
+
+/// What CI checks: the README's test command.
+pub const CHECK: &str = "bash .ci/run";
+
+/// Says which variables reach jobs that should not see them. A job without an environment sees those
+/// without a scope.
+pub const VARIABLES: &str = "cargo xtask doctor pipeline";
+
+/// Uploads what a merge request changed.
+pub const PREVIEW: &str = "cargo xtask preview --engine dagger";
+
+/// Removes what a preview left.
+pub const PREVIEW_STOP: &str = "cargo xtask preview stop";
+
+/// Removes what a failed [`PREVIEW_STOP`] left.
+pub const PREVIEW_SWEEP: &str = "cargo xtask preview stop --merged";
+
+/// Debian's npm, where the image has neither npm nor Bun.
+pub const NPM: &str = "command -v npm || command -v bun || \
+    { apt-get update -qq && apt-get install -qq --no-install-recommends npm; }";
+
+/// Docker's command, by which Dagger starts its engine, where the image has none.
+pub const DOCKER_CLI: &str = "command -v docker || \
+    { apt-get update -qq && apt-get install -qq --no-install-recommends docker-cli; }";
+
+/// The daemon makes its certificates while the job starts already.
+pub const DOCKER_READY: &str = "\
+timeout 60 sh -c 'until docker info >/dev/null 2>&1; do sleep 1; done' || {
+  echo \"no Docker daemon at $DOCKER_HOST: is the runner privileged, and is /certs/client one of its volumes?\"
+  docker info
+  exit 1
+}";
+
+/// Programs of the job stand in a folder that git ignores, since a shell runner owns no other.
+pub const PATH: &str = "\
+mkdir -p .xtask/bin
+export PATH=\"$CI_PROJECT_DIR/.xtask/bin:$PATH\"";
+
+/// The pinned Dagger CLI, unless the image has it. Names and checksums of the archives as Dagger's own
+/// installer has them (<https://github.com/dagger/dagger/blob/main/install.sh>).
+pub const DAGGER_CLI: &str = "\
+if ! dagger version 2>/dev/null | grep -qF \"v$DAGGER_VERSION \"; then
+  case \"$(uname -m)\" in aarch64|arm64) architecture=arm64 ;; *) architecture=amd64 ;; esac
+  archive=\"dagger_v${DAGGER_VERSION}_linux_$architecture.tar.gz\"
+  from=\"$DAGGER_DOWNLOADS/$DAGGER_VERSION\"
+  folder=\"$(mktemp -d)\"
+  curl -fsSL --retry 3 -o \"$folder/$archive\" \"$from/$archive\"
+  if [ -n \"${DAGGER_SHA256:-}\" ]; then
+    echo \"$DAGGER_SHA256  $archive\" >\"$folder/checksums.txt\"
+  else
+    curl -fsSL --retry 3 -o \"$folder/checksums.txt\" \"$from/checksums.txt\"
+  fi
+  (cd \"$folder\" && grep -F \"  $archive\" checksums.txt | sha256sum --check --strict)
+  tar -xzf \"$folder/$archive\" -C .xtask/bin dagger
+  rm -r \"$folder\"
+fi";
+
+/// The whole command that deploys a project, or everything where none is named.
+#[must_use]
+pub fn deploy(project: Option<&str>, environment: &str) -> String {
+    let name = project.map(|name| format!(" {}", quote(name))).unwrap_or_default();
+    format!("cargo xtask deploy{name} --env {} --engine dagger", quote(environment))
+}

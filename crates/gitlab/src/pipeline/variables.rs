@@ -1,0 +1,154 @@
+//! The variables that a person sets in GitLab, as one table.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::kind::Kind;
+use workspace::config::Config;
+use workspace::pipeline::DeployJobs;
+
+/// One variable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// The environments whose jobs see it, as GitLab's *environment scope*.
+    pub scope: String,
+    /// Whether only pipelines of protected branches see it.
+    pub protected: bool,
+    /// Whether GitLab hides it in job logs.
+    pub masked: bool,
+    /// Whether jobs fail without it.
+    pub required: bool,
+    /// The jobs that use it.
+    pub used_by: String,
+    /// What it holds, with the least rights that do.
+    pub holds: String,
+    /// The pipelines whose jobs need it.
+    pub pipelines: &'static [Kind],
+}
+
+impl Variable {
+    /// Whether jobs of `environment` see a variable of this row's scope.
+    #[must_use]
+    pub fn reaches(&self, environment: &str) -> bool {
+        covers(&self.scope, environment)
+    }
+}
+
+/// Whether a variable of `scope` reaches `environment`, which may itself hold a `*` and then stands for
+/// all that it matches. `*` stands for any text
+/// (<https://docs.gitlab.com/ci/environments/#limit-the-environment-scope-of-a-cicd-variable>).
+#[must_use]
+pub fn covers(scope: &str, environment: &str) -> bool {
+    let Some((first, rest)) = scope.split_once('*') else {
+        return scope == environment;
+    };
+    let Some(mut left) = environment.strip_prefix(first) else { return false };
+    let mut parts = rest.split('*').peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return left.ends_with(part);
+        }
+        let Some(at) = left.find(part) else { return false };
+        left = &left[at + part.len()..];
+    }
+    true
+}
+
+/// The variables that the pipeline of `config` uses.
+#[must_use]
+pub fn table(config: &Config) -> Vec<Variable> {
+    let settings = &config.pipeline;
+    let production = settings.environment.as_str();
+    let protected = config.environments.get(production).is_some_and(|e| e.protected);
+    let (deploys, scope) = match settings.deploy {
+        DeployJobs::JobPerProject => ("`deploy …`", format!("{production}/*")),
+        DeployJobs::OneJob => ("`deploy`", production.to_owned()),
+    };
+    let token = "Cloudflare API token: *Workers Scripts: Edit* on the account";
+    let row = |name: &str, scope: &str, used_by: &str, holds: String| Variable {
+        pipelines: &[Kind::MergeRequest],
+        name: name.to_owned(),
+        scope: scope.to_owned(),
+        protected: false,
+        masked: true,
+        required: true,
+        used_by: used_by.to_owned(),
+        holds,
+    };
+    let previews = "`preview`, `preview-stop`, `preview-sweep`";
+    let pipelines = &[Kind::MergeRequest, Kind::Schedule];
+    let mut rows = Vec::new();
+    if config.environments.contains_key(production) {
+        let holds = format!("{token}, and *Workers Routes: Edit* on the zone of each route");
+        let variable = config.cloudflare(production).token_variable;
+        let pipelines = &[Kind::DefaultBranch, Kind::Schedule];
+        rows.push(Variable { protected, pipelines, ..row(&variable, &scope, deploys, holds) });
+    }
+    if let Ok(environment) = config.preview_environment() {
+        let variable = config.cloudflare(&environment).token_variable;
+        let preview = row(&variable, "review/*", previews, token.to_owned());
+        rows.push(Variable { pipelines, ..preview });
+        let holds = "Project access token, scope `api`, the lowest role that may comment (*Reporter*), \
+                     a short life: writes the comment";
+        let comment = row(&config.gitlab.token_variable, "review/*", previews, holds.to_owned());
+        rows.push(Variable { required: false, pipelines, ..comment });
+    }
+    rows
+}
+
+/// The table as Markdown.
+#[must_use]
+pub fn markdown(rows: &[Variable]) -> String {
+    let mut text = String::from(
+        "| variable | scope | protected | masked | needed | used by | what it holds |\n\
+         |---|---|---|---|---|---|---|\n",
+    );
+    let yes = |value: bool| if value { "yes" } else { "no" };
+    for row in rows {
+        let _infallible = writeln!(
+            text,
+            "| `{}` | `{}` | {} | {} | {} | {} | {} |",
+            row.name,
+            row.scope,
+            yes(row.protected),
+            yes(row.masked),
+            if row.required { "yes" } else { "for comments" },
+            row.used_by,
+            row.holds
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::covers;
+
+    #[test]
+    fn scopes_are_patterns() {
+        for (scope, environment) in [
+            ("*", "production/site"),
+            ("*", "review/*"),
+            ("review/*", "review/42"),
+            ("review/*", "review/*"),
+            ("*/site", "production/site"),
+            ("a*b*c", "a-b-b-c"),
+            ("production", "production"),
+        ] {
+            assert!(covers(scope, environment), "{scope} {environment}");
+        }
+        for (scope, environment) in [
+            ("review/*", "production/site"),
+            ("review/*", "*"),
+            ("review/42", "review/*"),
+            ("production", "production/site"),
+            ("a*b*c", "a-c"),
+        ] {
+            assert!(!covers(scope, environment), "{scope} {environment}");
+        }
+    }
+}

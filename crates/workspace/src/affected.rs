@@ -1,0 +1,198 @@
+//! Which projects and packages a change concerns, and why.
+
+use std::collections::VecDeque;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Serialize;
+
+use super::config::CONFIG_FILE;
+use super::edges::LOCK_FILES;
+use super::graph::{Graph, Node, Origin};
+use super::outline::{Named, Outline};
+use crate::change_base::{Base, Changes};
+use crate::modules::{BUN_TOOLCHAIN, WRANGLER_TOOLCHAIN};
+
+/// Why a project or package is affected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum Reason {
+    /// A file in its folder differs.
+    ChangedFile {
+        /// The file.
+        path: Utf8PathBuf,
+    },
+    /// Something that it is made from is affected.
+    Dependency {
+        /// What it depends on directly.
+        on: Utf8PathBuf,
+        /// Why it depends on that.
+        origin: Origin,
+        /// From there to the folder that holds the file.
+        through: Vec<Utf8PathBuf>,
+        /// The file that differs.
+        path: Utf8PathBuf,
+    },
+    /// A file that many are made with differs: a lock file, a tool's pin, the shared config.
+    GlobalInput {
+        /// The file.
+        path: Utf8PathBuf,
+    },
+    /// Nothing is known to have stayed the same.
+    UnknownBase {
+        /// Why.
+        because: String,
+    },
+}
+
+/// A project or package that a change concerns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Concerned<'o> {
+    /// Its name; a package without one is called by its folder.
+    pub name: &'o str,
+    /// Its folder.
+    pub dir: &'o Utf8Path,
+    /// Why.
+    pub reasons: Vec<Reason>,
+}
+
+/// What a change concerns, each sorted by folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Affected<'o> {
+    /// Projects.
+    pub projects: Vec<Concerned<'o>>,
+    /// Packages, without the roots of workspaces, which hold the others.
+    pub packages: Vec<Concerned<'o>>,
+}
+
+/// Files and folders that every project is made with.
+#[must_use]
+pub fn global_inputs() -> [&'static Utf8Path; 3] {
+    [CONFIG_FILE, WRANGLER_TOOLCHAIN, BUN_TOOLCHAIN].map(Utf8Path::new)
+}
+
+/// What `changes` concern.
+#[must_use]
+pub fn affected<'o>(outline: &'o Outline, changes: &Changes) -> Affected<'o> {
+    let concerned = |named: &'o Named, reasons: Vec<Reason>| Concerned {
+        name: &named.name,
+        dir: outline.graph.path(named.node),
+        reasons,
+    };
+    if let Base::Everything { because } = &changes.base {
+        let reason = || vec![Reason::UnknownBase { because: because.clone() }];
+        let all =
+            |named: &'o [Named]| named.iter().map(|named| concerned(named, reason())).collect();
+        return Affected { projects: all(&outline.projects), packages: all(&outline.packages) };
+    }
+    let reach = Reach::new(&outline.graph, &changes.paths);
+    let global = |path: &&Utf8PathBuf| global_inputs().iter().any(|input| path.starts_with(input));
+    let globals: Vec<Reason> = changes.paths.iter().filter(global).map(global_input).collect();
+    let with_reasons = |named: &'o Named, more: &[Reason]| {
+        let mut reasons = reach.reasons(named.node);
+        // Said once, though modules that read such a file are dependencies as well.
+        let said = |reason: &Reason| match reason {
+            Reason::Dependency { path, .. } => more.contains(&global_input(path)),
+            _ => false,
+        };
+        reasons.retain(|reason| !said(reason));
+        reasons.extend_from_slice(more);
+        (!reasons.is_empty()).then(|| concerned(named, reasons))
+    };
+    Affected {
+        projects: outline
+            .projects
+            .iter()
+            .filter_map(|named| with_reasons(named, &globals))
+            .collect(),
+        packages: outline.packages.iter().filter_map(|named| with_reasons(named, &[])).collect(),
+    }
+}
+
+fn global_input(path: &Utf8PathBuf) -> Reason {
+    Reason::GlobalInput { path: path.clone() }
+}
+
+/// What changed files reach through the edges of the graph, against their direction.
+struct Reach<'a> {
+    graph: &'a Graph,
+    /// The changed files that each node is, or that lie in it.
+    direct: Vec<Vec<&'a Utf8PathBuf>>,
+    /// For what is reached from elsewhere: the first step of a shortest way to a changed file.
+    via: Vec<Option<Node>>,
+    /// Changed lock files that no package is installed by now, because they are gone.
+    lost_locks: Vec<&'a Utf8PathBuf>,
+}
+
+impl<'a> Reach<'a> {
+    fn new(graph: &'a Graph, changed: &'a [Utf8PathBuf]) -> Reach<'a> {
+        let mut users: Vec<Vec<Node>> = vec![Vec::new(); graph.len()];
+        for from in 0..graph.len() {
+            for (to, _) in graph.steps(from) {
+                users[*to].push(from);
+            }
+        }
+        let direct = changed_nodes(graph, changed);
+        let mut via: Vec<Option<Node>> = vec![None; graph.len()];
+        let mut waiting: VecDeque<Node> =
+            (0..graph.len()).filter(|node| !direct[*node].is_empty()).collect();
+        while let Some(node) = waiting.pop_front() {
+            for from in users[node].iter().copied() {
+                if direct[from].is_empty() && via[from].is_none() {
+                    via[from] = Some(node);
+                    waiting.push_back(from);
+                }
+            }
+        }
+        let lock = |path: &&Utf8PathBuf| {
+            path.file_name().is_some_and(|name| LOCK_FILES.contains(&name))
+                && graph.number(path).is_none()
+        };
+        Reach { graph, direct, via, lost_locks: changed.iter().filter(lock).collect() }
+    }
+
+    fn reasons(&self, node: Node) -> Vec<Reason> {
+        let changed = self.direct[node].iter();
+        let mut reasons: Vec<Reason> =
+            changed.map(|path| Reason::ChangedFile { path: (*path).clone() }).collect();
+        let steps = self.graph.steps(node).iter();
+        reasons.extend(steps.filter_map(|(to, origin)| self.dependency(*to, *origin)));
+        if !self.lost_locks.is_empty() {
+            let dir = self.graph.path(node);
+            let above = |lock: &&&Utf8PathBuf| {
+                lock.parent().is_some_and(|folder| folder != dir && dir.starts_with(folder))
+            };
+            reasons.extend(self.lost_locks.iter().filter(above).map(|path| global_input(path)));
+        }
+        reasons
+    }
+
+    /// The reason that a step to `on` is, when a changed file can be reached through it.
+    fn dependency(&self, on: Node, origin: Origin) -> Option<Reason> {
+        let mut through = Vec::new();
+        let mut node = on;
+        while let Some(next) = self.via[node] {
+            node = next;
+            through.push(self.graph.path(node).to_owned());
+        }
+        let path = (*self.direct[node].first()?).clone();
+        if origin == Origin::Install {
+            return Some(Reason::GlobalInput { path });
+        }
+        Some(Reason::Dependency { on: self.graph.path(on).to_owned(), origin, through, path })
+    }
+}
+
+/// The changed files of each node: those that it is, or that lie in it. A changed submodule is one
+/// path, and concerns what lies in it.
+fn changed_nodes<'a>(graph: &Graph, changed: &'a [Utf8PathBuf]) -> Vec<Vec<&'a Utf8PathBuf>> {
+    let mut found = vec![Vec::new(); graph.len()];
+    for path in changed {
+        for node in path.ancestors().filter_map(|folder| graph.number(folder)) {
+            found[node].push(path);
+        }
+        for node in graph.below(path) {
+            found[node].push(path);
+        }
+    }
+    found
+}

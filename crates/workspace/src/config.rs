@@ -1,0 +1,341 @@
+//! The shared config file, `dagger/config/config.json`: read by xtask and by the Dagger modules.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8Path;
+use serde::{Deserialize, Serialize};
+
+use super::files::Files;
+use super::pipeline::PipelineSettings;
+use super::strategy::Strategy;
+use base::error::{Failure, did_you_mean, nearest, refused, usage};
+
+/// Where the file stands, relative to the repository's root.
+pub const CONFIG_FILE: &str = "dagger/config/config.json";
+
+/// The name of the built-in environment that deploys to the sandbox on this machine.
+pub const LOCAL: &str = "local";
+
+/// Account configuration shared by every project. It holds ids and the names of variables, never a
+/// token.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Config {
+    /// The schema of this file, for editors.
+    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// The Cloudflare account that environments deploy to unless they name another.
+    pub cloudflare: Cloudflare,
+    /// The GitLab project whose merge requests get comments.
+    pub gitlab: Gitlab,
+    /// The environments by name. `local`, the sandbox on this machine, is always there.
+    pub environments: BTreeMap<String, Environment>,
+    /// Pinned versions of the tools that package registries do not pin for us.
+    pub tools: Tools,
+    /// Container images that the Dagger modules start from, by purpose.
+    pub images: Images,
+    /// How GitLab runs the pipeline.
+    #[serde(default)]
+    pub pipeline: PipelineSettings,
+    /// The folders that projects are looked for in, by patterns as `workspaces` of a `package.json`
+    /// writes them: `apps/*`, `services/**`, `!apps/fixture`. By default all below `projects/`, or all
+    /// of the repository when there is no such folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projects: Option<Vec<String>>,
+}
+
+/// A Cloudflare account.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Cloudflare {
+    /// The account id: 32 hexadecimal digits. It is not a secret.
+    pub account_id: String,
+    /// The environment variable that holds the API token.
+    pub token_variable: String,
+}
+
+/// A GitLab project.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Gitlab {
+    /// The address of the instance, with its relative root if it has one.
+    pub url: String,
+    /// The numeric id of the project. It is not a secret.
+    pub project_id: String,
+    /// The environment variable that holds the token for merge request comments.
+    pub token_variable: String,
+}
+
+impl Gitlab {
+    /// The project's number; nothing while it is the placeholder that the repository comes with.
+    #[must_use]
+    pub fn number(&self) -> Option<&str> {
+        let id = self.project_id.as_str();
+        (id.bytes().all(|b| b.is_ascii_digit()) && id != "0" && !id.is_empty()).then_some(id)
+    }
+}
+
+/// One place that projects are deployed to.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Environment {
+    /// Only a pipeline of the protected default branch may change it.
+    #[serde(default)]
+    pub protected: bool,
+    /// Merge requests are previewed here unless another environment is named. One environment at most.
+    #[serde(default)]
+    pub previews: bool,
+    /// How previews are made here: `alias` uploads a version that runs with the Worker's own bindings,
+    /// `preview` makes a Worker Preview with bindings of its own, which can be deleted. A project's
+    /// `previewStrategy` goes before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview_strategy: Option<Strategy>,
+    /// Fields of `cloudflare` that differ here, such as another account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloudflare: Option<CloudflareOverride>,
+}
+
+/// The fields of [`Cloudflare`] that an environment replaces.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct CloudflareOverride {
+    /// The account id of this environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<String>,
+    /// The environment variable that holds this environment's API token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_variable: Option<String>,
+}
+
+/// Versions that must match exactly.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Tools {
+    /// The Dagger CLI and engine.
+    pub dagger: String,
+    /// Bun, which installs, builds and runs wrangler.
+    pub bun: String,
+}
+
+/// Container images.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Images {
+    /// The image that holds Bun.
+    pub bun: String,
+}
+
+impl Config {
+    /// Reads and checks the file below `root`. Every error ends with exit 3 and names the place.
+    pub fn load(root: &Utf8Path) -> Result<Config, Failure> {
+        Config::read(&Files::here(root))
+    }
+
+    /// The same of a commit's files, or of the working tree's.
+    pub fn read(files: &Files) -> Result<Config, Failure> {
+        let text = files.read(CONFIG_FILE.into()).map_err(|failure| match files {
+            Files::Here { root } => failure
+                .hint(format!("it belongs in {root}; `git checkout -- {CONFIG_FILE}` restores it")),
+            Files::Of(_) => failure.hint("name a commit in which this tool is set up"),
+        })?;
+        Config::parse(&text)
+    }
+
+    /// Reads the file's text. The pure half of [`Config::read`].
+    pub fn parse(text: &str) -> Result<Config, Failure> {
+        let config: Config = serde_json::from_str(text).map_err(|error| explain(&error))?;
+        config.check(text)?;
+        Ok(config)
+    }
+
+    /// The account and token variable of `environment`; the shared ones for [`LOCAL`].
+    #[must_use]
+    pub fn cloudflare(&self, environment: &str) -> Cloudflare {
+        let over = self.environments.get(environment).and_then(|e| e.cloudflare.as_ref());
+        let pick = |field: Option<&String>, shared: &String| field.unwrap_or(shared).clone();
+        Cloudflare {
+            account_id: pick(over.and_then(|o| o.account_id.as_ref()), &self.cloudflare.account_id),
+            token_variable: pick(
+                over.and_then(|o| o.token_variable.as_ref()),
+                &self.cloudflare.token_variable,
+            ),
+        }
+    }
+
+    /// Every account id that the file names, without repetition.
+    #[must_use]
+    pub fn account_ids(&self) -> Vec<String> {
+        let mut ids: Vec<String> = std::iter::once(LOCAL)
+            .chain(self.environments.keys().map(String::as_str))
+            .map(|environment| self.cloudflare(environment).account_id)
+            .collect();
+        ids.sort();
+        ids.dedup();
+        ids
+    }
+
+    /// The environment that merge requests are previewed in.
+    pub fn preview_environment(&self) -> Result<String, Failure> {
+        let marked = self.environments.iter().find(|(_, environment)| environment.previews);
+        marked.map(|(name, _)| name.clone()).ok_or_else(|| {
+            usage("say which environment: `--env staging`, for example")
+                .hint(format!("or mark one in {CONFIG_FILE}: `\"previews\": true`"))
+        })
+    }
+
+    /// Checks that `environment` exists.
+    pub fn known(&self, environment: &str) -> Result<(), Failure> {
+        if environment == LOCAL || self.environments.contains_key(environment) {
+            return Ok(());
+        }
+        let names = || std::iter::once(LOCAL).chain(self.environments.keys().map(String::as_str));
+        let failure = usage(format!("unknown environment `{environment}`"));
+        Err(match nearest(environment, names()) {
+            Some(name) => failure.hint(format!("did you mean `{name}`?")),
+            None => failure
+                .hint(format!("{CONFIG_FILE} has: {}", names().collect::<Vec<_>>().join(", "))),
+        })
+    }
+
+    fn check(&self, text: &str) -> Result<(), Failure> {
+        let at = |needle: &str| {
+            let line = text.lines().position(|line| line.contains(needle)).map_or(1, |n| n + 1);
+            format!("{CONFIG_FILE}:{line}")
+        };
+        for id in self.account_ids() {
+            if id.len() != 32 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+                return Err(refused(format!(
+                    "{}: `accountId` must be 32 hexadecimal digits, found `{id}`",
+                    at(&id)
+                ))
+                .hint("it is in the address of the Cloudflare dashboard: dash.cloudflare.com/<accountId>"));
+            }
+        }
+        let variables = self.environments.keys().map(|name| self.cloudflare(name).token_variable);
+        let shared = [&self.cloudflare.token_variable, &self.gitlab.token_variable];
+        let mut variables = shared.into_iter().cloned().chain(variables);
+        if let Some(name) = variables.find(|name| !is_variable(name)) {
+            return Err(refused(format!(
+                "{}: `tokenVariable` must be the name of a variable: letters, digits and `_`, found `{name}`",
+                at(&name)
+            )));
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if let Some(name) =
+            self.environments.keys().find(|name| name.is_empty() || !name.chars().all(plain))
+        {
+            return Err(refused(format!(
+                "{}: the name of an environment holds letters, digits, dashes and dots, found `{name}`",
+                at(name)
+            )));
+        }
+        if self.environments.contains_key(LOCAL) {
+            return Err(refused(format!(
+                "{}: the environment `{LOCAL}` is built in and cannot be configured",
+                at("\"local\"")
+            )));
+        }
+        self.pipeline.check(self, &at)
+    }
+}
+
+/// Whether every shell takes `name` for a variable.
+fn is_variable(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    !name.is_empty() && name.bytes().all(plain) && !name.as_bytes()[0].is_ascii_digit()
+}
+
+/// Turns serde's message into one that names file, place and the nearest field.
+fn explain(error: &serde_json::Error) -> Failure {
+    let message = error.to_string();
+    let message = message.split(" at line ").next().unwrap_or_default();
+    let failure = refused(format!("{CONFIG_FILE}:{}:{}: {message}", error.line(), error.column()));
+    match did_you_mean(message) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALID: &str = include_str!("../../../dagger/config/config.json");
+
+    fn error(text: &str) -> Failure {
+        Config::parse(text).expect_err("an error")
+    }
+
+    #[test]
+    fn the_repository_file_is_valid() {
+        let config = Config::parse(VALID).expect("valid");
+        assert!(config.environments["production"].protected);
+        assert_eq!(config.cloudflare("staging").token_variable, "CLOUDFLARE_WORKERS_TOKEN");
+    }
+
+    #[test]
+    fn an_unknown_field_names_place_and_neighbour() {
+        let failure = error(&VALID.replace("\"accountId\"", "\"acountId\""));
+        assert!(failure.message.starts_with("dagger/config/config.json:4:14: unknown field"));
+        assert_eq!(failure.hints, ["did you mean `accountId`?"]);
+        assert_eq!(failure.exit, base::error::Exit::Refused);
+    }
+
+    #[test]
+    fn an_unknown_strategy_names_place_and_neighbour() {
+        let with = |strategy: &str| {
+            VALID
+                .replace(
+                    "\"staging\": {",
+                    &format!("\"staging\": {{ \"previewStrategy\": \"{strategy}\","),
+                )
+                .replace(",}", "}")
+        };
+        let config = Config::parse(&with("preview")).expect("valid");
+        assert_eq!(config.environments["staging"].preview_strategy, Some(Strategy::Preview));
+        let failure = error(&with("previews"));
+        assert!(failure.message.contains("unknown variant `previews`"), "{}", failure.message);
+        assert_eq!(failure.hints, ["did you mean `preview`?"]);
+    }
+
+    #[test]
+    fn a_wrong_type_names_the_place() {
+        let failure = error(&VALID.replace("\"protected\": true", "\"protected\": \"yes\""));
+        assert!(failure.message.contains("config.json:14:"), "{}", failure.message);
+        assert!(failure.message.contains("expected a boolean"), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_malformed_account_id_names_the_line() {
+        let failure = error(&VALID.replace("0000000000000000", "zz"));
+        assert!(failure.message.starts_with("dagger/config/config.json:4:"), "{}", failure.message);
+    }
+
+    #[test]
+    fn overrides_replace_single_fields() {
+        let other = "f".repeat(32);
+        let text = VALID.replace(
+            "\"staging\": {}",
+            &format!("\"staging\": {{ \"cloudflare\": {{ \"accountId\": \"{other}\" }} }}"),
+        );
+        let config = Config::parse(&text).expect("valid");
+        assert_eq!(config.cloudflare("staging").account_id, other);
+        assert_eq!(config.cloudflare("staging").token_variable, "CLOUDFLARE_WORKERS_TOKEN");
+        assert_eq!(config.account_ids().len(), 2);
+    }
+
+    #[test]
+    fn unknown_environments_get_a_suggestion() {
+        let config = Config::parse(VALID).expect("valid");
+        assert!(config.known(LOCAL).is_ok());
+        let failure = config.known("prodution").expect_err("unknown");
+        assert_eq!(failure.hints, ["did you mean `production`?"]);
+    }
+}

@@ -1,0 +1,167 @@
+//! Git, read through its command line with everything that could surprise us switched off.
+
+mod blobs;
+pub mod history;
+pub mod objects;
+
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Serialize;
+
+use base::error::refused;
+pub use blobs::{below, blobs};
+
+/// Where the repository stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Head {
+    /// The full id of the commit that is checked out; none before the first commit.
+    pub commit: Option<String>,
+    /// Whether any file differs from that commit.
+    pub dirty: bool,
+}
+
+/// The commit that is checked out, and whether the tree differs from it.
+pub fn head(root: &Utf8Path) -> Result<Head> {
+    let status =
+        text(root, &["status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal"])?;
+    let entries = || status.split('\0').filter(|entry| !entry.is_empty());
+    let commit = entries().find_map(|entry| entry.strip_prefix("# branch.oid "));
+    Ok(Head {
+        commit: commit.filter(|id| *id != "(initial)").map(str::to_owned),
+        dirty: entries().any(|entry| !entry.starts_with("# ")),
+    })
+}
+
+/// The branch that is checked out; nothing when there is none.
+pub fn branch(root: &Utf8Path) -> Result<Option<String>> {
+    let name = text(root, &["branch", "--show-current"])?;
+    Ok(Some(name.trim().to_owned()).filter(|name| !name.is_empty()))
+}
+
+/// Every file whose name passes `wanted` and that git tracks or would track, relative to `root` and
+/// sorted by their text. A deleted one may be among them. Dependency folders are
+/// left out even if somebody committed them, and so is what lies below a name that is not UTF-8.
+pub fn files(root: &Utf8Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Utf8PathBuf>> {
+    // Two processes side by side: one reads the index, the other walks the folders, which is slow.
+    let others = start_others(root)?;
+    let mut listed = output(root, &["ls-files", "-z", "--cached"])?;
+    listed.extend(finish(others, "ls-files")?);
+    let listed = utf8_paths(listed);
+    let mut files: Vec<&str> = named(listed.split('\0'), wanted).collect();
+    files.sort_unstable();
+    files.dedup();
+    Ok(files.into_iter().map(Utf8PathBuf::from).collect())
+}
+
+/// Starts to list what git would track and does not yet, which takes a walk through all folders.
+fn start_others(root: &Utf8Path) -> Result<Child> {
+    start(root, &["ls-files", "-z", "--others", "--exclude-standard"])
+}
+
+/// The paths whose name passes `wanted` and that stand in no dependency folder.
+pub fn named<'p>(
+    paths: impl Iterator<Item = &'p str>,
+    wanted: impl Fn(&str) -> bool,
+) -> impl Iterator<Item = &'p str> {
+    paths
+        .filter(move |path| wanted(path.rsplit_once('/').map_or(path, |(_, name)| name)))
+        .filter(|path| !path.split('/').any(|part| part == "node_modules"))
+}
+
+/// What git lists with NUL between, without the paths that are not UTF-8.
+fn utf8_paths(listed: Vec<u8>) -> String {
+    String::from_utf8(listed).unwrap_or_else(|error| {
+        let paths = error.as_bytes().split(|byte| *byte == 0);
+        let paths = paths.filter_map(|path| std::str::from_utf8(path).ok());
+        paths.collect::<Vec<_>>().join("\0")
+    })
+}
+
+/// The mode of a repository inside of the repository, of which git keeps the commit alone.
+pub const REPOSITORY: &str = "160000";
+
+/// The mode of a symbolic link, whose content is the way to what it means.
+pub const LINK: &str = "120000";
+
+/// The standard output of a git command in `root`, which must be UTF-8.
+fn text(root: &Utf8Path, args: &[&str]) -> Result<String> {
+    utf8(output(root, args)?)
+}
+
+fn utf8(listed: Vec<u8>) -> Result<String> {
+    String::from_utf8(listed)
+        .map_err(|_| refused("a file name in this repository is not UTF-8; rename it").into())
+}
+
+/// The standard output of a git command in `root`.
+fn output(root: &Utf8Path, args: &[&str]) -> Result<Vec<u8>> {
+    finish(start(root, args)?, args[0])
+}
+
+fn start(root: &Utf8Path, args: &[&str]) -> Result<Child> {
+    let mut git = command(root);
+    // A folder may be called `*` or begin with a colon.
+    git.arg("--literal-pathspecs").args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+    git.spawn().map_err(|error| {
+        refused(format!("cannot run `git`: {error}"))
+            .hint("install it: `apt-get install git`")
+            .into()
+    })
+}
+
+fn finish(child: Child, verb: &str) -> Result<Vec<u8>> {
+    let output = child.wait_with_output().with_context(|| format!("`git {verb}`"))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let message = String::from_utf8_lossy(&output.stderr);
+    let message = message.trim().lines().next().unwrap_or("no message").to_owned();
+    Err(refused(format!("`git {verb}` failed: {message}"))
+        .hint("`git status` shows what git thinks of this folder")
+        .into())
+}
+
+/// Git without locks, prompts, pagers, monitors and inherited repositories: the precautions that
+/// moon takes (<https://github.com/moonrepo/moon>, crate `vcs`).
+fn command(root: &Utf8Path) -> Command {
+    let mut git = Command::new("git");
+    git.current_dir(root).stdin(Stdio::null());
+    for name in [
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_NAMESPACE",
+        "GIT_PREFIX",
+        "GIT_SHALLOW_FILE",
+        "GIT_GRAFT_FILE",
+        "GIT_REPLACE_REF_BASE",
+        "GIT_EXTERNAL_DIFF",
+        "GIT_DIFF_OPTS",
+    ] {
+        git.env_remove(name);
+    }
+    // What a commit holds is what its id says, for everybody who has it.
+    git.env("GIT_NO_REPLACE_OBJECTS", "1");
+    git.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0").env("GIT_PAGER", "");
+    git.env("LC_ALL", "C");
+    git.args(["-c", "core.fsmonitor=false", "-c", "core.quotePath=false", "-c", "color.ui=false"]);
+    git
+}
+
+/// Whether `root` is a repository whose history was cut off when it was cloned.
+pub fn is_shallow(root: &Utf8Path) -> Result<bool> {
+    let answer = text(root, &["rev-parse", "--is-shallow-repository"])?;
+    Ok(answer.trim() == "true")
+}
+
+/// Whether git ignores `path`.
+pub fn is_ignored(root: &Utf8Path, path: &Utf8Path) -> Result<bool> {
+    let status = command(root).args(["check-ignore", "--quiet", "--", path.as_str()]).status()?;
+    Ok(status.success())
+}

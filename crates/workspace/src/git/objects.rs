@@ -1,0 +1,110 @@
+//! What git keeps: the files of a commit and their contents, whatever the working tree holds.
+
+use std::io::{Read as _, Write as _};
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result};
+use camino::Utf8Path;
+
+use super::history::fetch_promised;
+use super::{command, output, utf8_paths};
+use base::error::refused;
+
+/// A file of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its path, relative to the folder that was asked about.
+    pub path: String,
+    /// Its mode, in octal digits.
+    pub mode: String,
+    /// The id of its content.
+    pub id: String,
+}
+
+/// Every file of `commit` below `root`, sorted by the bytes of its path. Those whose paths are not UTF-8
+/// are left out.
+pub fn entries(root: &Utf8Path, commit: &str) -> Result<Vec<Entry>> {
+    let listed = utf8_paths(output(root, &["ls-tree", "-r", "-z", commit])?);
+    Ok(listed.split('\0').filter_map(entry).collect())
+}
+
+/// An entry as git lists it: mode, type, id, a tabulator, path.
+fn entry(line: &str) -> Option<Entry> {
+    let (meta, path) = line.split_once('\t')?;
+    let (mode, rest) = meta.split_once(' ')?;
+    let (_, id) = rest.split_once(' ')?;
+    Some(Entry { path: path.to_owned(), mode: mode.to_owned(), id: id.to_owned() })
+}
+
+/// The contents of blobs, in the order of `ids`. What a partial clone lacks is fetched at once.
+pub fn contents(root: &Utf8Path, ids: &[&str]) -> Result<Vec<Vec<u8>>> {
+    let mut found = local(root, ids)?;
+    let missing = |found: &[Option<Vec<u8>>]| {
+        let missing = ids.iter().zip(found).filter(|(_, content)| content.is_none());
+        missing.map(|(id, _)| *id).collect::<Vec<_>>()
+    };
+    if found.iter().any(Option::is_none) {
+        fetch_promised(root, &missing(&found))?;
+        found = local(root, ids)?;
+    }
+    match missing(&found).as_slice() {
+        [] => Ok(found.into_iter().flatten().collect()),
+        [id, ..] => Err(refused(format!("git does not have the object {id} here"))
+            .hint("`git fetch` shows whether the remote answers, `git fsck` what is damaged")
+            .into()),
+    }
+}
+
+/// The contents that are here.
+fn local(root: &Utf8Path, ids: &[&str]) -> Result<Vec<Option<Vec<u8>>>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut git = command(root);
+    // A partial clone would fetch them one by one.
+    git.env("GIT_NO_LAZY_FETCH", "1").args(["cat-file", "--batch", "--buffer"]);
+    git.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = git.spawn().context("cannot run `git`")?;
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let mut answer = Vec::new();
+    std::thread::scope(|scope| {
+        let asked = ids.join("\n") + "\n";
+        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(asked.as_bytes())));
+        stdout.map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut answer))
+    })
+    .context("`git cat-file`")?;
+    child.wait().context("`git cat-file`")?;
+    let mut rest = answer.as_slice();
+    // It ends at the first that was promised and is not here (observed with git 2.39).
+    Ok(ids.iter().map(|_| next(&mut rest).flatten()).collect())
+}
+
+/// The next content of `git cat-file --batch`: its id, type and size in a line, then the content and
+/// another end of line; an inner nothing for what is missing
+/// (<https://git-scm.com/docs/git-cat-file#_batch_output>).
+fn next(rest: &mut &[u8]) -> Option<Option<Vec<u8>>> {
+    let line = rest.iter().position(|byte| *byte == b'\n')?;
+    let (_, size) = std::str::from_utf8(&rest[..line]).ok()?.rsplit_once(' ')?;
+    if size == "missing" {
+        *rest = &rest[line + 1..];
+        return Some(None);
+    }
+    let size: usize = size.parse().ok()?;
+    let content = rest.get(line + 1..line + 1 + size)?;
+    *rest = rest.get(line + size + 2..)?;
+    Some(Some(content.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_of_cat_file() {
+        let mut rest = &b"1f blob 3\na\nb\n3f missing\n2f blob 0\n\n3f blob 9\ncut"[..];
+        assert_eq!(next(&mut rest), Some(Some(b"a\nb".to_vec())));
+        assert_eq!(next(&mut rest), Some(None));
+        assert_eq!(next(&mut rest), Some(Some(Vec::new())));
+        assert_eq!(next(&mut rest), None);
+    }
+}

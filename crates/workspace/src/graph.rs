@@ -1,0 +1,159 @@
+//! Which folders decide what a project's output is.
+
+use std::collections::BTreeSet;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Serialize;
+
+use super::Workspace;
+use super::edges::Builder;
+use super::project::Project;
+use base::error::Failure;
+
+/// Why one folder depends on another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Origin {
+    /// The package that builds the project stands in a folder above it.
+    Package,
+    /// A dependency of a `package.json`: `workspace:`, `file:`, `link:`, `portal:`, or a version that
+    /// a member of the same workspace satisfies.
+    Manifest,
+    /// A lock file or a package manager's settings in a folder above.
+    Install,
+    /// The Dagger module that builds or deploys it, or a local dependency of a `dagger.json`.
+    Module,
+    /// `xtask.dependsOn` of a `package.json`.
+    DependsOn,
+    /// `xtask.inputs` of a `package.json`.
+    Input,
+}
+
+/// One step from a folder to something that it is made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Edge<'g> {
+    /// The folder that depends.
+    pub from: &'g Utf8Path,
+    /// What it depends on: a folder, or a file for an input. Relative to the repository's root.
+    pub to: &'g Utf8Path,
+    /// Why.
+    pub origin: Origin,
+}
+
+/// The number of a folder, or of a file that is an input.
+pub(crate) type Node = usize;
+
+/// The edges of a whole repository, by the folder that depends.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Graph {
+    /// Every node, sorted by the text of its path: comparing paths part by part is slow.
+    pub(super) paths: Vec<Utf8PathBuf>,
+    pub(super) edges: Vec<Vec<(Node, Origin)>>,
+}
+
+impl Graph {
+    /// Builds the graph. A dependency that points nowhere, a manifest that cannot be read and a cycle
+    /// are errors where a project is made from them.
+    pub fn new(workspace: &Workspace) -> Result<Graph, Failure> {
+        let draft = Builder::new(workspace).build()?;
+        draft.check(workspace.projects.iter().map(|project| project.dir.as_path()))?;
+        Ok(draft.finish())
+    }
+
+    /// The graph of these nodes, sorted by the text of their paths, with the edges of each. Nothing when
+    /// they are not sorted, or an edge leads to no node.
+    pub(crate) fn of(paths: Vec<Utf8PathBuf>, edges: Vec<Vec<(Node, Origin)>>) -> Option<Graph> {
+        let sorted = paths.windows(2).all(|pair| pair[0].as_str() < pair[1].as_str());
+        let inside = edges.iter().flatten().all(|(to, _)| *to < paths.len());
+        (sorted && inside && paths.len() == edges.len()).then_some(Graph { paths, edges })
+    }
+
+    /// Everything that decides the output of `project`: its own folder and, through every edge,
+    /// the folders and files it is made from. Sorted.
+    #[must_use]
+    pub fn inputs(&self, project: &Project) -> BTreeSet<Utf8PathBuf> {
+        self.reachable(&project.dir, |_| true)
+    }
+
+    /// The same for what this machine's tools build, which is made without any Dagger module.
+    #[must_use]
+    pub fn build_inputs(&self, project: &Project) -> BTreeSet<Utf8PathBuf> {
+        self.reachable(&project.dir, |origin| origin != Origin::Module)
+    }
+
+    fn reachable(&self, dir: &Utf8Path, follow: impl Fn(Origin) -> bool) -> BTreeSet<Utf8PathBuf> {
+        let mut found = BTreeSet::from([dir.to_owned()]);
+        let mut waiting: Vec<Node> = self.number(dir).into_iter().collect();
+        while let Some(node) = waiting.pop() {
+            for (to, _) in self.edges[node].iter().filter(|(_, origin)| follow(*origin)) {
+                if found.insert(self.paths[*to].clone()) {
+                    waiting.push(*to);
+                }
+            }
+        }
+        found
+    }
+
+    /// The edges that start in `dir`.
+    pub fn edges<'g>(&'g self, dir: &'g Utf8Path) -> impl Iterator<Item = Edge<'g>> {
+        let edges = self.number(dir).into_iter().flat_map(|node| &self.edges[node]);
+        edges.map(move |(to, origin)| Edge { from: dir, to: &self.paths[*to], origin: *origin })
+    }
+
+    /// The number of the folder or file at `path`; nothing when no edge or package is there.
+    pub(super) fn number(&self, path: &Utf8Path) -> Option<Node> {
+        self.paths.binary_search_by(|other| other.as_str().cmp(path.as_str())).ok()
+    }
+
+    /// The path of a node.
+    pub(crate) fn path(&self, node: Node) -> &Utf8Path {
+        &self.paths[node]
+    }
+
+    /// What a node depends on, by number.
+    pub(crate) fn steps(&self, node: Node) -> &[(Node, Origin)] {
+        &self.edges[node]
+    }
+
+    /// How many nodes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.paths.len()
+    }
+
+    /// The nodes that lie below `folder`.
+    pub(super) fn below(&self, folder: &Utf8Path) -> impl Iterator<Item = Node> {
+        let prefix = format!("{folder}/");
+        let from = self.paths.partition_point(|path| path.as_str() < prefix.as_str());
+        (from..self.len()).take_while(move |node| self.paths[*node].as_str().starts_with(&prefix))
+    }
+}
+
+/// `path` without `.` and `..`, or nothing when it leaves the repository.
+#[must_use]
+pub fn normalize(path: &Utf8Path) -> Option<Utf8PathBuf> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.components() {
+        match part.as_str() {
+            "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            "/" => return None,
+            name => parts.push(name),
+        }
+    }
+    Some(parts.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_stay_inside() {
+        assert_eq!(normalize(Utf8Path::new("a/./b/../c")).as_deref(), Some(Utf8Path::new("a/c")));
+        assert_eq!(normalize(Utf8Path::new("a/../../c")), None);
+        assert_eq!(normalize(Utf8Path::new("/etc")), None);
+    }
+}

@@ -1,0 +1,68 @@
+//! What has to be known of a repository to say whom a change concerns.
+
+use camino::Utf8PathBuf;
+
+use super::Workspace;
+use super::discovery::Broken;
+use super::files::Files;
+use super::graph::{Graph, Node};
+use super::package::Package;
+use base::error::Failure;
+
+/// The projects and packages of a repository, and how they hang together.
+#[derive(Debug)]
+pub struct Outline {
+    /// What is made from what.
+    pub graph: Graph,
+    /// Every project.
+    pub(crate) projects: Vec<Named>,
+    /// Every package but the roots of workspaces, which hold the others.
+    pub(crate) packages: Vec<Named>,
+    /// The wrangler configs that no project can be made of.
+    pub broken: Vec<Broken>,
+}
+
+/// A node with a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) node: Node,
+    pub(crate) name: String,
+}
+
+impl Outline {
+    /// The outline of `workspace`; an error where the graph has one.
+    pub fn new(workspace: &Workspace) -> Result<Outline, Failure> {
+        let graph = Graph::new(workspace)?;
+        let named = |dir: &Utf8PathBuf, name: &str| {
+            Some(Named { node: graph.number(dir)?, name: name.to_owned() })
+        };
+        let member = |package: &&Package| !workspace.is_workspace_root(package);
+        let packages = workspace.packages.values().filter(member);
+        let name = |package: &Package| {
+            named(&package.dir, package.name.as_deref().unwrap_or(package.dir.as_str()))
+        };
+        let mut projects: Vec<_> =
+            workspace.projects.iter().filter_map(|p| named(&p.dir, &p.name)).collect();
+        // By the text of their folders, as the nodes are.
+        projects.sort_by_key(|named| named.node);
+        Ok(Outline {
+            projects,
+            packages: packages.filter_map(name).collect(),
+            broken: workspace.broken.clone(),
+            graph,
+        })
+    }
+
+    /// Whether a config that is broken can be read among these files: git may keep a file otherwise than
+    /// it checks it out, encrypted for example, and a link may lead to where a commit cannot.
+    #[must_use]
+    pub fn is_mended(&self, files: &Files) -> bool {
+        self.broken.iter().any(|broken| broken.is_mended(files))
+    }
+
+    /// How many projects there are.
+    #[must_use]
+    pub fn projects(&self) -> usize {
+        self.projects.len()
+    }
+}

@@ -1,0 +1,159 @@
+//! What a `package.json` says, as far as delivery depends on it.
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+use super::health::Health;
+use super::strategy::Strategy;
+use base::error::{Failure, did_you_mean, refused};
+
+/// A folder with a `package.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Package {
+    /// `name`, when it has one.
+    pub name: Option<String>,
+    /// The folder, relative to the repository's root.
+    pub dir: Utf8PathBuf,
+    /// Whether `scripts.test` is there.
+    #[serde(skip)]
+    pub tests: bool,
+    /// Whether `scripts.build` is there.
+    pub builds: bool,
+    /// Dependencies that point into this repository: name to specifier (`workspace:`, `file:`,
+    /// `link:`, `portal:`).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub local_dependencies: BTreeMap<String, String>,
+    /// The other dependencies, which a package manager may find in this repository by their name.
+    #[serde(skip)]
+    pub named_dependencies: BTreeMap<String, String>,
+    /// `version`, when it has one.
+    #[serde(skip)]
+    pub version: Option<String>,
+    /// The patterns of `workspaces`, which name the folders that are installed together with this one.
+    #[serde(skip)]
+    pub workspaces: Vec<String>,
+    /// Whether it has any dependency at all, so that an install is needed before a build.
+    pub has_dependencies: bool,
+    /// The optional `xtask` key.
+    pub settings: Settings,
+}
+
+/// The `xtask` key of a `package.json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Settings {
+    /// Projects or packages that this one depends on beyond what its manifest says.
+    pub depends_on: Vec<String>,
+    /// Further files or folders that decide the output, relative to the repository's root.
+    pub inputs: Vec<Utf8PathBuf>,
+    /// Whether the output is the same for every environment. The build is then not told which one it is
+    /// for, and is done once for all of them.
+    pub one_build: bool,
+    /// What must answer after a deployment: a path, a list of accepted status codes, or `false`.
+    pub health: Health,
+    /// How its previews are made, whatever the environment says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview_strategy: Option<Strategy>,
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    name: Option<String>,
+    version: Option<String>,
+    #[serde(default)]
+    workspaces: Patterns,
+    #[serde(default)]
+    scripts: BTreeMap<String, IgnoredAny>,
+    #[serde(default)]
+    dependencies: BTreeMap<String, String>,
+    #[serde(default, rename = "devDependencies")]
+    dev_dependencies: BTreeMap<String, String>,
+    #[serde(default, rename = "optionalDependencies")]
+    optional_dependencies: BTreeMap<String, String>,
+    #[serde(default)]
+    xtask: Settings,
+}
+
+/// `workspaces` is a list, or an object around the list.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Patterns {
+    List(Vec<String>),
+    Object {
+        #[serde(default)]
+        packages: Vec<String>,
+    },
+}
+
+impl Default for Patterns {
+    fn default() -> Patterns {
+        Patterns::List(Vec::new())
+    }
+}
+
+impl Package {
+    /// Parses the `package.json` of `dir`.
+    pub fn parse(dir: &Utf8Path, text: &str) -> Result<Package, Failure> {
+        let manifest: Manifest = serde_json::from_str(text).map_err(|error| {
+            let failure = refused(format!("{}: {error}", dir.join("package.json")));
+            match did_you_mean(&error.to_string()) {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        })?;
+        let local = |spec: &str| {
+            ["workspace:", "file:", "link:", "portal:"].iter().any(|p| spec.starts_with(p))
+        };
+        let optional = manifest.optional_dependencies;
+        let all = manifest.dependencies.into_iter().chain(manifest.dev_dependencies);
+        let (local_dependencies, named_dependencies): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            all.chain(optional).partition(|(_, spec)| local(spec));
+        Ok(Package {
+            dir: dir.to_owned(),
+            tests: manifest.scripts.contains_key("test"),
+            builds: manifest.scripts.contains_key("build"),
+            has_dependencies: !local_dependencies.is_empty() || !named_dependencies.is_empty(),
+            local_dependencies,
+            named_dependencies,
+            version: manifest.version,
+            workspaces: match manifest.workspaces {
+                Patterns::List(packages) | Patterns::Object { packages } => packages,
+            },
+            name: manifest.name,
+            settings: manifest.xtask,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_delivery_needs() {
+        let package = Package::parse(
+            Utf8Path::new("projects/a"),
+            r#"{"name":"a","scripts":{"build":"x"},"devDependencies":{"ui":"workspace:*","astro":"7.3.5"},
+               "xtask":{"health":"/up","dependsOn":["b"]}}"#,
+        )
+        .expect("valid");
+        assert!(package.builds && package.has_dependencies);
+        assert_eq!(package.local_dependencies.keys().collect::<Vec<_>>(), ["ui"]);
+        assert_eq!(package.settings.health.path(), "/up");
+    }
+
+    #[test]
+    fn an_unknown_setting_names_the_file() {
+        let failure =
+            Package::parse(Utf8Path::new("p"), r#"{"xtask":{"helth":"/"}}"#).expect_err("an error");
+        assert!(failure.message.starts_with("p/package.json: unknown field `helth`"));
+        assert_eq!(failure.hints, ["did you mean `health`?"]);
+        let text = r#"{"xtask":{"previewStrategy":"allias"}}"#;
+        let failure = Package::parse(Utf8Path::new("p"), text).expect_err("an error");
+        assert_eq!(failure.hints, ["did you mean `alias`?"]);
+    }
+}

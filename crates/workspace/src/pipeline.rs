@@ -1,0 +1,110 @@
+//! How GitLab runs the pipeline: the optional `pipeline` section of the shared config file.
+
+use serde::{Deserialize, Serialize};
+
+use super::config::Config;
+use base::error::{Failure, refused};
+
+/// An engine of its own for every job, in Docker-in-Docker.
+pub const DIND: &str = "dind";
+
+/// The addresses that a shared engine may have
+/// (<https://docs.dagger.io/reference/configuration/custom-runner/>).
+const SCHEMES: [&str; 5] = ["unix://", "tcp://", "kube-pod://", "ssh://", "tls://"];
+
+/// What the generated `.gitlab-ci.yml` is made of. Every field has a default.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct PipelineSettings {
+    /// Where Dagger's engine is: `dind` starts one for every job; an address such as
+    /// `unix:///run/dagger/engine.sock` or `tcp://10.0.0.7:1234` is one that jobs share.
+    pub engine: String,
+    /// One deploy job a project, or one for all of them.
+    pub deploy: DeployJobs,
+    /// The environment that the default branch deploys to.
+    pub environment: String,
+    /// How long a preview stays when nobody stops it, as GitLab writes durations.
+    pub preview_lifetime: String,
+    /// The image that jobs run in: git, curl, a C compiler, rustup.
+    pub image: String,
+    /// The image of the Docker daemon beside a job; unused with a shared engine.
+    pub docker_image: String,
+    /// Where the Dagger CLI is downloaded from: a folder with one folder a version.
+    pub dagger_downloads: String,
+    /// The SHA-256 of the Dagger CLI's archive for the runners. Without it the archive is compared
+    /// with the checksums that stand beside it, which finds a broken download and no forged one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dagger_sha256: Option<String>,
+    /// The tags of the runners that take the jobs; none for any runner.
+    pub tags: Vec<String>,
+    /// The tags of the runners that deploy, where those are others.
+    pub deploy_tags: Vec<String>,
+}
+
+/// How deployments are cut into jobs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum DeployJobs {
+    /// A job, an environment and a history for each project.
+    #[default]
+    JobPerProject,
+    /// One job that works on several projects side by side: for many projects.
+    OneJob,
+}
+
+impl Default for PipelineSettings {
+    fn default() -> PipelineSettings {
+        PipelineSettings {
+            engine: DIND.to_owned(),
+            deploy: DeployJobs::default(),
+            environment: "production".to_owned(),
+            preview_lifetime: "1 week".to_owned(),
+            image: "rust:1-trixie".to_owned(),
+            docker_image: "docker:27.2.0-dind".to_owned(),
+            dagger_downloads: "https://dl.dagger.io/dagger/releases".to_owned(),
+            dagger_sha256: None,
+            tags: Vec::new(),
+            deploy_tags: Vec::new(),
+        }
+    }
+}
+
+impl PipelineSettings {
+    /// The address of the engine that jobs share; nothing for one engine a job.
+    #[must_use]
+    pub fn shared_engine(&self) -> Option<&str> {
+        (self.engine != DIND).then_some(self.engine.as_str())
+    }
+
+    /// Refuses what the pipeline could not run with. `at` says where in the file a text stands.
+    pub fn check(&self, config: &Config, at: &dyn Fn(&str) -> String) -> Result<(), Failure> {
+        let known = SCHEMES.iter().any(|scheme| self.engine.starts_with(scheme));
+        if self.engine != DIND && !known {
+            return Err(refused(format!(
+                "{}: `pipeline.engine` is `{}`",
+                at("\"engine\""),
+                self.engine
+            ))
+            .hint(format!("write `{DIND}`, or an address: {}", SCHEMES.join(", "))));
+        }
+        let digits = |sum: &String| sum.len() == 64 && sum.bytes().all(|b| b.is_ascii_hexdigit());
+        if !self.dagger_sha256.as_ref().is_none_or(digits) {
+            return Err(refused(format!(
+                "{}: `pipeline.daggerSha256` must be 64 hexadecimal digits",
+                at("\"daggerSha256\"")
+            ))
+            .hint("`sha256sum` of the archive prints it"));
+        }
+        let usual = PipelineSettings::default().environment;
+        if self.environment != usual && !config.environments.contains_key(&self.environment) {
+            return Err(refused(format!(
+                "{}: `pipeline.environment` is `{}`, which is none of `environments`",
+                at("\"environment\""),
+                self.environment
+            )));
+        }
+        Ok(())
+    }
+}

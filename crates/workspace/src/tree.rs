@@ -1,0 +1,212 @@
+//! The files of a commit, and where paths in it lead.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::graph::normalize;
+use crate::git::objects::{Entry, contents, entries};
+use crate::git::{LINK, REPOSITORY};
+use base::error::{Failure, refused};
+
+/// What a commit holds below the folder that was asked about.
+#[derive(Debug)]
+pub struct Tree {
+    /// The commit's id.
+    pub commit: String,
+    /// Every file, sorted by the bytes of its path, as git lists them. Of another repository nothing but
+    /// the commit is known.
+    entries: Vec<Entry>,
+    /// What symbolic links say.
+    links: BTreeMap<String, String>,
+    texts: HashMap<String, Vec<u8>>,
+}
+
+/// How many links a path may lead through, as on Linux.
+const MOST_LINKS: usize = 40;
+
+impl Tree {
+    /// The tree of `commit` below `root`, with the texts of the files whose paths pass `wanted`.
+    pub fn load(root: &Utf8Path, commit: &str, wanted: impl Fn(&str) -> bool) -> Result<Tree> {
+        let entries = entries(root, commit)?;
+        let of_mode = |mode: &'static str| entries.iter().filter(move |entry| entry.mode == mode);
+        let links: Vec<&Entry> = of_mode(LINK).collect();
+        let plain = |entry: &&Entry| ![LINK, REPOSITORY].contains(&entry.mode.as_str());
+        let texts: Vec<&Entry> =
+            entries.iter().filter(|entry| wanted(&entry.path)).filter(plain).collect();
+        let ids: Vec<&str> = links.iter().chain(&texts).map(|entry| entry.id.as_str()).collect();
+        let mut contents = contents(root, &ids)?.into_iter();
+        let path = |entry: &&Entry| entry.path.clone();
+        let target = |target: Vec<u8>| String::from_utf8_lossy(&target).into_owned();
+        let links = links.iter().map(path).zip(contents.by_ref().map(target)).collect();
+        let texts = texts.iter().map(path).zip(contents).collect();
+        let tree = Tree { commit: commit.to_owned(), entries, links, texts };
+        tree.with_texts_behind_links(root, wanted)
+    }
+
+    /// With the texts that links of wanted paths lead to, which may be called otherwise.
+    fn with_texts_behind_links(
+        mut self,
+        root: &Utf8Path,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Tree> {
+        let links = self.links.keys().filter(|path| wanted(path));
+        let files: Vec<&Entry> = links
+            .filter_map(|path| self.real(Utf8Path::new(path)))
+            .filter(|real| self.is_file(real) && !self.texts.contains_key(real.as_str()))
+            .filter_map(|real| self.entry(&real))
+            .collect();
+        let ids: Vec<&str> = files.iter().map(|entry| entry.id.as_str()).collect();
+        let paths: Vec<String> = files.iter().map(|entry| entry.path.clone()).collect();
+        self.texts.extend(paths.into_iter().zip(contents(root, &ids)?));
+        Ok(self)
+    }
+
+    /// Every file, sorted.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.path.as_str())
+    }
+
+    /// The text of one of the files that were wanted.
+    pub fn read(&self, path: &Utf8Path) -> Result<String, Failure> {
+        let real = self.real(path).ok_or_else(|| {
+            refused(format!("{path} leads out of the repository, in {}", self.commit))
+        })?;
+        let because = |why: &str| refused(format!("cannot read {path}: {why} {}", self.commit));
+        let text = self.texts.get(real.as_str()).ok_or_else(|| because("not in"))?;
+        String::from_utf8(text.clone()).map_err(|_| because("not UTF-8 in"))
+    }
+
+    /// Whether a file is at `path`. What another repository holds is not known, and taken for there.
+    #[must_use]
+    pub fn is_file(&self, path: &Utf8Path) -> bool {
+        let file = |path: &Utf8Path| self.entry(path).is_some_and(|entry| entry.mode != REPOSITORY);
+        self.real(path).is_some_and(|path| file(&path) || self.is_elsewhere(&path))
+    }
+
+    /// Whether a file or a folder is at `path`.
+    #[must_use]
+    pub fn exists(&self, path: &Utf8Path) -> bool {
+        let Some(real) = self.real(path) else { return false };
+        let below = format!("{real}/");
+        let next = self.entries.partition_point(|entry| entry.path < below);
+        let folder = self.entries.get(next).is_some_and(|entry| entry.path.starts_with(&below));
+        folder
+            || self.entry(&real).is_some()
+            || self.is_elsewhere(&real)
+            || real.as_str().is_empty()
+    }
+
+    /// Whether the file at `path` is a link that leads to nothing in the commit. What is outside of it
+    /// is not known.
+    #[must_use]
+    pub fn dangles(&self, path: &Utf8Path) -> bool {
+        self.links.contains_key(path.as_str())
+            && match self.way(path) {
+                Way::To(real) => !self.exists(&real),
+                Way::Out => false,
+                Way::Round => true,
+            }
+    }
+
+    fn entry(&self, path: &Utf8Path) -> Option<&Entry> {
+        let place = self.entries.binary_search_by(|entry| entry.path.as_str().cmp(path.as_str()));
+        place.ok().map(|place| &self.entries[place])
+    }
+
+    /// Whether `path` lies in another repository.
+    fn is_elsewhere(&self, path: &Utf8Path) -> bool {
+        let mut above = path.ancestors().skip(1).filter_map(|above| self.entry(above));
+        above.any(|entry| entry.mode == REPOSITORY)
+    }
+
+    /// Where `path` leads through symbolic links; nothing when that is out of the commit.
+    pub(super) fn real(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
+        match self.way(path) {
+            Way::To(real) => Some(real),
+            Way::Out | Way::Round => None,
+        }
+    }
+
+    fn way(&self, path: &Utf8Path) -> Way {
+        let Some(mut path) = normalize(path) else { return Way::Out };
+        for _ in 0..MOST_LINKS {
+            let link = path.ancestors().find_map(|at| self.links.get_key_value(at.as_str()));
+            let Some((link, target)) = link else { return Way::To(path) };
+            let folder = Utf8Path::new(link).parent().unwrap_or(Utf8Path::new(""));
+            let below = path.strip_prefix(link).unwrap_or(Utf8Path::new(""));
+            match normalize(&folder.join(target).join(below)) {
+                Some(next) => path = next,
+                None => return Way::Out,
+            }
+        }
+        Way::Round
+    }
+}
+
+/// Where a path leads.
+enum Way {
+    /// To this place in the commit, whether or not anything is there.
+    To(Utf8PathBuf),
+    /// Out of the commit.
+    Out,
+    /// Through more links than a system follows.
+    Round,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(links: &[(&str, &str)]) -> Tree {
+        let owned = |text: &&str| (*text).to_owned();
+        Tree {
+            commit: "abc".to_owned(),
+            entries: [
+                ("a/b/file", "100644"),
+                ("a/b0", "100644"),
+                ("a/link", LINK),
+                ("top", "100644"),
+                ("vendor/theme", REPOSITORY),
+            ]
+            .map(|(path, mode)| Entry { path: owned(&path), mode: owned(&mode), id: String::new() })
+            .into(),
+            links: links.iter().map(|(from, to)| (owned(from), owned(to))).collect(),
+            texts: HashMap::from([
+                ("a/b/file".to_owned(), b"text".to_vec()),
+                ("top".to_owned(), b"{\"name\":\"\xff\"}".to_vec()),
+            ]),
+        }
+    }
+
+    #[test]
+    fn files_folders_and_links() {
+        let tree = tree(&[("a/link", "b"), ("l", "a"), ("out", "../x"), ("loop", "loop/x")]);
+        for (path, file, exists) in [
+            ("a/b/file", true, true),
+            ("a/b", false, true),
+            ("a/b0", true, true),
+            ("a/b/", false, true),
+            ("", false, true),
+            ("a/c", false, false),
+            ("a/link/file", true, true),
+            ("l/link/../b0", true, true),
+            ("out/y", false, false),
+            ("loop", false, false),
+            ("../top", false, false),
+            ("vendor/theme", false, true),
+            ("vendor/theme/dagger.json", true, true),
+        ] {
+            let path = Utf8Path::new(path);
+            assert_eq!((tree.is_file(path), tree.exists(path)), (file, exists), "{path}");
+        }
+        assert_eq!(tree.read(Utf8Path::new("l/link/file")).expect("text"), "text");
+        let failure = tree.read(Utf8Path::new("top")).expect_err("not UTF-8");
+        assert_eq!(failure.message, "cannot read top: not UTF-8 in abc");
+        let dangles = ["a/link", "l", "out", "loop", "top"].map(|at| tree.dangles(at.into()));
+        assert_eq!(dangles, [false, false, false, true, false]);
+        let failure = tree.read(Utf8Path::new("out")).expect_err("leaves");
+        assert_eq!(failure.message, "out leads out of the repository, in abc");
+    }
+}

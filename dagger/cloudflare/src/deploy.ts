@@ -1,0 +1,130 @@
+import { dag, type Directory, type File, type Secret, type Service } from "@dagger.io/dagger";
+
+import { strategyOf, type Command, type Step } from "./arguments.js";
+import { missing } from "./deployed.js";
+import { tail } from "./log.js";
+import type { DeploymentRecord } from "./record.js";
+import { hasAssets, refusal, site } from "./site.js";
+import { verdict } from "./verdict.js";
+import {
+  BUNDLE_FILE,
+  bundle,
+  bun,
+  deployments,
+  prepare,
+  prepareRequest,
+  project,
+  readConfig,
+  run,
+  toolchain,
+  withCredentials,
+  WORK,
+  type First,
+  type Outcome,
+} from "./wrangler.js";
+
+/** The arguments of a function of the module. */
+export interface Request {
+  command: Command;
+  dist: Directory;
+  wranglerConfig: File;
+  cloudflareApiToken: Secret;
+  source: Directory | undefined;
+  api: Service | undefined;
+  environment: string | undefined;
+  tag: string | undefined;
+  message: string | undefined;
+  nonce: string | undefined;
+  accountId: string | undefined;
+  project: string | undefined;
+  alias?: string | undefined;
+  strategy?: string | undefined;
+}
+
+/** The file in which an adapter names the config that wrangler follows. It has no effect beside `--config`. */
+const REDIRECT = ".wrangler/deploy/config.json";
+
+/** The names that a wrangler config can have. */
+const CONFIG_NAME = /^[\w.-]+\.(?:jsonc?|toml)$/;
+
+/**
+ * Deploys or previews in two steps, and returns the record. The first step bundles, runs code of the project and has no
+ * token. The second has the token, and uploads files that were looked at from a config that we wrote.
+ *
+ * @throws When it is refused; then nothing was sent to Cloudflare.
+ */
+export async function deploy(request: Request): Promise<DeploymentRecord> {
+  const name = await request.wranglerConfig.name();
+  if (!CONFIG_NAME.test(name)) throw new Error(`\`${name}\` is no wrangler config: wrangler.jsonc, .json or .toml`);
+  const strategy = request.command === "preview" ? strategyOf(request.strategy) : undefined;
+  const container = await bun();
+  const found = site(await readConfig(container, request.wranglerConfig, name), request.environment);
+  const accountId = request.accountId || (await dag.config().cloudflareAccountId(environmentOf(request)));
+  const adapter = request.source !== undefined && (await request.source.glob(REDIRECT)).length > 0;
+  const dist = hasAssets(found, adapter) ? request.dist : undefined;
+  const refuse = (reason: string | undefined) => {
+    if (reason !== undefined) throw new Error(`refused, nothing was changed: ${name}: ${reason}`);
+  };
+  refuse(
+    refusal(found, {
+      accountId,
+      hasSource: request.source !== undefined,
+      adapter,
+      entries: await dist?.entries(),
+      alias: request.alias,
+      strategy,
+    }),
+  );
+  const environment = found.wranglerEnvironment;
+  const step: Step = {
+    command: request.command,
+    environment,
+    tag: request.tag,
+    message: request.message,
+    alias: request.alias,
+    strategy,
+  };
+  const nonce = request.nonce || crypto.randomUUID();
+  const { wranglerConfig: config, source } = request;
+  const ready = await project(container, { dist, config, name, source, assets: found.assets });
+  const wrangler = toolchain(container);
+  const first: First = { name, environment, adapter, hasAssets: found.assets !== undefined || adapter };
+  const isBundled = found.hasCode || found.builds || adapter;
+  const bundled = isBundled ? await bundle(ready, wrangler, first) : undefined;
+  if (bundled !== undefined && bundled.outcome.exitCode !== 0) {
+    return record(request, step, nonce, found.worker, bundled.outcome);
+  }
+  const left = {
+    project: (bundled?.ended ?? ready).directory(WORK),
+    bundle: bundled?.ended.file(BUNDLE_FILE),
+  };
+  const access = { accountId, token: request.cloudflareApiToken, nonce, api: request.api };
+  const uploader = await withCredentials(container, wrangler, left, access);
+  const prepared = await prepare(uploader, prepareRequest(first, isBundled, accountId), refuse);
+  if (strategy === "preview") refuse(missing(found.worker, await deployments(prepared, found.worker)));
+  const outcome = await run(prepared, step);
+  return record(request, step, nonce, found.worker, outcome);
+}
+
+function environmentOf(request: Request): { environment: string } | undefined {
+  return request.environment ? { environment: request.environment } : undefined;
+}
+
+function record(request: Request, step: Step, nonce: string, worker: string, outcome: Outcome): DeploymentRecord {
+  const judged = verdict(request.command, outcome.exitCode, outcome.output, step.strategy);
+  return {
+    schema: 1,
+    command: request.command,
+    ...(request.project && { project: request.project }),
+    environment: request.environment ?? "",
+    nonce,
+    exitCode: outcome.exitCode,
+    ...judged,
+    workerName: judged.workerName ?? worker,
+    tag: request.tag ?? "",
+    message: request.message ?? "",
+    ...(request.alias && { alias: request.alias }),
+    ...(step.strategy === "preview" && { strategy: step.strategy }),
+    log: tail(outcome.stdout, outcome.stderr),
+  };
+}

@@ -1,0 +1,9 @@
+/** The exit code of `prepare-upload.js` after a refusal. */
+export const REFUSED = 3;
+
+/** Returns the refusal at the end of the program's output. */
+export function refusalOf(text: string): string | undefined {
+  const line = (prefix: string) => text.split("\n").findLast((line) => line.startsWith(prefix))?.slice(prefix.length);
+  const [reason, hint] = [line("refused: "), line("hint: ")];
+  return reason === undefined || hint === undefined ? reason : `${reason}: ${hint}`;
+}

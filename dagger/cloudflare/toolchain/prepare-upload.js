@@ -1,0 +1,538 @@
+/**
+ * Prepares the second step of a deployment: the upload.
+ *
+ * The first step runs `wrangler deploy --dry-run --outfile` without any credential, because a wrangler config can run
+ * code of the project and a bundle can import any file. This program reads what that step left and writes a folder from
+ * which wrangler uploads without running or bundling anything: a config of fields that are on a list, and one file for
+ * each module. It refuses what cannot go this way, and everything that holds the token.
+ *
+ * Both engines and the scripts of `--dry-run` run this file on Bun. Its last argument is a JSON object:
+ *
+ * - `root`: the folder that every file must be in, absolute.
+ * - `project`: the folder of the project, absolute.
+ * - `config`: the wrangler config, absolute.
+ * - `environment`: the block of `env` to use. `null` is the top level.
+ * - `redirected`: `true` if wrangler follows the config that an adapter left.
+ * - `bundle`: what the first step left, absolute. `null` if there was nothing to bundle.
+ * - `upload`: the folder to write, absolute.
+ * - `account`: the id of the account.
+ *
+ * Exits with 3 after a refusal. The last lines then begin with `refused: ` and `hint: `.
+ */
+import { closeSync, constants, fstatSync, lstatSync, mkdirSync, openSync, readFileSync, readdirSync, realpathSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { basename, dirname, isAbsolute, join, posix, relative, resolve } from "node:path";
+
+/** The file in which an adapter names the config that wrangler follows. */
+const REDIRECT = ".wrangler/deploy/config.json";
+
+/** The fields that a block of `env` inherits from the top level. */
+const INHERITED = [
+  "access", "assets", "cache", "compatibility_date", "compatibility_flags", "compliance_region", "exports",
+  "first_party_worker", "limits", "logfwdr", "logpush", "main", "migrations", "name", "observability", "placement",
+  "preview_urls", "previews", "route", "routes", "triggers", "upload_source_maps", "workers_dev",
+];
+
+/** The fields that a block of `env` has to repeat. */
+const REPEATED = [
+  "agent_memory", "ai", "ai_search", "ai_search_namespaces", "analytics", "analytics_engine_datasets", "artifacts",
+  "browser", "cloudchamber", "connect", "containers", "d1_databases", "dispatch_namespaces", "durable_objects",
+  "flagship", "hyperdrive", "images", "k2", "kv_namespaces", "media", "mtls_certificates", "pipelines", "queues",
+  "r2_buckets", "ratelimits", "secrets", "secrets_store_secrets", "send_email", "services", "stream",
+  "streaming_tail_consumers", "tail_consumers", "unsafe", "unsafe_hello_world", "vars", "vectorize",
+  "version_metadata", "vpc_networks", "vpc_services", "worker_loaders", "workflows",
+];
+
+/** The fields that only the top level has. */
+const TOP_LEVEL = ["addresses", "keep_vars", "site"];
+
+/** The fields that matter to the first step alone, to other commands, or to wrangler's own messages. */
+const LEFT_OUT = [
+  "$schema", "account_id", "alias", "base_dir", "build", "define", "dependencies_instrumentation", "dev", "env",
+  "find_additional_modules", "jsx_factory", "jsx_fragment", "keep_names", "minify", "no_bundle",
+  "preserve_file_names", "python_modules", "rules", "send_metrics", "tsconfig",
+];
+
+/** The fields that adapters write beside those of wrangler. */
+const OF_ADAPTERS = ["configPath", "definedEnvironments", "legacy_env", "targetEnvironment", "topLevelName", "userConfigPath"];
+
+/** The fields that cannot be deployed in two steps, each with its reason and the cure. */
+const IMPOSSIBLE = {
+  data_blobs: ["wrangler reads its files beside the token", "import the file from the Worker's code, as a module"],
+  pages_build_output_dir: ["this is a Pages project", "see https://developers.cloudflare.com/workers/static-assets/migration-guides/migrate-from-pages/"],
+  text_blobs: ["wrangler reads its files beside the token", "import the file from the Worker's code, as a module"],
+  wasm_modules: ["wrangler reads its files beside the token", "import the file from the Worker's code, as a module"],
+};
+
+/** The fields of `assets`. */
+const ASSETS = ["base_path", "binding", "directory", "html_handling", "not_found_handling", "run_worker_first"];
+
+/** The fields of `previews`. The others of a config have no meaning there. */
+const PREVIEWS = [
+  ...REPEATED, "cache", "limits", "logpush", "observability", "placement",
+];
+
+/** The type of a module's rule by the type that wrangler sends it with. */
+const RULES = {
+  "application/javascript": "CommonJS",
+  "application/javascript+module": "ESModule",
+  "application/octet-stream": "Data",
+  "application/wasm": "CompiledWasm",
+  "text/javascript": "CommonJS",
+  "text/plain": "Text",
+  "text/x-python": "PythonModule",
+};
+
+/** The largest bundle, in bytes. Cloudflare takes 64 MiB before compression. */
+const LARGEST_BUNDLE = 256 << 20;
+
+/** The largest asset that Cloudflare takes, in bytes. */
+const LARGEST_ASSET = 25 << 20;
+
+/** The files at the top of the assets that are settings. */
+const SETTINGS = ["_headers", "_redirects", ".assetsignore"];
+
+/** The names of files and folders that are private wherever they are. */
+const PRIVATE = [
+  /^\.env(\..+)?$/, /^\.dev\.vars(\..+)?$/, /^\.git$/, /^\.npmrc$/, /^\.yarnrc(\.yml)?$/, /^\.netrc$/, /^\.pypirc$/,
+  /^\.git-credentials$/, /^\.htpasswd$/, /^\.ssh$/, /^\.aws$/, /^\.docker$/, /^id_(rsa|dsa|ecdsa|ed25519)(_sk)?$/,
+  /\.(pem|key|p12|pfx|jks|keystore|kdbx|ppk)$/i, /^\.wrangler$/, /^\.xtask$/, /^\.terraform$/, /\.tfstate(\.backup)?$/,
+];
+
+/** A reason not to upload. */
+class Refusal extends Error {
+  constructor(message, hint) {
+    super(message);
+    this.hint = hint;
+  }
+}
+
+const refuse = (message, hint) => {
+  throw new Refusal(message, hint);
+};
+
+/** Returns the own field of an object, and `undefined` for one that it only inherits. */
+const field = (object, name) => (isObject(object) && Object.hasOwn(object, name) ? object[name] : undefined);
+
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+const pick = (object, names) => Object.fromEntries(names.flatMap((name) => (Object.hasOwn(object, name) ? [[name, object[name]]] : [])));
+
+/** Returns a path as a person writes it. */
+const shown = (path) => relative(request.root, path) || ".";
+
+/** Returns where a path leads, after every symbolic link. */
+function real(path) {
+  try {
+    return realpathSync(path);
+  } catch {
+    const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink();
+    if (isLink) return refuse(`${shown(path)} is a symbolic link that leads to nothing`, "remove it, or create its target");
+    return refuse(`${shown(path)} does not exist`, "create it, or correct the wrangler config");
+  }
+}
+
+const isInside = (folder, path) => path === folder || path.startsWith(folder === "/" ? folder : `${folder}/`);
+
+/** Reads a regular file that is in the repository and at most `largest` bytes long. */
+function read(path, largest) {
+  const target = real(path);
+  if (!isInside(real(request.root), target)) refuse(`${shown(path)} leads out of the repository, to ${target}`, "put a copy of it into the repository");
+  return readRegular(target, path, largest);
+}
+
+function readRegular(target, path, largest) {
+  // Neither a link that replaced the file since, nor a pipe that never ends.
+  const file = openSync(target, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    const stat = fstatSync(file);
+    if (!stat.isFile()) refuse(`${shown(path)} is not a regular file`, "replace it by a regular file");
+    if (stat.size > largest) refuse(`${shown(path)} has ${mebibytes(stat.size)} MiB, and Cloudflare takes at most ${largest >> 20}`, "make it smaller, or serve it from R2");
+    return readFileSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+const mebibytes = (bytes) => (bytes / (1 << 20)).toFixed(1);
+
+/** Reads a wrangler config by its name. A repeated key has its last value, as for wrangler. */
+function parse(path) {
+  const text = read(path, 4 << 20).toString("utf8").replace(/^\uFEFF/, "");
+  try {
+    return path.endsWith(".toml") ? Bun.TOML.parse(text) : Bun.JSONC.parse(text);
+  } catch (error) {
+    return refuse(`${shown(path)}: ${error.message}`, "correct the file");
+  }
+}
+
+/** Refuses a key that sets an object's prototype in some parsers: they would read other fields than we do. */
+function checkKeys(value, path, depth = 0) {
+  if (typeof value !== "object" || value === null) return;
+  if (depth > 100) refuse(`${shown(path)} is nested too deeply`, "simplify it");
+  for (const [key, inner] of Object.entries(value)) {
+    if (key === "__proto__") refuse(`${shown(path)} has a field \`__proto__\``, "remove it");
+    checkKeys(inner, path, depth + 1);
+  }
+}
+
+/** Returns the path of the config that wrangler deploys. */
+function configPath() {
+  if (!request.redirected) return request.config;
+  const file = join(request.project, REDIRECT);
+  let target;
+  try {
+    target = field(JSON.parse(read(file, 1 << 20).toString("utf8")), "configPath");
+  } catch (error) {
+    if (error instanceof Refusal) throw error;
+  }
+  if (typeof target !== "string") refuse(`${shown(file)}: \`configPath\` names no file`, `remove \`${REDIRECT}\` and build again`);
+  return resolve(dirname(file), target);
+}
+
+/** Returns the fields of the config for the environment, and refuses those that we do not know. */
+function effective(config, path, isGenerated) {
+  const environments = Object.keys(field(config, "env") ?? {});
+  if (isGenerated && environments.length > 0) refuse(`${shown(path)}: a generated config has no \`env\``, "choose the environment in the build, by CLOUDFLARE_ENV");
+  const block = request.environment === null ? undefined : field(field(config, "env"), request.environment);
+  const known = [...LEFT_OUT, ...(isGenerated ? OF_ADAPTERS : []), ...(block === undefined ? [] : REPEATED)];
+  const out = {};
+  const take = (from, place, fields) => {
+    for (const [name, value] of Object.entries(from)) {
+      if (Object.hasOwn(IMPOSSIBLE, name)) {
+        const [reason, cure] = IMPOSSIBLE[name];
+        if (!isEmpty(value)) refuse(`${shown(path)}: \`${place}${name}\` cannot be deployed: ${reason}`, cure);
+      } else if (fields.includes(name)) {
+        out[name] = value;
+      } else if (!known.includes(name)) {
+        refuse(`${shown(path)}: \`${place}${name}\` is not a field that can be deployed in two steps`, "remove it, or upgrade this tool");
+      }
+    }
+  };
+  take(config, "", block === undefined ? [...INHERITED, ...REPEATED, ...TOP_LEVEL] : [...INHERITED, ...TOP_LEVEL]);
+  if (block !== undefined) {
+    if (Object.hasOwn(block, "route") || Object.hasOwn(block, "routes")) {
+      delete out.route;
+      delete out.routes;
+    }
+    if (!Object.hasOwn(block, "name")) out.name = `${config.name}-${request.environment}`;
+    // The fields that a repository may not choose for one environment are wrangler's to refuse, in the first step.
+    take(block, `env.${request.environment}.`, [...INHERITED, ...REPEATED]);
+  }
+  const account = field(block, "account_id") ?? field(config, "account_id");
+  if (typeof account === "string" && account !== "" && account.toLowerCase() !== request.account.toLowerCase()) {
+    refuse(`${shown(path)}: \`account_id\` is ${account}, but the account is ${request.account}`, "remove it: the shared config file decides");
+  }
+  out.topLevelName = isGenerated ? field(config, "topLevelName") : config.name;
+  out.definedEnvironments = isGenerated ? field(config, "definedEnvironments") : environments;
+  const target = isGenerated ? field(config, "targetEnvironment") : block && request.environment;
+  if (target) out.targetEnvironment = target;
+  return out;
+}
+
+/** Returns the patterns of a config's routes and custom domains, each as one text for one meaning. */
+function patterns(config) {
+  const routes = [...(Array.isArray(config.routes) ? config.routes : []), config.route ?? []].flat();
+  return routes.map((route) => {
+    const pattern = String(field(route, "pattern") ?? route).toLowerCase().replace(/^https?:\/\//, "");
+    const [host, ...rest] = pattern.split("/");
+    return `${host.replace(/:\d+$/, "").replace(/\.$/, "")}${field(route, "custom_domain") === true ? "" : `/${rest.join("/")}`}`;
+  });
+}
+
+/** Refuses a generated config that is about another Worker than the project's config, or takes more visitors. */
+function checkGenerated(generated, path) {
+  const written = parse(request.config);
+  const own = effective(written, request.config, false);
+  const hint = "change the wrangler config of the project, and let the adapter take it over; or remove `.wrangler/deploy`";
+  const at = `${shown(path)}, which the build wrote,`;
+  if (generated.name !== own.name) refuse(`${at} deploys the Worker \`${generated.name}\`, and the project's config \`${own.name}\``, hint);
+  const allowed = patterns(own);
+  const added = patterns(generated).find((pattern) => !allowed.includes(pattern));
+  if (added !== undefined) refuse(`${at} adds the route \`${added}\`, which the project's config does not have`, hint);
+}
+
+const isEmpty = (value) => value === undefined || value === null || (typeof value === "object" && Object.keys(value).length === 0);
+
+/** Checks the fields that can name a program or a file. */
+function checkParts(config, path, place = "") {
+  const at = (name) => `${shown(path)}: \`${place}${name}\``;
+  for (const container of Array.isArray(config.containers) ? config.containers : []) {
+    const images = [field(container, "image"), ...Object.values(field(container, "images") ?? {})].filter((image) => image !== undefined);
+    // A registry's host has a dot or a port, and an image a tag or a digest.
+    const isReference = (image) => typeof image === "string" && /^[\w-]+(\.[\w-]+)+(:\d+)?\/[\w./-]+(:[\w.-]+|@sha256:[0-9a-f]{64})$/.test(image);
+    if (images.some((image) => !isReference(image))) {
+      refuse(`${at("containers")} builds an image, which would run beside the token`, "push the image first (`wrangler containers build --push`), and name it with its registry and tag");
+    }
+    delete container.image_build_context;
+    delete container.image_vars;
+  }
+  if (isObject(config.unsafe)) {
+    if (!isEmpty(config.unsafe.capnp)) refuse(`${at("unsafe.capnp")} runs a compiler beside the token`, "remove it");
+    const bindings = Array.isArray(config.unsafe.bindings) ? config.unsafe.bindings : [];
+    config.unsafe = pick(config.unsafe, ["bindings", "metadata"]);
+    if (bindings.length > 0) config.unsafe.bindings = bindings.map(({ dev: _dev, ...binding }) => binding);
+  }
+  if (isObject(config.previews)) {
+    const { define: _define, ...previews } = config.previews;
+    const unknown = Object.keys(previews).find((name) => !PREVIEWS.includes(name));
+    if (unknown !== undefined) refuse(`${at(`previews.${unknown}`)} is not a field that can be deployed in two steps`, "remove it, or upgrade this tool");
+    checkParts(previews, path, "previews.");
+    config.previews = previews;
+  }
+}
+
+/** Returns the modules that the first step left: main module first, with the types that wrangler sends. */
+function readBundle(path) {
+  // The folder is ours, but project code ran after it was made.
+  const bytes = readRegular(path, path, LARGEST_BUNDLE);
+  const end = bytes.indexOf("\r\n");
+  const boundary = bytes.subarray(0, end);
+  if (end < 3 || !boundary.toString("latin1").startsWith("--")) refuse("the first step left no bundle", "read its output, then run this again");
+  let metadata;
+  const modules = [];
+  for (let start = end + 2; start < bytes.length; ) {
+    const head = bytes.indexOf("\r\n\r\n", start);
+    const stop = bytes.indexOf(Buffer.concat([Buffer.from("\r\n"), boundary]), head + 2);
+    if (head < 0 || stop < 0) refuse("the bundle of the first step is damaged", "run this again");
+    const headers = bytes.subarray(start, head).toString("utf8");
+    const content = bytes.subarray(head + 4, stop);
+    const name = /^content-disposition:[^\r\n]*;\s*name="([^"\r\n]*)"/im.exec(headers)?.[1] ?? "";
+    const type = (/^content-type:\s*([^;\r\n]*)/im.exec(headers)?.[1] ?? "").trim();
+    if (name === "metadata" && metadata === undefined) metadata = JSON.parse(content.toString("utf8"));
+    else modules.push({ name: moduleName(name), type, content });
+    const next = stop + 2 + boundary.length;
+    if (bytes.subarray(next, next + 2).toString("latin1") === "--") break;
+    start = next + 2;
+  }
+  const main = moduleName(field(metadata, "main_module") ?? field(metadata, "body_part") ?? "");
+  return { main, modules };
+}
+
+/** Checks the name of a module, which becomes the name of a file and a pattern of wrangler's. */
+function moduleName(name) {
+  const path = posix.normalize(name);
+  if (name === "" || posix.isAbsolute(path) || path.startsWith("..") || path.endsWith("/") || /[*\\\u0000-\u001f\u007f]|%(22|0A|0D)/.test(name)) {
+    refuse(`the module \`${name}\` cannot be uploaded: its name leads out of the bundle or has a special character`, "rename the file, or remove `preserve_file_names`");
+  }
+  return path;
+}
+
+/** Lets the last comment of a module name no other source map than the one that the first step left. */
+function withOwnSourceMap(name, content, maps) {
+  const text = content.toString("utf8");
+  const lines = text.split("\n");
+  for (let index = lines.length - 1; index >= 0; index -= 1) {
+    const line = lines[index].replace(/^[^\x21-\x7e]+/, "").trimEnd();
+    if (line === "") continue;
+    if (line.startsWith("//# sourceMappingURL=")) {
+      const own = `//# sourceMappingURL=${basename(name)}.map`;
+      const wanted = maps.has(`${name}.map`) ? own : "";
+      if (lines[index] === wanted) return content;
+      lines[index] = wanted;
+      if (wanted !== "") return Buffer.from(lines.join("\n"));
+      continue;
+    }
+    if (!line.startsWith("//#") && !line.startsWith("//@")) break;
+  }
+  const changed = lines.join("\n");
+  return changed === text ? content : Buffer.from(changed);
+}
+
+/** Writes the modules, and returns the fields of the config that say how to read them. */
+function writeModules({ main, modules }) {
+  const folder = join(request.upload, "src");
+  const maps = new Set(modules.filter(({ type }) => type === "application/source-map").map(({ name }) => name));
+  const globs = Object.fromEntries(["ESModule", "CommonJS", "CompiledWasm", "Text", "Data"].map((type) => [type, []]));
+  const python = main.endsWith(".py");
+  for (const { name, type, content } of modules) {
+    const rule = RULES[type];
+    if (rule === undefined && type !== "application/source-map") {
+      refuse(`the module \`${name}\` has the type \`${type}\`, which cannot be uploaded in two steps`, "import it as another type, by `rules`");
+    }
+    // Wrangler reads the installed packages of a Python Worker from beside its config.
+    const vendored = python && name.startsWith("python_modules/");
+    const isScript = rule === "ESModule" || rule === "CommonJS";
+    const bytes = isScript ? withOwnSourceMap(name, content, maps) : content;
+    checkToken(bytes, `the module \`${name}\``);
+    const file = vendored ? join(request.upload, name) : join(folder, name);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, bytes, { flag: "wx" });
+    if (name !== main && !vendored && rule !== undefined && rule !== "PythonModule") globs[rule].push(name);
+  }
+  const rules = Object.entries(globs).map(([type, names]) => ({ type, globs: names, fallthrough: false }));
+  return {
+    main: `src/${main}`,
+    base_dir: "src",
+    no_bundle: true,
+    find_additional_modules: true,
+    rules,
+    ...(python && { python_modules: { exclude: [] } }),
+  };
+}
+
+/** Returns the absolute path of a folder that is published, after a look at every file in it. */
+function publishedFolder(directory, configFile, name, largest) {
+  const folder = resolve(dirname(configFile), directory);
+  const target = real(folder);
+  const at = `${shown(configFile)}: \`${name}\``;
+  if (isInside(request.root, folder) && !isInside(real(request.root), target)) {
+    refuse(`${shown(folder)} leads out of the repository, to ${target}`, "put a copy of it there, or remove the symbolic link");
+  }
+  if (!isInside(real(request.root), target)) refuse(`${at} is outside of the repository`, "write the output into the project's folder");
+  if (isInside(target, real(request.project))) refuse(`${at} contains the project, so its sources would be published`, "write the output into a folder such as `dist`");
+  const isIgnored = ignore(join(target, ".assetsignore"));
+  const root = real(request.root);
+  let published = 0;
+  const walk = (path) => {
+    for (const entry of readdirSync(path, { withFileTypes: true })) {
+      const file = join(path, entry.name);
+      const inner = relative(target, file);
+      if (entry.isDirectory()) {
+        walk(file);
+        continue;
+      }
+      const isSetting = SETTINGS.includes(inner);
+      const ignored = !isSetting && isIgnored(inner);
+      if (ignored === true) continue;
+      let place = file;
+      if (entry.isSymbolicLink()) {
+        place = real(file);
+        if (!isInside(root, place)) refuse(`${shown(file)} leads out of the repository, to ${place}`, "put a copy of it there, or remove the symbolic link");
+        // Wrangler publishes no folder that a link leads to.
+        if (statSync(place).isDirectory()) continue;
+        checkPrivate(relative(root, place), file, ignored);
+      }
+      checkPrivate(inner, file, ignored);
+      checkToken(readRegular(place, file, largest), shown(file));
+      if (!isSetting) published += 1;
+    }
+  };
+  walk(target);
+  if (published === 0) refuse(`${shown(folder)} is empty, so an empty site would be published`, "the build has to write the site there");
+  return target;
+}
+
+function checkPrivate(path, file, ignored) {
+  const name = path.split("/").find((part) => PRIVATE.some((pattern) => pattern.test(part)));
+  // A line that begins with `!` says that the file is meant.
+  if (name !== undefined && ignored !== false) {
+    refuse(`${shown(file)} looks private (\`${name}\`), and would be published`, `add a line \`${name}\` to .assetsignore in that folder, or \`!${name}\` if it is meant to be public`);
+  }
+}
+
+/** Returns a function that says what `.assetsignore`, in the syntax of `.gitignore`, has for a path: `true` for an ignored one, `false` for one that a line with `!` names, else `undefined`. */
+function ignore(path) {
+  let text = "";
+  if (lstatSync(path, { throwIfNoEntry: false }) !== undefined) text = read(path, 1 << 20).toString("utf8");
+  const lines = text.split(/\r?\n/).map((line) => line.replace(/^\uFEFF/, "").replace(/(?<!\\)\s+$/, ""));
+  const rules = lines.filter((line) => line !== "" && !line.startsWith("#")).map((line) => {
+    const negated = line.startsWith("!");
+    const pattern = negated ? line.slice(1) : line;
+    const folder = pattern.endsWith("/");
+    const bare = pattern.replace(/\/+$/, "");
+    const anchored = bare.includes("/");
+    return { negated, folder, pattern: new RegExp(`^${anchored ? "" : "(?:.*/)?"}${globText(bare.replace(/^\//, ""))}$`, "i") };
+  });
+  const decide = (path, isFolder, before) => rules.reduce((state, rule) => (!(rule.folder && !isFolder) && rule.pattern.test(path) ? !rule.negated : state), before);
+  return (path) => {
+    const parts = path.split("/");
+    let state;
+    for (let index = 1; index <= parts.length; index += 1) {
+      state = decide(parts.slice(0, index).join("/"), index < parts.length, index === 1 ? undefined : state);
+      // Nothing in an ignored folder can be included again.
+      if (state === true) return true;
+    }
+    return state;
+  };
+}
+
+/** Returns a glob of `.gitignore` as the text of a regular expression. */
+function globText(glob) {
+  return glob.replace(/\*\*\/|\/\*\*$|\*+|\?|\[(!?)((?:\\.|[^\]\\])+)\]|\\(.)|[.+^${}()|[\]\\/]/g, (match, not, set, escaped) => {
+    if (match === "**/") return "(?:.*/)?";
+    if (match === "/**") return "/.*";
+    if (match.startsWith("*")) return "[^/]*";
+    if (match === "?") return "[^/]";
+    if (set !== undefined) return `[${not ? "^" : ""}${set.replace(/[\[\]]/g, "\\$&")}]`;
+    return `\\${escaped ?? match}`;
+  });
+}
+
+/** Returns the token as text and bytes can hold it. */
+function forms(token) {
+  if (token.length < 4) return [];
+  const bytes = Buffer.from(token);
+  const json = JSON.stringify(token).slice(1, -1);
+  const html = (quote) => token.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;").replaceAll("'", quote);
+  const percent = (keep) => Array.from(bytes, (byte) => (keep.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : `%${byte.toString(16).padStart(2, "0").toUpperCase()}`)).join("");
+  const texts = [token, json, json.replaceAll("/", "\\/"), html("&#39;"), html("&#x27;"), html("&apos;")];
+  texts.push(json.replace(/[<>&']/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`));
+  for (const keep of [/[\w.~-]/, /[\w.!~*'()-]/, /[\w;,/?:@&=+$.!~*'()#-]/, /[\w*.-]/]) texts.push(percent(keep), percent(keep).replace(/%../g, (code) => code.toLowerCase()));
+  for (const offset of [0, 1, 2]) {
+    // The digits that depend on the token alone, with `offset` bytes before it.
+    const text = Buffer.concat([Buffer.alloc(offset), bytes]).toString("base64").replace(/=+$/, "");
+    const digits = text.slice(Math.ceil((offset * 8) / 6), Math.floor(((offset + bytes.length) * 8) / 6));
+    texts.push(digits, digits.replaceAll("+", "-").replaceAll("/", "_"));
+  }
+  texts.push(bytes.toString("hex"), bytes.toString("hex").toUpperCase(), [...bytes].join(","), [...bytes].join(", "));
+  texts.push([...token].map((c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`).join(""), [...token].reverse().join(""));
+  const wide = Buffer.from(token, "utf16le");
+  return [...new Set(texts)].filter((text) => text.length >= 4).map((text) => Buffer.from(text)).concat([wide, Buffer.from(wide).swap16()]);
+}
+
+const tokenForms = forms((process.env.CLOUDFLARE_API_TOKEN ?? "").trim());
+
+function checkToken(bytes, what) {
+  if (tokenForms.some((form) => bytes.includes(form))) {
+    refuse(`${what} holds the API token, and would be published`, "revoke the token now, because code of the project could read it; then find the code that did");
+  }
+}
+
+function prepare() {
+  const path = configPath();
+  const config = parse(path);
+  checkKeys(config, path);
+  const out = effective(config, path, request.redirected);
+  if (request.redirected) checkGenerated(out, path);
+  checkParts(out, path);
+  rmSync(request.upload, { recursive: true, force: true });
+  mkdirSync(join(request.upload, dirname(REDIRECT)), { recursive: true });
+  if (out.main !== undefined) {
+    if (request.bundle === null) refuse(`${shown(path)} has \`main\`, but nothing was bundled`, "run the build again: it changed the config");
+    Object.assign(out, writeModules(readBundle(request.bundle)));
+  }
+  const assets = field(out, "assets");
+  if (isObject(assets)) {
+    const unknown = Object.keys(assets).find((name) => !ASSETS.includes(name));
+    if (unknown !== undefined) refuse(`${shown(path)}: \`assets.${unknown}\` is not a field that can be deployed in two steps`, "remove it, or upgrade this tool");
+    out.assets = pick(assets, ASSETS);
+    if (typeof assets.directory === "string") out.assets.directory = publishedFolder(assets.directory, path, "assets.directory", LARGEST_ASSET);
+  }
+  if (isObject(out.site)) {
+    const { bucket } = out.site;
+    if (typeof bucket !== "string") refuse(`${shown(path)}: \`site.bucket\` is missing`, "name the folder of the site");
+    out.site = { ...pick(out.site, ["include", "exclude"]), bucket: publishedFolder(bucket, path, "site.bucket", LARGEST_ASSET) };
+  }
+  // The names and versions of the project's packages are not beside this config.
+  out.dependencies_instrumentation = { enabled: false };
+  const text = JSON.stringify(out, null, 2);
+  checkToken(Buffer.from(text), shown(path));
+  writeFileSync(join(request.upload, "config.json"), `${text}\n`);
+  // Wrangler looks upwards for the config that it believes to be a person's, and minds one in another folder.
+  writeFileSync(join(request.upload, "wrangler.json"), "{}\n");
+  // As a generated config, it can say which environment of which Worker it is.
+  writeFileSync(join(request.upload, REDIRECT), '{ "configPath": "../../config.json" }\n');
+}
+
+const request = JSON.parse(process.argv.at(-1));
+for (const name of ["root", "project", "config", "upload"]) {
+  if (!isAbsolute(request[name])) throw new Error(`\`${name}\` has to be absolute`);
+}
+try {
+  prepare();
+} catch (error) {
+  if (!(error instanceof Refusal)) throw error;
+  const line = (text) => text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ");
+  console.error(`refused: ${line(error.message)}\nhint: ${line(error.hint)}`);
+  process.exitCode = 3;
+}

@@ -1,0 +1,217 @@
+//! Keeps what an account has beside Workers: KV namespaces, D1 databases, R2 buckets, queues, workflows.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context as _, Result, anyhow};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::sealed::{seal, unseal};
+use super::{remove_temporary, write_durably};
+use crate::ids::{hex, now, random, uuid};
+
+/// The resources of one account.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Resources {
+    /// KV namespaces, oldest first.
+    pub namespaces: Vec<Namespace>,
+    /// D1 databases, oldest first.
+    pub databases: Vec<Database>,
+    /// R2 buckets, oldest first.
+    pub buckets: Vec<Bucket>,
+    /// Queues, oldest first.
+    pub queues: Vec<Queue>,
+    /// Workflows, oldest first.
+    pub workflows: Vec<Workflow>,
+}
+
+/// A KV namespace.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Namespace {
+    /// Its id, by which bindings name it.
+    pub id: String,
+    /// Its name for people.
+    pub title: String,
+}
+
+/// A D1 database.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Database {
+    /// Its id, by which bindings name it.
+    pub uuid: String,
+    /// Its name.
+    pub name: String,
+    /// The time when it was made.
+    pub created_at: String,
+}
+
+/// An R2 bucket.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Bucket {
+    /// Its name, by which bindings name it.
+    pub name: String,
+    /// The time when it was made.
+    pub creation_date: String,
+    /// The part of the world, in lower case.
+    pub location: String,
+    /// `Standard` or `InfrequentAccess`.
+    pub storage_class: String,
+}
+
+/// A queue.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Queue {
+    /// Its id.
+    pub id: String,
+    /// Its name, by which bindings name it.
+    pub name: String,
+    /// The time when it was made.
+    pub created_on: String,
+    /// The time when it was changed.
+    pub modified_on: String,
+    /// `delivery_delay`, `delivery_paused`, `message_retention_period`, as sent.
+    pub settings: Value,
+    /// Its consumers.
+    pub consumers: Vec<Consumer>,
+}
+
+/// A consumer of a queue.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Consumer {
+    /// Its id.
+    pub id: String,
+    /// `worker` or `http_pull`.
+    pub kind: String,
+    /// The Worker, unless messages are pulled.
+    pub script: Option<String>,
+    /// `batch_size`, `max_retries`, `max_wait_time_ms`, `retry_delay`, `max_concurrency`, as sent.
+    pub settings: Value,
+    /// The queue of messages that failed too often.
+    pub dead_letter_queue: Option<String>,
+    /// The time when it was made.
+    pub created_on: String,
+}
+
+/// A workflow.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Workflow {
+    /// Its id.
+    pub id: String,
+    /// Its name, by which bindings name it.
+    pub name: String,
+    /// The Worker that has its class.
+    pub script_name: String,
+    /// The class.
+    pub class_name: String,
+    /// The time when it was made.
+    pub created_on: String,
+    /// The time when it was changed.
+    pub modified_on: String,
+}
+
+impl Resources {
+    /// Makes a KV namespace.
+    pub fn add_namespace(&mut self, title: &str) -> Namespace {
+        let made = Namespace { id: hex(&random::<16>()), title: title.to_owned() };
+        self.namespaces.push(made.clone());
+        made
+    }
+
+    /// Makes a D1 database.
+    pub fn add_database(&mut self, name: &str) -> Database {
+        let made = Database { uuid: uuid(), name: name.to_owned(), created_at: now() };
+        self.databases.push(made.clone());
+        made
+    }
+
+    /// Returns a D1 database by its id or its name.
+    #[must_use]
+    pub fn database(&self, identifier: &str) -> Option<&Database> {
+        self.databases.iter().find(|one| one.uuid == identifier || one.name == identifier)
+    }
+
+    /// Returns an R2 bucket.
+    #[must_use]
+    pub fn bucket(&self, name: &str) -> Option<&Bucket> {
+        self.buckets.iter().find(|one| one.name == name)
+    }
+
+    /// Returns a queue by its name.
+    #[must_use]
+    pub fn queue(&self, name: &str) -> Option<&Queue> {
+        self.queues.iter().find(|one| one.name == name)
+    }
+
+    /// Returns a workflow.
+    #[must_use]
+    pub fn workflow(&self, name: &str) -> Option<&Workflow> {
+        self.workflows.iter().find(|one| one.name == name)
+    }
+}
+
+/// The resources of all accounts. Requests read memory. A change is on disk before it is in memory.
+#[derive(Debug)]
+pub struct ResourceStore {
+    dir: Utf8PathBuf,
+    accounts: Mutex<BTreeMap<String, Arc<Resources>>>,
+    /// Accounts whose state file cannot be read, with the reason.
+    damaged: BTreeMap<String, String>,
+    turn: Mutex<()>,
+}
+
+impl ResourceStore {
+    /// Opens the state in `state`. Makes the folder if it is missing.
+    pub fn open(state: &Utf8Path) -> Result<ResourceStore> {
+        let dir = state.join("cloudflare/resources");
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {dir}"))?;
+        remove_temporary(&dir)?;
+        let (mut accounts, mut damaged) = (BTreeMap::new(), BTreeMap::new());
+        for entry in dir.read_dir_utf8()? {
+            let entry = entry?;
+            let path = entry.path();
+            let Some(account) = entry.file_name().strip_suffix(".json") else { continue };
+            let read = std::fs::read(path).context("it cannot be read");
+            match read.and_then(|bytes| unseal(&bytes)) {
+                Ok(resources) => drop(accounts.insert(account.to_owned(), Arc::new(resources))),
+                Err(error) => {
+                    let reason = format!(
+                        "The state file {path} is damaged: {error:#}. Restore or delete it, then restart \
+                         the sandbox"
+                    );
+                    crate::log::line(&reason);
+                    damaged.insert(account.to_owned(), reason);
+                }
+            }
+        }
+        Ok(ResourceStore { dir, accounts: Mutex::new(accounts), damaged, turn: Mutex::default() })
+    }
+
+    /// Returns the resources of an account. Errors if their state file is damaged.
+    pub fn get(&self, account: &str) -> Result<Arc<Resources>> {
+        match self.damaged.get(account) {
+            Some(reason) => Err(anyhow!("{reason}")),
+            None => Ok(self.lock().get(account).cloned().unwrap_or_default()),
+        }
+    }
+
+    /// Changes the resources of an account. Nothing is changed if `change` fails or the disk does.
+    pub fn change<T, E: From<anyhow::Error>>(
+        &self,
+        account: &str,
+        change: impl FnOnce(&mut Resources) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut resources = Arc::unwrap_or_clone(self.get(account)?);
+        let result = change(&mut resources)?;
+        write_durably(&self.dir.join(format!("{account}.json")), &seal(&resources)?)?;
+        self.lock().insert(account.to_owned(), Arc::new(resources));
+        Ok(result)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Resources>>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
