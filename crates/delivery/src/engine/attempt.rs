@@ -13,7 +13,7 @@ use crate::record::{Record, Status};
 use base::command::Command;
 use base::env::variable;
 use base::error::{Exit, Failure, exit_of, hints_of, refused};
-use base::runner::{Ended, Finished};
+use base::runner::{CompletedProcess, ExitReason};
 use base::terminal::progress::Task;
 use base::time::{rfc3339, unix_now};
 use cloudflare::api::Attached;
@@ -250,7 +250,7 @@ impl<'a> Attempt<'a> {
         by_hand(verb, &self.part.project, &self.run.plan.destination)
     }
 
-    pub(super) fn execute(&self, command: &Command) -> Result<Finished> {
+    pub(super) fn execute(&self, command: &Command) -> Result<CompletedProcess> {
         self.run.ctx.run(&self.part.nonce, command, &|line| {
             if let Some(task) = &self.task {
                 task.output(line);
@@ -259,14 +259,14 @@ impl<'a> Attempt<'a> {
     }
 
     /// Runs the command that uploads. The child keeps the project's lock even if this process is killed.
-    pub(super) fn execute_upload(&mut self, command: &Command) -> Result<Finished> {
+    pub(super) fn execute_upload(&mut self, command: &Command) -> Result<CompletedProcess> {
         let lock = self.lock.as_ref().map(Lock::file);
         let finished = self.run.ctx.run_locked(&self.part.nonce, command, lock, &|line| {
             if let Some(task) = &self.task {
                 task.output(line);
             }
         })?;
-        self.is_killed = !matches!(finished.ended, Ended::Code(_));
+        self.is_killed = !matches!(finished.exit_reason, ExitReason::Code(_));
         Ok(finished)
     }
 

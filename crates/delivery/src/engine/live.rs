@@ -363,8 +363,8 @@ impl Attempt<'_> {
         );
         let from = self.record.version.clone().unwrap_or_default();
         let traffic = Traffic { worker, from: &from, to: &former, message: &message };
-        let patience = &self.run.ctx.patience;
-        let switched = self.with_api(|api| Ok(route_traffic(traffic, api, patience)))?;
+        let retry_budget = &self.run.ctx.retry_budget;
+        let switched = self.with_api(|api| Ok(route_traffic(traffic, api, retry_budget)))?;
         self.record.live = switched.live.or(self.record.live.take());
         match switched.result {
             Ok(()) => self.rolled_back(why, &former),
@@ -504,7 +504,7 @@ impl Attempt<'_> {
         let destination = &self.run.plan.destination;
         let token: Secret = self.run.ctx.secret(&destination.token())?;
         let api = Api::new(&destination.api, &destination.account_id, &token);
-        ask(&api.patient(&self.run.ctx.patience))
+        ask(&api.patient(&self.run.ctx.retry_budget))
     }
 }
 

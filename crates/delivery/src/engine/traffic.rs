@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use base::error::{Failure, failed, remote};
-use base::retry::Patience;
+use base::retry::RetryBudget;
 use cloudflare::api::{self, Api, Live, Refusal};
 use cloudflare::wrangler::requests::is_definite;
 
@@ -33,7 +33,7 @@ const OPEN: Duration = Duration::from_secs(5);
 
 /// Sends the request and reads what is live, whatever the answer was. A request that definitely failed is
 /// sent again within the retry budget. One that may still be carried out never is.
-pub fn route_traffic(traffic: Traffic<'_>, api: &Api<'_>, budget: &Patience) -> Routed {
+pub fn route_traffic(traffic: Traffic<'_>, api: &Api<'_>, budget: &RetryBudget) -> Routed {
     let mut tried = 0;
     loop {
         tried += 1;
@@ -53,7 +53,7 @@ pub fn route_traffic(traffic: Traffic<'_>, api: &Api<'_>, budget: &Patience) -> 
             Err(error) => is_unchanged(&live) && definitely_failed(error) && may_pass(error),
             Ok(()) => false,
         };
-        if !again || !budget.again("Cloudflare did not deploy it", tried) {
+        if !again || !budget.backoff_and_retry("Cloudflare did not deploy it", tried) {
             return classify_response(traffic, response, live);
         }
     }
