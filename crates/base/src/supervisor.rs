@@ -25,6 +25,24 @@ const TICK: Duration = Duration::from_millis(100);
 /// How long a process group has between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// This program's `main` calls [`run`], so that it can be its own supervisor.
+static IS_READY: AtomicBool = AtomicBool::new(false);
+
+/// Returns the path of this program, to start a supervisor. `None` if its `main` does not call [`run`], as
+/// that of a test.
+#[must_use]
+pub fn executable() -> Option<String> {
+    if !IS_READY.load(Ordering::SeqCst) {
+        return None;
+    }
+    // Stays right on Linux when a new build replaces the file while it runs.
+    let stable = "/proc/self/exe";
+    if std::path::Path::new(stable).exists() {
+        return Some(stable.to_owned());
+    }
+    std::env::current_exe().ok()?.to_str().map(str::to_owned)
+}
+
 /// Returns the words that run a program below a supervisor of this process.
 #[must_use]
 pub fn prefix(executable: &str) -> Vec<String> {
@@ -35,6 +53,7 @@ pub fn prefix(executable: &str) -> Vec<String> {
 /// A signal that ended the program is 128 plus its number.
 #[must_use]
 pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    IS_READY.store(true, Ordering::SeqCst);
     if arguments.nth(1)? != ARGUMENT {
         return None;
     }

@@ -330,6 +330,7 @@ fn preflight_says_at_once_all_that_a_deploy_would_trip_over() {
         dry_run: false,
         jobs: 1,
         retry_budget: base::retry::RetryBudget::new(|_| {}),
+        command_line: clap::Command::new("xtask"),
     };
     let workspace = Workspace::load(&ctx.root).expect("readable");
     let mut destination =

@@ -20,7 +20,6 @@ mod doctor;
 mod doctor_variables;
 mod engine;
 mod fake_gitlab;
-#[cfg(feature = "generate")]
 mod faults;
 mod foreign;
 mod hostile;

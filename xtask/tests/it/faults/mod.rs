@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use delivery::generated::faults::{Group, Row, read};
+use dev::generated::faults::{Group, Row, read};
 use serde_json::Value;
 
 use crate::support::repository;
