@@ -9,7 +9,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use camino::Utf8Path;
 use serde_json::json;
@@ -77,6 +77,7 @@ fn router(app: &App) -> Router {
         .route("/__sandbox/health", get(health))
         .route("/__sandbox/proof/{nonce}", get(proof::prove))
         .route("/__sandbox/faults", get(faults::list).post(faults::set).delete(faults::clear))
+        .route("/__sandbox/resources", post(cloudflare::provide::provide))
         .route("/__sandbox/gitlab", put(gitlab::limits::set))
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(body::LARGEST))
