@@ -55,7 +55,7 @@ pub async fn list(at: Place, fields: Fields) -> Answer {
         Some("updated_at") => found.sort_by_key(|one| (&one.updated_at, one.id)),
         Some("title") => found.sort_by_key(|one| (&one.title, one.id)),
         Some("merged_at") => {
-            found.sort_by_key(|one| (one.ended.as_ref().map(|(at, _)| at), one.id))
+            found.sort_by_key(|one| (one.ended.as_ref().map(|(at, _)| at), one.id));
         }
         _ => {}
     }
@@ -95,10 +95,7 @@ impl Filter {
             .text("search")
             .filter(|text| !text.is_empty())
             .map(|text| (text.to_lowercase(), within("title"), within("description")));
-        let draft = match fields.choice("wip", &["yes", "no"])?.as_deref() {
-            Some(wip) => Some(wip == "yes"),
-            None => None,
-        };
+        let draft = fields.choice("wip", &["yes", "no"])?.map(|wip| wip == "yes");
         Ok(Filter {
             state: state.filter(|state| state != "all"),
             iids: fields.list("iids"),
