@@ -9,7 +9,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use camino::Utf8Path;
 use serde_json::json;
@@ -61,8 +61,10 @@ pub async fn serve(options: Serve) -> Result<()> {
         let app = app.clone();
         async move { app.runtime.keep_stateful(&app.store).await }
     });
+    let clock = tokio::spawn(serving::cron::keep_time(app.clone()));
     listener::serve(listeners, router, stop_signal()).await;
     keeper.abort();
+    clock.abort();
     log::line("stopping");
     app.runtime.stop().await;
     withdraw(&announcement)
@@ -76,6 +78,7 @@ fn router(app: &App) -> Router {
         .route("/__sandbox/state.json", get(page::state))
         .route("/__sandbox/health", get(health))
         .route("/__sandbox/proof/{nonce}", get(proof::prove))
+        .route("/__sandbox/cron/{worker}", post(serving::cron::trigger))
         .route("/__sandbox/faults", get(faults::list).post(faults::set).delete(faults::clear))
         .route("/__sandbox/gitlab", put(gitlab::limits::set))
         .fallback(not_found)
