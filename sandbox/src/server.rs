@@ -80,6 +80,7 @@ fn router(app: &App) -> Router {
         .route("/__sandbox/proof/{nonce}", get(proof::prove))
         .route("/__sandbox/cron/{worker}", post(serving::cron::trigger))
         .route("/__sandbox/faults", get(faults::list).post(faults::set).delete(faults::clear))
+        .route("/__sandbox/resources", post(cloudflare::provide::provide))
         .route("/__sandbox/gitlab", put(gitlab::limits::set))
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(body::LARGEST))

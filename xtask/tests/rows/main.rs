@@ -6,10 +6,15 @@ mod machine;
 mod moment;
 mod play;
 mod stage;
+#[expect(dead_code, reason = "the rows need a part of what other tests need")]
+#[path = "../it/support.rs"]
+mod support;
 
-use std::io::Write as _;
-use std::sync::Mutex;
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+
+use libtest_mimic::{Arguments, Trial};
 
 use dev::generated::faults::{Group, Row, read};
 use serde_json::Value;
@@ -33,7 +38,9 @@ pub struct Case {
     pub besides: Vec<Value>,
     /// Which of the sandbox's faults it is.
     pub number: usize,
+    /// The group of the row.
     pub group: Group,
+    /// The row.
     pub row: Row,
 }
 
@@ -69,52 +76,64 @@ impl Case {
     }
 
     fn title(&self) -> String {
-        format!("{} [{} {}] {}", self.name, self.group.verb, self.group.what, self.row.fault)
+        format!("{}: {}: {}", self.group.verb, self.group.what, self.row.fault)
     }
 }
 
-fn cases() -> Vec<Case> {
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(Some(SIDE_BY_SIDE));
+    let cases: Vec<(String, Case)> = cases();
+    let selected = cases.iter().filter(|(name, _)| is_selected(&arguments, name));
+    let selected: Arc<Vec<Case>> = Arc::new(number(selected.map(|(_, case)| case.clone())));
+    // Made by the first row that runs, so that a list of the rows starts no sandbox.
+    let stage: Arc<OnceLock<Stage>> = Arc::default();
+    let mut waiting = selected.iter().cloned();
+    let trials = cases.into_iter().map(|(name, case)| {
+        let run = is_selected(&arguments, &name);
+        let case = if run { waiting.next().expect("one of the selected") } else { case };
+        let (stage, selected) = (Arc::clone(&stage), Arc::clone(&selected));
+        Trial::test(name, move || {
+            let stage = stage.get_or_init(|| Stage::new(&selected));
+            play::play(stage, &case).map_or(Ok(()), |problem| Err(problem.into()))
+        })
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    // A static would keep the sandbox.
+    drop(stage);
+    conclusion.exit_code()
+}
+
+/// Every row under the name of its test.
+fn cases() -> Vec<(String, Case)> {
     let sections = read(&repository()).expect("tables");
     let groups = sections.iter().flat_map(|section| &section.groups);
     let rows = groups.flat_map(|group| group.rows.iter().map(move |row| (group, row)));
-    let all = rows.enumerate().map(|(index, (group, row))| Case::new(index + 1, group, row));
-    let mut cases: Vec<Case> = all.filter(wanted).collect();
+    let mut names = BTreeMap::<String, u32>::new();
+    rows.enumerate()
+        .map(|(index, (group, row))| {
+            let case = Case::new(index + 1, group, row);
+            let count = names.entry(case.title()).or_default();
+            *count += 1;
+            let name =
+                if *count == 1 { case.title() } else { format!("{} ({count})", case.title()) };
+            (name, case)
+        })
+        .collect()
+}
+
+/// Numbers the faults of the rows that run, in the order in which the sandbox is told of them.
+fn number(cases: impl Iterator<Item = Case>) -> Vec<Case> {
+    let mut cases: Vec<Case> = cases.collect();
     for (number, case) in cases.iter_mut().filter(|case| case.fault.is_some()).enumerate() {
         case.number = number;
     }
     cases
 }
 
-/// `XTASK_FAULTS` may hold parts of titles, one of which a row must have: for work on a few rows.
-fn wanted(case: &Case) -> bool {
-    let words = std::env::var("XTASK_FAULTS").unwrap_or_default();
-    words.is_empty() || words.split(',').any(|word| case.title().contains(word))
-}
-
-#[test]
-fn every_fault_ends_in_a_true_state() {
-    let cases = cases();
-    let started = Instant::now();
-    let stage = Stage::new(&cases);
-    let queue = Mutex::new(cases.iter());
-    let problems = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..SIDE_BY_SIDE {
-            scope.spawn(|| {
-                loop {
-                    let next = queue.lock().expect("no panic").next();
-                    let Some(case) = next else { break };
-                    if let Some(problem) = play::play(&stage, case) {
-                        problems.lock().expect("no panic").push(problem);
-                    }
-                }
-            });
-        }
-    });
-    let problems = problems.into_inner().expect("no panic");
-    let (count, wrong) = (cases.len(), problems.len());
-    // Past the test runner, which keeps what passing tests print to itself.
-    let line = format!("{count} faults, {wrong} wrong, {} s", started.elapsed().as_secs());
-    let _closed = writeln!(std::io::stderr(), "{line}");
-    assert!(problems.is_empty(), "{}\n{line}", problems.join("\n\n"));
+/// Tells whether the test called `name` runs. The harness decides the same.
+fn is_selected(arguments: &Arguments, name: &str) -> bool {
+    let matches = |word: &str| if arguments.exact { name == word } else { name.contains(word) };
+    arguments.filter.as_deref().is_none_or(matches)
+        && !arguments.skip.iter().any(|word| matches(word))
 }
