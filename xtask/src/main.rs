@@ -12,6 +12,7 @@ use delivery::cli::Cli;
 use delivery::context::Ctx;
 
 fn main() -> ExitCode {
+    base::env::hide();
     let Cli { command, global } = Cli::parse();
     let (json, quiet, verbose) = (global.json, global.quiet, global.verbose);
     let ui = Ui::new(Options { json, quiet, verbose, no_progress: global.no_progress });

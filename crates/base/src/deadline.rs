@@ -11,9 +11,9 @@ pub const VARIABLE: &str = "XTASK_DEADLINE";
 
 /// `deadline`, or the bound where that is shorter.
 pub fn within(deadline: Duration) -> Result<Duration, Failure> {
-    match std::env::var(VARIABLE) {
-        Ok(text) if !text.is_empty() => bounded(deadline, &text),
-        _ => Ok(deadline),
+    match crate::env::variable(VARIABLE) {
+        Some(text) => bounded(deadline, &text),
+        None => Ok(deadline),
     }
 }
 

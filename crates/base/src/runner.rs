@@ -159,7 +159,7 @@ impl Runner<'_> {
         let mut process = std::process::Command::from(cmd!(shell, "{program} {args...}"));
         process.current_dir(&command.dir).env_clear();
         for name in INHERITED.iter().chain(&command.inherit) {
-            if let Some(value) = std::env::var_os(name) {
+            if let Some(value) = crate::env::os_variable(name) {
                 process.env(name, value);
             }
         }

@@ -86,7 +86,7 @@ fn token(name: &str) -> Result<Secret, Failure> {
             ))
             .hint("a protected variable is empty outside of protected branches")
     };
-    match (variable(name), std::env::var_os(name)) {
+    match (variable(name), base::env::os_variable(name)) {
         (Some(token), _) if is_token(&token) => Ok(Secret::new(&token)),
         (Some(_), _) => {
             Err(help(refused(format!("the variable {name} holds characters that no token has"))))

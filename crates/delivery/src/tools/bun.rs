@@ -85,7 +85,7 @@ pub fn choose(
 /// The folder of our own install.
 #[must_use]
 pub fn folder(root: &Utf8Path, version: &str) -> Utf8PathBuf {
-    let tools = std::env::var("XTASK_TOOLS").ok().filter(|path| !path.is_empty());
+    let tools = base::env::variable("XTASK_TOOLS");
     let tools = tools.map_or_else(|| root.join(".xtask/tools"), Utf8PathBuf::from);
     tools.join(format!("bun-{version}"))
 }
@@ -123,7 +123,7 @@ pub fn reported_version(program: &Utf8Path, deadline: Duration) -> Option<String
 /// The first program called `name` on PATH.
 #[must_use]
 pub fn which(name: &str) -> Option<Utf8PathBuf> {
-    let path = std::env::var("PATH").ok()?;
+    let path = base::env::raw_variable("PATH")?;
     path.split(':')
         .filter(|dir| !dir.is_empty())
         .map(|dir| Utf8Path::new(dir).join(name))
