@@ -45,6 +45,7 @@ pub async fn serve(options: Serve) -> Result<()> {
         token,
         identity,
         accounts: options.accounts.clone(),
+        zones: options.zones.iter().map(|zone| zone.to_ascii_lowercase()).collect(),
         port,
         runtime: Runtime::new(&options.bun, &options.toolchain, state)?,
         faults: faults::Faults::default(),
@@ -53,9 +54,10 @@ pub async fn serve(options: Serve) -> Result<()> {
     let mut listeners = vec![first];
     // Browsers may take `*.localhost` to the IPv6 loopback address.
     listeners.extend(TcpListener::bind(("::1", port)).await);
+    let router = router(&app);
     announce(&announcement, port)?;
     log::line(&format!("serving at http://127.0.0.1:{port} with {} Workers", app.store.count()));
-    listener::serve(listeners, router(&app), stop_signal()).await;
+    listener::serve(listeners, router, stop_signal()).await;
     log::line("stopping");
     app.runtime.stop().await;
     withdraw(&announcement)

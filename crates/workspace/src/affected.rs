@@ -10,7 +10,7 @@ use super::edges::LOCK_FILES;
 use super::graph::{Graph, Node, Origin};
 use super::outline::{Named, Outline};
 use crate::change_base::{Base, Changes};
-use crate::modules::{BUN_TOOLCHAIN, WRANGLER_TOOLCHAIN};
+use crate::modules::{BUN_TOOLCHAIN, TOOL_LOCK, WRANGLER_TOOLCHAIN};
 
 /// Why a project or package is affected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -66,8 +66,8 @@ pub struct Affected<'o> {
 
 /// Files and folders that every project is made with.
 #[must_use]
-pub fn global_inputs() -> [&'static Utf8Path; 3] {
-    [CONFIG_FILE, WRANGLER_TOOLCHAIN, BUN_TOOLCHAIN].map(Utf8Path::new)
+pub fn global_inputs() -> [&'static Utf8Path; 4] {
+    [CONFIG_FILE, WRANGLER_TOOLCHAIN, BUN_TOOLCHAIN, TOOL_LOCK].map(Utf8Path::new)
 }
 
 /// What `changes` concern.

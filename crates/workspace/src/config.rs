@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::files::Files;
 use super::pipeline::PipelineSettings;
 use super::strategy::Strategy;
+use super::toolchain;
 use base::error::{Failure, did_you_mean, nearest, refused, usage};
 
 /// Where the file stands, relative to the repository's root.
@@ -31,9 +32,12 @@ pub struct Config {
     pub gitlab: Gitlab,
     /// The environments by name. `local`, the sandbox on this machine, is always there.
     pub environments: BTreeMap<String, Environment>,
-    /// Pinned versions of the tools that package registries do not pin for us.
+    /// Pinned versions of tools. By default those that this version of xtask was tested with.
+    #[serde(default = "toolchain::default_tools")]
     pub tools: Tools,
-    /// Container images that the Dagger modules start from, by purpose.
+    /// Container images that the Dagger modules start from, by purpose. By default those that fit the
+    /// default of `tools`.
+    #[serde(default = "toolchain::default_images")]
     pub images: Images,
     /// How GitLab runs the pipeline.
     #[serde(default)]

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::config::{self, CONFIG_FILE, Config};
 use super::files::{Files, MANIFEST, MODULE, PROJECTS};
 use super::glob;
+use super::modules;
 use super::package::Package;
 use super::project::{Project, ends_with_path};
 use super::wrangler::{CONFIG_NAMES, WranglerConfig};
@@ -44,7 +45,7 @@ impl<'c> Place<'c> {
     pub fn holds(&self, dir: &Utf8Path) -> bool {
         match self.patterns {
             Some(patterns) => glob::names(patterns, dir),
-            None => dir.starts_with(self.folder),
+            None => dir.starts_with(self.folder) && !modules::is_of_tool(dir),
         }
     }
 }

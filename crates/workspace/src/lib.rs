@@ -25,6 +25,7 @@ pub mod pipeline;
 pub mod project;
 mod range;
 pub mod strategy;
+pub mod toolchain;
 pub mod tree;
 pub mod triggers;
 pub mod wrangler;

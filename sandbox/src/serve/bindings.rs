@@ -29,7 +29,7 @@ pub fn env(version: &Version) -> Result<Map<String, Value>, String> {
     Ok(env)
 }
 
-fn metadata(version: &Version) -> Value {
+pub(super) fn metadata(version: &Version) -> Value {
     let tag = version.annotations.get("workers/tag").map_or("", String::as_str);
     json!({ "id": version.id, "tag": tag, "timestamp": version.created_on })
 }

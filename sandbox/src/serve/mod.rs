@@ -1,6 +1,7 @@
 //! Serving what is deployed: by host name, through the real workerd.
 
 pub mod bindings;
+pub mod check;
 pub mod files;
 pub mod hosts;
 pub mod missing;

@@ -107,7 +107,7 @@ fn answered(answer: reqwest::Response, upgrade: Option<Upgrade>, loaded: Arc<Loa
 
 /// One client for all requests. Redirects are the browser's to follow, and no proxy stands between
 /// us and the loopback address.
-fn client() -> &'static reqwest::Client {
+pub fn client() -> &'static reqwest::Client {
     static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
     CLIENT.get_or_init(|| {
         let builder = reqwest::Client::builder()

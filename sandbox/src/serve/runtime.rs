@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, OnceCell};
 
+use super::check::Checker;
 use super::process::Process;
 use super::{bindings, files};
 use crate::log;
@@ -25,6 +26,8 @@ pub struct Runtime {
     bun: Utf8PathBuf,
     packages: Utf8PathBuf,
     dir: Utf8PathBuf,
+    /// Loads versions once before they are stored.
+    pub checker: Checker,
     inner: Mutex<Inner>,
 }
 
@@ -70,7 +73,8 @@ impl Runtime {
             bail!("{bun} is not a program");
         }
         let bun = if bun.as_str().contains('/') { camino::absolute_utf8(bun)? } else { bun.into() };
-        Ok(Runtime { bun, packages, dir, inner: Mutex::default() })
+        let checker = Checker::new(&packages, &dir)?;
+        Ok(Runtime { bun, packages, dir, checker, inner: Mutex::default() })
     }
 
     /// `version`, loaded. When the process ends meanwhile, it is tried once more with a new one.

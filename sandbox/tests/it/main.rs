@@ -7,5 +7,7 @@ mod gate;
 mod previews;
 mod process;
 mod refusals;
+mod resources;
 mod server;
 mod serving;
+mod uploads;

@@ -23,7 +23,7 @@ const CODE: &str = "export default { async fetch(request, env) {
 
 async fn deploy_code(server: &Server, bindings: serde_json::Value) -> (u16, serde_json::Value) {
     let metadata = json!({
-        "main_module": "worker.js", "bindings": bindings, "compatibility_date": "2999-01-01",
+        "main_module": "worker.js", "bindings": bindings, "compatibility_date": "2026-11-01",
         "keep_bindings": ["secret_text"],
     })
     .to_string();
@@ -101,10 +101,11 @@ async fn code_runs_with_its_bindings() {
 #[tokio::test]
 async fn versions_that_share_data_start_at_the_same_time() {
     let server = Server::new("shared");
+    let [namespace, database, bucket] = server.storage().await;
     let bindings = json!([
-        { "name": "KV", "type": "kv_namespace", "namespace_id": "n" },
-        { "name": "DATA", "type": "d1", "id": "d" },
-        { "name": "FILES", "type": "r2_bucket", "bucket_name": "f" },
+        { "name": "KV", "type": "kv_namespace", "namespace_id": namespace },
+        { "name": "DATA", "type": "d1", "id": database },
+        { "name": "FILES", "type": "r2_bucket", "bucket_name": bucket },
     ]);
     let mut hosts = Vec::new();
     for _ in 0..8 {

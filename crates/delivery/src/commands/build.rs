@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use workspace::modules;
+use workspace::toolchain::Toolchain;
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -182,10 +183,11 @@ pub(super) fn keys(
     destination: &Destination,
 ) -> Result<BTreeMap<String, String>> {
     let root = &workspace.root;
+    let carried = Toolchain::wrangler(root).carried_digest();
     let pins = Utf8PathBuf::from(modules::WRANGLER_TOOLCHAIN).join("bun.lock");
     let inputs = projects.iter().map(|project| {
         let mut paths = graph.inputs(project);
-        paths.insert(pins.clone());
+        paths.extend(carried.is_none().then(|| pins.clone()));
         paths.extend(lock_folder(root, project).map(|dir| dir.join("bun.lock")));
         paths
     });
@@ -193,11 +195,12 @@ pub(super) fn keys(
     // Asked once for all of them, since projects share inputs and git takes its time to start.
     let all: BTreeSet<&Utf8Path> = inputs.iter().flatten().map(Utf8PathBuf::as_path).collect();
     let blobs = git::blobs(root, &all.into_iter().collect::<Vec<_>>())?;
-    let facts = BTreeMap::from([
+    let mut facts = BTreeMap::from([
         ("account", destination.account_id.clone()),
         ("bun", workspace.config.tools.bun.clone()),
         ("environment", destination.environment.clone()),
     ]);
+    facts.extend(carried.map(|digest| ("wrangler", digest)));
     let key = |(project, paths): (&&Project, &BTreeSet<Utf8PathBuf>)| {
         let paths: Vec<&Utf8Path> = paths.iter().map(Utf8PathBuf::as_path).collect();
         (project.name.clone(), content_key(&git::below(root, &blobs, &paths), &facts))

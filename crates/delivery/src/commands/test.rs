@@ -3,7 +3,7 @@
 use anyhow::Result;
 use camino::Utf8Path;
 use clap::Args;
-use workspace::modules;
+use workspace::toolchain::Toolchain;
 
 use crate::context::Ctx;
 use crate::engine::setup::{self, Setup};
@@ -121,7 +121,8 @@ fn checks(ctx: &Ctx, places: &Places) -> Result<Vec<Check>> {
 /// `deny.toml`: our own test of it, and cargo-deny itself where it is installed.
 fn dependencies(root: &Utf8Path, own: &[&str]) -> Check {
     let mut commands = vec![cargo::command(root, own)];
-    let found = probe::says(root, Utf8Path::new("cargo-deny"), &["--version"], probe::QUICK);
+    let found =
+        probe::capture_stdout(root, Utf8Path::new("cargo-deny"), &["--version"], probe::QUICK);
     let note = if let Some(version) = found {
         commands.push(cargo::command(root, &["deny", "check"]));
         format!("{version} looked as well, at advisories too")
@@ -170,5 +171,5 @@ pub(super) fn with_tools(places: &Places, mut command: Command) -> Command {
     command.inherit.extend(OPTIONAL);
     command
         .text("XTASK_BUN", places.bun.as_str())
-        .text("XTASK_TOOLCHAIN", places.root.join(modules::WRANGLER_TOOLCHAIN))
+        .text("XTASK_TOOLCHAIN", Toolchain::wrangler(&places.root).dir)
 }

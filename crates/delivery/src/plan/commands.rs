@@ -1,7 +1,7 @@
 //! A project's plan as commands for the pinned tools on this machine.
 
 use std::time::Duration;
-use workspace::modules;
+use workspace::toolchain::Toolchain;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -127,7 +127,7 @@ impl Places {
     }
 
     fn wrangler(&self, dir: Utf8PathBuf, arguments: Vec<String>, deadline: Duration) -> Command {
-        let launcher = self.root.join(modules::WRANGLER_TOOLCHAIN).join(wrangler::LAUNCHER);
+        let launcher = Toolchain::wrangler(&self.root).dir.join(wrangler::LAUNCHER);
         let bun = [&[self.bun.as_str()], &wrangler::ON_BUN[..], &[launcher.as_str()]].concat();
         let mut command = Command::new(dir, &bun, deadline);
         command.argv.extend(arguments);

@@ -1,7 +1,7 @@
 //! Bun in the pinned version: the one on PATH if it fits, else a locked install of our own.
 
 use std::time::Duration;
-use workspace::modules;
+use workspace::toolchain::{Toolchain, tools_folder};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -85,9 +85,7 @@ pub fn choose(
 /// The folder of our own install.
 #[must_use]
 pub fn folder(root: &Utf8Path, version: &str) -> Utf8PathBuf {
-    let tools = base::env::variable("XTASK_TOOLS");
-    let tools = tools.map_or_else(|| root.join(".xtask/tools"), Utf8PathBuf::from);
-    tools.join(format!("bun-{version}"))
+    tools_folder(root).join(format!("bun-{version}"))
 }
 
 /// Where npm puts the program: the package of this platform holds it, so that no install script has
@@ -99,25 +97,45 @@ fn installed_program() -> String {
     format!("node_modules/@oven/bun-{os}-{arch}{libc}/bin/bun")
 }
 
-/// The commands that install Bun from npm, frozen to the lock file.
+/// Returns the commands that install Bun from npm, frozen to the lock file.
 #[must_use]
 pub fn install(root: &Utf8Path, version: &str) -> Vec<Command> {
     let folder = folder(root, version);
-    let pins = root.join(modules::BUN_TOOLCHAIN);
-    let from = |name: &str| pins.join(name).to_string();
-    let copy = ["cp", &from("package.json"), &from("package-lock.json"), folder.as_str()];
+    let toolchain = Toolchain::bun(root);
     let npm = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"];
-    vec![
-        Command::new(root, &["mkdir", "-p", folder.as_str()], INSTALL_DEADLINE),
-        Command::new(root, &copy, INSTALL_DEADLINE),
-        Command::new(&folder, &npm, INSTALL_DEADLINE),
-    ]
+    let mut commands =
+        vec![Command::new(root, &["mkdir", "-p", folder.as_str()], INSTALL_DEADLINE)];
+    if toolchain.is_carried() {
+        commands.extend(write_pins(root, &toolchain.at(folder.clone())));
+    } else {
+        let from = |name: &str| toolchain.dir.join(name).to_string();
+        let copy = ["cp", &from("package.json"), &from("package-lock.json"), folder.as_str()];
+        commands.push(Command::new(root, &copy, INSTALL_DEADLINE));
+    }
+    commands.push(Command::new(&folder, &npm, INSTALL_DEADLINE));
+    commands
+}
+
+/// Returns the commands that write the pins that this program carries. None for those of the repository.
+#[must_use]
+pub fn write_pins(root: &Utf8Path, toolchain: &Toolchain) -> Vec<Command> {
+    let unwritten = toolchain.unwritten();
+    if unwritten.is_empty() {
+        return Vec::new();
+    }
+    let folder = Command::new(root, &["mkdir", "-p", toolchain.dir.as_str()], INSTALL_DEADLINE);
+    let write = |(path, text): (Utf8PathBuf, &str)| {
+        let mut command = Command::new(root, &["tee", path.as_str()], INSTALL_DEADLINE);
+        command.stdin = Some(text.to_owned());
+        command
+    };
+    std::iter::once(folder).chain(unwritten.into_iter().map(write)).collect()
 }
 
 /// What `program --version` prints; nothing when it cannot be run.
 #[must_use]
 pub fn reported_version(program: &Utf8Path, deadline: Duration) -> Option<String> {
-    probe::says(Utf8Path::new("."), program, &["--version"], deadline)
+    probe::capture_stdout(Utf8Path::new("."), program, &["--version"], deadline)
 }
 
 /// The first program called `name` on PATH.

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
-use workspace::modules;
+use workspace::toolchain::Toolchain;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -138,16 +138,31 @@ pub fn token(root: &Utf8Path) -> Result<Secret, Failure> {
     Ok(Secret::new(&text))
 }
 
-/// The command that builds the sandbox, into the target folder that xtask itself runs from; nothing
-/// where there is no source, as in a tree that only uses the tool.
+/// Returns the folder of the sandbox's source: of the repository at `root` if it has it, else of the
+/// checkout that this program was compiled from. `None` if neither is on this machine.
+#[must_use]
+pub fn source(root: &Utf8Path) -> Option<Utf8PathBuf> {
+    let checkout = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2)?;
+    let is_source = |root: &&Utf8Path| {
+        root.join("sandbox/Cargo.toml").is_file() && root.join("crates/delivery").is_dir()
+    };
+    [root, checkout].into_iter().find(is_source).map(Utf8Path::to_owned)
+}
+
+/// Returns the command that builds the sandbox into the target folder that xtask itself runs from.
+/// `None` if there is no source, or if that target folder lies in another checkout: its own builds make
+/// both programs.
 #[must_use]
 pub fn build(root: &Utf8Path) -> Option<Command> {
-    if !root.join("sandbox/Cargo.toml").is_file() {
+    let source = source(root)?;
+    let target = program().ok();
+    if source != root && target.as_ref().is_some_and(|program| program.starts_with(&source)) {
         return None;
     }
-    let target = program().ok();
     let target = target.as_deref().and_then(|program| program.parent()?.parent());
-    let mut arguments = vec!["build", "--locked", "--package", "sandbox"];
+    let manifest = source.join("Cargo.toml");
+    let mut arguments =
+        vec!["build", "--locked", "--package", "sandbox", "--manifest-path", manifest.as_str()];
     if let Some(target) = target {
         arguments.extend(["--target-dir", target.as_str()]);
     }
@@ -182,7 +197,7 @@ pub fn start(
     let program = program()?;
     let mut process = Process::new(&program);
     process.args(["serve", "--state", state.as_str(), "--bun", bun.as_str()]);
-    process.args(["--toolchain", root.join(modules::WRANGLER_TOOLCHAIN).as_str()]);
+    process.args(["--toolchain", Toolchain::wrangler(root).dir.as_str()]);
     for account in accounts {
         process.args(["--account-id", account]);
     }

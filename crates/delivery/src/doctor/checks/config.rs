@@ -5,6 +5,7 @@ use crate::doctor::pins;
 use crate::doctor::scene::Scene;
 use workspace::config::CONFIG_FILE;
 use workspace::modules;
+use workspace::toolchain::Toolchain;
 
 /// `config`
 pub fn config(scene: &Scene) -> Finding {
@@ -62,12 +63,14 @@ pub fn images(scene: &Scene) -> Finding {
 
 /// `config.pins`
 pub fn pins(scene: &Scene) -> Finding {
-    let files = [
-        format!("{}/package.json", modules::BUN_TOOLCHAIN),
-        format!("{}/package-lock.json", modules::BUN_TOOLCHAIN),
-        format!("{}/package.json", modules::WRANGLER_TOOLCHAIN),
-        format!("{}/bun.lock", modules::WRANGLER_TOOLCHAIN),
+    let root = &scene.root;
+    // What a repository does not have, this program carries.
+    let own = [
+        (Toolchain::bun(root), modules::BUN_TOOLCHAIN, "package-lock.json"),
+        (Toolchain::wrangler(root), modules::WRANGLER_TOOLCHAIN, "bun.lock"),
     ];
+    let own = own.into_iter().filter(|(toolchain, ..)| !toolchain.is_carried());
+    let files: Vec<String> = own.map(|(_, dir, lock)| format!("{dir}/{lock}")).collect();
     let missing: Vec<&str> =
         files.iter().filter(|file| !scene.root.join(file).is_file()).map(String::as_str).collect();
     if !missing.is_empty() {

@@ -1,7 +1,7 @@
 //! What can be deployed.
 
 use serde_json::Value;
-use workspace::modules;
+use workspace::toolchain::Toolchain;
 
 use crate::doctor::finding::Finding;
 use crate::doctor::scene::Scene;
@@ -80,7 +80,7 @@ pub fn guarded(scene: &Scene) -> Finding {
 
 /// `projects.wrangler`
 pub fn fields(scene: &Scene) -> Finding {
-    let path = scene.root.join(modules::WRANGLER_TOOLCHAIN).join(wrangler::SCHEMA);
+    let path = Toolchain::wrangler(&scene.root).dir.join(wrangler::SCHEMA);
     let Ok(text) = std::fs::read_to_string(&path) else {
         return Finding::skip("wrangler, which knows the fields, is not installed yet");
     };

@@ -15,11 +15,12 @@ pub fn program(scene: &Scene) -> Finding {
     match sandbox::program() {
         Err(failure) => Finding::from(&failure),
         Ok(program) if program.is_file() => Finding::ok().detail("built").source(program.as_str()),
-        Ok(_) if scene.root.join("sandbox/Cargo.toml").is_file() => {
+        Ok(_) if sandbox::source(&scene.root).is_some() => {
             Finding::ok().detail("built by the first deploy, which takes a minute or two")
         }
-        Ok(program) => Finding::warn(format!("neither {program} nor its source is here"))
-            .by_hand("`git checkout -- sandbox`, or deploy to an environment at Cloudflare"),
+        Ok(program) => Finding::warn(format!("neither {program} nor its source is here")).by_hand(
+            "run xtask by `cargo xtask`, which compiles both, or take both from one archive",
+        ),
     }
 }
 

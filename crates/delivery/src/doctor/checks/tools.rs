@@ -2,7 +2,6 @@
 
 use camino::Utf8Path;
 use serde_json::Value;
-use workspace::modules;
 
 use crate::doctor::finding::Finding;
 use crate::doctor::scene::Scene;
@@ -13,6 +12,7 @@ use base::probe;
 use base::version::Version;
 use cloudflare::wrangler;
 use workspace::config::CONFIG_FILE;
+use workspace::toolchain::Toolchain;
 
 /// The first git that has `ls-files --deduplicate` and the options of `rev-parse` that we use, with
 /// a margin: what Debian 12 and Ubuntu 22.04 come with is newer.
@@ -59,7 +59,7 @@ fn at_least(
     wanted: Version,
     get: &str,
 ) -> Finding {
-    let said = probe::says(&scene.root, path, arguments, probe::QUICK);
+    let said = probe::capture_stdout(&scene.root, path, arguments, probe::QUICK);
     let finding = match said.as_deref().and_then(Version::find) {
         None => Finding::fail("it does not say its version").by_hand(get),
         Some(found) if found < wanted => {
@@ -153,15 +153,16 @@ pub fn bun(scene: &Scene) -> Finding {
 
 /// `wrangler`
 pub fn wrangler(scene: &Scene) -> Finding {
-    let (Some(pinned), Some(lock)) = (wrangler::pinned_version(&scene.root), lock_file(scene))
+    let toolchain = Toolchain::wrangler(&scene.root);
+    let (Some(pinned), Some(lock)) = (wrangler::pinned_version(&scene.root), toolchain.lock())
     else {
         return Finding::skip("its pins cannot be read; see `config.pins`");
     };
-    let toolchain = Utf8Path::new(modules::WRANGLER_TOOLCHAIN);
-    let stamp = std::fs::read_to_string(scene.root.join(setup::STAMP)).ok();
+    let source = toolchain.dir.strip_prefix(&scene.root).unwrap_or(&toolchain.dir).to_owned();
+    let stamp = std::fs::read_to_string(setup::stamp(&toolchain)).ok();
     let finding = match wrangler::installed_version(&scene.root) {
         Some(found) if found == pinned && stamp.as_ref() == Some(&lock) => {
-            return Finding::ok().found(found).wanted(pinned).source(toolchain.as_str());
+            return Finding::ok().found(found).wanted(pinned).source(source.as_str());
         }
         Some(found) if found == pinned => {
             Finding::warn("installed, but from another bun.lock: the next deploy does it again")
@@ -172,23 +173,15 @@ pub fn wrangler(scene: &Scene) -> Finding {
         }
         None => Finding::warn("not installed yet: the first deploy does it"),
     };
-    let finding = finding.wanted(pinned).source(toolchain.join("package.json").as_str());
-    match install(scene, &toolchain.join("bun.lock"), Utf8Path::new(setup::STAMP)) {
+    let finding = finding.wanted(pinned).source(source.join("package.json").as_str());
+    match install(scene, &toolchain) {
         Some(commands) => finding.safe_fix("install it as its lock file says", commands),
         None => finding.by_hand("first get npm or Bun; see `npm`"),
     }
 }
 
-fn lock_file(scene: &Scene) -> Option<String> {
-    std::fs::read_to_string(scene.root.join(modules::WRANGLER_TOOLCHAIN).join("bun.lock")).ok()
-}
-
 /// The commands that put wrangler in place, and Bun before it where it is missing too.
-fn install(
-    scene: &Scene,
-    lock: &Utf8Path,
-    stamp: &Utf8Path,
-) -> Option<Vec<base::command::Command>> {
+fn install(scene: &Scene, toolchain: &Toolchain) -> Option<Vec<base::command::Command>> {
     let root = &scene.root;
     let bun = scene.bun()?;
     let mut commands = match bun {
@@ -197,7 +190,9 @@ fn install(
         Bun::OnPath(_) | Bun::Installed(_) => Vec::new(),
     };
     let places = Places { root: root.clone(), bun: bun.program().to_owned() };
-    commands.push(setup::install(&places, &root.join(modules::WRANGLER_TOOLCHAIN)));
+    commands.extend(setup::install_wrangler(&places, toolchain));
+    let relative = |path: &Utf8Path| path.strip_prefix(root).unwrap_or(path).to_string();
+    let (lock, stamp) = (relative(&toolchain.lock_file()), relative(&setup::stamp(toolchain)));
     let copy = ["cp", lock.as_str(), stamp.as_str()];
     commands.push(base::command::Command::new(root, &copy, bun::INSTALL_DEADLINE));
     Some(commands)
