@@ -4,8 +4,8 @@ use clap::builder::styling::{AnsiColor, Style, Styles};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    affected, bench, build, ci, comment, completions, deploy, doctor, generate, new, preview,
-    projects, rollback, sandbox, status, test,
+    affected, build, ci, comment, completions, deploy, doctor, new, preview, projects, rollback,
+    sandbox, status,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -18,10 +18,10 @@ const STYLES: Styles = Styles::styled()
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, styles = STYLES)]
 #[command(disable_help_subcommand = true, max_term_width = 100)]
-pub struct Cli {
+pub struct Cli<C: Subcommand> {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: C,
     /// What every command understands.
     #[command(flatten)]
     pub global: Global,
@@ -78,14 +78,8 @@ pub enum Command {
     New(new::New),
     /// The stand-in for Cloudflare on this machine
     Sandbox(sandbox::Sandbox),
-    /// Set up and run every test
-    Test(test::Test),
-    /// Measure what the product promises, beside the tools it is compared with
-    Bench(bench::Bench),
     /// The pipeline file
     Ci(ci::Ci),
-    /// Write the generated files, or check that they are up to date
-    Generate(generate::Generate),
     /// Print a shell's completions for `xtask`
     Completions(completions::Completions),
 }

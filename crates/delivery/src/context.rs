@@ -32,17 +32,31 @@ pub struct Ctx {
     pub jobs: usize,
     /// How long the command waits for servers that are in trouble.
     pub retry_budget: RetryBudget,
+    /// The command line with every command, for completions.
+    pub command_line: clap::Command,
 }
 
 impl Ctx {
     /// Finds the repository from the current folder.
-    pub fn new(ui: Ui, dry_run: bool, jobs: Option<usize>) -> Result<Ctx> {
+    pub fn new(
+        ui: Ui,
+        dry_run: bool,
+        jobs: Option<usize>,
+        command_line: clap::Command,
+    ) -> Result<Ctx> {
         // Said once and early, not by every child.
         deadline::within(Duration::ZERO)?;
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let speaker = ui.clone();
         let retry_budget = RetryBudget::new(move |text| speaker.note(text));
-        Ok(Ctx { root: root()?, ui, dry_run, jobs: jobs.unwrap_or(cores).max(1), retry_budget })
+        Ok(Ctx {
+            root: root()?,
+            ui,
+            dry_run,
+            jobs: jobs.unwrap_or(cores).max(1),
+            retry_budget,
+            command_line,
+        })
     }
 
     /// Runs `command` with its output in `.xtask/logs/<log>.log`, and each line of it to `on_line`.

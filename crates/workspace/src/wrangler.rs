@@ -30,6 +30,57 @@ pub struct Target {
     /// Wrangler runs a `build.command` before it bundles.
     #[serde(default)]
     pub has_build_command: bool,
+    /// The storage that bindings name.
+    #[serde(default, skip_serializing_if = "Storage::is_empty")]
+    pub storage: Storage,
+}
+
+/// The storage of an account that bindings name by id or by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Storage {
+    /// The ids of KV namespaces.
+    pub namespaces: Vec<String>,
+    /// The ids of D1 databases, with their names.
+    pub databases: Vec<(String, String)>,
+    /// The names of R2 buckets.
+    pub buckets: Vec<String>,
+    /// The names of queues that are written to or read from.
+    pub queues: Vec<String>,
+}
+
+impl Storage {
+    /// Whether bindings name no storage.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Storage::default()
+    }
+
+    /// Reads a block of a config. Blocks of `env` inherit no bindings.
+    fn of(block: &Value) -> Storage {
+        let all = |list: &Value, field: &str| -> Vec<String> {
+            let entries = list.as_array().into_iter().flatten();
+            entries.filter_map(|entry| entry[field].as_str().map(str::to_owned)).collect()
+        };
+        let databases = block["d1_databases"].as_array().into_iter().flatten();
+        let database = |entry: &Value| {
+            let id = entry["database_id"].as_str()?.to_owned();
+            let name = entry["database_name"].as_str().unwrap_or(&id).to_owned();
+            Some((id, name))
+        };
+        let queues = &block["queues"];
+        Storage {
+            namespaces: all(&block["kv_namespaces"], "id"),
+            databases: databases.filter_map(database).collect(),
+            buckets: all(&block["r2_buckets"], "bucket_name"),
+            queues: [
+                all(&queues["producers"], "queue"),
+                all(&queues["consumers"], "queue"),
+                all(&queues["consumers"], "dead_letter_queue"),
+            ]
+            .concat(),
+        }
+    }
 }
 
 /// A wrangler config file, parsed.
@@ -99,6 +150,7 @@ impl WranglerConfig {
             preview_urls: get("preview_urls").as_bool(),
             account_id: get("account_id").as_str().map(str::to_owned),
             has_build_command: get("build")["command"].is_string(),
+            storage: Storage::of(if named { block } else { &self.value }),
         }
     }
 

@@ -13,6 +13,7 @@ pub mod kv;
 pub mod metadata;
 pub mod migrations;
 pub mod previews;
+pub mod provide;
 pub mod queues;
 pub mod r2;
 pub mod rules;

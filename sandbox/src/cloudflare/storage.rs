@@ -1,6 +1,7 @@
 //! Reads and writes what Workers keep in KV, D1 and R2, through a Worker of our own.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use super::envelope::ApiError;
 use crate::app::App;
 use crate::ids::now;
+use crate::serve::group::{Node, Role};
 use crate::serve::proxy;
 use crate::state::model::{Exports, Module, Version, Worker};
 
@@ -55,7 +57,7 @@ impl Storage<'_> {
     ) -> Result<Option<reqwest::Response>, ApiError> {
         let (binding, name) = self.binding();
         let blob = tokio::task::block_in_place(|| app.store.blobs.add(CODE.as_bytes()))?;
-        let worker = Worker::new(account, "sandbox-storage");
+        let mut worker = Worker::new(account, "sandbox-storage");
         let version = Version {
             // The same for each call, so that it stays loaded.
             id: format!("storage-{account}-{}", blake3::hash(name.as_bytes()).to_hex()),
@@ -76,11 +78,14 @@ impl Storage<'_> {
             limits: Value::Null,
             placement: Value::Null,
         };
-        let loaded = app.runtime.load(&app.store.blobs, &worker, &version).await?;
+        let id = version.id.clone();
+        worker.versions.push(version);
+        let node = Node { worker: Arc::new(worker), id, role: Role::Uploaded };
+        let loaded = app.runtime.load(&app.store, &node).await?;
         let header = utf8_percent_encode(&order.to_string(), NON_ALPHANUMERIC).to_string();
         let request = proxy::client().post(format!("http://127.0.0.1:{}/", loaded.port));
-        let sent =
-            request.header("order", header).body(reqwest::Body::from(body.into())).send().await;
+        let request = request.header(proxy::MEMBER, node.name()).header("order", header);
+        let sent = request.body(reqwest::Body::from(body.into())).send().await;
         let answer = sent.map_err(|error| anyhow::Error::from(error.without_url()))?;
         match answer.status().as_u16() {
             200 => Ok(Some(answer)),

@@ -134,7 +134,7 @@ impl Upload {
             if is_metadata {
                 let parsed = Metadata::parse(&bytes)?;
                 metadata = Some(parsed);
-            } else if content_type != "application/source-map" {
+            } else {
                 let blob = tokio::task::block_in_place(|| app.store.blobs.add(&bytes))?;
                 modules.push(Module { name, content_type, blob });
             }

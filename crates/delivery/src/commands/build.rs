@@ -170,9 +170,27 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
         let (server, _) = setup.sandbox(&places, &workspace.config.account_ids(), None)?;
         ready += &format!(", sandbox at {}", server.url);
         plan.destination.move_sandbox(server.port);
+        provide_storage(ctx, &plan, server.port);
     }
     setup.done(&ready);
     Ok(Run::new(ctx, &plan, places, versions).execute())
+}
+
+/// Makes in the sandbox what the projects' configs name by id. A failure is left to the upload, which
+/// names the binding.
+fn provide_storage(ctx: &Ctx, plan: &Plan, port: u16) {
+    for part in &plan.projects {
+        let account = part.target.account_id.as_ref().unwrap_or(&plan.destination.account_id);
+        match sandbox::provide(&ctx.root, port, account, &part.target.storage) {
+            Ok(made) if made.is_empty() => {}
+            Ok(made) => {
+                let text =
+                    format!("{}: new and empty in the sandbox: {}", part.project, made.join(", "));
+                ctx.ui.note(&text);
+            }
+            Err(failure) => ctx.ui.note(&format!("{}: {}", part.project, failure.message)),
+        }
+    }
 }
 
 /// The content key of each project: the files it is made from, and the tools that make it.

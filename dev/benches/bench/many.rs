@@ -1,6 +1,6 @@
 //! Many sites in one run, and what they take.
 
-use delivery::report::bench::{Group, Unit};
+use dev::benchmarks::{Group, Unit};
 
 use crate::measure::{Case, at_most, figure, take_turns};
 use crate::memory::{self, watched};

@@ -4,12 +4,12 @@ use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 use clap::Args;
 
-use super::test::{set_up, with_tools};
-use crate::context::Ctx;
-use crate::report::bench::Benchmarks;
-use crate::tools::cargo;
+use crate::benchmarks::Benchmarks;
+use crate::test::{set_up, with_tools};
 use base::error::{Exit, failed};
 use base::files::write_whole;
+use delivery::context::Ctx;
+use delivery::tools::cargo;
 
 /// Where the last run of all benchmarks is kept, from which the reference page is made.
 pub const SAVED: &str = "docs/reference/benchmarks.json";
@@ -52,7 +52,7 @@ impl Bench {
         // What the sandbox and the tests' repositories start.
         let build = cargo::command(root, &["build", "--locked", "--workspace"]);
         // The development profile, since that is what `cargo xtask` runs.
-        let mut arguments = vec!["bench", "--locked", "--profile", "dev", "--package", "xtask"];
+        let mut arguments = vec!["bench", "--locked", "--profile", "dev", "--package", "dev"];
         arguments.extend(["--bench", "bench", "--", "--output", output.as_str()]);
         arguments.extend(self.quick.then_some("--quick"));
         arguments.extend(self.names.iter().map(String::as_str));

@@ -1,31 +1,34 @@
-//! `test`: everything that CI checks.
+//! `test`: every check that CI runs.
 
 use anyhow::Result;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use workspace::toolchain::Toolchain;
 
-use crate::context::Ctx;
-use crate::engine::setup::{self, Setup};
-use crate::plan::commands::Places;
-use crate::tools::{cargo, engine_address};
 use base::command::Command;
-use base::error::{Exit, failed};
+use base::error::{Exit, Failure, failed, nearest, usage};
 use base::probe;
 use base::terminal::{BOLD, paint};
+use delivery::context::Ctx;
+use delivery::engine::setup::{self, Setup};
+use delivery::plan::commands::Places;
+use delivery::tools::{cargo, engine_address};
 use workspace::config::Config;
 
 /// Set up and run every test.
 #[derive(Debug, Args)]
 pub struct Test {
-    /// Only the checks whose name contains one of these words
+    /// The checks to run [default: all]; `--list` prints their names
     #[arg(value_name = "NAME")]
-    only: Vec<String>,
+    names: Vec<String>,
+    /// Print the names of the checks, and run none
+    #[arg(long)]
+    list: bool,
 }
 
-/// One check: a name, the commands that make it, and what to know of how far it goes.
+/// One check: the commands that make it, and how far it goes.
 struct Check {
-    name: &'static str,
+    name: String,
     commands: Vec<Command>,
     note: Option<String>,
 }
@@ -33,44 +36,61 @@ struct Check {
 impl Test {
     /// Runs the command. A check that fails does not stop the others.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        let packages = testable(ctx)?;
+        let known: Vec<&str> =
+            CHECKS.into_iter().chain(packages.iter().map(|(name, _)| name.as_str())).collect();
+        if self.list {
+            ctx.ui.out(&known.join("\n"));
+            return Ok(Exit::Done);
+        }
+        reject_unknown(&self.names, &known)?;
         let places = set_up(ctx)?;
-        let checks = checks(ctx, &places)?;
-        let asked = |check: &Check| {
-            self.only.is_empty() || self.only.iter().any(|word| check.name.contains(word.as_str()))
-        };
+        let is_selected = |check: &Check| self.names.is_empty() || self.names.contains(&check.name);
         let mut failures = Vec::new();
-        for check in checks.iter().filter(|check| asked(check)) {
+        for check in checks(ctx, &places, &packages).into_iter().filter(is_selected) {
             ctx.ui.note(&paint(BOLD, &format!("── {}", check.name)));
-            if let Err(error) = run(ctx, check) {
+            if let Err(error) = run(ctx, &check) {
                 ctx.ui.error(&error);
                 failures.push(check.name);
             }
         }
-        if failures.is_empty() {
-            ctx.ui.note("every check passed");
-            return Ok(Exit::Done);
+        if let Some(first) = failures.first() {
+            return Err(failed(format!("failed: {}", failures.join(", ")))
+                .hint(format!("`cargo xtask test {first}` runs that check alone"))
+                .into());
         }
-        Err(failed(format!("failed: {}", failures.join(", ")))
-            .hint(format!("`cargo xtask test {}` runs that alone", failures[0]))
-            .into())
+        ctx.ui.note("every check passed");
+        Ok(Exit::Done)
     }
+}
+
+/// The checks of the repository itself, in the order in which they run.
+const CHECKS: [&str; 5] = ["format", "lint", "rust", "dependencies", "modules"];
+
+/// Errors if a name is no check's.
+fn reject_unknown(names: &[String], known: &[&str]) -> Result<(), Failure> {
+    let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) else {
+        return Ok(());
+    };
+    let mut failure = usage(format!("no check is called `{unknown}`"));
+    if let Some(name) = nearest(unknown, known.iter().copied()) {
+        failure = failure.hint(format!("did you mean `{name}`?"));
+    }
+    Err(failure.hint(format!("the checks are: {}", known.join(", "))))
 }
 
 /// Sets up, and runs one test of xtask with a variable of its own.
 pub fn one_test(ctx: &Ctx, name: &str, (variable, value): (&'static str, &str)) -> Result<Exit> {
     let places = set_up(ctx)?;
-    let features = ["--features", "xtask/generate"];
-    let build = ["build", "--locked", "--workspace"];
-    let test = ["test", "--locked", "--package", "xtask", "--test", "it"];
-    let test = [&test[..], &features[..], &["--", "--exact", name]].concat();
+    let test = ["test", "--locked", "--package", "xtask", "--test", "it", "--", "--exact", name];
     let test = with_tools(&places, cargo::command(&ctx.root, &test)).text(variable, value);
-    let commands = vec![cargo::command(&ctx.root, &[&build[..], &features[..]].concat()), test];
-    run(ctx, &Check { name: "test", commands, note: None })?;
+    let build = cargo::command(&ctx.root, &["build", "--locked", "--workspace"]);
+    run(ctx, &Check { name: "test".to_owned(), commands: vec![build, test], note: None })?;
     Ok(Exit::Done)
 }
 
-/// Bun and wrangler in place.
-pub(super) fn set_up(ctx: &Ctx) -> Result<Places> {
+/// Installs Bun and wrangler, and returns their places.
+pub fn set_up(ctx: &Ctx) -> Result<Places> {
     let config = Config::load(&ctx.root)?;
     let setup = Setup::new(ctx, &config)?;
     let (places, _) = setup.tools()?;
@@ -88,34 +108,33 @@ fn run(ctx: &Ctx, check: &Check) -> Result<()> {
     Ok(())
 }
 
-fn checks(ctx: &Ctx, places: &Places) -> Result<Vec<Check>> {
+fn checks(ctx: &Ctx, places: &Places, packages: &[(String, Utf8PathBuf)]) -> Vec<Check> {
     let root = &ctx.root;
-    let check = |name, commands| Check { name, commands, note: None };
+    let check = |name: &str, commands| Check { name: name.to_owned(), commands, note: None };
     let one = |name, arguments: &[&str]| check(name, vec![cargo::command(root, arguments)]);
-    let features = ["--features", "xtask/generate"];
-    let lint = ["clippy", "--locked", "--workspace", "--all-targets"];
-    let build = ["build", "--locked", "--workspace"];
+    let lint = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
     let test = ["test", "--locked", "--workspace"];
     let modules = root.join("dagger/test");
     let mut checks = vec![
         one("format", &["fmt", "--all", "--check"]),
-        one("lint", &[&lint[..], &features[..], &["--", "-D", "warnings"]].concat()),
+        one("lint", &lint),
         check(
             "rust",
             vec![
                 // The stand-in for Dagger reads the modules' signatures with what is installed here.
                 setup::install(places, &modules),
-                cargo::command(root, &[&build[..], &features[..]].concat()),
-                with_tools(places, cargo::command(root, &[&test[..], &features[..]].concat())),
+                cargo::command(root, &["build", "--locked", "--workspace"]),
+                with_tools(places, cargo::command(root, &test)),
             ],
         ),
-        dependencies(root, &[&test[..], &features[..], &["--test", "deny"]].concat()),
+        dependencies(root, &["test", "--locked", "--package", "dev", "--test", "deny"]),
         check("modules", package(places, &modules, &["check", "test"])),
     ];
-    for manifest in testable(ctx)? {
-        checks.push(check("projects", package(places, &root.join(manifest), &["test"])));
-    }
-    Ok(checks)
+    let projects = packages.iter();
+    checks.extend(
+        projects.map(|(name, dir)| check(name, package(places, &root.join(dir), &["test"]))),
+    );
+    checks
 }
 
 /// `deny.toml`: our own test of it, and cargo-deny itself where it is installed.
@@ -130,14 +149,18 @@ fn dependencies(root: &Utf8Path, own: &[&str]) -> Check {
         "advisories were not checked: `cargo install --locked cargo-deny` installs what does it"
             .to_owned()
     };
-    Check { name: "dependencies", commands, note: Some(note) }
+    Check { name: "dependencies".to_owned(), commands, note: Some(note) }
 }
 
-/// The folders of packages that have tests of their own.
-fn testable(ctx: &Ctx) -> Result<Vec<camino::Utf8PathBuf>> {
+/// Returns the name and the folder of each project and package that has tests.
+fn testable(ctx: &Ctx) -> Result<Vec<(String, Utf8PathBuf)>> {
     let workspace = workspace::Workspace::load(&ctx.root)?;
     let packages = workspace.packages_beside_projects().filter(|package| package.tests);
-    Ok(packages.map(|package| package.dir.clone()).collect())
+    let name = |dir: &Utf8Path| {
+        let project = workspace.projects.iter().find(|project| project.dir == dir);
+        project.map_or_else(|| dir.to_string(), |project| project.name.clone())
+    };
+    Ok(packages.map(|package| (name(&package.dir), package.dir.clone())).collect())
 }
 
 /// Installs a package's dependencies and runs some of its scripts.
@@ -167,7 +190,7 @@ const OPTIONAL: [&str; 13] = [
 ];
 
 /// Tells tests and benchmarks where the tools are.
-pub(super) fn with_tools(places: &Places, mut command: Command) -> Command {
+pub fn with_tools(places: &Places, mut command: Command) -> Command {
     command.inherit.extend(OPTIONAL);
     command
         .text("XTASK_BUN", places.bun.as_str())

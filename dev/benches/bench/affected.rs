@@ -4,16 +4,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use delivery::report::bench::{Group, Row, Unit};
+use dev::benchmarks::{Group, Row, Unit};
 use serde_json::Value;
 
 use crate::measure::{Case, at_least, at_most, take_turns};
 use crate::peers::{self, Peer};
 use crate::run::timed;
+use crate::support::program;
 use crate::tree::{self, FULL, QUICK, Tree};
-
-/// The binary that `cargo xtask` runs.
-const XTASK: &str = env!("CARGO_BIN_EXE_xtask");
 
 /// The folder of a benchmark's own, empty.
 fn folder(name: &str) -> PathBuf {
@@ -42,21 +40,21 @@ fn beside_git(tree: &Tree, about: &str, quick: bool) -> Group {
     let (clone, variables) = tree.runner_clone();
     let run = |argv: &[&str]| timed(Command::new(argv[0]).args(&argv[1..]).current_dir(&tree.root));
     let git = |argv: &'static [&'static str]| move || run(argv).0;
-    let ours = |argv: &'static [&'static str]| {
-        move || ask(tree, Command::new(argv[0]).args(&argv[1..]).current_dir(&tree.root))
+    let ours = |arguments: &'static [&'static str]| {
+        move || ask(tree, Command::new(program()).args(arguments).current_dir(&tree.root))
     };
     let cases = vec![
         Case::new("`git diff --name-only main...change`", git(&DIFF)),
         Case::new("`affected --base main --head change`", ours(&AFFECTED)),
         Case::new("the same, when the commit was not read before", || {
             forget(&tree.root);
-            ask(tree, Command::new(XTASK).args(&AFFECTED[1..]).current_dir(&tree.root))
+            ask(tree, Command::new(program()).args(AFFECTED).current_dir(&tree.root))
         }),
         Case::new("`git status --porcelain`", git(&["git", "status", "--porcelain"])),
-        Case::new("`affected`, uncommitted files too", ours(&[XTASK, "affected", "--json"])),
+        Case::new("`affected`, uncommitted files too", ours(&["affected", "--json"])),
         Case::new("`affected` in a merge request's clone of depth 1, `main` moved on", || {
             forget(&clone);
-            let mut command = Command::new(XTASK);
+            let mut command = Command::new(program());
             command.args(["affected", "--json"]).current_dir(&clone);
             ask(tree, command.envs(variables.iter().cloned()))
         }),
@@ -77,7 +75,7 @@ fn beside_git(tree: &Tree, about: &str, quick: bool) -> Group {
 }
 
 const DIFF: [&str; 4] = ["git", "diff", "--name-only", "main...change"];
-const AFFECTED: [&str; 5] = [XTASK, "affected", "--json", "--base=main", "--head=change"];
+const AFFECTED: [&str; 4] = ["affected", "--json", "--base=main", "--head=change"];
 
 fn beside_peers(tree: &Tree, about: &str, quick: bool) -> Group {
     let (peers, missing) = peers::ready(tree, quick);
@@ -87,7 +85,7 @@ fn beside_peers(tree: &Tree, about: &str, quick: bool) -> Group {
         took
     };
     let mut cases = vec![Case::new("`affected`", || {
-        ask(tree, Command::new(XTASK).args(&AFFECTED[1..]).current_dir(&tree.root))
+        ask(tree, Command::new(program()).args(AFFECTED).current_dir(&tree.root))
     })];
     cases.extend(peers.iter().map(|peer| Case::new(peer.title(), move || turn(peer))));
     // Once without a cache of theirs, which `peers::ready` did.

@@ -1,6 +1,6 @@
 //! Rounds in which everything that is compared has its turn.
 
-use delivery::report::bench::{Goal, Measured, Row, Unit, median};
+use dev::benchmarks::{Goal, Measured, Row, Unit, median};
 
 /// One of those that take turns.
 pub struct Case<'a> {

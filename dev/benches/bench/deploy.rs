@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use delivery::report::bench::{Group, Unit};
+use dev::benchmarks::{Group, Unit};
 
 use crate::measure::{Case, at_least, take_turns};
 use crate::run::timed;

@@ -1,4 +1,4 @@
-//! The benchmarks, which `cargo xtask bench` runs: `bench --bench [NAME…] [--output FILE] [--quick]`.
+//! The benchmarks, which `cargo dev bench` runs: `bench --bench [NAME…] [--output FILE] [--quick]`.
 //! Without `--bench`, as `cargo test` runs it, every one is run with tiny sizes.
 #![expect(clippy::print_stdout, reason = "it tells whoever waits what is measured")]
 
@@ -14,7 +14,7 @@ mod run;
 mod site;
 mod start;
 #[expect(dead_code, reason = "benchmarks need a part of what tests need")]
-#[path = "../../tests/it/support.rs"]
+#[path = "../../../xtask/tests/it/support.rs"]
 mod support;
 mod tree;
 
@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use base::terminal::{Options, Ui};
 use base::time::{rfc3339, unix_now};
-use delivery::report::bench::{Benchmarks, Group};
+use dev::benchmarks::{Benchmarks, Group};
 
 /// Runs a benchmark. The argument says whether sizes are tiny.
 type Run = fn(bool) -> Vec<Group>;

@@ -8,14 +8,14 @@ use anyhow::Result;
 use camino::Utf8Path;
 use clap::CommandFactory as _;
 
-use crate::cli::Cli;
-use crate::commands::bench;
+use crate::bench;
 use base::files::write_whole;
+use delivery::cli::{Cli, Command};
 use gitlab::pipeline::guide;
 use workspace::Workspace;
 use workspace::config::Config;
 
-/// What to do with the files.
+/// The way to treat files that are out of date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Write those that are out of date.
@@ -24,7 +24,7 @@ pub enum Mode {
     Check,
 }
 
-/// Every derived file of the repository at `root`: its path below it, and what it must hold.
+/// Returns the path and the expected text of every derived file of the repository at `root`.
 pub fn files(root: &Utf8Path) -> Result<Vec<(&'static str, String)>> {
     let mut files = guide::files(&Workspace::load(root)?)?;
     files.push(("dagger/config/config.schema.json", schema()?));
@@ -38,7 +38,7 @@ pub fn files(root: &Utf8Path) -> Result<Vec<(&'static str, String)>> {
     Ok(files)
 }
 
-/// The files that were out of date.
+/// Returns the files that were out of date.
 pub fn generate(root: &Utf8Path, mode: Mode) -> Result<Vec<&'static str>> {
     let mut stale = Vec::new();
     for (path, wanted) in files(root)? {
@@ -58,14 +58,14 @@ fn schema() -> Result<String> {
     Ok(serde_json::to_string_pretty(&schema)? + "\n")
 }
 
-/// The command line as a page: the help of every command.
+/// Returns the reference page of the command line: the help of every command.
 fn reference() -> String {
     let mut text = String::from(
-        "# Command line\n\n<!-- Written by `cargo xtask generate`. -->\n\n\
+        "# Command line\n\n<!-- Written by `cargo dev generate`. -->\n\n\
          Exit codes: 0 done · 1 failed, and nothing of it is live · 2 usage · 3 refused before anything \
          changed · 4 the remote side may have changed · 130 interrupted.\n",
     );
-    let mut root = Cli::command();
+    let mut root = Cli::<Command>::command();
     root.build();
     describe(&root, "cargo xtask", &mut text);
     text

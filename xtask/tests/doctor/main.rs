@@ -10,11 +10,13 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::ExitCode;
 use std::process::{Command, Output, Stdio};
 
 use base::command::preamble;
 use camino::{Utf8Path, Utf8PathBuf};
 use expect_test::expect_file;
+use libtest_mimic::{Arguments, Trial};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -65,8 +67,12 @@ struct Stage {
     root: Utf8PathBuf,
 }
 
-#[test]
-fn every_case_is_as_expected() {
+/// Cases that run side by side. The checks of one run have deadlines.
+const SIDE_BY_SIDE: usize = 2;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(Some(SIDE_BY_SIDE));
     let cases = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/doctor");
     let mut names: Vec<String> = cases
         .read_dir_utf8()
@@ -76,21 +82,19 @@ fn every_case_is_as_expected() {
         .collect();
     names.sort();
     assert!(names.len() >= 12, "{names:?}");
-    // Two at a time, as the checks of one run have deadlines.
-    let mut failed = Vec::new();
-    for pair in names.chunks(2) {
-        std::thread::scope(|scope| {
-            let play = |name: &String| {
-                let stage = Stage::new(&cases, name);
-                (name.clone(), scope.spawn(move || stage.play()))
-            };
-            let playing: Vec<_> = pair.iter().map(play).collect();
-            let ended =
-                playing.into_iter().filter_map(|(name, play)| play.join().err().map(|_| name));
-            failed.extend(ended);
-        });
-    }
-    assert!(failed.is_empty(), "failed: {}", failed.join(", "));
+    let case = |name: String| {
+        let cases = cases.clone();
+        Trial::test(name.clone(), move || {
+            Stage::new(&cases, &name).play();
+            Ok(())
+        })
+    };
+    let mut trials: Vec<Trial> = names.into_iter().map(case).collect();
+    trials.push(Trial::test("preflight lists everything that a deploy would fail on", || {
+        preflight_lists_everything_that_a_deploy_would_fail_on();
+        Ok(())
+    }));
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 impl Stage {
@@ -315,8 +319,7 @@ fn real(name: &str) -> Utf8PathBuf {
     delivery::tools::bun::which(name).unwrap_or_else(|| panic!("{name} is not on PATH"))
 }
 
-#[test]
-fn preflight_says_at_once_all_that_a_deploy_would_trip_over() {
+fn preflight_lists_everything_that_a_deploy_would_fail_on() {
     use base::error::Exit;
     use delivery::context::Ctx;
     use delivery::plan::destination::{Destination, Pipeline};
@@ -330,6 +333,7 @@ fn preflight_says_at_once_all_that_a_deploy_would_trip_over() {
         dry_run: false,
         jobs: 1,
         retry_budget: base::retry::RetryBudget::new(|_| {}),
+        command_line: clap::Command::new("xtask"),
     };
     let workspace = Workspace::load(&ctx.root).expect("readable");
     let mut destination =

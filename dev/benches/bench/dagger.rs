@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use delivery::report::bench::{Group, Unit};
+use dev::benchmarks::{Group, Unit};
 use serde_json::{Value, json};
 
 use crate::measure::{Case, at_most, take_turns};

@@ -17,7 +17,7 @@ pub fn commit() -> String {
 /// Facts that figures depend on.
 pub fn facts() -> Vec<(String, String)> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let bun = std::env::var("XTASK_BUN").expect("XTASK_BUN is set: run `cargo xtask bench`");
+    let bun = std::env::var("XTASK_BUN").expect("XTASK_BUN is set: run `cargo dev bench`");
     let wrangler = std::env::var("XTASK_TOOLCHAIN").expect("XTASK_TOOLCHAIN is set");
     let wrangler = Path::new(&wrangler).join("node_modules/wrangler/package.json");
     let wrangler = std::fs::read_to_string(wrangler).expect("wrangler is installed");

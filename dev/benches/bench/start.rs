@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use delivery::report::bench::{Goal, Group, Row, Unit};
+use dev::benchmarks::{Goal, Group, Row, Unit};
 
 use crate::measure::{Case, at_most, figure, take_turns};
 use crate::run::timed;

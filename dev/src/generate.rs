@@ -3,10 +3,11 @@
 use anyhow::Result;
 use clap::Args;
 
-use super::test::one_test;
-use crate::context::Ctx;
-use crate::tools::cargo;
-use base::error::Exit;
+use crate::test::one_test;
+use delivery::context::Ctx;
+
+use crate::generated::{Mode, generate};
+use base::error::{Exit, failed};
 
 /// Write the generated files, or check that they are up to date.
 #[derive(Debug, Args)]
@@ -25,19 +26,25 @@ const SCREENSHOT: &str = "docs/images/comment.png";
 const SCREENSHOT_TEST: &str = "merge_request::one_comment_from_the_first_push_to_the_end";
 
 impl Generate {
-    /// Runs the command in a program of its own, since the schema needs crates that nothing else does.
+    /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         if self.screenshot {
             let picture = ctx.root.join(SCREENSHOT);
             return one_test(ctx, SCREENSHOT_TEST, ("XTASK_SCREENSHOT", picture.as_str()));
         }
-        let mut arguments = vec!["run", "--quiet", "--package", "xtask", "--features", "generate"];
-        arguments.extend(["--bin", "generate", "--", ctx.root.as_str()]);
-        if self.check {
-            arguments.push("--check");
+        let mode = if self.check { Mode::Check } else { Mode::Write };
+        let stale = generate(&ctx.root, mode)?;
+        if self.check && !stale.is_empty() {
+            return Err(failed(format!("out of date: {}", stale.join(", ")))
+                .hint("run `cargo dev generate`")
+                .into());
         }
-        let show = |line: &str| ctx.ui.out(line);
-        ctx.run("generate", &cargo::command(&ctx.root, &arguments), &show)?.success()?;
+        let text = if stale.is_empty() {
+            "up to date".to_owned()
+        } else {
+            format!("wrote {}", stale.join(", "))
+        };
+        ctx.ui.out(&text);
         Ok(Exit::Done)
     }
 }

@@ -176,7 +176,7 @@ pub fn page(sections: &[Section]) -> String {
     let count: usize =
         sections.iter().flat_map(|section| &section.groups).map(|group| group.rows.len()).sum();
     let mut text = format!(
-        "# When something breaks\n\n<!-- Written by `cargo xtask generate`. -->\n\n\
+        "# When something breaks\n\n<!-- Written by `cargo dev generate`. -->\n\n\
          {count} faults, each tried out by the tests with the real wrangler: what you see, how the command \
          ends, what is live afterwards, and what to do. *former* is the version that was live before, *new* \
          the one that the run made. Requests that only read are repeated by xtask after 429, 500, 502 \

@@ -4,8 +4,8 @@ use super::{Benchmarks, Goal, Group, Row, Unit};
 use base::terminal::{BOLD, DIM, GREEN, RED, paint};
 
 /// What the page says before its tables.
-const HEAD: &str = "# Benchmarks\n\n<!-- Written by `cargo xtask generate` from benchmarks.json. -->\n\n\
-`cargo xtask bench --save` measures all of this on one machine, in one run, and writes this page. Those \
+const HEAD: &str = "# Benchmarks\n\n<!-- Written by `cargo dev generate` from benchmarks.json. -->\n\n\
+`cargo dev bench --save` measures all of this on one machine, in one run, and writes this page. Those \
 that are compared take turns, so that noise meets all of them; a ratio is the median of the rounds' own \
 ratios. Times are of a development build, which is what `cargo xtask` runs. Machines differ: compare \
 ratios, not milliseconds.\n";
@@ -63,7 +63,7 @@ impl Group {
 
     fn section(&self) -> String {
         let mut text =
-            format!("\n## {}\n\n`cargo xtask bench {}`. {}\n\n", self.title, self.name, self.about);
+            format!("\n## {}\n\n`cargo dev bench {}`. {}\n\n", self.title, self.name, self.about);
         text += "| | median | least – most | ratio |\n|---|---:|---:|---:|\n";
         for row in &self.rows {
             let [median, spread, ratio] = row.cells();

@@ -110,8 +110,8 @@ pub fn ready(tree: &Tree, quick: bool) -> (Vec<Peer>, Vec<(String, String)>) {
 
 /// Installs them into a folder that outlives the run, and links it into the tree, where nx looks.
 fn install(tree: &Tree) -> Result<PathBuf, String> {
-    let folder = repository().join("xtask/benches/peers");
-    let bun = std::env::var("XTASK_BUN").expect("XTASK_BUN is set: run `cargo xtask bench`");
+    let folder = repository().join("dev/benches/peers");
+    let bun = std::env::var("XTASK_BUN").expect("XTASK_BUN is set: run `cargo dev bench`");
     let mut command = Command::new(bun);
     command.args(["install", "--frozen-lockfile", "--ignore-scripts"]).current_dir(&folder);
     let output = command.output().map_err(|error| format!("Bun does not run: {error}"))?;
