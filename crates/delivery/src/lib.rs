@@ -24,6 +24,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Subcommand};
 
 use base::error::{Exit, exit_of};
 use base::runner::INTERRUPTED;
+use base::supervisor;
 use base::terminal::{Options, Ui};
 use cli::Cli;
 use context::Ctx;
@@ -38,6 +39,9 @@ pub trait Run {
 /// `C` holds the commands: ours, flattened, and those of a team beside them.
 #[must_use]
 pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
+    if let Some(code) = supervisor::run(std::env::args_os()) {
+        return code;
+    }
     base::env::hide();
     let command_line = Cli::<C>::command().name(program).bin_name(program);
     let matches = command_line.clone().get_matches();
