@@ -106,6 +106,18 @@ impl Ui {
         self.above(&format!("{} {text}", paint(YELLOW, "warning:")));
     }
 
+    /// Asks a yes-or-no question on the terminal. `None` if stdin or stderr is not a terminal.
+    #[must_use]
+    pub fn confirm(&self, question: &str) -> Option<bool> {
+        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            return None;
+        }
+        let _closed = write!(anstream::stderr(), "{} [y/N] ", crate::text::sanitize(question));
+        let mut reply = String::new();
+        let read = std::io::stdin().read_line(&mut reply);
+        Some(read.is_ok() && matches!(reply.trim(), "y" | "Y" | "yes"))
+    }
+
     /// Starts a line of progress for `name`.
     #[must_use]
     pub fn task(&self, name: &str) -> Task {
