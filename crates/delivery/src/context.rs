@@ -114,7 +114,7 @@ fn token(name: &str) -> Result<Secret, Failure> {
             .hint(format!("set {name} to a Cloudflare API token; {CONFIG_FILE} names the variable"))
             .hint("check in GitLab that the variable is not protected, or use a protected branch")
     };
-    match (variable(name), std::env::var_os(name)) {
+    match (variable(name), base::env::os_variable(name)) {
         (Some(token), _) if is_token(&token) => Ok(Secret::new(&token)),
         (Some(_), _) => Err(help(refused(format!(
             "the variable {name} contains characters that are not allowed in a token"

@@ -44,6 +44,7 @@ pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
     if let Some(code) = supervisor::run(std::env::args_os()) {
         return code;
     }
+    base::env::hide();
     let command_line = help::arrange(Cli::<C>::command().name(program).bin_name(program), program);
     let matches = command_line.clone().get_matches();
     let global = Global::from_matches(&matches);

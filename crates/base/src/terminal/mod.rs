@@ -59,9 +59,9 @@ impl Ui {
             && !options.quiet
             && !options.verbose
             && !options.no_progress
-            && std::env::var_os("NO_PROGRESS").is_none()
-            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let gitlab = std::env::var("GITLAB_CI").is_ok_and(|value| value == "true");
+            && crate::env::os_variable("NO_PROGRESS").is_none()
+            && crate::env::os_variable("TERM").is_none_or(|term| term != "dumb");
+        let gitlab = crate::env::raw_variable("GITLAB_CI").is_some_and(|value| value == "true");
         let area = ProgressArea::new(animated, gitlab && !options.quiet);
         Ui { options, area: Arc::new(Mutex::new(area)) }
     }

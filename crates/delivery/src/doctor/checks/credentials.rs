@@ -22,7 +22,7 @@ pub fn token(context: &Context, environment: &str) -> Finding {
         "the variable {name} is set but empty\n\
          in a pipeline, a protected variable is empty outside of protected branches"
     );
-    let finding = match (variable(&name), std::env::var_os(&name)) {
+    let finding = match (variable(&name), base::env::os_variable(&name)) {
         (Some(value), _) if !is_token(&value) => {
             Finding::fail(format!("the variable {name} holds characters that no token has"))
                 .manual_fix(help)

@@ -38,7 +38,7 @@ pub fn git(context: &Context) -> Finding {
 pub fn cargo(context: &Context) -> Finding {
     let get = "`rustup update stable`, or install it: https://rustup.rs";
     let wanted = Version::find(RUST).unwrap_or(Version([0; 3]));
-    let own = std::env::var("CARGO").ok().map(Into::into);
+    let own = base::env::raw_variable("CARGO").map(Into::into);
     let Some(cargo) = own.or_else(|| which("cargo")) else {
         return Finding::fail("cargo is not on PATH")
             .wanted(format!(">= {wanted}"))

@@ -30,7 +30,7 @@ pub fn here(context: &Context, row: &Variable) -> Finding {
         kind: Kind::from_variables(variable),
         environment: variable("CI_ENVIRONMENT_NAME"),
         protected: variable("CI_COMMIT_REF_PROTECTED").as_deref() == Some("true"),
-        value: &|name| std::env::var(name).ok(),
+        value: &|name| base::env::raw_variable(name),
     };
     judge(row, &rows, &job).source(&row.name)
 }

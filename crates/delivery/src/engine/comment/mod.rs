@@ -162,7 +162,7 @@ impl<'a> Comment<'a> {
             );
             return Ok(None);
         }
-        let value = std::env::var(name).ok();
+        let value = base::env::raw_variable(name);
         if value.is_none() {
             let mut hints =
                 token_errors::token(name, None, None).err().map_or(Vec::new(), |f| f.hints);
