@@ -9,6 +9,7 @@ use super::config::CONFIG_FILE;
 use super::discovery::Broken;
 use super::graph::{Graph, Node, Origin};
 use super::installs;
+use super::lock_changes::LockChanges;
 use super::outline::{Named, Outline};
 use crate::change_base::{Base, Changes};
 use crate::modules::{BUN_TOOLCHAIN, TOOL_LOCK, WRANGLER_TOOLCHAIN};
@@ -75,7 +76,7 @@ pub fn global_inputs() -> [&'static Utf8Path; 4] {
 
 /// What `changes` concern.
 #[must_use]
-pub fn affected<'o>(outline: &'o Outline, changes: &Changes) -> Affected<'o> {
+pub fn affected<'o>(outline: &'o Outline, changes: &Changes, locks: &LockChanges) -> Affected<'o> {
     let concerned = |named: &'o Named, reasons: Vec<Reason>| Concerned {
         name: &named.name,
         dir: outline.graph.path(named.node),
@@ -91,7 +92,7 @@ pub fn affected<'o>(outline: &'o Outline, changes: &Changes) -> Affected<'o> {
             broken: outline.broken.iter().collect(),
         };
     }
-    let reach = Reach::new(&outline.graph, &changes.paths);
+    let reach = Reach::new(&outline.graph, &changes.paths, locks);
     let global = |path: &&Utf8PathBuf| global_inputs().iter().any(|input| path.starts_with(input));
     let globals: Vec<Reason> = changes.paths.iter().filter(global).map(global_input).collect();
     let with_reasons = |named: &'o Named, more: &[Reason]| {
@@ -126,6 +127,8 @@ struct Reach<'a> {
     changed: &'a [Utf8PathBuf],
     /// The changed files that each node is, or that lie in it.
     direct: Vec<Vec<&'a Utf8PathBuf>>,
+    /// The changed lock files that each node is installed with other packages by.
+    locked: Vec<Vec<&'a Utf8PathBuf>>,
     /// For what is reached from elsewhere: the first step of a shortest way to a changed file.
     via: Vec<Option<Node>>,
     /// Changed lock files and settings that no package is installed by now, because they are gone.
@@ -133,20 +136,30 @@ struct Reach<'a> {
 }
 
 impl<'a> Reach<'a> {
-    fn new(graph: &'a Graph, changed: &'a [Utf8PathBuf]) -> Reach<'a> {
+    fn new(graph: &'a Graph, changed: &'a [Utf8PathBuf], locks: &LockChanges) -> Reach<'a> {
         let mut users: Vec<Vec<Node>> = vec![Vec::new(); graph.len()];
         for from in 0..graph.len() {
             for (to, _) in graph.steps(from) {
                 users[*to].push(from);
             }
         }
-        let direct = changed_nodes(graph, changed);
+        let mut direct = changed_nodes(graph, changed);
+        let mut locked = vec![Vec::new(); graph.len()];
+        for path in changed {
+            // The node of a lock file stands for all of it.
+            if let (Some(nodes), Some(lock)) = (locks.of(path), graph.number(path)) {
+                direct[lock].retain(|other| *other != path);
+                nodes.iter().for_each(|node| locked[*node].push(path));
+            }
+        }
         let mut via: Vec<Option<Node>> = vec![None; graph.len()];
-        let mut waiting: VecDeque<Node> =
-            (0..graph.len()).filter(|node| !direct[*node].is_empty()).collect();
+        let mut waiting: VecDeque<Node> = (0..graph.len())
+            .filter(|node| !direct[*node].is_empty() || !locked[*node].is_empty())
+            .collect();
         while let Some(node) = waiting.pop_front() {
             for from in users[node].iter().copied() {
-                if direct[from].is_empty() && via[from].is_none() {
+                let is_new = direct[from].is_empty() && locked[from].is_empty();
+                if is_new && via[from].is_none() {
                     via[from] = Some(node);
                     waiting.push_back(from);
                 }
@@ -155,7 +168,14 @@ impl<'a> Reach<'a> {
         let is_lost = |path: &&Utf8PathBuf| {
             path.file_name().is_some_and(installs) && graph.number(path).is_none()
         };
-        Reach { graph, changed, direct, via, lost: changed.iter().filter(is_lost).collect() }
+        Reach {
+            graph,
+            changed,
+            direct,
+            locked,
+            via,
+            lost: changed.iter().filter(is_lost).collect(),
+        }
     }
 
     /// Tells whether anything in `folder`, or that it is made from, changed.
@@ -169,6 +189,7 @@ impl<'a> Reach<'a> {
         let changed = self.direct[node].iter();
         let mut reasons: Vec<Reason> =
             changed.map(|path| Reason::ChangedFile { path: (*path).clone() }).collect();
+        reasons.extend(self.locked[node].iter().map(|path| global_input(path)));
         let steps = self.graph.steps(node).iter();
         reasons.extend(steps.filter_map(|(to, origin)| self.dependency(node, *to, *origin)));
         if !self.lost.is_empty() {
@@ -193,7 +214,7 @@ impl<'a> Reach<'a> {
             }
             through.push(self.graph.path(node).to_owned());
         }
-        let path = (*self.direct[node].first()?).clone();
+        let path = (*self.direct[node].first().or_else(|| self.locked[node].first())?).clone();
         if origin == Origin::Install {
             return Some(Reason::GlobalInput { path });
         }

@@ -16,6 +16,11 @@ pub fn parse_config(path: &Utf8Path, text: &str) -> Result<Value, String> {
 pub fn parse_jsonc(text: &str) -> Result<Value, String> {
     let text = limits::without_bom(text);
     limits::check(text, Syntax::Json)?;
+    parse_checked_jsonc(text)
+}
+
+/// Parses JSON with comments and trailing commas, of a text whose size and depth were checked.
+pub(super) fn parse_checked_jsonc(text: &str) -> Result<Value, String> {
     let options = jsonc_parser::ParseOptions::default();
     jsonc_parser::parse_to_serde_value::<Value>(text, &options).map_err(|error| error.to_string())
 }

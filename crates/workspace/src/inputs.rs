@@ -10,6 +10,9 @@ use base::error::Failure;
 use super::Workspace;
 use super::git;
 use super::key::Blob;
+use super::lock_changes;
+use super::locks::Lock;
+use super::package_manager::is_lock_file;
 use super::project::Project;
 
 /// The contents of everything that one project is made from.
@@ -39,17 +42,34 @@ pub fn read(
         .collect();
     let all: BTreeSet<&Utf8Path> = paths.iter().flatten().map(Utf8PathBuf::as_path).collect();
     let contents = git::contents(root, &all.into_iter().collect::<Vec<_>>())?;
-    let inputs = |paths: &BTreeSet<Utf8PathBuf>| {
-        let paths: Vec<&Utf8Path> = paths.iter().map(Utf8PathBuf::as_path).collect();
+    let mut locks: BTreeMap<Utf8PathBuf, Option<Lock>> = BTreeMap::new();
+    for path in paths.iter().flatten().filter(|path| is_lock_file(path)) {
+        locks
+            .entry(path.clone())
+            .or_insert_with(|| Lock::parse(path.file_name()?, &workspace.files.read(path).ok()?));
+    }
+    let inputs = |all: &BTreeSet<Utf8PathBuf>| {
+        let paths: Vec<&Utf8Path> = all.iter().map(Utf8PathBuf::as_path).collect();
         let found = git::below(&contents.blobs, &paths).into_iter();
         let mut gaps = contents.gaps.iter();
         let gap = gaps.find(|(gap, _)| paths.iter().any(|path| overlaps(path, gap)));
-        Inputs {
-            blobs: found.map(|(path, blob)| (path.to_owned(), blob)).collect(),
-            refusal: gap.map(|(path, gap)| gap.refusal(path)),
+        let mut blobs: BTreeMap<_, _> = found.map(|(path, blob)| (path.to_owned(), blob)).collect();
+        // Of a lock file above, only the packages count that the project is installed with.
+        for path in all.iter().filter(|path| is_above(path, &paths)) {
+            let lock = locks.get(path).and_then(Option::as_ref);
+            if let Some(id) = lock.and_then(|lock| lock_changes::slice(workspace, all, path, lock))
+            {
+                blobs.insert(path.clone(), Blob { mode: "locked".to_owned(), id });
+            }
         }
+        Inputs { blobs, refusal: gap.map(|(path, gap)| gap.refusal(path)) }
     };
     Ok(paths.iter().map(inputs).collect())
+}
+
+/// Tells whether a file lies in none of the other inputs.
+fn is_above(path: &Utf8Path, inputs: &[&Utf8Path]) -> bool {
+    !inputs.iter().any(|input| *input != path && path.starts_with(input))
 }
 
 /// Tells whether the gap lies in an input, or the input in the gap.

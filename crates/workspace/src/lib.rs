@@ -17,6 +17,8 @@ mod installs;
 pub mod key;
 mod limits;
 pub mod listed;
+pub mod lock_changes;
+pub mod locks;
 pub mod manifest;
 mod members;
 pub mod modules;

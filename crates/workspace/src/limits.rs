@@ -24,6 +24,15 @@ pub fn without_bom(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
+/// The largest lock file that is read.
+pub const MAX_LOCK_BYTES: usize = 128 << 20;
+
+/// Tells whether a lock file of JSON is within the limits of size and depth.
+#[must_use]
+pub fn is_readable_lock(text: &str) -> bool {
+    text.len() <= MAX_LOCK_BYTES && Scan::new(text).json().is_ok()
+}
+
 /// Checks the size and depth of a manifest, config or settings file. The error says what is too large.
 pub fn check(text: &str, syntax: Syntax) -> Result<(), String> {
     if text.len() > MAX_CONFIG_BYTES {

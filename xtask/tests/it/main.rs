@@ -24,6 +24,7 @@ mod foreign;
 mod hostile;
 mod imposter;
 mod killed;
+mod lock_files;
 mod merge_request;
 mod new;
 mod package_managers;

@@ -15,6 +15,7 @@ use cloudflare::deployments::Deployments;
 use workspace::affected::affected;
 use workspace::change_base::{Base, Changes, Question};
 use workspace::files::Files;
+use workspace::lock_changes::LockChanges;
 use workspace::names::decides;
 use workspace::outline::Outline;
 use workspace::outlines::outline;
@@ -45,7 +46,8 @@ impl Affected {
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let (changes, outline) =
             if self.stdin { (given(&ctx.root)?, here(&ctx.root)?) } else { self.changes(ctx)? };
-        let affected = affected(&outline, &changes);
+        let affected =
+            affected(&outline, &changes, &LockChanges::find(&ctx.root, &outline, &changes));
         let report = AffectedReport::new(&outline, &changes, &affected);
         warn_of_broken(ctx, &outline.broken);
         ctx.ui.report(&report, &report.text(self.why));

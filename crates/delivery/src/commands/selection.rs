@@ -16,6 +16,7 @@ use workspace::affected::affected;
 use workspace::change_base::{Base, Changes};
 use workspace::git;
 use workspace::key::fresh_nonce;
+use workspace::lock_changes::LockChanges;
 use workspace::outline::Outline;
 use workspace::project::Project;
 
@@ -56,7 +57,8 @@ impl Selection {
         }
         let changes = changes(ctx, environment)?;
         let outline = Outline::new(workspace);
-        let affected = affected(&outline, &changes);
+        let affected =
+            affected(&outline, &changes, &LockChanges::find(&ctx.root, &outline, &changes));
         // A broken project blocks only if it is affected.
         if let Some(broken) = affected.broken.first() {
             return Err(broken.in_the_way().into());
