@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Result;
 use clap::Args;
 
-use super::build::keys;
+use super::build::{Keys, keys};
 use super::deploy::sandbox_port;
 use crate::context::Ctx;
 use crate::plan::destination::Destination;
@@ -43,7 +43,7 @@ struct Place {
     destination: Destination,
     token: Secret,
     /// The content key of each project in the working tree.
-    keys: BTreeMap<String, String>,
+    keys: Keys,
 }
 
 impl Status {
@@ -126,7 +126,8 @@ fn row(ctx: &Ctx, place: &Place, project: &Project) -> Row {
                 domains.chain(api.address(&target.worker)?).collect()
             }
         };
-        let in_step = live.tag.as_ref() == place.keys.get(&project.name);
+        let key = place.keys.get(&project.name).cloned().transpose()?;
+        let in_step = live.tag == key;
         let wanted = Triggers::new(&project.wrangler, environment).digest;
         let triggers_applied = live.triggers.as_ref() == Some(&wanted);
         Ok(State::Live { live, urls, in_step, triggers_applied })
