@@ -78,7 +78,7 @@ fn one_worker_has_one_state() {
     assert_eq!(row(&json, "a", "staging")["workerOf"], "local");
     let alone = ["status", "a", "--env", "staging", "--sandbox", "--json"];
     let json = env.xtask(&alone).exits(0).json();
-    assert_eq!(row(&json, "a", "staging")["workerOf"], "production");
+    assert_eq!(row(&json, "a", "staging")["workerOf"], "local");
 }
 
 #[test]

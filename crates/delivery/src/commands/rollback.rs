@@ -1,4 +1,4 @@
-//! `rollback` and `promote`: make a version live that exists already, by its id.
+//! `rollback` and `promote`: make an existing version live.
 
 use anyhow::Result;
 use clap::Args;
@@ -20,8 +20,8 @@ use workspace::Workspace;
 pub struct Rollback {
     #[command(flatten)]
     place: Place,
-    /// A version that was live: its id or the first 8 digits of it, or its commit [default: the version
-    /// before the live one]
+    /// Version that was live: its id, the first 8 digits of it, or its commit [default: the previous
+    /// version]
     #[arg(long, value_name = "VERSION|COMMIT")]
     to: Option<String>,
 }
@@ -37,19 +37,20 @@ pub struct Promote {
     from: String,
 }
 
-/// Which project, and where.
+/// The project and its environment.
 #[derive(Debug, Args)]
 struct Place {
-    /// The project by path, any unique end of it, Worker name or package name
+    /// Project, by any unique suffix of its path, its Worker name or package name
+    #[arg(value_name = "PROJECT")]
     project: String,
-    /// Where: `local` (the sandbox; the default outside of pipelines) or an environment of the shared
-    /// config file
+    /// Environment: `local` (the sandbox) or one of the shared config file [default: `local`; none in
+    /// pipelines]
     #[arg(long, value_name = "ENVIRONMENT")]
     env: Option<String>,
-    /// In the sandbox instead of at Cloudflare
+    /// Use the sandbox instead of Cloudflare
     #[arg(long)]
     sandbox: bool,
-    /// Change a protected environment from here; the reason is recorded
+    /// Change a protected environment from this machine, and record the reason
     #[arg(long, value_name = "REASON", value_parser = super::deploy::reason)]
     break_glass: Option<String>,
 }
