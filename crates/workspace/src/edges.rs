@@ -14,6 +14,7 @@ use super::installs::NamedPaths;
 use super::members::Members;
 use super::package::Package;
 use super::package_manager::is_lock_file;
+use super::references::{self, TypeScript};
 use super::sparse;
 use super::spec::{PatchSpec, Spec};
 use crate::modules;
@@ -75,8 +76,14 @@ impl<'w> Builder<'w> {
             self.settings(node, package);
             self.installed_by(node, &package.dir);
         }
+        for path in &self.workspace.tsconfigs {
+            self.typescript(path);
+        }
         for project in &self.workspace.projects {
             let node = self.graph.node(&project.dir);
+            for path in references::of_wrangler(&project.wrangler, &project.dir) {
+                self.named_by_wrangler(node, &project.dir, &path);
+            }
             match project.package.as_ref().filter(|package| package.dir != project.dir) {
                 // It installs, and builds nothing: the rest of the repository is not what this is made of.
                 Some(root) if !root.builds && self.workspace.is_workspace_root(root) => {
@@ -294,6 +301,39 @@ impl<'w> Builder<'w> {
             }
             if files.iter().any(|path| is_lock_file(path)) {
                 break;
+            }
+        }
+    }
+
+    /// Adds what a wrangler config names outside of its folder: the package that owns it, which is built
+    /// first, or else the file or folder itself.
+    fn named_by_wrangler(&mut self, node: Node, dir: &Utf8Path, path: &Utf8Path) {
+        let owner = path.ancestors().find(|above| {
+            self.workspace.packages.contains_key(above.as_str()) && !dir.starts_with(above)
+        });
+        self.graph.add(node, owner.unwrap_or(path), Origin::Config);
+        if let Some(real) = self.workspace.files.behind(path) {
+            self.graph.add(node, &real, Origin::Config);
+        }
+    }
+
+    /// Adds the configs that the TypeScript config at `path` extends.
+    fn typescript(&mut self, path: &Utf8Path) {
+        let dir = path.parent().unwrap_or(Utf8Path::new(""));
+        let found = TypeScript::follow(&self.workspace.files, path);
+        let outside =
+            found.paths.iter().filter(|path| !path.starts_with(dir) || dir.as_str().is_empty());
+        let outside: Vec<&Utf8PathBuf> = outside.collect();
+        if outside.is_empty() && found.packages.is_empty() {
+            return;
+        }
+        let node = self.graph.node(dir);
+        for path in outside {
+            self.graph.add(node, path, Origin::Input);
+        }
+        for name in &found.packages {
+            for package in self.members.asked_for(dir, name) {
+                self.graph.add(node, &package.dir, Origin::Input);
             }
         }
     }

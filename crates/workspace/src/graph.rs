@@ -22,8 +22,10 @@ pub enum Origin {
     Module,
     /// `xtask.dependsOn` of a `package.json`.
     DependsOn,
-    /// `xtask.inputs` of a `package.json`.
+    /// `xtask.inputs` of a `package.json`, or what a TypeScript config extends.
     Input,
+    /// A path of a wrangler config that leads out of its folder.
+    Config,
 }
 
 /// One step from a folder to something that it is made from.

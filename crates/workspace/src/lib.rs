@@ -32,6 +32,7 @@ pub mod pattern;
 pub mod pipeline;
 pub mod project;
 mod range;
+pub mod references;
 mod roots;
 mod sparse;
 mod spec;
@@ -58,6 +59,7 @@ use installs::{INSTALL_SETTINGS, YARNRC};
 use package::Package;
 use package_manager::PackageManager;
 use project::Project;
+use references::TSCONFIGS;
 use roots::{Root, RootFiles};
 
 /// The repository as xtask sees it.
@@ -82,6 +84,8 @@ pub struct Workspace {
     pub graph: Graph,
     /// Lock files and settings of package managers.
     install_files: Vec<Utf8PathBuf>,
+    /// The TypeScript configs of packages and projects.
+    tsconfigs: Vec<Utf8PathBuf>,
     /// The roots of workspaces, by folder.
     roots: BTreeMap<String, Root>,
 }
@@ -117,6 +121,13 @@ impl Workspace {
         listed.retain(|path| path.file_name() != Some(MANIFEST) && !files.is_gone(path));
         let (projects, broken) =
             Discovery::new(&files, place, &packages, &unreadable).find(&listed);
+        let dirs: BTreeSet<&str> = projects.iter().map(|project| project.dir.as_str()).collect();
+        let of_package = |path: &&Utf8PathBuf| {
+            let dir = path.parent().map_or("", Utf8Path::as_str);
+            packages.contains_key(dir) || dirs.contains(dir)
+        };
+        let tsconfigs = listed.iter().filter(|path| named(path, |name| TSCONFIGS.contains(&name)));
+        let tsconfigs: Vec<_> = tsconfigs.filter(of_package).cloned().collect();
         let install_files: Vec<_> =
             listed.into_iter().filter(|path| named(path, installs)).collect();
         let mut workspace = Workspace {
@@ -129,6 +140,7 @@ impl Workspace {
             roots: find_roots(&files, &packages, &install_files),
             packages,
             install_files,
+            tsconfigs,
             files,
         };
         let draft = Builder::new(&workspace).build();

@@ -6,11 +6,12 @@ use super::config::CONFIG_FILE;
 use super::files::{MANIFEST, MODULE, PROJECTS};
 use super::installs;
 use super::installs::INSTALL_SETTINGS;
+use super::references::TSCONFIGS;
 use super::wrangler::is_config_name;
 
 /// Whether a file of this name says what exists.
 pub(super) fn says(name: &str) -> bool {
-    name == MANIFEST || is_config_name(name) || installs(name)
+    name == MANIFEST || is_config_name(name) || TSCONFIGS.contains(&name) || installs(name)
 }
 
 /// Whether the file at `path`, which is not committed as it is below `root`, says what exists, or what
@@ -29,5 +30,6 @@ pub(super) fn is_read(path: &str) -> bool {
     path == CONFIG_FILE
         || [MANIFEST, MODULE].contains(&name)
         || INSTALL_SETTINGS.contains(&name)
+        || TSCONFIGS.contains(&name)
         || is_config_name(name)
 }

@@ -61,13 +61,14 @@ pub(super) fn decode(text: &str) -> Option<Outline> {
 }
 
 /// Every origin, by its own number.
-const ORIGINS: [Origin; 6] = [
+const ORIGINS: [Origin; 7] = [
     Origin::Package,
     Origin::Manifest,
     Origin::Install,
     Origin::Module,
     Origin::DependsOn,
     Origin::Input,
+    Origin::Config,
 ];
 
 #[derive(Deserialize, Serialize)]
@@ -133,7 +134,7 @@ mod tests {
         lost.packages.reverse();
         assert_eq!(encode(&lost), None, "a name without its node");
         let text = encode(&outline(["a", "b"])).expect("text");
-        for (good, bad) in [("a-b\t", "z\t"), (" 20", " 99"), ("=b", "b\tx"), ("[{", "[")] {
+        for (good, bad) in [("a-b\t", "z\t"), (" 23", " 99"), ("=b", "b\tx"), ("[{", "[")] {
             assert!(text.contains(good) && decode(&text.replacen(good, bad, 1)).is_none(), "{bad}");
         }
     }

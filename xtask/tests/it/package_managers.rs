@@ -1,4 +1,4 @@
-//! Whatever a package manager follows counts in `affected`, in the content key and in the pipeline's
+//! Whatever a package manager, a wrangler config or a TypeScript config follows counts in `affected`, in the content key and in the pipeline's
 //! `rules:changes`, wherever the manager reads it.
 
 use std::collections::BTreeMap;
@@ -227,6 +227,42 @@ cases! {
         ("packages/ui/parts/x/package.json", r#"{ "name": "x", "version": "1.0.0" }"#),
         ("projects/app/package.json", r#"{ "name": "app", "dependencies": { "x": "^1" } }"#),
     ], "packages/ui/parts/x/index.ts", true);
+    an_entry_point_outside: (&[NPM, ROOT,
+        ("projects/app/wrangler.jsonc", r#"{ "name": "app", "main": "../../worker/src/index.ts" }"#),
+        ("worker/src/index.ts", "1\n"),
+    ], "worker/src/helper.ts", true);
+    assets_of_another_package: (&[NPM, ROOT, UI,
+        ("projects/app/wrangler.jsonc", r#"{ "name": "app", "assets": { "directory": "../../packages/ui/dist" } }"#),
+    ], CODE, true);
+    assets_of_one_environment: (&[NPM, ROOT,
+        ("projects/app/wrangler.jsonc", r#"{ "name": "app", "main": "a.ts", "env": { "production": { "site": { "bucket": "../../public" } } } }"#),
+        ("public/index.html", "1\n"),
+    ], "public/index.html", true);
+    an_image_outside: (&[NPM, ROOT,
+        ("projects/app/wrangler.jsonc", r#"{ "name": "app", "main": "a.ts", "containers": [{ "image": "../../images/api/Dockerfile" }] }"#),
+        ("images/api/Dockerfile", "FROM scratch\n"),
+    ], "images/api/server.go", true);
+    a_tsconfig_that_wrangler_names: (&[NPM, ROOT,
+        ("projects/app/wrangler.jsonc", r#"{ "name": "app", "main": "a.ts", "tsconfig": "../../tsconfig.worker.json" }"#),
+        ("tsconfig.worker.json", "{}\n"),
+    ], "tsconfig.worker.json", true);
+    a_tsconfig_that_is_extended: (&[NPM, ROOT,
+        ("projects/app/tsconfig.json", "{ // ours\n \"extends\": \"../../config/app\", }"),
+        ("config/app.json", r#"{ "extends": ["./base.json"] }"#),
+        ("config/base.json", "{}\n"),
+    ], "config/base.json", true);
+    a_tsconfig_of_a_member: (&[NPM, ROOT,
+        ("projects/app/tsconfig.json", r#"{ "extends": "@acme/tsconfig/base.json" }"#),
+        ("packages/tsconfig/package.json", r#"{ "name": "@acme/tsconfig" }"#),
+    ], "packages/tsconfig/base.json", true);
+    a_tsconfig_of_a_dependency: (&[NPM, ROOT, UI, APP_UI,
+        ("packages/ui/tsconfig.json", r#"{ "extends": "../../tsconfig.base" }"#),
+        ("tsconfig.base.json", "{}\n"),
+    ], "tsconfig.base.json", true);
+    a_reference: (&[NPM, ROOT,
+        ("projects/app/tsconfig.json", r#"{ "references": [{ "path": "../../lib" }] }"#),
+        ("lib/tsconfig.json", "{}\n"),
+    ], "lib/index.ts", true);
     what_nobody_names: (&[NPM, ROOT, UI, ("vendor/a/index.js", "1\n")], "vendor/a/index.js", false);
 }
 

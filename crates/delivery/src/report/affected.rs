@@ -128,5 +128,6 @@ fn verb(origin: Origin) -> &'static str {
         Origin::Module => "its Dagger module uses",
         Origin::Input => "is made from",
         Origin::Install => "is installed by",
+        Origin::Config => "its wrangler config names",
     }
 }

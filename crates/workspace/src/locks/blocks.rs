@@ -23,10 +23,10 @@ pub(super) fn blocks(text: &str) -> Vec<Block<'_>> {
             continue;
         }
         let indent = line.len() - line.trim_start_matches(' ').len();
-        if indent <= *depth.get_or_insert(indent) {
-            if let Some((head, from)) = open.replace((line.trim(), end)) {
-                found.push(Block { head, body: &text[from..start] });
-            }
+        if indent <= *depth.get_or_insert(indent)
+            && let Some((head, from)) = open.replace((line.trim(), end))
+        {
+            found.push(Block { head, body: &text[from..start] });
         }
     }
     if let Some((head, from)) = open {
