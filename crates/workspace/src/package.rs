@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::health::Health;
+use super::steps::{Runtime, Steps};
 use super::strategy::Strategy;
 use base::error::{Failure, did_you_mean, refused};
 
@@ -21,7 +22,7 @@ pub struct Package {
     /// Whether `scripts.test` is there.
     #[serde(skip)]
     pub tests: bool,
-    /// Whether `scripts.build` is there.
+    /// Whether `scripts.build` or `xtask.build` is there.
     pub builds: bool,
     /// Dependencies that point into this repository: name to specifier (`workspace:`, `file:`,
     /// `link:`, `portal:`).
@@ -58,6 +59,19 @@ pub struct Settings {
     /// How its previews are made, whatever the environment says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preview_strategy: Option<Strategy>,
+    /// The commands that build it, in place of the script `build`.
+    #[serde(skip_serializing_if = "Steps::is_empty")]
+    pub build: Steps,
+    /// The program that runs its scripts. By default Bun if the lock file is Bun's or there is none,
+    /// else Node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Runtime>,
+    /// Commands that run after the build and before the upload, with the environment's API token.
+    #[serde(skip_serializing_if = "Steps::is_empty")]
+    pub before_deploy: Steps,
+    /// Further options for `wrangler deploy` and `wrangler versions upload`, such as `--minify`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub wrangler: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -115,7 +129,7 @@ impl Package {
         Ok(Package {
             dir: dir.to_owned(),
             tests: manifest.scripts.contains_key("test"),
-            builds: manifest.scripts.contains_key("build"),
+            builds: manifest.scripts.contains_key("build") || !manifest.xtask.build.is_empty(),
             has_dependencies: !local_dependencies.is_empty() || !named_dependencies.is_empty(),
             local_dependencies,
             named_dependencies,
@@ -138,9 +152,11 @@ mod tests {
         let package = Package::parse(
             Utf8Path::new("projects/a"),
             r#"{"name":"a","scripts":{"build":"x"},"devDependencies":{"ui":"workspace:*","astro":"7.3.5"},
-               "xtask":{"health":"/up","dependsOn":["b"]}}"#,
+               "xtask":{"health":"/up","dependsOn":["b"],"runtime":"node","build":"vite build"}}"#,
         )
         .expect("valid");
+        assert_eq!(package.settings.runtime, Some(Runtime::Node));
+        assert_eq!(package.settings.build.commands(), ["vite build"]);
         assert!(package.builds && package.has_dependencies);
         assert_eq!(package.local_dependencies.keys().collect::<Vec<_>>(), ["ui"]);
         assert_eq!(package.settings.health.path(), "/up");
