@@ -1,16 +1,16 @@
-//! A command as a value: what a run executes and what `--dry-run` prints.
+//! A command as a value. A run executes it, and `--dry-run` prints it.
 
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-/// The variables of the caller's environment that a child may see. Everything else, and with it
-/// every credential, is left out.
+/// Variables of the caller's environment that every child inherits. No other variable is inherited,
+/// so no credential reaches a child by accident.
 pub const INHERITED: &[&str] = &[
     "ALL_PROXY",
     "BUN_INSTALL_CACHE_DIR",
-    // Where Bun keeps large source files as it has read them once, wrangler's own 15 MB among them:
-    // without it half a second is lost in every new home (observed with Bun 1.4.5).
+    // Bun's cache of transpiled sources, including wrangler's 15 MB. Without it, every new home
+    // directory costs half a second (observed with Bun 1.4.5).
     "BUN_RUNTIME_TRANSPILER_CACHE_PATH",
     "CI",
     "HOME",
@@ -46,14 +46,14 @@ pub const INHERITED: &[&str] = &[
     "BUN_CONFIG_REGISTRY",
 ];
 
-/// What a variable of a child's environment is set to.
+/// The value of a variable in a child's environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// This text.
+    /// Plain text.
     Text(String),
-    /// The credential in a variable of the caller's environment.
+    /// A credential, read from this variable of the caller's environment.
     Variable(String),
-    /// The sandbox's token, which stands in a file that only its owner can read.
+    /// The sandbox's token, from a file that only its owner can read.
     SandboxToken,
     /// The caller's variable of the same name, if it is set.
     Inherited {
@@ -65,24 +65,24 @@ pub enum Value {
 /// One program to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
-    /// The folder to run in, absolute.
+    /// The absolute working directory.
     pub dir: Utf8PathBuf,
-    /// Program and arguments. Never a credential: every user of the machine can read them.
+    /// Program and arguments. Never a credential, because every user of the machine can read them.
     pub argv: Vec<String>,
-    /// Further variables of the caller's environment that it may see.
+    /// Further variables that the child inherits.
     pub inherit: Vec<&'static str>,
-    /// Variables set beside the inherited ones.
+    /// Variables set in addition to the inherited ones.
     pub env: Vec<(String, Value)>,
     /// Folders that are searched for programs before those of `PATH`.
     pub path: Vec<Utf8PathBuf>,
-    /// What it reads.
+    /// The child's input.
     pub stdin: Option<String>,
-    /// How long it may take before its process group is ended.
+    /// Time after which its process group is stopped.
     pub deadline: Duration,
 }
 
 impl Value {
-    /// The variable of the caller's environment that holds the credential. `None` for another value.
+    /// Returns the variable of the caller's environment that holds the credential. `None` for other values.
     #[must_use]
     pub fn variable(&self) -> Option<&str> {
         match self {
@@ -93,7 +93,7 @@ impl Value {
 }
 
 impl Command {
-    /// A command in `dir`.
+    /// Creates a command that runs in `dir`.
     pub fn new(dir: impl Into<Utf8PathBuf>, argv: &[&str], deadline: Duration) -> Command {
         Command {
             dir: dir.into(),
@@ -127,13 +127,13 @@ impl Command {
         self
     }
 
-    /// The words as a person would type them.
+    /// Returns the command line as you would type it.
     #[must_use]
     pub fn line(&self) -> String {
         self.argv.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
     }
 
-    /// [`Command::line`] with the program's name in the place of its path, for messages.
+    /// Returns [`Command::line`] with the program's name instead of its path, for messages.
     #[must_use]
     pub fn brief(&self) -> String {
         let (first, rest) = self.argv.split_first().map_or(("", &[][..]), |(a, b)| (a.as_str(), b));
@@ -142,8 +142,8 @@ impl Command {
         words.map(quote).collect::<Vec<_>>().join(" ")
     }
 
-    /// The same run as a POSIX shell subshell, from the folder `root`. [`preamble`] defines `only`. The subshell sees the
-    /// credentials that this command names, and no others.
+    /// Returns the same run as a POSIX subshell that starts in `root`. [`preamble`] defines `only`. The subshell
+    /// sees the credentials that this command names, and no others.
     #[must_use]
     pub fn script(&self, root: &Utf8Path, sandbox_token: &Utf8Path) -> String {
         let dir = self.dir.strip_prefix(root).unwrap_or(&self.dir);
@@ -198,14 +198,14 @@ pub fn heredoc(text: &str) -> String {
     format!("<<'{end}'\n{text}{newline}{end}\n")
 }
 
-/// The start of a dry-run script: strict mode, the folder, and a function that clears the environment
-/// as a run does.
+/// Returns the start of a dry-run script: strict mode, the working directory, and a function that clears
+/// the environment as a run does.
 #[must_use]
 pub fn preamble(root: &Utf8Path) -> String {
     format!(
         "set -eu\n\
          cd {}\n\
-         # Children see these variables, those that are named after `only`, and no others.\n\
+         # Each command sees these variables and those listed after `only`, and no others.\n\
          only() {{\n  \
            keep=\" {} $* \"\n  \
            for name in $(env | sed -n 's/^\\([A-Za-z_][A-Za-z0-9_]*\\)=.*/\\1/p'); do\n    \
@@ -217,7 +217,7 @@ pub fn preamble(root: &Utf8Path) -> String {
     )
 }
 
-/// `word` as one word of POSIX shell, whatever is in it but NUL.
+/// Quotes `word` as one word of a POSIX shell. Any character except NUL is allowed.
 #[must_use]
 pub fn quote(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&b);

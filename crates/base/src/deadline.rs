@@ -1,15 +1,14 @@
-//! An upper bound for how long any child may take.
+//! An upper bound for the run time of every child.
 
 use std::time::Duration;
 
 use crate::error::{Failure, usage};
 
-/// The variable that holds the bound: a whole number of seconds. Every child has a deadline of its
-/// own; this shortens those that are longer, for tests and for people who watch something hang. It
-/// does not hold for the sandbox, which outlives us.
+/// Environment variable with the bound, in whole seconds. It shortens longer deadlines of children,
+/// for tests and for debugging a hang. It does not apply to the sandbox, which outlives this process.
 pub const VARIABLE: &str = "XTASK_DEADLINE";
 
-/// `deadline`, or the bound where that is shorter.
+/// Returns the shorter of `deadline` and the bound. Errors if the bound is not a positive number.
 pub fn within(deadline: Duration) -> Result<Duration, Failure> {
     match std::env::var(VARIABLE) {
         Ok(text) if !text.is_empty() => bounded(deadline, &text),
@@ -20,7 +19,9 @@ pub fn within(deadline: Duration) -> Result<Duration, Failure> {
 fn bounded(deadline: Duration, text: &str) -> Result<Duration, Failure> {
     match text.parse() {
         Ok(seconds) if seconds > 0 => Ok(deadline.min(Duration::from_secs(seconds))),
-        _ => Err(usage(format!("{VARIABLE} is `{text}`; it is a number of seconds from 1"))),
+        _ => Err(usage(format!(
+            "{VARIABLE} is `{text}`, which is not a whole number of seconds from 1"
+        ))),
     }
 }
 

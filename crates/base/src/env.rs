@@ -1,12 +1,12 @@
-//! Variables of the environment.
+//! Environment variables.
 
-/// A variable of the environment; an empty one counts as unset.
+/// Returns an environment variable. `None` if it is unset or blank.
 #[must_use]
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
-/// A variable of the environment as it stands, for those whose every character counts.
+/// Returns an environment variable unchanged, even if it is blank.
 #[must_use]
 pub fn raw_variable(name: &str) -> Option<String> {
     std::env::var(name).ok()

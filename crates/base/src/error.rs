@@ -1,41 +1,41 @@
-//! What can go wrong, told apart by what it means for the person and for the exit code.
+//! Errors, classified by exit code, with the next steps for the user.
 
 use std::fmt;
 
-/// How a run ended. The number is the process's exit code; the table is part of the interface.
+/// The result of a run. The number is the process's exit code and part of the public interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Exit {
-    /// Everything asked for is done.
+    /// Everything requested is done.
     Done = 0,
-    /// A project failed, and nothing of the failed attempt is live.
+    /// A project failed. The version that was live still is.
     Failed = 1,
-    /// The command line is wrong.
+    /// The command line is invalid.
     Usage = 2,
     /// Refused before anything changed: configuration, tool, credential or protection.
     Refused = 3,
-    /// The remote side may have changed; the record says what to look at.
+    /// The remote side may have changed. The record tells what to check. The record tells what to check.
     Remote = 4,
     /// Stopped by Ctrl-C or SIGTERM.
     Interrupted = 130,
 }
 
 impl Exit {
-    /// The exit code of a run over several projects: the one that asks for most attention.
+    /// Returns the most severe exit code of several projects.
     #[must_use]
     pub fn worst(exits: impl IntoIterator<Item = Exit>) -> Exit {
         exits.into_iter().max().unwrap_or(Exit::Done)
     }
 }
 
-/// An error that knows its exit code and the next step.
+/// An error with its exit code and the next steps.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// The exit code it ends the process with.
+    /// The exit code.
     pub exit: Exit,
-    /// What happened, one sentence without a full stop.
+    /// One sentence about the failure, without a full stop.
     pub message: String,
-    /// What to do next, each a sentence or a command.
+    /// Next steps. Each begins with a verb and has its command in backticks.
     pub hints: Vec<String>,
 }
 
@@ -44,14 +44,14 @@ impl Failure {
         Failure { exit, message: message.into(), hints: Vec::new() }
     }
 
-    /// Adds what to do next.
+    /// Adds a next step.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
     }
 
-    /// Adds what to do next where it failed, and nothing where it was interrupted.
+    /// Adds a next step if the run failed. Does nothing if it was interrupted.
     #[must_use]
     pub fn hint_if_failed(self, hint: &str) -> Self {
         if self.exit == Exit::Failed { self.hint(hint) } else { self }
@@ -66,47 +66,47 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Something was tried and did not work, and nothing of it is live.
+/// Creates an error of kind [`Exit::Failed`]: an attempt failed and left nothing live.
 pub fn failed(message: impl Into<String>) -> Failure {
     Failure::new(Exit::Failed, message)
 }
 
-/// The command line asks for something that does not exist.
+/// Creates an error of kind [`Exit::Usage`]: the command line is invalid.
 pub fn usage(message: impl Into<String>) -> Failure {
     Failure::new(Exit::Usage, message)
 }
 
-/// Nothing was changed, because something has to be put right first.
+/// Creates an error of kind [`Exit::Refused`]: nothing changed, because a precondition is not met.
 pub fn refused(message: impl Into<String>) -> Failure {
     Failure::new(Exit::Refused, message)
 }
 
-/// Something that must be written on this machine cannot be, so nothing was changed.
+/// Creates an error of kind [`Exit::Refused`] for a local file that cannot be written.
 pub fn unwritable(message: impl Into<String>) -> Failure {
-    refused(message).hint(format!("nothing was changed; {ROOM}"))
+    refused(message).hint(format!("nothing was changed; {DISK_HINT}"))
 }
 
-/// What to look at when something cannot be written.
-pub const ROOM: &str = "is the disk full, or the folder somebody else's?";
+/// The next step if a file cannot be written.
+pub const DISK_HINT: &str = "check for free disk space and for write permission on the folder";
 
-/// The remote side may have changed.
+/// The remote side may have changed. The record tells what to check.
 pub fn remote(message: impl Into<String>) -> Failure {
     Failure::new(Exit::Remote, message)
 }
 
-/// A person or the system asked us to stop.
+/// Creates an error of kind [`Exit::Interrupted`]: Ctrl-C or SIGTERM stopped the run.
 #[must_use]
 pub fn interrupted() -> Failure {
     Failure::new(Exit::Interrupted, "interrupted")
 }
 
-/// The exit code an error stands for: that of the first [`Failure`] in its chain, else 1.
+/// Returns the exit code of the first [`Failure`] in the chain, or 1 if there is none.
 #[must_use]
 pub fn exit_of(error: &anyhow::Error) -> Exit {
     find(error).map_or(Exit::Failed, |failure| failure.exit)
 }
 
-/// What to do next, from every [`Failure`] in the chain.
+/// Returns the hints of every [`Failure`] in the chain.
 #[must_use]
 pub fn hints_of(error: &anyhow::Error) -> Vec<String> {
     error
@@ -120,7 +120,7 @@ fn find(error: &anyhow::Error) -> Option<&Failure> {
     error.chain().find_map(|cause| cause.downcast_ref::<Failure>())
 }
 
-/// The candidate nearest in spelling to `given`, if one is near enough to be a slip of the fingers.
+/// Returns the candidate nearest to `given` in spelling. `None` if no candidate looks like a typo of it.
 #[must_use]
 pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
@@ -131,8 +131,8 @@ pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -
         .map(|(_, candidate)| candidate)
 }
 
-/// What serde's message about an unknown field or value probably was about: it quotes what was given,
-/// then what there is.
+/// Suggests the nearest name for serde's messages about an unknown field or variant. They quote the given
+/// name first, then the known ones.
 #[must_use]
 pub fn did_you_mean(message: &str) -> Option<String> {
     if !message.starts_with("unknown field") && !message.starts_with("unknown variant") {

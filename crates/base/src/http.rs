@@ -1,4 +1,4 @@
-//! Reading over HTTP: the APIs, and the sites after a deploy.
+//! HTTP client for the APIs and for the health check of deployed sites.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use ureq::{Agent, Body};
 use super::retry::Reply;
 use crate::time::{parse_http_date, unix_now};
 
-/// What a server answered.
+/// The response of a server.
 #[derive(Debug)]
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// The body, at most [`BODY_LIMIT`] bytes of it.
+    /// The body, at most [`BODY_LIMIT`] bytes.
     pub body: Vec<u8>,
-    /// How long the server asks to wait.
+    /// The wait that the server asks for.
     pub retry_after: Option<Duration>,
     /// The headers.
     pub headers: HeaderMap,
@@ -44,29 +44,29 @@ impl Reply for Answer {
 /// Asset files are at most 25 MiB (<https://developers.cloudflare.com/workers/platform/limits/>).
 pub const BODY_LIMIT: u64 = 26 * 1024 * 1024;
 
-/// How much of what a server says is shown, in characters.
+/// The number of characters of a server's message that are shown.
 const SHOWN: usize = 300;
 
-/// What a server says, in one line that can be read: an answer may be as long as it likes.
+/// Shortens a server's message to one readable line.
 #[must_use]
 pub fn short(text: &str) -> String {
     let line: Vec<&str> = text.split_whitespace().collect();
     line.join(" ").chars().take(SHOWN).collect()
 }
 
-/// How many bytes a request or an answer is read and written in.
+/// The size in bytes of the buffers for requests and responses.
 const BUFFER: usize = 16 * 1024;
 
-/// A client whose every request ends within `timeout`, and for which no status is an error.
+/// Creates a client with a timeout per request. No status code is an error.
 #[must_use]
 pub fn agent(timeout: Duration, redirects: u32) -> Agent {
-    trusting(RootCerts::WebPki, timeout, redirects)
+    agent_with_roots(RootCerts::WebPki, timeout, redirects)
 }
 
-/// As [`agent`], for servers whose certificates go back to `roots`. Proxies come from the
-/// environment: `HTTPS_PROXY`, `NO_PROXY`.
+/// Creates a client like [`agent`] that trusts `roots`. Proxies come from the environment:
+/// `HTTPS_PROXY`, `NO_PROXY`.
 #[must_use]
-pub fn trusting(roots: RootCerts, timeout: Duration, redirects: u32) -> Agent {
+pub fn agent_with_roots(roots: RootCerts, timeout: Duration, redirects: u32) -> Agent {
     Agent::config_builder()
         .tls_config(TlsConfig::builder().root_certs(roots).build())
         .timeout_global(Some(timeout))
@@ -74,23 +74,23 @@ pub fn trusting(roots: RootCerts, timeout: Duration, redirects: u32) -> Agent {
         .max_redirects(redirects)
         .max_redirects_will_error(false)
         .user_agent(concat!("xtask/", env!("CARGO_PKG_VERSION")))
-        // A development build fills these byte by byte, which took longer than a request does.
+        // A development build fills these byte by byte, which took longer than a request.
         .input_buffer_size(BUFFER)
         .output_buffer_size(BUFFER)
         .build()
         .into()
 }
 
-/// Gets `url` with these headers.
+/// Sends a GET request with these headers.
 pub fn get(agent: &Agent, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
     let mut request = agent.get(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    received(request.call()?)
+    read_response(request.call()?)
 }
 
-/// Posts `body` as JSON to `url` with these headers.
+/// Sends `body` as JSON in a POST request with these headers.
 pub fn post<T: serde::Serialize>(
     agent: &Agent,
     url: &str,
@@ -101,10 +101,10 @@ pub fn post<T: serde::Serialize>(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    received(request.send_json(body)?)
+    read_response(request.send_json(body)?)
 }
 
-fn received(mut response: Response<Body>) -> Result<Answer> {
+fn read_response(mut response: Response<Body>) -> Result<Answer> {
     let retry_after = retry_after(response.headers());
     let status = response.status().as_u16();
     let headers = response.headers().clone();
@@ -112,7 +112,7 @@ fn received(mut response: Response<Body>) -> Result<Answer> {
     Ok(Answer { status, body, retry_after, headers })
 }
 
-/// `Retry-After`: seconds, or a date. A date is compared with the server's own, since ours may be wrong
+/// Parses `Retry-After`: seconds, or a date. A date is compared with the server's clock, because ours may be wrong
 /// (<https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>).
 #[must_use]
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
@@ -125,17 +125,17 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(parse_http_date(asked)?.saturating_sub(now)))
 }
 
-/// Deletes `url` with these headers.
+/// Sends a DELETE request with these headers.
 pub fn delete(agent: &Agent, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
     let mut request = agent.delete(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    received(request.call()?)
+    read_response(request.call()?)
 }
 
-/// Where to send a request for `url`, and with which `Host` header. Names below `localhost` are
-/// loopback addresses (RFC 6761), but few resolvers know it, so the name travels in the header.
+/// Returns the address for a request to `url`, and its `Host` header. Names below `localhost` are loopback
+/// addresses (RFC 6761), but few resolvers know it, so the name moves to the header.
 #[must_use]
 pub fn loopback(url: &str) -> (String, Option<String>) {
     let Some(rest) = url.strip_prefix("http://") else {

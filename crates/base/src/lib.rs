@@ -1,4 +1,4 @@
-//! The ground under every other crate: errors, secrets, text, time, processes, HTTP and the terminal.
+//! Foundation of every other crate: errors, secrets, text, time, processes, HTTP and the terminal.
 
 pub mod command;
 pub mod deadline;

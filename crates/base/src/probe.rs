@@ -1,5 +1,5 @@
-//! Short looks at this machine: what a program says of itself, what listens on a port. Nothing is
-//! written, nothing is started for longer than the look.
+//! Short probes of this machine: the output of a program, the listener of a port. They write nothing and
+//! leave no process behind.
 
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -14,16 +14,16 @@ use nix::unistd::Pid;
 use super::command::INHERITED;
 use super::deadline;
 
-/// How long a program may take to say its version when somebody only wants to know.
+/// Timeout for a program's version if the version is only shown.
 pub const QUICK: Duration = Duration::from_millis(1500);
 
-/// How long it may take when the answer decides what is installed: a first start from a cold disk.
+/// Timeout if the version decides about an installation. It allows a first start from a cold disk.
 pub const PATIENT: Duration = Duration::from_secs(20);
 
-/// What a toolchain manager needs to find the toolchain.
+/// Variables that a toolchain manager needs to find the toolchain.
 const RUSTUP: [&str; 3] = ["CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"];
 
-/// Variables that keep a program that is asked for its version from doing anything else.
+/// Variables that stop a program from updating or installing anything while it prints its version.
 const QUIET: [(&str, &str); 4] = [
     ("DAGGER_NO_NAG", "1"),
     ("DAGGER_NO_UPDATE_CHECK", "1"),
@@ -31,21 +31,21 @@ const QUIET: [(&str, &str); 4] = [
     ("RUSTUP_AUTO_INSTALL", "0"),
 ];
 
-/// What `program` prints on stdout, run in `dir` without any credential; nothing when it cannot be
-/// run, fails, or does not end within `deadline`.
+/// Runs `program` in `dir` without credentials and returns its trimmed stdout. `None` if it cannot be
+/// started, fails, or exceeds `deadline`.
 #[must_use]
-pub fn says(
+pub fn capture_stdout(
     dir: &Utf8Path,
     program: &Utf8Path,
     arguments: &[&str],
     deadline: Duration,
 ) -> Option<String> {
-    says_with(dir, program, arguments, deadline, &[])
+    capture_stdout_with(dir, program, arguments, deadline, &[])
 }
 
-/// As [`says`], with further variables of the environment.
+/// Runs [`capture_stdout`] with further inherited variables.
 #[must_use]
-pub fn says_with(
+pub fn capture_stdout_with(
     dir: &Utf8Path,
     program: &Utf8Path,
     arguments: &[&str],
@@ -62,8 +62,8 @@ pub fn says_with(
     process.envs(QUIET).process_group(0);
     process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = process.spawn().ok()?;
-    let good = ends_well(&mut child, deadline::within(deadline).unwrap_or(deadline));
-    // Whatever it left behind would keep our pipe open.
+    let good = succeeds(&mut child, deadline::within(deadline).unwrap_or(deadline));
+    // A grandchild that outlives it would keep our pipe open.
     if let Ok(pid) = i32::try_from(child.id()) {
         let _gone = killpg(Pid::from_raw(pid), Signal::SIGKILL);
     }
@@ -73,7 +73,7 @@ pub fn says_with(
     good.then(|| text.trim().to_owned())
 }
 
-fn ends_well(child: &mut Child, deadline: Duration) -> bool {
+fn succeeds(child: &mut Child, deadline: Duration) -> bool {
     let started = Instant::now();
     while started.elapsed() < deadline {
         match child.try_wait() {
@@ -85,14 +85,14 @@ fn ends_well(child: &mut Child, deadline: Duration) -> bool {
     false
 }
 
-/// Whether something accepts connections on this loopback port.
+/// Returns true if a process accepts connections on this loopback port.
 #[must_use]
 pub fn listens(port: u16) -> bool {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     TcpStream::connect_timeout(&address, Duration::from_millis(300)).is_ok()
 }
 
-/// The name and id of the process that listens on `port`, where Linux says it.
+/// Returns the name and PID of the process that listens on `port`. `None` if /proc does not tell.
 #[must_use]
 pub fn listener(port: u16) -> Option<String> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
@@ -114,8 +114,8 @@ pub fn listener(port: u16) -> Option<String> {
     Some(format!("{} (process {})", name.trim(), process.file_name()?))
 }
 
-/// The inode of the socket that listens on `port`, from the text of `/proc/net/tcp`: local address
-/// in the second column, state in the fourth (`0A` listens), inode in the tenth.
+/// Returns the inode of the listening socket of `port` from the text of `/proc/net/tcp`. The local address is
+/// column 2, the state column 4 (`0A` is LISTEN), and the inode column 10.
 fn listening_inode(table: &str, port: u16) -> Option<String> {
     let end = format!(":{port:04X}");
     table.lines().skip(1).find_map(|line| {
@@ -130,9 +130,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_that_fails_or_hangs_says_nothing() {
+    fn a_program_that_fails_or_hangs_returns_none() {
         let sh = |script: &str| {
-            says(Utf8Path::new("/"), Utf8Path::new("/bin/sh"), &["-c", script], QUICK)
+            capture_stdout(Utf8Path::new("/"), Utf8Path::new("/bin/sh"), &["-c", script], QUICK)
         };
         assert_eq!(sh("echo ' 1.2.3 '").as_deref(), Some("1.2.3"));
         assert_eq!(sh("echo 1.2.3; exit 1"), None);

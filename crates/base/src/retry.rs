@@ -1,8 +1,8 @@
-//! When a request is sent again, and how long that may go on.
+//! Retries of HTTP requests within one time budget per command.
 //!
-//! A read is sent again after what passes by itself: too many requests, a server in trouble, a broken
-//! connection. A change is sent again only when it is known that it did not happen. Wrangler has rules
-//! of its own and is never started twice.
+//! A read is retried on transient errors: rate limits, server errors, broken connections. A change is
+//! retried only if it is certain that it did not happen. Wrangler has its own retries and is never
+//! started twice.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -15,90 +15,93 @@ use super::deadline;
 use super::runner::INTERRUPTED;
 use crate::error::interrupted;
 
-/// How long one command waits for servers to recover, over all of its requests.
+/// The total time that one command spends on retries.
 pub const BUDGET: Duration = Duration::from_secs(120);
 
-/// How often one request is sent at most.
+/// The maximum number of attempts per request.
 const TRIES: u32 = 5;
 
-/// The first pause. Each further one is twice as long, up to the longest.
+/// The first delay. Each further delay is twice as long, up to [`LONGEST`].
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(8);
 
-/// An answer, as far as it decides whether a request is sent again.
+/// The part of a response that decides about a retry.
 pub trait Reply {
-    /// The status.
+    /// Returns the status code.
     fn status(&self) -> u16;
 
-    /// How long the server asks to wait.
+    /// Returns the wait that the server asks for.
     fn retry_after(&self) -> Option<Duration>;
 }
 
-/// What is left of a command's time for requests that fail.
-pub struct Patience {
+/// The remaining time of a command for retries.
+pub struct RetryBudget {
     left: Mutex<Duration>,
     say: Box<dyn Fn(&str) + Send + Sync>,
     sleep: Box<Sleep>,
 }
 
-/// Waits, and says whether the whole time passed.
+/// Sleeps. Returns false if it was interrupted.
 type Sleep = dyn Fn(Duration) -> bool + Send + Sync;
 
-/// Why a request may be sent again.
-struct Trouble {
+/// An error that is likely to go away.
+struct TransientError {
     what: String,
-    /// How long the server asks to wait.
+    /// The wait that the server asks for.
     retry_after: Option<Duration>,
 }
 
-impl Patience {
-    /// A command's whole patience. `say` is told of each pause.
+impl RetryBudget {
+    /// Creates the budget of a command. `say` gets a message before each delay.
     #[must_use]
-    pub fn new(say: impl Fn(&str) + Send + Sync + 'static) -> Patience {
+    pub fn new(say: impl Fn(&str) + Send + Sync + 'static) -> RetryBudget {
         let budget = deadline::within(BUDGET).unwrap_or(BUDGET);
-        Patience { left: Mutex::new(budget), say: Box::new(say), sleep: Box::new(sleep) }
+        RetryBudget { left: Mutex::new(budget), say: Box::new(say), sleep: Box::new(sleep) }
     }
 
-    /// None: each request is sent once.
+    /// Creates an empty budget: each request is sent once.
     #[must_use]
-    pub fn none() -> Patience {
-        Patience { left: Mutex::default(), ..Patience::new(|_| ()) }
+    pub fn none() -> RetryBudget {
+        RetryBudget { left: Mutex::default(), ..RetryBudget::new(|_| ()) }
     }
 
-    /// The same patience, whose pauses `sleep` makes.
+    /// Replaces the sleep function, for tests.
     #[must_use]
-    pub fn sleeping(self, sleep: impl Fn(Duration) -> bool + Send + Sync + 'static) -> Patience {
-        Patience { sleep: Box::new(sleep), ..self }
+    pub fn with_sleep(
+        self,
+        sleep: impl Fn(Duration) -> bool + Send + Sync + 'static,
+    ) -> RetryBudget {
+        RetryBudget { sleep: Box::new(sleep), ..self }
     }
 
-    /// Reads from `who`, again after what passes by itself. What comes back is the last answer or error.
+    /// Sends a read to `who` and retries transient errors. Returns the last response or error.
     pub fn read<T: Reply>(&self, who: &str, send: impl FnMut() -> Result<T>) -> Result<T> {
-        self.send(who, send, passing)
+        self.send(who, send, transient_error)
     }
 
-    /// Changes something at `who`, again only after answers that say that nothing was done.
+    /// Sends a change to `who` and retries it only if the response proves that nothing changed.
     pub fn change<T: Reply>(&self, who: &str, send: impl FnMut() -> Result<T>) -> Result<T> {
         self.send(who, send, not_done)
     }
 
-    /// Waits after an outcome of the `tried`th attempt that leaves open whether something was changed at
-    /// `who`, so that the caller can look; false when it is clear, or when it is time to give up.
-    pub fn open<T: Reply>(&self, who: &str, outcome: &Result<T>, tried: u32) -> bool {
-        passing(outcome).is_some_and(|trouble| self.after(who, &trouble, tried))
+    /// Waits after attempt number `tried` if its outcome at `who` is uncertain, so that the caller can read the
+    /// state. Returns false if the outcome is certain or the budget is spent.
+    pub fn wait_if_transient<T: Reply>(&self, who: &str, outcome: &Result<T>, tried: u32) -> bool {
+        transient_error(outcome).is_some_and(|trouble| self.after(who, &trouble, tried))
     }
 
-    /// Waits before something is tried again for the `tried + 1`th time, and says so; false when it is
-    /// time to give up.
-    pub fn again(&self, what: &str, tried: u32) -> bool {
+    /// Waits before the next attempt, after `tried` attempts. Returns false if the attempts or the budget are
+    /// spent.
+    pub fn backoff_and_retry(&self, what: &str, tried: u32) -> bool {
         tried < TRIES && self.wait(what, with_jitter(backoff(tried)))
     }
 
-    /// Waits for something else than a server in trouble. An error says that we were interrupted.
-    pub fn pause(&self, time: Duration) -> Result<()> {
+    /// Sleeps without spending the budget. Errors if interrupted.
+    pub fn sleep(&self, time: Duration) -> Result<()> {
         if (self.sleep)(time) { Ok(()) } else { Err(interrupted().into()) }
     }
 
-    fn after(&self, who: &str, trouble: &Trouble, tried: u32) -> bool {
+    fn after(&self, who: &str, trouble: &TransientError, tried: u32) -> bool {
         let pause = trouble.retry_after.unwrap_or_else(|| with_jitter(backoff(tried)));
         self.wait(&format!("{who} {}", trouble.what), pause)
     }
@@ -107,7 +110,7 @@ impl Patience {
         if pause >= self.left() || INTERRUPTED.load(Ordering::SeqCst) {
             return false;
         }
-        (self.say)(&format!("{what}; again in {}", seconds(pause)));
+        (self.say)(&format!("{what}; retrying in {}", seconds(pause)));
         self.spend(pause);
         (self.sleep)(pause)
     }
@@ -116,7 +119,7 @@ impl Patience {
         &self,
         who: &str,
         mut send: impl FnMut() -> Result<T>,
-        trouble: fn(&Result<T>) -> Option<Trouble>,
+        trouble: fn(&Result<T>) -> Option<TransientError>,
     ) -> Result<T> {
         let mut outcome = send();
         for tried in 1..TRIES {
@@ -141,13 +144,13 @@ impl Patience {
     }
 }
 
-/// What passes by itself: 429, 500, 502 to 504, what Cloudflare's network says of a server that it does
-/// not reach (<https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/>),
-/// and connections that break.
-fn passing<T: Reply>(outcome: &Result<T>) -> Option<Trouble> {
+/// Returns the transient error of an outcome: status 429, 500, 502 to 504, Cloudflare's statuses for an
+/// unreachable origin (<https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/>),
+/// and broken connections. `None` for success and for permanent errors.
+fn transient_error<T: Reply>(outcome: &Result<T>) -> Option<TransientError> {
     match outcome {
         Ok(answer) if matches!(answer.status(), 429 | 500 | 502..=504 | 520..=524) => {
-            Some(Trouble {
+            Some(TransientError {
                 what: format!("answered {}", answer.status()),
                 retry_after: answer.retry_after(),
             })
@@ -155,36 +158,36 @@ fn passing<T: Reply>(outcome: &Result<T>) -> Option<Trouble> {
         Ok(_) => None,
         Err(error) => {
             let what = match error.downcast_ref::<ureq::Error>()? {
-                ureq::Error::Timeout(_) => "does not answer",
-                ureq::Error::HostNotFound => "is not found",
-                // Nobody listens there, or it is somebody else: both stay.
-                ureq::Error::Io(error) if stays(error.kind()) => return None,
+                ureq::Error::Timeout(_) => "did not respond in time",
+                ureq::Error::HostNotFound => "could not be resolved",
+                // No listener, or a server of another protocol. A retry does not help.
+                ureq::Error::Io(error) if is_permanent(error.kind()) => return None,
                 ureq::Error::Io(_)
                 | ureq::Error::ConnectionFailed
                 | ureq::Error::Protocol(_)
-                | ureq::Error::BodyStalled => "broke the connection",
+                | ureq::Error::BodyStalled => "closed the connection",
                 _ => return None,
             };
-            Some(Trouble { what: what.to_owned(), retry_after: None })
+            Some(TransientError { what: what.to_owned(), retry_after: None })
         }
     }
 }
 
-fn stays(kind: std::io::ErrorKind) -> bool {
+fn is_permanent(kind: std::io::ErrorKind) -> bool {
     use std::io::ErrorKind::{ConnectionRefused, InvalidData, InvalidInput};
     matches!(kind, ConnectionRefused | InvalidData | InvalidInput)
 }
 
-/// Too many requests: the one answer that is given before anything is done.
-fn not_done<T: Reply>(outcome: &Result<T>) -> Option<Trouble> {
-    passing(outcome).filter(|_| matches!(outcome, Ok(answer) if answer.status() == 429))
+/// Returns the error of a rate-limited request. Only status 429 proves that nothing was done.
+fn not_done<T: Reply>(outcome: &Result<T>) -> Option<TransientError> {
+    transient_error(outcome).filter(|_| matches!(outcome, Ok(answer) if answer.status() == 429))
 }
 
 fn backoff(tried: u32) -> Duration {
     FIRST.saturating_mul(1 << (tried - 1).min(16)).min(LONGEST)
 }
 
-/// Between half and all of `pause`, so that jobs that failed together do not come back together.
+/// Returns a random delay from half of `pause` to all of it, so that parallel jobs do not retry in step.
 fn with_jitter(pause: Duration) -> Duration {
     let mut random = [0; 1];
     let source = ring::rand::SystemRandom::new();
@@ -195,7 +198,7 @@ fn with_jitter(pause: Duration) -> Duration {
     pause / 2 + pause * part / 512
 }
 
-/// Whether the whole time passed without an interruption.
+/// Sleeps. Returns false if it was interrupted.
 fn sleep(time: Duration) -> bool {
     let started = Instant::now();
     while let Some(left) = time.checked_sub(started.elapsed()) {
@@ -230,11 +233,11 @@ mod tests {
         Ok(Answer { status, body: Vec::new(), retry_after, headers: HeaderMap::new() })
     }
 
-    /// The status that came back, how often it was asked for, and what was said.
+    /// Returns the final status, the number of requests, and the messages.
     fn play(change: bool, answers: &[(u16, Option<u64>)]) -> (Option<u16>, usize, Vec<String>) {
         let said = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&said);
-        let patience = Patience::new(move |text| {
+        let retry_budget = RetryBudget::new(move |text| {
             heard.lock().expect("no panic").push(text.to_owned());
         });
         let mut sent = 0;
@@ -243,16 +246,20 @@ mod tests {
             sent += 1;
             if status == 0 { Err(anyhow!("a bad address")) } else { answer(status, after) }
         };
-        let outcome = if change { patience.change("it", send) } else { patience.read("it", send) };
+        let outcome =
+            if change { retry_budget.change("it", send) } else { retry_budget.read("it", send) };
         let said = said.lock().expect("no panic").clone();
         (outcome.ok().map(|answer| answer.status), sent, said)
     }
 
     #[test]
-    fn reads_wait_for_what_passes() {
+    fn reads_retry_transient_errors() {
         let (status, sent, said) = play(false, &[(503, Some(1)), (429, Some(2)), (200, None)]);
         assert_eq!((status, sent), (Some(200), 3));
-        assert_eq!(said, ["it answered 503; again in 0.0 s", "it answered 429; again in 0.0 s"]);
+        assert_eq!(
+            said,
+            ["it answered 503; retrying in 0.0 s", "it answered 429; retrying in 0.0 s"]
+        );
         for (status, sent) in [(403, 1), (404, 1), (409, 1), (501, 1)] {
             assert_eq!(play(false, &[(status, None)]).1, sent, "{status}");
         }
@@ -261,23 +268,26 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_repeated_only_when_it_was_not_made() {
+    fn a_change_is_retried_only_if_it_did_not_happen() {
         assert_eq!(play(true, &[(503, Some(1)), (200, None)]).1, 1);
         assert_eq!(play(true, &[(429, Some(1)), (200, None)]).0, Some(200));
     }
 
     #[test]
-    fn a_command_has_one_patience_for_all_of_its_requests() {
-        let patience = Patience::new(|_| ()).sleeping(|_| true);
+    fn all_requests_of_a_command_share_one_budget() {
+        let retry_budget = RetryBudget::new(|_| ()).with_sleep(|_| true);
         let minute = answer(429, Some(60_000));
-        assert!(patience.open("it", &minute, 1) && !patience.open("it", &minute, 2));
-        assert!(patience.open("another", &answer(502, None), 3));
-        assert!(!patience.open("it", &answer(404, None), 1));
-        assert!(!Patience::none().open("it", &answer(502, None), 1));
+        assert!(
+            retry_budget.wait_if_transient("it", &minute, 1)
+                && !retry_budget.wait_if_transient("it", &minute, 2)
+        );
+        assert!(retry_budget.wait_if_transient("another", &answer(502, None), 3));
+        assert!(!retry_budget.wait_if_transient("it", &answer(404, None), 1));
+        assert!(!RetryBudget::none().wait_if_transient("it", &answer(502, None), 1));
     }
 
     #[test]
-    fn who_asks_for_too_much_is_not_waited_for() {
+    fn a_wait_beyond_the_budget_is_not_started() {
         let (status, sent, said) = play(false, &[(429, Some(121_000)), (200, None)]);
         assert_eq!((status, sent, said.len()), (Some(429), 1, 0));
     }

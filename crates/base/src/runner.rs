@@ -1,4 +1,4 @@
-//! Runs one child to its end: own process group, own deadline, a log file, the last lines in hand.
+//! Runs one child to its end with its own process group, deadline and log file.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -22,66 +22,66 @@ use crate::error::{Failure, failed, interrupted, refused, unwritable};
 use crate::secret::{Redactor, Secret, remember};
 use crate::text::is_control_or_bidi;
 
-/// Set once by Ctrl-C or SIGTERM; every running child is then ended.
+/// Set by Ctrl-C or SIGTERM. Every running child is then stopped.
 pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// How many of the last lines of output an error carries.
+/// The number of output lines that an error shows.
 const TAIL: usize = 20;
 
-/// How long a process group has between SIGTERM and SIGKILL.
+/// The time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long between two looks at a child whose output is open.
+/// The interval for polling a child whose output is open.
 const TICK: Duration = Duration::from_millis(10);
 
-/// How a child ended.
+/// The reason why a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum ExitReason {
     /// It exited with this code.
     Code(i32),
-    /// A signal ended it.
+    /// A signal killed it.
     Signal(i32),
-    /// It was still running at its deadline, and was ended.
+    /// It reached its deadline and was stopped.
     Deadline,
-    /// We were interrupted, and it was ended.
+    /// We were interrupted, and it was stopped.
     Interrupted,
 }
 
 /// A child that has ended.
 #[derive(Debug)]
-pub struct Finished {
-    /// How.
-    pub ended: Ended,
+pub struct CompletedProcess {
+    /// The reason.
+    pub exit_reason: ExitReason,
     /// Its last lines, redacted, without colour codes.
     pub tail: Vec<String>,
-    /// Where all of its output is.
+    /// The file with all of its output.
     pub log: Utf8PathBuf,
-    /// How long it ran.
+    /// The run time.
     pub took: Duration,
     line: String,
     deadline: Duration,
 }
 
-impl Finished {
-    /// Success, or an error that says how it ended and shows its last lines.
-    pub fn success(self) -> Result<Finished, Failure> {
-        match self.ended {
-            Ended::Code(0) => Ok(self),
-            Ended::Interrupted => Err(interrupted()),
+impl CompletedProcess {
+    /// Returns itself on success. Errors with the reason and the last lines otherwise.
+    pub fn success(self) -> Result<CompletedProcess, Failure> {
+        match self.exit_reason {
+            ExitReason::Code(0) => Ok(self),
+            ExitReason::Interrupted => Err(interrupted()),
             _ => Err(failed(self.explain())),
         }
     }
 
-    /// One sentence on how it ended, followed by its last lines.
+    /// Returns one sentence about the reason, followed by the last lines.
     #[must_use]
     pub fn explain(&self) -> String {
-        let how = match self.ended {
-            Ended::Code(code) => format!("exited with {code}"),
-            Ended::Signal(signal) => format!("was ended by signal {signal}"),
-            Ended::Deadline => {
-                format!("did not end within {} s and was stopped", self.deadline.as_secs())
+        let how = match self.exit_reason {
+            ExitReason::Code(code) => format!("exited with {code}"),
+            ExitReason::Signal(signal) => format!("was killed by signal {signal}"),
+            ExitReason::Deadline => {
+                format!("was stopped after {} s", self.deadline.as_secs())
             }
-            Ended::Interrupted => "was interrupted".to_owned(),
+            ExitReason::Interrupted => "was interrupted".to_owned(),
         };
         let mut text = format!("`{}` {how}; its output is in {}", self.line, self.log);
         for line in &self.tail {
@@ -92,21 +92,21 @@ impl Finished {
     }
 }
 
-/// What a run needs beside the command.
+/// The log, credentials and output callback for running commands.
 pub struct Runner<'a> {
-    /// The log file; its folder is made when missing.
+    /// The log file. Its folder is created if missing.
     pub log: &'a Utf8Path,
     /// Resolves the credentials that the command names.
     pub secret: &'a dyn Fn(&Value) -> Result<Secret, Failure>,
-    /// Told of each line of output, redacted.
+    /// Called with each redacted line of output.
     pub on_line: &'a (dyn Fn(&str) + Sync),
 }
 
 impl Runner<'_> {
-    /// Runs `command` to its end. An error means that it could not be started.
-    pub fn run(&self, command: &Command) -> Result<Finished> {
+    /// Runs `command` to its end. Errors if it cannot be started.
+    pub fn run(&self, command: &Command) -> Result<CompletedProcess> {
         let deadline = deadline::within(command.deadline)?;
-        // Before the child is started, which nobody would wait for otherwise.
+        // Opened first: a failure after the start would leave a child that nothing waits for.
         let log = self.open_log()?;
         let (mut child, redactor) = self.start(command)?;
         let started = Instant::now();
@@ -119,21 +119,21 @@ impl Runner<'_> {
             on_line: self.on_line,
         };
         sink.line(&format!("$ {}", command.line()), false);
-        let ended = std::thread::scope(|scope| {
+        let exit_reason = std::thread::scope(|scope| {
             scope.spawn(|| feed(stdin, command.stdin.as_deref()));
-            // Nothing is sent: that both senders are gone says that the child has closed its output.
+            // Nothing is sent. When both senders are dropped, the child has closed its output.
             let (open, closed) = mpsc::channel();
             let also_open = open.clone();
             let sink = &sink;
             scope.spawn(move || (sink.drain(stdout), drop(open)));
             scope.spawn(move || (sink.drain(stderr), drop(also_open)));
-            let ended = wait(&mut child, deadline, &closed);
+            let reason = wait(&mut child, deadline, &closed);
             // Grandchildren that outlive their parent would keep our pipes open.
             end_group(&child, Signal::SIGKILL);
-            ended
+            reason
         })?;
-        Ok(Finished {
-            ended,
+        Ok(CompletedProcess {
+            exit_reason,
             tail: sink.tail.into_inner().unwrap_or_else(PoisonError::into_inner).into(),
             log: self.log.to_owned(),
             took: started.elapsed(),
@@ -192,13 +192,13 @@ impl Runner<'_> {
         process.process_group(0).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = process.spawn().map_err(|error| {
             refused(format!("cannot run `{program}`: {error}"))
-                .hint("`cargo xtask doctor` says what is missing and how to get it")
+                .hint("run `cargo xtask doctor` to see what is missing and how to install it")
         })?;
         Ok((child, Redactor::new(secrets)))
     }
 }
 
-/// Writes a child's input. A child that does not read it shows that by how it ends.
+/// Writes a child's input. A child that does not read it reports that by its exit code.
 fn feed(stdin: Option<ChildStdin>, text: Option<&str>) {
     if let (Some(mut stdin), Some(text)) = (stdin, text) {
         let _unread = stdin.write_all(text.as_bytes());
@@ -242,21 +242,21 @@ impl Sink<'_> {
     }
 }
 
-/// Waits for the child, its deadline or an interruption, whichever comes first.
-fn wait(child: &mut Child, deadline: Duration, output: &Receiver<()>) -> Result<Ended> {
+/// Waits for the child, its deadline or an interruption.
+fn wait(child: &mut Child, deadline: Duration, output: &Receiver<()>) -> Result<ExitReason> {
     let started = Instant::now();
     let mut looks = 0;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(match status.code() {
-                Some(code) => Ended::Code(code),
-                None => Ended::Signal(status.signal().unwrap_or(0)),
+                Some(code) => ExitReason::Code(code),
+                None => ExitReason::Signal(status.signal().unwrap_or(0)),
             });
         }
         let ended = if INTERRUPTED.load(Ordering::SeqCst) {
-            Some(Ended::Interrupted)
+            Some(ExitReason::Interrupted)
         } else if started.elapsed() >= deadline {
-            Some(Ended::Deadline)
+            Some(ExitReason::Deadline)
         } else {
             None
         };
@@ -264,8 +264,8 @@ fn wait(child: &mut Child, deadline: Duration, output: &Receiver<()>) -> Result<
             stop(child)?;
             return Ok(ended);
         }
-        // A child that ends closes its output first, so nobody waits for us to notice, and until then
-        // hardly a look is needed. What it leaves running may keep its output open.
+        // A child closes its output when it ends, so polling is only frequent after that. Its own
+        // children may keep the output open.
         if output.recv_timeout(TICK) == Err(RecvTimeoutError::Disconnected) {
             looks += 1;
             std::thread::sleep(if looks < 50 { Duration::from_millis(1) } else { TICK });
@@ -289,13 +289,13 @@ fn stop(child: &mut Child) -> Result<()> {
 
 fn end_group(child: &Child, signal: Signal) {
     if let Ok(pid) = i32::try_from(child.id()) {
-        // The group may be gone already, which is what we want.
+        // The group may have ended already.
         let _gone = killpg(Pid::from_raw(pid), signal);
     }
 }
 
-/// `text` without terminal escape sequences and other control characters: output of a child may
-/// carry them even when told not to, and must not steer the terminal it is shown on.
+/// Removes terminal escape sequences and other control characters. A child may print them even if told not
+/// to, and they must not control the terminal.
 #[must_use]
 pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -319,7 +319,7 @@ pub fn plain(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn run(script: &str, deadline: Duration) -> Finished {
+    fn run(script: &str, deadline: Duration) -> CompletedProcess {
         let dir = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
         let log = dir.join(format!("xtask-runner-{}-{:p}.log", std::process::id(), &script));
         let runner =
@@ -336,7 +336,7 @@ mod tests {
     #[test]
     fn output_is_redacted_and_the_exit_code_kept() {
         let finished = run("echo \"token $TOKEN\"; exit 3", Duration::from_secs(10));
-        assert_eq!(finished.ended, Ended::Code(3));
+        assert_eq!(finished.exit_reason, ExitReason::Code(3));
         assert_eq!(finished.tail, ["token ***"]);
         let failure = finished.success().expect_err("failed");
         assert!(failure.message.contains("exited with 3"), "{}", failure.message);
@@ -346,7 +346,7 @@ mod tests {
     fn a_deadline_ends_the_whole_group() {
         let started = Instant::now();
         let finished = run("sleep 60 & sleep 60", Duration::from_millis(200));
-        assert_eq!(finished.ended, Ended::Deadline);
+        assert_eq!(finished.exit_reason, ExitReason::Deadline);
         assert!(started.elapsed() < Duration::from_secs(10));
     }
 

@@ -1,15 +1,15 @@
-//! Text that cannot steer the terminal that it is shown on, nor show itself in another order than it
-//! has. Names, log lines and answers of servers may hold anything.
+//! Sanitizing of untrusted text: names, log lines and responses of servers must not control the terminal or
+//! reorder its text.
 
-/// Whether `c` hides, reorders or commands: control characters, C1 among them, and the invisible ones
-/// that change the direction or the look of what follows (<https://trojansource.codes>).
+/// Returns true for control characters, including C1, and for invisible characters that change the direction
+/// or the look of the following text (<https://trojansource.codes>).
 #[must_use]
 pub fn is_control_or_bidi(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// `text` with nothing left of the characters that steer but line breaks, tabs and our own colours.
+/// Removes control and bidi characters, except for line breaks, tabs and our own colours.
 #[must_use]
 pub fn sanitize(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -28,8 +28,8 @@ pub fn sanitize(text: &str) -> String {
     out
 }
 
-/// The length of the sequence at the start of `text` that sets a colour as `ui` does: bold, dimmed or
-/// a foreground. One that would hide the text is none.
+/// Returns the length of a colour sequence at the start of `text`. Only the sequences of `terminal` count:
+/// bold, dimmed or a foreground colour. A sequence that hides text does not.
 fn colour(text: &str) -> Option<usize> {
     let rest = text.strip_prefix("\x1b[")?;
     let end = rest.find('m')?;
@@ -37,8 +37,8 @@ fn colour(text: &str) -> Option<usize> {
     rest[..end].split(';').all(known).then_some(end + 3)
 }
 
-/// The same document with the characters that steer written as numbers. In JSON they stand in texts
-/// only, line breaks and spaces apart.
+/// Escapes control and bidi characters in a JSON document. Except for line breaks, they occur only inside of
+/// strings.
 #[must_use]
 pub fn sanitize_json(json: &str) -> String {
     if json.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
@@ -65,7 +65,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn our_colours_stay_and_nothing_else_that_steers() {
+    fn our_colours_stay_and_no_other_control_character() {
         for style in [GREEN, RED, YELLOW, CYAN, DIM, BOLD] {
             assert_eq!(sanitize(&paint(style, "x")), paint(style, "x"));
         }
@@ -96,7 +96,7 @@ mod tests {
         }
 
         #[test]
-        fn a_document_says_the_same(given in "(?s:.{0,40})", name in "(?s:[\u{80}-\u{9f}\u{202e}\u{7f}\u{e0041}]|.){0,9}") {
+        fn a_document_keeps_its_value(given in "(?s:.{0,40})", name in "(?s:[\u{80}-\u{9f}\u{202e}\u{7f}\u{e0041}]|.){0,9}") {
             let document = serde_json::json!({ "a": [given, { name: 1 }] });
             let shown = sanitize_json(&serde_json::to_string_pretty(&document).expect("JSON"));
             prop_assert!(shown.chars().all(|c| c == '\n' || !is_control_or_bidi(c)));

@@ -1,14 +1,14 @@
-//! The time of day, as records and file names show it.
+//! Time stamps of records, file names and HTTP headers.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Now, in whole seconds since 1970-01-01T00:00:00Z.
+/// Returns the current time in seconds since 1970-01-01T00:00:00Z.
 #[must_use]
 pub fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
-/// `seconds` since 1970 as RFC 3339 in UTC: `2026-11-24T12:00:00Z`.
+/// Formats `seconds` since 1970 as RFC 3339 in UTC: `2026-11-24T12:00:00Z`.
 #[must_use]
 pub fn rfc3339(seconds: u64) -> String {
     let (year, month, day) = civil(seconds / 86_400);
@@ -16,8 +16,8 @@ pub fn rfc3339(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// The seconds since 1970 of an RFC 3339 time, to the second; nothing for another shape. A GitLab with a
-/// time zone writes its offset: `2026-11-24T13:00:00.000+01:00`.
+/// Parses an RFC 3339 time as seconds since 1970. `None` if it is malformed. A GitLab server with a time zone
+/// writes its offset: `2026-11-24T13:00:00.000+01:00`.
 #[must_use]
 pub fn parse_rfc3339(text: &str) -> Option<u64> {
     let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
@@ -48,7 +48,7 @@ fn parse_utc(text: &str) -> Option<u64> {
     {
         return None;
     }
-    // The reverse of `civil`: years begin in March, so that the leap day comes last.
+    // The reverse of `civil`: years start in March, so that the leap day comes last.
     let shifted_year = if month > 2 { year } else { year - 1 };
     let shifted_month = (month + 9) % 12;
     let days = shifted_year * 365 + shifted_year / 4 - shifted_year / 100
@@ -59,7 +59,7 @@ fn parse_utc(text: &str) -> Option<u64> {
     Some(days.checked_sub(719_468)? * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
-/// The seconds since 1970 of a date as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT`
+/// Parses an HTTP date as seconds since 1970: `Sun, 06 Nov 1994 08:49:37 GMT`
 /// (<https://www.rfc-editor.org/rfc/rfc9110#http.date>).
 #[must_use]
 pub fn parse_http_date(text: &str) -> Option<u64> {
@@ -71,7 +71,7 @@ pub fn parse_http_date(text: &str) -> Option<u64> {
     parse_rfc3339(&format!("{year}-{month:02}-{day}T{time}Z"))
 }
 
-/// Days since 1970-01-01 as year, month and day. The algorithm is Howard Hinnant's `civil_from_days`
+/// Converts days since 1970-01-01 to year, month and day. The algorithm is Howard Hinnant's `civil_from_days`
 /// (<https://howardhinnant.github.io/date_algorithms.html>).
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;

@@ -1,14 +1,14 @@
-//! Versions as tools print them.
+//! Versions in the output of tools.
 
 use std::fmt;
 
-/// Three numbers.
+/// A version of three numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub [u32; 3]);
 
 impl Version {
-    /// The first version in `text`: `git version 2.39.5 (Apple Git-154)`, `dagger v0.21.8 (…)`,
-    /// `1.95`. What follows the numbers, as in `1.96.0-nightly`, does not count.
+    /// Returns the first version in `text`: `git version 2.39.5 (Apple Git-154)`, `dagger v0.21.8 (…)`,
+    /// `1.95`. A suffix as in `1.96.0-nightly` is ignored.
     #[must_use]
     pub fn find(text: &str) -> Option<Version> {
         text.split_whitespace().find_map(Version::parse)

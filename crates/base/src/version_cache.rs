@@ -1,4 +1,4 @@
-//! The version of a program, remembered by which file it is: to ask Dagger's CLI takes 0.1 s, Bun 5 ms.
+//! Cache of program versions by file identity: asking Dagger's CLI takes 0.1 s, Bun 5 ms.
 
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::write_whole;
 
-/// What a compiled program begins with, on Linux and on macOS.
+/// The first bytes of a compiled program on Linux and macOS.
 const COMPILED: [[u8; 4]; 3] = [*b"\x7fELF", [0xcf, 0xfa, 0xed, 0xfe], [0xca, 0xfe, 0xba, 0xbe]];
 
-/// One file, as it was when the program was asked.
+/// The identity of a file at the time of the query.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 struct Identity {
     path: Utf8PathBuf,
@@ -22,14 +22,14 @@ struct Identity {
 }
 
 #[derive(Deserialize, Serialize)]
-struct Remembered {
+struct CachedVersion {
     program: Identity,
     version: String,
 }
 
-/// Asks `program` by `ask` unless the same file answered before, in the repository at `root`. Scripts,
-/// programs of another name that stand behind a link, and what lies in a folder called `shims` are
-/// always asked: version managers put such in front of a program, and choose its version anew each time.
+/// Returns the version of `program` from the cache below `root`, or from `ask`. Scripts, links to a program of
+/// another name, and files in a folder called `shims` are not cached, because version managers use them and
+/// choose the version on each call.
 #[must_use]
 pub fn version(
     root: &Utf8Path,
@@ -41,12 +41,12 @@ pub fn version(
     let kept = root.join(".xtask/tools").join(kept);
     let text = std::fs::read_to_string(&kept).unwrap_or_default();
     match serde_json::from_str(&text) {
-        Ok(Remembered { program, version }) if program == identity => Some(version),
+        Ok(CachedVersion { program, version }) if program == identity => Some(version),
         _ => {
             let version = ask()?;
-            let remembered = Remembered { program: identity, version: version.clone() };
-            // Where it cannot be kept, it is asked for again.
-            let _asked_again = serde_json::to_string(&remembered)
+            let cached = CachedVersion { program: identity, version: version.clone() };
+            // A version that cannot be stored is queried again next time.
+            let _asked_again = serde_json::to_string(&cached)
                 .map_err(anyhow::Error::from)
                 .and_then(|text| write_whole(&kept, &text));
             Some(version)
@@ -54,7 +54,7 @@ pub fn version(
     }
 }
 
-/// Which file this program runs from, as one line; nothing where that is not known.
+/// Returns the identity of this program's file as one line. `None` if it is unknown.
 #[must_use]
 pub fn this_program() -> Option<String> {
     let program = Utf8PathBuf::from_path_buf(std::env::current_exe().ok()?).ok()?;
@@ -79,8 +79,8 @@ mod tests {
     use std::cell::Cell;
 
     #[test]
-    fn a_program_is_asked_once_and_again_when_it_is_another() {
-        let folder = std::env::temp_dir().join(format!("xtask-remembered-{}", std::process::id()));
+    fn a_version_is_cached_until_the_file_changes() {
+        let folder = std::env::temp_dir().join(format!("xtask-cached-{}", std::process::id()));
         let root = Utf8PathBuf::from_path_buf(folder).expect("UTF-8");
         std::fs::create_dir_all(&root).expect("a folder");
         let asked = Cell::new(0);

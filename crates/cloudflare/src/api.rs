@@ -15,7 +15,7 @@ use ureq::Agent;
 use base::deadline;
 use base::http;
 use base::http::Answer;
-use base::retry::Patience;
+use base::retry::RetryBudget;
 use base::secret::Secret;
 use workspace::triggers::digest_in;
 
@@ -80,7 +80,7 @@ pub struct Api<'a> {
     account: &'a str,
     token: &'a Secret,
     agent: Agent,
-    patience: Option<&'a Patience>,
+    retry_budget: Option<&'a RetryBudget>,
 }
 
 /// How long one request may take.
@@ -92,13 +92,13 @@ impl<'a> Api<'a> {
     #[must_use]
     pub fn new(base: &'a str, account: &'a str, token: &'a Secret) -> Api<'a> {
         let timeout = deadline::within(REQUEST).unwrap_or(REQUEST);
-        Api { base, account, token, agent: http::agent(timeout, 0), patience: None }
+        Api { base, account, token, agent: http::agent(timeout, 0), retry_budget: None }
     }
 
-    /// The same client, which sends requests again as far as `patience` reaches.
+    /// The same client, which sends requests again as far as `retry_budget` reaches.
     #[must_use]
-    pub fn patient(self, patience: &'a Patience) -> Api<'a> {
-        Api { patience: Some(patience), ..self }
+    pub fn patient(self, retry_budget: &'a RetryBudget) -> Api<'a> {
+        Api { retry_budget: Some(retry_budget), ..self }
     }
 
     /// The same client with another limit for each request.
@@ -212,8 +212,8 @@ impl<'a> Api<'a> {
         let url = format!("{}/{path}", self.base);
         let bearer = format!("Bearer {}", self.token.expose());
         let send = || http::post(&self.agent, &url, &[("Authorization", &bearer)], &body);
-        let answer = match self.patience {
-            Some(patience) => patience.change("Cloudflare", send),
+        let answer = match self.retry_budget {
+            Some(retry_budget) => retry_budget.change("Cloudflare", send),
             None => send(),
         };
         let answer = answer.with_context(|| format!("cannot reach {}", self.base))?;
@@ -283,8 +283,8 @@ impl<'a> Api<'a> {
 
     /// What does no harm a second time.
     fn repeated(&self, mut send: impl FnMut() -> Result<Answer>) -> Result<Answer> {
-        let answer = match self.patience {
-            Some(patience) => patience.read("Cloudflare", send),
+        let answer = match self.retry_budget {
+            Some(retry_budget) => retry_budget.read("Cloudflare", send),
             None => send(),
         };
         answer.with_context(|| format!("cannot reach {}", self.base))

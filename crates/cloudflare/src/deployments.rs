@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow};
 use serde::Deserialize;
 
 use base::http;
-use base::retry::Patience;
+use base::retry::RetryBudget;
 use base::secret::Secret;
 
 /// How long GitLab may take to answer.
@@ -34,11 +34,11 @@ impl Deployments {
     }
 
     /// The commit of the last successful deployment to `environment`; nothing when there was none
-    /// (<https://docs.gitlab.com/api/deployments/>). Asked again as far as `patience` reaches.
+    /// (<https://docs.gitlab.com/api/deployments/>). Asked again as far as `retry_budget` reaches.
     pub fn last_successful(
         &self,
         environment: &str,
-        patience: &Patience,
+        retry_budget: &RetryBudget,
     ) -> Result<Option<String>> {
         let url = format!(
             "{}/projects/{}/deployments?environment={}&status=success&order_by=id&sort=desc&per_page=1",
@@ -48,7 +48,7 @@ impl Deployments {
         );
         let agent = http::agent(DEADLINE, 0);
         let headers = [("JOB-TOKEN", self.token.expose())];
-        let answer = patience.read("GitLab", || http::get(&agent, &url, &headers));
+        let answer = retry_budget.read("GitLab", || http::get(&agent, &url, &headers));
         let answer = answer.context("GitLab cannot be reached")?;
         if answer.status != 200 {
             return Err(anyhow!("it answered {}", answer.status));

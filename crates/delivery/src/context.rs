@@ -11,8 +11,8 @@ use base::command::{Command, Value};
 use base::deadline;
 use base::env::variable;
 use base::error::{Failure, refused, usage};
-use base::retry::Patience;
-use base::runner::{Finished, Runner};
+use base::retry::RetryBudget;
+use base::runner::{CompletedProcess, Runner};
 use base::secret::{Secret, is_token, remember};
 use base::terminal::Ui;
 use workspace::config::{CONFIG_FILE, LOCAL};
@@ -31,7 +31,7 @@ pub struct Ctx {
     /// How many projects are worked on side by side.
     pub jobs: usize,
     /// How long the command waits for servers that are in trouble.
-    pub patience: Patience,
+    pub retry_budget: RetryBudget,
 }
 
 impl Ctx {
@@ -41,8 +41,8 @@ impl Ctx {
         deadline::within(Duration::ZERO)?;
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let speaker = ui.clone();
-        let patience = Patience::new(move |text| speaker.note(text));
-        Ok(Ctx { root: root()?, ui, dry_run, jobs: jobs.unwrap_or(cores).max(1), patience })
+        let retry_budget = RetryBudget::new(move |text| speaker.note(text));
+        Ok(Ctx { root: root()?, ui, dry_run, jobs: jobs.unwrap_or(cores).max(1), retry_budget })
     }
 
     /// Runs `command` with its output in `.xtask/logs/<log>.log`, and each line of it to `on_line`.
@@ -51,7 +51,7 @@ impl Ctx {
         log: &str,
         command: &Command,
         on_line: &(dyn Fn(&str) + Sync),
-    ) -> Result<Finished> {
+    ) -> Result<CompletedProcess> {
         let log = self.root.join(".xtask/logs").join(format!("{log}.log"));
         Runner { log: &log, secret: &|value| self.secret(value), on_line }.run(command)
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::Verb;
 use crate::plan::destination::Destination;
-use base::error::{Exit, Failure, ROOM, unwritable};
+use base::error::{DISK_HINT, Exit, Failure, unwritable};
 use base::files::write_whole;
 use base::time::{rfc3339, unix_now};
 use cloudflare::api::Live;
@@ -249,8 +249,7 @@ impl Record {
         if let Err(error) = self.save(root) {
             let text = self.error.take().map(|text| text + "\n").unwrap_or_default();
             self.error = Some(format!(
-                "{text}the record could not be saved: {error:#}\nhint: {ROOM} What is printed here is all \
-                 of it"
+                "{text}the record could not be saved: {error:#}\nhint: {DISK_HINT}; this output is the only record of the run"
             ));
             let good = self.status.exit() == Exit::Done;
             if good && !matches!(self.status, Status::Built | Status::Unchanged) {

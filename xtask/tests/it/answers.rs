@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base::http;
-use base::retry::Patience;
-use base::runner::Ended;
+use base::retry::RetryBudget;
+use base::runner::ExitReason;
 use base::secret::Secret;
 use cloudflare::api::Api;
 use cloudflare::deployments::Deployments;
@@ -104,10 +104,15 @@ fn changed(base: &Value, how: usize, at: usize, other: &Value) -> Vec<u8> {
 fn judge(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for expected in [Expected::Deploy, Expected::Upload, Expected::Preview] {
-        for ended in [Ended::Code(0), Ended::Code(1), Ended::Signal(9), Ended::Deadline] {
+        for ended in
+            [ExitReason::Code(0), ExitReason::Code(1), ExitReason::Signal(9), ExitReason::Deadline]
+        {
             match verdict(expected, ended, &text) {
                 Verdict::Done { targets, version, .. } => {
-                    assert!(ended == Ended::Code(0), "{version} was made by a run that failed");
+                    assert!(
+                        ended == ExitReason::Code(0),
+                        "{version} was made by a run that failed"
+                    );
                     drop(urls(&targets));
                 }
                 Verdict::Failed { reason, .. } => assert!(reason.contains("wrangler"), "{reason}"),
@@ -133,7 +138,7 @@ fn header_map(pairs: &[(String, String)]) -> HeaderMap {
 /// What the headers of an answer say.
 fn read_headers(headers: &HeaderMap) {
     let _read = (paging::next(headers), http::retry_after(headers));
-    assert!(paging::patience(headers, 1_795_525_199) >= Duration::from_secs(1));
+    assert!(paging::rate_limit_wait(headers, 1_795_525_199) >= Duration::from_secs(1));
 }
 
 fn any_header() -> impl Strategy<Value = (String, String)> {
@@ -261,9 +266,9 @@ impl Server {
 /// The questions that are put to GitLab, and what came of each.
 fn ask_gitlab(server: &Server) -> Vec<anyhow::Result<()>> {
     let agent = http::agent(Duration::from_secs(20), 0);
-    let patience = Patience::new(|_| {}).sleeping(|_| true);
+    let retry_budget = RetryBudget::new(|_| {}).with_sleep(|_| true);
     let base = format!("{}/api/v4", server.address);
-    let client = Client::new(&base, Secret::new("token"), agent, &patience).expect("a client");
+    let client = Client::new(&base, Secret::new("token"), agent, &retry_budget).expect("a client");
     let notes = Notes::of(&client, "12", "42", User { id: 7, username: String::new() }, |_| true);
     let deployments = Deployments::from_variables(|name| {
         Some(if name == "CI_API_V4_URL" { base.clone() } else { "12".to_owned() })
@@ -281,7 +286,7 @@ fn ask_gitlab(server: &Server) -> Vec<anyhow::Result<()>> {
         leftovers::available(&client, "12").map(drop),
         leftovers::stop(&client, "12", 3),
         variables::list(&client, "12").map(drop),
-        deployments.expect("variables").last_successful("production", &patience).map(drop),
+        deployments.expect("variables").last_successful("production", &retry_budget).map(drop),
     ]
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use base::http;
-use base::retry::Patience;
+use base::retry::RetryBudget;
 use base::secret::Secret;
 use delivery::engine::comment::write::{Action, Timing, Writer, Written};
 use gitlab::api::Notes;
@@ -47,16 +47,17 @@ fn body(projects: &[&str]) -> String {
 fn write(server: &GitLab, change: &Change<'_>) -> (Result<Written>, Vec<u64>) {
     let waits = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&waits);
-    let patience = Patience::new(|_| ()).sleeping(move |time| {
+    let retry_budget = RetryBudget::new(|_| ()).with_sleep(move |time| {
         noted.lock().expect("a list").push(time.as_secs());
         true
     });
     let agent = http::agent(Duration::from_secs(20), 0);
     let client =
-        Client::new(&server.api(), Secret::new(TOKEN), agent, &patience).expect("a client");
+        Client::new(&server.api(), Secret::new(TOKEN), agent, &retry_budget).expect("a client");
     let timing = Timing { settle: Duration::from_millis(900) };
-    let written = Notes::new(&client, "12", "42", marked)
-        .and_then(|notes| Writer { notes, patience: &patience, timing }.write(change, true));
+    let written = Notes::new(&client, "12", "42", marked).and_then(|notes| {
+        Writer { notes, retry_budget: &retry_budget, timing }.write(change, true)
+    });
     let mut waits = waits.lock().expect("a list").clone();
     waits.retain(|&seconds| seconds > 0);
     (written, waits)

@@ -270,7 +270,7 @@ fn exit_0_is_not_success_and_every_failure_says_what_to_do() {
         ("nothing", 1, "left no record of this attempt"),
         ("no-deploy", 1, "left no record of this attempt"),
         ("replay", 4, "left no record of this attempt"),
-        ("signal", 1, "was ended by signal 9"),
+        ("signal", 1, "was killed by signal 9"),
         ("wrangler-signal-early", 1, "nothing is live, as before"),
         ("wrangler-signal-late", 4, "is live now; before it was none"),
         ("engine-down", 1, "start Docker"),

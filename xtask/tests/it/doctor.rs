@@ -329,7 +329,7 @@ fn preflight_says_at_once_all_that_a_deploy_would_trip_over() {
         ui: base::terminal::Ui::new(base::terminal::Options::default()),
         dry_run: false,
         jobs: 1,
-        patience: base::retry::Patience::new(|_| {}),
+        retry_budget: base::retry::RetryBudget::new(|_| {}),
     };
     let workspace = Workspace::load(&ctx.root).expect("readable");
     let mut destination =

@@ -1,12 +1,12 @@
-//! What a secret looks like after tools have written it down: quoted, escaped, encoded.
+//! Spellings of a secret in the output of tools: quoted, escaped, encoded.
 
 use crate::command::quote;
 
-/// The shortest piece worth looking for; shorter ones would blank out ordinary text.
+/// The minimum length for redaction. Shorter values would hide ordinary text.
 pub const SHORTEST: usize = 4;
 
-/// `secret` as text holds it: as it is, in JSON, in HTML and XML, in addresses, quoted for a shell, and in
-/// base64 at each of its three places in other text. Longest first, without repetition.
+/// Returns the spellings of `secret`: verbatim, in JSON, HTML, XML and URLs, quoted for a shell, and in base64
+/// at each of the three offsets. Longest first, without duplicates.
 #[must_use]
 pub fn forms(secret: &str) -> Vec<String> {
     let mut forms = vec![secret.to_owned()];
@@ -19,7 +19,7 @@ pub fn forms(secret: &str) -> Vec<String> {
         forms.push(text.replace('+', "-").replace('/', "_"));
         forms.push(text);
     }
-    // What a form escapes may be escaped again: JSON in JSON is what logs of requests hold.
+    // Logs of requests hold JSON inside of JSON, so each spelling is escaped a second time.
     let again: Vec<String> = forms.iter().flat_map(|form| json(form)).collect();
     forms.extend(again);
     forms.retain(|form| form.len() >= SHORTEST);
@@ -28,8 +28,8 @@ pub fn forms(secret: &str) -> Vec<String> {
     forms
 }
 
-/// As writers of JSON differ: plainly, with `\/`, with what HTML minds as numbers, and with everything
-/// beyond ASCII as numbers.
+/// Returns the spellings of JSON writers: plain, with `\/`, with HTML's special characters as `\u`, and with
+/// all characters beyond ASCII as `\u`.
 fn json(text: &str) -> [String; 4] {
     let plain = serde_json::Value::from(text).to_string();
     let plain = plain[1..plain.len() - 1].to_owned();
@@ -49,7 +49,7 @@ fn html(text: &str, quote: &str) -> String {
     text.replace('"', "&quot;").replace('\'', quote)
 }
 
-/// As encoders of addresses differ in what they leave alone, and in the case of digits.
+/// Returns the spellings of URL encoders, which differ in their safe characters and in the case of digits.
 fn addresses(text: &str) -> Vec<String> {
     let encode = |kept: &str, lower: bool| -> String {
         let byte = |b: u8| match b {
@@ -70,7 +70,7 @@ fn addresses(text: &str) -> Vec<String> {
     found
 }
 
-/// Quoted by us, by `printf %q` of bash, and for double quotes.
+/// Returns the spellings of [`quote`], of bash's `printf %q`, and for double quotes.
 fn shells(text: &str) -> [String; 3] {
     let escaped = |special: &str| -> String {
         let escape = |c: char| if special.contains(c) { format!("\\{c}") } else { c.to_string() };
@@ -81,7 +81,7 @@ fn shells(text: &str) -> [String; 3] {
     [inner.unwrap_or(&quoted).to_owned(), escaped(" !\"#$&'()*,;<>?[\\]^`{|}"), escaped("\"$\\`")]
 }
 
-/// The digits of base64 that depend on `bytes` alone when `offset` other bytes stand before them.
+/// Returns the base64 digits that depend only on `bytes` if `offset` other bytes precede them.
 fn base64(bytes: &[u8], offset: usize) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let bits = |at: usize| -> usize {

@@ -5,20 +5,19 @@ pub mod forms;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-/// A credential. It has no `Display`, its `Debug` shows nothing, and it leaves this type only into
-/// the environment of a child process or a request header.
+/// A credential. It has no `Display`, and its `Debug` hides the value. Its only uses are the environment of a
+/// child process and a request header.
 #[derive(Clone)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes a value out of the ordinary world. Surrounding white space, which pasted variables
-    /// often carry, is not part of it.
+    /// Creates a secret. Surrounding white space is removed, because pasted variables often have it.
     #[must_use]
     pub fn new(value: &str) -> Self {
         Secret(value.trim().to_owned())
     }
 
-    /// The value, for an environment variable of a child or a header.
+    /// Returns the value, for an environment variable of a child or a header.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -31,18 +30,18 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Whether `value` can be a token at all: it goes into a header, where nothing else may stand.
+/// Returns true if `value` is valid in a header.
 #[must_use]
 pub fn is_token(value: &str) -> bool {
     let value = value.trim();
     !value.is_empty() && value.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// Every credential that this process has used. A child that was given none of them may still come by
-/// one, and print it.
+/// Every credential that this process has used. A child that received none of them may still find and
+/// print one.
 static USED: Mutex<Vec<Secret>> = Mutex::new(Vec::new());
 
-/// Notes a credential, so that it is redacted in the output of every later child.
+/// Registers a credential, so that it is redacted in the output of every later child.
 pub fn remember(secret: &Secret) {
     let mut used = USED.lock().unwrap_or_else(PoisonError::into_inner);
     if !used.iter().any(|other| other.0 == secret.0) {
@@ -50,13 +49,13 @@ pub fn remember(secret: &Secret) {
     }
 }
 
-/// Replaces known secrets in text that a child wrote.
+/// Replaces known secrets in the output of children.
 #[derive(Clone, Debug, Default)]
 pub struct Redactor(Vec<Secret>);
 
 impl Redactor {
-    /// Redacts these secrets and those that were used before, in every form that [`forms`] knows. Values
-    /// under four characters would blank out ordinary text and are left alone.
+    /// Creates a redactor for these secrets and all registered ones, in every spelling of [`forms`]. Values below
+    /// four characters are not redacted, because that would hide ordinary text.
     #[must_use]
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
         let mut all: Vec<Secret> = USED.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -68,7 +67,7 @@ impl Redactor {
         Redactor(all.into_iter().map(Secret).collect())
     }
 
-    /// `text` with every secret replaced by `***`.
+    /// Returns `text` with every secret replaced by `***`.
     #[must_use]
     pub fn apply(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, secret| {

@@ -1,4 +1,4 @@
-//! The only place that prints. Reports go to stdout, everything on the way to stderr.
+//! The only module that prints. Reports go to stdout, everything else to stderr.
 
 pub mod progress;
 mod sections;
@@ -10,37 +10,37 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::error;
-use progress::{Board, Task};
+use progress::{ProgressArea, Task};
 
-/// Success, and commands to type.
+/// Success, and commands.
 pub const GREEN: Style = AnsiColor::Green.on_default();
 /// Errors.
 pub const RED: Style = AnsiColor::Red.on_default().bold();
 /// Warnings.
 pub const YELLOW: Style = AnsiColor::Yellow.on_default();
-/// Hints, paths and addresses.
+/// Hints, paths and URLs.
 pub const CYAN: Style = AnsiColor::Cyan.on_default();
-/// What matters least.
+/// Secondary information.
 pub const DIM: Style = Style::new().dimmed();
 /// Headings.
 pub const BOLD: Style = Style::new().bold();
 
-/// `text` in `style`. Colour is dropped on the way out where it is not wanted.
+/// Returns `text` in `style`. Colour is removed on output if the terminal does not want it.
 #[must_use]
 pub fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// What the person asked to see.
+/// Output options of the command line.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// One JSON document on stdout and nothing else there.
+    /// Print one JSON document on stdout and nothing else.
     pub json: bool,
-    /// No progress and no notes; warnings, errors and reports stay.
+    /// Print no progress and no notes. Warnings, errors and reports remain.
     pub quiet: bool,
-    /// Output of children as it comes.
+    /// Print the output of children as it arrives.
     pub verbose: bool,
-    /// Plain lines even on a terminal.
+    /// Print progress as plain lines even on a terminal.
     pub no_progress: bool,
 }
 
@@ -48,11 +48,11 @@ pub struct Options {
 #[derive(Clone)]
 pub struct Ui {
     options: Options,
-    board: Arc<Mutex<Board>>,
+    area: Arc<Mutex<ProgressArea>>,
 }
 
 impl Ui {
-    /// A printer with these options.
+    /// Creates a printer with these options.
     #[must_use]
     pub fn new(options: Options) -> Ui {
         let animated = std::io::stderr().is_terminal()
@@ -62,23 +62,23 @@ impl Ui {
             && std::env::var_os("NO_PROGRESS").is_none()
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let gitlab = std::env::var("GITLAB_CI").is_ok_and(|value| value == "true");
-        let board = Board::new(animated, gitlab && !options.quiet);
-        Ui { options, board: Arc::new(Mutex::new(board)) }
+        let area = ProgressArea::new(animated, gitlab && !options.quiet);
+        Ui { options, area: Arc::new(Mutex::new(area)) }
     }
 
-    /// Whether the report is to be JSON.
+    /// Returns true if the report is JSON.
     #[must_use]
     pub fn json(&self) -> bool {
         self.options.json
     }
 
-    /// Whether output of children is shown as it comes.
+    /// Returns true if the output of children is printed as it arrives.
     #[must_use]
     pub fn verbose(&self) -> bool {
         self.options.verbose
     }
 
-    /// Prints a report: `value` as JSON where that was asked for, else `text`.
+    /// Prints a report: `value` with `--json`, else `text`.
     pub fn report<T: Serialize>(&self, value: &T, text: &str) {
         if self.options.json {
             let json = serde_json::to_string_pretty(value)
@@ -94,7 +94,7 @@ impl Ui {
         write_out(&crate::text::sanitize(text));
     }
 
-    /// Prints a line for the person waiting.
+    /// Prints a line on stderr, unless `--quiet` is given.
     pub fn note(&self, text: &str) {
         if !self.options.quiet {
             self.above(text);
@@ -106,10 +106,10 @@ impl Ui {
         self.above(&format!("{} {text}", paint(YELLOW, "warning:")));
     }
 
-    /// Starts a line of progress called `name`.
+    /// Starts a line of progress for `name`.
     #[must_use]
     pub fn task(&self, name: &str) -> Task {
-        Task::start(self.clone(), Arc::clone(&self.board), name)
+        Task::start(self.clone(), Arc::clone(&self.area), name)
     }
 
     /// Prints an error with its causes and hints.
@@ -132,20 +132,20 @@ impl Ui {
         }
     }
 
-    /// Prints on stderr without disturbing lines of progress.
+    /// Prints on stderr above the lines of progress.
     fn above(&self, text: &str) {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner).above(text);
+        self.area.lock().unwrap_or_else(PoisonError::into_inner).above(text);
     }
 }
 
 fn write_out(text: &str) {
     let mut out = anstream::stdout().lock();
     let newline = if text.ends_with('\n') { "" } else { "\n" };
-    // A closed pipe is how `| head` says that it has seen enough.
+    // A reader like `| head` may close the pipe early.
     let _closed = write!(out, "{text}{newline}").and_then(|()| out.flush());
 }
 
-/// JSON holds no colours to take out.
+/// Writes JSON, which has no colours to remove.
 fn write_json(text: &str) {
     let text = crate::text::sanitize_json(text) + "\n";
     let mut out = std::io::stdout().lock();

@@ -1,4 +1,4 @@
-//! Lines of progress: one a task, redrawn in place on a terminal, one a step elsewhere.
+//! Progress: one line per task that is redrawn on a terminal, or one line per step elsewhere.
 
 use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,35 +7,35 @@ use std::time::{Duration, Instant};
 use anstream::ColorChoice;
 use anstream::adapter::strip_str;
 
-use super::sections::{Piece, Sections};
+use super::sections::{Chunk, Sections};
 use super::{DIM, GREEN, RED, Ui, paint};
 use crate::time::unix_now;
 
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 const TICK: Duration = Duration::from_millis(100);
 
-/// How much of a child's line is kept; no terminal shows more.
+/// The number of characters of a child's line that are kept. No terminal shows more.
 const LONGEST: usize = 400;
 
 struct Line {
     name: String,
     step: String,
     /// The last line of the child's output in this step.
-    said: String,
+    last_output: String,
     started: Instant,
 }
 
 impl Line {
     fn text(&self, frame: &str) -> String {
         let time = paint(DIM, &seconds(self.started.elapsed()));
-        // One row each: a line break would be another.
-        let said = paint(DIM, &crate::text::sanitize(&self.said).replace('\n', " "));
-        format!("{frame} {}  {} {time}  {said}", self.name, self.step)
+        // A line break would take a second row.
+        let last_output = paint(DIM, &crate::text::sanitize(&self.last_output).replace('\n', " "));
+        format!("{frame} {}  {} {time}  {last_output}", self.name, self.step)
     }
 }
 
-/// What is drawn at the bottom of the terminal.
-pub struct Board {
+/// The lines of progress at the bottom of the terminal.
+pub struct ProgressArea {
     animated: bool,
     sections: Option<Sections>,
     lines: Vec<Line>,
@@ -43,10 +43,10 @@ pub struct Board {
     frame: usize,
 }
 
-impl Board {
-    pub(super) fn new(animated: bool, sections: bool) -> Board {
+impl ProgressArea {
+    pub(super) fn new(animated: bool, sections: bool) -> ProgressArea {
         let sections = (sections && !animated).then(Sections::default);
-        Board { animated, sections, lines: Vec::new(), drawn: 0, frame: 0 }
+        ProgressArea { animated, sections, lines: Vec::new(), drawn: 0, frame: 0 }
     }
 
     /// Prints `text` above the lines of progress.
@@ -56,12 +56,12 @@ impl Board {
         self.draw();
     }
 
-    /// Prints what sections have to say. Marks go around the filter that drops control characters.
-    fn show(&mut self, pieces: Vec<Piece>) {
-        for piece in pieces {
-            match piece {
-                Piece::Line(line) => self.above(&line),
-                Piece::Mark(mark) => write_raw(&mark),
+    /// Prints chunks of sections. Marks bypass the filter for control characters.
+    fn show(&mut self, chunks: Vec<Chunk>) {
+        for chunk in chunks {
+            match chunk {
+                Chunk::Line(line) => self.above(&line),
+                Chunk::Mark(mark) => write_raw(&mark),
             }
         }
     }
@@ -90,26 +90,25 @@ impl Board {
     }
 }
 
-/// Lines that take one row each however narrow the terminal is, also after its size has changed: it
-/// cuts off what does not fit while its automatic wrapping is off (DECAWM,
-/// <https://invisible-island.net/xterm/ctlseqs/ctlseqs.html>). Some terminals then show the very last
-/// character in the last column, so that is a space.
+/// Joins lines so that each takes one row at any width, even after a resize. Without automatic wrapping the
+/// terminal cuts off what does not fit (DECAWM, <https://invisible-island.net/xterm/ctlseqs/ctlseqs.html>).
+/// Some terminals then show the very last character in the last column, so each line ends with a space.
 fn unwrapped(lines: &[String], colour: bool) -> String {
     let text: String = lines.iter().map(|line| format!("{line} \r\n")).collect();
     let text = if colour { text } else { strip_str(&text).to_string() };
     format!("\x1b[?7l{text}\x1b[?7h")
 }
 
-/// Writes to a terminal past the filter that takes out colours, which would take out movements too.
+/// Writes to a terminal without the colour filter, which would remove cursor movements too.
 fn write_raw(text: &str) {
     let mut err = std::io::stderr().lock();
     let _closed = err.write_all(text.as_bytes()).and_then(|()| err.flush());
 }
 
-/// One line of progress. It disappears when it is dropped.
+/// One line of progress. Dropping it removes the line.
 pub struct Task {
     ui: Ui,
-    board: Arc<Mutex<Board>>,
+    area: Arc<Mutex<ProgressArea>>,
     name: String,
     section: Option<usize>,
     outcome: Option<(bool, String)>,
@@ -117,76 +116,76 @@ pub struct Task {
 }
 
 impl Task {
-    pub(super) fn start(ui: Ui, board: Arc<Mutex<Board>>, name: &str) -> Task {
+    pub(super) fn start(ui: Ui, area: Arc<Mutex<ProgressArea>>, name: &str) -> Task {
         let (first, section) = {
-            let mut locked = board.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut locked = area.lock().unwrap_or_else(PoisonError::into_inner);
             locked.lines.push(Line {
                 name: name.to_owned(),
                 step: String::new(),
-                said: String::new(),
+                last_output: String::new(),
                 started: Instant::now(),
             });
             let started = locked.sections.as_mut().map(|log| log.start(name, unix_now()));
-            let section = started.map(|(id, pieces)| {
-                locked.show(pieces);
+            let section = started.map(|(id, chunks)| {
+                locked.show(chunks);
                 id
             });
             (locked.animated && locked.lines.len() == 1, section)
         };
         if first {
-            let ticking = Arc::clone(&board);
+            let ticking = Arc::clone(&area);
             std::thread::spawn(move || animate(&ticking));
         }
         let name = name.to_owned();
-        Task { ui, board, name, section, outcome: None, started: Instant::now() }
+        Task { ui, area, name, section, outcome: None, started: Instant::now() }
     }
 
-    /// Says what is being done now.
+    /// Shows the current step.
     pub fn step(&self, step: &str) {
-        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
-        if board.animated {
-            if let Some(line) = board.lines.iter_mut().find(|line| line.name == self.name) {
+        let mut area = self.area.lock().unwrap_or_else(PoisonError::into_inner);
+        if area.animated {
+            if let Some(line) = area.lines.iter_mut().find(|line| line.name == self.name) {
                 step.clone_into(&mut line.step);
-                line.said.clear();
+                line.last_output.clear();
             }
         } else {
-            drop(board);
+            drop(area);
             self.say(&format!("{}: {step}", self.name));
         }
     }
 
-    /// Prints a line in the task's section, where there are sections.
+    /// Prints a line in the task's section, or as a note if the log has no sections.
     fn say(&self, line: &str) {
-        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
-        match (self.section, board.sections.as_mut()) {
+        let mut area = self.area.lock().unwrap_or_else(PoisonError::into_inner);
+        match (self.section, area.sections.as_mut()) {
             (Some(id), Some(log)) => {
-                let pieces = log.line(id, line);
-                board.show(pieces);
+                let chunks = log.line(id, line);
+                area.show(chunks);
             }
             _ => {
-                drop(board);
+                drop(area);
                 self.ui.note(line);
             }
         }
     }
 
-    /// Shows a line of a child's output: behind the step on a terminal, until the next one comes, and
-    /// for good where that was asked for.
+    /// Shows a line of a child's output behind the step on a terminal, until the next line replaces it. With
+    /// `--verbose` the line is printed permanently.
     pub fn output(&self, line: &str) {
-        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
-        if board.animated {
-            if let Some(ours) = board.lines.iter_mut().find(|line| line.name == self.name) {
-                ours.said = line.chars().take(LONGEST).collect();
+        let mut area = self.area.lock().unwrap_or_else(PoisonError::into_inner);
+        if area.animated {
+            if let Some(ours) = area.lines.iter_mut().find(|line| line.name == self.name) {
+                ours.last_output = line.chars().take(LONGEST).collect();
             }
             return;
         }
-        drop(board);
+        drop(area);
         if self.ui.verbose() {
             self.say(&format!("{}{line}", paint(DIM, &format!("{} | ", self.name))));
         }
     }
 
-    /// Ends the line with a result.
+    /// Replaces the line with a result.
     pub fn end(mut self, good: bool, text: &str) {
         let mark = if good { paint(GREEN, "✓") } else { paint(RED, "✗") };
         let time = paint(DIM, &seconds(self.started.elapsed()));
@@ -202,32 +201,32 @@ impl Task {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
-        board.clear();
-        if let Some(at) = board.lines.iter().position(|line| line.name == self.name) {
-            board.lines.remove(at);
+        let mut area = self.area.lock().unwrap_or_else(PoisonError::into_inner);
+        area.clear();
+        if let Some(at) = area.lines.iter().position(|line| line.name == self.name) {
+            area.lines.remove(at);
         }
-        if let (Some(id), Some(log)) = (self.section, board.sections.as_mut()) {
+        if let (Some(id), Some(log)) = (self.section, area.sections.as_mut()) {
             let (good, line) = self.outcome.take().unwrap_or_default();
-            let pieces = log.end(id, good, &line, unix_now());
-            board.show(pieces);
+            let chunks = log.end(id, good, &line, unix_now());
+            area.show(chunks);
         }
-        board.draw();
+        area.draw();
     }
 }
 
-fn animate(board: &Mutex<Board>) {
+fn animate(area: &Mutex<ProgressArea>) {
     loop {
         std::thread::sleep(TICK);
-        let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
-        if board.lines.is_empty() {
+        let mut area = area.lock().unwrap_or_else(PoisonError::into_inner);
+        if area.lines.is_empty() {
             return;
         }
-        board.tick();
+        area.tick();
     }
 }
 
-/// A duration as people read it: `0.4s`, `12.3s`, `2m05s`.
+/// Formats a duration: `0.4s`, `12.3s`, `2m05s`.
 #[must_use]
 pub fn seconds(duration: Duration) -> String {
     let whole = duration.as_secs();
@@ -247,7 +246,7 @@ mod tests {
         let line = Line {
             name: "site".to_owned(),
             step: "build".to_owned(),
-            said: "x".repeat(300),
+            last_output: "x".repeat(300),
             started: Instant::now(),
         };
         let text = unwrapped(&[line.text("*"), line.text("*")], false);

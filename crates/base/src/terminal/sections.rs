@@ -1,14 +1,14 @@
-//! Collapsible sections in GitLab's job logs, one a task, for tasks that run side by side.
+//! Collapsible sections in GitLab's job logs, one per task, for parallel tasks.
 //!
-//! A log is one stream, and GitLab's sections cannot overlap. So one task writes as it goes, and the
-//! others wait with their lines until it has ended.
+//! A log is one stream, and GitLab's sections cannot overlap. One task prints immediately, and the others
+//! buffer their lines until it has ended.
 
 use std::collections::VecDeque;
 
-/// A part of what is to be printed.
+/// A part of the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
-    /// GitLab's mark, with control characters that must reach it
+pub enum Chunk {
+    /// GitLab's section marker, with control characters that must reach it
     /// (<https://docs.gitlab.com/ci/jobs/job_logs/#create-custom-collapsible-sections>).
     Mark(String),
     /// A line.
@@ -40,36 +40,36 @@ struct End {
 }
 
 impl Sections {
-    /// A task begins; returns what names it from now on. `now` is in seconds since 1970.
-    pub fn start(&mut self, title: &str, now: u64) -> (usize, Vec<Piece>) {
+    /// Starts a task and returns its id. `now` is in seconds since 1970.
+    pub fn start(&mut self, title: &str, now: u64) -> (usize, Vec<Chunk>) {
         self.count += 1;
         let (id, title, lines) = (self.count, title.to_owned(), Vec::new());
         self.waiting.push_back(Section { id, title, started: now, lines, ended: None });
         (id, self.advance())
     }
 
-    /// A task says something.
-    pub fn line(&mut self, id: usize, line: &str) -> Vec<Piece> {
+    /// Prints or buffers a line of a task.
+    pub fn line(&mut self, id: usize, line: &str) -> Vec<Chunk> {
         if self.live.as_ref().is_some_and(|live| live.id == id) {
-            return vec![Piece::Line(line.to_owned())];
+            return vec![Chunk::Line(line.to_owned())];
         }
         match self.waiting.iter_mut().find(|section| section.id == id) {
             Some(section) => {
                 section.lines.push(line.to_owned());
                 Vec::new()
             }
-            None => vec![Piece::Line(line.to_owned())],
+            None => vec![Chunk::Line(line.to_owned())],
         }
     }
 
-    /// A task ends. `outcome` stands below its section, so that it is seen when that is collapsed, as
-    /// those are that went well and need no look.
-    pub fn end(&mut self, id: usize, good: bool, outcome: &str, now: u64) -> Vec<Piece> {
+    /// Ends a task. `outcome` follows its section, so that it is visible if the section is collapsed.
+    /// Sections of successful tasks are collapsed.
+    pub fn end(&mut self, id: usize, good: bool, outcome: &str, now: u64) -> Vec<Chunk> {
         let end = End { at: now, good, outcome: outcome.to_owned() };
         if let Some(live) = self.live.take_if(|live| live.id == id) {
-            let mut pieces = live.close(&end);
-            pieces.extend(self.advance());
-            return pieces;
+            let mut chunks = live.close(&end);
+            chunks.extend(self.advance());
+            return chunks;
         }
         if let Some(section) = self.waiting.iter_mut().find(|section| section.id == id) {
             section.ended = Some(end);
@@ -77,43 +77,43 @@ impl Sections {
         Vec::new()
     }
 
-    /// Prints sections that have ended, and lets the oldest other one write as it goes.
-    fn advance(&mut self) -> Vec<Piece> {
-        let mut pieces = Vec::new();
+    /// Prints ended sections, then makes the oldest running one print immediately.
+    fn advance(&mut self) -> Vec<Chunk> {
+        let mut chunks = Vec::new();
         while self.live.is_none() {
             let ended = self.waiting.iter().position(|section| section.ended.is_some());
             let Some(mut section) = self.waiting.remove(ended.unwrap_or(0)) else {
                 break;
             };
-            pieces.push(section.open());
-            pieces.extend(std::mem::take(&mut section.lines).into_iter().map(Piece::Line));
+            chunks.push(section.open());
+            chunks.extend(std::mem::take(&mut section.lines).into_iter().map(Chunk::Line));
             match &section.ended {
-                Some(end) => pieces.extend(section.close(end)),
+                Some(end) => chunks.extend(section.close(end)),
                 None => self.live = Some(section),
             }
         }
-        pieces
+        chunks
     }
 }
 
 impl Section {
-    /// Letters, digits and `_.-`, and no name twice.
+    /// Returns a unique name of letters, digits and `.-`.
     fn name(&self) -> String {
         let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
         format!("{}-{}", self.title.chars().map(plain).collect::<String>(), self.id)
     }
 
-    fn open(&self) -> Piece {
+    fn open(&self) -> Chunk {
         let good = self.ended.as_ref().is_some_and(|end| end.good);
         let collapsed = if good { "[collapsed=true]" } else { "" };
         let (name, Section { title, started, .. }) = (self.name(), self);
-        Piece::Mark(format!("\x1b[0Ksection_start:{started}:{name}{collapsed}\r\x1b[0K{title}\n"))
+        Chunk::Mark(format!("\x1b[0Ksection_start:{started}:{name}{collapsed}\r\x1b[0K{title}\n"))
     }
 
-    fn close(&self, end: &End) -> Vec<Piece> {
+    fn close(&self, end: &End) -> Vec<Chunk> {
         let mark = format!("\x1b[0Ksection_end:{}:{}\r\x1b[0K\n", end.at, self.name());
-        let outcome = (!end.outcome.is_empty()).then(|| Piece::Line(end.outcome.clone()));
-        std::iter::once(Piece::Mark(mark)).chain(outcome).collect()
+        let outcome = (!end.outcome.is_empty()).then(|| Chunk::Line(end.outcome.clone()));
+        std::iter::once(Chunk::Mark(mark)).chain(outcome).collect()
     }
 }
 
@@ -123,16 +123,16 @@ mod tests {
     use expect_test::expect;
     use proptest::prelude::*;
 
-    fn text(pieces: &[Piece]) -> String {
-        let text = |piece: &Piece| match piece {
-            Piece::Mark(mark) => mark.replace('\x1b', "").replace("[0K", "").replace('\r', " "),
-            Piece::Line(line) => format!("{line}\n"),
+    fn text(chunks: &[Chunk]) -> String {
+        let text = |chunk: &Chunk| match chunk {
+            Chunk::Mark(mark) => mark.replace('\x1b', "").replace("[0K", "").replace('\r', " "),
+            Chunk::Line(line) => format!("{line}\n"),
         };
-        pieces.iter().map(text).collect()
+        chunks.iter().map(text).collect()
     }
 
     #[test]
-    fn one_writes_as_it_goes_and_the_others_wait() {
+    fn one_task_prints_immediately_and_the_others_wait() {
         let mut log = Sections::default();
         let (a, mut printed) = log.start("a.com/website", 10);
         printed.extend(log.line(a, "build"));
@@ -170,15 +170,15 @@ mod tests {
         fn sections_never_overlap_and_lose_no_line(events in prop::collection::vec((0..4_usize, 0..3_u8), 0..60)) {
             let names = ["a", "b", "c", "d"];
             let mut log = Sections::default();
-            let (mut open, mut printed, mut said) = ([None; 4], Vec::new(), 0);
+            let (mut open, mut printed, mut last_output) = ([None; 4], Vec::new(), 0);
             for (task, event) in events {
                 match (event, open[task]) {
                     (0, None) => {
-                        let (id, pieces) = log.start(names[task], 0);
-                        printed.extend(pieces);
+                        let (id, chunks) = log.start(names[task], 0);
+                        printed.extend(chunks);
                         open[task] = Some(id);
                     }
-                    (1, Some(id)) => { printed.extend(log.line(id, names[task])); said += 1; }
+                    (1, Some(id)) => { printed.extend(log.line(id, names[task])); last_output += 1; }
                     (2, Some(id)) => { printed.extend(log.end(id, true, "", 0)); open[task] = None; }
                     _ => {}
                 }
@@ -188,17 +188,17 @@ mod tests {
             }
             let mut inside: Option<String> = None;
             let mut seen = 0;
-            for piece in &printed {
-                match piece {
-                    Piece::Line(line) => { prop_assert_eq!(inside.as_ref(), Some(line)); seen += 1; }
-                    Piece::Mark(mark) if mark.contains("section_start") => {
+            for chunk in &printed {
+                match chunk {
+                    Chunk::Line(line) => { prop_assert_eq!(inside.as_ref(), Some(line)); seen += 1; }
+                    Chunk::Mark(mark) if mark.contains("section_start") => {
                         prop_assert!(inside.is_none());
                         inside = mark.trim_end().chars().last().map(String::from);
                     }
-                    Piece::Mark(_) => { prop_assert!(inside.take().is_some()); }
+                    Chunk::Mark(_) => { prop_assert!(inside.take().is_some()); }
                 }
             }
-            prop_assert_eq!((inside, seen), (None, said));
+            prop_assert_eq!((inside, seen), (None, last_output));
         }
     }
 }

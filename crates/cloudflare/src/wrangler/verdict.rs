@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use base::runner::Ended;
+use base::runner::ExitReason;
 
 /// The entry of the output file that a run must leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ struct Entry {
 /// Judges a run by its exit and the entries of its output file: one JSON object a line. Exit 0 alone
 /// proves nothing, as wrangler exits 0 after doing nothing in some non-interactive cases.
 #[must_use]
-pub fn verdict(expected: Expected, ended: Ended, output: &str) -> Verdict {
+pub fn verdict(expected: Expected, ended: ExitReason, output: &str) -> Verdict {
     let entries: Vec<Entry> =
         output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let of = |kind: &str| entries.iter().rev().find(|entry| entry.kind == kind);
@@ -72,12 +72,12 @@ pub fn verdict(expected: Expected, ended: Ended, output: &str) -> Verdict {
     };
     let done = of(kind).and_then(|entry| Some((entry, id(entry)?)));
     match (ended, done) {
-        (Ended::Code(0), Some((entry, version))) => Verdict::Done {
+        (ExitReason::Code(0), Some((entry, version))) => Verdict::Done {
             version,
             targets: entry.targets.clone().unwrap_or_default(),
             previews: previews(entry),
         },
-        (Ended::Code(0), None) => Verdict::Failed {
+        (ExitReason::Code(0), None) => Verdict::Failed {
             reason: "wrangler exited with 0 but its output file names no version".to_owned(),
             hint: Some("its lines say what it did instead; then run it again".to_owned()),
         },
@@ -85,10 +85,10 @@ pub fn verdict(expected: Expected, ended: Ended, output: &str) -> Verdict {
             let failure = of("command-failed");
             let said = failure.and_then(|entry| entry.message.clone());
             let how = match ended {
-                Ended::Code(code) => format!("wrangler exited with {code}"),
-                Ended::Signal(signal) => format!("wrangler was ended by signal {signal}"),
-                Ended::Deadline => "wrangler did not end within its deadline".to_owned(),
-                Ended::Interrupted => "wrangler was interrupted".to_owned(),
+                ExitReason::Code(code) => format!("wrangler exited with {code}"),
+                ExitReason::Signal(signal) => format!("wrangler was killed by signal {signal}"),
+                ExitReason::Deadline => "wrangler did not end within its deadline".to_owned(),
+                ExitReason::Interrupted => "wrangler was interrupted".to_owned(),
             };
             let hint = next_step(ended, failure, of(kind).is_some());
             let reason = said.map_or(how.clone(), |said| format!("{how}: {said}"));
@@ -102,8 +102,8 @@ pub const AGAIN: &str = "run it again: what is uploaded and live already is left
 
 /// What to do about a run that failed. `nameless` says that it left an entry without a version, as it
 /// does when `--strict` ends it.
-fn next_step(ended: Ended, failure: Option<&Entry>, nameless: bool) -> Option<String> {
-    if ended == Ended::Deadline {
+fn next_step(ended: ExitReason, failure: Option<&Entry>, nameless: bool) -> Option<String> {
+    if ended == ExitReason::Deadline {
         return Some(
             "Cloudflare or the network is slow: see `cargo xtask status`, then run it again"
                 .to_owned(),
@@ -173,7 +173,7 @@ mod tests {
         let output = "{\"type\":\"wrangler-session\",\"version\":1}\n\
             {\"type\":\"deploy\",\"version\":1,\"version_id\":\"v1\",\"targets\":[\"https://a.b.workers.dev\"]}\n";
         assert_eq!(
-            verdict(Expected::Deploy, Ended::Code(0), output),
+            verdict(Expected::Deploy, ExitReason::Code(0), output),
             Verdict::Done {
                 version: "v1".into(),
                 targets: vec!["https://a.b.workers.dev".into()],
@@ -181,16 +181,16 @@ mod tests {
             }
         );
         for (ended, output, reason) in [
-            (Ended::Code(0), "", "names no version"),
-            (Ended::Code(0), "{\"type\":\"deploy\",\"version_id\":null}", "names no version"),
+            (ExitReason::Code(0), "", "names no version"),
+            (ExitReason::Code(0), "{\"type\":\"deploy\",\"version_id\":null}", "names no version"),
             (
-                Ended::Code(1),
+                ExitReason::Code(1),
                 "{\"type\":\"command-failed\",\"message\":\"No token\"}",
                 "1: No token",
             ),
-            (Ended::Code(1), output, "exited with 1"),
-            (Ended::Signal(9), "", "signal 9"),
-            (Ended::Deadline, "not json", "deadline"),
+            (ExitReason::Code(1), output, "exited with 1"),
+            (ExitReason::Signal(9), "", "signal 9"),
+            (ExitReason::Deadline, "not json", "deadline"),
         ] {
             let Verdict::Failed { reason: found, .. } = verdict(Expected::Deploy, ended, output)
             else {
@@ -203,13 +203,13 @@ mod tests {
     #[test]
     fn an_upload_has_preview_addresses() {
         let output = r#"{"type":"version-upload","version_id":"v1","preview_url":"https://v1","preview_alias_url":"https://mr"}"#;
-        let Verdict::Done { previews, .. } = verdict(Expected::Upload, Ended::Code(0), output)
+        let Verdict::Done { previews, .. } = verdict(Expected::Upload, ExitReason::Code(0), output)
         else {
             panic!("it failed")
         };
         assert_eq!(previews, ["https://mr", "https://v1"]);
         assert!(matches!(
-            verdict(Expected::Deploy, Ended::Code(0), output),
+            verdict(Expected::Deploy, ExitReason::Code(0), output),
             Verdict::Failed { .. }
         ));
     }
@@ -218,7 +218,7 @@ mod tests {
     fn a_preview_has_a_deployment_and_two_addresses() {
         let output = r#"{"type":"preview","deployment_id":"d1","preview_urls":["https://mr"],"deployment_urls":["https://d1"]}"#;
         let Verdict::Done { version, previews, .. } =
-            verdict(Expected::Preview, Ended::Code(0), output)
+            verdict(Expected::Preview, ExitReason::Code(0), output)
         else {
             panic!("it failed")
         };
@@ -228,7 +228,10 @@ mod tests {
             (Expected::Upload, output),
             (Expected::Preview, r#"{"type":"preview","version_id":"v1"}"#),
         ] {
-            assert!(matches!(verdict(expected, Ended::Code(0), output), Verdict::Failed { .. }));
+            assert!(matches!(
+                verdict(expected, ExitReason::Code(0), output),
+                Verdict::Failed { .. }
+            ));
         }
     }
 

@@ -89,7 +89,7 @@ fn ask<T>(
     let deployed = || {
         // Inside a job with an `environment`, GitLab knows it by that name.
         let name = variable("CI_ENVIRONMENT_NAME").or_else(|| environment.map(str::to_owned))?;
-        Some(Deployments::from_variables(variable)?.last_successful(&name, &ctx.patience))
+        Some(Deployments::from_variables(variable)?.last_successful(&name, &ctx.retry_budget))
     };
     let root = &ctx.root;
     asked(Question { root, base, head, variable: &variable, deployed: &deployed })

@@ -118,7 +118,7 @@ fn read(ctx: &Ctx, places: &[Place], projects: &[&Project]) -> Vec<Row> {
 fn row(ctx: &Ctx, place: &Place, project: &Project) -> Row {
     let Destination { environment, api, account_id, .. } = &place.destination;
     let target = project.target(environment);
-    let api = Api::new(api, account_id, &place.token).patient(&ctx.patience);
+    let api = Api::new(api, account_id, &place.token).patient(&ctx.retry_budget);
     let ask = || -> Result<State> {
         let Some(live) = api.live(&target.worker)? else { return Ok(State::Nothing) };
         let urls = match place.destination.sandbox_url(&target.worker) {

@@ -13,7 +13,7 @@ use crate::record::{Record, Status};
 use base::command::Command;
 use base::env::variable;
 use base::error::{Exit, Failure, exit_of, hints_of, refused};
-use base::runner::Finished;
+use base::runner::CompletedProcess;
 use base::terminal::progress::Task;
 use base::time::{rfc3339, unix_now};
 use cloudflare::api::Attached;
@@ -233,7 +233,7 @@ impl<'a> Attempt<'a> {
         by_hand(verb, &self.part.project, &self.run.plan.destination)
     }
 
-    pub(super) fn execute(&self, command: &Command) -> Result<Finished> {
+    pub(super) fn execute(&self, command: &Command) -> Result<CompletedProcess> {
         self.run.ctx.run(&self.part.nonce, command, &|line| {
             if let Some(task) = &self.task {
                 task.output(line);

@@ -11,7 +11,7 @@ use crate::script;
 use crate::tools::dagger;
 use base::command;
 use base::error::{Failure, failed, refused};
-use base::runner::{Ended, Finished, plain};
+use base::runner::{CompletedProcess, ExitReason, plain};
 use cloudflare::wrangler;
 use workspace::git;
 use workspace::inside;
@@ -167,9 +167,9 @@ fn check_modules(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
     Ok(())
 }
 
-fn finished_well(finished: Finished) -> Result<Finished> {
+fn finished_well(finished: CompletedProcess) -> Result<CompletedProcess> {
     let hint = dagger::hint(&finished.tail);
-    let deadline = finished.ended == Ended::Deadline;
+    let deadline = finished.exit_reason == ExitReason::Deadline;
     finished.success().map_err(|failure| {
         let failure = match hint {
             Some(hint) => failure.hint(hint),

@@ -10,7 +10,7 @@ use super::attempt::{Attempt, millis};
 use crate::plan::commands::Bundling;
 use crate::plan::{Verb, guard};
 use base::error::{Exit, Failure, failed, refused, unwritable};
-use base::runner::{Ended, Finished};
+use base::runner::{CompletedProcess, ExitReason};
 use cloudflare::wrangler;
 use cloudflare::wrangler::Expected;
 use workspace::graph::normalize;
@@ -47,7 +47,7 @@ impl Attempt<'_> {
             (Verb::Preview, _) => Expected::Upload,
             _ => Expected::Deploy,
         };
-        match wrangler::verdict(expected, finished.ended, &output) {
+        match wrangler::verdict(expected, finished.exit_reason, &output) {
             wrangler::Verdict::Done { version, targets, previews } => {
                 let urls = if verb == Verb::Preview { previews } else { wrangler::urls(&targets) };
                 self.made(version, urls);
@@ -87,8 +87,8 @@ impl Attempt<'_> {
         let destination = &self.run.plan.destination;
         let command = places.prepare_upload(part, destination, is_redirected, is_bundled);
         let finished = self.execute(&command)?;
-        match finished.ended {
-            Ended::Code(wrangler::REFUSED) => Err(refusal(&finished).into()),
+        match finished.exit_reason {
+            ExitReason::Code(wrangler::REFUSED) => Err(refusal(&finished).into()),
             _ => finished.success().map(|_| ()).map_err(Into::into),
         }
     }
@@ -115,7 +115,7 @@ fn generated_target(root: &Utf8Path, dir: &Utf8Path) -> Result<Target, Failure> 
 }
 
 /// Returns the refusal at the end of the output of the program that prepares an upload.
-fn refusal(finished: &Finished) -> Failure {
+fn refusal(finished: &CompletedProcess) -> Failure {
     let line = |prefix: &str| finished.tail.iter().rev().find_map(|line| line.strip_prefix(prefix));
     let failure = refused(line("refused: ").map_or_else(|| finished.explain(), str::to_owned));
     match line("hint: ") {

@@ -357,8 +357,8 @@ impl Attempt<'_> {
         );
         let from = self.record.version.clone().unwrap_or_default();
         let switch = Switch { worker, from: &from, to: &former, message: &message };
-        let patience = &self.run.ctx.patience;
-        let switched = self.with_api(|api| Ok(switch.make(api, patience)))?;
+        let retry_budget = &self.run.ctx.retry_budget;
+        let switched = self.with_api(|api| Ok(switch.make(api, retry_budget)))?;
         self.record.live = switched.live.or(self.record.live.take());
         match switched.result {
             Ok(()) => self.rolled_back(why, &former),
@@ -457,7 +457,7 @@ impl Attempt<'_> {
         let destination = &self.run.plan.destination;
         let token: Secret = self.run.ctx.secret(&destination.token())?;
         let api = Api::new(&destination.api, &destination.account_id, &token);
-        ask(&api.patient(&self.run.ctx.patience))
+        ask(&api.patient(&self.run.ctx.retry_budget))
     }
 }
 

@@ -83,7 +83,7 @@ impl Restore {
             ))
             .hint(format!("`{}` once", by_hand("deploy", &project.name, destination)))
         };
-        let api = api.patient(&ctx.patience);
+        let api = api.patient(&ctx.retry_budget);
         let live = api.live(&worker).map_err(|error| unread(&error))?.ok_or_else(never)?;
         let versions = api.versions(&worker).map_err(|error| unread(&error))?;
         let deployments = api.deployments(&worker).map_err(|error| unread(&error))?;
@@ -161,7 +161,7 @@ impl Restore {
 
     fn make_live(&self, ctx: &Ctx, record: &mut Record) -> Result<()> {
         let token = ctx.secret(&self.destination.token())?;
-        let api = api(&self.destination, &token).patient(&ctx.patience);
+        let api = api(&self.destination, &token).patient(&ctx.retry_budget);
         let status = by_hand("status", &self.project, &self.destination);
         // Another run may have held the lock since the plan was made.
         record.live = api.live(&self.worker).map_err(|error| unread(&error))?;
@@ -176,7 +176,7 @@ impl Restore {
         record.begin(&ctx.root, &status)?;
         let (from, message) = (&self.previous.version, self.message());
         let switch = Switch { worker: &self.worker, from, to: &self.version, message: &message };
-        let switched = switch.make(&api, &ctx.patience);
+        let switched = switch.make(&api, &ctx.retry_budget);
         record.live = switched.live;
         switched.result.map_err(|failure| failure.hint(format!("look: `{status}`")))?;
         record.version = Some(self.version.clone());

@@ -153,7 +153,7 @@ impl<'a> Previews<'a> {
 
     fn api(&self) -> Api<'_> {
         let api = Api::new(&self.place.api, &self.place.account_id, &self.token);
-        api.patient(&self.ctx.patience)
+        api.patient(&self.ctx.retry_budget)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Giving the traffic to a version, sure of what came of it.
 
 use base::error::{Failure, failed, remote};
-use base::retry::Patience;
+use base::retry::RetryBudget;
 use cloudflare::api;
 use cloudflare::api::{Api, Live, Refusal};
 
@@ -29,8 +29,8 @@ pub struct Switched {
 
 impl Switch<'_> {
     /// Deploys, and reads what is live whatever the answer was. An order that certainly was not
-    /// carried out is given again, as far as `patience` reaches; one that may still be is not.
-    pub fn make(self, api: &Api<'_>, patience: &Patience) -> Switched {
+    /// carried out is given again, as far as `retry_budget` reaches; one that may still be is not.
+    pub fn make(self, api: &Api<'_>, retry_budget: &RetryBudget) -> Switched {
         let mut tried = 0;
         loop {
             tried += 1;
@@ -40,7 +40,7 @@ impl Switch<'_> {
                 (Err(error), Ok(Some(live))) => live.version == self.from && settled(error),
                 _ => false,
             };
-            if !again || !patience.again("Cloudflare did not deploy it", tried) {
+            if !again || !retry_budget.backoff_and_retry("Cloudflare did not deploy it", tried) {
                 return self.judge(order, read);
             }
         }

@@ -1,6 +1,6 @@
 //! Records of previews as rows.
 
-use crate::record::{Record, Status as Ended};
+use crate::record::{Record, Status as RecordStatus};
 use base::error::Exit;
 use gitlab::comment::{Row, Status};
 
@@ -10,7 +10,7 @@ use gitlab::comment::{Row, Status};
 pub fn row(record: &Record) -> Row {
     let good = record.status.exit() == Exit::Done;
     let status = match record.status {
-        Ended::Undeployed => Status::Undeployed,
+        RecordStatus::Undeployed => Status::Undeployed,
         _ if good => Status::Ready,
         _ => Status::Failed,
     };
@@ -32,7 +32,7 @@ mod tests {
     use crate::plan::destination::{Destination, Pipeline};
     use workspace::config::Config;
 
-    fn record(status: Ended) -> Record {
+    fn record(status: RecordStatus) -> Record {
         let config = Config::parse(include_str!("../../../../dagger/config/config.json"));
         let config = config.expect("valid");
         let place = Destination::resolve(&config, "staging", None, &Pipeline::default(), None);
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn addresses_of_what_answers() {
-        for good in [Ended::Ready, Ended::Unchanged] {
+        for good in [RecordStatus::Ready, RecordStatus::Unchanged] {
             let row = row(&record(good));
             assert_eq!((row.status, row.reason, row.commit), (Status::Ready, None, None));
             assert_eq!(row.alias_url.as_deref(), Some("https://mr-42-site.example/"));
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn the_reason_of_what_does_not() {
-        let row = row(&record(Ended::Unknown));
+        let row = row(&record(RecordStatus::Unknown));
         assert_eq!((row.status, row.reason.as_deref()), (Status::Failed, Some("it broke")));
         assert_eq!((row.alias_url, row.version_url, row.time), (None, None, None));
     }

@@ -117,7 +117,7 @@ pub fn install(root: &Utf8Path, version: &str) -> Vec<Command> {
 /// What `program --version` prints; nothing when it cannot be run.
 #[must_use]
 pub fn reported_version(program: &Utf8Path, deadline: Duration) -> Option<String> {
-    probe::says(Utf8Path::new("."), program, &["--version"], deadline)
+    probe::capture_stdout(Utf8Path::new("."), program, &["--version"], deadline)
 }
 
 /// The first program called `name` on PATH.

@@ -74,7 +74,7 @@ pub fn says_version(root: &Utf8Path) -> Option<String> {
 }
 
 fn ask(root: &Utf8Path, program: &Utf8Path) -> Option<String> {
-    parse_version(&probe::says(root, program, &["version"], PROBE)?)
+    parse_version(&probe::capture_stdout(root, program, &["version"], PROBE)?)
 }
 
 /// Begins to ask for the version, which takes 0.1 s, while there is something else to do.
@@ -88,7 +88,7 @@ pub fn ask_version(root: &Utf8Path) {
 pub fn engine_version(root: &Utf8Path) -> Option<String> {
     let program = bun::which("dagger")?;
     let arguments = ["--progress=plain", "-M", "-s", "-c", "version"];
-    let said = probe::says_with(root, &program, &arguments, PROBE, &INHERITED)?;
+    let said = probe::capture_stdout_with(root, &program, &arguments, PROBE, &INHERITED)?;
     (!said.is_empty()).then(|| said.trim_start_matches('v').to_owned())
 }
 
@@ -97,7 +97,7 @@ pub fn engine_version(root: &Utf8Path) -> Option<String> {
 #[must_use]
 pub fn daemon_version(root: &Utf8Path, program: &Utf8Path) -> Option<String> {
     let arguments = ["version", "--format", "{{.Server.Version}}"];
-    probe::says_with(root, program, &arguments, probe::QUICK, &INHERITED)
+    probe::capture_stdout_with(root, program, &arguments, probe::QUICK, &INHERITED)
         .filter(|said| !said.is_empty())
 }
 

@@ -29,7 +29,7 @@ pub fn next(headers: &HeaderMap) -> Option<u64> {
 /// `RateLimit-Reset` in seconds since 1970
 /// (<https://docs.gitlab.com/administration/settings/user_and_ip_rate_limits/>).
 #[must_use]
-pub fn patience(headers: &HeaderMap, now: u64) -> Duration {
+pub fn rate_limit_wait(headers: &HeaderMap, now: u64) -> Duration {
     let reset = || text(headers, "ratelimit-reset")?.parse::<u64>().ok();
     let until = |reset: u64| Duration::from_secs(reset.saturating_sub(now));
     let wait = retry_after(headers).or_else(|| reset().map(until)).unwrap_or(MINUTE);
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn both_kinds_of_429_say_how_long() {
-        let wait = |pairs: &[(&str, &str)]| patience(&headers(pairs), 1000).as_secs();
+        let wait = |pairs: &[(&str, &str)]| rate_limit_wait(&headers(pairs), 1000).as_secs();
         assert_eq!(wait(&[("Retry-After", "7"), ("RateLimit-Reset", "1020")]), 7);
         assert_eq!(wait(&[("Retry-After", "0")]), 1);
         let date = ("Date", "Sun, 06 Nov 1994 08:49:30 GMT");

@@ -7,12 +7,12 @@ use serde_json::Value;
 use ureq::http::{HeaderMap, Request};
 use ureq::{Agent, Body};
 
-use super::paging::patience;
+use super::paging::rate_limit_wait;
 use super::problem::Problem;
 use base::error::{Failure, refused};
 use base::http::BODY_LIMIT;
 use base::retry;
-use base::retry::Patience;
+use base::retry::RetryBudget;
 use base::secret::{Redactor, Secret};
 use base::time::unix_now;
 
@@ -38,7 +38,7 @@ impl retry::Reply for Reply {
     }
 
     fn retry_after(&self) -> Option<Duration> {
-        (self.status == 429).then(|| patience(&self.headers, unix_now()))
+        (self.status == 429).then(|| rate_limit_wait(&self.headers, unix_now()))
     }
 }
 
@@ -49,7 +49,7 @@ pub struct Client<'a> {
     header: &'static str,
     token: Secret,
     agent: Agent,
-    patience: &'a Patience,
+    retry_budget: &'a RetryBudget,
 }
 
 impl<'a> Client<'a> {
@@ -59,7 +59,7 @@ impl<'a> Client<'a> {
         base: &str,
         token: Secret,
         agent: Agent,
-        patience: &'a Patience,
+        retry_budget: &'a RetryBudget,
     ) -> Result<Client<'a>, Failure> {
         let rest = base.strip_prefix("https://").or_else(|| base.strip_prefix("http://"));
         let good = |rest: &str| {
@@ -71,7 +71,7 @@ impl<'a> Client<'a> {
                 .hint("GitLab sets CI_API_V4_URL; check what overrides it"));
         }
         let base = base.trim_end_matches('/').to_owned();
-        Ok(Client { base, header: "PRIVATE-TOKEN", token, agent, patience })
+        Ok(Client { base, header: "PRIVATE-TOKEN", token, agent, retry_budget })
     }
 
     /// With a job's own token, which has a header of its own
@@ -99,8 +99,8 @@ impl<'a> Client<'a> {
     fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Reply> {
         let once = || self.once(method, path, body);
         let outcome = match body {
-            None => self.patience.read(WHO, once),
-            Some(_) => self.patience.change(WHO, once),
+            None => self.retry_budget.read(WHO, once),
+            Some(_) => self.retry_budget.change(WHO, once),
         };
         self.told(method, path, outcome)
     }
@@ -115,7 +115,7 @@ impl<'a> Client<'a> {
         tried: u32,
     ) -> Result<Option<Reply>> {
         let outcome = self.once(method, path, Some(body));
-        if self.patience.open(WHO, &outcome, tried) {
+        if self.retry_budget.wait_if_transient(WHO, &outcome, tried) {
             return Ok(None);
         }
         self.told(method, path, outcome).map(Some)

@@ -29,8 +29,9 @@ pub fn repository(scene: &Scene) -> Finding {
 
 /// `disk`
 pub fn disk(scene: &Scene) -> Finding {
-    let said = which("df")
-        .and_then(|df| probe::says(&scene.root, &df, &["-Pk", scene.root.as_str()], probe::QUICK));
+    let said = which("df").and_then(|df| {
+        probe::capture_stdout(&scene.root, &df, &["-Pk", scene.root.as_str()], probe::QUICK)
+    });
     let Some(mib) = said.as_deref().and_then(free_mib) else {
         return Finding::skip("`df` does not say how much is free");
     };

@@ -9,7 +9,7 @@ use crate::doctor::finding::{Finding, Status};
 use crate::doctor::scene::Scene;
 use base::env::variable;
 use base::http;
-use base::retry::Patience;
+use base::retry::RetryBudget;
 use base::secret::Secret;
 use gitlab::api::problem::Problem;
 use gitlab::api::request::Client;
@@ -67,10 +67,10 @@ pub fn stored(scene: &Scene) -> Finding {
 }
 
 fn ask(config: &Config, token: &str) -> Result<Vec<Stored>> {
-    let agent = http::trusting(roots(variable)?, REQUEST, 0);
+    let agent = http::agent_with_roots(roots(variable)?, REQUEST, 0);
     let base = format!("{}/api/v4", config.gitlab.url.trim_end_matches('/'));
-    let patience = Patience::none();
-    let client = Client::new(&base, Secret::new(token), agent, &patience)?;
+    let retry_budget = RetryBudget::none();
+    let client = Client::new(&base, Secret::new(token), agent, &retry_budget)?;
     variables::list(&client, &config.gitlab.project_id)
 }
 

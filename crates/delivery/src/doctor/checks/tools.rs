@@ -59,7 +59,7 @@ fn at_least(
     wanted: Version,
     get: &str,
 ) -> Finding {
-    let said = probe::says(&scene.root, path, arguments, probe::QUICK);
+    let said = probe::capture_stdout(&scene.root, path, arguments, probe::QUICK);
     let finding = match said.as_deref().and_then(Version::find) {
         None => Finding::fail("it does not say its version").by_hand(get),
         Some(found) if found < wanted => {

@@ -216,7 +216,7 @@ impl<'a> Comment<'a> {
         let written = Notes::new(client, &place.project, &place.iid, marked).and_then(|notes| {
             user = Some(notes.user().username.clone());
             let timing = Timing::default();
-            Writer { notes, patience: &self.ctx.patience, timing }.write(change, lasting)
+            Writer { notes, retry_budget: &self.ctx.retry_budget, timing }.write(change, lasting)
         });
         written.map_err(|error| explained(error, &self.token_variable, user.as_deref(), place))
     }
@@ -258,7 +258,7 @@ pub fn connect<'a>(ctx: &'a Ctx, api: &str, token: Secret) -> Result<Client<'a>,
     let roots = roots(variable).map_err(|error| {
         hints_of(&error).into_iter().fold(refused(format!("{error:#}")), Failure::hint)
     })?;
-    Client::new(api, token, http::trusting(roots, DEADLINE, 0), &ctx.patience)
+    Client::new(api, token, http::agent_with_roots(roots, DEADLINE, 0), &ctx.retry_budget)
 }
 
 /// What a refused request says about the token in the variable `name`, and what to do.

@@ -13,7 +13,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use base::error::failed;
-use base::retry::Patience;
+use base::retry::RetryBudget;
 use gitlab::api::{Note, Notes, Wrote};
 use gitlab::comment::{Change, Row, render, state, united};
 
@@ -70,7 +70,7 @@ pub struct Writer<'a> {
     /// The comments of the merge request.
     pub notes: Notes<'a>,
     /// Who waits.
-    pub patience: &'a Patience,
+    pub retry_budget: &'a RetryBudget,
     /// How long.
     pub timing: Timing,
 }
@@ -153,7 +153,7 @@ impl Writer<'_> {
         }
         let most = u64::try_from(self.timing.settle.as_millis() / 2).unwrap_or(0).max(1);
         let jitter = RandomState::new().hash_one(std::process::id()) % most;
-        self.patience.pause(self.timing.settle + Duration::from_millis(jitter))
+        self.retry_budget.sleep(self.timing.settle + Duration::from_millis(jitter))
     }
 }
 
