@@ -290,10 +290,14 @@ impl Config {
     fn check_variables(&self, at: &dyn Fn(&str) -> String) -> Result<(), Failure> {
         let named = self.environments.keys().map(|name| self.cloudflare(name).token_variable);
         let mut tokens: Vec<String> = named.collect();
-        tokens.extend([&self.cloudflare.token_variable, &self.gitlab.token_variable].map(Clone::clone));
+        tokens.extend(
+            [&self.cloudflare.token_variable, &self.gitlab.token_variable].map(Clone::clone),
+        );
         tokens.extend(["CLOUDFLARE_API_TOKEN", "CLOUDFLARE_API_KEY"].map(str::to_owned));
         let lists = [("install", &self.variables.install), ("build", &self.variables.build)];
-        for (list, name) in lists.iter().flat_map(|(list, names)| names.iter().map(move |n| (list, n))) {
+        for (list, name) in
+            lists.iter().flat_map(|(list, names)| names.iter().map(move |n| (list, n)))
+        {
             let place = at(&format!("\"{name}\""));
             if !is_variable(name) {
                 return Err(refused(format!(
@@ -360,11 +364,23 @@ mod tests {
         let config = Config::parse(&with(r#"{ "install": ["NPM_TOKEN"], "build": ["PUBLIC_A"] }"#));
         assert_eq!(config.expect("valid").variables.build, ["PUBLIC_A"]);
         for (lists, message) in [
-            (r#"{ "build": ["A=b"] }"#, "`variables.build` holds names of variables: letters, digits and `_`, found `A=b`"),
-            (r#"{ "install": ["CLOUDFLARE_WORKERS_TOKEN"] }"#, "`variables.install` names `CLOUDFLARE_WORKERS_TOKEN`, which holds a token for deployments"),
-            (r#"{ "build": ["CICD_COMMENT_TOKEN"] }"#, "`variables.build` names `CICD_COMMENT_TOKEN`, which holds a token for deployments"),
+            (
+                r#"{ "build": ["A=b"] }"#,
+                "`variables.build` holds names of variables: letters, digits and `_`, found `A=b`",
+            ),
+            (
+                r#"{ "install": ["CLOUDFLARE_WORKERS_TOKEN"] }"#,
+                "`variables.install` names `CLOUDFLARE_WORKERS_TOKEN`, which holds a token for deployments",
+            ),
+            (
+                r#"{ "build": ["CICD_COMMENT_TOKEN"] }"#,
+                "`variables.build` names `CICD_COMMENT_TOKEN`, which holds a token for deployments",
+            ),
         ] {
-            assert_eq!(error(&with(lists)).message, format!("dagger/config/config.json:1: {message}"));
+            assert_eq!(
+                error(&with(lists)).message,
+                format!("dagger/config/config.json:1: {message}")
+            );
         }
     }
 

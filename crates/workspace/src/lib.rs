@@ -24,7 +24,7 @@ pub mod package;
 pub mod package_manager;
 pub mod pipeline;
 pub mod project;
-mod range;
+pub mod range;
 pub mod steps;
 pub mod strategy;
 pub mod tree;

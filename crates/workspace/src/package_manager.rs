@@ -55,7 +55,10 @@ impl PackageManager {
     /// Returns the manager that installs a folder with these lock files and this `packageManager`.
     /// `None` if they contradict each other or say nothing: then whatever any manager follows counts.
     #[must_use]
-    pub fn decide(locks: &[PackageManager], field: Option<PackageManager>) -> Option<PackageManager> {
+    pub fn decide(
+        locks: &[PackageManager],
+        field: Option<PackageManager>,
+    ) -> Option<PackageManager> {
         match (locks, field) {
             ([], field) => field,
             ([only, rest @ ..], field) if rest.iter().all(|lock| lock == only) => {

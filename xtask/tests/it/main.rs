@@ -27,6 +27,7 @@ mod hostile;
 mod imposter;
 mod merge_request;
 mod new;
+mod package_managers;
 mod pipeline;
 mod pipeline_file;
 mod pipeline_scripts;

@@ -85,9 +85,14 @@ pub fn choose(
 /// The folder of our own install.
 #[must_use]
 pub fn folder(root: &Utf8Path, version: &str) -> Utf8PathBuf {
+    tools_folder(root).join(format!("bun-{version}"))
+}
+
+/// The folder that holds our own installs of all tools.
+#[must_use]
+pub fn tools_folder(root: &Utf8Path) -> Utf8PathBuf {
     let tools = std::env::var("XTASK_TOOLS").ok().filter(|path| !path.is_empty());
-    let tools = tools.map_or_else(|| root.join(".xtask/tools"), Utf8PathBuf::from);
-    tools.join(format!("bun-{version}"))
+    tools.map_or_else(|| root.join(".xtask/tools"), Utf8PathBuf::from)
 }
 
 /// Where npm puts the program: the package of this platform holds it, so that no install script has

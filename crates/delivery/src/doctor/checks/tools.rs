@@ -196,7 +196,7 @@ fn install(
         Bun::Missing(_) => bun::install(root, &scene.config().ok()?.tools.bun),
         Bun::OnPath(_) | Bun::Installed(_) => Vec::new(),
     };
-    let places = Places { root: root.clone(), bun: bun.program().to_owned() };
+    let places = Places::new(root, bun.program());
     commands.push(setup::install(&places, &root.join(modules::WRANGLER_TOOLCHAIN)));
     let copy = ["cp", lock.as_str(), stamp.as_str()];
     commands.push(base::command::Command::new(root, &copy, bun::INSTALL_DEADLINE));
