@@ -66,12 +66,6 @@ pub struct Settings {
     /// else Node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime: Option<Runtime>,
-    /// Commands that run after the build and before the upload, with the environment's API token.
-    #[serde(skip_serializing_if = "Steps::is_empty")]
-    pub before_deploy: Steps,
-    /// Further options for `wrangler deploy` and `wrangler versions upload`, such as `--minify`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub wrangler: Vec<String>,
 }
 
 #[derive(Deserialize)]

@@ -1,4 +1,4 @@
-//! Commands that a project brings: its build, and what runs before its deployment.
+//! Commands that a project brings for its build, and the program that runs its scripts.
 
 use serde::{Deserialize, Serialize};
 

@@ -119,11 +119,29 @@ fn monorepo(manager: &Manager) -> TestEnv {
     env
 }
 
+/// How this machine reaches the registry.
+const NETWORK: [&str; 9] = [
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "NODE_EXTRA_CA_CERTS",
+    "SSL_CERT_FILE",
+    "https_proxy",
+    "no_proxy",
+    "npm_config_cafile",
+    "npm_config_registry",
+];
+
 /// Runs xtask with the tools that all tests share, so that each is installed once.
 fn run(env: &TestEnv, arguments: &[&str], more: &[(&str, &str)]) -> Ran {
     let tools = Utf8Path::new(env!("CARGO_TARGET_TMPDIR")).join("tools");
-    let tools = [("XTASK_TOOLS", tools.as_str()), ("NO_COLOR", "1")];
-    env.xtask_with(arguments, &[&tools[..], more].concat())
+    let network: Vec<(&str, String)> =
+        NETWORK.iter().filter_map(|&name| Some((name, std::env::var(name).ok()?))).collect();
+    let mut variables: Vec<(&str, &str)> =
+        network.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    variables.extend([("XTASK_TOOLS", tools.as_str()), ("NO_COLOR", "1")]);
+    variables.extend(more);
+    env.xtask_with(arguments, &variables)
 }
 
 fn lines(env: &TestEnv, name: &str) -> Vec<String> {
@@ -230,7 +248,7 @@ const NPMRC: (&str, &str) = (
 
 each_manager! {
     npm: NPM, "node", NPMRC;
-    pnpm: PNPM, "node", NPMRC;
+    pnpm: PNPM, "node", (".npmrc", "registry=http://127.0.0.1:PORT/\nfetch-retries=0\nstore-dir=../store\n");
     yarn_classic: YARN_CLASSIC, "node", (".npmrc", "registry=http://127.0.0.1:PORT/\n//127.0.0.1:PORT/:_authToken=x\n");
     yarn_berry: YARN_BERRY, "node", (".yarnrc.yml", "npmRegistryServer: http://127.0.0.1:PORT\nunsafeHttpWhitelist: [127.0.0.1]\nenableGlobalCache: false\n");
     bun: BUN, "bun", ("bunfig.toml", "[install]\nregistry = \"http://127.0.0.1:PORT/\"\n");

@@ -7,9 +7,11 @@ use base::env::variable;
 use workspace::config::{CONFIG_FILE, Variables};
 
 /// Texts of a lock file that does not fit the manifests.
-const STALE: [&str; 8] = [
+const STALE: [&str; 9] = [
     "lockfile had changes, but lockfile is frozen",
     "npm ci` can only install packages when your package.json",
+    // The end of npm's message, which is longer than the lines that are kept.
+    "Run \"npm help ci\" for more info",
     "npm ci` can only install with an existing package-lock.json",
     "ERR_PNPM_OUTDATED_LOCKFILE",
     "ERR_PNPM_LOCKFILE_CONFIG_MISMATCH",
@@ -19,7 +21,9 @@ const STALE: [&str; 8] = [
 ];
 
 /// Texts of a registry that wants other credentials.
-const DENIED: [&str; 12] = [
+const DENIED: [&str; 13] = [
+    // Yarn classic says no more about a status of 401.
+    "Couldn't find package",
     "E401",
     "E403",
     "ENEEDAUTH",
