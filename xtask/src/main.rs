@@ -1,27 +1,36 @@
-//! Parses, dispatches, and turns the result into an exit code.
+//! `cargo xtask`: the commands of delivery, and this repository's own beside them.
+//!
+//! A team adds a command here: a variant of [`Command`] and what it runs.
+
+mod test;
 
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
 
-use anyhow::{Context as _, Result};
-use base::error::{Exit, exit_of};
-use base::runner::INTERRUPTED;
-use base::terminal::{Options, Ui};
-use clap::Parser as _;
-use delivery::cli::Cli;
+use anyhow::Result;
+use base::error::Exit;
+use clap::Subcommand;
+use delivery::Run;
 use delivery::context::Ctx;
 
+/// The commands.
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Delivery(delivery::cli::Command),
+    /// Set up and run every test of this repository
+    #[command(hide = true)]
+    Test(test::Test),
+}
+
+impl Run for Command {
+    fn run(self, ctx: &Ctx) -> Result<Exit> {
+        match self {
+            Command::Delivery(command) => command.run(ctx),
+            Command::Test(command) => command.run(ctx),
+        }
+    }
+}
+
 fn main() -> ExitCode {
-    let Cli { command, global } = Cli::parse();
-    let (json, quiet, verbose) = (global.json, global.quiet, global.verbose);
-    let ui = Ui::new(Options { json, quiet, verbose, no_progress: global.no_progress });
-    let run = || -> Result<Exit> {
-        ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst)).context("signals")?;
-        command.run(&Ctx::new(ui.clone(), global.dry_run, global.jobs.map(usize::from))?)
-    };
-    let exit = run().unwrap_or_else(|error| {
-        ui.error(&error);
-        exit_of(&error)
-    });
-    ExitCode::from(exit as u8)
+    delivery::main::<Command>("cargo xtask")
 }

@@ -3,11 +3,12 @@
 //! A deployment takes two steps. The first bundles, and may run code of the project. The second has the token, and
 //! uploads from a folder that we wrote, without bundling or running anything.
 
+pub mod requests;
 pub mod verdict;
 
 use camino::Utf8Path;
 use serde_json::Value;
-use workspace::modules::WRANGLER_TOOLCHAIN;
+use workspace::toolchain::Toolchain;
 
 pub use verdict::{AGAIN, Expected, Verdict, urls, verdict};
 
@@ -131,23 +132,20 @@ pub fn preview_arguments(
     arguments
 }
 
-/// The installed version of wrangler, read from its manifest; nothing when it is not installed.
+/// Returns the installed version of wrangler, read from its manifest. `None` if it is not installed.
 #[must_use]
 pub fn installed_version(root: &Utf8Path) -> Option<String> {
-    version_of(
-        &root.join(WRANGLER_TOOLCHAIN).join("node_modules/wrangler/package.json"),
-        "/version",
-    )
+    let manifest = Toolchain::wrangler(root).dir.join("node_modules/wrangler/package.json");
+    version_of(&std::fs::read_to_string(manifest).ok()?, "/version")
 }
 
-/// The pinned version of wrangler.
+/// Returns the pinned version of wrangler.
 #[must_use]
 pub fn pinned_version(root: &Utf8Path) -> Option<String> {
-    version_of(&root.join(WRANGLER_TOOLCHAIN).join("package.json"), "/dependencies/wrangler")
+    version_of(&Toolchain::wrangler(root).manifest()?, "/dependencies/wrangler")
 }
 
-fn version_of(manifest: &Utf8Path, pointer: &str) -> Option<String> {
-    let text = std::fs::read_to_string(manifest).ok()?;
-    let value: Value = serde_json::from_str(&text).ok()?;
+fn version_of(manifest: &str, pointer: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(manifest).ok()?;
     value.pointer(pointer)?.as_str().map(str::to_owned)
 }

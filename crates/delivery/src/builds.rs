@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::plan::{BuildPlan, Engine, PackageBuild, Plan, ProjectPlan};
-use crate::tools::packages::{Manager, Tool, Toolchain, detect};
+use crate::tools::packages::{Manager, PackageToolchain, Tool, detect};
 use base::error::Failure;
 use workspace::Workspace;
 use workspace::graph::{Graph, Origin};
@@ -30,7 +30,7 @@ fn build_plan(
 ) -> Result<BuildPlan, Failure> {
     let (root, tools) = (&workspace.root, &workspace.config.tools);
     let Some(package) = &project.package else {
-        let toolchain = Toolchain { installation: None, runtime: Runtime::Bun, node: None };
+        let toolchain = PackageToolchain { installation: None, runtime: Runtime::Bun, node: None };
         return Ok(BuildPlan { toolchain, dependencies: Vec::new(), own: None });
     };
     let build = |package: &Package, inputs| -> Result<PackageBuild, Failure> {
@@ -104,9 +104,9 @@ pub fn tools_of(plan: &Plan) -> BTreeSet<Tool> {
     }
     let toolchains = |part: &ProjectPlan| {
         let builds = part.dependencies.iter().chain(&part.own_build);
-        let more: Vec<Toolchain> = builds.map(|build| build.toolchain.clone()).collect();
+        let more: Vec<PackageToolchain> = builds.map(|build| build.toolchain.clone()).collect();
         std::iter::once(part.toolchain.clone()).chain(more)
     };
-    let all: Vec<Toolchain> = plan.projects.iter().flat_map(toolchains).collect();
-    all.iter().flat_map(Toolchain::tools).cloned().collect()
+    let all: Vec<PackageToolchain> = plan.projects.iter().flat_map(toolchains).collect();
+    all.iter().flat_map(PackageToolchain::tools).cloned().collect()
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::files::Files;
 use super::pipeline::PipelineSettings;
 use super::strategy::Strategy;
+use super::toolchain;
 use base::error::{Failure, did_you_mean, nearest, refused, usage};
 
 /// Where the file stands, relative to the repository's root.
@@ -19,7 +20,7 @@ pub const LOCAL: &str = "local";
 /// Account configuration shared by every project. It holds ids and the names of variables, never a
 /// token.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Config {
     /// The schema of this file, for editors.
@@ -31,9 +32,12 @@ pub struct Config {
     pub gitlab: Gitlab,
     /// The environments by name. `local`, the sandbox on this machine, is always there.
     pub environments: BTreeMap<String, Environment>,
-    /// Pinned versions of the tools that package registries do not pin for us.
+    /// Pinned versions of tools. By default those that this version of xtask was tested with.
+    #[serde(default = "toolchain::default_tools")]
     pub tools: Tools,
-    /// Container images that the Dagger modules start from, by purpose.
+    /// Container images that the Dagger modules start from, by purpose. By default those that fit the
+    /// default of `tools`.
+    #[serde(default = "toolchain::default_images")]
     pub images: Images,
     /// How GitLab runs the pipeline.
     #[serde(default)]
@@ -50,7 +54,7 @@ pub struct Config {
 
 /// A Cloudflare account.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Cloudflare {
     /// The account id: 32 hexadecimal digits. It is not a secret.
@@ -61,7 +65,7 @@ pub struct Cloudflare {
 
 /// A GitLab project.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Gitlab {
     /// The address of the instance, with its relative root if it has one.
@@ -83,7 +87,7 @@ impl Gitlab {
 
 /// One place that projects are deployed to.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Environment {
     /// Only a pipeline of the protected default branch may change it.
@@ -104,7 +108,7 @@ pub struct Environment {
 
 /// The fields of [`Cloudflare`] that an environment replaces.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct CloudflareOverride {
     /// The account id of this environment.
@@ -117,7 +121,7 @@ pub struct CloudflareOverride {
 
 /// Versions that must match exactly.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Tools {
     /// The Dagger CLI and engine.
@@ -142,7 +146,7 @@ pub struct Tools {
 
 /// Names of variables. Their values come from the environment and are in no file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Variables {
     /// Variables that only installs see, such as `NPM_TOKEN` for `${NPM_TOKEN}` in an `.npmrc`. Their
@@ -165,7 +169,7 @@ impl Variables {
 
 /// Container images.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Images {
     /// The image that holds Bun.

@@ -1,5 +1,7 @@
 //! The Dagger modules and pinned tools that a repository carries, by their folders.
 
+use camino::Utf8Path;
+
 /// The folder of the module that deploys, relative to the repository's root.
 pub const CLOUDFLARE: &str = "dagger/cloudflare";
 
@@ -11,6 +13,22 @@ pub const WRANGLER_TOOLCHAIN: &str = "dagger/cloudflare/toolchain";
 
 /// The folder that pins Bun for machines with npm: `package.json` and `package-lock.json`.
 pub const BUN_TOOLCHAIN: &str = "dagger/bun/toolchain";
+
+/// The folder of the crate that a repository has for this tool and for its own commands.
+pub const TOOL: &str = "xtask";
+
+/// The lock file of that crate, which decides the version of this tool and so the pins that it carries.
+pub const TOOL_LOCK: &str = "xtask/Cargo.lock";
+
+/// The folders of a repository that belong to this tool.
+const OF_TOOL: [&str; 6] =
+    [TOOL, "dagger/bun", "dagger/cloudflare", "dagger/config", "dagger/gitlab", "dagger/node"];
+
+/// Tells whether `dir` belongs to this tool, so that a wrangler config in it is no project.
+#[must_use]
+pub fn is_of_tool(dir: &Utf8Path) -> bool {
+    OF_TOOL.iter().any(|own| dir.starts_with(own))
+}
 
 /// Tells whether the source of a dependency in a `dagger.json` is a folder of the same repository:
 /// it has neither the parts of an address nor a version.

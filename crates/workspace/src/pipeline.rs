@@ -14,7 +14,7 @@ const SCHEMES: [&str; 5] = ["unix://", "tcp://", "kube-pod://", "ssh://", "tls:/
 
 /// What the generated `.gitlab-ci.yml` is made of. Every field has a default.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct PipelineSettings {
     /// Where Dagger's engine is: `dind` starts one for every job; an address such as
@@ -44,7 +44,7 @@ pub struct PipelineSettings {
 
 /// How deployments are cut into jobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum DeployJobs {
     /// A job, an environment and a history for each project.

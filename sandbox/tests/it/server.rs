@@ -13,6 +13,9 @@ pub const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
 /// The token, which must turn up nowhere.
 pub const TOKEN: &str = "canary-5b1e";
 
+/// The local database of the Hyperdrive binding `DB`. Nothing connects to it.
+pub const DATABASE: &str = "postgres://ada:secret@127.0.0.1:5432/shop";
+
 /// A running server, ended with the value.
 pub struct Server {
     child: Child,
@@ -35,6 +38,7 @@ pub fn command_with(dir: &Path, toolchain: &str, arguments: &[&str]) -> Command 
     command.arg("serve").arg("--state").arg(dir);
     command.args(["--account-id", ACCOUNT, "--bun", &tool("XTASK_BUN")]);
     command.args(["--toolchain", toolchain]).args(arguments);
+    command.env("CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_DB", DATABASE);
     command.env("SANDBOX_TOKEN", TOKEN).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -120,6 +124,36 @@ impl Server {
     /// Status and body of the answer to a GET.
     pub async fn get(&self, path: &str) -> (u16, Value) {
         answer(self.request(Method::GET, path, TOKEN)).await
+    }
+
+    /// Makes a KV namespace, a D1 database and an R2 bucket, and returns what bindings name them by.
+    pub async fn storage(&self) -> [String; 3] {
+        let account = format!("/accounts/{ACCOUNT}");
+        let make = async |path: &str, body: Value, field: &str| {
+            let (status, made) = self.send(Method::POST, &format!("{account}/{path}"), body).await;
+            assert_eq!(status, 200, "{made}");
+            made["result"][field].as_str().expect("an id").to_owned()
+        };
+        [
+            make("storage/kv/namespaces", json!({ "title": "cache" }), "id").await,
+            make("d1/database", json!({ "name": "data" }), "uuid").await,
+            make("r2/buckets", json!({ "name": "files" }), "name").await,
+        ]
+    }
+
+    /// Uploads code as a Worker, with these fields of the metadata and further modules.
+    pub async fn upload_code(&self, worker: &str, code: &str, fields: Value) -> (u16, Value) {
+        let mut metadata = json!({ "main_module": "main.js", "compatibility_date": "2026-01-01" });
+        for (name, value) in fields.as_object().into_iter().flatten() {
+            metadata[name] = value.clone();
+        }
+        let path = format!("/accounts/{ACCOUNT}/workers/scripts/{worker}");
+        let parts = [
+            ("metadata", "application/json", metadata.to_string()),
+            ("main.js", "application/javascript+module", code.to_owned()),
+        ];
+        let parts = parts.each_ref().map(|(name, kind, text)| (*name, *kind, text.as_str()));
+        multipart(self.request(Method::PUT, &path, TOKEN), &parts).await
     }
 
     /// What a host answers.

@@ -2,18 +2,17 @@
 
 use crate::support::{TestEnv, repository};
 
-#[cfg(feature = "generate")]
 #[test]
 fn derived_files_are_up_to_date() {
-    use delivery::generated::{Mode, generate};
+    use dev::generated::{Mode, generate};
     let stale = generate(&repository(), Mode::Check).expect("readable");
-    assert!(stale.is_empty(), "run `cargo xtask generate`: {stale:?}");
+    assert!(stale.is_empty(), "run `cargo dev generate`: {stale:?}");
 }
 
 #[test]
 fn the_command_line_is_consistent() {
     use clap::CommandFactory as _;
-    delivery::cli::Cli::command().debug_assert();
+    delivery::cli::Cli::<delivery::cli::Command>::command().debug_assert();
 }
 
 #[test]
@@ -42,7 +41,7 @@ fn bad_input_has_its_exit_code_and_a_next_step() {
         env.xtask_with(&["deploy", "b", "--env", "staging"], &[("CLOUDFLARE_WORKERS_TOKEN", " ")]);
     assert!(empty.exits(3).stderr.contains("set but empty"));
     let in_pipeline = env.xtask_with(&["deploy", "a"], &[("GITLAB_CI", "true")]);
-    assert!(in_pipeline.exits(2).stderr.contains("say which environment"));
+    assert!(in_pipeline.exits(2).stderr.contains("a pipeline has no default environment"));
 }
 
 #[test]

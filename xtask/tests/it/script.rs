@@ -16,7 +16,6 @@ use proptest::prelude::*;
 use serde_json::Value;
 use workspace::Workspace;
 use workspace::git::Head;
-use workspace::graph::Graph;
 
 use crate::support::TestEnv;
 
@@ -40,7 +39,7 @@ fn plan(env: &TestEnv, verb: Verb, name: &str, environment: &str, port: Option<u
         inputs: BTreeMap::new(),
         reasons: BTreeMap::from([(projects[0].name.clone(), "named".to_owned())]),
         keys: BTreeMap::from([(projects[0].name.clone(), "k0123".to_owned())]),
-        builds: plan_builds(&workspace, &Graph::new(&workspace).expect("a graph"), &projects),
+        builds: plan_builds(&workspace, &workspace.graph, &projects),
         nonce: "n1",
         alias: (verb == Verb::Preview).then(|| "mr-1".to_owned()),
         strategies: BTreeMap::new(),

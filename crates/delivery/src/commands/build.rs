@@ -1,7 +1,8 @@
-//! `build`, and what it has in common with `deploy`.
+//! `build`, and the parts that it shares with `deploy`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use workspace::modules;
+use workspace::toolchain::Toolchain;
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -23,8 +24,8 @@ use crate::tools::{dagger, sandbox};
 use base::error::{Exit, Failure};
 use workspace::Workspace;
 use workspace::config::LOCAL;
-use workspace::git;
 use workspace::graph::Graph;
+use workspace::inputs::{self, Inputs};
 use workspace::key::content_key;
 use workspace::project::Project;
 use workspace::strategy::Strategy;
@@ -57,55 +58,54 @@ impl Build {
     }
 }
 
-/// What executes the plan.
+/// Options that select the engine.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct EngineArgs {
-    /// What builds and uploads
+    /// Engine that builds and uploads
     #[arg(long, value_enum, default_value_t)]
     engine: Wanted,
-    /// Build even what is kept from an earlier build of the same content. Dagger keeps what it builds
-    /// by itself, and does not see this
+    /// Ignore the build cache. It has no effect on Dagger's own cache
     #[arg(long)]
     pub no_cache: bool,
 }
 
 impl EngineArgs {
-    /// Asks early for what [`EngineArgs::choose`] will want to know.
+    /// Starts the query that [`EngineArgs::choose`] waits for.
     pub fn prepare(self, ctx: &Ctx) {
         if self.engine != Wanted::Host {
             dagger::ask_version(&ctx.root);
         }
     }
 
-    /// The engine, and why.
+    /// Returns the engine and the reason for it.
     pub fn choose(self, ctx: &Ctx, workspace: &Workspace) -> Result<Choice, Failure> {
         choose(&ctx.root, self.engine, &workspace.config.tools.dagger, ctx.dry_run)
     }
 }
 
-/// What is to be done with the selected projects.
+/// A request for the selected projects.
 #[derive(Debug)]
 pub struct Task {
-    /// What is asked for.
+    /// The operation.
     pub verb: Verb,
-    /// What executes it.
+    /// The engine that executes it.
     pub choice: Choice,
-    /// Where to.
+    /// The destination.
     pub destination: Destination,
-    /// Do it even where the same content is there already.
+    /// Run even if the same content is already there.
     pub force: bool,
-    /// Build even where the output of the same build is kept.
+    /// Build even if the build cache has the output.
     pub rebuild: bool,
-    /// Put the former version back when the new one does not answer.
+    /// Roll back if the health check fails.
     pub rollback: bool,
-    /// The preview's alias, or its name.
+    /// The preview's alias or name.
     pub alias: Option<String>,
-    /// How each project's preview is made.
+    /// The preview strategy of each project.
     pub strategies: BTreeMap<String, Strategy>,
 }
 
 impl Task {
-    /// A task without any extra.
+    /// Creates a task with default options.
     #[must_use]
     pub fn new(verb: Verb, choice: Choice, destination: Destination) -> Task {
         Task {
@@ -121,7 +121,7 @@ impl Task {
     }
 }
 
-/// Says why there is nothing to do, as a script of comments where a script was asked for.
+/// Reports the reason why there is nothing to do. A dry run prints it as a comment.
 pub fn nothing_to_do(ctx: &Ctx, because: &str) -> Exit {
     let text = if ctx.dry_run { format!("#!/bin/sh\n# {because}") } else { because.to_owned() };
     ctx.ui.report(&RunReport::nothing(because), &text);
@@ -135,7 +135,7 @@ pub fn carry_out(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exi
         for part in plan.projects.iter_mut().filter(|_| plan.verb == Verb::Deploy) {
             part.removes = live::removals(ctx, destination, part);
         }
-        ctx.ui.report(&plan, &by_hand(ctx, workspace, &plan)?);
+        ctx.ui.report(&plan, &plan_script(ctx, workspace, &plan)?);
         return Ok(Exit::Done);
     }
     if plan.projects.iter().any(|part| part.build.is_some()) {
@@ -145,23 +145,23 @@ pub fn carry_out(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exi
     tell(ctx, &records)
 }
 
-/// The plan as a script for people.
-pub fn by_hand(ctx: &Ctx, workspace: &Workspace, plan: &Plan) -> Result<String, Failure> {
+/// Returns the plan as a script.
+pub fn plan_script(ctx: &Ctx, workspace: &Workspace, plan: &Plan) -> Result<String, Failure> {
     let (places, missing) = setup::missing(&ctx.root, &workspace.config, &tools_of(plan));
     script::script(plan, &places, &missing)
 }
 
-/// Reports what came of the projects, to the person and to the pipeline.
+/// Reports the results to the user and to the pipeline.
 pub fn tell(ctx: &Ctx, records: &[Record]) -> Result<Exit> {
     super::ci::leave_reports(ctx, records)?;
     ctx.ui.report(&RunReport::new(records), &report::summary(records));
     Ok(report::exit(records))
 }
 
-/// Puts the tools in place and executes the plan.
+/// Installs missing tools and executes the plan.
 pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<Record>> {
     let setup = Setup::new(ctx, &workspace.config)?;
-    // Containers bring their own tools; the sandbox needs them here in any case.
+    // Containers bring their own tools, but the sandbox needs local ones.
     let to_sandbox = plan.verb != Verb::Build && plan.destination.sandbox.is_some();
     let (places, mut versions) = if plan.choice.engine == Engine::Host || to_sandbox {
         setup.tools_for(&tools_of(&plan))?
@@ -175,52 +175,61 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
         let (server, _) = setup.sandbox(&places, &workspace.config.account_ids(), None)?;
         ready += &format!(", sandbox at {}", server.url);
         plan.destination.move_sandbox(server.port);
+        provide_storage(ctx, &plan, server.port);
     }
     setup.done(&ready);
     Ok(Run::new(ctx, &plan, places, versions).execute())
 }
 
-/// The content key of each project: the files it is made from, and the tools that make it.
+/// Creates the storage that the projects' configs name by id in the sandbox. The upload reports a failure,
+/// because it knows the binding.
+fn provide_storage(ctx: &Ctx, plan: &Plan, port: u16) {
+    for part in &plan.projects {
+        let account = part.target.account_id.as_ref().unwrap_or(&plan.destination.account_id);
+        match sandbox::provide(&ctx.root, port, account, &part.target.storage) {
+            Ok(made) if made.is_empty() => {}
+            Ok(made) => {
+                let text =
+                    format!("{}: new and empty in the sandbox: {}", part.project, made.join(", "));
+                ctx.ui.note(&text);
+            }
+            Err(failure) => ctx.ui.note(&format!("{}: {}", part.project, failure.message)),
+        }
+    }
+}
+
+/// Returns the content key of each project, from its input files and tools.
 pub(super) fn keys(
     workspace: &Workspace,
-    graph: &Graph,
     projects: &[&Project],
     destination: &Destination,
     builds: &Builds,
 ) -> Result<BTreeMap<String, String>> {
-    let root = &workspace.root;
+    let carried = Toolchain::wrangler(&workspace.root).carried_digest();
     let pins = Utf8PathBuf::from(modules::WRANGLER_TOOLCHAIN).join("bun.lock");
-    let inputs = projects.iter().map(|project| {
-        let mut paths = graph.inputs(project);
-        paths.insert(pins.clone());
-        paths.extend(builds.get(&project.name).and_then(|build| lock_file(build.as_ref().ok()?)));
-        paths
-    });
-    let inputs: Vec<BTreeSet<Utf8PathBuf>> = inputs.collect();
-    // Asked once for all of them, since projects share inputs and git takes its time to start.
-    let all: BTreeSet<&Utf8Path> = inputs.iter().flatten().map(Utf8PathBuf::as_path).collect();
-    let blobs = git::blobs(root, &all.into_iter().collect::<Vec<_>>())?;
+    let pins: Vec<&Utf8Path> = carried.is_none().then_some(pins.as_path()).into_iter().collect();
+    let inputs = inputs::read(workspace, projects, &pins)?;
     let mut facts = BTreeMap::from([
         ("account", destination.account_id.clone()),
         ("bun", workspace.config.tools.bun.clone()),
         ("environment", destination.environment.clone()),
     ]);
+    facts.extend(carried.map(|digest| ("wrangler", digest)));
     let variables = digests(&workspace.config.variables.build);
     if !variables.is_empty() {
         facts.insert("variables", format!("{variables:?}"));
     }
-    let key = |(project, paths): (&&Project, &BTreeSet<Utf8PathBuf>)| {
+    let key = |(project, inputs): (&&Project, &Inputs)| {
         let mut facts = facts.clone();
         let build = builds.get(&project.name).and_then(|build| build.as_ref().ok());
         let tools = build.and_then(|build| build.toolchain.fact());
         facts.extend(tools.map(|tools| ("tools", tools)));
-        let paths: Vec<&Utf8Path> = paths.iter().map(Utf8PathBuf::as_path).collect();
-        (project.name.clone(), content_key(&git::below(root, &blobs, &paths), &facts))
+        (project.name.clone(), content_key(&inputs.blobs, &facts))
     };
     Ok(projects.iter().zip(&inputs).map(key).collect())
 }
 
-/// What decides each project's build, whichever environment it is for.
+/// Returns the inputs of each project's build, independent of the environment.
 pub(super) fn build_inputs(
     graph: &Graph,
     projects: &[&Project],

@@ -1,14 +1,12 @@
-//! One file a command. Each reads as one sentence: load, plan, print or execute, report.
+//! One file per command. Each loads, plans, prints or executes, and reports.
 
 pub mod affected;
-pub mod bench;
 pub mod build;
 pub mod ci;
 pub mod comment;
 pub mod completions;
 pub mod deploy;
 pub mod doctor;
-pub mod generate;
 pub mod new;
 pub mod preview;
 pub mod preview_stop;
@@ -17,7 +15,6 @@ pub mod rollback;
 pub mod sandbox;
 pub mod selection;
 pub mod status;
-pub mod test;
 
 use anyhow::Result;
 
@@ -41,11 +38,9 @@ impl Command {
             Command::Comment(command) => command.run(ctx),
             Command::New(command) => command.run(ctx),
             Command::Sandbox(command) => command.run(ctx),
-            Command::Test(command) => command.run(ctx),
-            Command::Bench(command) => command.run(ctx),
             Command::Ci(command) => command.run(ctx),
-            Command::Generate(command) => command.run(ctx),
             Command::Completions(command) => command.run(ctx),
+            Command::Complete(command) => command.run(ctx),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which projects `build` and `deploy` act on, and why.
+//! Selection of the projects for `build`, `deploy` and `preview`, with the reasons.
 
 use std::collections::BTreeMap;
 
@@ -15,38 +15,36 @@ use crate::report::affected::{line, nothing};
 use workspace::Workspace;
 use workspace::affected::affected;
 use workspace::change_base::{Base, Changes};
-use workspace::discovery::Broken;
 use workspace::git;
-use workspace::graph::Graph;
 use workspace::key::fresh_nonce;
 use workspace::outline::Outline;
 use workspace::project::Project;
 
-/// Which projects take part.
+/// Options that select projects.
 #[derive(Debug, Args)]
 pub struct Selection {
-    /// Projects by path, any unique end of it, Worker name or package name [default: those that
-    /// `cargo xtask affected` lists; on the default branch itself, where it lists none, all]
+    /// Projects, by any unique suffix of the path, Worker name or package name [default: the projects of
+    /// `cargo xtask affected`; all on an unchanged default branch]
     #[arg(value_name = "PROJECT")]
     names: Vec<String>,
-    /// Every project, whatever changed
+    /// Select every project
     #[arg(long, conflicts_with = "names")]
     all: bool,
 }
 
-/// The projects that take part.
+/// The selected projects.
 #[derive(Debug)]
 pub struct Chosen<'w> {
     /// The projects.
     pub projects: Vec<&'w Project>,
-    /// Why each takes part.
+    /// The reason for each.
     reasons: BTreeMap<String, String>,
-    /// Why none takes part.
+    /// The reason if no project is selected.
     pub nothing: Option<String>,
 }
 
 impl Selection {
-    /// The projects that are meant. `environment` is where they go, if anywhere.
+    /// Returns the selected projects. `environment` is their destination, if any.
     pub fn choose<'w>(
         &self,
         ctx: &Ctx,
@@ -58,10 +56,10 @@ impl Selection {
             return Ok(Chosen::new(workspace.select(&self.names)?, |_| reason.to_owned()));
         }
         let changes = changes(ctx, environment)?;
-        let outline = Outline::new(workspace)?;
+        let outline = Outline::new(workspace);
         let affected = affected(&outline, &changes);
-        // A project that was not changed may be broken.
-        if let Some(broken) = workspace.broken.iter().find(|broken| concerns(&changes, broken)) {
+        // A broken project blocks only if it is affected.
+        if let Some(broken) = affected.broken.first() {
             return Err(broken.in_the_way().into());
         }
         let reasons: BTreeMap<&str, String> =
@@ -77,11 +75,6 @@ impl Selection {
         chosen.nothing = chosen.projects.is_empty().then(|| nothing(&changes));
         Ok(chosen)
     }
-}
-
-fn concerns(changes: &Changes, broken: &Broken) -> bool {
-    matches!(changes.base, Base::Everything { .. })
-        || changes.paths.iter().any(|path| path.starts_with(&broken.dir))
 }
 
 /// Whether a person has the default branch's own commit checked out. When no file points at a project
@@ -103,8 +96,8 @@ impl<'w> Chosen<'w> {
     /// Plans `task` for them. Meanwhile it is found out whether a run would have what it needs; a script
     /// is worth seeing without.
     pub fn plan(self, ctx: &Ctx, workspace: &Workspace, task: Task) -> Result<Plan> {
-        let graph = Graph::new(workspace)?;
-        let builds = plan_builds(workspace, &graph, &self.projects);
+        let graph = &workspace.graph;
+        let builds = plan_builds(workspace, graph, &self.projects);
         let preflight = || match ctx.dry_run || task.verb == Verb::Build {
             true => Ok(()),
             false => doctor::preflight(ctx, &task.destination, task.choice.engine, &self.projects),
@@ -112,7 +105,7 @@ impl<'w> Chosen<'w> {
         let (ready, keys, head) = std::thread::scope(|scope| {
             let ready = scope.spawn(preflight);
             let head = scope.spawn(|| git::head(&workspace.root));
-            let keys = keys(workspace, &graph, &self.projects, &task.destination, &builds);
+            let keys = keys(workspace, &self.projects, &task.destination, &builds);
             (ready.join(), keys, head.join())
         });
         ready.map_err(|_| anyhow!("a check of this machine failed"))??;
@@ -124,7 +117,7 @@ impl<'w> Chosen<'w> {
             head: head.map_err(|_| anyhow!("git's reader failed"))??,
             force: task.force,
             rebuild: task.rebuild || task.force,
-            inputs: build_inputs(&graph, &self.projects, &builds),
+            inputs: build_inputs(graph, &self.projects, &builds),
             rollback: task.rollback,
             alias: task.alias,
             strategies: task.strategies,

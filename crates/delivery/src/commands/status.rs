@@ -1,4 +1,4 @@
-//! `status`: what is live where, and whether it is what stands here.
+//! `status`: the live version of each project in each environment.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -19,32 +19,31 @@ use cloudflare::api::Api;
 use workspace::Workspace;
 use workspace::config::LOCAL;
 use workspace::git;
-use workspace::graph::Graph;
 use workspace::project::Project;
 use workspace::triggers::Triggers;
 
-/// How many reads are under way at once, which Cloudflare's limits allow with ease.
+/// The number of parallel reads, well within Cloudflare's limits.
 const READERS: usize = 8;
 
-/// Say what is live where, and whether it is what stands here.
+/// Show the live version of each project and whether it matches the working tree.
 #[derive(Debug, Args)]
 pub struct Status {
-    /// Projects by path, any unique end of it, Worker name or package name [default: all]
+    /// Projects, by any unique suffix of the path, Worker name or package name [default: all]
     #[arg(value_name = "PROJECT")]
     names: Vec<String>,
-    /// Only this environment [default: every one whose credential is here]
+    /// Show only this environment [default: all with a credential on this machine]
     #[arg(long, value_name = "ENVIRONMENT")]
     env: Option<String>,
-    /// Ask the sandbox instead of Cloudflare
+    /// Read from the sandbox instead of Cloudflare
     #[arg(long)]
     sandbox: bool,
 }
 
-/// An environment that can be asked.
+/// An environment that can be read.
 struct Place {
     destination: Destination,
     token: Secret,
-    /// What each project would be deployed as from here.
+    /// The content key of each project in the working tree.
     keys: BTreeMap<String, String>,
 }
 
@@ -78,8 +77,7 @@ impl Status {
         }
     }
 
-    /// The environment, when it can be asked from here. Reading changes nothing, so protection does not
-    /// matter.
+    /// Prepares reading an environment. Reads ignore protection. Errors if the credential is missing.
     fn place(
         &self,
         ctx: &Ctx,
@@ -90,14 +88,13 @@ impl Status {
         let port = sandbox_port(ctx, environment, self.sandbox);
         let destination = Destination::to_read(&workspace.config, environment, port)?;
         let token = ctx.token(&destination)?;
-        let graph = Graph::new(workspace)?;
-        let builds = plan_builds(workspace, &graph, projects);
-        let keys = keys(workspace, &graph, projects, &destination, &builds)?;
+        let builds = plan_builds(workspace, &workspace.graph, projects);
+        let keys = keys(workspace, projects, &destination, &builds)?;
         Ok(Place { destination, token, keys })
     }
 }
 
-/// Asks every place about every project, several at a time.
+/// Reads every project in every environment in parallel.
 fn read(ctx: &Ctx, places: &[Place], projects: &[&Project]) -> Vec<Row> {
     let questions: Vec<(&Place, &Project)> =
         places.iter().flat_map(|place| projects.iter().map(move |&p| (place, p))).collect();

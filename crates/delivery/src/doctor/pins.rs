@@ -5,6 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 use workspace::modules;
+use workspace::toolchain::Toolchain;
 
 use base::error::{Exit, Failure};
 use base::terminal::{CYAN, DIM, GREEN, RED, paint};
@@ -13,6 +14,9 @@ use workspace::config::{CONFIG_FILE, Config};
 /// The pipeline that is made of the config.
 const PIPELINE: &str = ".gitlab-ci.yml";
 
+/// What is named as the file of a pin that this program carries.
+const CARRIED: &str = "this version of xtask";
+
 /// Where the defaults of the config's `pipeline` section stand.
 const PIPELINE_DEFAULTS: &str = "crates/workspace/src/pipeline.rs";
 
@@ -20,7 +24,7 @@ const PIPELINE_DEFAULTS: &str = "crates/workspace/src/pipeline.rs";
 const TESTS: [&str; 5] = [
     "dagger/test",
     "sandbox/tests/gitbeaker",
-    "xtask/benches/peers",
+    "dev/benches/peers",
     "xtask/tests/browser",
     "xtask/tests/pipeline",
 ];
@@ -151,7 +155,11 @@ fn exit(pins: &[Pin]) -> Exit {
 #[must_use]
 pub fn bun(root: &Utf8Path, config: &Config) -> Pin {
     let manifest = format!("{}/package.json", modules::BUN_TOOLCHAIN);
-    let stated = json(root, &manifest)["dependencies"]["bun"].as_str().map(str::to_owned);
+    let toolchain = Toolchain::bun(root);
+    let stated: Value =
+        toolchain.manifest().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let stated = stated["dependencies"]["bun"].as_str().map(str::to_owned);
+    let manifest = if toolchain.is_carried() { CARRIED.to_owned() } else { manifest };
     // A tag may say less than a version: `oven/bun:1`, `oven/bun:latest`.
     let tag =
         config.images.bun.strip_prefix("oven/bun:").and_then(|tag| tag.split(['-', '@']).next());

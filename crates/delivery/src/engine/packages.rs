@@ -1,14 +1,13 @@
 //! Installs and builds of packages that several projects share: each once in a run.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::attempt::{Attempt, millis};
-use super::lock::lock;
+use super::lock::{Lock, lock};
 use crate::plan::PackageBuild;
 use crate::tools::packages::{Installation, failure};
 use base::error::{Exit, Failure, failed};
@@ -47,7 +46,7 @@ pub struct Installed {
     /// How many milliseconds it took.
     took: u64,
     /// No other run installs here before this one ends: it would take the packages away.
-    _lock: Arc<File>,
+    _lock: Arc<Lock>,
 }
 
 impl Attempt<'_> {
@@ -81,8 +80,8 @@ impl Attempt<'_> {
         let hint = failure::hint(installation, &self.run.places.variables, &finished.tail);
         let finished = finished.success().map_err(|failure| failure.hint_if_failed(&hint))?;
         // Other runs may build here, and may not install.
-        alone.unlock()?;
-        alone.lock_shared()?;
+        alone.file().unlock()?;
+        alone.file().lock_shared()?;
         Ok(Installed { took: millis(finished.took), _lock: Arc::new(alone) })
     }
 

@@ -1,14 +1,12 @@
 //! Puts the tools of a plan in place: Bun, wrangler, the sandbox.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use workspace::modules;
 
-use anyhow::{Context as _, Result};
-use camino::Utf8Path;
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
-use super::lock::lock;
+use super::lock::{Lock, lock};
 use crate::context::Ctx;
 use crate::plan::commands::Places;
 use crate::record::Versions;
@@ -24,6 +22,7 @@ use cloudflare::wrangler;
 use cloudflare::wrangler_fields;
 use cloudflare::wrangler_fields::UnknownField;
 use workspace::config::Config;
+use workspace::toolchain::{Toolchain, tools_folder};
 use workspace::wrangler::WranglerConfig;
 
 /// Installs what is missing, one run at a time.
@@ -31,7 +30,7 @@ pub struct Setup<'a> {
     ctx: &'a Ctx,
     config: &'a Config,
     task: Task,
-    lock: File,
+    lock: Lock,
 }
 
 impl<'a> Setup<'a> {
@@ -53,7 +52,7 @@ impl<'a> Setup<'a> {
         let root = &self.ctx.root;
         let (mut places, mut commands) = missing(root, self.config, tools);
         // Checkouts may share the folder of the tools.
-        let shared = bun::tools_folder(root).join("install.lock");
+        let shared = tools_folder(root).join("install.lock");
         let _alone = if commands.is_empty() {
             None
         } else {
@@ -74,7 +73,8 @@ impl<'a> Setup<'a> {
             self.execute(command, REGISTRY)?;
         }
         if !missing.is_empty() {
-            write_whole(&root.join(STAMP), &lock_file(root)?)?;
+            let toolchain = Toolchain::wrangler(root);
+            write_whole(&stamp(&toolchain), &toolchain.lock().unwrap_or_default())?;
         }
         let versions = Versions {
             bun: Some(self.config.tools.bun.clone()),
@@ -127,11 +127,14 @@ impl<'a> Setup<'a> {
     }
 }
 
-/// The lock file that wrangler was installed by.
-pub const STAMP: &str = "dagger/cloudflare/toolchain/node_modules/.installed.lock";
+/// Returns the path of the copy of the lock file that wrangler was installed by.
+#[must_use]
+pub fn stamp(toolchain: &Toolchain) -> Utf8PathBuf {
+    toolchain.dir.join("node_modules/.installed.lock")
+}
 
-/// Where the tools are, and the commands that put the missing ones there. A changed lock file means
-/// that wrangler is missing.
+/// Returns the places of the tools, and the commands that install the missing ones. A changed lock
+/// file means that wrangler is missing.
 #[must_use]
 pub fn missing(root: &Utf8Path, config: &Config, tools: &BTreeSet<Tool>) -> (Places, Vec<Command>) {
     let version = &config.tools.bun;
@@ -157,28 +160,32 @@ pub fn missing(root: &Utf8Path, config: &Config, tools: &BTreeSet<Tool>) -> (Pla
     if !matches!(bun, Bun::OnPath(_)) {
         places.path.extend(bun.program().parent().map(Utf8Path::to_owned));
     }
-    let installed = std::fs::read_to_string(root.join(STAMP)).ok();
-    if installed.is_none() || installed != lock_file(root).ok() {
-        commands.push(install(&places, &root.join(modules::WRANGLER_TOOLCHAIN)));
+    let toolchain = Toolchain::wrangler(root);
+    let installed = std::fs::read_to_string(stamp(&toolchain)).ok();
+    if installed.is_none() || installed != toolchain.lock() {
+        commands.extend(install_wrangler(&places, &toolchain));
     }
     (places, commands)
 }
 
-fn lock_file(root: &Utf8Path) -> Result<String> {
-    let path = Utf8Path::new(modules::WRANGLER_TOOLCHAIN).join("bun.lock");
-    std::fs::read_to_string(root.join(&path)).with_context(|| format!("cannot read {path}"))
+/// Returns the commands that install wrangler by its pin.
+#[must_use]
+pub fn install_wrangler(places: &Places, toolchain: &Toolchain) -> Vec<Command> {
+    let mut commands = bun::write_pins(&places.root, toolchain);
+    commands.push(install(places, &toolchain.dir));
+    commands
 }
 
-/// Installs the locked packages of the toolchain. None of its install scripts is needed.
+/// Installs the locked packages in `folder`, without their install scripts.
 #[must_use]
-pub fn install(places: &Places, toolchain: &Utf8Path) -> Command {
+pub fn install(places: &Places, folder: &Utf8Path) -> Command {
     let argv = [places.bun.as_str(), "install", "--frozen-lockfile", "--ignore-scripts"];
-    Command::new(toolchain, &argv, INSTALL_DEADLINE)
+    Command::new(folder, &argv, INSTALL_DEADLINE)
 }
 
 /// The JSON schema of the installed wrangler's config.
 pub fn wrangler_schema(root: &Utf8Path) -> Result<Value, Failure> {
-    let path = Utf8Path::new(modules::WRANGLER_TOOLCHAIN).join(wrangler::SCHEMA);
+    let path = Toolchain::wrangler(root).dir.join(wrangler::SCHEMA);
     serde_json::from_str(&read(root, &path)?).map_err(|error| refused(format!("{path}: {error}")))
 }
 
@@ -198,6 +205,6 @@ fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String, Failure> {
 }
 
 /// Locks a project: two runs on one would write the same `dist`, and judge each other's deployments.
-pub fn project_lock(root: &Utf8Path, slug: &str, waiting: impl FnOnce(&str)) -> Result<File> {
+pub fn project_lock(root: &Utf8Path, slug: &str, waiting: impl FnOnce(&str)) -> Result<Lock> {
     lock(&root.join(".xtask/locks").join(format!("{slug}.lock")), waiting)
 }

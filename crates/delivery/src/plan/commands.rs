@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::time::Duration;
+use workspace::toolchain::Toolchain;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::destination::Destination;
 use super::{PackageBuild, ProjectPlan, Verb};
 use crate::tools::bun::INSTALL_DEADLINE;
-use crate::tools::packages::{Installation, Manager, Tool, Toolchain};
+use crate::tools::packages::{Installation, Manager, PackageToolchain, Tool};
 use base::command::Command;
 use cloudflare::wrangler;
 use workspace::config::Variables;
-use workspace::modules;
 use workspace::steps::Runtime;
 use workspace::strategy::Strategy;
 
@@ -65,7 +65,7 @@ impl Places {
 
     /// Installs everything that a lock file covers, and changes no lock file.
     #[must_use]
-    pub fn install(&self, toolchain: &Toolchain, installation: &Installation) -> Command {
+    pub fn install(&self, toolchain: &PackageToolchain, installation: &Installation) -> Command {
         let mut argv = self.manager(toolchain, installation);
         let arguments = installation.manager.frozen_install();
         argv.extend(arguments.iter().map(|&word| word.to_owned()));
@@ -86,7 +86,7 @@ impl Places {
     }
 
     /// The program of a package manager, with the arguments that come first.
-    fn manager(&self, toolchain: &Toolchain, installation: &Installation) -> Vec<String> {
+    fn manager(&self, toolchain: &PackageToolchain, installation: &Installation) -> Vec<String> {
         if let Some(release) = &installation.release {
             let file = self.root.join(&installation.dir).join(release);
             return vec![self.node(toolchain).to_string(), file.into_string()];
@@ -98,12 +98,12 @@ impl Places {
         self.tools.get(tool).map_or(self.bun.as_path(), Utf8PathBuf::as_path)
     }
 
-    fn node(&self, toolchain: &Toolchain) -> &Utf8Path {
+    fn node(&self, toolchain: &PackageToolchain) -> &Utf8Path {
         toolchain.node.as_ref().map_or(self.bun.as_path(), |node| self.program(node))
     }
 
     /// Puts the tools in front of PATH, so that a script that calls one gets the pinned one.
-    fn with_path(&self, mut command: Command, toolchain: &Toolchain) -> Command {
+    fn with_path(&self, mut command: Command, toolchain: &PackageToolchain) -> Command {
         let own = toolchain.tools().filter_map(|tool| self.tools.get(tool)?.parent());
         for dir in own.chain(self.path.iter().map(Utf8PathBuf::as_path)) {
             if self.path.iter().any(|path| path == dir)
@@ -143,7 +143,7 @@ impl Places {
 
     /// The command that runs the script `build`. Bun runs it on Bun, whatever the first line of a tool
     /// asks for.
-    fn script(&self, toolchain: &Toolchain) -> Vec<String> {
+    fn script(&self, toolchain: &PackageToolchain) -> Vec<String> {
         let run = |mut argv: Vec<String>, words: &[&str]| {
             argv.extend(words.iter().map(|&word| word.to_owned()));
             argv
@@ -254,7 +254,7 @@ impl Places {
     }
 
     fn wrangler(&self, dir: Utf8PathBuf, arguments: Vec<String>, deadline: Duration) -> Command {
-        let launcher = self.root.join(modules::WRANGLER_TOOLCHAIN).join(wrangler::LAUNCHER);
+        let launcher = Toolchain::wrangler(&self.root).dir.join(wrangler::LAUNCHER);
         let bun = [&[self.bun.as_str()], &wrangler::ON_BUN[..], &[launcher.as_str()]].concat();
         let mut command = Command::new(dir, &bun, deadline);
         command.argv.extend(arguments);

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use crate::tools::packages::Toolchain;
+use crate::tools::packages::PackageToolchain;
 use base::error::{Failure, failed};
 use cloudflare::api::DIRTY;
 use destination::Destination;
@@ -124,7 +124,7 @@ pub struct ProjectPlan {
     /// Where to run the build, when there is one.
     pub build: Option<Utf8PathBuf>,
     /// What installs and runs the build.
-    pub toolchain: Toolchain,
+    pub toolchain: PackageToolchain,
     /// The packages of the repository that are built before it, each after those that it imports.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dependencies: Vec<PackageBuild>,
@@ -173,7 +173,7 @@ pub struct PackageBuild {
     pub steps: Steps,
     /// What installs and runs it.
     #[serde(skip)]
-    pub toolchain: Toolchain,
+    pub toolchain: PackageToolchain,
     /// The folders and files that decide what it writes.
     #[serde(skip)]
     pub inputs: BTreeSet<Utf8PathBuf>,
@@ -183,7 +183,7 @@ pub struct PackageBuild {
 #[derive(Clone, Debug)]
 pub struct BuildPlan {
     /// The tools.
-    pub toolchain: Toolchain,
+    pub toolchain: PackageToolchain,
     /// The packages of the repository that are built before it, each after those that it imports.
     pub dependencies: Vec<PackageBuild>,
     /// Its own build.

@@ -1,7 +1,7 @@
 //! Bun in the pinned version: the one on PATH if it fits, else a locked install of our own.
 
 use std::time::Duration;
-use workspace::modules;
+use workspace::toolchain::{Toolchain, tools_folder};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -88,13 +88,6 @@ pub fn folder(root: &Utf8Path, version: &str) -> Utf8PathBuf {
     tools_folder(root).join(format!("bun-{version}"))
 }
 
-/// The folder that holds our own installs of all tools.
-#[must_use]
-pub fn tools_folder(root: &Utf8Path) -> Utf8PathBuf {
-    let tools = std::env::var("XTASK_TOOLS").ok().filter(|path| !path.is_empty());
-    tools.map_or_else(|| root.join(".xtask/tools"), Utf8PathBuf::from)
-}
-
 /// Where npm puts the program: the package of this platform holds it, so that no install script has
 /// to run.
 fn installed_program() -> String {
@@ -104,19 +97,39 @@ fn installed_program() -> String {
     format!("node_modules/@oven/bun-{os}-{arch}{libc}/bin/bun")
 }
 
-/// The commands that install Bun from npm, frozen to the lock file.
+/// Returns the commands that install Bun from npm, frozen to the lock file.
 #[must_use]
 pub fn install(root: &Utf8Path, version: &str) -> Vec<Command> {
     let folder = folder(root, version);
-    let pins = root.join(modules::BUN_TOOLCHAIN);
-    let from = |name: &str| pins.join(name).to_string();
-    let copy = ["cp", &from("package.json"), &from("package-lock.json"), folder.as_str()];
+    let toolchain = Toolchain::bun(root);
     let npm = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"];
-    vec![
-        Command::new(root, &["mkdir", "-p", folder.as_str()], INSTALL_DEADLINE),
-        Command::new(root, &copy, INSTALL_DEADLINE),
-        Command::new(&folder, &npm, INSTALL_DEADLINE),
-    ]
+    let mut commands =
+        vec![Command::new(root, &["mkdir", "-p", folder.as_str()], INSTALL_DEADLINE)];
+    if toolchain.is_carried() {
+        commands.extend(write_pins(root, &toolchain.at(folder.clone())));
+    } else {
+        let from = |name: &str| toolchain.dir.join(name).to_string();
+        let copy = ["cp", &from("package.json"), &from("package-lock.json"), folder.as_str()];
+        commands.push(Command::new(root, &copy, INSTALL_DEADLINE));
+    }
+    commands.push(Command::new(&folder, &npm, INSTALL_DEADLINE));
+    commands
+}
+
+/// Returns the commands that write the pins that this program carries. None for those of the repository.
+#[must_use]
+pub fn write_pins(root: &Utf8Path, toolchain: &Toolchain) -> Vec<Command> {
+    let unwritten = toolchain.unwritten();
+    if unwritten.is_empty() {
+        return Vec::new();
+    }
+    let folder = Command::new(root, &["mkdir", "-p", toolchain.dir.as_str()], INSTALL_DEADLINE);
+    let write = |(path, text): (Utf8PathBuf, &str)| {
+        let mut command = Command::new(root, &["tee", path.as_str()], INSTALL_DEADLINE);
+        command.stdin = Some(text.to_owned());
+        command
+    };
+    std::iter::once(folder).chain(unwritten.into_iter().map(write)).collect()
 }
 
 /// What `program --version` prints; nothing when it cannot be run.
@@ -128,7 +141,7 @@ pub fn reported_version(program: &Utf8Path, deadline: Duration) -> Option<String
 /// The first program called `name` on PATH.
 #[must_use]
 pub fn which(name: &str) -> Option<Utf8PathBuf> {
-    let path = std::env::var("PATH").ok()?;
+    let path = base::env::raw_variable("PATH")?;
     path.split(':')
         .filter(|dir| !dir.is_empty())
         .map(|dir| Utf8Path::new(dir).join(name))

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
-use workspace::modules;
+use workspace::toolchain::Toolchain;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -21,6 +21,7 @@ use base::error::{Failure, failed, refused};
 use base::http;
 use base::secret::Secret;
 use workspace::key::hex;
+use workspace::wrangler::Storage;
 
 /// The port that a new sandbox asks for first.
 pub const DEFAULT_PORT: u16 = 8787;
@@ -118,10 +119,46 @@ pub fn check(root: &Utf8Path, port: u16) -> Result<(), Failure> {
     }
 }
 
+/// Makes the storage that projects name in the sandbox, where it does not exist yet: what their config
+/// names was made at Cloudflare. Returns a line for each that was made. The sandbox takes ids of
+/// Cloudflare's form only, so that a placeholder is refused with the upload.
+pub fn provide(
+    root: &Utf8Path,
+    port: u16,
+    account: &str,
+    storage: &Storage,
+) -> Result<Vec<String>, Failure> {
+    if storage.is_empty() {
+        return Ok(Vec::new());
+    }
+    check(root, port)?;
+    let token = token(root)?;
+    let agent = http::agent(PROOF_DEADLINE, 0);
+    let url = format!("http://127.0.0.1:{port}/__sandbox/resources");
+    let authorization = format!("Bearer {}", token.expose());
+    let databases: Vec<serde_json::Value> = storage
+        .databases
+        .iter()
+        .map(|(id, name)| serde_json::json!({ "id": id, "name": name }))
+        .collect();
+    let body = serde_json::json!({
+        "account": account, "namespaces": storage.namespaces, "databases": databases,
+        "buckets": storage.buckets, "queues": storage.queues,
+    });
+    let failure = |text: String| failed(format!("the sandbox did not make the storage: {text}"));
+    let answer = http::post(&agent, &url, &[("authorization", &authorization)], &body)
+        .map_err(|error| failure(format!("{error:#}")))?;
+    let answered: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let Some(made) = answered["made"].as_array() else {
+        return Err(failure(http::short(&String::from_utf8_lossy(&answer.body))));
+    };
+    Ok(made.iter().filter_map(|line| line.as_str().map(str::to_owned)).collect())
+}
+
 /// The token for its API.
 pub fn token(root: &Utf8Path) -> Result<Secret, Failure> {
     // Empty counts as unset, as it does to the sandbox itself.
-    let given = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.trim().is_empty());
+    let given = base::env::variable(TOKEN_VARIABLE);
     if let Some(token) = given {
         return Ok(Secret::new(&token));
     }
@@ -138,16 +175,31 @@ pub fn token(root: &Utf8Path) -> Result<Secret, Failure> {
     Ok(Secret::new(&text))
 }
 
-/// The command that builds the sandbox, into the target folder that xtask itself runs from; nothing
-/// where there is no source, as in a tree that only uses the tool.
+/// Returns the folder of the sandbox's source: of the repository at `root` if it has it, else of the
+/// checkout that this program was compiled from. `None` if neither is on this machine.
+#[must_use]
+pub fn source(root: &Utf8Path) -> Option<Utf8PathBuf> {
+    let checkout = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2)?;
+    let is_source = |root: &&Utf8Path| {
+        root.join("sandbox/Cargo.toml").is_file() && root.join("crates/delivery").is_dir()
+    };
+    [root, checkout].into_iter().find(is_source).map(Utf8Path::to_owned)
+}
+
+/// Returns the command that builds the sandbox into the target folder that xtask itself runs from.
+/// `None` if there is no source, or if that target folder lies in another checkout: its own builds make
+/// both programs.
 #[must_use]
 pub fn build(root: &Utf8Path) -> Option<Command> {
-    if !root.join("sandbox/Cargo.toml").is_file() {
+    let source = source(root)?;
+    let target = program().ok();
+    if source != root && target.as_ref().is_some_and(|program| program.starts_with(&source)) {
         return None;
     }
-    let target = program().ok();
     let target = target.as_deref().and_then(|program| program.parent()?.parent());
-    let mut arguments = vec!["build", "--locked", "--package", "sandbox"];
+    let manifest = source.join("Cargo.toml");
+    let mut arguments =
+        vec!["build", "--locked", "--package", "sandbox", "--manifest-path", manifest.as_str()];
     if let Some(target) = target {
         arguments.extend(["--target-dir", target.as_str()]);
     }
@@ -182,7 +234,7 @@ pub fn start(
     let program = program()?;
     let mut process = Process::new(&program);
     process.args(["serve", "--state", state.as_str(), "--bun", bun.as_str()]);
-    process.args(["--toolchain", root.join(modules::WRANGLER_TOOLCHAIN).as_str()]);
+    process.args(["--toolchain", Toolchain::wrangler(root).dir.as_str()]);
     for account in accounts {
         process.args(["--account-id", account]);
     }
@@ -191,7 +243,7 @@ pub fn start(
     }
     process.current_dir(root).env_clear();
     for name in base::command::INHERITED.iter().chain(&[TOKEN_VARIABLE]).chain(&GITLAB_VARIABLES) {
-        if let Some(value) = std::env::var_os(name) {
+        if let Some(value) = base::env::os_variable(name) {
             process.env(name, value);
         }
     }

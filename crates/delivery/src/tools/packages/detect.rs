@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
 use super::registry::{bun_package, node_package};
-use super::{Installation, Manager, Tool, Toolchain};
+use super::{Installation, Manager, PackageToolchain, Tool};
 use base::error::{Failure, refused};
 use workspace::config::Tools;
 use workspace::package::Package;
@@ -23,14 +23,18 @@ const ANY_NODE: &str = ">=18";
 const NODE_FILES: [&str; 2] = [".node-version", ".nvmrc"];
 
 /// Returns what installs and builds `package`, whose lock file is in its folder or above it.
-pub fn toolchain(root: &Utf8Path, package: &Package, tools: &Tools) -> Result<Toolchain, Failure> {
+pub fn toolchain(
+    root: &Utf8Path,
+    package: &Package,
+    tools: &Tools,
+) -> Result<PackageToolchain, Failure> {
     let installation = installation(root, package, tools)?;
     let default = installation.as_ref().map_or(Runtime::Bun, |install| install.manager.runtime());
     let runtime = package.settings.runtime.unwrap_or(default);
     let needs_node = runtime == Runtime::Node
         || installation.as_ref().is_some_and(|install| install.manager != Manager::Bun);
     let node = needs_node.then(|| node(root, package, tools)).transpose()?;
-    Ok(Toolchain { installation, runtime, node })
+    Ok(PackageToolchain { installation, runtime, node })
 }
 
 /// Returns how the packages of `package` are installed. `None` if no lock file is in its folder or above.
@@ -280,7 +284,7 @@ mod tests {
     }
 
     /// Returns what a folder with these files is installed by.
-    fn detect(name: &str, files: &[(&str, &str)]) -> Result<Toolchain, Failure> {
+    fn detect(name: &str, files: &[(&str, &str)]) -> Result<PackageToolchain, Failure> {
         let temporary = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
         let root = temporary.join(format!("xtask-detect-{}-{name}", std::process::id()));
         for (path, text) in files {

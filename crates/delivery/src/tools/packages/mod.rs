@@ -118,7 +118,7 @@ pub struct Installation {
 /// What installs and builds a project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Toolchain {
+pub struct PackageToolchain {
     /// The install. `None` for a project without dependencies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub installation: Option<Installation>,
@@ -129,7 +129,7 @@ pub struct Toolchain {
     pub node: Option<Tool>,
 }
 
-impl Toolchain {
+impl PackageToolchain {
     /// Returns the programs that it needs.
     pub fn tools(&self) -> impl Iterator<Item = &Tool> {
         let installation = self.installation.as_ref().filter(|install| install.release.is_none());

@@ -7,6 +7,7 @@ use super::Tool;
 use crate::tools::bun::{self, INSTALL_DEADLINE, which};
 use base::command::Command;
 use base::{probe, version_cache};
+use workspace::toolchain::tools_folder;
 
 /// The file that an install leaves at its end.
 const STAMP: &str = ".installed";
@@ -81,7 +82,7 @@ fn manifest_version(program: &Utf8Path, name: &str) -> Option<String> {
 fn folder(root: &Utf8Path, tool: &Tool) -> Utf8PathBuf {
     // Bun's own pin has a folder with a lock file, so it goes by another name here.
     let name = if tool.name == "bun" { "packaged-bun" } else { tool.name };
-    bun::tools_folder(root).join(format!("{name}-{}", tool.version))
+    tools_folder(root).join(format!("{name}-{}", tool.version))
 }
 
 fn program_in_folder(tool: &Tool) -> String {

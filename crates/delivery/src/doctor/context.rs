@@ -1,0 +1,125 @@
+//! What the checks of one run share. Each part is looked at once, by the first check that asks.
+
+use std::sync::OnceLock;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::tools::bun::{self, Bun, OnPath};
+use base::error::{Exit, Failure, exit_of};
+use base::probe;
+use workspace::Workspace;
+use workspace::config::{Config, LOCAL};
+use workspace::project::Project;
+
+/// The circumstances that checks look at.
+pub struct Context {
+    /// The repository's root.
+    pub root: Utf8PathBuf,
+    /// The environment that was named.
+    pub environment: Option<String>,
+    /// Leave the network alone.
+    pub offline: bool,
+    config: Result<Config, Failure>,
+    names: Vec<String>,
+    projects: OnceLock<Result<Vec<Project>, anyhow::Error>>,
+    bun: OnceLock<Option<Bun>>,
+    bun_on_path: OnceLock<Option<OnPath>>,
+}
+
+impl Context {
+    /// The context below `root`. `names` are the projects that matter; none means all.
+    #[must_use]
+    pub fn new(root: &Utf8Path, environment: Option<String>, names: Vec<String>) -> Context {
+        Context {
+            root: root.to_owned(),
+            environment,
+            offline: true,
+            config: Config::load(root),
+            names,
+            projects: OnceLock::new(),
+            bun: OnceLock::new(),
+            bun_on_path: OnceLock::new(),
+        }
+    }
+
+    /// The context with projects that were read already.
+    #[must_use]
+    pub fn with_projects(self, projects: Vec<Project>) -> Context {
+        Context { projects: OnceLock::from(Ok(projects)), ..self }
+    }
+
+    /// The shared config file, or why it cannot be read.
+    pub fn config(&self) -> Result<&Config, &Failure> {
+        self.config.as_ref()
+    }
+
+    /// The environment that was named, or `local`.
+    #[must_use]
+    pub fn environment(&self) -> &str {
+        self.environment.as_deref().unwrap_or(LOCAL)
+    }
+
+    /// Whether an environment at Cloudflare was named.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        self.environment() != LOCAL
+    }
+
+    /// Refuses names of environments and projects that do not exist. What cannot be read is left to
+    /// the checks.
+    pub fn refuse_unknown_names(&self) -> Result<(), anyhow::Error> {
+        if let (Ok(config), Some(name)) = (&self.config, &self.environment) {
+            config.known(name)?;
+        }
+        if self.names.is_empty() {
+            return Ok(());
+        }
+        match self.read() {
+            Err(error) if exit_of(error) == Exit::Usage => {
+                let failure = error.downcast_ref::<Failure>();
+                Err(failure.map_or_else(
+                    || anyhow::anyhow!("{error:#}"),
+                    |failure| {
+                        Failure {
+                            exit: failure.exit,
+                            message: failure.message.clone(),
+                            hints: failure.hints.clone(),
+                        }
+                        .into()
+                    },
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The projects that matter, or why they cannot be read.
+    pub fn read(&self) -> Result<&Vec<Project>, &anyhow::Error> {
+        let read = || {
+            let workspace = Workspace::load(&self.root)?;
+            Ok(workspace.select(&self.names)?.into_iter().cloned().collect())
+        };
+        self.projects.get_or_init(read).as_ref()
+    }
+
+    /// The projects that matter; nothing when they cannot be read, which the check `projects` says.
+    pub fn projects(&self) -> Option<&[Project]> {
+        self.read().ok().map(Vec::as_slice)
+    }
+
+    /// The Bun on PATH, in whatever version.
+    pub fn bun_on_path(&self) -> Option<&OnPath> {
+        self.bun_on_path.get_or_init(|| bun::on_path(probe::QUICK)).as_ref()
+    }
+
+    /// Bun in the pinned version; nothing when the config that pins it cannot be read.
+    pub fn bun(&self) -> Option<&Bun> {
+        let look = || {
+            let version = &self.config.as_ref().ok()?.tools.bun;
+            let on_path = self.bun_on_path().cloned();
+            let ask = |program: &Utf8Path| bun::reported_version(program, probe::PATIENT);
+            Some(bun::choose(&self.root, version, on_path, ask))
+        };
+        self.bun.get_or_init(look).as_ref()
+    }
+}

@@ -1,0 +1,116 @@
+//! Files that are derived from the code: their contents, and how they are written or checked.
+
+pub mod faults;
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use camino::Utf8Path;
+use clap::CommandFactory as _;
+
+use crate::bench;
+use base::files::write_whole;
+use delivery::cli::{Cli, Command};
+use delivery::help;
+use gitlab::pipeline::guide;
+use workspace::Workspace;
+use workspace::config::Config;
+
+/// The way to treat files that are out of date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Write those that are out of date.
+    Write,
+    /// Change nothing.
+    Check,
+}
+
+/// Returns the path and the expected text of every derived file of the repository at `root`.
+pub fn files(root: &Utf8Path) -> Result<Vec<(&'static str, String)>> {
+    let mut files = guide::files(&Workspace::load(root)?)?;
+    files.push(("dagger/config/config.schema.json", schema()?));
+    files.push(("docs/reference/cli.md", reference()));
+    if let Some(found) = bench::read(&root.join(bench::SAVED))? {
+        files.push((bench::PAGE, found.page()));
+    }
+    if root.join(faults::TABLES).is_dir() {
+        files.push(("docs/reference/faults.md", faults::page(&faults::read(root)?)));
+    }
+    Ok(files)
+}
+
+/// Returns the files that were out of date.
+pub fn generate(root: &Utf8Path, mode: Mode) -> Result<Vec<&'static str>> {
+    let mut stale = Vec::new();
+    for (path, wanted) in files(root)? {
+        let file = root.join(path);
+        if std::fs::read_to_string(&file).ok().as_ref() != Some(&wanted) {
+            stale.push(path);
+            if mode == Mode::Write {
+                write_whole(&file, &wanted)?;
+            }
+        }
+    }
+    Ok(stale)
+}
+
+fn schema() -> Result<String> {
+    let schema = schemars::schema_for!(Config);
+    Ok(serde_json::to_string_pretty(&schema)? + "\n")
+}
+
+/// Returns the reference page of the command line: global options once, then the help of every command.
+fn reference() -> String {
+    let mut root = help::arrange(Cli::<Command>::command(), "cargo xtask");
+    root.build();
+    let mut text = String::from(
+        "# Command line\n\n<!-- Written by `cargo dev generate`. -->\n\n\
+         | exit code | meaning |\n|---|---|\n\
+         | 0 | done |\n\
+         | 1 | failed; the version that was live still is |\n\
+         | 2 | invalid command line |\n\
+         | 3 | refused before anything changed |\n\
+         | 4 | the remote side may have changed; the record tells what to check |\n\
+         | 130 | interrupted |\n\n\
+         | global option | effect |\n|---|---|\n",
+    );
+    for option in root.get_arguments().filter(|option| is_global(option)) {
+        let effect = option.get_help().map(ToString::to_string).unwrap_or_default();
+        let _infallible = writeln!(text, "| {} | {effect} |", name(option));
+    }
+    text += "\nEach page lists the global options that the command accepts.\n";
+    describe(&root, "cargo xtask", &mut text);
+    text
+}
+
+fn is_global(option: &clap::Arg) -> bool {
+    option.get_help_heading() == Some("Global options")
+}
+
+fn name(option: &clap::Arg) -> String {
+    let short = option.get_short().map(|short| format!("`-{short}`, ")).unwrap_or_default();
+    let value = option.get_action().takes_values().then(|| option.get_value_names()).flatten();
+    let value = value.and_then(<[_]>::first).map(|value| format!(" <{value}>")).unwrap_or_default();
+    format!("{short}`--{}{value}`", option.get_long().unwrap_or_default())
+}
+
+fn describe(command: &clap::Command, path: &str, text: &mut String) {
+    let own = command.clone().bin_name(path).term_width(100);
+    let own = own.mut_args(|option| {
+        let is_hidden = is_global(&option) || option.is_hide_set();
+        option.hide(is_hidden)
+    });
+    let help = own.clone().render_long_help().to_string();
+    let help: Vec<&str> = help.lines().map(str::trim_end).collect();
+    let _infallible =
+        write!(text, "\n## `{path}`\n\n```text\n{}\n```\n", help.join("\n").trim_end());
+    let shown = command.get_arguments().filter(|option| is_global(option) && !option.is_hide_set());
+    let globals: Vec<String> = shown.map(name).collect();
+    if !globals.is_empty() {
+        let _infallible = writeln!(text, "\nGlobal options: {}", globals.join(" · "));
+    }
+    let shown = |inner: &&clap::Command| !inner.is_hide_set() && inner.get_name() != "help";
+    for inner in command.get_subcommands().filter(shown) {
+        describe(inner, &format!("{path} {}", inner.get_name()), text);
+    }
+}
