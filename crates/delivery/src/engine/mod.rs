@@ -12,7 +12,7 @@ pub mod live;
 pub mod lock;
 mod output;
 mod packages;
-pub mod restore;
+pub mod rollback;
 pub mod setup;
 pub mod stop;
 pub mod sweep;
