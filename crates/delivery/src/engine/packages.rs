@@ -14,7 +14,10 @@ use base::error::{Exit, Failure, failed};
 
 /// What is done once in a run, by folder. Whoever comes second waits for the first and gets its result.
 #[derive(Debug)]
-pub struct Shared<T>(Mutex<BTreeMap<Utf8PathBuf, Arc<OnceLock<Result<T, Failure>>>>>);
+pub struct Shared<T>(Mutex<BTreeMap<Utf8PathBuf, Cell<T>>>);
+
+/// A result that is waited for.
+type Cell<T> = Arc<OnceLock<Result<T, Failure>>>;
 
 impl<T> Default for Shared<T> {
     fn default() -> Shared<T> {
