@@ -30,6 +30,7 @@ pub mod pattern;
 pub mod pipeline;
 pub mod project;
 mod range;
+pub mod remote_binding;
 mod roots;
 mod spec;
 pub mod strategy;
