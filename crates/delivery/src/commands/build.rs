@@ -195,12 +195,15 @@ fn provide_storage(ctx: &Ctx, plan: &Plan, port: u16) {
     }
 }
 
+/// The content key of each project by its name, or why it has none: an input that is not here.
+pub(super) type Keys = BTreeMap<String, Result<String, Failure>>;
+
 /// Returns the content key of each project, from its input files and tools.
 pub(super) fn keys(
     workspace: &Workspace,
     projects: &[&Project],
     destination: &Destination,
-) -> Result<BTreeMap<String, String>> {
+) -> Result<Keys> {
     let carried = Toolchain::wrangler(&workspace.root).carried_digest();
     let pins = Utf8PathBuf::from(modules::WRANGLER_TOOLCHAIN).join("bun.lock");
     let pins: Vec<&Utf8Path> = carried.is_none().then_some(pins.as_path()).into_iter().collect();
@@ -212,7 +215,8 @@ pub(super) fn keys(
     ]);
     facts.extend(carried.map(|digest| ("wrangler", digest)));
     let key = |(project, inputs): (&&Project, &Inputs)| {
-        (project.name.clone(), content_key(&inputs.blobs, &facts))
+        let key = content_key(&inputs.blobs, &facts);
+        (project.name.clone(), inputs.refusal.clone().map_or(Ok(key), Err))
     };
     Ok(projects.iter().zip(&inputs).map(key).collect())
 }

@@ -110,7 +110,7 @@ impl<'w> Chosen<'w> {
         let inputs = Inputs {
             verb: task.verb,
             choice: task.choice,
-            keys: keys?,
+            keys: keys?.into_iter().map(|(name, key)| Ok((name, key?))).collect::<Result<_>>()?,
             destination: task.destination,
             head: head.map_err(|_| anyhow!("git's reader failed"))??,
             force: task.force,

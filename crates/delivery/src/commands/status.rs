@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Result;
 use clap::Args;
 
-use super::build::keys;
+use super::build::{Keys, keys};
 use super::deploy::sandbox_port;
 use crate::context::Ctx;
 use crate::plan::destination::Destination;
@@ -43,7 +43,7 @@ struct Place {
     destination: Destination,
     token: Secret,
     /// The content key of each project in the working tree.
-    keys: BTreeMap<String, String>,
+    keys: Keys,
 }
 
 impl Status {
@@ -60,7 +60,8 @@ impl Status {
                 Err(error) => drop(skipped.insert(environment, error.to_string())),
             }
         }
-        let rows = read(ctx, &places, &projects);
+        let mut rows = read(ctx, &places, &projects);
+        name_shared(&workspace, &places, &projects, &mut rows);
         let head = git::head(&ctx.root)?;
         let report = StatusReport::new(&head, rows, skipped);
         ctx.ui.report(&report, &report.text(unix_now()));
@@ -113,6 +114,53 @@ fn read(ctx: &Ctx, places: &[Place], projects: &[&Project]) -> Vec<Row> {
     rows.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
 }
 
+/// Replaces rows about a Worker that is another environment's: where a project's wrangler config has no
+/// block for an environment, the environment means the Worker of the top level, and one Worker has one state.
+fn name_shared(workspace: &Workspace, places: &[Place], projects: &[&Project], rows: &mut [Row]) {
+    let config = &workspace.config;
+    let side = |environment: &str| {
+        let asked = places.iter().find(|place| place.destination.environment == environment);
+        // An environment that was not asked is at Cloudflare, and `local` never is.
+        asked.map_or(environment == LOCAL, |place| place.destination.sandbox.is_some())
+    };
+    let account = |environment: &str| config.cloudflare(environment).account_id.to_lowercase();
+    let is_protected = |name: &String| config.environments.get(name).is_some_and(|e| e.protected);
+    let all: Vec<String> =
+        std::iter::once(LOCAL.to_owned()).chain(config.environments.keys().cloned()).collect();
+    for project in projects {
+        let states = rows.iter().filter(|row| row.project == project.name);
+        let live: Vec<(String, bool)> = states
+            .filter_map(|row| match row.state {
+                State::Live { in_step, .. } => Some((row.environment.clone(), in_step)),
+                _ => None,
+            })
+            .collect();
+        for row in rows.iter_mut().filter(|row| row.project == project.name) {
+            let own = row.environment.clone();
+            let is_other = matches!(row.state, State::Live { in_step: false, .. });
+            if !is_other || project.wrangler.has(&own) {
+                continue;
+            }
+            let shared = all.iter().filter(|other| {
+                !project.wrangler.has(other)
+                    && (side(other), account(other)) == (side(&own), account(&own))
+            });
+            let shared: Vec<&String> = shared.collect();
+            let is_in_step = |name: &&&String| live.contains(&((**name).clone(), true));
+            // It is the Worker of the environment that it was deployed for; else of the top level's.
+            let owner = shared
+                .iter()
+                .find(is_in_step)
+                .or_else(|| shared.iter().find(|name| **name == LOCAL))
+                .or_else(|| shared.iter().find(|name| is_protected(name)))
+                .or_else(|| shared.first());
+            if let Some(owner) = owner.filter(|owner| ***owner != own) {
+                row.state = State::NoBlock { worker_of: (**owner).clone() };
+            }
+        }
+    }
+}
+
 fn row(ctx: &Ctx, place: &Place, project: &Project) -> Row {
     let Destination { environment, api, account_id, .. } = &place.destination;
     let target = project.target(environment);
@@ -126,7 +174,8 @@ fn row(ctx: &Ctx, place: &Place, project: &Project) -> Row {
                 domains.chain(api.address(&target.worker)?).collect()
             }
         };
-        let in_step = live.tag.as_ref() == place.keys.get(&project.name);
+        let key = place.keys.get(&project.name).cloned().transpose()?;
+        let in_step = live.tag == key;
         let wanted = Triggers::new(&project.wrangler, environment).digest;
         let triggers_applied = live.triggers.as_ref() == Some(&wanted);
         Ok(State::Live { live, urls, in_step, triggers_applied })

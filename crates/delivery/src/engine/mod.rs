@@ -11,7 +11,7 @@ pub mod host;
 pub mod live;
 pub mod lock;
 mod output;
-pub mod restore;
+pub mod rollback;
 pub mod setup;
 pub mod stop;
 pub mod sweep;
