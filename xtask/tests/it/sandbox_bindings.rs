@@ -121,7 +121,7 @@ fn cron_triggers_run_when_asked_and_their_output_is_in_the_logs() {
         code log cleaning up 0 3 * * 1
         code log cleaning up 0 4 * * 2
         code error cron 0 4 * * 2: Uncaught Error: no space
-            at Object.scheduled (worker.js:3:51)
+            at Object.scheduled (worker.js:3:52)
         code log cleaning up 0 3 * * 1
     "]]
     .assert_eq(&lines);
