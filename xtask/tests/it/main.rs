@@ -23,6 +23,7 @@ mod fake_gitlab;
 mod foreign;
 mod hostile;
 mod imposter;
+mod installs;
 mod killed;
 mod merge_request;
 mod new;
