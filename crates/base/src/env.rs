@@ -136,6 +136,12 @@ fn protect_memory() {
     }
 }
 
+/// Whether a variable is set to more than spaces.
+#[must_use]
+pub fn is_set(name: &str) -> bool {
+    variable(name).is_some()
+}
+
 /// Returns a variable as it is. `None` if it is not set.
 #[must_use]
 pub fn os_variable(name: &str) -> Option<OsString> {

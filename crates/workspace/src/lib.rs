@@ -33,6 +33,7 @@ pub mod pipeline;
 pub mod project;
 pub mod range;
 pub mod references;
+pub mod remote_binding;
 mod roots;
 mod sparse;
 mod spec;

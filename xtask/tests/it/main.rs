@@ -37,6 +37,7 @@ mod preview_strategy;
 mod protection;
 mod protection_files;
 mod refused_uploads;
+mod sandbox_bindings;
 mod script;
 mod secrets;
 mod site;

@@ -36,6 +36,7 @@ fn plan(env: &TestEnv, verb: Verb, name: &str, environment: &str, port: Option<u
         head: Head { commit: Some("0123abcd".into()), dirty: false },
         force: false,
         rebuild: false,
+        allow_stub: false,
         inputs: BTreeMap::new(),
         reasons: BTreeMap::from([(projects[0].name.clone(), "named".to_owned())]),
         keys: BTreeMap::from([(projects[0].name.clone(), "k0123".to_owned())]),

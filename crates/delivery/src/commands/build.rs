@@ -98,6 +98,8 @@ pub struct Task {
     pub rebuild: bool,
     /// Roll back if the health check fails.
     pub rollback: bool,
+    /// Upload to the sandbox although bindings have no local form.
+    pub allow_stub: bool,
     /// The preview's alias or name.
     pub alias: Option<String>,
     /// The preview strategy of each project.
@@ -115,6 +117,7 @@ impl Task {
             force: false,
             rebuild: false,
             rollback: true,
+            allow_stub: false,
             alias: None,
             strategies: BTreeMap::new(),
         }
@@ -186,7 +189,7 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
 fn provide_storage(ctx: &Ctx, plan: &Plan, port: u16) {
     for part in &plan.projects {
         let account = part.target.account_id.as_ref().unwrap_or(&plan.destination.account_id);
-        match sandbox::provide(&ctx.root, port, account, &part.target.storage) {
+        match sandbox::provide(&ctx.root, port, account, &part.target) {
             Ok(made) if made.is_empty() => {}
             Ok(made) => {
                 let text =

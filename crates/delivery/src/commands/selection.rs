@@ -119,6 +119,7 @@ impl<'w> Chosen<'w> {
             head: head.map_err(|_| anyhow!("git's reader failed"))??,
             force: task.force,
             rebuild: task.rebuild || task.force,
+            allow_stub: task.allow_stub,
             inputs: build_inputs(graph, &self.projects, &builds),
             rollback: task.rollback,
             alias: task.alias,

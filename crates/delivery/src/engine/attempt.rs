@@ -8,10 +8,10 @@ use super::Run;
 use super::built::Built;
 use super::lock::Lock;
 use crate::plan::destination::Destination;
-use crate::plan::{Engine, ProjectPlan, Verb};
+use crate::plan::{Engine, ProjectPlan, Verb, guard};
 use crate::record::{Record, Status};
 use base::command::Command;
-use base::env::variable;
+use base::env::{is_set, variable};
 use base::error::{Exit, Failure, exit_of, hints_of, refused};
 use base::runner::{CompletedProcess, ExitReason};
 use base::terminal::progress::Task;
@@ -155,6 +155,9 @@ impl<'a> Attempt<'a> {
     fn make_version(&mut self) -> Result<()> {
         if let Some(main) = &self.part.target.main {
             inside::check(&self.run.ctx.root, &self.part.dir.join(main))?;
+        }
+        if self.run.plan.destination.sandbox.is_some() && !self.run.plan.allow_stub {
+            guard::check_local_form(&self.part.config, &self.part.target, is_set)?;
         }
         match self.run.plan.choice.engine {
             Engine::Dagger => self.run_script(),

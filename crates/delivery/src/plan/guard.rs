@@ -9,6 +9,7 @@ use base::text::is_control_or_bidi;
 use workspace::config::Config;
 use workspace::graph::normalize;
 use workspace::project::Project;
+use workspace::remote_binding::RemoteBinding;
 use workspace::steps::Runtime;
 use workspace::strategy::Strategy;
 use workspace::wrangler::Target;
@@ -86,6 +87,32 @@ pub fn check(config: &Config, project: &Project, environment: &str) -> Result<()
         .hint("remove it there: the shared config file decides"));
     }
     Ok(())
+}
+
+/// Refuses to upload bindings to the sandbox that only Cloudflare can run. `is_set` tells whether a variable
+/// is set that gives a binding a local form.
+pub fn check_local_form(
+    config: &Utf8Path,
+    target: &Target,
+    is_set: impl Fn(&str) -> bool,
+) -> Result<(), Failure> {
+    let is_missing = |binding: &&RemoteBinding| !binding.variable.as_deref().is_some_and(&is_set);
+    let missing: Vec<&RemoteBinding> = target.remote_bindings.iter().filter(is_missing).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    let failure =
+        refused(format!("{config}: the sandbox has no local form of {}", names.join(", ")));
+    let variables = missing.iter().filter_map(|binding| binding.variable.as_ref());
+    Err(variables
+        .fold(failure, |failure, variable| {
+            failure.hint(format!(
+                "set `localConnectionString` in the config, or {variable}, to the address of a local database"
+            ))
+        })
+        .hint("add `--allow-stub` to deploy anyway; a request that uses one is answered with 501")
+        .hint("or deploy to Cloudflare with `--env`"))
 }
 
 /// Refuses a preview that would have no address, or no bindings of its own where it is to have some.

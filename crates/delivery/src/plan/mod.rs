@@ -97,6 +97,8 @@ pub struct Plan {
     pub rebuild: bool,
     /// Put the former version back when the new one does not answer.
     pub rollback: bool,
+    /// Upload to the sandbox although bindings have no local form.
+    pub allow_stub: bool,
     /// One plan a project.
     pub projects: Vec<ProjectPlan>,
 }
@@ -207,6 +209,8 @@ pub struct Inputs<'a> {
     pub rebuild: bool,
     /// Put the former version back when the new one does not answer.
     pub rollback: bool,
+    /// Upload to the sandbox although bindings have no local form.
+    pub allow_stub: bool,
     /// The preview's alias, or its name.
     pub alias: Option<String>,
     /// How each project's preview is made; empty for what is no preview.
@@ -239,6 +243,7 @@ impl Plan {
             force: inputs.force,
             rebuild: inputs.rebuild,
             rollback: inputs.rollback,
+            allow_stub: inputs.allow_stub,
             projects: parts,
         })
     }
