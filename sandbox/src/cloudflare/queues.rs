@@ -1,10 +1,10 @@
 //! Queues and their consumers (<https://developers.cloudflare.com/api/resources/queues/>).
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::Body;
+use super::body::{Body, Query};
 use super::envelope::{ApiError, ApiResult, list as listed, ok, with_info};
 use super::versions::Page;
 use super::{Place, done};
@@ -112,7 +112,9 @@ pub async fn list(
     Query(named): Query<Named>,
 ) -> ApiResult {
     let resources = app.store.resources.get(&account)?;
-    let fits = |one: &&Queue| named.name.as_ref().is_none_or(|name| one.name == *name);
+    let fits = |one: &&Queue| {
+        named.name.as_ref().is_none_or(|names| names.split(',').any(|name| name == one.name))
+    };
     let found: Vec<&Queue> = resources.queues.iter().filter(fits).collect();
     let (total, of) = (found.len(), page.clone());
     let shown: Vec<Value> =
