@@ -22,7 +22,7 @@ use xshell::{Shell, cmd};
 use super::command::{Command, INHERITED, Value};
 use super::deadline;
 use crate::error::{Failure, failed, interrupted, refused, unwritable};
-use crate::secret::{Redactor, Secret};
+use crate::secret::{Redactor, Secret, remember};
 use crate::supervisor;
 use crate::text::is_control_or_bidi;
 
@@ -199,14 +199,27 @@ impl Runner<'_> {
         let mut process = std::process::Command::from(cmd!(shell, "{program} {args...}"));
         process.current_dir(&command.dir).env_clear();
         for name in INHERITED.iter().chain(&command.inherit) {
-            if let Some(value) = std::env::var_os(name) {
+            if let Some(value) = crate::env::os_variable(name) {
                 process.env(name, value);
             }
+        }
+        if !command.path.is_empty() {
+            let old = std::env::var("PATH").unwrap_or_default();
+            let folders = command.path.iter().map(|dir| dir.as_str()).chain([old.as_str()]);
+            process.env("PATH", folders.collect::<Vec<_>>().join(":"));
         }
         let mut secrets = Vec::new();
         for (name, value) in &command.env {
             match value {
                 Value::Text(text) => process.env(name, text),
+                Value::Inherited { is_hidden } => {
+                    if let Some(value) = std::env::var_os(name) {
+                        let hidden = value.to_str().filter(|_| *is_hidden).map(Secret::new);
+                        secrets.extend(hidden.inspect(remember));
+                        process.env(name, value);
+                    }
+                    &mut process
+                }
                 hidden => {
                     let secret = (self.secret)(hidden)?;
                     process.env(name, secret.expose());
@@ -241,7 +254,7 @@ impl Runner<'_> {
 
 /// Looks for a program as the system does, so that a missing one is told apart from one that fails.
 fn find(program: &str, dir: &Utf8Path) -> std::io::Result<()> {
-    let path = std::env::var("PATH").unwrap_or_default();
+    let path = crate::env::raw_variable("PATH").unwrap_or_default();
     let exists = match program.contains('/') {
         true => dir.join(program).exists(),
         false => path.split(':').any(|folder| Utf8Path::new(folder).join(program).exists()),

@@ -24,7 +24,7 @@ pub use attached::Attached;
 /// The public address of the API.
 pub const PUBLIC_API: &str = "https://api.cloudflare.com/client/v4";
 
-/// What a version's message says after the commit if the working tree had uncommitted changes.
+/// The text after the commit in a version's message if the working tree had uncommitted changes.
 pub const DIRTY: &str = " with uncommitted changes";
 
 /// A version that serves, and the deployment that made it so.
@@ -66,12 +66,16 @@ impl Live {
         self.message.as_deref().is_some_and(|message| message.contains(DIRTY))
     }
 
-    /// The commit that it was made from: the first word of the version's message.
+    /// Returns the commit that it was made from: the first word of the version's message, if that is one.
     #[must_use]
     pub fn commit(&self) -> Option<&str> {
-        let word = self.message.as_deref()?.split(' ').next()?;
-        (word.len() >= 40 && word.bytes().all(|b| b.is_ascii_hexdigit())).then_some(word)
+        commit_in(self.message.as_deref()?)
     }
+}
+
+fn commit_in(message: &str) -> Option<&str> {
+    let word = message.split(' ').next()?;
+    (word.len() >= 40 && word.bytes().all(|b| b.is_ascii_hexdigit())).then_some(word)
 }
 
 /// A client for one account.
@@ -83,7 +87,7 @@ pub struct Api<'a> {
     retry_budget: Option<&'a RetryBudget>,
 }
 
-/// How long one request may take.
+/// The deadline of one request.
 const REQUEST: Duration = Duration::from_secs(15);
 
 impl<'a> Api<'a> {
@@ -108,8 +112,8 @@ impl<'a> Api<'a> {
         Api { agent, ..self }
     }
 
-    /// What kind of token it is, when the API says that it is active: one of a person, or one of
-    /// the account, which the address for persons does not know.
+    /// Returns the kind of an active token: a user's, or an account's, which the endpoint for users does
+    /// not know.
     pub fn token_kind(&self) -> Result<&'static str> {
         let own = format!("accounts/{}/tokens/verify", self.account);
         let kinds = [("user/tokens/verify", "user token"), (own.as_str(), "account token")];
@@ -128,13 +132,14 @@ impl<'a> Api<'a> {
         Err(refusal.unwrap_or_else(|| anyhow!("Cloudflare knows no such token")))
     }
 
-    /// The version that gets all or most of the traffic of `worker`; nothing when the Worker does not
+    /// Returns the version that gets all or most of the traffic of `worker`. `None` if the Worker does not
     /// exist or has never been deployed.
     pub fn live(&self, worker: &str) -> Result<Option<Live>> {
-        let Some(newest) = self.deployments(worker)?.into_iter().next() else {
+        let deployments = self.deployments(worker)?;
+        let Some(newest) = deployments.first() else {
             return Ok(None);
         };
-        let shares = newest.versions.into_iter();
+        let shares = newest.versions.iter();
         let Some(serving) = shares.max_by(|a, b| a.percentage.total_cmp(&b.percentage)) else {
             return Ok(None);
         };
@@ -143,28 +148,42 @@ impl<'a> Api<'a> {
         if id.len() > 64 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
             return Err(anyhow!("Cloudflare's list of deployments names a version that is no id"));
         }
-        let version = self.get(&format!("workers/scripts/{worker}/versions/{id}"))?;
-        let annotation = |name: &str| {
-            let annotations = version.as_ref()?.get("annotations")?;
-            annotations.get(name)?.as_str().map(str::to_owned)
+        let found = self.get(&format!("workers/scripts/{worker}/versions/{id}"))?;
+        let found = found.unwrap_or_default();
+        let handlers = found["resources"]["script"]["handlers"].clone();
+        let own: Option<Version> = serde_json::from_value(found).ok();
+        let origin = match own {
+            Some(version) if version.is_of_secret() => self.origin(worker, version)?,
+            own => own,
         };
-        let handlers =
-            version.as_ref().map(|version| version["resources"]["script"]["handlers"].clone());
-        let handlers = handlers.and_then(|list| serde_json::from_value(list).ok());
+        let annotation = |name: &str| origin.as_ref()?.annotation(name).map(str::to_owned);
         let message = annotation("workers/message");
-        // Wrangler gives a deployment the message of its version; ours say which triggers they keep.
-        let own = newest.annotations.get("workers/message").and_then(Value::as_str);
-        let triggers = own.filter(|own| !own.is_empty()).or(message.as_deref()).and_then(digest_in);
+        // Wrangler gives a deployment the message of its version. Ours say which triggers they keep, and a
+        // secret's deployment says nothing, so that an older one counts.
+        let is_of_secret = id.as_str() != origin.as_ref().map_or("", |version| version.id.as_str());
+        let told = deployments.iter().take(if is_of_secret { deployments.len() } else { 1 });
+        let told =
+            told.filter_map(|deployment| deployment.annotations.get("workers/message")?.as_str());
+        let triggers =
+            told.filter(|told| !told.is_empty()).chain(message.as_deref()).find_map(digest_in);
         Ok(Some(Live {
             triggers: triggers.map(str::to_owned),
-            handlers: handlers.unwrap_or_default(),
-            version: serving.version_id,
-            deployment: newest.id,
-            since: newest.created_on,
+            handlers: serde_json::from_value(handlers).unwrap_or_default(),
+            version: serving.version_id.clone(),
+            deployment: newest.id.clone(),
+            since: newest.created_on.clone(),
             tag: annotation("workers/tag"),
             message,
-            author: newest.author_email,
+            author: newest.author_email.clone(),
         }))
+    }
+
+    /// Returns the version whose content a changed secret left as it was: the newest older one that was
+    /// uploaded.
+    fn origin(&self, worker: &str, version: Version) -> Result<Option<Version>> {
+        let versions = self.versions(worker)?;
+        let older = versions.into_iter().skip_while(|other| other.id != version.id).skip(1);
+        Ok(older.into_iter().find(|other| !other.is_of_secret()).or(Some(version)))
     }
 
     /// The last ten versions of `worker`, newest first; none when it does not exist.
@@ -192,8 +211,8 @@ impl<'a> Api<'a> {
         Ok(found["subdomain"]["url"].as_str().filter(|_| on).map(|url| format!("{url}/")))
     }
 
-    /// What follows an alias or a version's first 8 digits in the host names of previews, where they
-    /// are on.
+    /// Returns the part after an alias or a version's first 8 digits in the host names of previews. `None`
+    /// if previews are off.
     pub fn preview_suffix(&self, worker: &str) -> Result<Option<String>> {
         let found = self.get(&format!("workers/workers/{worker}"))?.unwrap_or_default();
         let on = found["subdomain"]["previews_enabled"] == true;
@@ -224,7 +243,7 @@ impl<'a> Api<'a> {
         })
     }
 
-    /// The Worker Preview called `name`; nothing when there is none, or no such Worker.
+    /// Returns the Worker Preview called `name`. `None` if it or the Worker does not exist.
     pub fn preview(&self, worker: &str, name: &str) -> Result<Option<Preview>> {
         self.previews(&format!("workers/workers/{worker}/previews/{name}"))
     }
@@ -246,7 +265,7 @@ impl<'a> Api<'a> {
         Ok(names)
     }
 
-    /// The deployment of a preview that answers at its address; nothing when it has none.
+    /// Returns the deployment of a preview that answers at its address. `None` if it has none.
     pub fn preview_deployment(&self, worker: &str, preview: &str) -> Result<Option<Preview>> {
         self.previews(&format!("workers/workers/{worker}/previews/{preview}/deployments/latest"))
     }
@@ -266,7 +285,7 @@ impl<'a> Api<'a> {
         Ok(result("DELETE", &path, &answer)?.is_some())
     }
 
-    /// The `result` of a GET below the account; nothing when the API says that the Worker or version
+    /// Returns the `result` of a GET below the account. `None` if the Worker or version
     /// does not exist (codes 10007 and 10090), the preview (10025), or a deployment of it (10222).
     fn get(&self, path: &str) -> Result<Option<Value>> {
         self.read(&format!("accounts/{}/{path}", self.account))
@@ -281,7 +300,7 @@ impl<'a> Api<'a> {
         result("GET", path, &answer)
     }
 
-    /// What does no harm a second time.
+    /// Sends a request that is safe to repeat.
     fn repeated(&self, mut send: impl FnMut() -> Result<Answer>) -> Result<Answer> {
         let answer = match self.retry_budget {
             Some(retry_budget) => retry_budget.read("Cloudflare", send),
@@ -291,7 +310,7 @@ impl<'a> Api<'a> {
     }
 }
 
-/// What the API's envelope holds.
+/// Returns the result in the API's envelope.
 fn result(method: &str, path: &str, answer: &Answer) -> Result<Option<Value>> {
     let refusal = |said: &str| {
         let wait = answer.retry_after.map(|wait| format!("; it asks to wait {} s", wait.as_secs()));
@@ -336,7 +355,7 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// What a person can do about a request that failed.
+/// Returns the next step after a request that failed.
 #[must_use]
 pub fn next_step(error: &anyhow::Error) -> &'static str {
     let refusal = error.chain().find_map(|cause| cause.downcast_ref::<Refusal>());
@@ -361,12 +380,36 @@ pub fn next_step(error: &anyhow::Error) -> &'static str {
 pub struct Version {
     /// Its id.
     pub id: String,
-    /// `workers/tag`, `workers/message`, `workers/alias`.
+    /// `workers/tag`, `workers/message`, `workers/alias`, `workers/triggered_by`.
     #[serde(default)]
     pub annotations: BTreeMap<String, Value>,
+    /// When it was uploaded, among other things.
+    #[serde(default)]
+    pub metadata: Metadata,
+}
+
+/// What the API knows of a version's upload.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Metadata {
+    /// When it was uploaded, RFC 3339.
+    pub created_on: Option<String>,
 }
 
 impl Version {
+    /// Returns true if a changed secret made it: its content is that of the version before it, and it
+    /// carries neither tag nor message.
+    #[must_use]
+    pub fn is_of_secret(&self) -> bool {
+        self.annotation("workers/triggered_by") == Some("secret")
+            && self.annotation("workers/tag").is_none()
+    }
+
+    /// Returns the commit that it was made from: the first word of its message, if that is one.
+    #[must_use]
+    pub fn commit(&self) -> Option<&str> {
+        commit_in(self.annotation("workers/message")?)
+    }
+
     /// One of its annotations.
     #[must_use]
     pub fn annotation(&self, name: &str) -> Option<&str> {

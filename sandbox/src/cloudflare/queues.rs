@@ -112,6 +112,7 @@ pub async fn list(
     Query(named): Query<Named>,
 ) -> ApiResult {
     let resources = app.store.resources.get(&account)?;
+    // wrangler asks for several queues at once: `?name=a&name=b`.
     let fits = |one: &&Queue| {
         named.name.as_ref().is_none_or(|names| names.split(',').any(|name| name == one.name))
     };

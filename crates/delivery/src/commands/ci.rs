@@ -1,4 +1,4 @@
-//! `ci generate`: the pipeline file. And what a run leaves for the pipeline.
+//! `ci generate`: the pipeline file, and the reports of a run for the pipeline.
 
 use anyhow::Result;
 use camino::Utf8Path;
@@ -14,7 +14,7 @@ use base::files::write_whole;
 use gitlab::pipeline::{FILE, HEADER, guide, reports};
 use workspace::Workspace;
 
-/// The pipeline of this repository.
+/// Generate the pipeline file.
 #[derive(Debug, Args)]
 pub struct Ci {
     #[command(subcommand)]
@@ -23,9 +23,9 @@ pub struct Ci {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Write .gitlab-ci.yml from the projects and the shared config file, or check it
+    /// Write .gitlab-ci.yml from the projects and the shared config file
     Generate {
-        /// Change nothing; fail when a file is out of date
+        /// Change nothing, and fail if a file is out of date
         #[arg(long)]
         check: bool,
     },
@@ -45,7 +45,7 @@ impl Ci {
         let stale = stale(&ctx.root, &files);
         if check && !stale.is_empty() {
             return Err(failed(format!("out of date: {}", stale.join(", ")))
-                .hint("`cargo xtask ci generate` writes it")
+                .hint("run `cargo xtask ci generate` to update it")
                 .into());
         }
         write(&ctx.root, &files, &stale)?;
@@ -58,7 +58,7 @@ impl Ci {
     }
 }
 
-/// Writes the pipeline file anew where one that we wrote is there, and says what was out of date.
+/// Updates the pipeline file if we wrote it. Returns the files that were out of date.
 pub fn refresh(root: &Utf8Path) -> Result<Vec<&'static str>> {
     let ours = std::fs::read_to_string(root.join(FILE)).is_ok_and(|text| text.starts_with(HEADER));
     if !ours {
@@ -82,7 +82,7 @@ fn write(root: &Utf8Path, files: &[(&'static str, String)], stale: &[&str]) -> R
     stale.into_iter().try_for_each(|(path, text)| write_whole(&root.join(path), text))
 }
 
-/// In a pipeline, leaves what GitLab links a deployment or a preview by.
+/// Writes GitLab's links to a deployment or preview, in a pipeline.
 pub fn leave_reports(ctx: &Ctx, records: &[Record]) -> Result<()> {
     let report = match records.first().map(|record| record.verb) {
         Some(Verb::Deploy) => reports::DEPLOY,

@@ -1,4 +1,4 @@
-//! Which projects `build` and `deploy` act on, and why.
+//! Selection of the projects for `build`, `deploy` and `preview`, with the reasons.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,8 @@ use anyhow::{Result, anyhow};
 use clap::Args;
 
 use super::affected::changes;
-use super::build::{Task, build_inputs, keys, locks};
+use super::build::{Task, build_inputs, keys};
+use crate::builds::plan_builds;
 use crate::context::Ctx;
 use crate::doctor;
 use crate::plan::{Inputs, Plan, Verb};
@@ -19,31 +20,31 @@ use workspace::key::fresh_nonce;
 use workspace::outline::Outline;
 use workspace::project::Project;
 
-/// Which projects take part.
+/// Options that select projects.
 #[derive(Debug, Args)]
 pub struct Selection {
-    /// Projects by path, any unique end of it, Worker name or package name [default: those that
-    /// `cargo xtask affected` lists; on the default branch itself, where it lists none, all]
+    /// Projects, by any unique suffix of the path, Worker name or package name [default: the projects of
+    /// `cargo xtask affected`; all on an unchanged default branch]
     #[arg(value_name = "PROJECT")]
     names: Vec<String>,
-    /// Every project, whatever changed
+    /// Select every project
     #[arg(long, conflicts_with = "names")]
     all: bool,
 }
 
-/// The projects that take part.
+/// The selected projects.
 #[derive(Debug)]
 pub struct Chosen<'w> {
     /// The projects.
     pub projects: Vec<&'w Project>,
-    /// Why each takes part.
+    /// The reason for each.
     reasons: BTreeMap<String, String>,
-    /// Why none takes part.
+    /// The reason if no project is selected.
     pub nothing: Option<String>,
 }
 
 impl Selection {
-    /// The projects that are meant. `environment` is where they go, if anywhere.
+    /// Returns the selected projects. `environment` is their destination, if any.
     pub fn choose<'w>(
         &self,
         ctx: &Ctx,
@@ -57,7 +58,7 @@ impl Selection {
         let changes = changes(ctx, environment)?;
         let outline = Outline::new(workspace);
         let affected = affected(&outline, &changes);
-        // A project that was not changed may be broken.
+        // A broken project blocks only if it is affected.
         if let Some(broken) = affected.broken.first() {
             return Err(broken.in_the_way().into());
         }
@@ -96,6 +97,7 @@ impl<'w> Chosen<'w> {
     /// is worth seeing without.
     pub fn plan(self, ctx: &Ctx, workspace: &Workspace, task: Task) -> Result<Plan> {
         let graph = &workspace.graph;
+        let builds = plan_builds(workspace, graph, &self.projects);
         let preflight = || match ctx.dry_run || task.verb == Verb::Build {
             true => Ok(()),
             false => doctor::preflight(ctx, &task.destination, task.choice.engine, &self.projects),
@@ -103,24 +105,24 @@ impl<'w> Chosen<'w> {
         let (ready, keys, head) = std::thread::scope(|scope| {
             let ready = scope.spawn(preflight);
             let head = scope.spawn(|| git::head(&workspace.root));
-            let keys = keys(workspace, &self.projects, &task.destination);
+            let keys = keys(workspace, &self.projects, &task.destination, &builds);
             (ready.join(), keys, head.join())
         });
         ready.map_err(|_| anyhow!("a check of this machine failed"))??;
         let inputs = Inputs {
             verb: task.verb,
             choice: task.choice,
-            keys: keys?,
+            keys: keys?.into_iter().map(|(name, key)| Ok((name, key?))).collect::<Result<_>>()?,
             destination: task.destination,
             head: head.map_err(|_| anyhow!("git's reader failed"))??,
             force: task.force,
             rebuild: task.rebuild || task.force,
-            inputs: build_inputs(workspace, graph, &self.projects),
+            inputs: build_inputs(graph, &self.projects, &builds),
             rollback: task.rollback,
             alias: task.alias,
             strategies: task.strategies,
             reasons: self.reasons,
-            locks: locks(&workspace.root, &self.projects),
+            builds,
             nonce: &fresh_nonce()?,
         };
         Ok(Plan::new(&self.projects, inputs)?)

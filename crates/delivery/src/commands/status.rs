@@ -1,4 +1,4 @@
-//! `status`: what is live where, and whether it is what stands here.
+//! `status`: the live version of each project in each environment.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,8 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Result;
 use clap::Args;
 
-use super::build::keys;
+use super::build::{Keys, keys};
 use super::deploy::sandbox_port;
+use crate::builds::plan_builds;
 use crate::context::Ctx;
 use crate::plan::destination::Destination;
 use crate::report::status::{Row, State, StatusReport};
@@ -21,29 +22,29 @@ use workspace::git;
 use workspace::project::Project;
 use workspace::triggers::Triggers;
 
-/// How many reads are under way at once, which Cloudflare's limits allow with ease.
+/// The number of parallel reads, well within Cloudflare's limits.
 const READERS: usize = 8;
 
-/// Say what is live where, and whether it is what stands here.
+/// Show the live version of each project and whether it matches the working tree.
 #[derive(Debug, Args)]
 pub struct Status {
-    /// Projects by path, any unique end of it, Worker name or package name [default: all]
+    /// Projects, by any unique suffix of the path, Worker name or package name [default: all]
     #[arg(value_name = "PROJECT")]
     names: Vec<String>,
-    /// Only this environment [default: every one whose credential is here]
+    /// Show only this environment [default: all with a credential on this machine]
     #[arg(long, value_name = "ENVIRONMENT")]
     env: Option<String>,
-    /// Ask the sandbox instead of Cloudflare
+    /// Read from the sandbox instead of Cloudflare
     #[arg(long)]
     sandbox: bool,
 }
 
-/// An environment that can be asked.
+/// An environment that can be read.
 struct Place {
     destination: Destination,
     token: Secret,
-    /// What each project would be deployed as from here.
-    keys: BTreeMap<String, String>,
+    /// The content key of each project in the working tree.
+    keys: Keys,
 }
 
 impl Status {
@@ -60,7 +61,8 @@ impl Status {
                 Err(error) => drop(skipped.insert(environment, error.to_string())),
             }
         }
-        let rows = read(ctx, &places, &projects);
+        let mut rows = read(ctx, &places, &projects);
+        name_shared(&workspace, &places, &projects, &mut rows);
         let head = git::head(&ctx.root)?;
         let report = StatusReport::new(&head, rows, skipped);
         ctx.ui.report(&report, &report.text(unix_now()));
@@ -76,8 +78,7 @@ impl Status {
         }
     }
 
-    /// The environment, when it can be asked from here. Reading changes nothing, so protection does not
-    /// matter.
+    /// Prepares reading an environment. Reads ignore protection. Errors if the credential is missing.
     fn place(
         &self,
         ctx: &Ctx,
@@ -88,12 +89,13 @@ impl Status {
         let port = sandbox_port(ctx, environment, self.sandbox);
         let destination = Destination::to_read(&workspace.config, environment, port)?;
         let token = ctx.token(&destination)?;
-        let keys = keys(workspace, projects, &destination)?;
+        let builds = plan_builds(workspace, &workspace.graph, projects);
+        let keys = keys(workspace, projects, &destination, &builds)?;
         Ok(Place { destination, token, keys })
     }
 }
 
-/// Asks every place about every project, several at a time.
+/// Reads every project in every environment in parallel.
 fn read(ctx: &Ctx, places: &[Place], projects: &[&Project]) -> Vec<Row> {
     let questions: Vec<(&Place, &Project)> =
         places.iter().flat_map(|place| projects.iter().map(move |&p| (place, p))).collect();
@@ -114,6 +116,53 @@ fn read(ctx: &Ctx, places: &[Place], projects: &[&Project]) -> Vec<Row> {
     rows.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
 }
 
+/// Replaces rows about a Worker that is another environment's: where a project's wrangler config has no
+/// block for an environment, the environment means the Worker of the top level, and one Worker has one state.
+fn name_shared(workspace: &Workspace, places: &[Place], projects: &[&Project], rows: &mut [Row]) {
+    let config = &workspace.config;
+    let side = |environment: &str| {
+        let asked = places.iter().find(|place| place.destination.environment == environment);
+        // An environment that was not asked is at Cloudflare, and `local` never is.
+        asked.map_or(environment == LOCAL, |place| place.destination.sandbox.is_some())
+    };
+    let account = |environment: &str| config.cloudflare(environment).account_id.to_lowercase();
+    let is_protected = |name: &String| config.environments.get(name).is_some_and(|e| e.protected);
+    let all: Vec<String> =
+        std::iter::once(LOCAL.to_owned()).chain(config.environments.keys().cloned()).collect();
+    for project in projects {
+        let states = rows.iter().filter(|row| row.project == project.name);
+        let live: Vec<(String, bool)> = states
+            .filter_map(|row| match row.state {
+                State::Live { in_step, .. } => Some((row.environment.clone(), in_step)),
+                _ => None,
+            })
+            .collect();
+        for row in rows.iter_mut().filter(|row| row.project == project.name) {
+            let own = row.environment.clone();
+            let is_other = matches!(row.state, State::Live { in_step: false, .. });
+            if !is_other || project.wrangler.has(&own) {
+                continue;
+            }
+            let shared = all.iter().filter(|other| {
+                !project.wrangler.has(other)
+                    && (side(other), account(other)) == (side(&own), account(&own))
+            });
+            let shared: Vec<&String> = shared.collect();
+            let is_in_step = |name: &&&String| live.contains(&((**name).clone(), true));
+            // It is the Worker of the environment that it was deployed for; else of the top level's.
+            let owner = shared
+                .iter()
+                .find(is_in_step)
+                .or_else(|| shared.iter().find(|name| **name == LOCAL))
+                .or_else(|| shared.iter().find(|name| is_protected(name)))
+                .or_else(|| shared.first());
+            if let Some(owner) = owner.filter(|owner| ***owner != own) {
+                row.state = State::NoBlock { worker_of: (**owner).clone() };
+            }
+        }
+    }
+}
+
 fn row(ctx: &Ctx, place: &Place, project: &Project) -> Row {
     let Destination { environment, api, account_id, .. } = &place.destination;
     let target = project.target(environment);
@@ -127,7 +176,8 @@ fn row(ctx: &Ctx, place: &Place, project: &Project) -> Row {
                 domains.chain(api.address(&target.worker)?).collect()
             }
         };
-        let in_step = live.tag.as_ref() == place.keys.get(&project.name);
+        let key = place.keys.get(&project.name).cloned().transpose()?;
+        let in_step = live.tag == key;
         let wanted = Triggers::new(&project.wrangler, environment).digest;
         let triggers_applied = live.triggers.as_ref() == Some(&wanted);
         Ok(State::Live { live, urls, in_step, triggers_applied })

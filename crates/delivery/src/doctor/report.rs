@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::check::Check;
 use super::finding::{Finding, Status};
-use super::run::Looked;
+use super::run::CheckResult;
 use base::error::Exit;
 
 /// A check and what it found.
@@ -38,7 +38,7 @@ pub struct Counts {
 
 /// What `--fix` did about one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Mended {
+pub struct FixResult {
     /// The check.
     pub id: String,
     /// How it came out before.
@@ -66,7 +66,7 @@ pub struct Report {
     pub checks: Vec<Entry>,
     /// What `--fix` did; nothing without it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub fixed: Vec<Mended>,
+    pub fixed: Vec<FixResult>,
 }
 
 impl Report {
@@ -74,18 +74,18 @@ impl Report {
     #[must_use]
     pub fn new(
         checks: &[Check],
-        looked: Vec<Looked>,
+        result: Vec<CheckResult>,
         environment: Option<String>,
         strict: bool,
     ) -> Report {
         let checks: Vec<Entry> = checks
             .iter()
             .cloned()
-            .zip(looked)
-            .map(|(check, looked)| Entry {
+            .zip(result)
+            .map(|(check, result)| Entry {
                 check,
-                finding: looked.finding,
-                milliseconds: u64::try_from(looked.took.as_millis()).unwrap_or(u64::MAX),
+                finding: result.finding,
+                milliseconds: u64::try_from(result.took.as_millis()).unwrap_or(u64::MAX),
             })
             .collect();
         let mut counts = Counts::default();

@@ -21,10 +21,10 @@ use workspace::config::CONFIG_FILE;
 use workspace::graph::Graph;
 use workspace::pipeline::DeployJobs;
 
-/// Where GitLab looks for the pipeline.
+/// The file in which GitLab looks for the pipeline.
 pub const FILE: &str = ".gitlab-ci.yml";
 
-/// What the file begins with when it is ours.
+/// The first words of a file that we wrote.
 pub const HEADER: &str = "# Written by `cargo xtask ci generate`";
 
 impl Pipeline {
@@ -99,7 +99,7 @@ fn jobs(workspace: &Workspace, graph: &Graph) -> Ordered<Job> {
     Ordered(jobs)
 }
 
-/// What stands above an entry of the file.
+/// Returns the comment above an entry of the file.
 fn comment(name: &str) -> Option<String> {
     let text = match name {
         "workflow" => {
