@@ -4,7 +4,9 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::envelope::{ApiError, ApiResult, list, ok};
+use super::body::Query;
+use super::envelope::{ApiError, ApiResult, list_page, ok};
+use super::versions::Page;
 use crate::app::{App, SUBDOMAIN};
 
 /// The id of the one user.
@@ -34,8 +36,8 @@ pub async fn user() -> Response {
 }
 
 /// `GET /accounts`
-pub async fn accounts(State(app): State<App>) -> Response {
-    list(&app.accounts.iter().map(|id| account(id)).collect::<Vec<_>>())
+pub async fn accounts(State(app): State<App>, Query(page): Query<Page>) -> Response {
+    list_page(&page, &app.accounts.iter().map(|id| account(id)).collect::<Vec<_>>())
 }
 
 /// `GET /accounts/{account}`
@@ -44,12 +46,12 @@ pub async fn view(Path(id): Path<String>) -> Response {
 }
 
 /// `GET /memberships`
-pub async fn memberships(State(app): State<App>) -> Response {
+pub async fn memberships(State(app): State<App>, Query(page): Query<Page>) -> Response {
     let entry = |id: &String| {
         json!({ "id": id, "account": account(id), "status": "accepted", "roles": ["Administrator"],
             "policies": [], "permissions": {}, "api_access_enabled": null })
     };
-    list(&app.accounts.iter().map(entry).collect::<Vec<_>>())
+    list_page(&page, &app.accounts.iter().map(entry).collect::<Vec<_>>())
 }
 
 fn account(id: &str) -> Value {

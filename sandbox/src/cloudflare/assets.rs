@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use base64::Engine as _;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Place;
-use super::body::{Body, Parts};
+use super::body::{Body, Parts, Query};
 use super::envelope::{ApiError, ApiResult, ok};
 use super::metadata::check_name;
 use super::session::Session;

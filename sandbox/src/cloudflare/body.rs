@@ -1,8 +1,9 @@
-//! Request bodies, whose faults are refused in the envelope as all else.
+//! Parses request bodies. Their faults are refused in the envelope, as all else is.
 
-use axum::body::Bytes;
+use axum::body::{Body as AxumBody, Bytes};
 use axum::extract::multipart::Field;
-use axum::extract::{FromRequest, Multipart, Request};
+use axum::extract::{FromRequest, FromRequestParts, Multipart, Request};
+use axum::http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 
 use super::envelope::ApiError;
@@ -23,6 +24,36 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
+/// The query. Names that come more than once are one, their values with commas between them.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut axum::http::request::Parts,
+        _: &S,
+    ) -> Result<Query<T>, ApiError> {
+        let mut pairs: Vec<(&str, String)> = Vec::new();
+        for pair in parts.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty())
+        {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match pairs.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, values)) => *values = format!("{values},{value}"),
+                None => pairs.push((name, value.to_owned())),
+            }
+        }
+        let pairs: Vec<String> =
+            pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let invalid = |error: String| ApiError::invalid(&format!("Invalid query: {error}"));
+        let uri =
+            format!("/?{}", pairs.join("&")).parse().map_err(|_| invalid("it is no URI".into()))?;
+        let parsed = axum::extract::Query::try_from_uri(&uri);
+        parsed.map(|query| Query(query.0)).map_err(|error| invalid(error.body_text()))
+    }
+}
+
 /// A multipart body.
 pub struct Parts(Multipart);
 
@@ -30,13 +61,35 @@ impl<S: Send + Sync> FromRequest<S> for Parts {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Parts, ApiError> {
+        let request = with_boundary(request, state).await?;
         let parts = Multipart::from_request(request, state).await;
         parts.map(Parts).map_err(|error| refused(error.status().as_u16(), &error.body_text()))
     }
 }
 
+/// Gives a multipart body the content type that it lacks. Cloudflare's library for JavaScript sends
+/// `application/javascript` with it (observed with 7.3.0), so the boundary is read from the body.
+async fn with_boundary<S: Send + Sync>(request: Request, state: &S) -> Result<Request, ApiError> {
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if kind
+        .is_some_and(|kind| kind.starts_with("multipart/form-data") && kind.contains("boundary="))
+    {
+        return Ok(request);
+    }
+    let (mut parts, body) = request.into_parts();
+    let bytes = Bytes::from_request(Request::from_parts(parts.clone(), body), state).await;
+    let bytes = bytes.map_err(|error| refused(error.status().as_u16(), &error.body_text()))?;
+    let first = bytes.split(|byte| *byte == b'\r').next().and_then(|line| line.strip_prefix(b"--"));
+    let boundary = first.and_then(|line| std::str::from_utf8(line).ok());
+    let kind = boundary.map(|boundary| format!("multipart/form-data; boundary={boundary}"));
+    if let Some(kind) = kind.and_then(|kind| kind.parse().ok()) {
+        parts.headers.insert(CONTENT_TYPE, kind);
+    }
+    Ok(Request::from_parts(parts, AxumBody::from(bytes)))
+}
+
 impl Parts {
-    /// The next part.
+    /// Returns the next part. `None` after the last one.
     pub async fn next(&mut self) -> Result<Option<Field<'_>>, ApiError> {
         let part = self.0.next_field().await;
         part.map_err(|error| refused(error.status().as_u16(), &error.body_text()))

@@ -1,11 +1,11 @@
 //! D1 databases (<https://developers.cloudflare.com/api/resources/d1/>).
 
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::Body;
+use super::body::{Body, Query};
 use super::envelope::{ApiError, ApiResult, ok, with_info};
 use super::storage::Storage;
 use super::versions::Page;

@@ -1,10 +1,10 @@
 //! Reads and changes custom domains of Workers.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::Body;
+use super::body::{Body, Query};
 use super::envelope::{ApiError, ApiResult, list as listed, ok};
 use super::{Place, done, settings, zones};
 use crate::app::App;

@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::versions::Page;
+
 /// A successful answer.
 pub fn ok<T: Serialize + ?Sized>(result: &T) -> Response {
     Json(json!({ "success": true, "errors": [], "messages": [], "result": result })).into_response()
@@ -19,6 +21,13 @@ pub fn list<T: Serialize>(items: &[T]) -> Response {
         "result_info": { "page": 1, "per_page": count.max(100), "total_pages": 1, "count": count, "total_count": count }
     }))
     .into_response()
+}
+
+/// A successful answer with the page of a list that is asked for. Clients ask for pages until one is
+/// empty.
+pub fn list_page<T: Serialize>(page: &Page, items: &[T]) -> Response {
+    let shown: Vec<&T> = page.clone().of(items.iter()).collect();
+    with_info(&shown, &page.info(shown.len(), items.len()))
 }
 
 /// A successful answer with the `result_info` of a page.

@@ -1,13 +1,13 @@
 //! KV namespaces and their keys (<https://developers.cloudflare.com/api/resources/kv/>).
 
 use axum::body::{Body as AxumBody, Bytes};
-use axum::extract::{FromRequest as _, Path, Query, Request, State};
+use axum::extract::{FromRequest as _, Path, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::{Body, Parts};
+use super::body::{Body, Parts, Query};
 use super::envelope::{ApiError, ApiResult, ok, with_info};
 use super::storage::Storage;
 use super::versions::Page;
@@ -185,7 +185,7 @@ pub async fn put(
     });
     let order = json!({ "action": "put", "key": key, "options": without_nulls(options) });
     Storage::Namespace(&id).order(&app, &account, &order, value).await?;
-    Ok(done())
+    Ok(ok(&json!({})))
 }
 
 fn without_nulls(mut options: Value) -> Value {
@@ -198,7 +198,7 @@ fn without_nulls(mut options: Value) -> Value {
 /// `DELETE …/values/{key}`
 pub async fn delete_key(State(app): State<App>, Path((account, id, key)): Key) -> ApiResult {
     delete_keys(&app, &account, &id, &[key]).await?;
-    Ok(done())
+    Ok(ok(&json!({})))
 }
 
 async fn delete_keys(app: &App, account: &str, id: &str, keys: &[String]) -> Result<(), ApiError> {

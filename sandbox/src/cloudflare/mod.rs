@@ -9,6 +9,7 @@ pub mod d1;
 pub mod deployments;
 pub mod domains;
 pub mod envelope;
+pub mod flat;
 pub mod kv;
 pub mod metadata;
 pub mod migrations;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::assets::finished;
-use super::body::{Body, Parts};
+use super::body::{Body, Parts, Query};
 use super::envelope::{ApiError, ApiResult, list as listed, ok};
 use super::metadata::Metadata;
 use super::settings::{change, worker as find};

@@ -1,10 +1,10 @@
 //! Queues and their consumers (<https://developers.cloudflare.com/api/resources/queues/>).
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::Body;
+use super::body::{Body, Query};
 use super::envelope::{ApiError, ApiResult, list as listed, ok, with_info};
 use super::versions::Page;
 use super::{Place, done};
@@ -22,6 +22,12 @@ pub struct QueueFields {
     queue_name: Option<String>,
     #[serde(default)]
     settings: Value,
+}
+
+/// The queues that are asked for.
+#[derive(Debug, Deserialize)]
+pub struct Named {
+    name: Option<String>,
 }
 
 /// The body of a consumer.
@@ -103,13 +109,13 @@ pub async fn list(
     State(app): State<App>,
     Path(account): Path<String>,
     Query(page): Query<Page>,
-    Query(parameters): Query<Vec<(String, String)>>,
+    Query(named): Query<Named>,
 ) -> ApiResult {
     let resources = app.store.resources.get(&account)?;
     // wrangler asks for several queues at once: `?name=a&name=b`.
-    let names: Vec<&String> =
-        parameters.iter().filter(|(field, _)| field == "name").map(|(_, name)| name).collect();
-    let fits = |one: &&Queue| names.is_empty() || names.contains(&&one.name);
+    let fits = |one: &&Queue| {
+        named.name.as_ref().is_none_or(|names| names.split(',').any(|name| name == one.name))
+    };
     let found: Vec<&Queue> = resources.queues.iter().filter(fits).collect();
     let (total, of) = (found.len(), page.clone());
     let shown: Vec<Value> =

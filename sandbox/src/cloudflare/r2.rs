@@ -1,14 +1,14 @@
 //! R2 buckets and their objects (<https://developers.cloudflare.com/api/resources/r2/>).
 
 use axum::body::{Body as AxumBody, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::body::Body;
+use super::body::{Body, Query};
 use super::envelope::{ApiError, ApiResult, ok, with_info};
 use super::storage::Storage;
 use super::{Place, done};

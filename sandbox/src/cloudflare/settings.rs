@@ -138,7 +138,18 @@ pub async fn patch(
     let invalid =
         |error: serde_json::Error| ApiError::invalid(&format!("Invalid settings: {error}"));
     if let Some(bindings) = settings.remove("bindings") {
-        let bindings = serde_json::from_value(bindings).map_err(invalid)?;
+        let mut bindings: Vec<Value> = serde_json::from_value(bindings).map_err(invalid)?;
+        // A binding of a name and a type alone is kept, as `wrangler secret bulk` sends it up to 4.60.
+        for binding in &mut bindings {
+            let is_bare = binding.as_object().is_some_and(|fields| fields.len() == 2);
+            let same = latest
+                .bindings
+                .iter()
+                .find(|old| old["name"] == binding["name"] && old["type"] == binding["type"]);
+            if let Some(same) = same.filter(|_| is_bare) {
+                binding.clone_from(same);
+            }
+        }
         // Secrets that are not named are kept, as wrangler's uploads do.
         let metadata = Metadata {
             bindings,

@@ -12,7 +12,7 @@ use super::envelope::{ApiError, ApiResult, ok};
 use super::metadata::{Metadata, check_name};
 use super::migrations::{self, Migrations};
 use super::versions::presented;
-use super::{rules, scripts, settings};
+use super::{flat, rules, scripts, settings};
 use crate::app::App;
 use crate::ids::{now, uuid};
 use crate::serve::check::Checked;
@@ -125,6 +125,7 @@ impl Upload {
         mut parts: Parts,
     ) -> Result<Upload, ApiError> {
         let mut metadata = None;
+        let mut flat = serde_json::Value::Null;
         let mut modules = Vec::new();
         while let Some(part) = parts.next().await? {
             let name = part.file_name().or(part.name()).unwrap_or_default().to_owned();
@@ -134,10 +135,15 @@ impl Upload {
             if is_metadata {
                 let parsed = Metadata::parse(&bytes)?;
                 metadata = Some(parsed);
+            } else if flat::add(&mut flat, "metadata", &name, &String::from_utf8_lossy(&bytes)) {
+                continue;
             } else {
                 let blob = tokio::task::block_in_place(|| app.store.blobs.add(&bytes))?;
                 modules.push(Module { name, content_type, blob });
             }
+        }
+        if flat.is_object() {
+            metadata = Some(Metadata::parse(flat.to_string().as_bytes())?);
         }
         let mut metadata =
             metadata.ok_or_else(|| ApiError::invalid("The part `metadata` is missing"))?;

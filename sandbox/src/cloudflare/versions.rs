@@ -1,10 +1,11 @@
 //! Reads versions.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::account::{EMAIL, USER};
+use super::body::Query;
 use super::envelope::{ApiError, ApiResult, ok, with_info};
 use super::{Place, scripts, settings};
 use crate::app::App;

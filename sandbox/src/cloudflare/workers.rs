@@ -6,11 +6,11 @@ use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::body::Body;
-use super::envelope::{ApiError, ApiResult, list as listed, ok};
+use super::body::{Body, Query};
+use super::envelope::{ApiError, ApiResult, list as listed, list_page, ok};
 use super::metadata::check_name;
 use super::settings::{check_setting, try_change, worker as find};
-use super::versions::without_text;
+use super::versions::{Page, without_text};
 use super::{Place, domains, done, scripts, settings};
 use crate::app::{App, SUBDOMAIN};
 use crate::state::model::Worker;
@@ -85,10 +85,14 @@ pub async fn environment_subdomain(
 }
 
 /// `GET /workers/workers`
-pub async fn list(State(app): State<App>, Path(account): Path<String>) -> ApiResult {
+pub async fn list(
+    State(app): State<App>,
+    Path(account): Path<String>,
+    Query(page): Query<Page>,
+) -> ApiResult {
     let workers = app.store.workers();
     let own = workers.iter().filter(|worker| worker.account == account);
-    Ok(listed(&own.map(|worker| presented(&app, worker)).collect::<Vec<_>>()))
+    Ok(list_page(&page, &own.map(|worker| presented(&app, worker)).collect::<Vec<_>>()))
 }
 
 /// `GET /workers/workers/{worker}`, by name or id. From this wrangler makes the addresses that it

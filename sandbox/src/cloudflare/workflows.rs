@@ -5,8 +5,9 @@ use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::Body;
-use super::envelope::{ApiError, ApiResult, list as listed, ok};
+use super::body::{Body, Query};
+use super::envelope::{ApiError, ApiResult, list_page, ok};
+use super::versions::Page;
 use super::{Place, done, settings};
 use crate::app::App;
 use crate::ids::{now, uuid};
@@ -31,9 +32,13 @@ fn presented(workflow: &Workflow) -> Value {
 }
 
 /// `GET /accounts/{account}/workflows`
-pub async fn list(State(app): State<App>, Path(account): Path<String>) -> ApiResult {
+pub async fn list(
+    State(app): State<App>,
+    Path(account): Path<String>,
+    Query(page): Query<Page>,
+) -> ApiResult {
     let resources = app.store.resources.get(&account)?;
-    Ok(listed(&resources.workflows.iter().map(presented).collect::<Vec<_>>()))
+    Ok(list_page(&page, &resources.workflows.iter().map(presented).collect::<Vec<_>>()))
 }
 
 /// `GET /accounts/{account}/workflows/{workflow}`

@@ -1,12 +1,15 @@
 //! Shows zones. Every name is one, unless the sandbox was started with a list of zones.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::envelope::{ApiError, list as listed};
+use super::account::USER;
+use super::body::Query;
+use super::envelope::{ApiError, list as listed, list_page};
 use super::scripts;
+use super::versions::Page;
 use crate::app::App;
 
 /// The zone that is looked for.
@@ -16,17 +19,34 @@ pub struct ZoneQuery {
 }
 
 /// `GET /zones?name=…`
-pub async fn list(State(app): State<App>, Query(wanted): Query<ZoneQuery>) -> Response {
+pub async fn list(
+    State(app): State<App>,
+    Query(wanted): Query<ZoneQuery>,
+    Query(page): Query<Page>,
+) -> Response {
     let zone = |name: &String| {
-        json!({ "id": id(name), "name": name, "status": "active", "type": "full", "paused": false,
-            "name_servers": [], "account": { "id": app.accounts.first(), "name": "Sandbox" } })
+        let time = "2026-01-01T00:00:00.000000Z";
+        json!({
+            "id": id(name), "name": name, "status": "active", "type": "full", "paused": false,
+            "name_servers": [], "original_name_servers": [], "original_registrar": null,
+            "original_dnshost": null, "activated_on": time, "created_on": time, "modified_on": time,
+            "development_mode": 0, "account": { "id": app.accounts.first(), "name": "Sandbox" },
+            "owner": { "id": USER, "name": "you", "type": "user" }, "vanity_name_servers": [],
+            "plan": { "id": "free", "name": "Free", "price": 0, "currency": "USD", "frequency": "",
+                "is_subscribed": false, "can_subscribe": true, "legacy_id": "free",
+                "legacy_discount": false, "externally_managed": false },
+            "meta": { "cdn_only": false, "custom_certificate_quota": 0, "dns_only": false,
+                "foundation_dns": false, "page_rule_quota": 3, "phishing_detected": false, "step": 4 },
+            "permissions": [], "tenant": { "id": null, "name": null }, "tenant_unit": { "id": null },
+            "cname_suffix": null, "verification_key": null,
+        })
     };
     let found: Vec<String> = match wanted.name {
         Some(name) if app.zones.is_empty() || app.zones.contains(&name) => vec![name],
         Some(_) => Vec::new(),
         None => app.zones.clone(),
     };
-    listed(&found.iter().map(zone).collect::<Vec<Value>>())
+    list_page(&page, &found.iter().map(zone).collect::<Vec<Value>>())
 }
 
 /// `GET /zones/{zone}/workers/routes`: the routes of all Workers of the zone.

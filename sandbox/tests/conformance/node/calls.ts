@@ -1,0 +1,70 @@
+// Calls of Cloudflare's library for JavaScript against a sandbox. Prints one JSON line a call.
+
+import { deepStrictEqual as same, rejects } from "node:assert";
+
+import Cloudflare, { toFile } from "cloudflare";
+
+const account = { account_id: process.env["ACCOUNT"] ?? "" };
+const api = new Cloudflare({
+	apiToken: process.env["SANDBOX_TOKEN"] ?? "",
+	baseURL: `${process.env["SANDBOX_URL"]}/client/v4`,
+	maxRetries: 0,
+});
+const scripts = api.workers.scripts;
+const code = "export default { fetch: () => new Response('hi') }";
+const kept: Record<string, string> = {};
+
+async function all<T>(pages: AsyncIterable<T>): Promise<T[]> {
+	const found: T[] = [];
+	for await (const one of pages) found.push(one);
+	return found;
+}
+
+async function upload(name: string, fields: object = {}) {
+	const file = await toFile(Buffer.from(code), "main.js", { type: "application/javascript+module" });
+	const metadata = { main_module: "main.js", compatibility_date: "2026-01-01", ...fields };
+	return scripts.update(name, { ...account, metadata, files: [file] });
+}
+
+const calls: [string, () => Promise<unknown>][] = [
+	["user.get", () => api.user.get()],
+	["accounts.list", async () => same((await all(api.accounts.list())).length, 1)],
+	["memberships.list", async () => same((await all(api.memberships.list())).length, 1)],
+	["workers.scripts.update", async () => same((await upload("node")).id, "node")],
+	["workers.scripts.list", async () => same((await all(scripts.list(account))).map(({ id }) => id), ["node"])],
+	["workers.scripts.update, refused", () =>
+		rejects(upload("bad", { bindings: [{ type: "service", name: "S", service: "missing" }] }), Cloudflare.BadRequestError)],
+	["workers.scripts.schedules", async () => {
+		await scripts.schedules.update("node", { ...account, body: [{ cron: "0 * * * *" }] });
+		same((await scripts.schedules.get("node", account)).schedules[0]?.cron, "0 * * * *");
+	}],
+	["workers.scripts.secrets", async () => {
+		await scripts.secrets.update("node", { ...account, name: "SECRET", text: "hush", type: "secret_text" });
+		same((await all(scripts.secrets.list("node", account))).map(({ name }) => name), ["SECRET"]);
+	}],
+	["workers.scripts.versions.list", async () => same((await all(scripts.versions.list("node", account))).length, 2)],
+	["kv.namespaces.create", async () => { kept["kv"] = (await api.kv.namespaces.create({ ...account, title: "node" })).id; }],
+	["kv.namespaces.values", async () => {
+		await api.kv.namespaces.values.update("key", { ...account, namespace_id: kept["kv"] ?? "", value: await toFile(Buffer.from("one"), "value") });
+		const found = await api.kv.namespaces.values.get("key", { ...account, namespace_id: kept["kv"] ?? "" });
+		same(await found.text(), "one");
+	}],
+	["d1.database", async () => {
+		const { uuid } = await api.d1.database.create({ ...account, name: "node" });
+		const [found] = await all(api.d1.database.query(uuid ?? "", { ...account, sql: "SELECT 1 AS one" }));
+		same(found?.results, [{ one: 1 }]);
+	}],
+	["r2.buckets.create", async () => same((await api.r2.buckets.create({ ...account, name: "node-files" })).location, "weur")],
+	["queues.create", async () => same((await api.queues.create({ ...account, queue_name: "node" })).queue_name, "node")],
+	["workers.beta.workers.get", async () => same((await api.workers.beta.workers.get("node", account)).name, "node")],
+	["workers.scripts.delete", () => scripts.delete("node", account)],
+	["workers.scripts.settings.get, missing", () => rejects(scripts.settings.get("node", account), Cloudflare.NotFoundError)],
+];
+
+for (const [call, run] of calls) {
+	const line = await run().then(
+		() => ({ passed: true }),
+		(error: unknown) => ({ passed: false, why: String(error).slice(0, 1000) }),
+	);
+	console.log(JSON.stringify({ client: "cloudflare (npm)", call, ...line }));
+}

@@ -1,0 +1,199 @@
+"""Calls of Python's `cloudflare` and `python-gitlab` against a sandbox. Prints one JSON line a call."""
+
+import io
+import json
+import os
+import sys
+
+import cloudflare
+import gitlab
+
+ACCOUNT = os.environ["ACCOUNT"]
+URL = os.environ["SANDBOX_URL"]
+CODE = b"export default { fetch: () => new Response('hi'), queue() {} }"
+
+
+def report(client, name, call):
+    """Runs a call and prints what came of it."""
+    try:
+        call()
+        line = {"client": client, "call": name, "passed": True}
+    except Exception as error:  # noqa: BLE001: any failure is a line of the report
+        line = {"client": client, "call": name, "passed": False, "why": f"{type(error).__name__}: {error}"}
+    print(json.dumps(line), flush=True)
+
+
+def refused(kind, call):
+    """Expects a refusal of this kind."""
+    try:
+        call()
+    except kind:
+        return
+    raise AssertionError("it was not refused")
+
+
+def same(found, wanted):
+    """Expects two values to be the same."""
+    assert found == wanted, f"{found!r} is not {wanted!r}"
+
+
+def cloudflare_calls():
+    """Every answer is compared with the types of the library."""
+    api = cloudflare.Cloudflare(
+        api_token=os.environ["SANDBOX_TOKEN"], base_url=f"{URL}/client/v4", max_retries=0,
+        _strict_response_validation=True,
+    )
+    scripts, account = api.workers.scripts, {"account_id": ACCOUNT}
+    kept = {}
+
+    def upload(name, **fields):
+        metadata = {"main_module": "main.js", "compatibility_date": "2026-01-01", **fields}
+        files = [("main.js", io.BytesIO(CODE), "application/javascript+module")]
+        return scripts.update(name, metadata=metadata, files=files, **account)
+
+    def namespace():
+        kept["kv"] = api.kv.namespaces.create(title="python", **account).id
+
+    def value():
+        api.kv.namespaces.values.update("key", namespace_id=kept["kv"], value=b"one", metadata="{}", **account)
+        same(api.kv.namespaces.values.get("key", namespace_id=kept["kv"], **account).read(), b"one")
+
+    def database():
+        kept["d1"] = api.d1.database.create(name="python", **account).uuid
+
+    def query():
+        found = list(api.d1.database.query(kept["d1"], sql="SELECT 1 AS one", **account))
+        same(found[0].results, [{"one": 1}])
+
+    def queue():
+        kept["queue"] = api.queues.create(queue_name="python", **account).queue_id
+
+    def bucket():
+        same(api.r2.buckets.create(name="python", **account).location, "weur")
+
+    def binding():
+        upload("python", bindings=[{"type": "kv_namespace", "name": "KV", "namespace_id": kept["kv"]}])
+
+    def missing():
+        upload("python", bindings=[{"type": "kv_namespace", "name": "KV", "namespace_id": "0" * 32}])
+
+    def secret():
+        scripts.secrets.update("python", name="SECRET", text="hush", type="secret_text", **account)
+        same([one.name for one in scripts.secrets.list("python", **account)], ["SECRET"])
+
+    def rollback():
+        versions = list(scripts.versions.list("python", **account))
+        oldest = [{"percentage": 100, "version_id": versions[-1].id}]
+        scripts.deployments.create("python", strategy="percentage", versions=oldest, **account)
+        live = api.get(f"/accounts/{ACCOUNT}/workers/scripts/python/deployments", cast_to=object)
+        same(live["result"]["deployments"][0]["versions"][0]["version_id"], versions[-1].id)
+
+    def schedules():
+        scripts.schedules.update("python", body=[{"cron": "0 * * * *"}], **account)
+        same(scripts.schedules.get("python", **account).schedules[0].cron, "0 * * * *")
+
+    def worker():
+        found = api.workers.beta.workers.get("python", **account)
+        same((found.name, found.logpush), ("python", True))
+
+    def settings():
+        scripts.settings.edit("python", logpush=True, **account)
+        same(scripts.settings.get("python", **account).logpush, True)
+
+    for name, call in [
+        ("user.get", lambda: api.user.get()),
+        ("user.tokens.verify", lambda: api.user.tokens.verify()),
+        ("accounts.list", lambda: list(api.accounts.list())),
+        ("memberships.list", lambda: list(api.memberships.list())),
+        ("workers.scripts.update", lambda: same(upload("python").id, "python")),
+        ("workers.scripts.list", lambda: same([one.id for one in scripts.list(**account)], ["python"])),
+        ("workers.scripts.get", lambda: same("fetch" in scripts.get("python", **account), True)),
+        ("workers.scripts.update, refused", lambda: refused(cloudflare.BadRequestError, missing)),
+        ("kv.namespaces.create", namespace),
+        ("kv.namespaces.list", lambda: same(len(list(api.kv.namespaces.list(**account))), 1)),
+        ("kv.namespaces.values", value),
+        ("kv.namespaces.keys.list", lambda: same([one.name for one in api.kv.namespaces.keys.list(kept["kv"], **account)], ["key"])),
+        ("d1.database.create", database),
+        ("d1.database.list", lambda: same(len(list(api.d1.database.list(**account))), 1)),
+        ("d1.database.query", query),
+        ("r2.buckets.create", bucket),
+        ("r2.buckets.list", lambda: same(len(api.r2.buckets.list(**account).buckets), 1)),
+        ("queues.create", queue),
+        ("queues.list", lambda: same(len(list(api.queues.list(**account))), 1)),
+        ("workers.scripts.update with a binding", binding),
+        ("workers.scripts.secrets", secret),
+        ("workers.scripts.versions.list and deployments", rollback),
+        ("workers.scripts.schedules", schedules),
+        ("workers.scripts.subdomain", lambda: same(scripts.subdomain.create("python", enabled=True, **account).enabled, True)),
+        ("workers.scripts.settings", settings),
+        ("workers.beta.workers.get", worker),
+        ("workers.beta.workers.list", lambda: list(api.workers.beta.workers.list(**account))),
+        ("workers.domains.update", lambda: api.workers.domains.update(hostname="a.example.com", service="python", zone_id="0" * 32, **account)),
+        ("workers.domains.list", lambda: same(len(list(api.workers.domains.list(**account))), 1)),
+        ("workers.subdomains.get", lambda: same(api.workers.subdomains.get(**account).subdomain, "sandbox")),
+        ("zones.list", lambda: same([one.name for one in api.zones.list(name="example.com")], ["example.com"])),
+        ("workers.scripts.delete", lambda: scripts.delete("python", **account)),
+        ("workers.scripts.get, missing", lambda: refused(cloudflare.NotFoundError, lambda: scripts.settings.get("python", **account))),
+    ]:
+        report("cloudflare (Python)", name, call)
+
+
+def gitlab_calls():
+    """The calls that tools around merge requests make."""
+    api = gitlab.Gitlab(URL, private_token=os.environ["GITLAB_TOKEN"], retry_transient_errors=False)
+    project = api.projects.get(12, lazy=True)
+    kept = {}
+
+    def create():
+        kept["mr"] = project.mergerequests.create({"title": "Draft: a", "source_branch": "a", "target_branch": "main"})
+
+    def note():
+        made = kept["mr"].notes.create({"body": "hello"})
+        made.body = "again"
+        made.save()
+        same([one.body for one in kept["mr"].notes.list(get_all=True)], ["again"])
+
+    def same_branch():
+        project.mergerequests.create({"title": "b", "source_branch": "main", "target_branch": "main"})
+
+    def deploy():
+        body = {"environment": "production", "sha": "a" * 40, "ref": "main", "tag": False, "status": "running"}
+        made = project.deployments.create(body)
+        made.status = "success"
+        made.save()
+
+    def close():
+        kept["mr"].state_event = "close"
+        kept["mr"].save()
+        same(project.mergerequests.get(kept["mr"].iid).state, "closed")
+
+    def environment():
+        found = project.environments.list(name="production", get_all=True)[0]
+        found.stop()
+        same(project.environments.get(found.id).state, "stopped")
+
+    for name, call in [
+        ("auth", api.auth),
+        ("version", lambda: same(api.version()[0].split(".")[0], "18")),
+        ("mergerequests.create", create),
+        ("projects.get", lambda: same(api.projects.get(12).id, 12)),
+        ("mergerequests.create, refused", lambda: refused(gitlab.GitlabCreateError, same_branch)),
+        ("mergerequests.list", lambda: same(len(project.mergerequests.list(state="opened", wip="yes", search="draft", get_all=True)), 1)),
+        ("mergerequests.list, unknown filter", lambda: refused(gitlab.GitlabError, lambda: project.mergerequests.list(approver_ids=1, get_all=True))),
+        ("notes", note),
+        ("discussions.list", lambda: same(len(kept["mr"].discussions.list(get_all=True)), 1)),
+        ("approvals.get", lambda: same(kept["mr"].approvals.get().approved, False)),
+        ("pipelines.list", lambda: same(kept["mr"].pipelines.list(get_all=True), [])),
+        ("jobs.list", lambda: same(project.jobs.list(get_all=True), [])),
+        ("deployments", deploy),
+        ("environments", environment),
+        ("mergerequests.save", close),
+        ("issues.list, unknown route", lambda: refused(gitlab.GitlabError, lambda: project.issues.list(get_all=True))),
+    ]:
+        report("python-gitlab", name, call)
+
+
+if __name__ == "__main__":
+    cloudflare_calls()
+    gitlab_calls()
+    sys.exit(0)
