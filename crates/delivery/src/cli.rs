@@ -4,7 +4,7 @@ use clap::builder::styling::{AnsiColor, Style, Styles};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    affected, bench, build, ci, comment, completions, deploy, doctor, generate, new, preview,
+    affected, bench, build, ci, comment, completions, deploy, doctor, generate, init, new, preview,
     projects, rollback, sandbox, status, test,
 };
 
@@ -18,10 +18,10 @@ const STYLES: Styles = Styles::styled()
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, styles = STYLES)]
 #[command(disable_help_subcommand = true, max_term_width = 100)]
-pub struct Cli {
+pub struct Cli<C: Subcommand = Command> {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: C,
     /// What every command understands.
     #[command(flatten)]
     pub global: Global,
@@ -74,6 +74,8 @@ pub enum Command {
     Promote(rollback::Promote),
     /// Write rows into the comment of this pipeline's merge request
     Comment(comment::Comment),
+    /// Set up delivery in a repository that exists
+    Init(init::Init),
     /// Make a project that builds, deploys and is in the pipeline
     New(new::New),
     /// The stand-in for Cloudflare on this machine

@@ -65,7 +65,7 @@ fn reference() -> String {
          Exit codes: 0 done · 1 failed, and nothing of it is live · 2 usage · 3 refused before anything \
          changed · 4 the remote side may have changed · 130 interrupted.\n",
     );
-    let mut root = Cli::command();
+    let mut root = <Cli>::command();
     root.build();
     describe(&root, "cargo xtask", &mut text);
     text

@@ -12,8 +12,16 @@ pub mod doctor;
 pub mod engine;
 #[cfg(feature = "generate")]
 pub mod generated;
+pub mod init;
 pub mod plan;
+pub mod program;
 pub mod record;
 pub mod report;
 pub mod script;
 pub mod tools;
+
+pub use anyhow;
+pub use base::error::Exit;
+pub use clap;
+pub use context::Ctx;
+pub use program::{Run, main};

@@ -92,8 +92,24 @@ impl Workspace {
         Workspace::of(root, Files::of(root, commit)?)
     }
 
+    /// Reads the repository at `root` as a config would have it that is not there yet.
+    pub fn survey_with(root: &Utf8Path, config: Config) -> Result<Workspace> {
+        Workspace::with(root, Files::here(root), config)
+    }
+
+    /// Returns the patterns of the workspaces of npm, Yarn, Bun and pnpm, from the repository's root.
+    #[must_use]
+    pub fn workspace_patterns(&self) -> Vec<String> {
+        let own = self.packages.get("").into_iter().flat_map(|package| package.workspaces.clone());
+        own.chain(self.pnpm.get("").into_iter().flat_map(|root| root.patterns())).collect()
+    }
+
     fn of(root: &Utf8Path, files: Files) -> Result<Workspace> {
         let config = Config::read(&files)?;
+        Workspace::with(root, files, config)
+    }
+
+    fn with(root: &Utf8Path, files: Files, config: Config) -> Result<Workspace> {
         let mut listed = files.list()?;
         let (packages, unreadable) = packages(&files, &listed)?;
         listed.retain(|path| path.file_name() != Some(MANIFEST) && !files.is_gone(path));
@@ -129,11 +145,10 @@ impl Workspace {
         self.packages.values().filter(move |package| place.holds(&package.dir))
     }
 
-    /// The projects that `names` mean, or all of them for no name. A config that cannot be read is an
-    /// error where it is meant.
+    /// Returns the projects that `names` mean, or all of them for no name. A config that cannot be used is
+    /// an error if it is named.
     pub fn select(&self, names: &[String]) -> Result<Vec<&Project>, Failure> {
         if names.is_empty() {
-            self.broken.first().map_or(Ok(()), |broken| Err(broken.in_the_way()))?;
             return Ok(self.projects.iter().collect());
         }
         let mut selected: Vec<&Project> = Vec::new();

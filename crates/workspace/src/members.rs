@@ -27,6 +27,11 @@ pub struct Root {
 }
 
 impl Root {
+    /// Returns the patterns of its members.
+    pub(crate) fn patterns(&self) -> Vec<String> {
+        self.patterns.clone()
+    }
+
     /// The root that a `pnpm-workspace.yaml` makes of its folder. Of YAML it understands what pnpm
     /// writes: a list in block or flow style.
     #[must_use]

@@ -13,7 +13,7 @@ fn derived_files_are_up_to_date() {
 #[test]
 fn the_command_line_is_consistent() {
     use clap::CommandFactory as _;
-    delivery::cli::Cli::command().debug_assert();
+    <delivery::cli::Cli>::command().debug_assert();
 }
 
 #[test]

@@ -18,7 +18,7 @@ impl Completions {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let mut text = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "xtask", &mut text);
+        clap_complete::generate(self.shell, &mut <Cli>::command(), "xtask", &mut text);
         ctx.ui.out(&String::from_utf8_lossy(&text));
         Ok(Exit::Done)
     }

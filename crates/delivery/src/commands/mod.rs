@@ -9,6 +9,7 @@ pub mod completions;
 pub mod deploy;
 pub mod doctor;
 pub mod generate;
+pub mod init;
 pub mod new;
 pub mod preview;
 pub mod preview_stop;
@@ -39,6 +40,7 @@ impl Command {
             Command::Rollback(command) => command.run(ctx),
             Command::Promote(command) => command.run(ctx),
             Command::Comment(command) => command.run(ctx),
+            Command::Init(command) => command.run(ctx),
             Command::New(command) => command.run(ctx),
             Command::Sandbox(command) => command.run(ctx),
             Command::Test(command) => command.run(ctx),

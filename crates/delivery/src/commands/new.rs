@@ -27,7 +27,7 @@ pub struct New {
 impl New {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let workspace = Workspace::load(&ctx.root)?;
+        let workspace = Workspace::survey(&ctx.root)?;
         let place = Place::of(&workspace.files, &workspace.config);
         let new = NewProject::new(
             &self.name,

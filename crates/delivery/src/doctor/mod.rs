@@ -6,6 +6,7 @@ pub mod checks;
 pub mod finding;
 pub mod fix;
 pub mod pins;
+pub mod readiness;
 pub mod report;
 pub mod run;
 pub mod scene;

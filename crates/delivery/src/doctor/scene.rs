@@ -97,7 +97,7 @@ impl Scene {
     /// The projects that matter, or why they cannot be read.
     pub fn read(&self) -> Result<&Vec<Project>, &anyhow::Error> {
         let read = || {
-            let workspace = Workspace::load(&self.root)?;
+            let workspace = Workspace::survey(&self.root)?;
             Graph::new(&workspace)?;
             Ok(workspace.select(&self.names)?.into_iter().cloned().collect())
         };

@@ -7,7 +7,7 @@ use base::command::quote;
 
 /// What was made, and the next step.
 #[must_use]
-pub fn text(new: &NewProject, pipeline: &[&str]) -> String {
+pub fn text(new: &NewProject, pipeline: &[String]) -> String {
     let kind = match new.template {
         Template::Static => "files that are served as they are",
         Template::Worker => "code that answers requests",

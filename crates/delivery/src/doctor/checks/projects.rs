@@ -1,5 +1,6 @@
 //! What can be deployed.
 
+use camino::Utf8Path;
 use serde_json::Value;
 use workspace::toolchain::Toolchain;
 
@@ -7,6 +8,7 @@ use crate::doctor::finding::Finding;
 use crate::doctor::scene::Scene;
 use crate::plan::{guard, protection};
 use crate::tools::bun::which;
+use base::error::Failure;
 use cloudflare::{wrangler, wrangler_fields};
 use workspace::git;
 use workspace::project::Project;
@@ -45,19 +47,17 @@ fn each(scene: &Scene, look: impl Fn(&Project) -> Vec<Finding>) -> Finding {
 /// `projects.lock`
 pub fn lock(scene: &Scene) -> Finding {
     each(scene, |project| {
-        let Some(package) = &project.package else {
-            return Vec::new();
-        };
-        let locked = || {
-            let mut above = package.dir.ancestors();
-            above.any(|dir| scene.root.join(dir).join("bun.lock").is_file())
-        };
-        if package.has_dependencies && !locked() {
-            vec![Finding::from(&guard::no_lock_file(project))]
-        } else {
-            Vec::new()
-        }
+        let failure = lock_failure(&scene.root, project);
+        failure.iter().map(Finding::from).collect()
     })
+}
+
+/// Returns why the dependencies of a project cannot be installed as they are locked. `None` if they can.
+#[must_use]
+pub fn lock_failure(root: &Utf8Path, project: &Project) -> Option<Failure> {
+    let package = project.package.as_ref().filter(|package| package.has_dependencies)?;
+    let is_locked = package.dir.ancestors().any(|dir| root.join(dir).join("bun.lock").is_file());
+    (!is_locked).then(|| guard::no_lock_file(project))
 }
 
 /// `projects.config`
