@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     affected, bench, build, ci, comment, completions, deploy, doctor, generate, init, new, preview,
-    projects, rollback, sandbox, status, test,
+    projects, rollback, sandbox, status, test, upgrade,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -76,6 +76,8 @@ pub enum Command {
     Comment(comment::Comment),
     /// Set up delivery in a repository that exists
     Init(init::Init),
+    /// Move this tool to another revision
+    Upgrade(upgrade::Upgrade),
     /// Make a project that builds, deploys and is in the pipeline
     New(new::New),
     /// The stand-in for Cloudflare on this machine

@@ -25,6 +25,7 @@ mod faults;
 mod foreign;
 mod hostile;
 mod imposter;
+mod init;
 mod merge_request;
 mod new;
 mod pipeline;

@@ -19,6 +19,7 @@ pub mod sandbox;
 pub mod selection;
 pub mod status;
 pub mod test;
+pub mod upgrade;
 
 use anyhow::Result;
 
@@ -43,6 +44,7 @@ impl Command {
             Command::Init(command) => command.run(ctx),
             Command::New(command) => command.run(ctx),
             Command::Sandbox(command) => command.run(ctx),
+            Command::Upgrade(command) => command.run(ctx),
             Command::Test(command) => command.run(ctx),
             Command::Bench(command) => command.run(ctx),
             Command::Ci(command) => command.run(ctx),
