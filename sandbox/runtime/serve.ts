@@ -1,123 +1,301 @@
 // Runs uploaded versions in workerd, through miniflare, for the sandbox.
 //
 // The sandbox starts this on Bun, with the folder of miniflare's and workerd's packages as its
-// argument. Orders come as lines of JSON on stdin, answers go as lines of JSON to stdout, all else
-// goes to stderr. It ends when stdin does, so it never outlives the sandbox, however that ended.
+// argument. Orders come as lines of JSON on stdin. Answers and events go as lines of JSON to stdout,
+// all else goes to stderr. It ends when stdin does, so it never outlives the sandbox.
 //
-// Each version has a workerd process of its own: loading one neither interrupts nor breaks another.
+// A group is the Workers that must share a workerd process, because they call each other or share a
+// Durable Object, a queue or a workflow. Most groups have one member. Loading a group neither
+// interrupts nor breaks another.
 
 import { rm } from "node:fs/promises";
 
-type Binding = { type: string; [field: string]: unknown };
+type Fields = { type: string; [field: string]: unknown };
 
-type Version = {
-	/** Unique among what is loaded. */
+type Module = { type: string; path: string };
+
+/** A Worker of a group, at one of its versions. */
+type Member = {
+	/** Unique in the group. Bindings name it. */
 	name: string;
+	/** The Worker and the version that logs name. */
+	worker: string;
+	version: string;
 	compatibilityDate: string;
 	compatibilityFlags: string[];
-	/** The entry module; none for a Worker of assets alone. */
+	/** The entry module. Absent for a Worker of assets alone. */
 	mainModule?: string;
-	modules: Record<string, { type: string; path: string }>;
-	env: Record<string, Binding>;
+	modules: Record<string, Module>;
+	env: Record<string, Fields>;
+	exports: Record<string, Fields>;
+	triggers: Fields[];
+	tailConsumers: { worker: string }[];
 	assets?: {
 		directory: string;
 		htmlHandling?: string;
 		notFoundHandling?: string;
 		runWorkerFirst?: boolean | string[];
 	};
-	/** Where KV, R2 and D1 keep their data. */
-	data: string;
 };
 
-type Order = { load: Version; id: number } | { unload: string; folder: string };
+type Group = {
+	/** Unique among what is loaded. */
+	name: string;
+	members: Member[];
+	/** The folder where storage keeps its data. */
+	data: string;
+	/** Groups that must have ended first, because they use the same storage. */
+	after: string[];
+	/** Whether a group that used the same storage may be ending. */
+	isStateful: boolean;
+};
+
+type Order = { load: Group; id: number } | { unload: string; folder: string };
+
+type Exception = { name: string; message: string; stack?: string; timestamp: number };
+
+/** What workerd reports of one invocation of a Worker. */
+type Trace = { outcome: string; logs: unknown[]; exceptions: Exception[]; [field: string]: unknown };
 
 const packages = Bun.argv[2] ?? "node_modules";
-const { Miniflare, Log, LogLevel } = await import(`${packages}/miniflare/dist/src/index.js`);
+const { Miniflare, Log, LogLevel, Response: MiniflareResponse } = await import(
+	`${packages}/miniflare/dist/src/index.js`
+);
 const { compatibilityDate: newest } = await import(`${packages}/workerd/lib/main.js`);
+const { TraceMap, originalPositionFor } = await import(`${packages}/@jridgewell/trace-mapping/dist/trace-mapping.mjs`);
 
-/** Bindings whose data outlives a version, and is shared by all versions. */
-const KEPT = ["kv", "r2", "d1"];
-
-/** What workerd says when another one is just opening the same data (observed with workerd 1.20261117). */
+/** What workerd reports when another process is opening the same data (observed with workerd 1.20261117). */
 const BUSY = /SQLITE_BUSY|database is locked/;
 
-/** How often a version is started at most while others open the same data. */
+/** The number of times that a group is started while others open the same data. */
 const TRIES = 10;
 
 const IDLE = "export default { fetch: () => new Response('This Worker has no code.', { status: 404 }) };";
 
-/** What miniflare says goes to the log of the sandbox, never among the answers. */
+/** Our own Workers. No Worker that was deployed has an `@` in its name. */
+const EDGE = "@edge";
+const TAIL = "@tail";
+const STUB = "@stub";
+
+/**
+ * Receives every request of a group and hands it to the member that a header names. The sandbox removes
+ * headers of this kind from what clients send. An exception becomes an answer with a header of its own,
+ * from which the sandbox makes a page.
+ */
+const EDGE_CODE = `
+const report = (error) => {
+  const text = JSON.stringify({ name: error?.name ?? "Error", message: String(error?.message ?? error) });
+  return new Response(null, { status: 500, headers: { "mf-sandbox-error": encodeURIComponent(text) } });
+};
+export default {
+  async fetch(request, env) {
+    const headers = new Headers(request.headers);
+    const member = env[headers.get("mf-sandbox-member")];
+    const cron = headers.get("mf-sandbox-cron");
+    for (const name of ["mf-sandbox-member", "mf-sandbox-cron"]) headers.delete(name);
+    if (cron !== null) {
+      const { time } = await request.json();
+      return Response.json(await member.scheduled({ cron, scheduledTime: new Date(time) }));
+    }
+    try {
+      return await member.fetch(new Request(request, { headers }));
+    } catch (error) {
+      return report(error);
+    }
+  },
+};`;
+
+/** Passes on what workerd reports of a member, where there is something to tell. */
+const TAIL_CODE = `
+import { WorkerEntrypoint } from "cloudflare:workers";
+export default class extends WorkerEntrypoint {
+  async tail(traces) {
+    const worth = traces.filter((one) => one.logs.length > 0 || one.exceptions.length > 0 || one.outcome !== "ok");
+    if (worth.length === 0) return;
+    const body = JSON.stringify({ ...this.ctx.props, traces: worth });
+    await this.env.HOST.fetch("http://host/", { method: "POST", body });
+  }
+}`;
+
+/** Stands in for a binding that has no local form: says so when it is used. */
+const STUB_CODE = `
+import { WorkerEntrypoint } from "cloudflare:workers";
+export default class extends WorkerEntrypoint {
+  constructor(ctx, env) {
+    super(ctx, env);
+    const text = ctx.props.text;
+    return new Proxy(this, {
+      get(target, name) {
+        if (typeof name === "symbol" || name === "then" || name === "constructor") return Reflect.get(target, name);
+        return () => { throw new Error(text); };
+      },
+    });
+  }
+}`;
+
+/** Writes what miniflare logs to the log of the sandbox, never among the answers. */
 class Errors extends Log {
 	override log(message: string): void {
 		console.error(message);
 	}
 }
 
-/** workerd refuses a compatibility date later than its own, and miniflare one in the future. */
+function send(line: object): void {
+	process.stdout.write(`${JSON.stringify(line)}\n`);
+}
+
+/** Returns a date that workerd takes: not later than its own, and not in the future. */
 function clamp(date: string): string {
 	const today = new Date().toISOString().slice(0, 10);
 	return [date, newest as string, today].sort()[0] ?? date;
 }
 
-async function options(version: Version): Promise<object> {
+/** Makes one of our own Workers. */
+const own = (name: string, code: string, env: Record<string, object> = {}) => ({
+	config: {
+		name,
+		compatibilityDate: clamp("2026-01-01"),
+		compatibilityFlags: ["service_binding_extra_handlers", "experimental"],
+		manifest: { mainModule: "main.js", modulesRoot: `/${name}`, modules: { "main.js": { type: "esm", contents: code } } },
+		env,
+	},
+	dev: { unsafeRegisterWorker: false },
+});
+
+async function worker(member: Member): Promise<object> {
 	const modules: Record<string, { type: string; contents: string | Uint8Array }> = {};
-	for (const [name, { type, path }] of Object.entries(version.modules)) {
+	for (const [name, { type, path }] of Object.entries(member.modules)) {
 		const file = Bun.file(path);
-		const text = type === "esm" || type === "cjs" || type === "text" || type === "json";
-		modules[name] = { type, contents: text ? await file.text() : await file.bytes() };
+		const isText = ["esm", "cjs", "text", "json", "sourcemap"].includes(type);
+		modules[name] = { type, contents: isText ? await file.text() : await file.bytes() };
 	}
-	const keeps = Object.values(version.env).some(({ type }) => KEPT.includes(type));
-	const hasUserWorker = version.mainModule !== undefined;
+	const hasUserWorker = member.mainModule !== undefined;
 	if (!hasUserWorker) modules["idle.js"] = { type: "esm", contents: IDLE };
-	const config = {
-		name: version.name,
-		compatibilityDate: clamp(version.compatibilityDate),
-		compatibilityFlags: version.compatibilityFlags,
-		manifest: { mainModule: version.mainModule ?? "idle.js", modules },
-		env: version.env,
-		...(version.assets && { assets: { ...version.assets, hasUserWorker } }),
+	const { name, worker: workerName, version } = member;
+	const tail = { worker: TAIL, props: { worker: workerName, version, member: name } };
+	return {
+		config: {
+			name,
+			compatibilityDate: clamp(member.compatibilityDate),
+			compatibilityFlags: member.compatibilityFlags,
+			manifest: { mainModule: member.mainModule ?? "idle.js", modulesRoot: `/${name}`, modules },
+			env: member.env,
+			exports: member.exports,
+			triggers: member.triggers,
+			tailConsumers: hasUserWorker ? [tail, ...member.tailConsumers] : [],
+			...(member.assets && { assets: { ...member.assets, hasUserWorker } }),
+		},
+		dev: { unsafeRegisterWorker: false },
 	};
+}
+
+/** A source map of a member's module, read when the first exception asks for it. */
+function sourceMap(member: Member, module: string): Promise<InstanceType<typeof TraceMap> | undefined> | undefined {
+	const key = `${member.version} ${module}`;
+	if (!maps.has(key)) maps.set(key, Bun.file(member.modules[`${module}.map`]?.path ?? "").json().then((map) => new TraceMap(map), () => undefined));
+	return maps.get(key);
+}
+
+const maps = new Map<string, Promise<InstanceType<typeof TraceMap> | undefined>>();
+
+/** Rewrites the places in a stack to those of the sources, where the upload had a source map. */
+async function mapped(stack: string, member: Member | undefined): Promise<string> {
+	const lines = stack.split("\n").map(async (line) => {
+		const place = /^(.*?)file:\/\/\/[^/]+\/(.+?):(\d+):(\d+)(\)?)$/.exec(line);
+		if (place === null) return line;
+		const [, before, module, row, column, after] = place;
+		const map = member && (await sourceMap(member, decodeURIComponent(module ?? "")));
+		const from = map && originalPositionFor(map, { line: Number(row), column: Number(column) - 1 });
+		if (!from?.source) return `${before}${module}:${row}:${column}${after}`;
+		return `${before}${from.source.replace(/^(\.\.?\/)+/, "")}:${from.line}:${from.column + 1}${after}`;
+	});
+	return (await Promise.all(lines)).join("\n");
+}
+
+/** Hands on what workerd reports of a group's members. */
+const host = (group: Group) => async (request: Request) => {
+	const { traces, member: name, ...rest } = (await request.json()) as { traces: Trace[]; member: string };
+	const member = group.members.find((one) => one.name === name);
+	for (const trace of traces) {
+		for (const exception of trace.exceptions) {
+			if (exception.stack) exception.stack = await mapped(exception.stack, member);
+		}
+		send({ trace: { ...rest, ...trace } });
+	}
+	return new MiniflareResponse(null, { status: 204 });
+};
+
+async function options(group: Group, failures: string[]): Promise<object> {
+	const members = await Promise.all(group.members.map(worker));
+	const targets = Object.fromEntries(group.members.map(({ name }) => [name, { type: "worker", worker: name }]));
+	const hasStub = group.members.some(({ env }) => Object.values(env).some((one) => one.worker === STUB));
+	const hasCode = group.members.some(({ mainModule }) => mainModule !== undefined);
 	return {
 		host: "127.0.0.1",
 		port: 0,
 		// Otherwise it asks the internet for an example of `request.cf`.
 		cf: false,
+		logRequests: false,
+		// Otherwise `wrangler dev` of the same user and the sandbox would see each other's Workers.
+		enableDevRegistry: false,
 		log: new Errors(LogLevel.WARN),
-		handleStructuredLogs: ({ level, message }: { level: string; message: string }) =>
-			console.error(`${version.name.slice(0, 8)} ${level}: ${message}`),
+		handleStructuredLogs: ({ level, message }: { level: string; message: string }) => {
+			// What a Worker writes comes as a trace, with its name. This has no name, and is needed only
+			// for what the tail never sees: why a group does not start.
+			if (level === "error") failures.push(message);
+		},
 		telemetry: { enabled: false },
-		...(keeps && { resourcePersistencePath: version.data }),
-		workers: [{ config }],
+		resourcePersistencePath: group.data,
+		workers: [
+			own(EDGE, EDGE_CODE, targets),
+			...(hasCode ? [own(TAIL, TAIL_CODE, { HOST: { type: "fetcher", handler: host(group) } })] : []),
+			...(hasStub ? [own(STUB, STUB_CODE)] : []),
+			...members,
+		],
 	};
 }
 
+/** Groups by name. A group that is starting or ending is among them. */
 const loaded = new Map<string, InstanceType<typeof Miniflare>>();
+const ending = new Map<string, Promise<void>>();
 
 async function unload(name: string): Promise<void> {
 	const miniflare = loaded.get(name);
 	loaded.delete(name);
-	await miniflare?.dispose().catch((error: unknown) => console.error(error));
+	if (miniflare === undefined) return ending.get(name);
+	const ended = miniflare.dispose().catch((error: unknown) => console.error(error));
+	ending.set(name, ended);
+	await ended;
+	ending.delete(name);
 }
 
-async function load(id: number, version: Version): Promise<void> {
-	const answer = await start(version).then(
+async function load(id: number, group: Group): Promise<void> {
+	await Promise.all(group.after.map(unload));
+	if (group.isStateful) await Promise.all(ending.values());
+	const failures: string[] = [];
+	const answer = await start(group, failures).then(
 		(port) => ({ id, port }),
-		(error: unknown) => ({ id, error: error instanceof Error ? error.message : String(error) }),
+		(error: unknown) => {
+			const message = error instanceof Error ? error.message : String(error);
+			return { id, error: failures.length > 0 ? failures.join("\n") : message };
+		},
 	);
-	process.stdout.write(`${JSON.stringify(answer)}\n`);
+	failures.length = 0;
+	send(answer);
 }
 
-/** Starts a version and returns its port. */
-async function start(version: Version): Promise<number> {
+/** Starts a group and returns its port. */
+async function start(group: Group, failures: string[]): Promise<number> {
 	for (let tried = 1; ; tried += 1) {
+		failures.length = 0;
 		try {
-			const miniflare = new Miniflare(await options(version));
-			loaded.set(version.name, miniflare);
+			const miniflare = new Miniflare(await options(group, failures));
+			loaded.set(group.name, miniflare);
 			const url: URL = await miniflare.ready;
 			return Number(url.port);
 		} catch (error) {
-			await unload(version.name);
-			if (tried === TRIES || !BUSY.test(String(error))) throw error;
+			await unload(group.name);
+			if (tried === TRIES || !BUSY.test([error, ...failures].join("\n"))) throw error;
 			await Bun.sleep(50 + Math.random() * 200);
 		}
 	}
@@ -131,7 +309,7 @@ process.on("exit", () => {
 	try {
 		process.kill(-process.pid, "SIGKILL");
 	} catch {
-		// Started by hand, without a group of its own.
+		// Started manually, without a process group.
 	}
 });
 

@@ -26,6 +26,8 @@ pub struct Parts {
     pub identity: Identity,
     /// The accounts that exist; the first is the one that `whoami` shows first.
     pub accounts: Vec<String>,
+    /// The zones that exist; every name is one if there are none.
+    pub zones: Vec<String>,
     /// The port that we answer on.
     pub port: u16,
     /// The runtime of versions.

@@ -1,4 +1,4 @@
-//! The command line. xtask is who calls it.
+//! Defines the command line, which xtask calls.
 
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand};
@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "sandbox", version)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -37,11 +37,14 @@ pub struct Serve {
     /// An account that exists, 32 hexadecimal digits; may be given more than once
     #[arg(long = "account-id", required = true, value_parser = account)]
     pub accounts: Vec<String>,
+    /// A zone of the accounts; may be given more than once. Without it every name is a zone
+    #[arg(long = "zone", env = "SANDBOX_ZONES", value_delimiter = ',')]
+    pub zones: Vec<String>,
     /// The relative root of GitLab, as `/gitlab`, beside `/api/v4`
     #[arg(long, env = "SANDBOX_GITLAB_ROOT", default_value = "")]
     pub gitlab_root: String,
-    /// The id of GitLab's only project; with 0 a project comes to be with the first merge request,
-    /// deployment or environment that is made in it
+    /// The id of GitLab's only project; with 0 a project is made by its first merge request,
+    /// deployment or environment
     #[arg(long, env = "SANDBOX_GITLAB_PROJECT", default_value_t = 0)]
     pub gitlab_project: u64,
 }

@@ -9,7 +9,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use camino::Utf8Path;
 use serde_json::json;
@@ -45,6 +45,7 @@ pub async fn serve(options: Serve) -> Result<()> {
         token,
         identity,
         accounts: options.accounts.clone(),
+        zones: options.zones.iter().map(|zone| zone.to_ascii_lowercase()).collect(),
         port,
         runtime: Runtime::new(&options.bun, &options.toolchain, state)?,
         faults: faults::Faults::default(),
@@ -53,9 +54,15 @@ pub async fn serve(options: Serve) -> Result<()> {
     let mut listeners = vec![first];
     // Browsers may take `*.localhost` to the IPv6 loopback address.
     listeners.extend(TcpListener::bind(("::1", port)).await);
+    let router = router(&app);
     announce(&announcement, port)?;
     log::line(&format!("serving at http://127.0.0.1:{port} with {} Workers", app.store.count()));
-    listener::serve(listeners, router(&app), stop_signal()).await;
+    let keeper = tokio::spawn({
+        let app = app.clone();
+        async move { app.runtime.keep_stateful(&app.store).await }
+    });
+    listener::serve(listeners, router, stop_signal()).await;
+    keeper.abort();
     log::line("stopping");
     app.runtime.stop().await;
     withdraw(&announcement)
@@ -70,6 +77,7 @@ fn router(app: &App) -> Router {
         .route("/__sandbox/health", get(health))
         .route("/__sandbox/proof/{nonce}", get(proof::prove))
         .route("/__sandbox/faults", get(faults::list).post(faults::set).delete(faults::clear))
+        .route("/__sandbox/resources", post(cloudflare::provide::provide))
         .route("/__sandbox/gitlab", put(gitlab::limits::set))
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(body::LARGEST))
@@ -100,7 +108,7 @@ async fn log_request(request: Request, next: Next) -> Response {
 async fn by_host(State(app): State<App>, request: Request, next: Next) -> Response {
     match request.extensions().get::<Target>().cloned() {
         Some(Target::Site(host)) => match damage(&app, &host) {
-            Some((worker, reason)) => serving::missing::broken(worker, reason),
+            Some((worker, reason)) => serving::missing::broken(&app, worker, reason),
             None => serving::handle(&app, &host, request).await,
         },
         _ => next.run(request).await,

@@ -10,6 +10,7 @@ pub mod probe;
 pub mod retry;
 pub mod runner;
 pub mod secret;
+pub mod supervisor;
 pub mod terminal;
 pub mod text;
 pub mod time;

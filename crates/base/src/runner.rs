@@ -1,8 +1,9 @@
-//! Runs one child to its end with its own process group, deadline and log file.
+//! Runs one child to its end: with its own process group, deadline and log file. Keeps its last lines.
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::io::{ErrorKind, Read, Write as _};
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,14 +13,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, close};
 use xshell::{Shell, cmd};
 
 use super::command::{Command, INHERITED, Value};
 use super::deadline;
 use crate::error::{Failure, failed, interrupted, refused, unwritable};
 use crate::secret::{Redactor, Secret};
+use crate::supervisor;
 use crate::text::is_control_or_bidi;
 
 /// Set by Ctrl-C or SIGTERM. Every running child is then stopped.
@@ -31,7 +35,11 @@ const TAIL: usize = 20;
 /// The time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The interval for polling a child whose output is open.
+/// How long the output of a child that has ended is waited for. A process that left its group may hold
+/// it open for ever.
+const LEFTOVER: Duration = Duration::from_secs(2);
+
+/// The pause between two looks at a child whose output is open.
 const TICK: Duration = Duration::from_millis(10);
 
 /// The reason why a child ended.
@@ -100,6 +108,10 @@ pub struct Runner<'a> {
     pub secret: &'a dyn Fn(&Value) -> Result<Secret, Failure>,
     /// Called with each redacted line of output.
     pub on_line: &'a (dyn Fn(&str) + Sync),
+    /// The executable that supervises the child. `None` in tests of the runner itself.
+    pub supervisor: Option<&'a str>,
+    /// A locked file that the child keeps locked for as long as it lives, even if this process is killed.
+    pub lock: Option<&'a File>,
 }
 
 impl Runner<'_> {
@@ -119,27 +131,45 @@ impl Runner<'_> {
             on_line: self.on_line,
         };
         sink.line(&format!("$ {}", command.line()), false);
+        let let_go = AtomicBool::new(false);
         let exit_reason = std::thread::scope(|scope| {
-            scope.spawn(|| feed(stdin, command.stdin.as_deref()));
-            // Nothing is sent. When both senders are dropped, the child has closed its output.
+            scope.spawn(|| feed(stdin, command.stdin.as_deref(), &let_go));
+            // Nothing is sent. Both senders are gone once the child has closed its output.
             let (open, closed) = mpsc::channel();
             let also_open = open.clone();
-            let sink = &sink;
-            scope.spawn(move || (sink.drain(stdout), drop(open)));
-            scope.spawn(move || (sink.drain(stderr), drop(also_open)));
+            let (sink, let_go) = (&sink, &let_go);
+            scope.spawn(move || (sink.drain(stdout, let_go), drop(open)));
+            scope.spawn(move || (sink.drain(stderr, let_go), drop(also_open)));
             let reason = wait(&mut child, deadline, &closed);
             // Grandchildren that outlive their parent would keep our pipes open.
             end_group(&child, Signal::SIGKILL);
+            if closed.recv_timeout(LEFTOVER) == Err(RecvTimeoutError::Timeout) {
+                sink.line(
+                    "(a process that it left behind holds its output open, and is not waited for)",
+                    true,
+                );
+            }
+            let_go.store(true, Ordering::SeqCst);
             reason
         })?;
         Ok(CompletedProcess {
-            exit_reason,
+            exit_reason: self.supervised(exit_reason),
             tail: sink.tail.into_inner().unwrap_or_else(PoisonError::into_inner).into(),
             log: self.log.to_owned(),
             took: started.elapsed(),
             line: command.brief(),
             deadline,
         })
+    }
+
+    /// A supervisor reports a signal as an exit code.
+    fn supervised(&self, reason: ExitReason) -> ExitReason {
+        match reason {
+            ExitReason::Code(code @ 129..=159) if self.supervisor.is_some() => {
+                ExitReason::Signal(code - 128)
+            }
+            reason => reason,
+        }
     }
 
     fn open_log(&self) -> Result<File, Failure> {
@@ -154,6 +184,16 @@ impl Runner<'_> {
         }
         let shell = Shell::new()?;
         let [program, args @ ..] = command.argv.as_slice() else {
+            return Err(failed("an empty command").into());
+        };
+        let cannot = |error: &std::io::Error| {
+            refused(format!("cannot run `{program}`: {error}"))
+                .hint("run `cargo xtask doctor`, which says what is missing and how to get it")
+        };
+        find(program, &command.dir).map_err(|error| cannot(&error))?;
+        let prefix = self.supervisor.map(supervisor::prefix).unwrap_or_default();
+        let line = [&prefix[..], std::slice::from_ref(program), args].concat();
+        let [program, args @ ..] = line.as_slice() else {
             return Err(failed("an empty command").into());
         };
         let mut process = std::process::Command::from(cmd!(shell, "{program} {args...}"));
@@ -177,19 +217,60 @@ impl Runner<'_> {
         }
         let stdin = if command.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
         process.process_group(0).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = process.spawn().map_err(|error| {
-            refused(format!("cannot run `{program}`: {error}"))
-                .hint("run `cargo xtask doctor` to see what is missing and how to install it")
-        })?;
+        let child = self.spawn(&mut process).map_err(|error| cannot(&error))?;
         Ok((child, Redactor::new(secrets)))
+    }
+
+    /// Starts the child with an open handle of the lock. The system releases a lock when the last handle
+    /// is closed.
+    fn spawn(&self, process: &mut std::process::Command) -> std::io::Result<Child> {
+        // Another child must not be started while the handle is one that children inherit.
+        static STARTING: Mutex<()> = Mutex::new(());
+        let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        let handle = match self.lock {
+            Some(lock) => Some(fcntl(lock.as_fd(), FcntlArg::F_DUPFD(3))?),
+            None => None,
+        };
+        let child = process.spawn();
+        if let Some(handle) = handle {
+            close(handle)?;
+        }
+        child
     }
 }
 
-/// Writes a child's input. A child that does not read it reports that by its exit code.
-fn feed(stdin: Option<ChildStdin>, text: Option<&str>) {
-    if let (Some(mut stdin), Some(text)) = (stdin, text) {
-        let _unread = stdin.write_all(text.as_bytes());
+/// Looks for a program as the system does, so that a missing one is told apart from one that fails.
+fn find(program: &str, dir: &Utf8Path) -> std::io::Result<()> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let exists = match program.contains('/') {
+        true => dir.join(program).exists(),
+        false => path.split(':').any(|folder| Utf8Path::new(folder).join(program).exists()),
+    };
+    if exists { Ok(()) } else { Err(std::io::Error::from_raw_os_error(nix::libc::ENOENT)) }
+}
+
+/// Writes a child's input. A child that does not read it shows that by how it ends.
+fn feed(stdin: Option<ChildStdin>, text: Option<&str>, let_go: &AtomicBool) {
+    let (Some(mut stdin), Some(text)) = (stdin, text) else { return };
+    // A pipe that is ready takes this much without waiting.
+    for chunk in text.as_bytes().chunks(nix::libc::PIPE_BUF) {
+        if !ready(&stdin, PollFlags::POLLOUT, let_go) || stdin.write_all(chunk).is_err() {
+            return;
+        }
     }
+}
+
+/// Waits until a pipe is ready. False if `let_go` says that it is not waited for any more.
+fn ready(pipe: &impl AsFd, flags: PollFlags, let_go: &AtomicBool) -> bool {
+    while !let_go.load(Ordering::SeqCst) {
+        let mut fds = [PollFd::new(pipe.as_fd(), flags)];
+        match poll(&mut fds, PollTimeout::from(100_u8)) {
+            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
+            // An error shows when the pipe is used.
+            Ok(_) | Err(_) => return true,
+        }
+    }
+    false
 }
 
 struct Sink<'a> {
@@ -200,14 +281,30 @@ struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    fn drain(&self, stream: Option<impl Read>) {
-        let Some(stream) = stream else { return };
-        let mut stream = BufReader::new(stream);
-        let mut bytes = Vec::new();
-        while stream.read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
-            let text = String::from_utf8_lossy(&bytes);
-            self.line(&self.redactor.apply(&plain(text.trim_end())), true);
-            bytes.clear();
+    fn drain(&self, stream: Option<impl Read + AsFd>, let_go: &AtomicBool) {
+        let Some(mut stream) = stream else { return };
+        let (mut text, mut buffer) = (Vec::new(), [0; 16 * 1024]);
+        while ready(&stream, PollFlags::POLLIN, let_go) {
+            let read = match stream.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => &buffer[..read],
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => break,
+            };
+            let ends = read.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            if ends > 0 {
+                text.extend_from_slice(&read[..ends]);
+                self.lines(&text);
+                text.clear();
+            }
+            text.extend_from_slice(&read[ends..]);
+        }
+        self.lines(&text);
+    }
+
+    fn lines(&self, bytes: &[u8]) {
+        for line in String::from_utf8_lossy(bytes).split_terminator('\n') {
+            self.line(&self.redactor.apply(&plain(line.trim_end())), true);
         }
     }
 
@@ -309,8 +406,13 @@ mod tests {
     fn run(script: &str, deadline: Duration) -> CompletedProcess {
         let dir = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
         let log = dir.join(format!("xtask-runner-{}-{:p}.log", std::process::id(), &script));
-        let runner =
-            Runner { log: &log, secret: &|_| Ok(Secret::new("canary-token")), on_line: &|_| {} };
+        let runner = Runner {
+            log: &log,
+            secret: &|_| Ok(Secret::new("canary-token")),
+            on_line: &|_| {},
+            supervisor: None,
+            lock: None,
+        };
         let command = Command::new(&dir, &["sh", "-c", script], deadline)
             .env("TOKEN", Value::Variable("ANY".into()));
         let finished = runner.run(&command).expect("starts");
@@ -335,6 +437,37 @@ mod tests {
         let finished = run("sleep 60 & sleep 60", Duration::from_millis(200));
         assert_eq!(finished.exit_reason, ExitReason::Deadline);
         assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_process_that_leaves_its_group_with_the_output_is_not_waited_for() {
+        let started = Instant::now();
+        let finished = run("setsid sleep 20 & echo built; exit 0", Duration::from_secs(30));
+        assert_eq!(finished.exit_reason, ExitReason::Code(0));
+        assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+        assert_eq!(finished.tail[0], "built");
+        assert!(finished.tail[1].contains("left behind"), "{:?}", finished.tail);
+        let finished = run(
+            "setsid sh -c 'while :; do echo x; sleep 0.01; done' & exit 3",
+            Duration::from_secs(30),
+        );
+        assert_eq!(finished.exit_reason, ExitReason::Code(3));
+        assert!(started.elapsed() < Duration::from_secs(40), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn long_lines_and_input_arrive_whole() {
+        let finished =
+            run("head -c 300000 /dev/zero | tr '\\0' x; printf '\\nlast'", Duration::from_secs(30));
+        let lengths: Vec<usize> = finished.tail.iter().map(String::len).collect();
+        assert_eq!(lengths, [300_000, 4]);
+    }
+
+    #[test]
+    fn a_missing_program_is_not_started() {
+        let dir = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
+        assert!(find("no-such-program-here", &dir).is_err() && find("./no/such", &dir).is_err());
+        assert!(find("sh", &dir).is_ok() && find("/bin/sh", &dir).is_ok());
     }
 
     #[test]

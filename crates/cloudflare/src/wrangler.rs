@@ -3,6 +3,7 @@
 //! A deployment takes two steps. The first bundles, and may run code of the project. The second has the token, and
 //! uploads from a folder that we wrote, without bundling or running anything.
 
+pub mod requests;
 pub mod verdict;
 
 use camino::Utf8Path;

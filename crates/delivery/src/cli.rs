@@ -4,8 +4,8 @@ use clap::builder::styling::{AnsiColor, Style, Styles};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    affected, bench, build, ci, comment, completions, deploy, doctor, generate, init, new, preview,
-    projects, rollback, sandbox, status, test, upgrade,
+    affected, build, ci, comment, completions, deploy, doctor, init, new, preview, projects,
+    rollback, sandbox, status, upgrade,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -18,7 +18,7 @@ const STYLES: Styles = Styles::styled()
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, styles = STYLES)]
 #[command(disable_help_subcommand = true, max_term_width = 100)]
-pub struct Cli<C: Subcommand = Command> {
+pub struct Cli<C: Subcommand> {
     /// What to do.
     #[command(subcommand)]
     pub command: C,
@@ -82,14 +82,8 @@ pub enum Command {
     New(new::New),
     /// The stand-in for Cloudflare on this machine
     Sandbox(sandbox::Sandbox),
-    /// Set up and run every test
-    Test(test::Test),
-    /// Measure what the product promises, beside the tools it is compared with
-    Bench(bench::Bench),
     /// The pipeline file
     Ci(ci::Ci),
-    /// Write the generated files, or check that they are up to date
-    Generate(generate::Generate),
     /// Print a shell's completions for `xtask`
     Completions(completions::Completions),
 }

@@ -1,5 +1,6 @@
 //! What every command gets: the repository, the printer, the global options.
 
+use std::fs::File;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -14,6 +15,7 @@ use base::error::{Failure, refused, usage};
 use base::retry::RetryBudget;
 use base::runner::{CompletedProcess, Runner};
 use base::secret::{Secret, is_token, remember};
+use base::supervisor;
 use base::terminal::Ui;
 use workspace::config::{CONFIG_FILE, LOCAL};
 
@@ -32,17 +34,31 @@ pub struct Ctx {
     pub jobs: usize,
     /// How long the command waits for servers that are in trouble.
     pub retry_budget: RetryBudget,
+    /// The command line with every command, for completions.
+    pub command_line: clap::Command,
 }
 
 impl Ctx {
     /// Finds the repository from the current folder.
-    pub fn new(ui: Ui, dry_run: bool, jobs: Option<usize>) -> Result<Ctx> {
+    pub fn new(
+        ui: Ui,
+        dry_run: bool,
+        jobs: Option<usize>,
+        command_line: clap::Command,
+    ) -> Result<Ctx> {
         // Said once and early, not by every child.
         deadline::within(Duration::ZERO)?;
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let speaker = ui.clone();
         let retry_budget = RetryBudget::new(move |text| speaker.note(text));
-        Ok(Ctx { root: root()?, ui, dry_run, jobs: jobs.unwrap_or(cores).max(1), retry_budget })
+        Ok(Ctx {
+            root: root()?,
+            ui,
+            dry_run,
+            jobs: jobs.unwrap_or(cores).max(1),
+            retry_budget,
+            command_line,
+        })
     }
 
     /// Runs `command` with its output in `.xtask/logs/<log>.log`, and each line of it to `on_line`.
@@ -52,8 +68,22 @@ impl Ctx {
         command: &Command,
         on_line: &(dyn Fn(&str) + Sync),
     ) -> Result<CompletedProcess> {
+        self.run_locked(log, command, None, on_line)
+    }
+
+    /// Runs `command` as [`Ctx::run`] does, with a lock that the child holds as long as it lives.
+    pub fn run_locked(
+        &self,
+        log: &str,
+        command: &Command,
+        lock: Option<&File>,
+        on_line: &(dyn Fn(&str) + Sync),
+    ) -> Result<CompletedProcess> {
         let log = self.root.join(".xtask/logs").join(format!("{log}.log"));
-        Runner { log: &log, secret: &|value| self.secret(value), on_line }.run(command)
+        let supervisor = supervisor::executable();
+        let supervisor = supervisor.as_deref();
+        let secret = |value: &Value| self.secret(value);
+        Runner { log: &log, secret: &secret, on_line, supervisor, lock }.run(command)
     }
 
     /// Returns the token for a destination. The sandbox has to run, so that no other program that

@@ -10,18 +10,57 @@ pub mod commands;
 pub mod context;
 pub mod doctor;
 pub mod engine;
-#[cfg(feature = "generate")]
-pub mod generated;
 pub mod init;
 pub mod plan;
-pub mod program;
 pub mod record;
 pub mod report;
 pub mod script;
 pub mod tools;
 
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+
 pub use anyhow;
 pub use base::error::Exit;
 pub use clap;
 pub use context::Ctx;
-pub use program::{Run, main};
+
+use anyhow::{Context as _, Result};
+use clap::{CommandFactory as _, FromArgMatches as _, Subcommand};
+
+use base::error::exit_of;
+use base::runner::INTERRUPTED;
+use base::supervisor;
+use base::terminal::{Options, Ui};
+use cli::Cli;
+
+/// A command that runs in the repository.
+pub trait Run {
+    /// Runs the command, and returns the exit code of a run that ended without an error.
+    fn run(self, ctx: &Ctx) -> Result<Exit>;
+}
+
+/// Parses the command line of `program`, runs the command, and turns its result into an exit code.
+/// `C` holds the commands: ours, flattened, and those of a team beside them.
+#[must_use]
+pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
+    if let Some(code) = supervisor::run(std::env::args_os()) {
+        return code;
+    }
+    let command_line = Cli::<C>::command().name(program).bin_name(program);
+    let matches = command_line.clone().get_matches();
+    let Cli { command, global } =
+        Cli::<C>::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let (json, quiet, verbose) = (global.json, global.quiet, global.verbose);
+    let ui = Ui::new(Options { json, quiet, verbose, no_progress: global.no_progress });
+    let run = || -> Result<Exit> {
+        ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst)).context("signals")?;
+        let jobs = global.jobs.map(usize::from);
+        command.run(&Ctx::new(ui.clone(), global.dry_run, jobs, command_line)?)
+    };
+    let exit = run().unwrap_or_else(|error| {
+        ui.error(&error);
+        exit_of(&error)
+    });
+    ExitCode::from(exit as u8)
+}

@@ -6,8 +6,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use super::config::CONFIG_FILE;
-use super::edges::LOCK_FILES;
+use super::discovery::Broken;
 use super::graph::{Graph, Node, Origin};
+use super::installs;
 use super::outline::{Named, Outline};
 use crate::change_base::{Base, Changes};
 use crate::modules::{BUN_TOOLCHAIN, TOOL_LOCK, WRANGLER_TOOLCHAIN};
@@ -56,12 +57,14 @@ pub struct Concerned<'o> {
 }
 
 /// What a change concerns, each sorted by folder.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Affected<'o> {
     /// Projects.
     pub projects: Vec<Concerned<'o>>,
     /// Packages, without the roots of workspaces, which hold the others.
     pub packages: Vec<Concerned<'o>>,
+    /// The wrangler configs that no project can be made of, of those that changed or whose inputs did.
+    pub broken: Vec<&'o Broken>,
 }
 
 /// Files and folders that every project is made with.
@@ -82,7 +85,11 @@ pub fn affected<'o>(outline: &'o Outline, changes: &Changes) -> Affected<'o> {
         let reason = || vec![Reason::UnknownBase { because: because.clone() }];
         let all =
             |named: &'o [Named]| named.iter().map(|named| concerned(named, reason())).collect();
-        return Affected { projects: all(&outline.projects), packages: all(&outline.packages) };
+        return Affected {
+            projects: all(&outline.projects),
+            packages: all(&outline.packages),
+            broken: outline.broken.iter().collect(),
+        };
     }
     let reach = Reach::new(&outline.graph, &changes.paths);
     let global = |path: &&Utf8PathBuf| global_inputs().iter().any(|input| path.starts_with(input));
@@ -105,6 +112,7 @@ pub fn affected<'o>(outline: &'o Outline, changes: &Changes) -> Affected<'o> {
             .filter_map(|named| with_reasons(named, &globals))
             .collect(),
         packages: outline.packages.iter().filter_map(|named| with_reasons(named, &[])).collect(),
+        broken: outline.broken.iter().filter(|broken| reach.touches(&broken.dir)).collect(),
     }
 }
 
@@ -115,12 +123,13 @@ fn global_input(path: &Utf8PathBuf) -> Reason {
 /// What changed files reach through the edges of the graph, against their direction.
 struct Reach<'a> {
     graph: &'a Graph,
+    changed: &'a [Utf8PathBuf],
     /// The changed files that each node is, or that lie in it.
     direct: Vec<Vec<&'a Utf8PathBuf>>,
     /// For what is reached from elsewhere: the first step of a shortest way to a changed file.
     via: Vec<Option<Node>>,
-    /// Changed lock files that no package is installed by now, because they are gone.
-    lost_locks: Vec<&'a Utf8PathBuf>,
+    /// Changed lock files and settings that no package is installed by now, because they are gone.
+    lost: Vec<&'a Utf8PathBuf>,
 }
 
 impl<'a> Reach<'a> {
@@ -143,11 +152,17 @@ impl<'a> Reach<'a> {
                 }
             }
         }
-        let lock = |path: &&Utf8PathBuf| {
-            path.file_name().is_some_and(|name| LOCK_FILES.contains(&name))
-                && graph.number(path).is_none()
+        let is_lost = |path: &&Utf8PathBuf| {
+            path.file_name().is_some_and(installs) && graph.number(path).is_none()
         };
-        Reach { graph, direct, via, lost_locks: changed.iter().filter(lock).collect() }
+        Reach { graph, changed, direct, via, lost: changed.iter().filter(is_lost).collect() }
+    }
+
+    /// Tells whether anything in `folder`, or that it is made from, changed.
+    fn touches(&self, folder: &Utf8Path) -> bool {
+        let node = self.graph.number(folder);
+        node.is_some_and(|node| !self.reasons(node).is_empty())
+            || self.changed.iter().any(|path| path.starts_with(folder))
     }
 
     fn reasons(&self, node: Node) -> Vec<Reason> {
@@ -155,23 +170,27 @@ impl<'a> Reach<'a> {
         let mut reasons: Vec<Reason> =
             changed.map(|path| Reason::ChangedFile { path: (*path).clone() }).collect();
         let steps = self.graph.steps(node).iter();
-        reasons.extend(steps.filter_map(|(to, origin)| self.dependency(*to, *origin)));
-        if !self.lost_locks.is_empty() {
+        reasons.extend(steps.filter_map(|(to, origin)| self.dependency(node, *to, *origin)));
+        if !self.lost.is_empty() {
             let dir = self.graph.path(node);
             let above = |lock: &&&Utf8PathBuf| {
                 lock.parent().is_some_and(|folder| folder != dir && dir.starts_with(folder))
             };
-            reasons.extend(self.lost_locks.iter().filter(above).map(|path| global_input(path)));
+            reasons.extend(self.lost.iter().filter(above).map(|path| global_input(path)));
         }
         reasons
     }
 
-    /// The reason that a step to `on` is, when a changed file can be reached through it.
-    fn dependency(&self, on: Node, origin: Origin) -> Option<Reason> {
+    /// Returns the reason that a step to `on` is. `None` if no changed file is reached through it, or
+    /// only one of `from` itself, in a cycle.
+    fn dependency(&self, from: Node, on: Node, origin: Origin) -> Option<Reason> {
         let mut through = Vec::new();
         let mut node = on;
         while let Some(next) = self.via[node] {
             node = next;
+            if node == from {
+                return None;
+            }
             through.push(self.graph.path(node).to_owned());
         }
         let path = (*self.direct[node].first()?).clone();

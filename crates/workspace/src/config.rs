@@ -20,7 +20,7 @@ pub const LOCAL: &str = "local";
 /// Account configuration shared by every project. It holds ids and the names of variables, never a
 /// token.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Config {
     /// The schema of this file, for editors.
@@ -51,7 +51,7 @@ pub struct Config {
 
 /// A Cloudflare account.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Cloudflare {
     /// The account id: 32 hexadecimal digits. It is not a secret.
@@ -62,7 +62,7 @@ pub struct Cloudflare {
 
 /// A GitLab project.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Gitlab {
     /// The address of the instance, with its relative root if it has one.
@@ -84,7 +84,7 @@ impl Gitlab {
 
 /// One place that projects are deployed to.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Environment {
     /// Only a pipeline of the protected default branch may change it.
@@ -105,7 +105,7 @@ pub struct Environment {
 
 /// The fields of [`Cloudflare`] that an environment replaces.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct CloudflareOverride {
     /// The account id of this environment.
@@ -118,7 +118,7 @@ pub struct CloudflareOverride {
 
 /// Versions that must match exactly.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Tools {
     /// The Dagger CLI and engine.
@@ -129,7 +129,7 @@ pub struct Tools {
 
 /// Container images.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Images {
     /// The image that holds Bun.

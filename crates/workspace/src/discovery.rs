@@ -1,59 +1,59 @@
 //! Finds what can be deployed: folders with a wrangler config.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use super::config::{self, CONFIG_FILE, Config};
 use super::files::{Files, MANIFEST, MODULE, PROJECTS};
-use super::glob;
 use super::modules;
 use super::package::Package;
+use super::pattern::Patterns;
 use super::project::{Project, ends_with_path};
-use super::wrangler::{CONFIG_NAMES, WranglerConfig};
+use super::wrangler::{CONFIG_NAMES, WranglerConfig, is_config_name, is_variant};
 use base::error::{Failure, refused};
 use base::text::is_control_or_bidi;
 
-/// Where projects are looked for: in the folders that the shared config names, else below `projects/`,
-/// else, in a repository without that folder, everywhere.
+/// The folders that are searched for projects: those that the shared config names, else those below
+/// `projects/`, else, in a repository without that folder, all but ours.
 #[derive(Debug)]
-pub struct Place<'c> {
-    patterns: Option<&'c [String]>,
-    folder: &'static str,
+pub struct Place {
+    patterns: Option<Patterns>,
+    folder: String,
+    is_everywhere: bool,
 }
 
-impl<'c> Place<'c> {
-    /// Of a repository with these files.
-    #[must_use]
-    pub fn of(files: &Files, config: &'c Config) -> Place<'c> {
-        let folder = if files.is_folder(PROJECTS.into()) { PROJECTS } else { "" };
-        Place { patterns: config.projects.as_deref(), folder }
+impl Place {
+    /// Returns the place of a repository with these files.
+    pub fn new(files: &Files, config: &Config) -> Result<Place, Failure> {
+        let in_projects = files.is_folder(PROJECTS.into());
+        let Some(patterns) = &config.projects else {
+            let folder = if in_projects { PROJECTS } else { "" }.to_owned();
+            return Ok(Place { patterns: None, folder, is_everywhere: !in_projects });
+        };
+        let first = patterns.iter().find(|pattern| !pattern.starts_with('!'));
+        let fixed = first.map_or("", |pattern| pattern.split(['*', '?', '{']).next().unwrap_or(""));
+        let folder = fixed.trim_end_matches('/').to_owned();
+        let patterns = Patterns::new(patterns)
+            .map_err(|error| refused(format!("{CONFIG_FILE}: `projects`: {error}")))?;
+        Ok(Place { patterns: Some(patterns), folder, is_everywhere: false })
     }
 
-    /// The folder for a new project: the one that the first pattern begins with.
+    /// Returns the folder for a new project: the one that the first pattern begins with.
     #[must_use]
     pub fn folder(&self) -> &Utf8Path {
-        let patterns = self.patterns.into_iter().flatten();
-        let first = patterns.map(String::as_str).find(|pattern| !pattern.starts_with('!'));
-        let fixed = first.map(|pattern| pattern.split(['*', '?', '{']).next().unwrap_or_default());
-        Utf8Path::new(fixed.unwrap_or(self.folder).trim_end_matches('/'))
+        Utf8Path::new(&self.folder)
     }
 
-    /// Whether `dir` belongs to it.
+    /// Tells whether `dir` belongs to it.
     #[must_use]
     pub fn holds(&self, dir: &Utf8Path) -> bool {
-        match self.patterns {
-            Some(patterns) => glob::names(patterns, dir),
-            None => dir.starts_with(self.folder) && !modules::is_of_tool(dir),
+        match &self.patterns {
+            Some(patterns) => patterns.matches(dir),
+            None => dir.starts_with(&self.folder) && !modules::is_of_tool(dir),
         }
     }
-}
-
-/// Tells whether `patterns`, as the field `projects` of the config has them, name the folder `dir`.
-#[must_use]
-pub fn is_named(patterns: &[String], dir: &Utf8Path) -> bool {
-    glob::names(patterns, dir)
 }
 
 /// A wrangler config that no project can be made of.
@@ -113,7 +113,7 @@ impl Broken {
 /// What projects are made of.
 pub(super) struct Discovery<'w> {
     files: &'w Files,
-    place: Place<'w>,
+    place: Place,
     packages: &'w BTreeMap<String, Package>,
     unreadable: &'w BTreeMap<Utf8PathBuf, String>,
 }
@@ -121,59 +121,104 @@ pub(super) struct Discovery<'w> {
 impl<'w> Discovery<'w> {
     pub(super) fn new(
         files: &'w Files,
-        config: &'w Config,
+        place: Place,
         packages: &'w BTreeMap<String, Package>,
         unreadable: &'w BTreeMap<Utf8PathBuf, String>,
     ) -> Discovery<'w> {
-        Discovery { files, place: Place::of(files, config), packages, unreadable }
+        Discovery { files, place, packages, unreadable }
     }
 
-    /// The projects whose configs are among `listed`, and the configs that cannot be read.
+    /// Returns the projects whose configs are among `listed`, and the configs that cannot be read.
     pub(super) fn find(&self, listed: &[Utf8PathBuf]) -> (Vec<Project>, Vec<Broken>) {
-        let rank =
-            |path: &Utf8Path| CONFIG_NAMES.iter().position(|name| path.file_name() == Some(name));
-        let mut configs: BTreeMap<&Utf8Path, &Utf8Path> = BTreeMap::new();
-        for path in listed.iter().filter(|path| rank(path).is_some()) {
+        let mut folders: BTreeMap<&Utf8Path, Vec<&Utf8Path>> = BTreeMap::new();
+        for path in listed.iter().filter(|path| path.file_name().is_some_and(is_config_name)) {
             let dir = path.parent().unwrap_or(Utf8Path::new(""));
-            let preferred = configs.entry(dir).or_insert(path);
-            if rank(path) < rank(preferred) {
-                *preferred = path;
-            }
+            folders.entry(dir).or_default().push(path);
         }
         let (mut projects, mut broken) = (Vec::new(), Vec::new());
-        for (dir, config) in configs.into_iter().filter(|(dir, _)| self.place.holds(dir)) {
-            match self.project(dir, config) {
+        for (dir, configs) in folders {
+            if self.place.holds(dir) && !(self.place.is_everywhere && self.is_crate_template(dir)) {
+                self.find_in(dir, &configs, &mut projects, &mut broken);
+            }
+        }
+        (projects, broken)
+    }
+
+    /// Finds the projects of one folder: the config that wrangler itself would take, and every other
+    /// one that names a Worker of its own.
+    fn find_in(
+        &self,
+        dir: &Utf8Path,
+        configs: &[&Utf8Path],
+        projects: &mut Vec<Project>,
+        broken: &mut Vec<Broken>,
+    ) {
+        let named =
+            |name: &str| configs.iter().copied().find(|path| path.file_name() == Some(name));
+        let main = CONFIG_NAMES.iter().find_map(|name| named(name));
+        let others = configs.iter().copied().filter(|path| {
+            path.file_name().is_some_and(|name| !CONFIG_NAMES.contains(&name) && !is_variant(name))
+        });
+        let mut workers: BTreeSet<String> = BTreeSet::new();
+        for config in main.into_iter().chain(others) {
+            match self.project(dir, config, main == Some(config)) {
+                // The same Worker configured otherwise, for a test for example, is no other project.
+                Ok(project) if !workers.insert(project.worker.clone()) => {}
                 Ok(project) => projects.push(project),
                 Err(failure) => {
                     broken.push(Broken { dir: dir.to_owned(), config: config.to_owned(), failure });
                 }
             }
         }
-        (projects, broken)
     }
 
-    fn project(&self, dir: &Utf8Path, config: &Utf8Path) -> Result<Project, Failure> {
+    /// Tells whether `dir` belongs to the templates of a Rust crate, as those of `new` do.
+    fn is_crate_template(&self, dir: &Utf8Path) -> bool {
+        let mut above = dir.ancestors().filter(|above| above.file_name() == Some("templates"));
+        above.any(|templates| {
+            let owner = templates.parent().unwrap_or(Utf8Path::new(""));
+            self.files.is_file(&owner.join("Cargo.toml"))
+        })
+    }
+
+    fn project(
+        &self,
+        dir: &Utf8Path,
+        config: &Utf8Path,
+        is_main: bool,
+    ) -> Result<Project, Failure> {
         if dir.as_str().chars().any(is_control_or_bidi) {
             return Err(refused(format!(
                 "the folder {dir:?} has an invisible character in its name"
             ))
             .hint("rename it: such a name looks like another one, and can end a line"));
         }
-        let wrangler = WranglerConfig::parse(config, &self.files.read(config)?)?;
         let known = |dir: &&Utf8Path| {
             self.packages.contains_key(dir.as_str()) || self.unreadable.contains_key(*dir)
         };
         let nearest = dir.ancestors().find(known);
+        let package = nearest.and_then(|dir| self.packages.get(dir.as_str()));
+        let text = self.files.read(config)?;
+        let own = package.filter(|package| package.dir == dir);
+        let wrangler = WranglerConfig::parse(config, &text)?
+            .with_default_name(own.and_then(|package| package.name.as_deref()), dir);
         if let Some(message) = nearest.and_then(|dir| self.unreadable.get(dir)) {
             return Err(refused(message.clone()));
         }
+        let worker = wrangler.target(config::LOCAL).worker;
+        let name = match (dir.as_str(), is_main) {
+            // A repository that is one project has its Worker's name.
+            ("", _) => worker.clone(),
+            (_, true) => dir.strip_prefix(PROJECTS).unwrap_or(dir).to_string(),
+            (_, false) => config.strip_prefix(PROJECTS).unwrap_or(config).with_extension("").into(),
+        };
         Ok(Project {
-            name: dir.strip_prefix(PROJECTS).unwrap_or(dir).to_string(),
+            name,
             dir: dir.to_owned(),
             config: config.to_owned(),
-            worker: wrangler.target(config::LOCAL).worker,
+            worker,
             environments: wrangler.environments.clone(),
-            package: nearest.and_then(|dir| self.packages.get(dir.as_str())).cloned(),
+            package: package.cloned(),
             module: self.files.is_file(&dir.join(MODULE)),
             wrangler,
         })

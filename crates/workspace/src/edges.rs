@@ -1,32 +1,21 @@
 //! Reads the edges of the graph out of manifests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
 use super::Workspace;
+use super::config_text::parse_jsonc;
 use super::draft::Draft;
-use super::files::{MANIFEST, MODULE, NPMRC, PNPM};
+use super::files::{MANIFEST, MODULE, PNPM};
 use super::graph::{Node, Origin, normalize};
+use super::installs::NamedPaths;
 use super::members::Members;
 use super::package::Package;
+use super::package_manager::is_lock_file;
+use super::spec::{PatchSpec, Spec};
 use crate::modules;
-use base::error::{Failure, refused};
-
-/// Lock files, of which the nearest at or above a package decides what is installed for it.
-pub const LOCK_FILES: [&str; 6] = [
-    "bun.lock",
-    "bun.lockb",
-    "npm-shrinkwrap.json",
-    "package-lock.json",
-    "pnpm-lock.yaml",
-    "yarn.lock",
-];
-
-/// Settings of package managers, which count beside the lock file.
-pub const INSTALL_SETTINGS: [&str; 5] =
-    [NPMRC, ".yarnrc.yml", ".pnpmfile.cjs", "bunfig.toml", PNPM];
 
 /// Builds the edges of a workspace.
 pub(super) struct Builder<'w> {
@@ -35,28 +24,53 @@ pub(super) struct Builder<'w> {
     graph: Draft,
     /// The install files of each folder.
     installs: BTreeMap<&'w str, Vec<&'w Utf8PathBuf>>,
+    /// The paths that the settings of each folder name.
+    named: BTreeMap<&'w str, BTreeSet<Utf8PathBuf>>,
 }
 
 impl<'w> Builder<'w> {
     pub(super) fn new(workspace: &'w Workspace) -> Builder<'w> {
-        let pnpm = workspace.pnpm.iter().map(|(dir, root)| (dir.as_str(), root.clone()));
         let mut installs: BTreeMap<&str, Vec<&Utf8PathBuf>> = BTreeMap::new();
         for path in &workspace.install_files {
             installs.entry(path.parent().map_or("", Utf8Path::as_str)).or_default().push(path);
         }
-        let members = Members::new(&workspace.packages, pnpm);
-        Builder { workspace, members, graph: Draft::default(), installs }
+        let members = Members::new(&workspace.packages, &workspace.roots);
+        let mut named = BTreeMap::new();
+        let folders: BTreeSet<&str> =
+            installs.keys().copied().chain(workspace.packages.keys().map(String::as_str)).collect();
+        for dir in folders {
+            let settings = installs.get(dir).map_or(&[][..], Vec::as_slice);
+            let package = workspace.packages.get(dir);
+            let root = workspace.roots.get(dir);
+            let path = Utf8Path::new(dir);
+            let found =
+                NamedPaths::collect(&workspace.files, &members, path, settings, package, root);
+            if !found.is_empty() {
+                named.insert(dir, found);
+            }
+        }
+        Builder { workspace, members, graph: Draft::default(), installs, named }
     }
 
-    pub(super) fn build(mut self) -> Result<Draft, Failure> {
+    pub(super) fn build(mut self) -> Draft {
         for (dir, message) in &self.workspace.unreadable {
             let node = self.graph.node(dir);
             self.graph.problem(node, message.clone());
         }
+        for (dir, root) in &self.workspace.roots {
+            if let Some(problem) = &root.problem {
+                let dir = Utf8Path::new(dir);
+                let message = dir.join(problem).into_string();
+                for path in [dir.to_owned(), dir.join(MANIFEST), dir.join(PNPM)] {
+                    let node = self.graph.node(&path);
+                    self.graph.problem(node, message.clone());
+                }
+            }
+        }
         for package in self.workspace.packages.values() {
             let node = self.graph.node(&package.dir);
             self.dependencies(node, package);
-            self.settings(node, package)?;
+            self.settings(node, package);
             self.installed_by(node, &package.dir);
         }
         for project in &self.workspace.projects {
@@ -71,16 +85,16 @@ impl<'w> Builder<'w> {
                 None => {}
             }
             if project.module {
-                self.modules(&project.dir)?;
+                self.modules(&project.dir);
             }
         }
-        self.shared_modules()?;
-        Ok(self.graph)
+        self.shared_modules();
+        self.graph
     }
 
     /// Every project is deployed by one shared module, and those without a module of their own are
     /// built by another. Which engine runs makes no difference here: one content has one key.
-    fn shared_modules(&mut self) -> Result<(), Failure> {
+    fn shared_modules(&mut self) {
         let there =
             |module: &&str| self.workspace.files.is_file(&Utf8Path::new(module).join(MODULE));
         let builder = Some(modules::BUN).filter(there);
@@ -94,84 +108,150 @@ impl<'w> Builder<'w> {
             }
         }
         for module in [builder, deployer].into_iter().flatten() {
-            self.modules(Utf8Path::new(module))?;
+            self.modules(Utf8Path::new(module));
         }
-        Ok(())
     }
 
-    /// The packages of this repository among the dependencies of a `package.json`.
-    fn dependencies(&mut self, node: Node, package: &Package) {
+    /// Adds the packages of this repository among the dependencies of a `package.json`.
+    fn dependencies(&mut self, node: Node, package: &'w Package) {
         for (name, spec) in &package.local_dependencies {
-            let found: Vec<Utf8PathBuf> = match spec.split_once(':') {
-                Some(("workspace", wanted)) if !wanted.starts_with('.') => {
-                    // `workspace:other@*` gives a package another name.
-                    let alias = wanted.rsplit_once('@').map(|(name, _)| name);
-                    let name = alias.filter(|name| !name.is_empty()).unwrap_or(name);
-                    let found = self.members.asked_for(package, name);
-                    found.into_iter().map(|found| found.dir.clone()).collect()
-                }
-                Some((_, path)) => {
-                    let to = normalize(&package.dir.join(path));
-                    let behind = to.as_deref().and_then(|to| self.workspace.files.behind(to));
-                    to.into_iter().chain(behind).collect()
-                }
-                None => Vec::new(),
-            };
+            let found = self.local(package, name, spec);
             if found.is_empty() {
-                let manifest = package.dir.join(MANIFEST);
-                // It may be here, with a manifest that does not tell its name.
-                let called = name.rsplit('/').next();
-                let mut unreadable = self.workspace.unreadable.iter();
-                let message = match unreadable.find(|(dir, _)| dir.file_name() == called) {
-                    Some((_, problem)) => format!("{problem}; {manifest} depends on `{name}`"),
-                    None => format!("{manifest}: `{name}` ({spec}) is not in this repository"),
-                };
+                let message = self.missing(package, name, spec);
                 self.graph.problem(node, message);
             }
             for to in found {
                 self.graph.add(node, &to, Origin::Manifest);
             }
         }
-        for (name, range) in &package.named_dependencies {
-            for found in self.members.satisfying(package, name, range) {
+        for (name, spec) in &package.named_dependencies {
+            self.versions(node, package, name, spec);
+        }
+        for (name, spec) in &package.peer_dependencies {
+            let found = match self.resolve_catalog(package, name, spec) {
+                Spec::Range(range) => self.members.peers(package, name, range),
+                Spec::Alias(name, range) => self.members.peers(package, name, range),
+                _ => Vec::new(),
+            };
+            for found in found {
                 self.graph.add(node, &found.dir, Origin::Manifest);
             }
         }
     }
 
-    /// What the `xtask` key adds.
-    fn settings(&mut self, node: Node, package: &Package) -> Result<(), Failure> {
+    /// Adds the members that a dependency on a version finds.
+    fn versions(&mut self, node: Node, package: &'w Package, name: &str, spec: &'w str) {
+        let resolved = self.resolve_catalog(package, name, spec);
+        let mut found = match resolved {
+            Spec::Range(range) => self.members.satisfying(package, name, range),
+            Spec::Alias(name, range) => self.members.satisfying(package, name, range),
+            _ => Vec::new(),
+        };
+        // An override may put another version in its place, which a member satisfies.
+        let overrides = self.members.root_of(&package.dir).map(|(_, root)| &root.rules.overrides);
+        for (_, spec) in overrides.into_iter().flatten().filter(|(other, _)| other == name) {
+            if let Spec::Range(range) = Spec::parse(spec) {
+                found.extend(self.members.satisfying(package, name, range));
+            }
+        }
+        for found in found {
+            self.graph.add(node, &found.dir, Origin::Manifest);
+        }
+    }
+
+    /// Returns what a specifier means once its catalog is looked up. A catalog that is not known may
+    /// hold any version.
+    fn resolve_catalog(&self, package: &Package, name: &str, spec: &'w str) -> Spec<'w> {
+        match Spec::parse(spec) {
+            Spec::Catalog(catalog) => {
+                let root = self.members.root_of(&package.dir);
+                let found = root.and_then(|(_, root)| root.catalog(catalog, name));
+                match Spec::parse(found.unwrap_or_default()) {
+                    Spec::Catalog(_) => Spec::Range(""),
+                    other => other,
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// Returns the folders and files that a specifier means in this repository.
+    fn local(&self, package: &Package, name: &str, spec: &str) -> Vec<Utf8PathBuf> {
+        let root = self.members.root_of(&package.dir).map_or("", |(dir, _)| dir);
+        let at = |base: &Utf8Path, path: &str| {
+            let to = normalize(&base.join(path));
+            let behind = to.as_deref().and_then(|to| self.workspace.files.behind(to));
+            to.into_iter().chain(behind).collect::<Vec<_>>()
+        };
+        match Spec::parse(spec) {
+            // `workspace:other@*` gives a package another name.
+            Spec::Member { alias } => {
+                let found = self.members.asked_for(&package.dir, alias.unwrap_or(name));
+                found.into_iter().map(|found| found.dir.clone()).collect()
+            }
+            Spec::Path(path) => at(&package.dir, path),
+            Spec::MemberPath(path) => at(Utf8Path::new(root), path),
+            Spec::Patch(rest) => {
+                let patch = PatchSpec::parse(rest);
+                let files = patch.files.iter().flat_map(|(file, below_root)| {
+                    at(if *below_root { Utf8Path::new(root) } else { &package.dir }, file)
+                });
+                let mut found: Vec<Utf8PathBuf> = files.collect();
+                if Spec::parse(&patch.inner).is_local() && !patch.inner.starts_with("patch:") {
+                    found.extend(self.local(package, name, &patch.inner));
+                }
+                // A patch that is built into Yarn has no file.
+                if found.is_empty() { vec![package.dir.clone()] } else { found }
+            }
+            Spec::Catalog(_) | Spec::Range(_) | Spec::Alias(..) | Spec::Elsewhere => Vec::new(),
+        }
+    }
+
+    /// Says why a dependency is not found.
+    fn missing(&self, package: &Package, name: &str, spec: &str) -> String {
+        let manifest = package.dir.join(MANIFEST);
+        // It may be here, with a manifest that does not tell its name.
+        let called = name.rsplit('/').next();
+        let mut unreadable = self.workspace.unreadable.iter();
+        match unreadable.find(|(dir, _)| dir.file_name() == called) {
+            Some((_, problem)) => format!("{problem}; {manifest} depends on `{name}`"),
+            None => format!("{manifest}: `{name}` ({spec}) is not in this repository"),
+        }
+    }
+
+    /// Adds what the `xtask` key adds. What it names and is not there is a problem of this package.
+    fn settings(&mut self, node: Node, package: &Package) {
         let manifest = package.dir.join(MANIFEST);
         for name in &package.settings.depends_on {
-            let to = self
-                .workspace
-                .project(name)
-                .map(|project| project.dir.clone())
-                .or_else(|failure| match self.members.named(name) {
-                    [only] => Ok(only.dir.clone()),
-                    _ if self.workspace.packages.contains_key(name) => Ok(name.into()),
-                    _ => Err(failure),
-                })
-                .map_err(|failure| Failure {
-                    message: format!("{manifest}: {}", failure.message),
-                    ..refused("")
-                })?;
-            self.graph.add(node, &to, Origin::DependsOn);
+            let found = self.workspace.project(name).map(|project| project.dir.clone());
+            let found = found.or_else(|failure| match self.members.named(name) {
+                [only] => Ok(only.dir.clone()),
+                _ if self.workspace.packages.contains_key(name) => Ok(name.into()),
+                _ => Err(failure),
+            });
+            match found {
+                Ok(to) => drop(self.graph.add(node, &to, Origin::DependsOn)),
+                Err(failure) => {
+                    self.graph.problem(node, format!("{manifest}: {}", failure.message));
+                }
+            }
         }
         for input in &package.settings.inputs {
-            let to = normalize(input).filter(|path| self.workspace.files.exists(path)).ok_or_else(
-                || refused(format!("{manifest}: the input `{input}` is not in this repository")),
-            )?;
+            let Some(to) = normalize(input).filter(|path| self.workspace.files.exists(path)) else {
+                let message = format!("{manifest}: the input `{input}` is not in this repository");
+                self.graph.problem(node, message);
+                continue;
+            };
             self.graph.add(node, &to, Origin::Input);
-            // Git knows of a link what it says, and of what it leads to where that stands.
+            // Git knows the target of a link as text, and its content at the place that it leads to.
             if let Some(real) = self.workspace.files.behind(&to) {
                 self.graph.add(node, &real, Origin::Input);
             }
         }
-        Ok(())
     }
 
-    /// The files above a folder that decide what is installed for it, up to the nearest lock file.
+    /// Adds the files above a folder that decide what is installed for it, up to the nearest lock file,
+    /// and everything that those files name.
     fn installed_by(&mut self, node: Node, folder: &Utf8Path) {
         // Dagger installs for a module by what is in its own folder.
         if [modules::BUN, modules::CLOUDFLARE].iter().any(|module| {
@@ -179,48 +259,62 @@ impl<'w> Builder<'w> {
         }) {
             return;
         }
-        let locked = |files: &[&Utf8PathBuf]| {
-            files.iter().any(|path| path.file_name().is_some_and(|name| LOCK_FILES.contains(&name)))
-        };
         for dir in folder.ancestors() {
             let files = self.installs.get(dir.as_str()).map_or(&[][..], Vec::as_slice);
-            if dir.as_str() != folder.as_str() {
+            let is_own = dir.as_str() == folder.as_str();
+            if !is_own {
                 for path in files {
                     self.graph.add(node, path, Origin::Install);
                 }
-                if self.members.is_root(dir) {
+                if self.members.is_root(dir) || self.named.contains_key(dir.as_str()) {
                     self.graph.add(node, &dir.join(MANIFEST), Origin::Install);
                 }
             }
-            if locked(files) {
+            for path in self.named.get(dir.as_str()).into_iter().flatten() {
+                // Its own folder counts as a whole, and a package does not install itself.
+                if !(is_own && path.starts_with(dir)) && path != folder {
+                    self.graph.add(node, path, Origin::Install);
+                }
+            }
+            if files.iter().any(|path| is_lock_file(path)) {
                 break;
             }
         }
     }
 
     /// Follows the local dependencies of the `dagger.json` in `dir`, and of those they lead to.
-    fn modules(&mut self, dir: &Utf8Path) -> Result<(), Failure> {
-        let files = &self.workspace.files;
-        let path = dir.join(MODULE);
-        let Ok(text) = files.read(&path) else {
-            return Ok(());
-        };
-        let module: Module =
-            serde_json::from_str(&text).map_err(|error| refused(format!("{path}: {error}")))?;
-        let node = self.graph.node(dir);
-        let sources = module.dependencies.into_iter().map(|dependency| dependency.source);
-        for source in sources.filter(|source| modules::is_local(source)) {
-            let to = normalize(&dir.join(&source))
-                .filter(|to| files.is_file(&to.join(MODULE)))
-                .ok_or_else(|| refused(format!("{path}: no Dagger module at `{source}`")))?;
-            if let Some(real) = files.behind(&to) {
-                self.graph.add(node, &real, Origin::Module);
-            }
-            if self.graph.add(node, &to, Origin::Module) {
-                self.modules(&to)?;
+    fn modules(&mut self, dir: &Utf8Path) {
+        let mut waiting = vec![dir.to_owned()];
+        while let Some(dir) = waiting.pop() {
+            let files = &self.workspace.files;
+            let path = dir.join(MODULE);
+            let Ok(text) = files.read(&path) else { continue };
+            let node = self.graph.node(&dir);
+            let module = parse_jsonc(&text).and_then(|value| {
+                serde_json::from_value::<Module>(value).map_err(|error| error.to_string())
+            });
+            let module = match module {
+                Ok(module) => module,
+                Err(error) => {
+                    self.graph.problem(node, format!("{path}: {error}"));
+                    continue;
+                }
+            };
+            let sources = module.dependencies.into_iter().map(|dependency| dependency.source);
+            for source in sources.filter(|source| modules::is_local(source)) {
+                let to = normalize(&dir.join(&source)).filter(|to| files.is_file(&to.join(MODULE)));
+                let Some(to) = to else {
+                    self.graph.problem(node, format!("{path}: no Dagger module at `{source}`"));
+                    continue;
+                };
+                if let Some(real) = files.behind(&to) {
+                    self.graph.add(node, &real, Origin::Module);
+                }
+                if self.graph.add(node, &to, Origin::Module) {
+                    waiting.push(to);
+                }
             }
         }
-        Ok(())
     }
 }
 

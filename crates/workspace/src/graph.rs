@@ -5,10 +5,7 @@ use std::collections::BTreeSet;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
-use super::Workspace;
-use super::edges::Builder;
 use super::project::Project;
-use base::error::Failure;
 
 /// Why one folder depends on another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -45,7 +42,7 @@ pub struct Edge<'g> {
 pub(crate) type Node = usize;
 
 /// The edges of a whole repository, by the folder that depends.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Graph {
     /// Every node, sorted by the text of its path: comparing paths part by part is slow.
     pub(super) paths: Vec<Utf8PathBuf>,
@@ -53,14 +50,6 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Builds the graph. A dependency that points nowhere, a manifest that cannot be read and a cycle
-    /// are errors where a project is made from them.
-    pub fn new(workspace: &Workspace) -> Result<Graph, Failure> {
-        let draft = Builder::new(workspace).build()?;
-        draft.check(workspace.projects.iter().map(|project| project.dir.as_path()))?;
-        Ok(draft.finish())
-    }
-
     /// The graph of these nodes, sorted by the text of their paths, with the edges of each. Nothing when
     /// they are not sorted, or an edge leads to no node.
     pub(crate) fn of(paths: Vec<Utf8PathBuf>, edges: Vec<Vec<(Node, Origin)>>) -> Option<Graph> {

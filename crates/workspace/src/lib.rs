@@ -3,17 +3,21 @@
 pub mod affected;
 pub mod change_base;
 pub mod config;
+mod config_text;
 pub mod discovery;
 mod draft;
 mod edges;
 pub mod files;
 pub mod git;
-mod glob;
 pub mod graph;
 pub mod health;
+pub mod inputs;
 pub mod inside;
+mod installs;
 pub mod key;
+mod limits;
 pub mod listed;
+pub mod manifest;
 mod members;
 pub mod modules;
 pub mod names;
@@ -21,16 +25,21 @@ pub mod outline;
 mod outline_text;
 pub mod outlines;
 pub mod package;
+pub mod package_manager;
+pub mod pattern;
 pub mod pipeline;
 pub mod project;
 mod range;
+mod roots;
+mod spec;
 pub mod strategy;
 pub mod toolchain;
 pub mod tree;
 pub mod triggers;
 pub mod wrangler;
+mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -38,12 +47,15 @@ use camino::{Utf8Path, Utf8PathBuf};
 use base::error::{Failure, refused};
 use config::Config;
 use discovery::{Broken, Discovery, Place};
-use edges::{INSTALL_SETTINGS, LOCK_FILES};
+use edges::Builder;
 use files::{Files, MANIFEST, NPMRC, PNPM};
+use graph::Graph;
 use inside::Reader;
-use members::Root;
+use installs::{INSTALL_SETTINGS, YARNRC};
 use package::Package;
+use package_manager::PackageManager;
 use project::Project;
+use roots::{Root, RootFiles};
 
 /// The repository as xtask sees it.
 #[derive(Debug)]
@@ -63,10 +75,12 @@ pub struct Workspace {
     pub packages: BTreeMap<String, Package>,
     /// Why a `package.json` cannot be read, by folder.
     pub unreadable: BTreeMap<Utf8PathBuf, String>,
+    /// What each project and package is made from.
+    pub graph: Graph,
     /// Lock files and settings of package managers.
     install_files: Vec<Utf8PathBuf>,
-    /// The folders with a `pnpm-workspace.yaml`.
-    pnpm: BTreeMap<String, Root>,
+    /// The roots of workspaces, by folder.
+    roots: BTreeMap<String, Root>,
 }
 
 impl Workspace {
@@ -97,52 +111,64 @@ impl Workspace {
         Workspace::with(root, Files::here(root), config)
     }
 
-    /// Returns the patterns of the workspaces of npm, Yarn, Bun and pnpm, from the repository's root.
-    #[must_use]
-    pub fn workspace_patterns(&self) -> Vec<String> {
-        let own = self.packages.get("").into_iter().flat_map(|package| package.workspaces.clone());
-        own.chain(self.pnpm.get("").into_iter().flat_map(|root| root.patterns())).collect()
-    }
-
     fn of(root: &Utf8Path, files: Files) -> Result<Workspace> {
         let config = Config::read(&files)?;
         Workspace::with(root, files, config)
     }
 
     fn with(root: &Utf8Path, files: Files, config: Config) -> Result<Workspace> {
+        let place = Place::new(&files, &config)?;
         let mut listed = files.list()?;
         let (packages, unreadable) = packages(&files, &listed)?;
         listed.retain(|path| path.file_name() != Some(MANIFEST) && !files.is_gone(path));
         let (projects, broken) =
-            Discovery::new(&files, &config, &packages, &unreadable).find(&listed);
-        let npmrc = |dir: &Utf8Path| files.read(&dir.join(NPMRC)).unwrap_or_default();
-        let pnpm = listed.iter().filter(|path| path.file_name() == Some(PNPM)).filter_map(|path| {
-            let dir = path.parent().unwrap_or(Utf8Path::new(""));
-            Some((dir.to_string(), Root::pnpm(&files.read(path).ok()?, &npmrc(dir))))
-        });
-        Ok(Workspace {
+            Discovery::new(&files, place, &packages, &unreadable).find(&listed);
+        let install_files: Vec<_> =
+            listed.into_iter().filter(|path| named(path, installs)).collect();
+        let mut workspace = Workspace {
             root: root.to_owned(),
             config,
             projects,
             broken,
-            packages,
             unreadable,
-            pnpm: pnpm.collect(),
-            install_files: listed.into_iter().filter(|path| named(path, installs)).collect(),
+            graph: Graph::default(),
+            roots: find_roots(&files, &packages, &install_files),
+            packages,
+            install_files,
             files,
-        })
+        };
+        let draft = Builder::new(&workspace).build();
+        workspace.set_aside(|project| draft.problem_of(&project.dir).map(str::to_owned));
+        workspace.graph = draft.finish();
+        Ok(workspace)
     }
 
-    /// Whether `package` stands above the packages of a workspace.
+    /// Moves the projects that have a problem to the broken configs, so that it stops no other project.
+    fn set_aside(&mut self, problem_of: impl Fn(&Project) -> Option<String>) {
+        for project in std::mem::take(&mut self.projects) {
+            match problem_of(&project) {
+                None => self.projects.push(project),
+                Some(problem) => self.broken.push(Broken {
+                    failure: refused(problem),
+                    dir: project.dir,
+                    config: project.config,
+                }),
+            }
+        }
+        self.broken.sort_by(|one, other| one.config.cmp(&other.config));
+    }
+
+    /// Tells whether `package` stands above the packages of a workspace.
     #[must_use]
     pub fn is_workspace_root(&self, package: &Package) -> bool {
-        !package.workspaces.is_empty() || self.pnpm.contains_key(package.dir.as_str())
+        self.roots.contains_key(package.dir.as_str())
     }
 
     /// The packages below the place that projects are looked for.
     pub fn packages_beside_projects(&self) -> impl Iterator<Item = &Package> {
-        let place = Place::of(&self.files, &self.config);
-        self.packages.values().filter(move |package| place.holds(&package.dir))
+        let place = Place::new(&self.files, &self.config).ok();
+        let holds = move |dir: &Utf8Path| place.as_ref().is_none_or(|place| place.holds(dir));
+        self.packages.values().filter(move |package| holds(&package.dir))
     }
 
     /// Returns the projects that `names` mean, or all of them for no name. A config that cannot be used is
@@ -154,7 +180,7 @@ impl Workspace {
         let mut selected: Vec<&Project> = Vec::new();
         for name in names {
             let project = self.project(name)?;
-            if !selected.iter().any(|other| other.dir == project.dir) {
+            if !selected.iter().any(|other| other.config == project.config) {
                 selected.push(project);
             }
         }
@@ -175,7 +201,42 @@ fn named(path: &Utf8Path, test: impl Fn(&str) -> bool) -> bool {
 }
 
 fn installs(name: &str) -> bool {
-    LOCK_FILES.contains(&name) || INSTALL_SETTINGS.contains(&name)
+    PackageManager::of_lock_file(name).is_some() || INSTALL_SETTINGS.contains(&name)
+}
+
+/// Returns the roots of workspaces, by folder.
+fn find_roots(
+    files: &Files,
+    packages: &BTreeMap<String, Package>,
+    install_files: &[Utf8PathBuf],
+) -> BTreeMap<String, Root> {
+    let mut settings: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for path in install_files {
+        let dir = path.parent().map_or("", Utf8Path::as_str);
+        settings.entry(dir).or_default().extend(path.file_name());
+    }
+    let is_root = |package: &&Package| !package.workspaces.is_empty();
+    let with_patterns = packages.values().filter(is_root).map(|package| package.dir.as_str());
+    let with_pnpm = settings.iter().filter(|(_, names)| names.contains(&PNPM)).map(|(dir, _)| *dir);
+    let dirs: BTreeSet<&str> = with_patterns.chain(with_pnpm).collect();
+    let root = |dir: &str| {
+        let names = settings.get(dir).map_or(&[][..], Vec::as_slice);
+        let read = |name: &str| {
+            let path = Utf8Path::new(dir).join(name);
+            names.contains(&name).then(|| files.read(&path).ok()).flatten()
+        };
+        let (pnpm_workspace, npmrc, yarnrc) = (read(PNPM), read(NPMRC), read(YARNRC));
+        let locks: Vec<_> =
+            names.iter().filter_map(|name| PackageManager::of_lock_file(name)).collect();
+        Root::new(&RootFiles {
+            package: packages.get(dir),
+            pnpm_workspace: pnpm_workspace.as_deref(),
+            npmrc: npmrc.as_deref(),
+            yarnrc: yarnrc.as_deref(),
+            locks: &locks,
+        })
+    };
+    dirs.into_iter().filter_map(|dir| Some((dir.to_owned(), root(dir)?))).collect()
 }
 
 type Packages = (BTreeMap<String, Package>, BTreeMap<Utf8PathBuf, String>);

@@ -5,141 +5,127 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 
 use super::package::Package;
-use super::{glob, range};
+use super::range;
+use super::roots::Root;
 
 /// The workspaces of npm, Bun, Yarn and pnpm in one repository.
 #[derive(Debug)]
 pub struct Members<'w> {
     by_name: BTreeMap<&'w str, Vec<&'w Package>>,
-    roots: BTreeMap<&'w str, Root>,
+    roots: &'w BTreeMap<String, Root>,
     /// The root of the workspace that each package belongs to.
-    of: BTreeMap<&'w str, &'w str>,
-}
-
-/// A folder whose patterns say which packages are installed with it.
-#[derive(Clone, Debug)]
-pub struct Root {
-    /// The patterns, relative to the folder.
-    patterns: Vec<String>,
-    /// Whether a plain version is looked for among the members. pnpm does not unless it is told to
-    /// (`linkWorkspacePackages`, <https://pnpm.io/settings#linkworkspacepackages>).
-    links_versions: bool,
-}
-
-impl Root {
-    /// Returns the patterns of its members.
-    pub(crate) fn patterns(&self) -> Vec<String> {
-        self.patterns.clone()
-    }
-
-    /// The root that a `pnpm-workspace.yaml` makes of its folder. Of YAML it understands what pnpm
-    /// writes: a list in block or flow style.
-    #[must_use]
-    pub fn pnpm(yaml: &str, npmrc: &str) -> Root {
-        let mut patterns = Vec::new();
-        let (mut inside, mut links_versions) = (false, false);
-        let scalar = |text: &str| {
-            text.split(" #").next().unwrap_or_default().trim().trim_matches(['"', '\'']).to_owned()
-        };
-        for line in yaml.lines().filter(|line| !line.trim_start().starts_with('#')) {
-            if let Some(item) = line.trim_start().strip_prefix("- ").filter(|_| inside) {
-                patterns.push(scalar(item));
-            } else if !line.starts_with([' ', '\t']) && !line.trim().is_empty() {
-                let (key, value) = line.split_once(':').unwrap_or((line, ""));
-                inside = key == "packages";
-                if let Some(list) = value.trim().strip_prefix('[').filter(|_| inside) {
-                    let list = list.split(']').next().unwrap_or_default();
-                    patterns.extend(list.split(',').map(scalar).filter(|item| !item.is_empty()));
-                }
-                links_versions |= key == "linkWorkspacePackages" && scalar(value) != "false";
-            }
-        }
-        let told = |line: &str| {
-            line.split_once('=').is_some_and(|(key, value)| {
-                key.trim() == "link-workspace-packages" && value.trim() != "false"
-            })
-        };
-        Root { patterns, links_versions: links_versions || npmrc.lines().any(told) }
-    }
+    root_of: BTreeMap<&'w str, &'w str>,
 }
 
 impl<'w> Members<'w> {
-    /// The workspaces of `packages`; `pnpm` are the folders with a `pnpm-workspace.yaml`.
+    /// Returns the workspaces of `packages`, by the folders that are roots.
     #[must_use]
     pub fn new(
         packages: &'w BTreeMap<String, Package>,
-        pnpm: impl IntoIterator<Item = (&'w str, Root)>,
+        roots: &'w BTreeMap<String, Root>,
     ) -> Members<'w> {
         let mut by_name: BTreeMap<&str, Vec<&Package>> = BTreeMap::new();
-        let mut roots = BTreeMap::new();
         for package in packages.values() {
             if let Some(name) = &package.name {
                 by_name.entry(name).or_default().push(package);
             }
-            if !package.workspaces.is_empty() {
-                let patterns = package.workspaces.clone();
-                roots.insert(package.dir.as_str(), Root { patterns, links_versions: true });
-            }
         }
-        roots.extend(pnpm);
-        let root_of = |dir: &'w Utf8Path| {
-            dir.ancestors().find_map(|above| {
-                let (root, Root { patterns, .. }) = roots.get_key_value(above.as_str())?;
-                let below = dir.strip_prefix(root).ok()?;
-                (below.as_str().is_empty() || glob::names(patterns, below)).then_some(*root)
-            })
-        };
-        let root = |dir: &'w String| Some((dir.as_str(), root_of(Utf8Path::new(dir))?));
-        let of = packages.keys().filter_map(root).collect();
-        Members { by_name, roots, of }
+        let find = |dir: &'w String| Some((dir.as_str(), find_root(roots, Utf8Path::new(dir))?));
+        Members { by_name, roots, root_of: packages.keys().filter_map(find).collect() }
     }
 
-    /// Whether `dir` is the root of a workspace.
+    /// Returns the root of the workspace that the package in `dir` is installed with.
+    #[must_use]
+    pub fn root_of(&self, dir: &Utf8Path) -> Option<(&'w str, &'w Root)> {
+        let dir = self.root_of.get(dir.as_str())?;
+        Some((dir, self.roots.get(*dir)?))
+    }
+
+    /// Tells whether `dir` is the root of a workspace.
     #[must_use]
     pub fn is_root(&self, dir: &Utf8Path) -> bool {
         self.roots.contains_key(dir.as_str())
     }
 
-    /// Every package called `name`.
+    /// Returns every package called `name`.
     #[must_use]
     pub fn named(&self, name: &str) -> &[&'w Package] {
         self.by_name.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// What `workspace:` means by `name` in `from`: the member of the same workspace, or else every
-    /// package of that name.
+    /// Returns what `workspace:` means by `name` in `from`: the member of the same workspace, or else
+    /// every package of that name.
     #[must_use]
-    pub fn asked_for(&self, from: &Package, name: &str) -> Vec<&'w Package> {
+    pub fn asked_for(&self, from: &Utf8Path, name: &str) -> Vec<&'w Package> {
         let named = self.named(name);
-        match self.of.get(from.dir.as_str()) {
+        match self.root_of.get(from.as_str()) {
             Some(root) if named.len() > 1 => {
-                let together: Vec<_> = named
-                    .iter()
-                    .copied()
-                    .filter(|p| self.of.get(p.dir.as_str()) == Some(root))
-                    .collect();
+                let together: Vec<_> =
+                    named.iter().copied().filter(|package| self.is_below(package, root)).collect();
                 if together.is_empty() { named.to_vec() } else { together }
             }
             _ => named.to_vec(),
         }
     }
 
-    /// The members that a package manager takes for `name` at a plain version `range`.
+    /// Returns the members that a package manager takes for `name` at a plain version `range`.
     #[must_use]
     pub fn satisfying(&self, from: &Package, name: &str, range: &str) -> Vec<&'w Package> {
-        let root = self.of.get(from.dir.as_str());
-        let links = root.is_some_and(|root| self.roots.get(root).is_some_and(|r| r.links_versions));
-        let fits = |package: &&&Package| {
-            self.of.get(package.dir.as_str()) == root
-                && package.dir.as_str() != from.dir.as_str()
-                && range::satisfies(range, package.version.as_deref())
-        };
-        self.named(name).iter().filter(|_| links).filter(fits).copied().collect()
+        match self.root_of(&from.dir) {
+            Some((_, root)) if root.links_versions => self.others(from, name, Some(range)),
+            _ => Vec::new(),
+        }
     }
+
+    /// Returns the members that a package finds as its peer `name`: that of whoever installs it, which
+    /// may be a member where a plain dependency of its own would not be.
+    #[must_use]
+    pub fn peers(&self, from: &Package, name: &str, range: &str) -> Vec<&'w Package> {
+        match self.root_of(&from.dir) {
+            Some((_, root)) if root.takes_any_peer() => self.others(from, name, None),
+            Some(_) => self.others(from, name, Some(range)),
+            None => Vec::new(),
+        }
+    }
+
+    /// Returns the other members of the workspace of `from` with this name, at a version in `range`.
+    fn others(&self, from: &Package, name: &str, range: Option<&str>) -> Vec<&'w Package> {
+        let Some(root) = self.root_of.get(from.dir.as_str()) else { return Vec::new() };
+        let fits = |package: &&Package| {
+            self.is_below(package, root)
+                && package.dir.as_str() != from.dir.as_str()
+                && range.is_none_or(|range| range::satisfies(range, package.version.as_deref()))
+        };
+        self.named(name).iter().copied().filter(fits).collect()
+    }
+
+    fn is_below(&self, package: &Package, root: &str) -> bool {
+        self.root_of.get(package.dir.as_str()).is_some_and(|other| *other == root)
+    }
+}
+
+/// Returns the root that names `dir`. A root that is itself a member, as Yarn allows, belongs to the
+/// workspace above it unless it has a lock file of its own.
+fn find_root<'w>(roots: &'w BTreeMap<String, Root>, dir: &Utf8Path) -> Option<&'w str> {
+    let mut found: Option<&'w str> = None;
+    let mut below = dir;
+    for above in dir.ancestors() {
+        let Some((path, root)) = roots.get_key_value(above.as_str()) else { continue };
+        let relative = below.strip_prefix(above).unwrap_or(below);
+        if relative.as_str().is_empty() || root.names(relative) {
+            found = Some(path);
+            if root.is_locked {
+                break;
+            }
+            below = Utf8Path::new(path);
+        }
+    }
+    found
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::roots::RootFiles;
     use super::*;
 
     fn packages(manifests: &[(&str, &str)]) -> BTreeMap<String, Package> {
@@ -147,6 +133,14 @@ mod tests {
             ((*dir).to_owned(), Package::parse(Utf8Path::new(dir), text).expect("valid"))
         };
         manifests.iter().map(parse).collect()
+    }
+
+    fn roots(packages: &BTreeMap<String, Package>) -> BTreeMap<String, Root> {
+        let root = |(dir, package): (&String, &Package)| {
+            let files = RootFiles { package: Some(package), ..RootFiles::default() };
+            Some((dir.clone(), Root::new(&files)?))
+        };
+        packages.iter().filter_map(root).collect()
     }
 
     fn dirs(found: Vec<&Package>) -> Vec<&str> {
@@ -159,36 +153,39 @@ mod tests {
             ("one", r#"{"workspaces":["packages/*"]}"#),
             ("one/packages/ui", r#"{"name":"ui","version":"1.2.0"}"#),
             ("one/packages/app", r#"{"name":"app"}"#),
-            ("two", r#"{"workspaces":{"packages":["*"]}}"#),
+            ("two", r#"{"workspaces":{"packages":["*"]}, "packageManager": "npm@10.0.0"}"#),
             ("two/ui", r#"{"name":"ui","version":"2.0.0"}"#),
+            ("two/app", r#"{"name":"app"}"#),
             ("alone", r#"{"name":"alone"}"#),
         ]);
-        let members = Members::new(&packages, []);
+        let roots = roots(&packages);
+        let members = Members::new(&packages, &roots);
         let app = &packages["one/packages/app"];
         let alone = &packages["alone"];
-        assert_eq!(dirs(members.asked_for(app, "ui")), ["one/packages/ui"]);
-        assert_eq!(dirs(members.asked_for(alone, "ui")), ["one/packages/ui", "two/ui"]);
+        assert_eq!(dirs(members.asked_for(&app.dir, "ui")), ["one/packages/ui"]);
+        assert_eq!(dirs(members.asked_for(&alone.dir, "ui")), ["one/packages/ui", "two/ui"]);
         assert_eq!(dirs(members.satisfying(app, "ui", "^1.0.0")), ["one/packages/ui"]);
         assert!(members.satisfying(app, "ui", "^2.0.0").is_empty(), "comes from the registry");
         assert!(members.satisfying(alone, "ui", "^1.0.0").is_empty(), "is no member");
+        assert_eq!(dirs(members.peers(app, "ui", "^2.0.0")), ["one/packages/ui"], "undecided");
+        assert!(members.peers(&packages["two/app"], "ui", "^1.0.0").is_empty(), "npm");
+        assert_eq!(dirs(members.peers(&packages["two/app"], "ui", "^2.0.0")), ["two/ui"]);
     }
 
     #[test]
-    fn pnpm_links_versions_when_it_is_told_to() {
-        let packages =
-            packages(&[("a", r#"{"name":"a"}"#), ("b", r#"{"name":"b","version":"1.0.0"}"#)]);
-        let yaml = "# who\npackages:\n  - \"a\"\n  - b # this too\ncatalog:\n  - c\n";
-        for (more, npmrc, expected) in [
-            ("", "", &[][..]),
-            ("linkWorkspacePackages: deep\n", "", &["b"]),
-            ("", "link-workspace-packages = true", &["b"]),
-        ] {
-            let root = Root::pnpm(&format!("{yaml}{more}"), npmrc);
-            assert_eq!(root.patterns, ["a", "b"]);
-            let members = Members::new(&packages, [("", root)]);
-            let found = members.satisfying(&packages["a"], "b", "^1.0.0");
-            assert_eq!(dirs(found), expected);
-        }
-        assert_eq!(Root::pnpm("packages: [a, 'b/*']", "").patterns, ["a", "b/*"]);
+    fn a_member_with_members_belongs_to_the_root_above() {
+        let packages = packages(&[
+            ("", r#"{"workspaces":["group"]}"#),
+            ("group", r#"{"name":"group","workspaces":["*"]}"#),
+            ("group/a", r#"{"name":"a"}"#),
+            ("other", r#"{"name":"other","workspaces":["*"]}"#),
+            ("other/b", r#"{"name":"b"}"#),
+        ]);
+        let roots = roots(&packages);
+        let members = Members::new(&packages, &roots);
+        let root = |dir: &str| members.root_of(Utf8Path::new(dir)).map(|(dir, _)| dir);
+        assert_eq!(root("group/a"), Some(""));
+        assert_eq!(root("other/b"), Some("other"));
+        assert_eq!(root(""), Some(""));
     }
 }

@@ -3,13 +3,14 @@
 use camino::Utf8Path;
 
 use super::config::CONFIG_FILE;
-use super::files::{MANIFEST, MODULE, NPMRC, PNPM, PROJECTS};
+use super::files::{MANIFEST, MODULE, PROJECTS};
 use super::installs;
-use super::wrangler::CONFIG_NAMES;
+use super::installs::INSTALL_SETTINGS;
+use super::wrangler::is_config_name;
 
 /// Whether a file of this name says what exists.
 pub(super) fn says(name: &str) -> bool {
-    name == MANIFEST || CONFIG_NAMES.contains(&name) || installs(name)
+    name == MANIFEST || is_config_name(name) || installs(name)
 }
 
 /// Whether the file at `path`, which is not committed as it is below `root`, says what exists, or what
@@ -26,6 +27,7 @@ pub fn decides(path: &Utf8Path, root: &Utf8Path) -> bool {
 pub(super) fn is_read(path: &str) -> bool {
     let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
     path == CONFIG_FILE
-        || [MANIFEST, MODULE, NPMRC, PNPM].contains(&name)
-        || CONFIG_NAMES.contains(&name)
+        || [MANIFEST, MODULE].contains(&name)
+        || INSTALL_SETTINGS.contains(&name)
+        || is_config_name(name)
 }

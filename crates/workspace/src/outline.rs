@@ -7,7 +7,6 @@ use super::discovery::Broken;
 use super::files::Files;
 use super::graph::{Graph, Node};
 use super::package::Package;
-use base::error::Failure;
 
 /// The projects and packages of a repository, and how they hang together.
 #[derive(Debug)]
@@ -30,9 +29,10 @@ pub(crate) struct Named {
 }
 
 impl Outline {
-    /// The outline of `workspace`; an error where the graph has one.
-    pub fn new(workspace: &Workspace) -> Result<Outline, Failure> {
-        let graph = Graph::new(workspace)?;
+    /// Returns the outline of `workspace`.
+    #[must_use]
+    pub fn new(workspace: &Workspace) -> Outline {
+        let graph = workspace.graph.clone();
         let named = |dir: &Utf8PathBuf, name: &str| {
             Some(Named { node: graph.number(dir)?, name: name.to_owned() })
         };
@@ -45,12 +45,12 @@ impl Outline {
             workspace.projects.iter().filter_map(|p| named(&p.dir, &p.name)).collect();
         // By the text of their folders, as the nodes are.
         projects.sort_by_key(|named| named.node);
-        Ok(Outline {
+        Outline {
             projects,
             packages: packages.filter_map(name).collect(),
             broken: workspace.broken.clone(),
             graph,
-        })
+        }
     }
 
     /// Whether a config that is broken can be read among these files: git may keep a file otherwise than

@@ -26,7 +26,7 @@ pub fn outline(root: &Utf8Path, commit: &str) -> Result<Outline> {
     if let Some(outline) = program.as_deref().and_then(|program| read(&text, program)) {
         return Ok(outline);
     }
-    let outline = Outline::new(&Workspace::survey_commit(root, commit)?)?;
+    let outline = Outline::new(&Workspace::survey_commit(root, commit)?);
     // A file that git does not ignore would be a change of its own.
     let ignored = is_ignored(root, path.strip_prefix(root)?)?;
     if let (true, Some(program), Some(encoded)) = (ignored, program, encode(&outline)) {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::health::Health;
+use super::manifest::{InstallRules, Manifest, Specs};
+use super::spec::Spec;
 use super::strategy::Strategy;
 use base::error::{Failure, did_you_mean, refused};
 
@@ -30,6 +31,15 @@ pub struct Package {
     /// The other dependencies, which a package manager may find in this repository by their name.
     #[serde(skip)]
     pub named_dependencies: BTreeMap<String, String>,
+    /// Packages that whoever installs this one has to provide. A member of the workspace may be one.
+    #[serde(skip)]
+    pub peer_dependencies: BTreeMap<String, String>,
+    /// What it adds to the dependencies of everything that is installed below it.
+    #[serde(skip)]
+    pub rules: InstallRules,
+    /// `packageManager`, such as `pnpm@9.1.0`, or the name in `devEngines`.
+    #[serde(skip)]
+    pub package_manager: Option<String>,
     /// `version`, when it has one.
     #[serde(skip)]
     pub version: Option<String>,
@@ -60,69 +70,40 @@ pub struct Settings {
     pub preview_strategy: Option<Strategy>,
 }
 
-#[derive(Deserialize)]
-struct Manifest {
-    name: Option<String>,
-    version: Option<String>,
-    #[serde(default)]
-    workspaces: Patterns,
-    #[serde(default)]
-    scripts: BTreeMap<String, IgnoredAny>,
-    #[serde(default)]
-    dependencies: BTreeMap<String, String>,
-    #[serde(default, rename = "devDependencies")]
-    dev_dependencies: BTreeMap<String, String>,
-    #[serde(default, rename = "optionalDependencies")]
-    optional_dependencies: BTreeMap<String, String>,
-    #[serde(default)]
-    xtask: Settings,
-}
-
-/// `workspaces` is a list, or an object around the list.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Patterns {
-    List(Vec<String>),
-    Object {
-        #[serde(default)]
-        packages: Vec<String>,
-    },
-}
-
-impl Default for Patterns {
-    fn default() -> Patterns {
-        Patterns::List(Vec::new())
-    }
-}
-
 impl Package {
     /// Parses the `package.json` of `dir`.
     pub fn parse(dir: &Utf8Path, text: &str) -> Result<Package, Failure> {
-        let manifest: Manifest = serde_json::from_str(text).map_err(|error| {
+        let manifest = Manifest::parse(text).map_err(|error| {
             let failure = refused(format!("{}: {error}", dir.join("package.json")));
-            match did_you_mean(&error.to_string()) {
+            match did_you_mean(&error) {
                 Some(hint) => failure.hint(hint),
                 None => failure,
             }
         })?;
-        let local = |spec: &str| {
-            ["workspace:", "file:", "link:", "portal:"].iter().any(|p| spec.starts_with(p))
-        };
+        let local = |spec: &str| Spec::parse(spec).is_local();
         let optional = manifest.optional_dependencies;
         let all = manifest.dependencies.into_iter().chain(manifest.dev_dependencies);
-        let (local_dependencies, named_dependencies): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        let (mut local_dependencies, named_dependencies): (Specs, Specs) =
             all.chain(optional).partition(|(_, spec)| local(spec));
+        let (local_peers, peer_dependencies): (Specs, Specs) =
+            manifest.peer_dependencies.into_iter().partition(|(_, spec)| local(spec));
+        for (name, spec) in local_peers {
+            local_dependencies.entry(name).or_insert(spec);
+        }
+        let none = [&local_dependencies, &named_dependencies, &peer_dependencies];
+        let has_dependencies = none.iter().any(|specs| !specs.is_empty());
         Ok(Package {
             dir: dir.to_owned(),
             tests: manifest.scripts.contains_key("test"),
             builds: manifest.scripts.contains_key("build"),
-            has_dependencies: !local_dependencies.is_empty() || !named_dependencies.is_empty(),
+            has_dependencies,
             local_dependencies,
             named_dependencies,
+            peer_dependencies,
+            rules: manifest.rules,
+            package_manager: manifest.package_manager,
             version: manifest.version,
-            workspaces: match manifest.workspaces {
-                Patterns::List(packages) | Patterns::Object { packages } => packages,
-            },
+            workspaces: manifest.workspaces,
             name: manifest.name,
             settings: manifest.xtask,
         })

@@ -20,7 +20,7 @@ const SCHEMES: [&str; 5] = ["unix://", "tcp://", "kube-pod://", "ssh://", "tls:/
 
 /// What the generated `.gitlab-ci.yml` is made of. Every field has a default.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct PipelineSettings {
     /// The file that `cargo xtask ci generate` writes. Any other than `.gitlab-ci.yml` is meant to be
@@ -58,7 +58,7 @@ pub struct PipelineSettings {
 
 /// The stages of an included pipeline's jobs.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Stages {
     /// The stage of the check.
@@ -83,7 +83,7 @@ fn is_gitlab_file(file: &str) -> bool {
 
 /// How deployments are cut into jobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum DeployJobs {
     /// A job, an environment and a history for each project.

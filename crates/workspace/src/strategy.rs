@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// How a preview is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Strategy {
     /// A version of the Worker under an alias, with production's bindings. It cannot be deleted

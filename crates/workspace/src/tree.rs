@@ -15,6 +15,8 @@ use base::error::{Failure, refused};
 pub struct Tree {
     /// The commit's id.
     pub commit: String,
+    /// The folder of the repository that was asked about.
+    root: Utf8PathBuf,
     /// Every file, sorted by the bytes of its path, as git lists them. Of another repository nothing but
     /// the commit is known.
     entries: Vec<Entry>,
@@ -41,8 +43,9 @@ impl Tree {
         let target = |target: Vec<u8>| String::from_utf8_lossy(&target).into_owned();
         let links = links.iter().map(path).zip(contents.by_ref().map(target)).collect();
         let texts = texts.iter().map(path).zip(contents).collect();
-        let tree = Tree { commit: commit.to_owned(), entries, links, texts };
-        tree.with_texts_behind_links(root, wanted)
+        let (commit, root) = (commit.to_owned(), root.to_owned());
+        let tree = Tree { commit, root: root.clone(), entries, links, texts };
+        tree.with_texts_behind_links(&root, wanted)
     }
 
     /// With the texts that links of wanted paths lead to, which may be called otherwise.
@@ -68,14 +71,22 @@ impl Tree {
         self.entries.iter().map(|entry| entry.path.as_str())
     }
 
-    /// The text of one of the files that were wanted.
+    /// Returns the text of a file. One that was not wanted when the tree was loaded is read now.
     pub fn read(&self, path: &Utf8Path) -> Result<String, Failure> {
         let real = self.real(path).ok_or_else(|| {
             refused(format!("{path} leads out of the repository, in {}", self.commit))
         })?;
         let because = |why: &str| refused(format!("cannot read {path}: {why} {}", self.commit));
-        let text = self.texts.get(real.as_str()).ok_or_else(|| because("not in"))?;
-        String::from_utf8(text.clone()).map_err(|_| because("not UTF-8 in"))
+        let text = match self.texts.get(real.as_str()) {
+            Some(text) => text.clone(),
+            None => self.read_now(&real).ok_or_else(|| because("not in"))?,
+        };
+        String::from_utf8(text).map_err(|_| because("not UTF-8 in"))
+    }
+
+    fn read_now(&self, path: &Utf8Path) -> Option<Vec<u8>> {
+        let entry = self.entry(path).filter(|entry| entry.mode != REPOSITORY)?;
+        contents(&self.root, &[&entry.id]).ok()?.pop()
     }
 
     /// Whether a file is at `path`. What another repository holds is not known, and taken for there.
@@ -163,6 +174,7 @@ mod tests {
         let owned = |text: &&str| (*text).to_owned();
         Tree {
             commit: "abc".to_owned(),
+            root: Utf8PathBuf::new(),
             entries: [
                 ("a/b/file", "100644"),
                 ("a/b0", "100644"),

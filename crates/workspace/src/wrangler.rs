@@ -4,6 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::config_text::parse_config;
 use base::error::{Failure, refused};
 
 /// The names wrangler looks for, in its own order of preference.
@@ -30,6 +31,57 @@ pub struct Target {
     /// Wrangler runs a `build.command` before it bundles.
     #[serde(default)]
     pub has_build_command: bool,
+    /// The storage that bindings name.
+    #[serde(default, skip_serializing_if = "Storage::is_empty")]
+    pub storage: Storage,
+}
+
+/// The storage of an account that bindings name by id or by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Storage {
+    /// The ids of KV namespaces.
+    pub namespaces: Vec<String>,
+    /// The ids of D1 databases, with their names.
+    pub databases: Vec<(String, String)>,
+    /// The names of R2 buckets.
+    pub buckets: Vec<String>,
+    /// The names of queues that are written to or read from.
+    pub queues: Vec<String>,
+}
+
+impl Storage {
+    /// Whether bindings name no storage.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Storage::default()
+    }
+
+    /// Reads a block of a config. Blocks of `env` inherit no bindings.
+    fn of(block: &Value) -> Storage {
+        let all = |list: &Value, field: &str| -> Vec<String> {
+            let entries = list.as_array().into_iter().flatten();
+            entries.filter_map(|entry| entry[field].as_str().map(str::to_owned)).collect()
+        };
+        let databases = block["d1_databases"].as_array().into_iter().flatten();
+        let database = |entry: &Value| {
+            let id = entry["database_id"].as_str()?.to_owned();
+            let name = entry["database_name"].as_str().unwrap_or(&id).to_owned();
+            Some((id, name))
+        };
+        let queues = &block["queues"];
+        Storage {
+            namespaces: all(&block["kv_namespaces"], "id"),
+            databases: databases.filter_map(database).collect(),
+            buckets: all(&block["r2_buckets"], "bucket_name"),
+            queues: [
+                all(&queues["producers"], "queue"),
+                all(&queues["consumers"], "queue"),
+                all(&queues["consumers"], "dead_letter_queue"),
+            ]
+            .concat(),
+        }
+    }
 }
 
 /// A wrangler config file, parsed.
@@ -44,28 +96,28 @@ pub struct WranglerConfig {
 impl WranglerConfig {
     /// Parses `text`; `path` decides the syntax and appears in errors.
     pub fn parse(path: &Utf8Path, text: &str) -> Result<WranglerConfig, Failure> {
-        let value = match path.extension() {
-            Some("toml") => {
-                basic_toml::from_str(text).map_err(|error| refused(format!("{path}: {error}")))?
-            }
-            _ => jsonc_parser::parse_to_serde_value::<Value>(
-                text,
-                &jsonc_parser::ParseOptions::default(),
-            )
-            .map_err(|error| refused(format!("{path}: {error}")))?,
-        };
+        let value =
+            parse_config(path, text).map_err(|error| refused(format!("{path}: {error}")))?;
         let config = WranglerConfig { environments: object_keys(&value["env"]), value };
         if !config.value["pages_build_output_dir"].is_null() {
             return Err(refused(format!("{path}: this is a Pages project, and xtask deploys Workers"))
                 .hint("https://developers.cloudflare.com/workers/static-assets/migration-guides/migrate-from-pages/"));
         }
-        if config.value["name"].as_str().is_none_or(|name| !valid_name(name)) {
+        let name = &config.value["name"];
+        // wrangler takes a name from a block as well, and refuses a config without any.
+        let blocks = config.value["env"].as_object().into_iter().flatten();
+        let is_named_elsewhere = blocks.into_iter().any(|(_, block)| block["name"].is_string());
+        if !(name.is_null() && is_named_elsewhere) && name.as_str().is_none_or(|n| !valid_name(n)) {
             return Err(refused(format!(
                 "{path}: `name` must be a Worker name: lower-case letters, digits and dashes"
             )));
         }
         // The name becomes part of addresses, of the API and of the site.
-        let worker = |environment: &&String| !valid_name(&config.target(environment).worker);
+        let worker = |environment: &&String| {
+            let worker = config.target(environment).worker;
+            let is_unnamed = name.is_null() && worker == format!("-{environment}");
+            !is_unnamed && !valid_name(&worker)
+        };
         if let Some(environment) = config.environments.iter().find(worker) {
             return Err(refused(format!(
                 "{path}: `env.{environment}`: `{}` is no Worker name: lower-case letters, digits and dashes, at most 63",
@@ -73,6 +125,20 @@ impl WranglerConfig {
             )));
         }
         Ok(config)
+    }
+
+    /// Returns the config with a name made of that of its package, else of its folder, where it has none
+    /// at the top level. wrangler then takes a name from its `env` blocks or the command line.
+    #[must_use]
+    pub fn with_default_name(mut self, package: Option<&str>, dir: &Utf8Path) -> WranglerConfig {
+        if self.value["name"].is_null()
+            && let Some(config) = self.value.as_object_mut()
+        {
+            let names = [package, dir.file_name(), Some("worker")];
+            let name = names.into_iter().flatten().map(to_name).find(|name| valid_name(name));
+            config.insert("name".to_owned(), name.unwrap_or_default().into());
+        }
+        self
     }
 
     /// What the config says for the `env` block called `environment`, or for the top level when
@@ -99,6 +165,7 @@ impl WranglerConfig {
             preview_urls: get("preview_urls").as_bool(),
             account_id: get("account_id").as_str().map(str::to_owned),
             has_build_command: get("build")["command"].is_string(),
+            storage: Storage::of(if named { block } else { &self.value }),
         }
     }
 
@@ -144,6 +211,56 @@ fn object_keys(value: &Value) -> Vec<String> {
     value.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default()
 }
 
+/// Returns a Worker's name made of another name: `@acme/My Site` becomes `acme-my-site`.
+fn to_name(text: &str) -> String {
+    let letter = |c: char| match c.to_ascii_lowercase() {
+        c @ ('a'..='z' | '0'..='9' | '_') => c,
+        _ => '-',
+    };
+    let name: String = text.chars().map(letter).collect();
+    let cut = name.trim_matches('-').get(..55).unwrap_or(name.trim_matches('-'));
+    cut.trim_end_matches('-').to_owned()
+}
+
+/// Tells whether a file of this name is a wrangler config, by itself or beside another.
+#[must_use]
+pub fn is_config_name(name: &str) -> bool {
+    let ends = [".json", ".jsonc", ".toml"];
+    name.starts_with("wrangler.") && ends.iter().any(|end| name.ends_with(end))
+}
+
+/// Tells whether a config of this name, such as `wrangler.test.jsonc`, is by custom another version of
+/// the config beside it, or something to copy.
+#[must_use]
+pub fn is_variant(name: &str) -> bool {
+    let words = name.split(['.', '-', '_']).skip(1);
+    words.take_while(|word| !["json", "jsonc", "toml"].contains(word)).any(|word| {
+        matches!(
+            word,
+            "example"
+                | "sample"
+                | "template"
+                | "tmpl"
+                | "test"
+                | "tests"
+                | "vitest"
+                | "e2e"
+                | "ci"
+                | "dev"
+                | "development"
+                | "local"
+                | "base"
+                | "common"
+                | "shared"
+                | "stage"
+                | "staging"
+                | "preview"
+                | "prod"
+                | "production"
+        )
+    })
+}
+
 fn valid_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 63
@@ -183,6 +300,36 @@ mod tests {
         let config = parse("wrangler.toml", "name = \"api\"\nmain = \"a.js\"\n[env.staging]\n");
         assert_eq!(config.environments, ["staging"]);
         assert_eq!(config.target("local").worker, "api");
+    }
+
+    #[test]
+    fn names_of_other_configs() {
+        for (name, is_config, is_other) in [
+            ("wrangler.api.jsonc", true, true),
+            ("wrangler.cron-worker.toml", true, true),
+            ("wrangler.test.jsonc", true, false),
+            ("wrangler.prod-eu.toml", true, false),
+            ("wrangler.ts", false, true),
+            ("wrangler.schema.json5", false, true),
+        ] {
+            assert_eq!((is_config_name(name), !is_variant(name)), (is_config, is_other), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_config_without_a_name_has_that_of_its_package_or_folder() {
+        let text = r#"{ "main": "a.js", "env": { "production": { "name": "shop" }, "qa": {} } }"#;
+        let config = parse("wrangler.json", text);
+        let named = |package: Option<&str>, dir: &str| {
+            let config = config.clone().with_default_name(package, Utf8Path::new(dir));
+            ["local", "production", "qa"].map(|environment| config.target(environment).worker)
+        };
+        assert_eq!(
+            named(Some("@acme/My Shop"), "apps/x"),
+            ["acme-my-shop", "shop", "acme-my-shop-qa"]
+        );
+        assert_eq!(named(None, "apps/Shop 2"), ["shop-2", "shop", "shop-2-qa"]);
+        assert_eq!(named(None, ""), ["worker", "shop", "worker-qa"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Who the token belongs to, and what the account has.
+//! Says whose the token is.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -25,7 +25,12 @@ pub async fn verify_own() -> ApiResult {
 
 /// `GET /user`
 pub async fn user() -> Response {
-    ok(&json!({ "id": USER, "email": EMAIL }))
+    ok(&json!({
+        "id": USER, "email": EMAIL, "first_name": null, "last_name": null, "suspended": false,
+        "two_factor_authentication_enabled": false, "two_factor_authentication_locked": false,
+        "has_pro_zones": false, "has_business_zones": false, "has_enterprise_zones": false,
+        "organizations": [], "betas": [], "country": null, "telephone": null, "zipcode": null,
+    }))
 }
 
 /// `GET /accounts`
@@ -33,33 +38,28 @@ pub async fn accounts(State(app): State<App>) -> Response {
     list(&app.accounts.iter().map(|id| account(id)).collect::<Vec<_>>())
 }
 
+/// `GET /accounts/{account}`
+pub async fn view(Path(id): Path<String>) -> Response {
+    ok(&account(&id))
+}
+
 /// `GET /memberships`
 pub async fn memberships(State(app): State<App>) -> Response {
-    let entry = |id: &String| json!({ "id": id, "account": account(id) });
+    let entry = |id: &String| {
+        json!({ "id": id, "account": account(id), "status": "accepted", "roles": ["Administrator"],
+            "policies": [], "permissions": {}, "api_access_enabled": null })
+    };
     list(&app.accounts.iter().map(entry).collect::<Vec<_>>())
 }
 
 fn account(id: &str) -> Value {
-    json!({ "id": id, "name": "Sandbox", "type": "standard" })
+    json!({
+        "id": id, "name": "Sandbox", "type": "standard", "created_on": "2026-01-01T00:00:00.000000Z",
+        "settings": { "enforce_twofactor": false, "abuse_contact_email": null },
+    })
 }
 
 /// `GET|PUT /accounts/{account}/workers/subdomain`
 pub async fn subdomain() -> Response {
     ok(&json!({ "subdomain": SUBDOMAIN }))
-}
-
-/// `GET /accounts/{account}/r2/buckets`
-pub async fn buckets() -> Response {
-    ok(&json!({ "buckets": [] }))
-}
-
-/// `GET /accounts/{account}/r2/buckets/{bucket}`: every bucket exists, as wrangler asks before it
-/// binds one.
-pub async fn bucket(Path((_account, name)): Path<(String, String)>) -> Response {
-    ok(&json!({ "name": name, "location": "WEUR", "storage_class": "Standard" }))
-}
-
-/// `GET /accounts/{account}/d1/database/{database}`: every database exists.
-pub async fn database(Path((_account, id)): Path<(String, String)>) -> Response {
-    ok(&json!({ "uuid": id, "name": id, "version": "production" }))
 }

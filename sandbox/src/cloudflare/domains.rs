@@ -1,4 +1,4 @@
-//! Custom domains of Workers.
+//! Reads and changes custom domains of Workers.
 
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::body::Body;
 use super::envelope::{ApiError, ApiResult, list as listed, ok};
-use super::{Place, done, settings};
+use super::{Place, done, settings, zones};
 use crate::app::App;
 
 /// A host name that a Worker wants.
@@ -56,6 +56,7 @@ pub async fn set(
     Body(body): Body<Set>,
 ) -> ApiResult {
     let hosts = names(body.origins)?;
+    hosts.iter().try_for_each(|host| zones::check(&app, host))?;
     let taken =
         |host: &String| Some((host.clone(), owner(&app, host).filter(|owner| *owner != name)?));
     if !body.override_existing_origin
@@ -82,7 +83,7 @@ pub async fn all(State(app): State<App>, Path(account): Path<String>) -> ApiResu
     let records = own.flat_map(|worker| {
         worker.domains.iter().map(|host| entry(host, &worker.name)).collect::<Vec<_>>()
     });
-    Ok(ok(&records.collect::<Vec<Value>>()))
+    Ok(listed(&records.collect::<Vec<Value>>()))
 }
 
 /// Which domains are listed.
@@ -121,6 +122,45 @@ pub async fn record(State(app): State<App>, Path((_account, id)): Place) -> ApiR
     Err(ApiError::new(404, 100_114, "Workers domain not found"))
 }
 
+/// The body of `PUT /accounts/{account}/workers/domains`.
+#[derive(Debug, Deserialize)]
+pub struct Attach {
+    hostname: String,
+    service: String,
+}
+
+/// `PUT /accounts/{account}/workers/domains`: gives one more host to a Worker.
+pub async fn attach(
+    State(app): State<App>,
+    Path(account): Path<String>,
+    Body(body): Body<Attach>,
+) -> ApiResult {
+    let host = names(vec![Origin { hostname: body.hostname }])?.remove(0);
+    zones::check(&app, &host)?;
+    if let Some(other) = owner(&app, &host).filter(|owner| *owner != body.service) {
+        let text = format!("Hostname {host} is already in use by the Worker {other}");
+        return Err(ApiError::new(409, 100_116, &text));
+    }
+    settings::change(&app, &account, &body.service, |worker| {
+        if !worker.domains.contains(&host) {
+            worker.domains.push(host.clone());
+        }
+    })?;
+    Ok(ok(&entry(&host, &body.service)))
+}
+
+/// `DELETE /accounts/{account}/workers/domains/{id}`
+pub async fn detach(State(app): State<App>, Path((account, id)): Place) -> ApiResult {
+    let workers = app.store.workers();
+    let mut own = workers.iter().filter(|worker| worker.account == account);
+    let found = own.find(|worker| worker.domains.iter().any(|host| self::id(host) == id));
+    let found = found.ok_or_else(|| ApiError::new(404, 100_114, "Workers domain not found"))?;
+    settings::change(&app, &account, &found.name, |worker| {
+        worker.domains.retain(|host| self::id(host) != id);
+    })?;
+    Ok(done())
+}
+
 fn owner(app: &App, host: &str) -> Option<String> {
     let workers = app.store.workers();
     let owner = workers.iter().find(|worker| worker.domains.iter().any(|domain| domain == host));
@@ -131,10 +171,24 @@ fn id(host: &str) -> String {
     blake3::hash(host.as_bytes()).to_hex()[..32].to_owned()
 }
 
+/// Returns a domain as what refers to a Worker.
+#[must_use]
+pub fn reference(host: &str) -> Value {
+    json!({ "id": id(host), "hostname": host, "certificate_id": "", "zone_id": id(zone_of(host)),
+        "zone_name": zone_of(host) })
+}
+
+/// Returns the zone that a host is in, as far as a name shows it.
+fn zone_of(host: &str) -> &str {
+    let dots: Vec<usize> = host.match_indices('.').map(|(at, _)| at).collect();
+    if dots.len() < 2 { host } else { &host[dots[dots.len() - 2] + 1..] }
+}
+
 fn entry(host: &str, worker: &str) -> Value {
     json!({
         "id": id(host), "hostname": host, "service": worker, "environment": "production",
-        "enabled": true, "previews_enabled": false,
+        "enabled": true, "previews_enabled": false, "zone_id": id(zone_of(host)),
+        "zone_name": zone_of(host), "cert_id": id(&format!("certificate of {host}")),
     })
 }
 

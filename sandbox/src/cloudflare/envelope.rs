@@ -16,9 +16,15 @@ pub fn list<T: Serialize>(items: &[T]) -> Response {
     let count = items.len();
     Json(json!({
         "success": true, "errors": [], "messages": [], "result": items,
-        "result_info": { "page": 1, "per_page": 100, "total_pages": 1, "count": count, "total_count": count }
+        "result_info": { "page": 1, "per_page": count.max(100), "total_pages": 1, "count": count, "total_count": count }
     }))
     .into_response()
+}
+
+/// A successful answer with the `result_info` of a page.
+pub fn with_info<T: Serialize + ?Sized>(result: &T, info: &Value) -> Response {
+    let body = json!({ "success": true, "errors": [], "messages": [], "result": result, "result_info": info });
+    Json(body).into_response()
 }
 
 /// A refusal: status, and a code that wrangler knows.
@@ -60,6 +66,15 @@ impl ApiError {
     #[must_use]
     pub fn no_version(id: &str) -> ApiError {
         ApiError::new(404, 10_007, &format!("This version does not exist: {id}"))
+    }
+
+    /// Refuses a second binding of one name.
+    #[must_use]
+    pub fn name_taken(name: &str) -> ApiError {
+        let text = format!(
+            "Binding name '{name}' already in use. Please use a different name and try again."
+        );
+        ApiError::new(400, 10_053, &text)
     }
 
     /// The request does not say what it has to.

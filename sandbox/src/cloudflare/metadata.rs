@@ -9,7 +9,7 @@ use super::envelope::ApiError;
 use crate::state::model::{Module, Version};
 
 /// The `metadata` part, as wrangler sends it.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Metadata {
     /// The entry module.
@@ -49,7 +49,7 @@ pub struct Metadata {
 }
 
 /// The `assets` of the metadata.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct AssetsMetadata {
     /// Stands for the finished upload.
     pub jwt: String,

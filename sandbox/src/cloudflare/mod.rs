@@ -4,18 +4,28 @@ pub mod account;
 pub mod assets;
 pub mod auth;
 pub mod body;
+pub mod crons;
+pub mod d1;
 pub mod deployments;
 pub mod domains;
 pub mod envelope;
-mod handlers;
+pub mod kv;
 pub mod metadata;
+pub mod migrations;
 pub mod previews;
+pub mod provide;
+pub mod queues;
+pub mod r2;
+pub mod rules;
+pub mod scripts;
 pub mod secrets;
 pub mod session;
 pub mod settings;
+pub mod storage;
 pub mod upload;
 pub mod versions;
 pub mod workers;
+pub mod workflows;
 pub mod zones;
 
 use axum::Router;
@@ -23,7 +33,7 @@ use axum::extract::{OriginalUri, Path};
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{any, get, patch, post, put};
+use axum::routing::{any, delete, get, patch, post, put};
 
 use crate::app::App;
 use envelope::{ApiError, list, ok};
@@ -31,14 +41,16 @@ use envelope::{ApiError, list, ok};
 /// The routes below `/client/v4`.
 pub fn routes(app: &App) -> Router<App> {
     let script = Router::new()
-        .route("/", put(upload::put_script).delete(workers::delete))
+        .route("/", get(scripts::content).put(upload::put_script).delete(workers::delete))
+        .route("/content", put(upload::put_content))
+        .route("/content/v2", get(scripts::content))
         .route("/assets-upload-session", post(assets::open_session))
         .route("/deployments", get(deployments::list).post(deployments::create))
         .route("/deployments/{deployment}", get(deployments::view))
         .route("/versions", get(versions::list).post(upload::post_version))
         .route("/versions/{version}", get(versions::view))
-        .route("/settings", get(settings::bindings).patch(settings::patch))
-        .route("/script-settings", get(settings::script).patch(settings::patch))
+        .route("/settings", get(settings::view).patch(settings::patch))
+        .route("/script-settings", get(settings::script).patch(settings::patch_script))
         .route("/subdomain", get(settings::subdomain).post(settings::set_subdomain))
         .route("/domains/changeset", post(domains::changes))
         .route("/domains/records", get(domains::records).put(domains::set))
@@ -55,33 +67,69 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/", get(workers::environment))
         .route("/bindings", get(workers::environment_bindings))
         .route("/routes", get(workers::environment_routes))
+        .route("/settings", get(workers::environment_settings))
+        .route("/content/v2", get(scripts::environment_content))
         .route("/subdomain", get(workers::environment_subdomain));
     let previews = Router::new()
         .route("/", get(previews::list).post(previews::create))
         .route("/{preview}", get(previews::view).patch(previews::patch).delete(previews::delete))
         .route("/{preview}/deployments", get(previews::deployments).post(previews::deploy))
         .route("/{preview}/deployments/{deployment}", get(previews::deployment));
+    let namespace = Router::new()
+        .route("/", get(kv::view).put(kv::rename).delete(kv::delete))
+        .route("/keys", get(kv::keys))
+        .route("/values/{key}", get(kv::get).put(kv::put).delete(kv::delete_key))
+        .route("/metadata/{key}", get(kv::metadata))
+        .route("/bulk", put(kv::bulk_put).delete(kv::bulk_delete))
+        .route("/bulk/get", post(kv::bulk_get))
+        .route("/bulk/delete", post(kv::bulk_delete));
+    let queue = Router::new()
+        .route("/", get(queues::view).put(queues::update).patch(queues::update))
+        .route("/", delete(queues::delete))
+        .route("/consumers", get(queues::consumers).post(queues::add_consumer))
+        .route(
+            "/consumers/{consumer}",
+            get(queues::view_consumer).put(queues::set_consumer).delete(queues::delete_consumer),
+        );
     let account = Router::new()
+        .route("/", get(account::view))
         .route("/tokens/verify", get(account::verify_own))
         .route("/workers/services/{worker}", get(workers::service).delete(workers::delete))
         .nest("/workers/services/{worker}/environments/{environment}", service)
         .nest("/workers/scripts/{worker}", script)
-        .route("/workers/scripts", get(workers::list))
-        .route("/workers/workers", post(previews::create_worker))
-        .route("/workers/workers/{worker}", get(workers::worker))
+        .route("/workers/scripts", get(scripts::list))
+        .route("/workers/workers", get(workers::list).post(workers::create))
+        .route("/workers/workers/{worker}", get(workers::worker).put(workers::change))
+        .route("/workers/workers/{worker}", patch(workers::change).delete(workers::delete))
         .nest("/workers/workers/{worker}/previews", previews)
         .route("/workers/workers/{worker}/versions/latest", patch(secrets::patch_latest))
         .route("/workers/subdomain", get(account::subdomain).put(account::subdomain))
-        .route("/workers/domains", get(domains::list))
+        .route("/workers/domains", get(domains::list).put(domains::attach))
+        .route("/workers/domains/{id}", get(domains::record).delete(domains::detach))
         .route("/workers/domains/records", get(domains::all))
         .route("/workers/domains/records/{id}", get(domains::record))
         .route("/workers/tails/by-consumer/{worker}", get(empty))
-        .route("/workers/durable_objects/namespaces", get(empty))
-        .route("/storage/kv/namespaces", get(empty))
-        .route("/r2/buckets", get(account::buckets))
-        .route("/r2/buckets/{bucket}", get(account::bucket))
-        .route("/d1/database", get(empty))
-        .route("/d1/database/{database}", get(account::database))
+        .route("/workers/durable_objects/namespaces", get(workers::durable_namespaces))
+        .route("/storage/kv/namespaces", get(kv::list).post(kv::create))
+        .nest("/storage/kv/namespaces/{namespace}", namespace)
+        .route("/r2/buckets", get(r2::list).post(r2::create))
+        .route("/r2/buckets/{bucket}", get(r2::view).delete(r2::delete))
+        .route("/r2/buckets/{bucket}/objects", get(r2::objects))
+        .route(
+            "/r2/buckets/{bucket}/objects/{*object}",
+            get(r2::get).put(r2::put).delete(r2::delete_object),
+        )
+        .route("/d1/database", get(d1::list).post(d1::create))
+        .route("/d1/database/{database}", get(d1::view).delete(d1::delete))
+        .route("/d1/database/{database}/query", post(d1::query))
+        .route("/d1/database/{database}/raw", post(d1::raw))
+        .route("/queues", get(queues::list).post(queues::create))
+        .nest("/queues/{queue}", queue)
+        .route("/workflows", get(workflows::list))
+        .route(
+            "/workflows/{workflow}",
+            get(workflows::view).put(workflows::put).delete(workflows::delete),
+        )
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(from_fn_with_state(app.clone(), auth::own_account));

@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::assets::finished;
 use super::body::{Body, Parts};
 use super::envelope::{ApiError, ApiResult, list as listed, ok};
-use super::metadata::{Metadata, check_name};
+use super::metadata::Metadata;
 use super::settings::{change, worker as find};
-use super::upload::{OLDEST, Upload};
+use super::upload::{OLDEST, Upload, load};
 use super::versions::{Page, without_text};
-use super::{Place, done};
+use super::{Place, done, rules};
 use crate::app::{App, SUBDOMAIN};
 use crate::ids::{now, uuid};
 use crate::state::model::{Assets, Version, Worker};
@@ -28,35 +27,6 @@ const NO_CODE: &str = "no-op-worker.js";
 
 /// The longest tag and message in bytes, by the API's description of Previews.
 const LONGEST: (usize, usize) = (25, 100);
-
-/// The body of a new Worker.
-#[derive(Debug, Deserialize)]
-pub struct NewWorker {
-    name: String,
-    #[serde(default)]
-    subdomain: Value,
-}
-
-/// `POST /workers/workers`: a Worker without any version, which only Previews can be made of.
-pub async fn create_worker(
-    State(app): State<App>,
-    Path(account): Path<String>,
-    Body(body): Body<NewWorker>,
-) -> ApiResult {
-    check_name(&body.name)?;
-    tokio::task::block_in_place(|| {
-        app.store.change(&account, &body.name, |worker| {
-            if worker.is_some() {
-                return Err(ApiError::new(409, 10_040, "A Worker of this name exists already"));
-            }
-            let mut worker = Worker::new(&account, &body.name);
-            worker.enabled = body.subdomain["enabled"] == true;
-            worker.previews_enabled = body.subdomain["previews_enabled"] == true;
-            Ok((worker, ()))
-        })
-    })?;
-    super::workers::worker(State(app), Path((account, body.name))).await
-}
 
 /// `GET …/previews`
 pub async fn list(
@@ -153,9 +123,18 @@ pub async fn deploy(
 ) -> ApiResult {
     let upload = Upload::read(&app, &name, parts).await?;
     check(&upload.metadata)?;
+    let there = find(&app, &account, &name)?;
+    let target = there.preview(&preview).ok_or_else(no_preview)?;
+    let candidate = version(&app, &account, target, upload.clone())?;
+    rules::check_version(&app, &there, &candidate)?;
+    let exports = load(&app, &candidate).await?;
+    if let Some(exports) = &exports {
+        rules::check_handlers(exports)?;
+    }
     let (worker, made) = change(&app, &account, &name, |worker| {
         let there = worker.preview(&preview).ok_or_else(no_preview)?;
-        let made = version(&app, &account, there, upload)?;
+        let mut made = version(&app, &account, there, upload)?;
+        made.exports = exports;
         if let Some(there) = worker.preview_mut(&preview) {
             there.deploy(made.clone());
         }
@@ -235,7 +214,7 @@ fn bindings(preview: &Preview, env: &Map<String, Value>) -> Result<Vec<Value>, A
         }
         let mut binding = binding.clone();
         binding["name"] = json!(name);
-        let own = format!("preview-{}-{name}", preview.id);
+        let own = format!("{}{}-{name}", rules::PREVIEW_STORAGE, preview.id);
         let storage = match binding["type"].as_str().unwrap_or_default() {
             "kv_namespace" => "namespace_id",
             "d1" => "id",

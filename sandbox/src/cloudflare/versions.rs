@@ -1,34 +1,53 @@
-//! Reading versions.
+//! Reads versions.
 
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::account::{EMAIL, USER};
-use super::envelope::{ApiError, ApiResult, ok};
-use super::handlers::handlers;
-use super::{Place, settings};
+use super::envelope::{ApiError, ApiResult, ok, with_info};
+use super::{Place, scripts, settings};
 use crate::app::App;
 use crate::state::model::Version;
 
-/// Which page of a list.
-#[derive(Debug, Deserialize)]
+/// The page of a list that is asked for.
+#[derive(Clone, Debug, Deserialize)]
 pub struct Page {
     page: Option<usize>,
     per_page: Option<usize>,
+    #[serde(default)]
+    deployable: Option<bool>,
 }
 
 impl Page {
-    /// Its part of `all`.
+    /// Returns its part of `all`.
     pub fn of<T>(self, all: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
-        let size = self.per_page.unwrap_or(SHOWN).clamp(1, 100);
-        all.skip(size.saturating_mul(self.page.unwrap_or(1).saturating_sub(1))).take(size)
+        let size = self.size();
+        all.skip(size.saturating_mul(self.number() - 1)).take(size)
+    }
+
+    /// Returns the `result_info` of a page with `count` of `total` items.
+    #[must_use]
+    pub fn info(&self, count: usize, total: usize) -> Value {
+        json!({ "page": self.number(), "per_page": self.size(), "count": count, "total_count": total,
+            "total_pages": total.div_ceil(self.size()) })
+    }
+
+    fn size(&self) -> usize {
+        self.per_page.unwrap_or(SHOWN).clamp(1, 100)
+    }
+
+    fn number(&self) -> usize {
+        self.page.unwrap_or(1).max(1)
     }
 }
 
-/// How many the API shows at once when it is not told
+/// The number of items that the API shows at once if it is not told
 /// (<https://developers.cloudflare.com/workers/configuration/versions-and-deployments/>).
 const SHOWN: usize = 10;
+
+/// The number of versions, the newest ones, that can still be deployed (the same page).
+const DEPLOYABLE: usize = 100;
 
 /// `GET …/versions`, newest first.
 pub async fn list(
@@ -37,8 +56,12 @@ pub async fn list(
     Query(page): Query<Page>,
 ) -> ApiResult {
     let worker = settings::worker(&app, &account, &name)?;
-    let items: Vec<Value> = page.of(worker.versions.iter().rev()).map(brief).collect();
-    Ok(ok(&json!({ "items": items })))
+    let deployable = page.deployable == Some(true);
+    let all = worker.versions.iter().rev().take(if deployable { DEPLOYABLE } else { usize::MAX });
+    let (total, info) = (all.clone().count(), page.clone());
+    let items: Vec<Value> = page.of(all).map(brief).collect();
+    let info = info.info(items.len(), total);
+    Ok(with_info(&json!({ "items": items }), &info))
 }
 
 /// `GET …/versions/{version}`
@@ -48,18 +71,7 @@ pub async fn view(
 ) -> ApiResult {
     let worker = settings::worker(&app, &account, &name)?;
     let version = worker.version(&id).ok_or_else(|| ApiError::no_version(&id))?;
-    let mut shown = presented(version);
-    shown["resources"]["script"]["handlers"] = json!(exported(&app, version));
-    Ok(ok(&shown))
-}
-
-/// Returns the handlers that the version's code exports. A site of files answers requests without any.
-fn exported(app: &App, version: &Version) -> Vec<&'static str> {
-    let main = version.main_module.as_ref();
-    let module = main.and_then(|main| version.modules.iter().find(|module| module.name == *main));
-    let path = module.map(|module| app.store.blobs.path(&module.blob));
-    let code = path.and_then(|path| std::fs::read_to_string(path).ok());
-    code.map_or_else(|| vec!["fetch"], |code| handlers(&code))
+    Ok(ok(&presented(version)))
 }
 
 fn brief(version: &Version) -> Value {
@@ -78,7 +90,7 @@ fn brief(version: &Version) -> Value {
     })
 }
 
-/// A version as the API shows it: secrets by name only.
+/// Returns a version as the API shows it: secrets by name only.
 #[must_use]
 pub fn presented(version: &Version) -> Value {
     let mut shown = brief(version);
@@ -86,19 +98,20 @@ pub fn presented(version: &Version) -> Value {
     shown["resources"] = json!({
         "bindings": version.bindings.iter().map(without_text).collect::<Vec<_>>(),
         "script": {
-            "etag": version.id.replace('-', ""), "handlers": ["fetch"],
-            "last_deployed_from": "wrangler",
+            "etag": version.id.replace('-', ""), "handlers": scripts::handlers(version),
+            "named_handlers": scripts::named_handlers(version), "last_deployed_from": "wrangler",
         },
         "script_runtime": {
             "compatibility_date": version.compatibility_date,
             "compatibility_flags": version.compatibility_flags,
-            "usage_model": "standard", "limits": {},
+            "usage_model": "standard",
+            "limits": if version.limits.is_object() { version.limits.clone() } else { json!({}) },
         },
     });
     shown
 }
 
-/// A binding without the text of a secret.
+/// Returns a binding without the text of a secret.
 #[must_use]
 pub fn without_text(binding: &Value) -> Value {
     let mut binding = binding.clone();

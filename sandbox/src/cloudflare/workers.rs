@@ -1,12 +1,17 @@
-//! Workers as a whole.
+//! Reads, makes, changes and deletes Workers as a whole.
+
+use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
+use super::body::Body;
 use super::envelope::{ApiError, ApiResult, list as listed, ok};
-use super::settings::worker as find;
+use super::metadata::check_name;
+use super::settings::{check_setting, try_change, worker as find};
 use super::versions::without_text;
-use super::{Place, done};
+use super::{Place, domains, done, scripts, settings};
 use crate::app::{App, SUBDOMAIN};
 use crate::state::model::Worker;
 
@@ -30,11 +35,8 @@ pub async fn service(State(app): State<App>, Path((account, name)): Place) -> Ap
 fn shown(worker: &Worker) -> Value {
     json!({
         "environment": "production", "created_on": worker.created_on,
-        "script": {
-            "id": worker.name, "tag": worker.tag, "tags": worker.tags, "handlers": ["fetch"],
-            "last_deployed_from": "wrangler", "created_on": worker.created_on,
-            "usage_model": "standard",
-        },
+        "modified_on": worker.versions.last().map_or(&worker.created_on, |version| &version.created_on),
+        "script": scripts::presented(worker),
     })
 }
 
@@ -57,6 +59,14 @@ pub async fn environment_bindings(
     Ok(ok(&bindings.collect::<Vec<_>>()))
 }
 
+/// `GET …/environments/{environment}/settings`
+pub async fn environment_settings(
+    State(app): State<App>,
+    Path((account, name, _)): Environment,
+) -> ApiResult {
+    settings::view(State(app), Path((account, name))).await
+}
+
 /// `GET …/environments/{environment}/routes`
 pub async fn environment_routes(
     State(app): State<App>,
@@ -74,43 +84,198 @@ pub async fn environment_subdomain(
     Ok(ok(&json!({ "enabled": worker.enabled, "previews_enabled": worker.previews_enabled })))
 }
 
-/// `GET /workers/scripts`
+/// `GET /workers/workers`
 pub async fn list(State(app): State<App>, Path(account): Path<String>) -> ApiResult {
     let workers = app.store.workers();
     let own = workers.iter().filter(|worker| worker.account == account);
-    let entry = |worker: &_| {
-        let worker: &Worker = worker;
-        json!({ "id": worker.name, "tag": worker.tag, "created_on": worker.created_on })
-    };
-    Ok(listed(&own.map(|worker| entry(worker)).collect::<Vec<_>>()))
+    Ok(listed(&own.map(|worker| presented(&app, worker)).collect::<Vec<_>>()))
 }
 
-/// `GET /workers/workers/{worker}`: from this wrangler makes the addresses that it prints.
+/// `GET /workers/workers/{worker}`, by name or id. From this wrangler makes the addresses that it
+/// prints.
 pub async fn worker(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
-    let worker = find(&app, &account, &name)?;
+    Ok(ok(&presented(&app, &*by_id(&app, &account, &name)?)))
+}
+
+/// Returns a Worker by its name or its id. Errors if there is none.
+pub fn by_id(app: &App, account: &str, identifier: &str) -> Result<Arc<Worker>, ApiError> {
+    let workers = app.store.workers();
+    let mut own = workers.into_iter().filter(|worker| worker.account == account);
+    own.find(|worker| worker.name == identifier || worker.tag == identifier)
+        .ok_or_else(ApiError::no_worker)
+}
+
+/// The body of a Worker that is made or changed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Fields {
+    name: Option<String>,
+    subdomain: Value,
+    tags: Option<Vec<String>>,
+    #[serde(flatten)]
+    settings: Map<String, Value>,
+}
+
+/// `POST /workers/workers`: makes a Worker without any version.
+pub async fn create(
+    State(app): State<App>,
+    Path(account): Path<String>,
+    Body(fields): Body<Fields>,
+) -> ApiResult {
+    let name = fields.name.clone().unwrap_or_default();
+    check_name(&name)?;
+    if let Some(reason) = app.store.damage(&account, &name) {
+        return Err(ApiError::new(500, 10_013, reason));
+    }
+    tokio::task::block_in_place(|| {
+        app.store.change(&account, &name, |worker| {
+            if worker.is_some() {
+                return Err(ApiError::new(409, 10_040, "A Worker of this name exists already"));
+            }
+            let mut worker = Worker::new(&account, &name);
+            fields.apply(&app, &mut worker)?;
+            Ok((worker, ()))
+        })
+    })?;
+    Ok(ok(&presented(&app, &*find(&app, &account, &name)?)))
+}
+
+/// `PUT` and `PATCH /workers/workers/{worker}`
+pub async fn change(
+    State(app): State<App>,
+    Path((account, identifier)): Place,
+    Body(fields): Body<Fields>,
+) -> ApiResult {
+    let name = by_id(&app, &account, &identifier)?.name.clone();
+    if fields.name.as_ref().is_some_and(|wanted| *wanted != name) {
+        return Err(ApiError::new(501, 7000, "The sandbox renames no Workers"));
+    }
+    let worker = try_change(&app, &account, &name, |worker| {
+        fields.apply(&app, worker)?;
+        Ok(worker.clone())
+    })?;
+    Ok(ok(&presented(&app, &worker)))
+}
+
+impl Fields {
+    fn apply(&self, app: &App, worker: &mut Worker) -> Result<(), ApiError> {
+        if let Some(enabled) = self.subdomain["enabled"].as_bool() {
+            worker.enabled = enabled;
+        }
+        if let Some(enabled) = self.subdomain["previews_enabled"].as_bool() {
+            worker.previews_enabled = enabled;
+        }
+        if let Some(tags) = &self.tags {
+            worker.tags.clone_from(tags);
+        }
+        for name in ["observability", "logpush", "tail_consumers"] {
+            if let Some(value) = self.settings.get(name) {
+                let value =
+                    if name == "tail_consumers" { as_services(value) } else { value.clone() };
+                check_setting(app, worker, name, &value)?;
+                worker.settings.insert(name.to_owned(), value);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Here the API names tail consumers by `name`, elsewhere by `service`.
+fn as_services(consumers: &Value) -> Value {
+    let consumers = consumers.as_array().into_iter().flatten();
+    consumers
+        .map(|one| json!({ "service": one["name"].as_str().or(one["service"].as_str()) }))
+        .collect()
+}
+
+fn presented(app: &App, worker: &Worker) -> Value {
     let host = format!("{}.{SUBDOMAIN}.workers.dev", worker.name);
-    Ok(ok(&json!({
+    let deployed = worker.deployments.last().map(|deployment| &deployment.created_on);
+    let updated = worker.versions.last().map(|version| &version.created_on);
+    let observability = worker.settings.get("observability").filter(|value| value.is_object());
+    let consumers = worker.settings.get("tail_consumers").and_then(Value::as_array);
+    let consumers = consumers.into_iter().flatten().map(|one| json!({ "name": one["service"] }));
+    json!({
         "id": worker.tag, "name": worker.name, "created_on": worker.created_on,
-        "tags": worker.tags,
+        "updated_on": updated.or(deployed).unwrap_or(&worker.created_on), "deployed_on": deployed,
+        "tags": worker.tags, "logpush": worker.settings.get("logpush") == Some(&Value::Bool(true)),
+        "observability": observability.cloned().unwrap_or_else(|| json!({ "enabled": false })),
+        "tail_consumers": consumers.collect::<Vec<_>>(), "references": references_of(app, worker),
         "subdomain": {
             "enabled": worker.enabled, "previews_enabled": worker.previews_enabled,
             "url": format!("https://{host}"), "preview_url_suffix": format!("-{host}"),
         },
-    })))
+    })
+}
+
+/// Returns what refers to a Worker: domains, queues, and Workers with a binding to it.
+fn references_of(app: &App, worker: &Worker) -> Value {
+    let domains = worker.domains.iter().map(|host| domains::reference(host));
+    let queues = app.store.resources.get(&worker.account).unwrap_or_default();
+    let queues = queues.queues.iter().flat_map(|queue| {
+        let own = queue.consumers.iter().filter(|one| one.script.as_ref() == Some(&worker.name));
+        own.map(|one| json!({ "queue_consumer_id": one.id, "queue_id": queue.id, "queue_name": queue.name }))
+            .collect::<Vec<_>>()
+    });
+    let workers = app.store.workers();
+    let bound = workers.iter().filter(|other| {
+        other.account == worker.account
+            && other.name != worker.name
+            && is_bound(other, &worker.name)
+    });
+    let objects = worker.classes.iter().map(|class| {
+        json!({ "namespace_id": class.id, "namespace_name": format!("{}_{}", worker.name, class.name),
+            "worker_id": worker.tag, "worker_name": worker.name })
+    });
+    json!({
+        "domains": domains.collect::<Vec<_>>(), "queues": queues.collect::<Vec<_>>(),
+        "durable_objects": objects.collect::<Vec<_>>(), "dispatch_namespace_outbounds": [],
+        "workers": bound.map(|other| json!({ "id": other.tag, "name": other.name })).collect::<Vec<_>>(),
+    })
+}
+
+fn is_bound(worker: &Worker, target: &str) -> bool {
+    let bindings = worker.live().into_iter().flat_map(|version| &version.bindings);
+    bindings.into_iter().any(|one| one["type"] == "service" && one["service"] == target)
 }
 
 /// `DELETE /workers/services/{worker}` and `DELETE /workers/scripts/{worker}`
 pub async fn delete(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
+    let name = by_id(&app, &account, &name)?.name.clone();
     if tokio::task::block_in_place(|| app.store.remove(&account, &name))? {
         return Ok(done());
     }
     Err(ApiError::no_worker())
 }
 
-/// `GET …/references`: nothing refers to anything here.
-pub async fn references() -> ApiResult {
+/// `GET /workers/durable_objects/namespaces`
+pub async fn durable_namespaces(State(app): State<App>, Path(account): Path<String>) -> ApiResult {
+    let workers = app.store.workers();
+    let own = workers.iter().filter(|worker| worker.account == account);
+    let classes = own.flat_map(|worker| {
+        worker.classes.iter().map(|class| {
+            json!({ "id": class.id, "name": format!("{}_{}", worker.name, class.name),
+                "script": worker.name, "class": class.name, "use_sqlite": class.sqlite })
+        })
+    });
+    Ok(listed(&classes.collect::<Vec<_>>()))
+}
+
+/// `GET …/references`: the Workers that have a binding to this one, and those that it has one to.
+pub async fn references(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
+    let worker = find(&app, &account, &name)?;
+    let workers = app.store.workers();
+    let incoming = workers
+        .iter()
+        .filter(|other| other.account == account && other.name != name && is_bound(other, &name));
+    let incoming = incoming.map(|other| json!({ "name": other.name, "environment": "production" }));
+    let bindings = worker.live().into_iter().flat_map(|version| &version.bindings);
+    let outgoing =
+        bindings.filter(|one| one["type"] == "service" && one["service"] != name.as_str());
+    let outgoing =
+        outgoing.map(|one| json!({ "name": one["service"], "environment": "production" }));
     Ok(ok(&json!({
-        "services": { "incoming": [], "outgoing": [] },
+        "services": { "incoming": incoming.collect::<Vec<_>>(), "outgoing": outgoing.collect::<Vec<_>>() },
         "durable_objects": [], "dispatch_outbounds": [],
     })))
 }

@@ -1,38 +1,98 @@
-//! Zones: every name that is asked for is one.
+//! Shows zones. Every name is one, unless the sandbox was started with a list of zones.
 
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::envelope::list as listed;
+use super::envelope::{ApiError, list as listed};
+use super::scripts;
 use crate::app::App;
 
 /// The zone that is looked for.
 #[derive(Debug, Deserialize)]
-pub struct Wanted {
+pub struct ZoneQuery {
     name: Option<String>,
 }
 
 /// `GET /zones?name=…`
-pub async fn list(State(app): State<App>, Query(wanted): Query<Wanted>) -> Response {
-    let zone = |name: String| {
-        let id = &blake3::hash(name.as_bytes()).to_hex()[..32];
-        json!({ "id": id, "name": name, "status": "active", "account": { "id": app.accounts.first() } })
+pub async fn list(State(app): State<App>, Query(wanted): Query<ZoneQuery>) -> Response {
+    let zone = |name: &String| {
+        json!({ "id": id(name), "name": name, "status": "active", "type": "full", "paused": false,
+            "name_servers": [], "account": { "id": app.accounts.first(), "name": "Sandbox" } })
     };
-    listed(&wanted.name.map(zone).into_iter().collect::<Vec<Value>>())
+    let found: Vec<String> = match wanted.name {
+        Some(name) if app.zones.is_empty() || app.zones.contains(&name) => vec![name],
+        Some(_) => Vec::new(),
+        None => app.zones.clone(),
+    };
+    listed(&found.iter().map(zone).collect::<Vec<Value>>())
 }
 
-/// `GET /zones/{zone}/workers/routes`: the routes of all Workers, since a zone is any name.
-pub async fn routes(State(app): State<App>, Path(_zone): Path<String>) -> Response {
+/// `GET /zones/{zone}/workers/routes`: the routes of all Workers of the zone.
+pub async fn routes(State(app): State<App>, Path(zone): Path<String>) -> Response {
+    let name = app.zones.iter().find(|name| id(name) == zone);
     let mut routes: Vec<Value> = Vec::new();
     for worker in app.store.workers() {
-        for route in worker.routes.as_array().into_iter().flatten() {
-            if let Some(pattern) = route["pattern"].as_str() {
-                let id = &blake3::hash(pattern.as_bytes()).to_hex()[..32];
-                routes.push(json!({ "id": id, "pattern": pattern, "script": worker.name }));
-            }
-        }
+        let own = scripts::routes(&worker);
+        let own = own.as_array().cloned().unwrap_or_default();
+        routes.extend(own.into_iter().filter(|route| {
+            let host = route["pattern"].as_str().map(host_of).unwrap_or_default();
+            name.is_none_or(|name| is_below(&host, name))
+        }));
     }
     listed(&routes)
+}
+
+/// Refuses zone routes outside of the zones.
+pub fn check_routes(app: &App, routes: &Value) -> Result<(), ApiError> {
+    for route in routes.as_array().into_iter().flatten() {
+        let pattern = route["pattern"].as_str().or(route.as_str()).unwrap_or_default();
+        check(app, &host_of(pattern))?;
+    }
+    Ok(())
+}
+
+/// Refuses a host outside of the zones.
+pub fn check(app: &App, host: &str) -> Result<(), ApiError> {
+    if app.zones.is_empty() || app.zones.iter().any(|zone| is_below(host, zone)) {
+        return Ok(());
+    }
+    let text =
+        format!("Could not find zone for `{host}`. The sandbox has {}", app.zones.join(", "));
+    Err(ApiError::new(400, 10_082, &text))
+}
+
+fn id(name: &str) -> String {
+    blake3::hash(name.as_bytes()).to_hex()[..32].to_owned()
+}
+
+/// Returns the host of a route's pattern.
+fn host_of(pattern: &str) -> String {
+    let bare = pattern.split_once("://").map_or(pattern, |(_, rest)| rest);
+    let host = bare.split('/').next().unwrap_or_default();
+    host.trim_start_matches('*').trim_start_matches('.').to_ascii_lowercase()
+}
+
+fn is_below(host: &str, zone: &str) -> bool {
+    host.strip_suffix(zone).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_below_zones() {
+        for (pattern, host) in [
+            ("example.com/*", "example.com"),
+            ("*.example.com/a", "example.com"),
+            ("*example.com/a", "example.com"),
+            ("https://WWW.example.com", "www.example.com"),
+        ] {
+            assert_eq!(host_of(pattern), host, "{pattern}");
+        }
+        assert!(is_below("example.com", "example.com") && is_below("a.example.com", "example.com"));
+        assert!(!is_below("notexample.com", "example.com") && !is_below("com", "example.com"));
+    }
 }

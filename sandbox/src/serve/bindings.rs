@@ -1,40 +1,168 @@
-//! A version's bindings, modules and assets as miniflare 5 takes them.
+//! Translates a version's bindings, modules and assets into what miniflare 5 takes.
 
 use camino::Utf8Path;
 use serde_json::{Map, Value, json};
 
+use super::group::{self, Binding, Node, World};
 use crate::state::model::Version;
 
-/// The `env` of a Worker, or the binding that cannot be had here.
-pub fn env(version: &Version) -> Result<Map<String, Value>, String> {
-    let mut env = Map::new();
-    for binding in &version.bindings {
-        let name = binding["name"].as_str().unwrap_or_default();
-        let value = match binding["type"].as_str().unwrap_or_default() {
-            "plain_text" | "secret_text" => json!({ "type": "text", "value": binding["text"] }),
-            "json" => json!({ "type": "json", "value": binding["json"] }),
-            "assets" => json!({ "type": "assets" }),
-            "version_metadata" => json!({ "type": "json", "value": metadata(version) }),
-            "kv_namespace" => json!({ "type": "kv", "id": binding["namespace_id"] }),
-            "r2_bucket" => json!({ "type": "r2", "name": binding["bucket_name"] }),
-            "d1" => json!({ "type": "d1", "id": binding["id"] }),
-            other => {
-                return Err(format!(
-                    "The binding {name} is of the kind {other}, which the sandbox does not have."
-                ));
-            }
-        };
-        env.insert(name.to_owned(), value);
-    }
-    Ok(env)
+/// The Worker of the runtime that stands in for bindings without a local form.
+const STUB: &str = "@stub";
+
+/// The end of the text of every stub. The runtime's answer is recognized by it.
+pub const NO_LOCAL_FORM: &str = "has no local form in the sandbox";
+
+/// The variables that name a local database of a Hyperdrive binding, as `wrangler dev` reads them.
+const HYPERDRIVE: [&str; 2] = [
+    "CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_",
+    "WRANGLER_HYPERDRIVE_LOCAL_CONNECTION_STRING_",
+];
+
+/// Returns the `env` of a member. A binding without a local form throws its reason when it is used.
+#[must_use]
+pub fn env(world: &World, node: &Node) -> Map<String, Value> {
+    let bindings = node.version().map_or(&[] as &[Value], |version| &version.bindings);
+    let named = bindings.iter().filter_map(|binding| Some((binding["name"].as_str()?, binding)));
+    named.map(|(name, binding)| (name.to_owned(), value(world, node, name, binding))).collect()
 }
 
-fn metadata(version: &Version) -> Value {
+fn value(world: &World, node: &Node, name: &str, binding: &Value) -> Value {
+    let mut value = match binding["type"].as_str().unwrap_or_default() {
+        "plain_text" | "secret_text" => json!({ "type": "text", "value": binding["text"] }),
+        "json" => json!({ "type": "json", "value": binding["json"] }),
+        "assets" => json!({ "type": "assets" }),
+        "version_metadata" => {
+            json!({ "type": "json", "value": node.version().map_or(Value::Null, metadata) })
+        }
+        "kv_namespace" => json!({ "type": "kv", "id": binding["namespace_id"] }),
+        "r2_bucket" => json!({ "type": "r2", "name": binding["bucket_name"] }),
+        "d1" => json!({ "type": "d1", "id": binding["id"] }),
+        "service" => return service(world, node, binding),
+        "durable_object_namespace" => return object(world, node, binding),
+        "workflow" => return workflow(world, node, binding),
+        "queue" => json!({
+            "type": "queue", "name": binding["queue_name"],
+            "deliveryDelay": binding["delivery_delay"],
+        }),
+        "ratelimit" => json!({
+            "type": "rate-limit", "namespace": binding["namespace_id"], "simple": binding["simple"],
+        }),
+        "analytics_engine" => {
+            json!({ "type": "analytics-engine-dataset", "name": binding["dataset"] })
+        }
+        "send_email" => json!({
+            "type": "send-email", "destinationAddress": binding["destination_address"],
+            "allowedDestinationAddresses": binding["allowed_destination_addresses"],
+            "allowedSenderAddresses": binding["allowed_sender_addresses"],
+        }),
+        "images" => json!({ "type": "images" }),
+        "worker_loader" => json!({ "type": "worker-loader" }),
+        "hyperdrive" => return hyperdrive(name, binding),
+        other => {
+            return stub(&format!(
+                "The binding {name} is of the kind `{other}`, which {NO_LOCAL_FORM}."
+            ));
+        }
+    };
+    // miniflare takes an absent field, but no null.
+    if let Some(fields) = value.as_object_mut() {
+        fields.retain(|_, field| !field.is_null());
+    }
+    value
+}
+
+fn stub(text: &str) -> Value {
+    json!({ "type": "worker", "worker": STUB, "props": { "text": text } })
+}
+
+fn service(world: &World, node: &Node, binding: &Value) -> Value {
+    match world.target(node, binding["service"].as_str().unwrap_or_default()) {
+        Binding::Nowhere(reason) => stub(&reason),
+        Binding::Member(member) => {
+            let mut value = json!({ "type": "worker", "worker": member });
+            if let Some(entrypoint) = binding["entrypoint"].as_str() {
+                value["exportName"] = json!(entrypoint);
+            }
+            if binding["props"].is_object() {
+                value["props"] = binding["props"].clone();
+            }
+            value
+        }
+    }
+}
+
+fn object(world: &World, node: &Node, binding: &Value) -> Value {
+    match world.owner(node, binding) {
+        Binding::Nowhere(reason) => stub(&reason),
+        Binding::Member(member) => json!({
+            "type": "durable-object", "worker": member, "exportName": binding["class_name"],
+        }),
+    }
+}
+
+fn workflow(world: &World, node: &Node, binding: &Value) -> Value {
+    match world.owner(node, binding) {
+        Binding::Nowhere(reason) => stub(&reason),
+        Binding::Member(member) => json!({
+            "type": "workflow", "name": group::workflow(node, binding), "worker": member,
+            "exportName": binding["class_name"],
+        }),
+    }
+}
+
+fn hyperdrive(name: &str, binding: &Value) -> Value {
+    let address = HYPERDRIVE.iter().find_map(|start| std::env::var(format!("{start}{name}")).ok());
+    match address {
+        Some(address) => json!({
+            "type": "hyperdrive", "id": binding["id"], "dev": { "connectionString": address },
+        }),
+        None => stub(&format!(
+            "The Hyperdrive binding {name} {NO_LOCAL_FORM} until it knows a local database: set \
+             {}{name} and restart the sandbox.",
+            HYPERDRIVE[0]
+        )),
+    }
+}
+
+/// Returns the classes of a member that others can bind to.
+#[must_use]
+pub fn exports(node: &Node) -> Map<String, Value> {
+    let export = |class: crate::state::model::DurableClass| {
+        let storage = if class.sqlite { "sqlite" } else { "legacy-kv" };
+        let value =
+            json!({ "type": "durable-object", "storage": storage, "unsafeUniqueKey": class.id });
+        (class.name, value)
+    };
+    node.classes().into_iter().map(export).collect()
+}
+
+/// Returns the queues that a member consumes, with Cloudflare's defaults where a consumer sets nothing
+/// (<https://developers.cloudflare.com/queues/configuration/configure-queues/>).
+#[must_use]
+pub fn triggers(world: &World, node: &Node) -> Vec<Value> {
+    let trigger = |(queue, consumer): (&str, &crate::state::resources::Consumer)| {
+        let setting =
+            |name: &str, default: u64| consumer.settings[name].as_u64().unwrap_or(default);
+        let mut trigger = json!({
+            "type": "queue", "name": queue, "maxBatchSize": setting("batch_size", 10),
+            "maxBatchTimeout": setting("max_wait_time_ms", 5000).div_ceil(1000),
+            "maxRetries": setting("max_retries", 3), "retryDelay": setting("retry_delay", 0),
+        });
+        if let Some(letters) = &consumer.dead_letter_queue {
+            trigger["deadLetterQueue"] = json!(letters);
+        }
+        trigger
+    };
+    world.consumed(node).into_iter().map(trigger).collect()
+}
+
+/// Returns the value of a version metadata binding.
+pub(super) fn metadata(version: &Version) -> Value {
     let tag = version.annotations.get("workers/tag").map_or("", String::as_str);
     json!({ "id": version.id, "tag": tag, "timestamp": version.created_on })
 }
 
-/// How the assets in `folder` are served, by the `config` that was uploaded with them.
+/// Returns how the assets in `folder` are served, by the `config` that was uploaded with them.
 #[must_use]
 pub fn assets(folder: &Utf8Path, config: &Value) -> Value {
     let mut assets = json!({ "directory": folder });
@@ -50,7 +178,7 @@ pub fn assets(folder: &Utf8Path, config: &Value) -> Value {
     assets
 }
 
-/// What miniflare calls the kind of a module.
+/// Returns miniflare's name for the kind of a module.
 #[must_use]
 pub fn module_kind(content_type: &str) -> &'static str {
     match content_type.split(';').next().unwrap_or_default().trim() {
@@ -59,7 +187,9 @@ pub fn module_kind(content_type: &str) -> &'static str {
         "application/wasm" => "wasm",
         "text/plain" => "text",
         "application/json" => "json",
+        "application/source-map" => "sourcemap",
         "text/x-python" => "python",
+        "text/x-python-requirement" => "python-requirement",
         _ => "data",
     }
 }

@@ -1,4 +1,4 @@
-//! A version's files as workerd reads them: a folder of links to blobs.
+//! Places a version's files where workerd reads them: a folder of links to blobs.
 
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::state::blobs::Blobs;
 use crate::state::model::Assets;
 
-/// Makes `folder` hold the assets, with `_headers` and `_redirects` as they were uploaded.
+/// Fills `folder` with the assets, and with `_headers` and `_redirects` as they were uploaded.
 pub fn place(folder: &Utf8Path, blobs: &Blobs, account: &str, assets: &Assets) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
     for (path, asset) in blobs.manifest(&assets.manifest)? {
@@ -27,7 +27,7 @@ pub fn place(folder: &Utf8Path, blobs: &Blobs, account: &str, assets: &Assets) -
     Ok(())
 }
 
-/// Removes a folder; it is no error when there is none.
+/// Removes a folder, if there is one.
 pub fn remove(folder: &Utf8Path) -> std::io::Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
@@ -35,7 +35,7 @@ pub fn remove(folder: &Utf8Path) -> std::io::Result<()> {
     }
 }
 
-/// A manifest path, which wrangler 4.164 does not encode, as a path that stays inside.
+/// Returns a manifest path, which wrangler 4.164 does not encode, as a path that stays inside.
 fn relative(path: &str) -> Result<Utf8PathBuf> {
     let inside = path.strip_prefix('/').unwrap_or_default();
     let good = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');

@@ -1,11 +1,11 @@
-//! Which version a host name means.
+//! Finds the version that a host name leads to.
 
 use std::sync::Arc;
 
 use crate::app::SUBDOMAIN;
 use crate::state::model::{Version, Worker};
 
-/// What a host name leads to.
+/// The target of a host name.
 #[derive(Debug)]
 pub enum Found {
     /// This version.
@@ -20,7 +20,7 @@ pub enum Found {
     Nothing,
 }
 
-/// The name in a `Host` header: without a port or a dot at the end, in lower case.
+/// Returns the name in a `Host` header: without a port or a dot at the end, in lower case.
 #[must_use]
 pub fn name(header: &str) -> String {
     let port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
@@ -38,8 +38,8 @@ pub fn is_own(host: &str) -> bool {
 }
 
 /// Finds the version that `host` means: `<worker>`, `<alias>-<worker>` or `<first 8 digits of the
-/// version>-<worker>`, or the same with a Preview's slug and deployment, below `localhost` or the account's workers.dev subdomain, or a custom domain.
-/// Below `localhost` a Worker always answers, since that is where people look for it.
+/// version>-<worker>`, or the same with a Preview's slug and deployment, below `localhost` or the
+/// account's workers.dev subdomain, or a custom domain. Below `localhost` a Worker always answers.
 #[must_use]
 pub fn find(workers: &[Arc<Worker>], host: &str) -> Found {
     let workers_dev = format!(".{SUBDOMAIN}.workers.dev");

@@ -1,11 +1,24 @@
-//! Pages of our own, for people who ask for what is not there.
+//! Makes the pages of our own, for people who ask for what cannot be served.
 
 use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
 use axum::response::{Html, IntoResponse as _, Response};
 
+use super::output::Exception;
 use crate::app::App;
 
-/// No Worker answers to this host.
+/// The pages run no script and load nothing.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; \
+     form-action 'none'; frame-ancestors 'none'";
+
+const STYLE: &str = ":root{--text:light-dark(#1d2326,#e8eaea);--soft:light-dark(#4d575b,#a9b3b8);\
+     --link:light-dark(#0b5f5a,#6bd6ce);--box:light-dark(#f1f0ea,#1f2428);--ground:light-dark(#fff,#14171a)}\
+     body{font:16px/1.6 system-ui,sans-serif;max-width:46rem;margin:15vh auto;padding:0 1.5rem;\
+     color:var(--text);background:var(--ground);overflow-wrap:anywhere}\
+     h1{font-size:1.5rem;line-height:1.3}a{color:var(--link)}footer{color:var(--soft);font-size:.88rem}\
+     pre{background:var(--box);border-radius:.5rem;padding:1rem;overflow-x:auto;font:.88rem/1.5 ui-monospace,monospace}";
+
+/// Answers for a host that belongs to no Worker.
 #[must_use]
 pub fn nothing(app: &App, host: &str) -> Response {
     let mut items = String::new();
@@ -15,81 +28,119 @@ pub fn nothing(app: &App, host: &str) -> Response {
     }
     // A foreign page that points its own name at this machine learns nothing of what is deployed.
     let list = if !host.ends_with(".localhost") {
-        format!(
-            "<p>The sandbox is at <a href=\"http://127.0.0.1:{0}/\">http://127.0.0.1:{0}/</a>.</p>",
-            app.port
-        )
+        String::new()
     } else if items.is_empty() {
         "<p>Nothing is deployed yet. <code>cargo xtask deploy website</code> is a good start.</p>"
             .to_owned()
     } else {
-        format!("<p>These are deployed:</p><ul>{items}</ul>")
+        format!("<p>These Workers are deployed:</p><ul>{items}</ul>")
     };
-    page(StatusCode::NOT_FOUND, &format!("Nothing is deployed at {host}"), &list)
+    page(app, StatusCode::NOT_FOUND, &format!("Nothing is deployed at {host}"), &list)
 }
 
-/// The Worker has versions but no deployment.
+/// Answers for a Worker that has versions but no deployment.
 #[must_use]
-pub fn not_deployed(worker: &str) -> Response {
+pub fn not_deployed(app: &App, worker: &str) -> Response {
     page(
+        app,
         StatusCode::NOT_FOUND,
-        &format!("{worker} has never been deployed"),
-        "<p>It has versions; <code>cargo xtask deploy</code> puts one into service.</p>",
+        &format!("{worker} was never deployed"),
+        "<p>It has versions. <code>cargo xtask deploy</code> makes one live.</p>",
     )
 }
 
-/// The Worker's workers.dev address is off.
+/// Answers for a Worker whose workers.dev address is off.
 #[must_use]
 pub fn off(app: &App, worker: &str) -> Response {
     let url = format!("http://{worker}.localhost:{}/", app.port);
     page(
+        app,
         StatusCode::NOT_FOUND,
         &format!("The workers.dev address of {worker} is off"),
-        &format!("<p>Here it always answers at <a href=\"{url}\">{url}</a>.</p>"),
+        &format!("<p>In the sandbox it always answers at <a href=\"{url}\">{url}</a>.</p>"),
     )
 }
 
-/// The Worker's preview addresses are off.
+/// Answers for a Worker whose preview addresses are off.
 #[must_use]
-pub fn previews_off(worker: &str) -> Response {
+pub fn previews_off(app: &App, worker: &str) -> Response {
     let text =
         "<p>Set <code>\"preview_urls\": true</code> in its wrangler config and deploy it.</p>";
-    page(StatusCode::NOT_FOUND, &format!("The preview addresses of {worker} are off"), text)
+    page(app, StatusCode::NOT_FOUND, &format!("The preview addresses of {worker} are off"), text)
 }
 
-/// The version cannot be run here.
+/// Answers for a version of a Worker that has Durable Objects: Cloudflare gives it no address
+/// (<https://developers.cloudflare.com/workers/configuration/previews/>).
 #[must_use]
-pub fn cannot_run(worker: &str, reason: &str) -> Response {
+pub fn no_preview(app: &App, worker: &str) -> Response {
+    let text = "<p>Cloudflare gives no preview address to versions of a Worker that has Durable Objects. \
+                Set <code>\"previewStrategy\": \"preview\"</code> for a preview with its own objects.</p>";
+    page(app, StatusCode::NOT_FOUND, &format!("{worker} has Durable Objects"), text)
+}
+
+/// Answers for a version that cannot run here.
+#[must_use]
+pub fn cannot_run(app: &App, worker: &str, reason: &str) -> Response {
     page(
+        app,
         StatusCode::NOT_IMPLEMENTED,
-        &format!("The sandbox cannot run {worker}"),
+        &format!("The sandbox cannot run this request of {worker}"),
         &format!("<p>{}</p>", escape(reason)),
     )
 }
 
-/// The runtime does not answer.
+/// Answers for a version that does not start, or does not answer.
 #[must_use]
-pub fn broken(worker: &str, reason: &str) -> Response {
+pub fn broken(app: &App, worker: &str, reason: &str) -> Response {
     let text = format!(
-        "<p>{}</p><p><code>cargo xtask sandbox logs</code> may say more.</p>",
+        "<pre>{}</pre><p><code>cargo xtask sandbox logs</code> may say more.</p>",
         escape(reason)
     );
-    page(StatusCode::BAD_GATEWAY, &format!("{worker} does not answer"), &text)
+    page(app, StatusCode::BAD_GATEWAY, &format!("{worker} does not answer"), &text)
 }
 
-fn page(status: StatusCode, title: &str, body: &str) -> Response {
+/// Answers for Workers that threw. Each exception comes with the name of its Worker.
+#[must_use]
+pub fn thrown(app: &App, thrown: &[(String, Exception)], is_for_browser: bool) -> Response {
+    if !is_for_browser {
+        let text = |(worker, exception): &(String, Exception)| {
+            format!("{worker}: Uncaught {}\n", exception.text())
+        };
+        let text: String = thrown.iter().map(text).collect();
+        return (StatusCode::INTERNAL_SERVER_ERROR, text).into_response();
+    }
+    let block = |(worker, exception): &(String, Exception)| {
+        format!(
+            "<p>In <strong>{}</strong>:</p><pre>{}</pre>",
+            escape(worker),
+            escape(&exception.text())
+        )
+    };
+    let blocks: String = thrown.iter().map(block).collect();
+    let worker = thrown.first().map_or("The Worker", |(worker, _)| worker);
+    let text = format!(
+        "{blocks}<p>Visitors of Cloudflare see error 1101 in its place. The Worker's output is in \
+         <code>cargo xtask sandbox logs</code>.</p>"
+    );
+    page(app, StatusCode::INTERNAL_SERVER_ERROR, &format!("{worker} threw an exception"), &text)
+}
+
+fn page(app: &App, status: StatusCode, title: &str, body: &str) -> Response {
     let title = escape(title);
     let html = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <meta name=\"color-scheme\" content=\"light dark\"><link rel=\"icon\" href=\"data:,\"><title>{title}</title>\
-         <style>body{{font:16px/1.6 system-ui,sans-serif;max-width:40rem;margin:15vh auto;padding:0 1.5rem}}</style>\
-         <h1>{title}</h1>{body}<p><small>The sandbox of this repository</small></p></html>"
+         <style>{STYLE}</style></head><body><main><h1>{title}</h1>{body}</main>\
+         <footer><p>The sandbox of this repository: \
+         <a href=\"http://127.0.0.1:{0}/\">http://127.0.0.1:{0}/</a></p></footer></body></html>",
+        app.port
     );
-    (status, Html(html)).into_response()
+    let headers = [(CONTENT_SECURITY_POLICY, POLICY), (CACHE_CONTROL, "no-store")];
+    (status, headers, Html(html)).into_response()
 }
 
-/// Text for HTML.
+/// Returns a text as HTML shows it.
 #[must_use]
 pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;")

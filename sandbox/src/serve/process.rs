@@ -1,4 +1,4 @@
-//! The process that runs versions: orders go to its stdin, answers come from its stdout.
+//! Runs the process under the groups: orders go to its stdin, answers and events come from its stdout.
 
 use std::collections::HashMap;
 use std::process::Stdio;
@@ -17,13 +17,14 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::output::{Output, Trace};
 use crate::log;
 
-/// How long loading a version may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time that loading a group may take.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Variables that the process gets from ours. No token is among them. Bun's is where it keeps
-/// miniflare as it has read it once.
+/// Variables that the process gets from ours. No token is among them. Bun's names the folder where it
+/// keeps miniflare as it has parsed it once.
 const INHERITED: [&str; 4] = ["BUN_RUNTIME_TRANSPILER_CACHE_PATH", "HOME", "LANG", "PATH"];
 
 /// A running process.
@@ -38,9 +39,18 @@ pub struct Process {
     group: Option<Pid>,
 }
 
-/// Who waits for which answer; nothing once the process has ended.
+/// The receivers of answers, by order. `None` once the process has ended.
 type Waiting = Mutex<Option<HashMap<u64, oneshot::Sender<Answer>>>>;
 
+/// A line of the process.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Message {
+    Answer(Answer),
+    Event { trace: Box<Trace> },
+}
+
+/// The answer to an order.
 #[derive(Debug, Deserialize)]
 struct Answer {
     id: u64,
@@ -49,8 +59,13 @@ struct Answer {
 }
 
 impl Process {
-    /// Starts `bun dir/serve.ts packages`.
-    pub fn start(bun: &Utf8Path, dir: &Utf8Path, packages: &Utf8Path) -> Result<Process> {
+    /// Starts `bun dir/serve.ts packages`. What Workers write goes to `output`.
+    pub fn start(
+        bun: &Utf8Path,
+        dir: &Utf8Path,
+        packages: &Utf8Path,
+        output: Arc<Output>,
+    ) -> Result<Process> {
         let mut command = Command::new(bun);
         command.arg("serve.ts").arg(packages).current_dir(dir).env_clear();
         for name in INHERITED {
@@ -81,7 +96,7 @@ impl Process {
         let waiting = Arc::new(Mutex::new(Some(HashMap::new())));
         let (orders, received) = mpsc::unbounded_channel();
         tokio::spawn(write(stdin, received));
-        tokio::spawn(read(stdout, waiting.clone(), group));
+        tokio::spawn(read(stdout, waiting.clone(), group, output));
         tokio::spawn(async move {
             let mut lines = BufReader::new(stderr).lines();
             while let Ok(Some(line)) = lines.next_line().await {
@@ -97,18 +112,18 @@ impl Process {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
-    /// Loads a version and returns the loopback port that it answers on.
-    pub async fn load(&self, version: &Value) -> Result<u16> {
+    /// Loads a group and returns the loopback port that it answers on.
+    pub async fn load(&self, order: &Value) -> Result<u16> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
         match &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(waiting) => waiting.insert(id, sender),
             None => bail!("the runtime has ended"),
         };
-        self.order(&json!({ "id": id, "load": version }));
-        let answer = timeout(PATIENCE, answer)
+        self.order(&json!({ "id": id, "load": order }));
+        let answer = timeout(LOAD_TIMEOUT, answer)
             .await
-            .map_err(|_| anyhow!("the runtime did not load it in {} s", PATIENCE.as_secs()))?
+            .map_err(|_| anyhow!("the runtime did not load it in {} s", LOAD_TIMEOUT.as_secs()))?
             .map_err(|_| anyhow!("the runtime has ended"))?;
         match (answer.port, answer.error) {
             (Some(port), None) => Ok(port),
@@ -116,17 +131,17 @@ impl Process {
         }
     }
 
-    /// Ends a version's workerd, and removes the folder that it read.
+    /// Ends a group's workerd, and removes the folder that it read.
     pub fn unload(&self, name: &str, folder: &Utf8Path) {
         self.order(&json!({ "unload": name, "folder": folder }));
     }
 
     fn order(&self, order: &Value) {
-        // Fails when the process has ended, which whoever waits for an answer learns elsewhere.
+        // Fails when the process has ended, which the receivers of answers learn elsewhere.
         let _ended = self.orders.send(format!("{order}\n"));
     }
 
-    /// Ends the process, kindly at first.
+    /// Stops the process. Kills it if it does not end in time.
     pub async fn stop(&self) {
         // An empty order closes its stdin.
         let _ended = self.orders.send(String::new());
@@ -140,7 +155,7 @@ impl Process {
 /// Ends a process and all that it started.
 fn kill_group(group: Option<Pid>) {
     if let Some(group) = group {
-        // Fails when all have ended, which is what is wanted.
+        // Fails when all have ended already.
         let _ended = killpg(group, Signal::SIGKILL);
     }
 }
@@ -153,21 +168,33 @@ async fn write(mut stdin: ChildStdin, mut orders: mpsc::UnboundedReceiver<String
     }
 }
 
-async fn read(stdout: impl AsyncRead + Unpin, waiting: Arc<Waiting>, group: Option<Pid>) {
+async fn read(
+    stdout: impl AsyncRead + Unpin,
+    waiting: Arc<Waiting>,
+    group: Option<Pid>,
+    output: Arc<Output>,
+) {
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        let Ok(answer) = serde_json::from_str::<Answer>(&line) else {
-            log::line(&format!("runtime: {line}"));
-            continue;
+        let answer = match serde_json::from_str(&line) {
+            Ok(Message::Answer(answer)) => answer,
+            Ok(Message::Event { trace }) => {
+                output.add(*trace);
+                continue;
+            }
+            Err(_) => {
+                log::line(&format!("runtime: {line}"));
+                continue;
+            }
         };
         let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = waiting.as_mut().and_then(|waiting| waiting.remove(&answer.id)) {
-            // Whoever asked may have gone away.
+            // The request may have ended meanwhile.
             let _gone = sender.send(answer);
         }
     }
     *waiting.lock().unwrap_or_else(PoisonError::into_inner) = None;
     log::line("runtime: ended");
-    // Had it been killed, its workerds would go on without it.
+    // If it was killed, its workerds go on without it.
     kill_group(group);
 }

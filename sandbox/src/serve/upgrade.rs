@@ -1,4 +1,4 @@
-//! Connections that stop being HTTP: WebSockets.
+//! Joins connections that stop being HTTP: WebSockets.
 
 use std::sync::Arc;
 
@@ -13,27 +13,27 @@ use tokio::io::copy_bidirectional;
 
 use super::runtime::Loaded;
 
-/// What a request wants to go on with, and the connection that it will go on on.
+/// The protocol that a request wants to switch to, and its connection.
 pub struct Upgrade {
     protocol: HeaderValue,
     connection: OnUpgrade,
 }
 
 impl Upgrade {
-    /// Takes it from a request that wants a WebSocket. Offers of HTTP/2 are passed over.
+    /// Takes it from a request that wants a WebSocket. `None` for other requests, such as offers of HTTP/2.
     pub fn take(request: &mut Request) -> Option<Upgrade> {
         let protocol = request.headers().get(UPGRADE)?.clone();
         let websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
         websocket.then(|| Upgrade { protocol, connection: hyper::upgrade::on(request) })
     }
 
-    /// Asks the same of workerd.
+    /// Adds the headers that ask workerd for the same.
     pub fn ask(&self, headers: &mut HeaderMap) {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, self.protocol.clone());
     }
 
-    /// Hands on workerd's consent, and joins the two connections for as long as they last.
+    /// Hands on workerd's answer, and joins the two connections for as long as they last.
     pub fn join(self, answer: reqwest::Response, loaded: Arc<Loaded>) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -122,6 +122,36 @@ impl Server {
         answer(self.request(Method::GET, path, TOKEN)).await
     }
 
+    /// Makes a KV namespace, a D1 database and an R2 bucket, and returns what bindings name them by.
+    pub async fn storage(&self) -> [String; 3] {
+        let account = format!("/accounts/{ACCOUNT}");
+        let make = async |path: &str, body: Value, field: &str| {
+            let (status, made) = self.send(Method::POST, &format!("{account}/{path}"), body).await;
+            assert_eq!(status, 200, "{made}");
+            made["result"][field].as_str().expect("an id").to_owned()
+        };
+        [
+            make("storage/kv/namespaces", json!({ "title": "cache" }), "id").await,
+            make("d1/database", json!({ "name": "data" }), "uuid").await,
+            make("r2/buckets", json!({ "name": "files" }), "name").await,
+        ]
+    }
+
+    /// Uploads code as a Worker, with these fields of the metadata and further modules.
+    pub async fn upload_code(&self, worker: &str, code: &str, fields: Value) -> (u16, Value) {
+        let mut metadata = json!({ "main_module": "main.js", "compatibility_date": "2026-01-01" });
+        for (name, value) in fields.as_object().into_iter().flatten() {
+            metadata[name] = value.clone();
+        }
+        let path = format!("/accounts/{ACCOUNT}/workers/scripts/{worker}");
+        let parts = [
+            ("metadata", "application/json", metadata.to_string()),
+            ("main.js", "application/javascript+module", code.to_owned()),
+        ];
+        let parts = parts.each_ref().map(|(name, kind, text)| (*name, *kind, text.as_str()));
+        multipart(self.request(Method::PUT, &path, TOKEN), &parts).await
+    }
+
     /// What a host answers.
     pub async fn fetch(&self, host: &str, path: &str) -> reqwest::Response {
         let url = format!("http://127.0.0.1:{}{path}", self.port);

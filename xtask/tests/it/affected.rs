@@ -299,14 +299,31 @@ fn broken_manifests_and_cycles_matter_where_a_project_is_made_from_them() {
         "projects/app/package.json",
         r#"{ "name": "app", "dependencies": { "fa": "workspace:*" } }"#,
     );
-    let ran = env.xtask(&["affected"]).exits(3);
-    assert!(ran.stderr.contains("fixtures/b/package.json: `gone`"), "{}", ran.stderr);
+    let left_out = |words: &str| {
+        let ran = env.xtask(&["affected", "--json"]).exits(0);
+        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+        let json = ran.json();
+        assert_eq!(names(&json), [""; 0], "app is left out, and alone did not change");
+        assert_eq!(json["broken"][0]["config"], "projects/app/wrangler.jsonc", "{json:#}");
+        let stopped = env.xtask(&["build", "--engine", "host", "--dry-run"]).exits(3);
+        let words = words.trim_start_matches("left out: ");
+        assert!(stopped.stderr.contains(words), "{}", stopped.stderr);
+        env.xtask(&["build", "alone", "--engine", "host", "--dry-run"]).exits(0);
+    };
+    left_out("left out: fixtures/b/package.json: `gone`");
     env.write(
         "fixtures/b/package.json",
         r#"{ "name": "fb", "dependencies": { "fa": "workspace:*" } }"#,
     );
-    let ran = env.xtask(&["affected"]).exits(3);
-    assert!(ran.stderr.contains("cycle: fixtures/a → fixtures/b → fixtures/a"), "{}", ran.stderr);
+    // A cycle is a set whose members share their inputs.
+    assert_eq!(names(&affected(&env, &[])), ["app"]);
+    env.commit("a cycle");
+    env.write("fixtures/b/index.ts", "1\n");
+    let json = affected(&env, &["--base", "HEAD"]);
+    assert_eq!(names(&json), ["app"], "{json:#}");
+    let packages = json["packages"].as_array().expect("packages").iter();
+    let packages: Vec<_> = packages.map(|package| &package["name"]).collect();
+    assert_eq!(packages, ["fa", "fb", "app"]);
 }
 
 #[test]

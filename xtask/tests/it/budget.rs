@@ -35,9 +35,11 @@ fn xtask_compiles_no_heavy_crate() {
 fn every_dependency_says_why() {
     let crates = ["base", "workspace", "cloudflare", "gitlab", "delivery"];
     let crates = crates.map(|name| format!("crates/{name}/Cargo.toml"));
-    for manifest in
-        crates.iter().map(String::as_str).chain(["xtask/Cargo.toml", "sandbox/Cargo.toml"])
-    {
+    for manifest in crates.iter().map(String::as_str).chain([
+        "xtask/Cargo.toml",
+        "sandbox/Cargo.toml",
+        "dev/Cargo.toml",
+    ]) {
         let text = std::fs::read_to_string(repository().join(manifest)).expect(manifest);
         let dependencies = text.split("[dependencies]").nth(1).expect("dependencies");
         let lines = dependencies.lines().take_while(|line| !line.starts_with('['));

@@ -2,18 +2,17 @@
 
 use crate::support::{TestEnv, repository};
 
-#[cfg(feature = "generate")]
 #[test]
 fn derived_files_are_up_to_date() {
-    use delivery::generated::{Mode, generate};
+    use dev::generated::{Mode, generate};
     let stale = generate(&repository(), Mode::Check).expect("readable");
-    assert!(stale.is_empty(), "run `cargo xtask generate`: {stale:?}");
+    assert!(stale.is_empty(), "run `cargo dev generate`: {stale:?}");
 }
 
 #[test]
 fn the_command_line_is_consistent() {
     use clap::CommandFactory as _;
-    <delivery::cli::Cli>::command().debug_assert();
+    delivery::cli::Cli::<delivery::cli::Command>::command().debug_assert();
 }
 
 #[test]

@@ -82,9 +82,11 @@ fn what_is_there_is_found_and_what_is_broken_is_named() {
     assert!(named.stderr.contains("this is a Pages project"), "{}", named.stderr);
     let package = r#"{ "name": "docs", "xtask": { "dependsOn": ["fixtures/pages"] } }"#;
     env.write("apps/docs/package.json", package);
-    let needed = env.xtask(&["projects"]).exits(3);
+    let needed = env.xtask(&["projects", "--json"]).exits(0);
     let said = "apps/docs/package.json: fixtures/pages/wrangler.toml: this is a Pages project";
     assert!(needed.stderr.contains(said), "{}", needed.stderr);
+    assert_eq!(configs(&needed.json())[0], "apps/docs/wrangler.toml", "only its own row");
+    env.xtask(&["build", "apps/docs", "--dry-run"]).exits(3);
 }
 
 #[test]

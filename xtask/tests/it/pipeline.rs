@@ -8,7 +8,6 @@ use gitlab::pipeline::jobs;
 use gitlab::pipeline::types::{Job, Pipeline, Rule};
 use serde_json::{Value, json};
 use workspace::Workspace;
-use workspace::graph::Graph;
 
 use crate::support::{TestEnv, repository};
 
@@ -25,7 +24,7 @@ pub fn with_pipeline() -> TestEnv {
 
 pub fn pipeline(env: &TestEnv) -> Pipeline {
     let workspace = Workspace::load(&env.root).expect("a workspace");
-    Pipeline::new(&workspace, &Graph::new(&workspace).expect("a graph"))
+    Pipeline::new(&workspace, &workspace.graph)
 }
 
 /// The config file with `settings` as its `pipeline` section.

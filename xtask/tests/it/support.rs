@@ -18,6 +18,15 @@ pub fn repository() -> Utf8PathBuf {
     Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a parent").to_owned()
 }
 
+/// The program under test. The benchmarks of another crate find it beside themselves in the target folder.
+pub fn program() -> std::path::PathBuf {
+    let beside = || {
+        let own = std::env::current_exe().expect("a path");
+        own.ancestors().nth(2).expect("the target folder").join("xtask")
+    };
+    option_env!("CARGO_BIN_EXE_xtask").map_or_else(beside, Into::into)
+}
+
 /// A repository for one test.
 pub struct TestEnv {
     /// Its root.
@@ -219,7 +228,7 @@ impl TestEnv {
 
     /// A run of xtask, not started.
     pub fn command(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
-        let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let mut xtask = Command::new(program());
         self.environment(&mut xtask);
         xtask.args(arguments).envs(variables.iter().copied());
         xtask

@@ -24,7 +24,10 @@ fn sources(dir: &str) -> Vec<(Utf8PathBuf, String)> {
 }
 
 fn all_sources() -> Vec<(Utf8PathBuf, String)> {
-    ["crates", "xtask", "sandbox/src", "sandbox/tests"].into_iter().flat_map(sources).collect()
+    ["crates", "xtask", "dev", "sandbox/src", "sandbox/tests"]
+        .into_iter()
+        .flat_map(sources)
+        .collect()
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl Affected {
 
 /// The outline of the working tree.
 fn here(root: &Utf8Path) -> Result<Outline> {
-    Ok(Outline::new(&Workspace::survey(root)?)?)
+    Ok(Outline::new(&Workspace::survey(root)?))
 }
 
 /// What differs from the base that the circumstances ask for.

@@ -22,8 +22,8 @@ use crate::tools::{dagger, sandbox};
 use base::error::{Exit, Failure};
 use workspace::Workspace;
 use workspace::config::LOCAL;
-use workspace::git;
 use workspace::graph::Graph;
+use workspace::inputs::{self, Inputs};
 use workspace::key::content_key;
 use workspace::project::Project;
 use workspace::strategy::Strategy;
@@ -173,40 +173,47 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
         let (server, _) = setup.sandbox(&places, &workspace.config.account_ids(), None)?;
         ready += &format!(", sandbox at {}", server.url);
         plan.destination.move_sandbox(server.port);
+        provide_storage(ctx, &plan, server.port);
     }
     setup.done(&ready);
     Ok(Run::new(ctx, &plan, places, versions).execute())
 }
 
+/// Makes in the sandbox what the projects' configs name by id. A failure is left to the upload, which
+/// names the binding.
+fn provide_storage(ctx: &Ctx, plan: &Plan, port: u16) {
+    for part in &plan.projects {
+        let account = part.target.account_id.as_ref().unwrap_or(&plan.destination.account_id);
+        match sandbox::provide(&ctx.root, port, account, &part.target.storage) {
+            Ok(made) if made.is_empty() => {}
+            Ok(made) => {
+                let text =
+                    format!("{}: new and empty in the sandbox: {}", part.project, made.join(", "));
+                ctx.ui.note(&text);
+            }
+            Err(failure) => ctx.ui.note(&format!("{}: {}", part.project, failure.message)),
+        }
+    }
+}
+
 /// The content key of each project: the files it is made from, and the tools that make it.
 pub(super) fn keys(
     workspace: &Workspace,
-    graph: &Graph,
     projects: &[&Project],
     destination: &Destination,
 ) -> Result<BTreeMap<String, String>> {
-    let root = &workspace.root;
-    let carried = Toolchain::wrangler(root).carried_digest();
+    let carried = Toolchain::wrangler(&workspace.root).carried_digest();
     let pins = Utf8PathBuf::from(modules::WRANGLER_TOOLCHAIN).join("bun.lock");
-    let inputs = projects.iter().map(|project| {
-        let mut paths = graph.inputs(project);
-        paths.extend(carried.is_none().then(|| pins.clone()));
-        paths.extend(lock_folder(root, project).map(|dir| dir.join("bun.lock")));
-        paths
-    });
-    let inputs: Vec<BTreeSet<Utf8PathBuf>> = inputs.collect();
-    // Asked once for all of them, since projects share inputs and git takes its time to start.
-    let all: BTreeSet<&Utf8Path> = inputs.iter().flatten().map(Utf8PathBuf::as_path).collect();
-    let blobs = git::blobs(root, &all.into_iter().collect::<Vec<_>>())?;
+    let pins: Vec<&Utf8Path> = carried.is_none().then_some(pins.as_path()).into_iter().collect();
+    let inputs = inputs::read(workspace, projects, &pins)?;
     let mut facts = BTreeMap::from([
         ("account", destination.account_id.clone()),
         ("bun", workspace.config.tools.bun.clone()),
         ("environment", destination.environment.clone()),
     ]);
     facts.extend(carried.map(|digest| ("wrangler", digest)));
-    let key = |(project, paths): (&&Project, &BTreeSet<Utf8PathBuf>)| {
-        let paths: Vec<&Utf8Path> = paths.iter().map(Utf8PathBuf::as_path).collect();
-        (project.name.clone(), content_key(&git::below(root, &blobs, &paths), &facts))
+    let key = |(project, inputs): (&&Project, &Inputs)| {
+        (project.name.clone(), content_key(&inputs.blobs, &facts))
     };
     Ok(projects.iter().zip(&inputs).map(key).collect())
 }

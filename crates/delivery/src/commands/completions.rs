@@ -1,9 +1,8 @@
 //! `completions`: for shells.
 
 use anyhow::Result;
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 
-use crate::cli::Cli;
 use crate::context::Ctx;
 use base::error::Exit;
 
@@ -18,7 +17,7 @@ impl Completions {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let mut text = Vec::new();
-        clap_complete::generate(self.shell, &mut <Cli>::command(), "xtask", &mut text);
+        clap_complete::generate(self.shell, &mut ctx.command_line.clone(), "xtask", &mut text);
         ctx.ui.out(&String::from_utf8_lossy(&text));
         Ok(Exit::Done)
     }

@@ -1,14 +1,12 @@
 //! One file a command. Each reads as one sentence: load, plan, print or execute, report.
 
 pub mod affected;
-pub mod bench;
 pub mod build;
 pub mod ci;
 pub mod comment;
 pub mod completions;
 pub mod deploy;
 pub mod doctor;
-pub mod generate;
 pub mod init;
 pub mod new;
 pub mod preview;
@@ -18,7 +16,6 @@ pub mod rollback;
 pub mod sandbox;
 pub mod selection;
 pub mod status;
-pub mod test;
 pub mod upgrade;
 
 use anyhow::Result;
@@ -45,10 +42,7 @@ impl Command {
             Command::New(command) => command.run(ctx),
             Command::Sandbox(command) => command.run(ctx),
             Command::Upgrade(command) => command.run(ctx),
-            Command::Test(command) => command.run(ctx),
-            Command::Bench(command) => command.run(ctx),
             Command::Ci(command) => command.run(ctx),
-            Command::Generate(command) => command.run(ctx),
             Command::Completions(command) => command.run(ctx),
         }
     }

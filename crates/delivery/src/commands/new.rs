@@ -28,7 +28,7 @@ impl New {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let workspace = Workspace::survey(&ctx.root)?;
-        let place = Place::of(&workspace.files, &workspace.config);
+        let place = Place::new(&workspace.files, &workspace.config)?;
         let new = NewProject::new(
             &self.name,
             place.folder(),

@@ -8,7 +8,6 @@ use crate::report::projects::ProjectsReport;
 use base::error::Exit;
 use workspace::Workspace;
 use workspace::discovery::Broken;
-use workspace::graph::Graph;
 
 /// List what can be deployed.
 #[derive(Debug, Args)]
@@ -18,8 +17,8 @@ impl Projects {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let workspace = Workspace::survey(&ctx.root)?;
-        let graph = Graph::new(&workspace)?;
-        let report = ProjectsReport::new(&workspace, &graph);
+        let graph = &workspace.graph;
+        let report = ProjectsReport::new(&workspace, graph);
         warn_of_broken(ctx, &workspace.broken);
         ctx.ui.report(&report, &report.text());
         Ok(Exit::Done)

@@ -13,11 +13,10 @@ use crate::plan::{Inputs, Plan, Verb};
 use crate::report::affected::{line, nothing};
 use base::error::Exit;
 use workspace::Workspace;
+use workspace::discovery::Broken;
 use workspace::affected::affected;
 use workspace::change_base::{Base, Changes};
-use workspace::discovery::Broken;
 use workspace::git;
-use workspace::graph::Graph;
 use workspace::key::fresh_nonce;
 use workspace::outline::Outline;
 use workspace::project::Project;
@@ -70,11 +69,10 @@ impl Selection {
             return Ok(chosen);
         }
         let changes = changes(ctx, environment)?;
-        let outline = Outline::new(workspace)?;
+        let outline = Outline::new(workspace);
         let affected = affected(&outline, &changes);
         // A project that was not changed may be broken.
-        let broken = workspace.broken.iter().filter(|broken| concerns(&changes, broken));
-        let broken: Vec<Broken> = broken.cloned().collect();
+        let broken: Vec<Broken> = affected.broken.iter().map(|&broken| broken.clone()).collect();
         let reasons: BTreeMap<&str, String> =
             affected.projects.iter().map(|each| (each.dir.as_str(), line(&each.reasons))).collect();
         let reason = |project: &Project| reasons.get(project.dir.as_str()).cloned();
@@ -91,11 +89,6 @@ impl Selection {
         chosen.nothing = chosen.projects.is_empty().then(|| nothing(&changes));
         Ok(chosen)
     }
-}
-
-fn concerns(changes: &Changes, broken: &Broken) -> bool {
-    matches!(changes.base, Base::Everything { .. })
-        || changes.paths.iter().any(|path| path.starts_with(&broken.dir))
 }
 
 /// Whether a person has the default branch's own commit checked out. When no file points at a project
@@ -117,7 +110,7 @@ impl<'w> Chosen<'w> {
     /// Plans `task` for them. Meanwhile it is found out whether a run would have what it needs; a script
     /// is worth seeing without.
     pub fn plan(self, ctx: &Ctx, workspace: &Workspace, task: Task) -> Result<Plan> {
-        let graph = Graph::new(workspace)?;
+        let graph = &workspace.graph;
         let preflight = || match ctx.dry_run || task.verb == Verb::Build {
             true => Ok(()),
             false => doctor::preflight(ctx, &task.destination, task.choice.engine, &self.projects),
@@ -125,7 +118,7 @@ impl<'w> Chosen<'w> {
         let (ready, keys, head) = std::thread::scope(|scope| {
             let ready = scope.spawn(preflight);
             let head = scope.spawn(|| git::head(&workspace.root));
-            let keys = keys(workspace, &graph, &self.projects, &task.destination);
+            let keys = keys(workspace, &self.projects, &task.destination);
             (ready.join(), keys, head.join())
         });
         ready.map_err(|_| anyhow!("a check of this machine failed"))??;
@@ -137,7 +130,7 @@ impl<'w> Chosen<'w> {
             head: head.map_err(|_| anyhow!("git's reader failed"))??,
             force: task.force,
             rebuild: task.rebuild || task.force,
-            inputs: build_inputs(workspace, &graph, &self.projects),
+            inputs: build_inputs(workspace, graph, &self.projects),
             rollback: task.rollback,
             alias: task.alias,
             strategies: task.strategies,

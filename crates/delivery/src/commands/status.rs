@@ -18,7 +18,6 @@ use cloudflare::api::Api;
 use workspace::Workspace;
 use workspace::config::LOCAL;
 use workspace::git;
-use workspace::graph::Graph;
 use workspace::project::Project;
 use workspace::triggers::Triggers;
 
@@ -89,7 +88,7 @@ impl Status {
         let port = sandbox_port(ctx, environment, self.sandbox);
         let destination = Destination::to_read(&workspace.config, environment, port)?;
         let token = ctx.token(&destination)?;
-        let keys = keys(workspace, &Graph::new(workspace)?, projects, &destination)?;
+        let keys = keys(workspace, projects, &destination)?;
         Ok(Place { destination, token, keys })
     }
 }

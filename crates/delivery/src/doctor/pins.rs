@@ -24,7 +24,7 @@ const PIPELINE_DEFAULTS: &str = "crates/workspace/src/pipeline.rs";
 const TESTS: [&str; 5] = [
     "dagger/test",
     "sandbox/tests/gitbeaker",
-    "xtask/benches/peers",
+    "dev/benches/peers",
     "xtask/tests/browser",
     "xtask/tests/pipeline",
 ];

@@ -9,7 +9,6 @@ use base::error::{Exit, Failure, exit_of};
 use base::probe;
 use workspace::Workspace;
 use workspace::config::{Config, LOCAL};
-use workspace::graph::Graph;
 use workspace::project::Project;
 
 /// The circumstances that checks look at.
@@ -98,7 +97,6 @@ impl Scene {
     pub fn read(&self) -> Result<&Vec<Project>, &anyhow::Error> {
         let read = || {
             let workspace = Workspace::survey(&self.root)?;
-            Graph::new(&workspace)?;
             Ok(workspace.select(&self.names)?.into_iter().cloned().collect())
         };
         self.projects.get_or_init(read).as_ref()

@@ -1,19 +1,19 @@
 //! One project's attempt, from its inputs to its record.
 
-use std::fs::File;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use super::Run;
 use super::built::Built;
+use super::lock::Lock;
 use crate::plan::destination::Destination;
 use crate::plan::{Engine, ProjectPlan, Verb};
 use crate::record::{Record, Status};
 use base::command::Command;
 use base::env::variable;
 use base::error::{Exit, Failure, exit_of, hints_of, refused};
-use base::runner::CompletedProcess;
+use base::runner::{CompletedProcess, ExitReason};
 use base::terminal::progress::Task;
 use base::time::{rfc3339, unix_now};
 use cloudflare::api::Attached;
@@ -29,6 +29,12 @@ pub struct Attempt<'a> {
     pub(super) record: Record,
     /// Whether wrangler was started, after which the remote side may have changed.
     pub(super) uploading: bool,
+    /// The project's lock, once it is held.
+    lock: Option<Lock>,
+    /// The upload was ended by a signal, its deadline or an interruption.
+    pub(super) is_killed: bool,
+    /// The newest version before the upload. `None` if it was not read.
+    pub(super) newest: Option<String>,
     /// The crons, routes and domains that were set before. `None` if they were not read.
     pub(super) attached: Option<Box<Attached>>,
     /// What the build left, read while no other project builds into the same folder.
@@ -50,16 +56,27 @@ impl<'a> Attempt<'a> {
         record.strategy = part.strategy;
         record.tools = run.versions.clone();
         let task = Some(run.ctx.ui.task(&part.project));
-        Attempt { run, part, task, record, uploading: false, attached: None, built: None }
+        Attempt {
+            run,
+            part,
+            task,
+            record,
+            uploading: false,
+            lock: None,
+            is_killed: false,
+            newest: None,
+            attached: None,
+            built: None,
+        }
     }
 
     /// Builds and uploads. Whatever happens ends up in the record. What is left is to wait until the
     /// version answers.
     #[must_use]
     pub fn make(mut self) -> Made<'a> {
-        match self.lock().and_then(|lock| Ok((self.steps()?, lock))) {
-            Ok((None, lock)) => Made::Unchecked(Unchecked { attempt: self, lock }),
-            Ok((Some(status), _unlocked)) => Made::Done(self.end(Ok(status))),
+        match self.lock().and_then(|()| self.steps()) {
+            Ok(None) => Made::Unchecked(Unchecked { attempt: self }),
+            Ok(Some(status)) => Made::Done(self.end(Ok(status))),
             Err(error) => Made::Done(self.end(Err(error))),
         }
     }
@@ -213,7 +230,7 @@ impl<'a> Attempt<'a> {
         self.record.status = exit_of(error).into();
         let made = self.record.version.is_some() || self.record.deployment.is_some();
         if self.uploading && !made {
-            text = format!("{text}\n{}", self.look_after_failure(&mut hints));
+            text = format!("{text}\n{}", self.look_after_failure(&text, &mut hints));
         }
         for hint in hints {
             text = format!("{text}\nhint: {hint}");
@@ -241,9 +258,26 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    fn lock(&self) -> Result<File> {
+    /// Runs the command that uploads. The child keeps the project's lock even if this process is killed.
+    pub(super) fn execute_upload(&mut self, command: &Command) -> Result<CompletedProcess> {
+        let lock = self.lock.as_ref().map(Lock::file);
+        let finished = self.run.ctx.run_locked(&self.part.nonce, command, lock, &|line| {
+            if let Some(task) = &self.task {
+                task.output(line);
+            }
+        })?;
+        self.is_killed = !matches!(finished.exit_reason, ExitReason::Code(_));
+        Ok(finished)
+    }
+
+    fn lock(&mut self) -> Result<()> {
         let waiting = |holder: &str| self.step(&format!("wait for {holder}"));
-        super::setup::project_lock(&self.run.ctx.root, &self.part.slug, waiting)
+        let lock = super::setup::project_lock(&self.run.ctx.root, &self.part.slug, waiting)?;
+        if self.run.plan.verb != Verb::Build {
+            lock.settle(|why| self.step(why))?;
+        }
+        self.lock = Some(lock);
+        Ok(())
     }
 
     pub(super) fn step(&self, step: &str) {
@@ -264,19 +298,17 @@ pub enum Made<'a> {
 /// An attempt that has made its version.
 pub struct Unchecked<'a> {
     attempt: Attempt<'a>,
-    lock: File,
 }
 
 impl Unchecked<'_> {
     /// Waits until the version answers, and puts the former one back where it does not.
     #[must_use]
     pub fn check(self) -> Record {
-        let Unchecked { mut attempt, lock } = self;
+        let Unchecked { mut attempt } = self;
         let result = match attempt.run.plan.verb {
             Verb::Preview => attempt.check_preview(),
             _ => attempt.check_deployment(),
         };
-        drop(lock);
         attempt.end(result)
     }
 }

@@ -86,7 +86,10 @@ impl Attempt<'_> {
         if deploys {
             self.begin_upload()?;
         }
-        let finished = self.execute(&command)?;
+        let finished = match deploys {
+            true => self.execute_upload(&command)?,
+            false => self.execute(&command)?,
+        };
         self.record.timings.deploy = Some(millis(finished.took));
         if !deploys {
             return finished_well(finished).map(|_| ());

@@ -39,7 +39,7 @@ impl Attempt<'_> {
         let verb = self.run.plan.verb;
         let command = places.upload(self.part, &self.run.plan.destination, verb);
         self.begin_upload()?;
-        let finished = self.execute(&command)?;
+        let finished = self.execute_upload(&command)?;
         self.record.timings.deploy = Some(millis(finished.took));
         let output = std::fs::read_to_string(&output_file).unwrap_or_default();
         let expected = match (verb, self.part.strategy) {

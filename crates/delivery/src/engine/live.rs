@@ -1,14 +1,14 @@
 //! Reads what is live, checks what was deployed, and rolls back.
 
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use super::answer::{Cause, Expected, Unclear};
 use super::attempt::{Attempt, millis};
 use super::check::{Checker, Limits, ServiceToken, Verdict, advice, setting};
-use super::switch::{Switch, not_put_back};
+use super::traffic::{Traffic, not_rolled_back, route_traffic};
 use crate::context::Ctx;
 use crate::plan::destination::Destination;
 use crate::plan::{ProjectPlan, Verb};
@@ -19,9 +19,13 @@ use base::runner::INTERRUPTED;
 use base::secret::Secret;
 use cloudflare::api;
 use cloudflare::api::{Api, Attached, Live};
+use cloudflare::wrangler::requests::{Order, deploying_order};
 use workspace::health::Health;
 use workspace::strategy::Strategy;
 use workspace::triggers;
+
+/// How long after a deploying request without an answer it is looked for what became of it.
+const OPEN: Duration = Duration::from_secs(5);
 
 impl Attempt<'_> {
     /// Reads what is live before anything is changed.
@@ -36,6 +40,8 @@ impl Attempt<'_> {
     /// Reads which crons, routes and domains are set before a deployment, and warns of those that it takes
     /// away or leaves. A token may not be allowed to read them, which stops no deployment.
     pub(super) fn read_attached(&mut self) {
+        let versions = self.with_api(|api| api.versions(&self.part.target.worker));
+        self.newest = versions.ok().and_then(|versions| Some(versions.first()?.id.clone()));
         let triggers = &self.part.triggers;
         match self.attached() {
             Ok(attached) => {
@@ -356,15 +362,15 @@ impl Attempt<'_> {
             triggers::mark(&self.part.triggers.digest)
         );
         let from = self.record.version.clone().unwrap_or_default();
-        let switch = Switch { worker, from: &from, to: &former, message: &message };
+        let traffic = Traffic { worker, from: &from, to: &former, message: &message };
         let retry_budget = &self.run.ctx.retry_budget;
-        let switched = self.with_api(|api| Ok(switch.make(api, retry_budget)))?;
+        let switched = self.with_api(|api| Ok(route_traffic(traffic, api, retry_budget)))?;
         self.record.live = switched.live.or(self.record.live.take());
         match switched.result {
             Ok(()) => self.rolled_back(why, &former),
             Err(failure) => {
                 let by_hand = format!("by hand: `{} --to {former}`", self.by_hand("rollback"));
-                Err(not_put_back(why, &former, &failure.hint(by_hand)))
+                Err(not_rolled_back(why, &former, &failure.hint(by_hand)))
             }
         }
     }
@@ -392,18 +398,43 @@ impl Attempt<'_> {
         .into())
     }
 
-    /// A failed upload may have gone live before it failed, so the API is asked.
-    pub(super) fn look_after_failure(&mut self, hints: &mut Vec<String>) -> String {
+    /// Reads what is live after a failed upload, which may have gone live before it failed, and says so.
+    pub(super) fn look_after_failure(&mut self, output: &str, hints: &mut Vec<String>) -> String {
         let version = |live: &Option<Live>| live.as_ref().map(|live| live.version.clone());
-        let interrupted = self.record.status == Status::Interrupted;
-        let changed = if interrupted { Status::Interrupted } else { Status::Unknown };
-        match self.live() {
-            Ok(now) if version(&now) == version(&self.record.previous) => match version(&now) {
-                Some(version) => format!("version {version} is still live, as before"),
-                None => "nothing is live, as before".to_owned(),
-            },
+        let before = version(&self.record.previous);
+        let changed = match self.record.status {
+            Status::Interrupted => Status::Interrupted,
+            _ => Status::Unknown,
+        };
+        let is_open = self.run.plan.verb == Verb::Deploy && self.may_go_live(output);
+        let mut now = self.live();
+        let started = Instant::now();
+        while is_open
+            && started.elapsed() < OPEN
+            && now.as_ref().is_ok_and(|now| version(now) == before)
+        {
+            std::thread::sleep(OPEN / 5);
+            now = self.live();
+        }
+        let look = format!("look: `{}`", self.by_hand("status"));
+        match now {
+            Ok(now) if version(&now) == before => {
+                let as_before = match &before {
+                    Some(version) => format!("version {version} is still live, as before"),
+                    None => "nothing is live, as before".to_owned(),
+                };
+                if !is_open {
+                    return as_before;
+                }
+                self.record.live = None;
+                self.record.status = Status::Unknown;
+                hints.retain(|hint| !hint.contains("run it again"));
+                hints.push(format!("{look} in a minute; deploy again only after that"));
+                format!(
+                    "{as_before}, but the request to deploy was sent and not answered: the new version may still go live"
+                )
+            }
             Ok(now) => {
-                let before = version(&self.record.previous);
                 let before = before.as_deref().unwrap_or("none");
                 let text = match version(&now) {
                     Some(now) => format!("version {now} is live now; before it was {before}"),
@@ -416,11 +447,27 @@ impl Attempt<'_> {
             }
             Err(error) => {
                 self.record.live = None;
-                self.record.status = changed;
-                hints.push(format!("look: `{}`", self.by_hand("status")));
+                self.record.status = if is_open { Status::Unknown } else { changed };
+                hints.push(look);
                 format!("what is live now cannot be read: {error:#}")
             }
         }
+    }
+
+    /// Returns true if a failed upload may still make its version live: the request was sent, or may have
+    /// been, and has no answer. Without a new version there is nothing to make live.
+    fn may_go_live(&self, output: &str) -> bool {
+        let order = deploying_order(output, &self.part.target.worker);
+        if self.record.previous.is_none() {
+            // The first upload makes its version live by itself.
+            return self.is_killed || order == Some(Order::Open);
+        }
+        if order == Some(Order::Refused) {
+            return false;
+        }
+        let newest = self.with_api(|api| api.versions(&self.part.target.worker));
+        let newest = newest.ok().and_then(|versions| Some(versions.first()?.id.clone()));
+        newest.is_none() || self.newest.is_none() || newest != self.newest
     }
 
     /// What to do when a failed upload left another version live than there was.

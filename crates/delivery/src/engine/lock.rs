@@ -1,9 +1,9 @@
-//! One run at a time: a lock on a file, which says who holds it.
+//! One run at a time: a lock on a file that names its holder.
 
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 use camino::Utf8Path;
@@ -16,14 +16,67 @@ use base::time::{rfc3339, unix_now};
 /// How long another run may hold a lock: longer than everything that it may do.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// How long between two tries.
+/// The pause between two tries.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Locks a file for the life of the returned handle, and calls `waiting` with who holds it when that is
-/// another process. The system keeps the lock and releases it when its holder ends, however it ends: no
-/// process id is compared, so none that is used again can be taken for the holder, and nothing is left
-/// over from before a restart. What stands in the file is for people.
-pub fn lock(path: &Utf8Path, waiting: impl FnOnce(&str)) -> Result<File> {
+/// A lock that is held until it is dropped.
+///
+/// The system releases it when the last handle of the file is closed. A child that inherits one keeps the
+/// lock, so that a run that was killed does not let the next one in while its upload goes on. We do not
+/// compare PIDs, because a reused PID would look like the holder. The text in the file is for people.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+    /// The run that held the lock before was killed, this long after it had taken it or sooner.
+    pub killed_since: Option<Duration>,
+}
+
+impl Lock {
+    /// Returns the locked file, for a child that has to keep the lock.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+/// How long the last request of a killed run is waited for, before what is live is read.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// How long ago a killed run may have begun, at most, for its last request to be waited for. No upload may
+/// take longer.
+const RECENT: Duration = Duration::from_secs(1200);
+
+impl Lock {
+    /// Waits for the last request of a run that was killed: Cloudflare may still carry it out, and what is
+    /// live would change right after it was read. Errors if this run is interrupted.
+    pub fn settle(&self, say: impl FnOnce(&str)) -> Result<(), Failure> {
+        if self.killed_since.is_none_or(|since| since > RECENT) {
+            return Ok(());
+        }
+        say(&format!(
+            "wait {} s, because the previous run was killed and its last request may still be carried out",
+            SETTLE.as_secs()
+        ));
+        let started = Instant::now();
+        while started.elapsed() < SETTLE {
+            if INTERRUPTED.load(Ordering::SeqCst) {
+                return Err(interrupted().hint("nothing was changed"));
+            }
+            std::thread::sleep(TICK);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A text that is still there tells the next run that its predecessor was killed.
+        let _courtesy = self.file.set_len(0);
+    }
+}
+
+/// Locks a file. Calls `waiting` with the holder's name if another process holds the lock.
+pub fn lock(path: &Utf8Path, waiting: impl FnOnce(&str)) -> Result<Lock> {
     let cannot = |error: &std::io::Error| unwritable(format!("cannot lock {path}: {error}"));
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| cannot(&error))?;
@@ -32,8 +85,7 @@ pub fn lock(path: &Utf8Path, waiting: impl FnOnce(&str)) -> Result<File> {
     options.read(true).write(true).create(true).truncate(false);
     let mut file = options.open(path).map_err(|error| cannot(&error))?;
     if try_lock(&file).map_err(|error| cannot(&error))? {
-        sign(&mut file);
-        return Ok(file);
+        return Ok(sign(file));
     }
     waiting(&holder(&mut file));
     let (started, longest) = (Instant::now(), deadline::within(LONGEST)?);
@@ -46,13 +98,12 @@ pub fn lock(path: &Utf8Path, waiting: impl FnOnce(&str)) -> Result<File> {
         }
         std::thread::sleep(TICK);
     }
-    sign(&mut file);
-    Ok(file)
+    Ok(sign(file))
 }
 
 fn held(holder: &str, longest: Duration) -> Failure {
     refused(format!("{holder} still holds the lock after {} s", longest.as_secs()))
-        .hint("nothing was changed; let it end, or end it, and run this again")
+        .hint("nothing was changed; wait for the other run or stop it, then retry")
 }
 
 fn try_lock(file: &File) -> Result<bool, std::io::Error> {
@@ -63,8 +114,12 @@ fn try_lock(file: &File) -> Result<bool, std::io::Error> {
     }
 }
 
-/// Writes who we are. That it cannot be written takes nothing from the lock.
-fn sign(file: &mut File) {
+/// Writes the holder's name into the locked file. A name that cannot be written takes nothing from the
+/// lock.
+fn sign(mut file: File) -> Lock {
+    let meta = file.metadata().ok().filter(|meta| meta.len() > 0);
+    let taken = meta.and_then(|meta| meta.modified().ok());
+    let killed_since = taken.and_then(|taken| SystemTime::now().duration_since(taken).ok());
     let command: Vec<String> = std::env::args().skip(1).take(2).collect();
     let text = format!(
         "`xtask {}` (process {}, since {})",
@@ -72,13 +127,42 @@ fn sign(file: &mut File) {
         std::process::id(),
         rfc3339(unix_now())
     );
-    let _courtesy = file.set_len(0).and_then(|()| file.write_all(text.as_bytes()));
+    let _courtesy = file
+        .set_len(0)
+        .and_then(|()| file.seek(SeekFrom::Start(0)))
+        .and_then(|_| file.write_all(text.as_bytes()));
+    Lock { file, killed_since }
 }
 
-/// Who holds the lock, by its own words.
+/// Returns the holder's name as the holder wrote it.
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
     let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text));
     let seek = file.seek(SeekFrom::Start(0));
     if read.is_err() || seek.is_err() || text.is_empty() { "another run".to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use camino::Utf8PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn a_lock_tells_whether_its_holder_was_killed() {
+        let dir = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
+        let path = dir.join(format!("xtask-lock-{}", std::process::id()));
+        let first = lock(&path, |_| ()).expect("free");
+        assert_eq!(first.killed_since, None);
+        drop(first);
+        let second = lock(&path, |_| ()).expect("free");
+        assert_eq!(second.killed_since, None, "the first one ended as it should");
+        let text = std::fs::read_to_string(&path).expect("text");
+        drop(second);
+        std::fs::write(&path, text).expect("a file");
+        let third = lock(&path, |_| ()).expect("free");
+        assert!(third.killed_since.is_some_and(|since| since < Duration::from_secs(600)));
+        drop(third);
+        std::fs::remove_file(&path).expect("removable");
+    }
 }

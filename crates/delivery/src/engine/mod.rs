@@ -15,7 +15,7 @@ pub mod restore;
 pub mod setup;
 pub mod stop;
 pub mod sweep;
-pub mod switch;
+pub mod traffic;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

@@ -10,7 +10,7 @@ use super::answer::{Expected, Unclear};
 use super::attempt::by_hand;
 use super::check::{Checker, Limits, ServiceToken, Verdict, advice, setting};
 use super::setup;
-use super::switch::Switch;
+use super::traffic::{Traffic, route_traffic};
 use crate::context::Ctx;
 use crate::plan::Verb;
 use crate::plan::destination::Destination;
@@ -142,6 +142,7 @@ impl Restore {
         let lock = setup::project_lock(&ctx.root, &self.slug, |holder| {
             task.step(&format!("wait for {holder}"));
         })?;
+        lock.settle(|why| task.step(why))?;
         task.step("make it live");
         match self.make_live(ctx, &mut record) {
             Ok(()) => record.status = Status::Live,
@@ -175,8 +176,8 @@ impl Restore {
         }
         record.begin(&ctx.root, &status)?;
         let (from, message) = (&self.previous.version, self.message());
-        let switch = Switch { worker: &self.worker, from, to: &self.version, message: &message };
-        let switched = switch.make(&api, &ctx.retry_budget);
+        let traffic = Traffic { worker: &self.worker, from, to: &self.version, message: &message };
+        let switched = route_traffic(traffic, &api, &ctx.retry_budget);
         record.live = switched.live;
         switched.result.map_err(|failure| failure.hint(format!("look: `{status}`")))?;
         record.version = Some(self.version.clone());

@@ -1,12 +1,10 @@
 //! Puts the tools of a plan in place: Bun, wrangler, the sandbox.
 
-use std::fs::File;
-
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
-use super::lock::lock;
+use super::lock::{Lock, lock};
 use crate::context::Ctx;
 use crate::plan::commands::Places;
 use crate::record::Versions;
@@ -28,7 +26,7 @@ pub struct Setup<'a> {
     ctx: &'a Ctx,
     config: &'a Config,
     task: Task,
-    lock: File,
+    lock: Lock,
 }
 
 impl<'a> Setup<'a> {
@@ -171,6 +169,6 @@ fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String, Failure> {
 }
 
 /// Locks a project: two runs on one would write the same `dist`, and judge each other's deployments.
-pub fn project_lock(root: &Utf8Path, slug: &str, waiting: impl FnOnce(&str)) -> Result<File> {
+pub fn project_lock(root: &Utf8Path, slug: &str, waiting: impl FnOnce(&str)) -> Result<Lock> {
     lock(&root.join(".xtask/locks").join(format!("{slug}.lock")), waiting)
 }

@@ -118,17 +118,19 @@ fn account(workspace: &Workspace) -> Option<String> {
     (named.len() == 1).then(|| named.into_iter().next())?
 }
 
-/// Returns the folders of projects: those that the workspaces name, if every project is in one of them and
-/// some config that cannot be used is not. `None` means the whole repository.
+/// Returns the folders of projects: the top folders that hold some, if that leaves out configs of others that
+/// cannot be used, such as fixtures and templates. `None` means the whole repository.
 fn projects(workspace: &Workspace) -> Option<Vec<String>> {
-    if workspace.root.join("projects").is_dir() || workspace.broken.is_empty() {
+    let top = |dir: &Utf8Path| dir.components().next().map(|part| part.as_str().to_owned());
+    if workspace.root.join("projects").is_dir() {
         return None;
     }
-    let patterns = workspace.workspace_patterns();
-    let is_named = |dir: &Utf8Path| workspace::discovery::is_named(&patterns, dir);
-    let all = workspace.projects.iter().all(|project| is_named(&project.dir));
-    let is_of_use = workspace.broken.iter().any(|broken| !is_named(&broken.dir));
-    (!workspace.projects.is_empty() && all && is_of_use).then_some(patterns)
+    let tops: Option<BTreeSet<String>> =
+        workspace.projects.iter().map(|project| top(&project.dir)).collect();
+    let tops = tops.filter(|tops| !tops.is_empty())?;
+    let is_left_out = |dir: &Utf8Path| top(dir).is_some_and(|top| !tops.contains(&top));
+    let is_of_use = workspace.broken.iter().any(|broken| is_left_out(&broken.dir));
+    is_of_use.then(|| tops.iter().map(|top| format!("{top}/**")).collect())
 }
 
 /// Returns the stages for our jobs among those of a pipeline file.

@@ -1,7 +1,6 @@
 //! Values as people read them. Nothing here reads or writes.
 
 pub mod affected;
-pub mod bench;
 pub mod ci;
 pub mod comment_outcome;
 pub mod new_project;

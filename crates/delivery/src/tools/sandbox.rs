@@ -21,6 +21,7 @@ use base::error::{Failure, failed, refused};
 use base::http;
 use base::secret::Secret;
 use workspace::key::hex;
+use workspace::wrangler::Storage;
 
 /// The port that a new sandbox asks for first.
 pub const DEFAULT_PORT: u16 = 8787;
@@ -116,6 +117,42 @@ pub fn check(root: &Utf8Path, port: u16) -> Result<(), Failure> {
         None => Err(refused("the sandbox does not run")
             .hint("start it with `cargo xtask sandbox up`, then retry")),
     }
+}
+
+/// Makes the storage that projects name in the sandbox, where it does not exist yet: what their config
+/// names was made at Cloudflare. Returns a line for each that was made. The sandbox takes ids of
+/// Cloudflare's form only, so that a placeholder is refused with the upload.
+pub fn provide(
+    root: &Utf8Path,
+    port: u16,
+    account: &str,
+    storage: &Storage,
+) -> Result<Vec<String>, Failure> {
+    if storage.is_empty() {
+        return Ok(Vec::new());
+    }
+    check(root, port)?;
+    let token = token(root)?;
+    let agent = http::agent(PROOF_DEADLINE, 0);
+    let url = format!("http://127.0.0.1:{port}/__sandbox/resources");
+    let authorization = format!("Bearer {}", token.expose());
+    let databases: Vec<serde_json::Value> = storage
+        .databases
+        .iter()
+        .map(|(id, name)| serde_json::json!({ "id": id, "name": name }))
+        .collect();
+    let body = serde_json::json!({
+        "account": account, "namespaces": storage.namespaces, "databases": databases,
+        "buckets": storage.buckets, "queues": storage.queues,
+    });
+    let failure = |text: String| failed(format!("the sandbox did not make the storage: {text}"));
+    let answer = http::post(&agent, &url, &[("authorization", &authorization)], &body)
+        .map_err(|error| failure(format!("{error:#}")))?;
+    let answered: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let Some(made) = answered["made"].as_array() else {
+        return Err(failure(http::short(&String::from_utf8_lossy(&answer.body))));
+    };
+    Ok(made.iter().filter_map(|line| line.as_str().map(str::to_owned)).collect())
 }
 
 /// The token for its API.

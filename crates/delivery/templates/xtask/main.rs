@@ -22,5 +22,5 @@ impl Run for Command {
 }
 
 fn main() -> ExitCode {
-    delivery::main::<Command>()
+    delivery::main::<Command>("cargo xtask")
 }

@@ -6,7 +6,6 @@ use super::types::Pipeline;
 use super::variables;
 use base::error::refused;
 use workspace::Workspace;
-use workspace::graph::Graph;
 
 /// The page that explains the pipeline.
 pub const GUIDE: &str = "docs/gitlab.md";
@@ -17,7 +16,7 @@ const END: &str = "<!-- end of variables -->";
 /// What the generated files of `workspace` must hold, by path. A repository without the guide keeps
 /// none.
 pub fn files(workspace: &Workspace) -> Result<Vec<(String, String)>> {
-    let pipeline = Pipeline::new(workspace, &Graph::new(workspace)?);
+    let pipeline = Pipeline::new(workspace, &workspace.graph);
     let mut files = vec![(workspace.config.pipeline.file.clone(), pipeline.text(workspace)?)];
     if let Ok(text) = std::fs::read_to_string(workspace.root.join(GUIDE)) {
         let table = variables::markdown(&variables::table(&workspace.config));

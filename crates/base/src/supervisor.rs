@@ -1,0 +1,91 @@
+//! A process between xtask and each program that it runs. It ends the program's process group if
+//! xtask is killed, so that no upload goes on that a later run does not know of.
+//!
+//! The supervisor is xtask's own executable with a hidden first argument. It does nothing but wait.
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, getpgrp, getppid};
+
+/// The hidden first argument.
+pub const ARGUMENT: &str = "__supervise";
+
+/// The exit code if the program cannot be started.
+const CANNOT_START: u8 = 126;
+
+/// The pause between two looks at the parent.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How long a process group has between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// This program's `main` calls [`run`], so that it can be its own supervisor.
+static IS_READY: AtomicBool = AtomicBool::new(false);
+
+/// Returns the path of this program, to start a supervisor. `None` if its `main` does not call [`run`], as
+/// that of a test.
+#[must_use]
+pub fn executable() -> Option<String> {
+    if !IS_READY.load(Ordering::SeqCst) {
+        return None;
+    }
+    // Stays right on Linux when a new build replaces the file while it runs.
+    let stable = "/proc/self/exe";
+    if std::path::Path::new(stable).exists() {
+        return Some(stable.to_owned());
+    }
+    std::env::current_exe().ok()?.to_str().map(str::to_owned)
+}
+
+/// Returns the words that run a program below a supervisor of this process.
+#[must_use]
+pub fn prefix(executable: &str) -> Vec<String> {
+    vec![executable.to_owned(), ARGUMENT.to_owned(), std::process::id().to_string()]
+}
+
+/// Supervises a program and returns its exit code, if the command line asks for it. `None` otherwise.
+/// A signal that ended the program is 128 plus its number.
+#[must_use]
+pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    IS_READY.store(true, Ordering::SeqCst);
+    if arguments.nth(1)? != ARGUMENT {
+        return None;
+    }
+    let parent = arguments.next()?.to_str()?.parse().ok()?;
+    let program = arguments.next()?;
+    Some(ExitCode::from(supervise(Pid::from_raw(parent), &program, arguments)))
+}
+
+fn supervise(parent: Pid, program: &OsString, arguments: impl Iterator<Item = OsString>) -> u8 {
+    // xtask ends the whole group. The program decides how it ends; until then there is someone to wait.
+    let outlives = ctrlc::set_handler(|| {});
+    let child = Command::new(program).args(arguments).spawn();
+    let (Ok(mut child), Ok(())) = (child, outlives) else {
+        return CANNOT_START;
+    };
+    let is_orphan = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&is_orphan);
+    std::thread::spawn(move || {
+        while getppid() == parent {
+            std::thread::sleep(TICK);
+        }
+        seen.store(true, Ordering::SeqCst);
+        let _gone = killpg(getpgrp(), Signal::SIGTERM);
+        std::thread::sleep(GRACE);
+        let _gone = killpg(getpgrp(), Signal::SIGKILL);
+    });
+    let ended = child.wait();
+    if is_orphan.load(Ordering::SeqCst) {
+        // The rest of the group, and this process with it.
+        let _gone = killpg(getpgrp(), Signal::SIGKILL);
+    }
+    let Ok(status) = ended else { return CANNOT_START };
+    let code = status.code().or_else(|| Some(128 + status.signal()?));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
+}

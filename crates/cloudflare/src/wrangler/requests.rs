@@ -1,0 +1,88 @@
+//! Tells from the output of a failed wrangler whether Cloudflare refused the request that makes a version
+//! live, or whether that request may still be carried out.
+
+/// What is known of the deploying request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Cloudflare refused it.
+    Refused,
+    /// It was sent, or may have been, and has no answer. It may still be carried out.
+    Open,
+}
+
+/// What wrangler prints of a connection that broke.
+const BROKEN: [&str; 7] = [
+    "fetch failed",
+    "ECONNRESET",
+    "socket hang up",
+    "other side closed",
+    "terminated",
+    "Unable to connect",
+    "socket connection was closed",
+];
+
+/// Reads what became of the request that makes a version of `worker` live. `None` if the output says nothing
+/// of it: wrangler failed elsewhere.
+#[must_use]
+pub fn deploying_order(output: &str, worker: &str) -> Option<Order> {
+    let script = format!("/workers/scripts/{worker}");
+    let paths = [format!("{script}/deployments"), script];
+    for line in output.lines() {
+        // "POST /accounts/…/deployments -> 502 Bad Gateway": an answer that is not the API's.
+        let answered = line.split_once(" -> ");
+        if let Some((request, answer)) = answered
+            && paths.iter().any(|path| request.split('?').next().unwrap_or(request).ends_with(path))
+        {
+            let status = answer.split_whitespace().next().and_then(|code| code.parse().ok());
+            let is_refused = status.is_some_and(is_definite);
+            return Some(if is_refused { Order::Refused } else { Order::Open });
+        }
+        // "A request to the Cloudflare API (/accounts/…/deployments) failed.": the API's own answer.
+        let is_ours = |path: &String| {
+            line.contains(&format!("{path}) failed")) || line.contains(&format!("{path}?"))
+        };
+        if line.contains("Cloudflare API") && paths.iter().any(is_ours) {
+            return Some(Order::Refused);
+        }
+    }
+    BROKEN.iter().any(|text| output.contains(text)).then_some(Order::Open)
+}
+
+/// Returns true if an answer with this status says that a request is not carried out. A gateway's answer
+/// does not: the request may have passed it.
+#[must_use]
+pub fn is_definite(status: u16) -> bool {
+    !matches!(status, 408 | 502 | 504 | 520..=527 | 530)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_output_names_the_request_and_its_answer() {
+        let path = "/accounts/0/workers/scripts/site";
+        for (output, wanted) in [
+            (
+                format!("error code: 502\n  POST {path}/deployments -> 502 Bad Gateway"),
+                Some(Order::Open),
+            ),
+            (format!("POST {path}/deployments -> 524"), Some(Order::Open)),
+            (format!("PUT {path}?excludeScript=true -> 504 Gateway Timeout"), Some(Order::Open)),
+            (format!("POST {path}/deployments -> 200 OK"), Some(Order::Refused)),
+            (
+                format!("A request to the Cloudflare API ({path}/deployments) failed."),
+                Some(Order::Refused),
+            ),
+            (format!("A request to the Cloudflare API ({path}) failed."), Some(Order::Refused)),
+            (format!("A request to the Cloudflare API ({path}/versions) failed."), None),
+            (format!("POST {path}/versions -> 502 Bad Gateway"), None),
+            ("TypeError: fetch failed".to_owned(), Some(Order::Open)),
+            ("Missing entry-point to Worker script".to_owned(), None),
+        ] {
+            assert_eq!(deploying_order(&output, "site"), wanted, "{output}");
+        }
+        let other = format!("POST {path}/deployments -> 502 Bad Gateway");
+        assert_eq!(deploying_order(&other, "another"), None);
+    }
+}

@@ -1,0 +1,132 @@
+//! Routes all traffic of a Worker to a version and verifies the result.
+
+use std::time::{Duration, Instant};
+
+use base::error::{Failure, failed, remote};
+use base::retry::RetryBudget;
+use cloudflare::api::{self, Api, Live, Refusal};
+use cloudflare::wrangler::requests::is_definite;
+
+/// The version of a Worker that gets the traffic, and the one that has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Traffic<'a> {
+    /// The Worker.
+    pub worker: &'a str,
+    /// The version that is live until then.
+    pub from: &'a str,
+    /// The version that becomes live.
+    pub to: &'a str,
+    /// What Cloudflare keeps with the deployment.
+    pub message: &'a str,
+}
+
+/// The result of routing the traffic.
+pub struct Routed {
+    /// What is live now. `None` if it could not be read.
+    pub live: Option<Live>,
+    /// Success if the version is live. A failure's kind says whether something may have changed.
+    pub result: Result<(), Failure>,
+}
+
+/// How long a request without an answer is looked after.
+const OPEN: Duration = Duration::from_secs(5);
+
+/// Sends the request and reads what is live, whatever the answer was. A request that definitely failed is
+/// sent again within the retry budget. One that may still be carried out never is.
+pub fn route_traffic(traffic: Traffic<'_>, api: &Api<'_>, budget: &RetryBudget) -> Routed {
+    let mut tried = 0;
+    loop {
+        tried += 1;
+        let response = api.deploy(traffic.worker, traffic.to, traffic.message);
+        let mut live = api.live(traffic.worker);
+        let is_unchanged = |live: &anyhow::Result<Option<Live>>| {
+            live.as_ref().is_ok_and(|live| version(live.as_ref()) == traffic.from)
+        };
+        if let Err(error) = &response {
+            let started = Instant::now();
+            while !definitely_failed(error) && is_unchanged(&live) && started.elapsed() < OPEN {
+                std::thread::sleep(OPEN / 5);
+                live = api.live(traffic.worker);
+            }
+        }
+        let again = match &response {
+            Err(error) => is_unchanged(&live) && definitely_failed(error) && may_pass(error),
+            Ok(()) => false,
+        };
+        if !again || !budget.backoff_and_retry("Cloudflare did not deploy it", tried) {
+            return classify_response(traffic, response, live);
+        }
+    }
+}
+
+fn version(live: Option<&Live>) -> &str {
+    live.map_or("nothing", |live| live.version.as_str())
+}
+
+fn classify_response(
+    traffic: Traffic<'_>,
+    response: anyhow::Result<()>,
+    live: anyhow::Result<Option<Live>>,
+) -> Routed {
+    let live = match live {
+        Ok(live) => live,
+        Err(unread) => {
+            let response = match response {
+                Ok(()) => "deployed".to_owned(),
+                Err(error) => format!("{error:#}"),
+            };
+            let text = format!("{response}, but what is live now cannot be read: {unread:#}");
+            let failure = remote(text).hint(api::next_step(&unread));
+            return Routed { live: None, result: Err(failure) };
+        }
+    };
+    let now = version(live.as_ref());
+    let result = match response {
+        // The response was lost, but the deployment went through.
+        _ if now == traffic.to => Ok(()),
+        Ok(()) => Err(remote(format!("another deployment came in between: {now} is live"))),
+        Err(error) if now != traffic.from => Err(remote(format!("{error:#}; {now} is live now"))),
+        Err(error) if !definitely_failed(&error) => Err(remote(format!(
+            "{error:#}; {now} is still live, but the request may yet be carried out"
+        ))
+        .hint("wait a minute and read what is live; send no other request before that")),
+        Err(error) => {
+            Err(failed(format!("{error:#}; {now} is still live")).hint(api::next_step(&error)))
+        }
+    };
+    Routed { live, result }
+}
+
+/// Returns true if a failed request was not carried out and will not be: Cloudflare itself refused it, or
+/// it never arrived. A gateway's error, a broken connection and a timeout prove neither.
+fn definitely_failed(error: &anyhow::Error) -> bool {
+    use std::io::ErrorKind::ConnectionRefused;
+    use ureq::Timeout::{Connect, Resolve};
+    if let Some(refusal) = error.downcast_ref::<Refusal>() {
+        return is_definite(refusal.status);
+    }
+    match cause(error) {
+        Some(ureq::Error::Io(error)) => error.kind() == ConnectionRefused,
+        Some(ureq::Error::Timeout(kind)) => matches!(kind, Connect | Resolve),
+        Some(ureq::Error::HostNotFound | ureq::Error::ConnectionFailed) => true,
+        Some(ureq::Error::Protocol(_) | ureq::Error::BodyStalled) => false,
+        // It was not sent: a bad address, a certificate.
+        Some(_) | None => true,
+    }
+}
+
+/// Returns true if another try may do better.
+fn may_pass(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.status >= 500)
+}
+
+fn cause(error: &anyhow::Error) -> Option<&ureq::Error> {
+    error.chain().find_map(|cause| cause.downcast_ref())
+}
+
+/// Returns the failure of a rollback: the new version is live and wrong.
+#[must_use]
+pub fn not_rolled_back(why: &str, previous: &str, failure: &Failure) -> anyhow::Error {
+    let message = format!("{why}\nthe previous version {previous} cannot be put back: {failure}");
+    failure.hints.iter().fold(remote(message), Failure::hint).into()
+}

@@ -1,0 +1,44 @@
+//! The contents of everything that projects are made from, as a build would read them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::Workspace;
+use super::git;
+use super::key::Blob;
+use super::project::Project;
+
+/// The contents of everything that one project is made from.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs {
+    /// Every file by its path.
+    pub blobs: BTreeMap<Utf8PathBuf, Blob>,
+}
+
+/// Reads the inputs of each of `projects`, and of `pins`, files and folders that every project is made
+/// with. Git is asked once for all of them, since projects share inputs.
+pub fn read(
+    workspace: &Workspace,
+    projects: &[&Project],
+    pins: &[&Utf8Path],
+) -> Result<Vec<Inputs>> {
+    let root = &workspace.root;
+    let paths: Vec<BTreeSet<Utf8PathBuf>> = projects
+        .iter()
+        .map(|project| {
+            let mut paths = workspace.graph.inputs(project);
+            paths.extend(pins.iter().map(|pin| (*pin).to_owned()));
+            paths
+        })
+        .collect();
+    let all: BTreeSet<&Utf8Path> = paths.iter().flatten().map(Utf8PathBuf::as_path).collect();
+    let blobs = git::blobs(root, &all.into_iter().collect::<Vec<_>>())?;
+    let inputs = |paths: &BTreeSet<Utf8PathBuf>| {
+        let paths: Vec<&Utf8Path> = paths.iter().map(Utf8PathBuf::as_path).collect();
+        let found = git::below(root, &blobs, &paths).into_iter();
+        Inputs { blobs: found.map(|(path, blob)| (path.to_owned(), blob)).collect() }
+    };
+    Ok(paths.iter().map(inputs).collect())
+}

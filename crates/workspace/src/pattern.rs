@@ -1,0 +1,470 @@
+//! Patterns of folders, as `workspaces`, `pnpm-workspace.yaml` and `projects` of the shared config write
+//! them. Each pattern becomes a small automaton whose states are followed all at once, so that the time
+//! grows with the length of pattern and path, whatever they hold.
+
+use camino::Utf8Path;
+
+/// The longest pattern that is understood.
+const MAX_LENGTH: usize = 4096;
+
+/// The most patterns of one list.
+const MAX_PATTERNS: usize = 2000;
+
+/// The deepest nesting of `{…}` and `(…)`.
+const MAX_NESTING: usize = 32;
+
+/// A list of patterns. One that begins with `!` takes folders out again, wherever it stands.
+#[derive(Clone, Debug, Default)]
+pub struct Patterns {
+    included: Vec<Pattern>,
+    excluded: Vec<Pattern>,
+}
+
+impl Patterns {
+    /// Compiles `patterns`. The error names the pattern that goes beyond a limit.
+    pub fn new<P: AsRef<str>>(patterns: impl IntoIterator<Item = P>) -> Result<Patterns, String> {
+        let mut compiled = Patterns::default();
+        for (count, pattern) in patterns.into_iter().enumerate() {
+            if count >= MAX_PATTERNS {
+                return Err(format!("there are more than {MAX_PATTERNS} patterns"));
+            }
+            let pattern = pattern.as_ref();
+            match pattern.strip_prefix('!').filter(|rest| !rest.starts_with('(')) {
+                Some(pattern) => compiled.excluded.push(Pattern::new(pattern)?),
+                None => compiled.included.push(Pattern::new(pattern)?),
+            }
+        }
+        Ok(compiled)
+    }
+
+    /// Tells whether no pattern names anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.included.is_empty()
+    }
+
+    /// Tells whether `dir`, relative to the folder that holds the patterns, is named by them.
+    #[must_use]
+    pub fn matches(&self, dir: &Utf8Path) -> bool {
+        let hit = |pattern: &Pattern| pattern.matches(dir.as_str());
+        self.included.iter().any(hit) && !self.excluded.iter().any(hit)
+    }
+}
+
+/// One pattern. `*` and `?` stay within one folder's name, `**` stands for any number of folders,
+/// `{a,b}` and `@(a|b)` for either, `[a-z]` for one character. `!(a)` counts as `*`.
+#[derive(Clone, Debug)]
+struct Pattern {
+    steps: Vec<Step>,
+    /// The characters that every match begins with.
+    prefix: String,
+    matches_root: bool,
+}
+
+/// One state of the automaton.
+#[derive(Clone, Debug)]
+enum Step {
+    Char(char),
+    /// Any character but the slash.
+    Any,
+    Class {
+        ranges: Vec<(char, char)>,
+        negated: bool,
+    },
+    /// Continues at both places without reading.
+    Either(usize, usize),
+    /// Continues at another place without reading.
+    Jump(usize),
+    Match,
+}
+
+impl Pattern {
+    fn new(text: &str) -> Result<Pattern, String> {
+        let cut = || text.chars().take(40).collect::<String>();
+        if text.len() > MAX_LENGTH {
+            return Err(format!("the pattern `{}…` has more than {MAX_LENGTH} characters", cut()));
+        }
+        let parts = text.split('/').filter(|part| !part.is_empty() && *part != ".");
+        let text = parts.collect::<Vec<_>>().join("/");
+        let chars: Vec<char> = text.chars().collect();
+        let mut compiler = Compiler { chars: &chars, at: 0, steps: Vec::new() };
+        compiler
+            .sequence(&[], 0)
+            .map_err(|()| format!("the pattern `{}…` is nested too deeply", cut()))?;
+        compiler.steps.push(Step::Match);
+        let plain = |c: &char| !"*?{}[]()!@+\\,|".contains(*c);
+        let special = chars.iter().position(|c| !plain(c));
+        // `a/**` names `a` too.
+        let fixed = special.map_or(chars.as_slice(), |at| &chars[..at.saturating_sub(1)]);
+        Ok(Pattern {
+            prefix: fixed.iter().collect(),
+            matches_root: text.is_empty() || text == "**",
+            steps: compiler.steps,
+        })
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        if path.is_empty() {
+            return self.matches_root;
+        }
+        if !path.starts_with(self.prefix.as_str()) {
+            return false;
+        }
+        let mut states = States::new(self.steps.len());
+        let mut next = States::new(self.steps.len());
+        states.add(&self.steps, 0);
+        for c in path.chars() {
+            for at in states.list.drain(..) {
+                let read = match &self.steps[at] {
+                    Step::Char(expected) => *expected == c,
+                    Step::Any => c != '/',
+                    Step::Class { ranges, negated } => {
+                        let inside = ranges.iter().any(|(low, high)| (*low..=*high).contains(&c));
+                        c != '/' && inside != *negated
+                    }
+                    Step::Either(..) | Step::Jump(_) | Step::Match => false,
+                };
+                if read {
+                    next.add(&self.steps, at + 1);
+                }
+            }
+            states.seen.fill(false);
+            std::mem::swap(&mut states, &mut next);
+            if states.list.is_empty() {
+                return false;
+            }
+        }
+        states.list.iter().any(|at| matches!(self.steps[*at], Step::Match))
+    }
+}
+
+/// The states that the automaton is in.
+struct States {
+    list: Vec<usize>,
+    seen: Vec<bool>,
+    waiting: Vec<usize>,
+}
+
+impl States {
+    fn new(count: usize) -> States {
+        States { list: Vec::new(), seen: vec![false; count], waiting: Vec::new() }
+    }
+
+    /// Adds a state and those that it continues at without reading.
+    fn add(&mut self, steps: &[Step], at: usize) {
+        self.waiting.push(at);
+        while let Some(at) = self.waiting.pop() {
+            if std::mem::replace(&mut self.seen[at], true) {
+                continue;
+            }
+            match &steps[at] {
+                Step::Either(one, other) => self.waiting.extend([*other, *one]),
+                Step::Jump(to) => self.waiting.push(*to),
+                _ => self.list.push(at),
+            }
+        }
+    }
+}
+
+/// A pattern while it is read.
+struct Compiler<'p> {
+    chars: &'p [char],
+    at: usize,
+    steps: Vec<Step>,
+}
+
+impl Compiler<'_> {
+    fn peek(&self, ahead: usize) -> Option<char> {
+        self.chars.get(self.at + ahead).copied()
+    }
+
+    /// Compiles up to the end, or up to one of the characters in `ends`. Fails where it is too deep.
+    fn sequence(&mut self, ends: &[char], depth: usize) -> Result<(), ()> {
+        if depth > MAX_NESTING {
+            return Err(());
+        }
+        while let Some(c) = self.peek(0) {
+            if ends.contains(&c) {
+                return Ok(());
+            }
+            match c {
+                '*' | '+' | '@' | '?' | '!' if self.peek(1) == Some('(') => self.group(c, depth)?,
+                '/' if self.stands_for_folders(1, ends) => self.folders_below(ends),
+                '*' if self.begins_name() && self.stands_for_folders(0, ends) => {
+                    self.folders_above(ends);
+                }
+                '*' => {
+                    while self.peek(0) == Some('*') {
+                        self.at += 1;
+                    }
+                    self.any_number(|steps| steps.push(Step::Any));
+                }
+                '?' => self.push(Step::Any),
+                '[' => self.class(),
+                '{' => self.braces(depth)?,
+                '\\' if self.peek(1).is_some() => {
+                    self.at += 1;
+                    self.push(Step::Char(self.chars[self.at]));
+                }
+                _ => self.push(Step::Char(c)),
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, step: Step) {
+        self.steps.push(step);
+        self.at += 1;
+    }
+
+    fn begins_name(&self) -> bool {
+        self.at == 0 || matches!(self.chars[self.at - 1], '/' | '{' | '(' | ',' | '|')
+    }
+
+    /// Tells whether `**` follows as a name of its own.
+    fn stands_for_folders(&self, ahead: usize, ends: &[char]) -> bool {
+        let two = self.peek(ahead) == Some('*') && self.peek(ahead + 1) == Some('*');
+        two && self.peek(ahead + 2).is_none_or(|c| c == '/' || ends.contains(&c))
+    }
+
+    /// Compiles `/**`: any number of folders below, none included.
+    fn folders_below(&mut self, ends: &[char]) {
+        if self.peek(3) == Some('/') && !ends.contains(&'/') {
+            self.push(Step::Char('/'));
+            self.folders_above(ends);
+            return;
+        }
+        self.at += 3;
+        self.any_number(|steps| {
+            steps.push(Step::Char('/'));
+            name(steps);
+        });
+    }
+
+    /// Compiles `**/` or a `**` that is all there is.
+    fn folders_above(&mut self, ends: &[char]) {
+        if self.peek(2) == Some('/') && !ends.contains(&'/') {
+            self.at += 3;
+            self.any_number(|steps| {
+                name(steps);
+                steps.push(Step::Char('/'));
+            });
+        } else {
+            self.at += 2;
+            name(&mut self.steps);
+            self.any_number(|steps| {
+                steps.push(Step::Char('/'));
+                name(steps);
+            });
+        }
+    }
+
+    /// Compiles what `body` pushes, none or more times.
+    fn any_number(&mut self, body: impl FnOnce(&mut Vec<Step>)) {
+        let start = self.steps.len();
+        self.steps.push(Step::Match);
+        body(&mut self.steps);
+        self.steps.push(Step::Jump(start));
+        self.steps[start] = Step::Either(start + 1, self.steps.len());
+    }
+
+    /// Compiles a class of characters, or a bracket that nothing closes.
+    fn class(&mut self) {
+        let rest = &self.chars[self.at + 1..];
+        let negated = matches!(rest.first(), Some('!' | '^'));
+        let begin = usize::from(negated);
+        // A bracket that comes first is one of the characters.
+        let close = rest.iter().skip(begin + 1).position(|c| *c == ']').map(|at| at + begin + 1);
+        let Some(close) = close else {
+            self.push(Step::Char('['));
+            return;
+        };
+        let (mut ranges, mut inside) = (Vec::new(), &rest[begin..close]);
+        while let [low, more @ ..] = inside {
+            match more {
+                ['-', high, after @ ..] => {
+                    ranges.push((*low, *high));
+                    inside = after;
+                }
+                _ => {
+                    ranges.push((*low, *low));
+                    inside = more;
+                }
+            }
+        }
+        self.at += close + 1;
+        self.push(Step::Class { ranges, negated });
+    }
+
+    /// Compiles `{a,b}`. Of `{1..9}` any text counts, and a brace that nothing closes is a character.
+    fn braces(&mut self, depth: usize) -> Result<(), ()> {
+        let Some(close) = self.closing('{', '}') else {
+            self.push(Step::Char('{'));
+            return Ok(());
+        };
+        let inside: String = self.chars[self.at + 1..close].iter().collect();
+        if inside.contains("..") && !inside.contains([',', '{']) {
+            self.at = close + 1;
+            self.any_number(|steps| steps.push(Step::Any));
+            return Ok(());
+        }
+        self.choices(',', '}', depth)
+    }
+
+    /// Compiles `@(a|b)` and its kin.
+    fn group(&mut self, kind: char, depth: usize) -> Result<(), ()> {
+        self.at += 1;
+        let Some(close) = self.closing('(', ')') else {
+            self.at -= 1;
+            self.push(if kind == '?' { Step::Any } else { Step::Char(kind) });
+            return Ok(());
+        };
+        let start = self.steps.len();
+        match kind {
+            '!' => {
+                self.at = close + 1;
+                self.any_number(|steps| steps.push(Step::Any));
+                return Ok(());
+            }
+            '@' => return self.choices('|', ')', depth),
+            '+' => {
+                self.choices('|', ')', depth)?;
+                self.steps.push(Step::Either(start, self.steps.len() + 1));
+            }
+            _ => {
+                self.steps.push(Step::Match);
+                self.choices('|', ')', depth)?;
+                if kind == '*' {
+                    self.steps.push(Step::Jump(start));
+                }
+                self.steps[start] = Step::Either(start + 1, self.steps.len());
+            }
+        }
+        Ok(())
+    }
+
+    /// Compiles the choices that follow an opening bracket.
+    fn choices(&mut self, separator: char, close: char, depth: usize) -> Result<(), ()> {
+        let mut jumps = Vec::new();
+        loop {
+            self.at += 1;
+            let fork = self.steps.len();
+            self.steps.push(Step::Match);
+            self.sequence(&[separator, close], depth + 1)?;
+            jumps.push(self.steps.len());
+            self.steps.push(Step::Match);
+            if self.peek(0) == Some(separator) {
+                self.steps[fork] = Step::Either(fork + 1, self.steps.len());
+            } else {
+                self.steps[fork] = Step::Jump(fork + 1);
+                self.at += 1;
+                break;
+            }
+        }
+        let end = self.steps.len();
+        jumps.into_iter().for_each(|at| self.steps[at] = Step::Jump(end));
+        Ok(())
+    }
+
+    /// Returns the index of the bracket that closes the one at the present place.
+    fn closing(&self, open: char, close: char) -> Option<usize> {
+        let mut depth = 0;
+        for (at, c) in self.chars.iter().enumerate().skip(self.at) {
+            if *c == open {
+                depth += 1;
+            } else if *c == close {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at);
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Compiles one name of any characters.
+fn name(steps: &mut Vec<Step>) {
+    let start = steps.len();
+    steps.extend([Step::Any, Step::Either(start, start + 2)]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(patterns: &[&str], dir: &str) -> bool {
+        Patterns::new(patterns).expect("within the limits").matches(Utf8Path::new(dir))
+    }
+
+    #[test]
+    fn patterns_of_real_workspaces() {
+        for (patterns, dir, expected) in [
+            (&["packages/*"][..], "packages/ui", true),
+            (&["packages/*"], "packages/ui/deep", false),
+            (&["./packages/*/"], "packages/ui", true),
+            (&["packages/**"], "packages/ui/deep", true),
+            (&["packages/**"], "packages", true),
+            (&["packages/**"], "packages2", false),
+            (&["**"], "any/where", true),
+            (&["**"], "", true),
+            (&["*"], "", false),
+            (&["."], "", true),
+            (&["apps/web"], "apps/web", true),
+            (&["apps/web"], "apps/web2", false),
+            (&["apps/*-site"], "apps/a-site", true),
+            (&["apps/*-site"], "apps/-site", true),
+            (&["{apps,packages}/*"], "apps/a", true),
+            (&["packages/*", "!packages/old"], "packages/old", false),
+            (&["!**/test/**", "**"], "a/test/b", false),
+            (&["packages/*"], "", false),
+            (&["a/**/b"], "a/b", true),
+            (&["a/**/b"], "a/x/y/b", true),
+            (&["a/**/b"], "a/x/y/c", false),
+            (&["**/b"], "b", true),
+            (&["**/b/*"], "a/b/c", true),
+            (&["a**b"], "a/b", false),
+            (&["a**b"], "axb", true),
+            (&["{apps/**,libs/{ui,api}}"], "apps/a/b", true),
+            (&["{apps/**,libs/{ui,api}}"], "libs/api", true),
+            (&["{apps/**,libs/{ui,api}}"], "libs/old", false),
+            (&["apps/[a-c]?"], "apps/b1", true),
+            (&["apps/[!a-c]?"], "apps/b1", false),
+            (&["apps/[x"], "apps/[x", true),
+            (&["apps/{x"], "apps/{x", true),
+            (&["@(apps|libs)/+(a|b)"], "libs/abba", true),
+            (&["@(apps|libs)/+(a|b)"], "libs/abc", false),
+            (&["apps/!(old)"], "apps/new", true),
+            (&["!(docs)"], "apps", true),
+            (&["v{1..3}/x"], "v2/x", true),
+            (&["caf\\*/ü?"], "caf*/üb", true),
+        ] {
+            assert_eq!(matches(patterns, dir), expected, "{patterns:?} {dir}");
+        }
+    }
+
+    #[test]
+    fn exponential_patterns_take_linear_time() {
+        let deep = "a/".repeat(200) + "b";
+        for (pattern, dir) in [
+            ("**/".repeat(100) + "c", deep.as_str()),
+            ("{a,a}".repeat(200), "b"),
+            ("*a".repeat(300), "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"),
+            ("{a,aa}".repeat(150) + "c", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"),
+            ("+(a|aa)".repeat(50) + "c", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"),
+            ("*(*(*(*(a))))".repeat(20), "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"),
+        ] {
+            assert!(!matches(&[&pattern], dir), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn limits_are_errors() {
+        let error = |patterns: &[String]| Patterns::new(patterns).expect_err("a limit");
+        let long = error(&["a".repeat(5000)]);
+        assert!(long.ends_with("has more than 4096 characters"), "{long}");
+        let deep = error(&["{".repeat(50) + &"}".repeat(50)]);
+        assert!(deep.ends_with("is nested too deeply"), "{deep}");
+        assert_eq!(error(&vec!["a".to_owned(); 3000]), "there are more than 2000 patterns");
+    }
+}

@@ -1,0 +1,80 @@
+//! What `deploy` adds to the Dagger script that it runs.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use dev::benchmarks::{Group, Unit};
+use serde_json::{Value, json};
+
+use crate::measure::{Case, at_most, take_turns};
+use crate::run::timed;
+use crate::site::Sites;
+use crate::support::copy;
+
+/// The name under which a copy of this program stands in for `dagger`.
+pub const NAME: &str = "dagger";
+
+/// What such a copy does: it leaves the record that the real one leaves, of a version that is live. Its
+/// own start takes as long as the real one's was seen to take, and its module as long as the file beside
+/// it says.
+pub fn stand_in(program: &Path) {
+    std::thread::sleep(Duration::from_millis(100));
+    if std::env::args().nth(1).as_deref() == Some("version") {
+        println!("dagger v0.21.8 (unix:///run/dagger/engine.sock) linux/amd64");
+        return;
+    }
+    let told = std::fs::read(program.with_extension("json")).expect("a file");
+    let told: Value = serde_json::from_slice(&told).expect("JSON");
+    let script = std::io::read_to_string(std::io::stdin()).expect("a script");
+    std::thread::sleep(Duration::from_secs_f64(told["seconds"].as_f64().expect("seconds")));
+    let nonce = script.split("--nonce='").nth(1).and_then(|rest| rest.split('\'').next());
+    let record = json!({
+        "schema": 1, "command": "deploy", "nonce": nonce, "exitCode": 0, "urls": [], "log": "",
+        "versionId": told["version"],
+    });
+    std::fs::create_dir_all(".xtask").expect("a folder");
+    std::fs::write(".xtask/deploy.json", record.to_string()).expect("a file");
+}
+
+/// The same script, given to the CLI by hand and run by `deploy`.
+pub fn groups(quick: bool) -> Vec<Group> {
+    let (seconds, rounds) = if quick { (0.1, 1) } else { (8.0, 3) };
+    let sites = Sites::new(2);
+    let env = &sites.env;
+    copy(env, "dagger");
+    sites.add("site");
+    env.commit("site");
+    let host = env.xtask(&["deploy", "site", "--engine", "host", "--json"]).exits(0).record("site");
+    let program = env.folder.join("bin").join(NAME);
+    std::fs::copy(std::env::current_exe().expect("a path"), &program).expect("a copy");
+    let told = json!({ "seconds": seconds, "version": host["version"] });
+    std::fs::write(program.with_extension("json"), told.to_string()).expect("a file");
+    let deploy = ["deploy", "site", "--engine", "dagger", "--force"];
+    let script = env.xtask(&[&deploy[..], &["--dry-run"]].concat()).exits(0).stdout;
+    // The token reaches the CLI by this file in a script by hand; here the variable has it already.
+    let script = script.replace("$(cat .xtask/sandbox/token)", "$SANDBOX_TOKEN");
+    let by_hand = || {
+        let mut sh = Command::new("sh");
+        env.environment(&mut sh);
+        timed(sh.args(["-c", &script])).0
+    };
+    let cases = vec![
+        Case::new("the script that `--dry-run` prints, in `sh`", by_hand),
+        Case::new("`xtask deploy --engine dagger`", || timed(&mut env.command(&deploy, &[])).0),
+    ];
+    let samples = take_turns(1, rounds, cases);
+    let added = samples.compare(1, 0, |ours, raw| ours - raw);
+    vec![Group {
+        name: "dagger".to_owned(),
+        title: "What xtask adds to a Dagger run".to_owned(),
+        about: format!(
+            "A stand-in for the CLI that starts within 0.1 s and whose module takes {seconds} s; the real ones were seen \
+             to take 0.1 s, and 8 to 14 s. \
+             `deploy` knows the CLI's version from the run before, reads what is live before and after, fetches the site, \
+             and leaves a record; the script by hand does none of it."
+        ),
+        rows: samples.rows(),
+        goals: vec![at_most(50.0, added, Unit::Ms, "adds at most 50 ms")],
+    }]
+}

@@ -1,0 +1,50 @@
+//! `generate`: files that are derived from the code.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::test::one_test;
+use delivery::context::Ctx;
+
+use crate::generated::{Mode, generate};
+use base::error::{Exit, failed};
+
+/// Write the generated files, or check that they are up to date.
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// Change nothing; fail when a file is out of date
+    #[arg(long)]
+    check: bool,
+    /// Make the picture of the comment in docs/gitlab.md anew instead: plays a merge request in a
+    /// sandbox and opens its page in a browser
+    #[arg(long, conflicts_with = "check")]
+    screenshot: bool,
+}
+
+/// The picture of the comment, and the test that makes it.
+const SCREENSHOT: &str = "docs/images/comment.png";
+const SCREENSHOT_TEST: &str = "merge_request::one_comment_from_the_first_push_to_the_end";
+
+impl Generate {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        if self.screenshot {
+            let picture = ctx.root.join(SCREENSHOT);
+            return one_test(ctx, SCREENSHOT_TEST, ("XTASK_SCREENSHOT", picture.as_str()));
+        }
+        let mode = if self.check { Mode::Check } else { Mode::Write };
+        let stale = generate(&ctx.root, mode)?;
+        if self.check && !stale.is_empty() {
+            return Err(failed(format!("out of date: {}", stale.join(", ")))
+                .hint("run `cargo dev generate`")
+                .into());
+        }
+        let text = if stale.is_empty() {
+            "up to date".to_owned()
+        } else {
+            format!("wrote {}", stale.join(", "))
+        };
+        ctx.ui.out(&text);
+        Ok(Exit::Done)
+    }
+}

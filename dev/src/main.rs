@@ -1,0 +1,34 @@
+//! `cargo dev`: the commands that only this repository's developers need.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use base::error::Exit;
+use clap::Subcommand;
+use delivery::Run;
+use delivery::context::Ctx;
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Set up and run every test
+    Test(dev::test::Test),
+    /// Measure what the product promises, beside the tools that it is compared with
+    Bench(dev::bench::Bench),
+    /// Write the generated files, or check that they are up to date
+    Generate(dev::generate::Generate),
+}
+
+impl Run for Command {
+    fn run(self, ctx: &Ctx) -> Result<Exit> {
+        match self {
+            Command::Test(command) => command.run(ctx),
+            Command::Bench(command) => command.run(ctx),
+            Command::Generate(command) => command.run(ctx),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    delivery::main::<Command>("cargo dev")
+}

@@ -1,0 +1,198 @@
+//! `test`: every check that CI runs.
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::Args;
+use workspace::toolchain::Toolchain;
+
+use base::command::Command;
+use base::error::{Exit, Failure, failed, nearest, usage};
+use base::probe;
+use base::terminal::{BOLD, paint};
+use delivery::context::Ctx;
+use delivery::engine::setup::{self, Setup};
+use delivery::plan::commands::Places;
+use delivery::tools::{cargo, engine_address};
+use workspace::config::Config;
+
+/// Set up and run every test.
+#[derive(Debug, Args)]
+pub struct Test {
+    /// The checks to run [default: all]; `--list` prints their names
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Print the names of the checks, and run none
+    #[arg(long)]
+    list: bool,
+}
+
+/// One check: the commands that make it, and how far it goes.
+struct Check {
+    name: String,
+    commands: Vec<Command>,
+    note: Option<String>,
+}
+
+impl Test {
+    /// Runs the command. A check that fails does not stop the others.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        let packages = testable(ctx)?;
+        let known: Vec<&str> =
+            CHECKS.into_iter().chain(packages.iter().map(|(name, _)| name.as_str())).collect();
+        if self.list {
+            ctx.ui.out(&known.join("\n"));
+            return Ok(Exit::Done);
+        }
+        reject_unknown(&self.names, &known)?;
+        let places = set_up(ctx)?;
+        let is_selected = |check: &Check| self.names.is_empty() || self.names.contains(&check.name);
+        let mut failures = Vec::new();
+        for check in checks(ctx, &places, &packages).into_iter().filter(is_selected) {
+            ctx.ui.note(&paint(BOLD, &format!("── {}", check.name)));
+            if let Err(error) = run(ctx, &check) {
+                ctx.ui.error(&error);
+                failures.push(check.name);
+            }
+        }
+        if let Some(first) = failures.first() {
+            return Err(failed(format!("failed: {}", failures.join(", ")))
+                .hint(format!("`cargo xtask test {first}` runs that check alone"))
+                .into());
+        }
+        ctx.ui.note("every check passed");
+        Ok(Exit::Done)
+    }
+}
+
+/// The checks of the repository itself, in the order in which they run.
+const CHECKS: [&str; 5] = ["format", "lint", "rust", "dependencies", "modules"];
+
+/// Errors if a name is no check's.
+fn reject_unknown(names: &[String], known: &[&str]) -> Result<(), Failure> {
+    let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) else {
+        return Ok(());
+    };
+    let mut failure = usage(format!("no check is called `{unknown}`"));
+    if let Some(name) = nearest(unknown, known.iter().copied()) {
+        failure = failure.hint(format!("did you mean `{name}`?"));
+    }
+    Err(failure.hint(format!("the checks are: {}", known.join(", "))))
+}
+
+/// Sets up, and runs one test of xtask with a variable of its own.
+pub fn one_test(ctx: &Ctx, name: &str, (variable, value): (&'static str, &str)) -> Result<Exit> {
+    let places = set_up(ctx)?;
+    let test = ["test", "--locked", "--package", "xtask", "--test", "it", "--", "--exact", name];
+    let test = with_tools(&places, cargo::command(&ctx.root, &test)).text(variable, value);
+    let build = cargo::command(&ctx.root, &["build", "--locked", "--workspace"]);
+    run(ctx, &Check { name: "test".to_owned(), commands: vec![build, test], note: None })?;
+    Ok(Exit::Done)
+}
+
+/// Installs Bun and wrangler, and returns their places.
+pub fn set_up(ctx: &Ctx) -> Result<Places> {
+    let config = Config::load(&ctx.root)?;
+    let setup = Setup::new(ctx, &config)?;
+    let (places, _) = setup.tools()?;
+    setup.done("Bun and wrangler are in place");
+    Ok(places)
+}
+
+fn run(ctx: &Ctx, check: &Check) -> Result<()> {
+    for command in &check.commands {
+        ctx.run("test", command, &|line| ctx.ui.out(line))?.success()?;
+    }
+    if let Some(note) = &check.note {
+        ctx.ui.note(note);
+    }
+    Ok(())
+}
+
+fn checks(ctx: &Ctx, places: &Places, packages: &[(String, Utf8PathBuf)]) -> Vec<Check> {
+    let root = &ctx.root;
+    let check = |name: &str, commands| Check { name: name.to_owned(), commands, note: None };
+    let one = |name, arguments: &[&str]| check(name, vec![cargo::command(root, arguments)]);
+    let lint = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    let test = ["test", "--locked", "--workspace"];
+    let modules = root.join("dagger/test");
+    let mut checks = vec![
+        one("format", &["fmt", "--all", "--check"]),
+        one("lint", &lint),
+        check(
+            "rust",
+            vec![
+                // The stand-in for Dagger reads the modules' signatures with what is installed here.
+                setup::install(places, &modules),
+                cargo::command(root, &["build", "--locked", "--workspace"]),
+                with_tools(places, cargo::command(root, &test)),
+            ],
+        ),
+        dependencies(root, &["test", "--locked", "--package", "dev", "--test", "deny"]),
+        check("modules", package(places, &modules, &["check", "test"])),
+    ];
+    let projects = packages.iter();
+    checks.extend(
+        projects.map(|(name, dir)| check(name, package(places, &root.join(dir), &["test"]))),
+    );
+    checks
+}
+
+/// `deny.toml`: our own test of it, and cargo-deny itself where it is installed.
+fn dependencies(root: &Utf8Path, own: &[&str]) -> Check {
+    let mut commands = vec![cargo::command(root, own)];
+    let found =
+        probe::capture_stdout(root, Utf8Path::new("cargo-deny"), &["--version"], probe::QUICK);
+    let note = if let Some(version) = found {
+        commands.push(cargo::command(root, &["deny", "check"]));
+        format!("{version} looked as well, at advisories too")
+    } else {
+        "advisories were not checked: `cargo install --locked cargo-deny` installs what does it"
+            .to_owned()
+    };
+    Check { name: "dependencies".to_owned(), commands, note: Some(note) }
+}
+
+/// Returns the name and the folder of each project and package that has tests.
+fn testable(ctx: &Ctx) -> Result<Vec<(String, Utf8PathBuf)>> {
+    let workspace = workspace::Workspace::load(&ctx.root)?;
+    let packages = workspace.packages_beside_projects().filter(|package| package.tests);
+    let name = |dir: &Utf8Path| {
+        let project = workspace.projects.iter().find(|project| project.dir == dir);
+        project.map_or_else(|| dir.to_string(), |project| project.name.clone())
+    };
+    Ok(packages.map(|package| (name(&package.dir), package.dir.clone())).collect())
+}
+
+/// Installs a package's dependencies and runs some of its scripts.
+fn package(places: &Places, dir: &Utf8Path, scripts: &[&str]) -> Vec<Command> {
+    let run = |script: &&str| {
+        let argv = [places.bun.as_str(), "--bun", "run", script];
+        with_tools(places, Command::new(dir, &argv, cargo::DEADLINE))
+    };
+    std::iter::once(setup::install(places, dir)).chain(scripts.iter().map(run)).collect()
+}
+
+/// What some tests use where it is there: Go and its proxy, a Dagger engine.
+const OPTIONAL: [&str; 13] = [
+    "DOCKER_CERT_PATH",
+    "DOCKER_HOST",
+    "DOCKER_TLS_VERIFY",
+    "GOCACHE",
+    "GOFLAGS",
+    "GOMODCACHE",
+    "GOPATH",
+    "GOPROXY",
+    "GOSUMDB",
+    "KUBECONFIG",
+    "KUBERNETES_SERVICE_HOST",
+    "KUBERNETES_SERVICE_PORT",
+    engine_address::VARIABLE,
+];
+
+/// Tells tests and benchmarks where the tools are.
+pub fn with_tools(places: &Places, mut command: Command) -> Command {
+    command.inherit.extend(OPTIONAL);
+    command
+        .text("XTASK_BUN", places.bun.as_str())
+        .text("XTASK_TOOLCHAIN", Toolchain::wrangler(&places.root).dir)
+}

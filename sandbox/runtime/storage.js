@@ -1,0 +1,120 @@
+// Reads and writes the storage of Workers for the API. The sandbox loads it like a Worker, with one
+// binding called STORE. The request's header `order` says what is to be done.
+
+/** Splits SQL into statements. Quotes, comments and the bodies of triggers hold no end of one. */
+function split(sql) {
+	const statements = [];
+	let start = 0;
+	let depth = 0;
+	let content = false;
+	const token = /'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\]|--[^\n]*|\/\*[\s\S]*?\*\/|[A-Za-z_]+|;|\S/g;
+	for (const { 0: text, index } of sql.matchAll(token)) {
+		if (text.startsWith("--") || text.startsWith("/*")) continue;
+		if (text === ";" && depth === 0) {
+			if (content) statements.push(sql.slice(start, index));
+			start = index + 1;
+			content = false;
+			continue;
+		}
+		content = true;
+		const word = text.toUpperCase();
+		const isTrigger = /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/)*CREATE\s+(?:TEMP\s+|TEMPORARY\s+)?TRIGGER\b/i.test(sql.slice(start, start + 500));
+		if (isTrigger && (word === "BEGIN" || word === "CASE")) depth += 1;
+		else if (isTrigger && word === "END") depth -= 1;
+	}
+	if (content) statements.push(sql.slice(start));
+	return statements;
+}
+
+async function query({ raw }, request, store) {
+	const body = await request.json();
+	const queries = Array.isArray(body.batch) ? body.batch : Array.isArray(body) ? body : [body];
+	const answers = [];
+	for (const { sql, params = [] } of queries) {
+		const statements = split(sql ?? "").map((text) => store.prepare(text));
+		if (params.length && statements.length === 1) statements[0] = statements[0].bind(...params);
+		if (statements.length === 0) throw new Error("No SQL statements detected.");
+		if (!raw) {
+			answers.push(...(await store.batch(statements)));
+			continue;
+		}
+		for (const statement of statements) {
+			const [columns = [], ...rows] = await statement.raw({ columnNames: true });
+			answers.push({ success: true, meta: {}, results: { columns, rows } });
+		}
+	}
+	return Response.json(answers);
+}
+
+const kv = {
+	async get({ key }, _, store) {
+		const { value, metadata } = await store.getWithMetadata(key, "stream");
+		if (value === null) return new Response(null, { status: 404 });
+		return new Response(value, { headers: { metadata: JSON.stringify(metadata) } });
+	},
+	async metadata({ key }, _, store) {
+		const { value, metadata } = await store.getWithMetadata(key, "stream");
+		await value?.cancel();
+		return value === null ? new Response(null, { status: 404 }) : Response.json(metadata);
+	},
+	async put({ key, options }, request, store) {
+		await store.put(key, await request.arrayBuffer(), options);
+		return new Response();
+	},
+	async delete({ keys }, _, store) {
+		for (const key of keys) await store.delete(key);
+		return new Response();
+	},
+	async list({ options }, _, store) {
+		return Response.json(await store.list(options));
+	},
+	async bulkPut(_, request, store) {
+		for (const { key, value, base64, expiration, expiration_ttl, metadata } of await request.json()) {
+			const bytes = base64 ? Uint8Array.from(atob(value), (c) => c.charCodeAt(0)) : value;
+			await store.put(key, bytes, { expiration, expirationTtl: expiration_ttl, metadata });
+		}
+		return new Response();
+	},
+	async bulkGet({ keys, type, withMetadata }, _, store) {
+		const values = {};
+		for (const key of keys) {
+			const { value, metadata } = await store.getWithMetadata(key, type);
+			values[key] = withMetadata ? { value, metadata } : value;
+		}
+		return Response.json({ values });
+	},
+};
+
+const r2 = {
+	async objectPut({ key, options }, request, store) {
+		const made = await store.put(key, await request.arrayBuffer(), options);
+		return Response.json({ key, etag: made.etag, size: String(made.size), uploaded: made.uploaded, version: made.version, storage_class: made.storageClass });
+	},
+	async objectGet({ key }, _, store) {
+		const found = await store.get(key);
+		if (found === null) return new Response(null, { status: 404 });
+		const headers = new Headers({ etag: found.httpEtag, "content-length": String(found.size) });
+		found.writeHttpMetadata(headers);
+		return new Response(found.body, { headers });
+	},
+	async objectList({ options }, _, store) {
+		const { objects, truncated, cursor } = await store.list(options);
+		const shown = objects.map((one) => ({ key: one.key, etag: one.etag, size: one.size, last_modified: one.uploaded, storage_class: one.storageClass }));
+		return Response.json({ objects: shown, truncated, cursor });
+	},
+	async objectDelete({ key }, _, store) {
+		await store.delete(key);
+		return new Response();
+	},
+};
+
+export default {
+	async fetch(request, env) {
+		const order = JSON.parse(decodeURIComponent(request.headers.get("order")));
+		try {
+			return await { query, ...kv, ...r2 }[order.action](order, request, env.STORE);
+		} catch (error) {
+			return new Response(error instanceof Error ? error.message : String(error), { status: 400 });
+		}
+	},
+};

@@ -1,0 +1,259 @@
+//! KV namespaces and their keys (<https://developers.cloudflare.com/api/resources/kv/>).
+
+use axum::body::{Body as AxumBody, Bytes};
+use axum::extract::{FromRequest as _, Path, Query, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::body::{Body, Parts};
+use super::envelope::{ApiError, ApiResult, ok, with_info};
+use super::storage::Storage;
+use super::versions::Page;
+use super::{Place, done};
+use crate::app::App;
+use crate::state::resources::Namespace;
+
+/// Account, namespace and key.
+type Key = Path<(String, String, String)>;
+
+/// The body of a new or renamed namespace.
+#[derive(Debug, Deserialize)]
+pub struct Title {
+    title: String,
+}
+
+fn presented(namespace: &Namespace) -> Value {
+    json!({ "id": namespace.id, "title": namespace.title, "supports_url_encoding": true })
+}
+
+fn not_found(id: &str) -> ApiError {
+    ApiError::new(404, 10_013, &format!("get namespace: 'namespace not found': {id}"))
+}
+
+fn find(app: &App, account: &str, id: &str) -> Result<Namespace, ApiError> {
+    let resources = app.store.resources.get(account)?;
+    resources.namespaces.iter().find(|one| one.id == id).cloned().ok_or_else(|| not_found(id))
+}
+
+/// `GET …/namespaces`
+pub async fn list(
+    State(app): State<App>,
+    Path(account): Path<String>,
+    Query(page): Query<Page>,
+) -> ApiResult {
+    let resources = app.store.resources.get(&account)?;
+    let (total, of) = (resources.namespaces.len(), page.clone());
+    let shown: Vec<Value> = of.of(resources.namespaces.iter()).map(presented).collect();
+    Ok(with_info(&shown, &page.info(shown.len(), total)))
+}
+
+/// `POST …/namespaces`
+pub async fn create(
+    State(app): State<App>,
+    Path(account): Path<String>,
+    Body(Title { title }): Body<Title>,
+) -> ApiResult {
+    if title.is_empty() || title.len() > 512 {
+        return Err(ApiError::new(400, 10_019, "a namespace title has 1 to 512 characters"));
+    }
+    let made = tokio::task::block_in_place(|| {
+        app.store.resources.change(&account, |resources| {
+            if resources.namespaces.iter().any(|one| one.title == title) {
+                let text =
+                    "create namespace: 'a namespace with this account ID and title already exists'";
+                return Err(ApiError::new(400, 10_014, text));
+            }
+            Ok(resources.add_namespace(&title))
+        })
+    })?;
+    Ok(ok(&presented(&made)))
+}
+
+/// `GET …/namespaces/{namespace}`
+pub async fn view(State(app): State<App>, Path((account, id)): Place) -> ApiResult {
+    Ok(ok(&presented(&find(&app, &account, &id)?)))
+}
+
+/// `PUT …/namespaces/{namespace}`
+pub async fn rename(
+    State(app): State<App>,
+    Path((account, id)): Place,
+    Body(Title { title }): Body<Title>,
+) -> ApiResult {
+    let shown = tokio::task::block_in_place(|| {
+        app.store.resources.change(&account, |resources| {
+            let one = resources.namespaces.iter_mut().find(|one| one.id == id);
+            let one = one.ok_or_else(|| not_found(&id))?;
+            one.title = title;
+            Ok::<_, ApiError>(presented(one))
+        })
+    })?;
+    Ok(ok(&shown))
+}
+
+/// `DELETE …/namespaces/{namespace}`
+pub async fn delete(State(app): State<App>, Path((account, id)): Place) -> ApiResult {
+    find(&app, &account, &id)?;
+    tokio::task::block_in_place(|| {
+        app.store.resources.change(&account, |resources| {
+            resources.namespaces.retain(|one| one.id != id);
+            Ok::<_, ApiError>(())
+        })
+    })?;
+    Ok(done())
+}
+
+/// The keys that are asked for.
+#[derive(Debug, Deserialize)]
+pub struct KeyQuery {
+    prefix: Option<String>,
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
+
+/// `GET …/namespaces/{namespace}/keys`
+pub async fn keys(
+    State(app): State<App>,
+    Path((account, id)): Place,
+    Query(wanted): Query<KeyQuery>,
+) -> ApiResult {
+    find(&app, &account, &id)?;
+    let cursor = wanted.cursor.filter(|cursor| !cursor.is_empty());
+    let options = json!({ "prefix": wanted.prefix, "limit": wanted.limit, "cursor": cursor });
+    let order = json!({ "action": "list", "options": options });
+    let found = Storage::Namespace(&id).json(&app, &account, &order, "").await?;
+    let count = found["keys"].as_array().map_or(0, Vec::len);
+    let cursor = found["cursor"].as_str().unwrap_or_default();
+    Ok(with_info(&found["keys"], &json!({ "count": count, "cursor": cursor })))
+}
+
+/// `GET …/values/{key}`: the value as it is.
+pub async fn get(State(app): State<App>, Path((account, id, key)): Key) -> ApiResult {
+    find(&app, &account, &id)?;
+    let order = json!({ "action": "get", "key": key });
+    let found = Storage::Namespace(&id).order(&app, &account, &order, "").await?;
+    let found = found.ok_or_else(|| ApiError::new(404, 10_009, "get: 'key not found'"))?;
+    let kind = [(CONTENT_TYPE, "application/octet-stream")];
+    Ok((kind, AxumBody::from_stream(found.bytes_stream())).into_response())
+}
+
+/// `GET …/metadata/{key}`
+pub async fn metadata(State(app): State<App>, Path((account, id, key)): Key) -> ApiResult {
+    find(&app, &account, &id)?;
+    let order = json!({ "action": "metadata", "key": key });
+    Ok(ok(&Storage::Namespace(&id).json(&app, &account, &order, "").await?))
+}
+
+/// When a value ends.
+#[derive(Debug, Deserialize)]
+pub struct Expiry {
+    expiration: Option<u64>,
+    expiration_ttl: Option<u64>,
+}
+
+/// `PUT …/values/{key}`: the value as the body, or as a part beside its metadata.
+pub async fn put(
+    State(app): State<App>,
+    Path((account, id, key)): Key,
+    Query(expiry): Query<Expiry>,
+    request: Request,
+) -> ApiResult {
+    find(&app, &account, &id)?;
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let (mut value, mut metadata) = (Bytes::new(), Value::Null);
+    if kind.is_some_and(|kind| kind.starts_with("multipart/form-data")) {
+        let mut parts = Parts::from_request(request, &app).await?;
+        while let Some(part) = parts.next().await? {
+            let is_metadata = part.name() == Some("metadata");
+            let bytes = part.bytes().await.map_err(|e| ApiError::invalid(&e.body_text()))?;
+            if is_metadata {
+                metadata = serde_json::from_slice(&bytes)
+                    .map_err(|error| ApiError::invalid(&format!("Invalid metadata: {error}")))?;
+            } else {
+                value = bytes;
+            }
+        }
+    } else {
+        value = Bytes::from_request(request, &app)
+            .await
+            .map_err(|error| ApiError::invalid(&error.body_text()))?;
+    }
+    let options = json!({
+        "expiration": expiry.expiration, "expirationTtl": expiry.expiration_ttl, "metadata": metadata,
+    });
+    let order = json!({ "action": "put", "key": key, "options": without_nulls(options) });
+    Storage::Namespace(&id).order(&app, &account, &order, value).await?;
+    Ok(done())
+}
+
+fn without_nulls(mut options: Value) -> Value {
+    if let Some(fields) = options.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    options
+}
+
+/// `DELETE …/values/{key}`
+pub async fn delete_key(State(app): State<App>, Path((account, id, key)): Key) -> ApiResult {
+    delete_keys(&app, &account, &id, &[key]).await?;
+    Ok(done())
+}
+
+async fn delete_keys(app: &App, account: &str, id: &str, keys: &[String]) -> Result<(), ApiError> {
+    find(app, account, id)?;
+    let order = json!({ "action": "delete", "keys": keys });
+    Storage::Namespace(id).order(app, account, &order, "").await.map(drop)
+}
+
+/// `PUT …/bulk`
+pub async fn bulk_put(
+    State(app): State<App>,
+    Path((account, id)): Place,
+    Body(pairs): Body<Vec<Value>>,
+) -> ApiResult {
+    find(&app, &account, &id)?;
+    let count = pairs.len();
+    let body = Value::Array(pairs).to_string();
+    Storage::Namespace(&id).order(&app, &account, &json!({ "action": "bulkPut" }), body).await?;
+    Ok(bulk_result(count))
+}
+
+/// `POST …/bulk/delete` and `DELETE …/bulk`
+pub async fn bulk_delete(
+    State(app): State<App>,
+    Path((account, id)): Place,
+    Body(keys): Body<Vec<String>>,
+) -> ApiResult {
+    delete_keys(&app, &account, &id, &keys).await?;
+    Ok(bulk_result(keys.len()))
+}
+
+fn bulk_result(count: usize) -> Response {
+    ok(&json!({ "successful_key_count": count, "unsuccessful_keys": [] }))
+}
+
+/// The body of `POST …/bulk/get`.
+#[derive(Debug, Deserialize)]
+pub struct BulkGet {
+    keys: Vec<String>,
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+    #[serde(default, rename = "withMetadata")]
+    with_metadata: bool,
+}
+
+/// `POST …/bulk/get`
+pub async fn bulk_get(
+    State(app): State<App>,
+    Path((account, id)): Place,
+    Body(wanted): Body<BulkGet>,
+) -> ApiResult {
+    find(&app, &account, &id)?;
+    let order = json!({
+        "action": "bulkGet", "keys": wanted.keys, "type": wanted.kind.as_deref().unwrap_or("text"),
+        "withMetadata": wanted.with_metadata,
+    });
+    Ok(ok(&Storage::Namespace(&id).json(&app, &account, &order, "").await?))
+}

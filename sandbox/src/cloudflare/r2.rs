@@ -1,0 +1,212 @@
+//! R2 buckets and their objects (<https://developers.cloudflare.com/api/resources/r2/>).
+
+use axum::body::{Body as AxumBody, Bytes};
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::body::Body;
+use super::envelope::{ApiError, ApiResult, ok, with_info};
+use super::storage::Storage;
+use super::{Place, done};
+use crate::app::App;
+use crate::ids::now;
+use crate::state::resources::Bucket;
+
+/// The parts of the world, as the API names them.
+const LOCATIONS: [&str; 6] = ["apac", "eeur", "enam", "weur", "wnam", "oc"];
+
+/// Account, bucket and object.
+type Object = Path<(String, String, String)>;
+
+/// The body of a new bucket. wrangler writes names in camel case.
+#[derive(Debug, Deserialize)]
+pub struct NewBucket {
+    name: String,
+    #[serde(alias = "locationHint")]
+    location_hint: Option<String>,
+    #[serde(alias = "storageClass", alias = "storage_class")]
+    storage_class: Option<String>,
+}
+
+fn presented(bucket: &Bucket) -> Value {
+    json!({ "name": bucket.name, "creation_date": bucket.creation_date, "location": bucket.location,
+        "storage_class": bucket.storage_class, "jurisdiction": "default" })
+}
+
+fn find(app: &App, account: &str, name: &str) -> Result<Bucket, ApiError> {
+    let resources = app.store.resources.get(account)?;
+    let missing = || ApiError::new(404, 10_006, "The specified bucket does not exist.");
+    resources.bucket(name).cloned().ok_or_else(missing)
+}
+
+/// The buckets that are asked for.
+#[derive(Debug, Deserialize)]
+pub struct BucketQuery {
+    name_contains: Option<String>,
+    start_after: Option<String>,
+    per_page: Option<usize>,
+}
+
+/// `GET /accounts/{account}/r2/buckets`
+pub async fn list(
+    State(app): State<App>,
+    Path(account): Path<String>,
+    Query(wanted): Query<BucketQuery>,
+) -> ApiResult {
+    let resources = app.store.resources.get(&account)?;
+    let fits = |one: &&Bucket| {
+        wanted.name_contains.as_ref().is_none_or(|part| one.name.contains(part))
+            && wanted.start_after.as_ref().is_none_or(|name| one.name > *name)
+    };
+    let mut found: Vec<&Bucket> = resources.buckets.iter().filter(fits).collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found.truncate(wanted.per_page.unwrap_or(1000).clamp(1, 1000));
+    Ok(ok(&json!({ "buckets": found.into_iter().map(presented).collect::<Vec<_>>() })))
+}
+
+/// `POST /accounts/{account}/r2/buckets`
+pub async fn create(
+    State(app): State<App>,
+    Path(account): Path<String>,
+    Body(wanted): Body<NewBucket>,
+) -> ApiResult {
+    let name = wanted.name;
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let is_name = (3..=63).contains(&name.len())
+        && name.bytes().all(good)
+        && !name.starts_with('-')
+        && !name.ends_with('-');
+    if !is_name {
+        return Err(ApiError::new(400, 10_005, "The specified bucket name is not valid."));
+    }
+    let location = wanted.location_hint.map(|hint| hint.to_ascii_lowercase());
+    let location = location.unwrap_or_else(|| "weur".to_owned());
+    if !LOCATIONS.contains(&location.as_str()) {
+        return Err(ApiError::new(
+            400,
+            10_033,
+            &format!("The location {location:?} is not valid."),
+        ));
+    }
+    let made = tokio::task::block_in_place(|| {
+        app.store.resources.change(&account, |resources| {
+            if resources.bucket(&name).is_some() {
+                let text = "The bucket you tried to create already exists, and you own it.";
+                return Err(ApiError::new(409, 10_004, text));
+            }
+            let storage_class = wanted.storage_class.unwrap_or_else(|| "Standard".to_owned());
+            let made = Bucket { name, creation_date: now(), location, storage_class };
+            resources.buckets.push(made.clone());
+            Ok(made)
+        })
+    })?;
+    Ok(ok(&presented(&made)))
+}
+
+/// `GET /accounts/{account}/r2/buckets/{bucket}`
+pub async fn view(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
+    Ok(ok(&presented(&find(&app, &account, &name)?)))
+}
+
+/// `DELETE /accounts/{account}/r2/buckets/{bucket}`, which must be empty.
+pub async fn delete(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
+    find(&app, &account, &name)?;
+    let order = json!({ "action": "objectList", "options": { "limit": 1 } });
+    let found = Storage::Bucket(&name).json(&app, &account, &order, "").await?;
+    if found["objects"].as_array().is_some_and(|objects| !objects.is_empty()) {
+        return Err(ApiError::new(409, 10_008, "The bucket you tried to delete is not empty."));
+    }
+    tokio::task::block_in_place(|| {
+        app.store.resources.change(&account, |resources| {
+            resources.buckets.retain(|one| one.name != name);
+            Ok::<_, ApiError>(())
+        })
+    })?;
+    Ok(done())
+}
+
+/// `PUT …/objects/{object}`
+pub async fn put(
+    State(app): State<App>,
+    Path((account, name, key)): Object,
+    headers: HeaderMap,
+    body: Bytes,
+) -> ApiResult {
+    find(&app, &account, &name)?;
+    let mut metadata = Map::new();
+    for (header, field) in [
+        (CONTENT_TYPE, "contentType"),
+        (CONTENT_ENCODING, "contentEncoding"),
+        (CACHE_CONTROL, "cacheControl"),
+    ] {
+        if let Some(value) = headers.get(header).and_then(|value| value.to_str().ok()) {
+            metadata.insert(field.to_owned(), json!(value));
+        }
+    }
+    let order =
+        json!({ "action": "objectPut", "key": key, "options": { "httpMetadata": metadata } });
+    Ok(ok(&Storage::Bucket(&name).json(&app, &account, &order, body).await?))
+}
+
+/// `GET …/objects/{object}`
+pub async fn get(State(app): State<App>, Path((account, name, key)): Object) -> ApiResult {
+    find(&app, &account, &name)?;
+    let order = json!({ "action": "objectGet", "key": key });
+    let found = Storage::Bucket(&name).order(&app, &account, &order, "").await?;
+    let found =
+        found.ok_or_else(|| ApiError::new(404, 10_007, "The specified key does not exist."))?;
+    let mut answer = Response::builder();
+    for header in ["content-type", "content-encoding", "cache-control", "etag"] {
+        if let Some(value) = found.headers().get(header) {
+            answer = answer.header(header, value);
+        }
+    }
+    answer
+        .body(AxumBody::from_stream(found.bytes_stream()))
+        .map_err(|error| anyhow::Error::from(error).into())
+}
+
+/// `DELETE …/objects/{object}`
+pub async fn delete_object(
+    State(app): State<App>,
+    Path((account, name, key)): Object,
+) -> ApiResult {
+    find(&app, &account, &name)?;
+    let order = json!({ "action": "objectDelete", "key": key });
+    Storage::Bucket(&name).order(&app, &account, &order, "").await?;
+    Ok(ok(&json!({ "key": key })))
+}
+
+/// The objects that are asked for.
+#[derive(Debug, Deserialize)]
+pub struct ObjectQuery {
+    prefix: Option<String>,
+    cursor: Option<String>,
+    per_page: Option<u32>,
+}
+
+/// `GET …/objects`
+pub async fn objects(
+    State(app): State<App>,
+    Path((account, name)): Place,
+    Query(wanted): Query<ObjectQuery>,
+) -> ApiResult {
+    find(&app, &account, &name)?;
+    let options =
+        json!({ "prefix": wanted.prefix, "cursor": wanted.cursor, "limit": wanted.per_page });
+    let options: Map<String, Value> = options
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let order = json!({ "action": "objectList", "options": options });
+    let found = Storage::Bucket(&name).json(&app, &account, &order, "").await?;
+    let info = json!({ "is_truncated": found["truncated"], "cursor": found["cursor"] });
+    Ok(with_info(&found["objects"], &info))
+}

@@ -1,0 +1,116 @@
+//! Reads and writes what Workers keep in KV, D1 and R2, through a Worker of our own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use super::envelope::ApiError;
+use crate::app::App;
+use crate::ids::now;
+use crate::serve::group::{Node, Role};
+use crate::serve::proxy;
+use crate::state::model::{Exports, Module, Version, Worker};
+
+/// The code of our Worker.
+const CODE: &str = include_str!("../../runtime/storage.js");
+
+/// The entry's name.
+const MAIN: &str = "storage.js";
+
+/// The compatibility date of our Worker.
+const DATE: &str = "2026-01-01";
+
+/// A place where Workers keep data: the binding that opens it.
+#[derive(Clone, Debug)]
+pub enum Storage<'a> {
+    /// A KV namespace, by its id.
+    Namespace(&'a str),
+    /// A D1 database, by its id.
+    Database(&'a str),
+    /// An R2 bucket, by its name.
+    Bucket(&'a str),
+}
+
+impl Storage<'_> {
+    fn binding(&self) -> (Value, &str) {
+        match self {
+            Storage::Namespace(id) => {
+                (json!({ "name": "STORE", "type": "kv_namespace", "namespace_id": id }), id)
+            }
+            Storage::Database(id) => (json!({ "name": "STORE", "type": "d1", "id": id }), id),
+            Storage::Bucket(name) => {
+                (json!({ "name": "STORE", "type": "r2_bucket", "bucket_name": name }), name)
+            }
+        }
+    }
+
+    /// Carries out an order. `None` if it asks for what is not there.
+    pub async fn order(
+        &self,
+        app: &App,
+        account: &str,
+        order: &Value,
+        body: impl Into<Bytes>,
+    ) -> Result<Option<reqwest::Response>, ApiError> {
+        let (binding, name) = self.binding();
+        let blob = tokio::task::block_in_place(|| app.store.blobs.add(CODE.as_bytes()))?;
+        let mut worker = Worker::new(account, "sandbox-storage");
+        let version = Version {
+            // The same for each call, so that it stays loaded.
+            id: format!("storage-{account}-{}", blake3::hash(name.as_bytes()).to_hex()),
+            number: 1,
+            created_on: now(),
+            annotations: BTreeMap::new(),
+            main_module: Some(MAIN.to_owned()),
+            modules: vec![Module {
+                name: MAIN.to_owned(),
+                content_type: "application/javascript+module".to_owned(),
+                blob,
+            }],
+            bindings: vec![binding],
+            compatibility_date: DATE.to_owned(),
+            compatibility_flags: Vec::new(),
+            assets: None,
+            exports: Some(Exports::default()),
+            limits: Value::Null,
+            placement: Value::Null,
+        };
+        let id = version.id.clone();
+        worker.versions.push(version);
+        let node = Node { worker: Arc::new(worker), id, role: Role::Uploaded };
+        let loaded = app.runtime.load(&app.store, &node).await?;
+        let header = utf8_percent_encode(&order.to_string(), NON_ALPHANUMERIC).to_string();
+        let request = proxy::client().post(format!("http://127.0.0.1:{}/", loaded.port));
+        let request = request.header(proxy::MEMBER, node.name()).header("order", header);
+        let sent = request.body(reqwest::Body::from(body.into())).send().await;
+        let answer = sent.map_err(|error| anyhow::Error::from(error.without_url()))?;
+        match answer.status().as_u16() {
+            200 => Ok(Some(answer)),
+            404 => Ok(None),
+            _ => {
+                let text = answer.text().await.map_err(anyhow::Error::from)?;
+                Err(ApiError::new(400, 7500, &text))
+            }
+        }
+    }
+
+    /// Carries out an order whose answer is JSON.
+    pub async fn json(
+        &self,
+        app: &App,
+        account: &str,
+        order: &Value,
+        body: impl Into<Bytes>,
+    ) -> Result<Value, ApiError> {
+        match self.order(app, account, order, body).await? {
+            Some(answer) => {
+                let bytes = answer.bytes().await.map_err(anyhow::Error::from)?;
+                Ok(serde_json::from_slice(&bytes).map_err(anyhow::Error::from)?)
+            }
+            None => Err(ApiError::new(404, 10_009, "key not found")),
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Keeps what Workers write: their console, and the exceptions that they do not catch.
+//!
+//! workerd reports it after each invocation, as it does to a tail Worker at Cloudflare
+//! (<https://developers.cloudflare.com/workers/observability/logs/tail-workers/>).
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, timeout_at};
+
+/// The file of the Workers' output, below the state folder.
+pub const FILE: &str = "logs/workers.log";
+
+/// The size at which the file is put aside and a new one begun.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// The number of reports that are kept in memory.
+const RECENT: usize = 200;
+
+/// The time that further reports of the same request may take.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// What workerd reports of one invocation of a Worker.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trace {
+    /// The Worker.
+    pub worker: String,
+    /// The version.
+    pub version: String,
+    /// `ok`, `exception`, `exceededCpu`, `canceled` and the like.
+    pub outcome: String,
+    /// What the Worker wrote.
+    #[serde(default)]
+    pub logs: Vec<Line>,
+    /// What it did not catch, with places in the sources.
+    #[serde(default)]
+    pub exceptions: Vec<Exception>,
+    /// What it was invoked for.
+    #[serde(default)]
+    pub event: Value,
+    /// The time of the invocation in milliseconds.
+    #[serde(default)]
+    pub event_timestamp: u64,
+    /// Everything else, as workerd reports it.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+/// A line that a Worker wrote.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Line {
+    /// `debug`, `log`, `info`, `warn` or `error`.
+    pub level: String,
+    /// The arguments of the call.
+    pub message: Value,
+    /// The time in milliseconds.
+    pub timestamp: u64,
+}
+
+/// An exception that a Worker did not catch.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Exception {
+    /// Its type.
+    pub name: String,
+    /// Its message.
+    pub message: String,
+    /// Its stack, one place a line.
+    #[serde(default)]
+    pub stack: Option<String>,
+    /// The time in milliseconds.
+    pub timestamp: u64,
+}
+
+impl Trace {
+    /// Returns the id of the request that led to it. `None` if no request did.
+    #[must_use]
+    pub fn ray(&self) -> Option<&str> {
+        self.event["request"]["headers"]["cf-ray"].as_str()
+    }
+
+    /// Describes what the Worker was invoked for.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let event = &self.event;
+        if let (Some(method), Some(url)) =
+            (text(&event["request"]["method"]), text(&event["request"]["url"]))
+        {
+            let path =
+                url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
+            return format!("{method} {}", path.unwrap_or("/").split('?').next().unwrap_or("/"));
+        }
+        if let Some(cron) = text(&event["cron"]) {
+            return format!("cron {cron}");
+        }
+        if let Some(queue) = text(&event["queue"]) {
+            return format!("queue {queue}");
+        }
+        if let Some(method) = text(&event["rpcMethod"]) {
+            return format!("{method}()");
+        }
+        self.rest.get("entrypoint").and_then(Value::as_str).unwrap_or("event").to_owned()
+    }
+
+    /// Returns its lines as they are written to the log.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let start = |timestamp: u64, level: &str| {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_millis(timestamp);
+            let time = humantime::format_rfc3339_millis(time);
+            format!("{time} {} {level} ", self.worker)
+        };
+        let line = |line: &Line| start(line.timestamp, &line.level) + &indented(&line.text());
+        let mut lines: Vec<String> = self.logs.iter().map(line).collect();
+        for exception in &self.exceptions {
+            let text = format!("{}: Uncaught {}", self.cause(), exception.text());
+            lines.push(start(exception.timestamp, "error") + &indented(&text));
+        }
+        if self.exceptions.is_empty() && self.outcome != "ok" {
+            let text = format!("{}: ended with {}", self.cause(), self.outcome);
+            lines.push(start(self.event_timestamp, "error") + &text);
+        }
+        lines
+    }
+}
+
+impl Line {
+    /// Returns its text, as the console would show it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let part = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        match &self.message {
+            Value::Array(parts) => parts.iter().map(part).collect::<Vec<_>>().join(" "),
+            other => part(other),
+        }
+    }
+}
+
+impl Exception {
+    /// Returns its type and its message.
+    #[must_use]
+    pub fn title(&self) -> String {
+        format!("{}: {}", self.name, self.message)
+    }
+
+    /// Whether it knows where it was thrown.
+    #[must_use]
+    pub fn has_place(&self) -> bool {
+        self.stack.as_ref().is_some_and(|stack| !stack.trim().is_empty())
+    }
+
+    /// Returns its type, its message and its stack.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = self.title();
+        for line in self.stack.iter().flat_map(|stack| stack.lines()) {
+            text += &format!("\n    {}", line.trim());
+        }
+        text
+    }
+}
+
+/// Makes the lines after the first one recognizable as belonging to it.
+fn indented(text: &str) -> String {
+    let clean: String =
+        text.chars().filter(|c| !c.is_control() || *c == '\n' || *c == '\t').collect();
+    clean.replace('\n', "\n    ").replace("\n        ", "\n    ")
+}
+
+/// The Workers' output: a file, and what was reported lately.
+#[derive(Debug)]
+pub struct Output {
+    path: Utf8PathBuf,
+    file: Mutex<File>,
+    recent: Mutex<VecDeque<Arc<Trace>>>,
+    sender: broadcast::Sender<Arc<Trace>>,
+}
+
+impl Output {
+    /// Opens the log below `state`.
+    pub fn open(state: &Utf8Path) -> Result<Output> {
+        let path = state.join(FILE);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
+        }
+        let file = append(&path)?;
+        let (file, recent) = (Mutex::new(file), Mutex::default());
+        Ok(Output { path, file, recent, sender: broadcast::channel(RECENT).0 })
+    }
+
+    /// Takes a report of workerd.
+    pub fn add(&self, trace: Trace) {
+        let text = trace.lines().join("\n");
+        if !text.is_empty() {
+            self.write(&text);
+        }
+        let trace = Arc::new(trace);
+        {
+            let mut recent = lock(&self.recent);
+            recent.push_back(trace.clone());
+            let surplus = recent.len().saturating_sub(RECENT);
+            recent.drain(..surplus);
+        }
+        // Fails when nobody listens.
+        let _unheard = self.sender.send(trace);
+    }
+
+    fn write(&self, text: &str) {
+        let mut file = lock(&self.file);
+        // Where the log cannot be written, nothing better can be done.
+        let _unwritten = writeln!(file, "{text}");
+        if file.metadata().is_ok_and(|meta| meta.len() > LARGEST)
+            && std::fs::rename(&self.path, format!("{}.1", self.path)).is_ok()
+            && let Ok(next) = append(&self.path)
+        {
+            *file = next;
+        }
+    }
+
+    /// Returns the latest reports, oldest first.
+    #[must_use]
+    pub fn recent(&self) -> Vec<Arc<Trace>> {
+        lock(&self.recent).iter().cloned().collect()
+    }
+
+    /// Listens to all further reports.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Trace>> {
+        self.sender.subscribe()
+    }
+
+    /// Waits for the exceptions of a request, which workerd reports shortly after its answer: each with
+    /// its Worker, the one that was thrown first at the front. An exception passes through every Worker
+    /// on its way. The one that knows its place is returned. Empty if none came in time.
+    pub async fn exceptions(&self, ray: &str, longest: Duration) -> Vec<(String, Exception)> {
+        let mut reports = self.subscribe();
+        let is_wanted =
+            |trace: &Arc<Trace>| trace.ray() == Some(ray) && !trace.exceptions.is_empty();
+        let mut found: Vec<_> = self.recent().into_iter().filter(is_wanted).collect();
+        let has_place = |trace: &Arc<Trace>| trace.exceptions.iter().any(Exception::has_place);
+        let mut until = Instant::now() + longest;
+        loop {
+            if found.last().is_some_and(has_place) {
+                until = until.min(Instant::now() + SETTLE);
+            }
+            match timeout_at(until, reports.recv()).await {
+                Ok(Ok(trace)) if is_wanted(&trace) => found.push(trace),
+                Ok(Ok(_) | Err(RecvError::Lagged(_))) => {}
+                Ok(Err(RecvError::Closed)) | Err(_) => break,
+            }
+        }
+        let named = found.iter().flat_map(|trace| {
+            trace.exceptions.iter().map(|one| (trace.worker.clone(), one.clone()))
+        });
+        let mut thrown: Vec<(String, Exception)> = named.collect();
+        let placed: Vec<String> =
+            thrown.iter().filter(|(_, one)| one.has_place()).map(|(_, one)| one.title()).collect();
+        thrown.retain(|(_, one)| one.has_place() || !placed.contains(&one.title()));
+        thrown.sort_by_key(|(_, one)| one.timestamp);
+        thrown
+    }
+}
+
+fn append(path: &Utf8Path) -> Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let file = File::options().create(true).append(true).mode(0o600).open(path);
+    file.with_context(|| format!("cannot open {path}"))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn trace(value: Value) -> Trace {
+        serde_json::from_value(value).expect("a report")
+    }
+
+    #[test]
+    fn lines_name_time_worker_level_and_place() {
+        let trace = trace(json!({
+            "worker": "shop", "version": "1", "outcome": "exception", "eventTimestamp": 0,
+            "event": { "request": { "method": "GET", "url": "http://shop.localhost:8787/buy?card=1" } },
+            "logs": [{ "level": "log", "message": ["a\u{1b}[1m", { "b": 1 }, 2], "timestamp": 1000 }],
+            "exceptions": [{
+                "name": "TypeError", "message": "no\nstock", "timestamp": 2000,
+                "stack": "    at buy (src/index.ts:7:9)\n    at Object.fetch (src/index.ts:3:1)"
+            }]
+        }));
+        assert_eq!(
+            trace.lines(),
+            [
+                "1970-01-01T00:00:01.000Z shop log a[1m {\"b\":1} 2",
+                "1970-01-01T00:00:02.000Z shop error GET /buy: Uncaught TypeError: no\n    stock\n    \
+                 at buy (src/index.ts:7:9)\n    at Object.fetch (src/index.ts:3:1)",
+            ]
+        );
+    }
+
+    #[test]
+    fn causes_are_described() {
+        for (event, wanted) in [
+            (json!({ "cron": "* * * * *", "scheduledTime": 5 }), "cron * * * * *"),
+            (json!({ "queue": "jobs", "batchSize": 1 }), "queue jobs"),
+            (json!({ "rpcMethod": "add" }), "add()"),
+            (json!({ "request": { "method": "GET", "url": "http://a" } }), "GET /"),
+            (json!({}), "event"),
+        ] {
+            let trace =
+                trace(json!({ "worker": "a", "version": "1", "outcome": "ok", "event": event }));
+            assert_eq!(trace.cause(), wanted);
+            assert!(trace.lines().is_empty());
+        }
+    }
+
+    #[test]
+    fn an_end_without_an_exception_is_told() {
+        let trace = trace(json!({
+            "worker": "a", "version": "1", "outcome": "exceededCpu", "event": { "cron": "0 0 * * *" }
+        }));
+        let wanted = "1970-01-01T00:00:00.000Z a error cron 0 0 * * *: ended with exceededCpu";
+        assert_eq!(trace.lines(), [wanted]);
+    }
+}

@@ -1,0 +1,89 @@
+//! Tests that a Worker has the bindings that it was uploaded with.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::server::{ACCOUNT, Server, TOKEN, multipart};
+
+/// Uploads code with bindings, live at once.
+pub async fn deploy(server: &Server, worker: &str, code: &str, bindings: Value) {
+    deploy_with(server, worker, code, json!({ "bindings": bindings })).await;
+}
+
+/// Uploads code with other metadata, live at once.
+pub async fn deploy_with(server: &Server, worker: &str, code: &str, mut metadata: Value) {
+    metadata["main_module"] = json!("worker.js");
+    metadata["compatibility_date"] = json!("2026-01-01");
+    let path = format!("/accounts/{ACCOUNT}/workers/scripts/{worker}");
+    let parts = [
+        ("metadata", "application/json", &*metadata.to_string()),
+        ("worker.js", "application/javascript+module", code),
+    ];
+    let (status, answer) = multipart(server.request(Method::PUT, &path, TOKEN), &parts).await;
+    assert_eq!(status, 200, "{answer}");
+}
+
+#[tokio::test]
+async fn workers_call_each_other() {
+    let mut server = Server::new("services");
+    let target = |answer: &str| {
+        format!(
+            "import {{ WorkerEntrypoint }} from 'cloudflare:workers';
+             export class Sums extends WorkerEntrypoint {{ add(a, b) {{ return a + b; }} }}
+             export default {{ fetch: (request) => new Response('{answer} ' + request.url) }};"
+        )
+    };
+    let caller = "export default { async fetch(request, env) {
+        const sum = await env.SUMS.add(1, 2);
+        return new Response(`${sum} ${await (await env.OTHER.fetch(request)).text()}`);
+    } };";
+    deploy(&server, "target", &target("one"), json!([])).await;
+    let bindings = json!([
+        { "name": "OTHER", "type": "service", "service": "target", "environment": "production" },
+        { "name": "SUMS", "type": "service", "service": "target", "entrypoint": "Sums" },
+    ]);
+    deploy(&server, "caller", caller, bindings).await;
+    let wanted = |answer: &str, server: &Server| {
+        format!("3 {answer} http://caller.localhost:{}/a", server.port)
+    };
+    assert_eq!(server.text("caller.localhost", "/a").await, wanted("one", &server));
+    // The caller meets the newest version of the target at once.
+    deploy(&server, "target", &target("two"), json!([])).await;
+    assert_eq!(server.text("caller.localhost", "/a").await, wanted("two", &server));
+    server.restart();
+    assert_eq!(server.text("caller.localhost", "/a").await, wanted("two", &server));
+    // A target that is gone is an error of the request that needs it.
+    let path = format!("/accounts/{ACCOUNT}/workers/scripts/target");
+    assert_eq!(server.send(Method::DELETE, &path, json!({})).await.0, 200);
+    let answer = server.text("caller.localhost", "/a").await;
+    assert!(answer.contains("The Worker target is not deployed in this sandbox"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_binding_without_a_local_form_fails_when_it_is_used() {
+    let server = Server::new("stubs");
+    let code = "export default { async fetch(request, env) {
+        const path = new URL(request.url).pathname;
+        if (path === '/run') return Response.json(await env.BRAIN.run('model', { prompt: 'hi' }));
+        if (path === '/fetch') return env.CHROME.fetch('https://example.com');
+        if (path === '/caught') try { await env.BRAIN.run('model'); } catch { return new Response('caught'); }
+        return new Response('fine');
+    } };";
+    let bindings =
+        json!([{ "name": "BRAIN", "type": "ai" }, { "name": "CHROME", "type": "browser" }]);
+    deploy(&server, "stubs", code, bindings).await;
+    assert_eq!(server.text("stubs.localhost", "/").await, "fine");
+    assert_eq!(server.text("stubs.localhost", "/caught").await, "caught");
+    for (path, text) in [
+        ("/run", "The binding BRAIN is of the kind `ai`, which has no local form in the sandbox."),
+        (
+            "/fetch",
+            "The binding CHROME is of the kind `browser`, which has no local form in the sandbox.",
+        ),
+    ] {
+        let answer = server.fetch("stubs.localhost", path).await;
+        assert_eq!(answer.status(), 501, "{path}");
+        let page = answer.text().await.expect("text");
+        assert!(page.contains(text), "{path}: {page}");
+    }
+}

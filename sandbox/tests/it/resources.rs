@@ -1,0 +1,255 @@
+//! KV, D1, R2, queues, workflows and settings, as wrangler and the SDKs ask for them.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::server::{ACCOUNT, Server, TOKEN, answer, code, multipart};
+
+const GOOD: &str = "export default { fetch: () => new Response('good'), queue() {} }";
+
+fn path(of: &str) -> String {
+    format!("/accounts/{ACCOUNT}/{of}")
+}
+
+#[tokio::test]
+async fn storage_is_made_listed_and_deleted_and_survives_a_kill() {
+    let mut server = Server::new("storage");
+    let [namespace, database, bucket] = server.storage().await;
+    for (of, body, wanted) in [
+        ("storage/kv/namespaces", json!({ "title": "cache" }), 10_014),
+        ("storage/kv/namespaces", json!({ "title": "" }), 10_019),
+        ("d1/database", json!({ "name": "data" }), 7502),
+        ("r2/buckets", json!({ "name": "files" }), 10_004),
+        ("r2/buckets", json!({ "name": "Bad_Name" }), 10_005),
+    ] {
+        let (_, refusal) = server.send(Method::POST, &path(of), body).await;
+        assert_eq!(code(&refusal), wanted, "{refusal}");
+    }
+    server.restart();
+    let (_, namespaces) = server.get(&path("storage/kv/namespaces?page=1&per_page=100")).await;
+    assert_eq!(namespaces["result"][0]["id"], json!(namespace));
+    assert_eq!(namespaces["result_info"]["total_count"], 1);
+    let (_, databases) = server.get(&path("d1/database?name=data")).await;
+    assert_eq!(databases["result"][0]["uuid"], json!(database));
+    assert_eq!(server.get(&path("d1/database?name=other")).await.1["result"], json!([]));
+    let (_, buckets) = server.get(&path("r2/buckets")).await;
+    assert_eq!(buckets["result"]["buckets"][0]["location"], "weur");
+    for of in [
+        format!("storage/kv/namespaces/{namespace}"),
+        format!("d1/database/{database}"),
+        format!("r2/buckets/{bucket}"),
+    ] {
+        assert_eq!(server.get(&path(&of)).await.0, 200, "{of}");
+        assert_eq!(server.send(Method::DELETE, &path(&of), Value::Null).await.0, 200, "{of}");
+        assert_eq!(server.get(&path(&of)).await.0, 404, "{of}");
+    }
+}
+
+#[tokio::test]
+async fn values_are_what_workers_see() {
+    let server = Server::new("values");
+    let [namespace, _, bucket] = server.storage().await;
+    let keys = path(&format!("storage/kv/namespaces/{namespace}"));
+    let value = format!("{keys}/values/a%2Fb");
+    let (status, done) = answer(server.request(Method::PUT, &value, TOKEN).body("one")).await;
+    assert_eq!(status, 200, "{done}");
+    let parts = [("value", "text/plain", "two"), ("metadata", "application/json", "{\"x\":1}")];
+    let (status, done) =
+        multipart(server.request(Method::PUT, &format!("{keys}/values/c"), TOKEN), &parts).await;
+    assert_eq!(status, 200, "{done}");
+    let bulk = json!([{ "key": "d", "value": "dGhyZWU=", "base64": true }]);
+    assert_eq!(server.send(Method::PUT, &format!("{keys}/bulk"), bulk).await.0, 200);
+    let (_, listed) = server.get(&format!("{keys}/keys")).await;
+    let names: Vec<&Value> =
+        listed["result"].as_array().expect("keys").iter().map(|key| &key["name"]).collect();
+    assert_eq!(names, ["a/b", "c", "d"]);
+    assert_eq!(server.get(&format!("{keys}/metadata/c")).await.1["result"], json!({ "x": 1 }));
+    let get = async |path: &str| {
+        let answer = server.request(Method::GET, path, TOKEN).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("text"))
+    };
+    assert_eq!(get(&value).await, (200, "one".to_owned()));
+    assert_eq!(get(&format!("{keys}/values/d")).await, (200, "three".to_owned()));
+    assert_eq!(get(&format!("{keys}/values/none")).await.0, 404);
+    let bindings = json!([
+        { "name": "KV", "type": "kv_namespace", "namespace_id": namespace },
+        { "name": "R2", "type": "r2_bucket", "bucket_name": bucket },
+    ]);
+    let reader = "export default { async fetch(_, env) {
+        const file = await env.R2.get('x/y.txt');
+        return new Response(await env.KV.get('a/b') + ' ' + await file.text() + ' ' + file.httpMetadata.contentType) } }";
+    let object = path(&format!("r2/buckets/{bucket}/objects/x/y.txt"));
+    let put = server.request(Method::PUT, &object, TOKEN).header("content-type", "text/x-test");
+    assert_eq!(answer(put.body("file")).await.0, 200);
+    assert_eq!(server.upload_code("reader", reader, json!({ "bindings": bindings })).await.0, 200);
+    assert_eq!(server.text("reader.localhost", "/").await, "one file text/x-test");
+    assert_eq!(get(&object).await, (200, "file".to_owned()));
+    let full = path(&format!("r2/buckets/{bucket}"));
+    assert_eq!(code(&server.send(Method::DELETE, &full, Value::Null).await.1), 10_008);
+    assert_eq!(server.send(Method::DELETE, &object, Value::Null).await.0, 200);
+    assert_eq!(server.send(Method::DELETE, &format!("{keys}/values/c"), Value::Null).await.0, 200);
+    assert_eq!(get(&format!("{keys}/values/c")).await.0, 404);
+}
+
+#[tokio::test]
+async fn sql_runs_on_the_database_that_workers_see() {
+    let server = Server::new("sql");
+    let [_, database, _] = server.storage().await;
+    let query = path(&format!("d1/database/{database}/query"));
+    let run = async |sql: &str, params: Value| {
+        server.send(Method::POST, &query, json!({ "sql": sql, "params": params })).await
+    };
+    let migration = "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT); -- a comment; with a semicolon
+        INSERT INTO t (name) VALUES ('a;b'), ('it''s');
+        /* another; */ CREATE TRIGGER g AFTER INSERT ON t BEGIN UPDATE t SET name = CASE WHEN name = 'c' THEN 'C' ELSE name END; END;
+        INSERT INTO t (name) VALUES ('c');";
+    let (status, done) = run(migration, json!([])).await;
+    assert_eq!((status, done["result"].as_array().map(Vec::len)), (200, Some(4)), "{done}");
+    let (_, rows) = run("SELECT name FROM t WHERE id > ? ORDER BY id", json!([1])).await;
+    assert_eq!(rows["result"][0]["results"], json!([{ "name": "it's" }, { "name": "C" }]));
+    assert_eq!(rows["result"][0]["success"], true);
+    let raw = path(&format!("d1/database/{database}/raw"));
+    let (_, rows) = server
+        .send(Method::POST, &raw, json!({ "sql": "SELECT id, name FROM t WHERE id = 1" }))
+        .await;
+    assert_eq!(
+        rows["result"][0]["results"],
+        json!({ "columns": ["id", "name"], "rows": [[1, "a;b"]] })
+    );
+    for sql in ["SELEC 1", "SELECT * FROM missing", ""] {
+        let (status, refusal) = run(sql, json!([])).await;
+        assert_eq!((status, code(&refusal)), (400, 7500), "{sql}: {refusal}");
+    }
+    let bindings = json!([{ "name": "DB", "type": "d1", "id": database }]);
+    let reader = "export default { async fetch(_, env) {
+        return Response.json(await env.DB.prepare('SELECT count(*) AS n FROM t').first()) } }";
+    assert_eq!(server.upload_code("reader", reader, json!({ "bindings": bindings })).await.0, 200);
+    assert_eq!(server.text("reader.localhost", "/").await, "{\"n\":3}");
+}
+
+#[tokio::test]
+async fn queues_have_producers_and_one_consumer() {
+    let server = Server::new("queues");
+    let (status, made) =
+        server.send(Method::POST, &path("queues"), json!({ "queue_name": "jobs" })).await;
+    assert_eq!((status, &made["result"]["queue_name"]), (200, &json!("jobs")), "{made}");
+    let queue = path(&format!("queues/{}", made["result"]["queue_id"].as_str().expect("an id")));
+    let (_, refusal) =
+        server.send(Method::POST, &path("queues"), json!({ "queue_name": "jobs" })).await;
+    assert_eq!(code(&refusal), 11_009);
+    let bindings = json!([{ "name": "JOBS", "type": "queue", "queue_name": "jobs" }]);
+    assert_eq!(server.upload_code("producer", GOOD, json!({ "bindings": bindings })).await.0, 200);
+    let deaf = "export default { fetch() {} }";
+    assert_eq!(server.upload_code("deaf", deaf, json!({})).await.0, 200);
+    let consumer = |script: &str| json!({ "type": "worker", "script_name": script, "settings": { "batch_size": 5 } });
+    let consumers = format!("{queue}/consumers");
+    for (script, wanted) in [("missing", 10_007), ("deaf", 11_002)] {
+        assert_eq!(code(&server.send(Method::POST, &consumers, consumer(script)).await.1), wanted);
+    }
+    let (status, made) = server.send(Method::POST, &consumers, consumer("producer")).await;
+    assert_eq!(status, 200, "{made}");
+    assert_eq!(code(&server.send(Method::POST, &consumers, consumer("producer")).await.1), 11_004);
+    let (_, listed) = server.get(&path("queues?name=jobs")).await;
+    assert_eq!(listed["result"][0]["producers"][0]["script"], "producer");
+    assert_eq!(listed["result"][0]["consumers"][0]["settings"]["batch_size"], 5);
+    assert_eq!(
+        code(&server.send(Method::DELETE, &queue, Value::Null).await.1),
+        11_005,
+        "it is used"
+    );
+    let id = made["result"]["consumer_id"].as_str().expect("an id");
+    assert_eq!(server.send(Method::DELETE, &format!("{consumers}/{id}"), Value::Null).await.0, 200);
+    assert_eq!(server.get(&consumers).await.1["result"], json!([]));
+}
+
+#[tokio::test]
+async fn workflows_belong_to_a_class_that_is_exported() {
+    let server = Server::new("workflows");
+    let code_ = "import { WorkflowEntrypoint } from 'cloudflare:workers';
+        export class Flow extends WorkflowEntrypoint {} export default { fetch() {} }";
+    assert_eq!(server.upload_code("flows", code_, json!({})).await.0, 200);
+    let put = async |class: &str| {
+        let body = json!({ "script_name": "flows", "class_name": class });
+        server.send(Method::PUT, &path("workflows/daily"), body).await
+    };
+    assert_eq!(code(&put("Missing").await.1), 10_021);
+    let (status, made) = put("Flow").await;
+    assert_eq!((status, &made["result"]["class_name"]), (200, &json!("Flow")), "{made}");
+    assert_eq!(server.get(&path("workflows")).await.1["result"][0]["name"], "daily");
+    assert_eq!(server.send(Method::DELETE, &path("workflows/daily"), Value::Null).await.0, 200);
+    assert_eq!(server.get(&path("workflows/daily")).await.0, 404);
+}
+
+#[tokio::test]
+async fn settings_are_kept_and_given_back() {
+    let mut server = Server::new("settings");
+    let bindings = json!([
+        { "name": "A", "type": "plain_text", "text": "1" },
+        { "name": "S", "type": "secret_text", "text": "hush" },
+    ]);
+    let fields = json!({ "bindings": bindings, "observability": { "enabled": true, "head_sampling_rate": 0.5 } });
+    assert_eq!(server.upload_code("site", GOOD, fields).await.0, 200);
+    assert_eq!(server.upload_code("tail", "export default { tail() {} }", json!({})).await.0, 200);
+    let script = path("workers/scripts/site");
+    let settings =
+        json!({ "logpush": true, "tail_consumers": [{ "service": "tail" }], "tags": ["a"] });
+    let (status, kept) =
+        server.send(Method::PATCH, &format!("{script}/script-settings"), settings).await;
+    assert_eq!(status, 200, "{kept}");
+    server.restart();
+    let (_, kept) = server.get(&format!("{script}/script-settings")).await;
+    let wanted = json!({ "logpush": true, "tail_consumers": [{ "service": "tail" }], "tags": ["a"],
+        "observability": { "enabled": true, "head_sampling_rate": 0.5 }, "cache_options": null });
+    assert_eq!(kept["result"], wanted);
+    for (wrong, number) in [
+        (json!({ "logpush": "yes" }), 10_021),
+        (json!({ "tail_consumers": [{ "service": "missing" }] }), 10_143),
+        (json!({ "tags": 5 }), 10_021),
+    ] {
+        let (_, refusal) =
+            server.send(Method::PATCH, &format!("{script}/script-settings"), wrong).await;
+        assert_eq!(code(&refusal), number);
+    }
+    // A multipart patch with bindings makes a version, and keeps secrets.
+    let patch =
+        json!({ "bindings": [{ "name": "B", "type": "plain_text", "text": "2" }] }).to_string();
+    let request = server.request(Method::PATCH, &format!("{script}/settings"), TOKEN);
+    let (status, changed) = multipart(request, &[("settings", "application/json", &patch)]).await;
+    assert_eq!(status, 200, "{changed}");
+    let names: Vec<&Value> = changed["result"]["bindings"]
+        .as_array()
+        .expect("bindings")
+        .iter()
+        .map(|b| &b["name"])
+        .collect();
+    assert_eq!(names, ["B", "S"]);
+    assert!(!changed.to_string().contains("hush"));
+    let (_, versions) = server.get(&format!("{script}/versions")).await;
+    assert_eq!(versions["result_info"]["total_count"], 2);
+    let (_, worker) = server.get(&path("workers/workers/site")).await;
+    let worker = &worker["result"];
+    assert_eq!(worker["tail_consumers"], json!([{ "name": "tail" }]));
+    assert_eq!(
+        (&worker["logpush"], &worker["observability"]["enabled"]),
+        (&json!(true), &json!(true))
+    );
+    for field in ["id", "updated_on", "references", "subdomain", "tags"] {
+        assert!(!worker[field].is_null(), "{field}");
+    }
+    let by_id = path(&format!("workers/workers/{}", worker["id"].as_str().expect("an id")));
+    assert_eq!(server.get(&by_id).await.1["result"]["name"], "site");
+    let (_, scripts) = server.get(&path("workers/scripts")).await;
+    for field in
+        ["etag", "handlers", "modified_on", "has_assets", "has_modules", "compatibility_date"]
+    {
+        assert!(!scripts["result"][0][field].is_null(), "{field}");
+    }
+    let content = server
+        .request(Method::GET, &format!("{script}/content/v2"), TOKEN)
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(content.headers()["cf-entrypoint"], "main.js");
+    let content = content.text().await.expect("text");
+    assert!(content.contains("name=\"main.js\"") && content.contains(GOOD), "{content}");
+}

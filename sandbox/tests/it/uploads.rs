@@ -1,0 +1,237 @@
+//! What Cloudflare refuses at upload is refused, in workerd's words, and nothing of it is live.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::server::{ACCOUNT, Server, code};
+
+/// Code that starts.
+const GOOD: &str = "export default { fetch: () => new Response('good') }";
+
+/// Refuses an upload, and shows that nothing of it is there.
+async fn refused(server: &Server, code: &str, fields: Value) -> (u16, u64, String) {
+    let (status, refusal) = server.upload_code("bad", code, fields).await;
+    let gone = server.get(&format!("/accounts/{ACCOUNT}/workers/scripts/bad/deployments")).await.0;
+    assert_eq!(gone, 404, "it is not live: {refusal}");
+    let text = refusal["errors"][0]["message"].as_str().unwrap_or_default().to_owned();
+    (status, crate::server::code(&refusal), text)
+}
+
+#[tokio::test]
+async fn code_that_does_not_start_is_refused_in_workerd_s_words() {
+    let server = Server::new("starts");
+    for (code, text) in [
+        ("export default {", "Uncaught SyntaxError: Unexpected end of input"),
+        ("throw new Error('boom'); export default {}", "Uncaught Error: boom\n  at main.js:1:7"),
+        (
+            "null.x; export default { fetch() {} }",
+            "Uncaught TypeError: Cannot read properties of null (reading 'x')",
+        ),
+        ("import 'nope'; export default { fetch() {} }", "nope"),
+        ("await new Promise(() => {}); export default { fetch() {} }", "op-level await"),
+        (
+            "setTimeout(() => {}, 1); export default { fetch() {} }",
+            "Disallowed operation called within global scope",
+        ),
+        ("export default {}", "The uploaded script has no registered event handlers."),
+        ("export const x = 1", "The uploaded script has no registered event handlers."),
+        (
+            "addEventListener('fetch', () => {})",
+            "The uploaded script has no registered event handlers.",
+        ),
+        ("export default { helper() {} }", "The uploaded script has no registered event handlers."),
+    ] {
+        let (status, number, said) = refused(&server, code, json!({})).await;
+        assert_eq!((status, number), (400, 10_021), "{code}: {said}");
+        assert!(said.contains(text) && !said.contains("sandbox-check"), "{code}: {said}");
+    }
+    for (flags, text) in [
+        (json!(["nope_flag"]), "No such compatibility flag: nope_flag"),
+        (json!(["url_standard", "url_original"]), "url_standard"),
+    ] {
+        let fields = json!({ "compatibility_flags": flags });
+        let (status, number, said) = refused(&server, GOOD, fields).await;
+        assert_eq!((status, number), (400, 10_021), "{said}");
+        assert!(said.contains(text), "{said}");
+    }
+    for date in ["2999-01-01", "yesterday", "2026-02-31"] {
+        let fields = json!({ "compatibility_date": date });
+        let (status, number, said) = refused(&server, GOOD, fields).await;
+        assert_eq!((status, number), (400, 10_021), "{date}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn code_that_starts_is_described() {
+    let server = Server::new("described");
+    let code = "import { DurableObject, WorkerEntrypoint, WorkflowEntrypoint } from 'cloudflare:workers';
+        export class Room extends DurableObject { async fetch() {} }
+        export class Api extends WorkerEntrypoint { add(a, b) { return a + b } }
+        export class Flow extends WorkflowEntrypoint { async run() {} }
+        export default { async fetch() { return new Response('hi') }, get scheduled() { throw new Error('not called') } }";
+    let (status, made) = server.upload_code("code", code, json!({})).await;
+    assert_eq!(status, 200, "{made}");
+    assert_eq!(made["result"]["handlers"], json!(["fetch", "scheduled"]));
+    let named = made["result"]["named_handlers"].as_array().expect("a list");
+    let kinds: Vec<(&Value, &Value)> =
+        named.iter().map(|one| (&one["name"], &one["entrypoint"])).collect();
+    let wanted = [("Api", "worker"), ("Flow", "workflow"), ("Room", "durable-object")];
+    let wanted: Vec<(Value, Value)> = wanted.iter().map(|(a, b)| (json!(a), json!(b))).collect();
+    assert_eq!(kinds, wanted.iter().map(|(a, b)| (a, b)).collect::<Vec<_>>());
+    // The same when env is used while the code starts, also of storage.
+    let [namespace, database, bucket] = server.storage().await;
+    let code = "import { env } from 'cloudflare:workers';
+        if (env.TEXT !== 'a\\nb\"' || env.SECRET !== 's' || env.JSON.x !== 1) throw new Error('env');
+        const statement = env.DB.prepare('SELECT 1'); env.KV.get; env.R2.get;
+        export default { fetch: () => new Response(env.TEXT) }";
+    let bindings = json!([
+        { "name": "TEXT", "type": "plain_text", "text": "a\nb\"" },
+        { "name": "SECRET", "type": "secret_text", "text": "s" },
+        { "name": "JSON", "type": "json", "json": { "x": 1 } },
+        { "name": "KV", "type": "kv_namespace", "namespace_id": namespace },
+        { "name": "DB", "type": "d1", "id": database },
+        { "name": "R2", "type": "r2_bucket", "bucket_name": bucket },
+    ]);
+    let (status, made) = server.upload_code("env", code, json!({ "bindings": bindings })).await;
+    assert_eq!(status, 200, "{made}");
+}
+
+#[tokio::test]
+async fn bindings_to_what_is_not_there_are_refused() {
+    let server = Server::new("bindings");
+    assert_eq!(server.upload_code("other", GOOD, json!({})).await.0, 200);
+    let text = |name: &str, size: usize| json!({ "name": name, "type": "plain_text", "text": "x".repeat(size) });
+    for (bindings, wanted) in [
+        (json!([text("A", 1), text("A", 1)]), 10_053),
+        (json!([{ "name": "K", "type": "kv_namespace", "namespace_id": "0".repeat(32) }]), 10_041),
+        (
+            json!([{ "name": "D", "type": "d1", "id": "11111111-1111-4111-8111-111111111111" }]),
+            10_181,
+        ),
+        (json!([{ "name": "R", "type": "r2_bucket", "bucket_name": "nobody-made-it" }]), 10_085),
+        (json!([{ "name": "Q", "type": "queue", "queue_name": "nobody-made-it" }]), 11_000),
+        (json!([{ "name": "S", "type": "service", "service": "missing" }]), 10_143),
+        (
+            json!([{ "name": "S", "type": "service", "service": "other", "entrypoint": "Missing" }]),
+            10_144,
+        ),
+        (
+            json!([{ "name": "O", "type": "durable_object_namespace", "class_name": "Missing" }]),
+            10_070,
+        ),
+        (
+            json!([{ "name": "O", "type": "durable_object_namespace", "class_name": "X", "script_name": "other" }]),
+            10_061,
+        ),
+        (
+            json!([{ "name": "W", "type": "workflow", "workflow_name": "w", "class_name": "Missing" }]),
+            10_021,
+        ),
+        (json!([{ "name": "X", "type": "kv_namespaces", "namespace_id": "x" }]), 10_021),
+        (json!([{ "name": "X" }]), 10_021),
+        (json!([{ "type": "plain_text", "text": "" }]), 10_021),
+        (json!([text("A", 5 * 1024 + 1)]), 10_054),
+    ] {
+        let (status, number, said) = refused(&server, GOOD, json!({ "bindings": bindings })).await;
+        assert_eq!((status, number), (400, wanted), "{bindings}: {said}");
+    }
+    let itself =
+        json!([{ "name": "S", "type": "service", "service": "itself" }, text("A", 5 * 1024)]);
+    assert_eq!(server.upload_code("itself", GOOD, json!({ "bindings": itself })).await.0, 200);
+    let service = json!([{ "name": "S", "type": "service", "service": "other" }]);
+    assert_eq!(server.upload_code("caller", GOOD, json!({ "bindings": service })).await.0, 200);
+    let references = format!("/accounts/{ACCOUNT}/workers/scripts/other/references");
+    let (_, references) = server.get(&references).await;
+    assert_eq!(references["result"]["services"]["incoming"][0]["name"], "caller");
+}
+
+#[tokio::test]
+async fn what_is_live_stays_when_an_upload_is_refused() {
+    let server = Server::new("stays-live");
+    assert_eq!(server.upload_code("site", GOOD, json!({})).await.0, 200);
+    let versions = format!("/accounts/{ACCOUNT}/workers/scripts/site/versions");
+    let before = server.get(&versions).await;
+    let (status, _) =
+        server.upload_code("site", "throw 1; export default { fetch() {} }", json!({})).await;
+    assert_eq!(status, 400);
+    assert_eq!(server.get(&versions).await, before);
+    assert_eq!(server.text("site.localhost", "/").await, "good");
+}
+
+#[tokio::test]
+async fn durable_objects_need_a_migration_and_stay_exported() {
+    let server = Server::new("objects");
+    let class = "import { DurableObject } from 'cloudflare:workers';
+        export class Room extends DurableObject {} export default { fetch: () => new Response('hi') }";
+    let bindings =
+        json!([{ "name": "ROOM", "type": "durable_object_namespace", "class_name": "Room" }]);
+    let (_, number, said) = refused(&server, class, json!({ "bindings": bindings })).await;
+    assert_eq!(number, 10_061, "{said}");
+    let migration = json!({ "new_tag": "v1", "steps": [{ "new_sqlite_classes": ["Room"] }] });
+    let fields = json!({ "bindings": bindings, "migrations": migration });
+    let (status, made) = server.upload_code("rooms", class, fields.clone()).await;
+    assert_eq!((status, &made["result"]["migration_tag"]), (200, &json!("v1")), "{made}");
+    for (code, fields, wanted) in [
+        (class, fields, 10_079),
+        (GOOD, json!({}), 10_064),
+        (
+            class,
+            json!({ "migrations": { "old_tag": "v1", "new_tag": "v2", "new_classes": ["Room"] } }),
+            10_074,
+        ),
+    ] {
+        let (_, refusal) = server.upload_code("rooms", code, fields).await;
+        assert_eq!(crate::server::code(&refusal), wanted, "{refusal}");
+    }
+    let namespaces = format!("/accounts/{ACCOUNT}/workers/durable_objects/namespaces");
+    let (_, namespaces) = server.get(&namespaces).await;
+    assert_eq!(namespaces["result"][0]["class"], "Room");
+    assert_eq!(namespaces["result"][0]["use_sqlite"], true);
+}
+
+#[tokio::test]
+async fn secrets_and_crons_are_looked_at() {
+    let server = Server::new("secrets");
+    let bindings = json!([{ "name": "VARIABLE", "type": "plain_text", "text": "x" }]);
+    assert_eq!(server.upload_code("site", GOOD, json!({ "bindings": bindings })).await.0, 200);
+    let script = format!("/accounts/{ACCOUNT}/workers/scripts/site");
+    for (secret, wanted) in [
+        (json!({ "name": "S", "text": "x", "type": "secret_text" }), None),
+        (json!({ "name": "S", "text": "x" }), None),
+        (json!({ "name": "VARIABLE", "text": "x", "type": "secret_text" }), Some(10_053)),
+        (json!({ "name": "S", "text": "x", "type": "plain_text" }), Some(10_021)),
+        (json!({ "name": "S", "type": "secret_text" }), Some(10_021)),
+        (json!({ "name": "", "text": "x", "type": "secret_text" }), Some(10_021)),
+        (json!({ "name": "1S", "text": "x", "type": "secret_text" }), Some(10_021)),
+        (json!({ "name": "a b", "text": "x", "type": "secret_text" }), Some(10_021)),
+        (json!({ "name": "S", "text": "x".repeat(5 * 1024), "type": "secret_text" }), None),
+        (
+            json!({ "name": "S", "text": "x".repeat(5 * 1024 + 1), "type": "secret_text" }),
+            Some(10_054),
+        ),
+    ] {
+        let (status, answer) =
+            server.send(Method::PUT, &format!("{script}/secrets"), secret.clone()).await;
+        match wanted {
+            None => assert_eq!(status, 200, "{answer}"),
+            Some(wanted) => assert_eq!(code(&answer), wanted, "{answer}"),
+        }
+    }
+    let bulk = json!({ "secrets": { "VARIABLE": { "text": "x", "type": "secret_text" }, "T": { "text": "t", "type": "secret_text" } } });
+    let (_, refusal) = server.send(Method::PATCH, &format!("{script}/secrets-bulk"), bulk).await;
+    assert_eq!(code(&refusal), 10_053);
+    assert!(!server.get(&format!("{script}/secrets")).await.1.to_string().contains("\"T\""));
+    let set = async |crons: &[&str]| {
+        let body: Vec<Value> = crons.iter().map(|cron| json!({ "cron": cron })).collect();
+        server.send(Method::PUT, &format!("{script}/schedules"), json!(body)).await
+    };
+    let (status, schedules) = set(&["*/5 * * * *", "0 0 * * sun"]).await;
+    assert_eq!(status, 200, "{schedules}");
+    assert_eq!(schedules["result"]["schedules"][1]["cron"], "0 0 * * sun");
+    for crons in
+        [&["* * * *"][..], &["* * * * 0"], &["* * * * 8"], &["x"], &["* * * * *", "* * * * *"]]
+    {
+        assert_eq!(code(&set(crons).await.1), 10_100, "{crons:?}");
+    }
+    assert_eq!(server.get(&format!("{script}/schedules")).await.1, schedules);
+}

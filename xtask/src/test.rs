@@ -1,0 +1,29 @@
+//! `test`: hands its arguments to `cargo dev test`, which needs more crates than a deployment does.
+
+use std::os::unix::process::CommandExt as _;
+
+use anyhow::{Context as _, Result};
+use base::error::Exit;
+use clap::Args;
+use delivery::context::Ctx;
+
+/// Set up and run every test of this repository.
+#[derive(Debug, Args)]
+pub struct Test {
+    /// The checks to run, and options of `cargo dev test`
+    #[arg(value_name = "NAME", trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+impl Test {
+    /// Replaces this process by `cargo dev test`.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let error = std::process::Command::new(cargo)
+            .current_dir(&ctx.root)
+            .args(["run", "--quiet", "--locked", "--package", "dev", "--", "test"])
+            .args(self.arguments)
+            .exec();
+        Err(error).context("cannot start cargo")
+    }
+}

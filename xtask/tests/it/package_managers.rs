@@ -1,0 +1,268 @@
+//! Whatever a package manager follows counts in `affected`, in the content key and in the pipeline's
+//! `rules:changes`, wherever the manager reads it.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8Path;
+use workspace::key::content_key;
+use workspace::{Workspace, inputs};
+
+use crate::affected::{affected, names};
+use crate::support::TestEnv;
+
+/// The files of a repository beside the project `app`, the path that changes, and whether `app` is made
+/// from it.
+type Case<'c> = (&'c [(&'c str, &'c str)], &'c str, bool);
+
+/// A project that depends on nothing but what `files` add.
+fn repository(files: &[(&str, &str)]) -> TestEnv {
+    let env = TestEnv::new();
+    env.site("projects/app", "app");
+    for (path, text) in files {
+        env.write(path, text);
+    }
+    env.commit("tree");
+    env.git(&["checkout", "--quiet", "-b", "change"]);
+    env
+}
+
+fn key(env: &TestEnv) -> String {
+    let workspace = Workspace::survey(&env.root).expect("a workspace");
+    let app = workspace.project("app").expect("the project");
+    let inputs = inputs::read(&workspace, &[app], &[]).expect("inputs");
+    content_key(&inputs[0].blobs, &BTreeMap::new())
+}
+
+/// Changes one file and compares every answer about it.
+#[track_caller]
+fn check((files, path, is_input): Case) {
+    let env = repository(files);
+    let before = key(&env);
+    let text = std::fs::read_to_string(env.root.join(path)).unwrap_or_default();
+    env.write(path, &format!("{text}\n "));
+    let expected = if is_input { &["app"][..] } else { &[] };
+    let json = affected(&env, &[]);
+    assert_eq!(names(&json), expected, "in the working tree: {json:#}");
+    assert_eq!(key(&env) != before, is_input, "the content key");
+    env.commit("change");
+    let json = affected(&env, &["--head", "HEAD"]);
+    assert_eq!(names(&json), expected, "in a commit: {json:#}");
+    let pipeline = env.xtask(&["ci", "generate", "--dry-run"]).exits(0).stdout;
+    let folders = Utf8Path::new(path).ancestors().skip(1);
+    let patterns: Vec<String> =
+        folders.map(|dir| format!("\"{dir}/**/*\"")).chain([format!("\"{path}\"")]).collect();
+    let has = |pattern: &String| {
+        let plain = pattern.trim_matches('"');
+        pipeline
+            .lines()
+            .any(|line| line.trim().trim_start_matches("- ").trim_matches(['"', '\'']) == plain)
+    };
+    if is_input {
+        assert!(patterns.iter().any(has), "{patterns:?} in rules:changes:\n{pipeline}");
+    }
+}
+
+macro_rules! cases {
+    ($($name:ident: $case:expr;)*) => {
+        $(#[test] fn $name() { check($case); })*
+    };
+}
+
+const NPM: (&str, &str) = ("package-lock.json", r#"{ "lockfileVersion": 3, "packages": {} }"#);
+const PNPM: (&str, &str) = ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n");
+const YARN: (&str, &str) = ("yarn.lock", "__metadata:\n  version: 8\n");
+const BUN: (&str, &str) = ("bun.lock", "{ \"lockfileVersion\": 1 }");
+const ALL: &str = r#"{ "name": "root", "workspaces": ["projects/*", "packages/*"] }"#;
+const ROOT: (&str, &str) = ("package.json", ALL);
+const PNPM_ALL: (&str, &str) = ("pnpm-workspace.yaml", "packages: ['projects/*', 'packages/*']\n");
+const UI: (&str, &str) = ("packages/ui/package.json", r#"{ "name": "ui", "version": "1.2.0" }"#);
+const APP_UI: (&str, &str) =
+    ("projects/app/package.json", r#"{ "name": "app", "dependencies": { "ui": "^1.0.0" } }"#);
+const CODE: &str = "packages/ui/index.ts";
+
+cases! {
+    npm_s_lock_beside_a_pnpm_workspace_follows_versions: (&[NPM, ROOT, PNPM_ALL, UI, APP_UI], CODE, true);
+    pnpm_s_lock_beside_npm_s_workspaces_does_not: (&[PNPM, ROOT, PNPM_ALL, UI, APP_UI], CODE, false);
+    without_a_lock_the_union_counts: (&[ROOT, PNPM_ALL, UI, APP_UI], CODE, true);
+    two_locks_and_a_package_manager: (&[
+        NPM, PNPM, PNPM_ALL, UI, APP_UI,
+        ("package.json", r#"{ "workspaces": ["projects/*", "packages/*"], "packageManager": "npm@10.0.0" }"#),
+    ], CODE, true);
+    a_peer_by_workspace_protocol: (&[PNPM, PNPM_ALL, UI,
+        ("projects/app/package.json", r#"{ "name": "app", "peerDependencies": { "ui": "workspace:^" } }"#),
+    ], CODE, true);
+    a_peer_by_range: (&[NPM, ROOT, UI,
+        ("projects/app/package.json", r#"{ "name": "app", "peerDependencies": { "ui": "^1" } }"#),
+    ], CODE, true);
+    a_peer_of_another_member: (&[PNPM, PNPM_ALL, UI,
+        ("packages/kit/package.json", r#"{ "name": "kit", "peerDependencies": { "ui": "1.x" } }"#),
+        ("projects/app/package.json", r#"{ "name": "app", "dependencies": { "kit": "workspace:*" } }"#),
+    ], CODE, true);
+    a_peer_that_no_member_satisfies_comes_from_the_registry: (&[BUN, ROOT, UI,
+        ("projects/app/package.json", r#"{ "name": "app", "peerDependencies": { "ui": "^2" } }"#),
+    ], CODE, false);
+    patches_of_bun: (&[BUN,
+        ("package.json", r#"{ "workspaces": ["projects/*"], "patchedDependencies": { "a@1.0.0": "patches/a.patch" } }"#),
+        ("patches/a.patch", "1\n"),
+    ], "patches/a.patch", true);
+    patches_of_pnpm_s_section: (&[PNPM, PNPM_ALL,
+        ("package.json", r#"{ "pnpm": { "patchedDependencies": { "a": "patches/a.patch" } } }"#),
+        ("patches/a.patch", "1\n"),
+    ], "patches/a.patch", true);
+    patches_of_pnpm_s_workspace_file: (&[PNPM,
+        ("pnpm-workspace.yaml", "packages: ['projects/*']\npatchedDependencies:\n  a@1.0.0: \"patches/a.patch\"\n"),
+        ("patches/a.patch", "1\n"),
+    ], "patches/a.patch", true);
+    patches_in_a_repository_without_a_workspace: (&[NPM,
+        ("package.json", r#"{ "patchedDependencies": { "a@1.0.0": "patches/a.patch" } }"#),
+        ("patches/a.patch", "1\n"),
+    ], "patches/a.patch", true);
+    patches_of_yarn: (&[YARN,
+        ("package.json", r#"{ "workspaces": ["projects/*"], "resolutions": { "a@npm:1.0.0": "patch:a@npm%3A1.0.0#~/.yarn/patches/a.patch" } }"#),
+        (".yarn/patches/a.patch", "1\n"),
+    ], ".yarn/patches/a.patch", true);
+    a_patched_dependency_of_yarn: (&[YARN, ROOT,
+        ("projects/app/package.json", r#"{ "name": "app", "dependencies": { "a": "patch:a@npm%3A1.0.0#~/fixes/a.patch" } }"#),
+        ("fixes/a.patch", "1\n"),
+    ], "fixes/a.patch", true);
+    patches_of_patch_package: (&[NPM,
+        ("package.json", r#"{ "workspaces": ["projects/*"], "devDependencies": { "patch-package": "8.0.0" } }"#),
+        ("patches/a+1.0.0.patch", "1\n"),
+    ], "patches/a+1.0.0.patch", true);
+    npm_s_overrides: (&[NPM,
+        ("package.json", r#"{ "workspaces": ["projects/*"], "overrides": { "b": { "a": "file:./vendor/a" } } }"#),
+        ("vendor/a/package.json", r#"{ "name": "a" }"#),
+    ], "vendor/a/index.js", true);
+    npm_s_references_to_its_own_dependencies: (&[NPM,
+        ("package.json", r#"{ "workspaces": ["projects/*"], "dependencies": { "a": "file:vendor/a" }, "overrides": { "a": "$a" } }"#),
+        ("vendor/a/package.json", r#"{ "name": "a" }"#),
+    ], "vendor/a/index.js", true);
+    bun_s_overrides: (&[BUN,
+        ("package.json", r#"{ "workspaces": ["projects/*"], "overrides": { "a": "file:./vendor/a.tgz" } }"#),
+        ("vendor/a.tgz", "1\n"),
+    ], "vendor/a.tgz", true);
+    pnpm_s_overrides: (&[PNPM, PNPM_ALL,
+        ("package.json", r#"{ "pnpm": { "overrides": { "b@1>a": "link:./vendor/a" } } }"#),
+        ("vendor/a/index.js", "1\n"),
+    ], "vendor/a/index.js", true);
+    pnpm_s_overrides_in_the_workspace_file: (&[PNPM,
+        ("pnpm-workspace.yaml", "packages: ['projects/*', 'packages/*']\noverrides:\n  a: 'workspace:*'\n"),
+        ("packages/a/package.json", r#"{ "name": "a" }"#),
+    ], "packages/a/index.js", true);
+    yarn_s_resolutions: (&[YARN,
+        ("package.json", r#"{ "workspaces": ["projects/*"], "resolutions": { "**/a": "portal:./vendor/a" } }"#),
+        ("vendor/a/package.json", r#"{ "name": "a" }"#),
+    ], "vendor/a/index.js", true);
+    an_override_s_own_dependencies: (&[YARN,
+        ("package.json", r#"{ "workspaces": ["projects/*"], "resolutions": { "a": "link:./vendor/a" } }"#),
+        ("vendor/a/package.json", r#"{ "name": "a", "dependencies": { "b": "file:../b" } }"#),
+        ("vendor/b/package.json", r#"{ "name": "b" }"#),
+    ], "vendor/b/index.js", true);
+    an_override_by_a_version_that_a_member_satisfies: (&[NPM, UI,
+        ("package.json", r#"{ "workspaces": ["projects/*", "packages/*"], "overrides": { "ui": "1.2.0" } }"#),
+        ("projects/app/package.json", r#"{ "name": "app", "dependencies": { "ui": "^3" } }"#),
+    ], CODE, true);
+    a_catalog_of_pnpm: (&[PNPM, UI,
+        ("pnpm-workspace.yaml", "packages: ['projects/*', 'packages/*']\nlinkWorkspacePackages: true\ncatalog:\n  ui: ^1.0.0\n"),
+        ("projects/app/package.json", r#"{ "name": "app", "dependencies": { "ui": "catalog:" } }"#),
+    ], CODE, true);
+    a_catalog_of_bun: (&[BUN, UI,
+        ("package.json", r#"{ "workspaces": { "packages": ["projects/*", "packages/*"], "catalogs": { "x": { "ui": "^1" } } } }"#),
+        ("projects/app/package.json", r#"{ "name": "app", "dependencies": { "ui": "catalog:x" } }"#),
+    ], CODE, true);
+    a_catalog_with_another_version: (&[BUN, UI,
+        ("package.json", r#"{ "workspaces": { "packages": ["projects/*", "packages/*"], "catalog": { "ui": "^2" } } }"#),
+        ("projects/app/package.json", r#"{ "name": "app", "dependencies": { "ui": "catalog:" } }"#),
+    ], CODE, false);
+    an_injected_member: (&[PNPM, PNPM_ALL, UI,
+        ("projects/app/package.json", r#"{ "name": "app", "dependencies": { "ui": "workspace:*" }, "dependenciesMeta": { "ui": { "injected": true } } }"#),
+    ], CODE, true);
+    package_extensions_of_pnpm: (&[PNPM, PNPM_ALL,
+        ("package.json", r#"{ "pnpm": { "packageExtensions": { "a": { "dependencies": { "b": "file:./vendor/b" } } } } }"#),
+        ("vendor/b/index.js", "1\n"),
+    ], "vendor/b/index.js", true);
+    package_extensions_of_yarn: (&[YARN, ROOT,
+        (".yarnrc.yml", "packageExtensions:\n  a@*:\n    dependencies:\n      b: 'portal:./vendor/b'\n"),
+        ("vendor/b/index.js", "1\n"),
+    ], "vendor/b/index.js", true);
+    yarn_s_plugins_and_releases: (&[YARN, ROOT,
+        (".yarnrc.yml", "yarnPath: tools/yarn.cjs\nplugins:\n  - path: tools/plugin.cjs\n"),
+        ("tools/plugin.cjs", "1\n"),
+    ], "tools/plugin.cjs", true);
+    yarn_s_release: (&[("yarn.lock", "# yarn lockfile v1\n"), ROOT,
+        (".yarnrc", "yarn-path \"./tools/yarn.js\"\n"),
+        ("tools/yarn.js", "1\n"),
+    ], "tools/yarn.js", true);
+    hooks_of_pnpm: (&[PNPM, PNPM_ALL, (".pnpmfile.cjs", "1\n")], ".pnpmfile.cjs", true);
+    hooks_that_hooks_require: (&[PNPM, PNPM_ALL,
+        (".pnpmfile.cjs", "module.exports = require('./tools/hooks')\n"),
+        ("tools/hooks.cjs", "require(\"./more.json\")\n"),
+        ("tools/more.json", "{}\n"),
+    ], "tools/more.json", true);
+    hooks_that_a_setting_names: (&[PNPM, PNPM_ALL,
+        (".npmrc", "pnpmfile = tools.cjs\n"),
+        ("tools.cjs", "1\n"),
+    ], "tools.cjs", true);
+    a_certificate_that_npmrc_names: (&[NPM, ROOT, (".npmrc", "cafile=certs/ca.pem\n"), ("certs/ca.pem", "1\n")], "certs/ca.pem", true);
+    settings_of_npm: (&[NPM, ROOT, (".npmrc", "engine-strict=true\n")], ".npmrc", true);
+    settings_of_bun: (&[BUN, ROOT, ("bunfig.toml", "[install]\nlinker = \"hoisted\"\n")], "bunfig.toml", true);
+    preloads_of_bun: (&[BUN, ROOT, ("bunfig.toml", "preload = [\"./tools/preload.ts\"]\n"), ("tools/preload.ts", "1\n")], "tools/preload.ts", true);
+    a_path_without_a_protocol: (&[NPM, ROOT,
+        ("projects/app/package.json", r#"{ "name": "app", "dependencies": { "a": "../../vendor/a" } }"#),
+        ("vendor/a/package.json", r#"{ "name": "a" }"#),
+    ], "vendor/a/index.js", true);
+    an_archive: (&[NPM, ROOT,
+        ("projects/app/package.json", r#"{ "name": "app", "dependencies": { "a": "file:../../vendor/a.tgz" } }"#),
+        ("vendor/a.tgz", "1\n"),
+    ], "vendor/a.tgz", true);
+    an_alias_of_a_member: (&[NPM, ROOT, UI,
+        ("projects/app/package.json", r#"{ "name": "app", "dependencies": { "other": "npm:ui@^1" } }"#),
+    ], CODE, true);
+    a_member_by_its_path: (&[YARN, ROOT, UI,
+        ("projects/app/package.json", r#"{ "name": "app", "dependencies": { "ui": "workspace:packages/ui" } }"#),
+    ], CODE, true);
+    members_of_a_member: (&[YARN, UI,
+        ("package.json", r#"{ "workspaces": ["projects/*", "packages/*"] }"#),
+        ("packages/ui/package.json", r#"{ "name": "ui", "version": "1.0.0", "workspaces": ["parts/*"] }"#),
+        ("packages/ui/parts/x/package.json", r#"{ "name": "x", "version": "1.0.0" }"#),
+        ("projects/app/package.json", r#"{ "name": "app", "dependencies": { "x": "^1" } }"#),
+    ], "packages/ui/parts/x/index.ts", true);
+    what_nobody_names: (&[NPM, ROOT, UI, ("vendor/a/index.js", "1\n")], "vendor/a/index.js", false);
+}
+
+#[test]
+fn settings_that_are_deleted_count_too() {
+    for path in [".npmrc", "bunfig.toml", "bun.lock"] {
+        let env = repository(&[BUN, ROOT, (".npmrc", "a=1\n"), ("bunfig.toml", "a = 1\n")]);
+        let before = key(&env);
+        std::fs::remove_file(env.root.join(path)).expect("removed");
+        assert_eq!(names(&affected(&env, &[])), ["app"], "{path}");
+        assert_ne!(key(&env), before, "{path}");
+    }
+}
+
+#[test]
+fn what_a_manager_refuses_is_that_project_s_row() {
+    let env = repository(&[
+        ("other/package.json", r#"{ "workspaces": ["*"] }"#),
+        ("other/pnpm-workspace.yaml", "packages: [\n"),
+        ("other/site/package.json", r#"{ "name": "site" }"#),
+    ]);
+    env.site("projects/twin", "twin");
+    let exponential = format!("packages:\n  - '{}'\n", "{a,b}".repeat(1000));
+    env.write("projects/twin/pnpm-workspace.yaml", &exponential);
+    let json = env.xtask(&["projects", "--json"]).exits(0).json();
+    assert_eq!(names(&json), ["app"]);
+    let message = json["broken"][0]["failure"].as_str().expect("text");
+    assert_eq!(
+        message,
+        format!(
+            "projects/twin/pnpm-workspace.yaml: the pattern `{}…` has more than 4096 characters",
+            "{a,b}".repeat(8)
+        )
+    );
+    env.write("projects/twin/pnpm-workspace.yaml", &"- [".repeat(300));
+    let json = env.xtask(&["projects", "--json"]).exits(0).json();
+    let message = json["broken"][0]["failure"].as_str().expect("text");
+    assert!(message.starts_with("projects/twin/pnpm-workspace.yaml: "), "{message}");
+}

@@ -1,0 +1,79 @@
+//! A deployment that Cloudflare would refuse fails with its words, and what was live stays.
+
+use serde_json::json;
+
+use crate::support::TestEnv;
+
+/// A project with code, and these fields in its wrangler config.
+fn project(env: &TestEnv, code: &str, fields: serde_json::Value) {
+    let mut config =
+        json!({ "name": "code", "main": "worker.js", "compatibility_date": "2026-01-01" });
+    for (name, value) in fields.as_object().expect("an object") {
+        config[name] = value.clone();
+    }
+    env.write("projects/code/wrangler.json", &config.to_string());
+    env.write("projects/code/worker.js", code);
+    env.commit("code");
+}
+
+fn answers(text: &str) -> String {
+    format!("export default {{ fetch: () => new Response('{text}') }};\n")
+}
+
+#[test]
+fn a_refused_upload_ends_with_1_and_changes_nothing() {
+    let env = TestEnv::with_tools();
+    let deploy = ["deploy", "projects/code", "--env", "local", "--engine", "host"];
+    project(&env, &answers("first"), json!({}));
+    env.xtask(&deploy).exits(0);
+    for (code, fields, said) in [
+        (
+            format!("throw new Error('at the start');\n{}", answers("second")),
+            json!({}),
+            "at the start",
+        ),
+        (
+            answers("third"),
+            json!({ "compatibility_flags": ["no_such_flag"] }),
+            "No such compatibility flag: no_such_flag",
+        ),
+        (
+            answers("fourth"),
+            json!({ "services": [{ "binding": "API", "service": "missing" }] }),
+            "missing",
+        ),
+        (
+            answers("fifth"),
+            json!({ "kv_namespaces": [{ "binding": "KV", "id": "<your-namespace>" }] }),
+            "<your-namespace>",
+        ),
+    ] {
+        project(&env, &code, fields);
+        let ran = env.xtask(&deploy).exits(1);
+        let text = ran.stdout + &ran.stderr;
+        assert!(text.contains(said), "{said}: {text}");
+        assert!(text.contains("nothing of it is live") && !text.contains("rolled back"), "{text}");
+        assert_eq!(env.fetch("code.localhost", "/"), (200, "first".to_owned()), "{said}");
+    }
+}
+
+#[test]
+fn storage_that_was_made_at_cloudflare_is_made_in_the_sandbox() {
+    let env = TestEnv::with_tools();
+    let code = "export default { async fetch(_, env) {
+        await env.KV.put('a', 'kept'); await env.DB.exec('CREATE TABLE IF NOT EXISTS t (a)');
+        return new Response(await env.KV.get('a')); } };\n";
+    let id = "0123456789abcdef0123456789abcdef";
+    let fields = json!({
+        "kv_namespaces": [{ "binding": "KV", "id": id }],
+        "d1_databases": [{ "binding": "DB", "database_name": "data", "database_id": "11111111-1111-4111-8111-111111111111" }],
+    });
+    project(&env, code, fields);
+    let deploy = ["deploy", "projects/code", "--env", "local", "--engine", "host"];
+    let ran = env.xtask(&deploy).exits(0);
+    let made = format!("new and empty in the sandbox: KV namespace {id}, D1 database data");
+    assert!(ran.stderr.contains(&made), "{}", ran.stderr);
+    assert_eq!(env.fetch("code.localhost", "/"), (200, "kept".to_owned()));
+    let again = env.xtask(&[&deploy[..], &["--force"]].concat()).exits(0);
+    assert!(!again.stderr.contains("new and empty"), "{}", again.stderr);
+}

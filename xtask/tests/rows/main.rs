@@ -1,0 +1,139 @@
+//! Every row of `xtask/tests/faults/`: the real xtask and wrangler, a sandbox that fails on request, and
+//! what is true afterwards.
+
+mod answers;
+mod machine;
+mod moment;
+mod play;
+mod stage;
+#[expect(dead_code, reason = "the rows need a part of what other tests need")]
+#[path = "../it/support.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+
+use libtest_mimic::{Arguments, Trial};
+
+use dev::generated::faults::{Group, Row, read};
+use serde_json::Value;
+
+use crate::support::repository;
+use stage::Stage;
+
+/// How many rows run side by side. Most of their time they wait.
+const SIDE_BY_SIDE: usize = 10;
+
+/// One row with its surroundings.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The Worker's name, and the project's.
+    pub name: String,
+    /// The account that its Worker is in.
+    pub account: String,
+    /// What the sandbox is told.
+    pub fault: Option<Value>,
+    /// What else it is told, for the whole row.
+    pub besides: Vec<Value>,
+    /// Which of the sandbox's faults it is.
+    pub number: usize,
+    /// The group of the row.
+    pub group: Group,
+    /// The row.
+    pub row: Row,
+}
+
+impl Case {
+    fn new(index: usize, group: &Group, row: &Row) -> Case {
+        let name = format!("r{index:03}");
+        let text = |value: &Value| value.to_string();
+        let at = group.at.as_ref().map(text).unwrap_or_default();
+        let besides: String = group.besides.iter().map(text).collect();
+        // Only an upload's path does not name the Worker.
+        let own = (at.clone() + &besides).contains("{account}");
+        let account = if own { format!("{index:032}") } else { stage::ACCOUNT.to_owned() };
+        let filled = |value: &Value| -> Value {
+            let text = value.to_string().replace("{worker}", &name).replace("{account}", &account);
+            serde_json::from_str(&text).expect("JSON")
+        };
+        let fault = group.at.as_ref().map(|at| {
+            let mut fault = filled(at);
+            let action = row.action.clone();
+            fault["action"] = action.unwrap_or_else(|| answers::action(&row.fault));
+            fault["times"] = row.times.into();
+            fault
+        });
+        let besides = group.besides.iter().map(|fault| {
+            let mut fault = filled(fault);
+            if let Some(name) = fault["action"].as_str() {
+                fault["action"] = answers::action(name);
+            }
+            fault
+        });
+        let besides = besides.collect();
+        Case { name, account, fault, besides, number: 0, group: group.clone(), row: row.clone() }
+    }
+
+    fn title(&self) -> String {
+        format!("{}: {}: {}", self.group.verb, self.group.what, self.row.fault)
+    }
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(Some(SIDE_BY_SIDE));
+    let cases: Vec<(String, Case)> = cases();
+    let selected = cases.iter().filter(|(name, _)| is_selected(&arguments, name));
+    let selected: Arc<Vec<Case>> = Arc::new(number(selected.map(|(_, case)| case.clone())));
+    // Made by the first row that runs, so that a list of the rows starts no sandbox.
+    let stage: Arc<OnceLock<Stage>> = Arc::default();
+    let mut waiting = selected.iter().cloned();
+    let trials = cases.into_iter().map(|(name, case)| {
+        let run = is_selected(&arguments, &name);
+        let case = if run { waiting.next().expect("one of the selected") } else { case };
+        let (stage, selected) = (Arc::clone(&stage), Arc::clone(&selected));
+        Trial::test(name, move || {
+            let stage = stage.get_or_init(|| Stage::new(&selected));
+            play::play(stage, &case).map_or(Ok(()), |problem| Err(problem.into()))
+        })
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    // A static would keep the sandbox.
+    drop(stage);
+    conclusion.exit_code()
+}
+
+/// Every row under the name of its test.
+fn cases() -> Vec<(String, Case)> {
+    let sections = read(&repository()).expect("tables");
+    let groups = sections.iter().flat_map(|section| &section.groups);
+    let rows = groups.flat_map(|group| group.rows.iter().map(move |row| (group, row)));
+    let mut names = BTreeMap::<String, u32>::new();
+    rows.enumerate()
+        .map(|(index, (group, row))| {
+            let case = Case::new(index + 1, group, row);
+            let count = names.entry(case.title()).or_default();
+            *count += 1;
+            let name =
+                if *count == 1 { case.title() } else { format!("{} ({count})", case.title()) };
+            (name, case)
+        })
+        .collect()
+}
+
+/// Numbers the faults of the rows that run, in the order in which the sandbox is told of them.
+fn number(cases: impl Iterator<Item = Case>) -> Vec<Case> {
+    let mut cases: Vec<Case> = cases.collect();
+    for (number, case) in cases.iter_mut().filter(|case| case.fault.is_some()).enumerate() {
+        case.number = number;
+    }
+    cases
+}
+
+/// Tells whether the test called `name` runs. The harness decides the same.
+fn is_selected(arguments: &Arguments, name: &str) -> bool {
+    let matches = |word: &str| if arguments.exact { name == word } else { name.contains(word) };
+    arguments.filter.as_deref().is_none_or(matches)
+        && !arguments.skip.iter().any(|word| matches(word))
+}
