@@ -17,7 +17,7 @@ const END: &str = "<!-- end of variables -->";
 /// none.
 pub fn files(workspace: &Workspace) -> Result<Vec<(String, String)>> {
     let pipeline = Pipeline::new(workspace, &workspace.graph);
-    let mut files = vec![(workspace.config.pipeline.file.clone(), pipeline.text(workspace)?)];
+    let mut files = vec![(workspace.config.pipeline.file.clone(), pipeline.text()?)];
     if let Ok(text) = std::fs::read_to_string(workspace.root.join(GUIDE)) {
         let table = variables::markdown(&variables::table(&workspace.config));
         let filled = fill(&text, &table).ok_or_else(|| {

@@ -39,6 +39,7 @@ impl Pipeline {
             write_caches(job);
         }
         Pipeline {
+            head: self.head,
             workflow: None,
             stages: Vec::new(),
             default: None,

@@ -35,6 +35,7 @@ impl Pipeline {
         let settings = &workspace.config.pipeline;
         let default = Defaults { image: settings.image.clone(), tags: settings.tags.clone() };
         let pipeline = Pipeline {
+            head: head(workspace),
             workflow: Some(workflow()),
             stages: vec!["check", "preview", "deploy"],
             default: Some(default),
@@ -52,21 +53,26 @@ impl Pipeline {
         }
     }
 
-    /// The text of the file of `workspace`.
-    pub fn text(&self, workspace: &Workspace) -> Result<String> {
-        let file = &workspace.config.pipeline.file;
-        let mut head = format!(
-            "{HEADER} from the projects of this repository and\n\
-             # {CONFIG_FILE}. Change those, then run it again."
-        );
-        if workspace.root.join(guide::GUIDE).is_file() {
-            head += &format!(" {} explains it.", guide::GUIDE);
-        }
-        if workspace.config.pipeline.is_included() {
-            head += &format!("\n# {FILE} includes it: `include: [{{ local: {file} }}]`.");
-        }
-        Ok(format!("{head}\n\n{}", yaml::document(self, &comment)?))
+    /// The file's text.
+    pub fn text(&self) -> Result<String> {
+        Ok(format!("{}\n\n{}", self.head, yaml::document(self, &comment)?))
     }
+}
+
+/// The comment that the file begins with.
+fn head(workspace: &Workspace) -> String {
+    let mut head = format!(
+        "{HEADER} from the projects of this repository and\n\
+         # {CONFIG_FILE}. Change those, then run it again."
+    );
+    if workspace.root.join(guide::GUIDE).is_file() {
+        head += &format!(" {} explains it.", guide::GUIDE);
+    }
+    let settings = &workspace.config.pipeline;
+    if settings.is_included() {
+        head += &format!("\n# {FILE} includes it: `include: [{{ local: {} }}]`.", settings.file);
+    }
+    head
 }
 
 /// Merge requests and the default branch have pipelines; other branches and tags have none, so that no

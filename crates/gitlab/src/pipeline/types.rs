@@ -39,6 +39,9 @@ pub fn variables(pairs: &[(&str, &str)]) -> Variables {
 /// The whole file.
 #[derive(Clone, Debug, Serialize)]
 pub struct Pipeline {
+    /// The comment that it begins with.
+    #[serde(skip)]
+    pub head: String,
     /// When there is a pipeline at all. `None` in an included file, as `stages` and `default`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workflow: Option<Workflow>,
