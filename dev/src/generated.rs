@@ -11,6 +11,7 @@ use clap::CommandFactory as _;
 use crate::bench;
 use base::files::write_whole;
 use delivery::cli::{Cli, Command};
+use delivery::help;
 use gitlab::pipeline::guide;
 use workspace::Workspace;
 use workspace::config::Config;
@@ -58,25 +59,58 @@ fn schema() -> Result<String> {
     Ok(serde_json::to_string_pretty(&schema)? + "\n")
 }
 
-/// Returns the reference page of the command line: the help of every command.
+/// Returns the reference page of the command line: global options once, then the help of every command.
 fn reference() -> String {
+    let mut root = help::arrange(Cli::<Command>::command(), "cargo xtask");
+    root.build();
     let mut text = String::from(
         "# Command line\n\n<!-- Written by `cargo dev generate`. -->\n\n\
-         Exit codes: 0 done · 1 failed, and nothing of it is live · 2 usage · 3 refused before anything \
-         changed · 4 the remote side may have changed · 130 interrupted.\n",
+         | exit code | meaning |\n|---|---|\n\
+         | 0 | done |\n\
+         | 1 | failed; the version that was live still is |\n\
+         | 2 | invalid command line |\n\
+         | 3 | refused before anything changed |\n\
+         | 4 | the remote side may have changed; the record tells what to check |\n\
+         | 130 | interrupted |\n\n\
+         | global option | effect |\n|---|---|\n",
     );
-    let mut root = Cli::<Command>::command();
-    root.build();
+    for option in root.get_arguments().filter(|option| is_global(option)) {
+        let effect = option.get_help().map(ToString::to_string).unwrap_or_default();
+        let _infallible = writeln!(text, "| {} | {effect} |", name(option));
+    }
+    text += "\nEach page lists the global options that the command accepts.\n";
     describe(&root, "cargo xtask", &mut text);
     text
 }
 
+fn is_global(option: &clap::Arg) -> bool {
+    option.get_help_heading() == Some("Global options")
+}
+
+fn name(option: &clap::Arg) -> String {
+    let short = option.get_short().map(|short| format!("`-{short}`, ")).unwrap_or_default();
+    let value = option.get_action().takes_values().then(|| option.get_value_names()).flatten();
+    let value = value.and_then(<[_]>::first).map(|value| format!(" <{value}>")).unwrap_or_default();
+    format!("{short}`--{}{value}`", option.get_long().unwrap_or_default())
+}
+
 fn describe(command: &clap::Command, path: &str, text: &mut String) {
-    let help = command.clone().bin_name(path).term_width(100).render_long_help().to_string();
+    let own = command.clone().bin_name(path).term_width(100);
+    let own = own.mut_args(|option| {
+        let is_hidden = is_global(&option) || option.is_hide_set();
+        option.hide(is_hidden)
+    });
+    let help = own.clone().render_long_help().to_string();
     let help: Vec<&str> = help.lines().map(str::trim_end).collect();
     let _infallible =
         write!(text, "\n## `{path}`\n\n```text\n{}\n```\n", help.join("\n").trim_end());
-    for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+    let shown = command.get_arguments().filter(|option| is_global(option) && !option.is_hide_set());
+    let globals: Vec<String> = shown.map(name).collect();
+    if !globals.is_empty() {
+        let _infallible = writeln!(text, "\nGlobal options: {}", globals.join(" · "));
+    }
+    let shown = |inner: &&clap::Command| !inner.is_hide_set() && inner.get_name() != "help";
+    for inner in command.get_subcommands().filter(shown) {
         describe(inner, &format!("{path} {}", inner.get_name()), text);
     }
 }

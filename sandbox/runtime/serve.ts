@@ -8,7 +8,8 @@
 // Durable Object, a queue or a workflow. Most groups have one member. Loading a group neither
 // interrupts nor breaks another.
 
-import { rm } from "node:fs/promises";
+import { Database } from "bun:sqlite";
+import { readdir, rm } from "node:fs/promises";
 
 type Fields = { type: string; [field: string]: unknown };
 
@@ -91,11 +92,17 @@ export default {
   async fetch(request, env) {
     const headers = new Headers(request.headers);
     const member = env[headers.get("mf-sandbox-member")];
-    const cron = headers.get("mf-sandbox-cron");
-    for (const name of ["mf-sandbox-member", "mf-sandbox-cron"]) headers.delete(name);
-    if (cron !== null) {
-      const { time } = await request.json();
+    const order = headers.get("mf-sandbox-order");
+    for (const name of ["mf-sandbox-member", "mf-sandbox-order"]) headers.delete(name);
+    if (order === "cron") {
+      const { cron, time } = await request.json();
       return Response.json(await member.scheduled({ cron, scheduledTime: new Date(time) }));
+    }
+    if (order === "resume") {
+      const { workflow, ids } = await request.json();
+      // An event of any kind makes an instance that does not run go on where it was.
+      const resume = async (id) => (await env["@workflow " + workflow].get(id)).sendEvent({ type: "sandbox-resume", payload: null });
+      return Response.json(await Promise.allSettled(ids.map(resume)));
     }
     try {
       return await member.fetch(new Request(request, { headers }));
@@ -225,9 +232,59 @@ const host = (group: Group) => async (request: Request) => {
 	return new MiniflareResponse(null, { status: 204 });
 };
 
+/** The workflows of a group by name, as bindings. */
+function workflows(group: Group): Map<string, Fields> {
+	const bindings = group.members.flatMap(({ env }) => Object.values(env)).filter(({ type }) => type === "workflow");
+	return new Map(bindings.map((binding) => [String(binding.name), binding]));
+}
+
+/** States of a workflow's instance in which it goes on: queued, running, waiting (miniflare 5). */
+const UNFINISHED = [0, 1, 7];
+
+/**
+ * Lists the instances of a workflow that an ended process left behind. miniflare does not resume them, and
+ * names them only in what V8 wrote into their databases, so that the bytes have to be read.
+ */
+async function unfinished(group: Group, workflow: string): Promise<string[]> {
+	const folder = `${group.data}/workflows/miniflare-workflows-${workflow}`;
+	const files = await readdir(folder).catch(() => []);
+	const ids = files.filter((file) => file.endsWith(".sqlite") && file !== "metadata.sqlite").map((file) => {
+		try {
+			using database = new Database(`${folder}/${file}`, { readwrite: true });
+			const read = (key: string) => {
+				const row = database.query("SELECT value FROM _cf_KV WHERE key = ?").get(key) as { value: Uint8Array } | null;
+				return Buffer.from(row?.value ?? []);
+			};
+			// `I` and the state as a zigzag number.
+			const status = read("ENGINE_STATUS");
+			if (status[2] !== 0x49 || !UNFINISHED.includes((status[3] ?? 0) >> 1)) return undefined;
+			const match = /"\x08instanceo"\x02id"([\x01-\x7f])/.exec(read("INSTANCE_METADATA").toString("latin1"));
+			if (match === null) return undefined;
+			const start = match.index + match[0].length;
+			return read("INSTANCE_METADATA").toString("latin1").slice(start, start + (match[1]?.charCodeAt(0) ?? 0));
+		} catch (error) {
+			console.error(`cannot read the workflow instance ${folder}/${file}: ${error}`);
+			return undefined;
+		}
+	});
+	return ids.filter((id) => id !== undefined);
+}
+
+/** Makes the workflows of a group that has just started go on. */
+async function resume(port: number, left: Map<string, string[]>): Promise<void> {
+	for (const [workflow, ids] of left) {
+		if (ids.length === 0) continue;
+		const body = JSON.stringify({ workflow, ids });
+		const headers = { "mf-sandbox-order": "resume" };
+		await fetch(`http://127.0.0.1:${port}/`, { method: "POST", headers, body }).catch((error) => console.error(error));
+	}
+}
+
 async function options(group: Group, failures: string[]): Promise<object> {
 	const members = await Promise.all(group.members.map(worker));
-	const targets = Object.fromEntries(group.members.map(({ name }) => [name, { type: "worker", worker: name }]));
+	const targets: Record<string, object> = {};
+	for (const [name, binding] of workflows(group)) targets[`@workflow ${name}`] = binding;
+	for (const { name } of group.members) targets[name] = { type: "worker", worker: name };
 	const hasStub = group.members.some(({ env }) => Object.values(env).some((one) => one.worker === STUB));
 	const hasCode = group.members.some(({ mainModule }) => mainModule !== undefined);
 	return {
@@ -289,10 +346,13 @@ async function start(group: Group, failures: string[]): Promise<number> {
 	for (let tried = 1; ; tried += 1) {
 		failures.length = 0;
 		try {
+			const left = new Map<string, string[]>();
+			for (const name of workflows(group).keys()) left.set(name, await unfinished(group, name));
 			const miniflare = new Miniflare(await options(group, failures));
 			loaded.set(group.name, miniflare);
-			const url: URL = await miniflare.ready;
-			return Number(url.port);
+			const port = Number(((await miniflare.ready) as URL).port);
+			void resume(port, left);
+			return port;
 		} catch (error) {
 			await unload(group.name);
 			if (tried === TRIES || !BUSY.test([error, ...failures].join("\n"))) throw error;

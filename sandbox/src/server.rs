@@ -61,8 +61,10 @@ pub async fn serve(options: Serve) -> Result<()> {
         let app = app.clone();
         async move { app.runtime.keep_stateful(&app.store).await }
     });
+    let clock = tokio::spawn(serving::cron::keep_time(app.clone()));
     listener::serve(listeners, router, stop_signal()).await;
     keeper.abort();
+    clock.abort();
     log::line("stopping");
     app.runtime.stop().await;
     withdraw(&announcement)
@@ -76,6 +78,7 @@ fn router(app: &App) -> Router {
         .route("/__sandbox/state.json", get(page::state))
         .route("/__sandbox/health", get(health))
         .route("/__sandbox/proof/{nonce}", get(proof::prove))
+        .route("/__sandbox/cron/{worker}", post(serving::cron::trigger))
         .route("/__sandbox/faults", get(faults::list).post(faults::set).delete(faults::clear))
         .route("/__sandbox/resources", post(cloudflare::provide::provide))
         .route("/__sandbox/gitlab", put(gitlab::limits::set))

@@ -18,7 +18,7 @@ pub struct Test {
 impl Test {
     /// Replaces this process by `cargo dev test`.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let cargo = base::env::os_variable("CARGO").unwrap_or_else(|| "cargo".into());
         let error = std::process::Command::new(cargo)
             .current_dir(&ctx.root)
             .args(["run", "--quiet", "--locked", "--package", "dev", "--", "test"])

@@ -10,9 +10,9 @@ pub const VARIABLE: &str = "XTASK_DEADLINE";
 
 /// Returns the shorter of `deadline` and the bound. Errors if the bound is not a positive number.
 pub fn within(deadline: Duration) -> Result<Duration, Failure> {
-    match std::env::var(VARIABLE) {
-        Ok(text) if !text.is_empty() => bounded(deadline, &text),
-        _ => Ok(deadline),
+    match crate::env::variable(VARIABLE) {
+        Some(text) => bounded(deadline, &text),
+        None => Ok(deadline),
     }
 }
 

@@ -1,13 +1,134 @@
-//! Environment variables.
+//! Variables of the environment, kept where no other process can read them.
+//!
+//! Every process of the same user can read the environment that a process was started with (`/proc/<pid>/environ`), a
+//! build of a project among them. So [`hide`] starts the program anew with the few variables that children see in any
+//! case. The others go through memory that only the new process reads. Read variables through this module alone.
 
-/// Returns an environment variable. `None` if it is unset or blank.
-#[must_use]
-pub fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::command::INHERITED;
+
+/// The variable that names the file descriptor of the hidden variables.
+const DESCRIPTOR: &str = "XTASK_ENVIRONMENT";
+
+/// The variables that stay beside those that children see: the loader, the terminal and Rust read them.
+const KEPT: [&str; 10] = [
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "COLORTERM",
+    "DYLD_FALLBACK_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "FORCE_COLOR",
+    "LD_LIBRARY_PATH",
+    "LLVM_PROFILE_FILE",
+    "RUST_BACKTRACE",
+    "RUST_LIB_BACKTRACE",
+];
+
+static HIDDEN: OnceLock<BTreeMap<OsString, OsString>> = OnceLock::new();
+
+/// Removes every variable that no child sees from this process's environment, by starting the program anew. Returns in
+/// the new process, or if nothing has to be hidden, or if this system cannot do it.
+///
+/// On Linux no other process of the same user can read this one's memory afterwards, unless it may trace any process.
+pub fn hide() {
+    if let Some(descriptor) = std::env::var_os(DESCRIPTOR) {
+        let hidden = receive(&descriptor).unwrap_or_default();
+        // There is one call, at the start of `main`.
+        let _first = HIDDEN.set(hidden);
+        protect_memory();
+        return;
+    }
+    let stays = |name: &OsStr| {
+        name.to_str().is_some_and(|name| INHERITED.contains(&name) || KEPT.contains(&name))
+    };
+    let (kept, hidden): (Vec<_>, Vec<_>) = std::env::vars_os().partition(|(name, _)| stays(name));
+    if hidden.is_empty() {
+        protect_memory();
+        return;
+    }
+    let Some(memory) = send(&hidden) else { return };
+    let Ok(program) = std::env::current_exe() else { return };
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_else(|| program.clone().into_os_string());
+    let mut command = Command::new(program);
+    command.arg0(name).args(arguments).env_clear().envs(kept);
+    command.env(DESCRIPTOR, memory.as_raw_fd().to_string());
+    // Only a failure returns. The program then runs on with what it has.
+    let _failure = command.exec();
 }
 
-/// Returns an environment variable unchanged, even if it is blank.
+/// Writes the variables into memory that the program keeps when it is started anew.
+fn send(variables: &[(OsString, OsString)]) -> Option<OwnedFd> {
+    let mut text = Vec::new();
+    for (name, value) in variables {
+        text.extend([name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat());
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let memory =
+            nix::sys::memfd::memfd_create(c"environment", nix::sys::memfd::MFdFlags::empty());
+        let memory = std::fs::File::from(memory.ok()?);
+        (&memory).write_all(&text).ok()?;
+        Some(memory.into())
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        // A pipe takes at least this much without a reader.
+        if text.len() > 16 << 10 {
+            return None;
+        }
+        let (reader, writer) = nix::unistd::pipe().ok()?;
+        std::fs::File::from(writer).write_all(&text).ok()?;
+        Some(reader)
+    }
+}
+
+/// Reads the variables, and leaves none of them to children.
+fn receive(descriptor: &OsStr) -> Option<BTreeMap<OsString, OsString>> {
+    let number: i32 = descriptor.to_str()?.parse().ok().filter(|number| *number > 2)?;
+    let mut bytes = Vec::new();
+    std::fs::File::open(format!("/dev/fd/{number}")).ok()?.read_to_end(&mut bytes).ok()?;
+    nix::unistd::close(number).ok()?;
+    let variable = |entry: &[u8]| {
+        let at = entry.iter().position(|byte| *byte == b'=')?;
+        let part = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+        Some((part(&entry[..at]), part(&entry[at + 1..])))
+    };
+    Some(bytes.split(|byte| *byte == 0).filter_map(variable).collect())
+}
+
+/// Lets no process without the right to trace any other one read this process's memory or environment.
+fn protect_memory() {
+    #[cfg(target_os = "linux")]
+    {
+        // An old kernel or a strict container may not know it; nothing else depends on it.
+        let _unsupported = nix::sys::prctl::set_dumpable(false);
+    }
+}
+
+/// Returns a variable as it is. `None` if it is not set.
+#[must_use]
+pub fn os_variable(name: &str) -> Option<OsString> {
+    let hidden = HIDDEN.get().and_then(|hidden| hidden.get(OsStr::new(name)).cloned());
+    hidden.or_else(|| std::env::var_os(name))
+}
+
+/// Returns a variable. `None` if it is not set, is empty, or is not UTF-8.
+#[must_use]
+pub fn variable(name: &str) -> Option<String> {
+    raw_variable(name).filter(|value| !value.trim().is_empty())
+}
+
+/// Returns a variable with each of its characters, the empty one too. `None` if it is not set or is not UTF-8.
 #[must_use]
 pub fn raw_variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+    os_variable(name)?.into_string().ok()
 }

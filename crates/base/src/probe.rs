@@ -55,7 +55,7 @@ pub fn capture_stdout_with(
     let mut process = Command::new(program);
     process.args(arguments).current_dir(dir).env_clear();
     for name in INHERITED.iter().chain(&RUSTUP).chain(inherit) {
-        if let Some(value) = std::env::var_os(name) {
+        if let Some(value) = crate::env::os_variable(name) {
             process.env(name, value);
         }
     }

@@ -199,7 +199,7 @@ impl Runner<'_> {
         let mut process = std::process::Command::from(cmd!(shell, "{program} {args...}"));
         process.current_dir(&command.dir).env_clear();
         for name in INHERITED.iter().chain(&command.inherit) {
-            if let Some(value) = std::env::var_os(name) {
+            if let Some(value) = crate::env::os_variable(name) {
                 process.env(name, value);
             }
         }
@@ -241,7 +241,7 @@ impl Runner<'_> {
 
 /// Looks for a program as the system does, so that a missing one is told apart from one that fails.
 fn find(program: &str, dir: &Utf8Path) -> std::io::Result<()> {
-    let path = std::env::var("PATH").unwrap_or_default();
+    let path = crate::env::raw_variable("PATH").unwrap_or_default();
     let exists = match program.contains('/') {
         true => dir.join(program).exists(),
         false => path.split(':').any(|folder| Utf8Path::new(folder).join(program).exists()),

@@ -1,7 +1,8 @@
-//! The command line: types and their help. What a command does lives with its `run`.
+//! The command line: commands and global options. [`crate::help`] arranges their help pages.
 
 use clap::builder::styling::{AnsiColor, Style, Styles};
-use clap::{Args, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Parser, Subcommand};
 
 use crate::commands::{
     affected, build, ci, comment, completions, deploy, doctor, init, new, preview, projects,
@@ -14,76 +15,121 @@ const STYLES: Styles = Styles::styled()
     .literal(AnsiColor::Green.on_default())
     .placeholder(AnsiColor::Cyan.on_default());
 
-/// Delivery of every project in this repository as one command.
+/// Deliver the projects of this monorepo: build, upload, check, roll back.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, styles = STYLES)]
-#[command(disable_help_subcommand = true, max_term_width = 100)]
+#[command(max_term_width = 100)]
 pub struct Cli<C: Subcommand> {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: C,
-    /// What every command understands.
-    #[command(flatten)]
-    pub global: Global,
 }
 
-/// Options of every command.
-#[derive(Clone, Copy, Debug, Args)]
+/// The global options. Each command accepts those that affect it.
+#[derive(Clone, Copy, Debug, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Print what would be done, as a shell script, and do nothing
-    #[arg(long, global = true)]
+    /// Print a POSIX script that does the same, and change nothing
+    #[arg(long)]
     pub dry_run: bool,
-    /// Print one JSON document on stdout, and nothing else there
-    #[arg(long, global = true)]
+    /// Print one JSON document on stdout
+    #[arg(long)]
     pub json: bool,
     /// Print no progress
-    #[arg(short, long, global = true)]
+    #[arg(short, long)]
     pub quiet: bool,
-    /// Show the output of every program that is run
-    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    /// Print the output of every program that runs
+    #[arg(short, long)]
     pub verbose: bool,
-    /// How many projects are built and uploaded side by side [default: the number of cores]
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    /// Number of projects to build and upload in parallel [default: number of cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
     /// Print progress as plain lines even on a terminal
-    #[arg(long, global = true)]
+    #[arg(long)]
     pub no_progress: bool,
+}
+
+impl Global {
+    /// Reads the options from the matches of the root and of the subcommands.
+    #[must_use]
+    pub fn from_matches(root: &ArgMatches) -> Global {
+        let levels = levels(root);
+        let flag = |id: &str| {
+            levels.iter().any(|level| level.try_get_one(id).ok().flatten() == Some(&true))
+        };
+        let jobs = levels.iter().find_map(|level| level.try_get_one("jobs").ok().flatten());
+        Global {
+            dry_run: flag("dry_run"),
+            json: flag("json"),
+            quiet: flag("quiet"),
+            verbose: flag("verbose"),
+            jobs: jobs.copied(),
+            no_progress: flag("no_progress"),
+        }
+    }
+
+    /// Returns an option that is given before a command that it does not affect. `None` if there is none.
+    #[must_use]
+    pub fn find_misplaced(root: &ArgMatches) -> Option<String> {
+        let levels = levels(root);
+        let leaf = levels.last().copied().unwrap_or(root);
+        let is_given =
+            |id: &str| root.value_source(id).is_some_and(|from| from == ValueSource::CommandLine);
+        let ids = root.ids().map(clap::Id::as_str);
+        let misplaced = ids.into_iter().find(|id| is_given(id) && !leaf.ids().any(|own| own == id));
+        misplaced
+            .filter(|id| leaf.try_contains_id(id).is_err())
+            .map(|id| format!("--{}", id.replace('_', "-")))
+    }
+}
+
+/// Returns the matches of the root and of each subcommand.
+fn levels(root: &ArgMatches) -> Vec<&ArgMatches> {
+    let mut levels = vec![root];
+    let mut current = root;
+    while let Some((_, inner)) = current.subcommand() {
+        levels.push(inner);
+        current = inner;
+    }
+    levels
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Check this machine, the configuration and the credentials
-    Doctor(doctor::Doctor),
-    /// List what can be deployed
-    Projects(projects::Projects),
-    /// List what a change concerns
-    Affected(affected::Affected),
-    /// Say what is live where, and whether it is what stands here
-    Status(status::Status),
-    /// Install dependencies and build
-    Build(build::Build),
-    /// Build, upload, make live, check that it answers, and record it
+    /// Build projects, upload them, route traffic to them and check that they work
     Deploy(deploy::Deploy),
-    /// Upload a version that is not live, and check it at its own address
+    /// Upload a version that is not live and check it at its own URL
     Preview(preview::Preview),
-    /// Make the former version live again, or a named one
-    Rollback(rollback::Rollback),
     /// Make a preview's version live
     Promote(rollback::Promote),
+    /// Make the previous version live again, or a named one
+    Rollback(rollback::Rollback),
+    /// Show the live version of each project and whether it matches the working tree
+    Status(status::Status),
     /// Write rows into the comment of this pipeline's merge request
     Comment(comment::Comment),
     /// Set up delivery in a repository that exists
     Init(init::Init),
     /// Move this tool to another revision
     Upgrade(upgrade::Upgrade),
-    /// Make a project that builds, deploys and is in the pipeline
+    /// Create a project that builds, deploys and is in the pipeline
     New(new::New),
-    /// The stand-in for Cloudflare on this machine
-    Sandbox(sandbox::Sandbox),
-    /// The pipeline file
+    /// List the projects
+    Projects(projects::Projects),
+    /// List the projects affected by a change
+    Affected(affected::Affected),
+    /// Install dependencies and build
+    Build(build::Build),
+    /// Check this machine, the configuration and the credentials
+    Doctor(doctor::Doctor),
+    /// Generate the pipeline file
     Ci(ci::Ci),
-    /// Print a shell's completions for `xtask`
+    /// Start and stop the local stand-in for Cloudflare and GitLab
+    Sandbox(sandbox::Sandbox),
+    /// Print the completion script of a shell
     Completions(completions::Completions),
+    /// Print the completions of a command line
+    #[command(hide = true)]
+    Complete(completions::Complete),
 }

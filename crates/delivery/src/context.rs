@@ -1,4 +1,4 @@
-//! What every command gets: the repository, the printer, the global options.
+//! The context of a run: repository, printer, global options, credentials.
 
 use std::fs::File;
 use std::time::Duration;
@@ -19,20 +19,20 @@ use base::supervisor;
 use base::terminal::Ui;
 use workspace::config::{CONFIG_FILE, LOCAL};
 
-/// The variable that names the repository's root, for calls from outside of it.
+/// Environment variable with the repository's root, for calls from outside of it.
 pub const ROOT_VARIABLE: &str = "XTASK_ROOT";
 
-/// The circumstances of a run.
+/// The context of a run.
 pub struct Ctx {
     /// The repository's root, absolute.
     pub root: Utf8PathBuf,
     /// The printer.
     pub ui: Ui,
-    /// Print what would be done instead of doing it.
+    /// Print a script instead of running it.
     pub dry_run: bool,
-    /// How many projects are worked on side by side.
+    /// The number of projects that are built and uploaded in parallel.
     pub jobs: usize,
-    /// How long the command waits for servers that are in trouble.
+    /// The remaining time for retries.
     pub retry_budget: RetryBudget,
     /// The command line with every command, for completions.
     pub command_line: clap::Command,
@@ -46,7 +46,7 @@ impl Ctx {
         jobs: Option<usize>,
         command_line: clap::Command,
     ) -> Result<Ctx> {
-        // Said once and early, not by every child.
+        // Checked once and early, instead of by every child.
         deadline::within(Duration::ZERO)?;
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let speaker = ui.clone();
@@ -61,7 +61,7 @@ impl Ctx {
         })
     }
 
-    /// Runs `command` with its output in `.xtask/logs/<log>.log`, and each line of it to `on_line`.
+    /// Runs `command`, writes its output to `.xtask/logs/<log>.log`, and calls `on_line` for each line.
     pub fn run(
         &self,
         log: &str,
@@ -95,7 +95,7 @@ impl Ctx {
         self.secret(&destination.token())
     }
 
-    /// The credential that `value` names.
+    /// Returns the credential that `value` names.
     pub fn secret(&self, value: &Value) -> Result<Secret, Failure> {
         let secret = match value {
             Value::Text(text) => return Ok(Secret::new(text)),
@@ -107,30 +107,29 @@ impl Ctx {
     }
 }
 
-/// The API token in the variable `name`.
+/// Returns the API token in the variable `name`.
 fn token(name: &str) -> Result<Secret, Failure> {
     let help = |failure: Failure| {
         failure
-            .hint(format!(
-                "put the Cloudflare API token into {name}; {CONFIG_FILE} names the variable"
-            ))
-            .hint("a protected variable is empty outside of protected branches")
+            .hint(format!("set {name} to a Cloudflare API token; {CONFIG_FILE} names the variable"))
+            .hint("check in GitLab that the variable is not protected, or use a protected branch")
     };
-    match (variable(name), std::env::var_os(name)) {
+    match (variable(name), base::env::os_variable(name)) {
         (Some(token), _) if is_token(&token) => Ok(Secret::new(&token)),
-        (Some(_), _) => {
-            Err(help(refused(format!("the variable {name} holds characters that no token has"))))
-        }
+        (Some(_), _) => Err(help(refused(format!(
+            "the variable {name} contains characters that are not allowed in a token"
+        )))),
         (None, Some(_)) => Err(help(refused(format!("the variable {name} is set but empty")))),
         (None, None) => Err(help(refused(format!("the variable {name} is not set")))),
     }
 }
 
-/// The environment to use when none is named: the sandbox on a person's machine, and none in a
-/// pipeline, where a guess could reach production.
+/// Returns the default environment: the sandbox. Errors in a pipeline, where a guess could reach
+/// production.
 pub fn default_environment() -> Result<String, Failure> {
     if variable("GITLAB_CI").is_some() {
-        return Err(usage("say which environment: `--env staging`, for example"));
+        return Err(usage("a pipeline has no default environment")
+            .hint("name one with `--env`, such as `--env staging`"));
     }
     Ok(LOCAL.to_owned())
 }
@@ -143,8 +142,8 @@ fn root() -> Result<Utf8PathBuf> {
         .map_err(|path| refused(format!("the path {} is not UTF-8", path.display())))?;
     let is_root = |dir: &&Utf8Path| dir.join(CONFIG_FILE).exists() || dir.join(".git").exists();
     here.ancestors().find(is_root).map(Utf8Path::to_owned).ok_or_else(|| {
-        refused(format!("{here} is in no repository with a {CONFIG_FILE}"))
-            .hint("change into the repository")
+        refused(format!("no {CONFIG_FILE} and no git repository at or above {here}"))
+            .hint("change into the repository, or set `XTASK_ROOT` to its root")
             .into()
     })
 }

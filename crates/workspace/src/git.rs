@@ -4,6 +4,7 @@ mod blobs;
 pub mod history;
 pub mod objects;
 
+use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result};
@@ -11,7 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use base::error::refused;
-pub use blobs::{below, blobs};
+pub use blobs::{Blobs, Contents, Gap, below, contents};
 
 /// Where the repository stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -158,6 +159,34 @@ fn command(root: &Utf8Path) -> Command {
 pub fn is_shallow(root: &Utf8Path) -> Result<bool> {
     let answer = text(root, &["rev-parse", "--is-shallow-repository"])?;
     Ok(answer.trim() == "true")
+}
+
+/// Returns the tracked files that a sparse checkout leaves out of the working tree.
+pub fn outside_of_sparse_checkout(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
+    let sparse = settings(root, r"^core\.sparsecheckout$");
+    if sparse.get("core.sparsecheckout").is_none_or(|value| value != "true") {
+        return Ok(Vec::new());
+    }
+    let listed = utf8_paths(output(root, &["ls-files", "-z", "-t", "--cached"])?);
+    let outside = listed.split('\0').filter_map(|entry| entry.strip_prefix("S "));
+    let outside = outside.map(Utf8PathBuf::from);
+    Ok(outside.filter(|path| root.join(path).symlink_metadata().is_err()).collect())
+}
+
+/// Returns the settings whose names match a pattern, in small letters. The last of several counts.
+fn settings(root: &Utf8Path, pattern: &str) -> BTreeMap<String, String> {
+    let listed = command(root).args(["config", "-z", "--get-regexp", pattern]).output();
+    let listed = listed.map(|output| utf8_paths(output.stdout)).unwrap_or_default();
+    let setting =
+        |entry: &str| entry.split_once('\n').map(|(name, value)| (name.into(), value.into()));
+    listed.split('\0').filter_map(setting).collect()
+}
+
+/// Tells whether `folder` is the root of a repository. A `.git` folder with nothing in it makes none.
+#[must_use]
+pub fn is_repository(folder: &Utf8Path) -> bool {
+    let own = folder.join(".git");
+    own.is_file() || own.join("HEAD").exists()
 }
 
 /// Whether git ignores `path`.

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
+use base::error::Failure;
+
 use super::Workspace;
 use super::git;
 use super::key::Blob;
@@ -15,6 +17,8 @@ use super::project::Project;
 pub struct Inputs {
     /// Every file by its path.
     pub blobs: BTreeMap<Utf8PathBuf, Blob>,
+    /// Why a build would not read what belongs there: a file whose content is not here.
+    pub refusal: Option<Failure>,
 }
 
 /// Reads the inputs of each of `projects`, and of `pins`, files and folders that every project is made
@@ -34,11 +38,21 @@ pub fn read(
         })
         .collect();
     let all: BTreeSet<&Utf8Path> = paths.iter().flatten().map(Utf8PathBuf::as_path).collect();
-    let blobs = git::blobs(root, &all.into_iter().collect::<Vec<_>>())?;
+    let contents = git::contents(root, &all.into_iter().collect::<Vec<_>>())?;
     let inputs = |paths: &BTreeSet<Utf8PathBuf>| {
         let paths: Vec<&Utf8Path> = paths.iter().map(Utf8PathBuf::as_path).collect();
-        let found = git::below(root, &blobs, &paths).into_iter();
-        Inputs { blobs: found.map(|(path, blob)| (path.to_owned(), blob)).collect() }
+        let found = git::below(&contents.blobs, &paths).into_iter();
+        let mut gaps = contents.gaps.iter();
+        let gap = gaps.find(|(gap, _)| paths.iter().any(|path| overlaps(path, gap)));
+        Inputs {
+            blobs: found.map(|(path, blob)| (path.to_owned(), blob)).collect(),
+            refusal: gap.map(|(path, gap)| gap.refusal(path)),
+        }
     };
     Ok(paths.iter().map(inputs).collect())
+}
+
+/// Tells whether the gap lies in an input, or the input in the gap.
+fn overlaps(input: &Utf8Path, gap: &Utf8Path) -> bool {
+    gap.starts_with(input) || input.starts_with(gap)
 }

@@ -31,6 +31,7 @@ pub mod pipeline;
 pub mod project;
 mod range;
 mod roots;
+mod sparse;
 mod spec;
 pub mod strategy;
 pub mod toolchain;
@@ -138,21 +139,19 @@ impl Workspace {
             files,
         };
         let draft = Builder::new(&workspace).build();
-        workspace.set_aside(|project| draft.problem_of(&project.dir).map(str::to_owned));
+        workspace.set_aside(|project| draft.problem_of(&project.dir).cloned());
         workspace.graph = draft.finish();
         Ok(workspace)
     }
 
     /// Moves the projects that have a problem to the broken configs, so that it stops no other project.
-    fn set_aside(&mut self, problem_of: impl Fn(&Project) -> Option<String>) {
+    fn set_aside(&mut self, problem_of: impl Fn(&Project) -> Option<Failure>) {
         for project in std::mem::take(&mut self.projects) {
             match problem_of(&project) {
                 None => self.projects.push(project),
-                Some(problem) => self.broken.push(Broken {
-                    failure: refused(problem),
-                    dir: project.dir,
-                    config: project.config,
-                }),
+                Some(failure) => {
+                    self.broken.push(Broken { failure, dir: project.dir, config: project.config });
+                }
             }
         }
         self.broken.sort_by(|one, other| one.config.cmp(&other.config));
@@ -191,7 +190,8 @@ impl Workspace {
     pub fn project(&self, name: &str) -> Result<&Project, Failure> {
         project::select(&self.projects, name).map_err(|unknown| {
             let broken = self.broken.iter().find(|broken| broken.answers_to(name));
-            broken.map_or(unknown, |broken| broken.failure.clone())
+            let found = broken.map(|broken| broken.failure.clone());
+            found.or_else(|| sparse::project_outside(&self.files, name)).unwrap_or(unknown)
         })
     }
 }

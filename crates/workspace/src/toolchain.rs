@@ -123,7 +123,7 @@ impl Toolchain {
 /// Returns the folder of our own installs.
 #[must_use]
 pub fn tools_folder(root: &Utf8Path) -> Utf8PathBuf {
-    let moved = std::env::var(TOOLS_VARIABLE).ok().filter(|path| !path.is_empty());
+    let moved = base::env::variable(TOOLS_VARIABLE);
     moved.map_or_else(|| root.join(".xtask/tools"), Utf8PathBuf::from)
 }
 

@@ -24,12 +24,6 @@ pub struct QueueFields {
     settings: Value,
 }
 
-/// The queues that are asked for.
-#[derive(Debug, Deserialize)]
-pub struct Named {
-    name: Option<String>,
-}
-
 /// The body of a consumer.
 #[derive(Debug, Deserialize)]
 pub struct ConsumerFields {
@@ -109,10 +103,13 @@ pub async fn list(
     State(app): State<App>,
     Path(account): Path<String>,
     Query(page): Query<Page>,
-    Query(named): Query<Named>,
+    Query(parameters): Query<Vec<(String, String)>>,
 ) -> ApiResult {
     let resources = app.store.resources.get(&account)?;
-    let fits = |one: &&Queue| named.name.as_ref().is_none_or(|name| one.name == *name);
+    // wrangler asks for several queues at once: `?name=a&name=b`.
+    let names: Vec<&String> =
+        parameters.iter().filter(|(field, _)| field == "name").map(|(_, name)| name).collect();
+    let fits = |one: &&Queue| names.is_empty() || names.contains(&&one.name);
     let found: Vec<&Queue> = resources.queues.iter().filter(fits).collect();
     let (total, of) = (found.len(), page.clone());
     let shown: Vec<Value> =

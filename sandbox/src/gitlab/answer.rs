@@ -26,6 +26,13 @@ impl Refusal {
         Refusal { status, body: json!({ "error": error }) }
     }
 
+    /// Refuses what GitLab has and the sandbox does not.
+    #[must_use]
+    pub fn unknown(what: &str) -> Refusal {
+        crate::log::line(&format!("not in the sandbox: {what}"));
+        Refusal::message(501, format!("501 Not Implemented - The sandbox does not know {what}"))
+    }
+
     /// No token, or none that is known.
     #[must_use]
     pub fn unauthorized() -> Refusal {

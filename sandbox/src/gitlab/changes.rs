@@ -1,8 +1,9 @@
-//! What can be done to a merge request, by a quick action or by the API.
+//! Changes a merge request, by a quick action or by the API.
 
 use serde_json::{Map, Value, json};
 
 use super::model::{MergeRequest, State, User};
+use super::store::now;
 use super::tokens::{Caller, Role};
 
 /// One change.
@@ -94,16 +95,19 @@ fn one(merge_request: &mut MergeRequest, action: &Action, user: &User, done: &mu
     match action {
         Action::Close if merge_request.state == State::Opened => {
             merge_request.state = State::Closed;
+            merge_request.ended = Some((now(), user.clone()));
             done.say("state_event", json!("close"), "Closed this merge request.", "closed");
         }
         Action::Reopen if merge_request.state == State::Closed => {
             merge_request.state = State::Opened;
+            merge_request.ended = None;
             done.say("state_event", json!("reopen"), "Reopened this merge request.", "reopened");
         }
         Action::Merge
             if merge_request.state == State::Opened && !is_draft(&merge_request.title) =>
         {
             merge_request.state = State::Merged;
+            merge_request.ended = Some((now(), user.clone()));
             done.say("merge", json!(true), "Merged this merge request.", "merged");
         }
         Action::Approve if !merge_request.approved_by.contains(&user.username) => {

@@ -1,10 +1,10 @@
-//! Deployments (<https://docs.gitlab.com/api/deployments/>).
+//! Reads and changes deployments (<https://docs.gitlab.com/api/deployments/>).
 
 use serde_json::{Value, json};
 
-use super::answer::{Answer, created, ok};
+use super::answer::{Answer, Refusal, created, ok};
 use super::environments;
-use super::fields::Fields;
+use super::fields::{Fields, time};
 use super::model::{Deployment, Project};
 use super::paging::turn;
 use super::place::{Place, position};
@@ -19,19 +19,19 @@ const STATUSES: [&str; 4] = ["running", "success", "failed", "canceled"];
 /// `GET /projects/{project}/deployments`
 pub async fn list(at: Place, fields: Fields) -> Answer {
     let project = at.project()?;
+    fields.only(&["environment", "status", "updated_after", "updated_before"])?;
     let orders = ["id", "iid", "created_at", "updated_at", "finished_at", "ref"];
     let order = fields.choice("order_by", &orders)?;
     let known = [&["created", "skipped", "blocked"][..], &STATUSES].concat();
     let status = fields.choice("status", &known)?;
     let environment = fields.text("environment");
     let is = |wanted: &Option<String>, value: &str| wanted.as_ref().is_none_or(|w| w == value);
-    let after = fields.text("updated_after").unwrap_or_default();
-    let before = fields.text("updated_before");
+    let (after, before) = (fields.time("updated_after")?, fields.time("updated_before")?);
     let fits = |one: &&Deployment| {
         is(&environment, &one.environment)
             && is(&status, &one.status)
-            && one.updated_at >= after
-            && before.as_ref().is_none_or(|before| one.updated_at <= *before)
+            && after.is_none_or(|after| time(&one.updated_at) >= Some(after))
+            && before.is_none_or(|before| time(&one.updated_at) <= Some(before))
     };
     let mut found: Vec<&Deployment> = project.deployments.iter().filter(fits).collect();
     match order.as_deref() {
@@ -50,13 +50,17 @@ pub async fn create(at: Place, fields: Fields) -> Answer {
         let status = fields.choice("status", &STATUSES)?.unwrap_or_default();
         let text = |name: &str| fields.text(name).unwrap_or_default();
         let name = environments::valid(&text("environment"))?;
+        let sha = text("sha");
+        if !(7..=40).contains(&sha.len()) || !sha.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(Refusal::message(400, json!({ "sha": ["The commit does not exist"] })));
+        }
         environments::ensure(draft, &name);
         let time = now();
         let deployment = Deployment {
             id: draft.id(),
             iid: draft.project.deployments.last().map_or(1, |last| last.iid + 1),
             environment: name,
-            sha: text("sha"),
+            sha,
             reference: text("ref"),
             tag: fields.flag("tag"),
             status,

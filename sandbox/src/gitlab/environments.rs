@@ -1,4 +1,4 @@
-//! Environments (<https://docs.gitlab.com/api/environments/>).
+//! Reads and changes environments (<https://docs.gitlab.com/api/environments/>).
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
@@ -21,6 +21,7 @@ const LONGEST: usize = 255;
 /// `GET /projects/{project}/environments`
 pub async fn list(at: Place, fields: Fields) -> Answer {
     let project = at.project()?;
+    fields.only(&["name", "search", "states"])?;
     let states = fields.choice("states", &["available", "stopping", "stopped"])?;
     let (name, search) = (fields.text("name"), fields.text("search"));
     if name.is_some() && search.is_some() {

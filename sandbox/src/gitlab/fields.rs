@@ -1,6 +1,7 @@
-//! Parameters: from the query, a form or a JSON document, all the same to GitLab.
+//! Reads parameters: from the query, a form or a JSON document, all the same to GitLab.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -16,7 +17,12 @@ pub struct Fields {
     values: BTreeMap<String, Value>,
     /// The query as it was sent.
     pub query: String,
+    /// The names in the query.
+    asked: Vec<String>,
 }
+
+/// The names in a query that every list takes.
+const PAGING: [&str; 5] = ["page", "per_page", "order_by", "sort", "pagination"];
 
 impl<S: Send + Sync> FromRequest<S> for Fields {
     type Rejection = Refusal;
@@ -27,7 +33,9 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
         let is_json = content_type.is_some_and(|text| text.starts_with("application/json"));
         let is_form =
             content_type.is_some_and(|text| text.starts_with("application/x-www-form-urlencoded"));
-        let mut fields = Fields { values: form(&query), query };
+        let values = form(&query);
+        let asked = values.keys().cloned().collect();
+        let mut fields = Fields { values, query, asked };
         let body = Bytes::from_request(request, state).await;
         let body = body.map_err(|_| Refusal::error(413, "413 Request Entity Too Large"))?;
         if is_form {
@@ -64,8 +72,47 @@ fn form(text: &str) -> BTreeMap<String, Value> {
     values
 }
 
+/// Parses a time with an offset, with `Z`, or a date.
+#[must_use]
+pub fn time(text: &str) -> Option<SystemTime> {
+    // A plus that a client did not encode arrives as a space.
+    let text = text.replace(' ', "+");
+    if text.len() == 10 {
+        return humantime::parse_rfc3339(&format!("{text}T00:00:00Z")).ok();
+    }
+    let at = text.len().checked_sub(6)?;
+    let (base, offset) = text.split_at_checked(at)?;
+    let sign = offset.chars().next()?;
+    if !matches!(sign, '+' | '-') {
+        return humantime::parse_rfc3339_weak(&text).ok();
+    }
+    let (hours, minutes) = offset[1..].split_once(':')?;
+    let (hours, minutes): (u64, u64) = (hours.parse().ok()?, minutes.parse().ok()?);
+    let local = humantime::parse_rfc3339(&format!("{base}Z")).ok()?;
+    let offset = Duration::from_secs(hours * 3600 + minutes * 60);
+    if sign == '+' { local.checked_sub(offset) } else { local.checked_add(offset) }
+}
+
 impl Fields {
-    /// A text; nothing when it is not there or null.
+    /// Refuses a query with a name that is not among `known`. GitLab would pass over what it does not
+    /// know either, but it knows more than the sandbox.
+    pub fn only(&self, known: &[&str]) -> Result<(), Refusal> {
+        let is_known = |name: &str| PAGING.contains(&name) || known.contains(&name);
+        match self.asked.iter().find(|name| !is_known(name)) {
+            None => Ok(()),
+            Some(name) => Err(Refusal::unknown(&format!("the query parameter `{name}`"))),
+        }
+    }
+
+    /// Returns a time, in seconds since 1970. A date alone is its beginning.
+    pub fn time(&self, name: &str) -> Result<Option<SystemTime>, Refusal> {
+        let parse = |text: String| {
+            time(&text).ok_or_else(|| Refusal::error(400, &format!("{name} is invalid")))
+        };
+        self.text(name).filter(|text| !text.is_empty()).map(parse).transpose()
+    }
+
+    /// Returns a text. `None` if it is not there or null.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {
         match self.values.get(name)? {
@@ -82,7 +129,13 @@ impl Fields {
         self.text(name).is_some_and(|text| matches!(text.as_str(), "true" | "1" | "yes" | "on"))
     }
 
-    /// A list, also one that is written with commas.
+    /// Whether a parameter is there, whatever its value is.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// Returns a list, also one that is written with commas.
     #[must_use]
     pub fn list(&self, name: &str) -> Option<Vec<String>> {
         let texts = match self.values.get(name)? {
@@ -95,7 +148,7 @@ impl Fields {
         Some(texts.into_iter().filter(|text| !text.is_empty()).collect())
     }
 
-    /// A number.
+    /// Returns a number.
     pub fn number(&self, name: &str) -> Result<Option<u64>, Refusal> {
         let parse = |text: String| {
             text.parse().map_err(|_| Refusal::error(400, &format!("{name} is invalid")))
@@ -103,7 +156,7 @@ impl Fields {
         self.text(name).map(parse).transpose()
     }
 
-    /// One of `values`.
+    /// Returns one of `values`.
     pub fn choice(&self, name: &str, values: &[&str]) -> Result<Option<String>, Refusal> {
         match self.text(name) {
             Some(text) if !values.contains(&text.as_str()) => {
@@ -121,5 +174,26 @@ impl Fields {
             .map(|name| format!("{name} is missing"))
             .collect();
         if missing.is_empty() { Ok(()) } else { Err(Refusal::error(400, &missing.join(", "))) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::time;
+
+    #[test]
+    fn times_have_offsets() {
+        let utc = time("2026-11-24T10:00:00Z").expect("a time");
+        for text in [
+            "2026-11-24T12:00:00+02:00",
+            "2026-11-24T12:00:00 02:00",
+            "2026-11-24T04:30:00.000-05:30",
+        ] {
+            assert_eq!(time(text), Some(utc), "{text}");
+        }
+        assert_eq!(time("2026-11-24"), time("2026-11-24T00:00:00.000Z"));
+        for text in ["", "yesterday", "2026-13-01", "2026-11-24T12:00:00+x:00", "ääääää"] {
+            assert_eq!(time(text), None, "{text}");
+        }
     }
 }

@@ -16,6 +16,7 @@ pub mod paging;
 pub mod place;
 pub mod projects;
 pub mod quick_actions;
+pub mod reading;
 pub mod store;
 pub mod tokens;
 pub mod users;
@@ -88,12 +89,21 @@ fn api(app: &App) -> Router<App> {
     let merge_request = Router::new()
         .route("/", get(merge_requests::view).put(merge_requests::update))
         .route("/merge", put(merge_requests::merge))
+        .route("/approvals", get(reading::approvals))
+        .route("/approval_state", get(reading::approval_state))
+        .route("/pipelines", get(reading::none))
+        .route("/discussions", get(reading::discussions))
+        .route("/discussions/{discussion}", get(reading::discussion))
         .route("/notes", get(notes::list).post(notes::create))
         .route("/notes/{note}", get(notes::view).put(notes::update).delete(notes::delete));
     let project = Router::new()
         .route("/", get(projects::view))
         .route("/merge_requests", get(merge_requests::list).post(merge_requests::create))
         .nest("/merge_requests/{iid}", merge_request)
+        .route("/pipelines", get(reading::none))
+        .route("/pipelines/{pipeline}", get(reading::no_such))
+        .route("/jobs", get(reading::none))
+        .route("/jobs/{job}", get(reading::no_such))
         .route("/deployments", get(deployments::list).post(deployments::create))
         .route("/deployments/{deployment}", get(deployments::view).put(deployments::update))
         .route("/variables", get(variables::list).post(variables::create))
@@ -108,13 +118,13 @@ fn api(app: &App) -> Router<App> {
         .route("/version", get(users::version))
         .route("/metadata", get(users::version))
         .fallback(any(unknown))
+        .method_not_allowed_fallback(unknown)
         .layer(from_fn_with_state(app.clone(), access::authenticate))
         .layer(from_fn_with_state(app.clone(), limits::throttle))
 }
 
 async fn unknown(method: Method, OriginalUri(uri): OriginalUri) -> Response {
-    crate::log::line(&format!("not in the sandbox: {method} {}", uri.path()));
-    Refusal::error(404, "404 Not Found").into_response()
+    Refusal::unknown(&format!("the route {method} {}", uri.path())).into_response()
 }
 
 /// The place on our page that the address of a merge request, as in `web_url`, means.

@@ -1,4 +1,4 @@
-//! The shape of a project: merge requests with their notes, deployments, environments.
+//! Defines the shape of a project: merge requests with their notes, deployments, environments.
 
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +77,12 @@ pub struct MergeRequest {
     pub labels: Vec<String>,
     /// Whether comments are for members only.
     pub locked: bool,
+    /// The newest commit of the source branch. Made up unless the client gave one.
+    #[serde(default)]
+    pub sha: String,
+    /// The time when it was closed or merged, and by whom.
+    #[serde(default)]
+    pub ended: Option<(String, User)>,
     /// When it was opened.
     pub created_at: String,
     /// When something about it changed.

@@ -1,4 +1,4 @@
-//! Comments of a merge request (<https://docs.gitlab.com/api/notes/>).
+//! Reads and changes comments of a merge request (<https://docs.gitlab.com/api/notes/>).
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -24,6 +24,7 @@ const LONGEST: usize = 1_000_000;
 pub async fn list(at: Place, fields: Fields) -> Answer {
     let project = at.project()?;
     let one = merge_request(&project, at.item())?;
+    fields.only(&["activity_filter"])?;
     let order = fields.choice("order_by", &["created_at", "updated_at"])?;
     let filters = ["all_notes", "only_comments", "only_activity"];
     let filter = fields.choice("activity_filter", &filters)?.unwrap_or_default();
@@ -171,7 +172,7 @@ fn invalid(text: &str) -> Option<String> {
     too_long.then(|| format!("{{:note=>[\"is too long (maximum is {LONGEST} characters)\"]}}"))
 }
 
-fn readable(at: &Place, note: &Note) -> bool {
+pub(super) fn readable(at: &Place, note: &Note) -> bool {
     let hidden = note.internal && at.caller.role < Role::Reporter;
     !hidden && !at.app.gitlab.limits.unreadable(note.id)
 }
@@ -181,7 +182,7 @@ fn editable(caller: &Caller, note: &Note) -> Result<(), Refusal> {
     if may { Ok(()) } else { Err(Refusal::forbidden()) }
 }
 
-fn shown(
+pub(super) fn shown(
     app: &App,
     project: &Project,
     one: &MergeRequest,

@@ -1,19 +1,22 @@
-//! Projects.
+//! Shows projects.
 
 use serde_json::{Value, json};
 
 use super::answer::{Answer, ok};
+use super::fields::Fields;
 use super::model::Project;
 use super::place::Place;
 use super::users::origin;
 use crate::app::App;
 
 /// `GET /projects/{project}`
-pub async fn view(at: Place) -> Answer {
+pub async fn view(at: Place, fields: Fields) -> Answer {
+    // What these add is not in the sandbox's document anyhow.
+    fields.only(&["statistics", "license", "with_custom_attributes"])?;
     Ok(ok(shown(&at.app, &*at.project()?)))
 }
 
-/// The address of a project's page.
+/// Returns the address of a project's page.
 #[must_use]
 pub fn web_url(app: &App, project: &Project) -> String {
     format!("{}/{}", origin(app), project.path)

@@ -13,6 +13,7 @@ use super::tokens::Role;
 pub async fn list(at: Place, fields: Fields) -> Answer {
     let project = at.project()?;
     at.caller.at_least(Role::Maintainer)?;
+    fields.only(&[])?;
     at.page(&fields, &project.variables, |one| Some(shown(one)))
 }
 

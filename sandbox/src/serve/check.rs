@@ -27,6 +27,10 @@ const MODULE: &str = "sandbox-check.js";
 /// The marker before what our module found.
 const MARKER: &str = "sandbox-check:";
 
+/// The part of `cloudflare:email` that is not in workerd. miniflare brings it when a version runs.
+const EMAIL: &str = "class EmailMessage { constructor(from, to, raw) { Object.assign(this, { from, to, raw }); } }\n\
+     export default { EmailMessage };";
+
 /// The beginning of workerd's messages about the version.
 const ABOUT: &str = "service main: ";
 
@@ -117,9 +121,12 @@ impl Checker {
         let config = format!(
             "using Workerd = import \"/workerd/workerd.capnp\";\n\
              const config :Workerd.Config = (services = [(name = \"main\", worker = .main),\n\
-             (name = \"none\", external = (address = \"127.0.0.1:1\", http = ()))]);\n\
+             (name = \"none\", external = (address = \"127.0.0.1:1\", http = ()))],\n\
+             extensions = [(modules = [(name = \"cloudflare-internal:email\", internal = true,\n\
+             esModule = {})])]);\n\
              const main :Workerd.Worker = (modules = [{modules}],\n\
              compatibilityDate = {}, compatibilityFlags = [{}], bindings = [{bindings}]);\n",
+            quoted(EMAIL),
             quoted(date),
             flags.join(", "),
         );

@@ -5,6 +5,7 @@
 
 pub mod bindings;
 pub mod check;
+pub mod cron;
 pub mod files;
 pub mod group;
 pub mod hosts;

@@ -22,10 +22,10 @@ async fn deployments_and_environments() {
         "sha is missing, ref is missing, tag is missing, status is missing"
     );
     for (environment, status, sha) in [
-        ("production", "success", "a"),
-        ("production", "failed", "b"),
-        ("review/5/site", "success", "c"),
-        ("production", "success", "d"),
+        ("production", "success", "aaaaaaa"),
+        ("production", "failed", "bbbbbbb"),
+        ("review/5/site", "success", "ccccccc"),
+        ("production", "success", "ddddddd"),
     ] {
         let body = json!({ "environment": environment, "status": status, "sha": sha, "ref": "main", "tag": false });
         job(Method::POST, "/deployments", body).await.is(201);
@@ -39,7 +39,7 @@ async fn deployments_and_environments() {
     let rows = found.is(200);
     assert_eq!(
         (rows[0]["sha"].as_str(), rows[0]["iid"].as_u64(), found.header("x-total")),
-        (Some("d"), Some(4), Some("2"))
+        (Some("ddddddd"), Some(4), Some("2"))
     );
     let review =
         job(Method::GET, "/environments?name=review%2F5%2Fsite", Value::Null).await.is(200);
@@ -50,7 +50,10 @@ async fn deployments_and_environments() {
     let slug = review[0]["slug"].as_str().expect("a slug");
     assert!(slug.starts_with("review-5-site-") && slug.len() <= 24, "{slug}");
     let path = format!("/environments/{}", review[0]["id"]);
-    assert_eq!(job(Method::GET, &path, Value::Null).await.is(200)["last_deployment"]["sha"], "c");
+    assert_eq!(
+        job(Method::GET, &path, Value::Null).await.is(200)["last_deployment"]["sha"],
+        "ccccccc"
+    );
     job(Method::DELETE, &path, Value::Null).await.is(403);
     for _ in 0..2 {
         let stopped =

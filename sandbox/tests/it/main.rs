@@ -12,4 +12,5 @@ mod refusals;
 mod resources;
 mod server;
 mod serving;
+mod stateful;
 mod uploads;

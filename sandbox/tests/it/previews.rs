@@ -1,4 +1,4 @@
-//! Worker Previews, driven by the pinned wrangler.
+//! Tests Worker Previews, with the pinned wrangler.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -14,8 +14,8 @@ const WORKER: &str = "export default { async fetch(request, env) {
   return Response.json({ stage: env.STAGE, page: await (await env.ASSETS.fetch(request)).text(), count });
 } };";
 
-/// The pinned wrangler on `server`, in `site`.
-fn wrangler(server: &Server, site: &Path, arguments: &[&str]) -> (Output, Vec<Value>) {
+/// Runs the pinned wrangler against `server`, in `site`.
+pub fn wrangler(server: &Server, site: &Path, arguments: &[&str]) -> (Output, Vec<Value>) {
     let tool = |name: &str| std::env::var(name).expect("`cargo xtask test` sets it up");
     let launcher =
         Path::new(&tool("XTASK_TOOLCHAIN")).join("node_modules/wrangler/bin/wrangler.js");

@@ -13,6 +13,9 @@ pub const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
 /// The token, which must turn up nowhere.
 pub const TOKEN: &str = "canary-5b1e";
 
+/// The local database of the Hyperdrive binding `DB`. Nothing connects to it.
+pub const DATABASE: &str = "postgres://ada:secret@127.0.0.1:5432/shop";
+
 /// A running server, ended with the value.
 pub struct Server {
     child: Child,
@@ -35,6 +38,7 @@ pub fn command_with(dir: &Path, toolchain: &str, arguments: &[&str]) -> Command 
     command.arg("serve").arg("--state").arg(dir);
     command.args(["--account-id", ACCOUNT, "--bun", &tool("XTASK_BUN")]);
     command.args(["--toolchain", toolchain]).args(arguments);
+    command.env("CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_DB", DATABASE);
     command.env("SANDBOX_TOKEN", TOKEN).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

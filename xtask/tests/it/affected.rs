@@ -306,11 +306,11 @@ fn broken_manifests_and_cycles_matter_where_a_project_is_made_from_them() {
         assert_eq!(names(&json), [""; 0], "app is left out, and alone did not change");
         assert_eq!(json["broken"][0]["config"], "projects/app/wrangler.jsonc", "{json:#}");
         let stopped = env.xtask(&["build", "--engine", "host", "--dry-run"]).exits(3);
-        let words = words.trim_start_matches("left out: ");
+        let words = words.trim_start_matches("skipped: ");
         assert!(stopped.stderr.contains(words), "{}", stopped.stderr);
         env.xtask(&["build", "alone", "--engine", "host", "--dry-run"]).exits(0);
     };
-    left_out("left out: fixtures/b/package.json: `gone`");
+    left_out("skipped: fixtures/b/package.json: `gone`");
     env.write(
         "fixtures/b/package.json",
         r#"{ "name": "fb", "dependencies": { "fa": "workspace:*" } }"#,

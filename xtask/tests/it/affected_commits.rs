@@ -38,7 +38,7 @@ fn another_commit_is_read_as_it_is() {
     assert_eq!(affected(&env, &ask), json);
     assert_eq!(names(&affected(&env, &["--base", "main", "--head", "main"])), [""; 0]);
     let ran = env.xtask(&["affected"]).exits(0);
-    let said = "left out: packages/ui/package.json: key must be a string at line 1 column 3; projects/app/package.json \
+    let said = "skipped: packages/ui/package.json: key must be a string at line 1 column 3; projects/app/package.json \
                 depends on `ui`";
     assert!(ran.stderr.contains(said), "{}", ran.stderr);
 }

@@ -41,7 +41,7 @@ fn bad_input_has_its_exit_code_and_a_next_step() {
         env.xtask_with(&["deploy", "b", "--env", "staging"], &[("CLOUDFLARE_WORKERS_TOKEN", " ")]);
     assert!(empty.exits(3).stderr.contains("set but empty"));
     let in_pipeline = env.xtask_with(&["deploy", "a"], &[("GITLAB_CI", "true")]);
-    assert!(in_pipeline.exits(2).stderr.contains("say which environment"));
+    assert!(in_pipeline.exits(2).stderr.contains("a pipeline has no default environment"));
 }
 
 #[test]

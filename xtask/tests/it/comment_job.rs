@@ -95,7 +95,7 @@ fn what_is_planned_is_what_is_written() {
         format!("http://127.0.0.1:{}/gitlab/acme/mono/-/merge_requests/42#note_101", server.port);
     assert_eq!((&done["action"], &done["url"]), (&json!("created"), &json!(url)));
     assert_eq!(server.notes(), [note(101, dry.stdout.trim_end())]);
-    assert!(dry.stdout.contains("| `01234567` |"), "{}", dry.stdout);
+    assert!(dry.stdout.contains("`01234567`"), "{}", dry.stdout);
     let row = &state::rows(&dry.stdout)[1];
     assert_eq!((row.pipeline, row.log.as_deref().is_some()), (Some(77), true));
     let removed = {

@@ -13,6 +13,7 @@ mod check;
 mod cli;
 mod comment;
 mod comment_job;
+mod contents;
 mod dagger;
 mod deploy;
 mod discovery;

@@ -52,8 +52,8 @@ fn what_is_there_stays_as_it_is() {
     env.write(".gitlab-ci.yml", "by: hand\n");
     env.commit("projects");
     for (name, code, message) in [
-        ("a.com/site", 3, "projects/a.com/site exists already"),
-        ("notes", 3, "projects/notes exists already"),
+        ("a.com/site", 3, "projects/a.com/site already exists"),
+        ("notes", 3, "projects/notes already exists"),
         ("site", 3, "the Worker `site` is deployed from projects/a.com/site already"),
         ("api/staging", 3, "the Worker `api-staging` is deployed from projects/api already"),
         ("../outside", 2, "`cargo xtask new outside`, for example"),

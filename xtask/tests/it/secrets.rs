@@ -71,18 +71,43 @@ fn no_step_shows_the_token_not_even_to_those_who_list_processes() {
     env.assert_no_canary(&runs.iter().collect::<Vec<_>>());
 }
 
-/// The build of the host engine runs as the same user, so a hostile one can come by the token. What it
-/// prints is redacted in any case.
+/// The build of the host engine runs as the same user, so it can read the environment of each process above it.
 #[test]
-fn a_build_that_found_the_token_prints_it_in_vain() {
+fn a_build_finds_no_token_in_the_processes_above_it() {
     let env = TestEnv::with_tools();
     env.site("projects/a", "site-a");
     env.write(
         "projects/a/build.ts",
-        "const read = (pid: string) => require('node:fs').readFileSync(`/proc/${pid}/environ`, 'utf8');\n\
-         const parent = read(String(process.ppid));\n\
-         const ppid = require('node:fs').readFileSync(`/proc/${process.ppid}/stat`, 'utf8').split(' ')[3];\n\
-         const all = parent + read(ppid);\n\
+        "import { existsSync, readFileSync } from 'node:fs';\n\
+         const names: string[] = [], all: string[] = [];\n\
+         for (let pid = process.pid; pid > 1 && existsSync(`/proc/${pid}/environ`); ) {\n\
+           names.push(readFileSync(`/proc/${pid}/comm`, 'utf8').trim());\n\
+           if (names.at(-1) === 'it') break;\n\
+           all.push(readFileSync(`/proc/${pid}/environ`, 'utf8'));\n\
+           pid = Number(readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\\) /, '').split(' ')[1]);\n\
+         }\n\
+         const found = ['SANDBOX_TOKEN', 'CLOUDFLARE_WORKERS_TOKEN', 'GITLAB_ANY'].filter((name) => all.join().includes(name));\n\
+         console.log('above:', names.join(' '), 'found:', JSON.stringify(found));\n\
+         process.exit(3);\n",
+    );
+    env.commit("site");
+    let variables = [("CLOUDFLARE_WORKERS_TOKEN", CANARY), ("GITLAB_ANY", CANARY)];
+    let ran = env.xtask_with(&["-v", "deploy", "a", "--json"], &variables).exits(1);
+    let error = ran.record("a")["error"].to_string();
+    assert!(error.contains("xtask") && error.contains("found: []"), "{error}");
+    env.assert_no_canary(&[&ran]);
+}
+
+/// A program that was given the token may still print it.
+#[test]
+fn a_token_that_a_child_prints_is_redacted() {
+    let env = TestEnv::with_tools();
+    env.site("projects/a", "site-a");
+    // The token of the sandbox itself, which a build can find in the process that serves it.
+    env.write(
+        "projects/a/build.ts",
+        "const { pid } = await Bun.file('../../.xtask/sandbox/server.json').json();\n\
+         const all = await Bun.file(`/proc/${pid}/environ`).text();\n\
          const token = all.split('\\0').find((line) => line.startsWith('SANDBOX_TOKEN='))?.slice(14);\n\
          console.log(token ? 'it has the token' : 'it has none', token, JSON.stringify({ token }), btoa(`x:${token}`));\n\
          console.error(encodeURIComponent(token ?? ''));\n\

@@ -56,6 +56,11 @@ fn modules_keep_to_their_layer() {
                 assert!(!code.contains(word), "{path} may not use `{word}`");
             }
         }
+        let environment = path == "crates/base/src/env.rs";
+        assert!(
+            environment || !code.contains("std::env::var"),
+            "{path} reads a variable past `base::env`"
+        );
         let printer = path.starts_with("crates/base/src/terminal");
         assert!(printer || !code.contains("anstream::"), "{path} prints; only `terminal` may");
     }

@@ -59,9 +59,9 @@ impl Ui {
             && !options.quiet
             && !options.verbose
             && !options.no_progress
-            && std::env::var_os("NO_PROGRESS").is_none()
-            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let gitlab = std::env::var("GITLAB_CI").is_ok_and(|value| value == "true");
+            && crate::env::os_variable("NO_PROGRESS").is_none()
+            && crate::env::os_variable("TERM").is_none_or(|term| term != "dumb");
+        let gitlab = crate::env::raw_variable("GITLAB_CI").is_some_and(|value| value == "true");
         let area = ProgressArea::new(animated, gitlab && !options.quiet);
         Ui { options, area: Arc::new(Mutex::new(area)) }
     }
@@ -104,6 +104,18 @@ impl Ui {
     /// Prints a warning.
     pub fn warn(&self, text: &str) {
         self.above(&format!("{} {text}", paint(YELLOW, "warning:")));
+    }
+
+    /// Asks a yes-or-no question on the terminal. `None` if stdin or stderr is not a terminal.
+    #[must_use]
+    pub fn confirm(&self, question: &str) -> Option<bool> {
+        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            return None;
+        }
+        let _closed = write!(anstream::stderr(), "{} [y/N] ", crate::text::sanitize(question));
+        let mut reply = String::new();
+        let read = std::io::stdin().read_line(&mut reply);
+        Some(read.is_ok() && matches!(reply.trim(), "y" | "Y" | "yes"))
     }
 
     /// Starts a line of progress for `name`.

@@ -20,20 +20,19 @@ use workspace::outline::Outline;
 use workspace::outlines::outline;
 use workspace::{Workspace, listed};
 
-/// List what a change concerns.
+/// List the projects affected by a change.
 #[derive(Debug, Args)]
 pub struct Affected {
-    /// Compare with where this revision was left [default: by the kind of pipeline, or the default
-    /// branch]
+    /// Compare with the merge base of this revision [default: depends on the pipeline, else the default branch]
     #[arg(long, value_name = "REVISION")]
     base: Option<String>,
     /// Compare this revision instead of the working tree
     #[arg(long, value_name = "REVISION")]
     head: Option<String>,
-    /// The environment whose last deployment counts in pipelines of the default branch
+    /// Compare with the last deployment of this environment, in pipelines of the default branch
     #[arg(long, value_name = "ENVIRONMENT")]
     env: Option<String>,
-    /// Read the changed paths from standard input, separated by NUL or else by line
+    /// Read the changed paths from stdin, separated by NUL or newline
     #[arg(long, conflicts_with_all = ["base", "head", "env"])]
     stdin: bool,
     /// Show the reasons

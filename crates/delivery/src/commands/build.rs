@@ -1,4 +1,4 @@
-//! `build`, and what it has in common with `deploy`.
+//! `build`, and the parts that it shares with `deploy`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use workspace::modules;
@@ -59,55 +59,54 @@ impl Build {
     }
 }
 
-/// What executes the plan.
+/// Options that select the engine.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct EngineArgs {
-    /// What builds and uploads
+    /// Engine that builds and uploads
     #[arg(long, value_enum, default_value_t)]
     engine: Wanted,
-    /// Build even what is kept from an earlier build of the same content. Dagger keeps what it builds
-    /// by itself, and does not see this
+    /// Ignore the build cache. It has no effect on Dagger's own cache
     #[arg(long)]
     pub no_cache: bool,
 }
 
 impl EngineArgs {
-    /// Asks early for what [`EngineArgs::choose`] will want to know.
+    /// Starts the query that [`EngineArgs::choose`] waits for.
     pub fn prepare(self, ctx: &Ctx) {
         if self.engine != Wanted::Host {
             dagger::ask_version(&ctx.root);
         }
     }
 
-    /// The engine, and why.
+    /// Returns the engine and the reason for it.
     pub fn choose(self, ctx: &Ctx, workspace: &Workspace) -> Result<Choice, Failure> {
         choose(&ctx.root, self.engine, &workspace.config.tools.dagger, ctx.dry_run)
     }
 }
 
-/// What is to be done with the selected projects.
+/// A request for the selected projects.
 #[derive(Debug)]
 pub struct Task {
-    /// What is asked for.
+    /// The operation.
     pub verb: Verb,
-    /// What executes it.
+    /// The engine that executes it.
     pub choice: Choice,
-    /// Where to.
+    /// The destination.
     pub destination: Destination,
-    /// Do it even where the same content is there already.
+    /// Run even if the same content is already there.
     pub force: bool,
-    /// Build even where the output of the same build is kept.
+    /// Build even if the build cache has the output.
     pub rebuild: bool,
-    /// Put the former version back when the new one does not answer.
+    /// Roll back if the health check fails.
     pub rollback: bool,
-    /// The preview's alias, or its name.
+    /// The preview's alias or name.
     pub alias: Option<String>,
-    /// How each project's preview is made.
+    /// The preview strategy of each project.
     pub strategies: BTreeMap<String, Strategy>,
 }
 
 impl Task {
-    /// A task without any extra.
+    /// Creates a task with default options.
     #[must_use]
     pub fn new(verb: Verb, choice: Choice, destination: Destination) -> Task {
         Task {
@@ -123,7 +122,7 @@ impl Task {
     }
 }
 
-/// Says why there is nothing to do, as a script of comments where a script was asked for.
+/// Reports the reason why there is nothing to do. A dry run prints it as a comment.
 pub fn nothing_to_do(ctx: &Ctx, because: &str) -> Exit {
     let text = if ctx.dry_run { format!("#!/bin/sh\n# {because}") } else { because.to_owned() };
     ctx.ui.report(&RunReport::nothing(because), &text);
@@ -137,30 +136,30 @@ pub fn carry_out(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exi
         for part in plan.projects.iter_mut().filter(|_| plan.verb == Verb::Deploy) {
             part.removes = live::removals(ctx, destination, part);
         }
-        ctx.ui.report(&plan, &by_hand(ctx, workspace, &plan)?);
+        ctx.ui.report(&plan, &plan_script(ctx, workspace, &plan)?);
         return Ok(Exit::Done);
     }
     let records = execute(ctx, workspace, plan)?;
     tell(ctx, &records)
 }
 
-/// The plan as a script for people.
-pub fn by_hand(ctx: &Ctx, workspace: &Workspace, plan: &Plan) -> Result<String, Failure> {
+/// Returns the plan as a script.
+pub fn plan_script(ctx: &Ctx, workspace: &Workspace, plan: &Plan) -> Result<String, Failure> {
     let (places, missing) = setup::missing(&ctx.root, &workspace.config);
     script::script(plan, &places, &missing)
 }
 
-/// Reports what came of the projects, to the person and to the pipeline.
+/// Reports the results to the user and to the pipeline.
 pub fn tell(ctx: &Ctx, records: &[Record]) -> Result<Exit> {
     super::ci::leave_reports(ctx, records)?;
     ctx.ui.report(&RunReport::new(records), &report::summary(records));
     Ok(report::exit(records))
 }
 
-/// Puts the tools in place and executes the plan.
+/// Installs missing tools and executes the plan.
 pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<Record>> {
     let setup = Setup::new(ctx, &workspace.config)?;
-    // Containers bring their own tools; the sandbox needs them here in any case.
+    // Containers bring their own tools, but the sandbox needs local ones.
     let to_sandbox = plan.verb != Verb::Build && plan.destination.sandbox.is_some();
     let (places, mut versions) = if plan.choice.engine == Engine::Host || to_sandbox {
         setup.tools()?
@@ -179,8 +178,8 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
     Ok(Run::new(ctx, &plan, places, versions).execute())
 }
 
-/// Makes in the sandbox what the projects' configs name by id. A failure is left to the upload, which
-/// names the binding.
+/// Creates the storage that the projects' configs name by id in the sandbox. The upload reports a failure,
+/// because it knows the binding.
 fn provide_storage(ctx: &Ctx, plan: &Plan, port: u16) {
     for part in &plan.projects {
         let account = part.target.account_id.as_ref().unwrap_or(&plan.destination.account_id);
@@ -196,12 +195,15 @@ fn provide_storage(ctx: &Ctx, plan: &Plan, port: u16) {
     }
 }
 
-/// The content key of each project: the files it is made from, and the tools that make it.
+/// The content key of each project by its name, or why it has none: an input that is not here.
+pub(super) type Keys = BTreeMap<String, Result<String, Failure>>;
+
+/// Returns the content key of each project, from its input files and tools.
 pub(super) fn keys(
     workspace: &Workspace,
     projects: &[&Project],
     destination: &Destination,
-) -> Result<BTreeMap<String, String>> {
+) -> Result<Keys> {
     let carried = Toolchain::wrangler(&workspace.root).carried_digest();
     let pins = Utf8PathBuf::from(modules::WRANGLER_TOOLCHAIN).join("bun.lock");
     let pins: Vec<&Utf8Path> = carried.is_none().then_some(pins.as_path()).into_iter().collect();
@@ -213,12 +215,13 @@ pub(super) fn keys(
     ]);
     facts.extend(carried.map(|digest| ("wrangler", digest)));
     let key = |(project, inputs): (&&Project, &Inputs)| {
-        (project.name.clone(), content_key(&inputs.blobs, &facts))
+        let key = content_key(&inputs.blobs, &facts);
+        (project.name.clone(), inputs.refusal.clone().map_or(Ok(key), Err))
     };
     Ok(projects.iter().zip(&inputs).map(key).collect())
 }
 
-/// What decides each project's build, whichever environment it is for.
+/// Returns the inputs of each project's build, independent of the environment.
 pub(super) fn build_inputs(
     workspace: &Workspace,
     graph: &Graph,

@@ -1,4 +1,4 @@
-//! `ci generate`: the pipeline file. And what a run leaves for the pipeline.
+//! `ci generate`: the pipeline file, and the reports of a run for the pipeline.
 
 use anyhow::Result;
 use camino::Utf8Path;
@@ -16,7 +16,7 @@ use gitlab::pipeline::{FILE, HEADER, guide, reports};
 use workspace::Workspace;
 use workspace::config::CONFIG_FILE;
 
-/// The pipeline of this repository.
+/// Generate the pipeline file.
 #[derive(Debug, Args)]
 pub struct Ci {
     #[command(subcommand)]
@@ -25,9 +25,9 @@ pub struct Ci {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Write the pipeline file from the projects and the shared config file, or check it
+    /// Write the pipeline file from the projects and the shared config file
     Generate {
-        /// Change nothing; fail when a file is out of date
+        /// Change nothing, and fail if a file is out of date
         #[arg(long)]
         check: bool,
     },
@@ -50,7 +50,7 @@ impl Ci {
         refuse_foreign(&ctx.root, &files[0].0)?;
         if check && !stale.is_empty() {
             return Err(failed(format!("out of date: {}", stale.join(", ")))
-                .hint("`cargo xtask ci generate` writes it")
+                .hint("run `cargo xtask ci generate` to update it")
                 .into());
         }
         write(&ctx.root, &files, &stale)?;
@@ -70,7 +70,7 @@ pub fn write_pipeline(root: &Utf8Path) -> Result<()> {
     write_whole(&root.join(&files[0].0), &files[0].1)
 }
 
-/// Writes the pipeline file anew where one that we wrote is there, and says what was out of date.
+/// Updates the pipeline file if we wrote it. Returns the files that were out of date.
 pub fn refresh(root: &Utf8Path) -> Result<Vec<String>> {
     let workspace = Workspace::survey(root)?;
     let file = root.join(&workspace.config.pipeline.file);
@@ -110,7 +110,7 @@ fn refuse_foreign(root: &Utf8Path, file: &str) -> Result<(), Failure> {
     }
 }
 
-/// In a pipeline, leaves what GitLab links a deployment or a preview by.
+/// Writes GitLab's links to a deployment or preview, in a pipeline.
 pub fn leave_reports(ctx: &Ctx, records: &[Record]) -> Result<()> {
     let report = match records.first().map(|record| record.verb) {
         Some(Verb::Deploy) => reports::DEPLOY,

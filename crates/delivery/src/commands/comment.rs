@@ -1,4 +1,4 @@
-//! `comment`: rows of one's own in the merge request's comment.
+//! `comment`: custom rows in the merge request's comment.
 
 use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
@@ -15,17 +15,15 @@ use workspace::config::Config;
 
 /// Write rows into the comment of this pipeline's merge request.
 ///
-/// The comment is the one that `preview` keeps up to date, so that sites which something else
-/// publishes can stand beside those that xtask does. Rows of other projects stay as they are, also
-/// when several jobs write at once.
+/// `preview` keeps the same comment up to date, so you can add sites that other tools publish. Rows of other
+/// projects do not change, even if several jobs write at the same time.
 #[derive(Debug, Args)]
 pub struct Comment {
-    /// A JSON file with a list of rows. Each has `project` and `status` (building, ready, failed,
-    /// unaffected or removed), and may have `aliasUrl`, `versionUrl`, `commit`, `time`, `log` and
-    /// `reason`
+    /// JSON file with a list of rows. Each has `project` and `status` (building, ready, failed, unaffected or
+    /// removed), and optionally `aliasUrl`, `versionUrl`, `commit`, `time`, `log` and `reason`
     #[arg(value_name = "FILE", required_unless_present = "removed")]
     rows: Option<Utf8PathBuf>,
-    /// Say that every preview was removed
+    /// Mark every preview as removed
     #[arg(long, conflicts_with = "rows")]
     removed: bool,
 }
@@ -49,8 +47,8 @@ fn read(path: &Utf8PathBuf) -> Result<Vec<Row>> {
     values.iter().map(|value| row(value).with_context(|| path.to_string())).collect()
 }
 
-/// One row. Fields that no row has are errors here; in a stored comment a later version may have
-/// written them.
+/// Parses a row. Unknown fields are errors here, but not in a stored comment, which a later version may have
+/// written.
 fn row(value: &Value) -> Result<Row> {
     let row = Row::deserialize(value).map_err(|error| usage(error.to_string()))?;
     let known = serde_json::to_value(&row)?;

@@ -1,4 +1,4 @@
-//! `deploy`: build, upload, make live, check, record.
+//! `deploy`: build, upload, route traffic, check, record.
 
 use anyhow::Result;
 use clap::Args;
@@ -13,27 +13,27 @@ use base::env::raw_variable;
 use base::error::Exit;
 use workspace::Workspace;
 
-/// Build, upload, make live, check that it answers, and record it.
+/// Build projects, upload them, route traffic to them and check that they work.
 #[derive(Debug, Args)]
 pub struct Deploy {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
     engine: EngineArgs,
-    /// Where to: `local` (the sandbox; the default outside of pipelines) or an environment of the
-    /// shared config file
+    /// Environment: `local` (the sandbox) or one of the shared config file [default: `local`; none in
+    /// pipelines]
     #[arg(long, value_name = "ENVIRONMENT")]
     env: Option<String>,
-    /// Send this environment's deployment to the sandbox instead of Cloudflare
+    /// Deploy this environment to the sandbox instead of Cloudflare
     #[arg(long)]
     sandbox: bool,
-    /// Build and deploy even what is live already
+    /// Deploy even if the same content is live
     #[arg(long)]
     force: bool,
-    /// Leave a version live that does not answer, to look at it
+    /// Do not roll back when the health check fails
     #[arg(long)]
     no_rollback: bool,
-    /// Change a protected environment from here; the reason is recorded
+    /// Change a protected environment from this machine, and record the reason
     #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     break_glass: Option<String>,
 }
@@ -58,7 +58,7 @@ impl Deploy {
         )?;
         let choice = self.engine.choose(ctx, &workspace)?;
         if ctx.dry_run {
-            // A script is worth seeing without a token.
+            // A script needs no token.
             let check =
                 |project: &&_| guard::check(&workspace.config, project, &destination.environment);
             projects.iter().try_for_each(check)?;
@@ -85,8 +85,8 @@ impl Deploy {
     }
 }
 
-/// Returns the sandbox's port if `environment` goes there. While the sandbox is down this is the port
-/// that it is expected on.
+/// Returns the sandbox's port if `environment` is deployed there. If the sandbox is down, returns the port on
+/// which it would start.
 pub fn sandbox_port(ctx: &Ctx, environment: &str, asked: bool) -> Option<u16> {
     let is_sandbox = asked || Destination::always_sandbox(environment);
     is_sandbox.then(|| sandbox::planned_port(&ctx.root))

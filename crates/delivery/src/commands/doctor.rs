@@ -1,4 +1,4 @@
-//! `doctor`: what this machine has, and what it lacks.
+//! `doctor`: checks of this machine, the configuration and the credentials.
 
 use anyhow::Result;
 use clap::Args;
@@ -15,27 +15,26 @@ use workspace::Workspace;
 /// Check this machine, the configuration and the credentials.
 #[derive(Debug, Args)]
 pub struct Doctor {
-    /// What to check: checks by name (`--list` prints them), or what a command needs: `build
-    /// [PROJECT…]`, `deploy [PROJECT…]` [default: everything]. `pins` prints every pinned version and
-    /// where it is pinned
+    /// Checks by name (see `--list`), or the requirements of a command: `build [PROJECT…]`, `deploy [PROJECT…]`
+    /// [default: all checks]. `pins` alone prints every pinned version
     #[arg(value_name = "WHAT")]
     what: Vec<String>,
-    /// The environment whose credentials must be there [default: they are all optional]
+    /// Environment whose credentials are required [default: none is required]
     #[arg(long, value_name = "ENVIRONMENT")]
     env: Option<String>,
-    /// Leave the network alone
+    /// Skip checks that use the network
     #[arg(long)]
     offline: bool,
-    /// Mend what can be mended without touching anything that a person made
+    /// Fix what can be fixed safely
     #[arg(long)]
     fix: bool,
-    /// With `--fix`, also in a pipeline
+    /// Allow `--fix` in a pipeline
     #[arg(long, requires = "fix")]
     yes: bool,
-    /// Print the names of the checks, and check nothing
+    /// List the checks and run none
     #[arg(long)]
     list: bool,
-    /// Exit with 1 on warnings too
+    /// Exit with 1 on warnings
     #[arg(long)]
     strict: bool,
 }
@@ -74,7 +73,7 @@ impl Doctor {
         if self.fix {
             let mut mended = fix::apply(ctx, &report)?;
             if !mended.is_empty() {
-                // What was looked at before may have changed in any respect.
+                // A fix may have changed the input of any check.
                 let (scene, checks) = doctor::prepare(ctx, &scope, environment, options)?;
                 report = doctor::examine(&checks, &scene, options)?;
             }
@@ -104,6 +103,6 @@ fn names(checks: &[Check]) -> String {
         let needs = Need::words(check.needed_by).join(", ");
         format!("{:width$}  {:titles$}  {needs}", check.id, check.title)
     };
-    let pins = format!("{:width$}  {}", "pins", "every pinned version, and where it is pinned");
+    let pins = format!("{:width$}  {}", "pins", "every pinned version and its files");
     checks.iter().map(line).chain([pins]).collect::<Vec<_>>().join("\n")
 }

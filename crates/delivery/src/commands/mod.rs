@@ -1,4 +1,4 @@
-//! One file a command. Each reads as one sentence: load, plan, print or execute, report.
+//! One file per command. Each loads, plans, prints or executes, and reports.
 
 pub mod affected;
 pub mod build;
@@ -44,6 +44,7 @@ impl Command {
             Command::Upgrade(command) => command.run(ctx),
             Command::Ci(command) => command.run(ctx),
             Command::Completions(command) => command.run(ctx),
+            Command::Complete(command) => command.run(ctx),
         }
     }
 }

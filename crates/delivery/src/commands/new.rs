@@ -1,4 +1,4 @@
-//! `new`: a project that builds, deploys and is in the pipeline.
+//! `new`: creates a project that builds, deploys and is in the pipeline.
 
 use anyhow::{Context as _, Result};
 use camino::Utf8Path;
@@ -14,30 +14,39 @@ use base::files::write_whole;
 use workspace::Workspace;
 use workspace::discovery::Place;
 
-/// Make a project that builds, deploys and is in the pipeline.
+/// Create a project that builds, deploys and is in the pipeline.
 #[derive(Debug, Args)]
 pub struct New {
-    /// Its folder below `projects/`, such as `shop` or `example.com/shop`
-    name: String,
-    /// What it starts from
+    /// Folder below `projects/`, such as `shop` or `example.com/shop`
+    #[arg(required_unless_present = "list")]
+    name: Option<String>,
+    /// Template of the project
     #[arg(long, value_enum, default_value_t = Template::Static)]
     template: Template,
+    /// List the templates
+    #[arg(long)]
+    list: bool,
 }
 
 impl New {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        let Some(name) = self.name.as_deref().filter(|_| !self.list) else {
+            let templates = new_project::Templates::new();
+            ctx.ui.report(&templates, &templates.text());
+            return Ok(Exit::Done);
+        };
         let workspace = Workspace::survey(&ctx.root)?;
         let place = Place::new(&workspace.files, &workspace.config)?;
         let new = NewProject::new(
-            &self.name,
+            name,
             place.folder(),
             self.template,
             &workspace.config,
             &workspace.projects,
         )?;
         if ctx.root.join(&new.dir).exists() {
-            return Err(refused(format!("{} exists already", new.dir))
+            return Err(refused(format!("{} already exists", new.dir))
                 .hint("choose another name, or remove the folder")
                 .into());
         }
@@ -60,7 +69,7 @@ impl New {
     }
 }
 
-/// Writes the whole folder somewhere else and moves it into place, so that it is never half there.
+/// Writes the files to a temporary folder and renames it, so that no partial project remains on failure.
 fn write(root: &Utf8Path, new: &NewProject) -> Result<()> {
     let target = root.join(&new.dir);
     let draft = root.join(".xtask/tmp").join(format!("new-{}", new.worker));

@@ -1,4 +1,4 @@
-//! `preview`: a version that is not live, at an address of its own.
+//! `preview`: a version that is not live, at its own URL.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ use workspace::git;
 use workspace::project::Project;
 use workspace::strategy::Strategy;
 
-/// Upload a version that is not live, check it at its own address, and say where it is.
+/// Upload a version that is not live and check it at its own URL.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Preview {
@@ -34,20 +34,20 @@ pub struct Preview {
     selection: Selection,
     #[command(flatten)]
     engine: EngineArgs,
-    /// Whose Workers: `local` (the sandbox; the default outside of pipelines) or an environment of
-    /// the shared config file (the default in pipelines is the one with `"previews": true`)
+    /// Environment of the Workers: `local` (the sandbox) or one of the shared config file [default: `local`;
+    /// in pipelines the one with `"previews": true`]
     #[arg(long, value_name = "ENVIRONMENT")]
     env: Option<String>,
     /// Upload to the sandbox instead of Cloudflare
     #[arg(long)]
     sandbox: bool,
-    /// The first part of the address [default: mr-<iid> in a merge request, else the branch]
+    /// First part of the URL [default: mr-<iid> in a merge request, else the branch]
     #[arg(long)]
     alias: Option<String>,
-    /// How it is made [default: the project's or the environment's `previewStrategy`, else alias]
+    /// Preview strategy [default: `previewStrategy` of the project or environment, else alias]
     #[arg(long, value_enum)]
     strategy: Option<StrategyName>,
-    /// Build and upload even where the same content is there already
+    /// Upload even if the same content is already there
     #[arg(long)]
     force: bool,
 }
@@ -55,9 +55,9 @@ pub struct Preview {
 /// The names of the strategies on the command line.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum StrategyName {
-    /// A version of the Worker under an alias, with production's bindings. It cannot be deleted
+    /// Version of the Worker with an alias and production's bindings. It cannot be deleted
     Alias,
-    /// A Worker Preview with the bindings of the config's `previews` block. `preview stop` deletes it
+    /// Worker Preview with the bindings of the `previews` block. `preview stop` deletes it
     Preview,
 }
 
@@ -72,11 +72,11 @@ impl From<StrategyName> for Strategy {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Delete the previews of a merge request or branch, and say in the comment that they are gone
+    /// Delete the previews of a merge request or branch, and update the comment
     ///
-    /// That is for previews of the strategy `preview`. Cloudflare has no way to delete a version or its
-    /// alias: such an address goes on answering until the alias is used again or falls out of the last
-    /// thousand. What is live is not touched, and running it again does no harm.
+    /// Only previews of the strategy `preview` can be deleted. Cloudflare cannot delete a version or its
+    /// alias: its URL works until the alias is reused or is no longer among the last thousand. Live versions
+    /// are not affected.
     Stop(Stop),
 }
 
@@ -126,7 +126,7 @@ impl Preview {
         let plan = chosen.plan(ctx, &workspace, task)?;
         let announced = comment.building(&building);
         if ctx.dry_run {
-            let script = super::build::by_hand(ctx, &workspace, &plan)?;
+            let script = super::build::plan_script(ctx, &workspace, &plan)?;
             let comment = announced.markdown.as_deref().map(as_comment).unwrap_or_default();
             ctx.ui.report(&json!({ "plan": plan, "comment": announced }), &(script + &comment));
             return Ok(selection::end(ctx, Exit::Done, &broken));
@@ -149,8 +149,7 @@ impl Preview {
     }
 }
 
-/// Where a preview goes. It changes nothing that is live, so protection does not ask for the default
-/// branch.
+/// Returns the destination of a preview. It changes nothing live, so protected environments are allowed.
 pub(super) fn destination(
     ctx: &Ctx,
     config: &Config,
@@ -166,8 +165,7 @@ pub(super) fn destination(
     Destination::to_read(config, &environment, port)
 }
 
-/// The alias or name of a preview: as given, else the merge request's, else the branch's, for these
-/// Workers.
+/// Returns the alias or name of a preview: the given one, else the merge request's, else the branch's.
 pub(super) fn name(ctx: &Ctx, given: Option<&str>, workers: &[String]) -> Result<String> {
     let longest = workers.iter().map(String::len).max().unwrap_or(0);
     if let Some(alias) = given {
@@ -179,18 +177,18 @@ pub(super) fn name(ctx: &Ctx, given: Option<&str>, workers: &[String]) -> Result
     let branch = variable("CI_COMMIT_REF_NAME")
         .map_or_else(|| git::branch(&ctx.root), |branch| Ok(Some(branch)))?;
     let branch = branch.ok_or_else(|| {
-        usage("no branch is checked out, so the preview has no name").hint("name it: `--alias`")
+        usage("no branch is checked out, so the preview has no name").hint("name it with `--alias`")
     })?;
     Ok(alias::of_branch(&branch, longest))
 }
 
-/// The Markdown of a merge request's comment, as the end of a script.
+/// Returns the Markdown of a merge request's comment as the end of a script.
 fn as_comment(markdown: &str) -> String {
     let lines = markdown.lines().map(|line| format!("# {line}").trim_end().to_owned() + "\n");
     format!("\n# First, the merge request gets this comment:\n#\n{}", lines.collect::<String>())
 }
 
-/// The rows of projects that this run leaves alone.
+/// Returns the rows of projects that this run does not change.
 fn unaffected(workspace: &Workspace, chosen: &[&Project]) -> Vec<Row> {
     let left = |project: &&Project| !chosen.iter().any(|other| other.dir == project.dir);
     let projects = workspace.projects.iter().filter(left);

@@ -1,4 +1,4 @@
-//! `preview stop`: deletes the previews that can be deleted, and says so in the comment.
+//! `preview stop`: deletes previews and updates the comment.
 
 use anyhow::Result;
 use clap::Args;
@@ -15,31 +15,31 @@ use workspace::Workspace;
 use workspace::project::Project;
 use workspace::strategy::Strategy;
 
-/// Which previews are to go.
+/// Options that select the previews.
 #[derive(Debug, Args)]
 pub struct Stop {
-    /// Projects by path, any unique end of it, Worker name or package name [default: every project]
+    /// Projects, by any unique suffix of the path, Worker name or package name [default: all]
     #[arg(value_name = "PROJECT")]
     projects: Vec<String>,
-    /// Whose Workers, as for `preview`; with `--merged` the environment with `"previews": true`
+    /// Environment of the Workers, as for `preview` [default with `--merged`: the one with `"previews": true`]
     #[arg(long, value_name = "ENVIRONMENT")]
     env: Option<String>,
-    /// In the sandbox instead of at Cloudflare
+    /// Use the sandbox instead of Cloudflare
     #[arg(long)]
     sandbox: bool,
-    /// The previews' name [default: mr-<iid> in a merge request, else the branch]
+    /// Name of the previews [default: mr-<iid> in a merge request, else the branch]
     #[arg(long, value_name = "NAME")]
     alias: Option<String>,
-    /// Of every merge request that is merged or closed and still has or shows previews, and stop its
-    /// environment: for a schedule
+    /// Select all merged and closed merge requests that still have previews, and stop their environments. For
+    /// scheduled pipelines
     #[arg(long, conflicts_with_all = ["projects", "alias"])]
     merged: bool,
-    /// With `--merged`, those that changed within so many days
+    /// With `--merged`: only merge requests updated in the last DAYS days
     #[arg(long, value_name = "DAYS", default_value_t = 30, requires = "merged")]
     days: u32,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct StopReport {
@@ -82,8 +82,8 @@ impl Stop {
         Ok(exit)
     }
 
-    /// Asks for every project, whatever its strategy is now: a preview may be from before it changed.
-    /// Where no project has previews that can be deleted, nothing stands in the way of the comment.
+    /// Looks for previews of every project, because a preview may be older than a change of the strategy. If
+    /// no project has previews that can be deleted, an error does not block the comment.
     fn previews(
         &self,
         ctx: &Ctx,
@@ -101,8 +101,8 @@ impl Stop {
                 return Ok(Vec::new());
             }
             if place.sandbox.is_some() && !reachable(ctx, &place) {
-                let failure = refused("the sandbox does not run, and it holds the previews");
-                return Err(failure.hint("`cargo xtask sandbox up`, then again").into());
+                let failure = refused("the sandbox is not running, and the previews are there");
+                return Err(failure.hint("run `cargo xtask sandbox up`, then retry").into());
             }
             let workers = projects.iter().map(|p| p.target(&place.environment).worker);
             let workers: Vec<String> = workers.collect();
@@ -111,7 +111,7 @@ impl Stop {
         });
         match asked {
             Err(error) if !needed => {
-                ctx.ui.note(&format!("no preview was looked for: {error:#}"));
+                ctx.ui.note(&format!("skipped the search for previews: {error:#}"));
                 Ok(Vec::new())
             }
             asked => asked,

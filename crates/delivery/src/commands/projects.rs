@@ -1,4 +1,4 @@
-//! `projects`: what exists.
+//! `projects`: the list of projects.
 
 use anyhow::Result;
 use clap::Args;
@@ -9,7 +9,7 @@ use base::error::Exit;
 use workspace::Workspace;
 use workspace::discovery::Broken;
 
-/// List what can be deployed.
+/// List the projects.
 #[derive(Debug, Args)]
 pub struct Projects {}
 
@@ -25,15 +25,15 @@ impl Projects {
     }
 }
 
-/// Names the wrangler configs that no project can be made of.
+/// Warns of invalid wrangler configs.
 pub fn warn_of_broken(ctx: &Ctx, broken: &[Broken]) {
     for each in broken.iter().take(SHOWN) {
-        ctx.ui.warn(&format!("left out: {}", each.failure.message));
+        ctx.ui.warn(&format!("skipped: {}", each.failure.message));
     }
     if let Some(more) = broken.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        ctx.ui.warn(&format!("left out: {more} more, which `--json` lists"));
+        ctx.ui.warn(&format!("skipped: {more} more, see `--json`"));
     }
 }
 
-/// How many broken configs people are told of.
+/// The number of invalid configs that are shown.
 const SHOWN: usize = 5;

@@ -1,4 +1,4 @@
-//! `rollback` and `promote`: make a version live that exists already, by its id.
+//! `rollback` and `promote`: make an existing version live.
 
 use anyhow::Result;
 use clap::Args;
@@ -14,12 +14,12 @@ use base::env::raw_variable;
 use base::error::Exit;
 use workspace::Workspace;
 
-/// Make the former version live again, or a named one.
+/// Make the previous version live again, or a named one.
 #[derive(Debug, Args)]
 pub struct Rollback {
     #[command(flatten)]
     place: Place,
-    /// A version's id or its first 8 digits, or a commit [default: the version before the live one]
+    /// Version id, its first 8 digits, or a commit [default: the previous version]
     #[arg(long, value_name = "VERSION|COMMIT")]
     to: Option<String>,
 }
@@ -34,19 +34,20 @@ pub struct Promote {
     from: String,
 }
 
-/// Which project, and where.
+/// The project and its environment.
 #[derive(Debug, Args)]
 struct Place {
-    /// The project by path, any unique end of it, Worker name or package name
+    /// Project, by any unique suffix of its path, its Worker name or package name
+    #[arg(value_name = "PROJECT")]
     project: String,
-    /// Where: `local` (the sandbox; the default outside of pipelines) or an environment of the shared
-    /// config file
+    /// Environment: `local` (the sandbox) or one of the shared config file [default: `local`; none in
+    /// pipelines]
     #[arg(long, value_name = "ENVIRONMENT")]
     env: Option<String>,
-    /// In the sandbox instead of at Cloudflare
+    /// Use the sandbox instead of Cloudflare
     #[arg(long)]
     sandbox: bool,
-    /// Change a protected environment from here; the reason is recorded
+    /// Change a protected environment from this machine, and record the reason
     #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     break_glass: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! `sandbox`: the stand-in for Cloudflare on this machine.
+//! `sandbox`: the local stand-in for Cloudflare and GitLab.
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
@@ -11,7 +11,7 @@ use base::error::{Exit, refused};
 use base::terminal::{CYAN, paint};
 use workspace::config::Config;
 
-/// The stand-in for Cloudflare on this machine.
+/// Start and stop the local stand-in for Cloudflare and GitLab.
 #[derive(Debug, Args)]
 pub struct Sandbox {
     #[command(subcommand)]
@@ -20,24 +20,28 @@ pub struct Sandbox {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Start it, unless it runs
+    /// Start it if it is not running
     Up {
-        /// The loopback port [default: 8787, or a free one when that is taken]
+        /// Loopback port [default: 8787, or a free port if that is taken]
         #[arg(long)]
         port: Option<u16>,
     },
-    /// Stop it; what is deployed stays
+    /// Stop it and keep its deployments
     Down,
-    /// Say whether it runs, and where
+    /// Show its URL and process, or exit with 1 if it is not running
     Status,
     /// Print the end of its log
     Logs {
-        /// How many lines
+        /// Number of lines
         #[arg(long, short = 'n', default_value_t = 50)]
         lines: usize,
     },
-    /// Stop it and forget everything deployed there
-    Reset,
+    /// Stop it and delete all of its deployments
+    Reset {
+        /// Do not ask for confirmation
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Serialize)]
@@ -61,19 +65,27 @@ impl Sandbox {
                 Ok(report(
                     ctx,
                     None,
-                    if running.is_some() { "stopped" } else { "it was not running" },
+                    if running.is_some() {
+                        "sandbox stopped"
+                    } else {
+                        "the sandbox is not running"
+                    },
                 ))
             }
             Verb::Status => {
                 let exit = if running.is_some() { Exit::Done } else { Exit::Failed };
-                report(ctx, running, "not running; `cargo xtask sandbox up` starts it");
+                report(
+                    ctx,
+                    running,
+                    "the sandbox is not running; start it with `cargo xtask sandbox up`",
+                );
                 Ok(exit)
             }
             Verb::Logs { lines } => {
                 ctx.ui.out(&process::last_lines(&process::log_file(&ctx.root), lines).join("\n"));
                 Ok(Exit::Done)
             }
-            Verb::Reset => reset(ctx, running.as_ref()),
+            Verb::Reset { yes } => reset(ctx, running.as_ref(), yes),
         }
     }
 }
@@ -82,10 +94,10 @@ fn up(ctx: &Ctx, running: Option<Server>, port: Option<u16>) -> Result<Exit> {
     if let Some(server) = running {
         if let Some(port) = port.filter(|port| *port != server.port) {
             return Err(refused(format!(
-                "it runs already, on port {} and not {port}",
+                "the sandbox is already running on port {}, not on {port}",
                 server.port
             ))
-            .hint("`cargo xtask sandbox down` first")
+            .hint("run `cargo xtask sandbox down`, then retry")
             .into());
         }
         return Ok(report(ctx, Some(server), ""));
@@ -94,11 +106,15 @@ fn up(ctx: &Ctx, running: Option<Server>, port: Option<u16>) -> Result<Exit> {
     let setup = Setup::new(ctx, &config)?;
     let (places, _) = setup.tools()?;
     let (server, _) = setup.sandbox(&places, &config.account_ids(), port)?;
-    setup.done("the sandbox answers");
+    setup.done("sandbox ready");
     Ok(report(ctx, Some(server), ""))
 }
 
-fn reset(ctx: &Ctx, running: Option<&Server>) -> Result<Exit> {
+fn reset(ctx: &Ctx, running: Option<&Server>, is_confirmed: bool) -> Result<Exit> {
+    let question = "Delete all deployments, tokens and merge requests of the sandbox?";
+    if !is_confirmed && ctx.ui.confirm(question) == Some(false) {
+        return Ok(report(ctx, running.cloned(), "nothing was deleted"));
+    }
     if let Some(server) = running {
         process::stop(&ctx.root, server)?;
     }
@@ -106,7 +122,7 @@ fn reset(ctx: &Ctx, running: Option<&Server>) -> Result<Exit> {
     if state.exists() {
         std::fs::remove_dir_all(&state).with_context(|| format!("cannot remove {state}"))?;
     }
-    Ok(report(ctx, None, "nothing is deployed any more; it is not running"))
+    Ok(report(ctx, None, "sandbox reset: deployments deleted, not running"))
 }
 
 fn report(ctx: &Ctx, server: Option<Server>, otherwise: &str) -> Exit {

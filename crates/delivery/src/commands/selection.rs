@@ -1,4 +1,4 @@
-//! Which projects `build` and `deploy` act on, and why.
+//! Selection of the projects for `build`, `deploy` and `preview`, with the reasons.
 
 use std::collections::BTreeMap;
 
@@ -21,26 +21,26 @@ use workspace::key::fresh_nonce;
 use workspace::outline::Outline;
 use workspace::project::Project;
 
-/// Which projects take part.
+/// Options that select projects.
 #[derive(Debug, Args)]
 pub struct Selection {
-    /// Projects by path, any unique end of it, Worker name or package name [default: those that
-    /// `cargo xtask affected` lists; on the default branch itself, where it lists none, all]
+    /// Projects, by any unique suffix of the path, Worker name or package name [default: the projects of
+    /// `cargo xtask affected`; all on an unchanged default branch]
     #[arg(value_name = "PROJECT")]
     names: Vec<String>,
-    /// Every project, whatever changed
+    /// Select every project
     #[arg(long, conflicts_with = "names")]
     all: bool,
 }
 
-/// The projects that take part.
+/// The selected projects.
 #[derive(Debug)]
 pub struct Chosen<'w> {
     /// The projects.
     pub projects: Vec<&'w Project>,
-    /// Why each takes part.
+    /// The reason for each.
     reasons: BTreeMap<String, String>,
-    /// Why none takes part.
+    /// The reason if no project is selected.
     pub nothing: Option<String>,
     /// The configs that would take part, if a project could be made of them.
     pub broken: Vec<Broken>,
@@ -55,7 +55,7 @@ pub fn end(ctx: &Ctx, exit: Exit, broken: &[Broken]) -> Exit {
 }
 
 impl Selection {
-    /// The projects that are meant. `environment` is where they go, if anywhere.
+    /// Returns the selected projects. `environment` is their destination, if any.
     pub fn choose<'w>(
         &self,
         ctx: &Ctx,
@@ -125,7 +125,7 @@ impl<'w> Chosen<'w> {
         let inputs = Inputs {
             verb: task.verb,
             choice: task.choice,
-            keys: keys?,
+            keys: keys?.into_iter().map(|(name, key)| Ok((name, key?))).collect::<Result<_>>()?,
             destination: task.destination,
             head: head.map_err(|_| anyhow!("git's reader failed"))??,
             force: task.force,

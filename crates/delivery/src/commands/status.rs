@@ -1,4 +1,4 @@
-//! `status`: what is live where, and whether it is what stands here.
+//! `status`: the live version of each project in each environment.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Result;
 use clap::Args;
 
-use super::build::keys;
+use super::build::{Keys, keys};
 use super::deploy::sandbox_port;
 use crate::context::Ctx;
 use crate::plan::destination::Destination;
@@ -21,29 +21,29 @@ use workspace::git;
 use workspace::project::Project;
 use workspace::triggers::Triggers;
 
-/// How many reads are under way at once, which Cloudflare's limits allow with ease.
+/// The number of parallel reads, well within Cloudflare's limits.
 const READERS: usize = 8;
 
-/// Say what is live where, and whether it is what stands here.
+/// Show the live version of each project and whether it matches the working tree.
 #[derive(Debug, Args)]
 pub struct Status {
-    /// Projects by path, any unique end of it, Worker name or package name [default: all]
+    /// Projects, by any unique suffix of the path, Worker name or package name [default: all]
     #[arg(value_name = "PROJECT")]
     names: Vec<String>,
-    /// Only this environment [default: every one whose credential is here]
+    /// Show only this environment [default: all with a credential on this machine]
     #[arg(long, value_name = "ENVIRONMENT")]
     env: Option<String>,
-    /// Ask the sandbox instead of Cloudflare
+    /// Read from the sandbox instead of Cloudflare
     #[arg(long)]
     sandbox: bool,
 }
 
-/// An environment that can be asked.
+/// An environment that can be read.
 struct Place {
     destination: Destination,
     token: Secret,
-    /// What each project would be deployed as from here.
-    keys: BTreeMap<String, String>,
+    /// The content key of each project in the working tree.
+    keys: Keys,
 }
 
 impl Status {
@@ -76,8 +76,7 @@ impl Status {
         }
     }
 
-    /// The environment, when it can be asked from here. Reading changes nothing, so protection does not
-    /// matter.
+    /// Prepares reading an environment. Reads ignore protection. Errors if the credential is missing.
     fn place(
         &self,
         ctx: &Ctx,
@@ -93,7 +92,7 @@ impl Status {
     }
 }
 
-/// Asks every place about every project, several at a time.
+/// Reads every project in every environment in parallel.
 fn read(ctx: &Ctx, places: &[Place], projects: &[&Project]) -> Vec<Row> {
     let questions: Vec<(&Place, &Project)> =
         places.iter().flat_map(|place| projects.iter().map(move |&p| (place, p))).collect();
@@ -127,7 +126,8 @@ fn row(ctx: &Ctx, place: &Place, project: &Project) -> Row {
                 domains.chain(api.address(&target.worker)?).collect()
             }
         };
-        let in_step = live.tag.as_ref() == place.keys.get(&project.name);
+        let key = place.keys.get(&project.name).cloned().transpose()?;
+        let in_step = live.tag == key;
         let wanted = Triggers::new(&project.wrangler, environment).digest;
         let triggers_applied = live.triggers.as_ref() == Some(&wanted);
         Ok(State::Live { live, urls, in_step, triggers_applied })

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use super::context::Context;
 use super::finding::Finding;
-use super::scene::Scene;
 
 /// Where a check stands in the report. The order is that of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -60,7 +60,7 @@ impl Group {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cost {
     /// A look at a file or variable: cheap enough before every deploy.
-    Look,
+    Read,
     /// A program or a connection on this machine.
     Local,
     /// An answer from the network.
@@ -72,7 +72,7 @@ impl Cost {
     #[must_use]
     pub fn deadline(self) -> Duration {
         match self {
-            Cost::Look | Cost::Local => Duration::from_secs(2),
+            Cost::Read | Cost::Local => Duration::from_secs(2),
             Cost::Network => Duration::from_secs(5),
         }
     }
@@ -118,7 +118,7 @@ impl Need {
 }
 
 /// How a check looks.
-pub type Look = Arc<dyn Fn(&Scene) -> Finding + Send + Sync>;
+pub type CheckFn = Arc<dyn Fn(&Context) -> Finding + Send + Sync>;
 
 /// A question with a name.
 #[derive(Clone, Serialize)]
@@ -138,7 +138,7 @@ pub struct Check {
     pub cost: Cost,
     /// Looks.
     #[serde(skip)]
-    pub run: Look,
+    pub run: CheckFn,
 }
 
 fn words<S: Serializer>(needs: &[Need], to: S) -> Result<S::Ok, S::Error> {

@@ -124,16 +124,16 @@ impl Finding {
 
     /// Says how a person mends it.
     #[must_use]
-    pub fn by_hand(mut self, text: impl Into<String>) -> Finding {
+    pub fn manual_fix(mut self, text: impl Into<String>) -> Finding {
         self.fix = Some(Fix { text: text.into(), commands: Vec::new(), safe: false });
         self
     }
 
     /// Adds a line to what a person does.
     #[must_use]
-    pub fn by_hand_as_well(self, text: &str) -> Finding {
+    pub fn add_manual_fix(self, text: &str) -> Finding {
         let before = self.fix.as_ref().map(|fix| format!("{}\n", fix.text)).unwrap_or_default();
-        self.by_hand(before + text)
+        self.manual_fix(before + text)
     }
 
     /// Says how `--fix` mends it.
@@ -183,7 +183,11 @@ impl Finding {
 impl From<&Failure> for Finding {
     fn from(failure: &Failure) -> Finding {
         let finding = Finding::fail(&failure.message);
-        if failure.hints.is_empty() { finding } else { finding.by_hand(failure.hints.join("\n")) }
+        if failure.hints.is_empty() {
+            finding
+        } else {
+            finding.manual_fix(failure.hints.join("\n"))
+        }
     }
 }
 
@@ -192,7 +196,7 @@ impl From<&anyhow::Error> for Finding {
         let finding = Finding::fail(format!("{error:#}"));
         match hints_of(error) {
             hints if hints.is_empty() => finding,
-            hints => finding.by_hand(hints.join("\n")),
+            hints => finding.manual_fix(hints.join("\n")),
         }
     }
 }
@@ -227,9 +231,9 @@ mod tests {
     fn several_findings_become_the_worst_of_them() {
         let whole = Finding::all(
             vec![
-                Finding::warn("a").by_hand("do this"),
-                Finding::fail("b").by_hand("do this"),
-                Finding::warn("c").by_hand("and that"),
+                Finding::warn("a").manual_fix("do this"),
+                Finding::fail("b").manual_fix("do this"),
+                Finding::warn("c").manual_fix("and that"),
             ],
             Finding::ok(),
         );

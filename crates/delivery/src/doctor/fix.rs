@@ -4,7 +4,7 @@ use anyhow::Result;
 use camino::Utf8Path;
 
 use super::finding::{Fix, Status, brief};
-use super::report::{Mended, Report};
+use super::report::{FixResult, Report};
 use crate::context::Ctx;
 use crate::engine::lock::lock;
 use base::command::{Command, preamble};
@@ -53,7 +53,7 @@ pub fn script(root: &Utf8Path, report: &Report) -> String {
 
 /// Prints what will be done and does it, one run at a time. What several fixes have in common is done
 /// once; a command that fails ends its own fix only. The status afterwards is for the caller to find.
-pub fn apply(ctx: &Ctx, report: &Report) -> Result<Vec<Mended>> {
+pub fn apply(ctx: &Ctx, report: &Report) -> Result<Vec<FixResult>> {
     let steps = steps(report);
     if steps.is_empty() {
         ctx.ui.note("nothing that `--fix` may mend");
@@ -87,7 +87,7 @@ pub fn apply(ctx: &Ctx, report: &Report) -> Result<Vec<Mended>> {
                 done.push(command);
             }
         }
-        mended.push(Mended {
+        mended.push(FixResult {
             id: step.id.to_owned(),
             before: step.before,
             after: step.before,

@@ -3,13 +3,13 @@
 
 pub mod check;
 pub mod checks;
+pub mod context;
 pub mod finding;
 pub mod fix;
 pub mod pins;
 pub mod readiness;
 pub mod report;
 pub mod run;
-pub mod scene;
 pub mod scope;
 pub mod table;
 pub mod text;
@@ -21,9 +21,9 @@ use crate::plan::Engine;
 use crate::plan::destination::Destination;
 use base::error::{Failure, refused};
 use check::{Check, Cost, Group, Need};
+use context::Context;
 use finding::{Finding, Status};
 use report::Report;
-use scene::Scene;
 use scope::Scope;
 use workspace::config::LOCAL;
 use workspace::project::Project;
@@ -37,24 +37,28 @@ pub struct Options {
     pub strict: bool,
 }
 
-/// The scene and the checks that are asked for.
+/// The context and the checks that are asked for.
 pub fn prepare(
     ctx: &Ctx,
     scope: &Scope,
     environment: Option<String>,
     options: Options,
-) -> Result<(Arc<Scene>, Vec<Check>), anyhow::Error> {
-    let mut scene = Scene::new(&ctx.root, environment, scope.projects().to_vec());
-    scene.offline = options.offline;
-    scene.refuse_unknown_names()?;
-    let checks = scope.choose(table::all(&scene), &scene)?;
-    Ok((Arc::new(scene), checks))
+) -> Result<(Arc<Context>, Vec<Check>), anyhow::Error> {
+    let mut context = Context::new(&ctx.root, environment, scope.projects().to_vec());
+    context.offline = options.offline;
+    context.refuse_unknown_names()?;
+    let checks = scope.choose(table::all(&context), &context)?;
+    Ok((Arc::new(context), checks))
 }
 
 /// Looks, and says what was found.
-pub fn examine(checks: &[Check], scene: &Arc<Scene>, options: Options) -> Result<Report, Failure> {
-    let looked = run::run(checks, scene)?;
-    Ok(Report::new(checks, looked, scene.environment.clone(), options.strict))
+pub fn examine(
+    checks: &[Check],
+    context: &Arc<Context>,
+    options: Options,
+) -> Result<Report, Failure> {
+    let result = run::run(checks, context)?;
+    Ok(Report::new(checks, result, context.environment.clone(), options.strict))
 }
 
 /// What a deploy of `projects` to `destination` needs and must not find missing half way. Only what
@@ -68,7 +72,7 @@ pub fn preflight(
 ) -> Result<(), Failure> {
     let environment = destination.environment.clone();
     let projects = projects.iter().map(|&project| project.clone()).collect();
-    let scene = Scene::new(&ctx.root, Some(environment), Vec::new()).with_projects(projects);
+    let context = Context::new(&ctx.root, Some(environment), Vec::new()).with_projects(projects);
     let need = match destination.sandbox {
         Some(_) => Need::Local,
         None => Need::Remote,
@@ -76,9 +80,9 @@ pub fn preflight(
     // Containers bring their own tools; the sandbox needs them here in any case.
     let bare = engine == Engine::Dagger && destination.sandbox.is_none();
     let checks =
-        table::all(&scene).into_iter().filter(|check| !(bare && check.group == Group::Tools));
-    let cheap = checks.filter(|check| check.cost == Cost::Look && check.needed_by.contains(&need));
-    let found = cheap.map(|check| ((check.run)(&scene), check.title));
+        table::all(&context).into_iter().filter(|check| !(bare && check.group == Group::Tools));
+    let cheap = checks.filter(|check| check.cost == Cost::Read && check.needed_by.contains(&need));
+    let found = cheap.map(|check| ((check.run)(&context), check.title));
     let failed: Vec<(Finding, String)> =
         found.filter(|(finding, _)| finding.status >= Status::Fail).collect();
     summary(&failed)
@@ -120,8 +124,8 @@ mod tests {
     #[test]
     fn preflight_lists_everything_at_once() {
         let one =
-            (Finding::fail("the variable T is not set").by_hand("set it"), "token".to_owned());
-        let other = (Finding::fail("a\nb").by_hand("mend it"), "fields".to_owned());
+            (Finding::fail("the variable T is not set").manual_fix("set it"), "token".to_owned());
+        let other = (Finding::fail("a\nb").manual_fix("mend it"), "fields".to_owned());
         assert!(summary(&[]).is_ok());
         let single = summary(std::slice::from_ref(&one)).expect_err("a failure");
         assert_eq!(

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::check::Check;
 use super::finding::{Finding, Status};
 use super::readiness::Row;
-use super::run::Looked;
+use super::run::CheckResult;
 use base::error::Exit;
 
 /// A check and what it found.
@@ -39,7 +39,7 @@ pub struct Counts {
 
 /// What `--fix` did about one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Mended {
+pub struct FixResult {
     /// The check.
     pub id: String,
     /// How it came out before.
@@ -67,7 +67,7 @@ pub struct Report {
     pub checks: Vec<Entry>,
     /// What `--fix` did; nothing without it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub fixed: Vec<Mended>,
+    pub fixed: Vec<FixResult>,
     /// The projects, and what keeps them from being deployed. Only in the report on everything.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub projects: Vec<Row>,
@@ -78,18 +78,18 @@ impl Report {
     #[must_use]
     pub fn new(
         checks: &[Check],
-        looked: Vec<Looked>,
+        result: Vec<CheckResult>,
         environment: Option<String>,
         strict: bool,
     ) -> Report {
         let checks: Vec<Entry> = checks
             .iter()
             .cloned()
-            .zip(looked)
-            .map(|(check, looked)| Entry {
+            .zip(result)
+            .map(|(check, result)| Entry {
                 check,
-                finding: looked.finding,
-                milliseconds: u64::try_from(looked.took.as_millis()).unwrap_or(u64::MAX),
+                finding: result.finding,
+                milliseconds: u64::try_from(result.took.as_millis()).unwrap_or(u64::MAX),
             })
             .collect();
         let mut counts = Counts::default();

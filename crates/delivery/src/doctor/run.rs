@@ -6,14 +6,14 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use super::check::Check;
+use super::context::Context;
 use super::finding::Finding;
-use super::scene::Scene;
 use base::error::{Failure, interrupted};
 use base::runner::INTERRUPTED;
 
 /// A check's finding and how long it took.
 #[derive(Clone, Debug)]
-pub struct Looked {
+pub struct CheckResult {
     /// What it found.
     pub finding: Finding,
     /// How long it took.
@@ -22,21 +22,21 @@ pub struct Looked {
 
 /// Runs `checks`. One that panics or does not end within its deadline is a finding, not an abort; the
 /// thread of the latter is left behind and ends with the process.
-pub fn run(checks: &[Check], scene: &Arc<Scene>) -> Result<Vec<Looked>, Failure> {
+pub fn run(checks: &[Check], context: &Arc<Context>) -> Result<Vec<CheckResult>, Failure> {
     let (send, receive) = mpsc::channel();
     let started = Instant::now();
     for (index, check) in checks.iter().enumerate() {
-        let (look, scene, send) = (Arc::clone(&check.run), Arc::clone(scene), send.clone());
+        let (look, context, send) = (Arc::clone(&check.run), Arc::clone(context), send.clone());
         std::thread::spawn(move || {
-            let finding = catch_unwind(AssertUnwindSafe(|| look(&scene)))
+            let finding = catch_unwind(AssertUnwindSafe(|| look(&context)))
                 .unwrap_or_else(|panic| Finding::crashed(reason(panic.as_ref())));
             let took = started.elapsed();
             // Nobody listens any more when the deadline has passed.
-            let _late = send.send((index, Looked { finding, took }));
+            let _late = send.send((index, CheckResult { finding, took }));
         });
     }
-    let mut found: Vec<Option<Looked>> = vec![None; checks.len()];
-    let waiting = |found: &[Option<Looked>]| {
+    let mut found: Vec<Option<CheckResult>> = vec![None; checks.len()];
+    let waiting = |found: &[Option<CheckResult>]| {
         let open = checks.iter().zip(found).filter(|(_, found)| found.is_none());
         open.map(|(check, _)| check.cost.deadline()).max()
     };
@@ -48,17 +48,20 @@ pub fn run(checks: &[Check], scene: &Arc<Scene>) -> Result<Vec<Looked>, Failure>
         if left.is_zero() {
             break;
         }
-        if let Ok((index, looked)) = receive.recv_timeout(left.min(Duration::from_millis(50))) {
-            found[index] = Some(looked);
+        if let Ok((index, result)) = receive.recv_timeout(left.min(Duration::from_millis(50))) {
+            found[index] = Some(result);
         }
     }
     let whole = checks.iter().zip(found);
-    Ok(whole.map(|(check, looked)| looked.unwrap_or_else(|| late(check))).collect())
+    Ok(whole.map(|(check, result)| result.unwrap_or_else(|| late(check))).collect())
 }
 
-fn late(check: &Check) -> Looked {
+fn late(check: &Check) -> CheckResult {
     let took = check.cost.deadline();
-    Looked { finding: Finding::crashed(format!("did not end within {} s", took.as_secs())), took }
+    CheckResult {
+        finding: Finding::crashed(format!("did not end within {} s", took.as_secs())),
+        took,
+    }
 }
 
 fn reason(panic: &(dyn std::any::Any + Send)) -> String {
@@ -72,16 +75,16 @@ fn reason(panic: &(dyn std::any::Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::check::{Cost, Group, Look};
+    use crate::doctor::check::{CheckFn, Cost, Group};
     use crate::doctor::finding::Status;
 
-    fn check(id: &str, run: Look) -> Check {
+    fn check(id: &str, run: CheckFn) -> Check {
         Check {
             id: id.to_owned(),
             title: id.to_owned(),
             group: Group::Tools,
             needed_by: &[],
-            cost: Cost::Look,
+            cost: Cost::Read,
             run,
         }
     }
@@ -99,9 +102,9 @@ mod tests {
             check("panics", Arc::new(|_| panic!("out of bounds"))),
             check("works", Arc::new(|_| Finding::ok())),
         ];
-        let scene = Arc::new(Scene::new("/nowhere".into(), None, Vec::new()));
-        let found = run(&checks, &scene).expect("not interrupted");
-        let statuses: Vec<Status> = found.iter().map(|looked| looked.finding.status).collect();
+        let context = Arc::new(Context::new("/nowhere".into(), None, Vec::new()));
+        let found = run(&checks, &context).expect("not interrupted");
+        let statuses: Vec<Status> = found.iter().map(|result| result.finding.status).collect();
         assert_eq!(statuses, [Status::Crashed, Status::Crashed, Status::Ok]);
         assert_eq!(found[0].finding.detail, "did not end within 2 s");
         assert_eq!(found[1].finding.detail, "the check itself failed: out of bounds");

@@ -1,7 +1,7 @@
 //! Which checks are asked for: all, some by name, or those that a command needs.
 
 use super::check::{Check, Need};
-use super::scene::Scene;
+use super::context::Context;
 use base::error::{Failure, nearest, usage};
 
 /// What was asked for.
@@ -42,13 +42,13 @@ impl Scope {
     }
 
     /// The checks of `all` that are asked for.
-    pub fn choose(&self, all: Vec<Check>, scene: &Scene) -> Result<Vec<Check>, Failure> {
+    pub fn choose(&self, all: Vec<Check>, context: &Context) -> Result<Vec<Check>, Failure> {
         let needs = |need: Need| move |check: &Check| check.needed_by.contains(&need);
         Ok(match self {
             Scope::All => all,
             Scope::Pins => Vec::new(),
             Scope::Build(_) => all.into_iter().filter(needs(Need::Build)).collect(),
-            Scope::Deploy(_) if scene.is_remote() => {
+            Scope::Deploy(_) if context.is_remote() => {
                 all.into_iter().filter(needs(Need::Remote)).collect()
             }
             Scope::Deploy(_) => all.into_iter().filter(needs(Need::Local)).collect(),
@@ -87,8 +87,8 @@ mod tests {
     fn ids(words: &[&str], environment: Option<&str>) -> Result<Vec<String>, Failure> {
         let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
         let scope = Scope::parse(&words);
-        let scene = Scene::new("/nowhere".into(), environment.map(str::to_owned), Vec::new());
-        let chosen = scope.choose(table::all(&scene), &scene)?;
+        let context = Context::new("/nowhere".into(), environment.map(str::to_owned), Vec::new());
+        let chosen = scope.choose(table::all(&context), &context)?;
         Ok(chosen.into_iter().map(|check| check.id).collect())
     }
 

@@ -7,8 +7,8 @@ use super::checks::{
     config, credentials, dagger, network, pipeline, projects, repository, sandbox, stored, tools,
     variables,
 };
+use super::context::Context;
 use super::finding::Finding;
-use super::scene::Scene;
 use gitlab::pipeline::variables::table as variables_of;
 use workspace::config::LOCAL;
 
@@ -21,50 +21,50 @@ const DAGGER: &[Need] = &[Need::Dagger];
 const PREVIEW: &[Need] = &[Need::Preview];
 const PIPELINE: &[Need] = &[Need::Pipeline];
 
-type Row = (&'static str, &'static str, Group, Cost, &'static [Need], fn(&Scene) -> Finding);
+type Row = (&'static str, &'static str, Group, Cost, &'static [Need], fn(&Context) -> Finding);
 
 /// The checks that are there whatever the config says.
 #[rustfmt::skip]
 fn table() -> [Row; 29] {
-    use Cost::{Local, Look, Network};
+    use Cost::{Local, Network, Read};
     use Group::{Config, Dagger, Network as Remote, Pipeline, Projects, Repository, Sandbox, Tools};
     [
         ("git", "git", Tools, Local, EVERY, tools::git),
         ("cargo", "Rust", Tools, Local, XTASK, tools::cargo),
-        ("cc", "C compiler", Tools, Look, XTASK, tools::cc),
-        ("npm", "npm", Tools, Look, EVERY, tools::npm),
+        ("cc", "C compiler", Tools, Read, XTASK, tools::cc),
+        ("npm", "npm", Tools, Read, EVERY, tools::npm),
         ("bun", "Bun", Tools, Local, EVERY, tools::bun),
         ("wrangler", "wrangler", Tools, Local, DEPLOY, tools::wrangler),
         ("git.repository", "git repository", Repository, Local, EVERY, repository::repository),
         ("disk", "disk", Repository, Local, EVERY, repository::disk),
-        ("config", "shared config", Config, Look, EVERY, config::config),
-        ("config.account", "account id", Config, Look, REMOTE, config::account),
-        ("config.images", "images", Config, Look, DAGGER, config::images),
-        ("config.pins", "tool pins", Config, Look, EVERY, config::pins),
+        ("config", "shared config", Config, Read, EVERY, config::config),
+        ("config.account", "account id", Config, Read, REMOTE, config::account),
+        ("config.images", "images", Config, Read, DAGGER, config::images),
+        ("config.pins", "tool pins", Config, Read, EVERY, config::pins),
         ("projects", "projects", Projects, Local, EVERY, projects::projects),
-        ("projects.lock", "lock files", Projects, Look, EVERY, projects::lock),
-        ("projects.config", "wrangler configs", Projects, Look, DEPLOY, projects::guarded),
-        ("projects.wrangler", "wrangler fields", Projects, Look, DEPLOY, projects::fields),
-        ("projects.preview", "preview URLs", Projects, Look, PREVIEW, projects::preview),
-        ("sandbox.program", "program", Sandbox, Look, LOCAL_ONLY, sandbox::program),
+        ("projects.lock", "lock files", Projects, Read, EVERY, projects::lock),
+        ("projects.config", "wrangler configs", Projects, Read, DEPLOY, projects::guarded),
+        ("projects.wrangler", "wrangler fields", Projects, Read, DEPLOY, projects::fields),
+        ("projects.preview", "preview URLs", Projects, Read, PREVIEW, projects::preview),
+        ("sandbox.program", "program", Sandbox, Read, LOCAL_ONLY, sandbox::program),
         ("sandbox", "process", Sandbox, Local, LOCAL_ONLY, sandbox::process),
-        ("sandbox.token", "token", Sandbox, Look, LOCAL_ONLY, sandbox::token),
+        ("sandbox.token", "token", Sandbox, Read, LOCAL_ONLY, sandbox::token),
         ("port", "port 8787", Sandbox, Local, LOCAL_ONLY, sandbox::port),
         ("dagger", "CLI", Dagger, Local, DAGGER, dagger::cli),
         ("dagger.engine", "engine", Dagger, Network, DAGGER, dagger::engine),
         ("dagger.runtime", "container runtime", Dagger, Local, DAGGER, dagger::runtime),
-        ("dagger.modules", "modules", Dagger, Look, DAGGER, dagger::modules),
-        ("dagger.env", ".env files", Dagger, Look, DAGGER, dagger::env_files),
-        ("dagger.images", "images to pull", Dagger, Look, DAGGER, dagger::images),
-        ("pipeline", "GitLab", Pipeline, Look, REMOTE, pipeline::variables),
+        ("dagger.modules", "modules", Dagger, Read, DAGGER, dagger::modules),
+        ("dagger.env", ".env files", Dagger, Read, DAGGER, dagger::env_files),
+        ("dagger.images", "images to pull", Dagger, Read, DAGGER, dagger::images),
+        ("pipeline", "GitLab", Pipeline, Read, REMOTE, pipeline::variables),
         ("network.variables", "variables in GitLab", Remote, Network, PIPELINE, stored::stored),
     ]
 }
 
-/// Every check of `scene`, in the order of the report. Credentials are those of the environment that
+/// Every check of `context`, in the order of the report. Credentials are those of the environment that
 /// was named, or of all that the config has.
 #[must_use]
-pub fn all(scene: &Scene) -> Vec<Check> {
+pub fn all(context: &Context) -> Vec<Check> {
     let mut checks: Vec<Check> = table()
         .into_iter()
         .map(|(id, title, group, cost, needed_by, run)| Check {
@@ -76,11 +76,11 @@ pub fn all(scene: &Scene) -> Vec<Check> {
             run: Arc::new(run),
         })
         .collect();
-    let all: Vec<String> = match scene.config() {
+    let all: Vec<String> = match context.config() {
         Ok(config) => config.environments.keys().cloned().collect(),
         Err(_) => Vec::new(),
     };
-    let chosen = scene.environment.clone().map_or(all, |name| vec![name]);
+    let chosen = context.environment.clone().map_or(all, |name| vec![name]);
     for name in chosen.into_iter().filter(|name| name != LOCAL) {
         let title = format!("token of {name}");
         let (ours, theirs) = (name.clone(), name.clone());
@@ -89,8 +89,8 @@ pub fn all(scene: &Scene) -> Vec<Check> {
             title: title.clone(),
             group: Group::Credentials,
             needed_by: REMOTE,
-            cost: Cost::Look,
-            run: Arc::new(move |scene| credentials::token(scene, &ours)),
+            cost: Cost::Read,
+            run: Arc::new(move |context| credentials::token(context, &ours)),
         });
         checks.push(Check {
             id: format!("network.{name}"),
@@ -98,10 +98,10 @@ pub fn all(scene: &Scene) -> Vec<Check> {
             group: Group::Network,
             needed_by: REMOTE,
             cost: Cost::Network,
-            run: Arc::new(move |scene| network::token(scene, &theirs)),
+            run: Arc::new(move |context| network::token(context, &theirs)),
         });
     }
-    for row in scene.config().map(variables_of).unwrap_or_default() {
+    for row in context.config().map(variables_of).unwrap_or_default() {
         // `review/*` is `review` in a name, as people type it.
         let scope = row.scope.trim_end_matches("/*").to_owned();
         checks.push(Check {
@@ -109,8 +109,8 @@ pub fn all(scene: &Scene) -> Vec<Check> {
             title: format!("{} of {scope}", row.name),
             group: Group::Pipeline,
             needed_by: PIPELINE,
-            cost: Cost::Look,
-            run: Arc::new(move |scene| variables::here(scene, &row)),
+            cost: Cost::Read,
+            run: Arc::new(move |context| variables::here(context, &row)),
         });
     }
     checks.sort_by_key(|check| check.group);

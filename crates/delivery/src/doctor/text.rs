@@ -2,7 +2,7 @@
 
 use super::check::{Group, Need};
 use super::finding::Status;
-use super::report::{Counts, Entry, Mended, Report};
+use super::report::{Counts, Entry, FixResult, Report};
 use base::terminal::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, paint};
 
 impl Report {
@@ -157,7 +157,7 @@ impl Entry {
     }
 }
 
-impl Mended {
+impl FixResult {
     fn line(&self) -> String {
         match &self.error {
             None if self.after < Status::Warn => {

@@ -151,7 +151,7 @@ impl Attempt<'_> {
             return Ok(Err(format!("git does not ignore {dist}")));
         }
         let inputs: Vec<&Utf8Path> = part.inputs.iter().map(Utf8PathBuf::as_path).collect();
-        let blobs = git::blobs(root, &inputs)?;
+        let blobs = git::contents(root, &inputs)?.blobs;
         for (path, blob) in &blobs {
             let seen = match blob.mode.as_str() {
                 git::REPOSITORY => false,

@@ -7,13 +7,13 @@ use base::error::{Failure, refused, usage};
 use workspace::config::Config;
 use workspace::project::Project;
 
-/// What a new project starts from.
+/// A template of a new project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "camelCase")]
 pub enum Template {
-    /// Files that are served as they are
+    /// Static files
     Static,
-    /// Code that answers requests
+    /// Worker with code and a test
     Worker,
 }
 
@@ -26,7 +26,7 @@ pub struct NewProject {
     pub dir: Utf8PathBuf,
     /// Its Worker's name.
     pub worker: String,
-    /// What it starts from.
+    /// The template.
     pub template: Template,
     /// Its files: path below `dir`, and text.
     #[serde(skip)]

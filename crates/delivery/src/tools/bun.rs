@@ -141,7 +141,7 @@ pub fn reported_version(program: &Utf8Path, deadline: Duration) -> Option<String
 /// The first program called `name` on PATH.
 #[must_use]
 pub fn which(name: &str) -> Option<Utf8PathBuf> {
-    let path = std::env::var("PATH").ok()?;
+    let path = base::env::raw_variable("PATH")?;
     path.split(':')
         .filter(|dir| !dir.is_empty())
         .map(|dir| Utf8Path::new(dir).join(name))

@@ -29,7 +29,7 @@ const INHERITED: [&str; 13] = [
 /// The cargo that runs us, with `arguments`.
 #[must_use]
 pub fn command(root: &Utf8Path, arguments: &[&str]) -> Command {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let cargo = base::env::raw_variable("CARGO").unwrap_or_else(|| "cargo".to_owned());
     let mut command = Command::new(root, &[&[cargo.as_str()], arguments].concat(), DEADLINE);
     command.inherit.extend(INHERITED);
     command

@@ -158,7 +158,7 @@ pub fn provide(
 /// The token for its API.
 pub fn token(root: &Utf8Path) -> Result<Secret, Failure> {
     // Empty counts as unset, as it does to the sandbox itself.
-    let given = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.trim().is_empty());
+    let given = base::env::variable(TOKEN_VARIABLE);
     if let Some(token) = given {
         return Ok(Secret::new(&token));
     }
@@ -243,7 +243,7 @@ pub fn start(
     }
     process.current_dir(root).env_clear();
     for name in base::command::INHERITED.iter().chain(&[TOKEN_VARIABLE]).chain(&GITLAB_VARIABLES) {
-        if let Some(value) = std::env::var_os(name) {
+        if let Some(value) = base::env::os_variable(name) {
             process.env(name, value);
         }
     }

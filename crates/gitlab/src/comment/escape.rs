@@ -1,10 +1,11 @@
-//! Text from outside in Markdown: it can neither start a line, nor end its cell, nor mention anyone.
+//! Escapes text from outside for Markdown: it can neither start a line, nor end its cell, nor mention anyone.
 //!
 //! A line of a note that starts with a slash is carried out with the rights of its author
 //! (<https://docs.gitlab.com/user/project/quick_actions/>), and GitLab drops carriage returns before
 //! it looks. Within code nobody is mentioned and nothing is referred to.
 
-/// `text` as code on one line, at most `limit` characters of it; nothing when nothing is to be seen.
+/// Returns `text` as code on one line, at most `limit` characters of it. Returns `None` if no character
+/// is visible.
 #[must_use]
 pub fn code(text: &str, limit: usize) -> Option<String> {
     let line = one_line(text, limit);
@@ -15,15 +16,37 @@ pub fn code(text: &str, limit: usize) -> Option<String> {
         return Some(format!("`{line}`"));
     }
     // A code span cannot hold these in a table; in HTML every character can be written as a number.
-    let plain = |c: char| c.is_alphanumeric() || c == ' ' || c == '-';
-    let encoded: String = line
-        .chars()
-        .map(|c| if plain(c) { c.to_string() } else { format!("&#{};", u32::from(c)) })
-        .collect();
-    Some(format!("<code>{encoded}</code>"))
+    Some(format!("<code>{}</code>", encode(&line)))
 }
 
-/// A link whose label is Markdown of ours; only the label when `url` is none of the web.
+/// Returns `text` as HTML on one line, at most `limit` characters of it. Returns `None` if no character
+/// is visible.
+#[must_use]
+pub fn html(text: &str, limit: usize) -> Option<String> {
+    Some(encode(&one_line(text, limit))).filter(|text| !text.is_empty())
+}
+
+/// Returns `text` for a `<pre>` element, at most `limit` characters of it. Its line breaks are written
+/// as numbers, so that the note's source stays one line and no line of it can be a quick action.
+/// Returns `None` if no character is visible.
+#[must_use]
+pub fn preformatted(text: &str, limit: usize) -> Option<String> {
+    let text: String = text.chars().take(limit).collect();
+    let lines = text.split(['\n', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}']);
+    let lines: Vec<String> =
+        lines.map(|line| encode(&one_line(line, limit))).filter(|line| !line.is_empty()).collect();
+    (!lines.is_empty()).then(|| lines.join("&#10;"))
+}
+
+/// Returns `line` with every character as a number that could mean something to Markdown, HTML or GitLab.
+fn encode(line: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || c == ' ' || c == '-';
+    line.chars()
+        .map(|c| if is_plain(c) { c.to_string() } else { format!("&#{};", u32::from(c)) })
+        .collect()
+}
+
+/// Returns a link whose label is Markdown of ours. Returns the label alone if `url` is no web address.
 #[must_use]
 pub fn link(label: &str, url: &str) -> String {
     match address(url) {
@@ -32,8 +55,8 @@ pub fn link(label: &str, url: &str) -> String {
     }
 }
 
-/// `url` with every character encoded that could end a link, a cell or a line; nothing when it is no
-/// address of the web, or hides its host behind a user name.
+/// Returns `url` with every character encoded that could end a link, a cell or a line. Returns `None` if
+/// it is no web address, or hides its host behind a user name.
 #[must_use]
 pub fn address(url: &str) -> Option<String> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
@@ -53,7 +76,7 @@ pub fn address(url: &str) -> Option<String> {
     Some(encoded.collect())
 }
 
-/// `text` without line breaks, colour codes and characters that hide or reorder others.
+/// Returns `text` without line breaks, colour codes and characters that hide or reorder others.
 fn one_line(text: &str, limit: usize) -> String {
     let mut line = String::new();
     let mut characters = text.chars().peekable();

@@ -1,22 +1,22 @@
-//! Rows as the Markdown of a note.
+//! Renders rows as the Markdown of a note.
 
-use super::escape::{address, code, link};
+use super::escape::{address, code, html, link, preformatted};
 use super::{MARKER, Row, Status, state};
 
 /// The longest body that GitLab takes, in characters (<https://docs.gitlab.com/api/notes/>). Counted
 /// in bytes, of which there are never fewer.
 const LIMIT: usize = 1_000_000;
 
-/// How much of a name or a label is shown, in characters.
+/// The characters that are shown of a name or a label.
 const LABEL: usize = 120;
 
-/// How many unaffected projects are named.
+/// The number of unaffected projects that are named.
 const NAMED: usize = 40;
 
-/// How much of a reason is shown, in characters: as much of the first as fits.
+/// The characters that are shown of a reason. The first limit that fits is used.
 const REASONS: [usize; 3] = [2000, 300, 60];
 
-/// The whole body, within GitLab's limit: reasons are cut first, then rows, those that failed last.
+/// Returns the whole body, within GitLab's limit: reasons are cut first, then rows, those that failed last.
 #[must_use]
 pub fn body(rows: &[Row]) -> String {
     within(rows, LIMIT)
@@ -54,19 +54,19 @@ fn text(rows: &[Row], left_out: usize) -> String {
     lines.push("### Previews\n".to_owned());
     let (unaffected, shown): (Vec<&Row>, Vec<&Row>) =
         rows.iter().partition(|row| row.status == Status::Unaffected);
+    let newest = newest(&shown);
     if shown.is_empty() {
         lines.push("This merge request changes no project.".to_owned());
     } else {
-        lines.push(
-            "| Project | Status | Preview | This version | Commit | Updated | Log |".to_owned(),
-        );
-        lines.push("|---|---|---|---|---|---|---|".to_owned());
-        lines.extend(shown.iter().map(|row| cells(row)));
+        lines.push(format!("{}\n", summary(&shown, newest)));
+        lines.push("| Project | Preview | Status |".to_owned());
+        lines.push("|---|---|---|".to_owned());
+        lines.extend(shown.iter().map(|row| cells(row, newest)));
     }
-    let reasons: Vec<String> = shown.iter().filter_map(|row| reason(row)).collect();
-    if !reasons.is_empty() {
-        lines.push("\n**Failed**\n".to_owned());
-        lines.extend(reasons);
+    let failures: Vec<String> = shown.iter().filter_map(|row| failure(row)).collect();
+    if !failures.is_empty() {
+        lines.push(String::new());
+        lines.extend(failures);
     }
     if !unaffected.is_empty() {
         lines.push(format!("\nNot affected: {}", names(&unaffected)));
@@ -78,7 +78,55 @@ fn text(rows: &[Row], left_out: usize) -> String {
     lines.join("\n")
 }
 
-fn cells(row: &Row) -> String {
+/// Returns the row of the newest pipeline. Its commit is the one that the summary names.
+fn newest<'a>(rows: &[&'a Row]) -> Option<&'a Row> {
+    rows.iter().copied().max_by_key(|row| (row.pipeline, row.time.clone()))
+}
+
+/// Returns the line above the table: commit, pipeline, counts and time.
+fn summary(rows: &[&Row], newest: Option<&Row>) -> String {
+    let count = |status: Status, word: &str| {
+        let count = rows.iter().filter(|row| row.status == status).count();
+        (count > 0).then(|| format!("{count} {word}"))
+    };
+    let counts = [
+        count(Status::Ready, "ready"),
+        count(Status::Failed, "failed"),
+        count(Status::Building, "building"),
+        count(Status::Undeployed, "not deployed yet"),
+        count(Status::Removed, "removed"),
+    ];
+    let counts = counts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let latest = rows.iter().filter_map(|row| row.time.as_deref()).max();
+    let parts =
+        [newest.and_then(commit), newest.and_then(pipeline), Some(counts), latest.and_then(time)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
+}
+
+/// Returns the row's commit as a link.
+fn commit(row: &Row) -> Option<String> {
+    let hash = row.commit.as_deref()?;
+    let short: String = hash.chars().take(8).collect();
+    let label = code(&short, 8)?;
+    let is_hash = hash.bytes().all(|b| b.is_ascii_hexdigit());
+    let url = project_page(row).filter(|_| is_hash).map(|page| format!("{page}/-/commit/{hash}"));
+    Some(url.map_or(label.clone(), |url| link(&label, &url)))
+}
+
+/// Returns the row's pipeline as a link.
+fn pipeline(row: &Row) -> Option<String> {
+    let id = row.pipeline?;
+    let label = format!("pipeline {id}");
+    let url = project_page(row).map(|page| format!("{page}/-/pipelines/{id}"));
+    Some(url.map_or(label.clone(), |url| link(&label, &url)))
+}
+
+/// Returns the address of the GitLab project, which the address of a job's log begins with.
+fn project_page(row: &Row) -> Option<&str> {
+    row.log.as_deref()?.split_once("/-/jobs/").map(|(page, _)| page)
+}
+
+fn cells(row: &Row, newest: Option<&Row>) -> String {
     let status = match row.status {
         Status::Building => "⏳ building",
         Status::Ready => "✅ ready",
@@ -87,38 +135,26 @@ fn cells(row: &Row) -> String {
         Status::Unaffected => "not affected",
         Status::Removed => "🗑️ removed",
     };
-    let commit = row.commit.as_deref().and_then(|commit| {
-        let short: String = commit.chars().take(8).collect();
-        code(&short, 8)
-    });
+    let is_older = newest.is_some_and(|newest| newest.commit != row.commit);
+    let commit = commit(row).filter(|_| is_older).map(|commit| format!("at {commit}"));
     let log = row.log.as_deref().filter(|url| address(url).is_some()).map(|url| link("log", url));
-    let cells = [
-        code(&row.project, LABEL),
-        Some(status.to_owned()),
-        row.alias_url.as_deref().and_then(site),
-        row.version_url.as_deref().and_then(version),
-        commit,
-        row.time.as_deref().and_then(time),
-        log,
-    ];
-    let cells: Vec<String> = cells.into_iter().map(Option::unwrap_or_default).collect();
-    format!("| {} |", cells.join(" | "))
+    let status = [Some(status.to_owned()), commit, log.map(|log| format!("· {log}"))];
+    let status = status.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let project = code(&row.project, LABEL).unwrap_or_default();
+    format!("| {project} | {} | {status} |", preview(row))
 }
 
-/// A link to a site under its host's name.
-fn site(url: &str) -> Option<String> {
-    let shown = url.split_once("://").map_or(url, |(_, rest)| rest);
-    Some(link(&code(shown.trim_end_matches('/'), LABEL)?, url))
-}
-
-/// A link to a version under the 8 digits that its host begins with; they tell it from others.
-fn version(url: &str) -> Option<String> {
-    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let digits = host.split('-').next().unwrap_or_default();
-    if digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Some(link(&code(digits, 8)?, url));
+/// Returns the links to the stable address and to this commit's version.
+fn preview(row: &Row) -> String {
+    let alias = row.alias_url.as_deref().filter(|url| address(url).is_some());
+    let version = row.version_url.as_deref().filter(|url| address(url).is_some());
+    match (alias, version) {
+        (Some(alias), Some(version)) => {
+            format!("{} · {}", link("Open preview", alias), link("this commit", version))
+        }
+        (Some(url), None) | (None, Some(url)) => link("Open preview", url),
+        (None, None) => String::new(),
     }
-    site(url)
 }
 
 /// `2026-11-24T12:00:00Z` as `2026-11-24 12:00 UTC`; other text as code.
@@ -133,10 +169,15 @@ fn time(text: &str) -> Option<String> {
     code(text, 30)
 }
 
-fn reason(row: &Row) -> Option<String> {
+/// Returns a collapsed block with the row's error, line by line, and the command that repeats it.
+fn failure(row: &Row) -> Option<String> {
     let text = row.reason.as_deref().filter(|_| row.status == Status::Failed)?;
-    let reason = code(text, REASONS[0] + 1)?;
-    Some(format!("- {}: {reason}", code(&row.project, LABEL).unwrap_or_default()))
+    let error = preformatted(text, REASONS[0] + 1)?;
+    let project = html(&row.project, LABEL)?;
+    Some(format!(
+        "<details><summary>{project} failed</summary><pre>{error}</pre>Repeat it here: \
+         <code>cargo xtask preview {project}</code></details>"
+    ))
 }
 
 fn names(rows: &[&Row]) -> String {

@@ -1,93 +1,384 @@
-//! The content of files, as it stands in the working tree.
+//! The content of files as a build would read them: of the working tree, not of the index, where the two
+//! differ.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result};
+use base::error::{Failure, refused};
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 
-use super::{LINK, REPOSITORY, finish, history, start, utf8};
+use super::{LINK, REPOSITORY, command, finish, history, is_repository, start, utf8};
 use crate::key::{Blob, hex};
 
 /// Every file by its path, and what it holds.
 pub type Blobs = BTreeMap<Utf8PathBuf, Blob>;
 
-/// The content of every input file below `paths`: from git's index where the file is unchanged, else
-/// from the file itself. Of what lies in another repository, that repository's commit.
-pub fn blobs(root: &Utf8Path, paths: &[&Utf8Path]) -> Result<Blobs> {
-    let paths: Vec<&str> = paths.iter().map(|path| pathspec(known_by(root, path))).collect();
-    let list = |flags: &[&str]| {
-        start(root, &[&["ls-files", "-z"], flags, &["--"], paths.as_slice()].concat())
-    };
-    // Two processes side by side: the second looks at every file.
-    let staged = list(&["--stage"])?;
-    let differ =
-        list(&["--modified", "--deleted", "--others", "--exclude-standard", "--deduplicate"])?;
-    let mut blobs = BTreeMap::new();
-    for entry in utf8(finish(staged, "ls-files")?)?.split('\0') {
-        let Some((meta, path)) = entry.split_once('\t') else {
-            continue;
-        };
-        let mut meta = meta.split(' ');
-        if let (Some(mode), Some(id)) = (meta.next(), meta.next()) {
-            blobs.insert(path.into(), Blob { mode: mode.to_owned(), id: id.to_owned() });
-        }
-    }
-    let sha256 = blobs.values().next().is_some_and(|blob: &Blob| blob.id.len() == 64);
-    let differ = utf8(finish(differ, "ls-files")?)?;
-    for path in differ.split('\0').filter(|path| !path.is_empty()) {
-        if let Some(blob) =
-            blobs.get_mut(Utf8Path::new(path)).filter(|blob| blob.mode == REPOSITORY)
-            && root.join(path).is_dir()
-            && let Some(commit) = history::commit(&root.join(path), "HEAD")?
-        {
-            blob.id = commit;
-            continue;
-        }
-        match working_blob(&root.join(path), sha256)
-            .with_context(|| format!("cannot read {path}"))?
-        {
-            Some(blob) => drop(blobs.insert(path.into(), blob)),
-            // Git lists a repository that is no submodule by its folder alone.
-            None if path.ends_with('/') => {
-                let id = history::commit(&root.join(path), "HEAD")?.unwrap_or_default();
-                blobs.insert(path.into(), Blob { mode: REPOSITORY.to_owned(), id });
-            }
-            None => drop(blobs.remove(Utf8Path::new(path))),
-        }
-    }
-    Ok(blobs)
+/// The contents of files, and the files whose contents are not here.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    /// Every file by its path, those in submodules and other repositories included.
+    pub blobs: Blobs,
+    /// The files and folders whose contents are elsewhere, by path.
+    pub gaps: BTreeMap<Utf8PathBuf, Gap>,
 }
 
-/// What is below any of `paths` among `blobs`.
+/// Why the content of a file or folder is not here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gap {
+    /// The file holds a pointer of Git LFS instead of its content.
+    Pointer,
+    /// The submodule has no checkout.
+    Submodule,
+    /// The file lies outside of the sparse checkout.
+    Sparse,
+}
+
+impl Gap {
+    /// Returns the refusal of a project that is made from `path`.
+    #[must_use]
+    pub fn refusal(self, path: &Utf8Path) -> Failure {
+        match self {
+            Gap::Pointer => refused(format!("{path} is a Git LFS pointer instead of the file"))
+                .hint("run `git lfs pull`"),
+            Gap::Submodule => refused(format!("the submodule {path} is not checked out here"))
+                .hint(format!("run `git submodule update --init {path}`")),
+            Gap::Sparse => {
+                let folder = path.parent().unwrap_or(path);
+                refused(format!(
+                    "{path} is not checked out here: it is outside of the sparse checkout"
+                ))
+                .hint(format!("run `git sparse-checkout add {folder}`"))
+            }
+        }
+    }
+}
+
+/// Reads the content of every input file below `paths`. Files that git ignores do not count.
+pub fn contents(root: &Utf8Path, paths: &[&Utf8Path]) -> Result<Contents> {
+    let mut contents = Contents::default();
+    let mut waiting =
+        vec![(Utf8PathBuf::new(), paths.iter().map(|path| (*path).to_owned()).collect())];
+    let mut seen = BTreeSet::new();
+    while let Some((repository, paths)) = waiting.pop() {
+        let mut here = Repository::new(root.join(&repository), repository);
+        if !here.path.as_str().is_empty() {
+            let id = history::commit(&here.root, "HEAD")?.unwrap_or_default();
+            let blob = Blob { mode: REPOSITORY.to_owned(), id };
+            here.found.blobs.insert(here.path.clone(), blob);
+        }
+        let nested = here.read(paths)?;
+        contents.blobs.append(&mut here.found.blobs);
+        contents.gaps.append(&mut here.found.gaps);
+        for (repository, paths) in nested {
+            if seen.insert((repository.clone(), paths.clone())) {
+                waiting.push((repository, paths));
+            }
+        }
+    }
+    Ok(contents)
+}
+
+/// Returns what is below any of `paths` among `blobs`.
 #[must_use]
-pub fn below<'b>(
-    root: &Utf8Path,
-    blobs: &'b Blobs,
-    paths: &[&Utf8Path],
-) -> BTreeMap<&'b Utf8Path, Blob> {
+pub fn below<'b>(blobs: &'b Blobs, paths: &[&Utf8Path]) -> BTreeMap<&'b Utf8Path, Blob> {
     let below = |path: &&Utf8Path| {
-        let path = known_by(root, path).to_owned();
+        let path = (*path).to_owned();
         let from = blobs.range(path.clone()..);
         from.take_while(move |(other, _)| other.starts_with(&path))
     };
-    let found = paths.iter().flat_map(below);
+    // The commit of a submodule counts for everything in it.
+    let above = paths.iter().flat_map(|path| path.ancestors().skip(1));
+    let above = above.filter_map(|path| blobs.get_key_value(path));
+    let repositories = above.filter(|(_, blob)| blob.mode == REPOSITORY);
+    let found = paths.iter().flat_map(below).chain(repositories);
     found.map(|(path, blob)| (path.as_path(), blob.clone())).collect()
 }
 
-/// What git lists a path by: the repository that holds it, of which it knows nothing but the commit.
-fn known_by<'p>(root: &Utf8Path, path: &'p Utf8Path) -> &'p Utf8Path {
-    let above = path.ancestors().skip(1).filter(|above| !above.as_str().is_empty());
-    above.filter(|above| root.join(above).join(".git").exists()).last().unwrap_or(path)
+/// Paths to read, by the repository that holds them.
+type Nested = BTreeMap<Utf8PathBuf, BTreeSet<Utf8PathBuf>>;
+
+/// One repository: the one that was asked about, a submodule, or another one inside of it.
+struct Repository {
+    root: Utf8PathBuf,
+    /// Its folder in the repository that was asked about.
+    path: Utf8PathBuf,
+    found: Contents,
+    settings: BTreeMap<String, String>,
 }
 
-/// The root itself is `.` to git.
+impl Repository {
+    fn new(root: Utf8PathBuf, path: Utf8PathBuf) -> Repository {
+        let pattern = r"^core\.(autocrlf|attributesfile|sparsecheckout)$";
+        let settings = super::settings(&root, pattern);
+        Repository { root, path, found: Contents::default(), settings }
+    }
+
+    fn is_set(&self, name: &str) -> bool {
+        self.settings.get(name).is_some_and(|value| value != "false")
+    }
+
+    /// Reads what is below `paths`, and returns what lies in further repositories.
+    fn read(&mut self, paths: BTreeSet<Utf8PathBuf>) -> Result<Nested> {
+        let mut nested = Nested::new();
+        let mut own = Vec::new();
+        for path in paths {
+            match self.repository_above(&path) {
+                Some(inner) => {
+                    let below = path.strip_prefix(&inner).unwrap_or(&path).to_owned();
+                    nested.entry(self.path.join(inner)).or_default().insert(below);
+                }
+                None => {
+                    let folder = self.empty_folder_above(&path);
+                    own.push(path);
+                    own.extend(folder);
+                }
+            }
+        }
+        if own.is_empty() {
+            return Ok(nested);
+        }
+        let specs: Vec<&str> = own.iter().map(|path| pathspec(path)).collect();
+        let list = |flags: &[&str]| {
+            start(&self.root, &[&["ls-files", "-z"], flags, &["--"], specs.as_slice()].concat())
+        };
+        // Side by side: the second looks at every file.
+        let staged = list(&["--stage", "-v"])?;
+        let differ =
+            list(&["--modified", "--deleted", "--others", "--exclude-standard", "--deduplicate"])?;
+        let staged = utf8(finish(staged, "ls-files")?)?;
+        let entries: Vec<Entry> = staged.split('\0').filter_map(Entry::parse).collect();
+        let differ = utf8(finish(differ, "ls-files")?)?;
+        let differ: BTreeSet<&str> = differ.split('\0').filter(|path| !path.is_empty()).collect();
+        let sha256 = entries.first().is_some_and(|entry| entry.id.len() == 64);
+        let conversions = self.conversions(&own, &entries)?;
+        let raw = self.raw_ids(&entries, &differ, &conversions)?;
+        for entry in &entries {
+            let path = Utf8Path::new(entry.path);
+            if entry.mode == REPOSITORY {
+                self.submodule(path, &mut nested);
+            } else if entry.is_hidden() || differ.contains(entry.path) {
+                self.working_file(entry, sha256)?;
+            } else {
+                let id = raw.get(entry.path).map_or(entry.id, String::as_str);
+                let blob = Blob { mode: entry.mode.to_owned(), id: id.to_owned() };
+                self.found.blobs.insert(self.path.join(path), blob);
+            }
+        }
+        let tracked: BTreeSet<&str> = entries.iter().map(|entry| entry.path).collect();
+        for path in differ.iter().filter(|path| !tracked.contains(**path)) {
+            // Git lists a repository that is no submodule by its folder alone.
+            match path.strip_suffix('/') {
+                Some(folder) => drop(nested.insert(self.path.join(folder), whole())),
+                None => self.add_file(Utf8Path::new(path), sha256)?,
+            }
+        }
+        for path in &conversions.pointers {
+            if self.is_pointer(path) {
+                self.found.gaps.insert(self.path.join(path), Gap::Pointer);
+            }
+        }
+        Ok(nested)
+    }
+
+    /// Returns the folder of the topmost repository that `path` lies in, relative to this one.
+    fn repository_above(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
+        let above = path.ancestors().skip(1).filter(|above| !above.as_str().is_empty());
+        let inner = above.filter(|above| is_repository(&self.root.join(above))).last();
+        inner.map(Utf8Path::to_owned)
+    }
+
+    /// Returns the empty folder that a path which is not there lies in: it may be that of a submodule.
+    fn empty_folder_above(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
+        if self.root.join(path).symlink_metadata().is_ok() {
+            return None;
+        }
+        let folder = path.ancestors().skip(1).find(|above| self.root.join(above).is_dir())?;
+        let mut entries = self.root.join(folder).read_dir_utf8().ok()?;
+        (!folder.as_str().is_empty() && entries.next().is_none()).then(|| folder.to_owned())
+    }
+
+    /// Reads a submodule by the files in its folder. One that was deleted has none.
+    fn submodule(&mut self, path: &Utf8Path, nested: &mut Nested) {
+        let (at, folder) = (self.path.join(path), self.root.join(path));
+        if is_repository(&folder) {
+            nested.insert(at, whole());
+        } else if folder.is_dir() {
+            self.found.gaps.insert(at.clone(), Gap::Submodule);
+            let blob = Blob { mode: REPOSITORY.to_owned(), id: "not checked out".to_owned() };
+            self.found.blobs.insert(at, blob);
+        } else if folder.is_file() {
+            // A file in its place has the content of a file.
+            let _unreadable = self.add_file(path, false);
+        }
+    }
+
+    /// Reads a tracked file that git does not look at, or that differs from the index.
+    fn working_file(&mut self, entry: &Entry, sha256: bool) -> Result<()> {
+        let path = Utf8Path::new(entry.path);
+        if entry.is_outside_of_sparse_checkout()
+            && !self.root.join(path).exists()
+            && self.is_set("core.sparsecheckout")
+        {
+            self.found.gaps.insert(self.path.join(path), Gap::Sparse);
+            return Ok(());
+        }
+        self.add_file(path, sha256)
+    }
+
+    fn add_file(&mut self, path: &Utf8Path, sha256: bool) -> Result<()> {
+        let at = self.path.join(path);
+        let blob = working_blob(&self.root.join(path), sha256);
+        if let Some(blob) = blob.with_context(|| format!("cannot read {at}"))? {
+            self.found.blobs.insert(at, blob);
+        }
+        Ok(())
+    }
+
+    /// Finds the files that git changes between the index and the working tree: by a filter such as that
+    /// of Git LFS, by line endings, keywords or encodings.
+    fn conversions(&self, own: &[Utf8PathBuf], entries: &[Entry]) -> Result<Conversions> {
+        let mut conversions = Conversions::default();
+        let all = self.is_set("core.autocrlf");
+        if !all && !self.has_attributes(own, entries) {
+            return Ok(conversions);
+        }
+        let mut paths = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.is_file()) {
+            paths.extend_from_slice(entry.path.as_bytes());
+            paths.push(0);
+        }
+        let names = ["filter", "text", "eol", "crlf", "ident", "working-tree-encoding"];
+        let answer =
+            ask(&self.root, &[&["check-attr", "-z", "--stdin"], &names[..]].concat(), paths)?;
+        let answer = utf8(answer)?;
+        let mut fields = answer.split('\0');
+        while let (Some(path), Some(name), Some(value)) =
+            (fields.next(), fields.next(), fields.next())
+        {
+            let is_set = !["unspecified", "unset"].contains(&value);
+            if is_set && name == "filter" && value == "lfs" {
+                conversions.pointers.insert(path.into());
+            }
+            if is_set {
+                conversions.files.insert(path.to_owned());
+            }
+        }
+        if all {
+            conversions.files.extend(entries.iter().map(|entry| entry.path.to_owned()));
+        }
+        Ok(conversions)
+    }
+
+    fn has_attributes(&self, own: &[Utf8PathBuf], entries: &[Entry]) -> bool {
+        const NAME: &str = ".gitattributes";
+        let above: BTreeSet<&Utf8Path> = own.iter().flat_map(|path| path.ancestors()).collect();
+        above.iter().any(|folder| self.root.join(folder).join(NAME).is_file())
+            || entries.iter().any(|entry| Utf8Path::new(entry.path).file_name() == Some(NAME))
+            || self.root.join(".git/info/attributes").is_file()
+            || self.is_set("core.attributesfile")
+    }
+
+    /// Returns the ids of the unchanged files among `conversions` by what stands in the working tree.
+    fn raw_ids<'e>(
+        &self,
+        entries: &[Entry<'e>],
+        differ: &BTreeSet<&str>,
+        conversions: &Conversions,
+    ) -> Result<BTreeMap<&'e str, String>> {
+        let unchanged = |entry: &&Entry| {
+            entry.is_file()
+                && !entry.is_hidden()
+                && conversions.files.contains(entry.path)
+                && !differ.contains(entry.path)
+                && !entry.path.contains('\n')
+                && self.root.join(entry.path).is_file()
+        };
+        let paths: Vec<&str> = entries.iter().filter(unchanged).map(|entry| entry.path).collect();
+        if paths.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let asked = paths.join("\n") + "\n";
+        let answer =
+            ask(&self.root, &["hash-object", "--no-filters", "--stdin-paths"], asked.into_bytes())?;
+        let ids = utf8(answer)?;
+        Ok(paths.into_iter().zip(ids.lines().map(str::to_owned)).collect())
+    }
+
+    fn is_pointer(&self, path: &Utf8Path) -> bool {
+        const MOST: u64 = 1024;
+        let path = self.root.join(path);
+        let is_small = path.metadata().is_ok_and(|meta| meta.len() < MOST);
+        is_small
+            && std::fs::read(path)
+                .is_ok_and(|text| text.starts_with(b"version https://git-lfs.github.com/spec/"))
+    }
+}
+
+/// The files that git changes between the index and the working tree.
+#[derive(Default)]
+struct Conversions {
+    files: BTreeSet<String>,
+    /// Those that Git LFS keeps.
+    pointers: BTreeSet<Utf8PathBuf>,
+}
+
+/// An entry of `git ls-files --stage -v`: a letter, mode, id, stage, a tabulator, path.
+struct Entry<'l> {
+    tag: char,
+    mode: &'l str,
+    id: &'l str,
+    path: &'l str,
+}
+
+impl<'l> Entry<'l> {
+    fn parse(line: &'l str) -> Option<Entry<'l>> {
+        let (meta, path) = line.split_once('\t')?;
+        let mut meta = meta.split(' ');
+        let tag = meta.next()?.chars().next()?;
+        Some(Entry { tag, mode: meta.next()?, id: meta.next()?, path })
+    }
+
+    fn is_file(&self) -> bool {
+        ![LINK, REPOSITORY].contains(&self.mode)
+    }
+
+    /// Tells whether git was told not to look at the file: `assume-unchanged` has a small letter,
+    /// `skip-worktree` an S.
+    fn is_hidden(&self) -> bool {
+        self.tag.is_ascii_lowercase() || self.is_outside_of_sparse_checkout()
+    }
+
+    fn is_outside_of_sparse_checkout(&self) -> bool {
+        self.tag.eq_ignore_ascii_case(&'s')
+    }
+}
+
+fn whole() -> BTreeSet<Utf8PathBuf> {
+    BTreeSet::from([Utf8PathBuf::new()])
+}
+
+/// Runs git with an input.
+fn ask(root: &Utf8Path, arguments: &[&str], input: Vec<u8>) -> Result<Vec<u8>> {
+    let mut git = command(root);
+    git.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = git.spawn().context("cannot run `git`")?;
+    let stdin = child.stdin.take();
+    std::thread::scope(|scope| {
+        // What git cannot read any more, it says by its exit code.
+        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(&input)));
+        finish(child, arguments[0])
+    })
+}
+
+/// Returns a path as git understands it: the root itself is `.`.
 fn pathspec(path: &Utf8Path) -> &str {
     if path.as_str().is_empty() { "." } else { path.as_str() }
 }
 
-/// The blob that git would make of a file; nothing when it is gone or is a folder of its own
-/// repository.
+/// Returns the blob that git would make of the bytes of a file. `None` if it is gone or a folder.
 fn working_blob(path: &Utf8Path, sha256: bool) -> std::io::Result<Option<Blob>> {
     use std::os::unix::fs::PermissionsExt as _;
     let Ok(meta) = path.symlink_metadata() else {
@@ -105,4 +396,27 @@ fn working_blob(path: &Utf8Path, sha256: bool) -> std::io::Result<Option<Blob>> 
     object.extend(content);
     let algorithm = if sha256 { &SHA256 } else { &SHA1_FOR_LEGACY_USE_ONLY };
     Ok(Some(Blob { mode: mode.to_owned(), id: hex(digest(algorithm, &object).as_ref()) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_of_the_index() {
+        for (line, hidden, sparse, path) in [
+            ("H 100644 ab 0\ta b", false, false, "a b"),
+            ("h 100644 ab 0\ta", true, false, "a"),
+            ("S 100644 ab 0\ta", true, true, "a"),
+            ("s 120000 ab 0\ta\tb", true, true, "a\tb"),
+        ] {
+            let entry = Entry::parse(line).expect(line);
+            assert_eq!(
+                (entry.is_hidden(), entry.is_outside_of_sparse_checkout()),
+                (hidden, sparse)
+            );
+            assert_eq!((entry.path, entry.id), (path, "ab"));
+        }
+        assert!(Entry::parse("").is_none());
+    }
 }

@@ -1,13 +1,13 @@
 //! Commits, and which files differ between them and the working tree.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, Write as _};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{command, finish, output, start_others, text};
+use super::{command, finish, is_repository, output, start, text, utf8_paths};
 
 /// How long one fetch may take.
 const FETCH_DEADLINE: Duration = Duration::from_secs(60);
@@ -92,23 +92,99 @@ pub fn changed_between(root: &Utf8Path, from: &str, to: &str) -> Result<Vec<Utf8
     Ok(parts(&listed).map(path).collect())
 }
 
-/// The files that differ from the commit that is checked out, with those that git does not track yet.
+/// Returns the files that differ from the commit that is checked out: with those that git does not track
+/// yet, those that it was told not to look at, and the submodules that hold any of these.
 pub fn uncommitted(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
     // Two processes side by side take less time than one that does both.
-    let others = start_others(root)?;
+    let all = start(root, &["ls-files", "-z", "-v", "--cached", "--others", "--exclude-standard"])?;
     let status = ["status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=no"];
-    let listed = output(root, &[&status[..], &["--ignore-submodules=untracked"]].concat())?;
+    let listed = output(root, &[&status[..], &["--ignore-submodules=none"]].concat())?;
     // Paths are relative to the top of git's tree, which may lie above `root`.
-    // A `.git` folder with nothing in it makes no repository.
-    let own = root.join(".git");
-    let prefix = match own.is_file() || own.join("HEAD").exists() {
+    let prefix = match is_repository(root) {
         true => String::new(),
         false => text(root, &["rev-parse", "--show-prefix"])?.trim_end_matches('\n').to_owned(),
     };
     let paths = parts(&listed).filter_map(|entry| path_of(entry).map(path));
     let inside = |path: Utf8PathBuf| path.strip_prefix(&prefix).ok().map(Utf8Path::to_owned);
     let mut found: Vec<Utf8PathBuf> = paths.filter_map(inside).collect();
-    found.extend(parts(&finish(others, "ls-files")?).map(path));
+    let all = finish(all, "ls-files")?;
+    let mut hidden = Vec::new();
+    for_each_unusual(&all, |tag, entry| match tag {
+        b'?' => found.push(path(entry)),
+        _ => hidden.push(path(entry)),
+    });
+    found.extend(hidden_edits(root, &hidden)?);
+    for submodule in submodules(root) {
+        let inner = root.join(&submodule);
+        let listed = output(&inner, &["ls-files", "-z", "-v", "--cached"])?;
+        let mut hidden = Vec::new();
+        for_each_unusual(&listed, |_, entry| hidden.push(path(entry)));
+        if !hidden_edits(&inner, &hidden)?.is_empty() {
+            found.push(submodule);
+        }
+    }
+    Ok(found)
+}
+
+/// Calls `visit` for each entry of `git ls-files -v` but the usual tracked files, whose letter is `H`.
+fn for_each_unusual(mut listed: &[u8], mut visit: impl FnMut(u8, &[u8])) {
+    let mut entry = Vec::new();
+    // The standard library looks for the separator quickly in a development build too.
+    while listed.read_until(0, &mut entry).is_ok_and(|read| read > 0) {
+        if let [tag, b' ', path @ .., 0] = entry.as_slice()
+            && *tag != b'H'
+        {
+            visit(*tag, path);
+        }
+        entry.clear();
+    }
+}
+
+/// Returns the submodules that have a checkout.
+fn submodules(root: &Utf8Path) -> Vec<Utf8PathBuf> {
+    if !root.join(".gitmodules").is_file() {
+        return Vec::new();
+    }
+    let arguments =
+        ["config", "-z", "--file", ".gitmodules", "--get-regexp", r"^submodule\..*\.path$"];
+    let listed = output(root, &arguments).map(utf8_paths).unwrap_or_default();
+    let paths = listed.split('\0').filter_map(|entry| entry.split_once('\n'));
+    let paths = paths.map(|(_, path)| Utf8PathBuf::from(path));
+    paths.filter(|path| is_repository(&root.join(path))).collect()
+}
+
+/// Returns those of the files that git was told not to look at whose content is another one. A file
+/// outside of the sparse checkout that is not there is none of them.
+fn hidden_edits(root: &Utf8Path, hidden: &[Utf8PathBuf]) -> Result<Vec<Utf8PathBuf>> {
+    if hidden.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sparse = super::settings(root, r"^core\.sparsecheckout$");
+    let is_sparse = sparse.get("core.sparsecheckout").is_some_and(|value| value == "true");
+    let (there, gone): (Vec<&Utf8PathBuf>, Vec<&Utf8PathBuf>) =
+        hidden.iter().partition(|path| root.join(path).symlink_metadata().is_ok());
+    let mut found = Vec::new();
+    if !is_sparse {
+        found.extend(gone.into_iter().cloned());
+    }
+    if there.is_empty() {
+        return Ok(found);
+    }
+    let paths: Vec<&Utf8Path> = there.iter().map(|path| path.as_path()).collect();
+    let contents = super::contents(root, &paths)?;
+    let arguments: Vec<&str> = ["ls-files", "-z", "--stage", "--"]
+        .into_iter()
+        .chain(paths.iter().map(|path| path.as_str()))
+        .collect();
+    for entry in utf8_paths(output(root, &arguments)?).split('\0') {
+        let Some((meta, path)) = entry.split_once('\t') else { continue };
+        let blob = contents.blobs.get(Utf8Path::new(path));
+        let same =
+            blob.is_some_and(|blob| meta.starts_with(&format!("{} {} ", blob.mode, blob.id)));
+        if !same {
+            found.push(path.into());
+        }
+    }
     Ok(found)
 }
 

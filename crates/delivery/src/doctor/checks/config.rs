@@ -1,15 +1,15 @@
 //! The shared config file, and the pins that stand in files of their own.
 
+use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
 use crate::doctor::pins;
-use crate::doctor::scene::Scene;
 use workspace::config::CONFIG_FILE;
 use workspace::modules;
 use workspace::toolchain::Toolchain;
 
 /// `config`
-pub fn config(scene: &Scene) -> Finding {
-    match scene.config() {
+pub fn config(context: &Context) -> Finding {
+    match context.config() {
         Err(failure) => Finding::from(failure).source(CONFIG_FILE),
         Ok(config) => {
             let names: Vec<&str> = config.environments.keys().map(String::as_str).collect();
@@ -21,19 +21,19 @@ pub fn config(scene: &Scene) -> Finding {
 }
 
 /// `config.account`
-pub fn account(scene: &Scene) -> Finding {
-    let Ok(config) = scene.config() else {
+pub fn account(context: &Context) -> Finding {
+    let Ok(config) = context.config() else {
         return Finding::skip("see `config`");
     };
-    let id = config.cloudflare(scene.environment()).account_id;
+    let id = config.cloudflare(context.environment()).account_id;
     if !id.bytes().all(|digit| digit == b'0') {
         return Finding::ok().found(id).source(CONFIG_FILE);
     }
-    if scene.is_remote() {
+    if context.is_remote() {
         Finding::warn("it is the placeholder that the repository comes with")
             .found(id)
             .source(CONFIG_FILE)
-            .by_hand(format!("put your account id into {CONFIG_FILE}; it is in the address of the Cloudflare dashboard"))
+            .manual_fix(format!("put your account id into {CONFIG_FILE}; it is in the address of the Cloudflare dashboard"))
     } else {
         Finding::skip("still the placeholder; only environments at Cloudflare need it")
             .source(CONFIG_FILE)
@@ -41,8 +41,8 @@ pub fn account(scene: &Scene) -> Finding {
 }
 
 /// `config.images`
-pub fn images(scene: &Scene) -> Finding {
-    let Ok(config) = scene.config() else {
+pub fn images(context: &Context) -> Finding {
+    let Ok(config) = context.config() else {
         return Finding::skip("see `config`");
     };
     let images = serde_json::to_value(&config.images).unwrap_or_default();
@@ -62,8 +62,8 @@ pub fn images(scene: &Scene) -> Finding {
 }
 
 /// `config.pins`
-pub fn pins(scene: &Scene) -> Finding {
-    let root = &scene.root;
+pub fn pins(context: &Context) -> Finding {
+    let root = &context.root;
     // What a repository does not have, this program carries.
     let own = [
         (Toolchain::bun(root), modules::BUN_TOOLCHAIN, "package-lock.json"),
@@ -71,16 +71,19 @@ pub fn pins(scene: &Scene) -> Finding {
     ];
     let own = own.into_iter().filter(|(toolchain, ..)| !toolchain.is_carried());
     let files: Vec<String> = own.map(|(_, dir, lock)| format!("{dir}/{lock}")).collect();
-    let missing: Vec<&str> =
-        files.iter().filter(|file| !scene.root.join(file).is_file()).map(String::as_str).collect();
+    let missing: Vec<&str> = files
+        .iter()
+        .filter(|file| !context.root.join(file).is_file())
+        .map(String::as_str)
+        .collect();
     if !missing.is_empty() {
         return Finding::fail(format!("missing: {}", missing.join(", ")))
-            .by_hand(format!("`git checkout -- {}`", missing.join(" ")));
+            .manual_fix(format!("`git checkout -- {}`", missing.join(" ")));
     }
-    let Ok(config) = scene.config() else {
+    let Ok(config) = context.config() else {
         return Finding::skip("see `config`");
     };
-    let pin = pins::bun(&scene.root, config);
+    let pin = pins::bun(&context.root, config);
     let Some(stated) = pin.differing().next() else {
         return Finding::ok();
     };
@@ -88,7 +91,7 @@ pub fn pins(scene: &Scene) -> Finding {
         .found(&stated.version)
         .wanted(&pin.own.version)
         .source(CONFIG_FILE)
-        .by_hand(format!(
+        .manual_fix(format!(
             "write the same version into both, then `npm install --package-lock-only` in {}",
             modules::BUN_TOOLCHAIN
         ))

@@ -1,37 +1,37 @@
 //! Tokens: whether they are there, and where they come from. Never what they are.
 
+use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
-use crate::doctor::scene::Scene;
 use crate::plan::destination::{Destination, Pipeline};
 use base::env::{raw_variable, variable};
 use base::secret::is_token;
 use workspace::config::CONFIG_FILE;
 
 /// `credentials.<environment>`
-pub fn token(scene: &Scene, environment: &str) -> Finding {
-    let Ok(config) = scene.config() else {
+pub fn token(context: &Context, environment: &str) -> Finding {
+    let Ok(config) = context.config() else {
         return Finding::skip("see `config`");
     };
     if let Err(unknown) = config.known(environment) {
         return Finding::from(&unknown);
     }
     let name = config.cloudflare(environment).token_variable;
-    let named = scene.environment.as_deref() == Some(environment);
+    let named = context.environment.as_deref() == Some(environment);
     let help = format!("put a Cloudflare API token into {name}; {CONFIG_FILE} names the variable");
     let empty = format!(
         "the variable {name} is set but empty\n\
          in a pipeline, a protected variable is empty outside of protected branches"
     );
-    let finding = match (variable(&name), std::env::var_os(&name)) {
+    let finding = match (variable(&name), base::env::os_variable(&name)) {
         (Some(value), _) if !is_token(&value) => {
             Finding::fail(format!("the variable {name} holds characters that no token has"))
-                .by_hand(help)
+                .manual_fix(help)
         }
         (Some(_), _) => present(config, environment),
-        (None, Some(_)) if named => Finding::fail(empty).by_hand(help),
-        (None, Some(_)) => Finding::warn(empty).by_hand(help),
+        (None, Some(_)) if named => Finding::fail(empty).manual_fix(help),
+        (None, Some(_)) => Finding::warn(empty).manual_fix(help),
         (None, None) if named => {
-            Finding::fail(format!("the variable {name} is not set")).by_hand(help)
+            Finding::fail(format!("the variable {name} is not set")).manual_fix(help)
         }
         (None, None) => Finding::skip(format!(
             "the variable {name} is not set; only `--env {environment}` needs it"
@@ -47,7 +47,7 @@ fn present(config: &workspace::config::Config, environment: &str) -> Finding {
     match Destination::resolve(config, environment, None, &pipeline, None) {
         Ok(_) => Finding::ok().found("set"),
         Err(protected) => {
-            Finding::warn(&protected.message).by_hand(protected.hints.join("\n")).found("set")
+            Finding::warn(&protected.message).manual_fix(protected.hints.join("\n")).found("set")
         }
     }
 }

@@ -4,8 +4,8 @@
 use camino::Utf8Path;
 
 use super::modules;
+use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
-use crate::doctor::scene::Scene;
 use crate::tools::bun::which;
 use crate::tools::dagger::{self, SUPPORTED};
 use crate::tools::engine_address::{Address, VARIABLE};
@@ -16,21 +16,21 @@ use workspace::config::CONFIG_FILE;
 const NO_CLI: &str = "no `dagger` on PATH; only the Dagger engine needs it";
 
 /// `dagger`
-pub fn cli(scene: &Scene) -> Finding {
+pub fn cli(context: &Context) -> Finding {
     let Some(path) = which("dagger") else {
         return Finding::skip(NO_CLI);
     };
-    let pin = scene.config().ok().map(|config| config.tools.dagger.clone());
+    let pin = context.config().ok().map(|config| config.tools.dagger.clone());
     let range = format!(">= {}, < {}", SUPPORTED.start, SUPPORTED.end);
     let wanted = pin.clone().unwrap_or_else(|| range.clone());
     let get = format!("install Dagger {wanted}: https://docs.dagger.io/install");
-    let finding = match dagger::says_version(&scene.root) {
+    let finding = match dagger::says_version(&context.root) {
         None => Finding::warn("it does not say its version; one that was built by hand has none")
-            .by_hand(get),
+            .manual_fix(get),
         Some(found) if !dagger::supported(&found) => {
             Finding::warn(format!("the scripts and modules work with {range}"))
                 .found(found)
-                .by_hand(get)
+                .manual_fix(get)
         }
         Some(found) if pin.as_ref().is_some_and(|pin| *pin != found) => {
             Finding::ok().found(found).detail("not the pinned version, but it fits")
@@ -45,7 +45,7 @@ fn address() -> Address {
 }
 
 /// `dagger.engine`
-pub fn engine(scene: &Scene) -> Finding {
+pub fn engine(context: &Context) -> Finding {
     if which("dagger").is_none() {
         return Finding::skip(NO_CLI);
     }
@@ -54,31 +54,31 @@ pub fn engine(scene: &Scene) -> Finding {
             return Finding::warn("the CLI knows no such engine address")
                 .found(scheme)
                 .source(VARIABLE)
-                .by_hand("use unix://PATH, tcp://HOST:PORT, kube-pod://NAME or container://NAME");
+                .manual_fix("use unix://PATH, tcp://HOST:PORT, kube-pod://NAME or container://NAME");
         }
         Address::Socket(path) if !Utf8Path::new(&path).exists() => {
             return Finding::warn(format!("there is no socket {path}"))
                 .source(VARIABLE)
-                .by_hand("start the engine, or unset the variable");
+                .manual_fix("start the engine, or unset the variable");
         }
         // The first contact would pull the engine's image.
-        Address::Container(_) if scene.offline => return Finding::skip("offline"),
-        Address::Open(_) | Address::Pod(_) | Address::Guarded(_) if scene.offline => {
+        Address::Container(_) if context.offline => return Finding::skip("offline"),
+        Address::Open(_) | Address::Pod(_) | Address::Guarded(_) if context.offline => {
             return exposed().unwrap_or_else(|| Finding::skip("offline"));
         }
-        _ => match dagger::engine_version(&scene.root) {
-            Some(version) => match dagger::version(&scene.root).filter(|cli| *cli != version) {
+        _ => match dagger::engine_version(&context.root) {
+            Some(version) => match dagger::version(&context.root).filter(|cli| *cli != version) {
                 Some(cli) => {
                     Finding::warn(format!("the CLI is {cli}; versions that differ may not work"))
                         .found(version)
-                        .by_hand("give CLI and engine the same version")
+                        .manual_fix("give CLI and engine the same version")
                 }
                 None => Finding::ok().found(version),
             },
             None => Finding::warn(
                 "none answers within seconds; `--engine auto` then takes this machine's tools",
             )
-            .by_hand(match address() {
+            .manual_fix(match address() {
                 Address::Container(_) => {
                     "start the container runtime; a first start may still be pulling the engine's image: `dagger -M -c version` shows it"
                 }
@@ -105,12 +105,12 @@ fn exposed() -> Option<Finding> {
     address().is_exposed().then(|| {
         Finding::warn("tcp:// neither encrypts nor asks who is there: whoever reaches the port is root on that machine and reads the tokens that pass")
             .source(VARIABLE)
-            .by_hand("keep the port in a private network, or use kube-pod://, unix:// or ssh://")
+            .manual_fix("keep the port in a private network, or use kube-pod://, unix:// or ssh://")
     })
 }
 
 /// `dagger.runtime`
-pub fn runtime(scene: &Scene) -> Finding {
+pub fn runtime(context: &Context) -> Finding {
     if which("dagger").is_none() {
         return Finding::skip(NO_CLI);
     }
@@ -120,14 +120,14 @@ pub fn runtime(scene: &Scene) -> Finding {
     let Some(path) = programs.iter().find_map(|name| which(name)) else {
         return Finding::warn("no container runtime is on PATH to start an engine with")
             .wanted(programs.join(", "))
-            .by_hand(format!("install Docker or Podman, or name an engine in {VARIABLE}"));
+            .manual_fix(format!("install Docker or Podman, or name an engine in {VARIABLE}"));
     };
     let finding = match path.file_name() {
         Some(name @ ("docker" | "podman" | "nerdctl")) => {
-            match dagger::daemon_version(&scene.root, &path) {
+            match dagger::daemon_version(&context.root, &path) {
                 Some(version) => Finding::ok().found(format!("{name} {version}")),
                 None => Finding::warn(format!("`{name}` is there, but its daemon does not answer"))
-                    .by_hand("start it; in a GitLab job, DOCKER_HOST and DOCKER_TLS_CERTDIR must fit the service"),
+                    .manual_fix("start it; in a GitLab job, DOCKER_HOST and DOCKER_TLS_CERTDIR must fit the service"),
             }
         }
         name => Finding::ok().found(name.unwrap_or_default()),
@@ -136,32 +136,32 @@ pub fn runtime(scene: &Scene) -> Finding {
 }
 
 /// `dagger.modules`
-pub fn modules(scene: &Scene) -> Finding {
+pub fn modules(context: &Context) -> Finding {
     if which("dagger").is_none() {
         return Finding::skip(NO_CLI);
     }
     // One that does not fit is told by `dagger` alone.
-    let cli = dagger::version(&scene.root).filter(|version| dagger::supported(version));
-    let found = modules::read(scene);
-    let wrong = modules::problems(&scene.root, &found, cli.as_deref());
+    let cli = dagger::version(&context.root).filter(|version| dagger::supported(version));
+    let found = modules::read(context);
+    let wrong = modules::problems(&context.root, &found, cli.as_deref());
     Finding::all(wrong, Finding::ok().found(found.len().to_string()))
 }
 
 /// `dagger.env`
-pub fn env_files(scene: &Scene) -> Finding {
+pub fn env_files(context: &Context) -> Finding {
     if which("dagger").is_none() {
         return Finding::skip(NO_CLI);
     }
-    let found = modules::env_files(&scene.root, &modules::read(scene));
+    let found = modules::env_files(&context.root, &modules::read(context));
     Finding::all(found, Finding::ok().detail("none sets arguments of a module"))
 }
 
 /// `dagger.images`
-pub fn images(scene: &Scene) -> Finding {
+pub fn images(context: &Context) -> Finding {
     if which("dagger").is_none() {
         return Finding::skip(NO_CLI);
     }
-    let Ok(config) = scene.config() else {
+    let Ok(config) = context.config() else {
         return Finding::skip("see `config`");
     };
     let engine = match address() {

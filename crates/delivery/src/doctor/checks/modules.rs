@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
+use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
-use crate::doctor::scene::Scene;
 use crate::tools::bun::which;
 use base::version::Version;
 use workspace::git;
@@ -18,8 +18,8 @@ pub type Modules = BTreeMap<Utf8PathBuf, Result<Value, String>>;
 
 /// The modules that a run loads.
 #[must_use]
-pub fn read(scene: &Scene) -> Modules {
-    let own = scene.projects().unwrap_or_default().iter().filter(|project| project.module);
+pub fn read(context: &Context) -> Modules {
+    let own = context.projects().unwrap_or_default().iter().filter(|project| project.module);
     let mut waiting: Vec<Utf8PathBuf> = own.map(|project| project.dir.clone()).collect();
     waiting.extend([BUN, CLOUDFLARE].map(Utf8PathBuf::from));
     let mut found = Modules::new();
@@ -27,7 +27,7 @@ pub fn read(scene: &Scene) -> Modules {
         if found.contains_key(&dir) {
             continue;
         }
-        let manifest = manifest(&scene.root, &dir);
+        let manifest = manifest(&context.root, &dir);
         if let Ok(manifest) = &manifest {
             let dependencies = manifest["dependencies"].as_array().into_iter().flatten();
             let sources = dependencies.filter_map(|dependency| dependency["source"].as_str());
@@ -70,7 +70,7 @@ pub fn problems(root: &Utf8Path, modules: &Modules, cli: Option<&str>) -> Vec<Fi
         if dir.starts_with("..") {
             return Some(
                 Finding::warn(format!("{dir} lies outside of the git repository"))
-                    .by_hand("Dagger loads local modules from inside of the repository alone"),
+                    .manual_fix("Dagger loads local modules from inside of the repository alone"),
             );
         }
         let manifest = match manifest {
@@ -83,7 +83,7 @@ pub fn problems(root: &Utf8Path, modules: &Modules, cli: Option<&str>) -> Vec<Fi
         {
             return Some(
                 Finding::warn(format!("{dir} needs an engine from {asked}, the CLI is {cli}"))
-                    .by_hand("update the CLI, or lower `engineVersion` in dagger.json"),
+                    .manual_fix("update the CLI, or lower `engineVersion` in dagger.json"),
             );
         }
         // Dagger leaves out of a module's own source what git ignores.
@@ -129,7 +129,9 @@ pub fn env_files(root: &Utf8Path, modules: &Modules) -> Vec<Finding> {
             "{file}: Dagger reads {} as arguments of the module `{module}`",
             names.join(", ")
         ))
-        .by_hand("rename them: a build or a deployment would be another one than its script says")
+        .manual_fix(
+            "rename them: a build or a deployment would be another one than its script says",
+        )
     };
     found.into_iter().map(say).collect()
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
-use crate::doctor::scene::Scene;
 use base::env::variable;
 use base::secret::Secret;
 use cloudflare::api::{Api, PUBLIC_API};
@@ -15,14 +15,14 @@ use workspace::config::CONFIG_FILE;
 const REQUEST: Duration = Duration::from_millis(1500);
 
 /// `network.<environment>`
-pub fn token(scene: &Scene, environment: &str) -> Finding {
-    if scene.environment.as_deref() != Some(environment) {
+pub fn token(context: &Context, environment: &str) -> Finding {
+    if context.environment.as_deref() != Some(environment) {
         return Finding::skip(format!("asked only with `--env {environment}`"));
     }
-    if scene.offline {
+    if context.offline {
         return Finding::skip("offline");
     }
-    let Ok(config) = scene.config() else {
+    let Ok(config) = context.config() else {
         return Finding::skip("see `config`");
     };
     let cloudflare = config.cloudflare(environment);
@@ -31,16 +31,16 @@ pub fn token(scene: &Scene, environment: &str) -> Finding {
     };
     let token = Secret::new(&token);
     let api = Api::new(PUBLIC_API, &cloudflare.account_id, &token).within(REQUEST);
-    let projects = scene.projects().unwrap_or_default();
+    let projects = context.projects().unwrap_or_default();
     let worker = projects.first().map(|project| project.target(environment).worker);
     match ask(&api, worker.as_deref()) {
         Ok(kind) => Finding::ok().found(kind).source(cloudflare.token_variable),
-        Err(error) => {
-            Finding::fail(format!("{error:#}")).source(cloudflare.token_variable).by_hand(format!(
+        Err(error) => Finding::fail(format!("{error:#}"))
+            .source(cloudflare.token_variable)
+            .manual_fix(format!(
                 "check the token and `accountId` in {CONFIG_FILE}; behind a proxy, HTTPS_PROXY\n\
                  `--offline` leaves this check out"
-            ))
-        }
+            )),
     }
 }
 

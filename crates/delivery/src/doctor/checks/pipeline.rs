@@ -1,7 +1,7 @@
 //! The pipeline that we run in.
 
+use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
-use crate::doctor::scene::Scene;
 use base::env::variable;
 
 /// What we read, with what is lost without it.
@@ -18,7 +18,7 @@ const VARIABLES: [&str; 9] = [
 ];
 
 /// `pipeline`
-pub fn variables(_: &Scene) -> Finding {
+pub fn variables(_: &Context) -> Finding {
     if variable("GITLAB_CI").is_none() {
         return Finding::skip("not in a GitLab pipeline");
     }

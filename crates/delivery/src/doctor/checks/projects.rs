@@ -4,8 +4,8 @@ use camino::Utf8Path;
 use serde_json::Value;
 use workspace::toolchain::Toolchain;
 
+use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
-use crate::doctor::scene::Scene;
 use crate::plan::{guard, protection};
 use crate::tools::bun::which;
 use base::error::Failure;
@@ -14,15 +14,15 @@ use workspace::git;
 use workspace::project::Project;
 
 /// `projects`
-pub fn projects(scene: &Scene) -> Finding {
-    if scene.config().is_err() {
+pub fn projects(context: &Context) -> Finding {
+    if context.config().is_err() {
         return Finding::skip("needs the shared config; see `config`");
     }
     if which("git").is_none() {
         return Finding::skip("needs git; see `git`");
     }
-    match scene.read() {
-        Err(_) if git::is_shallow(&scene.root).is_err() => {
+    match context.read() {
+        Err(_) if git::is_shallow(&context.root).is_err() => {
             Finding::skip("needs a git repository; see `git.repository`")
         }
         Err(error) => Finding::from(error),
@@ -37,17 +37,17 @@ pub fn projects(scene: &Scene) -> Finding {
 }
 
 /// One finding from a look at every project.
-fn each(scene: &Scene, look: impl Fn(&Project) -> Vec<Finding>) -> Finding {
-    match scene.projects() {
+fn each(context: &Context, look: impl Fn(&Project) -> Vec<Finding>) -> Finding {
+    match context.projects() {
         None => Finding::skip("they cannot be read; see `projects`"),
         Some(projects) => Finding::all(projects.iter().flat_map(look).collect(), Finding::ok()),
     }
 }
 
 /// `projects.lock`
-pub fn lock(scene: &Scene) -> Finding {
-    each(scene, |project| {
-        let failure = lock_failure(&scene.root, project);
+pub fn lock(context: &Context) -> Finding {
+    each(context, |project| {
+        let failure = lock_failure(&context.root, project);
         failure.iter().map(Finding::from).collect()
     })
 }
@@ -61,14 +61,14 @@ pub fn lock_failure(root: &Utf8Path, project: &Project) -> Option<Failure> {
 }
 
 /// `projects.config`
-pub fn guarded(scene: &Scene) -> Finding {
-    let Ok(config) = scene.config() else {
+pub fn guarded(context: &Context) -> Finding {
+    let Ok(config) = context.config() else {
         return Finding::skip("see `config`");
     };
-    let environment = scene.environment();
-    each(scene, |project| {
+    let environment = context.environment();
+    each(context, |project| {
         let dist = guard::dist(project, &project.target(environment)).map(|_| ());
-        let all = scene.projects().unwrap_or_default();
+        let all = context.projects().unwrap_or_default();
         let shared = protection::check(config, all, &[project], environment);
         [guard::check(config, project, environment), shared, dist]
             .into_iter()
@@ -79,20 +79,20 @@ pub fn guarded(scene: &Scene) -> Finding {
 }
 
 /// `projects.wrangler`
-pub fn fields(scene: &Scene) -> Finding {
-    let path = Toolchain::wrangler(&scene.root).dir.join(wrangler::SCHEMA);
+pub fn fields(context: &Context) -> Finding {
+    let path = Toolchain::wrangler(&context.root).dir.join(wrangler::SCHEMA);
     let Ok(text) = std::fs::read_to_string(&path) else {
         return Finding::skip("wrangler, which knows the fields, is not installed yet");
     };
     let Ok(schema) = serde_json::from_str::<Value>(&text) else {
         return Finding::fail(format!("{path} is not JSON"))
-            .by_hand("`cargo xtask doctor wrangler --fix`");
+            .manual_fix("`cargo xtask doctor wrangler --fix`");
     };
-    each(scene, |project| {
+    each(context, |project| {
         let unknown = wrangler_fields::unknown_fields(&schema, &project.wrangler.value);
         let finding = |field: wrangler_fields::UnknownField| {
             Finding::fail(format!("{}: wrangler knows no field `{}`", project.config, field.path))
-                .by_hand(match field.nearest {
+                .manual_fix(match field.nearest {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("remove `{}`, or move it to where it belongs", field.path),
                 })
@@ -102,9 +102,9 @@ pub fn fields(scene: &Scene) -> Finding {
 }
 
 /// `projects.preview`
-pub fn preview(scene: &Scene) -> Finding {
-    each(scene, |project| {
-        let target = project.target(scene.environment());
+pub fn preview(context: &Context) -> Finding {
+    each(context, |project| {
+        let target = project.target(context.environment());
         if target.domains.is_empty() || target.preview_urls == Some(true) {
             return Vec::new();
         }
@@ -113,7 +113,7 @@ pub fn preview(scene: &Scene) -> Finding {
                 "{}: with a custom domain and without `preview_urls`, previews get no URL",
                 project.config
             ))
-            .by_hand(
+            .manual_fix(
                 "add `\"preview_urls\": true` and deploy once: previews follow what is deployed",
             ),
         ]

@@ -1,7 +1,7 @@
 //! The checkout.
 
+use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
-use crate::doctor::scene::Scene;
 use crate::tools::bun::which;
 use base::probe;
 use workspace::git;
@@ -10,27 +10,27 @@ use workspace::git;
 const LEAST_MIB: u64 = 1024;
 
 /// `git.repository`
-pub fn repository(scene: &Scene) -> Finding {
+pub fn repository(context: &Context) -> Finding {
     if which("git").is_none() {
         return Finding::skip("needs git; see `git`");
     }
-    match git::is_shallow(&scene.root) {
-        Ok(false) => Finding::ok().source(scene.root.as_str()),
+    match git::is_shallow(&context.root) {
+        Ok(false) => Finding::ok().source(context.root.as_str()),
         Ok(true) => Finding::warn("its history was cut off when it was cloned: what changed since another commit cannot be told")
-            .source(scene.root.as_str())
-            .by_hand("`git fetch --unshallow`; in a pipeline: `GIT_DEPTH: 0`"),
+            .source(context.root.as_str())
+            .manual_fix("`git fetch --unshallow`; in a pipeline: `GIT_DEPTH: 0`"),
         Err(error) if error.to_string().contains("not a git repository") => {
-            Finding::fail(format!("{} is in no git repository", scene.root))
-                .by_hand("clone the repository instead of copying its files, or `git init`")
+            Finding::fail(format!("{} is in no git repository", context.root))
+                .manual_fix("clone the repository instead of copying its files, or `git init`")
         }
-        Err(error) => Finding::from(&error).source(scene.root.as_str()),
+        Err(error) => Finding::from(&error).source(context.root.as_str()),
     }
 }
 
 /// `disk`
-pub fn disk(scene: &Scene) -> Finding {
+pub fn disk(context: &Context) -> Finding {
     let said = which("df").and_then(|df| {
-        probe::capture_stdout(&scene.root, &df, &["-Pk", scene.root.as_str()], probe::QUICK)
+        probe::capture_stdout(&context.root, &df, &["-Pk", context.root.as_str()], probe::QUICK)
     });
     let Some(mib) = said.as_deref().and_then(free_mib) else {
         return Finding::skip("`df` does not say how much is free");
@@ -43,7 +43,7 @@ pub fn disk(scene: &Scene) -> Finding {
     let finding = if mib < LEAST_MIB {
         Finding::warn("an install or a build may not fit")
             .wanted(format!("{LEAST_MIB} MiB free"))
-            .by_hand("make room; `cargo clean` and `.xtask/logs` are candidates")
+            .manual_fix("make room; `cargo clean` and `.xtask/logs` are candidates")
     } else {
         Finding::ok()
     };

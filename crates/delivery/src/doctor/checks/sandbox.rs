@@ -3,30 +3,31 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
+use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
-use crate::doctor::scene::Scene;
 use crate::tools::sandbox;
 use base::command::Command;
 use base::env::variable;
 use base::probe;
 
 /// `sandbox.program`
-pub fn program(scene: &Scene) -> Finding {
+pub fn program(context: &Context) -> Finding {
     match sandbox::program() {
         Err(failure) => Finding::from(&failure),
         Ok(program) if program.is_file() => Finding::ok().detail("built").source(program.as_str()),
-        Ok(_) if sandbox::source(&scene.root).is_some() => {
+        Ok(_) if sandbox::source(&context.root).is_some() => {
             Finding::ok().detail("built by the first deploy, which takes a minute or two")
         }
-        Ok(program) => Finding::warn(format!("neither {program} nor its source is here")).by_hand(
-            "run xtask by `cargo xtask`, which compiles both, or take both from one archive",
-        ),
+        Ok(program) => Finding::warn(format!("neither {program} nor its source is here"))
+            .manual_fix(
+                "run xtask by `cargo xtask`, which compiles both, or take both from one archive",
+            ),
     }
 }
 
 /// `sandbox`
-pub fn process(scene: &Scene) -> Finding {
-    match sandbox::running(&scene.root) {
+pub fn process(context: &Context) -> Finding {
+    match sandbox::running(&context.root) {
         Some(server) => Finding::ok()
             .found("running")
             .detail(format!("{} (process {})", server.url, server.pid)),
@@ -35,11 +36,11 @@ pub fn process(scene: &Scene) -> Finding {
 }
 
 /// `sandbox.token`
-pub fn token(scene: &Scene) -> Finding {
+pub fn token(context: &Context) -> Finding {
     if variable(sandbox::TOKEN_VARIABLE).is_some() {
         return Finding::ok().source(sandbox::TOKEN_VARIABLE);
     }
-    let path = sandbox::token_file(&scene.root);
+    let path = sandbox::token_file(&context.root);
     let Ok(meta) = path.metadata() else {
         return Finding::ok().detail("made by the first start");
     };
@@ -48,22 +49,22 @@ pub fn token(scene: &Scene) -> Finding {
         Finding::ok()
     } else {
         let close = ["chmod", "600", path.as_str()];
-        let close = Command::new(&scene.root, &close, Duration::from_secs(10));
+        let close = Command::new(&context.root, &close, Duration::from_secs(10));
         Finding::fail("other users can read it")
             .safe_fix("leave it to its owner", vec![close])
             .found(format!("mode {mode:03o}"))
             .wanted("mode 600")
     };
-    finding.source(path.strip_prefix(&scene.root).unwrap_or(&path).as_str())
+    finding.source(path.strip_prefix(&context.root).unwrap_or(&path).as_str())
 }
 
 /// `port`
-pub fn port(scene: &Scene) -> Finding {
+pub fn port(context: &Context) -> Finding {
     let port = sandbox::DEFAULT_PORT;
     if !probe::listens(port) {
         return Finding::ok().detail("free");
     }
-    if sandbox::running(&scene.root).is_some_and(|server| server.port == port) {
+    if sandbox::running(&context.root).is_some_and(|server| server.port == port) {
         return Finding::ok().detail("the sandbox of this checkout listens there");
     }
     let owner = probe::listener(port).unwrap_or_else(|| "another program".to_owned());

@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::variables::{PLACE, wanted};
+use crate::doctor::context::Context;
 use crate::doctor::finding::{Finding, Status};
-use crate::doctor::scene::Scene;
 use base::env::variable;
 use base::http;
 use base::retry::RetryBudget;
@@ -27,8 +27,8 @@ const TOKEN: &str = "GITLAB_TOKEN";
 const REQUEST: Duration = Duration::from_secs(2);
 
 /// `network.variables`
-pub fn stored(scene: &Scene) -> Finding {
-    let Ok(config) = scene.config() else {
+pub fn stored(context: &Context) -> Finding {
+    let Ok(config) = context.config() else {
         return Finding::skip("see `config`");
     };
     if variable("GITLAB_CI").is_some() {
@@ -40,7 +40,7 @@ pub fn stored(scene: &Scene) -> Finding {
             "no token: with a maintainer's in {TOKEN}, scope `read_api`, GitLab's variables are compared"
         ));
     };
-    if scene.offline {
+    if context.offline {
         return Finding::skip("offline");
     }
     let project = config.gitlab.project_id.as_str();
@@ -58,7 +58,7 @@ pub fn stored(scene: &Scene) -> Finding {
                 "the token in {name} may not read the variables of project {project}: it takes the role Maintainer and the scope `read_api`"
             ))
             .source(name),
-            _ => Finding::warn(format!("{error:#}")).source(name).by_hand(format!(
+            _ => Finding::warn(format!("{error:#}")).source(name).manual_fix(format!(
                 "check `gitlab.url` in {CONFIG_FILE}; a private certificate authority goes into SSL_CERT_FILE\n\
                  `--offline` leaves this check out"
             )),
@@ -94,7 +94,7 @@ fn differences(row: &Variable, stored: &[Stored]) -> Vec<Finding> {
         } else {
             format!("{name} has the scope {}; jobs of `{scope}` do not see it", others.join(", "))
         };
-        return vec![Finding::warn(detail).by_hand(fix(format!("add {}", wanted(row))))];
+        return vec![Finding::warn(detail).manual_fix(fix(format!("add {}", wanted(row))))];
     };
     let at = format!("{name} with the scope `{}`", one.scope);
     let needed = if row.required { Status::Fail } else { Status::Warn };
@@ -104,7 +104,7 @@ fn differences(row: &Variable, stored: &[Stored]) -> Vec<Finding> {
             Finding::fail(format!(
                 "{at} is not protected: merge requests can read the production token"
             ))
-            .by_hand(fix(format!("tick *Protect variable* of {name}, and make a new token"))),
+            .manual_fix(fix(format!("tick *Protect variable* of {name}, and make a new token"))),
         );
     }
     if !row.protected && one.protected {
@@ -114,24 +114,24 @@ fn differences(row: &Variable, stored: &[Stored]) -> Vec<Finding> {
         } else {
             format!("add {}", wanted(row))
         };
-        found.push(Finding { status: needed, ..finding.by_hand(fix(cure)) });
+        found.push(Finding { status: needed, ..finding.manual_fix(fix(cure)) });
     } else if one.scope != *scope {
         found.push(
             Finding::warn(format!("{at} reaches more jobs than those of `{scope}`"))
-                .by_hand(fix(format!("set the scope of {name} to `{scope}`"))),
+                .manual_fix(fix(format!("set the scope of {name} to `{scope}`"))),
         );
     }
     if row.masked && !one.masked {
         found.push(
             Finding::warn(format!("{at} is not masked"))
-                .by_hand(fix(format!("choose *Masked* for {name}"))),
+                .manual_fix(fix(format!("choose *Masked* for {name}"))),
         );
     }
     if one.empty {
         let finding = Finding::fail(format!("{at} is empty"));
         found.push(Finding {
             status: needed,
-            ..finding.by_hand(fix(format!("give {name} a value")))
+            ..finding.manual_fix(fix(format!("give {name} a value")))
         });
     }
     found

@@ -3,8 +3,8 @@
 use camino::Utf8Path;
 use serde_json::Value;
 
+use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
-use crate::doctor::scene::Scene;
 use crate::engine::setup;
 use crate::plan::commands::Places;
 use crate::tools::bun::{self, Bun, which};
@@ -26,44 +26,48 @@ const GET_NPM: &str =
     "install Node.js with npm: `apt-get install npm`, `brew install node`, or https://nodejs.org";
 
 /// `git`
-pub fn git(scene: &Scene) -> Finding {
+pub fn git(context: &Context) -> Finding {
     let get = "install git: `apt-get install git`, `brew install git`, or https://git-scm.com";
     let Some(path) = which("git") else {
-        return Finding::fail("not on PATH").wanted(format!(">= {GIT}")).by_hand(get);
+        return Finding::fail("not on PATH").wanted(format!(">= {GIT}")).manual_fix(get);
     };
-    at_least(scene, &path, &["--version"], GIT, get)
+    at_least(context, &path, &["--version"], GIT, get)
 }
 
 /// `cargo`
-pub fn cargo(scene: &Scene) -> Finding {
+pub fn cargo(context: &Context) -> Finding {
     let get = "`rustup update stable`, or install it: https://rustup.rs";
     let wanted = Version::find(RUST).unwrap_or(Version([0; 3]));
-    let own = std::env::var("CARGO").ok().map(Into::into);
+    let own = base::env::raw_variable("CARGO").map(Into::into);
     let Some(cargo) = own.or_else(|| which("cargo")) else {
-        return Finding::fail("cargo is not on PATH").wanted(format!(">= {wanted}")).by_hand(get);
+        return Finding::fail("cargo is not on PATH")
+            .wanted(format!(">= {wanted}"))
+            .manual_fix(get);
     };
     let Some(rustc) = which("rustc") else {
-        return Finding::fail("rustc is not on PATH").wanted(format!(">= {wanted}")).by_hand(get);
+        return Finding::fail("rustc is not on PATH")
+            .wanted(format!(">= {wanted}"))
+            .manual_fix(get);
     };
-    let cargo = at_least(scene, &cargo, &["--version"], wanted, get);
+    let cargo = at_least(context, &cargo, &["--version"], wanted, get);
     if cargo.is_problem() {
         return cargo;
     }
-    at_least(scene, &rustc, &["--version"], wanted, get)
+    at_least(context, &rustc, &["--version"], wanted, get)
 }
 
 fn at_least(
-    scene: &Scene,
+    context: &Context,
     path: &Utf8Path,
     arguments: &[&str],
     wanted: Version,
     get: &str,
 ) -> Finding {
-    let said = probe::capture_stdout(&scene.root, path, arguments, probe::QUICK);
+    let said = probe::capture_stdout(&context.root, path, arguments, probe::QUICK);
     let finding = match said.as_deref().and_then(Version::find) {
-        None => Finding::fail("it does not say its version").by_hand(get),
+        None => Finding::fail("it does not say its version").manual_fix(get),
         Some(found) if found < wanted => {
-            Finding::fail("too old").found(found.to_string()).by_hand(get)
+            Finding::fail("too old").found(found.to_string()).manual_fix(get)
         }
         Some(found) => Finding::ok().found(found.to_string()),
     };
@@ -71,25 +75,25 @@ fn at_least(
 }
 
 /// `cc`
-pub fn cc(_: &Scene) -> Finding {
+pub fn cc(_: &Context) -> Finding {
     match ["cc", "gcc", "clang"].into_iter().find_map(which) {
         Some(path) => Finding::ok()
             .found(path.file_name().unwrap_or_default())
             .source(path.as_str()),
-        None => Finding::fail("none of cc, gcc, clang is on PATH; parts of xtask are written in C").by_hand(
+        None => Finding::fail("none of cc, gcc, clang is on PATH; parts of xtask are written in C").manual_fix(
             "install one: `apt-get install build-essential`, `dnf install gcc`, or `xcode-select --install`",
         ),
     }
 }
 
 /// `npm`
-pub fn npm(scene: &Scene) -> Finding {
+pub fn npm(context: &Context) -> Finding {
     if let Some(path) = which("npm") {
         let program = path.canonicalize_utf8().unwrap_or_else(|_| path.clone());
         if program.extension() == Some("js") && which("node").is_none() {
             return Finding::fail("npm is there, but node, which runs it, is not on PATH")
                 .source(path.as_str())
-                .by_hand(GET_NPM);
+                .manual_fix(GET_NPM);
         }
         let finding = Finding::ok().source(path.as_str());
         return match npm_version(&program) {
@@ -97,17 +101,17 @@ pub fn npm(scene: &Scene) -> Finding {
             None => finding,
         };
     }
-    let Ok(config) = scene.config() else {
+    let Ok(config) = context.config() else {
         return Finding::skip("not on PATH; whether it is needed depends on the shared config");
     };
     let version = &config.tools.bun;
-    match scene.bun() {
+    match context.bun() {
         Some(Bun::OnPath(_) | Bun::Installed(_)) => {
             Finding::skip(format!("not on PATH, and not needed: Bun {version} is there"))
         }
-        _ => Finding::fail(format!("neither npm nor Bun {version} is on PATH")).by_hand(format!(
-            "{GET_NPM}\nor install Bun {version}: https://bun.sh/docs/installation"
-        )),
+        _ => Finding::fail(format!("neither npm nor Bun {version} is on PATH")).manual_fix(
+            format!("{GET_NPM}\nor install Bun {version}: https://bun.sh/docs/installation"),
+        ),
     }
 }
 
@@ -121,12 +125,12 @@ fn npm_version(program: &Utf8Path) -> Option<String> {
 }
 
 /// `bun`
-pub fn bun(scene: &Scene) -> Finding {
-    let (Ok(config), Some(found)) = (scene.config(), scene.bun()) else {
+pub fn bun(context: &Context) -> Finding {
+    let (Ok(config), Some(found)) = (context.config(), context.bun()) else {
         return Finding::skip("the shared config, which pins it, cannot be read; see `config`");
     };
     let version = &config.tools.bun;
-    let other = scene.bun_on_path().filter(|(_, other)| other.as_ref() != Some(version));
+    let other = context.bun_on_path().filter(|(_, other)| other.as_ref() != Some(version));
     let passed_over = other.map(|(path, other)| match other {
         Some(other) => format!("the one on PATH, {path}, is {other}"),
         None => format!("the one on PATH, {path}, does not say its version"),
@@ -145,22 +149,22 @@ pub fn bun(scene: &Scene) -> Finding {
             let there = passed_over.map_or_else(String::new, |other| format!("{other}; "));
             Finding::warn(format!("{there}not installed yet: the first build does it"))
                 .source(CONFIG_FILE)
-                .safe_fix("install it from npm, locked", bun::install(&scene.root, version))
+                .safe_fix("install it from npm, locked", bun::install(&context.root, version))
         }
     };
     finding.wanted(version)
 }
 
 /// `wrangler`
-pub fn wrangler(scene: &Scene) -> Finding {
-    let toolchain = Toolchain::wrangler(&scene.root);
-    let (Some(pinned), Some(lock)) = (wrangler::pinned_version(&scene.root), toolchain.lock())
+pub fn wrangler(context: &Context) -> Finding {
+    let toolchain = Toolchain::wrangler(&context.root);
+    let (Some(pinned), Some(lock)) = (wrangler::pinned_version(&context.root), toolchain.lock())
     else {
         return Finding::skip("its pins cannot be read; see `config.pins`");
     };
-    let source = toolchain.dir.strip_prefix(&scene.root).unwrap_or(&toolchain.dir).to_owned();
+    let source = toolchain.dir.strip_prefix(&context.root).unwrap_or(&toolchain.dir).to_owned();
     let stamp = std::fs::read_to_string(setup::stamp(&toolchain)).ok();
-    let finding = match wrangler::installed_version(&scene.root) {
+    let finding = match wrangler::installed_version(&context.root) {
         Some(found) if found == pinned && stamp.as_ref() == Some(&lock) => {
             return Finding::ok().found(found).wanted(pinned).source(source.as_str());
         }
@@ -174,19 +178,19 @@ pub fn wrangler(scene: &Scene) -> Finding {
         None => Finding::warn("not installed yet: the first deploy does it"),
     };
     let finding = finding.wanted(pinned).source(source.join("package.json").as_str());
-    match install(scene, &toolchain) {
+    match install(context, &toolchain) {
         Some(commands) => finding.safe_fix("install it as its lock file says", commands),
-        None => finding.by_hand("first get npm or Bun; see `npm`"),
+        None => finding.manual_fix("first get npm or Bun; see `npm`"),
     }
 }
 
 /// The commands that put wrangler in place, and Bun before it where it is missing too.
-fn install(scene: &Scene, toolchain: &Toolchain) -> Option<Vec<base::command::Command>> {
-    let root = &scene.root;
-    let bun = scene.bun()?;
+fn install(context: &Context, toolchain: &Toolchain) -> Option<Vec<base::command::Command>> {
+    let root = &context.root;
+    let bun = context.bun()?;
     let mut commands = match bun {
         Bun::Missing(_) if which("npm").is_none() => return None,
-        Bun::Missing(_) => bun::install(root, &scene.config().ok()?.tools.bun),
+        Bun::Missing(_) => bun::install(root, &context.config().ok()?.tools.bun),
         Bun::OnPath(_) | Bun::Installed(_) => Vec::new(),
     };
     let places = Places { root: root.clone(), bun: bun.program().to_owned() };

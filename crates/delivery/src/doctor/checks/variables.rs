@@ -1,7 +1,7 @@
 //! The table of variables, as this job sees them: which are there, which are empty, which should not be.
 
+use crate::doctor::context::Context;
 use crate::doctor::finding::{Finding, Status};
-use crate::doctor::scene::Scene;
 use base::env::variable;
 use gitlab::pipeline::kind::Kind;
 use gitlab::pipeline::variables::{Variable, table};
@@ -21,16 +21,16 @@ struct Job<'a> {
 }
 
 /// `pipeline.<variable>.<scope>`
-pub fn here(scene: &Scene, row: &Variable) -> Finding {
+pub fn here(context: &Context, row: &Variable) -> Finding {
     if variable("GITLAB_CI").is_none() {
         return Finding::skip("not in a GitLab pipeline");
     }
-    let rows = scene.config().map(table).unwrap_or_default();
+    let rows = context.config().map(table).unwrap_or_default();
     let job = Job {
         kind: Kind::from_variables(variable),
         environment: variable("CI_ENVIRONMENT_NAME"),
         protected: variable("CI_COMMIT_REF_PROTECTED").as_deref() == Some("true"),
-        value: &|name| std::env::var(name).ok(),
+        value: &|name| base::env::raw_variable(name),
     };
     judge(row, &rows, &job).source(&row.name)
 }
@@ -53,8 +53,8 @@ fn judge(row: &Variable, rows: &[Variable], job: &Job<'_>) -> Finding {
             "{name} is visible in {}, so it is not protected: whoever can push a branch can read it",
             job.kind.words()
         ))
-        .by_hand(format!("{PLACE}: tick *Protect variable*, and set the scope `{scope}`"))
-        .by_hand_as_well("make a new token in its place: the old one may have been read")
+        .manual_fix(format!("{PLACE}: tick *Protect variable*, and set the scope `{scope}`"))
+        .add_manual_fix("make a new token in its place: the old one may have been read")
         .found(found);
     }
     if !row.pipelines.contains(&job.kind) {
@@ -68,7 +68,7 @@ fn judge(row: &Variable, rows: &[Variable], job: &Job<'_>) -> Finding {
             return Finding::warn(format!(
                 "{name} reaches a job with {own}, so its scope is wider than `{scope}`"
             ))
-            .by_hand(format!("{PLACE}: set the scope `{scope}`"))
+            .manual_fix(format!("{PLACE}: set the scope `{scope}`"))
             .found(found);
         }
         return Finding::skip(format!(
@@ -89,15 +89,17 @@ fn absent(row: &Variable, job: &Job<'_>, found: &str) -> Finding {
             "the variable {name} is set but empty, as a protected one is in {}",
             job.kind.words()
         ))
-        .by_hand(format!("{PLACE}: clear *Protect variable* of {name} with the scope `{scope}`")),
+        .manual_fix(format!(
+            "{PLACE}: clear *Protect variable* of {name} with the scope `{scope}`"
+        )),
         "empty" if !job.protected => Finding::fail(format!(
             "the variable {name} is set but empty: it is protected, and this branch is not"
         ))
-        .by_hand("protect the default branch: *Settings → Repository → Protected branches*"),
+        .manual_fix("protect the default branch: *Settings → Repository → Protected branches*"),
         "empty" => Finding::fail(format!("the variable {name} is set but empty"))
-            .by_hand(format!("{PLACE}: give it a value")),
+            .manual_fix(format!("{PLACE}: give it a value")),
         _ => Finding::fail(format!("the variable {name} is not set for this job"))
-            .by_hand(format!("{PLACE}: add {}", wanted(row))),
+            .manual_fix(format!("{PLACE}: add {}", wanted(row))),
     };
     let status = if row.required { Status::Fail } else { Status::Warn };
     Finding { status, ..finding.found(found).wanted("set") }

@@ -2,7 +2,7 @@
 //!
 //! A comment that cannot be written fails nothing: what happened is said and returned.
 
-pub mod cure;
+pub mod token_errors;
 pub mod write;
 
 use std::cell::RefCell;
@@ -162,9 +162,10 @@ impl<'a> Comment<'a> {
             );
             return Ok(None);
         }
-        let value = std::env::var(name).ok();
+        let value = base::env::raw_variable(name);
         if value.is_none() {
-            let mut hints = cure::token(name, None, None).err().map_or(Vec::new(), |f| f.hints);
+            let mut hints =
+                token_errors::token(name, None, None).err().map_or(Vec::new(), |f| f.hints);
             hints.push(
                 "without it, the links of a preview are in the job's log and reports".to_owned(),
             );
@@ -250,7 +251,7 @@ pub fn client<'a>(
     name: &str,
     value: Option<String>,
 ) -> Result<Client<'a>, Failure> {
-    connect(ctx, api, cure::token(name, value, variable("CI_JOB_TOKEN").as_deref())?)
+    connect(ctx, api, token_errors::token(name, value, variable("CI_JOB_TOKEN").as_deref())?)
 }
 
 /// A client for the API at `api`.
@@ -270,7 +271,7 @@ pub fn explained(
     place: &MergeRequest,
 ) -> anyhow::Error {
     match error.downcast_ref::<Problem>() {
-        Some(problem) => cure::explain(problem, name, user, place).into(),
+        Some(problem) => token_errors::explain(problem, name, user, place).into(),
         None => error,
     }
 }

@@ -12,7 +12,7 @@ use workspace::config::{Config, LOCAL};
 use workspace::project::Project;
 
 /// The circumstances that checks look at.
-pub struct Scene {
+pub struct Context {
     /// The repository's root.
     pub root: Utf8PathBuf,
     /// The environment that was named.
@@ -26,11 +26,11 @@ pub struct Scene {
     bun_on_path: OnceLock<Option<OnPath>>,
 }
 
-impl Scene {
-    /// The scene below `root`. `names` are the projects that matter; none means all.
+impl Context {
+    /// The context below `root`. `names` are the projects that matter; none means all.
     #[must_use]
-    pub fn new(root: &Utf8Path, environment: Option<String>, names: Vec<String>) -> Scene {
-        Scene {
+    pub fn new(root: &Utf8Path, environment: Option<String>, names: Vec<String>) -> Context {
+        Context {
             root: root.to_owned(),
             environment,
             offline: true,
@@ -42,10 +42,10 @@ impl Scene {
         }
     }
 
-    /// The scene with projects that were read already.
+    /// The context with projects that were read already.
     #[must_use]
-    pub fn with_projects(self, projects: Vec<Project>) -> Scene {
-        Scene { projects: OnceLock::from(Ok(projects)), ..self }
+    pub fn with_projects(self, projects: Vec<Project>) -> Context {
+        Context { projects: OnceLock::from(Ok(projects)), ..self }
     }
 
     /// The shared config file, or why it cannot be read.

@@ -1,0 +1,123 @@
+//! Completions of a command line: commands, options, and names of projects, environments and aliases.
+
+use clap::{Arg, Command};
+
+/// The names that only a repository knows.
+pub trait Names {
+    /// Returns the names of the projects.
+    fn projects(&self) -> Vec<String>;
+    /// Returns the names of the environments.
+    fn environments(&self) -> Vec<String>;
+    /// Returns the aliases of known previews.
+    fn aliases(&self) -> Vec<String>;
+}
+
+/// Returns the candidates for the last of `words`. The command line must be built.
+#[must_use]
+pub fn candidates(command_line: &Command, words: &[&str], names: &dyn Names) -> Vec<String> {
+    let (current, before) = words.split_last().map_or(("", &[][..]), |(last, rest)| (*last, rest));
+    let mut command = command_line;
+    let mut option: Option<&Arg> = None;
+    for word in before {
+        if option.take().is_some() {
+            continue;
+        }
+        match command.find_subcommand(word) {
+            Some(inner) => command = inner,
+            None => option = find_option(command, word).filter(|one| takes_value(one)),
+        }
+    }
+    let mut found = match option {
+        Some(option) => values(option, names),
+        None if current.starts_with('-') => options(command),
+        None => {
+            let commands = command.get_subcommands().filter(|inner| !inner.is_hide_set());
+            let mut found: Vec<String> =
+                commands.map(|inner| inner.get_name().to_owned()).collect();
+            found.extend(command.get_positionals().flat_map(|one| values(one, names)));
+            found
+        }
+    };
+    found.retain(|candidate| candidate.starts_with(current));
+    found
+}
+
+fn find_option<'c>(command: &'c Command, word: &str) -> Option<&'c Arg> {
+    let long = word.strip_prefix("--");
+    let short = word.strip_prefix('-').filter(|rest| rest.chars().count() == 1);
+    command.get_arguments().find(|one| {
+        long.is_some_and(|name| one.get_long() == Some(name))
+            || short.is_some_and(|name| one.get_short() == name.chars().next())
+    })
+}
+
+fn takes_value(option: &Arg) -> bool {
+    option.get_action().takes_values()
+}
+
+fn options(command: &Command) -> Vec<String> {
+    let shown = command.get_arguments().filter(|one| !one.is_hide_set());
+    shown.filter_map(|one| Some(format!("--{}", one.get_long()?))).collect()
+}
+
+/// Returns the values of an option or positional, from its type or from the name of its value.
+fn values(option: &Arg, names: &dyn Names) -> Vec<String> {
+    let fixed: Vec<String> = option
+        .get_possible_values()
+        .iter()
+        .filter(|_| takes_value(option))
+        .map(|value| value.get_name().to_owned())
+        .collect();
+    let kind = option.get_value_names().and_then(<[_]>::first).map(clap::builder::Str::as_str);
+    match kind {
+        _ if !fixed.is_empty() => fixed,
+        Some("PROJECT") => names.projects(),
+        Some("ENVIRONMENT") => names.environments(),
+        Some("ALIAS") => names.aliases(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::cli::Cli;
+    use crate::help::arrange;
+
+    struct Fixed;
+
+    impl Names for Fixed {
+        fn projects(&self) -> Vec<String> {
+            vec!["rawkode.academy/website".to_owned(), "rawkode.studio".to_owned()]
+        }
+
+        fn environments(&self) -> Vec<String> {
+            vec!["local".to_owned(), "staging".to_owned()]
+        }
+
+        fn aliases(&self) -> Vec<String> {
+            vec!["mr-42".to_owned()]
+        }
+    }
+
+    #[test]
+    fn words_are_completed_by_their_place() {
+        let mut command = arrange(Cli::<crate::cli::Command>::command(), "cargo xtask");
+        command.build();
+        let complete =
+            |line: &str| candidates(&command, &line.split(' ').collect::<Vec<_>>(), &Fixed);
+        assert_eq!(complete("dep"), ["deploy"]);
+        assert_eq!(complete("deploy rawkode.s"), ["rawkode.studio"]);
+        assert_eq!(complete("deploy --env s"), ["staging"]);
+        assert_eq!(complete("deploy website --dry"), ["--dry-run"]);
+        assert_eq!(complete("rollback rawkode.a"), ["rawkode.academy/website"]);
+        assert_eq!(complete("promote website --from "), ["mr-42"]);
+        assert_eq!(complete("new x --template w"), ["worker"]);
+        assert_eq!(complete("completions f"), ["fish"]);
+        assert_eq!(complete("sandbox up --p"), ["--port"]);
+        assert_eq!(complete("sandbox do"), ["down"]);
+        assert_eq!(complete("projects --dry"), Vec::<String>::new(), "it has no dry run");
+    }
+}

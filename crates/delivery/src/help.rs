@@ -1,0 +1,235 @@
+//! Help pages: groups of commands, examples, and the global options that a command accepts.
+
+use std::fmt::Write as _;
+
+use clap::{Args as _, Command};
+
+use crate::cli::Global;
+
+/// The groups of the overview, in its order. A command of no group is listed below `More`.
+const GROUPS: [(&str, &[&str]); 3] = [
+    ("Deliver", &["deploy", "preview", "promote", "rollback", "status", "comment"]),
+    ("Work", &["new", "projects", "affected", "build"]),
+    ("Set up", &["init", "setup", "doctor", "upgrade", "ci", "sandbox", "completions"]),
+];
+
+/// The global options of commands that do not accept all of them.
+const OPTIONS: [(&str, &[&str]); 17] = [
+    ("promote", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
+    ("rollback", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
+    ("preview stop", &["dry_run", "json", "quiet"]),
+    ("status", &["json", "quiet"]),
+    ("comment", &["dry_run", "json", "quiet"]),
+    ("new", &["dry_run", "json"]),
+    ("projects", &["json"]),
+    ("affected", &["json", "quiet"]),
+    ("doctor", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
+    ("ci generate", &["dry_run", "json"]),
+    ("sandbox up", &["json", "quiet", "verbose", "no_progress"]),
+    ("sandbox down", &["json"]),
+    ("sandbox status", &["json"]),
+    ("sandbox logs", &[]),
+    ("sandbox reset", &["json"]),
+    ("completions", &[]),
+    ("complete", &[]),
+];
+
+/// Examples by command: a command line, and its effect.
+#[rustfmt::skip]
+const EXAMPLES: [(&str, &[(&str, &str)]); 20] = [
+    ("", &[
+        ("deploy website", "Deploy one project to the local sandbox"),
+        ("deploy --env staging", "Deploy all affected projects to Cloudflare"),
+        ("rollback website --env staging", "Make the previous version live again"),
+        ("doctor --fix", "Find and fix problems of this machine"),
+    ]),
+    ("deploy", &[
+        ("deploy website", "Deploy to the local sandbox"),
+        ("deploy --env staging", "Deploy all affected projects to staging"),
+        ("deploy website --env staging --dry-run", "Print the script instead of running it"),
+    ]),
+    ("preview", &[
+        ("preview website", "Preview the working tree in the local sandbox"),
+        ("preview website --env staging --alias demo", "Choose the first part of the URL"),
+    ]),
+    ("preview stop", &[
+        ("preview stop --alias mr-42", "Delete the previews of one merge request"),
+        ("preview stop --merged", "Delete the previews of merged and closed merge requests"),
+    ]),
+    ("promote", &[("promote website --from mr-42 --env staging", "Make the version of a preview live")]),
+    ("rollback", &[
+        ("rollback website", "Return to the previous version"),
+        ("rollback website --to 896c0854 --env staging", "Choose a version or commit"),
+    ]),
+    ("status", &[
+        ("status", "Show all projects in all environments"),
+        ("status website --env staging", "Show one project in one environment"),
+    ]),
+    ("comment", &[("comment rows.json", "Write the rows of a file into the comment")]),
+    ("new", &[
+        ("new shop", "Create projects/shop from the default template"),
+        ("new api --template worker", "Choose a template"),
+        ("new --list", "List the templates"),
+    ]),
+    ("projects", &[("projects --json", "List projects for a program")]),
+    ("affected", &[
+        ("affected --why", "Show the reasons"),
+        ("affected --base main --head topic", "Compare two revisions"),
+    ]),
+    ("build", &[("build website", "Build one project"), ("build --all", "Build every project")]),
+    ("doctor", &[
+        ("doctor", "Run every check"),
+        ("doctor deploy website --env staging", "Check the requirements of one deployment"),
+        ("doctor --fix", "Fix what can be fixed safely"),
+    ]),
+    ("ci generate", &[("ci generate --check", "Fail if the pipeline file is out of date")]),
+    ("sandbox up", &[("sandbox up --port 9000", "Start it on a port of your choice")]),
+    ("sandbox down", &[("sandbox down", "Stop it and keep its deployments")]),
+    ("sandbox status", &[("sandbox status", "Show its URL and process")]),
+    ("sandbox logs", &[("sandbox logs -n 200", "Print the last 200 lines")]),
+    ("sandbox reset", &[("sandbox reset --yes", "Delete all deployments without a question")]),
+    ("completions", &[
+        ("completions bash >> ~/.bashrc", "Complete in bash"),
+        ("completions zsh >> ~/.zshrc", "Complete in zsh"),
+        ("completions fish > ~/.config/fish/completions/xtask.fish", "Complete in fish"),
+    ]),
+];
+
+/// Adds global options, examples and groups to the command line of `program`.
+#[must_use]
+pub fn arrange(command: Command, program: &str) -> Command {
+    let hidden = global_options(None).map(|option| option.hide(true));
+    let command = add_examples(command, program, "").args(hidden);
+    let groups = groups(&command);
+    let command = command.mut_subcommands(|inner| {
+        let path = inner.get_name().to_owned();
+        extend(inner, program, &path)
+    });
+    let heading = command.get_styles().get_header();
+    let mut template = format!("{{about}}\n\n{{usage-heading}} {program} <COMMAND>\n");
+    for (title, commands) in groups {
+        let _infallible = write!(template, "\n{heading}{title}:{heading:#}\n{commands}");
+    }
+    let _infallible = write!(template, "\n{heading}Options:{heading:#}\n{{options}}{{after-help}}");
+    command.help_template(template)
+}
+
+/// Adds global options and examples to a command and its subcommands.
+fn extend(command: Command, program: &str, path: &str) -> Command {
+    let command = add_examples(command, program, path);
+    let has_arguments = command.get_arguments().next().is_some();
+    let is_leaf = command.get_subcommands().next().is_none();
+    let command =
+        if is_leaf || has_arguments { command.args(global_options(Some(path))) } else { command };
+    command.mut_subcommands(|inner| {
+        let path = format!("{path} {}", inner.get_name());
+        extend(inner, program, &path)
+    })
+}
+
+/// Returns the global options of the command at `path`, or all of them.
+fn global_options(path: Option<&str>) -> impl Iterator<Item = clap::Arg> {
+    let accepted = path.and_then(|path| OPTIONS.iter().find(|(own, _)| *own == path));
+    let all = Global::augment_args(Command::new("global"));
+    let all: Vec<clap::Arg> = all.get_arguments().cloned().collect();
+    all.into_iter().filter(move |option| {
+        accepted.is_none_or(|(_, ids)| ids.contains(&option.get_id().as_str()))
+    })
+}
+
+fn add_examples(command: Command, program: &str, path: &str) -> Command {
+    let Some((_, examples)) = EXAMPLES.iter().find(|(own, _)| *own == path) else { return command };
+    let heading = command.get_styles().get_header();
+    let width = examples.iter().map(|(line, _)| line.chars().count()).max().unwrap_or(0);
+    let mut text = format!("{heading}Examples:{heading:#}");
+    for (line, effect) in *examples {
+        let _infallible = write!(text, "\n  {program} {line:width$}  {effect}");
+    }
+    command.after_help(text)
+}
+
+/// Returns the groups of the overview with one line per command.
+fn groups(command: &Command) -> Vec<(&'static str, String)> {
+    let shown = || command.get_subcommands().filter(|inner| !inner.is_hide_set());
+    let width = shown().map(|inner| inner.get_name().len()).max().unwrap_or(0);
+    let literal = command.get_styles().get_literal();
+    let line = |inner: &Command| {
+        let about = inner.get_about().map(ToString::to_string).unwrap_or_default();
+        format!("  {literal}{:width$}{literal:#}  {about}\n", inner.get_name())
+    };
+    let mut groups: Vec<(&str, String)> = Vec::new();
+    for (title, names) in GROUPS {
+        let members = names.iter().filter_map(|name| shown().find(|one| one.get_name() == *name));
+        groups.push((title, members.map(line).collect()));
+    }
+    let is_grouped = |name: &str| GROUPS.iter().any(|(_, names)| names.contains(&name));
+    let rest: String = shown().filter(|inner| !is_grouped(inner.get_name())).map(line).collect();
+    let title = if groups.iter().all(|(_, lines)| lines.is_empty()) { "Commands" } else { "More" };
+    groups.push((title, rest));
+    groups.retain(|(_, lines)| !lines.is_empty());
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn command_line() -> Command {
+        let mut command =
+            arrange(Cli::<crate::cli::Command>::command(), "cargo xtask").term_width(100);
+        command.build();
+        command
+    }
+
+    /// Returns each command that does something, with its path.
+    fn leaves(command: &Command, path: &str) -> Vec<(String, Command)> {
+        let mut found = Vec::new();
+        for inner in command
+            .get_subcommands()
+            .filter(|inner| inner.get_name() != "help" && !inner.is_hide_set())
+        {
+            let path = format!("{path} {}", inner.get_name()).trim_start().to_owned();
+            if !inner.has_subcommands() || inner.get_arguments().any(|one| one.get_id() == "env") {
+                found.push((path.clone(), inner.clone()));
+            }
+            found.extend(leaves(inner, &path));
+        }
+        found
+    }
+
+    #[test]
+    fn every_command_has_a_group_and_examples() {
+        let command = command_line();
+        let titles: Vec<&str> = groups(&command).iter().map(|(title, _)| *title).collect();
+        assert_eq!(titles, ["Deliver", "Work", "Set up", "More"], "`help` alone is in no group");
+        for (path, _) in leaves(&command, "") {
+            assert!(EXAMPLES.iter().any(|(own, _)| *own == path), "{path} has no example");
+        }
+    }
+
+    #[test]
+    fn every_example_parses() {
+        for (_, examples) in EXAMPLES {
+            for (line, _) in examples {
+                let line = line.split(" >").next().unwrap_or(line);
+                let words = std::iter::once("xtask").chain(line.split(' '));
+                let parsed = command_line().try_get_matches_from(words);
+                assert!(parsed.is_ok(), "{line}: {}", parsed.expect_err("an error"));
+            }
+        }
+    }
+
+    #[test]
+    fn tables_name_commands_and_options_that_exist() {
+        let leaves = leaves(&command_line(), "");
+        for (path, ids) in OPTIONS.iter().filter(|(path, _)| !["test", "complete"].contains(path)) {
+            assert!(leaves.iter().any(|(own, _)| own == path), "{path}");
+            for id in *ids {
+                assert!(global_options(None).any(|option| option.get_id() == *id), "{path}: {id}");
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What a sparse checkout leaves out: files of the repository that are not in its working tree.
+
+use base::error::{Failure, refused};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::files::{Files, MANIFEST};
+use super::git;
+use super::git::objects::contents;
+use super::manifest::Manifest;
+use super::project::ends_with_path;
+use super::wrangler::is_config_name;
+
+/// Returns the files outside of the sparse checkout. None for a commit, which holds all of its files.
+fn files_outside(files: &Files) -> Vec<Utf8PathBuf> {
+    match files {
+        Files::Here { root } => git::outside_of_sparse_checkout(root).unwrap_or_default(),
+        Files::Of(_) => Vec::new(),
+    }
+}
+
+/// Tells whether the file or folder at `path` is outside of the sparse checkout.
+pub(super) fn is_outside(files: &Files, path: &Utf8Path) -> bool {
+    files_outside(files).iter().any(|outside| outside.starts_with(path))
+}
+
+/// Returns the folder of the package called `name` that is outside of the sparse checkout.
+pub(super) fn package_outside(files: &Files, name: &str) -> Option<Utf8PathBuf> {
+    let Files::Here { root } = files else { return None };
+    let outside = files_outside(files);
+    let manifests: Vec<&Utf8PathBuf> =
+        outside.iter().filter(|path| path.file_name() == Some(MANIFEST)).collect();
+    // As the index has them.
+    let revisions: Vec<String> = manifests.iter().map(|path| format!(":./{path}")).collect();
+    let texts = contents(root, &revisions.iter().map(String::as_str).collect::<Vec<_>>()).ok()?;
+    let named = |text: &Vec<u8>| {
+        let manifest = Manifest::parse(&String::from_utf8_lossy(text)).ok();
+        manifest.is_some_and(|manifest| manifest.name.as_deref() == Some(name))
+    };
+    let (path, _) = manifests.into_iter().zip(&texts).find(|(_, text)| named(text))?;
+    path.parent().map(Utf8Path::to_owned)
+}
+
+/// Returns the refusal of a project that `name` means and that is outside of the sparse checkout.
+pub(super) fn project_outside(files: &Files, name: &str) -> Option<Failure> {
+    let outside = files_outside(files);
+    let configs = outside.iter().filter(|path| path.file_name().is_some_and(is_config_name));
+    let mut dirs = configs.filter_map(|path| path.parent());
+    let dir = dirs.find(|dir| ends_with_path(dir, name))?;
+    Some(refused(format!("{dir} is not checked out here")).hint(hint(dir)))
+}
+
+/// Returns the command that checks a folder out.
+pub(super) fn hint(dir: &Utf8Path) -> String {
+    format!("run `git sparse-checkout add {dir}`")
+}

@@ -1,0 +1,150 @@
+//! Merge requests as clients list, change and read them, and what the sandbox says it does not know.
+
+use serde_json::{Value, json};
+
+use crate::server::Server;
+
+const ALL: &str = "/projects/12/merge_requests";
+
+async fn open(server: &Server, title: &str, fields: Value) -> u64 {
+    let mut body = json!({ "title": title, "source_branch": title.replace(' ', "-"), "target_branch": "main" });
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        body[name] = value.clone();
+    }
+    let made = server.post(ALL, "ann", body).await.is(201);
+    made["iid"].as_u64().expect("an iid")
+}
+
+#[tokio::test]
+async fn lists_are_filtered_as_at_gitlab() {
+    let server = Server::new("filters");
+    let one = open(
+        &server,
+        "Draft: Blue door",
+        json!({ "labels": "a,b", "description": "with a handle" }),
+    )
+    .await;
+    let two = open(&server, "Red window", json!({ "labels": "b" })).await;
+    let three = open(&server, "Green roof", json!({ "target_branch": "next" })).await;
+    server.put(&format!("{ALL}/{three}"), "ann", json!({ "state_event": "close" })).await.is(200);
+    for (query, wanted) in [
+        ("", vec![three, two, one]),
+        ("state=opened", vec![two, one]),
+        ("state=closed", vec![three]),
+        ("search=WINDOW", vec![two]),
+        ("search=handle", vec![one]),
+        ("search=handle&in=title", vec![]),
+        ("labels=b", vec![two, one]),
+        ("labels=a,b", vec![one]),
+        ("labels=None", vec![three]),
+        ("wip=yes", vec![one]),
+        ("wip=no", vec![three, two]),
+        ("author_username=ann", vec![three, two, one]),
+        ("author_username=nobody", vec![]),
+        ("author_id=1", vec![]),
+        ("scope=created_by_me", vec![three, two, one]),
+        ("scope=assigned_to_me", vec![]),
+        ("target_branch=next", vec![three]),
+        ("created_after=2999-01-01", vec![]),
+        ("created_before=2999-01-01T00:00:00%2B02:00", vec![three, two, one]),
+        ("order_by=title&sort=asc", vec![one, three, two]),
+        ("milestone=None&labels=a", vec![one]),
+    ] {
+        let found = server.get(&format!("{ALL}?{query}"), "ann").await.is(200);
+        let iids: Vec<u64> = found
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|one| one["iid"].as_u64().expect("an iid"))
+            .collect();
+        assert_eq!(iids, wanted, "{query}");
+    }
+    server.get(&format!("{ALL}?created_after=yesterday"), "ann").await.is(400);
+}
+
+/// GitLab passes over what it does not know. The sandbox knows less, so that it says so.
+#[tokio::test]
+async fn what_is_unknown_is_said() {
+    let server = Server::new("unknown");
+    let notes = server.opened().await;
+    for (path, named) in [
+        (format!("{ALL}?approved_by_ids=1"), "approved_by_ids"),
+        (format!("{ALL}?not[labels]=a"), "not[labels]"),
+        (format!("{ALL}/42?render_html=true"), "render_html"),
+        (format!("{notes}?since=1"), "since"),
+        ("/projects/12/deployments?finished_after=2026-01-01".to_owned(), "finished_after"),
+        ("/projects/12/environments?order=x".to_owned(), "order"),
+        ("/projects/12/issues".to_owned(), "GET /gitlab/api/v4/projects/12/issues"),
+        ("/projects/12/repository/branches".to_owned(), "branches"),
+        ("/groups".to_owned(), "groups"),
+    ] {
+        let refusal = server.get(&path, "ann").await.is(501);
+        let text = refusal["message"].as_str().expect("a message").to_owned();
+        assert!(text.starts_with("501 Not Implemented") && text.contains(named), "{path}: {text}");
+    }
+    server.delete(&format!("{ALL}/42/approvals"), "ann").await.is(501);
+    server.put(&format!("{ALL}/42"), "ann", json!({ "milestone_id": 1 })).await.is(501);
+    // Without a token nothing is said.
+    server.get("/groups", "nobody").await.is(401);
+}
+
+#[tokio::test]
+async fn what_gitlab_refuses_is_refused() {
+    let server = Server::new("refuses");
+    server.opened().await;
+    let same = json!({ "title": "t", "source_branch": "main", "target_branch": "main" });
+    let refusal = server.post(ALL, "ann", same).await.is(422);
+    assert_eq!(refusal["message"][0], "You can't use same project/branch for source and target");
+    let refusal = server.put(&format!("{ALL}/42"), "ann", json!({})).await.is(400);
+    let text = refusal["error"].as_str().expect("an error");
+    assert!(text.ends_with("are missing, at least one parameter must be provided"), "{text}");
+    for sha in ["", "xyz", "not-a-commit-not-a-commit", &"a".repeat(41)] {
+        let body = json!({ "environment": "production", "status": "success", "sha": sha, "ref": "main", "tag": false });
+        let refusal = server.post("/projects/12/deployments", "ann", body).await.is(400);
+        assert_eq!(refusal["message"]["sha"][0], "The commit does not exist", "{sha}");
+    }
+    let sha = json!({ "sha": "0".repeat(40) });
+    server.put(&format!("{ALL}/42/merge"), "ann", sha).await.is(409);
+    let one = server.get(&format!("{ALL}/42"), "ann").await.is(200);
+    let sha = json!({ "sha": one["sha"] });
+    let merged = server.put(&format!("{ALL}/42/merge"), "ann", sha).await.is(200);
+    assert_eq!(merged["merged_by"]["username"], "ann");
+    assert!(merged["merge_commit_sha"].is_string() && merged["merged_at"].is_string());
+    // A later comment moves no date.
+    server.post(&format!("{ALL}/42/notes"), "ann", json!({ "body": "late" })).await.is(201);
+    let later = server.get(&format!("{ALL}/42"), "ann").await.is(200);
+    assert_eq!(later["merged_at"], merged["merged_at"]);
+}
+
+#[tokio::test]
+async fn discussions_approvals_pipelines_and_fields_are_there() {
+    let server = Server::new("discussions");
+    let notes = server.opened().await;
+    let note = server.note(&notes, "ann", "hello").await;
+    let found = server.get(&format!("{ALL}/42/discussions"), "ann").await.is(200);
+    assert_eq!(found[0]["notes"][0]["id"], note);
+    assert_eq!(found[0]["individual_note"], true);
+    let id = found[0]["id"].as_str().expect("an id");
+    assert_eq!(server.get(&format!("{ALL}/42/discussions/{id}"), "ann").await.is(200), found[0]);
+    server.get(&format!("{ALL}/42/discussions/none"), "ann").await.is(404);
+    let approvals = server.get(&format!("{ALL}/42/approvals"), "ann").await.is(200);
+    assert_eq!((&approvals["approved"], &approvals["approvals_left"]), (&json!(false), &json!(0)));
+    server.post(&notes, "ann", json!({ "body": "/approve" })).await.is(202);
+    let approvals = server.get(&format!("{ALL}/42/approvals"), "ann").await.is(200);
+    assert_eq!(approvals["approved_by"][0]["user"]["username"], "ann");
+    for list in
+        ["/projects/12/pipelines", "/projects/12/jobs", "/projects/12/merge_requests/42/pipelines"]
+    {
+        assert_eq!(server.get(list, "ann").await.is(200), json!([]), "{list}");
+    }
+    server.get("/projects/12/pipelines/5", "ann").await.is(404);
+    let one = server.get(&format!("{ALL}/42"), "ann").await.is(200);
+    for field in ["sha", "diff_refs", "references", "task_completion_status", "time_stats", "user"]
+    {
+        assert!(!one[field].is_null(), "{field}");
+    }
+    for field in ["milestone", "head_pipeline", "merge_commit_sha", "assignee", "merged_by"] {
+        assert!(one.as_object().expect("an object").contains_key(field), "{field}");
+    }
+    assert_eq!(one["diff_refs"]["head_sha"], one["sha"]);
+}
