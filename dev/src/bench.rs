@@ -11,7 +11,7 @@ use base::files::write_whole;
 use delivery::context::Ctx;
 use delivery::tools::cargo;
 
-/// Where the last run of all benchmarks is kept, from which the reference page is made.
+/// The file with the last run of all benchmarks. The reference page is made from it.
 pub const SAVED: &str = "docs/reference/benchmarks.json";
 
 /// The page.

@@ -172,7 +172,7 @@ fn package(places: &Places, dir: &Utf8Path, scripts: &[&str]) -> Vec<Command> {
     std::iter::once(setup::install(places, dir)).chain(scripts.iter().map(run)).collect()
 }
 
-/// What some tests use where it is there: Go and its proxy, a Dagger engine.
+/// Variables that some tests use if they are set: Go and its proxy, a Dagger engine.
 const OPTIONAL: [&str; 13] = [
     "DOCKER_CERT_PATH",
     "DOCKER_HOST",

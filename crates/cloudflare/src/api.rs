@@ -24,7 +24,7 @@ pub use attached::Attached;
 /// The public address of the API.
 pub const PUBLIC_API: &str = "https://api.cloudflare.com/client/v4";
 
-/// What a version's message says after the commit if the working tree had uncommitted changes.
+/// The text after the commit in a version's message if the working tree had uncommitted changes.
 pub const DIRTY: &str = " with uncommitted changes";
 
 /// A version that serves, and the deployment that made it so.
@@ -83,7 +83,7 @@ pub struct Api<'a> {
     retry_budget: Option<&'a RetryBudget>,
 }
 
-/// How long one request may take.
+/// The deadline of one request.
 const REQUEST: Duration = Duration::from_secs(15);
 
 impl<'a> Api<'a> {
@@ -108,8 +108,8 @@ impl<'a> Api<'a> {
         Api { agent, ..self }
     }
 
-    /// What kind of token it is, when the API says that it is active: one of a person, or one of
-    /// the account, which the address for persons does not know.
+    /// Returns the kind of an active token: a user's, or an account's, which the endpoint for users does
+    /// not know.
     pub fn token_kind(&self) -> Result<&'static str> {
         let own = format!("accounts/{}/tokens/verify", self.account);
         let kinds = [("user/tokens/verify", "user token"), (own.as_str(), "account token")];
@@ -128,7 +128,7 @@ impl<'a> Api<'a> {
         Err(refusal.unwrap_or_else(|| anyhow!("Cloudflare knows no such token")))
     }
 
-    /// The version that gets all or most of the traffic of `worker`; nothing when the Worker does not
+    /// Returns the version that gets all or most of the traffic of `worker`. `None` if the Worker does not
     /// exist or has never been deployed.
     pub fn live(&self, worker: &str) -> Result<Option<Live>> {
         let Some(newest) = self.deployments(worker)?.into_iter().next() else {
@@ -192,8 +192,8 @@ impl<'a> Api<'a> {
         Ok(found["subdomain"]["url"].as_str().filter(|_| on).map(|url| format!("{url}/")))
     }
 
-    /// What follows an alias or a version's first 8 digits in the host names of previews, where they
-    /// are on.
+    /// Returns the part after an alias or a version's first 8 digits in the host names of previews. `None`
+    /// if previews are off.
     pub fn preview_suffix(&self, worker: &str) -> Result<Option<String>> {
         let found = self.get(&format!("workers/workers/{worker}"))?.unwrap_or_default();
         let on = found["subdomain"]["previews_enabled"] == true;
@@ -224,7 +224,7 @@ impl<'a> Api<'a> {
         })
     }
 
-    /// The Worker Preview called `name`; nothing when there is none, or no such Worker.
+    /// Returns the Worker Preview called `name`. `None` if it or the Worker does not exist.
     pub fn preview(&self, worker: &str, name: &str) -> Result<Option<Preview>> {
         self.previews(&format!("workers/workers/{worker}/previews/{name}"))
     }
@@ -246,7 +246,7 @@ impl<'a> Api<'a> {
         Ok(names)
     }
 
-    /// The deployment of a preview that answers at its address; nothing when it has none.
+    /// Returns the deployment of a preview that answers at its address. `None` if it has none.
     pub fn preview_deployment(&self, worker: &str, preview: &str) -> Result<Option<Preview>> {
         self.previews(&format!("workers/workers/{worker}/previews/{preview}/deployments/latest"))
     }
@@ -266,7 +266,7 @@ impl<'a> Api<'a> {
         Ok(result("DELETE", &path, &answer)?.is_some())
     }
 
-    /// The `result` of a GET below the account; nothing when the API says that the Worker or version
+    /// Returns the `result` of a GET below the account. `None` if the Worker or version
     /// does not exist (codes 10007 and 10090), the preview (10025), or a deployment of it (10222).
     fn get(&self, path: &str) -> Result<Option<Value>> {
         self.read(&format!("accounts/{}/{path}", self.account))
@@ -281,7 +281,7 @@ impl<'a> Api<'a> {
         result("GET", path, &answer)
     }
 
-    /// What does no harm a second time.
+    /// Sends a request that is safe to repeat.
     fn repeated(&self, mut send: impl FnMut() -> Result<Answer>) -> Result<Answer> {
         let answer = match self.retry_budget {
             Some(retry_budget) => retry_budget.read("Cloudflare", send),
@@ -291,7 +291,7 @@ impl<'a> Api<'a> {
     }
 }
 
-/// What the API's envelope holds.
+/// Returns the result in the API's envelope.
 fn result(method: &str, path: &str, answer: &Answer) -> Result<Option<Value>> {
     let refusal = |said: &str| {
         let wait = answer.retry_after.map(|wait| format!("; it asks to wait {} s", wait.as_secs()));
@@ -336,7 +336,7 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// What a person can do about a request that failed.
+/// Returns the next step after a request that failed.
 #[must_use]
 pub fn next_step(error: &anyhow::Error) -> &'static str {
     let refusal = error.chain().find_map(|cause| cause.downcast_ref::<Refusal>());

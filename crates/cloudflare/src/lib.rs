@@ -1,6 +1,5 @@
 //! Cloudflare: the API as a deployment reads it, and wrangler with its config, arguments and output.
 
 pub mod api;
-pub mod deployments;
 pub mod wrangler;
 pub mod wrangler_fields;

@@ -7,7 +7,7 @@ use base::error::nearest;
 /// A field that wrangler would ignore with no more than a warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownField {
-    /// Where: `assets.directoy`.
+    /// The place of the field: `assets.directoy`.
     pub path: String,
     /// The field that was probably meant.
     pub nearest: Option<String>,
@@ -69,7 +69,7 @@ fn check(root: &Value, schema: &Value, value: &Value, path: &str, found: &mut Ve
     }
 }
 
-/// Whether `value` is of the kind that `schema` is about. A schema without a kind is about any.
+/// Returns `true` if `value` has the type of `schema`. A schema without a type fits any value.
 fn fits(root: &Value, schema: &Value, value: &Value) -> bool {
     if let Some(name) = schema["$ref"].as_str().and_then(|r| r.strip_prefix("#/definitions/")) {
         return fits(root, &root["definitions"][name], value);

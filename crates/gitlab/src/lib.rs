@@ -2,4 +2,5 @@
 
 pub mod api;
 pub mod comment;
+pub mod deployments;
 pub mod pipeline;

@@ -1,4 +1,4 @@
-//! What a change concerns: `affected` beside plain git, and beside the peers.
+//! The projects affected by a change: `affected` beside plain git and beside the peers.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

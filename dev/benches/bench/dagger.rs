@@ -1,4 +1,4 @@
-//! What `deploy` adds to the Dagger script that it runs.
+//! The overhead of `deploy` over the Dagger script that it runs.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,7 +15,7 @@ use crate::support::copy;
 /// The name under which a copy of this program stands in for `dagger`.
 pub const NAME: &str = "dagger";
 
-/// What such a copy does: it leaves the record that the real one leaves, of a version that is live. Its
+/// Plays such a copy: it leaves the record that the real one leaves, of a version that is live. Its
 /// own start takes as long as the real one's was seen to take, and its module as long as the file beside
 /// it says.
 pub fn stand_in(program: &Path) {

@@ -1,4 +1,4 @@
-//! What the benchmarks ran on.
+//! The machine that the benchmarks ran on.
 
 use std::path::Path;
 use std::process::Command;

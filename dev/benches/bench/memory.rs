@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// What a run took.
+/// The cost of a run.
 pub struct Watched {
     /// The most of the process itself, in bytes.
     pub own: u64,

@@ -13,14 +13,14 @@ use crate::tree::Tree;
 pub struct Peer {
     /// Its name at npm.
     pub name: &'static str,
-    /// Where its own program is below `node_modules`: a launcher in JavaScript would cost it 40 ms.
+    /// The path of its own program below `node_modules`: a launcher in JavaScript would cost it 40 ms.
     program: [&'static str; 2],
     arguments: &'static [&'static str],
     variables: &'static [(&'static str, &'static str)],
-    /// Where its JSON holds the names: a list, and the field in each of its items.
+    /// The place of the names in its JSON: a list, and the field in each of its items.
     list: &'static str,
     field: &'static str,
-    /// Whether Node runs it.
+    /// `true` if Node runs it.
     node: bool,
     version: String,
     found: PathBuf,
@@ -125,7 +125,7 @@ fn install(tree: &Tree) -> Result<PathBuf, String> {
 }
 
 impl Peer {
-    /// What it is called in the report.
+    /// Returns its name in the report.
     pub fn title(&self) -> String {
         let name = self.name.trim_start_matches("@moonrepo/").replace("cli", "moon");
         format!("`{name} {}` {}", self.arguments.join(" "), self.version).trim_end().to_owned()

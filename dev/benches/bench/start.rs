@@ -1,4 +1,4 @@
-//! How long it takes until something happens.
+//! The time until something happens.
 
 use std::path::Path;
 use std::process::Command;
@@ -41,7 +41,7 @@ pub fn groups(quick: bool) -> Vec<Group> {
     }]
 }
 
-/// What doctor finds is this machine's affair, so any exit code will do.
+/// Runs doctor. Its findings depend on this machine, so any exit code is accepted.
 fn doctor(env: &TestEnv) -> f64 {
     let begun = std::time::Instant::now();
     let output = env.command(&["doctor", "--offline", "--json"], &[]).output().expect("it runs");

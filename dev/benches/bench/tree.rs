@@ -7,31 +7,31 @@ use std::path::{Path, PathBuf};
 
 use crate::run::git;
 
-/// How large a tree is.
+/// The size of a tree.
 #[derive(Clone, Copy)]
 pub struct Shape {
-    /// How many packages. The first tenth are projects.
+    /// The number of packages. The first tenth are projects.
     pub packages: usize,
-    /// How many dependencies between packages.
+    /// The number of dependencies between packages.
     pub edges: usize,
-    /// How many packages the change concerns.
+    /// The number of packages that the change affects.
     pub answer: usize,
 }
 
-/// What is measured: 1,000 packages, 10,007 files.
+/// The measured tree: 1,000 packages, 10,007 files.
 pub const FULL: Shape = Shape { packages: 1_000, edges: 2_724, answer: 59 };
 
-/// What the tests run: enough to see that everything works.
+/// The tree of the tests: enough to see that everything works.
 pub const QUICK: Shape = Shape { packages: 40, edges: 60, answer: 9 };
 
 impl Shape {
-    /// How many files git knows: ten a package, [`ROOT_FILES`] and the config.
+    /// Returns the number of files that git knows: ten a package, [`ROOT_FILES`] and the config.
     pub fn files(self) -> usize {
         self.packages * 10 + ROOT_FILES.len() + 1
     }
 }
 
-/// What the peers read at the root.
+/// The files that the peers read at the root.
 const ROOT_FILES: [(&str, &str); 6] = [
     (
         "package.json",
@@ -134,7 +134,7 @@ impl Tree {
     }
 }
 
-/// What each package depends on: packages with higher numbers, so that there is no cycle.
+/// Returns the dependencies of each package: packages with higher numbers, so that there is no cycle.
 fn edges(shape: Shape) -> Vec<BTreeSet<usize>> {
     let mut dependencies = vec![BTreeSet::new(); shape.packages];
     let mut state: u64 = 1;

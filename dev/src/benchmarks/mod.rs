@@ -1,4 +1,4 @@
-//! What the benchmarks found, as values: the program in `benches/bench` makes them, `cargo xtask
+//! The results of the benchmarks, as values: the program in `benches/bench` makes them, `cargo xtask
 //! bench` shows them, and the reference page is rendered from them.
 
 mod render;
@@ -15,28 +15,28 @@ pub struct Benchmarks {
     pub made: String,
     /// The commit that was measured.
     pub commit: String,
-    /// Whether sizes were tiny: a check that everything works, whose figures mean nothing.
+    /// `true` if sizes were tiny. Such a run checks that everything works, and its figures mean nothing.
     pub quick: bool,
-    /// How long all of it took, in seconds.
+    /// The duration of all of it, in seconds.
     pub seconds: f64,
-    /// What it ran on: name and value of each fact.
+    /// The machine: name and value of each fact.
     pub machine: Vec<(String, String)>,
     /// One a benchmark.
     pub groups: Vec<Group>,
 }
 
-/// What was measured together, in turns.
+/// A group of figures that were measured together, in turns.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Group {
     /// Its name on the command line.
     pub name: String,
-    /// What it is about, in a few words.
+    /// The topic, in a few words.
     pub title: String,
-    /// What was measured, and how.
+    /// The method.
     pub about: String,
     /// Those that took turns.
     pub rows: Vec<Row>,
-    /// What was wanted of them.
+    /// The goals.
     #[serde(default)]
     pub goals: Vec<Goal>,
 }
@@ -44,9 +44,9 @@ pub struct Group {
 /// One of those that took turns.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Row {
-    /// What it is.
+    /// The label.
     pub name: String,
-    /// What was measured; nothing when it could not be.
+    /// The measured values. `None` if it could not be measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measured: Option<Measured>,
     /// Why it could not be measured.
@@ -59,7 +59,7 @@ pub struct Row {
 pub struct Measured {
     /// In what.
     pub unit: Unit,
-    /// How many rounds.
+    /// The number of rounds.
     pub rounds: usize,
     /// The figure in the middle.
     pub median: f64,
@@ -67,12 +67,12 @@ pub struct Measured {
     pub least: f64,
     /// The most.
     pub most: f64,
-    /// How many times the group's first row, by the median over the rounds.
+    /// The ratio to the group's first row, by the median over the rounds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio: Option<f64>,
 }
 
-/// What a figure counts.
+/// The unit of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Unit {
     /// Milliseconds.
@@ -81,7 +81,7 @@ pub enum Unit {
     /// Megabytes: 1,000,000 bytes.
     #[serde(rename = "MB")]
     Mb,
-    /// How many times as much or as fast.
+    /// A ratio.
     #[serde(rename = "times")]
     Times,
     /// A share of something.
@@ -95,13 +95,13 @@ pub enum Unit {
 /// A figure that was wanted, and what it came to.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Goal {
-    /// What is wanted, as a sentence.
+    /// The goal, as a sentence.
     pub wanted: String,
-    /// What was measured.
+    /// The measured value.
     pub measured: f64,
     /// In what.
     pub unit: Unit,
-    /// Whether that is enough.
+    /// `true` if the goal is met.
     pub met: bool,
 }
 

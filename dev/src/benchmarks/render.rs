@@ -3,7 +3,7 @@
 use super::{Benchmarks, Goal, Group, Row, Unit};
 use base::terminal::{BOLD, DIM, GREEN, RED, paint};
 
-/// What the page says before its tables.
+/// The text of the page before its tables.
 const HEAD: &str = "# Benchmarks\n\n<!-- Written by `cargo dev generate` from benchmarks.json. -->\n\n\
 `cargo dev bench --save` measures all of this on one machine, in one run, and writes this page. Those \
 that are compared take turns, so that noise meets all of them; a ratio is the median of the rounds' own \

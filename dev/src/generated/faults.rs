@@ -9,7 +9,7 @@ use camino::Utf8Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Where the tables are, relative to the root.
+/// The folder of the tables, relative to the root.
 pub const TABLES: &str = "xtask/tests/faults";
 
 /// One file: what breaks in one phase of a run.
@@ -18,7 +18,7 @@ pub const TABLES: &str = "xtask/tests/faults";
 pub struct Section {
     /// The heading.
     pub title: String,
-    /// What the section is about, and what holds for all of it.
+    /// The topic of the section, and the facts that hold for all of it.
     pub about: String,
     /// Rows that have something in common.
     pub groups: Vec<Group>,
@@ -28,14 +28,14 @@ pub struct Section {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Group {
-    /// What is broken: a request, a program, a folder.
+    /// The broken part: a request, a program, a folder.
     pub what: String,
     /// The command, without the project.
     pub verb: String,
     /// Which requests to the sandbox are broken, without the action. `{worker}` and `{account}` stand
     /// for the row's own.
     pub at: Option<Value>,
-    /// What is broken beside it all the while: requests, each with its `action`, which may be the name of
+    /// Further broken parts during the whole row: requests, each with its `action`, which may be the name of
     /// an answer.
     #[serde(default)]
     pub besides: Vec<Value>,
@@ -43,7 +43,7 @@ pub struct Group {
     /// deployed.
     #[serde(default = "site")]
     pub project: String,
-    /// Whether it runs in a clone of the repository, of which more may be broken than the project, and
+    /// `true` if it runs in a clone of the repository, of which more may be broken than the project, and
     /// in which a setup that hangs keeps no other row waiting.
     #[serde(default)]
     pub clone: bool,
@@ -58,11 +58,11 @@ pub struct Group {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
-    /// What breaks: the name of an answer, or a few words.
+    /// The fault: the name of an answer, or a few words.
     pub fault: String,
     /// The sandbox's action, where `fault` is not the name of an answer.
     pub action: Option<Value>,
-    /// How often; without end when it is not there.
+    /// The number of times. `None` means always.
     pub times: Option<u32>,
     /// Programs that are first on PATH, by name: shell text, in which `{bun}` is the real Bun.
     #[serde(default)]
@@ -70,7 +70,7 @@ pub struct Row {
     /// Files that are there before the run, by their paths below the root.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
-    /// What else happens at that moment: a signal, a deployment by somebody else.
+    /// A second event at that moment: a signal, a deployment by another user.
     pub then: Option<String>,
     /// `XTASK_DEADLINE`.
     pub deadline: Option<u32>,
@@ -81,15 +81,15 @@ pub struct Row {
     pub status: Option<String>,
     /// The version that is live: `former`, `new`, `older`, `preview` or `nothing`.
     pub live: String,
-    /// How many deployments were made, where it is not none for `former` and `nothing` and else 1.
+    /// The number of deployments, if it is not 0 for `former` and `nothing` and else 1.
     pub deployments: Option<usize>,
-    /// What becomes of the preview of the name that `--alias` gives: `former`, `new` or `gone`.
+    /// The state of the preview of the name that `--alias` gives: `former`, `new` or `gone`.
     pub preview: Option<String>,
     /// A part of what the person reads.
     pub says: String,
     /// A part of the next step.
     pub hint: Option<String>,
-    /// What the same command comes to when it is run once more: afterwards, or beside it where `then`
+    /// The outcome of the same command when it runs again: afterwards, or beside it where `then`
     /// says so.
     pub next: Option<Next>,
 }
@@ -114,7 +114,7 @@ fn site() -> String {
 }
 
 impl Row {
-    /// How many deployments the run must have made.
+    /// Returns the number of deployments that the run must have made.
     #[must_use]
     pub fn made(&self) -> usize {
         let changed = !["former", "nothing"].contains(&self.live.as_str());

@@ -39,7 +39,7 @@ fn every_crate_is_as_deny_toml_wants_it() {
     out.write_all(text.as_bytes()).expect("stdout");
 }
 
-/// What is found in these crates, of which each depends on the ones after it.
+/// Returns the findings for these crates, of which each depends on the ones after it.
 fn found(packages: &[String]) -> Findings {
     let ids: Vec<String> = (0..packages.len()).map(|index| format!("\"{index}\"")).collect();
     let crates = packages.iter().zip(&ids).map(|(package, id)| package.replace("\"ID\"", id));

@@ -28,7 +28,7 @@ struct Licenses {
     allow: Vec<String>,
     #[serde(default)]
     exceptions: Vec<Exception>,
-    /// How sure cargo-deny is to be of a licence's text, which only it reads.
+    /// The confidence that cargo-deny needs in a licence's text. Only cargo-deny reads it.
     #[serde(rename = "confidence-threshold")]
     _confidence_threshold: f64,
     private: Private,
@@ -86,7 +86,7 @@ enum Level {
     Deny,
 }
 
-/// What `cargo metadata` prints, as far as the policy is about it.
+/// The output of `cargo metadata`, as far as the policy needs it.
 #[derive(Debug, Deserialize)]
 pub struct Metadata {
     packages: Vec<Package>,
@@ -122,14 +122,14 @@ struct Dependency {
     req: String,
 }
 
-/// What was found: errors fail, warnings are shown.
+/// The findings: errors fail, warnings are shown.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// What the policy denies.
+    /// The violations of the policy.
     pub errors: Vec<String>,
-    /// What it warns of.
+    /// The warnings.
     pub warnings: Vec<String>,
-    /// How many crates were looked at.
+    /// The number of crates that were checked.
     pub crates: usize,
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{Api, shaped};
 use workspace::triggers::Triggers;
 
-/// What is set for a Worker.
+/// The crons, domains and routes of a Worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attached {
     /// The cron schedules.

@@ -1,7 +1,7 @@
 //! Tells from the output of a failed wrangler whether Cloudflare refused the request that makes a version
 //! live, or whether that request may still be carried out.
 
-/// What is known of the deploying request.
+/// The state of the deploying request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Cloudflare refused it.
@@ -10,7 +10,7 @@ pub enum Order {
     Open,
 }
 
-/// What wrangler prints of a connection that broke.
+/// Texts that wrangler prints after a broken connection.
 const BROKEN: [&str; 7] = [
     "fetch failed",
     "ECONNRESET",

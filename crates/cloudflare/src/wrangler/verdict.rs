@@ -1,4 +1,4 @@
-//! What a run of wrangler came to, and what to do about it.
+//! The verdict on a run of wrangler, with the next step.
 
 use serde::Deserialize;
 
@@ -15,14 +15,14 @@ pub enum Expected {
     Preview,
 }
 
-/// What a run of wrangler came to.
+/// The outcome of a run of wrangler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// A version, or a deployment of a preview, was made.
     Done {
         /// Its id.
         version: String,
-        /// Where wrangler says it can be seen, unparsed.
+        /// The addresses that wrangler prints, unparsed.
         targets: Vec<String>,
         /// The address that stays, then that of this version alone; none for a deployment.
         previews: Vec<String>,
@@ -31,7 +31,7 @@ pub enum Verdict {
     Failed {
         /// Why, in one sentence.
         reason: String,
-        /// What to do about it.
+        /// The next step.
         hint: Option<String>,
     },
 }
@@ -97,10 +97,10 @@ pub fn verdict(expected: Expected, ended: ExitReason, output: &str) -> Verdict {
     }
 }
 
-/// What can always be done.
+/// The next step that is always possible.
 pub const AGAIN: &str = "run it again: what is uploaded and live already is left alone";
 
-/// What to do about a run that failed. `nameless` says that it left an entry without a version, as it
+/// Returns the next step after a failed run. `nameless` means that it left an entry without a version, as it
 /// does when `--strict` ends it.
 fn next_step(ended: ExitReason, failure: Option<&Entry>, nameless: bool) -> Option<String> {
     if ended == ExitReason::Deadline {
@@ -132,7 +132,7 @@ fn next_step(ended: ExitReason, failure: Option<&Entry>, nameless: bool) -> Opti
         ),
         971 => Some("Cloudflare limits requests for up to five minutes: run it again then".to_owned()),
         10_007 | 10_090 => {
-            Some("the Worker is gone: run it again, and it is made anew".to_owned())
+            Some("the Worker is gone; run it again to create it".to_owned())
         }
         _ => None,
     }

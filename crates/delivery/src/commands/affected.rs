@@ -11,7 +11,7 @@ use crate::context::Ctx;
 use crate::report::affected::AffectedReport;
 use base::env::variable;
 use base::error::Exit;
-use cloudflare::deployments::Deployments;
+use gitlab::deployments::Deployments;
 use workspace::affected::affected;
 use workspace::change_base::{Base, Changes, Question};
 use workspace::files::Files;

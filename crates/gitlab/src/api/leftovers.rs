@@ -10,13 +10,13 @@ use serde_json::json;
 use super::request::Client;
 use super::{paging, segment};
 
-/// How many rows of a list are read at most.
+/// The most rows of a list that are read.
 pub const MOST: usize = 500;
 
-/// How many pages of a list are read at most.
+/// The most pages of a list that are read.
 const PAGES: u64 = 50;
 
-/// How many merge requests one request names, so that its address stays short.
+/// The number of merge requests that one request names, so that its address stays short.
 const AT_ONCE: usize = 50;
 
 /// The highest number that GitLab's database has room for; it is not asked for more.
@@ -27,7 +27,7 @@ const HIGHEST: u64 = i32::MAX as u64;
 pub struct Request {
     /// Its number in its project.
     pub iid: u64,
-    /// What has become of it.
+    /// Its state.
     pub state: State,
     /// Its page.
     #[serde(default)]
@@ -43,7 +43,7 @@ pub struct Request {
     pub closed_at: Option<String>,
 }
 
-/// What has become of a merge request.
+/// The state of a merge request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum State {
@@ -120,7 +120,7 @@ pub fn numbered(client: &Client<'_>, project: &str, iids: &BTreeSet<u64>) -> Res
     Ok(found)
 }
 
-/// What has become of a merge request by now; one that is not there reads as deleted.
+/// Returns the state of a merge request. One that does not exist counts as deleted.
 pub fn state(client: &Client<'_>, project: &str, iid: u64) -> Result<State> {
     let reply = client.get(&format!("/projects/{}/merge_requests/{iid}", segment(project)))?;
     if reply.status == 404 {

@@ -26,7 +26,7 @@ pub struct Note {
     pub id: u64,
     /// Its Markdown as it was written.
     pub body: String,
-    /// Whether GitLab wrote it itself, as after a push.
+    /// `true` if GitLab wrote it itself, as after a push.
     #[serde(default)]
     pub system: bool,
     /// Who wrote it.
@@ -43,7 +43,7 @@ pub struct User {
     pub username: String,
 }
 
-/// What came of writing.
+/// The outcome of writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrote {
     /// It was done, to the note of this id.
@@ -122,7 +122,7 @@ impl<'a> Notes<'a> {
         Ok(found)
     }
 
-    /// One note; nothing when it is no longer there or no longer ours.
+    /// Returns one note. `None` if it no longer exists or is no longer ours.
     pub fn note(&self, id: u64) -> Result<Option<Note>> {
         let reply = self.client.get(&format!("{}/{id}", self.path))?;
         if reply.status == 404 {

@@ -1,4 +1,4 @@
-//! What the headers of an answer say: the next page, and how long to wait.
+//! Reads the headers of a response: the next page, and the time to wait.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use ureq::http::HeaderMap;
 
 use base::http::retry_after;
 
-/// How long to wait when the server does not say: its limit on new notes is 300 a minute and carries
+/// The time to wait if the server names none: its limit on new notes is 300 a minute and carries
 /// no header (<https://docs.gitlab.com/administration/settings/rate_limit_on_notes_creation/>).
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -25,7 +25,7 @@ pub fn next(headers: &HeaderMap) -> Option<u64> {
     query.split('&').find_map(|pair| pair.strip_prefix("page="))?.parse().ok()
 }
 
-/// How long the server wants us to wait after 429. The request throttle sends `Retry-After`, and
+/// Returns the time that the server wants us to wait after 429. The request throttle sends `Retry-After`, and
 /// `RateLimit-Reset` in seconds since 1970
 /// (<https://docs.gitlab.com/administration/settings/user_and_ip_rate_limits/>).
 #[must_use]

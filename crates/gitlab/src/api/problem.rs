@@ -1,4 +1,4 @@
-//! What went wrong with a request, in one line and without the token.
+//! The problem of a request, in one line and without the token.
 
 use std::fmt;
 
@@ -14,8 +14,8 @@ pub struct Problem {
     pub request: String,
     /// The status; 0 when there was no answer.
     pub status: u16,
-    /// What the server said, or why there was no answer.
-    pub said: String,
+    /// The server's message, or the reason why there was no response.
+    pub detail: String,
     /// The scope that the token lacks (`insufficient_scope`), or what is wrong with it
     /// (`invalid_token`).
     pub code: Option<String>,
@@ -27,7 +27,7 @@ impl Problem {
     pub fn answer(reply: &Reply) -> Problem {
         let json: Option<Value> = serde_json::from_slice(&reply.body).ok();
         let code = json.as_ref().and_then(|json| json["error"].as_str()).map(str::to_owned);
-        let said = match &json {
+        let detail = match &json {
             Some(Value::Object(fields)) => ["message", "error", "error_description"]
                 .iter()
                 .filter_map(|name| fields.get(*name))
@@ -39,25 +39,25 @@ impl Problem {
         };
         let wait = retry_after(&reply.headers)
             .map(|wait| format!("; it asks to wait {} s", wait.as_secs()));
-        let said = short(&said) + &wait.unwrap_or_default();
-        Problem { request: reply.request.clone(), status: reply.status, said, code }
+        let detail = short(&detail) + &wait.unwrap_or_default();
+        Problem { request: reply.request.clone(), status: reply.status, detail, code }
     }
 
     /// An answer that is not what the API describes.
     #[must_use]
     pub fn shape(reply: &Reply, error: &str) -> Problem {
-        let said = format!("an unexpected shape: {error}");
-        Problem { said: short(&said), code: None, ..Problem::answer(reply) }
+        let detail = format!("an unexpected shape: {error}");
+        Problem { detail: short(&detail), code: None, ..Problem::answer(reply) }
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Problem { request, status, said, .. } = self;
-        match (*status, said.as_str()) {
-            (0, said) => write!(f, "{request}: no answer: {said}"),
+        let Problem { request, status, detail, .. } = self;
+        match (*status, detail.as_str()) {
+            (0, detail) => write!(f, "{request}: no answer: {detail}"),
             (status, "") => write!(f, "{request}: GitLab answered {status}"),
-            (status, said) => write!(f, "{request}: GitLab answered {status} ({said})"),
+            (status, detail) => write!(f, "{request}: GitLab answered {status} ({detail})"),
         }
     }
 }
@@ -68,7 +68,7 @@ impl std::error::Error for Problem {}
 mod tests {
     use super::*;
 
-    fn said(status: u16, body: &str) -> String {
+    fn detail(status: u16, body: &str) -> String {
         let request = "PUT /x".to_owned();
         let reply = Reply { request, status, headers: Default::default(), body: body.into() };
         Problem::answer(&reply).to_string()
@@ -77,21 +77,24 @@ mod tests {
     #[test]
     fn every_shape_of_error_is_read() {
         assert_eq!(
-            said(401, r#"{"message":"401 Unauthorized"}"#),
+            detail(401, r#"{"message":"401 Unauthorized"}"#),
             "PUT /x: GitLab answered 401 (401 Unauthorized)"
         );
         assert_eq!(
-            said(403, r#"{"error":"insufficient_scope","error_description":"more","scope":"api"}"#),
+            detail(
+                403,
+                r#"{"error":"insufficient_scope","error_description":"more","scope":"api"}"#
+            ),
             "PUT /x: GitLab answered 403 (insufficient_scope: more)"
         );
         assert_eq!(
-            said(400, r#"{"message":{"note":["is too long"]}}"#),
+            detail(400, r#"{"message":{"note":["is too long"]}}"#),
             "PUT /x: GitLab answered 400 ({\"note\":[\"is too long\"]})"
         );
         assert_eq!(
-            said(502, "<html>\n502</html>"),
+            detail(502, "<html>\n502</html>"),
             "PUT /x: GitLab answered 502 (<html> 502</html>)"
         );
-        assert_eq!(said(404, ""), "PUT /x: GitLab answered 404");
+        assert_eq!(detail(404, ""), "PUT /x: GitLab answered 404");
     }
 }

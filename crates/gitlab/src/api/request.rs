@@ -16,10 +16,10 @@ use base::retry::RetryBudget;
 use base::secret::{Redactor, Secret};
 use base::time::unix_now;
 
-/// Whom pauses are for.
+/// The service that pauses are for.
 const WHO: &str = "GitLab";
 
-/// What the server said.
+/// The response of the server.
 #[derive(Debug)]
 pub struct Reply {
     /// The method and path that it answers.
@@ -45,7 +45,7 @@ impl retry::Reply for Reply {
 /// An API, and who calls it.
 pub struct Client<'a> {
     base: String,
-    /// What a token of its kind is sent in.
+    /// The header in which a token of its kind is sent.
     header: &'static str,
     token: Secret,
     agent: Agent,
@@ -74,7 +74,7 @@ impl<'a> Client<'a> {
         Ok(Client { base, header: "PRIVATE-TOKEN", token, agent, retry_budget })
     }
 
-    /// With a job's own token, which has a header of its own
+    /// Authenticates with a job's own token, which has its own header
     /// (<https://docs.gitlab.com/api/rest/authentication/>).
     #[must_use]
     pub fn of_job(self) -> Client<'a> {
@@ -125,8 +125,8 @@ impl<'a> Client<'a> {
     fn told(&self, method: &str, path: &str, outcome: Result<Reply>) -> Result<Reply> {
         outcome.map_err(|error| match error.downcast_ref::<ureq::Error>() {
             Some(cause) => {
-                let said = format!("{} at {}", self.hidden(&cause.to_string()), self.base);
-                Problem { request: shown(method, path), status: 0, said, code: None }.into()
+                let detail = format!("{} at {}", self.hidden(&cause.to_string()), self.base);
+                Problem { request: shown(method, path), status: 0, detail, code: None }.into()
             }
             None => error,
         })

@@ -1,11 +1,11 @@
-//! Whom to trust: the system's certificates, and the private authority of the instance beside them.
+//! The trusted certificates: the system's, and the private authority of the instance beside them.
 
 use anyhow::Result;
 use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
 
 use base::error::refused;
 
-/// Where systems keep their bundle (<https://go.dev/src/crypto/x509/root_linux.go>).
+/// The files in which systems keep their bundle (<https://go.dev/src/crypto/x509/root_linux.go>).
 const BUNDLES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",

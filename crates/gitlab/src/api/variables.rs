@@ -15,14 +15,14 @@ const PAGES: u64 = 20;
 pub struct Stored {
     /// Its name.
     pub key: String,
-    /// Whether only pipelines of protected branches and tags see it.
+    /// `true` if only pipelines of protected branches and tags see it.
     pub protected: bool,
-    /// Whether it is hidden in logs.
+    /// `true` if it is hidden in logs.
     pub masked: bool,
     /// The environments whose jobs see it.
     #[serde(rename = "environment_scope", default = "everywhere")]
     pub scope: String,
-    /// Whether it is there and has no text. A hidden one's value is not told.
+    /// `true` if it is set and empty. GitLab does not return the value of a hidden one.
     #[serde(rename = "value", default, deserialize_with = "is_empty")]
     pub empty: bool,
 }

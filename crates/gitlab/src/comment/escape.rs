@@ -2,7 +2,7 @@
 //!
 //! A line of a note that starts with a slash is carried out with the rights of its author
 //! (<https://docs.gitlab.com/user/project/quick_actions/>), and GitLab drops carriage returns before
-//! it looks. Within code nobody is mentioned and nothing is referred to.
+//! it looks. Within code no mention and no reference takes effect.
 
 /// Returns `text` as code on one line, at most `limit` characters of it. Returns `None` if no character
 /// is visible.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// the author counts as well.
 pub const MARKER: &str = "<!-- xtask preview v1 -->";
 
-/// How a project's preview stands.
+/// The status of a project's preview.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Status {
@@ -31,13 +31,13 @@ pub enum Status {
     Removed,
 }
 
-/// What the comment says of one project. Every text may come from outside.
+/// A row of the comment, for one project. Every text may come from outside.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Row {
     /// The project's name, which tells rows apart.
     pub project: String,
-    /// How it stands.
+    /// The status.
     pub status: Status,
     /// The address that stays the same over every push.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,13 +48,13 @@ pub struct Row {
     /// The commit it was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// When this was so, RFC 3339 in UTC.
+    /// The time of this status, RFC 3339 in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
     /// The page with the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
-    /// Why it failed.
+    /// The reason of a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The id of the pipeline that says so. A later pipeline's row is not replaced by an earlier's.
@@ -63,7 +63,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// A row that says no more than how the project stands.
+    /// Returns a row with a status alone.
     pub fn new(project: impl Into<String>, status: Status) -> Row {
         Row {
             project: project.into(),
@@ -79,7 +79,7 @@ impl Row {
     }
 }
 
-/// What a job wants the comment to say.
+/// A change that a job makes to the comment.
 #[derive(Clone, Copy, Debug)]
 pub enum Change<'a> {
     /// These rows, beside those of other projects.
@@ -89,7 +89,7 @@ pub enum Change<'a> {
 }
 
 impl Change<'_> {
-    /// The rows after the change, by project.
+    /// Returns the rows after the change, by project.
     #[must_use]
     pub fn apply(&self, stored: Vec<Row>) -> Vec<Row> {
         match self {
@@ -99,7 +99,7 @@ impl Change<'_> {
     }
 }
 
-/// `stored` with `ours` in place of rows of the same projects, by project. A project that is being
+/// Returns `stored` with `ours` in place of rows of the same projects, by project. A project that is
 /// built again still answers at its alias.
 #[must_use]
 pub fn merged(stored: Vec<Row>, ours: &[Row]) -> Vec<Row> {
@@ -126,8 +126,8 @@ pub fn merged(stored: Vec<Row>, ours: &[Row]) -> Vec<Row> {
     rows
 }
 
-/// The rows of several notes as one list: of two rows of a project the one that was said later, and
-/// a result before the announcement that a job works on it.
+/// Returns the rows of several notes as one list. Of two rows of a project the later one counts, and a
+/// result counts before the announcement that a job works on it.
 #[must_use]
 pub fn united(notes: impl IntoIterator<Item = Vec<Row>>) -> Vec<Row> {
     let age = |row: &Row| (row.pipeline, row.status != Status::Building, row.time.clone());

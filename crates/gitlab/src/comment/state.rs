@@ -5,13 +5,13 @@ use super::{MARKER, Row};
 const START: &str = "<!-- row ";
 const END: &str = " -->";
 
-/// Whether a note with this body says that it is ours.
+/// Returns `true` if a note with this body claims to be ours.
 #[must_use]
 pub fn marked(body: &str) -> bool {
     body.lines().next().is_some_and(|line| line.trim_end() == MARKER)
 }
 
-/// `row` as a line that is not rendered. Within its texts everything that means something to
+/// Returns `row` as a line that is not rendered. Every character of its texts that means something to
 /// Markdown, HTML or GitLab is written as a number.
 #[must_use]
 pub fn line(row: &Row) -> String {
@@ -43,7 +43,7 @@ pub fn line(row: &Row) -> String {
     text + END
 }
 
-/// The rows in `body`. Lines that are not whole, as after an edit by hand, are left out.
+/// Returns the rows in `body`. Incomplete lines, as after a manual edit, are left out.
 #[must_use]
 pub fn rows(body: &str) -> Vec<Row> {
     let row = |line: &str| {

@@ -11,7 +11,7 @@ use workspace::project::Project;
 /// GitLab accepts no more patterns in a rule (<https://docs.gitlab.com/ci/yaml/#ruleschanges>).
 const MOST: usize = 50;
 
-/// What every project is made with: config, modules, toolchains, and the pipeline itself.
+/// The files that every project is made with: config, modules, toolchains and the pipeline itself.
 const SHARED: [&str; 2] = ["dagger/**/*", GITLAB_FILE];
 
 /// The patterns for `project`, wider than what xtask decides by: its folder and all that the graph

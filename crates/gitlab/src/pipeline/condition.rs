@@ -4,7 +4,7 @@ use std::fmt::{Display, Formatter, Result};
 
 use serde::{Serialize, Serializer};
 
-/// What a variable is compared with.
+/// The value that a variable is compared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operand {
     /// A text without double quotes: GitLab has no way to escape them.
@@ -13,7 +13,7 @@ pub enum Operand {
     Variable(&'static str),
 }
 
-/// What must hold for a rule to apply.
+/// The condition under which a rule applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// The variable equals the operand. A variable that is not set equals no text.

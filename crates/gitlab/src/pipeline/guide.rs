@@ -13,8 +13,8 @@ pub const GUIDE: &str = "docs/gitlab.md";
 const START: &str = "<!-- variables: written by `cargo xtask ci generate` -->";
 const END: &str = "<!-- end of variables -->";
 
-/// What the generated files of `workspace` must hold, by path. A repository without the guide keeps
-/// none.
+/// Returns the expected text of each generated file of `workspace`, by path. A repository without the
+/// guide gets none.
 pub fn files(workspace: &Workspace) -> Result<Vec<(String, String)>> {
     let pipeline = Pipeline::new(workspace, &workspace.graph);
     let mut files = vec![(workspace.config.pipeline.file.clone(), pipeline.text()?)];

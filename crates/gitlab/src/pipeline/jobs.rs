@@ -23,7 +23,7 @@ pub const PREVIEW_STOP: &str = "preview-stop";
 /// The job that removes what was left behind.
 pub const PREVIEW_SWEEP: &str = "preview-sweep";
 
-/// What deploy jobs extend.
+/// The hidden job that deploy jobs extend.
 pub const DEPLOYMENT: &str = ".deployment";
 /// The job that deploys everything, where there is one for all.
 pub const DEPLOY: &str = "deploy";
@@ -165,7 +165,7 @@ pub fn deploy_all(config: &Config) -> Job {
     Job { rules, ..deploying(name, scripts::deploy(None, name, engine(config))) }
 }
 
-/// What deployments have in common. Nothing cancels one that has started.
+/// Returns the common part of deployments. Nothing cancels one that has started.
 #[must_use]
 pub fn deployment(config: &Config) -> Job {
     Job {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// What started a pipeline, as far as jobs and variables differ by it.
+/// The event that started a pipeline, as far as jobs and variables differ by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Kind {

@@ -25,7 +25,7 @@ use workspace::pipeline::DeployJobs;
 
 pub use workspace::pipeline::GITLAB_FILE as FILE;
 
-/// What the file begins with when it is ours.
+/// The first words of a file that we wrote.
 pub const HEADER: &str = "# Written by `cargo xtask ci generate`";
 
 impl Pipeline {
@@ -127,7 +127,7 @@ fn made_jobs(workspace: &Workspace, graph: &Graph) -> Ordered<Job> {
     Ordered(jobs)
 }
 
-/// What stands above an entry of the file.
+/// Returns the comment above an entry of the file.
 fn comment(name: &str) -> Option<String> {
     let text = match included::without_prefix(name).as_str() {
         "workflow" => {

@@ -10,10 +10,10 @@ pub struct Dotenv {
     pub variable: &'static str,
 }
 
-/// What `preview` leaves.
+/// The report of `preview`.
 pub const PREVIEW: Dotenv = Dotenv { file: ".xtask/preview.env", variable: "PREVIEW_URL" };
 
-/// What `deploy` leaves.
+/// The report of `deploy`.
 pub const DEPLOY: Dotenv = Dotenv { file: ".xtask/deploy.env", variable: "DEPLOY_URL" };
 
 /// Links on the job's page

@@ -32,7 +32,7 @@ pub fn docker(config: &Config) -> Job {
     }
 }
 
-/// What a job needs that runs Dagger, with an engine of its own or a shared one.
+/// Returns the parts of a job that runs Dagger, with its own engine or a shared one.
 #[must_use]
 pub fn dagger(config: &Config) -> Job {
     let settings = &config.pipeline;
@@ -66,7 +66,7 @@ pub fn dagger(config: &Config) -> Job {
     }
 }
 
-/// What a job leaves: records and logs for people, addresses for GitLab.
+/// Returns the artifacts of a job: records and logs for people, addresses for GitLab.
 #[must_use]
 pub fn artifacts(dotenv: Dotenv) -> Artifacts {
     Artifacts {
@@ -91,7 +91,7 @@ pub fn move_cache(cache: &mut Cache) {
     }
 }
 
-/// A cache of its own for each `prefix`, since a test run compiles much more than a deployment needs.
+/// Returns a separate cache for each `prefix`, because a test run compiles much more than a deployment needs.
 #[must_use]
 pub fn cache(prefix: &'static str) -> Cache {
     Cache {

@@ -1,8 +1,8 @@
-//! What jobs run, as lines of bash.
+//! The scripts of jobs, as lines of bash.
 
 use base::command::quote;
 
-/// What CI checks: the README's test command.
+/// The command that CI checks: the README's test command.
 pub const CHECK: &str = "bash .ci/run";
 
 /// Says which variables reach jobs that should not see them. A job without an environment sees those
@@ -40,7 +40,7 @@ timeout 60 sh -c 'until docker info >/dev/null 2>&1; do sleep 1; done' || {
   exit 1
 }";
 
-/// Programs of the job stand in a folder that git ignores, since a shell runner owns no other.
+/// Programs of the job are in a folder that git ignores, because a shell runner owns no other.
 pub const PATH: &str = "\
 mkdir -p .xtask/bin
 export PATH=\"$CI_PROJECT_DIR/.xtask/bin:$PATH\"";

@@ -48,7 +48,7 @@ pub struct Pipeline {
     /// The stages in their order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<&'static str>,
-    /// What every job has.
+    /// The defaults of every job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<Defaults>,
     /// The variables of every job.
@@ -62,20 +62,20 @@ pub struct Pipeline {
 /// When there is a pipeline.
 #[derive(Clone, Debug, Serialize)]
 pub struct Workflow {
-    /// What a newer pipeline of the same branch or merge request cancels.
+    /// The jobs that a newer pipeline of the same branch or merge request cancels.
     pub auto_cancel: AutoCancel,
     /// The first rule that applies decides; none means no pipeline.
     pub rules: Vec<Rule>,
 }
 
-/// What is cancelled.
+/// The choice of jobs that are cancelled.
 #[derive(Clone, Debug, Serialize)]
 pub struct AutoCancel {
     /// On a new commit: jobs that say that they are `interruptible`.
     pub on_new_commit: &'static str,
 }
 
-/// What every job has.
+/// The defaults of every job.
 #[derive(Clone, Debug, Serialize)]
 pub struct Defaults {
     /// The image that it runs in.
@@ -88,7 +88,7 @@ pub struct Defaults {
 /// When a job is made, and how.
 #[derive(Clone, Debug, Serialize)]
 pub struct Rule {
-    /// What must hold.
+    /// The condition.
     #[serde(rename = "if")]
     pub condition: Condition,
     /// And one of these paths changed.
@@ -97,7 +97,7 @@ pub struct Rule {
     /// `manual` where a person starts it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<&'static str>,
-    /// Whether the pipeline goes on without it.
+    /// `true` if the pipeline continues without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_failure: Option<bool>,
     /// Variables that it sets.
@@ -150,28 +150,28 @@ pub struct Job {
     /// Its variables.
     #[serde(skip_serializing_if = "Ordered::is_empty")]
     pub variables: Variables,
-    /// What it keeps for the next pipeline.
+    /// The caches that it keeps for the next pipeline.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cache: Vec<Cache>,
-    /// What runs before the script, in the same shell.
+    /// The lines that run before the script, in the same shell.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub before_script: Vec<String>,
-    /// What it runs.
+    /// The lines that it runs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub script: Vec<String>,
-    /// Where it deploys to.
+    /// The environment that it deploys to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<Environment>,
     /// Jobs of the same group run one after the other, over all pipelines.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource_group: Option<String>,
-    /// Whether a newer pipeline cancels it.
+    /// `true` if a newer pipeline cancels it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interruptible: Option<bool>,
-    /// How long it may take.
+    /// The longest time that it may take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<&'static str>,
-    /// What it leaves.
+    /// The files that it leaves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifacts: Option<Artifacts>,
 }
@@ -192,14 +192,14 @@ pub struct Service {
     pub alias: &'static str,
 }
 
-/// What is kept between pipelines.
+/// A cache between pipelines.
 #[derive(Clone, Debug, Serialize)]
 pub struct Cache {
-    /// What it belongs to.
+    /// The key that it belongs to.
     pub key: CacheKey,
-    /// What it holds.
+    /// The paths that it holds.
     pub paths: Vec<&'static str>,
-    /// Whether it is read, written, or both.
+    /// The policy: read, written or both.
     pub policy: String,
 }
 
@@ -212,10 +212,10 @@ pub struct CacheKey {
     pub files: Vec<&'static str>,
 }
 
-/// Where a job deploys to.
+/// The environment that a job deploys to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Environment {
-    /// The name; what stands before the first slash groups them on GitLab's page.
+    /// The name. The part before the first slash groups environments on GitLab's page.
     pub name: String,
     /// The address behind the button *Open*.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -231,12 +231,12 @@ pub struct Environment {
     pub action: Option<&'static str>,
 }
 
-/// What a job leaves.
+/// The files that a job leaves.
 #[derive(Clone, Debug, Serialize)]
 pub struct Artifacts {
     /// Also when it failed.
     pub when: &'static str,
-    /// How long they are kept.
+    /// The time for which they are kept.
     pub expire_in: &'static str,
     /// Files to look at.
     pub paths: Vec<&'static str>,

@@ -16,30 +16,30 @@ pub struct Variable {
     pub name: String,
     /// The environments whose jobs see it, as GitLab's *environment scope*.
     pub scope: String,
-    /// Whether only pipelines of protected branches see it.
+    /// `true` if only pipelines of protected branches see it.
     pub protected: bool,
-    /// Whether GitLab hides it in job logs.
+    /// `true` if GitLab hides it in job logs.
     pub masked: bool,
-    /// Whether jobs fail without it.
+    /// `true` if jobs fail without it.
     pub required: bool,
     /// The jobs that use it.
     pub used_by: String,
-    /// What it holds, with the least rights that do.
+    /// The value that it holds, with the least rights that suffice.
     pub holds: String,
     /// The pipelines whose jobs need it.
     pub pipelines: &'static [Kind],
 }
 
 impl Variable {
-    /// Whether jobs of `environment` see a variable of this row's scope.
+    /// Returns `true` if jobs of `environment` see a variable of this row's scope.
     #[must_use]
     pub fn reaches(&self, environment: &str) -> bool {
         covers(&self.scope, environment)
     }
 }
 
-/// Whether a variable of `scope` reaches `environment`, which may itself hold a `*` and then stands for
-/// all that it matches. `*` stands for any text
+/// Returns `true` if a variable of `scope` reaches `environment`. An environment with a `*` is every
+/// environment that it matches. `*` matches any text
 /// (<https://docs.gitlab.com/ci/environments/#limit-the-environment-scope-of-a-cicd-variable>).
 #[must_use]
 pub fn covers(scope: &str, environment: &str) -> bool {

@@ -1,8 +1,7 @@
 //! Serde values as block-style YAML, in the order of their fields.
 //!
 //! Every value goes through JSON, so what is written is what a YAML reader makes of that JSON: a text
-//! stands plain only where no reader could take it for something else, and quoted as JSON quotes it
-//! elsewhere.
+//! is plain only if no reader could take it for something else. Otherwise it is quoted as in JSON.
 
 use std::fmt;
 
@@ -12,14 +11,14 @@ use serde::ser::Serialize;
 /// A JSON value whose maps keep their order.
 #[derive(Debug)]
 enum Node {
-    /// What stands for itself: `null`, `true`, a number.
+    /// A word without quotes: `null`, `true`, a number.
     Word(String),
     Text(String),
     List(Vec<Node>),
     Map(Vec<(String, Node)>),
 }
 
-/// `value`, a map, as a document. `comment` says what stands above an entry of the outermost map.
+/// Returns `value`, a map, as a document. `comment` returns the comment above an entry of the outermost map.
 pub fn document<T: Serialize>(
     value: &T,
     comment: &dyn Fn(&str) -> Option<String>,
@@ -145,7 +144,7 @@ fn quoted(text: &str) -> String {
     json.chars().map(escape).collect()
 }
 
-/// What may stand in a YAML document as it is, without line breaks other than `\n`
+/// Returns `true` for a character that may be in a YAML document as it is, without line breaks other than `\n`
 /// (<https://yaml.org/spec/1.2.2/#51-character-set>).
 fn printable(c: char) -> bool {
     !matches!(c, '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}'..='\u{ffff}')

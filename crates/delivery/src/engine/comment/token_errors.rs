@@ -45,7 +45,7 @@ pub fn token(name: &str, value: Option<String>, job: Option<&str>) -> Result<Sec
 #[must_use]
 pub fn explain(problem: &Problem, name: &str, user: Option<&str>, place: &MergeRequest) -> Failure {
     let MergeRequest { project, iid, .. } = place;
-    let said = problem.said.to_ascii_lowercase();
+    let said = problem.detail.to_ascii_lowercase();
     let who = user.map_or_else(|| "its user".to_owned(), |user| format!("its user @{user}"));
     match problem.status {
         401 if said.contains("expired") => refused(format!("the token in {name} has expired"))
@@ -153,7 +153,7 @@ mod tests {
         ] {
             let request = "GET /notes".to_owned();
             let problem =
-                Problem { request, status, said: said.to_owned(), code: code.map(str::to_owned) };
+                Problem { request, status, detail: said.to_owned(), code: code.map(str::to_owned) };
             let failure = explain(&problem, "T", Some("bot"), &place());
             text += &shown(&failure);
         }

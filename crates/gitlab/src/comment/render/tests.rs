@@ -1,4 +1,4 @@
-//! What the comment looks like, and that no text can change its structure.
+//! The look of the comment, and that no text can change its structure.
 
 use expect_test::expect;
 use proptest::prelude::*;
@@ -125,7 +125,7 @@ fn a_long_comment_is_cut_reasons_first() {
     assert!(body(&many).len() <= LIMIT);
 }
 
-/// What is there, apart from texts and addresses.
+/// Returns the structure of `body`: everything apart from texts and addresses.
 fn structure(body: &str) -> Vec<String> {
     let events = Parser::new_ext(body, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH);
     let mut found: Vec<String> = Vec::new();

@@ -9,7 +9,7 @@ use base::http;
 use base::retry::RetryBudget;
 use base::secret::Secret;
 
-/// How long GitLab may take to answer.
+/// The deadline of a request.
 const DEADLINE: Duration = Duration::from_secs(15);
 
 /// One GitLab project's deployments, as a job may read them.
@@ -24,7 +24,7 @@ pub struct Deployments {
 }
 
 impl Deployments {
-    /// From the variables that GitLab sets in every job; nothing where one is missing.
+    /// Reads the variables that GitLab sets in every job. Returns `None` if one is missing.
     pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Option<Deployments> {
         Some(Deployments {
             api: get("CI_API_V4_URL")?.trim_end_matches('/').to_owned(),
@@ -33,8 +33,8 @@ impl Deployments {
         })
     }
 
-    /// The commit of the last successful deployment to `environment`; nothing when there was none
-    /// (<https://docs.gitlab.com/api/deployments/>). Asked again as far as `retry_budget` reaches.
+    /// Returns the commit of the last successful deployment to `environment`. `None` if there was none
+    /// (<https://docs.gitlab.com/api/deployments/>). Retries as far as `retry_budget` reaches.
     pub fn last_successful(
         &self,
         environment: &str,
