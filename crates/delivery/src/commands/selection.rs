@@ -49,7 +49,7 @@ pub struct Chosen<'w> {
 /// Reports what could not take part, after the others are done, and returns the exit code of both.
 pub fn end(ctx: &Ctx, exit: Exit, broken: &[Broken]) -> Exit {
     for each in broken {
-        ctx.ui.error(&each.row().into());
+        ctx.ui.error_beside_report(&each.row().into());
     }
     Exit::worst([exit].into_iter().chain(broken.first().map(|_| Exit::Refused)))
 }
