@@ -66,12 +66,16 @@ impl Live {
         self.message.as_deref().is_some_and(|message| message.contains(DIRTY))
     }
 
-    /// The commit that it was made from: the first word of the version's message.
+    /// Returns the commit that it was made from: the first word of the version's message, if that is one.
     #[must_use]
     pub fn commit(&self) -> Option<&str> {
-        let word = self.message.as_deref()?.split(' ').next()?;
-        (word.len() >= 40 && word.bytes().all(|b| b.is_ascii_hexdigit())).then_some(word)
+        commit_in(self.message.as_deref()?)
     }
+}
+
+fn commit_in(message: &str) -> Option<&str> {
+    let word = message.split(' ').next()?;
+    (word.len() >= 40 && word.bytes().all(|b| b.is_ascii_hexdigit())).then_some(word)
 }
 
 /// A client for one account.
@@ -131,10 +135,11 @@ impl<'a> Api<'a> {
     /// Returns the version that gets all or most of the traffic of `worker`. `None` if the Worker does not
     /// exist or has never been deployed.
     pub fn live(&self, worker: &str) -> Result<Option<Live>> {
-        let Some(newest) = self.deployments(worker)?.into_iter().next() else {
+        let deployments = self.deployments(worker)?;
+        let Some(newest) = deployments.first() else {
             return Ok(None);
         };
-        let shares = newest.versions.into_iter();
+        let shares = newest.versions.iter();
         let Some(serving) = shares.max_by(|a, b| a.percentage.total_cmp(&b.percentage)) else {
             return Ok(None);
         };
@@ -143,28 +148,42 @@ impl<'a> Api<'a> {
         if id.len() > 64 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
             return Err(anyhow!("Cloudflare's list of deployments names a version that is no id"));
         }
-        let version = self.get(&format!("workers/scripts/{worker}/versions/{id}"))?;
-        let annotation = |name: &str| {
-            let annotations = version.as_ref()?.get("annotations")?;
-            annotations.get(name)?.as_str().map(str::to_owned)
+        let found = self.get(&format!("workers/scripts/{worker}/versions/{id}"))?;
+        let found = found.unwrap_or_default();
+        let handlers = found["resources"]["script"]["handlers"].clone();
+        let own: Option<Version> = serde_json::from_value(found).ok();
+        let origin = match own {
+            Some(version) if version.is_of_secret() => self.origin(worker, version)?,
+            own => own,
         };
-        let handlers =
-            version.as_ref().map(|version| version["resources"]["script"]["handlers"].clone());
-        let handlers = handlers.and_then(|list| serde_json::from_value(list).ok());
+        let annotation = |name: &str| origin.as_ref()?.annotation(name).map(str::to_owned);
         let message = annotation("workers/message");
-        // Wrangler gives a deployment the message of its version; ours say which triggers they keep.
-        let own = newest.annotations.get("workers/message").and_then(Value::as_str);
-        let triggers = own.filter(|own| !own.is_empty()).or(message.as_deref()).and_then(digest_in);
+        // Wrangler gives a deployment the message of its version. Ours say which triggers they keep, and a
+        // secret's deployment says nothing, so that an older one counts.
+        let is_of_secret = id.as_str() != origin.as_ref().map_or("", |version| version.id.as_str());
+        let told = deployments.iter().take(if is_of_secret { deployments.len() } else { 1 });
+        let told =
+            told.filter_map(|deployment| deployment.annotations.get("workers/message")?.as_str());
+        let triggers =
+            told.filter(|told| !told.is_empty()).chain(message.as_deref()).find_map(digest_in);
         Ok(Some(Live {
             triggers: triggers.map(str::to_owned),
-            handlers: handlers.unwrap_or_default(),
-            version: serving.version_id,
-            deployment: newest.id,
-            since: newest.created_on,
+            handlers: serde_json::from_value(handlers).unwrap_or_default(),
+            version: serving.version_id.clone(),
+            deployment: newest.id.clone(),
+            since: newest.created_on.clone(),
             tag: annotation("workers/tag"),
             message,
-            author: newest.author_email,
+            author: newest.author_email.clone(),
         }))
+    }
+
+    /// Returns the version whose content a changed secret left as it was: the newest older one that was
+    /// uploaded.
+    fn origin(&self, worker: &str, version: Version) -> Result<Option<Version>> {
+        let versions = self.versions(worker)?;
+        let older = versions.into_iter().skip_while(|other| other.id != version.id).skip(1);
+        Ok(older.into_iter().find(|other| !other.is_of_secret()).or(Some(version)))
     }
 
     /// The last ten versions of `worker`, newest first; none when it does not exist.
@@ -361,12 +380,36 @@ pub fn next_step(error: &anyhow::Error) -> &'static str {
 pub struct Version {
     /// Its id.
     pub id: String,
-    /// `workers/tag`, `workers/message`, `workers/alias`.
+    /// `workers/tag`, `workers/message`, `workers/alias`, `workers/triggered_by`.
     #[serde(default)]
     pub annotations: BTreeMap<String, Value>,
+    /// When it was uploaded, among other things.
+    #[serde(default)]
+    pub metadata: Metadata,
+}
+
+/// What the API knows of a version's upload.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Metadata {
+    /// When it was uploaded, RFC 3339.
+    pub created_on: Option<String>,
 }
 
 impl Version {
+    /// Returns true if a changed secret made it: its content is that of the version before it, and it
+    /// carries neither tag nor message.
+    #[must_use]
+    pub fn is_of_secret(&self) -> bool {
+        self.annotation("workers/triggered_by") == Some("secret")
+            && self.annotation("workers/tag").is_none()
+    }
+
+    /// Returns the commit that it was made from: the first word of its message, if that is one.
+    #[must_use]
+    pub fn commit(&self) -> Option<&str> {
+        commit_in(self.annotation("workers/message")?)
+    }
+
     /// One of its annotations.
     #[must_use]
     pub fn annotation(&self, name: &str) -> Option<&str> {

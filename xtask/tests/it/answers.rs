@@ -100,7 +100,7 @@ fn changed(base: &Value, how: usize, at: usize, other: &Value) -> Vec<u8> {
     }
 }
 
-/// What a run of wrangler or of the module left.
+/// The output of a run of wrangler or of the module.
 fn judge(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for expected in [Expected::Deploy, Expected::Upload, Expected::Preview] {
@@ -135,7 +135,7 @@ fn header_map(pairs: &[(String, String)]) -> HeaderMap {
     pairs.iter().filter_map(pair).collect()
 }
 
-/// What the headers of an answer say.
+/// The headers of a response.
 fn read_headers(headers: &HeaderMap) {
     let _read = (paging::next(headers), http::retry_after(headers));
     assert!(paging::rate_limit_wait(headers, 1_795_525_199) >= Duration::from_secs(1));
@@ -206,7 +206,7 @@ struct Server {
 /// The secret of the sandbox that the server says it is.
 const IDENTITY: &str = "identity-of-a-test";
 
-/// What a real sandbox answers when it is asked to prove who it is.
+/// Returns the response of a real sandbox that is asked to prove who it is.
 fn proof(port: u16, nonce: &str) -> String {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, IDENTITY.as_bytes());
     let message = format!("sandbox-proof-1:{port}:{nonce}");

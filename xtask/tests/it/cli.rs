@@ -21,14 +21,16 @@ fn bad_input_has_its_exit_code_and_a_next_step() {
     env.site("projects/a.com/website", "a");
     env.worker("projects/b.com/api", "b");
     env.commit("projects");
-    let table: [(&[&str], i32, &str); 9] = [
+    let table: [(&[&str], i32, &str); 11] = [
         (&["deploi"], 2, "similar subcommand"),
         (&["deploy", "websiet"], 2, "did you mean `website`?"),
         (&["deploy", "a", "--env", "stagng"], 2, "did you mean `staging`?"),
         (&["deploy", "a", "--env", "production"], 3, "`production` is protected"),
         (&["deploy", "a", "--env", "staging"], 3, "without an `env.staging` block"),
         (&["deploy", "b", "--env", "staging"], 3, "CLOUDFLARE_WORKERS_TOKEN is not set"),
-        (&["deploy", "a", "--env", "production", "--break-glass", ""], 2, "a value is required"),
+        (&["deploy", "a", "--env", "production", "--break-glass", ""], 2, "a reason is needed"),
+        (&["deploy", "a", "--env", "production", "--break-glass", " \t"], 2, "a reason is needed"),
+        (&["rollback", "a", "--env", "production", "--break-glass", " "], 2, "a reason is needed"),
         (&["deploy", "--jobs", "0"], 2, "0 is not in 1.."),
         (&["sandbox", "status"], 1, ""),
     ];

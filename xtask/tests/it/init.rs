@@ -174,6 +174,13 @@ fn a_bun_monorepo_is_set_up_by_one_command() {
 }
 
 #[test]
+fn an_npm_monorepo_is_set_up_by_one_command() {
+    let env = monorepo("npm");
+    let json = adopt(&env);
+    assert_eq!(json["projects"][2]["lock"], "package-lock.json");
+}
+
+#[test]
 fn a_cargo_workspace_and_a_pipeline_stay_as_they_are() {
     let env = monorepo("bun");
     for (path, text) in [

@@ -24,6 +24,7 @@ mod foreign;
 mod hostile;
 mod imposter;
 mod init;
+mod installs;
 mod killed;
 mod merge_request;
 mod new;

@@ -88,15 +88,31 @@ fn promote_and_rollback_go_by_id_and_never_flip_forward() {
     let preview = json(&env, &["preview", "site", "--alias", "mr-7"]).exits(0).record("site");
     let two = preview["version"].as_str().expect("an id").to_owned();
     let dry = env.xtask(&["promote", "site", "--from", "mr-7", "--dry-run"]).exits(0);
-    assert!(dry.stdout.contains(&two) && dry.stdout.contains(&one), "{}", dry.stdout);
+    let arrow = format!("{} (commit ", &one[..8]);
+    assert!(
+        dry.stdout.contains(&arrow) && dry.stdout.contains(&format!("→ {} (", &two[..8])),
+        "{}",
+        dry.stdout
+    );
+    assert!(
+        dry.stdout.contains("live since") && dry.stdout.contains(" ago) becomes live"),
+        "{}",
+        dry.stdout
+    );
+    // An upload that was never live is nothing to go back to.
+    let never =
+        json(&env, &["rollback", "site", "--to", &two]).exits(3).json()["error"].to_string();
+    assert!(never.contains("was uploaded as a preview") && never.contains("promote"), "{never}");
     assert_ne!(live(&env), "two");
 
-    let promoted = json(&env, &["promote", "site", "--from", "mr-7"]).exits(0).record("site");
+    // An alias moves; the id of the version that a comment named does not.
+    let promoted = json(&env, &["promote", "site", "--from", &two[..8]]).exits(0).record("site");
     assert_eq!(
         (&promoted["verb"], &promoted["version"]),
         (&Value::from("promote"), &Value::from(two.clone()))
     );
     assert_eq!(live(&env), "two");
+    json(&env, &["promote", "site", "--from", "mr-7"]).exits(3);
     let back = json(&env, &["rollback", "site"]).exits(0).record("site");
     assert_eq!(back["version"], one);
     assert_eq!(live(&env), "<h1>site one</h1>");

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::TestEnv;
 
 /// A project with code, and these fields in its wrangler config.
-fn project(env: &TestEnv, code: &str, fields: serde_json::Value) {
+fn project(env: &TestEnv, code: &str, fields: &serde_json::Value) {
     let mut config =
         json!({ "name": "code", "main": "worker.js", "compatibility_date": "2026-01-01" });
     for (name, value) in fields.as_object().expect("an object") {
@@ -24,7 +24,7 @@ fn answers(text: &str) -> String {
 fn a_refused_upload_ends_with_1_and_changes_nothing() {
     let env = TestEnv::with_tools();
     let deploy = ["deploy", "projects/code", "--env", "local", "--engine", "host"];
-    project(&env, &answers("first"), json!({}));
+    project(&env, &answers("first"), &json!({}));
     env.xtask(&deploy).exits(0);
     for (code, fields, said) in [
         (
@@ -48,7 +48,7 @@ fn a_refused_upload_ends_with_1_and_changes_nothing() {
             "<your-namespace>",
         ),
     ] {
-        project(&env, &code, fields);
+        project(&env, &code, &fields);
         let ran = env.xtask(&deploy).exits(1);
         let text = ran.stdout + &ran.stderr;
         assert!(text.contains(said), "{said}: {text}");
@@ -68,7 +68,7 @@ fn storage_that_was_made_at_cloudflare_is_made_in_the_sandbox() {
         "kv_namespaces": [{ "binding": "KV", "id": id }],
         "d1_databases": [{ "binding": "DB", "database_name": "data", "database_id": "11111111-1111-4111-8111-111111111111" }],
     });
-    project(&env, code, fields);
+    project(&env, code, &fields);
     let deploy = ["deploy", "projects/code", "--env", "local", "--engine", "host"];
     let ran = env.xtask(&deploy).exits(0);
     let made = format!("new and empty in the sandbox: KV namespace {id}, D1 database data");

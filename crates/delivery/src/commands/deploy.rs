@@ -34,7 +34,7 @@ pub struct Deploy {
     #[arg(long)]
     no_rollback: bool,
     /// Change a protected environment from this machine, and record the reason
-    #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "REASON", value_parser = reason)]
     break_glass: Option<String>,
 }
 
@@ -90,4 +90,12 @@ impl Deploy {
 pub fn sandbox_port(ctx: &Ctx, environment: &str, asked: bool) -> Option<u16> {
     let is_sandbox = asked || Destination::always_sandbox(environment);
     is_sandbox.then(|| sandbox::planned_port(&ctx.root))
+}
+
+/// Parses the reason of `--break-glass`, which is recorded and may not be blank.
+pub(super) fn reason(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("a reason is needed, because it is recorded".to_owned()),
+        reason => Ok(reason.to_owned()),
+    }
 }

@@ -5,7 +5,8 @@ use clap::Args;
 
 use super::deploy::sandbox_port;
 use crate::context::{Ctx, default_environment};
-use crate::engine::restore::{Restore, Wanted};
+use crate::engine::rollback;
+use crate::engine::rollback::Target;
 use crate::engine::setup::Setup;
 use crate::plan::destination::{Destination, Pipeline};
 use crate::plan::protection;
@@ -19,7 +20,8 @@ use workspace::Workspace;
 pub struct Rollback {
     #[command(flatten)]
     place: Place,
-    /// Version id, its first 8 digits, or a commit [default: the previous version]
+    /// Version that was live: its id, the first 8 digits of it, or its commit [default: the previous
+    /// version]
     #[arg(long, value_name = "VERSION|COMMIT")]
     to: Option<String>,
 }
@@ -29,8 +31,9 @@ pub struct Rollback {
 pub struct Promote {
     #[command(flatten)]
     place: Place,
-    /// The preview's alias, such as `mr-42`
-    #[arg(long, value_name = "ALIAS")]
+    /// The preview's alias, such as `mr-42`, which means its newest version; or the id of a version, as
+    /// the merge request comment names it
+    #[arg(long, value_name = "ALIAS|VERSION")]
     from: String,
 }
 
@@ -48,27 +51,27 @@ struct Place {
     #[arg(long)]
     sandbox: bool,
     /// Change a protected environment from this machine, and record the reason
-    #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "REASON", value_parser = super::deploy::reason)]
     break_glass: Option<String>,
 }
 
 impl Rollback {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let wanted = self.to.map_or(Wanted::Former, Wanted::Named);
-        self.place.restore(ctx, &wanted)
+        let target = self.to.map_or(Target::Previous, Target::Version);
+        self.place.make_live(ctx, &target)
     }
 }
 
 impl Promote {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        self.place.restore(ctx, &Wanted::Alias(self.from))
+        self.place.make_live(ctx, &Target::Alias(self.from))
     }
 }
 
 impl Place {
-    fn restore(&self, ctx: &Ctx, wanted: &Wanted) -> Result<Exit> {
+    fn make_live(&self, ctx: &Ctx, target: &Target) -> Result<Exit> {
         let workspace = Workspace::survey(&ctx.root)?;
         let project = workspace.project(&self.project)?;
         let environment = self.env.clone().map_or_else(default_environment, Ok)?;
@@ -88,12 +91,12 @@ impl Place {
             setup.done(&format!("sandbox at http://127.0.0.1:{port}"));
             destination.move_sandbox(port);
         }
-        let restore = Restore::plan(ctx, project, &destination, wanted)?;
+        let rollback = rollback::Rollback::plan(ctx, project, &destination, target)?;
         if ctx.dry_run {
-            ctx.ui.report(&restore, &restore.sentence());
+            ctx.ui.report(&rollback, &rollback.sentence());
             return Ok(Exit::Done);
         }
-        let records = [restore.execute(ctx)?];
+        let records = [rollback.execute(ctx)?];
         ctx.ui.report(&RunReport::new(&records), &report::summary(&records));
         Ok(report::exit(&records))
     }

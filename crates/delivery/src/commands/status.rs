@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::build::{Keys, keys};
 use super::deploy::sandbox_port;
+use crate::builds::plan_builds;
 use crate::context::Ctx;
 use crate::plan::destination::Destination;
 use crate::report::status::{Row, State, StatusReport};
@@ -60,7 +61,8 @@ impl Status {
                 Err(error) => drop(skipped.insert(environment, error.to_string())),
             }
         }
-        let rows = read(ctx, &places, &projects);
+        let mut rows = read(ctx, &places, &projects);
+        name_shared(&workspace, &places, &projects, &mut rows);
         let head = git::head(&ctx.root)?;
         let report = StatusReport::new(&head, rows, skipped);
         ctx.ui.report(&report, &report.text(unix_now()));
@@ -87,7 +89,8 @@ impl Status {
         let port = sandbox_port(ctx, environment, self.sandbox);
         let destination = Destination::to_read(&workspace.config, environment, port)?;
         let token = ctx.token(&destination)?;
-        let keys = keys(workspace, projects, &destination)?;
+        let builds = plan_builds(workspace, &workspace.graph, projects);
+        let keys = keys(workspace, projects, &destination, &builds)?;
         Ok(Place { destination, token, keys })
     }
 }
@@ -111,6 +114,53 @@ fn read(ctx: &Ctx, places: &[Place], projects: &[&Project]) -> Vec<Row> {
         }
     });
     rows.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+}
+
+/// Replaces rows about a Worker that is another environment's: where a project's wrangler config has no
+/// block for an environment, the environment means the Worker of the top level, and one Worker has one state.
+fn name_shared(workspace: &Workspace, places: &[Place], projects: &[&Project], rows: &mut [Row]) {
+    let config = &workspace.config;
+    let side = |environment: &str| {
+        let asked = places.iter().find(|place| place.destination.environment == environment);
+        // An environment that was not asked is at Cloudflare, and `local` never is.
+        asked.map_or(environment == LOCAL, |place| place.destination.sandbox.is_some())
+    };
+    let account = |environment: &str| config.cloudflare(environment).account_id.to_lowercase();
+    let is_protected = |name: &String| config.environments.get(name).is_some_and(|e| e.protected);
+    let all: Vec<String> =
+        std::iter::once(LOCAL.to_owned()).chain(config.environments.keys().cloned()).collect();
+    for project in projects {
+        let states = rows.iter().filter(|row| row.project == project.name);
+        let live: Vec<(String, bool)> = states
+            .filter_map(|row| match row.state {
+                State::Live { in_step, .. } => Some((row.environment.clone(), in_step)),
+                _ => None,
+            })
+            .collect();
+        for row in rows.iter_mut().filter(|row| row.project == project.name) {
+            let own = row.environment.clone();
+            let is_other = matches!(row.state, State::Live { in_step: false, .. });
+            if !is_other || project.wrangler.has(&own) {
+                continue;
+            }
+            let shared = all.iter().filter(|other| {
+                !project.wrangler.has(other)
+                    && (side(other), account(other)) == (side(&own), account(&own))
+            });
+            let shared: Vec<&String> = shared.collect();
+            let is_in_step = |name: &&&String| live.contains(&((**name).clone(), true));
+            // It is the Worker of the environment that it was deployed for; else of the top level's.
+            let owner = shared
+                .iter()
+                .find(is_in_step)
+                .or_else(|| shared.iter().find(|name| **name == LOCAL))
+                .or_else(|| shared.iter().find(|name| is_protected(name)))
+                .or_else(|| shared.first());
+            if let Some(owner) = owner.filter(|owner| ***owner != own) {
+                row.state = State::NoBlock { worker_of: (**owner).clone() };
+            }
+        }
+    }
 }
 
 fn row(ctx: &Ctx, place: &Place, project: &Project) -> Row {

@@ -93,7 +93,7 @@ fn row(workspace: &Workspace, project: &Project) -> Row {
     let problem = guard::check(&workspace.config, project, LOCAL)
         .and_then(|()| guard::dist(project, &target))
         .err()
-        .or_else(|| lock_failure(&workspace.root, project));
+        .or_else(|| lock_failure(&workspace.root, project, &workspace.config.tools));
     let value = &project.wrangler.value;
     let has = |pointer: &str| value.pointer(pointer).is_some_and(|value| !is_empty(value));
     Row {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -10,8 +10,9 @@ use ring::digest::{SHA256, digest};
 
 use super::attempt::{Attempt, millis};
 use crate::cache::{Cache, Taken};
+use crate::plan::variables::digests;
 use crate::record::Output;
-use crate::tools::bun::REGISTRY;
+use base::command::Command;
 use base::env::variable;
 use base::time::{rfc3339, unix_now};
 use cloudflare::wrangler;
@@ -61,29 +62,22 @@ impl Attempt<'_> {
         let before = self.beside_dist();
         self.step("build");
         self.clear_dist()?;
-        let finished = self.execute(&self.run.places.build(self.part, dir))?.success();
+        let started = Instant::now();
         let alone = format!(
             "nothing was uploaded; the build alone: `cargo xtask build {}`",
             self.part.project
         );
-        let finished = finished.map_err(|failure| failure.hint_if_failed(&alone))?;
-        self.record.timings.build = Some(millis(finished.took));
+        for command in self.build_commands() {
+            let finished = self.execute(&command)?.success();
+            finished.map_err(|failure| failure.hint_if_failed(&alone))?;
+        }
+        self.record.timings.build = Some(millis(started.elapsed()));
         let built = rfc3339(unix_now());
         let not_kept = self.keep(dir, key, &before, &built)?.err();
         if let Some(because) = &not_kept {
             self.step(&format!("what was built is not kept for the next time: {because}"));
         }
         self.record.output = Some(Output { from_cache: false, built, not_kept, damaged });
-        Ok(())
-    }
-
-    fn install(&mut self) -> Result<()> {
-        if let Some(dir) = &self.part.install {
-            self.step("install dependencies");
-            let finished = self.execute(&self.run.places.install(dir))?.success();
-            let finished = finished.map_err(|failure| failure.hint_if_failed(REGISTRY))?;
-            self.record.timings.install = Some(millis(finished.took));
-        }
         Ok(())
     }
 
@@ -135,6 +129,12 @@ impl Attempt<'_> {
         })
     }
 
+    fn build_commands(&self) -> Vec<Command> {
+        let environment = self.part.build_environment.as_deref();
+        let build = |build| self.run.places.build(build, environment);
+        self.part.own_build.as_ref().map(build).unwrap_or_default()
+    }
+
     /// The digest of all that decides what the build writes.
     fn build_key(&self, dir: &Utf8Path) -> Result<Key> {
         let (root, part) = (&self.run.ctx.root, self.part);
@@ -162,14 +162,18 @@ impl Attempt<'_> {
                 return Ok(Err(format!("it reads more than is known, through {path}")));
             }
         }
-        let command = self.run.places.build(part, dir);
+        // Without the program, whose place differs between machines.
+        let commands = self.build_commands();
+        let commands: Vec<_> =
+            commands.iter().map(|command| (&command.argv[1..], &command.env)).collect();
         let circumstances = CIRCUMSTANCES.map(variable);
         let facts = BTreeMap::from([
             ("xtask", env!("CARGO_PKG_VERSION").to_owned()),
             ("bun", self.run.versions.bun.clone().unwrap_or_default()),
             ("system", format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH)),
-            // Without the program, whose place differs between machines.
-            ("command", format!("{:?} {:?}", &command.argv[1..], command.env)),
+            ("commands", format!("{commands:?}")),
+            ("tools", format!("{:?}", part.toolchain.fact())),
+            ("variables", format!("{:?}", digests(&self.run.places.variables.build))),
             ("circumstances", format!("{circumstances:?}")),
             ("folders", format!("{:?}", (&part.dir, dir, dist, &part.install))),
             ("environment files", format!("{:?}", environment_files(root, [&part.dir, dir])?)),

@@ -44,6 +44,7 @@ pub fn empty_config() -> Config {
         images: toolchain::default_images(),
         pipeline: PipelineSettings { engine: HOST.to_owned(), ..PipelineSettings::default() },
         projects: None,
+        variables: workspace::config::Variables::default(),
     }
 }
 

@@ -33,13 +33,18 @@ pub enum State {
         live: Live,
         /// Where it answers.
         urls: Vec<String>,
-        /// Whether it was made from what stands here: it carries this content key.
+        /// It was made from the content of the working tree: it carries this content key.
         in_step: bool,
-        /// Whether the crons, routes, domains and settings that stand here were applied.
+        /// The crons, routes, domains and settings of the working tree were applied.
         triggers_applied: bool,
     },
     /// Nothing was ever deployed there.
     Nothing,
+    /// The wrangler config has no block for this environment, so that it means another one's Worker.
+    NoBlock {
+        /// The environment whose Worker it is.
+        worker_of: String,
+    },
     /// It could not be read.
     Unreadable {
         /// Why.
@@ -95,16 +100,21 @@ impl State {
     fn text(&self, now: u64) -> String {
         match self {
             State::Nothing => paint(DIM, "nothing is live"),
+            State::NoBlock { worker_of } => {
+                paint(DIM, &format!("no env block; the Worker is that of {worker_of}"))
+            }
             State::Unreadable { error } => paint(RED, &format!("cannot be read: {error}")),
             State::Live { live, urls, in_step, triggers_applied } => {
                 let step = match (in_step, triggers_applied) {
-                    (true, true) => paint(GREEN, "in step"),
+                    (true, true) => paint(GREEN, "up to date"),
                     (true, false) => paint(YELLOW, "crons, routes or settings are not applied"),
-                    (false, _) => paint(YELLOW, "differs"),
+                    (false, _) => paint(YELLOW, "out of date"),
                 };
                 let short = |text: &str, length| text.get(..length).unwrap_or(text).to_owned();
                 let version = short(&live.version, 8);
+                let dirty = if live.is_dirty() { " + changes" } else { "" };
                 let commit = live.commit().map_or("no commit".to_owned(), |id| short(id, 12));
+                let commit = commit + dirty;
                 let since = live.since.as_deref().and_then(parse_rfc3339);
                 let age = since.map_or("?".to_owned(), |since| age(now.saturating_sub(since)));
                 let author = live
@@ -120,8 +130,9 @@ impl State {
     }
 }
 
-/// A duration in its largest unit.
-fn age(seconds: u64) -> String {
+/// Returns a duration in its largest unit.
+#[must_use]
+pub fn age(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3600 => format!("{} min", seconds / 60),

@@ -8,8 +8,10 @@ use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
 use crate::plan::{guard, protection};
 use crate::tools::bun::which;
+use crate::tools::packages::detect;
 use base::error::Failure;
 use cloudflare::{wrangler, wrangler_fields};
+use workspace::config::Tools;
 use workspace::git;
 use workspace::project::Project;
 
@@ -47,17 +49,23 @@ fn each(context: &Context, look: impl Fn(&Project) -> Vec<Finding>) -> Finding {
 /// `projects.lock`
 pub fn lock(context: &Context) -> Finding {
     each(context, |project| {
-        let failure = lock_failure(&context.root, project);
+        let Ok(config) = context.config() else {
+            return Vec::new();
+        };
+        let failure = lock_failure(&context.root, project, &config.tools);
         failure.iter().map(Finding::from).collect()
     })
 }
 
 /// Returns why the dependencies of a project cannot be installed as they are locked. `None` if they can.
 #[must_use]
-pub fn lock_failure(root: &Utf8Path, project: &Project) -> Option<Failure> {
-    let package = project.package.as_ref().filter(|package| package.has_dependencies)?;
-    let is_locked = package.dir.ancestors().any(|dir| root.join(dir).join("bun.lock").is_file());
-    (!is_locked).then(|| guard::no_lock_file(project))
+pub fn lock_failure(root: &Utf8Path, project: &Project, tools: &Tools) -> Option<Failure> {
+    let package = project.package.as_ref()?;
+    match detect::installation(root, package, tools) {
+        Ok(None) if package.has_dependencies => Some(guard::no_lock_file(project)),
+        Ok(_) => None,
+        Err(failure) => Some(failure),
+    }
 }
 
 /// `projects.config`

@@ -1,5 +1,6 @@
-//! Making a version live that exists already: rollback and promote.
+//! Makes a version live that exists already: rollback and promote.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use anyhow::Result;
@@ -15,33 +16,34 @@ use crate::context::Ctx;
 use crate::plan::Verb;
 use crate::plan::destination::Destination;
 use crate::record::{Record, Status, Versions};
+use crate::report::status::age;
 use base::error::{Failure, exit_of, hints_of, interrupted, nearest, refused, remote, usage};
 use base::runner::INTERRUPTED;
 use base::secret::Secret;
-use base::time::{rfc3339, unix_now};
+use base::time::{parse_rfc3339, rfc3339, unix_now};
 use cloudflare::api;
-use cloudflare::api::{Api, Deployment, Live, Version};
+use cloudflare::api::{Api, DIRTY, Deployment, Live, Version};
 use workspace::git;
 use workspace::key::fresh_nonce;
 use workspace::project::Project;
 use workspace::triggers;
 use workspace::triggers::Triggers;
 
-/// Which version is meant.
+/// The version that a person asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// The one that was live before the live one was made.
-    Former,
-    /// By id, the first 8 digits of it, or the commit that it was made from.
-    Named(String),
-    /// The newest with this alias.
+pub enum Target {
+    /// The version that was live before the live one was made.
+    Previous,
+    /// A version that was live: by its id, the first 8 digits of it, or its commit.
+    Version(String),
+    /// An uploaded version: the newest of an alias, or by its id.
     Alias(String),
 }
 
-/// A version that will be made live, and what for.
+/// A version that will be made live, and the one that is live until then.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Restore {
+pub struct Rollback {
     schema: u32,
     verb: Verb,
     project: String,
@@ -50,10 +52,12 @@ pub struct Restore {
     slug: String,
     worker: String,
     destination: Destination,
-    /// The version's whole id. Never "the one before": that would mean another one a moment later.
+    /// The version's whole id. Never "the one before", which would mean another one a moment later.
     version: String,
     tag: String,
     commit: String,
+    /// When the version was uploaded.
+    uploaded: Option<String>,
     previous: Live,
     urls: Vec<String>,
     /// What the project has to answer. `None` if its health check is off.
@@ -65,29 +69,28 @@ pub struct Restore {
     not_undone: Vec<String>,
 }
 
-impl Restore {
-    /// Finds the version, and refuses what cannot or need not be done.
+impl Rollback {
+    /// Finds the version. Errors if it must not or need not be made live.
     pub fn plan(
         ctx: &Ctx,
         project: &Project,
         destination: &Destination,
-        wanted: &Wanted,
-    ) -> Result<Restore> {
+        target: &Target,
+    ) -> Result<Rollback> {
         let worker = project.target(&destination.environment).worker;
         let token = ctx.token(destination)?;
-        let api = api(destination, &token);
         let never = || {
             refused(format!(
                 "the Worker `{worker}` has never been deployed in {}",
                 destination.environment
             ))
-            .hint(format!("`{}` once", by_hand("deploy", &project.name, destination)))
+            .hint(format!("run `{}` once", by_hand("deploy", &project.name, destination)))
         };
-        let api = api.patient(&ctx.retry_budget);
+        let api = api(destination, &token).patient(&ctx.retry_budget);
         let live = api.live(&worker).map_err(|error| unread(&error))?.ok_or_else(never)?;
         let versions = api.versions(&worker).map_err(|error| unread(&error))?;
         let deployments = api.deployments(&worker).map_err(|error| unread(&error))?;
-        let version = pick(&versions, &deployments, &live.version, wanted)?;
+        let version = resolve_version(&versions, &deployments, &live.version, target)?;
         if version.id == live.version {
             return Err(refused(format!("{} is live already", version.id)).into());
         }
@@ -101,13 +104,14 @@ impl Restore {
         };
         let triggers = Triggers::new(&project.wrangler, &destination.environment);
         let not_undone = not_undone(&self::api(destination, &token), &worker, &triggers, &live);
-        Ok(Restore {
+        Ok(Rollback {
             schema: 1,
-            verb: if matches!(wanted, Wanted::Alias(_)) { Verb::Promote } else { Verb::Rollback },
+            verb: if matches!(target, Target::Alias(_)) { Verb::Promote } else { Verb::Rollback },
             project: project.name.clone(),
             slug: project.slug(),
             tag: version.annotation("workers/tag").unwrap_or_default().to_owned(),
             commit: version.annotation("workers/message").unwrap_or("no message").to_owned(),
+            uploaded: version.metadata.created_on.clone(),
             version: version.id.clone(),
             worker,
             destination: destination.clone(),
@@ -122,21 +126,23 @@ impl Restore {
         })
     }
 
-    /// What will be done.
+    /// Says from which version to which, with commits and ages.
     #[must_use]
     pub fn sentence(&self) -> String {
-        format!(
-            "{} in {}: version {} ({}) becomes live; now it is {}",
-            self.project,
-            self.destination.environment,
-            self.version,
-            self.commit,
-            self.previous.version
-        )
+        let Rollback { project, previous, version, .. } = self;
+        let from = described(
+            &previous.version,
+            previous.message.as_deref(),
+            previous.since.as_deref(),
+            "live since",
+        );
+        let to = described(version, Some(&self.commit), self.uploaded.as_deref(), "uploaded");
+        format!("{project} in {}: {from} → {to} becomes live", self.destination.environment)
     }
 
-    /// Makes it live, checks that it answers, and leaves a record.
+    /// Makes the version live, checks that it answers, and leaves a record.
     pub fn execute(&self, ctx: &Ctx) -> Result<Record> {
+        ctx.ui.note(&self.sentence());
         let task = ctx.ui.task(&self.project);
         let mut record = self.record(ctx)?;
         let lock = setup::project_lock(&ctx.root, &self.slug, |holder| {
@@ -171,15 +177,15 @@ impl Restore {
             return Err(refused(format!(
                 "another deployment came in between: {now} is live, and nothing was changed"
             ))
-            .hint(format!("look: `{status}`"))
+            .hint(format!("run `{status}`"))
             .into());
         }
         record.begin(&ctx.root, &status)?;
         let (from, message) = (&self.previous.version, self.message());
         let traffic = Traffic { worker: &self.worker, from, to: &self.version, message: &message };
-        let switched = route_traffic(traffic, &api, &ctx.retry_budget);
-        record.live = switched.live;
-        switched.result.map_err(|failure| failure.hint(format!("look: `{status}`")))?;
+        let routed = route_traffic(traffic, &api, &ctx.retry_budget);
+        record.live = routed.live;
+        routed.result.map_err(|failure| failure.hint(format!("run `{status}`")))?;
         record.version = Some(self.version.clone());
         record.urls.clone_from(&self.urls);
         let Some(expected) = &self.expected else { return Ok(()) };
@@ -213,7 +219,7 @@ impl Restore {
         Err(failure.hint(format!("to go back: `{back} --to {from}`")).into())
     }
 
-    /// What Cloudflare keeps with the deployment: why, and for an emergency who said so.
+    /// Returns the message that Cloudflare keeps with the deployment, with the reason in an emergency.
     fn message(&self) -> String {
         let verb = if self.verb == Verb::Promote { "promote" } else { "rollback" };
         let glass = self.destination.break_glass.as_ref().map(|reason| format!(": {reason}"));
@@ -261,7 +267,7 @@ fn not_undone(api: &Api<'_>, worker: &str, wanted: &Triggers, live: &Live) -> Ve
     stays
 }
 
-/// What is there cannot be read, so nothing is changed.
+/// Returns the refusal for a state that cannot be read, so that nothing is changed.
 fn unread(error: &anyhow::Error) -> Failure {
     if INTERRUPTED.load(Ordering::SeqCst) {
         return interrupted().hint("nothing was changed");
@@ -270,56 +276,112 @@ fn unread(error: &anyhow::Error) -> Failure {
         .hint(format!("nothing was changed; {}", api::next_step(error)))
 }
 
-/// The version that is meant. `versions` and `deployments` are newest first.
-fn pick<'a>(
+/// Describes a version in a few words: its id, its commit and how old it is.
+fn described(id: &str, message: Option<&str>, time: Option<&str>, what: &str) -> String {
+    let short = |text: &str, length| text.get(..length).unwrap_or(text).to_owned();
+    let message = message.unwrap_or_default();
+    let commit = match message.split(' ').next() {
+        Some(commit) if commit.len() >= 40 => format!("commit {}", short(commit, 12)),
+        _ => "no commit".to_owned(),
+    };
+    let dirty = if message.contains(DIRTY) { " + changes" } else { "" };
+    let time = time.and_then(parse_rfc3339);
+    let time = time.map(|time| format!(", {what} {} ago", age(unix_now().saturating_sub(time))));
+    format!("{} ({commit}{dirty}{})", short(id, 8), time.unwrap_or_default())
+}
+
+/// Finds the version that is asked for. `versions` and `deployments` are newest first.
+fn resolve_version<'a>(
     versions: &'a [Version],
     deployments: &[Deployment],
     live: &str,
-    wanted: &Wanted,
+    target: &Target,
 ) -> Result<&'a Version, Failure> {
-    let made = |id: &str| versions.iter().position(|version| version.id == id);
-    match wanted {
-        Wanted::Alias(alias) => {
-            let has = |version: &&Version| version.annotation("workers/alias") == Some(alias);
-            versions.iter().find(has).ok_or_else(|| {
-                let known =
-                    versions.iter().filter_map(|version| version.annotation("workers/alias"));
-                let failure = usage(format!("no version has the alias `{alias}`"));
-                match nearest(alias, known) {
-                    Some(near) => failure.hint(format!("did you mean `{near}`?")),
-                    None => failure.hint(
-                        "a preview of the strategy `preview` is no version: deploy its commit",
-                    ),
-                }
-            })
-        }
-        Wanted::Named(name) => {
-            let is = |version: &&Version| {
-                let message = version.annotation("workers/message").unwrap_or_default();
-                version.id == *name
-                    || (name.len() >= 7
-                        && (version.id.starts_with(name) || message.starts_with(name)))
-            };
-            versions.iter().find(is).ok_or_else(|| {
-                let known: Vec<&str> =
-                    versions.iter().map(|v| v.id.get(..8).unwrap_or(&v.id)).collect();
-                usage(format!("no version is `{name}`"))
-                    .hint(format!("the last ones: {}", known.join(", ")))
-            })
-        }
-        // Only versions that were made before the live one: a second rollback goes further back and
-        // never forward to what was rolled back from.
-        Wanted::Former => {
-            let older = made(live).map_or(&[] as &[Version], |at| &versions[at + 1..]);
-            let deployed = deployments.iter().flat_map(|deployment| &deployment.versions);
-            let mut found = deployed
-                .filter_map(|share| older.iter().find(|version| version.id == share.version_id));
-            found.next().ok_or_else(|| {
-                refused("no version that was live before is still known")
-                    .hint("name one: `--to VERSION`; Cloudflare lists the last ten")
-            })
-        }
+    match target {
+        Target::Alias(name) => uploaded(versions, name),
+        Target::Version(name) => was_live(versions, deployments, name),
+        Target::Previous => previous(versions, deployments, live),
     }
+}
+
+/// Finds an uploaded version by its alias, else by its id.
+fn uploaded<'a>(versions: &'a [Version], name: &str) -> Result<&'a Version, Failure> {
+    let has_alias = |version: &&Version| version.annotation("workers/alias") == Some(name);
+    let has_id = |version: &&Version| has_id(version, name);
+    versions.iter().find(has_alias).or_else(|| versions.iter().find(has_id)).ok_or_else(|| {
+        let known = versions.iter().filter_map(|version| version.annotation("workers/alias"));
+        let failure = usage(format!("no version has the alias `{name}`"));
+        match nearest(name, known) {
+            Some(near) => failure.hint(format!("did you mean `{near}`?")),
+            None => failure
+                .hint("deploy the commit instead, because a preview of the strategy `preview` is no version"),
+        }
+    })
+}
+
+/// Finds the one version that was live and that `name` means. An upload that was never live is a preview,
+/// whose commit may be of a merge request that was never merged.
+fn was_live<'a>(
+    versions: &'a [Version],
+    deployments: &[Deployment],
+    name: &str,
+) -> Result<&'a Version, Failure> {
+    let deployed = deployments.iter().flat_map(|deployment| &deployment.versions);
+    let deployed: BTreeSet<&str> = deployed.map(|share| share.version_id.as_str()).collect();
+    let fits = |version: &&Version| {
+        let is_commit = name.len() >= 7 && name.bytes().all(|b| b.is_ascii_hexdigit());
+        let has_commit = version.commit().is_some_and(|commit| commit.starts_with(name));
+        has_id(version, name) || is_commit && has_commit
+    };
+    let found: Vec<&Version> = versions.iter().filter(fits).collect();
+    let lived: Vec<&Version> =
+        found.iter().copied().filter(|version| deployed.contains(version.id.as_str())).collect();
+    let list = |versions: &[&Version]| {
+        let line = |version: &&Version| {
+            let message = version.annotation("workers/message");
+            described(&version.id, message, version.metadata.created_on.as_deref(), "uploaded")
+        };
+        versions.iter().map(line).collect::<Vec<_>>().join(", ")
+    };
+    match (lived.as_slice(), found.as_slice()) {
+        ([version], _) => Ok(version),
+        ([], []) => {
+            let live: Vec<&Version> =
+                versions.iter().filter(|version| deployed.contains(version.id.as_str())).collect();
+            Err(usage(format!("no version is `{name}`"))
+                .hint(format!("name one of the last that were live: {}", list(&live))))
+        }
+        ([], uploads) => Err(refused(format!(
+            "no version of `{name}` was live: {} was uploaded as a preview",
+            list(uploads)
+        ))
+        .hint("make an upload live with `cargo xtask promote PROJECT --from ALIAS`, or deploy the commit")),
+        (several, _) => Err(refused(format!("`{name}` means several versions that were live"))
+            .hint(format!("name one by its id: {}", list(several)))),
+    }
+}
+
+/// Returns true if `name` is the version's id or at least its first 7 digits.
+fn has_id(version: &Version, name: &str) -> bool {
+    version.id == name || name.len() >= 7 && version.id.starts_with(name)
+}
+
+/// Finds the version that was live before. Only versions that were made before the live one count, so that
+/// a second rollback goes further back and never forward to what was rolled back from.
+fn previous<'a>(
+    versions: &'a [Version],
+    deployments: &[Deployment],
+    live: &str,
+) -> Result<&'a Version, Failure> {
+    let at = versions.iter().position(|version| version.id == live);
+    let older = at.map_or(&[] as &[Version], |at| &versions[at + 1..]);
+    let deployed = deployments.iter().flat_map(|deployment| &deployment.versions);
+    let mut found =
+        deployed.filter_map(|share| older.iter().find(|version| version.id == share.version_id));
+    found.next().ok_or_else(|| {
+        refused("no version that was live before is still known")
+            .hint("name one with `--to VERSION`; Cloudflare lists the last ten")
+    })
 }
 
 #[cfg(test)]
@@ -327,10 +389,15 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// A commit whose first digit is `id`.
+    fn commit(id: &str) -> String {
+        format!("{id}{}", "0".repeat(39))
+    }
+
     fn history(versions: &[&str], deployments: &[&str]) -> (Vec<Version>, Vec<Deployment>) {
         let version = |id: &&str| {
             serde_json::from_value(json!({ "id": format!("{id}-0000-version"),
-                "annotations": { "workers/message": format!("{id}commit more"), "workers/alias": format!("mr-{id}") } }))
+                "annotations": { "workers/message": format!("{} more", commit(&id[..1])), "workers/alias": format!("mr-{id}") } }))
             .expect("a version")
         };
         let deployment = |id: &&str| {
@@ -341,36 +408,64 @@ mod tests {
         (versions.iter().map(version).collect(), deployments.iter().map(deployment).collect())
     }
 
-    fn former(versions: &[&str], deployments: &[&str]) -> Option<String> {
+    fn previous_of(versions: &[&str], deployments: &[&str]) -> Option<String> {
         let (versions, deployed) = history(versions, deployments);
         let live = format!("{}-0000-version", deployments[0]);
-        pick(&versions, &deployed, &live, &Wanted::Former)
+        resolve_version(&versions, &deployed, &live, &Target::Previous)
             .ok()
             .map(|version| version.id[..1].to_owned())
     }
 
     #[test]
     fn a_second_rollback_never_flips_forward() {
-        assert_eq!(former(&["c", "b", "a"], &["c", "b", "a"]).as_deref(), Some("b"));
-        assert_eq!(former(&["c", "b", "a"], &["b", "c", "b", "a"]).as_deref(), Some("a"));
-        assert_eq!(former(&["c", "b", "a"], &["a", "b", "c", "b", "a"]), None);
+        assert_eq!(previous_of(&["c", "b", "a"], &["c", "b", "a"]).as_deref(), Some("b"));
+        assert_eq!(previous_of(&["c", "b", "a"], &["b", "c", "b", "a"]).as_deref(), Some("a"));
+        assert_eq!(previous_of(&["c", "b", "a"], &["a", "b", "c", "b", "a"]), None);
         // A version that was only uploaded is not one to go back to.
-        assert_eq!(former(&["c", "b", "a"], &["c", "a"]).as_deref(), Some("a"));
+        assert_eq!(previous_of(&["c", "b", "a"], &["c", "a"]).as_deref(), Some("a"));
     }
 
     #[test]
     fn versions_are_named_by_id_commit_and_alias() {
-        let (versions, deployed) = history(&["b", "a"], &["b"]);
-        let id = |wanted: Wanted| {
-            pick(&versions, &deployed, "b-0000-version", &wanted).map(|v| v.id.clone())
+        let (versions, deployed) = history(&["b", "a"], &["b", "a"]);
+        let id = |target: Target| {
+            resolve_version(&versions, &deployed, "b-0000-version", &target).map(|v| v.id.clone())
         };
-        assert_eq!(id(Wanted::Named("a-0000-v".into())).expect("found"), "a-0000-version");
-        assert_eq!(id(Wanted::Named("acommit".into())).expect("found"), "a-0000-version");
-        assert_eq!(id(Wanted::Alias("mr-a".into())).expect("found"), "a-0000-version");
-        assert!(id(Wanted::Named("a".into())).is_err(), "too short to mean one");
+        assert_eq!(id(Target::Version("a-0000-v".into())).expect("found"), "a-0000-version");
+        assert_eq!(id(Target::Version(commit("a"))).expect("found"), "a-0000-version");
+        assert_eq!(id(Target::Version("a000000".into())).expect("found"), "a-0000-version");
+        assert_eq!(id(Target::Alias("mr-a".into())).expect("found"), "a-0000-version");
+        assert_eq!(id(Target::Alias("a-0000-version".into())).expect("found"), "a-0000-version");
+        assert!(id(Target::Version("a".into())).is_err(), "too short to mean one");
         assert_eq!(
-            id(Wanted::Alias("mr-aa".into())).expect_err("unknown").hints,
+            id(Target::Alias("mr-aa".into())).expect_err("unknown").hints,
             ["did you mean `mr-a`?"]
         );
+    }
+
+    #[test]
+    fn a_commit_means_a_version_that_was_live() {
+        // `a1` was live, `a2` is a newer upload of the same commit that never was.
+        let (versions, deployed) = history(&["a2", "b", "a1"], &["b", "a1"]);
+        let find = |deployed: &[Deployment], name: &str| {
+            let target = Target::Version(name.to_owned());
+            resolve_version(&versions, deployed, "b-0000-version", &target).map(|v| v.id.clone())
+        };
+        assert_eq!(find(&deployed, &commit("a")).expect("one"), "a1-0000-version");
+        let never = find(&deployed, "a2-0000-version").expect_err("never live");
+        assert!(never.message.contains("was uploaded as a preview"), "{never}");
+        assert!(never.hints[0].contains("promote"), "{never:?}");
+        let (_, both) = history(&[], &["a2", "b", "a1"]);
+        let several = find(&both, &commit("a")).expect_err("two");
+        assert_eq!(
+            several.message,
+            format!("`{}` means several versions that were live", commit("a"))
+        );
+        assert!(
+            several.hints[0].contains("a2-0000-") && several.hints[0].contains("a1-0000-"),
+            "{several:?}"
+        );
+        let unknown = find(&both, "deadbeef").expect_err("unknown");
+        assert!(unknown.hints[0].starts_with("name one of the last that were live"), "{unknown:?}");
     }
 }
