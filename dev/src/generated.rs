@@ -26,24 +26,24 @@ pub enum Mode {
 }
 
 /// Returns the path and the expected text of every derived file of the repository at `root`.
-pub fn files(root: &Utf8Path) -> Result<Vec<(&'static str, String)>> {
+pub fn files(root: &Utf8Path) -> Result<Vec<(String, String)>> {
     let mut files = guide::files(&Workspace::load(root)?)?;
-    files.push(("dagger/config/config.schema.json", schema()?));
-    files.push(("docs/reference/cli.md", reference()));
+    files.push(("dagger/config/config.schema.json".to_owned(), schema()?));
+    files.push(("docs/reference/cli.md".to_owned(), reference()));
     if let Some(found) = bench::read(&root.join(bench::SAVED))? {
-        files.push((bench::PAGE, found.page()));
+        files.push((bench::PAGE.to_owned(), found.page()));
     }
     if root.join(faults::TABLES).is_dir() {
-        files.push(("docs/reference/faults.md", faults::page(&faults::read(root)?)));
+        files.push(("docs/reference/faults.md".to_owned(), faults::page(&faults::read(root)?)));
     }
     Ok(files)
 }
 
 /// Returns the files that were out of date.
-pub fn generate(root: &Utf8Path, mode: Mode) -> Result<Vec<&'static str>> {
+pub fn generate(root: &Utf8Path, mode: Mode) -> Result<Vec<String>> {
     let mut stale = Vec::new();
     for (path, wanted) in files(root)? {
-        let file = root.join(path);
+        let file = root.join(&path);
         if std::fs::read_to_string(&file).ok().as_ref() != Some(&wanted) {
             stale.push(path);
             if mode == Mode::Write {

@@ -5,8 +5,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Parser, Subcommand};
 
 use crate::commands::{
-    affected, build, ci, comment, completions, deploy, doctor, new, preview, projects, rollback,
-    sandbox, status,
+    affected, build, ci, comment, completions, deploy, doctor, init, new, preview, projects,
+    rollback, sandbox, status, upgrade,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -109,6 +109,10 @@ pub enum Command {
     Status(status::Status),
     /// Write rows into the comment of this pipeline's merge request
     Comment(comment::Comment),
+    /// Set up delivery in a repository that exists
+    Init(init::Init),
+    /// Move this tool to another revision
+    Upgrade(upgrade::Upgrade),
     /// Create a project that builds, deploys and is in the pipeline
     New(new::New),
     /// List the projects

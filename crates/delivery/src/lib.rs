@@ -13,6 +13,7 @@ pub mod context;
 pub mod doctor;
 pub mod engine;
 pub mod help;
+pub mod init;
 pub mod plan;
 pub mod record;
 pub mod report;
@@ -22,15 +23,19 @@ pub mod tools;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
+pub use anyhow;
+pub use base::error::Exit;
+pub use clap;
+pub use context::Ctx;
+
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, FromArgMatches as _, Subcommand};
 
-use base::error::{Exit, exit_of};
+use base::error::exit_of;
 use base::runner::INTERRUPTED;
 use base::supervisor;
 use base::terminal::{Options, Ui};
 use cli::{Cli, Global};
-use context::Ctx;
 
 /// A command that runs in the repository.
 pub trait Run {

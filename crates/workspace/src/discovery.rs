@@ -93,12 +93,20 @@ impl Broken {
             && package.is_none_or(manifest)
     }
 
-    /// The error where all projects are meant.
+    /// Returns the error of its row, where it is meant among others. It stops no other project.
     #[must_use]
-    pub fn in_the_way(&self) -> Failure {
-        self.failure.clone().hint(format!(
-            "mend it, name the projects that you mean, or say where projects are: `\"projects\": [\"apps/*\"]` in {CONFIG_FILE}"
-        ))
+    pub fn row(&self) -> Failure {
+        let mut failure = self.failure.clone();
+        if !failure.message.starts_with(self.config.as_str()) {
+            failure.message = format!("{}: {}", self.config, failure.message);
+        }
+        failure.hint(self.leave_out())
+    }
+
+    /// Returns the way to leave it out.
+    #[must_use]
+    pub fn leave_out(&self) -> String {
+        format!("leave it out: `\"projects\": [\"**\", \"!{}\"]` in {CONFIG_FILE}", self.dir)
     }
 }
 

@@ -115,8 +115,17 @@ impl Workspace {
         Workspace::of(root, Files::of(root, commit)?)
     }
 
+    /// Reads the repository at `root` as a config would have it that is not there yet.
+    pub fn survey_with(root: &Utf8Path, config: Config) -> Result<Workspace> {
+        Workspace::with(root, Files::here(root), config)
+    }
+
     fn of(root: &Utf8Path, files: Files) -> Result<Workspace> {
         let config = Config::read(&files)?;
+        Workspace::with(root, files, config)
+    }
+
+    fn with(root: &Utf8Path, files: Files, config: Config) -> Result<Workspace> {
         let place = Place::new(&files, &config)?;
         let mut listed = files.list()?;
         let (packages, unreadable) = packages(&files, &listed)?;
@@ -177,11 +186,10 @@ impl Workspace {
         self.packages.values().filter(move |package| holds(&package.dir))
     }
 
-    /// The projects that `names` mean, or all of them for no name. A config that cannot be read is an
-    /// error where it is meant.
+    /// Returns the projects that `names` mean, or all of them for no name. A config that cannot be used is
+    /// an error if it is named.
     pub fn select(&self, names: &[String]) -> Result<Vec<&Project>, Failure> {
         if names.is_empty() {
-            self.broken.first().map_or(Ok(()), |broken| Err(broken.in_the_way()))?;
             return Ok(self.projects.iter().collect());
         }
         let mut selected: Vec<&Project> = Vec::new();

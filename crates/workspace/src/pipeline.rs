@@ -8,6 +8,12 @@ use base::error::{Failure, refused};
 /// An engine of its own for every job, in Docker-in-Docker.
 pub const DIND: &str = "dind";
 
+/// No engine: jobs build and deploy with the pinned tools, on runners without privileged containers.
+pub const HOST: &str = "host";
+
+/// Where GitLab looks for the pipeline.
+pub const GITLAB_FILE: &str = ".gitlab-ci.yml";
+
 /// The addresses that a shared engine may have
 /// (<https://docs.dagger.io/reference/configuration/custom-runner/>).
 const SCHEMES: [&str; 5] = ["unix://", "tcp://", "kube-pod://", "ssh://", "tls://"];
@@ -17,8 +23,16 @@ const SCHEMES: [&str; 5] = ["unix://", "tcp://", "kube-pod://", "ssh://", "tls:/
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct PipelineSettings {
+    /// The file that `cargo xtask ci generate` writes. Any other than `.gitlab-ci.yml` is meant to be
+    /// included by it: its jobs have a prefix, and it has no keys that would apply to other jobs.
+    #[serde(skip_serializing_if = "is_gitlab_file")]
+    pub file: String,
+    /// The stages of an included pipeline's jobs, which `.gitlab-ci.yml` must have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stages: Option<Stages>,
     /// Where Dagger's engine is: `dind` starts one for every job; an address such as
-    /// `unix:///run/dagger/engine.sock` or `tcp://10.0.0.7:1234` is one that jobs share.
+    /// `unix:///run/dagger/engine.sock` or `tcp://10.0.0.7:1234` is one that jobs share. `host` uses no
+    /// Dagger: for runners without privileged containers.
     pub engine: String,
     /// One deploy job a project, or one for all of them.
     pub deploy: DeployJobs,
@@ -42,6 +56,31 @@ pub struct PipelineSettings {
     pub deploy_tags: Vec<String>,
 }
 
+/// The stages of an included pipeline's jobs.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Stages {
+    /// The stage of the check.
+    pub check: String,
+    /// The stage of previews.
+    pub preview: String,
+    /// The stage of deployments.
+    pub deploy: String,
+}
+
+impl Default for Stages {
+    /// Stages that a pipeline has unless it names its own.
+    fn default() -> Stages {
+        let [check, preview, deploy] = ["test", "deploy", "deploy"].map(str::to_owned);
+        Stages { check, preview, deploy }
+    }
+}
+
+fn is_gitlab_file(file: &str) -> bool {
+    file == GITLAB_FILE
+}
+
 /// How deployments are cut into jobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -57,6 +96,8 @@ pub enum DeployJobs {
 impl Default for PipelineSettings {
     fn default() -> PipelineSettings {
         PipelineSettings {
+            file: GITLAB_FILE.to_owned(),
+            stages: None,
             engine: DIND.to_owned(),
             deploy: DeployJobs::default(),
             environment: "production".to_owned(),
@@ -72,22 +113,44 @@ impl Default for PipelineSettings {
 }
 
 impl PipelineSettings {
-    /// The address of the engine that jobs share; nothing for one engine a job.
+    /// Returns the address of the engine that jobs share. `None` for one engine a job, or none at all.
     #[must_use]
     pub fn shared_engine(&self) -> Option<&str> {
-        (self.engine != DIND).then_some(self.engine.as_str())
+        (self.engine != DIND && self.engine != HOST).then_some(self.engine.as_str())
+    }
+
+    /// Tells whether jobs use Dagger.
+    #[must_use]
+    pub fn has_dagger(&self) -> bool {
+        self.engine != HOST
+    }
+
+    /// Tells whether the generated file is included by another.
+    #[must_use]
+    pub fn is_included(&self) -> bool {
+        self.file != GITLAB_FILE
     }
 
     /// Refuses what the pipeline could not run with. `at` says where in the file a text stands.
     pub fn check(&self, config: &Config, at: &dyn Fn(&str) -> String) -> Result<(), Failure> {
         let known = SCHEMES.iter().any(|scheme| self.engine.starts_with(scheme));
-        if self.engine != DIND && !known {
+        let path = camino::Utf8Path::new(&self.file);
+        let is_inside = crate::graph::normalize(path).is_some_and(|normal| normal == path);
+        if !is_inside || !matches!(path.extension(), Some("yml" | "yaml")) {
+            return Err(refused(format!(
+                "{}: `pipeline.file` is `{}`, and must be the path of a YAML file in the repository",
+                at("\"file\""),
+                self.file
+            ))
+            .hint("write `.gitlab/xtask.yml`, for example"));
+        }
+        if self.engine != DIND && self.engine != HOST && !known {
             return Err(refused(format!(
                 "{}: `pipeline.engine` is `{}`",
                 at("\"engine\""),
                 self.engine
             ))
-            .hint(format!("write `{DIND}`, or an address: {}", SCHEMES.join(", "))));
+            .hint(format!("write `{DIND}`, `{HOST}`, or an address: {}", SCHEMES.join(", "))));
         }
         let digits = |sum: &String| sum.len() == 64 && sum.bytes().all(|b| b.is_ascii_hexdigit());
         if !self.dagger_sha256.as_ref().is_none_or(digits) {

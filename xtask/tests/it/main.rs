@@ -23,6 +23,7 @@ mod fake_gitlab;
 mod foreign;
 mod hostile;
 mod imposter;
+mod init;
 mod installs;
 mod killed;
 mod lock_files;

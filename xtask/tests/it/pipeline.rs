@@ -175,7 +175,7 @@ fn first<'r>(rules: &'r [Rule], event: &Event) -> Option<&'r Rule> {
 }
 
 fn made(pipeline: &Pipeline, event: &Event) -> Vec<String> {
-    if first(&pipeline.workflow.rules, event).is_none() {
+    if first(&pipeline.workflow.as_ref().expect("a workflow").rules, event).is_none() {
         return Vec::new();
     }
     let visible = pipeline.jobs.0.iter().filter(|(name, _)| !name.starts_with('.'));
@@ -218,7 +218,10 @@ fn inherited<T>(pipeline: &Pipeline, name: &str, field: &dyn Fn(&Job) -> Option<
 /// The rules that GitLab checks on upload, or does not check and then does not follow.
 pub fn assert_agrees_with_itself(pipeline: &Pipeline) {
     // Jobs that may be cancelled are cancelled by a new commit, and no others.
-    assert_eq!(pipeline.workflow.auto_cancel.on_new_commit, "interruptible");
+    assert_eq!(
+        pipeline.workflow.as_ref().expect("a workflow").auto_cancel.on_new_commit,
+        "interruptible"
+    );
     for (name, job) in pipeline.jobs.0.iter().filter(|(name, _)| !name.starts_with('.')) {
         let of = |field: &dyn Fn(&Job) -> Option<bool>| inherited(pipeline, name, field);
         let needs = inherited(pipeline, name, &|job: &Job| job.needs.clone()).unwrap_or_default();
@@ -229,8 +232,8 @@ pub fn assert_agrees_with_itself(pipeline: &Pipeline) {
                 assert!(here.is_none() || there.is_some(), "{name} needs {need}: {}", event.name);
             }
         }
-        let stage = inherited(pipeline, name, &|job: &Job| job.stage).expect("a stage");
-        assert!(pipeline.stages.contains(&stage));
+        let stage = inherited(pipeline, name, &|job: &Job| job.stage.clone()).expect("a stage");
+        assert!(pipeline.stages.contains(&stage.as_str()));
         assert!(!job.rules.is_empty(), "{name}: without rules it is not made for merge requests");
         let Some(place) = &job.environment else {
             assert_eq!(job.interruptible, None, "{name}");
@@ -240,12 +243,12 @@ pub fn assert_agrees_with_itself(pipeline: &Pipeline) {
         let review = place.name == jobs::REVIEW;
         let previews = review && place.action.is_none();
         assert_eq!(of(&|job| job.interruptible), Some(previews), "{name}");
-        if let Some(stop) = place.on_stop {
+        if let Some(stop) = &place.on_stop {
             let stopper = pipeline.jobs.get(stop).expect("the stop job is there");
             let other = stopper.environment.as_ref().expect("an environment");
             assert_eq!((other.name.as_str(), other.action), (place.name.as_str(), Some("stop")));
             assert_eq!(stopper.resource_group, job.resource_group);
-            assert_eq!((stopper.stage, &stopper.needs), (job.stage, &Some(Vec::new())));
+            assert_eq!((&stopper.stage, &stopper.needs), (&job.stage, &Some(Vec::new())));
             let conditions =
                 |job: &Job| job.rules.iter().map(|rule| rule.condition.clone()).collect::<Vec<_>>();
             assert_eq!(conditions(stopper), conditions(job));

@@ -70,14 +70,7 @@ impl Ran {
 impl TestEnv {
     /// A git repository with the shared config and tool pins, and no project.
     pub fn new() -> TestEnv {
-        let number = COUNT.fetch_add(1, Ordering::SeqCst);
-        let folder = Utf8Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("it-{}-{number}", std::process::id()));
-        let root = folder.join("repo");
-        let env = TestEnv { root, folder };
-        for dir in ["home", "bin", "repo", "tmp"] {
-            std::fs::create_dir_all(env.folder.join(dir)).expect("a folder");
-        }
+        let env = TestEnv::empty();
         for file in [
             "dagger/config/config.json",
             "dagger/bun/toolchain/package.json",
@@ -88,9 +81,39 @@ impl TestEnv {
         ] {
             env.write(file, &std::fs::read_to_string(repository().join(file)).expect(file));
         }
+        env
+    }
+
+    /// An empty git repository.
+    fn empty() -> TestEnv {
+        let number = COUNT.fetch_add(1, Ordering::SeqCst);
+        let folder = Utf8Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("it-{}-{number}", std::process::id()));
+        let root = folder.join("repo");
+        let env = TestEnv { root, folder };
+        for dir in ["home", "bin", "repo", "tmp"] {
+            std::fs::create_dir_all(env.folder.join(dir)).expect("a folder");
+        }
         env.git(&["init", "--quiet", "--initial-branch=main"]);
         env.git(&["config", "user.name", "Test"]);
         env.git(&["config", "user.email", "test@example.com"]);
+        env
+    }
+
+    /// A git repository of which this tool knows nothing, on a machine with Bun, npm and an installed wrangler.
+    pub fn foreign() -> TestEnv {
+        let env = TestEnv::empty();
+        let path = |name: &str| {
+            std::env::var(name)
+                .unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask test`"))
+        };
+        std::os::unix::fs::symlink(path("XTASK_BUN"), env.folder.join("bin/bun")).expect("a link");
+        let toolchain = workspace::toolchain::Toolchain::wrangler(&env.root);
+        assert!(toolchain.is_carried());
+        std::fs::create_dir_all(&toolchain.dir).expect("a folder");
+        let modules = Utf8PathBuf::from(path("XTASK_TOOLCHAIN")).join("node_modules");
+        std::os::unix::fs::symlink(modules, toolchain.dir.join("node_modules")).expect("a link");
+        env.write(".git/info/exclude", ".xtask/\n");
         env
     }
 

@@ -127,22 +127,27 @@ impl Ui {
 
     /// Prints an error with its causes and hints.
     pub fn error(&self, failure: &anyhow::Error) {
-        let exit = error::exit_of(failure);
-        let causes: Vec<String> = failure.chain().skip(1).map(ToString::to_string).collect();
-        let hints = error::hints_of(failure);
-        let mut text = format!("{} {failure}", paint(RED, "error:"));
-        for cause in &causes {
-            text += &format!("\n{} {cause}", paint(RED, "caused by:"));
-        }
-        for hint in &hints {
-            text += &format!("\n{} {hint}", paint(CYAN, "hint:"));
-        }
-        self.above(&text);
+        self.error_beside_report(failure);
         if self.options.json {
+            let exit = error::exit_of(failure);
+            let causes: Vec<String> = failure.chain().skip(1).map(ToString::to_string).collect();
+            let hints = error::hints_of(failure);
             let value = serde_json::json!({ "schema": 1, "error": {
                 "message": failure.to_string(), "causes": causes, "hints": hints, "exit": exit as u8 } });
             write_json(&serde_json::to_string_pretty(&value).unwrap_or_default());
         }
+    }
+
+    /// Prints an error on stderr alone, where stdout has the JSON document of a report already.
+    pub fn error_beside_report(&self, failure: &anyhow::Error) {
+        let mut text = format!("{} {failure}", paint(RED, "error:"));
+        for cause in failure.chain().skip(1) {
+            text += &format!("\n{} {cause}", paint(RED, "caused by:"));
+        }
+        for hint in error::hints_of(failure) {
+            text += &format!("\n{} {hint}", paint(CYAN, "hint:"));
+        }
+        self.above(&text);
     }
 
     /// Prints on stderr above the lines of progress.

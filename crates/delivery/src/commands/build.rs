@@ -8,7 +8,7 @@ use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
-use super::selection::Selection;
+use super::selection::{self, Selection};
 use crate::builds::{Builds, tools_of};
 use crate::context::Ctx;
 use crate::engine::Run;
@@ -46,15 +46,18 @@ impl Build {
         let workspace = Workspace::survey(&ctx.root)?;
         let chosen = self.selection.choose(ctx, &workspace, None)?;
         if let Some(because) = &chosen.nothing {
-            return Ok(nothing_to_do(ctx, because));
+            let exit = nothing_to_do(ctx, because);
+            return Ok(selection::end(ctx, exit, &chosen.broken));
         }
         let port = Some(sandbox::DEFAULT_PORT);
         let destination = Destination::to_read(&workspace.config, LOCAL, port)?;
         let choice = self.engine.choose(ctx, &workspace)?;
         let rebuild = self.engine.no_cache;
         let task = Task { rebuild, ..Task::new(Verb::Build, choice, destination) };
+        let broken = chosen.broken.clone();
         let plan = chosen.plan(ctx, &workspace, task)?;
-        carry_out(ctx, &workspace, plan)
+        let exit = carry_out(ctx, &workspace, plan)?;
+        Ok(selection::end(ctx, exit, &broken))
     }
 }
 

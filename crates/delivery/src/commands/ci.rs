@@ -5,14 +5,16 @@ use camino::Utf8Path;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::projects::warn_of_broken;
 use crate::context::Ctx;
 use crate::plan::Verb;
 use crate::record::Record;
 use base::env::variable;
-use base::error::{Exit, failed};
+use base::error::{Exit, Failure, failed, refused};
 use base::files::write_whole;
 use gitlab::pipeline::{FILE, HEADER, guide, reports};
 use workspace::Workspace;
+use workspace::config::CONFIG_FILE;
 
 /// Generate the pipeline file.
 #[derive(Debug, Args)]
@@ -23,7 +25,7 @@ pub struct Ci {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Write .gitlab-ci.yml from the projects and the shared config file
+    /// Write the pipeline file from the projects and the shared config file
     Generate {
         /// Change nothing, and fail if a file is out of date
         #[arg(long)]
@@ -35,7 +37,9 @@ impl Ci {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let Action::Generate { check } = self.action;
-        let files = guide::files(&Workspace::load(&ctx.root)?)?;
+        let workspace = Workspace::survey(&ctx.root)?;
+        warn_of_broken(ctx, &workspace.broken);
+        let files = guide::files(&workspace)?;
         if ctx.dry_run {
             let document: Vec<_> =
                 files.iter().map(|(path, text)| json!({ "path": path, "text": text })).collect();
@@ -43,6 +47,7 @@ impl Ci {
             return Ok(Exit::Done);
         }
         let stale = stale(&ctx.root, &files);
+        refuse_foreign(&ctx.root, &files[0].0)?;
         if check && !stale.is_empty() {
             return Err(failed(format!("out of date: {}", stale.join(", ")))
                 .hint("run `cargo xtask ci generate` to update it")
@@ -58,28 +63,51 @@ impl Ci {
     }
 }
 
+/// Writes the pipeline file of the repository at `root`, which must be ours or not exist.
+pub fn write_pipeline(root: &Utf8Path) -> Result<()> {
+    let files = guide::files(&Workspace::survey(root)?)?;
+    refuse_foreign(root, &files[0].0)?;
+    write_whole(&root.join(&files[0].0), &files[0].1)
+}
+
 /// Updates the pipeline file if we wrote it. Returns the files that were out of date.
-pub fn refresh(root: &Utf8Path) -> Result<Vec<&'static str>> {
-    let ours = std::fs::read_to_string(root.join(FILE)).is_ok_and(|text| text.starts_with(HEADER));
-    if !ours {
+pub fn refresh(root: &Utf8Path) -> Result<Vec<String>> {
+    let workspace = Workspace::survey(root)?;
+    let file = root.join(&workspace.config.pipeline.file);
+    let is_ours = std::fs::read_to_string(file).is_ok_and(|text| text.starts_with(HEADER));
+    if !is_ours {
         return Ok(Vec::new());
     }
-    let files = guide::files(&Workspace::load(root)?)?;
+    let files = guide::files(&workspace)?;
     let stale = stale(root, &files);
     write(root, &files, &stale)?;
     Ok(stale)
 }
 
-fn stale(root: &Utf8Path, files: &[(&'static str, String)]) -> Vec<&'static str> {
+fn stale(root: &Utf8Path, files: &[(String, String)]) -> Vec<String> {
     let differs = |path: &str, wanted: &String| {
         std::fs::read_to_string(root.join(path)).ok().as_ref() != Some(wanted)
     };
-    files.iter().filter(|(path, wanted)| differs(path, wanted)).map(|(path, _)| *path).collect()
+    let stale = files.iter().filter(|(path, wanted)| differs(path, wanted));
+    stale.map(|(path, _)| path.clone()).collect()
 }
 
-fn write(root: &Utf8Path, files: &[(&'static str, String)], stale: &[&str]) -> Result<()> {
+fn write(root: &Utf8Path, files: &[(String, String)], stale: &[String]) -> Result<()> {
     let stale = files.iter().filter(|(path, _)| stale.contains(path));
     stale.into_iter().try_for_each(|(path, text)| write_whole(&root.join(path), text))
+}
+
+/// Refuses to overwrite a pipeline that this command did not write.
+fn refuse_foreign(root: &Utf8Path, file: &str) -> Result<(), Failure> {
+    match std::fs::read_to_string(root.join(file)) {
+        Ok(text) if !text.starts_with(HEADER) => {
+            Err(refused(format!("{file} was not written by `cargo xtask ci generate`; nothing was changed"))
+                .hint(format!(
+                    "set `\"pipeline\": {{ \"file\": \".gitlab/xtask.yml\" }}` in {CONFIG_FILE}, and include that file in {FILE}"
+                )))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes GitLab's links to a deployment or preview, in a pipeline.

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::build::{EngineArgs, Task, nothing_to_do};
-use super::selection::Selection;
+use super::selection::{self, Selection};
 use crate::context::{Ctx, default_environment};
 use crate::plan::destination::{Destination, Pipeline};
 use crate::plan::{Verb, guard, protection};
@@ -49,7 +49,8 @@ impl Deploy {
         let destination = self.destination(ctx, &workspace)?;
         let chosen = self.selection.choose(ctx, &workspace, Some(&destination.environment))?;
         if let Some(because) = &chosen.nothing {
-            return Ok(nothing_to_do(ctx, because));
+            let exit = nothing_to_do(ctx, because);
+            return Ok(selection::end(ctx, exit, &chosen.broken));
         }
         let projects = &chosen.projects;
         protection::check(
@@ -78,8 +79,10 @@ impl Deploy {
             allow_stub: self.allow_stub,
             ..Task::new(Verb::Deploy, choice, destination)
         };
+        let broken = chosen.broken.clone();
         let plan = chosen.plan(ctx, &workspace, task)?;
-        super::build::carry_out(ctx, &workspace, plan)
+        let exit = super::build::carry_out(ctx, &workspace, plan)?;
+        Ok(selection::end(ctx, exit, &broken))
     }
 
     fn destination(&self, ctx: &Ctx, workspace: &Workspace) -> Result<Destination> {

@@ -8,8 +8,9 @@ use crate::context::Ctx;
 use crate::doctor::check::{Check, Need};
 use crate::doctor::pins::Pins;
 use crate::doctor::scope::Scope;
-use crate::doctor::{self, Options, fix};
+use crate::doctor::{self, Options, fix, readiness};
 use base::error::Exit;
+use workspace::Workspace;
 
 /// Check this machine, the configuration and the credentials.
 #[derive(Debug, Args)]
@@ -83,7 +84,14 @@ impl Doctor {
             report.fixed = mended;
         }
         let verbose = ctx.ui.verbose() || matches!(scope, Scope::Named(_));
-        ctx.ui.report(&report, &report.text(verbose));
+        let mut text = report.text(verbose);
+        if scope == Scope::All
+            && let Ok(workspace) = Workspace::survey(&ctx.root)
+        {
+            report.projects = readiness::rows(&workspace);
+            text = format!("{}\n{text}", readiness::text(&report.projects));
+        }
+        ctx.ui.report(&report, &text);
         Ok(report.exit())
     }
 }

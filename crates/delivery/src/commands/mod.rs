@@ -7,6 +7,7 @@ pub mod comment;
 pub mod completions;
 pub mod deploy;
 pub mod doctor;
+pub mod init;
 pub mod new;
 pub mod preview;
 pub mod preview_stop;
@@ -15,6 +16,7 @@ pub mod rollback;
 pub mod sandbox;
 pub mod selection;
 pub mod status;
+pub mod upgrade;
 
 use anyhow::Result;
 
@@ -36,8 +38,10 @@ impl Command {
             Command::Rollback(command) => command.run(ctx),
             Command::Promote(command) => command.run(ctx),
             Command::Comment(command) => command.run(ctx),
+            Command::Init(command) => command.run(ctx),
             Command::New(command) => command.run(ctx),
             Command::Sandbox(command) => command.run(ctx),
+            Command::Upgrade(command) => command.run(ctx),
             Command::Ci(command) => command.run(ctx),
             Command::Completions(command) => command.run(ctx),
             Command::Complete(command) => command.run(ctx),

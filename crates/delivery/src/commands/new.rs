@@ -36,7 +36,7 @@ impl New {
             ctx.ui.report(&templates, &templates.text());
             return Ok(Exit::Done);
         };
-        let workspace = Workspace::load(&ctx.root)?;
+        let workspace = Workspace::survey(&ctx.root)?;
         let place = Place::new(&workspace.files, &workspace.config)?;
         let new = NewProject::new(
             name,

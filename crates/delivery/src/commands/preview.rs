@@ -9,7 +9,7 @@ use serde_json::json;
 use super::build::{EngineArgs, Task, nothing_to_do};
 use super::deploy::sandbox_port;
 use super::preview_stop::Stop;
-use super::selection::Selection;
+use super::selection::{self, Selection};
 use crate::context::Ctx;
 use crate::engine::comment::Comment;
 use crate::plan::destination::Destination;
@@ -97,7 +97,8 @@ impl Preview {
         let others = unaffected(&workspace, &chosen.projects);
         if let Some(because) = &chosen.nothing {
             comment.finish(&others);
-            return Ok(nothing_to_do(ctx, because));
+            let exit = nothing_to_do(ctx, because);
+            return Ok(selection::end(ctx, exit, &chosen.broken));
         }
         let projects = &chosen.projects;
         let alias = self.alias(ctx, projects, &destination)?;
@@ -125,18 +126,20 @@ impl Preview {
         let building =
             chosen.projects.iter().map(|project| Row::new(&project.name, Status::Building));
         let building: Vec<Row> = building.chain(others.iter().cloned()).collect();
+        let broken = chosen.broken.clone();
         let plan = chosen.plan(ctx, &workspace, task)?;
         let announced = comment.building(&building);
         if ctx.dry_run {
             let script = super::build::plan_script(ctx, &workspace, &plan)?;
             let comment = announced.markdown.as_deref().map(as_comment).unwrap_or_default();
             ctx.ui.report(&json!({ "plan": plan, "comment": announced }), &(script + &comment));
-            return Ok(Exit::Done);
+            return Ok(selection::end(ctx, Exit::Done, &broken));
         }
         let records = super::build::execute(ctx, &workspace, plan)?;
         comment
             .finish(&records.iter().map(comment_outcome::row).chain(others).collect::<Vec<Row>>());
-        super::build::tell(ctx, &records)
+        let exit = super::build::tell(ctx, &records)?;
+        Ok(selection::end(ctx, exit, &broken))
     }
 
     fn alias(&self, ctx: &Ctx, projects: &[&Project], destination: &Destination) -> Result<String> {

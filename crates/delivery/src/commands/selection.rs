@@ -12,9 +12,11 @@ use crate::context::Ctx;
 use crate::doctor;
 use crate::plan::{Inputs, Plan, Verb};
 use crate::report::affected::{line, nothing};
+use base::error::Exit;
 use workspace::Workspace;
 use workspace::affected::affected;
 use workspace::change_base::{Base, Changes};
+use workspace::discovery::Broken;
 use workspace::git;
 use workspace::key::fresh_nonce;
 use workspace::lock_changes::LockChanges;
@@ -42,6 +44,16 @@ pub struct Chosen<'w> {
     reasons: BTreeMap<String, String>,
     /// The reason if no project is selected.
     pub nothing: Option<String>,
+    /// The configs that would take part, if a project could be made of them.
+    pub broken: Vec<Broken>,
+}
+
+/// Reports what could not take part, after the others are done, and returns the exit code of both.
+pub fn end(ctx: &Ctx, exit: Exit, broken: &[Broken]) -> Exit {
+    for each in broken {
+        ctx.ui.error_beside_report(&each.row().into());
+    }
+    Exit::worst([exit].into_iter().chain(broken.first().map(|_| Exit::Refused)))
 }
 
 impl Selection {
@@ -54,26 +66,29 @@ impl Selection {
     ) -> Result<Chosen<'w>> {
         if self.all || !self.names.is_empty() {
             let reason = if self.all { "every project" } else { "named on the command line" };
-            return Ok(Chosen::new(workspace.select(&self.names)?, |_| reason.to_owned()));
+            let mut chosen = Chosen::new(workspace.select(&self.names)?, |_| reason.to_owned());
+            chosen.broken = if self.all { workspace.broken.clone() } else { Vec::new() };
+            return Ok(chosen);
         }
         let changes = changes(ctx, environment)?;
         let outline = Outline::new(workspace);
         let affected =
             affected(&outline, &changes, &LockChanges::find(&ctx.root, &outline, &changes));
-        // A broken project blocks only if it is affected.
-        if let Some(broken) = affected.broken.first() {
-            return Err(broken.in_the_way().into());
-        }
+        // A broken project that is affected is a row, and the others go on.
+        let broken: Vec<Broken> = affected.broken.iter().map(|&broken| broken.clone()).collect();
         let reasons: BTreeMap<&str, String> =
             affected.projects.iter().map(|each| (each.dir.as_str(), line(&each.reasons))).collect();
         let reason = |project: &Project| reasons.get(project.dir.as_str()).cloned();
         if affected.projects.is_empty() && stands_on_default_branch(&changes) {
             let reason = "every project, since the default branch is checked out";
-            return Ok(Chosen::new(workspace.select(&[])?, |_| reason.to_owned()));
+            let mut chosen = Chosen::new(workspace.select(&[])?, |_| reason.to_owned());
+            chosen.broken.clone_from(&workspace.broken);
+            return Ok(chosen);
         }
         let projects = workspace.projects.iter().filter(|project| reason(project).is_some());
         let mut chosen =
             Chosen::new(projects.collect(), |project| reason(project).unwrap_or_default());
+        chosen.broken = broken;
         chosen.nothing = chosen.projects.is_empty().then(|| nothing(&changes));
         Ok(chosen)
     }
@@ -92,7 +107,7 @@ fn stands_on_default_branch(changes: &Changes) -> bool {
 impl<'w> Chosen<'w> {
     fn new(projects: Vec<&'w Project>, reason: impl Fn(&Project) -> String) -> Chosen<'w> {
         let reasons = projects.iter().map(|project| (project.name.clone(), reason(project)));
-        Chosen { reasons: reasons.collect(), projects, nothing: None }
+        Chosen { reasons: reasons.collect(), projects, nothing: None, broken: Vec::new() }
     }
 
     /// Plans `task` for them. Meanwhile it is found out whether a run would have what it needs; a script

@@ -96,7 +96,7 @@ impl Context {
     /// The projects that matter, or why they cannot be read.
     pub fn read(&self) -> Result<&Vec<Project>, &anyhow::Error> {
         let read = || {
-            let workspace = Workspace::load(&self.root)?;
+            let workspace = Workspace::survey(&self.root)?;
             Ok(workspace.select(&self.names)?.into_iter().cloned().collect())
         };
         self.projects.get_or_init(read).as_ref()

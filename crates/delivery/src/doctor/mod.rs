@@ -7,6 +7,7 @@ pub mod context;
 pub mod finding;
 pub mod fix;
 pub mod pins;
+pub mod readiness;
 pub mod report;
 pub mod run;
 pub mod scope;

@@ -101,7 +101,7 @@ impl Pins {
         let settings = &config.pipeline;
         let image = Pin::new("image of jobs", file("image"), &settings.image);
         pins.push(image.also(PIPELINE, after("image:")));
-        if settings.shared_engine().is_none() {
+        if settings.has_dagger() && settings.shared_engine().is_none() {
             let image = Pin::new("image of Docker", file("dockerImage"), &settings.docker_image);
             pins.push(image.also(PIPELINE, after("- name:")));
         }

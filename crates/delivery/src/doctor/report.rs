@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::check::Check;
 use super::finding::{Finding, Status};
+use super::readiness::Row;
 use super::run::CheckResult;
 use base::error::Exit;
 
@@ -67,6 +68,9 @@ pub struct Report {
     /// What `--fix` did; nothing without it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fixed: Vec<FixResult>,
+    /// The projects, and what keeps them from being deployed. Only in the report on everything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub projects: Vec<Row>,
 }
 
 impl Report {
@@ -106,6 +110,7 @@ impl Report {
             counts,
             checks,
             fixed: Vec::new(),
+            projects: Vec::new(),
         }
     }
 

@@ -56,7 +56,7 @@ impl Default for Templates {
 
 /// Returns the report on a created project, with the next step.
 #[must_use]
-pub fn text(new: &NewProject, pipeline: &[&str]) -> String {
+pub fn text(new: &NewProject, pipeline: &[String]) -> String {
     let kind = match new.template {
         Template::Static => "static files",
         Template::Worker => "a Worker with code",

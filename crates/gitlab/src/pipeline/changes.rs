@@ -4,13 +4,15 @@ use camino::Utf8Path;
 
 use workspace::Workspace;
 use workspace::graph::Graph;
+use workspace::modules::TOOL_LOCK;
+use workspace::pipeline::GITLAB_FILE;
 use workspace::project::Project;
 
 /// GitLab accepts no more patterns in a rule (<https://docs.gitlab.com/ci/yaml/#ruleschanges>).
 const MOST: usize = 50;
 
 /// The files that every project is made with: config, modules, toolchains and the pipeline itself.
-const SHARED: [&str; 2] = ["dagger/**/*", ".gitlab-ci.yml"];
+const SHARED: [&str; 2] = ["dagger/**/*", GITLAB_FILE];
 
 /// The patterns for `project`, wider than what xtask decides by: its folder and all that the graph
 /// knows it is made from. Nothing where a rule could not hold them, which lets every push through.
@@ -23,6 +25,9 @@ pub fn changes(workspace: &Workspace, graph: &Graph, project: &Project) -> Optio
         .map(|path| pattern(path, workspace.root.join(path).is_dir()))
         .collect();
     paths.extend(SHARED.map(str::to_owned));
+    let file = Some(workspace.config.pipeline.file.as_str()).filter(|file| *file != GITLAB_FILE);
+    let lock = Some(TOOL_LOCK).filter(|lock| workspace.root.join(lock).is_file());
+    paths.extend(file.into_iter().chain(lock).map(str::to_owned));
     let literal = |path: &String| !path.contains(['[', ']', '{', '}', '\\', '?', '$']);
     (paths.len() <= MOST && paths.iter().all(literal)).then_some(paths)
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::types::Pipeline;
-use super::{FILE, variables};
+use super::variables;
 use base::error::refused;
 use workspace::Workspace;
 
@@ -15,16 +15,16 @@ const END: &str = "<!-- end of variables -->";
 
 /// Returns the expected text of each generated file of `workspace`, by path. A repository without the
 /// guide gets none.
-pub fn files(workspace: &Workspace) -> Result<Vec<(&'static str, String)>> {
+pub fn files(workspace: &Workspace) -> Result<Vec<(String, String)>> {
     let pipeline = Pipeline::new(workspace, &workspace.graph);
-    let mut files = vec![(FILE, pipeline.text()?)];
+    let mut files = vec![(workspace.config.pipeline.file.clone(), pipeline.text()?)];
     if let Ok(text) = std::fs::read_to_string(workspace.root.join(GUIDE)) {
         let table = variables::markdown(&variables::table(&workspace.config));
         let filled = fill(&text, &table).ok_or_else(|| {
             refused(format!("{GUIDE} lacks the lines `{START}` and `{END}`"))
                 .hint("put them around the table of variables")
         })?;
-        files.push((GUIDE, filled));
+        files.push((GUIDE.to_owned(), filled));
     }
     Ok(files)
 }

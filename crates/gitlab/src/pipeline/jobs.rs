@@ -1,5 +1,7 @@
 //! The jobs that people see.
 
+use camino::Utf8Path;
+
 use super::changes::changes;
 use super::condition::Condition;
 use super::reports::{self, Dotenv};
@@ -8,6 +10,7 @@ use super::{runner, scripts};
 use workspace::Workspace;
 use workspace::config::Config;
 use workspace::graph::Graph;
+use workspace::pipeline::HOST;
 use workspace::project::Project;
 
 /// The job that tests.
@@ -31,16 +34,18 @@ pub const REVIEW: &str = "review/$CI_MERGE_REQUEST_IID";
 
 /// Everything CI checks, in merge requests and on the default branch.
 #[must_use]
-pub fn check() -> Job {
+pub fn check(root: &Utf8Path) -> Job {
+    let has_own = root.join(".ci/run").is_file();
+    let tests = if has_own { scripts::CHECK } else { scripts::GENERATED };
     Job {
-        stage: Some("check"),
+        stage: Some("check".to_owned()),
         rules: vec![
             Rule::when(Condition::merge_request()),
             Rule::when(Condition::default_branch()),
         ],
         cache: vec![runner::cache("check")],
         before_script: vec![scripts::NPM.to_owned()],
-        script: vec![scripts::VARIABLES.to_owned(), scripts::CHECK.to_owned()],
+        script: vec![scripts::VARIABLES.to_owned(), tests.to_owned()],
         ..Job::default()
     }
 }
@@ -49,13 +54,13 @@ pub fn check() -> Job {
 #[must_use]
 pub fn preview(config: &Config) -> Job {
     Job {
-        extends: vec![runner::DAGGER],
-        stage: Some("preview"),
+        extends: vec![runner::DAGGER.to_owned()],
+        stage: Some("preview".to_owned()),
         rules: vec![Rule::when(Condition::preview())],
         needs: Some(Vec::new()),
-        script: vec![scripts::PREVIEW.to_owned()],
+        script: vec![scripts::preview(engine(config))],
         environment: Some(Environment {
-            on_stop: Some(PREVIEW_STOP),
+            on_stop: Some(PREVIEW_STOP.to_owned()),
             auto_stop_in: Some(config.pipeline.preview_lifetime.clone()),
             ..environment(REVIEW, reports::PREVIEW)
         }),
@@ -73,8 +78,8 @@ pub fn preview(config: &Config) -> Job {
 #[must_use]
 pub fn preview_stop() -> Job {
     Job {
-        extends: vec![runner::CARGO],
-        stage: Some("preview"),
+        extends: vec![runner::CARGO.to_owned()],
+        stage: Some("preview".to_owned()),
         rules: vec![Rule::by_hand(Condition::preview())],
         needs: Some(Vec::new()),
         script: vec![scripts::PREVIEW_STOP.to_owned()],
@@ -102,8 +107,8 @@ pub fn preview_sweep(config: &Config) -> Job {
         one => Condition::All(vec![one, Condition::schedule()]),
     };
     Job {
-        extends: vec![runner::CARGO],
-        stage: Some("preview"),
+        extends: vec![runner::CARGO.to_owned()],
+        stage: Some("preview".to_owned()),
         rules: vec![Rule::when(condition)],
         needs: Some(Vec::new()),
         script: vec![scripts::PREVIEW_SWEEP.to_owned()],
@@ -148,7 +153,7 @@ pub fn deploy(workspace: &Workspace, graph: &Graph, project: &Project) -> Job {
         }
     };
     let name = &workspace.config.pipeline.environment;
-    let command = scripts::deploy(Some(label(project)), name);
+    let command = scripts::deploy(Some(label(project)), name, engine(&workspace.config));
     Job { rules, ..deploying(&place(name, project), command) }
 }
 
@@ -157,16 +162,16 @@ pub fn deploy(workspace: &Workspace, graph: &Graph, project: &Project) -> Job {
 pub fn deploy_all(config: &Config) -> Job {
     let name = &config.pipeline.environment;
     let rules = vec![Rule::when(deploys(config))];
-    Job { rules, ..deploying(name, scripts::deploy(None, name)) }
+    Job { rules, ..deploying(name, scripts::deploy(None, name, engine(config))) }
 }
 
 /// Returns the common part of deployments. Nothing cancels one that has started.
 #[must_use]
 pub fn deployment(config: &Config) -> Job {
     Job {
-        extends: vec![runner::DAGGER],
+        extends: vec![runner::DAGGER.to_owned()],
         tags: config.pipeline.deploy_tags.clone(),
-        stage: Some("deploy"),
+        stage: Some("deploy".to_owned()),
         needs: Some(vec![CHECK.to_owned()]),
         interruptible: Some(false),
         // Longer than xtask's own deadlines, so that it is xtask which says what is live.
@@ -178,12 +183,17 @@ pub fn deployment(config: &Config) -> Job {
 
 fn deploying(place: &str, command: String) -> Job {
     Job {
-        extends: vec![DEPLOYMENT],
+        extends: vec![DEPLOYMENT.to_owned()],
         script: vec![command],
         environment: Some(environment(place, reports::DEPLOY)),
         resource_group: Some(place.to_owned()),
         ..Job::default()
     }
+}
+
+/// The engine that jobs name.
+fn engine(config: &Config) -> &'static str {
+    if config.pipeline.has_dagger() { "dagger" } else { HOST }
 }
 
 /// On the default branch, and in a fork never: it has none of our tokens.

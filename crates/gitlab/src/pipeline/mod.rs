@@ -3,6 +3,7 @@
 pub mod changes;
 pub mod condition;
 pub mod guide;
+mod included;
 pub mod jobs;
 pub mod kind;
 pub mod reports;
@@ -19,10 +20,10 @@ use types::{AutoCancel, Defaults, Job, Ordered, Pipeline, Rule, Workflow, variab
 use workspace::Workspace;
 use workspace::config::CONFIG_FILE;
 use workspace::graph::Graph;
+use workspace::modules::TOOL_LOCK;
 use workspace::pipeline::DeployJobs;
 
-/// The file in which GitLab looks for the pipeline.
-pub const FILE: &str = ".gitlab-ci.yml";
+pub use workspace::pipeline::GITLAB_FILE as FILE;
 
 /// The first words of a file that we wrote.
 pub const HEADER: &str = "# Written by `cargo xtask ci generate`";
@@ -32,10 +33,12 @@ impl Pipeline {
     #[must_use]
     pub fn new(workspace: &Workspace, graph: &Graph) -> Pipeline {
         let settings = &workspace.config.pipeline;
-        Pipeline {
-            workflow: workflow(),
+        let default = Defaults { image: settings.image.clone(), tags: settings.tags.clone() };
+        let pipeline = Pipeline {
+            head: head(workspace),
+            workflow: Some(workflow()),
             stages: vec!["check", "preview", "deploy"],
-            default: Defaults { image: settings.image.clone(), tags: settings.tags.clone() },
+            default: Some(default),
             variables: variables(&[
                 ("GIT_DEPTH", "20"),
                 ("CARGO_HOME", "$CI_PROJECT_DIR/.xtask/cargo"),
@@ -43,17 +46,33 @@ impl Pipeline {
                 (runner::CACHE_POLICY, "pull"),
             ]),
             jobs: jobs(workspace, graph),
+        };
+        match settings.is_included() {
+            true => pipeline.into_included(&settings.stages.clone().unwrap_or_default()),
+            false => pipeline,
         }
     }
 
     /// The file's text.
     pub fn text(&self) -> Result<String> {
-        let head = format!(
-            "{HEADER} from the projects of this repository and\n\
-             # {CONFIG_FILE}. Change those, then run it again. docs/gitlab.md explains it.\n\n"
-        );
-        Ok(head + &yaml::document(self, &comment)?)
+        Ok(format!("{}\n\n{}", self.head, yaml::document(self, &comment)?))
     }
+}
+
+/// The comment that the file begins with.
+fn head(workspace: &Workspace) -> String {
+    let mut head = format!(
+        "{HEADER} from the projects of this repository and\n\
+         # {CONFIG_FILE}. Change those, then run it again."
+    );
+    if workspace.root.join(guide::GUIDE).is_file() {
+        head += &format!(" {} explains it.", guide::GUIDE);
+    }
+    let settings = &workspace.config.pipeline;
+    if settings.is_included() {
+        head += &format!("\n# {FILE} includes it: `include: [{{ local: {} }}]`.", settings.file);
+    }
+    head
 }
 
 /// Merge requests and the default branch have pipelines; other branches and tags have none, so that no
@@ -70,15 +89,24 @@ fn workflow() -> Workflow {
 }
 
 fn jobs(workspace: &Workspace, graph: &Graph) -> Ordered<Job> {
+    let mut jobs = made_jobs(workspace, graph);
+    if workspace.root.join(TOOL_LOCK).is_file() {
+        let caches = jobs.0.iter_mut().flat_map(|(_, job)| &mut job.cache);
+        caches.for_each(runner::move_cache);
+    }
+    jobs
+}
+
+fn made_jobs(workspace: &Workspace, graph: &Graph) -> Ordered<Job> {
     let config = &workspace.config;
     let mut jobs = Vec::new();
     let mut add = |name: &str, job| jobs.push((name.to_owned(), job));
     add(runner::CARGO, runner::cargo());
-    if config.pipeline.shared_engine().is_none() {
+    if config.pipeline.has_dagger() && config.pipeline.shared_engine().is_none() {
         add(runner::DOCKER, runner::docker(config));
     }
     add(runner::DAGGER, runner::dagger(config));
-    add(jobs::CHECK, jobs::check());
+    add(jobs::CHECK, jobs::check(&workspace.root));
     if config.preview_environment().is_ok() {
         add(jobs::PREVIEW, jobs::preview(config));
         add(jobs::PREVIEW_STOP, jobs::preview_stop());
@@ -101,7 +129,7 @@ fn jobs(workspace: &Workspace, graph: &Graph) -> Ordered<Job> {
 
 /// Returns the comment above an entry of the file.
 fn comment(name: &str) -> Option<String> {
-    let text = match name {
+    let text = match included::without_prefix(name).as_str() {
         "workflow" => {
             "Merge requests and the default branch. A fork's merge request is checked in the fork."
         }
@@ -109,8 +137,8 @@ fn comment(name: &str) -> Option<String> {
         runner::DOCKER => {
             "Docker-in-Docker with TLS. The runner is privileged and has the volume /certs/client."
         }
-        runner::DAGGER => "The pinned Dagger CLI and its engine.",
-        jobs::CHECK => "The README's test command.",
+        runner::DAGGER => "What builds and deployments need.",
+        jobs::CHECK => "What every change must pass.",
         jobs::PREVIEW => {
             "Uploads what the merge request changed, as versions that serve no visitor, and keeps one\n\
              comment up to date."

@@ -36,6 +36,10 @@ pub fn docker(config: &Config) -> Job {
 #[must_use]
 pub fn dagger(config: &Config) -> Job {
     let settings = &config.pipeline;
+    if !settings.has_dagger() {
+        let before_script = vec![scripts::NPM.to_owned()];
+        return Job { extends: vec![CARGO.to_owned()], before_script, ..Job::default() };
+    }
     let sum = settings.dagger_sha256.as_deref().unwrap_or_default();
     let mut pairs = vec![
         ("DAGGER_VERSION", config.tools.dagger.as_str()),
@@ -47,9 +51,12 @@ pub fn dagger(config: &Config) -> Job {
     let (extends, before) = match settings.shared_engine() {
         Some(address) => {
             pairs.push(("_EXPERIMENTAL_DAGGER_RUNNER_HOST", address));
-            (vec![CARGO], cli.to_vec())
+            (vec![CARGO.to_owned()], cli.to_vec())
         }
-        None => (vec![CARGO, DOCKER], [[scripts::DOCKER_CLI, scripts::DOCKER_READY], cli].concat()),
+        None => (
+            [CARGO, DOCKER].map(str::to_owned).to_vec(),
+            [[scripts::DOCKER_CLI, scripts::DOCKER_READY], cli].concat(),
+        ),
     };
     Job {
         extends,
@@ -74,6 +81,14 @@ pub fn artifacts(dotenv: Dotenv) -> Artifacts {
 #[must_use]
 pub fn cargo() -> Job {
     Job { cache: vec![cache("xtask")], ..Job::default() }
+}
+
+/// Moves a cache to the folder of the tool, where that is a Cargo workspace of its own.
+pub fn move_cache(cache: &mut Cache) {
+    cache.key.files = vec![workspace::modules::TOOL_LOCK, "rust-toolchain.toml"];
+    for path in cache.paths.iter_mut().filter(|path| **path == "target") {
+        *path = "xtask/target";
+    }
 }
 
 /// Returns a separate cache for each `prefix`, because a test run compiles much more than a deployment needs.

@@ -9,8 +9,14 @@ pub const CHECK: &str = "bash .ci/run";
 /// without a scope.
 pub const VARIABLES: &str = "cargo xtask doctor pipeline";
 
+/// Checks that the pipeline file is up to date, in a repository without a test command.
+pub const GENERATED: &str = "cargo xtask ci generate --check";
+
 /// Uploads what a merge request changed.
-pub const PREVIEW: &str = "cargo xtask preview --engine dagger";
+#[must_use]
+pub fn preview(engine: &str) -> String {
+    format!("cargo xtask preview --engine {engine}")
+}
 
 /// Removes what a preview left.
 pub const PREVIEW_STOP: &str = "cargo xtask preview stop";
@@ -60,7 +66,7 @@ fi";
 
 /// The whole command that deploys a project, or everything where none is named.
 #[must_use]
-pub fn deploy(project: Option<&str>, environment: &str) -> String {
+pub fn deploy(project: Option<&str>, environment: &str, engine: &str) -> String {
     let name = project.map(|name| format!(" {}", quote(name))).unwrap_or_default();
-    format!("cargo xtask deploy{name} --env {} --engine dagger", quote(environment))
+    format!("cargo xtask deploy{name} --env {} --engine {engine}", quote(environment))
 }

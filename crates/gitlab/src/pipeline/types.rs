@@ -39,13 +39,20 @@ pub fn variables(pairs: &[(&str, &str)]) -> Variables {
 /// The whole file.
 #[derive(Clone, Debug, Serialize)]
 pub struct Pipeline {
-    /// When there is a pipeline at all.
-    pub workflow: Workflow,
+    /// The comment that it begins with.
+    #[serde(skip)]
+    pub head: String,
+    /// When there is a pipeline at all. `None` in an included file, as `stages` and `default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<Workflow>,
     /// The stages in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<&'static str>,
     /// The defaults of every job.
-    pub default: Defaults,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default: Option<Defaults>,
     /// The variables of every job.
+    #[serde(skip_serializing_if = "Ordered::is_empty")]
     pub variables: Variables,
     /// The jobs by name; names that start with a dot are only extended.
     #[serde(flatten)]
@@ -118,19 +125,25 @@ impl Rule {
 pub struct Job {
     /// The jobs that it takes over everything from, later ones winning.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub extends: Vec<&'static str>,
+    pub extends: Vec<String>,
+    /// The image that it runs in, where that is not everybody's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// The tags of its runner, where they are other than everybody's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// Its stage.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub stage: Option<&'static str>,
+    pub stage: Option<String>,
     /// When it is made.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
     /// The jobs that it waits for; an empty list waits for none, nothing for the earlier stages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub needs: Option<Vec<String>>,
+    /// What it takes over from the keys that apply to all jobs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inherit: Option<Inherit>,
     /// Containers beside it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<Service>,
@@ -161,6 +174,13 @@ pub struct Job {
     /// The files that it leaves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifacts: Option<Artifacts>,
+}
+
+/// What a job takes over from the keys that apply to all jobs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Inherit {
+    /// Whether it has what stands under `default`.
+    pub default: bool,
 }
 
 /// A container beside a job.
@@ -202,7 +222,7 @@ pub struct Environment {
     pub url: Option<String>,
     /// The job that stops it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub on_stop: Option<&'static str>,
+    pub on_stop: Option<String>,
     /// When it is stopped without anybody asking.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auto_stop_in: Option<String>,

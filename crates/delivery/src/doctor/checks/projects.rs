@@ -1,5 +1,6 @@
 //! What can be deployed.
 
+use camino::Utf8Path;
 use serde_json::Value;
 use workspace::toolchain::Toolchain;
 
@@ -8,7 +9,9 @@ use crate::doctor::finding::Finding;
 use crate::plan::{guard, protection};
 use crate::tools::bun::which;
 use crate::tools::packages::detect;
+use base::error::Failure;
 use cloudflare::{wrangler, wrangler_fields};
+use workspace::config::Tools;
 use workspace::git;
 use workspace::project::Project;
 
@@ -46,20 +49,23 @@ fn each(context: &Context, look: impl Fn(&Project) -> Vec<Finding>) -> Finding {
 /// `projects.lock`
 pub fn lock(context: &Context) -> Finding {
     each(context, |project| {
-        let Some(package) = &project.package else {
-            return Vec::new();
-        };
         let Ok(config) = context.config() else {
             return Vec::new();
         };
-        match detect::installation(&context.root, package, &config.tools) {
-            Ok(None) if package.has_dependencies => {
-                vec![Finding::from(&guard::no_lock_file(project))]
-            }
-            Ok(_) => Vec::new(),
-            Err(failure) => vec![Finding::from(&failure)],
-        }
+        let failure = lock_failure(&context.root, project, &config.tools);
+        failure.iter().map(Finding::from).collect()
     })
+}
+
+/// Returns why the dependencies of a project cannot be installed as they are locked. `None` if they can.
+#[must_use]
+pub fn lock_failure(root: &Utf8Path, project: &Project, tools: &Tools) -> Option<Failure> {
+    let package = project.package.as_ref()?;
+    match detect::installation(root, package, tools) {
+        Ok(None) if package.has_dependencies => Some(guard::no_lock_file(project)),
+        Ok(_) => None,
+        Err(failure) => Some(failure),
+    }
 }
 
 /// `projects.config`

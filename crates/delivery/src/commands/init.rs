@@ -1,0 +1,167 @@
+//! `init`: sets up delivery in another repository.
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::Args;
+use serde::Serialize;
+
+use super::ci;
+use crate::context::Ctx;
+use crate::doctor::readiness::{self, Row};
+use crate::init::source::Source;
+use crate::init::{self, Action, Change, found};
+use crate::tools::cargo;
+use base::error::{Exit, Failure, failed, refused, usage};
+use base::files::write_whole;
+use base::terminal::{BOLD, paint};
+use gitlab::pipeline::FILE;
+use workspace::Workspace;
+use workspace::config::{CONFIG_FILE, Config};
+use workspace::modules::TOOL;
+
+/// Set up delivery in a repository that exists.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The repository's root
+    #[arg(value_name = "REPOSITORY")]
+    repository: Utf8PathBuf,
+    /// Depend on this checkout by its path, instead of on its origin and commit
+    #[arg(long, conflicts_with_all = ["git", "rev"])]
+    path: bool,
+    /// Depend on this git repository [default: the origin of this checkout]
+    #[arg(long, value_name = "URL")]
+    git: Option<String>,
+    /// Depend on this commit [default: the one that is checked out]
+    #[arg(long, value_name = "REVISION")]
+    rev: Option<String>,
+    /// Copy the Dagger modules too, for the Dagger engine
+    #[arg(long)]
+    vendor: bool,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    schema: u32,
+    repository: &'a Utf8Path,
+    files: &'a [Change],
+    projects: &'a [Row],
+}
+
+impl Init {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        let checkout = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+        let checkout = checkout.filter(|checkout| checkout.join("crates/delivery").is_dir());
+        let checkout = checkout.ok_or_else(|| {
+            refused("the source of this program is not on this machine")
+                .hint("run `init` from a checkout of this tool")
+        })?;
+        let root = repository(&self.repository, checkout)?;
+        let source = match self.path {
+            true => Source::path(checkout, &root.join(TOOL)),
+            false => Source::git(checkout, self.git, self.rev)?,
+        };
+        let config = match root.join(CONFIG_FILE).is_file() {
+            true => Config::load(&root)?,
+            false => found::config(&Workspace::survey_with(&root, found::empty_config())?),
+        };
+        let vendored = if self.vendor { init::modules(checkout)? } else { Vec::new() };
+        let mut changes = init::changes(&root, &source, &config, vendored)?;
+        if found::has_gitlab(&root) {
+            changes.push(Change::create(&root, &config.pipeline.file, String::new()));
+        }
+        if !ctx.dry_run {
+            write(ctx, &root, &changes)?;
+        }
+        let rows = readiness::rows(&Workspace::survey_with(&root, config.clone())?);
+        let report = Report { schema: 1, repository: &root, files: &changes, projects: &rows };
+        ctx.ui.report(&report, &text(&root, &config, &changes, &rows, ctx.dry_run));
+        Ok(Exit::Done)
+    }
+}
+
+/// The root of the repository that is set up.
+fn repository(path: &Utf8Path, checkout: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
+    let root =
+        path.canonicalize_utf8().map_err(|error| usage(format!("cannot open {path}: {error}")))?;
+    if root == checkout.canonicalize_utf8().unwrap_or_else(|_| checkout.to_owned()) {
+        return Err(usage("this is the tool's own repository")
+            .hint("name another: `cargo xtask init ../monorepo`"));
+    }
+    if !root.join(".git").exists() {
+        let above = root.ancestors().find(|folder| folder.join(".git").exists());
+        return Err(match above {
+            Some(above) => usage(format!("{root} is a folder of the repository {above}"))
+                .hint(format!("name its root: `cargo xtask init {above}`")),
+            None => {
+                usage(format!("{root} is no git repository")).hint(format!("`git -C {root} init`"))
+            }
+        });
+    }
+    Ok(root)
+}
+
+/// Writes the files. The pipeline comes last, because it is made from the others.
+fn write(ctx: &Ctx, root: &Utf8Path, changes: &[Change]) -> Result<()> {
+    let (pipeline, others): (Vec<&Change>, Vec<&Change>) = changes
+        .iter()
+        .filter(|change| change.is_written())
+        .partition(|change| change.text.is_empty());
+    for change in others {
+        write_whole(&root.join(&change.path), &change.text)?;
+    }
+    trim_lock(ctx, root, changes);
+    if !pipeline.is_empty() {
+        ci::write_pipeline(root)?;
+    }
+    Ok(())
+}
+
+/// Lets Cargo remove what the new crate does not need from its lock file, so that the first build leaves
+/// the working tree as it is. Without it, the first build does the same.
+fn trim_lock(ctx: &Ctx, root: &Utf8Path, changes: &[Change]) {
+    let is_new =
+        |change: &Change| change.path == workspace::modules::TOOL_LOCK && change.is_written();
+    if !changes.iter().any(is_new) {
+        return;
+    }
+    let manifest = format!("{TOOL}/Cargo.toml");
+    let arguments = ["metadata", "--quiet", "--format-version=1", "--manifest-path", &manifest];
+    let done = ctx
+        .run("init", &cargo::command(root, &arguments), &|_| ())
+        .and_then(|finished| Ok(finished.success().map_err(|failure| failed(failure.message))?));
+    if let Err(error) = done {
+        ctx.ui.warn(&format!("the first `cargo xtask` will rewrite {TOOL}/Cargo.lock: {error:#}"));
+    }
+}
+
+fn text(
+    root: &Utf8Path,
+    config: &Config,
+    changes: &[Change],
+    rows: &[Row],
+    dry_run: bool,
+) -> String {
+    let will = if dry_run { "would be written" } else { "written" };
+    let mut text = paint(BOLD, &format!("{will} in {root}")) + "\n";
+    for change in changes {
+        let word = match change.action {
+            Action::Create => "new",
+            Action::Add => "added to",
+            Action::Keep => "kept",
+        };
+        text += &format!("  {word:8}  {}\n", change.path);
+        if let Some(note) = &change.note {
+            text += &format!("            {note}\n");
+        }
+    }
+    text += &format!("\n{}\n", readiness::text(rows));
+    let usable = rows.iter().find(|row| row.problem.is_none());
+    let name = usable.map_or("PROJECT", |row| row.project.as_str());
+    text += &format!("next, in {root}: `cargo xtask deploy {name}`\n");
+    if config.pipeline.is_included() && root.join(FILE).is_file() {
+        let file = &config.pipeline.file;
+        text += &format!("and in {FILE}, for the pipeline:\n\ninclude:\n  - local: {file}\n");
+    }
+    text
+}

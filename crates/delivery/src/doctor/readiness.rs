@@ -1,0 +1,192 @@
+//! What each project of a repository is made with, and what keeps it from being deployed.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::checks::projects::lock_failure;
+use crate::plan::guard;
+use base::error::Failure;
+use base::terminal::{BOLD, DIM, GREEN, RED, paint};
+use workspace::Workspace;
+use workspace::config::LOCAL;
+use workspace::discovery::Broken;
+use workspace::health::Health;
+use workspace::project::Project;
+
+/// Lock files and their package managers.
+const LOCKS: [(&str, &str); 6] = [
+    ("bun.lock", "bun"),
+    ("bun.lockb", "bun"),
+    ("pnpm-lock.yaml", "pnpm"),
+    ("yarn.lock", "yarn"),
+    ("package-lock.json", "npm"),
+    ("npm-shrinkwrap.json", "npm"),
+];
+
+/// Fields of a wrangler config, and what people call that which they bind.
+const BINDINGS: [(&str, &str); 17] = [
+    ("/assets", "assets"),
+    ("/triggers/crons", "crons"),
+    ("/queues", "queues"),
+    ("/kv_namespaces", "KV"),
+    ("/d1_databases", "D1"),
+    ("/r2_buckets", "R2"),
+    ("/durable_objects", "Durable Objects"),
+    ("/services", "services"),
+    ("/workflows", "workflows"),
+    ("/ai", "AI"),
+    ("/vectorize", "Vectorize"),
+    ("/hyperdrive", "Hyperdrive"),
+    ("/browser", "browser"),
+    ("/containers", "containers"),
+    ("/analytics_engine_datasets", "analytics"),
+    ("/send_email", "email"),
+    ("/images", "images"),
+];
+
+/// A project, or a wrangler config that is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    /// Its name, or the path of the config.
+    pub project: String,
+    /// The package manager, by the nearest lock file. `None` without dependencies.
+    pub manager: Option<&'static str>,
+    /// That lock file.
+    pub lock: Option<Utf8PathBuf>,
+    /// What builds it before wrangler does.
+    pub build: String,
+    /// What must answer after a deployment.
+    pub health: String,
+    /// What it is bound to.
+    pub bindings: Vec<&'static str>,
+    /// What keeps it from being deployed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// What a person can do about it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fixes: Vec<String>,
+}
+
+/// Returns a row for each project of `workspace` and for each config that cannot be used.
+#[must_use]
+pub fn rows(workspace: &Workspace) -> Vec<Row> {
+    let mut rows: Vec<Row> =
+        workspace.projects.iter().map(|project| row(workspace, project)).collect();
+    rows.extend(workspace.broken.iter().map(broken));
+    rows
+}
+
+fn row(workspace: &Workspace, project: &Project) -> Row {
+    let dir = project.package.as_ref().map_or(project.dir.as_path(), |package| &package.dir);
+    let needs = project.package.as_ref().is_some_and(|package| package.has_dependencies);
+    let lock = lock(&workspace.root, dir).filter(|_| needs);
+    let builds = project.package.as_ref().is_some_and(|package| package.builds);
+    let target = project.target(LOCAL);
+    let build = match (builds, target.has_build_command) {
+        (true, true) => "script `build`, then `build.command`",
+        (true, false) => "script `build`",
+        (false, true) => "`build.command`",
+        (false, false) => "none",
+    };
+    let problem = guard::check(&workspace.config, project, LOCAL)
+        .and_then(|()| guard::dist(project, &target))
+        .err()
+        .or_else(|| lock_failure(&workspace.root, project, &workspace.config.tools));
+    let value = &project.wrangler.value;
+    let has = |pointer: &str| value.pointer(pointer).is_some_and(|value| !is_empty(value));
+    Row {
+        project: if project.name.is_empty() {
+            project.worker.clone()
+        } else {
+            project.name.clone()
+        },
+        manager: lock.as_ref().map(|(_, manager)| *manager),
+        lock: lock.map(|(path, _)| path),
+        build: build.to_owned(),
+        health: match project.health() {
+            Health::Off => "off".to_owned(),
+            health => health.path().to_owned(),
+        },
+        bindings: BINDINGS.iter().filter(|(field, _)| has(field)).map(|(_, name)| *name).collect(),
+        problem: problem.as_ref().map(|failure| failure.message.clone()),
+        fixes: problem.map(|failure| failure.hints).unwrap_or_default(),
+    }
+}
+
+fn broken(broken: &Broken) -> Row {
+    let Failure { message, hints, .. } = broken.row();
+    Row {
+        project: broken.config.to_string(),
+        manager: None,
+        lock: None,
+        build: String::new(),
+        health: String::new(),
+        bindings: Vec::new(),
+        problem: Some(message),
+        fixes: hints,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.values().all(is_empty),
+        _ => false,
+    }
+}
+
+/// The nearest lock file at or above `dir`, and its package manager.
+fn lock(root: &Utf8Path, dir: &Utf8Path) -> Option<(Utf8PathBuf, &'static str)> {
+    dir.ancestors().find_map(|dir| {
+        let found = LOCKS.iter().find(|(name, _)| root.join(dir).join(name).is_file());
+        found.map(|(name, manager)| (dir.join(name), *manager))
+    })
+}
+
+/// Returns the rows as a table for people, and the problems below it.
+#[must_use]
+pub fn text(rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return "no projects: no folder has a wrangler config that git does not ignore\n"
+            .to_owned();
+    }
+    let cells = |row: &Row| {
+        let lock = match (&row.manager, &row.lock) {
+            (Some(manager), Some(lock)) => format!("{manager} ({lock})"),
+            _ => "–".to_owned(),
+        };
+        let bindings =
+            if row.bindings.is_empty() { "–".to_owned() } else { row.bindings.join(", ") };
+        let or_dash = |text: &str| if text.is_empty() { "–".to_owned() } else { text.to_owned() };
+        [row.project.clone(), lock, or_dash(&row.build), or_dash(&row.health), bindings]
+    };
+    let head = ["PROJECT", "INSTALL", "BUILD", "HEALTH", "BINDINGS"].map(str::to_owned);
+    let table: Vec<[String; 5]> = rows.iter().map(cells).collect();
+    let width = |column: usize| {
+        let all = table.iter().chain([&head]);
+        all.map(|cells| cells[column].chars().count()).max().unwrap_or(0)
+    };
+    let line = |cells: &[String; 5]| {
+        let padded: Vec<String> = cells
+            .iter()
+            .enumerate()
+            .map(|(column, cell)| format!("{cell:<width$}", width = width(column)))
+            .collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    let mut text = format!("  {}\n", paint(BOLD, &line(&head)));
+    for (row, cells) in rows.iter().zip(&table) {
+        let mark = if row.problem.is_none() { paint(GREEN, "✓") } else { paint(RED, "✗") };
+        text += &format!("{mark} {}\n", line(cells));
+        if let Some(problem) = &row.problem {
+            text += &format!("    {problem}\n");
+        }
+        for fix in &row.fixes {
+            text += &format!("    {}\n", paint(DIM, &format!("fix: {fix}")));
+        }
+    }
+    text
+}

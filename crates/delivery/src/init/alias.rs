@@ -1,0 +1,100 @@
+//! The alias `cargo xtask` in a Cargo config that may be there already.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use workspace::modules::TOOL;
+
+/// What becomes of a Cargo config.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alias {
+    /// The alias is there.
+    Present,
+    /// The file's new text.
+    Added(String),
+    /// Another `xtask` is there, or the file cannot be understood.
+    Conflict,
+}
+
+/// Returns the line of the alias.
+#[must_use]
+pub fn line() -> String {
+    format!("{TOOL} = \"{}\"", command())
+}
+
+fn command() -> String {
+    format!("run --quiet --manifest-path {TOOL}/Cargo.toml --")
+}
+
+/// Returns what becomes of the Cargo config `text`. `None` stands for a file that does not exist.
+#[must_use]
+pub fn merge(text: Option<&str>) -> Alias {
+    let Some(text) = text.filter(|text| !text.trim().is_empty()) else {
+        return Alias::Added(format!("[alias]\n{}\n", line()));
+    };
+    let Some(before) = parse(text) else {
+        return Alias::Conflict;
+    };
+    match &before["alias"][TOOL] {
+        Value::Null => {}
+        Value::String(there) if *there == command() => return Alias::Present,
+        _ => return Alias::Conflict,
+    }
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let header =
+        |line: &String| line.split('#').next().is_some_and(|line| line.trim() == "[alias]");
+    match lines.iter().position(header) {
+        Some(at) => lines.insert(at + 1, line()),
+        None => lines.extend([String::new(), "[alias]".to_owned(), line()]),
+    }
+    let merged = lines.join("\n") + "\n";
+    // Whatever the file is written like: nothing but the alias may be new in it.
+    let mut wanted = before;
+    if wanted["alias"].is_null() {
+        wanted["alias"] = Value::Object(serde_json::Map::new());
+    }
+    wanted["alias"][TOOL] = command().into();
+    match parse(&merged) {
+        Some(after) if after == wanted => Alias::Added(merged),
+        _ => Alias::Conflict,
+    }
+}
+
+fn parse(text: &str) -> Option<Value> {
+    let table: BTreeMap<String, Value> = basic_toml::from_str(text).ok()?;
+    serde_json::to_value(table).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_alias_joins_what_is_there() {
+        let alias = line();
+        for (text, expected) in [
+            (None, format!("[alias]\n{alias}\n")),
+            (Some("[build]\njobs = 2\n"), format!("[build]\njobs = 2\n\n[alias]\n{alias}\n")),
+            (
+                Some("[alias] # ours\nb = \"build\"\n\n[net]\noffline = true"),
+                format!("[alias] # ours\n{alias}\nb = \"build\"\n\n[net]\noffline = true\n"),
+            ),
+        ] {
+            assert_eq!(merge(text), Alias::Added(expected.clone()));
+            assert_eq!(merge(Some(&expected)), Alias::Present);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_merged_is_left_alone() {
+        for text in [
+            "[alias]\nxtask = \"run -p xtask --\"\n",
+            "alias = { b = \"build\" }\n",
+            "alias.b = \"build\"\n",
+            "no toml",
+        ] {
+            assert_eq!(merge(Some(text)), Alias::Conflict, "{text}");
+        }
+    }
+}

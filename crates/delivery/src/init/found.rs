@@ -1,0 +1,242 @@
+//! What a repository says about itself: its GitLab, its account, its environments, its workspaces.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::Utf8Path;
+use serde_json::Value;
+
+use base::probe;
+use workspace::Workspace;
+use workspace::config::{Cloudflare, Config, Environment, Gitlab};
+use workspace::pipeline::{GITLAB_FILE, HOST, PipelineSettings, Stages};
+use workspace::toolchain;
+
+/// An account id before anybody has written one.
+const NO_ACCOUNT: &str = "00000000000000000000000000000000";
+
+/// The file of a pipeline that an existing one includes.
+const INCLUDED: &str = ".gitlab/xtask.yml";
+
+/// Hosts that are no GitLab.
+const OTHER_HOSTS: [&str; 4] = ["github.com", "bitbucket.org", "codeberg.org", "dev.azure.com"];
+
+/// Returns the config of a repository about which nothing is known.
+#[must_use]
+pub fn empty_config() -> Config {
+    let environment =
+        |protected, previews| Environment { protected, previews, ..Environment::default() };
+    Config {
+        schema: None,
+        cloudflare: Cloudflare {
+            account_id: NO_ACCOUNT.to_owned(),
+            token_variable: "CLOUDFLARE_WORKERS_TOKEN".to_owned(),
+        },
+        gitlab: Gitlab {
+            url: "https://gitlab.com".to_owned(),
+            project_id: "0".to_owned(),
+            token_variable: "CICD_COMMENT_TOKEN".to_owned(),
+        },
+        environments: BTreeMap::from([
+            ("production".to_owned(), environment(true, true)),
+            ("staging".to_owned(), environment(false, false)),
+        ]),
+        tools: toolchain::default_tools(),
+        images: toolchain::default_images(),
+        pipeline: PipelineSettings { engine: HOST.to_owned(), ..PipelineSettings::default() },
+        projects: None,
+        variables: workspace::config::Variables::default(),
+    }
+}
+
+/// Returns the config for what `workspace`, read with [`empty_config`], holds.
+#[must_use]
+pub fn config(workspace: &Workspace) -> Config {
+    let mut config = empty_config();
+    let root = &workspace.root;
+    if let Some(url) = remote(root).as_deref().and_then(gitlab) {
+        config.gitlab.url = url;
+    }
+    if let Some(account) = account(workspace) {
+        config.cloudflare.account_id = account;
+    }
+    let blocks = workspace.projects.iter().flat_map(|project| &project.environments);
+    let named =
+        |name: &&String| name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    let blocks: BTreeSet<&String> = blocks
+        .filter(|name| !name.is_empty() && *name != workspace::config::LOCAL)
+        .filter(named)
+        .collect();
+    for name in blocks {
+        config.environments.entry(name.clone()).or_default();
+    }
+    if let Ok(text) = std::fs::read_to_string(root.join(GITLAB_FILE)) {
+        config.pipeline.file = INCLUDED.to_owned();
+        config.pipeline.stages = Some(stages(&text));
+    }
+    config.projects = projects(workspace);
+    config
+}
+
+/// Tells whether a pipeline for GitLab is of use.
+#[must_use]
+pub fn has_gitlab(root: &Utf8Path) -> bool {
+    root.join(GITLAB_FILE).is_file() || remote(root).is_none_or(|url| gitlab(&url).is_some())
+}
+
+fn remote(root: &Utf8Path) -> Option<String> {
+    let git = Utf8Path::new("git");
+    let arguments = ["remote", "get-url", "origin"];
+    probe::capture_stdout(root, git, &arguments, probe::PATIENT).filter(|url| !url.is_empty())
+}
+
+/// Returns the address of the GitLab that a remote belongs to. `None` if it is another service or a folder.
+fn gitlab(remote: &str) -> Option<String> {
+    let (scheme, rest) = match remote.split_once("://") {
+        Some((scheme @ ("http" | "https"), rest)) => (scheme, rest),
+        Some(("ssh", rest)) => ("https", rest),
+        Some(_) => return None,
+        None => {
+            let (host, _) = remote.split_once(':')?;
+            ("https", host)
+        }
+    };
+    let host = rest.split('/').next()?;
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    // The port of SSH is not that of the web server.
+    let is_web = remote.starts_with("http");
+    let host = if is_web { host } else { host.split(':').next()? };
+    let is_other = OTHER_HOSTS.iter().any(|other| host == *other) || !host.contains('.');
+    (!is_other).then(|| format!("{scheme}://{host}"))
+}
+
+/// Returns the account that every wrangler config names which names one. `None` if they differ.
+fn account(workspace: &Workspace) -> Option<String> {
+    let named = workspace.projects.iter().filter_map(|project| {
+        let id = project.wrangler.value["account_id"].as_str()?;
+        (id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())).then(|| id.to_lowercase())
+    });
+    let named: BTreeSet<String> = named.collect();
+    (named.len() == 1).then(|| named.into_iter().next())?
+}
+
+/// Returns the folders of projects: the top folders that hold some, if that leaves out configs of others that
+/// cannot be used, such as fixtures and templates. `None` means the whole repository.
+fn projects(workspace: &Workspace) -> Option<Vec<String>> {
+    let top = |dir: &Utf8Path| dir.components().next().map(|part| part.as_str().to_owned());
+    if workspace.root.join("projects").is_dir() {
+        return None;
+    }
+    let tops: Option<BTreeSet<String>> =
+        workspace.projects.iter().map(|project| top(&project.dir)).collect();
+    let tops = tops.filter(|tops| !tops.is_empty())?;
+    let is_left_out = |dir: &Utf8Path| top(dir).is_some_and(|top| !tops.contains(&top));
+    let is_of_use = workspace.broken.iter().any(|broken| is_left_out(&broken.dir));
+    is_of_use.then(|| tops.iter().map(|top| format!("{top}/**")).collect())
+}
+
+/// Returns the stages for our jobs among those of a pipeline file.
+fn stages(text: &str) -> Stages {
+    let named = named_stages(text);
+    let Some(last) = named.last() else {
+        return Stages::default();
+    };
+    let find = |wanted: &[&str]| {
+        let found = wanted.iter().find(|name| named.iter().any(|stage| stage == *name));
+        found.map(|name| (*name).to_owned())
+    };
+    let deploy = find(&["deploy", "release", "publish"]).unwrap_or_else(|| last.clone());
+    Stages {
+        check: find(&["check", "test", "verify", "lint"]).unwrap_or_else(|| named[0].clone()),
+        preview: find(&["preview", "review"]).unwrap_or_else(|| deploy.clone()),
+        deploy,
+    }
+}
+
+/// Returns the stages that `stages:` at the top level of a YAML file lists.
+fn named_stages(text: &str) -> Vec<String> {
+    let mut lines = text.lines().skip_while(|line| !line.starts_with("stages:"));
+    let first = lines.next().and_then(|line| line.strip_prefix("stages:")).unwrap_or_default();
+    let clean = |word: &str| {
+        let word = word.split(" #").next().unwrap_or_default();
+        word.trim().trim_matches(['"', '\'']).to_owned()
+    };
+    let stages: Vec<String> = match first.trim().strip_prefix('[') {
+        Some(list) => list.trim_end_matches(']').split(',').map(clean).collect(),
+        None => lines
+            .map(str::trim_start)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .map_while(|line| line.strip_prefix("- "))
+            .map(clean)
+            .collect(),
+    };
+    stages.into_iter().filter(|stage| !stage.is_empty() && !stage.starts_with('.')).collect()
+}
+
+/// Returns the text of the config file: what is default is left out.
+#[must_use]
+pub fn text(config: &Config, is_vendored: bool) -> String {
+    let mut value = serde_json::to_value(config).unwrap_or_default();
+    if let Value::Object(fields) = &mut value {
+        if !is_vendored {
+            fields.remove("tools");
+            fields.remove("images");
+        }
+        if is_vendored {
+            fields.insert("$schema".to_owned(), "./config.schema.json".into());
+        }
+        let usual = serde_json::to_value(PipelineSettings::default()).unwrap_or_default();
+        if let Some(Value::Object(pipeline)) = fields.get_mut("pipeline") {
+            pipeline.retain(|name, value| usual[name.as_str()] != *value);
+        }
+        if let Some(Value::Object(environments)) = fields.get_mut("environments") {
+            for environment in environments.values_mut().filter_map(Value::as_object_mut) {
+                environment.retain(|_, value| *value != Value::Bool(false));
+            }
+        }
+        fields.retain(|name, value| name != "pipeline" || *value != serde_json::json!({}));
+    }
+    serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remotes_tell_their_gitlab() {
+        for (remote, expected) in [
+            ("git@gitlab.example.org:team/shop.git", Some("https://gitlab.example.org")),
+            ("ssh://git@git.acme.dev:2222/team/shop.git", Some("https://git.acme.dev")),
+            ("https://ci:secret@gitlab.com/team/shop.git", Some("https://gitlab.com")),
+            ("http://gitlab.local:8080/team/shop.git", Some("http://gitlab.local:8080")),
+            ("git@github.com:team/shop.git", None),
+            ("/srv/git/shop.git", None),
+        ] {
+            assert_eq!(gitlab(remote).as_deref(), expected, "{remote}");
+        }
+    }
+
+    #[test]
+    fn stages_are_those_of_the_file() {
+        let words = |text: &str| {
+            let Stages { check, preview, deploy } = stages(text);
+            format!("{check} {preview} {deploy}")
+        };
+        assert_eq!(words("job:\n  script: x\n"), "test deploy deploy");
+        assert_eq!(words("stages: [build, \"test\", release]\n"), "test release release");
+        assert_eq!(
+            words("stages:\n  - build # all\n\n  - review\n  - 'ship'\nx: 1\n"),
+            "build review ship"
+        );
+        assert_eq!(words("stages:\n- .pre\n- one\n"), "one one one");
+    }
+
+    #[test]
+    fn the_file_is_read_back() {
+        for is_vendored in [false, true] {
+            let text = text(&empty_config(), is_vendored);
+            Config::parse(&text).expect("valid");
+            assert_eq!(text.contains("\"tools\""), is_vendored);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Sets up delivery in a repository that exists: every file that is written, as a value. A file that is
+//! there is never overwritten.
+
+pub mod alias;
+pub mod found;
+pub mod source;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Serialize;
+
+use alias::Alias;
+use base::error::{Failure, refused};
+use source::Source;
+use workspace::config::{CONFIG_FILE, Config};
+use workspace::modules::{TOOL, TOOL_LOCK};
+
+/// The Cargo config with the alias.
+const CARGO_CONFIG: &str = ".cargo/config.toml";
+
+/// What git ignores.
+const IGNORED: [&str; 2] = ["/.xtask/", "/xtask/target/"];
+
+/// The program of the new crate.
+const MAIN: &str = include_str!("../../templates/xtask/main.rs");
+
+/// The folders of this repository that hold the Dagger modules.
+const MODULES: [&str; 4] = ["dagger/bun", "dagger/cloudflare", "dagger/config", "dagger/gitlab"];
+
+/// What is done with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    /// It is new.
+    Create,
+    /// Lines are added to it.
+    Add,
+    /// It is there, and stays as it is.
+    Keep,
+}
+
+/// A file and what is done with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    /// The file, relative to the repository's root.
+    pub path: Utf8PathBuf,
+    /// What is done.
+    pub action: Action,
+    /// What a person has to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Its whole new text.
+    #[serde(skip)]
+    pub text: String,
+}
+
+impl Change {
+    /// A new file, or one that stays as it is.
+    #[must_use]
+    pub fn create(root: &Utf8Path, path: impl Into<Utf8PathBuf>, text: String) -> Change {
+        let path = path.into();
+        let is_there = root.join(&path).symlink_metadata().is_ok();
+        let action = if is_there { Action::Keep } else { Action::Create };
+        Change { path, action, note: None, text }
+    }
+
+    /// Tells whether the file is written.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        self.action != Action::Keep
+    }
+}
+
+/// Returns the changes to the repository at `root`, but for the pipeline.
+pub fn changes(
+    root: &Utf8Path,
+    source: &Source,
+    config: &Config,
+    vendored: Vec<(Utf8PathBuf, String)>,
+) -> Result<Vec<Change>, Failure> {
+    let is_vendored = !vendored.is_empty();
+    let mut changes = tool(root, source);
+    changes.push(cargo_config(root)?);
+    changes.extend(ignored(root)?);
+    changes.push(Change::create(root, CONFIG_FILE, found::text(config, is_vendored)));
+    changes.extend(vendored.into_iter().map(|(path, text)| Change::create(root, path, text)));
+    Ok(changes)
+}
+
+/// The crate of the tool. It is a Cargo workspace of its own, so that lints, resolver, toolchain and lock
+/// file of the repository's stay as they are.
+fn tool(root: &Utf8Path, source: &Source) -> Vec<Change> {
+    let manifest = format!(
+        "[package]\nname = \"{TOOL}\"\nversion = \"0.1.0\"\nedition = \"2024\"\npublish = false\n\n\
+         # A workspace of its own: that of the repository, if there is one, stays as it is.\n[workspace]\n\n\
+         [dependencies]\ndelivery = {}\n",
+        source.dependency()
+    );
+    let mut manifest = Change::create(root, format!("{TOOL}/Cargo.toml"), manifest);
+    if manifest.action == Action::Keep {
+        manifest.note = Some(format!(
+            "add `delivery = {}` to its dependencies, and `delivery::cli::Command` to its commands",
+            source.dependency()
+        ));
+        return vec![manifest];
+    }
+    vec![
+        manifest,
+        Change::create(root, TOOL_LOCK, source.lock()),
+        Change::create(root, format!("{TOOL}/src/main.rs"), MAIN.to_owned()),
+    ]
+}
+
+fn cargo_config(root: &Utf8Path) -> Result<Change, Failure> {
+    let there = read(root, CARGO_CONFIG.into())?;
+    let (action, note, text) = match alias::merge(there.as_deref()) {
+        Alias::Present => (Action::Keep, None, String::new()),
+        Alias::Conflict => {
+            let note = format!("add the alias yourself: `{}`", alias::line());
+            (Action::Keep, Some(note), String::new())
+        }
+        Alias::Added(text) if there.is_some() => (Action::Add, None, text),
+        Alias::Added(text) => (Action::Create, None, text),
+    };
+    Ok(Change { path: CARGO_CONFIG.into(), action, note, text })
+}
+
+fn ignored(root: &Utf8Path) -> Result<Option<Change>, Failure> {
+    let path = Utf8Path::new(".gitignore");
+    let there = read(root, path)?;
+    let mut text = there.clone().unwrap_or_default();
+    let missing: Vec<&str> = IGNORED
+        .into_iter()
+        .filter(|line| !text.lines().any(|there| there.trim() == *line))
+        .collect();
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text += &missing.iter().map(|line| format!("{line}\n")).collect::<String>();
+    let action = if there.is_some() { Action::Add } else { Action::Create };
+    Ok(Some(Change { path: path.to_owned(), action, note: None, text }))
+}
+
+/// Reads a file of the repository. `None` if it does not exist. A link that leads out of it is an error, as
+/// writing to it would change another place.
+fn read(root: &Utf8Path, path: &Utf8Path) -> Result<Option<String>, Failure> {
+    if root.join(path).symlink_metadata().is_err() {
+        return Ok(None);
+    }
+    workspace::inside::read(root, path).map(Some)
+}
+
+/// Reads the Dagger modules of `checkout`, without its config.
+pub fn modules(checkout: &Utf8Path) -> Result<Vec<(Utf8PathBuf, String)>, Failure> {
+    let files = workspace::git::files(checkout, |path| {
+        MODULES.iter().any(|module| Utf8Path::new(path).starts_with(module))
+    })
+    .map_err(|error| refused(format!("cannot list the Dagger modules of {checkout}: {error:#}")))?;
+    files
+        .into_iter()
+        .filter(|path| path != CONFIG_FILE)
+        .map(|path| Ok((path.clone(), workspace::inside::read(checkout, &path)?)))
+        .collect()
+}

@@ -1,0 +1,161 @@
+//! The dependency on this library that another repository gets.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use base::error::{Failure, refused, usage};
+use base::probe;
+
+/// The lock file of this checkout, from which that of the new crate is made.
+const LOCK: &str = include_str!("../../../../Cargo.lock");
+
+/// Where a repository gets this library from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A folder on this machine, relative to the new crate.
+    Path(Utf8PathBuf),
+    /// A revision in a git repository.
+    Git {
+        /// Its address, as Cargo takes it.
+        url: String,
+        /// The commit.
+        rev: String,
+    },
+}
+
+impl Source {
+    /// Returns the library of `checkout` as a path from the folder `from`, both absolute.
+    #[must_use]
+    pub fn path(checkout: &Utf8Path, from: &Utf8Path) -> Source {
+        Source::Path(relative(from, &checkout.join("crates/delivery")))
+    }
+
+    /// Returns the revision `rev` at `url`. What is not given is that of `checkout`: its origin, its commit.
+    pub fn git(
+        checkout: &Utf8Path,
+        url: Option<String>,
+        rev: Option<String>,
+    ) -> Result<Source, Failure> {
+        let ask = |arguments: &[&str]| {
+            let git = Utf8Path::new("git");
+            probe::capture_stdout(checkout, git, arguments, probe::PATIENT)
+                .filter(|text| !text.is_empty())
+        };
+        let url = url.or_else(|| ask(&["remote", "get-url", "origin"])).ok_or_else(|| {
+            usage(format!("{checkout} has no origin, so no other machine could get this tool"))
+                .hint("name a repository with `--git URL --rev REVISION`, or take this checkout with `--path`")
+        })?;
+        let rev = rev.or_else(|| ask(&["rev-parse", "HEAD"])).ok_or_else(|| {
+            usage(format!("the commit of {checkout} is not known"))
+                .hint("name it with `--rev REVISION`")
+        })?;
+        Ok(Source::Git { url: cargo_url(&url)?, rev })
+    }
+
+    /// Returns the value of `delivery` in `[dependencies]`.
+    #[must_use]
+    pub fn dependency(&self) -> String {
+        match self {
+            Source::Path(path) => format!("{{ path = \"{path}\" }}"),
+            Source::Git { url, rev } => format!("{{ git = \"{url}\", rev = \"{rev}\" }}"),
+        }
+    }
+
+    /// Returns the lock file of the new crate: ours, so that it is compiled from what we tested. Cargo
+    /// removes what the crate does not need.
+    #[must_use]
+    pub fn lock(&self) -> String {
+        let source = match self {
+            Source::Path(_) => String::new(),
+            Source::Git { url, rev } => format!("source = \"git+{url}?rev={rev}#{rev}\"\n"),
+        };
+        let blocks = LOCK.split("\n\n").filter_map(|block| lock_block(block.trim_end(), &source));
+        blocks.collect::<Vec<_>>().join("\n\n") + "\n"
+    }
+}
+
+/// A package of our lock file as another repository's has it.
+fn lock_block(block: &str, source: &str) -> Option<String> {
+    let name = block.lines().find_map(|line| line.strip_prefix("name = "));
+    match name.map(|name| name.trim_matches('"')) {
+        Some("xtask") => Some(
+            "[[package]]\nname = \"xtask\"\nversion = \"0.1.0\"\ndependencies = [\n \"delivery\",\n]"
+                .to_owned(),
+        ),
+        Some("sandbox" | "dev") => None,
+        Some(_) if !block.contains("\nsource = ") => {
+            let (head, rest) = block.split_at(block.find("\ndependencies").unwrap_or(block.len()));
+            Some(format!("{head}\n{source}{}", rest.trim_start()).trim_end().to_owned())
+        }
+        _ => Some(block.to_owned()),
+    }
+}
+
+/// Returns an address that Cargo takes, which knows no `git@host:path`. A password in it is refused.
+fn cargo_url(url: &str) -> Result<String, Failure> {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Ok(match url.split_once(':') {
+            Some((host, path)) if !host.contains('/') => format!("ssh://{host}/{path}"),
+            _ => format!("file://{url}"),
+        });
+    };
+    let user = rest.split('/').next().and_then(|host| host.rsplit_once('@'));
+    match user {
+        Some((user, _)) if scheme != "ssh" || user.contains(':') => Err(refused(
+            "the address of this checkout's origin holds a name or a password",
+        )
+        .hint("name one without it: `--git https://…`; git's credential helper knows the rest")),
+        _ => Ok(url.to_owned()),
+    }
+}
+
+/// Returns `to` as a path from the folder `from`, both absolute.
+fn relative(from: &Utf8Path, to: &Utf8Path) -> Utf8PathBuf {
+    let shared = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
+    let up = std::iter::repeat_n("..", from.components().count() - shared);
+    up.chain(to.components().skip(shared).map(|part| part.as_str())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_those_that_cargo_takes() {
+        for (url, expected) in [
+            ("https://gitlab.com/a/b.git", Some("https://gitlab.com/a/b.git")),
+            ("git@gitlab.com:a/b.git", Some("ssh://git@gitlab.com/a/b.git")),
+            ("ssh://git@gitlab.com:2222/a/b", Some("ssh://git@gitlab.com:2222/a/b")),
+            ("/srv/git/b", Some("file:///srv/git/b")),
+            ("https://me:glpat-1@gitlab.com/a/b.git", None),
+            ("https://token@gitlab.com/a/b.git", None),
+        ] {
+            assert_eq!(cargo_url(url).ok().as_deref(), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn paths_lead_from_one_folder_to_the_other() {
+        let path = |from: &str, to: &str| relative(from.into(), to.into());
+        assert_eq!(path("/a/shop/xtask", "/a/tool/crates/delivery"), "../../tool/crates/delivery");
+        assert_eq!(path("/a", "/a/b"), "b");
+    }
+
+    #[test]
+    fn the_lock_file_names_this_library_where_it_comes_from() {
+        let source = Source::Git { url: "https://h/r".to_owned(), rev: "abc".to_owned() };
+        let lock = source.lock();
+        assert!(lock.starts_with("# This file is automatically @generated by Cargo."), "{lock}");
+        let block = |name: &str| {
+            let start = format!("[[package]]\nname = \"{name}\"\n");
+            lock.split("\n\n").find(|block| block.starts_with(&start)).map(str::to_owned)
+        };
+        let delivery = block("delivery").expect("a block");
+        assert!(
+            delivery.contains("\nsource = \"git+https://h/r?rev=abc#abc\"\ndependencies = ["),
+            "{delivery}"
+        );
+        assert!(block("xtask").expect("a block").ends_with("dependencies = [\n \"delivery\",\n]"));
+        assert_eq!(block("sandbox"), None);
+        assert!(!Source::Path("../x".into()).lock().contains("git+"));
+    }
+}
