@@ -204,7 +204,7 @@ impl Runner<'_> {
             }
         }
         if !command.path.is_empty() {
-            let old = std::env::var("PATH").unwrap_or_default();
+            let old = crate::env::raw_variable("PATH").unwrap_or_default();
             let folders = command.path.iter().map(|dir| dir.as_str()).chain([old.as_str()]);
             process.env("PATH", folders.collect::<Vec<_>>().join(":"));
         }
@@ -213,7 +213,7 @@ impl Runner<'_> {
             match value {
                 Value::Text(text) => process.env(name, text),
                 Value::Inherited { is_hidden } => {
-                    if let Some(value) = std::env::var_os(name) {
+                    if let Some(value) = crate::env::os_variable(name) {
                         let hidden = value.to_str().filter(|_| *is_hidden).map(Secret::new);
                         secrets.extend(hidden.inspect(remember));
                         process.env(name, value);
