@@ -14,7 +14,7 @@ const GROUPS: [(&str, &[&str]); 3] = [
 ];
 
 /// The global options of commands that do not accept all of them.
-const OPTIONS: [(&str, &[&str]); 18] = [
+const OPTIONS: [(&str, &[&str]); 20] = [
     ("promote", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
     ("rollback", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
     ("preview stop", &["dry_run", "json", "quiet"]),
@@ -31,13 +31,15 @@ const OPTIONS: [(&str, &[&str]); 18] = [
     ("sandbox logs", &[]),
     ("sandbox cron", &["json"]),
     ("sandbox reset", &["json"]),
+    ("init", &["dry_run", "json", "quiet", "verbose"]),
+    ("upgrade", &["dry_run", "json", "quiet", "verbose"]),
     ("completions", &[]),
     ("complete", &[]),
 ];
 
 /// Examples by command: a command line, and its effect.
 #[rustfmt::skip]
-const EXAMPLES: [(&str, &[(&str, &str)]); 21] = [
+const EXAMPLES: [(&str, &[(&str, &str)]); 23] = [
     ("", &[
         ("deploy website", "Deploy one project to the local sandbox"),
         ("deploy --env staging", "Deploy all affected projects to Cloudflare"),
@@ -96,6 +98,11 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 21] = [
         ("sandbox cron shop-api --cron '0 3 * * 1'", "Run one of them"),
     ]),
     ("sandbox reset", &[("sandbox reset --yes", "Delete all deployments without a question")]),
+    ("init", &[
+        ("init ../their-monorepo --dry-run", "Show the files that it would write"),
+        ("init ../their-monorepo", "Set up delivery there"),
+    ]),
+    ("upgrade", &[("upgrade", "Move to the newest commit of the default branch")]),
     ("completions", &[
         ("completions bash >> ~/.bashrc", "Complete in bash"),
         ("completions zsh >> ~/.zshrc", "Complete in zsh"),
@@ -223,7 +230,13 @@ mod tests {
         for (_, examples) in EXAMPLES {
             for (line, _) in examples {
                 let line = line.split(" >").next().unwrap_or(line);
-                let words = std::iter::once("xtask").chain(line.split(' '));
+                // Every second part is quoted.
+                let parts = line.split('\'').enumerate();
+                let words = parts.flat_map(|(index, part)| match index % 2 {
+                    0 => part.split(' ').filter(|word| !word.is_empty()).collect(),
+                    _ => vec![part],
+                });
+                let words = std::iter::once("xtask").chain(words);
                 let parsed = command_line().try_get_matches_from(words);
                 assert!(parsed.is_ok(), "{line}: {}", parsed.expect_err("an error"));
             }

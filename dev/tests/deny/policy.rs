@@ -53,6 +53,9 @@ struct Private {
 struct Bans {
     multiple_versions: Level,
     wildcards: Level,
+    /// `true` allows a dependency by path without a version.
+    #[serde(default)]
+    allow_wildcard_paths: bool,
     deny: Vec<Banned>,
 }
 
@@ -120,6 +123,8 @@ struct Package {
 struct Dependency {
     name: String,
     req: String,
+    #[serde(default)]
+    path: Option<String>,
 }
 
 /// The findings: errors fail, warnings are shown.
@@ -166,7 +171,11 @@ impl Policy {
             if self.bans.deny.iter().any(|banned| banned.name == *name) {
                 found.errors.push(format!("{name} {version} is denied"));
             }
-            for wild in package.dependencies.iter().filter(|dependency| dependency.req == "*") {
+            let wild = package.dependencies.iter().filter(|dependency| {
+                let is_allowed = self.bans.allow_wildcard_paths && dependency.path.is_some();
+                dependency.req == "*" && !is_allowed
+            });
+            for wild in wild {
                 let text = format!("{name} {version}: any version of {} will do", wild.name);
                 found.add(self.bans.wildcards, text);
             }

@@ -224,7 +224,7 @@ async fn a_preview_has_its_own_objects() {
     config["previews"] = json!({ "durable_objects": config["durable_objects"] });
     let site = deploy(&server, "counter", &COUNTER.replace("VERSION", "live"), config);
     assert_eq!(server.text("counter.localhost", "/").await, "live 1");
-    run(&server, &site, &["preview", "--name=mr-1"]);
+    run(&server, &site, &["preview", "--name=mr-1", "--message=one"]);
     assert_eq!(server.text("mr-1-counter.localhost", "/").await, "live 1");
     assert_eq!(server.text("counter.localhost", "/").await, "live 2");
     assert_eq!(server.text("mr-1-counter.localhost", "/").await, "live 2");

@@ -101,7 +101,9 @@ fn resolve(ctx: &Ctx, manifest: &Utf8Path) -> Result<(), Failure> {
     let arguments = ["metadata", "--format-version=1", "--manifest-path", manifest.as_str()];
     let command = cargo::command(&ctx.root, &arguments);
     let ran = ctx.run("upgrade", &command, &|_| ());
-    let ran = ran.map_err(|error| failed(format!("{error:#}"))).and_then(|ran| ran.success());
+    let ran = ran
+        .map_err(|error| failed(format!("{error:#}")))
+        .and_then(base::runner::CompletedProcess::success);
     task.end(ran.is_ok(), if ran.is_ok() { "resolved" } else { "not resolved" });
     ran.map(|_| ())
 }

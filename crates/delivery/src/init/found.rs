@@ -105,7 +105,7 @@ fn gitlab(remote: &str) -> Option<String> {
     // The port of SSH is not that of the web server.
     let is_web = remote.starts_with("http");
     let host = if is_web { host } else { host.split(':').next()? };
-    let is_other = OTHER_HOSTS.iter().any(|other| host == *other) || !host.contains('.');
+    let is_other = OTHER_HOSTS.contains(&host) || !host.contains('.');
     (!is_other).then(|| format!("{scheme}://{host}"))
 }
 
