@@ -23,6 +23,8 @@ impl Test {
             .current_dir(&ctx.root)
             .args(["run", "--quiet", "--locked", "--package", "dev", "--", "test"])
             .args(self.arguments)
+            // The tests are the caller's own, and Cargo must find the same toolchain again.
+            .envs(base::env::all())
             .exec();
         Err(error).context("cannot start cargo")
     }

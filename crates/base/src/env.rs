@@ -149,6 +149,14 @@ pub fn os_variable(name: &str) -> Option<OsString> {
     hidden.or_else(|| std::env::var_os(name))
 }
 
+/// Returns all variables that this program was started with.
+#[must_use]
+pub fn all() -> BTreeMap<OsString, OsString> {
+    let mut variables: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+    variables.extend(HIDDEN.get().cloned().unwrap_or_default());
+    variables
+}
+
 /// Returns a variable. `None` if it is not set, is empty, or is not UTF-8.
 #[must_use]
 pub fn variable(name: &str) -> Option<String> {

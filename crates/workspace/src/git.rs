@@ -5,6 +5,7 @@ pub mod history;
 pub mod objects;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result};
@@ -12,6 +13,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use base::error::refused;
+use base::probe;
 pub use blobs::{Blobs, Contents, Gap, below, contents};
 
 /// Where the repository stands.
@@ -125,26 +127,49 @@ fn finish(child: Child, verb: &str) -> Result<Vec<u8>> {
         .into())
 }
 
+/// Variables that make git answer for another repository or in another form.
+const MISLEADING: [&str; 13] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "GIT_GRAFT_FILE",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_EXTERNAL_DIFF",
+    "GIT_DIFF_OPTS",
+];
+
+/// Returns git's own variables of the caller, such as the `GIT_CONFIG_COUNT` of a CI job, and those of SSH.
+fn own_variables() -> impl Iterator<Item = (OsString, OsString)> {
+    base::env::all().into_iter().filter(|(name, _)| {
+        let Some(name) = name.to_str() else { return false };
+        (name.starts_with("GIT_") || name.starts_with("SSH_")) && !MISLEADING.contains(&name)
+    })
+}
+
+/// Returns the trimmed standard output of a git command that may ask another machine. `None` if it fails, prints
+/// nothing, or takes longer than [`probe::PATIENT`].
+#[must_use]
+pub fn ask(root: &Utf8Path, arguments: &[&str]) -> Option<String> {
+    let names: Vec<String> =
+        own_variables().filter_map(|(name, _)| name.into_string().ok()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let git = Utf8Path::new("git");
+    let stdout = probe::capture_stdout_with(root, git, arguments, probe::PATIENT, &names);
+    stdout.filter(|text| !text.is_empty())
+}
+
 /// Git without locks, prompts, pagers, monitors and inherited repositories: the precautions that
 /// moon takes (<https://github.com/moonrepo/moon>, crate `vcs`).
 fn command(root: &Utf8Path) -> Command {
     let mut git = Command::new("git");
-    git.current_dir(root).stdin(Stdio::null());
-    for name in [
-        "GIT_DIR",
-        "GIT_WORK_TREE",
-        "GIT_INDEX_FILE",
-        "GIT_OBJECT_DIRECTORY",
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-        "GIT_COMMON_DIR",
-        "GIT_NAMESPACE",
-        "GIT_PREFIX",
-        "GIT_SHALLOW_FILE",
-        "GIT_GRAFT_FILE",
-        "GIT_REPLACE_REF_BASE",
-        "GIT_EXTERNAL_DIFF",
-        "GIT_DIFF_OPTS",
-    ] {
+    git.current_dir(root).stdin(Stdio::null()).envs(own_variables());
+    for name in MISLEADING {
         git.env_remove(name);
     }
     // What a commit holds is what its id says, for everybody who has it.

@@ -9,7 +9,7 @@ use crate::context::Ctx;
 use crate::tools::cargo;
 use base::error::{Exit, Failure, failed, refused};
 use base::files::write_whole;
-use base::probe;
+use workspace::git;
 use workspace::modules::{TOOL, TOOL_LOCK};
 
 /// Move this tool to another revision.
@@ -86,8 +86,7 @@ impl Pin<'_> {
 
 /// Asks the repository at `url` for the newest commit of its default branch.
 fn newest(ctx: &Ctx, url: &str) -> Result<String, Failure> {
-    let git = Utf8Path::new("git");
-    let listed = probe::capture_stdout(&ctx.root, git, &["ls-remote", url, "HEAD"], probe::PATIENT);
+    let listed = git::ask(&ctx.root, &["ls-remote", url, "HEAD"]);
     let commit = listed.as_deref().and_then(|text| text.split_whitespace().next());
     commit.map(str::to_owned).ok_or_else(|| {
         failed(format!("{url} does not say its newest commit; nothing was changed"))

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8Path;
 use serde_json::Value;
 
-use base::probe;
 use workspace::Workspace;
 use workspace::config::{Cloudflare, Config, Environment, Gitlab};
+use workspace::git;
 use workspace::pipeline::{GITLAB_FILE, HOST, PipelineSettings, Stages};
 use workspace::toolchain;
 
@@ -84,9 +84,7 @@ pub fn has_gitlab(root: &Utf8Path) -> bool {
 }
 
 fn remote(root: &Utf8Path) -> Option<String> {
-    let git = Utf8Path::new("git");
-    let arguments = ["remote", "get-url", "origin"];
-    probe::capture_stdout(root, git, &arguments, probe::PATIENT).filter(|url| !url.is_empty())
+    git::ask(root, &["remote", "get-url", "origin"])
 }
 
 /// Returns the address of the GitLab that a remote belongs to. `None` if it is another service or a folder.

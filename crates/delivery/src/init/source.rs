@@ -3,7 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use base::error::{Failure, refused, usage};
-use base::probe;
+use workspace::git;
 
 /// The lock file of this checkout, from which that of the new crate is made.
 const LOCK: &str = include_str!("../../../../Cargo.lock");
@@ -35,11 +35,7 @@ impl Source {
         url: Option<String>,
         rev: Option<String>,
     ) -> Result<Source, Failure> {
-        let ask = |arguments: &[&str]| {
-            let git = Utf8Path::new("git");
-            probe::capture_stdout(checkout, git, arguments, probe::PATIENT)
-                .filter(|text| !text.is_empty())
-        };
+        let ask = |arguments: &[&str]| git::ask(checkout, arguments);
         let url = url.or_else(|| ask(&["remote", "get-url", "origin"])).ok_or_else(|| {
             usage(format!("{checkout} has no origin, so no other machine could get this tool"))
                 .hint("name a repository with `--git URL --rev REVISION`, or take this checkout with `--path`")

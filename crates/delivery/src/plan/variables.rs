@@ -33,7 +33,7 @@ pub fn digests(names: &[String]) -> BTreeMap<&str, String> {
 /// Returns what to say about variables that builds do not see as the caller may expect.
 #[must_use]
 pub fn notes(config: &Config) -> Vec<String> {
-    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let names = base::env::all().into_keys().filter_map(|name| name.into_string().ok());
     notes_for(names.collect(), &config.variables.build, |name| variable(name).is_some())
 }
 
