@@ -8,7 +8,7 @@ use crate::support::TestEnv;
 const DEPLOY: [&str; 6] = ["deploy", "projects/code", "--env", "local", "--engine", "host"];
 
 /// Writes a project with code, and these fields in its wrangler config.
-fn project(env: &TestEnv, code: &str, fields: Value) {
+fn project(env: &TestEnv, code: &str, fields: &Value) {
     let mut config =
         json!({ "name": "code", "main": "worker.js", "compatibility_date": "2026-01-01" });
     for (name, value) in fields.as_object().expect("an object") {
@@ -34,7 +34,7 @@ fn a_binding_without_a_local_form_is_refused_before_the_upload() {
     let fields = json!({
         "ai": { "binding": "AI" }, "vectorize": [{ "binding": "INDEX", "index_name": "index" }],
     });
-    project(&env, code, fields);
+    project(&env, code, &fields);
     let ran = env.xtask(&DEPLOY).exits(3);
     let wanted = expect![[r"
         projects/code/wrangler.json: the sandbox has no local form of `AI` (ai), `INDEX` (vectorize)
@@ -58,7 +58,7 @@ fn hyperdrive_leads_to_the_local_database_of_the_config() {
     let env = TestEnv::with_tools();
     let code = "export default { fetch: (_, env) => new Response(env.DB.user + ' ' + env.DB.database) };\n";
     let id = "0123456789abcdef0123456789abcdef";
-    project(&env, code, json!({ "hyperdrive": [{ "binding": "DB", "id": id }] }));
+    project(&env, code, &json!({ "hyperdrive": [{ "binding": "DB", "id": id }] }));
     let ran = env.xtask(&DEPLOY).exits(3);
     expect![[r"
         projects/code/wrangler.json: the sandbox has no local form of `DB` (hyperdrive)
@@ -73,7 +73,7 @@ fn hyperdrive_leads_to_the_local_database_of_the_config() {
     assert_eq!(env.fetch("code.localhost", "/"), (200, "ada shop".to_owned()));
     let own = address.replace("ada", "bea");
     let binding = json!({ "binding": "DB", "id": id, "localConnectionString": own });
-    project(&env, code, json!({ "hyperdrive": [binding] }));
+    project(&env, code, &json!({ "hyperdrive": [binding] }));
     let ran = env.xtask(&[&DEPLOY[..], &["--json"]].concat()).exits(0);
     assert!(!(ran.stdout + &ran.stderr).contains("canary-7c1d"));
     assert_eq!(env.fetch("code.localhost", "/"), (200, "bea shop".to_owned()));
@@ -87,7 +87,7 @@ fn cron_triggers_run_when_asked_and_their_output_is_in_the_logs() {
         console.log('cleaning up', controller.cron);
         if (controller.cron === '0 4 * * 2') throw new Error('no space');
     } };\n";
-    project(&env, code, json!({ "triggers": { "crons": ["0 3 * * 1", "0 4 * * 2"] } }));
+    project(&env, code, &json!({ "triggers": { "crons": ["0 3 * * 1", "0 4 * * 2"] } }));
     let ran = env.xtask(&cron).exits(3);
     expect![[r"
         error: the sandbox is not running
