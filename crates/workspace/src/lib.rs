@@ -31,6 +31,7 @@ pub mod pipeline;
 pub mod project;
 pub mod range;
 mod roots;
+pub mod routes;
 mod sparse;
 mod spec;
 pub mod steps;

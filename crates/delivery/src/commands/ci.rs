@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::context::Ctx;
 use crate::plan::Verb;
+use crate::plan::claims;
 use crate::record::Record;
 use base::env::variable;
 use base::error::{Exit, failed};
@@ -35,7 +36,13 @@ impl Ci {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let Action::Generate { check } = self.action;
-        let files = guide::files(&Workspace::load(&ctx.root)?)?;
+        let workspace = Workspace::load(&ctx.root)?;
+        for environment in workspace.config.environments.keys() {
+            for project in &workspace.projects {
+                claims::check(&workspace.config, &workspace.projects, project, environment)?;
+            }
+        }
+        let files = guide::files(&workspace)?;
         if ctx.dry_run {
             let document: Vec<_> =
                 files.iter().map(|(path, text)| json!({ "path": path, "text": text })).collect();
