@@ -55,6 +55,11 @@ pub enum Value {
     Variable(String),
     /// The sandbox's token, from a file that only its owner can read.
     SandboxToken,
+    /// The caller's variable of the same name, if it is set.
+    Inherited {
+        /// Its value is kept out of the output.
+        is_hidden: bool,
+    },
 }
 
 /// One program to run.
@@ -68,6 +73,8 @@ pub struct Command {
     pub inherit: Vec<&'static str>,
     /// Variables set in addition to the inherited ones.
     pub env: Vec<(String, Value)>,
+    /// Folders that are searched for programs before those of `PATH`.
+    pub path: Vec<Utf8PathBuf>,
     /// The child's input.
     pub stdin: Option<String>,
     /// Time after which its process group is stopped.
@@ -80,7 +87,7 @@ impl Value {
     pub fn variable(&self) -> Option<&str> {
         match self {
             Value::Variable(name) => Some(name),
-            Value::Text(_) | Value::SandboxToken => None,
+            Value::Text(_) | Value::SandboxToken | Value::Inherited { .. } => None,
         }
     }
 }
@@ -93,6 +100,7 @@ impl Command {
             argv: argv.iter().map(|&word| word.to_owned()).collect(),
             inherit: Vec::new(),
             env: Vec::new(),
+            path: Vec::new(),
             stdin: None,
             deadline,
         }
@@ -109,6 +117,14 @@ impl Command {
     #[must_use]
     pub fn text(self, name: &str, value: impl Into<String>) -> Command {
         self.env(name, Value::Text(value.into()))
+    }
+
+    /// Passes the caller's variables of these names.
+    #[must_use]
+    pub fn inherits(mut self, names: &[String], is_hidden: bool) -> Command {
+        let names = names.iter().map(|name| (name.clone(), Value::Inherited { is_hidden }));
+        self.env.extend(names);
+        self
     }
 
     /// Returns the command line as you would type it.
@@ -137,13 +153,23 @@ impl Command {
         }
         let credentials: Vec<&str> =
             self.env.iter().filter_map(|(_, value)| value.variable()).collect();
-        let kept = ["only"].iter().chain(&self.inherit).chain(&credentials);
-        text += &format!("  {}\n", kept.copied().collect::<Vec<_>>().join(" "));
+        let inherited = |(name, value): &'_ (String, Value)| {
+            matches!(value, Value::Inherited { .. }).then(|| name.clone())
+        };
+        let inherited: Vec<String> = self.env.iter().filter_map(inherited).collect();
+        let kept = ["only"].iter().chain(&self.inherit).chain(&credentials).copied();
+        let kept = kept.chain(inherited.iter().map(String::as_str));
+        text += &format!("  {}\n", kept.collect::<Vec<_>>().join(" "));
+        if !self.path.is_empty() {
+            let folders: Vec<String> = self.path.iter().map(|dir| quote(dir.as_str())).collect();
+            text += &format!("  export PATH={}:\"$PATH\"\n", folders.join(":"));
+        }
         for (name, value) in &self.env {
             let value = match value {
                 Value::Text(text) => quote(text),
                 Value::Variable(variable) => format!("\"${variable}\""),
                 Value::SandboxToken => format!("\"$(cat {})\"", quote(sandbox_token.as_str())),
+                Value::Inherited { .. } => continue,
             };
             text += &format!("  export {name}={value}\n");
         }
@@ -229,6 +255,7 @@ mod tests {
         .env("TOKEN", Value::Variable("CI_TOKEN".into()))
         .text("MODE", "a b");
         command.inherit.push("EXTRA");
+        command.path.push("/tools dir".into());
         let root = Utf8Path::new("/");
         let without = Command::new("/tmp", &["sh", "-c", "echo ${CI_TOKEN-gone}"], Duration::ZERO);
         let token = Utf8Path::new("token");
@@ -238,6 +265,7 @@ mod tests {
             .env("CANARY", "seen")
             .env("CI_TOKEN", "t0")
             .env("EXTRA", "more")
+            .env("LISTED", "listed")
             .output()
             .expect("sh runs");
         assert_eq!(String::from_utf8_lossy(&output.stdout), "gone\nnone gone t0 a b more\n");

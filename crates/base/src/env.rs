@@ -14,6 +14,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::command::INHERITED;
+use crate::secret::{Secret, remember};
 
 /// The variable that names the file descriptor of the hidden variables.
 const DESCRIPTOR: &str = "XTASK_ENVIRONMENT";
@@ -41,6 +42,14 @@ static HIDDEN: OnceLock<BTreeMap<OsString, OsString>> = OnceLock::new();
 pub fn hide() {
     if let Some(descriptor) = std::env::var_os(DESCRIPTOR) {
         let hidden = receive(&descriptor).unwrap_or_default();
+        // Another process of the pipeline may print what this one never uses.
+        for (name, value) in &hidden {
+            if let (Some(name), Some(value)) = (name.to_str(), value.to_str())
+                && is_credential(name, value)
+            {
+                remember(&Secret::new(value));
+            }
+        }
         // There is one call, at the start of `main`.
         let _first = HIDDEN.set(hidden);
         protect_memory();
@@ -63,6 +72,19 @@ pub fn hide() {
     command.env(DESCRIPTOR, memory.as_raw_fd().to_string());
     // Only a failure returns. The program then runs on with what it has.
     let _failure = command.exec();
+}
+
+/// Returns true if a variable seems to hold a credential, by its name and by the length of its value.
+fn is_credential(name: &str, value: &str) -> bool {
+    const WORDS: [&str; 7] =
+        ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY"];
+    let name = name.to_ascii_uppercase();
+    let value = value.trim();
+    value.len() >= 12
+        && WORDS.iter().any(|word| name.contains(word))
+        // A path of a file, or the name of a variable, is public.
+        && !value.starts_with('/')
+        && !value.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
 }
 
 /// Writes the variables into memory that the program keeps when it is started anew.
@@ -114,6 +136,12 @@ fn protect_memory() {
     }
 }
 
+/// Whether a variable is set to more than spaces.
+#[must_use]
+pub fn is_set(name: &str) -> bool {
+    variable(name).is_some()
+}
+
 /// Returns a variable as it is. `None` if it is not set.
 #[must_use]
 pub fn os_variable(name: &str) -> Option<OsString> {
@@ -131,4 +159,41 @@ pub fn variable(name: &str) -> Option<String> {
 #[must_use]
 pub fn raw_variable(name: &str) -> Option<String> {
     os_variable(name)?.into_string().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_known_by_their_names() {
+        for (name, value) in
+            [("CICD_COMMENT_TOKEN", "glpat-0123456789"), ("ci_registry_password", "0123456789ab")]
+        {
+            assert!(is_credential(name, value), "{name}");
+        }
+        for (name, value) in [
+            ("PATH", "0123456789ab"),
+            ("CI_TOKEN_FILE", "/run/secrets/token"),
+            ("TOKEN_VARIABLE", "CLOUDFLARE_WORKERS_TOKEN"),
+            ("TOKEN", "production"),
+            ("CACHE_KEY", "default-branch-1"),
+        ] {
+            assert!(!is_credential(name, value), "{name}");
+        }
+    }
+
+    #[test]
+    fn variables_arrive_through_memory() {
+        let variables = [("A", "1"), ("B", "two=2\nlines"), ("EMPTY", "")];
+        let variables =
+            variables.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let memory = send(&variables).expect("memory");
+        let number = std::os::fd::IntoRawFd::into_raw_fd(memory).to_string();
+        let received = receive(OsStr::new(&number)).expect("variables");
+        assert_eq!(received, BTreeMap::from(variables));
+        for odd in ["", "-1", "0", "1", "2", "x", "99999"] {
+            assert!(receive(OsStr::new(odd)).is_none(), "{odd}");
+        }
+    }
 }

@@ -47,9 +47,10 @@ pub const BODY_LIMIT: u64 = 26 * 1024 * 1024;
 /// The number of characters of a server's message that are shown.
 const SHOWN: usize = 300;
 
-/// Shortens a server's message to one readable line.
+/// Shortens a server's message to one readable line. Secrets are removed first, because a part of one is no longer found.
 #[must_use]
 pub fn short(text: &str) -> String {
+    let text = crate::secret::redact(text);
     let line: Vec<&str> = text.split_whitespace().collect();
     line.join(" ").chars().take(SHOWN).collect()
 }

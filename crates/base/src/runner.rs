@@ -22,7 +22,7 @@ use xshell::{Shell, cmd};
 use super::command::{Command, INHERITED, Value};
 use super::deadline;
 use crate::error::{Failure, failed, interrupted, refused, unwritable};
-use crate::secret::{Redactor, Secret};
+use crate::secret::{Redactor, Secret, remember};
 use crate::supervisor;
 use crate::text::is_control_or_bidi;
 
@@ -203,10 +203,23 @@ impl Runner<'_> {
                 process.env(name, value);
             }
         }
+        if !command.path.is_empty() {
+            let old = std::env::var("PATH").unwrap_or_default();
+            let folders = command.path.iter().map(|dir| dir.as_str()).chain([old.as_str()]);
+            process.env("PATH", folders.collect::<Vec<_>>().join(":"));
+        }
         let mut secrets = Vec::new();
         for (name, value) in &command.env {
             match value {
                 Value::Text(text) => process.env(name, text),
+                Value::Inherited { is_hidden } => {
+                    if let Some(value) = std::env::var_os(name) {
+                        let hidden = value.to_str().filter(|_| *is_hidden).map(Secret::new);
+                        secrets.extend(hidden.inspect(remember));
+                        process.env(name, value);
+                    }
+                    &mut process
+                }
                 hidden => {
                     let secret = (self.secret)(hidden)?;
                     process.env(name, secret.expose());

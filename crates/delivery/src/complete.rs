@@ -69,13 +69,19 @@ fn values(option: &Arg, names: &dyn Names) -> Vec<String> {
         .map(|value| value.get_name().to_owned())
         .collect();
     let kind = option.get_value_names().and_then(<[_]>::first).map(clap::builder::Str::as_str);
-    match kind {
-        _ if !fixed.is_empty() => fixed,
-        Some("PROJECT") => names.projects(),
-        Some("ENVIRONMENT") => names.environments(),
-        Some("ALIAS") => names.aliases(),
-        _ => Vec::new(),
+    if !fixed.is_empty() {
+        return fixed;
     }
+    // A value may have several kinds, such as `ALIAS|VERSION`.
+    let kinds = kind.into_iter().flat_map(|kind| kind.split('|'));
+    kinds
+        .flat_map(|kind| match kind {
+            "PROJECT" => names.projects(),
+            "ENVIRONMENT" => names.environments(),
+            "ALIAS" => names.aliases(),
+            _ => Vec::new(),
+        })
+        .collect()
 }
 
 #[cfg(test)]

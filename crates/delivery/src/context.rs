@@ -101,6 +101,7 @@ impl Ctx {
             Value::Text(text) => return Ok(Secret::new(text)),
             Value::SandboxToken => sandbox::token(&self.root)?,
             Value::Variable(name) => token(name)?,
+            Value::Inherited { .. } => return Ok(Secret::new("")),
         };
         remember(&secret);
         Ok(secret)

@@ -14,7 +14,7 @@ const GROUPS: [(&str, &[&str]); 3] = [
 ];
 
 /// The global options of commands that do not accept all of them.
-const OPTIONS: [(&str, &[&str]); 17] = [
+const OPTIONS: [(&str, &[&str]); 18] = [
     ("promote", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
     ("rollback", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
     ("preview stop", &["dry_run", "json", "quiet"]),
@@ -29,6 +29,7 @@ const OPTIONS: [(&str, &[&str]); 17] = [
     ("sandbox down", &["json"]),
     ("sandbox status", &["json"]),
     ("sandbox logs", &[]),
+    ("sandbox cron", &["json"]),
     ("sandbox reset", &["json"]),
     ("completions", &[]),
     ("complete", &[]),
@@ -36,7 +37,7 @@ const OPTIONS: [(&str, &[&str]); 17] = [
 
 /// Examples by command: a command line, and its effect.
 #[rustfmt::skip]
-const EXAMPLES: [(&str, &[(&str, &str)]); 20] = [
+const EXAMPLES: [(&str, &[(&str, &str)]); 21] = [
     ("", &[
         ("deploy website", "Deploy one project to the local sandbox"),
         ("deploy --env staging", "Deploy all affected projects to Cloudflare"),
@@ -86,7 +87,14 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 20] = [
     ("sandbox up", &[("sandbox up --port 9000", "Start it on a port of your choice")]),
     ("sandbox down", &[("sandbox down", "Stop it and keep its deployments")]),
     ("sandbox status", &[("sandbox status", "Show its URL and process")]),
-    ("sandbox logs", &[("sandbox logs -n 200", "Print the last 200 lines")]),
+    ("sandbox logs", &[
+        ("sandbox logs -n 200", "Print the last 200 lines"),
+        ("sandbox logs --requests", "Print requests to the APIs instead"),
+    ]),
+    ("sandbox cron", &[
+        ("sandbox cron shop-api", "Run all of its cron triggers now"),
+        ("sandbox cron shop-api --cron '0 3 * * 1'", "Run one of them"),
+    ]),
     ("sandbox reset", &[("sandbox reset --yes", "Delete all deployments without a question")]),
     ("completions", &[
         ("completions bash >> ~/.bashrc", "Complete in bash"),

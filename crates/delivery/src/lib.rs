@@ -4,6 +4,7 @@
 //! [`engine`]s that execute it and [`record`]s that say what is live. `ARCHITECTURE.md` has the map
 //! and the rules.
 
+pub mod builds;
 pub mod cache;
 pub mod cli;
 pub mod commands;

@@ -42,6 +42,9 @@ pub struct Config {
     /// How GitLab runs the pipeline.
     #[serde(default)]
     pub pipeline: PipelineSettings,
+    /// The variables of the caller that installs and builds see. All others are kept from them.
+    #[serde(default, skip_serializing_if = "Variables::is_empty")]
+    pub variables: Variables,
     /// The folders that projects are looked for in, by patterns as `workspaces` of a `package.json`
     /// writes them: `apps/*`, `services/**`, `!apps/fixture`. By default all below `projects/`, or all
     /// of the repository when there is no such folder.
@@ -123,8 +126,45 @@ pub struct CloudflareOverride {
 pub struct Tools {
     /// The Dagger CLI and engine.
     pub dagger: String,
-    /// Bun, which installs, builds and runs wrangler.
+    /// Bun, which runs wrangler, and installs and builds what has a lock file of Bun.
     pub bun: String,
+    /// Node, for projects that need it. By default the version that `.node-version` or `.nvmrc` names,
+    /// else the one on PATH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// npm, where no `packageManager` names a version. By default the one on PATH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub npm: Option<String>,
+    /// pnpm, where no `packageManager` names a version. By default one that fits the lock file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pnpm: Option<String>,
+    /// Yarn, where neither `packageManager` nor `yarnPath` names a version. By default one that fits the
+    /// lock file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yarn: Option<String>,
+}
+
+/// Names of variables. Their values come from the environment and are in no file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Variables {
+    /// Variables that only installs see, such as `NPM_TOKEN` for `${NPM_TOKEN}` in an `.npmrc`. Their
+    /// values are kept out of all output.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub install: Vec<String>,
+    /// Variables that builds see, such as `PUBLIC_API_URL`. A change of the value is a change of the
+    /// output, so its digest is part of the content key.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub build: Vec<String>,
+}
+
+impl Variables {
+    /// Returns true if no variable is named.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.install.is_empty() && self.build.is_empty()
+    }
 }
 
 /// Container images.
@@ -231,6 +271,7 @@ impl Config {
                 at(&name)
             )));
         }
+        self.check_variables(&at)?;
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if let Some(name) =
             self.environments.keys().find(|name| name.is_empty() || !name.chars().all(plain))
@@ -247,6 +288,35 @@ impl Config {
             )));
         }
         self.pipeline.check(self, &at)
+    }
+
+    /// Refuses names that are none, and tokens: an install or a build may run code of anybody.
+    fn check_variables(&self, at: &dyn Fn(&str) -> String) -> Result<(), Failure> {
+        let named = self.environments.keys().map(|name| self.cloudflare(name).token_variable);
+        let mut tokens: Vec<String> = named.collect();
+        tokens.extend(
+            [&self.cloudflare.token_variable, &self.gitlab.token_variable].map(Clone::clone),
+        );
+        tokens.extend(["CLOUDFLARE_API_TOKEN", "CLOUDFLARE_API_KEY"].map(str::to_owned));
+        let lists = [("install", &self.variables.install), ("build", &self.variables.build)];
+        for (list, name) in
+            lists.iter().flat_map(|(list, names)| names.iter().map(move |n| (list, n)))
+        {
+            let place = at(&format!("\"{name}\""));
+            if !is_variable(name) {
+                return Err(refused(format!(
+                    "{place}: `variables.{list}` holds names of variables: letters, digits and `_`, found `{name}`"
+                ))
+                .hint("write the name alone; the value comes from the environment"));
+            }
+            if tokens.contains(name) {
+                return Err(refused(format!(
+                    "{place}: `variables.{list}` names `{name}`, which holds a token for deployments"
+                ))
+                .hint("remove it there; a step that needs the token is a `beforeDeploy` of the project"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -290,6 +360,32 @@ mod tests {
         assert!(failure.message.starts_with("dagger/config/config.json:4:14: unknown field"));
         assert_eq!(failure.hints, ["did you mean `accountId`?"]);
         assert_eq!(failure.exit, base::error::Exit::Refused);
+    }
+
+    #[test]
+    fn variables_are_names_and_no_tokens() {
+        let with = |lists: &str| VALID.replacen('{', &format!("{{ \"variables\": {lists},"), 1);
+        let config = Config::parse(&with(r#"{ "install": ["NPM_TOKEN"], "build": ["PUBLIC_A"] }"#));
+        assert_eq!(config.expect("valid").variables.build, ["PUBLIC_A"]);
+        for (lists, message) in [
+            (
+                r#"{ "build": ["A=b"] }"#,
+                "`variables.build` holds names of variables: letters, digits and `_`, found `A=b`",
+            ),
+            (
+                r#"{ "install": ["CLOUDFLARE_WORKERS_TOKEN"] }"#,
+                "`variables.install` names `CLOUDFLARE_WORKERS_TOKEN`, which holds a token for deployments",
+            ),
+            (
+                r#"{ "build": ["CICD_COMMENT_TOKEN"] }"#,
+                "`variables.build` names `CICD_COMMENT_TOKEN`, which holds a token for deployments",
+            ),
+        ] {
+            assert_eq!(
+                error(&with(lists)).message,
+                format!("dagger/config/config.json:1: {message}")
+            );
+        }
     }
 
     #[test]

@@ -71,6 +71,12 @@ impl Graph {
         self.reachable(&project.dir, |origin| origin != Origin::Module)
     }
 
+    /// The same for the package in `dir`.
+    #[must_use]
+    pub fn inputs_of(&self, dir: &Utf8Path) -> BTreeSet<Utf8PathBuf> {
+        self.reachable(dir, |origin| origin != Origin::Module)
+    }
+
     fn reachable(&self, dir: &Utf8Path, follow: impl Fn(Origin) -> bool) -> BTreeSet<Utf8PathBuf> {
         let mut found = BTreeSet::from([dir.to_owned()]);
         let mut waiting: Vec<Node> = self.number(dir).into_iter().collect();

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::health::Health;
 use super::manifest::{InstallRules, Manifest, Specs};
 use super::spec::Spec;
+use super::steps::{Runtime, Steps};
 use super::strategy::Strategy;
 use base::error::{Failure, did_you_mean, refused};
 
@@ -22,7 +23,7 @@ pub struct Package {
     /// Whether `scripts.test` is there.
     #[serde(skip)]
     pub tests: bool,
-    /// Whether `scripts.build` is there.
+    /// Whether `scripts.build` or `xtask.build` is there.
     pub builds: bool,
     /// Dependencies that point into this repository: name to specifier (`workspace:`, `file:`,
     /// `link:`, `portal:`).
@@ -68,6 +69,13 @@ pub struct Settings {
     /// How its previews are made, whatever the environment says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preview_strategy: Option<Strategy>,
+    /// The commands that build it, in place of the script `build`.
+    #[serde(skip_serializing_if = "Steps::is_empty")]
+    pub build: Steps,
+    /// The program that runs its scripts. By default Bun if the lock file is Bun's or there is none,
+    /// else Node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Runtime>,
 }
 
 impl Package {
@@ -95,7 +103,7 @@ impl Package {
         Ok(Package {
             dir: dir.to_owned(),
             tests: manifest.scripts.contains_key("test"),
-            builds: manifest.scripts.contains_key("build"),
+            builds: manifest.scripts.contains_key("build") || !manifest.xtask.build.is_empty(),
             has_dependencies,
             local_dependencies,
             named_dependencies,
@@ -119,9 +127,11 @@ mod tests {
         let package = Package::parse(
             Utf8Path::new("projects/a"),
             r#"{"name":"a","scripts":{"build":"x"},"devDependencies":{"ui":"workspace:*","astro":"7.3.5"},
-               "xtask":{"health":"/up","dependsOn":["b"]}}"#,
+               "xtask":{"health":"/up","dependsOn":["b"],"runtime":"node","build":"vite build"}}"#,
         )
         .expect("valid");
+        assert_eq!(package.settings.runtime, Some(Runtime::Node));
+        assert_eq!(package.settings.build.commands(), ["vite build"]);
         assert!(package.builds && package.has_dependencies);
         assert_eq!(package.local_dependencies.keys().collect::<Vec<_>>(), ["ui"]);
         assert_eq!(package.settings.health.path(), "/up");

@@ -131,7 +131,14 @@ pub fn tools_folder(root: &Utf8Path) -> Utf8PathBuf {
 #[must_use]
 pub fn default_tools() -> Tools {
     let field = |name: &str| carried_config("tools", name);
-    Tools { dagger: field("dagger"), bun: field("bun") }
+    Tools {
+        dagger: field("dagger"),
+        bun: field("bun"),
+        node: None,
+        npm: None,
+        pnpm: None,
+        yarn: None,
+    }
 }
 
 /// Returns the images that a config without `images` gets.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::config_text::parse_config;
+use super::remote_binding::{Hyperdrive, RemoteBinding, hyperdrives, remote_bindings};
 use base::error::{Failure, refused};
 
 /// The names wrangler looks for, in its own order of preference.
@@ -34,6 +35,12 @@ pub struct Target {
     /// The storage that bindings name.
     #[serde(default, skip_serializing_if = "Storage::is_empty")]
     pub storage: Storage,
+    /// The bindings that only Cloudflare can run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remote_bindings: Vec<RemoteBinding>,
+    /// The Hyperdrive bindings. Their addresses may hold passwords, so that they are in no output.
+    #[serde(skip)]
+    pub hyperdrives: Vec<Hyperdrive>,
 }
 
 /// The storage of an account that bindings name by id or by name.
@@ -150,6 +157,8 @@ impl WranglerConfig {
         let get = |key: &str| {
             if named && !block[key].is_null() { &block[key] } else { &self.value[key] }
         };
+        // Blocks of `env` inherit no bindings.
+        let own = if named { block } else { &self.value };
         let name = self.value["name"].as_str().unwrap_or_default();
         let worker = match block["name"].as_str() {
             Some(own) if named => own.to_owned(),
@@ -165,7 +174,9 @@ impl WranglerConfig {
             preview_urls: get("preview_urls").as_bool(),
             account_id: get("account_id").as_str().map(str::to_owned),
             has_build_command: get("build")["command"].is_string(),
-            storage: Storage::of(if named { block } else { &self.value }),
+            storage: Storage::of(own),
+            remote_bindings: remote_bindings(own),
+            hyperdrives: hyperdrives(own),
         }
     }
 

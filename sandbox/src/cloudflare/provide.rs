@@ -12,7 +12,7 @@ use super::body::Body;
 use super::envelope::ApiError;
 use crate::app::App;
 use crate::ids::{hex, now, random};
-use crate::state::resources::{Bucket, Database, Namespace, Queue, Resources};
+use crate::state::resources::{Bucket, Database, Hyperdrive, Namespace, Queue, Resources};
 
 /// The body of `POST /__sandbox/resources`.
 #[derive(Debug, Deserialize)]
@@ -27,6 +27,8 @@ pub struct Wanted {
     buckets: Vec<String>,
     #[serde(default)]
     queues: Vec<String>,
+    #[serde(default)]
+    hyperdrives: Vec<Hyperdrive>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -93,6 +95,10 @@ fn make(resources: &mut Resources, wanted: &Wanted) -> Vec<String> {
             });
             made.push(format!("queue {name}"));
         }
+    }
+    for wanted in &wanted.hyperdrives {
+        resources.hyperdrives.retain(|one| one.id != wanted.id);
+        resources.hyperdrives.push(wanted.clone());
     }
     made
 }

@@ -57,7 +57,7 @@ fn value(world: &World, node: &Node, name: &str, binding: &Value) -> Value {
         }),
         "images" => json!({ "type": "images" }),
         "worker_loader" => json!({ "type": "worker-loader" }),
-        "hyperdrive" => return hyperdrive(name, binding),
+        "hyperdrive" => return hyperdrive(world, name, binding),
         other => {
             return stub(&format!(
                 "The binding {name} is of the kind `{other}`, which {NO_LOCAL_FORM}."
@@ -110,8 +110,12 @@ fn workflow(world: &World, node: &Node, binding: &Value) -> Value {
     }
 }
 
-fn hyperdrive(name: &str, binding: &Value) -> Value {
-    let address = HYPERDRIVE.iter().find_map(|start| std::env::var(format!("{start}{name}")).ok());
+fn hyperdrive(world: &World, name: &str, binding: &Value) -> Value {
+    let known = world.resources.hyperdrives.iter().find(|one| binding["id"] == one.id.as_str());
+    let address = known.map(|one| one.address.clone());
+    let address = address.or_else(|| {
+        HYPERDRIVE.iter().find_map(|start| std::env::var(format!("{start}{name}")).ok())
+    });
     match address {
         Some(address) => json!({
             "type": "hyperdrive", "id": binding["id"], "dev": { "connectionString": address },

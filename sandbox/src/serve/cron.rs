@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
@@ -17,6 +17,7 @@ use super::group::Node;
 use super::proxy;
 use crate::app::App;
 use crate::cloudflare::auth::Authorized;
+use crate::cloudflare::body::Body;
 use crate::log;
 use crate::state::model::Worker;
 
@@ -107,7 +108,7 @@ pub async fn trigger(
     _: Authorized,
     State(app): State<App>,
     Path(name): Path<String>,
-    Query(wanted): Query<Wanted>,
+    Body(wanted): Body<Wanted>,
 ) -> Response {
     match trigger_now(&app, &name, wanted.cron.as_deref()).await {
         Ok(runs) => Json(json!({ "schema": 1, "worker": name, "runs": runs })).into_response(),

@@ -26,6 +26,8 @@ pub struct Resources {
     pub queues: Vec<Queue>,
     /// Workflows, oldest first.
     pub workflows: Vec<Workflow>,
+    /// The local databases of Hyperdrive bindings.
+    pub hyperdrives: Vec<Hyperdrive>,
 }
 
 /// A KV namespace.
@@ -93,6 +95,15 @@ pub struct Consumer {
     pub dead_letter_queue: Option<String>,
     /// The time when it was made.
     pub created_on: String,
+}
+
+/// The local database that a Hyperdrive binding leads to.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Hyperdrive {
+    /// The id by which bindings name it.
+    pub id: String,
+    /// The connection string.
+    pub address: String,
 }
 
 /// A workflow.

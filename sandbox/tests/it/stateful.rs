@@ -66,7 +66,7 @@ export default { async fetch(request, env) {
   return new Response(`VERSION ${await object.add()}`);
 } };";
 
-fn counter(migrations: Value) -> Value {
+fn counter(migrations: &Value) -> Value {
     json!({
         "durable_objects": { "bindings": [{ "name": "COUNTER", "class_name": "Counter" }] },
         "migrations": migrations,
@@ -78,10 +78,10 @@ async fn a_durable_object_is_the_worker_s_and_not_the_version_s() {
     let mut server = Server::new("objects");
     let first = json!([{ "tag": "v1", "new_sqlite_classes": ["Counter"] }]);
     let code = |version: &str| COUNTER.replace("VERSION", version);
-    deploy(&server, "counter", &code("one"), counter(first.clone()));
+    deploy(&server, "counter", &code("one"), counter(&first));
     assert_eq!(server.text("counter.localhost", "/").await, "one 1");
     assert_eq!(server.text("counter.localhost", "/").await, "one 2");
-    deploy(&server, "counter", &code("two"), counter(first.clone()));
+    deploy(&server, "counter", &code("two"), counter(&first));
     assert_eq!(server.text("counter.localhost", "/").await, "two 3");
     server.restart();
     assert_eq!(server.text("counter.localhost", "/").await, "two 4");
@@ -93,7 +93,7 @@ async fn a_durable_object_is_the_worker_s_and_not_the_version_s() {
     deploy(&server, "other", other, json!({ "durable_objects": { "bindings": [binding] } }));
     assert_eq!(server.text("other.localhost", "/").await, "other 5");
     assert_eq!(server.text("counter.localhost", "/").await, "two 6");
-    deploy(&server, "counter", &code("three"), counter(first.clone()));
+    deploy(&server, "counter", &code("three"), counter(&first));
     assert_eq!(server.text("other.localhost", "/").await, "other 7");
 
     // A rename keeps the objects, a deletion loses them.
@@ -121,7 +121,7 @@ async fn an_alarm_rings_after_a_restart_without_a_request() {
         "await this.ctx.storage.put('woken', true);",
         "await this.ctx.storage.put('woken', true); console.log('the alarm rang');",
     );
-    deploy(&server, "counter", &code, counter(first));
+    deploy(&server, "counter", &code, counter(&first));
     assert_eq!(server.text("counter.localhost", "/wake").await, "soon");
     server.restart();
     let log = server.dir.join("logs/workers.log");
@@ -218,7 +218,7 @@ async fn a_workflow_goes_on_after_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_preview_has_its_own_objects() {
     let server = Server::new("own-objects");
-    let mut config = counter(json!([{ "tag": "v1", "new_sqlite_classes": ["Counter"] }]));
+    let mut config = counter(&json!([{ "tag": "v1", "new_sqlite_classes": ["Counter"] }]));
     config["preview_urls"] = json!(true);
     config["workers_dev"] = json!(true);
     config["previews"] = json!({ "durable_objects": config["durable_objects"] });
@@ -249,21 +249,21 @@ async fn crons_run_when_asked_and_on_time() {
         "triggers": { "crons": ["0 3 * * 1", "0 0 1 1 *"] },
     });
     deploy(&server, "crons", code, config.clone());
-    let trigger = |server: &Server, name: &str, query: &str| {
-        let url = format!("http://127.0.0.1:{}/__sandbox/cron/{name}{query}", server.port);
-        let request = server.client.post(url);
+    let trigger = |server: &Server, name: &str, cron: Option<&str>| {
+        let url = format!("http://127.0.0.1:{}/__sandbox/cron/{name}", server.port);
+        let request = server.client.post(url).body(json!({ "cron": cron }).to_string());
         crate::server::answer(request.bearer_auth(crate::server::TOKEN))
     };
-    let (status, answer) = trigger(&server, "crons", "").await;
+    let (status, answer) = trigger(&server, "crons", None).await;
     let runs = json!([
         { "cron": "0 3 * * 1", "outcome": "ok" }, { "cron": "0 0 1 1 *", "outcome": "exception" }
     ]);
     assert_eq!((status, &answer["runs"]), (200, &runs), "{answer}");
     assert!(server.text("crons.localhost", "/").await.starts_with("0 3 * * 1 "));
-    let (status, answer) = trigger(&server, "crons", "?cron=1+2+3+4+5").await;
+    let (status, answer) = trigger(&server, "crons", Some("1 2 3 4 5")).await;
     let text = "The Worker crons has no cron trigger `1 2 3 4 5`; it has `0 3 * * 1`, `0 0 1 1 *`";
     assert_eq!((status, answer["message"].as_str()), (409, Some(text)));
-    let (status, answer) = trigger(&server, "nothing", "").await;
+    let (status, answer) = trigger(&server, "nothing", None).await;
     let text = "The Worker nothing is not deployed in the sandbox";
     assert_eq!((status, answer["message"].as_str()), (404, Some(text)));
 

@@ -40,7 +40,7 @@ struct Case {
     files: BTreeMap<String, Option<String>>,
     /// Modes of files, in octal.
     modes: BTreeMap<String, String>,
-    /// Whether the tree is a git repository.
+    /// `true` if the tree is a git repository.
     repository: bool,
 }
 

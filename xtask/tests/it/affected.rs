@@ -1,4 +1,4 @@
-//! What a change concerns, asked in real repositories.
+//! The projects affected by a change, in real repositories.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};

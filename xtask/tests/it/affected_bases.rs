@@ -1,4 +1,4 @@
-//! What a change is compared with in pipelines: merge requests, deployments, pushes.
+//! The base of a change in pipelines: merge requests, deployments, pushes.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;

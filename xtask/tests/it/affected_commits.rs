@@ -1,4 +1,4 @@
-//! What a change concerns is said by the commit that is compared, whatever the working tree holds.
+//! The compared commit decides which projects are affected, whatever the working tree holds.
 
 use crate::affected::{affected, id, names, tree, tree_with_submodule};
 use crate::support::TestEnv;

@@ -1,4 +1,4 @@
-//! What a commit says and what its clean working tree says are the same, in odd repositories too.
+//! A commit and its clean working tree give the same answer, in odd repositories too.
 
 use std::os::unix::fs::symlink;
 

@@ -6,6 +6,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -31,7 +32,7 @@ use ureq::http::{HeaderMap, HeaderName, HeaderValue};
 use workspace::strategy::Strategy as PreviewStrategy;
 
 use crate::hostile::{any_json, any_text, replaced};
-use crate::support::{Ran, TestEnv};
+use crate::support::{CANARY, Ran, TestEnv};
 
 /// The most that an error may say, in bytes.
 const LONGEST: usize = 2000;
@@ -100,7 +101,7 @@ fn changed(base: &Value, how: usize, at: usize, other: &Value) -> Vec<u8> {
     }
 }
 
-/// What a run of wrangler or of the module left.
+/// The output of a run of wrangler or of the module.
 fn judge(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for expected in [Expected::Deploy, Expected::Upload, Expected::Preview] {
@@ -135,7 +136,7 @@ fn header_map(pairs: &[(String, String)]) -> HeaderMap {
     pairs.iter().filter_map(pair).collect()
 }
 
-/// What the headers of an answer say.
+/// The headers of a response.
 fn read_headers(headers: &HeaderMap) {
     let _read = (paging::next(headers), http::retry_after(headers));
     assert!(paging::rate_limit_wait(headers, 1_795_525_199) >= Duration::from_secs(1));
@@ -201,12 +202,21 @@ struct Server {
     address: String,
     answer: Arc<Mutex<Answer>>,
     asked: Arc<AtomicUsize>,
+    /// The process that a program may take for this server, and end.
+    process: Child,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.process.kill().unwrap_or_default();
+        self.process.wait().expect("it ends");
+    }
 }
 
 /// The secret of the sandbox that the server says it is.
 const IDENTITY: &str = "identity-of-a-test";
 
-/// What a real sandbox answers when it is asked to prove who it is.
+/// Returns the response of a real sandbox that is asked to prove who it is.
 fn proof(port: u16, nonce: &str) -> String {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, IDENTITY.as_bytes());
     let message = format!("sandbox-proof-1:{port}:{nonce}");
@@ -249,7 +259,8 @@ impl Server {
                 let _gone = stream.write_all(&[head.as_bytes(), &body].concat());
             }
         });
-        Server { address, answer, asked }
+        let process = Command::new("sleep").arg("3600").spawn().expect("it starts");
+        Server { address, answer, asked, process }
     }
 
     /// Gives this answer from now on.
@@ -374,19 +385,82 @@ fn calm(ran: &Ran) {
     assert!([0, 1, 3, 4].contains(&ran.code), "{}: {text}", ran.code);
 }
 
-#[test]
-fn the_real_program_stays_calm() {
+/// A repository whose sandbox is this server.
+fn stage() -> (TestEnv, Server) {
     let env = TestEnv::new();
     env.site("projects/a", "a");
     env.commit("site");
     let server = Server::start();
     let port = server.address.rsplit_once(':').expect("a port").1;
-    let running = json!({ "pid": std::process::id(), "port": port.parse::<u16>().expect("a port"),
+    let running = json!({ "pid": server.process.id(), "port": port.parse::<u16>().expect("a port"),
         "url": server.address, "started": "2026-11-24T12:59:59Z" });
     env.write(".xtask/sandbox/server.json", &running.to_string());
     env.write(".xtask/sandbox/identity", IDENTITY);
     let identity = env.root.join(".xtask/sandbox/identity");
     std::fs::set_permissions(identity, std::fs::Permissions::from_mode(0o600)).expect("a mode");
+    (env, server)
+}
+
+/// A server may send back what it was sent, in a message, at the place where a message is cut, or encoded.
+#[test]
+fn a_server_that_echoes_the_token_does_not_make_it_public() {
+    let (env, server) = stage();
+    let gitlab = "glpat-canary-7f3a-of-gitlab";
+    let api = format!("{}/api/v4", server.address);
+    let job = [
+        ("GITLAB_CI", "true"),
+        ("CI_API_V4_URL", api.as_str()),
+        ("CI_MERGE_REQUEST_IID", "42"),
+        ("CI_MERGE_REQUEST_PROJECT_ID", "12"),
+        ("CI_PROJECT_ID", "12"),
+        ("CICD_COMMENT_TOKEN", gitlab),
+    ];
+    env.write("rows.json", r#"[{ "project": "a", "status": "ready" }]"#);
+    let hex = |text: &str| -> String { text.bytes().map(|byte| format!("{byte:02X}")).collect() };
+    for token in [CANARY, gitlab] {
+        let said = [
+            format!("not allowed: Authorization: Bearer {token}"),
+            // Cut in the middle of the token.
+            format!("{}{token}", "x".repeat(290)),
+            format!("{}\u{200b}{}", &token[..9], &token[9..]),
+            base64(&format!("Bearer {token}")),
+            hex(token),
+            serde_json::json!({ "token": token }).to_string(),
+        ];
+        for (status, text) in said.iter().flat_map(|text| [(401, text), (403, text), (418, text)]) {
+            let body = serde_json::json!({ "success": false, "message": text, "error": text, "result": null,
+                "errors": [{ "code": 1, "message": text }] });
+            let body = body.to_string().into_bytes();
+            server.says(&Answer {
+                status,
+                headers: vec![("Location".into(), text.replace('\n', " "))],
+                body,
+            });
+            let known = [("CICD_COMMENT_TOKEN", gitlab)];
+            let runs = [
+                env.xtask_with(&["status", "--env", "local"], &known),
+                env.xtask_with(&["status", "--env", "local", "--json"], &known),
+                env.xtask_with(&["rollback", "a", "--json"], &known),
+                env.xtask_with(&["doctor", "sandbox", "--json"], &known),
+                env.xtask_with(&["comment", "rows.json"], &job),
+                env.xtask_with(&["comment", "rows.json", "--json"], &job),
+            ];
+            assert!(server.asked() > 3, "{}", server.asked());
+            env.assert_no_canary(&runs.iter().collect::<Vec<_>>());
+        }
+    }
+    std::fs::remove_file(env.root.join(".xtask/sandbox/server.json")).expect("removable");
+}
+
+fn base64(text: &str) -> String {
+    let mut sh = Command::new("sh");
+    sh.args(["-c", "printf %s \"$TEXT\" | base64 -w0"]).env("TEXT", text);
+    String::from_utf8(sh.output().expect("base64 runs").stdout).expect("text")
+}
+
+#[test]
+fn the_real_program_stays_calm() {
+    let (env, server) = stage();
     env.write("rows.json", r#"[{ "project": "a", "status": "ready" }]"#);
     let api = format!("{}/api/v4", server.address);
     let job = [

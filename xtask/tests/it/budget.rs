@@ -1,4 +1,4 @@
-//! What people compile before their first command stays small.
+//! The crates that people compile before their first command stay light.
 
 use std::collections::BTreeSet;
 use std::process::Command;

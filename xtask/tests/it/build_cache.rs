@@ -1,4 +1,4 @@
-//! What was built is not built again, and what is kept is what was built.
+//! The same content is built once, and a cached output is the built output.
 
 use std::process::Stdio;
 

@@ -13,7 +13,7 @@ use crate::support::{Ran, TestEnv};
 /// The beginning of `support::CANARY`, which every encoder but base64 leaves alone.
 const PIECE: &str = "canary-7f3a";
 
-/// What to look for: the piece, and the piece in base64 at each of its places. Every other form of the
+/// The texts to look for: the piece, and the piece in base64 at each of its offsets. Every other form of the
 /// token holds the piece as it is.
 static WANTED: LazyLock<Vec<String>> = LazyLock::new(|| forms(PIECE));
 
@@ -62,9 +62,9 @@ impl TestEnv {
     }
 }
 
-/// What a look at the processes of a test came to.
+/// The result of a look at the processes of a test.
 pub struct Watched {
-    /// How many command lines were read.
+    /// The number of command lines that were read.
     pub looks: usize,
     /// Those that held the token.
     pub leaks: Vec<String>,

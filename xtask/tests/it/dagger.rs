@@ -14,7 +14,7 @@ use crate::support::{Ran, TestEnv, copy, ran, repository};
 pub struct Dagger {
     pub env: TestEnv,
     state: Utf8PathBuf,
-    /// What the CLI needs to find its engine.
+    /// The variables that the CLI needs to find its engine.
     variables: Vec<(&'static str, String)>,
 }
 
@@ -71,7 +71,7 @@ impl Dagger {
         assert_eq!(env.fetch("api.localhost", "/up").1, "{\"stage\":\"top\"}");
     }
 
-    /// What the CLI was called with, without the calls that ask for its version.
+    /// Returns the arguments of the CLI's calls, without those that ask for its version.
     fn calls(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.state.join("log.ndjson")).unwrap_or_default();
         let calls = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
@@ -115,7 +115,7 @@ pub fn same_record(dagger: &Dagger) {
     env.assert_no_canary(&[&by_dagger, &by_host]);
 }
 
-/// What did not change is built and deployed again when that is asked for: no cache answers for it.
+/// An unchanged project is built and deployed again on `--force`: no cache is used.
 pub fn forced_again(dagger: &Dagger) {
     let env = &dagger.env;
     env.site("projects/site", "site");
@@ -290,7 +290,7 @@ fn exit_0_is_not_success_and_every_failure_says_what_to_do() {
     assert!(old["error"]["message"].as_str().expect("text").contains("`dagger` is 0.18.8"));
 }
 
-/// What a build leaves and what the config says are looked at as on the host.
+/// The output of a build and the config are checked as on the host.
 #[test]
 fn what_the_host_engine_refuses_this_one_refuses_too() {
     let dagger = Dagger::new();

@@ -110,7 +110,7 @@ fn several_projects_go_side_by_side_and_one_failure_stops_no_other() {
 
     let report = env.xtask(&["deploy", "good", "broken"]).exits(1);
     assert!(report.stdout.contains("good  http://good.localhost:"), "{}", report.stdout);
-    assert!(report.stdout.contains("not done: broken"), "{}", report.stdout);
+    assert!(report.stdout.contains("failed: broken"), "{}", report.stdout);
     env.assert_no_canary(&[&ran, &staging, &report]);
 }
 

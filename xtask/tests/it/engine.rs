@@ -10,7 +10,7 @@ use delivery::tools::engine_address::VARIABLE;
 use crate::dagger::{Dagger, failing_build, forced_again, same_record, worker_preview};
 use crate::support::{TestEnv, repository};
 
-/// What the CLI and the programs that it calls need to reach an engine.
+/// The variables that the CLI and its programs need to reach an engine.
 const NEEDED: [&str; 7] = [
     VARIABLE,
     "DOCKER_CERT_PATH",

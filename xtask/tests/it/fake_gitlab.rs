@@ -40,7 +40,7 @@ pub struct Seen {
     pub token: String,
 }
 
-/// What goes wrong with a request.
+/// The fault of a request.
 #[derive(Clone)]
 pub enum Fault {
     /// This answer, and nothing is done.
@@ -71,7 +71,7 @@ pub struct GitLab {
     stop: Arc<AtomicBool>,
 }
 
-/// How the server behaves.
+/// The behaviour of the server.
 #[derive(Clone, Copy)]
 pub struct Behaviour {
     pub faults: Faults,

@@ -166,7 +166,7 @@ proptest! {
     }
 }
 
-/// What a child reads arrives as it is, whatever line would end it, and nothing of it is carried out.
+/// The input of a child arrives unchanged, whatever line would end it, and none of it runs.
 #[test]
 fn no_text_ends_its_heredoc_or_its_word() {
     let env = TestEnv::new();

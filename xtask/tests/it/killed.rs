@@ -18,7 +18,7 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// How many processes have the repository's path in their command line or folder.
+/// Returns the number of processes with the repository's path in their command line or folder.
 fn processes(env: &TestEnv) -> usize {
     let processes = std::fs::read_dir("/proc").expect("processes").filter_map(Result::ok);
     let of_upload = |process: &std::fs::DirEntry| {

@@ -118,7 +118,7 @@ fn links(body: &str) -> Vec<String> {
     urls.map(|(url, _)| url.to_owned()).filter(|url| url.contains("localhost")).collect()
 }
 
-/// Where the picture of the comment goes: into the documentation with `cargo dev generate
+/// Returns the file of the comment's picture: in the documentation with `cargo dev generate
 /// --screenshot`, which sets the variable.
 fn picture(env: &TestEnv) -> Utf8PathBuf {
     let wanted = std::env::var("XTASK_SCREENSHOT").map(Utf8PathBuf::from);

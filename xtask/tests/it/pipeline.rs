@@ -40,7 +40,7 @@ pub fn bun() -> String {
     std::env::var("XTASK_BUN").expect("XTASK_BUN is set by `cargo xtask test`")
 }
 
-/// What Bun's YAML reader makes of `text`.
+/// Returns `text` as Bun's YAML reader reads it.
 pub fn read_yaml(text: &str) -> Value {
     let mut bun = Command::new(bun())
         .args(["-e", "console.log(JSON.stringify(Bun.YAML.parse(await Bun.stdin.text())))"])
@@ -59,7 +59,7 @@ pub fn read_yaml(text: &str) -> Value {
 pub struct Event {
     pub name: &'static str,
     pub variables: BTreeMap<&'static str, &'static str>,
-    /// What a push changed; nothing for events that know of no push, where every path counts.
+    /// The paths that a push changed. `None` for events without a push, where every path counts.
     changed: Option<Vec<&'static str>>,
     /// The jobs, with what they wait for: `name` starts by itself, `name (manual)` by hand.
     pub jobs: Vec<&'static str>,
@@ -76,7 +76,7 @@ fn event(
     Event { name, variables: all, changed: changed.map(<[_]>::to_vec), jobs: jobs.to_vec() }
 }
 
-/// What GitLab sets for each (<https://docs.gitlab.com/ci/variables/predefined_variables/>).
+/// The variables that GitLab sets for each (<https://docs.gitlab.com/ci/variables/predefined_variables/>).
 pub fn events() -> Vec<Event> {
     let source = "CI_PIPELINE_SOURCE";
     let branch = "CI_COMMIT_BRANCH";
@@ -215,7 +215,7 @@ fn inherited<T>(pipeline: &Pipeline, name: &str, field: &dyn Fn(&Job) -> Option<
         .or_else(|| job.extends.iter().rev().find_map(|base| inherited(pipeline, base, field)))
 }
 
-/// What GitLab checks on upload, or does not check and then does not do.
+/// The rules that GitLab checks on upload, or does not check and then does not follow.
 pub fn assert_agrees_with_itself(pipeline: &Pipeline) {
     // Jobs that may be cancelled are cancelled by a new commit, and no others.
     assert_eq!(pipeline.workflow.auto_cancel.on_new_commit, "interruptible");

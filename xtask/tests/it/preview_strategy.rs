@@ -68,7 +68,7 @@ pub fn post(env: &TestEnv, path: &str, body: &Value) {
     assert!((200..300).contains(&answer.status), "{}", String::from_utf8_lossy(&answer.body));
 }
 
-/// Where preview addresses are off, a preview is refused before anything is changed.
+/// If preview addresses are off, a preview is refused before anything changes.
 fn off_and_on(env: &TestEnv) {
     let account = "0".repeat(32);
     let path = format!("/client/v4/accounts/{account}/workers/scripts/api/subdomain");

@@ -3,7 +3,7 @@
 
 use crate::support::TestEnv;
 
-/// What GitLab sets in a pipeline of the protected default branch of the project that the config
+/// The variables of a pipeline of the protected default branch of the project that the config
 /// names.
 const MAIN: &[(&str, &str)] = &[
     ("GITLAB_CI", "true"),
@@ -17,7 +17,7 @@ const MAIN: &[(&str, &str)] = &[
     ("CI_PIPELINE_SOURCE", "push"),
 ];
 
-/// What a run gets to.
+/// The outcome of a run.
 enum Ends {
     /// It may change production, and lacks the token only.
     AtTheToken,

@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use camino::Utf8Path;
+use delivery::builds::plan_builds;
 use delivery::plan::destination::{Destination, Pipeline};
 use delivery::plan::{Choice, Engine, Inputs, Plan, Verb};
 use delivery::script::{quote, script};
@@ -35,10 +36,11 @@ fn plan(env: &TestEnv, verb: Verb, name: &str, environment: &str, port: Option<u
         head: Head { commit: Some("0123abcd".into()), dirty: false },
         force: false,
         rebuild: false,
+        allow_stub: false,
         inputs: BTreeMap::new(),
         reasons: BTreeMap::from([(projects[0].name.clone(), "named".to_owned())]),
         keys: BTreeMap::from([(projects[0].name.clone(), "k0123".to_owned())]),
-        locks: BTreeMap::new(),
+        builds: plan_builds(&workspace, &workspace.graph, &projects),
         nonce: "n1",
         alias: (verb == Verb::Preview).then(|| "mr-1".to_owned()),
         strategies: BTreeMap::new(),

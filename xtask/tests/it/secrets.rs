@@ -134,7 +134,11 @@ fn a_token_that_others_can_read_or_that_is_none_is_refused() {
         let variables = [("CLOUDFLARE_WORKERS_TOKEN", token)];
         for arguments in [&staging[..], &["rollback", "a", "--env", "staging"]] {
             let ran = env.xtask_with(arguments, &variables).exits(3);
-            assert!(ran.stderr.contains("characters that no token has"), "{}", ran.stderr);
+            assert!(
+                ran.stderr.contains("characters that are not allowed in a token"),
+                "{}",
+                ran.stderr
+            );
             env.assert_no_canary(&[&ran]);
         }
     }

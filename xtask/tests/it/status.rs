@@ -1,4 +1,4 @@
-//! What is live where.
+//! `status`: the live version of each project.
 
 use serde_json::Value;
 

@@ -35,7 +35,7 @@ pub struct TestEnv {
     pub folder: Utf8PathBuf,
 }
 
-/// What a run came to.
+/// The outcome of a run.
 #[derive(Debug)]
 pub struct Ran {
     /// The exit code.
@@ -226,7 +226,7 @@ impl TestEnv {
         command.env("SANDBOX_TOKEN", CANARY).env("CI", "true");
     }
 
-    /// How many processes run in a folder of the repository.
+    /// Returns the number of processes that run in a folder of the repository.
     pub fn processes_in(&self, dir: &str) -> usize {
         let dir = self.root.join(dir);
         let processes = std::fs::read_dir("/proc").expect("processes").filter_map(Result::ok);
@@ -242,7 +242,7 @@ impl TestEnv {
         json["port"].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a port")
     }
 
-    /// What the sandbox answers for `host` (without the port) and `path`: status and body.
+    /// Returns the sandbox's response for `host` (without the port) and `path`: status and body.
     pub fn fetch(&self, host: &str, path: &str) -> (u16, String) {
         let port = self.port();
         let agent = base::http::agent(std::time::Duration::from_secs(20), 0);
@@ -265,7 +265,7 @@ impl Drop for TestEnv {
     }
 }
 
-/// What a finished process came to.
+/// Returns the outcome of a finished process.
 pub fn ran(output: Output) -> Ran {
     Ran {
         code: output.status.code().unwrap_or(-1),

@@ -174,7 +174,7 @@ fn what_is_merged_or_closed_is_removed_and_nothing_else() {
     assert!(gitlab.shows(43), "the open one's preview stays");
 }
 
-/// Whether the previews of these merge requests answer.
+/// Returns `true` for each merge request whose previews answer.
 fn answer(gitlab: &GitLab, iids: [u64; 4]) -> [bool; 4] {
     iids.map(|iid| gitlab.env.fetch(&format!("mr-{iid}-api.localhost"), "/").0 == 200)
 }

@@ -28,7 +28,7 @@ fn deployed(env: &TestEnv, code: i32) -> Value {
     env.xtask(&["deploy", "a", "--json", "--engine=host"]).exits(code).record("a")
 }
 
-/// What the sandbox keeps of the Worker.
+/// Returns the sandbox's state of the Worker.
 fn worker(env: &TestEnv) -> Value {
     let folder = env.root.join(".xtask/sandbox/cloudflare/workers");
     let mut files = folder.read_dir_utf8().expect("a folder").filter_map(Result::ok);

@@ -412,7 +412,7 @@ fn a_repository_that_is_one_project_is_uploaded_from_a_folder_inside_of_it() {
     env.assert_no_canary(&[&run]);
 }
 
-/// What the second step would upload is what wrangler would upload in one step, for a project of each kind.
+/// The second step uploads the same as wrangler in one step, for a project of each kind.
 #[test]
 fn two_steps_upload_what_one_step_would() {
     let env = TestEnv::with_tools();

@@ -11,7 +11,7 @@ use super::Case;
 use super::stage::Stage;
 use crate::support::repository;
 
-/// What programs begin with that stand in for others.
+/// The first lines of programs that replace others.
 const SHELL: &str = "#!/bin/sh\n";
 
 /// A size that no file may pass is refused with an error only where the signal about it is ignored,
@@ -95,7 +95,7 @@ impl Stage {
     }
 }
 
-/// What a row calls a disk without room.
+/// The name of a full disk in a row.
 pub const FULL: &str = "the disk is full";
 
 /// `command`, which can write nothing: from the start, or from when its limit is set.
@@ -115,7 +115,7 @@ pub fn fill(pid: u32) {
     assert!(done.expect("prlimit runs").success());
 }
 
-/// Whether the folder of records can be written, so that there must be a record.
+/// Returns `true` if the folder of records can be written, so that there must be a record.
 pub fn keeps(root: &Utf8Path) -> bool {
     !root.join(".xtask/records").is_file()
 }

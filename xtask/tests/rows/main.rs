@@ -22,7 +22,7 @@ use serde_json::Value;
 use crate::support::repository;
 use stage::Stage;
 
-/// How many rows run side by side. Most of their time they wait.
+/// The number of rows that run side by side. Most of their time they wait.
 const SIDE_BY_SIDE: usize = 10;
 
 /// One row with its surroundings.
@@ -32,9 +32,9 @@ pub struct Case {
     pub name: String,
     /// The account that its Worker is in.
     pub account: String,
-    /// What the sandbox is told.
+    /// The fault that the sandbox plays.
     pub fault: Option<Value>,
-    /// What else it is told, for the whole row.
+    /// Further faults that it plays during the whole row.
     pub besides: Vec<Value>,
     /// Which of the sandbox's faults it is.
     pub number: usize,

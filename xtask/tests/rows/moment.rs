@@ -1,4 +1,4 @@
-//! What else happens at the moment of a fault.
+//! Events beside a fault, at its moment.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};

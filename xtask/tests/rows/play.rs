@@ -8,7 +8,7 @@ use super::stage::{ACCOUNT, DAGGER, Stage, VERSIONS};
 use super::{Case, machine, moment};
 use crate::support::{Ran, ran};
 
-/// What is wrong with the row; nothing when all of it is true.
+/// Returns the problems of the row. `None` if all of it is true.
 pub fn play(stage: &Stage, case: &Case) -> Option<String> {
     let before = stage.worker(case);
     let (first, beside) = run(stage, case);
@@ -121,14 +121,14 @@ fn compare(stage: &Stage, case: &Case, ran: &Ran, before: &Value) -> Vec<String>
     wrong
 }
 
-/// Whether records can be written until the end.
+/// Returns `true` if records can be written until the end.
 fn writes(stage: &Stage, case: &Case) -> bool {
     let then = case.row.then.as_deref();
     ![Some(case.row.fault.as_str()), then].contains(&Some(machine::FULL))
         && machine::keeps(&stage.root(case))
 }
 
-/// Whether the row's command leaves records.
+/// Returns `true` if the row's command leaves records.
 fn saves(case: &Case) -> bool {
     case.group.verb != "preview stop"
 }
@@ -165,7 +165,7 @@ fn live(worker: &Value) -> Value {
     newest.map_or(Value::Null, |deployment| deployment["versions"][0]["version_id"].clone())
 }
 
-/// What the tables call a version.
+/// Returns the name of a version in the tables.
 fn name(before: &Value, record: &Value, version: &Value) -> &'static str {
     let known = before["versions"].as_array().cloned().unwrap_or_default();
     let at = known.iter().position(|known| known["id"] == *version);

@@ -74,7 +74,7 @@ impl Stage {
         })
     }
 
-    /// Whether the row's fault has happened: a request, or a build that has begun.
+    /// Returns `true` once the row's fault has happened: a request, or a build that has begun.
     pub fn happened(&self, case: &Case) -> bool {
         if case.fault.is_none() {
             return self.dir(case).join("begun").exists();

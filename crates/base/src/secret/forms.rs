@@ -5,8 +5,8 @@ use crate::command::quote;
 /// The minimum length for redaction. Shorter values would hide ordinary text.
 pub const SHORTEST: usize = 4;
 
-/// Returns the spellings of `secret`: verbatim, in JSON, HTML, XML and URLs, quoted for a shell, and in base64
-/// at each of the three offsets. Longest first, without duplicates.
+/// Returns the spellings of `secret`: verbatim, in JSON, HTML, XML and URLs, quoted for a shell, in hex, and in
+/// base64 at each of the three offsets. Longest first, without duplicates.
 #[must_use]
 pub fn forms(secret: &str) -> Vec<String> {
     let mut forms = vec![secret.to_owned()];
@@ -19,6 +19,8 @@ pub fn forms(secret: &str) -> Vec<String> {
         forms.push(text.replace('+', "-").replace('/', "_"));
         forms.push(text);
     }
+    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    forms.extend([hex.to_uppercase(), hex]);
     // Logs of requests hold JSON inside of JSON, so each spelling is escaped a second time.
     let again: Vec<String> = forms.iter().flat_map(|form| json(form)).collect();
     forms.extend(again);

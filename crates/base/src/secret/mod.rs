@@ -17,9 +17,11 @@ impl Secret {
         Secret(value.trim().to_owned())
     }
 
-    /// Returns the value, for an environment variable of a child or a header.
+    /// Returns the value, for an environment variable of a child or a header. From then on [`redact`] removes it from
+    /// every text, because whoever received it may send it back.
     #[must_use]
     pub fn expose(&self) -> &str {
+        remember(self);
         &self.0
     }
 }
@@ -48,6 +50,24 @@ pub fn remember(secret: &Secret) {
         used.push(secret.clone());
     }
 }
+
+/// Returns `text` with every secret that this process has used replaced by `***`. Each text that leaves goes through here:
+/// to the terminal, into a file, to another server.
+#[must_use]
+pub fn redact(text: &str) -> String {
+    let count = USED.lock().unwrap_or_else(PoisonError::into_inner).len();
+    if count == 0 {
+        return text.to_owned();
+    }
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if made.0 != count {
+        *made = (count, Redactor::new([]));
+    }
+    made.1.apply(text)
+}
+
+/// The redactor of [`redact`], and the number of secrets that it knows.
+static MADE: Mutex<(usize, Redactor)> = Mutex::new((0, Redactor(Vec::new())));
 
 /// Replaces known secrets in the output of children.
 #[derive(Clone, Debug, Default)]

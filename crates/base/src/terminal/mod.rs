@@ -10,6 +10,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::error;
+use crate::secret::redact;
 use progress::{ProgressArea, Task};
 
 /// Success, and commands.
@@ -85,13 +86,13 @@ impl Ui {
                 .unwrap_or_else(|e| format!("{{\"error\":\"{e}\"}}"));
             write_json(&json);
         } else {
-            write_out(&crate::text::sanitize(text));
+            write_out(&redact(&crate::text::sanitize(text)));
         }
     }
 
     /// Prints text on stdout.
     pub fn out(&self, text: &str) {
-        write_out(&crate::text::sanitize(text));
+        write_out(&redact(&crate::text::sanitize(text)));
     }
 
     /// Prints a line on stderr, unless `--quiet` is given.
@@ -159,7 +160,7 @@ fn write_out(text: &str) {
 
 /// Writes JSON, which has no colours to remove.
 fn write_json(text: &str) {
-    let text = crate::text::sanitize_json(text) + "\n";
+    let text = redact(&crate::text::sanitize_json(text)) + "\n";
     let mut out = std::io::stdout().lock();
     let _closed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -52,7 +52,8 @@ impl ProgressArea {
     /// Prints `text` above the lines of progress.
     pub(super) fn above(&mut self, text: &str) {
         self.clear();
-        let _closed = writeln!(anstream::stderr(), "{}", crate::text::sanitize(text));
+        let _closed =
+            writeln!(anstream::stderr(), "{}", crate::secret::redact(&crate::text::sanitize(text)));
         self.draw();
     }
 
@@ -102,7 +103,7 @@ fn unwrapped(lines: &[String], colour: bool) -> String {
 /// Writes to a terminal without the colour filter, which would remove cursor movements too.
 fn write_raw(text: &str) {
     let mut err = std::io::stderr().lock();
-    let _closed = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+    let _closed = err.write_all(crate::secret::redact(text).as_bytes()).and_then(|()| err.flush());
 }
 
 /// One line of progress. Dropping it removes the line.

@@ -9,13 +9,15 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
 use super::selection::Selection;
+use crate::builds::{Builds, tools_of};
 use crate::context::Ctx;
 use crate::engine::Run;
 use crate::engine::choice::{Wanted, choose};
 use crate::engine::live;
 use crate::engine::setup::{self, Setup};
 use crate::plan::destination::Destination;
-use crate::plan::{Choice, Engine, Plan, Verb};
+use crate::plan::variables::{self, digests};
+use crate::plan::{BuildPlan, Choice, Engine, Plan, Verb};
 use crate::record::{Record, Versions};
 use crate::report::{self, RunReport, script};
 use crate::tools::{dagger, sandbox};
@@ -96,6 +98,8 @@ pub struct Task {
     pub rebuild: bool,
     /// Roll back if the health check fails.
     pub rollback: bool,
+    /// Upload to the sandbox although bindings have no local form.
+    pub allow_stub: bool,
     /// The preview's alias or name.
     pub alias: Option<String>,
     /// The preview strategy of each project.
@@ -113,6 +117,7 @@ impl Task {
             force: false,
             rebuild: false,
             rollback: true,
+            allow_stub: false,
             alias: None,
             strategies: BTreeMap::new(),
         }
@@ -136,13 +141,16 @@ pub fn carry_out(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exi
         ctx.ui.report(&plan, &plan_script(ctx, workspace, &plan)?);
         return Ok(Exit::Done);
     }
+    if plan.projects.iter().any(|part| part.build.is_some()) {
+        variables::notes(&workspace.config).iter().for_each(|note| ctx.ui.note(note));
+    }
     let records = execute(ctx, workspace, plan)?;
     tell(ctx, &records)
 }
 
 /// Returns the plan as a script.
 pub fn plan_script(ctx: &Ctx, workspace: &Workspace, plan: &Plan) -> Result<String, Failure> {
-    let (places, missing) = setup::missing(&ctx.root, &workspace.config);
+    let (places, missing) = setup::missing(&ctx.root, &workspace.config, &tools_of(plan));
     script::script(plan, &places, &missing)
 }
 
@@ -159,9 +167,10 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
     // Containers bring their own tools, but the sandbox needs local ones.
     let to_sandbox = plan.verb != Verb::Build && plan.destination.sandbox.is_some();
     let (places, mut versions) = if plan.choice.engine == Engine::Host || to_sandbox {
-        setup.tools()?
+        setup.tools_for(&tools_of(&plan))?
     } else {
-        (setup::missing(&ctx.root, &workspace.config).0, Versions::new())
+        let none = BTreeSet::new();
+        (setup::missing(&ctx.root, &workspace.config, &none).0, Versions::new())
     };
     versions.dagger.clone_from(&plan.choice.dagger);
     let mut ready = format!("engine: {} ({})", plan.choice.engine.name(), plan.choice.reason);
@@ -180,7 +189,7 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
 fn provide_storage(ctx: &Ctx, plan: &Plan, port: u16) {
     for part in &plan.projects {
         let account = part.target.account_id.as_ref().unwrap_or(&plan.destination.account_id);
-        match sandbox::provide(&ctx.root, port, account, &part.target.storage) {
+        match sandbox::provide(&ctx.root, port, account, &part.target) {
             Ok(made) if made.is_empty() => {}
             Ok(made) => {
                 let text =
@@ -200,6 +209,7 @@ pub(super) fn keys(
     workspace: &Workspace,
     projects: &[&Project],
     destination: &Destination,
+    builds: &Builds,
 ) -> Result<Keys> {
     let carried = Toolchain::wrangler(&workspace.root).carried_digest();
     let pins = Utf8PathBuf::from(modules::WRANGLER_TOOLCHAIN).join("bun.lock");
@@ -211,7 +221,15 @@ pub(super) fn keys(
         ("environment", destination.environment.clone()),
     ]);
     facts.extend(carried.map(|digest| ("wrangler", digest)));
+    let variables = digests(&workspace.config.variables.build);
+    if !variables.is_empty() {
+        facts.insert("variables", format!("{variables:?}"));
+    }
     let key = |(project, inputs): (&&Project, &Inputs)| {
+        let mut facts = facts.clone();
+        let build = builds.get(&project.name).and_then(|build| build.as_ref().ok());
+        let tools = build.and_then(|build| build.toolchain.fact());
+        facts.extend(tools.map(|tools| ("tools", tools)));
         let key = content_key(&inputs.blobs, &facts);
         (project.name.clone(), inputs.refusal.clone().map_or(Ok(key), Err))
     };
@@ -220,29 +238,20 @@ pub(super) fn keys(
 
 /// Returns the inputs of each project's build, independent of the environment.
 pub(super) fn build_inputs(
-    workspace: &Workspace,
     graph: &Graph,
     projects: &[&Project],
+    builds: &Builds,
 ) -> BTreeMap<String, BTreeSet<Utf8PathBuf>> {
     let inputs = |project: &&Project| {
         let mut paths = graph.build_inputs(project);
-        paths.extend(lock_folder(&workspace.root, project).map(|dir| dir.join("bun.lock")));
+        paths.extend(builds.get(&project.name).and_then(|build| lock_file(build.as_ref().ok()?)));
         (project.name.clone(), paths)
     };
     projects.iter().map(inputs).collect()
 }
 
-pub(super) fn locks(root: &Utf8Path, projects: &[&Project]) -> BTreeMap<String, Utf8PathBuf> {
-    let lock = |project: &&Project| Some((project.name.clone(), lock_folder(root, project)?));
-    projects.iter().filter_map(lock).collect()
-}
-
-/// The nearest folder at or above the project's package that holds a `bun.lock`.
-fn lock_folder(root: &Utf8Path, project: &Project) -> Option<Utf8PathBuf> {
-    let package = project.package.as_ref()?;
-    package
-        .dir
-        .ancestors()
-        .find(|dir| root.join(dir).join("bun.lock").is_file())
-        .map(Utf8Path::to_owned)
+/// Returns the lock file of a build, relative to the repository's root.
+fn lock_file(build: &BuildPlan) -> Option<Utf8PathBuf> {
+    let installation = build.toolchain.installation.as_ref()?;
+    Some(installation.dir.join(installation.lock))
 }

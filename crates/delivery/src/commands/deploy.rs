@@ -9,7 +9,7 @@ use crate::context::{Ctx, default_environment};
 use crate::plan::destination::{Destination, Pipeline};
 use crate::plan::{Verb, guard, protection};
 use crate::tools::sandbox;
-use base::env::raw_variable;
+use base::env::{is_set, raw_variable};
 use base::error::Exit;
 use workspace::Workspace;
 
@@ -33,6 +33,9 @@ pub struct Deploy {
     /// Do not roll back when the health check fails
     #[arg(long)]
     no_rollback: bool,
+    /// Deploy to the sandbox although it cannot run some bindings. Requests that use one are answered with 501
+    #[arg(long)]
+    allow_stub: bool,
     /// Change a protected environment from this machine, and record the reason
     #[arg(long, value_name = "REASON", value_parser = reason)]
     break_glass: Option<String>,
@@ -58,14 +61,23 @@ impl Deploy {
         let choice = self.engine.choose(ctx, &workspace)?;
         if ctx.dry_run {
             // A script needs no token.
-            let check =
-                |project: &&_| guard::check(&workspace.config, project, &destination.environment);
-            projects.iter().try_for_each(check)?;
+            for project in projects {
+                guard::check(&workspace.config, project, &destination.environment)?;
+                let target = project.target(&destination.environment);
+                if destination.sandbox.is_some() && !self.allow_stub {
+                    guard::check_local_form(&project.config, &target, is_set)?;
+                }
+            }
         }
         let (force, rollback) = (self.force, !self.no_rollback);
         let rebuild = self.engine.no_cache;
-        let task =
-            Task { force, rebuild, rollback, ..Task::new(Verb::Deploy, choice, destination) };
+        let task = Task {
+            force,
+            rebuild,
+            rollback,
+            allow_stub: self.allow_stub,
+            ..Task::new(Verb::Deploy, choice, destination)
+        };
         let plan = chosen.plan(ctx, &workspace, task)?;
         super::build::carry_out(ctx, &workspace, plan)
     }

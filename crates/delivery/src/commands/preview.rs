@@ -50,6 +50,9 @@ pub struct Preview {
     /// Upload even if the same content is already there
     #[arg(long)]
     force: bool,
+    /// Upload to the sandbox although it cannot run some bindings. Requests that use one are answered with 501
+    #[arg(long)]
+    allow_stub: bool,
 }
 
 /// The names of the strategies on the command line.
@@ -114,6 +117,7 @@ impl Preview {
         let task = Task {
             force: self.force,
             rebuild: self.engine.no_cache,
+            allow_stub: self.allow_stub,
             alias,
             strategies,
             ..Task::new(Verb::Preview, choice, destination)

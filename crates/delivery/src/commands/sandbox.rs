@@ -9,7 +9,8 @@ use crate::engine::setup::Setup;
 use crate::tools::sandbox::{self as process, Server};
 use base::error::{Exit, refused};
 use base::terminal::{CYAN, paint};
-use workspace::config::Config;
+use workspace::Workspace;
+use workspace::config::{Config, LOCAL};
 
 /// Start and stop the local stand-in for Cloudflare and GitLab.
 #[derive(Debug, Args)]
@@ -30,11 +31,25 @@ enum Verb {
     Down,
     /// Show its URL and process, or exit with 1 if it is not running
     Status,
-    /// Print the end of its log
+    /// Print what its Workers wrote: their console, and exceptions that they did not catch
     Logs {
         /// Number of lines
         #[arg(long, short = 'n', default_value_t = 50)]
         lines: usize,
+        /// Print its own log instead: requests to the APIs and what the runtime does
+        #[arg(long)]
+        requests: bool,
+    },
+    /// Run the cron triggers of a deployed project now
+    Cron {
+        /// Project, by a unique suffix of its path, its Worker name or its package name
+        project: String,
+        /// Environment whose Worker runs, if it was deployed with `--sandbox`
+        #[arg(long, value_name = "ENVIRONMENT", default_value = LOCAL)]
+        env: String,
+        /// Run this trigger only, for example `0 3 * * 1` [default: all]
+        #[arg(long)]
+        cron: Option<String>,
     },
     /// Stop it and delete all of its deployments
     Reset {
@@ -81,10 +96,13 @@ impl Sandbox {
                 );
                 Ok(exit)
             }
-            Verb::Logs { lines } => {
-                ctx.ui.out(&process::last_lines(&process::log_file(&ctx.root), lines).join("\n"));
+            Verb::Logs { lines, requests } => {
+                let own = process::log_file(&ctx.root);
+                let file = if requests { own } else { process::output_file(&ctx.root) };
+                ctx.ui.out(&process::last_lines(&file, lines).join("\n"));
                 Ok(Exit::Done)
             }
+            Verb::Cron { project, env, cron } => run_cron(ctx, &project, &env, cron.as_deref()),
             Verb::Reset { yes } => reset(ctx, running.as_ref(), yes),
         }
     }
@@ -108,6 +126,22 @@ fn up(ctx: &Ctx, running: Option<Server>, port: Option<u16>) -> Result<Exit> {
     let (server, _) = setup.sandbox(&places, &config.account_ids(), port)?;
     setup.done("sandbox ready");
     Ok(report(ctx, Some(server), ""))
+}
+
+fn run_cron(ctx: &Ctx, project: &str, environment: &str, cron: Option<&str>) -> Result<Exit> {
+    let workspace = Workspace::survey(&ctx.root)?;
+    workspace.config.known(environment)?;
+    let worker = workspace.project(project)?.target(environment).worker;
+    let runs = process::run_cron(&ctx.root, &worker, cron)?;
+    let line = |run: &process::CronRun| format!("{worker}  {}  {}", run.cron, run.outcome);
+    let text: Vec<String> = runs.iter().map(line).collect();
+    let is_good = runs.iter().all(|run| run.outcome == "ok");
+    let report = serde_json::json!({ "schema": 1, "worker": worker, "runs": runs });
+    ctx.ui.report(&report, &text.join("\n"));
+    if !is_good {
+        ctx.ui.note("see `cargo xtask sandbox logs` for the exceptions");
+    }
+    Ok(if is_good { Exit::Done } else { Exit::Failed })
 }
 
 fn reset(ctx: &Ctx, running: Option<&Server>, is_confirmed: bool) -> Result<Exit> {

@@ -6,7 +6,8 @@ use anyhow::{Result, anyhow};
 use clap::Args;
 
 use super::affected::changes;
-use super::build::{Task, build_inputs, keys, locks};
+use super::build::{Task, build_inputs, keys};
+use crate::builds::plan_builds;
 use crate::context::Ctx;
 use crate::doctor;
 use crate::plan::{Inputs, Plan, Verb};
@@ -96,6 +97,7 @@ impl<'w> Chosen<'w> {
     /// is worth seeing without.
     pub fn plan(self, ctx: &Ctx, workspace: &Workspace, task: Task) -> Result<Plan> {
         let graph = &workspace.graph;
+        let builds = plan_builds(workspace, graph, &self.projects);
         let preflight = || match ctx.dry_run || task.verb == Verb::Build {
             true => Ok(()),
             false => doctor::preflight(ctx, &task.destination, task.choice.engine, &self.projects),
@@ -103,7 +105,7 @@ impl<'w> Chosen<'w> {
         let (ready, keys, head) = std::thread::scope(|scope| {
             let ready = scope.spawn(preflight);
             let head = scope.spawn(|| git::head(&workspace.root));
-            let keys = keys(workspace, &self.projects, &task.destination);
+            let keys = keys(workspace, &self.projects, &task.destination, &builds);
             (ready.join(), keys, head.join())
         });
         ready.map_err(|_| anyhow!("a check of this machine failed"))??;
@@ -115,12 +117,13 @@ impl<'w> Chosen<'w> {
             head: head.map_err(|_| anyhow!("git's reader failed"))??,
             force: task.force,
             rebuild: task.rebuild || task.force,
-            inputs: build_inputs(workspace, graph, &self.projects),
+            allow_stub: task.allow_stub,
+            inputs: build_inputs(graph, &self.projects, &builds),
             rollback: task.rollback,
             alias: task.alias,
             strategies: task.strategies,
             reasons: self.reasons,
-            locks: locks(&workspace.root, &self.projects),
+            builds,
             nonce: &fresh_nonce()?,
         };
         Ok(Plan::new(&self.projects, inputs)?)

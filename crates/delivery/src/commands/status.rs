@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::build::{Keys, keys};
 use super::deploy::sandbox_port;
+use crate::builds::plan_builds;
 use crate::context::Ctx;
 use crate::plan::destination::Destination;
 use crate::report::status::{Row, State, StatusReport};
@@ -88,7 +89,8 @@ impl Status {
         let port = sandbox_port(ctx, environment, self.sandbox);
         let destination = Destination::to_read(&workspace.config, environment, port)?;
         let token = ctx.token(&destination)?;
-        let keys = keys(workspace, projects, &destination)?;
+        let builds = plan_builds(workspace, &workspace.graph, projects);
+        let keys = keys(workspace, projects, &destination, &builds)?;
         Ok(Place { destination, token, keys })
     }
 }

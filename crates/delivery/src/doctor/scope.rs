@@ -71,6 +71,9 @@ fn is_below(id: &str, name: &str) -> bool {
 
 fn unknown(all: &[Check], name: &str) -> Failure {
     let failure = usage(format!("no check is called `{name}`"));
+    if name == "pins" {
+        return failure.hint("run `cargo xtask doctor pins` without other names");
+    }
     let known = all.iter().map(|check| check.id.as_str()).chain(["build", "deploy", "pins"]);
     match nearest(name, known) {
         Some(near) => failure.hint(format!("did you mean `{near}`?")),

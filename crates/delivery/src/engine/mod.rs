@@ -13,6 +13,7 @@ pub mod job;
 pub mod live;
 pub mod lock;
 mod output;
+mod packages;
 pub mod rollback;
 pub mod setup;
 pub mod stop;
@@ -34,6 +35,7 @@ use crate::record::{Record, Versions};
 use base::error::Failure;
 use deployment::{Deployment, Progress};
 use job::Job;
+use packages::{Installed, Shared};
 
 /// What the attempts of one run share.
 pub struct Run<'a> {
@@ -47,6 +49,10 @@ pub struct Run<'a> {
     pub versions: Versions,
     /// One lock a package, since two projects may be built by the same one.
     packages: Mutex<BTreeMap<Utf8PathBuf, Arc<Mutex<()>>>>,
+    /// Installs by the folder of the lock file.
+    installs: Shared<Installed>,
+    /// Builds of packages that projects import, by folder.
+    builds: Shared<()>,
     /// Read once for all projects: it is long.
     schema: OnceLock<Result<Value, Failure>>,
 }
@@ -55,8 +61,16 @@ impl<'a> Run<'a> {
     /// A run of `plan` with tools that are in place.
     #[must_use]
     pub fn new(ctx: &'a Ctx, plan: &'a Plan, places: Places, versions: Versions) -> Run<'a> {
-        let (packages, schema) = (Mutex::default(), OnceLock::new());
-        Run { ctx, plan, places, versions, packages, schema }
+        Run {
+            ctx,
+            plan,
+            places,
+            versions,
+            packages: Mutex::default(),
+            installs: Shared::default(),
+            builds: Shared::default(),
+            schema: OnceLock::new(),
+        }
     }
 
     /// Works through the plan, `jobs` projects at a time, and returns a saved record for each, in
@@ -95,7 +109,7 @@ impl<'a> Run<'a> {
 
     /// The lock of the package that builds `part`.
     pub(super) fn package_lock(&self, part: &ProjectPlan) -> Arc<Mutex<()>> {
-        let dir = part.install.as_ref().or(part.build.as_ref()).unwrap_or(&part.dir);
+        let dir = part.build.as_ref().unwrap_or(&part.dir);
         let mut packages = self.packages.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(packages.entry(dir.clone()).or_default())
     }

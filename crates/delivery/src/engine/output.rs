@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -11,8 +11,9 @@ use ring::digest::{SHA256, digest};
 use super::deployment::BuildResult;
 use super::job::{Job, millis};
 use crate::cache::{Cache, Taken};
+use crate::plan::variables::digests;
 use crate::record::Output;
-use crate::tools::bun::REGISTRY;
+use base::command::Command;
 use base::env::variable;
 use base::time::{rfc3339, unix_now};
 use cloudflare::wrangler;
@@ -63,28 +64,23 @@ impl Job<'_> {
         let before = self.files_outside_dist();
         self.step("build");
         self.clear_dist()?;
-        let finished = self.execute(&self.run.places.build(self.part, dir))?.success();
+        let started = Instant::now();
         let alone = format!(
             "nothing was uploaded; run the build alone with `cargo xtask build {}`",
             self.part.project
         );
-        let finished = finished.map_err(|failure| failure.hint_if_failed(&alone))?;
+        for command in self.build_commands() {
+            let finished = self.execute(&command)?.success();
+            finished.map_err(|failure| failure.hint_if_failed(&alone))?;
+        }
+        let build = Some(millis(started.elapsed()));
         let built = rfc3339(unix_now());
         let not_kept = self.keep(dir, key, &before, &built)?.err();
         if let Some(because) = &not_kept {
             self.step(&format!("the output is not cached: {because}"));
         }
         let output = Some(Output { from_cache: false, built, not_kept, damaged });
-        Ok(BuildResult { install, build: Some(millis(finished.took)), output })
-    }
-
-    /// Installs the locked dependencies. Returns how many milliseconds it took. `None` if there are none.
-    fn install(&self) -> Result<Option<u64>> {
-        let Some(dir) = &self.part.install else { return Ok(None) };
-        self.step("install dependencies");
-        let finished = self.execute(&self.run.places.install(dir))?.success();
-        let finished = finished.map_err(|failure| failure.hint_if_failed(REGISTRY))?;
-        Ok(Some(millis(finished.took)))
+        Ok(BuildResult { install, build, output })
     }
 
     /// Removes what an earlier build left, so that it cannot be taken for this one's output. Deletes only
@@ -146,6 +142,12 @@ impl Job<'_> {
         })
     }
 
+    fn build_commands(&self) -> Vec<Command> {
+        let environment = self.part.build_environment.as_deref();
+        let build = |build| self.run.places.build(build, environment);
+        self.part.own_build.as_ref().map(build).unwrap_or_default()
+    }
+
     /// Returns the digest of everything that affects the output.
     fn build_key(&self, dir: &Utf8Path) -> Result<Key> {
         let (root, part) = (&self.run.ctx.root, self.part);
@@ -173,14 +175,18 @@ impl Job<'_> {
                 return Ok(Err(format!("it reads more than is known, through {path}")));
             }
         }
-        let command = self.run.places.build(part, dir);
+        // Without the program, whose place differs between machines.
+        let commands = self.build_commands();
+        let commands: Vec<_> =
+            commands.iter().map(|command| (&command.argv[1..], &command.env)).collect();
         let circumstances = BUILD_ENV.map(variable);
         let facts = BTreeMap::from([
             ("xtask", env!("CARGO_PKG_VERSION").to_owned()),
             ("bun", self.run.versions.bun.clone().unwrap_or_default()),
             ("system", format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH)),
-            // Without the program, whose place differs between machines.
-            ("command", format!("{:?} {:?}", &command.argv[1..], command.env)),
+            ("commands", format!("{commands:?}")),
+            ("tools", format!("{:?}", part.toolchain.fact())),
+            ("variables", format!("{:?}", digests(&self.run.places.variables.build))),
             ("circumstances", format!("{circumstances:?}")),
             ("folders", format!("{:?}", (&part.dir, dir, dist, &part.install))),
             ("environment files", format!("{:?}", environment_files(root, [&part.dir, dir])?)),

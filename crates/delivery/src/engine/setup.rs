@@ -1,5 +1,7 @@
 //! Puts the tools of a plan in place: Bun, wrangler, the sandbox.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
@@ -9,6 +11,8 @@ use crate::context::Ctx;
 use crate::plan::commands::Places;
 use crate::record::Versions;
 use crate::tools::bun::{self, Bun, INSTALL_DEADLINE, REGISTRY};
+use crate::tools::packages::Tool;
+use crate::tools::packages::registry::{self, Location};
 use crate::tools::sandbox::{self, Server};
 use base::command::Command;
 use base::error::{Exit, Failure, refused};
@@ -18,7 +22,7 @@ use cloudflare::wrangler;
 use cloudflare::wrangler_fields;
 use cloudflare::wrangler_fields::UnknownField;
 use workspace::config::Config;
-use workspace::toolchain::Toolchain;
+use workspace::toolchain::{Toolchain, tools_folder};
 use workspace::wrangler::WranglerConfig;
 
 /// Installs what is missing, one run at a time.
@@ -40,13 +44,29 @@ impl<'a> Setup<'a> {
 
     /// Bun and wrangler in the pinned versions, installed where they are missing.
     pub fn tools(&self) -> Result<(Places, Versions)> {
+        self.tools_for(&BTreeSet::new())
+    }
+
+    /// The same with the tools that projects need.
+    pub fn tools_for(&self, tools: &BTreeSet<Tool>) -> Result<(Places, Versions)> {
         let root = &self.ctx.root;
-        let (places, missing) = missing(root, self.config);
+        let (mut places, mut commands) = missing(root, self.config, tools);
+        // Checkouts may share the folder of the tools.
+        let shared = tools_folder(root).join("install.lock");
+        let _alone = if commands.is_empty() {
+            None
+        } else {
+            let alone = lock(&shared, |holder| self.task.step(&format!("wait for {holder}")))?;
+            (places, commands) = missing(root, self.config, tools);
+            Some(alone)
+        };
+        let missing = commands;
         if !missing.is_empty() {
             let wrangler = wrangler::pinned_version(root).unwrap_or_default();
             let bun = &self.config.tools.bun;
+            let more = tools.iter().map(|tool| format!(", {}", tool.label())).collect::<String>();
             self.task.step(&format!(
-                "install Bun {bun} and wrangler {wrangler}, as far as they are missing"
+                "install Bun {bun}, wrangler {wrangler}{more}, as far as they are missing"
             ));
         }
         for command in &missing {
@@ -116,14 +136,30 @@ pub fn stamp(toolchain: &Toolchain) -> Utf8PathBuf {
 /// Returns the places of the tools, and the commands that install the missing ones. A changed lock
 /// file means that wrangler is missing.
 #[must_use]
-pub fn missing(root: &Utf8Path, config: &Config) -> (Places, Vec<Command>) {
+pub fn missing(root: &Utf8Path, config: &Config, tools: &BTreeSet<Tool>) -> (Places, Vec<Command>) {
     let version = &config.tools.bun;
     let bun = bun::find(root, version);
     let mut commands = match bun {
         Bun::Missing(_) => bun::install(root, version),
         Bun::OnPath(_) | Bun::Installed(_) => Vec::new(),
     };
-    let places = Places { root: root.to_owned(), bun: bun.program().to_owned() };
+    let mut places = Places::new(root, bun.program());
+    places.variables = config.variables.clone();
+    let is_shared = |tool: &&Tool| tool.name != "bun" || !tool.fits(version);
+    for tool in tools.iter().filter(is_shared) {
+        let location = registry::find(root, tool);
+        if let Location::Missing(_) = location {
+            commands.extend(registry::install(root, tool));
+        }
+        let program = location.program();
+        if !matches!(location, Location::OnPath(_)) {
+            places.path.extend(program.parent().map(Utf8Path::to_owned));
+        }
+        places.tools.insert(tool.clone(), program.to_owned());
+    }
+    if !matches!(bun, Bun::OnPath(_)) {
+        places.path.extend(bun.program().parent().map(Utf8Path::to_owned));
+    }
     let toolchain = Toolchain::wrangler(root);
     let installed = std::fs::read_to_string(stamp(&toolchain)).ok();
     if installed.is_none() || installed != toolchain.lock() {

@@ -10,8 +10,9 @@ use super::deployment::Uploaded;
 use super::job::Job;
 use super::lock::Lock;
 use super::{dagger, host};
-use crate::plan::{Engine, Verb};
+use crate::plan::{Engine, Verb, guard};
 use base::command::Command;
+use base::env::is_set;
 use base::error::{Failure, refused};
 use base::runner::{CompletedProcess, ExitReason};
 use workspace::inside;
@@ -60,6 +61,9 @@ pub struct Upload {
 pub fn refuse(job: &Job<'_>) -> Result<()> {
     if let Some(main) = &job.part.target.main {
         inside::check(&job.run.ctx.root, &job.part.dir.join(main))?;
+    }
+    if job.run.plan.destination.sandbox.is_some() && !job.run.plan.allow_stub {
+        guard::check_local_form(&job.part.config, &job.part.target, is_set)?;
     }
     match job.run.plan.choice.engine {
         Engine::Host => unknown_field(job).map_err(Into::into),

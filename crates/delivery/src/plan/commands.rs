@@ -1,15 +1,19 @@
 //! A project's plan as commands for the pinned tools on this machine.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 use workspace::toolchain::Toolchain;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::destination::Destination;
-use super::{ProjectPlan, Verb};
+use super::{PackageBuild, ProjectPlan, Verb};
 use crate::tools::bun::INSTALL_DEADLINE;
+use crate::tools::packages::{Installation, Manager, PackageToolchain, Tool};
 use base::command::Command;
 use cloudflare::wrangler;
+use workspace::config::Variables;
+use workspace::steps::Runtime;
 use workspace::strategy::Strategy;
 
 /// How long a build may take.
@@ -38,27 +42,150 @@ pub struct Places {
     pub root: Utf8PathBuf,
     /// Bun.
     pub bun: Utf8PathBuf,
+    /// The programs of the tools that projects need beside Bun.
+    pub tools: BTreeMap<Tool, Utf8PathBuf>,
+    /// Folders of tools that are not on PATH.
+    pub path: Vec<Utf8PathBuf>,
+    /// The variables of the caller that installs and builds see.
+    pub variables: Variables,
 }
 
 impl Places {
-    /// Installs the locked dependencies in `dir`.
+    /// The places of a repository whose projects need nothing beside Bun.
     #[must_use]
-    pub fn install(&self, dir: &Utf8Path) -> Command {
-        let argv = [self.bun.as_str(), "install", "--frozen-lockfile"];
-        Command::new(self.root.join(dir), &argv, INSTALL_DEADLINE)
+    pub fn new(root: &Utf8Path, bun: &Utf8Path) -> Places {
+        Places {
+            root: root.to_owned(),
+            bun: bun.to_owned(),
+            tools: BTreeMap::new(),
+            path: Vec::new(),
+            variables: Variables::default(),
+        }
     }
 
-    /// Runs the build script in `dir`, on Bun whatever its tools' first lines ask for, and without
-    /// any credential in the environment.
+    /// Installs everything that a lock file covers, and changes no lock file.
     #[must_use]
-    pub fn build(&self, plan: &ProjectPlan, dir: &Utf8Path) -> Command {
-        let argv = [self.bun.as_str(), "--bun", "run", "build"];
-        let command = Command::new(self.root.join(dir), &argv, BUILD_DEADLINE)
-            .text("ASTRO_TELEMETRY_DISABLED", "1");
-        match &plan.build_environment {
-            Some(name) => command.text("CLOUDFLARE_ENV", name),
-            None => command,
+    pub fn install(&self, toolchain: &PackageToolchain, installation: &Installation) -> Command {
+        let mut argv = self.manager(toolchain, installation);
+        let arguments = installation.manager.frozen_install();
+        argv.extend(arguments.iter().map(|&word| word.to_owned()));
+        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+        let mut command = Command::new(self.root.join(&installation.dir), &argv, INSTALL_DEADLINE)
+            .inherits(&self.variables.install, true);
+        let quiet: &[(&str, &str)] = match installation.manager {
+            // Without it, pnpm asks before it replaces an install.
+            Manager::Pnpm => &[("CI", "true")],
+            Manager::YarnBerry => &[("YARN_ENABLE_TELEMETRY", "0")],
+            Manager::Npm => &[("npm_config_update_notifier", "false")],
+            Manager::YarnClassic | Manager::Bun => &[],
+        };
+        for (name, value) in quiet {
+            command = command.text(name, *value);
         }
+        self.with_path(command, toolchain)
+    }
+
+    /// The program of a package manager, with the arguments that come first.
+    fn manager(&self, toolchain: &PackageToolchain, installation: &Installation) -> Vec<String> {
+        if let Some(release) = &installation.release {
+            let file = self.root.join(&installation.dir).join(release);
+            return vec![self.node(toolchain).to_string(), file.into_string()];
+        }
+        vec![self.program(&installation.tool).to_string()]
+    }
+
+    fn program(&self, tool: &Tool) -> &Utf8Path {
+        self.tools.get(tool).map_or(self.bun.as_path(), Utf8PathBuf::as_path)
+    }
+
+    fn node(&self, toolchain: &PackageToolchain) -> &Utf8Path {
+        toolchain.node.as_ref().map_or(self.bun.as_path(), |node| self.program(node))
+    }
+
+    /// Puts the tools in front of PATH, so that a script that calls one gets the pinned one.
+    fn with_path(&self, mut command: Command, toolchain: &PackageToolchain) -> Command {
+        let own = toolchain.tools().filter_map(|tool| self.tools.get(tool)?.parent());
+        for dir in own.chain(self.path.iter().map(Utf8PathBuf::as_path)) {
+            if self.path.iter().any(|path| path == dir)
+                && !command.path.iter().any(|path| path == dir)
+            {
+                command.path.push(dir.to_owned());
+            }
+        }
+        command
+    }
+
+    /// Builds a package, without any credential in the environment: its steps, or its script `build`.
+    #[must_use]
+    pub fn build(&self, build: &PackageBuild, environment: Option<&str>) -> Vec<Command> {
+        let dir = self.root.join(&build.dir);
+        let toolchain = &build.toolchain;
+        let steps = build.steps.commands().iter().map(|step| self.step(build, step));
+        let mut lines: Vec<(Vec<String>, bool)> = steps.map(|argv| (argv, true)).collect();
+        if lines.is_empty() {
+            lines.push((self.script(toolchain), false));
+        }
+        let command = |(argv, is_step): (Vec<String>, bool)| {
+            let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+            let mut command = Command::new(&dir, &argv, BUILD_DEADLINE)
+                .text("ASTRO_TELEMETRY_DISABLED", "1")
+                .inherits(&self.variables.build, false);
+            if let Some(name) = environment {
+                command = command.text("CLOUDFLARE_ENV", name);
+            }
+            if is_step {
+                command.path = self.programs_of_packages(build);
+            }
+            self.with_path(command, toolchain)
+        };
+        lines.into_iter().map(command).collect()
+    }
+
+    /// The command that runs the script `build`. Bun runs it on Bun, whatever the first line of a tool
+    /// asks for.
+    fn script(&self, toolchain: &PackageToolchain) -> Vec<String> {
+        let run = |mut argv: Vec<String>, words: &[&str]| {
+            argv.extend(words.iter().map(|&word| word.to_owned()));
+            argv
+        };
+        match (&toolchain.installation, toolchain.runtime) {
+            (_, Runtime::Bun) => run(vec![self.bun.to_string()], &["--bun", "run", "build"]),
+            (Some(installation), Runtime::Node) => {
+                run(self.manager(toolchain, installation), &["run", "build"])
+            }
+            (None, Runtime::Node) => run(vec![self.bun.to_string()], &["run", "build"]),
+        }
+    }
+
+    /// The command that runs one step of `xtask.build` in a shell.
+    fn step(&self, build: &PackageBuild, step: &str) -> Vec<String> {
+        let toolchain = &build.toolchain;
+        let shell = ["sh", "-c", step].map(str::to_owned);
+        match (&toolchain.installation, toolchain.runtime) {
+            (_, Runtime::Bun) => {
+                // What it starts finds Bun by the name of Node.
+                let mut argv = vec![self.bun.to_string()];
+                argv.extend(["--bun", "run"].map(str::to_owned));
+                argv.extend(shell);
+                argv
+            }
+            // Its packages may be in no `node_modules`.
+            (Some(installation), Runtime::Node) if installation.manager == Manager::YarnBerry => {
+                let mut argv = self.manager(toolchain, installation);
+                argv.push("exec".to_owned());
+                argv.extend(shell);
+                argv
+            }
+            (_, Runtime::Node) => shell.to_vec(),
+        }
+    }
+
+    /// The folders of the programs that packages bring, from the package's own up to the install's.
+    fn programs_of_packages(&self, build: &PackageBuild) -> Vec<Utf8PathBuf> {
+        let top = build.toolchain.installation.as_ref().map(|install| install.dir.as_path());
+        let folders =
+            build.dir.ancestors().take_while(|dir| top.is_some_and(|top| dir.starts_with(top)));
+        folders.map(|dir| self.root.join(dir).join("node_modules/.bin")).collect()
     }
 
     /// Bundles the Worker's code, without any credential in the environment: a wrangler config can run a program, and

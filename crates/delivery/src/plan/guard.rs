@@ -2,11 +2,15 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::BuildPlan;
+use crate::tools::packages::Manager;
 use base::error::{Failure, refused};
 use base::text::is_control_or_bidi;
 use workspace::config::Config;
 use workspace::graph::normalize;
 use workspace::project::Project;
+use workspace::remote_binding::RemoteBinding;
+use workspace::steps::Runtime;
 use workspace::strategy::Strategy;
 use workspace::wrangler::Target;
 
@@ -33,12 +37,37 @@ pub fn dist(project: &Project, target: &Target) -> Result<Option<Utf8PathBuf>, F
     Ok(Some(dist))
 }
 
-/// Dependencies without a lock file would be other ones tomorrow.
+/// Refuses dependencies without a lock file, because they would be other ones tomorrow.
 #[must_use]
 pub fn no_lock_file(project: &Project) -> Failure {
     let dir = project.package.as_ref().map_or(project.dir.as_path(), |package| &package.dir);
-    refused(format!("{dir} has dependencies but no bun.lock"))
-        .hint(format!("`cd {dir} && bun install`, then commit bun.lock"))
+    refused(format!("{dir} has dependencies but no lock file in its folder or above")).hint(format!(
+        "run `npm install`, `pnpm install`, `yarn install` or `bun install` in {dir} and commit the lock file"
+    ))
+}
+
+/// Refuses what the Dagger module for Bun does not do.
+pub fn check_dagger_build(project: &Project, build: &BuildPlan) -> Result<(), Failure> {
+    if project.module || build.own.is_none() {
+        return Ok(());
+    }
+    let manager = build.toolchain.installation.as_ref().map(|install| install.manager);
+    let what = if manager.is_some_and(|manager| manager != Manager::Bun) {
+        "its lock file is not Bun's"
+    } else if build.toolchain.runtime == Runtime::Node {
+        "it builds on Node"
+    } else if build.own.as_ref().is_some_and(|own| !own.steps.is_empty()) {
+        "it has `xtask.build`"
+    } else if !build.dependencies.is_empty() {
+        "it imports packages that are built first"
+    } else {
+        return Ok(());
+    };
+    Err(refused(format!(
+        "{}: the Dagger module runs `bun install` and `bun run build`, but {what}",
+        project.name
+    ))
+    .hint("take `--engine host`, or give the project a Dagger module of its own"))
 }
 
 /// Refuses what would go wrong silently in `environment`.
@@ -58,6 +87,32 @@ pub fn check(config: &Config, project: &Project, environment: &str) -> Result<()
         .hint("remove it there: the shared config file decides"));
     }
     Ok(())
+}
+
+/// Refuses to upload bindings to the sandbox that only Cloudflare can run. `is_set` tells whether a variable
+/// is set that gives a binding a local form.
+pub fn check_local_form(
+    config: &Utf8Path,
+    target: &Target,
+    is_set: impl Fn(&str) -> bool,
+) -> Result<(), Failure> {
+    let is_missing = |binding: &&RemoteBinding| !binding.variable.as_deref().is_some_and(&is_set);
+    let missing: Vec<&RemoteBinding> = target.remote_bindings.iter().filter(is_missing).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    let failure =
+        refused(format!("{config}: the sandbox has no local form of {}", names.join(", ")));
+    let variables = missing.iter().filter_map(|binding| binding.variable.as_ref());
+    Err(variables
+        .fold(failure, |failure, variable| {
+            failure.hint(format!(
+                "set `localConnectionString` in the config, or {variable}, to the address of a local database"
+            ))
+        })
+        .hint("add `--allow-stub` to deploy anyway; a request that uses one is answered with 501")
+        .hint("or deploy to Cloudflare with `--env`"))
 }
 
 /// Refuses a preview that would have no address, or no bindings of its own where it is to have some.

@@ -7,18 +7,21 @@ pub mod guard;
 pub mod merge_request;
 pub mod protection;
 pub mod template;
+pub mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use base::error::Failure;
+use crate::tools::packages::PackageToolchain;
+use base::error::{Failure, failed};
 use cloudflare::api::DIRTY;
 use destination::Destination;
 use workspace::git::Head;
 use workspace::health::Health;
 use workspace::project::Project;
+use workspace::steps::Steps;
 use workspace::strategy::Strategy;
 use workspace::triggers;
 use workspace::triggers::Triggers;
@@ -94,6 +97,8 @@ pub struct Plan {
     pub rebuild: bool,
     /// Put the former version back when the new one does not answer.
     pub rollback: bool,
+    /// Upload to the sandbox although bindings have no local form.
+    pub allow_stub: bool,
     /// One plan a project.
     pub projects: Vec<ProjectPlan>,
 }
@@ -118,8 +123,16 @@ pub struct ProjectPlan {
     pub nonce: String,
     /// Where to install dependencies, when it has any.
     pub install: Option<Utf8PathBuf>,
-    /// Where to run the build script, when there is one.
+    /// Where to run the build, when there is one.
     pub build: Option<Utf8PathBuf>,
+    /// What installs and runs the build.
+    pub toolchain: PackageToolchain,
+    /// The packages of the repository that are built before it, each after those that it imports.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<PackageBuild>,
+    /// The project's own build.
+    #[serde(skip)]
+    pub own_build: Option<PackageBuild>,
     /// The folders and files that decide what the build writes.
     pub inputs: BTreeSet<Utf8PathBuf>,
     /// Whether it has a Dagger module of its own.
@@ -151,6 +164,34 @@ pub struct ProjectPlan {
     pub strategy: Option<Strategy>,
 }
 
+/// The build of one package.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PackageBuild {
+    /// The package's folder, relative to the root.
+    pub dir: Utf8PathBuf,
+    /// The commands of `xtask.build`. The script `build` if there are none.
+    #[serde(skip_serializing_if = "Steps::is_empty")]
+    pub steps: Steps,
+    /// What installs and runs it.
+    #[serde(skip)]
+    pub toolchain: PackageToolchain,
+    /// The folders and files that decide what it writes.
+    #[serde(skip)]
+    pub inputs: BTreeSet<Utf8PathBuf>,
+}
+
+/// What installs and builds one project.
+#[derive(Clone, Debug)]
+pub struct BuildPlan {
+    /// The tools.
+    pub toolchain: PackageToolchain,
+    /// The packages of the repository that are built before it, each after those that it imports.
+    pub dependencies: Vec<PackageBuild>,
+    /// Its own build.
+    pub own: Option<PackageBuild>,
+}
+
 /// What a plan is made from, beside the workspace.
 #[derive(Debug)]
 pub struct Inputs<'a> {
@@ -168,6 +209,8 @@ pub struct Inputs<'a> {
     pub rebuild: bool,
     /// Put the former version back when the new one does not answer.
     pub rollback: bool,
+    /// Upload to the sandbox although bindings have no local form.
+    pub allow_stub: bool,
     /// The preview's alias, or its name.
     pub alias: Option<String>,
     /// How each project's preview is made; empty for what is no preview.
@@ -178,8 +221,8 @@ pub struct Inputs<'a> {
     pub keys: BTreeMap<String, String>,
     /// The folders and files that decide what each project's build writes.
     pub inputs: BTreeMap<String, BTreeSet<Utf8PathBuf>>,
-    /// The folder of each project's lock file, where it has one.
-    pub locks: BTreeMap<String, Utf8PathBuf>,
+    /// What installs and builds each project.
+    pub builds: BTreeMap<String, Result<BuildPlan, Failure>>,
     /// The attempt's unique part.
     pub nonce: &'a str,
 }
@@ -200,6 +243,7 @@ impl Plan {
             force: inputs.force,
             rebuild: inputs.rebuild,
             rollback: inputs.rollback,
+            allow_stub: inputs.allow_stub,
             projects: parts,
         })
     }
@@ -212,9 +256,14 @@ impl ProjectPlan {
         let package = project.package.as_ref();
         let triggers = Triggers::new(&project.wrangler, environment);
         let slug = project.slug();
-        if package.is_some_and(|package| package.has_dependencies)
-            && !inputs.locks.contains_key(&project.name)
-        {
+        let unplanned = || failed(format!("{}: its build was not planned", project.name));
+        let build =
+            inputs.builds.get(&project.name).cloned().unwrap_or_else(|| Err(unplanned()))?;
+        if inputs.choice.engine == Engine::Dagger {
+            guard::check_dagger_build(project, &build)?;
+        }
+        let install = build.toolchain.installation.as_ref().map(|install| install.dir.clone());
+        if package.is_some_and(|package| package.has_dependencies) && install.is_none() {
             return Err(guard::no_lock_file(project));
         }
         Ok(ProjectPlan {
@@ -225,8 +274,11 @@ impl ProjectPlan {
             key: inputs.keys.get(&project.name).cloned().unwrap_or_default(),
             nonce: format!("{}-{slug}", inputs.nonce),
             slug,
-            install: inputs.locks.get(&project.name).cloned(),
-            build: package.filter(|package| package.builds).map(|package| package.dir.clone()),
+            install,
+            build: build.own.as_ref().map(|build| build.dir.clone()),
+            toolchain: build.toolchain,
+            dependencies: build.dependencies,
+            own_build: build.own,
             inputs: inputs.inputs.get(&project.name).cloned().unwrap_or_default(),
             module: project.module,
             dist: guard::dist(project, &target)?,

@@ -1,4 +1,4 @@
-//! Values as people read them. Nothing here reads or writes.
+//! Reports as text. Nothing here does IO.
 
 pub mod affected;
 pub mod ci;
@@ -13,7 +13,10 @@ use serde::Serialize;
 use crate::plan::Verb;
 use crate::record::{Record, Status};
 use base::error::Exit;
-use base::terminal::{CYAN, DIM, RED, YELLOW, paint};
+use base::terminal::{BOLD, CYAN, DIM, RED, YELLOW, paint};
+use cloudflare::api::Live;
+use workspace::config::LOCAL;
+use workspace::strategy::Strategy;
 
 /// The report of a run over several projects.
 #[derive(Debug, Serialize)]
@@ -44,13 +47,13 @@ impl<'a> RunReport<'a> {
     }
 }
 
-/// The exit code of a run.
+/// Returns the exit code of a run.
 #[must_use]
 pub fn exit(records: &[Record]) -> Exit {
     Exit::worst(records.iter().map(|record| record.status.exit()))
 }
 
-/// How an attempt ended, in a few words.
+/// Returns the result of an attempt in a few words.
 #[must_use]
 pub fn outcome(record: &Record) -> String {
     let ended = ending(record);
@@ -60,56 +63,184 @@ pub fn outcome(record: &Record) -> String {
     }
 }
 
+/// Returns the previous and the new version. Empty if one of them is unknown.
+fn change(record: &Record) -> String {
+    let short = |live: &Live| live.version.get(..8).unwrap_or(&live.version).to_owned();
+    match (&record.previous, &record.live) {
+        (Some(previous), Some(live)) => format!("  {} → {}", short(previous), short(live)),
+        _ => String::new(),
+    }
+}
+
 fn ending(record: &Record) -> String {
     match record.status {
         Status::Built => "built".to_owned(),
-        Status::Live => format!("live in {}", record.environment),
+        Status::Live => format!("live in {}{}", record.environment, change(record)),
         Status::Ready => format!("preview of {} is ready", record.environment),
-        Status::RolledBack => "does not answer; the former version is live again".to_owned(),
+        Status::RolledBack => "health check failed; the previous version is live again".to_owned(),
         Status::Unchanged if record.verb == Verb::Preview => "preview is there already".to_owned(),
         Status::Unchanged => format!("already live in {}", record.environment),
         Status::Undeployed => {
             format!("no preview before `{}` is deployed for the first time", record.worker)
         }
-        Status::Failed => "failed, and nothing of it is live".to_owned(),
+        Status::Failed => "failed; the live version is unchanged".to_owned(),
         Status::Refused => "refused before anything changed".to_owned(),
         Status::Unknown => "failed, and what is live may have changed".to_owned(),
         Status::Interrupted => "interrupted".to_owned(),
     }
 }
 
-/// The end of a run: the address of each project that answers, the reason of each that failed.
+/// Returns the end of a run: the results of each project, then the failures, then the counts.
 #[must_use]
 pub fn summary(records: &[Record]) -> String {
-    let mut text = String::new();
-    for record in records {
-        for url in &record.urls {
-            if record.status.exit() == Exit::Done {
-                text += &format!("{}  {}\n", record.project, paint(CYAN, url));
-            }
-        }
-        for warning in &record.warnings {
-            text += &format!("{} {}: {warning}\n", paint(YELLOW, "warning:"), record.project);
-        }
-        if let Some(error) = &record.error {
-            text += &format!("{} {}: {}\n", paint(RED, "error:"), record.project, error);
-        }
+    let (done, failed): (Vec<&Record>, Vec<&Record>) =
+        records.iter().partition(|record| record.status.exit() == Exit::Done);
+    let mut text: String = done.iter().map(|record| block(record, records.len() > 1)).collect();
+    for record in &failed {
+        text += &notices(record);
     }
-    let failed: Vec<&str> = records
-        .iter()
-        .filter(|record| record.status.exit() != Exit::Done)
-        .map(|record| record.project.as_str())
-        .collect();
     if records.len() > 1 {
-        let good = records.len() - failed.len();
-        let line = match failed.as_slice() {
-            [] => format!("{good} projects"),
-            failed => {
-                format!("{good} of {} projects; not done: {}", records.len(), failed.join(", "))
+        let names: Vec<&str> = failed.iter().map(|record| record.project.as_str()).collect();
+        let line = match names.as_slice() {
+            [] => format!("{} projects", done.len()),
+            names => {
+                format!(
+                    "{} of {} projects; failed: {}",
+                    done.len(),
+                    records.len(),
+                    names.join(", ")
+                )
             }
         };
         text += &paint(DIM, &line);
         text.push('\n');
     }
     text
+}
+
+/// Returns the URLs of a successful attempt, the command that comes next, and the warnings.
+fn block(record: &Record, has_heading: bool) -> String {
+    let urls: Vec<String> = record.urls.iter().map(|url| paint(CYAN, url)).collect();
+    let mut lines: Vec<(&str, String)> = Vec::new();
+    if record.alias.is_some() {
+        lines.extend(["Preview", "Pinned"].into_iter().zip(urls));
+    } else {
+        lines.extend(urls.into_iter().map(|url| ("Live", url)));
+    }
+    let sandbox = record.urls.first().filter(|_| record.sandbox).and_then(|url| port(url));
+    lines.extend(sandbox.map(|port| ("Sandbox", paint(CYAN, &format!("http://127.0.0.1:{port}")))));
+    lines.extend(next_command(record));
+    let mut text = String::new();
+    if has_heading && !lines.is_empty() {
+        text += &format!("{}\n", paint(BOLD, &record.project));
+    }
+    for (label, value) in lines {
+        text += &format!("  {label:8}{value}\n");
+    }
+    text + &notices(record)
+}
+
+/// Returns the port of a URL on this machine. `None` if it has none.
+fn port(url: &str) -> Option<&str> {
+    let authority = url.strip_prefix("http://")?.split('/').next()?;
+    authority.rsplit_once(':').map(|(_, port)| port)
+}
+
+/// Returns the command that undoes a deployment or promotes a preview. `None` if there is nothing to undo.
+fn next_command(record: &Record) -> Option<(&'static str, String)> {
+    let mut options = String::new();
+    if record.environment != LOCAL {
+        options += &format!(" --env {}", record.environment);
+        options += if record.sandbox { " --sandbox" } else { "" };
+    }
+    let project = &record.project;
+    match (&record.alias, record.status) {
+        (None, Status::Live) if record.previous.is_some() && record.verb == Verb::Deploy => {
+            Some(("Undo", format!("cargo xtask rollback {project}{options}")))
+        }
+        (Some(alias), _)
+            if record.strategy != Some(Strategy::Preview) && record.version.is_some() =>
+        {
+            Some(("Promote", format!("cargo xtask promote {project} --from {alias}{options}")))
+        }
+        _ => None,
+    }
+}
+
+fn notices(record: &Record) -> String {
+    let mut text = String::new();
+    for warning in &record.warnings {
+        text += &format!("{} {}: {warning}\n", paint(YELLOW, "warning:"), record.project);
+    }
+    if let Some(error) = &record.error {
+        text += &format!("{} {}: {}\n", paint(RED, "error:"), record.project, error);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use base::runner::plain;
+    use expect_test::expect;
+
+    use super::*;
+    use crate::plan::destination::{Destination, Pipeline};
+    use workspace::config::Config;
+
+    fn record(verb: Verb, project: &str, environment: &str, status: Status) -> Record {
+        let config = Config::parse(include_str!("../../../../dagger/config/config.json"));
+        let config = config.expect("valid");
+        let port = (environment == LOCAL).then_some(8787);
+        let place = Destination::resolve(&config, environment, port, &Pipeline::default(), None);
+        let place = place.expect("a destination");
+        Record { status, ..Record::new(verb, project, "site", &place, "n0") }
+    }
+
+    /// Returns the text without colours.
+    fn bare(text: &str) -> String {
+        text.lines().map(|line| plain(line) + "\n").collect()
+    }
+
+    #[test]
+    fn failures_come_last_and_each_result_names_the_next_command() {
+        let live: Live = serde_json::from_value(serde_json::json!({
+            "version": "896c0854-0000-4000-8000-000000000000", "deployment": "d", "since": null,
+            "tag": null, "message": null
+        }))
+        .expect("a version");
+        let failed = Record {
+            error: Some("the build failed\nhint: fix it".to_owned()),
+            ..record(Verb::Deploy, "broken", LOCAL, Status::Failed)
+        };
+        let deployed = Record {
+            urls: vec!["http://site.localhost:8787/".to_owned()],
+            previous: Some(live.clone()),
+            live: Some(Live { version: "5d06ec86-0000-4000-8000-000000000000".to_owned(), ..live }),
+            ..record(Verb::Deploy, "site", LOCAL, Status::Live)
+        };
+        assert_eq!(outcome(&deployed), "live in local  896c0854 → 5d06ec86");
+        let preview = Record {
+            urls: vec!["https://demo.example/".to_owned(), "https://0a1b.example/".to_owned()],
+            alias: Some("demo".to_owned()),
+            version: Some("0a1b".to_owned()),
+            ..record(Verb::Preview, "api", "staging", Status::Ready)
+        };
+        let all = [failed, deployed, preview];
+        expect![[r#"
+            site
+              Live    http://site.localhost:8787/
+              Sandbox http://127.0.0.1:8787
+              Undo    cargo xtask rollback site
+            api
+              Preview https://demo.example/
+              Pinned  https://0a1b.example/
+              Promote cargo xtask promote api --from demo --env staging
+            error: broken: the build failed
+            hint: fix it
+            2 of 3 projects; failed: broken
+        "#]]
+        .assert_eq(&bare(&summary(&all)));
+        let first = summary(&all[1..2]);
+        assert!(bare(&first).starts_with("  Live    http"), "{first}");
+    }
 }

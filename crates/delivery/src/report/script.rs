@@ -90,8 +90,15 @@ fn commands(
         return Ok(vec![dagger::command(plan, part, &places.root)?]);
     }
     let mut commands = Vec::new();
-    commands.extend(part.install.as_ref().map(|dir| places.install(dir)));
-    commands.extend(part.build.as_ref().map(|dir| places.build(part, dir)));
+    let toolchain = &part.toolchain;
+    commands
+        .extend(toolchain.installation.iter().map(|install| places.install(toolchain, install)));
+    for build in &part.dependencies {
+        commands.extend(places.build(build, None));
+    }
+    if let Some(build) = &part.own_build {
+        commands.extend(places.build(build, part.build_environment.as_deref()));
+    }
     if plan.verb != Verb::Build {
         let is_bundled = part.target.main.is_some() || part.target.has_build_command;
         if is_bundled {

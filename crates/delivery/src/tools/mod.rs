@@ -1,7 +1,8 @@
-//! The programs that deliver: Bun, cargo, Dagger and the sandbox. They decide nothing.
+//! The programs that deliver: Bun, package managers, cargo, Dagger and the sandbox. They decide nothing.
 
 pub mod bun;
 pub mod cargo;
 pub mod dagger;
 pub mod engine_address;
+pub mod packages;
 pub mod sandbox;

@@ -17,11 +17,16 @@ use serde::{Deserialize, Serialize};
 
 use super::cargo;
 use base::command::Command;
+use base::env::variable;
 use base::error::{Failure, failed, refused};
 use base::http;
 use base::secret::Secret;
 use workspace::key::hex;
-use workspace::wrangler::Storage;
+use workspace::remote_binding::{HYPERDRIVE, Hyperdrive};
+use workspace::wrangler::Target;
+
+/// The time that the cron triggers of a Worker may take.
+const CRON_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The port that a new sandbox asks for first.
 pub const DEFAULT_PORT: u16 = 8787;
@@ -68,6 +73,12 @@ pub fn token_file(root: &Utf8Path) -> Utf8PathBuf {
 #[must_use]
 pub fn log_file(root: &Utf8Path) -> Utf8PathBuf {
     root.join(".xtask/logs/sandbox.log")
+}
+
+/// Returns the path of what its Workers write.
+#[must_use]
+pub fn output_file(root: &Utf8Path) -> Utf8PathBuf {
+    state(root).join("logs/workers.log")
 }
 
 /// The file of the secret by which it proves who it is.
@@ -126,9 +137,18 @@ pub fn provide(
     root: &Utf8Path,
     port: u16,
     account: &str,
-    storage: &Storage,
+    target: &Target,
 ) -> Result<Vec<String>, Failure> {
-    if storage.is_empty() {
+    let storage = &target.storage;
+    let address = |one: &Hyperdrive| {
+        // The variable goes before the config, as with `wrangler dev`.
+        let address =
+            variable(&format!("{HYPERDRIVE}{}", one.name)).or_else(|| one.address.clone());
+        Some(serde_json::json!({ "id": one.id, "address": address? }))
+    };
+    let hyperdrives: Vec<serde_json::Value> =
+        target.hyperdrives.iter().filter_map(address).collect();
+    if storage.is_empty() && hyperdrives.is_empty() {
         return Ok(Vec::new());
     }
     check(root, port)?;
@@ -143,7 +163,7 @@ pub fn provide(
         .collect();
     let body = serde_json::json!({
         "account": account, "namespaces": storage.namespaces, "databases": databases,
-        "buckets": storage.buckets, "queues": storage.queues,
+        "buckets": storage.buckets, "queues": storage.queues, "hyperdrives": hyperdrives,
     });
     let failure = |text: String| failed(format!("the sandbox did not make the storage: {text}"));
     let answer = http::post(&agent, &url, &[("authorization", &authorization)], &body)
@@ -155,10 +175,48 @@ pub fn provide(
     Ok(made.iter().filter_map(|line| line.as_str().map(str::to_owned)).collect())
 }
 
+/// A run of a cron trigger.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct CronRun {
+    /// The trigger.
+    pub cron: String,
+    /// `ok`, or what ended it.
+    pub outcome: String,
+}
+
+/// Runs the cron triggers of a Worker in the running sandbox, or one of them.
+pub fn run_cron(
+    root: &Utf8Path,
+    worker: &str,
+    cron: Option<&str>,
+) -> Result<Vec<CronRun>, Failure> {
+    let Some(server) = running(root) else {
+        return Err(refused("the sandbox is not running")
+            .hint("start it with `cargo xtask sandbox up`, then retry"));
+    };
+    let authorization = format!("Bearer {}", token(root)?.expose());
+    let agent = http::agent(CRON_TIMEOUT, 0);
+    let url = format!("http://127.0.0.1:{}/__sandbox/cron/{worker}", server.port);
+    let body = serde_json::json!({ "cron": cron });
+    let answer = http::post(&agent, &url, &[("authorization", &authorization)], &body)
+        .map_err(|error| failed(format!("the sandbox did not answer: {error:#}")))?;
+    let answered: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    if let Ok(runs) = serde_json::from_value(answered["runs"].clone()) {
+        return Ok(runs);
+    }
+    let message = answered["message"].as_str().unwrap_or("the sandbox did not run it");
+    let failure = refused(message);
+    Err(match answer.status {
+        404 => failure.hint("deploy it first, for example with `cargo xtask deploy`"),
+        409 => failure.hint("set `triggers.crons` in the wrangler config and deploy again"),
+        _ => failure,
+    })
+}
+
 /// The token for its API.
 pub fn token(root: &Utf8Path) -> Result<Secret, Failure> {
     // Empty counts as unset, as it does to the sandbox itself.
-    let given = base::env::variable(TOKEN_VARIABLE);
+    let given = variable(TOKEN_VARIABLE);
     if let Some(token) = given {
         return Ok(Secret::new(&token));
     }

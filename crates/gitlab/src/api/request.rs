@@ -13,7 +13,7 @@ use base::error::{Failure, refused};
 use base::http::BODY_LIMIT;
 use base::retry;
 use base::retry::RetryBudget;
-use base::secret::{Redactor, Secret};
+use base::secret::{Redactor, Secret, redact};
 use base::time::unix_now;
 
 /// The service that pauses are for.
@@ -142,7 +142,8 @@ impl<'a> Client<'a> {
         if body.is_some() {
             request = request.header("Content-Type", "application/json");
         }
-        let request = request.body(body.map(Value::to_string).unwrap_or_default())?;
+        let request =
+            request.body(body.map(|body| redact(&body.to_string())).unwrap_or_default())?;
         let (status, headers, body) = match self.exchange(request) {
             Err(ureq::Error::BadUri(text)) => {
                 return Err(refused(format!("bad address {text}")).into());

@@ -23,10 +23,10 @@ pub fn token(context: &Context, environment: &str) -> Finding {
          in a pipeline, a protected variable is empty outside of protected branches"
     );
     let finding = match (variable(&name), base::env::os_variable(&name)) {
-        (Some(value), _) if !is_token(&value) => {
-            Finding::fail(format!("the variable {name} holds characters that no token has"))
-                .manual_fix(help)
-        }
+        (Some(value), _) if !is_token(&value) => Finding::fail(format!(
+            "the variable {name} contains characters that are not allowed in a token"
+        ))
+        .manual_fix(help),
         (Some(_), _) => present(config, environment),
         (None, Some(_)) if named => Finding::fail(empty).manual_fix(help),
         (None, Some(_)) => Finding::warn(empty).manual_fix(help),

@@ -7,6 +7,7 @@ use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
 use crate::plan::{guard, protection};
 use crate::tools::bun::which;
+use crate::tools::packages::detect;
 use cloudflare::{wrangler, wrangler_fields};
 use workspace::git;
 use workspace::project::Project;
@@ -48,14 +49,15 @@ pub fn lock(context: &Context) -> Finding {
         let Some(package) = &project.package else {
             return Vec::new();
         };
-        let locked = || {
-            let mut above = package.dir.ancestors();
-            above.any(|dir| context.root.join(dir).join("bun.lock").is_file())
+        let Ok(config) = context.config() else {
+            return Vec::new();
         };
-        if package.has_dependencies && !locked() {
-            vec![Finding::from(&guard::no_lock_file(project))]
-        } else {
-            Vec::new()
+        match detect::installation(&context.root, package, &config.tools) {
+            Ok(None) if package.has_dependencies => {
+                vec![Finding::from(&guard::no_lock_file(project))]
+            }
+            Ok(_) => Vec::new(),
+            Err(failure) => vec![Finding::from(&failure)],
         }
     })
 }

@@ -193,7 +193,7 @@ fn install(context: &Context, toolchain: &Toolchain) -> Option<Vec<base::command
         Bun::Missing(_) => bun::install(root, &context.config().ok()?.tools.bun),
         Bun::OnPath(_) | Bun::Installed(_) => Vec::new(),
     };
-    let places = Places { root: root.clone(), bun: bun.program().to_owned() };
+    let places = Places::new(root, bun.program());
     commands.extend(setup::install_wrangler(&places, toolchain));
     let relative = |path: &Utf8Path| path.strip_prefix(root).unwrap_or(path).to_string();
     let (lock, stamp) = (relative(&toolchain.lock_file()), relative(&setup::stamp(toolchain)));

@@ -22,8 +22,10 @@ pub fn token(name: &str, value: Option<String>, job: Option<&str>) -> Result<Sec
             .hint("every developer can read it then, so use a token that can do nothing but comment"));
     }
     if !is_token(value) {
-        return Err(refused(format!("the variable {name} holds characters that no token has"))
-            .hint(wanted(name)));
+        return Err(refused(format!(
+            "the variable {name} contains characters that are not allowed in a token"
+        ))
+        .hint(wanted(name)));
     }
     // Prefixes: <https://docs.gitlab.com/security/tokens/#token-prefixes>.
     if job.map(str::trim) == Some(value) || value.starts_with("glcbt-") {
@@ -114,7 +116,7 @@ mod tests {
             the variable T is set but empty
               pipelines of merge requests do not see protected variables: clear "Protect variable"
               every developer can read it then, so use a token that can do nothing but comment
-            the variable T holds characters that no token has
+            the variable T contains characters that are not allowed in a token
               put a project or group access token with the scope `api` into T, masked
             T holds the job's own token, which cannot write comments
               put a project or group access token with the scope `api` into T, masked

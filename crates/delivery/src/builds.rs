@@ -1,0 +1,112 @@
+//! Finds out what installs and builds each project, and which packages are built before it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::plan::{BuildPlan, Engine, PackageBuild, Plan, ProjectPlan};
+use crate::tools::packages::{Manager, PackageToolchain, Tool, detect};
+use base::error::Failure;
+use workspace::Workspace;
+use workspace::graph::{Graph, Origin};
+use workspace::package::Package;
+use workspace::project::Project;
+use workspace::steps::Runtime;
+
+/// Returns what installs and builds each project, and which packages are built before it.
+#[must_use]
+pub fn plan_builds(workspace: &Workspace, graph: &Graph, projects: &[&Project]) -> Builds {
+    let plan = |project: &&Project| (project.name.clone(), build_plan(workspace, graph, project));
+    projects.iter().map(plan).collect()
+}
+
+/// The builds by project, or why one cannot be built.
+pub type Builds = BTreeMap<String, Result<BuildPlan, Failure>>;
+
+fn build_plan(
+    workspace: &Workspace,
+    graph: &Graph,
+    project: &Project,
+) -> Result<BuildPlan, Failure> {
+    let (root, tools) = (&workspace.root, &workspace.config.tools);
+    let Some(package) = &project.package else {
+        let toolchain = PackageToolchain { installation: None, runtime: Runtime::Bun, node: None };
+        return Ok(BuildPlan { toolchain, dependencies: Vec::new(), own: None });
+    };
+    let build = |package: &Package, inputs| -> Result<PackageBuild, Failure> {
+        Ok(PackageBuild {
+            dir: package.dir.clone(),
+            steps: package.settings.build.clone(),
+            toolchain: detect::toolchain(root, package, tools)?,
+            inputs,
+        })
+    };
+    let toolchain = detect::toolchain(root, package, tools)?;
+    if let Some(install) = &toolchain.installation
+        && install.manager == Manager::YarnClassic
+    {
+        let is_member =
+            |name: &str| workspace.packages.values().any(|p| p.name.as_deref() == Some(name));
+        let imported = imported_packages(workspace, graph, project);
+        for package in std::iter::once(package).chain(imported) {
+            detect::check_classic_lock(root, install, package, &is_member)?;
+        }
+    }
+    let own = package.builds.then(|| build(package, BTreeSet::new())).transpose()?;
+    let imported = imported_packages(workspace, graph, project).into_iter();
+    let dependencies = imported
+        .filter(|imported| imported.builds && imported.dir != package.dir)
+        .map(|imported| build(imported, graph.inputs_of(&imported.dir)))
+        .collect::<Result<_, Failure>>()?;
+    Ok(BuildPlan { toolchain, dependencies, own })
+}
+
+/// Returns the packages of the repository that the project is made from, each after those that it is made
+/// from itself. In a cycle the order is that of the names.
+fn imported_packages<'w>(
+    workspace: &'w Workspace,
+    graph: &Graph,
+    project: &Project,
+) -> Vec<&'w Package> {
+    fn visit<'w>(
+        (workspace, graph): (&'w Workspace, &Graph),
+        dir: &Utf8Path,
+        seen: &mut BTreeSet<Utf8PathBuf>,
+        ordered: &mut Vec<&'w Package>,
+    ) {
+        let is_project = |dir: &Utf8Path| workspace.projects.iter().any(|other| other.dir == dir);
+        let imported: Vec<Utf8PathBuf> = graph
+            .edges(dir)
+            .filter(|edge| match edge.origin {
+                Origin::Manifest | Origin::Package => true,
+                Origin::DependsOn => !is_project(edge.to),
+                Origin::Install | Origin::Module | Origin::Input => false,
+            })
+            .map(|edge| edge.to.to_owned())
+            .collect();
+        for to in imported {
+            if seen.insert(to.clone()) {
+                visit((workspace, graph), &to, seen, ordered);
+                ordered.extend(workspace.packages.get(to.as_str()));
+            }
+        }
+    }
+    let (mut seen, mut ordered) = (BTreeSet::from([project.dir.clone()]), Vec::new());
+    visit((workspace, graph), &project.dir, &mut seen, &mut ordered);
+    ordered
+}
+
+/// Returns the tools that the plan's installs and builds need on this machine.
+#[must_use]
+pub fn tools_of(plan: &Plan) -> BTreeSet<Tool> {
+    if plan.choice.engine != Engine::Host {
+        return BTreeSet::new();
+    }
+    let toolchains = |part: &ProjectPlan| {
+        let builds = part.dependencies.iter().chain(&part.own_build);
+        let more: Vec<PackageToolchain> = builds.map(|build| build.toolchain.clone()).collect();
+        std::iter::once(part.toolchain.clone()).chain(more)
+    };
+    let all: Vec<PackageToolchain> = plan.projects.iter().flat_map(toolchains).collect();
+    all.iter().flat_map(PackageToolchain::tools).cloned().collect()
+}

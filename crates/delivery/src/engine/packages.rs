@@ -1,0 +1,109 @@
+//! Installs and builds of packages that several projects share: each once in a run.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::job::{Job, millis};
+use super::lock::{Lock, lock};
+use crate::plan::PackageBuild;
+use crate::tools::packages::{Installation, failure};
+use base::error::{Exit, Failure, failed};
+
+/// What is done once in a run, by folder. Whoever comes second waits for the first and gets its result.
+#[derive(Debug)]
+pub struct Shared<T>(Mutex<BTreeMap<Utf8PathBuf, Cell<T>>>);
+
+/// A result that is waited for.
+type Cell<T> = Arc<OnceLock<Result<T, Failure>>>;
+
+impl<T> Default for Shared<T> {
+    fn default() -> Shared<T> {
+        Shared(Mutex::default())
+    }
+}
+
+impl<T: Clone> Shared<T> {
+    /// Returns the result for `dir`, of `work` if there is none yet.
+    fn once(&self, dir: &Utf8Path, work: impl FnOnce() -> Result<T>) -> Result<T, Failure> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let cell = Arc::clone(all.entry(dir.to_owned()).or_default());
+        drop(all);
+        cell.get_or_init(|| work().map_err(as_failure)).clone()
+    }
+}
+
+/// Returns the error as one that several projects can have.
+fn as_failure(error: anyhow::Error) -> Failure {
+    match error.downcast::<Failure>() {
+        Ok(failure) => failure,
+        Err(error) => failed(format!("{error:#}")),
+    }
+}
+
+/// A finished install.
+#[derive(Clone, Debug)]
+pub struct Installed {
+    /// How many milliseconds it took.
+    took: u64,
+    /// No other run installs here before this one ends: it would take the packages away.
+    _lock: Arc<Lock>,
+}
+
+impl Job<'_> {
+    /// Installs what the project needs and builds the packages that it imports. Returns how many milliseconds the
+    /// install took. `None` if there was nothing to install.
+    pub(super) fn install(&self) -> Result<Option<u64>> {
+        let mut took = None;
+        if let Some(installation) = &self.part.toolchain.installation {
+            self.step("install dependencies");
+            let installed = self
+                .run
+                .installs
+                .once(&installation.dir, || self.install_packages(installation))?;
+            took = Some(installed.took);
+        }
+        for build in &self.part.dependencies {
+            self.step(&format!("build {}", build.dir));
+            self.run.builds.once(&build.dir, || self.build_dependency(build))?;
+        }
+        Ok(took)
+    }
+
+    fn install_packages(&self, installation: &Installation) -> Result<Installed> {
+        let root = &self.run.ctx.root;
+        let name = match installation.dir.as_str() {
+            "" => "root".to_owned(),
+            dir => dir.replace('/', "-"),
+        };
+        let path = root.join(".xtask/locks").join(format!("install.{name}.lock"));
+        let alone = lock(&path, |holder| self.step(&format!("wait for {holder}")))?;
+        let command = self.run.places.install(&self.part.toolchain, installation);
+        let finished = self.execute(&command)?;
+        let hint = failure::hint(installation, &self.run.places.variables, &finished.tail);
+        let finished = finished.success().map_err(|failure| failure.hint_if_failed(&hint))?;
+        // Other runs may build here, and may not install.
+        alone.file().unlock()?;
+        alone.file().lock_shared()?;
+        Ok(Installed { took: millis(finished.took), _lock: Arc::new(alone) })
+    }
+
+    fn build_dependency(&self, build: &PackageBuild) -> Result<()> {
+        for command in self.run.places.build(build, None) {
+            self.execute(&command)?.success().map_err(|failure| match failure.exit {
+                Exit::Failed => Failure {
+                    message: format!(
+                        "{} could not be built, and {} imports it: {}",
+                        build.dir, self.part.project, failure.message
+                    ),
+                    ..failure
+                }
+                .hint(format!("correct the build of {}; nothing was uploaded", build.dir)),
+                _ => failure,
+            })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,471 @@
+//! Reads which package manager installs a folder, and which Node its scripts run on.
+
+use std::collections::BTreeSet;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::Value;
+
+use super::registry::{bun_package, node_package};
+use super::{Installation, Manager, PackageToolchain, Tool};
+use base::error::{Failure, refused};
+use workspace::config::Tools;
+use workspace::package::Package;
+use workspace::package_manager::{LOCK_FILES, PackageManager};
+use workspace::steps::Runtime;
+
+/// The versions of Node that are installed where a range is asked for and PATH has none that fits.
+const NODE_VERSIONS: [&str; 4] = ["24.22.3", "22.23.5", "20.20.2", "26.12.1"];
+
+/// The versions of Node that fit where nothing is asked for.
+const ANY_NODE: &str = ">=18";
+
+/// Files that name a version of Node.
+const NODE_FILES: [&str; 2] = [".node-version", ".nvmrc"];
+
+/// Returns what installs and builds `package`, whose lock file is in its folder or above it.
+pub fn toolchain(
+    root: &Utf8Path,
+    package: &Package,
+    tools: &Tools,
+) -> Result<PackageToolchain, Failure> {
+    let installation = installation(root, package, tools)?;
+    let default = installation.as_ref().map_or(Runtime::Bun, |install| install.manager.runtime());
+    let runtime = package.settings.runtime.unwrap_or(default);
+    let needs_node = runtime == Runtime::Node
+        || installation.as_ref().is_some_and(|install| install.manager != Manager::Bun);
+    let node = needs_node.then(|| node(root, package, tools)).transpose()?;
+    Ok(PackageToolchain { installation, runtime, node })
+}
+
+/// Returns how the packages of `package` are installed. `None` if no lock file is in its folder or above.
+pub fn installation(
+    root: &Utf8Path,
+    package: &Package,
+    tools: &Tools,
+) -> Result<Option<Installation>, Failure> {
+    let locks = |dir: &Utf8Path| -> Vec<(&'static str, PackageManager)> {
+        let is_here = |(name, _): &&(&str, PackageManager)| root.join(dir).join(name).is_file();
+        LOCK_FILES.iter().filter(is_here).copied().collect()
+    };
+    let found = package.dir.ancestors().map(|dir| (dir, locks(dir)));
+    let Some((dir, locks)) = found.into_iter().find(|(_, locks)| !locks.is_empty()) else {
+        return Ok(None);
+    };
+    let field = manager_field(root, dir);
+    let named = field.as_deref().and_then(PackageManager::from_field);
+    let managers: Vec<PackageManager> = locks.iter().map(|(_, manager)| *manager).collect();
+    let Some(manager) = PackageManager::decide(&managers, named) else {
+        return Err(contradiction(dir, &locks, field.as_deref()));
+    };
+    let lock = locks.iter().find(|(_, of)| *of == manager).map_or("", |(name, _)| *name);
+    let text = std::fs::read_to_string(root.join(dir).join(lock)).unwrap_or_default();
+    let exact = field.as_deref().and_then(exact_version);
+    let (manager, tool, release) = match manager {
+        PackageManager::Bun => {
+            let version = exact.unwrap_or_else(|| tools.bun.clone());
+            (Manager::Bun, tool("bun", &bun_package(), &version, None), None)
+        }
+        PackageManager::Npm => {
+            let version = exact.or_else(|| tools.npm.clone());
+            (Manager::Npm, or_range("npm", "npm", version, ("11.19.1", ">=7")), None)
+        }
+        PackageManager::Pnpm => {
+            let version = exact.or_else(|| tools.pnpm.clone());
+            (Manager::Pnpm, or_range("pnpm", "pnpm", version, pnpm_for(&text)), None)
+        }
+        PackageManager::Yarn => yarn(root, dir, &text, exact.or_else(|| tools.yarn.clone())),
+    };
+    Ok(Some(Installation { dir: dir.to_owned(), manager, lock, tool, release }))
+}
+
+/// Returns `packageManager` of the `package.json` in `dir`, or `name@version` of its `devEngines`.
+fn manager_field(root: &Utf8Path, dir: &Utf8Path) -> Option<String> {
+    let manifest = read_manifest(root, dir)?;
+    if let Some(field) = manifest["packageManager"].as_str() {
+        return Some(field.to_owned());
+    }
+    let engine = &manifest["devEngines"]["packageManager"];
+    let name = engine["name"].as_str()?;
+    Some(format!("{name}@{}", engine["version"].as_str().unwrap_or_default()))
+}
+
+fn read_manifest(root: &Utf8Path, dir: &Utf8Path) -> Option<Value> {
+    let text = std::fs::read_to_string(root.join(dir).join("package.json")).ok()?;
+    serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()
+}
+
+/// Returns the version in `pnpm@9.1.0+sha512.ab`. `None` if it is not an exact one.
+fn exact_version(field: &str) -> Option<String> {
+    let version = field.rsplit_once('@')?.1.split('+').next()?;
+    is_exact(version).then(|| version.to_owned())
+}
+
+/// Tells whether `version` is three numbers, with a prerelease or without.
+fn is_exact(version: &str) -> bool {
+    let (numbers, prerelease) = version.split_once('-').unwrap_or((version, "x"));
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
+    numbers.split('.').count() == 3
+        && numbers.split('.').all(is_number)
+        && prerelease.bytes().all(plain)
+}
+
+fn tool(name: &'static str, package: &str, version: &str, accepts: Option<&str>) -> Tool {
+    Tool {
+        name,
+        package: package.to_owned(),
+        version: version.to_owned(),
+        accepts: accepts.map(str::to_owned),
+    }
+}
+
+/// Returns the tool in the exact version if one is named, else in any of a range.
+fn or_range(
+    name: &'static str,
+    package: &str,
+    exact: Option<String>,
+    (version, range): (&str, &str),
+) -> Tool {
+    match exact {
+        Some(exact) => tool(name, package, &exact, None),
+        None => tool(name, package, version, Some(range)),
+    }
+}
+
+/// Returns the version of pnpm that writes a lock file like this one, and those that read it.
+fn pnpm_for(lock: &str) -> (&'static str, &'static str) {
+    let line = lock.lines().find_map(|line| line.strip_prefix("lockfileVersion:"));
+    let version = line.unwrap_or_default().trim().trim_matches(['\'', '"']);
+    match version.split('.').next() {
+        Some("5") => ("7.33.7", ">=6 <8"),
+        Some("6") => ("8.15.9", ">=8 <9"),
+        _ => ("10.34.8", ">=9 <11"),
+    }
+}
+
+fn yarn(
+    root: &Utf8Path,
+    dir: &Utf8Path,
+    lock: &str,
+    exact: Option<String>,
+) -> (Manager, Tool, Option<Utf8PathBuf>) {
+    let release = yarn_release(root, dir);
+    let named = release.as_deref().and_then(Utf8Path::file_stem);
+    let named = named.and_then(|stem| stem.strip_prefix("yarn-")).filter(|v| is_exact(v));
+    let exact = exact.or_else(|| named.map(str::to_owned));
+    let is_berry = match &exact {
+        Some(version) => !version.starts_with("1.") && !version.starts_with("0."),
+        None => lock.contains("__metadata:"),
+    };
+    if !is_berry {
+        let tool = or_range("yarn", "yarn", exact, ("1.22.22", ">=1 <2"));
+        return (Manager::YarnClassic, tool, release);
+    }
+    let metadata = lock.lines().skip_while(|line| !line.starts_with("__metadata:"));
+    let version = metadata.take(3).find_map(|line| line.trim().strip_prefix("version:"));
+    let version: u32 = version.and_then(|text| text.trim().parse().ok()).unwrap_or(8);
+    let fitting = match version {
+        0..=5 => ("2.4.2", ">=2 <3"),
+        6 | 7 => ("3.8.6", ">=3 <4"),
+        8 => ("4.12.0", ">=4 <4.13"),
+        9 => ("4.14.1", ">=4.14 <4.15"),
+        _ => ("4.18.1", ">=4.16"),
+    };
+    (Manager::YarnBerry, or_range("yarn", "@yarnpkg/cli-dist", exact, fitting), release)
+}
+
+/// Refuses a lock file of Yarn classic that has no entry for a dependency of `package`: in a workspace,
+/// `--frozen-lockfile` takes no notice (observed with 1.22.22). `members` are the packages of the
+/// repository, which are in no lock file.
+pub fn check_classic_lock(
+    root: &Utf8Path,
+    installation: &Installation,
+    package: &Package,
+    members: &dyn Fn(&str) -> bool,
+) -> Result<(), Failure> {
+    let dir = &installation.dir;
+    let text = std::fs::read_to_string(root.join(dir).join(installation.lock)).unwrap_or_default();
+    let keys = text
+        .lines()
+        .filter(|line| !line.starts_with([' ', '#']))
+        .filter_map(|line| line.strip_suffix(':'));
+    let keys: BTreeSet<&str> =
+        keys.flat_map(|key| key.split(", ")).map(|key| key.trim_matches('"')).collect();
+    let manifest = read_manifest(root, dir).unwrap_or_default();
+    let resolutions: Vec<&String> =
+        manifest["resolutions"].as_object().into_iter().flat_map(|map| map.keys()).collect();
+    let is_locked = |name: &str, range: &str| {
+        keys.contains(format!("{name}@{range}").as_str())
+            || members(name)
+            || resolutions.iter().any(|resolution| resolution.contains(name))
+    };
+    let manifest = package.dir.join("package.json");
+    match package.named_dependencies.iter().find(|(name, range)| !is_locked(name, range)) {
+        None => Ok(()),
+        Some((name, range)) => Err(refused(format!(
+            "{} has no entry for `{name}@{range}`, which {manifest} asks for",
+            dir.join(installation.lock)
+        ))
+        .hint(super::failure::update_lock(installation))),
+    }
+}
+
+/// Returns the program that the settings of Yarn in `dir` name, relative to `dir`, if it is there.
+fn yarn_release(root: &Utf8Path, dir: &Utf8Path) -> Option<Utf8PathBuf> {
+    let read = |name: &str| std::fs::read_to_string(root.join(dir).join(name)).unwrap_or_default();
+    let (berry, classic) = (read(".yarnrc.yml"), read(".yarnrc"));
+    let berry = berry.lines().find_map(|line| line.strip_prefix("yarnPath:"));
+    let classic = classic.lines().find_map(|line| line.trim().strip_prefix("yarn-path "));
+    let path = berry.or(classic)?.trim().trim_matches(['"', '\'']);
+    let inside = workspace::graph::normalize(&dir.join(path))?;
+    let inside = inside.strip_prefix(dir).ok()?.to_owned();
+    root.join(dir).join(&inside).is_file().then_some(inside)
+}
+
+/// Returns the Node that the scripts of `package` run on.
+fn node(root: &Utf8Path, package: &Package, tools: &Tools) -> Result<Tool, Failure> {
+    let package_name = node_package();
+    let exact = |version: &str| tool("node", &package_name, version, None);
+    if let Some(version) = &tools.node {
+        return Ok(exact(version));
+    }
+    let files = package.dir.ancestors().flat_map(|dir| NODE_FILES.map(|name| dir.join(name)));
+    for path in files {
+        let Ok(text) = std::fs::read_to_string(root.join(&path)) else { continue };
+        let wanted = text.trim().trim_start_matches('v');
+        if is_exact(wanted) {
+            return Ok(exact(wanted));
+        }
+        if wanted.starts_with(|c: char| c.is_ascii_digit()) {
+            return within(&package_name, wanted, path.as_str());
+        }
+    }
+    let manifest = read_manifest(root, &package.dir).unwrap_or_default();
+    match manifest["engines"]["node"].as_str() {
+        Some(range) => within(&package_name, range, package.dir.join("package.json").as_str()),
+        None => Ok(tool("node", &package_name, NODE_VERSIONS[0], Some(ANY_NODE))),
+    }
+}
+
+/// Returns Node in any version of `range`.
+fn within(package: &str, range: &str, place: &str) -> Result<Tool, Failure> {
+    let fits = |version: &&&str| workspace::range::satisfies(range, Some(version));
+    let version = NODE_VERSIONS.iter().find(fits).ok_or_else(|| {
+        refused(format!("{place} asks for Node `{range}`, and no version that xtask knows fits"))
+            .hint("name an exact version: `\"tools\": { \"node\": \"22.23.5\" }` in dagger/config/config.json")
+    })?;
+    Ok(tool("node", package, version, Some(range)))
+}
+
+fn contradiction(
+    dir: &Utf8Path,
+    locks: &[(&'static str, PackageManager)],
+    field: Option<&str>,
+) -> Failure {
+    let names: Vec<&str> = locks.iter().map(|(name, _)| *name).collect();
+    let dir = if dir.as_str().is_empty() { Utf8Path::new(".") } else { dir };
+    let names = names.join(" and ");
+    match field {
+        Some(field) => refused(format!(
+            "{dir} has {names}, but `packageManager` in its package.json is `{field}`"
+        ))
+        .hint("keep the lock file of that package manager alone"),
+        None => refused(format!("{dir} has {names}: it is not clear which one installs"))
+            .hint("remove one, or name the manager in its package.json: `\"packageManager\": \"pnpm@10.34.8\"`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tools() -> Tools {
+        serde_json::from_str(r#"{ "dagger": "0.21.8", "bun": "1.4.5" }"#).expect("valid")
+    }
+
+    /// Returns what a folder with these files is installed by.
+    fn detect(name: &str, files: &[(&str, &str)]) -> Result<PackageToolchain, Failure> {
+        let temporary = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
+        let root = temporary.join(format!("xtask-detect-{}-{name}", std::process::id()));
+        for (path, text) in files {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+            std::fs::write(path, text).expect("a file");
+        }
+        let package = |dir: &str| {
+            let text = files.iter().find(|(path, _)| *path == format!("{dir}package.json"));
+            let dir = Utf8Path::new(dir.trim_end_matches('/'));
+            Package::parse(dir, text.map_or("{}", |(_, text)| text)).expect("valid")
+        };
+        let found = toolchain(&root, &package("apps/a/"), &tools());
+        std::fs::remove_dir_all(root).expect("removable");
+        found
+    }
+
+    #[test]
+    fn lock_files_and_fields_decide() {
+        let berry = "__metadata:\n  version: 8\n";
+        for (name, files, manager, version, accepts) in [
+            ("npm", &[("package-lock.json", "{}")][..], Manager::Npm, "11.19.1", Some(">=7")),
+            (
+                "pnpm9",
+                &[("pnpm-lock.yaml", "lockfileVersion: '9.0'\n")],
+                Manager::Pnpm,
+                "10.34.8",
+                Some(">=9 <11"),
+            ),
+            (
+                "pnpm6",
+                &[("pnpm-lock.yaml", "lockfileVersion: '6.0'\n")],
+                Manager::Pnpm,
+                "8.15.9",
+                Some(">=8 <9"),
+            ),
+            (
+                "pnpm5",
+                &[("pnpm-lock.yaml", "lockfileVersion: 5.4\n")],
+                Manager::Pnpm,
+                "7.33.7",
+                Some(">=6 <8"),
+            ),
+            (
+                "field",
+                &[
+                    ("pnpm-lock.yaml", ""),
+                    ("package-lock.json", "{}"),
+                    ("package.json", r#"{"packageManager":"pnpm@9.1.0+sha512.ab"}"#),
+                ],
+                Manager::Pnpm,
+                "9.1.0",
+                None,
+            ),
+            (
+                "yarn1",
+                &[("yarn.lock", "# yarn lockfile v1\n")],
+                Manager::YarnClassic,
+                "1.22.22",
+                Some(">=1 <2"),
+            ),
+            ("berry", &[("yarn.lock", berry)], Manager::YarnBerry, "4.12.0", Some(">=4 <4.13")),
+            (
+                "berry10",
+                &[("yarn.lock", "__metadata:\n  version: 10\n")],
+                Manager::YarnBerry,
+                "4.18.1",
+                Some(">=4.16"),
+            ),
+            (
+                "berry3",
+                &[("yarn.lock", "__metadata:\n  version: 6\n")],
+                Manager::YarnBerry,
+                "3.8.6",
+                Some(">=3 <4"),
+            ),
+            (
+                "yarn-field",
+                &[("yarn.lock", berry), ("package.json", r#"{"packageManager":"yarn@4.1.0"}"#)],
+                Manager::YarnBerry,
+                "4.1.0",
+                None,
+            ),
+            (
+                "dev-engines",
+                &[
+                    ("package-lock.json", "{}"),
+                    (
+                        "package.json",
+                        r#"{"devEngines":{"packageManager":{"name":"npm","version":"10.9.0"}}}"#,
+                    ),
+                ],
+                Manager::Npm,
+                "10.9.0",
+                None,
+            ),
+            ("bun", &[("bun.lock", "{}")], Manager::Bun, "1.4.5", None),
+            (
+                "bun-field",
+                &[("bun.lockb", ""), ("package.json", r#"{"packageManager":"bun@1.3.0"}"#)],
+                Manager::Bun,
+                "1.3.0",
+                None,
+            ),
+            // The nearest lock file counts.
+            (
+                "near",
+                &[("package-lock.json", "{}"), ("apps/a/bun.lock", "")],
+                Manager::Bun,
+                "1.4.5",
+                None,
+            ),
+        ] {
+            let toolchain = detect(name, files).expect(name);
+            let is_bun = manager == Manager::Bun;
+            assert_eq!(
+                toolchain.runtime,
+                if is_bun { Runtime::Bun } else { Runtime::Node },
+                "{name}"
+            );
+            assert_eq!(toolchain.node.is_some(), !is_bun, "{name}");
+            let found = toolchain.installation.expect(name);
+            assert_eq!((found.manager, found.tool.version.as_str()), (manager, version), "{name}");
+            assert_eq!(found.tool.accepts.as_deref(), accepts, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_release_of_the_repository_is_used() {
+        let files = [
+            ("yarn.lock", "__metadata:\n  version: 8\n"),
+            (".yarnrc.yml", "yarnPath: .yarn/releases/yarn-4.2.2.cjs\n"),
+            (".yarn/releases/yarn-4.2.2.cjs", ""),
+        ];
+        let found = detect("release", &files).expect("valid").installation.expect("a lock");
+        assert_eq!(found.tool.version, "4.2.2");
+        assert_eq!(found.release.as_deref(), Some(Utf8Path::new(".yarn/releases/yarn-4.2.2.cjs")));
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let both = [("bun.lock", ""), ("yarn.lock", "")];
+        let failure = detect("both", &both).expect_err("two locks");
+        assert_eq!(
+            failure.message,
+            ". has bun.lock and yarn.lock: it is not clear which one installs"
+        );
+        let other = [("bun.lock", ""), ("package.json", r#"{"packageManager":"pnpm@9.1.0"}"#)];
+        let failure = detect("other", &other).expect_err("another manager");
+        assert_eq!(
+            failure.message,
+            ". has bun.lock, but `packageManager` in its package.json is `pnpm@9.1.0`"
+        );
+    }
+
+    #[test]
+    fn node_is_the_one_that_is_asked_for() {
+        let lock = ("package-lock.json", "{}");
+        for (name, file, version, accepts) in [
+            ("none", ("apps/a/x", ""), NODE_VERSIONS[0], Some(ANY_NODE)),
+            ("exact", (".nvmrc", "v20.11.1\n"), "20.11.1", None),
+            ("major", (".node-version", "22"), "22.23.5", Some("22")),
+            ("lts", (".nvmrc", "lts/*"), NODE_VERSIONS[0], Some(ANY_NODE)),
+            (
+                "engines",
+                ("apps/a/package.json", r#"{"engines":{"node":">=20 <21"}}"#),
+                "20.20.2",
+                Some(">=20 <21"),
+            ),
+        ] {
+            let node = detect(name, &[lock, file]).expect(name).node.expect("npm needs it");
+            assert_eq!(
+                (node.version.as_str(), node.accepts.as_deref()),
+                (version, accepts),
+                "{name}"
+            );
+        }
+        let old = detect("old", &[lock, (".nvmrc", "4")]).expect_err("too old");
+        assert_eq!(old.message, ".nvmrc asks for Node `4`, and no version that xtask knows fits");
+        let bun = [("bun.lock", ""), ("apps/a/package.json", r#"{"xtask":{"runtime":"node"}}"#)];
+        let toolchain = detect("runtime", &bun).expect("valid");
+        assert!(toolchain.runtime == Runtime::Node && toolchain.node.is_some());
+    }
+}

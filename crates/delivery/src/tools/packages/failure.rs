@@ -1,0 +1,107 @@
+//! Reads from the output of an install why it failed.
+
+use camino::Utf8Path;
+
+use super::Installation;
+use base::env::variable;
+use workspace::config::{CONFIG_FILE, Variables};
+
+/// Texts of a lock file that does not fit the manifests.
+const STALE: [&str; 9] = [
+    "lockfile had changes, but lockfile is frozen",
+    "npm ci` can only install packages when your package.json",
+    // The end of npm's message, which is longer than the lines that are kept.
+    "Run \"npm help ci\" for more info",
+    "npm ci` can only install with an existing package-lock.json",
+    "ERR_PNPM_OUTDATED_LOCKFILE",
+    "ERR_PNPM_LOCKFILE_CONFIG_MISMATCH",
+    "Your lockfile needs to be updated",
+    "YN0028",
+    "The lockfile would have been",
+];
+
+/// Texts of a registry that wants other credentials.
+const DENIED: [&str; 13] = [
+    // Yarn classic says no more about a status of 401.
+    "Couldn't find package",
+    "E401",
+    "E403",
+    "ENEEDAUTH",
+    "_FETCH_401",
+    "_FETCH_403",
+    "YN0041",
+    "Response code: 401",
+    "Response code: 403",
+    "401 Unauthorized",
+    "403 Forbidden",
+    "returned a 401",
+    "returned a 403",
+];
+
+/// Texts of a registry that cannot be reached.
+const UNREACHABLE: [&str; 11] = [
+    "ENOTFOUND",
+    "ECONNREFUSED",
+    "ECONNRESET",
+    "EAI_AGAIN",
+    "ETIMEDOUT",
+    "ConnectionRefused",
+    "FailedToOpenSocket",
+    "ENETUNREACH",
+    "UnknownHostname",
+    "self-signed certificate",
+    "SELF_SIGNED_CERT",
+];
+
+/// Returns the next step after an install that failed with these last lines of output.
+#[must_use]
+pub fn hint(install: &Installation, variables: &Variables, tail: &[String]) -> String {
+    let has = |texts: &[&str]| tail.iter().any(|line| texts.iter().any(|text| line.contains(text)));
+    // Bun prints the status after the address.
+    let is_status = |line: &String| line.ends_with("- 401") || line.ends_with("- 403");
+    let at = place(&install.dir);
+    if has(&STALE) {
+        update_lock(install)
+    } else if has(&DENIED) || tail.iter().any(is_status) {
+        denied(variables)
+    } else if has(&UNREACHABLE) {
+        crate::tools::bun::REGISTRY.to_owned()
+    } else {
+        let alone = install.manager.frozen_install().join(" ");
+        format!("run `{} {alone}` {at} to see the install fail alone", install.manager.program())
+    }
+}
+
+/// Says how to bring a lock file up to date.
+pub(super) fn update_lock(install: &Installation) -> String {
+    let (command, at) = (install.manager.update_lock(), place(&install.dir));
+    format!("run `{command}` {at} and commit {}", install.lock)
+}
+
+fn place(dir: &Utf8Path) -> String {
+    if dir.as_str().is_empty() {
+        "in the repository's root".to_owned()
+    } else {
+        format!("in {dir}")
+    }
+}
+
+/// Says which variables reach an install.
+fn denied(variables: &Variables) -> String {
+    let state = |name: &String| {
+        let state = if variable(name).is_some() { "is set" } else { "is not set" };
+        format!("{name} ({state})")
+    };
+    let listed: Vec<String> = variables.install.iter().map(state).collect();
+    if listed.is_empty() {
+        format!(
+            "name the variable of the registry's token in {CONFIG_FILE}: `\"variables\": {{ \"install\": [\"NPM_TOKEN\"] }}`; \
+             an install sees no other variables that hold credentials"
+        )
+    } else {
+        format!(
+            "check the token of the registry; of the variables that hold credentials an install sees {}, by `variables.install` in {CONFIG_FILE}",
+            listed.join(", ")
+        )
+    }
+}

@@ -1,0 +1,146 @@
+//! Package managers and runtimes.
+//!
+//! [`detect`] reads which manager installs a folder, and in which version: the lock file and
+//! `packageManager` decide. [`Tool`] is one program in one version; [`registry`] finds it on PATH or
+//! installs it from the npm registry. [`failure`] reads why an install failed and names the next step.
+
+pub mod detect;
+pub mod failure;
+pub mod registry;
+
+use camino::Utf8PathBuf;
+use serde::Serialize;
+use workspace::steps::Runtime;
+
+/// A package manager, as far as its commands differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Manager {
+    /// npm.
+    Npm,
+    /// pnpm.
+    Pnpm,
+    /// Yarn 1.
+    YarnClassic,
+    /// Yarn 2 and later.
+    YarnBerry,
+    /// Bun.
+    Bun,
+}
+
+impl Manager {
+    /// Returns the program's name.
+    #[must_use]
+    pub fn program(self) -> &'static str {
+        match self {
+            Manager::Npm => "npm",
+            Manager::Pnpm => "pnpm",
+            Manager::YarnClassic | Manager::YarnBerry => "yarn",
+            Manager::Bun => "bun",
+        }
+    }
+
+    /// Returns the arguments of an install that changes no lock file.
+    #[must_use]
+    pub fn frozen_install(self) -> &'static [&'static str] {
+        match self {
+            Manager::Npm => &["ci", "--no-audit", "--no-fund"],
+            Manager::Pnpm | Manager::Bun => &["install", "--frozen-lockfile"],
+            Manager::YarnClassic => &["install", "--frozen-lockfile", "--non-interactive"],
+            Manager::YarnBerry => &["install", "--immutable"],
+        }
+    }
+
+    /// Returns the command that brings the lock file up to date.
+    #[must_use]
+    pub fn update_lock(self) -> String {
+        format!("{} install", self.program())
+    }
+
+    /// Returns the runtime of a package's scripts if nothing else is set.
+    #[must_use]
+    pub fn runtime(self) -> Runtime {
+        if self == Manager::Bun { Runtime::Bun } else { Runtime::Node }
+    }
+}
+
+/// A program in one version.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tool {
+    /// Its name: `node` or the name of a package manager.
+    pub name: &'static str,
+    /// The npm package that brings it.
+    #[serde(skip)]
+    pub package: String,
+    /// The version that is installed where PATH has none that fits.
+    pub version: String,
+    /// The range of versions that fit. `None` if only `version` does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accepts: Option<String>,
+}
+
+impl Tool {
+    /// Returns the tool as people write it: `pnpm 9.1.0`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{} {}", self.name, self.version)
+    }
+
+    /// Tells whether `version` is one that fits.
+    #[must_use]
+    pub fn fits(&self, version: &str) -> bool {
+        match &self.accepts {
+            None => version == self.version,
+            Some(range) => workspace::range::satisfies(range, Some(version)),
+        }
+    }
+}
+
+/// How the packages of one folder are installed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Installation {
+    /// The folder of the lock file, relative to the repository's root: everything that the lock covers is
+    /// installed from here.
+    pub dir: Utf8PathBuf,
+    /// The manager.
+    pub manager: Manager,
+    /// The lock file's name.
+    pub lock: &'static str,
+    /// The manager's program.
+    pub tool: Tool,
+    /// The file that Yarn's settings name as its program, relative to `dir`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<Utf8PathBuf>,
+}
+
+/// What installs and builds a project.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PackageToolchain {
+    /// The install. `None` for a project without dependencies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub installation: Option<Installation>,
+    /// What runs the scripts.
+    pub runtime: Runtime,
+    /// Node, if the manager or the scripts need it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<Tool>,
+}
+
+impl PackageToolchain {
+    /// Returns the programs that it needs.
+    pub fn tools(&self) -> impl Iterator<Item = &Tool> {
+        let installation = self.installation.as_ref().filter(|install| install.release.is_none());
+        installation.map(|install| &install.tool).into_iter().chain(&self.node)
+    }
+
+    /// Describes it for the content key. `None` for Bun alone, which is part of every key.
+    #[must_use]
+    pub fn fact(&self) -> Option<String> {
+        let manager = self.installation.as_ref().map(|install| install.tool.label());
+        let node = self.node.as_ref().map(|node| (&node.version, &node.accepts));
+        node.map(|node| format!("{manager:?} {node:?} {}", self.runtime.name()))
+    }
+}

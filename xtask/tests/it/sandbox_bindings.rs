@@ -1,0 +1,130 @@
+//! Tests bindings in the sandbox: those that only Cloudflare can run, and the commands around the others.
+
+use expect_test::expect;
+use serde_json::{Value, json};
+
+use crate::support::TestEnv;
+
+const DEPLOY: [&str; 6] = ["deploy", "projects/code", "--env", "local", "--engine", "host"];
+
+/// Writes a project with code, and these fields in its wrangler config.
+fn project(env: &TestEnv, code: &str, fields: Value) {
+    let mut config =
+        json!({ "name": "code", "main": "worker.js", "compatibility_date": "2026-01-01" });
+    for (name, value) in fields.as_object().expect("an object") {
+        config[name] = value.clone();
+    }
+    env.write("projects/code/wrangler.json", &config.to_string());
+    env.write("projects/code/worker.js", code);
+    env.commit("code");
+}
+
+/// Returns the part of an output that begins with the error of a project.
+fn error(output: &str) -> String {
+    let at = output.find("projects/code/wrangler.json: ").unwrap_or_default();
+    output[at..].lines().take(3).map(|line| line.trim().to_owned() + "\n").collect()
+}
+
+#[test]
+fn a_binding_without_a_local_form_is_refused_before_the_upload() {
+    let env = TestEnv::with_tools();
+    let code = "export default { async fetch(request, env) {
+        if (new URL(request.url).pathname === '/ask') return Response.json(await env.AI.run('m', {}));
+        return new Response('fine'); } };\n";
+    let fields = json!({
+        "ai": { "binding": "AI" }, "vectorize": [{ "binding": "INDEX", "index_name": "index" }],
+    });
+    project(&env, code, fields);
+    let ran = env.xtask(&DEPLOY).exits(3);
+    let wanted = expect![[r"
+        projects/code/wrangler.json: the sandbox has no local form of `AI` (ai), `INDEX` (vectorize)
+        hint: add `--allow-stub` to deploy anyway; a request that uses one is answered with 501
+        hint: or deploy to Cloudflare with `--env`
+    "]];
+    wanted.assert_eq(&error(&ran.stdout));
+    assert_eq!(env.fetch("code.localhost", "/").0, 404, "nothing was uploaded");
+    let dry = env.xtask(&[&DEPLOY[..], &["--dry-run"]].concat()).exits(3);
+    wanted.assert_eq(&error(&dry.stderr));
+
+    env.xtask(&[&DEPLOY[..], &["--allow-stub"]].concat()).exits(0);
+    assert_eq!(env.fetch("code.localhost", "/"), (200, "fine".to_owned()));
+    let (status, page) = env.fetch("code.localhost", "/ask");
+    assert_eq!(status, 501);
+    assert!(page.contains("The binding AI is of the kind `ai`, which has no local form"), "{page}");
+}
+
+#[test]
+fn hyperdrive_leads_to_the_local_database_of_the_config() {
+    let env = TestEnv::with_tools();
+    let code = "export default { fetch: (_, env) => new Response(env.DB.user + ' ' + env.DB.database) };\n";
+    let id = "0123456789abcdef0123456789abcdef";
+    project(&env, code, json!({ "hyperdrive": [{ "binding": "DB", "id": id }] }));
+    let ran = env.xtask(&DEPLOY).exits(3);
+    expect![[r"
+        projects/code/wrangler.json: the sandbox has no local form of `DB` (hyperdrive)
+        hint: set `localConnectionString` in the config, or CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_DB, to the address of a local database
+        hint: add `--allow-stub` to deploy anyway; a request that uses one is answered with 501
+    "]]
+    .assert_eq(&error(&ran.stdout));
+    let address = "postgres://ada:canary-7c1d@127.0.0.1:5432/shop";
+    let variable = ("CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_DB", address);
+    let ran = env.xtask_with(&DEPLOY, &[variable]).exits(0);
+    assert!(!(ran.stdout + &ran.stderr).contains("canary-7c1d"));
+    assert_eq!(env.fetch("code.localhost", "/"), (200, "ada shop".to_owned()));
+    let own = address.replace("ada", "bea");
+    let binding = json!({ "binding": "DB", "id": id, "localConnectionString": own });
+    project(&env, code, json!({ "hyperdrive": [binding] }));
+    let ran = env.xtask(&[&DEPLOY[..], &["--json"]].concat()).exits(0);
+    assert!(!(ran.stdout + &ran.stderr).contains("canary-7c1d"));
+    assert_eq!(env.fetch("code.localhost", "/"), (200, "bea shop".to_owned()));
+}
+
+#[test]
+fn cron_triggers_run_when_asked_and_their_output_is_in_the_logs() {
+    let env = TestEnv::with_tools();
+    let cron = ["sandbox", "cron", "code"];
+    let code = "export default { fetch: () => new Response('fine'), scheduled(controller) {
+        console.log('cleaning up', controller.cron);
+        if (controller.cron === '0 4 * * 2') throw new Error('no space');
+    } };\n";
+    project(&env, code, json!({ "triggers": { "crons": ["0 3 * * 1", "0 4 * * 2"] } }));
+    let ran = env.xtask(&cron).exits(3);
+    expect![[r"
+        error: the sandbox is not running
+        hint: start it with `cargo xtask sandbox up`, then retry
+    "]]
+    .assert_eq(&ran.stderr);
+    env.xtask(&DEPLOY).exits(0);
+    let ran = env.xtask(&cron).exits(1);
+    expect![[r"
+        code  0 3 * * 1  ok
+        code  0 4 * * 2  exception
+    "]]
+    .assert_eq(&ran.stdout);
+    let ran = env.xtask(&[&cron[..], &["--cron", "0 3 * * 1", "--json"]].concat()).exits(0);
+    let runs = json!([{ "cron": "0 3 * * 1", "outcome": "ok" }]);
+    assert_eq!(ran.json(), json!({ "schema": 1, "worker": "code", "runs": runs }));
+    let ran = env.xtask(&[&cron[..], &["--cron", "5 5 * * *"]].concat()).exits(3);
+    expect![[r"
+        error: The Worker code has no cron trigger `5 5 * * *`; it has `0 3 * * 1`, `0 4 * * 2`
+        hint: set `triggers.crons` in the wrangler config and deploy again
+    "]]
+    .assert_eq(&ran.stderr);
+    let logs = env.xtask(&["sandbox", "logs"]).exits(0).stdout;
+    // Each line begins with a time.
+    let lines = logs.lines().map(|line| match line.split_once(' ') {
+        Some((time, rest)) if time.starts_with("20") => rest.to_owned(),
+        _ => line.to_owned(),
+    });
+    let lines: String = lines.take(5).map(|line| line + "\n").collect();
+    expect![[r"
+        code log cleaning up 0 3 * * 1
+        code log cleaning up 0 4 * * 2
+        code error cron 0 4 * * 2: Uncaught Error: no space
+            at Object.scheduled (worker.js:3:52)
+        code log cleaning up 0 3 * * 1
+    "]]
+    .assert_eq(&lines);
+    let requests = env.xtask(&["sandbox", "logs", "--requests"]).exits(0).stdout;
+    assert!(requests.contains("/workers/scripts/code"), "{requests}");
+}
