@@ -103,7 +103,10 @@ pub fn read_report(
 /// Returns true if the CLI may have reached an engine. Until then it prints one line: `connecting to engine`
 /// (observed with v0.21.8).
 pub(super) fn is_connected(finished: &CompletedProcess) -> bool {
-    finished.tail.iter().any(|line| !line.trim().is_empty() && !line.contains("connecting to engine"))
+    finished
+        .tail
+        .iter()
+        .any(|line| !line.trim().is_empty() && !line.contains("connecting to engine"))
 }
 
 impl Job<'_> {
