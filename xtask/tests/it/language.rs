@@ -8,9 +8,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::support::repository;
 
 /// Offenders that are still allowed. These numbers only fall.
-const INDIRECT_DOCS_PER_MILLE: usize = 115;
-const RETIRED_WORDS: usize = 100_000;
-const BARE_PARTICIPLES: usize = 100_000;
+const INDIRECT_DOCS_PER_MILLE: usize = 30;
+const RETIRED_WORDS: usize = 1264;
+const BARE_PARTICIPLES: usize = 324;
 
 /// Folders with texts of ours.
 const ROOTS: [&str; 9] =
@@ -55,11 +55,50 @@ const STATES: [&str; 0] = [];
 
 /// Participles and adverbs that do not end in `ed`.
 const IRREGULAR: [&str; 44] = [
-    "again", "anew", "beside", "bought", "broken", "built", "chosen", "done", "drawn", "found",
-    "given", "gone", "here", "held", "hidden", "inside", "kept", "known", "left", "lost", "made",
-    "meant", "met", "of", "outside", "proven", "said", "seen", "sent", "shown", "sought", "spent",
-    "spoken", "swept", "taken", "there", "thought", "thrown", "told", "torn", "understood",
-    "withheld", "worn", "written",
+    "again",
+    "anew",
+    "beside",
+    "bought",
+    "broken",
+    "built",
+    "chosen",
+    "done",
+    "drawn",
+    "found",
+    "given",
+    "gone",
+    "here",
+    "held",
+    "hidden",
+    "inside",
+    "kept",
+    "known",
+    "left",
+    "lost",
+    "made",
+    "meant",
+    "met",
+    "of",
+    "outside",
+    "proven",
+    "said",
+    "seen",
+    "sent",
+    "shown",
+    "sought",
+    "spent",
+    "spoken",
+    "swept",
+    "taken",
+    "there",
+    "thought",
+    "thrown",
+    "told",
+    "torn",
+    "understood",
+    "withheld",
+    "worn",
+    "written",
 ];
 
 /// A file of the repository, by its path below the root.
@@ -156,7 +195,8 @@ fn prose(source: &Source) -> Vec<Range<usize>> {
         } else if source.is_rust() && bytes[at] == b'\'' {
             at += char_literal(rest);
             continue;
-        } else if matches!(bytes[at], b'"') || !source.is_rust() && matches!(bytes[at], b'\'' | b'`')
+        } else if matches!(bytes[at], b'"')
+            || !source.is_rust() && matches!(bytes[at], b'\'' | b'`')
         {
             end_of_string(bytes, at)
         } else {
@@ -339,14 +379,15 @@ fn no_item_is_a_bare_participle() {
 fn offenders_are_found() {
     let rust = |text: &str| Source { path: "a.rs".into(), text: text.to_owned() };
     let source = rust("/// What it is.\n/// More.\nfn made() {}\n//! Returns.\n");
-    assert_eq!(doc_openings(&source), [(0, "What it is."), (41, "Returns.")]);
+    assert_eq!(doc_openings(&source), [(0, "What it is."), (39, "Returns.")]);
     assert_eq!(declared("    pub(crate) async fn made() {}"), Some(("fn", "made")));
     assert_eq!(declared("let made = 1;"), None);
     assert!(is_bare_participle("made") && is_bare_participle("Uploaded"));
     assert!(!is_bare_participle("is_made") && !is_bare_participle("Seed"));
     assert_eq!(variants("enum A {\n    Left(u8),\n    /// b\n    Whole,\n}\n").len(), 2);
 
-    let source = rust("let said = 'a'; // it said\nlet b: &'static str = \"by\\\" hand\"; r#\"anew\"#");
+    let source =
+        rust("let said = 'a'; // it said\nlet b: &'static str = \"by\\\" hand\"; r#\"anew\"#");
     let found: Vec<_> = prose(&source).into_iter().map(|range| &source.text[range]).collect();
     assert_eq!(found, ["// it said\n", "\"by\\\" hand\"", "r#\"anew\"#"]);
     assert_eq!(retired_in("/// done by\n/// hand")[0].1, "by hand");
