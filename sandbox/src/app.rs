@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::faults::Faults;
 use crate::gitlab::Gitlab;
 use crate::proof::Identity;
+use crate::requests::Requests;
 use crate::serve::runtime::Runtime;
 use crate::state::Store;
 use crate::token::Token;
@@ -32,6 +33,8 @@ pub struct Parts {
     pub port: u16,
     /// The runtime of versions.
     pub runtime: Runtime,
+    /// The latest requests.
+    pub requests: Requests,
     /// The failures that tests asked for.
     pub faults: Faults,
     /// The stand-in for GitLab.

@@ -18,6 +18,7 @@ pub mod listener;
 pub mod log;
 pub mod page;
 pub mod proof;
+pub mod requests;
 pub mod serve;
 pub mod server;
 pub mod state;

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use anyhow::{Context as _, Result, bail};
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, Uri};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
@@ -21,11 +21,14 @@ use crate::cli::Serve;
 use crate::gate::Target;
 use crate::gitlab::Gitlab;
 use crate::proof::Identity;
+use crate::requests::{Answered, Requests};
 use crate::serve::hosts::{self, Found};
 use crate::serve::runtime::Runtime;
 use crate::state::{Store, write_durably};
 use crate::token::Token;
-use crate::{body, cloudflare, faults, gate, gitlab, listener, log, page, proof, serve as serving};
+use crate::{
+    body, cloudflare, faults, gate, gitlab, ids, listener, log, page, proof, serve as serving,
+};
 
 /// The port that a new sandbox asks for first.
 const PORT: u16 = 8787;
@@ -48,6 +51,7 @@ pub async fn serve(options: Serve) -> Result<()> {
         zones: options.zones.iter().map(|zone| zone.to_ascii_lowercase()).collect(),
         port,
         runtime: Runtime::new(&options.bun, &options.toolchain, state)?,
+        requests: Requests::default(),
         faults: faults::Faults::default(),
         gitlab: Gitlab::open(state, &options)?,
     }));
@@ -76,6 +80,7 @@ fn router(app: &App) -> Router {
         .merge(gitlab::routes(app))
         .route("/", get(page::page))
         .route("/__sandbox/state.json", get(page::state))
+        .route("/__sandbox/activity.json", get(page::activity))
         .route("/__sandbox/health", get(health))
         .route("/__sandbox/proof/{nonce}", get(proof::prove))
         .route("/__sandbox/cron/{worker}", post(serving::cron::trigger))
@@ -87,23 +92,29 @@ fn router(app: &App) -> Router {
         .layer(from_fn_with_state(app.clone(), by_host))
         .layer(from_fn_with_state(app.clone(), faults::play))
         .layer(from_fn_with_state(app.clone(), body::read_first))
-        .layer(from_fn(log_request))
+        .layer(from_fn_with_state(app.clone(), log_request))
         .layer(from_fn_with_state(app.clone(), gate::enter))
         .with_state(app.clone())
 }
 
-/// Logs each request to one of our APIs: never a query, a header or a body.
-async fn log_request(request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let is_sandbox = request.extensions().get::<Target>().is_some_and(Target::is_sandbox);
-    if !is_sandbox || path == "/" || path.starts_with("/__sandbox/") {
+/// Logs each request to one of our APIs or to a Worker: never a query, a header or a body. Requests of
+/// the page are left out.
+async fn log_request(State(app): State<App>, request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let target = request.extensions().get::<Target>();
+    let is_sandbox = target.is_some_and(Target::is_sandbox);
+    if is_sandbox && (path == "/" || path.starts_with("/__sandbox/")) {
         return next.run(request).await;
     }
-    let line = format!("{} {path}", request.method());
+    let (method, host) = (request.method().to_string(), gate::host(request.headers()));
     let started = Instant::now();
     let answer = next.run(request).await;
     let status = answer.status().as_u16();
-    log::line(&format!("{line} {status} {} ms", started.elapsed().as_millis()));
+    let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let place = if is_sandbox { path.clone() } else { format!("{host}{path}") };
+    log::line(&format!("{method} {place} {status} {milliseconds} ms"));
+    let at = ids::now();
+    app.requests.add(Answered { at, method, host, path, status, milliseconds });
     answer
 }
 

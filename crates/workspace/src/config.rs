@@ -101,6 +101,10 @@ pub struct Environment {
     /// `previewStrategy` goes before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview_strategy: Option<Strategy>,
+    /// Route patterns that may match requests of a protected environment's routes. Others are refused, because
+    /// they would take its visitors.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared_routes: Vec<String>,
     /// Fields of `cloudflare` that differ here, such as another account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloudflare: Option<CloudflareOverride>,

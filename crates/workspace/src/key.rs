@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use camino::Utf8Path;
-use ring::digest::{Context, SHA256};
+use ring::digest::{Context, SHA256, digest as digest_of};
 use ring::rand::SecureRandom as _;
 
 use base::error::{Failure, failed};
@@ -61,6 +61,12 @@ pub fn fresh_nonce() -> Result<String, Failure> {
         .fill(&mut random)
         .map_err(|_| failed("the system has no random numbers"))?;
     Ok(format!("{}-{}", unix_now(), hex(&random)))
+}
+
+/// Returns six hexadecimal digits that tell texts apart whose other characters were replaced.
+#[must_use]
+pub fn short_hash(text: &str) -> String {
+    hex(&digest_of(&SHA256, text.as_bytes()).as_ref()[..3])
 }
 
 /// Bytes as lower-case hexadecimal digits.

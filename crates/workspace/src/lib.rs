@@ -35,6 +35,7 @@ pub mod range;
 pub mod references;
 pub mod remote_binding;
 mod roots;
+pub mod routes;
 mod sparse;
 mod spec;
 pub mod steps;

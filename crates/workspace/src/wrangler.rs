@@ -195,6 +195,31 @@ impl WranglerConfig {
         listed.chain(std::iter::once(&from["route"])).filter_map(pattern).collect()
     }
 
+    /// Returns a field of `environment`, which a block inherits. `Null` if neither has it.
+    #[must_use]
+    pub fn field(&self, environment: &str, name: &str) -> &Value {
+        let block = &self.value["env"][environment];
+        if self.has(environment) && !block[name].is_null() {
+            &block[name]
+        } else {
+            &self.value[name]
+        }
+    }
+
+    /// Returns true if the Worker of `environment` implements a Durable Object itself.
+    #[must_use]
+    pub fn has_durable_objects(&self, environment: &str) -> bool {
+        // Blocks of `env` inherit no bindings.
+        let from =
+            if self.has(environment) { &self.value["env"][environment] } else { &self.value };
+        let bindings = from["durable_objects"]["bindings"].as_array().into_iter().flatten();
+        let worker = self.target(environment).worker;
+        let is_own = |script: &Value| script.as_str().is_none_or(|script| script == worker);
+        let exports = self.field(environment, "exports").as_object().into_iter().flatten();
+        bindings.into_iter().any(|binding| is_own(&binding["script_name"]))
+            || exports.into_iter().any(|(_, export)| export["type"] == "durable-object")
+    }
+
     /// Whether there is a `previews` block for `environment`. Blocks of `env` inherit it (observed with
     /// wrangler 4.164).
     #[must_use]

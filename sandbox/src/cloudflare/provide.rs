@@ -12,7 +12,7 @@ use super::body::Body;
 use super::envelope::ApiError;
 use crate::app::App;
 use crate::ids::{hex, now, random};
-use crate::state::resources::{Bucket, Database, Hyperdrive, Namespace, Queue, Resources};
+use crate::state::resources::{Bucket, Database, Hyperdrive, Namespace, Origin, Queue, Resources};
 
 /// The body of `POST /__sandbox/resources`.
 #[derive(Debug, Deserialize)]
@@ -29,6 +29,8 @@ pub struct Wanted {
     queues: Vec<String>,
     #[serde(default)]
     hyperdrives: Vec<Hyperdrive>,
+    #[serde(default)]
+    projects: Vec<Origin>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -99,6 +101,10 @@ fn make(resources: &mut Resources, wanted: &Wanted) -> Vec<String> {
     for wanted in &wanted.hyperdrives {
         resources.hyperdrives.retain(|one| one.id != wanted.id);
         resources.hyperdrives.push(wanted.clone());
+    }
+    for wanted in &wanted.projects {
+        resources.projects.retain(|one| one.worker != wanted.worker);
+        resources.projects.push(wanted.clone());
     }
     made
 }

@@ -1,6 +1,7 @@
-//! The page for people, and the data that it shows.
+//! Serves the page for people, and the data that it shows.
 
 pub mod merge_requests;
+pub mod timeline;
 
 use std::collections::BTreeMap;
 
@@ -12,14 +13,18 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::ids::{hex, random};
+use crate::serve::cron;
 use crate::state::model::{Deployment, Version, Worker};
 use crate::state::preview::Preview;
 
-/// How many versions and deployments of a Worker are shown.
+/// The number of versions, deployments and entries of its history that are shown of a Worker.
 const SHOWN: usize = 20;
 
-/// The page needs nothing from elsewhere, and runs no script but its own: comments hold text of
-/// strangers, and this stands behind the check of their HTML.
+/// The number of lines of the Workers' output that are shown.
+const LINES: usize = 200;
+
+/// The page loads nothing from elsewhere and runs no script but its own. Comments hold text of
+/// strangers, so that this backs up the check of their HTML.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-NONCE'; \
      connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
@@ -32,20 +37,59 @@ pub async fn page() -> impl IntoResponse {
         (REFERRER_POLICY, "no-referrer".to_owned()),
         (CACHE_CONTROL, "no-store".to_owned()),
     ];
-    (headers, Html(include_str!("page.html").replace("NONCE", &nonce)))
+    let page = include_str!("page.html")
+        .replace("STYLE", include_str!("page.css"))
+        .replace("SCRIPT", include_str!("page.js"));
+    (headers, Html(page.replace("NONCE", &nonce)))
 }
 
-/// `GET /__sandbox/state.json`: what the page shows. No binding is in it, since some are secrets.
+/// `GET /__sandbox/activity.json`: the latest requests, and the latest output of Workers.
+pub async fn activity(State(app): State<App>) -> impl IntoResponse {
+    let mut lines: Vec<Value> = Vec::new();
+    for trace in app.runtime.output.recent() {
+        let is_error = |line: &String| line.split(' ').nth(2) == Some("error");
+        let shown = trace
+            .lines()
+            .into_iter()
+            .map(|line| json!({ "worker": trace.worker, "error": is_error(&line), "text": line }));
+        lines.extend(shown);
+    }
+    lines.drain(..lines.len().saturating_sub(LINES));
+    let activity = json!({ "schema": 1, "requests": app.requests.latest(), "output": lines });
+    ([(CACHE_CONTROL, "no-store")], Json(activity))
+}
+
+/// `GET /__sandbox/state.json`: everything that is deployed. It has no bindings, because some are secrets.
 pub async fn state(State(app): State<App>) -> impl IntoResponse {
     let workers = app.store.workers();
-    let workers: Vec<Value> = workers.iter().map(|worker| shown(worker, app.port)).collect();
+    let mut workers: Vec<Value> = workers.iter().map(|worker| shown(&app, worker)).collect();
+    workers.sort_by_key(|worker| {
+        let text = |field: &str| worker[field].as_str().unwrap_or_default().to_owned();
+        (text("project"), text("environment"), text("name"))
+    });
     let requests = merge_requests::shown(&app);
     let state =
         json!({ "schema": 1, "port": app.port, "workers": workers, "mergeRequests": requests });
     ([(CACHE_CONTROL, "no-store")], Json(state))
 }
 
-fn shown(worker: &Worker, port: u16) -> Value {
+/// Returns the project and the environment of a Worker: as xtask told, else by the tags that wrangler
+/// sets, else by the Worker's name.
+fn origin(app: &App, worker: &Worker) -> (String, Option<String>) {
+    let resources = app.store.resources.get(&worker.account).ok();
+    let told = resources
+        .and_then(|all| all.projects.iter().find(|one| one.worker == worker.name).cloned());
+    if let Some(told) = told {
+        return (told.project, Some(told.environment));
+    }
+    let tag =
+        |name: &str| worker.tags.iter().find_map(|tag| tag.strip_prefix(name)).map(str::to_owned);
+    (tag("cf:service=").unwrap_or_else(|| worker.name.clone()), tag("cf:environment="))
+}
+
+fn shown(app: &App, worker: &Worker) -> Value {
+    let port = app.port;
+    let (project, environment) = origin(app, worker);
     let url = |label: &str| format!("http://{label}.localhost:{port}/");
     let preview =
         |label: &str| worker.previews_enabled.then(|| url(&format!("{label}-{}", worker.name)));
@@ -92,6 +136,8 @@ fn shown(worker: &Worker, port: u16) -> Value {
     };
     let alias = |alias: &&str| Some(json!({ "alias": alias, "url": preview(alias)? }));
     json!({
+        "project": project, "environment": environment,
+        "timeline": timeline::timeline(worker, SHOWN), "crons": cron::crons(worker),
         "name": worker.name, "url": url(&worker.name), "deployed": live.is_some(),
         "domains": worker.domains, "previews": worker.previews_enabled,
         "aliases": aliases.keys().filter_map(alias).collect::<Vec<_>>(),

@@ -39,15 +39,21 @@ pub fn is_own(host: &str) -> bool {
 
 /// Finds the version that `host` means: `<worker>`, `<alias>-<worker>` or `<first 8 digits of the
 /// version>-<worker>`, or the same with a Preview's slug and deployment, below `localhost` or the
-/// account's workers.dev subdomain, or a custom domain. Below `localhost` a Worker always answers.
+/// account's workers.dev subdomain, or a custom domain, by itself or below `localhost`. Below `localhost` a Worker always answers.
 #[must_use]
 pub fn find(workers: &[Arc<Worker>], host: &str) -> Found {
     let workers_dev = format!(".{SUBDOMAIN}.workers.dev");
     let local = host.strip_suffix(".localhost");
-    let Some(label) = local.or_else(|| host.strip_suffix(workers_dev.as_str())) else {
-        let domain = |worker: &&Arc<Worker>| worker.domains.iter().any(|domain| domain == host);
-        return workers.iter().find(domain).map_or(Found::Nothing, live);
+    let of_domain = |name: &str| {
+        let has = |worker: &&Arc<Worker>| worker.domains.iter().any(|domain| domain == name);
+        workers.iter().find(has).map_or(Found::Nothing, live)
     };
+    let Some(label) = local.or_else(|| host.strip_suffix(workers_dev.as_str())) else {
+        return of_domain(host);
+    };
+    if local.is_some() && label.contains('.') {
+        return of_domain(label);
+    }
     if let Some(worker) = workers.iter().find(|worker| worker.name == label) {
         if local.is_none() && !worker.enabled {
             return Found::Off(worker.name.clone());
@@ -124,6 +130,8 @@ mod tests {
             ("mr-1-b-site.localhost", "00000000-b-site"),
             ("b-site.localhost", "00000000-b-site"),
             ("example.com", "00000002-site"),
+            ("example.com.localhost", "00000002-site"),
+            ("www.example.com.localhost", "Nothing"),
             ("site.sandbox.workers.dev", "Off(\"site\")"),
             ("new.localhost", "NotDeployed(\"new\")"),
             ("mr-3-site.localhost", "Nothing"),

@@ -28,6 +28,8 @@ pub struct Resources {
     pub workflows: Vec<Workflow>,
     /// The local databases of Hyperdrive bindings.
     pub hyperdrives: Vec<Hyperdrive>,
+    /// The projects that Workers belong to, as xtask told.
+    pub projects: Vec<Origin>,
 }
 
 /// A KV namespace.
@@ -95,6 +97,17 @@ pub struct Consumer {
     pub dead_letter_queue: Option<String>,
     /// The time when it was made.
     pub created_on: String,
+}
+
+/// The project and the environment that a Worker belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Origin {
+    /// The Worker.
+    pub worker: String,
+    /// The project's name.
+    pub project: String,
+    /// The environment.
+    pub environment: String,
 }
 
 /// The local database that a Hyperdrive binding leads to.

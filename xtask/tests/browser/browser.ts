@@ -44,3 +44,18 @@ export async function shot(page: Page, name: string): Promise<void> {
 	const folder = process.env.SHOTS;
 	if (folder) await page.screenshot({ path: `${folder}/${name}.png`, fullPage: true });
 }
+
+/** Runs axe-core on a page in a colour scheme. Returns the rules that are broken, each with its first element. */
+export async function complaintsOfAxe(browser: Browser, url: string, scheme: "light" | "dark"): Promise<string[]> {
+	const page = await browser.newPage();
+	await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+	// The page lets no script run but its own.
+	await page.setBypassCSP(true);
+	await page.goto(url, { waitUntil: "networkidle2", timeout: 30_000 });
+	await page.evaluate(await Bun.file(new URL("node_modules/axe-core/axe.min.js", import.meta.url)).text());
+	type Violation = { id: string; nodes: { html: string }[] };
+	const run = () => (globalThis as unknown as { axe: { run(): Promise<{ violations: Violation[] }> } }).axe.run();
+	const { violations } = await page.evaluate(run);
+	await page.close();
+	return violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`);
+}

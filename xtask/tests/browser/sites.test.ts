@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { Browser } from "puppeteer-core";
-import { launch, open, shot } from "./browser.ts";
+import { complaintsOfAxe, launch, open, shot } from "./browser.ts";
 
 function address(name: string): string {
 	const value = process.env[name];
@@ -79,8 +79,8 @@ test("the sandbox's page lists what is deployed, with links that answer", async 
 	const { page, complaints, status } = await open(browser, sandbox);
 	expect(status).toBe(200);
 	expect(complaints).toEqual([]);
-	await page.waitForSelector("article#website .badge");
-	expect(await page.$$eval("h2", (titles) => titles.map((title) => title.textContent))).toEqual(["rawkode-studio", "website"]);
+	await page.waitForSelector("section#website .badge");
+	expect(await page.$$eval("h2", (titles) => titles.map((title) => title.textContent))).toEqual(["rawkode.academy/website", "rawkode.studio"]);
 	await shot(page, "sandbox");
 	const links = await page.$$eval("main a[href]", (anchors) => anchors.map((anchor) => (anchor as HTMLAnchorElement).href));
 	expect(links.length).toBeGreaterThanOrEqual(4);
@@ -88,4 +88,24 @@ test("the sandbox's page lists what is deployed, with links that answer", async 
 		const response = await page.goto(link);
 		expect([200, 304], link).toContain(response?.status());
 	}
+}, 60_000);
+
+test("axe-core finds nothing on the sandbox's page and on the page of an unknown host", async () => {
+	const unknown = sandbox.replace("127.0.0.1", "nothing.localhost");
+	for (const scheme of ["light", "dark"] as const) {
+		for (const url of ["#workers", "#merge-requests", "#requests", "#logs"].map((hash) => sandbox + hash).concat(unknown)) {
+			expect(await complaintsOfAxe(browser, url, scheme), `${url} ${scheme}`).toEqual([]);
+		}
+	}
+}, 120_000);
+
+test("the views of the sandbox's page are tabs that the keyboard reaches", async () => {
+	const { page } = await open(browser, sandbox);
+	await page.focus("#tab-workers");
+	await page.keyboard.press("ArrowRight");
+	await page.keyboard.press("ArrowRight");
+	await page.waitForSelector("#requests table");
+	expect(await page.$eval("#requests", (panel) => (panel as HTMLElement).innerText)).toContain("website.localhost");
+	expect(await page.$eval("#workers", (panel) => (panel as HTMLElement).hidden)).toBe(true);
+	expect(await page.$eval("#state", (state) => state.textContent)).toBe("connected");
 }, 60_000);

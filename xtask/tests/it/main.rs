@@ -10,6 +10,7 @@ mod budget;
 mod build_cache;
 mod canary;
 mod check;
+mod claims;
 mod cli;
 mod comment;
 mod comment_job;

@@ -227,10 +227,11 @@ fn a_preview_with_bindings_of_its_own_is_shown_until_it_is_deleted() {
             browser.look(&json!({ "url": url, "text": format!("preview {text}") }));
         }
         pinned.push(links[1].clone());
-        let table = "#api section[aria-label='Previews with bindings of their own']";
+        let table = "#api [aria-label='Previews with their own bindings of api']";
         let seen = browser.look(&json!({ "url": sandbox, "part": table, "text": deployment }));
         let shown = seen["text"].as_str().expect("text");
-        let count = format!("{} deployment", pinned.len());
+        // The columns are name, latest deployment, number of deployments, and time.
+        let count = format!("\t{}\t", pinned.len());
         assert!(shown.contains("mr-42") && shown.contains(&count), "{shown}");
         assert_eq!(seen["complaints"], json!([]));
     }
@@ -244,7 +245,7 @@ fn a_preview_with_bindings_of_its_own_is_shown_until_it_is_deleted() {
     }
     let seen = browser.look(&json!({ "url": sandbox, "part": "#api", "text": "live" }));
     let shown = seen["text"].as_str().expect("text");
-    assert!(!shown.to_lowercase().contains("bindings of their own"), "{shown}");
+    assert!(!shown.to_lowercase().contains("their own bindings"), "{shown}");
     assert_eq!(env.fetch("api.localhost", "/").1, "production one");
 }
 

@@ -334,7 +334,7 @@ fn no_unprotected_environment_reaches_what_production_serves() {
     );
     let own = Refused("would change the Worker `b` that `production` serves");
     let others = Refused("would change the Worker `a` that `production` serves");
-    let route = Refused("would take `");
+    let route = Refused("would take ");
     let rows: &[(&str, &str, &Ends)] = &[
         ("a block of its own", r#""staging": {}"#, &AtTheToken),
         ("no block", "", &own),

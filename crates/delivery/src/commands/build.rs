@@ -192,7 +192,8 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
 fn provide_storage(ctx: &Ctx, plan: &Plan, port: u16) {
     for part in &plan.projects {
         let account = part.target.account_id.as_ref().unwrap_or(&plan.destination.account_id);
-        match sandbox::provide(&ctx.root, port, account, &part.target) {
+        let environment = &plan.destination.environment;
+        match sandbox::provide(&ctx.root, port, account, part, environment) {
             Ok(made) if made.is_empty() => {}
             Ok(made) => {
                 let text =

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::projects::warn_of_broken;
 use crate::context::Ctx;
 use crate::plan::Verb;
+use crate::plan::claims;
 use crate::record::Record;
 use base::env::variable;
 use base::error::{Exit, Failure, failed, refused};
@@ -39,6 +40,11 @@ impl Ci {
         let Action::Generate { check } = self.action;
         let workspace = Workspace::survey(&ctx.root)?;
         warn_of_broken(ctx, &workspace.broken);
+        for environment in workspace.config.environments.keys() {
+            for project in &workspace.projects {
+                claims::check(&workspace.config, &workspace.projects, project, environment)?;
+            }
+        }
         let files = guide::files(&workspace)?;
         if ctx.dry_run {
             let document: Vec<_> =

@@ -7,7 +7,7 @@ use super::build::{EngineArgs, Task, nothing_to_do};
 use super::selection::{self, Selection};
 use crate::context::{Ctx, default_environment};
 use crate::plan::destination::{Destination, Pipeline};
-use crate::plan::{Verb, guard, protection};
+use crate::plan::{Verb, claims, guard, protection};
 use crate::tools::sandbox;
 use base::env::{is_set, raw_variable};
 use base::error::Exit;
@@ -59,6 +59,10 @@ impl Deploy {
             projects,
             &destination.environment,
         )?;
+        let claim = |project: &&_| {
+            claims::check(&workspace.config, &workspace.projects, project, &destination.environment)
+        };
+        projects.iter().try_for_each(claim)?;
         let choice = self.engine.choose(ctx, &workspace)?;
         if ctx.dry_run {
             // A script needs no token.

@@ -13,7 +13,7 @@ use super::selection::{self, Selection};
 use crate::context::Ctx;
 use crate::engine::comment::Comment;
 use crate::plan::destination::Destination;
-use crate::plan::{Verb, alias, guard};
+use crate::plan::{Verb, alias, claims, guard};
 use crate::report::comment_outcome;
 use base::env::variable;
 use base::error::{Exit, Failure, usage};
@@ -105,7 +105,16 @@ impl Preview {
         let choice = self.engine.choose(ctx, &workspace)?;
         let mut strategies = BTreeMap::new();
         for project in projects {
-            guard::check(&workspace.config, project, &destination.environment)?;
+            let environment = &destination.environment;
+            guard::check(&workspace.config, project, environment)?;
+            claims::check(&workspace.config, &workspace.projects, project, environment)?;
+            claims::check_alias(
+                &workspace.config,
+                &workspace.projects,
+                project,
+                environment,
+                &alias,
+            )?;
             let strategy = project.strategy(
                 &workspace.config,
                 &destination.environment,

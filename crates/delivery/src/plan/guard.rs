@@ -136,16 +136,39 @@ pub fn check_preview(
         .hint("variables and bindings of the top level are not taken over")
         .hint("or make it the other way: `--strategy alias`"));
     }
-    let target = project.target(environment);
-    let why = match target.preview_urls {
-        Some(true) => return Ok(()),
-        Some(false) => "`preview_urls` is false",
-        // Unset, it follows `workers_dev`, which a custom domain turns off.
-        None if target.domains.is_empty() => return Ok(()),
-        None => "`preview_urls` is not set, and with a custom domain that means off",
-    };
-    Err(refused(format!("{}: {why}, so a preview would have no address", project.config))
-        .hint("set `\"preview_urls\": true` and deploy it once; an upload alone does not apply it"))
+    if strategy == Strategy::Alias && project.wrangler.has_durable_objects(environment) {
+        return Err(refused(format!(
+            "{}: the Worker implements a Durable Object, and Cloudflare gives its versions no address",
+            project.config
+        ))
+        .hint("take `--strategy preview`, which gives the preview Durable Objects of its own"));
+    }
+    match preview_without_address(project, environment) {
+        Some(reason) => Err(refused(format!(
+            "{}: {reason}, so a preview would have no address",
+            project.config
+        ))
+        .hint(PREVIEW_URLS)),
+        None => Ok(()),
+    }
+}
+
+/// The cure for a preview without an address.
+pub const PREVIEW_URLS: &str =
+    "set `\"preview_urls\": true` and deploy it once; an upload alone does not apply it";
+
+/// Returns why a preview would have no address. `None` if it would have one.
+#[must_use]
+pub fn preview_without_address(project: &Project, environment: &str) -> Option<&'static str> {
+    let is_on = |field: &str| project.wrangler.field(environment, field).as_bool();
+    // Unset, it follows `workers_dev`, which any route turns off.
+    match (is_on("preview_urls"), is_on("workers_dev")) {
+        (Some(true), _) | (None, Some(true)) => None,
+        (Some(false), _) => Some("`preview_urls` is false"),
+        (None, Some(false)) => Some("`preview_urls` is not set, and `workers_dev` is false"),
+        (None, None) if project.wrangler.patterns(environment).is_empty() => None,
+        (None, None) => Some("`preview_urls` is not set, and with a route that means off"),
+    }
 }
 
 /// Refuses to publish an assets folder that is missing or empty.

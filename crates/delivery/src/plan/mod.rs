@@ -1,6 +1,7 @@
 //! What a run will do, and why: values made from what exists, without touching anything.
 
 pub mod alias;
+pub mod claims;
 pub mod commands;
 pub mod destination;
 pub mod guard;

@@ -6,8 +6,9 @@
 //! which GitLab gives to no other pipeline. See SECURITY.md.
 
 use base::error::{Failure, refused};
-use workspace::config::{Config, Gitlab};
+use workspace::config::{CONFIG_FILE, Config, Gitlab};
 use workspace::project::Project;
+use workspace::routes::Route;
 
 /// The facts about the pipeline that protection is decided by. The default is no pipeline at all.
 #[derive(Clone, Debug, Default)]
@@ -125,25 +126,51 @@ pub fn check(
         .filter(|(name, other)| other.protected && account(name) == account(environment))
         .flat_map(|(name, _)| all.iter().map(move |project| (name, project)))
         .collect();
+    let own = config.environments.get(environment);
+    let is_allowed = |route: &Route| {
+        own.is_some_and(|own| own.shared_routes.iter().any(|text| Route::new(text).is_same(route)))
+    };
     for project in projects {
         let worker = project.target(environment).worker;
-        let routes = routes(&project.wrangler.patterns(environment));
+        let patterns = project.wrangler.patterns(environment);
+        let routes: Vec<Route> = patterns.iter().map(|text| Route::new(text)).collect();
         for (protected, other) in &guarded {
             if other.target(protected).worker == worker {
                 return Err(shared_worker(project, environment, &worker, protected));
             }
-            let theirs = self::routes(&other.wrangler.patterns(protected));
-            let taken = routes.iter().find(|own| theirs.iter().any(|their| own.covers(their)));
-            if let Some(route) = taken {
-                return Err(refused(format!(
-                    "{}: `{environment}` would take `{}` from the Worker that `{protected}` serves there",
-                    project.config, route.pattern
-                ))
-                .hint(format!("give `env.{environment}` routes of its own, or an empty list: blocks inherit them")));
+            for their in other.wrangler.patterns(protected).iter().map(|text| Route::new(text)) {
+                let taken = routes.iter().find(|own| own.overlaps(&their) && !is_allowed(own));
+                if let Some(route) = taken {
+                    return Err(shared_route(project, environment, route, protected, &their));
+                }
             }
         }
     }
     Ok(())
+}
+
+fn shared_route(
+    project: &Project,
+    environment: &str,
+    route: &Route,
+    protected: &str,
+    their: &Route,
+) -> Failure {
+    let (pattern, config) = (&route.pattern, &project.config);
+    let text = match route.is_same(their) {
+        true => format!(
+            "{config}: `{environment}` would take `{pattern}` from the Worker that `{protected}` serves there"
+        ),
+        false => format!(
+            "{config}: `{environment}` would take visitors with `{pattern}` from `{}`, which `{protected}` serves",
+            their.pattern
+        ),
+    };
+    refused(text)
+        .hint(format!("give `env.{environment}` routes of its own, or an empty list: blocks inherit them"))
+        .hint(format!(
+            "if it is meant, add `{pattern}` to `environments.{environment}.sharedRoutes` in {CONFIG_FILE}"
+        ))
 }
 
 fn shared_worker(project: &Project, environment: &str, worker: &str, protected: &str) -> Failure {
@@ -160,69 +187,4 @@ fn shared_worker(project: &Project, environment: &str, worker: &str, protected: 
         .hint(format!("add `\"env\": {{ \"{environment}\": {{ … }} }}` to it"))
     };
     failure.hint(format!("or give `{environment}` an account of its own"))
-}
-
-/// A route's pattern, taken apart (<https://developers.cloudflare.com/workers/configuration/routing/routes/>).
-struct Route {
-    pattern: String,
-    host: String,
-    path: String,
-}
-
-fn routes(patterns: &[String]) -> Vec<Route> {
-    let route = |pattern: &String| {
-        let rest = pattern.split_once("://").map_or(pattern.as_str(), |(_, rest)| rest);
-        let (host, path) = rest.split_once('/').unwrap_or((rest, "*"));
-        Route {
-            pattern: pattern.clone(),
-            host: host.trim().to_ascii_lowercase(),
-            path: path.to_owned(),
-        }
-    };
-    patterns.iter().map(route).collect()
-}
-
-impl Route {
-    /// Whether every address of `other` is one of this route too.
-    fn covers(&self, other: &Route) -> bool {
-        let host = match self.host.strip_prefix('*') {
-            Some(end) => other.host.ends_with(end),
-            None => self.host == other.host,
-        };
-        let path = match self.path.strip_suffix('*') {
-            Some(start) => other.path.starts_with(start),
-            None => self.path == other.path,
-        };
-        host && path
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_route_covers_what_it_would_take() {
-        let covers = |own: &str, other: &str| {
-            let (own, other) = ([own.to_owned()], [other.to_owned()]);
-            routes(&own)[0].covers(&routes(&other)[0])
-        };
-        for (own, other) in [
-            ("www.example.com", "www.example.com"),
-            ("www.example.com/*", "WWW.example.com"),
-            ("https://www.example.com/*", "www.example.com/*"),
-            ("*.example.com/*", "www.example.com"),
-            ("*example.com/*", "example.com/shop/*"),
-        ] {
-            assert!(covers(own, other), "{own} {other}");
-        }
-        for (own, other) in [
-            ("staging.example.com", "www.example.com"),
-            ("*.example.com/*", "example.com"),
-            ("example.com/staging/*", "example.com/*"),
-            ("example.com/up", "example.com/*"),
-        ] {
-            assert!(!covers(own, other), "{own} {other}");
-        }
-    }
 }

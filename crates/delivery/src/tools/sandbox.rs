@@ -16,6 +16,7 @@ use ring::rand::SecureRandom as _;
 use serde::{Deserialize, Serialize};
 
 use super::cargo;
+use crate::plan::ProjectPlan;
 use base::command::Command;
 use base::env::variable;
 use base::error::{Failure, failed, refused};
@@ -23,7 +24,6 @@ use base::http;
 use base::secret::Secret;
 use workspace::key::hex;
 use workspace::remote_binding::{HYPERDRIVE, Hyperdrive};
-use workspace::wrangler::Target;
 
 /// The time that the cron triggers of a Worker may take.
 const CRON_TIMEOUT: Duration = Duration::from_secs(300);
@@ -130,16 +130,18 @@ pub fn check(root: &Utf8Path, port: u16) -> Result<(), Failure> {
     }
 }
 
-/// Makes the storage that projects name in the sandbox, where it does not exist yet: what their config
-/// names was made at Cloudflare. Returns a line for each that was made. The sandbox takes ids of
+/// Tells the sandbox which project and environment a Worker belongs to, and makes the storage that the
+/// config names where it does not exist yet, because it was made at Cloudflare. Returns a line for each
+/// that was made. The sandbox takes ids of
 /// Cloudflare's form only, so that a placeholder is refused with the upload.
 pub fn provide(
     root: &Utf8Path,
     port: u16,
     account: &str,
-    target: &Target,
+    part: &ProjectPlan,
+    environment: &str,
 ) -> Result<Vec<String>, Failure> {
-    let storage = &target.storage;
+    let (target, storage) = (&part.target, &part.target.storage);
     let address = |one: &Hyperdrive| {
         // The variable goes before the config, as with `wrangler dev`.
         let address =
@@ -148,9 +150,6 @@ pub fn provide(
     };
     let hyperdrives: Vec<serde_json::Value> =
         target.hyperdrives.iter().filter_map(address).collect();
-    if storage.is_empty() && hyperdrives.is_empty() {
-        return Ok(Vec::new());
-    }
     check(root, port)?;
     let token = token(root)?;
     let agent = http::agent(PROOF_DEADLINE, 0);
@@ -164,6 +163,7 @@ pub fn provide(
     let body = serde_json::json!({
         "account": account, "namespaces": storage.namespaces, "databases": databases,
         "buckets": storage.buckets, "queues": storage.queues, "hyperdrives": hyperdrives,
+        "projects": [{ "worker": target.worker, "project": part.project, "environment": environment }],
     });
     let failure = |text: String| failed(format!("the sandbox did not make the storage: {text}"));
     let answer = http::post(&agent, &url, &[("authorization", &authorization)], &body)

@@ -10,6 +10,7 @@ use super::{runner, scripts};
 use workspace::Workspace;
 use workspace::config::Config;
 use workspace::graph::Graph;
+use workspace::key::short_hash;
 use workspace::pipeline::HOST;
 use workspace::project::Project;
 
@@ -134,11 +135,14 @@ fn label(project: &Project) -> &str {
     if project.name.is_empty() { &project.worker } else { &project.name }
 }
 
-/// The environment of a project, in the characters that GitLab takes
-/// (<https://docs.gitlab.com/ci/yaml/#environmentname>).
+/// Returns the GitLab environment of a project, in the characters that GitLab takes
+/// (<https://docs.gitlab.com/ci/yaml/#environmentname>). A hash follows a name of which some were replaced, because
+/// another project's could become the same.
 fn place(environment: &str, project: &Project) -> String {
     let taken = |c: char| if c.is_ascii_alphanumeric() || "-_/. ".contains(c) { c } else { '-' };
-    format!("{environment}/{}", label(project)).chars().map(taken).collect()
+    let name = format!("{environment}/{}", label(project));
+    let place: String = name.chars().map(taken).collect();
+    if place == name { place } else { format!("{place}-{}", short_hash(&name)) }
 }
 
 /// Deploys one project. A push that changed none of its paths leaves the job for a person to start:

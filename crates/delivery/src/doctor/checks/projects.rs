@@ -6,7 +6,7 @@ use workspace::toolchain::Toolchain;
 
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
-use crate::plan::{guard, protection};
+use crate::plan::{claims, guard, protection};
 use crate::tools::bun::which;
 use crate::tools::packages::detect;
 use base::error::Failure;
@@ -78,7 +78,8 @@ pub fn guarded(context: &Context) -> Finding {
         let dist = guard::dist(project, &project.target(environment)).map(|_| ());
         let all = context.projects().unwrap_or_default();
         let shared = protection::check(config, all, &[project], environment);
-        [guard::check(config, project, environment), shared, dist]
+        let claimed = claims::check(config, all, project, environment);
+        [guard::check(config, project, environment), shared, claimed, dist]
             .into_iter()
             .filter_map(Result::err)
             .map(|failure| Finding::from(&failure))
@@ -112,18 +113,12 @@ pub fn fields(context: &Context) -> Finding {
 /// `projects.preview`
 pub fn preview(context: &Context) -> Finding {
     each(context, |project| {
-        let target = project.target(context.environment());
-        if target.domains.is_empty() || target.preview_urls == Some(true) {
+        let Some(reason) = guard::preview_without_address(project, context.environment()) else {
             return Vec::new();
-        }
+        };
         vec![
-            Finding::warn(format!(
-                "{}: with a custom domain and without `preview_urls`, previews get no URL",
-                project.config
-            ))
-            .manual_fix(
-                "add `\"preview_urls\": true` and deploy once: previews follow what is deployed",
-            ),
+            Finding::warn(format!("{}: {reason}, so previews get no URL", project.config))
+                .manual_fix(guard::PREVIEW_URLS),
         ]
     })
 }

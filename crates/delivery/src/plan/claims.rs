@@ -1,0 +1,141 @@
+//! Things of Cloudflare that only one project and environment can have: a Worker's name, a custom domain, a route.
+//!
+//! Two that claim one thing take turns at having it, and no run sees it.
+
+use base::error::{Failure, refused};
+use workspace::config::{Config, LOCAL};
+use workspace::project::Project;
+use workspace::routes::Route;
+
+/// One block of a wrangler config, or its top level, which serves the environments without a block.
+struct Claim<'p> {
+    project: &'p Project,
+    /// The name of the block. `None` for the top level.
+    block: Option<&'p str>,
+    /// The accounts of the environments that it serves, in lower case.
+    accounts: Vec<String>,
+    worker: String,
+    routes: Vec<Route>,
+}
+
+impl<'p> Claim<'p> {
+    fn all(config: &Config, project: &'p Project) -> Vec<Claim<'p>> {
+        let known: Vec<&str> =
+            config.environments.keys().map(String::as_str).chain([LOCAL]).collect();
+        let blocks = project.environments.iter().map(|name| Some(name.as_str()));
+        blocks
+            .filter(|block| block.is_some_and(|name| known.contains(&name)))
+            .chain([None])
+            .map(|block| Claim::new(config, project, block, &known))
+            .collect()
+    }
+
+    fn new(
+        config: &Config,
+        project: &'p Project,
+        block: Option<&'p str>,
+        known: &[&str],
+    ) -> Claim<'p> {
+        // No environment is called so, and the top level answers for one without a block.
+        let name = block.unwrap_or("");
+        let serves = |environment: &&&str| match block {
+            Some(block) => **environment == block,
+            None => !project.wrangler.has(environment),
+        };
+        let account = |environment: &&str| config.cloudflare(environment).account_id.to_lowercase();
+        Claim {
+            project,
+            block,
+            accounts: known.iter().filter(serves).map(account).collect(),
+            worker: project.target(name).worker,
+            routes: project.wrangler.patterns(name).iter().map(|text| Route::new(text)).collect(),
+        }
+    }
+
+    fn is(&self, project: &Project, environment: &str) -> bool {
+        let block = project.wrangler.has(environment).then_some(environment);
+        self.project.dir == project.dir && self.block == block
+    }
+
+    /// Names the place in the wrangler config.
+    fn place(&self) -> String {
+        match self.block {
+            Some(block) => format!("{} (`env.{block}`)", self.project.config),
+            None => self.project.config.to_string(),
+        }
+    }
+}
+
+/// Refuses a project that would take a Worker, a custom domain or a route that another project, or another environment
+/// of it, has in the same account. `all` are the repository's projects.
+pub fn check(
+    config: &Config,
+    all: &[Project],
+    project: &Project,
+    environment: &str,
+) -> Result<(), Failure> {
+    let own = Claim::all(config, project).into_iter().find(|claim| claim.is(project, environment));
+    let Some(own) = own else { return Ok(()) };
+    let account = config.cloudflare(environment).account_id.to_lowercase();
+    let others = all.iter().flat_map(|other| Claim::all(config, other));
+    for other in others.filter(|other| other.accounts.contains(&account)) {
+        let is_own_project = other.project.dir == project.dir;
+        if is_own_project && other.block == own.block {
+            continue;
+        }
+        if !is_own_project && other.worker == own.worker {
+            return Err(refused(format!(
+                "{} and {} both deploy the Worker `{}`",
+                own.place(),
+                other.place(),
+                own.worker
+            ))
+            .hint("give one of them another `name`"));
+        }
+        // The top level has its routes. A block that inherits them takes them away.
+        if is_own_project && own.block.is_none() {
+            continue;
+        }
+        let shared = own.routes.iter().find(|one| other.routes.iter().any(|two| one.is_same(two)));
+        if let Some(route) = shared {
+            let failure = refused(format!(
+                "{} and {} both have the route `{}`",
+                own.place(),
+                other.place(),
+                route.pattern
+            ));
+            return Err(match (is_own_project, own.block) {
+                (true, Some(block)) => failure.hint(format!(
+                    "give `env.{block}` other `routes`, or an empty list: blocks inherit them"
+                )),
+                _ => failure.hint("remove it from one of them"),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses an alias that makes the host name of another Worker: `mr-1` of `site` is where the Worker `mr-1-site` is.
+pub fn check_alias(
+    config: &Config,
+    all: &[Project],
+    project: &Project,
+    environment: &str,
+    alias: &str,
+) -> Result<(), Failure> {
+    let account = config.cloudflare(environment).account_id.to_lowercase();
+    let host = format!("{alias}-{}", project.target(environment).worker);
+    let taken = all
+        .iter()
+        .flat_map(|other| Claim::all(config, other))
+        .find(|claim| claim.accounts.contains(&account) && claim.worker == host);
+    match taken {
+        Some(claim) => Err(refused(format!(
+            "the alias `{alias}` of {} has the workers.dev address of the Worker `{host}` of {}",
+            project.config,
+            claim.place()
+        ))
+        .hint("choose another one with `--alias`")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,240 @@
+const make = (name, attributes = {}, ...children) => {
+	const element = Object.assign(document.createElement(name), attributes);
+	element.append(...children.filter((child) => child !== null && child !== undefined));
+	return element;
+};
+const link = (url, text) => (url ? make("a", { href: url }, text ?? url) : text);
+
+function age(time) {
+	const seconds = Math.max(0, (Date.now() - Date.parse(time)) / 1000);
+	const steps = [[86400, "d"], [3600, "h"], [60, "min"]];
+	for (const [size, unit] of steps) if (seconds >= size) return `${Math.floor(seconds / size)} ${unit} ago`;
+	return "just now";
+}
+
+const time = (at) => make("time", { dateTime: at, title: at }, age(at));
+const badge = (text, kind = "") => make("span", { className: `badge ${kind}` }, text);
+const cell = (...children) => make("td", {}, ...children);
+
+/** A table with a heading for each column. A region that scrolls can be reached by keyboard. */
+function table(caption, headings, rows, of) {
+	if (rows.length === 0) return null;
+	const head = make("tr", {}, ...headings.map((text) => make("th", { scope: "col" }, text)));
+	const body = make("table", {}, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, ...rows));
+	const scroll = make("div", { className: "scroll", tabIndex: 0 }, body);
+	scroll.setAttribute("role", "region");
+	scroll.setAttribute("aria-label", of ? `${caption} of ${of}` : caption);
+	return scroll;
+}
+
+/** A command line with a button that copies it. */
+function command(text, label) {
+	const button = make("button", { className: "copy", type: "button" }, "copy");
+	button.setAttribute("aria-label", `Copy the command to ${label}`);
+	button.addEventListener("click", async () => {
+		await navigator.clipboard.writeText(text);
+		button.textContent = "copied";
+		setTimeout(() => { button.textContent = "copy"; }, 1500);
+	});
+	return make("li", { className: "command" }, make("code", {}, text), button);
+}
+
+const isLocal = ({ environment }) => !environment || environment === "local";
+const options = (worker) => (isLocal(worker) ? "" : ` --env ${worker.environment} --sandbox`);
+
+function commands(worker) {
+	const live = worker.timeline.find((entry) => entry.live);
+	const wasLive = (entry) => entry.source !== "upload" && !entry.source.startsWith("preview ");
+	const before = worker.timeline.find((entry) => entry.version !== live?.version && wasLive(entry));
+	const preview = worker.timeline.find((entry) => entry.source.startsWith("preview "));
+	const lines = [];
+	if (preview && preview.version !== live?.version) lines.push(command(`cargo xtask promote ${worker.project} --from ${preview.source.slice(8)}${options(worker)}`, "promote the latest preview"));
+	if (before) lines.push(command(`cargo xtask rollback ${worker.project} --to ${before.version.slice(0, 8)}${options(worker)}`, "roll back"));
+	const environment = isLocal(worker) ? "" : ` --env ${worker.environment}`;
+	for (const cron of worker.crons) lines.push(command(`cargo xtask sandbox cron ${worker.project} --cron '${cron}'${environment}`, `run the cron trigger ${cron}`));
+	return lines.length > 0 ? make("ul", { className: "commands" }, ...lines) : null;
+}
+
+function hosts(worker) {
+	const entries = [worker.deployed ? link(worker.url) : make("span", { className: "soft" }, "not deployed")];
+	for (const { alias, url } of worker.aliases) entries.push(link(url, alias));
+	for (const domain of worker.domains) entries.push(link(`http://${domain}.localhost:${location.port}/`, domain));
+	return make("ul", { className: "hosts" }, ...entries.map((entry) => make("li", {}, entry)));
+}
+
+function timeline(worker) {
+	const url = (id) => worker.versions.find((version) => version.id === id)?.url;
+	const rows = worker.timeline.map((entry) => make("tr", {},
+		cell(link(url(entry.version), make("code", { title: entry.version }, entry.version.slice(0, 8)))),
+		cell(entry.commit ? make("code", { title: entry.message }, entry.commit) : make("span", { className: "soft" }, entry.message || "–")),
+		cell(entry.source),
+		cell(time(entry.at)),
+		cell(entry.live ? badge("live") : "")));
+	return table("Versions", ["Version", "Commit", "Source", "When", "Live"], rows, worker.name);
+}
+
+function workerPreviews(worker) {
+	const rows = worker.workerPreviews.map(({ name, url, createdOn, deploymentCount, latest }) => make("tr", {},
+		cell(link(url, name)),
+		cell(latest ? link(latest.url, make("code", {}, latest.id.slice(0, 8))) : "–"),
+		cell(String(deploymentCount)),
+		cell(time(latest?.createdOn ?? createdOn))));
+	return table("Previews with their own bindings", ["Preview", "Latest", "Deployments", "When"], rows, worker.name);
+}
+
+function workerSection(worker) {
+	const title = worker.environment ?? "default environment";
+	const hint = worker.previews ? null : make("p", { className: "note" }, "Versions have no URL: ", make("code", {}, '"preview_urls": true'), " is not set.");
+	const element = make("section", { className: "worker", id: worker.name },
+		make("div", { className: "top" }, make("h3", {}, title), make("span", { className: "soft" }, "Worker ", make("code", {}, worker.name))),
+		hosts(worker), hint, timeline(worker), workerPreviews(worker), commands(worker));
+	element.setAttribute("aria-label", `${worker.project}, ${title}`);
+	return element;
+}
+
+/** Draws each project with its Workers, one for each environment. */
+function projects(workers) {
+	const byProject = Map.groupBy(workers, (worker) => worker.project);
+	return [...byProject].map(([project, own]) => make("article", {},
+		make("div", { className: "top" }, make("h2", {}, project)), ...own.map(workerSection)));
+}
+
+// As GitLab does, because not every machine has a font with them.
+const MARKS = { "✅": ["✓", "good"], "❌": ["✗", "bad"], "⏳": ["…", ""], "🗑": ["–", ""] };
+function drawEmoji(element) {
+	const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+	const nodes = [];
+	while (walker.nextNode()) nodes.push(walker.currentNode);
+	const draw = (part) => (MARKS[part] ? make("span", { className: `mark ${MARKS[part][1]}`, title: part }, MARKS[part][0]) : part);
+	for (const node of nodes) node.replaceWith(...node.data.replaceAll("\ufe0f", "").split(/(✅|❌|⏳|🗑)/u).map(draw));
+	return element;
+}
+
+/** Gives the headings of a comment a level below the merge request's. */
+function lowerHeadings(element) {
+	for (const heading of element.querySelectorAll("h1, h2, h3, h4, h5, h6")) {
+		heading.setAttribute("role", "heading");
+		heading.setAttribute("aria-level", "3");
+	}
+	return element;
+}
+
+function comment(note) {
+	// The server made this HTML: only tags that cannot run anything are in it.
+	const text = lowerHeadings(drawEmoji(make("div", { className: "text", innerHTML: note.html, tabIndex: 0 })));
+	text.setAttribute("role", "group");
+	text.setAttribute("aria-label", `Comment of ${note.author}`);
+	const by = make("p", { className: "by" },
+		make("strong", { title: `@${note.username}` }, note.author), " ",
+		note.system ? null : make("span", { className: "soft" }, time(note.createdAt)),
+		note.editedAt ? make("span", { className: "soft" }, " · edited ", time(note.editedAt)) : null,
+		note.internal ? make("span", { className: "soft" }, " · internal") : null);
+	return make("section", { className: note.system ? "comment system" : "comment", id: `note_${note.id}` }, by, " ", text);
+}
+
+function mergeRequest(request) {
+	return make("article", { id: request.id },
+		make("div", { className: "top" },
+			make("h2", {}, `!${request.iid} ${request.title}`),
+			badge(request.state, request.state),
+			...request.labels.map((label) => badge(label, "soft")),
+			make("span", { className: "soft" }, make("code", {}, request.sourceBranch), " → ", make("code", {}, request.targetBranch)),
+			make("span", { className: "soft" }, `${request.project}, by ${request.author}`)),
+		...request.comments.map(comment));
+}
+
+/** Keeps open what people opened when the page is drawn again. */
+function keepOpen(draw) {
+	const all = () => [...document.querySelectorAll(".text details")];
+	const key = (element) => `${element.closest(".comment").id} ${element.querySelector("summary")?.textContent}`;
+	const open = new Map(all().map((element) => [key(element), element.open]));
+	draw();
+	for (const element of all()) element.open = open.get(key(element)) ?? element.open;
+}
+
+const empty = (text, line) => make("div", { className: "empty" }, text, ...(line ? [make("br"), make("code", {}, line)] : []));
+const fill = (id, elements, otherwise) => document.getElementById(id).replaceChildren(...(elements.length > 0 ? elements : [otherwise]));
+
+function drawState({ workers, mergeRequests: requests }) {
+	fill("workers", projects(workers), empty("Nothing is deployed yet.", "cargo xtask deploy website"));
+	fill("merge-requests", requests.map(mergeRequest), empty("There is no merge request yet."));
+}
+
+function drawActivity({ requests, output }) {
+	const rows = requests.map((one) => make("tr", {},
+		cell(time(one.at)), cell(one.method), cell(one.host), make("td", { className: "wide" }, one.path),
+		make("td", { className: one.status >= 500 ? "bad" : "" }, String(one.status)), cell(`${one.milliseconds} ms`)));
+	const shown = table("The latest requests", ["When", "Method", "Host", "Path", "Status", "Duration"], rows);
+	fill("requests", shown ? [make("article", {}, shown)] : [], empty("No request was answered since the sandbox started."));
+	const lines = output.map((line) => make("p", { className: line.error ? "bad" : "" }, line.text));
+	const log = make("div", { className: "output", tabIndex: 0 }, ...lines);
+	log.setAttribute("role", "region");
+	log.setAttribute("aria-label", "Output of Workers, newest last");
+	fill("logs", lines.length > 0 ? [log] : [], empty("No Worker wrote anything since the sandbox started.", "cargo xtask sandbox logs"));
+}
+
+const tabs = [...document.querySelectorAll("[role=tab]")];
+const panel = (tab) => document.getElementById(tab.getAttribute("aria-controls"));
+const selected = () => tabs.find((tab) => tab.getAttribute("aria-selected") === "true");
+
+function select(tab) {
+	for (const one of tabs) {
+		one.setAttribute("aria-selected", String(one === tab));
+		one.tabIndex = one === tab ? 0 : -1;
+		panel(one).hidden = one !== tab;
+	}
+}
+
+/** Shows the view that the address names, or the one that holds the element that it names. */
+function follow() {
+	const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+	const tab = target && tabs.find((one) => panel(one).contains(target));
+	if (!tab) return;
+	select(tab);
+	if (panel(tab) !== target) target.scrollIntoView();
+}
+
+for (const [index, tab] of tabs.entries()) {
+	tab.addEventListener("click", () => {
+		select(tab);
+		history.replaceState(null, "", `#${panel(tab).id}`);
+		refresh();
+	});
+	tab.addEventListener("keydown", ({ key }) => {
+		const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
+		const next = step && tabs[(index + step + tabs.length) % tabs.length];
+		next?.focus();
+		next?.click();
+	});
+}
+addEventListener("hashchange", follow);
+
+const drawn = new Map();
+/** Draws again if something changed. Ages change by themselves once a minute. */
+async function load(path, draw) {
+	const text = await (await fetch(path)).text();
+	const now = text + Math.floor(Date.now() / 60000);
+	if (drawn.get(path) === now) return;
+	const isFirst = !drawn.has(path);
+	drawn.set(path, now);
+	keepOpen(() => draw(JSON.parse(text)));
+	// An address such as `#mr-1-5` exists only now.
+	if (isFirst) follow();
+}
+
+async function refresh() {
+	const state = document.getElementById("state");
+	const isActivity = ["requests", "logs"].includes(panel(selected()).id);
+	try {
+		await load("/__sandbox/state.json", drawState);
+		if (isActivity) await load("/__sandbox/activity.json", drawActivity);
+		state.textContent = "connected";
+		state.className = "";
+	} catch {
+		state.textContent = "the sandbox does not answer";
+		state.className = "away";
+	}
+}
+follow();
+await refresh();
+setInterval(refresh, 2000);

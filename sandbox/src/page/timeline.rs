@@ -1,0 +1,163 @@
+//! Tells the history of a Worker: its versions and what was made live when, in one list.
+
+use serde::Serialize;
+
+use crate::state::model::{Deployment, Version, Worker};
+
+/// An entry of a Worker's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// The version.
+    pub version: String,
+    /// The commit that it was built from, if its message names one.
+    pub commit: Option<String>,
+    /// The message.
+    pub message: Option<String>,
+    /// The content key.
+    pub tag: Option<String>,
+    /// What happened: `deploy`, `preview mr-42`, `upload`, `secret`, `rollback`, `promote`.
+    pub source: String,
+    /// The time when it happened, RFC 3339.
+    pub at: String,
+    /// Whether this made the version live that is live now.
+    pub live: bool,
+}
+
+/// Returns the history of a Worker, newest first, at most `most` entries.
+#[must_use]
+pub fn timeline(worker: &Worker, most: usize) -> Vec<Entry> {
+    let live = worker.live().map(|version| version.id.as_str());
+    let last = worker.deployments.last().map(|deployment| deployment.id.as_str());
+    let mut entries = Vec::new();
+    let mut previous: Option<&Version> = None;
+    let mut deployed: Vec<&str> = Vec::new();
+    for deployment in &worker.deployments {
+        let Some(version) = largest(worker, deployment) else { continue };
+        let is_first = !deployed.contains(&version.id.as_str());
+        deployed.push(&version.id);
+        let source = if let Some(operation) = operation(deployment) {
+            operation
+        } else if by_secret(version) && is_first {
+            "secret"
+        } else if is_first {
+            if version.annotations.contains_key("workers/alias") { "promote" } else { "deploy" }
+        } else if previous.is_some_and(|previous| previous.number > version.number) {
+            "rollback"
+        } else {
+            "promote"
+        };
+        let is_last = last == Some(deployment.id.as_str());
+        let is_live = is_last && live == Some(version.id.as_str());
+        entries.push(entry(version, source.to_owned(), &deployment.created_on, is_live));
+        previous = Some(version);
+    }
+    for version in &worker.versions {
+        let alias = version.annotations.get("workers/alias");
+        let source = match alias {
+            Some(alias) => format!("preview {alias}"),
+            // Its deployment tells the same.
+            None if deployed.contains(&version.id.as_str()) => continue,
+            None if by_secret(version) => "secret".to_owned(),
+            None => "upload".to_owned(),
+        };
+        entries.push(entry(version, source, &version.created_on, false));
+    }
+    entries.sort_by(|a, b| b.at.cmp(&a.at));
+    entries.truncate(most);
+    entries
+}
+
+fn entry(version: &Version, source: String, at: &str, live: bool) -> Entry {
+    let annotation = |name: &str| version.annotations.get(name).cloned();
+    let message = annotation("workers/message");
+    Entry {
+        version: version.id.clone(),
+        commit: message.as_deref().and_then(commit),
+        message,
+        tag: annotation("workers/tag"),
+        source,
+        at: at.to_owned(),
+        live,
+    }
+}
+
+fn largest<'a>(worker: &'a Worker, deployment: &Deployment) -> Option<&'a Version> {
+    let shares = deployment.versions.iter();
+    let most = shares.max_by(|a, b| a.percentage.total_cmp(&b.percentage))?;
+    worker.version(&most.version_id)
+}
+
+/// Returns what xtask was asked for, as the deployment's message tells.
+fn operation(deployment: &Deployment) -> Option<&'static str> {
+    let message = deployment.annotations.get("workers/message")?.strip_prefix("xtask: ")?;
+    ["rollback", "promote"].into_iter().find(|operation| message.starts_with(operation))
+}
+
+fn by_secret(version: &Version) -> bool {
+    version.annotations.get("workers/triggered_by").is_some_and(|by| by == "secret")
+}
+
+/// Returns the commit at the beginning of a message, as git shortens it.
+fn commit(message: &str) -> Option<String> {
+    let word = message.split([' ', ',', '+']).next()?;
+    let is_commit = word.len() == 40 && word.bytes().all(|b| b.is_ascii_hexdigit());
+    is_commit.then(|| word[..12].to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::state::model::{Share, whole};
+
+    fn version(number: usize, at: &str, annotations: &[(&str, &str)]) -> Version {
+        let annotations: BTreeMap<&str, &str> = annotations.iter().copied().collect();
+        serde_json::from_value(serde_json::json!({
+            "id": format!("v{number}"), "number": number, "created_on": at, "annotations": annotations,
+            "main_module": "a.js", "bindings": [], "modules": [], "compatibility_date": "",
+            "compatibility_flags": [], "assets": null
+        }))
+        .expect("a version")
+    }
+
+    #[test]
+    fn versions_and_deployments_are_one_history() {
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        let mut worker = Worker::new("account", "shop");
+        worker.versions = vec![
+            version(1, "01", &[("workers/message", &format!("{commit} (triggers 1)"))]),
+            version(2, "02", &[("workers/alias", "mr-1")]),
+            version(3, "04", &[("workers/triggered_by", "secret")]),
+            version(4, "06", &[]),
+        ];
+        let mut deploy = |at: &str, version: &str, message: &str| {
+            let notes = BTreeMap::from([("workers/message".to_owned(), message.to_owned())]);
+            let versions: Vec<Share> = whole(version);
+            worker.deploy(versions, notes);
+            worker.deployments.last_mut().expect("it").created_on = at.to_owned();
+        };
+        deploy("01", "v1", "");
+        deploy("03", "v2", "");
+        deploy("04", "v3", "");
+        deploy("05", "v1", "xtask: rollback from v3");
+        let entries = timeline(&worker, 10);
+        let shown: Vec<String> = entries
+            .iter()
+            .map(|one| format!("{} {} {} {}", one.at, one.version, one.source, one.live))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "06 v4 upload false",
+                "05 v1 rollback true",
+                "04 v3 secret false",
+                "03 v2 promote false",
+                "02 v2 preview mr-1 false",
+                "01 v1 deploy false"
+            ]
+        );
+        assert_eq!(entries[1].commit.as_deref(), Some("0123456789ab"));
+        assert_eq!(timeline(&worker, 2).len(), 2);
+    }
+}

@@ -1,0 +1,186 @@
+//! Two that claim one thing, visitors of production, and previews without an address: refused before anything changes.
+
+use crate::support::TestEnv;
+
+/// A repository with the projects of `configs`: name and wrangler config without its outer braces.
+fn env(configs: &[(&str, &str)]) -> TestEnv {
+    let env = TestEnv::new();
+    for (name, config) in configs {
+        project(&env, name, config);
+    }
+    env
+}
+
+fn project(env: &TestEnv, name: &str, config: &str) {
+    env.write(&format!("projects/{name}/dist/index.html"), name);
+    let assets = r#""compatibility_date": "2026-10-01", "assets": { "directory": "./dist" }"#;
+    env.write(&format!("projects/{name}/wrangler.jsonc"), &format!("{{ {config}, {assets} }}"));
+}
+
+/// Runs a command that must be refused, and returns what it says.
+#[track_caller]
+fn refused(env: &TestEnv, arguments: &[&str]) -> String {
+    let run = env.xtask(arguments);
+    assert_eq!(run.code, 3, "{arguments:?}: {}{}", run.stdout, run.stderr);
+    run.stderr
+}
+
+const DOMAIN: &str = r#""routes": [{ "pattern": "www.example.com", "custom_domain": true }]"#;
+
+#[test]
+fn two_that_claim_one_thing_are_refused_with_both_configs() {
+    let other_block = r#""name": "b", "env": { "staging": { "name": "a" } }"#;
+    let capitals = r#""name": "b", "preview_urls": true, "routes": [{ "pattern": "WWW.example.com.", "custom_domain": true }]"#;
+    let a = format!(r#""name": "a", "preview_urls": true, {DOMAIN}"#);
+    for (row, one, two, said) in [
+        ("one name", r#""name": "a""#, r#""name": "a""#, "both deploy the Worker `a`"),
+        ("a name of a block", r#""name": "a""#, other_block, "both deploy the Worker `a`"),
+        ("one domain", a.as_str(), capitals, "both have the route `"),
+        (
+            "one route",
+            r#""name": "a", "preview_urls": true, "route": "example.com/api/*""#,
+            r#""name": "b", "preview_urls": true, "routes": ["https://EXAMPLE.com:443/api/*"]"#,
+            "both have the route `",
+        ),
+    ] {
+        let env = env(&[("a", one), ("b", two)]);
+        env.commit("projects");
+        for arguments in
+            [&["deploy", "--all"][..], &["deploy", "a"], &["preview", "a", "--env", "local"]]
+        {
+            let stderr = refused(&env, arguments);
+            assert!(stderr.contains(said), "{row}: {stderr}");
+            for name in ["projects/a/wrangler.jsonc", "projects/b/wrangler.jsonc"] {
+                assert!(stderr.contains(name), "{row}: {stderr}");
+            }
+        }
+        let stderr = refused(&env, &["ci", "generate"]);
+        assert!(stderr.contains(said), "{row}: {stderr}");
+        assert!(!env.root.join(".gitlab-ci.yml").exists(), "{row}");
+        let doctor = env.xtask(&["doctor", "projects", "--json", "--offline"]);
+        assert!(doctor.stdout.contains(said), "{row}: {}", doctor.stdout);
+    }
+}
+
+#[test]
+fn a_block_that_inherits_a_domain_takes_it_away() {
+    let config = format!(
+        r#""name": "a", "preview_urls": true, {DOMAIN}, "env": {{ "staging": {{}}, "qa": {{}} }}"#
+    );
+    let env = env(&[("a", &config)]);
+    let shared = std::fs::read_to_string(env.root.join("dagger/config/config.json")).expect("text");
+    let open = shared
+        .replace("\"protected\": true, ", "")
+        .replace("\"staging\": {}", "\"staging\": {}, \"qa\": {}");
+    env.write("dagger/config/config.json", &open);
+    env.commit("project");
+    let stderr = refused(&env, &["deploy", "a", "--env", "staging"]);
+    assert!(stderr.contains("(`env.staging`) and projects/a/wrangler.jsonc"), "{stderr}");
+    assert!(stderr.contains("both have the route `www.example.com`"), "{stderr}");
+    // The top level has it, and so has each environment without a block.
+    let run = env.xtask(&["deploy", "a", "--env", "production"]);
+    assert!(run.stderr.contains("CLOUDFLARE_WORKERS_TOKEN is not set"), "{}", run.stderr);
+}
+
+#[test]
+fn a_pattern_that_shares_requests_with_production_is_refused_unless_it_is_named() {
+    for (theirs, own, is_refused) in [
+        ("*.example.com/*", "www.example.com/*", true),
+        ("www.example.com/*", "*.example.com/*", true),
+        ("example.com/*", "example.com/login*", true),
+        ("example.com/login*", "example.com/*", true),
+        ("www.example.com/*", "WWW.Example.com./*", true),
+        ("www.example.com/*", "www.example.com:8443/*", true),
+        ("https://www.example.com/*", "www.example.com/a", true),
+        ("*.example.com/*", "example.com/*", false),
+        ("www.example.com/a*", "www.example.com/b*", false),
+        ("http://www.example.com/*", "https://www.example.com/*", false),
+    ] {
+        let config = format!(
+            r#""name": "a", "preview_urls": true, "route": "{theirs}", "env": {{ "staging": {{ "routes": ["{own}"] }} }}"#
+        );
+        let env = env(&[("a", &config)]);
+        env.commit("project");
+        let staging = ["deploy", "a", "--env", "staging"];
+        let run = env.xtask(&staging);
+        let wanted = if is_refused { "would take " } else { "CLOUDFLARE_WORKERS_TOKEN is not set" };
+        assert!(run.code == 3 && run.stderr.contains(wanted), "{theirs} {own}: {}", run.stderr);
+        if is_refused {
+            assert!(run.stderr.contains("environments.staging.sharedRoutes"), "{}", run.stderr);
+            let path = env.root.join("dagger/config/config.json");
+            let shared = std::fs::read_to_string(path).expect("text");
+            let allowed = format!(r#""staging": {{ "sharedRoutes": ["{own}"] }}"#);
+            env.write("dagger/config/config.json", &shared.replace("\"staging\": {}", &allowed));
+            let run = env.xtask(&staging);
+            let wanted = "CLOUDFLARE_WORKERS_TOKEN is not set";
+            // The very same route in two blocks is refused in any case.
+            let is_same = own.to_lowercase().replace("./", "/").replace(":8443", "") == theirs;
+            let wanted = if is_same { "both have the route" } else { wanted };
+            assert!(run.stderr.contains(wanted), "{theirs} {own}: {}", run.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_preview_that_can_have_no_address_is_refused_before_the_upload() {
+    let objects =
+        r#""durable_objects": { "bindings": [{ "name": "ROOM", "class_name": "Room" }] }"#;
+    for (config, said) in [
+        (r#""name": "a", "workers_dev": false"#.to_owned(), "`workers_dev` is false"),
+        (r#""name": "a", "preview_urls": false"#.to_owned(), "`preview_urls` is false"),
+        (r#""name": "a", "route": "example.com/*""#.to_owned(), "with a route that means off"),
+        (r#""name": "a", "routes": ["example.com/*"]"#.to_owned(), "with a route that means off"),
+        (format!(r#""name": "a", {DOMAIN}"#), "with a route that means off"),
+        (
+            r#""name": "a", "env": { "local": { "workers_dev": false } }"#.to_owned(),
+            "`workers_dev` is false",
+        ),
+        (format!(r#""name": "a", {objects}"#), "implements a Durable Object"),
+        (
+            r#""name": "a", "exports": { "Room": { "type": "durable-object" } }"#.to_owned(),
+            "implements a Durable Object",
+        ),
+    ] {
+        let env = env(&[("a", &config)]);
+        env.commit("project");
+        let stderr = refused(&env, &["preview", "a", "--env", "local"]);
+        assert!(stderr.contains(said), "{config}: {stderr}");
+        let hint =
+            if said.contains("Durable") { "--strategy preview" } else { "\"preview_urls\": true" };
+        assert!(stderr.contains(hint), "{config}: {stderr}");
+    }
+    // A binding to another Worker's Durable Object is none of its own.
+    let other = r#""name": "a", "durable_objects": { "bindings": [{ "name": "R", "class_name": "R", "script_name": "other" }] }"#;
+    let env = env(&[("a", other)]);
+    env.commit("project");
+    let run = env.xtask(&["preview", "a", "--env", "local", "--dry-run"]).exits(0);
+    assert!(run.stdout.contains("versions upload"), "{}", run.stdout);
+}
+
+#[test]
+fn an_alias_does_not_take_the_address_of_another_worker() {
+    let env = env(&[("a", r#""name": "site""#), ("b", r#""name": "mr-1-site""#)]);
+    env.commit("projects");
+    let stderr = refused(&env, &["preview", "a", "--env", "local", "--alias", "mr-1"]);
+    assert!(stderr.contains("workers.dev address of the Worker `mr-1-site`"), "{stderr}");
+    assert!(stderr.contains("projects/b/wrangler.jsonc"), "{stderr}");
+}
+
+#[test]
+fn names_of_gitlab_s_environments_do_not_collapse() {
+    let env = env(&[
+        ("a+b", r#""name": "one""#),
+        ("a-b", r#""name": "two""#),
+        ("über", r#""name": "three""#),
+        ("öber", r#""name": "four""#),
+    ]);
+    env.commit("projects");
+    env.xtask(&["ci", "generate"]).exits(0);
+    let text = std::fs::read_to_string(env.root.join(".gitlab-ci.yml")).expect("a pipeline");
+    let mut groups: Vec<&str> =
+        text.lines().filter(|line| line.contains("resource_group: production/")).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    assert_eq!(groups.len(), 4, "{groups:?}");
+    assert!(text.contains("production/a-b\n"), "{text}");
+}
