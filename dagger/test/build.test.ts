@@ -29,7 +29,7 @@ function expectBuild(chain: Chain) {
   expect(chain.some(({ name }) => /secret/i.test(name))).toBe(false);
 }
 
-test("a project without a module of its own", async () => {
+test("a project without its own module", async () => {
   const { session } = await inSession(image, async () => {
     await (await new Builder().build(source())).sync();
   });
@@ -44,7 +44,7 @@ test("a project without a module of its own", async () => {
   expect(named(chain, "withEnvVariable").map(({ name }) => name)).not.toContain("CLOUDFLARE_ENV");
 });
 
-test("with a script, a folder and an environment of its own", async () => {
+test("with a script, a folder and its own environment", async () => {
   const { session } = await inSession(image, async () => {
     await (await new Builder().build(source(), "build:site", "out", "staging")).sync();
   });

@@ -93,10 +93,10 @@ describe("arguments", () => {
         stdout: "pipe",
         stderr: "pipe",
       });
-      const said = (await new Response(run.stdout).text()) + (await new Response(run.stderr).text());
+      const message = (await new Response(run.stdout).text()) + (await new Response(run.stderr).text());
       expect(await run.exited).toBe(1);
-      expect(said).toMatch(/absent.jsonc|Missing entry-point/);
-      expect(said).not.toMatch(/unknown argument/i);
+      expect(message).toMatch(/absent.jsonc|Missing entry-point/);
+      expect(message).not.toMatch(/unknown argument/i);
       rmSync(dir, { recursive: true });
     },
     60_000,
@@ -238,9 +238,9 @@ describe("a Worker that was never deployed", () => {
     ["is not told by a proxy", 502, "<html>", "it answered 502"],
     ["is not told by another address", 302, "", "it answered 302"],
   ] as const)("%s", async (_, status, text, reason) => {
-    const said = missing("shop", await ask("shop", status, text));
-    if (reason === undefined) expect(said).toBeUndefined();
-    else expect(said).toContain(reason);
+    const message = missing("shop", await ask("shop", status, text));
+    if (reason === undefined) expect(message).toBeUndefined();
+    else expect(message).toContain(reason);
   });
 
   test("is not told by silence", () => {

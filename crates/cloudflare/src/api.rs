@@ -312,10 +312,10 @@ impl<'a> Api<'a> {
 
 /// Returns the result in the API's envelope.
 fn result(method: &str, path: &str, answer: &Answer) -> Result<Option<Value>> {
-    let refusal = |said: &str| {
+    let refusal = |detail: &str| {
         let wait = answer.retry_after.map(|wait| format!("; it asks to wait {} s", wait.as_secs()));
         let wait = wait.unwrap_or_default();
-        let text = format!("{method} {path} answered {}{said}{wait}", answer.status);
+        let text = format!("{method} {path} answered {}{detail}{wait}", answer.status);
         Refusal { status: answer.status, text }
     };
     let envelope: Envelope = serde_json::from_slice(&answer.body)
@@ -326,9 +326,9 @@ fn result(method: &str, path: &str, answer: &Answer) -> Result<Option<Value>> {
     if envelope.errors.iter().any(|error| matches!(error.code, 10_007 | 10_025 | 10_090 | 10_222)) {
         return Ok(None);
     }
-    let said: Vec<String> =
+    let messages: Vec<String> =
         envelope.errors.iter().map(|e| format!("{} [code {}]", e.message, e.code)).collect();
-    Err(refusal(&format!(": {}", http::short(&said.join(", ")))).into())
+    Err(refusal(&format!(": {}", http::short(&messages.join(", ")))).into())
 }
 
 /// A part of an answer, which may not be what the API describes.

@@ -22,7 +22,7 @@ pub enum Status {
     Live,
     /// Uploaded without being live, and it answers at its own address.
     Ready,
-    /// Deployed, did not answer, and the former version is live again.
+    /// Deployed, did not answer, and the previous version is live again.
     RolledBack,
     /// The same content was live already, and it answers.
     Unchanged,

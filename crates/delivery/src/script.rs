@@ -33,7 +33,7 @@ pub fn script(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
 }
 
 /// The folder that a build writes and Dagger exports: that of the assets, or of a Worker without any the
-/// folder of its `main`. Nothing where that is the project's own.
+/// folder of its `main`. `None` if that is the project's own.
 #[must_use]
 pub fn exported(part: &ProjectPlan) -> Option<Utf8PathBuf> {
     let code = || {
@@ -49,7 +49,7 @@ fn build(part: &ProjectPlan, dir: &Utf8Path) -> Result<String, Failure> {
             "{}: Dagger exports the folder that a build writes, but neither `assets.directory` nor `main` names one",
             part.config
         ))
-        .hint("let the build write into a folder of its own, such as `dist`, or take `--engine host`")
+        .hint("let the build write into its own folder, such as `dist`, or take `--engine host`")
     })?;
     let dist = dist.as_path();
     let export = format!("export --wipe {}", quote(relative(&part.dir, dist).as_str())?);
@@ -116,7 +116,7 @@ fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
 const UNSAYABLE: [char; 3] = ['\0', '\u{80}', '\u{81}'];
 
 /// `value` as one word of Dagger Shell, a POSIX dialect: single quotes, and nothing in it is
-/// expanded. Three things cannot be said: NUL, what the shell takes for one of its own values, and
+/// expanded. Three things cannot be written: NUL, what the shell takes for one of its own values, and
 /// the control characters U+0080 and U+0081, which its parser (mvdan.cc/sh 3.13.1) takes for the end
 /// of the script and for an escaped line feed.
 /// That parser also drops a carriage return before a line feed, even between quotes, so the two are

@@ -46,7 +46,7 @@ pub enum Reason {
     },
 }
 
-/// A project or package that a change concerns.
+/// A project or package that a change affects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Concerned<'o> {
     /// Its name; a package without one is called by its folder.
@@ -97,12 +97,12 @@ pub fn affected<'o>(outline: &'o Outline, changes: &Changes, locks: &LockChanges
     let globals: Vec<Reason> = changes.paths.iter().filter(global).map(global_input).collect();
     let with_reasons = |named: &'o Named, more: &[Reason]| {
         let mut reasons = reach.reasons(named.node);
-        // Said once, though modules that read such a file are dependencies as well.
-        let said = |reason: &Reason| match reason {
+        // Reported once, although modules that read such a file are dependencies as well.
+        let is_duplicate = |reason: &Reason| match reason {
             Reason::Dependency { path, .. } => more.contains(&global_input(path)),
             _ => false,
         };
-        reasons.retain(|reason| !said(reason));
+        reasons.retain(|reason| !is_duplicate(reason));
         reasons.extend_from_slice(more);
         (!reasons.is_empty()).then(|| concerned(named, reasons))
     };

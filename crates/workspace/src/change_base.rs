@@ -21,7 +21,7 @@ pub enum Base {
         /// The reason for this choice.
         why: String,
     },
-    /// A list of paths that somebody else made.
+    /// A list of paths that another person made.
     Given,
     /// Nothing can be left out.
     Everything {
@@ -121,7 +121,7 @@ impl Question<'_> {
         Ok((base, Some(head)))
     }
 
-    /// The usual answer by one question to git; nothing where a closer look has to say why not.
+    /// The usual answer by one question to git. `None` if a closer look has to say why not.
     fn at_once(&self, revision: &str) -> Result<Option<(Base, String)>> {
         let (name, base) = match self.base {
             Some(base) => (base.to_owned(), base.to_owned()),

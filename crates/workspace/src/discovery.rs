@@ -145,7 +145,7 @@ impl<'w> Discovery<'w> {
     }
 
     /// Finds the projects of one folder: the config that wrangler itself would take, and every other
-    /// one that names a Worker of its own.
+    /// one that names its own Worker.
     fn find_in(
         &self,
         dir: &Utf8Path,

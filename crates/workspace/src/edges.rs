@@ -101,7 +101,7 @@ impl<'w> Builder<'w> {
         self.graph
     }
 
-    /// Every project is deployed by one shared module, and those without a module of their own are
+    /// Every project is deployed by one shared module, and those without their own module are
     /// built by another. Which engine runs makes no difference here: one content has one key.
     fn shared_modules(&mut self) {
         let there =

@@ -38,7 +38,7 @@ pub fn head(root: &Utf8Path) -> Result<Head> {
     })
 }
 
-/// The branch that is checked out; nothing when there is none.
+/// The branch that is checked out. `None` if there is none.
 pub fn branch(root: &Utf8Path) -> Result<Option<String>> {
     let name = text(root, &["branch", "--show-current"])?;
     Ok(Some(name.trim().to_owned()).filter(|name| !name.is_empty()))

@@ -98,7 +98,7 @@ impl Graph {
         edges.map(move |(to, origin)| Edge { from: dir, to: &self.paths[*to], origin: *origin })
     }
 
-    /// The number of the folder or file at `path`; nothing when no edge or package is there.
+    /// The number of the folder or file at `path`. `None` if no edge or package is there.
     pub(super) fn number(&self, path: &Utf8Path) -> Option<Node> {
         self.paths.binary_search_by(|other| other.as_str().cmp(path.as_str())).ok()
     }

@@ -79,7 +79,7 @@ impl<'w> Members<'w> {
     }
 
     /// Returns the members that a package finds as its peer `name`: that of whoever installs it, which
-    /// may be a member where a plain dependency of its own would not be.
+    /// may be a member where its own plain dependency would not be.
     #[must_use]
     pub fn peers(&self, from: &Package, name: &str, range: &str) -> Vec<&'w Package> {
         match self.root_of(&from.dir) {
@@ -106,7 +106,7 @@ impl<'w> Members<'w> {
 }
 
 /// Returns the root that names `dir`. A root that is itself a member, as Yarn allows, belongs to the
-/// workspace above it unless it has a lock file of its own.
+/// workspace above it unless it has its own lock file.
 fn find_root<'w>(roots: &'w BTreeMap<String, Root>, dir: &Utf8Path) -> Option<&'w str> {
     let mut found: Option<&'w str> = None;
     let mut below = dir;

@@ -10,7 +10,7 @@ use crate::graph::{Graph, Origin};
 use crate::outline::{Named, Outline};
 use base::error::refused;
 
-/// The outline as text. Nothing where a name has a character that separates.
+/// The outline as text. `None` if a name has a character that separates.
 pub(super) fn encode(outline: &Outline) -> Option<String> {
     let broken: Vec<_> = outline.broken.iter().map(KeptBroken::from).collect();
     let mut text = serde_json::to_string(&broken).ok()?;

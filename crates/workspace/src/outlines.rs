@@ -27,7 +27,7 @@ pub fn outline(root: &Utf8Path, commit: &str) -> Result<Outline> {
         return Ok(outline);
     }
     let outline = Outline::new(&Workspace::survey_commit(root, commit)?);
-    // A file that git does not ignore would be a change of its own.
+    // A file that git does not ignore would be its own change.
     let ignored = is_ignored(root, path.strip_prefix(root)?)?;
     if let (true, Some(program), Some(encoded)) = (ignored, program, encode(&outline)) {
         let body = format!("{program}\n{encoded}");

@@ -221,7 +221,7 @@ impl Compiler<'_> {
         self.at == 0 || matches!(self.chars[self.at - 1], '/' | '{' | '(' | ',' | '|')
     }
 
-    /// Tells whether `**` follows as a name of its own.
+    /// Tells whether `**` follows as its own name.
     fn stands_for_folders(&self, ahead: usize, ends: &[char]) -> bool {
         let two = self.peek(ahead) == Some('*') && self.peek(ahead + 1) == Some('*');
         two && self.peek(ahead + 2).is_none_or(|c| c == '/' || ends.contains(&c))

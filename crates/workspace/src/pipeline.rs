@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::config::Config;
 use base::error::{Failure, refused};
 
-/// An engine of its own for every job, in Docker-in-Docker.
+/// A separate engine for every job, in Docker-in-Docker.
 pub const DIND: &str = "dind";
 
 /// No engine: jobs build and deploy with the pinned tools, on runners without privileged containers.

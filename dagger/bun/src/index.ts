@@ -1,7 +1,7 @@
 /**
  * Installs and builds projects with Bun
  *
- * For every project that has no Dagger module of its own. Nothing here sees a credential.
+ * For every project without its own Dagger module. Nothing here sees a credential.
  */
 import { argument, dag, func, object, type Container, type Directory } from "@dagger.io/dagger";
 

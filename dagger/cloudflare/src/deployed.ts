@@ -25,8 +25,8 @@ export function missing(worker: string, answer: string): string | undefined {
   if ((success === true && Array.isArray(all)) || codes.some((code) => UNKNOWN.includes(code as number))) {
     return `the Worker \`${worker}\` has never been deployed, and a preview needs one: deploy it first`;
   }
-  const said = typeof status === "number" ? `it answered ${status}` : answer.trim().split("\n").at(-1);
-  return `Cloudflare does not say whether the Worker \`${worker}\` exists: ${said || "no answer"}`;
+  const detail = typeof status === "number" ? `it answered ${status}` : answer.trim().split("\n").at(-1);
+  return `Cloudflare does not say whether the Worker \`${worker}\` exists: ${detail || "no answer"}`;
 }
 
 function parsed(text: unknown): unknown {

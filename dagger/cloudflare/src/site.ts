@@ -8,7 +8,7 @@ type Fields = Record<string, unknown>;
 export interface Site {
   /** The Worker's name there. */
   worker: string;
-  /** The value of `--env`; nothing when the config has no blocks at all. */
+  /** The value of `--env`. Undefined if the config has no blocks at all. */
   wranglerEnvironment: string | undefined;
   /** Whether the Worker has code. */
   hasCode: boolean;
@@ -63,7 +63,7 @@ export interface Facts {
   hasSource: boolean;
   /** Whether an adapter generated the config that wrangler will follow. */
   adapter: boolean;
-  /** The names at the top of the folder that is published; nothing where none is. */
+  /** The names at the top of the published folder. Undefined if no folder is published. */
   entries: readonly string[] | undefined;
   alias: string | undefined;
   /** How a preview is made; nothing for a deployment. */

@@ -68,11 +68,11 @@ function failure(
   id: string | null,
   exitCode: number,
   found: Verdict,
-  said: string | undefined,
+  message: string | undefined,
 ): string | undefined {
   if (exitCode !== 0) {
     const how = `wrangler exited with ${exitCode}`;
-    return said === undefined ? how : `${how}: ${said}`;
+    return message === undefined ? how : `${how}: ${message}`;
   }
   if (id === null) return "wrangler exited with 0 but its output file names no version";
   if (command === "preview" && found.urls.length === 0) {

@@ -14,7 +14,7 @@ export interface Access {
   token: string;
 }
 
-/** What the server said. */
+/** The response of the server. */
 export interface Answer {
   status: number;
   headers: Headers;
@@ -118,9 +118,9 @@ export function patience(headers: Headers, now: number): number {
 /** What an answer says about its failure, in one line and without the token. */
 export function explain(access: Access, answer: Answer): string {
   const body = answer.body as { message?: unknown; error?: unknown; error_description?: unknown } | string | null;
-  const said =
+  const detail =
     typeof body === "object" && body !== null ? [body.message ?? body.error, body.error_description] : [body];
-  const text = said
+  const text = detail
     .filter((part) => part !== undefined && part !== null && part !== "")
     .map((part) => (typeof part === "string" ? part : JSON.stringify(part)))
     .join(": ");

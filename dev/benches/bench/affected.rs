@@ -67,7 +67,7 @@ fn beside_git(tree: &Tree, about: &str, quick: bool) -> Group {
     ];
     Group {
         name: "affected".to_owned(),
-        title: "What a change concerns".to_owned(),
+        title: "Projects affected by a change".to_owned(),
         about: about.to_owned(),
         rows: samples.rows(),
         goals,
@@ -103,7 +103,7 @@ fn beside_peers(tree: &Tree, about: &str, quick: bool) -> Group {
     });
     Group {
         name: "affected".to_owned(),
-        title: "What a change concerns, beside others".to_owned(),
+        title: "Projects affected by a change, beside others".to_owned(),
         about: format!(
             "{about} The others run as their own binaries, with caches that an earlier run filled, and \
              with neither telemetry nor a daemon."

@@ -52,7 +52,7 @@ const ROOT_FILES: [(&str, &str); 6] = [
 pub struct Tree {
     /// Its root.
     pub root: PathBuf,
-    /// The names of the packages that the change concerns, by this generator's own walk.
+    /// The names of the packages that the change affects, by this generator's own walk.
     pub answer: BTreeSet<String>,
 }
 

@@ -6,7 +6,7 @@
 //!   without the checks that say what they say in `healthy`;
 //! - `after-fix/`: the same after a run with `--fix`, where the case has one.
 //!
-//! `UPDATE_EXPECT=1` writes the expectations anew.
+//! `UPDATE_EXPECT=1` rewrites the expectations.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -203,9 +203,9 @@ impl Stage {
             );
         }
         assert_eq!(plain.status.code(), json.status.code(), "{dir}");
-        let said = value.get("exit").or(value.pointer("/error/exit"));
-        let said = said.map_or(Some(0), Value::as_i64);
-        assert_eq!(said, plain.status.code().map(i64::from), "{dir}");
+        let reported = value.get("exit").or(value.pointer("/error/exit"));
+        let reported = reported.map_or(Some(0), Value::as_i64);
+        assert_eq!(reported, plain.status.code().map(i64::from), "{dir}");
         for check in value["checks"].as_array_mut().into_iter().flatten() {
             mask(check);
         }

@@ -38,9 +38,9 @@ fn another_commit_is_read_as_it_is() {
     assert_eq!(affected(&env, &ask), json);
     assert_eq!(names(&affected(&env, &["--base", "main", "--head", "main"])), [""; 0]);
     let ran = env.xtask(&["affected"]).exits(0);
-    let said = "skipped: packages/ui/package.json: key must be a string at line 1 column 3; projects/app/package.json \
+    let message = "skipped: packages/ui/package.json: key must be a string at line 1 column 3; projects/app/package.json \
                 depends on `ui`";
-    assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    assert!(ran.stderr.contains(message), "{}", ran.stderr);
 }
 
 #[test]
@@ -138,10 +138,10 @@ fn links_in_a_commit_are_followed_inside_of_it() {
     link("/etc/hostname", "projects/linked/wrangler.json");
     env.commit("leaves");
     let json = affected(&env, &ask);
-    let said = json["broken"][0]["failure"].as_str().unwrap_or_else(|| panic!("{json:#}"));
+    let message = json["broken"][0]["failure"].as_str().unwrap_or_else(|| panic!("{json:#}"));
     assert!(
-        said.starts_with("projects/linked/wrangler.json leads out of the repository"),
-        "{said}"
+        message.starts_with("projects/linked/wrangler.json leads out of the repository"),
+        "{message}"
     );
 }
 

@@ -57,8 +57,8 @@ fn a_manifest_that_is_not_utf8_is_as_broken_in_a_commit() {
     env.commit("not UTF-8");
     for ask in [&["--head", "HEAD"][..], &[]] {
         let json = affected(&env, ask);
-        let said = json["broken"][0]["failure"].as_str().unwrap_or_else(|| panic!("{json:#}"));
-        assert!(said.contains("cannot read projects/alone/package.json"), "{said}");
+        let message = json["broken"][0]["failure"].as_str().unwrap_or_else(|| panic!("{json:#}"));
+        assert!(message.contains("cannot read projects/alone/package.json"), "{message}");
     }
 }
 

@@ -168,8 +168,8 @@ proptest! {
         judge(&[text.as_bytes(), b"\n", &bytes, b"\n", other.to_string().as_bytes()].concat());
         let reply = Reply { request: "GET /x".into(), status: 500, headers: HeaderMap::new(), body: bytes };
         for problem in [Problem::answer(&reply), Problem::shape(&reply, &text)] {
-            let said = problem.to_string();
-            prop_assert!(said.starts_with("GET /x: GitLab answered 500") && said.len() < LONGEST, "{said}");
+            let message = problem.to_string();
+            prop_assert!(message.starts_with("GET /x: GitLab answered 500") && message.len() < LONGEST, "{message}");
         }
     }
 
@@ -325,15 +325,15 @@ fn ask_cloudflare(server: &Server) -> Vec<anyhow::Result<()>> {
 fn ask(server: &Server, answer: &Answer) {
     server.says(answer);
     let gitlab = ask_gitlab(server);
-    // Every list has an end of its own, whatever the headers say: 1000 pages of notes are the most.
+    // Every list has its own end, whatever the headers say: 1000 pages of notes are the most.
     assert!(server.asked() < 2500, "{} requests", server.asked());
     let cloudflare = ask_cloudflare(server);
     for (who, outcomes) in [("GitLab", gitlab), ("Cloudflare", cloudflare)] {
         for error in outcomes.into_iter().filter_map(Result::err) {
-            let said = format!("{error:#}");
-            assert!(said.len() < LONGEST, "{who}: {} bytes: {said:.300}", said.len());
+            let message = format!("{error:#}");
+            assert!(message.len() < LONGEST, "{who}: {} bytes: {message:.300}", message.len());
             let named = ["GitLab", "Cloudflare", "GET ", "POST ", "answer", "token", "reach"];
-            assert!(named.iter().any(|word| said.contains(word)), "{who}: {said}");
+            assert!(named.iter().any(|word| message.contains(word)), "{who}: {message}");
         }
     }
 }
@@ -418,7 +418,7 @@ fn a_server_that_echoes_the_token_does_not_make_it_public() {
     env.write("rows.json", r#"[{ "project": "a", "status": "ready" }]"#);
     let hex = |text: &str| -> String { text.bytes().map(|byte| format!("{byte:02X}")).collect() };
     for token in [CANARY, gitlab] {
-        let said = [
+        let message = [
             format!("not allowed: Authorization: Bearer {token}"),
             // Cut in the middle of the token.
             format!("{}{token}", "x".repeat(290)),
@@ -427,7 +427,9 @@ fn a_server_that_echoes_the_token_does_not_make_it_public() {
             hex(token),
             serde_json::json!({ "token": token }).to_string(),
         ];
-        for (status, text) in said.iter().flat_map(|text| [(401, text), (403, text), (418, text)]) {
+        for (status, text) in
+            message.iter().flat_map(|text| [(401, text), (403, text), (418, text)])
+        {
             let body = serde_json::json!({ "success": false, "message": text, "error": text, "result": null,
                 "errors": [{ "code": 1, "message": text }] });
             let body = body.to_string().into_bytes();

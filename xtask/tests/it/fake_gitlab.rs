@@ -219,14 +219,14 @@ fn answer(state: &Mutex<State>, seen: &Seen, body: &Value, behaviour: Behaviour)
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
     state.seen.push(seen.clone());
     let count = state.seen.iter().filter(|other| other.method == seen.method).count();
-    let said =
+    let respond =
         |status, headers: &str, text: &str| Some((status, headers.to_owned(), text.to_owned()));
     match (behaviour.faults)(seen, count) {
         None => Some(done(&mut state, seen, body, behaviour.per_page)),
-        Some(Fault::Instead(status, headers, text)) => said(status, headers, text),
+        Some(Fault::Instead(status, headers, text)) => respond(status, headers, text),
         Some(Fault::After(status, headers, text)) => {
             done(&mut state, seen, body, behaviour.per_page);
-            said(status, headers, text)
+            respond(status, headers, text)
         }
         Some(Fault::Broken) => {
             done(&mut state, seen, body, behaviour.per_page);

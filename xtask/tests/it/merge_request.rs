@@ -258,8 +258,8 @@ fn a_project_that_the_merge_deploys_first_fails_nothing() {
     env.site("projects/shop", "shop");
     env.write("projects/website/content.txt", "two");
     let ran = request.preview("101").exits(0);
-    let said = ["shop", "website"].map(|name| ran.record(name)["status"].clone());
-    assert_eq!(said, ["undeployed", "ready"].map(Value::from));
+    let fields = ["shop", "website"].map(|name| ran.record(name)["status"].clone());
+    assert_eq!(fields, ["undeployed", "ready"].map(Value::from));
     let body = request.body();
     assert!(body.contains("| `shop` |  | not deployed yet"), "{body}");
     assert_eq!(links(&body).len(), 2, "of the other: {body}");

@@ -230,8 +230,8 @@ fn worker_previews_are_deleted_whether_they_are_shown_or_not() {
         .iter()
         .map(|left| (left["iid"].clone(), left["previews"][0]["outcome"].clone()))
         .collect();
-    let said = [(42, "failed"), (44, "deleted"), (45, "deleted")];
-    assert_eq!(outcomes, said.map(|(iid, outcome)| (json!(iid), json!(outcome))), "{failed}");
+    let expected = [(42, "failed"), (44, "deleted"), (45, "deleted")];
+    assert_eq!(outcomes, expected.map(|(iid, outcome)| (json!(iid), json!(outcome))), "{failed}");
     assert_eq!(answer(&gitlab, iids), [true, true, false, false]);
     assert_eq!((row(42), gitlab.available()), ((true, false), vec!["review/42".to_owned()]));
 
@@ -265,16 +265,16 @@ fn what_may_be_of_another_merge_request_is_left_alone() {
     let sweep = ["preview", "stop", "--merged", "--sandbox"];
     let by_hand = "cargo xtask preview stop api --env production --sandbox --alias";
     let lines = [
-        format!("preview mr-42 of api is left alone: it was deployed before !42 was opened; by hand: {by_hand} mr-42"),
-        format!("preview mr-45 of api is left alone: the GitLab project 7 has had no merge request !45 yet; by hand: {by_hand} mr-45"),
-        "environment review/45 is left alone: the GitLab project 7 has had no merge request !45 yet; by hand: Operate → Environments".to_owned(),
+        format!("preview mr-42 of api is left alone: it was deployed before !42 was opened; manually: {by_hand} mr-42"),
+        format!("preview mr-45 of api is left alone: the GitLab project 7 has had no merge request !45 yet; manually: {by_hand} mr-45"),
+        "environment review/45 is left alone: the GitLab project 7 has had no merge request !45 yet; manually: Operate → Environments".to_owned(),
     ];
     let spared = |text: &str| -> Vec<String> {
         text.lines().filter(|line| line.contains("left alone")).map(str::to_owned).collect()
     };
     let dry = gitlab.run(&[&sweep[..], &["--dry-run"]].concat(), &[]).exits(0).stdout;
     assert_eq!(spared(&dry), lines);
-    assert!(dry.contains("!44 merged: api would be said to be removed; preview mr-44"), "{dry}");
+    assert!(dry.contains("!44 merged: api would be marked as removed; preview mr-44"), "{dry}");
 
     // The list is from before !43 was opened again.
     let old = json!([{ "iid": 43, "state": "closed" }]).to_string();

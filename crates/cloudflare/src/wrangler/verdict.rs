@@ -83,7 +83,7 @@ pub fn verdict(expected: Expected, ended: ExitReason, output: &str) -> Verdict {
         },
         (ended, _) => {
             let failure = of("command-failed");
-            let said = failure.and_then(|entry| entry.message.clone());
+            let message = failure.and_then(|entry| entry.message.clone());
             let how = match ended {
                 ExitReason::Code(code) => format!("wrangler exited with {code}"),
                 ExitReason::Signal(signal) => format!("wrangler was killed by signal {signal}"),
@@ -91,7 +91,7 @@ pub fn verdict(expected: Expected, ended: ExitReason, output: &str) -> Verdict {
                 ExitReason::Interrupted => "wrangler was interrupted".to_owned(),
             };
             let hint = next_step(ended, failure, of(kind).is_some());
-            let reason = said.map_or(how.clone(), |said| format!("{how}: {said}"));
+            let reason = message.map_or(how.clone(), |message| format!("{how}: {message}"));
             Verdict::Failed { reason, hint: hint.or_else(|| Some(AGAIN.to_owned())) }
         }
     }

@@ -61,7 +61,7 @@ impl Manifest {
         write_whole(&entry.join(NAME), &serde_json::to_string_pretty(self)?)
     }
 
-    /// The manifest of an entry that is kept by `key`; nothing when there is no entry. An error says
+    /// The manifest of an entry that is kept by `key`. `None` if there is no entry. An error says
     /// what is damaged.
     pub(super) fn read(entry: &Utf8Path, key: &str) -> Result<Option<Manifest>, String> {
         if !entry.exists() {

@@ -6,7 +6,7 @@ use super::*;
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// A folder of its own, removed afterwards.
+/// A temporary folder, removed afterwards.
 struct Place(Utf8PathBuf);
 
 impl Place {

@@ -122,7 +122,7 @@ impl Finding {
         self
     }
 
-    /// Says how a person mends it.
+    /// Says how a person fixes it.
     #[must_use]
     pub fn manual_fix(mut self, text: impl Into<String>) -> Finding {
         self.fix = Some(Fix { text: text.into(), commands: Vec::new(), safe: false });
@@ -136,7 +136,7 @@ impl Finding {
         self.manual_fix(before + text)
     }
 
-    /// Says how `--fix` mends it.
+    /// Says how `--fix` fixes it.
     #[must_use]
     pub fn safe_fix(mut self, text: impl Into<String>, commands: Vec<Command>) -> Finding {
         self.fix = Some(Fix { text: text.into(), commands, safe: true });

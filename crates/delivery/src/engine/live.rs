@@ -56,7 +56,7 @@ impl Before {
                 self.attached = Some(attached);
             }
             Err(error) => self.warnings.push(format!(
-                "the crons, routes and domains that are set cannot be read, so nothing is said about those \
+                "the crons, routes and domains that are set cannot be read, so this run cannot tell about those \
                  that this deployment takes away: {error:#}"
             )),
         }

@@ -155,10 +155,7 @@ impl Job<'_> {
             return Ok(Err("no `assets.directory` says what it writes".to_owned()));
         };
         if root.join(&part.dir).join(wrangler::REDIRECT).exists() {
-            return Ok(Err(format!(
-                "it writes a wrangler config of its own ({})",
-                wrangler::REDIRECT
-            )));
+            return Ok(Err(format!("it writes its own wrangler config ({})", wrangler::REDIRECT)));
         }
         if !git::is_ignored(root, &Utf8PathBuf::from(format!("{dist}/")))? {
             return Ok(Err(format!("git does not ignore {dist}")));

@@ -65,7 +65,7 @@ impl Stopped {
         match self.outcome {
             Outcome::Deleted => Some(format!("{project}  preview {name} is deleted")),
             Outcome::Planned => Some(format!(
-                "# {project}: delete the preview {name}; by hand: wrangler preview delete --name={name} --worker-name={worker} -y"
+                "# {project}: delete the preview {name}; manually: wrangler preview delete --name={name} --worker-name={worker} -y"
             )),
             Outcome::Absent => None,
             Outcome::Failed => {
@@ -119,7 +119,7 @@ impl<'a> Previews<'a> {
         Ok(found.collect())
     }
 
-    /// When a preview was deployed last, in seconds since 1970; nothing where that cannot be told.
+    /// When a preview was deployed last, in seconds since 1970. `None` if that cannot be told.
     pub fn deployed(&self, one: &Stopped) -> Result<Option<u64>> {
         let last = self.api().preview_deployment(&one.worker, &one.name)?;
         Ok(last.and_then(|last| parse_rfc3339(&last.created_on?)))

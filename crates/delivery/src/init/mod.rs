@@ -87,12 +87,12 @@ pub fn changes(
     Ok(changes)
 }
 
-/// The crate of the tool. It is a Cargo workspace of its own, so that lints, resolver, toolchain and lock
+/// The crate of the tool. It is its own Cargo workspace, so that lints, resolver, toolchain and lock
 /// file of the repository's stay as they are.
 fn tool(root: &Utf8Path, source: &Source) -> Vec<Change> {
     let manifest = format!(
         "[package]\nname = \"{TOOL}\"\nversion = \"0.1.0\"\nedition = \"2024\"\npublish = false\n\n\
-         # A workspace of its own: that of the repository, if there is one, stays as it is.\n[workspace]\n\n\
+         # A separate workspace: the repository's workspace, if there is one, stays as it is.\n[workspace]\n\n\
          [dependencies]\ndelivery = {}\n",
         source.dependency()
     );

@@ -67,7 +67,7 @@ pub fn check_dagger_build(project: &Project, build: &BuildPlan) -> Result<(), Fa
         "{}: the Dagger module runs `bun install` and `bun run build`, but {what}",
         project.name
     ))
-    .hint("take `--engine host`, or give the project a Dagger module of its own"))
+    .hint("take `--engine host`, or give the project its own Dagger module"))
 }
 
 /// Refuses what would go wrong silently in `environment`.
@@ -115,7 +115,7 @@ pub fn check_local_form(
         .hint("or deploy to Cloudflare with `--env`"))
 }
 
-/// Refuses a preview that would have no address, or no bindings of its own where it is to have some.
+/// Refuses a preview that would have no address, or no own bindings although it must have some.
 pub fn check_preview(
     project: &Project,
     environment: &str,
@@ -141,7 +141,7 @@ pub fn check_preview(
             "{}: the Worker implements a Durable Object, and Cloudflare gives its versions no address",
             project.config
         ))
-        .hint("take `--strategy preview`, which gives the preview Durable Objects of its own"));
+        .hint("take `--strategy preview`, which gives the preview its own Durable Objects"));
     }
     match preview_without_address(project, environment) {
         Some(reason) => Err(refused(format!(

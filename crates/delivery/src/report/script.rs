@@ -1,4 +1,4 @@
-//! A plan as a POSIX shell script that does the same by hand.
+//! A plan as a POSIX shell script that does the same without xtask.
 
 use camino::Utf8Path;
 

@@ -318,8 +318,8 @@ pub fn start(
             if let Some(server) = running(root) {
                 return Ok(server);
             }
-            let said = last_lines(&log, 5).join("\n    ");
-            return Err(failed(format!("the sandbox did not start ({status}):\n    {said}"))
+            let output = last_lines(&log, 5).join("\n    ");
+            return Err(failed(format!("the sandbox did not start ({status}):\n    {output}"))
                 .hint(format!("its log is {log}"))
                 .into());
         }

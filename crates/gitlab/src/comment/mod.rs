@@ -110,7 +110,7 @@ pub fn merged(stored: Vec<Row>, ours: &[Row]) -> Vec<Row> {
             continue;
         };
         let earlier = new.pipeline.is_some() && old.pipeline > new.pipeline;
-        // Jobs of one pipeline may each know of their own projects only.
+        // Jobs of one pipeline may know only their own projects.
         let same = new.pipeline.is_some() && old.pipeline == new.pipeline;
         let less = same && new.status == Status::Unaffected && old.status != Status::Removed;
         if earlier || less {
@@ -168,8 +168,8 @@ mod tests {
     fn rows_of_others_stay_and_ours_are_replaced() {
         let stored = vec![row("b", Status::Ready, 1), row("a", Status::Ready, 1)];
         let rows = merged(stored, &[row("b", Status::Failed, 1), row("c", Status::Ready, 1)]);
-        let said: Vec<_> = rows.iter().map(|row| (row.project.as_str(), row.status)).collect();
-        assert_eq!(said, [("a", Status::Ready), ("b", Status::Failed), ("c", Status::Ready)]);
+        let statuses: Vec<_> = rows.iter().map(|row| (row.project.as_str(), row.status)).collect();
+        assert_eq!(statuses, [("a", Status::Ready), ("b", Status::Failed), ("c", Status::Ready)]);
     }
 
     #[test]
@@ -183,11 +183,11 @@ mod tests {
     #[test]
     fn a_job_that_does_not_build_a_project_does_not_deny_one_that_does() {
         let unaffected = |pipeline| row("a", Status::Unaffected, pipeline);
-        let said = |rows: Vec<Row>| rows[0].status;
+        let status = |rows: Vec<Row>| rows[0].status;
         let ready = || vec![row("a", Status::Ready, 8)];
-        assert_eq!(said(merged(ready(), &[unaffected(8)])), Status::Ready);
-        assert_eq!(said(merged(ready(), &[unaffected(9)])), Status::Unaffected);
-        assert_eq!(said(merged(vec![unaffected(8)], &ready())), Status::Ready);
+        assert_eq!(status(merged(ready(), &[unaffected(8)])), Status::Ready);
+        assert_eq!(status(merged(ready(), &[unaffected(9)])), Status::Unaffected);
+        assert_eq!(status(merged(vec![unaffected(8)], &ready())), Status::Ready);
     }
 
     #[test]

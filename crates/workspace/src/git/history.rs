@@ -12,7 +12,7 @@ use super::{command, finish, is_repository, output, start, text, utf8_paths};
 /// The timeout of one fetch.
 const FETCH_DEADLINE: Duration = Duration::from_secs(60);
 
-/// The full id of the commit that `revision` names; nothing when it names none here.
+/// The full id of the commit that `revision` names. `None` if it names none here.
 pub fn commit(root: &Utf8Path, revision: &str) -> Result<Option<String>> {
     if revision.is_empty() || revision.starts_with('-') {
         return Ok(None);
@@ -42,7 +42,7 @@ pub fn fork(root: &Utf8Path, one: &str, other: &str) -> Result<Option<Fork>> {
     Ok(other.zip(base).map(|(other, base)| Fork { other: other.into(), base: base.into() }))
 }
 
-/// The best common ancestor of two commits; nothing when they have none, or when history was cut off
+/// The best common ancestor of two commits. `None` if they have none, or when history was cut off
 /// before it.
 pub fn merge_base(root: &Utf8Path, one: &str, other: &str) -> Result<Option<String>> {
     asked(root, &["merge-base", one, other])
@@ -205,7 +205,7 @@ fn path_of(entry: &[u8]) -> Option<&[u8]> {
 }
 
 /// A path as text. Bytes that are not UTF-8 are replaced, which leaves the folders above them as they
-/// are; that is what decides whom a change concerns.
+/// are; that is what decides whom a change affects.
 fn path(bytes: &[u8]) -> Utf8PathBuf {
     String::from_utf8_lossy(bytes).into_owned().into()
 }
@@ -217,7 +217,7 @@ pub fn fetch_commit(root: &Utf8Path, id: &str) -> Result<bool> {
 }
 
 /// Fetches what a partial clone left with the remote that promised it: all at once, as git itself does
-/// before a checkout. Nothing where no remote did.
+/// before a checkout. `None` if no remote did.
 pub fn fetch_promised(root: &Utf8Path, ids: &[&str]) -> Result<()> {
     let promises = ["config", "--name-only", "--get-regexp", r"^remote\..*\.promisor$"];
     let setting = asked(root, &promises)?;
@@ -255,7 +255,7 @@ fn fetch(root: &Utf8Path, arguments: &[&str], ids: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The first line that a question to git answers; nothing when it exits with another code than 0.
+/// The first line that a question to git answers. `None` if it exits with another code than 0.
 fn asked(root: &Utf8Path, arguments: &[&str]) -> Result<Option<String>> {
     Ok(answer(root, arguments)?.into_iter().next())
 }

@@ -1,4 +1,4 @@
-//! The shared config file, and the pins that stand in files of their own.
+//! The shared config file, and the pins that stand in their own files.
 
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;

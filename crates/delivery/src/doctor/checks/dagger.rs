@@ -25,8 +25,9 @@ pub fn cli(context: &Context) -> Finding {
     let wanted = pin.clone().unwrap_or_else(|| range.clone());
     let get = format!("install Dagger {wanted}: https://docs.dagger.io/install");
     let finding = match dagger::says_version(&context.root) {
-        None => Finding::warn("it does not say its version; one that was built by hand has none")
-            .manual_fix(get),
+        None => {
+            Finding::warn("it does not say its version; a local build has none").manual_fix(get)
+        }
         Some(found) if !dagger::supported(&found) => {
             Finding::warn(format!("the scripts and modules work with {range}"))
                 .found(found)

@@ -29,10 +29,10 @@ pub fn repository(context: &Context) -> Finding {
 
 /// `disk`
 pub fn disk(context: &Context) -> Finding {
-    let said = which("df").and_then(|df| {
+    let output = which("df").and_then(|df| {
         probe::capture_stdout(&context.root, &df, &["-Pk", context.root.as_str()], probe::QUICK)
     });
-    let Some(mib) = said.as_deref().and_then(free_mib) else {
+    let Some(mib) = output.as_deref().and_then(free_mib) else {
         return Finding::skip("`df` does not say how much is free");
     };
     let found = if mib < 10 * 1024 {

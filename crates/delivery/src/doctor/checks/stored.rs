@@ -174,8 +174,8 @@ mod tests {
     #[test]
     fn each_difference_is_told() {
         let comment = Stored { masked: false, empty: true, ..one("CICD_COMMENT_TOKEN", "*", true) };
-        let said = told(&[one(CLOUDFLARE, "*", false), comment]);
-        let lines: Vec<String> = said.iter().map(|(s, text)| format!("{s:?} {text}")).collect();
+        let findings = told(&[one(CLOUDFLARE, "*", false), comment]);
+        let lines: Vec<String> = findings.iter().map(|(s, text)| format!("{s:?} {text}")).collect();
         expect_test::expect![[r#"
             Fail CLOUDFLARE_WORKERS_TOKEN with the scope `*` is not protected: merge requests can read the production token
             Warn CLOUDFLARE_WORKERS_TOKEN with the scope `*` reaches more jobs than those of `production/*`
@@ -184,9 +184,12 @@ mod tests {
             Warn CICD_COMMENT_TOKEN with the scope `*` is not masked
             Warn CICD_COMMENT_TOKEN with the scope `*` is empty"#]]
         .assert_eq(&lines.join("\n"));
-        let said = told(&[one(CLOUDFLARE, "production/*", true)]);
-        assert!(said.iter().all(|(status, _)| *status == Status::Warn), "{said:?}");
-        assert!(said[0].1.contains("has the scope `production/*`; jobs of `review/*`"), "{said:?}");
-        assert!(said[1].1.contains("a group's are not listed"), "{said:?}");
+        let findings = told(&[one(CLOUDFLARE, "production/*", true)]);
+        assert!(findings.iter().all(|(status, _)| *status == Status::Warn), "{findings:?}");
+        assert!(
+            findings[0].1.contains("has the scope `production/*`; jobs of `review/*`"),
+            "{findings:?}"
+        );
+        assert!(findings[1].1.contains("a group's are not listed"), "{findings:?}");
     }
 }

@@ -63,8 +63,8 @@ fn at_least(
     wanted: Version,
     get: &str,
 ) -> Finding {
-    let said = probe::capture_stdout(&context.root, path, arguments, probe::QUICK);
-    let finding = match said.as_deref().and_then(Version::find) {
+    let output = probe::capture_stdout(&context.root, path, arguments, probe::QUICK);
+    let finding = match output.as_deref().and_then(Version::find) {
         None => Finding::fail("it does not say its version").manual_fix(get),
         Some(found) if found < wanted => {
             Finding::fail("too old").found(found.to_string()).manual_fix(get)

@@ -132,7 +132,7 @@ mod tests {
         table(&Config::parse(&text).expect("valid"))
     }
 
-    fn said(rows: &[Variable], job: &Job<'_>) -> String {
+    fn findings_text(rows: &[Variable], job: &Job<'_>) -> String {
         let line = |row: &Variable| {
             let finding = judge(row, rows, job);
             let fix = finding.fix.map(|fix| format!("\n    {}", fix.text.replace('\n', "\n    ")));
@@ -159,7 +159,7 @@ mod tests {
         let mut text = String::new();
         for value in [Some("x"), Some(""), None] {
             let value = |_: &str| value.map(str::to_owned);
-            text += &said(&rows, &job(Kind::MergeRequest, review, &value));
+            text += &findings_text(&rows, &job(Kind::MergeRequest, review, &value));
         }
         expect![[r#"
             Fail PRODUCTION_TOKEN production/*: PRODUCTION_TOKEN is visible in a merge request's pipeline, so it is not protected: whoever can push a branch can read it

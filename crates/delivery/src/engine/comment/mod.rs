@@ -1,6 +1,6 @@
 //! The comment of a merge request, kept up to date by jobs that know nothing of each other.
 //!
-//! A comment that cannot be written fails nothing: what happened is said and returned.
+//! A comment that cannot be written fails nothing: the failure is printed and returned.
 
 pub mod token_errors;
 pub mod write;
@@ -197,11 +197,11 @@ impl<'a> Comment<'a> {
                 // A token that is refused now is refused later; a server that is down may be back.
                 let lasting = lasting || exit_of(&error) == Exit::Refused;
                 self.warn(&error, Action::Failed);
-                let said = self.obstacle.borrow().clone();
+                let obstacle = self.obstacle.borrow().clone();
                 if !lasting {
                     *self.obstacle.borrow_mut() = None;
                 }
-                said.unwrap_or_else(|| self.outcome(Action::Failed))
+                obstacle.unwrap_or_else(|| self.outcome(Action::Failed))
             }
         }
     }
@@ -234,8 +234,8 @@ impl<'a> Comment<'a> {
     }
 
     fn stop(&self, action: Action, message: String, hints: Vec<String>) {
-        let said = Commented { message: Some(message), hints, ..self.outcome(action) };
-        *self.obstacle.borrow_mut() = Some(said);
+        let failure = Commented { message: Some(message), hints, ..self.outcome(action) };
+        *self.obstacle.borrow_mut() = Some(failure);
     }
 
     fn outcome(&self, action: Action) -> Commented {

@@ -47,12 +47,12 @@ pub fn token(name: &str, value: Option<String>, job: Option<&str>) -> Result<Sec
 #[must_use]
 pub fn explain(problem: &Problem, name: &str, user: Option<&str>, place: &MergeRequest) -> Failure {
     let MergeRequest { project, iid, .. } = place;
-    let said = problem.detail.to_ascii_lowercase();
+    let detail = problem.detail.to_ascii_lowercase();
     let who = user.map_or_else(|| "its user".to_owned(), |user| format!("its user @{user}"));
     match problem.status {
-        401 if said.contains("expired") => refused(format!("the token in {name} has expired"))
+        401 if detail.contains("expired") => refused(format!("the token in {name} has expired"))
             .hint("rotate it, which keeps its user and so the comment, and put the new value into the variable"),
-        401 if said.contains("revoked") => {
+        401 if detail.contains("revoked") => {
             refused(format!("the token in {name} was revoked")).hint(wanted(name))
         }
         401 => refused(format!("GitLab does not know the token in {name}: {problem}"))
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn states_that_gitlab_tells() {
         let mut text = String::new();
-        for (status, said, code) in [
+        for (status, detail, code) in [
             (
                 401,
                 "invalid_token: Token is expired. You can either do re-authorization or token refresh.",
@@ -154,8 +154,12 @@ mod tests {
             (400, "bad", None),
         ] {
             let request = "GET /notes".to_owned();
-            let problem =
-                Problem { request, status, detail: said.to_owned(), code: code.map(str::to_owned) };
+            let problem = Problem {
+                request,
+                status,
+                detail: detail.to_owned(),
+                code: code.map(str::to_owned),
+            };
             let failure = explain(&problem, "T", Some("bot"), &place());
             text += &shown(&failure);
         }

@@ -44,7 +44,7 @@ pub enum Action {
     Created,
     /// It was edited in place.
     Edited,
-    /// It said so already, or there was none to change.
+    /// It was up to date, or there was none to change.
     Unchanged,
     /// It was not tried, and the message says why.
     Skipped,
@@ -100,16 +100,16 @@ impl Writer<'_> {
                 continue;
             };
             let read = Instant::now();
-            // What the list said may be old by now.
+            // The list may be out of date by now.
             let Some(note) = self.notes.note(first.id)? else {
                 gone.insert(first.id);
                 continue;
             };
-            let (said, body) = (state::rows(&note.body), wanted(change, &note, others));
+            let (shown, body) = (state::rows(&note.body), wanted(change, &note, others));
             let right = if action == Action::Unchanged {
                 note.body.trim_end() == body
             } else {
-                said == state::rows(&body)
+                shown == state::rows(&body)
             };
             if right {
                 return self.tidy(action, &note, others);

@@ -133,34 +133,34 @@ impl Left {
         let mut done = Vec::new();
         let gone: Vec<&str> = self.gone().collect();
         if !gone.is_empty() {
-            let said = match self.comment.as_ref().map(|comment| comment.action) {
-                None if dry_run => "would be said to be removed",
+            let outcome = match self.comment.as_ref().map(|comment| comment.action) {
+                None if dry_run => "would be marked as removed",
                 Some(Action::Failed | Action::Skipped) => "are still in the comment",
                 _ => "removed",
             };
-            done.push(format!("{} {said}", gone.join(", ")));
+            done.push(format!("{} {outcome}", gone.join(", ")));
         }
         if !self.kept.is_empty() {
             done.push(format!("{} may still have a preview", self.kept.join(", ")));
         }
-        let said = |one: &Stopped| {
-            let said = match one.outcome {
+        let describe = |one: &Stopped| {
+            let outcome = match one.outcome {
                 Outcome::Deleted => "is deleted",
                 Outcome::Planned => "would be deleted",
                 Outcome::Absent => "is gone already",
                 Outcome::Failed => return None,
             };
-            Some(format!("preview {} of {} {said}", one.name, one.project))
+            Some(format!("preview {} of {} {outcome}", one.name, one.project))
         };
-        done.extend(self.previews.iter().filter_map(said));
+        done.extend(self.previews.iter().filter_map(describe));
         if let Some(name) = &self.environment {
-            let said = match (self.stopped, dry_run) {
+            let outcome = match (self.stopped, dry_run) {
                 (true, _) => "stopped",
                 (false, true) => "would be stopped",
                 (false, false) if self.held() => "is left, since a preview may still be there",
                 (false, false) => "could not be stopped",
             };
-            done.push(format!("environment {name} {said}"));
+            done.push(format!("environment {name} {outcome}"));
         }
         let failed = self.previews.iter().filter(|one| one.outcome == Outcome::Failed);
         let failed: Vec<String> = failed.filter_map(Stopped::line).collect();

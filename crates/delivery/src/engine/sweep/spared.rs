@@ -42,7 +42,7 @@ impl Spared {
             Some(project) => format!("preview {name} of {project}"),
             None => format!("environment {name}"),
         };
-        format!("{what} is left alone: {reason}; by hand: {by_hand}")
+        format!("{what} is left alone: {reason}; manually: {by_hand}")
     }
 
     fn preview(iid: u64, one: &Stopped, reason: &str, place: &Destination) -> Spared {
@@ -140,9 +140,10 @@ mod tests {
         for deployed in [1_000_000, 1_500_000, 2_000_000 + LATE] {
             assert_eq!(outside(deployed, 7, opened, over), None, "{deployed}");
         }
-        for (deployed, said) in [(999_999, "before"), (2_000_001 + LATE, "after the end of !7")] {
+        for (deployed, expected) in [(999_999, "before"), (2_000_001 + LATE, "after the end of !7")]
+        {
             let reason = outside(deployed, 7, opened, over).expect("a reason");
-            assert!(reason.contains(said), "{reason}");
+            assert!(reason.contains(expected), "{reason}");
         }
         assert_eq!(outside(5, 7, None, None), None);
     }
