@@ -116,7 +116,7 @@ fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
 const UNSAYABLE: [char; 3] = ['\0', '\u{80}', '\u{81}'];
 
 /// `value` as one word of Dagger Shell, a POSIX dialect: single quotes, and nothing in it is
-/// expanded. Three things cannot be written: NUL, what the shell takes for one of its own values, and
+/// expanded. Three things cannot be written: NUL, text that the shell takes for its own values, and
 /// the control characters U+0080 and U+0081, which its parser (mvdan.cc/sh 3.13.1) takes for the end
 /// of the script and for an escaped line feed.
 /// That parser also drops a carriage return before a line feed, even between quotes, so the two are
@@ -129,9 +129,7 @@ pub fn quote(value: &str) -> Result<String, Failure> {
         )));
     }
     if value.contains("{DSH:") {
-        return Err(refused(format!(
-            "`{value}`: Dagger would take `{{DSH:` for one of its own values"
-        )));
+        return Err(refused(format!("`{value}`: Dagger would take `{{DSH:` for its own syntax")));
     }
     let inner = value.replace('\'', r"'\''").replace("\r\n", "\r''\n");
     Ok(format!("'{inner}'"))

@@ -146,7 +146,7 @@ impl<'a> Reach<'a> {
         let mut direct = changed_nodes(graph, changed);
         let mut locked = vec![Vec::new(); graph.len()];
         for path in changed {
-            // The node of a lock file stands for all of it.
+            // The node of a lock file represents all of it.
             if let (Some(nodes), Some(lock)) = (locks.of(path), graph.number(path)) {
                 direct[lock].retain(|other| *other != path);
                 nodes.iter().for_each(|node| locked[*node].push(path));
@@ -223,7 +223,7 @@ impl<'a> Reach<'a> {
 }
 
 /// The changed files of each node: those that it is, or that lie in it. A changed submodule is one
-/// path, and concerns what lies in it.
+/// path, and affects the files in it.
 fn changed_nodes<'a>(graph: &Graph, changed: &'a [Utf8PathBuf]) -> Vec<Vec<&'a Utf8PathBuf>> {
     let mut found = vec![Vec::new(); graph.len()];
     for path in changed {

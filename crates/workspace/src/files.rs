@@ -9,7 +9,7 @@ use super::tree::Tree;
 use crate::git;
 use base::error::Failure;
 
-/// The folder that projects stand in, in a repository that has it.
+/// The folder of projects, in a repository that has it.
 pub const PROJECTS: &str = "projects";
 
 /// The file that makes a folder a package.

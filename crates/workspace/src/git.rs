@@ -46,7 +46,7 @@ pub fn branch(root: &Utf8Path) -> Result<Option<String>> {
 
 /// Every file whose name passes `wanted` and that git tracks or would track, relative to `root` and
 /// sorted by their text. A deleted one may be among them. Dependency folders are
-/// left out even if somebody committed them, and so is what lies below a name that is not UTF-8.
+/// left out even if they are committed, and so are paths that are not UTF-8.
 pub fn files(root: &Utf8Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Utf8PathBuf>> {
     // Two processes side by side: one reads the index, the other walks the folders, which is slow.
     let others = start_others(root)?;
@@ -64,7 +64,7 @@ fn start_others(root: &Utf8Path) -> Result<Child> {
     start(root, &["ls-files", "-z", "--others", "--exclude-standard"])
 }
 
-/// The paths whose name passes `wanted` and that stand in no dependency folder.
+/// The paths whose name passes `wanted` and that are in no dependency folder.
 pub fn named<'p>(
     paths: impl Iterator<Item = &'p str>,
     wanted: impl Fn(&str) -> bool,

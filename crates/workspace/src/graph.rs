@@ -11,7 +11,7 @@ use super::project::Project;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Origin {
-    /// The package that builds the project stands in a folder above it.
+    /// The package that builds the project is in a folder above it.
     Package,
     /// A dependency of a `package.json`: `workspace:`, `file:`, `link:`, `portal:`, or a version that
     /// a member of the same workspace satisfies.
@@ -52,7 +52,7 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// The graph of these nodes, sorted by the text of their paths, with the edges of each. Nothing when
+    /// The graph of these nodes, sorted by the text of their paths, with the edges of each. `None` if
     /// they are not sorted, or an edge leads to no node.
     pub(crate) fn of(paths: Vec<Utf8PathBuf>, edges: Vec<Vec<(Node, Origin)>>) -> Option<Graph> {
         let sorted = paths.windows(2).all(|pair| pair[0].as_str() < pair[1].as_str());
@@ -126,7 +126,7 @@ impl Graph {
     }
 }
 
-/// `path` without `.` and `..`, or nothing when it leaves the repository.
+/// Returns `path` without `.` and `..`. `None` if it leaves the repository.
 #[must_use]
 pub fn normalize(path: &Utf8Path) -> Option<Utf8PathBuf> {
     let mut parts: Vec<&str> = Vec::new();

@@ -1,5 +1,5 @@
 //! Files of the repository, and none that a symbolic link puts outside of it: what lies elsewhere was
-//! reviewed by nobody, is in no content key, and is not on the machine that deploys.
+//! unreviewed, is in no content key, and is not on the machine that deploys.
 
 use std::collections::HashSet;
 

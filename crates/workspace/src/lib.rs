@@ -174,7 +174,7 @@ impl Workspace {
         self.broken.sort_by(|one, other| one.config.cmp(&other.config));
     }
 
-    /// Tells whether `package` stands above the packages of a workspace.
+    /// Returns whether `package` is the root of a workspace.
     #[must_use]
     pub fn is_workspace_root(&self, package: &Package) -> bool {
         self.roots.contains_key(package.dir.as_str())

@@ -107,7 +107,7 @@ function badAlias(alias: string, worker: string): string | undefined {
 /**
  * Where the dist folder belongs, relative to the config file's folder.
  *
- * @throws When the config puts it outside of its own folder, or on it.
+ * @throws When the config puts it outside its folder, or on it.
  */
 export function distPath(assets: string | undefined): string {
   const path = posix.normalize(assets ?? "dist").replace(/\/$/, "");

@@ -1,6 +1,6 @@
 import type { Command, Strategy } from "./arguments.js";
 
-/** What a run of wrangler came to. */
+/** The result of a run of wrangler. */
 export interface Verdict {
   /** The Worker's name, as wrangler resolved it. */
   workerName: string | null;

@@ -25,7 +25,7 @@ pub fn groups(quick: bool) -> Vec<Group> {
     let tree = tree::generate(&root, shape);
     let about = format!(
         "A generated repository of {} packages, {} files and {} dependencies, and a change of three \
-         files that concerns {} packages. Every answer was compared with the known one.",
+         files that affects {} packages. Every answer was compared with the known one.",
         shape.packages,
         shape.files(),
         shape.edges,

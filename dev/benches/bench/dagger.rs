@@ -12,7 +12,7 @@ use crate::run::timed;
 use crate::site::Sites;
 use crate::support::copy;
 
-/// The name under which a copy of this program stands in for `dagger`.
+/// The name under which a copy of this program replaces `dagger`.
 pub const NAME: &str = "dagger";
 
 /// Plays such a copy: it leaves the record that the real one leaves, of a version that is live. Its

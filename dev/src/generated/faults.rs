@@ -76,7 +76,7 @@ pub struct Row {
     pub deadline: Option<u32>,
     /// The exit code.
     pub exit: i32,
-    /// The record's status, or what came of the preview that was to be deleted. `None` if there is
+    /// The record's status, or the outcome of a deleted preview. `None` if there is
     /// neither.
     pub status: Option<String>,
     /// The version that is live: `previous`, `new`, `older`, `preview` or `nothing`.
@@ -182,7 +182,7 @@ pub fn page(sections: &[Section]) -> String {
          the one that the run made. Requests that only read are repeated by xtask after 429, 500, 502 \
          to 504, 520 to 524 and broken connections, with growing pauses or the one that the server asks for, for two \
          minutes a command at most; an order to Cloudflare is repeated only when it is known that it was \
-         not carried out. wrangler repeats some of its own.\n\n\
+         not carried out. wrangler itself repeats some.\n\n\
          Exit codes: 0 done · 1 failed, and nothing of it is live · 3 refused before anything changed · \
          4 the remote side may have changed · 130 interrupted. `-9` means that xtask itself was killed.\n"
     );

@@ -32,7 +32,7 @@ struct Case {
     args: Vec<String>,
     /// The exit code.
     exit: i32,
-    /// Variables; `CANARY` stands for a token.
+    /// Variables; `CANARY` is a token.
     env: BTreeMap<String, String>,
     /// Programs of the common start that are not there.
     without: Vec<String>,
@@ -243,7 +243,7 @@ impl Stage {
         xtask.env("PATH", self.folder.join("bin"));
         xtask.env("HOME", self.folder.join("home"));
         xtask.env("XTASK_ROOT", &self.root);
-        // The tree stands inside of another repository, which git must not find.
+        // The tree is inside another repository, which git must not find.
         xtask.env("GIT_CEILING_DIRECTORIES", &self.folder);
         for (name, value) in &self.case.env {
             xtask.env(name, value.replace("CANARY", CANARY));
@@ -351,7 +351,7 @@ fn preflight_lists_everything_that_a_deploy_would_fail_on() {
         assert!(failure.message.contains(part), "{}", failure.message);
     }
     assert!(failure.hints.iter().any(|hint| hint.contains("bun install")), "{:?}", failure.hints);
-    // Only what this deploy needs: another project's lock file is not its concern, nor is the token
+    // Only what this deploy needs: another project's lock file does not affect it, nor does the token
     // when it goes to the sandbox.
     let failure = check(&destination, "api").expect_err("a failure");
     assert_eq!(failure.message, "the variable SITE_TOKEN is not set");

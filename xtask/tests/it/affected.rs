@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::{Ran, TestEnv, ran};
 
-/// A workspace of npm, a Worker that uses one of its packages, and one that stands alone.
+/// A workspace of npm, a Worker that uses one of its packages, and one without dependencies.
 pub fn tree() -> TestEnv {
     let env = TestEnv::new();
     env.write("package.json", r#"{ "name": "root", "workspaces": ["projects/*", "packages/*"] }"#);
@@ -110,7 +110,7 @@ fn uncommitted_untracked_renamed_and_odd_paths_count() {
     let env = tree();
     assert_eq!(affected(&env, &[])["projects"], serde_json::json!([]));
     env.write("README.md", "changed\n");
-    assert_eq!(affected(&env, &[])["projects"], serde_json::json!([]), "nobody is made from it");
+    assert_eq!(affected(&env, &[])["projects"], serde_json::json!([]), "no project depends on it");
     env.write("projects/alone/new \"file\"\nin two lines", "x");
     let json = affected(&env, &[]);
     assert_eq!(names(&json), ["alone"]);
@@ -346,7 +346,7 @@ fn build_and_deploy_without_names_act_on_what_changed() {
     assert_eq!(
         planned(&plan(&["deploy"])).len(),
         2,
-        "a change that concerns nobody changes nothing"
+        "a change that affects no project changes nothing"
     );
     env.git(&["checkout", "--quiet", "-b", "change"]);
     env.commit("docs");

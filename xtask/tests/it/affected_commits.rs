@@ -106,7 +106,7 @@ fn what_the_working_tree_says_of_what_exists_counts() {
     let json = affected(&env, &[]);
     assert_eq!(names(&json), ["alone"]);
     assert_eq!(json["projects"][0]["reasons"][0]["path"], "packages/extra/index.ts");
-    // An input that nobody has committed yet is there for the working tree alone.
+    // An uncommitted input exists in the working tree only.
     env.write("projects/app/package.json", r#"{ "xtask": { "inputs": ["data.json"] } }"#);
     env.git(&["add", "projects/app/package.json"]);
     env.git(&["commit", "--quiet", "--message", "an input"]);

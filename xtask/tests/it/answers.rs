@@ -274,7 +274,7 @@ impl Server {
     }
 }
 
-/// The questions that are put to GitLab, and what came of each.
+/// The requests to GitLab, with the result of each.
 fn ask_gitlab(server: &Server) -> Vec<anyhow::Result<()>> {
     let agent = http::agent(Duration::from_secs(20), 0);
     let retry_budget = RetryBudget::new(|_| {}).with_sleep(|_| true);

@@ -329,7 +329,7 @@ fn a_build_that_writes_the_code_of_a_worker_is_exported() {
         assert_eq!(record["status"], "live", "{record}");
         assert_eq!(env.fetch("api.localhost", "/up").1, "{\"stage\":\"top\"}");
     }
-    // Code that somebody wrote is not for a build to replace.
+    // A build must not replace committed code.
     env.sh("sed -i s,out/worker.js,src/worker.ts, projects/api/wrangler.toml").exits(0);
     let error = dagger.deploy(&["api"]).exits(3).record("api")["error"].to_string();
     assert!(error.contains("the build would replace all of it"), "{error}");

@@ -49,7 +49,7 @@ pub enum Fault {
     After(u16, &'static str, &'static str),
     /// It is done, and the connection breaks.
     Broken,
-    /// Somebody changes the notes just before it is done.
+    /// Another user changes the notes just before it is done.
     Meanwhile(fn(&mut Vec<Note>)),
 }
 
@@ -331,7 +331,7 @@ fn page(notes: &[Note], query: &str, per_page: usize) -> Answer {
 
 fn shape(note: &Note) -> Value {
     let Note { id, body, author, system } = note;
-    json!({ "id": id, "type": null, "body": body, "author": { "id": author, "username": "somebody" },
+    json!({ "id": id, "type": null, "body": body, "author": { "id": author, "username": "someone" },
         "created_at": "2026-11-24T12:00:00.000Z", "updated_at": "2026-11-24T12:00:00.000Z",
         "system": system, "noteable_id": 900_042, "noteable_iid": 42, "noteable_type": "MergeRequest",
         "project_id": 12, "resolvable": false, "internal": false, "commands_changes": {} })

@@ -196,7 +196,7 @@ fn one_comment_from_the_first_push_to_the_end() {
         assert!(text.contains("rawkode.academy/website") && !text.contains("Open"), "{text}");
         assert_eq!(links(&request.body()), Vec::<String>::new());
     }
-    assert_eq!(request.notes().len(), 2, "ours and the forged one, which nobody touched");
+    assert_eq!(request.notes().len(), 2, "ours and the forged one, which is untouched");
     assert_eq!(env.fetch("website.localhost", "/").1, production);
     let dotenv = std::fs::read_to_string(env.root.join(".xtask/preview.env")).expect("a report");
     assert_eq!(dotenv, format!("PREVIEW_URL={alias}\n"));

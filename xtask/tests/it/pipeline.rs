@@ -111,7 +111,7 @@ pub fn events() -> Vec<Event> {
             Some(&[page]),
             &["check", a, b_by_hand],
         ),
-        event("somebody presses *New pipeline*", &[(source, "web"), main], None, &["check", a, b]),
+        event("a person presses *New pipeline*", &[(source, "web"), main], None, &["check", a, b]),
         event("a push to another branch", &[push, (branch, "topic")], Some(&[page]), &[]),
         event("a tag", &[push, ("CI_COMMIT_TAG", "v1")], None, &[]),
         event("a schedule", &[(source, "schedule"), main], None, &["check", "preview-sweep", a, b]),

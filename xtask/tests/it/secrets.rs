@@ -142,7 +142,7 @@ fn a_token_that_others_can_read_or_that_is_none_is_refused() {
             env.assert_no_canary(&[&ran]);
         }
     }
-    // The sandbox's, which is the only one that stands in a file.
+    // The sandbox's token, which is the only one in a file.
     env.write(".xtask/sandbox/token", "0123456789");
     let path = env.root.join(".xtask/sandbox/token");
     for (mode, message) in [

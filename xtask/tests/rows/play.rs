@@ -22,7 +22,7 @@ pub fn play(stage: &Stage, case: &Case) -> Option<String> {
         let named = name(&before, &record, &live);
         let came = (second.code, record["status"].as_str(), named);
         if came != (next.exit, Some(next.status.as_str()), next.live.as_str()) {
-            wrong.push(format!("the next run comes to {came:?}"));
+            wrong.push(format!("the next run ends with {came:?}"));
         }
         if !text(&second).contains(&next.says) {
             wrong.push(format!("the next run does not say `{}`", next.says));

@@ -21,7 +21,7 @@ pub const LIMIT: u64 = 2 << 30;
 /// The kept outputs of one checkout. Runs may use it at the same time, in any number.
 ///
 /// Each entry is a folder named by its key, with `manifest.json`, `size` and the files. It is made under another
-/// name and renamed, so it is there whole or not at all; and it is removed only while nobody reads.
+/// name and renamed, so it is complete or absent. It is removed only while no process reads it.
 #[derive(Debug)]
 pub struct Cache {
     dir: Utf8PathBuf,

@@ -92,12 +92,12 @@ fn what_is_damaged_is_thrown_away() {
     let place = Place::new();
     let (cache, to) = (place.cache(LIMIT), place.0.join("to"));
     let from = place.output("from", "one");
-    for (said, damage) in damages {
+    for (reason, damage) in damages {
         keep(&cache, "k", &from);
         damage(&cache.dir.join("k"));
         let taken = take(&cache, "k", &to);
-        assert!(matches!(&taken, Taken::Damaged(text) if text.starts_with(said)), "{taken:?}");
-        assert!(!to.exists(), "half of {said} was left");
+        assert!(matches!(&taken, Taken::Damaged(text) if text.starts_with(reason)), "{taken:?}");
+        assert!(!to.exists(), "a part is left after {reason}");
         assert_eq!(take(&cache, "k", &to), Taken::Nothing);
     }
 }

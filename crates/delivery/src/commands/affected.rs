@@ -1,4 +1,4 @@
-//! `affected`: what changed, and whom it concerns.
+//! `affected`: the projects and packages that a change affects.
 
 use std::io::Read as _;
 

@@ -14,7 +14,7 @@ pub enum Status {
     Ok,
     /// Not looked at: not needed here, or something else comes first.
     Skip,
-    /// It works, but somebody should know.
+    /// It works, with a warning.
     Warn,
     /// Something that is needed is missing or wrong.
     Fail,
@@ -79,7 +79,7 @@ impl Finding {
         Finding::new(Status::Skip, detail)
     }
 
-    /// Somebody should know.
+    /// Returns a warning.
     pub fn warn(detail: impl Into<String>) -> Finding {
         Finding::new(Status::Warn, detail)
     }

@@ -31,7 +31,7 @@ pub fn run(checks: &[Check], context: &Arc<Context>) -> Result<Vec<CheckResult>,
             let finding = catch_unwind(AssertUnwindSafe(|| look(&context)))
                 .unwrap_or_else(|panic| Finding::crashed(reason(panic.as_ref())));
             let took = started.elapsed();
-            // Nobody listens any more when the deadline has passed.
+            // The receiver is gone after the deadline.
             let _late = send.send((index, CheckResult { finding, took }));
         });
     }

@@ -9,7 +9,7 @@ use base::error::{Failure, nearest, usage};
 pub enum Scope {
     /// Every check.
     All,
-    /// These, and what stands below them: `projects` includes `projects.lock`.
+    /// These, and the checks below them: `projects` includes `projects.lock`.
     Named(Vec<String>),
     /// The needs of a build of these projects. An empty list means all projects.
     Build(Vec<String>),

@@ -21,7 +21,7 @@ impl Report {
     }
 }
 
-/// A value longer than this stands on its own line.
+/// A value longer than this gets its own line.
 const LONG: usize = 24;
 
 fn heading(group: Group) -> String {
@@ -127,7 +127,7 @@ fn problem(entry: &Entry, width: usize) -> String {
     text
 }
 
-/// The width of the labels that stand below each other.
+/// The width of the column of labels.
 fn width<'e>(entries: impl Iterator<Item = &'e Entry>) -> usize {
     entries.map(|entry| entry.label().chars().count()).max().unwrap_or(0).max(18)
 }

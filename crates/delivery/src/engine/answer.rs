@@ -224,7 +224,7 @@ fn words(page: &[u8]) -> BTreeSet<String> {
     words.filter(|word| word.chars().count() > 2).map(str::to_lowercase).collect()
 }
 
-/// Recognizes what stands between a client and a Worker at Cloudflare.
+/// Recognizes a guard between a client and a Worker at Cloudflare.
 fn guard(answer: &Answer) -> Option<Unclear> {
     let status = answer.status;
     let found =

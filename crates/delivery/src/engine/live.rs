@@ -96,7 +96,7 @@ pub fn is_up_to_date(job: &Job<'_>, before: &Before) -> Result<Option<Existing>>
     let warnings =
         match check(job, before.live.as_ref(), None, &urls, || None, Limits::of_live_version()) {
             Verdict::Right { notes } => notes,
-            // To deploy the same content again would change nothing about what stands in front of it.
+            // Another deployment of the same content would not change the guard in front of it.
             Verdict::Unknown(Unclear { what, cause }) if cause.is_guard() => vec![what],
             Verdict::Unknown(Unclear { cause: Cause::Other, .. }) => Vec::new(),
             Verdict::Wrong(_) | Verdict::Unknown(_) => return Ok(None),

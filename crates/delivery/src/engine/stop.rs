@@ -47,7 +47,7 @@ pub struct Stopped {
 }
 
 impl Stopped {
-    /// Keeps what came of it.
+    /// Stores the result.
     pub fn came_to(&mut self, result: Result<Outcome>) {
         (self.outcome, self.error) = match result {
             Ok(outcome) => (outcome, None),

@@ -150,7 +150,7 @@ pub(super) fn check(
     }
 }
 
-/// Returns the address of exactly this version, which no zone stands in front of. `None` if addresses of
+/// Returns the address of exactly this version, which has no zone in front of it. `None` if addresses of
 /// versions are off, or cannot be read.
 fn own_address(job: &Job<'_>, version: &str) -> Option<String> {
     let (worker, short) = (&job.part.target.worker, version.get(..8)?);

@@ -109,7 +109,7 @@ impl Pipeline {
 
 /// Refuses what would change a protected environment through the unprotected `environment`: a Worker
 /// that any project serves there, or a host name that leads to one. Wrangler takes a host name from
-/// another Worker without asking when nobody can be asked (observed with 4.164).
+/// another Worker without asking if there is no terminal (observed with 4.164).
 ///
 /// `all` are the repository's projects, `projects` those that are about to change.
 pub fn check(

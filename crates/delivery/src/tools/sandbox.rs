@@ -63,7 +63,7 @@ pub fn state(root: &Utf8Path) -> Utf8PathBuf {
     root.join(".xtask/sandbox")
 }
 
-/// The file that holds its token, for nobody but its owner.
+/// The file that holds its token, readable by its owner alone.
 #[must_use]
 pub fn token_file(root: &Utf8Path) -> Utf8PathBuf {
     state(root).join("token")

@@ -33,7 +33,7 @@ pub struct Note {
     pub author: User,
 }
 
-/// Somebody with an account, or a bot.
+/// A person with an account, or a bot.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct User {
     /// Its number.

@@ -281,7 +281,7 @@ impl Repository {
             || self.is_set("core.attributesfile")
     }
 
-    /// Returns the ids of the unchanged files among `conversions` by what stands in the working tree.
+    /// Returns the ids of the unchanged files among `conversions` by the content of the working tree.
     fn raw_ids<'e>(
         &self,
         entries: &[Entry<'e>],

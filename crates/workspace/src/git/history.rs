@@ -205,7 +205,7 @@ fn path_of(entry: &[u8]) -> Option<&[u8]> {
 }
 
 /// A path as text. Bytes that are not UTF-8 are replaced, which leaves the folders above them as they
-/// are; that is what decides whom a change affects.
+/// are, because both decide the projects that a change affects.
 fn path(bytes: &[u8]) -> Utf8PathBuf {
     String::from_utf8_lossy(bytes).into_owned().into()
 }

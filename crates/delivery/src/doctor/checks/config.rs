@@ -1,4 +1,4 @@
-//! The shared config file, and the pins that stand in their own files.
+//! The shared config file, and the pins that have their own files.
 
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;

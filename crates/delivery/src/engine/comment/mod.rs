@@ -78,8 +78,8 @@ pub struct Comment<'a> {
 }
 
 impl<'a> Comment<'a> {
-    /// The comment of the merge request that this pipeline belongs to. What stands in its way is
-    /// said here: as a note where a comment is not to be expected, else as a warning.
+    /// The comment of the merge request that this pipeline belongs to. A failure is
+    /// printed here: as a note if no comment is expected, else as a warning.
     #[must_use]
     pub fn new(ctx: &'a Ctx, config: &Config) -> Comment<'a> {
         Comment::of(ctx, config, MergeRequest::from_variables(variable, &config.gitlab))
@@ -136,7 +136,7 @@ impl<'a> Comment<'a> {
                 time: row.time.clone().or_else(|| Some(now.clone())),
                 log: row.log.clone().or_else(|| here?.job.clone()),
                 pipeline,
-                // Where the job's folder is helps nobody who reads the comment.
+                // The path of the job's folder does not help a reader of the comment.
                 reason: row.reason.as_ref().map(|reason| reason.replace(&root, "")),
                 ..row.clone()
             }

@@ -66,7 +66,7 @@ pub fn explain(problem: &Problem, name: &str, user: Option<&str>, place: &MergeR
             .hint(format!("{who} needs the role Reporter in project {project} at least"))
             .hint("a locked discussion or an archived project takes no comments either"),
         404 => refused(format!("the token in {name} does not see !{iid} in project {project}: {problem}"))
-            .hint(format!("{who} must be a member of that project; a project access token is one of its own project only"))
+            .hint(format!("{who} must be a member of that project; a project access token is valid in its own project only"))
             .hint("the number is CI_MERGE_REQUEST_IID, not the instance-wide CI_MERGE_REQUEST_ID"),
         0 => failed(format!("cannot reach GitLab: {problem}"))
             .hint("a private certificate authority goes into CI_SERVER_TLS_CA_FILE or SSL_CERT_FILE, a proxy into HTTPS_PROXY and NO_PROXY"),
@@ -177,7 +177,7 @@ mod tests {
               its user @bot needs the role Reporter in project 12 at least
               a locked discussion or an archived project takes no comments either
             the token in T does not see !42 in project 12: GET /notes: GitLab answered 404 (404 Project Not Found)
-              its user @bot must be a member of that project; a project access token is one of its own project only
+              its user @bot must be a member of that project; a project access token is valid in its own project only
               the number is CI_MERGE_REQUEST_IID, not the instance-wide CI_MERGE_REQUEST_ID
             cannot reach GitLab: GET /notes: no answer: connection refused
               a private certificate authority goes into CI_SERVER_TLS_CA_FILE or SSL_CERT_FILE, a proxy into HTTPS_PROXY and NO_PROXY

@@ -26,7 +26,7 @@ pub struct Swept {
     /// The previews that were skipped, because they may belong to another merge request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub spared: Vec<Spared>,
-    /// The projects that may have Worker Previews which nobody could ask for.
+    /// The projects whose Worker Previews could not be listed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unasked: Vec<Unasked>,
     /// The reason why nothing, or not everything, was done.
