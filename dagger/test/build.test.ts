@@ -37,7 +37,7 @@ test("a project without its own module", async () => {
   expectBuild(chain);
   expect(named(chain, "withExec")[1]).toEqual({ args: ["bun", "--bun", "run", "build"] });
   expect(chain.at(-1)).toEqual({ name: "directory", args: { path: "/src/dist" } });
-  // What an earlier build left is not taken for this one's.
+  // The output of an earlier build does not count as this one's.
   const [mounted] = named(chain, "withDirectory");
   expect(mounted).toMatchObject({ path: "/src" });
   expect((mounted?.["source"] as Chain).at(-1)).toEqual({ name: "withoutDirectory", args: { path: "dist" } });

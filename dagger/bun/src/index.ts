@@ -5,10 +5,10 @@
  */
 import { argument, dag, func, object, type Container, type Directory } from "@dagger.io/dagger";
 
-/** Where the project is in the container. */
+/** The project's path in the container. */
 const WORK = "/src";
 
-/** Where Bun keeps downloaded packages, between runs and for all projects. */
+/** Bun's cache of downloaded packages, shared by all runs and projects. */
 const CACHE = "/var/cache/bun";
 
 @object()

@@ -1,4 +1,4 @@
-/** How much of wrangler's output a record keeps. */
+/** The maximum length of wrangler's output in a record. */
 const LINES = 80;
 const CHARACTERS = 12_000;
 

@@ -14,11 +14,11 @@ export interface Verdict {
   previewUrl?: string;
   /** The address of the alias. */
   aliasUrl?: string;
-  /** What wrangler calls targets, unparsed: addresses, custom domains, schedules. */
+  /** Wrangler's "targets", unparsed: addresses, custom domains, schedules. */
   targets: string[];
   /** The version of wrangler. */
   wrangler: string | null;
-  /** Why it failed, in one sentence. Absent after a success, and only then. */
+  /** The reason of a failure, in one sentence. Absent after a success. */
   error?: string;
 }
 

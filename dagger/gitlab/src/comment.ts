@@ -7,11 +7,11 @@ export interface Place {
   project: string;
   /** The merge request's number in its project. */
   mergeRequest: string;
-  /** What tells this comment from others by the same author. */
+  /** The marker that distinguishes this comment from others by the same author. */
   marker: string;
 }
 
-/** What was done. */
+/** The action on the comment. */
 export interface Posted {
   action: "created" | "edited" | "unchanged";
   /** The note's id. */
