@@ -94,7 +94,7 @@ pub fn set_up(ctx: &Ctx) -> Result<Places> {
     let config = Config::load(&ctx.root)?;
     let setup = Setup::new(ctx, &config)?;
     let (places, _) = setup.tools()?;
-    setup.done("Bun and wrangler are in place");
+    setup.finish("Bun and wrangler are in place");
     Ok(places)
 }
 

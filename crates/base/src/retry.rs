@@ -107,7 +107,7 @@ impl RetryBudget {
     }
 
     fn wait(&self, what: &str, pause: Duration) -> bool {
-        if pause >= self.left() || INTERRUPTED.load(Ordering::SeqCst) {
+        if pause >= self.remaining() || INTERRUPTED.load(Ordering::SeqCst) {
             return false;
         }
         (self.say)(&format!("{what}; retrying in {}", seconds(pause)));
@@ -134,7 +134,7 @@ impl RetryBudget {
         outcome
     }
 
-    fn left(&self) -> Duration {
+    fn remaining(&self) -> Duration {
         *self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

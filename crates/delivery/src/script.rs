@@ -35,7 +35,7 @@ pub fn script(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
 /// The folder that a build writes and Dagger exports: that of the assets, or of a Worker without any the
 /// folder of its `main`. `None` if that is the project's own.
 #[must_use]
-pub fn exported(part: &ProjectPlan) -> Option<Utf8PathBuf> {
+pub fn exports(part: &ProjectPlan) -> Option<Utf8PathBuf> {
     let code = || {
         let folder = part.target.main.as_deref()?.parent()?;
         Some(normalize(&part.dir.join(folder))?).filter(|folder| !part.dir.starts_with(folder))
@@ -44,7 +44,7 @@ pub fn exported(part: &ProjectPlan) -> Option<Utf8PathBuf> {
 }
 
 fn build(part: &ProjectPlan, dir: &Utf8Path) -> Result<String, Failure> {
-    let dist = exported(part).ok_or_else(|| {
+    let dist = exports(part).ok_or_else(|| {
         refused(format!(
             "{}: Dagger exports the folder that a build writes, but neither `assets.directory` nor `main` names one",
             part.config
@@ -84,7 +84,7 @@ fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     let function = if plan.verb == Verb::Preview { "upload" } else { "deploy" };
     let mut call = format!(
         "{module} | {function} {} {} {}",
-        quote(&dotted(&relative(&part.dir, &dist)))?,
+        quote(&with_dot(&relative(&part.dir, &dist)))?,
         quote(config)?,
         quote(&format!("env://{token}"))?,
     );
@@ -146,7 +146,7 @@ pub fn relative(from: &Utf8Path, to: &Utf8Path) -> Utf8PathBuf {
 }
 
 /// A path that cannot be read as anything else: `dist` as `./dist`.
-fn dotted(path: &Utf8Path) -> String {
+fn with_dot(path: &Utf8Path) -> String {
     if path.as_str().starts_with('.') { path.to_string() } else { format!("./{path}") }
 }
 

@@ -21,8 +21,9 @@ pub enum Base {
         /// The reason for this choice.
         why: String,
     },
-    /// A list of paths that another person made.
-    Given,
+    /// A list of paths from stdin.
+    #[serde(rename = "given")]
+    PathList,
     /// Nothing can be left out.
     Everything {
         /// The reason.
@@ -74,7 +75,7 @@ impl Question<'_> {
         let root = self.root;
         std::thread::scope(|scope| {
             // It takes longer than everything else, and does not depend on the base.
-            let status = uncommitted.then(|| scope.spawn(|| history::uncommitted(root)));
+            let status = uncommitted.then(|| scope.spawn(|| history::uncommitted_paths(root)));
             let (base, head) = self.base_and_head()?;
             let committed = match (&base, &head) {
                 (Base::Commit { commit, .. }, Some(head)) if commit != head => {

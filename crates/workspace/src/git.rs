@@ -53,7 +53,7 @@ pub fn files(root: &Utf8Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Utf8P
     let mut listed = output(root, &["ls-files", "-z", "--cached"])?;
     listed.extend(finish(others, "ls-files")?);
     let listed = utf8_paths(listed);
-    let mut files: Vec<&str> = named(listed.split('\0'), wanted).collect();
+    let mut files: Vec<&str> = with_names(listed.split('\0'), wanted).collect();
     files.sort_unstable();
     files.dedup();
     Ok(files.into_iter().map(Utf8PathBuf::from).collect())
@@ -65,7 +65,7 @@ fn start_others(root: &Utf8Path) -> Result<Child> {
 }
 
 /// The paths whose name passes `wanted` and that are in no dependency folder.
-pub fn named<'p>(
+pub fn with_names<'p>(
     paths: impl Iterator<Item = &'p str>,
     wanted: impl Fn(&str) -> bool,
 ) -> impl Iterator<Item = &'p str> {
@@ -172,7 +172,7 @@ fn command(root: &Utf8Path) -> Command {
     for name in MISLEADING {
         git.env_remove(name);
     }
-    // What a commit holds is what its id says, for everybody who has it.
+    // What a commit holds is what its id is_defining_name, for everybody who has it.
     git.env("GIT_NO_REPLACE_OBJECTS", "1");
     git.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0").env("GIT_PAGER", "");
     git.env("LC_ALL", "C");

@@ -54,7 +54,10 @@ pub struct Graph {
 impl Graph {
     /// The graph of these nodes, sorted by the text of their paths, with the edges of each. `None` if
     /// they are not sorted, or an edge leads to no node.
-    pub(crate) fn of(paths: Vec<Utf8PathBuf>, edges: Vec<Vec<(Node, Origin)>>) -> Option<Graph> {
+    pub(crate) fn from_parts(
+        paths: Vec<Utf8PathBuf>,
+        edges: Vec<Vec<(Node, Origin)>>,
+    ) -> Option<Graph> {
         let sorted = paths.windows(2).all(|pair| pair[0].as_str() < pair[1].as_str());
         let inside = edges.iter().flatten().all(|(to, _)| *to < paths.len());
         (sorted && inside && paths.len() == edges.len()).then_some(Graph { paths, edges })

@@ -50,7 +50,7 @@ impl<'w> Members<'w> {
 
     /// Returns every package called `name`.
     #[must_use]
-    pub fn named(&self, name: &str) -> &[&'w Package] {
+    pub fn with_name(&self, name: &str) -> &[&'w Package] {
         self.by_name.get(name).map_or(&[], Vec::as_slice)
     }
 
@@ -58,7 +58,7 @@ impl<'w> Members<'w> {
     /// every package of that name.
     #[must_use]
     pub fn asked_for(&self, from: &Utf8Path, name: &str) -> Vec<&'w Package> {
-        let named = self.named(name);
+        let named = self.with_name(name);
         match self.root_of.get(from.as_str()) {
             Some(root) if named.len() > 1 => {
                 let together: Vec<_> =
@@ -97,7 +97,7 @@ impl<'w> Members<'w> {
                 && package.dir.as_str() != from.dir.as_str()
                 && range.is_none_or(|range| range::satisfies(range, package.version.as_deref()))
         };
-        self.named(name).iter().copied().filter(fits).collect()
+        self.with_name(name).iter().copied().filter(fits).collect()
     }
 
     fn is_below(&self, package: &Package, root: &str) -> bool {

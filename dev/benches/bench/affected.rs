@@ -115,7 +115,7 @@ fn beside_peers(tree: &Tree, about: &str, quick: bool) -> Group {
 
 /// Puts a repository back to where `affected` has read no commit in it.
 fn forget(root: &Path) {
-    let kept = root.join(".xtask/outlines");
+    let kept = root.join(".xtask/summaries");
     assert!(!kept.exists() || std::fs::remove_dir_all(kept).is_ok(), "outlines stay");
 }
 

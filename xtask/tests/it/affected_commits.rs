@@ -3,8 +3,8 @@
 use crate::affected::{affected, id, names, tree, tree_with_submodule};
 use crate::support::TestEnv;
 
-fn outlines(env: &TestEnv) -> Vec<String> {
-    let Ok(entries) = env.root.join(".xtask/outlines").read_dir_utf8() else { return Vec::new() };
+fn summaries(env: &TestEnv) -> Vec<String> {
+    let Ok(entries) = env.root.join(".xtask/summaries").read_dir_utf8() else { return Vec::new() };
     let mut names: Vec<_> =
         entries.map(|entry| entry.expect("an entry").file_name().to_owned()).collect();
     names.sort();
@@ -52,8 +52,8 @@ fn a_commit_is_read_once_and_what_is_kept_is_never_trusted_blindly() {
     let commit = id(&env, "HEAD");
     let json = affected(&env, &[]);
     assert_eq!(names(&json), ["app"]);
-    assert_eq!(outlines(&env), [commit.as_str()]);
-    let kept = env.root.join(".xtask/outlines").join(&commit);
+    assert_eq!(summaries(&env), [commit.as_str()]);
+    let kept = env.root.join(".xtask/summaries").join(&commit);
     let text = std::fs::read_to_string(&kept).expect("text");
     assert_eq!(affected(&env, &[]), json);
     assert_eq!(std::fs::read_to_string(&kept).expect("text"), text);
@@ -72,8 +72,8 @@ fn a_commit_is_read_once_and_what_is_kept_is_never_trusted_blindly() {
     }
 
     // A folder that cannot be written costs time and nothing else.
-    std::fs::remove_dir_all(env.root.join(".xtask/outlines")).expect("removed");
-    std::fs::write(env.root.join(".xtask/outlines"), "in the way").expect("a file");
+    std::fs::remove_dir_all(env.root.join(".xtask/summaries")).expect("removed");
+    std::fs::write(env.root.join(".xtask/summaries"), "in the way").expect("a file");
     assert_eq!(affected(&env, &[]), json);
 }
 
@@ -85,7 +85,7 @@ fn few_outlines_are_kept() {
         env.commit("more");
         affected(&env, &["--head", "HEAD"]);
     }
-    let kept = outlines(&env);
+    let kept = summaries(&env);
     assert_eq!(kept.len(), 16);
     assert!(kept.contains(&id(&env, "HEAD")) && !kept.contains(&id(&env, "HEAD~17")));
 }

@@ -132,7 +132,7 @@ fn nothing_is_kept_where_git_would_see_it() {
     env.commit("nothing is ignored");
     let json = affected(&env, &[]);
     assert_eq!(affected(&env, &[]), json);
-    assert!(!env.root.join(".xtask/outlines").exists());
+    assert!(!env.root.join(".xtask/summaries").exists());
 }
 
 #[test]

@@ -280,7 +280,8 @@ fn ask_gitlab(server: &Server) -> Vec<anyhow::Result<()>> {
     let retry_budget = RetryBudget::new(|_| {}).with_sleep(|_| true);
     let base = format!("{}/api/v4", server.address);
     let client = Client::new(&base, Secret::new("token"), agent, &retry_budget).expect("a client");
-    let notes = Notes::of(&client, "12", "42", User { id: 7, username: String::new() }, |_| true);
+    let notes =
+        Notes::with_user(&client, "12", "42", User { id: 7, username: String::new() }, |_| true);
     let deployments = Deployments::from_variables(|name| {
         Some(if name == "CI_API_V4_URL" { base.clone() } else { "12".to_owned() })
     });
@@ -291,8 +292,8 @@ fn ask_gitlab(server: &Server) -> Vec<anyhow::Result<()>> {
         notes.create("x", 1).map(drop),
         notes.edit(1, "x", 1).map(drop),
         notes.delete(1).map(drop),
-        leftovers::finished(&client, "12", "2026-11-24T12:59:59Z").map(drop),
-        leftovers::numbered(&client, "12", &[41, 42].into()).map(drop),
+        leftovers::list_finished(&client, "12", "2026-11-24T12:59:59Z").map(drop),
+        leftovers::list_by_number(&client, "12", &[41, 42].into()).map(drop),
         leftovers::state(&client, "12", 42).map(drop),
         leftovers::available(&client, "12").map(drop),
         leftovers::stop(&client, "12", 3),

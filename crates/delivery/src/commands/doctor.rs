@@ -83,7 +83,7 @@ impl Doctor {
             }
             report.fixed = fixed;
         }
-        let verbose = ctx.ui.verbose() || matches!(scope, Scope::Named(_));
+        let verbose = ctx.ui.verbose() || matches!(scope, Scope::Checks(_));
         let mut text = report.text(verbose);
         if scope == Scope::All
             && let Ok(workspace) = Workspace::survey(&ctx.root)

@@ -69,7 +69,7 @@ impl Context {
     /// the checks.
     pub fn refuse_unknown_names(&self) -> Result<(), anyhow::Error> {
         if let (Ok(config), Some(name)) = (&self.config, &self.environment) {
-            config.known(name)?;
+            config.require_environment(name)?;
         }
         if self.names.is_empty() {
             return Ok(());

@@ -90,7 +90,7 @@ impl Finding {
     }
 
     /// The check itself failed.
-    pub fn crashed(detail: impl Into<String>) -> Finding {
+    pub fn from_panic(detail: impl Into<String>) -> Finding {
         Finding::new(Status::Crashed, detail)
     }
 
@@ -103,14 +103,14 @@ impl Finding {
 
     /// Says which value is there.
     #[must_use]
-    pub fn found(mut self, found: impl Into<String>) -> Finding {
+    pub fn with_value(mut self, found: impl Into<String>) -> Finding {
         self.found = Some(found.into());
         self
     }
 
     /// Says which value should be there.
     #[must_use]
-    pub fn wanted(mut self, wanted: impl Into<String>) -> Finding {
+    pub fn with_expected(mut self, wanted: impl Into<String>) -> Finding {
         self.wanted = Some(wanted.into());
         self
     }

@@ -172,7 +172,7 @@ pub fn preview_without_address(project: &Project, environment: &str) -> Option<&
 }
 
 /// Refuses to publish an assets folder that is missing or empty.
-pub fn filled(root: &Utf8Path, dist: &Utf8Path) -> Result<(), Failure> {
+pub fn fill(root: &Utf8Path, dist: &Utf8Path) -> Result<(), Failure> {
     let path = root.join(dist);
     let entries = path.read_dir_utf8().map_err(|error| {
         refused(format!("{dist} is not there after the build: {error}"))

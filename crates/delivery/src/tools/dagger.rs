@@ -49,7 +49,7 @@ pub fn parse_version(text: &str) -> Option<String> {
 
 /// Returns whether the scripts are known to work with `version`.
 #[must_use]
-pub fn supported(version: &str) -> bool {
+pub fn is_supported(version: &str) -> bool {
     Version::find(version).is_some_and(|version| SUPPORTED.contains(&version))
 }
 
@@ -186,7 +186,7 @@ mod tests {
             ("1.0.0-beta.10", false),
             ("x", false),
         ] {
-            assert_eq!(supported(version), good, "{version}");
+            assert_eq!(is_supported(version), good, "{version}");
         }
     }
 

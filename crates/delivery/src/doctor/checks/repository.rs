@@ -42,12 +42,12 @@ pub fn disk(context: &Context) -> Finding {
     };
     let finding = if mib < LEAST_MIB {
         Finding::warn("an install or a build may not fit")
-            .wanted(format!("{LEAST_MIB} MiB free"))
+            .with_expected(format!("{LEAST_MIB} MiB free"))
             .manual_fix("make room; `cargo clean` and `.xtask/logs` are candidates")
     } else {
         Finding::ok()
     };
-    finding.found(found).source("df")
+    finding.with_value(found).source("df")
 }
 
 /// The fourth column of the last line of `df -Pk`, in MiB.

@@ -6,14 +6,14 @@ use base::secret::{Secret, is_token, remember};
 use gitlab::api::problem::Problem;
 
 /// Describes the token that belongs into the variable.
-fn wanted(name: &str) -> String {
+fn describe_token(name: &str) -> String {
     format!("put a project or group access token with the scope `api` into {name}, masked")
 }
 
 /// The token in the variable `name`, as `get` and the environment know it. `job` is the job's own.
 pub fn token(name: &str, value: Option<String>, job: Option<&str>) -> Result<Secret, Failure> {
     let Some(value) = value else {
-        return Err(refused(format!("the variable {name} is not set")).hint(wanted(name)));
+        return Err(refused(format!("the variable {name} is not set")).hint(describe_token(name)));
     };
     let value = value.trim();
     if value.is_empty() {
@@ -25,18 +25,18 @@ pub fn token(name: &str, value: Option<String>, job: Option<&str>) -> Result<Sec
         return Err(refused(format!(
             "the variable {name} contains characters that are not allowed in a token"
         ))
-        .hint(wanted(name)));
+        .hint(describe_token(name)));
     }
     // Prefixes: <https://docs.gitlab.com/security/tokens/#token-prefixes>.
     if job.map(str::trim) == Some(value) || value.starts_with("glcbt-") {
         return Err(refused(format!(
             "{name} holds the job's own token, which cannot write comments"
         ))
-        .hint(wanted(name)));
+        .hint(describe_token(name)));
     }
     if value.starts_with("gldt-") {
         return Err(refused(format!("{name} holds a deploy token, which cannot write comments"))
-            .hint(wanted(name)));
+            .hint(describe_token(name)));
     }
     let token = Secret::new(value);
     remember(&token);
@@ -53,11 +53,11 @@ pub fn explain(problem: &Problem, name: &str, user: Option<&str>, place: &MergeR
         401 if detail.contains("expired") => refused(format!("the token in {name} has expired"))
             .hint("rotate it, which keeps its user and so the comment, and put the new value into the variable"),
         401 if detail.contains("revoked") => {
-            refused(format!("the token in {name} was revoked")).hint(wanted(name))
+            refused(format!("the token in {name} was revoked")).hint(describe_token(name))
         }
         401 => refused(format!("GitLab does not know the token in {name}: {problem}"))
             .hint("it may be revoked, of another instance, or a job token, which cannot write comments")
-            .hint(wanted(name)),
+            .hint(describe_token(name)),
         403 if problem.code.as_deref() == Some("insufficient_scope") => {
             refused(format!("the token in {name} lacks the scope `api`: {problem}"))
                 .hint("`read_api` can read comments only; a token's scopes cannot be changed, so make a new one")
@@ -92,7 +92,7 @@ mod tests {
         }
     }
 
-    fn shown(failure: &Failure) -> String {
+    fn render(failure: &Failure) -> String {
         let hints = failure.hints.iter().map(|hint| format!("  {hint}\n"));
         format!("{}\n{}", failure.message, hints.collect::<String>())
     }
@@ -104,7 +104,7 @@ mod tests {
         {
             let failure =
                 token("T", value.map(str::to_owned), Some("eyJ.job\n")).expect_err("refused");
-            text += &shown(&failure);
+            text += &render(&failure);
         }
         assert_eq!(
             token("T", Some(" glpat-1\n".to_owned()), None).expect("good").expose(),
@@ -161,7 +161,7 @@ mod tests {
                 code: code.map(str::to_owned),
             };
             let failure = explain(&problem, "T", Some("bot"), &place());
-            text += &shown(&failure);
+            text += &render(&failure);
         }
         expect![[r#"
             the token in T has expired
