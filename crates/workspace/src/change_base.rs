@@ -58,8 +58,8 @@ pub struct Question<'a> {
     pub head: Option<&'a str>,
     /// Reads a variable of the environment.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
-    /// The commit of the last successful deployment, where somebody can be asked for it: nothing when
-    /// nobody can, and an inner nothing when there was none yet.
+    /// Reads the commit of the last successful deployment. `None` if there is no service to ask, and
+    /// `Some(Ok(None))` if there was no deployment yet.
     pub deployed: &'a dyn Fn() -> Option<Result<Option<String>>>,
 }
 
