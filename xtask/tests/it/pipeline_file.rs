@@ -178,7 +178,7 @@ fn odd_names_become_names_that_gitlab_takes() {
     assert_agrees_with_itself(&odd);
     let job = odd.jobs.get("deploy @a/it's $HOME").expect("a job");
     let place = job.environment.as_ref().expect("an environment");
-    assert_eq!(place.name, "production/-a/it-s -HOME");
+    assert_eq!(place.name, "production/-a/it-s -HOME-199981");
     assert_eq!(
         job.script,
         [r"cargo xtask deploy '@a/it'\''s $HOME' --env production --engine dagger"]
