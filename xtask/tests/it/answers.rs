@@ -18,7 +18,7 @@ use base::secret::Secret;
 use cloudflare::api::Api;
 use cloudflare::wrangler::{Expected, Verdict, urls, verdict};
 use cloudflare::wrangler_fields::unknown_fields;
-use delivery::engine::dagger::said;
+use delivery::engine::dagger::module_record;
 use gitlab::api::problem::Problem;
 use gitlab::api::request::{Client, Reply};
 use gitlab::api::{Notes, User, leftovers, paging, variables};
@@ -121,8 +121,8 @@ fn judge(bytes: &[u8]) {
         }
     }
     for strategy in [None, Some(PreviewStrategy::Alias), Some(PreviewStrategy::Preview)] {
-        if let Some(said) = said(&text, "n", strategy) {
-            assert!(said.made.is_ok() || text.contains("exitCode"), "{text}");
+        if let Some(made) = module_record(&text, "n", strategy) {
+            assert!(made.is_ok() || text.contains("exitCode"), "{text}");
         }
     }
     let value: Value = serde_json::from_str(&text).unwrap_or_default();

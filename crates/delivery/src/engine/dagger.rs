@@ -1,11 +1,12 @@
 //! An attempt's steps as one Dagger Shell script.
 
 use anyhow::{Context as _, Result, anyhow};
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use workspace::modules;
 
-use super::attempt::{Attempt, millis};
+use super::job::Job;
+use super::uploader::{NewVersion, Prepared};
 use crate::plan::{ProjectPlan, Verb};
 use crate::script;
 use crate::tools::dagger;
@@ -38,75 +39,88 @@ struct ModuleRecord {
     log: String,
 }
 
-/// What the module's record says of an attempt.
-#[derive(Debug)]
-pub struct Said {
-    /// The version of wrangler.
-    pub wrangler: Option<String>,
-    /// The version or the preview's deployment that was made, and where it can be seen.
-    pub made: Result<(String, Vec<String>), Failure>,
-}
-
-/// Reads the text of a record; nothing when it is none, or of another attempt than that with `nonce`.
-#[must_use]
-pub fn said(text: &str, nonce: &str, strategy: Option<Strategy>) -> Option<Said> {
-    let record: ModuleRecord = serde_json::from_str(text).ok()?;
-    if record.nonce != nonce {
-        return None;
+impl ModuleRecord {
+    /// Parses the record that the module left. `None` if it is not the record of the attempt with `nonce`.
+    fn parse(text: &str, nonce: &str) -> Option<ModuleRecord> {
+        let record: ModuleRecord = serde_json::from_str(text).ok()?;
+        (record.nonce == nonce).then_some(record)
     }
-    let made = match strategy {
-        Some(Strategy::Preview) => record.deployment_id,
-        Some(Strategy::Alias) | None => record.version_id,
-    };
-    let made = match (record.exit_code, made, record.error) {
-        (0, Some(version), None) => Ok((version, record.urls)),
-        (code, _, error) => {
-            let reason = error.unwrap_or_else(|| format!("wrangler exited with {code}"));
-            let failure = failed(format!("{reason}\n    {}", indented(&record.log)));
-            Err(failure.hint(wrangler::AGAIN))
+
+    /// Returns what was made. Errors if wrangler failed.
+    fn new_version(self, strategy: Option<Strategy>) -> Result<NewVersion, Failure> {
+        let id = match strategy {
+            Some(Strategy::Preview) => self.deployment_id,
+            Some(Strategy::Alias) | None => self.version_id,
+        };
+        match (self.exit_code, id, self.error) {
+            (0, Some(id), None) => Ok(NewVersion { id, urls: self.urls, wrangler: self.wrangler }),
+            (code, _, error) => {
+                let reason = error.unwrap_or_else(|| format!("wrangler exited with {code}"));
+                let failure = failed(format!("{reason}\n    {}", indented(&self.log)));
+                Err(failure.hint(wrangler::AGAIN))
+            }
         }
-    };
-    Some(Said { wrangler: record.wrangler, made })
+    }
 }
 
-impl Attempt<'_> {
-    /// Runs the project's script. Exit 0 proves nothing: what counts is a record with our nonce.
-    pub(super) fn run_script(&mut self) -> Result<()> {
+/// Returns what the record `text` of the Cloudflare module says of the attempt with `nonce`. `None` if it is
+/// another attempt's, or no record.
+#[must_use]
+pub fn module_record(
+    text: &str,
+    nonce: &str,
+    strategy: Option<Strategy>,
+) -> Option<Result<NewVersion, Failure>> {
+    Some(ModuleRecord::parse(text, nonce)?.new_version(strategy))
+}
+
+/// Prepares the run of the project's script, which builds and uploads in containers.
+pub fn prepare(job: &Job<'_>) -> Result<Prepared> {
+    let (command, report) = job.container_command()?;
+    Ok(Prepared { command, report, folder: None })
+}
+
+/// Reads the record that the Cloudflare module left. Exit 0 proves nothing: what counts is a record with our
+/// nonce.
+pub fn read_report(
+    job: &Job<'_>,
+    prepared: &Prepared,
+    finished: CompletedProcess,
+) -> Result<NewVersion> {
+    let text = std::fs::read_to_string(&prepared.report).unwrap_or_default();
+    let Some(made) = module_record(&text, &job.part.nonce, job.part.strategy) else {
+        succeeded(finished)?;
+        return Err(anyhow!(
+            failed("dagger exited with 0 but left no record of this attempt: it ran nothing, or answered from a cache")
+                .hint(format!("look for the record at {}", prepared.report))
+        ));
+    };
+    let made = made?;
+    succeeded(finished)?;
+    Ok(made)
+}
+
+impl Job<'_> {
+    /// Builds in a container, if there is anything to build.
+    pub(super) fn build_in_container(&self) -> Result<()> {
+        if self.part.build.is_none() {
+            return Ok(());
+        }
+        let (command, _) = self.container_command()?;
+        self.step("dagger: build");
+        succeeded(self.execute(&command)?).map(|_| ())
+    }
+
+    /// Returns the command that runs the project's script, and where it leaves its record.
+    fn container_command(&self) -> Result<(command::Command, Utf8PathBuf)> {
         let root = &self.run.ctx.root;
         check_modules(root, self.part)?;
         self.check_wipe()?;
-        let record_file = root.join(&self.part.dir).join(script::RECORD);
-        if record_file.exists() {
-            std::fs::remove_file(&record_file)
-                .with_context(|| format!("cannot remove {record_file}"))?;
+        let report = root.join(&self.part.dir).join(script::RECORD);
+        if report.exists() {
+            std::fs::remove_file(&report).with_context(|| format!("cannot remove {report}"))?;
         }
-        let deploys = self.run.plan.verb != Verb::Build;
-        self.step(if deploys { "dagger: build and upload" } else { "dagger: build" });
-        let command = command(self.run.plan, self.part, root)?;
-        if deploys {
-            self.begin_upload()?;
-        }
-        let finished = match deploys {
-            true => self.execute_upload(&command)?,
-            false => self.execute(&command)?,
-        };
-        self.record.timings.deploy = Some(millis(finished.took));
-        if !deploys {
-            return finished_well(finished).map(|_| ());
-        }
-        let text = std::fs::read_to_string(&record_file).unwrap_or_default();
-        let Some(said) = said(&text, &self.part.nonce, self.part.strategy) else {
-            finished_well(finished)?;
-            return Err(anyhow!(
-                failed("dagger exited with 0 but left no record of this attempt: it ran nothing, or answered from a cache")
-                    .hint(format!("the record should be {record_file}"))
-            ));
-        };
-        self.record.tools.wrangler = said.wrangler;
-        let (version, urls) = said.made?;
-        finished_well(finished)?;
-        self.made(version, urls);
-        Ok(())
+        Ok((command(self.run.plan, self.part, root)?, report))
     }
 
     /// `export --wipe` deletes everything else in the folder, so it must be a build's to lose.
@@ -170,7 +184,7 @@ fn check_modules(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
     Ok(())
 }
 
-fn finished_well(finished: CompletedProcess) -> Result<CompletedProcess> {
+fn succeeded(finished: CompletedProcess) -> Result<CompletedProcess> {
     let hint = dagger::hint(&finished.tail);
     let deadline = finished.exit_reason == ExitReason::Deadline;
     finished.success().map_err(|failure| {

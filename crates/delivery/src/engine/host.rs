@@ -3,10 +3,11 @@
 //! An upload takes two steps. The first bundles the code and may run anything that the project brings, so it gets no
 //! credential. The second has the token, and runs wrangler in a folder that holds only what we wrote and looked at.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use camino::Utf8Path;
 
-use super::attempt::{Attempt, millis};
+use super::job::Job;
+use super::uploader::{NewVersion, Prepared};
 use crate::plan::commands::Bundling;
 use crate::plan::{Verb, guard};
 use base::error::{Exit, Failure, failed, refused, unwritable};
@@ -18,79 +19,75 @@ use workspace::inside;
 use workspace::strategy::Strategy;
 use workspace::wrangler::{Target, WranglerConfig};
 
-impl Attempt<'_> {
-    /// Bundles the code, uploads it with the assets, and for a deployment makes it live.
-    pub(super) fn upload_from_host(&mut self) -> Result<()> {
-        let folder = self.run.places.upload_folder(self.part);
-        let result = self.bundle_and_upload();
-        let removed = std::fs::remove_dir_all(&folder);
-        result?;
-        removed.with_context(|| format!("cannot remove {folder}"))
+/// Bundles the code and writes the folder to upload from.
+pub fn prepare(job: &Job<'_>) -> Result<Prepared> {
+    let (places, part) = (&job.run.places, job.part);
+    if let Some(dist) = &part.dist {
+        guard::filled(&job.run.ctx.root, dist)?;
     }
+    let command = places.upload(part, &job.run.plan.destination, job.run.plan.verb);
+    let folder = Some(places.upload_folder(part));
+    let prepared = Prepared { command, report: places.output_file(part), folder };
+    prepare_folder(job)?;
+    Ok(prepared)
+}
 
-    fn bundle_and_upload(&mut self) -> Result<()> {
-        if let Some(dist) = &self.part.dist {
-            guard::filled(&self.run.ctx.root, dist)?;
+/// Reads what wrangler reports. Exit 0 alone proves nothing.
+pub fn read_report(
+    job: &Job<'_>,
+    prepared: &Prepared,
+    finished: CompletedProcess,
+) -> Result<NewVersion> {
+    let verb = job.run.plan.verb;
+    let output = std::fs::read_to_string(&prepared.report).unwrap_or_default();
+    let expected = match (verb, job.part.strategy) {
+        (Verb::Preview, Some(Strategy::Preview)) => Expected::Preview,
+        (Verb::Preview, _) => Expected::Upload,
+        _ => Expected::Deploy,
+    };
+    match wrangler::verdict(expected, finished.exit_reason, &output) {
+        wrangler::Verdict::Done { version, targets, previews } => {
+            let urls = if verb == Verb::Preview { previews } else { wrangler::urls(&targets) };
+            // Kept after a failure, as evidence.
+            let _left = std::fs::remove_file(&prepared.report);
+            Ok(NewVersion { id: version, urls, wrangler: None })
         }
-        self.prepare_upload()?;
-        self.step("upload");
-        let places = &self.run.places;
-        let output_file = places.output_file(self.part);
-        let verb = self.run.plan.verb;
-        let command = places.upload(self.part, &self.run.plan.destination, verb);
-        self.begin_upload()?;
-        let finished = self.execute_upload(&command)?;
-        self.record.timings.deploy = Some(millis(finished.took));
-        let output = std::fs::read_to_string(&output_file).unwrap_or_default();
-        let expected = match (verb, self.part.strategy) {
-            (Verb::Preview, Some(Strategy::Preview)) => Expected::Preview,
-            (Verb::Preview, _) => Expected::Upload,
-            _ => Expected::Deploy,
-        };
-        match wrangler::verdict(expected, finished.exit_reason, &output) {
-            wrangler::Verdict::Done { version, targets, previews } => {
-                let urls = if verb == Verb::Preview { previews } else { wrangler::urls(&targets) };
-                self.made(version, urls);
-                // Kept after a failure, as evidence.
-                std::fs::remove_file(&output_file).context("cannot remove wrangler's output file")
-            }
-            wrangler::Verdict::Failed { reason, hint } => {
-                let failure = match finished.success() {
-                    Ok(finished) => failed(format!("{reason}: {}", finished.explain())),
-                    Err(failure) if failure.exit == Exit::Failed => {
-                        Failure { message: format!("{reason}: {}", failure.message), ..failure }
-                    }
-                    Err(failure) => failure,
-                };
-                Err(hint.into_iter().fold(failure, Failure::hint).into())
-            }
+        wrangler::Verdict::Failed { reason, hint } => {
+            let failure = match finished.success() {
+                Ok(finished) => failed(format!("{reason}: {}", finished.explain())),
+                Err(failure) if failure.exit == Exit::Failed => {
+                    Failure { message: format!("{reason}: {}", failure.message), ..failure }
+                }
+                Err(failure) => failure,
+            };
+            Err(hint.into_iter().fold(failure, Failure::hint).into())
         }
     }
+}
 
-    /// Bundles the code if there is any, and writes the folder to upload from.
-    fn prepare_upload(&self) -> Result<()> {
-        let (places, part) = (&self.run.places, self.part);
-        let folder = places.upload_folder(part);
-        std::fs::create_dir_all(folder.join("empty"))
-            .map_err(|error| unwritable(format!("cannot make {folder}: {error}")))?;
-        let root = &self.run.ctx.root;
-        let is_redirected = root.join(&part.dir).join(wrangler::REDIRECT).is_file();
-        let generated = if is_redirected { Some(generated_target(root, &part.dir)?) } else { None };
-        let target = generated.as_ref().unwrap_or(&part.target);
-        let is_bundled = target.main.is_some() || target.has_build_command;
-        if is_bundled {
-            self.step("bundle");
-            let bundling = Bundling { is_redirected, has_assets: target.assets.is_some() };
-            let finished = self.execute(&places.bundle(part, bundling))?;
-            finished.success().map_err(|failure| failure.hint_if_failed(BUNDLE))?;
-        }
-        let destination = &self.run.plan.destination;
-        let command = places.prepare_upload(part, destination, is_redirected, is_bundled);
-        let finished = self.execute(&command)?;
-        match finished.exit_reason {
-            ExitReason::Code(wrangler::REFUSED) => Err(refusal(&finished).into()),
-            _ => finished.success().map(|_| ()).map_err(Into::into),
-        }
+/// Bundles the code if there is any, and writes the folder to upload from.
+fn prepare_folder(job: &Job<'_>) -> Result<()> {
+    let (places, part) = (&job.run.places, job.part);
+    let folder = places.upload_folder(part);
+    std::fs::create_dir_all(folder.join("empty"))
+        .map_err(|error| unwritable(format!("cannot make {folder}: {error}")))?;
+    let root = &job.run.ctx.root;
+    let is_redirected = root.join(&part.dir).join(wrangler::REDIRECT).is_file();
+    let generated = if is_redirected { Some(generated_target(root, &part.dir)?) } else { None };
+    let target = generated.as_ref().unwrap_or(&part.target);
+    let is_bundled = target.main.is_some() || target.has_build_command;
+    if is_bundled {
+        job.step("bundle");
+        let bundling = Bundling { is_redirected, has_assets: target.assets.is_some() };
+        let finished = job.execute(&places.bundle(part, bundling))?;
+        finished.success().map_err(|failure| failure.hint_if_failed(BUNDLE))?;
+    }
+    let destination = &job.run.plan.destination;
+    let command = places.prepare_upload(part, destination, is_redirected, is_bundled);
+    let finished = job.execute(&command)?;
+    match finished.exit_reason {
+        ExitReason::Code(wrangler::REFUSED) => Err(refusal(&finished).into()),
+        _ => finished.success().map(|_| ()).map_err(Into::into),
     }
 }
 

@@ -1,13 +1,15 @@
 //! Executes plans: several projects side by side, each to its own record.
 
 pub mod answer;
-pub mod attempt;
 pub mod built;
 pub mod check;
 pub mod choice;
 pub mod comment;
 pub mod dagger;
+pub mod deployment;
+pub mod failure;
 pub mod host;
+pub mod job;
 pub mod live;
 pub mod lock;
 mod output;
@@ -17,6 +19,8 @@ pub mod setup;
 pub mod stop;
 pub mod sweep;
 pub mod traffic;
+pub mod uploader;
+pub mod verify;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -28,8 +32,9 @@ use crate::context::Ctx;
 use crate::plan::commands::Places;
 use crate::plan::{Plan, ProjectPlan};
 use crate::record::{Record, Versions};
-use attempt::{Attempt, Made};
 use base::error::Failure;
+use deployment::{Deployment, Progress};
+use job::Job;
 use packages::{Installed, Shared};
 
 /// What the attempts of one run share.
@@ -81,10 +86,10 @@ impl<'a> Run<'a> {
         std::thread::scope(|scope| {
             let work = || {
                 while let Some((index, part)) = next(&queue) {
-                    match Attempt::new(self, part).make() {
-                        Made::Done(record) => keep(index, record),
-                        Made::Unchecked(attempt) => {
-                            scope.spawn(move || keep(index, attempt.check()));
+                    match Deployment::start(Job::new(self, part)) {
+                        Progress::Finished(record) => keep(index, *record),
+                        Progress::Uploaded(deployment) => {
+                            scope.spawn(move || keep(index, deployment.check()));
                         }
                     }
                 }

@@ -1,4 +1,4 @@
-//! What a build on this machine leaves: taken from the cache, or built and kept.
+//! Builds on this machine, or restores the output of an earlier build from the cache.
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA256, digest};
 
-use super::attempt::{Attempt, millis};
+use super::deployment::BuildResult;
+use super::job::{Job, millis};
 use crate::cache::{Cache, Taken};
 use crate::plan::variables::digests;
 use crate::record::Output;
@@ -23,32 +24,33 @@ use workspace::key::hex;
 
 /// The variables of the caller that a build sees and that change what tools write. The others of
 /// [`INHERITED`](base::command::INHERITED) say where things are.
-const CIRCUMSTANCES: [&str; 4] = ["CI", "LANG", "LC_ALL", "TZ"];
+const BUILD_ENV: [&str; 4] = ["CI", "LANG", "LC_ALL", "TZ"];
 
-/// How the names of files begin that builds read and git ignores.
+/// The beginnings of names of files that builds read and git ignores.
 const ENVIRONMENT_FILES: [&str; 2] = [".env", ".dev.vars"];
 
-/// What a build may be kept by, or why it may not be kept.
+/// The cache key of a build, or the reason why its output is not cached.
 type Key = Result<String, String>;
 
-impl Attempt<'_> {
-    /// Installs and builds, alone in the package's folder; or takes what an earlier build of the same
+impl Job<'_> {
+    /// Installs and builds, alone in the package's folder; or restores what an earlier build of the same
     /// content wrote.
-    pub(super) fn build_on_host(&mut self) -> Result<()> {
+    pub(super) fn build_on_host(&self) -> Result<BuildResult> {
         let alone = self.run.package_lock(self.part);
         let _alone = alone.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(dir) = &self.part.build else {
-            return self.install();
+            return Ok(BuildResult { install: self.install()?, ..BuildResult::default() });
         };
         let key = self.build_key(dir)?;
         let damaged = match &key {
             Ok(key) if !self.run.plan.rebuild => match self.take(key) {
                 Taken::Whole { built } => {
                     let (not_kept, damaged) = (None, None);
-                    self.record.output =
-                        Some(Output { from_cache: true, built, not_kept, damaged });
+                    let output = Some(Output { from_cache: true, built, not_kept, damaged });
                     // Wrangler bundles a Worker's code with what it imports.
-                    return if self.part.target.main.is_some() { self.install() } else { Ok(()) };
+                    let has_code = self.part.target.main.is_some();
+                    let install = if has_code { self.install()? } else { None };
+                    return Ok(BuildResult { install, build: None, output });
                 }
                 Taken::Nothing => None,
                 Taken::Damaged(damage) => Some(damage),
@@ -56,33 +58,44 @@ impl Attempt<'_> {
             _ => None,
         };
         if let Some(damage) = &damaged {
-            self.step(&format!("build anew, since what was kept is damaged: {damage}"));
+            self.step(&format!("build again, because the cached output is corrupt: {damage}"));
         }
-        self.install()?;
-        let before = self.beside_dist();
+        let install = self.install()?;
+        let before = self.files_outside_dist();
         self.step("build");
         self.clear_dist()?;
         let started = Instant::now();
         let alone = format!(
-            "nothing was uploaded; the build alone: `cargo xtask build {}`",
+            "nothing was uploaded; run the build alone with `cargo xtask build {}`",
             self.part.project
         );
         for command in self.build_commands() {
             let finished = self.execute(&command)?.success();
             finished.map_err(|failure| failure.hint_if_failed(&alone))?;
         }
-        self.record.timings.build = Some(millis(started.elapsed()));
+        let build = Some(millis(started.elapsed()));
         let built = rfc3339(unix_now());
         let not_kept = self.keep(dir, key, &before, &built)?.err();
         if let Some(because) = &not_kept {
-            self.step(&format!("what was built is not kept for the next time: {because}"));
+            self.step(&format!("the output is not cached: {because}"));
         }
-        self.record.output = Some(Output { from_cache: false, built, not_kept, damaged });
+        let output = Some(Output { from_cache: false, built, not_kept, damaged });
+        Ok(BuildResult { install, build, output })
+    }
+
+    /// Removes what an earlier build left, so that it cannot be taken for this one's output. Deletes only
+    /// folders that git ignores.
+    fn clear_dist(&self) -> Result<()> {
+        let Some(dist) = &self.part.dist else { return Ok(()) };
+        let path = self.run.ctx.root.join(dist);
+        if path.is_dir() && git::is_ignored(&self.run.ctx.root, dist)? {
+            std::fs::remove_dir_all(&path).with_context(|| format!("cannot clear {dist}"))?;
+        }
         Ok(())
     }
 
-    /// Puts what is kept where the build would write it. A cache that cannot be read costs a build, and
-    /// nothing else.
+    /// Restores the cached output to where the build would write it. A cache that cannot be read costs a
+    /// build, and nothing else.
     fn take(&self, key: &str) -> Taken {
         let root = &self.run.ctx.root;
         let Some(dist) = &self.part.dist else { return Taken::Nothing };
@@ -103,8 +116,8 @@ impl Attempt<'_> {
         })
     }
 
-    /// Keeps what was built, if all of what was written and all of what was read is known.
-    fn keep(&self, dir: &Utf8Path, key: Key, before: &Stand, built: &str) -> Result<Key> {
+    /// Caches the output, if all that the build wrote and read is known.
+    fn keep(&self, dir: &Utf8Path, key: Key, before: &FileStamps, built: &str) -> Result<Key> {
         let (key, dist) = match (key, &self.part.dist) {
             (Ok(key), Some(dist)) => (key, dist),
             (key, _) => return Ok(key),
@@ -114,7 +127,7 @@ impl Attempt<'_> {
             Ok(_) => return Ok(Err("what it is made from changed during the build".to_owned())),
             Err(because) => return Ok(Err(because)),
         }
-        let after = self.beside_dist();
+        let after = self.files_outside_dist();
         if let Some((path, _)) = after.iter().find(|(path, at)| before.get(*path) != Some(at)) {
             return Ok(Err(format!(
                 "it wrote {path}, beside {dist}, and the Worker's code may import that"
@@ -135,7 +148,7 @@ impl Attempt<'_> {
         self.part.own_build.as_ref().map(build).unwrap_or_default()
     }
 
-    /// The digest of all that decides what the build writes.
+    /// Returns the digest of everything that affects the output.
     fn build_key(&self, dir: &Utf8Path) -> Result<Key> {
         let (root, part) = (&self.run.ctx.root, self.part);
         let Some(dist) = &part.dist else {
@@ -166,7 +179,7 @@ impl Attempt<'_> {
         let commands = self.build_commands();
         let commands: Vec<_> =
             commands.iter().map(|command| (&command.argv[1..], &command.env)).collect();
-        let circumstances = CIRCUMSTANCES.map(variable);
+        let circumstances = BUILD_ENV.map(variable);
         let facts = BTreeMap::from([
             ("xtask", env!("CARGO_PKG_VERSION").to_owned()),
             ("bun", self.run.versions.bun.clone().unwrap_or_default()),
@@ -181,10 +194,10 @@ impl Attempt<'_> {
         Ok(Ok(key::digest(&blobs, &facts)))
     }
 
-    /// The state of every file that a Worker's code could import beside its assets and its
-    /// dependencies; of none for a Worker without code.
-    fn beside_dist(&self) -> Stand {
-        let mut found = Stand::new();
+    /// Returns the stamps of every file that a Worker's code could import beside its assets and its
+    /// dependencies. Empty for a Worker without code.
+    fn files_outside_dist(&self) -> FileStamps {
+        let mut found = FileStamps::new();
         let Some(dist) = self.part.dist.as_ref().filter(|_| self.part.target.main.is_some()) else {
             return found;
         };
@@ -212,17 +225,17 @@ impl Attempt<'_> {
     }
 }
 
-/// Files with their sizes and when they were written.
-type Stand = BTreeMap<Utf8PathBuf, (u64, Option<SystemTime>)>;
+/// Files with their sizes and modification times.
+type FileStamps = BTreeMap<Utf8PathBuf, (u64, Option<SystemTime>)>;
 
-/// Whether the link at `path` means something that is among the inputs.
+/// Returns true if the link at `path` leads to one of the inputs.
 fn leads_inside(root: &Utf8Path, path: &Utf8Path, inputs: &[&Utf8Path]) -> bool {
     let target = root.join(path).read_link_utf8().ok();
     let target = target.and_then(|to| normalize(&path.parent().unwrap_or(path).join(to)));
     target.is_some_and(|target| inputs.iter().any(|input| target.starts_with(input)))
 }
 
-/// The hashes of the files that set variables for a build: only a hash, since they hold secrets.
+/// Returns the hashes of the files that set variables for a build. Only hashes, because they hold secrets.
 fn environment_files(
     root: &Utf8Path,
     dirs: [&Utf8Path; 2],

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::attempt::{Attempt, millis};
+use super::job::{Job, millis};
 use super::lock::{Lock, lock};
 use crate::plan::PackageBuild;
 use crate::tools::packages::{Installation, failure};
@@ -52,22 +52,24 @@ pub struct Installed {
     _lock: Arc<Lock>,
 }
 
-impl Attempt<'_> {
-    /// Installs what the project needs and builds the packages that it imports.
-    pub(super) fn install(&mut self) -> Result<()> {
+impl Job<'_> {
+    /// Installs what the project needs and builds the packages that it imports. Returns how many milliseconds the
+    /// install took. `None` if there was nothing to install.
+    pub(super) fn install(&self) -> Result<Option<u64>> {
+        let mut took = None;
         if let Some(installation) = &self.part.toolchain.installation {
             self.step("install dependencies");
             let installed = self
                 .run
                 .installs
                 .once(&installation.dir, || self.install_packages(installation))?;
-            self.record.timings.install = Some(installed.took);
+            took = Some(installed.took);
         }
         for build in &self.part.dependencies {
             self.step(&format!("build {}", build.dir));
             self.run.builds.once(&build.dir, || self.build_dependency(build))?;
         }
-        Ok(())
+        Ok(took)
     }
 
     fn install_packages(&self, installation: &Installation) -> Result<Installed> {

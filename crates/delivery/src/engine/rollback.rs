@@ -8,8 +8,8 @@ use camino::Utf8PathBuf;
 use serde::Serialize;
 
 use super::answer::{Expected, Unclear};
-use super::attempt::by_hand;
 use super::check::{Checker, Limits, ServiceToken, Verdict, advice, setting};
+use super::job::command_line;
 use super::setup;
 use super::traffic::{Traffic, route_traffic};
 use crate::context::Ctx;
@@ -84,7 +84,7 @@ impl Rollback {
                 "the Worker `{worker}` has never been deployed in {}",
                 destination.environment
             ))
-            .hint(format!("run `{}` once", by_hand("deploy", &project.name, destination)))
+            .hint(format!("run `{}` once", command_line("deploy", &project.name, destination)))
         };
         let api = api(destination, &token).patient(&ctx.retry_budget);
         let live = api.live(&worker).map_err(|error| unread(&error))?.ok_or_else(never)?;
@@ -169,7 +169,7 @@ impl Rollback {
     fn make_live(&self, ctx: &Ctx, record: &mut Record) -> Result<()> {
         let token = ctx.secret(&self.destination.token())?;
         let api = api(&self.destination, &token).patient(&ctx.retry_budget);
-        let status = by_hand("status", &self.project, &self.destination);
+        let status = command_line("status", &self.project, &self.destination);
         // Another run may have held the lock since the plan was made.
         record.live = api.live(&self.worker).map_err(|error| unread(&error))?;
         let now = record.live.as_ref().map_or("nothing", |live| live.version.as_str());
@@ -215,7 +215,7 @@ impl Rollback {
                 .into_iter()
                 .fold(remote(format!("{} is live, but {what}", self.version)), Failure::hint)
         };
-        let back = by_hand("rollback", &self.project, &self.destination);
+        let back = command_line("rollback", &self.project, &self.destination);
         Err(failure.hint(format!("to go back: `{back} --to {from}`")).into())
     }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::engine::attempt::by_hand;
+use crate::engine::job::command_line;
 use crate::engine::stop::{Previews, Stopped};
 use crate::plan::destination::Destination;
 use crate::plan::merge_request::Project;
@@ -45,7 +45,7 @@ impl Spared {
     }
 
     fn preview(iid: u64, one: &Stopped, reason: &str, place: &Destination) -> Spared {
-        let command = by_hand("preview stop", &quote(&one.project), place);
+        let command = command_line("preview stop", &quote(&one.project), place);
         Spared {
             iid,
             project: Some(one.project.clone()),

@@ -1,0 +1,257 @@
+//! One project's deployment, preview or build: its steps in order, and the record made of their results.
+//!
+//! Each step is a function that takes values and returns a value. Only this file puts them together.
+
+use anyhow::Result;
+
+use super::built::Built;
+use super::failure::{FailedUpload, explain_failed_upload};
+use super::job::{Job, millis};
+use super::live::{Before, Existing, addresses_are_off, is_up_to_date, read_live};
+use super::lock::Lock;
+use super::uploader::{self, Prepared};
+use super::verify::{Verified, verify};
+use crate::plan::{Engine, Verb};
+use crate::record::{Output, Record, Status};
+use base::env::variable;
+use base::error::{Exit, Failure, exit_of, hints_of, refused};
+use base::time::{rfc3339, unix_now};
+use cloudflare::api::Live;
+use workspace::strategy::Strategy;
+
+/// What a build on this machine did.
+#[derive(Clone, Debug, Default)]
+pub struct BuildResult {
+    /// How many milliseconds the install took.
+    pub install: Option<u64>,
+    /// How many milliseconds the build took.
+    pub build: Option<u64>,
+    /// Where the output came from. `None` if there was none to make.
+    pub output: Option<Output>,
+}
+
+/// A version, or a preview's deployment, that was uploaded.
+#[derive(Debug)]
+pub struct Uploaded {
+    /// Its id.
+    pub id: String,
+    /// Where it answers.
+    pub urls: Vec<String>,
+    /// The version of wrangler, where the uploader reports it.
+    pub wrangler: Option<String>,
+    /// What the build left, read while no other project builds into the same folder. `None` without assets.
+    pub built: Option<Box<Built>>,
+}
+
+/// How far a deployment came without waiting for answers.
+pub enum Progress<'a> {
+    /// To its end.
+    Finished(Box<Record>),
+    /// To an uploaded version, whose answers are not checked yet.
+    Uploaded(Box<Deployment<'a>>),
+}
+
+/// A project's deployment with the results of its steps so far.
+pub struct Deployment<'a> {
+    job: Job<'a>,
+    lock: Option<Lock>,
+    started: String,
+    before: Before,
+    existing: Option<Existing>,
+    build: BuildResult,
+    /// How many milliseconds the upload took.
+    took: Option<u64>,
+    uploaded: Option<Uploaded>,
+    verified: Verified,
+    /// What is live now. `None` if nothing is, or if it is not known.
+    live: Option<Live>,
+}
+
+impl<'a> Deployment<'a> {
+    /// Runs the steps up to an uploaded version.
+    #[must_use]
+    pub fn start(job: Job<'a>) -> Progress<'a> {
+        let mut deployment = Deployment {
+            job,
+            lock: None,
+            started: rfc3339(unix_now()),
+            before: Before::default(),
+            existing: None,
+            build: BuildResult::default(),
+            took: None,
+            uploaded: None,
+            verified: Verified::default(),
+            live: None,
+        };
+        match deployment.up_to_upload() {
+            Ok(None) => Progress::Uploaded(Box::new(deployment)),
+            Ok(Some(status)) => Progress::Finished(Box::new(deployment.end(status, None))),
+            Err(error) => Progress::Finished(Box::new(deployment.fail(&error))),
+        }
+    }
+
+    /// Checks the uploaded version, and rolls back if it is wrong.
+    #[must_use]
+    pub fn check(mut self) -> Record {
+        let Some(uploaded) = &self.uploaded else {
+            return self.end(Status::Failed, None);
+        };
+        let (verified, result) = verify(&self.job, &self.before, uploaded);
+        self.live.clone_from(&verified.live);
+        self.verified = verified;
+        match result {
+            Ok((status, error)) => self.end(status, error),
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Runs the steps up to an uploaded version. Returns a status if that is the end.
+    fn up_to_upload(&mut self) -> Result<Option<Status>> {
+        self.lock = Some(self.job.lock()?);
+        if self.job.run.plan.verb == Verb::Build {
+            self.build = build(&self.job)?;
+            return Ok(Some(Status::Built));
+        }
+        self.before = read_live(&self.job)?;
+        self.live.clone_from(&self.before.live);
+        if let Some(status) = refuse_preview(&self.job, &self.before)? {
+            return Ok(Some(status));
+        }
+        self.existing = is_up_to_date(&self.job, &self.before)?;
+        if self.existing.is_some() {
+            return Ok(Some(Status::Unchanged));
+        }
+        self.before.read_beside_version(&self.job);
+        uploader::refuse(&self.job)?;
+        if self.job.run.plan.choice.engine == Engine::Host {
+            self.build = build(&self.job)?;
+        }
+        let prepared = uploader::prepare(&self.job)?;
+        self.upload(&prepared)?;
+        Ok(None)
+    }
+
+    /// Uploads. From here on the remote side may have changed, and a record says so if we are killed.
+    fn upload(&mut self, prepared: &Prepared) -> Result<()> {
+        let Some(lock) = &self.lock else {
+            return Err(refused("the project is not locked").into());
+        };
+        let look = self.job.command_line("status");
+        self.record().begin(&self.job.run.ctx.root, &look)?;
+        let upload = uploader::upload(&self.job, prepared, lock);
+        self.took = upload.took.map(millis);
+        match upload.result {
+            Ok(uploaded) => {
+                self.uploaded = Some(uploaded);
+                Ok(())
+            }
+            Err(error) => Err(FailedUpload { error, is_killed: upload.is_killed }.into()),
+        }
+    }
+
+    /// Ends with an error. After a failed upload what is live is read, so that the record does not guess.
+    fn fail(mut self, error: &anyhow::Error) -> Record {
+        let (mut text, mut hints) = (format!("{error:#}"), hints_of(error));
+        let mut status: Status = exit_of(error).into();
+        if let Some(failed) = error.downcast_ref::<FailedUpload>() {
+            hints = hints_of(&failed.error);
+            status = exit_of(&failed.error).into();
+            let now = explain_failed_upload(&self.job, &self.before, failed, status, hints);
+            text = format!("{text}\n{}", now.text);
+            (self.live, status, hints) = (now.live, now.status, now.hints);
+        }
+        for hint in hints {
+            text = format!("{text}\nhint: {hint}");
+        }
+        self.end(status, Some(text))
+    }
+
+    fn end(self, status: Status, error: Option<String>) -> Record {
+        let mut record = Record { status, error, ended: rfc3339(unix_now()), ..self.record() };
+        record.save_at_the_end(&self.job.run.ctx.root);
+        // The next run may begin before the progress ends.
+        drop(self.lock);
+        let is_good = record.status.exit() == Exit::Done;
+        self.job.end(is_good, &crate::report::outcome(&record));
+        record
+    }
+
+    /// Makes the record of the steps so far: the only place that does.
+    fn record(&self) -> Record {
+        let Job { run, part, .. } = &self.job;
+        let plan = run.plan;
+        let (verb, destination) = (plan.verb, &plan.destination);
+        let base = Record::new(verb, &part.project, &part.target.worker, destination, &part.nonce);
+        let made = self.uploaded.as_ref().map(|uploaded| (&uploaded.id, &uploaded.urls));
+        let found = self.existing.as_ref().map(|existing| (&existing.id, &existing.urls));
+        let (id, urls) = match made.or(found) {
+            Some((id, urls)) => (Some(id.clone()), urls.clone()),
+            None => (None, Vec::new()),
+        };
+        let is_preview = part.strategy == Some(Strategy::Preview);
+        let (version, deployment) = if is_preview { (None, id) } else { (id, None) };
+        let mut tools = run.versions.clone();
+        if let Some(wrangler) = self.uploaded.as_ref().and_then(|made| made.wrangler.clone()) {
+            tools.wrangler = Some(wrangler);
+        }
+        let warnings = [&self.before.warnings, &self.verified.warnings];
+        let found = self.existing.iter().flat_map(|existing| &existing.warnings);
+        Record {
+            engine: Some(plan.choice.engine.name().to_owned()),
+            commit: plan.head.commit.clone(),
+            dirty: plan.head.dirty,
+            key: part.key.clone(),
+            alias: part.alias.clone(),
+            strategy: part.strategy,
+            started: self.started.clone(),
+            previous: self.before.live.clone(),
+            live: self.live.clone(),
+            warnings: warnings.into_iter().flatten().chain(found).cloned().collect(),
+            output: self.build.output.clone(),
+            timings: crate::record::Timings {
+                install: self.build.install,
+                build: self.build.build,
+                deploy: self.took,
+                check: self.verified.took,
+            },
+            version,
+            deployment,
+            urls,
+            tools,
+            ..base
+        }
+    }
+}
+
+/// Builds with the engine of the plan. A project without a build is installed only.
+fn build(job: &Job<'_>) -> Result<BuildResult> {
+    match job.run.plan.choice.engine {
+        Engine::Host => job.build_on_host(),
+        Engine::Dagger => job.build_in_container().map(|()| BuildResult::default()),
+    }
+}
+
+/// Refuses a preview of a Worker that cannot have one. Returns a status if there is nothing to preview yet.
+fn refuse_preview(job: &Job<'_>, before: &Before) -> Result<Option<Status>, Failure> {
+    if job.run.plan.verb != Verb::Preview {
+        return Ok(None);
+    }
+    // A merge request that adds a project could not be merged if this was a failure.
+    if before.live.is_none() && variable("CI_MERGE_REQUEST_IID").is_some() {
+        return Ok(Some(Status::Undeployed));
+    }
+    if before.live.is_none() {
+        let worker = &job.part.target.worker;
+        return Err(refused(format!(
+            "the Worker `{worker}` has never been deployed, and a preview needs one"
+        ))
+        .hint(format!(
+            "run `cargo xtask deploy {} --env {}` once",
+            job.part.project, job.run.plan.destination.environment
+        )));
+    }
+    match job.part.strategy {
+        Some(Strategy::Preview) => addresses_are_off(job).map(|()| None),
+        Some(Strategy::Alias) | None => Ok(None),
+    }
+}

@@ -1,0 +1,134 @@
+//! Finds out what a failed upload left, since it may have gone live before it failed, or may still.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::job::Job;
+use super::live::Before;
+use crate::plan::Verb;
+use crate::record::Status;
+use cloudflare::api::Live;
+use cloudflare::wrangler::requests::{Order, deploying_order};
+
+/// How long a deploying request without an answer is looked after.
+const OPEN: Duration = Duration::from_secs(5);
+
+/// An upload that failed after it was started.
+#[derive(Debug)]
+pub struct FailedUpload {
+    /// Why.
+    pub error: anyhow::Error,
+    /// The command was ended by a signal, its deadline or an interruption.
+    pub is_killed: bool,
+}
+
+impl fmt::Display for FailedUpload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.error)
+    }
+}
+
+impl std::error::Error for FailedUpload {}
+
+/// The state after a failed upload.
+pub struct AfterFailure {
+    /// What is live. `None` if nothing is, or if it is not known.
+    pub live: Option<Live>,
+    /// The status of the record.
+    pub status: Status,
+    /// The state in words.
+    pub text: String,
+    /// The next steps.
+    pub hints: Vec<String>,
+}
+
+/// Reads what is live after a failed upload and says what is known of it. `status` and `hints` are those
+/// of the failure.
+pub fn explain_failed_upload(
+    job: &Job<'_>,
+    before: &Before,
+    failed: &FailedUpload,
+    status: Status,
+    mut hints: Vec<String>,
+) -> AfterFailure {
+    let previous = before.version();
+    let is_open = job.run.plan.verb == Verb::Deploy && may_go_live(job, before, failed);
+    let changed = match status {
+        Status::Interrupted => Status::Interrupted,
+        _ => Status::Unknown,
+    };
+    let version = |live: &Option<Live>| live.as_ref().map(|live| live.version.clone());
+    let started = Instant::now();
+    let mut now = job.live();
+    while is_open
+        && started.elapsed() < OPEN
+        && now.as_ref().is_ok_and(|now| version(now).as_deref() == previous)
+    {
+        std::thread::sleep(OPEN / 5);
+        now = job.live();
+    }
+    let look = format!("run `{}`", job.command_line("status"));
+    match now {
+        Ok(live) if version(&live).as_deref() == previous => {
+            let as_before = match previous {
+                Some(version) => format!("version {version} is still live, as before"),
+                None => "nothing is live, as before".to_owned(),
+            };
+            if !is_open {
+                return AfterFailure { live, status, text: as_before, hints };
+            }
+            hints.retain(|hint| !hint.contains("run it again"));
+            hints.push(format!("{look} in a minute; deploy again only after that"));
+            let text = format!(
+                "{as_before}, but the request to deploy was sent and not answered: the new version may still go live"
+            );
+            AfterFailure { live: None, status: Status::Unknown, text, hints }
+        }
+        Ok(live) => {
+            let previous = previous.unwrap_or("none");
+            let text = match version(&live) {
+                Some(now) => format!("version {now} is live now; before it was {previous}"),
+                None => format!("nothing is live now; before it was {previous}"),
+            };
+            hints.push(next_step(job, before, live.as_ref(), look));
+            AfterFailure { live, status: changed, text, hints }
+        }
+        Err(error) => {
+            hints.push(look);
+            let text = format!("what is live now cannot be read: {error:#}");
+            let status = if is_open { Status::Unknown } else { changed };
+            AfterFailure { live: None, status, text, hints }
+        }
+    }
+}
+
+/// Returns true if a failed upload may still make its version live: the request was sent, or may have
+/// been, and has no answer. Without a new version there is nothing to make live.
+fn may_go_live(job: &Job<'_>, before: &Before, failed: &FailedUpload) -> bool {
+    let order = deploying_order(&format!("{:#}", failed.error), &job.part.target.worker);
+    if before.live.is_none() {
+        // The first upload makes its version live by itself.
+        return failed.is_killed || order == Some(Order::Open);
+    }
+    if order == Some(Order::Refused) {
+        return false;
+    }
+    let newest = job.ask(|api| api.versions(&job.part.target.worker));
+    let newest = newest.ok().and_then(|versions| Some(versions.first()?.id.clone()));
+    newest.is_none() || before.newest.is_none() || newest != before.newest
+}
+
+/// Returns the next step if another version is live than before.
+fn next_step(job: &Job<'_>, before: &Before, now: Option<&Live>, look: String) -> String {
+    let is_ours = now.is_some_and(|live| live.tag.as_deref() == Some(&job.part.key));
+    let again = job.command_line("deploy");
+    match &before.live {
+        _ if !is_ours => look,
+        None => format!("to finish (addresses, schedules), run `{again} --force`"),
+        Some(previous) => format!(
+            "to finish (addresses, schedules), run `{again} --force`; to go back, run `{} --to {}`",
+            job.command_line("rollback"),
+            previous.version
+        ),
+    }
+}

@@ -1,0 +1,117 @@
+//! One project's part of a run, with what each of its steps needs: the plan, the API, and a place for output.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::Run;
+use super::lock::Lock;
+use crate::plan::destination::Destination;
+use crate::plan::{ProjectPlan, Verb};
+use base::command::Command;
+use base::error::{Failure, interrupted, refused};
+use base::runner::{CompletedProcess, INTERRUPTED};
+use base::secret::Secret;
+use base::terminal::progress::Task;
+use cloudflare::api;
+use cloudflare::api::{Api, Live};
+
+/// One project's part of a run. It does not change: the steps return what they find and make.
+pub struct Job<'a> {
+    /// What all projects of the run share.
+    pub run: &'a Run<'a>,
+    /// The project's plan.
+    pub part: &'a ProjectPlan,
+    task: Task,
+}
+
+impl<'a> Job<'a> {
+    /// Creates the job and shows it in the progress.
+    #[must_use]
+    pub fn new(run: &'a Run<'a>, part: &'a ProjectPlan) -> Job<'a> {
+        Job { run, part, task: run.ctx.ui.task(&part.project) }
+    }
+
+    /// Ends the progress with the result.
+    pub(super) fn end(self, is_good: bool, text: &str) {
+        self.task.end(is_good, text);
+    }
+
+    /// Shows which step runs.
+    pub(super) fn step(&self, step: &str) {
+        self.task.step(step);
+    }
+
+    /// Runs a command with its output in the job's log.
+    pub(super) fn execute(&self, command: &Command) -> Result<CompletedProcess> {
+        self.run.ctx.run(&self.part.nonce, command, &|line| self.task.output(line))
+    }
+
+    /// Runs the command that uploads. The child keeps the project's lock even if this process is killed.
+    pub(super) fn execute_upload(
+        &self,
+        command: &Command,
+        lock: &Lock,
+    ) -> Result<CompletedProcess> {
+        let on_line = |line: &str| self.task.output(line);
+        self.run.ctx.run_locked(&self.part.nonce, command, Some(lock.file()), &on_line)
+    }
+
+    /// Locks the project and waits for the last request of a run that was killed.
+    pub(super) fn lock(&self) -> Result<Lock> {
+        let waiting = |holder: &str| self.step(&format!("wait for {holder}"));
+        let lock = super::setup::project_lock(&self.run.ctx.root, &self.part.slug, waiting)?;
+        if self.run.plan.verb != Verb::Build {
+            lock.settle(|why| self.step(why))?;
+        }
+        Ok(lock)
+    }
+
+    /// Returns the command line of `verb` for this project and environment.
+    pub(super) fn command_line(&self, verb: &str) -> String {
+        command_line(verb, &self.part.project, &self.run.plan.destination)
+    }
+
+    /// Reads before anything is changed. Errors with a refusal.
+    pub(super) fn read<T>(
+        &self,
+        what: &str,
+        ask: impl FnOnce(&Api<'_>) -> Result<T>,
+    ) -> Result<T, Failure> {
+        self.ask(ask).map_err(|error| {
+            if INTERRUPTED.load(Ordering::SeqCst) {
+                return interrupted().hint("nothing was changed");
+            }
+            refused(format!("cannot read {what}: {error:#}"))
+                .hint(format!("nothing was changed; {}", api::next_step(&error)))
+        })
+    }
+
+    /// Reads what is live.
+    pub(super) fn live(&self) -> Result<Option<Live>> {
+        self.ask(|api| api.live(&self.part.target.worker))
+    }
+
+    /// Asks Cloudflare's API, within the run's retry budget.
+    pub(super) fn ask<T>(&self, ask: impl FnOnce(&Api<'_>) -> Result<T>) -> Result<T> {
+        let destination = &self.run.plan.destination;
+        let token: Secret = self.run.ctx.secret(&destination.token())?;
+        let api = Api::new(&destination.api, &destination.account_id, &token);
+        ask(&api.patient(&self.run.ctx.retry_budget))
+    }
+}
+
+/// Returns the command line of `verb` for `project` in an environment.
+pub(super) fn command_line(verb: &str, project: &str, destination: &Destination) -> String {
+    let environment = &destination.environment;
+    let local = Destination::always_sandbox(environment);
+    let environment = if local { String::new() } else { format!(" --env {environment}") };
+    let sandbox = if destination.sandbox.is_some() && !local { " --sandbox" } else { "" };
+    format!("cargo xtask {verb} {project}{environment}{sandbox}")
+}
+
+/// Returns a duration in whole milliseconds.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

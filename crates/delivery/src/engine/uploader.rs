@@ -1,0 +1,122 @@
+//! Uploads with either engine: prepares a command, runs it with the token, and reads what it did.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use camino::Utf8PathBuf;
+
+use super::built::Built;
+use super::deployment::Uploaded;
+use super::job::Job;
+use super::lock::Lock;
+use super::{dagger, host};
+use crate::plan::{Engine, Verb, guard};
+use base::command::Command;
+use base::env::is_set;
+use base::error::{Failure, refused};
+use base::runner::{CompletedProcess, ExitReason};
+use workspace::inside;
+
+/// An upload that can begin.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The command with the token.
+    pub command: Command,
+    /// Where the command reports what it did.
+    pub report: Utf8PathBuf,
+    /// A folder to remove afterwards.
+    pub folder: Option<Utf8PathBuf>,
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.folder {
+            let _left = std::fs::remove_dir_all(folder);
+        }
+    }
+}
+
+/// What an engine made.
+#[derive(Debug)]
+pub struct NewVersion {
+    /// The id of the version, or of the preview's deployment.
+    pub id: String,
+    /// Its addresses, as Cloudflare gave them.
+    pub urls: Vec<String>,
+    /// The version of wrangler, if it is not the one of this machine.
+    pub wrangler: Option<String>,
+}
+
+/// The end of an upload.
+pub struct Upload {
+    /// How long the command ran. `None` if it was not started.
+    pub took: Option<Duration>,
+    /// The command was ended by a signal, its deadline or an interruption.
+    pub is_killed: bool,
+    /// What was uploaded.
+    pub result: Result<Uploaded>,
+}
+
+/// Refuses what the upload of this project would do wrong. Nothing is built yet.
+pub fn refuse(job: &Job<'_>) -> Result<()> {
+    if let Some(main) = &job.part.target.main {
+        inside::check(&job.run.ctx.root, &job.part.dir.join(main))?;
+    }
+    if job.run.plan.destination.sandbox.is_some() && !job.run.plan.allow_stub {
+        guard::check_local_form(&job.part.config, &job.part.target, is_set)?;
+    }
+    match job.run.plan.choice.engine {
+        Engine::Host => unknown_field(job).map_err(Into::into),
+        Engine::Dagger => Ok(()),
+    }
+}
+
+/// Prepares the upload. Nothing is uploaded yet, and code of the project that runs gets no token.
+pub fn prepare(job: &Job<'_>) -> Result<Prepared> {
+    match job.run.plan.choice.engine {
+        Engine::Host => host::prepare(job),
+        Engine::Dagger => dagger::prepare(job),
+    }
+}
+
+/// Uploads, and for a deployment makes the version live.
+pub fn upload(job: &Job<'_>, prepared: &Prepared, lock: &Lock) -> Upload {
+    let engine = job.run.plan.choice.engine;
+    job.step(if engine == Engine::Dagger { "dagger: build and upload" } else { "upload" });
+    let finished = match job.execute_upload(&prepared.command, lock) {
+        Ok(finished) => finished,
+        Err(error) => return Upload { took: None, is_killed: false, result: Err(error) },
+    };
+    let took = Some(finished.took);
+    let is_killed = !matches!(finished.exit_reason, ExitReason::Code(_));
+    Upload { took, is_killed, result: uploaded(job, prepared, finished) }
+}
+
+fn uploaded(job: &Job<'_>, prepared: &Prepared, finished: CompletedProcess) -> Result<Uploaded> {
+    let NewVersion { id, urls, wrangler } = match job.run.plan.choice.engine {
+        Engine::Host => host::read_report(job, prepared, finished)?,
+        Engine::Dagger => dagger::read_report(job, prepared, finished)?,
+    };
+    let in_sandbox = match job.run.plan.verb {
+        Verb::Preview => job.preview_urls(&id),
+        _ => job.run.plan.destination.sandbox_url(&job.part.target.worker).map(|url| vec![url]),
+    };
+    let built = job.part.dist.as_ref().map(|dist| {
+        let handling = job.part.target.html_handling.as_deref();
+        let dist = job.run.ctx.root.join(dist);
+        Box::new(Built::read(&dist, job.part.health.path(), handling))
+    });
+    Ok(Uploaded { id, urls: in_sandbox.unwrap_or(urls), wrangler, built })
+}
+
+/// Refuses a field that wrangler does not know: wrangler only warns, and deploys a Worker without it.
+fn unknown_field(job: &Job<'_>) -> Result<(), Failure> {
+    let (root, part) = (&job.run.ctx.root, job.part);
+    let fields = super::setup::unknown_fields(root, &part.config, job.run.wrangler_schema()?)?;
+    let Some(field) = fields.first() else { return Ok(()) };
+    let failure = refused(format!("{}: wrangler knows no field `{}`", part.config, field.path));
+    Err(match &field.nearest {
+        Some(near) => failure.hint(format!("did you mean `{near}`?")),
+        None => failure.hint("remove it, or move it to where it belongs"),
+    })
+}

@@ -1,0 +1,277 @@
+//! Verifies an uploaded version by the API and by its own answers, and rolls back a wrong one.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::answer::{Cause, Expected, Unclear};
+use super::built::Built;
+use super::check::{Checker, Limits, ServiceToken, Verdict, advice, setting};
+use super::deployment::Uploaded;
+use super::job::{Job, millis};
+use super::live::{Before, read_attached};
+use super::traffic::{Traffic, not_rolled_back, route_traffic};
+use crate::plan::Verb;
+use crate::record::Status;
+use base::error::{Failure, failed, interrupted, remote};
+use base::runner::INTERRUPTED;
+use cloudflare::api;
+use cloudflare::api::Live;
+use workspace::health::Health;
+use workspace::triggers;
+
+/// What a verification found, whether it succeeded or not.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// What is live now. `None` if nothing is, or if it could not be read.
+    pub live: Option<Live>,
+    /// What a person should know, although it is no failure.
+    pub warnings: Vec<String>,
+    /// How many milliseconds it took until the answers were right.
+    pub took: Option<u64>,
+}
+
+/// The status of the record, with the reason where it is no success.
+type Ended = Result<(Status, Option<String>)>;
+
+/// Verifies what was uploaded. The result comes with what was found, because a failure needs that too.
+pub fn verify(job: &Job<'_>, before: &Before, uploaded: &Uploaded) -> (Verified, Ended) {
+    job.step("check that it answers");
+    let mut verified = Verified::default();
+    let result = match job.run.plan.verb {
+        Verb::Preview => verify_preview(job, before, uploaded, &mut verified),
+        _ => verify_deployment(job, before, uploaded, &mut verified),
+    };
+    (verified, result)
+}
+
+fn verify_deployment(
+    job: &Job<'_>,
+    before: &Before,
+    uploaded: &Uploaded,
+    verified: &mut Verified,
+) -> Ended {
+    let started = Instant::now();
+    still_serves(job, before, uploaded, "deployed", verified)?;
+    let limits = Limits::of_new_version(&job.run.plan.destination);
+    let own = || own_address(job, &uploaded.id);
+    let live = verified.live.as_ref();
+    match check(job, live, uploaded.built.as_deref(), &uploaded.urls, own, limits) {
+        Verdict::Right { notes } => {
+            verified.warnings.extend(notes);
+            verified.took = Some(millis(started.elapsed()));
+            Ok((Status::Live, None))
+        }
+        Verdict::Wrong(what) => {
+            not_interrupted(job, "this version is live, and was not checked")?;
+            roll_back(job, before, uploaded, &format!("deployed, but {what}"), verified)
+        }
+        Verdict::Unknown(unclear) => {
+            not_interrupted(job, "this version is live, and was not checked")?;
+            let failure = remote(format!(
+                "deployed, and version {} is live, but the health check cannot tell whether it is right: {}",
+                uploaded.id, unclear.what
+            ));
+            let hints = advice(&unclear, &job.part.manifest);
+            let failure = hints.into_iter().fold(failure, Failure::hint);
+            let undo = job.command_line("rollback");
+            Err(failure.hint(format!("check the project yourself; to undo, run `{undo}`")).into())
+        }
+    }
+}
+
+fn verify_preview(
+    job: &Job<'_>,
+    before: &Before,
+    uploaded: &Uploaded,
+    verified: &mut Verified,
+) -> Ended {
+    let started = Instant::now();
+    verified.live.clone_from(&before.live);
+    if uploaded.urls.is_empty() {
+        return Err(failed("uploaded, but Cloudflare gave no preview address")
+            .hint("set `preview_urls` to true in the config and deploy it once")
+            .into());
+    }
+    let limits = Limits::of_new_version(&job.run.plan.destination);
+    let live = before.live.as_ref();
+    match check(job, live, uploaded.built.as_deref(), &uploaded.urls, || None, limits) {
+        Verdict::Right { notes } => verified.warnings.extend(notes),
+        // A login in front of previews is common, and people have it.
+        Verdict::Unknown(unclear) if unclear.cause.is_guard() => {
+            let advice = advice(&unclear, &job.part.manifest).join("; ");
+            verified.warnings.push(format!("not checked: {}; {advice}", unclear.what));
+        }
+        Verdict::Wrong(what) | Verdict::Unknown(Unclear { what, .. }) => {
+            not_interrupted(job, "the preview was uploaded, and not checked")?;
+            return Err(failed(format!("uploaded, but {what}"))
+                .hint("nothing of it is live; look at the address, or at the code")
+                .hint(setting(&job.part.manifest))
+                .into());
+        }
+    }
+    read_again(job, "uploaded", verified)?;
+    let now = verified.live.as_ref().map(|live| live.version.as_str());
+    if now != before.version() {
+        return Err(remote("another version was deployed while this preview was made")
+            .hint(format!("run `{}`", job.command_line("status")))
+            .into());
+    }
+    verified.took = Some(millis(started.elapsed()));
+    Ok((Status::Ready, None))
+}
+
+/// Asks the project at `urls`, and at the version's `own` address if that proves nothing. `live` is the version
+/// that answers there, as far as it is known. A Worker without a `fetch` handler has no answer to give.
+pub(super) fn check(
+    job: &Job<'_>,
+    live: Option<&Live>,
+    built: Option<&Built>,
+    urls: &[String],
+    own: impl FnOnce() -> Option<String>,
+    limits: Limits,
+) -> Verdict {
+    let Some(expected) = Expected::new(job.part, built) else {
+        return Verdict::Right { notes: Vec::new() };
+    };
+    let is_default = job.part.health == Health::Default && job.part.target.main.is_some();
+    if is_default && live.is_some_and(Live::answers_no_request) {
+        return Verdict::Right { notes: Vec::new() };
+    }
+    match ServiceToken::from_variables(job.run.ctx) {
+        Ok(token) => {
+            Checker { expected: &expected, token: token.as_ref() }.check(urls, own, limits)
+        }
+        Err(failure) => {
+            let what = format!("was not asked: {failure}");
+            Verdict::Unknown(Unclear { what, cause: Cause::Other })
+        }
+    }
+}
+
+/// Returns the address of exactly this version, which no zone stands in front of. `None` if addresses of
+/// versions are off, or cannot be read.
+fn own_address(job: &Job<'_>, version: &str) -> Option<String> {
+    let (worker, short) = (&job.part.target.worker, version.get(..8)?);
+    let suffix = job.ask(|api| api.preview_suffix(worker)).ok()??;
+    let in_sandbox = job.run.plan.destination.sandbox_url(&format!("{short}-{worker}"));
+    Some(in_sandbox.unwrap_or_else(|| format!("https://{short}{suffix}/")))
+}
+
+/// Reads what is live after something was `done`. If that fails, what was live before is no answer.
+fn read_again(job: &Job<'_>, done: &str, verified: &mut Verified) -> Result<(), Failure> {
+    verified.live = None;
+    let read = job.live();
+    if read.is_err() {
+        not_interrupted(job, &format!("{done}, and not checked"))?;
+    }
+    verified.live = read.map_err(|error| {
+        remote(format!("{done}, but what is live cannot be read: {error:#}"))
+            .hint(api::next_step(&error))
+            .hint(format!("then run `{}`", job.command_line("status")))
+    })?;
+    Ok(())
+}
+
+/// Errors if another version is live than the uploaded one.
+fn still_serves(
+    job: &Job<'_>,
+    before: &Before,
+    uploaded: &Uploaded,
+    done: &str,
+    verified: &mut Verified,
+) -> Result<(), Failure> {
+    read_again(job, done, verified)?;
+    let serving = verified.live.as_ref().map_or("nothing", |live| live.version.as_str());
+    if serving == uploaded.id {
+        return Ok(());
+    }
+    let status = job.command_line("status");
+    if before.version() == Some(serving) {
+        return Err(remote(format!(
+            "{done} {}, but version {serving} is still live, as before",
+            uploaded.id
+        ))
+        .hint(format!("run `{status}` in a minute, then deploy again with `--force`")));
+    }
+    Err(remote(format!("{done}, but another deployment came in between: {serving} is live"))
+        .hint(format!("run `{status}`, then deploy what should be live")))
+}
+
+/// Errors if this run was interrupted, which is no verdict on the version.
+fn not_interrupted(job: &Job<'_>, state: &str) -> Result<(), Failure> {
+    if INTERRUPTED.load(Ordering::SeqCst) {
+        let message = format!("interrupted; {state}");
+        return Err(Failure { message, ..interrupted() }
+            .hint(format!("run `{}`", job.command_line("status"))));
+    }
+    Ok(())
+}
+
+/// Makes the previous version live again. `why` says what is wrong with the new one.
+fn roll_back(
+    job: &Job<'_>,
+    before: &Before,
+    uploaded: &Uploaded,
+    why: &str,
+    verified: &mut Verified,
+) -> Ended {
+    let Some(previous) = before.version().filter(|_| job.run.plan.rollback) else {
+        return Err(remote(why.to_owned())
+            .hint("this version is live; fix it and deploy again")
+            .hint(setting(&job.part.manifest))
+            .into());
+    };
+    // Another run may have fixed it meanwhile, and that is not ours to undo.
+    still_serves(job, before, uploaded, why, verified)?;
+    job.step("roll back");
+    let message = format!(
+        "xtask: back to {previous}, its successor is wrong{}",
+        triggers::mark(&job.part.triggers.digest)
+    );
+    let worker = &job.part.target.worker;
+    let traffic = Traffic { worker, from: &uploaded.id, to: previous, message: &message };
+    let retry_budget = &job.run.ctx.retry_budget;
+    let routed = job.ask(|api| Ok(route_traffic(traffic, api, retry_budget)))?;
+    verified.live = routed.live.or(verified.live.take());
+    match routed.result {
+        Ok(()) => rolled_back(job, before, previous, why),
+        Err(failure) => {
+            let retry = format!("run `{} --to {previous}`", job.command_line("rollback"));
+            Err(not_rolled_back(why, previous, &failure.hint(retry)))
+        }
+    }
+}
+
+/// Ends a rollback, and errors if it left what the deployment changed beside its version.
+fn rolled_back(job: &Job<'_>, before: &Before, previous: &str, why: &str) -> Ended {
+    let back = format!("{why}\nthe previous version {previous} is live again");
+    let left = match &before.attached {
+        None => Err("the crons, routes and domains from before are not known".to_owned()),
+        Some(attached) => {
+            read_attached(job.run.ctx, &job.run.plan.destination, &job.part.target.worker)
+                .map(|now| now.changes_since(attached))
+                .map_err(|error| format!("crons, routes and domains cannot be read: {error:#}"))
+        }
+    };
+    let rest = match left {
+        Ok(left) if left.is_empty() => {
+            return Ok((
+                Status::RolledBack,
+                Some(format!(
+                    "{back}\nhint: fix it and deploy again; `--no-rollback` leaves a wrong version live\nhint: {}",
+                    setting(&job.part.manifest)
+                )),
+            ));
+        }
+        Ok(left) => left.join(", "),
+        Err(reason) => reason,
+    };
+    Err(remote(format!(
+        "{back}, but a rollback does not undo what the deployment changed beside it: {rest}"
+    ))
+    .hint("check out the previous commit and deploy it with `--force`, which sets them again")
+    .hint(setting(&job.part.manifest))
+    .into())
+}
