@@ -3,6 +3,7 @@
 //! A deployment takes two steps. The first bundles, and may run code of the project. The second has the token, and
 //! uploads from a folder that we wrote, without bundling or running anything.
 
+mod excerpt;
 pub mod requests;
 pub mod verdict;
 
@@ -10,7 +11,8 @@ use camino::Utf8Path;
 use serde_json::Value;
 use workspace::toolchain::Toolchain;
 
-pub use verdict::{AGAIN, Expected, Verdict, urls, verdict};
+pub use excerpt::excerpt;
+pub use verdict::{AGAIN, Expected, Verdict, next_step_in, urls, verdict};
 
 /// The launcher inside the toolchain. It is run on Bun, so no Node is needed.
 pub const LAUNCHER: &str = "node_modules/wrangler/bin/wrangler.js";

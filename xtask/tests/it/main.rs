@@ -22,6 +22,7 @@ mod doctor_variables;
 mod engine;
 mod fake_gitlab;
 mod foreign;
+mod hints;
 mod hostile;
 mod imposter;
 mod init;

@@ -126,7 +126,7 @@ function real(path) {
     return realpathSync(path);
   } catch {
     const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink();
-    if (isLink) return refuse(`${shown(path)} is a symbolic link that leads to nothing`, "remove it, or create its target");
+    if (isLink) return refuse(`${shown(path)} is a symbolic link that leads to nothing`, "remove it or create its target, then deploy again");
     return refuse(`${shown(path)} does not exist`, "create it, or correct the wrangler config");
   }
 }
@@ -146,14 +146,12 @@ function readRegular(target, path, largest) {
   try {
     const stat = fstatSync(file);
     if (!stat.isFile()) refuse(`${shown(path)} is not a regular file`, "replace it by a regular file");
-    if (stat.size > largest) refuse(`${shown(path)} has ${mebibytes(stat.size)} MiB, and Cloudflare takes at most ${largest >> 20}`, "make it smaller, or serve it from R2");
+    if (stat.size > largest) refuse(`${shown(path)} has ${stat.size} bytes, and Cloudflare takes files of at most ${largest} (${largest >> 20} MiB)`, "make it smaller, or serve it from R2; a line in .assetsignore leaves it out");
     return readFileSync(file);
   } finally {
     closeSync(file);
   }
 }
-
-const mebibytes = (bytes) => (bytes / (1 << 20)).toFixed(1);
 
 /** Reads a wrangler config by its name. A repeated key has its last value, as for wrangler. */
 function parse(path) {
@@ -394,6 +392,9 @@ function publishedFolder(directory, configFile, name, largest) {
       const isSetting = SETTINGS.includes(inner);
       const ignored = !isSetting && isIgnored(inner);
       if (ignored === true) continue;
+      if (inner.split("/")[0] === "_worker.js" && ignored !== false) {
+        refuse(`${shown(file)} is the code of a Pages project, and would be published as a file`, "name the code as `main` in the wrangler config, and add a line `_worker.js` to .assetsignore in that folder; or `!_worker.js` if the file is meant to be public");
+      }
       let place = file;
       if (entry.isSymbolicLink()) {
         place = real(file);

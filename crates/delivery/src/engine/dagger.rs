@@ -56,8 +56,9 @@ impl ModuleRecord {
             (0, Some(id), None) => Ok(NewVersion { id, urls: self.urls, wrangler: self.wrangler }),
             (code, _, error) => {
                 let reason = error.unwrap_or_else(|| format!("wrangler exited with {code}"));
-                let failure = failed(format!("{reason}\n    {}", indented(&self.log)));
-                Err(failure.hint(wrangler::AGAIN))
+                let lines: Vec<String> = self.log.lines().map(plain).collect();
+                let failure = failed(wrangler::excerpt(&reason, &lines, None));
+                Err(failure.hint(wrangler::next_step_in(&self.log)))
             }
         }
     }
@@ -199,8 +200,4 @@ fn succeeded(finished: CompletedProcess) -> Result<CompletedProcess> {
             failure.message.lines().map(|line| line.split(" [traceparent:").next().unwrap_or(line));
         Failure { message: message.collect::<Vec<_>>().join("\n"), ..failure }.into()
     })
-}
-
-fn indented(log: &str) -> String {
-    log.lines().map(plain).collect::<Vec<_>>().join("\n    ")
 }

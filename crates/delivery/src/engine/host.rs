@@ -10,7 +10,7 @@ use super::job::Job;
 use super::uploader::{NewVersion, Prepared};
 use crate::plan::commands::Bundling;
 use crate::plan::{Verb, guard};
-use base::error::{Exit, Failure, failed, refused, unwritable};
+use base::error::{Failure, failed, interrupted, refused, unwritable};
 use base::runner::{CompletedProcess, ExitReason};
 use cloudflare::wrangler;
 use cloudflare::wrangler::Expected;
@@ -53,12 +53,14 @@ pub fn read_report(
             Ok(NewVersion { id: version, urls, wrangler: None })
         }
         wrangler::Verdict::Failed { reason, hint } => {
-            let failure = match finished.success() {
-                Ok(finished) => failed(format!("{reason}: {}", finished.explain())),
-                Err(failure) if failure.exit == Exit::Failed => {
-                    Failure { message: format!("{reason}: {}", failure.message), ..failure }
-                }
-                Err(failure) => failure,
+            let reason = match finished.exit_reason {
+                ExitReason::Deadline => format!("wrangler {}", finished.ending()),
+                _ => reason,
+            };
+            let text = wrangler::excerpt(&reason, &finished.tail, Some(log(job, &finished)));
+            let failure = match finished.exit_reason {
+                ExitReason::Interrupted => interrupted(),
+                _ => failed(text),
             };
             Err(hint.into_iter().fold(failure, Failure::hint).into())
         }
@@ -80,6 +82,12 @@ fn prepare_folder(job: &Job<'_>) -> Result<()> {
         job.step("bundle");
         let bundling = Bundling { is_redirected, has_assets: target.assets.is_some() };
         let finished = job.execute(&places.bundle(part, bundling))?;
+        if matches!(finished.exit_reason, ExitReason::Code(code) if code != 0) {
+            let reason = format!("wrangler bundled nothing: it {}", finished.ending());
+            let failure =
+                failed(wrangler::excerpt(&reason, &finished.tail, Some(log(job, &finished))));
+            return Err(failure.hint(BUNDLE).into());
+        }
         finished.success().map_err(|failure| failure.hint_if_failed(BUNDLE))?;
     }
     let destination = &job.run.plan.destination;
@@ -92,8 +100,12 @@ fn prepare_folder(job: &Job<'_>) -> Result<()> {
 }
 
 /// The next step after wrangler failed to bundle.
-const BUNDLE: &str =
-    "wrangler bundled nothing, and nothing was uploaded: correct the code or the wrangler config";
+const BUNDLE: &str = "correct the code or the wrangler config; nothing was uploaded";
+
+/// Returns the path of the log with all of a command's output, relative to the repository's root.
+fn log<'f>(job: &Job<'_>, finished: &'f CompletedProcess) -> &'f str {
+    finished.log.strip_prefix(&job.run.ctx.root).unwrap_or(&finished.log).as_str()
+}
 
 /// Returns what the config that an adapter left says. The program that prepares the upload checks it.
 fn generated_target(root: &Utf8Path, dir: &Utf8Path) -> Result<Target, Failure> {
