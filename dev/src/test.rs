@@ -113,7 +113,7 @@ fn checks(ctx: &Ctx, places: &Places, packages: &[(String, Utf8PathBuf)]) -> Vec
     let check = |name: &str, commands| Check { name: name.to_owned(), commands, note: None };
     let one = |name, arguments: &[&str]| check(name, vec![cargo::command(root, arguments)]);
     let lint = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
-    let test = ["test", "--locked", "--workspace"];
+    let test = ["test", "--locked", "--workspace", "--no-fail-fast"];
     let modules = root.join("dagger/test");
     let mut checks = vec![
         one("format", &["fmt", "--all", "--check"]),

@@ -461,7 +461,10 @@ mod tests {
     #[test]
     fn a_process_that_leaves_its_group_with_the_output_is_not_waited_for() {
         let started = Instant::now();
-        let finished = run("setsid sleep 20 & echo built; exit 0", Duration::from_secs(30));
+        // The first process ends only when the other one has left the group.
+        let line = "F=$(mktemp) && rm $F; setsid sh -c \": >$F; exec sleep 20\" & \
+            until [ -e $F ]; do sleep 0.01; done; rm $F; echo built; exit 0";
+        let finished = run(line, Duration::from_secs(30));
         assert_eq!(finished.exit_reason, ExitReason::Code(0));
         assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
         assert_eq!(finished.tail[0], "built");

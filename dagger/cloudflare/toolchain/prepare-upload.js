@@ -525,13 +525,18 @@ function prepare() {
   writeFileSync(join(request.upload, REDIRECT), '{ "configPath": "../../config.json" }\n');
 }
 
+/** The codes of a disk that takes no more. */
+const FULL = ["EDQUOT", "EFBIG", "ENOSPC", "EROFS"];
+
 const request = JSON.parse(process.argv.at(-1));
 for (const name of ["root", "project", "config", "upload"]) {
   if (!isAbsolute(request[name])) throw new Error(`\`${name}\` has to be absolute`);
 }
 try {
   prepare();
-} catch (error) {
+} catch (thrown) {
+  let error = thrown;
+  if (FULL.includes(error.code)) error = new Refusal(`cannot write ${error.path ?? request.upload}: ${error.message}`, "check for free disk space and for write permission on the folder");
   if (!(error instanceof Refusal)) throw error;
   const line = (text) => text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ");
   console.error(`refused: ${line(error.message)}\nhint: ${line(error.hint)}`);

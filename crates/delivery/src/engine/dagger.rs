@@ -101,6 +101,12 @@ pub fn read_report(
     Ok(made)
 }
 
+/// Returns true if the CLI may have reached an engine. Until then it prints one line: `connecting to engine`
+/// (observed with v0.21.8).
+pub(super) fn is_connected(finished: &CompletedProcess) -> bool {
+    finished.tail.iter().any(|line| !line.trim().is_empty() && !line.contains("connecting to engine"))
+}
+
 impl Job<'_> {
     /// Builds in a container, if there is anything to build.
     pub(super) fn build_in_container(&self) -> Result<()> {

@@ -18,7 +18,7 @@ const OPEN: Duration = Duration::from_secs(5);
 pub struct FailedUpload {
     /// Why.
     pub error: anyhow::Error,
-    /// The command was ended by a signal, its deadline or an interruption.
+    /// The command was ended by a signal, its deadline or an interruption when it may have sent a request.
     pub is_killed: bool,
 }
 

@@ -51,7 +51,7 @@ pub struct NewVersion {
 pub struct Upload {
     /// How long the command ran. `None` if it was not started.
     pub took: Option<Duration>,
-    /// The command was ended by a signal, its deadline or an interruption.
+    /// The command was ended by a signal, its deadline or an interruption when it may have sent a request.
     pub is_killed: bool,
     /// What was uploaded.
     pub result: Result<Uploaded>,
@@ -88,7 +88,8 @@ pub fn upload(job: &Job<'_>, prepared: &Prepared, lock: &Lock) -> Upload {
         Err(error) => return Upload { took: None, is_killed: false, result: Err(error) },
     };
     let took = Some(finished.took);
-    let is_killed = !matches!(finished.exit_reason, ExitReason::Code(_));
+    let has_begun = engine == Engine::Host || dagger::is_connected(&finished);
+    let is_killed = has_begun && !matches!(finished.exit_reason, ExitReason::Code(_));
     Upload { took, is_killed, result: uploaded(job, prepared, finished) }
 }
 

@@ -1,3 +1,5 @@
+//! Lock files of each package manager, as its own program wrote them.
+
 use super::*;
 
 /// Returns the slices of the folders `a` and `b`.
