@@ -52,7 +52,11 @@ pub const REDIRECT: &str = ".wrangler/deploy/config.json";
 
 /// The program that prepares an upload from what [`bundle_arguments`] left. It is run on Bun, and says what it
 /// takes.
-pub const PREPARE_UPLOAD: &str = include_str!("wrangler/prepare-upload.js");
+pub const PREPARE_UPLOAD: &str =
+    concat!(include_str!("wrangler/asset-rules.js"), include_str!("wrangler/prepare-upload.js"));
+
+/// The start of a line of [`PREPARE_UPLOAD`]'s output that a person should read although the upload goes on.
+pub const WARNING: &str = "warning: ";
 
 /// The exit code of [`PREPARE_UPLOAD`] after a refusal.
 pub const REFUSED: i32 = 3;

@@ -5,6 +5,7 @@ mod affected_bases;
 mod affected_commits;
 mod affected_trees;
 mod answers;
+mod asset_rules;
 mod browser;
 mod budget;
 mod build_cache;

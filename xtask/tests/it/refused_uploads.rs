@@ -52,7 +52,10 @@ fn a_refused_upload_ends_with_1_and_changes_nothing() {
         let ran = env.xtask(&deploy).exits(1);
         let text = ran.stdout + &ran.stderr;
         assert!(text.contains(said), "{said}: {text}");
-        assert!(text.contains("is still live, as before") && !text.contains("rolled back"), "{text}");
+        assert!(
+            text.contains("is still live, as before") && !text.contains("rolled back"),
+            "{text}"
+        );
         assert_eq!(env.fetch("code.localhost", "/"), (200, "first".to_owned()), "{said}");
     }
 }

@@ -17,7 +17,8 @@
  * - `upload`: the folder to write, absolute.
  * - `account`: the id of the account.
  *
- * Exits with 3 after a refusal. The last lines then begin with `refused: ` and `hint: `.
+ * Exits with 3 after a refusal. The last lines then begin with `refused: ` and `hint: `. Lines that begin with
+ * `warning: ` name lines of `_redirects` and `_headers` that have no effect.
  */
 import { closeSync, constants, fstatSync, lstatSync, mkdirSync, openSync, readFileSync, readdirSync, realpathSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, isAbsolute, join, posix, relative, resolve } from "node:path";
@@ -421,6 +422,27 @@ function checkPrivate(path, file, ignored) {
   }
 }
 
+/** The most lines that are named. */
+const MOST_NAMED = 10;
+
+/** Prints the lines of `_redirects` and `_headers` that Cloudflare drops without a word, in the folder of the assets. */
+function warnOfDroppedRules(folder, assets) {
+  const found = [];
+  for (const name of ["_redirects", "_headers"]) {
+    const file = join(folder, name);
+    if (lstatSync(file, { throwIfNoEntry: false }) === undefined) continue;
+    const text = read(file, LARGEST_ASSET).toString("utf8");
+    const drop = (number, reason) => found.push(`${shown(file)}:${number}: Cloudflare drops this line: ${reason}`);
+    if (name === "_headers") droppedHeaders(text, drop);
+    else droppedRedirects(text, assets.html_handling, drop);
+  }
+  for (const warning of found.slice(0, MOST_NAMED)) console.error(`warning: ${printable(warning)}`);
+  if (found.length > MOST_NAMED) console.error(`warning: Cloudflare drops ${found.length - MOST_NAMED} more lines of these files`);
+}
+
+/** Returns a text as one line without control characters. */
+const printable = (text) => text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ");
+
 /** Returns a function that says what `.assetsignore`, in the syntax of `.gitignore`, has for a path: `true` for an ignored one, `false` for one that a line with `!` names, else `undefined`. */
 function ignore(path) {
   let text = "";
@@ -508,6 +530,7 @@ function prepare() {
     if (unknown !== undefined) refuse(`${shown(path)}: \`assets.${unknown}\` is not a field that can be deployed in two steps`, "remove it, or upgrade this tool");
     out.assets = pick(assets, ASSETS);
     if (typeof assets.directory === "string") out.assets.directory = publishedFolder(assets.directory, path, "assets.directory", LARGEST_ASSET);
+    if (typeof assets.directory === "string") warnOfDroppedRules(out.assets.directory, assets);
   }
   if (isObject(out.site)) {
     const { bucket } = out.site;
@@ -538,7 +561,6 @@ try {
   let error = thrown;
   if (FULL.includes(error.code)) error = new Refusal(`cannot write ${error.path ?? request.upload}: ${error.message}`, "check for free disk space and for write permission on the folder");
   if (!(error instanceof Refusal)) throw error;
-  const line = (text) => text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ");
-  console.error(`refused: ${line(error.message)}\nhint: ${line(error.hint)}`);
+  console.error(`refused: ${printable(error.message)}\nhint: ${printable(error.hint)}`);
   process.exitCode = 3;
 }

@@ -36,6 +36,8 @@ struct ModuleRecord {
     wrangler: Option<String>,
     error: Option<String>,
     #[serde(default)]
+    warnings: Vec<String>,
+    #[serde(default)]
     log: String,
 }
 
@@ -53,7 +55,12 @@ impl ModuleRecord {
             Some(Strategy::Alias) | None => self.version_id,
         };
         match (self.exit_code, id, self.error) {
-            (0, Some(id), None) => Ok(NewVersion { id, urls: self.urls, wrangler: self.wrangler }),
+            (0, Some(id), None) => Ok(NewVersion {
+                id,
+                urls: self.urls,
+                wrangler: self.wrangler,
+                warnings: self.warnings.iter().map(|text| plain(text)).collect(),
+            }),
             (code, _, error) => {
                 let reason = error.unwrap_or_else(|| format!("wrangler exited with {code}"));
                 let lines: Vec<String> = self.log.lines().map(plain).collect();
@@ -78,7 +85,7 @@ pub fn module_record(
 /// Prepares the run of the project's script, which builds and uploads in containers.
 pub fn prepare(job: &Job<'_>) -> Result<Prepared> {
     let (command, report) = job.container_command()?;
-    Ok(Prepared { command, report, folder: None })
+    Ok(Prepared { command, report, folder: None, warnings: Vec::new() })
 }
 
 /// Reads the record that the Cloudflare module left. Exit 0 proves nothing: what counts is a record with our
@@ -104,7 +111,10 @@ pub fn read_report(
 /// Returns true if the CLI may have reached an engine. Until then it prints one line: `connecting to engine`
 /// (observed with v0.21.8).
 pub(super) fn is_connected(finished: &CompletedProcess) -> bool {
-    finished.tail.iter().any(|line| !line.trim().is_empty() && !line.contains("connecting to engine"))
+    finished
+        .tail
+        .iter()
+        .any(|line| !line.trim().is_empty() && !line.contains("connecting to engine"))
 }
 
 impl Job<'_> {

@@ -41,6 +41,8 @@ pub struct Uploaded {
     pub wrangler: Option<String>,
     /// What the build left, read while no other project builds into the same folder. `None` without assets.
     pub built: Option<Box<Built>>,
+    /// What a person should read although the upload succeeded.
+    pub warnings: Vec<String>,
 }
 
 /// How far a deployment came without waiting for answers.
@@ -195,6 +197,7 @@ impl<'a> Deployment<'a> {
             tools.wrangler = Some(wrangler);
         }
         let warnings = [&self.before.warnings, &self.verified.warnings];
+        let made = self.uploaded.iter().flat_map(|made| &made.warnings);
         let found = self.existing.iter().flat_map(|existing| &existing.warnings);
         Record {
             engine: Some(plan.choice.engine.name().to_owned()),
@@ -206,7 +209,7 @@ impl<'a> Deployment<'a> {
             started: self.started.clone(),
             previous: self.before.live.clone(),
             live: self.live.clone(),
-            warnings: warnings.into_iter().flatten().chain(found).cloned().collect(),
+            warnings: warnings.into_iter().flatten().chain(made).chain(found).cloned().collect(),
             output: self.build.output.clone(),
             timings: crate::record::Timings {
                 install: self.build.install,

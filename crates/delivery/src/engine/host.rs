@@ -27,8 +27,9 @@ pub fn prepare(job: &Job<'_>) -> Result<Prepared> {
     }
     let command = places.upload(part, &job.run.plan.destination, job.run.plan.verb);
     let folder = Some(places.upload_folder(part));
-    let prepared = Prepared { command, report: places.output_file(part), folder };
-    prepare_folder(job)?;
+    let warnings = Vec::new();
+    let mut prepared = Prepared { command, report: places.output_file(part), folder, warnings };
+    prepared.warnings = prepare_folder(job)?;
     Ok(prepared)
 }
 
@@ -50,7 +51,8 @@ pub fn read_report(
             let urls = if verb == Verb::Preview { previews } else { wrangler::urls(&targets) };
             // Kept after a failure, as evidence.
             let _left = std::fs::remove_file(&prepared.report);
-            Ok(NewVersion { id: version, urls, wrangler: None })
+            let warnings = prepared.warnings.clone();
+            Ok(NewVersion { id: version, urls, wrangler: None, warnings })
         }
         wrangler::Verdict::Failed { reason, hint } => {
             let reason = match finished.exit_reason {
@@ -67,8 +69,8 @@ pub fn read_report(
     }
 }
 
-/// Bundles the code if there is any, and writes the folder to upload from.
-fn prepare_folder(job: &Job<'_>) -> Result<()> {
+/// Bundles the code if there is any, and writes the folder to upload from. Returns warnings.
+fn prepare_folder(job: &Job<'_>) -> Result<Vec<String>> {
     let (places, part) = (&job.run.places, job.part);
     let folder = places.upload_folder(part);
     std::fs::create_dir_all(folder.join("empty"))
@@ -95,7 +97,7 @@ fn prepare_folder(job: &Job<'_>) -> Result<()> {
     let finished = job.execute(&command)?;
     match finished.exit_reason {
         ExitReason::Code(wrangler::REFUSED) => Err(refusal(&finished).into()),
-        _ => finished.success().map(|_| ()).map_err(Into::into),
+        _ => Ok(warnings(&finished.success()?.tail)),
     }
 }
 
@@ -121,6 +123,12 @@ fn generated_target(root: &Utf8Path, dir: &Utf8Path) -> Result<Target, Failure> 
             .hint(format!("remove `{}` and build again", wrangler::REDIRECT))
     })?;
     Ok(WranglerConfig::parse(&path, &inside::read(root, &path)?)?.target(""))
+}
+
+/// Returns the warnings in the output of the program that prepares an upload.
+fn warnings(output: &[String]) -> Vec<String> {
+    let warning = |line: &String| line.strip_prefix(wrangler::WARNING).map(str::to_owned);
+    output.iter().filter_map(warning).collect()
 }
 
 /// Returns the refusal at the end of the output of the program that prepares an upload.
