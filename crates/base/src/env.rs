@@ -136,7 +136,7 @@ fn protect_memory() {
     }
 }
 
-/// Whether a variable is set to more than spaces.
+/// Returns whether a variable is set to more than spaces.
 #[must_use]
 pub fn is_set(name: &str) -> bool {
     variable(name).is_some()

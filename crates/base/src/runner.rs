@@ -35,8 +35,8 @@ const TAIL: usize = 20;
 /// The time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long the output of a child that has ended is waited for. A process that left its group may hold
-/// it open for ever.
+/// The time that we wait for the output of a child that has ended. A process that left its group
+/// may hold it open forever.
 const LEFTOVER: Duration = Duration::from_secs(2);
 
 /// The pause between two looks at a child whose output is open.

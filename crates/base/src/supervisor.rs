@@ -22,7 +22,7 @@ const CANNOT_START: u8 = 126;
 /// The pause between two looks at the parent.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long a process group has between SIGTERM and SIGKILL.
+/// The time that a process group has between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// This program's `main` calls [`run`], so that it can be its own supervisor.

@@ -388,7 +388,7 @@ pub struct Version {
     pub metadata: Metadata,
 }
 
-/// What the API knows of a version's upload.
+/// The API's metadata of a version's upload.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Metadata {
     /// When it was uploaded, RFC 3339.
@@ -458,12 +458,12 @@ pub struct Deployment {
     pub id: String,
     /// When it was made, RFC 3339.
     pub created_on: Option<String>,
-    /// Who made it.
+    /// The author of the deployment.
     pub author_email: Option<String>,
     /// `workers/message`.
     #[serde(default)]
     pub annotations: BTreeMap<String, Value>,
-    /// Which versions get how much of the traffic.
+    /// The versions, each with its share of the traffic.
     #[serde(default)]
     pub versions: Vec<Share>,
 }

@@ -12,7 +12,7 @@ use base::time::{rfc3339, unix_now};
 use cloudflare::api::Live;
 use workspace::strategy::Strategy;
 
-/// How one project's attempt ended.
+/// The final status of one project's attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Status {
@@ -90,7 +90,7 @@ impl Versions {
     }
 }
 
-/// How long the steps took, in milliseconds; nothing for steps that were not run.
+/// The duration of each step in milliseconds. `None` for steps that did not run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Timings {
     /// Dependencies.
@@ -103,18 +103,18 @@ pub struct Timings {
     pub check: Option<u64>,
 }
 
-/// Where the output of a build came from.
+/// The source of a build's output.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Output {
-    /// Whether it was kept from an earlier build, so that nothing was built.
+    /// `true` if it is a cache hit, so that no build ran.
     pub from_cache: bool,
     /// When it was built, RFC 3339.
     pub built: String,
-    /// Why it is not kept for the next time.
+    /// The reason why it was not stored in the cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_kept: Option<String>,
-    /// What was wrong with the output that was kept, so that it was built anew.
+    /// The corruption of the cached output that caused a new build.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub damaged: Option<String>,
 }
@@ -125,7 +125,7 @@ pub struct Output {
 pub struct Record {
     /// The version of this shape.
     pub schema: u32,
-    /// What was asked for.
+    /// The requested operation.
     pub verb: Verb,
     /// The project's name.
     pub project: String,
@@ -133,32 +133,32 @@ pub struct Record {
     pub worker: String,
     /// The environment.
     pub environment: String,
-    /// Whether it went to the sandbox instead of Cloudflare.
+    /// `true` if it went to the sandbox instead of Cloudflare.
     pub sandbox: bool,
-    /// What built and uploaded it; nothing when neither was needed.
+    /// The engine that built and uploaded it. `None` if neither was needed.
     pub engine: Option<String>,
     /// The commit it was made from.
     pub commit: Option<String>,
-    /// Whether the tree had uncommitted changes.
+    /// `true` if the working tree had uncommitted changes.
     pub dirty: bool,
     /// The content key.
     pub key: String,
     /// This attempt's nonce.
     pub nonce: String,
-    /// Why a protected environment was changed from outside of its pipeline.
+    /// The reason why a protected environment was changed from outside of its pipeline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub break_glass: Option<String>,
-    /// How it ended.
+    /// The final status.
     pub status: Status,
-    /// What went wrong, and what to do next.
+    /// The failure, and the next step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What a person should know, although it is no failure.
+    /// Warnings: facts that a person should know, but no failures.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// The version that this attempt made.
     pub version: Option<String>,
-    /// How a preview was made.
+    /// The way a preview was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
     /// The preview's deployment that this attempt made or found, where previews are no versions.
@@ -168,13 +168,13 @@ pub struct Record {
     /// version or deployment the second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
-    /// What was live before.
+    /// The previous live version.
     pub previous: Option<Live>,
-    /// What is live now, as far as it could be read.
+    /// The live version now, as far as it could be read.
     pub live: Option<Live>,
     /// The addresses that answer.
     pub urls: Vec<String>,
-    /// Where the build's output came from; nothing when there was none to make, or Dagger made it.
+    /// The source of the build's output. `None` if there was no build, or Dagger made it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<Output>,
     /// The tools.
@@ -183,7 +183,7 @@ pub struct Record {
     pub started: String,
     /// When it ended, RFC 3339.
     pub ended: String,
-    /// How long the steps took.
+    /// The duration of the steps.
     pub timings: Timings,
     /// The log, relative to the repository's root.
     pub log: Utf8PathBuf,

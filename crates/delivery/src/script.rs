@@ -8,7 +8,7 @@ use workspace::graph::normalize;
 use workspace::modules::{BUN, CLOUDFLARE};
 use workspace::strategy::Strategy;
 
-/// Where the Cloudflare module leaves the record, relative to the project's folder.
+/// The path where the Cloudflare module leaves the record, relative to the project's folder.
 pub const RECORD: &str = ".xtask/deploy.json";
 
 /// The variable that carries the sandbox's token to Dagger.
@@ -112,7 +112,7 @@ fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     Ok(format!("{call} | export {}", quote(RECORD)?))
 }
 
-/// What no quotes protect.
+/// Characters that no quotes protect.
 const UNSAYABLE: [char; 3] = ['\0', '\u{80}', '\u{81}'];
 
 /// `value` as one word of Dagger Shell, a POSIX dialect: single quotes, and nothing in it is

@@ -1,4 +1,4 @@
-//! Which projects and packages a change concerns, and why.
+//! Finds the projects and packages that a change affects, with the reasons.
 
 use std::collections::VecDeque;
 
@@ -14,7 +14,7 @@ use super::outline::{Named, Outline};
 use crate::change_base::{Base, Changes};
 use crate::modules::{BUN_TOOLCHAIN, TOOL_LOCK, WRANGLER_TOOLCHAIN};
 
-/// Why a project or package is affected.
+/// The reason why a project or package is affected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", tag = "kind")]
 pub enum Reason {
@@ -25,9 +25,9 @@ pub enum Reason {
     },
     /// Something that it is made from is affected.
     Dependency {
-        /// What it depends on directly.
+        /// The direct dependency.
         on: Utf8PathBuf,
-        /// Why it depends on that.
+        /// The source of that dependency.
         origin: Origin,
         /// From there to the folder that holds the file.
         through: Vec<Utf8PathBuf>,
@@ -41,7 +41,7 @@ pub enum Reason {
     },
     /// Nothing is known to have stayed the same.
     UnknownBase {
-        /// Why.
+        /// The reason.
         because: String,
     },
 }
@@ -53,11 +53,11 @@ pub struct Concerned<'o> {
     pub name: &'o str,
     /// Its folder.
     pub dir: &'o Utf8Path,
-    /// Why.
+    /// The reasons.
     pub reasons: Vec<Reason>,
 }
 
-/// What a change concerns, each sorted by folder.
+/// The projects and packages that a change affects, each sorted by folder.
 #[derive(Clone, Debug, Default)]
 pub struct Affected<'o> {
     /// Projects.
@@ -74,7 +74,7 @@ pub fn global_inputs() -> [&'static Utf8Path; 4] {
     [CONFIG_FILE, WRANGLER_TOOLCHAIN, BUN_TOOLCHAIN, TOOL_LOCK].map(Utf8Path::new)
 }
 
-/// What `changes` concern.
+/// Returns the projects and packages that `changes` affect.
 #[must_use]
 pub fn affected<'o>(outline: &'o Outline, changes: &Changes, locks: &LockChanges) -> Affected<'o> {
     let concerned = |named: &'o Named, reasons: Vec<Reason>| Concerned {
@@ -121,7 +121,7 @@ fn global_input(path: &Utf8PathBuf) -> Reason {
     Reason::GlobalInput { path: path.clone() }
 }
 
-/// What changed files reach through the edges of the graph, against their direction.
+/// The nodes that are reached from changed files, against the direction of the graph's edges.
 struct Reach<'a> {
     graph: &'a Graph,
     changed: &'a [Utf8PathBuf],

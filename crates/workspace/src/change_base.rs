@@ -1,4 +1,5 @@
-//! What to compare with, so that no change is left out: `docs/adr/0011-the-base-of-a-change.md`.
+//! Chooses the base of a comparison, so that no change is left out:
+//! `docs/adr/0011-the-base-of-a-change.md`.
 
 use std::thread::ScopedJoinHandle;
 
@@ -9,7 +10,7 @@ use serde::Serialize;
 use crate::git;
 use crate::git::history;
 
-/// What the current state is compared with.
+/// The state that the current one is compared with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", tag = "kind")]
 pub enum Base {
@@ -17,27 +18,27 @@ pub enum Base {
     Commit {
         /// Its full id.
         commit: String,
-        /// Why it is this one.
+        /// The reason for this choice.
         why: String,
     },
     /// A list of paths that somebody else made.
     Given,
     /// Nothing can be left out.
     Everything {
-        /// Why.
+        /// The reason.
         because: String,
     },
 }
 
-/// What differs from the base.
+/// The files that differ from the base.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Changes {
-    /// What was compared with.
+    /// The base of the comparison.
     pub base: Base,
     /// The commit that was compared; none before the first one.
     pub head: Option<String>,
-    /// Whether uncommitted and untracked files count.
+    /// `true` if uncommitted and untracked files count.
     pub uncommitted: bool,
     /// The files that differ, relative to the root. Empty when there is no base.
     pub paths: Vec<Utf8PathBuf>,
@@ -46,7 +47,7 @@ pub struct Changes {
     pub working: Vec<Utf8PathBuf>,
 }
 
-/// What a person or a pipeline asks to compare, and where facts come from.
+/// The comparison that a person or a pipeline asks for, with the sources of its facts.
 pub struct Question<'a> {
     /// The repository's root.
     pub root: &'a Utf8Path,
@@ -62,7 +63,7 @@ pub struct Question<'a> {
 }
 
 impl Question<'_> {
-    /// What differs.
+    /// Returns the files that differ from the base.
     pub fn changes(&self) -> Result<Changes> {
         Ok(self.changes_and(|_| ())?.0)
     }
@@ -97,7 +98,7 @@ impl Question<'_> {
         })
     }
 
-    /// What to compare with, and the commit to compare.
+    /// Returns the base, and the commit to compare with it.
     fn base_and_head(&self) -> Result<(Base, Option<String>)> {
         let revision = self.head.unwrap_or("HEAD");
         if let Some((base, head)) = self.at_once(revision)? {
@@ -219,7 +220,7 @@ impl Question<'_> {
         Ok(everything(&format!("{why}, {id}, is not in this clone and cannot be fetched")))
     }
 
-    /// Where `head` forked from `base`.
+    /// Returns the commit where `head` forked from `base`.
     fn fork(&self, base: &str, head: &str) -> Result<Base> {
         match history::commit(self.root, base)? {
             Some(commit) => self.fork_of(base, &commit, head),
@@ -257,7 +258,7 @@ fn everything(because: &str) -> Base {
     Base::Everything { because: because.to_owned() }
 }
 
-/// Whether `text` is a full object id, and not the zeros that GitLab writes for "none".
+/// Returns whether `text` is a full object id, and not the zeros that GitLab writes for "none".
 fn is_id(text: &str) -> bool {
     text.len() >= 40
         && text.bytes().all(|b| b.is_ascii_hexdigit())

@@ -11,7 +11,7 @@ use super::strategy::Strategy;
 use super::toolchain;
 use base::error::{Failure, did_you_mean, nearest, refused, usage};
 
-/// Where the file stands, relative to the repository's root.
+/// The path of the config file, relative to the repository's root.
 pub const CONFIG_FILE: &str = "dagger/config/config.json";
 
 /// The name of the built-in environment that deploys to the sandbox on this machine.
@@ -39,7 +39,7 @@ pub struct Config {
     /// default of `tools`.
     #[serde(default = "toolchain::default_images")]
     pub images: Images,
-    /// How GitLab runs the pipeline.
+    /// Settings of GitLab's pipeline.
     #[serde(default)]
     pub pipeline: PipelineSettings,
     /// The variables of the caller that installs and builds see. All others are kept from them.
@@ -96,9 +96,9 @@ pub struct Environment {
     /// Merge requests are previewed here unless another environment is named. One environment at most.
     #[serde(default)]
     pub previews: bool,
-    /// How previews are made here: `alias` uploads a version that runs with the Worker's own bindings,
-    /// `preview` makes a Worker Preview with bindings of its own, which can be deleted. A project's
-    /// `previewStrategy` goes before it.
+    /// The way previews are made in this environment. `alias` uploads a version that runs with the
+    /// Worker's own bindings. `preview` makes a Worker Preview with separate bindings, which can be
+    /// deleted. A project's `previewStrategy` has precedence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview_strategy: Option<Strategy>,
     /// Route patterns that may match requests of a protected environment's routes. Others are refused, because
@@ -324,7 +324,7 @@ impl Config {
     }
 }
 
-/// Whether every shell takes `name` for a variable.
+/// Returns whether every shell accepts `name` as a variable.
 fn is_variable(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     !name.is_empty() && name.bytes().all(plain) && !name.as_bytes()[0].is_ascii_digit()

@@ -63,7 +63,7 @@ pub struct Broken {
     pub dir: Utf8PathBuf,
     /// The config, relative to the repository's root.
     pub config: Utf8PathBuf,
-    /// What is wrong with it.
+    /// The reason why it cannot be read.
     #[serde(serialize_with = "message")]
     pub failure: Failure,
 }
@@ -73,13 +73,13 @@ fn message<S: serde::Serializer>(failure: &Failure, to: S) -> Result<S::Ok, S::E
 }
 
 impl Broken {
-    /// Whether a person may mean it by `name`.
+    /// Returns whether `name` can refer to this project.
     #[must_use]
     pub fn answers_to(&self, name: &str) -> bool {
         ends_with_path(&self.dir, name)
     }
 
-    /// Whether it can be read among these files.
+    /// Returns whether it can be read among these files.
     #[must_use]
     pub fn is_mended(&self, files: &Files) -> bool {
         let config = |text: String| WranglerConfig::parse(&self.config, &text).is_ok();
@@ -110,7 +110,7 @@ impl Broken {
     }
 }
 
-/// What projects are made of.
+/// The inputs from which projects are discovered.
 pub(super) struct Discovery<'w> {
     files: &'w Files,
     place: Place,

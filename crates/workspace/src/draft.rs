@@ -13,8 +13,8 @@ pub(super) struct Draft {
     numbers: BTreeMap<String, Node>,
     paths: Vec<Utf8PathBuf>,
     edges: Vec<Vec<(Node, Origin)>>,
-    /// What is wrong with a folder's manifest. It matters when a project is made from the folder:
-    /// repositories hold broken manifests on purpose, as fixtures and templates.
+    /// The problem of each folder's manifest. It matters only if a project is made from the folder,
+    /// because repositories hold broken manifests on purpose, as fixtures and templates.
     problems: BTreeMap<Node, Failure>,
 }
 

@@ -1,4 +1,4 @@
-//! Where the files are read that say what exists: in the working tree, or in a commit.
+//! Reads files from the working tree or from a commit.
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -12,10 +12,10 @@ use base::error::Failure;
 /// The folder that projects stand in, in a repository that has it.
 pub const PROJECTS: &str = "projects";
 
-/// What makes a folder a package.
+/// The file that makes a folder a package.
 pub const MANIFEST: &str = "package.json";
 
-/// What makes a folder a Dagger module.
+/// The file that makes a folder a Dagger module.
 pub const MODULE: &str = "dagger.json";
 
 /// The name of the file that makes a pnpm workspace.
@@ -57,7 +57,7 @@ impl Files {
         }
     }
 
-    /// Whether a listed file is not there, or is a link to nothing.
+    /// Returns whether a listed file is missing, or is a dangling link.
     #[must_use]
     pub fn is_gone(&self, path: &Utf8Path) -> bool {
         match self {
@@ -74,7 +74,8 @@ impl Files {
         }
     }
 
-    /// Where `path` leads in the repository, when that is somewhere else by a symbolic link.
+    /// Returns the path that `path` resolves to. `None` if no symbolic link leads elsewhere in the
+    /// repository.
     #[must_use]
     pub fn behind(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
         let real = match self {
@@ -84,7 +85,7 @@ impl Files {
         real.filter(|real| real != path)
     }
 
-    /// Whether a file is at `path`.
+    /// Returns whether a file is at `path`.
     #[must_use]
     pub fn is_file(&self, path: &Utf8Path) -> bool {
         match self {
@@ -93,13 +94,13 @@ impl Files {
         }
     }
 
-    /// Whether a folder is at `path`.
+    /// Returns whether a folder is at `path`.
     #[must_use]
     pub fn is_folder(&self, path: &Utf8Path) -> bool {
         self.exists(path) && !self.is_file(path)
     }
 
-    /// Whether a file or a folder is at `path`.
+    /// Returns whether a file or a folder is at `path`.
     #[must_use]
     pub fn exists(&self, path: &Utf8Path) -> bool {
         match self {

@@ -16,13 +16,13 @@ use base::error::refused;
 use base::probe;
 pub use blobs::{Blobs, Contents, Gap, below, contents};
 
-/// Where the repository stands.
+/// The commit that is checked out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Head {
     /// The full id of the commit that is checked out; none before the first commit.
     pub commit: Option<String>,
-    /// Whether any file differs from that commit.
+    /// `true` if any file differs from that commit.
     pub dirty: bool,
 }
 
@@ -74,7 +74,7 @@ pub fn named<'p>(
         .filter(|path| !path.split('/').any(|part| part == "node_modules"))
 }
 
-/// What git lists with NUL between, without the paths that are not UTF-8.
+/// Decodes git's NUL-separated output, without the paths that are not UTF-8.
 fn utf8_paths(listed: Vec<u8>) -> String {
     String::from_utf8(listed).unwrap_or_else(|error| {
         let paths = error.as_bytes().split(|byte| *byte == 0);
@@ -192,7 +192,7 @@ fn command(root: &Utf8Path) -> Command {
     git
 }
 
-/// Whether `root` is a repository whose history was cut off when it was cloned.
+/// Returns whether `root` is a shallow clone.
 pub fn is_shallow(root: &Utf8Path) -> Result<bool> {
     let answer = text(root, &["rev-parse", "--is-shallow-repository"])?;
     Ok(answer.trim() == "true")
@@ -226,7 +226,7 @@ pub fn is_repository(folder: &Utf8Path) -> bool {
     own.is_file() || own.join("HEAD").exists()
 }
 
-/// Whether git ignores `path`.
+/// Returns whether git ignores `path`.
 pub fn is_ignored(root: &Utf8Path, path: &Utf8Path) -> Result<bool> {
     let status = command(root).args(["check-ignore", "--quiet", "--", path.as_str()]).status()?;
     Ok(status.success())

@@ -1,4 +1,4 @@
-//! Which folders decide what a project's output is.
+//! The graph of the folders that a project's output depends on.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::project::Project;
 
-/// Why one folder depends on another.
+/// The reason why one folder depends on another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Origin {
@@ -34,9 +34,9 @@ pub enum Origin {
 pub struct Edge<'g> {
     /// The folder that depends.
     pub from: &'g Utf8Path,
-    /// What it depends on: a folder, or a file for an input. Relative to the repository's root.
+    /// The dependency: a folder, or a file for an input. Relative to the repository's root.
     pub to: &'g Utf8Path,
-    /// Why.
+    /// The reason.
     pub origin: Origin,
 }
 
@@ -108,12 +108,12 @@ impl Graph {
         &self.paths[node]
     }
 
-    /// What a node depends on, by number.
+    /// Returns the dependencies of a node, by number.
     pub(crate) fn steps(&self, node: Node) -> &[(Node, Origin)] {
         &self.edges[node]
     }
 
-    /// How many nodes there are.
+    /// Returns the number of nodes.
     pub(crate) fn len(&self) -> usize {
         self.paths.len()
     }

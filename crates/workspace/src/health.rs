@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
-/// What the health check asks for.
+/// The settings of the health check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Health {
     /// Nothing is set, so the check asks for `/` and decides by what was built.
@@ -20,7 +20,7 @@ pub enum Health {
     Off,
 }
 
-/// What a valid value looks like, for messages.
+/// The valid forms of the value, for messages.
 const FORMS: &str = "`xtask.health` must be a path (`\"/up\"`), a list of accepted status codes (`[200, 401]`), both (`{ \"path\": \"/up\", \"status\": [204] }`), or `false`";
 
 impl Health {

@@ -20,7 +20,7 @@ use super::project::Project;
 pub struct Inputs {
     /// Every file by its path.
     pub blobs: BTreeMap<Utf8PathBuf, Blob>,
-    /// Why a build would not read what belongs there: a file whose content is not here.
+    /// The reason why the key cannot be computed: the content of a file is missing here.
     pub refusal: Option<Failure>,
 }
 

@@ -20,7 +20,7 @@ pub fn check(root: &Utf8Path, path: &Utf8Path) -> Result<(), Failure> {
     Err(leaves(path, &real))
 }
 
-/// Where a path leads through symbolic links; nothing when that is out of the repository, or nowhere.
+/// Resolves the symbolic links of a path. `None` if it leads out of the repository, or nowhere.
 #[must_use]
 pub fn real(root: &Utf8Path, path: &Utf8Path) -> Option<Utf8PathBuf> {
     let straight = root.join(path);
@@ -45,7 +45,7 @@ impl<'f> Reader<'f> {
         Reader { files, plain: HashSet::from([String::new()]) }
     }
 
-    /// What [`Files::read`] does.
+    /// Reads a file as [`Files::read`] does.
     pub fn read(&mut self, path: &Utf8Path) -> Result<String, Failure> {
         let files = self.files;
         match files {

@@ -1,5 +1,5 @@
-//! What the settings of a package manager name: patch files, local overrides, plugins, hooks. All of it
-//! counts for everything that is installed below the folder of the settings.
+//! Reads the files that a package manager's settings name: patch files, local overrides, plugins,
+//! hooks. All of them affect everything that is installed below the folder of the settings.
 
 use std::collections::BTreeSet;
 

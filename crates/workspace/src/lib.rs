@@ -1,4 +1,4 @@
-//! What exists in the repository: the shared config, the projects, and how they hang together.
+//! The contents of the repository: the shared config, the projects, and their dependencies.
 
 pub mod affected;
 pub mod change_base;
@@ -70,7 +70,7 @@ use roots::{Root, RootFiles};
 pub struct Workspace {
     /// The repository's root, absolute.
     pub root: Utf8PathBuf,
-    /// Where its files are read.
+    /// The source of its files.
     pub files: Files,
     /// The shared config file.
     pub config: Config,
@@ -81,9 +81,9 @@ pub struct Workspace {
     /// Every package of the repository, by the text of its folder: comparing paths part by part is
     /// slow.
     pub packages: BTreeMap<String, Package>,
-    /// Why a `package.json` cannot be read, by folder.
+    /// The error of each `package.json` that cannot be read, by folder.
     pub unreadable: BTreeMap<Utf8PathBuf, String>,
-    /// What each project and package is made from.
+    /// The dependencies of each project and package.
     pub graph: Graph,
     /// Lock files and settings of package managers.
     install_files: Vec<Utf8PathBuf>,
@@ -296,5 +296,5 @@ fn packages(files: &Files, listed: &[Utf8PathBuf]) -> Result<Packages> {
     Ok((packages.into_iter().collect(), unreadable))
 }
 
-/// How many threads read manifests.
+/// The number of threads that read manifests.
 const READERS: usize = 4;

@@ -1,5 +1,5 @@
-//! What a changed lock file affects: the folders whose locked packages changed, as the content key of their
-//! projects says too.
+//! Finds the folders that a changed lock file affects: those whose locked packages changed. The
+//! content key of their projects uses the same rule.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -18,7 +18,7 @@ use super::manifest::Specs;
 /// The locked packages of a lock file.
 #[derive(Debug, Default)]
 pub struct Lock {
-    /// What counts for every folder: the version of the format, settings, overrides.
+    /// The part that affects every folder: the version of the format, settings, overrides.
     header: String,
     /// The packages by a key of the format's own.
     packages: HashMap<String, Locked>,

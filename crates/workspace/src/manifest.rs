@@ -16,7 +16,7 @@ use super::package::Settings;
 /// Names with their specifiers.
 pub type Specs = BTreeMap<String, String>;
 
-/// What is read of a `package.json`.
+/// The fields of a `package.json` that are read.
 #[derive(Debug, Default)]
 pub(super) struct Manifest {
     pub(super) name: Option<String>,
@@ -32,7 +32,7 @@ pub(super) struct Manifest {
     pub(super) xtask: Settings,
 }
 
-/// What a root adds to the dependencies of everything that is installed below it.
+/// Additions of a root to the dependencies of everything that is installed below it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InstallRules {
     /// Names of packages with the specifiers that replace all others: `overrides` and `resolutions` of

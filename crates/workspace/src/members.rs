@@ -1,4 +1,5 @@
-//! Which packages are installed together, so that a dependency's name finds one of them.
+//! Groups the packages that are installed together, so that a dependency's name resolves to one of
+//! them.
 
 use std::collections::BTreeMap;
 

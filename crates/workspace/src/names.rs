@@ -1,4 +1,4 @@
-//! Which files say what exists, by their names.
+//! Names of the files that define packages, projects and modules.
 
 use camino::Utf8Path;
 
@@ -9,13 +9,13 @@ use super::installs::INSTALL_SETTINGS;
 use super::references::TSCONFIGS;
 use super::wrangler::is_config_name;
 
-/// Whether a file of this name says what exists.
+/// Returns whether a file of this name defines a package, a project or a module.
 pub(super) fn says(name: &str) -> bool {
     name == MANIFEST || is_config_name(name) || TSCONFIGS.contains(&name) || installs(name)
 }
 
-/// Whether the file at `path`, which is not committed as it is below `root`, says what exists, or what
-/// it is made from.
+/// Returns whether the uncommitted file at `path` below `root` can change the set of projects or
+/// their graph.
 #[must_use]
 pub fn decides(path: &Utf8Path, root: &Utf8Path) -> bool {
     path == CONFIG_FILE
@@ -24,7 +24,7 @@ pub fn decides(path: &Utf8Path, root: &Utf8Path) -> bool {
         || path.starts_with(PROJECTS) && !root.join(PROJECTS).is_dir()
 }
 
-/// Whether the text at `path` is read, and not only that it is there.
+/// Returns whether the content at `path` is read, and not only its existence.
 pub(super) fn is_read(path: &str) -> bool {
     let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
     path == CONFIG_FILE

@@ -1,4 +1,5 @@
-//! What has to be known of a repository to say whom a change concerns.
+//! The summary of a repository: everything that is needed to find the projects that a change
+//! affects.
 
 use camino::Utf8PathBuf;
 
@@ -11,7 +12,7 @@ use super::package::Package;
 /// The projects and packages of a repository, and how they hang together.
 #[derive(Debug)]
 pub struct Outline {
-    /// What is made from what.
+    /// The dependencies.
     pub graph: Graph,
     /// Every project.
     pub(crate) projects: Vec<Named>,
@@ -53,14 +54,14 @@ impl Outline {
         }
     }
 
-    /// Whether a config that is broken can be read among these files: git may keep a file otherwise than
-    /// it checks it out, encrypted for example, and a link may lead to where a commit cannot.
+    /// Returns whether a broken config can be read among these files. Git may store a file in
+    /// another form than it checks out, encrypted for example, and a link may lead out of a commit.
     #[must_use]
     pub fn is_mended(&self, files: &Files) -> bool {
         self.broken.iter().any(|broken| broken.is_mended(files))
     }
 
-    /// How many projects there are.
+    /// Returns the number of projects.
     #[must_use]
     pub fn projects(&self) -> usize {
         self.projects.len()

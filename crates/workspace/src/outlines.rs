@@ -13,7 +13,7 @@ use crate::outline::Outline;
 use base::files::write_whole;
 use base::version_cache::this_program;
 
-/// How many are kept. Those that were made longest ago go first.
+/// The number of summaries that are kept. The oldest are deleted first.
 const LIMIT: usize = 16;
 
 /// The outline of `commit` in the repository at `root`. One is kept only for the program that made it:

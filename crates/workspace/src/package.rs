@@ -1,4 +1,4 @@
-//! What a `package.json` says, as far as delivery depends on it.
+//! The fields of a `package.json` that delivery depends on.
 
 use std::collections::BTreeMap;
 
@@ -20,10 +20,10 @@ pub struct Package {
     pub name: Option<String>,
     /// The folder, relative to the repository's root.
     pub dir: Utf8PathBuf,
-    /// Whether `scripts.test` is there.
+    /// `true` if `scripts.test` exists.
     #[serde(skip)]
     pub tests: bool,
-    /// Whether `scripts.build` or `xtask.build` is there.
+    /// `true` if `scripts.build` or `xtask.build` exists.
     pub builds: bool,
     /// Dependencies that point into this repository: name to specifier (`workspace:`, `file:`,
     /// `link:`, `portal:`).
@@ -35,7 +35,7 @@ pub struct Package {
     /// Packages that whoever installs this one has to provide. A member of the workspace may be one.
     #[serde(skip)]
     pub peer_dependencies: BTreeMap<String, String>,
-    /// What it adds to the dependencies of everything that is installed below it.
+    /// Additions to the dependencies of everything that is installed below it.
     #[serde(skip)]
     pub rules: InstallRules,
     /// `packageManager`, such as `pnpm@9.1.0`, or the name in `devEngines`.
@@ -47,7 +47,7 @@ pub struct Package {
     /// The patterns of `workspaces`, which name the folders that are installed together with this one.
     #[serde(skip)]
     pub workspaces: Vec<String>,
-    /// Whether it has any dependency at all, so that an install is needed before a build.
+    /// `true` if it has any dependency, so that a build needs an install first.
     pub has_dependencies: bool,
     /// The optional `xtask` key.
     pub settings: Settings,
@@ -61,12 +61,12 @@ pub struct Settings {
     pub depends_on: Vec<String>,
     /// Further files or folders that decide the output, relative to the repository's root.
     pub inputs: Vec<Utf8PathBuf>,
-    /// Whether the output is the same for every environment. The build is then not told which one it is
-    /// for, and is done once for all of them.
+    /// `true` if the output is the same for every environment. The build is then not told its
+    /// environment, and runs once for all of them.
     pub one_build: bool,
-    /// What must answer after a deployment: a path, a list of accepted status codes, or `false`.
+    /// The health check after a deployment: a path, a list of accepted status codes, or `false`.
     pub health: Health,
-    /// How its previews are made, whatever the environment says.
+    /// The way its previews are made. It has precedence over the environment's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preview_strategy: Option<Strategy>,
     /// The commands that build it, in place of the script `build`.

@@ -1,4 +1,4 @@
-//! How GitLab runs the pipeline: the optional `pipeline` section of the shared config file.
+//! Settings of GitLab's pipeline: the optional `pipeline` section of the shared config file.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,14 +11,14 @@ pub const DIND: &str = "dind";
 /// No engine: jobs build and deploy with the pinned tools, on runners without privileged containers.
 pub const HOST: &str = "host";
 
-/// Where GitLab looks for the pipeline.
+/// The file that GitLab reads the pipeline from.
 pub const GITLAB_FILE: &str = ".gitlab-ci.yml";
 
 /// The addresses that a shared engine may have
 /// (<https://docs.dagger.io/reference/configuration/custom-runner/>).
 const SCHEMES: [&str; 5] = ["unix://", "tcp://", "kube-pod://", "ssh://", "tls://"];
 
-/// What the generated `.gitlab-ci.yml` is made of. Every field has a default.
+/// Values for the generated `.gitlab-ci.yml`. Every field has a default.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
@@ -30,21 +30,21 @@ pub struct PipelineSettings {
     /// The stages of an included pipeline's jobs, which `.gitlab-ci.yml` must have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stages: Option<Stages>,
-    /// Where Dagger's engine is: `dind` starts one for every job; an address such as
-    /// `unix:///run/dagger/engine.sock` or `tcp://10.0.0.7:1234` is one that jobs share. `host` uses no
-    /// Dagger: for runners without privileged containers.
+    /// Dagger's engine. `dind` starts one for every job. An address such as
+    /// `unix:///run/dagger/engine.sock` or `tcp://10.0.0.7:1234` is one that jobs share. `host`
+    /// uses no Dagger, for runners without privileged containers.
     pub engine: String,
     /// One deploy job a project, or one for all of them.
     pub deploy: DeployJobs,
     /// The environment that the default branch deploys to.
     pub environment: String,
-    /// How long a preview stays when nobody stops it, as GitLab writes durations.
+    /// The time after which GitLab stops a preview, as GitLab writes durations.
     pub preview_lifetime: String,
     /// The image that jobs run in: git, curl, a C compiler, rustup.
     pub image: String,
     /// The image of the Docker daemon beside a job; unused with a shared engine.
     pub docker_image: String,
-    /// Where the Dagger CLI is downloaded from: a folder with one folder a version.
+    /// The address that the Dagger CLI is downloaded from: a folder with one folder per version.
     pub dagger_downloads: String,
     /// The SHA-256 of the Dagger CLI's archive for the runners. Without it the archive is compared
     /// with the checksums that stand beside it, which finds a broken download and no forged one.
@@ -81,7 +81,7 @@ fn is_gitlab_file(file: &str) -> bool {
     file == GITLAB_FILE
 }
 
-/// How deployments are cut into jobs.
+/// The division of deployments into jobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]

@@ -26,7 +26,7 @@ pub struct Project {
     pub environments: Vec<String>,
     /// The package that builds it: its own, or one of a folder above.
     pub package: Option<Package>,
-    /// Whether it has a Dagger module of its own.
+    /// `true` if it has a Dagger module.
     pub module: bool,
     /// The parsed config.
     #[serde(skip)]
@@ -34,13 +34,13 @@ pub struct Project {
 }
 
 impl Project {
-    /// What the wrangler config says for `environment`.
+    /// Returns the target of the wrangler config in `environment`.
     #[must_use]
     pub fn target(&self, environment: &str) -> Target {
         self.wrangler.target(environment)
     }
 
-    /// What must answer after a deployment.
+    /// Returns the settings of the health check.
     #[must_use]
     pub fn health(&self) -> Health {
         let settings = self.package.as_ref().map(|package| &package.settings);
@@ -53,8 +53,8 @@ impl Project {
         self.package.as_ref().map_or(&self.dir, |package| &package.dir).join("package.json")
     }
 
-    /// How its previews in `environment` are made: as asked for, else as its package says, else as the
-    /// environment does.
+    /// Returns the strategy of its previews in `environment`: the requested one, else its
+    /// package's, else the environment's.
     #[must_use]
     pub fn strategy(
         &self,
@@ -80,7 +80,7 @@ impl Project {
     }
 }
 
-/// Whether `path` ends with the whole components of `suffix`.
+/// Returns whether `path` ends with the whole components of `suffix`.
 pub(super) fn ends_with_path(path: &Utf8Path, suffix: &str) -> bool {
     !suffix.is_empty() && path.ends_with(suffix.trim_end_matches('/').trim_start_matches("./"))
 }

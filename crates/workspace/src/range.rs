@@ -2,8 +2,8 @@
 
 type Version = [u64; 3];
 
-/// Whether `version` may satisfy `range`. What cannot be read counts as satisfied, since a dependency
-/// too many costs a build and one too few leaves a change out.
+/// Returns whether `version` may satisfy `range`. A range that cannot be read counts as satisfied,
+/// because an extra dependency costs a build, but a missing one hides a change.
 #[must_use]
 pub fn satisfies(range: &str, version: Option<&str>) -> bool {
     let Some((version, _)) = version.and_then(read) else {

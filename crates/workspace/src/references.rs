@@ -1,5 +1,5 @@
-//! What the configs of a folder name outside of it: a wrangler config its entry point, assets and images, a
-//! `tsconfig.json` what it extends.
+//! Reads the paths outside of a folder that its configs name: a wrangler config's entry point,
+//! assets and images, and the `extends` of a `tsconfig.json`.
 
 use std::collections::BTreeSet;
 
@@ -71,7 +71,7 @@ fn is_dockerfile(image: &str) -> bool {
     is_relative(image) || image.rsplit('/').next().is_some_and(|name| name.contains("Dockerfile"))
 }
 
-/// What the TypeScript config of a folder leads to.
+/// The files that the TypeScript config of a folder leads to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct TypeScript {
     /// The configs that it extends, directly or through others, and the folders of its references.

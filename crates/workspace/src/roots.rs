@@ -26,14 +26,14 @@ pub struct Root {
     /// The manager that installs it. `None` if its files do not tell.
     pub manager: Option<PackageManager>,
     patterns: Vec<Patterns>,
-    /// Whether a plain version is looked for among the members. pnpm does not unless it is told to
-    /// (`linkWorkspacePackages`, <https://pnpm.io/settings#linkworkspacepackages>).
+    /// `true` if a plain version resolves to a member. pnpm does this only if
+    /// `linkWorkspacePackages` is set (<https://pnpm.io/settings#linkworkspacepackages>).
     pub(super) links_versions: bool,
-    /// What it adds to all that is installed below it.
+    /// Additions to everything that is installed below it.
     pub(super) rules: InstallRules,
-    /// What is wrong with its patterns.
+    /// The problem of its patterns.
     pub(super) problem: Option<String>,
-    /// Whether it has a lock file of its own.
+    /// `true` if it has a lock file.
     pub(super) is_locked: bool,
 }
 

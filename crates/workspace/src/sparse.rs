@@ -1,4 +1,4 @@
-//! What a sparse checkout leaves out: files of the repository that are not in its working tree.
+//! Finds the files that a sparse checkout leaves out of the working tree.
 
 use base::error::{Failure, refused};
 use camino::{Utf8Path, Utf8PathBuf};

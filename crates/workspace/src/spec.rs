@@ -1,6 +1,6 @@
 //! The ways in which a manifest names what it depends on.
 
-/// What the specifier of a dependency means.
+/// The meaning of a dependency's specifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spec<'s> {
     /// A member of the workspace: `workspace:*`, `workspace:other@^1`.
@@ -91,7 +91,7 @@ fn path_of(rest: &str) -> &str {
     path.strip_prefix("//").unwrap_or(path)
 }
 
-/// What `patch:` applies.
+/// The files that `patch:` applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatchSpec {
     /// The specifier of the package that is patched.

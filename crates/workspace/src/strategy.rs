@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How a preview is made.
+/// The way a preview is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]

@@ -10,7 +10,7 @@ use crate::git::objects::{Entry, contents, entries};
 use crate::git::{LINK, REPOSITORY};
 use base::error::{Failure, refused};
 
-/// What a commit holds below the folder that was asked about.
+/// The files of a commit below the requested folder.
 #[derive(Debug)]
 pub struct Tree {
     /// The commit's id.
@@ -20,12 +20,12 @@ pub struct Tree {
     /// Every file, sorted by the bytes of its path, as git lists them. Of another repository nothing but
     /// the commit is known.
     entries: Vec<Entry>,
-    /// What symbolic links say.
+    /// The targets of symbolic links.
     links: BTreeMap<String, String>,
     texts: HashMap<String, Vec<u8>>,
 }
 
-/// How many links a path may lead through, as on Linux.
+/// The maximum number of links on a path, as on Linux.
 const MOST_LINKS: usize = 40;
 
 impl Tree {
@@ -89,14 +89,15 @@ impl Tree {
         contents(&self.root, &[&entry.id]).ok()?.pop()
     }
 
-    /// Whether a file is at `path`. What another repository holds is not known, and taken for there.
+    /// Returns whether a file is at `path`. Contents of another repository are unknown, so its
+    /// paths count as existing.
     #[must_use]
     pub fn is_file(&self, path: &Utf8Path) -> bool {
         let file = |path: &Utf8Path| self.entry(path).is_some_and(|entry| entry.mode != REPOSITORY);
         self.real(path).is_some_and(|path| file(&path) || self.is_elsewhere(&path))
     }
 
-    /// Whether a file or a folder is at `path`.
+    /// Returns whether a file or a folder is at `path`.
     #[must_use]
     pub fn exists(&self, path: &Utf8Path) -> bool {
         let Some(real) = self.real(path) else { return false };
@@ -109,8 +110,8 @@ impl Tree {
             || real.as_str().is_empty()
     }
 
-    /// Whether the file at `path` is a link that leads to nothing in the commit. What is outside of it
-    /// is not known.
+    /// Returns whether the file at `path` is a link that leads to nothing in the commit. Paths
+    /// outside of the commit are unknown.
     #[must_use]
     pub fn dangles(&self, path: &Utf8Path) -> bool {
         self.links.contains_key(path.as_str())
@@ -126,13 +127,13 @@ impl Tree {
         place.ok().map(|place| &self.entries[place])
     }
 
-    /// Whether `path` lies in another repository.
+    /// Returns whether `path` lies in another repository.
     fn is_elsewhere(&self, path: &Utf8Path) -> bool {
         let mut above = path.ancestors().skip(1).filter_map(|above| self.entry(above));
         above.any(|entry| entry.mode == REPOSITORY)
     }
 
-    /// Where `path` leads through symbolic links; nothing when that is out of the commit.
+    /// Resolves the symbolic links of `path`. `None` if it leads out of the commit.
     pub(super) fn real(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
         match self.way(path) {
             Way::To(real) => Some(real),
@@ -156,7 +157,7 @@ impl Tree {
     }
 }
 
-/// Where a path leads.
+/// The result of resolving a path.
 enum Way {
     /// To this place in the commit, whether or not anything is there.
     To(Utf8PathBuf),

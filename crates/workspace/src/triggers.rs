@@ -1,6 +1,6 @@
-//! What a wrangler config applies to the Worker itself and not to one of its versions: crons, routes,
-//! custom domains, addresses, logs and the like. `wrangler deploy` applies it. An upload, a promotion and
-//! a rollback do not.
+//! The settings that a wrangler config applies to the Worker itself and not to one of its versions:
+//! crons, routes, custom domains, addresses, logs and the like. `wrangler deploy` applies them. An
+//! upload, a promotion and a rollback do not.
 
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
@@ -17,7 +17,7 @@ const INHERITED: [&str; 7] =
 /// The fields that an `env` block sets on its own.
 const OWN: [&str; 4] = ["queues", "streaming_tail_consumers", "tail_consumers", "workflows"];
 
-/// What a config wants for one environment.
+/// The settings of one environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Triggers {

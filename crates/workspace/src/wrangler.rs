@@ -1,4 +1,4 @@
-//! What a wrangler config file says, as far as delivery depends on it.
+//! The fields of a wrangler config file that delivery depends on.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -58,7 +58,7 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Whether bindings name no storage.
+    /// Returns whether bindings name no storage.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Storage::default()
@@ -148,8 +148,8 @@ impl WranglerConfig {
         self
     }
 
-    /// What the config says for the `env` block called `environment`, or for the top level when
-    /// there is no such block. Names and routes follow wrangler's inheritance.
+    /// Returns the settings of the `env` block called `environment`, or of the top level if there
+    /// is no such block. Names and routes follow wrangler's inheritance.
     #[must_use]
     pub fn target(&self, environment: &str) -> Target {
         let block = &self.value["env"][environment];
@@ -220,14 +220,14 @@ impl WranglerConfig {
             || exports.into_iter().any(|(_, export)| export["type"] == "durable-object")
     }
 
-    /// Whether there is a `previews` block for `environment`. Blocks of `env` inherit it (observed with
-    /// wrangler 4.164).
+    /// Returns whether there is a `previews` block for `environment`. Blocks of `env` inherit it
+    /// (observed with wrangler 4.164).
     #[must_use]
     pub fn has_previews(&self, environment: &str) -> bool {
         [&self.value["env"][environment], &self.value].iter().any(|at| at["previews"].is_object())
     }
 
-    /// Whether the config has an `env` block of this name.
+    /// Returns whether the config has an `env` block of this name.
     #[must_use]
     pub fn has(&self, environment: &str) -> bool {
         self.environments.iter().any(|name| name == environment)

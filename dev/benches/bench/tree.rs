@@ -178,7 +178,7 @@ fn users(dependencies: &[BTreeSet<usize>], changed: &[usize]) -> BTreeSet<usize>
     found
 }
 
-/// Who commits.
+/// The author of commits.
 const WHO: [&str; 4] = ["-c", "user.name=Bench", "-c", "user.email=bench@example.com"];
 
 fn commit(root: &Path, message: &str) {

@@ -49,7 +49,7 @@ pub struct Row {
     /// The measured values. `None` if it could not be measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measured: Option<Measured>,
-    /// Why it could not be measured.
+    /// The reason why it could not be measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }

@@ -32,14 +32,14 @@ pub struct Group {
     pub what: String,
     /// The command, without the project.
     pub verb: String,
-    /// Which requests to the sandbox are broken, without the action. `{worker}` and `{account}` stand
-    /// for the row's own.
+    /// The requests to the sandbox that are broken, without the action. `{worker}` and `{account}`
+    /// are replaced by the row's own.
     pub at: Option<Value>,
     /// Further broken parts during the whole row: requests, each with its `action`, which may be the name of
     /// an answer.
     #[serde(default)]
     pub besides: Vec<Value>,
-    /// Which project: `site`, a site of files (the default), `code`, or `new`, a site that was never
+    /// The project: `site`, a site of files (the default), `code`, or `new`, a site that was never
     /// deployed.
     #[serde(default = "site")]
     pub project: String,

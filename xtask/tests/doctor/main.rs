@@ -26,7 +26,7 @@ const CANARY: &str = "canary-doctor-7f3a";
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Case {
-    /// Why the case is there.
+    /// The reason for the case.
     about: String,
     /// The arguments after `doctor`.
     args: Vec<String>,

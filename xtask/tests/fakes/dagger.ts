@@ -2,7 +2,7 @@
 // call against the modules' real signatures, builds and deploys with the real tools, and plays the
 // failures that a real CLI v0.21.8 was seen to have. `mode` beside its log says which.
 
-import { appendFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 
 const [state, root, repository, ...argv] = Bun.argv.slice(2) as [string, string, string, ...string[]];
@@ -167,12 +167,14 @@ async function deploy(call: Call, mode: string): Promise<string> {
 		...(given.api && { CLOUDFLARE_API_BASE_URL: `${given.api.replace("tcp://", "http://")}/client/v4` }),
 	};
 	const wrangler = `${root}/dagger/cloudflare/toolchain/node_modules/wrangler/bin/wrangler.js`;
-	const places = { empty: `${state}/empty`, bundle: `${state}/bundle.form`, upload: `${state}/upload` };
+	// Each call has a container of its own.
+	const own = mkdtempSync(`${state}/container-`);
+	const places = { empty: `${own}/empty`, bundle: `${own}/bundle.form`, upload: `${own}/upload` };
 	mkdirSync(places.empty, { recursive: true });
 	const isBundled = found.hasCode || found.builds;
 	if (isBundled) {
 		const assets = found.assets === undefined ? undefined : places.empty;
-		const first = bundleArguments({ config: name, environment, assets, outdir: `${state}/out`, outfile: places.bundle });
+		const first = bundleArguments({ config: name, environment, assets, outdir: `${own}/out`, outfile: places.bundle });
 		const bundled = run([process.execPath, ...ON_BUN, wrangler, ...first], process.cwd(), ENVIRONMENT);
 		if (!bundled.success) {
 			const judged = verdict(command, bundled.exitCode, "", strategy);

@@ -115,7 +115,10 @@ fn only_the_very_same_build_is_taken() {
             .expect("there");
     }
     let text = env.xtask(&["build", "a", "--engine", "host"]).exits(0).stderr;
-    assert!(text.contains("what was kept is damaged: index.html is not what was kept"), "{text}");
+    assert!(
+        text.contains("the cached output is corrupt: index.html is not what was kept"),
+        "{text}"
+    );
     assert_eq!((builds(&env), page(&env)), (6, "<h1>site-a one</h1>".to_owned()));
     assert_eq!(build(&env, &[])["fromCache"], true);
 }

@@ -119,6 +119,12 @@ fn a_broken_config_stops_those_who_mean_it() {
     env.write("apps/docs/readme.md", "new\n");
     let script = env.xtask(&["build", "--dry-run"]).exits(0);
     assert!(script.stdout.contains("apps/docs"), "{}", script.stdout);
+    // Two projects would deploy one Worker.
+    let claimed = env.xtask(&["ci", "generate", "--dry-run"]).exits(3);
+    for config in ["apps/docs/wrangler.toml", "legacy/docs/wrangler.json"] {
+        assert!(claimed.stderr.contains(config), "{config}: {}", claimed.stderr);
+    }
+    env.write("legacy/docs/wrangler.json", r#"{ "name": "docs-of-2019", "main": "preferred.ts" }"#);
     let generated = env.xtask(&["ci", "generate", "--dry-run"]).exits(0);
     assert!(generated.stderr.contains("fixtures/nameless/wrangler.toml"), "{}", generated.stderr);
     assert!(generated.stdout.contains("deploy apps/docs:"), "{}", generated.stdout);

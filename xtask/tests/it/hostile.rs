@@ -202,6 +202,14 @@ fn no_text_ends_its_heredoc_or_its_word() {
     assert!(!env.root.join("pwned").exists());
 }
 
+const FAKE_BUN: &str = r#"#!/bin/sh
+cat >/dev/null
+for last; do :; done
+case "$last" in
+'{"account"'*) mkdir -p "$(printf %s "$last" | sed 's/.*"upload":"//; s/"}$//; s/\\"/"/g')" ;;
+esac
+"#;
+
 /// Folders, files and settings with hostile names, through the real binary: what is printed as a script
 /// carries out nothing but itself, and what is printed for people steers no terminal.
 #[test]
@@ -222,9 +230,11 @@ fn hostile_names_are_carried_out_by_nobody() {
     env.write(".xtask/sandbox/token", "t");
     env.write(".xtask/sandbox/server.json", "{ \"port\": 8787, }");
     std::fs::remove_file(env.folder.join("bin/bun")).expect("removable");
-    for program in ["bun", "curl", "dagger", "npm"] {
+    for program in ["curl", "dagger", "npm"] {
         env.program(program, "#!/bin/sh\ncat >/dev/null\n");
     }
+    // The program that prepares an upload is told where as JSON, and leaves a folder there.
+    env.program("bun", FAKE_BUN);
     for script in scripts {
         assert!(script.contains("touch pwned"), "{script}");
         let ran = env.sh(&script).exits(0);

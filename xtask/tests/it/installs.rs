@@ -119,7 +119,7 @@ fn monorepo(manager: &Manager) -> TestEnv {
     env
 }
 
-/// How this machine reaches the registry.
+/// The variables with which this machine reaches the registry.
 const NETWORK: [&str; 9] = [
     "HTTPS_PROXY",
     "HTTP_PROXY",

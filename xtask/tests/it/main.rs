@@ -29,6 +29,7 @@ mod imposter;
 mod init;
 mod installs;
 mod killed;
+mod language;
 mod lock_files;
 mod merge_request;
 mod new;

@@ -36,7 +36,7 @@ pub struct Case {
     pub fault: Option<Value>,
     /// Further faults that it plays during the whole row.
     pub besides: Vec<Value>,
-    /// Which of the sandbox's faults it is.
+    /// The number of the sandbox's fault.
     pub number: usize,
     /// The group of the row.
     pub group: Group,

@@ -29,7 +29,7 @@ pub enum Verdict {
     },
     /// It failed, or cannot be shown to have succeeded. The remote side may have changed.
     Failed {
-        /// Why, in one sentence.
+        /// The reason, in one sentence.
         reason: String,
         /// The next step.
         hint: Option<String>,

@@ -1,4 +1,4 @@
-//! What an entry of the cache must hold.
+//! The manifest of a cache entry, against which its files are verified.
 
 use std::collections::BTreeMap;
 
@@ -24,11 +24,11 @@ pub struct Kept {
     pub size: u64,
     /// The SHA-256 of the content, in hexadecimal digits.
     pub sha256: String,
-    /// Whether it can be executed.
+    /// `true` if it can be executed.
     pub executable: bool,
 }
 
-/// What an entry holds.
+/// The files of an entry.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Manifest {
     /// The version of this shape.
@@ -77,7 +77,7 @@ impl Manifest {
         if whole { Ok(Some(manifest)) } else { Err(format!("{NAME} is not what was kept")) }
     }
 
-    /// How many bytes the files take.
+    /// Returns the size of all files in bytes.
     #[must_use]
     pub(super) fn size(&self) -> u64 {
         self.files.values().map(|kept| kept.size).sum()

@@ -15,7 +15,7 @@ use ring::digest::{Context, SHA256};
 pub use manifest::{Kept, Manifest};
 use workspace::key::hex;
 
-/// How many bytes are kept. What was used longest ago goes first.
+/// The maximum size of the cache in bytes. The least recently used entries are evicted first.
 pub const LIMIT: u64 = 2 << 30;
 
 /// The kept outputs of one checkout. Runs may use it at the same time, in any number.
@@ -28,7 +28,7 @@ pub struct Cache {
     limit: u64,
 }
 
-/// What came of asking for an output.
+/// The result of a lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// It is there, file for file what was kept; this says when that was built.
@@ -168,13 +168,13 @@ impl Cache {
 /// used. Manifests are long, and every build looks at all entries.
 const SIZE: &str = "size";
 
-/// What the file at `path` says of an entry.
+/// Returns the last use and the size of the entry at `path`.
 fn used(path: &Utf8Path) -> Option<(SystemTime, u64)> {
     let size = std::fs::read_to_string(path).ok()?.parse().ok()?;
     Some((path.metadata().ok()?.modified().ok()?, size))
 }
 
-/// How the names of entries begin that are not whole yet.
+/// The prefix of entries that are not complete yet.
 const UNFINISHED: &str = "unfinished-";
 
 /// Copies an entry's files, and says what is damaged.

@@ -54,8 +54,8 @@ impl Affected {
         Ok(Exit::Done)
     }
 
-    /// What changed, and the outline of what it changed: that of the commit, where the working tree
-    /// does not say something else of what exists.
+    /// Returns the changes and the summary of the repository that they apply to. The summary is the
+    /// commit's, unless files of the working tree change it.
     fn changes(&self, ctx: &Ctx) -> Result<(Changes, Outline)> {
         let names = (self.base.as_deref(), self.head.as_deref(), self.env.as_deref());
         let asked = |question: Question| question.changes_and(|head| outline(&ctx.root, head));
@@ -76,7 +76,7 @@ fn here(root: &Utf8Path) -> Result<Outline> {
     Ok(Outline::new(&Workspace::survey(root)?))
 }
 
-/// What differs from the base that the circumstances ask for.
+/// Returns the files that differ from the base for `environment`.
 pub fn changes(ctx: &Ctx, environment: Option<&str>) -> Result<Changes> {
     ask(ctx, (None, None, environment), |question| question.changes())
 }

@@ -94,8 +94,8 @@ impl Selection {
     }
 }
 
-/// Whether a person has the default branch's own commit checked out. When no file points at a project
-/// there, the person means all of them, and what is live already is found out by its content key.
+/// Returns whether a person has checked out the default branch's own commit. If no file there
+/// selects a project, all of them are meant, and the content key tells which are live already.
 fn stands_on_default_branch(changes: &Changes) -> bool {
     let base = match &changes.base {
         Base::Commit { commit, .. } => Some(commit),

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use super::context::Context;
 use super::finding::Finding;
 
-/// Where a check stands in the report. The order is that of the report.
+/// The group of a check. The order is that of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Group {
@@ -18,7 +18,7 @@ pub enum Group {
     Repository,
     /// The shared config file.
     Config,
-    /// What can be deployed.
+    /// The projects that can be deployed.
     Projects,
     /// The stand-in for Cloudflare.
     Sandbox,
@@ -28,12 +28,12 @@ pub enum Group {
     Credentials,
     /// The pipeline that we run in.
     Pipeline,
-    /// What only the other side can say.
+    /// Services that only a request can check.
     Network,
 }
 
 impl Group {
-    /// Whether it is left out where there was nothing to look at.
+    /// Returns whether the group is left out if it has nothing to check.
     #[must_use]
     pub fn is_optional(self) -> bool {
         matches!(self, Group::Dagger | Group::Pipeline | Group::Network)
@@ -56,7 +56,7 @@ impl Group {
     }
 }
 
-/// What a check costs.
+/// The cost of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cost {
     /// A look at a file or variable: cheap enough before every deploy.
@@ -68,7 +68,7 @@ pub enum Cost {
 }
 
 impl Cost {
-    /// How long the check may take.
+    /// Returns the timeout of the check.
     #[must_use]
     pub fn deadline(self) -> Duration {
         match self {
@@ -78,7 +78,7 @@ impl Cost {
     }
 }
 
-/// What cannot do without the thing that is checked.
+/// The commands that need a check to pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// Compiling xtask and the sandbox.
@@ -117,7 +117,7 @@ impl Need {
     }
 }
 
-/// How a check looks.
+/// The function of a check.
 pub type CheckFn = Arc<dyn Fn(&Context) -> Finding + Send + Sync>;
 
 /// A question with a name.
@@ -126,14 +126,14 @@ pub type CheckFn = Arc<dyn Fn(&Context) -> Finding + Send + Sync>;
 pub struct Check {
     /// The name: `cargo xtask doctor <id>` asks this alone.
     pub id: String,
-    /// What it is about, in a word or two.
+    /// The subject, in a word or two.
     pub title: String,
-    /// Where it stands in the report.
+    /// Its group in the report.
     pub group: Group,
-    /// What cannot do without.
+    /// The commands that need it to pass.
     #[serde(serialize_with = "words")]
     pub needed_by: &'static [Need],
-    /// What it costs.
+    /// Its cost.
     #[serde(skip)]
     pub cost: Cost,
     /// Looks.

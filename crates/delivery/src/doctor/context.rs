@@ -1,4 +1,4 @@
-//! What the checks of one run share. Each part is looked at once, by the first check that asks.
+//! Values that the checks of one run share. Each is read once, by the first check that needs it.
 
 use std::sync::OnceLock;
 
@@ -59,7 +59,7 @@ impl Context {
         self.environment.as_deref().unwrap_or(LOCAL)
     }
 
-    /// Whether an environment at Cloudflare was named.
+    /// Returns whether an environment at Cloudflare was named.
     #[must_use]
     pub fn is_remote(&self) -> bool {
         self.environment() != LOCAL

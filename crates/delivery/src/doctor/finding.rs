@@ -1,4 +1,4 @@
-//! What a check found: one value that people, programs and the exit code read.
+//! The finding of a check: one value for people, programs and the exit code.
 
 use camino::Utf8Path;
 use serde::{Serialize, Serializer};
@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use base::command::{Command, quote};
 use base::error::{Failure, hints_of};
 
-/// How a check came out, from best to worst.
+/// The status of a check, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Status {
@@ -22,12 +22,12 @@ pub enum Status {
     Crashed,
 }
 
-/// What a check found. No field ever holds a credential.
+/// The finding of a check. No field ever holds a credential.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How it came out.
+    /// The status.
     pub status: Status,
-    /// What is to be said about it; one line a thing.
+    /// The details, one line each.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub detail: String,
     /// The value that is there, such as a version.
@@ -36,15 +36,15 @@ pub struct Finding {
     /// The value that should be there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wanted: Option<String>,
-    /// Where the value that decided comes from: a path, a file, the name of a variable.
+    /// The source of the value that decided: a path, a file, the name of a variable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// How to mend it.
+    /// The fix.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<Fix>,
 }
 
-/// How to mend something.
+/// A way to fix a problem.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fix {
     /// For people; one line a thing.
@@ -52,7 +52,7 @@ pub struct Fix {
     /// For `--fix` and for programs.
     #[serde(serialize_with = "lines", skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<Command>,
-    /// Whether the commands change nothing that a person made, so that `--fix` may run them.
+    /// `true` if the commands change nothing that a person made, so that `--fix` may run them.
     pub safe: bool,
 }
 
@@ -173,7 +173,7 @@ impl Finding {
         self
     }
 
-    /// Whether something is to be done.
+    /// Returns whether it needs action.
     #[must_use]
     pub fn is_problem(&self) -> bool {
         self.status >= Status::Warn

@@ -28,7 +28,7 @@ use scope::Scope;
 use workspace::config::LOCAL;
 use workspace::project::Project;
 
-/// What is asked of doctor.
+/// The options of doctor.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// Leave the network alone.
@@ -61,9 +61,9 @@ pub fn examine(
     Ok(Report::new(checks, result, context.environment.clone(), options.strict))
 }
 
-/// What a deploy of `projects` to `destination` needs and must not find missing half way. Only what
-/// costs next to nothing is looked at, and what the deploy installs by itself is no failure. The
-/// error ends with exit 3 and lists everything at once.
+/// Checks the needs of a deployment of `projects` to `destination` before it begins. Only cheap
+/// checks run, and a tool that the deployment installs by itself is no failure. The error ends with
+/// exit code 3 and lists everything at once.
 pub fn preflight(
     ctx: &Ctx,
     destination: &Destination,

@@ -14,10 +14,10 @@ use workspace::config::{CONFIG_FILE, Config};
 /// The pipeline that is made of the config.
 const PIPELINE: &str = ".gitlab-ci.yml";
 
-/// What is named as the file of a pin that this program carries.
+/// The file name shown for a pin that this program carries.
 const CARRIED: &str = "this version of xtask";
 
-/// Where the defaults of the config's `pipeline` section stand.
+/// The file with the defaults of the config's `pipeline` section.
 const PIPELINE_DEFAULTS: &str = "crates/workspace/src/pipeline.rs";
 
 /// Packages that only tests and benchmarks install.
@@ -34,7 +34,7 @@ const TESTS: [&str; 5] = [
 pub struct Stated {
     /// The file, relative to the root.
     pub file: Utf8PathBuf,
-    /// What it says.
+    /// The version in that file.
     pub version: String,
 }
 
@@ -43,10 +43,10 @@ pub struct Stated {
 pub struct Pin {
     /// Of what.
     pub name: String,
-    /// Where it is changed.
+    /// The place to change it.
     #[serde(flatten)]
     pub own: Stated,
-    /// What other files say.
+    /// The other files that name it.
     pub elsewhere: Vec<Stated>,
 }
 
@@ -109,7 +109,7 @@ impl Pins {
         Ok(Pins { schema: 1, exit: exit(&pins) as u8, pins })
     }
 
-    /// Whether all agree.
+    /// Returns the exit code: 0 if all agree.
     #[must_use]
     pub fn exit(&self) -> Exit {
         exit(&self.pins)
@@ -142,7 +142,7 @@ impl Pins {
     }
 }
 
-/// How many pins another file does not agree with.
+/// Returns the number of pins that another file contradicts.
 fn wrong(pins: &[Pin]) -> usize {
     pins.iter().filter(|pin| pin.differing().next().is_some()).count()
 }
@@ -185,7 +185,8 @@ fn modules(root: &Utf8Path) -> Option<Pin> {
     Some(Pin { name: "Dagger modules, at least".to_owned(), own, elsewhere })
 }
 
-/// What the manifest in `dir` depends on, with what the lock file beside it says.
+/// Returns the dependencies of the manifest in `dir`, each with its version in the lock file beside
+/// it.
 fn packages(root: &Utf8Path, dir: &str) -> Vec<Pin> {
     let manifest = json(root, &format!("{dir}/package.json"));
     let kinds = ["dependencies", "devDependencies"].map(|kind| manifest[kind].as_object());

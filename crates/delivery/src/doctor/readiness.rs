@@ -1,4 +1,4 @@
-//! What each project of a repository is made with, and what keeps it from being deployed.
+//! The tools of each project of a repository, and the problems that prevent its deployment.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
@@ -55,16 +55,16 @@ pub struct Row {
     pub manager: Option<&'static str>,
     /// That lock file.
     pub lock: Option<Utf8PathBuf>,
-    /// What builds it before wrangler does.
+    /// The build that runs before wrangler.
     pub build: String,
-    /// What must answer after a deployment.
+    /// The health check after a deployment.
     pub health: String,
-    /// What it is bound to.
+    /// Its bindings.
     pub bindings: Vec<&'static str>,
-    /// What keeps it from being deployed.
+    /// The problem that prevents its deployment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// What a person can do about it.
+    /// The fixes that a person can make.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fixes: Vec<String>,
 }

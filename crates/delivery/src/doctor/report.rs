@@ -1,4 +1,4 @@
-//! What doctor says: one value for people, programs and the exit code.
+//! The report of doctor: one value for people, programs and the exit code.
 
 use serde::Serialize;
 
@@ -15,14 +15,14 @@ pub struct Entry {
     /// The check.
     #[serde(flatten)]
     pub check: Check,
-    /// What it found.
+    /// The finding.
     #[serde(flatten)]
     pub finding: Finding,
-    /// How long it took.
+    /// The duration.
     pub milliseconds: u64,
 }
 
-/// How many checks came out how.
+/// The number of checks with each status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// As it should be.
@@ -37,16 +37,16 @@ pub struct Counts {
     pub crashed: usize,
 }
 
-/// What `--fix` did about one check.
+/// The result of `--fix` for one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FixResult {
     /// The check.
     pub id: String,
-    /// How it came out before.
+    /// The status before.
     pub before: Status,
-    /// How it comes out now.
+    /// The status now.
     pub after: Status,
-    /// Why the fix did not work.
+    /// The reason why the fix did not work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -61,11 +61,11 @@ pub struct Report {
     pub exit: u8,
     /// The environment that was named.
     pub environment: Option<String>,
-    /// How many came out how.
+    /// The number of checks with each status.
     pub counts: Counts,
     /// One entry a check, in order.
     pub checks: Vec<Entry>,
-    /// What `--fix` did; nothing without it.
+    /// The results of `--fix`. Empty without it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fixed: Vec<FixResult>,
     /// The projects, and what keeps them from being deployed. Only in the report on everything.

@@ -14,9 +14,9 @@ use base::runner::INTERRUPTED;
 /// A check's finding and how long it took.
 #[derive(Clone, Debug)]
 pub struct CheckResult {
-    /// What it found.
+    /// The finding.
     pub finding: Finding,
-    /// How long it took.
+    /// The duration.
     pub took: Duration,
 }
 

@@ -1,19 +1,19 @@
-//! Which checks are asked for: all, some by name, or those that a command needs.
+//! Selects the checks to run: all, some by name, or those that a command needs.
 
 use super::check::{Check, Need};
 use super::context::Context;
 use base::error::{Failure, nearest, usage};
 
-/// What was asked for.
+/// The requested checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Every check.
     All,
     /// These, and what stands below them: `projects` includes `projects.lock`.
     Named(Vec<String>),
-    /// What building these projects needs; none means all projects.
+    /// The needs of a build of these projects. An empty list means all projects.
     Build(Vec<String>),
-    /// What deploying these projects needs.
+    /// The needs of a deployment of these projects.
     Deploy(Vec<String>),
     /// No checks, but the table of pinned versions.
     Pins,

@@ -143,7 +143,7 @@ fn mark(status: Status) -> String {
 }
 
 impl Entry {
-    /// What it is about, and the value that was found.
+    /// Returns the subject, and the value that was found.
     fn label(&self) -> String {
         let title = &self.check.title;
         match &self.finding.found {

@@ -13,7 +13,7 @@ use base::http::Answer;
 use workspace::health::Health;
 use workspace::wrangler::Target;
 
-/// What one answer proves.
+/// The proof that one response gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
     /// The version answers as it should.
@@ -27,13 +27,13 @@ pub enum Finding {
 /// An answer that proves nothing, or no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unclear {
-    /// What answered, or did not.
+    /// The response, or the failure to get one.
     pub what: String,
-    /// Why.
+    /// The reason.
     pub cause: Cause,
 }
 
-/// Why an answer proves nothing.
+/// The reason why a response proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// A challenge or a block of the zone (WAF, bot protection, rate limit).
@@ -62,7 +62,7 @@ impl Cause {
     }
 }
 
-/// What a project has to answer.
+/// The response that a project must give.
 #[derive(Clone, Debug, Default)]
 pub struct Expected {
     /// The path to ask.

@@ -1,5 +1,5 @@
-//! What a build left of a site of files: read right after the build, while no other project builds
-//! into the same folder.
+//! The output of a site of files: read right after the build, while no other project builds into
+//! the same folder.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -14,7 +14,7 @@ pub struct BuiltFile {
     pub is_html: bool,
 }
 
-/// What the health check needs of a build's output.
+/// The facts of a build's output that the health check needs.
 #[derive(Clone, Debug, Default)]
 pub struct Built {
     /// The file for the health path, and `/index.html`, by path.
@@ -25,7 +25,7 @@ pub struct Built {
     redirects: Vec<String>,
 }
 
-/// How many entries of a folder are looked at for a proof.
+/// The maximum number of a folder's entries that are searched for a proof.
 const MOST: usize = 2000;
 
 /// The largest proof.

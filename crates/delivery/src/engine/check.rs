@@ -21,15 +21,15 @@ use base::secret::Secret;
 const PAUSE: Duration = Duration::from_millis(300);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// How many redirects are followed.
+/// The maximum number of redirects.
 const HOPS: usize = 5;
 
-/// What the check found out about a version.
+/// The verdict of the check on a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It answers as it should. The notes name addresses that could not be asked.
     Right {
-        /// What a person should know.
+        /// Facts that a person should know.
         notes: Vec<String>,
     },
     /// It is wrong: an answer that only the version can have given.
@@ -38,7 +38,7 @@ pub enum Verdict {
     Unknown(Unclear),
 }
 
-/// How long the check goes on.
+/// The time limits of the check.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Until there is an answer, or the content that was built.
@@ -103,7 +103,7 @@ impl ServiceToken {
 
 /// Asks the addresses of a project.
 pub struct Checker<'a> {
-    /// What the project has to answer.
+    /// The response that the project must give.
     pub expected: &'a Expected,
     /// The service token for addresses behind Cloudflare Access.
     pub token: Option<&'a ServiceToken>,

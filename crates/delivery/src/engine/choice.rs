@@ -1,4 +1,4 @@
-//! Which engine executes a plan, and why.
+//! Chooses the engine that executes a plan, with the reason.
 
 use camino::Utf8Path;
 use clap::ValueEnum;
@@ -7,7 +7,7 @@ use crate::plan::{Choice, Engine};
 use crate::tools::{bun, dagger};
 use base::error::{Failure, refused};
 
-/// What was asked for.
+/// The requested engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Wanted {
     /// Dagger where an engine answers, else this machine

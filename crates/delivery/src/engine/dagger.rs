@@ -18,7 +18,7 @@ use workspace::git;
 use workspace::inside;
 use workspace::strategy::Strategy;
 
-/// What can be done about a failure that nobody knows.
+/// The next step after an unknown failure.
 const ELSEWHERE: &str =
     "`cargo xtask doctor dagger`; without containers: the same command with `--engine=host`";
 

@@ -19,14 +19,14 @@ use base::time::{rfc3339, unix_now};
 use cloudflare::api::Live;
 use workspace::strategy::Strategy;
 
-/// What a build on this machine did.
+/// The result of a build on this machine.
 #[derive(Clone, Debug, Default)]
 pub struct BuildResult {
-    /// How many milliseconds the install took.
+    /// The duration of the install in milliseconds.
     pub install: Option<u64>,
-    /// How many milliseconds the build took.
+    /// The duration of the build in milliseconds.
     pub build: Option<u64>,
-    /// Where the output came from. `None` if there was none to make.
+    /// The source of the output. `None` if there is no build.
     pub output: Option<Output>,
 }
 
@@ -35,17 +35,18 @@ pub struct BuildResult {
 pub struct Uploaded {
     /// Its id.
     pub id: String,
-    /// Where it answers.
+    /// The addresses.
     pub urls: Vec<String>,
     /// The version of wrangler, where the uploader reports it.
     pub wrangler: Option<String>,
-    /// What the build left, read while no other project builds into the same folder. `None` without assets.
+    /// The build's output, read while no other project builds into the same folder. `None` without
+    /// assets.
     pub built: Option<Box<Built>>,
     /// What a person should read although the upload succeeded.
     pub warnings: Vec<String>,
 }
 
-/// How far a deployment came without waiting for answers.
+/// The progress of a deployment before it waits for responses.
 pub enum Progress<'a> {
     /// To its end.
     Finished(Box<Record>),
@@ -61,11 +62,11 @@ pub struct Deployment<'a> {
     before: Before,
     existing: Option<Existing>,
     build: BuildResult,
-    /// How many milliseconds the upload took.
+    /// The duration of the upload in milliseconds.
     took: Option<u64>,
     uploaded: Option<Uploaded>,
     verified: Verified,
-    /// What is live now. `None` if nothing is, or if it is not known.
+    /// The live version now. `None` if nothing is live, or if it is unknown.
     live: Option<Live>,
 }
 

@@ -10,13 +10,13 @@ use crate::record::Status;
 use cloudflare::api::Live;
 use cloudflare::wrangler::requests::{Order, deploying_order};
 
-/// How long a deploying request without an answer is looked after.
+/// The time to watch for the effect of a deploying request whose response was lost.
 const OPEN: Duration = Duration::from_secs(5);
 
 /// An upload that failed after it was started.
 #[derive(Debug)]
 pub struct FailedUpload {
-    /// Why.
+    /// The cause.
     pub error: anyhow::Error,
     /// The command was ended by a signal, its deadline or an interruption when it may have sent a request.
     pub is_killed: bool,
@@ -32,7 +32,7 @@ impl std::error::Error for FailedUpload {}
 
 /// The state after a failed upload.
 pub struct AfterFailure {
-    /// What is live. `None` if nothing is, or if it is not known.
+    /// The live version. `None` if nothing is live, or if it is unknown.
     pub live: Option<Live>,
     /// The status of the record.
     pub status: Status,

@@ -19,7 +19,7 @@ use cloudflare::api::{Api, Live};
 
 /// One project's part of a run. It does not change: the steps return what they find and make.
 pub struct Job<'a> {
-    /// What all projects of the run share.
+    /// Values that all projects of the run share.
     pub run: &'a Run<'a>,
     /// The project's plan.
     pub part: &'a ProjectPlan,

@@ -17,13 +17,14 @@ use workspace::strategy::Strategy;
 /// The state of a Worker before anything changes.
 #[derive(Debug, Default)]
 pub struct Before {
-    /// What is live. `None` if nothing is.
+    /// The live version. `None` if nothing is live.
     pub live: Option<Live>,
     /// The newest version. `None` if it was not read.
     pub newest: Option<String>,
     /// The crons, routes and domains that are set. `None` if they were not read.
     pub attached: Option<Attached>,
-    /// What the deployment takes away, and what it leaves although the config does not name it.
+    /// The settings that the deployment removes, and those that it leaves although the config does
+    /// not name them.
     pub warnings: Vec<String>,
 }
 
@@ -67,9 +68,9 @@ impl Before {
 pub struct Existing {
     /// Its id.
     pub id: String,
-    /// Where it answers.
+    /// The addresses.
     pub urls: Vec<String>,
-    /// What a person should know of its answers.
+    /// Facts about its responses that a person should know.
     pub warnings: Vec<String>,
 }
 

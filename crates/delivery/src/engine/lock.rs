@@ -13,7 +13,7 @@ use base::error::{Failure, interrupted, refused, unwritable};
 use base::runner::INTERRUPTED;
 use base::time::{rfc3339, unix_now};
 
-/// How long another run may hold a lock: longer than everything that it may do.
+/// The maximum wait for another run's lock: longer than any run takes.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The pause between two tries.
@@ -39,11 +39,10 @@ impl Lock {
     }
 }
 
-/// How long the last request of a killed run is waited for, before what is live is read.
+/// The wait for the last request of a killed run, before the live version is read.
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// How long ago a killed run may have begun, at most, for its last request to be waited for. No upload may
-/// take longer.
+/// The maximum age of a killed run whose last request is waited for. No upload may take longer.
 const RECENT: Duration = Duration::from_secs(1200);
 
 impl Lock {

@@ -37,15 +37,15 @@ use deployment::{Deployment, Progress};
 use job::Job;
 use packages::{Installed, Shared};
 
-/// What the attempts of one run share.
+/// Values that the deployments of one run share.
 pub struct Run<'a> {
     /// The circumstances.
     pub ctx: &'a Ctx,
     /// The whole plan.
     pub plan: &'a Plan,
-    /// Where the tools are.
+    /// The paths of the tools.
     pub places: Places,
-    /// Which tools they are.
+    /// The versions of the tools.
     pub versions: Versions,
     /// One lock a package, since two projects may be built by the same one.
     packages: Mutex<BTreeMap<Utf8PathBuf, Arc<Mutex<()>>>>,

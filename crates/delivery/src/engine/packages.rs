@@ -12,7 +12,8 @@ use crate::plan::PackageBuild;
 use crate::tools::packages::{Installation, failure};
 use base::error::{Exit, Failure, failed};
 
-/// What is done once in a run, by folder. Whoever comes second waits for the first and gets its result.
+/// Work that is done once per run and folder. A second caller waits for the first and gets its
+/// result.
 #[derive(Debug)]
 pub struct Shared<T>(Mutex<BTreeMap<Utf8PathBuf, Cell<T>>>);
 
@@ -46,7 +47,7 @@ fn as_failure(error: anyhow::Error) -> Failure {
 /// A finished install.
 #[derive(Clone, Debug)]
 pub struct Installed {
-    /// How many milliseconds it took.
+    /// The duration in milliseconds.
     took: u64,
     /// No other run installs here before this one ends: it would take the packages away.
     _lock: Arc<Lock>,

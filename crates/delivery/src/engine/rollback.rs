@@ -60,12 +60,12 @@ pub struct Rollback {
     uploaded: Option<String>,
     previous: Live,
     urls: Vec<String>,
-    /// What the project has to answer. `None` if its health check is off.
+    /// The response that the project must give. `None` if its health check is off.
     #[serde(skip)]
     expected: Option<Expected>,
     #[serde(skip)]
     manifest: Utf8PathBuf,
-    /// What it does not change, although a deployment would.
+    /// The settings that it does not change, although a deployment would.
     not_undone: Vec<String>,
 }
 

@@ -15,7 +15,7 @@ use cloudflare::api;
 use cloudflare::api::Api;
 use workspace::project::Project;
 
-/// What came of one project's preview.
+/// The outcome for one project's preview.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
@@ -39,9 +39,9 @@ pub struct Stopped {
     pub worker: String,
     /// The preview's name.
     pub name: String,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Why it failed.
+    /// The reason why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -58,7 +58,7 @@ impl Stopped {
         };
     }
 
-    /// What a person reads of it; nothing where there was nothing.
+    /// The text for people. `None` if there was no preview.
     #[must_use]
     pub fn line(&self) -> Option<String> {
         let Stopped { project, worker, name, .. } = self;
@@ -125,7 +125,7 @@ impl<'a> Previews<'a> {
         Ok(last.and_then(|last| parse_rfc3339(&last.created_on?)))
     }
 
-    /// Where they are.
+    /// The destination that they belong to.
     #[must_use]
     pub fn place(&self) -> &Destination {
         self.place
@@ -157,7 +157,7 @@ impl<'a> Previews<'a> {
     }
 }
 
-/// Whether a run can ask there at all: the token is set, or the sandbox runs.
+/// Returns whether a run can send requests there: the token is set, or the sandbox runs.
 #[must_use]
 pub fn reachable(ctx: &Ctx, place: &Destination) -> bool {
     match place.sandbox {

@@ -175,7 +175,7 @@ fn delete(previews: &Previews<'_>, left: &mut Left) {
     }
 }
 
-/// What `preview stop` says in the comment, and the environment's end.
+/// Updates the comment as `preview stop` does, and stops the environment.
 fn end(
     ctx: &Ctx,
     config: &Config,

@@ -16,19 +16,19 @@ pub struct Traffic<'a> {
     pub from: &'a str,
     /// The version that becomes live.
     pub to: &'a str,
-    /// What Cloudflare keeps with the deployment.
+    /// The message that Cloudflare keeps with the deployment.
     pub message: &'a str,
 }
 
 /// The result of routing the traffic.
 pub struct Routed {
-    /// What is live now. `None` if it could not be read.
+    /// The live version now. `None` if it could not be read.
     pub live: Option<Live>,
     /// Success if the version is live. A failure's kind says whether something may have changed.
     pub result: Result<(), Failure>,
 }
 
-/// How long a request without an answer is looked after.
+/// The time to watch for the effect of a request whose response was lost.
 const OPEN: Duration = Duration::from_secs(5);
 
 /// Sends the request and reads what is live, whatever the answer was. A request that definitely failed is

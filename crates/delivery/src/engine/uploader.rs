@@ -22,7 +22,7 @@ use workspace::inside;
 pub struct Prepared {
     /// The command with the token.
     pub command: Command,
-    /// Where the command reports what it did.
+    /// The path of the command's report.
     pub report: Utf8PathBuf,
     /// A folder to remove afterwards.
     pub folder: Option<Utf8PathBuf>,
@@ -38,7 +38,7 @@ impl Drop for Prepared {
     }
 }
 
-/// What an engine made.
+/// The version that an engine made.
 #[derive(Debug)]
 pub struct NewVersion {
     /// The id of the version, or of the preview's deployment.
@@ -53,11 +53,11 @@ pub struct NewVersion {
 
 /// The end of an upload.
 pub struct Upload {
-    /// How long the command ran. `None` if it was not started.
+    /// The duration of the command. `None` if it was not started.
     pub took: Option<Duration>,
     /// The command was ended by a signal, its deadline or an interruption when it may have sent a request.
     pub is_killed: bool,
-    /// What was uploaded.
+    /// The upload, or its failure.
     pub result: Result<Uploaded>,
 }
 

@@ -21,14 +21,14 @@ use cloudflare::api::Live;
 use workspace::health::Health;
 use workspace::triggers;
 
-/// What a verification found, whether it succeeded or not.
+/// The findings of a verification, whether it succeeded or not.
 #[derive(Debug, Default)]
 pub struct Verified {
-    /// What is live now. `None` if nothing is, or if it could not be read.
+    /// The live version now. `None` if nothing is live, or if it could not be read.
     pub live: Option<Live>,
-    /// What a person should know, although it is no failure.
+    /// Facts that a person should know, but no failures.
     pub warnings: Vec<String>,
-    /// How many milliseconds it took until the answers were right.
+    /// The time in milliseconds until the responses were right.
     pub took: Option<u64>,
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use workspace::modules::TOOL;
 
-/// What becomes of a Cargo config.
+/// The change to a Cargo config.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Alias {
     /// The alias is there.

@@ -1,4 +1,4 @@
-//! What a repository says about itself: its GitLab, its account, its environments, its workspaces.
+//! Reads the defaults from a repository: its GitLab, its account, its environments, its workspaces.
 
 use std::collections::{BTreeMap, BTreeSet};
 

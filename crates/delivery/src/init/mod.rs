@@ -17,7 +17,7 @@ use workspace::modules::{TOOL, TOOL_LOCK};
 /// The Cargo config with the alias.
 const CARGO_CONFIG: &str = ".cargo/config.toml";
 
-/// What git ignores.
+/// The paths that git has to ignore.
 const IGNORED: [&str; 2] = ["/.xtask/", "/xtask/target/"];
 
 /// The program of the new crate.
@@ -26,7 +26,7 @@ const MAIN: &str = include_str!("../../templates/xtask/main.rs");
 /// The folders of this repository that hold the Dagger modules.
 const MODULES: [&str; 4] = ["dagger/bun", "dagger/cloudflare", "dagger/config", "dagger/gitlab"];
 
-/// What is done with a file.
+/// The action on a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Action {
@@ -44,9 +44,9 @@ pub enum Action {
 pub struct Change {
     /// The file, relative to the repository's root.
     pub path: Utf8PathBuf,
-    /// What is done.
+    /// The action.
     pub action: Action,
-    /// What a person has to do about it.
+    /// The step that a person has to take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// Its whole new text.

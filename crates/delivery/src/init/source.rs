@@ -8,7 +8,7 @@ use workspace::git;
 /// The lock file of this checkout, from which that of the new crate is made.
 const LOCK: &str = include_str!("../../../../Cargo.lock");
 
-/// Where a repository gets this library from.
+/// The source of this library for a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A folder on this machine, relative to the new crate.

@@ -16,17 +16,17 @@ use workspace::config::Variables;
 use workspace::steps::Runtime;
 use workspace::strategy::Strategy;
 
-/// How long a build may take.
+/// The timeout of a build.
 pub const BUILD_DEADLINE: Duration = Duration::from_secs(1200);
 
-/// How long an upload may take. Wrangler itself would retry a broken upload for up to 43 minutes
+/// The timeout of an upload. Wrangler itself would retry a broken upload for up to 43 minutes
 /// (computed from the code of 4.164).
 pub const DEPLOY_DEADLINE: Duration = Duration::from_secs(900);
 
-/// How long the preparation of an upload may take. It reads every file that is published once.
+/// The timeout of the preparation of an upload. It reads every published file once.
 pub const PREPARE_DEADLINE: Duration = Duration::from_secs(300);
 
-/// What [`Places::bundle`] depends on beside the plan.
+/// Inputs of [`Places::bundle`] beside the plan.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bundling {
     /// Wrangler follows the config that an adapter left.

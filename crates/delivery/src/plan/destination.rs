@@ -1,4 +1,4 @@
-//! Where a run goes: which account, through which API, with whose token.
+//! The destination of a run: the account, its API, and the source of the token.
 
 use serde::Serialize;
 
@@ -22,7 +22,7 @@ pub struct Destination {
     pub sandbox: Option<u16>,
     /// The variable that holds the token.
     pub token_variable: String,
-    /// Why a protected environment may be changed from here.
+    /// The reason why a protected environment may be changed from here.
     pub break_glass: Option<String>,
 }
 
@@ -74,7 +74,7 @@ impl Destination {
         })
     }
 
-    /// Whether this environment is the sandbox's whatever was asked.
+    /// Returns whether this environment is always the sandbox's.
     #[must_use]
     pub fn always_sandbox(environment: &str) -> bool {
         environment == LOCAL
@@ -86,7 +86,7 @@ impl Destination {
         self.api = sandbox_api(port);
     }
 
-    /// Where the token comes from.
+    /// Returns the source of the token.
     #[must_use]
     pub fn token(&self) -> Value {
         match self.sandbox {

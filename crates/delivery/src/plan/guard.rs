@@ -1,4 +1,4 @@
-//! What must not be planned: each refusal says what to change.
+//! Refusals: each names the rule that a plan breaks, and the change that avoids it.
 
 use camino::{Utf8Path, Utf8PathBuf};
 

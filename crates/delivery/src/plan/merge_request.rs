@@ -5,7 +5,7 @@ use serde::Serialize;
 use base::error::{Failure, refused};
 use workspace::config::Gitlab;
 
-/// Where the comment goes, and what its rows say of this job.
+/// The merge request of the comment, and the job's part of its rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MergeRequest {
@@ -15,7 +15,7 @@ pub struct MergeRequest {
     pub project: String,
     /// The number in that project, as in `!42`. The instance-wide id is another number.
     pub iid: String,
-    /// Whether the pipeline runs in a fork, with the fork's variables.
+    /// `true` if the pipeline runs in a fork, with the fork's variables.
     pub in_fork: bool,
     /// The commit that people know: the head of the source branch, never the internal merge commit.
     pub commit: Option<String>,

@@ -1,4 +1,4 @@
-//! What a run will do, and why: values made from what exists, without touching anything.
+//! The plan of a run, with its reasons: values made from the workspace, without any IO.
 
 pub mod alias;
 pub mod claims;
@@ -28,7 +28,7 @@ use workspace::triggers;
 use workspace::triggers::Triggers;
 use workspace::wrangler::Target;
 
-/// What is asked for.
+/// The requested operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Verb {
@@ -44,7 +44,7 @@ pub enum Verb {
     Rollback,
 }
 
-/// What executes the plan.
+/// The engine that executes the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Engine {
@@ -71,7 +71,7 @@ impl Engine {
 pub struct Choice {
     /// The engine.
     pub engine: Engine,
-    /// Why.
+    /// The reason.
     pub reason: String,
     /// The version of the Dagger CLI, where it takes part.
     pub dagger: Option<String>,
@@ -83,12 +83,12 @@ pub struct Choice {
 pub struct Plan {
     /// The version of this shape.
     pub schema: u32,
-    /// What is asked for.
+    /// The requested operation.
     pub verb: Verb,
-    /// What executes it.
+    /// The engine that executes it.
     #[serde(flatten)]
     pub choice: Choice,
-    /// Where to.
+    /// The destination.
     pub destination: Destination,
     /// The commit it is made from.
     pub head: Head,
@@ -116,17 +116,17 @@ pub struct ProjectPlan {
     pub dir: Utf8PathBuf,
     /// Its wrangler config, relative to the root.
     pub config: Utf8PathBuf,
-    /// Why it takes part.
+    /// The reason why it takes part.
     pub reason: String,
     /// The content key of everything that decides its output.
     pub key: String,
     /// New for every attempt; found again in the record.
     pub nonce: String,
-    /// Where to install dependencies, when it has any.
+    /// The folder to install dependencies in. `None` if it has none.
     pub install: Option<Utf8PathBuf>,
-    /// Where to run the build, when there is one.
+    /// The folder to run the build in. `None` if there is no build.
     pub build: Option<Utf8PathBuf>,
-    /// What installs and runs the build.
+    /// The tools that install dependencies and run the build.
     pub toolchain: PackageToolchain,
     /// The packages of the repository that are built before it, each after those that it imports.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -136,11 +136,11 @@ pub struct ProjectPlan {
     pub own_build: Option<PackageBuild>,
     /// The folders and files that decide what the build writes.
     pub inputs: BTreeSet<Utf8PathBuf>,
-    /// Whether it has a Dagger module of its own.
+    /// `true` if it has a Dagger module.
     pub module: bool,
     /// The folder of assets that the build leaves, when the project has any.
     pub dist: Option<Utf8PathBuf>,
-    /// What the wrangler config says for the environment.
+    /// The wrangler config's settings for the environment.
     pub target: Target,
     /// The `--env` argument, where the wrangler config has blocks.
     pub wrangler_environment: Option<String>,
@@ -148,19 +148,19 @@ pub struct ProjectPlan {
     pub build_environment: Option<String>,
     /// The message of the version: which commit it is.
     pub message: String,
-    /// What a deployment applies to the Worker beside the version.
+    /// The settings that a deployment applies to the Worker beside the version.
     pub triggers: Triggers,
     /// The crons, routes and domains that are set and that this deployment takes away, as far as they
     /// could be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub removes: Vec<String>,
-    /// What must answer afterwards.
+    /// The health check after the deployment.
     pub health: Health,
     /// The `package.json` in which `xtask.health` is set, or would be.
     pub manifest: Utf8PathBuf,
     /// The alias of a preview, or its name.
     pub alias: Option<String>,
-    /// How a preview is made; nothing for what is no preview.
+    /// The way a preview is made. `None` if it is no preview.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
 }
@@ -174,7 +174,7 @@ pub struct PackageBuild {
     /// The commands of `xtask.build`. The script `build` if there are none.
     #[serde(skip_serializing_if = "Steps::is_empty")]
     pub steps: Steps,
-    /// What installs and runs it.
+    /// The tools that install dependencies and run the build.
     #[serde(skip)]
     pub toolchain: PackageToolchain,
     /// The folders and files that decide what it writes.
@@ -182,7 +182,7 @@ pub struct PackageBuild {
     pub inputs: BTreeSet<Utf8PathBuf>,
 }
 
-/// What installs and builds one project.
+/// The tools and folders that install and build one project.
 #[derive(Clone, Debug)]
 pub struct BuildPlan {
     /// The tools.
@@ -193,14 +193,14 @@ pub struct BuildPlan {
     pub own: Option<PackageBuild>,
 }
 
-/// What a plan is made from, beside the workspace.
+/// The inputs of a plan, beside the workspace.
 #[derive(Debug)]
 pub struct Inputs<'a> {
-    /// What is asked for.
+    /// The requested operation.
     pub verb: Verb,
-    /// What executes it.
+    /// The engine that executes it.
     pub choice: Choice,
-    /// Where to.
+    /// The destination.
     pub destination: Destination,
     /// The commit that is checked out.
     pub head: Head,
@@ -214,15 +214,15 @@ pub struct Inputs<'a> {
     pub allow_stub: bool,
     /// The preview's alias, or its name.
     pub alias: Option<String>,
-    /// How each project's preview is made; empty for what is no preview.
+    /// The way each project's preview is made. Empty if there are no previews.
     pub strategies: BTreeMap<String, Strategy>,
-    /// Why each project takes part.
+    /// The reason why each project takes part.
     pub reasons: BTreeMap<String, String>,
     /// Content keys by project.
     pub keys: BTreeMap<String, String>,
     /// The folders and files that decide what each project's build writes.
     pub inputs: BTreeMap<String, BTreeSet<Utf8PathBuf>>,
-    /// What installs and builds each project.
+    /// The tools that install and build each project.
     pub builds: BTreeMap<String, Result<BuildPlan, Failure>>,
     /// The attempt's unique part.
     pub nonce: &'a str,

@@ -1,9 +1,9 @@
-//! Who may change a protected environment: a pipeline of the protected default branch of the one
-//! project that the shared config file names.
+//! Decides who may change a protected environment: a pipeline of the protected default branch of
+//! the one project that the shared config file names.
 //!
-//! This stops mistakes, and every pipeline that GitLab itself describes truthfully. A person who sets
-//! these variables by hand is not told apart from GitLab: what stops that person is the missing token,
-//! which GitLab gives to no other pipeline. See SECURITY.md.
+//! This prevents mistakes, and covers every pipeline that GitLab itself describes truthfully. It
+//! cannot tell GitLab from a person who sets these variables. That person is stopped by the missing
+//! token, because GitLab gives it to no other pipeline. See SECURITY.md.
 
 use base::error::{Failure, refused};
 use workspace::config::{CONFIG_FILE, Config, Gitlab};
@@ -48,7 +48,8 @@ impl Pipeline {
         }
     }
 
-    /// Why this is no pipeline that may change a protected environment; nothing when it is one.
+    /// Returns the reason why this pipeline may not change a protected environment. `None` if it
+    /// may.
     #[must_use]
     pub fn objection(&self, gitlab: &Gitlab) -> Option<String> {
         if self.gitlab != "true" {
@@ -85,7 +86,8 @@ impl Pipeline {
         self.elsewhere(gitlab)
     }
 
-    /// Why this is another project than the config's. Without a number there, any will do.
+    /// Returns the reason why this is another project than the config's. Without a number there,
+    /// any project matches.
     fn elsewhere(&self, gitlab: &Gitlab) -> Option<String> {
         let number = gitlab.number()?;
         if self.project != number {

@@ -1,4 +1,4 @@
-//! What a new project holds, as values.
+//! The files of a new project, as values.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;

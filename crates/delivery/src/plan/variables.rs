@@ -8,7 +8,7 @@ use base::env::{raw_variable, variable};
 use workspace::config::{CONFIG_FILE, Config};
 use workspace::key::hex;
 
-/// How the names of variables begin that build tools put into their output.
+/// The prefixes of variables that build tools put into their output.
 const READ_BY_TOOLS: [&str; 10] = [
     "EXPO_PUBLIC_",
     "GATSBY_",

@@ -1,4 +1,4 @@
-//! What a change concerns, with the reasons.
+//! Reports the projects that a change affects, with the reasons.
 
 use serde::Serialize;
 
@@ -15,14 +15,14 @@ use workspace::outline::Outline;
 pub struct AffectedReport<'a> {
     /// The version of this shape.
     pub schema: u32,
-    /// What was compared.
+    /// The compared states.
     #[serde(flatten)]
     pub changes: &'a Changes,
     /// Affected projects, by folder.
     pub projects: &'a [Concerned<'a>],
     /// Affected packages, by folder. The package of an affected project is among them.
     pub packages: &'a [Concerned<'a>],
-    /// How many projects there are.
+    /// The number of projects.
     pub of: usize,
     /// Wrangler configs that no project can be made of.
     pub broken: &'a [Broken],
@@ -71,7 +71,7 @@ impl<'a> AffectedReport<'a> {
     }
 }
 
-/// How many reasons are shown to people.
+/// The number of reasons that are shown to people.
 const SHOWN: usize = 5;
 
 /// That no project is affected.
@@ -80,7 +80,7 @@ pub fn nothing(changes: &Changes) -> String {
     format!("no project is affected: {}", since(changes))
 }
 
-/// What was compared, in one line.
+/// Describes the compared states in one line.
 fn since(changes: &Changes) -> String {
     let files = match changes.paths.len() {
         1 => "1 file differs".to_owned(),

@@ -1,5 +1,5 @@
-//! What a deploy or preview job tells GitLab without any token: the environment's address, and links on the job's
-//! page.
+//! Output of a deploy or preview job that GitLab reads without any token: the environment's
+//! address, and links on the job's page.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use base::error::Exit;
 /// The longest address that an environment takes.
 const ADDRESS: usize = 255;
 
-/// How many bytes a dotenv report may have.
+/// The maximum size of a dotenv report in bytes.
 const BYTES: usize = 5 * 1024;
 
 /// The dotenv report: `variable` with the first address that answers, or nothing. GitLab refuses the

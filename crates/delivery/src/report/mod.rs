@@ -28,7 +28,7 @@ pub struct RunReport<'a> {
     pub exit: u8,
     /// One record a project.
     pub records: &'a [Record],
-    /// Why there was nothing to do.
+    /// The reason why there was nothing to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nothing: Option<&'a str>,
 }

@@ -15,7 +15,7 @@ pub struct Entry<'a> {
     /// The project.
     #[serde(flatten)]
     pub project: &'a Project,
-    /// What it depends on directly.
+    /// The direct dependencies.
     pub depends_on: Vec<Edge<'a>>,
 }
 

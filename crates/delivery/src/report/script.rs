@@ -76,7 +76,7 @@ pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> Result<String,
     Ok(text)
 }
 
-/// Where the script keeps the program that prepares an upload.
+/// The path where the script writes the program that prepares an upload.
 const PROGRAM: &str = ".xtask/tmp/prepare-upload.js";
 
 /// The commands of one project, in order. `program` is the file of the program that prepares an upload.

@@ -1,4 +1,4 @@
-//! What is live where, as a table.
+//! The live versions of all projects and environments, as a table.
 
 use std::collections::BTreeMap;
 
@@ -18,12 +18,12 @@ pub struct Row {
     pub environment: String,
     /// The Worker's name there.
     pub worker: String,
-    /// What serves.
+    /// The live state.
     #[serde(flatten)]
     pub state: State,
 }
 
-/// What serves.
+/// The live state of a project in an environment.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "status")]
 pub enum State {
@@ -31,7 +31,7 @@ pub enum State {
     Live {
         /// The version and its deployment.
         live: Live,
-        /// Where it answers.
+        /// The addresses.
         urls: Vec<String>,
         /// It was made from the content of the working tree: it carries this content key.
         in_step: bool,
@@ -47,7 +47,7 @@ pub enum State {
     },
     /// It could not be read.
     Unreadable {
-        /// Why.
+        /// The reason.
         error: String,
     },
 }
@@ -73,7 +73,7 @@ impl<'a> StatusReport<'a> {
         StatusReport { schema: 1, head, rows, skipped }
     }
 
-    /// Whether every question got an answer.
+    /// Returns whether every request got a response.
     #[must_use]
     pub fn complete(&self) -> bool {
         !self.rows.iter().any(|row| matches!(row.state, State::Unreadable { .. }))

@@ -8,14 +8,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use base::command::Command;
 use base::{probe, version_cache};
 
-/// How long an install may take.
+/// The timeout of an install.
 pub const INSTALL_DEADLINE: Duration = Duration::from_secs(600);
 
-/// What to do when packages cannot be installed.
+/// The next step if packages cannot be installed.
 pub const REGISTRY: &str = "is there a way to the package registry (network, `HTTPS_PROXY`, `npm_config_registry`)? \
                             `cargo xtask doctor`";
 
-/// Where Bun is.
+/// The location of Bun.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bun {
     /// On PATH, in the pinned version.
@@ -88,8 +88,8 @@ pub fn folder(root: &Utf8Path, version: &str) -> Utf8PathBuf {
     tools_folder(root).join(format!("bun-{version}"))
 }
 
-/// Where npm puts the program: the package of this platform holds it, so that no install script has
-/// to run.
+/// Returns npm's path of the program. The package of this platform holds it, so that no install
+/// script has to run.
 fn installed_program() -> String {
     let os = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };
     let arch = if cfg!(target_arch = "x86_64") { "x64" } else { std::env::consts::ARCH };
@@ -132,7 +132,7 @@ pub fn write_pins(root: &Utf8Path, toolchain: &Toolchain) -> Vec<Command> {
     std::iter::once(folder).chain(unwritten.into_iter().map(write)).collect()
 }
 
-/// What `program --version` prints; nothing when it cannot be run.
+/// Returns the output of `program --version`. `None` if it cannot be run.
 #[must_use]
 pub fn reported_version(program: &Utf8Path, deadline: Duration) -> Option<String> {
     probe::capture_stdout(Utf8Path::new("."), program, &["--version"], deadline)

@@ -6,10 +6,10 @@ use camino::Utf8Path;
 
 use base::command::Command;
 
-/// How long a build with its tests may take.
+/// The timeout of a build with its tests.
 pub const DEADLINE: Duration = Duration::from_secs(2400);
 
-/// Where cargo, rustup and the C compiler find their things.
+/// The variables that cargo, rustup and the C compiler need.
 const INHERITED: [&str; 13] = [
     "CARGO_BUILD_JOBS",
     "CARGO_HOME",

@@ -15,11 +15,11 @@ use base::{probe, version_cache};
 /// A build and an upload, with room for a first load of the modules.
 const DEADLINE: Duration = Duration::from_secs(2700);
 
-/// How long an engine may take to say its version: a first answer took 1.5 s, later ones less than 1 s.
-/// Without an engine, the CLI would wait for ever and print nothing (seen with v0.21.8).
+/// The timeout of the engine's version. A first answer took 1.5 s, later ones less than 1 s.
+/// Without an engine, the CLI would wait forever and print nothing (seen with v0.21.8).
 const PROBE: Duration = Duration::from_secs(4);
 
-/// What the CLI needs to find an engine, and Docker to find its daemon.
+/// The variables that the CLI needs to find an engine, and Docker to find its daemon.
 const INHERITED: [&str; 12] = [
     "DAGGER_LEAVE_OLD_ENGINE",
     "DOCKER_CERT_PATH",
@@ -47,13 +47,13 @@ pub fn parse_version(text: &str) -> Option<String> {
     words.find(|word| Version::find(word).is_some()).map(str::to_owned)
 }
 
-/// Whether the scripts are known to work with `version`.
+/// Returns whether the scripts are known to work with `version`.
 #[must_use]
 pub fn supported(version: &str) -> bool {
     Version::find(version).is_some_and(|version| SUPPORTED.contains(&version))
 }
 
-/// What the CLI said, once it was asked: it does not change while we run.
+/// The version that the CLI printed, read once: it does not change while we run.
 static VERSION: OnceLock<Option<String>> = OnceLock::new();
 
 /// The version of the CLI on PATH; nothing when there is none that answers. Asked once, and whoever
@@ -114,7 +114,7 @@ pub fn command(dir: &Utf8Path, script: String) -> Command {
     command
 }
 
-/// What a text in Dagger's output means, and what to do about it.
+/// Texts in Dagger's output, each with the next step.
 const MESSAGES: [(&str, &str); 14] = [
     (
         "Cannot connect to the Docker daemon",
@@ -159,7 +159,7 @@ const MESSAGES: [(&str, &str); 14] = [
     ("did not complete successfully", "the lines above are the failing step's own"),
 ];
 
-/// What the last lines of a failed run mean: what to do, when they are known.
+/// Returns the next step for the last lines of a failed run. `None` if they are unknown.
 #[must_use]
 pub fn hint(tail: &[String]) -> Option<&'static str> {
     MESSAGES

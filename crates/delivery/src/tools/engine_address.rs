@@ -1,9 +1,9 @@
-//! Where the Dagger CLI looks for its engine.
+//! The address of the engine that the Dagger CLI uses.
 
 /// The variable that names the engine. Dagger calls it experimental and has no other.
 pub const VARIABLE: &str = "_EXPERIMENTAL_DAGGER_RUNNER_HOST";
 
-/// What an address asks for.
+/// The kind of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// A container runtime of this machine starts or holds the engine. One of these programs does it.
@@ -24,7 +24,7 @@ pub enum Address {
 const RUNTIMES: [&str; 5] = ["docker", "podman", "nerdctl", "finch", "container"];
 
 impl Address {
-    /// What the variable asks for; unset, the CLI starts its engine as a container
+    /// Parses the variable. If it is unset, the CLI starts its engine as a container
     /// (<https://docs.dagger.io/reference/container-runtimes>).
     #[must_use]
     pub fn parse(address: Option<&str>) -> Address {
@@ -50,7 +50,7 @@ impl Address {
         }
     }
 
-    /// Whether an open connection leaves this machine.
+    /// Returns whether an unencrypted connection leaves this machine.
     #[must_use]
     pub fn is_exposed(&self) -> bool {
         let Address::Open(server) = self else { return false };

@@ -34,7 +34,7 @@ pub const DEFAULT_PORT: u16 = 8787;
 /// The variable that overrules the token file: nothing about the token is then written to disk.
 pub const TOKEN_VARIABLE: &str = "SANDBOX_TOKEN";
 
-/// What else it reads: see `sandbox/README.md`.
+/// Other variables that it reads: see `sandbox/README.md`.
 const GITLAB_VARIABLES: [&str; 3] =
     ["SANDBOX_GITLAB_PROJECT", "SANDBOX_GITLAB_ROOT", "SANDBOX_GITLAB_TOKENS"];
 

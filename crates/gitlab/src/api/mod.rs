@@ -29,7 +29,7 @@ pub struct Note {
     /// `true` if GitLab wrote it itself, as after a push.
     #[serde(default)]
     pub system: bool,
-    /// Who wrote it.
+    /// The author.
     pub author: User,
 }
 
@@ -87,12 +87,12 @@ impl<'a> Notes<'a> {
         Notes { client, path, user, marked }
     }
 
-    /// Who a client's token is.
+    /// Returns the user of a client's token.
     pub fn whoami(client: &Client<'_>) -> Result<User> {
         client.get("/user")?.json(200)
     }
 
-    /// Who the token is.
+    /// The user of the token.
     #[must_use]
     pub fn user(&self) -> &User {
         &self.user

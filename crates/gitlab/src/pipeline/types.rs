@@ -141,7 +141,7 @@ pub struct Job {
     /// The jobs that it waits for; an empty list waits for none, nothing for the earlier stages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub needs: Option<Vec<String>>,
-    /// What it takes over from the keys that apply to all jobs.
+    /// The keys that it inherits from those that apply to all jobs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inherit: Option<Inherit>,
     /// Containers beside it.
@@ -176,10 +176,10 @@ pub struct Job {
     pub artifacts: Option<Artifacts>,
 }
 
-/// What a job takes over from the keys that apply to all jobs.
+/// The inheritance of a job from the keys that apply to all jobs.
 #[derive(Clone, Debug, Serialize)]
 pub struct Inherit {
-    /// Whether it has what stands under `default`.
+    /// `true` if it inherits the keys below `default`.
     pub default: bool,
 }
 

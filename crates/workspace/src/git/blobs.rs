@@ -25,7 +25,7 @@ pub struct Contents {
     pub gaps: BTreeMap<Utf8PathBuf, Gap>,
 }
 
-/// Why the content of a file or folder is not here.
+/// The reason why the content of a file or folder is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gap {
     /// The file holds a pointer of Git LFS instead of its content.

@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{command, finish, is_repository, output, start, text, utf8_paths};
 
-/// How long one fetch may take.
+/// The timeout of one fetch.
 const FETCH_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The full id of the commit that `revision` names; nothing when it names none here.
@@ -20,7 +20,7 @@ pub fn commit(root: &Utf8Path, revision: &str) -> Result<Option<String>> {
     asked(root, &["rev-parse", "--verify", "--quiet", &format!("{revision}^{{commit}}")])
 }
 
-/// Where two revisions forked.
+/// The merge base of two revisions.
 pub struct Fork {
     /// The commit that the second revision names.
     pub other: String,
@@ -28,7 +28,7 @@ pub struct Fork {
     pub base: String,
 }
 
-/// What [`commit`] and [`merge_base`] find in one go; nothing when any of it is not known.
+/// Returns in one call what [`commit`] and [`merge_base`] find. `None` if any of it is unknown.
 pub fn fork(root: &Utf8Path, one: &str, other: &str) -> Result<Option<Fork>> {
     if [one, other].iter().any(|name| name.is_empty() || name.starts_with('-')) {
         return Ok(None);
@@ -188,7 +188,7 @@ fn hidden_edits(root: &Utf8Path, hidden: &[Utf8PathBuf]) -> Result<Vec<Utf8PathB
     Ok(found)
 }
 
-/// What git separates by NUL.
+/// Splits git's NUL-separated output.
 fn parts(listed: &[u8]) -> impl Iterator<Item = &[u8]> {
     listed.split(|byte| *byte == 0).filter(|part| !part.is_empty())
 }
@@ -232,7 +232,8 @@ pub fn fetch_promised(root: &Utf8Path, ids: &[&str]) -> Result<()> {
     }
 }
 
-/// What git says is not shown, since it may hold the address with a token.
+/// Fetches from the remote. Git's messages are not shown, because they may hold the address with a
+/// token.
 fn fetch(root: &Utf8Path, arguments: &[&str], ids: &[&str]) -> Result<()> {
     let mut git = command(root);
     git.args(["-c", "fetch.negotiationAlgorithm=noop", "fetch", "--quiet", "--no-tags"]);
@@ -259,7 +260,7 @@ fn asked(root: &Utf8Path, arguments: &[&str]) -> Result<Option<String>> {
     Ok(answer(root, arguments)?.into_iter().next())
 }
 
-/// What a question to git answers, by line; nothing when it exits with another code than 0.
+/// Returns the lines of git's output. Empty if git exits with a code other than 0.
 fn answer(root: &Utf8Path, arguments: &[&str]) -> Result<Vec<String>> {
     let output = command(root).args(arguments).output().context("cannot run `git`")?;
     let text = String::from_utf8_lossy(&output.stdout);

@@ -1,4 +1,5 @@
-//! What git keeps: the files of a commit and their contents, whatever the working tree holds.
+//! Reads the files of a commit and their contents from git's objects, independent of the working
+//! tree.
 
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;

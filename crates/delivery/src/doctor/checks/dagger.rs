@@ -12,7 +12,7 @@ use crate::tools::engine_address::{Address, VARIABLE};
 use base::env::variable;
 use workspace::config::CONFIG_FILE;
 
-/// What is said where there is no CLI.
+/// The message if there is no CLI.
 const NO_CLI: &str = "no `dagger` on PATH; only the Dagger engine needs it";
 
 /// `dagger`
@@ -100,7 +100,7 @@ pub fn engine(context: &Context) -> Finding {
     Finding::all(found, Finding::ok()).source(source)
 }
 
-/// What is to be said about an open connection to another machine.
+/// Warns of an unencrypted connection to another machine.
 fn exposed() -> Option<Finding> {
     address().is_exposed().then(|| {
         Finding::warn("tcp:// neither encrypts nor asks who is there: whoever reaches the port is root on that machine and reads the tokens that pass")

@@ -62,7 +62,7 @@ fn joined(dir: &Utf8Path, source: &Utf8Path) -> Utf8PathBuf {
     path
 }
 
-/// What is wrong with `modules`, when `cli` is the version of the CLI.
+/// Returns the problems of `modules` with the CLI's version `cli`.
 #[must_use]
 pub fn problems(root: &Utf8Path, modules: &Modules, cli: Option<&str>) -> Vec<Finding> {
     let cli = cli.and_then(Version::find);

@@ -1,4 +1,4 @@
-//! What only Cloudflare can say.
+//! Checks that need a request to Cloudflare.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use base::secret::Secret;
 use cloudflare::api::{Api, PUBLIC_API};
 use workspace::config::CONFIG_FILE;
 
-/// How long one request may take; a check makes at most three within its five seconds.
+/// The timeout of one request. A check makes at most three within its five seconds.
 const REQUEST: Duration = Duration::from_millis(1500);
 
 /// `network.<environment>`

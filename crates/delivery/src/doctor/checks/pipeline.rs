@@ -4,7 +4,7 @@ use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
 use base::env::variable;
 
-/// What we read, with what is lost without it.
+/// The variables that we read, each with the consequence of its absence.
 const VARIABLES: [&str; 9] = [
     "CI_API_V4_URL",
     "CI_COMMIT_BRANCH",

@@ -1,4 +1,4 @@
-//! What can be deployed.
+//! Checks the projects that can be deployed.
 
 use camino::Utf8Path;
 use serde_json::Value;

@@ -19,11 +19,11 @@ use gitlab::api::variables::Stored;
 use gitlab::pipeline::variables::{Variable, covers, table};
 use workspace::config::{CONFIG_FILE, Config};
 
-/// Where a person's own token for GitLab is, as GitLab's own tools have it
+/// The variable of a person's token for GitLab, as in GitLab's own tools
 /// (<https://gitlab.com/gitlab-org/cli#environment-variables>).
 const TOKEN: &str = "GITLAB_TOKEN";
 
-/// How long one request may take; a check makes two at most within its five seconds.
+/// The timeout of one request. A check makes at most two within its five seconds.
 const REQUEST: Duration = Duration::from_secs(2);
 
 /// `network.variables`
@@ -74,7 +74,7 @@ fn ask(config: &Config, token: &str) -> Result<Vec<Stored>> {
     variables::list(&client, &config.gitlab.project_id)
 }
 
-/// How `stored` differs from the table.
+/// Returns the differences between `stored` and the table.
 fn compare(rows: &[Variable], stored: &[Stored]) -> Vec<Finding> {
     rows.iter().flat_map(|row| differences(row, stored)).collect()
 }

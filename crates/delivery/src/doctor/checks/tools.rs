@@ -21,7 +21,7 @@ const GIT: Version = Version([2, 35, 0]);
 /// The oldest Rust that compiles us: `rust-version` of `Cargo.toml`.
 const RUST: &str = env!("CARGO_PKG_RUST_VERSION");
 
-/// How to get npm.
+/// Instructions to install npm.
 const GET_NPM: &str =
     "install Node.js with npm: `apt-get install npm`, `brew install node`, or https://nodejs.org";
 

@@ -6,15 +6,15 @@ use base::env::variable;
 use gitlab::pipeline::kind::Kind;
 use gitlab::pipeline::variables::{Variable, table};
 
-/// Where a person sets variables.
+/// The page of GitLab where variables are set.
 pub const PLACE: &str = "*Settings → CI/CD → Variables*";
 
-/// What decides which variables a job sees.
+/// The properties of a job that decide which variables it sees.
 struct Job<'a> {
     kind: Kind,
     /// The name of its environment.
     environment: Option<String>,
-    /// Whether it runs on a protected branch or tag.
+    /// `true` if it runs on a protected branch or tag.
     protected: bool,
     /// A variable's value, which may be empty.
     value: &'a dyn Fn(&str) -> Option<String>,

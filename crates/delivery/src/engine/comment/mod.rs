@@ -28,14 +28,14 @@ use gitlab::comment::{Change, Row, Status, render};
 use workspace::config::Config;
 use write::{Action, Timing, Writer, Written};
 
-/// How long one request may take.
+/// The timeout of one request.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What happened to the comment.
+/// The result of writing the comment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Commented {
-    /// What was done.
+    /// The action.
     pub action: Action,
     /// The note's id.
     pub note: Option<u64>,
@@ -43,9 +43,9 @@ pub struct Commented {
     pub url: Option<String>,
     /// Duplicates of ours that were deleted.
     pub deleted: Vec<u64>,
-    /// Why it was not written.
+    /// The reason why it was not written.
     pub message: Option<String>,
-    /// What to do about that.
+    /// The next steps.
     pub hints: Vec<String>,
     /// In a dry run, the exact Markdown.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,7 +53,7 @@ pub struct Commented {
 }
 
 impl Commented {
-    /// What a person reads: the Markdown of a dry run, else where the comment is.
+    /// The text for people: the Markdown in a dry run, else the address of the comment.
     #[must_use]
     pub fn text(&self) -> String {
         match (&self.markdown, &self.url, self.action) {
@@ -73,7 +73,7 @@ pub struct Comment<'a> {
     token_variable: String,
     merge_request: Option<MergeRequest>,
     client: Option<Client<'a>>,
-    /// What stands in the way of every further attempt. It is said once.
+    /// The failure that prevents every further attempt. It is reported once.
     obstacle: RefCell<Option<Commented>>,
 }
 
@@ -263,7 +263,7 @@ pub fn connect<'a>(ctx: &'a Ctx, api: &str, token: Secret) -> Result<Client<'a>,
     Client::new(api, token, http::agent_with_roots(roots, DEADLINE, 0), &ctx.retry_budget)
 }
 
-/// What a refused request says about the token in the variable `name`, and what to do.
+/// Explains a refused request with the token in the variable `name`, with the next step.
 #[must_use]
 pub fn explained(
     error: anyhow::Error,

@@ -5,7 +5,7 @@ use base::error::{Failure, failed, refused};
 use base::secret::{Secret, is_token, remember};
 use gitlab::api::problem::Problem;
 
-/// What to put into the variable.
+/// Describes the token that belongs into the variable.
 fn wanted(name: &str) -> String {
     format!("put a project or group access token with the scope `api` into {name}, masked")
 }
@@ -43,7 +43,7 @@ pub fn token(name: &str, value: Option<String>, job: Option<&str>) -> Result<Sec
     Ok(token)
 }
 
-/// What a refused request says about the token in the variable `name`, and what to do.
+/// Explains a refused request with the token in the variable `name`, with the next step.
 #[must_use]
 pub fn explain(problem: &Problem, name: &str, user: Option<&str>, place: &MergeRequest) -> Failure {
     let MergeRequest { project, iid, .. } = place;

@@ -17,16 +17,16 @@ use base::retry::RetryBudget;
 use gitlab::api::{Note, Notes, Wrote};
 use gitlab::comment::{Change, Row, render, state, united};
 
-/// How often the comment is written at most.
+/// The maximum number of writes.
 const TRIES: u32 = 12;
 
-/// How often a comment is created at most: once, and once more when it was deleted meanwhile.
+/// The maximum number of comments to create: one, and another if the first was deleted meanwhile.
 const CREATED: u32 = 2;
 
-/// How long things take.
+/// The pauses between requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// How long after writing to look again.
+    /// The pause between a write and the next read.
     pub settle: Duration,
 }
 
@@ -36,7 +36,7 @@ impl Default for Timing {
     }
 }
 
-/// What was done.
+/// The action on the comment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Action {
@@ -57,7 +57,7 @@ pub enum Action {
 /// A comment that says what it should.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// What was done.
+    /// The action.
     pub action: Action,
     /// The note; none when there was nothing to change.
     pub note: Option<u64>,
@@ -69,9 +69,9 @@ pub struct Written {
 pub struct Writer<'a> {
     /// The comments of the merge request.
     pub notes: Notes<'a>,
-    /// Who waits.
+    /// The retry budget of the command.
     pub retry_budget: &'a RetryBudget,
-    /// How long.
+    /// The pauses.
     pub timing: Timing,
 }
 

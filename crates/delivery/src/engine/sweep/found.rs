@@ -1,4 +1,4 @@
-//! What a sweep found and did, and how it is said.
+//! The report of a cleanup.
 
 use std::collections::BTreeMap;
 
@@ -11,25 +11,25 @@ use crate::engine::stop::{Outcome, Stopped};
 use base::error::Exit;
 use gitlab::api::leftovers::{MOST, State};
 
-/// What was found and done.
+/// The leftovers that a cleanup found, and its actions.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Swept {
     /// The version of this document.
     pub schema: u32,
-    /// How many merge requests were looked at.
+    /// The number of merge requests that were checked.
     pub looked: usize,
-    /// Whether there were more than are looked at in one run.
+    /// `true` if there were more than one run checks.
     pub more: bool,
-    /// What was left behind.
+    /// The leftovers.
     pub left: Vec<Left>,
-    /// What was left alone, since it may be of another merge request.
+    /// The previews that were skipped, because they may belong to another merge request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub spared: Vec<Spared>,
     /// The projects that may have Worker Previews which nobody could ask for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unasked: Vec<Unasked>,
-    /// Why nothing, or not everything, was done.
+    /// The reason why nothing, or not everything, was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
@@ -40,17 +40,17 @@ pub struct Swept {
 pub struct Unasked {
     /// Its name.
     pub project: String,
-    /// Why.
+    /// The reason.
     pub error: String,
 }
 
-/// What one merge request left behind.
+/// The leftovers of one merge request.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Left {
     /// Its number.
     pub iid: u64,
-    /// What has become of it.
+    /// Its state.
     pub state: State,
     /// Its page.
     pub url: Option<String>,
@@ -63,14 +63,14 @@ pub struct Left {
     pub previews: Vec<Stopped>,
     /// The environment that was not stopped.
     pub environment: Option<String>,
-    /// What happened to the comment; nothing in a dry run, or when it was right.
+    /// The result for the comment. `None` in a dry run, or if it was right already.
     pub comment: Option<Commented>,
-    /// Whether the environment is stopped now.
+    /// `true` if the environment is stopped now.
     pub stopped: bool,
 }
 
 impl Swept {
-    /// How the run ended.
+    /// Returns the exit code of the run.
     #[must_use]
     pub fn exit(&self) -> Exit {
         let failed = |one: &Stopped| one.outcome == Outcome::Failed;
@@ -85,7 +85,7 @@ impl Swept {
         if failed { Exit::Failed } else { Exit::Done }
     }
 
-    /// What people read.
+    /// The text for people.
     #[must_use]
     pub fn text(&self, dry_run: bool) -> String {
         let mut lines: Vec<String> = self.left.iter().map(|left| left.line(dry_run)).collect();
@@ -116,7 +116,7 @@ impl Left {
         self.projects.iter().filter(|name| !self.kept.contains(name)).map(String::as_str)
     }
 
-    /// Whether a preview of it may still be there.
+    /// Returns whether a preview of it may still exist.
     #[must_use]
     pub fn held(&self) -> bool {
         !self.kept.is_empty() || self.previews.iter().any(|one| one.outcome == Outcome::Failed)

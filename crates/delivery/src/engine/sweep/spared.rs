@@ -1,4 +1,4 @@
-//! What carries a merge request's number and may not be of it: it is left alone, and said.
+//! Skips previews that carry a merge request's number but may not belong to it.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -11,8 +11,9 @@ use base::command::quote;
 use base::time::parse_rfc3339;
 use gitlab::api::leftovers::{Environment, Request, State};
 
-/// How long after its merge request's end a preview is still taken for a late one of it: a pipeline that
-/// ran on, a job that was started again. One that is shown in the comment has no such limit.
+/// The time after its merge request's end in which a preview still counts as a late one of it: a
+/// pipeline that ran on, a job that was retried. A preview that the comment shows has no such
+/// limit.
 const LATE: u64 = 86_400;
 
 /// One thing that is left alone.
@@ -26,14 +27,14 @@ pub struct Spared {
     pub project: Option<String>,
     /// Its name.
     pub name: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// How a person ends it who knows better: a command; for an environment the place in GitLab.
+    /// The command that deletes it; for an environment the page in GitLab.
     pub by_hand: String,
 }
 
 impl Spared {
-    /// What people read.
+    /// The text for people.
     #[must_use]
     pub fn line(&self) -> String {
         let Spared { project, name, reason, by_hand, .. } = self;
@@ -55,8 +56,9 @@ impl Spared {
         }
     }
 
-    /// What carries the number of a merge request that GitLab does not know: that of another project, say
-    /// of the one that the repository was in before, where it may be open.
+    /// Returns the previews and the environment with the number of a merge request that GitLab does
+    /// not know. They belong to another project, such as the repository's previous one, where the
+    /// merge request may be open.
     pub fn unknown(
         iid: u64,
         project: &Project,

@@ -97,7 +97,7 @@ impl Tool {
     }
 }
 
-/// How the packages of one folder are installed.
+/// The installation of one folder's packages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Installation {
@@ -115,14 +115,14 @@ pub struct Installation {
     pub release: Option<Utf8PathBuf>,
 }
 
-/// What installs and builds a project.
+/// The tools that install and build a project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PackageToolchain {
     /// The install. `None` for a project without dependencies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub installation: Option<Installation>,
-    /// What runs the scripts.
+    /// The runtime of the scripts.
     pub runtime: Runtime,
     /// Node, if the manager or the scripts need it.
     #[serde(skip_serializing_if = "Option::is_none")]
