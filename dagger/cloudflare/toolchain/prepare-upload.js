@@ -22,13 +22,14 @@ function normalPath(path) {
 
 const isDynamic = (path) => /\*|:[A-Za-z]/.test(path);
 
-/** Returns the lines that are no comment and not blank, with their numbers. `drop` gets those that are too long. */
-function ruleLines(text, drop) {
-  const lines = text.split("\n").map((line, index) => ({ number: index + 1, line: line.trim() }));
-  return lines.filter(({ number, line }) => {
-    if (line.length > MOST.line && !line.startsWith("#")) drop(number, `it is longer than ${MOST.line} characters`);
-    return line !== "" && !line.startsWith("#") && line.length <= MOST.line;
-  });
+/** Yields the lines that are no comment and not blank, with their numbers. `drop` gets those that are too long. */
+function* ruleLines(text, drop) {
+  for (const [index, raw] of text.split("\n").entries()) {
+    const [number, line] = [index + 1, raw.trim()];
+    if (line === "" || line.startsWith("#")) continue;
+    if (line.length > MOST.line) drop(number, `it is longer than ${MOST.line} characters`);
+    else yield { number, line };
+  }
 }
 
 /** Calls `drop` for each line of `_redirects` that Cloudflare drops (observed with the parser of wrangler 4.164). */
