@@ -2,6 +2,7 @@
 
 pub mod progress;
 mod sections;
+pub mod table;
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -108,6 +109,19 @@ impl Ui {
     /// Prints a warning.
     pub fn warn(&self, text: &str) {
         self.above(&format!("{} {text}", paint(YELLOW, "warning:")));
+    }
+
+    /// Returns the width of the terminal that reports go to, in columns: `COLUMNS` if it is set. `None` if reports
+    /// go to a file or a pipe.
+    #[must_use]
+    pub fn width(&self) -> Option<usize> {
+        let told = crate::env::variable("COLUMNS").and_then(|text| text.trim().parse().ok());
+        let asked = || {
+            let (terminal_size::Width(width), _) =
+                terminal_size::terminal_size_of(std::io::stdout())?;
+            Some(usize::from(width))
+        };
+        told.or_else(asked).filter(|width| *width > 0)
     }
 
     /// Asks a yes-or-no question on the terminal. `None` if stdin or stderr is not a terminal.
