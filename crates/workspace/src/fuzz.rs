@@ -91,7 +91,7 @@ fn run(folder: &str, parse: impl Fn(&str)) {
     for text in &texts {
         parse(&text.iter().collect::<String>());
     }
-    let count = std::env::var("XTASK_FUZZ").ok().and_then(|count| count.parse().ok());
+    let count = base::env::variable("XTASK_FUZZ").and_then(|count| count.parse().ok());
     let limit = if count.is_some() { GOAL } else { LIMIT };
     for seed in 1..=count.unwrap_or(150_u64) {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));

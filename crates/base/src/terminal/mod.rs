@@ -96,7 +96,7 @@ impl Ui {
 
     /// Prints text on stdout.
     pub fn out(&self, text: &str) {
-        self.written(write_out(&redact(&crate::text::sanitize(text))));
+        self.remember_failure(write_out(&redact(&crate::text::sanitize(text))));
     }
 
     /// Prints a line on stderr, unless `--quiet` is given.
@@ -171,11 +171,11 @@ impl Ui {
     fn write_json(&self, text: &str) {
         let text = redact(&crate::text::sanitize_json(text)) + "\n";
         let mut out = std::io::stdout().lock();
-        self.written(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+        self.remember_failure(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
     }
 
     /// Remembers that stdout could not be written. A reader like `| head` may close the pipe early.
-    fn written(&self, result: std::io::Result<()>) {
+    fn remember_failure(&self, result: std::io::Result<()>) {
         if let Err(error) = result
             && error.kind() != ErrorKind::BrokenPipe
         {

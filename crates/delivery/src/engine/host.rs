@@ -37,7 +37,7 @@ pub fn prepare(job: &Job<'_>) -> Result<Prepared> {
 pub fn read_report(
     job: &Job<'_>,
     prepared: &Prepared,
-    finished: CompletedProcess,
+    finished: &CompletedProcess,
 ) -> Result<NewVersion> {
     let verb = job.run.plan.verb;
     let output = std::fs::read_to_string(&prepared.report).unwrap_or_default();
@@ -59,7 +59,7 @@ pub fn read_report(
                 ExitReason::Deadline => format!("wrangler {}", finished.ending()),
                 _ => reason,
             };
-            let text = wrangler::excerpt(&reason, &finished.tail, Some(log(job, &finished)));
+            let text = wrangler::excerpt(&reason, &finished.tail, Some(log(job, finished)));
             let failure = match finished.exit_reason {
                 ExitReason::Interrupted => interrupted(),
                 _ => failed(text),

@@ -99,7 +99,7 @@ pub fn upload(job: &Job<'_>, prepared: &Prepared, lock: &Lock) -> Upload {
 
 fn uploaded(job: &Job<'_>, prepared: &Prepared, finished: CompletedProcess) -> Result<Uploaded> {
     let NewVersion { id, urls, wrangler, warnings } = match job.run.plan.choice.engine {
-        Engine::Host => host::read_report(job, prepared, finished)?,
+        Engine::Host => host::read_report(job, prepared, &finished)?,
         Engine::Dagger => dagger::read_report(job, prepared, finished)?,
     };
     let in_sandbox = match job.run.plan.verb {
