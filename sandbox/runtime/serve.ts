@@ -10,6 +10,7 @@
 
 import { Database } from "bun:sqlite";
 import { readdir, rm } from "node:fs/promises";
+import { pathToFileURL } from "node:url";
 
 type Fields = { type: string; [field: string]: unknown };
 
@@ -61,11 +62,11 @@ type Exception = { name: string; message: string; stack?: string; timestamp: num
 type Trace = { outcome: string; logs: unknown[]; exceptions: Exception[]; [field: string]: unknown };
 
 const packages = Bun.argv[2] ?? "node_modules";
-const { Miniflare, Log, LogLevel, Response: MiniflareResponse } = await import(
-	`${packages}/miniflare/dist/src/index.js`
-);
-const { compatibilityDate: newest } = await import(`${packages}/workerd/lib/main.js`);
-const { TraceMap, originalPositionFor } = await import(`${packages}/@jridgewell/trace-mapping/dist/trace-mapping.mjs`);
+/** Loads a file of a package. A path as a URL may have a question mark in a folder's name. */
+const fromPackages = (path: string) => import(pathToFileURL(`${packages}/${path}`).href);
+const { Miniflare, Log, LogLevel, Response: MiniflareResponse } = await fromPackages("miniflare/dist/src/index.js");
+const { compatibilityDate: newest } = await fromPackages("workerd/lib/main.js");
+const { TraceMap, originalPositionFor } = await fromPackages("@jridgewell/trace-mapping/dist/trace-mapping.mjs");
 
 /** What workerd reports when another process is opening the same data (observed with workerd 1.20261117). */
 const BUSY = /SQLITE_BUSY|database is locked/;

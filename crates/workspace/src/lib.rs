@@ -8,6 +8,8 @@ pub mod discovery;
 mod draft;
 mod edges;
 pub mod files;
+#[cfg(test)]
+mod fuzz;
 pub mod git;
 pub mod graph;
 pub mod health;

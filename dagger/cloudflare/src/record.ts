@@ -19,6 +19,8 @@ export interface DeploymentRecord extends Verdict {
   alias?: string;
   /** How the preview was made, where it is not a version under an alias. */
   strategy?: Strategy;
+  /** What a person should read although the upload succeeded. */
+  warnings?: string[];
   /** The last lines of wrangler's output. */
   log: string;
   /** What became of the merge request's comment: `created`, `edited`, `unchanged`, or why it failed. */

@@ -89,7 +89,7 @@ impl Doctor {
             && let Ok(workspace) = Workspace::survey(&ctx.root)
         {
             report.projects = readiness::rows(&workspace);
-            text = format!("{}\n{text}", readiness::text(&report.projects));
+            text = format!("{}\n{text}", readiness::text(&report.projects, ctx.ui.width()));
         }
         ctx.ui.report(&report, &text);
         Ok(report.exit())

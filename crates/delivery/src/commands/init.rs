@@ -75,7 +75,7 @@ impl Init {
         }
         let rows = readiness::rows(&Workspace::survey_with(&root, config.clone())?);
         let report = Report { schema: 1, repository: &root, files: &changes, projects: &rows };
-        ctx.ui.report(&report, &text(&root, &config, &changes, &rows, ctx.dry_run));
+        ctx.ui.report(&report, &text(ctx, &root, &config, &changes, &rows));
         Ok(Exit::Done)
     }
 }
@@ -135,14 +135,8 @@ fn trim_lock(ctx: &Ctx, root: &Utf8Path, changes: &[Change]) {
     }
 }
 
-fn text(
-    root: &Utf8Path,
-    config: &Config,
-    changes: &[Change],
-    rows: &[Row],
-    dry_run: bool,
-) -> String {
-    let will = if dry_run { "would be written" } else { "written" };
+fn text(ctx: &Ctx, root: &Utf8Path, config: &Config, changes: &[Change], rows: &[Row]) -> String {
+    let will = if ctx.dry_run { "would be written" } else { "written" };
     let mut text = paint(BOLD, &format!("{will} in {root}")) + "\n";
     for change in changes {
         let word = match change.action {
@@ -155,7 +149,7 @@ fn text(
             text += &format!("            {note}\n");
         }
     }
-    text += &format!("\n{}\n", readiness::text(rows));
+    text += &format!("\n{}\n", readiness::text(rows, ctx.ui.width()));
     let usable = rows.iter().find(|row| row.problem.is_none());
     let name = usable.map_or("PROJECT", |row| row.project.as_str());
     text += &format!("next, in {root}: `cargo xtask deploy {name}`\n");

@@ -20,7 +20,7 @@ impl Projects {
         let graph = &workspace.graph;
         let report = ProjectsReport::new(&workspace, graph);
         warn_of_broken(ctx, &workspace.broken);
-        ctx.ui.report(&report, &report.text());
+        ctx.ui.report(&report, &report.text(ctx.ui.width()));
         Ok(Exit::Done)
     }
 }

@@ -65,7 +65,7 @@ impl Status {
         name_shared(&workspace, &places, &projects, &mut rows);
         let head = git::head(&ctx.root)?;
         let report = StatusReport::new(&head, rows, skipped);
-        ctx.ui.report(&report, &report.text(unix_now()));
+        ctx.ui.report(&report, &report.text(unix_now(), ctx.ui.width()));
         Ok(if report.complete() { Exit::Done } else { Exit::Failed })
     }
 

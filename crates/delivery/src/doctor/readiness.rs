@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::checks::projects::lock_failure;
 use crate::plan::guard;
 use base::error::Failure;
-use base::terminal::{BOLD, DIM, GREEN, RED, paint};
+use base::terminal::table::{Cell, Table};
+use base::terminal::{DIM, GREEN, RED, paint};
 use workspace::Workspace;
 use workspace::config::LOCAL;
 use workspace::discovery::Broken;
@@ -146,14 +147,15 @@ fn lock(root: &Utf8Path, dir: &Utf8Path) -> Option<(Utf8PathBuf, &'static str)> 
     })
 }
 
-/// Returns the rows as a table for people, and the problems below it.
+/// Returns the rows as a table for a terminal with `width` columns, and the problems below it.
 #[must_use]
-pub fn text(rows: &[Row]) -> String {
+pub fn text(rows: &[Row], width: Option<usize>) -> String {
     if rows.is_empty() {
         return "no projects: no folder has a wrangler config that git does not ignore\n"
             .to_owned();
     }
-    let cells = |row: &Row| {
+    let mut table = Table::new(&["PROJECT", "INSTALL", "BUILD", "HEALTH", "BINDINGS", "READY"]);
+    for row in rows {
         let lock = match (&row.manager, &row.lock) {
             (Some(manager), Some(lock)) => format!("{manager} ({lock})"),
             _ => "–".to_owned(),
@@ -161,29 +163,23 @@ pub fn text(rows: &[Row]) -> String {
         let bindings =
             if row.bindings.is_empty() { "–".to_owned() } else { row.bindings.join(", ") };
         let or_dash = |text: &str| if text.is_empty() { "–".to_owned() } else { text.to_owned() };
-        [row.project.clone(), lock, or_dash(&row.build), or_dash(&row.health), bindings]
-    };
-    let head = ["PROJECT", "INSTALL", "BUILD", "HEALTH", "BINDINGS"].map(str::to_owned);
-    let table: Vec<[String; 5]> = rows.iter().map(cells).collect();
-    let width = |column: usize| {
-        let all = table.iter().chain([&head]);
-        all.map(|cells| cells[column].chars().count()).max().unwrap_or(0)
-    };
-    let line = |cells: &[String; 5]| {
-        let padded: Vec<String> = cells
-            .iter()
-            .enumerate()
-            .map(|(column, cell)| format!("{cell:<width$}", width = width(column)))
-            .collect();
-        padded.join("  ").trim_end().to_owned()
-    };
-    let mut text = format!("  {}\n", paint(BOLD, &line(&head)));
-    for (row, cells) in rows.iter().zip(&table) {
-        let mark = if row.problem.is_none() { paint(GREEN, "✓") } else { paint(RED, "✗") };
-        text += &format!("{mark} {}\n", line(cells));
-        if let Some(problem) = &row.problem {
-            text += &format!("    {problem}\n");
-        }
+        let is_ready = match row.problem {
+            None => Cell::new("✓", GREEN),
+            Some(_) => Cell::new("✗", RED),
+        };
+        table.row(vec![
+            row.project.as_str().into(),
+            lock.into(),
+            or_dash(&row.build).into(),
+            or_dash(&row.health).into(),
+            bindings.into(),
+            is_ready,
+        ]);
+    }
+    let mut text = table.text(width);
+    for row in rows {
+        let Some(problem) = &row.problem else { continue };
+        text += &format!("{} {}: {problem}\n", paint(RED, "✗"), row.project);
         for fix in &row.fixes {
             text += &format!("    {}\n", paint(DIM, &format!("fix: {fix}")));
         }

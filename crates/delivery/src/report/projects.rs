@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use base::terminal::{BOLD, DIM, paint};
+use base::terminal::DIM;
+use base::terminal::table::{Cell, Table};
 use workspace::Workspace;
 use workspace::discovery::Broken;
 use workspace::graph::{Edge, Graph};
@@ -42,27 +43,24 @@ impl<'a> ProjectsReport<'a> {
         ProjectsReport { schema: 1, projects, broken: &workspace.broken }
     }
 
-    /// The list as a table.
+    /// Returns the list as a table for a terminal with `width` columns.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn text(&self, width: Option<usize>) -> String {
         if self.projects.is_empty() {
             return "no projects: none has a wrangler config".to_owned();
         }
-        let width = |column: fn(&Project) -> usize| {
-            self.projects.iter().map(|entry| column(entry.project)).max().unwrap_or(0)
-        };
-        let (names, workers) = (width(|p| p.name.len()), width(|p| p.worker.len()));
-        let mut text =
-            paint(BOLD, &format!("{:names$}  {:workers$}  ENVIRONMENTS", "PROJECT", "WORKER"));
+        let mut table = Table::new(&["PROJECT", "WORKER", "ENVIRONMENTS"]);
         for Entry { project, .. } in &self.projects {
             let environments = match project.environments.as_slice() {
                 [] => "top level".to_owned(),
                 blocks => format!("top level, {}", blocks.join(", ")),
             };
-            let environments = paint(DIM, &environments);
-            text +=
-                &format!("\n{:names$}  {:workers$}  {environments}", project.name, project.worker);
+            table.row(vec![
+                project.name.as_str().into(),
+                project.worker.as_str().into(),
+                Cell::new(environments, DIM),
+            ]);
         }
-        text
+        table.text(width)
     }
 }

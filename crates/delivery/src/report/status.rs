@@ -1,9 +1,10 @@
 //! The live versions of all projects and environments, as a table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use base::terminal::table::{Cell, Table};
 use base::terminal::{CYAN, DIM, GREEN, RED, YELLOW, paint};
 use base::time::parse_rfc3339;
 use cloudflare::api::Live;
@@ -79,55 +80,78 @@ impl<'a> StatusReport<'a> {
         !self.rows.iter().any(|row| matches!(row.state, State::Unreadable { .. }))
     }
 
-    /// The table; `now` in seconds since 1970.
+    /// Returns the table, by project, for a terminal with `width` columns. `now` is in seconds since 1970.
     #[must_use]
-    pub fn text(&self, now: u64) -> String {
-        let names = self.rows.iter().map(|row| row.project.len()).max().unwrap_or(0);
-        let places = self.rows.iter().map(|row| row.environment.len()).max().unwrap_or(0);
-        let mut text = String::new();
-        for row in &self.rows {
-            let state = row.state.text(now);
-            text += &format!("{:names$}  {:places$}  {state}\n", row.project, row.environment);
+    pub fn text(&self, now: u64, width: Option<usize>) -> String {
+        let mut names: Vec<&str> = self.rows.iter().map(|row| row.project.as_str()).collect();
+        let mut known = BTreeSet::new();
+        names.retain(|name| known.insert(*name));
+        let mut table = Table::new(&["PROJECT", "ENV", "STATE", "VERSION", "COMMIT", "AGE", "URL"]);
+        for name in names {
+            let rows = self.rows.iter().filter(|row| row.project == name);
+            for (index, row) in rows.enumerate() {
+                let name = if index == 0 { name } else { "" };
+                let mut cells = vec![name.into(), row.environment.as_str().into()];
+                cells.extend(row.state.cells(now));
+                table.row(cells);
+            }
         }
+        let mut text = if self.rows.is_empty() { String::new() } else { table.text(width) };
+        for row in &self.rows {
+            if let State::Unreadable { error } = &row.state {
+                let (project, environment) = (&row.project, &row.environment);
+                let line = format!("{project} in {environment} cannot be read: {}", plain(error));
+                text += &format!("{}\n", paint(RED, &line));
+            }
+        }
+        let mut skipped: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (environment, reason) in &self.skipped {
-            text += &paint(DIM, &format!("{environment} was not asked: {reason}\n"));
+            skipped.entry(reason).or_default().push(environment);
+        }
+        for (reason, environments) in skipped {
+            let line = format!("Skipped: {} ({reason})\n", environments.join(", "));
+            text += &paint(DIM, &line);
         }
         text
     }
 }
 
 impl State {
-    fn text(&self, now: u64) -> String {
-        match self {
-            State::Nothing => paint(DIM, "nothing is live"),
+    /// Returns the cells from the state to the address.
+    fn cells(&self, now: u64) -> Vec<Cell> {
+        let (live, urls, state) = match self {
+            State::Nothing => return vec![Cell::new("nothing is live", DIM)],
             State::NoBlock { worker_of } => {
-                paint(DIM, &format!("no env block; the Worker is that of {worker_of}"))
+                return vec![Cell::new(format!("no env block, the Worker is {worker_of}'s"), DIM)];
             }
-            State::Unreadable { error } => paint(RED, &format!("cannot be read: {error}")),
+            State::Unreadable { .. } => return vec![Cell::new("cannot be read", RED)],
             State::Live { live, urls, in_step, triggers_applied } => {
-                let step = match (in_step, triggers_applied) {
-                    (true, true) => paint(GREEN, "up to date"),
-                    (true, false) => paint(YELLOW, "crons, routes or settings are not applied"),
-                    (false, _) => paint(YELLOW, "out of date"),
+                let state = match (in_step, triggers_applied) {
+                    (true, true) => Cell::new("up to date", GREEN),
+                    (true, false) => Cell::new("crons, routes or settings not applied", YELLOW),
+                    (false, _) => Cell::new("out of date", YELLOW),
                 };
-                let short = |text: &str, length| text.get(..length).unwrap_or(text).to_owned();
-                let version = short(&live.version, 8);
-                let dirty = if live.is_dirty() { " + changes" } else { "" };
-                let commit = live.commit().map_or("no commit".to_owned(), |id| short(id, 12));
-                let commit = commit + dirty;
-                let since = live.since.as_deref().and_then(parse_rfc3339);
-                let age = since.map_or("?".to_owned(), |since| age(now.saturating_sub(since)));
-                let author = live
-                    .author
-                    .as_deref()
-                    .map(|author| format!(" by {author}"))
-                    .unwrap_or_default();
-                let urls = paint(CYAN, &urls.join(" "));
-                format!("{step}  {version}  {commit}  {age} ago{author}  {urls}")
-                    .replace(|c: char| c.is_control() && c != '\u{1b}', "?")
+                (live, urls, state)
             }
-        }
+        };
+        let short = |text: &str, length| plain(text.get(..length).unwrap_or(text));
+        let dirty = if live.is_dirty() { " + changes" } else { "" };
+        let commit = live.commit().map_or("none".to_owned(), |id| short(id, 8));
+        let since = live.since.as_deref().and_then(parse_rfc3339);
+        let age = since.map_or("?".to_owned(), |since| age(now.saturating_sub(since)));
+        vec![
+            state,
+            short(&live.version, 8).into(),
+            (commit + dirty).into(),
+            age.into(),
+            Cell::new(plain(&urls.join(" ")), CYAN),
+        ]
     }
+}
+
+/// Returns text of another machine as one line.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 /// Returns a duration in its largest unit.

@@ -1,4 +1,4 @@
-// Draws src/assets/line-map.png. Run it by hand after a change (`bun scripts/picture.ts`) and commit the picture:
+// Draws src/assets/line-map.png. Run it after a change (`bun scripts/picture.ts`) and commit the picture:
 // the build only scales and compresses what is committed.
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";

@@ -77,9 +77,10 @@ pub fn guarded(context: &Context) -> Finding {
     each(context, |project| {
         let dist = guard::dist(project, &project.target(environment)).map(|_| ());
         let all = context.projects().unwrap_or_default();
-        let shared = protection::check(config, all, &[project], environment);
-        let claimed = claims::check(config, all, project, environment);
-        [guard::check(config, project, environment), shared, claimed, dist]
+        // Both would name a route of a protected environment.
+        let shared = protection::check(config, all, &[project], environment)
+            .and_then(|()| claims::check(config, all, project, environment));
+        [guard::check(config, project, environment), shared, dist]
             .into_iter()
             .filter_map(Result::err)
             .map(|failure| Finding::from(&failure))

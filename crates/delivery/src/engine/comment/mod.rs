@@ -138,6 +138,7 @@ impl<'a> Comment<'a> {
                 pipeline,
                 // Where the job's folder is helps nobody who reads the comment.
                 reason: row.reason.as_ref().map(|reason| reason.replace(&root, "")),
+                warning: row.warning.as_ref().map(|text| text.replace(&root, "")),
                 ..row.clone()
             }
         };

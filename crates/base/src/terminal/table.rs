@@ -1,0 +1,149 @@
+//! Tables for people. Where a table is wider than the terminal, each row becomes a block of lines.
+
+use anstyle::Style;
+
+use super::{BOLD, DIM, paint};
+
+/// A cell: its text, which may have several lines in a block, and its style.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    text: String,
+    style: Style,
+}
+
+impl Cell {
+    /// Creates a cell with a style.
+    #[must_use]
+    pub fn new(text: impl Into<String>, style: Style) -> Cell {
+        Cell { text: text.into(), style }
+    }
+
+    fn width(&self) -> usize {
+        self.text.chars().count()
+    }
+
+    fn painted(&self) -> String {
+        if self.style == Style::new() { self.text.clone() } else { paint(self.style, &self.text) }
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Cell {
+        Cell::new(text, Style::new())
+    }
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Cell {
+        Cell::new(text, Style::new())
+    }
+}
+
+/// A table with a heading for each column. The first column names the thing that a row is about.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    head: Vec<String>,
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    /// Creates a table without rows.
+    #[must_use]
+    pub fn new(head: &[&str]) -> Table {
+        Table { head: head.iter().map(|&text| text.to_owned()).collect(), rows: Vec::new() }
+    }
+
+    /// Adds a row. It may be shorter than the heading.
+    pub fn row(&mut self, cells: Vec<Cell>) {
+        self.rows.push(cells);
+    }
+
+    /// Returns the table for a terminal with `width` columns. `None` is a file or a pipe: every row is one line.
+    #[must_use]
+    pub fn text(&self, width: Option<usize>) -> String {
+        let widths: Vec<usize> = (0..self.head.len()).map(|column| self.width(column)).collect();
+        let whole = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
+        if width.is_some_and(|width| whole > width) { self.blocks() } else { self.lines(&widths) }
+    }
+
+    fn width(&self, column: usize) -> usize {
+        let cells = self.rows.iter().filter_map(|row| row.get(column)).map(Cell::width);
+        cells.chain([self.head[column].chars().count()]).max().unwrap_or(0)
+    }
+
+    fn lines(&self, widths: &[usize]) -> String {
+        let head: Vec<Cell> = self.head.iter().map(|text| Cell::new(text.clone(), BOLD)).collect();
+        let mut text = String::new();
+        for row in std::iter::once(&head).chain(&self.rows) {
+            let last = row.iter().rposition(|cell| !cell.text.is_empty()).unwrap_or(0);
+            for (cell, width) in row.iter().zip(widths).take(last) {
+                text += &cell.painted();
+                text += &" ".repeat(width - cell.width() + 2);
+            }
+            text += &row.get(last).map(Cell::painted).unwrap_or_default();
+            text.push('\n');
+        }
+        text
+    }
+
+    fn blocks(&self) -> String {
+        let width = self.head.iter().skip(1).map(|text| text.chars().count()).max().unwrap_or(0);
+        let mut text = String::new();
+        let mut former = "";
+        for row in &self.rows {
+            let Some(first) = row.first() else { continue };
+            // An empty first cell belongs to the row above.
+            if !first.text.is_empty() && first.text != former {
+                text += &format!("{}\n", paint(BOLD, &first.text));
+                former = &first.text;
+            }
+            for (head, cell) in self.head.iter().zip(row).skip(1) {
+                if !cell.text.is_empty() {
+                    let label = paint(DIM, &format!("{:width$}", head.to_lowercase()));
+                    text += &format!("  {label}  {}\n", cell.painted());
+                }
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    fn table() -> Table {
+        let mut table = Table::new(&["PROJECT", "ENV", "STATE", "URL"]);
+        let url = "https://a.example.com/";
+        table.row(vec!["acme/website".into(), "local".into(), "up to date".into(), url.into()]);
+        table.row(vec!["".into(), "staging".into(), "no env block".into()]);
+        table
+    }
+
+    #[test]
+    fn a_table_has_aligned_columns() {
+        let text = anstream::adapter::strip_str(&table().text(Some(80))).to_string();
+        expect![[r#"
+            PROJECT       ENV      STATE         URL
+            acme/website  local    up to date    https://a.example.com/
+                          staging  no env block
+        "#]]
+        .assert_eq(&text);
+        assert_eq!(table().text(None), table().text(Some(80)));
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_a_block_for_each_row() {
+        let text = anstream::adapter::strip_str(&table().text(Some(40))).to_string();
+        expect![[r#"
+            acme/website
+              env    local
+              state  up to date
+              url    https://a.example.com/
+              env    staging
+              state  no env block
+        "#]]
+        .assert_eq(&text);
+    }
+}
