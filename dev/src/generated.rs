@@ -10,6 +10,7 @@ use clap::CommandFactory as _;
 
 use crate::bench;
 use base::files::write_whole;
+use cloudflare::wrangler::PREPARE_UPLOAD;
 use delivery::cli::{Cli, Command};
 use delivery::help;
 use gitlab::pipeline::guide;
@@ -30,6 +31,13 @@ pub fn files(root: &Utf8Path) -> Result<Vec<(String, String)>> {
     let mut files = guide::files(&Workspace::load(root)?)?;
     files.push(("dagger/config/config.schema.json".to_owned(), schema()?));
     files.push(("docs/reference/cli.md".to_owned(), reference()));
+    let module = root.join("dagger/cloudflare/toolchain");
+    if module.is_dir() {
+        files.push((
+            "dagger/cloudflare/toolchain/prepare-upload.js".to_owned(),
+            PREPARE_UPLOAD.to_owned(),
+        ));
+    }
     if let Some(found) = bench::read(&root.join(bench::SAVED))? {
         files.push((bench::PAGE.to_owned(), found.page()));
     }

@@ -83,20 +83,26 @@ impl CompletedProcess {
     /// Returns one sentence about the reason, followed by the last lines.
     #[must_use]
     pub fn explain(&self) -> String {
-        let how = match self.exit_reason {
-            ExitReason::Code(code) => format!("exited with {code}"),
-            ExitReason::Signal(signal) => format!("was killed by signal {signal}"),
-            ExitReason::Deadline => {
-                format!("was stopped after {} s", self.deadline.as_secs())
-            }
-            ExitReason::Interrupted => "was interrupted".to_owned(),
-        };
+        let how = self.ending();
         let mut text = format!("`{}` {how}; its output is in {}", self.line, self.log);
         for line in &self.tail {
             text.push_str("\n    ");
             text.push_str(line);
         }
         text
+    }
+
+    /// Returns how it ended, as a predicate: `exited with 1`.
+    #[must_use]
+    pub fn ending(&self) -> String {
+        match self.exit_reason {
+            ExitReason::Code(code) => format!("exited with {code}"),
+            ExitReason::Signal(signal) => format!("was killed by signal {signal}"),
+            ExitReason::Deadline => {
+                format!("was stopped after {} s", self.deadline.as_secs())
+            }
+            ExitReason::Interrupted => "was interrupted".to_owned(),
+        }
     }
 }
 

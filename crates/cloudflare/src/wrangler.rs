@@ -3,6 +3,7 @@
 //! A deployment takes two steps. The first bundles, and may run code of the project. The second has the token, and
 //! uploads from a folder that we wrote, without bundling or running anything.
 
+mod excerpt;
 pub mod requests;
 pub mod verdict;
 
@@ -10,7 +11,8 @@ use camino::Utf8Path;
 use serde_json::Value;
 use workspace::toolchain::Toolchain;
 
-pub use verdict::{AGAIN, Expected, Verdict, urls, verdict};
+pub use excerpt::excerpt;
+pub use verdict::{AGAIN, Expected, Verdict, next_step_in, urls, verdict};
 
 /// The launcher inside the toolchain. It is run on Bun, so no Node is needed.
 pub const LAUNCHER: &str = "node_modules/wrangler/bin/wrangler.js";
@@ -50,7 +52,11 @@ pub const REDIRECT: &str = ".wrangler/deploy/config.json";
 
 /// The program that prepares an upload from what [`bundle_arguments`] left. It is run on Bun, and says what it
 /// takes.
-pub const PREPARE_UPLOAD: &str = include_str!("wrangler/prepare-upload.js");
+pub const PREPARE_UPLOAD: &str =
+    concat!(include_str!("wrangler/asset-rules.js"), include_str!("wrangler/prepare-upload.js"));
+
+/// The start of a line of [`PREPARE_UPLOAD`]'s output that a person should read although the upload goes on.
+pub const WARNING: &str = "warning: ";
 
 /// The exit code of [`PREPARE_UPLOAD`] after a refusal.
 pub const REFUSED: i32 = 3;

@@ -139,8 +139,10 @@ fn root() -> Result<Utf8PathBuf> {
     if let Some(root) = variable(ROOT_VARIABLE) {
         return Utf8PathBuf::from(root).canonicalize_utf8().context(ROOT_VARIABLE);
     }
-    let here = Utf8PathBuf::from_path_buf(std::env::current_dir()?)
-        .map_err(|path| refused(format!("the path {} is not UTF-8", path.display())))?;
+    let here = Utf8PathBuf::from_path_buf(std::env::current_dir()?).map_err(|path| {
+        refused(format!("the path {} is not UTF-8", path.display()))
+            .hint("rename the folder, or check the repository out elsewhere")
+    })?;
     let is_root = |dir: &&Utf8Path| dir.join(CONFIG_FILE).exists() || dir.join(".git").exists();
     here.ancestors().find(is_root).map(Utf8Path::to_owned).ok_or_else(|| {
         refused(format!("no {CONFIG_FILE} and no git repository at or above {here}"))

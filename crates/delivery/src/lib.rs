@@ -37,6 +37,9 @@ use base::supervisor;
 use base::terminal::{Options, Ui};
 use cli::{Cli, Global};
 
+/// The commands that change the remote side, so that a lost report leaves a record to look at.
+const DEPLOYING: [&str; 4] = ["deploy", "preview", "promote", "rollback"];
+
 /// A command that runs in the repository.
 pub trait Run {
     /// Runs the command, and returns the exit code of a run that ended without an error.
@@ -70,5 +73,13 @@ pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
         ui.error(&error);
         exit_of(&error)
     });
+    let exit = match ui.complete() {
+        Ok(()) => exit,
+        Err(failure) => {
+            ui.error_beside_report(&failure.into());
+            let deploys = matches.subcommand_name().is_some_and(|name| DEPLOYING.contains(&name));
+            exit.max(if deploys { Exit::Remote } else { Exit::Failed })
+        }
+    };
     ExitCode::from(exit as u8)
 }

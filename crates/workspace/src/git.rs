@@ -120,11 +120,23 @@ fn finish(child: Child, verb: &str) -> Result<Vec<u8>> {
     if output.status.success() {
         return Ok(output.stdout);
     }
-    let message = String::from_utf8_lossy(&output.stderr);
-    let message = message.trim().lines().next().unwrap_or("no message").to_owned();
-    Err(refused(format!("`git {verb}` failed: {message}"))
-        .hint("`git status` shows what git thinks of this folder")
-        .into())
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let message = stderr.trim().lines().next().unwrap_or("no message");
+    Err(refused(format!("`git {verb}` failed: {message}")).hint(advice(&stderr)).into())
+}
+
+/// Returns the next step after an error of git: its own advice if it has some.
+fn advice(stderr: &str) -> String {
+    let exception = stderr.lines().find(|line| line.contains("safe.directory"));
+    if let Some(command) = exception.and_then(|line| line.find("git config").map(|at| &line[at..]))
+    {
+        return format!("run `{}` if you trust the owner of this folder", command.trim());
+    }
+    let hints: Vec<&str> = stderr.lines().filter_map(|line| line.strip_prefix("hint: ")).collect();
+    if hints.is_empty() {
+        return "run `git status` to see what git reports about this folder".to_owned();
+    }
+    hints.join(" ")
 }
 
 /// Variables that make git answer for another repository or in another form.

@@ -7,6 +7,8 @@ mod config_text;
 pub mod discovery;
 mod edges;
 pub mod files;
+#[cfg(test)]
+mod fuzz;
 pub mod git;
 pub mod graph;
 mod graph_builder;

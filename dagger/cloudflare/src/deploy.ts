@@ -101,16 +101,16 @@ export async function deploy(request: Request): Promise<DeploymentRecord> {
   const access = { accountId, token: request.cloudflareApiToken, nonce, api: request.api };
   const uploader = await withCredentials(container, wrangler, output, access);
   const prepared = await prepare(uploader, prepareRequest(first, isBundled, accountId), refuse);
-  if (strategy === "preview") refuse(missingWorker(found.worker, await deployments(prepared, found.worker)));
-  const outcome = await run(prepared, step);
-  return record(request, step, nonce, found.worker, outcome);
+  if (strategy === "preview") refuse(missingWorker(found.worker, await deployments(prepared.ended, found.worker)));
+  const outcome = await run(prepared.ended, step);
+  return record(request, step, nonce, found.worker, outcome, prepared.warnings);
 }
 
 function environmentOf(request: Request): { environment: string } | undefined {
   return request.environment ? { environment: request.environment } : undefined;
 }
 
-function record(request: Request, step: Step, nonce: string, worker: string, outcome: Outcome): DeploymentRecord {
+function record(request: Request, step: Step, nonce: string, worker: string, outcome: Outcome, warnings: string[] = []): DeploymentRecord {
   const judged = verdict(request.command, outcome.exitCode, outcome.output, step.strategy);
   return {
     schema: 1,
@@ -125,6 +125,7 @@ function record(request: Request, step: Step, nonce: string, worker: string, out
     message: request.message ?? "",
     ...(request.alias && { alias: request.alias }),
     ...(step.strategy === "preview" && { strategy: step.strategy }),
+    ...(warnings.length > 0 && { warnings }),
     log: tail(outcome.stdout, outcome.stderr),
   };
 }

@@ -19,6 +19,8 @@ export interface DeploymentRecord extends Verdict {
   alias?: string;
   /** The way the preview was made, unless it is a version under an alias. */
   strategy?: Strategy;
+  /** What a person should read although the upload succeeded. */
+  warnings?: string[];
   /** The last lines of wrangler's output. */
   log: string;
   /** The result for the merge request's comment: `created`, `edited`, `unchanged`, or the failure. */

@@ -1,6 +1,12 @@
 /** The exit code of `prepare-upload.js` after a refusal. */
 export const REFUSED = 3;
 
+/** Returns the warnings in the program's output. */
+export function warningsOf(text: string): string[] {
+  const prefix = "warning: ";
+  return text.split("\n").filter((line) => line.startsWith(prefix)).map((line) => line.slice(prefix.length));
+}
+
 /** Returns the refusal at the end of the program's output. */
 export function refusalOf(text: string): string | undefined {
   const line = (prefix: string) => text.split("\n").findLast((line) => line.startsWith(prefix))?.slice(prefix.length);

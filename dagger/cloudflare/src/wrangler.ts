@@ -10,7 +10,7 @@ import {
 
 import { bundleArguments, ENVIRONMENT, ON_BUN, wranglerArguments, type Step } from "./arguments.js";
 import { ASK } from "./deployed.js";
-import { REFUSED, refusalOf } from "./refusal.js";
+import { REFUSED, refusalOf, warningsOf } from "./refusal.js";
 import { distPath } from "./site.js";
 
 /** The folder of the project in the container. */
@@ -198,19 +198,19 @@ export function prepareRequest(first: First, isBundled: boolean, accountId: stri
   });
 }
 
-/** Prepares the upload. @throws When it is refused; then nothing was sent to Cloudflare. */
+/** Prepares the upload, and returns the container with its warnings. @throws When it is refused; then nothing was sent to Cloudflare. */
 export async function prepare(
   container: Container,
   request: string,
   refuse: (reason: string) => void,
-): Promise<Container> {
+): Promise<{ ended: Container; warnings: string[] }> {
   const words = ["bun", "--no-env-file", "--config=/dev/null", PREPARE, request];
   const ended = await container.withWorkdir("/").withExec(words, { expect: ReturnType.Any }).sync();
   const exitCode = await ended.exitCode();
-  if (exitCode === 0) return ended.withWorkdir(`${UPLOAD}/folder`);
   const text = await ended.stderr();
+  if (exitCode === 0) return { ended: ended.withWorkdir(`${UPLOAD}/folder`), warnings: warningsOf(text) };
   refuse((exitCode === REFUSED && refusalOf(text)) || `the upload could not be prepared: ${text.trim().split("\n").at(-1)}`);
-  return ended;
+  return { ended, warnings: [] };
 }
 
 /** Returns Cloudflare's answer about the deployments of `worker`, as `ASK` prints it. Without an answer it returns what the program printed. */

@@ -230,7 +230,7 @@ fn wrangler_gets_the_same_words_from_both_engines() {
 fn both_engines_prepare_uploads_with_the_same_program() {
     let path = repository().join("dagger/cloudflare/toolchain/prepare-upload.js");
     let theirs = std::fs::read_to_string(path).expect("the module's copy");
-    assert_eq!(theirs, wrangler::PREPARE_UPLOAD, "copy the file of the crate over the module's");
+    assert_eq!(theirs, wrangler::PREPARE_UPLOAD, "run `cargo dev generate`");
 }
 
 #[test]

@@ -289,3 +289,36 @@ fn without_a_token_the_job_passes_and_leaves_its_links() {
         std::fs::read_to_string(env.root.join(".xtask/annotations.json")).expect("a report");
     assert!(links.contains("mr-42-website.localhost"), "{links}");
 }
+
+#[test]
+fn a_repository_that_is_one_project_has_the_name_of_its_worker_everywhere() {
+    let env = TestEnv::with_tools();
+    env.site(".", "whole");
+    let request = MergeRequest::of(env);
+    let env = &request.env;
+    let listed = env.xtask(&["projects", "--json"]).exits(0).json();
+    assert_eq!(listed["projects"][0]["name"], "whole");
+    let table = env.xtask(&["projects"]).exits(0).stdout;
+    assert!(table.lines().any(|line| line.trim_start().starts_with("whole")), "{table}");
+    let deployed = env.xtask(&["deploy", "whole", "--env", "production", "--sandbox", "--json"]);
+    assert!(deployed.stderr.contains("✓ whole  already live in production"), "{}", deployed.stderr);
+    assert_eq!(deployed.exits(0).record("whole")["status"], "unchanged");
+    env.write("content.txt", "two");
+    env.write(
+        "build.ts",
+        "await Bun.write('dist/index.html', await Bun.file('content.txt').text());\n\
+                           await Bun.write('dist/_redirects', '/old /new 404\\n');\n",
+    );
+    let ran = request.preview("101").exits(0);
+    assert_eq!(ran.record("whole")["status"], "ready");
+    let body = request.body();
+    assert!(body.contains("| `whole` | [Open preview]("), "{body}");
+    let warning = "whole has warnings</summary><pre>dist&#47;&#95;redirects&#58;1&#58; Cloudflare drops this line";
+    assert!(body.contains(warning), "{body}");
+    for command in ["status", "affected", "deploy --dry-run --engine host", "ci generate --dry-run"]
+    {
+        let words: Vec<&str> = command.split(' ').collect();
+        let ran = env.xtask(&words);
+        assert!(ran.stdout.contains("whole"), "{command}: {}{}", ran.stdout, ran.stderr);
+    }
+}

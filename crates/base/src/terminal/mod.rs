@@ -4,13 +4,14 @@ pub mod progress;
 mod sections;
 pub mod table;
 
-use std::io::{IsTerminal as _, Write as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::error;
+use crate::error::{Failure, failed};
 use crate::secret::redact;
 use progress::{ProgressArea, Task};
 
@@ -51,6 +52,8 @@ pub struct Options {
 pub struct Ui {
     options: Options,
     area: Arc<Mutex<ProgressArea>>,
+    /// Why stdout could not be written.
+    lost: Arc<OnceLock<String>>,
 }
 
 impl Ui {
@@ -65,7 +68,7 @@ impl Ui {
             && crate::env::os_variable("TERM").is_none_or(|term| term != "dumb");
         let gitlab = crate::env::raw_variable("GITLAB_CI").is_some_and(|value| value == "true");
         let area = ProgressArea::new(animated, gitlab && !options.quiet);
-        Ui { options, area: Arc::new(Mutex::new(area)) }
+        Ui { options, area: Arc::new(Mutex::new(area)), lost: Arc::default() }
     }
 
     /// Returns true if the report is JSON.
@@ -85,15 +88,15 @@ impl Ui {
         if self.options.json {
             let json = serde_json::to_string_pretty(value)
                 .unwrap_or_else(|e| format!("{{\"error\":\"{e}\"}}"));
-            write_json(&json);
+            self.write_json(&json);
         } else {
-            write_out(&redact(&crate::text::sanitize(text)));
+            self.out(text);
         }
     }
 
     /// Prints text on stdout.
     pub fn out(&self, text: &str) {
-        write_out(&redact(&crate::text::sanitize(text)));
+        self.remember_failure(write_out(&redact(&crate::text::sanitize(text))));
     }
 
     /// Prints a line on stderr, unless `--quiet` is given.
@@ -148,7 +151,7 @@ impl Ui {
             let hints = error::hints_of(failure);
             let value = serde_json::json!({ "schema": 1, "error": {
                 "message": failure.to_string(), "causes": causes, "hints": hints, "exit": exit as u8 } });
-            write_json(&serde_json::to_string_pretty(&value).unwrap_or_default());
+            self.write_json(&serde_json::to_string_pretty(&value).unwrap_or_default());
         }
     }
 
@@ -164,22 +167,41 @@ impl Ui {
         self.above(&text);
     }
 
+    /// Writes JSON, which has no colours to remove.
+    fn write_json(&self, text: &str) {
+        let text = redact(&crate::text::sanitize_json(text)) + "\n";
+        let mut out = std::io::stdout().lock();
+        self.remember_failure(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+    }
+
+    /// Remembers that stdout could not be written. A reader like `| head` may close the pipe early.
+    fn remember_failure(&self, result: std::io::Result<()>) {
+        if let Err(error) = result
+            && error.kind() != ErrorKind::BrokenPipe
+        {
+            let _first = self.lost.set(error.to_string());
+        }
+    }
+
+    /// Errors if a part of the report could not be written.
+    pub fn complete(&self) -> Result<(), Failure> {
+        match self.lost.get() {
+            None => Ok(()),
+            Some(error) => {
+                Err(failed(format!("the report could not be written to stdout: {error}"))
+                    .hint(format!("{}; then run it again", error::DISK_HINT)))
+            }
+        }
+    }
+
     /// Prints on stderr above the lines of progress.
     fn above(&self, text: &str) {
         self.area.lock().unwrap_or_else(PoisonError::into_inner).above(text);
     }
 }
 
-fn write_out(text: &str) {
+fn write_out(text: &str) -> std::io::Result<()> {
     let mut out = anstream::stdout().lock();
     let newline = if text.ends_with('\n') { "" } else { "\n" };
-    // A reader like `| head` may close the pipe early.
-    let _closed = write!(out, "{text}{newline}").and_then(|()| out.flush());
-}
-
-/// Writes JSON, which has no colours to remove.
-fn write_json(text: &str) {
-    let text = redact(&crate::text::sanitize_json(text)) + "\n";
-    let mut out = std::io::stdout().lock();
-    let _closed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    write!(out, "{text}{newline}").and_then(|()| out.flush())
 }

@@ -17,7 +17,8 @@
  * - `upload`: the folder to write, absolute.
  * - `account`: the id of the account.
  *
- * Exits with 3 after a refusal. The last lines then begin with `refused: ` and `hint: `.
+ * Exits with 3 after a refusal. The last lines then begin with `refused: ` and `hint: `. Lines that begin with
+ * `warning: ` name lines of `_redirects` and `_headers` that have no effect.
  */
 import { closeSync, constants, fstatSync, lstatSync, mkdirSync, openSync, readFileSync, readdirSync, realpathSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, isAbsolute, join, posix, relative, resolve } from "node:path";
@@ -126,7 +127,7 @@ function real(path) {
     return realpathSync(path);
   } catch {
     const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink();
-    if (isLink) return refuse(`${shown(path)} is a symbolic link that leads to nothing`, "remove it, or create its target");
+    if (isLink) return refuse(`${shown(path)} is a symbolic link that leads to nothing`, "remove it or create its target, then deploy again");
     return refuse(`${shown(path)} does not exist`, "create it, or correct the wrangler config");
   }
 }
@@ -146,14 +147,12 @@ function readRegular(target, path, largest) {
   try {
     const stat = fstatSync(file);
     if (!stat.isFile()) refuse(`${shown(path)} is not a regular file`, "replace it by a regular file");
-    if (stat.size > largest) refuse(`${shown(path)} has ${mebibytes(stat.size)} MiB, and Cloudflare takes at most ${largest >> 20}`, "make it smaller, or serve it from R2");
+    if (stat.size > largest) refuse(`${shown(path)} has ${stat.size} bytes, and Cloudflare takes files of at most ${largest} (${largest >> 20} MiB)`, "make it smaller, or serve it from R2; a line in .assetsignore leaves it out");
     return readFileSync(file);
   } finally {
     closeSync(file);
   }
 }
-
-const mebibytes = (bytes) => (bytes / (1 << 20)).toFixed(1);
 
 /** Reads a wrangler config by its name. A repeated key has its last value, as for wrangler. */
 function parse(path) {
@@ -394,6 +393,9 @@ function publishedFolder(directory, configFile, name, largest) {
       const isSetting = SETTINGS.includes(inner);
       const ignored = !isSetting && isIgnored(inner);
       if (ignored === true) continue;
+      if (inner.split("/")[0] === "_worker.js" && ignored !== false) {
+        refuse(`${shown(file)} is the code of a Pages project, and would be published as a file`, "name the code as `main` in the wrangler config, and add a line `_worker.js` to .assetsignore in that folder; or `!_worker.js` if the file is meant to be public");
+      }
       let place = file;
       if (entry.isSymbolicLink()) {
         place = real(file);
@@ -419,6 +421,27 @@ function checkPrivate(path, file, ignored) {
     refuse(`${shown(file)} looks private (\`${name}\`), and would be published`, `add a line \`${name}\` to .assetsignore in that folder, or \`!${name}\` if it is meant to be public`);
   }
 }
+
+/** The most lines that are named. */
+const MOST_NAMED = 10;
+
+/** Prints the lines of `_redirects` and `_headers` that Cloudflare drops without a word, in the folder of the assets. */
+function warnOfDroppedRules(folder, assets) {
+  const found = [];
+  for (const name of ["_redirects", "_headers"]) {
+    const file = join(folder, name);
+    if (lstatSync(file, { throwIfNoEntry: false }) === undefined) continue;
+    const text = read(file, LARGEST_ASSET).toString("utf8");
+    const drop = (number, reason) => found.push(`${shown(file)}:${number}: Cloudflare drops this line: ${reason}`);
+    if (name === "_headers") droppedHeaders(text, drop);
+    else droppedRedirects(text, assets.html_handling, drop);
+  }
+  for (const warning of found.slice(0, MOST_NAMED)) console.error(`warning: ${printable(warning)}`);
+  if (found.length > MOST_NAMED) console.error(`warning: Cloudflare drops ${found.length - MOST_NAMED} more lines of these files`);
+}
+
+/** Returns a text as one line without control characters. */
+const printable = (text) => text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ");
 
 /** Returns a function that says what `.assetsignore`, in the syntax of `.gitignore`, has for a path: `true` for an ignored one, `false` for one that a line with `!` names, else `undefined`. */
 function ignore(path) {
@@ -507,6 +530,7 @@ function prepare() {
     if (unknown !== undefined) refuse(`${shown(path)}: \`assets.${unknown}\` is not a field that can be deployed in two steps`, "remove it, or upgrade this tool");
     out.assets = pick(assets, ASSETS);
     if (typeof assets.directory === "string") out.assets.directory = publishedFolder(assets.directory, path, "assets.directory", LARGEST_ASSET);
+    if (typeof assets.directory === "string") warnOfDroppedRules(out.assets.directory, assets);
   }
   if (isObject(out.site)) {
     const { bucket } = out.site;
@@ -537,7 +561,6 @@ try {
   let error = thrown;
   if (FULL.includes(error.code)) error = new Refusal(`cannot write ${error.path ?? request.upload}: ${error.message}`, "check for free disk space and for write permission on the folder");
   if (!(error instanceof Refusal)) throw error;
-  const line = (text) => text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ");
-  console.error(`refused: ${line(error.message)}\nhint: ${line(error.hint)}`);
+  console.error(`refused: ${printable(error.message)}\nhint: ${printable(error.hint)}`);
   process.exitCode = 3;
 }

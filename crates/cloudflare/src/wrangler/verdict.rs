@@ -79,7 +79,7 @@ pub fn verdict(expected: Expected, ended: ExitReason, output: &str) -> Verdict {
         },
         (ExitReason::Code(0), None) => Verdict::Failed {
             reason: "wrangler exited with 0 but its output file names no version".to_owned(),
-            hint: Some("its lines say what it did instead; then run it again".to_owned()),
+            hint: Some("read in its lines what it did instead; then run it again".to_owned()),
         },
         (ended, _) => {
             let failure = of("command-failed");
@@ -105,37 +105,61 @@ pub const AGAIN: &str = "run it again: what is uploaded and live already is left
 fn next_step(ended: ExitReason, failure: Option<&Entry>, nameless: bool) -> Option<String> {
     if ended == ExitReason::Deadline {
         return Some(
-            "Cloudflare or the network is slow: see `cargo xtask status`, then run it again"
+            "run `cargo xtask status`, because Cloudflare or the network is slow; then run it again"
                 .to_owned(),
         );
     }
     if nameless && failure.is_none() {
         return Some(
-            "the Worker was changed elsewhere, the lines above say how: bring the change into the \
-             wrangler config, or undo it there"
+            "bring the change into the wrangler config or undo it: the Worker was changed elsewhere, as the lines \
+             above show"
                 .to_owned(),
         );
     }
     let failure = failure?;
     if let Some(wait) = failure.retry_after_ms {
         return Some(format!(
-            "Cloudflare asks to wait {} s: run it again then",
+            "run it again later: Cloudflare asks to wait {} s",
             wait.div_ceil(1000)
         ));
     }
-    match failure.code? {
-        // (https://developers.cloudflare.com/fundamentals/api/troubleshooting/)
-        6003 | 9106 | 9109 | 10_000 | 10_001 => Some(
-            "the token may not do this: it needs Workers Scripts: Edit, for routes also Workers Routes: \
+    next_step_of(failure.code?).map(str::to_owned)
+}
+
+/// Returns the next step after an error of Cloudflare's API with this code. `None` if another try may help
+/// (<https://developers.cloudflare.com/workers/observability/errors/#errors-on-worker-upload>,
+/// <https://developers.cloudflare.com/fundamentals/api/troubleshooting/>).
+#[must_use]
+pub fn next_step_of(code: i64) -> Option<&'static str> {
+    Some(match code {
+        6003 | 9106 | 9109 | 10_000 | 10_001 | 10_023 => {
+            "give the token the rights that this needs: Workers Scripts: Edit, for routes also Workers Routes: \
              Edit on the zone"
-                .to_owned(),
-        ),
-        971 => Some("Cloudflare limits requests for up to five minutes: run it again then".to_owned()),
-        10_007 | 10_090 => {
-            Some("the Worker is gone; run it again to create it".to_owned())
         }
-        _ => None,
-    }
+        971 => "run it again in five minutes, because Cloudflare limits requests",
+        7000 => {
+            "deploy to Cloudflare with `--env`, because the sandbox does not answer this request"
+        }
+        10_007 | 10_090 => "run it again to create it: the Worker is gone",
+        10_015 | 10_075 => "enable Workers, or the paid plan that this needs, for the account",
+        10_027 => {
+            "make the bundle smaller: `wrangler deploy --dry-run --outdir bundle` shows what is in it"
+        }
+        10_035 => "run it again when the other upload of this Worker has ended",
+        10_037 => "delete a Worker or raise the account's limit of Workers",
+        10_006 | 10_016 | 10_021 | 10_052..=10_056 | 10_061 | 10_068..=10_070 => {
+            "correct the code or the wrangler config, as the message says, and deploy again"
+        }
+        _ => return None,
+    })
+}
+
+/// Returns the next step after an error whose code is in wrangler's output: `[code: 10021]`.
+#[must_use]
+pub fn next_step_in(output: &str) -> &'static str {
+    let code =
+        output.rsplit_once("[code: ").and_then(|(_, rest)| rest.split_once(']')?.0.parse().ok());
+    code.and_then(next_step_of).unwrap_or(AGAIN)
 }
 
 /// The address that stays, then that of this version alone. A preview on a custom domain has several

@@ -43,7 +43,7 @@ pub fn clean_up(
     let place = Project::from_variables(variable, &config.gitlab);
     place.check(&config.gitlab, destination.is_some_and(|at| at.sandbox.is_some()))?;
     let previews = destination.map(|at| (at, Previews::at(ctx, at)));
-    let mut report = CleanupReport { schema: 1, ..CleanupReport::default() };
+    let mut report = CleanupReport { schema: 2, ..CleanupReport::default() };
     let name = &config.gitlab.token_variable;
     let Some(token) = variable(name) else {
         report.message = Some(format!("nothing looked at: the variable {name} is not set"));

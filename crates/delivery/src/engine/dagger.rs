@@ -36,6 +36,8 @@ struct ModuleRecord {
     wrangler: Option<String>,
     error: Option<String>,
     #[serde(default)]
+    warnings: Vec<String>,
+    #[serde(default)]
     log: String,
 }
 
@@ -53,11 +55,17 @@ impl ModuleRecord {
             Some(Strategy::Alias) | None => self.version_id,
         };
         match (self.exit_code, id, self.error) {
-            (0, Some(id), None) => Ok(NewVersion { id, urls: self.urls, wrangler: self.wrangler }),
+            (0, Some(id), None) => Ok(NewVersion {
+                id,
+                urls: self.urls,
+                wrangler: self.wrangler,
+                warnings: self.warnings.iter().map(|text| plain(text)).collect(),
+            }),
             (code, _, error) => {
                 let reason = error.unwrap_or_else(|| format!("wrangler exited with {code}"));
-                let failure = failed(format!("{reason}\n    {}", indent(&self.log)));
-                Err(failure.hint(wrangler::AGAIN))
+                let lines: Vec<String> = self.log.lines().map(plain).collect();
+                let failure = failed(wrangler::excerpt(&reason, &lines, None));
+                Err(failure.hint(wrangler::next_step_in(&self.log)))
             }
         }
     }
@@ -77,7 +85,7 @@ pub fn module_record(
 /// Prepares the run of the project's script, which builds and uploads in containers.
 pub fn prepare(job: &Job<'_>) -> Result<PreparedUpload> {
     let (command, report) = job.container_command()?;
-    Ok(PreparedUpload { command, report, folder: None })
+    Ok(PreparedUpload { command, report, folder: None, warnings: Vec::new() })
 }
 
 /// Reads the record that the Cloudflare module left. Exit 0 proves nothing: what counts is a record with our
@@ -208,8 +216,4 @@ fn has_succeeded(finished: CompletedProcess) -> Result<CompletedProcess> {
             failure.message.lines().map(|line| line.split(" [traceparent:").next().unwrap_or(line));
         Failure { message: message.collect::<Vec<_>>().join("\n"), ..failure }.into()
     })
-}
-
-fn indent(log: &str) -> String {
-    log.lines().map(plain).collect::<Vec<_>>().join("\n    ")
 }

@@ -42,6 +42,8 @@ pub struct Uploaded {
     /// The build's output, read while no other project builds into the same folder. `None` without
     /// assets.
     pub built: Option<Box<BuildOutput>>,
+    /// What a person should read although the upload succeeded.
+    pub warnings: Vec<String>,
 }
 
 /// The progress of a deployment before it waits for responses.
@@ -196,6 +198,7 @@ impl<'a> Deployment<'a> {
             tools.wrangler = Some(wrangler);
         }
         let warnings = [&self.before.warnings, &self.verified.warnings];
+        let made = self.uploaded.iter().flat_map(|made| &made.warnings);
         let found = self.existing.iter().flat_map(|existing| &existing.warnings);
         Record {
             engine: Some(plan.choice.engine.name().to_owned()),
@@ -207,7 +210,7 @@ impl<'a> Deployment<'a> {
             started: self.started.clone(),
             previous: self.before.live.clone(),
             live: self.live.clone(),
-            warnings: warnings.into_iter().flatten().chain(found).cloned().collect(),
+            warnings: warnings.into_iter().flatten().chain(made).chain(found).cloned().collect(),
             output: self.build.output.clone(),
             timings: crate::record::Timings {
                 install: self.build.install,

@@ -10,7 +10,7 @@ use super::job::Job;
 use super::uploader::{NewVersion, PreparedUpload};
 use crate::plan::commands::Bundling;
 use crate::plan::{Verb, guard};
-use base::error::{Exit, Failure, failed, refused, unwritable};
+use base::error::{Failure, failed, interrupted, refused, unwritable};
 use base::runner::{CompletedProcess, ExitReason};
 use cloudflare::wrangler;
 use cloudflare::wrangler::Expected;
@@ -27,8 +27,10 @@ pub fn prepare(job: &Job<'_>) -> Result<PreparedUpload> {
     }
     let command = places.upload(part, &job.run.plan.destination, job.run.plan.verb);
     let folder = Some(places.upload_folder(part));
-    let prepared = PreparedUpload { command, report: places.output_file(part), folder };
-    prepare_folder(job)?;
+    let warnings = Vec::new();
+    let mut prepared =
+        PreparedUpload { command, report: places.output_file(part), folder, warnings };
+    prepared.warnings = prepare_folder(job)?;
     Ok(prepared)
 }
 
@@ -36,7 +38,7 @@ pub fn prepare(job: &Job<'_>) -> Result<PreparedUpload> {
 pub fn read_report(
     job: &Job<'_>,
     prepared: &PreparedUpload,
-    finished: CompletedProcess,
+    finished: &CompletedProcess,
 ) -> Result<NewVersion> {
     let verb = job.run.plan.verb;
     let output = std::fs::read_to_string(&prepared.report).unwrap_or_default();
@@ -50,23 +52,26 @@ pub fn read_report(
             let urls = if verb == Verb::Preview { previews } else { wrangler::urls(&targets) };
             // Kept after a failure, as evidence.
             let _left = std::fs::remove_file(&prepared.report);
-            Ok(NewVersion { id: version, urls, wrangler: None })
+            let warnings = prepared.warnings.clone();
+            Ok(NewVersion { id: version, urls, wrangler: None, warnings })
         }
         wrangler::Verdict::Failed { reason, hint } => {
-            let failure = match finished.success() {
-                Ok(finished) => failed(format!("{reason}: {}", finished.explain())),
-                Err(failure) if failure.exit == Exit::Failed => {
-                    Failure { message: format!("{reason}: {}", failure.message), ..failure }
-                }
-                Err(failure) => failure,
+            let reason = match finished.exit_reason {
+                ExitReason::Deadline => format!("wrangler {}", finished.ending()),
+                _ => reason,
+            };
+            let text = wrangler::excerpt(&reason, &finished.tail, Some(log(job, finished)));
+            let failure = match finished.exit_reason {
+                ExitReason::Interrupted => interrupted(),
+                _ => failed(text),
             };
             Err(hint.into_iter().fold(failure, Failure::hint).into())
         }
     }
 }
 
-/// Bundles the code if there is any, and writes the folder to upload from.
-fn prepare_folder(job: &Job<'_>) -> Result<()> {
+/// Bundles the code if there is any, and writes the folder to upload from. Returns warnings.
+fn prepare_folder(job: &Job<'_>) -> Result<Vec<String>> {
     let (places, part) = (&job.run.places, job.part);
     let folder = places.upload_folder(part);
     std::fs::create_dir_all(folder.join("empty"))
@@ -80,6 +85,12 @@ fn prepare_folder(job: &Job<'_>) -> Result<()> {
         job.step("bundle");
         let bundling = Bundling { is_redirected, has_assets: target.assets.is_some() };
         let finished = job.execute(&places.bundle(part, bundling))?;
+        if matches!(finished.exit_reason, ExitReason::Code(code) if code != 0) {
+            let reason = format!("wrangler bundled nothing: it {}", finished.ending());
+            let failure =
+                failed(wrangler::excerpt(&reason, &finished.tail, Some(log(job, &finished))));
+            return Err(failure.hint(BUNDLE).into());
+        }
         finished.success().map_err(|failure| failure.hint_if_failed(BUNDLE))?;
     }
     let destination = &job.run.plan.destination;
@@ -87,13 +98,17 @@ fn prepare_folder(job: &Job<'_>) -> Result<()> {
     let finished = job.execute(&command)?;
     match finished.exit_reason {
         ExitReason::Code(wrangler::REFUSED) => Err(refusal(&finished).into()),
-        _ => finished.success().map(|_| ()).map_err(Into::into),
+        _ => Ok(warnings(&finished.success()?.tail)),
     }
 }
 
 /// The next step after wrangler failed to bundle.
-const BUNDLE: &str =
-    "wrangler bundled nothing, and nothing was uploaded: correct the code or the wrangler config";
+const BUNDLE: &str = "correct the code or the wrangler config; nothing was uploaded";
+
+/// Returns the path of the log with all of a command's output, relative to the repository's root.
+fn log<'f>(job: &Job<'_>, finished: &'f CompletedProcess) -> &'f str {
+    finished.log.strip_prefix(&job.run.ctx.root).unwrap_or(&finished.log).as_str()
+}
 
 /// Returns what the config that an adapter left says. The program that prepares the upload checks it.
 fn generated_target(root: &Utf8Path, dir: &Utf8Path) -> Result<Target, Failure> {
@@ -109,6 +124,12 @@ fn generated_target(root: &Utf8Path, dir: &Utf8Path) -> Result<Target, Failure> 
             .hint(format!("remove `{}` and build again", wrangler::REDIRECT))
     })?;
     Ok(WranglerConfig::parse(&path, &symlinks::read(root, &path)?)?.target(""))
+}
+
+/// Returns the warnings in the output of the program that prepares an upload.
+fn warnings(output: &[String]) -> Vec<String> {
+    let warning = |line: &String| line.strip_prefix(wrangler::WARNING).map(str::to_owned);
+    output.iter().filter_map(warning).collect()
 }
 
 /// Returns the refusal at the end of the output of the program that prepares an upload.

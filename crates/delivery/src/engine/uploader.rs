@@ -26,6 +26,8 @@ pub struct PreparedUpload {
     pub report: Utf8PathBuf,
     /// A folder to remove afterwards.
     pub folder: Option<Utf8PathBuf>,
+    /// What a person should read although the upload goes on.
+    pub warnings: Vec<String>,
 }
 
 impl Drop for PreparedUpload {
@@ -45,6 +47,8 @@ pub struct NewVersion {
     pub urls: Vec<String>,
     /// The version of wrangler, if it is not the one of this machine.
     pub wrangler: Option<String>,
+    /// What a person should read although the upload succeeded.
+    pub warnings: Vec<String>,
 }
 
 /// The end of an upload.
@@ -98,8 +102,8 @@ fn read_upload(
     prepared: &PreparedUpload,
     finished: CompletedProcess,
 ) -> Result<Uploaded> {
-    let NewVersion { id, urls, wrangler } = match job.run.plan.choice.engine {
-        Engine::Host => host::read_report(job, prepared, finished)?,
+    let NewVersion { id, urls, wrangler, warnings } = match job.run.plan.choice.engine {
+        Engine::Host => host::read_report(job, prepared, &finished)?,
         Engine::Dagger => dagger::read_report(job, prepared, finished)?,
     };
     let in_sandbox = match job.run.plan.verb {
@@ -111,7 +115,7 @@ fn read_upload(
         let dist = job.run.ctx.root.join(dist);
         Box::new(BuildOutput::read(&dist, job.part.health.path(), handling))
     });
-    Ok(Uploaded { id, urls: in_sandbox.unwrap_or(urls), wrangler, built })
+    Ok(Uploaded { id, urls: in_sandbox.unwrap_or(urls), wrangler, built, warnings })
 }
 
 /// Refuses a field that wrangler does not know: wrangler only warns, and deploys a Worker without it.

@@ -21,6 +21,7 @@ pub fn row(record: &Record) -> Row {
         version_url: urls.next(),
         time: Some(record.ended.clone()).filter(|time| !time.is_empty()),
         reason: record.error.clone().filter(|_| !good),
+        warning: Some(record.warnings.join("\n")).filter(|text| good && !text.is_empty()),
         ..Row::new(&record.project, status)
     }
 }

@@ -57,6 +57,9 @@ pub struct Row {
     /// The reason of a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What a person should read although the preview is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
     /// The id of the pipeline that says so. A later pipeline's row is not replaced by an earlier's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<u64>,
@@ -74,6 +77,7 @@ impl Row {
             time: None,
             log: None,
             reason: None,
+            warning: None,
             pipeline: None,
         }
     }

@@ -45,7 +45,12 @@ fn shorten(rows: &[Row], limit: usize) -> Vec<Row> {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.clone(),
     };
-    rows.iter().map(|row| Row { reason: row.reason.as_ref().map(short), ..row.clone() }).collect()
+    let short_row = |row: &Row| Row {
+        reason: row.reason.as_ref().map(short),
+        warning: row.warning.as_ref().map(short),
+        ..row.clone()
+    };
+    rows.iter().map(short_row).collect()
 }
 
 fn text(rows: &[Row], left_out: usize) -> String {
@@ -63,10 +68,11 @@ fn text(rows: &[Row], left_out: usize) -> String {
         lines.push("|---|---|---|".to_owned());
         lines.extend(shown.iter().map(|row| cells(row, newest)));
     }
-    let failures: Vec<String> = shown.iter().filter_map(|row| failure(row)).collect();
-    if !failures.is_empty() {
+    let failures = shown.iter().filter_map(|row| failure(row));
+    let blocks: Vec<String> = failures.chain(shown.iter().filter_map(|row| warning(row))).collect();
+    if !blocks.is_empty() {
         lines.push(String::new());
-        lines.extend(failures);
+        lines.extend(blocks);
     }
     if !unaffected.is_empty() {
         lines.push(format!("\nNot affected: {}", names(&unaffected)));
@@ -177,6 +183,16 @@ fn failure(row: &Row) -> Option<String> {
     Some(format!(
         "<details><summary>{project} failed</summary><pre>{error}</pre>Repeat it here: \
          <code>cargo xtask preview {project}</code></details>"
+    ))
+}
+
+/// Returns a collapsed block with the row's warnings, line by line.
+fn warning(row: &Row) -> Option<String> {
+    let text = row.warning.as_deref().filter(|_| row.status == Status::Ready)?;
+    let warning = code_block(text, REASONS[0] + 1)?;
+    let project = html(&row.project, LABEL)?;
+    Some(format!(
+        "<details><summary>{project} has warnings</summary><pre>{warning}</pre></details>"
     ))
 }
 

@@ -146,6 +146,7 @@ impl<'a> Comment<'a> {
                 pipeline,
                 // The path of the job's folder does not help a reader of the comment.
                 reason: row.reason.as_ref().map(|reason| reason.replace(&root, "")),
+                warning: row.warning.as_ref().map(|text| text.replace(&root, "")),
                 ..row.clone()
             }
         };

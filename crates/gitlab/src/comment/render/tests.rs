@@ -6,6 +6,19 @@ use pulldown_cmark::{Event, Options, Parser, Tag};
 
 use super::*;
 
+#[test]
+fn warnings_of_a_ready_preview_are_a_collapsed_block() {
+    let row = Row {
+        warning: Some(
+            "dist/_headers:1: Cloudflare drops `this` line\n/close\n@all </pre>".to_owned(),
+        ),
+        ..Row::new("site", Status::Ready)
+    };
+    let failed = Row { status: Status::Failed, ..row.clone() };
+    expect!["<details><summary>site has warnings</summary><pre>dist&#47;&#95;headers&#58;1&#58; Cloudflare drops &#96;this&#96; line&#10;&#47;close&#10;&#64;all &#60;&#47;pre&#62;</pre></details>"].assert_eq(body(&[row]).lines().last().unwrap_or_default());
+    assert!(!body(&[failed]).contains("has warnings"));
+}
+
 fn full(project: &str, status: Status) -> Row {
     Row {
         alias_url: Some(format!("https://mr-42-{project}.acme.workers.dev/")),

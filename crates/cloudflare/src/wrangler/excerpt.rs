@@ -1,0 +1,91 @@
+//! The part of wrangler's output that tells why it failed, with nothing twice.
+
+/// Parts of lines that say nothing about the failure.
+const NOISE: [&str; 4] = [
+    "If you think this is a bug",
+    "github.com/cloudflare/workers-sdk/issues/new",
+    "Logs were written to",
+    "cloudflare.com/feedback",
+];
+
+/// Puts `reason` in front of the lines of `output` that it does not have. `reason` is that of a
+/// [`Verdict`](super::Verdict), `output` the last lines that wrangler printed, and `place` where all of them are.
+#[must_use]
+pub fn excerpt(reason: &str, output: &[String], place: Option<&str>) -> String {
+    let has_error = |line: &String| line.contains("[ERROR]");
+    let start = output.iter().position(has_error).unwrap_or_default();
+    let mut lines = reason.trim_end().trim_end_matches('.').lines();
+    let mut text = lines.next().unwrap_or_default().to_owned();
+    if let Some(place) = place {
+        text += &format!("; its output is in {place}");
+    }
+    let known: Vec<&str> = reason.lines().map(bare).collect();
+    let in_reason = |line: &str| {
+        known.iter().any(|known| known == &line || known.ends_with(&format!(": {line}")))
+    };
+    let notes = output.iter().skip(start).map(String::as_str).filter(|line| {
+        let line = bare(line);
+        !line.is_empty() && !in_reason(line) && !NOISE.iter().any(|noise| line.contains(noise))
+    });
+    for line in lines.chain(notes) {
+        text += &format!("\n    {}", line.trim_end());
+    }
+    text
+}
+
+/// Returns a line without its indent, the mark of an error and the final full stop.
+fn bare(line: &str) -> &str {
+    let line = line.trim().trim_start_matches("✘ ").trim_start_matches("[ERROR] ");
+    line.trim_end_matches('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(reason: &str, output: &str, wanted: &Expect) {
+        let lines: Vec<String> = output.lines().map(str::to_owned).collect();
+        wanted.assert_eq(&(excerpt(reason, &lines, Some("site.log")) + "\n"));
+    }
+
+    #[test]
+    fn the_reason_is_there_once_with_its_notes() {
+        check(
+            "wrangler exited with 1: A request to the Cloudflare API (/a/b) failed.",
+            "Total Upload: 1 KiB\n\n✘ [ERROR] A request to the Cloudflare API (/a/b) failed.\n\n  Uncaught Error: reason\n    at x [code: 10021]\n  \n  If you think this is a bug, please open an issue at: https://github.com/cloudflare/workers-sdk/issues/new/choose\n",
+            &expect![[r#"
+                wrangler exited with 1: A request to the Cloudflare API (/a/b) failed; its output is in site.log
+                      Uncaught Error: reason
+                        at x [code: 10021]
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_reason_of_several_lines_stays_whole() {
+        check(
+            "wrangler exited with 1: Processing config failed:\n  - \"routes\" is wrong.",
+            "✘ [ERROR] Processing config failed:\n    - \"routes\" is wrong.\n",
+            &expect![[r#"
+                wrangler exited with 1: Processing config failed:; its output is in site.log
+                      - "routes" is wrong
+            "#]],
+        );
+    }
+
+    #[test]
+    fn all_lines_count_where_none_is_an_error() {
+        check(
+            "wrangler was killed by signal 9",
+            "Uploading\nStill uploading\n",
+            &expect![[r#"
+                wrangler was killed by signal 9; its output is in site.log
+                    Uploading
+                    Still uploading
+            "#]],
+        );
+    }
+}

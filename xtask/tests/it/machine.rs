@@ -1,0 +1,159 @@
+//! Tests on odd machines: an error that says so or a run that works, and nothing half written.
+
+use std::ffi::OsStr;
+use std::fs::OpenOptions;
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::Stdio;
+
+use expect_test::expect;
+
+use crate::support::{Ran, TestEnv, ran};
+
+/// A site without a build, whose output is in git.
+fn site() -> TestEnv {
+    let env = TestEnv::with_tools();
+    write_site(&env);
+    env
+}
+
+fn write_site(env: &TestEnv) {
+    env.write(
+        "projects/app/wrangler.jsonc",
+        r#"{ "name": "app", "compatibility_date": "2026-10-01", "assets": { "directory": "./dist" } }"#,
+    );
+    env.write("projects/app/dist/index.html", "<h1>app</h1>");
+    env.sh("git add --all --force projects").exits(0);
+    env.commit("site");
+}
+
+const DEPLOY: [&str; 4] = ["deploy", "app", "--engine", "host"];
+
+/// Returns the errors on stderr.
+fn errors(ran: &Ran, env: &TestEnv) -> String {
+    let lines = ran.stderr.lines().skip_while(|line| !line.starts_with("error: "));
+    lines.map(|line| line.replace(env.folder.as_str(), "FOLDER") + "\n").collect()
+}
+
+#[test]
+fn a_report_to_a_full_device_is_an_error() {
+    let env = site();
+    for (arguments, code) in [
+        (&["projects", "--json"][..], 1),
+        (&["projects"], 1),
+        (&["affected", "--json"], 1),
+        (&["deploy", "app", "--engine", "host", "--json"], 4),
+        (&["projects", "no-such-command"], 2),
+    ] {
+        let full = OpenOptions::new().write(true).open("/dev/full").expect("a device");
+        let mut xtask = env.command(arguments, &[]);
+        let ran = ran(xtask.stdout(full).output().expect("xtask runs")).exits(code);
+        if code != 2 {
+            let text = errors(&ran, &env);
+            expect![[r#"
+                error: the report could not be written to stdout: No space left on device (os error 28)
+                hint: check for free disk space and for write permission on the folder; then run it again
+            "#]]
+            .assert_eq(&text);
+        }
+    }
+    let records = std::fs::read_dir(env.root.join(".xtask/records")).expect("a folder").count();
+    assert_eq!(records, 1, "the deployment has its record");
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let env = site();
+    let mut xtask = env.command(&["projects", "--json"], &[]);
+    let mut child = xtask.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    drop(child.stdout.take());
+    let ran = ran(child.wait_with_output().expect("an end")).exits(0);
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn no_home_and_odd_folders_for_temporary_files() {
+    let env = site();
+    let missing = env.folder.join("no such folder");
+    let blocked = env.folder.join("file");
+    std::fs::write(&blocked, "").expect("a file");
+    for (name, value) in [
+        ("HOME", None),
+        ("HOME", Some("/nonexistent")),
+        ("TMPDIR", None),
+        ("TMPDIR", Some(missing.as_str())),
+        ("TMPDIR", Some(blocked.as_str())),
+        ("TMPDIR", Some("relative/folder")),
+        ("TMPDIR", Some("")),
+    ] {
+        let mut xtask = env.command(&[&DEPLOY[..], &["--force"]].concat(), &[]);
+        match value {
+            Some(value) => xtask.env(name, value),
+            None => xtask.env_remove(name),
+        };
+        let ran = ran(xtask.output().expect("xtask runs"));
+        assert!(ran.code == 0, "{name} {value:?}: {} {}", ran.stdout, ran.stderr);
+    }
+}
+
+#[test]
+fn few_file_handles_are_an_error_without_a_panic() {
+    let env = site();
+    for handles in [3, 5, 8, 12, 20] {
+        for command in ["projects --json", "affected --json", "deploy app --engine host --json"] {
+            let program = env!("CARGO_BIN_EXE_xtask");
+            let ran = env.sh(&format!("ulimit -n {handles}; exec '{program}' {command}"));
+            let text = format!("{handles} {command}: {} {} {}", ran.code, ran.stdout, ran.stderr);
+            assert!(!text.contains("panicked"), "{text}");
+            // The sandbox that a deployment starts has no more handles either, and then cannot answer.
+            assert!([0, 1, 3, 4, 127].contains(&ran.code), "{text}");
+            assert!(ran.code == 0 || !ran.stderr.is_empty(), "{text}");
+        }
+        env.xtask(&["sandbox", "down"]);
+    }
+    env.xtask(&DEPLOY).exits(0);
+}
+
+#[test]
+fn a_repository_below_a_folder_with_any_name_is_deployed() {
+    for name in
+        ["with  spaces", "line\nbreak", "quote'\"$(touch pwned)", "é🔑 *[a]", "a%41b", "-rf"]
+    {
+        let mut env = site();
+        let root = env.folder.join(name);
+        std::fs::rename(&env.root, &root).expect("renamed");
+        env.root = root;
+        env.xtask(&DEPLOY).exits(0);
+        assert_eq!(env.fetch("app.localhost", "/"), (200, "<h1>app</h1>".to_owned()), "{name:?}");
+        let script = env.xtask(&[&DEPLOY[..], &["--dry-run"]].concat()).exits(0).stdout;
+        assert!(script.contains("#!/bin/sh") || script.contains("set -"), "{script}");
+        assert!(!env.folder.join("pwned").exists() && !env.root.join("pwned").exists());
+    }
+}
+
+#[test]
+fn bytes_that_are_not_utf_8_are_named() {
+    let env = site();
+    let odd = OsStr::from_bytes(b"caf\xe9");
+    // The repository's own folder.
+    let root = env.folder.as_std_path().join(odd);
+    env.sh(&format!("cp -R . \"$(printf '{}/caf\\351')\"", env.folder)).exits(0);
+    let error = |arguments: &[&str]| {
+        let mut xtask = env.command(arguments, &[]);
+        let ran = ran(xtask.current_dir(&root).output().expect("xtask runs")).exits(3);
+        errors(&ran, &env)
+    };
+    let wanted = expect![[r#"
+        error: the path FOLDER/caf� is not UTF-8
+        hint: rename the folder, or check the repository out elsewhere
+    "#]];
+    wanted.assert_eq(&error(&["projects"]));
+    wanted.assert_eq(&error(&DEPLOY));
+    assert!(!root.join(".xtask").exists(), "nothing is left");
+    // A file that is published, and is among the inputs.
+    let file = env.root.as_std_path().join("projects/app/dist").join(odd);
+    std::fs::write(&file, "x").expect("a file");
+    let ran = env.xtask(&DEPLOY);
+    assert!([1, 3].contains(&ran.code), "{} {}", ran.stdout, ran.stderr);
+    let text = ran.stdout + &ran.stderr;
+    assert!(text.contains("UTF-8") || text.contains("caf"), "{text}");
+}
