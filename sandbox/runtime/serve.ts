@@ -23,6 +23,8 @@ type Member = {
 	/** The Worker and the version that logs name. */
 	worker: string;
 	version: string;
+	/** The account of the Worker. */
+	account: string;
 	compatibilityDate: string;
 	compatibilityFlags: string[];
 	/** The entry module. Absent for a Worker of assets alone. */
@@ -52,7 +54,7 @@ type Group = {
 	isStateful: boolean;
 };
 
-type Order = { load: Group; id: number } | { unload: string; folder: string };
+type Order = { load: Group; id: number } | { tail: boolean; id: number } | { unload: string; folder: string };
 
 type Exception = { name: string; message: string; stack?: string; timestamp: number };
 
@@ -105,6 +107,7 @@ export default {
       const resume = async (id) => (await env["@workflow " + workflow].get(id)).sendEvent({ type: "sandbox-resume", payload: null });
       return Response.json(await Promise.allSettled(ids.map(resume)));
     }
+    if (order === "tail") return env["@tail"]?.fetch(request) ?? new Response();
     try {
       return await member.fetch(new Request(request, { headers }));
     } catch (error) {
@@ -113,12 +116,18 @@ export default {
   },
 };`;
 
-/** Passes on what workerd reports of a member, where there is something to tell. */
+/** Passes on what workerd reports of a member: what is notable, or all of it while a client tails. */
 const TAIL_CODE = `
 import { WorkerEntrypoint } from "cloudflare:workers";
+let isTailed = false;
+const isNotable = (one) => one.logs.length > 0 || one.exceptions.length > 0 || one.outcome !== "ok";
 export default class extends WorkerEntrypoint {
+  async fetch(request) {
+    isTailed = await request.json();
+    return new Response();
+  }
   async tail(traces) {
-    const worth = traces.filter((one) => one.logs.length > 0 || one.exceptions.length > 0 || one.outcome !== "ok");
+    const worth = isTailed ? traces : traces.filter(isNotable);
     if (worth.length === 0) return;
     const body = JSON.stringify({ ...this.ctx.props, traces: worth });
     await this.env.HOST.fetch("http://host/", { method: "POST", body });
@@ -179,8 +188,8 @@ async function worker(member: Member): Promise<object> {
 	}
 	const hasUserWorker = member.mainModule !== undefined;
 	if (!hasUserWorker) modules["idle.js"] = { type: "esm", contents: IDLE };
-	const { name, worker: workerName, version } = member;
-	const tail = { worker: TAIL, props: { worker: workerName, version, member: name } };
+	const { name, worker: workerName, version, account } = member;
+	const tail = { worker: TAIL, props: { worker: workerName, version, account, member: name } };
 	return {
 		config: {
 			name,
@@ -288,6 +297,7 @@ async function options(group: Group, failures: string[]): Promise<object> {
 	for (const { name } of group.members) targets[name] = { type: "worker", worker: name };
 	const hasStub = group.members.some(({ env }) => Object.values(env).some((one) => one.worker === STUB));
 	const hasCode = group.members.some(({ mainModule }) => mainModule !== undefined);
+	if (hasCode) targets[TAIL] = { type: "worker", worker: TAIL };
 	return {
 		host: "127.0.0.1",
 		port: 0,
@@ -303,6 +313,8 @@ async function options(group: Group, failures: string[]): Promise<object> {
 			if (level === "error") failures.push(message);
 		},
 		telemetry: { enabled: false },
+		// The only way to list the instances of a workflow.
+		unsafeLocalExplorer: workflows(group).size > 0,
 		resourcePersistencePath: group.data,
 		workers: [
 			own(EDGE, EDGE_CODE, targets),
@@ -315,11 +327,14 @@ async function options(group: Group, failures: string[]): Promise<object> {
 
 /** Groups by name. A group that is starting or ending is among them. */
 const loaded = new Map<string, InstanceType<typeof Miniflare>>();
+/** The ports of the groups that have started. */
+const ports = new Map<string, number>();
 const ending = new Map<string, Promise<void>>();
 
 async function unload(name: string): Promise<void> {
 	const miniflare = loaded.get(name);
 	loaded.delete(name);
+	ports.delete(name);
 	if (miniflare === undefined) return ending.get(name);
 	const ended = miniflare.dispose().catch((error: unknown) => console.error(error));
 	ending.set(name, ended);
@@ -342,6 +357,22 @@ async function load(id: number, group: Group): Promise<void> {
 	send(answer);
 }
 
+/** Whether a client wants to know of every invocation. */
+let isTailed = false;
+
+/** Tells a group whether to report every invocation. A group without code has nothing to report. */
+async function tellTailed(port: number): Promise<void> {
+	const headers = { "mf-sandbox-order": "tail" };
+	const body = JSON.stringify(isTailed);
+	await fetch(`http://127.0.0.1:${port}/`, { method: "POST", headers, body }).catch((error) => console.error(error));
+}
+
+async function tail(id: number, isWanted: boolean): Promise<void> {
+	isTailed = isWanted;
+	await Promise.all([...ports.values()].map(tellTailed));
+	send({ id });
+}
+
 /** Starts a group and returns its port. */
 async function start(group: Group, failures: string[]): Promise<number> {
 	for (let tried = 1; ; tried += 1) {
@@ -352,6 +383,8 @@ async function start(group: Group, failures: string[]): Promise<number> {
 			const miniflare = new Miniflare(await options(group, failures));
 			loaded.set(group.name, miniflare);
 			const port = Number(((await miniflare.ready) as URL).port);
+			ports.set(group.name, port);
+			if (isTailed) await tellTailed(port);
 			void resume(port, left);
 			return port;
 		} catch (error) {
@@ -383,6 +416,7 @@ for await (const chunk of Bun.stdin.stream()) {
 	for (const line of lines) {
 		const order = JSON.parse(line) as Order;
 		if ("load" in order) void load(order.id, order.load);
+		else if ("tail" in order) void tail(order.id, order.tail);
 		else void unload(order.unload).then(() => rm(order.folder, { recursive: true, force: true }));
 	}
 }

@@ -46,6 +46,13 @@ async function query({ raw }, request, store) {
 	return Response.json(answers);
 }
 
+/** Returns the SQL that makes a database again. */
+async function dump({ noSchema, noData, tables }, _, store) {
+	const statement = store.prepare("PRAGMA miniflare_d1_export(?,?,?);").bind(noSchema, noData, ...tables);
+	const [lines] = await statement.raw();
+	return new Response(lines.join("\n"));
+}
+
 const kv = {
 	async get({ key }, _, store) {
 		const { value, metadata } = await store.getWithMetadata(key, "stream");
@@ -112,7 +119,7 @@ export default {
 	async fetch(request, env) {
 		const order = JSON.parse(decodeURIComponent(request.headers.get("order")));
 		try {
-			return await { query, ...kv, ...r2 }[order.action](order, request, env.STORE);
+			return await { query, dump, ...kv, ...r2 }[order.action](order, request, env.STORE);
 		} catch (error) {
 			return new Response(error instanceof Error ? error.message : String(error), { status: 400 });
 		}

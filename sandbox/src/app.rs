@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::cloudflare::links::Links;
+use crate::cloudflare::tails::Tails;
 use crate::faults::Faults;
 use crate::gitlab::Gitlab;
 use crate::proof::Identity;
@@ -35,6 +37,10 @@ pub struct Parts {
     pub runtime: Runtime,
     /// The latest requests.
     pub requests: Requests,
+    /// The links to files that need no token.
+    pub links: Links,
+    /// The tails of Workers.
+    pub tails: Tails,
     /// The failures that tests asked for.
     pub faults: Faults,
     /// The stand-in for GitLab.

@@ -118,7 +118,9 @@ fn protect(mut answer: Response) -> Response {
 pub fn is_authorized(app: &App, request: &Request) -> bool {
     let (path, headers) = (request.uri().path(), request.headers());
     match Api::of(path, &app.gitlab.root) {
-        Some(Api::Cloudflare) => auth::is_authorized(app, path, headers),
+        Some(Api::Cloudflare) => {
+            auth::is_authorized(app, path, headers) || app.links.opens(request.uri())
+        }
         Some(Api::Gitlab) => access::is_authorized(app, request.method(), path, headers),
         None => auth::has_token(app, headers),
     }

@@ -52,6 +52,8 @@ pub async fn serve(options: Serve) -> Result<()> {
         port,
         runtime: Runtime::new(&options.bun, &options.toolchain, state)?,
         requests: Requests::default(),
+        links: cloudflare::links::Links::default(),
+        tails: cloudflare::tails::Tails::default(),
         faults: faults::Faults::default(),
         gitlab: Gitlab::open(state, &options)?,
     }));

@@ -2,15 +2,18 @@
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::{Body, Query};
 use super::envelope::{ApiError, ApiResult, ok, with_info};
+use super::links::md5;
 use super::storage::Storage;
 use super::versions::Page;
-use super::{Place, done};
+use super::{Place, done, tails};
 use crate::app::App;
+use crate::ids::uuid;
 use crate::state::resources::Database;
 
 /// The body of a new database.
@@ -107,4 +110,117 @@ async fn run(app: &App, account: &str, id: &str, body: Bytes, raw: bool) -> ApiR
     let database = find(app, account, id)?;
     let order = json!({ "action": "query", "raw": raw });
     Ok(ok(&Storage::Database(&database.uuid).json(app, account, &order, body).await?))
+}
+
+/// The body of an export.
+#[derive(Debug, Deserialize)]
+pub struct Export {
+    #[serde(default)]
+    dump_options: DumpOptions,
+}
+
+/// The parts of a database that are exported.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct DumpOptions {
+    no_schema: Option<bool>,
+    no_data: Option<bool>,
+    tables: Option<Vec<String>>,
+}
+
+/// `POST …/d1/database/{database}/export`: writes the SQL of a database, and returns a link to it.
+pub async fn export(
+    State(app): State<App>,
+    Path((account, id)): Place,
+    headers: HeaderMap,
+    Body(Export { dump_options: options }): Body<Export>,
+) -> ApiResult {
+    let database = find(&app, &account, &id)?;
+    let order = json!({
+        "action": "dump", "noSchema": options.no_schema.unwrap_or(false),
+        "noData": options.no_data.unwrap_or(false), "tables": options.tables.unwrap_or_default(),
+    });
+    let storage = Storage::Database(&database.uuid);
+    let sql = storage.order(&app, &account, &order, "").await?;
+    let sql = match sql {
+        Some(answer) => answer.bytes().await.map_err(anyhow::Error::from)?,
+        None => Bytes::new(),
+    };
+    let (_, url) = app.links.add(&tails::host(&app, &headers), Some(sql));
+    Ok(ok(&json!({
+        "success": true, "type": "export", "status": "complete", "at_bookmark": uuid(),
+        "messages": [], "result": { "filename": format!("{}.sql", database.name), "signed_url": url },
+    })))
+}
+
+/// The body of a step of an import.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "action", rename_all = "lowercase")]
+pub enum Import {
+    /// Asks for the address of the file.
+    Init {
+        /// The MD5 of the file.
+        etag: String,
+    },
+    /// Runs the uploaded file.
+    Ingest {
+        /// The name that `init` returned.
+        filename: String,
+        /// The MD5 of the file.
+        etag: String,
+    },
+    /// Asks for the end of an import. Imports end before `ingest` is answered.
+    Poll {
+        /// The bookmark of the last answer.
+        current_bookmark: String,
+    },
+}
+
+/// `POST …/d1/database/{database}/import`: runs a file of SQL, all of it or nothing.
+pub async fn import(
+    State(app): State<App>,
+    Path((account, id)): Place,
+    headers: HeaderMap,
+    Body(step): Body<Import>,
+) -> ApiResult {
+    let database = find(&app, &account, &id)?;
+    let (filename, etag) = match step {
+        Import::Init { etag } => {
+            let (filename, url) = app.links.add(&tails::host(&app, &headers), None);
+            return Ok(ok(&json!({
+                "success": true, "type": "import", "filename": filename, "upload_url": url,
+                "etag": etag, "messages": [],
+            })));
+        }
+        Import::Ingest { filename, etag } => (filename, etag),
+        Import::Poll { current_bookmark } => {
+            let text = format!("There is no import at the bookmark {current_bookmark}");
+            return Err(ApiError::new(404, 7404, &text));
+        }
+    };
+    let file = app.links.take(&filename).filter(|file| md5(file) == etag);
+    let file = file.ok_or_else(|| {
+        ApiError::new(400, 7400, &format!("The file {filename} was not uploaded with this content"))
+    })?;
+    let sql = std::str::from_utf8(&file)
+        .map_err(|error| ApiError::new(400, 7500, &format!("The file is not UTF-8: {error}")))?;
+    let order = json!({ "action": "query", "raw": false });
+    let body = json!({ "sql": sql }).to_string();
+    let results = Storage::Database(&database.uuid).json(&app, &account, &order, body).await?;
+    let results = results.as_array().map_or(&[] as &[Value], Vec::as_slice);
+    let sum =
+        |field: &str| results.iter().filter_map(|one| one["meta"][field].as_f64()).sum::<f64>();
+    let last = results.last().map_or(Value::Null, |one| one["meta"]["size_after"].clone());
+    let bookmark = uuid();
+    Ok(ok(&json!({
+        "success": true, "type": "import", "status": "complete", "at_bookmark": bookmark,
+        "messages": [], "result": {
+            "num_queries": results.len(), "final_bookmark": bookmark,
+            "meta": {
+                "duration": sum("duration"), "rows_read": sum("rows_read"),
+                "rows_written": sum("rows_written"), "changes": sum("changes"),
+                "size_after": last, "changed_db": true,
+            },
+        },
+    })))
 }

@@ -10,7 +10,9 @@ pub mod deployments;
 pub mod domains;
 pub mod envelope;
 pub mod flat;
+pub mod instances;
 pub mod kv;
+pub mod links;
 pub mod metadata;
 pub mod migrations;
 pub mod previews;
@@ -23,6 +25,7 @@ pub mod secrets;
 pub mod session;
 pub mod settings;
 pub mod storage;
+pub mod tails;
 pub mod upload;
 pub mod versions;
 pub mod workers;
@@ -59,6 +62,8 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/schedules", get(settings::schedules).put(settings::set_schedules))
         .route("/secrets", get(secrets::list).put(secrets::put))
         .route("/secrets/{secret}", get(secrets::view).delete(secrets::delete))
+        .route("/tails", get(tails::list).post(tails::create))
+        .route("/tails/{tail}", delete(tails::delete))
         .route("/secrets-bulk", patch(secrets::bulk))
         .route("/references", get(workers::references))
         .route("/usage-model", get(settings::script))
@@ -84,6 +89,13 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/bulk", put(kv::bulk_put).delete(kv::bulk_delete))
         .route("/bulk/get", post(kv::bulk_get))
         .route("/bulk/delete", post(kv::bulk_delete));
+    let instances = Router::new()
+        .route("/", get(instances::list).post(instances::create))
+        .route("/batch/delete", post(instances::delete_batch))
+        .route("/terminate", put(instances::terminate_all))
+        .route("/{instance}", get(instances::view))
+        .route("/{instance}/status", patch(instances::change))
+        .route("/{instance}/events/{type}", post(instances::send_event));
     let queue = Router::new()
         .route("/", get(queues::view).put(queues::update).patch(queues::update))
         .route("/", delete(queues::delete))
@@ -124,6 +136,8 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/d1/database/{database}", get(d1::view).delete(d1::delete))
         .route("/d1/database/{database}/query", post(d1::query))
         .route("/d1/database/{database}/raw", post(d1::raw))
+        .route("/d1/database/{database}/export", post(d1::export))
+        .route("/d1/database/{database}/import", post(d1::import))
         .route("/queues", get(queues::list).post(queues::create))
         .nest("/queues/{queue}", queue)
         .route("/workflows", get(workflows::list))
@@ -131,6 +145,8 @@ pub fn routes(app: &App) -> Router<App> {
             "/workflows/{workflow}",
             get(workflows::view).put(workflows::put).delete(workflows::delete),
         )
+        .route("/workflows/{workflow}/versions", get(workflows::versions))
+        .nest("/workflows/{workflow}/instances", instances)
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(from_fn_with_state(app.clone(), auth::own_account));
@@ -145,8 +161,10 @@ pub fn routes(app: &App) -> Router<App> {
         .fallback(any(unknown))
         .method_not_allowed_fallback(unknown)
         .layer(from_fn_with_state(app.clone(), auth::authorized))
-        // The one call that carries its session's token instead of the account's.
+        // These carry a token of their own instead of the account's.
         .route("/accounts/{account}/workers/assets/upload", post(assets::upload))
+        .route("/tails/{tail}", get(tails::stream))
+        .route("/files/{file}", get(links::download).put(links::upload))
 }
 
 async fn empty() -> Response {

@@ -1,5 +1,4 @@
-//! Workflows (<https://developers.cloudflare.com/api/resources/workflows/>). Their instances live in the
-//! Worker's own runtime, and the API does not show them.
+//! Creates, lists and deletes workflows (<https://developers.cloudflare.com/api/resources/workflows/>).
 
 use axum::extract::{Path, State};
 use serde::Deserialize;
@@ -8,7 +7,7 @@ use serde_json::{Value, json};
 use super::body::{Body, Query};
 use super::envelope::{ApiError, ApiResult, list_page, ok};
 use super::versions::Page;
-use super::{Place, done, settings};
+use super::{Place, done, instances, settings};
 use crate::app::App;
 use crate::ids::{now, uuid};
 use crate::state::resources::Workflow;
@@ -44,10 +43,31 @@ pub async fn list(
 /// `GET /accounts/{account}/workflows/{workflow}`
 pub async fn view(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
     let resources = app.store.resources.get(&account)?;
-    Ok(ok(&presented(resources.workflow(&name).ok_or_else(|| not_found(&name))?)))
+    let mut shown = presented(resources.workflow(&name).ok_or_else(|| not_found(&name))?);
+    if let Some(counts) = instances::counts(&app, &account, &name).await {
+        shown["instances"] = counts;
+    }
+    Ok(ok(&shown))
 }
 
-fn not_found(name: &str) -> ApiError {
+/// `GET /accounts/{account}/workflows/{workflow}/versions`. The sandbox keeps the latest one.
+pub async fn versions(
+    State(app): State<App>,
+    Path((account, name)): Place,
+    Query(page): Query<Page>,
+) -> ApiResult {
+    let resources = app.store.resources.get(&account)?;
+    let workflow = resources.workflow(&name).ok_or_else(|| not_found(&name))?;
+    let version = json!({
+        "id": workflow.id, "workflow_id": workflow.id, "class_name": workflow.class_name,
+        "created_on": workflow.created_on, "modified_on": workflow.modified_on,
+        "has_dag": false, "language": "javascript",
+    });
+    Ok(list_page(&page, &[version]))
+}
+
+/// Refuses a workflow that does not exist.
+pub fn not_found(name: &str) -> ApiError {
     ApiError::new(404, 10_200, &format!("workflows.api.error.not_found: {name}"))
 }
 

@@ -37,6 +37,9 @@ pub struct Trace {
     pub worker: String,
     /// The version.
     pub version: String,
+    /// The account of the Worker.
+    #[serde(default)]
+    pub account: String,
     /// `ok`, `exception`, `exceededCpu`, `canceled` and the like.
     pub outcome: String,
     /// What the Worker wrote.
@@ -198,14 +201,12 @@ impl Output {
         Ok(Output { path, file, recent, sender: broadcast::channel(RECENT).0 })
     }
 
-    /// Takes a report of workerd.
+    /// Adds a report of workerd. Keeps it if the Worker wrote something or did not end well.
     pub fn add(&self, trace: Trace) {
         let text = trace.lines().join("\n");
+        let trace = Arc::new(trace);
         if !text.is_empty() {
             self.write(&text);
-        }
-        let trace = Arc::new(trace);
-        {
             let mut recent = lock(&self.recent);
             recent.push_back(trace.clone());
             let surplus = recent.len().saturating_sub(RECENT);

@@ -114,21 +114,29 @@ impl Process {
 
     /// Loads a group and returns the loopback port that it answers on.
     pub async fn load(&self, order: &Value) -> Result<u16> {
+        let answer = timeout(LOAD_TIMEOUT, self.ask("load", order)).await.map_err(|_| {
+            anyhow!("the runtime did not load it in {} s", LOAD_TIMEOUT.as_secs())
+        })??;
+        match (answer.port, answer.error) {
+            (Some(port), None) => Ok(port),
+            (_, error) => bail!("workerd refuses it: {}", error.unwrap_or_default()),
+        }
+    }
+
+    /// Sets whether every invocation is reported, or only those that write, fail or throw.
+    pub async fn set_tailed(&self, is_tailed: bool) -> Result<()> {
+        self.ask("tail", &json!(is_tailed)).await.map(drop)
+    }
+
+    async fn ask(&self, name: &str, order: &Value) -> Result<Answer> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
         match &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(waiting) => waiting.insert(id, sender),
             None => bail!("the runtime has ended"),
         };
-        self.order(&json!({ "id": id, "load": order }));
-        let answer = timeout(LOAD_TIMEOUT, answer)
-            .await
-            .map_err(|_| anyhow!("the runtime did not load it in {} s", LOAD_TIMEOUT.as_secs()))?
-            .map_err(|_| anyhow!("the runtime has ended"))?;
-        match (answer.port, answer.error) {
-            (Some(port), None) => Ok(port),
-            (_, error) => bail!("workerd refuses it: {}", error.unwrap_or_default()),
-        }
+        self.order(&json!({ "id": id, name: order }));
+        answer.await.map_err(|_| anyhow!("the runtime has ended"))
     }
 
     /// Ends a group's workerd, and removes the folder that it read.

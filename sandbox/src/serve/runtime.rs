@@ -37,6 +37,9 @@ const GUESTS: usize = 8;
 /// The time that requests to a group have to end before another group takes over its state.
 const DRAIN: Duration = Duration::from_secs(3);
 
+/// The time that the groups have to learn whether a client tails.
+const TELL_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The number of times that a group is put together again, because it changed or a member is broken.
 const ATTEMPTS: usize = 20;
 
@@ -61,6 +64,8 @@ pub struct Runtime {
 #[derive(Default)]
 struct Inner {
     process: Option<Arc<Process>>,
+    /// The number of clients that want to know of every invocation.
+    tails: usize,
     /// The group asked for last is at the end.
     loaded: Vec<Entry>,
 }
@@ -255,6 +260,10 @@ impl Runtime {
                 Arc::new(Process::start(&self.bun, &self.dir, &self.packages, output)?)
             }
         };
+        if inner.process.is_none() && inner.tails > 0 {
+            let process = process.clone();
+            tokio::spawn(async move { process.set_tailed(true).await });
+        }
         inner.process = Some(process.clone());
         let at = inner.loaded.iter().position(|entry| entry.plan.key == plan.key);
         if let Some(at) = at {
@@ -356,6 +365,26 @@ impl Runtime {
         let mut folders = classes.map(|class| data.join("do").join(class.id));
         let has_workflow = plan.group.exclusive.iter().any(|one| one.starts_with("workflow "));
         folders.any(|folder| folder.is_dir()) || (has_workflow && data.join("workflows").is_dir())
+    }
+
+    /// Begins to report every invocation, until [`Runtime::end_tail`].
+    pub async fn begin_tail(&self) {
+        let mut inner = self.inner.lock().await;
+        inner.tails += 1;
+        self.tell_tailed(&inner).await;
+    }
+
+    /// Ends what [`Runtime::begin_tail`] began.
+    pub async fn end_tail(&self) {
+        let mut inner = self.inner.lock().await;
+        inner.tails = inner.tails.saturating_sub(1);
+        self.tell_tailed(&inner).await;
+    }
+
+    async fn tell_tailed(&self, inner: &Inner) {
+        let Some(process) = &inner.process else { return };
+        // A process that has ended reports nothing, and the next one learns it at its start.
+        let _late = timeout(TELL_TIMEOUT, process.set_tailed(inner.tails > 0)).await;
     }
 
     /// Stops the process and all groups.
@@ -463,6 +492,7 @@ impl Runtime {
         let mut member = shape.clone();
         member["worker"] = json!(node.worker.name);
         member["version"] = json!(node.id);
+        member["account"] = json!(node.worker.account);
         member["compatibilityDate"] = json!(version.compatibility_date);
         member["compatibilityFlags"] = json!(version.compatibility_flags);
         member["modules"] = Value::Object(modules.collect());

@@ -1,6 +1,7 @@
 //! Tests the program as its clients meet it: the API, what is served, and what survives.
 
 mod bindings;
+mod commands;
 mod damage;
 mod durable;
 mod faults;

@@ -16,12 +16,21 @@ const WORKER: &str = "export default { async fetch(request, env) {
 
 /// Runs the pinned wrangler against `server`, in `site`.
 pub fn wrangler(server: &Server, site: &Path, arguments: &[&str]) -> (Output, Vec<Value>) {
+    let output_file = site.join("output.ndjson");
+    std::fs::remove_file(&output_file).unwrap_or_default();
+    let output = wrangler_command(server, site, arguments).output().expect("wrangler runs");
+    let text = std::fs::read_to_string(&output_file).unwrap_or_default();
+    let entries = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    (output, entries)
+}
+
+/// Returns the command of the pinned wrangler against `server`, in `site`.
+pub fn wrangler_command(server: &Server, site: &Path, arguments: &[&str]) -> Command {
     let tool = |name: &str| std::env::var(name).expect("`cargo xtask test` sets it up");
     let launcher =
         Path::new(&tool("XTASK_TOOLCHAIN")).join("node_modules/wrangler/bin/wrangler.js");
-    let output_file = site.join("output.ndjson");
-    std::fs::remove_file(&output_file).unwrap_or_default();
-    let output = Command::new(tool("XTASK_BUN"))
+    let mut command = Command::new(tool("XTASK_BUN"));
+    command
         .arg("--bun")
         .arg(launcher)
         .args(arguments)
@@ -32,12 +41,8 @@ pub fn wrangler(server: &Server, site: &Path, arguments: &[&str]) -> (Output, Ve
         .envs([("CI", "1"), ("WRANGLER_SEND_METRICS", "false"), ("WRANGLER_WRITE_LOGS", "false")])
         .env("CLOUDFLARE_API_BASE_URL", format!("http://127.0.0.1:{}/client/v4", server.port))
         .envs([("CLOUDFLARE_API_TOKEN", TOKEN), ("CLOUDFLARE_ACCOUNT_ID", ACCOUNT)])
-        .env("WRANGLER_OUTPUT_FILE_PATH", &output_file)
-        .output()
-        .expect("wrangler runs");
-    let text = std::fs::read_to_string(&output_file).unwrap_or_default();
-    let entries = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    (output, entries)
+        .env("WRANGLER_OUTPUT_FILE_PATH", site.join("output.ndjson"));
+    command
 }
 
 fn write(site: &Path, config: &Value, page: &str) {

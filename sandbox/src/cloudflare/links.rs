@@ -1,0 +1,107 @@
+//! Hands out links that open one file without the account's token, as Cloudflare does with addresses
+//! of its storage. They last an hour, or until the sandbox ends.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::Uri;
+use axum::http::header::{CONTENT_TYPE, ETAG};
+use axum::response::{IntoResponse as _, Response};
+use md5::{Digest as _, Md5};
+
+use super::envelope::{ApiError, ApiResult};
+use crate::app::App;
+use crate::ids::{hex, random};
+
+/// The time that a link lasts.
+const LIFETIME: Duration = Duration::from_hours(1);
+
+/// The number of links. The oldest one makes room, because the files are in memory.
+const MOST: usize = 16;
+
+/// The links.
+#[derive(Debug, Default)]
+pub struct Links(Mutex<Vec<Link>>);
+
+#[derive(Debug)]
+struct Link {
+    id: String,
+    key: String,
+    /// The file that a client may read. `None` if it is to be uploaded.
+    file: Option<Bytes>,
+    expires: Instant,
+}
+
+impl Links {
+    fn lock(&self) -> MutexGuard<'_, Vec<Link>> {
+        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        links.retain(|link| link.expires > now);
+        links
+    }
+
+    /// Adds a link to `file`, or to a file that the client will upload. Returns its id and its URL at
+    /// `host`.
+    pub fn add(&self, host: &str, file: Option<Bytes>) -> (String, String) {
+        let (id, key) = (hex(&random::<16>()), hex(&random::<16>()));
+        let url = format!("http://{host}/client/v4/files/{id}?key={key}");
+        let mut links = self.lock();
+        links.push(Link { id: id.clone(), key, file, expires: Instant::now() + LIFETIME });
+        let surplus = links.len().saturating_sub(MOST);
+        links.drain(..surplus);
+        (id, url)
+    }
+
+    /// Takes an uploaded file away. `None` if it was never uploaded, or is not there any more.
+    pub fn take(&self, id: &str) -> Option<Bytes> {
+        let mut links = self.lock();
+        let at = links.iter().position(|link| link.id == id && link.file.is_some())?;
+        links.remove(at).file
+    }
+
+    /// Whether a URL has the key of a link.
+    #[must_use]
+    pub fn opens(&self, uri: &Uri) -> bool {
+        let id = uri.path().strip_prefix("/client/v4/files/");
+        let key = uri.query().and_then(|query| query.strip_prefix("key="));
+        self.lock().iter().any(|link| Some(&*link.id) == id && Some(&*link.key) == key)
+    }
+}
+
+/// Returns a hash as R2 names a file's content.
+#[must_use]
+pub fn md5(bytes: &[u8]) -> String {
+    hex(&Md5::digest(bytes))
+}
+
+/// `GET /client/v4/files/{id}`
+pub async fn download(State(app): State<App>, Path(id): Path<String>, uri: Uri) -> ApiResult {
+    let file = find(&app, &id, &uri)?;
+    let file = file.ok_or_else(|| ApiError::new(404, 10_007, "The file was not uploaded yet"))?;
+    Ok(([(CONTENT_TYPE, "application/octet-stream")], file).into_response())
+}
+
+/// `PUT /client/v4/files/{id}`. The response has the MD5 of the content as its `ETag`.
+pub async fn upload(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    uri: Uri,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    find(&app, &id, &uri)?;
+    let etag = format!("\"{}\"", md5(&body));
+    if let Some(link) = app.links.lock().iter_mut().find(|link| link.id == id) {
+        link.file = Some(body);
+    }
+    Ok(([(ETAG, etag)], "").into_response())
+}
+
+/// Finds the file of a link, which is `None` until it is uploaded. Errors if the key is not the link's.
+fn find(app: &App, id: &str, uri: &Uri) -> Result<Option<Bytes>, ApiError> {
+    let key = uri.query().and_then(|query| query.strip_prefix("key="));
+    let links = app.links.lock();
+    let link = links.iter().find(|link| link.id == id && Some(&*link.key) == key);
+    link.map(|link| link.file.clone()).ok_or_else(ApiError::authentication)
+}

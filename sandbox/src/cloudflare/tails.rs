@@ -1,0 +1,327 @@
+//! Streams the invocations of a Worker to clients, as `wrangler tail` reads them
+//! (<https://developers.cloudflare.com/api/resources/workers/subresources/scripts/subresources/tail/>).
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::http::header::HOST;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::body::{Body, Query};
+use super::envelope::{ApiError, ApiResult, list as listed, ok};
+use super::{Place, done, settings};
+use crate::app::App;
+use crate::ids::{hex, random};
+use crate::serve::output::Trace;
+
+/// The name of the only format that clients may ask for.
+const PROTOCOL: &str = "trace-v1";
+
+/// The time that a tail lasts, as at Cloudflare.
+const LIFETIME: Duration = Duration::from_hours(6);
+
+/// The number of tails of a Worker at once, as at Cloudflare
+/// (<https://developers.cloudflare.com/workers/observability/logs/real-time-logs/>).
+const MOST: usize = 10;
+
+/// The tails that were created, in memory.
+#[derive(Debug, Default)]
+pub struct Tails(Mutex<Vec<Tail>>);
+
+/// A tail of one Worker.
+#[derive(Clone, Debug)]
+struct Tail {
+    id: String,
+    /// The secret in its URL, which needs no other token.
+    key: String,
+    account: String,
+    worker: String,
+    filters: Arc<Vec<Filter>>,
+    expires: SystemTime,
+}
+
+/// The body of a new tail.
+#[derive(Debug, Default, Deserialize)]
+pub struct NewTail {
+    #[serde(default)]
+    filters: Vec<Filter>,
+}
+
+/// A condition for invocations. Wrangler sends one field in each.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Filter {
+    sampling_rate: Option<f64>,
+    outcome: Option<Vec<String>>,
+    method: Option<Vec<String>>,
+    header: Option<HeaderFilter>,
+    client_ip: Option<Vec<String>>,
+    query: Option<String>,
+    #[serde(rename = "scriptVersion")]
+    script_version: Option<String>,
+}
+
+/// A condition for a header of the request.
+#[derive(Clone, Debug, Deserialize)]
+pub struct HeaderFilter {
+    key: String,
+    query: Option<String>,
+}
+
+impl Filter {
+    /// Whether an invocation fits. `sample` is a random number below 1.
+    fn fits(&self, trace: &Trace, sample: f64) -> bool {
+        let request = &trace.event["request"];
+        let has = |wanted: &[String], value: &str| {
+            wanted.iter().any(|wanted| wanted.eq_ignore_ascii_case(value))
+        };
+        let header = |filter: &HeaderFilter| {
+            let value = request["headers"][filter.key.to_ascii_lowercase()].as_str();
+            value.is_some_and(|value| {
+                filter.query.as_ref().is_none_or(|query| value.contains(query.as_str()))
+            })
+        };
+        // Every client of the sandbox is on this machine.
+        let address = |wanted: &String| ["self", "127.0.0.1", "::1"].contains(&wanted.as_str());
+        self.sampling_rate.is_none_or(|rate| sample < rate)
+            && self.outcome.as_ref().is_none_or(|wanted| has(wanted, &trace.outcome))
+            && self.method.as_ref().is_none_or(|wanted| {
+                request["method"].as_str().is_some_and(|method| has(wanted, method))
+            })
+            && self.header.as_ref().is_none_or(header)
+            && self.client_ip.as_ref().is_none_or(|wanted| wanted.iter().any(address))
+            && self.query.as_ref().is_none_or(|query| {
+                trace.logs.iter().any(|line| line.text().contains(query.as_str()))
+            })
+            && self.script_version.as_ref().is_none_or(|wanted| *wanted == trace.version)
+    }
+}
+
+impl Tails {
+    fn lock(&self) -> MutexGuard<'_, Vec<Tail>> {
+        let mut tails = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = SystemTime::now();
+        tails.retain(|tail| tail.expires > now);
+        tails
+    }
+
+    fn find(&self, id: &str) -> Option<Tail> {
+        self.lock().iter().find(|tail| tail.id == id).cloned()
+    }
+}
+
+impl Tail {
+    fn is_of(&self, account: &str, worker: &str) -> bool {
+        self.account == account && self.worker == worker
+    }
+
+    fn presented(&self, host: &str) -> Value {
+        let url = format!("ws://{host}/client/v4/tails/{}?key={}", self.id, self.key);
+        let expires = humantime::format_rfc3339_seconds(self.expires).to_string();
+        json!({ "id": self.id, "url": url, "expires_at": expires })
+    }
+}
+
+/// Returns the host by which the client reaches us. A container has another one than this machine.
+pub fn host(app: &App, headers: &HeaderMap) -> String {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    host.map_or_else(|| format!("127.0.0.1:{}", app.port), str::to_owned)
+}
+
+/// `GET …/tails`
+pub async fn list(
+    State(app): State<App>,
+    Path((account, name)): Place,
+    headers: HeaderMap,
+) -> ApiResult {
+    settings::worker(&app, &account, &name)?;
+    let host = host(&app, &headers);
+    let tails = app.tails.lock();
+    let own = tails.iter().filter(|tail| tail.is_of(&account, &name));
+    Ok(listed(&own.map(|tail| tail.presented(&host)).collect::<Vec<_>>()))
+}
+
+/// `POST …/tails`
+pub async fn create(
+    State(app): State<App>,
+    Path((account, name)): Place,
+    headers: HeaderMap,
+    Body(NewTail { filters }): Body<NewTail>,
+) -> ApiResult {
+    settings::worker(&app, &account, &name)?;
+    let mut tails = app.tails.lock();
+    if tails.iter().filter(|tail| tail.is_of(&account, &name)).count() == MOST {
+        let text = format!("The Worker {name} has {MOST} tails already; delete one first");
+        return Err(ApiError::invalid(&text));
+    }
+    let tail = Tail {
+        id: hex(&random::<16>()),
+        key: hex(&random::<16>()),
+        account,
+        worker: name,
+        filters: Arc::new(filters),
+        expires: SystemTime::now() + LIFETIME,
+    };
+    let shown = tail.presented(&host(&app, &headers));
+    tails.push(tail);
+    Ok(ok(&shown))
+}
+
+/// `DELETE …/tails/{tail}`
+pub async fn delete(
+    State(app): State<App>,
+    Path((account, name, id)): Path<(String, String, String)>,
+) -> ApiResult {
+    let mut tails = app.tails.lock();
+    let count = tails.len();
+    tails.retain(|tail| tail.id != id || !tail.is_of(&account, &name));
+    if tails.len() == count {
+        return Err(ApiError::new(404, 10_009, &format!("This tail does not exist: {id}")));
+    }
+    Ok(done())
+}
+
+/// The query of a tail's URL.
+#[derive(Debug, Deserialize)]
+pub struct Key {
+    #[serde(default)]
+    key: String,
+}
+
+/// `GET /client/v4/tails/{tail}`: the WebSocket of a tail. The key in its query opens it.
+pub async fn stream(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Query(Key { key }): Query<Key>,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, ApiError> {
+    let tail = app.tails.find(&id).filter(|tail| tail.key == key);
+    let tail = tail.ok_or_else(ApiError::authentication)?;
+    // Before the client learns that it is connected, so that it misses nothing.
+    let traces = app.runtime.output.subscribe();
+    app.runtime.begin_tail().await;
+    let ended = app.clone();
+    let upgrade = upgrade
+        .protocols([PROTOCOL])
+        // Wrangler sends its options without a mask.
+        .accept_unmasked_frames(true)
+        .on_failed_upgrade(move |_| {
+            tokio::spawn(async move { ended.runtime.end_tail().await });
+        });
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        send(&app, &tail, socket, traces).await;
+        app.runtime.end_tail().await;
+    }))
+}
+
+/// Sends invocations until the client leaves, or until the tail is deleted or expires.
+async fn send(
+    app: &App,
+    tail: &Tail,
+    mut socket: WebSocket,
+    mut traces: tokio::sync::broadcast::Receiver<Arc<Trace>>,
+) {
+    let mut look = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            trace = traces.recv() => match trace {
+                Ok(trace) if is_wanted(tail, &trace) => {
+                    let text = message(&trace).to_string();
+                    if socket.send(Message::Text(text.into())).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            },
+            // A ping is answered while the client's messages are read.
+            received = socket.recv() => if !matches!(received, Some(Ok(_))) {
+                return;
+            },
+            _ = look.tick() => if app.tails.find(&tail.id).is_none() {
+                // A close without a code would make wrangler connect again.
+                let close = axum::extract::ws::CloseFrame { code: 1000, reason: "".into() };
+                let _gone = socket.send(Message::Close(Some(close))).await;
+                return;
+            },
+        }
+    }
+}
+
+fn is_wanted(tail: &Tail, trace: &Trace) -> bool {
+    let sample = f64::from(u32::from_le_bytes(random::<4>())) / (f64::from(u32::MAX) + 1.0);
+    // Workers of two accounts may have one name.
+    trace.worker == tail.worker
+        && trace.account == tail.account
+        && tail.filters.iter().all(|filter| filter.fits(trace, sample))
+}
+
+/// Returns an invocation as Cloudflare sends it.
+fn message(trace: &Trace) -> Value {
+    let mut message = json!(trace);
+    if let Some(fields) = message.as_object_mut() {
+        fields.retain(|name, _| !["worker", "version", "account"].contains(&name.as_str()));
+    }
+    message["scriptName"] = json!(trace.worker);
+    message["scriptVersion"] = json!({ "id": trace.version });
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trace() -> Trace {
+        serde_json::from_value(json!({
+            "worker": "shop", "version": "v1", "account": "a", "outcome": "exception", "eventTimestamp": 7,
+            "event": { "request": { "method": "POST", "url": "http://shop", "headers": { "x-id": "abc" } } },
+            "logs": [{ "level": "log", "message": ["order", 12], "timestamp": 1 }], "truncated": false,
+        }))
+        .expect("a trace")
+    }
+
+    #[test]
+    fn filters_are_those_of_wrangler() {
+        for (filter, wanted) in [
+            (json!({ "sampling_rate": 0.5 }), true),
+            (json!({ "sampling_rate": 0.2 }), false),
+            (json!({ "outcome": ["exception", "exceededCpu"] }), true),
+            (json!({ "outcome": ["ok"] }), false),
+            (json!({ "method": ["get", "post"] }), true),
+            (json!({ "method": ["GET"] }), false),
+            (json!({ "header": { "key": "X-Id" } }), true),
+            (json!({ "header": { "key": "x-id", "query": "bc" } }), true),
+            (json!({ "header": { "key": "x-id", "query": "z" } }), false),
+            (json!({ "header": { "key": "x-other" } }), false),
+            (json!({ "client_ip": ["self"] }), true),
+            (json!({ "client_ip": ["192.0.2.1"] }), false),
+            (json!({ "query": "order 12" }), true),
+            (json!({ "query": "invoice" }), false),
+            (json!({ "scriptVersion": "v1" }), true),
+            (json!({ "scriptVersion": "v2" }), false),
+        ] {
+            let one: Filter = serde_json::from_value(filter.clone()).expect("a filter");
+            assert_eq!(one.fits(&trace(), 0.3), wanted, "{filter}");
+        }
+        assert!(serde_json::from_value::<Filter>(json!({ "colour": "red" })).is_err());
+    }
+
+    #[test]
+    fn messages_have_the_fields_of_cloudflare() {
+        assert_eq!(
+            message(&trace()),
+            json!({
+                "outcome": "exception", "eventTimestamp": 7, "exceptions": [], "truncated": false,
+                "event": { "request": { "method": "POST", "url": "http://shop", "headers": { "x-id": "abc" } } },
+                "logs": [{ "level": "log", "message": ["order", 12], "timestamp": 1 }],
+                "scriptName": "shop", "scriptVersion": { "id": "v1" },
+            })
+        );
+    }
+}
