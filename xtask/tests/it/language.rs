@@ -9,8 +9,8 @@ use crate::support::repository;
 
 /// Offenders that are still allowed. These numbers only fall.
 const INDIRECT_DOCS_PER_MILLE: usize = 30;
-const RETIRED_WORDS: usize = 91;
-const BARE_PARTICIPLES: usize = 154;
+const RETIRED_WORDS: usize = 89;
+const BARE_PARTICIPLES: usize = 152;
 
 /// Folders with texts of ours.
 const ROOTS: [&str; 9] =
@@ -336,8 +336,8 @@ fn is_bare_participle(name: &str) -> bool {
 }
 
 fn report(rule: &str, offenders: &[String], limit: usize) {
-    println!("{}\n{rule}: {} (at most {limit})", offenders.join("\n"), offenders.len());
-    assert!(offenders.len() <= limit, "{rule}: {} of at most {limit}", offenders.len());
+    let count = offenders.len();
+    assert!(count <= limit, "{}\n{rule}: {count} of at most {limit}", offenders.join("\n"));
 }
 
 #[test]
