@@ -62,13 +62,13 @@ fn mutate(random: &mut Random, texts: &[Vec<char>]) -> String {
                 let other = &texts[random.below(texts.len())];
                 let from = random.below(other.len());
                 let part = other[from..(from + random.below(60)).min(other.len())].to_vec();
-                drop(text.splice(at..end, part));
+                text.splice(at..end, part).for_each(drop);
             }
             4 => text.truncate(at),
             5 => {
                 text.iter_mut().skip(at).take(1).for_each(|c| {
-                    *c = char::from(b' ' + u8::try_from(random.below(95)).unwrap_or(0))
-                })
+                    *c = char::from(b' ' + u8::try_from(random.below(95)).unwrap_or(0));
+                });
             }
             _ => text[at..end].reverse(),
         }

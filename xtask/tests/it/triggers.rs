@@ -68,7 +68,7 @@ fn a_promoted_version_s_crons_are_applied_by_the_next_deploy() {
     let row = status(&env);
     assert_eq!((&row["inStep"], &row["triggersApplied"]), (&json!(true), &json!(false)), "{row:#}");
     let text = env.xtask(&["status", "a", "--env", "local"]).exits(0).stdout;
-    assert!(text.contains("crons, routes or settings are not applied"), "{text}");
+    assert!(text.contains("crons, routes or settings not applied"), "{text}");
 
     let record = deployed(&env, 0);
     assert_eq!(record["status"], "live", "the content is live already, the cron is not");
