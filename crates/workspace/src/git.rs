@@ -184,7 +184,7 @@ fn command(root: &Utf8Path) -> Command {
     for name in MISLEADING {
         git.env_remove(name);
     }
-    // What a commit holds is what its id is_defining_name, for everybody who has it.
+    // What a commit holds is what its id says, for everybody who has it.
     git.env("GIT_NO_REPLACE_OBJECTS", "1");
     git.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0").env("GIT_PAGER", "");
     git.env("LC_ALL", "C");
