@@ -61,12 +61,18 @@ impl Links {
         links.remove(at).file
     }
 
-    /// Whether a URL has the key of a link.
+    /// Returns whether a URL has the key of a link.
     #[must_use]
     pub fn opens(&self, uri: &Uri) -> bool {
         let id = uri.path().strip_prefix("/client/v4/files/");
+        id.is_some_and(|id| self.lock().iter().any(|link| link.is_opened_by(id, uri)))
+    }
+}
+
+impl Link {
+    fn is_opened_by(&self, id: &str, uri: &Uri) -> bool {
         let key = uri.query().and_then(|query| query.strip_prefix("key="));
-        self.lock().iter().any(|link| Some(&*link.id) == id && Some(&*link.key) == key)
+        self.id == id && Some(&*self.key) == key
     }
 }
 
@@ -100,8 +106,7 @@ pub async fn upload(
 
 /// Finds the file of a link, which is `None` until it is uploaded. Errors if the key is not the link's.
 fn find(app: &App, id: &str, uri: &Uri) -> Result<Option<Bytes>, ApiError> {
-    let key = uri.query().and_then(|query| query.strip_prefix("key="));
     let links = app.links.lock();
-    let link = links.iter().find(|link| link.id == id && Some(&*link.key) == key);
+    let link = links.iter().find(|link| link.is_opened_by(id, uri));
     link.map(|link| link.file.clone()).ok_or_else(ApiError::authentication)
 }
