@@ -13,20 +13,11 @@ use workspace::lock_changes::LockChanges;
 use workspace::summary::Summary;
 use workspace::{Workspace, inputs};
 
+use crate::random::Random;
 use crate::support::TestEnv;
 
 /// The number of workspaces in the suite. Each gets a few edits.
 const WORKSPACES: u64 = 6;
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> usize {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from((self.0 >> 33) % limit).expect("small")
-    }
-}
 
 /// A workspace and its dependencies. The first two packages are projects.
 struct Model {
@@ -142,7 +133,7 @@ impl Model {
     }
 
     fn edit(&self, random: &mut Random) -> (String, BTreeSet<String>) {
-        let number = random.below(self.edges.len() as u64);
+        let number = random.below(self.edges.len());
         let all: Vec<usize> = (0..self.edges.len()).collect();
         let file = |path: &str, changed: &[usize]| {
             self.env.write(path, "edited\n");

@@ -44,6 +44,7 @@ mod preview_strategy;
 mod protection;
 mod protection_files;
 mod proxy;
+mod random;
 mod refused_uploads;
 mod sandbox_bindings;
 mod script;

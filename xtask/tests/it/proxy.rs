@@ -12,6 +12,7 @@ use ring::hmac;
 use serde_json::{Value, json};
 
 use crate::canary;
+use crate::random::Random;
 use crate::support::{CANARY, Ran, TestEnv, ran};
 
 /// The number of attempts in the suite.
@@ -22,17 +23,6 @@ const DEADLINE: &str = "25";
 
 /// The longest time for an attempt. A busy machine is slow, but a hang is longer.
 const LONGEST: Duration = Duration::from_secs(240);
-
-/// A random number generator with a seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
-    }
-}
 
 /// A fault of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +75,7 @@ const FAULTS: [Fault; 24] = [
 struct State {
     random: Random,
     /// Of 100 requests, so many have a fault.
-    rate: u64,
+    rate: usize,
     faults: Vec<String>,
 }
 
@@ -114,7 +104,7 @@ impl Proxy {
     }
 
     /// Sets the seed and the rate of faults, and returns the faults of the attempt before.
-    fn begin(&self, seed: u64, rate: u64) -> Vec<String> {
+    fn begin(&self, seed: u64, rate: usize) -> Vec<String> {
         let mut state = self.state.lock().expect("no panic");
         state.random = Random(seed);
         state.rate = rate;
@@ -149,10 +139,7 @@ fn pass(
             let rate = state.rate;
             state.random.below(100) < rate
         };
-        let fault = is_faulty.then(|| {
-            let index = state.random.below(FAULTS.len() as u64);
-            FAULTS[usize::try_from(index).expect("small")]
-        });
+        let fault = is_faulty.then(|| FAULTS[state.random.below(FAULTS.len())]);
         state.faults.extend(fault.map(|fault| format!("{fault:?} at {line}")));
         fault
     };
@@ -285,7 +272,8 @@ fn no_run_lies_about_what_is_live_under_random_faults() {
     let (mut hits, mut lies, mut ends) = (0, Vec::new(), std::collections::BTreeMap::new());
     for seed in first..first + attempts {
         env.write("projects/app/public/index.html", &format!("attempt {seed}"));
-        proxy.begin(seed.wrapping_mul(0x9e37_79b9), 3 + seed % 10);
+        let rate = 3 + usize::try_from(seed % 10).expect("small");
+        proxy.begin(seed.wrapping_mul(0x9e37_79b9), rate);
         let before = live(port);
         let started = Instant::now();
         let arguments = ["deploy", "app", "--engine", "host", "--json"];
