@@ -40,6 +40,12 @@ impl Route {
         }
     }
 
+    /// Parses patterns.
+    #[must_use]
+    pub fn all(patterns: &[String]) -> Vec<Route> {
+        patterns.iter().map(|pattern| Route::new(pattern)).collect()
+    }
+
     /// Returns true if one request can match both patterns.
     #[must_use]
     pub fn overlaps(&self, other: &Route) -> bool {

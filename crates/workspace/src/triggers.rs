@@ -54,13 +54,8 @@ impl Triggers {
 /// Returns the fields that are set, as `environment` sees them. A producer of a queue is a binding, which
 /// belongs to a version.
 fn fields(config: &WranglerConfig, environment: &str) -> Map<String, Value> {
-    let named = config.has(environment);
-    let (top, block) = (&config.value, &config.value["env"][environment]);
-    let inherited = INHERITED.iter().map(|name| {
-        let own = named && !block[name].is_null();
-        (*name, if own { &block[name] } else { &top[name] })
-    });
-    let own = OWN.iter().map(|name| (*name, if named { &block[name] } else { &top[name] }));
+    let inherited = INHERITED.iter().map(|name| (*name, config.field(environment, name)));
+    let own = OWN.iter().map(|name| (*name, &config.block(environment)[name]));
     let value = |(name, value): (&str, &Value)| match name {
         "queues" => (name.to_owned(), value["consumers"].clone()),
         _ => (name.to_owned(), value.clone()),

@@ -152,18 +152,14 @@ impl WranglerConfig {
     /// is no such block. Names and routes follow wrangler's inheritance.
     #[must_use]
     pub fn target(&self, environment: &str) -> Target {
-        let block = &self.value["env"][environment];
-        let named = self.has(environment);
-        let get = |key: &str| {
-            if named && !block[key].is_null() { &block[key] } else { &self.value[key] }
-        };
+        let get = |key: &str| self.field(environment, key);
         // Blocks of `env` inherit no bindings.
-        let own = if named { block } else { &self.value };
+        let own = self.block(environment);
         let name = self.value["name"].as_str().unwrap_or_default();
-        let worker = match block["name"].as_str() {
-            Some(own) if named => own.to_owned(),
-            _ if named => format!("{name}-{environment}"),
-            _ => name.to_owned(),
+        let worker = match own["name"].as_str() {
+            Some(own) => own.to_owned(),
+            None if self.has(environment) => format!("{name}-{environment}"),
+            None => name.to_owned(),
         };
         Target {
             worker,
@@ -183,10 +179,9 @@ impl WranglerConfig {
     /// The patterns of the routes and custom domains of `environment`, which a block inherits.
     #[must_use]
     pub fn patterns(&self, environment: &str) -> Vec<String> {
-        let block = &self.value["env"][environment];
-        let own =
-            self.has(environment) && (!block["routes"].is_null() || !block["route"].is_null());
-        let from = if own { block } else { &self.value };
+        let own = self.block(environment);
+        let inherits = own["routes"].is_null() && own["route"].is_null();
+        let from = if inherits { &self.value } else { own };
         let listed = from["routes"].as_array().into_iter().flatten();
         let pattern = |route: &Value| {
             let text = route.as_str().or_else(|| route["pattern"].as_str());
@@ -195,24 +190,25 @@ impl WranglerConfig {
         listed.chain(std::iter::once(&from["route"])).filter_map(pattern).collect()
     }
 
+    /// Returns the block of `environment`, with nothing that it inherits. Without a block it is the top level.
+    #[must_use]
+    pub fn block(&self, environment: &str) -> &Value {
+        if self.has(environment) { &self.value["env"][environment] } else { &self.value }
+    }
+
     /// Returns a field of `environment`, which a block inherits. `Null` if neither has it.
     #[must_use]
     pub fn field(&self, environment: &str, name: &str) -> &Value {
-        let block = &self.value["env"][environment];
-        if self.has(environment) && !block[name].is_null() {
-            &block[name]
-        } else {
-            &self.value[name]
-        }
+        let own = &self.block(environment)[name];
+        if own.is_null() { &self.value[name] } else { own }
     }
 
     /// Returns true if the Worker of `environment` implements a Durable Object itself.
     #[must_use]
     pub fn has_durable_objects(&self, environment: &str) -> bool {
         // Blocks of `env` inherit no bindings.
-        let from =
-            if self.has(environment) { &self.value["env"][environment] } else { &self.value };
-        let bindings = from["durable_objects"]["bindings"].as_array().into_iter().flatten();
+        let own = self.block(environment);
+        let bindings = own["durable_objects"]["bindings"].as_array().into_iter().flatten();
         let worker = self.target(environment).worker;
         let is_own = |script: &Value| script.as_str().is_none_or(|script| script == worker);
         let exports = self.field(environment, "exports").as_object().into_iter().flatten();

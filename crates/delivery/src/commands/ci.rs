@@ -8,7 +8,7 @@ use serde_json::json;
 use super::projects::warn_of_broken;
 use crate::context::Ctx;
 use crate::plan::Verb;
-use crate::plan::claims;
+use crate::plan::claims::Claims;
 use crate::record::Record;
 use base::env::variable;
 use base::error::{Exit, Failure, failed, refused};
@@ -40,9 +40,10 @@ impl Ci {
         let Action::Generate { check } = self.action;
         let workspace = Workspace::survey(&ctx.root)?;
         warn_of_broken(ctx, &workspace.broken);
+        let claims = Claims::new(&workspace.config, &workspace.projects);
         for environment in workspace.config.environments.keys() {
             for project in &workspace.projects {
-                claims::check(&workspace.config, &workspace.projects, project, environment)?;
+                claims.check(project, environment)?;
             }
         }
         let files = guide::files(&workspace)?;

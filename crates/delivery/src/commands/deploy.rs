@@ -6,8 +6,9 @@ use clap::Args;
 use super::build::{EngineArgs, Task, nothing_to_do};
 use super::selection::{self, Selection};
 use crate::context::{Ctx, default_environment};
+use crate::plan::claims::Claims;
 use crate::plan::destination::{Destination, Pipeline};
-use crate::plan::{Verb, claims, guard, protection};
+use crate::plan::{Verb, guard, protection};
 use crate::tools::sandbox;
 use base::env::{is_set, raw_variable};
 use base::error::Exit;
@@ -59,10 +60,10 @@ impl Deploy {
             projects,
             &destination.environment,
         )?;
-        let claim = |project: &&_| {
-            claims::check(&workspace.config, &workspace.projects, project, &destination.environment)
-        };
-        projects.iter().try_for_each(claim)?;
+        let claims = Claims::new(&workspace.config, &workspace.projects);
+        for project in projects {
+            claims.check(project, &destination.environment)?;
+        }
         let choice = self.engine.choose(ctx, &workspace)?;
         if ctx.dry_run {
             // A script needs no token.

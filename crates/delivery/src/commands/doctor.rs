@@ -10,7 +10,6 @@ use crate::doctor::pins::Pins;
 use crate::doctor::scope::Scope;
 use crate::doctor::{self, Options, fix, readiness};
 use base::error::Exit;
-use workspace::Workspace;
 
 /// Check this machine, the configuration and the credentials.
 #[derive(Debug, Args)]
@@ -56,7 +55,7 @@ impl Doctor {
         }
         let environment = doctor::environment(&scope, self.env)?;
         let options = Options { offline: self.offline, strict: self.strict };
-        let (scene, checks) = doctor::prepare(ctx, &scope, environment.clone(), options)?;
+        let (mut scene, checks) = doctor::prepare(ctx, &scope, environment.clone(), options)?;
         if self.list {
             let list = List { schema: 1, checks: &checks };
             ctx.ui.report(&list, &names(&checks));
@@ -74,7 +73,8 @@ impl Doctor {
             let mut fixed = fix::apply(ctx, &report)?;
             if !fixed.is_empty() {
                 // A fix may have changed the input of any check.
-                let (scene, checks) = doctor::prepare(ctx, &scope, environment, options)?;
+                let checks;
+                (scene, checks) = doctor::prepare(ctx, &scope, environment, options)?;
                 report = doctor::examine(&checks, &scene, options)?;
             }
             for fixed in &mut fixed {
@@ -86,9 +86,9 @@ impl Doctor {
         let verbose = ctx.ui.verbose() || matches!(scope, Scope::Checks(_));
         let mut text = report.text(verbose);
         if scope == Scope::All
-            && let Ok(workspace) = Workspace::survey(&ctx.root)
+            && let Ok(workspace) = scene.workspace()
         {
-            report.projects = readiness::rows(&workspace);
+            report.projects = readiness::rows(workspace);
             text = format!("{}\n{text}", readiness::text(&report.projects, ctx.ui.width()));
         }
         ctx.ui.report(&report, &text);

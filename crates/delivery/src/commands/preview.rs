@@ -12,8 +12,9 @@ use super::preview_stop::Stop;
 use super::selection::{self, Selection};
 use crate::context::Ctx;
 use crate::engine::comment::Comment;
+use crate::plan::claims::Claims;
 use crate::plan::destination::Destination;
-use crate::plan::{Verb, alias, claims, guard};
+use crate::plan::{Verb, alias, guard};
 use crate::report::comment_outcome;
 use base::env::variable;
 use base::error::{Exit, Failure, usage};
@@ -103,18 +104,13 @@ impl Preview {
         let projects = &chosen.projects;
         let alias = self.alias(ctx, projects, &destination)?;
         let choice = self.engine.choose(ctx, &workspace)?;
+        let claims = Claims::new(&workspace.config, &workspace.projects);
         let mut strategies = BTreeMap::new();
         for project in projects {
             let environment = &destination.environment;
             guard::check(&workspace.config, project, environment)?;
-            claims::check(&workspace.config, &workspace.projects, project, environment)?;
-            claims::check_alias(
-                &workspace.config,
-                &workspace.projects,
-                project,
-                environment,
-                &alias,
-            )?;
+            claims.check(project, environment)?;
+            claims.check_alias(project, environment, &alias)?;
             let strategy = project.strategy(
                 &workspace.config,
                 &destination.environment,

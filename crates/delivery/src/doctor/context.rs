@@ -21,6 +21,7 @@ pub struct Context {
     pub offline: bool,
     config: Result<Config, Failure>,
     names: Vec<String>,
+    workspace: OnceLock<Result<Workspace, anyhow::Error>>,
     projects: OnceLock<Result<Vec<Project>, anyhow::Error>>,
     bun: OnceLock<Option<Bun>>,
     bun_on_path: OnceLock<Option<OnPath>>,
@@ -36,6 +37,7 @@ impl Context {
             offline: true,
             config: Config::load(root),
             names,
+            workspace: OnceLock::new(),
             projects: OnceLock::new(),
             bun: OnceLock::new(),
             bun_on_path: OnceLock::new(),
@@ -75,28 +77,20 @@ impl Context {
             return Ok(());
         }
         match self.read() {
-            Err(error) if exit_of(error) == Exit::Usage => {
-                let failure = error.downcast_ref::<Failure>();
-                Err(failure.map_or_else(
-                    || anyhow::anyhow!("{error:#}"),
-                    |failure| {
-                        Failure {
-                            exit: failure.exit,
-                            message: failure.message.clone(),
-                            hints: failure.hints.clone(),
-                        }
-                        .into()
-                    },
-                ))
-            }
+            Err(error) if exit_of(error) == Exit::Usage => Err(copy(error)),
             _ => Ok(()),
         }
+    }
+
+    /// Returns everything that the repository holds, or why it cannot be read.
+    pub fn workspace(&self) -> Result<&Workspace, &anyhow::Error> {
+        self.workspace.get_or_init(|| Workspace::survey(&self.root)).as_ref()
     }
 
     /// The projects that matter, or why they cannot be read.
     pub fn read(&self) -> Result<&Vec<Project>, &anyhow::Error> {
         let read = || {
-            let workspace = Workspace::survey(&self.root)?;
+            let workspace = self.workspace().map_err(copy)?;
             Ok(workspace.select(&self.names)?.into_iter().cloned().collect())
         };
         self.projects.get_or_init(read).as_ref()
@@ -122,4 +116,10 @@ impl Context {
         };
         self.bun.get_or_init(look).as_ref()
     }
+}
+
+/// Returns an error of its own with the same exit code and hints.
+fn copy(error: &anyhow::Error) -> anyhow::Error {
+    let failure = error.downcast_ref::<Failure>().cloned();
+    failure.map_or_else(|| anyhow::anyhow!("{error:#}"), Into::into)
 }

@@ -1,10 +1,10 @@
 //! The tools of each project of a repository, and the problems that prevent its deployment.
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::checks::projects::lock_failure;
+use super::checks::projects::installation;
 use crate::plan::guard;
 use base::error::Failure;
 use base::terminal::table::{Cell, Table};
@@ -14,16 +14,6 @@ use workspace::config::LOCAL;
 use workspace::discovery::BrokenConfig;
 use workspace::health::Health;
 use workspace::project::Project;
-
-/// Lock files and their package managers.
-const LOCKS: [(&str, &str); 6] = [
-    ("bun.lock", "bun"),
-    ("bun.lockb", "bun"),
-    ("pnpm-lock.yaml", "pnpm"),
-    ("yarn.lock", "yarn"),
-    ("package-lock.json", "npm"),
-    ("npm-shrinkwrap.json", "npm"),
-];
 
 /// Fields of a wrangler config, and what people call that which they bind.
 const BINDINGS: [(&str, &str); 17] = [
@@ -80,9 +70,7 @@ pub fn rows(workspace: &Workspace) -> Vec<Row> {
 }
 
 fn row(workspace: &Workspace, project: &Project) -> Row {
-    let dir = project.package.as_ref().map_or(project.dir.as_path(), |package| &package.dir);
-    let needs = project.package.as_ref().is_some_and(|package| package.has_dependencies);
-    let lock = lock(&workspace.root, dir).filter(|_| needs);
+    let installation = installation(&workspace.root, project, &workspace.config.tools);
     let builds = project.package.as_ref().is_some_and(|package| package.builds);
     let target = project.target(LOCAL);
     let build = match (builds, target.has_build_command) {
@@ -94,7 +82,8 @@ fn row(workspace: &Workspace, project: &Project) -> Row {
     let problem = guard::check(&workspace.config, project, LOCAL)
         .and_then(|()| guard::dist(project, &target))
         .err()
-        .or_else(|| lock_failure(&workspace.root, project, &workspace.config.tools));
+        .or_else(|| installation.as_ref().err().cloned());
+    let install = installation.as_ref().ok().and_then(Option::as_ref);
     let value = &project.wrangler.value;
     let has = |pointer: &str| value.pointer(pointer).is_some_and(|value| !is_empty(value));
     Row {
@@ -103,8 +92,8 @@ fn row(workspace: &Workspace, project: &Project) -> Row {
         } else {
             project.name.clone()
         },
-        manager: lock.as_ref().map(|(_, manager)| *manager),
-        lock: lock.map(|(path, _)| path),
+        manager: install.map(|install| install.manager.program()),
+        lock: install.map(|install| install.dir.join(install.lock)),
         build: build.to_owned(),
         health: match project.health() {
             Health::Off => "off".to_owned(),
@@ -137,14 +126,6 @@ fn is_empty(value: &Value) -> bool {
         Value::Object(fields) => fields.values().all(is_empty),
         _ => false,
     }
-}
-
-/// The nearest lock file at or above `dir`, and its package manager.
-fn lock(root: &Utf8Path, dir: &Utf8Path) -> Option<(Utf8PathBuf, &'static str)> {
-    dir.ancestors().find_map(|dir| {
-        let found = LOCKS.iter().find(|(name, _)| root.join(dir).join(name).is_file());
-        found.map(|(name, manager)| (dir.join(name), *manager))
-    })
 }
 
 /// Returns the rows as a table for a terminal with `width` columns, and the problems below it.

@@ -64,7 +64,8 @@ impl<'a> Setup<'a> {
         if !missing.is_empty() {
             let wrangler = wrangler::pinned_version(root).unwrap_or_default();
             let bun = &self.config.tools.bun;
-            let more = tools.iter().map(|tool| format!(", {}", tool.label())).collect::<String>();
+            let more = tools.iter().filter(|tool| (tool.name, &tool.version) != ("bun", bun));
+            let more = more.map(|tool| format!(", {}", tool.label())).collect::<String>();
             self.task.step(&format!(
                 "install Bun {bun}, wrangler {wrangler}{more}, as far as they are missing"
             ));

@@ -48,7 +48,7 @@ impl<'p> Claim<'p> {
             block,
             accounts: known.iter().filter(serves).map(account).collect(),
             worker: project.target(name).worker,
-            routes: project.wrangler.patterns(name).iter().map(|text| Route::new(text)).collect(),
+            routes: Route::all(&project.wrangler.patterns(name)),
         }
     }
 
@@ -66,76 +66,89 @@ impl<'p> Claim<'p> {
     }
 }
 
-/// Refuses a project that would take a Worker, a custom domain or a route that another project, or another environment
-/// of it, has in the same account. `all` are the repository's projects.
-pub fn check(
-    config: &Config,
-    all: &[Project],
-    project: &Project,
-    environment: &str,
-) -> Result<(), Failure> {
-    let own = Claim::all(config, project).into_iter().find(|claim| claim.is(project, environment));
-    let Some(own) = own else { return Ok(()) };
-    let account = config.cloudflare(environment).account_id.to_lowercase();
-    let others = all.iter().flat_map(|other| Claim::all(config, other));
-    for other in others.filter(|other| other.accounts.contains(&account)) {
-        let is_own_project = other.project.dir == project.dir;
-        if is_own_project && other.block == own.block {
-            continue;
-        }
-        if !is_own_project && other.worker == own.worker {
-            return Err(refused(format!(
-                "{} and {} both deploy the Worker `{}`",
-                own.place(),
-                other.place(),
-                own.worker
-            ))
-            .hint("give one of them another `name`"));
-        }
-        // The top level has its routes. A block that inherits them takes them away.
-        if is_own_project && own.block.is_none() {
-            continue;
-        }
-        let shared = own.routes.iter().find(|one| other.routes.iter().any(|two| one.is_same(two)));
-        if let Some(route) = shared {
-            let failure = refused(format!(
-                "{} and {} both have the route `{}`",
-                own.place(),
-                other.place(),
-                route.pattern
-            ));
-            return Err(match (is_own_project, own.block) {
-                (true, Some(block)) => failure.hint(format!(
-                    "give `env.{block}` other `routes`, or an empty list: blocks inherit them"
-                )),
-                _ => failure.hint("remove it from one of them"),
-            });
-        }
-    }
-    Ok(())
+/// The claims of all projects of a repository.
+pub struct Claims<'p> {
+    config: &'p Config,
+    all: Vec<Claim<'p>>,
 }
 
-/// Refuses an alias that makes the host name of another Worker: `mr-1` of `site` is where the Worker `mr-1-site` is.
-pub fn check_alias(
-    config: &Config,
-    all: &[Project],
-    project: &Project,
-    environment: &str,
-    alias: &str,
-) -> Result<(), Failure> {
-    let account = config.cloudflare(environment).account_id.to_lowercase();
-    let host = format!("{alias}-{}", project.target(environment).worker);
-    let taken = all
-        .iter()
-        .flat_map(|other| Claim::all(config, other))
-        .find(|claim| claim.accounts.contains(&account) && claim.worker == host);
-    match taken {
-        Some(claim) => Err(refused(format!(
-            "the alias `{alias}` of {} has the workers.dev address of the Worker `{host}` of {}",
-            project.config,
-            claim.place()
-        ))
-        .hint("choose another one with `--alias`")),
-        None => Ok(()),
+impl<'p> Claims<'p> {
+    /// Reads the claims of the repository's `projects`.
+    #[must_use]
+    pub fn new(config: &'p Config, projects: &'p [Project]) -> Claims<'p> {
+        let all = projects.iter().flat_map(|project| Claim::all(config, project)).collect();
+        Claims { config, all }
+    }
+
+    fn account(&self, environment: &str) -> String {
+        self.config.cloudflare(environment).account_id.to_lowercase()
+    }
+
+    /// Refuses a project that would take a Worker, a custom domain or a route that another project, or another
+    /// environment of it, has in the same account.
+    pub fn check(&self, project: &Project, environment: &str) -> Result<(), Failure> {
+        let Some(own) = self.all.iter().find(|claim| claim.is(project, environment)) else {
+            return Ok(());
+        };
+        let account = self.account(environment);
+        for other in self.all.iter().filter(|other| other.accounts.contains(&account)) {
+            let is_own_project = other.project.dir == project.dir;
+            if is_own_project && other.block == own.block {
+                continue;
+            }
+            if !is_own_project && other.worker == own.worker {
+                return Err(refused(format!(
+                    "{} and {} both deploy the Worker `{}`",
+                    own.place(),
+                    other.place(),
+                    own.worker
+                ))
+                .hint("give one of them another `name`"));
+            }
+            // The top level has its routes. A block that inherits them takes them away.
+            if is_own_project && own.block.is_none() {
+                continue;
+            }
+            let shared =
+                own.routes.iter().find(|one| other.routes.iter().any(|two| one.is_same(two)));
+            if let Some(route) = shared {
+                let failure = refused(format!(
+                    "{} and {} both have the route `{}`",
+                    own.place(),
+                    other.place(),
+                    route.pattern
+                ));
+                return Err(match (is_own_project, own.block) {
+                    (true, Some(block)) => failure.hint(format!(
+                        "give `env.{block}` other `routes`, or an empty list: blocks inherit them"
+                    )),
+                    _ => failure.hint("remove it from one of them"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses an alias that makes the host name of another Worker: `mr-1` of `site` is where the Worker `mr-1-site`
+    /// is.
+    pub fn check_alias(
+        &self,
+        project: &Project,
+        environment: &str,
+        alias: &str,
+    ) -> Result<(), Failure> {
+        let account = self.account(environment);
+        let host = format!("{alias}-{}", project.target(environment).worker);
+        let is_taken =
+            |claim: &&Claim<'_>| claim.accounts.contains(&account) && claim.worker == host;
+        match self.all.iter().find(is_taken) {
+            Some(claim) => Err(refused(format!(
+                "the alias `{alias}` of {} has the workers.dev address of the Worker `{host}` of {}",
+                project.config,
+                claim.place()
+            ))
+            .hint("choose another one with `--alias`")),
+            None => Ok(()),
+        }
     }
 }

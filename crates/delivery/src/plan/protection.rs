@@ -122,28 +122,28 @@ pub fn check(
         return Ok(());
     }
     let account = |name: &str| config.cloudflare(name).account_id.to_ascii_lowercase();
-    let guarded: Vec<(&String, &Project)> = config
+    let served = |project: &Project, environment: &str| {
+        let routes = Route::all(&project.wrangler.patterns(environment));
+        (project.target(environment).worker, routes)
+    };
+    let guarded: Vec<(&String, (String, Vec<Route>))> = config
         .environments
         .iter()
         .filter(|(name, other)| other.protected && account(name) == account(environment))
-        .flat_map(|(name, _)| all.iter().map(move |project| (name, project)))
+        .flat_map(|(name, _)| all.iter().map(move |project| (name, served(project, name))))
         .collect();
-    let own = config.environments.get(environment);
-    let is_allowed = |route: &Route| {
-        own.is_some_and(|own| own.shared_routes.iter().any(|text| Route::new(text).is_same(route)))
-    };
+    let shared = config.environments.get(environment).map(|own| Route::all(&own.shared_routes));
+    let is_allowed = |route: &Route| shared.iter().flatten().any(|shared| shared.is_same(route));
     for project in projects {
-        let worker = project.target(environment).worker;
-        let patterns = project.wrangler.patterns(environment);
-        let routes: Vec<Route> = patterns.iter().map(|text| Route::new(text)).collect();
-        for (protected, other) in &guarded {
-            if other.target(protected).worker == worker {
+        let (worker, routes) = served(project, environment);
+        for (protected, (their_worker, their_routes)) in &guarded {
+            if *their_worker == worker {
                 return Err(shared_worker(project, environment, &worker, protected));
             }
-            for their in other.wrangler.patterns(protected).iter().map(|text| Route::new(text)) {
-                let taken = routes.iter().find(|own| own.overlaps(&their) && !is_allowed(own));
+            for their in their_routes {
+                let taken = routes.iter().find(|own| own.overlaps(their) && !is_allowed(own));
                 if let Some(route) = taken {
-                    return Err(shared_route(project, environment, route, protected, &their));
+                    return Err(shared_route(project, environment, route, protected, their));
                 }
             }
         }

@@ -6,9 +6,10 @@ use workspace::toolchain::Toolchain;
 
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
-use crate::plan::{claims, guard, protection};
+use crate::plan::claims::Claims;
+use crate::plan::{guard, protection};
 use crate::tools::bun::which;
-use crate::tools::packages::detect;
+use crate::tools::packages::{Installation, detect};
 use base::error::Failure;
 use cloudflare::{wrangler, wrangler_fields};
 use workspace::config::Tools;
@@ -52,19 +53,22 @@ pub fn lock(context: &Context) -> Finding {
         let Ok(config) = context.config() else {
             return Vec::new();
         };
-        let failure = lock_failure(&context.root, project, &config.tools);
-        failure.iter().map(Finding::from).collect()
+        let found = installation(&context.root, project, &config.tools);
+        found.err().iter().map(Finding::from).collect()
     })
 }
 
-/// Returns why the dependencies of a project cannot be installed as they are locked. `None` if they can.
-#[must_use]
-pub fn lock_failure(root: &Utf8Path, project: &Project, tools: &Tools) -> Option<Failure> {
-    let package = project.package.as_ref()?;
-    match detect::installation(root, package, tools) {
-        Ok(None) if package.has_dependencies => Some(guard::no_lock_file(project)),
-        Ok(_) => None,
-        Err(failure) => Some(failure),
+/// Returns how the dependencies of a project are installed. `None` if it has none. Errors if they cannot be
+/// installed as they are locked.
+pub fn installation(
+    root: &Utf8Path,
+    project: &Project,
+    tools: &Tools,
+) -> Result<Option<Installation>, Failure> {
+    let Some(package) = &project.package else { return Ok(None) };
+    match detect::installation(root, package, tools)? {
+        None if package.has_dependencies => Err(guard::no_lock_file(project)),
+        found => Ok(found.filter(|_| package.has_dependencies)),
     }
 }
 
@@ -74,12 +78,13 @@ pub fn check_configs(context: &Context) -> Finding {
         return Finding::skip("see `config`");
     };
     let environment = context.environment();
+    let all = context.projects().unwrap_or_default();
+    let claims = Claims::new(config, all);
     each(context, |project| {
         let dist = guard::dist(project, &project.target(environment)).map(|_| ());
-        let all = context.projects().unwrap_or_default();
         // Both would name a route of a protected environment.
         let shared = protection::check(config, all, &[project], environment)
-            .and_then(|()| claims::check(config, all, project, environment));
+            .and_then(|()| claims.check(project, environment));
         [guard::check(config, project, environment), shared, dist]
             .into_iter()
             .filter_map(Result::err)
