@@ -1,5 +1,6 @@
 //! Foundation of every other crate: errors, secrets, text, time, processes, HTTP and the terminal.
 
+pub mod attached;
 pub mod command;
 pub mod deadline;
 pub mod env;

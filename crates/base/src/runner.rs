@@ -33,7 +33,7 @@ pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 const TAIL: usize = 20;
 
 /// The time between SIGTERM and SIGKILL.
-const GRACE: Duration = Duration::from_secs(5);
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 /// The time that we wait for the output of a child that has ended. A process that left its group
 /// may hold it open forever.
@@ -203,37 +203,7 @@ impl Runner<'_> {
             return Err(failed("an empty command").into());
         };
         let mut process = std::process::Command::from(cmd!(shell, "{program} {args...}"));
-        process.current_dir(&command.dir).env_clear();
-        for name in INHERITED.iter().chain(&command.inherit) {
-            if let Some(value) = crate::env::os_variable(name) {
-                process.env(name, value);
-            }
-        }
-        if !command.path.is_empty() {
-            let old = crate::env::raw_variable("PATH").unwrap_or_default();
-            let folders = command.path.iter().map(|dir| dir.as_str()).chain([old.as_str()]);
-            process.env("PATH", folders.collect::<Vec<_>>().join(":"));
-        }
-        let mut secrets = Vec::new();
-        for (name, value) in &command.env {
-            match value {
-                Value::Text(text) => process.env(name, text),
-                Value::Inherited { is_hidden } => {
-                    if let Some(value) = crate::env::os_variable(name) {
-                        let hidden = value.to_str().filter(|_| *is_hidden).map(Secret::new);
-                        secrets.extend(hidden.inspect(remember));
-                        process.env(name, value);
-                    }
-                    &mut process
-                }
-                hidden => {
-                    let secret = (self.secret)(hidden)?;
-                    process.env(name, secret.expose());
-                    secrets.push(secret);
-                    &mut process
-                }
-            };
-        }
+        let secrets = set_environment(&mut process, command, self.secret)?;
         let stdin = if command.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
         process.process_group(0).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = self.spawn(&mut process).map_err(|error| cannot(&error))?;
@@ -258,8 +228,48 @@ impl Runner<'_> {
     }
 }
 
+/// Gives `process` the folder and the environment of `command`, and nothing else. Returns the credentials in it.
+pub(crate) fn set_environment(
+    process: &mut std::process::Command,
+    command: &Command,
+    secret: &dyn Fn(&Value) -> Result<Secret, Failure>,
+) -> Result<Vec<Secret>, Failure> {
+    process.current_dir(&command.dir).env_clear();
+    for name in INHERITED.iter().chain(&command.inherit) {
+        if let Some(value) = crate::env::os_variable(name) {
+            process.env(name, value);
+        }
+    }
+    if !command.path.is_empty() {
+        let old = crate::env::raw_variable("PATH").unwrap_or_default();
+        let folders = command.path.iter().map(|dir| dir.as_str()).chain([old.as_str()]);
+        process.env("PATH", folders.collect::<Vec<_>>().join(":"));
+    }
+    let mut secrets = Vec::new();
+    for (name, value) in &command.env {
+        match value {
+            Value::Text(text) => process.env(name, text),
+            Value::Inherited { is_hidden } => {
+                if let Some(value) = crate::env::os_variable(name) {
+                    let hidden = value.to_str().filter(|_| *is_hidden).map(Secret::new);
+                    secrets.extend(hidden.inspect(remember));
+                    process.env(name, value);
+                }
+                &mut *process
+            }
+            hidden => {
+                let secret = secret(hidden)?;
+                process.env(name, secret.expose());
+                secrets.push(secret);
+                &mut *process
+            }
+        };
+    }
+    Ok(secrets)
+}
+
 /// Looks for a program as the system does, so that a missing one is told apart from one that fails.
-fn find(program: &str, dir: &Utf8Path) -> std::io::Result<()> {
+pub(crate) fn find(program: &str, dir: &Utf8Path) -> std::io::Result<()> {
     let path = crate::env::raw_variable("PATH").unwrap_or_default();
     let exists = match program.contains('/') {
         true => dir.join(program).exists(),

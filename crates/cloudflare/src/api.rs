@@ -393,9 +393,19 @@ pub struct Version {
 pub struct Metadata {
     /// When it was uploaded, RFC 3339.
     pub created_on: Option<String>,
+    /// The tool that uploaded it: `wrangler`, `dash`, `api` and the like.
+    pub source: Option<String>,
+    /// The address of the person who uploaded it.
+    pub author_email: Option<String>,
 }
 
 impl Version {
+    /// Returns true if it was made from a working tree with uncommitted changes.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.annotation("workers/message").is_some_and(|message| message.contains(DIRTY))
+    }
+
     /// Returns true if a changed secret made it: its content is that of the version before it, and it
     /// carries neither tag nor message.
     #[must_use]

@@ -3,6 +3,7 @@
 //! A deployment takes two steps. The first bundles, and may run code of the project. The second has the token, and
 //! uploads from a folder that we wrote, without bundling or running anything.
 
+pub mod access;
 mod excerpt;
 pub mod requests;
 pub mod verdict;
@@ -26,7 +27,7 @@ pub const SCHEMA: &str = "node_modules/wrangler/config-schema.json";
 pub const ON_BUN: [&str; 3] = ["--no-env-file", "--config=/dev/null", "--bun"];
 
 /// The same for wrangler itself, which reads `.env` files too (observed with 4.164).
-const NO_ENV_FILE: &str = "--env-file=/dev/null";
+pub const NO_ENV_FILE: &str = "--env-file=/dev/null";
 
 /// The variables that make wrangler quiet, non-interactive and free of side trips: no metrics, no
 /// banner, no log files, no fetch of request metadata for a local workerd.

@@ -5,8 +5,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Parser, Subcommand};
 
 use crate::commands::{
-    affected, build, ci, comment, completions, deploy, doctor, init, new, preview, projects,
-    rollback, sandbox, status, upgrade,
+    affected, build, ci, comment, completions, delete, deploy, dev, diff, doctor, init, logs, new,
+    open, preview, projects, rollback, sandbox, status, upgrade, versions, wrangler,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -107,6 +107,20 @@ pub enum Command {
     Rollback(rollback::Rollback),
     /// Show the live version of each project and whether it matches the working tree
     Status(status::Status),
+    /// List the versions of a project's Worker, newest first
+    Versions(versions::Versions),
+    /// Show which inputs of a project differ from its live version
+    Diff(diff::Diff),
+    /// Show what a project's Worker writes
+    Logs(logs::Logs),
+    /// Open a project's URL in the browser
+    Open(open::Open),
+    /// Delete a project's Worker with its versions, routes and crons
+    Delete(delete::Delete),
+    /// Start a project's development server
+    Dev(dev::Dev),
+    /// Run the pinned wrangler for a project
+    Wrangler(wrangler::Wrangler),
     /// Write rows into the comment of this pipeline's merge request
     Comment(comment::Comment),
     /// Set up delivery in a repository that exists

@@ -8,12 +8,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::plan::destination::Destination;
 use crate::tools::sandbox;
+use base::attached;
+use base::attached::Stream;
 use base::command::{Command, Value};
 use base::deadline;
 use base::env::variable;
 use base::error::{Failure, refused, usage};
 use base::retry::RetryBudget;
-use base::runner::{CompletedProcess, Runner};
+use base::runner::{CompletedProcess, ExitReason, Runner};
 use base::secret::{Secret, is_token, remember};
 use base::supervisor;
 use base::terminal::Ui;
@@ -84,6 +86,14 @@ impl Ctx {
         let supervisor = supervisor.as_deref();
         let secret = |value: &Value| self.secret(value);
         Runner { log: &log, secret: &secret, on_line, supervisor, lock }.run(command)
+    }
+
+    /// Runs `command` with this terminal. Output that goes elsewhere is passed on without credentials.
+    pub fn run_attached(&self, command: &Command) -> Result<ExitReason, Failure> {
+        let pass = |stream: Stream, line: &str| self.ui.pass(stream, line);
+        let on_line: attached::OnLine<'_> = &pass;
+        let on_line = (!self.ui.is_on_terminal()).then_some(on_line);
+        attached::run(command, &|value| self.secret(value), on_line)
     }
 
     /// Returns the token for a destination. The sandbox has to run, so that no other program that

@@ -8,17 +8,30 @@ use crate::cli::Global;
 
 /// The groups of the overview, in its order. A command of no group is listed below `More`.
 const GROUPS: [(&str, &[&str]); 3] = [
-    ("Deliver", &["deploy", "preview", "promote", "rollback", "status", "comment"]),
-    ("Work", &["new", "projects", "affected", "build"]),
+    (
+        "Deliver",
+        &[
+            "deploy", "preview", "promote", "rollback", "status", "versions", "diff", "logs",
+            "open", "delete", "comment",
+        ],
+    ),
+    ("Work", &["dev", "new", "projects", "affected", "build", "wrangler"]),
     ("Set up", &["init", "setup", "doctor", "upgrade", "ci", "sandbox", "completions"]),
 ];
 
 /// The global options of commands that do not accept all of them.
-const OPTIONS: [(&str, &[&str]); 20] = [
+const OPTIONS: [(&str, &[&str]); 27] = [
     ("promote", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
     ("rollback", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
     ("preview stop", &["dry_run", "json", "quiet"]),
     ("status", &["json", "quiet"]),
+    ("versions", &["json", "quiet"]),
+    ("diff", &["json", "quiet"]),
+    ("logs", &["json", "quiet", "verbose", "no_progress"]),
+    ("open", &["json", "quiet"]),
+    ("delete", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
+    ("dev", &["dry_run", "quiet", "verbose", "no_progress"]),
+    ("wrangler", &["dry_run", "quiet", "verbose", "no_progress"]),
     ("comment", &["dry_run", "json", "quiet"]),
     ("new", &["dry_run", "json"]),
     ("projects", &["json"]),
@@ -39,7 +52,7 @@ const OPTIONS: [(&str, &[&str]); 20] = [
 
 /// Examples by command: a command line, and its effect.
 #[rustfmt::skip]
-const EXAMPLES: [(&str, &[(&str, &str)]); 23] = [
+const EXAMPLES: [(&str, &[(&str, &str)]); 30] = [
     ("", &[
         ("deploy website", "Deploy one project to the local sandbox"),
         ("deploy --env staging", "Deploy all affected projects to Cloudflare"),
@@ -50,6 +63,7 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 23] = [
         ("deploy website", "Deploy to the local sandbox"),
         ("deploy --env staging", "Deploy all affected projects to staging"),
         ("deploy website --env staging --dry-run", "Print the script instead of running it"),
+        ("deploy .", "Deploy the project of the current folder"),
     ]),
     ("preview", &[
         ("preview website", "Preview the working tree in the local sandbox"),
@@ -67,6 +81,33 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 23] = [
     ("status", &[
         ("status", "Show all projects in all environments"),
         ("status website --env staging", "Show one project in one environment"),
+    ]),
+    ("versions", &[
+        ("versions website", "List the versions in the sandbox"),
+        ("versions website --env staging", "List the versions that `rollback --to` takes"),
+    ]),
+    ("diff", &[("diff website --env staging", "Show why it would be deployed again")]),
+    ("logs", &[
+        ("logs shop-api", "Show the last lines in the sandbox"),
+        ("logs shop-api -f", "Wait for new lines"),
+        ("logs shop-api --env staging", "Show new lines of Cloudflare"),
+    ]),
+    ("open", &[
+        ("open website", "Open the sandbox's site"),
+        ("open website --alias mr-42 --env staging", "Open a preview"),
+    ]),
+    ("delete", &[
+        ("delete website --env staging", "Ask, then delete the Worker"),
+        ("delete website --yes", "Delete it in the sandbox without a question"),
+    ]),
+    ("dev", &[
+        ("dev website", "Start its script `dev`, else `wrangler dev`"),
+        ("dev website --port 4000 -- --open", "Choose the port and pass an option on"),
+    ]),
+    ("wrangler", &[
+        ("wrangler shop-api --env staging -- secret put STRIPE_KEY", "Set a secret"),
+        ("wrangler shop-api -- d1 migrations apply DB --remote", "Apply migrations in the sandbox"),
+        ("wrangler shop-api -- types", "Generate types, without a token"),
     ]),
     ("comment", &[("comment rows.json", "Write the rows of a file into the comment")]),
     ("new", &[

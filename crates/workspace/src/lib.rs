@@ -53,7 +53,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use base::error::{Failure, refused};
+use base::error::{Failure, refused, usage};
 use config::Config;
 use discovery::{BrokenConfig, Discovery, Place};
 use edges::Builder;
@@ -87,6 +87,8 @@ pub struct Workspace {
     pub unreadable: BTreeMap<Utf8PathBuf, String>,
     /// The dependencies of each project and package.
     pub graph: Graph,
+    /// The caller's folder, relative to the root. `None` if it is outside of the repository.
+    pub current_folder: Option<Utf8PathBuf>,
     /// Lock files and settings of package managers.
     install_files: Vec<Utf8PathBuf>,
     /// The TypeScript configs of packages and projects.
@@ -152,6 +154,7 @@ impl Workspace {
             broken,
             unreadable,
             graph: Graph::default(),
+            current_folder: current_folder(root),
             roots: find_roots(&files, &packages, &install_files),
             packages,
             install_files,
@@ -210,14 +213,72 @@ impl Workspace {
         Ok(selected)
     }
 
-    /// The project that `name` means.
+    /// Returns the project whose folder holds the caller's. `None` in the repository's root, where every project is
+    /// meant, and in a folder of no project. Errors if the folder has several projects, or one that cannot be used.
+    pub fn current_project(&self) -> Result<Option<&Project>, Failure> {
+        let Some(folder) = self.current_folder.as_deref().filter(|dir| !dir.as_str().is_empty())
+        else {
+            return Ok(None);
+        };
+        let nearest = folder.ancestors().filter(|dir| !dir.as_str().is_empty()).find(|dir| {
+            let has = |own: &Utf8Path| own == *dir;
+            self.projects.iter().any(|project| has(&project.dir))
+                || self.broken.iter().any(|broken| has(&broken.dir))
+        });
+        let Some(dir) = nearest else { return Ok(None) };
+        let found: Vec<&Project> =
+            self.projects.iter().filter(|project| project.dir == dir).collect();
+        match (found.as_slice(), self.broken.iter().find(|broken| broken.dir == dir)) {
+            ([project], _) => Ok(Some(project)),
+            ([], Some(broken)) => Err(broken.failure.clone()),
+            (several, _) => {
+                let names: Vec<&str> =
+                    several.iter().map(|project| project.name.as_str()).collect();
+                Err(usage(format!("the folder {dir} has more than one project"))
+                    .hint(format!("name one: {}", names.join(", "))))
+            }
+        }
+    }
+
+    /// Returns the project that `name` means. `.` is that of the caller's folder.
     pub fn project(&self, name: &str) -> Result<&Project, Failure> {
+        if name == "." {
+            return self.project_here();
+        }
         project::select(&self.projects, name).map_err(|unknown| {
             let broken = self.broken.iter().find(|broken| broken.answers_to(name));
             let found = broken.map(|broken| broken.failure.clone());
             found.or_else(|| sparse::project_outside(&self.files, name)).unwrap_or(unknown)
         })
     }
+
+    /// Returns the project that `.` means. In the root that is the project of the root, if there is one.
+    fn project_here(&self) -> Result<&Project, Failure> {
+        if let Some(project) = self.current_project()? {
+            return Ok(project);
+        }
+        let folder = self.current_folder.as_ref().map_or("outside of the repository", |folder| {
+            if folder.as_str().is_empty() { "the repository's root" } else { folder.as_str() }
+        });
+        let in_root: Vec<&Project> = match &self.current_folder {
+            Some(folder) if folder.as_str().is_empty() => {
+                self.projects.iter().filter(|project| project.dir.as_str().is_empty()).collect()
+            }
+            _ => Vec::new(),
+        };
+        match in_root.as_slice() {
+            [project] => Ok(project),
+            _ => Err(usage(format!("`.` means no project, because this is {folder}"))
+                .hint("name a project; `cargo xtask projects` lists them")),
+        }
+    }
+}
+
+/// Returns the caller's folder, relative to `root`.
+fn current_folder(root: &Utf8Path) -> Option<Utf8PathBuf> {
+    let folder = std::env::current_dir().ok()?.canonicalize().ok()?;
+    let root = root.canonicalize_utf8().ok()?;
+    Utf8PathBuf::from_path_buf(folder.strip_prefix(root).ok()?.to_owned()).ok()
 }
 
 fn has_name(path: &Utf8Path, test: impl Fn(&str) -> bool) -> bool {

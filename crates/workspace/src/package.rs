@@ -23,6 +23,9 @@ pub struct Package {
     /// `true` if `scripts.test` exists.
     #[serde(skip)]
     pub tests: bool,
+    /// `true` if `scripts.dev` exists.
+    #[serde(skip)]
+    pub has_dev: bool,
     /// `true` if `scripts.build` or `xtask.build` exists.
     pub builds: bool,
     /// Dependencies that point into this repository: name to specifier (`workspace:`, `file:`,
@@ -103,6 +106,7 @@ impl Package {
         Ok(Package {
             dir: dir.to_owned(),
             tests: manifest.scripts.contains_key("test"),
+            has_dev: manifest.scripts.contains_key("dev"),
             builds: manifest.scripts.contains_key("build") || !manifest.xtask.build.is_empty(),
             has_dependencies,
             local_dependencies,

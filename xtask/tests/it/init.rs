@@ -7,68 +7,131 @@ use camino::Utf8PathBuf;
 use serde_json::Value;
 use workspace::toolchain::Toolchain;
 
+use crate::installs;
 use crate::support::{CANARY, Ran, TestEnv, ran, repository};
 
-/// A repository with projects of every kind, installed by `manager`.
-fn monorepo(manager: &str) -> TestEnv {
+/// The package manager of a monorepo.
+#[derive(Clone, Copy, PartialEq)]
+enum Manager {
+    Bun,
+    Npm,
+    /// With Turborepo as the script of the root.
+    Pnpm,
+    YarnBerry,
+}
+
+/// Files that every monorepo has: a Worker that is an API, one of crons alone, a Pages project, a broken config.
+const FILES: [(&str, &str); 10] = [
+    (".gitignore", "node_modules/\ndist/\n.wrangler/\n.turbo/\n.pnp.*\n.yarn/"),
+    (
+        "apps/api/wrangler.jsonc",
+        r#"{ "name": "acme-api", "main": "src/index.js", "compatibility_date": "2026-10-01", "workers_dev": true, "preview_urls": true }"#,
+    ),
+    (
+        "apps/api/src/index.js",
+        "export default { fetch: (request) => new URL(request.url).pathname === '/v1' ? Response.json({ ok: true }) : new Response('no', { status: 404 }) };\n",
+    ),
+    (
+        "apps/cron/wrangler.toml",
+        "name = \"acme-cron\"\nmain = \"index.js\"\ncompatibility_date = \"2026-10-01\"\nworkers_dev = true\npreview_urls = true\n[triggers]\ncrons = [\"0 3 * * *\"]\n",
+    ),
+    ("apps/cron/index.js", "export default { scheduled() {} };\n"),
+    ("apps/docs/wrangler.toml", "name = \"docs\"\npages_build_output_dir = \"dist\"\n"),
+    ("apps/broken/wrangler.json", "{ broken\n"),
+    // The globs of the workspace leave it out.
+    ("fixtures/broken/wrangler.json", "{ broken\n"),
+    // A package that sites import as its build left it.
+    (
+        "packages/ui/build.mjs",
+        "import { mkdirSync, writeFileSync } from 'node:fs';\nmkdirSync('dist', { recursive: true });\nwriteFileSync('dist/index.js', \"export const title = 'Acme';\\n\");\n",
+    ),
+    (
+        "apps/site/build.mjs",
+        "import { mkdirSync, writeFileSync } from 'node:fs';\nimport { title } from '@acme/ui';\nmkdirSync('dist', { recursive: true });\nwriteFileSync('dist/index.html', `<h1>${title}</h1>`);\n",
+    ),
+];
+
+/// The build of a site that leaves what Vite's plugin does: code, assets, a config of its own, and a redirect to it.
+const VITE: &str = "\
+import { mkdirSync, writeFileSync } from 'node:fs';
+const config = {
+  configPath: '../../wrangler.jsonc', userConfigPath: '../../wrangler.jsonc', topLevelName: 'acme-web', definedEnvironments: [],
+  name: 'acme-web', main: 'index.js', compatibility_date: '2026-10-01', compatibility_flags: [], rules: [{ type: 'ESModule', globs: ['**/*.js', '**/*.mjs'] }],
+  assets: { directory: '../client' }, vars: { GREETING: 'hello' }, no_bundle: true, workers_dev: true, preview_urls: true,
+};
+for (const folder of ['dist/acme_web', 'dist/client/assets', '.wrangler/deploy']) mkdirSync(folder, { recursive: true });
+writeFileSync('dist/acme_web/wrangler.json', JSON.stringify(config));
+writeFileSync('dist/acme_web/index.js', 'export default { fetch: (request, env) => new Response(env.GREETING) };\\n');
+writeFileSync('dist/client/assets/app-BxYz12.js', '1\\n');
+writeFileSync('dist/client/index.html', '<h1>web</h1>');
+writeFileSync('.wrangler/deploy/config.json', JSON.stringify({ configPath: '../../dist/acme_web/wrangler.json', auxiliaryWorkers: [] }));
+";
+
+/// A repository with projects of every kind.
+fn monorepo(manager: Manager) -> TestEnv {
     let env = TestEnv::foreign();
-    for (path, text) in [
-        (".gitignore", "node_modules/\ndist/\n.wrangler/"),
-        (
-            "packages/ui/package.json",
-            r#"{ "name": "@acme/ui", "version": "1.0.0", "type": "module", "exports": "./index.js" }"#,
-        ),
-        ("packages/ui/index.js", "export const title = 'Acme';\n"),
-        ("apps/api/package.json", r#"{ "name": "api" }"#),
-        (
-            "apps/api/wrangler.jsonc",
-            r#"{ "name": "acme-api", "main": "src/index.js", "compatibility_date": "2026-10-01", "workers_dev": true, "preview_urls": true }"#,
-        ),
-        (
-            "apps/api/src/index.js",
-            "export default { fetch: (request) => new URL(request.url).pathname === '/v1' ? Response.json({ ok: true }) : new Response('no', { status: 404 }) };\n",
-        ),
-        (
-            "apps/cron/wrangler.toml",
-            "name = \"acme-cron\"\nmain = \"index.js\"\ncompatibility_date = \"2026-10-01\"\nworkers_dev = true\npreview_urls = true\n[triggers]\ncrons = [\"0 3 * * *\"]\n",
-        ),
-        ("apps/cron/index.js", "export default { scheduled() {} };\n"),
-        (
-            "apps/site/build.mjs",
-            "import { mkdirSync, writeFileSync } from 'node:fs';\nimport { title } from '@acme/ui';\nmkdirSync('dist', { recursive: true });\nwriteFileSync('dist/index.html', `<h1>${title}</h1>`);\n",
-        ),
-        (
-            "apps/site/wrangler.json",
-            r#"{ "name": "acme-site", "compatibility_date": "2026-10-01", "workers_dev": true, "preview_urls": true, "assets": { "directory": "./dist" } }"#,
-        ),
-        ("apps/docs/wrangler.toml", "name = \"docs\"\npages_build_output_dir = \"dist\"\n"),
-        ("fixtures/broken/wrangler.json", "{ broken\n"),
-    ] {
+    for (path, text) in FILES {
         env.write(path, text);
     }
-    let members = r#""workspaces": ["apps/*", "packages/*"]"#;
-    let site = |version: &str, run: &str| {
-        let text = format!(
-            r#"{{ "name": "site", "dependencies": {{ "@acme/ui": "{version}" }}, "scripts": {{ "build": "{run} build.mjs" }} }}"#
-        );
-        env.write("apps/site/package.json", &text);
+    let run = if manager == Manager::Bun { "bun" } else { "node" };
+    let member = if manager == Manager::Npm { "1.0.0" } else { "workspace:*" };
+    let package = |dir: &str, name: &str, fields: &str| {
+        let text =
+            format!(r#"{{ "name": "{name}", "version": "1.0.0", "type": "module"{fields} }}"#);
+        env.write(&format!("{dir}/package.json"), &text);
     };
+    let build = format!(r#", "scripts": {{ "build": "{run} build.mjs" }}"#);
+    package("packages/ui", "@acme/ui", &format!(r#"{build}, "exports": "./dist/index.js""#));
+    package("apps/api", "api", "");
+    package(
+        "apps/site",
+        "site",
+        &format!(r#"{build}, "dependencies": {{ "@acme/ui": "{member}" }}"#),
+    );
+    package("apps/web", "web", &build);
+    env.write(
+        "apps/site/wrangler.json",
+        r#"{ "name": "acme-site", "compatibility_date": "2026-10-01", "workers_dev": true, "preview_urls": true, "assets": { "directory": "./dist" } }"#,
+    );
+    env.write(
+        "apps/web/wrangler.jsonc",
+        r#"{ "name": "acme-web", "main": "./worker/index.ts", "compatibility_date": "2026-10-01", "workers_dev": true, "preview_urls": true, "vars": { "GREETING": "hello" } }"#,
+    );
+    env.write("apps/web/worker/index.ts", "export default {};\n");
+    env.write("apps/web/build.mjs", VITE);
+    let root = |fields: &str| {
+        env.write("package.json", &format!(r#"{{ "name": "acme", "private": true, {fields} }}"#));
+    };
+    let members = r#""workspaces": ["apps/*", "packages/*"]"#;
     match manager {
-        "bun" => {
-            env.write(
-                "package.json",
-                &format!(r#"{{ "name": "acme", "private": true, {members} }}"#),
-            );
-            site("workspace:*", "bun");
+        Manager::Bun => {
+            root(members);
             env.sh("bun install").exits(0);
         }
-        _ => {
-            env.write(
-                "package.json",
-                &format!(r#"{{ "name": "acme", "private": true, {members} }}"#),
-            );
-            site("1.0.0", "node");
+        Manager::Npm => {
+            root(members);
             env.sh("npm install --package-lock-only --offline --no-audit --no-fund").exits(0);
+        }
+        Manager::Pnpm => {
+            root(
+                r#""packageManager": "pnpm@10.34.8", "scripts": { "build": "turbo run build" }, "devDependencies": { "turbo": "2.11.11" }"#,
+            );
+            env.write(
+                "turbo.json",
+                r#"{ "tasks": { "build": { "dependsOn": ["^build"], "outputs": ["dist/**"] } } }"#,
+            );
+            env.write("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - packages/*\n");
+            env.write("pnpm-lock.yaml", include_str!("../locks/adopted-pnpm-lock.yaml"));
+        }
+        Manager::YarnBerry => {
+            root(&format!(r#""packageManager": "yarn@4.18.1", {members}"#));
+            env.write("yarn.lock", include_str!("../locks/adopted-yarn.lock"));
+            // Yarn rewrites a manifest that is not formatted as it would format it, even with a frozen lock file.
+            env.sh(
+                "for file in package.json */*/package.json; do node -e 'const fs = require(\"fs\"), file = process.argv[1]; \
+                 fs.writeFileSync(file, JSON.stringify(JSON.parse(fs.readFileSync(file)), null, 2) + \"\\n\")' $file; done",
+            )
+            .exits(0);
         }
     }
     env.commit("theirs");
@@ -106,6 +169,9 @@ fn names(json: &Value, with_problem: bool) -> Vec<&str> {
     rows.map(|row| row["project"].as_str().expect("a name")).collect()
 }
 
+/// The projects of every monorepo.
+const PROJECTS: [&str; 4] = ["apps/api", "apps/cron", "apps/site", "apps/web"];
+
 /// Sets up, deploys and previews. Nothing but the announced files differs afterwards.
 fn adopt(env: &TestEnv) -> Value {
     let dry = init(env, &["--dry-run", "--json"]).exits(0).json();
@@ -113,7 +179,8 @@ fn adopt(env: &TestEnv) -> Value {
     let json = init(env, &["--json"]).exits(0).json();
     assert_eq!(announced(&json), announced(&dry));
     assert_eq!(changed(env), announced(&json));
-    assert_eq!(names(&json, false), ["apps/api", "apps/cron", "apps/site"]);
+    assert_eq!(names(&json, false), PROJECTS);
+    assert_eq!(names(&json, true), ["apps/broken/wrangler.json", "apps/docs/wrangler.toml"]);
     let again = init(env, &["--json"]).exits(0).json();
     assert_eq!(announced(&again), BTreeSet::new(), "nothing is written twice");
 
@@ -122,39 +189,75 @@ fn adopt(env: &TestEnv) -> Value {
     env.xtask(&["ci", "generate", "--check"]).exits(0);
 
     // A Pages project is its own row, which stops no other and decides the exit code.
-    let deployed = env.xtask(&["deploy", "--all", "--json"]).exits(3);
-    assert!(
-        deployed.stderr.contains("apps/docs/wrangler.toml: this is a Pages project"),
-        "{}",
-        deployed.stderr
-    );
-    assert!(
-        deployed.stderr.contains("leave it out: `\"projects\": [\"**\", \"!apps/docs\"]`"),
-        "{}",
-        deployed.stderr
-    );
-    for name in ["apps/api", "apps/cron", "apps/site"] {
+    let deployed = installs::run(env, &["deploy", "--all", "--json"], &[]).exits(3);
+    for message in [
+        "apps/docs/wrangler.toml: this is a Pages project",
+        "leave it out: `\"projects\": [\"**\", \"!apps/docs\"]`",
+        "apps/broken/wrangler.json: ",
+    ] {
+        assert!(deployed.stderr.contains(message), "{message}: {}", deployed.stderr);
+    }
+    for name in PROJECTS {
         assert_eq!(deployed.record(name)["status"], "live", "{name}");
     }
     assert_eq!(env.fetch("acme-api.localhost", "/v1"), (200, "{\"ok\":true}".to_owned()));
     assert_eq!(env.fetch("acme-site.localhost", "/"), (200, "<h1>Acme</h1>".to_owned()));
+    assert_eq!(env.fetch("acme-web.localhost", "/"), (200, "<h1>web</h1>".to_owned()));
+    assert_eq!(env.fetch("acme-web.localhost", "/any"), (200, "hello".to_owned()));
+    let again = installs::run(env, &["deploy", "--all", "--json"], &[]).exits(3);
+    for name in PROJECTS {
+        assert_eq!(again.record(name)["status"], "unchanged", "{name}: {}", again.stderr);
+    }
+
     env.write(
         "apps/api/src/index.js",
         "export default { fetch: () => Response.json({ ok: 2 }) };\n",
     );
-    let preview = env.xtask(&["preview", "acme-api", "--alias", "next", "--json"]).exits(0);
-    assert_eq!(preview.record("apps/api")["status"], "ready");
-    assert_eq!(env.fetch("next-acme-api.localhost", "/"), (200, "{\"ok\":2}".to_owned()));
-    env.git(&["checkout", "--quiet", "--", "apps"]);
+    let ui = std::fs::read_to_string(env.root.join("packages/ui/build.mjs")).expect("text");
+    env.write("packages/ui/build.mjs", &ui.replace("Acme", "Next"));
+    let arguments = ["preview", "api", "site", "web", "cron", "--alias", "next", "--json"];
+    let preview = installs::run(env, &arguments, &[]).exits(0);
+    for name in PROJECTS {
+        assert_eq!(preview.record(name)["status"], "ready", "{name}");
+    }
+    for (host, path, body) in [
+        ("next-acme-api.localhost", "/", "{\"ok\":2}"),
+        ("next-acme-site.localhost", "/", "<h1>Next</h1>"),
+        ("next-acme-web.localhost", "/any", "hello"),
+        ("acme-site.localhost", "/", "<h1>Acme</h1>"),
+    ] {
+        assert_eq!(env.fetch(host, path), (200, body.to_owned()), "{host}");
+    }
+    env.git(&["checkout", "--quiet", "--", "apps", "packages"]);
     assert_eq!(changed(env), announced(&json));
     json
 }
 
+/// The lock files of the projects with dependencies.
+fn locks(json: &Value) -> Vec<&str> {
+    let rows = json["projects"].as_array().expect("projects").iter();
+    rows.filter_map(|row| row["lock"].as_str()).collect()
+}
+
+#[test]
+fn a_pnpm_monorepo_with_turborepo_is_set_up_by_one_command() {
+    let json = adopt(&monorepo(Manager::Pnpm));
+
+    // The first is that of `apps/cron`, whose package is the root, with Turborepo.
+    assert_eq!(locks(&json), ["pnpm-lock.yaml", "pnpm-lock.yaml"]);
+}
+
+#[test]
+fn a_yarn_berry_monorepo_is_set_up_by_one_command() {
+    let json = adopt(&monorepo(Manager::YarnBerry));
+    assert_eq!(locks(&json), ["yarn.lock"]);
+}
+
 #[test]
 fn a_bun_monorepo_is_set_up_by_one_command() {
-    let env = monorepo("bun");
+    let env = monorepo(Manager::Bun);
     let json = adopt(&env);
-    assert_eq!(json["projects"][2]["lock"], "bun.lock");
+    assert_eq!(locks(&json), ["bun.lock"]);
     let written = [
         ".cargo/config.toml",
         ".gitignore",
@@ -166,7 +269,7 @@ fn a_bun_monorepo_is_set_up_by_one_command() {
     ];
     assert_eq!(announced(&json), written.map(str::to_owned).into());
     let ignored = std::fs::read_to_string(env.root.join(".gitignore")).expect("text");
-    assert_eq!(ignored, "node_modules/\ndist/\n.wrangler/\n/.xtask/\n/xtask/target/\n");
+    assert_eq!(ignored, format!("{}\n/.xtask/\n/xtask/target/\n", FILES[0].1));
     // Cargo removed what only this repository's own crates need.
     let lock = std::fs::read_to_string(env.root.join("xtask/Cargo.lock")).expect("text");
     assert!(lock.contains("name = \"ureq\"") && !lock.contains("name = \"axum\""), "{lock}");
@@ -175,14 +278,14 @@ fn a_bun_monorepo_is_set_up_by_one_command() {
 
 #[test]
 fn an_npm_monorepo_is_set_up_by_one_command() {
-    let env = monorepo("npm");
+    let env = monorepo(Manager::Npm);
     let json = adopt(&env);
-    assert_eq!(json["projects"][2]["lock"], "package-lock.json");
+    assert_eq!(locks(&json), ["package-lock.json"]);
 }
 
 #[test]
 fn a_cargo_workspace_and_a_pipeline_stay_as_they_are() {
-    let env = monorepo("bun");
+    let env = monorepo(Manager::Bun);
     for (path, text) in [
         ("Cargo.toml", "[workspace]\nresolver = \"2\"\nmembers = [\"crates/core\"]\n"),
         ("crates/core/Cargo.toml", "[package]\nname = \"core-of-acme\"\nversion = \"0.1.0\"\n"),
@@ -228,7 +331,7 @@ fn a_cargo_workspace_and_a_pipeline_stay_as_they_are() {
 
 #[test]
 fn what_is_there_is_kept_and_named() {
-    let env = monorepo("bun");
+    let env = monorepo(Manager::Bun);
     env.write("xtask/Cargo.toml", "[package]\nname = \"xtask\"\nversion = \"9.0.0\"\n");
     env.write(".cargo/config.toml", "[alias]\nxtask = \"run -p xtask --\"\n");
     env.commit("their own xtask");
@@ -284,7 +387,7 @@ fn own_commands_stand_beside_ours() {
 
 #[test]
 fn carried_pins_are_written_by_the_commands_of_a_script() {
-    let env = monorepo("bun");
+    let env = monorepo(Manager::Bun);
     init(&env, &[]).exits(0);
     let wrangler = Toolchain::wrangler(&env.root);
     std::fs::remove_file(wrangler.dir.join("node_modules")).expect("the link of this test");

@@ -132,15 +132,19 @@ const NETWORK: [&str; 9] = [
     "npm_config_registry",
 ];
 
-/// Runs xtask with the tools that all tests share, so that each is installed once.
-fn run(env: &TestEnv, arguments: &[&str], more: &[(&str, &str)]) -> Ran {
+/// The variables with which xtask uses the tools that all tests share, so that each is installed once.
+pub fn variables() -> Vec<(&'static str, String)> {
     let tools = Utf8Path::new(env!("CARGO_TARGET_TMPDIR")).join("tools");
-    let network: Vec<(&str, String)> =
-        NETWORK.iter().filter_map(|&name| Some((name, std::env::var(name).ok()?))).collect();
-    let mut variables: Vec<(&str, &str)> =
-        network.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    variables.extend([("XTASK_TOOLS", tools.as_str()), ("NO_COLOR", "1")]);
-    variables.extend(more);
+    let network = NETWORK.iter().filter_map(|&name| Some((name, std::env::var(name).ok()?)));
+    let own = [("XTASK_TOOLS", tools.into_string()), ("NO_COLOR", "1".to_owned())];
+    network.chain(own).collect()
+}
+
+/// Runs xtask with the tools that all tests share.
+pub fn run(env: &TestEnv, arguments: &[&str], more: &[(&str, &str)]) -> Ran {
+    let shared = variables();
+    let shared = shared.iter().map(|(name, value)| (*name, value.as_str()));
+    let variables: Vec<(&str, &str)> = shared.chain(more.iter().copied()).collect();
     env.xtask_with(arguments, &variables)
 }
 

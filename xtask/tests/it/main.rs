@@ -35,6 +35,7 @@ mod lock_files;
 mod machine;
 mod merge_request;
 mod new;
+mod one_project;
 mod package_managers;
 mod pipeline;
 mod pipeline_file;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
+use crate::attached::Stream;
 use crate::error;
 use crate::error::{Failure, failed};
 use crate::secret::redact;
@@ -97,6 +98,20 @@ impl Ui {
     /// Prints text on stdout.
     pub fn out(&self, text: &str) {
         self.remember_failure(write_out(&redact(&crate::text::sanitize(text))));
+    }
+
+    /// Prints a line of a program that people asked to run, on the stream that it wrote to.
+    pub fn pass(&self, stream: Stream, line: &str) {
+        match stream {
+            Stream::Out => self.remember_failure(write_out(&redact(line))),
+            Stream::Error => self.above(&redact(line)),
+        }
+    }
+
+    /// Returns true if standard output and standard error are both a terminal.
+    #[must_use]
+    pub fn is_on_terminal(&self) -> bool {
+        std::io::stdout().is_terminal() && std::io::stderr().is_terminal()
     }
 
     /// Prints a line on stderr, unless `--quiet` is given.

@@ -5,10 +5,15 @@ pub mod build;
 pub mod ci;
 pub mod comment;
 pub mod completions;
+pub mod delete;
 pub mod deploy;
+pub mod dev;
+pub mod diff;
 pub mod doctor;
 pub mod init;
+pub mod logs;
 pub mod new;
+pub mod open;
 pub mod preview;
 pub mod preview_stop;
 pub mod projects;
@@ -16,7 +21,10 @@ pub mod rollback;
 pub mod sandbox;
 pub mod selection;
 pub mod status;
+pub mod target;
 pub mod upgrade;
+pub mod versions;
+pub mod wrangler;
 
 use anyhow::Result;
 
@@ -37,6 +45,13 @@ impl Command {
             Command::Preview(command) => command.run(ctx),
             Command::Rollback(command) => command.run(ctx),
             Command::Promote(command) => command.run(ctx),
+            Command::Versions(command) => command.run(ctx),
+            Command::Diff(command) => command.run(ctx),
+            Command::Logs(command) => command.run(ctx),
+            Command::Open(command) => command.run(ctx),
+            Command::Delete(command) => command.run(ctx),
+            Command::Dev(command) => command.run(ctx),
+            Command::Wrangler(command) => command.run(ctx),
             Command::Comment(command) => command.run(ctx),
             Command::Init(command) => command.run(ctx),
             Command::New(command) => command.run(ctx),

@@ -26,8 +26,9 @@ use workspace::summary::Summary;
 /// Options that select projects.
 #[derive(Debug, Args)]
 pub struct Selection {
-    /// Projects, by any unique suffix of the path, Worker name or package name [default: the projects of
-    /// `cargo xtask affected`; all on an unchanged default branch]
+    /// Projects, by any unique suffix of the path, Worker name or package name. `.` is that of the current
+    /// folder [default: that of the current folder, if it has one; else the projects of `cargo xtask
+    /// affected`; all on an unchanged default branch]
     #[arg(value_name = "PROJECT")]
     names: Vec<String>,
     /// Select every project
@@ -70,6 +71,10 @@ impl Selection {
                 SelectedProjects::new(workspace.select(&self.names)?, |_| reason.to_owned());
             chosen.broken = if self.all { workspace.broken.clone() } else { Vec::new() };
             return Ok(chosen);
+        }
+        if let Some(project) = workspace.current_project()? {
+            let reason = |_: &Project| "the project of the current folder".to_owned();
+            return Ok(SelectedProjects::new(vec![project], reason));
         }
         let changes = changes(ctx, environment)?;
         let summary = Summary::new(workspace);

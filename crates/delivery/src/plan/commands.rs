@@ -123,7 +123,7 @@ impl Places {
         let steps = build.steps.commands().iter().map(|step| self.step(build, step));
         let mut lines: Vec<(Vec<String>, bool)> = steps.map(|argv| (argv, true)).collect();
         if lines.is_empty() {
-            lines.push((self.script(toolchain), false));
+            lines.push((self.script(toolchain, "build"), false));
         }
         let command = |(argv, is_step): (Vec<String>, bool)| {
             let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
@@ -141,20 +141,45 @@ impl Places {
         lines.into_iter().map(command).collect()
     }
 
-    /// The command that runs the script `build`. Bun runs it on Bun, whatever the first line of a tool
-    /// asks for.
-    fn script(&self, toolchain: &PackageToolchain) -> Vec<String> {
+    /// Returns the command line that runs a script of `package.json`. Bun runs it on Bun, whatever the first line of a
+    /// tool asks for.
+    fn script(&self, toolchain: &PackageToolchain, name: &str) -> Vec<String> {
         let run = |mut argv: Vec<String>, words: &[&str]| {
             argv.extend(words.iter().map(|&word| word.to_owned()));
             argv
         };
         match (&toolchain.installation, toolchain.runtime) {
-            (_, Runtime::Bun) => run(vec![self.bun.to_string()], &["--bun", "run", "build"]),
+            (_, Runtime::Bun) => run(vec![self.bun.to_string()], &["--bun", "run", name]),
             (Some(installation), Runtime::Node) => {
-                run(self.manager(toolchain, installation), &["run", "build"])
+                run(self.manager(toolchain, installation), &["run", name])
             }
-            (None, Runtime::Node) => run(vec![self.bun.to_string()], &["run", "build"]),
+            (None, Runtime::Node) => run(vec![self.bun.to_string()], &["run", name]),
         }
+    }
+
+    /// Runs a script of the `package.json` in `dir` with `arguments`, without any credential in the environment.
+    #[must_use]
+    pub fn run_script(
+        &self,
+        dir: &Utf8Path,
+        toolchain: &PackageToolchain,
+        name: &str,
+        arguments: &[String],
+    ) -> Command {
+        let mut argv = self.script(toolchain, name);
+        let manager = toolchain.installation.as_ref().map(|installation| installation.manager);
+        // npm takes options for its own unless they follow `--`.
+        if manager == Some(Manager::Npm)
+            && toolchain.runtime == Runtime::Node
+            && !arguments.is_empty()
+        {
+            argv.push("--".to_owned());
+        }
+        argv.extend(arguments.iter().cloned());
+        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+        let command = Command::new(self.root.join(dir), &argv, BUILD_DEADLINE)
+            .inherits(&self.variables.build, false);
+        self.with_path(command, toolchain)
     }
 
     /// The command that runs one step of `xtask.build` in a shell.
@@ -253,7 +278,14 @@ impl Places {
             .env("CLOUDFLARE_API_TOKEN", destination.token())
     }
 
-    fn wrangler(&self, dir: Utf8PathBuf, arguments: Vec<String>, deadline: Duration) -> Command {
+    /// Runs the pinned wrangler in `dir`, without a token.
+    #[must_use]
+    pub fn wrangler(
+        &self,
+        dir: Utf8PathBuf,
+        arguments: Vec<String>,
+        deadline: Duration,
+    ) -> Command {
         let launcher = Toolchain::wrangler(&self.root).dir.join(wrangler::LAUNCHER);
         let bun = [&[self.bun.as_str()], &wrangler::ON_BUN[..], &[launcher.as_str()]].concat();
         let mut command = Command::new(dir, &bun, deadline);

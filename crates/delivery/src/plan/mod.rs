@@ -301,9 +301,10 @@ impl ProjectPlan {
     }
 }
 
-/// `--env` is passed only where the config has the block. A config with other blocks gets the empty
+/// Returns the argument of `--env`. It is passed only where the config has the block. A config with other blocks gets the empty
 /// one, which says that the top level is meant.
-fn wrangler_environment(project: &Project, environment: &str) -> Option<String> {
+#[must_use]
+pub fn wrangler_environment(project: &Project, environment: &str) -> Option<String> {
     if project.wrangler.has(environment) {
         Some(environment.to_owned())
     } else {

@@ -107,8 +107,9 @@ pub fn line(reasons: &[Reason]) -> String {
     }
 }
 
-/// One reason. Names of files come from outside, so that none may start a line.
-fn sentence(reason: &Reason) -> String {
+/// Returns one reason in words. Names of files come from outside, so that none may start a line.
+#[must_use]
+pub fn sentence(reason: &Reason) -> String {
     let text = match reason {
         Reason::ChangedFile { path } => format!("{path} changed"),
         Reason::GlobalInput { path } => format!("{path} changed, with which it is made"),

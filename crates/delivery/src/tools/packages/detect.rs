@@ -19,6 +19,9 @@ const NODE_VERSIONS: [&str; 4] = ["24.22.3", "22.23.5", "20.20.2", "26.12.1"];
 /// The versions of Node that fit where nothing is asked for.
 const ANY_NODE: &str = ">=18";
 
+/// The versions of Node that wrangler accepts.
+const NODE_OF_WRANGLER: &str = ">=22.12";
+
 /// Files that name a version of Node.
 const NODE_FILES: [&str; 2] = [".node-version", ".nvmrc"];
 
@@ -220,6 +223,13 @@ fn yarn_release(root: &Utf8Path, dir: &Utf8Path) -> Option<Utf8PathBuf> {
     let inside = workspace::graph::normalize(&dir.join(path))?;
     let inside = inside.strip_prefix(dir).ok()?.to_owned();
     root.join(dir).join(&inside).is_file().then_some(inside)
+}
+
+/// Returns the Node that wrangler runs on where it starts workerd itself. Bun cannot run that (observed with Bun 1.4.5
+/// and wrangler 4.164: each request is answered with 503).
+#[must_use]
+pub fn node_of_wrangler() -> Tool {
+    tool("node", &node_package(), NODE_VERSIONS[0], Some(NODE_OF_WRANGLER))
 }
 
 /// Returns the Node that the scripts of `package` run on.

@@ -1,0 +1,165 @@
+//! The access that a command of wrangler needs: the token, or code of the project, never both.
+
+/// What a command of wrangler gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// The token. The command changes nothing.
+    Read,
+    /// The token. The command may change what is live, or data.
+    Change,
+    /// No token, because the command needs none or runs code of the project.
+    NoToken,
+    /// It would run code of the project beside the token. The text is the command of this tool that does it safely.
+    Refused(&'static str),
+}
+
+/// The commands that reach the account and run no code of the project (read in the source of 4.164).
+const WITH_TOKEN: [&str; 22] = [
+    "ai",
+    "cert",
+    "d1",
+    "delete",
+    "deployments",
+    "dispatch-namespace",
+    "hyperdrive",
+    "kv",
+    "mtls-certificate",
+    "pipelines",
+    "queues",
+    "r2",
+    "rollback",
+    "secret",
+    "secrets-store",
+    "tail",
+    "triggers",
+    "vectorize",
+    "versions",
+    "vpc",
+    "whoami",
+    "workflows",
+];
+
+/// The words between a command's first word and its last.
+const GROUPS: [&str; 14] = [
+    "bucket",
+    "bulk",
+    "consumer",
+    "instances",
+    "key",
+    "lifecycle",
+    "lock",
+    "migrations",
+    "namespace",
+    "object",
+    "secret",
+    "store",
+    "streams",
+    "time-travel",
+];
+
+/// The last words of commands that only read.
+const READS: [&str; 5] = ["get", "info", "list", "status", "view"];
+
+/// The commands that start workerd on this machine.
+const STARTS_WORKERD: [&str; 3] = ["check", "dev", "types"];
+
+/// The commands that bundle the project's code and upload it.
+const UPLOADS: [(&[&str], &str); 4] = [
+    (&["deploy"], "deploy PROJECT --env ENVIRONMENT"),
+    (&["publish"], "deploy PROJECT --env ENVIRONMENT"),
+    (&["versions", "upload"], "preview PROJECT --env ENVIRONMENT"),
+    (&["preview"], "preview PROJECT --env ENVIRONMENT --strategy preview"),
+];
+
+/// Returns true if the command that `arguments` begin with starts workerd itself, for which wrangler needs Node.
+#[must_use]
+pub fn needs_node(arguments: &[String]) -> bool {
+    arguments.first().is_some_and(|first| STARTS_WORKERD.contains(&first.as_str()))
+}
+
+/// Returns the access of the command that `arguments` begin with.
+#[must_use]
+pub fn access(arguments: &[String]) -> Access {
+    let has = |options: &[&str]| arguments.iter().any(|word| options.contains(&word.as_str()));
+    if has(&["--help", "-h", "--version", "-v"]) {
+        return Access::NoToken;
+    }
+    // An option before the command may have a value, which looks like a command.
+    let words: Vec<&str> =
+        arguments.iter().map(String::as_str).take_while(|word| !word.starts_with('-')).collect();
+    let upload = UPLOADS.iter().find(|(command, _)| words.starts_with(command));
+    if let Some((_, instead)) = upload {
+        return if has(&["--dry-run", "--dry-run=true"]) {
+            Access::NoToken
+        } else {
+            Access::Refused(instead)
+        };
+    }
+    let Some(first) = words.first() else { return Access::NoToken };
+    if !WITH_TOKEN.contains(first) {
+        return Access::NoToken;
+    }
+    // The word after the groups is the command. Those after it are names and values.
+    let is_group = |word: &str| GROUPS.contains(&word);
+    let command = words.iter().skip(1).find(|word| !is_group(word));
+    let reads =
+        ["tail", "whoami"].contains(first) || command.is_some_and(|word| READS.contains(word));
+    if reads { Access::Read } else { Access::Change }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(line: &str) -> Access {
+        access(&line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn commands_that_reach_the_account_have_the_token() {
+        for line in [
+            "tail",
+            "whoami",
+            "secret list",
+            "kv key get k --binding KV",
+            "d1 list",
+            "versions view x",
+        ] {
+            assert_eq!(of(line), Access::Read, "{line}");
+        }
+        for line in [
+            "secret put KEY",
+            "d1 migrations apply DB --remote",
+            "kv key put list value",
+            "kv key put k list --binding KV",
+            "d1 execute DB --command list",
+            "versions secret put K",
+            "versions deploy x",
+            "delete",
+            "queues create list",
+        ] {
+            assert_eq!(of(line), Access::Change, "{line}");
+        }
+    }
+
+    #[test]
+    fn code_of_the_project_runs_without_the_token() {
+        for line in [
+            "dev",
+            "types",
+            "build",
+            "check startup",
+            "deploy --dry-run",
+            "containers build .",
+            "pages deploy dist",
+            "new-command",
+            "--cwd deploy secret put",
+            "secret put --help",
+        ] {
+            assert_eq!(of(line), Access::NoToken, "{line}");
+        }
+        for line in ["deploy", "deploy --minify", "versions upload", "preview", "publish"] {
+            assert!(matches!(of(line), Access::Refused(_)), "{line}");
+        }
+    }
+}

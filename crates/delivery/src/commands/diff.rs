@@ -1,0 +1,166 @@
+//! `diff`: the inputs of a project that differ from what is live.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use camino::Utf8PathBuf;
+use clap::Args;
+use serde::Serialize;
+
+use super::build::keys;
+use super::target::{Target, TargetArgs};
+use crate::builds::plan_builds;
+use crate::context::Ctx;
+use crate::report::affected::sentence;
+use base::error::{Exit, refused};
+use base::terminal::{BOLD, GREEN, YELLOW, paint};
+use cloudflare::api::{Api, Live};
+use workspace::affected::{Reason, find_affected};
+use workspace::change_base::{Base, Changes};
+use workspace::git::history;
+use workspace::lock_changes::LockChanges;
+use workspace::summary::Summary;
+use workspace::triggers::Triggers;
+
+/// Show which inputs of a project differ from its live version.
+///
+/// Files are compared with the commit of the live version. Exits with 1 if the project is out of date.
+#[derive(Debug, Args)]
+pub struct Diff {
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    schema: u32,
+    project: String,
+    environment: String,
+    /// The live version is made from the content of the working tree, and everything beside it is applied.
+    up_to_date: bool,
+    /// The content key of the working tree.
+    key: String,
+    live: Live,
+    /// The crons, routes, domains and settings of the working tree are applied.
+    triggers_applied: bool,
+    /// The inputs that differ from the commit of the live version.
+    reasons: Vec<Reason>,
+    /// Why files cannot be compared, or do not tell everything.
+    notes: Vec<String>,
+}
+
+impl Diff {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        let target = self.target.to_read(ctx)?;
+        let token = ctx.token(&target.destination)?;
+        let account = target.account();
+        let api = Api::new(&target.destination.api, &account, &token).patient(&ctx.retry_budget);
+        let (project, environment) = (&target.project, &target.destination.environment);
+        let live = api.live(&target.worker())?.ok_or_else(|| {
+            refused(format!("nothing of {} is live in {environment}", project.name))
+                .hint(format!("run `cargo xtask deploy {} --env {environment}`", project.name))
+        })?;
+        let workspace = &target.workspace;
+        let builds = plan_builds(workspace, &workspace.graph, &[project]);
+        let mut keys = keys(workspace, &[project], &target.destination, &builds)?;
+        let key = keys.remove(&project.name).unwrap_or_else(|| Ok(String::new()))?;
+        let triggers = Triggers::new(&project.wrangler, environment).digest;
+        let triggers_applied = live.triggers.as_deref() == Some(triggers.as_str());
+        let is_same = live.tag.as_ref() == Some(&key);
+        let (mut reasons, mut notes) = (Vec::new(), Vec::new());
+        if !is_same {
+            (reasons, notes) = compare(ctx, &target, &live)?;
+        }
+        let report = Report {
+            schema: 1,
+            project: project.name.clone(),
+            environment: environment.clone(),
+            up_to_date: is_same && triggers_applied,
+            key,
+            live,
+            triggers_applied,
+            reasons,
+            notes,
+        };
+        ctx.ui.report(&report, &report.text());
+        Ok(if report.up_to_date { Exit::Done } else { Exit::Failed })
+    }
+}
+
+/// Returns the inputs that differ from the commit of the live version, and what that comparison cannot tell.
+fn compare(ctx: &Ctx, target: &Target, live: &Live) -> Result<(Vec<Reason>, Vec<String>)> {
+    let root = &ctx.root;
+    let mut notes = Vec::new();
+    if live.tag.is_none() {
+        notes.push(
+            "the live version has no content key, because another tool deployed it".to_owned(),
+        );
+    }
+    let Some(commit) = live.commit() else {
+        notes.push("the live version names no commit, so no files can be compared".to_owned());
+        return Ok((Vec::new(), notes));
+    };
+    let short = commit.get(..12).unwrap_or(commit);
+    if live.is_dirty() {
+        notes.push(format!(
+            "the live version was made from {short} with uncommitted changes, which git does not know"
+        ));
+    }
+    let Some(commit) = history::commit(root, commit)? else {
+        notes.push(format!("this clone does not have the commit {short}; run `git fetch`"));
+        return Ok((Vec::new(), notes));
+    };
+    let working = history::uncommitted_paths(root)?;
+    let head = history::commit(root, "HEAD")?;
+    let mut paths: BTreeSet<Utf8PathBuf> = working.iter().cloned().collect();
+    if let Some(head) = head.as_ref().filter(|head| **head != commit) {
+        paths.extend(history::changed_between(root, &commit, head)?);
+    }
+    let changes = Changes {
+        base: Base::Commit { commit, why: "the live version".to_owned() },
+        head,
+        uncommitted: true,
+        paths: paths.into_iter().collect(),
+        working,
+    };
+    let summary = Summary::new(&target.workspace);
+    let locks = LockChanges::find(root, &summary, &changes);
+    let affected = find_affected(&summary, &changes, &locks);
+    let own = affected.projects.into_iter().find(|one| one.name == target.project.name);
+    let reasons = own.map(|own| own.reasons).unwrap_or_default();
+    if reasons.is_empty() && notes.is_empty() {
+        notes.push(
+            "no file differs: another tool version, build variable or account makes the difference"
+                .to_owned(),
+        );
+    }
+    Ok((reasons, notes))
+}
+
+impl Report {
+    fn text(&self) -> String {
+        let short = |text: &str| text.get(..8).unwrap_or(text).to_owned();
+        let commit = self.live.commit().map(|commit| commit.get(..12).unwrap_or(commit));
+        let made = commit.map(|commit| format!(", made from {commit}")).unwrap_or_default();
+        let state = match (self.up_to_date, self.live.tag.as_ref() == Some(&self.key)) {
+            (true, _) => paint(GREEN, "up to date"),
+            (false, true) => paint(YELLOW, "crons, routes or settings are not applied"),
+            (false, false) => paint(YELLOW, "out of date"),
+        };
+        let place = paint(BOLD, &format!("{} in {}", self.project, self.environment));
+        let mut text = format!("{place}: {state}; live is {}{made}\n", short(&self.live.version));
+        for reason in &self.reasons {
+            text += &format!("  {}\n", sentence(reason));
+        }
+        for note in &self.notes {
+            text += &format!("  {note}\n");
+        }
+        if !self.up_to_date {
+            let (name, environment) = (&self.project, &self.environment);
+            text += &format!("next: `cargo xtask deploy {name} --env {environment}`\n");
+        }
+        text
+    }
+}

@@ -1,0 +1,73 @@
+//! `open`: the address of a project in a browser.
+
+use anyhow::Result;
+use clap::Args;
+
+use super::target::TargetArgs;
+use crate::context::Ctx;
+use base::attached::open;
+use base::error::{Exit, refused};
+use cloudflare::api::Api;
+
+/// Open a project's URL in the browser.
+#[derive(Debug, Args)]
+pub struct Open {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Open the preview of this alias, such as `mr-42`
+    #[arg(long, value_name = "ALIAS")]
+    alias: Option<String>,
+}
+
+/// The programs that open an address, by system.
+const OPENERS: [&str; 2] =
+    if cfg!(target_os = "macos") { ["open", "xdg-open"] } else { ["xdg-open", "open"] };
+
+impl Open {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        let target = self.target.to_read(ctx)?;
+        let token = ctx.token(&target.destination)?;
+        let account = target.account();
+        let api = Api::new(&target.destination.api, &account, &token).patient(&ctx.retry_budget);
+        let (name, worker) = (&target.project.name, target.worker());
+        let environment = &target.destination.environment;
+        let url = match &self.alias {
+            None if api.live(&worker)?.is_none() => {
+                return Err(refused(format!("nothing of {name} is live in {environment}"))
+                    .hint(format!("run `cargo xtask deploy {name} --env {environment}`"))
+                    .into());
+            }
+            None => target.urls(&api)?.into_iter().next(),
+            Some(alias) => {
+                let versions = api.versions(&worker)?;
+                let is_there =
+                    versions.iter().any(|one| one.annotation("workers/alias") == Some(alias));
+                if !is_there {
+                    return Err(refused(format!(
+                        "no version of {name} in {environment} has the alias `{alias}`"
+                    ))
+                    .hint(format!(
+                        "run `cargo xtask versions {name} --env {environment}` to list them"
+                    ))
+                    .into());
+                }
+                let suffix = api.preview_suffix(&worker)?;
+                suffix.map(|suffix| target.preview_url(alias, &suffix))
+            }
+        };
+        let url = url.ok_or_else(|| {
+            refused(format!("the Worker `{worker}` has no address in {environment}")).hint(format!(
+                "set `workers_dev`, `preview_urls` or a route in {} and deploy",
+                target.project.config
+            ))
+        })?;
+        let opened = !ctx.ui.json() && OPENERS.iter().any(|opener| open(opener, &url));
+        let report = serde_json::json!({ "schema": 1, "project": name, "environment": environment, "url": url });
+        ctx.ui.report(&report, &url);
+        if !opened && !ctx.ui.json() {
+            ctx.ui.note("no browser could be started; open the URL yourself");
+        }
+        Ok(Exit::Done)
+    }
+}

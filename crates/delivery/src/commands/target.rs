@@ -1,0 +1,112 @@
+//! The project and environment of the commands that act on one project.
+
+use anyhow::Result;
+use clap::Args;
+
+use super::deploy::sandbox_port;
+use crate::context::{Ctx, default_environment};
+use crate::engine::setup::Setup;
+use crate::plan::destination::{Destination, Pipeline};
+use crate::plan::protection;
+use base::env::raw_variable;
+use cloudflare::api::Api;
+use workspace::Workspace;
+use workspace::project::Project;
+
+/// Options that select one project and its environment.
+#[derive(Debug, Args)]
+pub struct TargetArgs {
+    /// Project, by any unique suffix of its path, its Worker name or package name. `.` is that of the
+    /// current folder
+    #[arg(value_name = "PROJECT", default_value = ".", hide_default_value = true)]
+    project: String,
+    /// Environment: `local` (the sandbox) or one of the shared config file [default: `local`; none in
+    /// pipelines]
+    #[arg(long, value_name = "ENVIRONMENT")]
+    env: Option<String>,
+    /// Use the sandbox instead of Cloudflare
+    #[arg(long)]
+    sandbox: bool,
+}
+
+/// A project in an environment.
+#[derive(Debug)]
+pub struct Target {
+    /// The project.
+    pub project: Project,
+    /// Its destination.
+    pub destination: Destination,
+    /// The repository.
+    pub workspace: Workspace,
+}
+
+impl TargetArgs {
+    /// Returns the target of a command that changes nothing. Errors if its sandbox does not run.
+    pub fn to_read(&self, ctx: &Ctx) -> Result<Target> {
+        let (workspace, project, environment) = self.find(ctx)?;
+        let port = sandbox_port(ctx, &environment, self.sandbox);
+        let destination = Destination::to_read(&workspace.config, &environment, port)?;
+        Ok(Target { project, destination, workspace })
+    }
+
+    /// Returns the target of a command that may change what is live. Starts the sandbox if the target is there, unless
+    /// this is a dry run. Errors if the environment is protected.
+    pub fn to_change(&self, ctx: &Ctx, break_glass: Option<&str>) -> Result<Target> {
+        let (workspace, project, environment) = self.find(ctx)?;
+        let port = sandbox_port(ctx, &environment, self.sandbox);
+        let mut destination = if ctx.dry_run && break_glass.is_none() {
+            Destination::to_read(&workspace.config, &environment, port)?
+        } else {
+            let pipeline = Pipeline::from_variables(raw_variable);
+            Destination::resolve(&workspace.config, &environment, port, &pipeline, break_glass)?
+        };
+        protection::check(&workspace.config, &workspace.projects, &[&project], &environment)?;
+        if destination.sandbox.is_some() && !ctx.dry_run {
+            let setup = Setup::new(ctx, &workspace.config)?;
+            let port = setup.running_sandbox(&workspace.config.account_ids())?.port;
+            setup.finish(&format!("sandbox at http://127.0.0.1:{port}"));
+            destination.move_sandbox(port);
+        }
+        Ok(Target { project, destination, workspace })
+    }
+
+    fn find(&self, ctx: &Ctx) -> Result<(Workspace, Project, String)> {
+        let workspace = Workspace::survey(&ctx.root)?;
+        let project = workspace.project(&self.project)?.clone();
+        let environment = self.env.clone().map_or_else(default_environment, Ok)?;
+        Ok((workspace, project, environment))
+    }
+}
+
+impl Target {
+    /// Returns the Worker's name.
+    #[must_use]
+    pub fn worker(&self) -> String {
+        self.project.target(&self.destination.environment).worker
+    }
+
+    /// Returns the Cloudflare account: that of the wrangler config, else that of the environment.
+    #[must_use]
+    pub fn account(&self) -> String {
+        let own = self.project.target(&self.destination.environment).account_id;
+        own.unwrap_or_else(|| self.destination.account_id.clone())
+    }
+
+    /// Returns the addresses of the live version, custom domains first.
+    pub fn urls(&self, api: &Api<'_>) -> Result<Vec<String>> {
+        let target = self.project.target(&self.destination.environment);
+        if let Some(url) = self.destination.sandbox_url(&target.worker) {
+            return Ok(vec![url]);
+        }
+        let domains = target.domains.iter().map(|domain| format!("https://{domain}/"));
+        Ok(domains.chain(api.address(&target.worker)?).collect())
+    }
+
+    /// Returns the address of a label before the Worker's name: an alias, or the first 8 digits of a version.
+    /// `suffix` is that of previews.
+    #[must_use]
+    pub fn preview_url(&self, label: &str, suffix: &str) -> String {
+        let in_sandbox = self.destination.sandbox_url(&format!("{label}-{}", self.worker()));
+        in_sandbox.unwrap_or_else(|| format!("https://{label}{suffix}/"))
+    }
+}

@@ -1,0 +1,167 @@
+//! `wrangler`: the pinned wrangler for one project, with its config, its account and its token.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+
+use anyhow::{Context as _, Result};
+use camino::Utf8Path;
+use clap::Args;
+
+use super::target::{Target, TargetArgs};
+use crate::context::Ctx;
+use crate::engine::setup::{Setup, missing};
+use crate::plan::commands::{DEPLOY_DEADLINE, Places};
+use crate::plan::wrangler_environment;
+use crate::tools::packages::Tool;
+use crate::tools::packages::detect::node_of_wrangler;
+use crate::tools::sandbox;
+use base::command::{Command, preamble};
+use base::error::{Exit, Failure, refused, usage};
+use base::runner::ExitReason;
+use base::time::{rfc3339, unix_now};
+use cloudflare::wrangler::LAUNCHER;
+use cloudflare::wrangler::access::{Access, access, needs_node};
+
+/// Run the pinned wrangler for a project: secrets, migrations, storage, queues.
+///
+/// wrangler gets the project's config, the environment's account and its token. Commands that run code of the project,
+/// such as `dev` and `types`, get no token. `deploy` and `versions upload` are refused, because `cargo xtask deploy`
+/// does what they do and never runs that code beside the token.
+#[derive(Debug, Args)]
+pub struct Wrangler {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Change a protected environment from this machine, and record the reason
+    #[arg(long, value_name = "REASON", value_parser = super::deploy::reason)]
+    break_glass: Option<String>,
+    /// Arguments of wrangler
+    #[arg(value_name = "ARGS", last = true, required = true)]
+    arguments: Vec<String>,
+}
+
+/// The options that this command sets itself.
+const OWN: [(&str, &str); 4] =
+    [("--env", "--env"), ("-e", "--env"), ("--config", "PROJECT"), ("-c", "PROJECT")];
+
+impl Wrangler {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        check_options(&self.arguments)?;
+        let access = access(&self.arguments);
+        let target = match access {
+            Access::Refused(instead) => return Err(instead_of(&self.arguments, instead).into()),
+            Access::Change => self.target.to_change(ctx, self.break_glass.as_deref())?,
+            Access::Read | Access::NoToken => self.target.to_read(ctx)?,
+        };
+        let has_token = access != Access::NoToken;
+        let tools = tools(&self.arguments);
+        if ctx.dry_run {
+            let (places, _) = missing(&ctx.root, &target.workspace.config, &tools);
+            let command = command(&places, &target, &self.arguments, has_token);
+            let script = command.script(&ctx.root, &sandbox::token_file(&ctx.root));
+            ctx.ui.out(&format!("#!/bin/sh\n{}{script}", preamble(&ctx.root)));
+            return Ok(Exit::Done);
+        }
+        let setup = Setup::new(ctx, &target.workspace.config)?;
+        let (places, _) = setup.tools_for(&tools)?;
+        setup.finish("ready");
+        if has_token {
+            // So that no other program on the sandbox's port gets the token.
+            drop(ctx.token(&target.destination)?);
+        }
+        if let Some(reason) = &target.destination.break_glass {
+            record(&ctx.root, &target, &self.arguments, reason)?;
+        }
+        let command = command(&places, &target, &self.arguments, has_token);
+        Ok(exit(ctx.run_attached(&command)?))
+    }
+}
+
+/// Returns the tools beside Bun that a command of wrangler needs.
+#[must_use]
+pub fn tools(arguments: &[String]) -> BTreeSet<Tool> {
+    needs_node(arguments).then(node_of_wrangler).into_iter().collect()
+}
+
+/// Returns the exit code for the way in which a program of a person's choice ended.
+#[must_use]
+pub fn exit(reason: ExitReason) -> Exit {
+    match reason {
+        ExitReason::Code(0) => Exit::Done,
+        ExitReason::Interrupted => Exit::Interrupted,
+        ExitReason::Code(_) | ExitReason::Signal(_) | ExitReason::Deadline => Exit::Failed,
+    }
+}
+
+/// Returns wrangler with `arguments` in the project's folder. With `has_token` it can reach the account.
+#[must_use]
+pub fn command(places: &Places, target: &Target, arguments: &[String], has_token: bool) -> Command {
+    let (project, destination) = (&target.project, &target.destination);
+    let mut all = Vec::new();
+    all.extend(project.config.file_name().map(|name| format!("--config={name}")));
+    let environment = wrangler_environment(project, &destination.environment);
+    all.extend(environment.map(|name| format!("--env={name}")));
+    if has_token {
+        // A file of the folder could name another account or API. The option takes every word up to the next option.
+        all.insert(0, cloudflare::wrangler::NO_ENV_FILE.to_owned());
+    }
+    all.extend(arguments.iter().cloned());
+    let dir = places.root.join(&project.dir);
+    let mut command = places.wrangler(dir, all, DEPLOY_DEADLINE);
+    if needs_node(arguments)
+        && let Some((_, node)) = places.tools.iter().find(|(tool, _)| tool.name == "node")
+        && let Some(launcher) = command.argv.iter().position(|word| word.ends_with(LAUNCHER))
+    {
+        command.argv.splice(..launcher, [node.to_string()]);
+        // What wrangler starts is to find it too.
+        command.path.extend(places.path.iter().cloned());
+    }
+    // With it wrangler answers each of its questions with yes.
+    command.env.retain(|(name, _)| name != "CI");
+    if !has_token {
+        return command;
+    }
+    command
+        .text("CLOUDFLARE_ACCOUNT_ID", target.account())
+        .text("CLOUDFLARE_API_BASE_URL", &destination.api)
+        .env("CLOUDFLARE_API_TOKEN", destination.token())
+}
+
+/// Refuses options that would reach another environment or project than the one that was checked.
+fn check_options(arguments: &[String]) -> Result<(), Failure> {
+    let end = arguments.iter().position(|word| word == "--").unwrap_or(arguments.len());
+    for word in &arguments[..end] {
+        let name = word.split('=').next().unwrap_or(word);
+        if let Some((_, own)) = OWN.iter().find(|(option, _)| *option == name) {
+            return Err(usage(format!("`{name}` is set by this command")).hint(format!(
+                "give `{own}` before `--`: `cargo xtask wrangler PROJECT --env ENVIRONMENT -- {}`",
+                arguments[0]
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn instead_of(arguments: &[String], instead: &str) -> Failure {
+    let words: Vec<&str> =
+        arguments.iter().map(String::as_str).take_while(|word| !word.starts_with('-')).collect();
+    let words = words.join(" ");
+    refused(format!(
+        "`wrangler {words}` would run code of the project beside the token; nothing was run"
+    ))
+    .hint(format!("run `cargo xtask {instead}`"))
+}
+
+/// Records why a protected environment was changed from this machine.
+fn record(root: &Utf8Path, target: &Target, arguments: &[String], reason: &str) -> Result<()> {
+    let folder = root.join(".xtask/logs");
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {folder}"))?;
+    let path = folder.join("break-glass.log");
+    let mut file = std::fs::File::options().create(true).append(true).open(&path)?;
+    let (name, environment) = (&target.project.name, &target.destination.environment);
+    // Later words may be values.
+    let words: Vec<&str> = arguments.iter().take(2).map(String::as_str).collect();
+    let (time, words) = (rfc3339(unix_now()), words.join(" "));
+    writeln!(file, "{time} {name} {environment} wrangler {words}: {reason}")
+        .with_context(|| format!("cannot write {path}"))
+}
