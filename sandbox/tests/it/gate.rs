@@ -191,3 +191,29 @@ async fn it_proves_that_it_is_the_sandbox_of_its_folder() {
     }
     assert_eq!(code(&answer(server.request(Method::GET, "/user", &wanted)).await.1), 10_000);
 }
+
+/// Comments are tested with the stand-in for GitLab.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_run_nothing_that_a_worker_or_a_client_wrote() {
+    let server = Server::new("markup");
+    let markup = "<script>alert(1)</script>";
+    let code = format!("export default {{ fetch() {{ throw new Error('{markup}'); }} }}");
+    assert_eq!(server.upload_code("shop", &code, json!({})).await.0, 200);
+    let url = format!("http://127.0.0.1:{}/", server.port);
+    let ask = async |host: String| {
+        let request = server.client.get(&url).header("accept", "text/html").header("host", host);
+        let answer = request.send().await.expect("an answer");
+        let policy = answer.headers().get("content-security-policy").cloned();
+        (answer.status().as_u16(), policy, answer.text().await.expect("text"))
+    };
+    for (host, status) in [("shop.localhost", 500), ("<script>.localhost", 404)] {
+        let (found, policy, page) = ask(format!("{host}:{}", server.port)).await;
+        assert_eq!(found, status, "{host}: {page}");
+        assert!(!page.contains("<script"), "{host}: {page}");
+        assert!(page.contains("&lt;script&gt;"), "{host}: {page}");
+        let policy = policy.expect("a policy");
+        assert!(policy.to_str().is_ok_and(|policy| policy.contains("default-src 'none'")));
+    }
+    let (status, refusal) = server.upload_code("%3Cb%3E", &code, json!({})).await;
+    assert!((400..500).contains(&status), "{refusal}");
+}

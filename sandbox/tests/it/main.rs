@@ -1,5 +1,6 @@
 //! Tests the program as its clients meet it: the API, what is served, and what survives.
 
+mod assets;
 mod bindings;
 mod commands;
 mod damage;

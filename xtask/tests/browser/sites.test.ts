@@ -109,3 +109,21 @@ test("the views of the sandbox's page are tabs that the keyboard reaches", async
 	expect(await page.$eval("#workers", (panel) => (panel as HTMLElement).hidden)).toBe(true);
 	expect(await page.$eval("#state", (state) => state.textContent)).toBe("connected");
 }, 60_000);
+
+test("the sandbox's page fits a phone and a desktop in both colour schemes", async () => {
+	const { page, complaints } = await open(browser, sandbox);
+	for (const width of [390, 1280]) {
+		for (const scheme of ["light", "dark"] as const) {
+			await page.setViewport({ width, height: 900 });
+			await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+			for (const view of ["workers", "merge-requests", "requests", "logs"]) {
+				await page.click(`#tab-${view}`);
+				await page.waitForSelector(`#${view} > *`);
+				const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+				expect(overflow, `${view} at ${width} px, ${scheme}`).toBe(0);
+				await shot(page, `sandbox-${view}-${width}-${scheme}`);
+			}
+		}
+	}
+	expect(complaints).toEqual([]);
+}, 60_000);

@@ -228,37 +228,43 @@ fn patience_is_as_long_as_the_server_asks_and_ends() {
     }
 }
 
+/// Runs so many jobs at once, each with one row, beside `existing` notes.
+fn run_jobs(count: usize, delay: u64, existing: &[Note]) {
+    let behaviour = Behaviour { delay, per_page: 3, ..Behaviour::default() };
+    let server = GitLab::start(existing, behaviour);
+    let env = TestEnv::new();
+    let variables = server.variables();
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(n, v)| (*n, v.as_str())).collect();
+    let names: Vec<String> = (0..count).map(|number| format!("site-{number}")).collect();
+    let start = |name: &String| {
+        let file = format!("{name}.json");
+        env.write(&file, &serde_json::to_string(&[ready(name)]).expect("JSON"));
+        let mut job = env.command(&["comment", &file, "--json"], &variables);
+        job.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        job.spawn().expect("xtask runs")
+    };
+    let jobs: Vec<_> = names.iter().map(start).collect();
+    for job in jobs {
+        ran(job.wait_with_output().expect("it ends")).exits(0);
+    }
+    let notes = server.notes();
+    let [only] = notes.as_slice() else { panic!("{notes:?}") };
+    let rows = state::rows(&only.body);
+    let found: BTreeSet<&str> = rows.iter().map(|row| row.project.as_str()).collect();
+    let mut wanted: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    if !existing.is_empty() {
+        wanted.insert("before");
+    }
+    assert_eq!(found, wanted, "{:?}", server.writes());
+}
+
 #[test]
 fn eight_jobs_at_once_lose_no_row() {
-    for existing in [vec![], vec![note(5, &body(&["before"]))]] {
-        let server =
-            GitLab::start(&existing, Behaviour { delay: 60, per_page: 3, ..Behaviour::default() });
-        let env = TestEnv::new();
-        let variables = server.variables();
-        let variables: Vec<(&str, &str)> =
-            variables.iter().map(|(n, v)| (*n, v.as_str())).collect();
-        let names: Vec<String> = (0..8).map(|number| format!("site-{number}")).collect();
-        let jobs: Vec<_> = names
-            .iter()
-            .map(|name| {
-                let file = format!("{name}.json");
-                env.write(&file, &serde_json::to_string(&[ready(name)]).expect("JSON"));
-                let mut job = env.command(&["comment", &file, "--json"], &variables);
-                job.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-                job.spawn().expect("xtask runs")
-            })
-            .collect();
-        for job in jobs {
-            ran(job.wait_with_output().expect("it ends")).exits(0);
-        }
-        let notes = server.notes();
-        let [only] = notes.as_slice() else { panic!("{notes:?}") };
-        let rows = state::rows(&only.body);
-        let found: BTreeSet<&str> = rows.iter().map(|row| row.project.as_str()).collect();
-        let mut wanted: BTreeSet<&str> = names.iter().map(String::as_str).collect();
-        if !existing.is_empty() {
-            wanted.insert("before");
-        }
-        assert_eq!(found, wanted, "{:?}", server.writes());
-    }
+    run_jobs(8, 60, &[]);
+    run_jobs(8, 60, &[note(5, &body(&["before"]))]);
+}
+
+#[test]
+fn more_than_a_hundred_jobs_at_once_lose_no_row() {
+    run_jobs(110, 0, &[]);
 }

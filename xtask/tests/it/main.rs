@@ -43,6 +43,7 @@ mod preview;
 mod preview_strategy;
 mod protection;
 mod protection_files;
+mod proxy;
 mod refused_uploads;
 mod sandbox_bindings;
 mod script;

@@ -22,7 +22,7 @@ fn deployed(env: &TestEnv, name: &str) -> Ran {
 }
 
 #[track_caller]
-fn refused(env: &TestEnv, name: &str, said: &str) {
+fn assert_refused(env: &TestEnv, name: &str, said: &str) {
     env.commit("project");
     let run = env.xtask(&["deploy", name, "--json"]).exits(3);
     let error = run.record(name)["error"].to_string();
@@ -127,7 +127,7 @@ fn adapter(env: &TestEnv, name: &str, config: &str) {
     env.write(&format!("projects/{name}/build.ts"), &build);
 }
 
-fn generated(name: &str, more: &str) -> String {
+fn write_generated(name: &str, more: &str) -> String {
     format!(
         r#"{{ "name": "{name}", "topLevelName": "{name}", "definedEnvironments": [], "main": "index.js", {DATE}, "no_bundle": true,
             "rules": [{{ "type": "ESModule", "globs": ["**/*.js", "**/*.mjs"] }}], "assets": {{ "directory": "../client" }}{more} }}"#
@@ -139,7 +139,7 @@ fn a_generated_config_passes_the_guards_of_a_written_one() {
     let env = TestEnv::with_tools();
     // As it should be: modules with odd names, assets beside them, a command without a token.
     let command = serde_json::json!({ "command": "env > ../../seen.txt" });
-    adapter(&env, "good", &generated("good", &format!(r#", "build": {command}"#)));
+    adapter(&env, "good", &write_generated("good", &format!(r#", "build": {command}"#)));
     deployed(&env, "good");
     assert_eq!(env.fetch("good.localhost", "/none").1, "generated");
     assert_eq!(env.fetch("good.localhost", "/").1, "client");
@@ -152,13 +152,13 @@ fn a_generated_config_passes_the_guards_of_a_written_one() {
     for (name, config, said) in [
         (
             "proto",
-            generated("proto", &format!(r#", "__proto__": {{ "build": {command} }}"#)),
+            write_generated("proto", &format!(r#", "__proto__": {{ "build": {command} }}"#)),
             "`__proto__`",
         ),
-        ("other", generated("taken", ""), "deploys the Worker `taken`"),
+        ("other", write_generated("taken", ""), "deploys the Worker `taken`"),
         (
             "route",
-            generated(
+            write_generated(
                 "route",
                 r#", "routes": [{ "pattern": "WWW.example.com.", "custom_domain": true }]"#,
             ),
@@ -166,24 +166,31 @@ fn a_generated_config_passes_the_guards_of_a_written_one() {
         ),
         (
             "single",
-            generated("single", r#", "route": "example.com/*""#),
+            write_generated("single", r#", "route": "example.com/*""#),
             "adds the route `example.com/*`",
         ),
         (
             "account",
-            generated("account", r#", "account_id": "ffffffffffffffffffffffffffffffff""#),
+            write_generated("account", r#", "account_id": "ffffffffffffffffffffffffffffffff""#),
             "`account_id` is ffff",
         ),
         (
             "outside",
-            generated("outside", "").replace("../client", "../../../../../outside"),
+            write_generated("outside", "").replace("../client", "../../../../../outside"),
             "`assets.directory` is outside of the repository",
         ),
-        ("sources", generated("sources", "").replace("../client", "../.."), "contains the project"),
-        ("unknown", generated("unknown", r#", "runs": "anything""#), "`runs` is not a field"),
+        (
+            "sources",
+            write_generated("sources", "").replace("../client", "../.."),
+            "contains the project",
+        ),
+        ("unknown", write_generated("unknown", r#", "runs": "anything""#), "`runs` is not a field"),
         (
             "blocks",
-            generated("blocks", r#", "env": { "local": { "build": { "command": "true" } } }"#),
+            write_generated(
+                "blocks",
+                r#", "env": { "local": { "build": { "command": "true" } } }"#,
+            ),
             "env",
         ),
     ] {
@@ -231,7 +238,7 @@ fn what_holds_the_token_is_not_uploaded() {
         ("headers", "_headers", format!("/*\n  x-token: {CANARY}\n")),
     ] {
         site(name, file, &text);
-        refused(&env, name, &format!("projects/{name}/dist/{file} holds the API token"));
+        assert_refused(&env, name, &format!("projects/{name}/dist/{file} holds the API token"));
     }
     // In the code, its source map, and a variable of the config.
     for (name, code, more, said) in [
@@ -254,7 +261,7 @@ fn what_holds_the_token_is_not_uploaded() {
         );
         let code = format!("export default {{ fetch: () => new Response({code} as any) }};\n");
         env.write(&format!("projects/{name}/worker.ts"), &code);
-        refused(&env, name, said);
+        assert_refused(&env, name, said);
     }
 }
 
@@ -302,7 +309,7 @@ fn what_is_published_is_a_regular_file_of_the_project_and_not_private() {
         ),
     ] {
         build(name, more);
-        refused(&env, name, said);
+        assert_refused(&env, name, said);
         assert_eq!(env.fetch(&format!("{name}.localhost"), "/").0, 404, "{name}");
     }
     // Ignored, or meant.
