@@ -61,7 +61,7 @@ fn build(part: &ProjectPlan) -> Result<String, Failure> {
     if part.module {
         return Ok(format!("build | {export}"));
     }
-    let folder = quote(container::inside(&dist).as_str())?;
+    let folder = quote(container::container_path(&dist).as_str())?;
     Ok(format!("${} | directory {folder} | {export}", container::BUILT))
 }
 

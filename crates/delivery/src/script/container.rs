@@ -22,7 +22,7 @@ pub const ROOT: &str = "/src";
 pub const BUILT: &str = "built";
 
 /// Paths that no container gets: what is installed or written again, git's data, and files of secrets.
-const EXCLUDED: [&str; 7] = [
+const EXCLUDES: [&str; 7] = [
     "**/.dev.vars*",
     "**/.env",
     "**/.env.*",
@@ -48,7 +48,7 @@ pub struct ContainerInputs {
 
 impl ContainerInputs {
     /// Returns the variables of the two lists that are set.
-    fn set(names: &[String]) -> impl Iterator<Item = &str> {
+    fn variables_in(names: &[String]) -> impl Iterator<Item = &str> {
         names.iter().map(String::as_str).filter(|name| is_set(name))
     }
 }
@@ -67,7 +67,7 @@ pub fn lines(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
 
 /// Returns the path of a folder of the repository in a container.
 #[must_use]
-pub fn inside(dir: &Utf8Path) -> Utf8PathBuf {
+pub fn container_path(dir: &Utf8Path) -> Utf8PathBuf {
     Utf8Path::new(ROOT).join(dir)
 }
 
@@ -76,10 +76,10 @@ pub fn inside(dir: &Utf8Path) -> Utf8PathBuf {
 fn source(part: &ProjectPlan) -> Result<String, Failure> {
     let root = relative(&part.dir, Utf8Path::new(""));
     let mut line = format!("source=$(host | directory {}", quote(root.as_str())?);
-    for path in included(part) {
+    for path in include_paths(part) {
         line += &format!(" --include={}", quote(&pattern(&path))?);
     }
-    for path in EXCLUDED {
+    for path in EXCLUDES {
         line += &format!(" --exclude={}", quote(path)?);
     }
     // What an earlier build left is not taken for this one's.
@@ -90,7 +90,7 @@ fn source(part: &ProjectPlan) -> Result<String, Failure> {
 }
 
 /// Returns the paths of the inputs, and of the manifests that an install compares with the lock file.
-fn included(part: &ProjectPlan) -> BTreeSet<String> {
+fn include_paths(part: &ProjectPlan) -> BTreeSet<String> {
     let mut paths: BTreeSet<Utf8PathBuf> = part.inputs.clone();
     paths.insert(part.dir.clone());
     let is_covered = |dir: &Utf8Path| paths.iter().any(|path| dir.starts_with(path));
@@ -142,7 +142,7 @@ fn pipeline(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
     let places = places(settings, &toolchains);
     if let Some(installation) = &part.toolchain.installation {
         let command = places.install(&part.toolchain, installation);
-        let names: Vec<&str> = ContainerInputs::set(&settings.variables.install).collect();
+        let names: Vec<&str> = ContainerInputs::variables_in(&settings.variables.install).collect();
         calls.extend(secrets(&names)?);
         calls.extend(run(&command)?);
         for name in names {
@@ -152,7 +152,7 @@ fn pipeline(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
     let own = part.own_build.iter().map(|build| (build, part.build_environment.as_deref()));
     let builds: Vec<_> = part.dependencies.iter().map(|build| (build, None)).chain(own).collect();
     if !builds.is_empty() {
-        let names: Vec<&str> = ContainerInputs::set(&settings.variables.build).collect();
+        let names: Vec<&str> = ContainerInputs::variables_in(&settings.variables.build).collect();
         calls.extend(secrets(&names)?);
     }
     for (build, environment) in builds {
