@@ -29,7 +29,7 @@ function expectBuild(chain: Chain) {
   expect(chain.some(({ name }) => /secret/i.test(name))).toBe(false);
 }
 
-test("a project without a module of its own", async () => {
+test("a project without its own module", async () => {
   const { session } = await inSession(image, async () => {
     await (await new Builder().build(source())).sync();
   });
@@ -37,14 +37,14 @@ test("a project without a module of its own", async () => {
   expectBuild(chain);
   expect(named(chain, "withExec")[1]).toEqual({ args: ["bun", "--bun", "run", "build"] });
   expect(chain.at(-1)).toEqual({ name: "directory", args: { path: "/src/dist" } });
-  // What an earlier build left is not taken for this one's.
+  // The output of an earlier build does not count as this one's.
   const [mounted] = named(chain, "withDirectory");
   expect(mounted).toMatchObject({ path: "/src" });
   expect((mounted?.["source"] as Chain).at(-1)).toEqual({ name: "withoutDirectory", args: { path: "dist" } });
   expect(named(chain, "withEnvVariable").map(({ name }) => name)).not.toContain("CLOUDFLARE_ENV");
 });
 
-test("with a script, a folder and an environment of its own", async () => {
+test("with a script, a folder and its own environment", async () => {
   const { session } = await inSession(image, async () => {
     await (await new Builder().build(source(), "build:site", "out", "staging")).sync();
   });

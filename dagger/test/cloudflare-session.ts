@@ -34,7 +34,7 @@ export interface World {
   refusal?: string;
   /** The exit code of the first step. */
   bundleExit?: number;
-  /** What is printed of Cloudflare's answer about the Worker's deployments. */
+  /** The printed response of Cloudflare about the Worker's deployments. */
   deployments?: string;
 }
 

@@ -45,7 +45,7 @@ describe("the file", () => {
   });
 });
 
-test("the functions read the file of their own module", async () => {
+test("the functions read the file of their module", async () => {
   const config = new Config();
   const { result, session } = await inSession(
     (last) => (last === "contents" ? JSON.stringify(FILE) : undefined),

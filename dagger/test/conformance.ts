@@ -1,4 +1,4 @@
-// What the Cloudflare module makes of given inputs, so that another implementation can be compared with it. Reads one JSON
+// Prints the Cloudflare module's results for given inputs, so that another implementation can be compared with it. Reads one JSON
 // document, `{"arguments": [step…], "verdicts": [{"command", "exitCode", "output"}…]}`, and prints one of the same shape
 // with the results.
 import { wranglerArguments, type Command, type Step } from "../cloudflare/src/arguments.js";

@@ -29,7 +29,7 @@ export interface Server {
   apiUrl: string;
   notes: Note[];
   seen: Seen[];
-  /** How long the client waited, in milliseconds. */
+  /** The client's wait in milliseconds. */
   waits: number[];
   world: World;
   stop(): Promise<void>;

@@ -77,7 +77,7 @@ describe("the comment", () => {
     expect(notes).toEqual([note(50, `${MARKER}\nhello`)]);
   });
 
-  test("that was deleted in between is created anew, once", async () => {
+  test("that was deleted in between is created again, once", async () => {
     const notes = [note(20, `${MARKER}\nold`)];
     start(notes, ({ method }) => {
       if (method === "PUT") notes.length = 0;
@@ -186,7 +186,7 @@ describe("a refusal", () => {
     [400, { message: { note: ["is too long"] } }, '{"note":["is too long"]}'],
     [404, { message: "404 Not found" }, "the token may not see it"],
     [202, { commands_changes: {} }, "GitLab answered 202"],
-  ])("%d is said, not repeated", async (status, body, reason) => {
+  ])("%d is reported, not retried", async (status, body, reason) => {
     start([], ({ method }) => (method === "POST" ? Response.json(body, { status }) : undefined));
     const failing = posting();
     await expect(failing).rejects.toThrow(reason);
@@ -199,15 +199,15 @@ describe("a refusal", () => {
     const error = await posting().catch(String);
     expect(error).toContain("bad ***");
     for (const bad of ["", " ", "a\nb", "töken"]) {
-      const said = (() => {
+      const message = (() => {
         try {
           return access(server.apiUrl, bad) && "";
         } catch (thrown) {
           return String(thrown);
         }
       })();
-      expect(said).toContain("the GitLab token is empty, or holds characters");
-      if (bad.trim() !== "") expect(said).not.toContain(bad);
+      expect(message).toContain("the GitLab token is empty, or holds characters");
+      if (bad.trim() !== "") expect(message).not.toContain(bad);
     }
     expect(access(`${server.apiUrl}/`, ` ${TOKEN}\n`)).toEqual({ apiUrl: server.apiUrl, token: TOKEN });
     for (const url of ["gitlab.example.com", "ftp://x", "https://user:pw@x/api/v4"])

@@ -41,7 +41,7 @@ describe.each(all.map((module) => [module.dir, module] as const))("%s", (dir, mo
     expect([...new Set(used.map(([, name]) => name))].sort()).toEqual(declared.sort());
   });
 
-  // With exactly this file the engine installs nothing when it loads the module.
+  // With exactly this file the engine skips the install of the module.
   test("no npm dependency, on Node", () => {
     expect(json(join(sourceDir, "package.json"))).toEqual({
       type: "module",

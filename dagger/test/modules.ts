@@ -37,7 +37,7 @@ export interface Signature {
   /** The types of all arguments. */
   types: Record<string, string>;
   returns: string;
-  /** How long results are kept, where the function says so. */
+  /** The lifetime of cached results, if the function sets one. */
   cache?: string;
 }
 

@@ -13,7 +13,7 @@ export interface Call {
 export type Chain = Call[];
 export type Value = string | number | boolean | null | Chain | Value[] | { [field: string]: Value };
 
-/** What the session has been asked, and for which values. */
+/** The queries to the session, with their values. */
 export interface Session {
   /** The queries as they came. */
   queries: string[];

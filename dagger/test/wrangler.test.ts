@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { bundleArguments, ENVIRONMENT, ON_BUN, wranglerArguments } from "../cloudflare/src/arguments.js";
-import { ASK, missing } from "../cloudflare/src/deployed.js";
+import { ASK, missingWorker } from "../cloudflare/src/deployed.js";
 import { tail } from "../cloudflare/src/log.js";
 import { distPath, hasAssets, refusal, site, type Facts } from "../cloudflare/src/site.js";
 import { READ_CONFIG } from "../cloudflare/src/wrangler.js";
@@ -93,10 +93,10 @@ describe("arguments", () => {
         stdout: "pipe",
         stderr: "pipe",
       });
-      const said = (await new Response(run.stdout).text()) + (await new Response(run.stderr).text());
+      const message = (await new Response(run.stdout).text()) + (await new Response(run.stderr).text());
       expect(await run.exited).toBe(1);
-      expect(said).toMatch(/absent.jsonc|Missing entry-point/);
-      expect(said).not.toMatch(/unknown argument/i);
+      expect(message).toMatch(/absent.jsonc|Missing entry-point/);
+      expect(message).not.toMatch(/unknown argument/i);
       rmSync(dir, { recursive: true });
     },
     60_000,
@@ -196,7 +196,7 @@ describe("the wrangler config", () => {
 describe("a Worker that was never deployed", () => {
   const account = "a".repeat(32);
 
-  /** What the program prints when Cloudflare answers with this. */
+  /** Returns the program's output for this response of Cloudflare. */
   async function ask(worker: string, status: number, text: string): Promise<string> {
     const seen: string[] = [];
     const server = Bun.serve({
@@ -238,14 +238,14 @@ describe("a Worker that was never deployed", () => {
     ["is not told by a proxy", 502, "<html>", "it answered 502"],
     ["is not told by another address", 302, "", "it answered 302"],
   ] as const)("%s", async (_, status, text, reason) => {
-    const said = missing("shop", await ask("shop", status, text));
-    if (reason === undefined) expect(said).toBeUndefined();
-    else expect(said).toContain(reason);
+    const message = missingWorker("shop", await ask("shop", status, text));
+    if (reason === undefined) expect(message).toBeUndefined();
+    else expect(message).toContain(reason);
   });
 
   test("is not told by silence", () => {
-    expect(missing("shop", "")).toContain("no answer");
-    expect(missing("shop", "at x\nerror: Unable to connect\n")).toEndWith("exists: error: Unable to connect");
+    expect(missingWorker("shop", "")).toContain("no answer");
+    expect(missingWorker("shop", "at x\nerror: Unable to connect\n")).toEndWith("exists: error: Unable to connect");
   });
 });
 

@@ -32,7 +32,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Runs the benchmarks in a program of their own, and reports what it found. A goal that is missed
+    /// Runs the benchmarks in their own program, and reports what it found. A goal that is missed
     /// is a row of the report; a wrong answer is an error.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let found = self.measure(ctx)?;
@@ -64,7 +64,7 @@ impl Bench {
     }
 }
 
-/// The benchmarks in the file at `path`; nothing when there is none.
+/// The benchmarks in the file at `path`. `None` if there is none.
 pub fn read(path: &Utf8Path) -> Result<Option<Benchmarks>> {
     let Ok(text) = std::fs::read_to_string(path) else { return Ok(None) };
     let found = serde_json::from_str(&text).with_context(|| format!("cannot read {path}"))?;

@@ -15,7 +15,7 @@ pub struct Generate {
     /// Change nothing; fail when a file is out of date
     #[arg(long)]
     check: bool,
-    /// Make the picture of the comment in docs/gitlab.md anew instead: plays a merge request in a
+    /// Make the picture of the comment in docs/gitlab.md instead: plays a merge request in a
     /// sandbox and opens its page in a browser
     #[arg(long, conflicts_with = "check")]
     screenshot: bool,

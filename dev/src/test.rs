@@ -79,7 +79,7 @@ fn reject_unknown(names: &[String], known: &[&str]) -> Result<(), Failure> {
     Err(failure.hint(format!("the checks are: {}", known.join(", "))))
 }
 
-/// Sets up, and runs one test of xtask with a variable of its own.
+/// Sets up, and runs one test of xtask with its own variable.
 pub fn one_test(ctx: &Ctx, name: &str, (variable, value): (&'static str, &str)) -> Result<Exit> {
     let places = set_up(ctx)?;
     let test = ["test", "--locked", "--package", "xtask", "--test", "it", "--", "--exact", name];
@@ -94,7 +94,7 @@ pub fn set_up(ctx: &Ctx) -> Result<Places> {
     let config = Config::load(&ctx.root)?;
     let setup = Setup::new(ctx, &config)?;
     let (places, _) = setup.tools()?;
-    setup.done("Bun and wrangler are in place");
+    setup.finish("Bun and wrangler are in place");
     Ok(places)
 }
 

@@ -11,12 +11,12 @@ pub const VARIABLE: &str = "XTASK_DEADLINE";
 /// Returns the shorter of `deadline` and the bound. Errors if the bound is not a positive number.
 pub fn within(deadline: Duration) -> Result<Duration, Failure> {
     match crate::env::variable(VARIABLE) {
-        Some(text) => bounded(deadline, &text),
+        Some(text) => parse_at_most(deadline, &text),
         None => Ok(deadline),
     }
 }
 
-fn bounded(deadline: Duration, text: &str) -> Result<Duration, Failure> {
+fn parse_at_most(deadline: Duration, text: &str) -> Result<Duration, Failure> {
     match text.parse() {
         Ok(seconds) if seconds > 0 => Ok(deadline.min(Duration::from_secs(seconds))),
         _ => Err(usage(format!(
@@ -32,10 +32,10 @@ mod tests {
     #[test]
     fn the_bound_only_shortens() {
         let minute = Duration::from_secs(60);
-        assert_eq!(bounded(minute, "5").expect("a number"), Duration::from_secs(5));
-        assert_eq!(bounded(minute, "600").expect("a number"), minute);
+        assert_eq!(parse_at_most(minute, "5").expect("a number"), Duration::from_secs(5));
+        assert_eq!(parse_at_most(minute, "600").expect("a number"), minute);
         for wrong in ["0", "-1", "1.5", "soon"] {
-            assert!(bounded(minute, wrong).is_err(), "{wrong}");
+            assert!(parse_at_most(minute, wrong).is_err(), "{wrong}");
         }
     }
 }

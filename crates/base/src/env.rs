@@ -1,7 +1,7 @@
 //! Variables of the environment, kept where no other process can read them.
 //!
 //! Every process of the same user can read the environment that a process was started with (`/proc/<pid>/environ`), a
-//! build of a project among them. So [`hide`] starts the program anew with the few variables that children see in any
+//! build of a project among them. So [`hide`] restarts the program with the few variables that children see in any
 //! case. The others go through memory that only the new process reads. Read variables through this module alone.
 
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ const KEPT: [&str; 10] = [
 
 static HIDDEN: OnceLock<BTreeMap<OsString, OsString>> = OnceLock::new();
 
-/// Removes every variable that no child sees from this process's environment, by starting the program anew. Returns in
+/// Removes every variable that no child sees from this process's environment, by restarting the program. Returns in
 /// the new process, or if nothing has to be hidden, or if this system cannot do it.
 ///
 /// On Linux no other process of the same user can read this one's memory afterwards, unless it may trace any process.
@@ -87,7 +87,7 @@ fn is_credential(name: &str, value: &str) -> bool {
         && !value.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
 }
 
-/// Writes the variables into memory that the program keeps when it is started anew.
+/// Writes the variables into memory that the program keeps when it is restarted.
 fn send(variables: &[(OsString, OsString)]) -> Option<OwnedFd> {
     let mut text = Vec::new();
     for (name, value) in variables {

@@ -107,7 +107,7 @@ impl RetryBudget {
     }
 
     fn wait(&self, what: &str, pause: Duration) -> bool {
-        if pause >= self.left() || INTERRUPTED.load(Ordering::SeqCst) {
+        if pause >= self.remaining() || INTERRUPTED.load(Ordering::SeqCst) {
             return false;
         }
         (self.say)(&format!("{what}; retrying in {}", seconds(pause)));
@@ -134,7 +134,7 @@ impl RetryBudget {
         outcome
     }
 
-    fn left(&self) -> Duration {
+    fn remaining(&self) -> Duration {
         *self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -235,8 +235,8 @@ mod tests {
 
     /// Returns the final status, the number of requests, and the messages.
     fn play(change: bool, answers: &[(u16, Option<u64>)]) -> (Option<u16>, usize, Vec<String>) {
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let heard = Arc::clone(&said);
+        let notes = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&notes);
         let retry_budget = RetryBudget::new(move |text| {
             heard.lock().expect("no panic").push(text.to_owned());
         });
@@ -248,16 +248,16 @@ mod tests {
         };
         let outcome =
             if change { retry_budget.change("it", send) } else { retry_budget.read("it", send) };
-        let said = said.lock().expect("no panic").clone();
-        (outcome.ok().map(|answer| answer.status), sent, said)
+        let notes = notes.lock().expect("no panic").clone();
+        (outcome.ok().map(|answer| answer.status), sent, notes)
     }
 
     #[test]
     fn reads_retry_transient_errors() {
-        let (status, sent, said) = play(false, &[(503, Some(1)), (429, Some(2)), (200, None)]);
+        let (status, sent, notes) = play(false, &[(503, Some(1)), (429, Some(2)), (200, None)]);
         assert_eq!((status, sent), (Some(200), 3));
         assert_eq!(
-            said,
+            notes,
             ["it answered 503; retrying in 0.0 s", "it answered 429; retrying in 0.0 s"]
         );
         for (status, sent) in [(403, 1), (404, 1), (409, 1), (501, 1)] {
@@ -288,8 +288,8 @@ mod tests {
 
     #[test]
     fn a_wait_beyond_the_budget_is_not_started() {
-        let (status, sent, said) = play(false, &[(429, Some(121_000)), (200, None)]);
-        assert_eq!((status, sent, said.len()), (Some(429), 1, 0));
+        let (status, sent, notes) = play(false, &[(429, Some(121_000)), (200, None)]);
+        assert_eq!((status, sent, notes.len()), (Some(429), 1, 0));
     }
 
     #[test]

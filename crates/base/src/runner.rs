@@ -159,7 +159,7 @@ impl Runner<'_> {
             reason
         })?;
         Ok(CompletedProcess {
-            exit_reason: self.supervised(exit_reason),
+            exit_reason: self.mark_interruption(exit_reason),
             tail: sink.tail.into_inner().unwrap_or_else(PoisonError::into_inner).into(),
             log: self.log.to_owned(),
             took: started.elapsed(),
@@ -169,7 +169,7 @@ impl Runner<'_> {
     }
 
     /// A supervisor reports a signal as an exit code.
-    fn supervised(&self, reason: ExitReason) -> ExitReason {
+    fn mark_interruption(&self, reason: ExitReason) -> ExitReason {
         match reason {
             ExitReason::Code(code @ 129..=159) if self.supervisor.is_some() => {
                 ExitReason::Signal(code - 128)

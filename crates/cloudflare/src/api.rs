@@ -19,7 +19,7 @@ use base::retry::RetryBudget;
 use base::secret::Secret;
 use workspace::triggers::digest_in;
 
-pub use attached::Attached;
+pub use attached::TriggersInUse;
 
 /// The public address of the API.
 pub const PUBLIC_API: &str = "https://api.cloudflare.com/client/v4";
@@ -191,7 +191,7 @@ impl<'a> Api<'a> {
         let Some(result) = self.get(&format!("workers/scripts/{worker}/versions"))? else {
             return Ok(Vec::new());
         };
-        shaped(result["items"].clone(), "list of versions")
+        parse_as(result["items"].clone(), "list of versions")
     }
 
     /// The last ten deployments of `worker`, in Cloudflare's order: the first is the one that serves
@@ -201,7 +201,7 @@ impl<'a> Api<'a> {
         let Some(result) = self.get(&format!("workers/scripts/{worker}/deployments"))? else {
             return Ok(Vec::new());
         };
-        shaped(result["deployments"].clone(), "list of deployments")
+        parse_as(result["deployments"].clone(), "list of deployments")
     }
 
     /// The workers.dev address of `worker`, where that is on.
@@ -255,7 +255,7 @@ impl<'a> Api<'a> {
         for page in 1..=5 {
             let path = format!("workers/workers/{worker}/previews?per_page=100&page={page}");
             let Some(found) = self.get(&path)? else { break };
-            let found: Vec<Preview> = shaped(found, "list of previews")?;
+            let found: Vec<Preview> = parse_as(found, "list of previews")?;
             let last = found.len() < 100;
             names.extend(found.into_iter().map(|preview| preview.name));
             if last {
@@ -271,7 +271,7 @@ impl<'a> Api<'a> {
     }
 
     fn previews(&self, path: &str) -> Result<Option<Preview>> {
-        self.get(path)?.map(|found| shaped(found, "answer about a preview")).transpose()
+        self.get(path)?.map(|found| parse_as(found, "answer about a preview")).transpose()
     }
 
     /// Deletes the preview called `name` with its deployments; whether there was one. Sent again as a read
@@ -280,8 +280,8 @@ impl<'a> Api<'a> {
         let path = format!("accounts/{}/workers/workers/{worker}/previews/{name}", self.account);
         let url = format!("{}/{path}", self.base);
         let bearer = format!("Bearer {}", self.token.expose());
-        let answer =
-            self.repeated(|| http::delete(&self.agent, &url, &[("Authorization", &bearer)]))?;
+        let answer = self
+            .send_with_retries(|| http::delete(&self.agent, &url, &[("Authorization", &bearer)]))?;
         Ok(result("DELETE", &path, &answer)?.is_some())
     }
 
@@ -296,12 +296,12 @@ impl<'a> Api<'a> {
         let url = format!("{}/{path}", self.base);
         let bearer = format!("Bearer {}", self.token.expose());
         let answer =
-            self.repeated(|| http::get(&self.agent, &url, &[("Authorization", &bearer)]))?;
+            self.send_with_retries(|| http::get(&self.agent, &url, &[("Authorization", &bearer)]))?;
         result("GET", path, &answer)
     }
 
     /// Sends a request that is safe to repeat.
-    fn repeated(&self, mut send: impl FnMut() -> Result<Answer>) -> Result<Answer> {
+    fn send_with_retries(&self, mut send: impl FnMut() -> Result<Answer>) -> Result<Answer> {
         let answer = match self.retry_budget {
             Some(retry_budget) => retry_budget.read("Cloudflare", send),
             None => send(),
@@ -312,10 +312,10 @@ impl<'a> Api<'a> {
 
 /// Returns the result in the API's envelope.
 fn result(method: &str, path: &str, answer: &Answer) -> Result<Option<Value>> {
-    let refusal = |said: &str| {
+    let refusal = |detail: &str| {
         let wait = answer.retry_after.map(|wait| format!("; it asks to wait {} s", wait.as_secs()));
         let wait = wait.unwrap_or_default();
-        let text = format!("{method} {path} answered {}{said}{wait}", answer.status);
+        let text = format!("{method} {path} answered {}{detail}{wait}", answer.status);
         Refusal { status: answer.status, text }
     };
     let envelope: Envelope = serde_json::from_slice(&answer.body)
@@ -326,13 +326,13 @@ fn result(method: &str, path: &str, answer: &Answer) -> Result<Option<Value>> {
     if envelope.errors.iter().any(|error| matches!(error.code, 10_007 | 10_025 | 10_090 | 10_222)) {
         return Ok(None);
     }
-    let said: Vec<String> =
+    let messages: Vec<String> =
         envelope.errors.iter().map(|e| format!("{} [code {}]", e.message, e.code)).collect();
-    Err(refusal(&format!(": {}", http::short(&said.join(", ")))).into())
+    Err(refusal(&format!(": {}", http::short(&messages.join(", ")))).into())
 }
 
 /// A part of an answer, which may not be what the API describes.
-fn shaped<T: DeserializeOwned>(value: Value, what: &str) -> Result<T> {
+fn parse_as<T: DeserializeOwned>(value: Value, what: &str) -> Result<T> {
     serde_json::from_value(value).map_err(|error| {
         let error = http::short(&error.to_string());
         anyhow!("Cloudflare's {what} has an unexpected shape: {error}")

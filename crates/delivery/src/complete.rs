@@ -92,9 +92,9 @@ mod tests {
     use crate::cli::Cli;
     use crate::help::arrange;
 
-    struct Fixed;
+    struct FixedValues;
 
-    impl Names for Fixed {
+    impl Names for FixedValues {
         fn projects(&self) -> Vec<String> {
             vec!["rawkode.academy/website".to_owned(), "rawkode.studio".to_owned()]
         }
@@ -113,7 +113,7 @@ mod tests {
         let mut command = arrange(Cli::<crate::cli::Command>::command(), "cargo xtask");
         command.build();
         let complete =
-            |line: &str| candidates(&command, &line.split(' ').collect::<Vec<_>>(), &Fixed);
+            |line: &str| candidates(&command, &line.split(' ').collect::<Vec<_>>(), &FixedValues);
         assert_eq!(complete("dep"), ["deploy"]);
         assert_eq!(complete("deploy rawkode.s"), ["rawkode.studio"]);
         assert_eq!(complete("deploy --env s"), ["staging"]);

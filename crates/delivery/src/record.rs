@@ -22,7 +22,7 @@ pub enum Status {
     Live,
     /// Uploaded without being live, and it answers at its own address.
     Ready,
-    /// Deployed, did not answer, and the former version is live again.
+    /// Deployed, did not answer, and the previous version is live again.
     RolledBack,
     /// The same content was live already, and it answers.
     Unchanged,
@@ -39,7 +39,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// The exit code that one project in this state stands for.
+    /// Returns the exit code for one project with this status.
     #[must_use]
     pub fn exit(self) -> Exit {
         match self {
@@ -235,7 +235,7 @@ impl Record {
     /// `look` is the command that says what is live.
     pub fn begin(&self, root: &Utf8Path, look: &str) -> Result<(), Failure> {
         let error = format!(
-            "this attempt was ended before it could say what came of it\nhint: look: `{look}`"
+            "this attempt was killed before it could report its result\nhint: run `{look}`"
         );
         let (status, error) = (Status::Unknown, Some(error));
         let begun = Record { status, error, live: None, ..self.clone() };

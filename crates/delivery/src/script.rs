@@ -39,9 +39,9 @@ pub fn script(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
 }
 
 /// The folder that a build writes and Dagger exports: that of the assets, or of a Worker without any the
-/// folder of its `main`. Nothing where that is the project's own.
+/// folder of its `main`. `None` if that is the project's own.
 #[must_use]
-pub fn exported(part: &ProjectPlan) -> Option<Utf8PathBuf> {
+pub fn exports(part: &ProjectPlan) -> Option<Utf8PathBuf> {
     let code = || {
         let folder = part.target.main.as_deref()?.parent()?;
         Some(normalize(&part.dir.join(folder))?).filter(|folder| !part.dir.starts_with(folder))
@@ -50,12 +50,12 @@ pub fn exported(part: &ProjectPlan) -> Option<Utf8PathBuf> {
 }
 
 fn build(part: &ProjectPlan) -> Result<String, Failure> {
-    let dist = exported(part).ok_or_else(|| {
+    let dist = exports(part).ok_or_else(|| {
         refused(format!(
             "{}: Dagger exports the folder that a build writes, but neither `assets.directory` nor `main` names one",
             part.config
         ))
-        .hint("let the build write into a folder of its own, such as `dist`, or take `--engine host`")
+        .hint("let the build write into its own folder, such as `dist`, or take `--engine host`")
     })?;
     let export = format!("export --wipe {}", quote(relative(&part.dir, &dist).as_str())?);
     if part.module {
@@ -80,7 +80,7 @@ fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     let function = if plan.verb == Verb::Preview { "upload" } else { "deploy" };
     let mut call = format!(
         "{module} | {function} {} {} {}",
-        quote(&dotted(&relative(&part.dir, &dist)))?,
+        quote(&with_dot(&relative(&part.dir, &dist)))?,
         quote(config)?,
         quote(&format!("env://{token}"))?,
     );
@@ -110,7 +110,7 @@ fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
         // With what is installed and built, so that wrangler bundles what the build left.
         let root = quote(container::ROOT)?;
         call += &format!(" --workspace=$(${} | directory {root})", container::BUILT);
-        call += &format!(" --path={}", quote(dotted(&part.dir).trim_start_matches("./"))?);
+        call += &format!(" --path={}", quote(part.dir.as_str())?);
     }
     Ok(format!("{call} | export {}", quote(RECORD)?))
 }
@@ -119,7 +119,7 @@ fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
 const UNSAYABLE: [char; 3] = ['\0', '\u{80}', '\u{81}'];
 
 /// `value` as one word of Dagger Shell, a POSIX dialect: single quotes, and nothing in it is
-/// expanded. Three things cannot be said: NUL, what the shell takes for one of its own values, and
+/// expanded. Three things cannot be written: NUL, text that the shell takes for its own values, and
 /// the control characters U+0080 and U+0081, which its parser (mvdan.cc/sh 3.13.1) takes for the end
 /// of the script and for an escaped line feed.
 /// That parser also drops a carriage return before a line feed, even between quotes, so the two are
@@ -132,9 +132,7 @@ pub fn quote(value: &str) -> Result<String, Failure> {
         )));
     }
     if value.contains("{DSH:") {
-        return Err(refused(format!(
-            "`{value}`: Dagger would take `{{DSH:` for one of its own values"
-        )));
+        return Err(refused(format!("`{value}`: Dagger would take `{{DSH:` for its own syntax")));
     }
     let inner = value.replace('\'', r"'\''").replace("\r\n", "\r''\n");
     Ok(format!("'{inner}'"))
@@ -151,7 +149,7 @@ pub fn relative(from: &Utf8Path, to: &Utf8Path) -> Utf8PathBuf {
 }
 
 /// A path that cannot be read as anything else: `dist` as `./dist`.
-fn dotted(path: &Utf8Path) -> String {
+fn with_dot(path: &Utf8Path) -> String {
     if path.as_str().starts_with('.') { path.to_string() } else { format!("./{path}") }
 }
 

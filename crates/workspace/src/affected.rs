@@ -6,11 +6,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use super::config::CONFIG_FILE;
-use super::discovery::Broken;
+use super::discovery::BrokenConfig;
 use super::graph::{Graph, Node, Origin};
 use super::installs;
 use super::lock_changes::LockChanges;
-use super::outline::{Named, Outline};
+use super::summary::{NamedNode, Summary};
 use crate::change_base::{Base, Changes};
 use crate::modules::{BUN_TOOLCHAIN, TOOL_LOCK, WRANGLER_TOOLCHAIN};
 
@@ -46,9 +46,9 @@ pub enum Reason {
     },
 }
 
-/// A project or package that a change concerns.
+/// A project or package that a change affects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Concerned<'o> {
+pub struct AffectedItem<'o> {
     /// Its name; a package without one is called by its folder.
     pub name: &'o str,
     /// Its folder.
@@ -61,11 +61,11 @@ pub struct Concerned<'o> {
 #[derive(Clone, Debug, Default)]
 pub struct Affected<'o> {
     /// Projects.
-    pub projects: Vec<Concerned<'o>>,
+    pub projects: Vec<AffectedItem<'o>>,
     /// Packages, without the roots of workspaces, which hold the others.
-    pub packages: Vec<Concerned<'o>>,
+    pub packages: Vec<AffectedItem<'o>>,
     /// The wrangler configs that no project can be made of, of those that changed or whose inputs did.
-    pub broken: Vec<&'o Broken>,
+    pub broken: Vec<&'o BrokenConfig>,
 }
 
 /// Files and folders that every project is made with.
@@ -76,44 +76,48 @@ pub fn global_inputs() -> [&'static Utf8Path; 4] {
 
 /// Returns the projects and packages that `changes` affect.
 #[must_use]
-pub fn affected<'o>(outline: &'o Outline, changes: &Changes, locks: &LockChanges) -> Affected<'o> {
-    let concerned = |named: &'o Named, reasons: Vec<Reason>| Concerned {
+pub fn find_affected<'o>(
+    summary: &'o Summary,
+    changes: &Changes,
+    locks: &LockChanges,
+) -> Affected<'o> {
+    let item = |named: &'o NamedNode, reasons: Vec<Reason>| AffectedItem {
         name: &named.name,
-        dir: outline.graph.path(named.node),
+        dir: summary.graph.path(named.node),
         reasons,
     };
     if let Base::Everything { because } = &changes.base {
         let reason = || vec![Reason::UnknownBase { because: because.clone() }];
         let all =
-            |named: &'o [Named]| named.iter().map(|named| concerned(named, reason())).collect();
+            |named: &'o [NamedNode]| named.iter().map(|named| item(named, reason())).collect();
         return Affected {
-            projects: all(&outline.projects),
-            packages: all(&outline.packages),
-            broken: outline.broken.iter().collect(),
+            projects: all(&summary.projects),
+            packages: all(&summary.packages),
+            broken: summary.broken.iter().collect(),
         };
     }
-    let reach = Reach::new(&outline.graph, &changes.paths, locks);
+    let reach = Reach::new(&summary.graph, &changes.paths, locks);
     let global = |path: &&Utf8PathBuf| global_inputs().iter().any(|input| path.starts_with(input));
     let globals: Vec<Reason> = changes.paths.iter().filter(global).map(global_input).collect();
-    let with_reasons = |named: &'o Named, more: &[Reason]| {
+    let with_reasons = |named: &'o NamedNode, more: &[Reason]| {
         let mut reasons = reach.reasons(named.node);
-        // Said once, though modules that read such a file are dependencies as well.
-        let said = |reason: &Reason| match reason {
+        // Reported once, although modules that read such a file are dependencies as well.
+        let is_duplicate = |reason: &Reason| match reason {
             Reason::Dependency { path, .. } => more.contains(&global_input(path)),
             _ => false,
         };
-        reasons.retain(|reason| !said(reason));
+        reasons.retain(|reason| !is_duplicate(reason));
         reasons.extend_from_slice(more);
-        (!reasons.is_empty()).then(|| concerned(named, reasons))
+        (!reasons.is_empty()).then(|| item(named, reasons))
     };
     Affected {
-        projects: outline
+        projects: summary
             .projects
             .iter()
             .filter_map(|named| with_reasons(named, &globals))
             .collect(),
-        packages: outline.packages.iter().filter_map(|named| with_reasons(named, &[])).collect(),
-        broken: outline.broken.iter().filter(|broken| reach.touches(&broken.dir)).collect(),
+        packages: summary.packages.iter().filter_map(|named| with_reasons(named, &[])).collect(),
+        broken: summary.broken.iter().filter(|broken| reach.touches(&broken.dir)).collect(),
     }
 }
 
@@ -146,8 +150,8 @@ impl<'a> Reach<'a> {
         let mut direct = changed_nodes(graph, changed);
         let mut locked = vec![Vec::new(); graph.len()];
         for path in changed {
-            // The node of a lock file stands for all of it.
-            if let (Some(nodes), Some(lock)) = (locks.of(path), graph.number(path)) {
+            // The node of a lock file represents all of it.
+            if let (Some(nodes), Some(lock)) = (locks.affected_by(path), graph.number(path)) {
                 direct[lock].retain(|other| *other != path);
                 nodes.iter().for_each(|node| locked[*node].push(path));
             }
@@ -223,7 +227,7 @@ impl<'a> Reach<'a> {
 }
 
 /// The changed files of each node: those that it is, or that lie in it. A changed submodule is one
-/// path, and concerns what lies in it.
+/// path, and affects the files in it.
 fn changed_nodes<'a>(graph: &Graph, changed: &'a [Utf8PathBuf]) -> Vec<Vec<&'a Utf8PathBuf>> {
     let mut found = vec![Vec::new(); graph.len()];
     for path in changed {

@@ -21,8 +21,9 @@ pub enum Base {
         /// The reason for this choice.
         why: String,
     },
-    /// A list of paths that somebody else made.
-    Given,
+    /// A list of paths from stdin.
+    #[serde(rename = "given")]
+    PathList,
     /// Nothing can be left out.
     Everything {
         /// The reason.
@@ -57,8 +58,8 @@ pub struct Question<'a> {
     pub head: Option<&'a str>,
     /// Reads a variable of the environment.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
-    /// The commit of the last successful deployment, where somebody can be asked for it: nothing when
-    /// nobody can, and an inner nothing when there was none yet.
+    /// Reads the commit of the last successful deployment. `None` if there is no service to ask, and
+    /// `Some(Ok(None))` if there was no deployment yet.
     pub deployed: &'a dyn Fn() -> Option<Result<Option<String>>>,
 }
 
@@ -74,7 +75,7 @@ impl Question<'_> {
         let root = self.root;
         std::thread::scope(|scope| {
             // It takes longer than everything else, and does not depend on the base.
-            let status = uncommitted.then(|| scope.spawn(|| history::uncommitted(root)));
+            let status = uncommitted.then(|| scope.spawn(|| history::uncommitted_paths(root)));
             let (base, head) = self.base_and_head()?;
             let committed = match (&base, &head) {
                 (Base::Commit { commit, .. }, Some(head)) if commit != head => {
@@ -121,7 +122,7 @@ impl Question<'_> {
         Ok((base, Some(head)))
     }
 
-    /// The usual answer by one question to git; nothing where a closer look has to say why not.
+    /// The usual answer by one question to git. `None` if a closer look has to say why not.
     fn at_once(&self, revision: &str) -> Result<Option<(Base, String)>> {
         let (name, base) = match self.base {
             Some(base) => (base.to_owned(), base.to_owned()),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
-use super::files::Files;
+use super::files::Source;
 use super::pipeline::PipelineSettings;
 use super::strategy::Strategy;
 use super::toolchain;
@@ -186,15 +186,15 @@ pub struct Images {
 impl Config {
     /// Reads and checks the file below `root`. Every error ends with exit 3 and names the place.
     pub fn load(root: &Utf8Path) -> Result<Config, Failure> {
-        Config::read(&Files::here(root))
+        Config::read(&Source::from_working_tree(root))
     }
 
     /// The same of a commit's files, or of the working tree's.
-    pub fn read(files: &Files) -> Result<Config, Failure> {
+    pub fn read(files: &Source) -> Result<Config, Failure> {
         let text = files.read(CONFIG_FILE.into()).map_err(|failure| match files {
-            Files::Here { root } => failure
+            Source::WorkingTree { root } => failure
                 .hint(format!("it belongs in {root}; `git checkout -- {CONFIG_FILE}` restores it")),
-            Files::Of(_) => failure.hint("name a commit in which this tool is set up"),
+            Source::Commit(_) => failure.hint("name a commit in which this tool is set up"),
         })?;
         Config::parse(&text)
     }
@@ -242,7 +242,7 @@ impl Config {
     }
 
     /// Checks that `environment` exists.
-    pub fn known(&self, environment: &str) -> Result<(), Failure> {
+    pub fn require_environment(&self, environment: &str) -> Result<(), Failure> {
         if environment == LOCAL || self.environments.contains_key(environment) {
             return Ok(());
         }
@@ -441,8 +441,8 @@ mod tests {
     #[test]
     fn unknown_environments_get_a_suggestion() {
         let config = Config::parse(VALID).expect("valid");
-        assert!(config.known(LOCAL).is_ok());
-        let failure = config.known("prodution").expect_err("unknown");
+        assert!(config.require_environment(LOCAL).is_ok());
+        let failure = config.require_environment("prodution").expect_err("unknown");
         assert_eq!(failure.hints, ["did you mean `production`?"]);
     }
 }

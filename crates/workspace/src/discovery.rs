@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use super::config::{self, CONFIG_FILE, Config};
-use super::files::{Files, MANIFEST, MODULE, PROJECTS};
+use super::files::{MANIFEST, MODULE, PROJECTS, Source};
 use super::modules;
 use super::package::Package;
 use super::pattern::Patterns;
@@ -26,7 +26,7 @@ pub struct Place {
 
 impl Place {
     /// Returns the place of a repository with these files.
-    pub fn new(files: &Files, config: &Config) -> Result<Place, Failure> {
+    pub fn new(files: &Source, config: &Config) -> Result<Place, Failure> {
         let in_projects = files.is_folder(PROJECTS.into());
         let Some(patterns) = &config.projects else {
             let folder = if in_projects { PROJECTS } else { "" }.to_owned();
@@ -58,7 +58,7 @@ impl Place {
 
 /// A wrangler config that no project can be made of.
 #[derive(Clone, Debug, Serialize)]
-pub struct Broken {
+pub struct BrokenConfig {
     /// Its folder, relative to the repository's root.
     pub dir: Utf8PathBuf,
     /// The config, relative to the repository's root.
@@ -72,7 +72,7 @@ fn message<S: serde::Serializer>(failure: &Failure, to: S) -> Result<S::Ok, S::E
     to.serialize_str(&failure.message)
 }
 
-impl Broken {
+impl BrokenConfig {
     /// Returns whether `name` can refer to this project.
     #[must_use]
     pub fn answers_to(&self, name: &str) -> bool {
@@ -81,7 +81,7 @@ impl Broken {
 
     /// Returns whether it can be read among these files.
     #[must_use]
-    pub fn is_mended(&self, files: &Files) -> bool {
+    pub fn is_readable(&self, files: &Source) -> bool {
         let config = |text: String| WranglerConfig::parse(&self.config, &text).is_ok();
         let manifest = |dir: &Utf8Path| {
             let text = files.read(&dir.join(MANIFEST));
@@ -89,7 +89,7 @@ impl Broken {
         };
         let package = self.dir.ancestors().find(|dir| files.is_file(&dir.join(MANIFEST)));
         !self.dir.as_str().chars().any(is_control_or_bidi)
-            && files.read(&self.config).map_or_else(|_| files.is_gone(&self.config), config)
+            && files.read(&self.config).map_or_else(|_| files.is_missing(&self.config), config)
             && package.is_none_or(manifest)
     }
 
@@ -112,7 +112,7 @@ impl Broken {
 
 /// The inputs from which projects are discovered.
 pub(super) struct Discovery<'w> {
-    files: &'w Files,
+    files: &'w Source,
     place: Place,
     packages: &'w BTreeMap<String, Package>,
     unreadable: &'w BTreeMap<Utf8PathBuf, String>,
@@ -120,7 +120,7 @@ pub(super) struct Discovery<'w> {
 
 impl<'w> Discovery<'w> {
     pub(super) fn new(
-        files: &'w Files,
+        files: &'w Source,
         place: Place,
         packages: &'w BTreeMap<String, Package>,
         unreadable: &'w BTreeMap<Utf8PathBuf, String>,
@@ -129,7 +129,7 @@ impl<'w> Discovery<'w> {
     }
 
     /// Returns the projects whose configs are among `listed`, and the configs that cannot be read.
-    pub(super) fn find(&self, listed: &[Utf8PathBuf]) -> (Vec<Project>, Vec<Broken>) {
+    pub(super) fn find(&self, listed: &[Utf8PathBuf]) -> (Vec<Project>, Vec<BrokenConfig>) {
         let mut folders: BTreeMap<&Utf8Path, Vec<&Utf8Path>> = BTreeMap::new();
         for path in listed.iter().filter(|path| path.file_name().is_some_and(is_config_name)) {
             let dir = path.parent().unwrap_or(Utf8Path::new(""));
@@ -145,13 +145,13 @@ impl<'w> Discovery<'w> {
     }
 
     /// Finds the projects of one folder: the config that wrangler itself would take, and every other
-    /// one that names a Worker of its own.
+    /// one that names its own Worker.
     fn find_in(
         &self,
         dir: &Utf8Path,
         configs: &[&Utf8Path],
         projects: &mut Vec<Project>,
-        broken: &mut Vec<Broken>,
+        broken: &mut Vec<BrokenConfig>,
     ) {
         let named =
             |name: &str| configs.iter().copied().find(|path| path.file_name() == Some(name));
@@ -166,7 +166,11 @@ impl<'w> Discovery<'w> {
                 Ok(project) if !workers.insert(project.worker.clone()) => {}
                 Ok(project) => projects.push(project),
                 Err(failure) => {
-                    broken.push(Broken { dir: dir.to_owned(), config: config.to_owned(), failure });
+                    broken.push(BrokenConfig {
+                        dir: dir.to_owned(),
+                        config: config.to_owned(),
+                        failure,
+                    });
                 }
             }
         }

@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 use super::Workspace;
 use super::config_text::parse_jsonc;
-use super::draft::Draft;
 use super::files::{MANIFEST, MODULE, PNPM};
 use super::graph::{Node, Origin, normalize};
+use super::graph_builder::GraphBuilder;
 use super::installs::NamedPaths;
 use super::members::Members;
 use super::package::Package;
@@ -24,7 +24,7 @@ use base::error::{Failure, refused};
 pub(super) struct Builder<'w> {
     workspace: &'w Workspace,
     members: Members<'w>,
-    graph: Draft,
+    graph: GraphBuilder,
     /// The install files of each folder.
     installs: BTreeMap<&'w str, Vec<&'w Utf8PathBuf>>,
     /// The paths that the settings of each folder name.
@@ -52,10 +52,10 @@ impl<'w> Builder<'w> {
                 named.insert(dir, found);
             }
         }
-        Builder { workspace, members, graph: Draft::default(), installs, named }
+        Builder { workspace, members, graph: GraphBuilder::default(), installs, named }
     }
 
-    pub(super) fn build(mut self) -> Draft {
+    pub(super) fn build(mut self) -> GraphBuilder {
         for (dir, message) in &self.workspace.unreadable {
             let node = self.graph.node(dir);
             self.graph.problem(node, message.clone());
@@ -101,7 +101,7 @@ impl<'w> Builder<'w> {
         self.graph
     }
 
-    /// Every project is deployed by one shared module, and those without a module of their own are
+    /// Every project is deployed by one shared module, and those without their own module are
     /// built by another. Which engine runs makes no difference here: one content has one key.
     fn shared_modules(&mut self) {
         let there =
@@ -189,7 +189,7 @@ impl<'w> Builder<'w> {
         let root = self.members.root_of(&package.dir).map_or("", |(dir, _)| dir);
         let at = |base: &Utf8Path, path: &str| {
             let to = normalize(&base.join(path));
-            let behind = to.as_deref().and_then(|to| self.workspace.files.behind(to));
+            let behind = to.as_deref().and_then(|to| self.workspace.files.resolve_link(to));
             to.into_iter().chain(behind).collect::<Vec<_>>()
         };
         match Spec::parse(spec) {
@@ -239,7 +239,7 @@ impl<'w> Builder<'w> {
         let manifest = package.dir.join(MANIFEST);
         for name in &package.settings.depends_on {
             let found = self.workspace.project(name).map(|project| project.dir.clone());
-            let found = found.or_else(|failure| match self.members.named(name) {
+            let found = found.or_else(|failure| match self.members.with_name(name) {
                 [only] => Ok(only.dir.clone()),
                 _ if self.workspace.packages.contains_key(name) => Ok(name.into()),
                 _ => Err(failure),
@@ -267,7 +267,7 @@ impl<'w> Builder<'w> {
             };
             self.graph.add(node, &to, Origin::Input);
             // Git knows the target of a link as text, and its content at the place that it leads to.
-            if let Some(real) = self.workspace.files.behind(&to) {
+            if let Some(real) = self.workspace.files.resolve_link(&to) {
                 self.graph.add(node, &real, Origin::Input);
             }
         }
@@ -312,7 +312,7 @@ impl<'w> Builder<'w> {
             self.workspace.packages.contains_key(above.as_str()) && !dir.starts_with(above)
         });
         self.graph.add(node, owner.unwrap_or(path), Origin::Config);
-        if let Some(real) = self.workspace.files.behind(path) {
+        if let Some(real) = self.workspace.files.resolve_link(path) {
             self.graph.add(node, &real, Origin::Config);
         }
     }
@@ -363,7 +363,7 @@ impl<'w> Builder<'w> {
                     self.graph.problem(node, format!("{path}: no Dagger module at `{source}`"));
                     continue;
                 };
-                if let Some(real) = files.behind(&to) {
+                if let Some(real) = files.resolve_link(&to) {
                     self.graph.add(node, &real, Origin::Module);
                 }
                 if self.graph.add(node, &to, Origin::Module) {

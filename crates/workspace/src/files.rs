@@ -3,13 +3,13 @@
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::inside;
-use super::names::{is_read, says};
+use super::names::{is_defining_name, is_read};
+use super::symlinks;
 use super::tree::Tree;
 use crate::git;
 use base::error::Failure;
 
-/// The folder that projects stand in, in a repository that has it.
+/// The folder of projects, in a repository that has it.
 pub const PROJECTS: &str = "projects";
 
 /// The file that makes a folder a package.
@@ -26,61 +26,63 @@ pub const NPMRC: &str = ".npmrc";
 
 /// The files of the repository.
 #[derive(Debug)]
-pub enum Files {
+pub enum Source {
     /// Those of the working tree.
-    Here {
+    WorkingTree {
         /// The repository's root, absolute.
         root: Utf8PathBuf,
     },
     /// Those of a commit.
-    Of(Tree),
+    Commit(Tree),
 }
 
-impl Files {
+impl Source {
     /// Those of the working tree at `root`.
     #[must_use]
-    pub fn here(root: &Utf8Path) -> Files {
-        Files::Here { root: root.to_owned() }
+    pub fn from_working_tree(root: &Utf8Path) -> Source {
+        Source::WorkingTree { root: root.to_owned() }
     }
 
     /// Those of `commit` in the repository at `root`.
-    pub fn of(root: &Utf8Path, commit: &str) -> Result<Files> {
-        Ok(Files::Of(Tree::load(root, commit, is_read)?))
+    pub fn from_commit(root: &Utf8Path, commit: &str) -> Result<Source> {
+        Ok(Source::Commit(Tree::load(root, commit, is_read)?))
     }
 
     /// Every file that says what exists, sorted by its text. A deleted one may be among those of the
     /// working tree.
     pub fn list(&self) -> Result<Vec<Utf8PathBuf>> {
         match self {
-            Files::Here { root } => git::files(root, says),
-            Files::Of(tree) => Ok(git::named(tree.paths(), says).map(Utf8PathBuf::from).collect()),
+            Source::WorkingTree { root } => git::files(root, is_defining_name),
+            Source::Commit(tree) => {
+                Ok(git::with_names(tree.paths(), is_defining_name).map(Utf8PathBuf::from).collect())
+            }
         }
     }
 
     /// Returns whether a listed file is missing, or is a dangling link.
     #[must_use]
-    pub fn is_gone(&self, path: &Utf8Path) -> bool {
+    pub fn is_missing(&self, path: &Utf8Path) -> bool {
         match self {
-            Files::Here { root } => !root.join(path).exists(),
-            Files::Of(tree) => tree.dangles(path),
+            Source::WorkingTree { root } => !root.join(path).exists(),
+            Source::Commit(tree) => tree.dangles(path),
         }
     }
 
     /// The text of a file of the repository, and none that a link puts outside of it.
     pub fn read(&self, path: &Utf8Path) -> Result<String, Failure> {
         match self {
-            Files::Here { root } => inside::read(root, path),
-            Files::Of(tree) => tree.read(path),
+            Source::WorkingTree { root } => symlinks::read(root, path),
+            Source::Commit(tree) => tree.read(path),
         }
     }
 
     /// Returns the path that `path` resolves to. `None` if no symbolic link leads elsewhere in the
     /// repository.
     #[must_use]
-    pub fn behind(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
+    pub fn resolve_link(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
         let real = match self {
-            Files::Here { root } => inside::real(root, path),
-            Files::Of(tree) => tree.real(path),
+            Source::WorkingTree { root } => symlinks::real(root, path),
+            Source::Commit(tree) => tree.real(path),
         };
         real.filter(|real| real != path)
     }
@@ -89,8 +91,8 @@ impl Files {
     #[must_use]
     pub fn is_file(&self, path: &Utf8Path) -> bool {
         match self {
-            Files::Here { root } => root.join(path).is_file(),
-            Files::Of(tree) => tree.is_file(path),
+            Source::WorkingTree { root } => root.join(path).is_file(),
+            Source::Commit(tree) => tree.is_file(path),
         }
     }
 
@@ -104,8 +106,8 @@ impl Files {
     #[must_use]
     pub fn exists(&self, path: &Utf8Path) -> bool {
         match self {
-            Files::Here { root } => root.join(path).exists(),
-            Files::Of(tree) => tree.exists(path),
+            Source::WorkingTree { root } => root.join(path).exists(),
+            Source::Commit(tree) => tree.exists(path),
         }
     }
 }

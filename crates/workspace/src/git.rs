@@ -38,7 +38,7 @@ pub fn head(root: &Utf8Path) -> Result<Head> {
     })
 }
 
-/// The branch that is checked out; nothing when there is none.
+/// The branch that is checked out. `None` if there is none.
 pub fn branch(root: &Utf8Path) -> Result<Option<String>> {
     let name = text(root, &["branch", "--show-current"])?;
     Ok(Some(name.trim().to_owned()).filter(|name| !name.is_empty()))
@@ -46,14 +46,14 @@ pub fn branch(root: &Utf8Path) -> Result<Option<String>> {
 
 /// Every file whose name passes `wanted` and that git tracks or would track, relative to `root` and
 /// sorted by their text. A deleted one may be among them. Dependency folders are
-/// left out even if somebody committed them, and so is what lies below a name that is not UTF-8.
+/// left out even if they are committed, and so are paths that are not UTF-8.
 pub fn files(root: &Utf8Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Utf8PathBuf>> {
     // Two processes side by side: one reads the index, the other walks the folders, which is slow.
     let others = start_others(root)?;
     let mut listed = output(root, &["ls-files", "-z", "--cached"])?;
     listed.extend(finish(others, "ls-files")?);
     let listed = utf8_paths(listed);
-    let mut files: Vec<&str> = named(listed.split('\0'), wanted).collect();
+    let mut files: Vec<&str> = with_names(listed.split('\0'), wanted).collect();
     files.sort_unstable();
     files.dedup();
     Ok(files.into_iter().map(Utf8PathBuf::from).collect())
@@ -64,8 +64,8 @@ fn start_others(root: &Utf8Path) -> Result<Child> {
     start(root, &["ls-files", "-z", "--others", "--exclude-standard"])
 }
 
-/// The paths whose name passes `wanted` and that stand in no dependency folder.
-pub fn named<'p>(
+/// The paths whose name passes `wanted` and that are in no dependency folder.
+pub fn with_names<'p>(
     paths: impl Iterator<Item = &'p str>,
     wanted: impl Fn(&str) -> bool,
 ) -> impl Iterator<Item = &'p str> {
@@ -184,7 +184,7 @@ fn command(root: &Utf8Path) -> Command {
     for name in MISLEADING {
         git.env_remove(name);
     }
-    // What a commit holds is what its id says, for everybody who has it.
+    // What a commit holds is what its id is_defining_name, for everybody who has it.
     git.env("GIT_NO_REPLACE_OBJECTS", "1");
     git.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0").env("GIT_PAGER", "");
     git.env("LC_ALL", "C");

@@ -11,7 +11,7 @@ use super::project::Project;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Origin {
-    /// The package that builds the project stands in a folder above it.
+    /// The package that builds the project is in a folder above it.
     Package,
     /// A dependency of a `package.json`: `workspace:`, `file:`, `link:`, `portal:`, or a version that
     /// a member of the same workspace satisfies.
@@ -52,9 +52,12 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// The graph of these nodes, sorted by the text of their paths, with the edges of each. Nothing when
+    /// The graph of these nodes, sorted by the text of their paths, with the edges of each. `None` if
     /// they are not sorted, or an edge leads to no node.
-    pub(crate) fn of(paths: Vec<Utf8PathBuf>, edges: Vec<Vec<(Node, Origin)>>) -> Option<Graph> {
+    pub(crate) fn from_parts(
+        paths: Vec<Utf8PathBuf>,
+        edges: Vec<Vec<(Node, Origin)>>,
+    ) -> Option<Graph> {
         let sorted = paths.windows(2).all(|pair| pair[0].as_str() < pair[1].as_str());
         let inside = edges.iter().flatten().all(|(to, _)| *to < paths.len());
         (sorted && inside && paths.len() == edges.len()).then_some(Graph { paths, edges })
@@ -98,7 +101,7 @@ impl Graph {
         edges.map(move |(to, origin)| Edge { from: dir, to: &self.paths[*to], origin: *origin })
     }
 
-    /// The number of the folder or file at `path`; nothing when no edge or package is there.
+    /// The number of the folder or file at `path`. `None` if no edge or package is there.
     pub(super) fn number(&self, path: &Utf8Path) -> Option<Node> {
         self.paths.binary_search_by(|other| other.as_str().cmp(path.as_str())).ok()
     }
@@ -126,7 +129,7 @@ impl Graph {
     }
 }
 
-/// `path` without `.` and `..`, or nothing when it leaves the repository.
+/// Returns `path` without `.` and `..`. `None` if it leaves the repository.
 #[must_use]
 pub fn normalize(path: &Utf8Path) -> Option<Utf8PathBuf> {
     let mut parts: Vec<&str> = Vec::new();

@@ -35,7 +35,7 @@ impl Health {
 
     /// The accepted status codes. `None` means any success.
     #[must_use]
-    pub fn accepted(&self) -> Option<&[u16]> {
+    pub fn accepted_codes(&self) -> Option<&[u16]> {
         match self {
             Health::Ask { status, .. } => status.as_deref(),
             Health::Default | Health::Off => None,

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
 use super::config_text::parse_config;
-use super::files::{Files, NPMRC, PNPM};
+use super::files::{NPMRC, PNPM, Source};
 use super::graph::normalize;
 use super::manifest::InstallRules;
 use super::members::Members;
@@ -53,7 +53,7 @@ const MAX_HOOKS: usize = 100;
 
 /// Collects the paths that the settings of one folder name.
 pub(super) struct NamedPaths<'a> {
-    files: &'a Files,
+    files: &'a Source,
     members: &'a Members<'a>,
     dir: &'a Utf8Path,
     root: Option<&'a Root>,
@@ -63,7 +63,7 @@ pub(super) struct NamedPaths<'a> {
 impl<'a> NamedPaths<'a> {
     /// Returns the paths that `settings`, files of `dir`, and its package name. All are in the repository.
     pub(super) fn collect(
-        files: &'a Files,
+        files: &'a Source,
         members: &'a Members<'a>,
         dir: &'a Utf8Path,
         settings: &[&Utf8PathBuf],
@@ -188,7 +188,9 @@ impl<'a> NamedPaths<'a> {
         if COPIES.contains(&key) || !(is_hook || value.contains('/') || value.starts_with('.')) {
             return;
         }
-        let Some(path) = self.inside(value).filter(|path| self.files.is_file(path)) else { return };
+        let Some(path) = self.resolve(value).filter(|path| self.files.is_file(path)) else {
+            return;
+        };
         if is_hook {
             self.hooks(&path);
         }
@@ -220,19 +222,19 @@ impl<'a> NamedPaths<'a> {
     /// Adds a path relative to the folder, whether or not anything is there, and what a link there
     /// leads to.
     fn add(&mut self, path: &str) {
-        let Some(path) = self.inside(path) else { return };
-        self.found.extend(self.files.behind(&path));
+        let Some(path) = self.resolve(path) else { return };
+        self.found.extend(self.files.resolve_link(&path));
         self.found.insert(path);
     }
 
     fn add_existing(&mut self, path: &str) {
-        if let Some(path) = self.inside(path).filter(|path| self.files.exists(path)) {
+        if let Some(path) = self.resolve(path).filter(|path| self.files.exists(path)) {
             self.found.insert(path);
         }
     }
 
     /// Returns a path of the repository. `None` if it leads out of it, or to the folder or one above.
-    fn inside(&self, path: &str) -> Option<Utf8PathBuf> {
+    fn resolve(&self, path: &str) -> Option<Utf8PathBuf> {
         let path = path.strip_prefix("~/").unwrap_or(path);
         normalize(&self.dir.join(path)).filter(|path| !self.dir.starts_with(path))
     }

@@ -5,31 +5,27 @@ pub mod change_base;
 pub mod config;
 mod config_text;
 pub mod discovery;
-mod draft;
 mod edges;
 pub mod files;
 #[cfg(test)]
 mod fuzz;
 pub mod git;
 pub mod graph;
+mod graph_builder;
 pub mod health;
 pub mod inputs;
-pub mod inside;
 mod installs;
 pub mod key;
 mod limits;
-pub mod listed;
 pub mod lock_changes;
 pub mod locks;
 pub mod manifest;
 mod members;
 pub mod modules;
 pub mod names;
-pub mod outline;
-mod outline_text;
-pub mod outlines;
 pub mod package;
 pub mod package_manager;
+pub mod path_list;
 pub mod pattern;
 pub mod pipeline;
 pub mod project;
@@ -42,6 +38,10 @@ mod sparse;
 mod spec;
 pub mod steps;
 pub mod strategy;
+pub mod summaries;
+pub mod summary;
+mod summary_text;
+pub mod symlinks;
 pub mod toolchain;
 pub mod tree;
 pub mod triggers;
@@ -55,17 +55,17 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use base::error::{Failure, refused};
 use config::Config;
-use discovery::{Broken, Discovery, Place};
+use discovery::{BrokenConfig, Discovery, Place};
 use edges::Builder;
-use files::{Files, MANIFEST, NPMRC, PNPM};
+use files::{MANIFEST, NPMRC, PNPM, Source};
 use graph::Graph;
-use inside::Reader;
 use installs::{INSTALL_SETTINGS, YARNRC};
 use package::Package;
 use package_manager::PackageManager;
 use project::Project;
 use references::TSCONFIGS;
 use roots::{Root, RootFiles};
+use symlinks::Reader;
 
 /// The repository as xtask sees it.
 #[derive(Debug)]
@@ -73,13 +73,13 @@ pub struct Workspace {
     /// The repository's root, absolute.
     pub root: Utf8PathBuf,
     /// The source of its files.
-    pub files: Files,
+    pub files: Source,
     /// The shared config file.
     pub config: Config,
     /// Every project, sorted by folder.
     pub projects: Vec<Project>,
     /// The wrangler configs that no project can be made of, sorted by folder.
-    pub broken: Vec<Broken>,
+    pub broken: Vec<BrokenConfig>,
     /// Every package of the repository, by the text of its folder: comparing paths part by part is
     /// slow.
     pub packages: BTreeMap<String, Package>,
@@ -110,29 +110,29 @@ impl Workspace {
     /// The same with the configs that cannot be read beside the projects: repositories hold such ones
     /// as fixtures and templates.
     pub fn survey(root: &Utf8Path) -> Result<Workspace> {
-        Workspace::of(root, Files::here(root))
+        Workspace::from_source(root, Source::from_working_tree(root))
     }
 
     /// The same of a commit, whatever the working tree holds.
     pub fn survey_commit(root: &Utf8Path, commit: &str) -> Result<Workspace> {
-        Workspace::of(root, Files::of(root, commit)?)
+        Workspace::from_source(root, Source::from_commit(root, commit)?)
     }
 
     /// Reads the repository at `root` as a config would have it that is not there yet.
     pub fn survey_with(root: &Utf8Path, config: Config) -> Result<Workspace> {
-        Workspace::with(root, Files::here(root), config)
+        Workspace::with_config(root, Source::from_working_tree(root), config)
     }
 
-    fn of(root: &Utf8Path, files: Files) -> Result<Workspace> {
+    fn from_source(root: &Utf8Path, files: Source) -> Result<Workspace> {
         let config = Config::read(&files)?;
-        Workspace::with(root, files, config)
+        Workspace::with_config(root, files, config)
     }
 
-    fn with(root: &Utf8Path, files: Files, config: Config) -> Result<Workspace> {
+    fn with_config(root: &Utf8Path, files: Source, config: Config) -> Result<Workspace> {
         let place = Place::new(&files, &config)?;
         let mut listed = files.list()?;
         let (packages, unreadable) = packages(&files, &listed)?;
-        listed.retain(|path| path.file_name() != Some(MANIFEST) && !files.is_gone(path));
+        listed.retain(|path| path.file_name() != Some(MANIFEST) && !files.is_missing(path));
         let (projects, broken) =
             Discovery::new(&files, place, &packages, &unreadable).find(&listed);
         let dirs: BTreeSet<&str> = projects.iter().map(|project| project.dir.as_str()).collect();
@@ -140,10 +140,11 @@ impl Workspace {
             let dir = path.parent().map_or("", Utf8Path::as_str);
             packages.contains_key(dir) || dirs.contains(dir)
         };
-        let tsconfigs = listed.iter().filter(|path| named(path, |name| TSCONFIGS.contains(&name)));
+        let tsconfigs =
+            listed.iter().filter(|path| has_name(path, |name| TSCONFIGS.contains(&name)));
         let tsconfigs: Vec<_> = tsconfigs.filter(of_package).cloned().collect();
         let install_files: Vec<_> =
-            listed.into_iter().filter(|path| named(path, installs)).collect();
+            listed.into_iter().filter(|path| has_name(path, installs)).collect();
         let mut workspace = Workspace {
             root: root.to_owned(),
             config,
@@ -157,9 +158,9 @@ impl Workspace {
             tsconfigs,
             files,
         };
-        let draft = Builder::new(&workspace).build();
-        workspace.set_aside(|project| draft.problem_of(&project.dir).cloned());
-        workspace.graph = draft.finish();
+        let graph_builder = Builder::new(&workspace).build();
+        workspace.set_aside(|project| graph_builder.problem_of(&project.dir).cloned());
+        workspace.graph = graph_builder.finish();
         Ok(workspace)
     }
 
@@ -169,14 +170,18 @@ impl Workspace {
             match problem_of(&project) {
                 None => self.projects.push(project),
                 Some(failure) => {
-                    self.broken.push(Broken { failure, dir: project.dir, config: project.config });
+                    self.broken.push(BrokenConfig {
+                        failure,
+                        dir: project.dir,
+                        config: project.config,
+                    });
                 }
             }
         }
         self.broken.sort_by(|one, other| one.config.cmp(&other.config));
     }
 
-    /// Tells whether `package` stands above the packages of a workspace.
+    /// Returns whether `package` is the root of a workspace.
     #[must_use]
     pub fn is_workspace_root(&self, package: &Package) -> bool {
         self.roots.contains_key(package.dir.as_str())
@@ -215,7 +220,7 @@ impl Workspace {
     }
 }
 
-fn named(path: &Utf8Path, test: impl Fn(&str) -> bool) -> bool {
+fn has_name(path: &Utf8Path, test: impl Fn(&str) -> bool) -> bool {
     path.file_name().is_some_and(test)
 }
 
@@ -225,7 +230,7 @@ fn installs(name: &str) -> bool {
 
 /// Returns the roots of workspaces, by folder.
 fn find_roots(
-    files: &Files,
+    files: &Source,
     packages: &BTreeMap<String, Package>,
     install_files: &[Utf8PathBuf],
 ) -> BTreeMap<String, Root> {
@@ -262,13 +267,13 @@ type Packages = (BTreeMap<String, Package>, BTreeMap<Utf8PathBuf, String>);
 
 /// The packages, and why some cannot be read. Several threads read, since a repository may hold
 /// thousands.
-fn packages(files: &Files, listed: &[Utf8PathBuf]) -> Result<Packages> {
+fn packages(files: &Source, listed: &[Utf8PathBuf]) -> Result<Packages> {
     let manifests: Vec<&Utf8PathBuf> =
-        listed.iter().filter(|path| named(path, |name| name == MANIFEST)).collect();
+        listed.iter().filter(|path| has_name(path, |name| name == MANIFEST)).collect();
     let load = |reader: &mut Reader, path: &Utf8Path| {
         let dir = path.parent().unwrap_or(Utf8Path::new(""));
         let package = match reader.read(path) {
-            Err(_) if files.is_gone(path) => return None,
+            Err(_) if files.is_missing(path) => return None,
             text => text.and_then(|text| Package::parse(dir, &text)),
         };
         Some((dir.to_owned(), package))

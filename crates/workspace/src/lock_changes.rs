@@ -12,9 +12,9 @@ use super::git::objects::contents;
 use super::graph::{Graph, Node, Origin};
 use super::locks::Lock;
 use super::manifest::Specs;
-use super::outline::Outline;
 use super::package::Package;
 use super::package_manager::is_lock_file;
+use super::summary::Summary;
 
 /// The lock files whose changes are known package by package, with the nodes that each affects.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ impl LockChanges {
     /// Compares the changed lock files with those of the base. One that cannot be read on either side
     /// affects everything below it, and is left out here.
     #[must_use]
-    pub fn find(root: &Utf8Path, outline: &Outline, changes: &Changes) -> LockChanges {
+    pub fn find(root: &Utf8Path, summary: &Summary, changes: &Changes) -> LockChanges {
         let Base::Commit { commit, .. } = &changes.base else { return LockChanges::default() };
         let now = match (&changes.head, changes.uncommitted) {
             (Some(head), false) => Side::Commit { root, commit: head },
@@ -36,7 +36,7 @@ impl LockChanges {
         let mut found = LockChanges::default();
         for path in changes.paths.iter().filter(|path| is_lock_file(path)) {
             let compared = Comparison::new(&before, &now, path);
-            if let Some(nodes) = compared.and_then(|compared| compared.nodes(outline, &now)) {
+            if let Some(nodes) = compared.and_then(|compared| compared.nodes(summary, &now)) {
                 found.affected.insert(path.clone(), nodes);
             }
         }
@@ -44,7 +44,7 @@ impl LockChanges {
     }
 
     /// Returns the nodes that a changed lock file affects. `None` if all that are installed by it are.
-    pub(super) fn of(&self, path: &Utf8Path) -> Option<&BTreeSet<Node>> {
+    pub(super) fn affected_by(&self, path: &Utf8Path) -> Option<&BTreeSet<Node>> {
         self.affected.get(path)
     }
 }
@@ -92,13 +92,13 @@ impl<'p> Comparison<'p> {
         Some(Comparison { path, folder, before, now })
     }
 
-    fn nodes(&self, outline: &Outline, now: &Side) -> Option<BTreeSet<Node>> {
-        let graph = &outline.graph;
+    fn nodes(&self, summary: &Summary, now: &Side) -> Option<BTreeSet<Node>> {
+        let graph = &summary.graph;
         let lock = graph.number(self.path)?;
         let installed: Vec<Node> = (0..graph.len())
             .filter(|node| graph.steps(*node).contains(&(lock, Origin::Install)))
             .collect();
-        let members: BTreeSet<Node> = outline.packages.iter().map(|named| named.node).collect();
+        let members: BTreeSet<Node> = summary.packages.iter().map(|named| named.node).collect();
         let manifests = self.manifests(graph, &installed, &members, now)?;
         let root = now.read(&[self.folder.join(MANIFEST)]).is_some();
         if root && self.is_changed("", &manifests) {

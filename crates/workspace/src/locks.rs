@@ -21,7 +21,7 @@ pub struct Lock {
     /// The part that affects every folder: the version of the format, settings, overrides.
     header: String,
     /// The packages by a key of the format's own.
-    packages: HashMap<String, Locked>,
+    packages: HashMap<String, LockedPackage>,
     /// The keys of the packages that each folder depends on, by its path relative to the lock file.
     importers: BTreeMap<String, BTreeSet<String>>,
     /// The keys by what manifests ask for. Only Yarn classic leaves the importers to the manifests.
@@ -30,7 +30,7 @@ pub struct Lock {
 
 /// One locked package.
 #[derive(Debug, Default)]
-struct Locked {
+struct LockedPackage {
     /// Everything that the lock file says of it.
     text: String,
     /// The keys of the packages that it depends on.

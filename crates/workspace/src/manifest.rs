@@ -230,7 +230,7 @@ fn specs<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Specs, A::Error> {
 struct Lenient<T>(Option<T>);
 
 /// A type that [`Lenient`] can read.
-trait Expected: Sized {
+trait LenientValue: Sized {
     fn from_text(_text: &str) -> Option<Self> {
         None
     }
@@ -241,13 +241,13 @@ trait Expected: Sized {
     }
 }
 
-impl Expected for String {
+impl LenientValue for String {
     fn from_text(text: &str) -> Option<String> {
         Some(text.to_owned())
     }
 }
 
-impl Expected for BTreeMap<String, Lenient<String>> {
+impl LenientValue for BTreeMap<String, Lenient<String>> {
     fn from_map<'de, A: MapAccess<'de>>(mut map: A) -> Result<Option<Self>, A::Error> {
         let mut found = BTreeMap::new();
         while let Some((key, value)) = map.next_entry()? {
@@ -257,7 +257,7 @@ impl Expected for BTreeMap<String, Lenient<String>> {
     }
 }
 
-impl<'de, T: Expected> Deserialize<'de> for Lenient<T> {
+impl<'de, T: LenientValue> Deserialize<'de> for Lenient<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Lenient<T>, D::Error> {
         deserializer.deserialize_any(LenientVisitor(PhantomData)).map(Lenient)
     }
@@ -265,7 +265,7 @@ impl<'de, T: Expected> Deserialize<'de> for Lenient<T> {
 
 struct LenientVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Expected> Visitor<'de> for LenientVisitor<T> {
+impl<'de, T: LenientValue> Visitor<'de> for LenientVisitor<T> {
     type Value = Option<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {

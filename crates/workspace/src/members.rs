@@ -50,7 +50,7 @@ impl<'w> Members<'w> {
 
     /// Returns every package called `name`.
     #[must_use]
-    pub fn named(&self, name: &str) -> &[&'w Package] {
+    pub fn with_name(&self, name: &str) -> &[&'w Package] {
         self.by_name.get(name).map_or(&[], Vec::as_slice)
     }
 
@@ -58,7 +58,7 @@ impl<'w> Members<'w> {
     /// every package of that name.
     #[must_use]
     pub fn asked_for(&self, from: &Utf8Path, name: &str) -> Vec<&'w Package> {
-        let named = self.named(name);
+        let named = self.with_name(name);
         match self.root_of.get(from.as_str()) {
             Some(root) if named.len() > 1 => {
                 let together: Vec<_> =
@@ -79,7 +79,7 @@ impl<'w> Members<'w> {
     }
 
     /// Returns the members that a package finds as its peer `name`: that of whoever installs it, which
-    /// may be a member where a plain dependency of its own would not be.
+    /// may be a member where its own plain dependency would not be.
     #[must_use]
     pub fn peers(&self, from: &Package, name: &str, range: &str) -> Vec<&'w Package> {
         match self.root_of(&from.dir) {
@@ -97,7 +97,7 @@ impl<'w> Members<'w> {
                 && package.dir.as_str() != from.dir.as_str()
                 && range.is_none_or(|range| range::satisfies(range, package.version.as_deref()))
         };
-        self.named(name).iter().copied().filter(fits).collect()
+        self.with_name(name).iter().copied().filter(fits).collect()
     }
 
     fn is_below(&self, package: &Package, root: &str) -> bool {
@@ -106,7 +106,7 @@ impl<'w> Members<'w> {
 }
 
 /// Returns the root that names `dir`. A root that is itself a member, as Yarn allows, belongs to the
-/// workspace above it unless it has a lock file of its own.
+/// workspace above it unless it has its own lock file.
 fn find_root<'w>(roots: &'w BTreeMap<String, Root>, dir: &Utf8Path) -> Option<&'w str> {
     let mut found: Option<&'w str> = None;
     let mut below = dir;

@@ -5,7 +5,7 @@ use camino::Utf8Path;
 /// The folder of the module that deploys, relative to the repository's root.
 pub const CLOUDFLARE: &str = "dagger/cloudflare";
 
-/// The folder of the module that builds projects without a module of their own.
+/// The folder of the module that builds projects without their own module.
 pub const BUN: &str = "dagger/bun";
 
 /// The folder in which wrangler is pinned and installed.

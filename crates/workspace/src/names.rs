@@ -10,16 +10,16 @@ use super::references::TSCONFIGS;
 use super::wrangler::is_config_name;
 
 /// Returns whether a file of this name defines a package, a project or a module.
-pub(super) fn says(name: &str) -> bool {
+pub(super) fn is_defining_name(name: &str) -> bool {
     name == MANIFEST || is_config_name(name) || TSCONFIGS.contains(&name) || installs(name)
 }
 
 /// Returns whether the uncommitted file at `path` below `root` can change the set of projects or
 /// their graph.
 #[must_use]
-pub fn decides(path: &Utf8Path, root: &Utf8Path) -> bool {
+pub fn is_defining_path(path: &Utf8Path, root: &Utf8Path) -> bool {
     path == CONFIG_FILE
-        || path.file_name().is_some_and(|name| says(name) || name == MODULE)
+        || path.file_name().is_some_and(|name| is_defining_name(name) || name == MODULE)
         // Without the folder, projects are looked for everywhere.
         || path.starts_with(PROJECTS) && !root.join(PROJECTS).is_dir()
 }

@@ -13,7 +13,7 @@ const MAX_PATTERNS: usize = 2000;
 /// The deepest nesting of `{…}` and `(…)`.
 const MAX_NESTING: usize = 32;
 
-/// A list of patterns. One that begins with `!` takes folders out again, wherever it stands.
+/// A list of patterns. One that begins with `!` takes folders out again, at any place in the list.
 #[derive(Clone, Debug, Default)]
 pub struct Patterns {
     included: Vec<Pattern>,
@@ -51,7 +51,7 @@ impl Patterns {
     }
 }
 
-/// One pattern. `*` and `?` stay within one folder's name, `**` stands for any number of folders,
+/// One pattern. `*` and `?` stay within one folder's name, `**` matches any number of folders,
 /// `{a,b}` and `@(a|b)` for either, `[a-z]` for one character. `!(a)` counts as `*`.
 #[derive(Clone, Debug)]
 struct Pattern {
@@ -221,7 +221,7 @@ impl Compiler<'_> {
         self.at == 0 || matches!(self.chars[self.at - 1], '/' | '{' | '(' | ',' | '|')
     }
 
-    /// Tells whether `**` follows as a name of its own.
+    /// Tells whether `**` follows as its own name.
     fn stands_for_folders(&self, ahead: usize, ends: &[char]) -> bool {
         let two = self.peek(ahead) == Some('*') && self.peek(ahead + 1) == Some('*');
         two && self.peek(ahead + 2).is_none_or(|c| c == '/' || ends.contains(&c))

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::config::Config;
 use base::error::{Failure, refused};
 
-/// An engine of its own for every job, in Docker-in-Docker.
+/// A separate engine for every job, in Docker-in-Docker.
 pub const DIND: &str = "dind";
 
 /// No engine: jobs build and deploy with the pinned tools, on runners without privileged containers.
@@ -47,7 +47,7 @@ pub struct PipelineSettings {
     /// The address that the Dagger CLI is downloaded from: a folder with one folder per version.
     pub dagger_downloads: String,
     /// The SHA-256 of the Dagger CLI's archive for the runners. Without it the archive is compared
-    /// with the checksums that stand beside it, which finds a broken download and no forged one.
+    /// with the checksums beside it, which detects a broken download but not a forged one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dagger_sha256: Option<String>,
     /// The tags of the runners that take the jobs; none for any runner.
@@ -131,7 +131,7 @@ impl PipelineSettings {
         self.file != GITLAB_FILE
     }
 
-    /// Refuses what the pipeline could not run with. `at` says where in the file a text stands.
+    /// Refuses values that the pipeline could not run with. `at` formats a place in the file.
     pub fn check(&self, config: &Config, at: &dyn Fn(&str) -> String) -> Result<(), Failure> {
         let known = SCHEMES.iter().any(|scheme| self.engine.starts_with(scheme));
         let path = camino::Utf8Path::new(&self.file);

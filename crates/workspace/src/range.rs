@@ -15,7 +15,7 @@ pub fn satisfies(range: &str, version: Option<&str>) -> bool {
     })
 }
 
-/// The parts of one alternative as half-open intervals; nothing when one cannot be read.
+/// The parts of one alternative as half-open intervals. `None` if one cannot be read.
 fn comparators(text: &str) -> Option<Vec<(Version, Version)>> {
     if let Some((low, high)) = text.split_once(" - ") {
         return Some(vec![(read(low)?.0, interval(high)?.1)]);

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
 use super::config_text::parse_jsonc;
-use super::files::Files;
+use super::files::Source;
 use super::graph::normalize;
 use super::wrangler::WranglerConfig;
 
@@ -24,7 +24,7 @@ pub fn of_wrangler(config: &WranglerConfig, dir: &Utf8Path) -> BTreeSet<Utf8Path
     let mut found = BTreeSet::new();
     let mut add = |value: &Value, folder: bool| {
         let Some(path) = value.as_str().and_then(|path| normalize(&dir.join(path))) else { return };
-        // Code and a Dockerfile read what stands beside them.
+        // Code and a Dockerfile read files beside them.
         let path =
             if folder { path.parent().map(Utf8Path::to_owned).unwrap_or(path) } else { path };
         if !path.starts_with(dir) {
@@ -83,7 +83,7 @@ pub struct TypeScript {
 impl TypeScript {
     /// Follows `extends` and `references` of the config at `path`.
     #[must_use]
-    pub fn follow(files: &Files, path: &Utf8Path) -> TypeScript {
+    pub fn follow(files: &Source, path: &Utf8Path) -> TypeScript {
         let mut found = TypeScript::default();
         let mut waiting = vec![path.to_owned()];
         let mut seen = BTreeSet::new();
@@ -119,7 +119,7 @@ impl TypeScript {
 }
 
 /// Returns the config that a relative `extends` means, with or without its extension.
-fn find(files: &Files, folder: &Utf8Path, name: &str) -> Option<Utf8PathBuf> {
+fn find(files: &Source, folder: &Utf8Path, name: &str) -> Option<Utf8PathBuf> {
     let base = normalize(&folder.join(name))?;
     let with_extension = Utf8PathBuf::from(format!("{base}.json"));
     [base.clone(), with_extension, base.join("tsconfig.json")]

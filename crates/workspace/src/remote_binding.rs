@@ -105,7 +105,7 @@ fn local_address(entry: &Value) -> Option<String> {
     entry["localConnectionString"].as_str().map(str::to_owned)
 }
 
-/// Returns the entries of a list, or the one entry that stands alone.
+/// Returns the entries of a list, or the single entry.
 fn entries(value: &Value) -> impl Iterator<Item = &Value> {
     let alone = value.is_object().then_some(value);
     value.as_array().into_iter().flatten().chain(alone)

@@ -68,7 +68,7 @@ impl Root {
             root.rules.add_catalogs(&yarnrc["catalog"], &yarnrc["catalogs"]);
         }
         let (by_pnpm, by_others) = match manager {
-            // A manager that has no list of its own has nothing to contradict the other's.
+            // A manager without its own list cannot contradict the other's.
             Some(PackageManager::Pnpm) => (true, listed.is_empty()),
             Some(_) => (own.is_empty(), true),
             None => (true, true),
@@ -170,7 +170,7 @@ mod tests {
             (FIELD, PNPM, &[Npm, Pnpm], [false, true], false),
             (FIELD, PNPM, &[Npm], [true, true], true),
             (FIELD, PNPM, &[], [false, true], false),
-            // No list of its own manager contradicts the other's.
+            // No list of its manager contradicts the other's.
             ("{}", PNPM, &[Npm], [false, true], true),
             (OWN, Some("overrides: {}"), &[Pnpm], [true, false], false),
         ] {

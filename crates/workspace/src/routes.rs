@@ -65,7 +65,7 @@ impl Route {
     }
 }
 
-/// Returns true if some text matches both patterns, in which `*` stands for any text.
+/// Returns true if some text matches both patterns, in which `*` matches any text.
 fn intersects(one: &str, two: &str) -> bool {
     let (one, two): (Vec<char>, Vec<char>) = (one.chars().collect(), two.chars().collect());
     // `row[j]` says that the first characters of `one` and the first `j` of `two` can match the same text.

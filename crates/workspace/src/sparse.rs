@@ -3,7 +3,7 @@
 use base::error::{Failure, refused};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::files::{Files, MANIFEST};
+use super::files::{MANIFEST, Source};
 use super::git;
 use super::git::objects::contents;
 use super::manifest::Manifest;
@@ -11,21 +11,21 @@ use super::project::ends_with_path;
 use super::wrangler::is_config_name;
 
 /// Returns the files outside of the sparse checkout. None for a commit, which holds all of its files.
-fn files_outside(files: &Files) -> Vec<Utf8PathBuf> {
+fn files_outside(files: &Source) -> Vec<Utf8PathBuf> {
     match files {
-        Files::Here { root } => git::outside_of_sparse_checkout(root).unwrap_or_default(),
-        Files::Of(_) => Vec::new(),
+        Source::WorkingTree { root } => git::outside_of_sparse_checkout(root).unwrap_or_default(),
+        Source::Commit(_) => Vec::new(),
     }
 }
 
 /// Tells whether the file or folder at `path` is outside of the sparse checkout.
-pub(super) fn is_outside(files: &Files, path: &Utf8Path) -> bool {
+pub(super) fn is_outside(files: &Source, path: &Utf8Path) -> bool {
     files_outside(files).iter().any(|outside| outside.starts_with(path))
 }
 
 /// Returns the folder of the package called `name` that is outside of the sparse checkout.
-pub(super) fn package_outside(files: &Files, name: &str) -> Option<Utf8PathBuf> {
-    let Files::Here { root } = files else { return None };
+pub(super) fn package_outside(files: &Source, name: &str) -> Option<Utf8PathBuf> {
+    let Source::WorkingTree { root } = files else { return None };
     let outside = files_outside(files);
     let manifests: Vec<&Utf8PathBuf> =
         outside.iter().filter(|path| path.file_name() == Some(MANIFEST)).collect();
@@ -41,7 +41,7 @@ pub(super) fn package_outside(files: &Files, name: &str) -> Option<Utf8PathBuf> 
 }
 
 /// Returns the refusal of a project that `name` means and that is outside of the sparse checkout.
-pub(super) fn project_outside(files: &Files, name: &str) -> Option<Failure> {
+pub(super) fn project_outside(files: &Source, name: &str) -> Option<Failure> {
     let outside = files_outside(files);
     let configs = outside.iter().filter(|path| path.file_name().is_some_and(is_config_name));
     let mut dirs = configs.filter_map(|path| path.parent());

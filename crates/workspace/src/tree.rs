@@ -115,10 +115,10 @@ impl Tree {
     #[must_use]
     pub fn dangles(&self, path: &Utf8Path) -> bool {
         self.links.contains_key(path.as_str())
-            && match self.way(path) {
-                Way::To(real) => !self.exists(&real),
-                Way::Out => false,
-                Way::Round => true,
+            && match self.resolve(path) {
+                Resolved::Path(real) => !self.exists(&real),
+                Resolved::Escapes => false,
+                Resolved::Loop => true,
             }
     }
 
@@ -135,36 +135,36 @@ impl Tree {
 
     /// Resolves the symbolic links of `path`. `None` if it leads out of the commit.
     pub(super) fn real(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
-        match self.way(path) {
-            Way::To(real) => Some(real),
-            Way::Out | Way::Round => None,
+        match self.resolve(path) {
+            Resolved::Path(real) => Some(real),
+            Resolved::Escapes | Resolved::Loop => None,
         }
     }
 
-    fn way(&self, path: &Utf8Path) -> Way {
-        let Some(mut path) = normalize(path) else { return Way::Out };
+    fn resolve(&self, path: &Utf8Path) -> Resolved {
+        let Some(mut path) = normalize(path) else { return Resolved::Escapes };
         for _ in 0..MOST_LINKS {
             let link = path.ancestors().find_map(|at| self.links.get_key_value(at.as_str()));
-            let Some((link, target)) = link else { return Way::To(path) };
+            let Some((link, target)) = link else { return Resolved::Path(path) };
             let folder = Utf8Path::new(link).parent().unwrap_or(Utf8Path::new(""));
             let below = path.strip_prefix(link).unwrap_or(Utf8Path::new(""));
             match normalize(&folder.join(target).join(below)) {
                 Some(next) => path = next,
-                None => return Way::Out,
+                None => return Resolved::Escapes,
             }
         }
-        Way::Round
+        Resolved::Loop
     }
 }
 
 /// The result of resolving a path.
-enum Way {
+enum Resolved {
     /// To this place in the commit, whether or not anything is there.
-    To(Utf8PathBuf),
+    Path(Utf8PathBuf),
     /// Out of the commit.
-    Out,
+    Escapes,
     /// Through more links than a system follows.
-    Round,
+    Loop,
 }
 
 #[cfg(test)]

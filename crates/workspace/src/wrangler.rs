@@ -65,7 +65,7 @@ impl Storage {
     }
 
     /// Reads a block of a config. Blocks of `env` inherit no bindings.
-    fn of(block: &Value) -> Storage {
+    fn from_block(block: &Value) -> Storage {
         let all = |list: &Value, field: &str| -> Vec<String> {
             let entries = list.as_array().into_iter().flatten();
             entries.filter_map(|entry| entry[field].as_str().map(str::to_owned)).collect()
@@ -174,7 +174,7 @@ impl WranglerConfig {
             preview_urls: get("preview_urls").as_bool(),
             account_id: get("account_id").as_str().map(str::to_owned),
             has_build_command: get("build")["command"].is_string(),
-            storage: Storage::of(own),
+            storage: Storage::from_block(own),
             remote_bindings: remote_bindings(own),
             hyperdrives: hyperdrives(own),
         }

@@ -1,4 +1,4 @@
-//! YAML settings files as plain values. Anchors stand for scalars only, so that a small file cannot
+//! YAML settings files as plain values. Anchors name scalars only, so that a small file cannot
 //! become a large value.
 
 use std::collections::HashMap;

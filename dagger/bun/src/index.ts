@@ -1,14 +1,14 @@
 /**
  * Installs and builds projects with Bun
  *
- * For every project that has no Dagger module of its own. Nothing here sees a credential.
+ * For every project without its own Dagger module. Nothing here sees a credential.
  */
 import { argument, dag, func, object, type Container, type Directory } from "@dagger.io/dagger";
 
-/** Where the project is in the container. */
+/** The project's path in the container. */
 const WORK = "/src";
 
-/** Where Bun keeps downloaded packages, between runs and for all projects. */
+/** Bun's cache of downloaded packages, shared by all runs and projects. */
 const CACHE = "/var/cache/bun";
 
 @object()

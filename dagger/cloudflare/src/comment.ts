@@ -1,6 +1,6 @@
 import type { DeploymentRecord } from "./record.js";
 
-/** How much of a text from outside a cell may hold. */
+/** The maximum length of external text in a cell. */
 const LONGEST = 200;
 
 /** The comment of one preview, in GitLab's Markdown. */

@@ -1,7 +1,7 @@
 import { dag, type Directory, type File, type Secret, type Service } from "@dagger.io/dagger";
 
 import { strategyOf, type Command, type Step } from "./arguments.js";
-import { missing } from "./deployed.js";
+import { missingWorker } from "./deployed.js";
 import { tail } from "./log.js";
 import type { DeploymentRecord } from "./record.js";
 import { hasAssets, refusal, site } from "./site.js";
@@ -99,14 +99,14 @@ export async function deploy(request: Request): Promise<DeploymentRecord> {
   if (bundled !== undefined && bundled.outcome.exitCode !== 0) {
     return record(request, step, nonce, found.worker, bundled.outcome);
   }
-  const left = {
+  const output = {
     project: (bundled?.ended ?? ready).directory(WORK),
     bundle: bundled?.ended.file(BUNDLE_FILE),
   };
   const access = { accountId, token: request.cloudflareApiToken, nonce, api: request.api };
-  const uploader = await withCredentials(container, wrangler, left, access);
+  const uploader = await withCredentials(container, wrangler, output, access);
   const prepared = await prepare(uploader, prepareRequest(folder, first, isBundled, accountId), refuse);
-  if (strategy === "preview") refuse(missing(found.worker, await deployments(prepared.ended, found.worker)));
+  if (strategy === "preview") refuse(missingWorker(found.worker, await deployments(prepared.ended, found.worker)));
   const outcome = await run(prepared.ended, step);
   return record(request, step, nonce, found.worker, outcome, prepared.warnings);
 }

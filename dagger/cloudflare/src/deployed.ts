@@ -7,16 +7,16 @@ const url = api + "/accounts/" + account + "/workers/scripts/" + encodeURICompon
 const answer = await fetch(url, { headers: { Authorization: "Bearer " + token }, redirect: "manual", signal: AbortSignal.timeout(30_000) });
 process.stdout.write(JSON.stringify({ status: answer.status, text: await answer.text() }));`;
 
-/** What Cloudflare says of a Worker that does not exist. */
+/** Cloudflare's error codes for a Worker that does not exist. */
 const UNKNOWN = [10_007, 10_090];
 
 /**
- * Why a Worker Preview must not be made, or nothing: wrangler would make a Worker that does not exist without asking, and
- * by its preview alone.
+ * Returns the reason why a Worker Preview must not be made, or undefined: wrangler would create a missing Worker silently,
+ * with its preview alone.
  *
- * @param answer What Cloudflare says of the Worker's deployments: `{"status", "text"}`.
+ * @param answer Cloudflare's response about the Worker's deployments: `{"status", "text"}`.
  */
-export function missing(worker: string, answer: string): string | undefined {
+export function missingWorker(worker: string, answer: string): string | undefined {
   const { status, text } = fields(parsed(answer));
   const { success, errors, result } = fields(parsed(text));
   const all = fields(result)["deployments"];
@@ -25,8 +25,8 @@ export function missing(worker: string, answer: string): string | undefined {
   if ((success === true && Array.isArray(all)) || codes.some((code) => UNKNOWN.includes(code as number))) {
     return `the Worker \`${worker}\` has never been deployed, and a preview needs one: deploy it first`;
   }
-  const said = typeof status === "number" ? `it answered ${status}` : answer.trim().split("\n").at(-1);
-  return `Cloudflare does not say whether the Worker \`${worker}\` exists: ${said || "no answer"}`;
+  const detail = typeof status === "number" ? `it answered ${status}` : answer.trim().split("\n").at(-1);
+  return `Cloudflare does not say whether the Worker \`${worker}\` exists: ${detail || "no answer"}`;
 }
 
 function parsed(text: unknown): unknown {

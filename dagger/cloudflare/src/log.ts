@@ -1,8 +1,8 @@
-/** How much of wrangler's output a record keeps. */
+/** The maximum length of wrangler's output in a record. */
 const LINES = 80;
 const CHARACTERS = 12_000;
 
-/** Colours and cursor movements; wrangler prints them even where nobody asked for them. */
+/** Colours and cursor movements; wrangler prints them without a terminal too. */
 const ESCAPES = /\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[@-Z\\-_])/g;
 
 /** Short-lived upload tokens and bearer headers. The API token itself is replaced by the engine. */

@@ -2,7 +2,7 @@ import type { Command, Strategy } from "./arguments.js";
 import type { Verdict } from "./verdict.js";
 
 /**
- * What was done, as data. A run succeeded when `exitCode` is 0 and there is no `error`; it is this run's record when
+ * The result of a run, as data. A run succeeded if `exitCode` is 0 and there is no `error`. It is this run's record if
  * `nonce` is the one that was passed.
  */
 export interface DeploymentRecord extends Verdict {
@@ -17,13 +17,13 @@ export interface DeploymentRecord extends Verdict {
   tag: string;
   message: string;
   alias?: string;
-  /** How the preview was made, where it is not a version under an alias. */
+  /** The way the preview was made, unless it is a version under an alias. */
   strategy?: Strategy;
   /** What a person should read although the upload succeeded. */
   warnings?: string[];
   /** The last lines of wrangler's output. */
   log: string;
-  /** What became of the merge request's comment: `created`, `edited`, `unchanged`, or why it failed. */
+  /** The result for the merge request's comment: `created`, `edited`, `unchanged`, or the failure. */
   comment?: string;
 }
 

@@ -4,13 +4,13 @@ import type { Strategy } from "./arguments.js";
 
 type Fields = Record<string, unknown>;
 
-/** What a wrangler config says for one environment, as far as a deployment depends on it. */
+/** The fields of a wrangler config for one environment that a deployment depends on. */
 export interface Site {
   /** The Worker's name there. */
   worker: string;
-  /** The value of `--env`; nothing when the config has no blocks at all. */
+  /** The value of `--env`. Undefined if the config has no blocks at all. */
   wranglerEnvironment: string | undefined;
-  /** Whether the Worker has code. */
+  /** `true` if the Worker has code. */
   hasCode: boolean;
   /** The folder of static assets, relative to the config file. */
   assets: string | undefined;
@@ -18,7 +18,7 @@ export interface Site {
   accountId: string | undefined;
   /** Wrangler runs a `build.command` before it bundles. */
   builds: boolean;
-  /** Whether there is a `previews` block, which blocks of `env` inherit. */
+  /** `true` if there is a `previews` block, which blocks of `env` inherit. */
   previews: boolean;
 }
 
@@ -50,7 +50,7 @@ export function site(config: unknown, environment: string | undefined): Site {
  * Returns `true` if the dist folder is published. A Worker of code alone publishes none: its dist argument is not looked at, and not
  * put beside the code either, where it could hide a folder of that name.
  *
- * @param adapter Whether an adapter generated the config that wrangler will follow. Its assets are not named in ours.
+ * @param adapter `true` if an adapter generated the config that wrangler will follow. Its assets are not named in ours.
  */
 export function hasAssets(site: Site, adapter: boolean): boolean {
   return site.assets !== undefined || adapter || !site.hasCode;
@@ -59,21 +59,21 @@ export function hasAssets(site: Site, adapter: boolean): boolean {
 /** The facts that a refusal depends on, beside the config. */
 export interface Facts {
   accountId: string;
-  /** Whether the sources were given. */
+  /** `true` if the sources were given. */
   hasSource: boolean;
-  /** Whether an adapter generated the config that wrangler will follow. */
+  /** `true` if an adapter generated the config that wrangler will follow. */
   adapter: boolean;
-  /** The names at the top of the folder that is published; nothing where none is. */
+  /** The names at the top of the published folder. Undefined if no folder is published. */
   entries: readonly string[] | undefined;
   alias: string | undefined;
-  /** How a preview is made; nothing for a deployment. */
+  /** The way a preview is made. Undefined for a deployment. */
   strategy?: Strategy | undefined;
 }
 
 /** Files of an assets folder that are settings, not content. */
 const SETTINGS = ["_headers", "_redirects", ".assetsignore"];
 
-/** Why this must not go to Cloudflare, or nothing. Every reason is something that wrangler would do silently. */
+/** Returns the reason why this must not go to Cloudflare, or undefined. Wrangler would upload it silently. */
 export function refusal(site: Site, facts: Facts): string | undefined {
   if (facts.entries?.every((entry) => SETTINGS.includes(entry.replace(/\/$/, "")))) {
     return "the dist folder is empty: it would publish an empty site";
@@ -105,9 +105,9 @@ function badAlias(alias: string, worker: string): string | undefined {
 }
 
 /**
- * Where the dist folder belongs, relative to the config file's folder.
+ * Returns the place of the dist folder, relative to the config file's folder.
  *
- * @throws When the config puts it outside of its own folder, or on it.
+ * @throws When the config puts it outside its folder, or on it.
  */
 export function distPath(assets: string | undefined): string {
   const path = posix.normalize(assets ?? "dist").replace(/\/$/, "");

@@ -1,6 +1,6 @@
 import type { Command, Strategy } from "./arguments.js";
 
-/** What a run of wrangler came to. */
+/** The result of a run of wrangler. */
 export interface Verdict {
   /** The Worker's name, as wrangler resolved it. */
   workerName: string | null;
@@ -14,11 +14,11 @@ export interface Verdict {
   previewUrl?: string;
   /** The address of the alias. */
   aliasUrl?: string;
-  /** What wrangler calls targets, unparsed: addresses, custom domains, schedules. */
+  /** Wrangler's "targets", unparsed: addresses, custom domains, schedules. */
   targets: string[];
   /** The version of wrangler. */
   wrangler: string | null;
-  /** Why it failed, in one sentence. Absent after a success, and only then. */
+  /** The reason of a failure, in one sentence. Absent after a success. */
   error?: string;
 }
 
@@ -68,11 +68,11 @@ function failure(
   id: string | null,
   exitCode: number,
   found: Verdict,
-  said: string | undefined,
+  message: string | undefined,
 ): string | undefined {
   if (exitCode !== 0) {
     const how = `wrangler exited with ${exitCode}`;
-    return said === undefined ? how : `${how}: ${said}`;
+    return message === undefined ? how : `${how}: ${message}`;
   }
   if (id === null) return "wrangler exited with 0 but its output file names no version";
   if (command === "preview" && found.urls.length === 0) {

@@ -108,18 +108,18 @@ export async function readConfig(container: Container, config: File, name: strin
  * Installed dependencies are those of the sources' own lock file. Their install scripts run here, where no token ever is.
  */
 export async function project(container: Container, inputs: Inputs): Promise<Container> {
-  let made = container.withWorkdir(inputs.folder);
+  let next = container.withWorkdir(inputs.folder);
   if (inputs.workspace !== undefined) {
-    made = made.withDirectory(WORK, inputs.workspace);
+    next = next.withDirectory(WORK, inputs.workspace);
   } else if (inputs.source !== undefined) {
-    made = made.withDirectory(WORK, inputs.source);
+    next = next.withDirectory(WORK, inputs.source);
     if ((await inputs.source.glob("bun.lock")).length > 0)
-      made = made.withExec(["bun", "install", "--frozen-lockfile"]);
+      next = next.withExec(["bun", "install", "--frozen-lockfile"]);
   }
-  made = made.withFile(`${inputs.folder}/${inputs.name}`, inputs.config);
-  if (inputs.dist === undefined) return made;
+  next = next.withFile(`${inputs.folder}/${inputs.name}`, inputs.config);
+  if (inputs.dist === undefined) return next;
   const dist = `${inputs.folder}/${distPath(inputs.assets)}`;
-  return made.withoutDirectory(dist).withDirectory(dist, inputs.dist);
+  return next.withoutDirectory(dist).withDirectory(dist, inputs.dist);
 }
 
 /** Returns the folder with the wrangler that `toolchain/bun.lock` pins. None of its packages' install scripts is needed. */
@@ -138,8 +138,8 @@ export function toolchain(container: Container): Directory {
  * token. A failed run is an answer too, not an exception.
  */
 export async function bundle(ready: Container, wrangler: Directory, first: First): Promise<{ ended: Container; outcome: Outcome }> {
-  let made = ready.withDirectory(TOOLCHAIN, wrangler).withDirectory(`${BUNDLE}/empty`, dag.directory());
-  for (const [name, value] of Object.entries(ENVIRONMENT)) made = made.withEnvVariable(name, value);
+  let next = ready.withDirectory(TOOLCHAIN, wrangler).withDirectory(`${BUNDLE}/empty`, dag.directory());
+  for (const [name, value] of Object.entries(ENVIRONMENT)) next = next.withEnvVariable(name, value);
   const words = bundleArguments({
     config: first.adapter ? undefined : first.name,
     environment: first.environment,
@@ -147,7 +147,7 @@ export async function bundle(ready: Container, wrangler: Directory, first: First
     outdir: `${BUNDLE}/dir`,
     outfile: BUNDLE_FILE,
   });
-  const ended = await made.withExec(["bun", ...ON_BUN, LAUNCHER, ...words], { expect: ReturnType.Any }).sync();
+  const ended = await next.withExec(["bun", ...ON_BUN, LAUNCHER, ...words], { expect: ReturnType.Any }).sync();
   const outcome = {
     exitCode: await ended.exitCode(),
     output: "",
@@ -166,28 +166,28 @@ export async function bundle(ready: Container, wrangler: Directory, first: First
 export async function withCredentials(
   container: Container,
   wrangler: Directory,
-  left: { project: Directory; bundle: File | undefined },
+  output: { project: Directory; bundle: File | undefined },
   access: Access,
 ): Promise<Container> {
   const program = dag.currentModule().source().directory("toolchain").file("prepare-upload.js");
-  let made = container
+  let next = container
     .withDirectory(TOOLCHAIN, wrangler)
     .withFile(PREPARE, program)
-    .withDirectory(WORK, left.project)
+    .withDirectory(WORK, output.project)
     .withDirectory(UPLOAD, dag.directory())
     .withNewFile(OUTPUT, "");
-  if (left.bundle !== undefined) made = made.withFile(BUNDLE_FILE, left.bundle);
-  for (const [name, value] of Object.entries(ENVIRONMENT)) made = made.withEnvVariable(name, value);
-  made = made
+  if (output.bundle !== undefined) next = next.withFile(BUNDLE_FILE, output.bundle);
+  for (const [name, value] of Object.entries(ENVIRONMENT)) next = next.withEnvVariable(name, value);
+  next = next
     .withEnvVariable("WRANGLER_OUTPUT_FILE_PATH", OUTPUT)
     .withEnvVariable("CLOUDFLARE_ACCOUNT_ID", access.accountId);
   if (access.api !== undefined) {
     const port = (await access.api.endpoint()).split(":").at(-1);
-    made = made
+    next = next
       .withServiceBinding("api", access.api)
       .withEnvVariable("CLOUDFLARE_API_BASE_URL", `http://api:${port}/client/v4`);
   }
-  return made.withSecretVariable("CLOUDFLARE_API_TOKEN", access.token).withEnvVariable("DEPLOY_NONCE", access.nonce);
+  return next.withSecretVariable("CLOUDFLARE_API_TOKEN", access.token).withEnvVariable("DEPLOY_NONCE", access.nonce);
 }
 
 /** The request to the program that prepares an upload, with paths in a container. */
@@ -226,7 +226,7 @@ export async function deployments(container: Container, worker: string): Promise
 }
 
 /**
- * Runs wrangler exactly once, on Bun, and reads what it left. A failed run is an answer too, not an exception.
+ * Runs wrangler exactly once, on Bun, and reads what it output. A failed run is an answer too, not an exception.
  *
  * @throws When the engine itself fails, or a signal ended wrangler: exit codes 128 to 191 are errors to the engine. Then the
  * remote side may have changed, and there is no record.

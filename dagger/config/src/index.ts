@@ -1,7 +1,7 @@
 /**
  * The account configuration that every project shares
  *
- * Ids and the names of variables, never a token. The values stand in `config.json` beside this module.
+ * Ids and the names of variables, never a token. The values are in `config.json` beside this module.
  */
 import { dag, func, object } from "@dagger.io/dagger";
 

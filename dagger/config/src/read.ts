@@ -1,4 +1,4 @@
-/** What `config.json` says. The same file is read and checked by `cargo xtask`. */
+/** The contents of `config.json`. `cargo xtask` reads and checks the same file. */
 export interface ConfigFile {
   cloudflare: CloudflareAccount;
   gitlab: { url: string; projectId: string; tokenVariable: string };

@@ -1,4 +1,4 @@
-/** What the protocol needs from the world around it. Tests give it another one. */
+/** The environment of the protocol. Tests replace it. */
 export interface World {
   fetch: (url: string, init: RequestInit) => Promise<Response>;
   /** Waits for a number of milliseconds. */
@@ -14,7 +14,7 @@ export interface Access {
   token: string;
 }
 
-/** What the server said. */
+/** The response of the server. */
 export interface Answer {
   status: number;
   headers: Headers;
@@ -22,13 +22,13 @@ export interface Answer {
   body: unknown;
 }
 
-/** How often one request is made at most. */
+/** The maximum number of attempts per request. */
 export const TRIES = 5;
 
-/** How long one request may take, in milliseconds. */
+/** The timeout of one request in milliseconds. */
 const DEADLINE = 30_000;
 
-/** How long to wait when the server does not say: its limit on new notes is one minute and carries no header. */
+/** The wait if the response has no header: the limit on new notes is one minute and sends none. */
 const MINUTE = 60_000;
 
 /** The longest wait that is worth it, in milliseconds. */
@@ -101,7 +101,7 @@ async function once(world: World, access: Access, method: string, path: string, 
 }
 
 /**
- * How long to wait after 429, in milliseconds. The request throttle sends `Retry-After`, in seconds or as a date, and
+ * Returns the wait after 429 in milliseconds. The request throttle sends `Retry-After`, in seconds or as a date, and
  * `RateLimit-Reset` in seconds since 1970; the limit on new notes sends neither
  * (https://docs.gitlab.com/administration/settings/rate_limits/).
  */
@@ -115,12 +115,12 @@ export function patience(headers: Headers, now: number): number {
   return Math.max(wait, 1000);
 }
 
-/** What an answer says about its failure, in one line and without the token. */
+/** Returns the error of a response in one line, without the token. */
 export function explain(access: Access, answer: Answer): string {
   const body = answer.body as { message?: unknown; error?: unknown; error_description?: unknown } | string | null;
-  const said =
+  const detail =
     typeof body === "object" && body !== null ? [body.message ?? body.error, body.error_description] : [body];
-  const text = said
+  const text = detail
     .filter((part) => part !== undefined && part !== null && part !== "")
     .map((part) => (typeof part === "string" ? part : JSON.stringify(part)))
     .join(": ");

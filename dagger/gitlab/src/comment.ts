@@ -7,11 +7,11 @@ export interface Place {
   project: string;
   /** The merge request's number in its project. */
   mergeRequest: string;
-  /** What tells this comment from others by the same author. */
+  /** The marker that distinguishes this comment from others by the same author. */
   marker: string;
 }
 
-/** What was done. */
+/** The action on the comment. */
 export interface Posted {
   action: "created" | "edited" | "unchanged";
   /** The note's id. */
@@ -38,7 +38,7 @@ const PAGES = 1000;
  *
  * Ours is a comment that starts with the marker **and** is by the token's own user; a marker alone can be pasted by
  * anyone. The oldest of ours wins and the others are deleted, so that two jobs that write at once leave one. A comment
- * that was deleted in between is created anew, once.
+ * that was deleted in between is created again, once.
  *
  * @param markdown What it says. Lines that start with a slash are written so that GitLab does not carry them out.
  * @throws When it could not be written. The message never holds the token.
@@ -105,7 +105,7 @@ class Notes {
     return [...found.values()].sort((one, other) => one.id - other.id);
   }
 
-  /** Edits `note`; nothing when it is no longer there. */
+  /** Edits `note`. Returns nothing if it was deleted. */
   async edit(note: Note, body: string): Promise<"edited" | "unchanged" | undefined> {
     if (note.body === body) return "unchanged";
     const answer = await call(this.world, this.access, "PUT", `${this.#path}/${note.id}`, { body });

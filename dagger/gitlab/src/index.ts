@@ -7,7 +7,7 @@ import { dag, func, object, ReturnType, type File, type Secret, type Service } f
 
 import type { Task } from "./main.js";
 
-/** Where the container has what, and how Bun runs it: blind to settings beside it. */
+/** Paths in the container, and Bun's command line, which ignores settings files. */
 const TASK = "/comment.json";
 const AUTHORITY = "/authority.pem";
 const RUN = ["bun", "--no-env-file", "--config=/dev/null", "/module/main.ts", TASK];

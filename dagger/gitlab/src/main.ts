@@ -1,11 +1,11 @@
-// What runs in the container: posts the comment that a JSON file describes, with the token of GITLAB_TOKEN. Bun itself
+// Runs in the container: posts the comment that a JSON file describes, with the token of GITLAB_TOKEN. Bun itself
 // respects NODE_EXTRA_CA_CERTS, HTTP_PROXY, HTTPS_PROXY and NO_PROXY. The engine may import this file with the others.
 import { readFileSync } from "node:fs";
 
 import { access, WORLD } from "./api.js";
 import { post, type Place } from "./comment.js";
 
-/** What is to be written where. */
+/** The comment and its place. */
 export interface Task extends Place {
   apiUrl: string;
   body: string;

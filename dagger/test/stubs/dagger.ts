@@ -1,4 +1,4 @@
-// What `@dagger.io/dagger` is inside the engine: the parts of the npm package that the engine's bundle has, with the
+// `@dagger.io/dagger` as inside the engine: the parts of the npm package that the engine's bundle has, with the
 // clients of local dependencies that its code generator adds. `ExecError` is not among them.
 import { Client, dag as core } from "../node_modules/@dagger.io/dagger/dist/src/api/client.gen.js";
 import { Context } from "../node_modules/@dagger.io/dagger/dist/src/common/context.js";

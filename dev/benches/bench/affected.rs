@@ -25,7 +25,7 @@ pub fn groups(quick: bool) -> Vec<Group> {
     let tree = tree::generate(&root, shape);
     let about = format!(
         "A generated repository of {} packages, {} files and {} dependencies, and a change of three \
-         files that concerns {} packages. Every answer was compared with the known one.",
+         files that affects {} packages. Every answer was compared with the known one.",
         shape.packages,
         shape.files(),
         shape.edges,
@@ -67,7 +67,7 @@ fn beside_git(tree: &Tree, about: &str, quick: bool) -> Group {
     ];
     Group {
         name: "affected".to_owned(),
-        title: "What a change concerns".to_owned(),
+        title: "Projects affected by a change".to_owned(),
         about: about.to_owned(),
         rows: samples.rows(),
         goals,
@@ -103,7 +103,7 @@ fn beside_peers(tree: &Tree, about: &str, quick: bool) -> Group {
     });
     Group {
         name: "affected".to_owned(),
-        title: "What a change concerns, beside others".to_owned(),
+        title: "Projects affected by a change, beside others".to_owned(),
         about: format!(
             "{about} The others run as their own binaries, with caches that an earlier run filled, and \
              with neither telemetry nor a daemon."
@@ -115,7 +115,7 @@ fn beside_peers(tree: &Tree, about: &str, quick: bool) -> Group {
 
 /// Puts a repository back to where `affected` has read no commit in it.
 fn forget(root: &Path) {
-    let kept = root.join(".xtask/outlines");
+    let kept = root.join(".xtask/summaries");
     assert!(!kept.exists() || std::fs::remove_dir_all(kept).is_ok(), "outlines stay");
 }
 

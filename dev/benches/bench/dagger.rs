@@ -12,7 +12,7 @@ use crate::run::timed;
 use crate::site::Sites;
 use crate::support::copy;
 
-/// The name under which a copy of this program stands in for `dagger`.
+/// The name under which a copy of this program replaces `dagger`.
 pub const NAME: &str = "dagger";
 
 /// Plays such a copy: it leaves the record that the real one leaves, of a version that is live. Its
@@ -37,7 +37,7 @@ pub fn stand_in(program: &Path) {
     std::fs::write(".xtask/deploy.json", record.to_string()).expect("a file");
 }
 
-/// The same script, given to the CLI by hand and run by `deploy`.
+/// The same script, run by the CLI alone and by `deploy`.
 pub fn groups(quick: bool) -> Vec<Group> {
     let (seconds, rounds) = if quick { (0.1, 1) } else { (8.0, 3) };
     let sites = Sites::new(2);
@@ -52,7 +52,7 @@ pub fn groups(quick: bool) -> Vec<Group> {
     std::fs::write(program.with_extension("json"), told.to_string()).expect("a file");
     let deploy = ["deploy", "site", "--engine", "dagger", "--force"];
     let script = env.xtask(&[&deploy[..], &["--dry-run"]].concat()).exits(0).stdout;
-    // The token reaches the CLI by this file in a script by hand; here the variable has it already.
+    // The token reaches the CLI by this file in a handwritten script; here the variable has it already.
     let script = script.replace("$(cat .xtask/sandbox/token)", "$SANDBOX_TOKEN");
     let by_hand = || {
         let mut sh = Command::new("sh");
@@ -72,7 +72,7 @@ pub fn groups(quick: bool) -> Vec<Group> {
             "A stand-in for the CLI that starts within 0.1 s and whose module takes {seconds} s; the real ones were seen \
              to take 0.1 s, and 8 to 14 s. \
              `deploy` knows the CLI's version from the run before, reads what is live before and after, fetches the site, \
-             and leaves a record; the script by hand does none of it."
+             and leaves a record; the handwritten script does none of it."
         ),
         rows: samples.rows(),
         goals: vec![at_most(50.0, added, Unit::Ms, "adds at most 50 ms")],

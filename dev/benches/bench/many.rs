@@ -61,7 +61,7 @@ pub fn groups(quick: bool) -> Vec<Group> {
     let server = std::fs::read_to_string(server).expect("a sandbox");
     let server: serde_json::Value = serde_json::from_str(&server).expect("JSON");
     let pid = server["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("a pid");
-    // A run of its own, since looking takes CPU from what is looked at.
+    // A separate run, because looking takes CPU from what is looked at.
     let most = watched(&mut deploy(count, "2"));
     let row = |name: String, bytes: u64| figure(name, Unit::Mb, megabytes(bytes));
     let memory = Group {

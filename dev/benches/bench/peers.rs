@@ -13,7 +13,7 @@ use crate::tree::Tree;
 pub struct Peer {
     /// Its name at npm.
     pub name: &'static str,
-    /// The path of its own program below `node_modules`: a launcher in JavaScript would cost it 40 ms.
+    /// The path of its program below `node_modules`: a launcher in JavaScript would cost it 40 ms.
     program: [&'static str; 2],
     arguments: &'static [&'static str],
     variables: &'static [(&'static str, &'static str)],

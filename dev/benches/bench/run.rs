@@ -27,11 +27,11 @@ pub fn timed(command: &mut Command) -> (f64, Vec<u8>) {
 
 #[track_caller]
 fn succeeded(command: &Command, output: Output) -> Output {
-    let said = || {
+    let message = || {
         let (out, err) =
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         format!("{command:?}: {}\n{out}{err}", output.status)
     };
-    assert!(output.status.success(), "{}", said());
+    assert!(output.status.success(), "{}", message());
     output
 }

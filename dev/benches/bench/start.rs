@@ -79,10 +79,10 @@ fn cold(rows: &mut Vec<Row>, goals: &mut Vec<Goal>) {
     let begun = std::time::Instant::now();
     let output = build.output().expect("cargo runs");
     let took = begun.elapsed().as_secs_f64() * 1000.0;
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{message}");
     let crates =
-        said.lines().filter(|line| line.trim_start().starts_with("Compiling ")).count() - 1;
+        message.lines().filter(|line| line.trim_start().starts_with("Compiling ")).count() - 1;
     std::fs::remove_dir_all(&target).expect("removed");
     let crates = f64::from(u32::try_from(crates).expect("few"));
     rows.push(figure("`cargo build --package xtask`, nothing built", Unit::Ms, took));

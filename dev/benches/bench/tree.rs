@@ -52,7 +52,7 @@ const ROOT_FILES: [(&str, &str); 6] = [
 pub struct Tree {
     /// Its root.
     pub root: PathBuf,
-    /// The names of the packages that the change concerns, by this generator's own walk.
+    /// The names of the packages that the change affects, by this generator's own walk.
     pub answer: BTreeSet<String>,
 }
 
@@ -153,7 +153,7 @@ fn edges(shape: Shape) -> Vec<BTreeSet<usize>> {
     dependencies
 }
 
-/// Three packages whose change concerns exactly as many as `shape` says.
+/// Three packages whose change affects exactly as many as `shape` says.
 fn three(dependencies: &[BTreeSet<usize>], shape: Shape) -> [usize; 3] {
     for a in (1..shape.packages).step_by(3) {
         for b in (a + 2..shape.packages).step_by(7) {
@@ -163,7 +163,7 @@ fn three(dependencies: &[BTreeSet<usize>], shape: Shape) -> [usize; 3] {
             }
         }
     }
-    panic!("no three packages concern {}", shape.answer);
+    panic!("no three packages affect {}", shape.answer);
 }
 
 /// The changed packages and all that depend on them.

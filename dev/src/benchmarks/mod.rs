@@ -92,7 +92,7 @@ pub enum Unit {
     Count,
 }
 
-/// A figure that was wanted, and what it came to.
+/// A goal and the measured figure.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Goal {
     /// The goal, as a sentence.

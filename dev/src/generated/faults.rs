@@ -76,14 +76,14 @@ pub struct Row {
     pub deadline: Option<u32>,
     /// The exit code.
     pub exit: i32,
-    /// The record's status, or what came of the preview that was to be deleted; nothing where there is
+    /// The record's status, or the outcome of a deleted preview. `None` if there is
     /// neither.
     pub status: Option<String>,
-    /// The version that is live: `former`, `new`, `older`, `preview` or `nothing`.
+    /// The version that is live: `previous`, `new`, `older`, `preview` or `nothing`.
     pub live: String,
-    /// The number of deployments, if it is not 0 for `former` and `nothing` and else 1.
+    /// The number of deployments, if it is not 0 for `previous` and `nothing` and else 1.
     pub deployments: Option<usize>,
-    /// The state of the preview of the name that `--alias` gives: `former`, `new` or `gone`.
+    /// The state of the preview of the name that `--alias` gives: `previous`, `new` or `gone`.
     pub preview: Option<String>,
     /// A part of what the person reads.
     pub says: String,
@@ -117,7 +117,7 @@ impl Row {
     /// Returns the number of deployments that the run must have made.
     #[must_use]
     pub fn made(&self) -> usize {
-        let changed = !["former", "nothing"].contains(&self.live.as_str());
+        let changed = !["previous", "nothing"].contains(&self.live.as_str());
         self.deployments.unwrap_or(usize::from(changed))
     }
 
@@ -178,11 +178,11 @@ pub fn page(sections: &[Section]) -> String {
     let mut text = format!(
         "# When something breaks\n\n<!-- Written by `cargo dev generate`. -->\n\n\
          {count} faults, each tried out by the tests with the real wrangler: what you see, how the command \
-         ends, what is live afterwards, and what to do. *former* is the version that was live before, *new* \
+         ends, what is live afterwards, and what to do. *previous* is the version that was live before, *new* \
          the one that the run made. Requests that only read are repeated by xtask after 429, 500, 502 \
          to 504, 520 to 524 and broken connections, with growing pauses or the one that the server asks for, for two \
          minutes a command at most; an order to Cloudflare is repeated only when it is known that it was \
-         not carried out. wrangler repeats some of its own.\n\n\
+         not carried out. wrangler itself repeats some.\n\n\
          Exit codes: 0 done · 1 failed, and nothing of it is live · 3 refused before anything changed · \
          4 the remote side may have changed · 130 interrupted. `-9` means that xtask itself was killed.\n"
     );

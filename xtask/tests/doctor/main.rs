@@ -6,7 +6,7 @@
 //!   without the checks that say what they say in `healthy`;
 //! - `after-fix/`: the same after a run with `--fix`, where the case has one.
 //!
-//! `UPDATE_EXPECT=1` writes the expectations anew.
+//! `UPDATE_EXPECT=1` rewrites the expectations.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -32,7 +32,7 @@ struct Case {
     args: Vec<String>,
     /// The exit code.
     exit: i32,
-    /// Variables; `CANARY` stands for a token.
+    /// Variables; `CANARY` is a token.
     env: BTreeMap<String, String>,
     /// Programs of the common start that are not there.
     without: Vec<String>,
@@ -203,9 +203,9 @@ impl Stage {
             );
         }
         assert_eq!(plain.status.code(), json.status.code(), "{dir}");
-        let said = value.get("exit").or(value.pointer("/error/exit"));
-        let said = said.map_or(Some(0), Value::as_i64);
-        assert_eq!(said, plain.status.code().map(i64::from), "{dir}");
+        let reported = value.get("exit").or(value.pointer("/error/exit"));
+        let reported = reported.map_or(Some(0), Value::as_i64);
+        assert_eq!(reported, plain.status.code().map(i64::from), "{dir}");
         for check in value["checks"].as_array_mut().into_iter().flatten() {
             mask(check);
         }
@@ -243,7 +243,7 @@ impl Stage {
         xtask.env("PATH", self.folder.join("bin"));
         xtask.env("HOME", self.folder.join("home"));
         xtask.env("XTASK_ROOT", &self.root);
-        // The tree stands inside of another repository, which git must not find.
+        // The tree is inside another repository, which git must not find.
         xtask.env("GIT_CEILING_DIRECTORIES", &self.folder);
         for (name, value) in &self.case.env {
             xtask.env(name, value.replace("CANARY", CANARY));
@@ -351,7 +351,7 @@ fn preflight_lists_everything_that_a_deploy_would_fail_on() {
         assert!(failure.message.contains(part), "{}", failure.message);
     }
     assert!(failure.hints.iter().any(|hint| hint.contains("bun install")), "{:?}", failure.hints);
-    // Only what this deploy needs: another project's lock file is not its concern, nor is the token
+    // Only what this deploy needs: another project's lock file does not affect it, nor does the token
     // when it goes to the sandbox.
     let failure = check(&destination, "api").expect_err("a failure");
     assert_eq!(failure.message, "the variable SITE_TOKEN is not set");

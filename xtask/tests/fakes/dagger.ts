@@ -188,7 +188,7 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 		...(given.api && { CLOUDFLARE_API_BASE_URL: `${given.api.replace("tcp://", "http://")}/client/v4` }),
 	};
 	const wrangler = `${root}/dagger/cloudflare/toolchain/node_modules/wrangler/bin/wrangler.js`;
-	// Each call has a container of its own.
+	// Each call has its own container.
 	const own = mkdtempSync(`${state}/container-`);
 	const places = { empty: `${own}/empty`, bundle: `${own}/bundle.form`, upload: `${own}/upload` };
 	mkdirSync(places.empty, { recursive: true });

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::{Ran, TestEnv, ran};
 
-/// A workspace of npm, a Worker that uses one of its packages, and one that stands alone.
+/// A workspace of npm, a Worker that uses one of its packages, and one without dependencies.
 pub fn tree() -> TestEnv {
     let env = TestEnv::new();
     env.write("package.json", r#"{ "name": "root", "workspaces": ["projects/*", "packages/*"] }"#);
@@ -48,8 +48,8 @@ pub fn affected_with(env: &TestEnv, arguments: &[&str], variables: &[(&str, &str
 #[track_caller]
 pub fn assert_everything(json: &Value, because: &str) {
     assert_eq!(names(json), ["alone", "app"], "{json:#}");
-    let said = json["base"]["because"].as_str().unwrap_or_else(|| panic!("{json:#}"));
-    assert!(said.contains(because), "{said}");
+    let message = json["base"]["because"].as_str().unwrap_or_else(|| panic!("{json:#}"));
+    assert!(message.contains(because), "{message}");
     assert_eq!(json["projects"][0]["reasons"][0]["kind"], "unknownBase");
 }
 
@@ -110,7 +110,7 @@ fn uncommitted_untracked_renamed_and_odd_paths_count() {
     let env = tree();
     assert_eq!(affected(&env, &[])["projects"], serde_json::json!([]));
     env.write("README.md", "changed\n");
-    assert_eq!(affected(&env, &[])["projects"], serde_json::json!([]), "nobody is made from it");
+    assert_eq!(affected(&env, &[])["projects"], serde_json::json!([]), "no project depends on it");
     env.write("projects/alone/new \"file\"\nin two lines", "x");
     let json = affected(&env, &[]);
     assert_eq!(names(&json), ["alone"]);
@@ -138,7 +138,7 @@ fn lock_files_and_pins_concern_what_is_made_with_them() {
     let env = tree();
     env.write("bun.lock", "{ }\n");
     let json = affected(&env, &[]);
-    assert_eq!(names(&json), ["app"], "the other one has a lock file of its own");
+    assert_eq!(names(&json), ["app"], "the other one has its own lock file");
     assert_eq!(
         json["projects"][0]["reasons"],
         serde_json::json!([{ "kind": "dependency", "on": "packages/ui", "origin": "manifest",
@@ -346,14 +346,14 @@ fn build_and_deploy_without_names_act_on_what_changed() {
     assert_eq!(
         planned(&plan(&["deploy"])).len(),
         2,
-        "a change that concerns nobody changes nothing"
+        "a change that affects no project changes nothing"
     );
     env.git(&["checkout", "--quiet", "-b", "change"]);
     env.commit("docs");
     for arguments in [&["deploy"][..], &["build"]] {
         let json = plan(arguments);
-        let said = json["nothing"].as_str().expect("a reason");
-        assert!(said.starts_with("no project is affected: 1 file differs from "), "{said}");
+        let message = json["nothing"].as_str().expect("a reason");
+        assert!(message.starts_with("no project is affected: 1 file differs from "), "{message}");
     }
     assert_eq!(env.xtask(&["deploy"]).exits(0).stdout.lines().count(), 1);
     env.write("projects/alone/content.txt", "new");

@@ -3,8 +3,8 @@
 use crate::affected::{affected, id, names, tree, tree_with_submodule};
 use crate::support::TestEnv;
 
-fn outlines(env: &TestEnv) -> Vec<String> {
-    let Ok(entries) = env.root.join(".xtask/outlines").read_dir_utf8() else { return Vec::new() };
+fn summaries(env: &TestEnv) -> Vec<String> {
+    let Ok(entries) = env.root.join(".xtask/summaries").read_dir_utf8() else { return Vec::new() };
     let mut names: Vec<_> =
         entries.map(|entry| entry.expect("an entry").file_name().to_owned()).collect();
     names.sort();
@@ -38,9 +38,9 @@ fn another_commit_is_read_as_it_is() {
     assert_eq!(affected(&env, &ask), json);
     assert_eq!(names(&affected(&env, &["--base", "main", "--head", "main"])), [""; 0]);
     let ran = env.xtask(&["affected"]).exits(0);
-    let said = "skipped: packages/ui/package.json: key must be a string at line 1 column 3; projects/app/package.json \
+    let message = "skipped: packages/ui/package.json: key must be a string at line 1 column 3; projects/app/package.json \
                 depends on `ui`";
-    assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    assert!(ran.stderr.contains(message), "{}", ran.stderr);
 }
 
 #[test]
@@ -52,8 +52,8 @@ fn a_commit_is_read_once_and_what_is_kept_is_never_trusted_blindly() {
     let commit = id(&env, "HEAD");
     let json = affected(&env, &[]);
     assert_eq!(names(&json), ["app"]);
-    assert_eq!(outlines(&env), [commit.as_str()]);
-    let kept = env.root.join(".xtask/outlines").join(&commit);
+    assert_eq!(summaries(&env), [commit.as_str()]);
+    let kept = env.root.join(".xtask/summaries").join(&commit);
     let text = std::fs::read_to_string(&kept).expect("text");
     assert_eq!(affected(&env, &[]), json);
     assert_eq!(std::fs::read_to_string(&kept).expect("text"), text);
@@ -72,8 +72,8 @@ fn a_commit_is_read_once_and_what_is_kept_is_never_trusted_blindly() {
     }
 
     // A folder that cannot be written costs time and nothing else.
-    std::fs::remove_dir_all(env.root.join(".xtask/outlines")).expect("removed");
-    std::fs::write(env.root.join(".xtask/outlines"), "in the way").expect("a file");
+    std::fs::remove_dir_all(env.root.join(".xtask/summaries")).expect("removed");
+    std::fs::write(env.root.join(".xtask/summaries"), "in the way").expect("a file");
     assert_eq!(affected(&env, &[]), json);
 }
 
@@ -85,7 +85,7 @@ fn few_outlines_are_kept() {
         env.commit("more");
         affected(&env, &["--head", "HEAD"]);
     }
-    let kept = outlines(&env);
+    let kept = summaries(&env);
     assert_eq!(kept.len(), 16);
     assert!(kept.contains(&id(&env, "HEAD")) && !kept.contains(&id(&env, "HEAD~17")));
 }
@@ -106,7 +106,7 @@ fn what_the_working_tree_says_of_what_exists_counts() {
     let json = affected(&env, &[]);
     assert_eq!(names(&json), ["alone"]);
     assert_eq!(json["projects"][0]["reasons"][0]["path"], "packages/extra/index.ts");
-    // An input that nobody has committed yet is there for the working tree alone.
+    // An uncommitted input exists in the working tree only.
     env.write("projects/app/package.json", r#"{ "xtask": { "inputs": ["data.json"] } }"#);
     env.git(&["add", "projects/app/package.json"]);
     env.git(&["commit", "--quiet", "--message", "an input"]);
@@ -138,10 +138,10 @@ fn links_in_a_commit_are_followed_inside_of_it() {
     link("/etc/hostname", "projects/linked/wrangler.json");
     env.commit("leaves");
     let json = affected(&env, &ask);
-    let said = json["broken"][0]["failure"].as_str().unwrap_or_else(|| panic!("{json:#}"));
+    let message = json["broken"][0]["failure"].as_str().unwrap_or_else(|| panic!("{json:#}"));
     assert!(
-        said.starts_with("projects/linked/wrangler.json leads out of the repository"),
-        "{said}"
+        message.starts_with("projects/linked/wrangler.json leads out of the repository"),
+        "{message}"
     );
 }
 

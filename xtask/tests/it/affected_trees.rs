@@ -57,8 +57,8 @@ fn a_manifest_that_is_not_utf8_is_as_broken_in_a_commit() {
     env.commit("not UTF-8");
     for ask in [&["--head", "HEAD"][..], &[]] {
         let json = affected(&env, ask);
-        let said = json["broken"][0]["failure"].as_str().unwrap_or_else(|| panic!("{json:#}"));
-        assert!(said.contains("cannot read projects/alone/package.json"), "{said}");
+        let message = json["broken"][0]["failure"].as_str().unwrap_or_else(|| panic!("{json:#}"));
+        assert!(message.contains("cannot read projects/alone/package.json"), "{message}");
     }
 }
 
@@ -132,7 +132,7 @@ fn nothing_is_kept_where_git_would_see_it() {
     env.commit("nothing is ignored");
     let json = affected(&env, &[]);
     assert_eq!(affected(&env, &[]), json);
-    assert!(!env.root.join(".xtask/outlines").exists());
+    assert!(!env.root.join(".xtask/summaries").exists());
 }
 
 #[test]

@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use workspace::affected::affected;
+use workspace::affected::find_affected;
 use workspace::change_base::Question;
 use workspace::key::content_key;
 use workspace::lock_changes::LockChanges;
-use workspace::outline::Outline;
+use workspace::summary::Summary;
 use workspace::{Workspace, inputs};
 
 use crate::support::TestEnv;
@@ -188,9 +188,9 @@ impl Model {
             deployed: &|| None,
         };
         let changes = question.changes().expect("changes");
-        let outline = Outline::new(&Workspace::survey(root).expect("a workspace"));
-        let locks = LockChanges::find(root, &outline, &changes);
-        affected(&outline, &changes, &locks)
+        let summary = Summary::new(&Workspace::survey(root).expect("a workspace"));
+        let locks = LockChanges::find(root, &summary, &changes);
+        find_affected(&summary, &changes, &locks)
             .projects
             .iter()
             .map(|found| found.name.to_owned())

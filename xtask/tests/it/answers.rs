@@ -168,8 +168,8 @@ proptest! {
         judge(&[text.as_bytes(), b"\n", &bytes, b"\n", other.to_string().as_bytes()].concat());
         let reply = Reply { request: "GET /x".into(), status: 500, headers: HeaderMap::new(), body: bytes };
         for problem in [Problem::answer(&reply), Problem::shape(&reply, &text)] {
-            let said = problem.to_string();
-            prop_assert!(said.starts_with("GET /x: GitLab answered 500") && said.len() < LONGEST, "{said}");
+            let message = problem.to_string();
+            prop_assert!(message.starts_with("GET /x: GitLab answered 500") && message.len() < LONGEST, "{message}");
         }
     }
 
@@ -274,13 +274,14 @@ impl Server {
     }
 }
 
-/// The questions that are put to GitLab, and what came of each.
+/// The requests to GitLab, with the result of each.
 fn ask_gitlab(server: &Server) -> Vec<anyhow::Result<()>> {
     let agent = http::agent(Duration::from_secs(20), 0);
     let retry_budget = RetryBudget::new(|_| {}).with_sleep(|_| true);
     let base = format!("{}/api/v4", server.address);
     let client = Client::new(&base, Secret::new("token"), agent, &retry_budget).expect("a client");
-    let notes = Notes::of(&client, "12", "42", User { id: 7, username: String::new() }, |_| true);
+    let notes =
+        Notes::with_user(&client, "12", "42", User { id: 7, username: String::new() }, |_| true);
     let deployments = Deployments::from_variables(|name| {
         Some(if name == "CI_API_V4_URL" { base.clone() } else { "12".to_owned() })
     });
@@ -291,8 +292,8 @@ fn ask_gitlab(server: &Server) -> Vec<anyhow::Result<()>> {
         notes.create("x", 1).map(drop),
         notes.edit(1, "x", 1).map(drop),
         notes.delete(1).map(drop),
-        leftovers::finished(&client, "12", "2026-11-24T12:59:59Z").map(drop),
-        leftovers::numbered(&client, "12", &[41, 42].into()).map(drop),
+        leftovers::list_finished(&client, "12", "2026-11-24T12:59:59Z").map(drop),
+        leftovers::list_by_number(&client, "12", &[41, 42].into()).map(drop),
         leftovers::state(&client, "12", 42).map(drop),
         leftovers::available(&client, "12").map(drop),
         leftovers::stop(&client, "12", 3),
@@ -325,15 +326,15 @@ fn ask_cloudflare(server: &Server) -> Vec<anyhow::Result<()>> {
 fn ask(server: &Server, answer: &Answer) {
     server.says(answer);
     let gitlab = ask_gitlab(server);
-    // Every list has an end of its own, whatever the headers say: 1000 pages of notes are the most.
+    // Every list has its own end, whatever the headers say: 1000 pages of notes are the most.
     assert!(server.asked() < 2500, "{} requests", server.asked());
     let cloudflare = ask_cloudflare(server);
     for (who, outcomes) in [("GitLab", gitlab), ("Cloudflare", cloudflare)] {
         for error in outcomes.into_iter().filter_map(Result::err) {
-            let said = format!("{error:#}");
-            assert!(said.len() < LONGEST, "{who}: {} bytes: {said:.300}", said.len());
+            let message = format!("{error:#}");
+            assert!(message.len() < LONGEST, "{who}: {} bytes: {message:.300}", message.len());
             let named = ["GitLab", "Cloudflare", "GET ", "POST ", "answer", "token", "reach"];
-            assert!(named.iter().any(|word| said.contains(word)), "{who}: {said}");
+            assert!(named.iter().any(|word| message.contains(word)), "{who}: {message}");
         }
     }
 }
@@ -418,7 +419,7 @@ fn a_server_that_echoes_the_token_does_not_make_it_public() {
     env.write("rows.json", r#"[{ "project": "a", "status": "ready" }]"#);
     let hex = |text: &str| -> String { text.bytes().map(|byte| format!("{byte:02X}")).collect() };
     for token in [CANARY, gitlab] {
-        let said = [
+        let message = [
             format!("not allowed: Authorization: Bearer {token}"),
             // Cut in the middle of the token.
             format!("{}{token}", "x".repeat(290)),
@@ -427,7 +428,9 @@ fn a_server_that_echoes_the_token_does_not_make_it_public() {
             hex(token),
             serde_json::json!({ "token": token }).to_string(),
         ];
-        for (status, text) in said.iter().flat_map(|text| [(401, text), (403, text), (418, text)]) {
+        for (status, text) in
+            message.iter().flat_map(|text| [(401, text), (403, text), (418, text)])
+        {
             let body = serde_json::json!({ "success": false, "message": text, "error": text, "result": null,
                 "errors": [{ "code": 1, "message": text }] });
             let body = body.to_string().into_bytes();

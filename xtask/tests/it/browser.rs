@@ -50,7 +50,7 @@ impl Browser {
         Browser { child, answers }
     }
 
-    /// Opens a page: `url`, the `text` that must come to be seen in the `part` (a selector), and the
+    /// Opens a page: `url`, the `text` that must appear in the `part` (a selector), and the
     /// file for a `picture` of it.
     pub fn look(&mut self, look: &Value) -> Value {
         let mut stdin = self.child.stdin.as_ref().expect("stdin");

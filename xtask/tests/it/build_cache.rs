@@ -47,7 +47,7 @@ fn another_environment_and_a_retry_do_not_build() {
     let deploy = |more: &[&str]| {
         env.xtask(&[&["deploy", "a", "--engine", "host", "--json"], more].concat()).exits(0)
     };
-    // Without blocks of their own, environments of one account would share the Worker.
+    // Without their own blocks, environments of one account would share the Worker.
     let config = env.root.join("projects/a/wrangler.jsonc");
     let text = std::fs::read_to_string(&config).expect("text");
     std::fs::write(&config, text.replacen('{', r#"{ "env": { "staging": {} },"#, 1))
@@ -89,7 +89,7 @@ fn another_environment_and_a_retry_do_not_build() {
 fn only_the_very_same_build_is_taken() {
     let env = counted();
     assert_eq!(build(&env, &[])["fromCache"], false);
-    env.write("projects/a/dist/index.html", "somebody else's");
+    env.write("projects/a/dist/index.html", "another person's");
     assert_eq!(build(&env, &[])["fromCache"], true);
     assert_eq!(page(&env), "<h1>site-a one</h1>");
     env.write("projects/a/content.txt", "two");
@@ -108,7 +108,7 @@ fn only_the_very_same_build_is_taken() {
     assert_eq!(elsewhere.record("a")["output"]["fromCache"], false);
     assert_eq!(builds(&env), 5);
 
-    // Damage is seen, said, and built anew.
+    // A corrupt entry is reported and built again.
     let entries = env.root.join(".xtask/cache").read_dir_utf8().expect("entries");
     for entry in entries.filter_map(Result::ok).filter(|entry| entry.path().is_dir()) {
         std::fs::write(entry.path().join("files/index.html"), "<h1>site-a 0ne</h1>")
@@ -144,24 +144,24 @@ fn two_runs_at_once_share_one_build() {
 #[test]
 fn what_is_not_known_whole_is_built_each_time() {
     let env = counted();
-    let not_kept = |said: &str| {
+    let not_kept = |message: &str| {
         let before = builds(&env);
         for round in 1..=2 {
             let output = build(&env, &[]);
             assert_eq!(output["fromCache"], false, "{output}");
             let because = output["notKept"].as_str().expect("a reason");
-            assert!(because.contains(said), "{because}");
+            assert!(because.contains(message), "{because}");
             assert_eq!(builds(&env), before + round);
         }
     };
     // A framework's adapter writes wrangler's config.
     count(&env, "await Bun.write('.wrangler/deploy/config.json', '{}');");
-    not_kept("it writes a wrangler config of its own (.wrangler/deploy/config.json)");
+    not_kept("it writes its own wrangler config (.wrangler/deploy/config.json)");
     std::fs::remove_dir_all(env.root.join("projects/a/.wrangler")).expect("removed");
     // The build changes what it is made from.
     count(&env, "await Bun.write('content.txt', String(Math.random()));");
     not_kept("what it is made from changed during the build");
-    // A repository of its own, of whose files git says nothing.
+    // A nested repository: git does not list its files.
     count(&env, "");
     env.write("projects/a/inner/file", "");
     env.git(&["-C", "projects/a/inner", "init", "--quiet"]);

@@ -32,7 +32,7 @@ fn two_that_claim_one_thing_are_refused_with_both_configs() {
     let other_block = r#""name": "b", "env": { "staging": { "name": "a" } }"#;
     let capitals = r#""name": "b", "preview_urls": true, "routes": [{ "pattern": "WWW.example.com.", "custom_domain": true }]"#;
     let a = format!(r#""name": "a", "preview_urls": true, {DOMAIN}"#);
-    for (row, one, two, said) in [
+    for (row, one, two, message) in [
         ("one name", r#""name": "a""#, r#""name": "a""#, "both deploy the Worker `a`"),
         ("a name of a block", r#""name": "a""#, other_block, "both deploy the Worker `a`"),
         ("one domain", a.as_str(), capitals, "both have the route `"),
@@ -49,16 +49,16 @@ fn two_that_claim_one_thing_are_refused_with_both_configs() {
             [&["deploy", "--all"][..], &["deploy", "a"], &["preview", "a", "--env", "local"]]
         {
             let stderr = refused(&env, arguments);
-            assert!(stderr.contains(said), "{row}: {stderr}");
+            assert!(stderr.contains(message), "{row}: {stderr}");
             for name in ["projects/a/wrangler.jsonc", "projects/b/wrangler.jsonc"] {
                 assert!(stderr.contains(name), "{row}: {stderr}");
             }
         }
         let stderr = refused(&env, &["ci", "generate"]);
-        assert!(stderr.contains(said), "{row}: {stderr}");
+        assert!(stderr.contains(message), "{row}: {stderr}");
         assert!(!env.root.join(".gitlab-ci.yml").exists(), "{row}");
         let doctor = env.xtask(&["doctor", "projects", "--json", "--offline"]);
-        assert!(doctor.stdout.contains(said), "{row}: {}", doctor.stdout);
+        assert!(doctor.stdout.contains(message), "{row}: {}", doctor.stdout);
     }
 }
 
@@ -125,7 +125,7 @@ fn a_pattern_that_shares_requests_with_production_is_refused_unless_it_is_named(
 fn a_preview_that_can_have_no_address_is_refused_before_the_upload() {
     let objects =
         r#""durable_objects": { "bindings": [{ "name": "ROOM", "class_name": "Room" }] }"#;
-    for (config, said) in [
+    for (config, message) in [
         (r#""name": "a", "workers_dev": false"#.to_owned(), "`workers_dev` is false"),
         (r#""name": "a", "preview_urls": false"#.to_owned(), "`preview_urls` is false"),
         (r#""name": "a", "route": "example.com/*""#.to_owned(), "with a route that means off"),
@@ -144,12 +144,15 @@ fn a_preview_that_can_have_no_address_is_refused_before_the_upload() {
         let env = env(&[("a", &config)]);
         env.commit("project");
         let stderr = refused(&env, &["preview", "a", "--env", "local"]);
-        assert!(stderr.contains(said), "{config}: {stderr}");
-        let hint =
-            if said.contains("Durable") { "--strategy preview" } else { "\"preview_urls\": true" };
+        assert!(stderr.contains(message), "{config}: {stderr}");
+        let hint = if message.contains("Durable") {
+            "--strategy preview"
+        } else {
+            "\"preview_urls\": true"
+        };
         assert!(stderr.contains(hint), "{config}: {stderr}");
     }
-    // A binding to another Worker's Durable Object is none of its own.
+    // A binding to another Worker's Durable Object is not its own class.
     let other = r#""name": "a", "durable_objects": { "bindings": [{ "name": "R", "class_name": "R", "script_name": "other" }] }"#;
     let env = env(&[("a", other)]);
     env.commit("project");

@@ -65,7 +65,7 @@ fn a_broken_config_file_is_refused_with_its_place() {
     );
 }
 
-/// A real terminal, by Bun: the last line of a child's output stands behind the step, wrapping is off
+/// A real terminal, by Bun: the last line of a child's output follows the step, wrapping is off
 /// while lines are redrawn, and every redraw goes up as many rows as were drawn.
 #[test]
 fn progress_on_a_narrow_terminal_takes_one_row() {

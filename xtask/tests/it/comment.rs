@@ -8,11 +8,11 @@ use anyhow::Result;
 use base::http;
 use base::retry::RetryBudget;
 use base::secret::Secret;
-use delivery::engine::comment::write::{Action, Timing, Writer, Written};
+use delivery::engine::comment::write::{Action, Timing, WriteResult, Writer};
 use gitlab::api::Notes;
 use gitlab::api::request::Client;
 use gitlab::comment::state;
-use gitlab::comment::state::marked;
+use gitlab::comment::state::has_marker;
 use gitlab::comment::{Change, MARKER, Row, Status, render};
 use serde_json::json;
 
@@ -44,7 +44,7 @@ fn body(projects: &[&str]) -> String {
 }
 
 /// Writes in this process, where waiting takes no time, and returns the seconds that it would take.
-fn write(server: &GitLab, change: &Change<'_>) -> (Result<Written>, Vec<u64>) {
+fn write(server: &GitLab, change: &Change<'_>) -> (Result<WriteResult>, Vec<u64>) {
     let waits = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&waits);
     let retry_budget = RetryBudget::new(|_| ()).with_sleep(move |time| {
@@ -55,7 +55,7 @@ fn write(server: &GitLab, change: &Change<'_>) -> (Result<Written>, Vec<u64>) {
     let client =
         Client::new(&server.api(), Secret::new(TOKEN), agent, &retry_budget).expect("a client");
     let timing = Timing { settle: Duration::from_millis(900) };
-    let written = Notes::new(&client, "12", "42", marked).and_then(|notes| {
+    let written = Notes::new(&client, "12", "42", has_marker).and_then(|notes| {
         Writer { notes, retry_budget: &retry_budget, timing }.write(change, true)
     });
     let mut waits = waits.lock().expect("a list").clone();
@@ -164,7 +164,7 @@ fn the_module_of_dagger_ends_in_the_same_state() {
 fn what_is_done_is_told() {
     let start = |notes: &[Note]| GitLab::start(notes, Behaviour::default());
     let written =
-        |action, note, deleted: &[u64]| Written { action, note, deleted: deleted.to_vec() };
+        |action, note, deleted: &[u64]| WriteResult { action, note, deleted: deleted.to_vec() };
     let rows = [ready("site")];
     let change = Change::Rows(&rows);
     let server = start(&[]);

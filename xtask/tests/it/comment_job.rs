@@ -111,14 +111,14 @@ fn what_is_planned_is_what_is_written() {
 #[test]
 fn rows_with_slips_are_refused() {
     let env = TestEnv::new();
-    for (text, said) in [
+    for (text, message) in [
         (r#"[{"project":"a","status":"ready","aliasURL":"x"}]"#, "unknown field `aliasURL`"),
         (r#"[{"project":"a","status":"done"}]"#, "unknown variant `done`"),
         ("{}", "expected a sequence"),
     ] {
         env.write("rows.json", text);
         let ran = env.xtask(&["comment", "rows.json"]).exits(2);
-        assert!(ran.stderr.contains(said), "{}", ran.stderr);
+        assert!(ran.stderr.contains(message), "{}", ran.stderr);
     }
     env.xtask(&["comment"]).exits(2);
     env.xtask(&["comment", "none.json"]).exits(2);
@@ -215,8 +215,8 @@ fn a_private_authority_is_trusted_beside_the_others() {
     };
     for over in [vec![], vec![("SSL_CERT_FILE", other.as_str())]] {
         let ran = run(&over, 1);
-        let said = ["cannot reach GitLab", "UnknownIssuer", "CI_SERVER_TLS_CA_FILE"];
-        assert!(said.iter().all(|text| ran.stderr.contains(text)), "{}", ran.stderr);
+        let message = ["cannot reach GitLab", "UnknownIssuer", "CI_SERVER_TLS_CA_FILE"];
+        assert!(message.iter().all(|text| ran.stderr.contains(text)), "{}", ran.stderr);
     }
     run(&[("SSL_CERT_FILE", ours.as_str())], 0);
     run(&[("CI_SERVER_TLS_CA_FILE", ours.as_str())], 0);

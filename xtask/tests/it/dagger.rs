@@ -138,7 +138,7 @@ pub fn failing_build(dagger: &Dagger) {
     assert_eq!(record["live"], Value::Null);
 }
 
-/// A Worker Preview is the same from both engines, and by hand the module makes no Worker for one.
+/// A Worker Preview is the same from both engines, and without xtask the module makes no Worker for one.
 pub fn worker_preview(dagger: &Dagger) {
     let env = &dagger.env;
     preview_strategy::worker(env, r#""previews": { "vars": { "STAGE": "preview" } },"#);
@@ -151,15 +151,15 @@ pub fn worker_preview(dagger: &Dagger) {
     let exports = dagger.variables.iter().map(|(name, value)| format!("export {name}='{value}'\n"));
     let by_hand = env.sh(&format!("{}{script}", exports.collect::<String>()));
     assert_ne!(by_hand.code, 0, "{by_hand:?}");
-    let said = by_hand.stdout + &by_hand.stderr;
-    assert!(said.contains("the Worker `api` has never been deployed"), "{said}");
+    let message = by_hand.stdout + &by_hand.stderr;
+    assert!(message.contains("the Worker `api` has never been deployed"), "{message}");
     let state = env.fetch("127.0.0.1", "/__sandbox/state.json").1;
     assert!(state.contains("\"workers\":[]"), "no Worker was made: {state}");
 
     env.xtask(&["deploy", "api", "--engine", "host"]).exits(0);
     let record = dagger.xtask(&[&preview[..], &["--json"]].concat()).exits(0).record("api");
-    let said = ["status", "engine", "strategy"].map(|field| record[field].clone());
-    assert_eq!(said, ["ready", "dagger", "preview"].map(Value::from));
+    let fields = ["status", "engine", "strategy"].map(|field| record[field].clone());
+    assert_eq!(fields, ["ready", "dagger", "preview"].map(Value::from));
     assert_eq!(env.fetch("mr-7-api.localhost", "/").1, "preview one");
     let host = ["preview", "api", "--alias", "mr-7", "--engine", "host", "--json"];
     let again = env.xtask(&host).exits(0).record("api");
@@ -243,7 +243,7 @@ fn the_printed_script_is_what_runs() {
     for field in ["argv", "cwd"] {
         assert_eq!(pasted[field], run[field]);
     }
-    // The shell adds variables of its own.
+    // The shell adds its own variables.
     let names = |call: &Value| -> Vec<String> {
         let own = ["PWD", "OLDPWD", "SHLVL", "_"];
         let all = call["env"].as_array().expect("names").iter().filter_map(Value::as_str);
@@ -329,7 +329,7 @@ fn a_build_that_writes_the_code_of_a_worker_is_exported() {
         assert_eq!(record["status"], "live", "{record}");
         assert_eq!(env.fetch("api.localhost", "/up").1, "{\"stage\":\"top\"}");
     }
-    // Code that somebody wrote is not for a build to replace.
+    // A build must not replace committed code.
     env.sh("sed -i s,out/worker.js,src/worker.ts, projects/api/wrangler.toml").exits(0);
     let error = dagger.deploy(&["api"]).exits(3).record("api")["error"].to_string();
     assert!(error.contains("the build would replace all of it"), "{error}");

@@ -208,7 +208,7 @@ fn the_dry_run_is_a_script_that_does_the_same() {
     assert!(!env.root.join("projects/a/dist").exists(), "a dry run builds nothing");
     assert!(!env.root.join(".xtask/sandbox").exists(), "a dry run starts nothing");
     env.xtask(&["sandbox", "up"]).exits(0);
-    // The token file stands in for the variable that the test's sandbox was started with.
+    // The token file replaces the variable that the test's sandbox was started with.
     env.write(".xtask/sandbox/token", CANARY);
     std::fs::set_permissions(
         env.root.join(".xtask/sandbox/token"),

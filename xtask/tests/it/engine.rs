@@ -97,9 +97,10 @@ fn without_the_cli_the_engine_is_refused_and_this_machine_s_tools_are_named() {
     let ran = env
         .xtask_with(&["deploy", "site", "--engine", "dagger"], &[("PATH", path.as_str())])
         .exits(3);
-    for said in ["there is no `dagger` on PATH", "hint: install the Dagger CLI", "`--engine host`"]
+    for message in
+        ["there is no `dagger` on PATH", "hint: install the Dagger CLI", "`--engine host`"]
     {
-        assert!(ran.stderr.contains(said), "{}", ran.stderr);
+        assert!(ran.stderr.contains(message), "{}", ran.stderr);
     }
     assert!(!env.root.join(".xtask/records").exists(), "nothing was begun");
 }

@@ -49,7 +49,7 @@ pub enum Fault {
     After(u16, &'static str, &'static str),
     /// It is done, and the connection breaks.
     Broken,
-    /// Somebody changes the notes just before it is done.
+    /// Another user changes the notes just before it is done.
     Meanwhile(fn(&mut Vec<Note>)),
 }
 
@@ -219,14 +219,14 @@ fn answer(state: &Mutex<State>, seen: &Seen, body: &Value, behaviour: Behaviour)
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
     state.seen.push(seen.clone());
     let count = state.seen.iter().filter(|other| other.method == seen.method).count();
-    let said =
+    let respond =
         |status, headers: &str, text: &str| Some((status, headers.to_owned(), text.to_owned()));
     match (behaviour.faults)(seen, count) {
         None => Some(done(&mut state, seen, body, behaviour.per_page)),
-        Some(Fault::Instead(status, headers, text)) => said(status, headers, text),
+        Some(Fault::Instead(status, headers, text)) => respond(status, headers, text),
         Some(Fault::After(status, headers, text)) => {
             done(&mut state, seen, body, behaviour.per_page);
-            said(status, headers, text)
+            respond(status, headers, text)
         }
         Some(Fault::Broken) => {
             done(&mut state, seen, body, behaviour.per_page);
@@ -331,7 +331,7 @@ fn page(notes: &[Note], query: &str, per_page: usize) -> Answer {
 
 fn shape(note: &Note) -> Value {
     let Note { id, body, author, system } = note;
-    json!({ "id": id, "type": null, "body": body, "author": { "id": author, "username": "somebody" },
+    json!({ "id": id, "type": null, "body": body, "author": { "id": author, "username": "someone" },
         "created_at": "2026-11-24T12:00:00.000Z", "updated_at": "2026-11-24T12:00:00.000Z",
         "system": system, "noteable_id": 900_042, "noteable_iid": 42, "noteable_type": "MergeRequest",
         "project_id": 12, "resolvable": false, "internal": false, "commands_changes": {} })

@@ -69,12 +69,12 @@ fn what_is_there_is_found_and_what_is_broken_is_named() {
         "fixtures/template/wrangler.jsonc",
     ];
     assert_eq!(configs(&json), broken);
-    for said in [
+    for message in [
         "nameless/wrangler.toml: `name` must be",
         "this is a Pages project",
         "template/wrangler.jsonc:",
     ] {
-        assert!(ran.stderr.contains(said), "{}", ran.stderr);
+        assert!(ran.stderr.contains(message), "{}", ran.stderr);
     }
     let twice = env.xtask(&["build", "docs"]).exits(2);
     assert!(twice.stderr.contains("say which: apps/docs, legacy/docs"), "{}", twice.stderr);
@@ -83,8 +83,8 @@ fn what_is_there_is_found_and_what_is_broken_is_named() {
     let package = r#"{ "name": "docs", "xtask": { "dependsOn": ["fixtures/pages"] } }"#;
     env.write("apps/docs/package.json", package);
     let needed = env.xtask(&["projects", "--json"]).exits(0);
-    let said = "apps/docs/package.json: fixtures/pages/wrangler.toml: this is a Pages project";
-    assert!(needed.stderr.contains(said), "{}", needed.stderr);
+    let message = "apps/docs/package.json: fixtures/pages/wrangler.toml: this is a Pages project";
+    assert!(needed.stderr.contains(message), "{}", needed.stderr);
     assert_eq!(configs(&needed.json())[0], "apps/docs/wrangler.toml", "only its own row");
     env.xtask(&["build", "apps/docs", "--dry-run"]).exits(3);
 }

@@ -196,7 +196,7 @@ fn a_request_that_the_sandbox_does_not_carry_out_is_explained() {
         error: app: wrangler exited with 1: A request to the Cloudflare API (/accounts/00000000000000000000000000000000/workers/scripts/app) failed; its output is in .xtask/…
               The sandbox transfers no classes between Workers [code: 7000]
         nothing is live, as before
-        hint: deploy to Cloudflare with `--env`, because the sandbox does not stand in for this request
+        hint: deploy to Cloudflare with `--env`, because the sandbox does not answer this request
     "#]],
     );
 }

@@ -61,7 +61,7 @@ fn no_command_gives_a_token_to_another_program() {
     ] {
         env.xtask(arguments).exits(code);
     }
-    // These start a sandbox of their own, which nothing was deployed to yet.
+    // These start their own sandbox, which nothing was deployed to yet.
     for arguments in [
         &["rollback", "a", "--env", "local"][..],
         &["promote", "a", "--from", "mr-1", "--env", "local"],

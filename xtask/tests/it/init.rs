@@ -121,7 +121,7 @@ fn adopt(env: &TestEnv) -> Value {
     assert_eq!(doctor["projects"], json["projects"]);
     env.xtask(&["ci", "generate", "--check"]).exits(0);
 
-    // A Pages project is a row of its own, which stops no other and decides the exit code.
+    // A Pages project is its own row, which stops no other and decides the exit code.
     let deployed = env.xtask(&["deploy", "--all", "--json"]).exits(3);
     assert!(
         deployed.stderr.contains("apps/docs/wrangler.toml: this is a Pages project"),
@@ -215,8 +215,8 @@ fn a_cargo_workspace_and_a_pipeline_stay_as_they_are() {
     let stages: BTreeSet<&str> =
         pipeline.lines().filter_map(|line| line.strip_prefix("  stage: ")).collect();
     assert_eq!(stages, ["verify", "ship"].into());
-    let said = init(&env, &[]).exits(0).stdout;
-    assert!(said.ends_with("include:\n  - local: .gitlab/xtask.yml\n"), "{said}");
+    let message = init(&env, &[]).exits(0).stdout;
+    assert!(message.ends_with("include:\n  - local: .gitlab/xtask.yml\n"), "{message}");
 
     // What we did not write we do not overwrite.
     let theirs = "stages: [mine]\n";
@@ -233,11 +233,11 @@ fn what_is_there_is_kept_and_named() {
     env.write(".cargo/config.toml", "[alias]\nxtask = \"run -p xtask --\"\n");
     env.commit("their own xtask");
     let ran = init(&env, &[]).exits(0);
-    for said in [
+    for message in [
         "kept      xtask/Cargo.toml\n            add `delivery = { path = ",
         "kept      .cargo/config.toml\n            add the alias yourself: `xtask = ",
     ] {
-        assert!(ran.stdout.contains(said), "{}", ran.stdout);
+        assert!(ran.stdout.contains(message), "{}", ran.stdout);
     }
     let kept = std::fs::read_to_string(env.root.join("xtask/Cargo.toml")).expect("text");
     assert!(kept.contains("9.0.0"));
@@ -257,7 +257,7 @@ fn what_is_no_other_repository_is_refused() {
     }
 }
 
-/// The documented example, docs/adopt.md: the crate of a repository with a command of its own.
+/// The documented example, docs/adopt.md: the crate of a repository with its own command.
 #[test]
 fn own_commands_stand_beside_ours() {
     let env = TestEnv::foreign();

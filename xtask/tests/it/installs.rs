@@ -55,7 +55,7 @@ const BUN: Manager = Manager {
     install: "bun install",
 };
 
-/// A monorepo of two sites that import a package with a build of its own. Each build and each install
+/// A monorepo of two sites that import a package with its own build. Each build and each install
 /// leaves a line outside of the repository, and the install calls `bun`.
 fn monorepo(manager: &Manager) -> TestEnv {
     let env = TestEnv::with_tools();

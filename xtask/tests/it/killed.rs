@@ -69,7 +69,7 @@ fn a_killed_run_leaves_no_upload_behind() {
     child.kill().expect("a process");
     child.wait().expect("an end");
     until("the upload ends with xtask", || processes(&env) == 0);
-    // The next run waits for what may be on its way, and reads anew.
+    // The next run waits for what may be on its way, and reads again.
     let next = env.xtask(&["deploy", "a", "--engine=host"]).exits(0);
     assert!(next.stderr.contains("because the previous run was killed"), "{}", next.stderr);
     assert_eq!(env.fetch("a.localhost", "/").1, "two");

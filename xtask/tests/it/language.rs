@@ -9,8 +9,8 @@ use crate::support::repository;
 
 /// Offenders that are still allowed. These numbers only fall.
 const INDIRECT_DOCS_PER_MILLE: usize = 30;
-const RETIRED_WORDS: usize = 1264;
-const BARE_PARTICIPLES: usize = 324;
+const RETIRED_WORDS: usize = 91;
+const BARE_PARTICIPLES: usize = 154;
 
 /// Folders with texts of ours.
 const ROOTS: [&str; 9] =
@@ -48,10 +48,29 @@ const RETIRED: [(&str, &str); 27] = [
 ];
 
 /// Words that are one of the retired ones and still the field's own term.
-const TERMS: [&str; 3] = ["stand-in", "stand-ins", "stand alone"];
+const TERMS: [&str; 2] = ["stand-in", "stand-ins"];
 
 /// States that the field names with a participle, as variants and the types that hold them.
-const STATES: [&str; 0] = [];
+const STATES: [&str; 18] = [
+    "Affected",
+    "affected",
+    "Closed",
+    "Created",
+    "Deleted",
+    "Done",
+    "Failed",
+    "Finished",
+    "Installed",
+    "Interrupted",
+    "Merged",
+    "Planned",
+    "Refused",
+    "Removed",
+    "Skipped",
+    "Unchanged",
+    "Undeployed",
+    "Uploaded",
+];
 
 /// Participles and adverbs that do not end in `ed`.
 const IRREGULAR: [&str; 44] = [

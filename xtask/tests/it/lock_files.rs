@@ -9,7 +9,7 @@ use workspace::{Workspace, inputs};
 use crate::affected::{affected, names};
 use crate::support::TestEnv;
 
-/// Two projects, `one` and `two`, each with a package of its own in the registry, below one lock file.
+/// Two projects, `one` and `two`, each with its own package in the registry, below one lock file.
 fn repository(lock: &str, text: &str) -> TestEnv {
     let env = TestEnv::new();
     env.write(

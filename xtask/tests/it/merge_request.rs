@@ -196,7 +196,7 @@ fn one_comment_from_the_first_push_to_the_end() {
         assert!(text.contains("rawkode.academy/website") && !text.contains("Open"), "{text}");
         assert_eq!(links(&request.body()), Vec::<String>::new());
     }
-    assert_eq!(request.notes().len(), 2, "ours and the forged one, which nobody touched");
+    assert_eq!(request.notes().len(), 2, "ours and the forged one, which is untouched");
     assert_eq!(env.fetch("website.localhost", "/").1, production);
     let dotenv = std::fs::read_to_string(env.root.join(".xtask/preview.env")).expect("a report");
     assert_eq!(dotenv, format!("PREVIEW_URL={alias}\n"));
@@ -258,8 +258,8 @@ fn a_project_that_the_merge_deploys_first_fails_nothing() {
     env.site("projects/shop", "shop");
     env.write("projects/website/content.txt", "two");
     let ran = request.preview("101").exits(0);
-    let said = ["shop", "website"].map(|name| ran.record(name)["status"].clone());
-    assert_eq!(said, ["undeployed", "ready"].map(Value::from));
+    let fields = ["shop", "website"].map(|name| ran.record(name)["status"].clone());
+    assert_eq!(fields, ["undeployed", "ready"].map(Value::from));
     let body = request.body();
     assert!(body.contains("| `shop` |  | not deployed yet"), "{body}");
     assert_eq!(links(&body).len(), 2, "of the other: {body}");

@@ -63,7 +63,11 @@ fn what_is_there_stays_as_it_is() {
         assert!(ran.stderr.contains(message), "{name}: {}", ran.stderr);
     }
     let made = env.xtask(&["new", "fresh", "--json"]).exits(0).json();
-    assert_eq!(made["pipeline"], serde_json::json!([]), "a pipeline by hand is not ours to write");
+    assert_eq!(
+        made["pipeline"],
+        serde_json::json!([]),
+        "a handwritten pipeline is not ours to change"
+    );
     assert_eq!(
         std::fs::read_to_string(env.root.join(".gitlab-ci.yml")).expect("text"),
         "by: hand\n"

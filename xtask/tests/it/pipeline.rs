@@ -61,7 +61,7 @@ pub struct Event {
     pub variables: BTreeMap<&'static str, &'static str>,
     /// The paths that a push changed. `None` for events without a push, where every path counts.
     changed: Option<Vec<&'static str>>,
-    /// The jobs, with what they wait for: `name` starts by itself, `name (manual)` by hand.
+    /// The jobs, with what they wait for: `name` starts by itself, `name (manual)` by a click.
     pub jobs: Vec<&'static str>,
 }
 
@@ -106,12 +106,12 @@ pub fn events() -> Vec<Event> {
             &["check", a_by_hand, b_by_hand],
         ),
         event(
-            "the default branch has a merge request of its own",
+            "the default branch has its own merge request",
             &[push, main, ("CI_OPEN_MERGE_REQUESTS", "group/project!9")],
             Some(&[page]),
             &["check", a, b_by_hand],
         ),
-        event("somebody presses *New pipeline*", &[(source, "web"), main], None, &["check", a, b]),
+        event("a person presses *New pipeline*", &[(source, "web"), main], None, &["check", a, b]),
         event("a push to another branch", &[push, (branch, "topic")], Some(&[page]), &[]),
         event("a tag", &[push, ("CI_COMMIT_TAG", "v1")], None, &[]),
         event("a schedule", &[(source, "schedule"), main], None, &["check", "preview-sweep", a, b]),

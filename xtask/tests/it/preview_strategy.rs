@@ -1,4 +1,4 @@
-//! `--strategy preview`: previews with bindings of their own, which can be deleted.
+//! `--strategy preview`: previews with their own bindings, which can be deleted.
 
 use std::time::Duration;
 
@@ -102,8 +102,8 @@ fn a_preview_has_bindings_of_its_own_and_is_deleted() {
     assert!(dry.contains("# strategy: preview") && dry.contains("--name=mr-42"), "{dry}");
     let first = run(&env, &["preview", "api"]).exits(0);
     let record = first.record("api");
-    let said = ["status", "strategy", "alias"].map(|field| record[field].clone());
-    assert_eq!(said, ["ready", "preview", "mr-42"].map(Value::from));
+    let fields = ["status", "strategy", "alias"].map(|field| record[field].clone());
+    assert_eq!(fields, ["ready", "preview", "mr-42"].map(Value::from));
     assert_eq!((&record["version"], &record["live"]), (&Value::Null, &record["previous"]));
     let pinned = host(&record["urls"][1]);
     assert_eq!(host(&record["urls"][0]), "mr-42-api.localhost");

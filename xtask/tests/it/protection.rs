@@ -21,7 +21,7 @@ const MAIN: &[(&str, &str)] = &[
 enum Ends {
     /// It may change production, and lacks the token only.
     AtTheToken,
-    /// It is refused, and this is said.
+    /// It is refused, with this message.
     Refused(&'static str),
 }
 use Ends::{AtTheToken, Refused};
@@ -77,7 +77,7 @@ fn only_the_protected_default_branch_s_pipeline_changes_production() {
     let rows: &[Row] = &[
         ("the default branch's push", &[], AtTheToken),
         ("its schedule", &[("CI_PIPELINE_SOURCE", "schedule")], AtTheToken),
-        ("its start by hand", &[("CI_PIPELINE_SOURCE", "web")], AtTheToken),
+        ("a manual start", &[("CI_PIPELINE_SOURCE", "web")], AtTheToken),
         ("its start by the API", &[("CI_PIPELINE_SOURCE", "api")], AtTheToken),
         ("its start by a trigger", &[("CI_PIPELINE_SOURCE", "trigger")], AtTheToken),
         ("its child pipeline", &[("CI_PIPELINE_SOURCE", "parent_pipeline")], AtTheToken),
@@ -127,7 +127,7 @@ fn only_the_protected_default_branch_s_pipeline_changes_production() {
             Refused("of the tag `main`"),
         ),
         (
-            "that tag with a branch set by hand",
+            "that tag with a branch set manually",
             &[("CI_COMMIT_TAG", "main")],
             Refused("of the tag `main`"),
         ),
@@ -336,7 +336,7 @@ fn no_unprotected_environment_reaches_what_production_serves() {
     let others = Refused("would change the Worker `a` that `production` serves");
     let route = Refused("would take ");
     let rows: &[(&str, &str, &Ends)] = &[
-        ("a block of its own", r#""staging": {}"#, &AtTheToken),
+        ("its own block", r#""staging": {}"#, &AtTheToken),
         ("no block", "", &own),
         ("production's name in the block", r#""staging": { "name": "b" }"#, &own),
         ("another project's production Worker", r#""staging": { "name": "a" }"#, &others),
@@ -358,11 +358,7 @@ fn no_unprotected_environment_reaches_what_production_serves() {
         ),
         ("a route over that domain", r#""staging": { "route": "www.example.com/*" }"#, &route),
         ("a wildcard over that domain", r#""staging": { "routes": ["*.example.com/*"] }"#, &route),
-        (
-            "a domain of its own",
-            r#""staging": { "routes": ["staging.example.com/*"] }"#,
-            &AtTheToken,
-        ),
+        ("its own domain", r#""staging": { "routes": ["staging.example.com/*"] }"#, &AtTheToken),
     ];
     for (row, blocks, ends) in rows {
         beside("b", blocks);

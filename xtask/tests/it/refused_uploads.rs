@@ -26,7 +26,7 @@ fn a_refused_upload_ends_with_1_and_changes_nothing() {
     let deploy = ["deploy", "projects/code", "--env", "local", "--engine", "host"];
     project(&env, &answers("first"), &json!({}));
     env.xtask(&deploy).exits(0);
-    for (code, fields, said) in [
+    for (code, fields, message) in [
         (
             format!("throw new Error('at the start');\n{}", answers("second")),
             json!({}),
@@ -51,12 +51,12 @@ fn a_refused_upload_ends_with_1_and_changes_nothing() {
         project(&env, &code, &fields);
         let ran = env.xtask(&deploy).exits(1);
         let text = ran.stdout + &ran.stderr;
-        assert!(text.contains(said), "{said}: {text}");
+        assert!(text.contains(message), "{message}: {text}");
         assert!(
             text.contains("is still live, as before") && !text.contains("rolled back"),
             "{text}"
         );
-        assert_eq!(env.fetch("code.localhost", "/"), (200, "first".to_owned()), "{said}");
+        assert_eq!(env.fetch("code.localhost", "/"), (200, "first".to_owned()), "{message}");
     }
 }
 

@@ -90,7 +90,7 @@ fn every_kind_of_project_has_its_script() {
         env.write(path, &text);
     }
     let staging = |name: &str| plan(&env, Verb::Deploy, name, "staging", None);
-    // A module of its own.
+    // A project with its own module.
     expect_script(
         &staging("site"),
         &expect![[r#"
@@ -157,7 +157,7 @@ fn every_kind_of_project_has_its_script() {
         '../../dagger/cloudflare' | upload './dist' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --alias='mr-1' --environment='staging' --source='.' --project='full' --tag='k0123' --message='0123abcd' --nonce='n1-full' | export '.xtask/deploy.json'
     "#]],
     );
-    // A preview with bindings of its own.
+    // A preview with its own bindings.
     let mut own = plan(&env, Verb::Preview, "shared", "staging", None);
     own.projects[0].strategy = Some(workspace::strategy::Strategy::Preview);
     let text = script(&own, &own.projects[0]).expect("a script");
@@ -172,7 +172,7 @@ fn every_kind_of_project_has_its_script() {
     );
 }
 
-/// The parser and expansion of the Dagger CLI, as a program in Go; nothing where there is no Go.
+/// The parser and expansion of the Dagger CLI, as a program in Go. `None` if there is no Go.
 struct Parser {
     child: Child,
     stdin: ChildStdin,
@@ -198,12 +198,12 @@ impl Parser {
         build.current_dir(folder).args(["build", "-buildvcs=false", "-o", program.as_str(), "."]);
         let output = build.output().expect("go runs");
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(!said.starts_with("# "), "the program does not compile: {said}");
+            let message = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!message.starts_with("# "), "the program does not compile: {message}");
             // No way to the module proxy, or a Go that is too old.
             skipped(&format!(
                 "Go cannot build the parser ({})",
-                said.lines().last().unwrap_or("?")
+                message.lines().last().unwrap_or("?")
             ));
             return None;
         }
@@ -244,7 +244,7 @@ fn value() -> impl Strategy<Value = String> {
     let part = prop_oneof![3 => special.prop_map(str::to_owned), 1 => "[^\0]{0,6}"];
     prop::collection::vec(part, 0..12)
         .prop_map(|parts| parts.concat())
-        .prop_filter("what cannot be said is refused", |text| quote(text).is_ok())
+        .prop_filter("unquotable text is refused", |text| quote(text).is_ok())
 }
 
 #[test]

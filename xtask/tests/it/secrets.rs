@@ -142,10 +142,10 @@ fn a_token_that_others_can_read_or_that_is_none_is_refused() {
             env.assert_no_canary(&[&ran]);
         }
     }
-    // The sandbox's, which is the only one that stands in a file.
+    // The sandbox's token, which is the only one in a file.
     env.write(".xtask/sandbox/token", "0123456789");
     let path = env.root.join(".xtask/sandbox/token");
-    for (mode, said) in [
+    for (mode, message) in [
         (0o644, "other users can read"),
         (0o640, "other users can read"),
         (0o604, "other users can read"),
@@ -153,7 +153,7 @@ fn a_token_that_others_can_read_or_that_is_none_is_refused() {
     ] {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("mode");
         let ran = env.xtask_with(&["rollback", "a"], &[("SANDBOX_TOKEN", "")]);
-        assert!(ran.code != 0 && ran.stderr.contains(said), "{mode:o}: {}", ran.stderr);
+        assert!(ran.code != 0 && ran.stderr.contains(message), "{mode:o}: {}", ran.stderr);
         assert!(!ran.stderr.contains("0123456789"), "{}", ran.stderr);
     }
 }

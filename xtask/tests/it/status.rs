@@ -66,7 +66,7 @@ fn one_worker_has_one_state() {
             "{row:#}"
         );
     }
-    // With a block of its own it is another Worker.
+    // With its own block it is another Worker.
     assert_eq!(state("b", "staging")["status"], "nothing");
     assert_eq!(state("b", "production")["workerOf"], "local");
     let text = env.xtask(&["status", "a", "--sandbox"]).exits(0).stdout;

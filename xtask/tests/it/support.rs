@@ -1,4 +1,4 @@
-//! A repository of its own for every test, and an environment that nothing leaks into.
+//! A separate repository for every test, and an environment that nothing leaks into.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -244,7 +244,7 @@ impl TestEnv {
         command.env("HOME", self.folder.join("home")).env("TMPDIR", self.folder.join("tmp"));
         let shared = Utf8Path::new(env!("CARGO_TARGET_TMPDIR"));
         command.env("BUN_INSTALL_CACHE_DIR", shared.join("bun-cache"));
-        // Each test has a home of its own, in which Bun would read all of wrangler's source anew.
+        // Each test has its own home, in which Bun would read all of wrangler's source again.
         command.env("BUN_RUNTIME_TRANSPILER_CACHE_PATH", shared.join("bun-sources"));
         command.env("SANDBOX_TOKEN", CANARY).env("CI", "true");
     }

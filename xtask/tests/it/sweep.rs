@@ -133,8 +133,12 @@ fn what_is_merged_or_closed_is_removed_and_nothing_else() {
     let sweep = ["preview", "stop", "--merged", "--json"];
 
     let dry = gitlab.run(&[&sweep[..], &["--dry-run"]].concat(), &[]).exits(0).json();
-    let iids: Vec<_> =
-        dry["left"].as_array().expect("a list").iter().map(|left| &left["iid"]).collect();
+    let iids: Vec<_> = dry["leftovers"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|leftover| &leftover["iid"])
+        .collect();
     assert_eq!(iids, [42, 44, 45], "{dry}");
     assert!(gitlab.shows(42) && gitlab.shows(44) && gitlab.available().len() == 8);
 
@@ -156,10 +160,10 @@ fn what_is_merged_or_closed_is_removed_and_nothing_else() {
     );
 
     let done = gitlab.run(&sweep, &[]).exits(0).json();
-    assert_eq!(done["left"].as_array().map(Vec::len), Some(3), "{done}");
-    assert!(done["left"][0]["stopped"] == true && done["left"][0]["comment"].is_null());
+    assert_eq!(done["leftovers"].as_array().map(Vec::len), Some(3), "{done}");
+    assert!(done["leftovers"][0]["stopped"] == true && done["leftovers"][0]["comment"].is_null());
     assert_eq!(
-        (&done["left"][2]["state"], done["more"].as_bool()),
+        (&done["leftovers"][2]["state"], done["more"].as_bool()),
         (&json!("deleted"), Some(false))
     );
     let others = ["review/43", "review/045", "review/sweep", "review/45/site", "production"];
@@ -224,14 +228,14 @@ fn worker_previews_are_deleted_whether_they_are_shown_or_not() {
 
     gitlab.fault("DELETE", "/previews/mr-42");
     let failed = gitlab.run(&[&sweep[..], &["--json"]].concat(), &[]).exits(4).json();
-    let outcomes: Vec<_> = failed["left"]
+    let outcomes: Vec<_> = failed["leftovers"]
         .as_array()
         .expect("a list")
         .iter()
         .map(|left| (left["iid"].clone(), left["previews"][0]["outcome"].clone()))
         .collect();
-    let said = [(42, "failed"), (44, "deleted"), (45, "deleted")];
-    assert_eq!(outcomes, said.map(|(iid, outcome)| (json!(iid), json!(outcome))), "{failed}");
+    let expected = [(42, "failed"), (44, "deleted"), (45, "deleted")];
+    assert_eq!(outcomes, expected.map(|(iid, outcome)| (json!(iid), json!(outcome))), "{failed}");
     assert_eq!(answer(&gitlab, iids), [true, true, false, false]);
     assert_eq!((row(42), gitlab.available()), ((true, false), vec!["review/42".to_owned()]));
 
@@ -263,18 +267,18 @@ fn what_may_be_of_another_merge_request_is_left_alone() {
     gitlab.close(42, "merge");
     gitlab.close(44, "merge");
     let sweep = ["preview", "stop", "--merged", "--sandbox"];
-    let by_hand = "cargo xtask preview stop api --env production --sandbox --alias";
+    let command_line = "cargo xtask preview stop api --env production --sandbox --alias";
     let lines = [
-        format!("preview mr-42 of api is left alone: it was deployed before !42 was opened; by hand: {by_hand} mr-42"),
-        format!("preview mr-45 of api is left alone: the GitLab project 7 has had no merge request !45 yet; by hand: {by_hand} mr-45"),
-        "environment review/45 is left alone: the GitLab project 7 has had no merge request !45 yet; by hand: Operate → Environments".to_owned(),
+        format!("preview mr-42 of api is skipped: it was deployed before !42 was opened; to delete it: {command_line} mr-42"),
+        format!("preview mr-45 of api is skipped: the GitLab project 7 has had no merge request !45 yet; to delete it: {command_line} mr-45"),
+        "environment review/45 is skipped: the GitLab project 7 has had no merge request !45 yet; to delete it: Operate → Environments".to_owned(),
     ];
-    let spared = |text: &str| -> Vec<String> {
-        text.lines().filter(|line| line.contains("left alone")).map(str::to_owned).collect()
+    let skipped_lines = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| line.contains(" is skipped: ")).map(str::to_owned).collect()
     };
     let dry = gitlab.run(&[&sweep[..], &["--dry-run"]].concat(), &[]).exits(0).stdout;
-    assert_eq!(spared(&dry), lines);
-    assert!(dry.contains("!44 merged: api would be said to be removed; preview mr-44"), "{dry}");
+    assert_eq!(skipped_lines(&dry), lines);
+    assert!(dry.contains("!44 merged: api would be marked as removed; preview mr-44"), "{dry}");
 
     // The list is from before !43 was opened again.
     let old = json!([{ "iid": 43, "state": "closed" }]).to_string();
@@ -283,22 +287,25 @@ fn what_may_be_of_another_merge_request_is_left_alone() {
     let done = gitlab.run(&sweep, &[]).exits(0);
     assert!(done.stderr.contains("!43 has changed meanwhile"), "{}", done.stderr);
     assert!(!done.stdout.contains("!43"), "{}", done.stdout);
-    assert_eq!(spared(&done.stdout), lines);
+    assert_eq!(skipped_lines(&done.stdout), lines);
     assert_eq!(answer(&gitlab, iids), [true, true, false, true]);
     assert_eq!(gitlab.available(), ["review/45"]);
 
     let json = gitlab.run(&[&sweep[..], &["--json"]].concat(), &[]).exits(0).json();
     assert_eq!(
-        (json["left"].as_array().map(Vec::len), json["spared"].as_array().map(Vec::len)),
+        (json["leftovers"].as_array().map(Vec::len), json["skipped"].as_array().map(Vec::len)),
         (Some(0), Some(3))
     );
-    let one = &json["spared"][1];
+    let one = &json["skipped"][1];
     assert_eq!(
         (&one["iid"], &one["project"], &one["name"]),
         (&json!(45), &json!("api"), &json!("mr-45"))
     );
-    let command =
-        one["byHand"].as_str().expect("a command").strip_prefix("cargo xtask ").expect("xtask");
+    let command = one["commandLine"]
+        .as_str()
+        .expect("a command")
+        .strip_prefix("cargo xtask ")
+        .expect("xtask");
     gitlab.run(&command.split(' ').collect::<Vec<_>>(), &[]).exits(0);
     assert_eq!(answer(&gitlab, iids), [true, true, false, false]);
 

@@ -37,9 +37,9 @@ fn a_link_that_leaves_the_repository_is_refused_by_name_and_target() {
     ] {
         link(&env, &target, path);
         let ran = env.xtask(&["deploy", name, "--json"]).exits(3);
-        let said = ran.stdout.clone() + &ran.stderr;
-        assert!(said.contains("leads out of the repository, to "), "{path}: {said}");
-        assert!(said.contains(path) && said.contains("/outside/"), "{path}: {said}");
+        let output = ran.stdout.clone() + &ran.stderr;
+        assert!(output.contains("leads out of the repository, to "), "{path}: {output}");
+        assert!(output.contains(path) && output.contains("/outside/"), "{path}: {output}");
         env.sh(&format!("rm {path} && git checkout --quiet -- {path}")).exits(0);
     }
     // Only what a link leads to matters, not that it is one.

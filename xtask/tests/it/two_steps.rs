@@ -22,11 +22,11 @@ fn deployed(env: &TestEnv, name: &str) -> Ran {
 }
 
 #[track_caller]
-fn assert_refused(env: &TestEnv, name: &str, said: &str) {
+fn assert_refused(env: &TestEnv, name: &str, message: &str) {
     env.commit("project");
     let run = env.xtask(&["deploy", name, "--json"]).exits(3);
     let error = run.record(name)["error"].to_string();
-    assert!(error.contains(said), "{error}");
+    assert!(error.contains(message), "{error}");
     assert!(error.contains("hint: "), "{error}");
     assert_eq!(found(run.stdout.as_bytes()), None, "{}", run.stdout);
     assert_eq!(found(run.stderr.as_bytes()), None, "{}", run.stderr);
@@ -149,7 +149,7 @@ fn a_generated_config_passes_the_guards_of_a_written_one() {
 
     std::fs::create_dir_all(env.folder.join("outside")).expect("a folder");
     std::fs::write(env.folder.join("outside/secret.txt"), "secret").expect("a file");
-    for (name, config, said) in [
+    for (name, config, message) in [
         (
             "proto",
             write_generated("proto", &format!(r#", "__proto__": {{ "build": {command} }}"#)),
@@ -199,7 +199,7 @@ fn a_generated_config_passes_the_guards_of_a_written_one() {
         let run = env.xtask(&["deploy", name, "--json"]);
         assert!(run.code == 3 || (name == "blocks" && run.code == 1), "{name}: {run:?}");
         let error = run.record(name)["error"].to_string();
-        assert!(error.contains(said), "{name}: {error}");
+        assert!(error.contains(message), "{name}: {error}");
         assert_eq!(env.fetch(&format!("{name}.localhost"), "/").0, 404, "{name}");
     }
     assert_eq!(env.fetch("taken.localhost", "/").0, 404);
@@ -241,7 +241,7 @@ fn what_holds_the_token_is_not_uploaded() {
         assert_refused(&env, name, &format!("projects/{name}/dist/{file} holds the API token"));
     }
     // In the code, its source map, and a variable of the config.
-    for (name, code, more, said) in [
+    for (name, code, more, message) in [
         (
             "code",
             serde_json::json!(CANARY).to_string(),
@@ -261,7 +261,7 @@ fn what_holds_the_token_is_not_uploaded() {
         );
         let code = format!("export default {{ fetch: () => new Response({code} as any) }};\n");
         env.write(&format!("projects/{name}/worker.ts"), &code);
-        assert_refused(&env, name, said);
+        assert_refused(&env, name, message);
     }
 }
 
@@ -276,7 +276,7 @@ fn what_is_published_is_a_regular_file_of_the_project_and_not_private() {
         );
     };
     env.write("projects/notes.pem", "a key of the repository");
-    for (name, more, said) in [
+    for (name, more, message) in [
         (
             "proc",
             "link('/proc/self/environ', 'dist/a.txt');",
@@ -309,7 +309,7 @@ fn what_is_published_is_a_regular_file_of_the_project_and_not_private() {
         ),
     ] {
         build(name, more);
-        assert_refused(&env, name, said);
+        assert_refused(&env, name, message);
         assert_eq!(env.fetch(&format!("{name}.localhost"), "/").0, 404, "{name}");
     }
     // Ignored, or meant.
@@ -358,7 +358,7 @@ fn a_module_names_no_source_map_of_another_place() {
 #[test]
 fn what_cannot_go_in_two_steps_is_refused_with_the_reason() {
     let env = TestEnv::with_tools();
-    for (name, more, said) in [
+    for (name, more, message) in [
         (
             "image",
             r#""containers": [{ "class_name": "C", "image": "./Dockerfile" }]"#,
@@ -382,7 +382,7 @@ fn what_cannot_go_in_two_steps_is_refused_with_the_reason() {
             "redirected": false, "bundle": null, "upload": env.root.join("upload"), "account": "a",
         });
         let run = prepare(&env, &request).exits(3);
-        assert!(run.stderr.contains(said), "{}", run.stderr);
+        assert!(run.stderr.contains(message), "{}", run.stderr);
         assert!(run.stderr.contains("\nhint: "), "{}", run.stderr);
     }
 }

@@ -22,7 +22,7 @@ const IGNORED: &str = "trap '' 25";
 const FUTURE: Duration = Duration::from_secs(4_000_000_000);
 
 impl Stage {
-    /// The root of the row's repository: the common one, or a clone of its own.
+    /// The root of the row's repository: the common one, or its own clone.
     pub fn root(&self, case: &Case) -> Utf8PathBuf {
         if case.group.clone { self.clone_of(case) } else { self.env.root.clone() }
     }

@@ -42,9 +42,9 @@ pub fn act(
         "SIGTERM" => signal(Signal::SIGTERM),
         "SIGKILL" => signal(Signal::SIGKILL),
         FULL => machine::fill(pid),
-        "somebody deploys the older version" => deploy(stage, case, 0),
-        "somebody deploys the preview's version" => deploy(stage, case, 2),
-        "somebody deletes the Worker" => {
+        "another person deploys the older version" => deploy(stage, case, 0),
+        "another person deploys the preview's version" => deploy(stage, case, 2),
+        "another person deletes the Worker" => {
             stage.ask("DELETE", &Stage::script(case), &serde_json::Value::Null);
         }
         "another machine runs the same command" => {
@@ -67,18 +67,18 @@ pub fn act(
 /// Reads what a run says until it waits for another one. What comes back waits for its end.
 fn waits(mut child: Child) -> impl FnOnce() -> Ran {
     let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
-    let mut said = String::new();
-    while !said.contains("wait for ") {
-        assert!(stderr.read_line(&mut said).expect("text") > 0, "it does not wait: {said}");
+    let mut output = String::new();
+    while !output.contains("wait for ") {
+        assert!(stderr.read_line(&mut output).expect("text") > 0, "it does not wait: {output}");
     }
     move || {
-        stderr.read_to_string(&mut said).expect("text");
+        stderr.read_to_string(&mut output).expect("text");
         let ended = ran(child.wait_with_output().expect("an end"));
-        Ran { stderr: said, ..ended }
+        Ran { stderr: output, ..ended }
     }
 }
 
-/// Deploys the Worker's version at `index`, as somebody else would.
+/// Deploys the Worker's version at `index`, as another person would.
 fn deploy(stage: &Stage, case: &Case, index: usize) {
     let worker = stage.worker(case);
     let body = json!({ "strategy": "percentage", "versions":

@@ -22,7 +22,7 @@ pub fn play(stage: &Stage, case: &Case) -> Option<String> {
         let named = name(&before, &record, &live);
         let came = (second.code, record["status"].as_str(), named);
         if came != (next.exit, Some(next.status.as_str()), next.live.as_str()) {
-            wrong.push(format!("the next run comes to {came:?}"));
+            wrong.push(format!("the next run ends with {came:?}"));
         }
         if !text(&second).contains(&next.says) {
             wrong.push(format!("the next run does not say `{}`", next.says));
@@ -99,15 +99,15 @@ fn compare(stage: &Stage, case: &Case, ran: &Ran, before: &Value) -> Vec<String>
 
     if let Some(wanted) = &row.preview {
         let (old, new) = (preview(case, before), preview(case, &after));
-        let is = if new.is_null() { "gone" } else { ["new", "former"][usize::from(old == new)] };
+        let is = if new.is_null() { "gone" } else { ["new", "previous"][usize::from(old == new)] };
         check(is == wanted, format!("the preview is {is}"));
     }
 
     // Where the record says what is live, it is that; where it does not, it does not claim to know.
-    let said = &record["live"]["version"];
+    let reported = &record["live"]["version"];
     let known = !matches!(status, Some("unknown" | "interrupted") | None) && saves(case);
-    check(said.is_null() || *said == live, format!("the record takes {said} for live"));
-    let silent = said.is_null() && !live.is_null() && status != Some("refused");
+    check(reported.is_null() || *reported == live, format!("the record takes {reported} for live"));
+    let silent = reported.is_null() && !live.is_null() && status != Some("refused");
     check(!(known && silent), "the record does not say what is live".to_owned());
 
     let text = text(ran);

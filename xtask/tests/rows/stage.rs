@@ -1,4 +1,4 @@
-//! One repository and one sandbox for all rows. Each row has a Worker of its own, which is a copy of one
+//! One repository and one sandbox for all rows. Each row has its own Worker, which is a copy of one
 //! that was deployed for real.
 
 use std::fs::File;
@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use super::Case;
 use crate::support::{CANARY, TestEnv, copy};
 
-/// The account of rows that need none of their own.
+/// The account of rows that do not need their own.
 pub const ACCOUNT: &str = "00000000000000000000000000000000";
 
 /// The versions of a template: one that was live once, one that is live, one that is a preview.
-pub const VERSIONS: [&str; 3] = ["older", "former", "preview"];
+pub const VERSIONS: [&str; 3] = ["older", "previous", "preview"];
 
 /// The argument of rows that run in containers.
 pub const DAGGER: &str = "--engine=dagger";
@@ -188,7 +188,7 @@ fn seed(workers: &Utf8Path, case: &Case) {
     std::fs::write(path, worker.to_string()).expect("a file");
 }
 
-/// Rows with an account of their own have an environment of their own.
+/// Rows with their own account have their own environment.
 fn accounts(env: &TestEnv, cases: &[Case]) {
     let path = "dagger/config/config.json";
     let text = std::fs::read_to_string(env.root.join(path)).expect("a config");

@@ -80,7 +80,10 @@ impl ProgressArea {
         }
         let frame = FRAMES[self.frame % FRAMES.len()];
         let lines: Vec<String> = self.lines.iter().map(|line| line.text(frame)).collect();
-        write_raw(&unwrapped(&lines, anstream::stderr().current_choice() != ColorChoice::Never));
+        write_raw(&without_wrapping(
+            &lines,
+            anstream::stderr().current_choice() != ColorChoice::Never,
+        ));
         self.drawn = lines.len();
     }
 
@@ -94,7 +97,7 @@ impl ProgressArea {
 /// Joins lines so that each takes one row at any width, even after a resize. Without automatic wrapping the
 /// terminal cuts off what does not fit (DECAWM, <https://invisible-island.net/xterm/ctlseqs/ctlseqs.html>).
 /// Some terminals then show the very last character in the last column, so each line ends with a space.
-fn unwrapped(lines: &[String], colour: bool) -> String {
+fn without_wrapping(lines: &[String], colour: bool) -> String {
     let text: String = lines.iter().map(|line| format!("{line} \r\n")).collect();
     let text = if colour { text } else { strip_str(&text).to_string() };
     format!("\x1b[?7l{text}\x1b[?7h")
@@ -250,7 +253,7 @@ mod tests {
             last_output: "x".repeat(300),
             started: Instant::now(),
         };
-        let text = unwrapped(&[line.text("*"), line.text("*")], false);
+        let text = without_wrapping(&[line.text("*"), line.text("*")], false);
         let inner = text.strip_prefix("\x1b[?7l").and_then(|text| text.strip_suffix("\x1b[?7h"));
         let rows: Vec<&str> = inner.expect("wrapping is off in between").lines().collect();
         assert_eq!(rows.len(), 2);

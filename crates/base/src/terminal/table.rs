@@ -89,13 +89,13 @@ impl Table {
     fn blocks(&self) -> String {
         let width = self.head.iter().skip(1).map(|text| text.chars().count()).max().unwrap_or(0);
         let mut text = String::new();
-        let mut former = "";
+        let mut previous = "";
         for row in &self.rows {
             let Some(first) = row.first() else { continue };
             // An empty first cell belongs to the row above.
-            if !first.text.is_empty() && first.text != former {
+            if !first.text.is_empty() && first.text != previous {
                 text += &format!("{}\n", paint(BOLD, &first.text));
-                former = &first.text;
+                previous = &first.text;
             }
             for (head, cell) in self.head.iter().zip(row).skip(1) {
                 if !cell.text.is_empty() {

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use serde::Deserialize;
 
-use super::{Api, shaped};
+use super::{Api, parse_as};
 use workspace::triggers::Triggers;
 
 /// The crons, domains and routes of a Worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attached {
+pub struct TriggersInUse {
     /// The cron schedules.
     pub crons: BTreeSet<String>,
     /// The custom domains.
@@ -35,29 +35,31 @@ struct Domain {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Route {
-    Listed { pattern: String },
-    Written(String),
+    Object { pattern: String },
+    Pattern(String),
 }
 
 impl Api<'_> {
     /// Reads what is set for `worker`. Nothing is set for a Worker that does not exist.
-    pub fn attached(&self, worker: &str) -> Result<Attached> {
+    pub fn triggers_in_use(&self, worker: &str) -> Result<TriggersInUse> {
         let schedules = self.get(&format!("workers/scripts/{worker}/schedules"))?;
         let schedules: Vec<Schedule> = match schedules {
             Some(found) if !found["schedules"].is_null() => {
-                shaped(found["schedules"].clone(), "list of schedules")?
+                parse_as(found["schedules"].clone(), "list of schedules")?
             }
             _ => Vec::new(),
         };
         let domains = self.get(&format!("workers/domains?service={worker}"))?;
-        let domains: Vec<Domain> =
-            domains.map(|found| shaped(found, "list of domains")).transpose()?.unwrap_or_default();
+        let domains: Vec<Domain> = domains
+            .map(|found| parse_as(found, "list of domains"))
+            .transpose()?
+            .unwrap_or_default();
         let routes =
             self.get(&format!("workers/services/{worker}/environments/production/routes"))?;
         let routes: Vec<Route> =
-            routes.map(|found| shaped(found, "list of routes")).transpose()?.unwrap_or_default();
+            routes.map(|found| parse_as(found, "list of routes")).transpose()?.unwrap_or_default();
         let own = |domain: &Domain| domain.service.as_ref().is_none_or(|name| name == worker);
-        Ok(Attached {
+        Ok(TriggersInUse {
             crons: schedules.into_iter().map(|schedule| schedule.cron).collect(),
             domains: domains.into_iter().filter(own).map(|domain| domain.hostname).collect(),
             routes: routes.into_iter().map(Route::pattern).collect(),
@@ -68,13 +70,13 @@ impl Api<'_> {
 impl Route {
     fn pattern(self) -> String {
         match self {
-            Route::Listed { pattern } | Route::Written(pattern) => pattern,
+            Route::Object { pattern } | Route::Pattern(pattern) => pattern,
         }
     }
 }
 
-impl Attached {
-    fn named(&self) -> BTreeSet<String> {
+impl TriggersInUse {
+    fn names(&self) -> BTreeSet<String> {
         let name = |kind: &'static str| move |text: &String| format!("{kind} `{text}`");
         let (crons, domains, routes) = (self.crons.iter(), self.domains.iter(), self.routes.iter());
         let crons = crons.map(name("the cron"));
@@ -87,7 +89,7 @@ impl Attached {
         let keep = |wanted: &[String], own: &BTreeSet<String>| {
             if wanted.is_empty() { own.clone() } else { wanted.iter().cloned().collect() }
         };
-        let after = Attached {
+        let after = TriggersInUse {
             crons: wanted
                 .crons
                 .as_ref()
@@ -95,7 +97,7 @@ impl Attached {
             domains: keep(&wanted.domains, &self.domains),
             routes: keep(&wanted.routes, &self.routes),
         };
-        self.named().difference(&after.named()).cloned().collect()
+        self.names().difference(&after.names()).cloned().collect()
     }
 
     /// Returns what stays set although the config does not name it: wrangler takes a domain or route away
@@ -105,18 +107,18 @@ impl Attached {
         let empty = |wanted: bool, own: &BTreeSet<String>| {
             if wanted { BTreeSet::new() } else { own.clone() }
         };
-        let left = Attached {
+        let left = TriggersInUse {
             crons: empty(wanted.crons.is_some(), &self.crons),
             domains: empty(!wanted.domains.is_empty(), &self.domains),
             routes: empty(!wanted.routes.is_empty(), &self.routes),
         };
-        left.named().into_iter().collect()
+        left.names().into_iter().collect()
     }
 
     /// Returns what is set here and was not set `before`, and what is gone since, each in words.
     #[must_use]
-    pub fn changes_since(&self, before: &Attached) -> Vec<String> {
-        let (now, then) = (self.named(), before.named());
+    pub fn changes_since(&self, before: &TriggersInUse) -> Vec<String> {
+        let (now, then) = (self.names(), before.names());
         let added = now.difference(&then).map(|what| format!("{what} is new"));
         let gone = then.difference(&now).map(|what| format!("{what} is gone"));
         added.chain(gone).collect()
@@ -131,35 +133,35 @@ mod tests {
         items.iter().map(|&item| item.to_owned()).collect()
     }
 
-    fn attached(crons: &[&str], domains: &[&str], routes: &[&str]) -> Attached {
-        Attached { crons: set(crons), domains: set(domains), routes: set(routes) }
+    fn in_use(crons: &[&str], domains: &[&str], routes: &[&str]) -> TriggersInUse {
+        TriggersInUse { crons: set(crons), domains: set(domains), routes: set(routes) }
     }
 
-    fn wanted(crons: Option<&[&str]>, domains: &[&str]) -> Triggers {
+    fn triggers(crons: Option<&[&str]>, domains: &[&str]) -> Triggers {
         let list = |items: &[&str]| items.iter().map(|&item| item.to_owned()).collect();
         Triggers { crons: crons.map(list), domains: list(domains), ..Triggers::default() }
     }
 
     #[test]
     fn what_a_deployment_takes_away_is_named() {
-        let now = attached(&["0 3 * * *"], &["a.example", "b.example"], &["c.example/*"]);
-        let both = wanted(Some(&[]), &["b.example"]);
+        let now = in_use(&["0 3 * * *"], &["a.example", "b.example"], &["c.example/*"]);
+        let both = triggers(Some(&[]), &["b.example"]);
         assert_eq!(now.removed_by(&both), ["the cron `0 3 * * *`", "the domain `a.example`"]);
         assert_eq!(now.left_by(&both), ["the route `c.example/*`"]);
         // Wrangler leaves what the config does not speak of.
-        let nothing = wanted(None, &[]);
+        let nothing = triggers(None, &[]);
         assert_eq!(now.removed_by(&nothing), [""; 0]);
         assert_eq!(now.left_by(&nothing).len(), 4);
         assert_eq!(
-            now.removed_by(&wanted(Some(&["0 3 * * *"]), &["a.example", "b.example"])),
+            now.removed_by(&triggers(Some(&["0 3 * * *"]), &["a.example", "b.example"])),
             [""; 0]
         );
     }
 
     #[test]
     fn changes_are_named_in_both_directions() {
-        let before = attached(&["0 3 * * *"], &["a.example"], &[]);
-        let now = attached(&["*/5 * * * *"], &["a.example"], &["x/*"]);
+        let before = in_use(&["0 3 * * *"], &["a.example"], &[]);
+        let now = in_use(&["*/5 * * * *"], &["a.example"], &["x/*"]);
         let changes = now.changes_since(&before);
         assert_eq!(
             changes,

@@ -138,7 +138,7 @@ pub fn next_step_of(code: i64) -> Option<&'static str> {
         }
         971 => "run it again in five minutes, because Cloudflare limits requests",
         7000 => {
-            "deploy to Cloudflare with `--env`, because the sandbox does not stand in for this request"
+            "deploy to Cloudflare with `--env`, because the sandbox does not answer this request"
         }
         10_007 | 10_090 => "run it again to create it: the Worker is gone",
         10_015 | 10_075 => "enable Workers, or the paid plan that this needs, for the account",

@@ -19,7 +19,7 @@ pub(super) const FILES: &str = "files";
 
 /// One kept file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Kept {
+pub struct CachedFile {
     /// Bytes.
     pub size: u64,
     /// The SHA-256 of the content, in hexadecimal digits.
@@ -38,7 +38,7 @@ pub struct Manifest {
     /// When it was built, RFC 3339.
     pub built: String,
     /// Every file, by its path inside the output.
-    pub files: BTreeMap<Utf8PathBuf, Kept>,
+    pub files: BTreeMap<Utf8PathBuf, CachedFile>,
     /// The SHA-256 of all of the above, so that no line of this file can get lost unseen.
     sha256: String,
 }
@@ -51,7 +51,7 @@ impl Manifest {
         Manifest { schema: 1, key: key.to_owned(), built, files, sha256: String::new() }
     }
 
-    pub(super) fn add(&mut self, path: Utf8PathBuf, kept: Kept) {
+    pub(super) fn add(&mut self, path: Utf8PathBuf, kept: CachedFile) {
         self.files.insert(path, kept);
     }
 
@@ -61,7 +61,7 @@ impl Manifest {
         write_whole(&entry.join(NAME), &serde_json::to_string_pretty(self)?)
     }
 
-    /// The manifest of an entry that is kept by `key`; nothing when there is no entry. An error says
+    /// The manifest of an entry that is kept by `key`. `None` if there is no entry. An error says
     /// what is damaged.
     pub(super) fn read(entry: &Utf8Path, key: &str) -> Result<Option<Manifest>, String> {
         if !entry.exists() {

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{Context, SHA256};
 
-pub use manifest::{Kept, Manifest};
+pub use manifest::{CachedFile, Manifest};
 use workspace::key::hex;
 
 /// The maximum size of the cache in bytes. The least recently used entries are evicted first.
@@ -21,7 +21,7 @@ pub const LIMIT: u64 = 2 << 30;
 /// The kept outputs of one checkout. Runs may use it at the same time, in any number.
 ///
 /// Each entry is a folder named by its key, with `manifest.json`, `size` and the files. It is made under another
-/// name and renamed, so it is there whole or not at all; and it is removed only while nobody reads.
+/// name and renamed, so it is complete or absent. It is removed only while no process reads it.
 #[derive(Debug)]
 pub struct Cache {
     dir: Utf8PathBuf,
@@ -30,36 +30,36 @@ pub struct Cache {
 
 /// The result of a lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub enum Lookup {
     /// It is there, file for file what was kept; this says when that was built.
-    Whole {
+    Hit {
         /// RFC 3339.
         built: String,
     },
     /// None is kept.
-    Nothing,
+    Miss,
     /// Something is kept that is not what was put there. It is thrown away.
-    Damaged(String),
+    Corrupt(String),
 }
 
 impl Cache {
     /// The cache of the repository at `root`.
     #[must_use]
-    pub fn of(root: &Utf8Path) -> Cache {
+    pub fn at(root: &Utf8Path) -> Cache {
         Cache { dir: root.join(".xtask/cache"), limit: LIMIT }
     }
 
     /// Puts the output that is kept by `key` into the folder `to`, which must not exist. Each file is
     /// copied and its hash compared; a folder that is not whole is removed again.
-    pub fn take(&self, key: &str, to: &Utf8Path) -> Result<Taken> {
+    pub fn restore(&self, key: &str, to: &Utf8Path) -> Result<Lookup> {
         let entry = self.dir.join(key);
         if !entry.exists() {
-            return Ok(Taken::Nothing);
+            return Ok(Lookup::Miss);
         }
         let reading = self.lock()?;
         reading.lock_shared()?;
         let copied = match Manifest::read(&entry, key) {
-            Ok(None) => return Ok(Taken::Nothing),
+            Ok(None) => return Ok(Lookup::Miss),
             Ok(Some(manifest)) => copy_all(&manifest, &entry, to).map(|damage| match damage {
                 None => Ok(manifest),
                 Some(damage) => Err(damage),
@@ -72,20 +72,20 @@ impl Cache {
                 // That it was used. Not worth failing for.
                 let _untouched = File::open(entry.join(SIZE))
                     .and_then(|file| file.set_modified(SystemTime::now()));
-                Ok(Taken::Whole { built: manifest.built })
+                Ok(Lookup::Hit { built: manifest.built })
             }
             Err(damage) => {
                 remove(to);
                 drop(reading);
-                self.discard(key)?;
-                Ok(Taken::Damaged(damage))
+                self.remove(key)?;
+                Ok(Lookup::Corrupt(damage))
             }
         }
     }
 
     /// Keeps the files of the folder `from` by `key`, in place of what is kept by it, and makes room.
     /// An inner error says why it cannot be kept.
-    pub fn keep(&self, key: &str, from: &Utf8Path, built: String) -> Result<Result<(), String>> {
+    pub fn store(&self, key: &str, from: &Utf8Path, built: String) -> Result<Result<(), String>> {
         let files = match files(from)? {
             Ok(files) => files,
             Err(because) => return Ok(Err(because)),
@@ -97,7 +97,7 @@ impl Cache {
             return Ok(Err(format!("it is larger than {} MiB", self.limit >> 20)));
         }
         std::fs::create_dir_all(&self.dir)?;
-        self.discard(key)?;
+        self.remove(key)?;
         let writing = self.lock()?;
         writing.lock_shared()?;
         let number = workspace::key::fresh_nonce()?;
@@ -116,12 +116,12 @@ impl Cache {
             std::fs::remove_dir_all(&entry)?;
         }
         drop(writing);
-        self.make_room()?;
+        self.evict()?;
         Ok(Ok(()))
     }
 
     /// Throws away what is kept by `key`.
-    pub fn discard(&self, key: &str) -> Result<()> {
+    pub fn remove(&self, key: &str) -> Result<()> {
         let entry = self.dir.join(key);
         if entry.exists() {
             let alone = self.lock()?;
@@ -132,7 +132,7 @@ impl Cache {
     }
 
     /// Removes what was used longest ago until the rest is within the limit, and what ended runs left.
-    fn make_room(&self) -> Result<()> {
+    fn evict(&self) -> Result<()> {
         let alone = self.lock()?;
         alone.lock()?;
         let mut entries = Vec::new();
@@ -140,7 +140,7 @@ impl Cache {
             if !entry.file_type()?.is_dir() {
                 continue;
             }
-            match used(&entry.path().join(SIZE)) {
+            match usage(&entry.path().join(SIZE)) {
                 Some((used, size)) => entries.push((used, size, entry.into_path())),
                 None => remove(entry.path()),
             }
@@ -169,7 +169,7 @@ impl Cache {
 const SIZE: &str = "size";
 
 /// Returns the last use and the size of the entry at `path`.
-fn used(path: &Utf8Path) -> Option<(SystemTime, u64)> {
+fn usage(path: &Utf8Path) -> Option<(SystemTime, u64)> {
     let size = std::fs::read_to_string(path).ok()?.parse().ok()?;
     Some((path.metadata().ok()?.modified().ok()?, size))
 }
@@ -191,7 +191,7 @@ fn copy_all(manifest: &Manifest, entry: &Utf8Path, to: &Utf8Path) -> Result<Opti
 }
 
 /// Copies a file and says what was copied. Never a link to the same bytes: a later step may write there.
-fn copy(mut source: File, to: &Utf8Path, executable: bool) -> Result<Kept> {
+fn copy(mut source: File, to: &Utf8Path, executable: bool) -> Result<CachedFile> {
     if let Some(folder) = to.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
     }
@@ -214,7 +214,7 @@ fn copy(mut source: File, to: &Utf8Path, executable: bool) -> Result<Kept> {
         target.write_all(&buffer[..read]).with_context(|| format!("cannot write {to}"))?;
         size += read as u64;
     }
-    Ok(Kept { size, sha256: hex(context.finish().as_ref()), executable })
+    Ok(CachedFile { size, sha256: hex(context.finish().as_ref()), executable })
 }
 
 type Files = Vec<(Utf8PathBuf, u64)>;

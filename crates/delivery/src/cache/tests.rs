@@ -6,7 +6,7 @@ use super::*;
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// A folder of its own, removed afterwards.
+/// A temporary folder, removed afterwards.
 struct Place(Utf8PathBuf);
 
 impl Place {
@@ -40,33 +40,33 @@ impl Drop for Place {
     }
 }
 
-fn keep(cache: &Cache, key: &str, from: &Utf8Path) {
-    cache.keep(key, from, format!("time of {key}")).expect("kept").expect("keepable");
+fn store(cache: &Cache, key: &str, from: &Utf8Path) {
+    cache.store(key, from, format!("time of {key}")).expect("kept").expect("keepable");
 }
 
-fn take(cache: &Cache, key: &str, to: &Utf8Path) -> Taken {
+fn restore(cache: &Cache, key: &str, to: &Utf8Path) -> Lookup {
     remove(to);
-    cache.take(key, to).expect("an answer")
+    cache.restore(key, to).expect("an answer")
 }
 
-fn whole(key: &str) -> Taken {
-    Taken::Whole { built: format!("time of {key}") }
+fn whole(key: &str) -> Lookup {
+    Lookup::Hit { built: format!("time of {key}") }
 }
 
 #[test]
 fn an_output_comes_back_as_it_was() {
     let place = Place::new();
     let (cache, to) = (place.cache(LIMIT), place.0.join("to"));
-    assert_eq!(take(&cache, "k", &to), Taken::Nothing);
-    keep(&cache, "k", &place.output("from", "one"));
-    assert_eq!(take(&cache, "k", &to), whole("k"));
+    assert_eq!(restore(&cache, "k", &to), Lookup::Miss);
+    store(&cache, "k", &place.output("from", "one"));
+    assert_eq!(restore(&cache, "k", &to), whole("k"));
     assert_eq!(std::fs::read_to_string(to.join("a/index.html")).expect("a file"), "one");
     let mode = |path| std::fs::metadata(to.join(path)).expect("there").permissions().mode() & 0o111;
     assert_ne!(mode("run"), 0);
     assert_eq!(mode("a/index.html"), 0);
     // What a later step does to it reaches neither the cache nor the next one.
     std::fs::write(to.join("a/index.html"), "changed").expect("written");
-    assert_eq!(take(&cache, "k", &to), whole("k"));
+    assert_eq!(restore(&cache, "k", &to), whole("k"));
     assert_eq!(std::fs::read_to_string(to.join("a/index.html")).expect("a file"), "one");
 }
 
@@ -92,13 +92,13 @@ fn what_is_damaged_is_thrown_away() {
     let place = Place::new();
     let (cache, to) = (place.cache(LIMIT), place.0.join("to"));
     let from = place.output("from", "one");
-    for (said, damage) in damages {
-        keep(&cache, "k", &from);
+    for (reason, damage) in damages {
+        store(&cache, "k", &from);
         damage(&cache.dir.join("k"));
-        let taken = take(&cache, "k", &to);
-        assert!(matches!(&taken, Taken::Damaged(text) if text.starts_with(said)), "{taken:?}");
-        assert!(!to.exists(), "half of {said} was left");
-        assert_eq!(take(&cache, "k", &to), Taken::Nothing);
+        let taken = restore(&cache, "k", &to);
+        assert!(matches!(&taken, Lookup::Corrupt(text) if text.starts_with(reason)), "{taken:?}");
+        assert!(!to.exists(), "a part is left after {reason}");
+        assert_eq!(restore(&cache, "k", &to), Lookup::Miss);
     }
 }
 
@@ -114,19 +114,19 @@ fn what_was_used_longest_ago_makes_room() {
         let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
         file.set_modified(time).expect("set");
     };
-    keep(&cache, "one", &from);
+    store(&cache, "one", &from);
     used("one", 1);
-    keep(&cache, "two", &from);
+    store(&cache, "two", &from);
     used("two", 2);
-    assert_eq!(take(&cache, "one", &to), whole("one"), "which is a use");
+    assert_eq!(restore(&cache, "one", &to), whole("one"), "which is a use");
     std::fs::create_dir_all(cache.dir.join("unfinished-0/files")).expect("left by a killed run");
-    keep(&cache, "three", &from);
-    assert_eq!(take(&cache, "two", &to), Taken::Nothing);
-    assert_eq!(take(&cache, "one", &to), whole("one"));
-    assert_eq!(take(&cache, "three", &to), whole("three"));
+    store(&cache, "three", &from);
+    assert_eq!(restore(&cache, "two", &to), Lookup::Miss);
+    assert_eq!(restore(&cache, "one", &to), whole("one"));
+    assert_eq!(restore(&cache, "three", &to), whole("three"));
     assert!(!cache.dir.join("unfinished-0").exists());
     let huge = place.output("huge", &"x".repeat(3000));
-    assert!(cache.keep("huge", &huge, String::new()).expect("an answer").is_err());
+    assert!(cache.store("huge", &huge, String::new()).expect("an answer").is_err());
 }
 
 #[test]
@@ -135,11 +135,11 @@ fn what_cannot_come_back_the_same_is_not_kept() {
     let cache = place.cache(LIMIT);
     let from = place.output("from", "one");
     std::os::unix::fs::symlink("a", from.join("link")).expect("a link");
-    let kept = cache.keep("k", &from, String::new()).expect("an answer");
+    let kept = cache.store("k", &from, String::new()).expect("an answer");
     assert_eq!(kept, Err("link is neither a file nor a folder".to_owned()));
     std::fs::create_dir(place.0.join("empty")).expect("a folder");
-    assert!(cache.keep("k", &place.0.join("empty"), String::new()).expect("an answer").is_err());
-    assert!(cache.keep("k", &place.0.join("none"), String::new()).is_err());
+    assert!(cache.store("k", &place.0.join("empty"), String::new()).expect("an answer").is_err());
+    assert!(cache.store("k", &place.0.join("none"), String::new()).is_err());
 }
 
 #[test]
@@ -156,10 +156,10 @@ fn nobody_reads_half_of_an_entry() {
                 for round in 0..30 {
                     let from = &outputs[(worker + round) % 3];
                     let key = from.file_name().expect("a name");
-                    match take(cache, key, &to) {
-                        Taken::Nothing => keep(cache, key, from),
-                        Taken::Damaged(damage) => panic!("{key}: {damage}"),
-                        Taken::Whole { .. } => {
+                    match restore(cache, key, &to) {
+                        Lookup::Miss => store(cache, key, from),
+                        Lookup::Corrupt(damage) => panic!("{key}: {damage}"),
+                        Lookup::Hit { .. } => {
                             let text = std::fs::read_to_string(to.join("a/index.html"));
                             assert_eq!(text.expect("a file"), key.repeat(50_000));
                         }

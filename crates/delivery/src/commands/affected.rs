@@ -1,4 +1,4 @@
-//! `affected`: what changed, and whom it concerns.
+//! `affected`: the projects and packages that a change affects.
 
 use std::io::Read as _;
 
@@ -12,14 +12,14 @@ use crate::report::affected::AffectedReport;
 use base::env::variable;
 use base::error::Exit;
 use gitlab::deployments::Deployments;
-use workspace::affected::affected;
+use workspace::affected::find_affected;
 use workspace::change_base::{Base, Changes, Question};
-use workspace::files::Files;
+use workspace::files::Source;
 use workspace::lock_changes::LockChanges;
-use workspace::names::decides;
-use workspace::outline::Outline;
-use workspace::outlines::outline;
-use workspace::{Workspace, listed};
+use workspace::names::is_defining_path;
+use workspace::summaries::summary;
+use workspace::summary::Summary;
+use workspace::{Workspace, path_list};
 
 /// List the projects affected by a change.
 #[derive(Debug, Args)]
@@ -44,36 +44,43 @@ pub struct Affected {
 impl Affected {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let (changes, outline) =
-            if self.stdin { (given(&ctx.root)?, here(&ctx.root)?) } else { self.changes(ctx)? };
+        let (changes, summary) = if self.stdin {
+            (changes_from_stdin(&ctx.root)?, working_tree_summary(&ctx.root)?)
+        } else {
+            self.changes(ctx)?
+        };
         let affected =
-            affected(&outline, &changes, &LockChanges::find(&ctx.root, &outline, &changes));
-        let report = AffectedReport::new(&outline, &changes, &affected);
-        warn_of_broken(ctx, &outline.broken);
+            find_affected(&summary, &changes, &LockChanges::find(&ctx.root, &summary, &changes));
+        let report = AffectedReport::new(&summary, &changes, &affected);
+        warn_of_broken(ctx, &summary.broken);
         ctx.ui.report(&report, &report.text(self.why));
         Ok(Exit::Done)
     }
 
     /// Returns the changes and the summary of the repository that they apply to. The summary is the
     /// commit's, unless files of the working tree change it.
-    fn changes(&self, ctx: &Ctx) -> Result<(Changes, Outline)> {
+    fn changes(&self, ctx: &Ctx) -> Result<(Changes, Summary)> {
         let names = (self.base.as_deref(), self.head.as_deref(), self.env.as_deref());
-        let asked = |question: Question| question.changes_and(|head| outline(&ctx.root, head));
+        let asked = |question: Question| question.changes_and(|head| summary(&ctx.root, head));
         let (changes, committed) = ask(ctx, names, asked)?;
-        let own = changes.working.iter().any(|path| decides(path, &ctx.root));
-        let outline = match committed {
-            Some(outline) if self.head.is_some() => outline?,
+        let own = changes.working.iter().any(|path| is_defining_path(path, &ctx.root));
+        let summary = match committed {
+            Some(summary) if self.head.is_some() => summary?,
             // The working tree may hold what the commit lacks.
-            Some(Ok(outline)) if !own && !outline.is_mended(&Files::here(&ctx.root)) => outline,
-            _ => here(&ctx.root)?,
+            Some(Ok(summary))
+                if !own && !summary.is_readable(&Source::from_working_tree(&ctx.root)) =>
+            {
+                summary
+            }
+            _ => working_tree_summary(&ctx.root)?,
         };
-        Ok((changes, outline))
+        Ok((changes, summary))
     }
 }
 
-/// The outline of the working tree.
-fn here(root: &Utf8Path) -> Result<Outline> {
-    Ok(Outline::new(&Workspace::survey(root)?))
+/// The summary of the working tree.
+fn working_tree_summary(root: &Utf8Path) -> Result<Summary> {
+    Ok(Summary::new(&Workspace::survey(root)?))
 }
 
 /// Returns the files that differ from the base for `environment`.
@@ -97,17 +104,17 @@ fn ask<T>(
 }
 
 /// The paths on standard input.
-fn given(root: &Utf8Path) -> Result<Changes> {
+fn changes_from_stdin(root: &Utf8Path) -> Result<Changes> {
     let mut text = Vec::new();
     std::io::stdin().read_to_end(&mut text).context("standard input")?;
     let none = Changes {
-        base: Base::Given,
+        base: Base::PathList,
         head: None,
         uncommitted: false,
         paths: Vec::new(),
         working: Vec::new(),
     };
-    Ok(match listed::paths(root, &text) {
+    Ok(match path_list::paths(root, &text) {
         Ok(paths) => Changes { paths, ..none },
         Err(because) => Changes { base: Base::Everything { because }, ..none },
     })

@@ -183,7 +183,7 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
         plan.destination.move_sandbox(server.port);
         provide_storage(ctx, &plan, server.port);
     }
-    setup.done(&ready);
+    setup.finish(&ready);
     Ok(Run::new(ctx, &plan, places, versions).execute())
 }
 

@@ -71,19 +71,19 @@ impl Doctor {
             return Ok(report.exit());
         }
         if self.fix {
-            let mut mended = fix::apply(ctx, &report)?;
-            if !mended.is_empty() {
+            let mut fixed = fix::apply(ctx, &report)?;
+            if !fixed.is_empty() {
                 // A fix may have changed the input of any check.
                 let (scene, checks) = doctor::prepare(ctx, &scope, environment, options)?;
                 report = doctor::examine(&checks, &scene, options)?;
             }
-            for mended in &mut mended {
-                let now = report.checks.iter().find(|entry| entry.check.id == mended.id);
-                mended.after = now.map_or(mended.after, |entry| entry.finding.status);
+            for fixed in &mut fixed {
+                let now = report.checks.iter().find(|entry| entry.check.id == fixed.id);
+                fixed.after = now.map_or(fixed.after, |entry| entry.finding.status);
             }
-            report.fixed = mended;
+            report.fixed = fixed;
         }
-        let verbose = ctx.ui.verbose() || matches!(scope, Scope::Named(_));
+        let verbose = ctx.ui.verbose() || matches!(scope, Scope::Checks(_));
         let mut text = report.text(verbose);
         if scope == Scope::All
             && let Ok(workspace) = Workspace::survey(&ctx.root)

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::ci;
 use crate::context::Ctx;
 use crate::doctor::readiness::{self, Row};
-use crate::init::source::Source;
+use crate::init::source::LibrarySource;
 use crate::init::{self, Action, Change, found};
 use crate::tools::cargo;
 use base::error::{Exit, Failure, failed, refused, usage};
@@ -58,8 +58,8 @@ impl Init {
         })?;
         let root = repository(&self.repository, checkout)?;
         let source = match self.path {
-            true => Source::path(checkout, &root.join(TOOL)),
-            false => Source::git(checkout, self.git, self.rev)?,
+            true => LibrarySource::path(checkout, &root.join(TOOL)),
+            false => LibrarySource::git(checkout, self.git, self.rev)?,
         };
         let config = match root.join(CONFIG_FILE).is_file() {
             true => Config::load(&root)?,

@@ -94,7 +94,7 @@ impl Preview {
         let destination = destination(ctx, &workspace.config, self.env.as_deref(), self.sandbox)?;
         let chosen = self.selection.choose(ctx, &workspace, Some(&destination.environment))?;
         let comment = Comment::new(ctx, &workspace.config);
-        let others = unaffected(&workspace, &chosen.projects);
+        let others = unaffected_rows(&workspace, &chosen.projects);
         if let Some(because) = &chosen.nothing {
             comment.finish(&others);
             let exit = nothing_to_do(ctx, because);
@@ -202,7 +202,7 @@ fn as_comment(markdown: &str) -> String {
 }
 
 /// Returns the rows of projects that this run does not change.
-fn unaffected(workspace: &Workspace, chosen: &[&Project]) -> Vec<Row> {
+fn unaffected_rows(workspace: &Workspace, chosen: &[&Project]) -> Vec<Row> {
     let left = |project: &&Project| !chosen.iter().any(|other| other.dir == project.dir);
     let projects = workspace.projects.iter().filter(left);
     projects.map(|project| Row::new(&project.name, Status::Unaffected)).collect()

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::preview::{destination, name};
 use crate::context::Ctx;
-use crate::engine::comment::{Comment, Commented};
-use crate::engine::stop::{Outcome, Previews, Stopped, reachable};
-use crate::engine::sweep::sweep;
+use crate::engine::cleanup::clean_up;
+use crate::engine::comment::{Comment, CommentResult};
+use crate::engine::stop::{Outcome, PreviewDeletion, Previews, reachable};
 use base::error::{Exit, refused};
 use gitlab::comment::{Row, Status};
 use workspace::Workspace;
@@ -45,9 +45,9 @@ pub struct Stop {
 struct StopReport {
     schema: u32,
     exit: u8,
-    previews: Vec<Stopped>,
+    previews: Vec<PreviewDeletion>,
     #[serde(flatten)]
-    comment: Commented,
+    comment: CommentResult,
 }
 
 impl Stop {
@@ -60,9 +60,9 @@ impl Stop {
             let place =
                 |name: String| destination(ctx, &workspace.config, Some(&name), self.sandbox);
             let place = environment.map(place).transpose()?;
-            let swept = sweep(ctx, &workspace, place.as_ref(), self.days)?;
-            ctx.ui.report(&swept, &swept.text(ctx.dry_run));
-            return Ok(swept.exit());
+            let report = clean_up(ctx, &workspace, place.as_ref(), self.days)?;
+            ctx.ui.report(&report, &report.text(ctx.dry_run));
+            return Ok(report.exit());
         }
         let projects = workspace.select(&self.projects)?;
         let previews = self.previews(ctx, &workspace, &projects)?;
@@ -73,10 +73,10 @@ impl Stop {
         let gone = projects.iter().filter(|project| !left(&project.name));
         let rows: Vec<Row> = gone.map(|p| Row::new(&p.name, Status::Removed)).collect();
         let all = self.projects.is_empty() && rows.len() == projects.len();
-        let comment = if all { comment.removed() } else { comment.finish(&rows) };
+        let comment = if all { comment.mark_removed() } else { comment.finish(&rows) };
         let failed = rows.len() < projects.len();
         let exit = if failed { Exit::Remote } else { Exit::Done };
-        let lines = previews.iter().filter_map(Stopped::line);
+        let lines = previews.iter().filter_map(PreviewDeletion::line);
         let text = lines.map(|line| line + "\n").collect::<String>() + &comment.text();
         ctx.ui.report(&StopReport { schema: 1, exit: exit as u8, previews, comment }, &text);
         Ok(exit)
@@ -89,7 +89,7 @@ impl Stop {
         ctx: &Ctx,
         workspace: &Workspace,
         projects: &[&Project],
-    ) -> Result<Vec<Stopped>> {
+    ) -> Result<Vec<PreviewDeletion>> {
         let config = &workspace.config;
         let place = destination(ctx, config, self.env.as_deref(), self.sandbox);
         let environment = place.as_ref().map_or("", |place| place.environment.as_str());

@@ -7,7 +7,7 @@ use crate::context::Ctx;
 use crate::report::projects::ProjectsReport;
 use base::error::Exit;
 use workspace::Workspace;
-use workspace::discovery::Broken;
+use workspace::discovery::BrokenConfig;
 
 /// List the projects.
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ impl Projects {
 }
 
 /// Warns of invalid wrangler configs.
-pub fn warn_of_broken(ctx: &Ctx, broken: &[Broken]) {
+pub fn warn_of_broken(ctx: &Ctx, broken: &[BrokenConfig]) {
     for each in broken.iter().take(SHOWN) {
         ctx.ui.warn(&format!("skipped: {}", each.failure.message));
     }

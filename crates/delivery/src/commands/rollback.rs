@@ -88,7 +88,7 @@ impl Place {
             // Started as `deploy` starts it, so that what it holds can be asked.
             let setup = Setup::new(ctx, &workspace.config)?;
             let port = setup.running_sandbox(&workspace.config.account_ids())?.port;
-            setup.done(&format!("sandbox at http://127.0.0.1:{port}"));
+            setup.finish(&format!("sandbox at http://127.0.0.1:{port}"));
             destination.move_sandbox(port);
         }
         let rollback = rollback::Rollback::plan(ctx, project, &destination, target)?;

@@ -124,13 +124,13 @@ fn up(ctx: &Ctx, running: Option<Server>, port: Option<u16>) -> Result<Exit> {
     let setup = Setup::new(ctx, &config)?;
     let (places, _) = setup.tools()?;
     let (server, _) = setup.sandbox(&places, &config.account_ids(), port)?;
-    setup.done("sandbox ready");
+    setup.finish("sandbox ready");
     Ok(report(ctx, Some(server), ""))
 }
 
 fn run_cron(ctx: &Ctx, project: &str, environment: &str, cron: Option<&str>) -> Result<Exit> {
     let workspace = Workspace::survey(&ctx.root)?;
-    workspace.config.known(environment)?;
+    workspace.config.require_environment(environment)?;
     let worker = workspace.project(project)?.target(environment).worker;
     let runs = process::run_cron(&ctx.root, &worker, cron)?;
     let line = |run: &process::CronRun| format!("{worker}  {}  {}", run.cron, run.outcome);

@@ -14,14 +14,14 @@ use crate::plan::{Inputs, Plan, Verb};
 use crate::report::affected::{line, nothing};
 use base::error::Exit;
 use workspace::Workspace;
-use workspace::affected::affected;
+use workspace::affected::find_affected;
 use workspace::change_base::{Base, Changes};
-use workspace::discovery::Broken;
+use workspace::discovery::BrokenConfig;
 use workspace::git;
 use workspace::key::fresh_nonce;
 use workspace::lock_changes::LockChanges;
-use workspace::outline::Outline;
 use workspace::project::Project;
+use workspace::summary::Summary;
 
 /// Options that select projects.
 #[derive(Debug, Args)]
@@ -37,7 +37,7 @@ pub struct Selection {
 
 /// The selected projects.
 #[derive(Debug)]
-pub struct Chosen<'w> {
+pub struct SelectedProjects<'w> {
     /// The projects.
     pub projects: Vec<&'w Project>,
     /// The reason for each.
@@ -45,11 +45,11 @@ pub struct Chosen<'w> {
     /// The reason if no project is selected.
     pub nothing: Option<String>,
     /// The configs that would take part, if a project could be made of them.
-    pub broken: Vec<Broken>,
+    pub broken: Vec<BrokenConfig>,
 }
 
 /// Reports what could not take part, after the others are done, and returns the exit code of both.
-pub fn end(ctx: &Ctx, exit: Exit, broken: &[Broken]) -> Exit {
+pub fn end(ctx: &Ctx, exit: Exit, broken: &[BrokenConfig]) -> Exit {
     for each in broken {
         ctx.ui.error_beside_report(&each.row().into());
     }
@@ -63,31 +63,34 @@ impl Selection {
         ctx: &Ctx,
         workspace: &'w Workspace,
         environment: Option<&str>,
-    ) -> Result<Chosen<'w>> {
+    ) -> Result<SelectedProjects<'w>> {
         if self.all || !self.names.is_empty() {
             let reason = if self.all { "every project" } else { "named on the command line" };
-            let mut chosen = Chosen::new(workspace.select(&self.names)?, |_| reason.to_owned());
+            let mut chosen =
+                SelectedProjects::new(workspace.select(&self.names)?, |_| reason.to_owned());
             chosen.broken = if self.all { workspace.broken.clone() } else { Vec::new() };
             return Ok(chosen);
         }
         let changes = changes(ctx, environment)?;
-        let outline = Outline::new(workspace);
+        let summary = Summary::new(workspace);
         let affected =
-            affected(&outline, &changes, &LockChanges::find(&ctx.root, &outline, &changes));
+            find_affected(&summary, &changes, &LockChanges::find(&ctx.root, &summary, &changes));
         // A broken project that is affected is a row, and the others go on.
-        let broken: Vec<Broken> = affected.broken.iter().map(|&broken| broken.clone()).collect();
+        let broken: Vec<BrokenConfig> =
+            affected.broken.iter().map(|&broken| broken.clone()).collect();
         let reasons: BTreeMap<&str, String> =
             affected.projects.iter().map(|each| (each.dir.as_str(), line(&each.reasons))).collect();
         let reason = |project: &Project| reasons.get(project.dir.as_str()).cloned();
         if affected.projects.is_empty() && stands_on_default_branch(&changes) {
             let reason = "every project, since the default branch is checked out";
-            let mut chosen = Chosen::new(workspace.select(&[])?, |_| reason.to_owned());
+            let mut chosen = SelectedProjects::new(workspace.select(&[])?, |_| reason.to_owned());
             chosen.broken.clone_from(&workspace.broken);
             return Ok(chosen);
         }
         let projects = workspace.projects.iter().filter(|project| reason(project).is_some());
-        let mut chosen =
-            Chosen::new(projects.collect(), |project| reason(project).unwrap_or_default());
+        let mut chosen = SelectedProjects::new(projects.collect(), |project| {
+            reason(project).unwrap_or_default()
+        });
         chosen.broken = broken;
         chosen.nothing = chosen.projects.is_empty().then(|| nothing(&changes));
         Ok(chosen)
@@ -99,15 +102,18 @@ impl Selection {
 fn stands_on_default_branch(changes: &Changes) -> bool {
     let base = match &changes.base {
         Base::Commit { commit, .. } => Some(commit),
-        Base::Given | Base::Everything { .. } => None,
+        Base::PathList | Base::Everything { .. } => None,
     };
     changes.uncommitted && base.is_some() && base == changes.head.as_ref()
 }
 
-impl<'w> Chosen<'w> {
-    fn new(projects: Vec<&'w Project>, reason: impl Fn(&Project) -> String) -> Chosen<'w> {
+impl<'w> SelectedProjects<'w> {
+    fn new(
+        projects: Vec<&'w Project>,
+        reason: impl Fn(&Project) -> String,
+    ) -> SelectedProjects<'w> {
         let reasons = projects.iter().map(|project| (project.name.clone(), reason(project)));
-        Chosen { reasons: reasons.collect(), projects, nothing: None, broken: Vec::new() }
+        SelectedProjects { reasons: reasons.collect(), projects, nothing: None, broken: Vec::new() }
     }
 
     /// Plans `task` for them. Meanwhile it is found out whether a run would have what it needs; a script

@@ -24,7 +24,7 @@ impl Upgrade {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let manifest = Utf8Path::new(TOOL).join("Cargo.toml");
-        let text = workspace::inside::read(&ctx.root, &manifest)?;
+        let text = workspace::symlinks::read(&ctx.root, &manifest)?;
         let pin = Pin::find(&text).ok_or_else(|| {
             refused(format!("{manifest} does not pin `delivery` by `git` and `rev`"))
                 .hint("a path is as new as its checkout; pull there")

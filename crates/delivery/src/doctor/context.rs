@@ -69,7 +69,7 @@ impl Context {
     /// the checks.
     pub fn refuse_unknown_names(&self) -> Result<(), anyhow::Error> {
         if let (Ok(config), Some(name)) = (&self.config, &self.environment) {
-            config.known(name)?;
+            config.require_environment(name)?;
         }
         if self.names.is_empty() {
             return Ok(());
@@ -102,7 +102,7 @@ impl Context {
         self.projects.get_or_init(read).as_ref()
     }
 
-    /// The projects that matter; nothing when they cannot be read, which the check `projects` says.
+    /// The projects that matter. `None` if they cannot be read, which the check `projects` says.
     pub fn projects(&self) -> Option<&[Project]> {
         self.read().ok().map(Vec::as_slice)
     }
@@ -112,7 +112,7 @@ impl Context {
         self.bun_on_path.get_or_init(|| bun::on_path(probe::QUICK)).as_ref()
     }
 
-    /// Bun in the pinned version; nothing when the config that pins it cannot be read.
+    /// Bun in the pinned version. `None` if the config that pins it cannot be read.
     pub fn bun(&self) -> Option<&Bun> {
         let look = || {
             let version = &self.config.as_ref().ok()?.tools.bun;

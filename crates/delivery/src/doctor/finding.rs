@@ -14,7 +14,7 @@ pub enum Status {
     Ok,
     /// Not looked at: not needed here, or something else comes first.
     Skip,
-    /// It works, but somebody should know.
+    /// It works, with a warning.
     Warn,
     /// Something that is needed is missing or wrong.
     Fail,
@@ -79,7 +79,7 @@ impl Finding {
         Finding::new(Status::Skip, detail)
     }
 
-    /// Somebody should know.
+    /// Returns a warning.
     pub fn warn(detail: impl Into<String>) -> Finding {
         Finding::new(Status::Warn, detail)
     }
@@ -90,7 +90,7 @@ impl Finding {
     }
 
     /// The check itself failed.
-    pub fn crashed(detail: impl Into<String>) -> Finding {
+    pub fn from_panic(detail: impl Into<String>) -> Finding {
         Finding::new(Status::Crashed, detail)
     }
 
@@ -103,14 +103,14 @@ impl Finding {
 
     /// Says which value is there.
     #[must_use]
-    pub fn found(mut self, found: impl Into<String>) -> Finding {
+    pub fn with_value(mut self, found: impl Into<String>) -> Finding {
         self.found = Some(found.into());
         self
     }
 
     /// Says which value should be there.
     #[must_use]
-    pub fn wanted(mut self, wanted: impl Into<String>) -> Finding {
+    pub fn with_expected(mut self, wanted: impl Into<String>) -> Finding {
         self.wanted = Some(wanted.into());
         self
     }
@@ -122,7 +122,7 @@ impl Finding {
         self
     }
 
-    /// Says how a person mends it.
+    /// Says how a person fixes it.
     #[must_use]
     pub fn manual_fix(mut self, text: impl Into<String>) -> Finding {
         self.fix = Some(Fix { text: text.into(), commands: Vec::new(), safe: false });
@@ -136,7 +136,7 @@ impl Finding {
         self.manual_fix(before + text)
     }
 
-    /// Says how `--fix` mends it.
+    /// Says how `--fix` fixes it.
     #[must_use]
     pub fn safe_fix(mut self, text: impl Into<String>, commands: Vec<Command>) -> Finding {
         self.fix = Some(Fix { text: text.into(), commands, safe: true });

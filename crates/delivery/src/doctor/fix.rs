@@ -29,7 +29,7 @@ fn steps(report: &Report) -> Vec<Step<'_>> {
         .collect()
 }
 
-/// A pipeline's machine is nobody's to mend by surprise.
+/// Refuses to fix a pipeline's machine, because it is shared.
 pub fn refuse_in_pipeline(yes: bool) -> Result<(), Failure> {
     if variable("CI").is_some() && !yes {
         return Err(usage("in a pipeline, `--fix` needs `--yes`")
@@ -56,7 +56,7 @@ pub fn script(root: &Utf8Path, report: &Report) -> String {
 pub fn apply(ctx: &Ctx, report: &Report) -> Result<Vec<FixResult>> {
     let steps = steps(report);
     if steps.is_empty() {
-        ctx.ui.note("nothing that `--fix` may mend");
+        ctx.ui.note("`--fix` found nothing that it may fix");
         return Ok(Vec::new());
     }
     ctx.ui.note(&paint(BOLD, "will run"));
@@ -71,7 +71,7 @@ pub fn apply(ctx: &Ctx, report: &Report) -> Result<Vec<FixResult>> {
     let path = ctx.root.join(".xtask/locks/setup.lock");
     let lock = lock(&path, |holder| task.step(&format!("wait for {holder}")))?;
     let mut done: Vec<&Command> = Vec::new();
-    let mut mended = Vec::new();
+    let mut fixed = Vec::new();
     for step in &steps {
         task.step(&format!("{}: {}", step.id, step.fix.text));
         let mut error = None;
@@ -87,7 +87,7 @@ pub fn apply(ctx: &Ctx, report: &Report) -> Result<Vec<FixResult>> {
                 done.push(command);
             }
         }
-        mended.push(FixResult {
+        fixed.push(FixResult {
             id: step.id.to_owned(),
             before: step.before,
             after: step.before,
@@ -95,5 +95,5 @@ pub fn apply(ctx: &Ctx, report: &Report) -> Result<Vec<FixResult>> {
         });
     }
     drop(lock);
-    Ok(mended)
+    Ok(fixed)
 }

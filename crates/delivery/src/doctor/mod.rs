@@ -1,5 +1,5 @@
 //! Checks of this machine, the configuration and the credentials: what is there, what should be
-//! there, where it came from, and how to mend it. Without `--fix` nothing is written or started.
+//! there, where it came from, and how to fix it. Without `--fix` nothing is written or started.
 
 pub mod check;
 pub mod checks;
@@ -125,7 +125,7 @@ mod tests {
     fn preflight_lists_everything_at_once() {
         let one =
             (Finding::fail("the variable T is not set").manual_fix("set it"), "token".to_owned());
-        let other = (Finding::fail("a\nb").manual_fix("mend it"), "fields".to_owned());
+        let other = (Finding::fail("a\nb").manual_fix("fix it"), "fields".to_owned());
         assert!(summary(&[]).is_ok());
         let single = summary(std::slice::from_ref(&one)).expect_err("a failure");
         assert_eq!(
@@ -137,6 +137,6 @@ mod tests {
             both.message,
             "2 things are missing or wrong\n  token: the variable T is not set\n  fields: a\n  b"
         );
-        assert_eq!(both.hints, ["set it", "mend it"]);
+        assert_eq!(both.hints, ["set it", "fix it"]);
     }
 }

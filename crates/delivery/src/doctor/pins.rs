@@ -31,7 +31,7 @@ const TESTS: [&str; 5] = [
 
 /// A version in one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Stated {
+pub struct PinnedVersion {
     /// The file, relative to the root.
     pub file: Utf8PathBuf,
     /// The version in that file.
@@ -45,24 +45,24 @@ pub struct Pin {
     pub name: String,
     /// The place to change it.
     #[serde(flatten)]
-    pub own: Stated,
+    pub own: PinnedVersion,
     /// The other files that name it.
-    pub elsewhere: Vec<Stated>,
+    pub elsewhere: Vec<PinnedVersion>,
 }
 
 impl Pin {
     fn new(name: impl Into<String>, file: impl Into<Utf8PathBuf>, version: &str) -> Pin {
-        let own = Stated { file: file.into(), version: version.to_owned() };
+        let own = PinnedVersion { file: file.into(), version: version.to_owned() };
         Pin { name: name.into(), own, elsewhere: Vec::new() }
     }
 
     fn also(mut self, file: impl Into<Utf8PathBuf>, version: Option<String>) -> Pin {
-        self.elsewhere.extend(version.map(|version| Stated { file: file.into(), version }));
+        self.elsewhere.extend(version.map(|version| PinnedVersion { file: file.into(), version }));
         self
     }
 
     /// The files that say something else.
-    pub fn differing(&self) -> impl Iterator<Item = &Stated> {
+    pub fn differing(&self) -> impl Iterator<Item = &PinnedVersion> {
         self.elsewhere.iter().filter(|stated| stated.version != self.own.version)
     }
 }
@@ -123,9 +123,9 @@ impl Pins {
         let version = width(|pin| &pin.own.version).unwrap_or(0);
         let mut table = String::new();
         for pin in &self.pins {
-            let differing: Vec<&Stated> = pin.differing().collect();
+            let differing: Vec<&PinnedVersion> = pin.differing().collect();
             let mark = if differing.is_empty() { paint(GREEN, "✓") } else { paint(RED, "✗") };
-            let Stated { file, version: own } = &pin.own;
+            let PinnedVersion { file, version: own } = &pin.own;
             let place = paint(DIM, file.as_str());
             table += &format!("{mark} {:name$}  {own:version$}  {place}\n", pin.name);
             for stated in &differing {
@@ -168,7 +168,7 @@ pub fn bun(root: &Utf8Path, config: &Config) -> Pin {
         .also(manifest, Some(stated.unwrap_or_else(|| "nothing".to_owned())))
         .also(
             format!("{}/package-lock.json", modules::BUN_TOOLCHAIN),
-            locked(root, modules::BUN_TOOLCHAIN, "bun"),
+            locked_versions(root, modules::BUN_TOOLCHAIN, "bun"),
         )
         .also(format!("{CONFIG_FILE} (images.bun)"), tag)
 }
@@ -178,7 +178,7 @@ fn modules(root: &Utf8Path) -> Option<Pin> {
     let asked = |module: &str| {
         let file = format!("dagger/{module}/dagger.json");
         let version = json(root, &file)["engineVersion"].as_str()?.to_owned();
-        Some(Stated { file: file.into(), version })
+        Some(PinnedVersion { file: file.into(), version })
     };
     let own = asked("config")?;
     let elsewhere = ["bun", "cloudflare", "gitlab"].into_iter().filter_map(asked).collect();
@@ -193,13 +193,13 @@ fn packages(root: &Utf8Path, dir: &str) -> Vec<Pin> {
     let named = kinds.into_iter().flatten().flatten();
     let pin = |(name, version): (&String, &Value)| {
         let pin = Pin::new(name, format!("{dir}/package.json"), version.as_str()?);
-        Some(pin.also(format!("{dir}/bun.lock"), locked(root, dir, name)))
+        Some(pin.also(format!("{dir}/bun.lock"), locked_versions(root, dir, name)))
     };
     named.filter_map(pin).collect()
 }
 
 /// The version of a package that the lock file in `dir` names: Bun's, else npm's.
-fn locked(root: &Utf8Path, dir: &str, name: &str) -> Option<String> {
+fn locked_versions(root: &Utf8Path, dir: &str, name: &str) -> Option<String> {
     let lock = text(root, &format!("{dir}/bun.lock"));
     let lock: Option<Value> = jsonc_parser::parse_to_serde_value(&lock, &Default::default()).ok();
     let entry = lock.as_ref().and_then(|lock| lock["packages"][name][0].as_str());

@@ -11,7 +11,7 @@ use base::terminal::table::{Cell, Table};
 use base::terminal::{DIM, GREEN, RED, paint};
 use workspace::Workspace;
 use workspace::config::LOCAL;
-use workspace::discovery::Broken;
+use workspace::discovery::BrokenConfig;
 use workspace::health::Health;
 use workspace::project::Project;
 
@@ -75,7 +75,7 @@ pub struct Row {
 pub fn rows(workspace: &Workspace) -> Vec<Row> {
     let mut rows: Vec<Row> =
         workspace.projects.iter().map(|project| row(workspace, project)).collect();
-    rows.extend(workspace.broken.iter().map(broken));
+    rows.extend(workspace.broken.iter().map(broken_row));
     rows
 }
 
@@ -116,7 +116,7 @@ fn row(workspace: &Workspace, project: &Project) -> Row {
     }
 }
 
-fn broken(broken: &Broken) -> Row {
+fn broken_row(broken: &BrokenConfig) -> Row {
     let Failure { message, hints, .. } = broken.row();
     Row {
         project: broken.config.to_string(),

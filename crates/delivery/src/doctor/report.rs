@@ -29,7 +29,7 @@ pub struct Counts {
     pub ok: usize,
     /// Not looked at.
     pub skip: usize,
-    /// Somebody should know.
+    /// It works, with a warning.
     pub warn: usize,
     /// Missing or wrong.
     pub fail: usize,

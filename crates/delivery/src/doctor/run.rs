@@ -29,9 +29,9 @@ pub fn run(checks: &[Check], context: &Arc<Context>) -> Result<Vec<CheckResult>,
         let (look, context, send) = (Arc::clone(&check.run), Arc::clone(context), send.clone());
         std::thread::spawn(move || {
             let finding = catch_unwind(AssertUnwindSafe(|| look(&context)))
-                .unwrap_or_else(|panic| Finding::crashed(reason(panic.as_ref())));
+                .unwrap_or_else(|panic| Finding::from_panic(reason(panic.as_ref())));
             let took = started.elapsed();
-            // Nobody listens any more when the deadline has passed.
+            // The receiver is gone after the deadline.
             let _late = send.send((index, CheckResult { finding, took }));
         });
     }
@@ -59,7 +59,7 @@ pub fn run(checks: &[Check], context: &Arc<Context>) -> Result<Vec<CheckResult>,
 fn late(check: &Check) -> CheckResult {
     let took = check.cost.deadline();
     CheckResult {
-        finding: Finding::crashed(format!("did not end within {} s", took.as_secs())),
+        finding: Finding::from_panic(format!("did not end within {} s", took.as_secs())),
         took,
     }
 }

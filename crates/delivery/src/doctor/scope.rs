@@ -9,8 +9,8 @@ use base::error::{Failure, nearest, usage};
 pub enum Scope {
     /// Every check.
     All,
-    /// These, and what stands below them: `projects` includes `projects.lock`.
-    Named(Vec<String>),
+    /// These, and the checks below them: `projects` includes `projects.lock`.
+    Checks(Vec<String>),
     /// The needs of a build of these projects. An empty list means all projects.
     Build(Vec<String>),
     /// The needs of a deployment of these projects.
@@ -28,7 +28,7 @@ impl Scope {
             Some((verb, [])) if verb == "pins" => Scope::Pins,
             Some((verb, projects)) if verb == "build" => Scope::Build(projects.to_vec()),
             Some((verb, projects)) if verb == "deploy" => Scope::Deploy(projects.to_vec()),
-            Some(_) => Scope::Named(words.to_vec()),
+            Some(_) => Scope::Checks(words.to_vec()),
         }
     }
 
@@ -36,7 +36,7 @@ impl Scope {
     #[must_use]
     pub fn projects(&self) -> &[String] {
         match self {
-            Scope::All | Scope::Named(_) | Scope::Pins => &[],
+            Scope::All | Scope::Checks(_) | Scope::Pins => &[],
             Scope::Build(projects) | Scope::Deploy(projects) => projects,
         }
     }
@@ -52,7 +52,7 @@ impl Scope {
                 all.into_iter().filter(needs(Need::Remote)).collect()
             }
             Scope::Deploy(_) => all.into_iter().filter(needs(Need::Local)).collect(),
-            Scope::Named(names) => {
+            Scope::Checks(names) => {
                 for name in names {
                     if !all.iter().any(|check| is_below(&check.id, name)) {
                         return Err(unknown(&all, name));

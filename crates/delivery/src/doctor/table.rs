@@ -43,7 +43,7 @@ fn table() -> [Row; 29] {
         ("config.pins", "tool pins", Config, Read, EVERY, config::pins),
         ("projects", "projects", Projects, Local, EVERY, projects::projects),
         ("projects.lock", "lock files", Projects, Read, EVERY, projects::lock),
-        ("projects.config", "wrangler configs", Projects, Read, DEPLOY, projects::guarded),
+        ("projects.config", "wrangler configs", Projects, Read, DEPLOY, projects::check_configs),
         ("projects.wrangler", "wrangler fields", Projects, Read, DEPLOY, projects::fields),
         ("projects.preview", "preview URLs", Projects, Read, PREVIEW, projects::preview),
         ("sandbox.program", "program", Sandbox, Read, LOCAL_ONLY, sandbox::program),
@@ -57,7 +57,7 @@ fn table() -> [Row; 29] {
         ("dagger.env", ".env files", Dagger, Read, DAGGER, dagger::env_files),
         ("dagger.images", "images to pull", Dagger, Read, DAGGER, dagger::images),
         ("pipeline", "GitLab", Pipeline, Read, REMOTE, pipeline::variables),
-        ("network.variables", "variables in GitLab", Remote, Network, PIPELINE, stored::stored),
+        ("network.variables", "variables in GitLab", Remote, Network, PIPELINE, stored::check_variables),
     ]
 }
 
@@ -110,7 +110,7 @@ pub fn all(context: &Context) -> Vec<Check> {
             group: Group::Pipeline,
             needed_by: PIPELINE,
             cost: Cost::Read,
-            run: Arc::new(move |context| variables::here(context, &row)),
+            run: Arc::new(move |context| variables::check(context, &row)),
         });
     }
     checks.sort_by_key(|check| check.group);

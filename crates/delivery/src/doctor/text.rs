@@ -14,21 +14,21 @@ impl Report {
         for group in self.checks.chunk_by(|a, b| a.check.group == b.check.group) {
             text += &if verbose { every(group) } else { brief(group) };
         }
-        for mended in &self.fixed {
-            text += &mended.line();
+        for fixed in &self.fixed {
+            text += &fixed.line();
         }
         text + &self.counts.line() + "\n"
     }
 }
 
-/// A value longer than this stands on a line of its own.
+/// A value longer than this gets its own line.
 const LONG: usize = 24;
 
 fn heading(group: Group) -> String {
     paint(BOLD, group.name())
 }
 
-/// Every check of a group, on a line of its own.
+/// Every check of a group, on its own line.
 fn every(entries: &[Entry]) -> String {
     let mut text = heading(entries[0].check.group) + "\n";
     let width = width(entries.iter());
@@ -38,14 +38,14 @@ fn every(entries: &[Entry]) -> String {
         } else {
             let finding = &entry.finding;
             let time = paint(DIM, &format!("{} ms", entry.milliseconds));
-            let said: Vec<&str> = finding
+            let details: Vec<&str> = finding
                 .detail
                 .lines()
                 .chain(finding.source.as_deref())
                 .chain([time.as_str()])
                 .collect();
-            let said = said.join("  ");
-            format!("  {} {:width$}  {said}\n", mark(finding.status), entry.label())
+            let details = details.join("  ");
+            format!("  {} {:width$}  {details}\n", mark(finding.status), entry.label())
         };
     }
     text
@@ -127,7 +127,7 @@ fn problem(entry: &Entry, width: usize) -> String {
     text
 }
 
-/// The width of the labels that stand below each other.
+/// The width of the column of labels.
 fn width<'e>(entries: impl Iterator<Item = &'e Entry>) -> usize {
     entries.map(|entry| entry.label().chars().count()).max().unwrap_or(0).max(18)
 }
@@ -161,10 +161,10 @@ impl FixResult {
     fn line(&self) -> String {
         match &self.error {
             None if self.after < Status::Warn => {
-                format!("{} mended: {}\n", mark(Status::Ok), self.id)
+                format!("{} fixed: {}\n", mark(Status::Ok), self.id)
             }
             None => format!("{} still there: {}\n", mark(self.after), self.id),
-            Some(error) => format!("{} not mended: {}: {error}\n", mark(Status::Fail), self.id),
+            Some(error) => format!("{} not fixed: {}: {error}\n", mark(Status::Fail), self.id),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use camino::Utf8Path;
 
-use super::built::{Built, BuiltFile};
+use super::build_output::{BuildOutput, BuiltFile};
 use crate::plan::ProjectPlan;
 use base::http::Answer;
 use workspace::health::Health;
@@ -87,7 +87,7 @@ impl Expected {
     /// Returns what `part` has to answer. `None` if its health check is off. `built` is what the build
     /// left. `None` if that is not known.
     #[must_use]
-    pub fn new(part: &ProjectPlan, built: Option<&Built>) -> Option<Expected> {
+    pub fn new(part: &ProjectPlan, built: Option<&BuildOutput>) -> Option<Expected> {
         let expected = Expected::of_existing(&part.health, &part.target)?;
         let built = built.filter(|_| part.target.main.is_none());
         Some(match built {
@@ -104,7 +104,7 @@ impl Expected {
         let flat = target.html_handling.as_deref() == Some("none");
         (*health != Health::Off).then(|| Expected {
             path: health.path().to_owned(),
-            status: health.accepted().map(<[u16]>::to_vec),
+            status: health.accepted_codes().map(<[u16]>::to_vec),
             must_exist: *health != Health::Default,
             any_answer: *health == Health::Default && (target.assets.is_none() || flat),
             ..Expected::default()
@@ -112,7 +112,7 @@ impl Expected {
     }
 
     /// A site of files alone answers with the bytes that were built.
-    fn of_files(mut self, health: &Health, built: &Built) -> Expected {
+    fn of_files(mut self, health: &Health, built: &BuildOutput) -> Expected {
         self.proof.clone_from(&built.proof);
         self.redirects = built.has_redirect(&self.path);
         self.page = built.page(&self.path);
@@ -170,7 +170,7 @@ impl Expected {
             }
             500.. => Finding::Wrong(format!("answered {status}")),
             _ if self.any_answer => Finding::Right,
-            300..400 => unclear(redirected(answer)),
+            300..400 => unclear(redirect_finding(answer)),
             401 | 403 | 407 | 429 | 451 => {
                 unclear(format!("answered {status}, which the version or a guard in front may say"))
             }
@@ -188,11 +188,11 @@ impl Expected {
         if self.redirects || self.any_answer {
             return Finding::Right;
         }
-        Finding::Unclear(Unclear { what: redirected(answer), cause: Cause::Other })
+        Finding::Unclear(Unclear { what: redirect_finding(answer), cause: Cause::Other })
     }
 }
 
-fn redirected(answer: &Answer) -> String {
+fn redirect_finding(answer: &Answer) -> String {
     let to = answer.header("location").unwrap_or("no location");
     format!("answered {} (to {})", answer.status, base::http::short(to))
 }
@@ -224,7 +224,7 @@ fn words(page: &[u8]) -> BTreeSet<String> {
     words.filter(|word| word.chars().count() > 2).map(str::to_lowercase).collect()
 }
 
-/// Recognizes what stands between a client and a Worker at Cloudflare.
+/// Recognizes a guard between a client and a Worker at Cloudflare.
 fn guard(answer: &Answer) -> Option<Unclear> {
     let status = answer.status;
     let found =
@@ -326,7 +326,7 @@ mod tests {
         Expected::of_existing(&Health::Default, &target(true, true)).expect("a check")
     }
 
-    fn configured(text: &str) -> Expected {
+    fn expected_status(text: &str) -> Expected {
         let health = Health::parse(&serde_json::from_str(text).expect("JSON")).expect("valid");
         Expected::of_existing(&health, &target(true, false)).expect("a check")
     }
@@ -365,9 +365,13 @@ mod tests {
             ),
         ];
         for (given, cause) in cases {
-            for expected in
-                [api(), website(), page("<h1>a</h1>"), configured("\"/up\""), configured("[403]")]
-            {
+            for expected in [
+                api(),
+                website(),
+                page("<h1>a</h1>"),
+                expected_status("\"/up\""),
+                expected_status("[403]"),
+            ] {
                 assert_eq!(is(&expected, &given), Is::Unclear(cause), "{given:?}");
             }
         }
@@ -397,7 +401,7 @@ mod tests {
         for (status, wanted) in cases {
             let body = "<h1>the page</h1>";
             let given = answer(status, &[], body);
-            let all = [api(), website(), page(body), configured("\"/up\"")];
+            let all = [api(), website(), page(body), expected_status("\"/up\"")];
             assert_eq!(all.map(|expected| is(&expected, &given)), wanted, "{status}");
         }
         // What Cloudflare says of an exception in the code, and of a Worker that used up its CPU time.
@@ -408,7 +412,7 @@ mod tests {
 
     #[test]
     fn accepted_status_codes_are_those_that_are_named() {
-        let expected = configured("[401, 302]");
+        let expected = expected_status("[401, 302]");
         assert_eq!(is(&expected, &answer(401, &[], "")), Is::Right);
         assert_eq!(is(&expected, &answer(302, &[("location", "/login")], "")), Is::Right);
         assert_eq!(is(&expected, &answer(200, &[], "")), Is::Unclear(Cause::Other));

@@ -41,7 +41,7 @@ fn auto(root: &Utf8Path) -> Choice {
     }
     match dagger::version(root) {
         None => host("`dagger version` does not answer"),
-        Some(version) if !dagger::supported(&version) => {
+        Some(version) if !dagger::is_supported(&version) => {
             host(&format!("`dagger` {version} is outside of what is supported"))
         }
         Some(_) if dagger::engine_version(root).is_none() => host("no Dagger engine answers"),
@@ -58,7 +58,7 @@ fn required(root: &Utf8Path, pin: &str) -> Result<Choice, Failure> {
     let version = dagger::version(root).ok_or_else(|| {
         refused("`dagger version` does not answer").hint("`cargo xtask doctor dagger`")
     })?;
-    if !dagger::supported(&version) {
+    if !dagger::is_supported(&version) {
         return Err(refused(format!(
             "`dagger` is {version}; the scripts work with >={}, <{}",
             dagger::SUPPORTED.start,

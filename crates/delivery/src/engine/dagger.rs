@@ -6,7 +6,7 @@ use serde::Deserialize;
 use workspace::modules;
 
 use super::job::Job;
-use super::uploader::{NewVersion, Prepared};
+use super::uploader::{NewVersion, PreparedUpload};
 use crate::plan::{ProjectPlan, Verb};
 use crate::script;
 use crate::tools::dagger;
@@ -15,8 +15,8 @@ use base::error::{Failure, failed, refused};
 use base::runner::{CompletedProcess, ExitReason, plain};
 use cloudflare::wrangler;
 use workspace::git;
-use workspace::inside;
 use workspace::strategy::Strategy;
+use workspace::symlinks;
 
 /// The next step after an unknown failure.
 const ELSEWHERE: &str =
@@ -83,28 +83,28 @@ pub fn module_record(
 }
 
 /// Prepares the run of the project's script, which builds and uploads in containers.
-pub fn prepare(job: &Job<'_>) -> Result<Prepared> {
+pub fn prepare(job: &Job<'_>) -> Result<PreparedUpload> {
     let (command, report) = job.container_command()?;
-    Ok(Prepared { command, report, folder: None, warnings: Vec::new() })
+    Ok(PreparedUpload { command, report, folder: None, warnings: Vec::new() })
 }
 
 /// Reads the record that the Cloudflare module left. Exit 0 proves nothing: what counts is a record with our
 /// nonce.
 pub fn read_report(
     job: &Job<'_>,
-    prepared: &Prepared,
+    prepared: &PreparedUpload,
     finished: CompletedProcess,
 ) -> Result<NewVersion> {
     let text = std::fs::read_to_string(&prepared.report).unwrap_or_default();
     let Some(made) = module_record(&text, &job.part.nonce, job.part.strategy) else {
-        succeeded(finished)?;
+        has_succeeded(finished)?;
         return Err(anyhow!(
             failed("dagger exited with 0 but left no record of this attempt: it ran nothing, or answered from a cache")
                 .hint(format!("look for the record at {}", prepared.report))
         ));
     };
     let made = made?;
-    succeeded(finished)?;
+    has_succeeded(finished)?;
     Ok(made)
 }
 
@@ -125,7 +125,7 @@ impl Job<'_> {
         }
         let (command, _) = self.container_command()?;
         self.step("dagger: build");
-        succeeded(self.execute(&command)?).map(|_| ())
+        has_succeeded(self.execute(&command)?).map(|_| ())
     }
 
     /// Returns the command that runs the project's script, and where it leaves its record.
@@ -142,12 +142,12 @@ impl Job<'_> {
 
     /// `export --wipe` deletes everything else in the folder, so it must be a build's to lose.
     fn check_wipe(&self) -> Result<()> {
-        let exported = self.part.build.as_ref().and_then(|_| script::exported(self.part));
+        let exported = self.part.build.as_ref().and_then(|_| script::exports(self.part));
         let Some(dist) = exported else {
             return Ok(());
         };
         let root = &self.run.ctx.root;
-        inside::check(root, &dist)?;
+        symlinks::check(root, &dist)?;
         if !root.join(&dist).is_dir() || git::is_ignored(root, &dist)? {
             return Ok(());
         }
@@ -190,7 +190,7 @@ fn check_modules(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
     let own = part.dir.as_path();
     let builder = part.build.as_ref().filter(|_| part.module).map(|_| own);
     for module in [Some(Utf8Path::new(modules::CLOUDFLARE)), builder].into_iter().flatten() {
-        inside::check(root, &module.join("dagger.json"))?;
+        symlinks::check(root, &module.join("dagger.json"))?;
         if !root.join(module).join("dagger.json").is_file() {
             return Err(refused(format!("{module} has no dagger.json"))
                 .hint("it should be a Dagger module"));
@@ -204,7 +204,7 @@ fn check_modules(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
     Ok(())
 }
 
-fn succeeded(finished: CompletedProcess) -> Result<CompletedProcess> {
+fn has_succeeded(finished: CompletedProcess) -> Result<CompletedProcess> {
     let hint = dagger::hint(&finished.tail);
     let deadline = finished.exit_reason == ExitReason::Deadline;
     finished.success().map_err(|failure| {

@@ -4,13 +4,13 @@
 
 use anyhow::Result;
 
-use super::built::Built;
+use super::build_output::BuildOutput;
 use super::failure::{FailedUpload, explain_failed_upload};
 use super::job::{Job, millis};
 use super::live::{Before, Existing, addresses_are_off, is_up_to_date, read_live};
 use super::lock::Lock;
-use super::uploader::{self, Prepared};
-use super::verify::{Verified, verify};
+use super::uploader::{self, PreparedUpload};
+use super::verify::{Verification, verify};
 use crate::plan::{Engine, Verb};
 use crate::record::{Output, Record, Status};
 use base::env::variable;
@@ -41,7 +41,7 @@ pub struct Uploaded {
     pub wrangler: Option<String>,
     /// The build's output, read while no other project builds into the same folder. `None` without
     /// assets.
-    pub built: Option<Box<Built>>,
+    pub built: Option<Box<BuildOutput>>,
     /// What a person should read although the upload succeeded.
     pub warnings: Vec<String>,
 }
@@ -65,7 +65,7 @@ pub struct Deployment<'a> {
     /// The duration of the upload in milliseconds.
     took: Option<u64>,
     uploaded: Option<Uploaded>,
-    verified: Verified,
+    verified: Verification,
     /// The live version now. `None` if nothing is live, or if it is unknown.
     live: Option<Live>,
 }
@@ -83,7 +83,7 @@ impl<'a> Deployment<'a> {
             build: BuildResult::default(),
             took: None,
             uploaded: None,
-            verified: Verified::default(),
+            verified: Verification::default(),
             live: None,
         };
         match deployment.up_to_upload() {
@@ -135,7 +135,7 @@ impl<'a> Deployment<'a> {
     }
 
     /// Uploads. From here on the remote side may have changed, and a record says so if we are killed.
-    fn upload(&mut self, prepared: &Prepared) -> Result<()> {
+    fn upload(&mut self, prepared: &PreparedUpload) -> Result<()> {
         let Some(lock) = &self.lock else {
             return Err(refused("the project is not locked").into());
         };

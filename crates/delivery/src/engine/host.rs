@@ -7,7 +7,7 @@ use anyhow::Result;
 use camino::Utf8Path;
 
 use super::job::Job;
-use super::uploader::{NewVersion, Prepared};
+use super::uploader::{NewVersion, PreparedUpload};
 use crate::plan::commands::Bundling;
 use crate::plan::{Verb, guard};
 use base::error::{Failure, failed, interrupted, refused, unwritable};
@@ -15,20 +15,21 @@ use base::runner::{CompletedProcess, ExitReason};
 use cloudflare::wrangler;
 use cloudflare::wrangler::Expected;
 use workspace::graph::normalize;
-use workspace::inside;
 use workspace::strategy::Strategy;
+use workspace::symlinks;
 use workspace::wrangler::{Target, WranglerConfig};
 
 /// Bundles the code and writes the folder to upload from.
-pub fn prepare(job: &Job<'_>) -> Result<Prepared> {
+pub fn prepare(job: &Job<'_>) -> Result<PreparedUpload> {
     let (places, part) = (&job.run.places, job.part);
     if let Some(dist) = &part.dist {
-        guard::filled(&job.run.ctx.root, dist)?;
+        guard::fill(&job.run.ctx.root, dist)?;
     }
     let command = places.upload(part, &job.run.plan.destination, job.run.plan.verb);
     let folder = Some(places.upload_folder(part));
     let warnings = Vec::new();
-    let mut prepared = Prepared { command, report: places.output_file(part), folder, warnings };
+    let mut prepared =
+        PreparedUpload { command, report: places.output_file(part), folder, warnings };
     prepared.warnings = prepare_folder(job)?;
     Ok(prepared)
 }
@@ -36,7 +37,7 @@ pub fn prepare(job: &Job<'_>) -> Result<Prepared> {
 /// Reads what wrangler reports. Exit 0 alone proves nothing.
 pub fn read_report(
     job: &Job<'_>,
-    prepared: &Prepared,
+    prepared: &PreparedUpload,
     finished: &CompletedProcess,
 ) -> Result<NewVersion> {
     let verb = job.run.plan.verb;
@@ -112,7 +113,7 @@ fn log<'f>(job: &Job<'_>, finished: &'f CompletedProcess) -> &'f str {
 /// Returns what the config that an adapter left says. The program that prepares the upload checks it.
 fn generated_target(root: &Utf8Path, dir: &Utf8Path) -> Result<Target, Failure> {
     let redirect = dir.join(wrangler::REDIRECT);
-    let text = inside::read(root, &redirect)?;
+    let text = symlinks::read(root, &redirect)?;
     let value: serde_json::Value =
         serde_json::from_str(&text).map_err(|error| refused(format!("{redirect}: {error}")))?;
     let target = value["configPath"]
@@ -122,7 +123,7 @@ fn generated_target(root: &Utf8Path, dir: &Utf8Path) -> Result<Target, Failure> 
         refused(format!("{redirect}: `configPath` names no file of the repository"))
             .hint(format!("remove `{}` and build again", wrangler::REDIRECT))
     })?;
-    Ok(WranglerConfig::parse(&path, &inside::read(root, &path)?)?.target(""))
+    Ok(WranglerConfig::parse(&path, &symlinks::read(root, &path)?)?.target(""))
 }
 
 /// Returns the warnings in the output of the program that prepares an upload.

@@ -11,7 +11,7 @@ use crate::plan::destination::Destination;
 use crate::plan::{ProjectPlan, Verb};
 use crate::tools::sandbox;
 use base::error::{Failure, refused};
-use cloudflare::api::{Api, Attached, Live};
+use cloudflare::api::{Api, Live, TriggersInUse};
 use workspace::strategy::Strategy;
 
 /// The state of a Worker before anything changes.
@@ -22,7 +22,7 @@ pub struct Before {
     /// The newest version. `None` if it was not read.
     pub newest: Option<String>,
     /// The crons, routes and domains that are set. `None` if they were not read.
-    pub attached: Option<Attached>,
+    pub attached: Option<TriggersInUse>,
     /// The settings that the deployment removes, and those that it leaves although the config does
     /// not name them.
     pub warnings: Vec<String>,
@@ -56,7 +56,7 @@ impl Before {
                 self.attached = Some(attached);
             }
             Err(error) => self.warnings.push(format!(
-                "the crons, routes and domains that are set cannot be read, so nothing is said about those \
+                "the crons, routes and domains that are set cannot be read, so this run cannot tell about those \
                  that this deployment takes away: {error:#}"
             )),
         }
@@ -96,7 +96,7 @@ pub fn is_up_to_date(job: &Job<'_>, before: &Before) -> Result<Option<Existing>>
     let warnings =
         match check(job, before.live.as_ref(), None, &urls, || None, Limits::of_live_version()) {
             Verdict::Right { notes } => notes,
-            // To deploy the same content again would change nothing about what stands in front of it.
+            // Another deployment of the same content would not change the guard in front of it.
             Verdict::Unknown(Unclear { what, cause }) if cause.is_guard() => vec![what],
             Verdict::Unknown(Unclear { cause: Cause::Other, .. }) => Vec::new(),
             Verdict::Wrong(_) | Verdict::Unknown(_) => return Ok(None),
@@ -120,11 +120,11 @@ pub fn addresses_are_off(job: &Job<'_>) -> Result<(), Failure> {
 }
 
 /// An id and the addresses where it answers.
-type Found = Option<(String, Vec<String>)>;
+type FoundVersion = Option<(String, Vec<String>)>;
 
 impl Job<'_> {
     /// Returns the live version if it carries the plan's content key and the triggers were applied.
-    fn live_by_key(&self, before: &Before) -> Result<Found> {
+    fn live_by_key(&self, before: &Before) -> Result<FoundVersion> {
         let (part, destination) = (self.part, &self.run.plan.destination);
         let is_same = |live: &&Live| {
             live.tag.as_deref() == Some(&part.key)
@@ -143,7 +143,7 @@ impl Job<'_> {
     }
 
     /// Returns the newest version of the plan's alias if it carries the plan's key.
-    fn newest_of_alias(&self) -> Result<Found> {
+    fn newest_of_alias(&self) -> Result<FoundVersion> {
         let (worker, Some(alias)) = (&self.part.target.worker, &self.part.alias) else {
             return Ok(None);
         };
@@ -164,7 +164,7 @@ impl Job<'_> {
     }
 
     /// Returns the latest deployment of the plan's Worker Preview if it carries the plan's key.
-    fn latest_preview(&self) -> Result<Found> {
+    fn latest_preview(&self) -> Result<FoundVersion> {
         let (worker, Some(name)) = (&self.part.target.worker, &self.part.alias) else {
             return Ok(None);
         };
@@ -197,9 +197,9 @@ pub(super) fn read_attached(
     ctx: &Ctx,
     destination: &Destination,
     worker: &str,
-) -> Result<Attached> {
+) -> Result<TriggersInUse> {
     let token = ctx.secret(&destination.token())?;
-    Api::new(&destination.api, &destination.account_id, &token).attached(worker)
+    Api::new(&destination.api, &destination.account_id, &token).triggers_in_use(worker)
 }
 
 /// Returns the crons, routes and domains that a deployment of `part` takes away. Empty if they cannot be

@@ -93,14 +93,14 @@ pub fn lock(path: &Utf8Path, waiting: impl FnOnce(&str)) -> Result<Lock> {
             return Err(interrupted().into());
         }
         if started.elapsed() >= longest {
-            return Err(held(&holder(&mut file), longest).into());
+            return Err(held_error(&holder(&mut file), longest).into());
         }
         std::thread::sleep(TICK);
     }
     Ok(sign(file))
 }
 
-fn held(holder: &str, longest: Duration) -> Failure {
+fn held_error(holder: &str, longest: Duration) -> Failure {
     refused(format!("{holder} still holds the lock after {} s", longest.as_secs()))
         .hint("nothing was changed; wait for the other run or stop it, then retry")
 }

@@ -1,9 +1,10 @@
 //! Executes plans: several projects side by side, each to its own record.
 
 pub mod answer;
-pub mod built;
+pub mod build_output;
 pub mod check;
 pub mod choice;
+pub mod cleanup;
 pub mod comment;
 pub mod dagger;
 pub mod deployment;
@@ -17,7 +18,6 @@ mod packages;
 pub mod rollback;
 pub mod setup;
 pub mod stop;
-pub mod sweep;
 pub mod traffic;
 pub mod uploader;
 pub mod verify;
@@ -35,7 +35,7 @@ use crate::record::{Record, Versions};
 use base::error::Failure;
 use deployment::{Deployment, Progress};
 use job::Job;
-use packages::{Installed, Shared};
+use packages::{InstallResult, OncePerFolder};
 
 /// Values that the deployments of one run share.
 pub struct Run<'a> {
@@ -50,9 +50,9 @@ pub struct Run<'a> {
     /// One lock a package, since two projects may be built by the same one.
     packages: Mutex<BTreeMap<Utf8PathBuf, Arc<Mutex<()>>>>,
     /// Installs by the folder of the lock file.
-    installs: Shared<Installed>,
+    installs: OncePerFolder<InstallResult>,
     /// Builds of packages that projects import, by folder.
-    builds: Shared<()>,
+    builds: OncePerFolder<()>,
     /// Read once for all projects: it is long.
     schema: OnceLock<Result<Value, Failure>>,
 }
@@ -67,8 +67,8 @@ impl<'a> Run<'a> {
             places,
             versions,
             packages: Mutex::default(),
-            installs: Shared::default(),
-            builds: Shared::default(),
+            installs: OncePerFolder::default(),
+            builds: OncePerFolder::default(),
             schema: OnceLock::new(),
         }
     }

@@ -10,7 +10,7 @@ use ring::digest::{SHA256, digest};
 
 use super::deployment::BuildResult;
 use super::job::{Job, millis};
-use crate::cache::{Cache, Taken};
+use crate::cache::{Cache, Lookup};
 use crate::plan::variables::digests;
 use crate::record::Output;
 use base::command::Command;
@@ -43,8 +43,8 @@ impl Job<'_> {
         };
         let key = self.build_key(dir)?;
         let damaged = match &key {
-            Ok(key) if !self.run.plan.rebuild => match self.take(key) {
-                Taken::Whole { built } => {
+            Ok(key) if !self.run.plan.rebuild => match self.restore(key) {
+                Lookup::Hit { built } => {
                     let (not_kept, damaged) = (None, None);
                     let output = Some(Output { from_cache: true, built, not_kept, damaged });
                     // Wrangler bundles a Worker's code with what it imports.
@@ -52,8 +52,8 @@ impl Job<'_> {
                     let install = if has_code { self.install()? } else { None };
                     return Ok(BuildResult { install, build: None, output });
                 }
-                Taken::Nothing => None,
-                Taken::Damaged(damage) => Some(damage),
+                Lookup::Miss => None,
+                Lookup::Corrupt(damage) => Some(damage),
             },
             _ => None,
         };
@@ -75,7 +75,7 @@ impl Job<'_> {
         }
         let build = Some(millis(started.elapsed()));
         let built = rfc3339(unix_now());
-        let not_kept = self.keep(dir, key, &before, &built)?.err();
+        let not_kept = self.store(dir, key, &before, &built)?.err();
         if let Some(because) = &not_kept {
             self.step(&format!("the output is not cached: {because}"));
         }
@@ -96,12 +96,12 @@ impl Job<'_> {
 
     /// Restores the cached output to where the build would write it. A cache that cannot be read costs a
     /// build, and nothing else.
-    fn take(&self, key: &str) -> Taken {
+    fn restore(&self, key: &str) -> Lookup {
         let root = &self.run.ctx.root;
-        let Some(dist) = &self.part.dist else { return Taken::Nothing };
+        let Some(dist) = &self.part.dist else { return Lookup::Miss };
         let temporary = root.join(".xtask/tmp").join(format!("{}-dist", self.part.nonce));
-        let taken = Cache::of(root).take(key, &temporary).and_then(|taken| {
-            if matches!(taken, Taken::Whole { .. }) {
+        let taken = Cache::at(root).restore(key, &temporary).and_then(|taken| {
+            if matches!(taken, Lookup::Hit { .. }) {
                 self.clear_dist()?;
                 let path = root.join(dist);
                 std::fs::create_dir_all(path.parent().unwrap_or(root))?;
@@ -112,12 +112,12 @@ impl Job<'_> {
         });
         taken.unwrap_or_else(|error| {
             let _rest = std::fs::remove_dir_all(&temporary);
-            Taken::Damaged(format!("{error:#}"))
+            Lookup::Corrupt(format!("{error:#}"))
         })
     }
 
     /// Caches the output, if all that the build wrote and read is known.
-    fn keep(&self, dir: &Utf8Path, key: Key, before: &FileStamps, built: &str) -> Result<Key> {
+    fn store(&self, dir: &Utf8Path, key: Key, before: &FileStamps, built: &str) -> Result<Key> {
         let (key, dist) = match (key, &self.part.dist) {
             (Ok(key), Some(dist)) => (key, dist),
             (key, _) => return Ok(key),
@@ -134,7 +134,7 @@ impl Job<'_> {
             )));
         }
         let root = &self.run.ctx.root;
-        let kept = Cache::of(root).keep(&key, &root.join(dist), built.to_owned());
+        let kept = Cache::at(root).store(&key, &root.join(dist), built.to_owned());
         Ok(match kept {
             Ok(Ok(())) => Ok(key),
             Ok(Err(because)) => Err(format!("{dist}: {because}")),
@@ -155,10 +155,7 @@ impl Job<'_> {
             return Ok(Err("no `assets.directory` says what it writes".to_owned()));
         };
         if root.join(&part.dir).join(wrangler::REDIRECT).exists() {
-            return Ok(Err(format!(
-                "it writes a wrangler config of its own ({})",
-                wrangler::REDIRECT
-            )));
+            return Ok(Err(format!("it writes its own wrangler config ({})", wrangler::REDIRECT)));
         }
         if !git::is_ignored(root, &Utf8PathBuf::from(format!("{dist}/")))? {
             return Ok(Err(format!("git does not ignore {dist}")));

@@ -15,18 +15,18 @@ use base::error::{Exit, Failure, failed};
 /// Work that is done once per run and folder. A second caller waits for the first and gets its
 /// result.
 #[derive(Debug)]
-pub struct Shared<T>(Mutex<BTreeMap<Utf8PathBuf, Cell<T>>>);
+pub struct OncePerFolder<T>(Mutex<BTreeMap<Utf8PathBuf, Cell<T>>>);
 
 /// A result that is waited for.
 type Cell<T> = Arc<OnceLock<Result<T, Failure>>>;
 
-impl<T> Default for Shared<T> {
-    fn default() -> Shared<T> {
-        Shared(Mutex::default())
+impl<T> Default for OncePerFolder<T> {
+    fn default() -> OncePerFolder<T> {
+        OncePerFolder(Mutex::default())
     }
 }
 
-impl<T: Clone> Shared<T> {
+impl<T: Clone> OncePerFolder<T> {
     /// Returns the result for `dir`, of `work` if there is none yet.
     fn once(&self, dir: &Utf8Path, work: impl FnOnce() -> Result<T>) -> Result<T, Failure> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -46,7 +46,7 @@ fn as_failure(error: anyhow::Error) -> Failure {
 
 /// A finished install.
 #[derive(Clone, Debug)]
-pub struct Installed {
+pub struct InstallResult {
     /// The duration in milliseconds.
     took: u64,
     /// No other run installs here before this one ends: it would take the packages away.
@@ -73,7 +73,7 @@ impl Job<'_> {
         Ok(took)
     }
 
-    fn install_packages(&self, installation: &Installation) -> Result<Installed> {
+    fn install_packages(&self, installation: &Installation) -> Result<InstallResult> {
         let root = &self.run.ctx.root;
         let name = match installation.dir.as_str() {
             "" => "root".to_owned(),
@@ -88,7 +88,7 @@ impl Job<'_> {
         // Other runs may build here, and may not install.
         alone.file().unlock()?;
         alone.file().lock_shared()?;
-        Ok(Installed { took: millis(finished.took), _lock: Arc::new(alone) })
+        Ok(InstallResult { took: millis(finished.took), _lock: Arc::new(alone) })
     }
 
     fn build_dependency(&self, build: &PackageBuild) -> Result<()> {

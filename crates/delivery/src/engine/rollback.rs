@@ -130,13 +130,13 @@ impl Rollback {
     #[must_use]
     pub fn sentence(&self) -> String {
         let Rollback { project, previous, version, .. } = self;
-        let from = described(
+        let from = describe(
             &previous.version,
             previous.message.as_deref(),
             previous.since.as_deref(),
             "live since",
         );
-        let to = described(version, Some(&self.commit), self.uploaded.as_deref(), "uploaded");
+        let to = describe(version, Some(&self.commit), self.uploaded.as_deref(), "uploaded");
         format!("{project} in {}: {from} → {to} becomes live", self.destination.environment)
     }
 
@@ -249,7 +249,7 @@ fn api<'a>(destination: &'a Destination, token: &'a Secret) -> Api<'a> {
 
 /// Names what is set for a Worker and stays so, whichever version is live.
 fn not_undone(api: &Api<'_>, worker: &str, wanted: &Triggers, live: &Live) -> Vec<String> {
-    let mut stays = match api.attached(worker) {
+    let mut stays = match api.triggers_in_use(worker) {
         Ok(attached) => attached.left_by(&Triggers::default()),
         Err(error) => vec![format!("crons, routes and domains (they cannot be read: {error:#})")],
     };
@@ -277,7 +277,7 @@ fn unread(error: &anyhow::Error) -> Failure {
 }
 
 /// Describes a version in a few words: its id, its commit and how old it is.
-fn described(id: &str, message: Option<&str>, time: Option<&str>, what: &str) -> String {
+fn describe(id: &str, message: Option<&str>, time: Option<&str>, what: &str) -> String {
     let short = |text: &str, length| text.get(..length).unwrap_or(text).to_owned();
     let message = message.unwrap_or_default();
     let commit = match message.split(' ').next() {
@@ -298,14 +298,14 @@ fn resolve_version<'a>(
     target: &Target,
 ) -> Result<&'a Version, Failure> {
     match target {
-        Target::Alias(name) => uploaded(versions, name),
+        Target::Alias(name) => uploaded_version(versions, name),
         Target::Version(name) => was_live(versions, deployments, name),
         Target::Previous => previous(versions, deployments, live),
     }
 }
 
 /// Finds an uploaded version by its alias, else by its id.
-fn uploaded<'a>(versions: &'a [Version], name: &str) -> Result<&'a Version, Failure> {
+fn uploaded_version<'a>(versions: &'a [Version], name: &str) -> Result<&'a Version, Failure> {
     let has_alias = |version: &&Version| version.annotation("workers/alias") == Some(name);
     let has_id = |version: &&Version| has_id(version, name);
     versions.iter().find(has_alias).or_else(|| versions.iter().find(has_id)).ok_or_else(|| {
@@ -339,7 +339,7 @@ fn was_live<'a>(
     let list = |versions: &[&Version]| {
         let line = |version: &&Version| {
             let message = version.annotation("workers/message");
-            described(&version.id, message, version.metadata.created_on.as_deref(), "uploaded")
+            describe(&version.id, message, version.metadata.created_on.as_deref(), "uploaded")
         };
         versions.iter().map(line).collect::<Vec<_>>().join(", ")
     };

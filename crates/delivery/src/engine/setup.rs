@@ -112,7 +112,7 @@ impl<'a> Setup<'a> {
     }
 
     /// Ends the setup and lets the next run in.
-    pub fn done(self, text: &str) {
+    pub fn finish(self, text: &str) {
         self.task.end(true, text);
         drop(self.lock);
     }

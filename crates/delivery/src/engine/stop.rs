@@ -32,7 +32,7 @@ pub enum Outcome {
 /// One project's preview.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Stopped {
+pub struct PreviewDeletion {
     /// The project's name.
     pub project: String,
     /// The Worker that it is a preview of.
@@ -46,9 +46,9 @@ pub struct Stopped {
     pub error: Option<String>,
 }
 
-impl Stopped {
-    /// Keeps what came of it.
-    pub fn came_to(&mut self, result: Result<Outcome>) {
+impl PreviewDeletion {
+    /// Stores the result.
+    pub fn set_result(&mut self, result: Result<Outcome>) {
         (self.outcome, self.error) = match result {
             Ok(outcome) => (outcome, None),
             Err(error) => {
@@ -61,11 +61,11 @@ impl Stopped {
     /// The text for people. `None` if there was no preview.
     #[must_use]
     pub fn line(&self) -> Option<String> {
-        let Stopped { project, worker, name, .. } = self;
+        let PreviewDeletion { project, worker, name, .. } = self;
         match self.outcome {
             Outcome::Deleted => Some(format!("{project}  preview {name} is deleted")),
             Outcome::Planned => Some(format!(
-                "# {project}: delete the preview {name}; by hand: wrangler preview delete --name={name} --worker-name={worker} -y"
+                "# {project}: delete the preview {name}; manually: wrangler preview delete --name={name} --worker-name={worker} -y"
             )),
             Outcome::Absent => None,
             Outcome::Failed => {
@@ -91,10 +91,15 @@ impl<'a> Previews<'a> {
 
     /// Deletes the preview called `name` of each project. One that fails does not stop the others;
     /// where none is `needed`, a failure to ask is the caller's.
-    pub fn stop(&self, projects: &[&Project], name: &str, needed: bool) -> Result<Vec<Stopped>> {
+    pub fn stop(
+        &self,
+        projects: &[&Project],
+        name: &str,
+        needed: bool,
+    ) -> Result<Vec<PreviewDeletion>> {
         let mut all = Vec::new();
         for project in projects {
-            let mut one = self.of(project, name);
+            let mut one = self.planned(project, name);
             // A name that this Worker cannot have was never given to a preview of it.
             let result = match alias::check(name, &one.worker) {
                 Ok(()) => self.delete(&one),
@@ -102,7 +107,7 @@ impl<'a> Previews<'a> {
             };
             match result {
                 Err(error) if !needed => return Err(error),
-                result => one.came_to(result),
+                result => one.set_result(result),
             }
             all.push(one);
         }
@@ -110,17 +115,17 @@ impl<'a> Previews<'a> {
     }
 
     /// The previews of this project that merge requests have, with their numbers.
-    pub fn of_merge_requests(&self, project: &Project) -> Result<Vec<(u64, Stopped)>> {
+    pub fn of_merge_requests(&self, project: &Project) -> Result<Vec<(u64, PreviewDeletion)>> {
         let worker = project.target(&self.place.environment).worker;
         let names = self.api().preview_names(&worker)?;
         let found = names
             .iter()
-            .filter_map(|name| Some((alias::merge_request(name)?, self.of(project, name))));
+            .filter_map(|name| Some((alias::merge_request(name)?, self.planned(project, name))));
         Ok(found.collect())
     }
 
-    /// When a preview was deployed last, in seconds since 1970; nothing where that cannot be told.
-    pub fn deployed(&self, one: &Stopped) -> Result<Option<u64>> {
+    /// When a preview was deployed last, in seconds since 1970. `None` if that cannot be told.
+    pub fn deployed_at(&self, one: &PreviewDeletion) -> Result<Option<u64>> {
         let last = self.api().preview_deployment(&one.worker, &one.name)?;
         Ok(last.and_then(|last| parse_rfc3339(&last.created_on?)))
     }
@@ -132,17 +137,17 @@ impl<'a> Previews<'a> {
     }
 
     /// Deletes a preview that was found.
-    pub fn end(&self, one: &mut Stopped) {
-        one.came_to(self.delete(one));
+    pub fn end(&self, one: &mut PreviewDeletion) {
+        one.set_result(self.delete(one));
     }
 
-    fn of(&self, project: &Project, name: &str) -> Stopped {
+    fn planned(&self, project: &Project, name: &str) -> PreviewDeletion {
         let worker = project.target(&self.place.environment).worker;
         let (project, name) = (project.name.clone(), name.to_owned());
-        Stopped { project, worker, name, outcome: Outcome::Planned, error: None }
+        PreviewDeletion { project, worker, name, outcome: Outcome::Planned, error: None }
     }
 
-    fn delete(&self, one: &Stopped) -> Result<Outcome> {
+    fn delete(&self, one: &PreviewDeletion) -> Result<Outcome> {
         if self.ctx.dry_run {
             let found = self.api().preview(&one.worker, &one.name)?;
             return Ok(if found.is_some() { Outcome::Planned } else { Outcome::Absent });

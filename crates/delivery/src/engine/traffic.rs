@@ -21,7 +21,7 @@ pub struct Traffic<'a> {
 }
 
 /// The result of routing the traffic.
-pub struct Routed {
+pub struct RoutingResult {
     /// The live version now. `None` if it could not be read.
     pub live: Option<Live>,
     /// Success if the version is live. A failure's kind says whether something may have changed.
@@ -33,7 +33,7 @@ const OPEN: Duration = Duration::from_secs(5);
 
 /// Sends the request and reads what is live, whatever the answer was. A request that definitely failed is
 /// sent again within the retry budget. One that may still be carried out never is.
-pub fn route_traffic(traffic: Traffic<'_>, api: &Api<'_>, budget: &RetryBudget) -> Routed {
+pub fn route_traffic(traffic: Traffic<'_>, api: &Api<'_>, budget: &RetryBudget) -> RoutingResult {
     let mut tried = 0;
     loop {
         tried += 1;
@@ -67,7 +67,7 @@ fn classify_response(
     traffic: Traffic<'_>,
     response: anyhow::Result<()>,
     live: anyhow::Result<Option<Live>>,
-) -> Routed {
+) -> RoutingResult {
     let live = match live {
         Ok(live) => live,
         Err(unread) => {
@@ -77,7 +77,7 @@ fn classify_response(
             };
             let text = format!("{response}, but what is live now cannot be read: {unread:#}");
             let failure = remote(text).hint(api::next_step(&unread));
-            return Routed { live: None, result: Err(failure) };
+            return RoutingResult { live: None, result: Err(failure) };
         }
     };
     let now = version(live.as_ref());
@@ -94,7 +94,7 @@ fn classify_response(
             Err(failed(format!("{error:#}; {now} is still live")).hint(api::next_step(&error)))
         }
     };
-    Routed { live, result }
+    RoutingResult { live, result }
 }
 
 /// Returns true if a failed request was not carried out and will not be: Cloudflare itself refused it, or

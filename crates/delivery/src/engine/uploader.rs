@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use camino::Utf8PathBuf;
 
-use super::built::Built;
+use super::build_output::BuildOutput;
 use super::deployment::Uploaded;
 use super::job::Job;
 use super::lock::Lock;
@@ -15,11 +15,11 @@ use base::command::Command;
 use base::env::is_set;
 use base::error::{Failure, refused};
 use base::runner::{CompletedProcess, ExitReason};
-use workspace::inside;
+use workspace::symlinks;
 
 /// An upload that can begin.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct PreparedUpload {
     /// The command with the token.
     pub command: Command,
     /// The path of the command's report.
@@ -30,7 +30,7 @@ pub struct Prepared {
     pub warnings: Vec<String>,
 }
 
-impl Drop for Prepared {
+impl Drop for PreparedUpload {
     fn drop(&mut self) {
         if let Some(folder) = &self.folder {
             let _left = std::fs::remove_dir_all(folder);
@@ -64,7 +64,7 @@ pub struct Upload {
 /// Refuses what the upload of this project would do wrong. Nothing is built yet.
 pub fn refuse(job: &Job<'_>) -> Result<()> {
     if let Some(main) = &job.part.target.main {
-        inside::check(&job.run.ctx.root, &job.part.dir.join(main))?;
+        symlinks::check(&job.run.ctx.root, &job.part.dir.join(main))?;
     }
     if job.run.plan.destination.sandbox.is_some() && !job.run.plan.allow_stub {
         guard::check_local_form(&job.part.config, &job.part.target, is_set)?;
@@ -76,7 +76,7 @@ pub fn refuse(job: &Job<'_>) -> Result<()> {
 }
 
 /// Prepares the upload. Nothing is uploaded yet, and code of the project that runs gets no token.
-pub fn prepare(job: &Job<'_>) -> Result<Prepared> {
+pub fn prepare(job: &Job<'_>) -> Result<PreparedUpload> {
     match job.run.plan.choice.engine {
         Engine::Host => host::prepare(job),
         Engine::Dagger => dagger::prepare(job),
@@ -84,7 +84,7 @@ pub fn prepare(job: &Job<'_>) -> Result<Prepared> {
 }
 
 /// Uploads, and for a deployment makes the version live.
-pub fn upload(job: &Job<'_>, prepared: &Prepared, lock: &Lock) -> Upload {
+pub fn upload(job: &Job<'_>, prepared: &PreparedUpload, lock: &Lock) -> Upload {
     let engine = job.run.plan.choice.engine;
     job.step(if engine == Engine::Dagger { "dagger: build and upload" } else { "upload" });
     let finished = match job.execute_upload(&prepared.command, lock) {
@@ -94,10 +94,14 @@ pub fn upload(job: &Job<'_>, prepared: &Prepared, lock: &Lock) -> Upload {
     let took = Some(finished.took);
     let has_begun = engine == Engine::Host || dagger::is_connected(&finished);
     let is_killed = has_begun && !matches!(finished.exit_reason, ExitReason::Code(_));
-    Upload { took, is_killed, result: uploaded(job, prepared, finished) }
+    Upload { took, is_killed, result: read_upload(job, prepared, finished) }
 }
 
-fn uploaded(job: &Job<'_>, prepared: &Prepared, finished: CompletedProcess) -> Result<Uploaded> {
+fn read_upload(
+    job: &Job<'_>,
+    prepared: &PreparedUpload,
+    finished: CompletedProcess,
+) -> Result<Uploaded> {
     let NewVersion { id, urls, wrangler, warnings } = match job.run.plan.choice.engine {
         Engine::Host => host::read_report(job, prepared, &finished)?,
         Engine::Dagger => dagger::read_report(job, prepared, finished)?,
@@ -109,7 +113,7 @@ fn uploaded(job: &Job<'_>, prepared: &Prepared, finished: CompletedProcess) -> R
     let built = job.part.dist.as_ref().map(|dist| {
         let handling = job.part.target.html_handling.as_deref();
         let dist = job.run.ctx.root.join(dist);
-        Box::new(Built::read(&dist, job.part.health.path(), handling))
+        Box::new(BuildOutput::read(&dist, job.part.health.path(), handling))
     });
     Ok(Uploaded { id, urls: in_sandbox.unwrap_or(urls), wrangler, built, warnings })
 }

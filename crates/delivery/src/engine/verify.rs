@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::answer::{Cause, Expected, Unclear};
-use super::built::Built;
+use super::build_output::BuildOutput;
 use super::check::{Checker, Limits, ServiceToken, Verdict, advice, setting};
 use super::deployment::Uploaded;
 use super::job::{Job, millis};
@@ -23,7 +23,7 @@ use workspace::triggers;
 
 /// The findings of a verification, whether it succeeded or not.
 #[derive(Debug, Default)]
-pub struct Verified {
+pub struct Verification {
     /// The live version now. `None` if nothing is live, or if it could not be read.
     pub live: Option<Live>,
     /// Facts that a person should know, but no failures.
@@ -33,12 +33,12 @@ pub struct Verified {
 }
 
 /// The status of the record, with the reason where it is no success.
-type Ended = Result<(Status, Option<String>)>;
+type VerifyResult = Result<(Status, Option<String>)>;
 
 /// Verifies what was uploaded. The result comes with what was found, because a failure needs that too.
-pub fn verify(job: &Job<'_>, before: &Before, uploaded: &Uploaded) -> (Verified, Ended) {
+pub fn verify(job: &Job<'_>, before: &Before, uploaded: &Uploaded) -> (Verification, VerifyResult) {
     job.step("check that it answers");
-    let mut verified = Verified::default();
+    let mut verified = Verification::default();
     let result = match job.run.plan.verb {
         Verb::Preview => verify_preview(job, before, uploaded, &mut verified),
         _ => verify_deployment(job, before, uploaded, &mut verified),
@@ -50,8 +50,8 @@ fn verify_deployment(
     job: &Job<'_>,
     before: &Before,
     uploaded: &Uploaded,
-    verified: &mut Verified,
-) -> Ended {
+    verified: &mut Verification,
+) -> VerifyResult {
     let started = Instant::now();
     still_serves(job, before, uploaded, "deployed", verified)?;
     let limits = Limits::of_new_version(&job.run.plan.destination);
@@ -85,8 +85,8 @@ fn verify_preview(
     job: &Job<'_>,
     before: &Before,
     uploaded: &Uploaded,
-    verified: &mut Verified,
-) -> Ended {
+    verified: &mut Verification,
+) -> VerifyResult {
     let started = Instant::now();
     verified.live.clone_from(&before.live);
     if uploaded.urls.is_empty() {
@@ -127,7 +127,7 @@ fn verify_preview(
 pub(super) fn check(
     job: &Job<'_>,
     live: Option<&Live>,
-    built: Option<&Built>,
+    built: Option<&BuildOutput>,
     urls: &[String],
     own: impl FnOnce() -> Option<String>,
     limits: Limits,
@@ -150,7 +150,7 @@ pub(super) fn check(
     }
 }
 
-/// Returns the address of exactly this version, which no zone stands in front of. `None` if addresses of
+/// Returns the address of exactly this version, which has no zone in front of it. `None` if addresses of
 /// versions are off, or cannot be read.
 fn own_address(job: &Job<'_>, version: &str) -> Option<String> {
     let (worker, short) = (&job.part.target.worker, version.get(..8)?);
@@ -160,7 +160,7 @@ fn own_address(job: &Job<'_>, version: &str) -> Option<String> {
 }
 
 /// Reads what is live after something was `done`. If that fails, what was live before is no answer.
-fn read_again(job: &Job<'_>, done: &str, verified: &mut Verified) -> Result<(), Failure> {
+fn read_again(job: &Job<'_>, done: &str, verified: &mut Verification) -> Result<(), Failure> {
     verified.live = None;
     let read = job.live();
     if read.is_err() {
@@ -180,7 +180,7 @@ fn still_serves(
     before: &Before,
     uploaded: &Uploaded,
     done: &str,
-    verified: &mut Verified,
+    verified: &mut Verification,
 ) -> Result<(), Failure> {
     read_again(job, done, verified)?;
     let serving = verified.live.as_ref().map_or("nothing", |live| live.version.as_str());
@@ -215,8 +215,8 @@ fn roll_back(
     before: &Before,
     uploaded: &Uploaded,
     why: &str,
-    verified: &mut Verified,
-) -> Ended {
+    verified: &mut Verification,
+) -> VerifyResult {
     let Some(previous) = before.version().filter(|_| job.run.plan.rollback) else {
         return Err(remote(why.to_owned())
             .hint("this version is live; fix it and deploy again")
@@ -245,7 +245,7 @@ fn roll_back(
 }
 
 /// Ends a rollback, and errors if it left what the deployment changed beside its version.
-fn rolled_back(job: &Job<'_>, before: &Before, previous: &str, why: &str) -> Ended {
+fn rolled_back(job: &Job<'_>, before: &Before, previous: &str, why: &str) -> VerifyResult {
     let back = format!("{why}\nthe previous version {previous} is live again");
     let left = match &before.attached {
         None => Err("the crons, routes and domains from before are not known".to_owned()),

@@ -27,7 +27,7 @@ fn command() -> String {
     format!("run --quiet --manifest-path {TOOL}/Cargo.toml --")
 }
 
-/// Returns what becomes of the Cargo config `text`. `None` stands for a file that does not exist.
+/// Returns the change to the Cargo config `text`. `None` is a file that does not exist.
 #[must_use]
 pub fn merge(text: Option<&str>) -> Alias {
     let Some(text) = text.filter(|text| !text.trim().is_empty()) else {

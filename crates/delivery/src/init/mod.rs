@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use alias::Alias;
 use base::error::{Failure, refused};
-use source::Source;
+use source::LibrarySource;
 use workspace::config::{CONFIG_FILE, Config};
 use workspace::modules::{TOOL, TOOL_LOCK};
 
@@ -74,25 +74,25 @@ impl Change {
 /// Returns the changes to the repository at `root`, but for the pipeline.
 pub fn changes(
     root: &Utf8Path,
-    source: &Source,
+    source: &LibrarySource,
     config: &Config,
     vendored: Vec<(Utf8PathBuf, String)>,
 ) -> Result<Vec<Change>, Failure> {
     let is_vendored = !vendored.is_empty();
     let mut changes = tool(root, source);
     changes.push(cargo_config(root)?);
-    changes.extend(ignored(root)?);
+    changes.extend(ignore_file(root)?);
     changes.push(Change::create(root, CONFIG_FILE, found::text(config, is_vendored)));
     changes.extend(vendored.into_iter().map(|(path, text)| Change::create(root, path, text)));
     Ok(changes)
 }
 
-/// The crate of the tool. It is a Cargo workspace of its own, so that lints, resolver, toolchain and lock
+/// The crate of the tool. It is its own Cargo workspace, so that lints, resolver, toolchain and lock
 /// file of the repository's stay as they are.
-fn tool(root: &Utf8Path, source: &Source) -> Vec<Change> {
+fn tool(root: &Utf8Path, source: &LibrarySource) -> Vec<Change> {
     let manifest = format!(
         "[package]\nname = \"{TOOL}\"\nversion = \"0.1.0\"\nedition = \"2024\"\npublish = false\n\n\
-         # A workspace of its own: that of the repository, if there is one, stays as it is.\n[workspace]\n\n\
+         # A separate workspace: the repository's workspace, if there is one, stays as it is.\n[workspace]\n\n\
          [dependencies]\ndelivery = {}\n",
         source.dependency()
     );
@@ -125,7 +125,7 @@ fn cargo_config(root: &Utf8Path) -> Result<Change, Failure> {
     Ok(Change { path: CARGO_CONFIG.into(), action, note, text })
 }
 
-fn ignored(root: &Utf8Path) -> Result<Option<Change>, Failure> {
+fn ignore_file(root: &Utf8Path) -> Result<Option<Change>, Failure> {
     let path = Utf8Path::new(".gitignore");
     let there = read(root, path)?;
     let mut text = there.clone().unwrap_or_default();
@@ -150,7 +150,7 @@ fn read(root: &Utf8Path, path: &Utf8Path) -> Result<Option<String>, Failure> {
     if root.join(path).symlink_metadata().is_err() {
         return Ok(None);
     }
-    workspace::inside::read(root, path).map(Some)
+    workspace::symlinks::read(root, path).map(Some)
 }
 
 /// Reads the Dagger modules of `checkout`, without its config.
@@ -162,6 +162,6 @@ pub fn modules(checkout: &Utf8Path) -> Result<Vec<(Utf8PathBuf, String)>, Failur
     files
         .into_iter()
         .filter(|path| path != CONFIG_FILE)
-        .map(|path| Ok((path.clone(), workspace::inside::read(checkout, &path)?)))
+        .map(|path| Ok((path.clone(), workspace::symlinks::read(checkout, &path)?)))
         .collect()
 }

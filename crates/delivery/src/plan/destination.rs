@@ -36,7 +36,7 @@ impl Destination {
         pipeline: &Pipeline,
         break_glass: Option<&str>,
     ) -> Result<Destination, Failure> {
-        config.known(environment)?;
+        config.require_environment(environment)?;
         let protected = config.environments.get(environment).is_some_and(|e| e.protected);
         if protected
             && sandbox.is_none()
@@ -62,7 +62,7 @@ impl Destination {
         environment: &str,
         sandbox: Option<u16>,
     ) -> Result<Destination, Failure> {
-        config.known(environment)?;
+        config.require_environment(environment)?;
         let cloudflare = config.cloudflare(environment);
         Ok(Destination {
             environment: environment.to_owned(),

@@ -88,7 +88,7 @@ pub fn check_local_form(
         .hint("or deploy to Cloudflare with `--env`"))
 }
 
-/// Refuses a preview that would have no address, or no bindings of its own where it is to have some.
+/// Refuses a preview that would have no address, or no own bindings although it must have some.
 pub fn check_preview(
     project: &Project,
     environment: &str,
@@ -114,7 +114,7 @@ pub fn check_preview(
             "{}: the Worker implements a Durable Object, and Cloudflare gives its versions no address",
             project.config
         ))
-        .hint("take `--strategy preview`, which gives the preview Durable Objects of its own"));
+        .hint("take `--strategy preview`, which gives the preview its own Durable Objects"));
     }
     match preview_without_address(project, environment) {
         Some(reason) => Err(refused(format!(
@@ -145,7 +145,7 @@ pub fn preview_without_address(project: &Project, environment: &str) -> Option<&
 }
 
 /// Refuses to publish an assets folder that is missing or empty.
-pub fn filled(root: &Utf8Path, dist: &Utf8Path) -> Result<(), Failure> {
+pub fn fill(root: &Utf8Path, dist: &Utf8Path) -> Result<(), Failure> {
     let path = root.join(dist);
     let entries = path.read_dir_utf8().map_err(|error| {
         refused(format!("{dist} is not there after the build: {error}"))

@@ -71,7 +71,7 @@ impl Project {
             "this is the project {} at {}, and the config names {number} at {api}: their merge requests have the same numbers, and not the same previews",
             self.number, self.api
         ))
-        .hint("mend `gitlab` in dagger/config/config.json, or what sets CI_PROJECT_ID and CI_API_V4_URL"))
+        .hint("fix `gitlab` in dagger/config/config.json, or what sets CI_PROJECT_ID and CI_API_V4_URL"))
     }
 
     /// A merge request of it, of which this job knows nothing else.

@@ -41,7 +41,7 @@ pub enum Verb {
     Preview,
     /// Make a preview's version live.
     Promote,
-    /// Make a former version live again.
+    /// Make a previous version live again.
     Rollback,
 }
 
@@ -97,7 +97,7 @@ pub struct Plan {
     pub force: bool,
     /// Build even where the output of the same build is kept.
     pub rebuild: bool,
-    /// Put the former version back when the new one does not answer.
+    /// Put the previous version back when the new one does not answer.
     pub rollback: bool,
     /// Upload to the sandbox although bindings have no local form.
     pub allow_stub: bool,
@@ -214,7 +214,7 @@ pub struct Inputs<'a> {
     pub force: bool,
     /// Build even where the output of the same build is kept.
     pub rebuild: bool,
-    /// Put the former version back when the new one does not answer.
+    /// Put the previous version back when the new one does not answer.
     pub rollback: bool,
     /// Upload to the sandbox although bindings have no local form.
     pub allow_stub: bool,

@@ -55,7 +55,7 @@ impl Pipeline {
         if self.gitlab != "true" {
             return Some("this is no GitLab pipeline".to_owned());
         }
-        // Neither has `CI_COMMIT_BRANCH`, so each of these was set by somebody else as well.
+        // Neither has `CI_COMMIT_BRANCH`, so each of these was set by another person as well.
         if !self.merge_request.is_empty() || self.source == "merge_request_event" {
             return Some("this pipeline is a merge request's".to_owned());
         }
@@ -109,7 +109,7 @@ impl Pipeline {
 
 /// Refuses what would change a protected environment through the unprotected `environment`: a Worker
 /// that any project serves there, or a host name that leads to one. Wrangler takes a host name from
-/// another Worker without asking when nobody can be asked (observed with 4.164).
+/// another Worker without asking if there is no terminal (observed with 4.164).
 ///
 /// `all` are the repository's projects, `projects` those that are about to change.
 pub fn check(
@@ -169,7 +169,7 @@ fn shared_route(
         ),
     };
     refused(text)
-        .hint(format!("give `env.{environment}` routes of its own, or an empty list: blocks inherit them"))
+        .hint(format!("give `env.{environment}` its own routes, or an empty list: blocks inherit them"))
         .hint(format!(
             "if it is meant, add `{pattern}` to `environments.{environment}.sharedRoutes` in {CONFIG_FILE}"
         ))
@@ -188,5 +188,5 @@ fn shared_worker(project: &Project, environment: &str, worker: &str, protected: 
         ))
         .hint(format!("add `\"env\": {{ \"{environment}\": {{ … }} }}` to it"))
     };
-    failure.hint(format!("or give `{environment}` an account of its own"))
+    failure.hint(format!("or give `{environment}` its own account"))
 }

@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use base::terminal::{DIM, paint};
-use workspace::affected::{Affected, Concerned, Reason};
+use workspace::affected::{Affected, AffectedItem, Reason};
 use workspace::change_base::{Base, Changes};
-use workspace::discovery::Broken;
+use workspace::discovery::BrokenConfig;
 use workspace::graph::Origin;
-use workspace::outline::Outline;
+use workspace::summary::Summary;
 
 /// The whole answer.
 #[derive(Debug, Serialize)]
@@ -19,20 +19,20 @@ pub struct AffectedReport<'a> {
     #[serde(flatten)]
     pub changes: &'a Changes,
     /// Affected projects, by folder.
-    pub projects: &'a [Concerned<'a>],
+    pub projects: &'a [AffectedItem<'a>],
     /// Affected packages, by folder. The package of an affected project is among them.
-    pub packages: &'a [Concerned<'a>],
+    pub packages: &'a [AffectedItem<'a>],
     /// The number of projects.
     pub of: usize,
     /// Wrangler configs that no project can be made of.
-    pub broken: &'a [Broken],
+    pub broken: &'a [BrokenConfig],
 }
 
 impl<'a> AffectedReport<'a> {
     /// The report on `affected`.
     #[must_use]
     pub fn new(
-        outline: &'a Outline,
+        summary: &'a Summary,
         changes: &'a Changes,
         affected: &'a Affected<'a>,
     ) -> AffectedReport<'a> {
@@ -41,8 +41,8 @@ impl<'a> AffectedReport<'a> {
             changes,
             projects: &affected.projects,
             packages: &affected.packages,
-            of: outline.projects(),
-            broken: &outline.broken,
+            of: summary.projects(),
+            broken: &summary.broken,
         }
     }
 
@@ -92,7 +92,7 @@ fn since(changes: &Changes) -> String {
             let tree = if changes.uncommitted { ", uncommitted ones included" } else { "" };
             format!("{files} from {short}, {why}{tree}")
         }
-        Base::Given => format!("{} paths were given", changes.paths.len()),
+        Base::PathList => format!("{} paths were given", changes.paths.len()),
         Base::Everything { because } => format!("everything, because {because}"),
     }
 }

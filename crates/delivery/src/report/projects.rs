@@ -5,7 +5,7 @@ use serde::Serialize;
 use base::terminal::DIM;
 use base::terminal::table::{Cell, Table};
 use workspace::Workspace;
-use workspace::discovery::Broken;
+use workspace::discovery::BrokenConfig;
 use workspace::graph::{Edge, Graph};
 use workspace::project::Project;
 
@@ -28,7 +28,7 @@ pub struct ProjectsReport<'a> {
     /// Sorted by folder.
     pub projects: Vec<Entry<'a>>,
     /// Wrangler configs that no project can be made of.
-    pub broken: &'a [Broken],
+    pub broken: &'a [BrokenConfig],
 }
 
 impl<'a> ProjectsReport<'a> {

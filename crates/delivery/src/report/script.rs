@@ -1,4 +1,4 @@
-//! A plan as a POSIX shell script that does the same by hand.
+//! A plan as a POSIX shell script that does the same without xtask.
 
 use camino::Utf8Path;
 
@@ -133,7 +133,7 @@ fn check(base: &str, health: &Health) -> String {
     let host = host.unwrap_or_default();
     let address = quote(&address);
     let curl = "curl --silent --show-error --retry 20 --retry-all-errors --retry-delay 1 --output /dev/null";
-    match health.accepted() {
+    match health.accepted_codes() {
         None => format!("{curl} --fail --location{host} {address}\n"),
         Some(status) => {
             let codes: Vec<String> = status.iter().map(u16::to_string).collect();

@@ -83,7 +83,7 @@ fn source(part: &ProjectPlan) -> Result<String, Failure> {
         line += &format!(" --exclude={}", quote(path)?);
     }
     // What an earlier build left is not taken for this one's.
-    if let Some(dist) = super::exported(part).filter(|_| part.own_build.is_some()) {
+    if let Some(dist) = super::exports(part).filter(|_| part.own_build.is_some()) {
         line += &format!(" --exclude={}", quote(&pattern(dist.as_str()))?);
     }
     Ok(line + ")")

@@ -49,14 +49,14 @@ pub fn parse_version(text: &str) -> Option<String> {
 
 /// Returns whether the scripts are known to work with `version`.
 #[must_use]
-pub fn supported(version: &str) -> bool {
+pub fn is_supported(version: &str) -> bool {
     Version::find(version).is_some_and(|version| SUPPORTED.contains(&version))
 }
 
 /// The version that the CLI printed, read once: it does not change while we run.
 static VERSION: OnceLock<Option<String>> = OnceLock::new();
 
-/// The version of the CLI on PATH; nothing when there is none that answers. Asked once, and whoever
+/// The version of the CLI on PATH. `None` if there is none that answers. Asked once, and whoever
 /// comes while it is being asked waits for the answer.
 #[must_use]
 pub fn version(root: &Utf8Path) -> Option<String> {
@@ -88,17 +88,17 @@ pub fn ask_version(root: &Utf8Path) {
 pub fn engine_version(root: &Utf8Path) -> Option<String> {
     let program = bun::which("dagger")?;
     let arguments = ["--progress=plain", "-M", "-s", "-c", "version"];
-    let said = probe::capture_stdout_with(root, &program, &arguments, PROBE, &INHERITED)?;
-    (!said.is_empty()).then(|| said.trim_start_matches('v').to_owned())
+    let output = probe::capture_stdout_with(root, &program, &arguments, PROBE, &INHERITED)?;
+    (!output.is_empty()).then(|| output.trim_start_matches('v').to_owned())
 }
 
-/// The version of the container runtime's daemon that starts an engine here; nothing when it does
+/// The version of the container runtime's daemon that starts an engine here. `None` if it does
 /// not answer soon. A daemon that is there but broken would hang.
 #[must_use]
 pub fn daemon_version(root: &Utf8Path, program: &Utf8Path) -> Option<String> {
     let arguments = ["version", "--format", "{{.Server.Version}}"];
     probe::capture_stdout_with(root, program, &arguments, probe::QUICK, &INHERITED)
-        .filter(|said| !said.is_empty())
+        .filter(|output| !output.is_empty())
 }
 
 /// Runs `script` in `dir`. As a file on stdin, because a bare `dagger` prints its usage, runs
@@ -186,7 +186,7 @@ mod tests {
             ("1.0.0-beta.10", false),
             ("x", false),
         ] {
-            assert_eq!(supported(version), good, "{version}");
+            assert_eq!(is_supported(version), good, "{version}");
         }
     }
 

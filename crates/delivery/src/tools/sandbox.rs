@@ -63,7 +63,7 @@ pub fn state(root: &Utf8Path) -> Utf8PathBuf {
     root.join(".xtask/sandbox")
 }
 
-/// The file that holds its token, for nobody but its owner.
+/// The file that holds its token, readable by its owner alone.
 #[must_use]
 pub fn token_file(root: &Utf8Path) -> Utf8PathBuf {
     state(root).join("token")
@@ -318,8 +318,8 @@ pub fn start(
             if let Some(server) = running(root) {
                 return Ok(server);
             }
-            let said = last_lines(&log, 5).join("\n    ");
-            return Err(failed(format!("the sandbox did not start ({status}):\n    {said}"))
+            let output = last_lines(&log, 5).join("\n    ");
+            return Err(failed(format!("the sandbox did not start ({status}):\n    {output}"))
                 .hint(format!("its log is {log}"))
                 .into());
         }

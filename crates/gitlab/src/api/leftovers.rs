@@ -73,7 +73,11 @@ pub struct Environment {
 
 /// The merge requests that were merged or closed and have changed since `since` (RFC 3339), those
 /// that changed last first. The flag says that there are more than are read.
-pub fn finished(client: &Client<'_>, project: &str, since: &str) -> Result<(Vec<Request>, bool)> {
+pub fn list_finished(
+    client: &Client<'_>,
+    project: &str,
+    since: &str,
+) -> Result<(Vec<Request>, bool)> {
     let (mut found, mut cut) = (Vec::new(), false);
     for state in ["merged", "closed"] {
         let path = format!(
@@ -88,7 +92,11 @@ pub fn finished(client: &Client<'_>, project: &str, since: &str) -> Result<(Vec<
 }
 
 /// The merge requests of these numbers, with those that are not there.
-pub fn numbered(client: &Client<'_>, project: &str, iids: &BTreeSet<u64>) -> Result<Vec<Request>> {
+pub fn list_by_number(
+    client: &Client<'_>,
+    project: &str,
+    iids: &BTreeSet<u64>,
+) -> Result<Vec<Request>> {
     let base = format!("/projects/{}/merge_requests", segment(project));
     let mut found: Vec<Request> = Vec::new();
     let possible: Vec<u64> = iids.iter().copied().filter(|iid| *iid <= HIGHEST).collect();

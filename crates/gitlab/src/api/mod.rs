@@ -33,7 +33,7 @@ pub struct Note {
     pub author: User,
 }
 
-/// Somebody with an account, or a bot.
+/// A person with an account, or a bot.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct User {
     /// Its number.
@@ -71,12 +71,12 @@ impl<'a> Notes<'a> {
         iid: &str,
         marked: fn(&str) -> bool,
     ) -> Result<Notes<'a>> {
-        Ok(Notes::of(client, project, iid, Notes::whoami(client)?, marked))
+        Ok(Notes::with_user(client, project, iid, Notes::whoami(client)?, marked))
     }
 
     /// As [`Notes::new`], for a user that is known already.
     #[must_use]
-    pub fn of(
+    pub fn with_user(
         client: &'a Client<'a>,
         project: &str,
         iid: &str,

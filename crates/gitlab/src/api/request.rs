@@ -102,7 +102,7 @@ impl<'a> Client<'a> {
             None => self.retry_budget.read(WHO, once),
             Some(_) => self.retry_budget.change(WHO, once),
         };
-        self.told(method, path, outcome)
+        self.checked_reply(method, path, outcome)
     }
 
     /// Makes one request, the `tried`th of its kind. Nothing comes back when it may or may not have been
@@ -118,15 +118,15 @@ impl<'a> Client<'a> {
         if self.retry_budget.wait_if_transient(WHO, &outcome, tried) {
             return Ok(None);
         }
-        self.told(method, path, outcome).map(Some)
+        self.checked_reply(method, path, outcome).map(Some)
     }
 
     /// A connection that broke, as a problem of the request.
-    fn told(&self, method: &str, path: &str, outcome: Result<Reply>) -> Result<Reply> {
+    fn checked_reply(&self, method: &str, path: &str, outcome: Result<Reply>) -> Result<Reply> {
         outcome.map_err(|error| match error.downcast_ref::<ureq::Error>() {
             Some(cause) => {
-                let detail = format!("{} at {}", self.hidden(&cause.to_string()), self.base);
-                Problem { request: shown(method, path), status: 0, detail, code: None }.into()
+                let detail = format!("{} at {}", self.without_token(&cause.to_string()), self.base);
+                Problem { request: describe(method, path), status: 0, detail, code: None }.into()
             }
             None => error,
         })
@@ -150,10 +150,10 @@ impl<'a> Client<'a> {
             }
             outcome => outcome?,
         };
-        let reply = Reply { request: shown(method, path), status, headers, body };
+        let reply = Reply { request: describe(method, path), status, headers, body };
         if (300..400).contains(&reply.status) {
             let target = reply.headers.get("location").and_then(|value| value.to_str().ok());
-            let target = self.hidden(target.unwrap_or("elsewhere"));
+            let target = self.without_token(target.unwrap_or("elsewhere"));
             return Err(refused(format!(
                 "{}: GitLab redirects to {target}, where the token is not sent",
                 reply.request
@@ -173,16 +173,16 @@ impl<'a> Client<'a> {
         };
         let headers = answer.headers().clone();
         let bytes = answer.body_mut().with_config().limit(BODY_LIMIT * 4).read_to_vec()?;
-        let text = self.hidden(&String::from_utf8_lossy(&bytes)).into_bytes();
+        let text = self.without_token(&String::from_utf8_lossy(&bytes)).into_bytes();
         Ok((answer.status().as_u16(), headers, text))
     }
 
-    fn hidden(&self, text: &str) -> String {
+    fn without_token(&self, text: &str) -> String {
         Redactor::new([self.token.clone()]).apply(text)
     }
 }
 
 /// A request in an error.
-fn shown(method: &str, path: &str) -> String {
+fn describe(method: &str, path: &str) -> String {
     format!("{method} {}", path.split('?').next().unwrap_or_default())
 }

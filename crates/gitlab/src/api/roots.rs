@@ -23,17 +23,17 @@ pub fn roots(get: impl Fn(&str) -> Option<String>) -> Result<RootCerts> {
     let [instead, beside] = VARIABLES.map(|name| get(name).map(|path| (name, path)));
     let mut found = Vec::new();
     match instead {
-        Some((name, path)) => found.extend(named(name, &path)?),
+        Some((name, path)) => found.extend(read_certificates(name, &path)?),
         // The system's own file may hold what we cannot read; then it counts as absent.
         None => found.extend(BUNDLES.iter().find_map(|path| read(path).ok()).unwrap_or_default()),
     }
     if let Some((name, path)) = beside {
-        found.extend(named(name, &path)?);
+        found.extend(read_certificates(name, &path)?);
     }
     Ok(if found.is_empty() { RootCerts::WebPki } else { RootCerts::from(found) })
 }
 
-fn named(variable: &str, path: &str) -> Result<Vec<Certificate<'static>>> {
+fn read_certificates(variable: &str, path: &str) -> Result<Vec<Certificate<'static>>> {
     read(path).map_err(|error| {
         refused(format!("the variable {variable} names {path}: {error}"))
             .hint(format!("{variable} is the path of a PEM file with the authority's certificates"))

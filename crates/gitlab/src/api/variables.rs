@@ -12,7 +12,7 @@ const PAGES: u64 = 20;
 
 /// A variable as GitLab keeps it. Its value is read past: only whether there is one is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Stored {
+pub struct StoredVariable {
     /// Its name.
     pub key: String,
     /// `true` if only pipelines of protected branches and tags see it.
@@ -37,7 +37,7 @@ fn is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error
 }
 
 /// Every variable of `project`, which is a number or a full path. A group's are not among them.
-pub fn list(client: &Client<'_>, project: &str) -> Result<Vec<Stored>> {
+pub fn list(client: &Client<'_>, project: &str) -> Result<Vec<StoredVariable>> {
     let mut found = Vec::new();
     let mut page = Some(1);
     while let Some(number) = page.filter(|&number| number <= PAGES) {
@@ -47,7 +47,7 @@ pub fn list(client: &Client<'_>, project: &str) -> Result<Vec<Stored>> {
             return Err(Problem::answer(&reply).into());
         }
         // The reader's own words could hold a value.
-        let rows: Vec<Stored> = serde_json::from_slice(&reply.body)
+        let rows: Vec<StoredVariable> = serde_json::from_slice(&reply.body)
             .map_err(|_| anyhow!("GitLab's answer is no list of variables"))?;
         found.extend(rows);
         page = paging::next(&reply.headers).filter(|&next| next > number);

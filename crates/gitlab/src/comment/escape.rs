@@ -30,7 +30,7 @@ pub fn html(text: &str, limit: usize) -> Option<String> {
 /// as numbers, so that the note's source stays one line and no line of it can be a quick action.
 /// Returns `None` if no character is visible.
 #[must_use]
-pub fn preformatted(text: &str, limit: usize) -> Option<String> {
+pub fn code_block(text: &str, limit: usize) -> Option<String> {
     let text: String = text.chars().take(limit).collect();
     let lines = text.split(['\n', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}']);
     let lines: Vec<String> =

@@ -97,8 +97,10 @@ impl Change<'_> {
     #[must_use]
     pub fn apply(&self, stored: Vec<Row>) -> Vec<Row> {
         match self {
-            Change::Rows(ours) => merged(stored, ours),
-            Change::Removed(time) => stored.into_iter().map(|row| removed(row, time)).collect(),
+            Change::Rows(ours) => merge_rows(stored, ours),
+            Change::Removed(time) => {
+                stored.into_iter().map(|row| mark_removed(row, time)).collect()
+            }
         }
     }
 }
@@ -106,7 +108,7 @@ impl Change<'_> {
 /// Returns `stored` with `ours` in place of rows of the same projects, by project. A project that is
 /// built again still answers at its alias.
 #[must_use]
-pub fn merged(stored: Vec<Row>, ours: &[Row]) -> Vec<Row> {
+pub fn merge_rows(stored: Vec<Row>, ours: &[Row]) -> Vec<Row> {
     let mut rows = stored;
     for new in ours {
         let Some(old) = rows.iter_mut().find(|row| row.project == new.project) else {
@@ -114,7 +116,7 @@ pub fn merged(stored: Vec<Row>, ours: &[Row]) -> Vec<Row> {
             continue;
         };
         let earlier = new.pipeline.is_some() && old.pipeline > new.pipeline;
-        // Jobs of one pipeline may each know of their own projects only.
+        // Jobs of one pipeline may know only their own projects.
         let same = new.pipeline.is_some() && old.pipeline == new.pipeline;
         let less = same && new.status == Status::Unaffected && old.status != Status::Removed;
         if earlier || less {
@@ -133,7 +135,7 @@ pub fn merged(stored: Vec<Row>, ours: &[Row]) -> Vec<Row> {
 /// Returns the rows of several notes as one list. Of two rows of a project the later one counts, and a
 /// result counts before the announcement that a job works on it.
 #[must_use]
-pub fn united(notes: impl IntoIterator<Item = Vec<Row>>) -> Vec<Row> {
+pub fn union_of_notes(notes: impl IntoIterator<Item = Vec<Row>>) -> Vec<Row> {
     let age = |row: &Row| (row.pipeline, row.status != Status::Building, row.time.clone());
     let mut rows: Vec<Row> = Vec::new();
     for row in notes.into_iter().flatten() {
@@ -147,7 +149,7 @@ pub fn united(notes: impl IntoIterator<Item = Vec<Row>>) -> Vec<Row> {
     rows
 }
 
-fn removed(row: Row, time: &str) -> Row {
+fn mark_removed(row: Row, time: &str) -> Row {
     match row.status {
         Status::Unaffected | Status::Undeployed | Status::Removed => row,
         Status::Building | Status::Ready | Status::Failed => Row {
@@ -171,34 +173,34 @@ mod tests {
     #[test]
     fn rows_of_others_stay_and_ours_are_replaced() {
         let stored = vec![row("b", Status::Ready, 1), row("a", Status::Ready, 1)];
-        let rows = merged(stored, &[row("b", Status::Failed, 1), row("c", Status::Ready, 1)]);
-        let said: Vec<_> = rows.iter().map(|row| (row.project.as_str(), row.status)).collect();
-        assert_eq!(said, [("a", Status::Ready), ("b", Status::Failed), ("c", Status::Ready)]);
+        let rows = merge_rows(stored, &[row("b", Status::Failed, 1), row("c", Status::Ready, 1)]);
+        let statuses: Vec<_> = rows.iter().map(|row| (row.project.as_str(), row.status)).collect();
+        assert_eq!(statuses, [("a", Status::Ready), ("b", Status::Failed), ("c", Status::Ready)]);
     }
 
     #[test]
     fn an_earlier_pipeline_does_not_undo_a_later_one() {
         let later = vec![row("a", Status::Ready, 9)];
-        assert_eq!(merged(later.clone(), &[row("a", Status::Failed, 8)]), later);
+        assert_eq!(merge_rows(later.clone(), &[row("a", Status::Failed, 8)]), later);
         let local = Row { pipeline: None, ..row("a", Status::Failed, 0) };
-        assert_eq!(merged(later, std::slice::from_ref(&local)), [local]);
+        assert_eq!(merge_rows(later, std::slice::from_ref(&local)), [local]);
     }
 
     #[test]
     fn a_job_that_does_not_build_a_project_does_not_deny_one_that_does() {
         let unaffected = |pipeline| row("a", Status::Unaffected, pipeline);
-        let said = |rows: Vec<Row>| rows[0].status;
+        let status = |rows: Vec<Row>| rows[0].status;
         let ready = || vec![row("a", Status::Ready, 8)];
-        assert_eq!(said(merged(ready(), &[unaffected(8)])), Status::Ready);
-        assert_eq!(said(merged(ready(), &[unaffected(9)])), Status::Unaffected);
-        assert_eq!(said(merged(vec![unaffected(8)], &ready())), Status::Ready);
+        assert_eq!(status(merge_rows(ready(), &[unaffected(8)])), Status::Ready);
+        assert_eq!(status(merge_rows(ready(), &[unaffected(9)])), Status::Unaffected);
+        assert_eq!(status(merge_rows(vec![unaffected(8)], &ready())), Status::Ready);
     }
 
     #[test]
     fn a_build_keeps_the_address_that_still_answers() {
-        let rows = merged(vec![row("a", Status::Ready, 1)], &[Row::new("a", Status::Building)]);
+        let rows = merge_rows(vec![row("a", Status::Ready, 1)], &[Row::new("a", Status::Building)]);
         assert_eq!(rows[0].alias_url.as_deref(), Some("https://a.example/"));
-        let rows = merged(vec![row("a", Status::Ready, 1)], &[Row::new("a", Status::Failed)]);
+        let rows = merge_rows(vec![row("a", Status::Ready, 1)], &[Row::new("a", Status::Failed)]);
         assert_eq!(rows[0].alias_url, None);
     }
 
@@ -206,10 +208,10 @@ mod tests {
     fn of_two_notes_the_later_row_counts() {
         let (old, new) = (row("a", Status::Ready, 1), row("a", Status::Building, 2));
         for notes in [[vec![old.clone()], vec![new.clone()]], [vec![new.clone()], vec![old]]] {
-            assert_eq!(united(notes), std::slice::from_ref(&new));
+            assert_eq!(union_of_notes(notes), std::slice::from_ref(&new));
         }
         let (building, ready) = (row("a", Status::Building, 2), row("a", Status::Ready, 2));
-        assert_eq!(united([vec![ready.clone()], vec![building]]), [ready]);
+        assert_eq!(union_of_notes([vec![ready.clone()], vec![building]]), [ready]);
     }
 
     #[test]

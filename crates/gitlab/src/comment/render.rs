@@ -1,6 +1,6 @@
 //! Renders rows as the Markdown of a note.
 
-use super::escape::{address, code, html, link, preformatted};
+use super::escape::{address, code, code_block, html, link};
 use super::{MARKER, Row, Status, state};
 
 /// The longest body that GitLab takes, in characters (<https://docs.gitlab.com/api/notes/>). Counted
@@ -24,12 +24,12 @@ pub fn body(rows: &[Row]) -> String {
 
 fn within(rows: &[Row], limit: usize) -> String {
     for reason in REASONS {
-        let text = text(&shortened(rows, reason), 0);
+        let text = text(&shorten(rows, reason), 0);
         if text.len() <= limit {
             return text;
         }
     }
-    let mut kept = shortened(rows, REASONS[2]);
+    let mut kept = shorten(rows, REASONS[2]);
     kept.sort_by_key(|row| row.status != Status::Failed);
     let (mut fits, mut too_many) = (0, kept.len());
     while fits + 1 < too_many {
@@ -40,7 +40,7 @@ fn within(rows: &[Row], limit: usize) -> String {
     text(&kept[..fits], kept.len() - fits)
 }
 
-fn shortened(rows: &[Row], limit: usize) -> Vec<Row> {
+fn shorten(rows: &[Row], limit: usize) -> Vec<Row> {
     let short = |text: &String| match text.char_indices().nth(limit) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.clone(),
@@ -178,7 +178,7 @@ fn time(text: &str) -> Option<String> {
 /// Returns a collapsed block with the row's error, line by line, and the command that repeats it.
 fn failure(row: &Row) -> Option<String> {
     let text = row.reason.as_deref().filter(|_| row.status == Status::Failed)?;
-    let error = preformatted(text, REASONS[0] + 1)?;
+    let error = code_block(text, REASONS[0] + 1)?;
     let project = html(&row.project, LABEL)?;
     Some(format!(
         "<details><summary>{project} failed</summary><pre>{error}</pre>Repeat it here: \
@@ -189,7 +189,7 @@ fn failure(row: &Row) -> Option<String> {
 /// Returns a collapsed block with the row's warnings, line by line.
 fn warning(row: &Row) -> Option<String> {
     let text = row.warning.as_deref().filter(|_| row.status == Status::Ready)?;
-    let warning = preformatted(text, REASONS[0] + 1)?;
+    let warning = code_block(text, REASONS[0] + 1)?;
     let project = html(&row.project, LABEL)?;
     Some(format!(
         "<details><summary>{project} has warnings</summary><pre>{warning}</pre></details>"

@@ -7,7 +7,7 @@ const END: &str = " -->";
 
 /// Returns `true` if a note with this body claims to be ours.
 #[must_use]
-pub fn marked(body: &str) -> bool {
+pub fn has_marker(body: &str) -> bool {
     body.lines().next().is_some_and(|line| line.trim_end() == MARKER)
 }
 
@@ -79,14 +79,14 @@ mod tests {
 
     #[test]
     fn the_marker_is_the_whole_first_line() {
-        assert!(marked(&format!("{MARKER}\r\ntext")));
+        assert!(has_marker(&format!("{MARKER}\r\ntext")));
         for other in [
             "",
             "text\n<!-- xtask preview v1 -->",
             "<!-- xtask preview v1 --> x",
             "<!-- xtask preview v10 -->",
         ] {
-            assert!(!marked(other), "{other}");
+            assert!(!has_marker(other), "{other}");
         }
     }
 }

@@ -15,7 +15,7 @@ const MOST: usize = 50;
 const SHARED: [&str; 2] = ["dagger/**/*", GITLAB_FILE];
 
 /// The patterns for `project`, wider than what xtask decides by: its folder and all that the graph
-/// knows it is made from. Nothing where a rule could not hold them, which lets every push through.
+/// knows it is made from. `None` if a rule could not hold them, which lets every push through.
 #[must_use]
 pub fn changes(workspace: &Workspace, graph: &Graph, project: &Project) -> Option<Vec<String>> {
     let mut paths: Vec<String> = graph

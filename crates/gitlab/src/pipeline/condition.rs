@@ -37,7 +37,7 @@ impl Condition {
         Condition::is("CI_PIPELINE_SOURCE", "merge_request_event")
     }
 
-    /// The pipeline is the default branch's: a push, a schedule, or started by hand.
+    /// The pipeline is the default branch's: a push, a schedule, or started manually.
     #[must_use]
     pub fn default_branch() -> Condition {
         Condition::Is("CI_COMMIT_BRANCH", Operand::Variable("CI_DEFAULT_BRANCH"))

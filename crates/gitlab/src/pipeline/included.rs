@@ -3,7 +3,7 @@
 
 use super::condition::Condition;
 use super::runner;
-use super::types::{Inherit, Job, Ordered, Pipeline, variables};
+use super::types::{Inherit, Job, OrderedMap, Pipeline, variables};
 use workspace::pipeline::Stages;
 
 /// The prefix of its jobs.
@@ -34,7 +34,7 @@ impl Pipeline {
                 // Their `before_script` is not meant for our image.
                 job.inherit = Some(Inherit { default: false });
                 let own = std::mem::take(&mut job.variables);
-                job.variables = Ordered([self.variables.0.clone(), own.0].concat());
+                job.variables = OrderedMap([self.variables.0.clone(), own.0].concat());
             }
             write_caches(job);
         }
@@ -43,7 +43,7 @@ impl Pipeline {
             workflow: None,
             stages: Vec::new(),
             default: None,
-            variables: Ordered::default(),
+            variables: OrderedMap::default(),
             jobs: self.jobs,
         }
     }

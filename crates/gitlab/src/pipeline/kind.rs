@@ -8,7 +8,7 @@ use serde::Serialize;
 pub enum Kind {
     /// A merge request: detached, merged results or a merge train.
     MergeRequest,
-    /// The default branch: a push, or started by hand.
+    /// The default branch: a push, or started manually.
     DefaultBranch,
     /// A schedule on the default branch.
     Schedule,

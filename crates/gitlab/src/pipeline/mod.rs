@@ -16,7 +16,7 @@ pub mod yaml;
 use anyhow::Result;
 
 use condition::Condition;
-use types::{AutoCancel, Defaults, Job, Ordered, Pipeline, Rule, Workflow, variables};
+use types::{AutoCancel, Defaults, Job, OrderedMap, Pipeline, Rule, Workflow, variables};
 use workspace::Workspace;
 use workspace::config::CONFIG_FILE;
 use workspace::graph::Graph;
@@ -88,7 +88,7 @@ fn workflow() -> Workflow {
     }
 }
 
-fn jobs(workspace: &Workspace, graph: &Graph) -> Ordered<Job> {
+fn jobs(workspace: &Workspace, graph: &Graph) -> OrderedMap<Job> {
     let mut jobs = made_jobs(workspace, graph);
     if workspace.root.join(TOOL_LOCK).is_file() {
         let caches = jobs.0.iter_mut().flat_map(|(_, job)| &mut job.cache);
@@ -97,7 +97,7 @@ fn jobs(workspace: &Workspace, graph: &Graph) -> Ordered<Job> {
     jobs
 }
 
-fn made_jobs(workspace: &Workspace, graph: &Graph) -> Ordered<Job> {
+fn made_jobs(workspace: &Workspace, graph: &Graph) -> OrderedMap<Job> {
     let config = &workspace.config;
     let mut jobs = Vec::new();
     let mut add = |name: &str, job| jobs.push((name.to_owned(), job));
@@ -113,7 +113,7 @@ fn made_jobs(workspace: &Workspace, graph: &Graph) -> Ordered<Job> {
         add(jobs::PREVIEW_SWEEP, jobs::preview_sweep(config));
     }
     if !config.environments.contains_key(&config.pipeline.environment) {
-        return Ordered(jobs);
+        return OrderedMap(jobs);
     }
     add(jobs::DEPLOYMENT, jobs::deployment(config));
     match config.pipeline.deploy {
@@ -124,7 +124,7 @@ fn made_jobs(workspace: &Workspace, graph: &Graph) -> Ordered<Job> {
             }
         }
     }
-    Ordered(jobs)
+    OrderedMap(jobs)
 }
 
 /// Returns the comment above an entry of the file.

@@ -83,7 +83,7 @@ pub fn cargo() -> Job {
     Job { cache: vec![cache("xtask")], ..Job::default() }
 }
 
-/// Moves a cache to the folder of the tool, where that is a Cargo workspace of its own.
+/// Moves a cache to the folder of the tool, where that is its own Cargo workspace.
 pub fn move_cache(cache: &mut Cache) {
     cache.key.files = vec![workspace::modules::TOOL_LOCK, "rust-toolchain.toml"];
     for path in cache.paths.iter_mut().filter(|path| **path == "target") {

@@ -7,15 +7,15 @@ use super::condition::Condition;
 
 /// A map in the order in which it is written.
 #[derive(Clone, Debug, Default)]
-pub struct Ordered<T>(pub Vec<(String, T)>);
+pub struct OrderedMap<T>(pub Vec<(String, T)>);
 
-impl<T: Serialize> Serialize for Ordered<T> {
+impl<T: Serialize> Serialize for OrderedMap<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
 }
 
-impl<T> Ordered<T> {
+impl<T> OrderedMap<T> {
     /// The value called `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&T> {
@@ -28,12 +28,12 @@ impl<T> Ordered<T> {
 }
 
 /// Variables of a pipeline, a job or a rule.
-pub type Variables = Ordered<String>;
+pub type Variables = OrderedMap<String>;
 
 /// Variables from pairs.
 #[must_use]
 pub fn variables(pairs: &[(&str, &str)]) -> Variables {
-    Ordered(pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect())
+    OrderedMap(pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
 /// The whole file.
@@ -52,11 +52,11 @@ pub struct Pipeline {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<Defaults>,
     /// The variables of every job.
-    #[serde(skip_serializing_if = "Ordered::is_empty")]
+    #[serde(skip_serializing_if = "OrderedMap::is_empty")]
     pub variables: Variables,
     /// The jobs by name; names that start with a dot are only extended.
     #[serde(flatten)]
-    pub jobs: Ordered<Job>,
+    pub jobs: OrderedMap<Job>,
 }
 
 /// When there is a pipeline.
@@ -101,7 +101,7 @@ pub struct Rule {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_failure: Option<bool>,
     /// Variables that it sets.
-    #[serde(skip_serializing_if = "Ordered::is_empty")]
+    #[serde(skip_serializing_if = "OrderedMap::is_empty")]
     pub variables: Variables,
 }
 
@@ -109,7 +109,7 @@ impl Rule {
     /// A rule with nothing but a condition.
     #[must_use]
     pub fn when(condition: Condition) -> Rule {
-        let variables = Ordered::default();
+        let variables = OrderedMap::default();
         Rule { condition, changes: None, when: None, allow_failure: None, variables }
     }
 
@@ -148,7 +148,7 @@ pub struct Job {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<Service>,
     /// Its variables.
-    #[serde(skip_serializing_if = "Ordered::is_empty")]
+    #[serde(skip_serializing_if = "OrderedMap::is_empty")]
     pub variables: Variables,
     /// The caches that it keeps for the next pipeline.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -131,10 +131,10 @@ fn scalar(text: &str) -> String {
         && !text.contains(" #")
         && !text.ends_with([':', ' '])
         && !RESERVED.contains(&text.to_ascii_lowercase().as_str());
-    if plain { text.to_owned() } else { quoted(text) }
+    if plain { text.to_owned() } else { quote(text) }
 }
 
-fn quoted(text: &str) -> String {
+fn quote(text: &str) -> String {
     let json = serde_json::Value::from(text).to_string();
     let escape = |c: char| match c {
         c if printable(c) => c.to_string(),

@@ -98,7 +98,7 @@ pub fn below<'b>(blobs: &'b Blobs, paths: &[&Utf8Path]) -> BTreeMap<&'b Utf8Path
 }
 
 /// Paths to read, by the repository that holds them.
-type Nested = BTreeMap<Utf8PathBuf, BTreeSet<Utf8PathBuf>>;
+type NestedFiles = BTreeMap<Utf8PathBuf, BTreeSet<Utf8PathBuf>>;
 
 /// One repository: the one that was asked about, a submodule, or another one inside of it.
 struct Repository {
@@ -121,8 +121,8 @@ impl Repository {
     }
 
     /// Reads what is below `paths`, and returns what lies in further repositories.
-    fn read(&mut self, paths: BTreeSet<Utf8PathBuf>) -> Result<Nested> {
-        let mut nested = Nested::new();
+    fn read(&mut self, paths: BTreeSet<Utf8PathBuf>) -> Result<NestedFiles> {
+        let mut nested = NestedFiles::new();
         let mut own = Vec::new();
         for path in paths {
             match self.repository_above(&path) {
@@ -201,7 +201,7 @@ impl Repository {
     }
 
     /// Reads a submodule by the files in its folder. One that was deleted has none.
-    fn submodule(&mut self, path: &Utf8Path, nested: &mut Nested) {
+    fn submodule(&mut self, path: &Utf8Path, nested: &mut NestedFiles) {
         let (at, folder) = (self.path.join(path), self.root.join(path));
         if is_repository(&folder) {
             nested.insert(at, whole());
@@ -281,7 +281,7 @@ impl Repository {
             || self.is_set("core.attributesfile")
     }
 
-    /// Returns the ids of the unchanged files among `conversions` by what stands in the working tree.
+    /// Returns the ids of the unchanged files among `conversions` by the content of the working tree.
     fn raw_ids<'e>(
         &self,
         entries: &[Entry<'e>],

@@ -12,12 +12,12 @@ use super::{command, finish, is_repository, output, start, text, utf8_paths};
 /// The timeout of one fetch.
 const FETCH_DEADLINE: Duration = Duration::from_secs(60);
 
-/// The full id of the commit that `revision` names; nothing when it names none here.
+/// The full id of the commit that `revision` names. `None` if it names none here.
 pub fn commit(root: &Utf8Path, revision: &str) -> Result<Option<String>> {
     if revision.is_empty() || revision.starts_with('-') {
         return Ok(None);
     }
-    asked(root, &["rev-parse", "--verify", "--quiet", &format!("{revision}^{{commit}}")])
+    first_line(root, &["rev-parse", "--verify", "--quiet", &format!("{revision}^{{commit}}")])
 }
 
 /// The merge base of two revisions.
@@ -35,17 +35,17 @@ pub fn fork(root: &Utf8Path, one: &str, other: &str) -> Result<Option<Fork>> {
     }
     let range = format!("{one}^{{commit}}...{other}^{{commit}}");
     // The ends of the range, then the bases, each after a caret.
-    let lines = answer(root, &["rev-parse", "--quiet", &range, "--"])?;
+    let lines = output_lines(root, &["rev-parse", "--quiet", &range, "--"])?;
     let mut lines = lines.iter().map(String::as_str);
     let other = lines.next();
     let base = lines.nth(1).and_then(|line| line.strip_prefix('^'));
     Ok(other.zip(base).map(|(other, base)| Fork { other: other.into(), base: base.into() }))
 }
 
-/// The best common ancestor of two commits; nothing when they have none, or when history was cut off
+/// The best common ancestor of two commits. `None` if they have none, or when history was cut off
 /// before it.
 pub fn merge_base(root: &Utf8Path, one: &str, other: &str) -> Result<Option<String>> {
-    asked(root, &["merge-base", one, other])
+    first_line(root, &["merge-base", one, other])
 }
 
 /// The default branch and its commit, as far as this clone knows them: the remote's, else a local
@@ -94,7 +94,7 @@ pub fn changed_between(root: &Utf8Path, from: &str, to: &str) -> Result<Vec<Utf8
 
 /// Returns the files that differ from the commit that is checked out: with those that git does not track
 /// yet, those that it was told not to look at, and the submodules that hold any of these.
-pub fn uncommitted(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
+pub fn uncommitted_paths(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
     // Two processes side by side take less time than one that does both.
     let all = start(root, &["ls-files", "-z", "-v", "--cached", "--others", "--exclude-standard"])?;
     let status = ["status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=no"];
@@ -205,7 +205,7 @@ fn path_of(entry: &[u8]) -> Option<&[u8]> {
 }
 
 /// A path as text. Bytes that are not UTF-8 are replaced, which leaves the folders above them as they
-/// are; that is what decides whom a change concerns.
+/// are, because both decide the projects that a change affects.
 fn path(bytes: &[u8]) -> Utf8PathBuf {
     String::from_utf8_lossy(bytes).into_owned().into()
 }
@@ -217,10 +217,10 @@ pub fn fetch_commit(root: &Utf8Path, id: &str) -> Result<bool> {
 }
 
 /// Fetches what a partial clone left with the remote that promised it: all at once, as git itself does
-/// before a checkout. Nothing where no remote did.
+/// before a checkout. `None` if no remote did.
 pub fn fetch_promised(root: &Utf8Path, ids: &[&str]) -> Result<()> {
     let promises = ["config", "--name-only", "--get-regexp", r"^remote\..*\.promisor$"];
-    let setting = asked(root, &promises)?;
+    let setting = first_line(root, &promises)?;
     let remote = setting.as_deref().and_then(|name| {
         name.strip_prefix("remote.").and_then(|name| name.strip_suffix(".promisor"))
     });
@@ -255,13 +255,13 @@ fn fetch(root: &Utf8Path, arguments: &[&str], ids: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The first line that a question to git answers; nothing when it exits with another code than 0.
-fn asked(root: &Utf8Path, arguments: &[&str]) -> Result<Option<String>> {
-    Ok(answer(root, arguments)?.into_iter().next())
+/// The first line that a question to git answers. `None` if it exits with another code than 0.
+fn first_line(root: &Utf8Path, arguments: &[&str]) -> Result<Option<String>> {
+    Ok(output_lines(root, arguments)?.into_iter().next())
 }
 
 /// Returns the lines of git's output. Empty if git exits with a code other than 0.
-fn answer(root: &Utf8Path, arguments: &[&str]) -> Result<Vec<String>> {
+fn output_lines(root: &Utf8Path, arguments: &[&str]) -> Result<Vec<String>> {
     let output = command(root).args(arguments).output().context("cannot run `git`")?;
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(text.lines().filter(|_| output.status.success()).map(str::to_owned).collect())

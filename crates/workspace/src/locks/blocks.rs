@@ -42,14 +42,14 @@ impl<'t> Block<'t> {
         if let Some(quote) = head.chars().next().filter(|c| ['"', '\''].contains(c))
             && let Some((key, rest)) = head[1..].split_once(quote)
         {
-            return (key, unquoted(rest.strip_prefix(':').unwrap_or(rest)));
+            return (key, unquote(rest.strip_prefix(':').unwrap_or(rest)));
         }
         match head.split_once(": ") {
-            Some((key, value)) => (key, unquoted(value)),
+            Some((key, value)) => (key, unquote(value)),
             None => match head.strip_suffix(':') {
                 Some(key) => (key, ""),
                 None => {
-                    head.split_once(' ').map_or((head, ""), |(key, value)| (key, unquoted(value)))
+                    head.split_once(' ').map_or((head, ""), |(key, value)| (key, unquote(value)))
                 }
             },
         }
@@ -62,7 +62,7 @@ impl<'t> Block<'t> {
 }
 
 /// Returns a scalar without its quotes.
-pub(super) fn unquoted(text: &str) -> &str {
+pub(super) fn unquote(text: &str) -> &str {
     let text = text.trim();
     let inner =
         ['"', '\''].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote));

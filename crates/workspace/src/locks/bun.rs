@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::{Lock, Locked};
+use super::{Lock, LockedPackage};
 use crate::config_text::parse_checked_jsonc;
 use crate::limits::is_readable_lock;
 
@@ -34,7 +34,7 @@ pub(super) fn parse(text: &str) -> Option<Lock> {
         let object = entry.as_array().into_iter().flatten().find(|part| part.is_object());
         let names = object.map(names).unwrap_or_default();
         let dependencies = names.into_iter().map(|name| resolve(packages, key, name)).collect();
-        lock.packages.insert(key.clone(), Locked { text: entry.to_string(), dependencies });
+        lock.packages.insert(key.clone(), LockedPackage { text: entry.to_string(), dependencies });
     }
     Some(lock)
 }

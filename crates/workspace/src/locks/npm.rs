@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::{Lock, Locked};
+use super::{Lock, LockedPackage};
 use crate::limits::is_readable_lock;
 
 const KINDS: [&str; 3] = ["dependencies", "optionalDependencies", "peerDependencies"];
@@ -28,7 +28,7 @@ pub(super) fn parse(text: &str) -> Option<Lock> {
             lock.importers
                 .insert(path.clone(), resolve(packages, path, &names).into_iter().collect());
         }
-        lock.packages.insert(path.clone(), Locked { text: entry.to_string(), dependencies });
+        lock.packages.insert(path.clone(), LockedPackage { text: entry.to_string(), dependencies });
     }
     Some(lock)
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::blocks::{Block, blocks};
-use super::{Lock, Locked};
+use super::{Lock, LockedPackage};
 
 const KINDS: [&str; 3] = ["dependencies", "devDependencies", "optionalDependencies"];
 
@@ -48,7 +48,7 @@ pub(super) fn parse(text: &str) -> Option<Lock> {
                 dependencies.extend(pairs.iter().map(|pair| find(&keys, pair.entry())));
             }
         }
-        lock.packages.insert(key.to_owned(), Locked { text, dependencies });
+        lock.packages.insert(key.to_owned(), LockedPackage { text, dependencies });
     }
     let importer = |kinds: &[Block]| -> BTreeSet<String> {
         let kinds = kinds.iter().filter(|block| KINDS.contains(&block.entry().0));

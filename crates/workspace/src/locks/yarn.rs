@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::blocks::{Block, blocks, unquoted};
-use super::{Lock, Locked};
+use super::blocks::{Block, blocks, unquote};
+use super::{Lock, LockedPackage};
 
 const KINDS: [&str; 2] = ["dependencies", "optionalDependencies"];
 
@@ -58,10 +58,10 @@ impl<'t> Requests<'t> {
         pairs.flat_map(|pair| self.find(pair.entry().0, pair.entry().1)).collect()
     }
 
-    fn packages(&self) -> HashMap<String, Locked> {
+    fn packages(&self) -> HashMap<String, LockedPackage> {
         let package = |block: &Block| {
             let dependencies = self.dependencies(block);
-            (block.head.to_owned(), Locked { text: block.body.to_owned(), dependencies })
+            (block.head.to_owned(), LockedPackage { text: block.body.to_owned(), dependencies })
         };
         self.blocks.iter().map(package).collect()
     }
@@ -69,7 +69,7 @@ impl<'t> Requests<'t> {
 
 /// Returns the requests of the line that begins a package: `a@^1, "b@1 || 2":`.
 fn split(head: &str) -> impl Iterator<Item = &str> {
-    unquoted(head.trim_end_matches(':')).split(", ").map(unquoted)
+    unquote(head.trim_end_matches(':')).split(", ").map(unquote)
 }
 
 fn classic(all: &[Block]) -> Lock {

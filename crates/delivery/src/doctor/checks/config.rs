@@ -1,4 +1,4 @@
-//! The shared config file, and the pins that stand in files of their own.
+//! The shared config file, and the pins that have their own files.
 
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
@@ -27,11 +27,11 @@ pub fn account(context: &Context) -> Finding {
     };
     let id = config.cloudflare(context.environment()).account_id;
     if !id.bytes().all(|digit| digit == b'0') {
-        return Finding::ok().found(id).source(CONFIG_FILE);
+        return Finding::ok().with_value(id).source(CONFIG_FILE);
     }
     if context.is_remote() {
         Finding::warn("it is the placeholder that the repository comes with")
-            .found(id)
+            .with_value(id)
             .source(CONFIG_FILE)
             .manual_fix(format!("put your account id into {CONFIG_FILE}; it is in the address of the Cloudflare dashboard"))
     } else {
@@ -88,8 +88,8 @@ pub fn pins(context: &Context) -> Finding {
         return Finding::ok();
     };
     Finding::fail(format!("{CONFIG_FILE} and {} pin different versions of Bun", stated.file))
-        .found(&stated.version)
-        .wanted(&pin.own.version)
+        .with_value(&stated.version)
+        .with_expected(&pin.own.version)
         .source(CONFIG_FILE)
         .manual_fix(format!(
             "write the same version into both, then `npm install --package-lock-only` in {}",

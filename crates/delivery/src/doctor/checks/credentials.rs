@@ -12,7 +12,7 @@ pub fn token(context: &Context, environment: &str) -> Finding {
     let Ok(config) = context.config() else {
         return Finding::skip("see `config`");
     };
-    if let Err(unknown) = config.known(environment) {
+    if let Err(unknown) = config.require_environment(environment) {
         return Finding::from(&unknown);
     }
     let name = config.cloudflare(environment).token_variable;
@@ -36,7 +36,7 @@ pub fn token(context: &Context, environment: &str) -> Finding {
         (None, None) => Finding::skip(format!(
             "the variable {name} is not set; only `--env {environment}` needs it"
         ))
-        .found("not set"),
+        .with_value("not set"),
     };
     finding.source(name)
 }
@@ -45,9 +45,9 @@ pub fn token(context: &Context, environment: &str) -> Finding {
 fn present(config: &workspace::config::Config, environment: &str) -> Finding {
     let pipeline = Pipeline::from_variables(raw_variable);
     match Destination::resolve(config, environment, None, &pipeline, None) {
-        Ok(_) => Finding::ok().found("set"),
-        Err(protected) => {
-            Finding::warn(&protected.message).manual_fix(protected.hints.join("\n")).found("set")
-        }
+        Ok(_) => Finding::ok().with_value("set"),
+        Err(protected) => Finding::warn(&protected.message)
+            .manual_fix(protected.hints.join("\n"))
+            .with_value("set"),
     }
 }

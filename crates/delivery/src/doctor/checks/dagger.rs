@@ -25,19 +25,20 @@ pub fn cli(context: &Context) -> Finding {
     let wanted = pin.clone().unwrap_or_else(|| range.clone());
     let get = format!("install Dagger {wanted}: https://docs.dagger.io/install");
     let finding = match dagger::says_version(&context.root) {
-        None => Finding::warn("it does not say its version; one that was built by hand has none")
-            .manual_fix(get),
-        Some(found) if !dagger::supported(&found) => {
+        None => {
+            Finding::warn("it does not say its version; a local build has none").manual_fix(get)
+        }
+        Some(found) if !dagger::is_supported(&found) => {
             Finding::warn(format!("the scripts and modules work with {range}"))
-                .found(found)
+                .with_value(found)
                 .manual_fix(get)
         }
         Some(found) if pin.as_ref().is_some_and(|pin| *pin != found) => {
-            Finding::ok().found(found).detail("not the pinned version, but it fits")
+            Finding::ok().with_value(found).detail("not the pinned version, but it fits")
         }
-        Some(found) => Finding::ok().found(found),
+        Some(found) => Finding::ok().with_value(found),
     };
-    finding.wanted(wanted).source(path.as_str())
+    finding.with_expected(wanted).source(path.as_str())
 }
 
 fn address() -> Address {
@@ -52,7 +53,7 @@ pub fn engine(context: &Context) -> Finding {
     let finding = match address() {
         Address::Unknown(scheme) => {
             return Finding::warn("the CLI knows no such engine address")
-                .found(scheme)
+                .with_value(scheme)
                 .source(VARIABLE)
                 .manual_fix("use unix://PATH, tcp://HOST:PORT, kube-pod://NAME or container://NAME");
         }
@@ -63,17 +64,17 @@ pub fn engine(context: &Context) -> Finding {
         }
         // The first contact would pull the engine's image.
         Address::Container(_) if context.offline => return Finding::skip("offline"),
-        Address::Open(_) | Address::Pod(_) | Address::Guarded(_) if context.offline => {
-            return exposed().unwrap_or_else(|| Finding::skip("offline"));
+        Address::Open(_) | Address::Pod(_) | Address::Encrypted(_) if context.offline => {
+            return exposed_engine().unwrap_or_else(|| Finding::skip("offline"));
         }
         _ => match dagger::engine_version(&context.root) {
             Some(version) => match dagger::version(&context.root).filter(|cli| *cli != version) {
                 Some(cli) => {
                     Finding::warn(format!("the CLI is {cli}; versions that differ may not work"))
-                        .found(version)
+                        .with_value(version)
                         .manual_fix("give CLI and engine the same version")
                 }
-                None => Finding::ok().found(version),
+                None => Finding::ok().with_value(version),
             },
             None => Finding::warn(
                 "none answers within seconds; `--engine auto` then takes this machine's tools",
@@ -90,10 +91,10 @@ pub fn engine(context: &Context) -> Finding {
         },
     };
     let source = if variable(VARIABLE).is_some() { VARIABLE } else { "the default, a container" };
-    let found: Vec<Finding> = match exposed() {
+    let found: Vec<Finding> = match exposed_engine() {
         // A version that was found stays in view.
         Some(exposed) if !finding.is_problem() => {
-            vec![exposed.found(finding.found.clone().unwrap_or_default())]
+            vec![exposed.with_value(finding.found.clone().unwrap_or_default())]
         }
         exposed => std::iter::once(finding).chain(exposed).collect(),
     };
@@ -101,7 +102,7 @@ pub fn engine(context: &Context) -> Finding {
 }
 
 /// Warns of an unencrypted connection to another machine.
-fn exposed() -> Option<Finding> {
+fn exposed_engine() -> Option<Finding> {
     address().is_exposed().then(|| {
         Finding::warn("tcp:// neither encrypts nor asks who is there: whoever reaches the port is root on that machine and reads the tokens that pass")
             .source(VARIABLE)
@@ -119,18 +120,18 @@ pub fn runtime(context: &Context) -> Finding {
     };
     let Some(path) = programs.iter().find_map(|name| which(name)) else {
         return Finding::warn("no container runtime is on PATH to start an engine with")
-            .wanted(programs.join(", "))
+            .with_expected(programs.join(", "))
             .manual_fix(format!("install Docker or Podman, or name an engine in {VARIABLE}"));
     };
     let finding = match path.file_name() {
         Some(name @ ("docker" | "podman" | "nerdctl")) => {
             match dagger::daemon_version(&context.root, &path) {
-                Some(version) => Finding::ok().found(format!("{name} {version}")),
+                Some(version) => Finding::ok().with_value(format!("{name} {version}")),
                 None => Finding::warn(format!("`{name}` is there, but its daemon does not answer"))
                     .manual_fix("start it; in a GitLab job, DOCKER_HOST and DOCKER_TLS_CERTDIR must fit the service"),
             }
         }
-        name => Finding::ok().found(name.unwrap_or_default()),
+        name => Finding::ok().with_value(name.unwrap_or_default()),
     };
     finding.source(path.as_str())
 }
@@ -141,10 +142,10 @@ pub fn modules(context: &Context) -> Finding {
         return Finding::skip(NO_CLI);
     }
     // One that does not fit is told by `dagger` alone.
-    let cli = dagger::version(&context.root).filter(|version| dagger::supported(version));
+    let cli = dagger::version(&context.root).filter(|version| dagger::is_supported(version));
     let found = modules::read(context);
     let wrong = modules::problems(&context.root, &found, cli.as_deref());
-    Finding::all(wrong, Finding::ok().found(found.len().to_string()))
+    Finding::all(wrong, Finding::ok().with_value(found.len().to_string()))
 }
 
 /// `dagger.env`

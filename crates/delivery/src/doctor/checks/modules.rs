@@ -34,7 +34,7 @@ pub fn read(context: &Context) -> Modules {
             waiting.extend(
                 sources
                     .filter(|source| is_local(source))
-                    .map(|source| joined(&dir, Utf8Path::new(source))),
+                    .map(|source| join(&dir, Utf8Path::new(source))),
             );
         }
         found.insert(dir, manifest);
@@ -49,7 +49,7 @@ fn manifest(root: &Utf8Path, dir: &Utf8Path) -> Result<Value, String> {
 }
 
 /// `source` as seen from `dir`, without `..` where that is possible.
-fn joined(dir: &Utf8Path, source: &Utf8Path) -> Utf8PathBuf {
+fn join(dir: &Utf8Path, source: &Utf8Path) -> Utf8PathBuf {
     let mut path = dir.to_owned();
     for part in source.components().map(|part| part.as_str()) {
         let inside = path.file_name().is_some();
@@ -157,7 +157,7 @@ mod tests {
             ("dagger", "../../elsewhere", "../elsewhere"),
             ("dagger/bun", "./inner", "dagger/bun/inner"),
         ] {
-            assert_eq!(joined(Utf8Path::new(dir), Utf8Path::new(source)), path);
+            assert_eq!(join(Utf8Path::new(dir), Utf8Path::new(source)), path);
         }
     }
 }

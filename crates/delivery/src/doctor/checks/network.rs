@@ -34,7 +34,7 @@ pub fn token(context: &Context, environment: &str) -> Finding {
     let projects = context.projects().unwrap_or_default();
     let worker = projects.first().map(|project| project.target(environment).worker);
     match ask(&api, worker.as_deref()) {
-        Ok(kind) => Finding::ok().found(kind).source(cloudflare.token_variable),
+        Ok(kind) => Finding::ok().with_value(kind).source(cloudflare.token_variable),
         Err(error) => Finding::fail(format!("{error:#}"))
             .source(cloudflare.token_variable)
             .manual_fix(format!(
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     /// Serves each answer to one connection, in turn, and returns the paths that were asked for.
-    fn asked(answers: &[&'static str]) -> (Result<String>, Vec<String>) {
+    fn verify_with(answers: &[&'static str]) -> (Result<String>, Vec<String>) {
         let server = TcpListener::bind("127.0.0.1:0").expect("a port");
         let base = format!("http://{}", server.local_addr().expect("an address"));
         let answers = answers.to_vec();
@@ -96,13 +96,13 @@ mod tests {
     fn the_kind_of_token_is_told() {
         let active = r#"{"success":true,"result":{"status":"active"}}"#;
         let nothing = r#"{"success":false,"errors":[{"code":10007,"message":"no Worker"}]}"#;
-        let (answer, paths) = asked(&[active, nothing]);
+        let (answer, paths) = verify_with(&[active, nothing]);
         assert_eq!(answer.expect("good"), "user token, reads the account's Workers");
         assert_eq!(
             paths,
             ["/user/tokens/verify", "/accounts/acc/workers/scripts/site/deployments"]
         );
-        let (answer, paths) = asked(&[REFUSED, active, nothing]);
+        let (answer, paths) = verify_with(&[REFUSED, active, nothing]);
         assert!(answer.expect("good").starts_with("account token"));
         assert_eq!(paths[1], "/accounts/acc/tokens/verify");
     }
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn a_bad_token_is_told_apart() {
         let expired = r#"{"success":true,"result":{"status":"expired"}}"#;
-        let error = asked(&[expired, REFUSED]).0.expect_err("refused").to_string();
+        let error = verify_with(&[expired, REFUSED]).0.expect_err("refused").to_string();
         assert!(error.contains("Invalid API Token"), "{error}");
         assert!(!error.contains("canary"), "{error}");
     }

@@ -36,7 +36,7 @@ pub fn variables(_: &Context) -> Finding {
         names => names.join(", "),
     };
     Finding::ok()
-        .found(kind)
+        .with_value(kind)
         .detail(format!("set: {}\nnot set: {}", list(&there), list(&missing)))
         .source("GITLAB_CI")
 }

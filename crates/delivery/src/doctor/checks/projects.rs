@@ -33,7 +33,7 @@ pub fn projects(context: &Context) -> Finding {
         }
         Ok(projects) => {
             let names: Vec<&str> = projects.iter().map(|p| p.name.as_str()).collect();
-            Finding::ok().found(names.len().to_string()).detail(names.join(", "))
+            Finding::ok().with_value(names.len().to_string()).detail(names.join(", "))
         }
     }
 }
@@ -69,7 +69,7 @@ pub fn lock_failure(root: &Utf8Path, project: &Project, tools: &Tools) -> Option
 }
 
 /// `projects.config`
-pub fn guarded(context: &Context) -> Finding {
+pub fn check_configs(context: &Context) -> Finding {
     let Ok(config) = context.config() else {
         return Finding::skip("see `config`");
     };

@@ -29,10 +29,10 @@ pub fn repository(context: &Context) -> Finding {
 
 /// `disk`
 pub fn disk(context: &Context) -> Finding {
-    let said = which("df").and_then(|df| {
+    let output = which("df").and_then(|df| {
         probe::capture_stdout(&context.root, &df, &["-Pk", context.root.as_str()], probe::QUICK)
     });
-    let Some(mib) = said.as_deref().and_then(free_mib) else {
+    let Some(mib) = output.as_deref().and_then(free_mib) else {
         return Finding::skip("`df` does not say how much is free");
     };
     let found = if mib < 10 * 1024 {
@@ -42,12 +42,12 @@ pub fn disk(context: &Context) -> Finding {
     };
     let finding = if mib < LEAST_MIB {
         Finding::warn("an install or a build may not fit")
-            .wanted(format!("{LEAST_MIB} MiB free"))
+            .with_expected(format!("{LEAST_MIB} MiB free"))
             .manual_fix("make room; `cargo clean` and `.xtask/logs` are candidates")
     } else {
         Finding::ok()
     };
-    finding.found(found).source("df")
+    finding.with_value(found).source("df")
 }
 
 /// The fourth column of the last line of `df -Pk`, in MiB.

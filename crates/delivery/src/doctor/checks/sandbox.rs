@@ -29,9 +29,9 @@ pub fn program(context: &Context) -> Finding {
 pub fn process(context: &Context) -> Finding {
     match sandbox::running(&context.root) {
         Some(server) => Finding::ok()
-            .found("running")
+            .with_value("running")
             .detail(format!("{} (process {})", server.url, server.pid)),
-        None => Finding::ok().found("not running").detail("a deploy starts it"),
+        None => Finding::ok().with_value("not running").detail("a deploy starts it"),
     }
 }
 
@@ -52,8 +52,8 @@ pub fn token(context: &Context) -> Finding {
         let close = Command::new(&context.root, &close, Duration::from_secs(10));
         Finding::fail("other users can read it")
             .safe_fix("leave it to its owner", vec![close])
-            .found(format!("mode {mode:03o}"))
-            .wanted("mode 600")
+            .with_value(format!("mode {mode:03o}"))
+            .with_expected("mode 600")
     };
     finding.source(path.strip_prefix(&context.root).unwrap_or(&path).as_str())
 }
@@ -69,6 +69,6 @@ pub fn port(context: &Context) -> Finding {
     }
     let owner = probe::listener(port).unwrap_or_else(|| "another program".to_owned());
     Finding::ok()
-        .found("taken")
+        .with_value("taken")
         .detail(format!("by {owner}; the sandbox takes another port and says which"))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::variables::{PLACE, wanted};
+use super::variables::{PLACE, describe};
 use crate::doctor::context::Context;
 use crate::doctor::finding::{Finding, Status};
 use base::env::variable;
@@ -15,7 +15,7 @@ use gitlab::api::problem::Problem;
 use gitlab::api::request::Client;
 use gitlab::api::roots::roots;
 use gitlab::api::variables;
-use gitlab::api::variables::Stored;
+use gitlab::api::variables::StoredVariable;
 use gitlab::pipeline::variables::{Variable, covers, table};
 use workspace::config::{CONFIG_FILE, Config};
 
@@ -27,7 +27,7 @@ const TOKEN: &str = "GITLAB_TOKEN";
 const REQUEST: Duration = Duration::from_secs(2);
 
 /// `network.variables`
-pub fn stored(context: &Context) -> Finding {
+pub fn check_variables(context: &Context) -> Finding {
     let Ok(config) = context.config() else {
         return Finding::skip("see `config`");
     };
@@ -50,7 +50,7 @@ pub fn stored(context: &Context) -> Finding {
     match ask(config, &token) {
         Ok(stored) => {
             let rows = table(config);
-            let good = Finding::ok().found(format!("{} variables as in the table", rows.len()));
+            let good = Finding::ok().with_value(format!("{} variables as in the table", rows.len()));
             Finding::all(compare(&rows, &stored), good).source(name)
         }
         Err(error) => match error.downcast_ref::<Problem>().map(|problem| problem.status) {
@@ -66,7 +66,7 @@ pub fn stored(context: &Context) -> Finding {
     }
 }
 
-fn ask(config: &Config, token: &str) -> Result<Vec<Stored>> {
+fn ask(config: &Config, token: &str) -> Result<Vec<StoredVariable>> {
     let agent = http::agent_with_roots(roots(variable)?, REQUEST, 0);
     let base = format!("{}/api/v4", config.gitlab.url.trim_end_matches('/'));
     let retry_budget = RetryBudget::none();
@@ -75,11 +75,11 @@ fn ask(config: &Config, token: &str) -> Result<Vec<Stored>> {
 }
 
 /// Returns the differences between `stored` and the table.
-fn compare(rows: &[Variable], stored: &[Stored]) -> Vec<Finding> {
+fn compare(rows: &[Variable], stored: &[StoredVariable]) -> Vec<Finding> {
     rows.iter().flat_map(|row| differences(row, stored)).collect()
 }
 
-fn differences(row: &Variable, stored: &[Stored]) -> Vec<Finding> {
+fn differences(row: &Variable, stored: &[StoredVariable]) -> Vec<Finding> {
     let Variable { name, scope, .. } = row;
     let named = || stored.iter().filter(|one| one.key == *name);
     let fix = |text: String| format!("{PLACE}: {text}");
@@ -94,7 +94,7 @@ fn differences(row: &Variable, stored: &[Stored]) -> Vec<Finding> {
         } else {
             format!("{name} has the scope {}; jobs of `{scope}` do not see it", others.join(", "))
         };
-        return vec![Finding::warn(detail).manual_fix(fix(format!("add {}", wanted(row))))];
+        return vec![Finding::warn(detail).manual_fix(fix(format!("add {}", describe(row))))];
     };
     let at = format!("{name} with the scope `{}`", one.scope);
     let needed = if row.required { Status::Fail } else { Status::Warn };
@@ -112,7 +112,7 @@ fn differences(row: &Variable, stored: &[Stored]) -> Vec<Finding> {
         let cure = if one.scope == *scope {
             format!("clear *Protect variable* of {name}")
         } else {
-            format!("add {}", wanted(row))
+            format!("add {}", describe(row))
         };
         found.push(Finding { status: needed, ..finding.manual_fix(fix(cure)) });
     } else if one.scope != *scope {
@@ -146,12 +146,12 @@ mod tests {
         table(&Config::parse(text).expect("valid"))
     }
 
-    fn one(key: &str, scope: &str, protected: bool) -> Stored {
+    fn one(key: &str, scope: &str, protected: bool) -> StoredVariable {
         let (key, scope) = (key.to_owned(), scope.to_owned());
-        Stored { key, scope, protected, masked: true, empty: false }
+        StoredVariable { key, scope, protected, masked: true, empty: false }
     }
 
-    fn told(stored: &[Stored]) -> Vec<(Status, String)> {
+    fn findings_of(stored: &[StoredVariable]) -> Vec<(Status, String)> {
         let found = compare(&rows(), stored);
         found.into_iter().map(|finding| (finding.status, finding.detail)).collect()
     }
@@ -168,14 +168,15 @@ mod tests {
             comment,
             other,
         ];
-        assert_eq!(told(&good), []);
+        assert_eq!(findings_of(&good), []);
     }
 
     #[test]
     fn each_difference_is_told() {
-        let comment = Stored { masked: false, empty: true, ..one("CICD_COMMENT_TOKEN", "*", true) };
-        let said = told(&[one(CLOUDFLARE, "*", false), comment]);
-        let lines: Vec<String> = said.iter().map(|(s, text)| format!("{s:?} {text}")).collect();
+        let comment =
+            StoredVariable { masked: false, empty: true, ..one("CICD_COMMENT_TOKEN", "*", true) };
+        let findings = findings_of(&[one(CLOUDFLARE, "*", false), comment]);
+        let lines: Vec<String> = findings.iter().map(|(s, text)| format!("{s:?} {text}")).collect();
         expect_test::expect![[r#"
             Fail CLOUDFLARE_WORKERS_TOKEN with the scope `*` is not protected: merge requests can read the production token
             Warn CLOUDFLARE_WORKERS_TOKEN with the scope `*` reaches more jobs than those of `production/*`
@@ -184,9 +185,12 @@ mod tests {
             Warn CICD_COMMENT_TOKEN with the scope `*` is not masked
             Warn CICD_COMMENT_TOKEN with the scope `*` is empty"#]]
         .assert_eq(&lines.join("\n"));
-        let said = told(&[one(CLOUDFLARE, "production/*", true)]);
-        assert!(said.iter().all(|(status, _)| *status == Status::Warn), "{said:?}");
-        assert!(said[0].1.contains("has the scope `production/*`; jobs of `review/*`"), "{said:?}");
-        assert!(said[1].1.contains("a group's are not listed"), "{said:?}");
+        let findings = findings_of(&[one(CLOUDFLARE, "production/*", true)]);
+        assert!(findings.iter().all(|(status, _)| *status == Status::Warn), "{findings:?}");
+        assert!(
+            findings[0].1.contains("has the scope `production/*`; jobs of `review/*`"),
+            "{findings:?}"
+        );
+        assert!(findings[1].1.contains("a group's are not listed"), "{findings:?}");
     }
 }

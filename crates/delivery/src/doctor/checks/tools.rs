@@ -29,7 +29,7 @@ const GET_NPM: &str =
 pub fn git(context: &Context) -> Finding {
     let get = "install git: `apt-get install git`, `brew install git`, or https://git-scm.com";
     let Some(path) = which("git") else {
-        return Finding::fail("not on PATH").wanted(format!(">= {GIT}")).manual_fix(get);
+        return Finding::fail("not on PATH").with_expected(format!(">= {GIT}")).manual_fix(get);
     };
     at_least(context, &path, &["--version"], GIT, get)
 }
@@ -41,12 +41,12 @@ pub fn cargo(context: &Context) -> Finding {
     let own = base::env::raw_variable("CARGO").map(Into::into);
     let Some(cargo) = own.or_else(|| which("cargo")) else {
         return Finding::fail("cargo is not on PATH")
-            .wanted(format!(">= {wanted}"))
+            .with_expected(format!(">= {wanted}"))
             .manual_fix(get);
     };
     let Some(rustc) = which("rustc") else {
         return Finding::fail("rustc is not on PATH")
-            .wanted(format!(">= {wanted}"))
+            .with_expected(format!(">= {wanted}"))
             .manual_fix(get);
     };
     let cargo = at_least(context, &cargo, &["--version"], wanted, get);
@@ -63,22 +63,22 @@ fn at_least(
     wanted: Version,
     get: &str,
 ) -> Finding {
-    let said = probe::capture_stdout(&context.root, path, arguments, probe::QUICK);
-    let finding = match said.as_deref().and_then(Version::find) {
+    let output = probe::capture_stdout(&context.root, path, arguments, probe::QUICK);
+    let finding = match output.as_deref().and_then(Version::find) {
         None => Finding::fail("it does not say its version").manual_fix(get),
         Some(found) if found < wanted => {
-            Finding::fail("too old").found(found.to_string()).manual_fix(get)
+            Finding::fail("too old").with_value(found.to_string()).manual_fix(get)
         }
-        Some(found) => Finding::ok().found(found.to_string()),
+        Some(found) => Finding::ok().with_value(found.to_string()),
     };
-    finding.wanted(format!(">= {wanted}")).source(path.as_str())
+    finding.with_expected(format!(">= {wanted}")).source(path.as_str())
 }
 
 /// `cc`
 pub fn cc(_: &Context) -> Finding {
     match ["cc", "gcc", "clang"].into_iter().find_map(which) {
         Some(path) => Finding::ok()
-            .found(path.file_name().unwrap_or_default())
+            .with_value(path.file_name().unwrap_or_default())
             .source(path.as_str()),
         None => Finding::fail("none of cc, gcc, clang is on PATH; parts of xtask are written in C").manual_fix(
             "install one: `apt-get install build-essential`, `dnf install gcc`, or `xcode-select --install`",
@@ -97,7 +97,7 @@ pub fn npm(context: &Context) -> Finding {
         }
         let finding = Finding::ok().source(path.as_str());
         return match npm_version(&program) {
-            Some(version) => finding.found(version),
+            Some(version) => finding.with_value(version),
             None => finding,
         };
     }
@@ -137,7 +137,7 @@ pub fn bun(context: &Context) -> Finding {
     });
     let finding = match found {
         Bun::OnPath(path) | Bun::Installed(path) => Finding::ok()
-            .found(version)
+            .with_value(version)
             .source(path.as_str())
             .detail(passed_over.unwrap_or_default()),
         Bun::Missing(_) if which("npm").is_none() => {
@@ -152,7 +152,7 @@ pub fn bun(context: &Context) -> Finding {
                 .safe_fix("install it from npm, locked", bun::install(&context.root, version))
         }
     };
-    finding.wanted(version)
+    finding.with_expected(version)
 }
 
 /// `wrangler`
@@ -166,18 +166,17 @@ pub fn wrangler(context: &Context) -> Finding {
     let stamp = std::fs::read_to_string(setup::stamp(&toolchain)).ok();
     let finding = match wrangler::installed_version(&context.root) {
         Some(found) if found == pinned && stamp.as_ref() == Some(&lock) => {
-            return Finding::ok().found(found).wanted(pinned).source(source.as_str());
+            return Finding::ok().with_value(found).with_expected(pinned).source(source.as_str());
         }
         Some(found) if found == pinned => {
             Finding::warn("installed, but from another bun.lock: the next deploy does it again")
-                .found(found)
+                .with_value(found)
         }
-        Some(found) => {
-            Finding::warn("another version: the next deploy installs the pinned one").found(found)
-        }
+        Some(found) => Finding::warn("another version: the next deploy installs the pinned one")
+            .with_value(found),
         None => Finding::warn("not installed yet: the first deploy does it"),
     };
-    let finding = finding.wanted(pinned).source(source.join("package.json").as_str());
+    let finding = finding.with_expected(pinned).source(source.join("package.json").as_str());
     match install(context, &toolchain) {
         Some(commands) => finding.safe_fix("install it as its lock file says", commands),
         None => finding.manual_fix("first get npm or Bun; see `npm`"),

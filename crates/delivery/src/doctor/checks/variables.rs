@@ -21,7 +21,7 @@ struct Job<'a> {
 }
 
 /// `pipeline.<variable>.<scope>`
-pub fn here(context: &Context, row: &Variable) -> Finding {
+pub fn check(context: &Context, row: &Variable) -> Finding {
     if variable("GITLAB_CI").is_none() {
         return Finding::skip("not in a GitLab pipeline");
     }
@@ -55,10 +55,10 @@ fn judge(row: &Variable, rows: &[Variable], job: &Job<'_>) -> Finding {
         ))
         .manual_fix(format!("{PLACE}: tick *Protect variable*, and set the scope `{scope}`"))
         .add_manual_fix("make a new token in its place: the old one may have been read")
-        .found(found);
+        .with_value(found);
     }
     if !row.pipelines.contains(&job.kind) {
-        return Finding::skip(format!("{} does not need it", job.kind.words())).found(found);
+        return Finding::skip(format!("{} does not need it", job.kind.words())).with_value(found);
     }
     if !sees(row) {
         let environment = job.environment.as_ref();
@@ -69,12 +69,12 @@ fn judge(row: &Variable, rows: &[Variable], job: &Job<'_>) -> Finding {
                 "{name} reaches a job with {own}, so its scope is wider than `{scope}`"
             ))
             .manual_fix(format!("{PLACE}: set the scope `{scope}`"))
-            .found(found);
+            .with_value(found);
         }
         return Finding::skip(format!(
             "only jobs with an environment `{scope}` see it; this one has {own}"
         ))
-        .found(found);
+        .with_value(found);
     }
     absent(row, job, found)
 }
@@ -84,7 +84,7 @@ fn absent(row: &Variable, job: &Job<'_>, found: &str) -> Finding {
     let Variable { name, scope, .. } = row;
     let cleared = !row.protected && !job.protected;
     let finding = match found {
-        "set" => return Finding::ok().found(found),
+        "set" => return Finding::ok().with_value(found),
         "empty" if cleared => Finding::fail(format!(
             "the variable {name} is set but empty, as a protected one is in {}",
             job.kind.words()
@@ -99,15 +99,15 @@ fn absent(row: &Variable, job: &Job<'_>, found: &str) -> Finding {
         "empty" => Finding::fail(format!("the variable {name} is set but empty"))
             .manual_fix(format!("{PLACE}: give it a value")),
         _ => Finding::fail(format!("the variable {name} is not set for this job"))
-            .manual_fix(format!("{PLACE}: add {}", wanted(row))),
+            .manual_fix(format!("{PLACE}: add {}", describe(row))),
     };
     let status = if row.required { Status::Fail } else { Status::Warn };
-    Finding { status, ..finding.found(found).wanted("set") }
+    Finding { status, ..finding.with_value(found).with_expected("set") }
 }
 
 /// A row in words.
 #[must_use]
-pub fn wanted(row: &Variable) -> String {
+pub fn describe(row: &Variable) -> String {
     let not = if row.protected { "protected" } else { "not protected" };
     let masked = if row.masked { ", masked" } else { "" };
     let holds = row.holds.replace(['*', '`'], "");
@@ -132,7 +132,7 @@ mod tests {
         table(&Config::parse(&text).expect("valid"))
     }
 
-    fn said(rows: &[Variable], job: &Job<'_>) -> String {
+    fn findings_text(rows: &[Variable], job: &Job<'_>) -> String {
         let line = |row: &Variable| {
             let finding = judge(row, rows, job);
             let fix = finding.fix.map(|fix| format!("\n    {}", fix.text.replace('\n', "\n    ")));
@@ -159,7 +159,7 @@ mod tests {
         let mut text = String::new();
         for value in [Some("x"), Some(""), None] {
             let value = |_: &str| value.map(str::to_owned);
-            text += &said(&rows, &job(Kind::MergeRequest, review, &value));
+            text += &findings_text(&rows, &job(Kind::MergeRequest, review, &value));
         }
         expect![[r#"
             Fail PRODUCTION_TOKEN production/*: PRODUCTION_TOKEN is visible in a merge request's pipeline, so it is not protected: whoever can push a branch can read it

@@ -1,6 +1,6 @@
 //! The comment of a merge request, kept up to date by jobs that know nothing of each other.
 //!
-//! A comment that cannot be written fails nothing: what happened is said and returned.
+//! A comment that cannot be written fails nothing: the failure is printed and returned.
 
 pub mod token_errors;
 pub mod write;
@@ -23,10 +23,10 @@ use gitlab::api::Notes;
 use gitlab::api::problem::Problem;
 use gitlab::api::request::Client;
 use gitlab::api::roots::roots;
-use gitlab::comment::state::marked;
+use gitlab::comment::state::has_marker;
 use gitlab::comment::{Change, Row, Status, render};
 use workspace::config::Config;
-use write::{Action, Timing, Writer, Written};
+use write::{Action, Timing, WriteResult, Writer};
 
 /// The timeout of one request.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -34,7 +34,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// The result of writing the comment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Commented {
+pub struct CommentResult {
     /// The action.
     pub action: Action,
     /// The note's id.
@@ -52,7 +52,7 @@ pub struct Commented {
     pub markdown: Option<String>,
 }
 
-impl Commented {
+impl CommentResult {
     /// The text for people: the Markdown in a dry run, else the address of the comment.
     #[must_use]
     pub fn text(&self) -> String {
@@ -74,20 +74,28 @@ pub struct Comment<'a> {
     merge_request: Option<MergeRequest>,
     client: Option<Client<'a>>,
     /// The failure that prevents every further attempt. It is reported once.
-    obstacle: RefCell<Option<Commented>>,
+    obstacle: RefCell<Option<CommentResult>>,
 }
 
 impl<'a> Comment<'a> {
-    /// The comment of the merge request that this pipeline belongs to. What stands in its way is
-    /// said here: as a note where a comment is not to be expected, else as a warning.
+    /// The comment of the merge request that this pipeline belongs to. A failure is
+    /// printed here: as a note if no comment is expected, else as a warning.
     #[must_use]
     pub fn new(ctx: &'a Ctx, config: &Config) -> Comment<'a> {
-        Comment::of(ctx, config, MergeRequest::from_variables(variable, &config.gitlab))
+        Comment::for_merge_request(
+            ctx,
+            config,
+            MergeRequest::from_variables(variable, &config.gitlab),
+        )
     }
 
     /// The comment of `merge_request`.
     #[must_use]
-    pub fn of(ctx: &'a Ctx, config: &Config, merge_request: Option<MergeRequest>) -> Comment<'a> {
+    pub fn for_merge_request(
+        ctx: &'a Ctx,
+        config: &Config,
+        merge_request: Option<MergeRequest>,
+    ) -> Comment<'a> {
         let token_variable = config.gitlab.token_variable.clone();
         let mut comment = Comment {
             ctx,
@@ -106,23 +114,23 @@ impl<'a> Comment<'a> {
     }
 
     /// Announces that these projects are being built. Rows need no more than project and status.
-    pub fn building(&self, rows: &[Row]) -> Commented {
-        self.change(&Change::Rows(&self.filled(rows)), false)
+    pub fn building(&self, rows: &[Row]) -> CommentResult {
+        self.change(&Change::Rows(&self.with_job(rows)), false)
     }
 
     /// Says how these projects ended.
-    pub fn finish(&self, rows: &[Row]) -> Commented {
-        self.change(&Change::Rows(&self.filled(rows)), true)
+    pub fn finish(&self, rows: &[Row]) -> CommentResult {
+        self.change(&Change::Rows(&self.with_job(rows)), true)
     }
 
     /// Says that every preview is gone. Without a comment there is nothing to say.
-    pub fn removed(&self) -> Commented {
+    pub fn mark_removed(&self) -> CommentResult {
         self.change(&Change::Removed(&rfc3339(unix_now())), true)
     }
 
     /// `rows` with what this job knows of itself where they say nothing: commit, time, log, pipeline.
     #[must_use]
-    pub fn filled(&self, rows: &[Row]) -> Vec<Row> {
+    pub fn with_job(&self, rows: &[Row]) -> Vec<Row> {
         let here = self.merge_request.as_ref();
         let now = rfc3339(unix_now());
         let root = format!("{}/", self.ctx.root);
@@ -136,7 +144,7 @@ impl<'a> Comment<'a> {
                 time: row.time.clone().or_else(|| Some(now.clone())),
                 log: row.log.clone().or_else(|| here?.job.clone()),
                 pipeline,
-                // Where the job's folder is helps nobody who reads the comment.
+                // The path of the job's folder does not help a reader of the comment.
                 reason: row.reason.as_ref().map(|reason| reason.replace(&root, "")),
                 warning: row.warning.as_ref().map(|text| text.replace(&root, "")),
                 ..row.clone()
@@ -176,11 +184,11 @@ impl<'a> Comment<'a> {
         client(self.ctx, &place.api, name, value).map(Some)
     }
 
-    fn change(&self, change: &Change<'_>, lasting: bool) -> Commented {
+    fn change(&self, change: &Change<'_>, lasting: bool) -> CommentResult {
         if self.ctx.dry_run {
             let rows = change.apply(Vec::new());
             let markdown = (!rows.is_empty()).then(|| render::body(&rows));
-            return Commented { markdown, ..self.outcome(Action::Planned) };
+            return CommentResult { markdown, ..self.outcome(Action::Planned) };
         }
         if let Some(obstacle) = self.obstacle.borrow().as_ref() {
             return obstacle.clone();
@@ -189,20 +197,20 @@ impl<'a> Comment<'a> {
             return self.outcome(Action::Skipped);
         };
         match self.attempt(client, place, change, lasting) {
-            Ok(Written { action, note, deleted }) => {
+            Ok(WriteResult { action, note, deleted }) => {
                 let page = place.page.as_ref();
                 let url = page.and_then(|page| Some(format!("{page}#note_{}", note?)));
-                Commented { note, url, deleted, ..self.outcome(action) }
+                CommentResult { note, url, deleted, ..self.outcome(action) }
             }
             Err(error) => {
                 // A token that is refused now is refused later; a server that is down may be back.
                 let lasting = lasting || exit_of(&error) == Exit::Refused;
                 self.warn(&error, Action::Failed);
-                let said = self.obstacle.borrow().clone();
+                let obstacle = self.obstacle.borrow().clone();
                 if !lasting {
                     *self.obstacle.borrow_mut() = None;
                 }
-                said.unwrap_or_else(|| self.outcome(Action::Failed))
+                obstacle.unwrap_or_else(|| self.outcome(Action::Failed))
             }
         }
     }
@@ -213,14 +221,16 @@ impl<'a> Comment<'a> {
         place: &MergeRequest,
         change: &Change<'_>,
         lasting: bool,
-    ) -> Result<Written> {
+    ) -> Result<WriteResult> {
         let mut user = None;
-        let written = Notes::new(client, &place.project, &place.iid, marked).and_then(|notes| {
-            user = Some(notes.user().username.clone());
-            let timing = Timing::default();
-            Writer { notes, retry_budget: &self.ctx.retry_budget, timing }.write(change, lasting)
-        });
-        written.map_err(|error| explained(error, &self.token_variable, user.as_deref(), place))
+        let written =
+            Notes::new(client, &place.project, &place.iid, has_marker).and_then(|notes| {
+                user = Some(notes.user().username.clone());
+                let timing = Timing::default();
+                Writer { notes, retry_budget: &self.ctx.retry_budget, timing }
+                    .write(change, lasting)
+            });
+        written.map_err(|error| explain(error, &self.token_variable, user.as_deref(), place))
     }
 
     fn skip(&self, message: &str, hints: Vec<String>) {
@@ -235,13 +245,21 @@ impl<'a> Comment<'a> {
     }
 
     fn stop(&self, action: Action, message: String, hints: Vec<String>) {
-        let said = Commented { message: Some(message), hints, ..self.outcome(action) };
-        *self.obstacle.borrow_mut() = Some(said);
+        let failure = CommentResult { message: Some(message), hints, ..self.outcome(action) };
+        *self.obstacle.borrow_mut() = Some(failure);
     }
 
-    fn outcome(&self, action: Action) -> Commented {
+    fn outcome(&self, action: Action) -> CommentResult {
         let (note, url, message, markdown) = (None, None, None, None);
-        Commented { action, note, url, deleted: Vec::new(), message, hints: Vec::new(), markdown }
+        CommentResult {
+            action,
+            note,
+            url,
+            deleted: Vec::new(),
+            message,
+            hints: Vec::new(),
+            markdown,
+        }
     }
 }
 
@@ -265,7 +283,7 @@ pub fn connect<'a>(ctx: &'a Ctx, api: &str, token: Secret) -> Result<Client<'a>,
 
 /// Explains a refused request with the token in the variable `name`, with the next step.
 #[must_use]
-pub fn explained(
+pub fn explain(
     error: anyhow::Error,
     name: &str,
     user: Option<&str>,

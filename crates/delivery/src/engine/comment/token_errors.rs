@@ -6,14 +6,14 @@ use base::secret::{Secret, is_token, remember};
 use gitlab::api::problem::Problem;
 
 /// Describes the token that belongs into the variable.
-fn wanted(name: &str) -> String {
+fn describe_token(name: &str) -> String {
     format!("put a project or group access token with the scope `api` into {name}, masked")
 }
 
 /// The token in the variable `name`, as `get` and the environment know it. `job` is the job's own.
 pub fn token(name: &str, value: Option<String>, job: Option<&str>) -> Result<Secret, Failure> {
     let Some(value) = value else {
-        return Err(refused(format!("the variable {name} is not set")).hint(wanted(name)));
+        return Err(refused(format!("the variable {name} is not set")).hint(describe_token(name)));
     };
     let value = value.trim();
     if value.is_empty() {
@@ -25,18 +25,18 @@ pub fn token(name: &str, value: Option<String>, job: Option<&str>) -> Result<Sec
         return Err(refused(format!(
             "the variable {name} contains characters that are not allowed in a token"
         ))
-        .hint(wanted(name)));
+        .hint(describe_token(name)));
     }
     // Prefixes: <https://docs.gitlab.com/security/tokens/#token-prefixes>.
     if job.map(str::trim) == Some(value) || value.starts_with("glcbt-") {
         return Err(refused(format!(
             "{name} holds the job's own token, which cannot write comments"
         ))
-        .hint(wanted(name)));
+        .hint(describe_token(name)));
     }
     if value.starts_with("gldt-") {
         return Err(refused(format!("{name} holds a deploy token, which cannot write comments"))
-            .hint(wanted(name)));
+            .hint(describe_token(name)));
     }
     let token = Secret::new(value);
     remember(&token);
@@ -47,17 +47,17 @@ pub fn token(name: &str, value: Option<String>, job: Option<&str>) -> Result<Sec
 #[must_use]
 pub fn explain(problem: &Problem, name: &str, user: Option<&str>, place: &MergeRequest) -> Failure {
     let MergeRequest { project, iid, .. } = place;
-    let said = problem.detail.to_ascii_lowercase();
+    let detail = problem.detail.to_ascii_lowercase();
     let who = user.map_or_else(|| "its user".to_owned(), |user| format!("its user @{user}"));
     match problem.status {
-        401 if said.contains("expired") => refused(format!("the token in {name} has expired"))
+        401 if detail.contains("expired") => refused(format!("the token in {name} has expired"))
             .hint("rotate it, which keeps its user and so the comment, and put the new value into the variable"),
-        401 if said.contains("revoked") => {
-            refused(format!("the token in {name} was revoked")).hint(wanted(name))
+        401 if detail.contains("revoked") => {
+            refused(format!("the token in {name} was revoked")).hint(describe_token(name))
         }
         401 => refused(format!("GitLab does not know the token in {name}: {problem}"))
             .hint("it may be revoked, of another instance, or a job token, which cannot write comments")
-            .hint(wanted(name)),
+            .hint(describe_token(name)),
         403 if problem.code.as_deref() == Some("insufficient_scope") => {
             refused(format!("the token in {name} lacks the scope `api`: {problem}"))
                 .hint("`read_api` can read comments only; a token's scopes cannot be changed, so make a new one")
@@ -66,7 +66,7 @@ pub fn explain(problem: &Problem, name: &str, user: Option<&str>, place: &MergeR
             .hint(format!("{who} needs the role Reporter in project {project} at least"))
             .hint("a locked discussion or an archived project takes no comments either"),
         404 => refused(format!("the token in {name} does not see !{iid} in project {project}: {problem}"))
-            .hint(format!("{who} must be a member of that project; a project access token is one of its own project only"))
+            .hint(format!("{who} must be a member of that project; a project access token is valid in its own project only"))
             .hint("the number is CI_MERGE_REQUEST_IID, not the instance-wide CI_MERGE_REQUEST_ID"),
         0 => failed(format!("cannot reach GitLab: {problem}"))
             .hint("a private certificate authority goes into CI_SERVER_TLS_CA_FILE or SSL_CERT_FILE, a proxy into HTTPS_PROXY and NO_PROXY"),
@@ -92,7 +92,7 @@ mod tests {
         }
     }
 
-    fn shown(failure: &Failure) -> String {
+    fn render(failure: &Failure) -> String {
         let hints = failure.hints.iter().map(|hint| format!("  {hint}\n"));
         format!("{}\n{}", failure.message, hints.collect::<String>())
     }
@@ -104,7 +104,7 @@ mod tests {
         {
             let failure =
                 token("T", value.map(str::to_owned), Some("eyJ.job\n")).expect_err("refused");
-            text += &shown(&failure);
+            text += &render(&failure);
         }
         assert_eq!(
             token("T", Some(" glpat-1\n".to_owned()), None).expect("good").expose(),
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn states_that_gitlab_tells() {
         let mut text = String::new();
-        for (status, said, code) in [
+        for (status, detail, code) in [
             (
                 401,
                 "invalid_token: Token is expired. You can either do re-authorization or token refresh.",
@@ -154,10 +154,14 @@ mod tests {
             (400, "bad", None),
         ] {
             let request = "GET /notes".to_owned();
-            let problem =
-                Problem { request, status, detail: said.to_owned(), code: code.map(str::to_owned) };
+            let problem = Problem {
+                request,
+                status,
+                detail: detail.to_owned(),
+                code: code.map(str::to_owned),
+            };
             let failure = explain(&problem, "T", Some("bot"), &place());
-            text += &shown(&failure);
+            text += &render(&failure);
         }
         expect![[r#"
             the token in T has expired
@@ -173,7 +177,7 @@ mod tests {
               its user @bot needs the role Reporter in project 12 at least
               a locked discussion or an archived project takes no comments either
             the token in T does not see !42 in project 12: GET /notes: GitLab answered 404 (404 Project Not Found)
-              its user @bot must be a member of that project; a project access token is one of its own project only
+              its user @bot must be a member of that project; a project access token is valid in its own project only
               the number is CI_MERGE_REQUEST_IID, not the instance-wide CI_MERGE_REQUEST_ID
             cannot reach GitLab: GET /notes: no answer: connection refused
               a private certificate authority goes into CI_SERVER_TLS_CA_FILE or SSL_CERT_FILE, a proxy into HTTPS_PROXY and NO_PROXY

@@ -15,7 +15,7 @@ use serde::Serialize;
 use base::error::failed;
 use base::retry::RetryBudget;
 use gitlab::api::{Note, Notes, Wrote};
-use gitlab::comment::{Change, Row, render, state, united};
+use gitlab::comment::{Change, Row, render, state, union_of_notes};
 
 /// The maximum number of writes.
 const TRIES: u32 = 12;
@@ -44,7 +44,7 @@ pub enum Action {
     Created,
     /// It was edited in place.
     Edited,
-    /// It said so already, or there was none to change.
+    /// It was up to date, or there was none to change.
     Unchanged,
     /// It was not tried, and the message says why.
     Skipped,
@@ -56,7 +56,7 @@ pub enum Action {
 
 /// A comment that says what it should.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
+pub struct WriteResult {
     /// The action.
     pub action: Action,
     /// The note; none when there was nothing to change.
@@ -79,7 +79,7 @@ impl Writer<'_> {
     /// Makes the comment say it. The oldest note of ours wins, and others of ours are deleted once
     /// it has their rows. Without `lasting`, rows that are lost to a job that writes at the same time
     /// are not put back: something else will be written soon.
-    pub fn write(&self, change: &Change<'_>, lasting: bool) -> Result<Written> {
+    pub fn write(&self, change: &Change<'_>, lasting: bool) -> Result<WriteResult> {
         let mut action = Action::Unchanged;
         let (mut gone, mut created) = (BTreeSet::new(), 0);
         for tried in 1..=TRIES {
@@ -88,7 +88,7 @@ impl Writer<'_> {
             let Some((first, others)) = ours.split_first() else {
                 let rows = change.apply(Vec::new());
                 if rows.is_empty() {
-                    return Ok(Written { action, note: None, deleted: Vec::new() });
+                    return Ok(WriteResult { action, note: None, deleted: Vec::new() });
                 }
                 if created == CREATED {
                     break;
@@ -100,16 +100,16 @@ impl Writer<'_> {
                 continue;
             };
             let read = Instant::now();
-            // What the list said may be old by now.
+            // The list may be out of date by now.
             let Some(note) = self.notes.note(first.id)? else {
                 gone.insert(first.id);
                 continue;
             };
-            let (said, body) = (state::rows(&note.body), wanted(change, &note, others));
+            let (shown, body) = (state::rows(&note.body), wanted_body(change, &note, others));
             let right = if action == Action::Unchanged {
                 note.body.trim_end() == body
             } else {
-                said == state::rows(&body)
+                shown == state::rows(&body)
             };
             if right {
                 return self.tidy(action, &note, others);
@@ -136,14 +136,14 @@ impl Writer<'_> {
             .into())
     }
 
-    fn tidy(&self, action: Action, note: &Note, others: &[Note]) -> Result<Written> {
+    fn tidy(&self, action: Action, note: &Note, others: &[Note]) -> Result<WriteResult> {
         let mut deleted = Vec::new();
         for other in others {
             if self.notes.delete(other.id)? {
                 deleted.push(other.id);
             }
         }
-        Ok(Written { action, note: Some(note.id), deleted })
+        Ok(WriteResult { action, note: Some(note.id), deleted })
     }
 
     /// Waits until jobs that read before we wrote have written, each job for another time.
@@ -158,8 +158,8 @@ impl Writer<'_> {
 }
 
 /// The body that `note` should have, with the rows of its duplicates.
-fn wanted(change: &Change<'_>, note: &Note, others: &[Note]) -> String {
+fn wanted_body(change: &Change<'_>, note: &Note, others: &[Note]) -> String {
     let bodies = std::iter::once(note).chain(others);
     let stored: Vec<Vec<Row>> = bodies.map(|note| state::rows(&note.body)).collect();
-    render::body(&change.apply(united(stored)))
+    render::body(&change.apply(union_of_notes(stored)))
 }

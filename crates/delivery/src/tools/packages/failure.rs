@@ -63,7 +63,7 @@ pub fn hint(install: &Installation, variables: &Variables, tail: &[String]) -> S
     if has(&STALE) {
         update_lock(install)
     } else if has(&DENIED) || tail.iter().any(is_status) {
-        denied(variables)
+        is_denied(variables)
     } else if has(&UNREACHABLE) {
         crate::tools::bun::REGISTRY.to_owned()
     } else {
@@ -87,7 +87,7 @@ fn place(dir: &Utf8Path) -> String {
 }
 
 /// Says which variables reach an install.
-fn denied(variables: &Variables) -> String {
+fn is_denied(variables: &Variables) -> String {
     let state = |name: &String| {
         let state = if variable(name).is_some() { "is set" } else { "is not set" };
         format!("{name} ({state})")

@@ -9,7 +9,7 @@ use base::error::{Failure, refused};
 
 /// Nodes numbered in the order of their coming, and what is wrong with them.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
+pub(super) struct GraphBuilder {
     numbers: BTreeMap<String, Node>,
     paths: Vec<Utf8PathBuf>,
     edges: Vec<Vec<(Node, Origin)>>,
@@ -18,7 +18,7 @@ pub(super) struct Draft {
     problems: BTreeMap<Node, Failure>,
 }
 
-impl Draft {
+impl GraphBuilder {
     /// The number of the folder or file at `path`, which it gets here when it has none yet.
     pub(super) fn node(&mut self, path: &Utf8Path) -> Node {
         if let Some(node) = self.numbers.get(path.as_str()) {
@@ -96,18 +96,18 @@ impl Draft {
 mod tests {
     use super::*;
 
-    fn draft(edges: &[(&str, &str)]) -> Draft {
-        let mut draft = Draft::default();
+    fn graph_builder(edges: &[(&str, &str)]) -> GraphBuilder {
+        let mut graph_builder = GraphBuilder::default();
         for (from, to) in edges {
-            let from = draft.node(Utf8Path::new(from));
-            draft.add(from, Utf8Path::new(to), Origin::Manifest);
+            let from = graph_builder.node(Utf8Path::new(from));
+            graph_builder.add(from, Utf8Path::new(to), Origin::Manifest);
         }
-        draft
+        graph_builder
     }
 
     #[test]
     fn a_broken_manifest_matters_where_it_is_reached() {
-        let mut broken = draft(&[("a", "b"), ("b", "a"), ("d", "a")]);
+        let mut broken = graph_builder(&[("a", "b"), ("b", "a"), ("d", "a")]);
         let node = broken.node(Utf8Path::new("b"));
         broken.problem(node, "b/package.json: no".to_owned());
         broken.node(Utf8Path::new("c"));
@@ -129,7 +129,7 @@ mod tests {
         let mut pairs: Vec<(&str, &str)> =
             names.windows(2).map(|pair| (pair[0].as_str(), pair[1].as_str())).collect();
         pairs.push((&names[99_999], &names[0]));
-        let mut long = draft(&pairs);
+        let mut long = graph_builder(&pairs);
         let last = long.node(Utf8Path::new(&names[99_999]));
         long.problem(last, "far".to_owned());
         assert!(long.problem_of(Utf8Path::new(&names[1])).is_some());

@@ -4,31 +4,31 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::spared::Spared;
-use crate::engine::comment::Commented;
+use super::skipped::Skipped;
+use crate::engine::comment::CommentResult;
 use crate::engine::comment::write::Action;
-use crate::engine::stop::{Outcome, Stopped};
+use crate::engine::stop::{Outcome, PreviewDeletion};
 use base::error::Exit;
 use gitlab::api::leftovers::{MOST, State};
 
 /// The leftovers that a cleanup found, and its actions.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Swept {
+pub struct CleanupReport {
     /// The version of this document.
     pub schema: u32,
     /// The number of merge requests that were checked.
-    pub looked: usize,
+    pub merge_requests: usize,
     /// `true` if there were more than one run checks.
     pub more: bool,
     /// The leftovers.
-    pub left: Vec<Left>,
+    pub leftovers: Vec<Leftover>,
     /// The previews that were skipped, because they may belong to another merge request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub spared: Vec<Spared>,
-    /// The projects that may have Worker Previews which nobody could ask for.
+    pub skipped: Vec<Skipped>,
+    /// The projects whose Worker Previews could not be listed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub unasked: Vec<Unasked>,
+    pub unknown: Vec<Unknown>,
     /// The reason why nothing, or not everything, was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -37,7 +37,7 @@ pub struct Swept {
 /// A project whose Worker Previews are not known.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Unasked {
+pub struct Unknown {
     /// Its name.
     pub project: String,
     /// The reason.
@@ -47,7 +47,7 @@ pub struct Unasked {
 /// The leftovers of one merge request.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Left {
+pub struct Leftover {
     /// Its number.
     pub iid: u64,
     /// Its state.
@@ -60,49 +60,50 @@ pub struct Left {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<String>,
     /// Its Worker Previews.
-    pub previews: Vec<Stopped>,
+    pub previews: Vec<PreviewDeletion>,
     /// The environment that was not stopped.
     pub environment: Option<String>,
     /// The result for the comment. `None` in a dry run, or if it was right already.
-    pub comment: Option<Commented>,
+    pub comment: Option<CommentResult>,
     /// `true` if the environment is stopped now.
     pub stopped: bool,
 }
 
-impl Swept {
+impl CleanupReport {
     /// Returns the exit code of the run.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        let failed = |one: &Stopped| one.outcome == Outcome::Failed;
-        if self.left.iter().any(|left| left.previews.iter().any(failed)) {
+        let failed = |one: &PreviewDeletion| one.outcome == Outcome::Failed;
+        if self.leftovers.iter().any(|leftover| leftover.previews.iter().any(failed)) {
             return Exit::Remote;
         }
-        let uncommented = |left: &Left| {
-            let comment = left.comment.as_ref().map(|comment| comment.action);
+        let uncommented = |leftover: &Leftover| {
+            let comment = leftover.comment.as_ref().map(|comment| comment.action);
             matches!(comment, Some(Action::Failed | Action::Skipped))
         };
-        let failed = !self.unasked.is_empty() || self.left.iter().any(uncommented);
+        let failed = !self.unknown.is_empty() || self.leftovers.iter().any(uncommented);
         if failed { Exit::Failed } else { Exit::Done }
     }
 
     /// The text for people.
     #[must_use]
     pub fn text(&self, dry_run: bool) -> String {
-        let mut lines: Vec<String> = self.left.iter().map(|left| left.line(dry_run)).collect();
-        lines.extend(self.spared.iter().map(Spared::line));
-        if lines.is_empty() && self.unasked.is_empty() && self.message.is_none() {
-            lines.push(format!("nothing left behind by {} merge requests", self.looked));
+        let mut lines: Vec<String> =
+            self.leftovers.iter().map(|leftover| leftover.line(dry_run)).collect();
+        lines.extend(self.skipped.iter().map(Skipped::line));
+        if lines.is_empty() && self.unknown.is_empty() && self.message.is_none() {
+            lines.push(format!("nothing left behind by {} merge requests", self.merge_requests));
         }
         if self.more {
             lines.push(format!(
                 "more than {MOST} merge requests were merged or closed; `--days` takes fewer"
             ));
         }
-        let mut unasked: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for Unasked { project, error } in &self.unasked {
-            unasked.entry(error).or_default().push(project);
+        let mut unknown: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for Unknown { project, error } in &self.unknown {
+            unknown.entry(error).or_default().push(project);
         }
-        lines.extend(unasked.into_iter().map(|(error, projects)| {
+        lines.extend(unknown.into_iter().map(|(error, projects)| {
             format!("previews of {} are not looked for: {error}", projects.join(", "))
         }));
         lines.extend(self.message.clone());
@@ -110,15 +111,15 @@ impl Swept {
     }
 }
 
-impl Left {
+impl Leftover {
     /// The projects whose rows are to say that the preview is removed.
-    pub fn gone(&self) -> impl Iterator<Item = &str> {
+    pub fn removed_projects(&self) -> impl Iterator<Item = &str> {
         self.projects.iter().filter(|name| !self.kept.contains(name)).map(String::as_str)
     }
 
     /// Returns whether a preview of it may still exist.
     #[must_use]
-    pub fn held(&self) -> bool {
+    pub fn may_have_preview(&self) -> bool {
         !self.kept.is_empty() || self.previews.iter().any(|one| one.outcome == Outcome::Failed)
     }
 
@@ -131,39 +132,41 @@ impl Left {
             State::Open => "open",
         };
         let mut done = Vec::new();
-        let gone: Vec<&str> = self.gone().collect();
+        let gone: Vec<&str> = self.removed_projects().collect();
         if !gone.is_empty() {
-            let said = match self.comment.as_ref().map(|comment| comment.action) {
-                None if dry_run => "would be said to be removed",
+            let outcome = match self.comment.as_ref().map(|comment| comment.action) {
+                None if dry_run => "would be marked as removed",
                 Some(Action::Failed | Action::Skipped) => "are still in the comment",
                 _ => "removed",
             };
-            done.push(format!("{} {said}", gone.join(", ")));
+            done.push(format!("{} {outcome}", gone.join(", ")));
         }
         if !self.kept.is_empty() {
             done.push(format!("{} may still have a preview", self.kept.join(", ")));
         }
-        let said = |one: &Stopped| {
-            let said = match one.outcome {
+        let describe = |one: &PreviewDeletion| {
+            let outcome = match one.outcome {
                 Outcome::Deleted => "is deleted",
                 Outcome::Planned => "would be deleted",
                 Outcome::Absent => "is gone already",
                 Outcome::Failed => return None,
             };
-            Some(format!("preview {} of {} {said}", one.name, one.project))
+            Some(format!("preview {} of {} {outcome}", one.name, one.project))
         };
-        done.extend(self.previews.iter().filter_map(said));
+        done.extend(self.previews.iter().filter_map(describe));
         if let Some(name) = &self.environment {
-            let said = match (self.stopped, dry_run) {
+            let outcome = match (self.stopped, dry_run) {
                 (true, _) => "stopped",
                 (false, true) => "would be stopped",
-                (false, false) if self.held() => "is left, since a preview may still be there",
+                (false, false) if self.may_have_preview() => {
+                    "is leftover, since a preview may still be there"
+                }
                 (false, false) => "could not be stopped",
             };
-            done.push(format!("environment {name} {said}"));
+            done.push(format!("environment {name} {outcome}"));
         }
         let failed = self.previews.iter().filter(|one| one.outcome == Outcome::Failed);
-        let failed: Vec<String> = failed.filter_map(Stopped::line).collect();
+        let failed: Vec<String> = failed.filter_map(PreviewDeletion::line).collect();
         if done.is_empty() {
             return format!("!{} {state}: {}", self.iid, failed.join("\n"));
         }

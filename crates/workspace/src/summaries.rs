@@ -1,48 +1,48 @@
-//! Outlines of commits, kept below `.xtask/outlines/`: what a commit holds never changes, and to read
+//! Outlines of commits, kept below `.xtask/summaries/`: what a commit holds never changes, and to read
 //! a thousand manifests takes longer than everything else that `affected` does.
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA256, digest};
 
-use super::outline_text::{decode, encode};
+use super::summary_text::{decode, encode};
 use crate::Workspace;
 use crate::git::is_ignored;
 use crate::key::hex;
-use crate::outline::Outline;
+use crate::summary::Summary;
 use base::files::write_whole;
 use base::version_cache::this_program;
 
 /// The number of summaries that are kept. The oldest are deleted first.
 const LIMIT: usize = 16;
 
-/// The outline of `commit` in the repository at `root`. One is kept only for the program that made it:
+/// The summary of `commit` in the repository at `root`. One is kept only for the program that made it:
 /// another may understand the same files otherwise.
-pub fn outline(root: &Utf8Path, commit: &str) -> Result<Outline> {
-    let folder = root.join(".xtask/outlines");
+pub fn summary(root: &Utf8Path, commit: &str) -> Result<Summary> {
+    let folder = root.join(".xtask/summaries");
     let path = folder.join(commit);
     let program = this_program();
     let text = std::fs::read_to_string(&path).unwrap_or_default();
-    if let Some(outline) = program.as_deref().and_then(|program| read(&text, program)) {
-        return Ok(outline);
+    if let Some(summary) = program.as_deref().and_then(|program| read(&text, program)) {
+        return Ok(summary);
     }
-    let outline = Outline::new(&Workspace::survey_commit(root, commit)?);
-    // A file that git does not ignore would be a change of its own.
+    let summary = Summary::new(&Workspace::survey_commit(root, commit)?);
+    // A file that git does not ignore would be its own change.
     let ignored = is_ignored(root, path.strip_prefix(root)?)?;
-    if let (true, Some(program), Some(encoded)) = (ignored, program, encode(&outline)) {
+    if let (true, Some(program), Some(encoded)) = (ignored, program, encode(&summary)) {
         let body = format!("{program}\n{encoded}");
         let text = format!("{}\n{body}", checksum(&body));
         // Where it cannot be kept, it is made again.
         let _made_again = write_whole(&path, &text).and_then(|()| make_room(&folder));
     }
-    Ok(outline)
+    Ok(summary)
 }
 
-/// A kept outline: the checksum of all that follows, the program that made it, and the outline.
-fn read(text: &str, program: &str) -> Option<Outline> {
+/// A kept summary: the checksum of all that follows, the program that made it, and the summary.
+fn read(text: &str, program: &str) -> Option<Summary> {
     let (sum, body) = text.split_once('\n')?;
-    let outline = body.strip_prefix(program)?.strip_prefix('\n')?;
-    (checksum(body) == sum).then(|| decode(outline))?
+    let summary = body.strip_prefix(program)?.strip_prefix('\n')?;
+    (checksum(body) == sum).then(|| decode(summary))?
 }
 
 fn checksum(body: &str) -> String {

@@ -1,23 +1,23 @@
-//! An outline as text: the broken configs in a line of JSON, then a line a node with its path, its names
+//! A summary as text: the broken configs in a line of JSON, then a line a node with its path, its names
 //! as project and as package, and its edges. Text that is only split is cheap to read in the development
 //! build too, which is what people run.
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use crate::discovery::Broken;
+use crate::discovery::BrokenConfig;
 use crate::graph::{Graph, Origin};
-use crate::outline::{Named, Outline};
+use crate::summary::{NamedNode, Summary};
 use base::error::refused;
 
-/// The outline as text. Nothing where a name has a character that separates.
-pub(super) fn encode(outline: &Outline) -> Option<String> {
-    let broken: Vec<_> = outline.broken.iter().map(KeptBroken::from).collect();
+/// The summary as text. `None` if a name has a character that separates.
+pub(super) fn encode(summary: &Summary) -> Option<String> {
+    let broken: Vec<_> = summary.broken.iter().map(KeptBroken::from).collect();
     let mut text = serde_json::to_string(&broken).ok()?;
     let (mut projects, mut packages) =
-        (outline.projects.iter().peekable(), outline.packages.iter().peekable());
-    for node in 0..outline.graph.len() {
-        let mut fields = vec![outline.graph.path(node).to_string()];
+        (summary.projects.iter().peekable(), summary.packages.iter().peekable());
+    for node in 0..summary.graph.len() {
+        let mut fields = vec![summary.graph.path(node).to_string()];
         for named in [&mut projects, &mut packages] {
             let named = named.next_if(|named| named.node == node);
             fields.push(named.map_or(String::new(), |named| format!("={}", named.name)));
@@ -25,7 +25,7 @@ pub(super) fn encode(outline: &Outline) -> Option<String> {
         if fields.iter().any(|field| field.contains('\t') || field.contains('\n')) {
             return None;
         }
-        let edges = outline.graph.steps(node).iter();
+        let edges = summary.graph.steps(node).iter();
         let edges = edges.map(|(to, origin)| (to * ORIGINS.len() + *origin as usize).to_string());
         fields.push(edges.collect::<Vec<_>>().join(" "));
         text.push('\n');
@@ -35,8 +35,8 @@ pub(super) fn encode(outline: &Outline) -> Option<String> {
     (projects.next().is_none() && packages.next().is_none()).then_some(text)
 }
 
-/// The outline that was encoded; nothing for another text.
-pub(super) fn decode(text: &str) -> Option<Outline> {
+/// The summary that was encoded; `None` for other text.
+pub(super) fn decode(text: &str) -> Option<Summary> {
     let mut lines = text.split('\n');
     let broken: Vec<KeptBroken> = serde_json::from_str(lines.next()?).ok()?;
     let (mut paths, mut edges) = (Vec::new(), Vec::new());
@@ -46,7 +46,7 @@ pub(super) fn decode(text: &str) -> Option<Outline> {
         paths.push(Utf8PathBuf::from(fields.next()?));
         for named in [&mut projects, &mut packages] {
             if let Some(name) = fields.next()?.strip_prefix('=') {
-                named.push(Named { node, name: name.to_owned() });
+                named.push(NamedNode { node, name: name.to_owned() });
             }
         }
         let numbers = fields.next()?.split(' ').filter(|number| !number.is_empty());
@@ -56,8 +56,8 @@ pub(super) fn decode(text: &str) -> Option<Outline> {
         };
         edges.push(numbers.map(edge).collect::<Option<_>>()?);
     }
-    let broken = broken.into_iter().map(Broken::from).collect();
-    Some(Outline { graph: Graph::of(paths, edges)?, projects, packages, broken })
+    let broken = broken.into_iter().map(BrokenConfig::from).collect();
+    Some(Summary { graph: Graph::from_parts(paths, edges)?, projects, packages, broken })
 }
 
 /// Every origin, by its own number.
@@ -78,16 +78,16 @@ struct KeptBroken {
     message: String,
 }
 
-impl From<&Broken> for KeptBroken {
-    fn from(broken: &Broken) -> KeptBroken {
-        let Broken { dir, config, failure } = broken.clone();
+impl From<&BrokenConfig> for KeptBroken {
+    fn from(broken: &BrokenConfig) -> KeptBroken {
+        let BrokenConfig { dir, config, failure } = broken.clone();
         KeptBroken { dir, config, message: failure.message }
     }
 }
 
-impl From<KeptBroken> for Broken {
-    fn from(kept: KeptBroken) -> Broken {
-        Broken { dir: kept.dir, config: kept.config, failure: refused(kept.message) }
+impl From<KeptBroken> for BrokenConfig {
+    fn from(kept: KeptBroken) -> BrokenConfig {
+        BrokenConfig { dir: kept.dir, config: kept.config, failure: refused(kept.message) }
     }
 }
 
@@ -95,7 +95,7 @@ impl From<KeptBroken> for Broken {
 mod tests {
     use super::*;
 
-    fn outline(names: [&str; 2]) -> Outline {
+    fn summary(names: [&str; 2]) -> Summary {
         let paths = ["a", "a-b", "a/b", "package.json"].map(Utf8PathBuf::from);
         let edges = vec![
             vec![(2, Origin::Manifest), (3, Origin::Install)],
@@ -103,37 +103,37 @@ mod tests {
             vec![(1, Origin::Input)],
             Vec::new(),
         ];
-        let named = |node, name: &str| Named { node, name: name.to_owned() };
+        let named = |node, name: &str| NamedNode { node, name: name.to_owned() };
         let config = Utf8PathBuf::from("x/wrangler.json");
         let failure = refused("x/wrangler.json:\n\tno");
-        Outline {
-            graph: Graph::of(paths.to_vec(), edges).expect("a graph"),
+        Summary {
+            graph: Graph::from_parts(paths.to_vec(), edges).expect("a graph"),
             projects: vec![named(0, names[0]), named(2, "")],
             packages: vec![named(0, "@scope/a"), named(1, names[1])],
-            broken: vec![Broken { dir: "x".into(), config, failure }],
+            broken: vec![BrokenConfig { dir: "x".into(), config, failure }],
         }
     }
 
     #[test]
     fn what_is_kept_comes_back() {
-        let outline = outline(["Größe =1", "b"]);
-        let text = encode(&outline).expect("text");
-        let found = decode(&text).expect("an outline");
-        assert_eq!(found.graph, outline.graph);
-        assert_eq!((&found.projects, &found.packages), (&outline.projects, &outline.packages));
-        assert_eq!(found.broken[0].failure.message, outline.broken[0].failure.message);
+        let summary = summary(["Größe =1", "b"]);
+        let text = encode(&summary).expect("text");
+        let found = decode(&text).expect("a summary");
+        assert_eq!(found.graph, summary.graph);
+        assert_eq!((&found.projects, &found.packages), (&summary.projects, &summary.packages));
+        assert_eq!(found.broken[0].failure.message, summary.broken[0].failure.message);
         assert_eq!(encode(&found), Some(text));
     }
 
     #[test]
     fn what_cannot_be_kept_whole_is_not_kept() {
         for names in [["a\nb", "b"], ["a", "b\tc"]] {
-            assert_eq!(encode(&outline(names)), None);
+            assert_eq!(encode(&summary(names)), None);
         }
-        let mut lost = outline(["a", "b"]);
+        let mut lost = summary(["a", "b"]);
         lost.packages.reverse();
         assert_eq!(encode(&lost), None, "a name without its node");
-        let text = encode(&outline(["a", "b"])).expect("text");
+        let text = encode(&summary(["a", "b"])).expect("text");
         for (good, bad) in [("a-b\t", "z\t"), (" 23", " 99"), ("=b", "b\tx"), ("[{", "[")] {
             assert!(text.contains(good) && decode(&text.replacen(good, bad, 1)).is_none(), "{bad}");
         }

@@ -16,7 +16,7 @@ pub struct BuiltFile {
 
 /// The facts of a build's output that the health check needs.
 #[derive(Clone, Debug, Default)]
-pub struct Built {
+pub struct BuildOutput {
     /// The file for the health path, and `/index.html`, by path.
     pages: Vec<(String, BuiltFile)>,
     /// A file that no edge feature rewrites, with its path.
@@ -35,16 +35,16 @@ const LARGEST: u64 = 256 * 1024;
 /// like, which Cloudflare can manage.
 const STABLE: [&str; 9] = ["js", "mjs", "css", "woff2", "woff", "wasm", "map", "json", "pdf"];
 
-impl Built {
+impl BuildOutput {
     /// Reads what the check for `path` needs from the output folder `dist`. `html_handling` is the
     /// field of the wrangler config.
     #[must_use]
-    pub fn read(dist: &Utf8Path, path: &str, html_handling: Option<&str>) -> Built {
+    pub fn read(dist: &Utf8Path, path: &str, html_handling: Option<&str>) -> BuildOutput {
         let names = [path, "/index.html"];
         let page = |path: &&str| Some(((*path).to_owned(), file_for(dist, path, html_handling)?));
         let rules = std::fs::read_to_string(dist.join("_redirects")).unwrap_or_default();
         let source = |line: &str| line.split_whitespace().next().map(str::to_owned);
-        Built {
+        BuildOutput {
             pages: names.iter().filter_map(page).collect(),
             proof: proof(dist),
             redirects: rules
@@ -174,7 +174,7 @@ mod tests {
             ("/about.html", Some("none"), Some("about")),
             ("/gone", None, None),
         ] {
-            let page = Built::read(&dir, path, handling).page(path);
+            let page = BuildOutput::read(&dir, path, handling).page(path);
             let text = page.map(|page| String::from_utf8(page.bytes).expect("UTF-8"));
             assert_eq!(text.as_deref(), wanted, "{path} {handling:?}");
         }
@@ -194,7 +194,7 @@ mod tests {
             ("_astro/page.Dk3xY9ab.css", "hashed"),
         ];
         let dir = folder("proof", &files);
-        let proof = || Built::read(&dir, "/", None).proof;
+        let proof = || BuildOutput::read(&dir, "/", None).proof;
         let hashed = ("/_astro/page.Dk3xY9ab.css".to_owned(), b"hashed".to_vec());
         assert_eq!(proof(), Some(hashed));
         std::fs::remove_dir_all(dir.join("_astro")).expect("removable");
@@ -208,7 +208,7 @@ mod tests {
     fn rules_of_redirects_are_matched_by_their_source() {
         let rules = "# comment\n/ /en/ 302\n/old/* /new/:splat\n/blog/:slug /posts/:slug\nhttps://a.example/x /y\n";
         let dir = folder("redirects", &[("_redirects", rules), ("index.html", "x")]);
-        let built = Built::read(&dir, "/", None);
+        let built = BuildOutput::read(&dir, "/", None);
         for path in ["/", "/old/a", "/blog/a", "/x", "/?q=1"] {
             assert!(built.has_redirect(path), "{path}");
         }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::engine::job::command_line;
-use crate::engine::stop::{Previews, Stopped};
+use crate::engine::stop::{PreviewDeletion, Previews};
 use crate::plan::destination::Destination;
 use crate::plan::merge_request::Project;
 use base::command::quote;
@@ -16,10 +16,10 @@ use gitlab::api::leftovers::{Environment, Request, State};
 /// limit.
 const LATE: u64 = 86_400;
 
-/// One thing that is left alone.
+/// A preview or an environment that is skipped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Spared {
+pub struct Skipped {
     /// The number that it carries.
     pub iid: u64,
     /// The project whose preview it is; nothing of an environment.
@@ -30,29 +30,29 @@ pub struct Spared {
     /// The reason.
     pub reason: String,
     /// The command that deletes it; for an environment the page in GitLab.
-    pub by_hand: String,
+    pub command_line: String,
 }
 
-impl Spared {
+impl Skipped {
     /// The text for people.
     #[must_use]
     pub fn line(&self) -> String {
-        let Spared { project, name, reason, by_hand, .. } = self;
+        let Skipped { project, name, reason, command_line, .. } = self;
         let what = match project {
             Some(project) => format!("preview {name} of {project}"),
             None => format!("environment {name}"),
         };
-        format!("{what} is left alone: {reason}; by hand: {by_hand}")
+        format!("{what} is skipped: {reason}; to delete it: {command_line}")
     }
 
-    fn preview(iid: u64, one: &Stopped, reason: &str, place: &Destination) -> Spared {
+    fn preview(iid: u64, one: &PreviewDeletion, reason: &str, place: &Destination) -> Skipped {
         let command = command_line("preview stop", &quote(&one.project), place);
-        Spared {
+        Skipped {
             iid,
             project: Some(one.project.clone()),
             name: one.name.clone(),
             reason: reason.to_owned(),
-            by_hand: format!("{command} --alias {}", one.name),
+            command_line: format!("{command} --alias {}", one.name),
         }
     }
 
@@ -62,19 +62,19 @@ impl Spared {
     pub fn unknown(
         iid: u64,
         project: &Project,
-        (previews, environment): (&[Stopped], Option<&Environment>),
+        (previews, environment): (&[PreviewDeletion], Option<&Environment>),
         place: Option<&Destination>,
-    ) -> Vec<Spared> {
+    ) -> Vec<Skipped> {
         let number = &project.number;
         let reason = format!("the GitLab project {number} has had no merge request !{iid} yet");
         let previews =
-            previews.iter().filter_map(|one| Some(Spared::preview(iid, one, &reason, place?)));
-        let environment = environment.map(|one| Spared {
+            previews.iter().filter_map(|one| Some(Skipped::preview(iid, one, &reason, place?)));
+        let environment = environment.map(|one| Skipped {
             iid,
             project: None,
             name: one.name.clone(),
             reason: reason.clone(),
-            by_hand: "Operate → Environments".to_owned(),
+            command_line: "Operate → Environments".to_owned(),
         });
         previews.chain(environment).collect()
     }
@@ -82,13 +82,13 @@ impl Spared {
 
 /// Takes those previews out of `found` that were deployed when `request` was not open, and are not shown
 /// in its comment: what another merge request of this number has.
-pub fn take(
-    found: &mut Vec<Stopped>,
+pub fn take_foreign(
+    found: &mut Vec<PreviewDeletion>,
     request: &Request,
     shown: &[String],
     previews: &Previews<'_>,
-) -> Vec<Spared> {
-    let mut spared = Vec::new();
+) -> Vec<Skipped> {
+    let mut skipped = Vec::new();
     found.retain_mut(|one| {
         if shown.contains(&one.project) {
             return true;
@@ -96,19 +96,23 @@ pub fn take(
         match objection(one, request, previews) {
             Ok(None) => true,
             Ok(Some(reason)) => {
-                spared.push(Spared::preview(request.iid, one, &reason, previews.place()));
+                skipped.push(Skipped::preview(request.iid, one, &reason, previews.place()));
                 false
             }
             Err(error) => {
-                one.came_to(Err(error));
+                one.set_result(Err(error));
                 true
             }
         }
     });
-    spared
+    skipped
 }
 
-fn objection(one: &Stopped, request: &Request, previews: &Previews<'_>) -> Result<Option<String>> {
+fn objection(
+    one: &PreviewDeletion,
+    request: &Request,
+    previews: &Previews<'_>,
+) -> Result<Option<String>> {
     let time = |text: &Option<String>| text.as_deref().and_then(parse_rfc3339);
     let over = match request.state {
         State::Merged => time(&request.merged_at),
@@ -118,11 +122,16 @@ fn objection(one: &Stopped, request: &Request, previews: &Previews<'_>) -> Resul
     if opened.is_none() && over.is_none() {
         return Ok(None);
     }
-    let deployed = previews.deployed(one)?;
-    Ok(deployed.and_then(|deployed| outside(deployed, request.iid, opened, over)))
+    let deployed = previews.deployed_at(one)?;
+    Ok(deployed.and_then(|deployed| time_objection(deployed, request.iid, opened, over)))
 }
 
-fn outside(deployed: u64, iid: u64, opened: Option<u64>, over: Option<u64>) -> Option<String> {
+fn time_objection(
+    deployed: u64,
+    iid: u64,
+    opened: Option<u64>,
+    over: Option<u64>,
+) -> Option<String> {
     if opened.is_some_and(|opened| deployed < opened) {
         return Some(format!("it was deployed before !{iid} was opened"));
     }
@@ -132,18 +141,19 @@ fn outside(deployed: u64, iid: u64, opened: Option<u64>, over: Option<u64>) -> O
 
 #[cfg(test)]
 mod tests {
-    use super::{LATE, outside};
+    use super::{LATE, time_objection};
 
     #[test]
     fn a_preview_of_a_merge_request_is_deployed_while_that_is_open_or_soon_after() {
         let (opened, over) = (Some(1_000_000), Some(2_000_000));
         for deployed in [1_000_000, 1_500_000, 2_000_000 + LATE] {
-            assert_eq!(outside(deployed, 7, opened, over), None, "{deployed}");
+            assert_eq!(time_objection(deployed, 7, opened, over), None, "{deployed}");
         }
-        for (deployed, said) in [(999_999, "before"), (2_000_001 + LATE, "after the end of !7")] {
-            let reason = outside(deployed, 7, opened, over).expect("a reason");
-            assert!(reason.contains(said), "{reason}");
+        for (deployed, expected) in [(999_999, "before"), (2_000_001 + LATE, "after the end of !7")]
+        {
+            let reason = time_objection(deployed, 7, opened, over).expect("a reason");
+            assert!(reason.contains(expected), "{reason}");
         }
-        assert_eq!(outside(5, 7, None, None), None);
+        assert_eq!(time_objection(5, 7, None, None), None);
     }
 }

@@ -1,11 +1,11 @@
 //! Files of the repository, and none that a symbolic link puts outside of it: what lies elsewhere was
-//! reviewed by nobody, is in no content key, and is not on the machine that deploys.
+//! unreviewed, is in no content key, and is not on the machine that deploys.
 
 use std::collections::HashSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::files::Files;
+use super::files::Source;
 use base::error::{Failure, refused};
 
 /// Refuses a path, relative to `root`, that leads out of the repository. A link to another place in it
@@ -33,7 +33,7 @@ pub fn real(root: &Utf8Path, path: &Utf8Path) -> Option<Utf8PathBuf> {
 
 /// Reads many files, and looks at the folders above them once.
 pub struct Reader<'f> {
-    files: &'f Files,
+    files: &'f Source,
     /// Folders that no symbolic link leads through.
     plain: HashSet<String>,
 }
@@ -41,15 +41,15 @@ pub struct Reader<'f> {
 impl<'f> Reader<'f> {
     /// Of these files.
     #[must_use]
-    pub fn new(files: &'f Files) -> Reader<'f> {
+    pub fn new(files: &'f Source) -> Reader<'f> {
         Reader { files, plain: HashSet::from([String::new()]) }
     }
 
-    /// Reads a file as [`Files::read`] does.
+    /// Reads a file as [`Source::read`] does.
     pub fn read(&mut self, path: &Utf8Path) -> Result<String, Failure> {
         let files = self.files;
         match files {
-            Files::Here { root } if self.is_plain(root, path) => text(root, path),
+            Source::WorkingTree { root } if self.is_plain(root, path) => text(root, path),
             _ => files.read(path),
         }
     }

@@ -1,14 +1,14 @@
 //! Previews that were left behind: of merge requests that are merged or closed.
 
-pub mod found;
-pub mod spared;
+pub mod report;
+pub mod skipped;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, anyhow};
 
 use super::comment::{self, Comment};
-use super::stop::{Outcome, Previews, Stopped};
+use super::stop::{Outcome, PreviewDeletion, Previews};
 use crate::context::Ctx;
 use crate::plan::destination::Destination;
 use crate::plan::merge_request::{self, MergeRequest, Project};
@@ -16,38 +16,38 @@ use base::env::variable;
 use base::error::Failure;
 use base::secret::Secret;
 use base::time::{rfc3339, unix_now};
-use found::{Left, Swept, Unasked};
 use gitlab::api::leftovers;
 use gitlab::api::leftovers::{Environment, Request, State};
 use gitlab::api::request::Client;
 use gitlab::api::{Notes, User};
-use gitlab::comment::state::{marked, rows};
+use gitlab::comment::state::{has_marker, rows};
 use gitlab::comment::{Row, Status};
-use spared::Spared;
+use report::{CleanupReport, Leftover, Unknown};
+use skipped::Skipped;
 use workspace::Workspace;
 use workspace::config::Config;
 use workspace::strategy::Strategy;
 
 /// Does for each merge request that was merged or closed within `days` what `preview stop` does in its
 /// pipeline, where that was not done, and stops its environment. A Worker Preview at `place`, or an
-/// environment, counts however long ago that was. What may be of another merge request is spared: a
+/// environment, counts however long ago that was. Previews that may belong to another merge request are skipped: a
 /// preview that is deleted is gone, and one that stays is named again by the next run.
-pub fn sweep(
+pub fn clean_up(
     ctx: &Ctx,
     workspace: &Workspace,
     place: Option<&Destination>,
     days: u32,
-) -> Result<Swept> {
+) -> Result<CleanupReport> {
     let config = &workspace.config;
     let destination = place;
     let place = Project::from_variables(variable, &config.gitlab);
     place.check(&config.gitlab, destination.is_some_and(|at| at.sandbox.is_some()))?;
     let previews = destination.map(|at| (at, Previews::at(ctx, at)));
-    let mut swept = Swept { schema: 1, ..Swept::default() };
+    let mut report = CleanupReport { schema: 2, ..CleanupReport::default() };
     let name = &config.gitlab.token_variable;
     let Some(token) = variable(name) else {
-        swept.message = Some(format!("nothing looked at: the variable {name} is not set"));
-        return Ok(swept);
+        report.message = Some(format!("nothing looked at: the variable {name} is not set"));
+        return Ok(report);
     };
     let client = comment::client(ctx, &place.api, name, Some(token))?;
     // Stopping takes more rights than commenting; a job's own token has them.
@@ -56,30 +56,31 @@ pub fn sweep(
         None => None,
     };
     let environments = job.as_ref().unwrap_or(&client);
-    let explain = |error| comment::explained(error, name, None, &place.request(0));
+    let explain = |error| comment::explain(error, name, None, &place.request(0));
     let since = rfc3339(unix_now().saturating_sub(u64::from(days) * 86_400));
-    let (requests, more) = leftovers::finished(&client, &place.number, &since).map_err(&explain)?;
-    swept.more = more;
+    let (requests, more) =
+        leftovers::list_finished(&client, &place.number, &since).map_err(&explain)?;
+    report.more = more;
     let mut open = BTreeMap::new();
     match leftovers::available(environments, &place.number) {
         Ok(found) => open.extend(found.into_iter().filter_map(|one| Some((iid(&one)?, one)))),
-        Err(error) => swept.message = Some(format!("environments are not looked at: {error:#}")),
+        Err(error) => report.message = Some(format!("environments are not looked at: {error:#}")),
     }
     let mut requests: BTreeMap<u64, Request> =
         requests.into_iter().map(|request| (request.iid, request)).collect();
     let mut found = match &previews {
-        Some((at, previews)) => ask(ctx, workspace, at, previews, &mut swept.unasked),
+        Some((at, previews)) => ask(ctx, workspace, at, previews, &mut report.unknown),
         None => BTreeMap::new(),
     };
     let older = open.keys().chain(found.keys()).filter(|iid| !requests.contains_key(iid));
     let older: BTreeSet<u64> = older.copied().collect();
-    let older = leftovers::numbered(&client, &place.number, &older).map_err(&explain)?;
+    let older = leftovers::list_by_number(&client, &place.number, &older).map_err(&explain)?;
     requests.extend(older.into_iter().map(|request| (request.iid, request)));
     let user = Notes::whoami(&client).map_err(&explain)?;
     // What cannot go on says what it has done.
-    let cut = |error, swept: &Swept| {
-        if !swept.left.is_empty() {
-            ctx.ui.note(&format!("done before that:\n{}", swept.text(ctx.dry_run)));
+    let cut = |error, report: &CleanupReport| {
+        if !report.leftovers.is_empty() {
+            ctx.ui.note(&format!("done before that:\n{}", report.text(ctx.dry_run)));
         }
         explain(error)
     };
@@ -89,30 +90,35 @@ pub fn sweep(
         let mut worker_previews = found.remove(&iid).unwrap_or_default();
         if request.state == State::Unknown {
             let found = (worker_previews.as_slice(), environment.as_ref());
-            swept.spared.extend(Spared::unknown(iid, &place, found, destination));
+            report.skipped.extend(Skipped::unknown(iid, &place, found, destination));
             continue;
         }
-        swept.looked += 1;
+        report.merge_requests += 1;
         let shown = live(&client, &user, &place, &request);
-        let projects = shown.map_err(|error| cut(error, &swept))?;
+        let projects = shown.map_err(|error| cut(error, &report))?;
         if let Some((_, Ok(previews))) = &previews {
-            swept.spared.extend(spared::take(&mut worker_previews, &request, &projects, previews));
+            report.skipped.extend(skipped::take_foreign(
+                &mut worker_previews,
+                &request,
+                &projects,
+                previews,
+            ));
         }
         if projects.is_empty() && environment.is_none() && worker_previews.is_empty() {
             continue;
         }
         // The lists are from before everything that was done since, and it may have been opened again.
         let now = || leftovers::state(&client, &place.number, iid);
-        if !ctx.dry_run && now().map_err(|error| cut(error, &swept))? != request.state {
+        if !ctx.dry_run && now().map_err(|error| cut(error, &report))? != request.state {
             ctx.ui.note(&format!("!{iid} has changed meanwhile and is left to the next run"));
             continue;
         }
-        let unasked = |name: &&String| swept.unasked.iter().any(|one| one.project == **name);
-        let mut left = Left {
+        let unknown = |name: &&String| report.unknown.iter().any(|one| one.project == **name);
+        let mut leftover = Leftover {
             iid,
             state: request.state,
             url: request.web_url.clone(),
-            kept: projects.iter().filter(unasked).cloned().collect(),
+            kept: projects.iter().filter(unknown).cloned().collect(),
             projects,
             previews: worker_previews,
             environment: environment.as_ref().map(|one| one.name.clone()),
@@ -121,13 +127,13 @@ pub fn sweep(
         };
         if !ctx.dry_run {
             if let Some((_, Ok(previews))) = &previews {
-                delete(previews, &mut left);
+                delete(previews, &mut leftover);
             }
-            end(ctx, config, &place, environments, environment.as_ref(), &mut left);
+            end(ctx, config, &place, environments, environment.as_ref(), &mut leftover);
         }
-        swept.left.push(left);
+        report.leftovers.push(leftover);
     }
-    Ok(swept)
+    Ok(report)
 }
 
 /// The Worker Previews of merge requests, by their number. Every project is asked for, since a preview
@@ -137,9 +143,9 @@ fn ask(
     workspace: &Workspace,
     place: &Destination,
     previews: &Result<Previews<'_>, Failure>,
-    unasked: &mut Vec<Unasked>,
-) -> BTreeMap<u64, Vec<Stopped>> {
-    let mut found: BTreeMap<u64, Vec<Stopped>> = BTreeMap::new();
+    unknown: &mut Vec<Unknown>,
+) -> BTreeMap<u64, Vec<PreviewDeletion>> {
+    let mut found: BTreeMap<u64, Vec<PreviewDeletion>> = BTreeMap::new();
     for project in &workspace.projects {
         let strategy = project.strategy(&workspace.config, &place.environment, None);
         let named = match previews {
@@ -152,8 +158,8 @@ fn ask(
                 named.into_iter().for_each(|(iid, one)| found.entry(iid).or_default().push(one));
             }
             Err(error) if strategy == Strategy::Preview => {
-                unasked
-                    .push(Unasked { project: project.name.clone(), error: format!("{error:#}") });
+                unknown
+                    .push(Unknown { project: project.name.clone(), error: format!("{error:#}") });
             }
             Err(error) => {
                 ctx.ui.note(&format!("no preview of {} is looked for: {error:#}", project.name));
@@ -164,13 +170,13 @@ fn ask(
 }
 
 /// Deletes the Worker Previews. The comment goes on showing one that may still be there.
-fn delete(previews: &Previews<'_>, left: &mut Left) {
-    for one in &mut left.previews {
+fn delete(previews: &Previews<'_>, leftover: &mut Leftover) {
+    for one in &mut leftover.previews {
         if one.outcome != Outcome::Failed {
             previews.end(one);
         }
-        if one.outcome == Outcome::Failed && left.projects.contains(&one.project) {
-            left.kept.push(one.project.clone());
+        if one.outcome == Outcome::Failed && leftover.projects.contains(&one.project) {
+            leftover.kept.push(one.project.clone());
         }
     }
 }
@@ -182,18 +188,19 @@ fn end(
     place: &Project,
     client: &Client<'_>,
     environment: Option<&Environment>,
-    left: &mut Left,
+    leftover: &mut Leftover,
 ) {
-    let rows: Vec<Row> = left.gone().map(|name| Row::new(name, Status::Removed)).collect();
+    let rows: Vec<Row> =
+        leftover.removed_projects().map(|name| Row::new(name, Status::Removed)).collect();
     if !rows.is_empty() {
-        let request = MergeRequest { page: left.url.clone(), ..place.request(left.iid) };
-        let comment = Comment::of(ctx, config, Some(request));
-        let all = rows.len() == left.projects.len();
-        left.comment = Some(if all { comment.removed() } else { comment.finish(&rows) });
+        let request = MergeRequest { page: leftover.url.clone(), ..place.request(leftover.iid) };
+        let comment = Comment::for_merge_request(ctx, config, Some(request));
+        let all = rows.len() == leftover.projects.len();
+        leftover.comment = Some(if all { comment.mark_removed() } else { comment.finish(&rows) });
     }
-    if let Some(one) = environment.filter(|_| !left.held()) {
+    if let Some(one) = environment.filter(|_| !leftover.may_have_preview()) {
         match leftovers::stop(client, &place.number, one.id) {
-            Ok(()) => left.stopped = true,
+            Ok(()) => leftover.stopped = true,
             Err(error) => ctx.ui.warn(&format!("{} is not stopped: {error:#}", one.name)),
         }
     }
@@ -210,7 +217,7 @@ fn live(
         return Ok(Vec::new());
     }
     let iid = request.iid.to_string();
-    let ours = Notes::of(client, &place.number, &iid, user.clone(), marked).ours()?;
+    let ours = Notes::with_user(client, &place.number, &iid, user.clone(), has_marker).ours()?;
     let shown = ours.iter().flat_map(|note| rows(&note.body));
     let live =
         shown.filter(|row| matches!(row.status, Status::Building | Status::Ready | Status::Failed));

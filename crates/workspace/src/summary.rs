@@ -4,38 +4,38 @@
 use camino::Utf8PathBuf;
 
 use super::Workspace;
-use super::discovery::Broken;
-use super::files::Files;
+use super::discovery::BrokenConfig;
+use super::files::Source;
 use super::graph::{Graph, Node};
 use super::package::Package;
 
 /// The projects and packages of a repository, and how they hang together.
 #[derive(Debug)]
-pub struct Outline {
+pub struct Summary {
     /// The dependencies.
     pub graph: Graph,
     /// Every project.
-    pub(crate) projects: Vec<Named>,
+    pub(crate) projects: Vec<NamedNode>,
     /// Every package but the roots of workspaces, which hold the others.
-    pub(crate) packages: Vec<Named>,
+    pub(crate) packages: Vec<NamedNode>,
     /// The wrangler configs that no project can be made of.
-    pub broken: Vec<Broken>,
+    pub broken: Vec<BrokenConfig>,
 }
 
 /// A node with a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Named {
+pub(crate) struct NamedNode {
     pub(crate) node: Node,
     pub(crate) name: String,
 }
 
-impl Outline {
-    /// Returns the outline of `workspace`.
+impl Summary {
+    /// Returns the summary of `workspace`.
     #[must_use]
-    pub fn new(workspace: &Workspace) -> Outline {
+    pub fn new(workspace: &Workspace) -> Summary {
         let graph = workspace.graph.clone();
         let named = |dir: &Utf8PathBuf, name: &str| {
-            Some(Named { node: graph.number(dir)?, name: name.to_owned() })
+            Some(NamedNode { node: graph.number(dir)?, name: name.to_owned() })
         };
         let member = |package: &&Package| !workspace.is_workspace_root(package);
         let packages = workspace.packages.values().filter(member);
@@ -46,7 +46,7 @@ impl Outline {
             workspace.projects.iter().filter_map(|p| named(&p.dir, &p.name)).collect();
         // By the text of their folders, as the nodes are.
         projects.sort_by_key(|named| named.node);
-        Outline {
+        Summary {
             projects,
             packages: packages.filter_map(name).collect(),
             broken: workspace.broken.clone(),
@@ -57,8 +57,8 @@ impl Outline {
     /// Returns whether a broken config can be read among these files. Git may store a file in
     /// another form than it checks out, encrypted for example, and a link may lead out of a commit.
     #[must_use]
-    pub fn is_mended(&self, files: &Files) -> bool {
-        self.broken.iter().any(|broken| broken.is_mended(files))
+    pub fn is_readable(&self, files: &Source) -> bool {
+        self.broken.iter().any(|broken| broken.is_readable(files))
     }
 
     /// Returns the number of projects.
