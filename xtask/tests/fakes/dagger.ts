@@ -139,7 +139,7 @@ function build(call: Call): string {
 
 /** The deployment of the Cloudflare module, by its own rules and the real wrangler. */
 async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
-	const [{ bundleArguments, ENVIRONMENT, ON_BUN, strategyOf, wranglerArguments }, { refusalOf }, { verdict }, { hasAssets, refusal, site }, { ASK, missing }] = await Promise.all([
+	const [{ bundleArguments, ENVIRONMENT, ON_BUN, strategyOf, wranglerArguments }, { refusalOf }, { verdict }, { hasAssets, refusal, site }, { ASK, missingWorker }] = await Promise.all([
 		import(`${repository}/dagger/cloudflare/src/arguments.ts`),
 		import(`${repository}/dagger/cloudflare/src/refusal.ts`),
 		import(`${repository}/dagger/cloudflare/src/verdict.ts`),
@@ -217,7 +217,7 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 	if (!prepared.success) refuse(refusalOf(prepared.stderr.toString()) ?? prepared.stderr.toString());
 	if (strategy === "preview") {
 		const asked = run([process.execPath, ...ON_BUN, "-e", ASK, found.worker], process.cwd(), env);
-		refuse(missing(found.worker, `${asked.stdout}` || `${asked.stderr}`));
+		refuse(missingWorker(found.worker, `${asked.stdout}` || `${asked.stderr}`));
 	}
 	const ended = run([process.execPath, ...ON_BUN, wrangler, ...words], places.upload, env);
 	if (mode === "wrangler-signal-late") signalled();

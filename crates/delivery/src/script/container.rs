@@ -93,6 +93,7 @@ fn source(part: &ProjectPlan) -> Result<String, Failure> {
 fn include_paths(part: &ProjectPlan) -> BTreeSet<String> {
     let mut paths: BTreeSet<Utf8PathBuf> = part.inputs.clone();
     paths.insert(part.dir.clone());
+    paths.extend(part.dependencies.iter().chain(&part.own_build).map(|build| build.dir.clone()));
     let is_covered = |dir: &Utf8Path| paths.iter().any(|path| dir.starts_with(path));
     if is_covered(Utf8Path::new("")) {
         return BTreeSet::new();
