@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::plan::{BuildPlan, Engine, PackageBuild, Plan, ProjectPlan};
+use crate::script::container::ContainerInputs;
 use crate::tools::packages::{Manager, PackageToolchain, Tool, detect};
 use base::error::Failure;
 use workspace::Workspace;
@@ -29,9 +30,14 @@ fn build_plan(
     project: &Project,
 ) -> Result<BuildPlan, Failure> {
     let (root, tools) = (&workspace.root, &workspace.config.tools);
+    let mut containers = ContainerInputs {
+        members: BTreeSet::new(),
+        images: workspace.config.images.clone(),
+        variables: workspace.config.variables.clone(),
+    };
     let Some(package) = &project.package else {
         let toolchain = PackageToolchain { installation: None, runtime: Runtime::Bun, node: None };
-        return Ok(BuildPlan { toolchain, dependencies: Vec::new(), own: None });
+        return Ok(BuildPlan { toolchain, dependencies: Vec::new(), own: None, containers });
     };
     let build = |package: &Package, inputs| -> Result<PackageBuild, Failure> {
         Ok(PackageBuild {
@@ -58,7 +64,11 @@ fn build_plan(
         .filter(|imported| imported.builds && imported.dir != package.dir)
         .map(|imported| build(imported, graph.inputs_of(&imported.dir)))
         .collect::<Result<_, Failure>>()?;
-    Ok(BuildPlan { toolchain, dependencies, own })
+    if let Some(install) = &toolchain.installation {
+        let all = workspace.packages.values().map(|package| &package.dir);
+        containers.members = all.filter(|dir| dir.starts_with(&install.dir)).cloned().collect();
+    }
+    Ok(BuildPlan { toolchain, dependencies, own, containers })
 }
 
 /// Returns the packages of the repository that the project is made from, each after those that it is made

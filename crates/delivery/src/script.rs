@@ -1,11 +1,13 @@
 //! A project's plan as Dagger Shell text, the script that a person would write.
 
+pub mod container;
+
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::plan::{Plan, ProjectPlan, Verb};
 use base::error::{Failure, refused};
 use workspace::graph::normalize;
-use workspace::modules::{BUN, CLOUDFLARE};
+use workspace::modules::CLOUDFLARE;
 use workspace::strategy::Strategy;
 
 /// The path where the Cloudflare module leaves the record, relative to the project's folder.
@@ -23,8 +25,12 @@ pub const SANDBOX_TOKEN: &str = "SANDBOX_TOKEN";
 /// off its items; a function that needs several values should take one string of JSON.
 pub fn script(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     let mut lines = Vec::new();
-    if let Some(dir) = &part.build {
-        lines.push(build(part, dir)?);
+    let has_code = part.target.main.is_some() && plan.verb != Verb::Build;
+    if container::is_used(part) && (part.build.is_some() || has_code) {
+        lines.extend(container::lines(part)?);
+    }
+    if part.build.is_some() {
+        lines.push(build(part)?);
     }
     if plan.verb != Verb::Build {
         lines.push(upload(plan, part)?);
@@ -43,7 +49,7 @@ pub fn exports(part: &ProjectPlan) -> Option<Utf8PathBuf> {
     part.dist.clone().or_else(code)
 }
 
-fn build(part: &ProjectPlan, dir: &Utf8Path) -> Result<String, Failure> {
+fn build(part: &ProjectPlan) -> Result<String, Failure> {
     let dist = exports(part).ok_or_else(|| {
         refused(format!(
             "{}: Dagger exports the folder that a build writes, but neither `assets.directory` nor `main` names one",
@@ -51,22 +57,12 @@ fn build(part: &ProjectPlan, dir: &Utf8Path) -> Result<String, Failure> {
         ))
         .hint("let the build write into its own folder, such as `dist`, or take `--engine host`")
     })?;
-    let dist = dist.as_path();
-    let export = format!("export --wipe {}", quote(relative(&part.dir, dist).as_str())?);
+    let export = format!("export --wipe {}", quote(relative(&part.dir, &dist).as_str())?);
     if part.module {
         return Ok(format!("build | {export}"));
     }
-    let module = quote(relative(&part.dir, Utf8Path::new(BUN)).as_str())?;
-    let source = quote(relative(&part.dir, dir).as_str())?;
-    let mut call = format!("{module} | build {source}");
-    let inside = relative(dir, dist);
-    if inside != "dist" {
-        call += &format!(" --dist={}", quote(inside.as_str())?);
-    }
-    if let Some(name) = &part.build_environment {
-        call += &format!(" --environment={}", quote(name)?);
-    }
-    Ok(format!("{call} | {export}"))
+    let folder = quote(container::container_path(&dist).as_str())?;
+    Ok(format!("${} | directory {folder} | {export}", container::BUILT))
 }
 
 fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
@@ -96,7 +92,8 @@ fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
         option("alias", alias)?;
     }
     option("environment", &destination.environment)?;
-    if part.target.main.is_some() {
+    let is_in_container = container::is_used(part);
+    if part.target.main.is_some() && !is_in_container {
         option("source", ".")?;
     }
     option("project", &part.project)?;
@@ -108,6 +105,12 @@ fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     }
     if let Some(port) = destination.sandbox {
         option("api", &format!("tcp://127.0.0.1:{port}"))?;
+    }
+    if part.target.main.is_some() && is_in_container {
+        // With what is installed and built, so that wrangler bundles what the build left.
+        let root = quote(container::ROOT)?;
+        call += &format!(" --workspace=$(${} | directory {root})", container::BUILT);
+        call += &format!(" --path={}", quote(part.dir.as_str())?);
     }
     Ok(format!("{call} | export {}", quote(RECORD)?))
 }

@@ -178,6 +178,9 @@ impl Variables {
 pub struct Images {
     /// The image that holds Bun.
     pub bun: String,
+    /// The image that holds Node. Without it, `node:VERSION-slim` in the version that a project asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
 }
 
 impl Config {

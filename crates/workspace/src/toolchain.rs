@@ -144,7 +144,7 @@ pub fn default_tools() -> Tools {
 /// Returns the images that a config without `images` gets.
 #[must_use]
 pub fn default_images() -> Images {
-    Images { bun: carried_config("images", "bun") }
+    Images { bun: carried_config("images", "bun"), node: None }
 }
 
 fn carried_config(section: &str, field: &str) -> String {

@@ -30,6 +30,8 @@ export interface Request {
   wranglerConfig: File;
   cloudflareApiToken: Secret;
   source: Directory | undefined;
+  workspace: Directory | undefined;
+  path: string | undefined;
   api: Service | undefined;
   environment: string | undefined;
   tag: string | undefined;
@@ -60,7 +62,9 @@ export async function deploy(request: Request): Promise<DeploymentRecord> {
   const container = await bun();
   const found = site(await readConfig(container, request.wranglerConfig, name), request.environment);
   const accountId = request.accountId || (await dag.config().cloudflareAccountId(environmentOf(request)));
-  const adapter = request.source !== undefined && (await request.source.glob(REDIRECT)).length > 0;
+  const path = projectPath(request);
+  const sources = request.workspace?.directory(path) ?? request.source;
+  const adapter = sources !== undefined && (await sources.glob(REDIRECT)).length > 0;
   const dist = hasAssets(found, adapter) ? request.dist : undefined;
   const refuse = (reason: string | undefined) => {
     if (reason !== undefined) throw new Error(`refused, nothing was changed: ${name}: ${reason}`);
@@ -68,7 +72,7 @@ export async function deploy(request: Request): Promise<DeploymentRecord> {
   refuse(
     refusal(found, {
       accountId,
-      hasSource: request.source !== undefined,
+      hasSource: sources !== undefined,
       adapter,
       entries: await dist?.entries(),
       alias: request.alias,
@@ -85,8 +89,9 @@ export async function deploy(request: Request): Promise<DeploymentRecord> {
     strategy,
   };
   const nonce = request.nonce || crypto.randomUUID();
-  const { wranglerConfig: config, source } = request;
-  const ready = await project(container, { dist, config, name, source, assets: found.assets });
+  const { wranglerConfig: config, source, workspace } = request;
+  const folder = path === "." ? WORK : `${WORK}/${path}`;
+  const ready = await project(container, { dist, config, name, source, workspace, folder, assets: found.assets });
   const wrangler = toolchain(container);
   const first: First = { name, environment, adapter, hasAssets: found.assets !== undefined || adapter };
   const isBundled = found.hasCode || found.builds || adapter;
@@ -100,10 +105,18 @@ export async function deploy(request: Request): Promise<DeploymentRecord> {
   };
   const access = { accountId, token: request.cloudflareApiToken, nonce, api: request.api };
   const uploader = await withCredentials(container, wrangler, output, access);
-  const prepared = await prepare(uploader, prepareRequest(first, isBundled, accountId), refuse);
+  const prepared = await prepare(uploader, prepareRequest(folder, first, isBundled, accountId), refuse);
   if (strategy === "preview") refuse(missingWorker(found.worker, await deployments(prepared.ended, found.worker)));
   const outcome = await run(prepared.ended, step);
   return record(request, step, nonce, found.worker, outcome, prepared.warnings);
+}
+
+/** Returns the folder of the project in the workspace. @throws When it leads out of it. */
+function projectPath({ workspace, path }: Request): string {
+  if (workspace === undefined || path === undefined || path === "." || path === "") return ".";
+  const isInside = path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
+  if (!isInside) throw new Error(`refused, nothing was changed: \`${path}\` is no folder of the workspace`);
+  return path;
 }
 
 function environmentOf(request: Request): { environment: string } | undefined {

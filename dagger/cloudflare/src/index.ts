@@ -29,6 +29,8 @@ export class Cloudflare {
    * @param api A stand-in of Cloudflare's API, such as `tcp://127.0.0.1:8787`
    * @param accountId The account. Without it, the environment's in the shared configuration
    * @param project The project's name, for the record
+   * @param workspace The repository with everything installed and built, for a project that needs more than its own folder. Takes the place of `source`
+   * @param path The project's folder in \`workspace\`
    */
   @func({ cache: "session" })
   async deploy(
@@ -56,8 +58,10 @@ export class Cloudflare {
     api?: Service,
     accountId?: string,
     project?: string,
+    workspace?: Directory,
+    path?: string,
   ): Promise<File> {
-    const inputs = { dist, wranglerConfig, cloudflareApiToken, source, api };
+    const inputs = { dist, wranglerConfig, cloudflareApiToken, source, workspace, path, api };
     const values = { environment, tag, message, nonce, accountId, project };
     return file(await deploy({ command: "deploy", ...inputs, ...values }));
   }
@@ -81,6 +85,8 @@ export class Cloudflare {
    * @param accountId The account. Without it, the environment's in the shared configuration
    * @param project The project's name, for the record
    * @param strategy `alias`, or `preview` for a Worker Preview called `alias`, with the bindings of the config's `previews` block. Refused where the Worker was never deployed: wrangler would make it
+   * @param workspace The repository with everything installed and built, for a project that needs more than its own folder. Takes the place of `source`
+   * @param path The project's folder in \`workspace\`
    */
   @func({ cache: "session" })
   async upload(
@@ -110,8 +116,10 @@ export class Cloudflare {
     accountId?: string,
     project?: string,
     strategy?: string,
+    workspace?: Directory,
+    path?: string,
   ): Promise<File> {
-    const inputs = { dist, wranglerConfig, cloudflareApiToken, source, api };
+    const inputs = { dist, wranglerConfig, cloudflareApiToken, source, workspace, path, api };
     const values = { alias, environment, tag, message, nonce, accountId, project, strategy };
     return file(await deploy({ command: "preview", ...inputs, ...values }));
   }
@@ -139,6 +147,8 @@ export class Cloudflare {
    * @param gitlabProjectId The GitLab project. Without it, the shared configuration's
    * @param gitlabApiUrl The address of GitLab's API: `CI_API_V4_URL`. Without it, the shared configuration's instance
    * @param strategy `alias`, or `preview` for a Worker Preview called `alias`, with the bindings of the config's `previews` block. Refused where the Worker was never deployed: wrangler would make it
+   * @param workspace The repository with everything installed and built, for a project that needs more than its own folder. Takes the place of `source`
+   * @param path The project's folder in \`workspace\`
    */
   @func({ cache: "session" })
   async preview(
@@ -172,9 +182,11 @@ export class Cloudflare {
     gitlabProjectId?: string,
     gitlabApiUrl?: string,
     strategy?: string,
+    workspace?: Directory,
+    path?: string,
   ): Promise<File> {
     if (!/^[1-9][0-9]*$/.test(mergeRequestId)) throw new Error(`\`${mergeRequestId}\` is no merge request number`);
-    const inputs = { dist, wranglerConfig, cloudflareApiToken, source, api };
+    const inputs = { dist, wranglerConfig, cloudflareApiToken, source, workspace, path, api };
     const values = { alias: alias ?? `mr-${mergeRequestId}`, environment, tag, message, nonce, accountId, project, strategy };
     const record = await deploy({ command: "preview", ...inputs, ...values });
     record.comment = await post(record, gitlabApiToken, mergeRequestId, gitlabProjectId, gitlabApiUrl);

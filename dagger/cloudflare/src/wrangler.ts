@@ -51,6 +51,10 @@ export interface Inputs {
   /** The config's file name. */
   name: string;
   source: Directory | undefined;
+  /** The repository with everything installed and built. `undefined` if `source` is installed here. */
+  workspace: Directory | undefined;
+  /** The folder of the project in the container. */
+  folder: string;
   /** The path of `dist`, relative to the config: its `assets.directory`. */
   assets: string | undefined;
 }
@@ -104,15 +108,17 @@ export async function readConfig(container: Container, config: File, name: strin
  * Installed dependencies are those of the sources' own lock file. Their install scripts run here, where no token ever is.
  */
 export async function project(container: Container, inputs: Inputs): Promise<Container> {
-  let next = container.withWorkdir(WORK);
-  if (inputs.source !== undefined) {
+  let next = container.withWorkdir(inputs.folder);
+  if (inputs.workspace !== undefined) {
+    next = next.withDirectory(WORK, inputs.workspace);
+  } else if (inputs.source !== undefined) {
     next = next.withDirectory(WORK, inputs.source);
     if ((await inputs.source.glob("bun.lock")).length > 0)
       next = next.withExec(["bun", "install", "--frozen-lockfile"]);
   }
-  next = next.withFile(`${WORK}/${inputs.name}`, inputs.config);
+  next = next.withFile(`${inputs.folder}/${inputs.name}`, inputs.config);
   if (inputs.dist === undefined) return next;
-  const dist = `${WORK}/${distPath(inputs.assets)}`;
+  const dist = `${inputs.folder}/${distPath(inputs.assets)}`;
   return next.withoutDirectory(dist).withDirectory(dist, inputs.dist);
 }
 
@@ -185,11 +191,11 @@ export async function withCredentials(
 }
 
 /** The request to the program that prepares an upload, with paths in a container. */
-export function prepareRequest(first: First, isBundled: boolean, accountId: string): string {
+export function prepareRequest(folder: string, first: First, isBundled: boolean, accountId: string): string {
   return JSON.stringify({
     root: WORK,
-    project: WORK,
-    config: `${WORK}/${first.name}`,
+    project: folder,
+    config: `${folder}/${first.name}`,
     environment: first.environment || null,
     redirected: first.adapter,
     bundle: isBundled ? BUNDLE_FILE : null,

@@ -3,7 +3,9 @@
 // failures that a real CLI v0.21.8 was seen to have. `mode` beside its log says which.
 
 import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
+
+import { replace, Shell } from "./container.ts";
 
 const [state, root, repository, ...argv] = Bun.argv.slice(2) as [string, string, string, ...string[]];
 
@@ -29,7 +31,11 @@ export function stages(line: string): Stage[] {
 		const char = line[index] as string;
 		if (char === "'") [quoted, word] = [!quoted, word ?? ""];
 		else if (quoted) word += char;
-		else if (char === "\\") word = (word ?? "") + line[++index];
+		else if (char === "$" && /[a-z(]/.test(line[index + 1] ?? "")) {
+			const value = variable(line.slice(index));
+			word = (word ?? "") + value;
+			index += value.length - 1;
+		} else if (char === "\\") word = (word ?? "") + line[++index];
 		else if (char === " ") end();
 		else if (char === "|") (end(), found.push({ words: [] }));
 		else if ("$`\"();&<>*?{}".includes(char)) fail(`unexpected ${char} outside of quotes`);
@@ -37,6 +43,19 @@ export function stages(line: string): Stage[] {
 	}
 	end();
 	return found;
+}
+
+/** Returns the `$name` or the `$(…)` that a text begins with. */
+function variable(text: string): string {
+	if (text[1] !== "(") return /^\$[a-z]+/.exec(text)?.[0] ?? "$";
+	let depth = 0;
+	let quoted = false;
+	for (let index = 1; index < text.length; index += 1) {
+		if (text[index] === "'") quoted = !quoted;
+		else if (!quoted && text[index] === "(") depth += 1;
+		else if (!quoted && text[index] === ")" && --depth === 0) return text.slice(0, index + 1);
+	}
+	return fail("a parenthesis that is not closed");
 }
 
 /** Joins lines while a quote is open, as a shell reads them. */
@@ -119,7 +138,7 @@ function build(call: Call): string {
 }
 
 /** The deployment of the Cloudflare module, by its own rules and the real wrangler. */
-async function deploy(call: Call, mode: string): Promise<string> {
+async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 	const [{ bundleArguments, ENVIRONMENT, ON_BUN, strategyOf, wranglerArguments }, { refusalOf }, { verdict }, { hasAssets, refusal, site }, { ASK, missingWorker }] = await Promise.all([
 		import(`${repository}/dagger/cloudflare/src/arguments.ts`),
 		import(`${repository}/dagger/cloudflare/src/refusal.ts`),
@@ -128,6 +147,8 @@ async function deploy(call: Call, mode: string): Promise<string> {
 		import(`${repository}/dagger/cloudflare/src/deployed.ts`),
 	]);
 	const given = call.arguments;
+	// The project with what was installed and built, or as it is here.
+	const project = given.workspace === undefined ? process.cwd() : join(shell.directory(given.workspace), given.path ?? ".");
 	const secret = /^env:\/\/(.+)$/.exec(given["cloudflare-api-token"] ?? "")?.[1];
 	if (secret === undefined) fail("resource cannot have empty address");
 	const token = process.env[secret as string];
@@ -142,7 +163,7 @@ async function deploy(call: Call, mode: string): Promise<string> {
 	const shared = JSON.parse(readFileSync(`${root}/dagger/config/config.json`, "utf8"));
 	const reason = refusal(found, {
 		accountId: shared.cloudflare.accountId,
-		hasSource: given.source !== undefined,
+		hasSource: given.source !== undefined || given.workspace !== undefined,
 		adapter: false,
 		entries: hasAssets(found, false) ? readdirSync(dist) : undefined,
 		alias: given.alias,
@@ -175,16 +196,16 @@ async function deploy(call: Call, mode: string): Promise<string> {
 	if (isBundled) {
 		const assets = found.assets === undefined ? undefined : places.empty;
 		const first = bundleArguments({ config: name, environment, assets, outdir: `${own}/out`, outfile: places.bundle });
-		const bundled = run([process.execPath, ...ON_BUN, wrangler, ...first], process.cwd(), ENVIRONMENT);
+		const bundled = run([process.execPath, ...ON_BUN, wrangler, ...first], project, ENVIRONMENT);
 		if (!bundled.success) {
 			const judged = verdict(command, bundled.exitCode, "", strategy);
 			return JSON.stringify({ schema: 1, command, nonce: given.nonce, exitCode: bundled.exitCode, ...judged, log: `${bundled.stdout}${bundled.stderr}` });
 		}
 	}
 	const request = JSON.stringify({
-		root,
-		project: process.cwd(),
-		config: resolve(process.cwd(), name),
+		root: given.workspace === undefined ? root : shell.directory(given.workspace),
+		project,
+		config: resolve(project, name),
 		environment: environment || null,
 		redirected: false,
 		bundle: isBundled ? places.bundle : null,
@@ -207,13 +228,22 @@ async function deploy(call: Call, mode: string): Promise<string> {
 
 async function script(text: string, mode: string): Promise<void> {
 	const all = await modules();
+	const shell = new Shell(state, (line) => stages(line).map(({ words }) => words), fail);
 	for (const statement of statements(text)) {
+		if (shell.assign(statement)) continue;
 		const [first, ...rest] = stages(statement) as [Stage, ...Stage[]];
+		if (first.words[0]?.startsWith("$")) {
+			const [, wipe, path] = rest.at(-1)?.words ?? [];
+			if (wipe !== "--wipe") fail("an export that keeps old files");
+			replace(shell.folderOf([first, ...rest.slice(0, -1)].map(({ words }) => words)), resolve(process.cwd(), path ?? ""));
+			if (mode === "no-deploy") process.exit(0);
+			continue;
+		}
 		if (first.words[0] === ".") fail("returned error 422: Expected Name, found {");
 		const reference = first.words.length === 1 && first.words[0]?.includes("/") ? first.words[0] : undefined;
 		const stage = reference === undefined ? first.words : (rest.shift()?.words ?? []);
 		const call = bind(all, moduleAt(reference ?? "."), stage);
-		const value = call.name === "build" ? build(call) : await deploy(call, mode);
+		const value = call.name === "build" ? build(call) : await deploy(call, mode, shell);
 		const [, wipeOrPath, path] = rest[0]?.words ?? [];
 		if (call.name === "build") {
 			if (wipeOrPath !== "--wipe" || resolve(process.cwd(), path ?? "") !== value) fail(`the test expects the build at ${value}`);

@@ -336,6 +336,50 @@ fn a_build_that_writes_the_code_of_a_worker_is_exported() {
     assert!(error.contains("`--engine host`"), "{error}");
 }
 
+/// Writes an npm workspace: a package with a build, and a Worker of code that imports what it writes.
+fn workspace(env: &TestEnv) {
+    env.write(
+        "package.json",
+        r#"{ "name": "root", "private": true, "workspaces": ["packages/*", "projects/*"] }"#,
+    );
+    let ui = r#"{ "name": "ui", "version": "1.0.0", "main": "out.js", "scripts": { "build": "node make.cjs" } }"#;
+    env.write("packages/ui/package.json", ui);
+    env.write(
+        "packages/ui/make.cjs",
+        "require('node:fs').writeFileSync('out.js', 'export default \"built\";');",
+    );
+    env.write("packages/other/package.json", r#"{ "name": "other", "version": "1.0.0" }"#);
+    env.write("packages/other/large.txt", "no container needs this");
+    let api = r#"{ "name": "api", "version": "1.0.0", "dependencies": { "ui": "*" } }"#;
+    env.write("projects/api/package.json", api);
+    let config = r#"{ "name": "api", "main": "worker.js", "compatibility_date": "2026-10-01" }"#;
+    env.write("projects/api/wrangler.jsonc", config);
+    env.write(
+        "projects/api/worker.js",
+        "import text from 'ui'; export default { fetch: () => new Response(text) };",
+    );
+    env.write(".gitignore", "node_modules\nout.js\n");
+    env.sh("npm install --package-lock-only --ignore-scripts --no-audit --no-fund --offline")
+        .exits(0);
+    env.commit("workspace");
+}
+
+/// A Worker of an npm workspace is deployed with the package that it imports, which is built first.
+pub fn npm_workspace(dagger: &Dagger) {
+    let env = &dagger.env;
+    workspace(env);
+    let script = dagger.xtask(&["deploy", "api", "--engine", "dagger", "--dry-run"]);
+    assert!(!script.stdout.contains("packages/other'"), "{}", script.stdout);
+    dagger.deploy(&["api"]).exits(0);
+    assert_eq!(env.fetch("api.localhost", "/").1, "built");
+    assert!(!env.root.join("node_modules").exists(), "nothing was installed on this machine");
+}
+
+#[test]
+fn a_worker_of_an_npm_workspace_is_built_and_deployed() {
+    npm_workspace(&Dagger::new());
+}
+
 #[test]
 fn a_cli_that_hangs_is_ended_with_all_it_started() {
     let dagger = Dagger::new();

@@ -7,7 +7,9 @@ use std::io::Write as _;
 use delivery::tools::dagger::engine_version;
 use delivery::tools::engine_address::VARIABLE;
 
-use crate::dagger::{Dagger, failing_build, forced_again, same_record, worker_preview};
+use crate::dagger::{
+    Dagger, failing_build, forced_again, npm_workspace, same_record, worker_preview,
+};
 use crate::support::{TestEnv, repository};
 
 /// The variables that the CLI and its programs need to reach an engine.
@@ -51,6 +53,13 @@ fn a_forced_deployment_runs_again() {
 fn a_failing_build_says_why() {
     if let Some(dagger) = real() {
         failing_build(&dagger);
+    }
+}
+
+#[test]
+fn a_worker_of_an_npm_workspace_is_built_and_deployed() {
+    if let Some(dagger) = real() {
+        npm_workspace(&dagger);
     }
 }
 

@@ -170,7 +170,11 @@ pub fn command(
     part: &ProjectPlan,
     root: &Utf8Path,
 ) -> Result<command::Command, Failure> {
-    let command = dagger::command(&root.join(&part.dir), script::script(plan, part)?);
+    let mut command = dagger::command(&root.join(&part.dir), script::script(plan, part)?);
+    if script::container::is_used(part) {
+        let variables = &part.containers.variables;
+        command = command.inherits(&variables.install, true).inherits(&variables.build, false);
+    }
     Ok(match (plan.verb, plan.destination.sandbox) {
         (Verb::Build, _) => command,
         (_, Some(_)) => command.env(script::SANDBOX_TOKEN, plan.destination.token()),
@@ -184,8 +188,7 @@ pub fn command(
 /// Dagger looks upwards for a module when a reference leads nowhere, and loads another one.
 fn check_modules(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
     let own = part.dir.as_path();
-    let builder = if part.module { own } else { Utf8Path::new(modules::BUN) };
-    let builder = part.build.as_ref().map(|_| builder);
+    let builder = part.build.as_ref().filter(|_| part.module).map(|_| own);
     for module in [Some(Utf8Path::new(modules::CLOUDFLARE)), builder].into_iter().flatten() {
         symlinks::check(root, &module.join("dagger.json"))?;
         if !root.join(module).join("dagger.json").is_file() {

@@ -2,15 +2,12 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::BuildPlan;
-use crate::tools::packages::Manager;
 use base::error::{Failure, refused};
 use base::text::is_control_or_bidi;
 use workspace::config::Config;
 use workspace::graph::normalize;
 use workspace::project::Project;
 use workspace::remote_binding::RemoteBinding;
-use workspace::steps::Runtime;
 use workspace::strategy::Strategy;
 use workspace::wrangler::Target;
 
@@ -44,30 +41,6 @@ pub fn no_lock_file(project: &Project) -> Failure {
     refused(format!("{dir} has dependencies but no lock file in its folder or above")).hint(format!(
         "run `npm install`, `pnpm install`, `yarn install` or `bun install` in {dir} and commit the lock file"
     ))
-}
-
-/// Refuses what the Dagger module for Bun does not do.
-pub fn check_dagger_build(project: &Project, build: &BuildPlan) -> Result<(), Failure> {
-    if project.module || build.own.is_none() {
-        return Ok(());
-    }
-    let manager = build.toolchain.installation.as_ref().map(|install| install.manager);
-    let what = if manager.is_some_and(|manager| manager != Manager::Bun) {
-        "its lock file is not Bun's"
-    } else if build.toolchain.runtime == Runtime::Node {
-        "it builds on Node"
-    } else if build.own.as_ref().is_some_and(|own| !own.steps.is_empty()) {
-        "it has `xtask.build`"
-    } else if !build.dependencies.is_empty() {
-        "it imports packages that are built first"
-    } else {
-        return Ok(());
-    };
-    Err(refused(format!(
-        "{}: the Dagger module runs `bun install` and `bun run build`, but {what}",
-        project.name
-    ))
-    .hint("take `--engine host`, or give the project its own Dagger module"))
 }
 
 /// Refuses what would go wrong silently in `environment`.

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use crate::script::container::ContainerInputs;
 use crate::tools::packages::PackageToolchain;
 use base::error::{Failure, failed};
 use cloudflare::api::DIRTY;
@@ -134,6 +135,9 @@ pub struct ProjectPlan {
     /// The project's own build.
     #[serde(skip)]
     pub own_build: Option<PackageBuild>,
+    /// What a container needs to install and build it.
+    #[serde(skip)]
+    pub containers: ContainerInputs,
     /// The folders and files that decide what the build writes.
     pub inputs: BTreeSet<Utf8PathBuf>,
     /// `true` if it has a Dagger module.
@@ -191,6 +195,8 @@ pub struct BuildPlan {
     pub dependencies: Vec<PackageBuild>,
     /// Its own build.
     pub own: Option<PackageBuild>,
+    /// What a container needs to install and build it.
+    pub containers: ContainerInputs,
 }
 
 /// The inputs of a plan, beside the workspace.
@@ -260,9 +266,6 @@ impl ProjectPlan {
         let unplanned = || failed(format!("{}: its build was not planned", project.name));
         let build =
             inputs.builds.get(&project.name).cloned().unwrap_or_else(|| Err(unplanned()))?;
-        if inputs.choice.engine == Engine::Dagger {
-            guard::check_dagger_build(project, &build)?;
-        }
         let install = build.toolchain.installation.as_ref().map(|install| install.dir.clone());
         if package.is_some_and(|package| package.has_dependencies) && install.is_none() {
             return Err(guard::no_lock_file(project));
@@ -280,6 +283,7 @@ impl ProjectPlan {
             toolchain: build.toolchain,
             dependencies: build.dependencies,
             own_build: build.own,
+            containers: build.containers,
             inputs: inputs.inputs.get(&project.name).cloned().unwrap_or_default(),
             module: project.module,
             dist: guard::dist(project, &target)?,

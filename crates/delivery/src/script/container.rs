@@ -1,0 +1,282 @@
+//! The install and the builds of a project as calls of Dagger's own API. No module is loaded for them: loading one
+//! costs more than most builds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::{quote, relative};
+use crate::plan::ProjectPlan;
+use crate::plan::commands::Places;
+use crate::tools::packages::{Manager, PackageToolchain, Tool};
+use base::command::{Command, Value};
+use base::env::is_set;
+use base::error::Failure;
+use workspace::config::{Images, Variables};
+use workspace::steps::Runtime;
+
+/// The folder of the repository in a container.
+pub const ROOT: &str = "/src";
+
+/// The variable of the shell that holds the container with everything built.
+pub const BUILT: &str = "built";
+
+/// Paths that no container gets: what is installed or written again, git's data, and files of secrets.
+const EXCLUDES: [&str; 7] = [
+    "**/.dev.vars*",
+    "**/.env",
+    "**/.env.*",
+    "**/.git",
+    "**/.wrangler",
+    "**/.xtask",
+    "**/node_modules",
+];
+
+/// The folder of a package manager's cache, which outlives the container.
+const CACHE: &str = "/var/cache/packages";
+
+/// What a container needs beside the plan of a build.
+#[derive(Clone, Debug)]
+pub struct ContainerInputs {
+    /// The folders of all packages that the project's lock file may cover. An install reads their manifests.
+    pub members: BTreeSet<Utf8PathBuf>,
+    /// The images to start from.
+    pub images: Images,
+    /// The variables that installs and builds see.
+    pub variables: Variables,
+}
+
+impl ContainerInputs {
+    /// Returns the variables of the two lists that are set.
+    fn variables_in(names: &[String]) -> impl Iterator<Item = &str> {
+        names.iter().map(String::as_str).filter(|name| is_set(name))
+    }
+}
+
+/// Returns true if the project is installed or built in a container of ours: it has no module for that.
+#[must_use]
+pub fn is_used(part: &ProjectPlan) -> bool {
+    let works = part.own_build.is_some() || part.toolchain.installation.is_some();
+    !part.module && works
+}
+
+/// Returns the lines that leave the container with everything built in [`BUILT`].
+pub fn lines(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
+    Ok(vec![source(part)?, format!("{BUILT}=$({})", pipeline(part)?.join(" | "))])
+}
+
+/// Returns the path of a folder of the repository in a container.
+#[must_use]
+pub fn container_path(dir: &Utf8Path) -> Utf8PathBuf {
+    Utf8Path::new(ROOT).join(dir)
+}
+
+/// Returns the line that names the files of the build: those that the project is made from, and no others, so that a
+/// change elsewhere keeps what is cached.
+fn source(part: &ProjectPlan) -> Result<String, Failure> {
+    let root = relative(&part.dir, Utf8Path::new(""));
+    let mut line = format!("source=$(host | directory {}", quote(root.as_str())?);
+    for path in include_paths(part) {
+        line += &format!(" --include={}", quote(&pattern(&path))?);
+    }
+    for path in EXCLUDES {
+        line += &format!(" --exclude={}", quote(path)?);
+    }
+    // What an earlier build left is not taken for this one's.
+    if let Some(dist) = super::exports(part).filter(|_| part.own_build.is_some()) {
+        line += &format!(" --exclude={}", quote(&pattern(dist.as_str()))?);
+    }
+    Ok(line + ")")
+}
+
+/// Returns the paths of the inputs, and of the manifests that an install compares with the lock file.
+fn include_paths(part: &ProjectPlan) -> BTreeSet<String> {
+    let mut paths: BTreeSet<Utf8PathBuf> = part.inputs.clone();
+    paths.insert(part.dir.clone());
+    paths.extend(part.dependencies.iter().chain(&part.own_build).map(|build| build.dir.clone()));
+    let is_covered = |dir: &Utf8Path| paths.iter().any(|path| dir.starts_with(path));
+    if is_covered(Utf8Path::new("")) {
+        return BTreeSet::new();
+    }
+    let manifests: Vec<Utf8PathBuf> = part
+        .containers
+        .members
+        .iter()
+        .filter(|dir| !is_covered(dir))
+        .map(|dir| match dir.parent() {
+            // Packages beside each other share a pattern, so that a new one does not make the script longer.
+            Some(parent) => parent.join("*/package.json"),
+            None => Utf8PathBuf::from("package.json"),
+        })
+        .collect();
+    paths.extend(manifests);
+    paths.into_iter().map(Utf8PathBuf::into_string).collect()
+}
+
+/// Returns the pattern of a path. The CLI splits patterns at commas and drops quotes, and the engine reads some
+/// characters as wildcards: each of these becomes `?`, which stands for any one character.
+fn pattern(path: &str) -> String {
+    let is_special = |c: char| matches!(c, ',' | '"' | '\'' | '[' | ']' | '\\' | '!' | '\n' | '\r');
+    path.chars().map(|c| if is_special(c) { '?' } else { c }).collect()
+}
+
+/// Returns the calls that make the container.
+fn pipeline(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
+    let settings = &part.containers;
+    let toolchains = toolchains(part);
+    let mut calls =
+        vec!["container".to_owned(), call("from", &[&image(&settings.images, &toolchains)])?];
+    for package in global_packages(&toolchains) {
+        calls.push(exec(&["npm", "install", "--global", &package].map(str::to_owned))?);
+    }
+    if let Some(installation) = &part.toolchain.installation {
+        let (name, variable) = cache(installation.manager);
+        let volume = format!("$(cache-volume {})", quote(&format!("xtask-{name}"))?);
+        calls.push(format!("with-mounted-cache {} {volume}", quote(CACHE)?));
+        calls.push(call("with-env-variable", &[variable, CACHE])?);
+    }
+    calls.push(format!("with-directory {} $source", quote(ROOT)?));
+    let all_builds = part.dependencies.iter().chain(&part.own_build);
+    if all_builds.into_iter().any(|build| !build.steps.is_empty()) {
+        calls.push(call("with-env-variable", &["XTASK_PATH", "${PATH}"])? + " --expand");
+    }
+    let places = places(settings, &toolchains);
+    if let Some(installation) = &part.toolchain.installation {
+        let command = places.install(&part.toolchain, installation);
+        let names: Vec<&str> = ContainerInputs::variables_in(&settings.variables.install).collect();
+        calls.extend(secrets(&names)?);
+        calls.extend(run(&command)?);
+        for name in names {
+            calls.push(call("without-secret-variable", &[name])?);
+        }
+    }
+    let own = part.own_build.iter().map(|build| (build, part.build_environment.as_deref()));
+    let builds: Vec<_> = part.dependencies.iter().map(|build| (build, None)).chain(own).collect();
+    if !builds.is_empty() {
+        let names: Vec<&str> = ContainerInputs::variables_in(&settings.variables.build).collect();
+        calls.extend(secrets(&names)?);
+    }
+    for (build, environment) in builds {
+        for command in places.build(build, environment) {
+            calls.extend(run(&command)?);
+        }
+    }
+    Ok(calls)
+}
+
+/// Returns what installs and builds the project and the packages before it.
+fn toolchains(part: &ProjectPlan) -> Vec<&PackageToolchain> {
+    let builds = part.dependencies.iter().chain(&part.own_build);
+    std::iter::once(&part.toolchain).chain(builds.map(|build| &build.toolchain)).collect()
+}
+
+/// Returns the image to start from: that of Node if anything needs it, else that of Bun.
+fn image(images: &Images, toolchains: &[&PackageToolchain]) -> String {
+    let node = toolchains.iter().find_map(|toolchain| toolchain.node.as_ref());
+    match (node, &images.node) {
+        (None, _) => images.bun.clone(),
+        (Some(_), Some(image)) => image.clone(),
+        (Some(node), None) => format!("node:{}-slim", node.version),
+    }
+}
+
+/// Returns the npm packages of the tools that the image of Node lacks, as `name@version`.
+fn global_packages(toolchains: &[&PackageToolchain]) -> BTreeSet<String> {
+    if toolchains.iter().all(|toolchain| toolchain.node.is_none()) {
+        return BTreeSet::new();
+    }
+    let tools = toolchains.iter().flat_map(|toolchain| toolchain.tools());
+    // The image of Node brings an npm. It is replaced where another one is asked for.
+    let is_there =
+        |tool: &Tool| tool.name == "node" || (tool.name == "npm" && tool.accepts.is_some());
+    let mut packages: BTreeSet<String> = tools
+        .filter(|tool| !is_there(tool) && tool.name != "bun")
+        .map(|tool| format!("{}@{}", tool.package, tool.version))
+        .collect();
+    let needs_bun = |toolchain: &&&PackageToolchain| {
+        let installs = toolchain.installation.as_ref();
+        toolchain.runtime == Runtime::Bun || installs.is_some_and(|i| i.manager == Manager::Bun)
+    };
+    if toolchains.iter().any(|toolchain| needs_bun(&toolchain)) {
+        let bun = toolchains.iter().find_map(|toolchain| {
+            let installation = toolchain.installation.as_ref()?;
+            (installation.manager == Manager::Bun).then(|| installation.tool.version.clone())
+        });
+        packages.insert(bun.map_or_else(|| "bun".to_owned(), |version| format!("bun@{version}")));
+    }
+    packages
+}
+
+/// Returns the name of a manager's cache, and the variable that moves it.
+fn cache(manager: Manager) -> (&'static str, &'static str) {
+    match manager {
+        Manager::Bun => ("bun", "BUN_INSTALL_CACHE_DIR"),
+        Manager::Npm => ("npm", "npm_config_cache"),
+        Manager::Pnpm => ("pnpm", "npm_config_store_dir"),
+        Manager::YarnClassic => ("yarn", "YARN_CACHE_FOLDER"),
+        Manager::YarnBerry => ("yarn-berry", "YARN_GLOBAL_FOLDER"),
+    }
+}
+
+/// The places in a container: every tool is on PATH under its own name.
+fn places(settings: &ContainerInputs, toolchains: &[&PackageToolchain]) -> Places {
+    let tools = toolchains.iter().flat_map(|toolchain| toolchain.tools());
+    let tools: BTreeMap<Tool, Utf8PathBuf> =
+        tools.map(|tool| (tool.clone(), Utf8PathBuf::from(tool.name))).collect();
+    Places {
+        root: Utf8PathBuf::from(ROOT),
+        bun: Utf8PathBuf::from("bun"),
+        tools,
+        path: Vec::new(),
+        variables: settings.variables.clone(),
+    }
+}
+
+/// Returns the calls that run a command of the host's plan in the container.
+fn run(command: &Command) -> Result<Vec<String>, Failure> {
+    let mut calls = vec![call("with-workdir", &[command.dir.as_str()])?];
+    for (name, value) in &command.env {
+        if let Value::Text(text) = value {
+            calls.push(call("with-env-variable", &[name, text])?);
+        }
+    }
+    if !command.path.is_empty() {
+        let folders = command.path.iter().map(|dir| format!("{dir}:"));
+        let path = folders.chain(["${XTASK_PATH}".to_owned()]).collect::<String>();
+        calls.push(call("with-env-variable", &["PATH", &path])? + " --expand");
+    }
+    calls.push(exec(&command.argv)?);
+    Ok(calls)
+}
+
+/// Returns the calls that give the container variables of the caller. Their values are in no script and no output.
+fn secrets(names: &[&str]) -> Result<Vec<String>, Failure> {
+    names
+        .iter()
+        .map(|name| call("with-secret-variable", &[name, &format!("env://{name}")]))
+        .collect()
+}
+
+/// Returns a call with arguments by position.
+fn call(name: &str, arguments: &[&str]) -> Result<String, Failure> {
+    let words = arguments.iter().map(|word| quote(word)).collect::<Result<Vec<_>, _>>()?;
+    Ok(format!("{name} {}", words.join(" ")))
+}
+
+/// Returns the call that runs a program. After `--` the CLI takes words as they are.
+fn exec(argv: &[String]) -> Result<String, Failure> {
+    let words: Vec<&str> = argv.iter().map(String::as_str).collect();
+    call("with-exec --", &words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_name_a_path_without_special_characters() {
+        assert_eq!(pattern("projects/a b/c"), "projects/a b/c");
+        assert_eq!(pattern("projects/a,b/[id]"), "projects/a?b/?id?");
+        assert_eq!(pattern("!x's"), "?x?s");
+    }
+}
