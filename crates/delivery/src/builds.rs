@@ -45,6 +45,7 @@ fn build_plan(
             steps: package.settings.build.clone(),
             toolchain: detect::toolchain(root, package, tools)?,
             inputs,
+            exported: package.exported_folders.iter().map(|dir| package.dir.join(dir)).collect(),
         })
     };
     let toolchain = detect::toolchain(root, package, tools)?;

@@ -29,6 +29,8 @@ pub(super) struct Manifest {
     pub(super) optional_dependencies: Specs,
     pub(super) peer_dependencies: Specs,
     pub(super) rules: InstallRules,
+    /// The paths that `main`, `exports` and the like name, as written.
+    pub(super) exported: Vec<String>,
     pub(super) xtask: Settings,
 }
 
@@ -187,6 +189,11 @@ impl<'de> Visitor<'de> for ManifestVisitor {
                 "peerDependencies" => manifest.peer_dependencies = specs(&mut map)?,
                 "xtask" => {
                     manifest.xtask = map.next_value::<Option<Settings>>()?.unwrap_or_default();
+                }
+                "main" | "module" | "browser" | "types" | "typings" | "bin" | "exports"
+                | "files" => {
+                    let section: Value = map.next_value()?;
+                    visit_texts(&section, &mut |text| manifest.exported.push(text.to_owned()));
                 }
                 "workspaces"
                 | "pnpm"

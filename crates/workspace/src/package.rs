@@ -1,10 +1,11 @@
 //! The fields of a `package.json` that delivery depends on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use super::graph::normalize;
 use super::health::Health;
 use super::manifest::{InstallRules, Manifest, Specs};
 use super::spec::Spec;
@@ -50,6 +51,9 @@ pub struct Package {
     /// The patterns of `workspaces`, which name the folders that are installed together with this one.
     #[serde(skip)]
     pub workspaces: Vec<String>,
+    /// The folders of the package that hold what `main`, `exports` and the like name, such as `dist`.
+    #[serde(skip)]
+    pub exported_folders: BTreeSet<Utf8PathBuf>,
     /// `true` if it has any dependency, so that a build needs an install first.
     pub has_dependencies: bool,
     /// The optional `xtask` key.
@@ -113,6 +117,7 @@ impl Package {
             named_dependencies,
             peer_dependencies,
             rules: manifest.rules,
+            exported_folders: exported_folders(&manifest.exported),
             package_manager: manifest.package_manager,
             version: manifest.version,
             workspaces: manifest.workspaces,
@@ -122,9 +127,30 @@ impl Package {
     }
 }
 
+/// Returns the first folder of each path, such as `dist` of `./dist/index.js`. A lone name, as in `files`, may be a
+/// folder too.
+fn exported_folders(paths: &[String]) -> BTreeSet<Utf8PathBuf> {
+    let first = |path: &String| {
+        let path = normalize(Utf8Path::new(path.trim_start_matches('/')))?;
+        path.components().next().map(|part| Utf8PathBuf::from(part.as_str()))
+    };
+    let is_plain = |dir: &Utf8PathBuf| !dir.as_str().contains(['*', '?', '[', '!', '{']);
+    paths.iter().filter_map(first).filter(is_plain).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn exported_folders_are_the_first_parts_of_paths() {
+        let text = r#"{"name":"ui","main":"./dist/index.js","module":"dist/index.mjs","bin":{"ui":"bin/ui.js"},
+            "exports":{".":{"types":"./types/index.d.ts","default":["./lib/a.js"]},"./x":"../out/x.js"},
+            "files":["/dist","assets/**","*.md","!src"],"types":7}"#;
+        let package = Package::parse(Utf8Path::new("packages/ui"), text).expect("valid");
+        let folders: Vec<&str> = package.exported_folders.iter().map(|dir| dir.as_str()).collect();
+        assert_eq!(folders, ["assets", "bin", "dist", "lib", "types"]);
+    }
 
     #[test]
     fn reads_what_delivery_needs() {

@@ -187,3 +187,87 @@ fn what_is_not_known_whole_is_built_each_time() {
     env.write("projects/a/wrangler.jsonc", r#"{ "name": "site-a", "main": "worker.ts" }"#);
     not_kept("no `assets.directory` says what it writes");
 }
+
+#[test]
+fn an_imported_package_is_built_once_for_the_same_content() {
+    let env = counted();
+    env.write(".git/info/exclude", "node_modules\ndist\n*.tsbuildinfo\n");
+    env.write(
+        "packages/ui/package.json",
+        r#"{ "name": "ui", "exports": { ".": { "default": "./dist/index.js" } },
+             "scripts": { "build": "bun build.ts" } }"#,
+    );
+    let package = |more: &str| {
+        env.write(
+            "packages/ui/build.ts",
+            &format!(
+                "import {{ appendFileSync }} from 'node:fs';\n\
+                 appendFileSync('../../../packages', 'built\\n');\n\
+                 await Bun.write('dist/index.js', await Bun.file('text.txt').text());\n{more}"
+            ),
+        );
+    };
+    package("");
+    env.write("packages/ui/text.txt", "one");
+    env.write(
+        "projects/a/package.json",
+        r#"{ "scripts": { "build": "bun build.ts" }, "xtask": { "dependsOn": ["packages/ui"] } }"#,
+    );
+    count(
+        &env,
+        "await Bun.write('dist/ui.txt', await Bun.file('../../packages/ui/dist/index.js').text());",
+    );
+    env.commit("a package");
+    let packages = || {
+        let text = std::fs::read_to_string(env.folder.join("packages"));
+        text.map_or(0, |text| text.lines().count())
+    };
+    let output = || {
+        std::fs::read_to_string(env.root.join("projects/a/dist/ui.txt")).expect("what a made")
+    };
+    // A build that the project's own cache cannot answer.
+    let number = std::cell::Cell::new(0);
+    let build_site = || {
+        number.set(number.get() + 1);
+        env.write("projects/a/content.txt", &number.get().to_string());
+        let ran = env.xtask(&["build", "a", "--engine", "host"]).exits(0);
+        (ran.stderr, output(), packages())
+    };
+    let result = |text: &str, builds: usize| (text.to_owned(), builds);
+    let of = |(_, text, builds): (String, String, usize)| (text, builds);
+
+    assert_eq!(of(build_site()), result("one", 1));
+    assert_eq!(of(build_site()), result("one", 1));
+    // It is restored where it is missing or changed, without the notes of another build.
+    std::fs::remove_dir_all(env.root.join("packages/ui/dist")).expect("removed");
+    env.write("packages/ui/tsconfig.tsbuildinfo", "{}");
+    assert_eq!(of(build_site()), result("one", 1));
+    assert!(!env.root.join("packages/ui/tsconfig.tsbuildinfo").exists());
+    env.write("packages/ui/dist/index.js", "another person's");
+    assert_eq!(of(build_site()), result("one", 1));
+    env.write("packages/ui/text.txt", "two");
+    assert_eq!(of(build_site()), result("two", 2));
+    env.write("packages/ui/text.txt", "one");
+    assert_eq!(of(build_site()), result("one", 2));
+
+    // What is not known as a whole is built each time, and the reason is said.
+    let not_cached = |reason: &str| {
+        for _ in 0..2 {
+            let before = packages();
+            let (text, _, after) = build_site();
+            assert!(text.contains(&format!("is not cached: {reason}")), "{text}");
+            assert_eq!(after, before + 1);
+        }
+    };
+    package("await Bun.write('generated.txt', String(Math.random()));");
+    not_cached("what it is made from changed during the build");
+    env.write(".git/info/exclude", "node_modules\ndist\ngenerated.txt\n");
+    not_cached("it wrote packages/ui/generated.txt, outside of what it exports");
+    package("");
+    env.write("packages/ui/text.txt", "three");
+    env.write("packages/ui/dist/by-an-install.js", "");
+    not_cached("it did not write packages/ui/dist/by-an-install.js");
+    env.write(".git/info/exclude", "node_modules\n.xtask\n");
+    env.write(".gitignore", "");
+    not_cached("no folder that git ignores is exported by its package.json");
+}

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
-use ring::digest::{Context, SHA256};
+use ring::digest::{Context, SHA256, digest};
 
 pub use manifest::{CachedFile, Manifest};
 use workspace::key::hex;
@@ -81,6 +81,30 @@ impl Cache {
                 Ok(Lookup::Corrupt(damage))
             }
         }
+    }
+
+    /// Returns true if the folder `at` holds exactly the files that are kept by `key`.
+    pub fn is_in_place(&self, key: &str, at: &Utf8Path) -> Result<bool> {
+        let Ok(Some(manifest)) = Manifest::read(&self.dir.join(key), key) else {
+            return Ok(false);
+        };
+        if !at.is_dir() {
+            return Ok(false);
+        }
+        let Ok(found) = files(at)? else { return Ok(false) };
+        if found.len() != manifest.files.len() {
+            return Ok(false);
+        }
+        for (path, size) in found {
+            let Some(kept) = manifest.files.get(&path).filter(|kept| kept.size == size) else {
+                return Ok(false);
+            };
+            let content = std::fs::read(at.join(&path))?;
+            if hex(digest(&SHA256, &content).as_ref()) != kept.sha256 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Keeps the files of the folder `from` by `key`, in place of what is kept by it, and makes room.

@@ -14,6 +14,7 @@ pub mod job;
 pub mod live;
 pub mod lock;
 mod output;
+mod package_build;
 mod packages;
 pub mod rollback;
 pub mod setup;

@@ -1,6 +1,6 @@
 //! Builds on this machine, or restores the output of an earlier build from the cache.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 use std::time::{Instant, SystemTime};
 
@@ -13,6 +13,7 @@ use super::job::{Job, millis};
 use crate::cache::{Cache, Lookup};
 use crate::plan::variables::digests;
 use crate::record::Output;
+use crate::tools::packages::PackageToolchain;
 use base::command::Command;
 use base::env::variable;
 use base::time::{rfc3339, unix_now};
@@ -30,7 +31,21 @@ const BUILD_ENV: [&str; 4] = ["CI", "LANG", "LC_ALL", "TZ"];
 const ENVIRONMENT_FILES: [&str; 2] = [".env", ".dev.vars"];
 
 /// The cache key of a build, or the reason why its output is not cached.
-type Key = Result<String, String>;
+pub(super) type Key = Result<String, String>;
+
+/// The facts that decide what a build writes.
+pub(super) struct BuildFacts<'a> {
+    /// The folders and files that it reads, relative to the root.
+    pub inputs: &'a BTreeSet<Utf8PathBuf>,
+    /// Its commands.
+    pub commands: &'a [Command],
+    /// The tools that run them.
+    pub toolchain: &'a PackageToolchain,
+    /// The folders that it runs in and writes to, as text.
+    pub folders: String,
+    /// The folders whose `.env` files it may read.
+    pub dirs: &'a [&'a Utf8Path],
+}
 
 impl Job<'_> {
     /// Installs and builds, alone in the package's folder; or restores what an earlier build of the same
@@ -160,33 +175,44 @@ impl Job<'_> {
         if !git::is_ignored(root, &Utf8PathBuf::from(format!("{dist}/")))? {
             return Ok(Err(format!("git does not ignore {dist}")));
         }
-        let inputs: Vec<&Utf8Path> = part.inputs.iter().map(Utf8PathBuf::as_path).collect();
+        self.key_of(&BuildFacts {
+            inputs: &part.inputs,
+            commands: &self.build_commands(),
+            toolchain: &part.toolchain,
+            folders: format!("{:?}", (&part.dir, dir, dist, &part.install)),
+            dirs: &[&part.dir, dir],
+        })
+    }
+
+    /// Returns the digest of everything that affects what a build writes.
+    pub(super) fn key_of(&self, build: &BuildFacts<'_>) -> Result<Key> {
+        let root = &self.run.ctx.root;
+        let inputs: Vec<&Utf8Path> = build.inputs.iter().map(Utf8PathBuf::as_path).collect();
         let blobs = git::contents(root, &inputs)?.blobs;
         for (path, blob) in &blobs {
-            let seen = match blob.mode.as_str() {
+            let is_known = match blob.mode.as_str() {
                 git::REPOSITORY => false,
                 git::LINK => leads_inside(root, path, &inputs),
                 _ => true,
             };
-            if !seen {
+            if !is_known {
                 return Ok(Err(format!("it reads more than is known, through {path}")));
             }
         }
         // Without the program, whose place differs between machines.
-        let commands = self.build_commands();
-        let commands: Vec<_> =
-            commands.iter().map(|command| (&command.argv[1..], &command.env)).collect();
-        let circumstances = BUILD_ENV.map(variable);
+        let commands = build.commands.iter();
+        let commands: Vec<_> = commands.map(|command| (&command.argv[1..], &command.env)).collect();
+        let inherited = BUILD_ENV.map(variable);
         let facts = BTreeMap::from([
             ("xtask", env!("CARGO_PKG_VERSION").to_owned()),
             ("bun", self.run.versions.bun.clone().unwrap_or_default()),
             ("system", format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH)),
             ("commands", format!("{commands:?}")),
-            ("tools", format!("{:?}", part.toolchain.fact())),
+            ("tools", format!("{:?}", build.toolchain.fact())),
             ("variables", format!("{:?}", digests(&self.run.places.variables.build))),
-            ("circumstances", format!("{circumstances:?}")),
-            ("folders", format!("{:?}", (&part.dir, dir, dist, &part.install))),
-            ("environment files", format!("{:?}", environment_files(root, [&part.dir, dir])?)),
+            ("inherited", format!("{inherited:?}")),
+            ("folders", build.folders.clone()),
+            ("environment files", format!("{:?}", environment_files(root, build.dirs)?)),
         ]);
         Ok(Ok(key::digest(&blobs, &facts)))
     }
@@ -198,32 +224,43 @@ impl Job<'_> {
         let Some(dist) = self.part.dist.as_ref().filter(|_| self.part.target.main.is_some()) else {
             return found;
         };
-        let root = &self.run.ctx.root;
-        let mut waiting: Vec<Utf8PathBuf> = self.part.inputs.iter().cloned().collect();
-        while let Some(path) = waiting.pop() {
-            let Ok(entries) = root.join(&path).read_dir_utf8() else { continue };
-            for entry in entries.filter_map(Result::ok) {
-                let path = path.join(entry.file_name());
-                let skipped = ["node_modules", ".git", ".xtask"].contains(&entry.file_name());
-                if skipped || path == *dist {
-                    continue;
-                }
-                match entry.metadata() {
-                    Ok(meta) if meta.is_dir() => waiting.push(path),
-                    // Types are no code.
-                    Ok(meta) if !path.as_str().ends_with(".d.ts") => {
-                        found.insert(path, (meta.len(), meta.modified().ok()));
-                    }
-                    _ => {}
-                }
-            }
-        }
+        let inputs = self.part.inputs.iter().cloned().collect();
+        found.append(&mut stamps(&self.run.ctx.root, inputs, |path| path == dist));
+        // Types are no code.
+        found.retain(|path, _| !path.as_str().ends_with(".d.ts"));
         found
     }
 }
 
 /// Files with their sizes and modification times.
-type FileStamps = BTreeMap<Utf8PathBuf, (u64, Option<SystemTime>)>;
+pub(super) type FileStamps = BTreeMap<Utf8PathBuf, (u64, Option<SystemTime>)>;
+
+/// Returns the stamps of every file below the folders, except in those that `is_output` names and in dependencies.
+pub(super) fn stamps(
+    root: &Utf8Path,
+    folders: Vec<Utf8PathBuf>,
+    is_output: impl Fn(&Utf8Path) -> bool,
+) -> FileStamps {
+    let (mut found, mut waiting) = (FileStamps::new(), folders);
+    while let Some(path) = waiting.pop() {
+        let Ok(entries) = root.join(&path).read_dir_utf8() else { continue };
+        for entry in entries.filter_map(Result::ok) {
+            let path = path.join(entry.file_name());
+            let skipped = ["node_modules", ".git", ".xtask"].contains(&entry.file_name());
+            if skipped || is_output(&path) {
+                continue;
+            }
+            match entry.metadata() {
+                Ok(meta) if meta.is_dir() => waiting.push(path),
+                Ok(meta) => {
+                    found.insert(path, (meta.len(), meta.modified().ok()));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+    found
+}
 
 /// Returns true if the link at `path` leads to one of the inputs.
 fn leads_inside(root: &Utf8Path, path: &Utf8Path, inputs: &[&Utf8Path]) -> bool {
@@ -233,10 +270,7 @@ fn leads_inside(root: &Utf8Path, path: &Utf8Path, inputs: &[&Utf8Path]) -> bool 
 }
 
 /// Returns the hashes of the files that set variables for a build. Only hashes, because they hold secrets.
-fn environment_files(
-    root: &Utf8Path,
-    dirs: [&Utf8Path; 2],
-) -> Result<BTreeMap<Utf8PathBuf, String>> {
+fn environment_files(root: &Utf8Path, dirs: &[&Utf8Path]) -> Result<BTreeMap<Utf8PathBuf, String>> {
     let mut found = BTreeMap::new();
     for dir in dirs {
         for entry in root.join(dir).read_dir_utf8()?.filter_map(Result::ok) {

@@ -8,9 +8,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::job::{Job, millis};
 use super::lock::{Lock, lock};
-use crate::plan::PackageBuild;
 use crate::tools::packages::{Installation, failure};
-use base::error::{Exit, Failure, failed};
+use base::error::{Failure, failed};
 
 /// Work that is done once per run and folder. A second caller waits for the first and gets its
 /// result.
@@ -68,7 +67,7 @@ impl Job<'_> {
         }
         for build in &self.part.dependencies {
             self.step(&format!("build {}", build.dir));
-            self.run.builds.once(&build.dir, || self.build_dependency(build))?;
+            self.run.builds.once(&build.dir, || self.build_package(build))?;
         }
         Ok(took)
     }
@@ -89,22 +88,5 @@ impl Job<'_> {
         alone.file().unlock()?;
         alone.file().lock_shared()?;
         Ok(InstallResult { took: millis(finished.took), _lock: Arc::new(alone) })
-    }
-
-    fn build_dependency(&self, build: &PackageBuild) -> Result<()> {
-        for command in self.run.places.build(build, None) {
-            self.execute(&command)?.success().map_err(|failure| match failure.exit {
-                Exit::Failed => Failure {
-                    message: format!(
-                        "{} could not be built, and {} imports it: {}",
-                        build.dir, self.part.project, failure.message
-                    ),
-                    ..failure
-                }
-                .hint(format!("correct the build of {}; nothing was uploaded", build.dir)),
-                _ => failure,
-            })?;
-        }
-        Ok(())
     }
 }

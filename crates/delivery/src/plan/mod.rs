@@ -184,6 +184,9 @@ pub struct PackageBuild {
     /// The folders and files that decide what it writes.
     #[serde(skip)]
     pub inputs: BTreeSet<Utf8PathBuf>,
+    /// The folders that `main`, `exports` and the like of its `package.json` name, relative to the root.
+    #[serde(skip)]
+    pub exported: BTreeSet<Utf8PathBuf>,
 }
 
 /// The tools and folders that install and build one project.

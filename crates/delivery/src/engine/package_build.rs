@@ -1,0 +1,206 @@
+//! Builds a package that projects import, or restores what an earlier build of the same content wrote:
+//! `docs/adr/0012-the-build-cache.md`.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use ring::digest::{SHA256, digest};
+
+use super::job::Job;
+use super::output::{BuildFacts, FileStamps, Key, stamps};
+use crate::cache::{Cache, Lookup};
+use crate::plan::PackageBuild;
+use base::error::{Exit, Failure};
+use base::time::{rfc3339, unix_now};
+use workspace::git;
+use workspace::key::hex;
+
+/// The files in which `tsc` notes what it wrote. One that does not belong to the output keeps `tsc` from writing it.
+const NOTES: &str = ".tsbuildinfo";
+
+/// The folder in which Turborepo writes its logs.
+const LOGS: &str = ".turbo";
+
+/// The output folders of a package, with the cache key of each.
+type Keys = BTreeMap<Utf8PathBuf, String>;
+
+impl Job<'_> {
+    /// Builds a package that the project imports, or restores what an earlier build of the same content wrote.
+    pub(super) fn build_package(&self, build: &PackageBuild) -> Result<()> {
+        let outputs = self.outputs(build)?;
+        let keys = self.package_keys(build, &outputs)?;
+        if let Ok(keys) = &keys
+            && !self.run.plan.rebuild
+            && self.restore_package(build, keys)?
+        {
+            self.step(&format!("{} is cached", build.dir));
+            return Ok(());
+        }
+        let before = self.files(build);
+        for command in self.run.places.build(build, None) {
+            let built = self.execute(&command)?.success();
+            built.map_err(|failure| self.explain(build, failure))?;
+        }
+        if let Err(reason) = self.store_package(build, &outputs, keys, &before)? {
+            self.step(&format!("the output of {} is not cached: {reason}", build.dir));
+        }
+        Ok(())
+    }
+
+    fn explain(&self, build: &PackageBuild, failure: Failure) -> Failure {
+        if failure.exit != Exit::Failed {
+            return failure;
+        }
+        let message = format!(
+            "{} could not be built, and {} imports it: {}",
+            build.dir, self.part.project, failure.message
+        );
+        Failure { message, ..failure }
+            .hint(format!("correct the build of {}; nothing was uploaded", build.dir))
+    }
+
+    /// Returns the exported folders that git ignores. Git does not ignore a folder of sources.
+    fn outputs(&self, build: &PackageBuild) -> Result<Vec<Utf8PathBuf>> {
+        let root = &self.run.ctx.root;
+        let mut outputs = Vec::new();
+        for folder in &build.exported {
+            let is_folder = !root.join(folder).is_file();
+            if is_folder && git::is_ignored(root, &Utf8PathBuf::from(format!("{folder}/")))? {
+                outputs.push(folder.clone());
+            }
+        }
+        Ok(outputs)
+    }
+
+    /// Returns the key of each output folder.
+    fn package_keys(
+        &self,
+        build: &PackageBuild,
+        outputs: &[Utf8PathBuf],
+    ) -> Result<Result<Keys, String>> {
+        if outputs.is_empty() {
+            return Ok(
+                Err("no folder that git ignores is exported by its package.json".to_owned()),
+            );
+        }
+        let key: Key = self.key_of(&BuildFacts {
+            inputs: &build.inputs,
+            commands: &self.run.places.build(build, None),
+            toolchain: &build.toolchain,
+            folders: format!("package {} {outputs:?}", build.dir),
+            dirs: &[&build.dir],
+        })?;
+        let of_folder = |folder: &Utf8PathBuf, key: &str| {
+            hex(digest(&SHA256, format!("{key} {folder}").as_bytes()).as_ref())
+        };
+        Ok(key.map(|key| {
+            outputs.iter().map(|folder| (folder.clone(), of_folder(folder, &key))).collect()
+        }))
+    }
+
+    /// Restores all folders or none. Returns false if one is not cached.
+    fn restore_package(&self, build: &PackageBuild, keys: &Keys) -> Result<bool> {
+        let root = &self.run.ctx.root;
+        let cache = Cache::at(root);
+        let is_in_place = |(folder, key): (&Utf8PathBuf, &String)| {
+            cache.is_in_place(key, &root.join(folder)).unwrap_or(false)
+        };
+        if keys.iter().all(is_in_place) {
+            return Ok(true);
+        }
+        let temporary = root.join(".xtask/tmp").join(format!("{}-package", self.part.nonce));
+        let copies = || {
+            keys.iter().enumerate().all(|(number, (_, key))| {
+                let copied = cache.restore(key, &temporary.join(number.to_string()));
+                matches!(copied, Ok(Lookup::Hit { .. }))
+            })
+        };
+        let is_complete = copies();
+        if is_complete {
+            self.remove_outputs(build, keys)?;
+            for (number, folder) in keys.keys().enumerate() {
+                std::fs::rename(temporary.join(number.to_string()), root.join(folder))
+                    .with_context(|| format!("cannot make {folder}"))?;
+            }
+        }
+        let _rest = std::fs::remove_dir_all(&temporary);
+        Ok(is_complete)
+    }
+
+    /// Caches the output folders. The inner error is the reason why they cannot be cached.
+    fn store_package(
+        &self,
+        build: &PackageBuild,
+        outputs: &[Utf8PathBuf],
+        keys: Result<Keys, String>,
+        before: &FileStamps,
+    ) -> Result<Result<(), String>> {
+        let Ok(keys) = keys else { return Ok(keys.map(|_| ())) };
+        if self.package_keys(build, outputs)?.as_ref() != Ok(&keys) {
+            return Ok(Err("what it is made from changed during the build".to_owned()));
+        }
+        for (path, at) in self.files(build) {
+            let is_written = before.get(&path) != Some(&at);
+            let is_output = outputs.iter().any(|folder| path.starts_with(folder));
+            match (is_written, is_output) {
+                (true, false) => {
+                    return Ok(Err(format!("it wrote {path}, outside of what it exports")));
+                }
+                // An install or an earlier build wrote it.
+                (false, true) => return Ok(Err(format!("it did not write {path}"))),
+                _ => {}
+            }
+        }
+        let root = &self.run.ctx.root;
+        for (folder, key) in &keys {
+            let path = root.join(folder);
+            if !path.is_dir() {
+                return Ok(Err(format!("it did not write {folder}")));
+            }
+            match Cache::at(root).store(key, &path, rfc3339(unix_now())) {
+                Ok(Ok(())) => {}
+                Ok(Err(reason)) => return Ok(Err(format!("{folder}: {reason}"))),
+                Err(error) => return Ok(Err(format!("{error:#}"))),
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Removes the output folders, which git ignores, and the notes about them.
+    fn remove_outputs(&self, build: &PackageBuild, outputs: &Keys) -> Result<()> {
+        let root = &self.run.ctx.root;
+        for folder in outputs.keys().map(|folder| root.join(folder)).filter(|path| path.is_dir()) {
+            std::fs::remove_dir_all(&folder).with_context(|| format!("cannot clear {folder}"))?;
+        }
+        for path in self.notes(&build.dir)? {
+            std::fs::remove_file(&path).with_context(|| format!("cannot remove {path}"))?;
+        }
+        Ok(())
+    }
+
+    /// Returns the files in which `tsc` notes what it wrote, in the package and where Vite's templates put them.
+    fn notes(&self, dir: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
+        let root = &self.run.ctx.root;
+        let mut found = Vec::new();
+        for folder in [dir.to_owned(), dir.join("node_modules/.tmp")] {
+            let Ok(entries) = root.join(&folder).read_dir_utf8() else { continue };
+            for entry in entries.filter_map(Result::ok) {
+                let path = folder.join(entry.file_name());
+                if entry.file_name().ends_with(NOTES) && git::is_ignored(root, &path)? {
+                    found.push(root.join(path));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns the stamps of the package's files.
+    fn files(&self, build: &PackageBuild) -> FileStamps {
+        let is_left_out = |path: &Utf8Path| {
+            let name = path.file_name().unwrap_or_default();
+            name == LOGS || name.ends_with(NOTES)
+        };
+        stamps(&self.run.ctx.root, vec![build.dir.clone()], is_left_out)
+    }
+}
