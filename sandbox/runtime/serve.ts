@@ -83,7 +83,7 @@ const STUB = "@stub";
 
 /**
  * Receives every request of a group and hands it to the member that a header names. The sandbox removes
- * headers of this kind from what clients send. An exception becomes an answer with a header of its own,
+ * headers of this kind from what clients send. An exception becomes an answer with a separate header,
  * from which the sandbox makes a page.
  */
 const EDGE_CODE = `
@@ -395,7 +395,7 @@ async function start(group: Group, failures: string[]): Promise<number> {
 	}
 }
 
-// A version that workerd refuses rejects promises that nobody holds; the order is answered above.
+// A version that workerd refuses rejects promises without a handler. The reply to the command is sent above.
 process.on("unhandledRejection", (error) => console.error(error));
 
 // However this ends, no workerd goes on: the sandbox made this process the leader of a group.

@@ -5,52 +5,52 @@ use std::sync::Arc;
 use crate::cloudflare::links::Links;
 use crate::cloudflare::tails::Tails;
 use crate::faults::Faults;
-use crate::gitlab::Gitlab;
-use crate::proof::Identity;
-use crate::requests::Requests;
-use crate::serve::runtime::Runtime;
-use crate::state::Store;
+use crate::gitlab::GitlabState;
+use crate::proof::SandboxIdentity;
+use crate::requests::RequestLog;
+use crate::serve::runtime::WorkerRuntime;
+use crate::state::WorkerStore;
 use crate::token::Token;
 
 /// The account subdomain of workers.dev.
 pub const SUBDOMAIN: &str = "sandbox";
 
-/// The shared parts of the server.
+/// The shared state of the server.
 #[derive(Clone)]
-pub struct App(pub Arc<Parts>);
+pub struct App(pub Arc<AppState>);
 
-/// See [`App`].
-pub struct Parts {
-    /// The Workers that are deployed.
-    pub store: Store,
-    /// The token that opens the API.
+/// The fields of [`App`].
+pub struct AppState {
+    /// The deployed Workers.
+    pub store: WorkerStore,
+    /// The API token.
     pub token: Token,
-    /// The secret that proves that we are the sandbox.
-    pub identity: Identity,
-    /// The accounts that exist; the first is the one that `whoami` shows first.
+    /// The secret that proves that this server is the sandbox.
+    pub identity: SandboxIdentity,
+    /// The existing accounts, in the order of `whoami`.
     pub accounts: Vec<String>,
-    /// The zones that exist; every name is one if there are none.
+    /// The existing zones. If the list is empty, every name is a zone.
     pub zones: Vec<String>,
-    /// The port that we answer on.
+    /// The port of the server.
     pub port: u16,
-    /// The runtime of versions.
-    pub runtime: Runtime,
+    /// The runtime that loads versions.
+    pub runtime: WorkerRuntime,
     /// The latest requests.
-    pub requests: Requests,
-    /// The links to files that need no token.
+    pub requests: RequestLog,
+    /// The links to files.
     pub links: Links,
     /// The tails of Workers.
     pub tails: Tails,
-    /// The failures that tests asked for.
+    /// The faults that tests configured.
     pub faults: Faults,
     /// The stand-in for GitLab.
-    pub gitlab: Gitlab,
+    pub gitlab: GitlabState,
 }
 
 impl std::ops::Deref for App {
-    type Target = Parts;
+    type Target = AppState;
 
-    fn deref(&self) -> &Parts {
+    fn deref(&self) -> &AppState {
         &self.0
     }
 }

@@ -6,15 +6,15 @@ use clap::{Args, Parser, Subcommand};
 /// A local stand-in for Cloudflare and GitLab.
 #[derive(Debug, Parser)]
 #[command(name = "sandbox", version)]
-pub struct Cli {
+pub struct SandboxCli {
     /// The command.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: SandboxCommand,
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum SandboxCommand {
     /// Serve until SIGTERM or SIGINT
     Serve(Serve),
 }

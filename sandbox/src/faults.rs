@@ -1,4 +1,4 @@
-//! Plays failures on request, so that tests can see what a client does about them. Kept in memory.
+//! Injects faults for tests. The faults are in memory.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,81 +15,88 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::app::App;
-use crate::cloudflare::auth::Authorized;
-use crate::cloudflare::body::Body as Given;
+use crate::cloudflare::auth::RequireToken;
+use crate::cloudflare::body::JsonBody;
 use crate::connection::Connection;
-use crate::gate::Target;
+use crate::gate::RequestTarget;
 use crate::stream;
 
-/// A failure: which requests, how often, what happens.
+/// A fault: the requests that it affects, how often, and its effect.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// Only requests with this method.
     method: Option<String>,
-    /// Only requests for this host name, without the port. Without it only our own: the API.
+    /// Only requests for this host name, without the port. `None` means requests to the sandbox's own
+    /// hosts.
     host: Option<String>,
-    /// Only requests whose path holds this.
+    /// Only requests whose path contains this.
     path: String,
-    /// Only requests of a program whose name in `User-Agent` begins with this.
+    /// Only requests whose `User-Agent` begins with this.
     agent: Option<String>,
-    /// How many of these requests are answered as they should be first.
+    /// The number of matching requests that succeed first.
     #[serde(default)]
     skip: u32,
-    /// How often; without end when it is not there.
+    /// The number of requests to fail. `None` means all.
     times: Option<u32>,
-    /// How often it has happened.
+    /// The number of requests that failed.
     #[serde(default, skip_deserializing)]
     taken: u32,
-    /// What happens.
-    action: Action,
+    /// The effect.
+    action: FaultAction,
 }
 
-/// What happens.
+/// The effect of a fault.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(untagged)]
-pub enum Action {
+pub enum FaultAction {
     /// `"hang"`, `"reset"`, `"truncate"`.
-    Simple(Simple),
-    /// `{"slow_ms": 500}`: the right answer, later.
+    Simple(SimpleAction),
+    /// `{"slow_ms": 500}`: the normal response, delayed.
     Slow {
         /// Milliseconds.
         slow_ms: u64,
     },
     /// `{"status": 503, "body": "…", "headers": {"retry-after": "1"}}`
-    Answer(Answer),
+    Response(FaultResponse),
 }
 
-/// What happens, without more to say.
+/// An effect without parameters.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Simple {
-    /// No answer at all.
+pub enum SimpleAction {
+    /// No response.
     Hang,
-    /// The connection is reset instead of an answer.
+    /// The connection is reset without a response.
     Reset,
-    /// What was asked is done, but the connection breaks in the middle of the answer.
+    /// The request is executed, but the connection breaks in the middle of the response.
     Truncate,
 }
 
-/// An answer instead of the right one.
+/// A response that replaces the normal one.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Answer {
+pub struct FaultResponse {
     status: u16,
     body: Option<String>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
 }
 
-/// The failures that are asked for.
+/// The configured faults.
 #[derive(Debug, Default)]
 pub struct Faults(Mutex<Vec<Fault>>);
 
 impl Faults {
-    fn take(&self, method: &str, host: Option<&str>, path: &str, agent: &str) -> Option<Action> {
+    fn take(
+        &self,
+        method: &str,
+        host: Option<&str>,
+        path: &str,
+        agent: &str,
+    ) -> Option<FaultAction> {
         let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fault = faults.iter_mut().find(|fault| fault.fits(method, host, path, agent))?;
+        let fault = faults.iter_mut().find(|fault| fault.matches(method, host, path, agent))?;
         if fault.skip > 0 {
             fault.skip -= 1;
             return None;
@@ -101,32 +108,32 @@ impl Faults {
 }
 
 impl Fault {
-    fn fits(&self, method: &str, host: Option<&str>, path: &str, agent: &str) -> bool {
+    fn matches(&self, method: &str, host: Option<&str>, path: &str, agent: &str) -> bool {
         self.host.as_deref() == host
             && self.times != Some(0)
-            && self.method.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
-            && self.agent.as_ref().is_none_or(|wanted| agent.starts_with(wanted.as_str()))
+            && self.method.as_ref().is_none_or(|expected| expected.eq_ignore_ascii_case(method))
+            && self.agent.as_ref().is_none_or(|expected| agent.starts_with(expected.as_str()))
             && path.contains(&self.path)
     }
 }
 
-/// `GET /__sandbox/faults`: lists those that are asked for, and how often each has happened.
-pub async fn list(State(app): State<App>, _: Authorized) -> Response {
+/// `GET /__sandbox/faults`: lists the faults with their counters
+pub async fn list(State(app): State<App>, _: RequireToken) -> Response {
     let faults = app.faults.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Json(faults).into_response()
 }
 
-/// `POST /__sandbox/faults`: asks for these, and no others.
+/// `POST /__sandbox/faults`: replaces all faults
 pub async fn set(
     State(app): State<App>,
-    _: Authorized,
-    Given(faults): Given<Vec<Fault>>,
+    _: RequireToken,
+    JsonBody(faults): JsonBody<Vec<Fault>>,
 ) -> StatusCode {
     replace(&app, faults)
 }
 
 /// `DELETE /__sandbox/faults`
-pub async fn clear(State(app): State<App>, _: Authorized) -> StatusCode {
+pub async fn clear(State(app): State<App>, _: RequireToken) -> StatusCode {
     replace(&app, Vec::new())
 }
 
@@ -135,16 +142,16 @@ fn replace(app: &App, faults: Vec<Fault>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// Plays a failure when one is asked for.
-pub async fn play(
+/// Injects a fault if one matches the request.
+pub async fn inject(
     State(app): State<App>,
     ConnectInfo(connection): ConnectInfo<Connection>,
     request: Request,
     next: Next,
 ) -> Response {
-    // Without a host of a Worker it is a request to the sandbox itself, whatever its host is.
-    let site = match request.extensions().get::<Target>() {
-        Some(Target::Site(host)) => Some(host.clone()),
+    // A request that is not for a Worker's host is for the sandbox itself, whatever its host is.
+    let site = match request.extensions().get::<RequestTarget>() {
+        Some(RequestTarget::Site(host)) => Some(host.clone()),
         _ => None,
     };
     let path = request.uri().path();
@@ -155,26 +162,26 @@ pub async fn play(
     let agent = agent.unwrap_or_default();
     match app.faults.take(request.method().as_str(), site.as_deref(), path, agent) {
         None => next.run(request).await,
-        Some(Action::Answer(answer)) => answered(answer),
-        Some(Action::Slow { slow_ms }) => {
+        Some(FaultAction::Response(answer)) => fault_response(answer),
+        Some(FaultAction::Slow { slow_ms }) => {
             tokio::time::sleep(Duration::from_millis(slow_ms)).await;
             next.run(request).await
         }
-        Some(Action::Simple(Simple::Hang)) => std::future::pending().await,
-        Some(Action::Simple(Simple::Reset)) => {
+        Some(FaultAction::Simple(SimpleAction::Hang)) => std::future::pending().await,
+        Some(FaultAction::Simple(SimpleAction::Reset)) => {
             connection.reset_when_closed();
-            Response::new(Body::from_stream(stream::broken(None)))
+            Response::new(Body::from_stream(stream::aborted(None)))
         }
-        Some(Action::Simple(Simple::Truncate)) => {
+        Some(FaultAction::Simple(SimpleAction::Truncate)) => {
             let (parts, body) = next.run(request).await.into_parts();
             let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
             let half = bytes.slice(..bytes.len() / 2);
-            Response::from_parts(parts, Body::from_stream(stream::broken(Some(half))))
+            Response::from_parts(parts, Body::from_stream(stream::aborted(Some(half))))
         }
     }
 }
 
-fn answered(answer: Answer) -> Response {
+fn fault_response(answer: FaultResponse) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = answer.body.unwrap_or_else(|| {
         let error = json!({ "code": answer.status, "message": "A fault that was asked for" });
@@ -204,15 +211,18 @@ mod tests {
                 {"path": "/c", "action": {"status": 500}}]"#,
         );
         let action = |path: &str| faults.take("GET", None, path, "");
-        assert!(matches!(action("/a"), Some(Action::Simple(Simple::Hang))));
-        assert!(matches!(action("/b"), Some(Action::Slow { slow_ms: 5 })));
-        assert!(matches!(action("/c"), Some(Action::Answer(Answer { status: 500, .. }))));
+        assert!(matches!(action("/a"), Some(FaultAction::Simple(SimpleAction::Hang))));
+        assert!(matches!(action("/b"), Some(FaultAction::Slow { slow_ms: 5 })));
+        assert!(matches!(
+            action("/c"),
+            Some(FaultAction::Response(FaultResponse { status: 500, .. }))
+        ));
         assert!(action("/d").is_none());
-        assert!(serde_json::from_str::<Action>("\"explode\"").is_err());
+        assert!(serde_json::from_str::<FaultAction>("\"explode\"").is_err());
     }
 
     #[test]
-    fn faults_fit_method_host_and_count() {
+    fn faults_match_method_host_and_count() {
         let faults = faults(
             r#"[{"path": "/", "method": "post", "times": 1, "action": "reset"},
                 {"path": "/", "host": "site.localhost", "action": "truncate"}]"#,
@@ -224,12 +234,12 @@ mod tests {
         assert!(faults.take("GET", Some("other.localhost"), "/x", "a/1").is_none());
     }
     #[test]
-    fn faults_fit_the_program_and_let_some_pass() {
+    fn faults_match_the_program_and_skip_some_requests() {
         let faults =
             faults(r#"[{"path": "/", "agent": "a/", "skip": 2, "times": 1, "action": "reset"}]"#);
-        let taken = |agent: &str| faults.take("GET", None, "/", agent).is_some();
-        let asked = ["b/1", "a/1", "a/1", "b/1", "a/1", "a/1"].map(taken);
-        assert_eq!(asked, [false, false, false, false, true, false]);
+        let fails = |agent: &str| faults.take("GET", None, "/", agent).is_some();
+        let results = ["b/1", "a/1", "a/1", "b/1", "a/1", "a/1"].map(fails);
+        assert_eq!(results, [false, false, false, false, true, false]);
         assert_eq!(faults.0.lock().expect("faults")[0].taken, 1);
     }
 }

@@ -1,4 +1,4 @@
-//! Decides where a request goes, and what must hold before anything of it is read.
+//! Determines the target of a request, and checks it before its body is read.
 //!
 //! - Our own hosts (`127.0.0.1`, `localhost`) reach the APIs and the page.
 //! - The host of a deployed Worker reaches that Worker.
@@ -16,40 +16,40 @@ use serde_json::json;
 use crate::app::App;
 use crate::cloudflare::auth;
 use crate::gitlab::access;
-use crate::serve::hosts::{self, Found};
+use crate::serve::hosts::{self, HostTarget};
 
-/// Where a request goes.
+/// The target of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum RequestTarget {
     /// The APIs, the page and our own endpoints.
     Own,
     /// One of the APIs, by a host that is not ours.
     Api,
-    /// A deployed Worker, or the page that says that there is none.
+    /// A deployed Worker, or the page for a missing one.
     Site(String),
 }
 
-/// An API of ours.
+/// An API of the sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Api {
+pub enum ApiKind {
     /// Below `/client/v4`.
     Cloudflare,
     /// Below `/api/v4`, or below that of GitLab's relative root.
     Gitlab,
 }
 
-impl Api {
+impl ApiKind {
     /// Returns the API that a path belongs to. `None` if it belongs to none.
     #[must_use]
-    pub fn of(path: &str, gitlab_root: &str) -> Option<Api> {
+    pub fn from_path(path: &str, gitlab_root: &str) -> Option<ApiKind> {
         let below = |path: &str, prefix: &str| {
             path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         if below(path, "/client/v4") {
-            return Some(Api::Cloudflare);
+            return Some(ApiKind::Cloudflare);
         }
         let rooted = path.strip_prefix(gitlab_root).is_some_and(|path| below(path, "/api/v4"));
-        (rooted || below(path, "/api/v4")).then_some(Api::Gitlab)
+        (rooted || below(path, "/api/v4")).then_some(ApiKind::Gitlab)
     }
 }
 
@@ -59,30 +59,30 @@ pub fn host(headers: &HeaderMap) -> String {
     hosts::name(headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default())
 }
 
-impl Target {
-    /// Decides where a request for `path` of `host` goes.
+impl RequestTarget {
+    /// Returns the target of a request for `path` at `host`.
     #[must_use]
-    pub fn of(app: &App, host: String, path: &str) -> Target {
+    pub fn resolve(app: &App, host: String, path: &str) -> RequestTarget {
         if hosts::is_own(&host) {
-            return Target::Own;
+            return RequestTarget::Own;
         }
-        let is_api = Api::of(path, &app.gitlab.root).is_some();
-        if is_api && matches!(hosts::find(&app.store.workers(), &host), Found::Nothing) {
-            return Target::Api;
+        let is_api = ApiKind::from_path(path, &app.gitlab.root).is_some();
+        if is_api && matches!(hosts::find(&app.store.workers(), &host), HostTarget::Nothing) {
+            return RequestTarget::Api;
         }
-        Target::Site(host)
+        RequestTarget::Site(host)
     }
 
-    /// Whether the request is for the sandbox itself, and not for a Worker.
+    /// Returns whether the request is for the sandbox itself, not for a Worker.
     #[must_use]
     pub fn is_sandbox(&self) -> bool {
-        !matches!(self, Target::Site(_))
+        !matches!(self, RequestTarget::Site(_))
     }
 }
 
-/// Decides the target once for all later layers, and refuses requests of foreign web pages.
+/// Sets the target for all later layers, and refuses requests from foreign web pages.
 pub async fn enter(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let target = Target::of(&app, host(request.headers()), request.uri().path());
+    let target = RequestTarget::resolve(&app, host(request.headers()), request.uri().path());
     let is_sandbox = target.is_sandbox();
     if is_sandbox && is_foreign(request.headers()) {
         let text = "The sandbox takes no requests from other web pages: the Origin is not its own";
@@ -95,15 +95,16 @@ pub async fn enter(State(app): State<App>, mut request: Request, next: Next) -> 
     if is_sandbox { protect(answer) } else { answer }
 }
 
-/// Whether a browser sent the request for a page of another origin.
+/// Returns whether a browser sent the request for a page of another origin.
 fn is_foreign(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(ORIGIN) else { return false };
     let own = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let same = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
-    !same.is_some_and(|same| same.eq_ignore_ascii_case(own) && hosts::is_own(&hosts::name(own)))
+    let origin_host = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
+    !origin_host
+        .is_some_and(|host| host.eq_ignore_ascii_case(own) && hosts::is_own(&hosts::name(own)))
 }
 
-/// Keeps other origins from reading, guessing at or framing an answer of ours.
+/// Prevents other origins from reading, guessing or framing a response.
 fn protect(mut answer: Response) -> Response {
     let headers = answer.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -113,15 +114,15 @@ fn protect(mut answer: Response) -> Response {
     answer
 }
 
-/// Whether the request has a credential that opens what it asks for, so that its body may be read.
+/// Returns whether the request has a sufficient credential, so that its body may be read.
 #[must_use]
 pub fn is_authorized(app: &App, request: &Request) -> bool {
     let (path, headers) = (request.uri().path(), request.headers());
-    match Api::of(path, &app.gitlab.root) {
-        Some(Api::Cloudflare) => {
-            auth::is_authorized(app, path, headers) || app.links.opens(request.uri())
+    match ApiKind::from_path(path, &app.gitlab.root) {
+        Some(ApiKind::Cloudflare) => {
+            auth::is_authorized(app, path, headers) || app.links.authorizes(request.uri())
         }
-        Some(Api::Gitlab) => access::is_authorized(app, request.method(), path, headers),
+        Some(ApiKind::Gitlab) => access::is_authorized(app, request.method(), path, headers),
         None => auth::has_token(app, headers),
     }
 }
@@ -132,24 +133,24 @@ mod tests {
 
     #[test]
     fn paths_belong_to_apis() {
-        for (path, root, wanted) in [
-            ("/client/v4", "", Some(Api::Cloudflare)),
-            ("/client/v4/user", "", Some(Api::Cloudflare)),
+        for (path, root, expected) in [
+            ("/client/v4", "", Some(ApiKind::Cloudflare)),
+            ("/client/v4/user", "", Some(ApiKind::Cloudflare)),
             ("/client/v44/user", "", None),
-            ("/api/v4/user", "", Some(Api::Gitlab)),
-            ("/api/v4/user", "/gitlab", Some(Api::Gitlab)),
-            ("/gitlab/api/v4/user", "/gitlab", Some(Api::Gitlab)),
+            ("/api/v4/user", "", Some(ApiKind::Gitlab)),
+            ("/api/v4/user", "/gitlab", Some(ApiKind::Gitlab)),
+            ("/gitlab/api/v4/user", "/gitlab", Some(ApiKind::Gitlab)),
             ("/gitlab/api/v4/user", "", None),
             ("/", "", None),
             ("/x/client/v4/user", "", None),
         ] {
-            assert_eq!(Api::of(path, root), wanted, "{path} {root}");
+            assert_eq!(ApiKind::from_path(path, root), expected, "{path} {root}");
         }
     }
 
     #[test]
     fn origins_are_foreign_unless_they_are_our_own() {
-        for (host, origin, wanted) in [
+        for (host, origin, expected) in [
             ("127.0.0.1:8787", None, false),
             ("127.0.0.1:8787", Some("http://127.0.0.1:8787"), false),
             ("localhost:9000", Some("http://localhost:9000"), false),
@@ -164,7 +165,7 @@ mod tests {
             if let Some(origin) = origin {
                 headers.insert(ORIGIN, HeaderValue::from_static(origin));
             }
-            assert_eq!(is_foreign(&headers), wanted, "{host} {origin:?}");
+            assert_eq!(is_foreign(&headers), expected, "{host} {origin:?}");
         }
     }
 }

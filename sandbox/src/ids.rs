@@ -1,12 +1,12 @@
-//! Random ids, and the time as the API writes it.
+//! Random ids, and the time in the API's format.
 
 use std::time::SystemTime;
 
-/// Random bytes.
+/// Returns random bytes.
 ///
 /// # Panics
 ///
-/// When the system has no source of random numbers.
+/// If the system has no source of random numbers.
 #[must_use]
 #[expect(
     clippy::expect_used,
@@ -18,13 +18,13 @@ pub fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// Bytes as lower-case hexadecimal digits.
+/// Returns bytes as lower-case hexadecimal digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A random UUID (version 4), as versions and deployments are called.
+/// Returns a random UUID (version 4), the id of a version or deployment.
 #[must_use]
 pub fn uuid() -> String {
     let mut bytes: [u8; 16] = random();
@@ -34,7 +34,7 @@ pub fn uuid() -> String {
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
-/// Now, RFC 3339 with microseconds.
+/// Returns the current time, RFC 3339 with microseconds.
 #[must_use]
 pub fn now() -> String {
     humantime::format_rfc3339_micros(SystemTime::now()).to_string()

@@ -1,9 +1,8 @@
 //! A local stand-in for the part of Cloudflare's API that wrangler calls, in front of the real
 //! workerd, and for the part of GitLab's API that comments on merge requests need.
 //!
-//! It stands in for two services, never for the runtime, the CLI or the build. What it knows about
-//! the APIs was observed with wrangler 4.164, and read in Cloudflare's reference and in GitLab's
-//! reference and source.
+//! It replaces two services, never the runtime, the CLI or the build. Its behavior was observed with
+//! wrangler 4.164 and follows Cloudflare's reference and GitLab's reference and source.
 
 pub mod app;
 pub mod body;
@@ -26,10 +25,10 @@ pub mod stream;
 pub mod token;
 
 use anyhow::Result;
-use cli::{Cli, Command};
+use cli::{SandboxCli, SandboxCommand};
 
 /// Runs the command.
-pub fn run(cli: Cli) -> Result<()> {
-    let Command::Serve(options) = cli.command;
+pub fn run(cli: SandboxCli) -> Result<()> {
+    let SandboxCommand::Serve(options) = cli.command;
     tokio::runtime::Runtime::new()?.block_on(server::serve(options))
 }

@@ -1,4 +1,4 @@
-//! Accepts connections, with a deadline that keeps slow clients from holding them for ever.
+//! Accepts connections, with a timeout for slow clients.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use tower_service::Service as _;
 
 use crate::connection::Connection;
 
-/// The time that a client has to send the head of a request. An idle connection stays open as long.
+/// The time limit for the head of a request, and for an idle connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// The time that running requests have to end after a stop was asked for.
+/// The time limit for running requests after a stop signal.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The pause after a failed `accept`, which fails while the process has no file handle left.
+/// The pause after a failed `accept`. It fails while the process has no file handle left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `router` on all listeners until `stop` ends, then lets running requests finish.
@@ -65,9 +65,9 @@ async fn accept(
 }
 
 async fn answer(stream: TcpStream, router: Router, mut stopped: watch::Receiver<bool>) {
-    // Waiting for more to send would only slow small responses down.
+    // Nagle's algorithm would delay small responses.
     let _slower = stream.set_nodelay(true);
-    let connection = Connection::of(&stream);
+    let connection = Connection::from_stream(&stream);
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(connection.clone()));

@@ -1,11 +1,11 @@
-//! The only place that prints: one line an event, on stdout, which xtask sends to a file.
+//! Prints one line per event to stdout, which xtask redirects to a file. No other module prints.
 
 use std::io::Write as _;
 
-/// Writes one line. Never a token, a body, or anything else from inside a request.
+/// Writes one line. It never holds a token, a body or other content of a request.
 pub fn line(text: &str) {
     let time = humantime::format_rfc3339_millis(std::time::SystemTime::now());
     let mut out = std::io::stdout().lock();
-    // Where the log cannot be written, there is nobody to tell.
+    // If the log cannot be written, the error cannot be reported either.
     let _unwritten = writeln!(out, "{time} {text}");
 }

@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use sandbox::cli::Cli;
+use sandbox::cli::SandboxCli;
 use sandbox::log;
 
 fn main() -> ExitCode {
-    match sandbox::run(Cli::parse()) {
+    match sandbox::run(SandboxCli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::line(&format!("error: {error:#}"));

@@ -20,17 +20,17 @@ use crate::token::Token;
 /// The file of the secret, below the state folder.
 pub const FILE: &str = "identity";
 
-/// The secret that proves who we are. It opens nothing.
-pub struct Identity(hmac::Key);
+/// The secret that proves the identity of the sandbox. It grants no access.
+pub struct SandboxIdentity(hmac::Key);
 
-impl Identity {
-    /// Reads the secret from the state folder, or makes one.
-    pub fn load(state: &Utf8Path) -> anyhow::Result<Identity> {
-        let secret = Token::of_file(&state.join(FILE), "")?;
-        Ok(Identity(hmac::Key::new(hmac::HMAC_SHA256, secret.text().as_bytes())))
+impl SandboxIdentity {
+    /// Reads the secret from the state folder. Creates one if it is missing.
+    pub fn load(state: &Utf8Path) -> anyhow::Result<SandboxIdentity> {
+        let secret = Token::from_file(&state.join(FILE), "")?;
+        Ok(SandboxIdentity(hmac::Key::new(hmac::HMAC_SHA256, secret.text().as_bytes())))
     }
 
-    /// Returns the proof for a nonce, as xtask computes it as well.
+    /// Returns the proof for a nonce. xtask computes the same value.
     #[must_use]
     pub fn proof(&self, port: u16, nonce: &str) -> String {
         let message = format!("sandbox-proof-1:{port}:{nonce}");
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn a_proof_depends_on_secret_port_and_nonce() {
         let identity =
-            |secret: &str| Identity(hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()));
+            |secret: &str| SandboxIdentity(hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()));
         let nonce = "00".repeat(16);
         let right = identity("secret").proof(8787, &nonce);
         // Computed with Python's `hmac`.

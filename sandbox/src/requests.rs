@@ -1,21 +1,21 @@
-//! Keeps the latest requests in memory, for the page.
+//! Stores the latest requests in memory, for the page.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
-/// The number of requests that are kept.
-const KEPT: usize = 200;
+/// The maximum number of stored requests.
+const MAX_REQUESTS: usize = 200;
 
-/// A request that was answered: never its query, a header or a body.
+/// An answered request, without its query, headers and body.
 #[derive(Clone, Debug, Serialize)]
-pub struct Answered {
+pub struct RequestEntry {
     /// The time of the answer, RFC 3339.
     pub at: String,
     /// The method.
     pub method: String,
-    /// The host that was asked for.
+    /// The requested host.
     pub host: String,
     /// The path.
     pub path: String,
@@ -27,22 +27,22 @@ pub struct Answered {
 
 /// The latest requests, oldest first.
 #[derive(Debug, Default)]
-pub struct Requests(Mutex<VecDeque<Answered>>);
+pub struct RequestLog(Mutex<VecDeque<RequestEntry>>);
 
-impl Requests {
-    /// Adds a request. The oldest one makes room.
-    pub fn add(&self, request: Answered) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() == KEPT {
-            kept.pop_front();
+impl RequestLog {
+    /// Adds a request. Evicts the oldest one if there are too many.
+    pub fn add(&self, request: RequestEntry) {
+        let mut requests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if requests.len() == MAX_REQUESTS {
+            requests.pop_front();
         }
-        kept.push_back(request);
+        requests.push_back(request);
     }
 
     /// Lists the latest requests, newest first.
     #[must_use]
-    pub fn latest(&self) -> Vec<Answered> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().rev().cloned().collect()
+    pub fn latest(&self) -> Vec<RequestEntry> {
+        let requests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.iter().rev().cloned().collect()
     }
 }

@@ -16,21 +16,21 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app::{App, Parts};
+use crate::app::{App, AppState};
 use crate::cli::Serve;
-use crate::gate::Target;
-use crate::gitlab::Gitlab;
-use crate::proof::Identity;
-use crate::requests::{Answered, Requests};
-use crate::serve::hosts::{self, Found};
-use crate::serve::runtime::Runtime;
-use crate::state::{Store, write_durably};
+use crate::gate::RequestTarget;
+use crate::gitlab::GitlabState;
+use crate::proof::SandboxIdentity;
+use crate::requests::{RequestEntry, RequestLog};
+use crate::serve::hosts::{self, HostTarget};
+use crate::serve::runtime::WorkerRuntime;
+use crate::state::{WorkerStore, write_durably};
 use crate::token::Token;
 use crate::{
     body, cloudflare, faults, gate, gitlab, ids, listener, log, page, proof, serve as serving,
 };
 
-/// The port that a new sandbox asks for first.
+/// The preferred port of a new sandbox.
 const PORT: u16 = 8787;
 
 /// Serves until SIGTERM or SIGINT.
@@ -41,21 +41,21 @@ pub async fn serve(options: Serve) -> Result<()> {
     let _locks = lock(state)?;
     let announcement = state.join("server.json");
     let token = Token::load(state)?;
-    let identity = Identity::load(state)?;
+    let identity = SandboxIdentity::load(state)?;
     let (first, port) = listen(state, options.port).await?;
-    let app = App(Arc::new(Parts {
-        store: Store::open(state)?,
+    let app = App(Arc::new(AppState {
+        store: WorkerStore::open(state)?,
         token,
         identity,
         accounts: options.accounts.clone(),
         zones: options.zones.iter().map(|zone| zone.to_ascii_lowercase()).collect(),
         port,
-        runtime: Runtime::new(&options.bun, &options.toolchain, state)?,
-        requests: Requests::default(),
+        runtime: WorkerRuntime::new(&options.bun, &options.toolchain, state)?,
+        requests: RequestLog::default(),
         links: cloudflare::links::Links::default(),
         tails: cloudflare::tails::Tails::default(),
         faults: faults::Faults::default(),
-        gitlab: Gitlab::open(state, &options)?,
+        gitlab: GitlabState::open(state, &options)?,
     }));
     let mut listeners = vec![first];
     // Browsers may take `*.localhost` to the IPv6 loopback address.
@@ -63,14 +63,14 @@ pub async fn serve(options: Serve) -> Result<()> {
     let router = router(&app);
     announce(&announcement, port)?;
     log::line(&format!("serving at http://127.0.0.1:{port} with {} Workers", app.store.count()));
-    let keeper = tokio::spawn({
+    let stateful = tokio::spawn({
         let app = app.clone();
-        async move { app.runtime.keep_stateful(&app.store).await }
+        async move { app.runtime.update_stateful(&app.store).await }
     });
-    let clock = tokio::spawn(serving::cron::keep_time(app.clone()));
+    let schedules = tokio::spawn(serving::cron::run_schedules(app.clone()));
     listener::serve(listeners, router, stop_signal()).await;
-    keeper.abort();
-    clock.abort();
+    stateful.abort();
+    schedules.abort();
     log::line("stopping");
     app.runtime.stop().await;
     withdraw(&announcement)
@@ -90,9 +90,9 @@ fn router(app: &App) -> Router {
         .route("/__sandbox/resources", post(cloudflare::provide::provide))
         .route("/__sandbox/gitlab", put(gitlab::limits::set))
         .fallback(not_found)
-        .layer(DefaultBodyLimit::max(body::LARGEST))
-        .layer(from_fn_with_state(app.clone(), by_host))
-        .layer(from_fn_with_state(app.clone(), faults::play))
+        .layer(DefaultBodyLimit::max(body::MAX_BODY))
+        .layer(from_fn_with_state(app.clone(), route_by_host))
+        .layer(from_fn_with_state(app.clone(), faults::inject))
         .layer(from_fn_with_state(app.clone(), body::read_first))
         .layer(from_fn_with_state(app.clone(), log_request))
         .layer(from_fn_with_state(app.clone(), gate::enter))
@@ -103,8 +103,8 @@ fn router(app: &App) -> Router {
 /// the page are left out.
 async fn log_request(State(app): State<App>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
-    let target = request.extensions().get::<Target>();
-    let is_sandbox = target.is_some_and(Target::is_sandbox);
+    let target = request.extensions().get::<RequestTarget>();
+    let is_sandbox = target.is_some_and(RequestTarget::is_sandbox);
     if is_sandbox && (path == "/" || path.starts_with("/__sandbox/")) {
         return next.run(request).await;
     }
@@ -116,29 +116,29 @@ async fn log_request(State(app): State<App>, request: Request, next: Next) -> Re
     let place = if is_sandbox { path.clone() } else { format!("{host}{path}") };
     log::line(&format!("{method} {place} {status} {milliseconds} ms"));
     let at = ids::now();
-    app.requests.add(Answered { at, method, host, path, status, milliseconds });
+    app.requests.add(RequestEntry { at, method, host, path, status, milliseconds });
     answer
 }
 
-/// Sends requests for a Worker's host to the Worker.
-async fn by_host(State(app): State<App>, request: Request, next: Next) -> Response {
-    match request.extensions().get::<Target>().cloned() {
-        Some(Target::Site(host)) => match damage(&app, &host) {
-            Some((worker, reason)) => serving::missing::broken(&app, worker, reason),
+/// Routes requests for a Worker's host to the Worker.
+async fn route_by_host(State(app): State<App>, request: Request, next: Next) -> Response {
+    match request.extensions().get::<RequestTarget>().cloned() {
+        Some(RequestTarget::Site(host)) => match damage(&app, &host) {
+            Some((worker, reason)) => serving::missing::unavailable(&app, worker, reason),
             None => serving::handle(&app, &host, request).await,
         },
         _ => next.run(request).await,
     }
 }
 
-/// Returns the Worker that a host would lead to if its state file were not damaged, with the reason.
+/// Returns the Worker of a host whose state file is damaged, with the reason.
 fn damage<'a>(app: &'a App, host: &str) -> Option<(&'a str, &'a str)> {
     let label = host.split('.').next().unwrap_or_default();
     let is_named = |(name, _): &(&str, &str)| {
         label.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('-'))
     };
     let damaged = app.store.damages().find(is_named)?;
-    matches!(hosts::find(&app.store.workers(), host), Found::Nothing).then_some(damaged)
+    matches!(hosts::find(&app.store.workers(), host), HostTarget::Nothing).then_some(damaged)
 }
 
 async fn health(State(app): State<App>) -> Response {
@@ -149,7 +149,7 @@ async fn health(State(app): State<App>) -> Response {
 /// Answers for paths that have no route. The address of a merge request leads to its place on the
 /// page.
 async fn not_found(State(app): State<App>, uri: Uri) -> Response {
-    if let Some(page) = gitlab::on_the_page(&app, uri.path()) {
+    if let Some(page) = gitlab::redirect_to_page(&app, uri.path()) {
         return page.into_response();
     }
     (StatusCode::NOT_FOUND, Json(json!({ "message": "404 Not Found" }))).into_response()

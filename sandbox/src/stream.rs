@@ -1,4 +1,4 @@
-//! Two small streams for bodies.
+//! Two streams for response bodies.
 
 use std::io::{Error, Result};
 use std::pin::Pin;
@@ -9,17 +9,17 @@ use axum::body::Bytes;
 use futures_core::Stream;
 use tokio::time::Sleep;
 
-/// `stream`, which keeps `held` alive as long as itself.
-pub fn holding<S: Stream + Unpin, H: Unpin>(stream: S, held: H) -> impl Stream<Item = S::Item> {
-    Holding { stream, _held: held }
+/// Wraps `stream`, so that it keeps `held` alive until it ends.
+pub fn keep_alive<S: Stream + Unpin, H: Unpin>(stream: S, held: H) -> impl Stream<Item = S::Item> {
+    KeepAlive { stream, _held: held }
 }
 
-struct Holding<S, H> {
+struct KeepAlive<S, H> {
     stream: S,
     _held: H,
 }
 
-impl<S: Stream + Unpin, H: Unpin> Stream for Holding<S, H> {
+impl<S: Stream + Unpin, H: Unpin> Stream for KeepAlive<S, H> {
     type Item = S::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
@@ -27,21 +27,21 @@ impl<S: Stream + Unpin, H: Unpin> Stream for Holding<S, H> {
     }
 }
 
-/// How long the end of a broken body waits, so that its beginning is sent.
-const SENT: Duration = Duration::from_millis(50);
+/// The delay before the error of an aborted body, so that its beginning is sent.
+const ABORT_DELAY: Duration = Duration::from_millis(50);
 
-/// `beginning`, if any, and then an error, which ends the connection.
-pub fn broken(beginning: Option<Bytes>) -> impl Stream<Item = Result<Bytes>> {
-    let wait = beginning.as_ref().map(|_| Box::pin(tokio::time::sleep(SENT)));
-    Broken { beginning, wait }
+/// Returns a stream of `beginning`, if any, and then an error, which ends the connection.
+pub fn aborted(beginning: Option<Bytes>) -> impl Stream<Item = Result<Bytes>> {
+    let wait = beginning.as_ref().map(|_| Box::pin(tokio::time::sleep(ABORT_DELAY)));
+    AbortedBody { beginning, wait }
 }
 
-struct Broken {
+struct AbortedBody {
     beginning: Option<Bytes>,
     wait: Option<Pin<Box<Sleep>>>,
 }
 
-impl Stream for Broken {
+impl Stream for AbortedBody {
     type Item = Result<Bytes>;
 
     fn poll_next(
@@ -51,7 +51,7 @@ impl Stream for Broken {
         if let Some(beginning) = self.beginning.take() {
             return Poll::Ready(Some(Ok(beginning)));
         }
-        let waited = self.wait.as_mut().map_or(Poll::Ready(()), |wait| wait.as_mut().poll(context));
-        waited.map(|()| Some(Err(Error::other("a fault was asked for"))))
+        let delay = self.wait.as_mut().map_or(Poll::Ready(()), |wait| wait.as_mut().poll(context));
+        delay.map(|()| Some(Err(Error::other("a fault was asked for"))))
     }
 }

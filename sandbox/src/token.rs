@@ -1,4 +1,4 @@
-//! The token that opens the API.
+//! The API token.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -10,10 +10,10 @@ use camino::Utf8Path;
 use crate::ids::{hex, random};
 use crate::state::write_durably;
 
-/// The variable that overrules the file. With it, nothing about the token is written.
+/// The variable that overrides the file. If it is set, the sandbox writes no token file.
 pub const VARIABLE: &str = "SANDBOX_TOKEN";
 
-/// The token. It has no `Display`, and its `Debug` shows nothing.
+/// The token. It has no `Display`, and its `Debug` hides the text.
 #[derive(Clone)]
 pub struct Token(String);
 
@@ -24,24 +24,24 @@ impl fmt::Debug for Token {
 }
 
 impl Token {
-    /// Makes a token of a text.
+    /// Makes a token from a text.
     #[must_use]
     pub fn new(text: &str) -> Token {
         Token(text.trim().to_owned())
     }
 
-    /// Reads the token from the environment, else from `token` in `state`. Makes a new one, which only
-    /// its owner can read, if there is none.
+    /// Reads the token from the environment, else from `token` in `state`. If there is none, creates one
+    /// that only its owner can read.
     pub fn load(state: &Utf8Path) -> Result<Token> {
         if let Some(token) = std::env::var(VARIABLE).ok().filter(|token| !token.trim().is_empty()) {
             return Ok(Token::new(&token));
         }
-        Token::of_file(&state.join("token"), "")
+        Token::from_file(&state.join("token"), "")
     }
 
-    /// Reads the token in the file `path`. Makes the file if it is missing, with a random token that
-    /// starts with `prefix`, readable for its owner alone.
-    pub fn of_file(path: &Utf8Path, prefix: &str) -> Result<Token> {
+    /// Reads the token in the file `path`. If the file is missing, creates it with a random token that
+    /// begins with `prefix`. Only its owner can read the file.
+    pub fn from_file(path: &Utf8Path, prefix: &str) -> Result<Token> {
         match path.metadata() {
             Ok(meta) if meta.permissions().mode() & 0o077 != 0 => {
                 bail!("other users can read {path}: `chmod 600 {path}`")
@@ -63,19 +63,20 @@ impl Token {
         }
     }
 
-    /// Returns the text. For keys only, never for a message.
+    /// Returns the text. Use it for keys, never in a message.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.0
     }
 
-    /// Whether `given` is the token. Hashes are compared, so that the time taken tells nothing.
+    /// Returns whether `text` is the token. Compares hashes, so that the time of the comparison tells
+    /// nothing about the token.
     #[must_use]
-    pub fn is(&self, given: &str) -> bool {
-        blake3::hash(self.0.as_bytes()) == blake3::hash(given.as_bytes())
+    pub fn matches(&self, text: &str) -> bool {
+        blake3::hash(self.0.as_bytes()) == blake3::hash(text.as_bytes())
     }
 
-    /// Returns its hash, by which it is recognized.
+    /// Returns the hash of the token.
     #[must_use]
     pub fn hash(&self) -> blake3::Hash {
         blake3::hash(self.0.as_bytes())
@@ -93,9 +94,9 @@ mod tests {
     use super::Token;
 
     #[test]
-    fn tokens_compare_without_showing() {
+    fn tokens_are_compared_and_stay_hidden() {
         let token = Token::new("secret\n");
-        assert!(token.is("secret") && !token.is("secret2") && !token.is(""));
+        assert!(token.matches("secret") && !token.matches("secret2") && !token.matches(""));
         assert_eq!(format!("{token:?}"), "Token(…)");
     }
 }

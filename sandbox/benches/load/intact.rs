@@ -1,25 +1,24 @@
-//! Every version on the disk is whole: its files are there and are what their hashes say.
+//! Checks that every stored version is intact: its files exist and match their hashes.
 
 use std::collections::HashSet;
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sandbox::state::blobs::{Blobs, Manifest, hash_of};
+use sandbox::state::blobs::{AssetManifest, BlobStore, asset_hash};
 use sandbox::state::model::Worker;
 
-/// What was compared already.
+/// Compares stored contents with their hashes, each content once.
 #[derive(Default)]
-pub struct Checked(HashSet<String>);
+pub struct ContentChecker(HashSet<String>);
 
-impl Checked {
-    /// Compares everything below the state in `dir` that was not compared before, and says how much
-    /// has been in all.
-    pub fn all(&mut self, dir: &Path) -> usize {
+impl ContentChecker {
+    /// Checks all new contents below the state in `dir`. Returns the total number of checked contents.
+    pub fn check_all(&mut self, dir: &Path) -> usize {
         for entry in std::fs::read_dir(dir.join("cloudflare/workers")).expect("a folder") {
             let path = entry.expect("an entry").path();
             if path.extension().is_some_and(|kind| kind == "tmp") {
-                // What a killed run had not finished; the next one removes it.
+                // A temporary file of a killed run. The next run removes it.
                 continue;
             }
             let text = std::fs::read(&path).expect("a file");
@@ -41,19 +40,19 @@ impl Checked {
         }
         let bytes = std::fs::read(blobs.join(name)).expect("a manifest");
         assert_eq!(blake3::hash(&bytes).to_hex().as_str(), name);
-        let manifest: Manifest = serde_json::from_slice(&bytes).expect("a manifest");
+        let manifest: AssetManifest = serde_json::from_slice(&bytes).expect("a manifest");
         for (path, asset) in manifest {
-            let name = Blobs::asset(account, &asset.hash);
+            let name = BlobStore::asset_name(account, &asset.hash);
             if self.0.insert(name.clone()) {
                 let bytes = std::fs::read(blobs.join(&name)).expect("an asset");
-                assert_eq!(hash_of(&STANDARD.encode(&bytes), &path), asset.hash, "{path}");
+                assert_eq!(asset_hash(&STANDARD.encode(&bytes), &path), asset.hash, "{path}");
             }
         }
     }
 }
 
-/// The unfinished files below the state in `dir`.
-pub fn unfinished(dir: &Path) -> usize {
+/// Counts the temporary files below the state in `dir`.
+pub fn count_temporary(dir: &Path) -> usize {
     let folders = ["blobs", "cloudflare/workers", "gitlab"].map(|folder| dir.join(folder));
     let entries = folders.iter().flat_map(|folder| std::fs::read_dir(folder).expect("a folder"));
     let names = entries.map(|entry| entry.expect("an entry").file_name());

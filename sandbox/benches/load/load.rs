@@ -1,4 +1,4 @@
-//! Many clients at once: they read sites, ask the API and upload.
+//! Runs many concurrent clients, which read sites, call the API and upload.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,29 +11,29 @@ use crate::client::{get, script, upload};
 use crate::fill::{LARGE, asset, name, page};
 use crate::server::{ACCOUNT, Server};
 
-/// How many Workers are read all the time: half of what the sandbox keeps loaded.
+/// The number of Workers that are read constantly: half of the number that the sandbox keeps loaded.
 const HOT: usize = 8;
 
-/// How many versions the sandbox keeps loaded.
-pub const LOADED: usize = 16;
+/// The number of versions that the sandbox keeps loaded.
+pub const MAX_LOADED: usize = 16;
 
-/// One read in so many is of any Worker, which has to be loaded first.
-const COLD: u64 = 400;
+/// One of this many reads is for a random Worker, which must be loaded first.
+const COLD_INTERVAL: u64 = 400;
 
-/// What the clients met.
+/// The results of the clients.
 #[derive(Default)]
-pub struct Found {
+pub struct LoadResults {
     times: BTreeMap<&'static str, Vec<Duration>>,
-    /// What went wrong.
+    /// The errors.
     pub errors: Vec<String>,
-    took: Duration,
+    duration: Duration,
 }
 
-impl Found {
-    /// Requests a second and how long they took, a line a kind.
+impl LoadResults {
+    /// Formats the rate and the latencies of requests, one line per kind.
     pub fn text(&self) -> String {
         let total: usize = self.times.values().map(Vec::len).sum();
-        let rate = total as f64 / self.took.as_secs_f64();
+        let rate = total as f64 / self.duration.as_secs_f64();
         let mut text =
             format!("          {total} requests, {rate:.0}/s, {} errors", self.errors.len());
         for (kind, times) in &self.times {
@@ -48,36 +48,36 @@ impl Found {
     }
 }
 
-/// Lets the clients work until the time is over.
-pub async fn load(server: &Arc<Server>, sizes: Sizes) -> Found {
+/// Runs the clients until the end of the time.
+pub async fn load(server: &Arc<Server>, sizes: Sizes) -> LoadResults {
     let mut clients = JoinSet::new();
-    let begun = Instant::now();
+    let start = Instant::now();
     for seed in 0..sizes.clients {
-        clients.spawn(client(server.clone(), sizes, seed as u64 + 1, begun + sizes.time));
+        clients.spawn(client(server.clone(), sizes, seed as u64 + 1, start + sizes.time));
     }
-    let mut found = Found::default();
+    let mut results = LoadResults::default();
     for one in clients.join_all().await {
         for (kind, times) in one.times {
-            found.times.entry(kind).or_default().extend(times);
+            results.times.entry(kind).or_default().extend(times);
         }
-        found.errors.extend(one.errors);
+        results.errors.extend(one.errors);
     }
-    found.took = begun.elapsed();
-    found
+    results.duration = start.elapsed();
+    results
 }
 
-async fn client(server: Arc<Server>, sizes: Sizes, seed: u64, until: Instant) -> Found {
-    let mut found = Found::default();
-    let mut random = Random(seed);
-    // The last Workers are uploaded to, the first are read; with few of each they meet.
+async fn client(server: Arc<Server>, sizes: Sizes, seed: u64, until: Instant) -> LoadResults {
+    let mut results = LoadResults::default();
+    let mut random = Xorshift(seed);
+    // Uploads go to the last Workers, reads to the first ones. They overlap if there are few Workers.
     let hot = HOT.min(sizes.workers / 2).max(1);
-    let rest = |random: &mut Random| hot + random.below(sizes.workers - hot);
+    let any_other = |random: &mut Xorshift| hot + random.below(sizes.workers - hot);
     let mut uploads = 0;
     while Instant::now() < until {
-        let begun = Instant::now();
+        let start = Instant::now();
         let (kind, result) = match random.below(100) {
-            _ if random.below(usize::try_from(COLD).expect("small")) == 0 => {
-                ("cold sites", site(&server, rest(&mut random), 0).await)
+            _ if random.below(usize::try_from(COLD_INTERVAL).expect("small")) == 0 => {
+                ("cold sites", site(&server, any_other(&mut random), 0).await)
             }
             0..70 => {
                 let worker = random.below(hot);
@@ -88,31 +88,31 @@ async fn client(server: Arc<Server>, sizes: Sizes, seed: u64, until: Instant) ->
             }
             _ => {
                 uploads += 1;
-                let (worker, tag) = (rest(&mut random), format!("{seed}-{uploads}"));
+                let (worker, tag) = (any_other(&mut random), format!("{seed}-{uploads}"));
                 let files = [page(worker, uploads)];
                 ("uploads", upload(&server, &name(worker), &files, true, &tag).await.map(|_| ()))
             }
         };
-        found.times.entry(kind).or_default().push(begun.elapsed());
-        found.errors.extend(result.err().map(|error| format!("{kind}: {error}")));
+        results.times.entry(kind).or_default().push(start.elapsed());
+        results.errors.extend(result.err().map(|error| format!("{kind}: {error}")));
     }
-    found
+    results
 }
 
-/// Reads a page or a file, and compares it with what was uploaded.
+/// Reads a page or a file and compares it with the upload.
 async fn site(server: &Server, worker: usize, file: usize) -> Result<(), String> {
     let large = worker == LARGE;
-    let (path, wanted) = if large { asset(file) } else { ("/".to_owned(), page(worker, 0).1) };
+    let (path, expected) = if large { asset(file) } else { ("/".to_owned(), page(worker, 0).1) };
     let url = format!("http://127.0.0.1:{}{path}", server.port);
     let host = format!("{}.localhost:{}", name(worker), server.port);
     let answer = server.client.get(url).header("host", host).send().await;
     let answer = answer.map_err(|error| format!("{error:?}"))?;
     let status = answer.status();
     let text = answer.text().await.map_err(|error| format!("{error:?}"))?;
-    // A page may be of a later version by now.
-    let own = wanted.rsplit_once(' ').map_or("", |(own, _)| own);
-    let good = if large { text == wanted } else { text.starts_with(own) };
-    if good { Ok(()) } else { Err(format!("{} {path}: {status}: {text}", name(worker))) }
+    // A later version may have replaced the page.
+    let prefix = expected.rsplit_once(' ').map_or("", |(prefix, _)| prefix);
+    let is_right = if large { text == expected } else { text.starts_with(prefix) };
+    if is_right { Ok(()) } else { Err(format!("{} {path}: {status}: {text}", name(worker))) }
 }
 
 async fn api(server: &Server, worker: &str, which: usize) -> Result<(), String> {
@@ -124,17 +124,17 @@ async fn api(server: &Server, worker: &str, which: usize) -> Result<(), String> 
         4 => format!("{script}/versions?per_page=100"),
         5 => {
             let url = format!("http://127.0.0.1:{}/__sandbox/state.json", server.port);
-            return crate::client::answer(server.client.get(url)).await.map(|_| ());
+            return crate::client::send(server.client.get(url)).await.map(|_| ());
         }
         _ => format!("{script}/versions"),
     };
     get(server, &path).await.map(|_| ())
 }
 
-/// Marsaglia's xorshift: the same choices in every run.
-struct Random(u64);
+/// Marsaglia's xorshift, which makes the same choices in every run.
+struct Xorshift(u64);
 
-impl Random {
+impl Xorshift {
     fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

@@ -1,8 +1,8 @@
-//! The sandbox under load, and under `kill -9` while it is deployed to: what was acknowledged is there
-//! afterwards, and what was not is there whole or not at all.
+//! Tests the sandbox under load and with `kill -9` during deployments. Acknowledged changes survive, and
+//! unacknowledged ones are complete or absent.
 //!
 //! `cargo bench -p sandbox` runs it in full; without `--bench`, as `cargo test` runs it, sizes are small.
-//! `XTASK_BUN` and `XTASK_TOOLCHAIN` say where Bun and wrangler's packages are.
+//! `XTASK_BUN` and `XTASK_TOOLCHAIN` hold the paths of Bun and wrangler's packages.
 #![expect(clippy::print_stdout, reason = "it prints what it measured")]
 
 mod client;
@@ -20,20 +20,20 @@ use std::time::{Duration, Instant};
 
 use server::Server;
 
-/// How much of everything.
+/// The sizes of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
-    /// Workers that are filled in.
+    /// The number of Workers.
     pub workers: usize,
-    /// Versions of them in all; half of them belong to one Worker.
+    /// The total number of versions. Half of them belong to one Worker.
     pub versions: usize,
-    /// Files of one of the Workers.
+    /// The number of files of the large Worker.
     pub assets: usize,
-    /// Clients that ask at the same time.
+    /// The number of concurrent clients.
     pub clients: usize,
-    /// How long they do.
+    /// The duration of the load.
     pub time: Duration,
-    /// How often the sandbox is killed.
+    /// The number of kills.
     pub kills: usize,
 }
 
@@ -66,14 +66,14 @@ async fn main() {
     println!("filled    {workers} Workers, {versions} versions, {assets} assets in {took:.1} s");
 
     let idle = process::descriptors(server.pid());
-    let found = load::load(&server, sizes).await;
-    println!("load      {clients} clients for {} s\n{}", time.as_secs(), found.text());
-    assert!(found.errors.is_empty(), "{:#?}", found.errors);
+    let results = load::load(&server, sizes).await;
+    println!("load      {clients} clients for {} s\n{}", time.as_secs(), results.text());
+    assert!(results.errors.is_empty(), "{:#?}", results.errors);
     let alone = Arc::get_mut(&mut server).expect("no client is left");
-    // Its connections end with it.
+    // The old client's connections end with it.
     alone.client = reqwest::Client::new();
     let most = process::most_memory(server.pid()) / 1024 / 1024;
-    let open = process::settled(server.pid(), idle + load::LOADED * 4).await;
+    let open = process::wait_for_descriptors(server.pid(), idle + load::MAX_LOADED * 4).await;
     println!("memory    {most} MiB at most");
     println!("files     {idle} open before, {open} after");
 
@@ -83,11 +83,11 @@ async fn main() {
     println!("start     {} ms after a kill under load", begun.elapsed().as_millis());
     let begun = Instant::now();
     alone.restart();
-    println!("          {} ms with nothing to clear away", begun.elapsed().as_millis());
+    println!("          {} ms without temporary files", begun.elapsed().as_millis());
     println!("disk      {} MiB", process::disk(&server.dir) / 1024 / 1024);
 
-    let found = kills::rounds(&mut server, kills, clients).await;
-    println!("kills     {}", found.text());
-    let checked = intact::Checked::default().all(&server.dir);
+    let results = kills::rounds(&mut server, kills, clients).await;
+    println!("kills     {}", results.text());
+    let checked = intact::ContentChecker::default().check_all(&server.dir);
     println!("intact    {checked} contents of all versions, each compared with its hash");
 }

@@ -1,11 +1,11 @@
-//! What a process takes, as Linux counts it.
+//! Measures the resources of a process on Linux.
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The most memory that a process had, in bytes.
+/// Returns the peak memory of a process, in bytes.
 pub fn most_memory(pid: u32) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
@@ -13,25 +13,25 @@ pub fn most_memory(pid: u32) -> u64 {
     kilobytes.parse::<u64>().expect("a number") * 1024
 }
 
-/// How many files a process has open.
+/// Counts the open files of a process.
 pub fn descriptors(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count()
 }
 
-/// How many files a process has open once there are at most `limit`, which is soon.
-pub async fn settled(pid: u32, limit: usize) -> usize {
-    let asked = Instant::now();
+/// Waits until a process has at most `limit` open files. Returns their number.
+pub async fn wait_for_descriptors(pid: u32, limit: usize) -> usize {
+    let start = Instant::now();
     loop {
         let open = descriptors(pid);
         if open <= limit {
             return open;
         }
-        assert!(asked.elapsed() < Duration::from_secs(60), "{open} files stay open");
+        assert!(start.elapsed() < Duration::from_secs(60), "{open} files stay open");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// What a folder takes on the disk, in bytes. Names of the same file count once.
+/// Returns the disk usage of a folder, in bytes. Hard links of a file count once.
 pub fn disk(dir: &Path) -> u64 {
     let mut seen = HashSet::new();
     let mut waiting = vec![dir.to_owned()];

@@ -1,11 +1,11 @@
-//! Says whose the token is.
+//! Reads the user and the accounts of the token.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::body::Query;
-use super::envelope::{ApiError, ApiResult, list_page, ok};
+use super::envelope::{ApiResult, CloudflareError, list_page, ok};
 use super::versions::Page;
 use crate::app::{App, SUBDOMAIN};
 
@@ -15,14 +15,14 @@ pub const USER: &str = "5a4db0c5a4db0c5a4db0c5a4db0c5a4d";
 /// The address of the one user.
 pub const EMAIL: &str = "you@sandbox.localhost";
 
-/// `GET /user/tokens/verify`: the token is one of a user.
+/// `GET /user/tokens/verify`. Succeeds, because the token belongs to a user.
 pub async fn verify() -> Response {
     ok(&json!({ "id": USER, "status": "active" }))
 }
 
-/// `GET /accounts/{account}/tokens/verify`: the token is not one of the account.
+/// `GET /accounts/{account}/tokens/verify`. Fails, because the token does not belong to an account.
 pub async fn verify_own() -> ApiResult {
-    Err(ApiError::new(401, 1000, "Invalid API Token"))
+    Err(CloudflareError::new(401, 1000, "Invalid API Token"))
 }
 
 /// `GET /user`

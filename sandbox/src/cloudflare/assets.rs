@@ -10,35 +10,35 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Place;
-use super::body::{Body, Parts, Query};
-use super::envelope::{ApiError, ApiResult, ok};
+use super::AccountAndName;
+use super::body::{JsonBody, MultipartParts, Query};
+use super::envelope::{ApiResult, CloudflareError, ok};
 use super::metadata::check_name;
 use super::session::Session;
 use crate::app::App;
-use crate::state::blobs::{Blobs, Manifest, matches};
+use crate::state::blobs::{AssetManifest, BlobStore, matches};
 use crate::state::model::Asset;
 
 /// 25 MiB (<https://developers.cloudflare.com/workers/platform/limits/>).
-const LARGEST: u64 = 25 * 1024 * 1024;
+const MAX_FILE_SIZE: u64 = 25 * 1024 * 1024;
 
-/// How many files a version may have, of a paid plan (the same page).
-const MOST: usize = 100_000;
+/// The maximum number of files of a version in a paid plan (same page).
+const MAX_FILES: usize = 100_000;
 
-/// How many files, and how many bytes, go into one upload.
-const BUCKET: (usize, u64) = (1000, 50 * 1024 * 1024);
+/// The maximum number of files and of bytes in one upload.
+const MAX_BUCKET: (usize, u64) = (1000, 50 * 1024 * 1024);
 
 /// The body of `assets-upload-session`.
 #[derive(Debug, Deserialize)]
-pub struct Open {
-    manifest: Manifest,
+pub struct NewSession {
+    manifest: AssetManifest,
 }
 
 /// `POST …/assets-upload-session`
 pub async fn open_session(
     State(app): State<App>,
-    Path((account, worker)): Place,
-    Body(Open { manifest }): Body<Open>,
+    Path((account, worker)): AccountAndName,
+    JsonBody(NewSession { manifest }): JsonBody<NewSession>,
 ) -> ApiResult {
     check_name(&worker)?;
     check_manifest(&manifest)?;
@@ -53,24 +53,34 @@ pub async fn open_session(
     })
 }
 
-fn check_manifest(manifest: &Manifest) -> Result<(), ApiError> {
-    if manifest.len() > MOST {
-        return Err(ApiError::invalid(&format!("More than {MOST} assets")));
+fn check_manifest(manifest: &AssetManifest) -> Result<(), CloudflareError> {
+    if manifest.len() > MAX_FILES {
+        return Err(CloudflareError::invalid(&format!("More than {MAX_FILES} assets")));
     }
     for (path, asset) in manifest {
         let hex = asset.hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if !path.starts_with('/') || asset.hash.len() != 32 || !hex {
-            return Err(ApiError::invalid(&format!("The manifest entry {path:?} is invalid")));
+            return Err(CloudflareError::invalid(&format!(
+                "The manifest entry {path:?} is invalid"
+            )));
         }
-        if asset.size > LARGEST {
-            return Err(ApiError::new(413, 10_021, &format!("{path} is larger than 25 MiB")));
+        if asset.size > MAX_FILE_SIZE {
+            return Err(CloudflareError::new(
+                413,
+                10_021,
+                &format!("{path} is larger than 25 MiB"),
+            ));
         }
     }
     Ok(())
 }
 
-/// Returns hash and size of what an account does not have yet, or has with other bytes.
-fn missing<'a>(blobs: &Blobs, account: &str, manifest: &'a Manifest) -> BTreeMap<&'a str, u64> {
+/// Returns the hash and the size of the assets that an account lacks or has with other bytes.
+fn missing<'a>(
+    blobs: &BlobStore,
+    account: &str,
+    manifest: &'a AssetManifest,
+) -> BTreeMap<&'a str, u64> {
     manifest
         .iter()
         .filter(|(path, asset)| !blobs.has_asset(account, path, asset))
@@ -83,7 +93,7 @@ fn buckets<'a>(missing: &BTreeMap<&'a str, u64>) -> Vec<Vec<&'a str>> {
     let mut bytes = 0;
     for (hash, size) in missing {
         match buckets.last_mut() {
-            Some(last) if last.len() < BUCKET.0 && bytes + size <= BUCKET.1 => {
+            Some(last) if last.len() < MAX_BUCKET.0 && bytes + size <= MAX_BUCKET.1 => {
                 last.push(hash);
                 bytes += size;
             }
@@ -96,7 +106,7 @@ fn buckets<'a>(missing: &BTreeMap<&'a str, u64>) -> Vec<Vec<&'a str>> {
     buckets
 }
 
-/// `?base64=true`
+/// The query `?base64=true`.
 #[derive(Debug, Deserialize)]
 pub struct Encoding {
     #[serde(default)]
@@ -109,26 +119,27 @@ pub async fn upload(
     Path(account): Path<String>,
     Query(encoding): Query<Encoding>,
     session: Session,
-    mut parts: Parts,
+    mut parts: MultipartParts,
 ) -> ApiResult {
     if !encoding.base64 {
-        return Err(ApiError::invalid("The sandbox takes assets as base64 only"));
+        return Err(CloudflareError::invalid("The sandbox takes assets as base64 only"));
     }
     let blobs = &app.store.blobs;
     let manifest = tokio::task::block_in_place(|| blobs.manifest(&session.manifest))?;
-    let wanted: BTreeMap<&str, (&str, &Asset)> = manifest
+    let expected: BTreeMap<&str, (&str, &Asset)> = manifest
         .iter()
         .map(|(path, asset)| (asset.hash.as_str(), (path.as_str(), asset)))
         .collect();
     let mut contents = Vec::new();
     while let Some(part) = parts.next().await? {
         let hash = part.name().unwrap_or_default().to_owned();
-        let text = part.text().await.map_err(|error| ApiError::invalid(&error.body_text()))?;
-        let (path, asset) = wanted.get(hash.as_str()).ok_or_else(|| {
-            ApiError::invalid(&format!("{hash:?} is not in the manifest of this session"))
+        let text =
+            part.text().await.map_err(|error| CloudflareError::invalid(&error.body_text()))?;
+        let (path, asset) = expected.get(hash.as_str()).ok_or_else(|| {
+            CloudflareError::invalid(&format!("{hash:?} is not in the manifest of this session"))
         })?;
         let bytes = tokio::task::block_in_place(|| check_content(&text, path, asset))?;
-        contents.push((Blobs::asset(&account, &hash), bytes));
+        contents.push((BlobStore::asset_name(&account, &hash), bytes));
     }
     tokio::task::block_in_place(|| blobs.put_all(&contents).and_then(|()| blobs.sync()))?;
     if !missing(blobs, &account, &manifest).is_empty() {
@@ -138,28 +149,35 @@ pub async fn upload(
     Ok((StatusCode::CREATED, ok(&json!({ "jwt": jwt }))).into_response())
 }
 
-fn check_content(base64: &str, path: &str, asset: &Asset) -> Result<Vec<u8>, ApiError> {
+fn check_content(base64: &str, path: &str, asset: &Asset) -> Result<Vec<u8>, CloudflareError> {
     let bytes = STANDARD
         .decode(base64)
-        .map_err(|_| ApiError::invalid(&format!("The content of {path} is not base64")))?;
+        .map_err(|_| CloudflareError::invalid(&format!("The content of {path} is not base64")))?;
     if bytes.len() as u64 != asset.size {
-        return Err(ApiError::invalid(&format!("{path} has {} bytes", bytes.len())));
+        return Err(CloudflareError::invalid(&format!("{path} has {} bytes", bytes.len())));
     }
     if !matches(&bytes, path, asset) {
         let hash = &asset.hash;
-        return Err(ApiError::invalid(&format!("The content of {path} has not the hash {hash}")));
+        return Err(CloudflareError::invalid(&format!(
+            "The content of {path} has not the hash {hash}"
+        )));
     }
     Ok(bytes)
 }
 
-/// The blob of the manifest of a finished upload, which `jwt` stands for, and how many files it has.
-pub fn finished(app: &App, account: &str, jwt: &str) -> Result<(String, usize), ApiError> {
+/// Returns the manifest's blob and its number of files for the upload session of `jwt`. Errors if the
+/// upload is not complete.
+pub fn completed_manifest(
+    app: &App,
+    account: &str,
+    jwt: &str,
+) -> Result<(String, usize), CloudflareError> {
     let session = Session::verify(&app.token, account, jwt)?;
     let manifest = app.store.blobs.manifest(&session.manifest)?;
     let missing = missing(&app.store.blobs, account, &manifest).len();
     if !session.complete || missing > 0 {
         let text = format!("{missing} assets of this version are not uploaded yet");
-        return Err(ApiError::invalid(&text));
+        return Err(CloudflareError::invalid(&text));
     }
     Ok((session.manifest, manifest.len()))
 }
@@ -167,12 +185,12 @@ pub fn finished(app: &App, account: &str, jwt: &str) -> Result<(String, usize), 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::blobs::hash_of;
+    use crate::state::blobs::asset_hash;
 
     #[test]
     fn content_must_have_its_size_and_hash() {
         let text = STANDARD.encode("hello");
-        let good = Asset { hash: hash_of(&text, "/a.txt"), size: 5 };
+        let good = Asset { hash: asset_hash(&text, "/a.txt"), size: 5 };
         assert_eq!(check_content(&text, "/a.txt", &good).expect("good"), b"hello");
         assert!(check_content(&text, "/a.css", &good).is_err());
         assert!(check_content(&text, "/a.txt", &Asset { size: 6, ..good.clone() }).is_err());

@@ -1,4 +1,4 @@
-//! Parses request bodies. Their faults are refused in the envelope, as all else is.
+//! Parses request bodies. Returns parse errors in the envelope of the API.
 
 use axum::body::{Body as AxumBody, Bytes};
 use axum::extract::multipart::Field;
@@ -6,35 +6,36 @@ use axum::extract::{FromRequest, FromRequestParts, Multipart, Request};
 use axum::http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 
-use super::envelope::ApiError;
+use super::envelope::CloudflareError;
 
 /// A JSON body, whatever its content type says: wrangler also sends `application/merge-patch+json`.
 #[derive(Debug)]
-pub struct Body<T>(pub T);
+pub struct JsonBody<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
-    type Rejection = ApiError;
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+    type Rejection = CloudflareError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Body<T>, ApiError> {
+    async fn from_request(request: Request, state: &S) -> Result<JsonBody<T>, CloudflareError> {
         let bytes = Bytes::from_request(request, state).await;
-        let bytes = bytes.map_err(|error| refused(error.status().as_u16(), &error.body_text()))?;
+        let bytes =
+            bytes.map_err(|error| malformed_body(error.status().as_u16(), &error.body_text()))?;
         serde_json::from_slice(&bytes)
-            .map(Body)
-            .map_err(|error| ApiError::invalid(&format!("Invalid JSON body: {error}")))
+            .map(JsonBody)
+            .map_err(|error| CloudflareError::invalid(&format!("Invalid JSON body: {error}")))
     }
 }
 
-/// The query. Names that come more than once are one, their values with commas between them.
+/// The query. The values of a repeated name are joined with commas.
 #[derive(Debug)]
 pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
-    type Rejection = ApiError;
+    type Rejection = CloudflareError;
 
     async fn from_request_parts(
         parts: &mut axum::http::request::Parts,
         _: &S,
-    ) -> Result<Query<T>, ApiError> {
+    ) -> Result<Query<T>, CloudflareError> {
         let mut pairs: Vec<(&str, String)> = Vec::new();
         for pair in parts.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty())
         {
@@ -46,7 +47,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
         }
         let pairs: Vec<String> =
             pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let invalid = |error: String| ApiError::invalid(&format!("Invalid query: {error}"));
+        let invalid = |error: String| CloudflareError::invalid(&format!("Invalid query: {error}"));
         let uri =
             format!("/?{}", pairs.join("&")).parse().map_err(|_| invalid("it is no URI".into()))?;
         let parsed = axum::extract::Query::try_from_uri(&uri);
@@ -55,30 +56,36 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 }
 
 /// A multipart body.
-pub struct Parts(Multipart);
+pub struct MultipartParts(Multipart);
 
-impl<S: Send + Sync> FromRequest<S> for Parts {
-    type Rejection = ApiError;
+impl<S: Send + Sync> FromRequest<S> for MultipartParts {
+    type Rejection = CloudflareError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Parts, ApiError> {
+    async fn from_request(request: Request, state: &S) -> Result<MultipartParts, CloudflareError> {
         let request = with_boundary(request, state).await?;
         let parts = Multipart::from_request(request, state).await;
-        parts.map(Parts).map_err(|error| refused(error.status().as_u16(), &error.body_text()))
+        parts
+            .map(MultipartParts)
+            .map_err(|error| malformed_body(error.status().as_u16(), &error.body_text()))
     }
 }
 
-/// Gives a multipart body the content type that it lacks. Cloudflare's library for JavaScript sends
+/// Adds the content type of a multipart body if it is missing. Cloudflare's library for JavaScript sends
 /// `application/javascript` with it (observed with 7.3.0), so the boundary is read from the body.
-async fn with_boundary<S: Send + Sync>(request: Request, state: &S) -> Result<Request, ApiError> {
-    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    if kind
+async fn with_boundary<S: Send + Sync>(
+    request: Request,
+    state: &S,
+) -> Result<Request, CloudflareError> {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if content_type
         .is_some_and(|kind| kind.starts_with("multipart/form-data") && kind.contains("boundary="))
     {
         return Ok(request);
     }
     let (mut parts, body) = request.into_parts();
     let bytes = Bytes::from_request(Request::from_parts(parts.clone(), body), state).await;
-    let bytes = bytes.map_err(|error| refused(error.status().as_u16(), &error.body_text()))?;
+    let bytes =
+        bytes.map_err(|error| malformed_body(error.status().as_u16(), &error.body_text()))?;
     let first = bytes.split(|byte| *byte == b'\r').next().and_then(|line| line.strip_prefix(b"--"));
     let boundary = first.and_then(|line| std::str::from_utf8(line).ok());
     let kind = boundary.map(|boundary| format!("multipart/form-data; boundary={boundary}"));
@@ -88,14 +95,14 @@ async fn with_boundary<S: Send + Sync>(request: Request, state: &S) -> Result<Re
     Ok(Request::from_parts(parts, AxumBody::from(bytes)))
 }
 
-impl Parts {
+impl MultipartParts {
     /// Returns the next part. `None` after the last one.
-    pub async fn next(&mut self) -> Result<Option<Field<'_>>, ApiError> {
+    pub async fn next(&mut self) -> Result<Option<Field<'_>>, CloudflareError> {
         let part = self.0.next_field().await;
-        part.map_err(|error| refused(error.status().as_u16(), &error.body_text()))
+        part.map_err(|error| malformed_body(error.status().as_u16(), &error.body_text()))
     }
 }
 
-fn refused(status: u16, text: &str) -> ApiError {
-    ApiError::new(status, 10_021, &format!("Malformed body: {text}"))
+fn malformed_body(status: u16, text: &str) -> CloudflareError {
+    CloudflareError::new(status, 10_021, &format!("Malformed body: {text}"))
 }

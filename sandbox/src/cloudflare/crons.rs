@@ -1,12 +1,12 @@
-//! Checks cron strings, as Cloudflare takes them
+//! Checks cron strings by Cloudflare's rules
 //! (<https://developers.cloudflare.com/workers/configuration/cron-triggers/>).
 
 use std::collections::BTreeSet;
 
-use super::envelope::ApiError;
+use super::envelope::CloudflareError;
 
-/// A field: its least and its largest number, its names, and whether `L` and `W` may stand in it.
-struct Field {
+/// A field: its range, its names, and the marks such as `L` and `W` that it accepts.
+struct CronField {
     range: (u32, u32),
     names: &'static [&'static str],
     marks: &'static [&'static str],
@@ -18,33 +18,41 @@ const MONTHS: [&str; 12] =
 /// Sunday is 1.
 const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
-const FIELDS: [Field; 5] = [
-    Field { range: (0, 59), names: &[], marks: &[] },
-    Field { range: (0, 23), names: &[], marks: &[] },
-    Field { range: (1, 31), names: &[], marks: &["L", "W"] },
-    Field { range: (1, 12), names: &MONTHS, marks: &[] },
-    Field { range: (1, 7), names: &WEEKDAYS, marks: &["L"] },
+const FIELDS: [CronField; 5] = [
+    CronField { range: (0, 59), names: &[], marks: &[] },
+    CronField { range: (0, 23), names: &[], marks: &[] },
+    CronField { range: (1, 31), names: &[], marks: &["L", "W"] },
+    CronField { range: (1, 12), names: &MONTHS, marks: &[] },
+    CronField { range: (1, 7), names: &WEEKDAYS, marks: &["L"] },
 ];
 
-/// The most cron triggers of a Worker, of a paid plan.
-const MOST: usize = 250;
+/// The maximum number of cron triggers of a Worker in a paid plan.
+const MAX_CRONS: usize = 250;
 
-/// Refuses crons that are not five fields, and crons that are there twice.
-pub fn check(crons: &[&str]) -> Result<(), ApiError> {
+/// Refuses invalid crons and duplicates.
+pub fn check(crons: &[&str]) -> Result<(), CloudflareError> {
     let mut seen = BTreeSet::new();
     for cron in crons {
         if !is_cron(cron) {
-            return Err(ApiError::new(400, 10_100, &format!("invalid cron string: {cron:?}")));
+            return Err(CloudflareError::new(
+                400,
+                10_100,
+                &format!("invalid cron string: {cron:?}"),
+            ));
         }
         if !seen.insert(cron.split_whitespace().collect::<Vec<_>>()) {
-            return Err(ApiError::new(400, 10_100, &format!("duplicate cron string: {cron:?}")));
+            return Err(CloudflareError::new(
+                400,
+                10_100,
+                &format!("duplicate cron string: {cron:?}"),
+            ));
         }
     }
-    if crons.len() > MOST {
-        return Err(ApiError::new(
+    if crons.len() > MAX_CRONS {
+        return Err(CloudflareError::new(
             400,
             10_072,
-            &format!("A Worker has at most {MOST} cron triggers"),
+            &format!("A Worker has at most {MAX_CRONS} cron triggers"),
         ));
     }
     Ok(())
@@ -53,32 +61,32 @@ pub fn check(crons: &[&str]) -> Result<(), ApiError> {
 fn is_cron(cron: &str) -> bool {
     let fields: Vec<&str> = cron.split_whitespace().collect();
     fields.len() == FIELDS.len()
-        && fields.iter().zip(&FIELDS).all(|(text, field)| field.takes(text))
+        && fields.iter().zip(&FIELDS).all(|(text, field)| field.accepts(text))
 }
 
-impl Field {
-    fn takes(&self, text: &str) -> bool {
-        !text.is_empty() && text.split(',').all(|part| self.takes_part(part))
+impl CronField {
+    fn accepts(&self, text: &str) -> bool {
+        !text.is_empty() && text.split(',').all(|part| self.accepts_part(part))
     }
 
-    fn takes_part(&self, part: &str) -> bool {
+    fn accepts_part(&self, part: &str) -> bool {
         let (range, step) = match part.split_once('/') {
             Some((range, step)) => (range, Some(step)),
             None => (part, None),
         };
-        let good_step = step.is_none_or(|step| {
+        let is_valid_step = step.is_none_or(|step| {
             step.bytes().all(|b| b.is_ascii_digit())
                 && step.parse::<u32>().is_ok_and(|step| step > 0 && step <= self.range.1)
         });
-        good_step && self.takes_range(range)
+        is_valid_step && self.accepts_range(range)
     }
 
-    fn takes_range(&self, range: &str) -> bool {
+    fn accepts_range(&self, range: &str) -> bool {
         if range == "*" || (range == "?" && !self.marks.is_empty()) || self.marks.contains(&range) {
             return true;
         }
         if let Some((from, to)) = range.split_once('-') {
-            // A week may go round its end: SAT-SUN.
+            // A range of weekdays may wrap around, as in SAT-SUN.
             return matches!((self.number(from), self.number(to)), (Some(from), Some(to)) if from <= to || !self.names.is_empty());
         }
         let bare = self.marks.iter().find_map(|mark| range.strip_suffix(mark));

@@ -6,12 +6,12 @@ use axum::http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::{Body, Query};
-use super::envelope::{ApiError, ApiResult, ok, with_info};
+use super::body::{JsonBody, Query};
+use super::envelope::{ApiResult, CloudflareError, ok, with_info};
 use super::links::md5;
-use super::storage::Storage;
+use super::storage::StorageTarget;
 use super::versions::Page;
-use super::{Place, done, tails};
+use super::{AccountAndName, empty_result, tails};
 use crate::app::App;
 use crate::ids::uuid;
 use crate::state::resources::Database;
@@ -22,13 +22,13 @@ pub struct NewDatabase {
     name: String,
 }
 
-/// The databases that are asked for.
+/// The filter of a list of databases.
 #[derive(Debug, Deserialize)]
-pub struct Named {
+pub struct DatabaseFilter {
     name: Option<String>,
 }
 
-fn presented(database: &Database) -> Value {
+fn database_json(database: &Database) -> Value {
     json!({
         "uuid": database.uuid, "name": database.name, "created_at": database.created_at,
         "version": "production", "num_tables": 0, "file_size": 0, "running_in_region": "WEUR",
@@ -36,10 +36,10 @@ fn presented(database: &Database) -> Value {
     })
 }
 
-fn find(app: &App, account: &str, identifier: &str) -> Result<Database, ApiError> {
+fn find(app: &App, account: &str, identifier: &str) -> Result<Database, CloudflareError> {
     let resources = app.store.resources.get(account)?;
     resources.database(identifier).cloned().ok_or_else(|| {
-        ApiError::new(404, 7404, &format!("The database {identifier} could not be found"))
+        CloudflareError::new(404, 7404, &format!("The database {identifier} could not be found"))
     })
 }
 
@@ -48,68 +48,76 @@ pub async fn list(
     State(app): State<App>,
     Path(account): Path<String>,
     Query(page): Query<Page>,
-    Query(named): Query<Named>,
+    Query(filter): Query<DatabaseFilter>,
 ) -> ApiResult {
     let resources = app.store.resources.get(&account)?;
-    let fits = |one: &&Database| named.name.as_ref().is_none_or(|name| one.name == *name);
-    let found: Vec<&Database> = resources.databases.iter().filter(fits).collect();
-    let (total, of) = (found.len(), page.clone());
-    let shown: Vec<Value> = of.of(found.into_iter()).map(presented).collect();
-    Ok(with_info(&shown, &page.info(shown.len(), total)))
+    let is_selected = |one: &&Database| filter.name.as_ref().is_none_or(|name| one.name == *name);
+    let databases: Vec<&Database> = resources.databases.iter().filter(is_selected).collect();
+    let (total, info) = (databases.len(), page.clone());
+    let items: Vec<Value> = page.slice(databases.into_iter()).map(database_json).collect();
+    Ok(with_info(&items, &info.info(items.len(), total)))
 }
 
 /// `POST …/d1/database`
 pub async fn create(
     State(app): State<App>,
     Path(account): Path<String>,
-    Body(NewDatabase { name }): Body<NewDatabase>,
+    JsonBody(NewDatabase { name }): JsonBody<NewDatabase>,
 ) -> ApiResult {
     if name.is_empty() {
-        return Err(ApiError::new(400, 7400, "The database's name is empty"));
+        return Err(CloudflareError::new(400, 7400, "The database's name is empty"));
     }
-    let made = tokio::task::block_in_place(|| {
+    let database = tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
             if resources.databases.iter().any(|one| one.name == name) {
                 let text = format!("A database with that name already exists: {name}");
-                return Err(ApiError::new(400, 7502, &text));
+                return Err(CloudflareError::new(400, 7502, &text));
             }
             Ok(resources.add_database(&name))
         })
     })?;
-    Ok(ok(&presented(&made)))
+    Ok(ok(&database_json(&database)))
 }
 
 /// `GET …/d1/database/{database}`, by id or by name.
-pub async fn view(State(app): State<App>, Path((account, id)): Place) -> ApiResult {
-    Ok(ok(&presented(&find(&app, &account, &id)?)))
+pub async fn view(State(app): State<App>, Path((account, id)): AccountAndName) -> ApiResult {
+    Ok(ok(&database_json(&find(&app, &account, &id)?)))
 }
 
 /// `DELETE …/d1/database/{database}`
-pub async fn delete(State(app): State<App>, Path((account, id)): Place) -> ApiResult {
+pub async fn delete(State(app): State<App>, Path((account, id)): AccountAndName) -> ApiResult {
     let database = find(&app, &account, &id)?;
     tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
             resources.databases.retain(|one| one.uuid != database.uuid);
-            Ok::<_, ApiError>(())
+            Ok::<_, CloudflareError>(())
         })
     })?;
-    Ok(done())
+    Ok(empty_result())
 }
 
 /// `POST …/d1/database/{database}/query`
-pub async fn query(State(app): State<App>, Path((account, id)): Place, body: Bytes) -> ApiResult {
+pub async fn query(
+    State(app): State<App>,
+    Path((account, id)): AccountAndName,
+    body: Bytes,
+) -> ApiResult {
     run(&app, &account, &id, body, false).await
 }
 
 /// `POST …/d1/database/{database}/raw`
-pub async fn raw(State(app): State<App>, Path((account, id)): Place, body: Bytes) -> ApiResult {
+pub async fn raw(
+    State(app): State<App>,
+    Path((account, id)): AccountAndName,
+    body: Bytes,
+) -> ApiResult {
     run(&app, &account, &id, body, true).await
 }
 
 async fn run(app: &App, account: &str, id: &str, body: Bytes, raw: bool) -> ApiResult {
     let database = find(app, account, id)?;
     let order = json!({ "action": "query", "raw": raw });
-    Ok(ok(&Storage::Database(&database.uuid).json(app, account, &order, body).await?))
+    Ok(ok(&StorageTarget::Database(&database.uuid).json(app, account, &order, body).await?))
 }
 
 /// The body of an export.
@@ -131,16 +139,16 @@ pub struct DumpOptions {
 /// `POST …/d1/database/{database}/export`: writes the SQL of a database, and returns a link to it.
 pub async fn export(
     State(app): State<App>,
-    Path((account, id)): Place,
+    Path((account, id)): AccountAndName,
     headers: HeaderMap,
-    Body(Export { dump_options: options }): Body<Export>,
+    JsonBody(Export { dump_options: options }): JsonBody<Export>,
 ) -> ApiResult {
     let database = find(&app, &account, &id)?;
     let order = json!({
         "action": "dump", "noSchema": options.no_schema.unwrap_or(false),
         "noData": options.no_data.unwrap_or(false), "tables": options.tables.unwrap_or_default(),
     });
-    let storage = Storage::Database(&database.uuid);
+    let storage = StorageTarget::Database(&database.uuid);
     let sql = storage.order(&app, &account, &order, "").await?;
     let sql = match sql {
         Some(answer) => answer.bytes().await.map_err(anyhow::Error::from)?,
@@ -176,12 +184,12 @@ pub enum Import {
     },
 }
 
-/// `POST …/d1/database/{database}/import`: runs a file of SQL, all of it or nothing.
+/// `POST …/d1/database/{database}/import`: runs a file of SQL in one transaction.
 pub async fn import(
     State(app): State<App>,
-    Path((account, id)): Place,
+    Path((account, id)): AccountAndName,
     headers: HeaderMap,
-    Body(step): Body<Import>,
+    JsonBody(step): JsonBody<Import>,
 ) -> ApiResult {
     let database = find(&app, &account, &id)?;
     let (filename, etag) = match step {
@@ -195,18 +203,24 @@ pub async fn import(
         Import::Ingest { filename, etag } => (filename, etag),
         Import::Poll { current_bookmark } => {
             let text = format!("There is no import at the bookmark {current_bookmark}");
-            return Err(ApiError::new(404, 7404, &text));
+            return Err(CloudflareError::new(404, 7404, &text));
         }
     };
     let file = app.links.take(&filename).filter(|file| md5(file) == etag);
     let file = file.ok_or_else(|| {
-        ApiError::new(400, 7400, &format!("The file {filename} was not uploaded with this content"))
+        CloudflareError::new(
+            400,
+            7400,
+            &format!("The file {filename} was not uploaded with this content"),
+        )
     })?;
-    let sql = std::str::from_utf8(&file)
-        .map_err(|error| ApiError::new(400, 7500, &format!("The file is not UTF-8: {error}")))?;
+    let sql = std::str::from_utf8(&file).map_err(|error| {
+        CloudflareError::new(400, 7500, &format!("The file is not UTF-8: {error}"))
+    })?;
     let order = json!({ "action": "query", "raw": false });
     let body = json!({ "sql": sql }).to_string();
-    let results = Storage::Database(&database.uuid).json(&app, &account, &order, body).await?;
+    let results =
+        StorageTarget::Database(&database.uuid).json(&app, &account, &order, body).await?;
     let results = results.as_array().map_or(&[] as &[Value], Vec::as_slice);
     let sum =
         |field: &str| results.iter().filter_map(|one| one["meta"][field].as_f64()).sum::<f64>();

@@ -1,4 +1,4 @@
-//! Deployments: which versions get the traffic.
+//! Reads and creates deployments, which route traffic to versions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,25 +7,26 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::account::EMAIL;
-use super::body::Body;
-use super::envelope::{ApiError, ApiResult, ok};
-use super::{Place, settings};
+use super::body::JsonBody;
+use super::envelope::{ApiResult, CloudflareError, ok};
+use super::{AccountAndName, settings};
 use crate::app::App;
-use crate::state::model::{Deployment, Share};
+use crate::state::model::{TrafficShare, WorkerDeployment};
 
 /// The body of a new deployment.
 #[derive(Debug, Deserialize)]
-pub struct Create {
+pub struct NewDeployment {
     strategy: String,
-    versions: Vec<Share>,
+    versions: Vec<TrafficShare>,
     #[serde(default)]
     annotations: BTreeMap<String, String>,
 }
 
-/// `GET …/deployments`: the last ten, newest first.
-pub async fn list(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
+/// `GET …/deployments`: the last ten, newest first
+pub async fn list(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
     let worker = settings::worker(&app, &account, &name)?;
-    let newest: Vec<Value> = worker.deployments.iter().rev().take(10).map(presented).collect();
+    let newest: Vec<Value> =
+        worker.deployments.iter().rev().take(10).map(deployment_json).collect();
     Ok(ok(&json!({ "deployments": newest })))
 }
 
@@ -35,52 +36,52 @@ pub async fn view(
     Path((account, name, id)): Path<(String, String, String)>,
 ) -> ApiResult {
     let worker = settings::worker(&app, &account, &name)?;
-    let found = worker.deployments.iter().find(|deployment| deployment.id == id);
-    let found = found.ok_or_else(|| {
-        ApiError::new(404, 10_007, &format!("This deployment does not exist: {id}"))
+    let deployment = worker.deployments.iter().find(|deployment| deployment.id == id);
+    let deployment = deployment.ok_or_else(|| {
+        CloudflareError::new(404, 10_007, &format!("This deployment does not exist: {id}"))
     })?;
-    Ok(ok(&presented(found)))
+    Ok(ok(&deployment_json(deployment)))
 }
 
 /// `POST …/deployments`
 pub async fn create(
     State(app): State<App>,
-    Path((account, name)): Place,
-    Body(body): Body<Create>,
+    Path((account, name)): AccountAndName,
+    JsonBody(body): JsonBody<NewDeployment>,
 ) -> ApiResult {
     check(&body)?;
     let answer = tokio::task::block_in_place(|| {
         app.store.change(&account, &name, |worker| {
-            let mut worker = worker.ok_or_else(ApiError::no_worker)?;
+            let mut worker = worker.ok_or_else(CloudflareError::worker_not_found)?;
             let unknown = body.versions.iter().find(|v| worker.version(&v.version_id).is_none());
             if let Some(unknown) = unknown {
-                return Err(ApiError::no_version(&unknown.version_id));
+                return Err(CloudflareError::version_not_found(&unknown.version_id));
             }
             worker.deploy(body.versions, body.annotations);
-            let answer = worker.deployments.last().map(presented);
+            let answer = worker.deployments.last().map(deployment_json);
             Ok((worker, answer))
         })
     })?;
     Ok(ok(&answer))
 }
 
-fn check(body: &Create) -> Result<(), ApiError> {
+fn check(body: &NewDeployment) -> Result<(), CloudflareError> {
     if body.strategy != "percentage" {
-        return Err(ApiError::invalid("The strategy of a deployment must be `percentage`"));
+        return Err(CloudflareError::invalid("The strategy of a deployment must be `percentage`"));
     }
     let ids: BTreeSet<&str> = body.versions.iter().map(|v| v.version_id.as_str()).collect();
     if ids.len() != body.versions.len() || !matches!(ids.len(), 1 | 2) {
-        return Err(ApiError::invalid("A deployment has one or two different versions"));
+        return Err(CloudflareError::invalid("A deployment has one or two different versions"));
     }
     let total: f64 = body.versions.iter().map(|share| share.percentage).sum();
-    let valid = body.versions.iter().all(|share| (0.0..=100.0).contains(&share.percentage));
-    if !valid || (total - 100.0).abs() > 0.001 {
-        return Err(ApiError::invalid("The percentages of a deployment must add up to 100"));
+    let is_valid = body.versions.iter().all(|share| (0.0..=100.0).contains(&share.percentage));
+    if !is_valid || (total - 100.0).abs() > 0.001 {
+        return Err(CloudflareError::invalid("The percentages of a deployment must add up to 100"));
     }
     Ok(())
 }
 
-fn presented(deployment: &Deployment) -> Value {
+fn deployment_json(deployment: &WorkerDeployment) -> Value {
     let mut annotations = deployment.annotations.clone();
     annotations.retain(|_, text| !text.is_empty());
     annotations.insert("workers/triggered_by".to_owned(), "deployment".to_owned());

@@ -1,4 +1,4 @@
-//! The envelope that every answer of the API comes in.
+//! The envelope of every response of the API.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use super::versions::Page;
 
-/// A successful answer.
+/// Makes a successful response.
 pub fn ok<T: Serialize + ?Sized>(result: &T) -> Response {
     Json(json!({ "success": true, "errors": [], "messages": [], "result": result })).into_response()
 }
 
-/// A successful answer with a list, on one page.
+/// Makes a successful response with a whole list on one page.
 pub fn list<T: Serialize>(items: &[T]) -> Response {
     let count = items.len();
     Json(json!({
@@ -23,77 +23,77 @@ pub fn list<T: Serialize>(items: &[T]) -> Response {
     .into_response()
 }
 
-/// A successful answer with the page of a list that is asked for. Clients ask for pages until one is
+/// Makes a successful response with the requested page of a list. Clients request pages until one is
 /// empty.
 pub fn list_page<T: Serialize>(page: &Page, items: &[T]) -> Response {
-    let shown: Vec<&T> = page.clone().of(items.iter()).collect();
-    with_info(&shown, &page.info(shown.len(), items.len()))
+    let on_page: Vec<&T> = page.clone().slice(items.iter()).collect();
+    with_info(&on_page, &page.info(on_page.len(), items.len()))
 }
 
-/// A successful answer with the `result_info` of a page.
+/// Makes a successful response with the `result_info` of a page.
 pub fn with_info<T: Serialize + ?Sized>(result: &T, info: &Value) -> Response {
     let body = json!({ "success": true, "errors": [], "messages": [], "result": result, "result_info": info });
     Json(body).into_response()
 }
 
-/// A refusal: status, and a code that wrangler knows.
+/// An error response: a status, and a code that wrangler knows.
 #[derive(Debug)]
-pub struct ApiError {
+pub struct CloudflareError {
     status: u16,
     code: u32,
     message: String,
     chain: Vec<Value>,
 }
 
-impl ApiError {
-    /// A refusal.
+impl CloudflareError {
+    /// Makes an error.
     #[must_use]
-    pub fn new(status: u16, code: u32, message: &str) -> ApiError {
-        ApiError { status, code, message: message.to_owned(), chain: Vec::new() }
+    pub fn new(status: u16, code: u32, message: &str) -> CloudflareError {
+        CloudflareError { status, code, message: message.to_owned(), chain: Vec::new() }
     }
 
-    /// With a cause.
+    /// Adds a cause.
     #[must_use]
-    pub fn because(mut self, code: u32, message: &str) -> ApiError {
+    pub fn because(mut self, code: u32, message: &str) -> CloudflareError {
         self.chain.push(json!({ "code": code, "message": message }));
         self
     }
 
-    /// The token does not open this account.
+    /// Makes the error for a token that has no access to the account.
     #[must_use]
-    pub fn authentication() -> ApiError {
-        ApiError::new(403, 10_000, "Authentication error")
+    pub fn authentication() -> CloudflareError {
+        CloudflareError::new(403, 10_000, "Authentication error")
     }
 
-    /// There is no such Worker. Wrangler knows code 10007 and no wording.
+    /// Makes the error for a missing Worker. Wrangler recognizes the code 10007, not the text.
     #[must_use]
-    pub fn no_worker() -> ApiError {
-        ApiError::new(404, 10_007, "This Worker does not exist on your account.")
+    pub fn worker_not_found() -> CloudflareError {
+        CloudflareError::new(404, 10_007, "This Worker does not exist on your account.")
     }
 
-    /// There is no such version.
+    /// Makes the error for a missing version.
     #[must_use]
-    pub fn no_version(id: &str) -> ApiError {
-        ApiError::new(404, 10_007, &format!("This version does not exist: {id}"))
+    pub fn version_not_found(id: &str) -> CloudflareError {
+        CloudflareError::new(404, 10_007, &format!("This version does not exist: {id}"))
     }
 
-    /// Refuses a second binding of one name.
+    /// Makes the error for a second binding of the same name.
     #[must_use]
-    pub fn name_taken(name: &str) -> ApiError {
+    pub fn name_taken(name: &str) -> CloudflareError {
         let text = format!(
             "Binding name '{name}' already in use. Please use a different name and try again."
         );
-        ApiError::new(400, 10_053, &text)
+        CloudflareError::new(400, 10_053, &text)
     }
 
-    /// The request does not say what it has to.
+    /// Makes the error for an invalid request.
     #[must_use]
-    pub fn invalid(message: &str) -> ApiError {
-        ApiError::new(400, 10_021, message)
+    pub fn invalid(message: &str) -> CloudflareError {
+        CloudflareError::new(400, 10_021, message)
     }
 }
 
-impl IntoResponse for ApiError {
+impl IntoResponse for CloudflareError {
     fn into_response(self) -> Response {
         let mut error = json!({ "code": self.code, "message": self.message });
         if !self.chain.is_empty() {
@@ -105,12 +105,12 @@ impl IntoResponse for ApiError {
     }
 }
 
-impl From<anyhow::Error> for ApiError {
-    fn from(error: anyhow::Error) -> ApiError {
+impl From<anyhow::Error> for CloudflareError {
+    fn from(error: anyhow::Error) -> CloudflareError {
         crate::log::line(&format!("internal error: {error:#}"));
-        ApiError::new(500, 10_013, &format!("An unknown error has occurred: {error}"))
+        CloudflareError::new(500, 10_013, &format!("An unknown error has occurred: {error}"))
     }
 }
 
-/// What handlers return.
-pub type ApiResult = Result<Response, ApiError>;
+/// The result of a request handler.
+pub type ApiResult = Result<Response, CloudflareError>;

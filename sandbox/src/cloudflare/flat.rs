@@ -1,18 +1,18 @@
-//! Puts a JSON document together that came as form fields such as `metadata[bindings][][name]`, as
-//! Cloudflare's library for JavaScript sends it (observed with 7.3.0).
+//! Builds a JSON document from form fields such as `metadata[bindings][][name]`. Cloudflare's library
+//! for JavaScript sends these (observed with 7.3.0).
 
 use serde_json::{Map, Value};
 
-/// The deepest field.
-const DEEPEST: usize = 16;
+/// The maximum depth of a field.
+const MAX_DEPTH: usize = 16;
 
-/// Adds a field to `document` if it is one of `root`. Returns whether it is.
+/// Adds a field to `document` if it belongs to `root`. Returns whether it does.
 pub fn add(document: &mut Value, root: &str, name: &str, text: &str) -> bool {
     let Some(path) = name.strip_prefix(root).filter(|path| path.starts_with('[')) else {
         return false;
     };
     let parts: Vec<&str> = path.split('[').skip(1).map(|part| part.trim_end_matches(']')).collect();
-    if parts.len() <= DEEPEST {
+    if parts.len() <= MAX_DEPTH {
         set(document, &parts, text);
     }
     true
@@ -20,8 +20,8 @@ pub fn add(document: &mut Value, root: &str, name: &str, text: &str) -> bool {
 
 fn set(at: &mut Value, parts: &[&str], text: &str) {
     match parts {
-        // Texts, numbers and booleans all come as text. No field of an upload is a number that is
-        // text elsewhere, but a text may look like a number: it stays a text.
+        // Form fields are text. Booleans are converted. Numbers stay text, because an upload has no
+        // numeric field and a text may look like a number.
         [] => {
             *at = match text {
                 "true" => Value::Bool(true),
@@ -34,7 +34,7 @@ fn set(at: &mut Value, parts: &[&str], text: &str) {
                 *at = Value::Array(Vec::new());
             }
             let Some(items) = at.as_array_mut() else { return };
-            // An item is complete when its next field is there already.
+            // An item is complete if it has the next field already.
             let is_new = match (items.last(), rest.first()) {
                 (Some(Value::Object(last)), Some(field)) => last.contains_key(*field),
                 _ => true,
@@ -77,13 +77,13 @@ mod tests {
         ] {
             assert!(add(&mut document, "metadata", name, text), "{name}");
         }
-        let wanted = json!({
+        let expected = json!({
             "main_module": "a.js", "compatibility_flags": ["a", "b"], "observability": { "enabled": true },
             "bindings": [{ "type": "plain_text", "name": "A", "text": "5" }, { "type": "d1", "name": "B" }],
         });
-        assert_eq!(document, wanted);
+        assert_eq!(document, expected);
         assert!(!add(&mut document, "metadata", "metadata.js", "x"));
         add(&mut document, "metadata", &format!("metadata{}", "[a]".repeat(100_000)), "x");
-        assert_eq!(document, wanted, "what is too deep is left out");
+        assert_eq!(document, expected, "fields that are too deep are ignored");
     }
 }

@@ -1,6 +1,6 @@
-//! Lists and steers the instances of workflows
+//! Lists and controls the instances of workflows
 //! (<https://developers.cloudflare.com/api/resources/workflows/subresources/instances/>). The runtime's
-//! own explorer knows them. This adds what its answers lack.
+//! explorer has the data. This module adds the fields that the explorer lacks.
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -8,14 +8,14 @@ use axum::http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::{Body, Query};
-use super::envelope::{ApiError, ApiResult, ok, with_info};
+use super::body::{JsonBody, Query};
+use super::envelope::{ApiResult, CloudflareError, ok, with_info};
 use super::workflows::not_found;
-use super::{Place, settings};
+use super::{AccountAndName, settings};
 use crate::app::App;
-use crate::serve::group::Node;
+use crate::serve::group::VersionNode;
 use crate::serve::proxy;
-use crate::state::resources::Workflow;
+use crate::state::resources::StoredWorkflow;
 
 /// The API of the runtime's explorer.
 const EXPLORER: &str = "/cdn-cgi/local/explorer/api/workflows";
@@ -24,43 +24,43 @@ const EXPLORER: &str = "/cdn-cgi/local/explorer/api/workflows";
 type Instance = Path<(String, String, String)>;
 
 /// The states in which an instance can be terminated.
-const UNFINISHED: [&str; 5] = ["queued", "running", "paused", "waitingForPause", "waiting"];
+const ACTIVE_STATES: [&str; 5] = ["queued", "running", "paused", "waitingForPause", "waiting"];
 
 /// The largest page of instances.
-const LARGEST_PAGE: usize = 100;
+const MAX_PAGE_SIZE: usize = 100;
 
 /// A workflow with the port of the group that runs it.
-struct Engine {
-    workflow: Workflow,
+struct WorkflowEngine {
+    workflow: StoredWorkflow,
     port: u16,
     /// Keeps the group loaded.
-    _loaded: std::sync::Arc<crate::serve::runtime::Loaded>,
+    _loaded: std::sync::Arc<crate::serve::runtime::LoadedGroup>,
 }
 
-impl Engine {
+impl WorkflowEngine {
     /// Loads the Worker of a workflow.
-    async fn open(app: &App, account: &str, name: &str) -> Result<Engine, ApiError> {
+    async fn open(app: &App, account: &str, name: &str) -> Result<WorkflowEngine, CloudflareError> {
         let resources = app.store.resources.get(account)?;
         let workflow = resources.workflow(name).cloned().ok_or_else(|| not_found(name))?;
         let worker = settings::worker(app, account, &workflow.script_name)?;
-        let node = Node::live(&worker).ok_or_else(|| not_found(name))?;
+        let node = VersionNode::live(&worker).ok_or_else(|| not_found(name))?;
         let loaded = app.runtime.load(&app.store, &node).await?;
-        Ok(Engine { workflow, port: loaded.port, _loaded: loaded })
+        Ok(WorkflowEngine { workflow, port: loaded.port, _loaded: loaded })
     }
 
-    /// Asks the explorer. `path` is below the workflow. Returns the result and the `result_info`.
-    async fn ask(
+    /// Sends a request to the explorer. `path` is below the workflow. Returns the result and the `result_info`.
+    async fn request(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
-    ) -> Result<(Value, Value), ApiError> {
+    ) -> Result<(Value, Value), CloudflareError> {
         let url = format!("http://127.0.0.1:{}{EXPLORER}/{}{path}", self.port, self.workflow.name);
-        let mut request = proxy::client().request(method, url);
+        let mut builder = proxy::client().request(method, url);
         if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body.to_string());
+            builder = builder.header("content-type", "application/json").body(body.to_string());
         }
-        let answer = request.send().await;
+        let answer = builder.send().await;
         let answer = answer.map_err(|error| anyhow::Error::from(error.without_url()))?;
         let status = answer.status().as_u16();
         let bytes = answer.bytes().await.map_err(anyhow::Error::from)?;
@@ -70,57 +70,57 @@ impl Engine {
         }
         let text = answer["errors"][0]["message"].as_str().unwrap_or_default();
         Err(if status == 404 || text.contains("instance.not_found") {
-            ApiError::new(404, 10_400, "workflows.api.error.instance.not_found")
+            CloudflareError::new(404, 10_400, "workflows.api.error.instance.not_found")
         } else if text.contains("already exists") {
-            ApiError::new(409, 10_405, "workflows.api.error.instance.already_exists")
+            CloudflareError::new(409, 10_405, "workflows.api.error.instance.already_exists")
         } else {
-            ApiError::new(400, 10_001, text)
+            CloudflareError::new(400, 10_001, text)
         })
     }
 
-    /// Returns an instance as Cloudflare describes it.
-    async fn details(&self, id: &str) -> Result<Value, ApiError> {
-        let (mut instance, _) = self.ask(Method::GET, &below(id, ""), None).await?;
+    /// Returns an instance in Cloudflare's format.
+    async fn details(&self, id: &str) -> Result<Value, CloudflareError> {
+        let (mut instance, _) = self.request(Method::GET, &instance_path(id, ""), None).await?;
         instance["success"] = match instance["status"].as_str().unwrap_or_default() {
             "complete" => json!(true),
             "errored" | "terminated" => json!(false),
             _ => Value::Null,
         };
         instance["versionId"] = json!(self.workflow.id);
-        // The runtime does not remember whether a binding or this API created it.
+        // The runtime does not store whether a binding or this API created it.
         instance["trigger"] = json!({ "source": "unknown" });
         Ok(instance)
     }
 
-    /// Returns an instance as lists show it.
-    async fn summary(&self, listed: &Value) -> Result<Value, ApiError> {
-        let id = listed["id"].as_str().unwrap_or_default();
+    /// Returns an instance in the format of lists.
+    async fn summary(&self, item: &Value) -> Result<Value, CloudflareError> {
+        let id = item["id"].as_str().unwrap_or_default();
         let details = self.details(id).await?;
         let modified = ["end", "start", "queued"].map(|time| details[time].clone());
         let modified = modified.into_iter().find(|time| !time.is_null());
         Ok(json!({
-            "id": id, "status": details["status"], "created_on": listed["created_on"],
-            "modified_on": modified.unwrap_or_else(|| listed["created_on"].clone()),
+            "id": id, "status": details["status"], "created_on": item["created_on"],
+            "modified_on": modified.unwrap_or_else(|| item["created_on"].clone()),
             "started_on": details["start"], "ended_on": details["end"],
             "version_id": self.workflow.id, "workflow_id": self.workflow.id,
         }))
     }
 
-    async fn change(&self, id: &str, change: &Value) -> Result<Value, ApiError> {
-        Ok(self.ask(Method::PATCH, &below(id, "/status"), Some(change)).await?.0)
+    async fn change(&self, id: &str, change: &Value) -> Result<Value, CloudflareError> {
+        Ok(self.request(Method::PATCH, &instance_path(id, "/status"), Some(change)).await?.0)
     }
 }
 
-/// Returns the path of an instance, whose id may have any character.
-fn below(id: &str, rest: &str) -> String {
+/// Returns the path of an instance. Encodes its id, which may hold any character.
+fn instance_path(id: &str, rest: &str) -> String {
     let id = percent_encoding::utf8_percent_encode(id, percent_encoding::NON_ALPHANUMERIC);
     format!("/instances/{id}{rest}")
 }
 
 /// Counts the instances of a workflow by status. `None` if its Worker cannot be loaded.
 pub async fn counts(app: &App, account: &str, name: &str) -> Option<Value> {
-    let engine = Engine::open(app, account, name).await.ok()?;
-    let (instances, _) = engine.ask(Method::GET, "/instances?per_page=100", None).await.ok()?;
+    let engine = WorkflowEngine::open(app, account, name).await.ok()?;
+    let (instances, _) = engine.request(Method::GET, "/instances?per_page=100", None).await.ok()?;
     let mut counts = json!({ "complete": 0, "errored": 0, "paused": 0, "queued": 0, "running": 0,
         "terminated": 0, "waiting": 0, "waitingForPause": 0 });
     for status in instances.as_array()?.iter().filter_map(|one| one["status"].as_str()) {
@@ -129,10 +129,10 @@ pub async fn counts(app: &App, account: &str, name: &str) -> Option<Value> {
     Some(counts)
 }
 
-/// The instances that are asked for.
+/// The filter and the page of a list of instances.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Wanted {
+pub struct InstanceQuery {
     page: Option<usize>,
     per_page: Option<usize>,
     cursor: Option<String>,
@@ -144,18 +144,18 @@ pub struct Wanted {
 /// `GET …/workflows/{workflow}/instances`. The cursor is the number of the next page.
 pub async fn list(
     State(app): State<App>,
-    Path((account, name)): Place,
-    Query(wanted): Query<Wanted>,
+    Path((account, name)): AccountAndName,
+    Query(query): Query<InstanceQuery>,
 ) -> ApiResult {
-    let engine = Engine::open(&app, &account, &name).await?;
-    let cursor = wanted.cursor.as_ref().and_then(|cursor| cursor.parse().ok());
-    let page = cursor.or(wanted.page).unwrap_or(1).max(1);
-    let size = wanted.per_page.unwrap_or(25).clamp(1, LARGEST_PAGE);
+    let engine = WorkflowEngine::open(&app, &account, &name).await?;
+    let cursor = query.cursor.as_ref().and_then(|cursor| cursor.parse().ok());
+    let page = cursor.or(query.page).unwrap_or(1).max(1);
+    let size = query.per_page.unwrap_or(25).clamp(1, MAX_PAGE_SIZE);
     let mut path = format!("/instances?page={page}&per_page={size}");
     for (name, value) in [
-        ("status", &wanted.status),
-        ("date_start", &wanted.date_start),
-        ("date_end", &wanted.date_end),
+        ("status", &query.status),
+        ("date_start", &query.date_start),
+        ("date_end", &query.date_end),
     ] {
         if let Some(value) = value {
             let value =
@@ -163,18 +163,18 @@ pub async fn list(
             path += &format!("&{name}={value}");
         }
     }
-    let (listed, info) = engine.ask(Method::GET, &path, None).await?;
-    let mut shown = Vec::new();
-    for instance in listed.as_array().into_iter().flatten() {
-        shown.push(engine.summary(instance).await?);
+    let (items, info) = engine.request(Method::GET, &path, None).await?;
+    let mut summaries = Vec::new();
+    for instance in items.as_array().into_iter().flatten() {
+        summaries.push(engine.summary(instance).await?);
     }
     let total = usize::try_from(info["total_count"].as_u64().unwrap_or_default()).unwrap_or(0);
-    let mut info = json!({ "page": page, "per_page": size, "count": shown.len(),
+    let mut info = json!({ "page": page, "per_page": size, "count": summaries.len(),
         "total_count": total, "total_pages": total.div_ceil(size) });
     if page * size < total {
         info["cursor"] = json!((page + 1).to_string());
     }
-    Ok(with_info(&shown, &info))
+    Ok(with_info(&summaries, &info))
 }
 
 /// The body of a new instance.
@@ -188,10 +188,10 @@ pub struct NewInstance {
 /// `POST …/workflows/{workflow}/instances`
 pub async fn create(
     State(app): State<App>,
-    Path((account, name)): Place,
-    Body(fields): Body<NewInstance>,
+    Path((account, name)): AccountAndName,
+    JsonBody(fields): JsonBody<NewInstance>,
 ) -> ApiResult {
-    let engine = Engine::open(&app, &account, &name).await?;
+    let engine = WorkflowEngine::open(&app, &account, &name).await?;
     let mut body = json!({});
     if let Some(id) = fields.instance_id {
         body["id"] = json!(id);
@@ -199,7 +199,7 @@ pub async fn create(
     if let Some(params) = fields.params {
         body["params"] = params;
     }
-    let (created, _) = engine.ask(Method::POST, "/instances", Some(&body)).await?;
+    let (created, _) = engine.request(Method::POST, "/instances", Some(&body)).await?;
     Ok(ok(&json!({
         "id": created["id"], "status": "queued", "version_id": engine.workflow.id,
         "workflow_id": engine.workflow.id,
@@ -208,20 +208,20 @@ pub async fn create(
 
 /// `GET …/instances/{instance}`
 pub async fn view(State(app): State<App>, Path((account, name, id)): Instance) -> ApiResult {
-    Ok(ok(&Engine::open(&app, &account, &name).await?.details(&id).await?))
+    Ok(ok(&WorkflowEngine::open(&app, &account, &name).await?.details(&id).await?))
 }
 
 /// `PATCH …/instances/{instance}/status`: pauses, resumes, restarts or terminates it.
 pub async fn change(
     State(app): State<App>,
     Path((account, name, id)): Instance,
-    Body(change): Body<Value>,
+    JsonBody(change): JsonBody<Value>,
 ) -> ApiResult {
     let status = change["status"].as_str().unwrap_or_default();
     if !["pause", "resume", "restart", "terminate"].contains(&status) {
-        return Err(ApiError::new(400, 10_001, &format!("Invalid status: {status:?}")));
+        return Err(CloudflareError::new(400, 10_001, &format!("Invalid status: {status:?}")));
     }
-    Ok(ok(&Engine::open(&app, &account, &name).await?.change(&id, &change).await?))
+    Ok(ok(&WorkflowEngine::open(&app, &account, &name).await?.change(&id, &change).await?))
 }
 
 /// `POST …/instances/{instance}/events/{type}`
@@ -234,13 +234,15 @@ pub async fn send_event(
         Value::Null
     } else {
         serde_json::from_slice(&body)
-            .map_err(|error| ApiError::invalid(&format!("Invalid JSON body: {error}")))?
+            .map_err(|error| CloudflareError::invalid(&format!("Invalid JSON body: {error}")))?
     };
-    let engine = Engine::open(&app, &account, &name).await?;
-    // The explorer answers an unknown instance only when it is asked for.
+    let engine = WorkflowEngine::open(&app, &account, &name).await?;
+    // The explorer accepts events of unknown instances, so this checks that the instance exists.
     engine.details(&id).await?;
     let kind = percent_encoding::utf8_percent_encode(&kind, percent_encoding::NON_ALPHANUMERIC);
-    engine.ask(Method::POST, &below(&id, &format!("/events/{kind}")), Some(&payload)).await?;
+    engine
+        .request(Method::POST, &instance_path(&id, &format!("/events/{kind}")), Some(&payload))
+        .await?;
     Ok(ok(&Value::Null))
 }
 
@@ -253,27 +255,27 @@ pub struct Ids {
 /// `POST …/instances/batch/delete`
 pub async fn delete_batch(
     State(app): State<App>,
-    Path((account, name)): Place,
-    Body(Ids { instances }): Body<Ids>,
+    Path((account, name)): AccountAndName,
+    JsonBody(Ids { instances }): JsonBody<Ids>,
 ) -> ApiResult {
-    let engine = Engine::open(&app, &account, &name).await?;
+    let engine = WorkflowEngine::open(&app, &account, &name).await?;
     let body = json!({ "instances": instances });
-    Ok(ok(&engine.ask(Method::POST, "/instances/batch/delete", Some(&body)).await?.0))
+    Ok(ok(&engine.request(Method::POST, "/instances/batch/delete", Some(&body)).await?.0))
 }
 
 /// `PUT …/instances/terminate`: terminates all instances, or those of one status.
 pub async fn terminate_all(
     State(app): State<App>,
-    Path((account, name)): Place,
-    Query(wanted): Query<Wanted>,
+    Path((account, name)): AccountAndName,
+    Query(query): Query<InstanceQuery>,
 ) -> ApiResult {
-    let engine = Engine::open(&app, &account, &name).await?;
+    let engine = WorkflowEngine::open(&app, &account, &name).await?;
     for status in
-        UNFINISHED.iter().filter(|one| wanted.status.as_deref().is_none_or(|it| it == **one))
+        ACTIVE_STATES.iter().filter(|one| query.status.as_deref().is_none_or(|it| it == **one))
     {
-        let path = format!("/instances?per_page={LARGEST_PAGE}&status={status}");
-        let (found, _) = engine.ask(Method::GET, &path, None).await?;
-        for id in found.as_array().into_iter().flatten().filter_map(|one| one["id"].as_str()) {
+        let path = format!("/instances?per_page={MAX_PAGE_SIZE}&status={status}");
+        let (instances, _) = engine.request(Method::GET, &path, None).await?;
+        for id in instances.as_array().into_iter().flatten().filter_map(|one| one["id"].as_str()) {
             engine.change(id, &json!({ "status": "terminate" })).await?;
         }
     }

@@ -7,16 +7,16 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::{Body, Parts, Query};
-use super::envelope::{ApiError, ApiResult, ok, with_info};
-use super::storage::Storage;
+use super::body::{JsonBody, MultipartParts, Query};
+use super::envelope::{ApiResult, CloudflareError, ok, with_info};
+use super::storage::StorageTarget;
 use super::versions::Page;
-use super::{Place, done};
+use super::{AccountAndName, empty_result};
 use crate::app::App;
 use crate::state::resources::Namespace;
 
-/// Account, namespace and key.
-type Key = Path<(String, String, String)>;
+/// The path parameters: account, namespace, key.
+type KeyPath = Path<(String, String, String)>;
 
 /// The body of a new or renamed namespace.
 #[derive(Debug, Deserialize)]
@@ -24,15 +24,15 @@ pub struct Title {
     title: String,
 }
 
-fn presented(namespace: &Namespace) -> Value {
+fn namespace_json(namespace: &Namespace) -> Value {
     json!({ "id": namespace.id, "title": namespace.title, "supports_url_encoding": true })
 }
 
-fn not_found(id: &str) -> ApiError {
-    ApiError::new(404, 10_013, &format!("get namespace: 'namespace not found': {id}"))
+fn not_found(id: &str) -> CloudflareError {
+    CloudflareError::new(404, 10_013, &format!("get namespace: 'namespace not found': {id}"))
 }
 
-fn find(app: &App, account: &str, id: &str) -> Result<Namespace, ApiError> {
+fn find(app: &App, account: &str, id: &str) -> Result<Namespace, CloudflareError> {
     let resources = app.store.resources.get(account)?;
     resources.namespaces.iter().find(|one| one.id == id).cloned().ok_or_else(|| not_found(id))
 }
@@ -44,65 +44,65 @@ pub async fn list(
     Query(page): Query<Page>,
 ) -> ApiResult {
     let resources = app.store.resources.get(&account)?;
-    let (total, of) = (resources.namespaces.len(), page.clone());
-    let shown: Vec<Value> = of.of(resources.namespaces.iter()).map(presented).collect();
-    Ok(with_info(&shown, &page.info(shown.len(), total)))
+    let (total, info) = (resources.namespaces.len(), page.clone());
+    let items: Vec<Value> = page.slice(resources.namespaces.iter()).map(namespace_json).collect();
+    Ok(with_info(&items, &info.info(items.len(), total)))
 }
 
 /// `POST …/namespaces`
 pub async fn create(
     State(app): State<App>,
     Path(account): Path<String>,
-    Body(Title { title }): Body<Title>,
+    JsonBody(Title { title }): JsonBody<Title>,
 ) -> ApiResult {
     if title.is_empty() || title.len() > 512 {
-        return Err(ApiError::new(400, 10_019, "a namespace title has 1 to 512 characters"));
+        return Err(CloudflareError::new(400, 10_019, "a namespace title has 1 to 512 characters"));
     }
-    let made = tokio::task::block_in_place(|| {
+    let namespace = tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
             if resources.namespaces.iter().any(|one| one.title == title) {
                 let text =
                     "create namespace: 'a namespace with this account ID and title already exists'";
-                return Err(ApiError::new(400, 10_014, text));
+                return Err(CloudflareError::new(400, 10_014, text));
             }
             Ok(resources.add_namespace(&title))
         })
     })?;
-    Ok(ok(&presented(&made)))
+    Ok(ok(&namespace_json(&namespace)))
 }
 
 /// `GET …/namespaces/{namespace}`
-pub async fn view(State(app): State<App>, Path((account, id)): Place) -> ApiResult {
-    Ok(ok(&presented(&find(&app, &account, &id)?)))
+pub async fn view(State(app): State<App>, Path((account, id)): AccountAndName) -> ApiResult {
+    Ok(ok(&namespace_json(&find(&app, &account, &id)?)))
 }
 
 /// `PUT …/namespaces/{namespace}`
 pub async fn rename(
     State(app): State<App>,
-    Path((account, id)): Place,
-    Body(Title { title }): Body<Title>,
+    Path((account, id)): AccountAndName,
+    JsonBody(Title { title }): JsonBody<Title>,
 ) -> ApiResult {
-    let shown = tokio::task::block_in_place(|| {
+    let renamed = tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
             let one = resources.namespaces.iter_mut().find(|one| one.id == id);
             let one = one.ok_or_else(|| not_found(&id))?;
             one.title = title;
-            Ok::<_, ApiError>(presented(one))
+            Ok::<_, CloudflareError>(namespace_json(one))
         })
     })?;
-    Ok(ok(&shown))
+    Ok(ok(&renamed))
 }
 
 /// `DELETE …/namespaces/{namespace}`
-pub async fn delete(State(app): State<App>, Path((account, id)): Place) -> ApiResult {
+pub async fn delete(State(app): State<App>, Path((account, id)): AccountAndName) -> ApiResult {
     find(&app, &account, &id)?;
     tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
             resources.namespaces.retain(|one| one.id != id);
-            Ok::<_, ApiError>(())
+            Ok::<_, CloudflareError>(())
         })
     })?;
-    Ok(done())
+    Ok(empty_result())
 }
 
 /// The keys that are asked for.
@@ -116,47 +116,47 @@ pub struct KeyQuery {
 /// `GET …/namespaces/{namespace}/keys`
 pub async fn keys(
     State(app): State<App>,
-    Path((account, id)): Place,
-    Query(wanted): Query<KeyQuery>,
+    Path((account, id)): AccountAndName,
+    Query(query): Query<KeyQuery>,
 ) -> ApiResult {
     find(&app, &account, &id)?;
-    let cursor = wanted.cursor.filter(|cursor| !cursor.is_empty());
-    let options = json!({ "prefix": wanted.prefix, "limit": wanted.limit, "cursor": cursor });
+    let cursor = query.cursor.filter(|cursor| !cursor.is_empty());
+    let options = json!({ "prefix": query.prefix, "limit": query.limit, "cursor": cursor });
     let order = json!({ "action": "list", "options": options });
-    let found = Storage::Namespace(&id).json(&app, &account, &order, "").await?;
+    let found = StorageTarget::Namespace(&id).json(&app, &account, &order, "").await?;
     let count = found["keys"].as_array().map_or(0, Vec::len);
     let cursor = found["cursor"].as_str().unwrap_or_default();
     Ok(with_info(&found["keys"], &json!({ "count": count, "cursor": cursor })))
 }
 
-/// `GET …/values/{key}`: the value as it is.
-pub async fn get(State(app): State<App>, Path((account, id, key)): Key) -> ApiResult {
+/// `GET …/values/{key}`: the value as stored
+pub async fn get(State(app): State<App>, Path((account, id, key)): KeyPath) -> ApiResult {
     find(&app, &account, &id)?;
     let order = json!({ "action": "get", "key": key });
-    let found = Storage::Namespace(&id).order(&app, &account, &order, "").await?;
-    let found = found.ok_or_else(|| ApiError::new(404, 10_009, "get: 'key not found'"))?;
+    let value = StorageTarget::Namespace(&id).order(&app, &account, &order, "").await?;
+    let value = value.ok_or_else(|| CloudflareError::new(404, 10_009, "get: 'key not found'"))?;
     let kind = [(CONTENT_TYPE, "application/octet-stream")];
-    Ok((kind, AxumBody::from_stream(found.bytes_stream())).into_response())
+    Ok((kind, AxumBody::from_stream(value.bytes_stream())).into_response())
 }
 
 /// `GET …/metadata/{key}`
-pub async fn metadata(State(app): State<App>, Path((account, id, key)): Key) -> ApiResult {
+pub async fn metadata(State(app): State<App>, Path((account, id, key)): KeyPath) -> ApiResult {
     find(&app, &account, &id)?;
     let order = json!({ "action": "metadata", "key": key });
-    Ok(ok(&Storage::Namespace(&id).json(&app, &account, &order, "").await?))
+    Ok(ok(&StorageTarget::Namespace(&id).json(&app, &account, &order, "").await?))
 }
 
-/// When a value ends.
+/// The expiry of a value.
 #[derive(Debug, Deserialize)]
 pub struct Expiry {
     expiration: Option<u64>,
     expiration_ttl: Option<u64>,
 }
 
-/// `PUT …/values/{key}`: the value as the body, or as a part beside its metadata.
+/// `PUT …/values/{key}`. The value is the body, or a part next to its metadata.
 pub async fn put(
     State(app): State<App>,
-    Path((account, id, key)): Key,
+    Path((account, id, key)): KeyPath,
     Query(expiry): Query<Expiry>,
     request: Request,
 ) -> ApiResult {
@@ -164,13 +164,14 @@ pub async fn put(
     let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let (mut value, mut metadata) = (Bytes::new(), Value::Null);
     if kind.is_some_and(|kind| kind.starts_with("multipart/form-data")) {
-        let mut parts = Parts::from_request(request, &app).await?;
+        let mut parts = MultipartParts::from_request(request, &app).await?;
         while let Some(part) = parts.next().await? {
             let is_metadata = part.name() == Some("metadata");
-            let bytes = part.bytes().await.map_err(|e| ApiError::invalid(&e.body_text()))?;
+            let bytes = part.bytes().await.map_err(|e| CloudflareError::invalid(&e.body_text()))?;
             if is_metadata {
-                metadata = serde_json::from_slice(&bytes)
-                    .map_err(|error| ApiError::invalid(&format!("Invalid metadata: {error}")))?;
+                metadata = serde_json::from_slice(&bytes).map_err(|error| {
+                    CloudflareError::invalid(&format!("Invalid metadata: {error}"))
+                })?;
             } else {
                 value = bytes;
             }
@@ -178,13 +179,13 @@ pub async fn put(
     } else {
         value = Bytes::from_request(request, &app)
             .await
-            .map_err(|error| ApiError::invalid(&error.body_text()))?;
+            .map_err(|error| CloudflareError::invalid(&error.body_text()))?;
     }
     let options = json!({
         "expiration": expiry.expiration, "expirationTtl": expiry.expiration_ttl, "metadata": metadata,
     });
     let order = json!({ "action": "put", "key": key, "options": without_nulls(options) });
-    Storage::Namespace(&id).order(&app, &account, &order, value).await?;
+    StorageTarget::Namespace(&id).order(&app, &account, &order, value).await?;
     Ok(ok(&json!({})))
 }
 
@@ -196,35 +197,42 @@ fn without_nulls(mut options: Value) -> Value {
 }
 
 /// `DELETE …/values/{key}`
-pub async fn delete_key(State(app): State<App>, Path((account, id, key)): Key) -> ApiResult {
+pub async fn delete_key(State(app): State<App>, Path((account, id, key)): KeyPath) -> ApiResult {
     delete_keys(&app, &account, &id, &[key]).await?;
     Ok(ok(&json!({})))
 }
 
-async fn delete_keys(app: &App, account: &str, id: &str, keys: &[String]) -> Result<(), ApiError> {
+async fn delete_keys(
+    app: &App,
+    account: &str,
+    id: &str,
+    keys: &[String],
+) -> Result<(), CloudflareError> {
     find(app, account, id)?;
     let order = json!({ "action": "delete", "keys": keys });
-    Storage::Namespace(id).order(app, account, &order, "").await.map(drop)
+    StorageTarget::Namespace(id).order(app, account, &order, "").await.map(drop)
 }
 
 /// `PUT …/bulk`
 pub async fn bulk_put(
     State(app): State<App>,
-    Path((account, id)): Place,
-    Body(pairs): Body<Vec<Value>>,
+    Path((account, id)): AccountAndName,
+    JsonBody(pairs): JsonBody<Vec<Value>>,
 ) -> ApiResult {
     find(&app, &account, &id)?;
     let count = pairs.len();
     let body = Value::Array(pairs).to_string();
-    Storage::Namespace(&id).order(&app, &account, &json!({ "action": "bulkPut" }), body).await?;
+    StorageTarget::Namespace(&id)
+        .order(&app, &account, &json!({ "action": "bulkPut" }), body)
+        .await?;
     Ok(bulk_result(count))
 }
 
 /// `POST …/bulk/delete` and `DELETE …/bulk`
 pub async fn bulk_delete(
     State(app): State<App>,
-    Path((account, id)): Place,
-    Body(keys): Body<Vec<String>>,
+    Path((account, id)): AccountAndName,
+    JsonBody(keys): JsonBody<Vec<String>>,
 ) -> ApiResult {
     delete_keys(&app, &account, &id, &keys).await?;
     Ok(bulk_result(keys.len()))
@@ -247,13 +255,13 @@ pub struct BulkGet {
 /// `POST …/bulk/get`
 pub async fn bulk_get(
     State(app): State<App>,
-    Path((account, id)): Place,
-    Body(wanted): Body<BulkGet>,
+    Path((account, id)): AccountAndName,
+    JsonBody(query): JsonBody<BulkGet>,
 ) -> ApiResult {
     find(&app, &account, &id)?;
     let order = json!({
-        "action": "bulkGet", "keys": wanted.keys, "type": wanted.kind.as_deref().unwrap_or("text"),
-        "withMetadata": wanted.with_metadata,
+        "action": "bulkGet", "keys": query.keys, "type": query.kind.as_deref().unwrap_or("text"),
+        "withMetadata": query.with_metadata,
     });
-    Ok(ok(&Storage::Namespace(&id).json(&app, &account, &order, "").await?))
+    Ok(ok(&StorageTarget::Namespace(&id).json(&app, &account, &order, "").await?))
 }

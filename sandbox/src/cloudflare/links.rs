@@ -1,5 +1,5 @@
-//! Hands out links that open one file without the account's token, as Cloudflare does with addresses
-//! of its storage. They last an hour, or until the sandbox ends.
+//! Creates links to single files that need no token, like Cloudflare's addresses of its storage. They
+//! expire after an hour or when the sandbox ends.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,15 +11,15 @@ use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::response::{IntoResponse as _, Response};
 use md5::{Digest as _, Md5};
 
-use super::envelope::{ApiError, ApiResult};
+use super::envelope::{ApiResult, CloudflareError};
 use crate::app::App;
 use crate::ids::{hex, random};
 
-/// The time that a link lasts.
+/// The lifetime of a link.
 const LIFETIME: Duration = Duration::from_hours(1);
 
-/// The number of links. The oldest one makes room, because the files are in memory.
-const MOST: usize = 16;
+/// The maximum number of links. The oldest one is evicted, because the files are in memory.
+const MAX_LINKS: usize = 16;
 
 /// The links.
 #[derive(Debug, Default)]
@@ -49,12 +49,12 @@ impl Links {
         let url = format!("http://{host}/client/v4/files/{id}?key={key}");
         let mut links = self.lock();
         links.push(Link { id: id.clone(), key, file, expires: Instant::now() + LIFETIME });
-        let surplus = links.len().saturating_sub(MOST);
+        let surplus = links.len().saturating_sub(MAX_LINKS);
         links.drain(..surplus);
         (id, url)
     }
 
-    /// Takes an uploaded file away. `None` if it was never uploaded, or is not there any more.
+    /// Removes an uploaded file and returns it. `None` if it was not uploaded or has expired.
     pub fn take(&self, id: &str) -> Option<Bytes> {
         let mut links = self.lock();
         let at = links.iter().position(|link| link.id == id && link.file.is_some())?;
@@ -63,20 +63,20 @@ impl Links {
 
     /// Returns whether a URL has the key of a link.
     #[must_use]
-    pub fn opens(&self, uri: &Uri) -> bool {
+    pub fn authorizes(&self, uri: &Uri) -> bool {
         let id = uri.path().strip_prefix("/client/v4/files/");
-        id.is_some_and(|id| self.lock().iter().any(|link| link.is_opened_by(id, uri)))
+        id.is_some_and(|id| self.lock().iter().any(|link| link.matches(id, uri)))
     }
 }
 
 impl Link {
-    fn is_opened_by(&self, id: &str, uri: &Uri) -> bool {
+    fn matches(&self, id: &str, uri: &Uri) -> bool {
         let key = uri.query().and_then(|query| query.strip_prefix("key="));
         self.id == id && Some(&*self.key) == key
     }
 }
 
-/// Returns a hash as R2 names a file's content.
+/// Returns the MD5 of a content, which R2 uses as its `ETag`.
 #[must_use]
 pub fn md5(bytes: &[u8]) -> String {
     hex(&Md5::digest(bytes))
@@ -85,7 +85,8 @@ pub fn md5(bytes: &[u8]) -> String {
 /// `GET /client/v4/files/{id}`
 pub async fn download(State(app): State<App>, Path(id): Path<String>, uri: Uri) -> ApiResult {
     let file = find(&app, &id, &uri)?;
-    let file = file.ok_or_else(|| ApiError::new(404, 10_007, "The file was not uploaded yet"))?;
+    let file =
+        file.ok_or_else(|| CloudflareError::new(404, 10_007, "The file was not uploaded yet"))?;
     Ok(([(CONTENT_TYPE, "application/octet-stream")], file).into_response())
 }
 
@@ -95,7 +96,7 @@ pub async fn upload(
     Path(id): Path<String>,
     uri: Uri,
     body: Bytes,
-) -> Result<Response, ApiError> {
+) -> Result<Response, CloudflareError> {
     find(&app, &id, &uri)?;
     let etag = format!("\"{}\"", md5(&body));
     if let Some(link) = app.links.lock().iter_mut().find(|link| link.id == id) {
@@ -105,8 +106,8 @@ pub async fn upload(
 }
 
 /// Finds the file of a link, which is `None` until it is uploaded. Errors if the key is not the link's.
-fn find(app: &App, id: &str, uri: &Uri) -> Result<Option<Bytes>, ApiError> {
+fn find(app: &App, id: &str, uri: &Uri) -> Result<Option<Bytes>, CloudflareError> {
     let links = app.links.lock();
-    let link = links.iter().find(|link| link.is_opened_by(id, uri));
-    link.map(|link| link.file.clone()).ok_or_else(ApiError::authentication)
+    let link = links.iter().find(|link| link.matches(id, uri));
+    link.map(|link| link.file.clone()).ok_or_else(CloudflareError::authentication)
 }

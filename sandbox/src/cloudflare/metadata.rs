@@ -1,20 +1,20 @@
-//! The `metadata` part of an upload, and the rules that it must keep.
+//! Parses and checks the `metadata` part of an upload.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::envelope::ApiError;
-use crate::state::model::{Module, Version};
+use super::envelope::CloudflareError;
+use crate::state::model::{StoredModule, WorkerVersion};
 
-/// The `metadata` part, as wrangler sends it.
+/// The `metadata` part in wrangler's format.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Metadata {
+pub struct UploadMetadata {
     /// The entry module.
     pub main_module: Option<String>,
-    /// A script in the old service-worker form.
+    /// A script in the old service-worker format.
     pub body_part: Option<String>,
     /// The bindings.
     pub bindings: Vec<Value>,
@@ -24,23 +24,23 @@ pub struct Metadata {
     pub compatibility_date: Option<String>,
     /// The compatibility flags.
     pub compatibility_flags: Vec<String>,
-    /// Kinds of bindings that the former version's are kept of.
+    /// The kinds of bindings to keep from the previous version.
     pub keep_bindings: Vec<String>,
-    /// The finished upload, and how to serve it.
+    /// The completed upload of assets, with its serving config.
     pub assets: Option<AssetsMetadata>,
-    /// Keep the former version's assets.
+    /// Keep the assets of the previous version.
     pub keep_assets: bool,
     /// Changes to classes of Durable Objects.
     pub migrations: Option<Value>,
     /// The limits on CPU time and subrequests.
     pub limits: Value,
-    /// Where the version runs.
+    /// The placement of the version.
     pub placement: Value,
-    /// Settings of the Worker, which an upload may carry.
+    /// The observability settings of the Worker.
     pub observability: Option<Value>,
-    /// Whether logs are pushed.
+    /// The Logpush setting of the Worker.
     pub logpush: Option<Value>,
-    /// The Workers that get the tail.
+    /// The Workers that receive the tail.
     pub tail_consumers: Option<Value>,
     /// Tags of the Worker.
     pub tags: Option<Vec<String>>,
@@ -51,60 +51,64 @@ pub struct Metadata {
 /// The `assets` of the metadata.
 #[derive(Clone, Debug, Deserialize)]
 pub struct AssetsMetadata {
-    /// Stands for the finished upload.
+    /// The token of the completed upload.
     pub jwt: String,
-    /// How to serve.
+    /// The serving config.
     #[serde(default)]
     pub config: Value,
 }
 
-/// Checks an alias: lower-case letters, digits and dashes, a letter first, and with the Worker's name
-/// no longer than a DNS label
+/// Checks an alias. It has lower-case letters, digits and dashes, begins with a letter, and fits into
+/// a DNS label together with the Worker's name
 /// (<https://developers.cloudflare.com/workers/configuration/previews/>).
-pub fn check_alias(alias: &str, worker: &str) -> Result<(), ApiError> {
+pub fn check_alias(alias: &str, worker: &str) -> Result<(), CloudflareError> {
     let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if !alias.starts_with(|c: char| c.is_ascii_lowercase())
         || !alias.bytes().all(good)
         || alias.ends_with('-')
     {
-        return Err(ApiError::invalid(&format!(
+        return Err(CloudflareError::invalid(&format!(
             "The alias {alias:?} is invalid: lower-case letters, digits and dashes, starting with a letter"
         )));
     }
     if alias.len() + 1 + worker.len() > 63 {
-        return Err(ApiError::invalid(&format!(
+        return Err(CloudflareError::invalid(&format!(
             "The alias {alias:?} is too long for the Worker {worker}"
         )));
     }
     Ok(())
 }
 
-/// Checks a Worker's name: it is a label of its addresses.
-pub fn check_name(name: &str) -> Result<(), ApiError> {
+/// Checks a Worker's name, which is a label of its addresses.
+pub fn check_name(name: &str) -> Result<(), CloudflareError> {
     let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
     let ends = |c: char| c == '-' || c == '_';
     if name.is_empty() || name.len() > 63 || !name.bytes().all(good) || name.ends_with(ends) {
-        return Err(ApiError::new(400, 10_016, &format!("The Worker name {name:?} is invalid")));
+        return Err(CloudflareError::new(
+            400,
+            10_016,
+            &format!("The Worker name {name:?} is invalid"),
+        ));
     }
     Ok(())
 }
 
-/// The longest tag and the longest message in bytes
+/// The maximum length of a tag and of a message, in bytes
 /// (<https://developers.cloudflare.com/api/resources/workers/>).
-const LONGEST: (usize, usize) = (100, 1000);
+const MAX_LENGTHS: (usize, usize) = (100, 1000);
 
-impl Metadata {
-    /// Reads the part.
-    pub fn parse(bytes: &[u8]) -> Result<Metadata, ApiError> {
+impl UploadMetadata {
+    /// Parses the part.
+    pub fn parse(bytes: &[u8]) -> Result<UploadMetadata, CloudflareError> {
         serde_json::from_slice(bytes)
-            .map_err(|error| ApiError::invalid(&format!("Invalid metadata: {error}")))
+            .map_err(|error| CloudflareError::invalid(&format!("Invalid metadata: {error}")))
     }
 
-    /// Checks that the code is in a form that runs, and that its entry is among the modules.
-    pub fn check_modules(&self, modules: &[Module]) -> Result<(), ApiError> {
+    /// Checks that the code is in the module format and that its entry is among the modules.
+    pub fn check_modules(&self, modules: &[StoredModule]) -> Result<(), CloudflareError> {
         if self.body_part.is_some() {
             let text = "The sandbox runs Workers in the module format only";
-            return Err(ApiError::invalid(text));
+            return Err(CloudflareError::invalid(text));
         }
         let Some(main) = &self.main_module else {
             return Ok(());
@@ -112,27 +116,30 @@ impl Metadata {
         if modules.iter().any(|module| module.name == *main) {
             return Ok(());
         }
-        Err(ApiError::invalid(&format!("No such module: {main:?}")))
+        Err(CloudflareError::invalid(&format!("No such module: {main:?}")))
     }
 
-    /// Checks what a version of `worker` is annotated with, and shortens its message.
-    pub fn check_annotations(&mut self, worker: &str) -> Result<(), ApiError> {
+    /// Checks the annotations of a version of `worker` and truncates its message.
+    pub fn check_annotations(&mut self, worker: &str) -> Result<(), CloudflareError> {
         if let Some(alias) = self.annotations.get("workers/alias") {
             check_alias(alias, worker)?;
         }
-        if self.annotations.get("workers/tag").is_some_and(|tag| tag.len() > LONGEST.0) {
-            return Err(ApiError::invalid("A version's tag has at most 100 bytes"));
+        if self.annotations.get("workers/tag").is_some_and(|tag| tag.len() > MAX_LENGTHS.0) {
+            return Err(CloudflareError::invalid("A version's tag has at most 100 bytes"));
         }
         if let Some(message) = self.annotations.get_mut("workers/message") {
-            message.truncate(message.floor_char_boundary(LONGEST.1));
+            message.truncate(message.floor_char_boundary(MAX_LENGTHS.1));
         }
         Ok(())
     }
 
-    /// The bindings of the new version: its own, those that it inherits by name, and those of the
-    /// former version whose kind is kept.
-    pub fn resolve_bindings(&self, former: Option<&Version>) -> Result<Vec<Value>, ApiError> {
-        let former = former.map_or(&[] as &[Value], |version| version.bindings.as_slice());
+    /// Returns the bindings of the new version: its own, those that it inherits by name, and those of
+    /// the previous version whose kind is kept.
+    pub fn resolve_bindings(
+        &self,
+        previous: Option<&WorkerVersion>,
+    ) -> Result<Vec<Value>, CloudflareError> {
+        let previous = previous.map_or(&[] as &[Value], |version| version.bindings.as_slice());
         let mut bindings = Vec::new();
         for binding in &self.bindings {
             if binding["type"] != "inherit" {
@@ -140,18 +147,18 @@ impl Metadata {
                 continue;
             }
             let name = binding["old_name"].as_str().or(binding["name"].as_str());
-            let found =
-                former.iter().find(|old| old["name"].as_str() == name).ok_or_else(|| {
-                    ApiError::invalid(&format!(
+            let inherited =
+                previous.iter().find(|old| old["name"].as_str() == name).ok_or_else(|| {
+                    CloudflareError::invalid(&format!(
                         "There is no binding {} to inherit",
                         binding["name"]
                     ))
                 })?;
-            let mut found = found.clone();
-            found["name"] = binding["name"].clone();
-            bindings.push(found);
+            let mut inherited = inherited.clone();
+            inherited["name"] = binding["name"].clone();
+            bindings.push(inherited);
         }
-        let kept = former.iter().filter(|old| {
+        let kept = previous.iter().filter(|old| {
             self.keep_bindings.iter().any(|kind| old["type"] == kind.as_str())
                 && !bindings.iter().any(|new| new["name"] == old["name"])
         });
@@ -190,9 +197,9 @@ mod tests {
 
     #[test]
     fn long_tags_are_refused_and_long_messages_cut() {
-        let metadata = |key: &str, length: usize| Metadata {
+        let metadata = |key: &str, length: usize| UploadMetadata {
             annotations: BTreeMap::from([(key.to_owned(), "é".repeat(length))]),
-            ..Metadata::default()
+            ..UploadMetadata::default()
         };
         assert!(metadata("workers/tag", 50).check_annotations("site").is_ok());
         assert!(metadata("workers/tag", 51).check_annotations("site").is_err());
@@ -209,38 +216,41 @@ mod tests {
             "code_update_strategy":{"mode":"deferred","max_delay":300},
             "assets":{"jwt":"a.b.c","config":{"_redirects":"/a /b"}},
             "annotations":{"workers/tag":"t"}}"#;
-        let metadata = Metadata::parse(sent).expect("metadata");
+        let metadata = UploadMetadata::parse(sent).expect("metadata");
         assert_eq!(metadata.main_module.as_deref(), Some("index.js"));
         assert_eq!(metadata.assets.expect("assets").config["_redirects"], "/a /b");
         assert_eq!(metadata.annotations["workers/tag"], "t");
-        assert!(Metadata::parse(b"{\"bindings\": 1}").is_err());
-        let module = |name: &str| Module {
+        assert!(UploadMetadata::parse(b"{\"bindings\": 1}").is_err());
+        let module = |name: &str| StoredModule {
             name: name.to_owned(),
             content_type: String::new(),
             blob: String::new(),
         };
-        let metadata = Metadata::parse(b"{\"main_module\": \"a.js\"}").expect("metadata");
+        let metadata = UploadMetadata::parse(b"{\"main_module\": \"a.js\"}").expect("metadata");
         assert!(metadata.check_modules(&[module("a.js")]).is_ok());
         assert!(metadata.check_modules(&[module("b.js")]).is_err());
         assert!(
-            Metadata::parse(b"{\"body_part\": \"a\"}").expect("it").check_modules(&[]).is_err()
+            UploadMetadata::parse(b"{\"body_part\": \"a\"}")
+                .expect("it")
+                .check_modules(&[])
+                .is_err()
         );
     }
 
     #[test]
     fn secrets_are_kept_and_names_are_not_doubled() {
-        let former: Version = serde_json::from_value(json!({
+        let previous: WorkerVersion = serde_json::from_value(json!({
             "id": "", "number": 1, "created_on": "", "annotations": {}, "main_module": null, "modules": [],
             "compatibility_date": "", "compatibility_flags": [], "assets": null,
             "bindings": [{"name": "S", "type": "secret_text", "text": "x"}, {"name": "V", "type": "plain_text", "text": "old"}]
         }))
         .expect("a version");
-        let metadata: Metadata = serde_json::from_value(json!({
+        let metadata: UploadMetadata = serde_json::from_value(json!({
             "bindings": [{"name": "W", "type": "inherit", "old_name": "V"}], "keep_bindings": ["secret_text"]
         }))
         .expect("metadata");
         let names: Vec<String> = metadata
-            .resolve_bindings(Some(&former))
+            .resolve_bindings(Some(&previous))
             .expect("bindings")
             .iter()
             .map(|binding| binding["name"].to_string())

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::envelope::ApiError;
+use super::envelope::CloudflareError;
 use crate::ids::{hex, random};
 use crate::state::model::{DurableClass, Exports, Worker};
 
@@ -13,35 +13,35 @@ use crate::state::model::{DurableClass, Exports, Worker};
 pub struct Migrations {
     old_tag: Option<String>,
     new_tag: Option<String>,
-    steps: Vec<Step>,
+    steps: Vec<MigrationStep>,
     #[serde(flatten)]
-    only: Step,
+    single: MigrationStep,
 }
 
-/// One step.
+/// A step of migrations.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Step {
+struct MigrationStep {
     new_classes: Vec<String>,
     new_sqlite_classes: Vec<String>,
     deleted_classes: Vec<String>,
-    renamed_classes: Vec<Renamed>,
+    renamed_classes: Vec<ClassRename>,
     transferred_classes: Vec<serde_json::Value>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Renamed {
+struct ClassRename {
     from: String,
     to: String,
 }
 
-/// Changes the classes of a Worker, for a version that exports `exports`.
+/// Applies migrations to the classes of a Worker, for a version that exports `exports`.
 pub fn apply(
     worker: &mut Worker,
     migrations: &Migrations,
     exports: &Exports,
-) -> Result<(), ApiError> {
-    // A client that names no tag wants what is there to be of no tag.
+) -> Result<(), CloudflareError> {
+    // A request without an old tag requires that no tag is set.
     if migrations.old_tag.as_deref().unwrap_or_default()
         != worker.migration_tag.as_deref().unwrap_or_default()
     {
@@ -49,21 +49,21 @@ pub fn apply(
             Some(tag) => format!("Migration tag precondition failed; current tag is '{tag}'"),
             None => "Migration tag precondition failed; no migrations were applied yet".to_owned(),
         };
-        return Err(ApiError::new(412, 10_079, &text));
+        return Err(CloudflareError::new(412, 10_079, &text));
     }
-    for step in migrations.steps.iter().chain(std::iter::once(&migrations.only)) {
+    for step in migrations.steps.iter().chain(std::iter::once(&migrations.single)) {
         if !step.transferred_classes.is_empty() {
-            return Err(ApiError::new(
+            return Err(CloudflareError::new(
                 501,
                 7000,
                 "The sandbox transfers no classes between Workers",
             ));
         }
         for renamed in &step.renamed_classes {
-            take(worker, &renamed.from)?.name.clone_from(&renamed.to);
+            find_class(worker, &renamed.from)?.name.clone_from(&renamed.to);
         }
         for class in &step.deleted_classes {
-            take(worker, class)?;
+            find_class(worker, class)?;
             worker.classes.retain(|known| known.name != *class);
         }
         let plain = step.new_classes.iter().map(|class| (class, false));
@@ -75,26 +75,26 @@ pub fn apply(
                     "Cannot apply new-class migration to class '{class}' that is already depended on by \
                      existing Durable Objects."
                 );
-                return Err(ApiError::new(400, 10_074, &text));
+                return Err(CloudflareError::new(400, 10_074, &text));
             }
             let id = hex(&random::<16>());
             worker.classes.push(DurableClass { id, name: class.clone(), sqlite });
         }
     }
     let missing = worker.classes.iter().find(|class| !exports.has(&class.name));
-    if let Some(class) = missing.filter(|class| migrations.makes(&class.name)) {
+    if let Some(class) = missing.filter(|class| migrations.adds_class(&class.name)) {
         let text = format!(
             "Cannot apply new-class migration to class '{}' that is not exported by script.",
             class.name
         );
-        return Err(ApiError::new(400, 10_070, &text));
+        return Err(CloudflareError::new(400, 10_070, &text));
     }
     worker.migration_tag.clone_from(&migrations.new_tag);
     Ok(())
 }
 
-/// Refuses a version that does not export a class which Durable Objects exist of.
-pub fn check_kept(worker: &Worker, exports: &Exports) -> Result<(), ApiError> {
+/// Refuses a version that does not export a class that has Durable Objects.
+pub fn check_existing_classes(worker: &Worker, exports: &Exports) -> Result<(), CloudflareError> {
     match worker.classes.iter().find(|class| !exports.has(&class.name)) {
         None => Ok(()),
         Some(class) => {
@@ -103,24 +103,27 @@ pub fn check_kept(worker: &Worker, exports: &Exports) -> Result<(), ApiError> {
                  Durable Objects. If you want to delete the object's storage, use a delete-class migration.",
                 class.name
             );
-            Err(ApiError::new(400, 10_064, &text))
+            Err(CloudflareError::new(400, 10_064, &text))
         }
     }
 }
 
 impl Migrations {
-    fn makes(&self, class: &str) -> bool {
-        let steps = self.steps.iter().chain(std::iter::once(&self.only));
+    fn adds_class(&self, class: &str) -> bool {
+        let steps = self.steps.iter().chain(std::iter::once(&self.single));
         steps
             .flat_map(|step| step.new_classes.iter().chain(&step.new_sqlite_classes))
             .any(|new| new == class)
     }
 }
 
-fn take<'w>(worker: &'w mut Worker, class: &str) -> Result<&'w mut DurableClass, ApiError> {
+fn find_class<'w>(
+    worker: &'w mut Worker,
+    class: &str,
+) -> Result<&'w mut DurableClass, CloudflareError> {
     worker.classes.iter_mut().find(|known| known.name == class).ok_or_else(|| {
         let text = format!("Cannot apply a migration to class '{class}', which does not exist");
-        ApiError::new(400, 10_071, &text)
+        CloudflareError::new(400, 10_071, &text)
     })
 }
 
@@ -144,7 +147,7 @@ mod tests {
         worker: &mut Worker,
         migrations: serde_json::Value,
         names: &[&str],
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), CloudflareError> {
         let migrations = serde_json::from_value(migrations).expect("migrations");
         apply(worker, &migrations, &exports(names))
     }
@@ -161,8 +164,8 @@ mod tests {
         let deleted = json!({ "old_tag": "v2", "new_tag": "v3", "deleted_classes": ["B"] });
         play(&mut worker, deleted, &["C"]).expect("deleted");
         assert_eq!((worker.classes.len(), worker.migration_tag.as_deref()), (1, Some("v3")));
-        assert!(check_kept(&worker, &exports(&["C"])).is_ok());
-        assert!(check_kept(&worker, &exports(&[])).is_err());
+        assert!(check_existing_classes(&worker, &exports(&["C"])).is_ok());
+        assert!(check_existing_classes(&worker, &exports(&[])).is_err());
     }
 
     #[test]

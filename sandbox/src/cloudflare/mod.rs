@@ -1,4 +1,4 @@
-//! The part of Cloudflare's API that wrangler 4.164 calls to deploy, to look and to roll back.
+//! The part of Cloudflare's API that wrangler 4.164 calls to deploy, to inspect and to roll back.
 
 pub mod account;
 pub mod assets;
@@ -40,7 +40,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, delete, get, patch, post, put};
 
 use crate::app::App;
-use envelope::{ApiError, list, ok};
+use envelope::{CloudflareError, list, ok};
 
 /// The routes below `/client/v4`.
 pub fn routes(app: &App) -> Router<App> {
@@ -67,8 +67,8 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/secrets-bulk", patch(secrets::bulk))
         .route("/references", get(workers::references))
         .route("/usage-model", get(settings::script))
-        .fallback(unknown)
-        .method_not_allowed_fallback(unknown);
+        .fallback(unsupported)
+        .method_not_allowed_fallback(unsupported);
     let service = Router::new()
         .route("/", get(workers::environment))
         .route("/bindings", get(workers::environment_bindings))
@@ -121,7 +121,7 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/workers/domains/{id}", get(domains::record).delete(domains::detach))
         .route("/workers/domains/records", get(domains::all))
         .route("/workers/domains/records/{id}", get(domains::record))
-        .route("/workers/tails/by-consumer/{worker}", get(empty))
+        .route("/workers/tails/by-consumer/{worker}", get(empty_list))
         .route("/workers/durable_objects/namespaces", get(workers::durable_namespaces))
         .route("/storage/kv/namespaces", get(kv::list).post(kv::create))
         .nest("/storage/kv/namespaces/{namespace}", namespace)
@@ -147,9 +147,9 @@ pub fn routes(app: &App) -> Router<App> {
         )
         .route("/workflows/{workflow}/versions", get(workflows::versions))
         .nest("/workflows/{workflow}/instances", instances)
-        .fallback(unknown)
-        .method_not_allowed_fallback(unknown)
-        .layer(from_fn_with_state(app.clone(), auth::own_account));
+        .fallback(unsupported)
+        .method_not_allowed_fallback(unsupported)
+        .layer(from_fn_with_state(app.clone(), auth::check_account));
     Router::new()
         .nest("/accounts/{account}", account)
         .route("/accounts", get(account::accounts))
@@ -158,31 +158,31 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/memberships", get(account::memberships))
         .route("/zones", get(zones::list))
         .route("/zones/{zone}/workers/routes", get(zones::routes))
-        .fallback(any(unknown))
-        .method_not_allowed_fallback(unknown)
-        .layer(from_fn_with_state(app.clone(), auth::authorized))
-        // These carry a token of their own instead of the account's.
+        .fallback(any(unsupported))
+        .method_not_allowed_fallback(unsupported)
+        .layer(from_fn_with_state(app.clone(), auth::authenticate))
+        // These use a separate token instead of the account's.
         .route("/accounts/{account}/workers/assets/upload", post(assets::upload))
         .route("/tails/{tail}", get(tails::stream))
         .route("/files/{file}", get(links::download).put(links::upload))
 }
 
-async fn empty() -> Response {
+async fn empty_list() -> Response {
     list(&[] as &[()])
 }
 
-async fn unknown(method: Method, OriginalUri(uri): OriginalUri) -> Response {
+async fn unsupported(method: Method, OriginalUri(uri): OriginalUri) -> Response {
     let path = uri.path();
     crate::log::line(&format!("not in the sandbox: {method} {path}"));
-    ApiError::new(501, 7000, &format!("The sandbox has no route for {method} {path}"))
+    CloudflareError::new(501, 7000, &format!("The sandbox has no route for {method} {path}"))
         .into_response()
 }
 
-/// The path parameters of most routes: account and Worker.
-pub type Place = Path<(String, String)>;
+/// The path parameters of most routes: the account, and the name or id of a resource.
+pub type AccountAndName = Path<(String, String)>;
 
-/// An acknowledgement without content.
+/// Makes a successful response without a result.
 #[must_use]
-pub fn done() -> Response {
+pub fn empty_result() -> Response {
     ok(&serde_json::Value::Null)
 }

@@ -1,4 +1,4 @@
-//! Worker Previews, as `wrangler preview` makes and deletes them.
+//! Worker Previews, for `wrangler preview`.
 
 use std::sync::Arc;
 
@@ -6,64 +6,67 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::assets::finished;
-use super::body::{Body, Parts, Query};
-use super::envelope::{ApiError, ApiResult, list as listed, ok};
-use super::metadata::Metadata;
+use super::assets::completed_manifest;
+use super::body::{JsonBody, MultipartParts, Query};
+use super::envelope::{ApiResult, CloudflareError, list as listed, ok};
+use super::metadata::UploadMetadata;
 use super::settings::{change, worker as find};
-use super::upload::{OLDEST, Upload, load};
+use super::upload::{CodeUpload, DEFAULT_DATE, load};
 use super::versions::{Page, without_text};
-use super::{Place, done, rules};
+use super::{AccountAndName, empty_result, rules};
 use crate::app::{App, SUBDOMAIN};
 use crate::ids::{now, uuid};
-use crate::state::model::{Assets, Version, Worker};
-use crate::state::preview::{Preview, good_name};
+use crate::state::model::{Assets, Worker, WorkerVersion};
+use crate::state::preview::{WorkerPreview, is_valid_name};
 
-/// Account, Worker and Preview.
-type Named = Path<(String, String, String)>;
+/// The path parameters: account, Worker, Preview.
+type PreviewPath = Path<(String, String, String)>;
 
-/// The entry that wrangler 4.164 uploads for a Worker of assets alone. It stands for none.
+/// The placeholder entry that wrangler 4.164 uploads for a Worker of assets alone.
 const NO_CODE: &str = "no-op-worker.js";
 
-/// The longest tag and message in bytes, by the API's description of Previews.
-const LONGEST: (usize, usize) = (25, 100);
+/// The maximum length of a tag and of a message in bytes, from the API's description of Previews.
+const MAX_LENGTHS: (usize, usize) = (25, 100);
 
 /// `GET …/previews`
 pub async fn list(
     State(app): State<App>,
-    Path((account, name)): Place,
+    Path((account, name)): AccountAndName,
     Query(page): Query<Page>,
 ) -> ApiResult {
     let worker = find(&app, &account, &name)?;
-    let shown: Vec<Value> =
-        page.of(worker.previews.iter()).map(|p| presented(&worker, p)).collect();
-    Ok(listed(&shown))
+    let items: Vec<Value> =
+        page.slice(worker.previews.iter()).map(|p| preview_json(&worker, p)).collect();
+    Ok(listed(&items))
 }
 
 /// `GET …/previews/{preview}`, by name, slug or id.
-pub async fn view(State(app): State<App>, Path((account, name, preview)): Named) -> ApiResult {
+pub async fn view(
+    State(app): State<App>,
+    Path((account, name, preview)): PreviewPath,
+) -> ApiResult {
     let worker = find(&app, &account, &name)?;
-    Ok(ok(&presented(&worker, worker.preview(&preview).ok_or_else(no_preview)?)))
+    Ok(ok(&preview_json(&worker, worker.preview(&preview).ok_or_else(preview_not_found)?)))
 }
 
-/// `POST …/previews`: its name, and what belongs to it rather than to a deployment.
+/// `POST …/previews`. The body has its name, and the settings that deployments share.
 pub async fn create(
     State(app): State<App>,
-    Path((account, name)): Place,
-    Body(mut settings): Body<Map<String, Value>>,
+    Path((account, name)): AccountAndName,
+    JsonBody(mut settings): JsonBody<Map<String, Value>>,
 ) -> ApiResult {
-    let given = settings.remove("name").unwrap_or_default();
-    let given = given.as_str().filter(|given| good_name(given)).ok_or_else(|| {
-        ApiError::invalid(
+    let preview_name = settings.remove("name").unwrap_or_default();
+    let preview_name = preview_name.as_str().filter(|name| is_valid_name(name)).ok_or_else(|| {
+        CloudflareError::invalid(
             "The name of a Preview has 1 to 256 letters, digits and -_/.+=, a letter or digit at both ends",
         )
     })?;
     let answer = change(&app, &account, &name, |worker| {
-        if worker.preview(given).is_some_and(|preview| preview.name == given) {
-            return Err(ApiError::new(409, 10_026, "A Preview of this name exists already"));
+        if worker.preview(preview_name).is_some_and(|preview| preview.name == preview_name) {
+            return Err(CloudflareError::new(409, 10_026, "A Preview of this name exists already"));
         }
-        let preview = worker.add_preview(given, Value::Object(settings));
-        Ok(presented(worker, &preview))
+        let preview = worker.add_preview(preview_name, Value::Object(settings));
+        Ok(preview_json(worker, &preview))
     })??;
     Ok(ok(&answer))
 }
@@ -71,24 +74,27 @@ pub async fn create(
 /// `PATCH …/previews/{preview}`
 pub async fn patch(
     State(app): State<App>,
-    Path((account, name, preview)): Named,
-    Body(settings): Body<Map<String, Value>>,
+    Path((account, name, preview)): PreviewPath,
+    JsonBody(settings): JsonBody<Map<String, Value>>,
 ) -> ApiResult {
     let answer = change(&app, &account, &name, |worker| {
-        let changed = worker.preview_mut(&preview).ok_or_else(no_preview)?;
+        let changed = worker.preview_mut(&preview).ok_or_else(preview_not_found)?;
         for (field, value) in settings.into_iter().filter(|(field, _)| field != "name") {
             changed.settings[field] = value;
         }
         let changed = changed.clone();
-        Ok::<Value, ApiError>(presented(worker, &changed))
+        Ok::<Value, CloudflareError>(preview_json(worker, &changed))
     })??;
     Ok(ok(&answer))
 }
 
-/// `DELETE …/previews/{preview}`: with its deployments.
-pub async fn delete(State(app): State<App>, Path((account, name, preview)): Named) -> ApiResult {
-    let there = change(&app, &account, &name, |worker| worker.remove_preview(&preview))?;
-    if there { Ok(done()) } else { Err(no_preview()) }
+/// `DELETE …/previews/{preview}` with its deployments
+pub async fn delete(
+    State(app): State<App>,
+    Path((account, name, preview)): PreviewPath,
+) -> ApiResult {
+    let was_removed = change(&app, &account, &name, |worker| worker.remove_preview(&preview))?;
+    if was_removed { Ok(empty_result()) } else { Err(preview_not_found()) }
 }
 
 /// `GET …/previews/{preview}/deployments/{deployment}`, by id or as `latest`.
@@ -97,72 +103,72 @@ pub async fn deployment(
     Path((account, name, preview, id)): Path<(String, String, String, String)>,
 ) -> ApiResult {
     let worker = find(&app, &account, &name)?;
-    let preview = worker.preview(&preview).ok_or_else(no_preview)?;
-    let found = preview.deployment(&id).ok_or_else(|| {
-        ApiError::new(404, 10_222, &format!("This Preview has no deployment {id}"))
+    let preview = worker.preview(&preview).ok_or_else(preview_not_found)?;
+    let deployment = preview.deployment(&id).ok_or_else(|| {
+        CloudflareError::new(404, 10_222, &format!("This Preview has no deployment {id}"))
     })?;
-    Ok(shown(&worker, found))
+    Ok(deployment_response(&worker, deployment))
 }
 
 /// `GET …/previews/{preview}/deployments`, newest first.
 pub async fn deployments(
     State(app): State<App>,
-    Path((account, name, preview)): Named,
+    Path((account, name, preview)): PreviewPath,
 ) -> ApiResult {
     let worker = find(&app, &account, &name)?;
-    let preview = worker.preview(&preview).ok_or_else(no_preview)?;
-    let all = preview.deployments.iter().rev().map(|one| presented_deployment(&worker, one));
+    let preview = worker.preview(&preview).ok_or_else(preview_not_found)?;
+    let all = preview.deployments.iter().rev().map(|one| deployment_json(&worker, one));
     Ok(listed(&all.collect::<Vec<_>>()))
 }
 
-/// `POST …/previews/{preview}/deployments`: it answers at once.
+/// `POST …/previews/{preview}/deployments`. The deployment is live at once.
 pub async fn deploy(
     State(app): State<App>,
-    Path((account, name, preview)): Named,
-    parts: Parts,
+    Path((account, name, preview)): PreviewPath,
+    parts: MultipartParts,
 ) -> ApiResult {
-    let upload = Upload::read(&app, &name, parts).await?;
+    let upload = CodeUpload::read(&app, &name, parts).await?;
     check(&upload.metadata)?;
-    let there = find(&app, &account, &name)?;
-    let target = there.preview(&preview).ok_or_else(no_preview)?;
+    let current = find(&app, &account, &name)?;
+    let target = current.preview(&preview).ok_or_else(preview_not_found)?;
     let candidate = version(&app, &account, target, upload.clone())?;
-    rules::check_version(&app, &there, &candidate)?;
+    rules::check_version(&app, &current, &candidate)?;
     let exports = load(&app, &candidate).await?;
     if let Some(exports) = &exports {
         rules::check_handlers(exports)?;
     }
-    let (worker, made) = change(&app, &account, &name, |worker| {
-        let there = worker.preview(&preview).ok_or_else(no_preview)?;
-        let mut made = version(&app, &account, there, upload)?;
-        made.exports = exports;
-        if let Some(there) = worker.preview_mut(&preview) {
-            there.deploy(made.clone());
+    let (worker, deployment) = change(&app, &account, &name, |worker| {
+        let target = worker.preview(&preview).ok_or_else(preview_not_found)?;
+        let mut deployment = version(&app, &account, target, upload)?;
+        deployment.exports = exports;
+        if let Some(target) = worker.preview_mut(&preview) {
+            target.deploy(deployment.clone());
         }
-        Ok::<_, ApiError>((Arc::new(worker.clone()), made))
+        Ok::<_, CloudflareError>((Arc::new(worker.clone()), deployment))
     })??;
-    Ok(shown(&worker, &made))
+    Ok(deployment_response(&worker, &deployment))
 }
 
-fn check(metadata: &Metadata) -> Result<(), ApiError> {
-    let longer = |name: &str, most: usize| {
-        metadata.annotations.get(name).is_some_and(|text| text.len() > most)
+fn check(metadata: &UploadMetadata) -> Result<(), CloudflareError> {
+    let is_longer = |name: &str, limit: usize| {
+        metadata.annotations.get(name).is_some_and(|text| text.len() > limit)
     };
-    if longer("workers/tag", LONGEST.0) || longer("workers/message", LONGEST.1) {
-        return Err(ApiError::invalid(
+    if is_longer("workers/tag", MAX_LENGTHS.0) || is_longer("workers/message", MAX_LENGTHS.1) {
+        return Err(CloudflareError::invalid(
             "A Preview's deployment has a tag of at most 25 bytes and a message of at most 100",
         ));
     }
     Ok(())
 }
 
-/// What a deployment runs. `_headers` and `_redirects` come as files here.
+/// Makes the version of a deployment. The upload of a Preview has `_headers` and `_redirects` as files.
 fn version(
     app: &App,
     account: &str,
-    preview: &Preview,
-    upload: Upload,
-) -> Result<Version, ApiError> {
-    let Upload { metadata, mut modules } = upload;
+    preview: &WorkerPreview,
+    upload: CodeUpload,
+) -> Result<WorkerVersion, CloudflareError> {
+    let CodeUpload { metadata, mut modules } = upload;
     let mut config = metadata.assets.as_ref().map_or(Value::Null, |assets| assets.config.clone());
     if config.is_object() {
         for module in modules.iter().filter(|m| m.name == "_headers" || m.name == "_redirects") {
@@ -177,15 +183,15 @@ fn version(
     let main_module = metadata.main_module.filter(|main| main != NO_CODE);
     let assets = match &metadata.assets {
         Some(assets) => {
-            let (manifest, files) = finished(app, account, &assets.jwt)?;
+            let (manifest, files) = completed_manifest(app, account, &assets.jwt)?;
             Some(Assets { manifest, files, config })
         }
         None => None,
     };
     if main_module.is_none() && assets.is_none() {
-        return Err(ApiError::invalid("A deployment needs a main module, assets, or both"));
+        return Err(CloudflareError::invalid("A deployment needs a main module, assets, or both"));
     }
-    Ok(Version {
+    Ok(WorkerVersion {
         id: uuid(),
         number: preview.deployments.len() + 1,
         created_on: now(),
@@ -193,7 +199,7 @@ fn version(
         annotations: metadata.annotations,
         main_module,
         modules,
-        compatibility_date: metadata.compatibility_date.unwrap_or_else(|| OLDEST.to_owned()),
+        compatibility_date: metadata.compatibility_date.unwrap_or_else(|| DEFAULT_DATE.to_owned()),
         compatibility_flags: metadata.compatibility_flags,
         assets,
         exports: None,
@@ -202,14 +208,17 @@ fn version(
     })
 }
 
-/// The bindings of a deployment. Storage that is named without an id is the Preview's own.
-fn bindings(preview: &Preview, env: &Map<String, Value>) -> Result<Vec<Value>, ApiError> {
-    let former = preview.latest().map_or(&[] as &[Value], |latest| latest.bindings.as_slice());
-    let one = |(name, binding): (&String, &Value)| {
+/// Returns the bindings of a deployment. Storage without an id becomes the Preview's own storage.
+fn bindings(
+    preview: &WorkerPreview,
+    env: &Map<String, Value>,
+) -> Result<Vec<Value>, CloudflareError> {
+    let previous = preview.latest().map_or(&[] as &[Value], |latest| latest.bindings.as_slice());
+    let resolve = |(name, binding): (&String, &Value)| {
         if binding["type"] == "inherit" {
-            let found = former.iter().find(|old| old["name"] == name.as_str());
-            return found.cloned().ok_or_else(|| {
-                ApiError::invalid(&format!("There is no binding {name} to inherit"))
+            let inherited = previous.iter().find(|old| old["name"] == name.as_str());
+            return inherited.cloned().ok_or_else(|| {
+                CloudflareError::invalid(&format!("There is no binding {name} to inherit"))
             });
         }
         let mut binding = binding.clone();
@@ -226,35 +235,35 @@ fn bindings(preview: &Preview, env: &Map<String, Value>) -> Result<Vec<Value>, A
         }
         Ok(binding)
     };
-    env.iter().map(one).collect()
+    env.iter().map(resolve).collect()
 }
 
-fn no_preview() -> ApiError {
-    ApiError::new(404, 10_025, "This Preview does not exist.")
+fn preview_not_found() -> CloudflareError {
+    CloudflareError::new(404, 10_025, "This Preview does not exist.")
 }
 
-/// Addresses, where the Worker has any.
+/// Returns the address of `label`. Empty if the Worker has no preview addresses.
 fn urls(worker: &Worker, label: &str) -> Value {
     let url = || format!("https://{label}-{}.{SUBDOMAIN}.workers.dev", worker.name);
     json!(worker.previews_enabled.then(url).into_iter().collect::<Vec<_>>())
 }
 
-fn presented(worker: &Worker, preview: &Preview) -> Value {
-    let mut shown = preview.settings.clone();
-    shown["id"] = json!(preview.id);
-    shown["name"] = json!(preview.name);
-    shown["slug"] = json!(preview.slug);
-    shown["urls"] = urls(worker, &preview.slug);
-    shown["worker_name"] = json!(worker.name);
-    shown["created_on"] = json!(preview.created_on);
-    shown
+fn preview_json(worker: &Worker, preview: &WorkerPreview) -> Value {
+    let mut document = preview.settings.clone();
+    document["id"] = json!(preview.id);
+    document["name"] = json!(preview.name);
+    document["slug"] = json!(preview.slug);
+    document["urls"] = urls(worker, &preview.slug);
+    document["worker_name"] = json!(worker.name);
+    document["created_on"] = json!(preview.created_on);
+    document
 }
 
-fn shown(worker: &Worker, deployment: &Version) -> Response {
-    ok(&presented_deployment(worker, deployment))
+fn deployment_response(worker: &Worker, deployment: &WorkerVersion) -> Response {
+    ok(&deployment_json(worker, deployment))
 }
 
-fn presented_deployment(worker: &Worker, deployment: &Version) -> Value {
+fn deployment_json(worker: &Worker, deployment: &WorkerVersion) -> Value {
     let mut env = Map::new();
     for binding in deployment.bindings.iter().map(without_text) {
         let name = binding["name"].as_str().unwrap_or_default().to_owned();

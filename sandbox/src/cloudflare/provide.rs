@@ -1,5 +1,5 @@
-//! Makes the storage that a config names by id or by name, for clients that deploy what was made at
-//! Cloudflare. An upload to the API alone is refused there.
+//! Creates the storage that a config names, so that a site with storage at Cloudflare deploys to the
+//! sandbox. An upload to the API is refused if its storage is missing.
 
 use axum::Json;
 use axum::extract::State;
@@ -7,17 +7,19 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::auth::Authorized;
-use super::body::Body;
-use super::envelope::ApiError;
+use super::auth::RequireToken;
+use super::body::JsonBody;
+use super::envelope::CloudflareError;
 use crate::app::App;
 use crate::ids::{hex, now, random};
-use crate::state::resources::{Bucket, Database, Hyperdrive, Namespace, Origin, Queue, Resources};
+use crate::state::resources::{
+    Bucket, Database, LocalHyperdrive, Namespace, Queue, Resources, WorkerOrigin,
+};
 
 /// The body of `POST /__sandbox/resources`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Wanted {
+pub struct ResourceList {
     account: String,
     #[serde(default)]
     namespaces: Vec<String>,
@@ -28,9 +30,9 @@ pub struct Wanted {
     #[serde(default)]
     queues: Vec<String>,
     #[serde(default)]
-    hyperdrives: Vec<Hyperdrive>,
+    hyperdrives: Vec<LocalHyperdrive>,
     #[serde(default)]
-    projects: Vec<Origin>,
+    projects: Vec<WorkerOrigin>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -39,42 +41,43 @@ struct NamedDatabase {
     name: String,
 }
 
-/// `POST /__sandbox/resources`: makes what is not there, and lists it. Ids that are not of Cloudflare's
-/// form, such as placeholders, are left out.
+/// `POST /__sandbox/resources`: creates missing resources and lists them. Ignores ids that do not have
+/// Cloudflare's format, such as placeholders.
 pub async fn provide(
     State(app): State<App>,
-    _: Authorized,
-    Body(wanted): Body<Wanted>,
-) -> Result<Response, ApiError> {
-    if !app.accounts.contains(&wanted.account) {
-        return Err(ApiError::authentication());
+    _: RequireToken,
+    JsonBody(list): JsonBody<ResourceList>,
+) -> Result<Response, CloudflareError> {
+    if !app.accounts.contains(&list.account) {
+        return Err(CloudflareError::authentication());
     }
-    let made = tokio::task::block_in_place(|| {
-        app.store
-            .resources
-            .change(&wanted.account, |resources| Ok::<_, ApiError>(make(resources, &wanted)))
+    let created = tokio::task::block_in_place(|| {
+        app.store.resources.change(&list.account, |resources| {
+            Ok::<_, CloudflareError>(create_missing(resources, &list))
+        })
     })?;
-    Ok(Json(json!({ "schema": 1, "made": made })).into_response())
+    Ok(Json(json!({ "schema": 1, "made": created })).into_response())
 }
 
-fn make(resources: &mut Resources, wanted: &Wanted) -> Vec<String> {
-    let mut made = Vec::new();
-    for id in wanted.namespaces.iter().filter(|id| is_hex(id)) {
+/// Creates the missing resources of `list`. Returns their names.
+fn create_missing(resources: &mut Resources, list: &ResourceList) -> Vec<String> {
+    let mut created = Vec::new();
+    for id in list.namespaces.iter().filter(|id| is_hex(id)) {
         if !resources.namespaces.iter().any(|one| one.id == *id) {
             resources
                 .namespaces
                 .push(Namespace { id: id.clone(), title: format!("from-config-{id}") });
-            made.push(format!("KV namespace {id}"));
+            created.push(format!("KV namespace {id}"));
         }
     }
-    for NamedDatabase { id, name } in wanted.databases.iter().filter(|one| is_uuid(&one.id)) {
+    for NamedDatabase { id, name } in list.databases.iter().filter(|one| is_uuid(&one.id)) {
         if !resources.databases.iter().any(|one| one.uuid == *id) {
             let one = Database { uuid: id.clone(), name: name.clone(), created_at: now() };
             resources.databases.push(one);
-            made.push(format!("D1 database {name}"));
+            created.push(format!("D1 database {name}"));
         }
     }
-    for name in &wanted.buckets {
+    for name in &list.buckets {
         if resources.bucket(name).is_none() {
             resources.buckets.push(Bucket {
                 name: name.clone(),
@@ -82,10 +85,10 @@ fn make(resources: &mut Resources, wanted: &Wanted) -> Vec<String> {
                 location: "weur".to_owned(),
                 storage_class: "Standard".to_owned(),
             });
-            made.push(format!("R2 bucket {name}"));
+            created.push(format!("R2 bucket {name}"));
         }
     }
-    for name in &wanted.queues {
+    for name in &list.queues {
         if resources.queue(name).is_none() {
             resources.queues.push(Queue {
                 id: hex(&random::<16>()),
@@ -95,18 +98,18 @@ fn make(resources: &mut Resources, wanted: &Wanted) -> Vec<String> {
                 settings: json!({}),
                 consumers: Vec::new(),
             });
-            made.push(format!("queue {name}"));
+            created.push(format!("queue {name}"));
         }
     }
-    for wanted in &wanted.hyperdrives {
-        resources.hyperdrives.retain(|one| one.id != wanted.id);
-        resources.hyperdrives.push(wanted.clone());
+    for hyperdrive in &list.hyperdrives {
+        resources.hyperdrives.retain(|one| one.id != hyperdrive.id);
+        resources.hyperdrives.push(hyperdrive.clone());
     }
-    for wanted in &wanted.projects {
-        resources.projects.retain(|one| one.worker != wanted.worker);
-        resources.projects.push(wanted.clone());
+    for origin in &list.projects {
+        resources.projects.retain(|one| one.worker != origin.worker);
+        resources.projects.push(origin.clone());
     }
-    made
+    created
 }
 
 fn is_hex(id: &str) -> bool {
@@ -123,22 +126,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_of_cloudflare_s_form_are_made_once() {
-        let wanted: Wanted = serde_json::from_value(json!({
+    fn valid_ids_are_created_once() {
+        let list: ResourceList = serde_json::from_value(json!({
             "account": "a", "namespaces": ["0123456789abcdef0123456789abcdef", "<your-id>"],
             "databases": [{ "id": "11111111-1111-4111-8111-111111111111", "name": "data" }, { "id": "x", "name": "x" }],
             "buckets": ["files"], "queues": ["jobs", "jobs"],
         }))
         .expect("a body");
         let mut resources = Resources::default();
-        let made = make(&mut resources, &wanted);
+        let created = create_missing(&mut resources, &list);
         let lines = [
             "KV namespace 0123456789abcdef0123456789abcdef",
             "D1 database data",
             "R2 bucket files",
             "queue jobs",
         ];
-        assert_eq!(made, lines);
-        assert!(make(&mut resources, &wanted).is_empty());
+        assert_eq!(created, lines);
+        assert!(create_missing(&mut resources, &list).is_empty());
     }
 }

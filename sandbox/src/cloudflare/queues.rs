@@ -4,17 +4,17 @@ use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::{Body, Query};
-use super::envelope::{ApiError, ApiResult, list as listed, ok, with_info};
+use super::body::{JsonBody, Query};
+use super::envelope::{ApiResult, CloudflareError, list as listed, ok, with_info};
 use super::versions::Page;
-use super::{Place, done};
+use super::{AccountAndName, empty_result};
 use crate::app::App;
 use crate::ids::{hex, now, random};
 use crate::state::model::Worker;
 use crate::state::resources::{Consumer, Queue};
 
-/// Account, queue and consumer.
-type Of = Path<(String, String, String)>;
+/// The path parameters: account, queue, consumer.
+type ConsumerPath = Path<(String, String, String)>;
 
 /// The body of a new or changed queue.
 #[derive(Debug, Deserialize)]
@@ -24,9 +24,9 @@ pub struct QueueFields {
     settings: Value,
 }
 
-/// The queues that are asked for.
+/// The filter of a list of queues.
 #[derive(Debug, Deserialize)]
-pub struct Named {
+pub struct QueueFilter {
     name: Option<String>,
 }
 
@@ -45,26 +45,27 @@ fn worker_kind() -> String {
     "worker".to_owned()
 }
 
-fn no_queue(id: &str) -> ApiError {
-    ApiError::new(404, 11_000, &format!("Queue {id} does not exist"))
+fn queue_not_found(id: &str) -> CloudflareError {
+    CloudflareError::new(404, 11_000, &format!("Queue {id} does not exist"))
 }
 
-fn no_consumer() -> ApiError {
-    ApiError::new(404, 11_001, "The consumer does not exist")
+fn consumer_not_found() -> CloudflareError {
+    CloudflareError::new(404, 11_001, "The consumer does not exist")
 }
 
-/// Whether a Worker has a binding to a queue.
+/// Returns whether a Worker has a binding to a queue.
 fn produces(worker: &Worker, queue: &str) -> bool {
     let bindings = worker.live().into_iter().flat_map(|version| &version.bindings);
     bindings.into_iter().any(|one| one["type"] == "queue" && one["queue_name"] == queue)
 }
 
-fn presented(app: &App, account: &str, queue: &Queue) -> Value {
+fn queue_json(app: &App, account: &str, queue: &Queue) -> Value {
     let workers = app.store.workers();
     let producers = workers.iter().filter(|w| w.account == account && produces(w, &queue.name));
     let producers: Vec<Value> =
         producers.map(|w| json!({ "type": "worker", "script": w.name, "service": w.name, "environment": "production" })).collect();
-    let consumers: Vec<Value> = queue.consumers.iter().map(|one| consumer(queue, one)).collect();
+    let consumers: Vec<Value> =
+        queue.consumers.iter().map(|one| consumer_json(queue, one)).collect();
     json!({
         "queue_id": queue.id, "queue_name": queue.name, "created_on": queue.created_on,
         "modified_on": queue.modified_on, "settings": queue.settings,
@@ -73,7 +74,7 @@ fn presented(app: &App, account: &str, queue: &Queue) -> Value {
     })
 }
 
-fn consumer(queue: &Queue, one: &Consumer) -> Value {
+fn consumer_json(queue: &Queue, one: &Consumer) -> Value {
     json!({
         "consumer_id": one.id, "type": one.kind, "script": one.script, "script_name": one.script,
         "service": one.script, "environment": "production", "settings": one.settings,
@@ -82,21 +83,21 @@ fn consumer(queue: &Queue, one: &Consumer) -> Value {
     })
 }
 
-fn find(app: &App, account: &str, id: &str) -> Result<Queue, ApiError> {
+fn find(app: &App, account: &str, id: &str) -> Result<Queue, CloudflareError> {
     let resources = app.store.resources.get(account)?;
-    resources.queues.iter().find(|one| one.id == id).cloned().ok_or_else(|| no_queue(id))
+    resources.queues.iter().find(|one| one.id == id).cloned().ok_or_else(|| queue_not_found(id))
 }
 
 fn change<T>(
     app: &App,
     account: &str,
     id: &str,
-    change: impl FnOnce(&mut Queue) -> Result<T, ApiError>,
-) -> Result<(Queue, T), ApiError> {
+    change: impl FnOnce(&mut Queue) -> Result<T, CloudflareError>,
+) -> Result<(Queue, T), CloudflareError> {
     tokio::task::block_in_place(|| {
         app.store.resources.change(account, |resources| {
             let queue = resources.queues.iter_mut().find(|one| one.id == id);
-            let queue = queue.ok_or_else(|| no_queue(id))?;
+            let queue = queue.ok_or_else(|| queue_not_found(id))?;
             let result = change(queue)?;
             queue.modified_on = now();
             Ok((queue.clone(), result))
@@ -109,41 +110,45 @@ pub async fn list(
     State(app): State<App>,
     Path(account): Path<String>,
     Query(page): Query<Page>,
-    Query(named): Query<Named>,
+    Query(named): Query<QueueFilter>,
 ) -> ApiResult {
     let resources = app.store.resources.get(&account)?;
     // wrangler asks for several queues at once: `?name=a&name=b`.
     let fits = |one: &&Queue| {
         named.name.as_ref().is_none_or(|names| names.split(',').any(|name| name == one.name))
     };
-    let found: Vec<&Queue> = resources.queues.iter().filter(fits).collect();
-    let (total, of) = (found.len(), page.clone());
-    let shown: Vec<Value> =
-        of.of(found.into_iter()).map(|queue| presented(&app, &account, queue)).collect();
-    Ok(with_info(&shown, &page.info(shown.len(), total)))
+    let queues: Vec<&Queue> = resources.queues.iter().filter(fits).collect();
+    let (total, info) = (queues.len(), page.clone());
+    let items: Vec<Value> =
+        page.slice(queues.into_iter()).map(|queue| queue_json(&app, &account, queue)).collect();
+    Ok(with_info(&items, &info.info(items.len(), total)))
 }
 
 /// `POST /accounts/{account}/queues`
 pub async fn create(
     State(app): State<App>,
     Path(account): Path<String>,
-    Body(fields): Body<QueueFields>,
+    JsonBody(fields): JsonBody<QueueFields>,
 ) -> ApiResult {
     let name = fields.queue_name.unwrap_or_default();
-    let good = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    if name.is_empty() || name.len() > 63 || !name.bytes().all(good) {
-        return Err(ApiError::new(400, 11_003, &format!("The queue name {name:?} is invalid")));
+    let is_valid = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if name.is_empty() || name.len() > 63 || !name.bytes().all(is_valid) {
+        return Err(CloudflareError::new(
+            400,
+            11_003,
+            &format!("The queue name {name:?} is invalid"),
+        ));
     }
     let mut settings = json!({ "delivery_delay": 0, "delivery_paused": false, "message_retention_period": 345_600 });
     merge(&mut settings, fields.settings);
-    let made = tokio::task::block_in_place(|| {
+    let created = tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
             if resources.queue(&name).is_some() {
                 let text = format!("Queue name '{name}' is already taken. Please use a different name and try again.");
-                return Err(ApiError::new(409, 11_009, &text));
+                return Err(CloudflareError::new(409, 11_009, &text));
             }
             let time = now();
-            let made = Queue {
+            let created = Queue {
                 id: hex(&random::<16>()),
                 name,
                 created_on: time.clone(),
@@ -151,11 +156,11 @@ pub async fn create(
                 settings,
                 consumers: Vec::new(),
             };
-            resources.queues.push(made.clone());
-            Ok(made)
+            resources.queues.push(created.clone());
+            Ok(created)
         })
     })?;
-    Ok(ok(&presented(&app, &account, &made)))
+    Ok(ok(&queue_json(&app, &account, &created)))
 }
 
 fn merge(settings: &mut Value, changes: Value) {
@@ -167,25 +172,25 @@ fn merge(settings: &mut Value, changes: Value) {
 }
 
 /// `GET /accounts/{account}/queues/{queue}`
-pub async fn view(State(app): State<App>, Path((account, id)): Place) -> ApiResult {
-    Ok(ok(&presented(&app, &account, &find(&app, &account, &id)?)))
+pub async fn view(State(app): State<App>, Path((account, id)): AccountAndName) -> ApiResult {
+    Ok(ok(&queue_json(&app, &account, &find(&app, &account, &id)?)))
 }
 
 /// `PUT` and `PATCH /accounts/{account}/queues/{queue}`
 pub async fn update(
     State(app): State<App>,
-    Path((account, id)): Place,
-    Body(fields): Body<QueueFields>,
+    Path((account, id)): AccountAndName,
+    JsonBody(fields): JsonBody<QueueFields>,
 ) -> ApiResult {
     let (queue, ()) = change(&app, &account, &id, |queue| {
         merge(&mut queue.settings, fields.settings);
         Ok(())
     })?;
-    Ok(ok(&presented(&app, &account, &queue)))
+    Ok(ok(&queue_json(&app, &account, &queue)))
 }
 
 /// `DELETE /accounts/{account}/queues/{queue}`. Refuses a queue that a Worker uses.
-pub async fn delete(State(app): State<App>, Path((account, id)): Place) -> ApiResult {
+pub async fn delete(State(app): State<App>, Path((account, id)): AccountAndName) -> ApiResult {
     let queue = find(&app, &account, &id)?;
     let workers = app.store.workers();
     let user = workers.iter().find(|w| w.account == account && produces(w, &queue.name));
@@ -194,47 +199,51 @@ pub async fn delete(State(app): State<App>, Path((account, id)): Place) -> ApiRe
             "Cannot delete the queue '{}': the Worker '{}' has a binding to it",
             queue.name, user.name
         );
-        return Err(ApiError::new(409, 11_005, &text));
+        return Err(CloudflareError::new(409, 11_005, &text));
     }
     tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
             resources.queues.retain(|one| one.id != id);
-            Ok::<_, ApiError>(())
+            Ok::<_, CloudflareError>(())
         })
     })?;
-    Ok(done())
+    Ok(empty_result())
 }
 
 /// `GET …/consumers`
-pub async fn consumers(State(app): State<App>, Path((account, id)): Place) -> ApiResult {
+pub async fn consumers(State(app): State<App>, Path((account, id)): AccountAndName) -> ApiResult {
     let queue = find(&app, &account, &id)?;
-    Ok(listed(&queue.consumers.iter().map(|one| consumer(&queue, one)).collect::<Vec<_>>()))
+    Ok(listed(&queue.consumers.iter().map(|one| consumer_json(&queue, one)).collect::<Vec<_>>()))
 }
 
 /// `GET …/consumers/{consumer}`
-pub async fn view_consumer(State(app): State<App>, Path((account, id, of)): Of) -> ApiResult {
+pub async fn view_consumer(
+    State(app): State<App>,
+    Path((account, id, consumer_id)): ConsumerPath,
+) -> ApiResult {
     let queue = find(&app, &account, &id)?;
-    let found = queue.consumers.iter().find(|one| one.id == of).ok_or_else(no_consumer)?;
-    Ok(ok(&consumer(&queue, found)))
+    let consumer =
+        queue.consumers.iter().find(|one| one.id == consumer_id).ok_or_else(consumer_not_found)?;
+    Ok(ok(&consumer_json(&queue, consumer)))
 }
 
 /// `POST …/consumers`
 pub async fn add_consumer(
     State(app): State<App>,
-    Path((account, id)): Place,
-    Body(fields): Body<ConsumerFields>,
+    Path((account, id)): AccountAndName,
+    JsonBody(fields): JsonBody<ConsumerFields>,
 ) -> ApiResult {
     check(&app, &account, &fields)?;
-    let (queue, made) = change(&app, &account, &id, |queue| {
+    let (queue, created) = change(&app, &account, &id, |queue| {
         if let Some(other) = queue.consumers.first() {
             let text = format!(
                 "Queue '{}' already has a consumer ({}). Remove it first.",
                 queue.name,
                 other.script.as_deref().unwrap_or(&other.kind)
             );
-            return Err(ApiError::new(409, 11_004, &text));
+            return Err(CloudflareError::new(409, 11_004, &text));
         }
-        let made = Consumer {
+        let created = Consumer {
             id: hex(&random::<16>()),
             kind: fields.kind,
             script: fields.script_name,
@@ -242,58 +251,66 @@ pub async fn add_consumer(
             dead_letter_queue: fields.dead_letter_queue,
             created_on: now(),
         };
-        queue.consumers.push(made.clone());
-        Ok(made)
+        queue.consumers.push(created.clone());
+        Ok(created)
     })?;
-    Ok(ok(&consumer(&queue, &made)))
+    Ok(ok(&consumer_json(&queue, &created)))
 }
 
 /// `PUT …/consumers/{consumer}`
 pub async fn set_consumer(
     State(app): State<App>,
-    Path((account, id, of)): Of,
-    Body(fields): Body<ConsumerFields>,
+    Path((account, id, consumer_id)): ConsumerPath,
+    JsonBody(fields): JsonBody<ConsumerFields>,
 ) -> ApiResult {
     check(&app, &account, &fields)?;
     let (queue, changed) = change(&app, &account, &id, |queue| {
-        let one = queue.consumers.iter_mut().find(|one| one.id == of).ok_or_else(no_consumer)?;
+        let one = queue
+            .consumers
+            .iter_mut()
+            .find(|one| one.id == consumer_id)
+            .ok_or_else(consumer_not_found)?;
         one.kind = fields.kind;
         one.script = fields.script_name.or(one.script.take());
         one.settings = fields.settings;
         one.dead_letter_queue = fields.dead_letter_queue;
         Ok(one.clone())
     })?;
-    Ok(ok(&consumer(&queue, &changed)))
+    Ok(ok(&consumer_json(&queue, &changed)))
 }
 
 /// `DELETE …/consumers/{consumer}`
-pub async fn delete_consumer(State(app): State<App>, Path((account, id, of)): Of) -> ApiResult {
+pub async fn delete_consumer(
+    State(app): State<App>,
+    Path((account, id, consumer_id)): ConsumerPath,
+) -> ApiResult {
     change(&app, &account, &id, |queue| {
         let before = queue.consumers.len();
-        queue.consumers.retain(|one| one.id != of);
-        if queue.consumers.len() < before { Ok(()) } else { Err(no_consumer()) }
+        queue.consumers.retain(|one| one.id != consumer_id);
+        if queue.consumers.len() < before { Ok(()) } else { Err(consumer_not_found()) }
     })?;
-    Ok(done())
+    Ok(empty_result())
 }
 
-/// Refuses a consumer that is not there, and a queue for failed messages that is not.
-fn check(app: &App, account: &str, fields: &ConsumerFields) -> Result<(), ApiError> {
+/// Refuses a consumer that does not exist, and a missing dead letter queue.
+fn check(app: &App, account: &str, fields: &ConsumerFields) -> Result<(), CloudflareError> {
     if !matches!(fields.kind.as_str(), "worker" | "http_pull") {
         let text = format!("The consumer type {:?} is invalid", fields.kind);
-        return Err(ApiError::new(400, 11_016, &text));
+        return Err(CloudflareError::new(400, 11_016, &text));
     }
     if fields.kind == "worker" {
         let script = fields.script_name.as_deref().unwrap_or_default();
-        let worker = app.store.worker(account, script).ok_or_else(ApiError::no_worker)?;
+        let worker =
+            app.store.worker(account, script).ok_or_else(CloudflareError::worker_not_found)?;
         let exports = worker.live().and_then(|version| version.exports.as_ref());
         if exports.is_some_and(|exports| !exports.handlers.iter().any(|name| name == "queue")) {
             let text = format!("The Worker '{script}' has no queue handler");
-            return Err(ApiError::new(400, 11_002, &text));
+            return Err(CloudflareError::new(400, 11_002, &text));
         }
     }
     match fields.dead_letter_queue.as_deref().filter(|name| !name.is_empty()) {
         Some(name) if app.store.resources.get(account)?.queue(name).is_none() => {
-            Err(no_queue(name))
+            Err(queue_not_found(name))
         }
         _ => Ok(()),
     }

@@ -8,18 +8,18 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::body::{Body, Query};
-use super::envelope::{ApiError, ApiResult, ok, with_info};
-use super::storage::Storage;
-use super::{Place, done};
+use super::body::{JsonBody, Query};
+use super::envelope::{ApiResult, CloudflareError, ok, with_info};
+use super::storage::StorageTarget;
+use super::{AccountAndName, empty_result};
 use crate::app::App;
 use crate::ids::now;
 use crate::state::resources::Bucket;
 
-/// The parts of the world, as the API names them.
+/// The locations of buckets, by the API's names.
 const LOCATIONS: [&str; 6] = ["apac", "eeur", "enam", "weur", "wnam", "oc"];
 
-/// Account, bucket and object.
+/// The path parameters: account, bucket, object.
 type Object = Path<(String, String, String)>;
 
 /// The body of a new bucket. wrangler writes names in camel case.
@@ -32,18 +32,18 @@ pub struct NewBucket {
     storage_class: Option<String>,
 }
 
-fn presented(bucket: &Bucket) -> Value {
+fn bucket_json(bucket: &Bucket) -> Value {
     json!({ "name": bucket.name, "creation_date": bucket.creation_date, "location": bucket.location,
         "storage_class": bucket.storage_class, "jurisdiction": "default" })
 }
 
-fn find(app: &App, account: &str, name: &str) -> Result<Bucket, ApiError> {
+fn find(app: &App, account: &str, name: &str) -> Result<Bucket, CloudflareError> {
     let resources = app.store.resources.get(account)?;
-    let missing = || ApiError::new(404, 10_006, "The specified bucket does not exist.");
+    let missing = || CloudflareError::new(404, 10_006, "The specified bucket does not exist.");
     resources.bucket(name).cloned().ok_or_else(missing)
 }
 
-/// The buckets that are asked for.
+/// The filter of a list of buckets.
 #[derive(Debug, Deserialize)]
 pub struct BucketQuery {
     name_contains: Option<String>,
@@ -55,78 +55,82 @@ pub struct BucketQuery {
 pub async fn list(
     State(app): State<App>,
     Path(account): Path<String>,
-    Query(wanted): Query<BucketQuery>,
+    Query(query): Query<BucketQuery>,
 ) -> ApiResult {
     let resources = app.store.resources.get(&account)?;
-    let fits = |one: &&Bucket| {
-        wanted.name_contains.as_ref().is_none_or(|part| one.name.contains(part))
-            && wanted.start_after.as_ref().is_none_or(|name| one.name > *name)
+    let is_selected = |one: &&Bucket| {
+        query.name_contains.as_ref().is_none_or(|part| one.name.contains(part))
+            && query.start_after.as_ref().is_none_or(|name| one.name > *name)
     };
-    let mut found: Vec<&Bucket> = resources.buckets.iter().filter(fits).collect();
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    found.truncate(wanted.per_page.unwrap_or(1000).clamp(1, 1000));
-    Ok(ok(&json!({ "buckets": found.into_iter().map(presented).collect::<Vec<_>>() })))
+    let mut buckets: Vec<&Bucket> = resources.buckets.iter().filter(is_selected).collect();
+    buckets.sort_by(|a, b| a.name.cmp(&b.name));
+    buckets.truncate(query.per_page.unwrap_or(1000).clamp(1, 1000));
+    Ok(ok(&json!({ "buckets": buckets.into_iter().map(bucket_json).collect::<Vec<_>>() })))
 }
 
 /// `POST /accounts/{account}/r2/buckets`
 pub async fn create(
     State(app): State<App>,
     Path(account): Path<String>,
-    Body(wanted): Body<NewBucket>,
+    JsonBody(body): JsonBody<NewBucket>,
 ) -> ApiResult {
-    let name = wanted.name;
-    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let name = body.name;
+    let is_valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let is_name = (3..=63).contains(&name.len())
-        && name.bytes().all(good)
+        && name.bytes().all(is_valid)
         && !name.starts_with('-')
         && !name.ends_with('-');
     if !is_name {
-        return Err(ApiError::new(400, 10_005, "The specified bucket name is not valid."));
+        return Err(CloudflareError::new(400, 10_005, "The specified bucket name is not valid."));
     }
-    let location = wanted.location_hint.map(|hint| hint.to_ascii_lowercase());
+    let location = body.location_hint.map(|hint| hint.to_ascii_lowercase());
     let location = location.unwrap_or_else(|| "weur".to_owned());
     if !LOCATIONS.contains(&location.as_str()) {
-        return Err(ApiError::new(
+        return Err(CloudflareError::new(
             400,
             10_033,
             &format!("The location {location:?} is not valid."),
         ));
     }
-    let made = tokio::task::block_in_place(|| {
+    let created = tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
             if resources.bucket(&name).is_some() {
                 let text = "The bucket you tried to create already exists, and you own it.";
-                return Err(ApiError::new(409, 10_004, text));
+                return Err(CloudflareError::new(409, 10_004, text));
             }
-            let storage_class = wanted.storage_class.unwrap_or_else(|| "Standard".to_owned());
-            let made = Bucket { name, creation_date: now(), location, storage_class };
-            resources.buckets.push(made.clone());
-            Ok(made)
+            let storage_class = body.storage_class.unwrap_or_else(|| "Standard".to_owned());
+            let created = Bucket { name, creation_date: now(), location, storage_class };
+            resources.buckets.push(created.clone());
+            Ok(created)
         })
     })?;
-    Ok(ok(&presented(&made)))
+    Ok(ok(&bucket_json(&created)))
 }
 
 /// `GET /accounts/{account}/r2/buckets/{bucket}`
-pub async fn view(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
-    Ok(ok(&presented(&find(&app, &account, &name)?)))
+pub async fn view(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
+    Ok(ok(&bucket_json(&find(&app, &account, &name)?)))
 }
 
-/// `DELETE /accounts/{account}/r2/buckets/{bucket}`, which must be empty.
-pub async fn delete(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
+/// `DELETE /accounts/{account}/r2/buckets/{bucket}`. Refuses a bucket that is not empty.
+pub async fn delete(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
     find(&app, &account, &name)?;
     let order = json!({ "action": "objectList", "options": { "limit": 1 } });
-    let found = Storage::Bucket(&name).json(&app, &account, &order, "").await?;
+    let found = StorageTarget::Bucket(&name).json(&app, &account, &order, "").await?;
     if found["objects"].as_array().is_some_and(|objects| !objects.is_empty()) {
-        return Err(ApiError::new(409, 10_008, "The bucket you tried to delete is not empty."));
+        return Err(CloudflareError::new(
+            409,
+            10_008,
+            "The bucket you tried to delete is not empty.",
+        ));
     }
     tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
             resources.buckets.retain(|one| one.name != name);
-            Ok::<_, ApiError>(())
+            Ok::<_, CloudflareError>(())
         })
     })?;
-    Ok(done())
+    Ok(empty_result())
 }
 
 /// `PUT …/objects/{object}`
@@ -149,16 +153,16 @@ pub async fn put(
     }
     let order =
         json!({ "action": "objectPut", "key": key, "options": { "httpMetadata": metadata } });
-    Ok(ok(&Storage::Bucket(&name).json(&app, &account, &order, body).await?))
+    Ok(ok(&StorageTarget::Bucket(&name).json(&app, &account, &order, body).await?))
 }
 
 /// `GET …/objects/{object}`
 pub async fn get(State(app): State<App>, Path((account, name, key)): Object) -> ApiResult {
     find(&app, &account, &name)?;
     let order = json!({ "action": "objectGet", "key": key });
-    let found = Storage::Bucket(&name).order(&app, &account, &order, "").await?;
-    let found =
-        found.ok_or_else(|| ApiError::new(404, 10_007, "The specified key does not exist."))?;
+    let found = StorageTarget::Bucket(&name).order(&app, &account, &order, "").await?;
+    let found = found
+        .ok_or_else(|| CloudflareError::new(404, 10_007, "The specified key does not exist."))?;
     let mut answer = Response::builder();
     for header in ["content-type", "content-encoding", "cache-control", "etag"] {
         if let Some(value) = found.headers().get(header) {
@@ -177,11 +181,11 @@ pub async fn delete_object(
 ) -> ApiResult {
     find(&app, &account, &name)?;
     let order = json!({ "action": "objectDelete", "key": key });
-    Storage::Bucket(&name).order(&app, &account, &order, "").await?;
+    StorageTarget::Bucket(&name).order(&app, &account, &order, "").await?;
     Ok(ok(&json!({ "key": key })))
 }
 
-/// The objects that are asked for.
+/// The filter and the page of a list of objects.
 #[derive(Debug, Deserialize)]
 pub struct ObjectQuery {
     prefix: Option<String>,
@@ -192,12 +196,12 @@ pub struct ObjectQuery {
 /// `GET …/objects`
 pub async fn objects(
     State(app): State<App>,
-    Path((account, name)): Place,
-    Query(wanted): Query<ObjectQuery>,
+    Path((account, name)): AccountAndName,
+    Query(query): Query<ObjectQuery>,
 ) -> ApiResult {
     find(&app, &account, &name)?;
     let options =
-        json!({ "prefix": wanted.prefix, "cursor": wanted.cursor, "limit": wanted.per_page });
+        json!({ "prefix": query.prefix, "cursor": query.cursor, "limit": query.per_page });
     let options: Map<String, Value> = options
         .as_object()
         .into_iter()
@@ -206,7 +210,7 @@ pub async fn objects(
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     let order = json!({ "action": "objectList", "options": options });
-    let found = Storage::Bucket(&name).json(&app, &account, &order, "").await?;
+    let found = StorageTarget::Bucket(&name).json(&app, &account, &order, "").await?;
     let info = json!({ "is_truncated": found["truncated"], "cursor": found["cursor"] });
     Ok(with_info(&found["objects"], &info))
 }

@@ -1,16 +1,16 @@
-//! Refuses versions that Cloudflare refuses: bindings, dates, and resources that nobody made.
+//! Refuses versions that Cloudflare refuses, because of their bindings, dates or missing resources.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use serde_json::Value;
 
-use super::envelope::ApiError;
+use super::envelope::CloudflareError;
 use crate::app::App;
-use crate::state::model::{Exports, Version, Worker};
+use crate::state::model::{Exports, Worker, WorkerVersion};
 use crate::state::resources::Resources;
 
-/// The kinds of bindings that the API knows
+/// The kinds of bindings that the API documents
 /// (<https://developers.cloudflare.com/api/resources/workers/subresources/scripts/methods/update/>).
 const KINDS: [&str; 37] = [
     "agent_memory",
@@ -52,22 +52,26 @@ const KINDS: [&str; 37] = [
     "workflow",
 ];
 
-/// Further kinds, which exist without a page of their own.
+/// Further kinds, which have no page in the documentation.
 const OTHER_KINDS: [&str; 5] =
     ["vpc_network", "wasm_module", "worker_loader", "websearch", "unsafe_hello_world"];
 
-/// The beginning of the names of storage that is a Worker Preview's own.
+/// The prefix of the names of a Worker Preview's own storage.
 pub const PREVIEW_STORAGE: &str = "preview-";
 
-/// The largest text of a variable or a secret in bytes
+/// The maximum size of a variable or a secret, in bytes
 /// (<https://developers.cloudflare.com/workers/platform/limits/#environment-variables>).
-pub const LARGEST_TEXT: usize = 5 * 1024;
+pub const MAX_TEXT_SIZE: usize = 5 * 1024;
 
-/// The most variables and secrets of a version, of a paid plan (the same page).
-const MOST_TEXTS: usize = 128;
+/// The maximum number of variables and secrets of a version in a paid plan (same page).
+const MAX_TEXTS: usize = 128;
 
-/// Refuses what can be seen in a version without running it.
-pub fn check_version(app: &App, worker: &Worker, version: &Version) -> Result<(), ApiError> {
+/// Refuses a version that is invalid without running it.
+pub fn check_version(
+    app: &App,
+    worker: &Worker,
+    version: &WorkerVersion,
+) -> Result<(), CloudflareError> {
     check_date(&version.compatibility_date, &today())?;
     check_names(&version.bindings)?;
     let resources = app.store.resources.get(&worker.account)?;
@@ -76,7 +80,7 @@ pub fn check_version(app: &App, worker: &Worker, version: &Version) -> Result<()
         let name = binding["name"].as_str().unwrap_or_default();
         if !KINDS.contains(&kind) && !OTHER_KINDS.contains(&kind) {
             let text = format!("The binding {name} has the unknown type {kind:?}");
-            return Err(ApiError::invalid(&text));
+            return Err(CloudflareError::invalid(&text));
         }
         check_fields(name, kind, binding)?;
         check_resource(&resources, name, kind, binding)?;
@@ -88,9 +92,9 @@ pub fn check_version(app: &App, worker: &Worker, version: &Version) -> Result<()
 pub fn check_exports(
     app: &App,
     worker: &Worker,
-    version: &Version,
+    version: &WorkerVersion,
     exports: &Exports,
-) -> Result<(), ApiError> {
+) -> Result<(), CloudflareError> {
     if version.main_module.is_some() {
         check_handlers(exports)?;
     }
@@ -104,22 +108,22 @@ pub fn check_exports(
                     let text = format!(
                         "Cannot create binding for class '{class}' that is not exported by the script"
                     );
-                    return Err(ApiError::new(400, 10_070, &text));
+                    return Err(CloudflareError::new(400, 10_070, &text));
                 }
-                if !worker.classes.iter().any(|known| known.name == class) {
+                if !worker.classes.iter().any(|other| other.name == class) {
                     return Err(not_configured(class));
                 }
             }
             ("durable_object_namespace", Some(script)) => {
                 let other = app.store.worker(&worker.account, script);
-                if !other.is_some_and(|other| other.classes.iter().any(|known| known.name == class))
+                if !other.is_some_and(|other| other.classes.iter().any(|other| other.name == class))
                 {
                     return Err(not_configured(class));
                 }
             }
             ("workflow", None) if !exports.has(class) => {
                 let text = format!("The workflow's class '{class}' is not exported by the script");
-                return Err(ApiError::invalid(&text));
+                return Err(CloudflareError::invalid(&text));
             }
             _ => {}
         }
@@ -127,21 +131,21 @@ pub fn check_exports(
     Ok(())
 }
 
-/// Refuses code that nothing can call.
-pub fn check_handlers(exports: &Exports) -> Result<(), ApiError> {
+/// Refuses code without any handler.
+pub fn check_handlers(exports: &Exports) -> Result<(), CloudflareError> {
     if exports.handlers.is_empty() && exports.entrypoints.is_empty() {
         let text = "The uploaded script has no registered event handlers.";
-        return Err(ApiError::invalid(text).because(10_068, text));
+        return Err(CloudflareError::invalid(text).because(10_068, text));
     }
     Ok(())
 }
 
-fn not_configured(class: &str) -> ApiError {
+fn not_configured(class: &str) -> CloudflareError {
     let text = format!(
         "Cannot create binding for class '{class}' because it is not currently configured to implement \
          Durable Objects. Did you forget to apply a migration?"
     );
-    ApiError::new(400, 10_061, &text)
+    CloudflareError::new(400, 10_061, &text)
 }
 
 /// Returns today's date in UTC.
@@ -151,40 +155,42 @@ pub fn today() -> String {
     now.chars().take(10).collect()
 }
 
-fn check_date(date: &str, today: &str) -> Result<(), ApiError> {
-    let form = date.bytes().enumerate().all(|(at, b)| match at {
+fn check_date(date: &str, today: &str) -> Result<(), CloudflareError> {
+    let has_format = date.bytes().enumerate().all(|(at, b)| match at {
         4 | 7 => b == b'-',
         _ => b.is_ascii_digit(),
     });
-    if date.len() != 10 || !form || humantime::parse_rfc3339(&format!("{date}T00:00:00Z")).is_err()
+    if date.len() != 10
+        || !has_format
+        || humantime::parse_rfc3339(&format!("{date}T00:00:00Z")).is_err()
     {
-        return Err(ApiError::invalid(&format!("Invalid compatibility date: {date:?}")));
+        return Err(CloudflareError::invalid(&format!("Invalid compatibility date: {date:?}")));
     }
     if date > today {
         let text = format!(
             "Can't set compatibility date in the future: \"{date}\". Today's date (UTC) is \"{today}\"."
         );
-        return Err(ApiError::invalid(&text));
+        return Err(CloudflareError::invalid(&text));
     }
     Ok(())
 }
 
-fn check_names(bindings: &[Value]) -> Result<(), ApiError> {
+fn check_names(bindings: &[Value]) -> Result<(), CloudflareError> {
     let mut names = BTreeSet::new();
     for binding in bindings {
         let name = binding["name"].as_str().unwrap_or_default();
         if name.is_empty() {
-            return Err(ApiError::invalid("A binding has no name"));
+            return Err(CloudflareError::invalid("A binding has no name"));
         }
         if !names.insert(name) {
-            return Err(ApiError::name_taken(name));
+            return Err(CloudflareError::name_taken(name));
         }
     }
     Ok(())
 }
 
-fn check_fields(name: &str, kind: &str, binding: &Value) -> Result<(), ApiError> {
-    let needed: &[&str] = match kind {
+fn check_fields(name: &str, kind: &str, binding: &Value) -> Result<(), CloudflareError> {
+    let required: &[&str] = match kind {
         "plain_text" | "secret_text" => &["text"],
         "kv_namespace" => &["namespace_id"],
         "r2_bucket" => &["bucket_name"],
@@ -195,44 +201,44 @@ fn check_fields(name: &str, kind: &str, binding: &Value) -> Result<(), ApiError>
         "workflow" => &["workflow_name", "class_name"],
         _ => &[],
     };
-    for field in needed {
-        // An empty text is a text; an empty name or id is none.
-        let is_there =
+    for field in required {
+        // A text may be empty, but a name or an id may not.
+        let is_present =
             binding[field].as_str().is_some_and(|text| *field == "text" || !text.is_empty());
         // Other clients name a database by `database_id`.
-        let is_there = is_there || (kind == "d1" && binding["database_id"].is_string());
-        if !is_there {
+        let is_present = is_present || (kind == "d1" && binding["database_id"].is_string());
+        if !is_present {
             let text =
                 format!("binding {name} of type {kind} must have a valid `{field}` specified");
-            return Err(ApiError::invalid(&text));
+            return Err(CloudflareError::invalid(&text));
         }
     }
     check_text(name, binding["text"].as_str().unwrap_or_default())
 }
 
 /// Refuses a variable or secret that is too large.
-pub fn check_text(name: &str, text: &str) -> Result<(), ApiError> {
-    if text.len() > LARGEST_TEXT {
+pub fn check_text(name: &str, text: &str) -> Result<(), CloudflareError> {
+    if text.len() > MAX_TEXT_SIZE {
         let text = format!(
             "Text binding '{name}' is too large: at most 5.0 kB, and this is {} bytes",
             text.len()
         );
-        return Err(ApiError::new(400, 10_054, &text));
+        return Err(CloudflareError::new(400, 10_054, &text));
     }
     Ok(())
 }
 
 /// Refuses a version with too many variables and secrets.
-pub fn check_count(bindings: &[Value]) -> Result<(), ApiError> {
+pub fn check_count(bindings: &[Value]) -> Result<(), CloudflareError> {
     let is_text = |binding: &&Value| {
         matches!(
             binding["type"].as_str(),
             Some("plain_text" | "secret_text" | "json" | "secret_key")
         )
     };
-    if bindings.iter().filter(is_text).count() > MOST_TEXTS {
-        let text = format!("A version has at most {MOST_TEXTS} variables and secrets");
-        return Err(ApiError::new(400, 10_055, &text));
+    if bindings.iter().filter(is_text).count() > MAX_TEXTS {
+        let text = format!("A version has at most {MAX_TEXTS} variables and secrets");
+        return Err(CloudflareError::new(400, 10_055, &text));
     }
     Ok(())
 }
@@ -242,10 +248,10 @@ fn check_resource(
     name: &str,
     kind: &str,
     binding: &Value,
-) -> Result<(), ApiError> {
+) -> Result<(), CloudflareError> {
     let text = |field: &str| binding[field].as_str().unwrap_or_default();
-    let named = ["namespace_id", "id", "bucket_name"].map(text);
-    if named.iter().any(|name| name.starts_with(PREVIEW_STORAGE)) {
+    let names = ["namespace_id", "id", "bucket_name"].map(text);
+    if names.iter().any(|name| name.starts_with(PREVIEW_STORAGE)) {
         return Ok(());
     }
     match kind {
@@ -253,7 +259,7 @@ fn check_resource(
             let id = text("namespace_id");
             if !resources.namespaces.iter().any(|one| one.id == id) {
                 let text = format!("KV namespace '{id}' not found.");
-                return Err(ApiError::new(400, 10_041, &text));
+                return Err(CloudflareError::new(400, 10_041, &text));
             }
         }
         "d1" => {
@@ -261,7 +267,7 @@ fn check_resource(
             if !resources.databases.iter().any(|one| one.uuid == id) {
                 let text =
                     format!("D1 binding '{name}' references database '{id}' which was not found.");
-                return Err(ApiError::new(400, 10_181, &text));
+                return Err(CloudflareError::new(400, 10_181, &text));
             }
         }
         "r2_bucket" => {
@@ -270,14 +276,14 @@ fn check_resource(
                 let text = format!(
                     "R2 bucket '{bucket}' not found. Please use a different name and try again."
                 );
-                return Err(ApiError::new(400, 10_085, &text));
+                return Err(CloudflareError::new(400, 10_085, &text));
             }
         }
         "queue" => {
             let queue = text("queue_name");
             if resources.queue(queue).is_none() {
                 let text = format!("Queue '{queue}' not found.");
-                return Err(ApiError::new(400, 11_000, &text));
+                return Err(CloudflareError::new(400, 11_000, &text));
             }
         }
         _ => {}
@@ -285,7 +291,12 @@ fn check_resource(
     Ok(())
 }
 
-fn check_service(app: &App, worker: &Worker, name: &str, binding: &Value) -> Result<(), ApiError> {
+fn check_service(
+    app: &App,
+    worker: &Worker,
+    name: &str,
+    binding: &Value,
+) -> Result<(), CloudflareError> {
     let target = binding["service"].as_str().unwrap_or_default();
     if target == worker.name {
         return Ok(());
@@ -294,7 +305,7 @@ fn check_service(app: &App, worker: &Worker, name: &str, binding: &Value) -> Res
         let text = format!(
             "Could not resolve service binding '{name}'. Target script '{target}' not found."
         );
-        return Err(ApiError::new(400, 10_143, &text));
+        return Err(CloudflareError::new(400, 10_143, &text));
     };
     let entrypoint = binding["entrypoint"].as_str().filter(|entrypoint| *entrypoint != "default");
     let exports = other.live().and_then(|version| version.exports.as_ref());
@@ -305,7 +316,7 @@ fn check_service(app: &App, worker: &Worker, name: &str, binding: &Value) -> Res
             "Could not resolve service binding '{name}'. Target script '{target}' has no entrypoint \
              '{entrypoint}'."
         );
-        return Err(ApiError::new(400, 10_144, &text));
+        return Err(CloudflareError::new(400, 10_144, &text));
     }
     Ok(())
 }
@@ -344,8 +355,8 @@ mod tests {
             (json!({ "type": "kv_namespace", "namespace_id": "" }), false),
             (json!({ "type": "d1", "database_id": "x" }), true),
             (json!({ "type": "d1" }), false),
-            (json!({ "type": "secret_text", "text": "x".repeat(LARGEST_TEXT) }), true),
-            (json!({ "type": "secret_text", "text": "x".repeat(LARGEST_TEXT + 1) }), false),
+            (json!({ "type": "secret_text", "text": "x".repeat(MAX_TEXT_SIZE) }), true),
+            (json!({ "type": "secret_text", "text": "x".repeat(MAX_TEXT_SIZE + 1) }), false),
             (json!({ "type": "ai" }), true),
         ] {
             let kind = binding["type"].as_str().expect("a kind");

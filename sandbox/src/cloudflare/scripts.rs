@@ -1,4 +1,4 @@
-//! Shows Workers as scripts, with their code.
+//! Reads Workers as scripts, with their code.
 
 use axum::body::Body as AxumBody;
 use axum::extract::{Path, State};
@@ -6,25 +6,26 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::Place;
-use super::envelope::{ApiError, ApiResult, list as listed};
-use super::settings::{own, worker as find};
+use super::AccountAndName;
+use super::envelope::{ApiResult, CloudflareError, list as listed};
+use super::settings::{worker as find, worker_settings};
 use crate::app::App;
 use crate::ids::{hex, random};
-use crate::state::model::{Exports, Version, Worker};
+use crate::state::model::{Exports, Worker, WorkerVersion};
 
 /// `GET /workers/scripts`
 pub async fn list(State(app): State<App>, Path(account): Path<String>) -> ApiResult {
     let workers = app.store.workers();
-    let own = workers.iter().filter(|worker| worker.account == account);
-    Ok(listed(&own.map(|worker| presented(worker)).collect::<Vec<_>>()))
+    let workers = workers.iter().filter(|worker| worker.account == account);
+    Ok(listed(&workers.map(|worker| script_json(worker)).collect::<Vec<_>>()))
 }
 
 /// `GET /workers/scripts/{worker}` and `GET …/content/v2`: the modules of the live version, the entry
 /// first, as parts.
-pub async fn content(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
+pub async fn content(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
     let worker = find(&app, &account, &name)?;
-    let version = worker.live().or(worker.versions.last()).ok_or_else(ApiError::no_worker)?;
+    let version =
+        worker.live().or(worker.versions.last()).ok_or_else(CloudflareError::worker_not_found)?;
     parts(&app, version)
 }
 
@@ -36,7 +37,7 @@ pub async fn environment_content(
     content(State(app), Path((account, name))).await
 }
 
-fn parts(app: &App, version: &Version) -> ApiResult {
+fn parts(app: &App, version: &WorkerVersion) -> ApiResult {
     let main = version.main_module.as_deref().unwrap_or_default();
     let mut modules: Vec<_> = version.modules.iter().collect();
     modules.sort_by_key(|module| module.name != main);
@@ -57,36 +58,36 @@ fn parts(app: &App, version: &Version) -> ApiResult {
     body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
     Response::builder()
         .header(CONTENT_TYPE, format!("multipart/form-data; boundary={boundary}"))
-        // The entry, which the form has no field for.
+        // The entry module, which has no field in the form.
         .header("cf-entrypoint", main)
         .body(AxumBody::from(body))
         .map_err(|error| anyhow::Error::from(error).into())
 }
 
-/// The handlers that Cloudflare calls. Other methods of an entrypoint are called by other Workers.
+/// The handlers that Cloudflare calls. Other Workers call the other methods of an entrypoint.
 const HANDLERS: [&str; 8] =
     ["fetch", "scheduled", "queue", "email", "tail", "tailStream", "trace", "alarm"];
 
-/// Returns the handlers of a version's code. Assets alone answer `fetch`.
+/// Returns the handlers of a version's code. A version of assets alone has `fetch`.
 #[must_use]
-pub fn handlers(version: &Version) -> Vec<String> {
+pub fn handlers(version: &WorkerVersion) -> Vec<String> {
     let Some(exports) = &version.exports else { return vec!["fetch".to_owned()] };
     exports.handlers.iter().filter(|name| HANDLERS.contains(&name.as_str())).cloned().collect()
 }
 
-/// Returns the exports that can be bound to, as the API shows them.
+/// Returns the exports that bindings can name, in the API's format.
 #[must_use]
-pub fn named_handlers(version: &Version) -> Vec<Value> {
+pub fn named_handlers(version: &WorkerVersion) -> Vec<Value> {
     let entrypoints = version.exports.iter().flat_map(|Exports { entrypoints, .. }| entrypoints);
-    let shown = |entrypoint: &crate::state::model::Entrypoint| json!({ "name": entrypoint.name, "handlers": entrypoint.handlers, "entrypoint": entrypoint.kind });
-    entrypoints.map(shown).collect()
+    let to_json = |entrypoint: &crate::state::model::Entrypoint| json!({ "name": entrypoint.name, "handlers": entrypoint.handlers, "entrypoint": entrypoint.kind });
+    entrypoints.map(to_json).collect()
 }
 
 /// Returns a Worker as a script.
 #[must_use]
-pub fn presented(worker: &Worker) -> Value {
+pub fn script_json(worker: &Worker) -> Value {
     let latest = worker.versions.last();
-    let mut shown = Value::Object(own(worker));
+    let mut document = Value::Object(worker_settings(worker));
     for (field, value) in [
         ("id", json!(worker.name)),
         ("tag", json!(worker.tag)),
@@ -104,23 +105,23 @@ pub fn presented(worker: &Worker) -> Value {
         ("migration_tag", json!(worker.migration_tag)),
         ("routes", routes(worker)),
     ] {
-        shown[field] = value;
+        document[field] = value;
     }
     if let Some(placement) = latest.map(|version| &version.placement).filter(|p| p.is_object()) {
-        shown["placement"] = placement.clone();
-        shown["placement_mode"] = placement["mode"].clone();
+        document["placement"] = placement.clone();
+        document["placement_mode"] = placement["mode"].clone();
     }
-    shown
+    document
 }
 
 /// Returns the zone routes of a Worker with ids.
 #[must_use]
 pub fn routes(worker: &Worker) -> Value {
     let routes = worker.routes.as_array().into_iter().flatten();
-    let shown = |route: &Value| {
+    let with_id = |route: &Value| {
         let pattern = route["pattern"].as_str().or(route.as_str())?;
         let id = &blake3::hash(pattern.as_bytes()).to_hex()[..32];
         Some(json!({ "id": id, "pattern": pattern, "script": worker.name }))
     };
-    routes.filter_map(shown).collect()
+    routes.filter_map(with_id).collect()
 }

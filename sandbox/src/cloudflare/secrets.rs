@@ -1,4 +1,4 @@
-//! Changes secrets, which makes a new version, as at Cloudflare.
+//! Changes secrets. Each change creates a version, as at Cloudflare.
 
 use std::collections::BTreeMap;
 
@@ -6,26 +6,26 @@ use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::body::Body;
-use super::envelope::{ApiError, ApiResult, list as listed, ok};
-use super::versions::{is_secret, presented};
-use super::{Place, done, rules, settings};
+use super::body::JsonBody;
+use super::envelope::{ApiResult, CloudflareError, list as listed, ok};
+use super::versions::{is_secret, version_json};
+use super::{AccountAndName, empty_result, rules, settings};
 use crate::app::App;
 use crate::ids::{now, uuid};
-use crate::state::model::{Version, Worker, whole};
+use crate::state::model::{Worker, WorkerVersion, full_traffic};
 
-/// Secrets by name; `None` deletes one.
-type Changes = BTreeMap<String, Option<Secret>>;
+/// The changes of secrets, by name. `None` deletes a secret.
+type SecretChanges = BTreeMap<String, Option<SecretFields>>;
 
-fn names(worker: &Worker) -> Vec<Value> {
+fn secret_names(worker: &Worker) -> Vec<Value> {
     let latest = worker.versions.last();
     let secrets = latest.iter().flat_map(|version| &version.bindings).filter(|b| is_secret(b));
     secrets.map(|secret| json!({ "name": secret["name"], "type": secret["type"] })).collect()
 }
 
 /// `GET …/secrets`
-pub async fn list(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
-    Ok(listed(&names(&*settings::worker(&app, &account, &name)?)))
+pub async fn list(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
+    Ok(listed(&secret_names(&*settings::worker(&app, &account, &name)?)))
 }
 
 /// `GET …/secrets/{secret}`
@@ -34,13 +34,13 @@ pub async fn view(
     Path((account, name, secret)): Path<(String, String, String)>,
 ) -> ApiResult {
     let worker = settings::worker(&app, &account, &name)?;
-    let found = names(&worker).into_iter().find(|found| found["name"] == secret.as_str());
-    Ok(ok(&found.ok_or_else(|| no_secret(&secret))?))
+    let names = secret_names(&worker).into_iter().find(|entry| entry["name"] == secret.as_str());
+    Ok(ok(&names.ok_or_else(|| secret_not_found(&secret))?))
 }
 
-/// A secret, as it is sent.
+/// A secret in the format of requests.
 #[derive(Clone, Deserialize)]
-pub struct Secret {
+pub struct SecretFields {
     #[serde(default)]
     name: String,
     #[serde(default, rename = "type")]
@@ -52,8 +52,8 @@ pub struct Secret {
     key: Map<String, Value>,
 }
 
-impl Secret {
-    /// Returns the kind. Clients from before there were two send none.
+impl SecretFields {
+    /// Returns the kind. Older clients send none, because there was only one.
     fn kind(&self) -> &str {
         self.kind.as_deref().unwrap_or("secret_text")
     }
@@ -68,24 +68,24 @@ impl Secret {
         binding
     }
 
-    fn check(&self, name: &str) -> Result<(), ApiError> {
+    fn check(&self, name: &str) -> Result<(), CloudflareError> {
         let text = match self.kind() {
             "secret_text" => self.text.as_deref(),
             "secret_key" => self.key.get("algorithm").map(|_| ""),
             other => {
                 let text = format!("The secret {name} has the unknown type {other:?}");
-                return Err(ApiError::invalid(&text));
+                return Err(CloudflareError::invalid(&text));
             }
         };
-        let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'$';
-        if name.is_empty() || !name.bytes().all(good) || name.as_bytes()[0].is_ascii_digit() {
+        let is_valid = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'$';
+        if name.is_empty() || !name.bytes().all(is_valid) || name.as_bytes()[0].is_ascii_digit() {
             let text = format!(
                 "The secret name {name:?} is invalid: letters, digits and underscores, no digit first"
             );
-            return Err(ApiError::invalid(&text));
+            return Err(CloudflareError::invalid(&text));
         }
-        let text =
-            text.ok_or_else(|| ApiError::invalid(&format!("The secret {name} has no value")))?;
+        let text = text
+            .ok_or_else(|| CloudflareError::invalid(&format!("The secret {name} has no value")))?;
         rules::check_text(name, text)
     }
 }
@@ -93,12 +93,12 @@ impl Secret {
 /// `PUT …/secrets`
 pub async fn put(
     State(app): State<App>,
-    Path((account, name)): Place,
-    Body(secret): Body<Secret>,
+    Path((account, name)): AccountAndName,
+    JsonBody(secret): JsonBody<SecretFields>,
 ) -> ApiResult {
     let answer = json!({ "name": secret.name, "type": secret.kind() });
-    let changes = Changes::from([(secret.name.clone(), Some(secret))]);
-    deployed(&app, &account, &name, &changes)?;
+    let changes = SecretChanges::from([(secret.name.clone(), Some(secret))]);
+    deploy_changes(&app, &account, &name, &changes)?;
     Ok(ok(&answer))
 }
 
@@ -108,22 +108,22 @@ pub async fn delete(
     Path((account, name, secret)): Path<(String, String, String)>,
 ) -> ApiResult {
     let worker = settings::worker(&app, &account, &name)?;
-    if !names(&worker).iter().any(|found| found["name"] == secret.as_str()) {
-        return Err(no_secret(&secret));
+    if !secret_names(&worker).iter().any(|entry| entry["name"] == secret.as_str()) {
+        return Err(secret_not_found(&secret));
     }
-    deployed(&app, &account, &name, &Changes::from([(secret, None)]))?;
-    Ok(done())
+    deploy_changes(&app, &account, &name, &SecretChanges::from([(secret, None)]))?;
+    Ok(empty_result())
 }
 
 /// `PATCH …/secrets-bulk`
 pub async fn bulk(
     State(app): State<App>,
-    Path((account, name)): Place,
-    Body(body): Body<Value>,
+    Path((account, name)): AccountAndName,
+    JsonBody(body): JsonBody<Value>,
 ) -> ApiResult {
-    let changes = changes(&body["secrets"])?;
-    deployed(&app, &account, &name, &changes)?;
-    Ok(ok(&json!({ "secrets": names(&*settings::worker(&app, &account, &name)?) })))
+    let changes = parse_changes(&body["secrets"])?;
+    deploy_changes(&app, &account, &name, &changes)?;
+    Ok(ok(&json!({ "secrets": secret_names(&*settings::worker(&app, &account, &name)?) })))
 }
 
 /// The body of a patch to the latest version.
@@ -138,58 +138,64 @@ pub struct Patch {
 /// `PATCH /workers/workers/{worker}/versions/latest`: makes a version that is not deployed.
 pub async fn patch_latest(
     State(app): State<App>,
-    Path((account, name)): Place,
-    Body(body): Body<Patch>,
+    Path((account, name)): AccountAndName,
+    JsonBody(body): JsonBody<Patch>,
 ) -> ApiResult {
-    let changes = changes(&body.env)?;
+    let changes = parse_changes(&body.env)?;
     let version = settings::try_change(&app, &account, &name, |worker| {
-        let version = changed(worker, &changes, body.annotations)?;
+        let version = with_changes(worker, &changes, body.annotations)?;
         worker.versions.push(version.clone());
         Ok(version)
     })?;
-    Ok(ok(&presented(&version)))
+    Ok(ok(&version_json(&version)))
 }
 
-fn no_secret(secret: &str) -> ApiError {
-    ApiError::new(404, 10_056, &format!("Secret {secret} not found"))
+fn secret_not_found(secret: &str) -> CloudflareError {
+    CloudflareError::new(404, 10_056, &format!("Secret {secret} not found"))
 }
 
-fn changes(secrets: &Value) -> Result<Changes, ApiError> {
-    let named = secrets.as_object().into_iter().flatten();
+fn parse_changes(secrets: &Value) -> Result<SecretChanges, CloudflareError> {
+    let entries = secrets.as_object().into_iter().flatten();
     let change = |(name, secret): (&String, &Value)| {
-        let secret: Option<Secret> = serde_json::from_value(secret.clone()).map_err(|error| {
-            ApiError::invalid(&format!("The secret {name} is invalid: {error}"))
-        })?;
+        let secret: Option<SecretFields> =
+            serde_json::from_value(secret.clone()).map_err(|error| {
+                CloudflareError::invalid(&format!("The secret {name} is invalid: {error}"))
+            })?;
         Ok((name.clone(), secret))
     };
-    named.map(change).collect()
+    entries.map(change).collect()
 }
 
-/// Changes secrets of what is live. Refuses, as Cloudflare does, if the latest version is not live,
-/// because it would go live with them.
-fn deployed(app: &App, account: &str, name: &str, changes: &Changes) -> Result<(), ApiError> {
+/// Changes secrets and makes the new version live. Refuses the change if the latest version is not
+/// live, because that version would go live too. Cloudflare does the same.
+fn deploy_changes(
+    app: &App,
+    account: &str,
+    name: &str,
+    changes: &SecretChanges,
+) -> Result<(), CloudflareError> {
     settings::try_change(app, account, name, |worker| {
         let latest = worker.versions.last().map(|version| &version.id);
         if latest != worker.live().map(|version| &version.id) {
             let text = "Secret edit failed: the latest version isn't currently deployed";
-            return Err(ApiError::new(400, 10_215, text));
+            return Err(CloudflareError::new(400, 10_215, text));
         }
-        let by = ("workers/triggered_by".to_owned(), "secret".to_owned());
-        let version = changed(worker, changes, BTreeMap::from([by]))?;
-        worker.deploy(whole(&version.id), BTreeMap::new());
+        let trigger = ("workers/triggered_by".to_owned(), "secret".to_owned());
+        let version = with_changes(worker, changes, BTreeMap::from([trigger]))?;
+        worker.deploy(full_traffic(&version.id), BTreeMap::new());
         worker.versions.push(version);
         Ok(())
     })
 }
 
-/// Returns the latest version with other secrets.
-fn changed(
+/// Returns a copy of the latest version with changed secrets.
+fn with_changes(
     worker: &Worker,
-    changes: &Changes,
+    changes: &SecretChanges,
     annotations: BTreeMap<String, String>,
-) -> Result<Version, ApiError> {
-    let latest = worker.versions.last().ok_or_else(ApiError::no_worker)?;
-    let mut version = Version {
+) -> Result<WorkerVersion, CloudflareError> {
+    let latest = worker.versions.last().ok_or_else(CloudflareError::worker_not_found)?;
+    let mut version = WorkerVersion {
         id: uuid(),
         number: worker.versions.len() + 1,
         created_on: now(),
@@ -199,7 +205,7 @@ fn changed(
     for (name, secret) in changes {
         let same = version.bindings.iter().find(|binding| binding["name"] == name.as_str());
         if same.is_some_and(|same| !is_secret(same)) {
-            return Err(ApiError::name_taken(name));
+            return Err(CloudflareError::name_taken(name));
         }
         version.bindings.retain(|binding| binding["name"] != name.as_str());
         if let Some(secret) = secret {

@@ -1,5 +1,4 @@
-//! Sessions of asset uploads. A session is its token: nothing of it is kept, so that it outlives a
-//! restart.
+//! Sessions of asset uploads. A session is stored only in its token, so it survives a restart.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,35 +6,35 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::envelope::ApiError;
+use super::envelope::CloudflareError;
 use crate::token::Token;
 
-/// How long a session is good for, in seconds.
+/// The lifetime of a session, in seconds.
 const LIFETIME: u64 = 3600;
 
-/// What the token of a session says.
+/// A session: the claims of its token.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Session {
     /// The account whose assets are uploaded.
     pub account: String,
     /// The blob of the manifest.
     pub manifest: String,
-    /// Whether all of the manifest's assets were there.
+    /// `true` if the account has all assets of the manifest.
     pub complete: bool,
-    /// When it ends, in seconds since 1970.
+    /// The time when it expires, in seconds since 1970.
     pub exp: u64,
 }
 
 impl Session {
-    /// A session that starts now.
+    /// Starts a session.
     #[must_use]
     pub fn new(account: &str, manifest: String, complete: bool) -> Session {
         let account = account.to_owned();
         Session { account, manifest, complete, exp: now() + LIFETIME }
     }
 
-    /// Its token in the form of a JWT, of which wrangler reads the payload.
-    pub fn sign(&self, token: &Token) -> Result<String, ApiError> {
+    /// Returns its token as a JWT, whose payload wrangler reads.
+    pub fn sign(&self, token: &Token) -> Result<String, CloudflareError> {
         let claims = serde_json::to_vec(self).map_err(anyhow::Error::from)?;
         let head = URL_SAFE_NO_PAD.encode("{\"alg\":\"BLAKE3\",\"typ\":\"JWT\"}");
         let body = format!("{head}.{}", URL_SAFE_NO_PAD.encode(claims));
@@ -43,19 +42,23 @@ impl Session {
         Ok(format!("{body}.{signature}"))
     }
 
-    /// The session of a token for `account`.
-    pub fn verify(token: &Token, account: &str, jwt: &str) -> Result<Session, ApiError> {
+    /// Returns the session of a token. Errors if it is not valid for `account`.
+    pub fn verify(token: &Token, account: &str, jwt: &str) -> Result<Session, CloudflareError> {
         Session::read(token, jwt)
             .filter(|session| session.account == account && session.exp > now())
             .ok_or_else(|| {
-                ApiError::new(401, 10_021, "The asset upload session is unknown or has expired")
+                CloudflareError::new(
+                    401,
+                    10_021,
+                    "The asset upload session is unknown or has expired",
+                )
             })
     }
 
     fn read(token: &Token, jwt: &str) -> Option<Session> {
-        let (body, given) = jwt.rsplit_once('.')?;
-        let given: [u8; 32] = URL_SAFE_NO_PAD.decode(given).ok()?.try_into().ok()?;
-        if signature(token, body) != blake3::Hash::from_bytes(given) {
+        let (body, encoded) = jwt.rsplit_once('.')?;
+        let expected: [u8; 32] = URL_SAFE_NO_PAD.decode(encoded).ok()?.try_into().ok()?;
+        if signature(token, body) != blake3::Hash::from_bytes(expected) {
             return None;
         }
         let claims = URL_SAFE_NO_PAD.decode(body.split('.').nth(1)?).ok()?;
@@ -63,7 +66,7 @@ impl Session {
     }
 }
 
-/// Only the holder of the API token can make it; comparing two takes the same time always.
+/// Returns the signature of a token. It needs the API token, and its comparison takes constant time.
 fn signature(token: &Token, body: &str) -> blake3::Hash {
     blake3::keyed_hash(&token.key(), body.as_bytes())
 }
@@ -77,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_is_good_for_its_account_and_time() {
+    fn a_session_is_valid_for_its_account_until_it_expires() {
         let token = Token::new("secret");
         let session = Session::new("a", "manifest".to_owned(), false);
         let jwt = session.sign(&token).expect("a token");

@@ -1,4 +1,4 @@
-//! Reads and writes what Workers keep in KV, D1 and R2, through a Worker of our own.
+//! Reads and writes data in KV, D1 and R2, through a helper Worker.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,25 +7,25 @@ use axum::body::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::envelope::ApiError;
+use super::envelope::CloudflareError;
 use crate::app::App;
 use crate::ids::now;
-use crate::serve::group::{Node, Role};
+use crate::serve::group::{NodeRole, VersionNode};
 use crate::serve::proxy;
-use crate::state::model::{Exports, Module, Version, Worker};
+use crate::state::model::{Exports, StoredModule, Worker, WorkerVersion};
 
-/// The code of our Worker.
+/// The code of the helper Worker.
 const CODE: &str = include_str!("../../runtime/storage.js");
 
-/// The entry's name.
+/// The name of its entry module.
 const MAIN: &str = "storage.js";
 
-/// The compatibility date of our Worker.
+/// The compatibility date of the helper Worker.
 const DATE: &str = "2026-01-01";
 
-/// A place where Workers keep data: the binding that opens it.
+/// A resource that holds data of Workers.
 #[derive(Clone, Debug)]
-pub enum Storage<'a> {
+pub enum StorageTarget<'a> {
     /// A KV namespace, by its id.
     Namespace(&'a str),
     /// A D1 database, by its id.
@@ -34,38 +34,38 @@ pub enum Storage<'a> {
     Bucket(&'a str),
 }
 
-impl Storage<'_> {
+impl StorageTarget<'_> {
     fn binding(&self) -> (Value, &str) {
         match self {
-            Storage::Namespace(id) => {
+            StorageTarget::Namespace(id) => {
                 (json!({ "name": "STORE", "type": "kv_namespace", "namespace_id": id }), id)
             }
-            Storage::Database(id) => (json!({ "name": "STORE", "type": "d1", "id": id }), id),
-            Storage::Bucket(name) => {
+            StorageTarget::Database(id) => (json!({ "name": "STORE", "type": "d1", "id": id }), id),
+            StorageTarget::Bucket(name) => {
                 (json!({ "name": "STORE", "type": "r2_bucket", "bucket_name": name }), name)
             }
         }
     }
 
-    /// Carries out an order. `None` if it asks for what is not there.
+    /// Executes an operation. `None` if its key or object does not exist.
     pub async fn order(
         &self,
         app: &App,
         account: &str,
         order: &Value,
         body: impl Into<Bytes>,
-    ) -> Result<Option<reqwest::Response>, ApiError> {
+    ) -> Result<Option<reqwest::Response>, CloudflareError> {
         let (binding, name) = self.binding();
         let blob = tokio::task::block_in_place(|| app.store.blobs.add(CODE.as_bytes()))?;
         let mut worker = Worker::new(account, "sandbox-storage");
-        let version = Version {
-            // The same for each call, so that it stays loaded.
+        let version = WorkerVersion {
+            // The id is the same for each call, so that the Worker stays loaded.
             id: format!("storage-{account}-{}", blake3::hash(name.as_bytes()).to_hex()),
             number: 1,
             created_on: now(),
             annotations: BTreeMap::new(),
             main_module: Some(MAIN.to_owned()),
-            modules: vec![Module {
+            modules: vec![StoredModule {
                 name: MAIN.to_owned(),
                 content_type: "application/javascript+module".to_owned(),
                 blob,
@@ -80,11 +80,11 @@ impl Storage<'_> {
         };
         let id = version.id.clone();
         worker.versions.push(version);
-        let node = Node { worker: Arc::new(worker), id, role: Role::Uploaded };
+        let node = VersionNode { worker: Arc::new(worker), id, role: NodeRole::Uploaded };
         let loaded = app.runtime.load(&app.store, &node).await?;
         let header = utf8_percent_encode(&order.to_string(), NON_ALPHANUMERIC).to_string();
         let request = proxy::client().post(format!("http://127.0.0.1:{}/", loaded.port));
-        let request = request.header(proxy::MEMBER, node.name()).header("order", header);
+        let request = request.header(proxy::MEMBER_HEADER, node.name()).header("order", header);
         let sent = request.body(reqwest::Body::from(body.into())).send().await;
         let answer = sent.map_err(|error| anyhow::Error::from(error.without_url()))?;
         match answer.status().as_u16() {
@@ -92,25 +92,25 @@ impl Storage<'_> {
             404 => Ok(None),
             _ => {
                 let text = answer.text().await.map_err(anyhow::Error::from)?;
-                Err(ApiError::new(400, 7500, &text))
+                Err(CloudflareError::new(400, 7500, &text))
             }
         }
     }
 
-    /// Carries out an order whose answer is JSON.
+    /// Executes an operation whose result is JSON.
     pub async fn json(
         &self,
         app: &App,
         account: &str,
         order: &Value,
         body: impl Into<Bytes>,
-    ) -> Result<Value, ApiError> {
+    ) -> Result<Value, CloudflareError> {
         match self.order(app, account, order, body).await? {
             Some(answer) => {
                 let bytes = answer.bytes().await.map_err(anyhow::Error::from)?;
                 Ok(serde_json::from_slice(&bytes).map_err(anyhow::Error::from)?)
             }
-            None => Err(ApiError::new(404, 10_009, "key not found")),
+            None => Err(CloudflareError::new(404, 10_009, "key not found")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Streams the invocations of a Worker to clients, as `wrangler tail` reads them
+//! Streams the invocations of a Worker to clients such as `wrangler tail`
 //! (<https://developers.cloudflare.com/api/resources/workers/subresources/scripts/subresources/tail/>).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,22 +13,22 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
-use super::body::{Body, Query};
-use super::envelope::{ApiError, ApiResult, list as listed, ok};
-use super::{Place, done, settings};
+use super::body::{JsonBody, Query};
+use super::envelope::{ApiResult, CloudflareError, list as listed, ok};
+use super::{AccountAndName, empty_result, settings};
 use crate::app::App;
 use crate::ids::{hex, random};
 use crate::serve::output::Trace;
 
-/// The name of the only format that clients may ask for.
+/// The name of the only supported format.
 const PROTOCOL: &str = "trace-v1";
 
-/// The time that a tail lasts, as at Cloudflare.
+/// The lifetime of a tail, as at Cloudflare.
 const LIFETIME: Duration = Duration::from_hours(6);
 
-/// The number of tails of a Worker at once, as at Cloudflare
+/// The maximum number of tails of a Worker, as at Cloudflare
 /// (<https://developers.cloudflare.com/workers/observability/logs/real-time-logs/>).
-const MOST: usize = 10;
+const MAX_TAILS: usize = 10;
 
 /// The tails that were created, in memory.
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ struct Tail {
     key: String,
     account: String,
     worker: String,
-    filters: Arc<Vec<Filter>>,
+    filters: Arc<Vec<TailFilter>>,
     expires: SystemTime,
 }
 
@@ -50,13 +50,13 @@ struct Tail {
 #[derive(Debug, Default, Deserialize)]
 pub struct NewTail {
     #[serde(default)]
-    filters: Vec<Filter>,
+    filters: Vec<TailFilter>,
 }
 
-/// A condition for invocations. Wrangler sends one field in each.
+/// A condition for invocations. Wrangler sends one field per filter.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Filter {
+pub struct TailFilter {
     sampling_rate: Option<f64>,
     outcome: Option<Vec<String>>,
     method: Option<Vec<String>>,
@@ -74,32 +74,33 @@ pub struct HeaderFilter {
     query: Option<String>,
 }
 
-impl Filter {
-    /// Whether an invocation fits. `sample` is a random number below 1.
-    fn fits(&self, trace: &Trace, sample: f64) -> bool {
+impl TailFilter {
+    /// Returns whether an invocation matches. `sample` is a random number below 1.
+    fn matches(&self, trace: &Trace, sample: f64) -> bool {
         let request = &trace.event["request"];
-        let has = |wanted: &[String], value: &str| {
-            wanted.iter().any(|wanted| wanted.eq_ignore_ascii_case(value))
+        let contains = |expected: &[String], value: &str| {
+            expected.iter().any(|expected| expected.eq_ignore_ascii_case(value))
         };
-        let header = |filter: &HeaderFilter| {
+        let matches_header = |filter: &HeaderFilter| {
             let value = request["headers"][filter.key.to_ascii_lowercase()].as_str();
             value.is_some_and(|value| {
                 filter.query.as_ref().is_none_or(|query| value.contains(query.as_str()))
             })
         };
         // Every client of the sandbox is on this machine.
-        let address = |wanted: &String| ["self", "127.0.0.1", "::1"].contains(&wanted.as_str());
+        let is_local =
+            |expected: &String| ["self", "127.0.0.1", "::1"].contains(&expected.as_str());
         self.sampling_rate.is_none_or(|rate| sample < rate)
-            && self.outcome.as_ref().is_none_or(|wanted| has(wanted, &trace.outcome))
-            && self.method.as_ref().is_none_or(|wanted| {
-                request["method"].as_str().is_some_and(|method| has(wanted, method))
+            && self.outcome.as_ref().is_none_or(|expected| contains(expected, &trace.outcome))
+            && self.method.as_ref().is_none_or(|expected| {
+                request["method"].as_str().is_some_and(|method| contains(expected, method))
             })
-            && self.header.as_ref().is_none_or(header)
-            && self.client_ip.as_ref().is_none_or(|wanted| wanted.iter().any(address))
+            && self.header.as_ref().is_none_or(matches_header)
+            && self.client_ip.as_ref().is_none_or(|expected| expected.iter().any(is_local))
             && self.query.as_ref().is_none_or(|query| {
                 trace.logs.iter().any(|line| line.text().contains(query.as_str()))
             })
-            && self.script_version.as_ref().is_none_or(|wanted| *wanted == trace.version)
+            && self.script_version.as_ref().is_none_or(|expected| *expected == trace.version)
     }
 }
 
@@ -117,18 +118,18 @@ impl Tails {
 }
 
 impl Tail {
-    fn is_of(&self, account: &str, worker: &str) -> bool {
+    fn belongs_to(&self, account: &str, worker: &str) -> bool {
         self.account == account && self.worker == worker
     }
 
-    fn presented(&self, host: &str) -> Value {
+    fn to_json(&self, host: &str) -> Value {
         let url = format!("ws://{host}/client/v4/tails/{}?key={}", self.id, self.key);
         let expires = humantime::format_rfc3339_seconds(self.expires).to_string();
         json!({ "id": self.id, "url": url, "expires_at": expires })
     }
 }
 
-/// Returns the host by which the client reaches us. A container has another one than this machine.
+/// Returns the host by which the client reaches the sandbox. A container uses another host.
 pub fn host(app: &App, headers: &HeaderMap) -> String {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     host.map_or_else(|| format!("127.0.0.1:{}", app.port), str::to_owned)
@@ -137,28 +138,28 @@ pub fn host(app: &App, headers: &HeaderMap) -> String {
 /// `GET …/tails`
 pub async fn list(
     State(app): State<App>,
-    Path((account, name)): Place,
+    Path((account, name)): AccountAndName,
     headers: HeaderMap,
 ) -> ApiResult {
     settings::worker(&app, &account, &name)?;
     let host = host(&app, &headers);
     let tails = app.tails.lock();
-    let own = tails.iter().filter(|tail| tail.is_of(&account, &name));
-    Ok(listed(&own.map(|tail| tail.presented(&host)).collect::<Vec<_>>()))
+    let own = tails.iter().filter(|tail| tail.belongs_to(&account, &name));
+    Ok(listed(&own.map(|tail| tail.to_json(&host)).collect::<Vec<_>>()))
 }
 
 /// `POST …/tails`
 pub async fn create(
     State(app): State<App>,
-    Path((account, name)): Place,
+    Path((account, name)): AccountAndName,
     headers: HeaderMap,
-    Body(NewTail { filters }): Body<NewTail>,
+    JsonBody(NewTail { filters }): JsonBody<NewTail>,
 ) -> ApiResult {
     settings::worker(&app, &account, &name)?;
     let mut tails = app.tails.lock();
-    if tails.iter().filter(|tail| tail.is_of(&account, &name)).count() == MOST {
-        let text = format!("The Worker {name} has {MOST} tails already; delete one first");
-        return Err(ApiError::invalid(&text));
+    if tails.iter().filter(|tail| tail.belongs_to(&account, &name)).count() == MAX_TAILS {
+        let text = format!("The Worker {name} has {MAX_TAILS} tails already; delete one first");
+        return Err(CloudflareError::invalid(&text));
     }
     let tail = Tail {
         id: hex(&random::<16>()),
@@ -168,9 +169,9 @@ pub async fn create(
         filters: Arc::new(filters),
         expires: SystemTime::now() + LIFETIME,
     };
-    let shown = tail.presented(&host(&app, &headers));
+    let document = tail.to_json(&host(&app, &headers));
     tails.push(tail);
-    Ok(ok(&shown))
+    Ok(ok(&document))
 }
 
 /// `DELETE …/tails/{tail}`
@@ -180,30 +181,30 @@ pub async fn delete(
 ) -> ApiResult {
     let mut tails = app.tails.lock();
     let count = tails.len();
-    tails.retain(|tail| tail.id != id || !tail.is_of(&account, &name));
+    tails.retain(|tail| tail.id != id || !tail.belongs_to(&account, &name));
     if tails.len() == count {
-        return Err(ApiError::new(404, 10_009, &format!("This tail does not exist: {id}")));
+        return Err(CloudflareError::new(404, 10_009, &format!("This tail does not exist: {id}")));
     }
-    Ok(done())
+    Ok(empty_result())
 }
 
 /// The query of a tail's URL.
 #[derive(Debug, Deserialize)]
-pub struct Key {
+pub struct TailKey {
     #[serde(default)]
     key: String,
 }
 
-/// `GET /client/v4/tails/{tail}`: the WebSocket of a tail. The key in its query opens it.
+/// `GET /client/v4/tails/{tail}`: the WebSocket of a tail. The key in the query authorizes it.
 pub async fn stream(
     State(app): State<App>,
     Path(id): Path<String>,
-    Query(Key { key }): Query<Key>,
+    Query(TailKey { key }): Query<TailKey>,
     upgrade: WebSocketUpgrade,
-) -> Result<Response, ApiError> {
+) -> Result<Response, CloudflareError> {
     let tail = app.tails.find(&id).filter(|tail| tail.key == key);
-    let tail = tail.ok_or_else(ApiError::authentication)?;
-    // Before the client learns that it is connected, so that it misses nothing.
+    let tail = tail.ok_or_else(CloudflareError::authentication)?;
+    // Subscribe before the client is connected, so that it misses no invocation.
     let traces = app.runtime.output.subscribe();
     app.runtime.begin_tail().await;
     let ended = app.clone();
@@ -227,11 +228,11 @@ async fn send(
     mut socket: WebSocket,
     mut traces: tokio::sync::broadcast::Receiver<Arc<Trace>>,
 ) {
-    let mut look = tokio::time::interval(Duration::from_secs(1));
+    let mut check = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
             trace = traces.recv() => match trace {
-                Ok(trace) if is_wanted(tail, &trace) => {
+                Ok(trace) if is_selected(tail, &trace) => {
                     let text = message(&trace).to_string();
                     if socket.send(Message::Text(text.into())).await.is_err() {
                         return;
@@ -244,7 +245,7 @@ async fn send(
             received = socket.recv() => if !matches!(received, Some(Ok(_))) {
                 return;
             },
-            _ = look.tick() => if app.tails.find(&tail.id).is_none() {
+            _ = check.tick() => if app.tails.find(&tail.id).is_none() {
                 // A close without a code would make wrangler connect again.
                 let close = axum::extract::ws::CloseFrame { code: 1000, reason: "".into() };
                 let _gone = socket.send(Message::Close(Some(close))).await;
@@ -254,15 +255,15 @@ async fn send(
     }
 }
 
-fn is_wanted(tail: &Tail, trace: &Trace) -> bool {
+fn is_selected(tail: &Tail, trace: &Trace) -> bool {
     let sample = f64::from(u32::from_le_bytes(random::<4>())) / (f64::from(u32::MAX) + 1.0);
     // Workers of two accounts may have one name.
     trace.worker == tail.worker
         && trace.account == tail.account
-        && tail.filters.iter().all(|filter| filter.fits(trace, sample))
+        && tail.filters.iter().all(|filter| filter.matches(trace, sample))
 }
 
-/// Returns an invocation as Cloudflare sends it.
+/// Returns an invocation in Cloudflare's format.
 fn message(trace: &Trace) -> Value {
     let mut message = json!(trace);
     if let Some(fields) = message.as_object_mut() {
@@ -288,7 +289,7 @@ mod tests {
 
     #[test]
     fn filters_are_those_of_wrangler() {
-        for (filter, wanted) in [
+        for (filter, expected) in [
             (json!({ "sampling_rate": 0.5 }), true),
             (json!({ "sampling_rate": 0.2 }), false),
             (json!({ "outcome": ["exception", "exceededCpu"] }), true),
@@ -306,10 +307,10 @@ mod tests {
             (json!({ "scriptVersion": "v1" }), true),
             (json!({ "scriptVersion": "v2" }), false),
         ] {
-            let one: Filter = serde_json::from_value(filter.clone()).expect("a filter");
-            assert_eq!(one.fits(&trace(), 0.3), wanted, "{filter}");
+            let one: TailFilter = serde_json::from_value(filter.clone()).expect("a filter");
+            assert_eq!(one.matches(&trace(), 0.3), expected, "{filter}");
         }
-        assert!(serde_json::from_value::<Filter>(json!({ "colour": "red" })).is_err());
+        assert!(serde_json::from_value::<TailFilter>(json!({ "colour": "red" })).is_err());
     }
 
     #[test]

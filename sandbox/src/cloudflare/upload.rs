@@ -1,35 +1,35 @@
-//! Uploads code: makes a new version, and for a first deploy its deployment.
+//! Uploads code. Creates a version, and its deployment if it goes live at once.
 
 use std::collections::BTreeMap;
 
 use axum::extract::{Path, State};
 use serde_json::json;
 
-use super::Place;
-use super::assets::finished;
-use super::body::Parts;
-use super::envelope::{ApiError, ApiResult, ok};
-use super::metadata::{Metadata, check_name};
+use super::AccountAndName;
+use super::assets::completed_manifest;
+use super::body::MultipartParts;
+use super::envelope::{ApiResult, CloudflareError, ok};
+use super::metadata::{UploadMetadata, check_name};
 use super::migrations::{self, Migrations};
-use super::versions::presented;
+use super::versions::version_json;
 use super::{flat, rules, scripts, settings};
 use crate::app::App;
 use crate::ids::{now, uuid};
-use crate::serve::check::Checked;
-use crate::state::model::{Assets, Exports, Module, Version, Worker, whole};
+use crate::serve::check::CheckOutcome;
+use crate::state::model::{Assets, Exports, StoredModule, Worker, WorkerVersion, full_traffic};
 
-/// The compatibility date of a Worker that names none
+/// The compatibility date of a Worker without one
 /// (<https://developers.cloudflare.com/workers/configuration/compatibility-dates/>).
-pub(super) const OLDEST: &str = "2021-11-02";
+pub(super) const DEFAULT_DATE: &str = "2021-11-02";
 
-/// `PUT …/scripts/{worker}`: makes a version that is live at once. Makes the Worker if there is none.
+/// `PUT …/scripts/{worker}`: creates a version that is live at once. Creates the Worker if it is missing.
 pub async fn put_script(
     State(app): State<App>,
-    Path((account, name)): Place,
-    parts: Parts,
+    Path((account, name)): AccountAndName,
+    parts: MultipartParts,
 ) -> ApiResult {
     check_name(&name)?;
-    let upload = Upload::read(&app, &name, parts).await?;
+    let upload = CodeUpload::read(&app, &name, parts).await?;
     let exports = upload.check(&app, &account, &name).await?;
     let worker = tokio::task::block_in_place(|| {
         app.store.change(&account, &name, |worker| {
@@ -38,54 +38,54 @@ pub async fn put_script(
             let message = message.map(|(key, text)| (key.clone(), text.clone()));
             upload.change_worker(&app, &mut worker, &exports)?;
             let version = upload.version(&app, &worker, exports)?;
-            worker.deploy(whole(&version.id), message.into_iter().collect());
+            worker.deploy(full_traffic(&version.id), message.into_iter().collect());
             worker.versions.push(version);
             let result = worker.clone();
-            Ok::<_, ApiError>((worker, result))
+            Ok::<_, CloudflareError>((worker, result))
         })
     })?;
-    let mut shown = scripts::presented(&worker);
-    // Here the API leaves out the dashes, which wrangler puts back.
-    shown["deployment_id"] = shown["etag"].clone();
-    shown["startup_time_ms"] = json!(1);
-    Ok(ok(&shown))
+    let mut document = scripts::script_json(&worker);
+    // This endpoint returns ids without dashes, and wrangler adds them.
+    document["deployment_id"] = document["etag"].clone();
+    document["startup_time_ms"] = json!(1);
+    Ok(ok(&document))
 }
 
-/// `POST …/scripts/{worker}/versions`: makes a version that is not live before it is deployed.
+/// `POST …/scripts/{worker}/versions`: creates a version that is not live.
 pub async fn post_version(
     State(app): State<App>,
-    Path((account, name)): Place,
-    parts: Parts,
+    Path((account, name)): AccountAndName,
+    parts: MultipartParts,
 ) -> ApiResult {
-    let upload = Upload::read(&app, &name, parts).await?;
+    let upload = CodeUpload::read(&app, &name, parts).await?;
     if upload.metadata.migrations.is_some() {
-        return Err(ApiError::new(400, 10_211, "Migrations need a deployment of their own"));
+        return Err(CloudflareError::new(400, 10_211, "Migrations need a separate deployment"));
     }
     if app.store.worker(&account, &name).is_none() {
-        return Err(ApiError::no_worker());
+        return Err(CloudflareError::worker_not_found());
     }
     let exports = upload.check(&app, &account, &name).await?;
     let answer = tokio::task::block_in_place(|| {
         app.store.change(&account, &name, |worker| {
-            let mut worker = worker.ok_or_else(ApiError::no_worker)?;
+            let mut worker = worker.ok_or_else(CloudflareError::worker_not_found)?;
             let version = upload.version(&app, &worker, exports)?;
-            let answer = presented(&version);
+            let answer = version_json(&version);
             worker.versions.push(version);
-            Ok::<_, ApiError>((worker, answer))
+            Ok::<_, CloudflareError>((worker, answer))
         })
     })?;
     Ok(ok(&answer))
 }
 
-/// `PUT …/scripts/{worker}/content`: makes a version with other code, and all else as it was.
+/// `PUT …/scripts/{worker}/content`: creates a version with new code and the latest settings.
 pub async fn put_content(
     State(app): State<App>,
-    Path((account, name)): Place,
-    parts: Parts,
+    Path((account, name)): AccountAndName,
+    parts: MultipartParts,
 ) -> ApiResult {
-    let mut upload = Upload::read(&app, &name, parts).await?;
+    let mut upload = CodeUpload::read(&app, &name, parts).await?;
     let worker = settings::worker(&app, &account, &name)?;
-    let latest = worker.versions.last().ok_or_else(ApiError::no_worker)?;
+    let latest = worker.versions.last().ok_or_else(CloudflareError::worker_not_found)?;
     upload.metadata.bindings.clone_from(&latest.bindings);
     upload.metadata.compatibility_date = Some(latest.compatibility_date.clone());
     upload.metadata.compatibility_flags.clone_from(&latest.compatibility_flags);
@@ -93,37 +93,40 @@ pub async fn put_content(
     let exports = upload.check(&app, &account, &name).await?;
     let worker = settings::try_change(&app, &account, &name, |worker| {
         let version = upload.version(&app, worker, exports)?;
-        worker.deploy(whole(&version.id), BTreeMap::new());
+        worker.deploy(full_traffic(&version.id), BTreeMap::new());
         worker.versions.push(version);
         Ok(worker.clone())
     })?;
-    Ok(ok(&scripts::presented(&worker)))
+    Ok(ok(&scripts::script_json(&worker)))
 }
 
-/// Refuses a version that does not start. Returns what it exports.
-pub(super) async fn load(app: &App, version: &Version) -> Result<Option<Exports>, ApiError> {
+/// Returns the exports of a version. Errors if it does not start.
+pub(super) async fn load(
+    app: &App,
+    version: &WorkerVersion,
+) -> Result<Option<Exports>, CloudflareError> {
     if version.main_module.is_none() {
         return Ok(None);
     }
     match app.runtime.checker.check(&app.store.blobs, version).await? {
-        Checked::Starts(exports) => Ok(Some(exports)),
-        Checked::Fails(reason) => Err(ApiError::invalid(&reason)),
+        CheckOutcome::Starts(exports) => Ok(Some(exports)),
+        CheckOutcome::Fails(reason) => Err(CloudflareError::invalid(&reason)),
     }
 }
 
-/// The content of a multipart body. The modules' content is in blobs already.
+/// The content of a multipart body. The content of its modules is stored in blobs.
 #[derive(Clone)]
-pub(super) struct Upload {
-    pub(super) metadata: Metadata,
-    pub(super) modules: Vec<Module>,
+pub(super) struct CodeUpload {
+    pub(super) metadata: UploadMetadata,
+    pub(super) modules: Vec<StoredModule>,
 }
 
-impl Upload {
+impl CodeUpload {
     pub(super) async fn read(
         app: &App,
         worker: &str,
-        mut parts: Parts,
-    ) -> Result<Upload, ApiError> {
+        mut parts: MultipartParts,
+    ) -> Result<CodeUpload, CloudflareError> {
         let mut metadata = None;
         let mut flat = serde_json::Value::Null;
         let mut modules = Vec::new();
@@ -131,34 +134,34 @@ impl Upload {
             let name = part.file_name().or(part.name()).unwrap_or_default().to_owned();
             let is_metadata = part.name() == Some("metadata");
             let content_type = part.content_type().unwrap_or("application/octet-stream").to_owned();
-            let bytes = part.bytes().await.map_err(|e| ApiError::invalid(&e.body_text()))?;
+            let bytes = part.bytes().await.map_err(|e| CloudflareError::invalid(&e.body_text()))?;
             if is_metadata {
-                let parsed = Metadata::parse(&bytes)?;
+                let parsed = UploadMetadata::parse(&bytes)?;
                 metadata = Some(parsed);
             } else if flat::add(&mut flat, "metadata", &name, &String::from_utf8_lossy(&bytes)) {
                 continue;
             } else {
                 let blob = tokio::task::block_in_place(|| app.store.blobs.add(&bytes))?;
-                modules.push(Module { name, content_type, blob });
+                modules.push(StoredModule { name, content_type, blob });
             }
         }
         if flat.is_object() {
-            metadata = Some(Metadata::parse(flat.to_string().as_bytes())?);
+            metadata = Some(UploadMetadata::parse(flat.to_string().as_bytes())?);
         }
         let mut metadata =
-            metadata.ok_or_else(|| ApiError::invalid("The part `metadata` is missing"))?;
+            metadata.ok_or_else(|| CloudflareError::invalid("The part `metadata` is missing"))?;
         metadata.check_annotations(worker)?;
         metadata.check_modules(&modules)?;
-        Ok(Upload { metadata, modules })
+        Ok(CodeUpload { metadata, modules })
     }
 
-    /// Refuses what Cloudflare refuses, before anything is changed. Returns what the code exports.
+    /// Checks the upload before anything is changed. Returns the exports of its code.
     async fn check(
         &self,
         app: &App,
         account: &str,
         name: &str,
-    ) -> Result<Option<Exports>, ApiError> {
+    ) -> Result<Option<Exports>, CloudflareError> {
         let worker = app.store.worker(account, name).map(|worker| Worker::clone(&worker));
         let mut worker = worker.unwrap_or_else(|| Worker::new(account, name));
         let candidate = self.clone().version(app, &worker, None)?;
@@ -169,21 +172,23 @@ impl Upload {
         Ok(exports)
     }
 
-    /// Applies what an upload changes of the Worker itself.
+    /// Applies the migrations, tags and settings of an upload to the Worker.
     fn change_worker(
         &self,
         app: &App,
         worker: &mut Worker,
         exports: &Option<Exports>,
-    ) -> Result<(), ApiError> {
-        let none = Exports::default();
-        let exports = exports.as_ref().unwrap_or(&none);
+    ) -> Result<(), CloudflareError> {
+        let no_exports = Exports::default();
+        let exports = exports.as_ref().unwrap_or(&no_exports);
         if let Some(migrations) = &self.metadata.migrations {
-            let migrations: Migrations = serde_json::from_value(migrations.clone())
-                .map_err(|error| ApiError::invalid(&format!("Invalid migrations: {error}")))?;
+            let migrations: Migrations =
+                serde_json::from_value(migrations.clone()).map_err(|error| {
+                    CloudflareError::invalid(&format!("Invalid migrations: {error}"))
+                })?;
             migrations::apply(worker, &migrations, exports)?;
         }
-        migrations::check_kept(worker, exports)?;
+        migrations::check_existing_classes(worker, exports)?;
         if let Some(tags) = &self.metadata.tags {
             worker.tags.clone_from(tags);
         }
@@ -206,21 +211,21 @@ impl Upload {
         app: &App,
         worker: &Worker,
         exports: Option<Exports>,
-    ) -> Result<Version, ApiError> {
-        let Upload { metadata, modules } = self;
+    ) -> Result<WorkerVersion, CloudflareError> {
+        let CodeUpload { metadata, modules } = self;
         let previous = worker.versions.last();
         let assets = match &metadata.assets {
             Some(assets) => {
-                let (manifest, files) = finished(app, &worker.account, &assets.jwt)?;
+                let (manifest, files) = completed_manifest(app, &worker.account, &assets.jwt)?;
                 Some(Assets { manifest, files, config: assets.config.clone() })
             }
             None if metadata.keep_assets => previous.and_then(|version| version.assets.clone()),
             None => None,
         };
         if metadata.main_module.is_none() && assets.is_none() {
-            return Err(ApiError::invalid("A version needs a main module, assets, or both"));
+            return Err(CloudflareError::invalid("A version needs a main module, assets, or both"));
         }
-        Ok(Version {
+        Ok(WorkerVersion {
             id: uuid(),
             number: worker.versions.len() + 1,
             created_on: now(),
@@ -228,7 +233,9 @@ impl Upload {
             annotations: metadata.annotations,
             main_module: metadata.main_module,
             modules,
-            compatibility_date: metadata.compatibility_date.unwrap_or_else(|| OLDEST.to_owned()),
+            compatibility_date: metadata
+                .compatibility_date
+                .unwrap_or_else(|| DEFAULT_DATE.to_owned()),
             compatibility_flags: metadata.compatibility_flags,
             assets,
             exports,

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use super::account::{EMAIL, USER};
 use super::body::Query;
-use super::envelope::{ApiError, ApiResult, ok, with_info};
-use super::{Place, scripts, settings};
+use super::envelope::{ApiResult, CloudflareError, ok, with_info};
+use super::{AccountAndName, scripts, settings};
 use crate::app::App;
-use crate::state::model::Version;
+use crate::state::model::WorkerVersion;
 
-/// The page of a list that is asked for.
+/// The requested page of a list.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Page {
     page: Option<usize>,
@@ -21,8 +21,8 @@ pub struct Page {
 }
 
 impl Page {
-    /// Returns its part of `all`.
-    pub fn of<T>(self, all: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+    /// Returns the items of this page.
+    pub fn slice<T>(self, all: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
         let size = self.size();
         all.skip(size.saturating_mul(self.number() - 1)).take(size)
     }
@@ -35,7 +35,7 @@ impl Page {
     }
 
     fn size(&self) -> usize {
-        self.per_page.unwrap_or(SHOWN).clamp(1, 100)
+        self.per_page.unwrap_or(DEFAULT_PAGE_SIZE).clamp(1, 100)
     }
 
     fn number(&self) -> usize {
@@ -43,24 +43,24 @@ impl Page {
     }
 }
 
-/// The number of items that the API shows at once if it is not told
+/// The default number of items per page
 /// (<https://developers.cloudflare.com/workers/configuration/versions-and-deployments/>).
-const SHOWN: usize = 10;
+const DEFAULT_PAGE_SIZE: usize = 10;
 
-/// The number of versions, the newest ones, that can still be deployed (the same page).
+/// The number of newest versions that can be deployed (same page).
 const DEPLOYABLE: usize = 100;
 
 /// `GET …/versions`, newest first.
 pub async fn list(
     State(app): State<App>,
-    Path((account, name)): Place,
+    Path((account, name)): AccountAndName,
     Query(page): Query<Page>,
 ) -> ApiResult {
     let worker = settings::worker(&app, &account, &name)?;
     let deployable = page.deployable == Some(true);
     let all = worker.versions.iter().rev().take(if deployable { DEPLOYABLE } else { usize::MAX });
     let (total, info) = (all.clone().count(), page.clone());
-    let items: Vec<Value> = page.of(all).map(brief).collect();
+    let items: Vec<Value> = page.slice(all).map(version_summary).collect();
     let info = info.info(items.len(), total);
     Ok(with_info(&json!({ "items": items }), &info))
 }
@@ -71,11 +71,12 @@ pub async fn view(
     Path((account, name, id)): Path<(String, String, String)>,
 ) -> ApiResult {
     let worker = settings::worker(&app, &account, &name)?;
-    let version = worker.version(&id).ok_or_else(|| ApiError::no_version(&id))?;
-    Ok(ok(&presented(version)))
+    let version = worker.version(&id).ok_or_else(|| CloudflareError::version_not_found(&id))?;
+    Ok(ok(&version_json(version)))
 }
 
-fn brief(version: &Version) -> Value {
+/// Returns a version in the format of lists.
+fn version_summary(version: &WorkerVersion) -> Value {
     let mut annotations = json!(version.annotations);
     if annotations["workers/triggered_by"].is_null() {
         annotations["workers/triggered_by"] = json!("version_upload");
@@ -91,12 +92,12 @@ fn brief(version: &Version) -> Value {
     })
 }
 
-/// Returns a version as the API shows it: secrets by name only.
+/// Returns a version in the API's format, without the texts of secrets.
 #[must_use]
-pub fn presented(version: &Version) -> Value {
-    let mut shown = brief(version);
-    shown["startup_time_ms"] = json!(1);
-    shown["resources"] = json!({
+pub fn version_json(version: &WorkerVersion) -> Value {
+    let mut document = version_summary(version);
+    document["startup_time_ms"] = json!(1);
+    document["resources"] = json!({
         "bindings": version.bindings.iter().map(without_text).collect::<Vec<_>>(),
         "script": {
             "etag": version.id.replace('-', ""), "handlers": scripts::handlers(version),
@@ -109,7 +110,7 @@ pub fn presented(version: &Version) -> Value {
             "limits": if version.limits.is_object() { version.limits.clone() } else { json!({}) },
         },
     });
-    shown
+    document
 }
 
 /// Returns a binding without the text of a secret.
@@ -124,7 +125,7 @@ pub fn without_text(binding: &Value) -> Value {
     binding
 }
 
-/// Whether a binding holds a secret.
+/// Returns whether a binding holds a secret.
 #[must_use]
 pub fn is_secret(binding: &Value) -> bool {
     matches!(binding["type"].as_str(), Some("secret_text" | "secret_key"))

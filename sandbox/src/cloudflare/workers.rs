@@ -1,4 +1,4 @@
-//! Reads, makes, changes and deletes Workers as a whole.
+//! Reads, creates, changes and deletes Workers.
 
 use std::sync::Arc;
 
@@ -6,52 +6,52 @@ use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::body::{Body, Query};
-use super::envelope::{ApiError, ApiResult, list as listed, list_page, ok};
+use super::body::{JsonBody, Query};
+use super::envelope::{ApiResult, CloudflareError, list as listed, list_page, ok};
 use super::metadata::check_name;
 use super::settings::{check_setting, try_change, worker as find};
 use super::versions::{Page, without_text};
-use super::{Place, domains, done, scripts, settings};
+use super::{AccountAndName, domains, empty_result, scripts, settings};
 use crate::app::{App, SUBDOMAIN};
 use crate::state::model::Worker;
 
-/// Account, Worker and environment.
-type Environment = Path<(String, String, String)>;
+/// The path parameters: account, Worker, environment.
+type EnvironmentPath = Path<(String, String, String)>;
 
-/// `GET /workers/services/{worker}`. A missing one has a code of its own (observed by how wrangler
-/// 4.164 takes it).
-pub async fn service(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
+/// `GET /workers/services/{worker}`. A missing Worker has a separate error code (observed with wrangler
+/// 4.164).
+pub async fn service(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
     let worker = app
         .store
         .worker(&account, &name)
-        .ok_or_else(|| ApiError::new(404, 10_090, "workers.api.error.service_not_found"))?;
-    let environment = shown(&worker);
+        .ok_or_else(|| CloudflareError::new(404, 10_090, "workers.api.error.service_not_found"))?;
+    let environment = environment_json(&worker);
     Ok(ok(&json!({
         "id": worker.name, "created_on": worker.created_on,
         "default_environment": environment, "environments": [environment],
     })))
 }
 
-fn shown(worker: &Worker) -> Value {
+fn environment_json(worker: &Worker) -> Value {
     json!({
         "environment": "production", "created_on": worker.created_on,
         "modified_on": worker.versions.last().map_or(&worker.created_on, |version| &version.created_on),
-        "script": scripts::presented(worker),
+        "script": scripts::script_json(worker),
     })
 }
 
 /// `GET …/services/{worker}/environments/{environment}`
 pub async fn environment(
     State(app): State<App>,
-    Path((account, name, _)): Environment,
+    Path((account, name, _)): EnvironmentPath,
 ) -> ApiResult {
-    Ok(ok(&shown(&*find(&app, &account, &name)?)))
+    Ok(ok(&environment_json(&*find(&app, &account, &name)?)))
 }
 
 /// `GET …/environments/{environment}/bindings`
 pub async fn environment_bindings(
     State(app): State<App>,
-    Path((account, name, _)): Environment,
+    Path((account, name, _)): EnvironmentPath,
 ) -> ApiResult {
     let worker = find(&app, &account, &name)?;
     let latest = worker.versions.last();
@@ -62,7 +62,7 @@ pub async fn environment_bindings(
 /// `GET …/environments/{environment}/settings`
 pub async fn environment_settings(
     State(app): State<App>,
-    Path((account, name, _)): Environment,
+    Path((account, name, _)): EnvironmentPath,
 ) -> ApiResult {
     settings::view(State(app), Path((account, name))).await
 }
@@ -70,7 +70,7 @@ pub async fn environment_settings(
 /// `GET …/environments/{environment}/routes`
 pub async fn environment_routes(
     State(app): State<App>,
-    Path((account, name, _)): Environment,
+    Path((account, name, _)): EnvironmentPath,
 ) -> ApiResult {
     Ok(ok(&find(&app, &account, &name)?.routes))
 }
@@ -78,7 +78,7 @@ pub async fn environment_routes(
 /// `GET …/environments/{environment}/subdomain`
 pub async fn environment_subdomain(
     State(app): State<App>,
-    Path((account, name, _)): Environment,
+    Path((account, name, _)): EnvironmentPath,
 ) -> ApiResult {
     let worker = find(&app, &account, &name)?;
     Ok(ok(&json!({ "enabled": worker.enabled, "previews_enabled": worker.previews_enabled })))
@@ -92,27 +92,27 @@ pub async fn list(
 ) -> ApiResult {
     let workers = app.store.workers();
     let own = workers.iter().filter(|worker| worker.account == account);
-    Ok(list_page(&page, &own.map(|worker| presented(&app, worker)).collect::<Vec<_>>()))
+    Ok(list_page(&page, &own.map(|worker| worker_json(&app, worker)).collect::<Vec<_>>()))
 }
 
-/// `GET /workers/workers/{worker}`, by name or id. From this wrangler makes the addresses that it
-/// prints.
-pub async fn worker(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
-    Ok(ok(&presented(&app, &*by_id(&app, &account, &name)?)))
+/// `GET /workers/workers/{worker}`, by name or id. Wrangler derives the addresses that it prints from
+/// the response.
+pub async fn worker(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
+    Ok(ok(&worker_json(&app, &*by_id(&app, &account, &name)?)))
 }
 
 /// Returns a Worker by its name or its id. Errors if there is none.
-pub fn by_id(app: &App, account: &str, identifier: &str) -> Result<Arc<Worker>, ApiError> {
+pub fn by_id(app: &App, account: &str, identifier: &str) -> Result<Arc<Worker>, CloudflareError> {
     let workers = app.store.workers();
     let mut own = workers.into_iter().filter(|worker| worker.account == account);
     own.find(|worker| worker.name == identifier || worker.tag == identifier)
-        .ok_or_else(ApiError::no_worker)
+        .ok_or_else(CloudflareError::worker_not_found)
 }
 
-/// The body of a Worker that is made or changed.
+/// The body of a new or changed Worker.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Fields {
+pub struct WorkerFields {
     name: Option<String>,
     subdomain: Value,
     tags: Option<Vec<String>>,
@@ -120,49 +120,53 @@ pub struct Fields {
     settings: Map<String, Value>,
 }
 
-/// `POST /workers/workers`: makes a Worker without any version.
+/// `POST /workers/workers`: creates a Worker without versions.
 pub async fn create(
     State(app): State<App>,
     Path(account): Path<String>,
-    Body(fields): Body<Fields>,
+    JsonBody(fields): JsonBody<WorkerFields>,
 ) -> ApiResult {
     let name = fields.name.clone().unwrap_or_default();
     check_name(&name)?;
     if let Some(reason) = app.store.damage(&account, &name) {
-        return Err(ApiError::new(500, 10_013, reason));
+        return Err(CloudflareError::new(500, 10_013, reason));
     }
     tokio::task::block_in_place(|| {
         app.store.change(&account, &name, |worker| {
             if worker.is_some() {
-                return Err(ApiError::new(409, 10_040, "A Worker of this name exists already"));
+                return Err(CloudflareError::new(
+                    409,
+                    10_040,
+                    "A Worker of this name exists already",
+                ));
             }
             let mut worker = Worker::new(&account, &name);
             fields.apply(&app, &mut worker)?;
             Ok((worker, ()))
         })
     })?;
-    Ok(ok(&presented(&app, &*find(&app, &account, &name)?)))
+    Ok(ok(&worker_json(&app, &*find(&app, &account, &name)?)))
 }
 
 /// `PUT` and `PATCH /workers/workers/{worker}`
 pub async fn change(
     State(app): State<App>,
-    Path((account, identifier)): Place,
-    Body(fields): Body<Fields>,
+    Path((account, identifier)): AccountAndName,
+    JsonBody(fields): JsonBody<WorkerFields>,
 ) -> ApiResult {
     let name = by_id(&app, &account, &identifier)?.name.clone();
-    if fields.name.as_ref().is_some_and(|wanted| *wanted != name) {
-        return Err(ApiError::new(501, 7000, "The sandbox renames no Workers"));
+    if fields.name.as_ref().is_some_and(|requested| *requested != name) {
+        return Err(CloudflareError::new(501, 7000, "The sandbox renames no Workers"));
     }
     let worker = try_change(&app, &account, &name, |worker| {
         fields.apply(&app, worker)?;
         Ok(worker.clone())
     })?;
-    Ok(ok(&presented(&app, &worker)))
+    Ok(ok(&worker_json(&app, &worker)))
 }
 
-impl Fields {
-    fn apply(&self, app: &App, worker: &mut Worker) -> Result<(), ApiError> {
+impl WorkerFields {
+    fn apply(&self, app: &App, worker: &mut Worker) -> Result<(), CloudflareError> {
         if let Some(enabled) = self.subdomain["enabled"].as_bool() {
             worker.enabled = enabled;
         }
@@ -184,7 +188,7 @@ impl Fields {
     }
 }
 
-/// Here the API names tail consumers by `name`, elsewhere by `service`.
+/// Converts tail consumers to the format with `service`. This endpoint uses `name` instead.
 fn as_services(consumers: &Value) -> Value {
     let consumers = consumers.as_array().into_iter().flatten();
     consumers
@@ -192,7 +196,7 @@ fn as_services(consumers: &Value) -> Value {
         .collect()
 }
 
-fn presented(app: &App, worker: &Worker) -> Value {
+fn worker_json(app: &App, worker: &Worker) -> Value {
     let host = format!("{}.{SUBDOMAIN}.workers.dev", worker.name);
     let deployed = worker.deployments.last().map(|deployment| &deployment.created_on);
     let updated = worker.versions.last().map(|version| &version.created_on);
@@ -204,7 +208,7 @@ fn presented(app: &App, worker: &Worker) -> Value {
         "updated_on": updated.or(deployed).unwrap_or(&worker.created_on), "deployed_on": deployed,
         "tags": worker.tags, "logpush": worker.settings.get("logpush") == Some(&Value::Bool(true)),
         "observability": observability.cloned().unwrap_or_else(|| json!({ "enabled": false })),
-        "tail_consumers": consumers.collect::<Vec<_>>(), "references": references_of(app, worker),
+        "tail_consumers": consumers.collect::<Vec<_>>(), "references": references_json(app, worker),
         "subdomain": {
             "enabled": worker.enabled, "previews_enabled": worker.previews_enabled,
             "url": format!("https://{host}"), "preview_url_suffix": format!("-{host}"),
@@ -212,8 +216,8 @@ fn presented(app: &App, worker: &Worker) -> Value {
     })
 }
 
-/// Returns what refers to a Worker: domains, queues, and Workers with a binding to it.
-fn references_of(app: &App, worker: &Worker) -> Value {
+/// Returns the references to a Worker: domains, queues, and Workers with a binding to it.
+fn references_json(app: &App, worker: &Worker) -> Value {
     let domains = worker.domains.iter().map(|host| domains::reference(host));
     let queues = app.store.resources.get(&worker.account).unwrap_or_default();
     let queues = queues.queues.iter().flat_map(|queue| {
@@ -244,12 +248,12 @@ fn is_bound(worker: &Worker, target: &str) -> bool {
 }
 
 /// `DELETE /workers/services/{worker}` and `DELETE /workers/scripts/{worker}`
-pub async fn delete(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
+pub async fn delete(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
     let name = by_id(&app, &account, &name)?.name.clone();
     if tokio::task::block_in_place(|| app.store.remove(&account, &name))? {
-        return Ok(done());
+        return Ok(empty_result());
     }
-    Err(ApiError::no_worker())
+    Err(CloudflareError::worker_not_found())
 }
 
 /// `GET /workers/durable_objects/namespaces`
@@ -265,8 +269,11 @@ pub async fn durable_namespaces(State(app): State<App>, Path(account): Path<Stri
     Ok(listed(&classes.collect::<Vec<_>>()))
 }
 
-/// `GET …/references`: the Workers that have a binding to this one, and those that it has one to.
-pub async fn references(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
+/// `GET …/references`: the Workers that bind this one, and those that it binds
+pub async fn references(
+    State(app): State<App>,
+    Path((account, name)): AccountAndName,
+) -> ApiResult {
     let worker = find(&app, &account, &name)?;
     let workers = app.store.workers();
     let incoming = workers

@@ -4,13 +4,13 @@ use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::{Body, Query};
-use super::envelope::{ApiError, ApiResult, list_page, ok};
+use super::body::{JsonBody, Query};
+use super::envelope::{ApiResult, CloudflareError, list_page, ok};
 use super::versions::Page;
-use super::{Place, done, instances, settings};
+use super::{AccountAndName, empty_result, instances, settings};
 use crate::app::App;
 use crate::ids::{now, uuid};
-use crate::state::resources::Workflow;
+use crate::state::resources::StoredWorkflow;
 
 /// The body of a workflow.
 #[derive(Debug, Deserialize)]
@@ -19,7 +19,7 @@ pub struct WorkflowFields {
     class_name: String,
 }
 
-fn presented(workflow: &Workflow) -> Value {
+fn workflow_json(workflow: &StoredWorkflow) -> Value {
     json!({
         "id": workflow.id, "name": workflow.name, "script_name": workflow.script_name,
         "class_name": workflow.class_name, "created_on": workflow.created_on,
@@ -37,23 +37,23 @@ pub async fn list(
     Query(page): Query<Page>,
 ) -> ApiResult {
     let resources = app.store.resources.get(&account)?;
-    Ok(list_page(&page, &resources.workflows.iter().map(presented).collect::<Vec<_>>()))
+    Ok(list_page(&page, &resources.workflows.iter().map(workflow_json).collect::<Vec<_>>()))
 }
 
 /// `GET /accounts/{account}/workflows/{workflow}`
-pub async fn view(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
+pub async fn view(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
     let resources = app.store.resources.get(&account)?;
-    let mut shown = presented(resources.workflow(&name).ok_or_else(|| not_found(&name))?);
+    let mut document = workflow_json(resources.workflow(&name).ok_or_else(|| not_found(&name))?);
     if let Some(counts) = instances::counts(&app, &account, &name).await {
-        shown["instances"] = counts;
+        document["instances"] = counts;
     }
-    Ok(ok(&shown))
+    Ok(ok(&document))
 }
 
-/// `GET /accounts/{account}/workflows/{workflow}/versions`. The sandbox keeps the latest one.
+/// `GET /accounts/{account}/workflows/{workflow}/versions`. The sandbox has only the latest one.
 pub async fn versions(
     State(app): State<App>,
-    Path((account, name)): Place,
+    Path((account, name)): AccountAndName,
     Query(page): Query<Page>,
 ) -> ApiResult {
     let resources = app.store.resources.get(&account)?;
@@ -66,16 +66,16 @@ pub async fn versions(
     Ok(list_page(&page, &[version]))
 }
 
-/// Refuses a workflow that does not exist.
-pub fn not_found(name: &str) -> ApiError {
-    ApiError::new(404, 10_200, &format!("workflows.api.error.not_found: {name}"))
+/// Makes the error for a missing workflow.
+pub fn not_found(name: &str) -> CloudflareError {
+    CloudflareError::new(404, 10_200, &format!("workflows.api.error.not_found: {name}"))
 }
 
-/// `PUT /accounts/{account}/workflows/{workflow}`: makes it, or points it to another class.
+/// `PUT /accounts/{account}/workflows/{workflow}`: creates it or changes its class.
 pub async fn put(
     State(app): State<App>,
-    Path((account, name)): Place,
-    Body(fields): Body<WorkflowFields>,
+    Path((account, name)): AccountAndName,
+    JsonBody(fields): JsonBody<WorkflowFields>,
 ) -> ApiResult {
     let worker = settings::worker(&app, &account, &fields.script_name)?;
     let exports = worker.live().or(worker.versions.last()).and_then(|one| one.exports.as_ref());
@@ -84,14 +84,14 @@ pub async fn put(
             "The Worker '{}' does not export the workflow class '{}'",
             fields.script_name, fields.class_name
         );
-        return Err(ApiError::invalid(&text));
+        return Err(CloudflareError::invalid(&text));
     }
-    let shown = tokio::task::block_in_place(|| {
+    let workflow = tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
             let time = now();
-            let all = &mut resources.workflows;
-            let at = all.iter().position(|one| one.name == name).unwrap_or_else(|| {
-                all.push(Workflow {
+            let workflows = &mut resources.workflows;
+            let at = workflows.iter().position(|one| one.name == name).unwrap_or_else(|| {
+                workflows.push(StoredWorkflow {
                     id: uuid(),
                     name,
                     script_name: String::new(),
@@ -99,20 +99,20 @@ pub async fn put(
                     created_on: time.clone(),
                     modified_on: String::new(),
                 });
-                all.len() - 1
+                workflows.len() - 1
             });
-            let one = &mut all[at];
+            let one = &mut workflows[at];
             one.script_name = fields.script_name;
             one.class_name = fields.class_name;
             one.modified_on = time;
-            Ok::<_, ApiError>(presented(one))
+            Ok::<_, CloudflareError>(workflow_json(one))
         })
     })?;
-    Ok(ok(&shown))
+    Ok(ok(&workflow))
 }
 
 /// `DELETE /accounts/{account}/workflows/{workflow}`
-pub async fn delete(State(app): State<App>, Path((account, name)): Place) -> ApiResult {
+pub async fn delete(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
     tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
             let before = resources.workflows.len();
@@ -120,5 +120,5 @@ pub async fn delete(State(app): State<App>, Path((account, name)): Place) -> Api
             if resources.workflows.len() < before { Ok(()) } else { Err(not_found(&name)) }
         })
     })?;
-    Ok(done())
+    Ok(empty_result())
 }

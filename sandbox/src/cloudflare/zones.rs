@@ -1,4 +1,4 @@
-//! Shows zones. Every name is one, unless the sandbox was started with a list of zones.
+//! Reads zones. Every name is a zone, unless the sandbox was started with a list of zones.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::account::USER;
 use super::body::Query;
-use super::envelope::{ApiError, list as listed, list_page};
+use super::envelope::{CloudflareError, list as listed, list_page};
 use super::scripts;
 use super::versions::Page;
 use crate::app::App;
 
-/// The zone that is looked for.
+/// The filter of a list of zones.
 #[derive(Debug, Deserialize)]
 pub struct ZoneQuery {
     name: Option<String>,
@@ -21,7 +21,7 @@ pub struct ZoneQuery {
 /// `GET /zones?name=…`
 pub async fn list(
     State(app): State<App>,
-    Query(wanted): Query<ZoneQuery>,
+    Query(query): Query<ZoneQuery>,
     Query(page): Query<Page>,
 ) -> Response {
     let zone = |name: &String| {
@@ -41,12 +41,12 @@ pub async fn list(
             "cname_suffix": null, "verification_key": null,
         })
     };
-    let found: Vec<String> = match wanted.name {
+    let names: Vec<String> = match query.name {
         Some(name) if app.zones.is_empty() || app.zones.contains(&name) => vec![name],
         Some(_) => Vec::new(),
         None => app.zones.clone(),
     };
-    list_page(&page, &found.iter().map(zone).collect::<Vec<Value>>())
+    list_page(&page, &names.iter().map(zone).collect::<Vec<Value>>())
 }
 
 /// `GET /zones/{zone}/workers/routes`: the routes of all Workers of the zone.
@@ -65,7 +65,7 @@ pub async fn routes(State(app): State<App>, Path(zone): Path<String>) -> Respons
 }
 
 /// Refuses zone routes outside of the zones.
-pub fn check_routes(app: &App, routes: &Value) -> Result<(), ApiError> {
+pub fn check_routes(app: &App, routes: &Value) -> Result<(), CloudflareError> {
     for route in routes.as_array().into_iter().flatten() {
         let pattern = route["pattern"].as_str().or(route.as_str()).unwrap_or_default();
         check(app, &host_of(pattern))?;
@@ -74,13 +74,13 @@ pub fn check_routes(app: &App, routes: &Value) -> Result<(), ApiError> {
 }
 
 /// Refuses a host outside of the zones.
-pub fn check(app: &App, host: &str) -> Result<(), ApiError> {
+pub fn check(app: &App, host: &str) -> Result<(), CloudflareError> {
     if app.zones.is_empty() || app.zones.iter().any(|zone| is_below(host, zone)) {
         return Ok(());
     }
     let text =
         format!("Could not find zone for `{host}`. The sandbox has {}", app.zones.join(", "));
-    Err(ApiError::new(400, 10_082, &text))
+    Err(CloudflareError::new(400, 10_082, &text))
 }
 
 fn id(name: &str) -> String {
@@ -89,8 +89,8 @@ fn id(name: &str) -> String {
 
 /// Returns the host of a route's pattern.
 fn host_of(pattern: &str) -> String {
-    let bare = pattern.split_once("://").map_or(pattern, |(_, rest)| rest);
-    let host = bare.split('/').next().unwrap_or_default();
+    let without_scheme = pattern.split_once("://").map_or(pattern, |(_, rest)| rest);
+    let host = without_scheme.split('/').next().unwrap_or_default();
     host.trim_start_matches('*').trim_start_matches('.').to_ascii_lowercase()
 }
 

@@ -1,4 +1,4 @@
-//! Checks who calls, and whether they may.
+//! Authenticates callers and checks their permissions.
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -6,15 +6,16 @@ use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use super::answer::Refusal;
-use super::tokens::{Caller, Kind, Role};
+use super::answer::GitlabError;
+use super::tokens::{Caller, TokenKind, UserRole};
 use crate::app::App;
 use crate::cloudflare::auth::bearer;
 
-/// Finds the caller, and refuses what the token's kind cannot do.
+/// Identifies the caller and refuses requests that its kind of token does not permit.
 pub async fn authenticate(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let caller = identify(&app, request.headers());
-    match caller.and_then(|caller| allowed(caller, request.method(), request.uri().path())) {
+    match caller.and_then(|caller| check_permission(caller, request.method(), request.uri().path()))
+    {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -23,66 +24,69 @@ pub async fn authenticate(State(app): State<App>, mut request: Request, next: Ne
     }
 }
 
-/// Whether a request has a token that opens what it asks for.
+/// Returns whether a request has a token that permits it.
 #[must_use]
 pub fn is_authorized(app: &App, method: &Method, path: &str, headers: &HeaderMap) -> bool {
-    identify(app, headers).and_then(|caller| allowed(caller, method, path)).is_ok()
+    identify(app, headers).and_then(|caller| check_permission(caller, method, path)).is_ok()
 }
 
-/// Each kind of token has its header: a job token is unknown as an access token, and the other way
-/// round (<https://docs.gitlab.com/api/rest/authentication/>).
-fn identify(app: &App, headers: &HeaderMap) -> Result<Caller, Refusal> {
+/// Returns the caller that a token belongs to. Each kind of token has its own header, so a job token
+/// in the header of access tokens is unknown (<https://docs.gitlab.com/api/rest/authentication/>).
+fn identify(app: &App, headers: &HeaderMap) -> Result<Caller, GitlabError> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let find = |token: &str, job: bool| {
         let caller = app.gitlab.tokens.find(token.trim());
-        caller.filter(|caller| (caller.kind == Kind::Job) == job).cloned()
+        caller.filter(|caller| (caller.kind == TokenKind::Job) == job).cloned()
     };
     let caller = match header("private-token").or_else(|| bearer(headers)) {
         Some(token) => find(token, false),
         None => header("job-token").and_then(|token| find(token, true)),
     };
-    caller.ok_or_else(Refusal::unauthorized)
+    caller.ok_or_else(GitlabError::invalid_token)
 }
 
-fn allowed(caller: Caller, method: &Method, path: &str) -> Result<Caller, Refusal> {
-    let reads = matches!(*method, Method::GET | Method::HEAD);
+/// Returns the caller. Errors if its token does not permit the request.
+fn check_permission(caller: Caller, method: &Method, path: &str) -> Result<Caller, GitlabError> {
+    let is_read = matches!(*method, Method::GET | Method::HEAD);
     match caller.kind {
-        Kind::Expired => Err(Refusal::expired()),
-        Kind::ReadApi if !reads => Err(Refusal::insufficient_scope()),
-        Kind::Job if !job_may(reads, path) => Err(Refusal::unauthorized()),
-        Kind::ReadApi | Kind::Job | Kind::Personal | Kind::Project => Ok(caller),
+        TokenKind::Expired => Err(GitlabError::expired_token()),
+        TokenKind::ReadApi if !is_read => Err(GitlabError::insufficient_scope()),
+        TokenKind::Job if !job_token_permits(is_read, path) => Err(GitlabError::invalid_token()),
+        TokenKind::ReadApi | TokenKind::Job | TokenKind::Personal | TokenKind::Project => {
+            Ok(caller)
+        }
     }
 }
 
-/// What a job token opens: merge requests and notes for reading, deployments and environments whole
-/// (<https://docs.gitlab.com/ci/jobs/ci_job_token/>).
-fn job_may(reads: bool, path: &str) -> bool {
-    let below = |name: &str| {
+/// Returns whether a job token permits a request. It may read merge requests and notes, and it may
+/// read and change deployments and environments (<https://docs.gitlab.com/ci/jobs/ci_job_token/>).
+fn job_token_permits(is_read: bool, path: &str) -> bool {
+    let is_below = |name: &str| {
         let mut parts = path.split('/').skip_while(|part| *part != "projects");
         parts.nth(2) == Some(name)
     };
-    below("deployments") || below("environments") || (reads && below("merge_requests"))
+    is_below("deployments") || is_below("environments") || (is_read && is_below("merge_requests"))
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {
-    type Rejection = Refusal;
+    type Rejection = GitlabError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Caller, Refusal> {
-        parts.extensions.get::<Caller>().cloned().ok_or_else(Refusal::unauthorized)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Caller, GitlabError> {
+        parts.extensions.get::<Caller>().cloned().ok_or_else(GitlabError::invalid_token)
     }
 }
 
 impl Caller {
-    /// Refuses a project that the token does not open, as if it were not there.
-    pub fn opens(&self, id: u64) -> Result<(), Refusal> {
+    /// Refuses a project that the token has no access to, as if the project did not exist.
+    pub fn check_access(&self, id: u64) -> Result<(), GitlabError> {
         match self.project {
-            Some(only) if only != id => Err(Refusal::no_project()),
+            Some(only) if only != id => Err(GitlabError::project_not_found()),
             _ => Ok(()),
         }
     }
 
-    /// Refuses somebody who is less than `role`.
-    pub fn at_least(&self, role: Role) -> Result<(), Refusal> {
-        if self.role >= role { Ok(()) } else { Err(Refusal::forbidden()) }
+    /// Refuses a caller whose role is lower than `role`.
+    pub fn require_role(&self, role: UserRole) -> Result<(), GitlabError> {
+        if self.role >= role { Ok(()) } else { Err(GitlabError::forbidden()) }
     }
 }

@@ -1,111 +1,114 @@
-//! Answers and refusals in GitLab's words.
+//! Responses in GitLab's format.
 
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-/// A refusal. Two shapes exist: `{"message": …}` from GitLab's own code, `{"error": …}` from the
+/// An error response. Two shapes exist: `{"message": …}` from GitLab's own code, `{"error": …}` from the
 /// framework and from OAuth (<https://docs.gitlab.com/api/rest/troubleshooting/>).
 #[derive(Debug)]
-pub struct Refusal {
+pub struct GitlabError {
     status: u16,
     body: Value,
 }
 
-impl Refusal {
-    /// `{"message": …}`
+impl GitlabError {
+    /// Makes `{"message": …}`.
     #[must_use]
-    pub fn message(status: u16, message: impl Into<Value>) -> Refusal {
-        Refusal { status, body: json!({ "message": message.into() }) }
+    pub fn message(status: u16, message: impl Into<Value>) -> GitlabError {
+        GitlabError { status, body: json!({ "message": message.into() }) }
     }
 
-    /// `{"error": …}`
+    /// Makes `{"error": …}`.
     #[must_use]
-    pub fn error(status: u16, error: &str) -> Refusal {
-        Refusal { status, body: json!({ "error": error }) }
+    pub fn error(status: u16, error: &str) -> GitlabError {
+        GitlabError { status, body: json!({ "error": error }) }
     }
 
-    /// Refuses what GitLab has and the sandbox does not.
+    /// Makes the response for a feature that GitLab has and the sandbox lacks.
     #[must_use]
-    pub fn unknown(what: &str) -> Refusal {
-        crate::log::line(&format!("not in the sandbox: {what}"));
-        Refusal::message(501, format!("501 Not Implemented - The sandbox does not know {what}"))
+    pub fn unsupported(feature: &str) -> GitlabError {
+        crate::log::line(&format!("not in the sandbox: {feature}"));
+        GitlabError::message(
+            501,
+            format!("501 Not Implemented - The sandbox does not know {feature}"),
+        )
     }
 
-    /// No token, or none that is known.
+    /// Makes the response for a request without a valid token.
     #[must_use]
-    pub fn unauthorized() -> Refusal {
-        Refusal::message(401, "401 Unauthorized")
+    pub fn invalid_token() -> GitlabError {
+        GitlabError::message(401, "401 Unauthorized")
     }
 
-    /// The token was good once (`lib/api/api_guard.rb` in GitLab's source).
+    /// Makes the response for an expired token (`lib/api/api_guard.rb` in GitLab's source).
     #[must_use]
-    pub fn expired() -> Refusal {
+    pub fn expired_token() -> GitlabError {
         let description = "Token is expired. You can either do re-authorization or token refresh.";
         let body = json!({ "error": "invalid_token", "error_description": description });
-        Refusal { status: 401, body }
+        GitlabError { status: 401, body }
     }
 
-    /// The token may only read (`lib/api/api_guard.rb` in GitLab's source).
+    /// Makes the response for a write with a read-only token (`lib/api/api_guard.rb` in GitLab's source).
     #[must_use]
-    pub fn insufficient_scope() -> Refusal {
+    pub fn insufficient_scope() -> GitlabError {
         let description =
             "The request requires higher privileges than provided by the access token.";
         let body = json!({ "error": "insufficient_scope", "error_description": description, "scope": "api" });
-        Refusal { status: 403, body }
+        GitlabError { status: 403, body }
     }
 
-    /// The user may not.
+    /// Makes the response for a user without permission.
     #[must_use]
-    pub fn forbidden() -> Refusal {
-        Refusal::message(403, "403 Forbidden")
+    pub fn forbidden() -> GitlabError {
+        GitlabError::message(403, "403 Forbidden")
     }
 
-    /// There is no such thing in the project.
+    /// Makes the response for a missing item of a project.
     #[must_use]
-    pub fn not_found() -> Refusal {
-        Refusal::message(404, "404 Not found")
+    pub fn not_found() -> GitlabError {
+        GitlabError::message(404, "404 Not found")
     }
 
-    /// There is no such project, or the caller may not know of it.
+    /// Makes the response for a project that is missing or hidden from the caller.
     #[must_use]
-    pub fn no_project() -> Refusal {
-        Refusal::message(404, "404 Project Not Found")
+    pub fn project_not_found() -> GitlabError {
+        GitlabError::message(404, "404 Project Not Found")
     }
 
-    /// A value that is refused, and why.
+    /// Makes the response for an invalid value, with the reason.
     #[must_use]
-    pub fn bad(reason: &str) -> Refusal {
-        Refusal::message(400, format!("400 Bad request - {reason}"))
+    pub fn bad_request(reason: &str) -> GitlabError {
+        GitlabError::message(400, format!("400 Bad request - {reason}"))
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for GitlabError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         (status, Json(self.body)).into_response()
     }
 }
 
-impl From<anyhow::Error> for Refusal {
-    fn from(error: anyhow::Error) -> Refusal {
+impl From<anyhow::Error> for GitlabError {
+    fn from(error: anyhow::Error) -> GitlabError {
         crate::log::line(&format!("internal error: {error:#}"));
-        Refusal::message(500, "500 Internal Server Error")
+        GitlabError::message(500, "500 Internal Server Error")
     }
 }
 
-/// What handlers return.
-pub type Answer = Result<Response, Refusal>;
+/// The result of a request handler.
+pub type GitlabResult = Result<Response, GitlabError>;
 
-/// 200 with a document.
+/// Makes a 200 response with a JSON document.
 #[must_use]
-pub fn ok(value: Value) -> Response {
+pub fn ok_response(value: Value) -> Response {
     Json(value).into_response()
 }
 
-/// 201 with a document.
+/// Makes a 201 response with a JSON document.
 #[must_use]
-pub fn created(value: Value) -> Response {
+pub fn created_response(value: Value) -> Response {
     (StatusCode::CREATED, Json(value)).into_response()
 }

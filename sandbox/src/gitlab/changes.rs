@@ -1,14 +1,14 @@
-//! Changes a merge request, by a quick action or by the API.
+//! Changes a merge request, for a quick action or an API request.
 
 use serde_json::{Map, Value, json};
 
-use super::model::{MergeRequest, State, User};
+use super::model::{MergeRequestState, StoredMergeRequest, StoredUser};
 use super::store::now;
-use super::tokens::{Caller, Role};
+use super::tokens::{Caller, UserRole};
 
-/// One change.
+/// One change of a merge request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum MergeRequestAction {
     /// Close without a merge.
     Close,
     /// Open again.
@@ -17,114 +17,135 @@ pub enum Action {
     Merge,
     /// Approve.
     Approve,
-    /// Take an approval back.
+    /// Withdraw an approval.
     Unapprove,
     /// Add labels.
     Label(Vec<String>),
-    /// Remove these labels, or all when none are named.
+    /// Remove these labels, or all labels if the list is empty.
     Unlabel(Vec<String>),
-    /// Put labels in the place of all.
+    /// Replace all labels.
     Relabel(Vec<String>),
-    /// Another title.
+    /// Change the title.
     Title(String),
     /// Add assignees, by username.
     Assign(Vec<String>),
-    /// Remove these assignees, or all when none are named.
+    /// Remove these assignees, or all assignees if the list is empty.
     Unassign(Vec<String>),
-    /// Turn draft on or off.
+    /// Mark as draft or as ready.
     Draft(bool),
     /// Lock or unlock the discussion.
     Lock(bool),
-    /// Something that a quick action of this name does elsewhere, such as a to-do.
-    Elsewhere(String),
+    /// A quick action of this name that does not change the merge request, such as a to-do.
+    Unrelated(String),
 }
 
-/// What changes did.
+/// The changes that were applied.
 #[derive(Clone, Debug, Default)]
-pub struct Done {
+pub struct AppliedChanges {
     /// GitLab's `commands_changes`.
     pub changes: Map<String, Value>,
-    /// A sentence for each.
+    /// One sentence per change.
     pub summary: Vec<String>,
-    /// What the system notes say.
-    pub system: Vec<String>,
+    /// The texts of the system notes.
+    pub system_notes: Vec<String>,
 }
 
-impl Done {
-    fn say(&mut self, key: &str, value: Value, summary: &str, system: &str) {
+impl AppliedChanges {
+    fn record(&mut self, key: &str, value: Value, summary: &str, system_notes: &str) {
         drop(self.changes.insert(key.to_owned(), value));
         self.summary.push(summary.to_owned());
-        if !system.is_empty() {
-            self.system.push(system.to_owned());
+        if !system_notes.is_empty() {
+            self.system_notes.push(system_notes.to_owned());
         }
     }
 }
 
-/// Whether a title makes a draft (<https://docs.gitlab.com/user/project/merge_requests/drafts/>).
+/// Returns whether a title marks a draft (<https://docs.gitlab.com/user/project/merge_requests/drafts/>).
 #[must_use]
 pub fn is_draft(title: &str) -> bool {
     let title = title.to_ascii_lowercase();
     ["draft:", "[draft]", "(draft)"].iter().any(|mark| title.starts_with(mark))
 }
 
-/// Changes `merge_request`. What the caller may not do, or what does not fit its state, is left out
-/// without a word, as GitLab does with quick actions.
-pub fn apply(merge_request: &mut MergeRequest, actions: &[Action], caller: &Caller) -> Done {
-    let mut done = Done::default();
+/// Applies `actions` to `merge_request`. Skips silently what the caller may not do and what does not
+/// fit the state, as GitLab does with quick actions.
+pub fn apply(
+    merge_request: &mut StoredMergeRequest,
+    actions: &[MergeRequestAction],
+    caller: &Caller,
+) -> AppliedChanges {
+    let mut applied = AppliedChanges::default();
     for action in actions {
-        if may(merge_request, action, caller) {
-            one(merge_request, action, &caller.user, &mut done);
+        if is_permitted(merge_request, action, caller) {
+            apply_one(merge_request, action, &caller.user, &mut applied);
         }
     }
-    done
+    applied
 }
 
-fn may(merge_request: &MergeRequest, action: &Action, caller: &Caller) -> bool {
-    let own = merge_request.author == caller.user;
+fn is_permitted(
+    merge_request: &StoredMergeRequest,
+    action: &MergeRequestAction,
+    caller: &Caller,
+) -> bool {
+    let is_author = merge_request.author == caller.user;
     match action {
-        Action::Merge | Action::Approve | Action::Unapprove => caller.role >= Role::Developer,
-        Action::Elsewhere(_) => true,
-        _ => own || caller.role >= Role::Reporter,
+        MergeRequestAction::Merge | MergeRequestAction::Approve | MergeRequestAction::Unapprove => {
+            caller.role >= UserRole::Developer
+        }
+        MergeRequestAction::Unrelated(_) => true,
+        _ => is_author || caller.role >= UserRole::Reporter,
     }
 }
 
-fn one(merge_request: &mut MergeRequest, action: &Action, user: &User, done: &mut Done) {
-    let named = |names: &[String], mark: &str| {
+fn apply_one(
+    merge_request: &mut StoredMergeRequest,
+    action: &MergeRequestAction,
+    user: &StoredUser,
+    applied: &mut AppliedChanges,
+) {
+    let mentions = |names: &[String], mark: &str| {
         names.iter().map(|name| format!("{mark}{name}")).collect::<Vec<_>>().join(" ")
     };
     match action {
-        Action::Close if merge_request.state == State::Opened => {
-            merge_request.state = State::Closed;
+        MergeRequestAction::Close if merge_request.state == MergeRequestState::Open => {
+            merge_request.state = MergeRequestState::Closed;
             merge_request.ended = Some((now(), user.clone()));
-            done.say("state_event", json!("close"), "Closed this merge request.", "closed");
+            applied.record("state_event", json!("close"), "Closed this merge request.", "closed");
         }
-        Action::Reopen if merge_request.state == State::Closed => {
-            merge_request.state = State::Opened;
+        MergeRequestAction::Reopen if merge_request.state == MergeRequestState::Closed => {
+            merge_request.state = MergeRequestState::Open;
             merge_request.ended = None;
-            done.say("state_event", json!("reopen"), "Reopened this merge request.", "reopened");
+            applied.record(
+                "state_event",
+                json!("reopen"),
+                "Reopened this merge request.",
+                "reopened",
+            );
         }
-        Action::Merge
-            if merge_request.state == State::Opened && !is_draft(&merge_request.title) =>
+        MergeRequestAction::Merge
+            if merge_request.state == MergeRequestState::Open
+                && !is_draft(&merge_request.title) =>
         {
-            merge_request.state = State::Merged;
+            merge_request.state = MergeRequestState::Merged;
             merge_request.ended = Some((now(), user.clone()));
-            done.say("merge", json!(true), "Merged this merge request.", "merged");
+            applied.record("merge", json!(true), "Merged this merge request.", "merged");
         }
-        Action::Approve if !merge_request.approved_by.contains(&user.username) => {
+        MergeRequestAction::Approve if !merge_request.approved_by.contains(&user.username) => {
             merge_request.approved_by.push(user.username.clone());
-            let said = "approved this merge request";
-            done.say("approve", json!(true), "Approved the current merge request.", said);
+            let text = "approved this merge request";
+            applied.record("approve", json!(true), "Approved the current merge request.", text);
         }
-        Action::Unapprove if merge_request.approved_by.contains(&user.username) => {
+        MergeRequestAction::Unapprove if merge_request.approved_by.contains(&user.username) => {
             merge_request.approved_by.retain(|name| *name != user.username);
-            let said = "unapproved this merge request";
-            done.say("unapprove", json!(true), "Unapproved the current merge request.", said);
+            let text = "unapproved this merge request";
+            applied.record("unapprove", json!(true), "Unapproved the current merge request.", text);
         }
-        Action::Label(names) => {
+        MergeRequestAction::Label(names) => {
             let new = add(&mut merge_request.labels, names);
             if !new.is_empty() {
-                let names = named(&new, "~");
-                done.say(
+                let names = mentions(&new, "~");
+                applied.record(
                     "add_labels",
                     json!(new),
                     &format!("Added {names}."),
@@ -132,38 +153,43 @@ fn one(merge_request: &mut MergeRequest, action: &Action, user: &User, done: &mu
                 );
             }
         }
-        Action::Unlabel(names) => {
-            let gone = remove(&mut merge_request.labels, names);
-            if !gone.is_empty() {
-                let names = named(&gone, "~");
-                done.say(
+        MergeRequestAction::Unlabel(names) => {
+            let removed = remove(&mut merge_request.labels, names);
+            if !removed.is_empty() {
+                let names = mentions(&removed, "~");
+                applied.record(
                     "remove_labels",
-                    json!(gone),
+                    json!(removed),
                     &format!("Removed {names}."),
                     &format!("removed {names}"),
                 );
             }
         }
-        Action::Relabel(names) if merge_request.labels != *names => {
+        MergeRequestAction::Relabel(names) if merge_request.labels != *names => {
             merge_request.labels.clone_from(names);
-            let text = named(names, "~");
-            done.say(
+            let labels = mentions(names, "~");
+            applied.record(
                 "labels",
                 json!(names),
-                &format!("Replaced all labels with {text}."),
-                &format!("set labels to {text}"),
+                &format!("Replaced all labels with {labels}."),
+                &format!("set labels to {labels}"),
             );
         }
-        Action::Title(title) if !title.is_empty() && merge_request.title != *title => {
-            let said = format!("changed title from **{}** to **{title}**", merge_request.title);
+        MergeRequestAction::Title(title) if !title.is_empty() && merge_request.title != *title => {
+            let text = format!("changed title from **{}** to **{title}**", merge_request.title);
             merge_request.title.clone_from(title);
-            done.say("title", json!(title), &format!("Changed the title to \"{title}\"."), &said);
+            applied.record(
+                "title",
+                json!(title),
+                &format!("Changed the title to \"{title}\"."),
+                &text,
+            );
         }
-        Action::Assign(names) => {
+        MergeRequestAction::Assign(names) => {
             let new = add(&mut merge_request.assignees, names);
             if !new.is_empty() {
-                let names = named(&new, "@");
-                done.say(
+                let names = mentions(&new, "@");
+                applied.record(
                     "assignees",
                     json!(new),
                     &format!("Assigned {names}."),
@@ -171,55 +197,63 @@ fn one(merge_request: &mut MergeRequest, action: &Action, user: &User, done: &mu
                 );
             }
         }
-        Action::Unassign(names) => {
-            let gone = remove(&mut merge_request.assignees, names);
-            if !gone.is_empty() {
-                let names = named(&gone, "@");
-                done.say(
+        MergeRequestAction::Unassign(names) => {
+            let removed = remove(&mut merge_request.assignees, names);
+            if !removed.is_empty() {
+                let names = mentions(&removed, "@");
+                applied.record(
                     "unassignees",
-                    json!(gone),
+                    json!(removed),
                     &format!("Removed {names}."),
                     &format!("unassigned {names}"),
                 );
             }
         }
-        Action::Draft(draft) if is_draft(&merge_request.title) != *draft => {
+        MergeRequestAction::Draft(draft) if is_draft(&merge_request.title) != *draft => {
             let (event, word) = if *draft { ("draft", "draft") } else { ("ready", "ready") };
-            let bare = merge_request.title.split_once([':', ']', ')']);
-            merge_request.title = match bare {
+            let parts = merge_request.title.split_once([':', ']', ')']);
+            merge_request.title = match parts {
                 Some((_, rest)) if !draft => rest.trim_start().to_owned(),
                 _ => format!("Draft: {}", merge_request.title),
             };
-            let said = format!("marked this merge request as **{word}**");
-            done.say(
+            let text = format!("marked this merge request as **{word}**");
+            applied.record(
                 "wip_event",
                 json!(event),
                 &format!("Marked this merge request as {word}."),
-                &said,
+                &text,
             );
         }
-        Action::Lock(locked) if merge_request.locked != *locked => {
+        MergeRequestAction::Lock(locked) if merge_request.locked != *locked => {
             merge_request.locked = *locked;
             let word = if *locked { "locked" } else { "unlocked" };
-            let said = format!("{word} the discussion in this merge request");
-            done.say("discussion_locked", json!(locked), &format!("{word} the discussion."), &said);
+            let text = format!("{word} the discussion in this merge request");
+            applied.record(
+                "discussion_locked",
+                json!(locked),
+                &format!("{word} the discussion."),
+                &text,
+            );
         }
-        Action::Elsewhere(name) => done.say(name, json!(true), &format!("Did /{name}."), ""),
-        // It is so already, or cannot be.
+        MergeRequestAction::Unrelated(name) => {
+            applied.record(name, json!(true), &format!("Did /{name}."), "")
+        }
+        // The state is reached already, or the action does not fit the state.
         _ => {}
     }
 }
 
+/// Adds `names` to `list`. Returns those that were missing.
 fn add(list: &mut Vec<String>, names: &[String]) -> Vec<String> {
     let new: Vec<String> = names.iter().filter(|name| !list.contains(name)).cloned().collect();
     list.extend(new.iter().cloned());
     new
 }
 
-/// Removes `names`, or everything when there are none; what was there.
+/// Removes `names`, or everything if `names` is empty. Returns the removed names.
 fn remove(list: &mut Vec<String>, names: &[String]) -> Vec<String> {
-    let (gone, left) =
+    let (removed, remaining): (Vec<_>, Vec<_>) =
         std::mem::take(list).into_iter().partition(|name| names.is_empty() || names.contains(name));
-    *list = left;
-    gone
+    *list = remaining;
+    removed
 }

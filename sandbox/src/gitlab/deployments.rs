@@ -2,61 +2,67 @@
 
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Refusal, created, ok};
+use super::answer::{GitlabError, GitlabResult, created_response, ok_response};
+use super::context::{RequestContext, position};
 use super::environments;
-use super::fields::{Fields, time};
-use super::model::{Deployment, Project};
-use super::paging::turn;
-use super::place::{Place, position};
+use super::fields::{RequestFields, parse_time};
+use super::model::{StoredDeployment, StoredProject};
+use super::paging::sort_rows;
 use super::store::now;
-use super::tokens::Role;
-use super::users::basic;
+use super::tokens::UserRole;
+use super::users::user_json;
 use crate::app::App;
 
-/// What a client may set.
+/// The statuses that a client may set.
 const STATUSES: [&str; 4] = ["running", "success", "failed", "canceled"];
 
 /// `GET /projects/{project}/deployments`
-pub async fn list(at: Place, fields: Fields) -> Answer {
-    let project = at.project()?;
-    fields.only(&["environment", "status", "updated_after", "updated_before"])?;
+pub async fn list(request: RequestContext, fields: RequestFields) -> GitlabResult {
+    let project = request.project()?;
+    fields.require_known(&["environment", "status", "updated_after", "updated_before"])?;
     let orders = ["id", "iid", "created_at", "updated_at", "finished_at", "ref"];
     let order = fields.choice("order_by", &orders)?;
-    let known = [&["created", "skipped", "blocked"][..], &STATUSES].concat();
-    let status = fields.choice("status", &known)?;
+    let statuses = [&["created", "skipped", "blocked"][..], &STATUSES].concat();
+    let status = fields.choice("status", &statuses)?;
     let environment = fields.text("environment");
-    let is = |wanted: &Option<String>, value: &str| wanted.as_ref().is_none_or(|w| w == value);
+    let matches =
+        |expected: &Option<String>, value: &str| expected.as_ref().is_none_or(|w| w == value);
     let (after, before) = (fields.time("updated_after")?, fields.time("updated_before")?);
-    let fits = |one: &&Deployment| {
-        is(&environment, &one.environment)
-            && is(&status, &one.status)
-            && after.is_none_or(|after| time(&one.updated_at) >= Some(after))
-            && before.is_none_or(|before| time(&one.updated_at) <= Some(before))
+    let is_selected = |deployment: &&StoredDeployment| {
+        matches(&environment, &deployment.environment)
+            && matches(&status, &deployment.status)
+            && after.is_none_or(|after| parse_time(&deployment.updated_at) >= Some(after))
+            && before.is_none_or(|before| parse_time(&deployment.updated_at) <= Some(before))
     };
-    let mut found: Vec<&Deployment> = project.deployments.iter().filter(fits).collect();
+    let mut found: Vec<&StoredDeployment> =
+        project.deployments.iter().filter(is_selected).collect();
     match order.as_deref() {
-        Some("updated_at" | "finished_at") => found.sort_by_key(|one| (&one.updated_at, one.id)),
-        Some("ref") => found.sort_by_key(|one| (&one.reference, one.id)),
+        Some("updated_at" | "finished_at") => {
+            found.sort_by_key(|deployment| (&deployment.updated_at, deployment.id))
+        }
+        Some("ref") => found.sort_by_key(|deployment| (&deployment.reference, deployment.id)),
         _ => {}
     }
-    turn(&mut found, &fields, "asc")?;
-    at.page(&fields, &found, |one| Some(shown(&at.app, &project, one)))
+    sort_rows(&mut found, &fields, "asc")?;
+    request.page(&fields, &found, |deployment| {
+        Some(deployment_json(&request.app, &project, deployment))
+    })
 }
 
-/// `POST /projects/{project}/deployments`. The environment comes to be when there is none.
-pub async fn create(at: Place, fields: Fields) -> Answer {
-    at.make(Role::Developer, |draft| {
+/// `POST /projects/{project}/deployments`. Creates the environment if it is missing.
+pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabResult {
+    request.create(UserRole::Developer, |draft| {
         fields.require(&["environment", "sha", "ref", "tag", "status"])?;
         let status = fields.choice("status", &STATUSES)?.unwrap_or_default();
         let text = |name: &str| fields.text(name).unwrap_or_default();
-        let name = environments::valid(&text("environment"))?;
+        let name = environments::validate_name(&text("environment"))?;
         let sha = text("sha");
         if !(7..=40).contains(&sha.len()) || !sha.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(Refusal::message(400, json!({ "sha": ["The commit does not exist"] })));
+            return Err(GitlabError::message(400, json!({ "sha": ["The commit does not exist"] })));
         }
         environments::ensure(draft, &name);
-        let time = now();
-        let deployment = Deployment {
+        let created_at = now();
+        let deployment = StoredDeployment {
             id: draft.id(),
             iid: draft.project.deployments.last().map_or(1, |last| last.iid + 1),
             environment: name,
@@ -64,43 +70,49 @@ pub async fn create(at: Place, fields: Fields) -> Answer {
             reference: text("ref"),
             tag: fields.flag("tag"),
             status,
-            user: at.caller.user.clone(),
-            created_at: time.clone(),
-            updated_at: time,
+            user: request.caller.user.clone(),
+            created_at: created_at.clone(),
+            updated_at: created_at,
         };
-        let answer = shown(&at.app, &draft.project, &deployment);
+        let answer = deployment_json(&request.app, &draft.project, &deployment);
         draft.project.deployments.push(deployment);
-        Ok(created(answer))
+        Ok(created_response(answer))
     })
 }
 
 /// `GET /projects/{project}/deployments/{deployment}`
-pub async fn view(at: Place) -> Answer {
-    let project = at.project()?;
-    let one = &project.deployments[position(&project.deployments, at.item(), |one| one.id)?];
-    Ok(ok(shown(&at.app, &project, one)))
+pub async fn view(request: RequestContext) -> GitlabResult {
+    let project = request.project()?;
+    let deployment = &project.deployments
+        [position(&project.deployments, request.item(), |deployment| deployment.id)?];
+    Ok(ok_response(deployment_json(&request.app, &project, deployment)))
 }
 
 /// `PUT /projects/{project}/deployments/{deployment}`
-pub async fn update(at: Place, fields: Fields) -> Answer {
-    at.change(Role::Developer, |draft| {
+pub async fn update(request: RequestContext, fields: RequestFields) -> GitlabResult {
+    request.change(UserRole::Developer, |draft| {
         fields.require(&["status"])?;
         let status = fields.choice("status", &STATUSES)?.unwrap_or_default();
-        let all = &mut draft.project.deployments;
-        let index = position(all, at.item(), |one| one.id)?;
-        all[index].status = status;
-        all[index].updated_at = now();
-        Ok(ok(shown(&at.app, &draft.project, &draft.project.deployments[index])))
+        let deployments = &mut draft.project.deployments;
+        let index = position(deployments, request.item(), |deployment| deployment.id)?;
+        deployments[index].status = status;
+        deployments[index].updated_at = now();
+        Ok(ok_response(deployment_json(
+            &request.app,
+            &draft.project,
+            &draft.project.deployments[index],
+        )))
     })
 }
 
-/// A deployment as the API shows it.
+/// Returns a deployment in the API's format.
 #[must_use]
-pub fn shown(app: &App, project: &Project, one: &Deployment) -> Value {
-    let environment = project.environment(&one.environment).map(environments::basic);
+pub fn deployment_json(app: &App, project: &StoredProject, deployment: &StoredDeployment) -> Value {
+    let environment =
+        project.environment(&deployment.environment).map(environments::environment_reference);
     json!({
-        "id": one.id, "iid": one.iid, "ref": one.reference, "sha": one.sha, "status": one.status,
-        "created_at": one.created_at, "updated_at": one.updated_at, "user": basic(app, &one.user),
+        "id": deployment.id, "iid": deployment.iid, "ref": deployment.reference, "sha": deployment.sha, "status": deployment.status,
+        "created_at": deployment.created_at, "updated_at": deployment.updated_at, "user": user_json(app, &deployment.user),
         "environment": environment, "deployable": null,
     })
 }

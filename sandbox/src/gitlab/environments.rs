@@ -4,117 +4,118 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Refusal, created, ok};
+use super::answer::{GitlabError, GitlabResult, created_response, ok_response};
+use super::context::{RequestContext, position};
 use super::deployments;
-use super::fields::Fields;
-use super::model::Environment;
-use super::place::{Place, position};
+use super::fields::RequestFields;
+use super::model::StoredEnvironment;
 use super::store::{Draft, now};
-use super::tokens::Role;
+use super::tokens::UserRole;
 
-/// What an environment is for.
+/// The tiers of environments.
 const TIERS: [&str; 5] = ["production", "staging", "testing", "development", "other"];
 
-/// The longest name, and the longest address.
-const LONGEST: usize = 255;
+/// The maximum length of a name and of an address.
+const MAX_LENGTH: usize = 255;
 
 /// `GET /projects/{project}/environments`
-pub async fn list(at: Place, fields: Fields) -> Answer {
-    let project = at.project()?;
-    fields.only(&["name", "search", "states"])?;
+pub async fn list(request: RequestContext, fields: RequestFields) -> GitlabResult {
+    let project = request.project()?;
+    fields.require_known(&["name", "search", "states"])?;
     let states = fields.choice("states", &["available", "stopping", "stopped"])?;
     let (name, search) = (fields.text("name"), fields.text("search"));
     if name.is_some() && search.is_some() {
-        return Err(Refusal::error(400, "name, search cannot be used together"));
+        return Err(GitlabError::error(400, "name, search cannot be used together"));
     }
     if search.as_ref().is_some_and(|search| search.chars().count() < 3) {
-        return Err(Refusal::bad("Search query is less than 3 characters"));
+        return Err(GitlabError::bad_request("Search query is less than 3 characters"));
     }
-    let fits = |one: &&Environment| {
+    let is_selected = |one: &&StoredEnvironment| {
         name.as_ref().is_none_or(|name| one.name == *name)
             && search.as_ref().is_none_or(|search| one.name.contains(search))
             && states.as_ref().is_none_or(|state| one.state == *state)
     };
-    let found: Vec<&Environment> = project.environments.iter().filter(fits).collect();
-    at.page(&fields, &found, |one| Some(shown(one)))
+    let found: Vec<&StoredEnvironment> = project.environments.iter().filter(is_selected).collect();
+    request.page(&fields, &found, |one| Some(environment_json(one)))
 }
 
 /// `POST /projects/{project}/environments`
-pub async fn create(at: Place, fields: Fields) -> Answer {
-    at.make(Role::Developer, |draft| {
+pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabResult {
+    request.create(UserRole::Developer, |draft| {
         fields.require(&["name"])?;
-        let name = valid(&fields.text("name").unwrap_or_default())?;
+        let name = validate_name(&fields.text("name").unwrap_or_default())?;
         let tier = fields.choice("tier", &TIERS)?;
-        let url = address(&fields)?;
+        let url = external_url(&fields)?;
         if draft.project.environment(&name).is_some() {
-            return Err(Refusal::message(400, json!({ "name": ["has already been taken"] })));
+            return Err(GitlabError::message(400, json!({ "name": ["has already been taken"] })));
         }
         let one = ensure(draft, &name);
         one.external_url = url;
         one.tier = tier.unwrap_or_else(|| one.tier.clone());
-        Ok(created(shown(one)))
+        Ok(created_response(environment_json(one)))
     })
 }
 
 /// `GET /projects/{project}/environments/{environment}`
-pub async fn view(at: Place) -> Answer {
-    let project = at.project()?;
-    let one = &project.environments[position(&project.environments, at.item(), |one| one.id)?];
-    let mut answer = shown(one);
+pub async fn view(request: RequestContext) -> GitlabResult {
+    let project = request.project()?;
+    let one = &project.environments[position(&project.environments, request.item(), |one| one.id)?];
+    let mut answer = environment_json(one);
     let finished = project.deployments.iter().rev();
     let mut finished = finished.filter(|d| d.environment == one.name && d.status == "success");
-    answer["last_deployment"] =
-        finished.next().map_or(Value::Null, |last| deployments::shown(&at.app, &project, last));
-    Ok(ok(answer))
+    answer["last_deployment"] = finished
+        .next()
+        .map_or(Value::Null, |last| deployments::deployment_json(&request.app, &project, last));
+    Ok(ok_response(answer))
 }
 
 /// `PUT /projects/{project}/environments/{environment}`
-pub async fn update(at: Place, fields: Fields) -> Answer {
-    let url = address(&fields)?;
+pub async fn update(request: RequestContext, fields: RequestFields) -> GitlabResult {
+    let url = external_url(&fields)?;
     let tier = fields.choice("tier", &TIERS)?;
-    change(&at, |one| {
+    change(&request, |one| {
         one.external_url = url.or(one.external_url.take());
         one.tier = tier.unwrap_or_else(|| one.tier.clone());
     })
 }
 
-/// `POST /projects/{project}/environments/{environment}/stop`. There are no pipelines here, so no
-/// `on_stop` job runs, with or without `force`.
-pub async fn stop(at: Place) -> Answer {
-    change(&at, |one| "stopped".clone_into(&mut one.state))
+/// `POST /projects/{project}/environments/{environment}/stop`. The sandbox has no pipelines, so
+/// no `on_stop` job runs, with or without `force`.
+pub async fn stop(request: RequestContext) -> GitlabResult {
+    change(&request, |one| "stopped".clone_into(&mut one.state))
 }
 
-/// `DELETE /projects/{project}/environments/{environment}`, which must be stopped.
-pub async fn delete(at: Place) -> Answer {
-    at.change(Role::Developer, |draft| {
+/// `DELETE /projects/{project}/environments/{environment}`. Refuses an environment that is not stopped.
+pub async fn delete(request: RequestContext) -> GitlabResult {
+    request.change(UserRole::Developer, |draft| {
         let all = &mut draft.project.environments;
-        let index = position(all, at.item(), |one| one.id)?;
+        let index = position(all, request.item(), |one| one.id)?;
         if all[index].state != "stopped" {
-            return Err(Refusal::forbidden());
+            return Err(GitlabError::forbidden());
         }
-        let gone = all.remove(index);
-        draft.project.deployments.retain(|one| one.environment != gone.name);
+        let removed = all.remove(index);
+        draft.project.deployments.retain(|one| one.environment != removed.name);
         Ok(StatusCode::NO_CONTENT.into_response())
     })
 }
 
-fn change(at: &Place, change: impl FnOnce(&mut Environment)) -> Answer {
-    at.change(Role::Developer, |draft| {
+fn change(request: &RequestContext, change: impl FnOnce(&mut StoredEnvironment)) -> GitlabResult {
+    request.change(UserRole::Developer, |draft| {
         let all = &mut draft.project.environments;
-        let index = position(all, at.item(), |one| one.id)?;
+        let index = position(all, request.item(), |one| one.id)?;
         change(&mut all[index]);
         all[index].updated_at = now();
-        Ok(ok(shown(&all[index])))
+        Ok(ok_response(environment_json(&all[index])))
     })
 }
 
-/// The environment of this name, made when missing, available when it was stopped.
-pub fn ensure<'d>(draft: &'d mut Draft, name: &str) -> &'d mut Environment {
+/// Returns the environment of this name and makes it available. Creates it if it is missing.
+pub fn ensure<'d>(draft: &'d mut Draft, name: &str) -> &'d mut StoredEnvironment {
     let time = now();
     let index = draft.project.environments.iter().position(|one| one.name == name);
     let index = index.unwrap_or_else(|| {
         let id = draft.id();
-        draft.project.environments.push(Environment {
+        draft.project.environments.push(StoredEnvironment {
             id,
             name: name.to_owned(),
             external_url: None,
@@ -131,30 +132,31 @@ pub fn ensure<'d>(draft: &'d mut Draft, name: &str) -> &'d mut Environment {
     one
 }
 
-/// A name that an environment can have.
-pub fn valid(name: &str) -> Result<String, Refusal> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || " -_/${}.".contains(c);
-    let said = if name.trim().is_empty() {
+/// Returns `name`. Errors if an environment cannot have this name.
+pub fn validate_name(name: &str) -> Result<String, GitlabError> {
+    let is_selected = |c: char| c.is_ascii_alphanumeric() || " -_/${}.".contains(c);
+    let problem = if name.trim().is_empty() {
         "can't be blank"
-    } else if name.chars().count() > LONGEST {
+    } else if name.chars().count() > MAX_LENGTH {
         "is too long (maximum is 255 characters)"
-    } else if !name.chars().all(fits) || name.starts_with('/') || name.ends_with('/') {
+    } else if !name.chars().all(is_selected) || name.starts_with('/') || name.ends_with('/') {
         "can contain only letters, digits, '-', '_', '/', '$', '{', '}', '.', and spaces, but it cannot start or end with '/'"
     } else {
         return Ok(name.to_owned());
     };
-    Err(Refusal::message(400, json!({ "name": [said] })))
+    Err(GitlabError::message(400, json!({ "name": [problem] })))
 }
 
-fn address(fields: &Fields) -> Result<Option<String>, Refusal> {
+/// Reads the external address of a request. Errors if it is too long or not HTTP.
+fn external_url(fields: &RequestFields) -> Result<Option<String>, GitlabError> {
     let url = fields.text("external_url").filter(|url| !url.is_empty());
     match &url {
-        Some(url) if url.len() > LONGEST => {
-            let said = "is too long (maximum is 255 characters)";
-            Err(Refusal::message(400, json!({ "external_url": [said] })))
+        Some(url) if url.len() > MAX_LENGTH => {
+            let problem = "is too long (maximum is 255 characters)";
+            Err(GitlabError::message(400, json!({ "external_url": [problem] })))
         }
         Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => {
-            Err(Refusal::message(
+            Err(GitlabError::message(
                 400,
                 json!({ "external_url": ["is blocked: Only allowed schemes are http, https"] }),
             ))
@@ -167,22 +169,24 @@ fn address(fields: &Fields) -> Result<Option<String>, Refusal> {
 /// (<https://docs.gitlab.com/ci/environments/#deployment-tier-of-environments>).
 fn tier(name: &str) -> &'static str {
     let name = name.to_ascii_lowercase();
-    let holds = |words: &[&str]| words.iter().any(|word| name.contains(word));
-    if holds(&["dev", "review", "trunk"]) {
+    let contains_any = |words: &[&str]| words.iter().any(|word| name.contains(word));
+    if contains_any(&["dev", "review", "trunk"]) {
         "development"
-    } else if holds(&["test", "tst", "int", "accept", "acpt", "qa", "qc", "control", "quality"]) {
+    } else if contains_any(&[
+        "test", "tst", "int", "accept", "acpt", "qa", "qc", "control", "quality",
+    ]) {
         "testing"
-    } else if holds(&["stag", "stg", "model", "modl", "pre", "demo", "non"]) {
+    } else if contains_any(&["stag", "stg", "model", "modl", "pre", "demo", "non"]) {
         "staging"
-    } else if holds(&["prod", "prd", "live"]) {
+    } else if contains_any(&["prod", "prd", "live"]) {
         "production"
     } else {
         "other"
     }
 }
 
-/// GitLab's form of a slug: 24 characters, with a suffix unless the name is one already. The
-/// suffix's letters are not GitLab's.
+/// Returns a slug in GitLab's format: at most 24 characters, with a suffix unless the name is a slug
+/// already. The letters of the suffix differ from GitLab's.
 fn slug(name: &str) -> String {
     let mut slug = String::new();
     for c in name.to_ascii_lowercase().chars() {
@@ -202,13 +206,13 @@ fn slug(name: &str) -> String {
     slug.trim_end_matches('-').to_owned()
 }
 
-/// An environment inside another document.
+/// Returns an environment in the format of a nested object.
 #[must_use]
-pub fn basic(one: &Environment) -> Value {
+pub fn environment_reference(one: &StoredEnvironment) -> Value {
     json!({ "id": one.id, "name": one.name, "slug": slug(&one.name), "external_url": one.external_url })
 }
 
-fn shown(one: &Environment) -> Value {
+fn environment_json(one: &StoredEnvironment) -> Value {
     json!({
         "id": one.id, "name": one.name, "slug": slug(&one.name), "external_url": one.external_url,
         "state": one.state, "tier": one.tier, "created_at": one.created_at,

@@ -1,4 +1,4 @@
-//! Reads parameters: from the query, a form or a JSON document, all the same to GitLab.
+//! Reads parameters from the query, a form or a JSON document. GitLab treats all three alike.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -9,49 +9,49 @@ use axum::http::header::CONTENT_TYPE;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::answer::Refusal;
+use super::answer::GitlabError;
 
 /// The parameters of a request.
 #[derive(Clone, Debug, Default)]
-pub struct Fields {
+pub struct RequestFields {
     values: BTreeMap<String, Value>,
     /// The query as it was sent.
     pub query: String,
     /// The names in the query.
-    asked: Vec<String>,
+    query_names: Vec<String>,
 }
 
-/// The names in a query that every list takes.
+/// The parameters that every list accepts.
 const PAGING: [&str; 5] = ["page", "per_page", "order_by", "sort", "pagination"];
 
-impl<S: Send + Sync> FromRequest<S> for Fields {
-    type Rejection = Refusal;
+impl<S: Send + Sync> FromRequest<S> for RequestFields {
+    type Rejection = GitlabError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Fields, Refusal> {
+    async fn from_request(request: Request, state: &S) -> Result<RequestFields, GitlabError> {
         let query = request.uri().query().unwrap_or_default().to_owned();
         let content_type = request.headers().get(CONTENT_TYPE).and_then(|text| text.to_str().ok());
         let is_json = content_type.is_some_and(|text| text.starts_with("application/json"));
         let is_form =
             content_type.is_some_and(|text| text.starts_with("application/x-www-form-urlencoded"));
-        let values = form(&query);
-        let asked = values.keys().cloned().collect();
-        let mut fields = Fields { values, query, asked };
+        let values = parse_form(&query);
+        let query_names = values.keys().cloned().collect();
+        let mut fields = RequestFields { values, query, query_names };
         let body = Bytes::from_request(request, state).await;
-        let body = body.map_err(|_| Refusal::error(413, "413 Request Entity Too Large"))?;
+        let body = body.map_err(|_| GitlabError::error(413, "413 Request Entity Too Large"))?;
         if is_form {
-            fields.values.append(&mut form(&String::from_utf8_lossy(&body)));
+            fields.values.append(&mut parse_form(&String::from_utf8_lossy(&body)));
         } else if is_json && !body.is_empty() {
             match serde_json::from_slice(&body) {
                 Ok(Value::Object(object)) => fields.values.extend(object),
-                _ => return Err(Refusal::message(400, "400 Bad request")),
+                _ => return Err(GitlabError::message(400, "400 Bad request")),
             }
         }
         Ok(fields)
     }
 }
 
-/// Pairs as a browser sends them. Names that end in `[]` are lists.
-fn form(text: &str) -> BTreeMap<String, Value> {
+/// Parses pairs in the format of a browser's form. Names that end in `[]` are lists.
+fn parse_form(text: &str) -> BTreeMap<String, Value> {
     let decode =
         |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
     let mut values = BTreeMap::new();
@@ -74,7 +74,7 @@ fn form(text: &str) -> BTreeMap<String, Value> {
 
 /// Parses a time with an offset, with `Z`, or a date.
 #[must_use]
-pub fn time(text: &str) -> Option<SystemTime> {
+pub fn parse_time(text: &str) -> Option<SystemTime> {
     // A plus that a client did not encode arrives as a space.
     let text = text.replace(' ', "+");
     if text.len() == 10 {
@@ -93,26 +93,26 @@ pub fn time(text: &str) -> Option<SystemTime> {
     if sign == '+' { local.checked_sub(offset) } else { local.checked_add(offset) }
 }
 
-impl Fields {
-    /// Refuses a query with a name that is not among `known`. GitLab would pass over what it does not
-    /// know either, but it knows more than the sandbox.
-    pub fn only(&self, known: &[&str]) -> Result<(), Refusal> {
+impl RequestFields {
+    /// Refuses a query with a name that is not among `known`. GitLab ignores unknown names, but it
+    /// knows more of them than the sandbox.
+    pub fn require_known(&self, known: &[&str]) -> Result<(), GitlabError> {
         let is_known = |name: &str| PAGING.contains(&name) || known.contains(&name);
-        match self.asked.iter().find(|name| !is_known(name)) {
+        match self.query_names.iter().find(|name| !is_known(name)) {
             None => Ok(()),
-            Some(name) => Err(Refusal::unknown(&format!("the query parameter `{name}`"))),
+            Some(name) => Err(GitlabError::unsupported(&format!("the query parameter `{name}`"))),
         }
     }
 
-    /// Returns a time, in seconds since 1970. A date alone is its beginning.
-    pub fn time(&self, name: &str) -> Result<Option<SystemTime>, Refusal> {
+    /// Returns a time. A date without a time means its first second.
+    pub fn time(&self, name: &str) -> Result<Option<SystemTime>, GitlabError> {
         let parse = |text: String| {
-            time(&text).ok_or_else(|| Refusal::error(400, &format!("{name} is invalid")))
+            parse_time(&text).ok_or_else(|| GitlabError::error(400, &format!("{name} is invalid")))
         };
         self.text(name).filter(|text| !text.is_empty()).map(parse).transpose()
     }
 
-    /// Returns a text. `None` if it is not there or null.
+    /// Returns a text. `None` if it is missing or null.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {
         match self.values.get(name)? {
@@ -123,19 +123,19 @@ impl Fields {
         }
     }
 
-    /// Whether it is there and true.
+    /// Returns whether a parameter is present and true.
     #[must_use]
     pub fn flag(&self, name: &str) -> bool {
         self.text(name).is_some_and(|text| matches!(text.as_str(), "true" | "1" | "yes" | "on"))
     }
 
-    /// Whether a parameter is there, whatever its value is.
+    /// Returns whether a parameter is present, with any value.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.values.contains_key(name)
     }
 
-    /// Returns a list, also one that is written with commas.
+    /// Returns a list, from an array or a text with commas.
     #[must_use]
     pub fn list(&self, name: &str) -> Option<Vec<String>> {
         let texts = match self.values.get(name)? {
@@ -149,51 +149,51 @@ impl Fields {
     }
 
     /// Returns a number.
-    pub fn number(&self, name: &str) -> Result<Option<u64>, Refusal> {
+    pub fn number(&self, name: &str) -> Result<Option<u64>, GitlabError> {
         let parse = |text: String| {
-            text.parse().map_err(|_| Refusal::error(400, &format!("{name} is invalid")))
+            text.parse().map_err(|_| GitlabError::error(400, &format!("{name} is invalid")))
         };
         self.text(name).map(parse).transpose()
     }
 
     /// Returns one of `values`.
-    pub fn choice(&self, name: &str, values: &[&str]) -> Result<Option<String>, Refusal> {
+    pub fn choice(&self, name: &str, values: &[&str]) -> Result<Option<String>, GitlabError> {
         match self.text(name) {
             Some(text) if !values.contains(&text.as_str()) => {
-                Err(Refusal::error(400, &format!("{name} does not have a valid value")))
+                Err(GitlabError::error(400, &format!("{name} does not have a valid value")))
             }
             text => Ok(text),
         }
     }
 
-    /// Refuses a request that lacks one of `names`, and names all that are missing.
-    pub fn require(&self, names: &[&str]) -> Result<(), Refusal> {
+    /// Refuses a request that lacks one of `names`. The response lists all missing names.
+    pub fn require(&self, names: &[&str]) -> Result<(), GitlabError> {
         let missing: Vec<String> = names
             .iter()
             .filter(|name| self.text(name).is_none())
             .map(|name| format!("{name} is missing"))
             .collect();
-        if missing.is_empty() { Ok(()) } else { Err(Refusal::error(400, &missing.join(", "))) }
+        if missing.is_empty() { Ok(()) } else { Err(GitlabError::error(400, &missing.join(", "))) }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::time;
+    use super::parse_time;
 
     #[test]
-    fn times_have_offsets() {
-        let utc = time("2026-11-24T10:00:00Z").expect("a time");
+    fn times_are_parsed_with_their_offset() {
+        let utc = parse_time("2026-11-24T10:00:00Z").expect("a time");
         for text in [
             "2026-11-24T12:00:00+02:00",
             "2026-11-24T12:00:00 02:00",
             "2026-11-24T04:30:00.000-05:30",
         ] {
-            assert_eq!(time(text), Some(utc), "{text}");
+            assert_eq!(parse_time(text), Some(utc), "{text}");
         }
-        assert_eq!(time("2026-11-24"), time("2026-11-24T00:00:00.000Z"));
+        assert_eq!(parse_time("2026-11-24"), parse_time("2026-11-24T00:00:00.000Z"));
         for text in ["", "yesterday", "2026-13-01", "2026-11-24T12:00:00+x:00", "ääääää"] {
-            assert_eq!(time(text), None, "{text}");
+            assert_eq!(parse_time(text), None, "{text}");
         }
     }
 }

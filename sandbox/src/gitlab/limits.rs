@@ -1,4 +1,4 @@
-//! Rate limits, of both kinds that GitLab has, and what tests may turn on.
+//! The two kinds of rate limits that GitLab has, and switches for tests.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,45 +11,46 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::answer::Refusal;
+use super::answer::GitlabError;
 use crate::app::App;
-use crate::cloudflare::auth::Authorized;
-use crate::cloudflare::body::Body as Given;
+use crate::cloudflare::auth::RequireToken;
+use crate::cloudflare::body::JsonBody;
 
-/// How many notes one user can make in a minute
+/// The number of notes that a user can create per minute
 /// (<https://docs.gitlab.com/administration/settings/rate_limit_on_notes_creation/>).
 const NOTES_PER_MINUTE: usize = 300;
 
-/// What tests turn on, with `PUT /__sandbox/gitlab`. It replaces what was on, and a restart ends it.
+/// The switches that tests set with `PUT /__sandbox/gitlab`. A request replaces all of them, and a
+/// restart resets them.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Switches {
-    /// How many of the next requests the throttle refuses.
+    /// The number of next requests that the throttle refuses.
     throttled: u32,
     /// The `Retry-After` of those, in seconds.
     retry_after: u64,
-    /// How many of the next new notes the limit on notes refuses.
+    /// The number of next new notes that the limit on notes refuses.
     notes_limited: u32,
-    /// Another limit on new notes in a minute.
+    /// Replaces the limit on new notes per minute.
     notes_per_minute: Option<usize>,
-    /// Notes that nobody may read: they take up room on a page and are not on it.
+    /// Notes that no caller may read. They take up room on a page and are left out of it.
     unreadable: Vec<u64>,
 }
 
 /// Rate limits, in memory.
 #[derive(Debug, Default)]
-pub struct Limits {
+pub struct RateLimits {
     switches: Mutex<Switches>,
     notes: Mutex<BTreeMap<u64, Vec<Instant>>>,
 }
 
-impl Limits {
-    /// Counts a new note of a user, and refuses one too many: without any header, unlike the
-    /// throttle.
-    pub fn note(&self, user: u64) -> Result<(), Refusal> {
+impl RateLimits {
+    /// Counts a new note of a user and refuses it above the limit. Unlike the throttle, the response
+    /// has no headers.
+    pub fn count_note(&self, user: u64) -> Result<(), GitlabError> {
         let refusal = || {
             let text = "This endpoint has been requested too many times. Try again later.";
-            Err(Refusal::message(429, json!({ "error": text })))
+            Err(GitlabError::message(429, json!({ "error": text })))
         };
         let mut switches = self.switches();
         if switches.notes_limited > 0 {
@@ -66,9 +67,9 @@ impl Limits {
         Ok(())
     }
 
-    /// Whether nobody may read a note.
+    /// Returns whether no caller may read a note.
     #[must_use]
-    pub fn unreadable(&self, note: u64) -> bool {
+    pub fn is_unreadable(&self, note: u64) -> bool {
         self.switches().unreadable.contains(&note)
     }
 
@@ -80,23 +81,23 @@ impl Limits {
 /// `PUT /__sandbox/gitlab`
 pub async fn set(
     State(app): State<App>,
-    _: Authorized,
-    Given(switches): Given<Switches>,
+    _: RequireToken,
+    JsonBody(switches): JsonBody<Switches>,
 ) -> StatusCode {
     *app.gitlab.limits.switches() = switches;
     StatusCode::NO_CONTENT
 }
 
-/// The request throttle: plain text, and headers that say when to come back
+/// Refuses throttled requests with plain text and headers that tell when to retry
 /// (<https://docs.gitlab.com/administration/settings/user_and_ip_rate_limits/>).
 pub async fn throttle(State(app): State<App>, request: Request, next: Next) -> Response {
-    let refused = {
+    let retry_after = {
         let mut switches = app.gitlab.limits.switches();
-        let refused = switches.throttled > 0;
+        let is_throttled = switches.throttled > 0;
         switches.throttled = switches.throttled.saturating_sub(1);
-        refused.then_some(switches.retry_after)
+        is_throttled.then_some(switches.retry_after)
     };
-    let Some(seconds) = refused else { return next.run(request).await };
+    let Some(seconds) = retry_after else { return next.run(request).await };
     let reset = SystemTime::now() + Duration::from_secs(seconds);
     let unix = reset.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let headers = [

@@ -1,5 +1,5 @@
-//! Comments as HTML: the part of GitLab's Markdown that comments use
-//! (<https://docs.gitlab.com/user/markdown/>), and nothing that could run.
+//! Renders comments as HTML. Supports the part of GitLab's Markdown that comments use
+//! (<https://docs.gitlab.com/user/markdown/>), and no scripts.
 
 use pulldown_cmark::{
     CowStr, Event, LinkType, Options, Parser, Tag, TagEnd, TextMergeStream, html::push_html,
@@ -7,13 +7,13 @@ use pulldown_cmark::{
 
 use crate::serve::missing::escape;
 
-/// The HTML tags that a comment may use, without any attribute but `open`.
+/// The HTML tags that a comment may use. Their only attribute is `open`.
 const TAGS: [&str; 18] = [
     "details", "summary", "br", "hr", "sub", "sup", "kbd", "b", "i", "em", "strong", "code", "pre",
     "del", "ins", "p", "div", "span",
 ];
 
-/// The HTML of a comment.
+/// Renders a comment as HTML.
 #[must_use]
 pub fn render(markdown: &str) -> String {
     let options = Options::ENABLE_TABLES
@@ -22,30 +22,30 @@ pub fn render(markdown: &str) -> String {
         | Options::ENABLE_GFM;
     let mut html = String::new();
     let mut block: Option<String> = None;
-    // Inside a link, a picture or a code block, an address is text.
-    let mut plain = 0_usize;
+    // Addresses inside links, pictures and code blocks stay text.
+    let mut depth = 0_usize;
     let mut events = Vec::new();
     for event in TextMergeStream::new(Parser::new_ext(markdown, options)) {
         match event {
             Event::Start(Tag::HtmlBlock) => block = Some(String::new()),
             Event::End(TagEnd::HtmlBlock) => {
-                events.push(Event::Html(harmless(&block.take().unwrap_or_default()).into()));
+                events.push(Event::Html(sanitize_html(&block.take().unwrap_or_default()).into()));
             }
             Event::Html(text) => match &mut block {
                 Some(block) => block.push_str(&text),
-                None => events.push(Event::Html(harmless(&text).into())),
+                None => events.push(Event::Html(sanitize_html(&text).into())),
             },
-            Event::InlineHtml(text) => events.push(Event::InlineHtml(harmless(&text).into())),
+            Event::InlineHtml(text) => events.push(Event::InlineHtml(sanitize_html(&text).into())),
             Event::Start(tag) => {
-                plain += usize::from(is_plain(&tag));
-                events.push(Event::Start(checked(tag)));
+                depth += usize::from(keeps_addresses(&tag));
+                events.push(Event::Start(sanitize_link(tag)));
             }
             Event::End(tag) => {
-                let ends = matches!(tag, TagEnd::Link | TagEnd::Image | TagEnd::CodeBlock);
-                plain -= usize::from(ends);
+                let is_closing = matches!(tag, TagEnd::Link | TagEnd::Image | TagEnd::CodeBlock);
+                depth -= usize::from(is_closing);
                 events.push(Event::End(tag));
             }
-            Event::Text(text) if plain == 0 => linked(&text, &mut events),
+            Event::Text(text) if depth == 0 => link_addresses(&text, &mut events),
             event => events.push(event),
         }
     }
@@ -53,51 +53,56 @@ pub fn render(markdown: &str) -> String {
     html
 }
 
-fn is_plain(tag: &Tag<'_>) -> bool {
+/// Returns whether addresses inside this tag stay text.
+fn keeps_addresses(tag: &Tag<'_>) -> bool {
     matches!(tag, Tag::Link { .. } | Tag::Image { .. } | Tag::CodeBlock(_))
 }
 
-/// Links lead to the web, to mail or to a place here.
-fn checked(tag: Tag<'_>) -> Tag<'_> {
-    let safe = |url: CowStr<'_>, link: LinkType| {
+/// Empties links that lead elsewhere than to the web, to mail or to a relative address.
+fn sanitize_link(tag: Tag<'_>) -> Tag<'_> {
+    let safe_url = |url: CowStr<'_>, link: LinkType| {
         let scheme = url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
-        let relative = scheme.as_ref().is_none_or(|scheme| scheme.contains(['/', '?', '#']));
-        let known = matches!(scheme.as_deref(), Some("http" | "https" | "mailto"));
-        if relative || known || link == LinkType::Email { url.into_string() } else { String::new() }
+        let is_relative = scheme.as_ref().is_none_or(|scheme| scheme.contains(['/', '?', '#']));
+        let is_safe = matches!(scheme.as_deref(), Some("http" | "https" | "mailto"));
+        if is_relative || is_safe || link == LinkType::Email {
+            url.into_string()
+        } else {
+            String::new()
+        }
     };
     match tag {
         Tag::Link { link_type, dest_url, title, id } => {
-            Tag::Link { link_type, dest_url: safe(dest_url, link_type).into(), title, id }
+            Tag::Link { link_type, dest_url: safe_url(dest_url, link_type).into(), title, id }
         }
         Tag::Image { link_type, dest_url, title, id } => {
-            Tag::Image { link_type, dest_url: safe(dest_url, link_type).into(), title, id }
+            Tag::Image { link_type, dest_url: safe_url(dest_url, link_type).into(), title, id }
         }
         tag => tag,
     }
 }
 
-/// HTML from a comment: comments vanish, known tags stay, everything else is shown as text.
-fn harmless(html: &str) -> String {
+/// Sanitizes HTML. Removes HTML comments, keeps the tags in [`TAGS`], and escapes everything else.
+fn sanitize_html(html: &str) -> String {
     let mut out = String::new();
     let mut rest = html;
     while let Some(at) = rest.find('<') {
         out.push_str(&rest[..at].replace('>', "&gt;"));
         rest = &rest[at..];
-        if let Some(inside) = rest.strip_prefix("<!--") {
-            rest = inside.split_once("-->").map_or("", |(_, after)| after);
+        if let Some(comment) = rest.strip_prefix("<!--") {
+            rest = comment.split_once("-->").map_or("", |(_, after)| after);
             continue;
         }
         let end = rest.find('>').map_or(rest.len(), |end| end + 1);
         let (tag, after) = rest.split_at(end);
-        out.push_str(&known(tag).unwrap_or_else(|| escape(tag)));
+        out.push_str(&sanitize_tag(tag).unwrap_or_else(|| escape(tag)));
         rest = after;
     }
     out.push_str(&rest.replace('>', "&gt;"));
     out
 }
 
-/// `tag` written anew, when it is one of those that may be used.
-fn known(tag: &str) -> Option<String> {
+/// Returns `tag` in a canonical form. `None` if comments may not use it.
+fn sanitize_tag(tag: &str) -> Option<String> {
     let inner = tag.strip_prefix('<')?.strip_suffix('>')?.trim_end_matches('/').trim();
     let (closing, name) = inner.strip_prefix('/').map_or(("", inner), |name| ("/", name));
     let (name, attribute) = name.split_once(char::is_whitespace).unwrap_or((name, ""));
@@ -110,27 +115,27 @@ fn known(tag: &str) -> Option<String> {
     TAGS.contains(&name.as_str()).then(|| format!("<{closing}{name}{open}>"))
 }
 
-/// Addresses in the text become links.
-fn linked<'e>(text: &str, events: &mut Vec<Event<'e>>) {
-    let owned = |text: &str| Event::Text(text.to_owned().into());
+/// Turns the addresses in a text into links.
+fn link_addresses<'e>(text: &str, events: &mut Vec<Event<'e>>) {
+    let text_event = |text: &str| Event::Text(text.to_owned().into());
     let mut rest = text;
     while let Some(at) = rest.find("https://").into_iter().chain(rest.find("http://")).min() {
         let (before, address) = rest.split_at(at);
         let end = address.find(|c: char| c.is_whitespace() || "<>\"`|".contains(c));
-        let whole = &address[..end.unwrap_or(address.len())];
-        let url = whole.trim_end_matches(['.', ',', ';', ':', '!', '?', ')', '\'', '*', '_']);
-        events.push(owned(before));
+        let candidate = &address[..end.unwrap_or(address.len())];
+        let url = candidate.trim_end_matches(['.', ',', ';', ':', '!', '?', ')', '\'', '*', '_']);
+        events.push(text_event(before));
         events.push(Event::Start(Tag::Link {
             link_type: LinkType::Autolink,
             dest_url: url.to_owned().into(),
             title: "".into(),
             id: "".into(),
         }));
-        events.push(owned(url));
+        events.push(text_event(url));
         events.push(Event::End(TagEnd::Link));
         rest = &address[url.len()..];
     }
-    events.push(owned(rest));
+    events.push(text_event(rest));
 }
 
 #[cfg(test)]
@@ -138,7 +143,7 @@ mod tests {
     use super::render;
 
     #[test]
-    fn what_comments_use_is_rendered() {
+    fn markdown_of_comments_is_rendered() {
         let html = render(
             "<!-- marker: site -->\n### Preview\n\n| a | b |\n|---|--:|\n| `x` | https://site.localhost/?a=1&b. |\n\n<details><summary>Log</summary>\n\n```text\n<b>https://x</b>\n```\n\n</details>\n",
         );
@@ -156,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_runs() {
+    fn scripts_are_removed() {
         for text in [
             "<script>alert(1)</script>",
             "<img src=x onerror=alert(1)>",

@@ -4,6 +4,7 @@
 pub mod access;
 pub mod answer;
 pub mod changes;
+pub mod context;
 pub mod deployments;
 pub mod environments;
 pub mod fields;
@@ -13,7 +14,6 @@ pub mod merge_requests;
 pub mod model;
 pub mod notes;
 pub mod paging;
-pub mod place;
 pub mod projects;
 pub mod quick_actions;
 pub mod reading;
@@ -33,43 +33,43 @@ use camino::Utf8Path;
 
 use crate::app::App;
 use crate::cli::Serve;
-use answer::Refusal;
+use answer::GitlabError;
 
-/// The parts of the stand-in for GitLab.
+/// The state of the stand-in for GitLab.
 #[derive(Debug)]
-pub struct Gitlab {
+pub struct GitlabState {
     /// Projects with their merge requests.
-    pub store: store::Store,
-    /// Who may call.
+    pub store: store::ProjectStore,
+    /// The tokens of callers.
     pub tokens: tokens::Tokens,
     /// Rate limits.
-    pub limits: limits::Limits,
-    /// The relative root of the instance, as `/gitlab`; empty when it has none.
+    pub limits: limits::RateLimits,
+    /// The relative root of the instance, such as `/gitlab`. Empty if it has none.
     pub root: String,
 }
 
-impl Gitlab {
+impl GitlabState {
     /// Opens the state in `state`.
-    pub fn open(state: &Utf8Path, options: &Serve) -> Result<Gitlab> {
-        Ok(Gitlab {
-            store: store::Store::open(state, options.gitlab_project)?,
+    pub fn open(state: &Utf8Path, options: &Serve) -> Result<GitlabState> {
+        Ok(GitlabState {
+            store: store::ProjectStore::open(state, options.gitlab_project)?,
             tokens: tokens::Tokens::load(state, options.gitlab_project)?,
-            limits: limits::Limits::default(),
+            limits: limits::RateLimits::default(),
             root: relative_root(&options.gitlab_root)?,
         })
     }
 }
 
-/// A relative root as the rest of the code wants it: empty, or with a slash at its start only.
+/// Returns a relative root that is empty or begins with a slash. Errors if it is not valid.
 fn relative_root(text: &str) -> Result<String> {
     let root = text.trim_end_matches('/');
     if root.is_empty() {
         return Ok(String::new());
     }
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let mut parts = root.split('/');
-    let absolute = parts.next() == Some("");
-    if !absolute || !parts.clone().all(|part| !part.is_empty() && part.chars().all(plain)) {
+    let is_absolute = parts.next() == Some("");
+    if !is_absolute || !parts.clone().all(|part| !part.is_empty() && part.chars().all(is_valid)) {
         bail!("`{text}` is no relative root: give it as `/gitlab`");
     }
     if matches!(parts.next(), Some("client" | "__sandbox")) {
@@ -78,7 +78,7 @@ fn relative_root(text: &str) -> Result<String> {
     Ok(root.to_owned())
 }
 
-/// The routes: below `/api/v4`, and below the relative root as well when there is one.
+/// Returns the routes below `/api/v4`, and below the relative root if there is one.
 pub fn routes(app: &App) -> Router<App> {
     let root = &app.gitlab.root;
     let routes = Router::new().nest("/api/v4", api(app));
@@ -91,7 +91,7 @@ fn api(app: &App) -> Router<App> {
         .route("/merge", put(merge_requests::merge))
         .route("/approvals", get(reading::approvals))
         .route("/approval_state", get(reading::approval_state))
-        .route("/pipelines", get(reading::none))
+        .route("/pipelines", get(reading::empty_list))
         .route("/discussions", get(reading::discussions))
         .route("/discussions/{discussion}", get(reading::discussion))
         .route("/notes", get(notes::list).post(notes::create))
@@ -100,10 +100,10 @@ fn api(app: &App) -> Router<App> {
         .route("/", get(projects::view))
         .route("/merge_requests", get(merge_requests::list).post(merge_requests::create))
         .nest("/merge_requests/{iid}", merge_request)
-        .route("/pipelines", get(reading::none))
-        .route("/pipelines/{pipeline}", get(reading::no_such))
-        .route("/jobs", get(reading::none))
-        .route("/jobs/{job}", get(reading::no_such))
+        .route("/pipelines", get(reading::empty_list))
+        .route("/pipelines/{pipeline}", get(reading::missing_item))
+        .route("/jobs", get(reading::empty_list))
+        .route("/jobs/{job}", get(reading::missing_item))
         .route("/deployments", get(deployments::list).post(deployments::create))
         .route("/deployments/{deployment}", get(deployments::view).put(deployments::update))
         .route("/variables", get(variables::list).post(variables::create))
@@ -117,19 +117,20 @@ fn api(app: &App) -> Router<App> {
         .route("/personal_access_tokens/self", get(users::token))
         .route("/version", get(users::version))
         .route("/metadata", get(users::version))
-        .fallback(any(unknown))
-        .method_not_allowed_fallback(unknown)
+        .fallback(any(unsupported))
+        .method_not_allowed_fallback(unsupported)
         .layer(from_fn_with_state(app.clone(), access::authenticate))
         .layer(from_fn_with_state(app.clone(), limits::throttle))
 }
 
-async fn unknown(method: Method, OriginalUri(uri): OriginalUri) -> Response {
-    Refusal::unknown(&format!("the route {method} {}", uri.path())).into_response()
+async fn unsupported(method: Method, OriginalUri(uri): OriginalUri) -> Response {
+    GitlabError::unsupported(&format!("the route {method} {}", uri.path())).into_response()
 }
 
-/// The place on our page that the address of a merge request, as in `web_url`, means.
+/// Redirects the `web_url` of a merge request to its place on the sandbox's page. `None` if the path
+/// names no merge request.
 #[must_use]
-pub fn on_the_page(app: &App, path: &str) -> Option<Redirect> {
+pub fn redirect_to_page(app: &App, path: &str) -> Option<Redirect> {
     let (project, iid) = path.split_once("/-/merge_requests/")?;
     let project = project.strip_prefix(&app.gitlab.root)?.trim_start_matches('/');
     let id = app.gitlab.store.find(project)?.id;

@@ -1,57 +1,57 @@
-//! Defines the shape of a project: merge requests with their notes, deployments, environments.
+//! Defines the stored form of a project, with its merge requests, notes, deployments and environments.
 
 use serde::{Deserialize, Serialize};
 
-/// A project, one file on disk.
+/// A project. Each one is a file on disk.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct Project {
+pub struct StoredProject {
     /// Its id.
     pub id: u64,
-    /// Its full path, as `sandbox/project-1`.
+    /// Its full path, such as `sandbox/project-1`.
     pub path: String,
-    /// The last id that was given out in it. Ids are unique in the whole instance.
+    /// The last id that it assigned. Ids are unique in the instance.
     pub last_id: u64,
     /// Merge requests, oldest first.
-    pub merge_requests: Vec<MergeRequest>,
+    pub merge_requests: Vec<StoredMergeRequest>,
     /// Deployments, oldest first.
-    pub deployments: Vec<Deployment>,
+    pub deployments: Vec<StoredDeployment>,
     /// Environments, oldest first.
-    pub environments: Vec<Environment>,
-    /// Variables of pipelines.
+    pub environments: Vec<StoredEnvironment>,
+    /// CI/CD variables.
     #[serde(default)]
-    pub variables: Vec<Variable>,
+    pub variables: Vec<StoredVariable>,
 }
 
 /// A variable, without its value.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Variable {
+pub struct StoredVariable {
     /// Its name.
     pub key: String,
-    /// Whether only protected branches and tags see it.
+    /// `true` if only protected branches and tags can read it.
     pub protected: bool,
-    /// Whether logs hide it.
+    /// `true` if job logs mask it.
     pub masked: bool,
-    /// The environments whose jobs see it.
+    /// The environments whose jobs can read it.
     pub scope: String,
-    /// Whether it has no text.
+    /// `true` if its value is empty.
     pub empty: bool,
 }
 
-/// Somebody with an account, a person or a bot.
+/// A user: a person or a bot.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct User {
-    /// The id, the same for the same username always.
+pub struct StoredUser {
+    /// The id, which depends only on the username.
     pub id: u64,
     /// The name after the `@`.
     pub username: String,
-    /// The name that is shown.
+    /// The display name.
     pub name: String,
 }
 
 /// A merge request.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct MergeRequest {
-    /// The id in the whole instance. Never what an address holds.
+pub struct StoredMergeRequest {
+    /// The id in the instance. Addresses hold the `iid` instead.
     pub id: u64,
     /// The number in its project.
     pub iid: u64,
@@ -60,72 +60,73 @@ pub struct MergeRequest {
     /// The description, Markdown.
     pub description: String,
     /// `opened`, `closed` or `merged`.
-    pub state: State,
+    pub state: MergeRequestState,
     /// The branch with the changes.
     pub source_branch: String,
-    /// The branch that gets them.
+    /// The branch that the changes go to.
     pub target_branch: String,
-    /// The project of the source branch; another one for a fork.
+    /// The project of the source branch, which differs for a fork.
     pub source_project: u64,
-    /// Who opened it.
-    pub author: User,
-    /// Usernames of those who have to do something about it.
+    /// The user who opened it.
+    pub author: StoredUser,
+    /// The usernames of its assignees.
     pub assignees: Vec<String>,
-    /// Usernames of those who approved it.
+    /// The usernames of its approvers.
     pub approved_by: Vec<String>,
     /// The labels.
     pub labels: Vec<String>,
-    /// Whether comments are for members only.
+    /// `true` if only members may comment.
     pub locked: bool,
-    /// The newest commit of the source branch. Made up unless the client gave one.
+    /// The newest commit of the source branch. Generated if the client sent none.
     #[serde(default)]
     pub sha: String,
-    /// The time when it was closed or merged, and by whom.
+    /// The time when it was closed or merged, and the user who did so.
     #[serde(default)]
-    pub ended: Option<(String, User)>,
-    /// When it was opened.
+    pub ended: Option<(String, StoredUser)>,
+    /// The time when it was opened.
     pub created_at: String,
-    /// When something about it changed.
+    /// The time of its last change.
     pub updated_at: String,
     /// Comments and system notes, oldest first.
-    pub notes: Vec<Note>,
+    pub notes: Vec<StoredNote>,
 }
 
-/// What has become of a merge request.
+/// The state of a merge request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Open.
-    Opened,
+pub enum MergeRequestState {
+    /// Open, which the API calls `opened`.
+    #[serde(rename = "opened")]
+    Open,
     /// Closed without a merge.
     Closed,
     /// Merged.
     Merged,
 }
 
-/// A comment, or what GitLab says about a change.
+/// A comment, or a system note about a change.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Note {
-    /// The id in the whole instance.
+pub struct StoredNote {
+    /// The id in the instance.
     pub id: u64,
-    /// Markdown as it was sent, without its quick actions.
+    /// The Markdown text, without quick actions.
     pub body: String,
-    /// Who wrote it.
-    pub author: User,
-    /// When.
+    /// The user who wrote it.
+    pub author: StoredUser,
+    /// The time when it was written.
     pub created_at: String,
-    /// When it was edited; the time of creation when it never was.
+    /// The time of the last edit, or of its creation.
     pub updated_at: String,
-    /// Whether GitLab wrote it.
+    /// `true` for a system note.
     pub system: bool,
-    /// Whether guests cannot see it.
+    /// `true` if guests cannot read it.
     pub internal: bool,
 }
 
 /// A deployment.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Deployment {
-    /// The id in the whole instance.
+pub struct StoredDeployment {
+    /// The id in the instance.
     pub id: u64,
     /// The number in its project.
     pub iid: u64,
@@ -136,24 +137,24 @@ pub struct Deployment {
     /// The branch or tag.
     #[serde(rename = "ref")]
     pub reference: String,
-    /// Whether it is a tag.
+    /// `true` if `reference` is a tag.
     pub tag: bool,
     /// `created`, `running`, `success`, `failed`, `canceled`.
     pub status: String,
-    /// Who deployed.
-    pub user: User,
-    /// When it was made.
+    /// The user who deployed.
+    pub user: StoredUser,
+    /// The time of its creation.
     pub created_at: String,
-    /// When its status changed.
+    /// The time of its last change of status.
     pub updated_at: String,
 }
 
 /// An environment.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Environment {
-    /// The id in the whole instance.
+pub struct StoredEnvironment {
+    /// The id in the instance.
     pub id: u64,
-    /// Its name, with slashes in a folder.
+    /// Its name. A slash separates the folder.
     pub name: String,
     /// Its address.
     pub external_url: Option<String>,
@@ -161,22 +162,22 @@ pub struct Environment {
     pub state: String,
     /// `production`, `staging`, `testing`, `development` or `other`.
     pub tier: String,
-    /// When it was made.
+    /// The time of its creation.
     pub created_at: String,
-    /// When something about it changed.
+    /// The time of its last change.
     pub updated_at: String,
 }
 
-impl Project {
-    /// The merge request of this number.
+impl StoredProject {
+    /// Returns the merge request with this `iid`.
     #[must_use]
-    pub fn merge_request(&self, iid: u64) -> Option<&MergeRequest> {
+    pub fn merge_request(&self, iid: u64) -> Option<&StoredMergeRequest> {
         self.merge_requests.iter().find(|merge_request| merge_request.iid == iid)
     }
 
-    /// The environment of this name.
+    /// Returns the environment of this name.
     #[must_use]
-    pub fn environment(&self, name: &str) -> Option<&Environment> {
+    pub fn environment(&self, name: &str) -> Option<&StoredEnvironment> {
         self.environments.iter().find(|environment| environment.name == name)
     }
 }

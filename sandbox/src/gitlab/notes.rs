@@ -5,193 +5,204 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use serde_json::{Map, Value, json};
 
-use super::answer::{Answer, Refusal, created, ok};
-use super::changes::{Action, apply};
-use super::fields::Fields;
-use super::model::{MergeRequest, Note, Project, User};
-use super::paging::turn;
-use super::place::{Place, merge_request, merge_request_mut, position};
-use super::quick_actions::extract;
+use super::answer::{GitlabError, GitlabResult, created_response, ok_response};
+use super::changes::{MergeRequestAction, apply};
+use super::context::{RequestContext, merge_request, merge_request_mut, position};
+use super::fields::RequestFields;
+use super::model::{StoredMergeRequest, StoredNote, StoredProject, StoredUser};
+use super::paging::sort_rows;
+use super::quick_actions::parse_comment;
 use super::store::{Draft, now};
-use super::tokens::{Caller, Role};
-use super::users::basic;
+use super::tokens::{Caller, UserRole};
+use super::users::user_json;
 use crate::app::App;
 
-/// The longest text of a note, in characters.
-const LONGEST: usize = 1_000_000;
+/// The maximum length of a note, in characters.
+const MAX_LENGTH: usize = 1_000_000;
 
 /// `GET …/notes`
-pub async fn list(at: Place, fields: Fields) -> Answer {
-    let project = at.project()?;
-    let one = merge_request(&project, at.item())?;
-    fields.only(&["activity_filter"])?;
+pub async fn list(request: RequestContext, fields: RequestFields) -> GitlabResult {
+    let project = request.project()?;
+    let one = merge_request(&project, request.item())?;
+    fields.require_known(&["activity_filter"])?;
     let order = fields.choice("order_by", &["created_at", "updated_at"])?;
     let filters = ["all_notes", "only_comments", "only_activity"];
     let filter = fields.choice("activity_filter", &filters)?.unwrap_or_default();
-    let wanted = |note: &&Note| match filter.as_str() {
+    let is_selected = |note: &&StoredNote| match filter.as_str() {
         "only_comments" => !note.system,
         "only_activity" => note.system,
         _ => true,
     };
-    let mut notes: Vec<&Note> = one.notes.iter().filter(wanted).collect();
+    let mut notes: Vec<&StoredNote> = one.notes.iter().filter(is_selected).collect();
     if order.as_deref() == Some("updated_at") {
         notes.sort_by_key(|note| (&note.updated_at, note.id));
     }
-    turn(&mut notes, &fields, "desc")?;
-    at.page(&fields, &notes, |note| {
-        readable(&at, note).then(|| shown(&at.app, &project, one, note, &Map::new()))
+    sort_rows(&mut notes, &fields, "desc")?;
+    request.page(&fields, &notes, |note| {
+        is_readable(&request, note)
+            .then(|| note_json(&request.app, &project, one, note, &Map::new()))
     })
 }
 
 /// `GET …/notes/{note}`
-pub async fn view(at: Place) -> Answer {
-    let project = at.project()?;
-    let one = merge_request(&project, at.item())?;
-    let note = &one.notes[position(&one.notes, at.note(), |note| note.id)?];
-    if !readable(&at, note) {
-        return Err(Refusal::message(404, "404 Note Not Found"));
+pub async fn view(request: RequestContext) -> GitlabResult {
+    let project = request.project()?;
+    let one = merge_request(&project, request.item())?;
+    let note = &one.notes[position(&one.notes, request.note(), |note| note.id)?];
+    if !is_readable(&request, note) {
+        return Err(GitlabError::message(404, "404 Note Not Found"));
     }
-    Ok(ok(shown(&at.app, &project, one, note, &Map::new())))
+    Ok(ok_response(note_json(&request.app, &project, one, note, &Map::new())))
 }
 
-/// `POST …/notes`. Quick actions in the text act, and leave it; a text of nothing else makes no
-/// note.
-pub async fn create(at: Place, fields: Fields) -> Answer {
-    at.app.gitlab.limits.note(at.caller.user.id)?;
-    let (iid, user) = (at.item(), &at.caller.user);
-    at.change(Role::Guest, |draft| {
+/// `POST …/notes`. Applies the quick actions of the text and removes them from it. A text of quick
+/// actions alone creates no note.
+pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabResult {
+    request.app.gitlab.limits.count_note(request.caller.user.id)?;
+    let (iid, user) = (request.item(), &request.caller.user);
+    request.change(UserRole::Guest, |draft| {
         let one = merge_request_mut(&mut draft.project, iid)?;
         fields.require(&["body"])?;
         let text = fields.text("body").unwrap_or_default();
-        invalid(&text).map_or(Ok(()), |reason| Err(Refusal::bad(&format!("Note {reason}"))))?;
+        find_problem(&text)
+            .map_or(Ok(()), |reason| Err(GitlabError::bad_request(&format!("Note {reason}"))))?;
         let internal = fields.flag("internal") || fields.flag("confidential");
-        let extracted = extract(&text);
-        let actions: Vec<Action> =
-            extracted.commands.iter().map(|(_, action)| action.clone()).collect();
-        let done = apply(one, &actions, &at.caller);
-        if extracted.body.is_empty() {
-            if done.summary.is_empty() {
-                let failed =
-                    |(name, _): &(String, Action)| format!("Could not apply {name} command.");
-                let failed: Vec<String> = extracted.commands.iter().map(failed).collect();
-                return Err(Refusal::bad(&failed.join(", ")));
+        let comment = parse_comment(&text);
+        let actions: Vec<MergeRequestAction> =
+            comment.commands.iter().map(|(_, action)| action.clone()).collect();
+        let applied = apply(one, &actions, &request.caller);
+        if comment.body.is_empty() {
+            if applied.summary.is_empty() {
+                let errors = comment.commands.iter();
+                let errors = errors.map(|(name, _)| format!("Could not apply {name} command."));
+                return Err(GitlabError::bad_request(&errors.collect::<Vec<_>>().join(", ")));
             }
-            say(draft, iid, &done.system, user)?;
-            let answer = json!({ "commands_changes": done.changes, "summary": done.summary });
+            add_system_notes(draft, iid, &applied.system_notes, user)?;
+            let answer = json!({ "commands_changes": applied.changes, "summary": applied.summary });
             return Ok((StatusCode::ACCEPTED, Json(answer)).into_response());
         }
-        let note = add(draft, iid, &extracted.body, user, false, internal)?;
-        say(draft, iid, &done.system, user)?;
+        let note = add_note(draft, iid, &comment.body, user, false, internal)?;
+        add_system_notes(draft, iid, &applied.system_notes, user)?;
         let one = merge_request(&draft.project, iid)?;
-        Ok(created(shown(&at.app, &draft.project, one, &note, &done.changes)))
+        Ok(created_response(note_json(&request.app, &draft.project, one, &note, &applied.changes)))
     })
 }
 
-/// `PUT …/notes/{note}`. Quick actions act here too: a text of nothing else deletes the note and is
-/// a refusal for the client (`app/services/notes/update_service.rb` in GitLab's source).
-pub async fn update(at: Place, fields: Fields) -> Answer {
-    let (iid, user) = (at.item(), &at.caller.user);
-    at.change(Role::Guest, |draft| {
+/// `PUT …/notes/{note}`. Applies quick actions as well. A text of quick actions alone deletes the note,
+/// and the client gets an error (`app/services/notes/update_service.rb` in GitLab's source).
+pub async fn update(request: RequestContext, fields: RequestFields) -> GitlabResult {
+    let (iid, user) = (request.item(), &request.caller.user);
+    request.change(UserRole::Guest, |draft| {
         let one = merge_request_mut(&mut draft.project, iid)?;
-        let index = position(&one.notes, at.note(), |note| note.id)?;
-        editable(&at.caller, &one.notes[index])?;
+        let index = position(&one.notes, request.note(), |note| note.id)?;
+        require_editable(&request.caller, &one.notes[index])?;
         fields.require(&["body"])?;
         let text = fields.text("body").unwrap_or_default();
         if text.trim().is_empty() {
-            return Err(Refusal::error(400, "body is empty"));
+            return Err(GitlabError::error(400, "body is empty"));
         }
-        let refused = |reason: &str| Refusal::bad(&format!("Failed to save note {reason}"));
-        invalid(&text).map_or(Ok(()), |reason| Err(refused(&reason)))?;
-        let extracted = extract(&text);
-        let actions: Vec<Action> =
-            extracted.commands.into_iter().map(|(_, action)| action).collect();
-        let done = apply(one, &actions, &at.caller);
-        if extracted.body.is_empty() {
+        let refusal =
+            |reason: &str| GitlabError::bad_request(&format!("Failed to save note {reason}"));
+        find_problem(&text).map_or(Ok(()), |reason| Err(refusal(&reason)))?;
+        let comment = parse_comment(&text);
+        let actions: Vec<MergeRequestAction> =
+            comment.commands.into_iter().map(|(_, action)| action).collect();
+        let applied = apply(one, &actions, &request.caller);
+        if comment.body.is_empty() {
             drop(one.notes.remove(index));
-            say(draft, iid, &done.system, user)?;
-            return Ok(Err(refused("{:note=>[\"can't be blank\"]}")));
+            add_system_notes(draft, iid, &applied.system_notes, user)?;
+            return Ok(Err(refusal("{:note=>[\"can't be blank\"]}")));
         }
         let note = &mut one.notes[index];
-        if note.body != extracted.body {
-            note.body.clone_from(&extracted.body);
+        if note.body != comment.body {
+            note.body.clone_from(&comment.body);
             note.updated_at = now();
         }
         let note = note.clone();
-        say(draft, iid, &done.system, user)?;
+        add_system_notes(draft, iid, &applied.system_notes, user)?;
         let one = merge_request(&draft.project, iid)?;
-        Ok(Ok(ok(shown(&at.app, &draft.project, one, &note, &done.changes))))
+        Ok(Ok(ok_response(note_json(&request.app, &draft.project, one, &note, &applied.changes))))
     })?
 }
 
 /// `DELETE …/notes/{note}`
-pub async fn delete(at: Place) -> Answer {
-    at.change(Role::Guest, |draft| {
-        let one = merge_request_mut(&mut draft.project, at.item())?;
-        let index = position(&one.notes, at.note(), |note| note.id)?;
-        editable(&at.caller, &one.notes[index])?;
+pub async fn delete(request: RequestContext) -> GitlabResult {
+    request.change(UserRole::Guest, |draft| {
+        let one = merge_request_mut(&mut draft.project, request.item())?;
+        let index = position(&one.notes, request.note(), |note| note.id)?;
+        require_editable(&request.caller, &one.notes[index])?;
         drop(one.notes.remove(index));
         Ok(StatusCode::NO_CONTENT.into_response())
     })
 }
 
-/// Writes system notes.
-pub fn say(draft: &mut Draft, iid: &str, texts: &[String], user: &User) -> Result<(), Refusal> {
-    texts.iter().try_for_each(|text| add(draft, iid, text, user, true, false).map(drop))
+/// Adds system notes.
+pub fn add_system_notes(
+    draft: &mut Draft,
+    iid: &str,
+    texts: &[String],
+    user: &StoredUser,
+) -> Result<(), GitlabError> {
+    texts.iter().try_for_each(|text| add_note(draft, iid, text, user, true, false).map(drop))
 }
 
-fn add(
+fn add_note(
     draft: &mut Draft,
     iid: &str,
     body: &str,
-    author: &User,
+    author: &StoredUser,
     system: bool,
     internal: bool,
-) -> Result<Note, Refusal> {
-    let time = now();
-    let note = Note {
+) -> Result<StoredNote, GitlabError> {
+    let created_at = now();
+    let note = StoredNote {
         id: draft.id(),
         body: body.to_owned(),
         author: author.clone(),
-        created_at: time.clone(),
-        updated_at: time.clone(),
+        created_at: created_at.clone(),
+        updated_at: created_at.clone(),
         system,
         internal,
     };
     let one = merge_request_mut(&mut draft.project, iid)?;
     one.notes.push(note.clone());
-    one.updated_at = time;
+    one.updated_at = created_at;
     Ok(note)
 }
 
-/// What is wrong with a text, as Ruby prints it.
-fn invalid(text: &str) -> Option<String> {
+/// Returns the problem of a text in Ruby's notation. `None` if the text is valid.
+fn find_problem(text: &str) -> Option<String> {
     if text.trim().is_empty() {
         return Some("{:note=>[\"can't be blank\"]}".to_owned());
     }
-    let too_long = text.chars().count() > LONGEST;
-    too_long.then(|| format!("{{:note=>[\"is too long (maximum is {LONGEST} characters)\"]}}"))
+    let too_long = text.chars().count() > MAX_LENGTH;
+    too_long.then(|| format!("{{:note=>[\"is too long (maximum is {MAX_LENGTH} characters)\"]}}"))
 }
 
-pub(super) fn readable(at: &Place, note: &Note) -> bool {
-    let hidden = note.internal && at.caller.role < Role::Reporter;
-    !hidden && !at.app.gitlab.limits.unreadable(note.id)
+/// Returns whether the caller may read a note.
+pub(super) fn is_readable(request: &RequestContext, note: &StoredNote) -> bool {
+    let is_hidden = note.internal && request.caller.role < UserRole::Reporter;
+    !is_hidden && !request.app.gitlab.limits.is_unreadable(note.id)
 }
 
-fn editable(caller: &Caller, note: &Note) -> Result<(), Refusal> {
-    let may = !note.system && (note.author == caller.user || caller.role >= Role::Maintainer);
-    if may { Ok(()) } else { Err(Refusal::forbidden()) }
+/// Refuses a caller who may not edit `note`.
+fn require_editable(caller: &Caller, note: &StoredNote) -> Result<(), GitlabError> {
+    let is_permitted =
+        !note.system && (note.author == caller.user || caller.role >= UserRole::Maintainer);
+    if is_permitted { Ok(()) } else { Err(GitlabError::forbidden()) }
 }
 
-pub(super) fn shown(
+/// Returns a note in the API's format.
+pub(super) fn note_json(
     app: &App,
-    project: &Project,
-    one: &MergeRequest,
-    note: &Note,
+    project: &StoredProject,
+    one: &StoredMergeRequest,
+    note: &StoredNote,
     changes: &Map<String, Value>,
 ) -> Value {
     json!({
         "id": note.id, "type": null, "body": note.body, "attachment": null,
-        "author": basic(app, &note.author), "created_at": note.created_at, "updated_at": note.updated_at,
+        "author": user_json(app, &note.author), "created_at": note.created_at, "updated_at": note.updated_at,
         "system": note.system, "noteable_id": one.id, "noteable_type": "MergeRequest",
         "project_id": project.id, "resolvable": false, "confidential": note.internal,
         "internal": note.internal, "imported": false, "imported_from": "none",

@@ -1,4 +1,4 @@
-//! Pages, by offset (<https://docs.gitlab.com/api/rest/#offset-based-pagination>).
+//! Offset-based pagination (<https://docs.gitlab.com/api/rest/#offset-based-pagination>).
 
 use axum::extract::{FromRequestParts, OriginalUri};
 use axum::http::header::HOST;
@@ -7,29 +7,33 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use serde_json::Value;
 
-use super::answer::{Refusal, ok};
-use super::fields::Fields;
+use super::answer::{GitlabError, ok_response};
+use super::fields::RequestFields;
 
-/// Above this many rows GitLab does not count them.
-const COUNTED: usize = 10_000;
+/// GitLab counts rows up to this number.
+const MAX_COUNTED: usize = 10_000;
 
-/// The address of a request as its client sees it, without the query.
+/// The URL of a request as the client sees it, without the query.
 #[derive(Clone, Debug)]
-pub struct Here(String);
+pub struct RequestUrl(String);
 
-impl<S: Send + Sync> FromRequestParts<S> for Here {
-    type Rejection = Refusal;
+impl<S: Send + Sync> FromRequestParts<S> for RequestUrl {
+    type Rejection = GitlabError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Here, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<RequestUrl, GitlabError> {
         let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let host = host.to_owned();
         let Ok(OriginalUri(uri)) = OriginalUri::from_request_parts(parts, state).await;
-        Ok(Here(format!("http://{host}{}", uri.path())))
+        Ok(RequestUrl(format!("http://{host}{}", uri.path())))
     }
 }
 
-/// Turns rows round where they are wanted from the last to the first.
-pub fn turn<T>(rows: &mut [T], fields: &Fields, default: &str) -> Result<(), Refusal> {
+/// Reverses rows if the request asks for descending order.
+pub fn sort_rows<T>(
+    rows: &mut [T],
+    fields: &RequestFields,
+    default: &str,
+) -> Result<(), GitlabError> {
     let sort = fields.choice("sort", &["asc", "desc"])?;
     if sort.as_deref().unwrap_or(default) == "desc" {
         rows.reverse();
@@ -37,23 +41,23 @@ pub fn turn<T>(rows: &mut [T], fields: &Fields, default: &str) -> Result<(), Ref
     Ok(())
 }
 
-/// The page of `rows` that is asked for, with its headers. `shown` may leave rows out, after the
-/// page was cut: that is why a page can be short although more follow.
+/// Returns the requested page of `rows` with its headers. `to_json` may leave rows out, so a page can
+/// be short although more pages follow.
 pub fn page<T>(
-    here: &Here,
-    fields: &Fields,
+    url: &RequestUrl,
+    fields: &RequestFields,
     rows: &[T],
-    shown: impl Fn(&T) -> Option<Value>,
-) -> Result<Response, Refusal> {
-    let count = |name: &str| -> Result<Option<usize>, Refusal> {
+    to_json: impl Fn(&T) -> Option<Value>,
+) -> Result<Response, GitlabError> {
+    let read_number = |name: &str| -> Result<Option<usize>, GitlabError> {
         Ok(fields.number(name)?.and_then(|number| usize::try_from(number).ok()))
     };
-    let per_page = count("per_page")?.filter(|number| *number > 0).unwrap_or(20).min(100);
-    let page = count("page")?.unwrap_or(1).max(1);
+    let per_page = read_number("per_page")?.filter(|number| *number > 0).unwrap_or(20).min(100);
+    let page = read_number("page")?.unwrap_or(1).max(1);
     let pages = rows.len().div_ceil(per_page).max(1);
     let on_page = rows.iter().skip((page - 1).saturating_mul(per_page)).take(per_page);
-    let mut answer = ok(Value::Array(on_page.filter_map(shown).collect()));
-    let counted = rows.len() <= COUNTED;
+    let mut answer = ok_response(Value::Array(on_page.filter_map(to_json).collect()));
+    let is_counted = rows.len() <= MAX_COUNTED;
     let text = |number: Option<usize>| number.map(|number| number.to_string()).unwrap_or_default();
     let next = (page < pages).then_some(page + 1);
     let previous = (page > 1).then_some(page - 1);
@@ -63,13 +67,13 @@ pub fn page<T>(
         });
         let own = [format!("page={page}"), format!("per_page={per_page}")];
         let query: Vec<String> = others.map(str::to_owned).chain(own).collect();
-        format!("<{}?{}>; rel=\"{name}\"", here.0, query.join("&"))
+        format!("<{}?{}>; rel=\"{name}\"", url.0, query.join("&"))
     };
     let links = [
         previous.map(|page| link(page, "prev")),
         next.map(|page| link(page, "next")),
         Some(link(1, "first")),
-        counted.then(|| link(pages, "last")),
+        is_counted.then(|| link(pages, "last")),
     ];
     let mut set = |name: &'static str, value: String| {
         if let Ok(value) = HeaderValue::from_str(&value) {
@@ -81,7 +85,7 @@ pub fn page<T>(
     set("x-next-page", text(next));
     set("x-prev-page", text(previous));
     set("link", links.into_iter().flatten().collect::<Vec<_>>().join(", "));
-    if counted {
+    if is_counted {
         set("x-total", rows.len().to_string());
         set("x-total-pages", pages.to_string());
     }

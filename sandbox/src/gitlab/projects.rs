@@ -1,28 +1,28 @@
-//! Shows projects.
+//! Reads projects.
 
 use serde_json::{Value, json};
 
-use super::answer::{Answer, ok};
-use super::fields::Fields;
-use super::model::Project;
-use super::place::Place;
-use super::users::origin;
+use super::answer::{GitlabResult, ok_response};
+use super::context::RequestContext;
+use super::fields::RequestFields;
+use super::model::StoredProject;
+use super::users::instance_url;
 use crate::app::App;
 
 /// `GET /projects/{project}`
-pub async fn view(at: Place, fields: Fields) -> Answer {
-    // What these add is not in the sandbox's document anyhow.
-    fields.only(&["statistics", "license", "with_custom_attributes"])?;
-    Ok(ok(shown(&at.app, &*at.project()?)))
+pub async fn view(request: RequestContext, fields: RequestFields) -> GitlabResult {
+    // The sandbox lacks the fields that these parameters add.
+    fields.require_known(&["statistics", "license", "with_custom_attributes"])?;
+    Ok(ok_response(project_json(&request.app, &*request.project()?)))
 }
 
 /// Returns the address of a project's page.
 #[must_use]
-pub fn web_url(app: &App, project: &Project) -> String {
-    format!("{}/{}", origin(app), project.path)
+pub fn web_url(app: &App, project: &StoredProject) -> String {
+    format!("{}/{}", instance_url(app), project.path)
 }
 
-fn shown(app: &App, project: &Project) -> Value {
+fn project_json(app: &App, project: &StoredProject) -> Value {
     let (namespace, name) = project.path.rsplit_once('/').unwrap_or(("", &project.path));
     json!({
         "id": project.id, "name": name, "path": name, "path_with_namespace": project.path,

@@ -1,49 +1,49 @@
-//! Commands in the text of a comment (<https://docs.gitlab.com/user/project/quick_actions/>).
+//! Parses quick actions in the text of a comment (<https://docs.gitlab.com/user/project/quick_actions/>).
 
-use super::changes::Action;
+use super::changes::MergeRequestAction;
 
-/// A comment, taken apart.
+/// A comment, split into its text and its quick actions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Extracted {
-    /// What is left without the commands.
+pub struct ParsedComment {
+    /// The text without the commands.
     pub body: String,
-    /// Names and actions of the commands.
-    pub commands: Vec<(String, Action)>,
+    /// The name and the action of each command.
+    pub commands: Vec<(String, MergeRequestAction)>,
 }
 
-/// Takes a comment apart as `lib/gitlab/quick_actions/extractor.rb` of GitLab does: carriage returns
-/// go first, then each line that starts with a command outside code fences, `>>>` quotes and HTML
-/// blocks. Newer versions skip a little more; this is the side on which a client must be safe.
+/// Splits a comment like GitLab's `lib/gitlab/quick_actions/extractor.rb`. Removes carriage returns,
+/// then each line that begins with a command outside code fences, `>>>` quotes and HTML blocks. Newer
+/// versions of GitLab skip more blocks; a client must be safe with the older ones too.
 #[must_use]
-pub fn extract(text: &str) -> Extracted {
+pub fn parse_comment(text: &str) -> ParsedComment {
     let text = text.replace('\r', "");
     let lines: Vec<&str> = text.split('\n').collect();
-    let mut kept: Vec<&str> = Vec::new();
+    let mut body: Vec<&str> = Vec::new();
     let mut commands = Vec::new();
     let mut index = 0;
     while let Some(line) = lines.get(index) {
-        if let Some(length) = protected(&lines[index..]) {
-            kept.extend(&lines[index..index + length]);
+        if let Some(length) = block_length(&lines[index..]) {
+            body.extend(&lines[index..index + length]);
             index += length;
             continue;
         }
         index += 1;
         let Some(command) = command(line) else {
-            kept.push(line);
+            body.push(line);
             continue;
         };
         commands.push(command);
-        // The blank lines after a command go with it.
+        // The blank lines after a command are removed too.
         while lines.get(index).is_some_and(|line| line.trim().is_empty()) {
             index += 1;
         }
     }
-    Extracted { body: kept.join("\n").trim_end().to_owned(), commands }
+    ParsedComment { body: body.join("\n").trim_end().to_owned(), commands }
 }
 
-/// How many lines a block takes in which nothing is a command, when one starts here. One that is
-/// never closed protects nothing.
-fn protected(lines: &[&str]) -> Option<usize> {
+/// Returns the length of the block that begins with the first line. Lines of a block are no commands.
+/// `None` if no block begins there or if it is never closed.
+fn block_length(lines: &[&str]) -> Option<usize> {
     let first = lines.first()?;
     let closes: fn(&str) -> bool = if first.starts_with("```") {
         |line| line == "```"
@@ -55,42 +55,42 @@ fn protected(lines: &[&str]) -> Option<usize> {
     } else {
         return None;
     };
-    // Something must stand between.
+    // An empty block is none.
     lines.iter().skip(2).position(|line| closes(line)).map(|between| between + 3)
 }
 
-fn command(line: &str) -> Option<(String, Action)> {
+fn command(line: &str) -> Option<(String, MergeRequestAction)> {
     let rest = line.strip_prefix('/')?;
     let (name, argument) = rest.split_once(' ').unwrap_or((rest.trim_end(), ""));
     let name = name.to_ascii_lowercase();
     let argument = argument.trim();
     let action = match name.as_str() {
-        "close" => Action::Close,
-        "reopen" => Action::Reopen,
-        "merge" => Action::Merge,
-        "approve" => Action::Approve,
-        "unapprove" => Action::Unapprove,
-        "label" | "labels" => Action::Label(names(argument, '~')),
-        "unlabel" | "remove_label" => Action::Unlabel(names(argument, '~')),
-        "relabel" => Action::Relabel(names(argument, '~')),
-        "title" => Action::Title(argument.to_owned()),
-        "assign" => Action::Assign(names(argument, '@')),
-        "unassign" => Action::Unassign(names(argument, '@')),
-        "draft" | "wip" => Action::Draft(true),
-        "ready" => Action::Draft(false),
-        "lock" => Action::Lock(true),
-        "unlock" => Action::Lock(false),
+        "close" => MergeRequestAction::Close,
+        "reopen" => MergeRequestAction::Reopen,
+        "merge" => MergeRequestAction::Merge,
+        "approve" => MergeRequestAction::Approve,
+        "unapprove" => MergeRequestAction::Unapprove,
+        "label" | "labels" => MergeRequestAction::Label(names(argument, '~')),
+        "unlabel" | "remove_label" => MergeRequestAction::Unlabel(names(argument, '~')),
+        "relabel" => MergeRequestAction::Relabel(names(argument, '~')),
+        "title" => MergeRequestAction::Title(argument.to_owned()),
+        "assign" => MergeRequestAction::Assign(names(argument, '@')),
+        "unassign" => MergeRequestAction::Unassign(names(argument, '@')),
+        "draft" | "wip" => MergeRequestAction::Draft(true),
+        "ready" => MergeRequestAction::Draft(false),
+        "lock" => MergeRequestAction::Lock(true),
+        "unlock" => MergeRequestAction::Lock(false),
         "todo" | "done" | "subscribe" | "unsubscribe" | "rebase" | "milestone"
         | "remove_milestone" | "estimate" | "spend" | "target_branch" | "assign_reviewer"
         | "unassign_reviewer" | "request_review" | "react" | "award" | "copy_metadata" => {
-            Action::Elsewhere(name.clone())
+            MergeRequestAction::Unrelated(name.clone())
         }
         _ => return None,
     };
     Some((name, action))
 }
 
-/// `~one ~"two words" three`
+/// Parses a list of names such as `~one ~"two words" three`.
 fn names(text: &str, mark: char) -> Vec<String> {
     let mut names = Vec::new();
     let mut rest = text.trim_start();
@@ -110,29 +110,30 @@ fn names(text: &str, mark: char) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Action, extract};
+    use super::{MergeRequestAction, parse_comment};
 
     #[test]
-    fn commands_leave_the_text_and_protected_blocks_stay() {
+    fn commands_outside_of_blocks_are_removed() {
         let text = "hello\r\n/label ~one ~\"two words\"\n\nworld\n```\n/close\n```\n>>>\n/merge\n>>>\n<p>\n/close\n</p>\n /close\n`/close`\n/closed\n/CLOSE";
-        let found = extract(text);
+        let comment = parse_comment(text);
         assert_eq!(
-            found.body,
+            comment.body,
             "hello\nworld\n```\n/close\n```\n>>>\n/merge\n>>>\n<p>\n/close\n</p>\n /close\n`/close`\n/closed"
         );
-        let actions: Vec<&Action> = found.commands.iter().map(|(_, action)| action).collect();
-        let labels = Action::Label(vec!["one".to_owned(), "two words".to_owned()]);
-        assert_eq!(actions, [&labels, &Action::Close]);
+        let actions: Vec<&MergeRequestAction> =
+            comment.commands.iter().map(|(_, action)| action).collect();
+        let labels = MergeRequestAction::Label(vec!["one".to_owned(), "two words".to_owned()]);
+        assert_eq!(actions, [&labels, &MergeRequestAction::Close]);
     }
 
     #[test]
-    fn carriage_returns_and_open_fences_protect_nothing() {
-        assert_eq!(extract("\r/merge").commands.len(), 1);
-        assert_eq!(extract("```\n/merge").commands.len(), 1);
-        assert_eq!(extract("<!-- marker -->\n/merge").commands.len(), 1);
+    fn carriage_returns_and_unclosed_fences_do_not_hide_commands() {
+        assert_eq!(parse_comment("\r/merge").commands.len(), 1);
+        assert_eq!(parse_comment("```\n/merge").commands.len(), 1);
+        assert_eq!(parse_comment("<!-- marker -->\n/merge").commands.len(), 1);
         assert_eq!(
-            extract("text \r\n"),
-            super::Extracted { body: "text".to_owned(), commands: vec![] }
+            parse_comment("text \r\n"),
+            super::ParsedComment { body: "text".to_owned(), commands: vec![] }
         );
     }
 }

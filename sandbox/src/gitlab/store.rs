@@ -1,4 +1,4 @@
-//! Keeps projects on disk. A change is there before it is acknowledged.
+//! Stores projects on disk. A change is on disk before the client gets its response.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,46 +7,46 @@ use std::time::SystemTime;
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::model::Project;
+use super::model::StoredProject;
 use crate::state::sealed::{seal, unseal};
 use crate::state::{remove_temporary, write_durably};
 
-/// Ids start here, so that an id in the place of an iid is noticed.
+/// The first id. It is high, so that a client that mistakes an id for an `iid` fails.
 const FIRST_ID: u64 = 1001;
 
-/// All projects. Requests read memory, and changes take turns.
+/// All projects. Requests read memory. A lock serializes changes.
 #[derive(Debug)]
-pub struct Store {
+pub struct ProjectStore {
     dir: Utf8PathBuf,
     only: u64,
-    projects: Mutex<BTreeMap<u64, Arc<Project>>>,
+    projects: Mutex<BTreeMap<u64, Arc<StoredProject>>>,
     /// Projects whose state file cannot be read, with the reason.
     damaged: BTreeMap<u64, String>,
-    turn: Mutex<()>,
+    write_lock: Mutex<()>,
 }
 
-/// A project while it is changed.
+/// A copy of a project for one change.
 #[derive(Debug)]
 pub struct Draft {
     /// The project.
-    pub project: Project,
-    next: u64,
+    pub project: StoredProject,
+    next_id: u64,
 }
 
 impl Draft {
-    /// Returns an id that nothing has had in the whole instance.
+    /// Returns a new id, unique in the instance.
     pub fn id(&mut self) -> u64 {
-        let id = self.next;
-        self.next += 1;
+        let id = self.next_id;
+        self.next_id += 1;
         self.project.last_id = id;
         id
     }
 }
 
-impl Store {
-    /// Opens the projects in `state`. With `only` there is that project and no other. With 0 a project
-    /// is made by its first merge request, deployment or environment.
-    pub fn open(state: &Utf8Path, only: u64) -> Result<Store> {
+impl ProjectStore {
+    /// Opens the projects in `state`. If `only` is not 0, it is the id of the only project. Otherwise
+    /// the first merge request, deployment or environment creates its project.
+    pub fn open(state: &Utf8Path, only: u64) -> Result<ProjectStore> {
         let dir = state.join("gitlab");
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {dir}"))?;
         remove_temporary(&dir)?;
@@ -71,14 +71,20 @@ impl Store {
             projects.retain(|id, _| *id == only);
             damaged.retain(|id, _| *id == only);
             if damaged.is_empty() {
-                projects.entry(only).or_insert_with(|| Arc::new(new(only, None)));
+                projects.entry(only).or_insert_with(|| Arc::new(new_project(only, None)));
             }
         }
-        Ok(Store { dir, only, projects: Mutex::new(projects), damaged, turn: Mutex::new(()) })
+        Ok(ProjectStore {
+            dir,
+            only,
+            projects: Mutex::new(projects),
+            damaged,
+            write_lock: Mutex::new(()),
+        })
     }
 
-    /// Returns why the project at `place` may be unreadable. `None` if every state file is whole, or
-    /// if another project has this place. The path of a damaged project is not known.
+    /// Returns the damage that may affect the project at `place`. `None` if every state file is intact or
+    /// if an intact project has this id or path. The path of a damaged project is unknown.
     #[must_use]
     pub fn damage(&self, place: &str) -> Option<&str> {
         if self.find(place).is_some() {
@@ -93,7 +99,7 @@ impl Store {
 
     /// Returns the project that `place` names, by id or by path.
     #[must_use]
-    pub fn find(&self, place: &str) -> Option<Arc<Project>> {
+    pub fn find(&self, place: &str) -> Option<Arc<StoredProject>> {
         let projects = self.lock();
         match place.parse::<u64>() {
             Ok(id) => projects.get(&id).cloned(),
@@ -103,11 +109,11 @@ impl Store {
 
     /// Lists every project.
     #[must_use]
-    pub fn all(&self) -> Vec<Arc<Project>> {
+    pub fn all(&self) -> Vec<Arc<StoredProject>> {
         self.lock().values().cloned().collect()
     }
 
-    /// Returns the id that the project at `place` has, or would get if it was made now.
+    /// Returns the id of the project at `place`, or the id that a new project would get.
     #[must_use]
     pub fn claim(&self, place: &str) -> Option<u64> {
         if let Some(project) = self.find(place) {
@@ -123,51 +129,51 @@ impl Store {
         }
     }
 
-    /// Changes the project at `place`, which [`Store::claim`] gave this id. Nothing is changed if
-    /// `change` fails or the disk does.
+    /// Changes the project at `place`, whose id comes from [`ProjectStore::claim`]. If `change` or the write
+    /// fails, nothing is changed.
     pub fn change<T, E: From<anyhow::Error>>(
         &self,
         id: u64,
         place: &str,
         change: impl FnOnce(&mut Draft) -> Result<T, E>,
     ) -> Result<T, E> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = self.write_lock.lock().unwrap_or_else(PoisonError::into_inner);
         let (project, last) = {
             let projects = self.lock();
             let last = projects.values().map(|project| project.last_id).max().unwrap_or_default();
-            // A damaged project has had ids as well, and nobody knows which.
+            // The ids of damaged projects are unknown, so new ids keep a distance.
             let last = last + 1_000_000 * self.damaged.len() as u64;
             (projects.get(&id).cloned(), last)
         };
         let path = place.contains('/').then_some(place);
-        let project = project.map_or_else(|| new(id, path), Arc::unwrap_or_clone);
-        let mut draft = Draft { project, next: FIRST_ID.max(last + 1) };
+        let project = project.map_or_else(|| new_project(id, path), Arc::unwrap_or_clone);
+        let mut draft = Draft { project, next_id: FIRST_ID.max(last + 1) };
         let result = change(&mut draft)?;
         write_durably(&self.dir.join(format!("{id}.json")), &seal(&draft.project)?)?;
         drop(self.lock().insert(id, Arc::new(draft.project)));
         Ok(result)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Project>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<StoredProject>>> {
         self.projects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn read(path: &Utf8Path, id: u64) -> Result<Project> {
+fn read(path: &Utf8Path, id: u64) -> Result<StoredProject> {
     let bytes = std::fs::read(path).context("it cannot be read")?;
-    let project: Project = unseal(&bytes)?;
+    let project: StoredProject = unseal(&bytes)?;
     if project.id != id {
         bail!("it is the file of project {}", project.id);
     }
     Ok(project)
 }
 
-fn new(id: u64, path: Option<&str>) -> Project {
+fn new_project(id: u64, path: Option<&str>) -> StoredProject {
     let path = path.map_or_else(|| format!("sandbox/project-{id}"), str::to_owned);
-    Project { id, path, ..Project::default() }
+    StoredProject { id, path, ..StoredProject::default() }
 }
 
-/// Returns the time as GitLab writes it: UTC with milliseconds.
+/// Returns the current time in GitLab's format: UTC with milliseconds.
 #[must_use]
 pub fn now() -> String {
     humantime::format_rfc3339_millis(SystemTime::now()).to_string()

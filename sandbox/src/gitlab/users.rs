@@ -1,45 +1,45 @@
-//! Whose token it is, and what answers.
+//! Reads the user and the token of the caller, and the version of the stand-in.
 
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, ok};
-use super::model::User;
-use super::tokens::{Caller, Kind};
+use super::answer::{GitlabResult, ok_response};
+use super::model::StoredUser;
+use super::tokens::{Caller, TokenKind};
 use crate::app::App;
 
-/// The version that the stand-in claims to be.
+/// The version of GitLab that the stand-in reports.
 const VERSION: &str = "18.6.0";
 
-/// A user as other documents hold one.
+/// Returns a user in the format of a nested object.
 #[must_use]
-pub fn basic(app: &App, user: &User) -> Value {
+pub fn user_json(app: &App, user: &StoredUser) -> Value {
     json!({
         "id": user.id, "username": user.username, "name": user.name, "state": "active",
-        "locked": false, "avatar_url": null, "web_url": format!("{}/{}", origin(app), user.username),
+        "locked": false, "avatar_url": null, "web_url": format!("{}/{}", instance_url(app), user.username),
     })
 }
 
-/// The address of the instance.
+/// Returns the address of the instance.
 #[must_use]
-pub fn origin(app: &App) -> String {
+pub fn instance_url(app: &App) -> String {
     format!("http://127.0.0.1:{}{}", app.port, app.gitlab.root)
 }
 
 /// `GET /user`
-pub async fn user(State(app): State<App>, caller: Caller) -> Answer {
-    let mut user = basic(&app, &caller.user);
-    user["bot"] = json!(caller.kind == Kind::Project);
+pub async fn user(State(app): State<App>, caller: Caller) -> GitlabResult {
+    let mut user = user_json(&app, &caller.user);
+    user["bot"] = json!(caller.kind == TokenKind::Project);
     user["email"] = json!(format!("{}@sandbox.localhost", caller.user.username));
     user["can_create_project"] = json!(false);
     user["two_factor_enabled"] = json!(false);
-    Ok(ok(user))
+    Ok(ok_response(user))
 }
 
 /// `GET /personal_access_tokens/self`
-pub async fn token(caller: Caller) -> Answer {
-    let scope = if caller.kind == Kind::ReadApi { "read_api" } else { "api" };
-    Ok(ok(json!({
+pub async fn token(caller: Caller) -> GitlabResult {
+    let scope = if caller.kind == TokenKind::ReadApi { "read_api" } else { "api" };
+    Ok(ok_response(json!({
         "id": caller.user.id, "name": "sandbox", "description": null, "revoked": false,
         "created_at": "2026-01-01T00:00:00.000Z", "scopes": [scope], "user_id": caller.user.id,
         "last_used_at": null, "active": true, "expires_at": null,
@@ -47,10 +47,10 @@ pub async fn token(caller: Caller) -> Answer {
 }
 
 /// `GET /version` and `GET /metadata`
-pub async fn version(State(app): State<App>, _: Caller) -> Answer {
-    Ok(ok(json!({
+pub async fn version(State(app): State<App>, _: Caller) -> GitlabResult {
+    Ok(ok_response(json!({
         "version": VERSION, "revision": "sandbox", "enterprise": false,
         "kas": { "enabled": false, "externalUrl": null, "version": null },
-        "external_url": origin(&app),
+        "external_url": instance_url(&app),
     })))
 }

@@ -1,4 +1,4 @@
-//! Serves the page for people, and the data that it shows.
+//! Serves the sandbox's web page and its data.
 
 pub mod merge_requests;
 pub mod timeline;
@@ -14,17 +14,17 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::ids::{hex, random};
 use crate::serve::cron;
-use crate::state::model::{Deployment, Version, Worker};
-use crate::state::preview::Preview;
+use crate::state::model::{Worker, WorkerDeployment, WorkerVersion};
+use crate::state::preview::WorkerPreview;
 
-/// The number of versions, deployments and entries of its history that are shown of a Worker.
-const SHOWN: usize = 20;
+/// The maximum number of versions, deployments and timeline entries per Worker.
+const MAX_ENTRIES: usize = 20;
 
-/// The number of lines of the Workers' output that are shown.
-const LINES: usize = 200;
+/// The maximum number of lines of the Workers' output.
+const MAX_LINES: usize = 200;
 
-/// The page loads nothing from elsewhere and runs no script but its own. Comments hold text of
-/// strangers, so that this backs up the check of their HTML.
+/// The page loads nothing from other origins and runs only its own script. Comments hold untrusted
+/// text, so the policy is a second barrier after the sanitizing of their HTML.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-NONCE'; \
      connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
@@ -48,46 +48,46 @@ pub async fn activity(State(app): State<App>) -> impl IntoResponse {
     let mut lines: Vec<Value> = Vec::new();
     for trace in app.runtime.output.recent() {
         let is_error = |line: &String| line.split(' ').nth(2) == Some("error");
-        let shown = trace
+        let entries = trace
             .lines()
             .into_iter()
             .map(|line| json!({ "worker": trace.worker, "error": is_error(&line), "text": line }));
-        lines.extend(shown);
+        lines.extend(entries);
     }
-    lines.drain(..lines.len().saturating_sub(LINES));
+    lines.drain(..lines.len().saturating_sub(MAX_LINES));
     let activity = json!({ "schema": 1, "requests": app.requests.latest(), "output": lines });
     ([(CACHE_CONTROL, "no-store")], Json(activity))
 }
 
-/// `GET /__sandbox/state.json`: everything that is deployed. It has no bindings, because some are secrets.
+/// `GET /__sandbox/state.json`: everything that is deployed, without bindings, because some are secrets
 pub async fn state(State(app): State<App>) -> impl IntoResponse {
     let workers = app.store.workers();
-    let mut workers: Vec<Value> = workers.iter().map(|worker| shown(&app, worker)).collect();
+    let mut workers: Vec<Value> = workers.iter().map(|worker| worker_json(&app, worker)).collect();
     workers.sort_by_key(|worker| {
         let text = |field: &str| worker[field].as_str().unwrap_or_default().to_owned();
         (text("project"), text("environment"), text("name"))
     });
-    let requests = merge_requests::shown(&app);
+    let requests = merge_requests::merge_requests_json(&app);
     let state =
         json!({ "schema": 1, "port": app.port, "workers": workers, "mergeRequests": requests });
     ([(CACHE_CONTROL, "no-store")], Json(state))
 }
 
-/// Returns the project and the environment of a Worker: as xtask told, else by the tags that wrangler
-/// sets, else by the Worker's name.
+/// Returns the project and the environment of a Worker. The sources are xtask's message, then the tags
+/// that wrangler sets, then the Worker's name.
 fn origin(app: &App, worker: &Worker) -> (String, Option<String>) {
     let resources = app.store.resources.get(&worker.account).ok();
-    let told = resources
+    let registered = resources
         .and_then(|all| all.projects.iter().find(|one| one.worker == worker.name).cloned());
-    if let Some(told) = told {
-        return (told.project, Some(told.environment));
+    if let Some(origin) = registered {
+        return (origin.project, Some(origin.environment));
     }
     let tag =
         |name: &str| worker.tags.iter().find_map(|tag| tag.strip_prefix(name)).map(str::to_owned);
     (tag("cf:service=").unwrap_or_else(|| worker.name.clone()), tag("cf:environment="))
 }
 
-fn shown(app: &App, worker: &Worker) -> Value {
+fn worker_json(app: &App, worker: &Worker) -> Value {
     let port = app.port;
     let (project, environment) = origin(app, worker);
     let url = |label: &str| format!("http://{label}.localhost:{port}/");
@@ -101,7 +101,7 @@ fn shown(app: &App, worker: &Worker) -> Value {
         }
     }
     let live = worker.live().map(|version| version.id.as_str());
-    let version = |version: &Version| {
+    let version = |version: &WorkerVersion| {
         let note = |name: &str| version.annotations.get(name);
         let alias = note("workers/alias").filter(|&alias| aliases[alias.as_str()] == version.id);
         json!({
@@ -113,38 +113,38 @@ fn shown(app: &App, worker: &Worker) -> Value {
             "code": version.main_module.is_some(),
         })
     };
-    let deployment = |deployment: &Deployment| {
+    let deployment = |deployment: &WorkerDeployment| {
         json!({
             "id": deployment.id, "createdOn": deployment.created_on,
             "versions": deployment.versions,
             "message": deployment.annotations.get("workers/message"),
         })
     };
-    let deployed = |deployment: &Version| {
+    let preview_deployment = |deployment: &WorkerVersion| {
         json!({
             "id": deployment.id, "createdOn": deployment.created_on,
             "url": preview(&deployment.id[..8]), "tag": deployment.annotations.get("workers/tag"),
             "message": deployment.annotations.get("workers/message"),
         })
     };
-    let named = |named: &Preview| {
+    let worker_preview = |named: &WorkerPreview| {
         json!({
             "name": named.name, "slug": named.slug, "createdOn": named.created_on,
             "url": preview(&named.slug), "deploymentCount": named.deployments.len(),
-            "latest": named.latest().map(deployed),
+            "latest": named.latest().map(preview_deployment),
         })
     };
     let alias = |alias: &&str| Some(json!({ "alias": alias, "url": preview(alias)? }));
     json!({
         "project": project, "environment": environment,
-        "timeline": timeline::timeline(worker, SHOWN), "crons": cron::crons(worker),
+        "timeline": timeline::timeline(worker, MAX_ENTRIES), "crons": cron::crons(worker),
         "name": worker.name, "url": url(&worker.name), "deployed": live.is_some(),
         "domains": worker.domains, "previews": worker.previews_enabled,
         "aliases": aliases.keys().filter_map(alias).collect::<Vec<_>>(),
-        "workerPreviews": worker.previews.iter().rev().map(named).collect::<Vec<_>>(),
+        "workerPreviews": worker.previews.iter().rev().map(worker_preview).collect::<Vec<_>>(),
         "versionCount": worker.versions.len(), "deploymentCount": worker.deployments.len(),
-        "versions": worker.versions.iter().rev().take(SHOWN).map(version).collect::<Vec<_>>(),
+        "versions": worker.versions.iter().rev().take(MAX_ENTRIES).map(version).collect::<Vec<_>>(),
         "deployments":
-            worker.deployments.iter().rev().take(SHOWN).map(deployment).collect::<Vec<_>>(),
+            worker.deployments.iter().rev().take(MAX_ENTRIES).map(deployment).collect::<Vec<_>>(),
     })
 }

@@ -1,12 +1,12 @@
-//! Tells the history of a Worker: its versions and what was made live when, in one list.
+//! Builds the timeline of a Worker from its versions and deployments.
 
 use serde::Serialize;
 
-use crate::state::model::{Deployment, Version, Worker};
+use crate::state::model::{Worker, WorkerDeployment, WorkerVersion};
 
-/// An entry of a Worker's history.
+/// An entry of a Worker's timeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Entry {
+pub struct TimelineEntry {
     /// The version.
     pub version: String,
     /// The commit that it was built from, if its message names one.
@@ -15,21 +15,21 @@ pub struct Entry {
     pub message: Option<String>,
     /// The content key.
     pub tag: Option<String>,
-    /// What happened: `deploy`, `preview mr-42`, `upload`, `secret`, `rollback`, `promote`.
+    /// The kind of event: `deploy`, `preview mr-42`, `upload`, `secret`, `rollback`, `promote`.
     pub source: String,
     /// The time when it happened, RFC 3339.
     pub at: String,
-    /// Whether this made the version live that is live now.
+    /// `true` if this event made the current version live.
     pub live: bool,
 }
 
-/// Returns the history of a Worker, newest first, at most `most` entries.
+/// Returns the timeline of a Worker, newest first, with at most `limit` entries.
 #[must_use]
-pub fn timeline(worker: &Worker, most: usize) -> Vec<Entry> {
+pub fn timeline(worker: &Worker, limit: usize) -> Vec<TimelineEntry> {
     let live = worker.live().map(|version| version.id.as_str());
     let last = worker.deployments.last().map(|deployment| deployment.id.as_str());
     let mut entries = Vec::new();
-    let mut previous: Option<&Version> = None;
+    let mut previous: Option<&WorkerVersion> = None;
     let mut deployed: Vec<&str> = Vec::new();
     for deployment in &worker.deployments {
         let Some(version) = largest(worker, deployment) else { continue };
@@ -37,7 +37,7 @@ pub fn timeline(worker: &Worker, most: usize) -> Vec<Entry> {
         deployed.push(&version.id);
         let source = if let Some(operation) = operation(deployment) {
             operation
-        } else if by_secret(version) && is_first {
+        } else if is_secret_change(version) && is_first {
             "secret"
         } else if is_first {
             if version.annotations.contains_key("workers/alias") { "promote" } else { "deploy" }
@@ -55,22 +55,22 @@ pub fn timeline(worker: &Worker, most: usize) -> Vec<Entry> {
         let alias = version.annotations.get("workers/alias");
         let source = match alias {
             Some(alias) => format!("preview {alias}"),
-            // Its deployment tells the same.
+            // The entry of its deployment has the same content.
             None if deployed.contains(&version.id.as_str()) => continue,
-            None if by_secret(version) => "secret".to_owned(),
+            None if is_secret_change(version) => "secret".to_owned(),
             None => "upload".to_owned(),
         };
         entries.push(entry(version, source, &version.created_on, false));
     }
     entries.sort_by(|a, b| b.at.cmp(&a.at));
-    entries.truncate(most);
+    entries.truncate(limit);
     entries
 }
 
-fn entry(version: &Version, source: String, at: &str, live: bool) -> Entry {
+fn entry(version: &WorkerVersion, source: String, at: &str, live: bool) -> TimelineEntry {
     let annotation = |name: &str| version.annotations.get(name).cloned();
     let message = annotation("workers/message");
-    Entry {
+    TimelineEntry {
         version: version.id.clone(),
         commit: message.as_deref().and_then(commit),
         message,
@@ -81,23 +81,23 @@ fn entry(version: &Version, source: String, at: &str, live: bool) -> Entry {
     }
 }
 
-fn largest<'a>(worker: &'a Worker, deployment: &Deployment) -> Option<&'a Version> {
+fn largest<'a>(worker: &'a Worker, deployment: &WorkerDeployment) -> Option<&'a WorkerVersion> {
     let shares = deployment.versions.iter();
-    let most = shares.max_by(|a, b| a.percentage.total_cmp(&b.percentage))?;
-    worker.version(&most.version_id)
+    let largest = shares.max_by(|a, b| a.percentage.total_cmp(&b.percentage))?;
+    worker.version(&largest.version_id)
 }
 
-/// Returns what xtask was asked for, as the deployment's message tells.
-fn operation(deployment: &Deployment) -> Option<&'static str> {
+/// Returns the operation of xtask that the deployment's message names.
+fn operation(deployment: &WorkerDeployment) -> Option<&'static str> {
     let message = deployment.annotations.get("workers/message")?.strip_prefix("xtask: ")?;
     ["rollback", "promote"].into_iter().find(|operation| message.starts_with(operation))
 }
 
-fn by_secret(version: &Version) -> bool {
+fn is_secret_change(version: &WorkerVersion) -> bool {
     version.annotations.get("workers/triggered_by").is_some_and(|by| by == "secret")
 }
 
-/// Returns the commit at the beginning of a message, as git shortens it.
+/// Returns the commit at the beginning of a message, shortened.
 fn commit(message: &str) -> Option<String> {
     let word = message.split([' ', ',', '+']).next()?;
     let is_commit = word.len() == 40 && word.bytes().all(|b| b.is_ascii_hexdigit());
@@ -109,9 +109,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::state::model::{Share, whole};
+    use crate::state::model::{TrafficShare, full_traffic};
 
-    fn version(number: usize, at: &str, annotations: &[(&str, &str)]) -> Version {
+    fn version(number: usize, at: &str, annotations: &[(&str, &str)]) -> WorkerVersion {
         let annotations: BTreeMap<&str, &str> = annotations.iter().copied().collect();
         serde_json::from_value(serde_json::json!({
             "id": format!("v{number}"), "number": number, "created_on": at, "annotations": annotations,
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_and_deployments_are_one_history() {
+    fn versions_and_deployments_share_a_timeline() {
         let commit = "0123456789abcdef0123456789abcdef01234567";
         let mut worker = Worker::new("account", "shop");
         worker.versions = vec![
@@ -133,7 +133,7 @@ mod tests {
         ];
         let mut deploy = |at: &str, version: &str, message: &str| {
             let notes = BTreeMap::from([("workers/message".to_owned(), message.to_owned())]);
-            let versions: Vec<Share> = whole(version);
+            let versions: Vec<TrafficShare> = full_traffic(version);
             worker.deploy(versions, notes);
             worker.deployments.last_mut().expect("it").created_on = at.to_owned();
         };

@@ -1,18 +1,19 @@
-//! Translates a version's bindings, modules and assets into what miniflare 5 takes.
+//! Translates a version's bindings, modules and assets into options of miniflare 5.
 
 use camino::Utf8Path;
 use serde_json::{Map, Value, json};
 
-use super::group::{self, Binding, Node, World};
-use crate::state::model::Version;
+use super::group::{self, AccountState, BindingTarget, VersionNode};
+use crate::state::model::WorkerVersion;
 
-/// The Worker of the runtime that stands in for bindings without a local form.
+/// The Worker of the runtime that replaces bindings without a local form.
 const STUB: &str = "@stub";
 
-/// The end of the text of every stub. The runtime's answer is recognized by it.
+/// The end of the text of every stub. The proxy recognizes the runtime's response by it.
 pub const NO_LOCAL_FORM: &str = "has no local form in the sandbox";
 
-/// The variables that name a local database of a Hyperdrive binding, as `wrangler dev` reads them.
+/// The prefixes of the variables that name a local database of a Hyperdrive binding. `wrangler dev`
+/// reads the same ones.
 const HYPERDRIVE: [&str; 2] = [
     "CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_",
     "WRANGLER_HYPERDRIVE_LOCAL_CONNECTION_STRING_",
@@ -20,13 +21,13 @@ const HYPERDRIVE: [&str; 2] = [
 
 /// Returns the `env` of a member. A binding without a local form throws its reason when it is used.
 #[must_use]
-pub fn env(world: &World, node: &Node) -> Map<String, Value> {
+pub fn env(account: &AccountState, node: &VersionNode) -> Map<String, Value> {
     let bindings = node.version().map_or(&[] as &[Value], |version| &version.bindings);
-    let named = bindings.iter().filter_map(|binding| Some((binding["name"].as_str()?, binding)));
-    named.map(|(name, binding)| (name.to_owned(), value(world, node, name, binding))).collect()
+    let by_name = bindings.iter().filter_map(|binding| Some((binding["name"].as_str()?, binding)));
+    by_name.map(|(name, binding)| (name.to_owned(), value(account, node, name, binding))).collect()
 }
 
-fn value(world: &World, node: &Node, name: &str, binding: &Value) -> Value {
+fn value(account: &AccountState, node: &VersionNode, name: &str, binding: &Value) -> Value {
     let mut value = match binding["type"].as_str().unwrap_or_default() {
         "plain_text" | "secret_text" => json!({ "type": "text", "value": binding["text"] }),
         "json" => json!({ "type": "json", "value": binding["json"] }),
@@ -37,9 +38,9 @@ fn value(world: &World, node: &Node, name: &str, binding: &Value) -> Value {
         "kv_namespace" => json!({ "type": "kv", "id": binding["namespace_id"] }),
         "r2_bucket" => json!({ "type": "r2", "name": binding["bucket_name"] }),
         "d1" => json!({ "type": "d1", "id": binding["id"] }),
-        "service" => return service(world, node, binding),
-        "durable_object_namespace" => return object(world, node, binding),
-        "workflow" => return workflow(world, node, binding),
+        "service" => return service(account, node, binding),
+        "durable_object_namespace" => return object(account, node, binding),
+        "workflow" => return workflow(account, node, binding),
         "queue" => json!({
             "type": "queue", "name": binding["queue_name"],
             "deliveryDelay": binding["delivery_delay"],
@@ -57,14 +58,14 @@ fn value(world: &World, node: &Node, name: &str, binding: &Value) -> Value {
         }),
         "images" => json!({ "type": "images" }),
         "worker_loader" => json!({ "type": "worker-loader" }),
-        "hyperdrive" => return hyperdrive(world, name, binding),
+        "hyperdrive" => return hyperdrive(account, name, binding),
         other => {
             return stub(&format!(
                 "The binding {name} is of the kind `{other}`, which {NO_LOCAL_FORM}."
             ));
         }
     };
-    // miniflare takes an absent field, but no null.
+    // miniflare accepts a missing field, but no null.
     if let Some(fields) = value.as_object_mut() {
         fields.retain(|_, field| !field.is_null());
     }
@@ -75,10 +76,10 @@ fn stub(text: &str) -> Value {
     json!({ "type": "worker", "worker": STUB, "props": { "text": text } })
 }
 
-fn service(world: &World, node: &Node, binding: &Value) -> Value {
-    match world.target(node, binding["service"].as_str().unwrap_or_default()) {
-        Binding::Nowhere(reason) => stub(&reason),
-        Binding::Member(member) => {
+fn service(account: &AccountState, node: &VersionNode, binding: &Value) -> Value {
+    match account.target(node, binding["service"].as_str().unwrap_or_default()) {
+        BindingTarget::Unavailable(reason) => stub(&reason),
+        BindingTarget::Member(member) => {
             let mut value = json!({ "type": "worker", "worker": member });
             if let Some(entrypoint) = binding["entrypoint"].as_str() {
                 value["exportName"] = json!(entrypoint);
@@ -91,28 +92,29 @@ fn service(world: &World, node: &Node, binding: &Value) -> Value {
     }
 }
 
-fn object(world: &World, node: &Node, binding: &Value) -> Value {
-    match world.owner(node, binding) {
-        Binding::Nowhere(reason) => stub(&reason),
-        Binding::Member(member) => json!({
+fn object(account: &AccountState, node: &VersionNode, binding: &Value) -> Value {
+    match account.owner(node, binding) {
+        BindingTarget::Unavailable(reason) => stub(&reason),
+        BindingTarget::Member(member) => json!({
             "type": "durable-object", "worker": member, "exportName": binding["class_name"],
         }),
     }
 }
 
-fn workflow(world: &World, node: &Node, binding: &Value) -> Value {
-    match world.owner(node, binding) {
-        Binding::Nowhere(reason) => stub(&reason),
-        Binding::Member(member) => json!({
+fn workflow(account: &AccountState, node: &VersionNode, binding: &Value) -> Value {
+    match account.owner(node, binding) {
+        BindingTarget::Unavailable(reason) => stub(&reason),
+        BindingTarget::Member(member) => json!({
             "type": "workflow", "name": group::workflow(node, binding), "worker": member,
             "exportName": binding["class_name"],
         }),
     }
 }
 
-fn hyperdrive(world: &World, name: &str, binding: &Value) -> Value {
-    let known = world.resources.hyperdrives.iter().find(|one| binding["id"] == one.id.as_str());
-    let address = known.map(|one| one.address.clone());
+fn hyperdrive(account: &AccountState, name: &str, binding: &Value) -> Value {
+    let configured =
+        account.resources.hyperdrives.iter().find(|one| binding["id"] == one.id.as_str());
+    let address = configured.map(|one| one.address.clone());
     let address = address.or_else(|| {
         HYPERDRIVE.iter().find_map(|start| std::env::var(format!("{start}{name}")).ok())
     });
@@ -128,9 +130,9 @@ fn hyperdrive(world: &World, name: &str, binding: &Value) -> Value {
     }
 }
 
-/// Returns the classes of a member that others can bind to.
+/// Returns the classes of a member that bindings can name.
 #[must_use]
-pub fn exports(node: &Node) -> Map<String, Value> {
+pub fn exports(node: &VersionNode) -> Map<String, Value> {
     let export = |class: crate::state::model::DurableClass| {
         let storage = if class.sqlite { "sqlite" } else { "legacy-kv" };
         let value =
@@ -140,10 +142,10 @@ pub fn exports(node: &Node) -> Map<String, Value> {
     node.classes().into_iter().map(export).collect()
 }
 
-/// Returns the queues that a member consumes, with Cloudflare's defaults where a consumer sets nothing
+/// Returns the queues that a member consumes, with Cloudflare's defaults for missing settings
 /// (<https://developers.cloudflare.com/queues/configuration/configure-queues/>).
 #[must_use]
-pub fn triggers(world: &World, node: &Node) -> Vec<Value> {
+pub fn triggers(account: &AccountState, node: &VersionNode) -> Vec<Value> {
     let trigger = |(queue, consumer): (&str, &crate::state::resources::Consumer)| {
         let setting =
             |name: &str, default: u64| consumer.settings[name].as_u64().unwrap_or(default);
@@ -157,16 +159,16 @@ pub fn triggers(world: &World, node: &Node) -> Vec<Value> {
         }
         trigger
     };
-    world.consumed(node).into_iter().map(trigger).collect()
+    account.consumers(node).into_iter().map(trigger).collect()
 }
 
 /// Returns the value of a version metadata binding.
-pub(super) fn metadata(version: &Version) -> Value {
+pub(super) fn metadata(version: &WorkerVersion) -> Value {
     let tag = version.annotations.get("workers/tag").map_or("", String::as_str);
     json!({ "id": version.id, "tag": tag, "timestamp": version.created_on })
 }
 
-/// Returns how the assets in `folder` are served, by the `config` that was uploaded with them.
+/// Returns the serving options of the assets in `folder`, from the uploaded `config`.
 #[must_use]
 pub fn assets(folder: &Utf8Path, config: &Value) -> Value {
     let mut assets = json!({ "directory": folder });

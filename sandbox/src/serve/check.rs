@@ -1,5 +1,5 @@
-//! Loads a version once in workerd, before it is stored, to find out whether it starts and what it
-//! exports. workerd's own words are the reason of a refusal.
+//! Loads a version once in workerd before it is stored, to check that it starts and to read its
+//! exports. The message of a refusal is workerd's.
 
 use std::fmt::Write as _;
 use std::process::Stdio;
@@ -14,50 +14,50 @@ use tokio::time::timeout;
 
 use super::files;
 use crate::ids::{hex, random};
-use crate::state::blobs::Blobs;
-use crate::state::model::{Entrypoint, Exports, Module, Version};
+use crate::state::blobs::BlobStore;
+use crate::state::model::{Entrypoint, Exports, StoredModule, WorkerVersion};
 
-/// The time that a version has to start. Cloudflare allows a second of CPU time; this is time on a
-/// clock, on a machine that may be busy.
+/// The time limit for the start of a version. Cloudflare allows a second of CPU time. This is wall
+/// clock time on a machine that may be busy.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The name of our module among those of the version.
-const MODULE: &str = "sandbox-check.js";
+/// The name of the check module among those of the version.
+const CHECK_MODULE: &str = "sandbox-check.js";
 
-/// The marker before what our module found.
+/// The marker before the result of the check module.
 const MARKER: &str = "sandbox-check:";
 
-/// The part of `cloudflare:email` that is not in workerd. miniflare brings it when a version runs.
+/// The part of `cloudflare:email` that workerd lacks. miniflare adds it when a version runs.
 const EMAIL: &str = "class EmailMessage { constructor(from, to, raw) { Object.assign(this, { from, to, raw }); } }\n\
      export default { EmailMessage };";
 
 /// The beginning of workerd's messages about the version.
-const ABOUT: &str = "service main: ";
+const MESSAGE_PREFIX: &str = "service main: ";
 
-/// The place of modules in workerd's messages, which Cloudflare does not show.
+/// The location of modules in workerd's messages, which Cloudflare hides.
 const BUNDLE: &str = "file:///bundle/";
 
-/// What came of loading a version.
+/// The result of loading a version.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Checked {
+pub enum CheckOutcome {
     /// It starts.
     Starts(Exports),
-    /// It does not, for this reason.
+    /// It does not start, for this reason.
     Fails(String),
 }
 
-/// Checks versions.
+/// Checks that versions start.
 #[derive(Clone, Debug)]
-pub struct Checker {
+pub struct StartChecker {
     workerd: Utf8PathBuf,
     dir: Utf8PathBuf,
-    /// The newest compatibility date that this workerd knows.
-    newest: String,
+    /// The newest compatibility date that this workerd supports.
+    newest_date: String,
 }
 
-impl Checker {
+impl StartChecker {
     /// Makes a checker of the workerd in `packages`, with its files below `dir`.
-    pub fn new(packages: &Utf8Path, dir: &Utf8Path) -> Result<Checker> {
+    pub fn new(packages: &Utf8Path, dir: &Utf8Path) -> Result<StartChecker> {
         let os = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };
         let machine = if cfg!(target_arch = "x86_64") { "64" } else { "arm64" };
         let workerd = packages.join(format!("@cloudflare/workerd-{os}-{machine}/bin/workerd"));
@@ -68,39 +68,40 @@ impl Checker {
         let text = std::fs::read(&path).with_context(|| format!("cannot read {path}"))?;
         let package: Value = serde_json::from_slice(&text).with_context(|| path.to_string())?;
         let version = package["version"].as_str().unwrap_or_default();
-        let newest =
+        let newest_date =
             newest_date(version).with_context(|| format!("{path}: version {version:?}"))?;
-        Ok(Checker { workerd, dir: dir.to_owned(), newest })
+        Ok(StartChecker { workerd, dir: dir.to_owned(), newest_date })
     }
 
     /// Loads `version` once. Errors only if workerd itself cannot be run.
-    pub async fn check(&self, blobs: &Blobs, version: &Version) -> Result<Checked> {
+    pub async fn check(&self, blobs: &BlobStore, version: &WorkerVersion) -> Result<CheckOutcome> {
         let Some(main) = &version.main_module else {
-            return Ok(Checked::Starts(Exports::default()));
+            return Ok(CheckOutcome::Starts(Exports::default()));
         };
         let python = version.modules.iter().any(|m| m.content_type.starts_with("text/x-python"));
         if python {
-            // Its interpreter would have to be fetched first.
+            // The check would have to download the interpreter first.
             let exports = Exports { handlers: vec!["fetch".to_owned()], ..Exports::default() };
-            return Ok(Checked::Starts(exports));
+            return Ok(CheckOutcome::Starts(exports));
         }
         let folder = self.dir.join(format!("check-{}", hex(&random::<6>())));
-        let checked = self.run(blobs, version, main, &folder).await;
+        let outcome = self.run(blobs, version, main, &folder).await;
         files::remove(&folder).with_context(|| format!("cannot remove {folder}"))?;
-        checked
+        outcome
     }
 
     async fn run(
         &self,
-        blobs: &Blobs,
-        version: &Version,
+        blobs: &BlobStore,
+        version: &WorkerVersion,
         main: &str,
         folder: &Utf8Path,
-    ) -> Result<Checked> {
+    ) -> Result<CheckOutcome> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
-        let mut modules = format!("(name = {}, esModule = embed \"check.js\")", quoted(MODULE));
-        std::fs::write(folder.join("check.js"), our_module(main))?;
-        let is_code = |module: &&Module| module.content_type != "application/source-map";
+        let mut modules =
+            format!("(name = {}, esModule = embed \"check.js\")", quote(CHECK_MODULE));
+        std::fs::write(folder.join("check.js"), check_module(main))?;
+        let is_code = |module: &&StoredModule| module.content_type != "application/source-map";
         for (index, module) in version.modules.iter().filter(is_code).enumerate() {
             std::fs::write(folder.join(format!("m{index}")), blobs.read(&module.blob)?)?;
             let kind = match super::bindings::module_kind(&module.content_type) {
@@ -109,15 +110,15 @@ impl Checker {
                 kind @ ("wasm" | "text" | "json") => kind,
                 _ => "data",
             };
-            let name = quoted(&module.name);
+            let name = quote(&module.name);
             write!(modules, ", (name = {name}, {kind} = embed \"m{index}\")")?;
         }
         let mut command = Command::new(&self.workerd);
         command.env_clear().env("TMPDIR", folder);
         let bindings = bindings(version, &mut command)?;
         let flags: Vec<String> =
-            version.compatibility_flags.iter().map(|flag| quoted(flag)).collect();
-        let date = version.compatibility_date.as_str().min(self.newest.as_str());
+            version.compatibility_flags.iter().map(|flag| quote(flag)).collect();
+        let date = version.compatibility_date.as_str().min(self.newest_date.as_str());
         let config = format!(
             "using Workerd = import \"/workerd/workerd.capnp\";\n\
              const config :Workerd.Config = (services = [(name = \"main\", worker = .main),\n\
@@ -126,8 +127,8 @@ impl Checker {
              esModule = {})])]);\n\
              const main :Workerd.Worker = (modules = [{modules}],\n\
              compatibilityDate = {}, compatibilityFlags = [{}], bindings = [{bindings}]);\n",
-            quoted(EMAIL),
-            quoted(date),
+            quote(EMAIL),
+            quote(date),
             flags.join(", "),
         );
         std::fs::write(folder.join("config.capnp"), config)?;
@@ -141,18 +142,20 @@ impl Checker {
             .kill_on_drop(true);
         // When the time is over, the drop of the future kills the process.
         let Ok(output) = timeout(START_TIMEOUT, command.output()).await else {
-            return Ok(Checked::Fails("Script startup exceeded CPU time limit.".to_owned()));
+            return Ok(CheckOutcome::Fails("Script startup exceeded CPU time limit.".to_owned()));
         };
         let output = output.with_context(|| format!("cannot run {}", self.workerd))?;
-        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        let found = said.lines().rev().find_map(|line| line.strip_prefix(MARKER));
-        if let Some(found) = found.filter(|_| output.status.success()) {
-            let exports: Found = serde_json::from_str(found).context("our module's answer")?;
-            return Ok(Checked::Starts(exports.into()));
+        let messages =
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        let report = messages.lines().rev().find_map(|line| line.strip_prefix(MARKER));
+        if let Some(report) = report.filter(|_| output.status.success()) {
+            let exports: ExportReport = serde_json::from_str(report)
+                .context("the report of the check module is invalid")?;
+            return Ok(CheckOutcome::Starts(exports.into()));
         }
-        match reason(&said) {
-            Some(reason) => Ok(Checked::Fails(reason)),
-            None => bail!("workerd ended with {}: {}", output.status, said.trim()),
+        match reason(&messages) {
+            Some(reason) => Ok(CheckOutcome::Fails(reason)),
+            None => bail!("workerd ended with {}: {}", output.status, messages.trim()),
         }
     }
 }
@@ -167,33 +170,34 @@ fn newest_date(version: &str) -> Option<String> {
     })
 }
 
-/// The first message about the version, with its stack, as Cloudflare shows it.
-fn reason(said: &str) -> Option<String> {
-    let mut lines = said.lines().skip_while(|line| !line.starts_with(ABOUT));
-    let first = lines.next()?.strip_prefix(ABOUT)?;
+/// Returns the first message about the version with its stack, in Cloudflare's format.
+fn reason(messages: &str) -> Option<String> {
+    let mut lines = messages.lines().skip_while(|line| !line.starts_with(MESSAGE_PREFIX));
+    let first = lines.next()?.strip_prefix(MESSAGE_PREFIX)?;
     let stack = lines.take_while(|line| line.starts_with("  "));
-    // Our own module is none of the reader's.
-    let stack = stack.filter(|line| !line.contains(MODULE));
+    // The check module is an implementation detail.
+    let stack = stack.filter(|line| !line.contains(CHECK_MODULE));
     let text: Vec<&str> = std::iter::once(first).chain(stack).collect();
     Some(text.join("\n").replace(BUNDLE, ""))
 }
 
-/// The bindings that code may use while it starts. Storage leads nowhere: nothing can be asked then.
-fn bindings(version: &Version, command: &mut Command) -> Result<String> {
+/// Returns the bindings that code may use while it starts. Storage bindings are inert, because code
+/// cannot send requests while it starts.
+fn bindings(version: &WorkerVersion, command: &mut Command) -> Result<String> {
     let mut all = Vec::new();
     for (index, binding) in version.bindings.iter().enumerate() {
         let value = match binding["type"].as_str().unwrap_or_default() {
-            // In the environment, so that no secret is in a file.
+            // Secrets go through the environment, so that no file holds them.
             "plain_text" | "secret_text" => {
                 let variable = format!("BINDING_{index}");
                 let text = binding["text"].as_str().unwrap_or_default().replace('\0', "");
                 command.env(&variable, text);
-                format!("fromEnvironment = {}", quoted(&variable))
+                format!("fromEnvironment = {}", quote(&variable))
             }
-            "json" => format!("json = {}", quoted(&binding["json"].to_string())),
+            "json" => format!("json = {}", quote(&binding["json"].to_string())),
             "version_metadata" => {
                 let metadata = super::bindings::metadata(version).to_string();
-                format!("json = {}", quoted(&metadata))
+                format!("json = {}", quote(&metadata))
             }
             "kv_namespace" => "kvNamespace = \"none\"".to_owned(),
             "r2_bucket" => "r2Bucket = \"none\"".to_owned(),
@@ -204,30 +208,30 @@ fn bindings(version: &Version, command: &mut Command) -> Result<String> {
                 .to_owned(),
             _ => continue,
         };
-        let name = quoted(binding["name"].as_str().unwrap_or_default());
+        let name = quote(binding["name"].as_str().unwrap_or_default());
         all.push(format!("(name = {name}, {value})"));
     }
     Ok(all.join(",\n"))
 }
 
-/// A text in Cap'n Proto's quotes.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
+/// Quotes a text for Cap'n Proto.
+fn quote(text: &str) -> String {
+    let mut text_in_quotes = String::from("\"");
     for c in text.chars() {
         match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            '\n' => quoted += "\\n",
-            '\r' => quoted += "\\r",
-            '\t' => quoted += "\\t",
-            c if c.is_ascii_control() => quoted += &format!("\\x{:02x}", u32::from(c)),
-            c => quoted.push(c),
+            '"' | '\\' => text_in_quotes.extend(['\\', c]),
+            '\n' => text_in_quotes += "\\n",
+            '\r' => text_in_quotes += "\\r",
+            '\t' => text_in_quotes += "\\t",
+            c if c.is_ascii_control() => text_in_quotes += &format!("\\x{:02x}", u32::from(c)),
+            c => text_in_quotes.push(c),
         }
     }
-    quoted + "\""
+    text_in_quotes + "\""
 }
 
-/// The module that says what the version exports. It calls nothing of the version.
-fn our_module(main: &str) -> String {
+/// Returns the check module, which reports the exports of the version. It calls no code of the version.
+fn check_module(main: &str) -> String {
     let main = Value::String(main.to_owned());
     format!(
         r#"import {{ DurableObject, WorkerEntrypoint, WorkflowEntrypoint }} from "cloudflare:workers";
@@ -263,14 +267,14 @@ export default {{
 }
 
 #[derive(Deserialize)]
-struct Found {
+struct ExportReport {
     handlers: Vec<String>,
     entrypoints: Vec<Entrypoint>,
 }
 
-impl From<Found> for Exports {
-    fn from(found: Found) -> Exports {
-        Exports { handlers: found.handlers, entrypoints: found.entrypoints }
+impl From<ExportReport> for Exports {
+    fn from(report: ExportReport) -> Exports {
+        Exports { handlers: report.handlers, entrypoints: report.entrypoints }
     }
 }
 
@@ -280,7 +284,7 @@ mod tests {
 
     #[test]
     fn texts_are_quoted() {
-        assert_eq!(quoted("a\"b\\c\nd\u{1}é"), "\"a\\\"b\\\\c\\nd\\x01é\"");
+        assert_eq!(quote("a\"b\\c\nd\u{1}é"), "\"a\\\"b\\\\c\\nd\\x01é\"");
     }
 
     #[test]
@@ -292,10 +296,10 @@ mod tests {
     }
 
     #[test]
-    fn reasons_are_workerd_s_words() {
-        let said = "x\nservice main: Uncaught Error: boom\n  at file:///bundle/main.js:1:7\n  at \
+    fn reasons_come_from_workerd() {
+        let messages = "x\nservice main: Uncaught Error: boom\n  at file:///bundle/main.js:1:7\n  at \
                     file:///bundle/sandbox-check.js:2\nother";
-        assert_eq!(reason(said).as_deref(), Some("Uncaught Error: boom\n  at main.js:1:7"));
+        assert_eq!(reason(messages).as_deref(), Some("Uncaught Error: boom\n  at main.js:1:7"));
         assert_eq!(reason("nothing"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Runs cron triggers: on time while the sandbox is up, and when somebody asks for it.
+//! Runs cron triggers, on schedule while the sandbox runs and on request.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,29 +13,29 @@ use croner::parser::{CronParser, Seconds};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::group::Node;
+use super::group::VersionNode;
 use super::proxy;
 use crate::app::App;
-use crate::cloudflare::auth::Authorized;
-use crate::cloudflare::body::Body;
+use crate::cloudflare::auth::RequireToken;
+use crate::cloudflare::body::JsonBody;
 use crate::log;
 use crate::state::model::Worker;
 
-/// The header with an order for the runtime.
-const ORDER: &str = "mf-sandbox-order";
+/// The header with a command for the runtime.
+const COMMAND_HEADER: &str = "mf-sandbox-order";
 
 /// The result of one run.
 #[derive(Debug, Deserialize, Serialize)]
-pub struct Run {
-    /// The cron that the Worker was told.
+pub struct CronRun {
+    /// The cron that the Worker received.
     pub cron: String,
-    /// `ok`, `exception` and the like.
+    /// `ok`, `exception` or another outcome of workerd.
     pub outcome: String,
 }
 
-/// The cron that is asked for.
+/// The body of a request to run triggers.
 #[derive(Debug, Deserialize)]
-pub struct Wanted {
+pub struct CronRequest {
     cron: Option<String>,
 }
 
@@ -46,7 +46,7 @@ pub fn crons(worker: &Worker) -> Vec<&str> {
     all.filter_map(|schedule| schedule["cron"].as_str()).collect()
 }
 
-/// Reads a cron as Cloudflare does: five fields in UTC, weekdays from 1 for Sunday
+/// Parses a cron by Cloudflare's rules: five fields in UTC, weekdays from 1 for Sunday
 /// (<https://developers.cloudflare.com/workers/configuration/cron-triggers/>).
 fn parse(cron: &str) -> Result<Cron> {
     let parser =
@@ -54,14 +54,13 @@ fn parse(cron: &str) -> Result<Cron> {
     parser.parse(cron).with_context(|| format!("{cron:?} is no cron"))
 }
 
-/// Whether a cron is due in the minute that starts at `minute`.
+/// Returns whether a cron is due in the minute that begins at `minute`.
 fn is_due(cron: &str, minute: DateTime<Utc>) -> bool {
     parse(cron).is_ok_and(|cron| cron.is_time_matching(&minute).unwrap_or(false))
 }
 
-/// Runs the triggers of all live Workers, each in its minute. A minute in which the machine slept is
-/// left out.
-pub async fn keep_time(app: App) {
+/// Runs the triggers of all live Workers, each in its minute. Skips minutes in which the machine slept.
+pub async fn run_schedules(app: App) {
     loop {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let next = (now.as_secs() / 60 + 1) * 60;
@@ -75,7 +74,7 @@ pub async fn keep_time(app: App) {
             for cron in crons(&worker).into_iter().filter(|cron| is_due(cron, minute)) {
                 let (app, worker, cron) = (app.clone(), worker.clone(), cron.to_owned());
                 tokio::spawn(async move {
-                    let Some(node) = Node::live(&worker) else { return };
+                    let Some(node) = VersionNode::live(&worker) else { return };
                     let result = run(&app, &node, &cron, minute).await;
                     let outcome =
                         result.map_or_else(|error| format!("{error:#}"), |run| run.outcome);
@@ -87,30 +86,30 @@ pub async fn keep_time(app: App) {
 }
 
 /// Runs a Worker's `scheduled` handler.
-async fn run(app: &App, node: &Node, cron: &str, time: DateTime<Utc>) -> Result<Run> {
+async fn run(app: &App, node: &VersionNode, cron: &str, time: DateTime<Utc>) -> Result<CronRun> {
     let loaded = app.runtime.load(&app.store, node).await?;
     let body = json!({ "cron": cron, "time": time.timestamp_millis() }).to_string();
     let request = proxy::client()
         .post(format!("http://127.0.0.1:{}/", loaded.port))
-        .header(proxy::MEMBER, node.name())
-        .header(ORDER, "cron");
+        .header(proxy::MEMBER_HEADER, node.name())
+        .header(COMMAND_HEADER, "cron");
     let answer = request.body(body).send().await.map_err(reqwest::Error::without_url)?;
     if !answer.status().is_success() {
         bail!("the runtime answered with {}", answer.status());
     }
     let answer: Value = serde_json::from_slice(&answer.bytes().await?)?;
     let outcome = answer["outcome"].as_str().context("the runtime's answer has no outcome")?;
-    Ok(Run { cron: cron.to_owned(), outcome: outcome.to_owned() })
+    Ok(CronRun { cron: cron.to_owned(), outcome: outcome.to_owned() })
 }
 
-/// `POST /__sandbox/cron/{worker}`: runs a Worker's triggers now, or the one that is named.
+/// `POST /__sandbox/cron/{worker}`: runs all triggers of a Worker now, or the requested one
 pub async fn trigger(
-    _: Authorized,
+    _: RequireToken,
     State(app): State<App>,
     Path(name): Path<String>,
-    Body(wanted): Body<Wanted>,
+    JsonBody(body): JsonBody<CronRequest>,
 ) -> Response {
-    match trigger_now(&app, &name, wanted.cron.as_deref()).await {
+    match trigger_now(&app, &name, body.cron.as_deref()).await {
         Ok(runs) => Json(json!({ "schema": 1, "worker": name, "runs": runs })).into_response(),
         Err((status, message)) => (status, Json(json!({ "message": message }))).into_response(),
     }
@@ -119,36 +118,37 @@ pub async fn trigger(
 async fn trigger_now(
     app: &App,
     name: &str,
-    wanted: Option<&str>,
-) -> Result<Vec<Run>, (StatusCode, String)> {
-    let refused = |status, message: String| Err((status, message));
+    requested: Option<&str>,
+) -> Result<Vec<CronRun>, (StatusCode, String)> {
+    let refuse = |status, message: String| Err((status, message));
     let workers = app.store.workers();
-    let Some(node) = workers.iter().find(|worker| worker.name == name).and_then(Node::live) else {
+    let Some(node) = workers.iter().find(|worker| worker.name == name).and_then(VersionNode::live)
+    else {
         let message = format!("The Worker {name} is not deployed in the sandbox");
-        return refused(StatusCode::NOT_FOUND, message);
+        return refuse(StatusCode::NOT_FOUND, message);
     };
     let all = crons(&node.worker);
-    let chosen: Vec<&str> = match wanted {
+    let selected: Vec<&str> = match requested {
         None => all.clone(),
-        Some(wanted) => all.iter().copied().filter(|cron| *cron == wanted).collect(),
+        Some(requested) => all.iter().copied().filter(|cron| *cron == requested).collect(),
     };
-    if chosen.is_empty() {
-        let message = match (wanted, all.is_empty()) {
+    if selected.is_empty() {
+        let message = match (requested, all.is_empty()) {
             (_, true) => format!("The Worker {name} has no cron triggers"),
-            (wanted, false) => format!(
+            (requested, false) => format!(
                 "The Worker {name} has no cron trigger `{}`; it has `{}`",
-                wanted.unwrap_or_default(),
+                requested.unwrap_or_default(),
                 all.join("`, `")
             ),
         };
-        return refused(StatusCode::CONFLICT, message);
+        return refuse(StatusCode::CONFLICT, message);
     }
     let now = DateTime::from(SystemTime::now());
     let mut runs = Vec::new();
-    for cron in chosen {
+    for cron in selected {
         match run(app, &node, cron, now).await {
             Ok(run) => runs.push(run),
-            Err(error) => return refused(StatusCode::BAD_GATEWAY, format!("{error:#}")),
+            Err(error) => return refuse(StatusCode::BAD_GATEWAY, format!("{error:#}")),
         }
     }
     Ok(runs)
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn crons_are_due_as_at_cloudflare() {
-        for (cron, time, wanted) in [
+        for (cron, time, expected) in [
             ("* * * * *", "2026-11-29T03:41:00Z", true),
             ("*/15 * * * *", "2026-11-29T03:45:00Z", true),
             ("*/15 * * * *", "2026-11-29T03:41:00Z", false),
@@ -180,7 +180,7 @@ mod tests {
             ("0 0 1 JAN *", "2027-01-01T00:00:00Z", true),
         ] {
             let minute = DateTime::from(humantime::parse_rfc3339(time).expect("a time"));
-            assert_eq!(is_due(cron, minute), wanted, "{cron} at {time}");
+            assert_eq!(is_due(cron, minute), expected, "{cron} at {time}");
         }
     }
 }

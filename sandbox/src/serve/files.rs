@@ -1,13 +1,18 @@
-//! Places a version's files where workerd reads them: a folder of links to blobs.
+//! Links a version's files into a folder, from which workerd reads them.
 
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::state::blobs::Blobs;
+use crate::state::blobs::BlobStore;
 use crate::state::model::Assets;
 
 /// Fills `folder` with the assets, and with `_headers` and `_redirects` as they were uploaded.
-pub fn place(folder: &Utf8Path, blobs: &Blobs, account: &str, assets: &Assets) -> Result<()> {
+pub fn link_assets(
+    folder: &Utf8Path,
+    blobs: &BlobStore,
+    account: &str,
+    assets: &Assets,
+) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
     for (path, asset) in blobs.manifest(&assets.manifest)? {
         let file = folder.join(relative(&path)?);
@@ -35,14 +40,16 @@ pub fn remove(folder: &Utf8Path) -> std::io::Result<()> {
     }
 }
 
-/// Returns a manifest path, which wrangler 4.164 does not encode, as a path that stays inside.
+/// Returns a manifest path as a relative path. Wrangler 4.164 does not encode it. Errors if it leads out
+/// of the folder.
 fn relative(path: &str) -> Result<Utf8PathBuf> {
-    let inside = path.strip_prefix('/').unwrap_or_default();
-    let good = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
-    if !inside.split('/').all(good) {
+    let path_in_folder = path.strip_prefix('/').unwrap_or_default();
+    let is_valid =
+        |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
+    if !path_in_folder.split('/').all(is_valid) {
         bail!("the asset path {path:?} is invalid");
     }
-    Ok(inside.into())
+    Ok(path_in_folder.into())
 }
 
 #[cfg(test)]

@@ -1,65 +1,66 @@
-//! Decides which Workers must run in one process.
+//! Groups Workers that must run in one process.
 //!
-//! A Worker that binds another one runs beside it. Workers that share a Durable Object, a queue or a
-//! workflow must share a process as well, because two processes would each have their own copy of it.
-//! Most groups have one member.
+//! A Worker that binds another one runs in the same process. Workers that share a Durable Object, a
+//! queue or a workflow must share a process too, because each process has a separate copy of it. Most
+//! groups have one member.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::state::model::{DurableClass, Version, Worker};
+use crate::state::model::{DurableClass, Worker, WorkerVersion};
 use crate::state::resources::Resources;
 
 /// The relation of a version to its Worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// It gets the Worker's traffic.
+pub enum NodeRole {
+    /// It serves the Worker's traffic.
     Live,
-    /// It is uploaded, and reached by its own address.
+    /// It is uploaded and has a separate address.
     Uploaded,
-    /// It is a deployment of the Worker Preview of this id, which has its own storage.
+    /// It is a deployment of the Worker Preview with this id, which has separate storage.
     Preview(String),
 }
 
-/// A version that is to run, with its Worker.
+/// A version to run, with its Worker.
 #[derive(Clone, Debug)]
-pub struct Node {
+pub struct VersionNode {
     /// Its Worker.
     pub worker: Arc<Worker>,
     /// Its id.
     pub id: String,
     /// Its relation to the Worker.
-    pub role: Role,
+    pub role: NodeRole,
 }
 
-impl Node {
+impl VersionNode {
     /// Makes the node of a version of `worker`.
     #[must_use]
-    pub fn new(worker: &Arc<Worker>, version: &str) -> Node {
-        let holds = |one: &&crate::state::preview::Preview| one.deployment(version).is_some();
-        let role = match worker.previews.iter().find(holds) {
-            Some(preview) => Role::Preview(preview.id.clone()),
-            None if worker.live().is_some_and(|live| live.id == version) => Role::Live,
-            None => Role::Uploaded,
+    pub fn new(worker: &Arc<Worker>, version: &str) -> VersionNode {
+        let has_version =
+            |one: &&crate::state::preview::WorkerPreview| one.deployment(version).is_some();
+        let role = match worker.previews.iter().find(has_version) {
+            Some(preview) => NodeRole::Preview(preview.id.clone()),
+            None if worker.live().is_some_and(|live| live.id == version) => NodeRole::Live,
+            None => NodeRole::Uploaded,
         };
-        Node { worker: worker.clone(), id: version.to_owned(), role }
+        VersionNode { worker: worker.clone(), id: version.to_owned(), role }
     }
 
     /// Makes the node of a Worker's live version. `None` if nothing is live.
     #[must_use]
-    pub fn live(worker: &Arc<Worker>) -> Option<Node> {
+    pub fn live(worker: &Arc<Worker>) -> Option<VersionNode> {
         let id = worker.live()?.id.clone();
-        Some(Node { worker: worker.clone(), id, role: Role::Live })
+        Some(VersionNode { worker: worker.clone(), id, role: NodeRole::Live })
     }
 
     /// Returns its version. `None` if it was deleted.
     #[must_use]
-    pub fn version(&self) -> Option<&Version> {
+    pub fn version(&self) -> Option<&WorkerVersion> {
         match &self.role {
-            Role::Preview(preview) => self.worker.preview(preview)?.deployment(&self.id),
-            Role::Live | Role::Uploaded => self.worker.version(&self.id),
+            NodeRole::Preview(preview) => self.worker.preview(preview)?.deployment(&self.id),
+            NodeRole::Live | NodeRole::Uploaded => self.worker.version(&self.id),
         }
     }
 
@@ -67,25 +68,27 @@ impl Node {
     #[must_use]
     pub fn name(&self) -> String {
         match self.role {
-            Role::Live => self.worker.name.clone(),
-            Role::Uploaded | Role::Preview(_) => format!("{}@{}", self.worker.name, self.id),
+            NodeRole::Live => self.worker.name.clone(),
+            NodeRole::Uploaded | NodeRole::Preview(_) => {
+                format!("{}@{}", self.worker.name, self.id)
+            }
         }
     }
 
-    /// Lists the classes of Durable Objects that it has. An uploaded version has none: its bindings
-    /// lead to the live one.
+    /// Lists its classes of Durable Objects. An uploaded version has none, because its bindings use
+    /// those of the live version.
     #[must_use]
     pub fn classes(&self) -> Vec<DurableClass> {
         let exports = self.version().and_then(|version| version.exports.as_ref());
         let is_exported = |name: &str| exports.is_none_or(|exports| exports.has(name));
         match &self.role {
-            Role::Uploaded => Vec::new(),
-            Role::Live => {
+            NodeRole::Uploaded => Vec::new(),
+            NodeRole::Live => {
                 let classes = self.worker.classes.iter();
                 classes.filter(|class| is_exported(&class.name)).cloned().collect()
             }
-            Role::Preview(preview) => {
-                let known =
+            NodeRole::Preview(preview) => {
+                let find_class =
                     |name: &str| self.worker.classes.iter().find(|class| class.name == name);
                 let own = self.bindings("durable_object_namespace").filter(|one| self.is_own(one));
                 let names: BTreeSet<&str> =
@@ -93,7 +96,7 @@ impl Node {
                 let class = |name: &str| DurableClass {
                     id: format!("{preview}-{name}"),
                     name: name.to_owned(),
-                    sqlite: known(name).is_none_or(|class| class.sqlite),
+                    sqlite: find_class(name).is_none_or(|class| class.sqlite),
                 };
                 names.into_iter().map(class).collect()
             }
@@ -106,13 +109,13 @@ impl Node {
         bindings.iter().filter(move |binding| binding["type"] == kind)
     }
 
-    /// Whether a binding names a class of its own Worker.
+    /// Returns whether a binding names a class of the same Worker.
     #[must_use]
     pub fn is_own(&self, binding: &Value) -> bool {
         binding["script_name"].as_str().is_none_or(|script| script == self.worker.name)
     }
 
-    /// Lists the Workers that get its tail.
+    /// Lists the Workers that receive its tail.
     #[must_use]
     pub fn tail_consumers(&self) -> Vec<&str> {
         let consumers = self.worker.settings.get("tail_consumers").and_then(Value::as_array);
@@ -120,160 +123,164 @@ impl Node {
     }
 }
 
-/// Everything that a group is made of: the Workers of an account as they are now.
+/// The current Workers and resources of an account, from which groups are formed.
 #[derive(Debug)]
-pub struct World {
+pub struct AccountState {
     /// The live versions, by Worker.
-    live: BTreeMap<String, Node>,
+    live: BTreeMap<String, VersionNode>,
     /// The account's queues and workflows.
     pub resources: Arc<Resources>,
-    /// Versions that do not start, with workerd's message. They run in no group.
+    /// Versions that do not start, with workerd's message. No group has them.
     broken: BTreeMap<String, String>,
 }
 
 /// The Workers and the state that a version uses directly.
 #[derive(Debug, Default)]
-struct Uses {
+struct Dependencies {
     workers: BTreeSet<String>,
     shared: BTreeSet<String>,
 }
 
 /// The Workers of a process.
 #[derive(Debug)]
-pub struct Group {
+pub struct WorkerGroup {
     /// Its members by name.
-    pub members: BTreeMap<String, Node>,
-    /// What no other process may use at the same time: Durable Objects, queues, workflows.
+    pub members: BTreeMap<String, VersionNode>,
+    /// The state that only one process may use at a time: Durable Objects, queues, workflows.
     pub exclusive: BTreeSet<String>,
 }
 
-/// Where a binding to a Worker leads.
+/// The target of a binding to a Worker.
 #[derive(Debug)]
-pub enum Binding {
-    /// To this member.
+pub enum BindingTarget {
+    /// This member of the group.
     Member(String),
-    /// Nowhere, for this reason.
-    Nowhere(String),
+    /// No Worker, for this reason.
+    Unavailable(String),
 }
 
-impl World {
-    /// Takes the live versions among `workers`, all of one account.
+impl AccountState {
+    /// Collects the live versions of `workers`, which belong to one account.
     #[must_use]
     pub fn new<'a>(
         workers: impl Iterator<Item = &'a Arc<Worker>>,
         resources: Arc<Resources>,
         broken: BTreeMap<String, String>,
-    ) -> World {
-        let live = workers.filter_map(Node::live).map(|node| (node.worker.name.clone(), node));
-        World { live: live.collect(), resources, broken }
+    ) -> AccountState {
+        let live =
+            workers.filter_map(VersionNode::live).map(|node| (node.worker.name.clone(), node));
+        AccountState { live: live.collect(), resources, broken }
     }
 
     /// Lists the live versions.
-    pub fn live(&self) -> impl Iterator<Item = &Node> {
+    pub fn live(&self) -> impl Iterator<Item = &VersionNode> {
         self.live.values()
     }
 
-    /// Finds where a binding of `from` to the Worker `name` leads.
+    /// Resolves a binding of `from` to the Worker `name`.
     #[must_use]
-    pub fn target(&self, from: &Node, name: &str) -> Binding {
+    pub fn target(&self, from: &VersionNode, name: &str) -> BindingTarget {
         let node = match self.live.get(name) {
             Some(node) => node,
-            // A Preview of a Worker that was never deployed has no other one to call.
+            // A Preview of a Worker that was never deployed calls itself.
             None if name == from.worker.name => from,
             None => {
-                return Binding::Nowhere(format!(
+                return BindingTarget::Unavailable(format!(
                     "The Worker {name} is not deployed in this sandbox"
                 ));
             }
         };
         match self.broken.get(&node.id) {
-            Some(error) => Binding::Nowhere(format!("The Worker {name} does not start: {error}")),
-            None => Binding::Member(node.name()),
+            Some(error) => {
+                BindingTarget::Unavailable(format!("The Worker {name} does not start: {error}"))
+            }
+            None => BindingTarget::Member(node.name()),
         }
     }
 
-    /// Finds the member that has the class of a Durable Object or workflow binding.
+    /// Resolves the member that has the class of a Durable Object or workflow binding.
     #[must_use]
-    pub fn owner(&self, from: &Node, binding: &Value) -> Binding {
+    pub fn owner(&self, from: &VersionNode, binding: &Value) -> BindingTarget {
         match binding["script_name"].as_str().filter(|_| !from.is_own(binding)) {
             Some(script) => self.target(from, script),
-            None if from.role == Role::Uploaded => self.target(from, &from.worker.name),
-            None => Binding::Member(from.name()),
+            None if from.role == NodeRole::Uploaded => self.target(from, &from.worker.name),
+            None => BindingTarget::Member(from.name()),
         }
     }
 
-    /// Lists the queues that a version consumes. Only a live one does.
+    /// Lists the queues that a version consumes, with the consumers. Only a live version consumes queues.
     #[must_use]
-    pub fn consumed(&self, node: &Node) -> Vec<(&str, &crate::state::resources::Consumer)> {
-        if node.role != Role::Live {
+    pub fn consumers(&self, node: &VersionNode) -> Vec<(&str, &crate::state::resources::Consumer)> {
+        if node.role != NodeRole::Live {
             return Vec::new();
         }
         let is_ours = |script: Option<&str>| script == Some(node.worker.name.as_str());
-        let consumers = self.resources.queues.iter().flat_map(|queue| {
+        let all = self.resources.queues.iter().flat_map(|queue| {
             queue.consumers.iter().map(|consumer| (queue.name.as_str(), consumer))
         });
-        consumers.filter(|(_, consumer)| is_ours(consumer.script.as_deref())).collect()
+        all.filter(|(_, consumer)| is_ours(consumer.script.as_deref())).collect()
     }
 
-    /// Whether a version uses nothing that another one may have to share.
+    /// Returns whether a version uses no other Worker and no shared state.
     #[must_use]
-    pub fn is_alone(&self, node: &Node) -> bool {
-        let uses = self.uses(node);
-        uses.workers.is_empty() && uses.shared.is_empty()
+    pub fn is_independent(&self, node: &VersionNode) -> bool {
+        let dependencies = self.dependencies(node);
+        dependencies.workers.is_empty() && dependencies.shared.is_empty()
     }
 
-    fn uses(&self, node: &Node) -> Uses {
-        let mut uses = Uses::default();
-        let mut name = |value: &Value| {
-            value.as_str().map(|name| uses.workers.insert(name.to_owned()));
+    fn dependencies(&self, node: &VersionNode) -> Dependencies {
+        let mut dependencies = Dependencies::default();
+        let mut add_worker = |value: &Value| {
+            value.as_str().map(|name| dependencies.workers.insert(name.to_owned()));
         };
-        node.bindings("service").for_each(|binding| name(&binding["service"]));
+        node.bindings("service").for_each(|binding| add_worker(&binding["service"]));
         for kind in ["durable_object_namespace", "workflow"] {
             let others = node.bindings(kind).filter(|binding| !node.is_own(binding));
-            others.for_each(|binding| name(&binding["script_name"]));
+            others.for_each(|binding| add_worker(&binding["script_name"]));
         }
-        uses.workers.extend(node.tail_consumers().into_iter().map(str::to_owned));
+        dependencies.workers.extend(node.tail_consumers().into_iter().map(str::to_owned));
         let has_own = |kind| node.bindings(kind).any(|binding| node.is_own(binding));
-        if node.role == Role::Uploaded
+        if node.role == NodeRole::Uploaded
             && (has_own("durable_object_namespace") || has_own("workflow"))
         {
-            uses.workers.insert(node.worker.name.clone());
+            dependencies.workers.insert(node.worker.name.clone());
         }
-        uses.workers.remove(&node.name());
+        dependencies.workers.remove(&node.name());
         for class in node.classes() {
-            uses.shared.insert(format!("class {}", class.id));
+            dependencies.shared.insert(format!("class {}", class.id));
         }
         for binding in node.bindings("workflow") {
-            uses.shared.insert(format!("workflow {}", workflow(node, binding)));
+            dependencies.shared.insert(format!("workflow {}", workflow(node, binding)));
         }
         for queue in node.bindings("queue").filter_map(|binding| binding["queue_name"].as_str()) {
-            uses.shared.insert(format!("queue {queue}"));
+            dependencies.shared.insert(format!("queue {queue}"));
         }
-        for (queue, consumer) in self.consumed(node) {
-            uses.shared.insert(format!("queue {queue}"));
+        for (queue, consumer) in self.consumers(node) {
+            dependencies.shared.insert(format!("queue {queue}"));
             let letters = consumer.dead_letter_queue.as_ref();
-            uses.shared.extend(letters.map(|queue| format!("queue {queue}")));
+            dependencies.shared.extend(letters.map(|queue| format!("queue {queue}")));
         }
-        uses
+        dependencies
     }
 
-    /// Returns a version with all that it can reach, and the state that these use.
-    fn closure(&self, node: &Node) -> Group {
-        let mut group = Group { members: BTreeMap::new(), exclusive: BTreeSet::new() };
+    /// Returns the group of a version and all Workers that it can reach, with the state that they use.
+    fn closure(&self, node: &VersionNode) -> WorkerGroup {
+        let mut group = WorkerGroup { members: BTreeMap::new(), exclusive: BTreeSet::new() };
         let mut waiting = vec![node.clone()];
         while let Some(node) = waiting.pop() {
             let name = node.name();
             if group.members.contains_key(&name) {
                 continue;
             }
-            let uses = self.uses(&node);
-            group.exclusive.extend(uses.shared);
-            let is_sound = |node: &&Node| !self.broken.contains_key(&node.id);
+            let dependencies = self.dependencies(&node);
+            group.exclusive.extend(dependencies.shared);
+            let is_startable = |node: &&VersionNode| !self.broken.contains_key(&node.id);
             waiting.extend(
-                uses.workers
+                dependencies
+                    .workers
                     .iter()
                     .filter_map(|name| self.live.get(name))
-                    .filter(is_sound)
+                    .filter(is_startable)
                     .cloned(),
             );
             group.members.insert(name, node);
@@ -281,21 +288,21 @@ impl World {
         group
     }
 
-    /// Returns the group of a version. `others` are versions beside the live ones that were asked for
-    /// lately: they stay in the group that their state belongs to.
+    /// Returns the group of a version. `others` are recently used versions that are not live. They stay
+    /// in the group that has their state.
     #[must_use]
-    pub fn group(&self, node: &Node, others: &[Node]) -> Group {
+    pub fn group(&self, node: &VersionNode, others: &[VersionNode]) -> WorkerGroup {
         let mut group = self.closure(node);
         if group.exclusive.is_empty() {
             return group;
         }
         let live = self.live.values().filter(|node| !self.broken.contains_key(&node.id));
-        let mut candidates: Vec<Group> =
+        let mut candidates: Vec<WorkerGroup> =
             live.chain(others).map(|node| self.closure(node)).collect();
-        // Each Worker that joins may bring state that others use.
+        // Each Worker that joins the group may add state that others use.
         loop {
-            let joins = |one: &Group| !one.exclusive.is_disjoint(&group.exclusive);
-            let (joining, rest): (Vec<_>, Vec<_>) = candidates.into_iter().partition(joins);
+            let joins = |one: &WorkerGroup| !one.exclusive.is_disjoint(&group.exclusive);
+            let (joining, remaining): (Vec<_>, Vec<_>) = candidates.into_iter().partition(joins);
             if joining.is_empty() {
                 return group;
             }
@@ -303,17 +310,17 @@ impl World {
                 group.members.extend(one.members);
                 group.exclusive.extend(one.exclusive);
             }
-            candidates = rest;
+            candidates = remaining;
         }
     }
 }
 
-/// Returns the name under which a workflow keeps its instances. A Preview has its own.
+/// Returns the name of a workflow that its instances are stored under. A Preview has a separate name.
 #[must_use]
-pub fn workflow(node: &Node, binding: &Value) -> String {
+pub fn workflow(node: &VersionNode, binding: &Value) -> String {
     let name = binding["workflow_name"].as_str().unwrap_or_default();
     match &node.role {
-        Role::Preview(preview) if node.is_own(binding) => format!("{name}-{preview}"),
+        NodeRole::Preview(preview) if node.is_own(binding) => format!("{name}-{preview}"),
         _ => name.to_owned(),
     }
 }
@@ -323,17 +330,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::state::model::whole;
+    use crate::state::model::full_traffic;
 
     fn worker(name: &str, bindings: &Value) -> Arc<Worker> {
         let mut worker = Worker::new("account", name);
         let id = format!("{name}-1");
         worker.versions.push(version(&id, bindings));
-        worker.deploy(whole(&id), BTreeMap::new());
+        worker.deploy(full_traffic(&id), BTreeMap::new());
         Arc::new(worker)
     }
 
-    fn version(id: &str, bindings: &Value) -> Version {
+    fn version(id: &str, bindings: &Value) -> WorkerVersion {
         serde_json::from_value(json!({
             "id": id, "number": 1, "created_on": "", "annotations": {}, "main_module": "a.js",
             "bindings": bindings, "modules": [], "compatibility_date": "", "compatibility_flags": [],
@@ -357,51 +364,59 @@ mod tests {
         json!([{ "name": "C", "type": "durable_object_namespace", "class_name": "C", "script_name": script }])
     }
 
-    fn world(workers: &[Arc<Worker>]) -> World {
-        World::new(workers.iter(), Arc::default(), BTreeMap::new())
+    fn account_state(workers: &[Arc<Worker>]) -> AccountState {
+        AccountState::new(workers.iter(), Arc::default(), BTreeMap::new())
     }
 
-    fn members(world: &World, node: &Node, others: &[Node]) -> Vec<String> {
-        world.group(node, others).members.into_keys().collect()
+    fn members(
+        account_state: &AccountState,
+        node: &VersionNode,
+        others: &[VersionNode],
+    ) -> Vec<String> {
+        account_state.group(node, others).members.into_keys().collect()
     }
 
-    fn live(world: &World, name: &str, others: &[Node]) -> Vec<String> {
-        members(world, &world.live[name], others)
+    fn live(account_state: &AccountState, name: &str, others: &[VersionNode]) -> Vec<String> {
+        members(account_state, &account_state.live[name], others)
     }
 
     #[test]
     fn a_worker_runs_beside_those_that_it_calls() {
-        let world = world(&[
+        let account_state = account_state(&[
             worker("a", &service("b")),
             worker("b", &service("c")),
             worker("c", &json!([])),
             worker("d", &service("c")),
         ]);
-        assert_eq!(live(&world, "a", &[]), ["a", "b", "c"]);
-        assert_eq!(live(&world, "c", &[]), ["c"]);
-        assert_eq!(live(&world, "d", &[]), ["c", "d"], "stateless Workers may run twice");
-        assert!(world.is_alone(&world.live["c"]) && !world.is_alone(&world.live["d"]));
+        assert_eq!(live(&account_state, "a", &[]), ["a", "b", "c"]);
+        assert_eq!(live(&account_state, "c", &[]), ["c"]);
+        assert_eq!(live(&account_state, "d", &[]), ["c", "d"], "stateless Workers may run twice");
+        assert!(
+            account_state.is_independent(&account_state.live["c"])
+                && !account_state.is_independent(&account_state.live["d"])
+        );
     }
 
     #[test]
     fn workers_that_call_each_other_are_one_group() {
-        let world = world(&[worker("a", &service("b")), worker("b", &service("a"))]);
-        assert_eq!(live(&world, "a", &[]), live(&world, "b", &[]));
+        let account_state =
+            account_state(&[worker("a", &service("b")), worker("b", &service("a"))]);
+        assert_eq!(live(&account_state, "a", &[]), live(&account_state, "b", &[]));
     }
 
     #[test]
     fn a_durable_object_is_in_one_process() {
         let owner = with_class(&worker("owner", &object("owner")), "C");
-        let world = world(&[
+        let account_state = account_state(&[
             owner,
             worker("user", &object("owner")),
             worker("caller", &service("user")),
             worker("alone", &json!([])),
         ]);
         for name in ["owner", "user", "caller"] {
-            assert_eq!(live(&world, name, &[]), ["caller", "owner", "user"], "{name}");
+            assert_eq!(live(&account_state, name, &[]), ["caller", "owner", "user"], "{name}");
         }
-        assert_eq!(live(&world, "alone", &[]), ["alone"]);
+        assert_eq!(live(&account_state, "alone", &[]), ["alone"]);
     }
 
     #[test]
@@ -417,9 +432,9 @@ mod tests {
             }]
         }] }))
         .expect("resources");
-        let world = World::new(workers.iter(), Arc::new(resources), BTreeMap::new());
-        assert_eq!(live(&world, "in", &[]), ["in", "out"]);
-        assert_eq!(live(&world, "out", &[]), ["in", "out"]);
+        let account_state = AccountState::new(workers.iter(), Arc::new(resources), BTreeMap::new());
+        assert_eq!(live(&account_state, "in", &[]), ["in", "out"]);
+        assert_eq!(live(&account_state, "out", &[]), ["in", "out"]);
     }
 
     #[test]
@@ -427,11 +442,11 @@ mod tests {
         let mut owner = Worker::clone(&with_class(&worker("owner", &object("owner")), "C"));
         owner.versions.push(version("owner-2", &object("owner")));
         let owner = Arc::new(owner);
-        let uploaded = Node::new(&owner, "owner-2");
-        let world = world(&[owner]);
-        assert_eq!(uploaded.role, Role::Uploaded);
-        assert_eq!(members(&world, &uploaded, &[]), ["owner", "owner@owner-2"]);
-        assert_eq!(live(&world, "owner", &[uploaded]), ["owner", "owner@owner-2"]);
+        let uploaded = VersionNode::new(&owner, "owner-2");
+        let account_state = account_state(&[owner]);
+        assert_eq!(uploaded.role, NodeRole::Uploaded);
+        assert_eq!(members(&account_state, &uploaded, &[]), ["owner", "owner@owner-2"]);
+        assert_eq!(live(&account_state, "owner", &[uploaded]), ["owner", "owner@owner-2"]);
     }
 
     #[test]
@@ -441,19 +456,21 @@ mod tests {
         let deployment = version("preview-1", &object("owner"));
         owner.preview_mut(&preview.id).expect("the Preview").deploy(deployment);
         let owner = Arc::new(owner);
-        let previewed = Node::new(&owner, "preview-1");
-        let world = world(&[owner]);
-        assert_eq!(members(&world, &previewed, &[]), ["owner@preview-1"]);
-        assert_eq!(previewed.classes()[0].id, format!("{}-C", preview.id));
+        let node = VersionNode::new(&owner, "preview-1");
+        let account_state = account_state(&[owner]);
+        assert_eq!(members(&account_state, &node, &[]), ["owner@preview-1"]);
+        assert_eq!(node.classes()[0].id, format!("{}-C", preview.id));
     }
 
     #[test]
     fn a_broken_worker_is_in_no_group() {
         let workers = [worker("a", &service("b")), worker("b", &json!([]))];
         let broken = BTreeMap::from([("b-1".to_owned(), "SyntaxError".to_owned())]);
-        let world = World::new(workers.iter(), Arc::default(), broken);
-        assert_eq!(live(&world, "a", &[]), ["a"]);
-        let Binding::Nowhere(reason) = world.target(&world.live["a"], "b") else {
+        let account_state = AccountState::new(workers.iter(), Arc::default(), broken);
+        assert_eq!(live(&account_state, "a", &[]), ["a"]);
+        let BindingTarget::Unavailable(reason) =
+            account_state.target(&account_state.live["a"], "b")
+        else {
             panic!("it leads")
         };
         assert_eq!(reason, "The Worker b does not start: SyntaxError");

@@ -1,52 +1,55 @@
-//! Finds the version that a host name leads to.
+//! Resolves a host name to a version.
 
 use std::sync::Arc;
 
 use crate::app::SUBDOMAIN;
-use crate::state::model::{Version, Worker};
+use crate::state::model::{Worker, WorkerVersion};
 
 /// The target of a host name.
 #[derive(Debug)]
-pub enum Found {
+pub enum HostTarget {
     /// This version.
-    Version(Arc<Worker>, Box<Version>),
+    Version(Arc<Worker>, Box<WorkerVersion>),
     /// A Worker that has never been deployed.
     NotDeployed(String),
-    /// A Worker whose workers.dev address is off.
+    /// A Worker whose workers.dev address is disabled.
     Off(String),
-    /// A version or alias of a Worker whose preview addresses are off.
+    /// A version or alias of a Worker whose preview addresses are disabled.
     PreviewsOff(String),
     /// Nothing.
     Nothing,
 }
 
-/// Returns the name in a `Host` header: without a port or a dot at the end, in lower case.
+/// Returns the name of a `Host` header in lower case, without the port and a final dot.
 #[must_use]
 pub fn name(header: &str) -> String {
-    let port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
     let name = match header.rsplit_once(':') {
-        Some((name, digits)) if port(digits) => name,
+        Some((name, digits)) if is_port(digits) => name,
         _ => header,
     };
     name.trim_end_matches('.').to_ascii_lowercase()
 }
 
-/// Whether a host name is ours rather than a Worker's: the API and the page.
+/// Returns whether a host name belongs to the sandbox itself: the API and the page.
 #[must_use]
 pub fn is_own(host: &str) -> bool {
     matches!(host, "" | "localhost" | "127.0.0.1" | "[::1]")
 }
 
-/// Finds the version that `host` means: `<worker>`, `<alias>-<worker>` or `<first 8 digits of the
-/// version>-<worker>`, or the same with a Preview's slug and deployment, below `localhost` or the
-/// account's workers.dev subdomain, or a custom domain, by itself or below `localhost`. Below `localhost` a Worker always answers.
+/// Resolves `host` to a version.
+///
+/// The forms are `<worker>`, `<alias>-<worker>` and `<first 8 digits of the version>-<worker>`, and the
+/// same with a Preview's slug and deployment. They are below `localhost` or the account's workers.dev
+/// subdomain. A custom domain works alone or below `localhost`. Below `localhost` a Worker is always
+/// enabled.
 #[must_use]
-pub fn find(workers: &[Arc<Worker>], host: &str) -> Found {
+pub fn find(workers: &[Arc<Worker>], host: &str) -> HostTarget {
     let workers_dev = format!(".{SUBDOMAIN}.workers.dev");
     let local = host.strip_suffix(".localhost");
     let of_domain = |name: &str| {
         let has = |worker: &&Arc<Worker>| worker.domains.iter().any(|domain| domain == name);
-        workers.iter().find(has).map_or(Found::Nothing, live)
+        workers.iter().find(has).map_or(HostTarget::Nothing, live)
     };
     let Some(label) = local.or_else(|| host.strip_suffix(workers_dev.as_str())) else {
         return of_domain(host);
@@ -56,72 +59,74 @@ pub fn find(workers: &[Arc<Worker>], host: &str) -> Found {
     }
     if let Some(worker) = workers.iter().find(|worker| worker.name == label) {
         if local.is_none() && !worker.enabled {
-            return Found::Off(worker.name.clone());
+            return HostTarget::Off(worker.name.clone());
         }
         return live(worker);
     }
-    // The longest name first: `a-b` may be the alias `a` of `b`, or a Worker.
+    // Longer names first, because `a-b` may be a Worker or the alias `a` of `b`.
     let prefix = |name: &str| label.strip_suffix(name)?.strip_suffix('-').map(str::to_owned);
     let mut candidates: Vec<(&Arc<Worker>, String)> =
         workers.iter().filter_map(|worker| Some((worker, prefix(&worker.name)?))).collect();
     candidates.sort_by_key(|(worker, _)| std::cmp::Reverse(worker.name.len()));
     for (worker, prefix) in candidates {
-        let previewed = worker.previewed(&prefix).or_else(|| worker.alias(&prefix));
-        match previewed.or_else(|| by_short_id(worker, &prefix)) {
-            Some(_) if !worker.previews_enabled => return Found::PreviewsOff(worker.name.clone()),
-            Some(version) => return Found::Version(worker.clone(), Box::new(version.clone())),
+        let version = worker.preview_deployment(&prefix).or_else(|| worker.alias(&prefix));
+        match version.or_else(|| by_short_id(worker, &prefix)) {
+            Some(_) if !worker.previews_enabled => {
+                return HostTarget::PreviewsOff(worker.name.clone());
+            }
+            Some(version) => return HostTarget::Version(worker.clone(), Box::new(version.clone())),
             None => {}
         }
     }
-    Found::Nothing
+    HostTarget::Nothing
 }
 
-fn live(worker: &Arc<Worker>) -> Found {
+fn live(worker: &Arc<Worker>) -> HostTarget {
     match worker.live() {
-        Some(version) => Found::Version(worker.clone(), Box::new(version.clone())),
-        None => Found::NotDeployed(worker.name.clone()),
+        Some(version) => HostTarget::Version(worker.clone(), Box::new(version.clone())),
+        None => HostTarget::NotDeployed(worker.name.clone()),
     }
 }
 
-fn by_short_id<'a>(worker: &'a Worker, prefix: &str) -> Option<&'a Version> {
-    let fits = |version: &&Version| prefix.len() == 8 && version.id.starts_with(prefix);
-    worker.versions.iter().find(fits)
+fn by_short_id<'a>(worker: &'a Worker, prefix: &str) -> Option<&'a WorkerVersion> {
+    let matches = |version: &&WorkerVersion| prefix.len() == 8 && version.id.starts_with(prefix);
+    worker.versions.iter().find(matches)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::model::whole;
+    use crate::state::model::full_traffic;
 
     fn worker(name: &str, aliases: &[&str]) -> Worker {
         let mut worker = Worker::new("account", name);
         worker.previews_enabled = true;
         for (index, alias) in aliases.iter().enumerate() {
-            let version: Version = serde_json::from_value(serde_json::json!({
+            let version: WorkerVersion = serde_json::from_value(serde_json::json!({
                 "id": format!("{index:08}-{name}"), "number": index, "created_on": "",
                 "annotations": {"workers/alias": alias}, "main_module": null, "bindings": [],
                 "modules": [], "compatibility_date": "", "compatibility_flags": [], "assets": null
             }))
             .expect("a version");
-            worker.deploy(whole(&version.id), std::collections::BTreeMap::new());
+            worker.deploy(full_traffic(&version.id), std::collections::BTreeMap::new());
             worker.versions.push(version);
         }
         worker
     }
 
-    fn found(workers: &[Arc<Worker>], host: &str) -> String {
+    fn resolve(workers: &[Arc<Worker>], host: &str) -> String {
         match find(workers, host) {
-            Found::Version(_, version) => version.id,
+            HostTarget::Version(_, version) => version.id,
             other => format!("{other:?}"),
         }
     }
 
     #[test]
-    fn hosts_lead_to_versions() {
+    fn hosts_resolve_to_versions() {
         let mut site = worker("site", &["mr-1", "mr-2", "mr-2"]);
         site.domains.push("example.com".to_owned());
         let workers = [site, worker("b-site", &["mr-1"]), worker("new", &[])].map(Arc::new);
-        for (host, wanted) in [
+        for (host, expected) in [
             ("site.localhost", "00000002-site"),
             ("mr-1-site.localhost", "00000000-site"),
             ("mr-2-site.sandbox.workers.dev", "00000002-site"),
@@ -139,22 +144,22 @@ mod tests {
             ("www.example.com", "Nothing"),
             ("site.evil.com", "Nothing"),
         ] {
-            assert_eq!(found(&workers, host), wanted, "{host}");
+            assert_eq!(resolve(&workers, host), expected, "{host}");
         }
     }
 
     #[test]
-    fn previews_can_be_off() {
+    fn previews_can_be_disabled() {
         let mut site = worker("site", &["mr-1"]);
         site.previews_enabled = false;
         let workers = [Arc::new(site)];
-        assert_eq!(found(&workers, "mr-1-site.localhost"), "PreviewsOff(\"site\")");
-        assert_eq!(found(&workers, "site.localhost"), "00000000-site");
+        assert_eq!(resolve(&workers, "mr-1-site.localhost"), "PreviewsOff(\"site\")");
+        assert_eq!(resolve(&workers, "site.localhost"), "00000000-site");
     }
 
     #[test]
-    fn headers_hold_names() {
-        for (header, wanted) in [
+    fn host_headers_are_parsed() {
+        for (header, expected) in [
             ("site.localhost:8787", "site.localhost"),
             ("LOCALHOST", "localhost"),
             ("[::1]", "[::1]"),
@@ -162,7 +167,7 @@ mod tests {
             ("site.localhost.:80", "site.localhost"),
             ("", ""),
         ] {
-            assert_eq!(name(header), wanted, "{header}");
+            assert_eq!(name(header), expected, "{header}");
         }
     }
 }

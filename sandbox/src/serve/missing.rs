@@ -1,4 +1,4 @@
-//! Makes the pages of our own, for people who ask for what cannot be served.
+//! The error pages for requests that cannot be served.
 
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
@@ -18,15 +18,15 @@ const STYLE: &str = ":root{--text:light-dark(#1d2326,#e8eaea);--soft:light-dark(
      h1{font-size:1.5rem;line-height:1.3}a{color:var(--link)}footer{color:var(--soft);font-size:.88rem}\
      pre{background:var(--box);border-radius:.5rem;padding:1rem;overflow-x:auto;font:.88rem/1.5 ui-monospace,monospace}";
 
-/// Answers for a host that belongs to no Worker.
+/// Returns the page for a host without a Worker.
 #[must_use]
-pub fn nothing(app: &App, host: &str) -> Response {
+pub fn unknown_host(app: &App, host: &str) -> Response {
     let mut items = String::new();
     for worker in app.store.workers() {
         let url = escape(&format!("http://{}.localhost:{}/", worker.name, app.port));
         items += &format!("<li><a href=\"{url}\">{url}</a></li>");
     }
-    // A foreign page that points its own name at this machine learns nothing of what is deployed.
+    // A foreign page that points its own name at this machine must not learn what is deployed.
     let list = if !host.ends_with(".localhost") {
         String::new()
     } else if items.is_empty() {
@@ -38,7 +38,7 @@ pub fn nothing(app: &App, host: &str) -> Response {
     page(app, StatusCode::NOT_FOUND, &format!("Nothing is deployed at {host}"), &list)
 }
 
-/// Answers for a Worker that has versions but no deployment.
+/// Returns the page for a Worker that has versions but no deployment.
 #[must_use]
 pub fn not_deployed(app: &App, worker: &str) -> Response {
     page(
@@ -49,9 +49,9 @@ pub fn not_deployed(app: &App, worker: &str) -> Response {
     )
 }
 
-/// Answers for a Worker whose workers.dev address is off.
+/// Returns the page for a Worker whose workers.dev address is disabled.
 #[must_use]
-pub fn off(app: &App, worker: &str) -> Response {
+pub fn disabled(app: &App, worker: &str) -> Response {
     let url = format!("http://{worker}.localhost:{}/", app.port);
     page(
         app,
@@ -61,15 +61,15 @@ pub fn off(app: &App, worker: &str) -> Response {
     )
 }
 
-/// Answers for a Worker whose preview addresses are off.
+/// Returns the page for a Worker whose preview addresses are disabled.
 #[must_use]
-pub fn previews_off(app: &App, worker: &str) -> Response {
+pub fn previews_disabled(app: &App, worker: &str) -> Response {
     let text =
         "<p>Set <code>\"preview_urls\": true</code> in its wrangler config and deploy it.</p>";
     page(app, StatusCode::NOT_FOUND, &format!("The preview addresses of {worker} are off"), text)
 }
 
-/// Answers for a version of a Worker that has Durable Objects: Cloudflare gives it no address
+/// Returns the page for a version of a Worker that has Durable Objects: Cloudflare gives it no address
 /// (<https://developers.cloudflare.com/workers/configuration/previews/>).
 #[must_use]
 pub fn no_preview(app: &App, worker: &str) -> Response {
@@ -78,7 +78,7 @@ pub fn no_preview(app: &App, worker: &str) -> Response {
     page(app, StatusCode::NOT_FOUND, &format!("{worker} has Durable Objects"), text)
 }
 
-/// Answers for a version that cannot run here.
+/// Returns the page for a version that cannot run here.
 #[must_use]
 pub fn cannot_run(app: &App, worker: &str, reason: &str) -> Response {
     page(
@@ -89,9 +89,9 @@ pub fn cannot_run(app: &App, worker: &str, reason: &str) -> Response {
     )
 }
 
-/// Answers for a version that does not start, or does not answer.
+/// Returns the page for a version that does not start, or does not answer.
 #[must_use]
-pub fn broken(app: &App, worker: &str, reason: &str) -> Response {
+pub fn unavailable(app: &App, worker: &str, reason: &str) -> Response {
     let text = format!(
         "<pre>{}</pre><p><code>cargo xtask sandbox logs</code> may say more.</p>",
         escape(reason)
@@ -99,14 +99,14 @@ pub fn broken(app: &App, worker: &str, reason: &str) -> Response {
     page(app, StatusCode::BAD_GATEWAY, &format!("{worker} does not answer"), &text)
 }
 
-/// Answers for Workers that threw. Each exception comes with the name of its Worker.
+/// Returns the page for Workers that threw. Each exception comes with the name of its Worker.
 #[must_use]
-pub fn thrown(app: &App, thrown: &[(String, Exception)], is_for_browser: bool) -> Response {
+pub fn uncaught(app: &App, exceptions: &[(String, Exception)], is_for_browser: bool) -> Response {
     if !is_for_browser {
         let text = |(worker, exception): &(String, Exception)| {
             format!("{worker}: Uncaught {}\n", exception.text())
         };
-        let text: String = thrown.iter().map(text).collect();
+        let text: String = exceptions.iter().map(text).collect();
         return (StatusCode::INTERNAL_SERVER_ERROR, text).into_response();
     }
     let block = |(worker, exception): &(String, Exception)| {
@@ -116,8 +116,8 @@ pub fn thrown(app: &App, thrown: &[(String, Exception)], is_for_browser: bool) -
             escape(&exception.text())
         )
     };
-    let blocks: String = thrown.iter().map(block).collect();
-    let worker = thrown.first().map_or("The Worker", |(worker, _)| worker);
+    let blocks: String = exceptions.iter().map(block).collect();
+    let worker = exceptions.first().map_or("The Worker", |(worker, _)| worker);
     let text = format!(
         "{blocks}<p>Visitors of Cloudflare see error 1101 in its place. The Worker's output is in \
          <code>cargo xtask sandbox logs</code>.</p>"

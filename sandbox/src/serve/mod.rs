@@ -1,7 +1,7 @@
-//! Serves what is deployed: by host name, through the real workerd.
+//! Serves deployed versions by host name, through the real workerd.
 //!
-//! `hosts` finds the version of a host name. `group` decides which Workers run in one process with it,
-//! `bindings` translates them for miniflare, and `runtime` loads them. `proxy` hands the request over.
+//! `hosts` resolves a host name to a version. `group` finds the Workers that run in the same process,
+//! `bindings` translates them for miniflare, and `runtime` loads them. `proxy` forwards the request.
 
 pub mod bindings;
 pub mod check;
@@ -20,22 +20,22 @@ use axum::extract::Request;
 use axum::response::Response;
 
 use crate::app::App;
-use group::{Node, Role};
-use hosts::Found;
+use group::{NodeRole, VersionNode};
+use hosts::HostTarget;
 
-/// Answers a request for a host that is not ours.
+/// Serves a request for a Worker's host.
 pub async fn handle(app: &App, host: &str, request: Request) -> Response {
     match hosts::find(&app.store.workers(), host) {
-        Found::Version(worker, version) => {
-            let node = Node::new(&worker, &version.id);
-            if node.role == Role::Uploaded && !worker.classes.is_empty() {
+        HostTarget::Version(worker, version) => {
+            let node = VersionNode::new(&worker, &version.id);
+            if node.role == NodeRole::Uploaded && !worker.classes.is_empty() {
                 return missing::no_preview(app, &worker.name);
             }
             proxy::forward(app, &node, request).await
         }
-        Found::NotDeployed(worker) => missing::not_deployed(app, &worker),
-        Found::Off(worker) => missing::off(app, &worker),
-        Found::PreviewsOff(worker) => missing::previews_off(app, &worker),
-        Found::Nothing => missing::nothing(app, host),
+        HostTarget::NotDeployed(worker) => missing::not_deployed(app, &worker),
+        HostTarget::Off(worker) => missing::disabled(app, &worker),
+        HostTarget::PreviewsOff(worker) => missing::previews_disabled(app, &worker),
+        HostTarget::Nothing => missing::unknown_host(app, host),
     }
 }

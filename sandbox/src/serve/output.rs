@@ -1,6 +1,6 @@
-//! Keeps what Workers write: their console, and the exceptions that they do not catch.
+//! Stores the console output and the uncaught exceptions of Workers.
 //!
-//! workerd reports it after each invocation, as it does to a tail Worker at Cloudflare
+//! workerd reports them after each invocation, as to a tail Worker at Cloudflare
 //! (<https://developers.cloudflare.com/workers/observability/logs/tail-workers/>).
 
 use std::collections::VecDeque;
@@ -20,16 +20,16 @@ use tokio::time::{Instant, timeout_at};
 /// The file of the Workers' output, below the state folder.
 pub const FILE: &str = "logs/workers.log";
 
-/// The size at which the file is put aside and a new one begun.
-const LARGEST: u64 = 16 * 1024 * 1024;
+/// The size at which the file is rotated.
+const MAX_FILE_SIZE: u64 = 16 * 1024 * 1024;
 
-/// The number of reports that are kept in memory.
-const RECENT: usize = 200;
+/// The maximum number of reports in memory.
+const MAX_RECENT: usize = 200;
 
-/// The time that further reports of the same request may take.
-const SETTLE: Duration = Duration::from_millis(100);
+/// The time to wait for further reports of the same request.
+const REPORT_DELAY: Duration = Duration::from_millis(100);
 
-/// What workerd reports of one invocation of a Worker.
+/// workerd's report of one invocation of a Worker.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Trace {
@@ -40,28 +40,28 @@ pub struct Trace {
     /// The account of the Worker.
     #[serde(default)]
     pub account: String,
-    /// `ok`, `exception`, `exceededCpu`, `canceled` and the like.
+    /// `ok`, `exception`, `exceededCpu`, `canceled` or another outcome.
     pub outcome: String,
-    /// What the Worker wrote.
+    /// The lines that the Worker wrote.
     #[serde(default)]
-    pub logs: Vec<Line>,
-    /// What it did not catch, with places in the sources.
+    pub logs: Vec<LogLine>,
+    /// The uncaught exceptions, with locations in the sources.
     #[serde(default)]
     pub exceptions: Vec<Exception>,
-    /// What it was invoked for.
+    /// The event that invoked it.
     #[serde(default)]
     pub event: Value,
     /// The time of the invocation in milliseconds.
     #[serde(default)]
     pub event_timestamp: u64,
-    /// Everything else, as workerd reports it.
+    /// All other fields of workerd's report.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
 }
 
 /// A line that a Worker wrote.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Line {
+pub struct LogLine {
     /// `debug`, `log`, `info`, `warn` or `error`.
     pub level: String,
     /// The arguments of the call.
@@ -77,7 +77,7 @@ pub struct Exception {
     pub name: String,
     /// Its message.
     pub message: String,
-    /// Its stack, one place a line.
+    /// Its stack, one location per line.
     #[serde(default)]
     pub stack: Option<String>,
     /// The time in milliseconds.
@@ -85,13 +85,13 @@ pub struct Exception {
 }
 
 impl Trace {
-    /// Returns the id of the request that led to it. `None` if no request did.
+    /// Returns the id of the request that caused it. `None` if no request did.
     #[must_use]
     pub fn ray(&self) -> Option<&str> {
         self.event["request"]["headers"]["cf-ray"].as_str()
     }
 
-    /// Describes what the Worker was invoked for.
+    /// Describes the event that invoked the Worker.
     #[must_use]
     pub fn cause(&self) -> String {
         let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -115,7 +115,7 @@ impl Trace {
         self.rest.get("entrypoint").and_then(Value::as_str).unwrap_or("event").to_owned()
     }
 
-    /// Returns its lines as they are written to the log.
+    /// Returns its lines in the format of the log.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let start = |timestamp: u64, level: &str| {
@@ -123,11 +123,11 @@ impl Trace {
             let time = humantime::format_rfc3339_millis(time);
             format!("{time} {} {level} ", self.worker)
         };
-        let line = |line: &Line| start(line.timestamp, &line.level) + &indented(&line.text());
+        let line = |line: &LogLine| start(line.timestamp, &line.level) + &indent(&line.text());
         let mut lines: Vec<String> = self.logs.iter().map(line).collect();
         for exception in &self.exceptions {
             let text = format!("{}: Uncaught {}", self.cause(), exception.text());
-            lines.push(start(exception.timestamp, "error") + &indented(&text));
+            lines.push(start(exception.timestamp, "error") + &indent(&text));
         }
         if self.exceptions.is_empty() && self.outcome != "ok" {
             let text = format!("{}: ended with {}", self.cause(), self.outcome);
@@ -137,8 +137,8 @@ impl Trace {
     }
 }
 
-impl Line {
-    /// Returns its text, as the console would show it.
+impl LogLine {
+    /// Returns its text in the console's format.
     #[must_use]
     pub fn text(&self) -> String {
         let part = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -156,9 +156,9 @@ impl Exception {
         format!("{}: {}", self.name, self.message)
     }
 
-    /// Whether it knows where it was thrown.
+    /// Returns whether it has a location.
     #[must_use]
-    pub fn has_place(&self) -> bool {
+    pub fn has_location(&self) -> bool {
         self.stack.as_ref().is_some_and(|stack| !stack.trim().is_empty())
     }
 
@@ -173,35 +173,35 @@ impl Exception {
     }
 }
 
-/// Makes the lines after the first one recognizable as belonging to it.
-fn indented(text: &str) -> String {
+/// Indents all lines after the first one.
+fn indent(text: &str) -> String {
     let clean: String =
         text.chars().filter(|c| !c.is_control() || *c == '\n' || *c == '\t').collect();
     clean.replace('\n', "\n    ").replace("\n        ", "\n    ")
 }
 
-/// The Workers' output: a file, and what was reported lately.
+/// The Workers' output: a log file, and the recent reports.
 #[derive(Debug)]
-pub struct Output {
+pub struct WorkerOutput {
     path: Utf8PathBuf,
     file: Mutex<File>,
     recent: Mutex<VecDeque<Arc<Trace>>>,
     sender: broadcast::Sender<Arc<Trace>>,
 }
 
-impl Output {
+impl WorkerOutput {
     /// Opens the log below `state`.
-    pub fn open(state: &Utf8Path) -> Result<Output> {
+    pub fn open(state: &Utf8Path) -> Result<WorkerOutput> {
         let path = state.join(FILE);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
         }
         let file = append(&path)?;
         let (file, recent) = (Mutex::new(file), Mutex::default());
-        Ok(Output { path, file, recent, sender: broadcast::channel(RECENT).0 })
+        Ok(WorkerOutput { path, file, recent, sender: broadcast::channel(MAX_RECENT).0 })
     }
 
-    /// Adds a report of workerd. Keeps it if the Worker wrote something or did not end well.
+    /// Adds a report of workerd. Stores it if the Worker wrote something or failed.
     pub fn add(&self, trace: Trace) {
         let text = trace.lines().join("\n");
         let trace = Arc::new(trace);
@@ -209,18 +209,18 @@ impl Output {
             self.write(&text);
             let mut recent = lock(&self.recent);
             recent.push_back(trace.clone());
-            let surplus = recent.len().saturating_sub(RECENT);
+            let surplus = recent.len().saturating_sub(MAX_RECENT);
             recent.drain(..surplus);
         }
-        // Fails when nobody listens.
-        let _unheard = self.sender.send(trace);
+        // Fails if there is no receiver.
+        let _no_receiver = self.sender.send(trace);
     }
 
     fn write(&self, text: &str) {
         let mut file = lock(&self.file);
-        // Where the log cannot be written, nothing better can be done.
+        // A failed write of the log cannot be reported elsewhere.
         let _unwritten = writeln!(file, "{text}");
-        if file.metadata().is_ok_and(|meta| meta.len() > LARGEST)
+        if file.metadata().is_ok_and(|meta| meta.len() > MAX_FILE_SIZE)
             && std::fs::rename(&self.path, format!("{}.1", self.path)).is_ok()
             && let Ok(next) = append(&self.path)
         {
@@ -234,41 +234,46 @@ impl Output {
         lock(&self.recent).iter().cloned().collect()
     }
 
-    /// Listens to all further reports.
+    /// Subscribes to all further reports.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Trace>> {
         self.sender.subscribe()
     }
 
-    /// Waits for the exceptions of a request, which workerd reports shortly after its answer: each with
-    /// its Worker, the one that was thrown first at the front. An exception passes through every Worker
-    /// on its way. The one that knows its place is returned. Empty if none came in time.
-    pub async fn exceptions(&self, ray: &str, longest: Duration) -> Vec<(String, Exception)> {
+    /// Waits for the exceptions of a request, which workerd reports shortly after the response. Returns
+    /// each with its Worker, in the order of their time. Every Worker that an exception passes through
+    /// reports it; only the report with a location is returned. Empty if none arrived in time.
+    pub async fn exceptions(&self, ray: &str, time_limit: Duration) -> Vec<(String, Exception)> {
         let mut reports = self.subscribe();
-        let is_wanted =
+        let is_relevant =
             |trace: &Arc<Trace>| trace.ray() == Some(ray) && !trace.exceptions.is_empty();
-        let mut found: Vec<_> = self.recent().into_iter().filter(is_wanted).collect();
-        let has_place = |trace: &Arc<Trace>| trace.exceptions.iter().any(Exception::has_place);
-        let mut until = Instant::now() + longest;
+        let mut reports_of_request: Vec<_> =
+            self.recent().into_iter().filter(is_relevant).collect();
+        let has_location =
+            |trace: &Arc<Trace>| trace.exceptions.iter().any(Exception::has_location);
+        let mut until = Instant::now() + time_limit;
         loop {
-            if found.last().is_some_and(has_place) {
-                until = until.min(Instant::now() + SETTLE);
+            if reports_of_request.last().is_some_and(has_location) {
+                until = until.min(Instant::now() + REPORT_DELAY);
             }
             match timeout_at(until, reports.recv()).await {
-                Ok(Ok(trace)) if is_wanted(&trace) => found.push(trace),
+                Ok(Ok(trace)) if is_relevant(&trace) => reports_of_request.push(trace),
                 Ok(Ok(_) | Err(RecvError::Lagged(_))) => {}
                 Ok(Err(RecvError::Closed)) | Err(_) => break,
             }
         }
-        let named = found.iter().flat_map(|trace| {
+        let all = reports_of_request.iter().flat_map(|trace| {
             trace.exceptions.iter().map(|one| (trace.worker.clone(), one.clone()))
         });
-        let mut thrown: Vec<(String, Exception)> = named.collect();
-        let placed: Vec<String> =
-            thrown.iter().filter(|(_, one)| one.has_place()).map(|(_, one)| one.title()).collect();
-        thrown.retain(|(_, one)| one.has_place() || !placed.contains(&one.title()));
-        thrown.sort_by_key(|(_, one)| one.timestamp);
-        thrown
+        let mut exceptions: Vec<(String, Exception)> = all.collect();
+        let located: Vec<String> = exceptions
+            .iter()
+            .filter(|(_, one)| one.has_location())
+            .map(|(_, one)| one.title())
+            .collect();
+        exceptions.retain(|(_, one)| one.has_location() || !located.contains(&one.title()));
+        exceptions.sort_by_key(|(_, one)| one.timestamp);
+        exceptions
     }
 }
 
@@ -314,7 +319,7 @@ mod tests {
 
     #[test]
     fn causes_are_described() {
-        for (event, wanted) in [
+        for (event, expected) in [
             (json!({ "cron": "* * * * *", "scheduledTime": 5 }), "cron * * * * *"),
             (json!({ "queue": "jobs", "batchSize": 1 }), "queue jobs"),
             (json!({ "rpcMethod": "add" }), "add()"),
@@ -323,17 +328,17 @@ mod tests {
         ] {
             let trace =
                 trace(json!({ "worker": "a", "version": "1", "outcome": "ok", "event": event }));
-            assert_eq!(trace.cause(), wanted);
+            assert_eq!(trace.cause(), expected);
             assert!(trace.lines().is_empty());
         }
     }
 
     #[test]
-    fn an_end_without_an_exception_is_told() {
+    fn a_failure_without_an_exception_is_logged() {
         let trace = trace(json!({
             "worker": "a", "version": "1", "outcome": "exceededCpu", "event": { "cron": "0 0 * * *" }
         }));
-        let wanted = "1970-01-01T00:00:00.000Z a error cron 0 0 * * *: ended with exceededCpu";
-        assert_eq!(trace.lines(), [wanted]);
+        let expected = "1970-01-01T00:00:00.000Z a error cron 0 0 * * *: ended with exceededCpu";
+        assert_eq!(trace.lines(), [expected]);
     }
 }

@@ -1,4 +1,5 @@
-//! Runs the process under the groups: orders go to its stdin, answers and events come from its stdout.
+//! Runs the process that hosts the groups. It reads commands from stdin and writes replies and events to
+//! stdout.
 
 use std::collections::HashMap;
 use std::process::Stdio;
@@ -17,58 +18,58 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::output::{Output, Trace};
+use super::output::{Trace, WorkerOutput};
 use crate::log;
 
-/// The time that loading a group may take.
+/// The time limit for loading a group.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Variables that the process gets from ours. No token is among them. Bun's names the folder where it
-/// keeps miniflare as it has parsed it once.
-const INHERITED: [&str; 4] = ["BUN_RUNTIME_TRANSPILER_CACHE_PATH", "HOME", "LANG", "PATH"];
+/// The variables that the process inherits. No token is among them. Bun's variable names its cache of
+/// parsed code.
+const INHERITED_VARIABLES: [&str; 4] =
+    ["BUN_RUNTIME_TRANSPILER_CACHE_PATH", "HOME", "LANG", "PATH"];
 
 /// A running process.
 #[derive(Debug)]
 pub struct Process {
-    orders: mpsc::UnboundedSender<String>,
-    waiting: Arc<Waiting>,
-    next: AtomicU64,
+    commands: mpsc::UnboundedSender<String>,
+    pending: Arc<PendingReplies>,
+    next_id: AtomicU64,
     child: tokio::sync::Mutex<Child>,
-    /// The group that it leads. Its own id is forgotten once it was waited for, and the group may
-    /// live on.
+    /// Its process group. The process id is unknown after `wait`, but the group may still exist.
     group: Option<Pid>,
 }
 
-/// The receivers of answers, by order. `None` once the process has ended.
-type Waiting = Mutex<Option<HashMap<u64, oneshot::Sender<Answer>>>>;
+/// The receivers of replies, by command id. `None` after the process has ended.
+type PendingReplies = Mutex<Option<HashMap<u64, oneshot::Sender<CommandReply>>>>;
 
-/// A line of the process.
+/// A line of the process's stdout.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum Message {
-    Answer(Answer),
+enum ProcessLine {
+    Reply(CommandReply),
     Event { trace: Box<Trace> },
 }
 
-/// The answer to an order.
+/// The reply to a command.
 #[derive(Debug, Deserialize)]
-struct Answer {
+struct CommandReply {
     id: u64,
     port: Option<u16>,
     error: Option<String>,
 }
 
 impl Process {
-    /// Starts `bun dir/serve.ts packages`. What Workers write goes to `output`.
+    /// Starts `bun dir/serve.ts packages`. The output of Workers goes to `output`.
     pub fn start(
         bun: &Utf8Path,
         dir: &Utf8Path,
         packages: &Utf8Path,
-        output: Arc<Output>,
+        output: Arc<WorkerOutput>,
     ) -> Result<Process> {
         let mut command = Command::new(bun);
         command.arg("serve.ts").arg(packages).current_dir(dir).env_clear();
-        for name in INHERITED {
+        for name in INHERITED_VARIABLES {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
             }
@@ -76,12 +77,12 @@ impl Process {
         let mut child = command
             .env("TMPDIR", dir.join("tmp"))
             .env("CLOUDFLARE_CF_FETCH_ENABLED", "false")
-            // Loading versions is not worth Bun's best compiler, which only took CPU from wrangler's.
+            // Bun's optimizing compiler does not pay off here and takes CPU from wrangler.
             .env("BUN_JSC_thresholdForOptimizeAfterWarmUp", "20000")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A group of its own, with its workerds in it: Ctrl-C in a terminal is ours to handle.
+            // A separate process group with all workerds, because the sandbox handles Ctrl-C.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
@@ -93,66 +94,67 @@ impl Process {
         let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         log::line(&format!("runtime: started, pid {}", child.id().unwrap_or_default()));
         let child = tokio::sync::Mutex::new(child);
-        let waiting = Arc::new(Mutex::new(Some(HashMap::new())));
-        let (orders, received) = mpsc::unbounded_channel();
+        let pending = Arc::new(Mutex::new(Some(HashMap::new())));
+        let (commands, received) = mpsc::unbounded_channel();
         tokio::spawn(write(stdin, received));
-        tokio::spawn(read(stdout, waiting.clone(), group, output));
+        tokio::spawn(read(stdout, pending.clone(), group, output));
         tokio::spawn(async move {
             let mut lines = BufReader::new(stderr).lines();
             while let Ok(Some(line)) = lines.next_line().await {
                 log::line(&format!("runtime: {line}"));
             }
         });
-        Ok(Process { orders, waiting, next: AtomicU64::new(1), child, group })
+        Ok(Process { commands, pending, next_id: AtomicU64::new(1), child, group })
     }
 
-    /// Whether it has ended.
+    /// Returns whether the process has ended.
     #[must_use]
-    pub fn ended(&self) -> bool {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    pub fn has_ended(&self) -> bool {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
-    /// Loads a group and returns the loopback port that it answers on.
-    pub async fn load(&self, order: &Value) -> Result<u16> {
-        let answer = timeout(LOAD_TIMEOUT, self.ask("load", order)).await.map_err(|_| {
-            anyhow!("the runtime did not load it in {} s", LOAD_TIMEOUT.as_secs())
-        })??;
-        match (answer.port, answer.error) {
+    /// Loads a group and returns the loopback port that it replys on.
+    pub async fn load(&self, command: &Value) -> Result<u16> {
+        let reply =
+            timeout(LOAD_TIMEOUT, self.request("load", command)).await.map_err(|_| {
+                anyhow!("the runtime did not load it in {} s", LOAD_TIMEOUT.as_secs())
+            })??;
+        match (reply.port, reply.error) {
             (Some(port), None) => Ok(port),
             (_, error) => bail!("workerd refuses it: {}", error.unwrap_or_default()),
         }
     }
 
-    /// Sets whether every invocation is reported, or only those that write, fail or throw.
+    /// Sets whether every invocation is reported. Otherwise only those that write, fail or throw are.
     pub async fn set_tailed(&self, is_tailed: bool) -> Result<()> {
-        self.ask("tail", &json!(is_tailed)).await.map(drop)
+        self.request("tail", &json!(is_tailed)).await.map(drop)
     }
 
-    async fn ask(&self, name: &str, order: &Value) -> Result<Answer> {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, answer) = oneshot::channel();
-        match &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(waiting) => waiting.insert(id, sender),
+    async fn request(&self, name: &str, command: &Value) -> Result<CommandReply> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let (sender, reply) = oneshot::channel();
+        match &mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(pending) => pending.insert(id, sender),
             None => bail!("the runtime has ended"),
         };
-        self.order(&json!({ "id": id, name: order }));
-        answer.await.map_err(|_| anyhow!("the runtime has ended"))
+        self.send(&json!({ "id": id, name: command }));
+        reply.await.map_err(|_| anyhow!("the runtime has ended"))
     }
 
-    /// Ends a group's workerd, and removes the folder that it read.
+    /// Stops a group's workerd and removes its folder.
     pub fn unload(&self, name: &str, folder: &Utf8Path) {
-        self.order(&json!({ "unload": name, "folder": folder }));
+        self.send(&json!({ "unload": name, "folder": folder }));
     }
 
-    fn order(&self, order: &Value) {
-        // Fails when the process has ended, which the receivers of answers learn elsewhere.
-        let _ended = self.orders.send(format!("{order}\n"));
+    fn send(&self, command: &Value) {
+        // Fails if the process has ended, which closes all pending replies too.
+        let _ended = self.commands.send(format!("{command}\n"));
     }
 
     /// Stops the process. Kills it if it does not end in time.
     pub async fn stop(&self) {
         // An empty order closes its stdin.
-        let _ended = self.orders.send(String::new());
+        let _ended = self.commands.send(String::new());
         let mut child = self.child.lock().await;
         if timeout(Duration::from_secs(5), child.wait()).await.is_err() {
             kill_group(self.group);
@@ -160,17 +162,17 @@ impl Process {
     }
 }
 
-/// Ends a process and all that it started.
+/// Kills a process group.
 fn kill_group(group: Option<Pid>) {
     if let Some(group) = group {
-        // Fails when all have ended already.
+        // Fails if all processes have ended.
         let _ended = killpg(group, Signal::SIGKILL);
     }
 }
 
-async fn write(mut stdin: ChildStdin, mut orders: mpsc::UnboundedReceiver<String>) {
-    while let Some(order) = orders.recv().await {
-        if order.is_empty() || stdin.write_all(order.as_bytes()).await.is_err() {
+async fn write(mut stdin: ChildStdin, mut commands: mpsc::UnboundedReceiver<String>) {
+    while let Some(command) = commands.recv().await {
+        if command.is_empty() || stdin.write_all(command.as_bytes()).await.is_err() {
             return;
         }
     }
@@ -178,15 +180,15 @@ async fn write(mut stdin: ChildStdin, mut orders: mpsc::UnboundedReceiver<String
 
 async fn read(
     stdout: impl AsyncRead + Unpin,
-    waiting: Arc<Waiting>,
+    pending: Arc<PendingReplies>,
     group: Option<Pid>,
-    output: Arc<Output>,
+    output: Arc<WorkerOutput>,
 ) {
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        let answer = match serde_json::from_str(&line) {
-            Ok(Message::Answer(answer)) => answer,
-            Ok(Message::Event { trace }) => {
+        let reply = match serde_json::from_str(&line) {
+            Ok(ProcessLine::Reply(reply)) => reply,
+            Ok(ProcessLine::Event { trace }) => {
                 output.add(*trace);
                 continue;
             }
@@ -195,14 +197,14 @@ async fn read(
                 continue;
             }
         };
-        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = waiting.as_mut().and_then(|waiting| waiting.remove(&answer.id)) {
-            // The request may have ended meanwhile.
-            let _gone = sender.send(answer);
+        let mut pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = pending.as_mut().and_then(|pending| pending.remove(&reply.id)) {
+            // The receiver may be gone by now.
+            let _gone = sender.send(reply);
         }
     }
-    *waiting.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    *pending.lock().unwrap_or_else(PoisonError::into_inner) = None;
     log::line("runtime: ended");
-    // If it was killed, its workerds go on without it.
+    // The workerds of a killed process keep running.
     kill_group(group);
 }

@@ -1,4 +1,4 @@
-//! Runs groups of versions: each on its first request, as many as there is room for.
+//! Loads groups of versions on their first request, up to a maximum number.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError, Weak};
@@ -10,53 +10,54 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::{sleep, timeout};
 
-use super::check::Checker;
-use super::group::{Group, Node, Role, World};
-use super::output::Output;
+use super::check::StartChecker;
+use super::group::{AccountState, NodeRole, VersionNode, WorkerGroup};
+use super::output::WorkerOutput;
 use super::process::Process;
 use super::{bindings, files};
 use crate::log;
-use crate::state::Store;
-use crate::state::blobs::Blobs;
+use crate::state::WorkerStore;
+use crate::state::blobs::BlobStore;
 use crate::state::model::Worker;
 use crate::state::resources::Resources;
 
-/// The program that the process runs.
+/// The program of the process.
 const PROGRAM: &str = include_str!("../../runtime/serve.ts");
 
-/// The number of groups that are loaded at once. The one asked for longest ago makes room. A workerd
-/// takes about 90 MB, most of it shared with the others.
-const ROOM: usize = 16;
+/// The maximum number of loaded groups. The least recently used one is evicted. A workerd uses about
+/// 90 MB, most of it shared with the others.
+const MAX_GROUPS: usize = 16;
 
-/// The same for groups with Durable Objects, queues or workflows, which work without being asked.
-const ROOM_FOR_STATEFUL: usize = 48;
+/// The maximum number of groups with Durable Objects, queues or workflows, which work without requests.
+const MAX_STATEFUL_GROUPS: usize = 48;
 
-/// The number of uploaded versions that stay in the group of the live ones whose state they use.
-const GUESTS: usize = 8;
+/// The maximum number of uploaded versions that stay in the group of the live versions whose state they
+/// use.
+const MAX_GUESTS: usize = 8;
 
-/// The time that requests to a group have to end before another group takes over its state.
-const DRAIN: Duration = Duration::from_secs(3);
+/// The time limit for requests to a group before another group takes over its state.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The time that the groups have to learn whether a client tails.
-const TELL_TIMEOUT: Duration = Duration::from_secs(5);
+/// The time limit for telling the process whether a client tails.
+const TAIL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The number of times that a group is put together again, because it changed or a member is broken.
+/// The maximum number of attempts to form a group that changed or has a broken member.
 const ATTEMPTS: usize = 20;
 
-/// Runs versions.
-pub struct Runtime {
+/// Loads versions into workerd.
+pub struct WorkerRuntime {
     bun: Utf8PathBuf,
     packages: Utf8PathBuf,
     dir: Utf8PathBuf,
-    /// Loads versions once before they are stored.
-    pub checker: Checker,
-    /// What the Workers write.
-    pub output: Arc<Output>,
+    /// Checks versions before they are stored.
+    pub checker: StartChecker,
+    /// The output of the Workers.
+    pub output: Arc<WorkerOutput>,
     inner: Mutex<Inner>,
-    /// Serializes the loading of groups that share state, because one must end before another begins.
-    turn: Mutex<()>,
-    accounts: SyncMutex<HashMap<String, Arc<Known>>>,
-    guests: SyncMutex<Vec<Node>>,
+    /// Serializes the loading of groups that share state, because one must end before another starts.
+    stateful_lock: Mutex<()>,
+    accounts: SyncMutex<HashMap<String, Arc<AccountSnapshot>>>,
+    guests: SyncMutex<Vec<VersionNode>>,
     /// Versions that do not start, with workerd's message.
     broken: SyncMutex<BTreeMap<String, String>>,
 }
@@ -64,81 +65,81 @@ pub struct Runtime {
 #[derive(Default)]
 struct Inner {
     process: Option<Arc<Process>>,
-    /// The number of clients that want to know of every invocation.
+    /// The number of clients that tail.
     tails: usize,
-    /// The group asked for last is at the end.
-    loaded: Vec<Entry>,
+    /// The groups, least recently used first.
+    loaded: Vec<GroupEntry>,
 }
 
 #[derive(Clone)]
-struct Entry {
-    plan: Arc<Plan>,
+struct GroupEntry {
+    plan: Arc<GroupPlan>,
     since: Instant,
-    cell: Arc<OnceCell<Arc<Loaded>>>,
+    cell: Arc<OnceCell<Arc<LoadedGroup>>>,
     /// The groups that used its state before, until it is loaded.
-    former: Arc<SyncMutex<Vec<Entry>>>,
+    previous: Arc<SyncMutex<Vec<GroupEntry>>>,
 }
 
-/// What is known of an account, until one of its Workers changes.
-struct Known {
+/// A cached state of an account, valid until one of its Workers changes.
+struct AccountSnapshot {
     workers: Vec<Arc<Worker>>,
     resources: Arc<Resources>,
-    guests: Vec<Node>,
+    guests: Vec<VersionNode>,
     broken: usize,
-    world: World,
-    plans: SyncMutex<HashMap<String, Arc<Plan>>>,
+    state: AccountState,
+    plans: SyncMutex<HashMap<String, Arc<GroupPlan>>>,
 }
 
-/// A group as it is to be loaded.
-struct Plan {
-    /// Changes with everything that the group is made of.
+/// The description of a group to load.
+struct GroupPlan {
+    /// A hash of everything that the group consists of.
     key: String,
     account: String,
-    group: Group,
-    /// A member's `env`, `exports` and the like, by its name.
-    shapes: BTreeMap<String, Value>,
+    group: WorkerGroup,
+    /// The `env`, `exports` and other options of each member, by name.
+    options: BTreeMap<String, Value>,
 }
 
-/// A loaded group. When its last holder is gone, its workerd ends: a request that is being answered is
-/// not interrupted because another group needs the room.
+/// A loaded group. Its workerd ends when the last reference is dropped, so the eviction of a group does
+/// not interrupt its requests.
 #[derive(Debug)]
-pub struct Loaded {
-    /// The port on which it answers on the loopback address.
+pub struct LoadedGroup {
+    /// Its port on the loopback address.
     pub port: u16,
     name: String,
     folder: Utf8PathBuf,
     process: Arc<Process>,
 }
 
-impl Drop for Loaded {
+impl Drop for LoadedGroup {
     fn drop(&mut self) {
         self.process.unload(&self.name, &self.folder);
     }
 }
 
-/// The member whose files cannot be used.
+/// The member whose files cannot be prepared.
 #[derive(Debug)]
-struct Unfit(String);
+struct InvalidMember(String);
 
-impl std::fmt::Display for Unfit {
+impl std::fmt::Display for InvalidMember {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "cannot prepare {}", self.0)
     }
 }
 
 /// The result of one attempt to load a group.
-enum Attempt {
-    Loaded(Arc<Loaded>),
-    /// Another group took its place meanwhile.
-    Replaced,
+enum LoadAttempt {
+    Success(Arc<LoadedGroup>),
+    /// Another group replaced it in the meantime.
+    Superseded,
     /// The process ended.
-    Ended(anyhow::Error),
+    ProcessExit(anyhow::Error),
     Failed(anyhow::Error),
 }
 
-impl Runtime {
+impl WorkerRuntime {
     /// Makes a runtime with its files below `state`, which is absolute. Starts nothing.
-    pub fn new(bun: &Utf8Path, toolchain: &Utf8Path, state: &Utf8Path) -> Result<Runtime> {
+    pub fn new(bun: &Utf8Path, toolchain: &Utf8Path, state: &Utf8Path) -> Result<WorkerRuntime> {
         let packages = camino::absolute_utf8(toolchain)?.join("node_modules");
         for package in ["miniflare", "workerd"] {
             if !packages.join(package).is_dir() {
@@ -146,7 +147,7 @@ impl Runtime {
             }
         }
         let dir = state.join("runtime");
-        // All of it is made from the state, and what a killed run left behind is of no use.
+        // The folder is derived from the state, and the leftovers of a killed run are useless.
         files::remove(&dir).with_context(|| format!("cannot empty {dir}"))?;
         std::fs::create_dir_all(dir.join("tmp")).with_context(|| format!("cannot make {dir}"))?;
         std::fs::write(dir.join("serve.ts"), PROGRAM).context("cannot write serve.ts")?;
@@ -154,24 +155,24 @@ impl Runtime {
             bail!("{bun} is not a program");
         }
         let bun = if bun.as_str().contains('/') { camino::absolute_utf8(bun)? } else { bun.into() };
-        let checker = Checker::new(&packages, &dir)?;
-        Ok(Runtime {
+        let checker = StartChecker::new(&packages, &dir)?;
+        Ok(WorkerRuntime {
             bun,
             packages,
             dir,
             checker,
-            output: Arc::new(Output::open(state)?),
+            output: Arc::new(WorkerOutput::open(state)?),
             inner: Mutex::default(),
-            turn: Mutex::default(),
+            stateful_lock: Mutex::default(),
             accounts: SyncMutex::default(),
             guests: SyncMutex::default(),
             broken: SyncMutex::default(),
         })
     }
 
-    /// Loads the group of `node`. Tries again if the process ends, if the group changes meanwhile, or
-    /// without the members that keep it from starting.
-    pub async fn load(&self, store: &Store, node: &Node) -> Result<Arc<Loaded>> {
+    /// Loads the group of `node`. Retries if the process ends or the group changes, and without the
+    /// members that prevent its start.
+    pub async fn load(&self, store: &WorkerStore, node: &VersionNode) -> Result<Arc<LoadedGroup>> {
         let mut has_ended = false;
         for _ in 0..ATTEMPTS {
             if let Some(error) = lock(&self.broken).get(&node.id) {
@@ -179,77 +180,83 @@ impl Runtime {
             }
             let plan = self.plan(store, node)?;
             match self.attempt(&store.blobs, &plan).await? {
-                Attempt::Loaded(loaded) => return Ok(loaded),
-                Attempt::Replaced => {}
-                Attempt::Ended(error) if has_ended => return Err(error),
-                Attempt::Ended(_) => has_ended = true,
-                Attempt::Failed(error) => self.blame(&plan, node, error)?,
+                LoadAttempt::Success(loaded) => return Ok(loaded),
+                LoadAttempt::Superseded => {}
+                LoadAttempt::ProcessExit(error) if has_ended => return Err(error),
+                LoadAttempt::ProcessExit(_) => has_ended = true,
+                LoadAttempt::Failed(error) => self.exclude_broken(&plan, node, error)?,
             }
         }
         bail!("its group changed too often while it was loaded; ask again")
     }
 
-    /// Excludes the member that keeps a group from starting. Errors if it is `node` itself, or if no
-    /// member can be blamed.
-    fn blame(&self, plan: &Plan, node: &Node, error: anyhow::Error) -> Result<()> {
+    /// Excludes the member that prevents the start of a group. Errors if it is `node` itself or if the
+    /// error names no member.
+    fn exclude_broken(
+        &self,
+        plan: &GroupPlan,
+        node: &VersionNode,
+        error: anyhow::Error,
+    ) -> Result<()> {
         let text = format!("{error:#}");
-        let unfit = error.downcast_ref::<Unfit>();
+        let invalid = error.downcast_ref::<InvalidMember>();
         let is_named = |name: &&String| {
             text.contains(&format!("core:user:{name}:"))
-                || unfit.is_some_and(|unfit| unfit.0 == **name)
+                || invalid.is_some_and(|invalid| invalid.0 == **name)
         };
         let mut others = plan.group.members.keys().filter(|name| **name != node.name());
-        let guilty = plan.group.members.keys().find(is_named);
-        let guilty = guilty.and_then(|name| plan.group.members.get(name));
-        let Some(guilty) = guilty.filter(|_| others.next().is_some()) else { return Err(error) };
-        log::line(&format!("runtime: {} of {} does not start", guilty.id, guilty.worker.name));
-        lock(&self.broken).insert(guilty.id.clone(), text);
-        if guilty.id == node.id { Err(error) } else { Ok(()) }
+        let broken = plan.group.members.keys().find(is_named);
+        let broken = broken.and_then(|name| plan.group.members.get(name));
+        let Some(broken) = broken.filter(|_| others.next().is_some()) else { return Err(error) };
+        log::line(&format!("runtime: {} of {} does not start", broken.id, broken.worker.name));
+        lock(&self.broken).insert(broken.id.clone(), text);
+        if broken.id == node.id { Err(error) } else { Ok(()) }
     }
 
-    async fn attempt(&self, blobs: &Blobs, plan: &Arc<Plan>) -> Result<Attempt> {
-        let (process, entry) = self.place(plan).await?;
+    async fn attempt(&self, blobs: &BlobStore, plan: &Arc<GroupPlan>) -> Result<LoadAttempt> {
+        let (process, entry) = self.find_or_add(plan).await?;
         let load = || async {
             let is_stateful = !plan.group.exclusive.is_empty();
-            let _turn = if is_stateful { Some(self.turn.lock().await) } else { None };
-            if is_stateful && !self.holds(&entry).await {
+            let _guard = if is_stateful { Some(self.stateful_lock.lock().await) } else { None };
+            if is_stateful && !self.has_entry(&entry).await {
                 return Ok(None);
             }
-            let former = std::mem::take(&mut *lock(&entry.former));
-            let ended = drain(former).await;
+            let previous = std::mem::take(&mut *lock(&entry.previous));
+            let ended = drain(previous).await;
             let name =
                 format!("{}-{}", &plan.key[..16], crate::ids::hex(&crate::ids::random::<4>()));
             let folder = self.dir.join(&name);
-            // From here on the drop cleans up after a failure.
-            let mut loaded = Loaded { port: 0, name, folder, process: process.clone() };
-            let order = tokio::task::block_in_place(|| self.order(blobs, plan, &loaded, &ended))?;
-            loaded.port = process.load(&order).await?;
+            // After this line the drop cleans up after a failure.
+            let mut loaded = LoadedGroup { port: 0, name, folder, process: process.clone() };
+            let load_command =
+                tokio::task::block_in_place(|| self.load_command(blobs, plan, &loaded, &ended))?;
+            loaded.port = process.load(&load_command).await?;
             for node in plan.group.members.values() {
                 log::line(&format!("runtime: loaded {} of {}", node.id, node.worker.name));
             }
             anyhow::Ok(Some(Arc::new(loaded)))
         };
-        let replaced = || anyhow!("replaced");
+        let superseded = || anyhow!("another group replaced it");
         let result =
-            entry.cell.get_or_try_init(|| async { load().await?.ok_or_else(replaced) }).await;
+            entry.cell.get_or_try_init(|| async { load().await?.ok_or_else(superseded) }).await;
         match result {
-            Ok(loaded) => Ok(Attempt::Loaded(loaded.clone())),
+            Ok(loaded) => Ok(LoadAttempt::Success(loaded.clone())),
             Err(error) => {
-                let is_ours = self.holds(&entry).await;
+                let is_ours = self.has_entry(&entry).await;
                 self.inner.lock().await.loaded.retain(|one| !Arc::ptr_eq(&one.cell, &entry.cell));
                 Ok(match is_ours {
-                    false => Attempt::Replaced,
-                    true if process.ended() => Attempt::Ended(error),
-                    true => Attempt::Failed(error),
+                    false => LoadAttempt::Superseded,
+                    true if process.has_ended() => LoadAttempt::ProcessExit(error),
+                    true => LoadAttempt::Failed(error),
                 })
             }
         }
     }
 
-    /// Finds or makes the place of a group. Takes the groups away that use the same state.
-    async fn place(&self, plan: &Arc<Plan>) -> Result<(Arc<Process>, Entry)> {
+    /// Finds or adds the entry of a group. Removes the groups that use the same state.
+    async fn find_or_add(&self, plan: &Arc<GroupPlan>) -> Result<(Arc<Process>, GroupEntry)> {
         let mut inner = self.inner.lock().await;
-        if inner.process.as_ref().is_some_and(|process| process.ended()) {
+        if inner.process.as_ref().is_some_and(|process| process.has_ended()) {
             inner.process = None;
             inner.loaded.clear();
         }
@@ -271,41 +278,42 @@ impl Runtime {
             inner.loaded.push(entry.clone());
             return Ok((process, entry));
         }
-        let conflicts = |entry: &Entry| {
+        let conflicts = |entry: &GroupEntry| {
             entry.plan.account == plan.account
                 && !entry.plan.group.exclusive.is_disjoint(&plan.group.exclusive)
         };
-        let (former, rest) = std::mem::take(&mut inner.loaded).into_iter().partition(conflicts);
-        inner.loaded = rest;
-        let former = Arc::new(SyncMutex::new(former));
+        let (previous, remaining) =
+            std::mem::take(&mut inner.loaded).into_iter().partition(conflicts);
+        inner.loaded = remaining;
+        let previous = Arc::new(SyncMutex::new(previous));
         let (plan, since) = (plan.clone(), Instant::now());
-        let entry = Entry { plan, since, cell: Arc::default(), former };
+        let entry = GroupEntry { plan, since, cell: Arc::default(), previous };
         inner.loaded.push(entry.clone());
-        make_room(&mut inner.loaded);
+        evict(&mut inner.loaded);
         Ok((process, entry))
     }
 
-    async fn holds(&self, entry: &Entry) -> bool {
+    async fn has_entry(&self, entry: &GroupEntry) -> bool {
         let inner = self.inner.lock().await;
         inner.loaded.iter().any(|one| Arc::ptr_eq(&one.cell, &entry.cell))
     }
 
-    /// Forgets the groups of a version that does not answer. The next request loads it again.
-    pub async fn forget_version(&self, node: &Node) {
+    /// Removes the groups of a version that does not respond. The next request loads it again.
+    pub async fn unload_version(&self, node: &VersionNode) {
         let name = node.name();
-        let has = |entry: &Entry| {
+        let has = |entry: &GroupEntry| {
             entry.plan.group.members.get(&name).is_some_and(|one| one.id == node.id)
         };
         self.inner.lock().await.loaded.retain(|entry| !has(entry));
     }
 
-    /// Keeps groups with state in step with what is deployed, although nobody asks for them: alarms,
-    /// queues and workflows go on after a deployment, and after a restart of the sandbox.
-    pub async fn keep_stateful(&self, store: &Store) {
+    /// Keeps groups with state up to date without any request, so that alarms, queues and workflows
+    /// continue after a deployment and after a restart of the sandbox.
+    pub async fn update_stateful(&self, store: &WorkerStore) {
         let mut failed = BTreeSet::new();
         let mut is_first = true;
         loop {
-            if let Err(error) = self.keep_once(store, is_first, &mut failed).await {
+            if let Err(error) = self.update_stateful_once(store, is_first, &mut failed).await {
                 log::line(&format!("runtime: {error:#}"));
             }
             is_first = false;
@@ -313,9 +321,9 @@ impl Runtime {
         }
     }
 
-    async fn keep_once(
+    async fn update_stateful_once(
         &self,
-        store: &Store,
+        store: &WorkerStore,
         is_first: bool,
         failed: &mut BTreeSet<String>,
     ) -> Result<()> {
@@ -323,22 +331,23 @@ impl Runtime {
             store.workers().iter().map(|worker| worker.account.clone()).collect();
         let mut current = BTreeSet::new();
         for account in accounts {
-            let known = self.known(store, &account)?;
-            for node in known.world.live().chain(&known.guests) {
-                let plan = known.plan(node, &account);
+            let snapshot = self.snapshot(store, &account)?;
+            for node in snapshot.state.live().chain(&snapshot.guests) {
+                let plan = snapshot.plan(node, &account);
                 if plan.group.exclusive.is_empty() || !current.insert(plan.key.clone()) {
                     continue;
                 }
-                let is_wanted = self.is_outdated(&plan).await || (is_first && self.has_data(&plan));
+                let needs_load =
+                    self.is_outdated(&plan).await || (is_first && self.has_data(&plan));
                 let is_broken =
                     failed.contains(&plan.key) || lock(&self.broken).contains_key(&node.id);
-                if is_wanted && !is_broken && self.load(store, node).await.is_err() {
+                if needs_load && !is_broken && self.load(store, node).await.is_err() {
                     failed.insert(plan.key.clone());
                 }
             }
         }
-        // A group whose Workers were deleted must not go on.
-        let is_current = |entry: &Entry| {
+        // A group whose Workers were deleted must stop.
+        let is_current = |entry: &GroupEntry| {
             entry.plan.group.exclusive.is_empty()
                 || current.contains(&entry.plan.key)
                 || entry.since.elapsed() < Duration::from_secs(2)
@@ -347,10 +356,10 @@ impl Runtime {
         Ok(())
     }
 
-    /// Whether an earlier form of this group is loaded.
-    async fn is_outdated(&self, plan: &Plan) -> bool {
+    /// Returns whether an earlier version of this group is loaded.
+    async fn is_outdated(&self, plan: &GroupPlan) -> bool {
         let inner = self.inner.lock().await;
-        let overlaps = |entry: &&Entry| {
+        let overlaps = |entry: &&GroupEntry| {
             entry.plan.account == plan.account
                 && !entry.plan.group.exclusive.is_disjoint(&plan.group.exclusive)
         };
@@ -358,33 +367,34 @@ impl Runtime {
         overlapping.peek().is_some() && overlapping.all(|entry| entry.plan.key != plan.key)
     }
 
-    /// Whether an earlier run left state that may have work to do.
-    fn has_data(&self, plan: &Plan) -> bool {
-        let data = self.data(&plan.account);
-        let classes = plan.group.members.values().flat_map(Node::classes);
-        let mut folders = classes.map(|class| data.join("do").join(class.id));
+    /// Returns whether an earlier run left state with possible work.
+    fn has_data(&self, plan: &GroupPlan) -> bool {
+        let folder_of_account = self.data_folder(&plan.account);
+        let classes = plan.group.members.values().flat_map(VersionNode::classes);
+        let mut folders = classes.map(|class| folder_of_account.join("do").join(class.id));
         let has_workflow = plan.group.exclusive.iter().any(|one| one.starts_with("workflow "));
-        folders.any(|folder| folder.is_dir()) || (has_workflow && data.join("workflows").is_dir())
+        folders.any(|folder| folder.is_dir())
+            || (has_workflow && folder_of_account.join("workflows").is_dir())
     }
 
-    /// Begins to report every invocation, until [`Runtime::end_tail`].
+    /// Reports every invocation until [`WorkerRuntime::end_tail`].
     pub async fn begin_tail(&self) {
         let mut inner = self.inner.lock().await;
         inner.tails += 1;
-        self.tell_tailed(&inner).await;
+        self.send_tailed(&inner).await;
     }
 
-    /// Ends what [`Runtime::begin_tail`] began.
+    /// Ends the reports of [`WorkerRuntime::begin_tail`].
     pub async fn end_tail(&self) {
         let mut inner = self.inner.lock().await;
         inner.tails = inner.tails.saturating_sub(1);
-        self.tell_tailed(&inner).await;
+        self.send_tailed(&inner).await;
     }
 
-    async fn tell_tailed(&self, inner: &Inner) {
+    async fn send_tailed(&self, inner: &Inner) {
         let Some(process) = &inner.process else { return };
-        // A process that has ended reports nothing, and the next one learns it at its start.
-        let _late = timeout(TELL_TIMEOUT, process.set_tailed(inner.tails > 0)).await;
+        // A process that has ended reports nothing, and the next one gets the setting at its start.
+        let _late = timeout(TAIL_TIMEOUT, process.set_tailed(inner.tails > 0)).await;
     }
 
     /// Stops the process and all groups.
@@ -396,15 +406,15 @@ impl Runtime {
         }
     }
 
-    /// Returns the folder of an account's data. It is the Workers', not their versions'.
-    fn data(&self, account: &str) -> Utf8PathBuf {
+    /// Returns the folder of an account's data, which all versions of its Workers share.
+    fn data_folder(&self, account: &str) -> Utf8PathBuf {
         self.dir.with_file_name("data").join(account)
     }
 
-    fn plan(&self, store: &Store, node: &Node) -> Result<Arc<Plan>> {
+    fn plan(&self, store: &WorkerStore, node: &VersionNode) -> Result<Arc<GroupPlan>> {
         let account = &node.worker.account;
-        let plan = self.known(store, account)?.plan(node, account);
-        if node.role == Role::Live || plan.group.exclusive.is_empty() {
+        let plan = self.snapshot(store, account)?.plan(node, account);
+        if node.role == NodeRole::Live || plan.group.exclusive.is_empty() {
             return Ok(plan);
         }
         {
@@ -413,83 +423,83 @@ impl Runtime {
                 return Ok(plan);
             }
             guests.push(node.clone());
-            let surplus = guests.len().saturating_sub(GUESTS);
+            let surplus = guests.len().saturating_sub(MAX_GUESTS);
             guests.drain(..surplus);
         }
-        Ok(self.known(store, account)?.plan(node, account))
+        Ok(self.snapshot(store, account)?.plan(node, account))
     }
 
-    fn known(&self, store: &Store, account: &str) -> Result<Arc<Known>> {
+    fn snapshot(&self, store: &WorkerStore, account: &str) -> Result<Arc<AccountSnapshot>> {
         let workers = store.workers();
         let workers: Vec<Arc<Worker>> =
             workers.into_iter().filter(|worker| worker.account == account).collect();
         let resources = store.resources.get(account)?;
-        // A guest whose version went live or was deleted is none any more.
-        let again = |guest: &Node| {
+        // Drop guests whose version went live or was deleted.
+        let refresh = |guest: &VersionNode| {
             let worker = workers.iter().find(|worker| worker.tag == guest.worker.tag)?;
-            let node = Node::new(worker, &guest.id);
-            (node.version().is_some() && node.role != Role::Live).then_some(node)
+            let node = VersionNode::new(worker, &guest.id);
+            (node.version().is_some() && node.role != NodeRole::Live).then_some(node)
         };
-        let guests: Vec<Node> = lock(&self.guests).iter().filter_map(again).collect();
+        let guests: Vec<VersionNode> = lock(&self.guests).iter().filter_map(refresh).collect();
         let broken = lock(&self.broken).clone();
         let mut accounts = lock(&self.accounts);
-        if let Some(known) = accounts.get(account) {
+        if let Some(snapshot) = accounts.get(account) {
             let same = |(a, b): (&Arc<Worker>, &Arc<Worker>)| Arc::ptr_eq(a, b);
-            if known.workers.len() == workers.len()
-                && known.workers.iter().zip(&workers).all(same)
-                && Arc::ptr_eq(&known.resources, &resources)
-                && known.broken == broken.len()
-                && known.guests.iter().map(|one| &one.id).eq(guests.iter().map(|one| &one.id))
+            if snapshot.workers.len() == workers.len()
+                && snapshot.workers.iter().zip(&workers).all(same)
+                && Arc::ptr_eq(&snapshot.resources, &resources)
+                && snapshot.broken == broken.len()
+                && snapshot.guests.iter().map(|one| &one.id).eq(guests.iter().map(|one| &one.id))
             {
-                return Ok(known.clone());
+                return Ok(snapshot.clone());
             }
         }
-        let known = Arc::new(Known {
+        let snapshot = Arc::new(AccountSnapshot {
             broken: broken.len(),
-            world: World::new(workers.iter(), resources.clone(), broken),
+            state: AccountState::new(workers.iter(), resources.clone(), broken),
             workers,
             resources,
             guests,
             plans: SyncMutex::default(),
         });
-        accounts.insert(account.to_owned(), known.clone());
-        Ok(known)
+        accounts.insert(account.to_owned(), snapshot.clone());
+        Ok(snapshot)
     }
 
-    fn order(
+    fn load_command(
         &self,
-        blobs: &Blobs,
-        plan: &Plan,
-        loaded: &Loaded,
+        blobs: &BlobStore,
+        plan: &GroupPlan,
+        loaded: &LoadedGroup,
         after: &[String],
     ) -> Result<Value> {
         let mut members = Vec::new();
         for (name, node) in &plan.group.members {
             let folder = loaded.folder.join(name);
-            let member = self.member(blobs, node, &plan.shapes[name], &folder);
-            members.push(member.map_err(|error| error.context(Unfit(name.clone())))?);
+            let member = self.member(blobs, node, &plan.options[name], &folder);
+            members.push(member.map_err(|error| error.context(InvalidMember(name.clone())))?);
         }
         Ok(json!({
-            "name": loaded.name, "members": members, "data": self.data(&plan.account), "after": after,
+            "name": loaded.name, "members": members, "data": self.data_folder(&plan.account), "after": after,
             "isStateful": !plan.group.exclusive.is_empty(),
         }))
     }
 
     fn member(
         &self,
-        blobs: &Blobs,
-        node: &Node,
-        shape: &Value,
+        blobs: &BlobStore,
+        node: &VersionNode,
+        member_options: &Value,
         folder: &Utf8Path,
     ) -> Result<Value> {
         let version = node.version().context("it was deleted")?;
-        // What was changed on the disk since it was uploaded is not run.
+        // Refuse modules that changed on disk since their upload.
         version.modules.iter().try_for_each(|module| blobs.read(&module.blob).map(drop))?;
         let modules = version.modules.iter().map(|module| {
             let kind = bindings::module_kind(&module.content_type);
             (module.name.clone(), json!({ "type": kind, "path": blobs.path(&module.blob) }))
         });
-        let mut member = shape.clone();
+        let mut member = member_options.clone();
         member["worker"] = json!(node.worker.name);
         member["version"] = json!(node.id);
         member["account"] = json!(node.worker.account);
@@ -500,72 +510,71 @@ impl Runtime {
             member["mainModule"] = json!(main);
         }
         if let Some(assets) = &version.assets {
-            files::place(folder, blobs, &node.worker.account, assets)?;
+            files::link_assets(folder, blobs, &node.worker.account, assets)?;
             member["assets"] = bindings::assets(folder, &assets.config);
         }
         Ok(member)
     }
 }
 
-impl Known {
-    fn plan(&self, node: &Node, account: &str) -> Arc<Plan> {
+impl AccountSnapshot {
+    fn plan(&self, node: &VersionNode, account: &str) -> Arc<GroupPlan> {
         let name = format!("{} {}", node.name(), node.id);
         if let Some(plan) = lock(&self.plans).get(&name) {
             return plan.clone();
         }
-        let group = self.world.group(node, &self.guests);
-        let shape = |node: &Node| -> Value {
-            let live = |name: &&str| self.world.live().any(|node| node.worker.name == **name);
+        let group = self.state.group(node, &self.guests);
+        let member_options = |node: &VersionNode| -> Value {
+            let live = |name: &&str| self.state.live().any(|node| node.worker.name == **name);
             let tails = node.tail_consumers().into_iter().filter(live);
             let tails: Vec<Value> = tails.map(|worker| json!({ "worker": worker })).collect();
             let fields = [
                 ("name", json!(node.name())),
-                ("env", Value::Object(bindings::env(&self.world, node))),
+                ("env", Value::Object(bindings::env(&self.state, node))),
                 ("exports", Value::Object(bindings::exports(node))),
-                ("triggers", json!(bindings::triggers(&self.world, node))),
+                ("triggers", json!(bindings::triggers(&self.state, node))),
                 ("tailConsumers", json!(tails)),
             ];
             let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value));
             Value::Object(fields.collect::<Map<String, Value>>())
         };
-        let shapes: BTreeMap<String, Value> =
-            group.members.iter().map(|(name, node)| (name.clone(), shape(node))).collect();
+        let options: BTreeMap<String, Value> =
+            group.members.iter().map(|(name, node)| (name.clone(), member_options(node))).collect();
         let ids: Vec<&str> = group.members.values().map(|node| node.id.as_str()).collect();
-        let key = json!([account, ids, shapes]).to_string();
+        let key = json!([account, ids, options]).to_string();
         let key = blake3::hash(key.as_bytes()).to_hex().to_string();
-        let plan = Arc::new(Plan { key, account: account.to_owned(), group, shapes });
+        let plan = Arc::new(GroupPlan { key, account: account.to_owned(), group, options });
         lock(&self.plans).insert(name, plan.clone());
         plan
     }
 }
 
-/// Removes the groups that were asked for longest ago, of each kind as many as there is no room for.
-fn make_room(loaded: &mut Vec<Entry>) {
-    for (is_stateful, room) in [(false, ROOM), (true, ROOM_FOR_STATEFUL)] {
-        let is_kind = |entry: &Entry| entry.plan.group.exclusive.is_empty() != is_stateful;
-        while loaded.iter().filter(|entry| is_kind(entry)).count() > room {
+/// Removes the least recently used groups above the maximum of each kind.
+fn evict(loaded: &mut Vec<GroupEntry>) {
+    for (is_stateful, limit) in [(false, MAX_GROUPS), (true, MAX_STATEFUL_GROUPS)] {
+        let is_kind = |entry: &GroupEntry| entry.plan.group.exclusive.is_empty() != is_stateful;
+        while loaded.iter().filter(|entry| is_kind(entry)).count() > limit {
             let Some(oldest) = loaded.iter().position(is_kind) else { break };
             loaded.remove(oldest);
         }
     }
 }
 
-/// Waits until nobody uses the groups any more, or until they have had the time for it. Returns their
-/// names.
-async fn drain(former: Vec<Entry>) -> Vec<String> {
-    let loaded: Vec<Arc<Loaded>> =
-        former.iter().filter_map(|entry| entry.cell.get().cloned()).collect();
+/// Waits until no request uses the groups, or until the time limit. Returns their names.
+async fn drain(previous: Vec<GroupEntry>) -> Vec<String> {
+    let loaded: Vec<Arc<LoadedGroup>> =
+        previous.iter().filter_map(|entry| entry.cell.get().cloned()).collect();
     let names = loaded.iter().map(|one| one.name.clone()).collect();
-    drop(former);
-    let held: Vec<Weak<Loaded>> = loaded.iter().map(Arc::downgrade).collect();
+    drop(previous);
+    let references: Vec<Weak<LoadedGroup>> = loaded.iter().map(Arc::downgrade).collect();
     drop(loaded);
     let unused = async {
-        while held.iter().any(|one| one.strong_count() > 0) {
+        while references.iter().any(|one| one.strong_count() > 0) {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    // Connections that go on, such as WebSockets, are cut off, as a deployment does at Cloudflare.
-    let _cut_off = timeout(DRAIN, unused).await;
+    // Long connections such as WebSockets are cut off, as by a deployment at Cloudflare.
+    let _cut_off = timeout(DRAIN_TIMEOUT, unused).await;
     names
 }
 

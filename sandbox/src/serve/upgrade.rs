@@ -1,4 +1,4 @@
-//! Joins connections that stop being HTTP: WebSockets.
+//! Connects WebSockets of clients and workerd.
 
 use std::sync::Arc;
 
@@ -11,36 +11,36 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 
-use super::runtime::Loaded;
+use super::runtime::LoadedGroup;
 
-/// The protocol that a request wants to switch to, and its connection.
-pub struct Upgrade {
+/// The protocol that a request switches to, and its connection.
+pub struct ProtocolUpgrade {
     protocol: HeaderValue,
     connection: OnUpgrade,
 }
 
-impl Upgrade {
-    /// Takes it from a request that wants a WebSocket. `None` for other requests, such as offers of HTTP/2.
-    pub fn take(request: &mut Request) -> Option<Upgrade> {
+impl ProtocolUpgrade {
+    /// Returns the upgrade of a WebSocket request. `None` for other requests, such as offers of HTTP/2.
+    pub fn take(request: &mut Request) -> Option<ProtocolUpgrade> {
         let protocol = request.headers().get(UPGRADE)?.clone();
-        let websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
-        websocket.then(|| Upgrade { protocol, connection: hyper::upgrade::on(request) })
+        let is_websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
+        is_websocket.then(|| ProtocolUpgrade { protocol, connection: hyper::upgrade::on(request) })
     }
 
-    /// Adds the headers that ask workerd for the same.
-    pub fn ask(&self, headers: &mut HeaderMap) {
+    /// Adds the headers that request the same upgrade from workerd.
+    pub fn add_headers(&self, headers: &mut HeaderMap) {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, self.protocol.clone());
     }
 
-    /// Hands on workerd's answer, and joins the two connections for as long as they last.
-    pub fn join(self, answer: reqwest::Response, loaded: Arc<Loaded>) -> Response {
+    /// Forwards workerd's response and connects the two streams until one ends.
+    pub fn join(self, answer: reqwest::Response, loaded: Arc<LoadedGroup>) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         *response.headers_mut() = answer.headers().clone();
         tokio::spawn(async move {
             if let (Ok(ours), Ok(mut theirs)) = tokio::join!(self.connection, answer.upgrade()) {
-                // Either end may hang up at any time.
+                // Either side may close at any time.
                 let _ended = copy_bidirectional(&mut TokioIo::new(ours), &mut theirs).await;
             }
             drop(loaded);

@@ -14,31 +14,31 @@ use ring::digest::{SHA256, digest};
 use super::model::Asset;
 
 /// Maps a path to its asset.
-pub type Manifest = BTreeMap<String, Asset>;
+pub type AssetManifest = BTreeMap<String, Asset>;
 
 /// The number of threads that write at once.
 const WRITERS: usize = 16;
 
 /// A folder of contents, each named by a hash.
 #[derive(Clone, Debug)]
-pub struct Blobs {
+pub struct BlobStore {
     dir: Utf8PathBuf,
-    /// The stamps of files whose content was compared with its hash.
-    intact: Arc<Mutex<HashMap<String, Stamp>>>,
+    /// The stamps of files whose content matched its hash.
+    intact: Arc<Mutex<HashMap<String, FileStamp>>>,
 }
 
-/// Changes whenever a file does: size, inode, and times of the last changes in nanoseconds.
+/// The size, the inode and the change times of a file. It changes whenever the file does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+struct FileStamp {
     size: u64,
     inode: u64,
     modified: (i64, i64),
     changed: (i64, i64),
 }
 
-impl Stamp {
-    fn of(meta: &Metadata) -> Stamp {
-        Stamp {
+impl FileStamp {
+    fn from_metadata(meta: &Metadata) -> FileStamp {
+        FileStamp {
             size: meta.size(),
             inode: meta.ino(),
             modified: (meta.mtime(), meta.mtime_nsec()),
@@ -47,22 +47,22 @@ impl Stamp {
     }
 }
 
-impl Blobs {
-    /// Opens the folder. Makes it if it is missing.
-    pub fn open(dir: &Utf8Path) -> Result<Blobs> {
+impl BlobStore {
+    /// Opens the folder. Creates it if it is missing.
+    pub fn open(dir: &Utf8Path) -> Result<BlobStore> {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {dir}"))?;
         super::remove_temporary(dir)?;
-        Ok(Blobs { dir: dir.to_owned(), intact: Arc::default() })
+        Ok(BlobStore { dir: dir.to_owned(), intact: Arc::default() })
     }
 
-    /// Returns the name of an asset. Accounts do not see each other's.
+    /// Returns the name of an asset. It contains the account, so accounts share no assets.
     #[must_use]
-    pub fn asset(account: &str, hash: &str) -> String {
+    pub fn asset_name(account: &str, hash: &str) -> String {
         format!("asset-{account}-{hash}")
     }
 
-    /// Stores `bytes` under `name`, which must be made of letters, digits and dashes. Replaces a
-    /// content that is damaged. Durable only after [`Blobs::sync`].
+    /// Stores `bytes` under `name`, which may have letters, digits and dashes. Replaces a damaged
+    /// content. Durable only after [`BlobStore::sync`].
     pub fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.path(name);
         if std::fs::read(&path).is_ok_and(|stored| stored == bytes) {
@@ -88,19 +88,19 @@ impl Blobs {
     }
 
     /// Stores `bytes` under the hash of their content, and returns it. Durable only after
-    /// [`Blobs::sync`].
+    /// [`BlobStore::sync`].
     pub fn add(&self, bytes: &[u8]) -> Result<String> {
         let name = blake3::hash(bytes).to_hex().to_string();
         self.put(&name, bytes)?;
         Ok(name)
     }
 
-    /// Makes what was put so far survive a loss of power.
+    /// Makes all stored contents survive a loss of power.
     pub fn sync(&self) -> Result<()> {
         File::open(&self.dir)?.sync_all().with_context(|| format!("cannot sync {}", self.dir))
     }
 
-    /// Returns the content that [`Blobs::add`] stored under `name`. Errors if it was changed since.
+    /// Returns the content that [`BlobStore::add`] stored under `name`. Errors if it was changed since.
     pub fn read(&self, name: &str) -> Result<Vec<u8>> {
         let path = self.path(name);
         let bytes = std::fs::read(&path).with_context(|| format!("cannot read {path}"))?;
@@ -112,22 +112,22 @@ impl Blobs {
         Ok(bytes)
     }
 
-    /// Returns the manifest that [`Blobs::add`] stored under `name`.
-    pub fn manifest(&self, name: &str) -> Result<Manifest> {
+    /// Returns the manifest that [`BlobStore::add`] stored under `name`.
+    pub fn manifest(&self, name: &str) -> Result<AssetManifest> {
         let bytes = self.read(name)?;
         serde_json::from_slice(&bytes).with_context(|| format!("{name} is not a manifest"))
     }
 
-    /// Whether the asset of `path` is stored and matches its hash. Files that did not change since
-    /// the last comparison are not read again.
+    /// Returns whether the asset of `path` is stored and matches its hash. Files that did not change
+    /// since the last comparison are not read again.
     #[must_use]
     pub fn has_asset(&self, account: &str, path: &str, asset: &Asset) -> bool {
-        let name = Blobs::asset(account, &asset.hash);
+        let name = BlobStore::asset_name(account, &asset.hash);
         let file = self.path(&name);
         let Ok(meta) = file.metadata() else { return false };
-        let stamp = Stamp::of(&meta);
-        let known = self.intact.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied();
-        if known == Some(stamp) {
+        let stamp = FileStamp::from_metadata(&meta);
+        let stored = self.intact.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied();
+        if stored == Some(stamp) {
             return true;
         }
         let is_intact = std::fs::read(&file).is_ok_and(|bytes| matches(&bytes, path, asset));
@@ -139,7 +139,7 @@ impl Blobs {
 
     /// Returns the file of the asset of `path`. Errors if it was changed since it was uploaded.
     pub fn asset_file(&self, account: &str, path: &str, asset: &Asset) -> Result<Utf8PathBuf> {
-        let file = self.path(&Blobs::asset(account, &asset.hash));
+        let file = self.path(&BlobStore::asset_name(account, &asset.hash));
         let bytes =
             std::fs::read(&file).with_context(|| format!("cannot read the asset {path}"))?;
         if !matches(&bytes, path, asset) {
@@ -158,14 +158,14 @@ impl Blobs {
     }
 }
 
-/// Whether a content is the asset of `path`.
+/// Returns whether a content is the asset of `path`.
 #[must_use]
 pub fn matches(bytes: &[u8], path: &str, asset: &Asset) -> bool {
     if bytes.len() as u64 != asset.size {
         return false;
     }
     let base64 = STANDARD.encode(bytes);
-    hash_of(&base64, path) == asset.hash
+    asset_hash(&base64, path) == asset.hash
         || sha256(&[bytes]) == asset.hash
         || sha256(&[base64.as_bytes(), extension(path).as_bytes()]) == asset.hash
 }
@@ -173,7 +173,7 @@ pub fn matches(bytes: &[u8], path: &str, asset: &Asset) -> bool {
 /// Returns the hash that wrangler gives an asset: the first 32 digits of BLAKE3 over its base64 text
 /// and its extension (observed with wrangler 4.164).
 #[must_use]
-pub fn hash_of(base64: &str, path: &str) -> String {
+pub fn asset_hash(base64: &str, path: &str) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(base64.as_bytes()).update(extension(path).as_bytes());
     hasher.finalize().to_hex()[..32].to_owned()
@@ -197,17 +197,17 @@ mod tests {
     #[test]
     fn equal_files_with_other_extensions_differ() {
         let text = STANDARD.encode("hello");
-        assert_ne!(hash_of(&text, "/a.html"), hash_of(&text, "/a.txt"));
-        assert_eq!(hash_of(&text, "/a.html"), hash_of(&text, "/x/y.b.html"));
-        assert_eq!(hash_of(&text, "/.well-known/LICENSE"), hash_of(&text, "/.profile"));
+        assert_ne!(asset_hash(&text, "/a.html"), asset_hash(&text, "/a.txt"));
+        assert_eq!(asset_hash(&text, "/a.html"), asset_hash(&text, "/x/y.b.html"));
+        assert_eq!(asset_hash(&text, "/.well-known/LICENSE"), asset_hash(&text, "/.profile"));
         // What wrangler 4.164 sent for this content.
-        assert_eq!(hash_of(&text, "/index.html"), "a2b82584e50075886b08927390f2f573");
+        assert_eq!(asset_hash(&text, "/index.html"), "a2b82584e50075886b08927390f2f573");
     }
 
     #[test]
     fn an_asset_matches_by_any_of_the_hashes_that_clients_make() {
         let text = STANDARD.encode("hello");
-        let wrangler = hash_of(&text, "/a.txt");
+        let wrangler = asset_hash(&text, "/a.txt");
         // `sha256sum` of the content, and of its base64 text with the extension.
         let guide = "2cf24dba5fb0a30e26e83b2ac5b9e29e";
         let base64 = sha256(&[text.as_bytes(), b"txt"]);

@@ -1,4 +1,4 @@
-//! Keeps what is deployed on disk: Workers with their versions and deployments.
+//! Stores Workers with their versions and deployments on disk.
 
 pub mod blobs;
 pub mod model;
@@ -15,33 +15,33 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use blobs::Blobs;
+use blobs::BlobStore;
 use model::Worker;
 use resources::ResourceStore;
 
 /// Identifies a Worker: account and name.
-type Key = (String, String);
+type WorkerKey = (String, String);
 
 /// Everything that is deployed. Requests read memory. A change is on disk before it is in memory, so
 /// an acknowledged one survives a kill.
 #[derive(Debug)]
-pub struct Store {
+pub struct WorkerStore {
     dir: Utf8PathBuf,
     /// Contents of modules, manifests and assets.
-    pub blobs: Blobs,
+    pub blobs: BlobStore,
     /// KV namespaces, D1 databases, R2 buckets, queues and workflows of each account.
     pub resources: ResourceStore,
-    workers: Mutex<BTreeMap<Key, Arc<Worker>>>,
+    workers: Mutex<BTreeMap<WorkerKey, Arc<Worker>>>,
     /// Workers whose state file cannot be read, with the reason.
-    damaged: BTreeMap<Key, String>,
+    damaged: BTreeMap<WorkerKey, String>,
     /// Serializes changes. Readers do not wait for the disk.
-    turn: Mutex<()>,
+    write_lock: Mutex<()>,
 }
 
-impl Store {
-    /// Opens the state in `dir`. Makes the folder if it is missing.
-    pub fn open(dir: &Utf8Path) -> Result<Store> {
-        let blobs = Blobs::open(&dir.join("blobs"))?;
+impl WorkerStore {
+    /// Opens the state in `dir`. Creates the folder if it is missing.
+    pub fn open(dir: &Utf8Path) -> Result<WorkerStore> {
+        let blobs = BlobStore::open(&dir.join("blobs"))?;
         let resources = ResourceStore::open(dir)?;
         let dir = dir.join("cloudflare/workers");
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {dir}"))?;
@@ -49,7 +49,7 @@ impl Store {
         let (mut workers, mut damaged) = (BTreeMap::new(), BTreeMap::new());
         for entry in dir.read_dir_utf8()? {
             let entry = entry?;
-            // Without an account and a name in its own name a file is none of ours.
+            // A file whose name has no account and Worker is not a state file.
             let Some(key) = key(entry.file_name()) else { continue };
             match read(entry.path(), &key) {
                 Ok(worker) => drop(workers.insert(key, Arc::new(worker))),
@@ -64,17 +64,17 @@ impl Store {
                 }
             }
         }
-        let (workers, turn) = (Mutex::new(workers), Mutex::default());
-        Ok(Store { dir, blobs, resources, workers, damaged, turn })
+        let (workers, write_lock) = (Mutex::new(workers), Mutex::default());
+        Ok(WorkerStore { dir, blobs, resources, workers, damaged, write_lock })
     }
 
     /// Returns a Worker. `None` if there is none, or if its state file is damaged.
     #[must_use]
     pub fn worker(&self, account: &str, name: &str) -> Option<Arc<Worker>> {
-        self.lock().get(&(account.to_owned(), name.to_owned())).cloned()
+        self.lock_workers().get(&(account.to_owned(), name.to_owned())).cloned()
     }
 
-    /// Returns why a Worker cannot be read. `None` if its state file is whole.
+    /// Returns the damage of a Worker's state file. `None` if it is intact.
     #[must_use]
     pub fn damage(&self, account: &str, name: &str) -> Option<&str> {
         self.damaged.get(&(account.to_owned(), name.to_owned())).map(String::as_str)
@@ -88,24 +88,24 @@ impl Store {
     /// Lists every Worker.
     #[must_use]
     pub fn workers(&self) -> Vec<Arc<Worker>> {
-        self.lock().values().cloned().collect()
+        self.lock_workers().values().cloned().collect()
     }
 
     /// Counts the Workers.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.lock().len()
+        self.lock_workers().len()
     }
 
-    /// Changes a Worker. `change` gets `None` if there is none, and makes it then. Nothing is changed
-    /// if `change` fails or the disk does.
+    /// Changes a Worker. `change` gets `None` if there is none and returns a new one. If `change` or the
+    /// write fails, nothing is changed.
     pub fn change<T, E: From<anyhow::Error>>(
         &self,
         account: &str,
         name: &str,
         change: impl FnOnce(Option<Worker>) -> Result<(Worker, T), E>,
     ) -> Result<T, E> {
-        let _turn = self.turn();
+        let _guard = self.lock_writes();
         if let Some(reason) = self.damage(account, name) {
             return Err(anyhow::anyhow!("{reason}").into());
         }
@@ -116,16 +116,16 @@ impl Store {
         Ok(result)
     }
 
-    /// Takes host names away from every Worker except one, which then may have them.
+    /// Removes host names from every Worker except one, so that this one can use them.
     pub fn release(&self, hosts: &[String], except: (&str, &str)) -> Result<()> {
-        let _turn = self.turn();
-        let taken = |host: &String| hosts.contains(host);
+        let _guard = self.lock_writes();
+        let is_released = |host: &String| hosts.contains(host);
         for worker in self.workers() {
             if (worker.account.as_str(), worker.name.as_str()) != except
-                && worker.domains.iter().any(taken)
+                && worker.domains.iter().any(is_released)
             {
                 let mut changed = Worker::clone(&worker);
-                changed.domains.retain(|host| !taken(host));
+                changed.domains.retain(|host| !is_released(host));
                 self.save(changed)?;
             }
         }
@@ -134,22 +134,22 @@ impl Store {
 
     /// Deletes a Worker. Returns whether there was one.
     pub fn remove(&self, account: &str, name: &str) -> Result<bool> {
-        let _turn = self.turn();
+        let _guard = self.lock_writes();
         if self.worker(account, name).is_none() {
             return Ok(false);
         }
         std::fs::remove_file(self.path(account, name))
             .and_then(|()| File::open(&self.dir)?.sync_all())
             .context("cannot remove a Worker's file")?;
-        self.lock().remove(&(account.to_owned(), name.to_owned()));
+        self.lock_workers().remove(&(account.to_owned(), name.to_owned()));
         Ok(true)
     }
 
-    /// Puts a Worker on disk, then into memory.
+    /// Writes a Worker to disk, then to memory.
     fn save(&self, worker: Worker) -> Result<()> {
         let path = self.path(&worker.account, &worker.name);
         write_durably(&path, &sealed::seal(&worker)?)?;
-        self.lock().insert((worker.account.clone(), worker.name.clone()), Arc::new(worker));
+        self.lock_workers().insert((worker.account.clone(), worker.name.clone()), Arc::new(worker));
         Ok(())
     }
 
@@ -157,22 +157,22 @@ impl Store {
         self.dir.join(format!("{account}.{name}.json"))
     }
 
-    fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_writes(&self) -> MutexGuard<'_, ()> {
+        self.write_lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<Worker>>> {
+    fn lock_workers(&self) -> MutexGuard<'_, BTreeMap<WorkerKey, Arc<Worker>>> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Returns the Worker that a file name belongs to.
-fn key(file: &str) -> Option<Key> {
+fn key(file: &str) -> Option<WorkerKey> {
     let (account, name) = file.strip_suffix(".json")?.split_once('.')?;
     Some((account.to_owned(), name.to_owned()))
 }
 
-fn read(path: &Utf8Path, key: &Key) -> Result<Worker> {
+fn read(path: &Utf8Path, key: &WorkerKey) -> Result<Worker> {
     let bytes = std::fs::read(path).context("it cannot be read")?;
     let worker: Worker = sealed::unseal(&bytes)?;
     if (&worker.account, &worker.name) != (&key.0, &key.1) {
@@ -181,32 +181,32 @@ fn read(path: &Utf8Path, key: &Key) -> Result<Worker> {
     Ok(worker)
 }
 
-/// Writes a file so that it is there whole, or as it was, whenever power is lost.
+/// Writes a file atomically and durably. A loss of power leaves the old or the new content.
 pub fn write_durably(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
     write_file(path, bytes)
         .and_then(|()| File::open(path.parent().unwrap_or(path))?.sync_all())
         .with_context(|| format!("cannot write {path}"))
 }
 
-/// Writes a file whole: temporary file, sync, rename. The rename is durable only after a sync of the
-/// folder. Only its owner can read it, because bindings may hold secrets.
+/// Writes a file atomically: temporary file, sync, rename. The rename is durable only after a sync of
+/// the folder. Only its owner can read it, because bindings may hold secrets.
 fn write_file(path: &Utf8Path, bytes: &[u8]) -> std::io::Result<()> {
     let unique = crate::ids::hex(&crate::ids::random::<6>());
     let temporary = Utf8PathBuf::from(format!("{path}.{unique}{TEMPORARY}"));
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    let written = written.and_then(|()| std::fs::rename(&temporary, path));
-    if written.is_err() {
+    let result = file.write_all(bytes).and_then(|()| file.sync_all());
+    let result = result.and_then(|()| std::fs::rename(&temporary, path));
+    if result.is_err() {
         // The first error is the one to report.
-        let _left = std::fs::remove_file(&temporary);
+        let _leftover = std::fs::remove_file(&temporary);
     }
-    written
+    result
 }
 
-/// The end of the names of unfinished files.
+/// The suffix of temporary files.
 const TEMPORARY: &str = ".tmp";
 
-/// Removes what a killed run had not finished writing.
+/// Removes the temporary files of a killed run.
 pub fn remove_temporary(dir: &Utf8Path) -> Result<()> {
     for entry in dir.read_dir_utf8()? {
         let entry = entry?;

@@ -1,11 +1,11 @@
-//! Defines the shape of what is deployed.
+//! Defines the stored form of Workers, versions and deployments.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::preview::Preview;
+use super::preview::WorkerPreview;
 use crate::ids::{hex, now, random, uuid};
 
 /// A Worker.
@@ -17,18 +17,18 @@ pub struct Worker {
     pub name: String,
     /// Its immutable id.
     pub tag: String,
-    /// The time when it was made.
+    /// The time of its creation.
     pub created_on: String,
     /// Uploaded versions, oldest first.
-    pub versions: Vec<Version>,
+    pub versions: Vec<WorkerVersion>,
     /// Deployments, oldest first. The last one is live.
-    pub deployments: Vec<Deployment>,
+    pub deployments: Vec<WorkerDeployment>,
     /// Worker Previews, in the order they were made.
     #[serde(default)]
-    pub previews: Vec<Preview>,
-    /// Whether `<worker>.<subdomain>.workers.dev` is on.
+    pub previews: Vec<WorkerPreview>,
+    /// `true` if `<worker>.<subdomain>.workers.dev` is enabled.
     pub enabled: bool,
-    /// Whether version and alias addresses are on.
+    /// `true` if version and alias addresses are enabled.
     pub previews_enabled: bool,
     /// Custom domains.
     pub domains: Vec<String>,
@@ -38,8 +38,8 @@ pub struct Worker {
     pub schedules: Value,
     /// Tags of the service.
     pub tags: Vec<String>,
-    /// What belongs to the Worker rather than to a version, as sent: `observability`, `logpush`,
-    /// `tail_consumers` and the like.
+    /// The settings that all versions share, as sent: `observability`, `logpush`, `tail_consumers` and
+    /// others.
     #[serde(default)]
     pub settings: Map<String, Value>,
     /// The tag of the last migration of Durable Objects.
@@ -57,21 +57,21 @@ pub struct DurableClass {
     pub id: String,
     /// The class's name in the code.
     pub name: String,
-    /// Whether its storage is SQLite.
+    /// `true` if its storage is SQLite.
     pub sqlite: bool,
 }
 
-/// What the code of a version exports, as workerd found when it loaded it.
+/// The exports of a version's code. workerd reports them when it loads the code.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Exports {
     /// The handlers of the default export: `fetch`, `scheduled`, `queue` and so on.
     pub handlers: Vec<String>,
-    /// The other exports that can be bound to.
+    /// The other exports, which bindings can name.
     pub entrypoints: Vec<Entrypoint>,
 }
 
-/// An export that can be bound to.
+/// An export that a binding can name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Entrypoint {
     /// Its name.
@@ -83,7 +83,7 @@ pub struct Entrypoint {
 }
 
 impl Exports {
-    /// Whether a class of this name can be bound to.
+    /// Returns whether a binding can name this class.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.entrypoints.iter().any(|entrypoint| entrypoint.name == name)
@@ -92,10 +92,10 @@ impl Exports {
 
 /// An uploaded version.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Version {
+pub struct WorkerVersion {
     /// Its id.
     pub id: String,
-    /// Counted from 1 in each Worker.
+    /// The number in its Worker, from 1.
     pub number: usize,
     /// The time when it was uploaded.
     pub created_on: String,
@@ -104,7 +104,7 @@ pub struct Version {
     /// The entry module. `None` if it has no code.
     pub main_module: Option<String>,
     /// The modules.
-    pub modules: Vec<Module>,
+    pub modules: Vec<StoredModule>,
     /// The bindings, secrets with their text.
     pub bindings: Vec<Value>,
     /// The compatibility date.
@@ -113,32 +113,32 @@ pub struct Version {
     pub compatibility_flags: Vec<String>,
     /// The assets. `None` if it has none.
     pub assets: Option<Assets>,
-    /// What its code exports. `None` for a version of assets alone.
+    /// The exports of its code. `None` for a version of assets alone.
     #[serde(default)]
     pub exports: Option<Exports>,
     /// The limits on CPU time and subrequests, as sent.
     #[serde(default)]
     pub limits: Value,
-    /// Where it runs, as sent.
+    /// The placement, as sent.
     #[serde(default)]
     pub placement: Value,
 }
 
 /// A module of a version.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Module {
-    /// Its name, by which others import it.
+pub struct StoredModule {
+    /// Its name, which imports use.
     pub name: String,
-    /// Its content type, which decides what it is.
+    /// Its content type, which determines the kind of module.
     pub content_type: String,
-    /// Its content, by hash.
+    /// The hash of its content.
     pub blob: String,
 }
 
 /// The assets of a version.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Assets {
-    /// Paths and hashes: a manifest, by the hash of its content.
+    /// The hash of the manifest, which has the paths and hashes of all files.
     pub manifest: String,
     /// The number of files.
     pub files: usize,
@@ -157,28 +157,28 @@ pub struct Asset {
 
 /// A deployment.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Deployment {
+pub struct WorkerDeployment {
     /// Its id.
     pub id: String,
-    /// The time when it was made.
+    /// The time of its creation.
     pub created_on: String,
     /// `workers/message`.
     pub annotations: BTreeMap<String, String>,
-    /// The versions with their parts of the traffic.
-    pub versions: Vec<Share>,
+    /// The versions with their shares of the traffic.
+    pub versions: Vec<TrafficShare>,
 }
 
-/// A version's part of the traffic.
+/// The share of a version in the traffic.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-pub struct Share {
+pub struct TrafficShare {
     /// The version.
     pub version_id: String,
-    /// Percent.
+    /// The percentage.
     pub percentage: f64,
 }
 
 impl Worker {
-    /// Makes a Worker without any version.
+    /// Makes a Worker without versions.
     #[must_use]
     pub fn new(account: &str, name: &str) -> Worker {
         Worker {
@@ -203,42 +203,47 @@ impl Worker {
 
     /// Returns a version.
     #[must_use]
-    pub fn version(&self, id: &str) -> Option<&Version> {
+    pub fn version(&self, id: &str) -> Option<&WorkerVersion> {
         self.versions.iter().find(|version| version.id == id)
     }
 
     /// Returns the version that gets most of the traffic.
     #[must_use]
-    pub fn live(&self) -> Option<&Version> {
+    pub fn live(&self) -> Option<&WorkerVersion> {
         let shares = &self.deployments.last()?.versions;
-        let most = shares.iter().max_by(|a, b| a.percentage.total_cmp(&b.percentage))?;
-        self.version(&most.version_id)
+        let largest = shares.iter().max_by(|a, b| a.percentage.total_cmp(&b.percentage))?;
+        self.version(&largest.version_id)
     }
 
     /// Returns the newest version with this alias.
     #[must_use]
-    pub fn alias(&self, alias: &str) -> Option<&Version> {
-        let has = |version: &&Version| {
+    pub fn alias(&self, alias: &str) -> Option<&WorkerVersion> {
+        let has = |version: &&WorkerVersion| {
             version.annotations.get("workers/alias").is_some_and(|a| a == alias)
         };
         self.versions.iter().rev().find(has)
     }
 
-    /// Makes versions live.
+    /// Makes versions live. Returns the id of the deployment.
     pub fn deploy(
         &mut self,
-        versions: Vec<Share>,
+        versions: Vec<TrafficShare>,
         annotations: BTreeMap<String, String>,
     ) -> String {
         let id = uuid();
         let created_on = now();
-        self.deployments.push(Deployment { id: id.clone(), created_on, annotations, versions });
+        self.deployments.push(WorkerDeployment {
+            id: id.clone(),
+            created_on,
+            annotations,
+            versions,
+        });
         id
     }
 }
 
-/// Gives all of the traffic to one version.
+/// Returns the shares that route all traffic to one version.
 #[must_use]
-pub fn whole(version: &str) -> Vec<Share> {
-    vec![Share { version_id: version.to_owned(), percentage: 100.0 }]
+pub fn full_traffic(version: &str) -> Vec<TrafficShare> {
+    vec![TrafficShare { version_id: version.to_owned(), percentage: 100.0 }]
 }

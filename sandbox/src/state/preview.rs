@@ -1,56 +1,56 @@
-//! Worker Previews: named copies of a Worker with bindings of their own, which can be deleted
+//! Worker Previews: named copies of a Worker with separate bindings, which can be deleted
 //! (<https://developers.cloudflare.com/workers/previews/>).
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::model::{Version, Worker};
+use super::model::{Worker, WorkerVersion};
 use crate::ids::{hex, now, random, uuid};
 
-/// How many Previews a Worker keeps, and how many deployments a Preview: what was deployed longest ago
-/// makes room (<https://developers.cloudflare.com/workers/previews/limitations/>).
-pub const MOST: usize = 100;
+/// The maximum number of Previews per Worker and of deployments per Preview. The one deployed longest
+/// ago is evicted (<https://developers.cloudflare.com/workers/previews/limitations/>).
+pub const MAX_PREVIEWS: usize = 100;
 
-/// A DNS label holds 63 characters, and the slug shares it with a dash and the Worker's name.
-const LABEL: usize = 63;
+/// The maximum length of a DNS label. It holds the slug, a dash and the Worker's name.
+const MAX_LABEL: usize = 63;
 
 /// A Preview of a Worker.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Preview {
+pub struct WorkerPreview {
     /// Its id.
     pub id: String,
-    /// Its name, as given.
+    /// Its name.
     pub name: String,
     /// The first part of its host name, which never changes.
     pub slug: String,
-    /// When it was made.
+    /// The time of its creation.
     pub created_on: String,
-    /// What belongs to it rather than to a deployment, such as `observability`, as sent.
+    /// The settings that all deployments share, such as `observability`, as sent.
     pub settings: Value,
-    /// Its deployments, oldest first. The last one answers at the slug.
-    pub deployments: Vec<Version>,
+    /// Its deployments, oldest first. The last one serves the slug.
+    pub deployments: Vec<WorkerVersion>,
 }
 
-impl Preview {
-    /// The deployment that answers at the slug.
+impl WorkerPreview {
+    /// Returns the deployment that serves the slug.
     #[must_use]
-    pub fn latest(&self) -> Option<&Version> {
+    pub fn latest(&self) -> Option<&WorkerVersion> {
         self.deployments.last()
     }
 
-    /// The deployment of this id, or the last one: `latest`.
+    /// Returns the deployment of this id, or the last one for `latest`.
     #[must_use]
-    pub fn deployment(&self, id: &str) -> Option<&Version> {
+    pub fn deployment(&self, id: &str) -> Option<&WorkerVersion> {
         match id {
             "latest" => self.latest(),
             id => self.deployments.iter().find(|deployment| deployment.id == id),
         }
     }
 
-    /// Adds a deployment, which answers at once.
-    pub fn deploy(&mut self, deployment: Version) {
+    /// Adds a deployment, which is live at once.
+    pub fn deploy(&mut self, deployment: WorkerVersion) {
         self.deployments.push(deployment);
-        let surplus = self.deployments.len().saturating_sub(MOST);
+        let surplus = self.deployments.len().saturating_sub(MAX_PREVIEWS);
         self.deployments.drain(..surplus);
     }
 
@@ -60,29 +60,29 @@ impl Preview {
 }
 
 impl Worker {
-    /// The Preview of this name, slug or id.
+    /// Returns the Preview of this name, slug or id.
     #[must_use]
-    pub fn preview(&self, identifier: &str) -> Option<&Preview> {
-        self.previews.iter().find(|preview| is(preview, identifier))
+    pub fn preview(&self, identifier: &str) -> Option<&WorkerPreview> {
+        self.previews.iter().find(|preview| is_named(preview, identifier))
     }
 
-    /// The same, to be changed.
-    pub fn preview_mut(&mut self, identifier: &str) -> Option<&mut Preview> {
-        self.previews.iter_mut().find(|preview| is(preview, identifier))
+    /// Returns the Preview of this name, slug or id for a change.
+    pub fn preview_mut(&mut self, identifier: &str) -> Option<&mut WorkerPreview> {
+        self.previews.iter_mut().find(|preview| is_named(preview, identifier))
     }
 
-    /// Makes a Preview. The one deployed longest ago makes room when there are too many.
-    pub fn add_preview(&mut self, name: &str, settings: Value) -> Preview {
-        while self.previews.len() >= MOST {
+    /// Adds a Preview. If there are too many, evicts the one deployed longest ago.
+    pub fn add_preview(&mut self, name: &str, settings: Value) -> WorkerPreview {
+        while self.previews.len() >= MAX_PREVIEWS {
             let oldest = self.previews.iter().enumerate();
             let oldest = oldest.min_by_key(|(_, preview)| preview.last_deployed().to_owned());
             let Some((index, _)) = oldest else { break };
             self.previews.remove(index);
         }
-        let wanted = slug(name, &self.name);
-        let taken = self.previews.iter().any(|preview| preview.slug == wanted);
-        let slug = if taken { with_digits(&wanted, &self.name) } else { wanted };
-        let preview = Preview {
+        let preferred = slug(name, &self.name);
+        let is_taken = self.previews.iter().any(|preview| preview.slug == preferred);
+        let slug = if is_taken { with_digits(&preferred, &self.name) } else { preferred };
+        let preview = WorkerPreview {
             id: uuid(),
             name: name.to_owned(),
             slug,
@@ -94,41 +94,43 @@ impl Worker {
         preview
     }
 
-    /// Forgets a Preview with its deployments; whether there was one.
+    /// Removes a Preview with its deployments. Returns whether there was one.
     pub fn remove_preview(&mut self, identifier: &str) -> bool {
         let before = self.previews.len();
-        self.previews.retain(|preview| !is(preview, identifier));
+        self.previews.retain(|preview| !is_named(preview, identifier));
         self.previews.len() < before
     }
 
-    /// The Preview's deployment that answers at `<prefix>-<worker>`: `prefix` is a slug, or the first 8
-    /// digits of a deployment's id.
+    /// Returns the Preview's deployment at `<prefix>-<worker>`. `prefix` is a slug, or the first 8 digits
+    /// of a deployment's id.
     #[must_use]
-    pub fn previewed(&self, prefix: &str) -> Option<&Version> {
+    pub fn preview_deployment(&self, prefix: &str) -> Option<&WorkerVersion> {
         let by_slug = self.previews.iter().find(|preview| preview.slug == prefix);
         let mut deployments = self.previews.iter().flat_map(|preview| &preview.deployments);
         by_slug
-            .and_then(Preview::latest)
+            .and_then(WorkerPreview::latest)
             .or_else(|| deployments.find(|found| prefix.len() == 8 && found.id.starts_with(prefix)))
     }
 }
 
-fn is(preview: &Preview, identifier: &str) -> bool {
+fn is_named(preview: &WorkerPreview, identifier: &str) -> bool {
     [&preview.name, &preview.slug, &preview.id].iter().any(|own| *own == identifier)
 }
 
-/// Whether the API takes a name: 1 to 256 of `A-Za-z0-9-_/.+=`, a letter or digit at both ends.
+/// Returns whether the API accepts a name: 1 to 256 of `A-Za-z0-9-_/.+=`, with a letter or digit at
+/// both ends.
 #[must_use]
-pub fn good_name(name: &str) -> bool {
-    let end = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
-    let good = |b: u8| b.is_ascii_alphanumeric() || b"-_/.+=".contains(&b);
+pub fn is_valid_name(name: &str) -> bool {
+    let is_end = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let is_valid = |b: u8| b.is_ascii_alphanumeric() || b"-_/.+=".contains(&b);
     name.len() <= 256
-        && name.bytes().all(good)
-        && end(name.bytes().next())
-        && end(name.bytes().next_back())
+        && name.bytes().all(is_valid)
+        && is_end(name.bytes().next())
+        && is_end(name.bytes().next_back())
 }
 
-/// A name in lower case, with dashes for all else, short enough for a host name.
+/// Returns the slug of a name: lower case, with dashes for other characters, short enough for a host
+/// name.
 fn slug(name: &str, worker: &str) -> String {
     let mut slug = String::new();
     for c in name.to_ascii_lowercase().chars() {
@@ -137,13 +139,13 @@ fn slug(name: &str, worker: &str) -> String {
             slug.push(c);
         }
     }
-    if slug.len() + 1 + worker.len() > LABEL { with_digits(&slug, worker) } else { slug }
+    if slug.len() + 1 + worker.len() > MAX_LABEL { with_digits(&slug, worker) } else { slug }
 }
 
 fn with_digits(slug: &str, worker: &str) -> String {
-    let room = LABEL.saturating_sub(worker.len() + 1 + 5);
-    let kept: String = slug.chars().take(room).collect();
-    format!("{}-{}", kept.trim_end_matches('-'), hex(&random::<2>()))
+    let room = MAX_LABEL.saturating_sub(worker.len() + 1 + 5);
+    let start: String = slug.chars().take(room).collect();
+    format!("{}-{}", start.trim_end_matches('-'), hex(&random::<2>()))
 }
 
 #[cfg(test)]
@@ -153,10 +155,10 @@ mod tests {
     #[test]
     fn names_are_those_of_the_documentation() {
         for name in ["mr-42", "Feature/new_home", "a", "1.2+x=y", &"a".repeat(256)] {
-            assert!(good_name(name), "{name}");
+            assert!(is_valid_name(name), "{name}");
         }
         for name in ["", "-a", "a-", "a b", "a\u{e4}b", "a:b", &"a".repeat(257)] {
-            assert!(!good_name(name), "{name}");
+            assert!(!is_valid_name(name), "{name}");
         }
     }
 
@@ -174,10 +176,10 @@ mod tests {
         }
         assert!(worker.remove_preview("feature-new-home"));
         assert!(!worker.remove_preview("feature-new-home"));
-        for number in 0..MOST {
+        for number in 0..MAX_PREVIEWS {
             worker.add_preview(&format!("mr-{number}"), Value::Null);
         }
-        assert_eq!(worker.previews.len(), MOST);
+        assert_eq!(worker.previews.len(), MAX_PREVIEWS);
         assert!(worker.preview(&"a".repeat(200)).is_none(), "the oldest made room");
     }
 }

@@ -1,4 +1,4 @@
-//! Keeps what an account has beside Workers: KV namespaces, D1 databases, R2 buckets, queues, workflows.
+//! Stores an account's KV namespaces, D1 databases, R2 buckets, queues and workflows.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,41 +25,41 @@ pub struct Resources {
     /// Queues, oldest first.
     pub queues: Vec<Queue>,
     /// Workflows, oldest first.
-    pub workflows: Vec<Workflow>,
+    pub workflows: Vec<StoredWorkflow>,
     /// The local databases of Hyperdrive bindings.
-    pub hyperdrives: Vec<Hyperdrive>,
-    /// The projects that Workers belong to, as xtask told.
-    pub projects: Vec<Origin>,
+    pub hyperdrives: Vec<LocalHyperdrive>,
+    /// The projects of Workers, which xtask registers.
+    pub projects: Vec<WorkerOrigin>,
 }
 
 /// A KV namespace.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Namespace {
-    /// Its id, by which bindings name it.
+    /// Its id, which bindings use.
     pub id: String,
-    /// Its name for people.
+    /// Its display name.
     pub title: String,
 }
 
 /// A D1 database.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Database {
-    /// Its id, by which bindings name it.
+    /// Its id, which bindings use.
     pub uuid: String,
     /// Its name.
     pub name: String,
-    /// The time when it was made.
+    /// The time of its creation.
     pub created_at: String,
 }
 
 /// An R2 bucket.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Bucket {
-    /// Its name, by which bindings name it.
+    /// Its name, which bindings use.
     pub name: String,
-    /// The time when it was made.
+    /// The time of its creation.
     pub creation_date: String,
-    /// The part of the world, in lower case.
+    /// The location, in lower case.
     pub location: String,
     /// `Standard` or `InfrequentAccess`.
     pub storage_class: String,
@@ -70,11 +70,11 @@ pub struct Bucket {
 pub struct Queue {
     /// Its id.
     pub id: String,
-    /// Its name, by which bindings name it.
+    /// Its name, which bindings use.
     pub name: String,
-    /// The time when it was made.
+    /// The time of its creation.
     pub created_on: String,
-    /// The time when it was changed.
+    /// The time of its last change.
     pub modified_on: String,
     /// `delivery_delay`, `delivery_paused`, `message_retention_period`, as sent.
     pub settings: Value,
@@ -89,19 +89,19 @@ pub struct Consumer {
     pub id: String,
     /// `worker` or `http_pull`.
     pub kind: String,
-    /// The Worker, unless messages are pulled.
+    /// The Worker. `None` if messages are pulled.
     pub script: Option<String>,
     /// `batch_size`, `max_retries`, `max_wait_time_ms`, `retry_delay`, `max_concurrency`, as sent.
     pub settings: Value,
-    /// The queue of messages that failed too often.
+    /// The queue for messages that failed too often.
     pub dead_letter_queue: Option<String>,
-    /// The time when it was made.
+    /// The time of its creation.
     pub created_on: String,
 }
 
 /// The project and the environment that a Worker belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Origin {
+pub struct WorkerOrigin {
     /// The Worker.
     pub worker: String,
     /// The project's name.
@@ -110,10 +110,10 @@ pub struct Origin {
     pub environment: String,
 }
 
-/// The local database that a Hyperdrive binding leads to.
+/// The local database of a Hyperdrive binding.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Hyperdrive {
-    /// The id by which bindings name it.
+pub struct LocalHyperdrive {
+    /// Its id, which bindings use.
     pub id: String,
     /// The connection string.
     pub address: String,
@@ -121,34 +121,34 @@ pub struct Hyperdrive {
 
 /// A workflow.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Workflow {
+pub struct StoredWorkflow {
     /// Its id.
     pub id: String,
-    /// Its name, by which bindings name it.
+    /// Its name, which bindings use.
     pub name: String,
     /// The Worker that has its class.
     pub script_name: String,
     /// The class.
     pub class_name: String,
-    /// The time when it was made.
+    /// The time of its creation.
     pub created_on: String,
-    /// The time when it was changed.
+    /// The time of its last change.
     pub modified_on: String,
 }
 
 impl Resources {
-    /// Makes a KV namespace.
+    /// Adds a KV namespace.
     pub fn add_namespace(&mut self, title: &str) -> Namespace {
-        let made = Namespace { id: hex(&random::<16>()), title: title.to_owned() };
-        self.namespaces.push(made.clone());
-        made
+        let created = Namespace { id: hex(&random::<16>()), title: title.to_owned() };
+        self.namespaces.push(created.clone());
+        created
     }
 
-    /// Makes a D1 database.
+    /// Adds a D1 database.
     pub fn add_database(&mut self, name: &str) -> Database {
-        let made = Database { uuid: uuid(), name: name.to_owned(), created_at: now() };
-        self.databases.push(made.clone());
-        made
+        let created = Database { uuid: uuid(), name: name.to_owned(), created_at: now() };
+        self.databases.push(created.clone());
+        created
     }
 
     /// Returns a D1 database by its id or its name.
@@ -171,7 +171,7 @@ impl Resources {
 
     /// Returns a workflow.
     #[must_use]
-    pub fn workflow(&self, name: &str) -> Option<&Workflow> {
+    pub fn workflow(&self, name: &str) -> Option<&StoredWorkflow> {
         self.workflows.iter().find(|one| one.name == name)
     }
 }
@@ -183,11 +183,11 @@ pub struct ResourceStore {
     accounts: Mutex<BTreeMap<String, Arc<Resources>>>,
     /// Accounts whose state file cannot be read, with the reason.
     damaged: BTreeMap<String, String>,
-    turn: Mutex<()>,
+    write_lock: Mutex<()>,
 }
 
 impl ResourceStore {
-    /// Opens the state in `state`. Makes the folder if it is missing.
+    /// Opens the state in `state`. Creates the folder if it is missing.
     pub fn open(state: &Utf8Path) -> Result<ResourceStore> {
         let dir = state.join("cloudflare/resources");
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {dir}"))?;
@@ -210,7 +210,12 @@ impl ResourceStore {
                 }
             }
         }
-        Ok(ResourceStore { dir, accounts: Mutex::new(accounts), damaged, turn: Mutex::default() })
+        Ok(ResourceStore {
+            dir,
+            accounts: Mutex::new(accounts),
+            damaged,
+            write_lock: Mutex::default(),
+        })
     }
 
     /// Returns the resources of an account. Errors if their state file is damaged.
@@ -221,13 +226,13 @@ impl ResourceStore {
         }
     }
 
-    /// Changes the resources of an account. Nothing is changed if `change` fails or the disk does.
+    /// Changes the resources of an account. If `change` or the write fails, nothing is changed.
     pub fn change<T, E: From<anyhow::Error>>(
         &self,
         account: &str,
         change: impl FnOnce(&mut Resources) -> Result<T, E>,
     ) -> Result<T, E> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = self.write_lock.lock().unwrap_or_else(PoisonError::into_inner);
         let mut resources = Arc::unwrap_or_clone(self.get(account)?);
         let result = change(&mut resources)?;
         write_durably(&self.dir.join(format!("{account}.json")), &seal(&resources)?)?;

@@ -1,10 +1,10 @@
-//! State files with a checksum, so that one that was cut or changed is never served as something else.
+//! State files with a checksum, so that a truncated or changed file is detected.
 
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The beginning of a sealed file. Its checksum is that of the same file without this first field.
+/// The beginning of a sealed file. The checksum covers the file without this first field.
 const PREFIX: &str = "{\n  \"checksum\": \"";
 
 /// Writes a value as a JSON object whose first field is the checksum of the others.
@@ -15,7 +15,7 @@ pub fn seal<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     Ok(format!("{PREFIX}{checksum}\",{fields}").into_bytes())
 }
 
-/// Reads what [`seal`] wrote. Also reads files without a checksum, as earlier versions wrote them.
+/// Reads a file from [`seal`]. Also reads files without a checksum, from earlier versions.
 pub fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let text = std::str::from_utf8(bytes).context("it is not UTF-8")?;
     if let Some(sealed) = text.strip_prefix(PREFIX) {

@@ -1,4 +1,4 @@
-//! Clients that nobody here wrote, each with a fixed list of calls: Cloudflare's libraries for Python and
+//! Runs independent clients with a fixed list of calls each: Cloudflare's libraries for Python and
 //! JavaScript, python-gitlab, and three versions of wrangler. Their figures are in `sandbox/README.md`;
 //! `UPDATE_EXPECT=1 cargo test -p sandbox --test conformance` writes them.
 
@@ -106,7 +106,7 @@ fn with_server<'c>(command: &'c mut Command, server: &Server) -> &'c mut Command
         .env("ACCOUNT", ACCOUNT)
 }
 
-/// The Python of a folder of its own with the pinned libraries. `None` where there is no Python with venv.
+/// Returns the Python of a venv with the pinned libraries. `None` if no Python with venv is installed.
 fn python() -> Option<PathBuf> {
     let folder_of_tools = Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance-python");
     let program = folder_of_tools.join("bin/python");
@@ -177,7 +177,7 @@ async fn three_versions_of_wrangler() {
     report.check(&WRANGLERS.map(|(client, _)| client));
 }
 
-/// Plays the commands of one version, in a project of its own.
+/// Runs the commands of one version in a separate project.
 async fn wrangler(client: &str, package: &Path, report: &mut Report) {
     let server = Server::new(&client.replace([' ', ',', '.'], "-"));
     let project = server.dir.join("project");

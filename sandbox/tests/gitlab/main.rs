@@ -1,4 +1,4 @@
-//! GitLab's API as a client meets it: tokens, notes and their pages, quick actions, limits, durability.
+//! Tests GitLab's API from the outside: tokens, notes, pages, quick actions, limits and durability.
 
 mod merge_requests;
 mod notes;

@@ -1,4 +1,4 @@
-//! Merge requests as clients list, change and read them, and what the sandbox says it does not know.
+//! Tests the lists, changes and fields of merge requests, and the error for unsupported requests.
 
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ async fn lists_are_filtered_as_at_gitlab() {
         ("wip=yes", vec![one]),
         ("wip=no", vec![three, two]),
         ("author_username=ann", vec![three, two, one]),
-        ("author_username=nobody", vec![]),
+        ("author_username=missing", vec![]),
         ("author_id=1", vec![]),
         ("scope=created_by_me", vec![three, two, one]),
         ("scope=assigned_to_me", vec![]),
@@ -64,9 +64,9 @@ async fn lists_are_filtered_as_at_gitlab() {
 
 /// GitLab passes over what it does not know. The sandbox knows less, so that it says so.
 #[tokio::test]
-async fn what_is_unknown_is_said() {
+async fn unsupported_requests_are_refused() {
     let server = Server::new("unknown");
-    let notes = server.opened().await;
+    let notes = server.open_merge_request().await;
     for (path, named) in [
         (format!("{ALL}?approved_by_ids=1"), "approved_by_ids"),
         (format!("{ALL}?not[labels]=a"), "not[labels]"),
@@ -84,14 +84,14 @@ async fn what_is_unknown_is_said() {
     }
     server.delete(&format!("{ALL}/42/approvals"), "ann").await.is(501);
     server.put(&format!("{ALL}/42"), "ann", json!({ "milestone_id": 1 })).await.is(501);
-    // Without a token nothing is said.
-    server.get("/groups", "nobody").await.is(401);
+    // Without a valid token the response tells nothing.
+    server.get("/groups", "invalid").await.is(401);
 }
 
 #[tokio::test]
-async fn what_gitlab_refuses_is_refused() {
+async fn invalid_requests_are_refused() {
     let server = Server::new("refuses");
-    server.opened().await;
+    server.open_merge_request().await;
     let same = json!({ "title": "t", "source_branch": "main", "target_branch": "main" });
     let refusal = server.post(ALL, "ann", same).await.is(422);
     assert_eq!(refusal["message"][0], "You can't use same project/branch for source and target");
@@ -117,9 +117,9 @@ async fn what_gitlab_refuses_is_refused() {
 }
 
 #[tokio::test]
-async fn discussions_approvals_pipelines_and_fields_are_there() {
+async fn discussions_approvals_pipelines_and_fields_are_returned() {
     let server = Server::new("discussions");
-    let notes = server.opened().await;
+    let notes = server.open_merge_request().await;
     let note = server.note(&notes, "ann", "hello").await;
     let found = server.get(&format!("{ALL}/42/discussions"), "ann").await.is(200);
     assert_eq!(found[0]["notes"][0]["id"], note);

@@ -1,4 +1,4 @@
-//! Tokens, notes, quick actions and limits.
+//! Tests tokens, notes, quick actions and limits.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use crate::server::*;
 
 #[tokio::test]
-async fn each_kind_of_token_opens_what_it_does_at_gitlab() {
+async fn each_kind_of_token_has_gitlab_s_permissions() {
     let server = Server::new("tokens");
-    let notes = server.opened().await;
+    let notes = server.open_merge_request().await;
     let body = json!({ "body": "hello" });
     let get = async |path: &str, header: (&str, &str)| {
         server.send(Method::GET, &format!("{ROOT}{path}"), header, Value::Null).await
@@ -76,7 +76,7 @@ async fn each_kind_of_token_opens_what_it_does_at_gitlab() {
 #[tokio::test]
 async fn notes_are_paged_by_headers_and_a_page_may_be_short() {
     let server = Server::new("pages");
-    let notes = server.opened().await;
+    let notes = server.open_merge_request().await;
     let mut ids = Vec::new();
     for number in 1..=7 {
         ids.push(server.note(&notes, BOT, &format!("note {number}")).await);
@@ -133,9 +133,9 @@ async fn notes_are_paged_by_headers_and_a_page_may_be_short() {
 }
 
 #[tokio::test]
-async fn notes_are_made_edited_and_deleted_by_those_who_may() {
+async fn notes_are_created_edited_and_deleted_with_permission() {
     let server = Server::new("notes");
-    let notes = server.opened().await;
+    let notes = server.open_merge_request().await;
     let id = server.note(&notes, BOT, "<!-- marker -->\r\n| a |\r\n|---|\r\n").await;
     let note = format!("{notes}/{id}");
     let first = server.get(&note, "ann").await.is(200);
@@ -177,9 +177,9 @@ async fn notes_are_made_edited_and_deleted_by_those_who_may() {
 }
 
 #[tokio::test]
-async fn quick_actions_act() {
+async fn quick_actions_are_applied() {
     let server = Server::new("actions");
-    let notes = server.opened().await;
+    let notes = server.open_merge_request().await;
     let request = "/projects/12/merge_requests/42";
     let note = server
         .post(&notes, BOT, json!({ "body": "title:\n/label ~bug ~\"two words\"\n/close\nend" }))
@@ -196,7 +196,7 @@ async fn quick_actions_act() {
     assert_eq!(system[1]["body"], "closed");
     assert_eq!(system[1]["system"], true);
     let path = format!("{notes}/{}", system[1]["id"]);
-    server.put(&path, "boss", json!({ "body": "not by hand" })).await.is(403);
+    server.put(&path, "boss", json!({ "body": "not manually" })).await.is(403);
 
     let only = server.post(&notes, BOT, json!({ "body": "/reopen\r\n" })).await.is(202);
     assert_eq!(only["summary"], json!(["Reopened this merge request."]));
@@ -215,9 +215,9 @@ async fn quick_actions_act() {
 }
 
 #[tokio::test]
-async fn both_kinds_of_429() {
+async fn both_kinds_of_rate_limits() {
     let server = Server::new("limits");
-    let notes = server.opened().await;
+    let notes = server.open_merge_request().await;
     server.switch(json!({ "throttled": 1, "retry_after": 3, "notes_limited": 1 })).await;
     let throttled = server.get("/user", BOT).await;
     assert_eq!((throttled.status, throttled.text.as_str()), (429, "Retry later\n"));
@@ -225,12 +225,12 @@ async fn both_kinds_of_429() {
     assert!(throttled.header("ratelimit-reset").is_some_and(|unix| unix.parse::<u64>().is_ok()));
     server.get("/user", BOT).await.is(200);
     let limited = server.post(&notes, BOT, json!({ "body": "x" })).await;
-    let said = limited.is(429)["message"]["error"].as_str().expect("a text").to_owned();
-    assert!(said.contains("requested too many times"), "{said}");
+    let error = limited.is(429)["message"]["error"].as_str().expect("a text").to_owned();
+    assert!(error.contains("requested too many times"), "{error}");
     assert_eq!(limited.header("retry-after"), None);
     server.note(&notes, BOT, "x").await;
     server.switch(json!({ "notes_per_minute": 2 })).await;
     server.note(&notes, BOT, "x").await;
     server.post(&notes, BOT, json!({ "body": "x" })).await.is(429);
-    server.note(&notes, "ann", "another user has a limit of its own").await;
+    server.note(&notes, "ann", "another user has a separate limit").await;
 }

@@ -1,4 +1,4 @@
-//! A server of its own for each test, and how it is asked.
+//! Starts a separate server for each test and sends its requests.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,7 @@ pub const TOKEN: &str = "canary-5b1e";
 pub const BOT: &str = "glpat-canary-bot";
 pub const ROOT: &str = "/gitlab/api/v4";
 
-/// A server of its own for each test, ended with it.
+/// A server of one test, which ends with the test.
 pub struct Server {
     pub child: Child,
     pub dir: PathBuf,
@@ -20,14 +20,14 @@ pub struct Server {
     pub client: reqwest::Client,
 }
 
-/// An answer.
-pub struct Answer {
+/// A response.
+pub struct ServerResponse {
     pub status: u16,
     pub headers: HeaderMap,
     pub text: String,
 }
 
-impl Answer {
+impl ServerResponse {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
@@ -36,7 +36,7 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().expect("text"))
     }
 
-    /// Checks the status and gives the document.
+    /// Checks the status and returns the document.
     pub fn is(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text);
         if self.text.is_empty() { Value::Null } else { self.json() }
@@ -83,12 +83,12 @@ impl Server {
             assert!(started.elapsed() < Duration::from_secs(20), "the sandbox does not start");
             std::thread::sleep(Duration::from_millis(20));
             let file = server.dir.join("server.json");
-            let said: Value =
+            let announcement: Value =
                 serde_json::from_str(&std::fs::read_to_string(file).unwrap_or_default())
                     .unwrap_or_default();
-            if said["pid"] == server.child.id() {
+            if announcement["pid"] == server.child.id() {
                 server.port =
-                    u16::try_from(said["port"].as_u64().expect("a port")).expect("a port");
+                    u16::try_from(announcement["port"].as_u64().expect("a port")).expect("a port");
             }
         }
         server
@@ -104,40 +104,40 @@ impl Server {
         path: &str,
         header: (&str, &str),
         body: Value,
-    ) -> Answer {
+    ) -> ServerResponse {
         let mut request = self.client.request(method, self.url(path)).header(header.0, header.1);
         if !body.is_null() {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
         let answer = request.send().await.expect("an answer");
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        Answer { status, headers, text: answer.text().await.expect("text") }
+        ServerResponse { status, headers, text: answer.text().await.expect("text") }
     }
 
-    pub async fn get(&self, path: &str, token: &str) -> Answer {
+    pub async fn get(&self, path: &str, token: &str) -> ServerResponse {
         self.send(Method::GET, &format!("{ROOT}{path}"), ("private-token", token), Value::Null)
             .await
     }
 
-    pub async fn post(&self, path: &str, token: &str, body: Value) -> Answer {
+    pub async fn post(&self, path: &str, token: &str, body: Value) -> ServerResponse {
         self.send(Method::POST, &format!("{ROOT}{path}"), ("private-token", token), body).await
     }
 
-    pub async fn put(&self, path: &str, token: &str, body: Value) -> Answer {
+    pub async fn put(&self, path: &str, token: &str, body: Value) -> ServerResponse {
         self.send(Method::PUT, &format!("{ROOT}{path}"), ("private-token", token), body).await
     }
 
-    pub async fn delete(&self, path: &str, token: &str) -> Answer {
+    pub async fn delete(&self, path: &str, token: &str) -> ServerResponse {
         let path = format!("{ROOT}{path}");
         self.send(Method::DELETE, &path, ("private-token", token), Value::Null).await
     }
 
-    /// Opens merge request 42 of project 12; the path of its notes.
-    pub async fn opened(&self) -> String {
+    /// Opens merge request 42 of project 12. Returns the path of its notes.
+    pub async fn open_merge_request(&self) -> String {
         let body = json!({ "iid": 42, "title": "A preview", "source_branch": "feature", "target_branch": "main" });
         let made = self.post("/projects/12/merge_requests", "ann", body).await.is(201);
         assert_eq!((&made["iid"], &made["project_id"]), (&json!(42), &json!(12)));
-        assert_ne!(made["id"], made["iid"], "an id in the place of an iid is noticed");
+        assert_ne!(made["id"], made["iid"], "an id in the place of an iid fails");
         "/projects/12/merge_requests/42/notes".to_owned()
     }
 

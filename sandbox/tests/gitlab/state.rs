@@ -1,4 +1,4 @@
-//! Deployments, what is kept, what people see, and a client that is not ours.
+//! Tests deployments, the stored state, the page, and an independent client.
 
 use std::path::Path;
 use std::process::Command;
@@ -69,9 +69,9 @@ async fn deployments_and_environments() {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_survives_a_kill_and_no_token_is_written() {
+async fn acknowledged_changes_survive_a_kill_and_no_token_is_written() {
     let mut server = Server::new("kill");
-    let notes = server.opened().await;
+    let notes = server.open_merge_request().await;
     let mut ids = Vec::new();
     for round in 0..5 {
         ids.push(server.note(&notes, BOT, &format!("round {round}")).await);
@@ -96,7 +96,7 @@ async fn what_was_acknowledged_survives_a_kill_and_no_token_is_written() {
 }
 
 #[tokio::test]
-async fn without_tokens_one_is_made_and_a_given_project_is_the_only_one() {
+async fn a_missing_token_is_created_and_the_project_option_limits_the_projects() {
     use std::os::unix::fs::PermissionsExt as _;
     let dir =
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("gitlab-own-{}", std::process::id()));
@@ -124,9 +124,9 @@ async fn without_tokens_one_is_made_and_a_given_project_is_the_only_one() {
 }
 
 #[tokio::test]
-async fn the_page_shows_comments_and_runs_nothing_of_theirs() {
+async fn the_page_shows_comments_without_their_scripts() {
     let server = Server::new("page");
-    let notes = server.opened().await;
+    let notes = server.open_merge_request().await;
     let id = server.note(&notes, BOT, "first").await;
     let body = "<!-- m -->\n| site | state |\n|---|---|\n| **shop** | ready |\n\n<script>alert(1)</script>";
     server.put(&format!("{notes}/{id}"), BOT, json!({ "body": body })).await.is(200);
@@ -157,18 +157,18 @@ async fn gitbeaker_works_unchanged() {
         command.current_dir(&folder).args(arguments);
         command.env("GITLAB_URL", server.url("/gitlab")).env("GITLAB_TOKEN", "ann");
         let output = command.output().expect("Bun runs");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stdout));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{stderr}{}", String::from_utf8_lossy(&output.stdout));
     };
     run(&["install", "--frozen-lockfile", "--ignore-scripts"]);
     run(&["notes.ts"]);
 }
 
 #[tokio::test]
-async fn a_body_that_nobody_needs_does_not_end_the_connection() {
+async fn an_unused_body_does_not_end_the_connection() {
     use std::io::{Read as _, Write as _};
     let server = Server::new("connection");
-    server.opened().await;
+    server.open_merge_request().await;
     let mut connection =
         std::net::TcpStream::connect(("127.0.0.1", server.port)).expect("a connection");
     connection.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");

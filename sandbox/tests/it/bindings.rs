@@ -1,4 +1,4 @@
-//! Tests that a Worker has the bindings that it was uploaded with.
+//! Tests that a Worker has its uploaded bindings.
 
 use reqwest::Method;
 use serde_json::{Value, json};

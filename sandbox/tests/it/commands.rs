@@ -1,5 +1,5 @@
-//! Tests commands of the pinned wrangler that read and steer what runs: `tail`, `workflows instances`,
-//! `d1 export` and `d1 execute --file`.
+//! Tests commands of the pinned wrangler that read and control running Workers: `tail`,
+//! `workflows instances`, `d1 export` and `d1 execute --file`.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -126,7 +126,7 @@ async fn a_tail_needs_its_key_and_a_known_filter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrangler_steers_the_instances_of_a_workflow() {
+async fn wrangler_controls_the_instances_of_a_workflow() {
     let mut server = Server::new("instances");
     let code = "import { WorkflowEntrypoint } from 'cloudflare:workers';
         export class Greeting extends WorkflowEntrypoint {
@@ -277,7 +277,7 @@ async fn wrangler_exports_and_imports_a_database() {
 }
 
 #[tokio::test]
-async fn a_link_opens_with_its_key_alone() {
+async fn a_link_needs_its_key() {
     let server = Server::new("links");
     let [_, database, _] = server.storage().await;
     let import = format!("/accounts/{ACCOUNT}/d1/database/{database}/import");

@@ -1,4 +1,4 @@
-//! Files that were cut or changed on the disk: said, never served, and repaired by the next upload.
+//! Tests that truncated and changed files are reported, never served, and repaired by the next upload.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -8,19 +8,19 @@ use serde_json::{Value, json};
 
 use crate::server::{ACCOUNT, Server, TOKEN, answer, code, multipart};
 
-/// Changes a file in place, as a bad disk does.
+/// Changes a file in place, like a bad disk.
 fn change(path: &PathBuf, bytes: &[u8]) {
     let mut file = std::fs::File::options().write(true).open(path).expect("a file");
     file.write_all(bytes).expect("it is written");
 }
 
-/// The one file in `folder` whose name contains `part`.
+/// Returns the file in `folder` whose name contains `part`.
 fn file(server: &Server, folder: &str, part: &str) -> PathBuf {
     let entries = std::fs::read_dir(server.dir.join(folder)).expect("a folder");
     let paths = entries.map(|entry| entry.expect("an entry").path());
-    let mut found = paths
+    let mut files = paths
         .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains(part)));
-    found.next().expect("a file")
+    files.next().expect("a file")
 }
 
 #[tokio::test]
@@ -32,10 +32,10 @@ async fn a_changed_asset_is_not_served_and_the_next_upload_repairs_it() {
     assert_eq!(page.status().as_u16(), 502);
     let page = page.text().await.expect("text");
     assert!(page.contains("the stored asset /index.html is damaged"), "{page}");
-    // The session names it as missing, because what is there is not what was uploaded.
+    // The session lists the asset as missing, because its content differs from the upload.
     assert_eq!(server.upload("site", "hello", false, json!({})).await.0, 200);
     assert_eq!(server.text("site.localhost", "/").await, "hello");
-    // The same after it was looked at once, and in the middle of a session.
+    // The same applies after a successful check and during a session.
     change(&file(&server, "blobs", "asset-"), b"hackS");
     server.restart();
     assert_eq!(server.fetch("site.localhost", "/").await.status().as_u16(), 502);
@@ -49,7 +49,7 @@ async fn a_changed_asset_is_not_served_and_the_next_upload_repairs_it() {
 }
 
 #[tokio::test]
-async fn a_changed_module_or_manifest_is_not_run_and_the_next_upload_repairs_it() {
+async fn a_changed_module_is_not_run_and_the_next_upload_repairs_it() {
     let server = Server::new("module");
     let code = "export default { fetch: () => new Response('right') }";
     let metadata = json!({ "main_module": "a.js", "compatibility_date": "2026-01-01" }).to_string();
@@ -76,7 +76,7 @@ async fn a_changed_module_or_manifest_is_not_run_and_the_next_upload_repairs_it(
 }
 
 #[tokio::test]
-async fn a_worker_whose_file_is_damaged_is_named_and_stops_no_other() {
+async fn a_damaged_worker_is_reported_and_others_keep_working() {
     let mut server = Server::new("worker");
     for worker in ["cut", "changed", "good", "other"] {
         assert_eq!(server.upload(worker, worker, false, json!({})).await.0, 200);
@@ -123,7 +123,7 @@ async fn a_worker_whose_file_is_damaged_is_named_and_stops_no_other() {
 }
 
 #[tokio::test]
-async fn a_gitlab_project_whose_file_is_damaged_is_named_and_none_takes_its_place() {
+async fn a_damaged_gitlab_project_is_reported_and_not_replaced() {
     let mut server = Server::new("gitlab");
     let token = std::fs::read_to_string(server.dir.join("gitlab-token")).expect("a token");
     let token = token.trim().to_owned();

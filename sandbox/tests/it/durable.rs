@@ -1,4 +1,4 @@
-//! What was acknowledged survives.
+//! Tests that acknowledged changes survive a kill.
 
 use std::path::{Path, PathBuf};
 
@@ -14,8 +14,8 @@ async fn every_version_survives_a_kill() {
     for round in 0..4 {
         let annotations = json!({ "workers/tag": format!("t{round}") });
         let content = format!("round {round}");
-        let (status, said) = server.upload("site", &content, round > 0, annotations).await;
-        assert_eq!(status, 200, "{said}");
+        let (status, response) = server.upload("site", &content, round > 0, annotations).await;
+        assert_eq!(status, 200, "{response}");
         server.restart();
         let (_, versions) = server.get(&format!("{script}/versions")).await;
         let items = versions["result"]["items"].as_array().expect("versions");
@@ -37,22 +37,23 @@ async fn every_version_survives_a_kill() {
 }
 
 #[tokio::test]
-async fn an_upload_goes_on_after_a_kill() {
+async fn an_upload_continues_after_a_kill() {
     let mut server = Server::new("session");
     let jwt = server.assets("site", "hello").await;
     server.restart();
     let metadata = json!({ "assets": { "jwt": jwt } }).to_string();
     let path = format!("/accounts/{ACCOUNT}/workers/scripts/site");
     let request = server.request(Method::PUT, &path, TOKEN);
-    let (status, said) = crate::server::multipart(request, &[("metadata", "", &metadata)]).await;
-    assert_eq!(status, 200, "{said}");
+    let (status, response) =
+        crate::server::multipart(request, &[("metadata", "", &metadata)]).await;
+    assert_eq!(status, 200, "{response}");
     assert_eq!(server.text("site.localhost", "/").await, "hello");
 }
 
 fn walk(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).expect("a folder").filter_map(Result::ok);
-    let inside = |path: PathBuf| {
+    let files_of = |path: PathBuf| {
         if path.is_dir() { walk(&path) } else { vec![path] }
     };
-    entries.flat_map(|entry| inside(entry.path())).collect()
+    entries.flat_map(|entry| files_of(entry.path())).collect()
 }

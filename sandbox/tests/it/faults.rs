@@ -1,4 +1,4 @@
-//! Failures on request.
+//! Tests injected faults.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ async fn ask(server: &Server, token: &str, faults: Value) -> StatusCode {
 }
 
 #[tokio::test]
-async fn a_status_is_answered_as_often_as_asked() {
+async fn a_status_is_returned_the_configured_number_of_times() {
     let server = Server::new("status");
     let action = json!({ "status": 503, "headers": { "retry-after": "1" } });
     let faults = json!([{ "path": "/user", "times": 2, "action": action }]);
@@ -30,7 +30,7 @@ async fn a_status_is_answered_as_often_as_asked() {
 }
 
 #[tokio::test]
-async fn connections_break_hang_and_dawdle() {
+async fn connections_break_hang_and_slow_down() {
     let server = Server::new("broken");
     let url = format!("http://127.0.0.1:{}/client/v4/user", server.port);
     let get = || server.client.get(&url).header("authorization", format!("Bearer {TOKEN}"));

@@ -1,4 +1,4 @@
-//! Who gets in: hosts, origins, tokens before bodies, and the proof of who answers.
+//! Tests the access checks: hosts, origins, tokens before bodies, and the proof of identity.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -22,7 +22,7 @@ fn raw(server: &Server, text: &str, wait: Duration) -> (TcpStream, String) {
     (stream, String::from_utf8_lossy(&got).into_owned())
 }
 
-/// A container calls the API by a name of its own. A page that was pointed here has no token.
+/// A container calls the API by another name. A page that points its name at this machine has no token.
 #[tokio::test]
 async fn any_host_reaches_the_apis_with_a_token() {
     let server = Server::new("hosts");
@@ -86,7 +86,7 @@ async fn other_origins_are_refused() {
 
 /// Bodies of clients without a token take up no memory, and they are answered before their end.
 #[tokio::test]
-async fn the_token_is_looked_at_before_the_body_is_read() {
+async fn the_token_is_checked_before_the_body_is_read() {
     let server = Server::new("early");
     let length = 94 * 1024 * 1024;
     let part = "x".repeat(2 * 1024 * 1024);
@@ -134,7 +134,7 @@ fn a_refused_request_keeps_its_connection() {
 }
 
 #[tokio::test]
-async fn bodies_have_a_largest_size_and_json_a_depth() {
+async fn bodies_have_a_maximum_size_and_json_a_maximum_depth() {
     let server = Server::new("sizes");
     let head = format!(
         "PUT /client/v4/accounts/{ACCOUNT}/workers/scripts/site HTTP/1.1\r\nhost: 127.0.0.1\r\n\
@@ -194,7 +194,7 @@ async fn it_proves_that_it_is_the_sandbox_of_its_folder() {
 
 /// Comments are tested with the stand-in for GitLab.
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_run_nothing_that_a_worker_or_a_client_wrote() {
+async fn pages_run_no_scripts_of_workers_or_clients() {
     let server = Server::new("markup");
     let markup = "<script>alert(1)</script>";
     let code = format!("export default {{ fetch() {{ throw new Error('{markup}'); }} }}");

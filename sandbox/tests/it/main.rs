@@ -1,4 +1,4 @@
-//! Tests the program as its clients meet it: the API, what is served, and what survives.
+//! Tests the program from the outside: the API, the served pages and the stored state.
 
 mod assets;
 mod bindings;

@@ -1,4 +1,4 @@
-//! Tests what Workers write: their console, and the exceptions that they do not catch.
+//! Tests the output of Workers: their console and their uncaught exceptions.
 
 use reqwest::Method;
 use serde_json::json;

@@ -67,7 +67,7 @@ async fn answer(server: &Server, host: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrangler_makes_updates_and_deletes_a_preview_with_its_own_bindings() {
+async fn wrangler_creates_updates_and_deletes_a_preview_with_its_own_bindings() {
     let mut server = Server::new("worker-previews");
     let site = server.dir.join("site");
     assert_eq!(server.upload("site", "live", false, json!({})).await.0, 200);
@@ -119,7 +119,7 @@ async fn wrangler_makes_updates_and_deletes_a_preview_with_its_own_bindings() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_alone_are_previewed_and_a_missing_worker_is_made_unasked() {
+async fn files_without_code_are_previewed_and_a_missing_worker_is_created() {
     let server = Server::new("worker-previews-files");
     let site = server.dir.join("site");
     let config = json!({

@@ -1,4 +1,4 @@
-//! The process: one a folder, its port, its token, its end.
+//! Tests the process: one per folder, its port, its token and its end.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -9,16 +9,17 @@ use serde_json::{Value, json};
 
 use crate::server::{Server, command, command_with, folder};
 
-fn refused(mut command: Command) -> String {
+/// Runs a command that must fail. Returns its stdout.
+fn failing_output(mut command: Command) -> String {
     let output = command.output().expect("it runs");
     assert!(!output.status.success());
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[tokio::test]
-async fn one_server_a_folder() {
+async fn a_folder_has_one_server() {
     let server = Server::new("single");
-    assert!(refused(command(&server.dir, &[])).contains("another sandbox serves"));
+    assert!(failing_output(command(&server.dir, &[])).contains("another sandbox serves"));
     let url = format!("http://127.0.0.1:{}/__sandbox/health", server.port);
     let health = server.client.get(url).send().await.expect("an answer").text().await;
     let health: Value = serde_json::from_str(&health.expect("text")).expect("JSON");
@@ -26,18 +27,18 @@ async fn one_server_a_folder() {
 }
 
 #[test]
-fn a_taken_port_is_named() {
+fn an_occupied_port_is_reported() {
     let dir = folder("port");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("an address").port().to_string();
-    let said = refused(command(&dir, &["--port", &port]));
-    assert!(said.contains(&format!("the port {port} is taken")), "{said}");
+    let output = failing_output(command(&dir, &["--port", &port]));
+    assert!(output.contains(&format!("the port {port} is taken")), "{output}");
     assert!(!dir.join("server.json").exists());
 }
 
-/// Links in comments hold the port.
+/// The port stays because links in comments hold it.
 #[tokio::test]
-async fn the_port_stays_unless_it_is_taken() {
+async fn the_port_stays_unless_it_is_occupied() {
     let mut server = Server::new("stays");
     let first = server.port;
     server.restart();
@@ -50,15 +51,15 @@ async fn the_port_stays_unless_it_is_taken() {
     server.kill();
     drop(taken);
     server.start_again();
-    assert_eq!(server.port, second, "the last one, which newer links hold");
+    assert_eq!(server.port, second, "the last port, which newer links hold");
 }
 
-/// The lock is the folder's, so that deleting the lock's file does not let a second one in.
+/// The folder is locked too, so a deleted lock file does not admit a second server.
 #[tokio::test]
-async fn one_server_a_folder_without_the_file_of_the_lock() {
+async fn a_folder_without_its_lock_file_has_one_server() {
     let server = Server::new("unlocked");
     std::fs::remove_file(server.dir.join("lock")).expect("it is removed");
-    assert!(refused(command(&server.dir, &[])).contains("another sandbox serves"));
+    assert!(failing_output(command(&server.dir, &[])).contains("another sandbox serves"));
     let health = format!("http://127.0.0.1:{}/__sandbox/health", server.port);
     assert!(server.client.get(health).send().await.is_ok());
 }
@@ -71,18 +72,18 @@ fn a_token_that_others_can_read_is_refused() {
     mode(0o640).expect("a mode");
     let mut command = command(&dir, &[]);
     command.env_remove("SANDBOX_TOKEN");
-    assert!(refused(command).contains("other users can read"));
+    assert!(failing_output(command).contains("other users can read"));
 }
 
 #[test]
-fn a_toolchain_without_miniflare_is_named() {
+fn a_toolchain_without_miniflare_is_reported() {
     let dir = folder("toolchain");
-    let said = refused(command_with(&dir, &dir.to_string_lossy(), &[]));
-    assert!(said.contains("does not hold miniflare"), "{said}");
+    let output = failing_output(command_with(&dir, &dir.to_string_lossy(), &[]));
+    assert!(output.contains("does not hold miniflare"), "{output}");
 }
 
 #[tokio::test]
-async fn its_runtime_ends_with_it() {
+async fn the_runtime_ends_with_the_sandbox() {
     let mut server = Server::new("ends");
     assert_eq!(server.upload("site", "hello", false, json!({})).await.0, 200);
     assert_eq!(server.text("site.localhost", "/").await, "hello");
@@ -91,11 +92,11 @@ async fn its_runtime_ends_with_it() {
     let all: Vec<u32> = runtime.iter().copied().chain(children(runtime[0])).collect();
     assert_eq!(all.len(), 2, "Bun and workerd");
     server.kill();
-    ended(&all).await;
+    wait_for_end(&all).await;
 }
 
 #[tokio::test]
-async fn a_runtime_that_is_killed_is_started_again() {
+async fn a_killed_runtime_is_restarted() {
     let server = Server::new("killed");
     assert_eq!(server.upload("site", "hello", false, json!({})).await.0, 200);
     assert_eq!(server.text("site.localhost", "/").await, "hello");
@@ -106,30 +107,30 @@ async fn a_runtime_that_is_killed_is_started_again() {
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("it is killed");
         assert_eq!(server.text("site.localhost", "/").await, "hello", "after {name}");
     }
-    ended(&[workerd, bun]).await;
+    wait_for_end(&[workerd, bun]).await;
 }
 
-async fn ended(pids: &[u32]) {
-    let asked = Instant::now();
-    while pids.iter().any(|&pid| runs(pid)) {
-        assert!(asked.elapsed() < Duration::from_secs(10), "{pids:?} go on");
+async fn wait_for_end(pids: &[u32]) {
+    let start = Instant::now();
+    while pids.iter().any(|&pid| is_running(pid)) {
+        assert!(start.elapsed() < Duration::from_secs(10), "{pids:?} still run");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// The fields after the name in `/proc/…/stat`: state, parent.
+/// Reads the state and the parent from `/proc/…/stat`.
 fn stat(pid: u32) -> Option<(String, u32)> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = text.rsplit_once(") ")?.1.split(' ');
     Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
 }
 
-fn runs(pid: u32) -> bool {
+fn is_running(pid: u32) -> bool {
     stat(pid).is_some_and(|(state, _)| state != "Z")
 }
 
 fn children(parent: u32) -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|&pid| stat(pid).is_some_and(|(_, of)| of == parent)).collect()
+    pids.filter(|&pid| stat(pid).is_some_and(|(_, id)| id == parent)).collect()
 }

@@ -1,4 +1,4 @@
-//! What the API refuses, in its envelope and with its codes.
+//! Tests the errors of the API, their envelope and their codes.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ async fn tokens_and_accounts() {
 }
 
 #[tokio::test]
-async fn what_is_not_there() {
+async fn missing_resources() {
     let server = Server::new("absent");
     let account = format!("/accounts/{ACCOUNT}/workers");
     assert_eq!(server.upload("site", "hello", false, json!({})).await.0, 200);
@@ -99,8 +99,8 @@ async fn deployments_of_unknown_versions_or_wrong_shares() {
         (vec![(id, 10.0), (second, 90.0)], 200),
         (vec![(id, 100.0)], 200),
     ] {
-        let (status, said) = server.send(Method::POST, &path, deployment(&shares)).await;
-        assert_eq!(status, wanted, "{shares:?}: {said}");
+        let (status, response) = server.send(Method::POST, &path, deployment(&shares)).await;
+        assert_eq!(status, wanted, "{shares:?}: {response}");
     }
 }
 

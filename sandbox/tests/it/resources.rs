@@ -1,4 +1,4 @@
-//! KV, D1, R2, queues, workflows and settings, as wrangler and the SDKs ask for them.
+//! Tests KV, D1, R2, queues, workflows and settings with the requests of wrangler and the SDKs.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ fn path(of: &str) -> String {
 }
 
 #[tokio::test]
-async fn storage_is_made_listed_and_deleted_and_survives_a_kill() {
+async fn storage_is_created_listed_and_deleted_and_survives_a_kill() {
     let mut server = Server::new("storage");
     let [namespace, database, bucket] = server.storage().await;
     for (of, body, wanted) in [
@@ -46,7 +46,7 @@ async fn storage_is_made_listed_and_deleted_and_survives_a_kill() {
 }
 
 #[tokio::test]
-async fn values_are_what_workers_see() {
+async fn workers_see_the_values_of_the_api() {
     let server = Server::new("values");
     let [namespace, _, bucket] = server.storage().await;
     let keys = path(&format!("storage/kv/namespaces/{namespace}"));
@@ -92,7 +92,7 @@ async fn values_are_what_workers_see() {
 }
 
 #[tokio::test]
-async fn sql_runs_on_the_database_that_workers_see() {
+async fn sql_runs_on_the_workers_database() {
     let server = Server::new("sql");
     let [_, database, _] = server.storage().await;
     let query = path(&format!("d1/database/{database}/query"));
@@ -163,7 +163,7 @@ async fn queues_have_producers_and_one_consumer() {
 }
 
 #[tokio::test]
-async fn workflows_belong_to_a_class_that_is_exported() {
+async fn workflows_need_an_exported_class() {
     let server = Server::new("workflows");
     let code_ = "import { WorkflowEntrypoint } from 'cloudflare:workers';
         export class Flow extends WorkflowEntrypoint {} export default { fetch() {} }";
@@ -181,7 +181,7 @@ async fn workflows_belong_to_a_class_that_is_exported() {
 }
 
 #[tokio::test]
-async fn settings_are_kept_and_given_back() {
+async fn settings_are_stored_and_returned() {
     let mut server = Server::new("settings");
     let bindings = json!([
         { "name": "A", "type": "plain_text", "text": "1" },

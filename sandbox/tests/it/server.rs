@@ -1,4 +1,4 @@
-//! A server of its own for each test.
+//! Starts a separate server for each test.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -156,7 +156,7 @@ impl Server {
         multipart(self.request(Method::PUT, &path, TOKEN), &parts).await
     }
 
-    /// What a host answers.
+    /// Returns the text of a page at a host.
     pub async fn fetch(&self, host: &str, path: &str) -> reqwest::Response {
         let url = format!("http://127.0.0.1:{}{path}", self.port);
         let host = format!("{host}:{}", self.port);
@@ -193,7 +193,7 @@ impl Server {
     /// Uploads one page and returns the token of the finished upload.
     pub async fn assets(&self, worker: &str, content: &str) -> String {
         let text = base64(content);
-        let hash = sandbox::state::blobs::hash_of(&text, "/index.html");
+        let hash = sandbox::state::blobs::asset_hash(&text, "/index.html");
         let size = content.len();
         let manifest = json!({ "manifest": { "/index.html": { "hash": hash, "size": size } } });
         let path = format!("/accounts/{ACCOUNT}/workers/scripts/{worker}/assets-upload-session");

@@ -1,4 +1,4 @@
-//! Tests that what is uploaded is served, by workerd.
+//! Tests that workerd serves the uploaded files and code.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn deploy_code(server: &Server, bindings: serde_json::Value) -> (u16, serd
 }
 
 #[tokio::test]
-async fn the_newest_deployment_answers_at_once() {
+async fn the_newest_deployment_is_served_at_once() {
     let server = Server::new("newest");
     for round in 0..5 {
         let content = format!("round {round}");
@@ -48,7 +48,7 @@ async fn the_newest_deployment_answers_at_once() {
 }
 
 #[tokio::test]
-async fn aliases_and_versions_have_hosts_once_previews_are_on() {
+async fn aliases_and_versions_have_hosts_if_previews_are_enabled() {
     let server = Server::new("hosts");
     assert_eq!(server.upload("site", "live", false, json!({})).await.0, 200);
     let alias = json!({ "workers/alias": "mr-1" });
@@ -80,17 +80,17 @@ async fn code_runs_with_its_bindings() {
     let url = format!("http://127.0.0.1:{}/a?b=c", server.port);
     let host = format!("api.localhost:{}", server.port);
     let request = server.client.post(url).header("host", &host).header("x-given", "1");
-    let (status, said) = crate::server::answer(request.body("sent")).await;
+    let (status, response) = crate::server::answer(request.body("sent")).await;
     let wanted = json!({
         "url": format!("http://{host}/a?b=c"), "stage": "local", "secret": "hush", "header": "1",
         "body": "sent",
     });
-    assert_eq!((status, said), (200, wanted));
+    assert_eq!((status, response), (200, wanted));
     assert_eq!(server.fetch("api.localhost", "/throw").await.status(), 500);
     // A secret is kept by the next version, a variable is not.
     assert_eq!(deploy_code(&server, json!([])).await.0, 200);
-    let said = server.text("api.localhost", "/").await;
-    assert!(said.contains("\"secret\":\"hush\"") && !said.contains("stage"), "{said}");
+    let response = server.text("api.localhost", "/").await;
+    assert!(response.contains("\"secret\":\"hush\"") && !response.contains("stage"), "{response}");
     for path in ["settings", "secrets", "versions"] {
         let path = format!("/accounts/{ACCOUNT}/workers/scripts/api/{path}");
         assert!(!server.get(&path).await.1.to_string().contains("hush"), "{path}");
@@ -128,7 +128,7 @@ async fn versions_that_share_data_start_at_the_same_time() {
 }
 
 #[tokio::test]
-async fn a_deleted_worker_answers_no_more() {
+async fn a_deleted_worker_is_not_served() {
     let server = Server::new("deleted");
     assert_eq!(deploy_code(&server, json!([])).await.0, 200);
     assert_eq!(server.fetch("api.localhost", "/").await.status(), 200);

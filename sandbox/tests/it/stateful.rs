@@ -1,5 +1,5 @@
-//! Tests what Workers keep and share: Durable Objects, queues and workflows, deployed by the pinned
-//! wrangler.
+//! Tests state that Workers store and share: Durable Objects, queues and workflows, deployed by the
+//! pinned wrangler.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -74,7 +74,7 @@ fn counter(migrations: &Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_durable_object_is_the_worker_s_and_not_the_version_s() {
+async fn versions_share_the_durable_objects_of_their_worker() {
     let mut server = Server::new("objects");
     let first = json!([{ "tag": "v1", "new_sqlite_classes": ["Counter"] }]);
     let code = |version: &str| COUNTER.replace("VERSION", version);
@@ -114,7 +114,7 @@ async fn a_durable_object_is_the_worker_s_and_not_the_version_s() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_alarm_rings_after_a_restart_without_a_request() {
+async fn an_alarm_runs_after_a_restart_without_a_request() {
     let mut server = Server::new("alarms");
     let first = json!([{ "tag": "v1", "new_sqlite_classes": ["Counter"] }]);
     let code = COUNTER.replace(
@@ -134,7 +134,7 @@ async fn an_alarm_rings_after_a_restart_without_a_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_carries_messages_to_its_consumer() {
+async fn a_queue_delivers_messages_to_its_consumer() {
     let mut server = Server::new("queues");
     let producer = "export default { async fetch(request, env) {
         await env.JOBS.send({ path: new URL(request.url).pathname }); return new Response('sent');
@@ -183,7 +183,7 @@ async fn a_queue_carries_messages_to_its_consumer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_workflow_goes_on_after_a_restart() {
+async fn a_workflow_continues_after_a_restart() {
     let mut server = Server::new("workflows");
     let code = "import { WorkflowEntrypoint } from 'cloudflare:workers';
         export class Greeting extends WorkflowEntrypoint {
@@ -231,7 +231,7 @@ async fn a_preview_has_its_own_objects() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn crons_run_when_asked_and_on_time() {
+async fn crons_run_on_request_and_on_schedule() {
     let mut server = Server::new("crons");
     let code = "export default {
         async fetch(request, env) { return new Response((await env.SEEN.get('last')) ?? 'never'); },
@@ -319,7 +319,7 @@ async fn other_bindings_run_as_in_miniflare() {
             })
         );
         server.restart();
-        // A rate limit is counted anew, as at Cloudflare in another location.
+        // A restart resets rate limits, as another location does at Cloudflare.
         std::fs::remove_dir_all(server.dir.join("data")).expect("it is removed");
     }
 }

@@ -1,4 +1,4 @@
-//! What Cloudflare refuses at upload is refused, in workerd's words, and nothing of it is live.
+//! Tests that invalid uploads are refused with workerd's message and are not live.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -8,17 +8,18 @@ use crate::server::{ACCOUNT, Server, code};
 /// Code that starts.
 const GOOD: &str = "export default { fetch: () => new Response('good') }";
 
-/// Refuses an upload, and shows that nothing of it is there.
-async fn refused(server: &Server, code: &str, fields: Value) -> (u16, u64, String) {
+/// Uploads invalid code. Checks that nothing of it is stored, and returns the error.
+async fn upload_invalid(server: &Server, code: &str, fields: Value) -> (u16, u64, String) {
     let (status, refusal) = server.upload_code("bad", code, fields).await;
-    let gone = server.get(&format!("/accounts/{ACCOUNT}/workers/scripts/bad/deployments")).await.0;
-    assert_eq!(gone, 404, "it is not live: {refusal}");
+    let status_of_worker =
+        server.get(&format!("/accounts/{ACCOUNT}/workers/scripts/bad/deployments")).await.0;
+    assert_eq!(status_of_worker, 404, "it is not live: {refusal}");
     let text = refusal["errors"][0]["message"].as_str().unwrap_or_default().to_owned();
     (status, crate::server::code(&refusal), text)
 }
 
 #[tokio::test]
-async fn code_that_does_not_start_is_refused_in_workerd_s_words() {
+async fn code_that_does_not_start_is_refused_with_workerd_s_message() {
     let server = Server::new("starts");
     for (code, text) in [
         ("export default {", "Uncaught SyntaxError: Unexpected end of input"),
@@ -41,28 +42,28 @@ async fn code_that_does_not_start_is_refused_in_workerd_s_words() {
         ),
         ("export default { helper() {} }", "The uploaded script has no registered event handlers."),
     ] {
-        let (status, number, said) = refused(&server, code, json!({})).await;
-        assert_eq!((status, number), (400, 10_021), "{code}: {said}");
-        assert!(said.contains(text) && !said.contains("sandbox-check"), "{code}: {said}");
+        let (status, number, message) = upload_invalid(&server, code, json!({})).await;
+        assert_eq!((status, number), (400, 10_021), "{code}: {message}");
+        assert!(message.contains(text) && !message.contains("sandbox-check"), "{code}: {message}");
     }
     for (flags, text) in [
         (json!(["nope_flag"]), "No such compatibility flag: nope_flag"),
         (json!(["url_standard", "url_original"]), "url_standard"),
     ] {
         let fields = json!({ "compatibility_flags": flags });
-        let (status, number, said) = refused(&server, GOOD, fields).await;
-        assert_eq!((status, number), (400, 10_021), "{said}");
-        assert!(said.contains(text), "{said}");
+        let (status, number, message) = upload_invalid(&server, GOOD, fields).await;
+        assert_eq!((status, number), (400, 10_021), "{message}");
+        assert!(message.contains(text), "{message}");
     }
     for date in ["2999-01-01", "yesterday", "2026-02-31"] {
         let fields = json!({ "compatibility_date": date });
-        let (status, number, said) = refused(&server, GOOD, fields).await;
-        assert_eq!((status, number), (400, 10_021), "{date}: {said}");
+        let (status, number, message) = upload_invalid(&server, GOOD, fields).await;
+        assert_eq!((status, number), (400, 10_021), "{date}: {message}");
     }
 }
 
 #[tokio::test]
-async fn code_that_starts_is_described() {
+async fn the_exports_of_code_are_reported() {
     let server = Server::new("described");
     let code = "import { DurableObject, WorkerEntrypoint, WorkflowEntrypoint } from 'cloudflare:workers';
         export class Room extends DurableObject { async fetch() {} }
@@ -75,10 +76,11 @@ async fn code_that_starts_is_described() {
     let named = made["result"]["named_handlers"].as_array().expect("a list");
     let kinds: Vec<(&Value, &Value)> =
         named.iter().map(|one| (&one["name"], &one["entrypoint"])).collect();
-    let wanted = [("Api", "worker"), ("Flow", "workflow"), ("Room", "durable-object")];
-    let wanted: Vec<(Value, Value)> = wanted.iter().map(|(a, b)| (json!(a), json!(b))).collect();
-    assert_eq!(kinds, wanted.iter().map(|(a, b)| (a, b)).collect::<Vec<_>>());
-    // The same when env is used while the code starts, also of storage.
+    let expected = [("Api", "worker"), ("Flow", "workflow"), ("Room", "durable-object")];
+    let expected: Vec<(Value, Value)> =
+        expected.iter().map(|(a, b)| (json!(a), json!(b))).collect();
+    assert_eq!(kinds, expected.iter().map(|(a, b)| (a, b)).collect::<Vec<_>>());
+    // The exports are reported too if the code uses env and storage while it starts.
     let [namespace, database, bucket] = server.storage().await;
     let code = "import { env } from 'cloudflare:workers';
         if (env.TEXT !== 'a\\nb\"' || env.SECRET !== 's' || env.JSON.x !== 1) throw new Error('env');
@@ -97,19 +99,19 @@ async fn code_that_starts_is_described() {
 }
 
 #[tokio::test]
-async fn bindings_to_what_is_not_there_are_refused() {
+async fn bindings_to_missing_resources_are_refused() {
     let server = Server::new("bindings");
     assert_eq!(server.upload_code("other", GOOD, json!({})).await.0, 200);
     let text = |name: &str, size: usize| json!({ "name": name, "type": "plain_text", "text": "x".repeat(size) });
-    for (bindings, wanted) in [
+    for (bindings, expected) in [
         (json!([text("A", 1), text("A", 1)]), 10_053),
         (json!([{ "name": "K", "type": "kv_namespace", "namespace_id": "0".repeat(32) }]), 10_041),
         (
             json!([{ "name": "D", "type": "d1", "id": "11111111-1111-4111-8111-111111111111" }]),
             10_181,
         ),
-        (json!([{ "name": "R", "type": "r2_bucket", "bucket_name": "nobody-made-it" }]), 10_085),
-        (json!([{ "name": "Q", "type": "queue", "queue_name": "nobody-made-it" }]), 11_000),
+        (json!([{ "name": "R", "type": "r2_bucket", "bucket_name": "missing" }]), 10_085),
+        (json!([{ "name": "Q", "type": "queue", "queue_name": "missing" }]), 11_000),
         (json!([{ "name": "S", "type": "service", "service": "missing" }]), 10_143),
         (
             json!([{ "name": "S", "type": "service", "service": "other", "entrypoint": "Missing" }]),
@@ -132,8 +134,9 @@ async fn bindings_to_what_is_not_there_are_refused() {
         (json!([{ "type": "plain_text", "text": "" }]), 10_021),
         (json!([text("A", 5 * 1024 + 1)]), 10_054),
     ] {
-        let (status, number, said) = refused(&server, GOOD, json!({ "bindings": bindings })).await;
-        assert_eq!((status, number), (400, wanted), "{bindings}: {said}");
+        let (status, number, message) =
+            upload_invalid(&server, GOOD, json!({ "bindings": bindings })).await;
+        assert_eq!((status, number), (400, expected), "{bindings}: {message}");
     }
     let itself =
         json!([{ "name": "S", "type": "service", "service": "itself" }, text("A", 5 * 1024)]);
@@ -146,7 +149,7 @@ async fn bindings_to_what_is_not_there_are_refused() {
 }
 
 #[tokio::test]
-async fn what_is_live_stays_when_an_upload_is_refused() {
+async fn a_refused_upload_does_not_change_the_live_version() {
     let server = Server::new("stays-live");
     assert_eq!(server.upload_code("site", GOOD, json!({})).await.0, 200);
     let versions = format!("/accounts/{ACCOUNT}/workers/scripts/site/versions");
@@ -165,13 +168,14 @@ async fn durable_objects_need_a_migration_and_stay_exported() {
         export class Room extends DurableObject {} export default { fetch: () => new Response('hi') }";
     let bindings =
         json!([{ "name": "ROOM", "type": "durable_object_namespace", "class_name": "Room" }]);
-    let (_, number, said) = refused(&server, class, json!({ "bindings": bindings })).await;
-    assert_eq!(number, 10_061, "{said}");
+    let (_, number, message) =
+        upload_invalid(&server, class, json!({ "bindings": bindings })).await;
+    assert_eq!(number, 10_061, "{message}");
     let migration = json!({ "new_tag": "v1", "steps": [{ "new_sqlite_classes": ["Room"] }] });
     let fields = json!({ "bindings": bindings, "migrations": migration });
     let (status, made) = server.upload_code("rooms", class, fields.clone()).await;
     assert_eq!((status, &made["result"]["migration_tag"]), (200, &json!("v1")), "{made}");
-    for (code, fields, wanted) in [
+    for (code, fields, expected) in [
         (class, fields, 10_079),
         (GOOD, json!({}), 10_064),
         (
@@ -181,7 +185,7 @@ async fn durable_objects_need_a_migration_and_stay_exported() {
         ),
     ] {
         let (_, refusal) = server.upload_code("rooms", code, fields).await;
-        assert_eq!(crate::server::code(&refusal), wanted, "{refusal}");
+        assert_eq!(crate::server::code(&refusal), expected, "{refusal}");
     }
     let namespaces = format!("/accounts/{ACCOUNT}/workers/durable_objects/namespaces");
     let (_, namespaces) = server.get(&namespaces).await;
@@ -190,7 +194,7 @@ async fn durable_objects_need_a_migration_and_stay_exported() {
 }
 
 #[tokio::test]
-async fn secrets_and_crons_are_looked_at() {
+async fn invalid_secrets_and_crons_are_refused() {
     let server = Server::new("secrets");
     let bindings = json!([{ "name": "VARIABLE", "type": "plain_text", "text": "x" }]);
     assert_eq!(server.upload_code("site", GOOD, json!({ "bindings": bindings })).await.0, 200);

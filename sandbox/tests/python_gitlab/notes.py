@@ -3,7 +3,7 @@
     python3 sandbox/tests/python_gitlab/notes.py
 
 It needs Python 3.10 or newer with venv and pip, cargo, and the toolchain that `cargo xtask sandbox up` has installed once.
-The library goes into a folder of its own below `target`, in the versions of requirements.txt; a sandbox of its own is
+The library goes into a folder below `target`, in the versions of requirements.txt; a separate sandbox is
 built, started on a free port, and ended.
 """
 
@@ -57,8 +57,8 @@ def port(server: "subprocess.Popen[bytes]", file: Path) -> int:
     for _ in range(200):
         if server.poll() is not None:
             sys.exit(f"the sandbox ended with {server.returncode}")
-        if file.exists() and (said := json.loads(file.read_text() or "{}")).get("pid") == server.pid:
-            return int(said["port"])
+        if file.exists() and (announcement := json.loads(file.read_text() or "{}")).get("pid") == server.pid:
+            return int(announcement["port"])
         time.sleep(0.1)
     sys.exit("the sandbox does not start")
 
