@@ -222,9 +222,8 @@ fn an_imported_package_is_built_once_for_the_same_content() {
         let text = std::fs::read_to_string(env.folder.join("packages"));
         text.map_or(0, |text| text.lines().count())
     };
-    let output = || {
-        std::fs::read_to_string(env.root.join("projects/a/dist/ui.txt")).expect("what a made")
-    };
+    let output =
+        || std::fs::read_to_string(env.root.join("projects/a/dist/ui.txt")).expect("what a made");
     // A build that the project's own cache cannot answer.
     let number = std::cell::Cell::new(0);
     let build_site = || {
