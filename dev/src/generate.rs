@@ -6,7 +6,7 @@ use clap::Args;
 use crate::test::one_test;
 use delivery::context::Ctx;
 
-use crate::generated::{Mode, generate};
+use crate::generation::{Mode, generate};
 use base::error::{Exit, failed};
 
 /// Write the generated files, or check that they are up to date.

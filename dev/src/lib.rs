@@ -3,5 +3,5 @@
 pub mod bench;
 pub mod benchmarks;
 pub mod generate;
-pub mod generated;
+pub mod generation;
 pub mod test;

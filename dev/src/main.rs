@@ -10,25 +10,25 @@ use delivery::context::Ctx;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-enum Command {
+enum DeveloperCommand {
     /// Set up and run every test
-    Test(dev::test::Test),
+    Test(dev::test::TestCommand),
     /// Measure what the product promises, beside the tools that it is compared with
     Bench(dev::bench::Bench),
     /// Write the generated files, or check that they are up to date
     Generate(dev::generate::Generate),
 }
 
-impl Run for Command {
+impl Run for DeveloperCommand {
     fn run(self, ctx: &Ctx) -> Result<Exit> {
         match self {
-            Command::Test(command) => command.run(ctx),
-            Command::Bench(command) => command.run(ctx),
-            Command::Generate(command) => command.run(ctx),
+            DeveloperCommand::Test(command) => command.run(ctx),
+            DeveloperCommand::Bench(command) => command.run(ctx),
+            DeveloperCommand::Generate(command) => command.run(ctx),
         }
     }
 }
 
 fn main() -> ExitCode {
-    delivery::main::<Command>("cargo dev")
+    delivery::main::<DeveloperCommand>("cargo dev")
 }

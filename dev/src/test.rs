@@ -5,7 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use workspace::toolchain::Toolchain;
 
-use base::command::Command;
+use base::command::ProcessCommand;
 use base::error::{Exit, Failure, failed, nearest, usage};
 use base::probe;
 use base::terminal::{BOLD, paint};
@@ -17,7 +17,7 @@ use workspace::config::Config;
 
 /// Set up and run every test.
 #[derive(Debug, Args)]
-pub struct Test {
+pub struct TestCommand {
     /// The checks to run [default: all]; `--list` prints their names
     #[arg(value_name = "NAME")]
     names: Vec<String>,
@@ -27,13 +27,13 @@ pub struct Test {
 }
 
 /// One check: the commands that make it, and how far it goes.
-struct Check {
+struct TestCheck {
     name: String,
-    commands: Vec<Command>,
+    commands: Vec<ProcessCommand>,
     note: Option<String>,
 }
 
-impl Test {
+impl TestCommand {
     /// Runs the command. A check that fails does not stop the others.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let packages = testable(ctx)?;
@@ -45,7 +45,8 @@ impl Test {
         }
         reject_unknown(&self.names, &known)?;
         let places = set_up(ctx)?;
-        let is_selected = |check: &Check| self.names.is_empty() || self.names.contains(&check.name);
+        let is_selected =
+            |check: &TestCheck| self.names.is_empty() || self.names.contains(&check.name);
         let mut failures = Vec::new();
         for check in checks(ctx, &places, &packages).into_iter().filter(is_selected) {
             ctx.ui.note(&paint(BOLD, &format!("── {}", check.name)));
@@ -85,7 +86,7 @@ pub fn one_test(ctx: &Ctx, name: &str, (variable, value): (&'static str, &str)) 
     let test = ["test", "--locked", "--package", "xtask", "--test", "it", "--", "--exact", name];
     let test = with_tools(&places, cargo::command(&ctx.root, &test)).text(variable, value);
     let build = cargo::command(&ctx.root, &["build", "--locked", "--workspace"]);
-    run(ctx, &Check { name: "test".to_owned(), commands: vec![build, test], note: None })?;
+    run(ctx, &TestCheck { name: "test".to_owned(), commands: vec![build, test], note: None })?;
     Ok(Exit::Done)
 }
 
@@ -98,7 +99,7 @@ pub fn set_up(ctx: &Ctx) -> Result<Places> {
     Ok(places)
 }
 
-fn run(ctx: &Ctx, check: &Check) -> Result<()> {
+fn run(ctx: &Ctx, check: &TestCheck) -> Result<()> {
     for command in &check.commands {
         ctx.run("test", command, &|line| ctx.ui.out(line))?.success()?;
     }
@@ -108,9 +109,9 @@ fn run(ctx: &Ctx, check: &Check) -> Result<()> {
     Ok(())
 }
 
-fn checks(ctx: &Ctx, places: &Places, packages: &[(String, Utf8PathBuf)]) -> Vec<Check> {
+fn checks(ctx: &Ctx, places: &Places, packages: &[(String, Utf8PathBuf)]) -> Vec<TestCheck> {
     let root = &ctx.root;
-    let check = |name: &str, commands| Check { name: name.to_owned(), commands, note: None };
+    let check = |name: &str, commands| TestCheck { name: name.to_owned(), commands, note: None };
     let one = |name, arguments: &[&str]| check(name, vec![cargo::command(root, arguments)]);
     let lint = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
     let test = ["test", "--locked", "--workspace", "--no-fail-fast"];
@@ -138,7 +139,7 @@ fn checks(ctx: &Ctx, places: &Places, packages: &[(String, Utf8PathBuf)]) -> Vec
 }
 
 /// `deny.toml`: our own test of it, and cargo-deny itself where it is installed.
-fn dependencies(root: &Utf8Path, own: &[&str]) -> Check {
+fn dependencies(root: &Utf8Path, own: &[&str]) -> TestCheck {
     let mut commands = vec![cargo::command(root, own)];
     let found =
         probe::capture_stdout(root, Utf8Path::new("cargo-deny"), &["--version"], probe::QUICK);
@@ -149,7 +150,7 @@ fn dependencies(root: &Utf8Path, own: &[&str]) -> Check {
         "advisories were not checked: `cargo install --locked cargo-deny` installs what does it"
             .to_owned()
     };
-    Check { name: "dependencies".to_owned(), commands, note: Some(note) }
+    TestCheck { name: "dependencies".to_owned(), commands, note: Some(note) }
 }
 
 /// Returns the name and the folder of each project and package that has tests.
@@ -164,10 +165,10 @@ fn testable(ctx: &Ctx) -> Result<Vec<(String, Utf8PathBuf)>> {
 }
 
 /// Installs a package's dependencies and runs some of its scripts.
-fn package(places: &Places, dir: &Utf8Path, scripts: &[&str]) -> Vec<Command> {
+fn package(places: &Places, dir: &Utf8Path, scripts: &[&str]) -> Vec<ProcessCommand> {
     let run = |script: &&str| {
         let argv = [places.bun.as_str(), "--bun", "run", script];
-        with_tools(places, Command::new(dir, &argv, cargo::DEADLINE))
+        with_tools(places, ProcessCommand::new(dir, &argv, cargo::DEADLINE))
     };
     std::iter::once(setup::install(places, dir)).chain(scripts.iter().map(run)).collect()
 }
@@ -190,7 +191,7 @@ const OPTIONAL: [&str; 13] = [
 ];
 
 /// Tells tests and benchmarks where the tools are.
-pub fn with_tools(places: &Places, mut command: Command) -> Command {
+pub fn with_tools(places: &Places, mut command: ProcessCommand) -> ProcessCommand {
     command.inherit.extend(OPTIONAL);
     command
         .text("XTASK_BUN", places.bun.as_str())

@@ -134,7 +134,7 @@ export default class extends WorkerEntrypoint {
   }
 }`;
 
-/** Stands in for a binding that has no local form: says so when it is used. */
+/** Replaces a binding that has no local form. Every use of it throws the reason. */
 const STUB_CODE = `
 import { WorkerEntrypoint } from "cloudflare:workers";
 export default class extends WorkerEntrypoint {

@@ -9,12 +9,12 @@ use clap::{Args, Parser, Subcommand};
 pub struct SandboxCli {
     /// The command.
     #[command(subcommand)]
-    pub command: SandboxCommand,
+    pub command: ServerCommand,
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum SandboxCommand {
+pub enum ServerCommand {
     /// Serve until SIGTERM or SIGINT
     Serve(Serve),
 }

@@ -170,13 +170,13 @@ pub async fn inject(
         Some(FaultAction::Simple(SimpleAction::Hang)) => std::future::pending().await,
         Some(FaultAction::Simple(SimpleAction::Reset)) => {
             connection.reset_when_closed();
-            Response::new(Body::from_stream(stream::aborted(None)))
+            Response::new(Body::from_stream(stream::abort_after(None)))
         }
         Some(FaultAction::Simple(SimpleAction::Truncate)) => {
             let (parts, body) = next.run(request).await.into_parts();
             let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
             let half = bytes.slice(..bytes.len() / 2);
-            Response::from_parts(parts, Body::from_stream(stream::aborted(Some(half))))
+            Response::from_parts(parts, Body::from_stream(stream::abort_after(Some(half))))
         }
     }
 }

@@ -25,10 +25,10 @@ pub mod stream;
 pub mod token;
 
 use anyhow::Result;
-use cli::{SandboxCli, SandboxCommand};
+use cli::{SandboxCli, ServerCommand};
 
 /// Runs the command.
 pub fn run(cli: SandboxCli) -> Result<()> {
-    let SandboxCommand::Serve(options) = cli.command;
+    let ServerCommand::Serve(options) = cli.command;
     tokio::runtime::Runtime::new()?.block_on(server::serve(options))
 }

@@ -31,7 +31,7 @@ impl<S: Stream + Unpin, H: Unpin> Stream for KeepAlive<S, H> {
 const ABORT_DELAY: Duration = Duration::from_millis(50);
 
 /// Returns a stream of `beginning`, if any, and then an error, which ends the connection.
-pub fn aborted(beginning: Option<Bytes>) -> impl Stream<Item = Result<Bytes>> {
+pub fn abort_after(beginning: Option<Bytes>) -> impl Stream<Item = Result<Bytes>> {
     let wait = beginning.as_ref().map(|_| Box::pin(tokio::time::sleep(ABORT_DELAY)));
     AbortedBody { beginning, wait }
 }

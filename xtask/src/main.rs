@@ -1,6 +1,6 @@
-//! `cargo xtask`: the commands of delivery, and this repository's own beside them.
+//! `cargo xtask`: the commands of delivery, and this repository's own commands.
 //!
-//! A team adds a command here: a variant of [`Command`] and what it runs.
+//! A team adds a command here: a variant of [`XtaskCommand`] and what it runs.
 
 mod test;
 
@@ -14,23 +14,23 @@ use delivery::context::Ctx;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-enum Command {
+enum XtaskCommand {
     #[command(flatten)]
     Delivery(delivery::cli::Command),
     /// Set up and run every test of this repository
     #[command(hide = true)]
-    Test(test::Test),
+    Test(test::XtaskTestCommand),
 }
 
-impl Run for Command {
+impl Run for XtaskCommand {
     fn run(self, ctx: &Ctx) -> Result<Exit> {
         match self {
-            Command::Delivery(command) => command.run(ctx),
-            Command::Test(command) => command.run(ctx),
+            XtaskCommand::Delivery(command) => command.run(ctx),
+            XtaskCommand::Test(command) => command.run(ctx),
         }
     }
 }
 
 fn main() -> ExitCode {
-    delivery::main::<Command>("cargo xtask")
+    delivery::main::<XtaskCommand>("cargo xtask")
 }

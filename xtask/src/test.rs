@@ -9,13 +9,13 @@ use delivery::context::Ctx;
 
 /// Set up and run every test of this repository.
 #[derive(Debug, Args)]
-pub struct Test {
+pub struct XtaskTestCommand {
     /// The checks to run, and options of `cargo dev test`
     #[arg(value_name = "NAME", trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
 
-impl Test {
+impl XtaskTestCommand {
     /// Replaces this process by `cargo dev test`.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let cargo = base::env::os_variable("CARGO").unwrap_or_else(|| "cargo".into());

@@ -56,7 +56,7 @@ pub enum Value {
     /// The sandbox's token, from a file that only its owner can read.
     SandboxToken,
     /// The caller's variable of the same name, if it is set.
-    Inherited {
+    FromCaller {
         /// Its value is kept out of the output.
         is_hidden: bool,
     },
@@ -64,7 +64,7 @@ pub enum Value {
 
 /// One program to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
+pub struct ProcessCommand {
     /// The absolute working directory.
     pub dir: Utf8PathBuf,
     /// Program and arguments. Never a credential, because every user of the machine can read them.
@@ -87,15 +87,15 @@ impl Value {
     pub fn variable(&self) -> Option<&str> {
         match self {
             Value::Variable(name) => Some(name),
-            Value::Text(_) | Value::SandboxToken | Value::Inherited { .. } => None,
+            Value::Text(_) | Value::SandboxToken | Value::FromCaller { .. } => None,
         }
     }
 }
 
-impl Command {
+impl ProcessCommand {
     /// Creates a command that runs in `dir`.
-    pub fn new(dir: impl Into<Utf8PathBuf>, argv: &[&str], deadline: Duration) -> Command {
-        Command {
+    pub fn new(dir: impl Into<Utf8PathBuf>, argv: &[&str], deadline: Duration) -> ProcessCommand {
+        ProcessCommand {
             dir: dir.into(),
             argv: argv.iter().map(|&word| word.to_owned()).collect(),
             inherit: Vec::new(),
@@ -108,21 +108,21 @@ impl Command {
 
     /// Sets a variable.
     #[must_use]
-    pub fn env(mut self, name: &str, value: Value) -> Command {
+    pub fn env(mut self, name: &str, value: Value) -> ProcessCommand {
         self.env.push((name.to_owned(), value));
         self
     }
 
     /// Sets a variable to plain text.
     #[must_use]
-    pub fn text(self, name: &str, value: impl Into<String>) -> Command {
+    pub fn text(self, name: &str, value: impl Into<String>) -> ProcessCommand {
         self.env(name, Value::Text(value.into()))
     }
 
     /// Passes the caller's variables of these names.
     #[must_use]
-    pub fn inherits(mut self, names: &[String], is_hidden: bool) -> Command {
-        let names = names.iter().map(|name| (name.clone(), Value::Inherited { is_hidden }));
+    pub fn inherits(mut self, names: &[String], is_hidden: bool) -> ProcessCommand {
+        let names = names.iter().map(|name| (name.clone(), Value::FromCaller { is_hidden }));
         self.env.extend(names);
         self
     }
@@ -133,7 +133,7 @@ impl Command {
         self.argv.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
     }
 
-    /// Returns [`Command::line`] with the program's name instead of its path, for messages.
+    /// Returns [`ProcessCommand::line`] with the program's name instead of its path, for messages.
     #[must_use]
     pub fn brief(&self) -> String {
         let (first, rest) = self.argv.split_first().map_or(("", &[][..]), |(a, b)| (a.as_str(), b));
@@ -154,7 +154,7 @@ impl Command {
         let credentials: Vec<&str> =
             self.env.iter().filter_map(|(_, value)| value.variable()).collect();
         let inherited = |(name, value): &'_ (String, Value)| {
-            matches!(value, Value::Inherited { .. }).then(|| name.clone())
+            matches!(value, Value::FromCaller { .. }).then(|| name.clone())
         };
         let inherited: Vec<String> = self.env.iter().filter_map(inherited).collect();
         let kept = ["only"].iter().chain(&self.inherit).chain(&credentials).copied();
@@ -169,7 +169,7 @@ impl Command {
                 Value::Text(text) => quote(text),
                 Value::Variable(variable) => format!("\"${variable}\""),
                 Value::SandboxToken => format!("\"$(cat {})\"", quote(sandbox_token.as_str())),
-                Value::Inherited { .. } => continue,
+                Value::FromCaller { .. } => continue,
             };
             text += &format!("  export {name}={value}\n");
         }
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_script_clears_the_environment_and_keeps_tokens_out_of_argv() {
-        let mut command = Command::new(
+        let mut command = ProcessCommand::new(
             "/tmp",
             &["sh", "-c", "echo \"${CANARY-none} ${CI_TOKEN-gone} $TOKEN $MODE $EXTRA\""],
             Duration::ZERO,
@@ -257,7 +257,8 @@ mod tests {
         command.inherit.push("EXTRA");
         command.path.push("/tools dir".into());
         let root = Utf8Path::new("/");
-        let without = Command::new("/tmp", &["sh", "-c", "echo ${CI_TOKEN-gone}"], Duration::ZERO);
+        let without =
+            ProcessCommand::new("/tmp", &["sh", "-c", "echo ${CI_TOKEN-gone}"], Duration::ZERO);
         let token = Utf8Path::new("token");
         let script = preamble(root) + &without.script(root, token) + &command.script(root, token);
         let output = std::process::Command::new("sh")

@@ -7,7 +7,7 @@ use ureq::http::{HeaderMap, Response};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
-use super::retry::Reply;
+use super::retry::RetrySignal;
 use crate::time::{parse_http_date, unix_now};
 
 /// The response of a server.
@@ -31,7 +31,7 @@ impl Answer {
     }
 }
 
-impl Reply for Answer {
+impl RetrySignal for Answer {
     fn status(&self) -> u16 {
         self.status
     }

@@ -1,12 +1,12 @@
 //! Foundation of every other crate: errors, secrets, text, time, processes, HTTP and the terminal.
 
-pub mod attached;
 pub mod command;
 pub mod deadline;
 pub mod env;
 pub mod error;
 pub mod files;
 pub mod http;
+pub mod interactive;
 pub mod probe;
 pub mod retry;
 pub mod runner;

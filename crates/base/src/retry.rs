@@ -26,7 +26,7 @@ const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(8);
 
 /// The part of a response that decides about a retry.
-pub trait Reply {
+pub trait RetrySignal {
     /// Returns the status code.
     fn status(&self) -> u16;
 
@@ -75,18 +75,23 @@ impl RetryBudget {
     }
 
     /// Sends a read to `who` and retries transient errors. Returns the last response or error.
-    pub fn read<T: Reply>(&self, who: &str, send: impl FnMut() -> Result<T>) -> Result<T> {
+    pub fn read<T: RetrySignal>(&self, who: &str, send: impl FnMut() -> Result<T>) -> Result<T> {
         self.send(who, send, transient_error)
     }
 
     /// Sends a change to `who` and retries it only if the response proves that nothing changed.
-    pub fn change<T: Reply>(&self, who: &str, send: impl FnMut() -> Result<T>) -> Result<T> {
+    pub fn change<T: RetrySignal>(&self, who: &str, send: impl FnMut() -> Result<T>) -> Result<T> {
         self.send(who, send, not_done)
     }
 
     /// Waits after attempt number `tried` if its outcome at `who` is uncertain, so that the caller can read the
     /// state. Returns false if the outcome is certain or the budget is spent.
-    pub fn wait_if_transient<T: Reply>(&self, who: &str, outcome: &Result<T>, tried: u32) -> bool {
+    pub fn wait_if_transient<T: RetrySignal>(
+        &self,
+        who: &str,
+        outcome: &Result<T>,
+        tried: u32,
+    ) -> bool {
         transient_error(outcome).is_some_and(|trouble| self.after(who, &trouble, tried))
     }
 
@@ -115,7 +120,7 @@ impl RetryBudget {
         (self.sleep)(pause)
     }
 
-    fn send<T: Reply>(
+    fn send<T: RetrySignal>(
         &self,
         who: &str,
         mut send: impl FnMut() -> Result<T>,
@@ -147,7 +152,7 @@ impl RetryBudget {
 /// Returns the transient error of an outcome: status 429, 500, 502 to 504, Cloudflare's statuses for an
 /// unreachable origin (<https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/>),
 /// and broken connections. `None` for success and for permanent errors.
-fn transient_error<T: Reply>(outcome: &Result<T>) -> Option<TransientError> {
+fn transient_error<T: RetrySignal>(outcome: &Result<T>) -> Option<TransientError> {
     match outcome {
         Ok(answer) if matches!(answer.status(), 429 | 500 | 502..=504 | 520..=524) => {
             Some(TransientError {
@@ -179,7 +184,7 @@ fn is_permanent(kind: std::io::ErrorKind) -> bool {
 }
 
 /// Returns the error of a rate-limited request. Only status 429 proves that nothing was done.
-fn not_done<T: Reply>(outcome: &Result<T>) -> Option<TransientError> {
+fn not_done<T: RetrySignal>(outcome: &Result<T>) -> Option<TransientError> {
     transient_error(outcome).filter(|_| matches!(outcome, Ok(answer) if answer.status() == 429))
 }
 

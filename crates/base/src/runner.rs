@@ -19,7 +19,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, close};
 use xshell::{Shell, cmd};
 
-use super::command::{Command, INHERITED, Value};
+use super::command::{INHERITED, ProcessCommand, Value};
 use super::deadline;
 use crate::error::{Failure, failed, interrupted, refused, unwritable};
 use crate::secret::{Redactor, Secret, remember};
@@ -122,7 +122,7 @@ pub struct Runner<'a> {
 
 impl Runner<'_> {
     /// Runs `command` to its end. Errors if it cannot be started.
-    pub fn run(&self, command: &Command) -> Result<CompletedProcess> {
+    pub fn run(&self, command: &ProcessCommand) -> Result<CompletedProcess> {
         let deadline = deadline::within(command.deadline)?;
         // Opened first: a failure after the start would leave a child that nothing waits for.
         let log = self.open_log()?;
@@ -184,7 +184,7 @@ impl Runner<'_> {
         log.map_err(|error| unwritable(format!("cannot write {}: {error}", self.log)))
     }
 
-    fn start(&self, command: &Command) -> Result<(Child, Redactor)> {
+    fn start(&self, command: &ProcessCommand) -> Result<(Child, Redactor)> {
         if INTERRUPTED.load(Ordering::SeqCst) {
             return Err(interrupted().into());
         }
@@ -231,7 +231,7 @@ impl Runner<'_> {
 /// Gives `process` the folder and the environment of `command`, and nothing else. Returns the credentials in it.
 pub(crate) fn set_environment(
     process: &mut std::process::Command,
-    command: &Command,
+    command: &ProcessCommand,
     secret: &dyn Fn(&Value) -> Result<Secret, Failure>,
 ) -> Result<Vec<Secret>, Failure> {
     process.current_dir(&command.dir).env_clear();
@@ -249,7 +249,7 @@ pub(crate) fn set_environment(
     for (name, value) in &command.env {
         match value {
             Value::Text(text) => process.env(name, text),
-            Value::Inherited { is_hidden } => {
+            Value::FromCaller { is_hidden } => {
                 if let Some(value) = crate::env::os_variable(name) {
                     let hidden = value.to_str().filter(|_| *is_hidden).map(Secret::new);
                     secrets.extend(hidden.inspect(remember));
@@ -442,7 +442,7 @@ mod tests {
             supervisor: None,
             lock: None,
         };
-        let command = Command::new(&dir, &["sh", "-c", script], deadline)
+        let command = ProcessCommand::new(&dir, &["sh", "-c", script], deadline)
             .env("TOKEN", Value::Variable("ANY".into()));
         let finished = runner.run(&command).expect("starts");
         let written = std::fs::read_to_string(&log).expect("a log");

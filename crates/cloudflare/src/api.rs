@@ -1,6 +1,6 @@
 //! Reads from Cloudflare's API: what is live, and under which tag.
 
-mod attached;
+mod triggers;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +19,7 @@ use base::retry::RetryBudget;
 use base::secret::Secret;
 use workspace::triggers::digest_in;
 
-pub use attached::TriggersInUse;
+pub use triggers::TriggersInUse;
 
 /// The public address of the API.
 pub const PUBLIC_API: &str = "https://api.cloudflare.com/client/v4";
@@ -151,7 +151,7 @@ impl<'a> Api<'a> {
         let found = self.get(&format!("workers/scripts/{worker}/versions/{id}"))?;
         let found = found.unwrap_or_default();
         let handlers = found["resources"]["script"]["handlers"].clone();
-        let own: Option<Version> = serde_json::from_value(found).ok();
+        let own: Option<ListedVersion> = serde_json::from_value(found).ok();
         let origin = match own {
             Some(version) if version.is_of_secret() => self.origin(worker, version)?,
             own => own,
@@ -180,14 +180,14 @@ impl<'a> Api<'a> {
 
     /// Returns the version whose content a changed secret left as it was: the newest older one that was
     /// uploaded.
-    fn origin(&self, worker: &str, version: Version) -> Result<Option<Version>> {
+    fn origin(&self, worker: &str, version: ListedVersion) -> Result<Option<ListedVersion>> {
         let versions = self.versions(worker)?;
         let older = versions.into_iter().skip_while(|other| other.id != version.id).skip(1);
         Ok(older.into_iter().find(|other| !other.is_of_secret()).or(Some(version)))
     }
 
     /// The last ten versions of `worker`, newest first; none when it does not exist.
-    pub fn versions(&self, worker: &str) -> Result<Vec<Version>> {
+    pub fn versions(&self, worker: &str) -> Result<Vec<ListedVersion>> {
         let Some(result) = self.get(&format!("workers/scripts/{worker}/versions"))? else {
             return Ok(Vec::new());
         };
@@ -377,7 +377,7 @@ pub fn next_step(error: &anyhow::Error) -> &'static str {
 
 /// A version in the API's list.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Version {
+pub struct ListedVersion {
     /// Its id.
     pub id: String,
     /// `workers/tag`, `workers/message`, `workers/alias`, `workers/triggered_by`.
@@ -399,7 +399,7 @@ pub struct Metadata {
     pub author_email: Option<String>,
 }
 
-impl Version {
+impl ListedVersion {
     /// Returns true if it was made from a working tree with uncommitted changes.
     #[must_use]
     pub fn is_dirty(&self) -> bool {

@@ -98,52 +98,52 @@ fn levels(root: &ArgMatches) -> Vec<&ArgMatches> {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Build projects, upload them, route traffic to them and check that they work
-    Deploy(deploy::Deploy),
+    Deploy(deploy::DeployCommand),
     /// Upload a version that is not live and check it at its own URL
-    Preview(preview::Preview),
+    Preview(preview::PreviewCommand),
     /// Make a preview's version live
-    Promote(rollback::Promote),
+    Promote(rollback::PromoteCommand),
     /// Make the previous version live again, or a named one
-    Rollback(rollback::Rollback),
+    Rollback(rollback::RollbackCommand),
     /// Show the live version of each project and whether it matches the working tree
-    Status(status::Status),
+    Status(status::StatusCommand),
     /// List the versions of a project's Worker, newest first
-    Versions(versions::Versions),
+    Versions(versions::VersionsCommand),
     /// Show which inputs of a project differ from its live version
-    Diff(diff::Diff),
+    Diff(diff::DiffCommand),
     /// Show what a project's Worker writes
-    Logs(logs::Logs),
+    Logs(logs::LogsCommand),
     /// Open a project's URL in the browser
-    Open(open::Open),
+    Open(open::OpenCommand),
     /// Delete a project's Worker with its versions, routes and crons
-    Delete(delete::Delete),
+    Delete(delete::DeleteCommand),
     /// Start a project's development server
-    Dev(dev::Dev),
+    Dev(dev::DevCommand),
     /// Run the pinned wrangler for a project
-    Wrangler(wrangler::Wrangler),
+    Wrangler(wrangler::WranglerCommand),
     /// Write rows into the comment of this pipeline's merge request
-    Comment(comment::Comment),
+    Comment(comment::CommentCommand),
     /// Set up delivery in a repository that exists
-    Init(init::Init),
+    Init(init::InitCommand),
     /// Move this tool to another revision
-    Upgrade(upgrade::Upgrade),
+    Upgrade(upgrade::UpgradeCommand),
     /// Create a project that builds, deploys and is in the pipeline
-    New(new::New),
+    New(new::NewCommand),
     /// List the projects
-    Projects(projects::Projects),
+    Projects(projects::ProjectsCommand),
     /// List the projects affected by a change
-    Affected(affected::Affected),
+    Affected(affected::AffectedCommand),
     /// Install dependencies and build
-    Build(build::Build),
+    Build(build::BuildCommand),
     /// Check this machine, the configuration and the credentials
-    Doctor(doctor::Doctor),
+    Doctor(doctor::DoctorCommand),
     /// Generate the pipeline file
-    Ci(ci::Ci),
+    Ci(ci::CiCommand),
     /// Start and stop the local stand-in for Cloudflare and GitLab
-    Sandbox(sandbox::Sandbox),
+    Sandbox(sandbox::SandboxCommand),
     /// Print the completion script of a shell
-    Completions(completions::Completions),
+    Completions(completions::CompletionsCommand),
     /// Print the completions of a command line
     #[command(hide = true)]
-    Complete(completions::Complete),
+    Complete(completions::CompleteCommand),
 }

@@ -8,12 +8,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::plan::destination::Destination;
 use crate::tools::sandbox;
-use base::attached;
-use base::attached::Stream;
-use base::command::{Command, Value};
+use base::command::{ProcessCommand, Value};
 use base::deadline;
 use base::env::variable;
 use base::error::{Failure, refused, usage};
+use base::interactive;
+use base::interactive::Stream;
 use base::retry::RetryBudget;
 use base::runner::{CompletedProcess, ExitReason, Runner};
 use base::secret::{Secret, is_token, remember};
@@ -67,7 +67,7 @@ impl Ctx {
     pub fn run(
         &self,
         log: &str,
-        command: &Command,
+        command: &ProcessCommand,
         on_line: &(dyn Fn(&str) + Sync),
     ) -> Result<CompletedProcess> {
         self.run_locked(log, command, None, on_line)
@@ -77,7 +77,7 @@ impl Ctx {
     pub fn run_locked(
         &self,
         log: &str,
-        command: &Command,
+        command: &ProcessCommand,
         lock: Option<&File>,
         on_line: &(dyn Fn(&str) + Sync),
     ) -> Result<CompletedProcess> {
@@ -89,11 +89,11 @@ impl Ctx {
     }
 
     /// Runs `command` with this terminal. Output that goes elsewhere is passed on without credentials.
-    pub fn run_attached(&self, command: &Command) -> Result<ExitReason, Failure> {
+    pub fn run_attached(&self, command: &ProcessCommand) -> Result<ExitReason, Failure> {
         let pass = |stream: Stream, line: &str| self.ui.pass(stream, line);
-        let on_line: attached::OnLine<'_> = &pass;
+        let on_line: interactive::OnLine<'_> = &pass;
         let on_line = (!self.ui.is_on_terminal()).then_some(on_line);
-        attached::run(command, &|value| self.secret(value), on_line)
+        interactive::run(command, &|value| self.secret(value), on_line)
     }
 
     /// Returns the token for a destination. The sandbox has to run, so that no other program that
@@ -111,7 +111,7 @@ impl Ctx {
             Value::Text(text) => return Ok(Secret::new(text)),
             Value::SandboxToken => sandbox::token(&self.root)?,
             Value::Variable(name) => token(name)?,
-            Value::Inherited { .. } => return Ok(Secret::new("")),
+            Value::FromCaller { .. } => return Ok(Secret::new("")),
         };
         remember(&secret);
         Ok(secret)

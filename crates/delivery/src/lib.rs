@@ -34,7 +34,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Subcommand};
 use base::error::exit_of;
 use base::runner::INTERRUPTED;
 use base::supervisor;
-use base::terminal::{Options, Ui};
+use base::terminal::{OutputOptions, Ui};
 use cli::{Cli, Global};
 
 /// The commands that change the remote side, so that a lost report leaves a record to look at.
@@ -63,7 +63,7 @@ pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
     }
     let Cli { command } = Cli::<C>::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let (json, quiet, verbose) = (global.json, global.quiet, global.verbose);
-    let ui = Ui::new(Options { json, quiet, verbose, no_progress: global.no_progress });
+    let ui = Ui::new(OutputOptions { json, quiet, verbose, no_progress: global.no_progress });
     let run = || -> Result<Exit> {
         ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst)).context("signals")?;
         let jobs = global.jobs.map(usize::from);

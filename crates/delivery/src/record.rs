@@ -4,7 +4,7 @@ use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Verb;
+use crate::plan::Operation;
 use crate::plan::destination::Destination;
 use base::error::{DISK_HINT, Exit, Failure, unwritable};
 use base::files::write_whole;
@@ -15,7 +15,7 @@ use workspace::strategy::Strategy;
 /// The final status of one project's attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Status {
+pub enum DeployStatus {
     /// Built, and that was all that was asked for.
     Built,
     /// Deployed, and it answers.
@@ -38,39 +38,39 @@ pub enum Status {
     Interrupted,
 }
 
-impl Status {
+impl DeployStatus {
     /// Returns the exit code for one project with this status.
     #[must_use]
     pub fn exit(self) -> Exit {
         match self {
-            Status::Built
-            | Status::Live
-            | Status::Ready
-            | Status::Unchanged
-            | Status::Undeployed => Exit::Done,
-            Status::Failed | Status::RolledBack => Exit::Failed,
-            Status::Refused => Exit::Refused,
-            Status::Unknown => Exit::Remote,
-            Status::Interrupted => Exit::Interrupted,
+            DeployStatus::Built
+            | DeployStatus::Live
+            | DeployStatus::Ready
+            | DeployStatus::Unchanged
+            | DeployStatus::Undeployed => Exit::Done,
+            DeployStatus::Failed | DeployStatus::RolledBack => Exit::Failed,
+            DeployStatus::Refused => Exit::Refused,
+            DeployStatus::Unknown => Exit::Remote,
+            DeployStatus::Interrupted => Exit::Interrupted,
         }
     }
 }
 
 /// The state of an attempt that an error ended.
-impl From<Exit> for Status {
-    fn from(exit: Exit) -> Status {
+impl From<Exit> for DeployStatus {
+    fn from(exit: Exit) -> DeployStatus {
         match exit {
-            Exit::Refused => Status::Refused,
-            Exit::Interrupted => Status::Interrupted,
-            Exit::Remote => Status::Unknown,
-            Exit::Done | Exit::Failed | Exit::Usage => Status::Failed,
+            Exit::Refused => DeployStatus::Refused,
+            Exit::Interrupted => DeployStatus::Interrupted,
+            Exit::Remote => DeployStatus::Unknown,
+            Exit::Done | Exit::Failed | Exit::Usage => DeployStatus::Failed,
         }
     }
 }
 
 /// Versions of the tools that took part.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Versions {
+pub struct ToolVersions {
     /// Bun.
     pub bun: Option<String>,
     /// wrangler.
@@ -82,11 +82,11 @@ pub struct Versions {
     pub xtask: String,
 }
 
-impl Versions {
+impl ToolVersions {
     /// xtask's own version, and none of a tool.
     #[must_use]
-    pub fn new() -> Versions {
-        Versions { xtask: env!("CARGO_PKG_VERSION").to_owned(), ..Versions::default() }
+    pub fn new() -> ToolVersions {
+        ToolVersions { xtask: env!("CARGO_PKG_VERSION").to_owned(), ..ToolVersions::default() }
     }
 }
 
@@ -126,7 +126,7 @@ pub struct Record {
     /// The version of this shape.
     pub schema: u32,
     /// The requested operation.
-    pub verb: Verb,
+    pub verb: Operation,
     /// The project's name.
     pub project: String,
     /// The Worker's name in the environment.
@@ -149,7 +149,7 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub break_glass: Option<String>,
     /// The final status.
-    pub status: Status,
+    pub status: DeployStatus,
     /// The failure, and the next step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -178,7 +178,7 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<Output>,
     /// The tools.
-    pub tools: Versions,
+    pub tools: ToolVersions,
     /// When it started, RFC 3339.
     pub started: String,
     /// When it ended, RFC 3339.
@@ -193,7 +193,7 @@ impl Record {
     /// A record that has begun, of an attempt that has not ended.
     #[must_use]
     pub fn new(
-        verb: Verb,
+        verb: Operation,
         project: &str,
         worker: &str,
         destination: &Destination,
@@ -212,7 +212,7 @@ impl Record {
             key: String::new(),
             nonce: nonce.to_owned(),
             break_glass: destination.break_glass.clone(),
-            status: Status::Failed,
+            status: DeployStatus::Failed,
             error: None,
             warnings: Vec::new(),
             version: None,
@@ -223,7 +223,7 @@ impl Record {
             live: None,
             urls: Vec::new(),
             output: None,
-            tools: Versions::default(),
+            tools: ToolVersions::default(),
             started: rfc3339(unix_now()),
             ended: String::new(),
             timings: Timings::default(),
@@ -237,7 +237,7 @@ impl Record {
         let error = format!(
             "this attempt was killed before it could report its result\nhint: run `{look}`"
         );
-        let (status, error) = (Status::Unknown, Some(error));
+        let (status, error) = (DeployStatus::Unknown, Some(error));
         let begun = Record { status, error, live: None, ..self.clone() };
         let saved = begun.save(root).map(|_| ());
         saved.map_err(|error| unwritable(format!("no record can be left: {error:#}")))
@@ -252,8 +252,8 @@ impl Record {
                 "{text}the record could not be saved: {error:#}\nhint: {DISK_HINT}; this output is the only record of the run"
             ));
             let good = self.status.exit() == Exit::Done;
-            if good && !matches!(self.status, Status::Built | Status::Unchanged) {
-                self.status = Status::Unknown;
+            if good && !matches!(self.status, DeployStatus::Built | DeployStatus::Unchanged) {
+                self.status = DeployStatus::Unknown;
             }
         }
     }

@@ -4,7 +4,7 @@ pub mod container;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::plan::{Plan, ProjectPlan, Verb};
+use crate::plan::{Operation, Plan, ProjectPlan};
 use base::error::{Failure, refused};
 use workspace::graph::normalize;
 use workspace::modules::CLOUDFLARE;
@@ -25,14 +25,14 @@ pub const SANDBOX_TOKEN: &str = "SANDBOX_TOKEN";
 /// off its items; a function that needs several values should take one string of JSON.
 pub fn script(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     let mut lines = Vec::new();
-    let has_code = part.target.main.is_some() && plan.verb != Verb::Build;
+    let has_code = part.target.main.is_some() && plan.verb != Operation::Build;
     if container::is_used(part) && (part.build.is_some() || has_code) {
         lines.extend(container::lines(part)?);
     }
     if part.build.is_some() {
         lines.push(build(part)?);
     }
-    if plan.verb != Verb::Build {
+    if plan.verb != Operation::Build {
         lines.push(upload(plan, part)?);
     }
     Ok(lines.iter().map(|line| format!("{line}\n")).collect())
@@ -77,7 +77,7 @@ fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     // which is not published.
     let code = part.target.main.as_deref().and_then(Utf8Path::parent).map(|dir| part.dir.join(dir));
     let dist = part.dist.clone().or(code).unwrap_or_else(|| part.dir.clone());
-    let function = if plan.verb == Verb::Preview { "upload" } else { "deploy" };
+    let function = if plan.verb == Operation::Preview { "upload" } else { "deploy" };
     let mut call = format!(
         "{module} | {function} {} {} {}",
         quote(&with_dot(&relative(&part.dir, &dist)))?,

@@ -53,14 +53,14 @@ impl Deployments {
         if answer.status != 200 {
             return Err(anyhow!("it answered {}", answer.status));
         }
-        let deployments: Vec<Deployment> = serde_json::from_slice(&answer.body)
+        let deployments: Vec<GitlabDeployment> = serde_json::from_slice(&answer.body)
             .map_err(|_| anyhow!("its answer is no list of deployments"))?;
         Ok(deployments.into_iter().next().map(|deployment| deployment.sha))
     }
 }
 
 #[derive(Deserialize)]
-struct Deployment {
+struct GitlabDeployment {
     sha: String,
 }
 

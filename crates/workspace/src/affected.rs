@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::config::CONFIG_FILE;
 use super::discovery::BrokenConfig;
-use super::graph::{Graph, Node, Origin};
+use super::graph::{Graph, NodeIndex, Origin};
 use super::installs;
 use super::lock_changes::LockChanges;
 use super::summary::{NamedNode, Summary};
@@ -134,14 +134,14 @@ struct Reach<'a> {
     /// The changed lock files that each node is installed with other packages by.
     locked: Vec<Vec<&'a Utf8PathBuf>>,
     /// For what is reached from elsewhere: the first step of a shortest way to a changed file.
-    via: Vec<Option<Node>>,
+    via: Vec<Option<NodeIndex>>,
     /// Changed lock files and settings that no package is installed by now, because they are gone.
     lost: Vec<&'a Utf8PathBuf>,
 }
 
 impl<'a> Reach<'a> {
     fn new(graph: &'a Graph, changed: &'a [Utf8PathBuf], locks: &LockChanges) -> Reach<'a> {
-        let mut users: Vec<Vec<Node>> = vec![Vec::new(); graph.len()];
+        let mut users: Vec<Vec<NodeIndex>> = vec![Vec::new(); graph.len()];
         for from in 0..graph.len() {
             for (to, _) in graph.steps(from) {
                 users[*to].push(from);
@@ -156,8 +156,8 @@ impl<'a> Reach<'a> {
                 nodes.iter().for_each(|node| locked[*node].push(path));
             }
         }
-        let mut via: Vec<Option<Node>> = vec![None; graph.len()];
-        let mut waiting: VecDeque<Node> = (0..graph.len())
+        let mut via: Vec<Option<NodeIndex>> = vec![None; graph.len()];
+        let mut waiting: VecDeque<NodeIndex> = (0..graph.len())
             .filter(|node| !direct[*node].is_empty() || !locked[*node].is_empty())
             .collect();
         while let Some(node) = waiting.pop_front() {
@@ -189,7 +189,7 @@ impl<'a> Reach<'a> {
             || self.changed.iter().any(|path| path.starts_with(folder))
     }
 
-    fn reasons(&self, node: Node) -> Vec<Reason> {
+    fn reasons(&self, node: NodeIndex) -> Vec<Reason> {
         let changed = self.direct[node].iter();
         let mut reasons: Vec<Reason> =
             changed.map(|path| Reason::ChangedFile { path: (*path).clone() }).collect();
@@ -208,7 +208,7 @@ impl<'a> Reach<'a> {
 
     /// Returns the reason that a step to `on` is. `None` if no changed file is reached through it, or
     /// only one of `from` itself, in a cycle.
-    fn dependency(&self, from: Node, on: Node, origin: Origin) -> Option<Reason> {
+    fn dependency(&self, from: NodeIndex, on: NodeIndex, origin: Origin) -> Option<Reason> {
         let mut through = Vec::new();
         let mut node = on;
         while let Some(next) = self.via[node] {

@@ -18,26 +18,26 @@ use base::text::is_control_or_bidi;
 /// The folders that are searched for projects: those that the shared config names, else those below
 /// `projects/`, else, in a repository without that folder, all but ours.
 #[derive(Debug)]
-pub struct Place {
+pub struct SearchFolders {
     patterns: Option<Patterns>,
     folder: String,
     is_everywhere: bool,
 }
 
-impl Place {
+impl SearchFolders {
     /// Returns the place of a repository with these files.
-    pub fn new(files: &Source, config: &Config) -> Result<Place, Failure> {
+    pub fn new(files: &Source, config: &Config) -> Result<SearchFolders, Failure> {
         let in_projects = files.is_folder(PROJECTS.into());
         let Some(patterns) = &config.projects else {
             let folder = if in_projects { PROJECTS } else { "" }.to_owned();
-            return Ok(Place { patterns: None, folder, is_everywhere: !in_projects });
+            return Ok(SearchFolders { patterns: None, folder, is_everywhere: !in_projects });
         };
         let first = patterns.iter().find(|pattern| !pattern.starts_with('!'));
         let fixed = first.map_or("", |pattern| pattern.split(['*', '?', '{']).next().unwrap_or(""));
         let folder = fixed.trim_end_matches('/').to_owned();
         let patterns = Patterns::new(patterns)
             .map_err(|error| refused(format!("{CONFIG_FILE}: `projects`: {error}")))?;
-        Ok(Place { patterns: Some(patterns), folder, is_everywhere: false })
+        Ok(SearchFolders { patterns: Some(patterns), folder, is_everywhere: false })
     }
 
     /// Returns the folder for a new project: the one that the first pattern begins with.
@@ -113,7 +113,7 @@ impl BrokenConfig {
 /// The inputs from which projects are discovered.
 pub(super) struct Discovery<'w> {
     files: &'w Source,
-    place: Place,
+    place: SearchFolders,
     packages: &'w BTreeMap<String, Package>,
     unreadable: &'w BTreeMap<Utf8PathBuf, String>,
 }
@@ -121,7 +121,7 @@ pub(super) struct Discovery<'w> {
 impl<'w> Discovery<'w> {
     pub(super) fn new(
         files: &'w Source,
-        place: Place,
+        place: SearchFolders,
         packages: &'w BTreeMap<String, Package>,
         unreadable: &'w BTreeMap<Utf8PathBuf, String>,
     ) -> Discovery<'w> {

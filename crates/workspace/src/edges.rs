@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::Workspace;
 use super::config_text::parse_jsonc;
 use super::files::{MANIFEST, MODULE, PNPM};
-use super::graph::{Node, Origin, normalize};
+use super::graph::{NodeIndex, Origin, normalize};
 use super::graph_builder::GraphBuilder;
 use super::installs::NamedPaths;
 use super::members::Members;
@@ -21,7 +21,7 @@ use crate::modules;
 use base::error::{Failure, refused};
 
 /// Builds the edges of a workspace.
-pub(super) struct Builder<'w> {
+pub(super) struct EdgeBuilder<'w> {
     workspace: &'w Workspace,
     members: Members<'w>,
     graph: GraphBuilder,
@@ -31,8 +31,8 @@ pub(super) struct Builder<'w> {
     named: BTreeMap<&'w str, BTreeSet<Utf8PathBuf>>,
 }
 
-impl<'w> Builder<'w> {
-    pub(super) fn new(workspace: &'w Workspace) -> Builder<'w> {
+impl<'w> EdgeBuilder<'w> {
+    pub(super) fn new(workspace: &'w Workspace) -> EdgeBuilder<'w> {
         let mut installs: BTreeMap<&str, Vec<&Utf8PathBuf>> = BTreeMap::new();
         for path in &workspace.install_files {
             installs.entry(path.parent().map_or("", Utf8Path::as_str)).or_default().push(path);
@@ -52,7 +52,7 @@ impl<'w> Builder<'w> {
                 named.insert(dir, found);
             }
         }
-        Builder { workspace, members, graph: GraphBuilder::default(), installs, named }
+        EdgeBuilder { workspace, members, graph: GraphBuilder::default(), installs, named }
     }
 
     pub(super) fn build(mut self) -> GraphBuilder {
@@ -122,7 +122,7 @@ impl<'w> Builder<'w> {
     }
 
     /// Adds the packages of this repository among the dependencies of a `package.json`.
-    fn dependencies(&mut self, node: Node, package: &'w Package) {
+    fn dependencies(&mut self, node: NodeIndex, package: &'w Package) {
         for (name, spec) in &package.local_dependencies {
             let found = self.local(package, name, spec);
             if found.is_empty() {
@@ -149,7 +149,7 @@ impl<'w> Builder<'w> {
     }
 
     /// Adds the members that a dependency on a version finds.
-    fn versions(&mut self, node: Node, package: &'w Package, name: &str, spec: &'w str) {
+    fn versions(&mut self, node: NodeIndex, package: &'w Package, name: &str, spec: &'w str) {
         let resolved = self.resolve_catalog(package, name, spec);
         let mut found = match resolved {
             Spec::Range(range) => self.members.satisfying(package, name, range),
@@ -235,7 +235,7 @@ impl<'w> Builder<'w> {
     }
 
     /// Adds what the `xtask` key adds. What it names and is not there is a problem of this package.
-    fn settings(&mut self, node: Node, package: &Package) {
+    fn settings(&mut self, node: NodeIndex, package: &Package) {
         let manifest = package.dir.join(MANIFEST);
         for name in &package.settings.depends_on {
             let found = self.workspace.project(name).map(|project| project.dir.clone());
@@ -275,7 +275,7 @@ impl<'w> Builder<'w> {
 
     /// Adds the files above a folder that decide what is installed for it, up to the nearest lock file,
     /// and everything that those files name.
-    fn installed_by(&mut self, node: Node, folder: &Utf8Path) {
+    fn installed_by(&mut self, node: NodeIndex, folder: &Utf8Path) {
         // Dagger installs for a module by what is in its own folder.
         if [modules::BUN, modules::CLOUDFLARE].iter().any(|module| {
             folder.parent().is_some_and(|above| Utf8Path::new(module).parent() == Some(above))
@@ -307,7 +307,7 @@ impl<'w> Builder<'w> {
 
     /// Adds what a wrangler config names outside of its folder: the package that owns it, which is built
     /// first, or else the file or folder itself.
-    fn named_by_wrangler(&mut self, node: Node, dir: &Utf8Path, path: &Utf8Path) {
+    fn named_by_wrangler(&mut self, node: NodeIndex, dir: &Utf8Path, path: &Utf8Path) {
         let owner = path.ancestors().find(|above| {
             self.workspace.packages.contains_key(above.as_str()) && !dir.starts_with(above)
         });

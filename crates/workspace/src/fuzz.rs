@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 
-use super::locks::Lock;
+use super::locks::LockFile;
 use super::manifest::Specs;
 use super::package::Package;
 use super::pattern::Patterns;
@@ -113,7 +113,7 @@ fn wrangler(name: &str, text: &str) {
 }
 
 fn lock(name: &str, text: &str) {
-    if let Some(lock) = Lock::parse(name, text) {
+    if let Some(lock) = LockFile::parse(name, text) {
         let specs = Specs::from([("one".to_owned(), "^1.0.0".to_owned())]);
         let manifests = BTreeMap::from([("", &specs), ("a", &specs)]);
         for folder in ["", "a", "missing"] {

@@ -41,14 +41,14 @@ pub struct Edge<'g> {
 }
 
 /// The number of a folder, or of a file that is an input.
-pub(crate) type Node = usize;
+pub(crate) type NodeIndex = usize;
 
 /// The edges of a whole repository, by the folder that depends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Graph {
     /// Every node, sorted by the text of its path: comparing paths part by part is slow.
     pub(super) paths: Vec<Utf8PathBuf>,
-    pub(super) edges: Vec<Vec<(Node, Origin)>>,
+    pub(super) edges: Vec<Vec<(NodeIndex, Origin)>>,
 }
 
 impl Graph {
@@ -56,7 +56,7 @@ impl Graph {
     /// they are not sorted, or an edge leads to no node.
     pub(crate) fn from_parts(
         paths: Vec<Utf8PathBuf>,
-        edges: Vec<Vec<(Node, Origin)>>,
+        edges: Vec<Vec<(NodeIndex, Origin)>>,
     ) -> Option<Graph> {
         let sorted = paths.windows(2).all(|pair| pair[0].as_str() < pair[1].as_str());
         let inside = edges.iter().flatten().all(|(to, _)| *to < paths.len());
@@ -84,7 +84,7 @@ impl Graph {
 
     fn reachable(&self, dir: &Utf8Path, follow: impl Fn(Origin) -> bool) -> BTreeSet<Utf8PathBuf> {
         let mut found = BTreeSet::from([dir.to_owned()]);
-        let mut waiting: Vec<Node> = self.number(dir).into_iter().collect();
+        let mut waiting: Vec<NodeIndex> = self.number(dir).into_iter().collect();
         while let Some(node) = waiting.pop() {
             for (to, _) in self.edges[node].iter().filter(|(_, origin)| follow(*origin)) {
                 if found.insert(self.paths[*to].clone()) {
@@ -102,17 +102,17 @@ impl Graph {
     }
 
     /// The number of the folder or file at `path`. `None` if no edge or package is there.
-    pub(super) fn number(&self, path: &Utf8Path) -> Option<Node> {
+    pub(super) fn number(&self, path: &Utf8Path) -> Option<NodeIndex> {
         self.paths.binary_search_by(|other| other.as_str().cmp(path.as_str())).ok()
     }
 
     /// The path of a node.
-    pub(crate) fn path(&self, node: Node) -> &Utf8Path {
+    pub(crate) fn path(&self, node: NodeIndex) -> &Utf8Path {
         &self.paths[node]
     }
 
     /// Returns the dependencies of a node, by number.
-    pub(crate) fn steps(&self, node: Node) -> &[(Node, Origin)] {
+    pub(crate) fn steps(&self, node: NodeIndex) -> &[(NodeIndex, Origin)] {
         &self.edges[node]
     }
 
@@ -122,7 +122,7 @@ impl Graph {
     }
 
     /// The nodes that lie below `folder`.
-    pub(super) fn below(&self, folder: &Utf8Path) -> impl Iterator<Item = Node> {
+    pub(super) fn below(&self, folder: &Utf8Path) -> impl Iterator<Item = NodeIndex> {
         let prefix = format!("{folder}/");
         let from = self.paths.partition_point(|path| path.as_str() < prefix.as_str());
         (from..self.len()).take_while(move |node| self.paths[*node].as_str().starts_with(&prefix))

@@ -4,23 +4,23 @@ use std::collections::{BTreeMap, VecDeque};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::graph::{Graph, Node, Origin};
+use super::graph::{Graph, NodeIndex, Origin};
 use base::error::{Failure, refused};
 
 /// Nodes numbered in the order of their coming, and what is wrong with them.
 #[derive(Debug, Default)]
 pub(super) struct GraphBuilder {
-    numbers: BTreeMap<String, Node>,
+    numbers: BTreeMap<String, NodeIndex>,
     paths: Vec<Utf8PathBuf>,
-    edges: Vec<Vec<(Node, Origin)>>,
+    edges: Vec<Vec<(NodeIndex, Origin)>>,
     /// The problem of each folder's manifest. It matters only if a project is made from the folder,
     /// because repositories hold broken manifests on purpose, as fixtures and templates.
-    problems: BTreeMap<Node, Failure>,
+    problems: BTreeMap<NodeIndex, Failure>,
 }
 
 impl GraphBuilder {
     /// The number of the folder or file at `path`, which it gets here when it has none yet.
-    pub(super) fn node(&mut self, path: &Utf8Path) -> Node {
+    pub(super) fn node(&mut self, path: &Utf8Path) -> NodeIndex {
         if let Some(node) = self.numbers.get(path.as_str()) {
             return *node;
         }
@@ -31,7 +31,7 @@ impl GraphBuilder {
     }
 
     /// Adds an edge; returns whether it is new.
-    pub(super) fn add(&mut self, from: Node, to: &Utf8Path, origin: Origin) -> bool {
+    pub(super) fn add(&mut self, from: NodeIndex, to: &Utf8Path, origin: Origin) -> bool {
         let edge = (self.node(to), origin);
         let new = edge.0 != from && !self.edges[from].contains(&edge);
         if new {
@@ -41,12 +41,12 @@ impl GraphBuilder {
     }
 
     /// Notes what is wrong with the manifest of a folder.
-    pub(super) fn problem(&mut self, node: Node, message: String) {
+    pub(super) fn problem(&mut self, node: NodeIndex, message: String) {
         self.refuse(node, refused(message));
     }
 
     /// Notes what is wrong with the manifest of a folder, and what to do about it.
-    pub(super) fn refuse(&mut self, node: Node, failure: Failure) {
+    pub(super) fn refuse(&mut self, node: NodeIndex, failure: Failure) {
         self.problems.entry(node).or_insert(failure);
     }
 
@@ -78,7 +78,7 @@ impl GraphBuilder {
         for (place, node) in self.numbers.values().enumerate() {
             sorted[*node] = place;
         }
-        let renumbered = |edges: Vec<(Node, Origin)>| {
+        let renumbered = |edges: Vec<(NodeIndex, Origin)>| {
             edges.into_iter().map(|(to, origin)| (sorted[to], origin)).collect()
         };
         let order = self.numbers.into_values();

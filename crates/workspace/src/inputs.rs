@@ -11,7 +11,7 @@ use super::Workspace;
 use super::git;
 use super::key::Blob;
 use super::lock_changes;
-use super::locks::Lock;
+use super::locks::LockFile;
 use super::package_manager::is_lock_file;
 use super::project::Project;
 
@@ -42,11 +42,11 @@ pub fn read(
         .collect();
     let all: BTreeSet<&Utf8Path> = paths.iter().flatten().map(Utf8PathBuf::as_path).collect();
     let contents = git::contents(root, &all.into_iter().collect::<Vec<_>>())?;
-    let mut locks: BTreeMap<Utf8PathBuf, Option<Lock>> = BTreeMap::new();
+    let mut locks: BTreeMap<Utf8PathBuf, Option<LockFile>> = BTreeMap::new();
     for path in paths.iter().flatten().filter(|path| is_lock_file(path)) {
-        locks
-            .entry(path.clone())
-            .or_insert_with(|| Lock::parse(path.file_name()?, &workspace.files.read(path).ok()?));
+        locks.entry(path.clone()).or_insert_with(|| {
+            LockFile::parse(path.file_name()?, &workspace.files.read(path).ok()?)
+        });
     }
     let inputs = |all: &BTreeSet<Utf8PathBuf>| {
         let paths: Vec<&Utf8Path> = all.iter().map(Utf8PathBuf::as_path).collect();

@@ -55,8 +55,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use base::error::{Failure, refused, usage};
 use config::Config;
-use discovery::{BrokenConfig, Discovery, Place};
-use edges::Builder;
+use discovery::{BrokenConfig, Discovery, SearchFolders};
+use edges::EdgeBuilder;
 use files::{MANIFEST, NPMRC, PNPM, Source};
 use graph::Graph;
 use installs::{INSTALL_SETTINGS, YARNRC};
@@ -65,7 +65,7 @@ use package_manager::PackageManager;
 use project::Project;
 use references::TSCONFIGS;
 use roots::{Root, RootFiles};
-use symlinks::Reader;
+use symlinks::SymlinkReader;
 
 /// The repository as xtask sees it.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ pub struct Workspace {
 
 impl Workspace {
     /// Reads the repository at `root`: packages of the whole tree; projects where
-    /// [`discovery::Place`] says. Files that git ignores and dependency folders do not count. A wrangler
+    /// [`discovery::SearchFolders`] says. Files that git ignores and dependency folders do not count. A wrangler
     /// config that cannot be read is an error.
     pub fn load(root: &Utf8Path) -> Result<Workspace> {
         let mut workspace = Workspace::survey(root)?;
@@ -131,7 +131,7 @@ impl Workspace {
     }
 
     fn with_config(root: &Utf8Path, files: Source, config: Config) -> Result<Workspace> {
-        let place = Place::new(&files, &config)?;
+        let place = SearchFolders::new(&files, &config)?;
         let mut listed = files.list()?;
         let (packages, unreadable) = packages(&files, &listed)?;
         listed.retain(|path| path.file_name() != Some(MANIFEST) && !files.is_missing(path));
@@ -161,7 +161,7 @@ impl Workspace {
             tsconfigs,
             files,
         };
-        let graph_builder = Builder::new(&workspace).build();
+        let graph_builder = EdgeBuilder::new(&workspace).build();
         workspace.set_aside(|project| graph_builder.problem_of(&project.dir).cloned());
         workspace.graph = graph_builder.finish();
         Ok(workspace)
@@ -192,7 +192,7 @@ impl Workspace {
 
     /// The packages below the place that projects are looked for.
     pub fn packages_beside_projects(&self) -> impl Iterator<Item = &Package> {
-        let place = Place::new(&self.files, &self.config).ok();
+        let place = SearchFolders::new(&self.files, &self.config).ok();
         let holds = move |dir: &Utf8Path| place.as_ref().is_none_or(|place| place.holds(dir));
         self.packages.values().filter(move |package| holds(&package.dir))
     }
@@ -331,7 +331,7 @@ type Packages = (BTreeMap<String, Package>, BTreeMap<Utf8PathBuf, String>);
 fn packages(files: &Source, listed: &[Utf8PathBuf]) -> Result<Packages> {
     let manifests: Vec<&Utf8PathBuf> =
         listed.iter().filter(|path| has_name(path, |name| name == MANIFEST)).collect();
-    let load = |reader: &mut Reader, path: &Utf8Path| {
+    let load = |reader: &mut SymlinkReader, path: &Utf8Path| {
         let dir = path.parent().unwrap_or(Utf8Path::new(""));
         let package = match reader.read(path) {
             Err(_) if files.is_missing(path) => return None,
@@ -345,7 +345,7 @@ fn packages(files: &Source, listed: &[Utf8PathBuf]) -> Result<Packages> {
             .chunks(share)
             .map(|part| {
                 scope.spawn(move || {
-                    let mut reader = Reader::new(files);
+                    let mut reader = SymlinkReader::new(files);
                     part.iter().filter_map(|path| load(&mut reader, path)).collect::<Vec<_>>()
                 })
             })

@@ -9,8 +9,8 @@ use super::Workspace;
 use super::change_base::{Base, Changes};
 use super::files::MANIFEST;
 use super::git::objects::contents;
-use super::graph::{Graph, Node, Origin};
-use super::locks::Lock;
+use super::graph::{Graph, NodeIndex, Origin};
+use super::locks::LockFile;
 use super::manifest::Specs;
 use super::package::Package;
 use super::package_manager::is_lock_file;
@@ -19,7 +19,7 @@ use super::summary::Summary;
 /// The lock files whose changes are known package by package, with the nodes that each affects.
 #[derive(Debug, Default)]
 pub struct LockChanges {
-    affected: BTreeMap<Utf8PathBuf, BTreeSet<Node>>,
+    affected: BTreeMap<Utf8PathBuf, BTreeSet<NodeIndex>>,
 }
 
 impl LockChanges {
@@ -44,7 +44,7 @@ impl LockChanges {
     }
 
     /// Returns the nodes that a changed lock file affects. `None` if all that are installed by it are.
-    pub(super) fn affected_by(&self, path: &Utf8Path) -> Option<&BTreeSet<Node>> {
+    pub(super) fn affected_by(&self, path: &Utf8Path) -> Option<&BTreeSet<NodeIndex>> {
         self.affected.get(path)
     }
 }
@@ -77,34 +77,35 @@ impl Side<'_> {
 struct Comparison<'p> {
     path: &'p Utf8Path,
     folder: &'p Utf8Path,
-    before: Lock,
-    now: Lock,
+    before: LockFile,
+    now: LockFile,
 }
 
 impl<'p> Comparison<'p> {
     fn new(before: &Side, now: &Side, path: &'p Utf8Path) -> Option<Comparison<'p>> {
         let parse = |side: &Side| {
             let text = side.read(&[path.to_owned()])?.pop()?;
-            Lock::parse(path.file_name()?, &text)
+            LockFile::parse(path.file_name()?, &text)
         };
         let (before, now) = (parse(before)?, parse(now)?);
         let folder = path.parent().unwrap_or(Utf8Path::new(""));
         Some(Comparison { path, folder, before, now })
     }
 
-    fn nodes(&self, summary: &Summary, now: &Side) -> Option<BTreeSet<Node>> {
+    fn nodes(&self, summary: &Summary, now: &Side) -> Option<BTreeSet<NodeIndex>> {
         let graph = &summary.graph;
         let lock = graph.number(self.path)?;
-        let installed: Vec<Node> = (0..graph.len())
+        let installed: Vec<NodeIndex> = (0..graph.len())
             .filter(|node| graph.steps(*node).contains(&(lock, Origin::Install)))
             .collect();
-        let members: BTreeSet<Node> = summary.packages.iter().map(|named| named.node).collect();
+        let members: BTreeSet<NodeIndex> =
+            summary.packages.iter().map(|named| named.node).collect();
         let manifests = self.manifests(graph, &installed, &members, now)?;
         let root = now.read(&[self.folder.join(MANIFEST)]).is_some();
         if root && self.is_changed("", &manifests) {
             return Some(installed.into_iter().collect());
         }
-        let is_changed = |node: &Node| {
+        let is_changed = |node: &NodeIndex| {
             let dir = graph.path(*node).strip_prefix(self.folder).unwrap_or(graph.path(*node));
             members.contains(node) && self.is_changed(dir.as_str(), &manifests)
         };
@@ -115,8 +116,8 @@ impl<'p> Comparison<'p> {
     fn manifests(
         &self,
         graph: &Graph,
-        installed: &[Node],
-        members: &BTreeSet<Node>,
+        installed: &[NodeIndex],
+        members: &BTreeSet<NodeIndex>,
         now: &Side,
     ) -> Option<BTreeMap<String, Specs>> {
         if !self.before.needs_manifests() && !self.now.needs_manifests() {
@@ -140,7 +141,7 @@ impl<'p> Comparison<'p> {
     fn is_changed(&self, folder: &str, manifests: &BTreeMap<String, Specs>) -> bool {
         let folders = BTreeSet::from([folder]);
         let manifests = manifests.iter().map(|(dir, specs)| (dir.as_str(), specs)).collect();
-        let slice = |lock: &Lock| lock.slice(&folders, &manifests);
+        let slice = |lock: &LockFile| lock.slice(&folders, &manifests);
         let now = slice(&self.now);
         now.is_none() || slice(&self.before) != now
     }
@@ -152,7 +153,7 @@ pub(super) fn slice(
     workspace: &Workspace,
     inputs: &BTreeSet<Utf8PathBuf>,
     path: &Utf8Path,
-    lock: &Lock,
+    lock: &LockFile,
 ) -> Option<String> {
     let folder = path.parent().unwrap_or(Utf8Path::new(""));
     let graph = &workspace.graph;

@@ -17,7 +17,7 @@ use super::manifest::Specs;
 
 /// The locked packages of a lock file.
 #[derive(Debug, Default)]
-pub struct Lock {
+pub struct LockFile {
     /// The part that affects every folder: the version of the format, settings, overrides.
     header: String,
     /// The packages by a key of the format's own.
@@ -37,11 +37,11 @@ struct LockedPackage {
     dependencies: Vec<String>,
 }
 
-impl Lock {
+impl LockFile {
     /// Parses the text of the lock file called `name`. `None` if it cannot be read, so that any change of
     /// it counts for everything below.
     #[must_use]
-    pub fn parse(name: &str, text: &str) -> Option<Lock> {
+    pub fn parse(name: &str, text: &str) -> Option<LockFile> {
         let text = limits::without_bom(text);
         if text.len() > MAX_LOCK_BYTES {
             return None;
@@ -62,7 +62,7 @@ impl Lock {
     }
 
     /// Returns a digest of everything that the folders are installed with. `None` if the lock file does
-    /// not cover one of them. `manifests` are their dependencies, where [`Lock::needs_manifests`].
+    /// not cover one of them. `manifests` are their dependencies, where [`LockFile::needs_manifests`].
     #[must_use]
     pub fn slice(
         &self,

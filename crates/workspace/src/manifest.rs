@@ -18,7 +18,7 @@ pub type Specs = BTreeMap<String, String>;
 
 /// The fields of a `package.json` that are read.
 #[derive(Debug, Default)]
-pub(super) struct Manifest {
+pub(super) struct PackageManifest {
     pub(super) name: Option<String>,
     pub(super) version: Option<String>,
     pub(super) package_manager: Option<String>,
@@ -48,12 +48,12 @@ pub struct InstallRules {
     pub catalogs: BTreeMap<String, Specs>,
 }
 
-impl Manifest {
+impl PackageManifest {
     /// Parses `text`. Comments and trailing commas are fine, as they are for Bun.
-    pub(super) fn parse(text: &str) -> Result<Manifest, String> {
+    pub(super) fn parse(text: &str) -> Result<PackageManifest, String> {
         let text = limits::without_bom(text);
         limits::check(text, Syntax::Json)?;
-        let mut manifest: Manifest = serde_json::from_str(text).or_else(|error| {
+        let mut manifest: PackageManifest = serde_json::from_str(text).or_else(|error| {
             let lenient = parse_jsonc(text).ok().filter(Value::is_object);
             lenient
                 .and_then(|value| serde_json::from_value(value).ok())
@@ -65,7 +65,9 @@ impl Manifest {
 
     /// Replaces `$name` in overrides by the specifier of the root's own dependency.
     fn resolve_references(&mut self) {
-        let Manifest { rules, dependencies, dev_dependencies, optional_dependencies, .. } = self;
+        let PackageManifest {
+            rules, dependencies, dev_dependencies, optional_dependencies, ..
+        } = self;
         for (_, spec) in &mut rules.overrides {
             let Some(name) = spec.strip_prefix('$') else { continue };
             let own = [&*dependencies, dev_dependencies, optional_dependencies];
@@ -156,8 +158,8 @@ fn visit_texts(value: &Value, visit: &mut impl FnMut(&str)) {
     }
 }
 
-impl<'de> Deserialize<'de> for Manifest {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Manifest, D::Error> {
+impl<'de> Deserialize<'de> for PackageManifest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<PackageManifest, D::Error> {
         deserializer.deserialize_map(ManifestVisitor)
     }
 }
@@ -165,14 +167,14 @@ impl<'de> Deserialize<'de> for Manifest {
 struct ManifestVisitor;
 
 impl<'de> Visitor<'de> for ManifestVisitor {
-    type Value = Manifest;
+    type Value = PackageManifest;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Manifest, A::Error> {
-        let mut manifest = Manifest::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PackageManifest, A::Error> {
+        let mut manifest = PackageManifest::default();
         // Sections are evaluated at the end, because the last of repeated ones counts.
         let mut sections: BTreeMap<String, Value> = BTreeMap::new();
         while let Some(key) = map.next_key::<String>()? {
@@ -317,8 +319,8 @@ impl<'de, T: LenientValue> Visitor<'de> for LenientVisitor<T> {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Manifest {
-        Manifest::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    fn parse(text: &str) -> PackageManifest {
+        PackageManifest::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     #[test]
@@ -341,11 +343,11 @@ mod tests {
         }
         assert_eq!(parse(r#"{ "workspaces": "a/*" }"#).workspaces, ["a/*"]);
         for text in ["", "[]", "{", "null", "{ \"a\" }"] {
-            assert!(Manifest::parse(text).is_err(), "{text}");
+            assert!(PackageManifest::parse(text).is_err(), "{text}");
         }
         let deep = format!("{{ \"x\": {}{} }}", "[".repeat(1000), "]".repeat(1000));
         assert_eq!(
-            Manifest::parse(&deep).expect_err("deep"),
+            PackageManifest::parse(&deep).expect_err("deep"),
             "line 1 is nested more than 100 levels deep"
         );
     }

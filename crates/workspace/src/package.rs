@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::graph::normalize;
 use super::health::Health;
-use super::manifest::{InstallRules, Manifest, Specs};
+use super::manifest::{InstallRules, PackageManifest, Specs};
 use super::spec::Spec;
 use super::steps::{Runtime, Steps};
 use super::strategy::Strategy;
@@ -88,7 +88,7 @@ pub struct Settings {
 impl Package {
     /// Parses the `package.json` of `dir`.
     pub fn parse(dir: &Utf8Path, text: &str) -> Result<Package, Failure> {
-        let manifest = Manifest::parse(text).map_err(|error| {
+        let manifest = PackageManifest::parse(text).map_err(|error| {
             let failure = refused(format!("{}: {error}", dir.join("package.json")));
             match did_you_mean(&error) {
                 Some(hint) => failure.hint(hint),

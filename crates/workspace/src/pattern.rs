@@ -55,7 +55,7 @@ impl Patterns {
 /// `{a,b}` and `@(a|b)` for either, `[a-z]` for one character. `!(a)` counts as `*`.
 #[derive(Clone, Debug)]
 struct Pattern {
-    steps: Vec<Step>,
+    steps: Vec<PatternState>,
     /// The characters that every match begins with.
     prefix: String,
     matches_root: bool,
@@ -63,7 +63,7 @@ struct Pattern {
 
 /// One state of the automaton.
 #[derive(Clone, Debug)]
-enum Step {
+enum PatternState {
     Char(char),
     /// Any character but the slash.
     Any,
@@ -91,7 +91,7 @@ impl Pattern {
         compiler
             .sequence(&[], 0)
             .map_err(|()| format!("the pattern `{}…` is nested too deeply", cut()))?;
-        compiler.steps.push(Step::Match);
+        compiler.steps.push(PatternState::Match);
         let plain = |c: &char| !"*?{}[]()!@+\\,|".contains(*c);
         let special = chars.iter().position(|c| !plain(c));
         // `a/**` names `a` too.
@@ -116,13 +116,13 @@ impl Pattern {
         for c in path.chars() {
             for at in states.list.drain(..) {
                 let read = match &self.steps[at] {
-                    Step::Char(expected) => *expected == c,
-                    Step::Any => c != '/',
-                    Step::Class { ranges, negated } => {
+                    PatternState::Char(expected) => *expected == c,
+                    PatternState::Any => c != '/',
+                    PatternState::Class { ranges, negated } => {
                         let inside = ranges.iter().any(|(low, high)| (*low..=*high).contains(&c));
                         c != '/' && inside != *negated
                     }
-                    Step::Either(..) | Step::Jump(_) | Step::Match => false,
+                    PatternState::Either(..) | PatternState::Jump(_) | PatternState::Match => false,
                 };
                 if read {
                     next.add(&self.steps, at + 1);
@@ -134,7 +134,7 @@ impl Pattern {
                 return false;
             }
         }
-        states.list.iter().any(|at| matches!(self.steps[*at], Step::Match))
+        states.list.iter().any(|at| matches!(self.steps[*at], PatternState::Match))
     }
 }
 
@@ -151,15 +151,15 @@ impl States {
     }
 
     /// Adds a state and those that it continues at without reading.
-    fn add(&mut self, steps: &[Step], at: usize) {
+    fn add(&mut self, steps: &[PatternState], at: usize) {
         self.waiting.push(at);
         while let Some(at) = self.waiting.pop() {
             if std::mem::replace(&mut self.seen[at], true) {
                 continue;
             }
             match &steps[at] {
-                Step::Either(one, other) => self.waiting.extend([*other, *one]),
-                Step::Jump(to) => self.waiting.push(*to),
+                PatternState::Either(one, other) => self.waiting.extend([*other, *one]),
+                PatternState::Jump(to) => self.waiting.push(*to),
                 _ => self.list.push(at),
             }
         }
@@ -170,7 +170,7 @@ impl States {
 struct Compiler<'p> {
     chars: &'p [char],
     at: usize,
-    steps: Vec<Step>,
+    steps: Vec<PatternState>,
 }
 
 impl Compiler<'_> {
@@ -197,22 +197,22 @@ impl Compiler<'_> {
                     while self.peek(0) == Some('*') {
                         self.at += 1;
                     }
-                    self.any_number(|steps| steps.push(Step::Any));
+                    self.any_number(|steps| steps.push(PatternState::Any));
                 }
-                '?' => self.push(Step::Any),
+                '?' => self.push(PatternState::Any),
                 '[' => self.class(),
                 '{' => self.braces(depth)?,
                 '\\' if self.peek(1).is_some() => {
                     self.at += 1;
-                    self.push(Step::Char(self.chars[self.at]));
+                    self.push(PatternState::Char(self.chars[self.at]));
                 }
-                _ => self.push(Step::Char(c)),
+                _ => self.push(PatternState::Char(c)),
             }
         }
         Ok(())
     }
 
-    fn push(&mut self, step: Step) {
+    fn push(&mut self, step: PatternState) {
         self.steps.push(step);
         self.at += 1;
     }
@@ -230,13 +230,13 @@ impl Compiler<'_> {
     /// Compiles `/**`: any number of folders below, none included.
     fn folders_below(&mut self, ends: &[char]) {
         if self.peek(3) == Some('/') && !ends.contains(&'/') {
-            self.push(Step::Char('/'));
+            self.push(PatternState::Char('/'));
             self.folders_above(ends);
             return;
         }
         self.at += 3;
         self.any_number(|steps| {
-            steps.push(Step::Char('/'));
+            steps.push(PatternState::Char('/'));
             name(steps);
         });
     }
@@ -247,25 +247,25 @@ impl Compiler<'_> {
             self.at += 3;
             self.any_number(|steps| {
                 name(steps);
-                steps.push(Step::Char('/'));
+                steps.push(PatternState::Char('/'));
             });
         } else {
             self.at += 2;
             name(&mut self.steps);
             self.any_number(|steps| {
-                steps.push(Step::Char('/'));
+                steps.push(PatternState::Char('/'));
                 name(steps);
             });
         }
     }
 
     /// Compiles what `body` pushes, none or more times.
-    fn any_number(&mut self, body: impl FnOnce(&mut Vec<Step>)) {
+    fn any_number(&mut self, body: impl FnOnce(&mut Vec<PatternState>)) {
         let start = self.steps.len();
-        self.steps.push(Step::Match);
+        self.steps.push(PatternState::Match);
         body(&mut self.steps);
-        self.steps.push(Step::Jump(start));
-        self.steps[start] = Step::Either(start + 1, self.steps.len());
+        self.steps.push(PatternState::Jump(start));
+        self.steps[start] = PatternState::Either(start + 1, self.steps.len());
     }
 
     /// Compiles a class of characters, or a bracket that nothing closes.
@@ -276,7 +276,7 @@ impl Compiler<'_> {
         // A bracket that comes first is one of the characters.
         let close = rest.iter().skip(begin + 1).position(|c| *c == ']').map(|at| at + begin + 1);
         let Some(close) = close else {
-            self.push(Step::Char('['));
+            self.push(PatternState::Char('['));
             return;
         };
         let (mut ranges, mut inside) = (Vec::new(), &rest[begin..close]);
@@ -293,19 +293,19 @@ impl Compiler<'_> {
             }
         }
         self.at += close + 1;
-        self.push(Step::Class { ranges, negated });
+        self.push(PatternState::Class { ranges, negated });
     }
 
     /// Compiles `{a,b}`. Of `{1..9}` any text counts, and a brace that nothing closes is a character.
     fn braces(&mut self, depth: usize) -> Result<(), ()> {
         let Some(close) = self.closing('{', '}') else {
-            self.push(Step::Char('{'));
+            self.push(PatternState::Char('{'));
             return Ok(());
         };
         let inside: String = self.chars[self.at + 1..close].iter().collect();
         if inside.contains("..") && !inside.contains([',', '{']) {
             self.at = close + 1;
-            self.any_number(|steps| steps.push(Step::Any));
+            self.any_number(|steps| steps.push(PatternState::Any));
             return Ok(());
         }
         self.choices(',', '}', depth)
@@ -316,28 +316,28 @@ impl Compiler<'_> {
         self.at += 1;
         let Some(close) = self.closing('(', ')') else {
             self.at -= 1;
-            self.push(if kind == '?' { Step::Any } else { Step::Char(kind) });
+            self.push(if kind == '?' { PatternState::Any } else { PatternState::Char(kind) });
             return Ok(());
         };
         let start = self.steps.len();
         match kind {
             '!' => {
                 self.at = close + 1;
-                self.any_number(|steps| steps.push(Step::Any));
+                self.any_number(|steps| steps.push(PatternState::Any));
                 return Ok(());
             }
             '@' => return self.choices('|', ')', depth),
             '+' => {
                 self.choices('|', ')', depth)?;
-                self.steps.push(Step::Either(start, self.steps.len() + 1));
+                self.steps.push(PatternState::Either(start, self.steps.len() + 1));
             }
             _ => {
-                self.steps.push(Step::Match);
+                self.steps.push(PatternState::Match);
                 self.choices('|', ')', depth)?;
                 if kind == '*' {
-                    self.steps.push(Step::Jump(start));
+                    self.steps.push(PatternState::Jump(start));
                 }
-                self.steps[start] = Step::Either(start + 1, self.steps.len());
+                self.steps[start] = PatternState::Either(start + 1, self.steps.len());
             }
         }
         Ok(())
@@ -349,20 +349,20 @@ impl Compiler<'_> {
         loop {
             self.at += 1;
             let fork = self.steps.len();
-            self.steps.push(Step::Match);
+            self.steps.push(PatternState::Match);
             self.sequence(&[separator, close], depth + 1)?;
             jumps.push(self.steps.len());
-            self.steps.push(Step::Match);
+            self.steps.push(PatternState::Match);
             if self.peek(0) == Some(separator) {
-                self.steps[fork] = Step::Either(fork + 1, self.steps.len());
+                self.steps[fork] = PatternState::Either(fork + 1, self.steps.len());
             } else {
-                self.steps[fork] = Step::Jump(fork + 1);
+                self.steps[fork] = PatternState::Jump(fork + 1);
                 self.at += 1;
                 break;
             }
         }
         let end = self.steps.len();
-        jumps.into_iter().for_each(|at| self.steps[at] = Step::Jump(end));
+        jumps.into_iter().for_each(|at| self.steps[at] = PatternState::Jump(end));
         Ok(())
     }
 
@@ -384,9 +384,9 @@ impl Compiler<'_> {
 }
 
 /// Compiles one name of any characters.
-fn name(steps: &mut Vec<Step>) {
+fn name(steps: &mut Vec<PatternState>) {
     let start = steps.len();
-    steps.extend([Step::Any, Step::Either(start, start + 2)]);
+    steps.extend([PatternState::Any, PatternState::Either(start, start + 2)]);
 }
 
 #[cfg(test)]

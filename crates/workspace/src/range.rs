@@ -1,6 +1,6 @@
 //! Version ranges of npm, as far as it matters whether a package of this repository satisfies one.
 
-type Version = [u64; 3];
+type VersionNumbers = [u64; 3];
 
 /// Returns whether `version` may satisfy `range`. A range that cannot be read counts as satisfied,
 /// because an extra dependency costs a build, but a missing one hides a change.
@@ -16,7 +16,7 @@ pub fn satisfies(range: &str, version: Option<&str>) -> bool {
 }
 
 /// The parts of one alternative as half-open intervals. `None` if one cannot be read.
-fn comparators(text: &str) -> Option<Vec<(Version, Version)>> {
+fn comparators(text: &str) -> Option<Vec<(VersionNumbers, VersionNumbers)>> {
     if let Some((low, high)) = text.split_once(" - ") {
         return Some(vec![(read(low)?.0, interval(high)?.1)]);
     }
@@ -31,8 +31,8 @@ fn comparators(text: &str) -> Option<Vec<(Version, Version)>> {
     words.iter().map(|word| interval(word)).collect()
 }
 
-fn interval(word: &str) -> Option<(Version, Version)> {
-    const TOP: Version = [u64::MAX; 3];
+fn interval(word: &str) -> Option<(VersionNumbers, VersionNumbers)> {
+    const TOP: VersionNumbers = [u64::MAX; 3];
     let digits = word.trim_start_matches(['<', '>', '=', '^', '~']);
     let (low, given) = read(digits)?;
     let above = |index: usize| match index.checked_sub(1) {
@@ -60,7 +60,7 @@ fn interval(word: &str) -> Option<(Version, Version)> {
 }
 
 /// The numbers of a version, and how many of them are given. Prerelease and build do not count.
-fn read(text: &str) -> Option<(Version, usize)> {
+fn read(text: &str) -> Option<(VersionNumbers, usize)> {
     let core = text.trim().trim_start_matches('v').split(['-', '+']).next()?;
     let (mut version, mut given) = ([0; 3], 0);
     for part in core.split('.').filter(|part| !part.is_empty()) {

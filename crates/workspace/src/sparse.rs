@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::files::{MANIFEST, Source};
 use super::git;
 use super::git::objects::contents;
-use super::manifest::Manifest;
+use super::manifest::PackageManifest;
 use super::project::ends_with_path;
 use super::wrangler::is_config_name;
 
@@ -33,7 +33,7 @@ pub(super) fn package_outside(files: &Source, name: &str) -> Option<Utf8PathBuf>
     let revisions: Vec<String> = manifests.iter().map(|path| format!(":./{path}")).collect();
     let texts = contents(root, &revisions.iter().map(String::as_str).collect::<Vec<_>>()).ok()?;
     let named = |text: &Vec<u8>| {
-        let manifest = Manifest::parse(&String::from_utf8_lossy(text)).ok();
+        let manifest = PackageManifest::parse(&String::from_utf8_lossy(text)).ok();
         manifest.is_some_and(|manifest| manifest.name.as_deref() == Some(name))
     };
     let (path, _) = manifests.into_iter().zip(&texts).find(|(_, text)| named(text))?;

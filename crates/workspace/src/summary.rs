@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 use super::Workspace;
 use super::discovery::BrokenConfig;
 use super::files::Source;
-use super::graph::{Graph, Node};
+use super::graph::{Graph, NodeIndex};
 use super::package::Package;
 
 /// The projects and packages of a repository, and how they hang together.
@@ -25,7 +25,7 @@ pub struct Summary {
 /// A node with a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NamedNode {
-    pub(crate) node: Node,
+    pub(crate) node: NodeIndex,
     pub(crate) name: String,
 }
 

@@ -32,17 +32,17 @@ pub fn real(root: &Utf8Path, path: &Utf8Path) -> Option<Utf8PathBuf> {
 }
 
 /// Reads many files, and looks at the folders above them once.
-pub struct Reader<'f> {
+pub struct SymlinkReader<'f> {
     files: &'f Source,
     /// Folders that no symbolic link leads through.
     plain: HashSet<String>,
 }
 
-impl<'f> Reader<'f> {
+impl<'f> SymlinkReader<'f> {
     /// Of these files.
     #[must_use]
-    pub fn new(files: &'f Source) -> Reader<'f> {
-        Reader { files, plain: HashSet::from([String::new()]) }
+    pub fn new(files: &'f Source) -> SymlinkReader<'f> {
+        SymlinkReader { files, plain: HashSet::from([String::new()]) }
     }
 
     /// Reads a file as [`Source::read`] does.

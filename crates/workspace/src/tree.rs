@@ -6,7 +6,7 @@ use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::graph::normalize;
-use crate::git::objects::{Entry, contents, entries};
+use crate::git::objects::{CommitFile, contents, entries};
 use crate::git::{LINK, REPOSITORY};
 use base::error::{Failure, refused};
 
@@ -19,7 +19,7 @@ pub struct Tree {
     root: Utf8PathBuf,
     /// Every file, sorted by the bytes of its path, as git lists them. Of another repository nothing but
     /// the commit is known.
-    entries: Vec<Entry>,
+    entries: Vec<CommitFile>,
     /// The targets of symbolic links.
     links: BTreeMap<String, String>,
     texts: HashMap<String, Vec<u8>>,
@@ -33,13 +33,13 @@ impl Tree {
     pub fn load(root: &Utf8Path, commit: &str, wanted: impl Fn(&str) -> bool) -> Result<Tree> {
         let entries = entries(root, commit)?;
         let of_mode = |mode: &'static str| entries.iter().filter(move |entry| entry.mode == mode);
-        let links: Vec<&Entry> = of_mode(LINK).collect();
-        let plain = |entry: &&Entry| ![LINK, REPOSITORY].contains(&entry.mode.as_str());
-        let texts: Vec<&Entry> =
+        let links: Vec<&CommitFile> = of_mode(LINK).collect();
+        let plain = |entry: &&CommitFile| ![LINK, REPOSITORY].contains(&entry.mode.as_str());
+        let texts: Vec<&CommitFile> =
             entries.iter().filter(|entry| wanted(&entry.path)).filter(plain).collect();
         let ids: Vec<&str> = links.iter().chain(&texts).map(|entry| entry.id.as_str()).collect();
         let mut contents = contents(root, &ids)?.into_iter();
-        let path = |entry: &&Entry| entry.path.clone();
+        let path = |entry: &&CommitFile| entry.path.clone();
         let target = |target: Vec<u8>| String::from_utf8_lossy(&target).into_owned();
         let links = links.iter().map(path).zip(contents.by_ref().map(target)).collect();
         let texts = texts.iter().map(path).zip(contents).collect();
@@ -55,7 +55,7 @@ impl Tree {
         wanted: impl Fn(&str) -> bool,
     ) -> Result<Tree> {
         let links = self.links.keys().filter(|path| wanted(path));
-        let files: Vec<&Entry> = links
+        let files: Vec<&CommitFile> = links
             .filter_map(|path| self.real(Utf8Path::new(path)))
             .filter(|real| self.is_file(real) && !self.texts.contains_key(real.as_str()))
             .filter_map(|real| self.entry(&real))
@@ -116,13 +116,13 @@ impl Tree {
     pub fn dangles(&self, path: &Utf8Path) -> bool {
         self.links.contains_key(path.as_str())
             && match self.resolve(path) {
-                Resolved::Path(real) => !self.exists(&real),
-                Resolved::Escapes => false,
-                Resolved::Loop => true,
+                Resolution::Path(real) => !self.exists(&real),
+                Resolution::Escapes => false,
+                Resolution::Loop => true,
             }
     }
 
-    fn entry(&self, path: &Utf8Path) -> Option<&Entry> {
+    fn entry(&self, path: &Utf8Path) -> Option<&CommitFile> {
         let place = self.entries.binary_search_by(|entry| entry.path.as_str().cmp(path.as_str()));
         place.ok().map(|place| &self.entries[place])
     }
@@ -136,29 +136,29 @@ impl Tree {
     /// Resolves the symbolic links of `path`. `None` if it leads out of the commit.
     pub(super) fn real(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
         match self.resolve(path) {
-            Resolved::Path(real) => Some(real),
-            Resolved::Escapes | Resolved::Loop => None,
+            Resolution::Path(real) => Some(real),
+            Resolution::Escapes | Resolution::Loop => None,
         }
     }
 
-    fn resolve(&self, path: &Utf8Path) -> Resolved {
-        let Some(mut path) = normalize(path) else { return Resolved::Escapes };
+    fn resolve(&self, path: &Utf8Path) -> Resolution {
+        let Some(mut path) = normalize(path) else { return Resolution::Escapes };
         for _ in 0..MOST_LINKS {
             let link = path.ancestors().find_map(|at| self.links.get_key_value(at.as_str()));
-            let Some((link, target)) = link else { return Resolved::Path(path) };
+            let Some((link, target)) = link else { return Resolution::Path(path) };
             let folder = Utf8Path::new(link).parent().unwrap_or(Utf8Path::new(""));
             let below = path.strip_prefix(link).unwrap_or(Utf8Path::new(""));
             match normalize(&folder.join(target).join(below)) {
                 Some(next) => path = next,
-                None => return Resolved::Escapes,
+                None => return Resolution::Escapes,
             }
         }
-        Resolved::Loop
+        Resolution::Loop
     }
 }
 
 /// The result of resolving a path.
-enum Resolved {
+enum Resolution {
     /// To this place in the commit, whether or not anything is there.
     Path(Utf8PathBuf),
     /// Out of the commit.
@@ -183,7 +183,11 @@ mod tests {
                 ("top", "100644"),
                 ("vendor/theme", REPOSITORY),
             ]
-            .map(|(path, mode)| Entry { path: owned(&path), mode: owned(&mode), id: String::new() })
+            .map(|(path, mode)| CommitFile {
+                path: owned(&path),
+                mode: owned(&mode),
+                id: String::new(),
+            })
             .into(),
             links: links.iter().map(|(from, to)| (owned(from), owned(to))).collect(),
             texts: HashMap::from([

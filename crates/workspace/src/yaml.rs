@@ -23,7 +23,7 @@ impl Yaml {
     pub fn parse(text: &str) -> Result<Yaml, String> {
         let text = limits::without_bom(text);
         limits::check(text, Syntax::Yaml)?;
-        let mut builder = Builder::default();
+        let mut builder = YamlBuilder::default();
         for event in Parser::new_from_str(text) {
             let (event, _) = event.map_err(|error| error.to_string())?;
             if matches!(event, Event::DocumentEnd) {
@@ -61,13 +61,13 @@ impl Yaml {
 
 /// A document while it is read.
 #[derive(Default)]
-struct Builder {
+struct YamlBuilder {
     open: Vec<(Yaml, Option<String>)>,
     scalars: HashMap<usize, String>,
     root: Option<Yaml>,
 }
 
-impl Builder {
+impl YamlBuilder {
     fn take(&mut self, event: Event) -> Result<(), String> {
         match event {
             Event::Scalar(text, _, anchor, _) => {

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use dev::benchmarks::{Group, Row, Unit};
+use dev::benchmarks::{BenchmarkGroup, BenchmarkRow, Unit};
 use serde_json::Value;
 
 use crate::measure::{Case, at_least, at_most, take_turns};
 use crate::peers::{self, Peer};
-use crate::run::timed;
+use crate::run::measure_time;
 use crate::support::program;
-use crate::tree::{self, FULL, QUICK, Tree};
+use crate::tree::{self, FULL, GeneratedTree, QUICK};
 
 /// The folder of a benchmark's own, empty.
 fn folder(name: &str) -> PathBuf {
@@ -19,7 +19,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 /// Two groups on one tree: git and `affected` many times, then the peers some times.
-pub fn groups(quick: bool) -> Vec<Group> {
+pub fn groups(quick: bool) -> Vec<BenchmarkGroup> {
     let root = folder("affected");
     let shape = if quick { QUICK } else { FULL };
     let tree = tree::generate(&root, shape);
@@ -36,9 +36,11 @@ pub fn groups(quick: bool) -> Vec<Group> {
     groups
 }
 
-fn beside_git(tree: &Tree, about: &str, quick: bool) -> Group {
+fn beside_git(tree: &GeneratedTree, about: &str, quick: bool) -> BenchmarkGroup {
     let (clone, variables) = tree.runner_clone();
-    let run = |argv: &[&str]| timed(Command::new(argv[0]).args(&argv[1..]).current_dir(&tree.root));
+    let run = |argv: &[&str]| {
+        measure_time(Command::new(argv[0]).args(&argv[1..]).current_dir(&tree.root))
+    };
     let git = |argv: &'static [&'static str]| move || run(argv).0;
     let ours = |arguments: &'static [&'static str]| {
         move || ask(tree, Command::new(program()).args(arguments).current_dir(&tree.root))
@@ -65,7 +67,7 @@ fn beside_git(tree: &Tree, about: &str, quick: bool) -> Group {
         at_most(30.0, samples.median(1), Unit::Ms, "`affected` takes at most 30 ms"),
         at_most(6.0, beside_git, Unit::Times, "`affected` takes at most 6 times `git diff`"),
     ];
-    Group {
+    BenchmarkGroup {
         name: "affected".to_owned(),
         title: "Projects affected by a change".to_owned(),
         about: about.to_owned(),
@@ -77,10 +79,10 @@ fn beside_git(tree: &Tree, about: &str, quick: bool) -> Group {
 const DIFF: [&str; 4] = ["git", "diff", "--name-only", "main...change"];
 const AFFECTED: [&str; 4] = ["affected", "--json", "--base=main", "--head=change"];
 
-fn beside_peers(tree: &Tree, about: &str, quick: bool) -> Group {
+fn beside_peers(tree: &GeneratedTree, about: &str, quick: bool) -> BenchmarkGroup {
     let (peers, missing) = peers::ready(tree, quick);
     let turn = |peer: &Peer| {
-        let (took, stdout) = timed(&mut peer.command(tree));
+        let (took, stdout) = measure_time(&mut peer.command(tree));
         check(peer.name, tree, &peer.answer(&stdout));
         took
     };
@@ -91,7 +93,7 @@ fn beside_peers(tree: &Tree, about: &str, quick: bool) -> Group {
     // Once without a cache of theirs, which `peers::ready` did.
     let samples = take_turns(0, if quick { 1 } else { 7 }, cases);
     let mut rows = samples.rows();
-    rows.extend(missing.into_iter().map(|(name, problem)| Row {
+    rows.extend(missing.into_iter().map(|(name, problem)| BenchmarkRow {
         name,
         measured: None,
         problem: Some(problem),
@@ -101,7 +103,7 @@ fn beside_peers(tree: &Tree, about: &str, quick: bool) -> Group {
     let goals = best.reduce(f64::min).map(|best| {
         at_least(1.0, best, Unit::Times, "the fastest peer takes at least as long as `affected`")
     });
-    Group {
+    BenchmarkGroup {
         name: "affected".to_owned(),
         title: "Projects affected by a change, beside others".to_owned(),
         about: format!(
@@ -121,14 +123,14 @@ fn forget(root: &Path) {
 
 /// Runs `affected`, which must give the known answer, and says how long it took.
 #[track_caller]
-fn ask(tree: &Tree, command: &mut Command) -> f64 {
-    let (took, stdout) = timed(command);
+fn ask(tree: &GeneratedTree, command: &mut Command) -> f64 {
+    let (took, stdout) = measure_time(command);
     let json: Value = serde_json::from_slice(&stdout).expect("JSON");
     check("affected", tree, &peers::names(&json["packages"], "name"));
     took
 }
 
 #[track_caller]
-fn check(name: &str, tree: &Tree, found: &BTreeSet<String>) {
+fn check(name: &str, tree: &GeneratedTree, found: &BTreeSet<String>) {
     assert_eq!(&tree.answer, found, "{name} does not give the known answer");
 }

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use dev::benchmarks::{Group, Unit};
+use dev::benchmarks::{BenchmarkGroup, Unit};
 use serde_json::{Value, json};
 
 use crate::measure::{Case, at_most, take_turns};
-use crate::run::timed;
+use crate::run::measure_time;
 use crate::site::Sites;
 use crate::support::copy;
 
@@ -38,7 +38,7 @@ pub fn stand_in(program: &Path) {
 }
 
 /// The same script, run by the CLI alone and by `deploy`.
-pub fn groups(quick: bool) -> Vec<Group> {
+pub fn groups(quick: bool) -> Vec<BenchmarkGroup> {
     let (seconds, rounds) = if quick { (0.1, 1) } else { (8.0, 3) };
     let sites = Sites::new(2);
     let env = &sites.env;
@@ -57,15 +57,17 @@ pub fn groups(quick: bool) -> Vec<Group> {
     let by_hand = || {
         let mut sh = Command::new("sh");
         env.environment(&mut sh);
-        timed(sh.args(["-c", &script])).0
+        measure_time(sh.args(["-c", &script])).0
     };
     let cases = vec![
         Case::new("the script that `--dry-run` prints, in `sh`", by_hand),
-        Case::new("`xtask deploy --engine dagger`", || timed(&mut env.command(&deploy, &[])).0),
+        Case::new("`xtask deploy --engine dagger`", || {
+            measure_time(&mut env.command(&deploy, &[])).0
+        }),
     ];
     let samples = take_turns(1, rounds, cases);
     let added = samples.compare(1, 0, |ours, raw| ours - raw);
-    vec![Group {
+    vec![BenchmarkGroup {
         name: "dagger".to_owned(),
         title: "What xtask adds to a Dagger run".to_owned(),
         about: format!(

@@ -2,14 +2,14 @@
 
 use std::cell::Cell;
 
-use dev::benchmarks::{Group, Unit};
+use dev::benchmarks::{BenchmarkGroup, Unit};
 
 use crate::measure::{Case, at_least, take_turns};
-use crate::run::timed;
+use crate::run::measure_time;
 use crate::site::Sites;
 
 /// Two groups: nothing changed, and one file changed.
-pub fn groups(quick: bool) -> Vec<Group> {
+pub fn groups(quick: bool) -> Vec<BenchmarkGroup> {
     let (pages, rounds) = if quick { (2, 1) } else { (100, 7) };
     let sites = Sites::new(pages);
     for worker in ["plain", "ours"] {
@@ -17,11 +17,11 @@ pub fn groups(quick: bool) -> Vec<Group> {
     }
     sites.env.commit("sites");
     let port = sites.env.port();
-    timed(&mut sites.build("plain"));
-    timed(&mut sites.wrangler("plain", port));
-    timed(&mut sites.xtask(&["deploy", "ours"]));
+    measure_time(&mut sites.build("plain"));
+    measure_time(&mut sites.wrangler("plain", port));
+    measure_time(&mut sites.xtask(&["deploy", "ours"]));
     let deploy = |status: &str| {
-        let (took, stdout) = timed(&mut sites.xtask(&["deploy", "ours"]));
+        let (took, stdout) = measure_time(&mut sites.xtask(&["deploy", "ours"]));
         let report: serde_json::Value = serde_json::from_slice(&stdout).expect("JSON");
         assert_eq!(report["records"][0]["status"], status);
         took
@@ -34,7 +34,7 @@ pub fn groups(quick: bool) -> Vec<Group> {
         usize::from(!quick),
         rounds,
         vec![
-            Case::new("`wrangler deploy`", || timed(&mut sites.wrangler("plain", port)).0),
+            Case::new("`wrangler deploy`", || measure_time(&mut sites.wrangler("plain", port)).0),
             Case::new("`xtask deploy`", || deploy("unchanged")),
         ],
     );
@@ -50,7 +50,8 @@ pub fn groups(quick: bool) -> Vec<Group> {
         vec![
             Case::new("`bun run build` and `wrangler deploy`", || {
                 change("plain");
-                timed(&mut sites.build("plain")).0 + timed(&mut sites.wrangler("plain", port)).0
+                measure_time(&mut sites.build("plain")).0
+                    + measure_time(&mut sites.wrangler("plain", port)).0
             }),
             Case::new("`xtask deploy`, which also checks and records", || {
                 change("ours");
@@ -60,7 +61,7 @@ pub fn groups(quick: bool) -> Vec<Group> {
     );
     let name = "deploy".to_owned();
     vec![
-        Group {
+        BenchmarkGroup {
             name: name.clone(),
             title: "Deploying what is live already".to_owned(),
             about: format!("{about} Nothing changed."),
@@ -72,7 +73,7 @@ pub fn groups(quick: bool) -> Vec<Group> {
                 "at least 20 times as fast as wrangler",
             )],
         },
-        Group {
+        BenchmarkGroup {
             name,
             title: "Deploying a change".to_owned(),
             about: format!("{about} One file changed, so one file is uploaded."),

@@ -22,15 +22,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use base::terminal::{Options, Ui};
+use base::terminal::{OutputOptions, Ui};
 use base::time::{rfc3339, unix_now};
-use dev::benchmarks::{Benchmarks, Group};
+use dev::benchmarks::{BenchmarkGroup, Benchmarks};
 
 /// Runs a benchmark. The argument says whether sizes are tiny.
-type Run = fn(bool) -> Vec<Group>;
+type BenchmarkFn = fn(bool) -> Vec<BenchmarkGroup>;
 
 /// The benchmarks by name.
-const ALL: [(&str, Run); 5] = [
+const ALL: [(&str, BenchmarkFn); 5] = [
     ("affected", affected::groups),
     ("deploy", deploy::groups),
     ("dagger", dagger::groups),
@@ -87,7 +87,7 @@ fn main() -> ExitCode {
             let text = serde_json::to_string_pretty(&found).expect("JSON");
             std::fs::write(path, text).expect("a file");
         }
-        None => Ui::new(Options::default()).out(&found.text()),
+        None => Ui::new(OutputOptions::default()).out(&found.text()),
     }
     ExitCode::SUCCESS
 }

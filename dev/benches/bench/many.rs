@@ -1,14 +1,14 @@
 //! Many sites in one run, and what they take.
 
-use dev::benchmarks::{Group, Unit};
+use dev::benchmarks::{BenchmarkGroup, Unit};
 
 use crate::measure::{Case, at_most, figure, take_turns};
-use crate::memory::{self, watched};
-use crate::run::timed;
+use crate::memory::{self, measure_memory};
+use crate::run::measure_time;
 use crate::site::Sites;
 
 /// Time and memory.
-pub fn groups(quick: bool) -> Vec<Group> {
+pub fn groups(quick: bool) -> Vec<BenchmarkGroup> {
     let (count, rounds) = if quick { (2, 1) } else { (16, 2) };
     let sites = Sites::new(10);
     let names: Vec<String> = (0..count).map(|number| format!("site-{number}")).collect();
@@ -22,9 +22,9 @@ pub fn groups(quick: bool) -> Vec<Group> {
         arguments.extend(["--force", "--jobs", jobs]);
         sites.xtask(&arguments)
     };
-    let side_by_side = || timed(&mut deploy(count, "2")).0;
+    let side_by_side = || measure_time(&mut deploy(count, "2")).0;
     let one_by_one = || {
-        let single = |name: &String| timed(&mut sites.xtask(&["deploy", name, "--force"])).0;
+        let single = |name: &String| measure_time(&mut sites.xtask(&["deploy", name, "--force"])).0;
         names.iter().map(single).sum()
     };
     let few = count.min(4);
@@ -34,16 +34,16 @@ pub fn groups(quick: bool) -> Vec<Group> {
     ];
     if !quick {
         cases.push(Case::new(format!("one run, {count} sites, `--jobs 1`"), || {
-            timed(&mut deploy(count, "1")).0
+            measure_time(&mut deploy(count, "1")).0
         }));
         cases.push(Case::new(format!("one run, {few} sites, `--jobs 2`"), || {
-            timed(&mut deploy(few, "2")).0
+            measure_time(&mut deploy(few, "2")).0
         }));
-        cases.push(Case::new("one run, 1 site", || timed(&mut deploy(1, "2")).0));
+        cases.push(Case::new("one run, 1 site", || measure_time(&mut deploy(1, "2")).0));
     }
     let samples = take_turns(0, rounds, cases);
     let share = samples.compare(1, 0, |one_run, single| one_run / single) * 100.0;
-    let time = Group {
+    let time = BenchmarkGroup {
         name: "many".to_owned(),
         title: "Many sites".to_owned(),
         about: "Sites of 11 files, each built and deployed into the sandbox again, with `--force`."
@@ -62,9 +62,9 @@ pub fn groups(quick: bool) -> Vec<Group> {
     let server: serde_json::Value = serde_json::from_str(&server).expect("JSON");
     let pid = server["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("a pid");
     // A separate run, because looking takes CPU from what is looked at.
-    let most = watched(&mut deploy(count, "2"));
+    let most = measure_memory(&mut deploy(count, "2"));
     let row = |name: String, bytes: u64| figure(name, Unit::Mb, megabytes(bytes));
-    let memory = Group {
+    let memory = BenchmarkGroup {
         name: "many".to_owned(),
         title: "Memory".to_owned(),
         about: "The most that was resident at any look, ten a second, and a look at the sandbox afterwards \

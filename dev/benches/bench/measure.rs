@@ -1,6 +1,6 @@
 //! Rounds in which everything that is compared has its turn.
 
-use dev::benchmarks::{Goal, Measured, Row, Unit, median};
+use dev::benchmarks::{BenchmarkRow, Goal, Measurement, Unit, median};
 
 /// One of those that take turns.
 pub struct Case<'a> {
@@ -38,10 +38,10 @@ pub fn take_turns(warm: usize, rounds: usize, mut cases: Vec<Case<'_>>) -> Sampl
 
 impl Samples {
     /// A row a case, with its ratio to the first.
-    pub fn rows(&self) -> Vec<Row> {
-        let row = |(name, times): (&String, &Vec<f64>)| Row {
+    pub fn rows(&self) -> Vec<BenchmarkRow> {
+        let row = |(name, times): (&String, &Vec<f64>)| BenchmarkRow {
             name: name.clone(),
-            measured: Measured::new(Unit::Ms, times, Some(&self.times[0])),
+            measured: Measurement::new(Unit::Ms, times, Some(&self.times[0])),
             problem: None,
         };
         self.names.iter().zip(&self.times).map(row).collect()
@@ -70,6 +70,10 @@ pub fn at_least(limit: f64, measured: f64, unit: Unit, wanted: impl Into<String>
 }
 
 /// A row of one figure.
-pub fn figure(name: impl Into<String>, unit: Unit, figure: f64) -> Row {
-    Row { name: name.into(), measured: Measured::new(unit, &[figure], None), problem: None }
+pub fn figure(name: impl Into<String>, unit: Unit, figure: f64) -> BenchmarkRow {
+    BenchmarkRow {
+        name: name.into(),
+        measured: Measurement::new(unit, &[figure], None),
+        problem: None,
+    }
 }

@@ -5,16 +5,16 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The cost of a run.
-pub struct Watched {
-    /// The most of the process itself, in bytes.
+/// The peak memory of a run.
+pub struct MemoryUse {
+    /// The peak of the process itself, in bytes.
     pub own: u64,
-    /// The most of it and its children together, in bytes; a page that they share counts for each.
+    /// The peak of the process with its children, in bytes. A shared page counts for each of them.
     pub tree: u64,
 }
 
-/// Runs a program that must succeed, and looks every 100 ms at what it and its children take.
-pub fn watched(command: &mut Command) -> Watched {
+/// Runs a program that must succeed. Reads the memory of it and its children every 100 ms.
+pub fn measure_memory(command: &mut Command) -> MemoryUse {
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let mut child = child.expect("it runs");
     let (pid, ended) = (child.id(), AtomicBool::new(false));
@@ -32,7 +32,7 @@ pub fn watched(command: &mut Command) -> Watched {
         ended.store(true, Ordering::SeqCst);
         assert!(status.success(), "{command:?}: {status}");
         let (own, tree) = looks.join().expect("a watcher");
-        Watched { own, tree }
+        MemoryUse { own, tree }
     })
 }
 

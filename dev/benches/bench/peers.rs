@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::repository;
-use crate::tree::Tree;
+use crate::tree::GeneratedTree;
 
 /// A tool, and how it is asked.
 pub struct Peer {
@@ -87,7 +87,7 @@ const QUIET: [(&str, &str); 6] = [
 
 /// Installs the tools and asks each once: those that give the known answer, and the others with what
 /// keeps them from it. A quick run leaves them out, since they come from the network.
-pub fn ready(tree: &Tree, quick: bool) -> (Vec<Peer>, Vec<(String, String)>) {
+pub fn ready(tree: &GeneratedTree, quick: bool) -> (Vec<Peer>, Vec<(String, String)>) {
     if quick {
         let why = "a quick run does not install it".to_owned();
         return (Vec::new(), all().map(|peer| (peer.name.to_owned(), why.clone())).into());
@@ -109,7 +109,7 @@ pub fn ready(tree: &Tree, quick: bool) -> (Vec<Peer>, Vec<(String, String)>) {
 }
 
 /// Installs them into a folder that outlives the run, and links it into the tree, where nx looks.
-fn install(tree: &Tree) -> Result<PathBuf, String> {
+fn install(tree: &GeneratedTree) -> Result<PathBuf, String> {
     let folder = repository().join("dev/benches/peers");
     let bun = std::env::var("XTASK_BUN").expect("XTASK_BUN is set: run `cargo dev bench`");
     let mut command = Command::new(bun);
@@ -132,7 +132,7 @@ impl Peer {
     }
 
     /// Finds its program below `modules` and asks it once.
-    fn ask(&mut self, modules: &Path, tree: &Tree) -> Result<BTreeSet<String>, String> {
+    fn ask(&mut self, modules: &Path, tree: &GeneratedTree) -> Result<BTreeSet<String>, String> {
         let [start, file] = self.program;
         let (scope, start) = start.split_once('/').unwrap_or(("", start));
         let entries = std::fs::read_dir(modules.join(scope)).map_err(|error| error.to_string())?;
@@ -156,7 +156,7 @@ impl Peer {
     }
 
     /// The command that asks it.
-    pub fn command(&self, tree: &Tree) -> Command {
+    pub fn command(&self, tree: &GeneratedTree) -> Command {
         let mut command = if self.node {
             let mut node = Command::new("node");
             node.arg(&self.found);

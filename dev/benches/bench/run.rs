@@ -13,20 +13,20 @@ pub fn git(root: &Path, arguments: &[&str]) -> String {
 #[track_caller]
 pub fn text(command: &mut Command) -> String {
     let output = command.output().expect("it runs");
-    String::from_utf8(succeeded(command, output).stdout).expect("UTF-8")
+    String::from_utf8(require_success(command, output).stdout).expect("UTF-8")
 }
 
-/// Runs a program that must succeed: its milliseconds, and what it prints.
+/// Runs a program that must succeed. Returns its duration in milliseconds and its stdout.
 #[track_caller]
-pub fn timed(command: &mut Command) -> (f64, Vec<u8>) {
-    let begun = Instant::now();
+pub fn measure_time(command: &mut Command) -> (f64, Vec<u8>) {
+    let start = Instant::now();
     let output = command.output().expect("it runs");
-    let took = begun.elapsed().as_secs_f64() * 1000.0;
-    (took, succeeded(command, output).stdout)
+    let duration = start.elapsed().as_secs_f64() * 1000.0;
+    (duration, require_success(command, output).stdout)
 }
 
 #[track_caller]
-fn succeeded(command: &Command, output: Output) -> Output {
+fn require_success(command: &Command, output: Output) -> Output {
     let message = || {
         let (out, err) =
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -3,23 +3,25 @@
 use std::path::Path;
 use std::process::Command;
 
-use dev::benchmarks::{Goal, Group, Row, Unit};
+use dev::benchmarks::{BenchmarkGroup, BenchmarkRow, Goal, Unit};
 
 use crate::measure::{Case, at_most, figure, take_turns};
-use crate::run::timed;
+use crate::run::measure_time;
 use crate::support::{TestEnv, repository};
 
 /// Starts with nothing to build, and the build from nothing.
-pub fn groups(quick: bool) -> Vec<Group> {
+pub fn groups(quick: bool) -> Vec<BenchmarkGroup> {
     let env = TestEnv::with_tools();
     env.site("projects/site", "site");
     env.commit("site");
     let mut cases = vec![
-        Case::new("the binary, `--version`", || timed(&mut env.command(&["--version"], &[])).0),
+        Case::new("the binary, `--version`", || {
+            measure_time(&mut env.command(&["--version"], &[])).0
+        }),
         Case::new("`xtask doctor --offline`", || doctor(&env)),
     ];
     if !quick {
-        let help = || timed(cargo().args(["xtask", "--help"])).0;
+        let help = || measure_time(cargo().args(["xtask", "--help"])).0;
         cases.push(Case::new("`cargo xtask --help`, nothing to build", help));
     }
     let samples = take_turns(1, if quick { 1 } else { 15 }, cases);
@@ -31,7 +33,7 @@ pub fn groups(quick: bool) -> Vec<Group> {
     if !quick {
         cold(&mut rows, &mut goals);
     }
-    vec![Group {
+    vec![BenchmarkGroup {
         name: "start".to_owned(),
         title: "Starting".to_owned(),
         about: "What a command costs before it does anything, and what the first one costs."
@@ -69,7 +71,7 @@ fn cargo() -> Command {
 }
 
 /// Builds xtask in an empty target folder, as everybody's first command does.
-fn cold(rows: &mut Vec<Row>, goals: &mut Vec<Goal>) {
+fn cold(rows: &mut Vec<BenchmarkRow>, goals: &mut Vec<Goal>) {
     let target =
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cold-{}", std::process::id()));
     let mut build = cargo();

@@ -49,7 +49,7 @@ const ROOT_FILES: [(&str, &str); 6] = [
 ];
 
 /// The generated repository.
-pub struct Tree {
+pub struct GeneratedTree {
     /// Its root.
     pub root: PathBuf,
     /// The names of the packages that the change affects, by this generator's own walk.
@@ -57,7 +57,7 @@ pub struct Tree {
 }
 
 /// Makes the repository at `root`: `main`, and `change` checked out.
-pub fn generate(root: &Path, shape: Shape) -> Tree {
+pub fn generate(root: &Path, shape: Shape) -> GeneratedTree {
     let dependencies = edges(shape);
     assert_eq!(dependencies.iter().map(BTreeSet::len).sum::<usize>(), shape.edges);
     let write = |path: &str, text: &str| {
@@ -105,10 +105,10 @@ pub fn generate(root: &Path, shape: Shape) -> Tree {
     commit(root, "change");
     assert_eq!(git(root, &["ls-files"]).lines().count(), shape.files(), "files");
     let answer = users(&dependencies, &changed).into_iter().map(|index| format!("p{index}"));
-    Tree { root: root.to_owned(), answer: answer.collect() }
+    GeneratedTree { root: root.to_owned(), answer: answer.collect() }
 }
 
-impl Tree {
+impl GeneratedTree {
     /// A clone as a merge request's job has it: of the change alone, without history and without other
     /// branches, taken after `main` has moved on. Returns its folder and the variables that GitLab sets.
     pub fn runner_clone(&self) -> (PathBuf, [(&'static str, String); 4]) {

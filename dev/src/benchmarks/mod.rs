@@ -22,12 +22,12 @@ pub struct Benchmarks {
     /// The machine: name and value of each fact.
     pub machine: Vec<(String, String)>,
     /// One a benchmark.
-    pub groups: Vec<Group>,
+    pub groups: Vec<BenchmarkGroup>,
 }
 
 /// A group of figures that were measured together, in turns.
 #[derive(Debug, Deserialize, Serialize)]
-pub struct Group {
+pub struct BenchmarkGroup {
     /// Its name on the command line.
     pub name: String,
     /// The topic, in a few words.
@@ -35,7 +35,7 @@ pub struct Group {
     /// The method.
     pub about: String,
     /// Those that took turns.
-    pub rows: Vec<Row>,
+    pub rows: Vec<BenchmarkRow>,
     /// The goals.
     #[serde(default)]
     pub goals: Vec<Goal>,
@@ -43,12 +43,12 @@ pub struct Group {
 
 /// One of those that took turns.
 #[derive(Debug, Deserialize, Serialize)]
-pub struct Row {
+pub struct BenchmarkRow {
     /// The label.
     pub name: String,
     /// The measured values. `None` if it could not be measured.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub measured: Option<Measured>,
+    pub measured: Option<Measurement>,
     /// The reason why it could not be measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -56,14 +56,14 @@ pub struct Row {
 
 /// The figures of several rounds.
 #[derive(Debug, PartialEq, Deserialize, Serialize)]
-pub struct Measured {
-    /// In what.
+pub struct Measurement {
+    /// The unit.
     pub unit: Unit,
     /// The number of rounds.
     pub rounds: usize,
-    /// The figure in the middle.
+    /// The median.
     pub median: f64,
-    /// The least.
+    /// The minimum.
     pub least: f64,
     /// The most.
     pub most: f64,
@@ -99,24 +99,31 @@ pub struct Goal {
     pub wanted: String,
     /// The measured value.
     pub measured: f64,
-    /// In what.
+    /// The unit.
     pub unit: Unit,
     /// `true` if the goal is met.
     pub met: bool,
 }
 
-impl Measured {
+impl Measurement {
     /// The figures of `samples`, in the order of the rounds; `base` are those of the group's first row.
     /// Nothing without samples.
     #[must_use]
-    pub fn new(unit: Unit, samples: &[f64], base: Option<&[f64]>) -> Option<Measured> {
+    pub fn new(unit: Unit, samples: &[f64], base: Option<&[f64]>) -> Option<Measurement> {
         let least = samples.iter().copied().reduce(f64::min)?;
         let most = samples.iter().copied().reduce(f64::max)?;
         let ratios = |base: &[f64]| -> Vec<f64> {
             samples.iter().zip(base).map(|(sample, base)| sample / base).collect()
         };
         let ratio = base.and_then(|base| median(&ratios(base)));
-        Some(Measured { unit, rounds: samples.len(), median: median(samples)?, least, most, ratio })
+        Some(Measurement {
+            unit,
+            rounds: samples.len(),
+            median: median(samples)?,
+            least,
+            most,
+            ratio,
+        })
     }
 }
 
@@ -143,9 +150,9 @@ mod tests {
         assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[4.0, 1.0]), Some(2.5));
         // The machine was twice as slow in the second round; the ratio is the same in both.
-        let measured = Measured::new(Unit::Ms, &[30.0, 60.0], Some(&[10.0, 20.0]));
+        let measured = Measurement::new(Unit::Ms, &[30.0, 60.0], Some(&[10.0, 20.0]));
         let measured = measured.expect("samples");
         assert_eq!((measured.median, measured.ratio), (45.0, Some(3.0)));
-        assert_eq!(Measured::new(Unit::Ms, &[], None), None);
+        assert_eq!(Measurement::new(Unit::Ms, &[], None), None);
     }
 }

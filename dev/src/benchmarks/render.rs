@@ -1,6 +1,6 @@
 //! Benchmarks as a table in a terminal, and as a page.
 
-use super::{Benchmarks, Goal, Group, Row, Unit};
+use super::{BenchmarkGroup, BenchmarkRow, Benchmarks, Goal, Unit};
 use base::terminal::{BOLD, DIM, GREEN, RED, paint};
 
 /// The text of the page before its tables.
@@ -14,7 +14,7 @@ impl Benchmarks {
     /// As tables in a terminal.
     #[must_use]
     pub fn text(&self) -> String {
-        let groups: Vec<String> = self.groups.iter().map(Group::text).collect();
+        let groups: Vec<String> = self.groups.iter().map(BenchmarkGroup::text).collect();
         groups.join("\n\n")
     }
 
@@ -36,7 +36,7 @@ impl Benchmarks {
     }
 }
 
-impl Group {
+impl BenchmarkGroup {
     fn text(&self) -> String {
         let width = self.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
         let mut lines = vec![
@@ -80,7 +80,7 @@ impl Group {
     }
 }
 
-impl Row {
+impl BenchmarkRow {
     /// Median, spread and ratio; the reason where nothing was measured.
     fn cells(&self) -> [String; 3] {
         let Some(measured) = &self.measured else {
@@ -136,13 +136,13 @@ fn cell(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Measured;
+    use super::super::Measurement;
     use super::*;
 
     fn benchmarks() -> Benchmarks {
-        let row = |name: &str, samples: &[f64], base: Option<&[f64]>| Row {
+        let row = |name: &str, samples: &[f64], base: Option<&[f64]>| BenchmarkRow {
             name: name.to_owned(),
-            measured: Measured::new(Unit::Ms, samples, base),
+            measured: Measurement::new(Unit::Ms, samples, base),
             problem: samples.is_empty().then(|| "it did not\ninstall | here".to_owned()),
         };
         let base = [5.0, 5.0, 6.0];
@@ -153,7 +153,7 @@ mod tests {
         ];
         let goal =
             Goal { wanted: "at most 30 ms".to_owned(), measured: 20.04, unit: Unit::Ms, met: true };
-        let group = Group {
+        let group = BenchmarkGroup {
             name: "affected".to_owned(),
             title: "Projects affected by a change".to_owned(),
             about: "A tree.".to_owned(),

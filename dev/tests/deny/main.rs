@@ -40,7 +40,7 @@ fn every_crate_is_as_deny_toml_wants_it() {
 }
 
 /// Returns the findings for these crates, of which each depends on the ones after it.
-fn found(packages: &[String]) -> Findings {
+fn findings_of(packages: &[String]) -> Findings {
     let ids: Vec<String> = (0..packages.len()).map(|index| format!("\"{index}\"")).collect();
     let crates = packages.iter().zip(&ids).map(|(package, id)| package.replace("\"ID\"", id));
     let nodes = ids.iter().enumerate().map(|(index, id)| {
@@ -56,7 +56,7 @@ fn found(packages: &[String]) -> Findings {
 }
 
 fn one(package: String) -> Vec<String> {
-    found(&[package]).errors
+    findings_of(&[package]).errors
 }
 
 fn with(license: &str, name: &str, source: &str, dependencies: &str) -> String {
@@ -87,16 +87,16 @@ fn licences_are_read_as_expressions() {
 
 #[test]
 fn denied_crates_wildcards_and_sources_are_errors() {
-    let found = |name: &str, source: &str, dependencies: &str| {
+    let errors_of = |name: &str, source: &str, dependencies: &str| {
         one(with("\"MIT\"", name, source, dependencies))
     };
-    assert_eq!(found("openssl-sys", "null", ""), ["openssl-sys 2.0.0 is denied"]);
+    assert_eq!(errors_of("openssl-sys", "null", ""), ["openssl-sys 2.0.0 is denied"]);
     let wild = r#"{"name": "serde", "req": "*"}"#;
-    assert_eq!(found("two", "null", wild), ["two 2.0.0: any version of serde will do"]);
+    assert_eq!(errors_of("two", "null", wild), ["two 2.0.0: any version of serde will do"]);
     for source in
         ["git+https://example.com/two.git?branch=main#0123", "registry+https://example.com"]
     {
-        let found = found("two", &format!("\"{source}\""), "");
+        let found = errors_of("two", &format!("\"{source}\""), "");
         assert_eq!(found, [format!("two 2.0.0 is from {source}")]);
     }
 }
@@ -118,7 +118,7 @@ fn an_exception_is_of_its_crate_alone() {
 #[test]
 fn two_versions_are_a_warning_that_says_who_needs_them() {
     let two = with("\"MIT\"", "two", "null", "");
-    let found = found(&[
+    let found = findings_of(&[
         with("\"MIT\"", "three", "null", ""),
         two.clone(),
         with("\"MIT\"", "four", "null", ""),

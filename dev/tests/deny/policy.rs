@@ -56,12 +56,12 @@ struct Bans {
     /// `true` allows a dependency by path without a version.
     #[serde(default)]
     allow_wildcard_paths: bool,
-    deny: Vec<Banned>,
+    deny: Vec<BannedCrate>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Banned {
+struct BannedCrate {
     #[serde(rename = "crate")]
     name: String,
 }

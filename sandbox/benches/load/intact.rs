@@ -22,7 +22,7 @@ impl ContentChecker {
                 continue;
             }
             let text = std::fs::read(&path).expect("a file");
-            let worker: Worker = sandbox::state::sealed::unseal(&text)
+            let worker: Worker = sandbox::state::seal::unseal(&text)
                 .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             for (index, version) in worker.versions.iter().enumerate() {
                 assert_eq!(version.number, index + 1, "{}", path.display());

@@ -67,8 +67,8 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/secrets-bulk", patch(secrets::bulk))
         .route("/references", get(workers::references))
         .route("/usage-model", get(settings::script))
-        .fallback(unsupported)
-        .method_not_allowed_fallback(unsupported);
+        .fallback(not_implemented)
+        .method_not_allowed_fallback(not_implemented);
     let service = Router::new()
         .route("/", get(workers::environment))
         .route("/bindings", get(workers::environment_bindings))
@@ -147,8 +147,8 @@ pub fn routes(app: &App) -> Router<App> {
         )
         .route("/workflows/{workflow}/versions", get(workflows::versions))
         .nest("/workflows/{workflow}/instances", instances)
-        .fallback(unsupported)
-        .method_not_allowed_fallback(unsupported)
+        .fallback(not_implemented)
+        .method_not_allowed_fallback(not_implemented)
         .layer(from_fn_with_state(app.clone(), auth::check_account));
     Router::new()
         .nest("/accounts/{account}", account)
@@ -158,8 +158,8 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/memberships", get(account::memberships))
         .route("/zones", get(zones::list))
         .route("/zones/{zone}/workers/routes", get(zones::routes))
-        .fallback(any(unsupported))
-        .method_not_allowed_fallback(unsupported)
+        .fallback(any(not_implemented))
+        .method_not_allowed_fallback(not_implemented)
         .layer(from_fn_with_state(app.clone(), auth::authenticate))
         // These use a separate token instead of the account's.
         .route("/accounts/{account}/workers/assets/upload", post(assets::upload))
@@ -171,7 +171,7 @@ async fn empty_list() -> Response {
     list(&[] as &[()])
 }
 
-async fn unsupported(method: Method, OriginalUri(uri): OriginalUri) -> Response {
+async fn not_implemented(method: Method, OriginalUri(uri): OriginalUri) -> Response {
     let path = uri.path();
     crate::log::line(&format!("not in the sandbox: {method} {path}"));
     CloudflareError::new(501, 7000, &format!("The sandbox has no route for {method} {path}"))

@@ -28,7 +28,7 @@ impl GitlabError {
 
     /// Makes the response for a feature that GitLab has and the sandbox lacks.
     #[must_use]
-    pub fn unsupported(feature: &str) -> GitlabError {
+    pub fn not_implemented(feature: &str) -> GitlabError {
         crate::log::line(&format!("not in the sandbox: {feature}"));
         GitlabError::message(
             501,

@@ -36,7 +36,7 @@ pub enum MergeRequestAction {
     /// Lock or unlock the discussion.
     Lock(bool),
     /// A quick action of this name that does not change the merge request, such as a to-do.
-    Unrelated(String),
+    Other(String),
 }
 
 /// The changes that were applied.
@@ -93,7 +93,7 @@ fn is_permitted(
         MergeRequestAction::Merge | MergeRequestAction::Approve | MergeRequestAction::Unapprove => {
             caller.role >= UserRole::Developer
         }
-        MergeRequestAction::Unrelated(_) => true,
+        MergeRequestAction::Other(_) => true,
         _ => is_author || caller.role >= UserRole::Reporter,
     }
 }
@@ -235,7 +235,7 @@ fn apply_one(
                 &text,
             );
         }
-        MergeRequestAction::Unrelated(name) => {
+        MergeRequestAction::Other(name) => {
             applied.record(name, json!(true), &format!("Did /{name}."), "")
         }
         // The state is reached already, or the action does not fit the state.

@@ -100,7 +100,9 @@ impl RequestFields {
         let is_known = |name: &str| PAGING.contains(&name) || known.contains(&name);
         match self.query_names.iter().find(|name| !is_known(name)) {
             None => Ok(()),
-            Some(name) => Err(GitlabError::unsupported(&format!("the query parameter `{name}`"))),
+            Some(name) => {
+                Err(GitlabError::not_implemented(&format!("the query parameter `{name}`")))
+            }
         }
     }
 

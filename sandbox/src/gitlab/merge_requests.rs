@@ -45,7 +45,7 @@ pub async fn list(request: RequestContext, fields: RequestFields) -> GitlabResul
     let project = request.project()?;
     fields.require_known(&FILTERS)?;
     if fields.flag("with_labels_details") {
-        return Err(GitlabError::unsupported("`with_labels_details=true`"));
+        return Err(GitlabError::not_implemented("`with_labels_details=true`"));
     }
     let filter = MergeRequestFilter::read(&fields, &request.caller.user)?;
     let mut found: Vec<&StoredMergeRequest> =
@@ -264,7 +264,7 @@ pub async fn update(request: RequestContext, fields: RequestFields) -> GitlabRes
         "target_branch",
     ];
     if let Some(other) = others.iter().find(|name| fields.has(name)) {
-        return Err(GitlabError::unsupported(&format!("the parameter `{other}` of an update")));
+        return Err(GitlabError::not_implemented(&format!("the parameter `{other}` of an update")));
     }
     if !supported.iter().any(|name| fields.has(name)) {
         let names: Vec<&str> = others.iter().chain(&supported).copied().collect();

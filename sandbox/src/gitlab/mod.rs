@@ -117,14 +117,14 @@ fn api(app: &App) -> Router<App> {
         .route("/personal_access_tokens/self", get(users::token))
         .route("/version", get(users::version))
         .route("/metadata", get(users::version))
-        .fallback(any(unsupported))
-        .method_not_allowed_fallback(unsupported)
+        .fallback(any(not_implemented))
+        .method_not_allowed_fallback(not_implemented)
         .layer(from_fn_with_state(app.clone(), access::authenticate))
         .layer(from_fn_with_state(app.clone(), limits::throttle))
 }
 
-async fn unsupported(method: Method, OriginalUri(uri): OriginalUri) -> Response {
-    GitlabError::unsupported(&format!("the route {method} {}", uri.path())).into_response()
+async fn not_implemented(method: Method, OriginalUri(uri): OriginalUri) -> Response {
+    GitlabError::not_implemented(&format!("the route {method} {}", uri.path())).into_response()
 }
 
 /// Redirects the `web_url` of a merge request to its place on the sandbox's page. `None` if the path

@@ -19,12 +19,12 @@ pub struct StoredProject {
     pub environments: Vec<StoredEnvironment>,
     /// CI/CD variables.
     #[serde(default)]
-    pub variables: Vec<StoredVariable>,
+    pub variables: Vec<ProjectVariable>,
 }
 
 /// A variable, without its value.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct StoredVariable {
+pub struct ProjectVariable {
     /// Its name.
     pub key: String,
     /// `true` if only protected branches and tags can read it.

@@ -83,7 +83,7 @@ fn command(line: &str) -> Option<(String, MergeRequestAction)> {
         "todo" | "done" | "subscribe" | "unsubscribe" | "rebase" | "milestone"
         | "remove_milestone" | "estimate" | "spend" | "target_branch" | "assign_reviewer"
         | "unassign_reviewer" | "request_review" | "react" | "award" | "copy_metadata" => {
-            MergeRequestAction::Unrelated(name.clone())
+            MergeRequestAction::Other(name.clone())
         }
         _ => return None,
     };

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::model::StoredProject;
-use crate::state::sealed::{seal, unseal};
+use crate::state::seal::{seal, unseal};
 use crate::state::{remove_temporary, write_durably};
 
 /// The first id. It is high, so that a client that mistakes an id for an `iid` fails.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::answer::{GitlabError, GitlabResult, created_response};
 use super::context::RequestContext;
 use super::fields::RequestFields;
-use super::model::StoredVariable;
+use super::model::ProjectVariable;
 use super::tokens::UserRole;
 
 /// `GET /projects/{project}/variables`
@@ -23,7 +23,7 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
     request.create(UserRole::Maintainer, |draft| {
         fields.require(&["key", "value"])?;
         let text = |name: &str| fields.text(name).unwrap_or_default();
-        let one = StoredVariable {
+        let one = ProjectVariable {
             key: text("key"),
             protected: fields.flag("protected"),
             masked: fields.flag("masked"),
@@ -44,7 +44,7 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
     })
 }
 
-fn variable_json(one: &StoredVariable) -> Value {
+fn variable_json(one: &ProjectVariable) -> Value {
     json!({
         "key": one.key, "value": one.empty.then_some(""), "variable_type": "env_var",
         "protected": one.protected, "masked": one.masked, "hidden": !one.empty, "raw": false,

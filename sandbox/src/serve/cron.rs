@@ -26,7 +26,7 @@ const COMMAND_HEADER: &str = "mf-sandbox-order";
 
 /// The result of one run.
 #[derive(Debug, Deserialize, Serialize)]
-pub struct CronRun {
+pub struct TriggerRun {
     /// The cron that the Worker received.
     pub cron: String,
     /// `ok`, `exception` or another outcome of workerd.
@@ -86,7 +86,7 @@ pub async fn run_schedules(app: App) {
 }
 
 /// Runs a Worker's `scheduled` handler.
-async fn run(app: &App, node: &VersionNode, cron: &str, time: DateTime<Utc>) -> Result<CronRun> {
+async fn run(app: &App, node: &VersionNode, cron: &str, time: DateTime<Utc>) -> Result<TriggerRun> {
     let loaded = app.runtime.load(&app.store, node).await?;
     let body = json!({ "cron": cron, "time": time.timestamp_millis() }).to_string();
     let request = proxy::client()
@@ -99,7 +99,7 @@ async fn run(app: &App, node: &VersionNode, cron: &str, time: DateTime<Utc>) -> 
     }
     let answer: Value = serde_json::from_slice(&answer.bytes().await?)?;
     let outcome = answer["outcome"].as_str().context("the runtime's answer has no outcome")?;
-    Ok(CronRun { cron: cron.to_owned(), outcome: outcome.to_owned() })
+    Ok(TriggerRun { cron: cron.to_owned(), outcome: outcome.to_owned() })
 }
 
 /// `POST /__sandbox/cron/{worker}`: runs all triggers of a Worker now, or the requested one
@@ -119,7 +119,7 @@ async fn trigger_now(
     app: &App,
     name: &str,
     requested: Option<&str>,
-) -> Result<Vec<CronRun>, (StatusCode, String)> {
+) -> Result<Vec<TriggerRun>, (StatusCode, String)> {
     let refuse = |status, message: String| Err((status, message));
     let workers = app.store.workers();
     let Some(node) = workers.iter().find(|worker| worker.name == name).and_then(VersionNode::live)

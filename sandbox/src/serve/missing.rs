@@ -51,7 +51,7 @@ pub fn not_deployed(app: &App, worker: &str) -> Response {
 
 /// Returns the page for a Worker whose workers.dev address is disabled.
 #[must_use]
-pub fn disabled(app: &App, worker: &str) -> Response {
+pub fn worker_disabled(app: &App, worker: &str) -> Response {
     let url = format!("http://{worker}.localhost:{}/", app.port);
     page(
         app,

@@ -34,7 +34,7 @@ pub async fn handle(app: &App, host: &str, request: Request) -> Response {
             proxy::forward(app, &node, request).await
         }
         HostTarget::NotDeployed(worker) => missing::not_deployed(app, &worker),
-        HostTarget::Off(worker) => missing::disabled(app, &worker),
+        HostTarget::Off(worker) => missing::worker_disabled(app, &worker),
         HostTarget::PreviewsOff(worker) => missing::previews_disabled(app, &worker),
         HostTarget::Nothing => missing::unknown_host(app, host),
     }

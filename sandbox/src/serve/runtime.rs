@@ -131,7 +131,7 @@ impl std::fmt::Display for InvalidMember {
 enum LoadAttempt {
     Success(Arc<LoadedGroup>),
     /// Another group replaced it in the meantime.
-    Superseded,
+    Conflict,
     /// The process ended.
     ProcessExit(anyhow::Error),
     Failed(anyhow::Error),
@@ -181,7 +181,7 @@ impl WorkerRuntime {
             let plan = self.plan(store, node)?;
             match self.attempt(&store.blobs, &plan).await? {
                 LoadAttempt::Success(loaded) => return Ok(loaded),
-                LoadAttempt::Superseded => {}
+                LoadAttempt::Conflict => {}
                 LoadAttempt::ProcessExit(error) if has_ended => return Err(error),
                 LoadAttempt::ProcessExit(_) => has_ended = true,
                 LoadAttempt::Failed(error) => self.exclude_broken(&plan, node, error)?,
@@ -245,7 +245,7 @@ impl WorkerRuntime {
                 let is_ours = self.has_entry(&entry).await;
                 self.inner.lock().await.loaded.retain(|one| !Arc::ptr_eq(&one.cell, &entry.cell));
                 Ok(match is_ours {
-                    false => LoadAttempt::Superseded,
+                    false => LoadAttempt::Conflict,
                     true if process.has_ended() => LoadAttempt::ProcessExit(error),
                     true => LoadAttempt::Failed(error),
                 })

@@ -4,7 +4,7 @@ pub mod blobs;
 pub mod model;
 pub mod preview;
 pub mod resources;
-pub mod sealed;
+pub mod seal;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -148,7 +148,7 @@ impl WorkerStore {
     /// Writes a Worker to disk, then to memory.
     fn save(&self, worker: Worker) -> Result<()> {
         let path = self.path(&worker.account, &worker.name);
-        write_durably(&path, &sealed::seal(&worker)?)?;
+        write_durably(&path, &seal::seal(&worker)?)?;
         self.lock_workers().insert((worker.account.clone(), worker.name.clone()), Arc::new(worker));
         Ok(())
     }
@@ -174,7 +174,7 @@ fn key(file: &str) -> Option<WorkerKey> {
 
 fn read(path: &Utf8Path, key: &WorkerKey) -> Result<Worker> {
     let bytes = std::fs::read(path).context("it cannot be read")?;
-    let worker: Worker = sealed::unseal(&bytes)?;
+    let worker: Worker = seal::unseal(&bytes)?;
     if (&worker.account, &worker.name) != (&key.0, &key.1) {
         bail!("it is the file of the Worker {}", worker.name);
     }

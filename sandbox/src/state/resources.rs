@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::sealed::{seal, unseal};
+use super::seal::{seal, unseal};
 use super::{remove_temporary, write_durably};
 use crate::ids::{hex, now, random, uuid};
 

@@ -181,7 +181,7 @@ impl Stage {
         let fixed = self.source.join("after-fix");
         if fixed.is_dir() {
             let ran = self.run(&["--fix"]);
-            let text = self.told(&ran.stderr) + "---\n" + &self.told(&ran.stdout);
+            let text = self.normalize(&ran.stderr) + "---\n" + &self.normalize(&ran.stdout);
             expect_file![fixed.join("fix.txt")].assert_eq(&text);
             self.compare(&fixed);
         }
@@ -199,7 +199,7 @@ impl Stage {
                 plain.status.code(),
                 Some(self.case.exit),
                 "{dir}: {}",
-                self.told(&plain.stderr)
+                self.normalize(&plain.stderr)
             );
         }
         assert_eq!(plain.status.code(), json.status.code(), "{dir}");
@@ -218,12 +218,12 @@ impl Stage {
             [] => &plain.stderr,
             stdout => stdout,
         };
-        expect_file![dir.join("expected.txt")].assert_eq(&self.told(text));
+        expect_file![dir.join("expected.txt")].assert_eq(&self.normalize(text));
         expect_file![dir.join("expected.json")].assert_eq(&json);
     }
 
     fn told_json(&self, value: &Value) -> Value {
-        serde_json::from_str(&self.told(value.to_string().as_bytes())).expect("JSON")
+        serde_json::from_str(&self.normalize(value.to_string().as_bytes())).expect("JSON")
     }
 
     /// Takes out the checks that say what they say in the case `healthy`.
@@ -257,8 +257,8 @@ impl Stage {
         output
     }
 
-    /// Text as the expectations have it: without the places of this machine.
-    fn told(&self, bytes: &[u8]) -> String {
+    /// Replaces the paths of this machine, as in the expectations.
+    fn normalize(&self, bytes: &[u8]) -> String {
         let text = std::str::from_utf8(bytes).expect("UTF-8");
         let text = text
             .replace(&preamble(&self.root), "[PREAMBLE]\n")
@@ -323,14 +323,14 @@ fn real(name: &str) -> Utf8PathBuf {
 fn preflight_lists_everything_that_a_deploy_would_fail_on() {
     use base::error::Exit;
     use delivery::context::Ctx;
-    use delivery::plan::destination::{Destination, Pipeline};
+    use delivery::plan::destination::{Destination, PipelineFacts};
     use workspace::Workspace;
 
     let cases = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/doctor");
     let stage = Stage::new(&cases, "projects-broken");
     let ctx = Ctx {
         root: stage.root.clone(),
-        ui: base::terminal::Ui::new(base::terminal::Options::default()),
+        ui: base::terminal::Ui::new(base::terminal::OutputOptions::default()),
         dry_run: false,
         jobs: 1,
         retry_budget: base::retry::RetryBudget::new(|_| {}),
@@ -338,7 +338,7 @@ fn preflight_lists_everything_that_a_deploy_would_fail_on() {
     };
     let workspace = Workspace::load(&ctx.root).expect("readable");
     let mut destination =
-        Destination::resolve(&workspace.config, "staging", None, &Pipeline::default(), None)
+        Destination::resolve(&workspace.config, "staging", None, &PipelineFacts::default(), None)
             .expect("not protected");
     let find =
         |name: &str| workspace.projects.iter().find(|project| project.name == name).expect(name);

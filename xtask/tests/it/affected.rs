@@ -36,7 +36,7 @@ pub fn names(json: &Value) -> Vec<&str> {
     projects.iter().map(|project| project["name"].as_str().expect("text")).collect()
 }
 
-pub fn affected(env: &TestEnv, arguments: &[&str]) -> Value {
+pub fn affected_json(env: &TestEnv, arguments: &[&str]) -> Value {
     affected_with(env, arguments, &[])
 }
 
@@ -80,7 +80,7 @@ fn dependents_are_affected_with_the_way_as_reason() {
     env.git(&["checkout", "--quiet", "-b", "change"]);
     env.write("packages/tokens/a b.ts", "2\n");
     env.commit("change");
-    let json = affected(&env, &[]);
+    let json = affected_json(&env, &[]);
     assert_eq!(names(&json), ["app"]);
     assert_eq!(json["base"]["why"], "the merge base with main");
     assert_eq!(
@@ -108,36 +108,40 @@ fn dependents_are_affected_with_the_way_as_reason() {
 #[test]
 fn uncommitted_untracked_renamed_and_odd_paths_count() {
     let env = tree();
-    assert_eq!(affected(&env, &[])["projects"], serde_json::json!([]));
+    assert_eq!(affected_json(&env, &[])["projects"], serde_json::json!([]));
     env.write("README.md", "changed\n");
-    assert_eq!(affected(&env, &[])["projects"], serde_json::json!([]), "no project depends on it");
+    assert_eq!(
+        affected_json(&env, &[])["projects"],
+        serde_json::json!([]),
+        "no project depends on it"
+    );
     env.write("projects/alone/new \"file\"\nin two lines", "x");
-    let json = affected(&env, &[]);
+    let json = affected_json(&env, &[]);
     assert_eq!(names(&json), ["alone"]);
     assert_eq!(
         json["projects"][0]["reasons"][0]["path"],
         "projects/alone/new \"file\"\nin two lines"
     );
-    assert_eq!(affected(&env, &["--head", "HEAD"])["projects"], serde_json::json!([]));
+    assert_eq!(affected_json(&env, &["--head", "HEAD"])["projects"], serde_json::json!([]));
     env.commit("odd");
     env.sh("git mv 'packages/tokens/a b.ts' projects/alone/").exits(0);
     assert_eq!(
-        names(&affected(&env, &[])),
+        names(&affected_json(&env, &[])),
         ["alone", "app"],
         "where it went and where it came from"
     );
     env.commit("moved");
     env.sh("git rm --quiet --cached projects/app/build.ts").exits(0);
-    assert_eq!(names(&affected(&env, &[])), ["app"], "a staged deletion");
+    assert_eq!(names(&affected_json(&env, &[])), ["app"], "a staged deletion");
     env.sh("git add --all && printf x > \"$(printf 'projects/alone/\\377')\"").exits(0);
-    assert_eq!(names(&affected(&env, &[])), ["alone"], "a name that is not UTF-8");
+    assert_eq!(names(&affected_json(&env, &[])), ["alone"], "a name that is not UTF-8");
 }
 
 #[test]
 fn lock_files_and_pins_concern_what_is_made_with_them() {
     let env = tree();
     env.write("bun.lock", "{ }\n");
-    let json = affected(&env, &[]);
+    let json = affected_json(&env, &[]);
     assert_eq!(names(&json), ["app"], "the other one has its own lock file");
     assert_eq!(
         json["projects"][0]["reasons"],
@@ -146,10 +150,10 @@ fn lock_files_and_pins_concern_what_is_made_with_them() {
             { "kind": "globalInput", "path": "bun.lock" }])
     );
     env.sh("git checkout --quiet bun.lock && git rm --quiet bun.lock").exits(0);
-    assert!(names(&affected(&env, &[])).contains(&"app"), "a deleted lock file");
+    assert!(names(&affected_json(&env, &[])).contains(&"app"), "a deleted lock file");
     env.sh("git reset --quiet --hard").exits(0);
     env.write("dagger/cloudflare/toolchain/bun.lock", "{}\n");
-    assert_eq!(names(&affected(&env, &[])), ["alone", "app"]);
+    assert_eq!(names(&affected_json(&env, &[])), ["alone", "app"]);
 }
 
 #[test]
@@ -188,7 +192,7 @@ fn dagger_modules_concern_what_they_build_and_deploy() {
         ("dagger/test/a.test.ts", &[]),
     ] {
         env.write(file, "two");
-        assert_eq!(names(&affected(&env, &["--base", "base"])), expected, "{file}");
+        assert_eq!(names(&affected_json(&env, &["--base", "base"])), expected, "{file}");
         let changed: Vec<&str> = ["alone", "app"]
             .into_iter()
             .zip(before.iter().zip(keys()))
@@ -199,7 +203,7 @@ fn dagger_modules_concern_what_they_build_and_deploy() {
     }
     env.write("dagger/cloudflare/src/index.ts", "two");
     assert_eq!(
-        affected(&env, &["--base", "base"])["projects"][1]["reasons"],
+        affected_json(&env, &["--base", "base"])["projects"][1]["reasons"],
         serde_json::json!([{ "kind": "dependency", "on": "dagger/cloudflare", "origin": "module",
             "through": [], "path": "dagger/cloudflare/src/index.ts" }])
     );
@@ -212,7 +216,7 @@ fn dagger_modules_concern_what_they_build_and_deploy() {
         ),
     );
     assert_eq!(
-        affected(&env, &["--base", "base"])["projects"][1]["reasons"],
+        affected_json(&env, &["--base", "base"])["projects"][1]["reasons"],
         serde_json::json!([{ "kind": "globalInput", "path": "dagger/config/config.json" }])
     );
 }
@@ -243,14 +247,14 @@ fn what_is_not_known_is_everything() {
         (&["--base", &zeros], "no commit"),
         (&["--head", "gone"], "`gone` is no commit"),
     ] {
-        assert_everything(&affected(&env, arguments), because);
+        assert_everything(&affected_json(&env, arguments), because);
     }
     env.git(&["checkout", "--quiet", "--orphan", "other"]);
-    assert_everything(&affected(&env, &[]), "there is no commit yet");
+    assert_everything(&affected_json(&env, &[]), "there is no commit yet");
     env.commit("other history");
-    assert_everything(&affected(&env, &[]), "no common history with main");
+    assert_everything(&affected_json(&env, &[]), "no common history with main");
     env.git(&["branch", "--quiet", "-D", "main"]);
-    assert_everything(&affected(&env, &[]), "knows no default branch");
+    assert_everything(&affected_json(&env, &[]), "knows no default branch");
 }
 
 /// The same, where `app` depends on a folder inside of a submodule. The script moves the submodule.
@@ -278,11 +282,11 @@ pub fn tree_with_submodule() -> (TestEnv, &'static str) {
 #[test]
 fn a_submodule_concerns_its_users() {
     let (env, moves) = tree_with_submodule();
-    assert!(names(&affected(&env, &[])).is_empty());
+    assert!(names(&affected_json(&env, &[])).is_empty());
     env.sh(moves).exits(0);
-    assert_eq!(names(&affected(&env, &[])), ["app"], "the submodule moved");
+    assert_eq!(names(&affected_json(&env, &[])), ["app"], "the submodule moved");
     env.commit("moved");
-    assert_eq!(names(&affected(&env, &["--base", "HEAD~1", "--head", "HEAD"])), ["app"]);
+    assert_eq!(names(&affected_json(&env, &["--base", "HEAD~1", "--head", "HEAD"])), ["app"]);
 }
 
 #[test]
@@ -316,10 +320,10 @@ fn broken_manifests_and_cycles_matter_where_a_project_is_made_from_them() {
         r#"{ "name": "fb", "dependencies": { "fa": "workspace:*" } }"#,
     );
     // A cycle is a set whose members share their inputs.
-    assert_eq!(names(&affected(&env, &[])), ["app"]);
+    assert_eq!(names(&affected_json(&env, &[])), ["app"]);
     env.commit("a cycle");
     env.write("fixtures/b/index.ts", "1\n");
-    let json = affected(&env, &["--base", "HEAD"]);
+    let json = affected_json(&env, &["--base", "HEAD"]);
     assert_eq!(names(&json), ["app"], "{json:#}");
     let packages = json["packages"].as_array().expect("packages").iter();
     let packages: Vec<_> = packages.map(|package| &package["name"]).collect();
@@ -384,8 +388,8 @@ fn a_config_below_the_top_of_a_repository_reads_its_own_paths() {
     git("add --all");
     git("commit --quiet -m outer");
     env.write("projects/alone/content.txt", "new");
-    assert_eq!(names(&affected(&env, &[])), ["alone"]);
+    assert_eq!(names(&affected_json(&env, &[])), ["alone"]);
     git("checkout --quiet -b change");
     git("commit --quiet -a -m change");
-    assert_eq!(names(&affected(&env, &[])), ["alone"]);
+    assert_eq!(names(&affected_json(&env, &[])), ["alone"]);
 }

@@ -53,7 +53,7 @@ fn merge_requests_compare_with_where_they_began_also_in_a_clone_of_depth_1() {
     }
     // Without a base from GitLab, a clone that ends here cannot tell.
     clone.sh("git fetch --quiet --depth 1 origin main:refs/remotes/origin/main").exits(0);
-    assert_everything(&affected(&clone, &[]), "this shallow clone ends before");
+    assert_everything(&affected_json(&clone, &[]), "this shallow clone ends before");
 }
 
 #[test]

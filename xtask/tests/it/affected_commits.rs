@@ -1,6 +1,6 @@
 //! The compared commit decides which projects are affected, whatever the working tree holds.
 
-use crate::affected::{affected, id, names, tree, tree_with_submodule};
+use crate::affected::{affected_json, id, names, tree, tree_with_submodule};
 use crate::support::TestEnv;
 
 fn summaries(env: &TestEnv) -> Vec<String> {
@@ -26,7 +26,7 @@ fn another_commit_is_read_as_it_is() {
     env.commit("its package");
     env.git(&["checkout", "--quiet", "main"]);
     let ask = ["--base", "change~1", "--head", "change"];
-    let json = affected(&env, &ask);
+    let json = affected_json(&env, &ask);
     assert_eq!(names(&json), ["new"], "main has neither");
     assert_eq!(json["projects"][0]["reasons"][0]["on"], "packages/extra");
     assert_eq!(json["of"], 3);
@@ -35,8 +35,8 @@ fn another_commit_is_read_as_it_is() {
     // What the working tree holds makes no difference to a commit.
     env.write("projects/alone/wrangler.json", "{ broken");
     env.write("packages/ui/package.json", "{ broken");
-    assert_eq!(affected(&env, &ask), json);
-    assert_eq!(names(&affected(&env, &["--base", "main", "--head", "main"])), [""; 0]);
+    assert_eq!(affected_json(&env, &ask), json);
+    assert_eq!(names(&affected_json(&env, &["--base", "main", "--head", "main"])), [""; 0]);
     let ran = env.xtask(&["affected"]).exits(0);
     let message = "skipped: packages/ui/package.json: key must be a string at line 1 column 3; projects/app/package.json \
                 depends on `ui`";
@@ -50,12 +50,12 @@ fn a_commit_is_read_once_and_what_is_kept_is_never_trusted_blindly() {
     env.write("packages/tokens/a b.ts", "2\n");
     env.commit("change");
     let commit = id(&env, "HEAD");
-    let json = affected(&env, &[]);
+    let json = affected_json(&env, &[]);
     assert_eq!(names(&json), ["app"]);
     assert_eq!(summaries(&env), [commit.as_str()]);
     let kept = env.root.join(".xtask/summaries").join(&commit);
     let text = std::fs::read_to_string(&kept).expect("text");
-    assert_eq!(affected(&env, &[]), json);
+    assert_eq!(affected_json(&env, &[]), json);
     assert_eq!(std::fs::read_to_string(&kept).expect("text"), text);
 
     let (_, body) = text.split_once('\n').expect("a checksum");
@@ -67,14 +67,14 @@ fn a_commit_is_read_once_and_what_is_kept_is_never_trusted_blindly() {
         String::new(),
     ] {
         std::fs::write(&kept, &damaged).expect("written");
-        assert_eq!(affected(&env, &[]), json, "{damaged}");
+        assert_eq!(affected_json(&env, &[]), json, "{damaged}");
         assert_eq!(std::fs::read_to_string(&kept).expect("text"), text, "made again");
     }
 
     // A folder that cannot be written costs time and nothing else.
     std::fs::remove_dir_all(env.root.join(".xtask/summaries")).expect("removed");
     std::fs::write(env.root.join(".xtask/summaries"), "in the way").expect("a file");
-    assert_eq!(affected(&env, &[]), json);
+    assert_eq!(affected_json(&env, &[]), json);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn few_outlines_are_kept() {
     for number in 0..18 {
         env.write("README.md", &format!("{number}\n"));
         env.commit("more");
-        affected(&env, &["--head", "HEAD"]);
+        affected_json(&env, &["--head", "HEAD"]);
     }
     let kept = summaries(&env);
     assert_eq!(kept.len(), 16);
@@ -93,17 +93,17 @@ fn few_outlines_are_kept() {
 #[test]
 fn what_the_working_tree_says_of_what_exists_counts() {
     let env = tree();
-    affected(&env, &[]);
+    affected_json(&env, &[]);
     env.write("packages/extra/package.json", r#"{ "name": "extra" }"#);
-    assert_eq!(names(&affected(&env, &[])), [""; 0]);
+    assert_eq!(names(&affected_json(&env, &[])), [""; 0]);
     env.write(
         "projects/alone/package.json",
         r#"{ "name": "alone", "dependencies": { "extra": "file:../../packages/extra" } }"#,
     );
-    assert_eq!(names(&affected(&env, &[])), ["alone"]);
+    assert_eq!(names(&affected_json(&env, &[])), ["alone"]);
     env.commit("uses it");
     env.write("packages/extra/index.ts", "1\n");
-    let json = affected(&env, &[]);
+    let json = affected_json(&env, &[]);
     assert_eq!(names(&json), ["alone"]);
     assert_eq!(json["projects"][0]["reasons"][0]["path"], "packages/extra/index.ts");
     // An uncommitted input exists in the working tree only.
@@ -111,7 +111,7 @@ fn what_the_working_tree_says_of_what_exists_counts() {
     env.git(&["add", "projects/app/package.json"]);
     env.git(&["commit", "--quiet", "--message", "an input"]);
     env.write("data.json", "{}\n");
-    assert!(names(&affected(&env, &[])).contains(&"app"));
+    assert!(names(&affected_json(&env, &[])).contains(&"app"));
     let ran = env.xtask(&["affected", "--head", "HEAD"]).exits(0);
     assert!(ran.stderr.contains("the input `data.json` is not in this repository"));
     assert!(!ran.stdout.contains("app"), "{}", ran.stdout);
@@ -133,11 +133,11 @@ fn links_in_a_commit_are_followed_inside_of_it() {
     env.write("projects/linked/index.html", "2\n");
     env.commit("change");
     let ask = ["--base", "HEAD~1", "--head", "HEAD"];
-    assert_eq!(names(&affected(&env, &ask)), ["linked"]);
+    assert_eq!(names(&affected_json(&env, &ask)), ["linked"]);
     std::fs::remove_file(env.root.join("projects/linked/wrangler.json")).expect("removed");
     link("/etc/hostname", "projects/linked/wrangler.json");
     env.commit("leaves");
-    let json = affected(&env, &ask);
+    let json = affected_json(&env, &ask);
     let message = json["broken"][0]["failure"].as_str().unwrap_or_else(|| panic!("{json:#}"));
     assert!(
         message.starts_with("projects/linked/wrangler.json leads out of the repository"),
@@ -154,7 +154,7 @@ fn a_clone_without_a_manifest_of_the_commit_has_its_working_tree() {
     let object = id(&env, "HEAD:packages/ui/package.json");
     let (folder, file) = object.split_at(2);
     std::fs::remove_file(env.root.join(".git/objects").join(folder).join(file)).expect("removed");
-    assert_eq!(names(&affected(&env, &[])), ["app"]);
+    assert_eq!(names(&affected_json(&env, &[])), ["app"]);
     let ran = env.xtask(&["affected", "--head", "HEAD"]).exits(3);
     assert!(
         ran.stderr.contains(&format!("git does not have the object {object} here")),
@@ -185,11 +185,11 @@ fn a_partial_clone_fetches_manifests_at_once() {
     };
     let clone = partial_clone();
     assert!(!clone.root.join("projects/app").exists());
-    let json = affected(&clone, &["--base", "origin/main"]);
+    let json = affected_json(&clone, &["--base", "origin/main"]);
     assert_eq!(names(&json), ["app"], "the whole repository");
     let clone = partial_clone();
     clone.git(&["remote", "set-url", "origin", "file:///gone"]);
-    let json = affected(&clone, &["--base", "origin/main"]);
+    let json = affected_json(&clone, &["--base", "origin/main"]);
     assert_eq!(json["of"], 1, "what is checked out");
     let ran = clone.xtask(&["affected", "--base", "origin/main", "--head", "HEAD"]).exits(3);
     assert!(ran.stderr.contains("git does not have"), "{}", ran.stderr);

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
-use crate::affected::{affected, names, tree, tree_with_submodule};
+use crate::affected::{affected_json, names, tree, tree_with_submodule};
 use crate::support::TestEnv;
 
 /// A branch on which nothing has changed yet.
@@ -30,7 +30,7 @@ fn a_link_to_nothing_is_no_config_beside_another() {
     env.commit("links");
     env.write("projects/alone/text", "1\n");
     env.commit("change");
-    let json = affected(&env, &["--base", "HEAD~1", "--head", "HEAD"]);
+    let json = affected_json(&env, &["--base", "HEAD~1", "--head", "HEAD"]);
     assert_eq!(names(&json), ["alone"], "{json:#}");
 }
 
@@ -42,7 +42,7 @@ fn manifests_may_be_links_to_files_of_other_names() {
     env.commit("links");
     env.write("projects/alone/text", "1\n");
     env.commit("change");
-    let json = affected(&env, &["--base", "HEAD~1", "--head", "HEAD"]);
+    let json = affected_json(&env, &["--base", "HEAD~1", "--head", "HEAD"]);
     assert_eq!(
         (names(&json), &json["packages"][0]["name"]),
         (vec!["alone"], &"alone-package".into())
@@ -56,7 +56,7 @@ fn a_manifest_that_is_not_utf8_is_as_broken_in_a_commit() {
     std::fs::write(path, b"{ \"name\": \"a\xff\" }").expect("written");
     env.commit("not UTF-8");
     for ask in [&["--head", "HEAD"][..], &[]] {
-        let json = affected(&env, ask);
+        let json = affected_json(&env, ask);
         let message = json["broken"][0]["failure"].as_str().unwrap_or_else(|| panic!("{json:#}"));
         assert!(message.contains("cannot read projects/alone/package.json"), "{message}");
     }
@@ -72,9 +72,9 @@ fn a_config_that_git_keeps_otherwise_is_read_from_the_working_tree() {
     env.commit("encrypted");
     env.write("projects/alone/text", "1\n");
     env.commit("change");
-    let json = affected(&env, &["--base", "HEAD~1"]);
+    let json = affected_json(&env, &["--base", "HEAD~1"]);
     assert_eq!(names(&json), ["alone"], "{json:#}");
-    let json = affected(&env, &["--base", "HEAD~1", "--head", "HEAD"]);
+    let json = affected_json(&env, &["--base", "HEAD~1", "--head", "HEAD"]);
     assert_eq!(json["broken"][0]["dir"], "projects/alone", "{json:#}");
 }
 
@@ -86,9 +86,9 @@ fn where_projects_are_looked_for_is_said_by_the_working_tree() {
     env.commit("moved");
     env.git(&["checkout", "--quiet", "-b", "change"]);
     env.write("sites/alone/text", "1\n");
-    assert_eq!(names(&affected(&env, &[])), [""; 0]);
+    assert_eq!(names(&affected_json(&env, &[])), [""; 0]);
     std::fs::remove_dir_all(env.root.join("projects")).expect("removed");
-    assert_eq!(names(&affected(&env, &[])), ["sites/alone"]);
+    assert_eq!(names(&affected_json(&env, &[])), ["sites/alone"]);
 }
 
 #[test]
@@ -96,14 +96,14 @@ fn a_commit_that_was_replaced_is_read_as_its_own_id_says() {
     let env = branch();
     env.write("README.md", "1\n");
     env.commit("change");
-    assert_eq!(names(&affected(&env, &[])), [""; 0]);
+    assert_eq!(names(&affected_json(&env, &[])), [""; 0]);
     env.git(&["checkout", "--quiet", "-b", "other"]);
     env.site("projects/new", "new");
     env.commit("other");
     env.git(&["checkout", "--quiet", "change"]);
     env.sh("git replace change other && git reset --quiet --hard").exits(0);
     assert!(env.root.join("projects/new").exists());
-    assert_eq!(names(&affected(&env, &[])), ["new"], "what is kept of the commit lacks it");
+    assert_eq!(names(&affected_json(&env, &[])), ["new"], "what is kept of the commit lacks it");
 }
 
 #[test]
@@ -117,10 +117,10 @@ fn inputs_behind_a_link_decide_too() {
     env.write("shared/text", "2\n");
     let after = keys(&env, &["alone"]);
     assert_ne!(after, before);
-    assert_eq!(names(&affected(&env, &["--base", "HEAD"])), ["alone"], "the working tree");
+    assert_eq!(names(&affected_json(&env, &["--base", "HEAD"])), ["alone"], "the working tree");
     env.commit("change");
     let ask = ["--base", "HEAD~1", "--head", "HEAD"];
-    assert_eq!(names(&affected(&env, &ask)), ["alone"], "the commit");
+    assert_eq!(names(&affected_json(&env, &ask)), ["alone"], "the commit");
     assert_eq!(keys(&env, &["alone"]), after);
 }
 
@@ -130,8 +130,8 @@ fn nothing_is_kept_where_git_would_see_it() {
     let ignored = std::fs::read_to_string(env.root.join(".gitignore")).expect("a file");
     env.write(".gitignore", &ignored.replace(".xtask/", ""));
     env.commit("nothing is ignored");
-    let json = affected(&env, &[]);
-    assert_eq!(affected(&env, &[]), json);
+    let json = affected_json(&env, &[]);
+    assert_eq!(affected_json(&env, &[]), json);
     assert!(!env.root.join(".xtask/summaries").exists());
 }
 
@@ -143,7 +143,7 @@ fn an_empty_git_folder_makes_no_repository() {
     env.commit("below the top");
     env.write("top/packages/tokens/a b.ts", "3\n");
     env.root = env.root.join("top");
-    assert_eq!(names(&affected(&env, &["--base", "HEAD"])), ["app"]);
+    assert_eq!(names(&affected_json(&env, &["--base", "HEAD"])), ["app"]);
 }
 
 #[test]

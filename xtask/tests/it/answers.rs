@@ -16,7 +16,7 @@ use base::retry::RetryBudget;
 use base::runner::ExitReason;
 use base::secret::Secret;
 use cloudflare::api::Api;
-use cloudflare::wrangler::{Expected, Verdict, urls, verdict};
+use cloudflare::wrangler::{ExpectedEntry, WranglerOutcome, urls, verdict};
 use cloudflare::wrangler_fields::unknown_fields;
 use delivery::engine::dagger::module_record;
 use gitlab::api::problem::Problem;
@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 use ureq::http::{HeaderMap, HeaderName, HeaderValue};
 use workspace::strategy::Strategy as PreviewStrategy;
 
-use crate::hostile::{any_json, any_text, replaced};
+use crate::hostile::{any_json, any_text, replace};
 use crate::support::{CANARY, Ran, TestEnv};
 
 /// The most that an error may say, in bytes.
@@ -43,10 +43,10 @@ fn real() -> Vec<(String, Value)> {
     all.expect("pairs")
 }
 
-/// An answer that was found to do harm: this text, so often, with `LONG` for a long one, and these headers.
+/// A response that caused a bug: a text with its repetitions, `LONG` for a long one, and headers.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Found {
+struct HarmfulAnswer {
     #[serde(rename = "about")]
     _about: String,
     of: String,
@@ -58,12 +58,12 @@ struct Found {
     headers: Vec<(String, String)>,
 }
 
-fn found() -> Vec<Found> {
+fn harmful_answers() -> Vec<HarmfulAnswer> {
     let all = serde_json::from_str(include_str!("../cases/answers/found.json"));
     all.expect("a list")
 }
 
-impl Found {
+impl HarmfulAnswer {
     fn answer(&self) -> Answer {
         let body = self.body.replace("LONG", &"long ".repeat(5000));
         let body = body.repeat(self.times.unwrap_or(1)).into_bytes();
@@ -71,21 +71,21 @@ impl Found {
     }
 }
 
-/// `base` with one thing wrong with it.
-fn changed(base: &Value, how: usize, at: usize, other: &Value) -> Vec<u8> {
+/// Returns `base` with one fault.
+fn with_fault(base: &Value, how: usize, at: usize, other: &Value) -> Vec<u8> {
     let raw = |text: &str| {
-        let marked = replaced(base, at, &json!("\u{0}here")).to_string();
+        let marked = replace(base, at, &json!("\u{0}here")).to_string();
         marked.replace("\"\\u0000here\"", text).into_bytes()
     };
     match how % 9 {
-        0 => replaced(base, at, other).to_string().into_bytes(),
+        0 => replace(base, at, other).to_string().into_bytes(),
         1 => raw("1e999"),
         2 => raw("18446744073709551616"),
         3 => raw(&"[".repeat(200)),
-        4 => replaced(base, at, &json!("\u{1b}]0;x\u{7}\u{9b}2J\u{202e}\r\n"))
+        4 => replace(base, at, &json!("\u{1b}]0;x\u{7}\u{9b}2J\u{202e}\r\n"))
             .to_string()
             .into_bytes(),
-        5 => replaced(base, at, &json!("é\u{1f511}".repeat(20_000))).to_string().into_bytes(),
+        5 => replace(base, at, &json!("é\u{1f511}".repeat(20_000))).to_string().into_bytes(),
         6 => {
             let mut bytes = base.to_string().into_bytes();
             bytes.truncate(at % bytes.len());
@@ -104,19 +104,21 @@ fn changed(base: &Value, how: usize, at: usize, other: &Value) -> Vec<u8> {
 /// The output of a run of wrangler or of the module.
 fn judge(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    for expected in [Expected::Deploy, Expected::Upload, Expected::Preview] {
+    for expected in [ExpectedEntry::Deploy, ExpectedEntry::Upload, ExpectedEntry::Preview] {
         for ended in
             [ExitReason::Code(0), ExitReason::Code(1), ExitReason::Signal(9), ExitReason::Deadline]
         {
             match verdict(expected, ended, &text) {
-                Verdict::Done { targets, version, .. } => {
+                WranglerOutcome::Done { targets, version, .. } => {
                     assert!(
                         ended == ExitReason::Code(0),
                         "{version} was made by a run that failed"
                     );
                     drop(urls(&targets));
                 }
-                Verdict::Failed { reason, .. } => assert!(reason.contains("wrangler"), "{reason}"),
+                WranglerOutcome::Failed { reason, .. } => {
+                    assert!(reason.contains("wrangler"), "{reason}")
+                }
             }
         }
     }
@@ -163,7 +165,7 @@ proptest! {
         which in any::<proptest::sample::Index>(), how in any::<usize>(), at in any::<usize>(), other in any_json(), text in any_text(),
     ) {
         let real = real();
-        let bytes = changed(&which.get(&real).1, how, at, &other);
+        let bytes = with_fault(&which.get(&real).1, how, at, &other);
         judge(&bytes);
         judge(&[text.as_bytes(), b"\n", &bytes, b"\n", other.to_string().as_bytes()].concat());
         let reply = Reply { request: "GET /x".into(), status: 500, headers: HeaderMap::new(), body: bytes };
@@ -181,7 +183,7 @@ proptest! {
 
 #[test]
 fn what_was_once_found_is_read() {
-    for found in found() {
+    for found in harmful_answers() {
         let answer = found.answer();
         judge(&answer.body);
         read_headers(&header_map(&answer.headers));
@@ -269,7 +271,7 @@ impl Server {
         self.asked.store(0, Ordering::SeqCst);
     }
 
-    fn asked(&self) -> usize {
+    fn request_count(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
 }
@@ -327,7 +329,7 @@ fn ask(server: &Server, answer: &Answer) {
     server.says(answer);
     let gitlab = ask_gitlab(server);
     // Every list has its own end, whatever the headers say: 1000 pages of notes are the most.
-    assert!(server.asked() < 2500, "{} requests", server.asked());
+    assert!(server.request_count() < 2500, "{} requests", server.request_count());
     let cloudflare = ask_cloudflare(server);
     for (who, outcomes) in [("GitLab", gitlab), ("Cloudflare", cloudflare)] {
         for error in outcomes.into_iter().filter_map(Result::err) {
@@ -368,12 +370,12 @@ fn servers_that_answer_anything_are_errors_at_worst() {
             let (name, value) = header.new_tree(&mut runner).expect("a header").current();
             let fits = HeaderValue::from_bytes(value.as_bytes()).is_ok() && name != "link";
             let headers = fits.then_some((name, value)).into_iter().collect();
-            let body = changed(base, how, index * 7 + how * 31, &other);
+            let body = with_fault(base, how, index * 7 + how * 31, &other);
             let status = [200, 201, 404, 429, 500][(index + how) % 5];
             ask(&server, &Answer { status, headers, body });
         }
     }
-    for found in found() {
+    for found in harmful_answers() {
         ask(&server, &found.answer());
     }
 }
@@ -448,7 +450,7 @@ fn a_server_that_echoes_the_token_does_not_make_it_public() {
                 env.xtask_with(&["comment", "rows.json"], &job),
                 env.xtask_with(&["comment", "rows.json", "--json"], &job),
             ];
-            assert!(server.asked() > 3, "{}", server.asked());
+            assert!(server.request_count() > 3, "{}", server.request_count());
             env.assert_no_canary(&runs.iter().collect::<Vec<_>>());
         }
     }
@@ -486,12 +488,13 @@ fn the_real_program_stays_calm() {
     for (_, base) in real().iter().filter(|(of, _)| ["gitlab", "cloudflare"].contains(&of.as_str()))
     {
         for at in 0..6 {
-            let body = changed(base, 4, at, &Value::Null);
+            let body = with_fault(base, 4, at, &Value::Null);
             play(&Answer { status: 200, headers: Vec::new(), body });
         }
     }
-    for found in
-        found().iter().filter(|found| ["gitlab", "cloudflare"].contains(&found.of.as_str()))
+    for found in harmful_answers()
+        .iter()
+        .filter(|found| ["gitlab", "cloudflare"].contains(&found.of.as_str()))
     {
         play(&found.answer());
     }

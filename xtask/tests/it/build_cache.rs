@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Ran, TestEnv};
 
-/// A repository with a site whose build leaves a line outside of the repository.
-fn counted() -> TestEnv {
+/// Creates a repository with a site whose builds are counted outside of the repository.
+fn counting_repository() -> TestEnv {
     let env = TestEnv::with_tools();
     env.site("projects/a", "site-a");
     count(&env, "");
@@ -43,7 +43,7 @@ fn page(env: &TestEnv) -> String {
 
 #[test]
 fn another_environment_and_a_retry_do_not_build() {
-    let env = counted();
+    let env = counting_repository();
     let deploy = |more: &[&str]| {
         env.xtask(&[&["deploy", "a", "--engine", "host", "--json"], more].concat()).exits(0)
     };
@@ -87,7 +87,7 @@ fn another_environment_and_a_retry_do_not_build() {
 
 #[test]
 fn only_the_very_same_build_is_taken() {
-    let env = counted();
+    let env = counting_repository();
     assert_eq!(build(&env, &[])["fromCache"], false);
     env.write("projects/a/dist/index.html", "another person's");
     assert_eq!(build(&env, &[])["fromCache"], true);
@@ -125,7 +125,7 @@ fn only_the_very_same_build_is_taken() {
 
 #[test]
 fn two_runs_at_once_share_one_build() {
-    let env = counted();
+    let env = counting_repository();
     let start = || {
         let mut command = env.command(&["build", "a", "--engine", "host", "--json"], &[]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("xtask runs")
@@ -143,7 +143,7 @@ fn two_runs_at_once_share_one_build() {
 
 #[test]
 fn what_is_not_known_whole_is_built_each_time() {
-    let env = counted();
+    let env = counting_repository();
     let not_kept = |message: &str| {
         let before = builds(&env);
         for round in 1..=2 {
@@ -190,7 +190,7 @@ fn what_is_not_known_whole_is_built_each_time() {
 
 #[test]
 fn an_imported_package_is_built_once_for_the_same_content() {
-    let env = counted();
+    let env = counting_repository();
     env.write(".git/info/exclude", "node_modules\ndist\n*.tsbuildinfo\n");
     env.write(
         "packages/ui/package.json",

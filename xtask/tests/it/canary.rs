@@ -17,8 +17,8 @@ const PIECE: &str = "canary-7f3a";
 /// token holds the piece as it is.
 static WANTED: LazyLock<Vec<String>> = LazyLock::new(|| forms(PIECE));
 
-/// The form of the token that `bytes` hold, if any.
-pub fn found(bytes: &[u8]) -> Option<&'static str> {
+/// Returns the form of the token in `bytes`. `None` if they do not hold it.
+pub fn find_token(bytes: &[u8]) -> Option<&'static str> {
     let text = String::from_utf8_lossy(bytes);
     WANTED.iter().find(|form| text.contains(form.as_str())).map(String::as_str)
 }
@@ -29,17 +29,17 @@ impl TestEnv {
     #[track_caller]
     pub fn assert_no_canary(&self, runs: &[&Ran]) {
         for ran in runs {
-            assert_eq!(found(ran.stdout.as_bytes()), None, "stdout: {}", ran.stdout);
-            assert_eq!(found(ran.stderr.as_bytes()), None, "stderr: {}", ran.stderr);
+            assert_eq!(find_token(ran.stdout.as_bytes()), None, "stdout: {}", ran.stdout);
+            assert_eq!(find_token(ran.stderr.as_bytes()), None, "stderr: {}", ran.stderr);
         }
         let files = self.files();
         assert!(files.len() > 10, "{files:?}");
         for path in files {
             let bytes = std::fs::read(&path).unwrap_or_default();
-            if let Some(form) = found(&bytes) {
+            if let Some(form) = find_token(&bytes) {
                 panic!("{path} holds {form}");
             }
-            assert_eq!(found(path.as_str().as_bytes()), None, "{path}");
+            assert_eq!(find_token(path.as_str().as_bytes()), None, "{path}");
         }
     }
 
@@ -62,16 +62,16 @@ impl TestEnv {
     }
 }
 
-/// The result of a look at the processes of a test.
-pub struct Watched {
+/// The result of a scan of a test's processes.
+pub struct ProcessScan {
     /// The number of command lines that were read.
     pub looks: usize,
-    /// Those that held the token.
+    /// The command lines that held the token.
     pub leaks: Vec<String>,
 }
 
 /// Reads the command lines of all processes below `folder`, again and again, while `run` runs.
-pub fn watching<T>(folder: &Utf8Path, run: impl FnOnce() -> T) -> (T, Watched) {
+pub fn watching<T>(folder: &Utf8Path, run: impl FnOnce() -> T) -> (T, ProcessScan) {
     let (done, looks) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         let watch = scope.spawn(|| {
@@ -79,7 +79,7 @@ pub fn watching<T>(folder: &Utf8Path, run: impl FnOnce() -> T) -> (T, Watched) {
             while !done.load(Ordering::SeqCst) {
                 for line in command_lines(folder) {
                     looks.fetch_add(1, Ordering::SeqCst);
-                    if found(&line).is_some() {
+                    if find_token(&line).is_some() {
                         leaks.push(String::from_utf8_lossy(&line).replace('\0', " "));
                     }
                 }
@@ -90,7 +90,7 @@ pub fn watching<T>(folder: &Utf8Path, run: impl FnOnce() -> T) -> (T, Watched) {
         let value = run();
         done.store(true, Ordering::SeqCst);
         let leaks = watch.join().expect("the watch ends");
-        (value, Watched { looks: looks.load(Ordering::SeqCst), leaks })
+        (value, ProcessScan { looks: looks.load(Ordering::SeqCst), leaks })
     })
 }
 

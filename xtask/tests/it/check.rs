@@ -21,7 +21,7 @@ fn project(fields: &Value, health: &Value, files: &[(&str, &str)]) -> TestEnv {
     env
 }
 
-fn deployed(env: &TestEnv, code: i32) -> Value {
+fn deploy(env: &TestEnv, code: i32) -> Value {
     env.xtask(&["deploy", "a", "--json", "--engine=host"]).exits(code).record("a")
 }
 
@@ -47,9 +47,9 @@ fn workers_that_answer_no_request_are_right() {
     ] {
         let fields = json!({ "main": "worker.js", "triggers": { "crons": ["0 3 * * *"] } });
         let env = project(&fields, &Value::Null, &[("worker.js", code)]);
-        let record = deployed(&env, 0);
+        let record = deploy(&env, 0);
         assert_eq!(record["status"], "live", "{code}: {record:#}");
-        assert_eq!(deployed(&env, 0)["status"], "unchanged", "{code}");
+        assert_eq!(deploy(&env, 0)["status"], "unchanged", "{code}");
     }
 }
 
@@ -69,11 +69,11 @@ fn what_a_worker_answers_by_design_is_right() {
     ] {
         let env =
             project(&json!({ "main": "worker.js" }), &health, &[("worker.js", &code(status))]);
-        let record = deployed(&env, 0);
+        let record = deploy(&env, 0);
         assert_eq!(record["status"], "live", "{status} {health}: {record:#}");
     }
     let env = project(&json!({ "main": "worker.js" }), &json!([200]), &[("worker.js", &code(401))]);
-    let record = deployed(&env, 4);
+    let record = deploy(&env, 4);
     let error = record["error"].as_str().expect("text");
     assert!(
         error.contains("cannot tell whether it is right") && error.contains("answered 401"),
@@ -101,7 +101,7 @@ fn sites_whose_first_page_is_elsewhere_are_right() {
     ];
     for (assets, files) in cases {
         let env = project(&json!({ "assets": assets }), &Value::Null, files);
-        let record = deployed(&env, 0);
+        let record = deploy(&env, 0);
         assert_eq!(record["status"], "live", "{files:?}: {record:#}");
     }
 }
@@ -111,7 +111,7 @@ fn the_edge_in_front_proves_nothing_and_rolls_nothing_back() {
     let page = "<html><title>Parts of a bicycle</title><p>Ask me@example.com</p></html>";
     let files = [("public/index.html", page), ("public/app.js", "export const parts = 1;")];
     let env = project(&json!({ "assets": { "directory": "./public" } }), &Value::Null, &files);
-    deployed(&env, 0);
+    deploy(&env, 0);
     let challenge = json!({ "status": 403, "body": "<title>Just a moment...</title>", "headers": { "cf-mitigated": "challenge" } });
     let access = json!({ "status": 302, "headers": { "location": "https://team.cloudflareaccess.com/cdn-cgi/access/login/a" } });
     // The version's own address answers, so a guard in front of the public one is no trouble.
@@ -121,11 +121,11 @@ fn the_edge_in_front_proves_nothing_and_rolls_nothing_back() {
     ] {
         env.write("projects/a/public/index.html", &page.replace("Ask", text));
         answers(&env, "a.localhost", action);
-        let record = deployed(&env, 0);
+        let record = deploy(&env, 0);
         assert_eq!(record["status"], "live", "{record:#}");
         let warnings = record["warnings"].to_string();
         assert!(warnings.contains(warning) && warnings.contains("answers right at"), "{warnings}");
-        assert_eq!(deployed(&env, 0)["status"], "unchanged");
+        assert_eq!(deploy(&env, 0)["status"], "unchanged");
     }
 }
 
@@ -134,11 +134,11 @@ fn a_guard_in_front_of_every_address_leaves_the_version_live() {
     let code = "export default { fetch: () => new Response('one') };";
     let fields = json!({ "main": "worker.js", "preview_urls": false });
     let env = project(&fields, &Value::Null, &[("worker.js", code)]);
-    deployed(&env, 0);
+    deploy(&env, 0);
     env.write("projects/a/worker.js", &code.replace("one", "two"));
     let challenge = json!({ "status": 403, "headers": { "cf-mitigated": "challenge" } });
     answers(&env, "a.localhost", &challenge);
-    let record = deployed(&env, 4);
+    let record = deploy(&env, 4);
     assert_eq!(record["status"], "unknown");
     assert_eq!(record["live"]["version"], record["version"], "it is still live");
     let error = record["error"].as_str().expect("text");

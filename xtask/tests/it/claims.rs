@@ -17,9 +17,9 @@ fn project(env: &TestEnv, name: &str, config: &str) {
     env.write(&format!("projects/{name}/wrangler.jsonc"), &format!("{{ {config}, {assets} }}"));
 }
 
-/// Runs a command that must be refused, and returns what it says.
+/// Runs a command that must be refused. Returns its stderr.
 #[track_caller]
-fn refused(env: &TestEnv, arguments: &[&str]) -> String {
+fn refusal(env: &TestEnv, arguments: &[&str]) -> String {
     let run = env.xtask(arguments);
     assert_eq!(run.code, 3, "{arguments:?}: {}{}", run.stdout, run.stderr);
     run.stderr
@@ -48,13 +48,13 @@ fn two_that_claim_one_thing_are_refused_with_both_configs() {
         for arguments in
             [&["deploy", "--all"][..], &["deploy", "a"], &["preview", "a", "--env", "local"]]
         {
-            let stderr = refused(&env, arguments);
+            let stderr = refusal(&env, arguments);
             assert!(stderr.contains(message), "{row}: {stderr}");
             for name in ["projects/a/wrangler.jsonc", "projects/b/wrangler.jsonc"] {
                 assert!(stderr.contains(name), "{row}: {stderr}");
             }
         }
-        let stderr = refused(&env, &["ci", "generate"]);
+        let stderr = refusal(&env, &["ci", "generate"]);
         assert!(stderr.contains(message), "{row}: {stderr}");
         assert!(!env.root.join(".gitlab-ci.yml").exists(), "{row}");
         let doctor = env.xtask(&["doctor", "projects", "--json", "--offline"]);
@@ -74,7 +74,7 @@ fn a_block_that_inherits_a_domain_takes_it_away() {
         .replace("\"staging\": {}", "\"staging\": {}, \"qa\": {}");
     env.write("dagger/config/config.json", &open);
     env.commit("project");
-    let stderr = refused(&env, &["deploy", "a", "--env", "staging"]);
+    let stderr = refusal(&env, &["deploy", "a", "--env", "staging"]);
     assert!(stderr.contains("(`env.staging`) and projects/a/wrangler.jsonc"), "{stderr}");
     assert!(stderr.contains("both have the route `www.example.com`"), "{stderr}");
     // The top level has it, and so has each environment without a block.
@@ -143,7 +143,7 @@ fn a_preview_that_can_have_no_address_is_refused_before_the_upload() {
     ] {
         let env = env(&[("a", &config)]);
         env.commit("project");
-        let stderr = refused(&env, &["preview", "a", "--env", "local"]);
+        let stderr = refusal(&env, &["preview", "a", "--env", "local"]);
         assert!(stderr.contains(message), "{config}: {stderr}");
         let hint = if message.contains("Durable") {
             "--strategy preview"
@@ -164,7 +164,7 @@ fn a_preview_that_can_have_no_address_is_refused_before_the_upload() {
 fn an_alias_does_not_take_the_address_of_another_worker() {
     let env = env(&[("a", r#""name": "site""#), ("b", r#""name": "mr-1-site""#)]);
     env.commit("projects");
-    let stderr = refused(&env, &["preview", "a", "--env", "local", "--alias", "mr-1"]);
+    let stderr = refusal(&env, &["preview", "a", "--env", "local", "--alias", "mr-1"]);
     assert!(stderr.contains("workers.dev address of the Worker `mr-1-site`"), "{stderr}");
     assert!(stderr.contains("projects/b/wrangler.jsonc"), "{stderr}");
 }

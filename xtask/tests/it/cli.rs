@@ -4,7 +4,7 @@ use crate::support::{TestEnv, repository};
 
 #[test]
 fn derived_files_are_up_to_date() {
-    use dev::generated::{Mode, generate};
+    use dev::generation::{Mode, generate};
     let stale = generate(&repository(), Mode::Check).expect("readable");
     assert!(stale.is_empty(), "run `cargo dev generate`: {stale:?}");
 }

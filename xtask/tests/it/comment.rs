@@ -8,12 +8,12 @@ use anyhow::Result;
 use base::http;
 use base::retry::RetryBudget;
 use base::secret::Secret;
-use delivery::engine::comment::write::{Action, Timing, WriteResult, Writer};
+use delivery::engine::comment::write::{CommentAction, Timing, WriteResult, Writer};
 use gitlab::api::Notes;
 use gitlab::api::request::Client;
 use gitlab::comment::state;
 use gitlab::comment::state::has_marker;
-use gitlab::comment::{Change, MARKER, Row, Status, render};
+use gitlab::comment::{CommentRow, MARKER, PreviewStatus, RowChange, render};
 use serde_json::json;
 
 use crate::fake_gitlab::{Behaviour, Fault, Faults, GitLab, Note, TOKEN, note};
@@ -31,11 +31,11 @@ const LIMITED: Fault = Fault::Instead(
 );
 
 /// A row that answers.
-pub fn ready(project: &str) -> Row {
-    Row {
+pub fn ready(project: &str) -> CommentRow {
+    CommentRow {
         alias_url: Some(format!("https://mr-42-{project}.example/")),
         time: Some("2026-11-24T12:00:00Z".to_owned()),
-        ..Row::new(project, Status::Ready)
+        ..CommentRow::new(project, PreviewStatus::Ready)
     }
 }
 
@@ -44,7 +44,7 @@ fn body(projects: &[&str]) -> String {
 }
 
 /// Writes in this process, where waiting takes no time, and returns the seconds that it would take.
-fn write(server: &GitLab, change: &Change<'_>) -> (Result<WriteResult>, Vec<u64>) {
+fn write(server: &GitLab, change: &RowChange<'_>) -> (Result<WriteResult>, Vec<u64>) {
     let waits = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&waits);
     let retry_budget = RetryBudget::new(|_| ()).with_sleep(move |time| {
@@ -105,7 +105,7 @@ fn cases() -> Vec<(&'static str, Vec<Note>, Faults)> {
             ))
         }),
         ("written and then broken", vec![], |seen, count| {
-            (seen.method == "POST" && count == 1).then_some(Fault::Broken)
+            (seen.method == "POST" && count == 1).then_some(Fault::Disconnect)
         }),
         ("502 and not written", vec![], |seen, count| {
             (seen.method == "POST" && count == 1).then_some(Fault::Instead(
@@ -152,7 +152,7 @@ fn the_module_of_dagger_ends_in_the_same_state() {
     ran(std::process::Command::new(bun).args(["-e", &code]).output().expect("bun runs")).exits(0);
     for ((name, notes, faults), theirs) in cases().into_iter().zip(theirs) {
         let ours = GitLab::start(&notes, Behaviour { faults, ..Behaviour::default() });
-        let (written, _) = write(&ours, &Change::Rows(&[ready("site")]));
+        let (written, _) = write(&ours, &RowChange::Rows(&[ready("site")]));
         written.unwrap_or_else(|error| panic!("{name}: {error:#}"));
         assert_eq!(ours.notes(), theirs.notes(), "{name}");
         let mine = ours.notes().iter().filter(|note| note.body == text).count();
@@ -166,24 +166,42 @@ fn what_is_done_is_told() {
     let written =
         |action, note, deleted: &[u64]| WriteResult { action, note, deleted: deleted.to_vec() };
     let rows = [ready("site")];
-    let change = Change::Rows(&rows);
+    let change = RowChange::Rows(&rows);
     let server = start(&[]);
-    assert_eq!(write(&server, &change).0.expect("done"), written(Action::Created, Some(101), &[]));
     assert_eq!(
         write(&server, &change).0.expect("done"),
-        written(Action::Unchanged, Some(101), &[])
+        written(CommentAction::Created, Some(101), &[])
+    );
+    assert_eq!(
+        write(&server, &change).0.expect("done"),
+        written(CommentAction::Unchanged, Some(101), &[])
     );
     assert_eq!(server.writes(), ["POST"]);
     let server =
         start(&[note(9, &body(&["b"])), note(5, &body(&["a"])), note(7, &body(&["b", "c"]))]);
-    assert_eq!(write(&server, &change).0.expect("done"), written(Action::Edited, Some(5), &[7, 9]));
+    assert_eq!(
+        write(&server, &change).0.expect("done"),
+        written(CommentAction::Edited, Some(5), &[7, 9])
+    );
     assert_eq!(server.notes(), [note(5, &body(&["a", "b", "c", "site"]))]);
-    let gone = Change::Removed("2026-11-24T13:00:00Z");
-    assert_eq!(write(&server, &gone).0.expect("done"), written(Action::Edited, Some(5), &[]));
+    let gone = RowChange::Removed("2026-11-24T13:00:00Z");
+    assert_eq!(
+        write(&server, &gone).0.expect("done"),
+        written(CommentAction::Edited, Some(5), &[])
+    );
     let rows = state::rows(&server.notes()[0].body);
-    assert!(rows.len() == 4 && rows.iter().all(|row| row.status == Status::Removed), "{rows:?}");
-    assert_eq!(write(&server, &gone).0.expect("done"), written(Action::Unchanged, Some(5), &[]));
-    assert_eq!(write(&start(&[]), &gone).0.expect("done"), written(Action::Unchanged, None, &[]));
+    assert!(
+        rows.len() == 4 && rows.iter().all(|row| row.status == PreviewStatus::Removed),
+        "{rows:?}"
+    );
+    assert_eq!(
+        write(&server, &gone).0.expect("done"),
+        written(CommentAction::Unchanged, Some(5), &[])
+    );
+    assert_eq!(
+        write(&start(&[]), &gone).0.expect("done"),
+        written(CommentAction::Unchanged, None, &[])
+    );
 }
 
 #[test]
@@ -194,8 +212,8 @@ fn patience_is_as_long_as_the_server_asks_and_ends() {
         _ => None,
     };
     let server = GitLab::start(&[], Behaviour { faults: throttled, ..Behaviour::default() });
-    let (written, waits) = write(&server, &Change::Rows(&[ready("site")]));
-    assert_eq!(written.expect("done").action, Action::Created);
+    let (written, waits) = write(&server, &RowChange::Rows(&[ready("site")]));
+    assert_eq!(written.expect("done").action, CommentAction::Created);
     let asked: Vec<u64> = waits.into_iter().filter(|wait| [3, 60].contains(wait)).collect();
     assert_eq!(asked, [3, 3, 60], "GET, POST, POST");
 
@@ -204,7 +222,7 @@ fn patience_is_as_long_as_the_server_asks_and_ends() {
         ((|_, _| Some(LIMITED)) as Faults, "GET /user: GitLab answered 429", 2),
         (|_, _| Some(Fault::Instead(429, "Retry-After: 3600\r\n", "")), "asks to wait 3600 s", 1),
         (|_, _| Some(Fault::Instead(502, "", "<html>")), "GitLab answered 502 (<html>)", 5),
-        (|_, _| Some(Fault::Broken), "GET /user: no answer", 5),
+        (|_, _| Some(Fault::Disconnect), "GET /user: no answer", 5),
         (
             |_, _| Some(Fault::Instead(400, "", r#"{"message":"bad glpat-canary-7f3a"}"#)),
             "(bad ***)",
@@ -212,9 +230,9 @@ fn patience_is_as_long_as_the_server_asks_and_ends() {
         ),
     ] {
         let server = GitLab::start(&[], Behaviour { faults, ..Behaviour::default() });
-        let error = write(&server, &Change::Rows(&[ready("site")])).0.expect_err("in vain");
+        let error = write(&server, &RowChange::Rows(&[ready("site")])).0.expect_err("in vain");
         assert!(format!("{error:#}").contains(text), "{error:#}");
-        assert_eq!(server.seen().len(), requests, "{text}");
+        assert_eq!(server.requests().len(), requests, "{text}");
     }
     // A server that never takes a note is not asked for ever, nor one whose notes always vanish.
     let never: Faults = |seen, _| (seen.method == "POST").then_some(Fault::Instead(502, "", ""));
@@ -223,7 +241,7 @@ fn patience_is_as_long_as_the_server_asks_and_ends() {
     };
     for (faults, most) in [(never, 12), (vanishing, 2)] {
         let server = GitLab::start(&[], Behaviour { faults, ..Behaviour::default() });
-        write(&server, &Change::Rows(&[ready("site")])).0.expect_err("in vain");
+        write(&server, &RowChange::Rows(&[ready("site")])).0.expect_err("in vain");
         assert!(server.writes().len() <= most, "{:?}", server.writes());
     }
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use gitlab::comment::{Row, Status, state};
+use gitlab::comment::{CommentRow, PreviewStatus, state};
 use serde_json::{Value, json};
 
 use crate::comment::ready;
@@ -14,7 +14,7 @@ use crate::support::{Ran, TestEnv, ran, repository};
 fn comment(
     env: &TestEnv,
     server: &GitLab,
-    rows: &[Row],
+    rows: &[CommentRow],
     over: &[(&str, &str)],
     more: &[&str],
 ) -> Ran {
@@ -47,7 +47,7 @@ fn a_redirect_does_not_get_the_token() {
         let server = GitLab::start(&[], Behaviour { faults, ..Behaviour::default() });
         let ran = comment(&env, &server, &[ready("site")], &[], &[]).exits(1);
         assert!(ran.stderr.contains("redirects to http://elsewhere.invalid/"), "{}", ran.stderr);
-        assert_eq!(server.seen().len(), requests);
+        assert_eq!(server.requests().len(), requests);
     }
 }
 
@@ -76,7 +76,7 @@ fn tokens_that_cannot_comment_are_told_apart() {
         assert_eq!(ran.stderr.matches(text).count(), 1, "{}", ran.stderr);
         assert!(!ran.stderr.contains("canary") && !ran.stdout.contains("canary"));
         assert_eq!(server.notes(), []);
-        assert!(action == "failed" || server.seen().is_empty(), "{:?}", server.seen());
+        assert!(action == "failed" || server.requests().is_empty(), "{:?}", server.requests());
     }
 }
 
@@ -84,12 +84,14 @@ fn tokens_that_cannot_comment_are_told_apart() {
 fn what_is_planned_is_what_is_written() {
     let env = TestEnv::new();
     let server = GitLab::start(&[], Behaviour::default());
-    let failed =
-        Row { reason: Some("no\n/merge\r/close".to_owned()), ..Row::new("b", Status::Failed) };
+    let failed = CommentRow {
+        reason: Some("no\n/merge\r/close".to_owned()),
+        ..CommentRow::new("b", PreviewStatus::Failed)
+    };
     let time = Some("2026-11-24T12:00:00Z".to_owned());
-    let rows = [ready("a"), Row { time, ..failed }];
+    let rows = [ready("a"), CommentRow { time, ..failed }];
     let dry = comment(&env, &server, &rows, &[], &["--dry-run"]).exits(0);
-    assert!(server.seen().is_empty());
+    assert!(server.requests().is_empty());
     let done = comment(&env, &server, &rows, &[], &["--json"]).exits(0).json();
     let url =
         format!("http://127.0.0.1:{}/gitlab/acme/mono/-/merge_requests/42#note_101", server.port);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use workspace::key::content_key;
 use workspace::{Workspace, inputs};
 
-use crate::affected::{affected, names, tree_with_submodule};
+use crate::affected::{affected_json, names, tree_with_submodule};
 use crate::support::TestEnv;
 
 /// The content key of `app`, or why it has none.
@@ -34,13 +34,13 @@ fn edits_that_git_was_told_not_to_see() {
         let before = key(&env).expect("a key");
         env.git(&["update-index", flag, "projects/app/content.txt"]);
         assert_eq!(key(&env).as_ref(), Ok(&before), "{flag}: nothing changed");
-        assert_eq!(names(&affected(&env, &[])), [""; 0], "{flag}: nothing changed");
+        assert_eq!(names(&affected_json(&env, &[])), [""; 0], "{flag}: nothing changed");
         env.write("projects/app/content.txt", "edited\n");
-        assert_eq!(names(&affected(&env, &[])), ["app"], "{flag}");
+        assert_eq!(names(&affected_json(&env, &[])), ["app"], "{flag}");
         let edited = key(&env).expect("a key");
         assert_ne!(edited, before, "{flag}");
         std::fs::remove_file(env.root.join("projects/app/content.txt")).expect("removed");
-        assert_eq!(names(&affected(&env, &[])), ["app"], "{flag}: deleted");
+        assert_eq!(names(&affected_json(&env, &[])), ["app"], "{flag}: deleted");
         assert!(![&before, &edited].contains(&&key(&env).expect("a key")), "{flag}: deleted");
     }
 }
@@ -104,12 +104,12 @@ fn a_submodule_is_the_files_in_its_folder() {
         "cd vendor/theme && git update-index --assume-unchanged pkg/package.json && echo '{ \"name\": \"theme\" } ' > pkg/package.json",
     ] {
         env.sh(edit).exits(0);
-        assert_eq!(names(&affected(&env, &[])), ["app"], "{edit}");
+        assert_eq!(names(&affected_json(&env, &[])), ["app"], "{edit}");
         assert_ne!(key(&env).expect("a key"), before, "{edit}");
         env.sh("cd vendor/theme && git update-index --no-assume-unchanged pkg/package.json && git reset -q --hard && git clean -qfd")
             .exits(0);
         assert_eq!(key(&env).as_ref(), Ok(&before), "undone: {edit}");
-        assert_eq!(names(&affected(&env, &[])), [""; 0], "undone: {edit}");
+        assert_eq!(names(&affected_json(&env, &[])), [""; 0], "undone: {edit}");
     }
     env.sh("git submodule --quiet deinit --force vendor/theme").exits(0);
     assert_eq!(
@@ -125,7 +125,7 @@ fn a_repository_inside_of_the_repository_is_its_files() {
     env.sh("mkdir projects/app/lib && cd projects/app/lib && git init -q . && echo 1 > a.ts && git add . && \
             git -c user.name=T -c user.email=t@example.com commit -qm one")
         .exits(0);
-    assert_eq!(names(&affected(&env, &[])), ["app"]);
+    assert_eq!(names(&affected_json(&env, &[])), ["app"]);
     let before = key(&env).expect("a key");
     env.write("projects/app/lib/a.ts", "2\n");
     let edited = key(&env).expect("a key");
@@ -139,7 +139,7 @@ fn a_repository_inside_of_the_repository_is_its_files() {
     env.git(&["commit", "--quiet", "-m", "linked"]);
     assert_eq!(key(&env).as_ref(), Ok(&before));
     env.write("projects/app/lib/a.ts", "2\n");
-    assert_eq!(names(&affected(&env, &["--base", "HEAD"])), ["app"]);
+    assert_eq!(names(&affected_json(&env, &["--base", "HEAD"])), ["app"]);
     assert_eq!(key(&env).as_ref(), Ok(&edited));
 }
 
@@ -187,7 +187,7 @@ fn a_sparse_checkout_says_what_is_not_checked_out() {
     env.sh("git sparse-checkout set --no-cone '/*' '!/projects/app/build.ts'").exits(0);
     let refusal = key(&env).expect_err("a file is missing");
     assert!(refusal.starts_with("projects/app/build.ts is not checked out here"), "{refusal}");
-    assert_eq!(names(&affected(&env, &[])), [""; 0], "nothing was changed");
+    assert_eq!(names(&affected_json(&env, &[])), [""; 0], "nothing was changed");
 }
 
 #[test]

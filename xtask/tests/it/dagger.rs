@@ -56,8 +56,8 @@ impl Dagger {
         self.xtask(&[&["deploy", "--engine", "dagger", "--json"], more].concat())
     }
 
-    /// Runs the printed script of a Worker in a shell, and asks the sandbox for what it deployed.
-    pub fn pasted(&self) {
+    /// Runs the printed script of a Worker in a shell, and checks the deployed version in the sandbox.
+    pub fn run_pasted_script(&self) {
         let env = &self.env;
         env.worker("projects/api", "api");
         env.commit("project");
@@ -236,7 +236,7 @@ fn both_engines_prepare_uploads_with_the_same_program() {
 #[test]
 fn the_printed_script_is_what_runs() {
     let dagger = Dagger::new();
-    dagger.pasted();
+    dagger.run_pasted_script();
     dagger.deploy(&["api", "--force"]).exits(0);
     let calls = dagger.calls();
     let [pasted, run] = calls.as_slice() else { panic!("{} calls", calls.len()) };

@@ -73,7 +73,7 @@ fn a_worker_preview_is_the_same_from_both_engines() {
 #[test]
 fn the_printed_script_deploys() {
     let Some(dagger) = real() else { return };
-    dagger.pasted();
+    dagger.run_pasted_script();
 }
 
 #[test]

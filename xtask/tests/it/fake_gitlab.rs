@@ -33,7 +33,7 @@ pub fn note(id: u64, body: &str) -> Note {
 
 /// A request as it came in.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct RecordedRequest {
     pub method: String,
     /// Below the relative root, with its query.
     pub path: String,
@@ -48,18 +48,18 @@ pub enum Fault {
     /// It is done, and then this is the answer.
     After(u16, &'static str, &'static str),
     /// It is done, and the connection breaks.
-    Broken,
+    Disconnect,
     /// Another user changes the notes just before it is done.
     Meanwhile(fn(&mut Vec<Note>)),
 }
 
 /// Decides by request and how often its method was seen, from 1.
-pub type Faults = fn(&Seen, usize) -> Option<Fault>;
+pub type Faults = fn(&RecordedRequest, usize) -> Option<Fault>;
 
 #[derive(Default)]
 struct State {
     notes: Vec<Note>,
-    seen: Vec<Seen>,
+    seen: Vec<RecordedRequest>,
     /// Lines that GitLab would have carried out.
     commands: Vec<String>,
 }
@@ -134,13 +134,17 @@ impl GitLab {
         self.state().notes.clone()
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub fn requests(&self) -> Vec<RecordedRequest> {
         self.state().seen.clone()
     }
 
     /// The methods of requests that change something.
     pub fn writes(&self) -> Vec<String> {
-        self.seen().into_iter().map(|seen| seen.method).filter(|method| method != "GET").collect()
+        self.requests()
+            .into_iter()
+            .map(|seen| seen.method)
+            .filter(|method| method != "GET")
+            .collect()
     }
 
     /// The variables of a merge request's job.
@@ -194,7 +198,7 @@ fn serve<S: Read + Write>(stream: S, state: &Mutex<State>, behaviour: Behaviour)
     reader.read_exact(&mut body).expect("a body");
     let token = headers.get("private-token").cloned().unwrap_or_default();
     let path = target.strip_prefix(ROOT).unwrap_or("not below the root").to_owned();
-    let seen = Seen { method: method.clone(), path, token };
+    let seen = RecordedRequest { method: method.clone(), path, token };
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
     pause(behaviour.delay);
     let Some((status, headers, text)) = answer(state, &seen, &body, behaviour) else { return };
@@ -215,31 +219,36 @@ fn pause(most: u64) {
 
 type Answer = (u16, String, String);
 
-fn answer(state: &Mutex<State>, seen: &Seen, body: &Value, behaviour: Behaviour) -> Option<Answer> {
+fn answer(
+    state: &Mutex<State>,
+    seen: &RecordedRequest,
+    body: &Value,
+    behaviour: Behaviour,
+) -> Option<Answer> {
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
     state.seen.push(seen.clone());
     let count = state.seen.iter().filter(|other| other.method == seen.method).count();
     let respond =
         |status, headers: &str, text: &str| Some((status, headers.to_owned(), text.to_owned()));
     match (behaviour.faults)(seen, count) {
-        None => Some(done(&mut state, seen, body, behaviour.per_page)),
+        None => Some(handle(&mut state, seen, body, behaviour.per_page)),
         Some(Fault::Instead(status, headers, text)) => respond(status, headers, text),
         Some(Fault::After(status, headers, text)) => {
-            done(&mut state, seen, body, behaviour.per_page);
+            handle(&mut state, seen, body, behaviour.per_page);
             respond(status, headers, text)
         }
-        Some(Fault::Broken) => {
-            done(&mut state, seen, body, behaviour.per_page);
+        Some(Fault::Disconnect) => {
+            handle(&mut state, seen, body, behaviour.per_page);
             None
         }
         Some(Fault::Meanwhile(change)) => {
             change(&mut state.notes);
-            Some(done(&mut state, seen, body, behaviour.per_page))
+            Some(handle(&mut state, seen, body, behaviour.per_page))
         }
     }
 }
 
-fn done(state: &mut State, seen: &Seen, body: &Value, per_page: usize) -> Answer {
+fn handle(state: &mut State, seen: &RecordedRequest, body: &Value, per_page: usize) -> Answer {
     let json = |status: u16, value: Value| (status, String::new(), value.to_string());
     let missing = |text: &str| json(404, json!({ "message": text }));
     let read = seen.method == "GET";

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::affected::{affected, names};
+use crate::affected::{affected_json, names};
 use crate::support::TestEnv;
 
 /// pnpm packages, two Workers in one package, TOML beside JSON, names that repeat, folders without a
@@ -104,12 +104,12 @@ fn changes_concern_whom_they_should() {
     ] {
         env.sh(&format!("rm -f {path:?}")).exits(0);
         env.write(path, "changed\n");
-        assert_eq!(names(&affected(&env, &[])), expected, "{path}");
+        assert_eq!(names(&affected_json(&env, &[])), expected, "{path}");
         env.sh("git stash -q -u && git stash drop -q || true").exits(0);
     }
     env.write("pnpm-lock.yaml", "lockfileVersion: '9.1'\n");
     let all = ["apps/docs", "apps/shop/api", "apps/shop/front", "apps/with space", "legacy/docs"];
-    assert_eq!(names(&affected(&env, &[])), all, "the nearest lock file at or above each");
+    assert_eq!(names(&affected_json(&env, &[])), all, "the nearest lock file at or above each");
 }
 
 #[test]

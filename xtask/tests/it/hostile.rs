@@ -1,6 +1,6 @@
 //! Input that means harm, from files and names: no panic, nothing carried out, clear errors.
 
-use base::command::Command as Planned;
+use base::command::ProcessCommand as Planned;
 use camino::Utf8Path;
 use delivery::plan::{guard, protection};
 use proptest::prelude::*;
@@ -85,8 +85,8 @@ pub fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// `base` with something else at one of its places.
-pub fn replaced(base: &Value, at: usize, with: &Value) -> Value {
+/// Returns `base` with another value at one place.
+pub fn replace(base: &Value, at: usize, with: &Value) -> Value {
     fn places(value: &Value, path: String, found: &mut Vec<String>) {
         match value {
             Value::Object(map) => {
@@ -123,7 +123,7 @@ proptest! {
             "route": "a.example/*", "routes": [{ "pattern": "b.example", "custom_domain": true }], "preview_urls": true,
             "build": {}, "env": { "staging": { "name": "other", "routes": [] } } });
         let config: Config = Config::parse(include_str!("../../../dagger/config/config.json")).expect("valid");
-        let mutated = replaced(&whole, at, &other);
+        let mutated = replace(&whole, at, &other);
         for text in [text.clone(), other.to_string(), mutated.to_string()] {
             match WranglerConfig::parse(path, &text) {
                 Err(failure) => prop_assert!(failure.message.starts_with(path.as_str()), "{}", failure.message),
@@ -148,7 +148,7 @@ proptest! {
         }
         let package = json!({ "name": "p", "version": "1", "scripts": { "build": "x" }, "dependencies": { "a": "workspace:*" },
             "workspaces": ["a/*"], "xtask": { "health": "/up", "inputs": ["a"], "dependsOn": ["b"] } });
-        for text in [text.clone(), other.to_string(), replaced(&package, at, &other).to_string()] {
+        for text in [text.clone(), other.to_string(), replace(&package, at, &other).to_string()] {
             match Package::parse(Utf8Path::new("p"), &text) {
                 Err(failure) => prop_assert!(failure.message.starts_with("p/package.json"), "{}", failure.message),
                 Ok(package) => {
@@ -158,7 +158,7 @@ proptest! {
             }
         }
         let shared: Value = serde_json::from_str(include_str!("../../../dagger/config/config.json")).expect("JSON");
-        for text in [text, other.to_string(), replaced(&shared, at, &other).to_string()] {
+        for text in [text, other.to_string(), replace(&shared, at, &other).to_string()] {
             if let Err(failure) = Config::parse(&text) {
                 prop_assert!(failure.message.starts_with("dagger/config/config.json"), "{}", failure.message);
             }

@@ -51,7 +51,7 @@ const FILES: [(&str, &str); 10] = [
     ),
 ];
 
-/// The build of a site that leaves what Vite's plugin does: code, assets, a config of its own, and a redirect to it.
+/// The build of a site that leaves what Vite's plugin does: code, assets, a separate config, and a redirect to it.
 const VITE: &str = "\
 import { mkdirSync, writeFileSync } from 'node:fs';
 const config = {
@@ -150,15 +150,15 @@ fn init(env: &TestEnv, arguments: &[&str]) -> Ran {
     env.xtask_with(&[&["init", ".", "--path"], arguments].concat(), &variables)
 }
 
-/// The files that `init` says it writes.
-fn announced(json: &Value) -> BTreeSet<String> {
+/// Returns the files that `init` announces.
+fn announced_files(json: &Value) -> BTreeSet<String> {
     let files = json["files"].as_array().expect("files").iter();
     let written = files.filter(|file| file["action"] != "keep");
     written.map(|file| file["path"].as_str().expect("a path").to_owned()).collect()
 }
 
-/// The files that differ from what was committed.
-fn changed(env: &TestEnv) -> BTreeSet<String> {
+/// Returns the files that differ from the commit.
+fn changed_files(env: &TestEnv) -> BTreeSet<String> {
     let status = env.sh("git status --porcelain --untracked-files=all").exits(0).stdout;
     status.lines().map(|line| line[3..].to_owned()).collect()
 }
@@ -175,14 +175,14 @@ const PROJECTS: [&str; 4] = ["apps/api", "apps/cron", "apps/site", "apps/web"];
 /// Sets up, deploys and previews. Nothing but the announced files differs afterwards.
 fn adopt(env: &TestEnv) -> Value {
     let dry = init(env, &["--dry-run", "--json"]).exits(0).json();
-    assert!(changed(env).is_empty(), "a dry run writes nothing");
+    assert!(changed_files(env).is_empty(), "a dry run writes nothing");
     let json = init(env, &["--json"]).exits(0).json();
-    assert_eq!(announced(&json), announced(&dry));
-    assert_eq!(changed(env), announced(&json));
+    assert_eq!(announced_files(&json), announced_files(&dry));
+    assert_eq!(changed_files(env), announced_files(&json));
     assert_eq!(names(&json, false), PROJECTS);
     assert_eq!(names(&json, true), ["apps/broken/wrangler.json", "apps/docs/wrangler.toml"]);
     let again = init(env, &["--json"]).exits(0).json();
-    assert_eq!(announced(&again), BTreeSet::new(), "nothing is written twice");
+    assert_eq!(announced_files(&again), BTreeSet::new(), "nothing is written twice");
 
     let doctor = env.xtask(&["doctor", "--offline", "--json"]).json();
     assert_eq!(doctor["projects"], json["projects"]);
@@ -229,7 +229,7 @@ fn adopt(env: &TestEnv) -> Value {
         assert_eq!(env.fetch(host, path), (200, body.to_owned()), "{host}");
     }
     env.git(&["checkout", "--quiet", "--", "apps", "packages"]);
-    assert_eq!(changed(env), announced(&json));
+    assert_eq!(changed_files(env), announced_files(&json));
     json
 }
 
@@ -267,7 +267,7 @@ fn a_bun_monorepo_is_set_up_by_one_command() {
         "xtask/Cargo.toml",
         "xtask/src/main.rs",
     ];
-    assert_eq!(announced(&json), written.map(str::to_owned).into());
+    assert_eq!(announced_files(&json), written.map(str::to_owned).into());
     let ignored = std::fs::read_to_string(env.root.join(".gitignore")).expect("text");
     assert_eq!(ignored, format!("{}\n/.xtask/\n/xtask/target/\n", FILES[0].1));
     // Cargo removed what only this repository's own crates need.
@@ -300,7 +300,7 @@ fn a_cargo_workspace_and_a_pipeline_stay_as_they_are() {
     }
     env.commit("more of theirs");
     let json = adopt(&env);
-    let announced = announced(&json);
+    let announced = announced_files(&json);
     assert!(
         announced.contains(".gitlab/xtask.yml") && !announced.contains(".gitlab-ci.yml"),
         "{announced:?}"

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use workspace::key::content_key;
 use workspace::{Workspace, inputs};
 
-use crate::affected::{affected, names};
+use crate::affected::{affected_json, names};
 use crate::support::TestEnv;
 
 /// Two projects, `one` and `two`, each with its own package in the registry, below one lock file.
@@ -44,7 +44,7 @@ fn check(lock: &str, text: &str, changes: &[(&str, &str, &[&str])]) {
     for (from, to, expected) in changes {
         assert!(text.contains(from), "{from}");
         env.write(lock, &text.replace(from, to));
-        let json = affected(&env, &[]);
+        let json = affected_json(&env, &[]);
         assert_eq!(names(&json), *expected, "{lock}: {from} → {to}: {json:#}");
         let now = keys(&env);
         let other: Vec<&str> = now
@@ -54,7 +54,7 @@ fn check(lock: &str, text: &str, changes: &[(&str, &str, &[&str])]) {
             .collect();
         assert_eq!(other, *expected, "the keys of {lock}: {from} → {to}");
         env.commit("change");
-        let json = affected(&env, &["--head", "HEAD"]);
+        let json = affected_json(&env, &["--head", "HEAD"]);
         assert_eq!(names(&json), *expected, "a commit of {lock}: {from} → {to}: {json:#}");
         if let Some(reason) = json["projects"].get(0).map(|project| &project["reasons"][0]) {
             assert_eq!(
@@ -185,7 +185,7 @@ fn bun() {
 fn a_lock_file_that_comes_or_goes_affects_all_below() {
     let env = repository("bun.lock", "{ \"workspaces\": {} }");
     env.git(&["mv", "bun.lock", "package-lock.json"]);
-    assert_eq!(names(&affected(&env, &[])), ALL);
+    assert_eq!(names(&affected_json(&env, &[])), ALL);
     std::fs::remove_file(env.root.join("package-lock.json")).expect("removed");
-    assert_eq!(names(&affected(&env, &[])), ALL);
+    assert_eq!(names(&affected_json(&env, &[])), ALL);
 }

@@ -29,7 +29,7 @@ mod hostile;
 mod imposter;
 mod init;
 mod installs;
-mod killed;
+mod kill;
 mod language;
 mod lock_files;
 mod machine;

@@ -27,10 +27,10 @@ impl MergeRequest {
         env.site("projects/rawkode.academy/website", "website");
         env.site("projects/rawkode.academy/docs", "docs");
         env.site("projects/rawkode.studio", "studio");
-        MergeRequest::of(env)
+        MergeRequest::in_env(env)
     }
 
-    fn of(env: TestEnv) -> MergeRequest {
+    fn in_env(env: TestEnv) -> MergeRequest {
         env.commit("projects");
         let tokens = json!([
             { "token": TOKEN, "kind": "project", "user": "bot", "project": 7 },
@@ -212,7 +212,7 @@ fn one_comment_from_the_first_push_to_the_end() {
 fn a_preview_with_bindings_of_its_own_is_shown_until_it_is_deleted() {
     let env = TestEnv::with_tools();
     preview_strategy::worker(&env, r#""previews": { "vars": { "STAGE": "preview" } },"#);
-    let request = MergeRequest::of(env);
+    let request = MergeRequest::in_env(env);
     let (env, mut browser) = (&request.env, Browser::open());
     let sandbox = format!("http://127.0.0.1:{}/", request.port);
     let mut pinned = Vec::new();
@@ -253,7 +253,7 @@ fn a_preview_with_bindings_of_its_own_is_shown_until_it_is_deleted() {
 fn a_project_that_the_merge_deploys_first_fails_nothing() {
     let env = TestEnv::with_tools();
     env.site("projects/website", "website");
-    let request = MergeRequest::of(env);
+    let request = MergeRequest::in_env(env);
     let env = &request.env;
     env.site("projects/shop", "shop");
     env.write("projects/website/content.txt", "two");
@@ -294,7 +294,7 @@ fn without_a_token_the_job_passes_and_leaves_its_links() {
 fn a_repository_that_is_one_project_has_the_name_of_its_worker_everywhere() {
     let env = TestEnv::with_tools();
     env.site(".", "whole");
-    let request = MergeRequest::of(env);
+    let request = MergeRequest::in_env(env);
     let env = &request.env;
     let listed = env.xtask(&["projects", "--json"]).exits(0).json();
     assert_eq!(listed["projects"][0]["name"], "whole");

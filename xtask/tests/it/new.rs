@@ -49,7 +49,7 @@ fn what_is_there_stays_as_it_is() {
     env.site("projects/a.com/site", "site");
     env.worker("projects/api", "api");
     env.write("projects/notes/README.md", "kept");
-    env.write(".gitlab-ci.yml", "by: hand\n");
+    env.write(".gitlab-ci.yml", "job: manual\n");
     env.commit("projects");
     for (name, code, message) in [
         ("a.com/site", 3, "projects/a.com/site already exists"),
@@ -70,6 +70,6 @@ fn what_is_there_stays_as_it_is() {
     );
     assert_eq!(
         std::fs::read_to_string(env.root.join(".gitlab-ci.yml")).expect("text"),
-        "by: hand\n"
+        "job: manual\n"
     );
 }

@@ -7,7 +7,7 @@ use camino::Utf8Path;
 use workspace::key::content_key;
 use workspace::{Workspace, inputs};
 
-use crate::affected::{affected, names};
+use crate::affected::{affected_json, names};
 use crate::support::TestEnv;
 
 /// The files of a repository beside the project `app`, the path that changes, and whether `app` is made
@@ -41,11 +41,11 @@ fn check((files, path, is_input): Case) {
     let text = std::fs::read_to_string(env.root.join(path)).unwrap_or_default();
     env.write(path, &format!("{text}\n "));
     let expected = if is_input { &["app"][..] } else { &[] };
-    let json = affected(&env, &[]);
+    let json = affected_json(&env, &[]);
     assert_eq!(names(&json), expected, "in the working tree: {json:#}");
     assert_eq!(key(&env) != before, is_input, "the content key");
     env.commit("change");
-    let json = affected(&env, &["--head", "HEAD"]);
+    let json = affected_json(&env, &["--head", "HEAD"]);
     assert_eq!(names(&json), expected, "in a commit: {json:#}");
     let pipeline = env.xtask(&["ci", "generate", "--dry-run"]).exits(0).stdout;
     let folders = Utf8Path::new(path).ancestors().skip(1);
@@ -272,7 +272,7 @@ fn settings_that_are_deleted_count_too() {
         let env = repository(&[BUN, ROOT, (".npmrc", "a=1\n"), ("bunfig.toml", "a = 1\n")]);
         let before = key(&env);
         std::fs::remove_file(env.root.join(path)).expect("removed");
-        assert_eq!(names(&affected(&env, &[])), ["app"], "{path}");
+        assert_eq!(names(&affected_json(&env, &[])), ["app"], "{path}");
         assert_ne!(key(&env), before, "{path}");
     }
 }

@@ -174,7 +174,7 @@ fn first<'r>(rules: &'r [Rule], event: &Event) -> Option<&'r Rule> {
     })
 }
 
-fn made(pipeline: &Pipeline, event: &Event) -> Vec<String> {
+fn job_names(pipeline: &Pipeline, event: &Event) -> Vec<String> {
     if first(&pipeline.workflow.as_ref().expect("a workflow").rules, event).is_none() {
         return Vec::new();
     }
@@ -191,7 +191,7 @@ fn each_event_makes_its_jobs() {
     let env = with_pipeline();
     let pipeline = pipeline(&env);
     for event in events() {
-        assert_eq!(made(&pipeline, &event), event.jobs, "{}", event.name);
+        assert_eq!(job_names(&pipeline, &event), event.jobs, "{}", event.name);
     }
 }
 
@@ -203,16 +203,21 @@ fn a_fork_s_default_branch_deploys_nothing() {
     env.write(path, &text.replace("\"projectId\": \"0\"", "\"projectId\": \"7\""));
     let pipeline = pipeline(&env);
     let mut push = events().remove(0);
-    assert_eq!(made(&pipeline, &push), push.jobs);
+    assert_eq!(job_names(&pipeline, &push), push.jobs);
     push.variables.insert("CI_PROJECT_ID", "8");
-    assert_eq!(made(&pipeline, &push), ["check"]);
+    assert_eq!(job_names(&pipeline, &push), ["check"]);
 }
 
-/// `name`'s own value of a field, or that of what it extends.
-fn inherited<T>(pipeline: &Pipeline, name: &str, field: &dyn Fn(&Job) -> Option<T>) -> Option<T> {
+/// Returns a field of the job `name`, or of a job that it extends.
+fn inherited_value<T>(
+    pipeline: &Pipeline,
+    name: &str,
+    field: &dyn Fn(&Job) -> Option<T>,
+) -> Option<T> {
     let job = pipeline.jobs.get(name).unwrap_or_else(|| panic!("no job `{name}`"));
-    field(job)
-        .or_else(|| job.extends.iter().rev().find_map(|base| inherited(pipeline, base, field)))
+    field(job).or_else(|| {
+        job.extends.iter().rev().find_map(|base| inherited_value(pipeline, base, field))
+    })
 }
 
 /// The rules that GitLab checks on upload, or does not check and then does not follow.
@@ -223,8 +228,9 @@ pub fn assert_agrees_with_itself(pipeline: &Pipeline) {
         "interruptible"
     );
     for (name, job) in pipeline.jobs.0.iter().filter(|(name, _)| !name.starts_with('.')) {
-        let of = |field: &dyn Fn(&Job) -> Option<bool>| inherited(pipeline, name, field);
-        let needs = inherited(pipeline, name, &|job: &Job| job.needs.clone()).unwrap_or_default();
+        let of = |field: &dyn Fn(&Job) -> Option<bool>| inherited_value(pipeline, name, field);
+        let needs =
+            inherited_value(pipeline, name, &|job: &Job| job.needs.clone()).unwrap_or_default();
         for need in &needs {
             let needed = pipeline.jobs.get(need).expect("the needed job is there");
             for event in events() {
@@ -232,7 +238,8 @@ pub fn assert_agrees_with_itself(pipeline: &Pipeline) {
                 assert!(here.is_none() || there.is_some(), "{name} needs {need}: {}", event.name);
             }
         }
-        let stage = inherited(pipeline, name, &|job: &Job| job.stage.clone()).expect("a stage");
+        let stage =
+            inherited_value(pipeline, name, &|job: &Job| job.stage.clone()).expect("a stage");
         assert!(pipeline.stages.contains(&stage.as_str()));
         assert!(!job.rules.is_empty(), "{name}: without rules it is not made for merge requests");
         let Some(place) = &job.environment else {
@@ -271,7 +278,7 @@ fn pairs_groups_and_needs_agree_with_every_setting() {
     );
     let one = pipeline(&env);
     assert_agrees_with_itself(&one);
-    let runner = inherited(&one, "deploy", &|job: &Job| {
+    let runner = inherited_value(&one, "deploy", &|job: &Job| {
         job.variables.get("_EXPERIMENTAL_DAGGER_RUNNER_HOST").cloned()
     });
     assert_eq!(runner.as_deref(), Some(shared));
@@ -281,7 +288,7 @@ fn pairs_groups_and_needs_agree_with_every_setting() {
         ["cargo xtask deploy --env production --engine dagger"]
     );
     let push = events().remove(2);
-    assert_eq!(made(&one, &push), ["check", "deploy"], "xtask itself sees what changed");
+    assert_eq!(job_names(&one, &push), ["check", "deploy"], "xtask itself sees what changed");
     let read = read_yaml(&one.text().expect("text"));
     assert_eq!(read["default"]["tags"], json!(["dagger"]));
     assert_eq!(read[".deployment"]["tags"], json!(["production"]));
@@ -350,6 +357,6 @@ fn gitlab_ci_local_makes_the_same_jobs() {
                 _ => Some(name.to_owned()),
             }
         });
-        assert_eq!(jobs.collect::<Vec<_>>(), made(&pipeline, &event), "{}", event.name);
+        assert_eq!(jobs.collect::<Vec<_>>(), job_names(&pipeline, &event), "{}", event.name);
     }
 }

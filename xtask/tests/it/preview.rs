@@ -12,8 +12,8 @@ fn live(env: &TestEnv) -> String {
     env.fetch("site.localhost", "/").1
 }
 
-/// A deployed site, and its first version.
-fn deployed() -> (TestEnv, String) {
+/// Deploys a site. Returns its first version.
+fn deployed_site() -> (TestEnv, String) {
     let env = TestEnv::with_tools();
     env.site("projects/site", "site");
     env.commit("site");
@@ -83,7 +83,7 @@ fn a_preview_answers_at_its_own_address_and_production_stays() {
 
 #[test]
 fn promote_and_rollback_go_by_id_and_never_flip_forward() {
-    let (env, one) = deployed();
+    let (env, one) = deployed_site();
     change(&env, "two");
     let preview = json(&env, &["preview", "site", "--alias", "mr-7"]).exits(0).record("site");
     let two = preview["version"].as_str().expect("an id").to_owned();

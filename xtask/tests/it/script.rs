@@ -7,8 +7,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use camino::Utf8Path;
 use delivery::builds::plan_builds;
-use delivery::plan::destination::{Destination, Pipeline};
-use delivery::plan::{Choice, Engine, Inputs, Plan, Verb};
+use delivery::plan::destination::{Destination, PipelineFacts};
+use delivery::plan::{Choice, Engine, Operation, Plan, PlanRequest};
 use delivery::script::{quote, script};
 use delivery::tools::bun::which;
 use expect_test::{Expect, expect};
@@ -19,17 +19,17 @@ use workspace::git::Head;
 
 use crate::support::TestEnv;
 
-fn plan(env: &TestEnv, verb: Verb, name: &str, environment: &str, port: Option<u16>) -> Plan {
+fn plan(env: &TestEnv, verb: Operation, name: &str, environment: &str, port: Option<u16>) -> Plan {
     let workspace = Workspace::load(&env.root).expect("a workspace");
     let projects = workspace.select(&[name.to_owned()]).expect(name);
-    let inputs = Inputs {
+    let inputs = PlanRequest {
         verb,
         choice: Choice { engine: Engine::Dagger, reason: "asked for".into(), dagger: None },
         destination: Destination::resolve(
             &workspace.config,
             environment,
             port,
-            &Pipeline::default(),
+            &PipelineFacts::default(),
             None,
         )
         .expect("a destination"),
@@ -42,7 +42,7 @@ fn plan(env: &TestEnv, verb: Verb, name: &str, environment: &str, port: Option<u
         keys: BTreeMap::from([(projects[0].name.clone(), "k0123".to_owned())]),
         builds: plan_builds(&workspace, &workspace.graph, &projects),
         nonce: "n1",
-        alias: (verb == Verb::Preview).then(|| "mr-1".to_owned()),
+        alias: (verb == Operation::Preview).then(|| "mr-1".to_owned()),
         strategies: BTreeMap::new(),
         rollback: true,
     };
@@ -89,7 +89,7 @@ fn every_kind_of_project_has_its_script() {
     ] {
         env.write(path, &text);
     }
-    let staging = |name: &str| plan(&env, Verb::Deploy, name, "staging", None);
+    let staging = |name: &str| plan(&env, Operation::Deploy, name, "staging", None);
     // A project with its own module.
     expect_script(
         &staging("site"),
@@ -99,7 +99,7 @@ fn every_kind_of_project_has_its_script() {
         "#]],
     );
     expect_script(
-        &plan(&env, Verb::Build, "site", "local", None),
+        &plan(&env, Operation::Build, "site", "local", None),
         &expect![[r#"
         build | export --wipe 'dist'
     "#]],
@@ -159,7 +159,7 @@ fn every_kind_of_project_has_its_script() {
     );
     // A version that is not live.
     expect_script(
-        &plan(&env, Verb::Preview, "full", "staging", None),
+        &plan(&env, Operation::Preview, "full", "staging", None),
         &expect![[r#"
             source=$(host | directory '../..' --include='projects/full' --exclude='**/.dev.vars*' --exclude='**/.env' --exclude='**/.env.*' --exclude='**/.git' --exclude='**/.wrangler' --exclude='**/.xtask' --exclude='**/node_modules' --exclude='projects/full/dist')
             built=$(container | from 'oven/bun:1.4.5' | with-directory '/src' $source | with-workdir '/src/projects/full' | with-env-variable 'ASTRO_TELEMETRY_DISABLED' '1' | with-env-variable 'CLOUDFLARE_ENV' 'staging' | with-exec -- 'bun' '--bun' 'run' 'build')
@@ -168,13 +168,13 @@ fn every_kind_of_project_has_its_script() {
         "#]],
     );
     // A preview with its own bindings.
-    let mut own = plan(&env, Verb::Preview, "shared", "staging", None);
+    let mut own = plan(&env, Operation::Preview, "shared", "staging", None);
     own.projects[0].strategy = Some(workspace::strategy::Strategy::Preview);
     let text = script(&own, &own.projects[0]).expect("a script");
     assert!(text.contains("--nonce='n1-shared' --strategy='preview' | export"), "{text}");
     // The sandbox.
     expect_script(
-        &plan(&env, Verb::Deploy, "site", "local", Some(8787)),
+        &plan(&env, Operation::Deploy, "site", "local", Some(8787)),
         &expect![[r#"
             build | export --wipe 'dist'
             '../../../dagger/cloudflare' | deploy './dist' 'wrangler.jsonc' 'env://SANDBOX_TOKEN' --environment='local' --project='a.example/site' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-a.example-site' --api='tcp://127.0.0.1:8787' | export '.xtask/deploy.json'
@@ -284,7 +284,7 @@ fn any_value_arrives_through_dagger_s_own_parser() {
 fn a_whole_script_is_the_pipelines_that_it_looks_like() {
     let env = TestEnv::new();
     env.site("projects/it's a site", "site");
-    let mut plan = plan(&env, Verb::Deploy, "site", "staging", None);
+    let mut plan = plan(&env, Operation::Deploy, "site", "staging", None);
     plan.projects[0].message = "it's $HOME\n| `id`".to_owned();
     let text = script(&plan, &plan.projects[0]).expect("a script");
     let Some(mut parser) = Parser::new("whole") else { return };

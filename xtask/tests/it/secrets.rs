@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
-use crate::canary::{found, watching};
+use crate::canary::{find_token, watching};
 use crate::support::{CANARY, TestEnv};
 
 /// Programs that write a text down as other programs do: JavaScript, bash, base64.
@@ -42,7 +42,7 @@ fn every_way_of_writing_a_token_down_is_found_and_redacted() {
     assert_eq!(lines.len(), 41, "{lines:#?}");
     let redactor = base::secret::Redactor::new([base::secret::Secret::new(CANARY)]);
     for line in lines {
-        assert!(found(line.as_bytes()).is_some(), "not found: {line}");
+        assert!(find_token(line.as_bytes()).is_some(), "not found: {line}");
         let shown = redactor.apply(line);
         assert!(shown.contains("***"), "not redacted: {line}");
         assert!(shown.len() < 40, "only in part: {shown}");

@@ -24,7 +24,7 @@ fn project(fields: &Value) -> TestEnv {
     env
 }
 
-fn deployed(env: &TestEnv, code: i32) -> Value {
+fn deploy(env: &TestEnv, code: i32) -> Value {
     env.xtask(&["deploy", "a", "--json", "--engine=host"]).exits(code).record("a")
 }
 
@@ -55,7 +55,7 @@ fn cron(cron: &str) -> Value {
 #[test]
 fn a_promoted_version_s_crons_are_applied_by_the_next_deploy() {
     let env = project(&cron("0 3 * * *"));
-    deployed(&env, 0);
+    deploy(&env, 0);
     assert_eq!(status(&env)["triggersApplied"], true);
     config(&env, &cron("*/5 * * * *"));
     env.commit("another cron");
@@ -70,7 +70,7 @@ fn a_promoted_version_s_crons_are_applied_by_the_next_deploy() {
     let text = env.xtask(&["status", "a", "--env", "local"]).exits(0).stdout;
     assert!(text.contains("crons, routes or settings not applied"), "{text}");
 
-    let record = deployed(&env, 0);
+    let record = deploy(&env, 0);
     assert_eq!(record["status"], "live", "the content is live already, the cron is not");
     assert!(
         record["warnings"].to_string().contains("takes away the cron `0 3 * * *`"),
@@ -78,7 +78,7 @@ fn a_promoted_version_s_crons_are_applied_by_the_next_deploy() {
     );
     assert_eq!(crons(&env), ["*/5 * * * *"]);
     assert_eq!(status(&env)["triggersApplied"], true);
-    assert_eq!(deployed(&env, 0)["status"], "unchanged");
+    assert_eq!(deploy(&env, 0)["status"], "unchanged");
 }
 
 #[test]
@@ -89,21 +89,21 @@ fn settings_beside_the_version_count_whichever_they_are() {
         json!({ "logpush": true }),
     ] {
         let env = project(&json!({}));
-        deployed(&env, 0);
+        deploy(&env, 0);
         env.xtask(&["preview", "a", "--alias=mr-0", "--engine=host"]).exits(0);
         config(&env, &fields);
         let version = env.root.join("projects/a/wrangler.json");
         assert!(version.exists());
-        let changed = deployed(&env, 0);
+        let changed = deploy(&env, 0);
         assert_eq!(changed["status"], "live", "{fields}");
-        assert_eq!(deployed(&env, 0)["status"], "unchanged", "{fields}");
+        assert_eq!(deploy(&env, 0)["status"], "unchanged", "{fields}");
         // Back to the first version, with what was set last.
         env.xtask(&["rollback", "a"]).exits(0);
         config(&env, &json!({}));
         let row = status(&env);
         let both = (&row["inStep"], &row["triggersApplied"]);
         assert_eq!(both, (&json!(true), &json!(false)), "{fields}: {row:#}");
-        assert_eq!(deployed(&env, 0)["status"], "live", "{fields}");
+        assert_eq!(deploy(&env, 0)["status"], "live", "{fields}");
         assert_eq!(status(&env)["triggersApplied"], true, "{fields}");
     }
 }
@@ -113,7 +113,7 @@ fn what_goes_away_and_what_stays_is_named_in_plan_and_result() {
     let domain = |name: &str| json!({ "pattern": name, "custom_domain": true });
     let env = project(&json!({ "triggers": { "crons": ["0 3 * * *", "0 4 * * *"] },
         "routes": [domain("a.example.com"), domain("b.example.com"), "c.example.com/*"] }));
-    deployed(&env, 0);
+    deploy(&env, 0);
     config(
         &env,
         &json!({ "triggers": { "crons": ["0 4 * * *"] }, "routes": [domain("b.example.com")] }),
@@ -123,7 +123,7 @@ fn what_goes_away_and_what_stays_is_named_in_plan_and_result() {
     for what in removed {
         assert!(plan.contains(&format!("# takes away {what}\n")), "{what}: {plan}");
     }
-    let record = deployed(&env, 0);
+    let record = deploy(&env, 0);
     let warnings = record["warnings"].to_string();
     for what in removed {
         assert!(
@@ -151,13 +151,13 @@ fn what_goes_away_and_what_stays_is_named_in_plan_and_result() {
 #[test]
 fn an_automatic_rollback_names_what_it_does_not_undo() {
     let env = project(&cron("0 3 * * *"));
-    let first = deployed(&env, 0);
+    let first = deploy(&env, 0);
     config(&env, &cron("*/5 * * * *"));
     env.write(
         "projects/a/worker.js",
         "export default { fetch() { throw new Error('x'); }, scheduled() {} };",
     );
-    let record = deployed(&env, 4);
+    let record = deploy(&env, 4);
     assert_eq!(record["status"], "unknown");
     assert_eq!(record["live"]["version"], first["version"], "the previous version is live again");
     let error = record["error"].as_str().expect("text");
@@ -172,6 +172,6 @@ fn an_automatic_rollback_names_what_it_does_not_undo() {
     // The next deploy of the first content sees that its cron is not set.
     config(&env, &cron("0 3 * * *"));
     env.write("projects/a/worker.js", CODE);
-    assert_eq!(deployed(&env, 0)["status"], "live");
+    assert_eq!(deploy(&env, 0)["status"], "live");
     assert_eq!(crons(&env), ["0 3 * * *"]);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use crate::canary::found;
+use crate::canary::find_token;
 use crate::support::{CANARY, Ran, TestEnv, ran};
 use cloudflare::wrangler::{ON_BUN, PREPARE_UPLOAD, bundle_arguments};
 
@@ -14,7 +14,7 @@ const DATE: &str =
 /// A shell command that writes down the environment that it sees, and a module that the Worker imports.
 const SNOOP: &str = "env > seen.txt; cat /proc/$PPID/environ >> seen.txt; mkdir -p src; echo 'export const built = 1;' > src/built.ts";
 
-fn deployed(env: &TestEnv, name: &str) -> Ran {
+fn deploy(env: &TestEnv, name: &str) -> Ran {
     env.commit("project");
     let run = env.xtask(&["deploy", name, "--json"]).exits(0);
     env.assert_no_canary(&[&run]);
@@ -28,8 +28,8 @@ fn assert_refused(env: &TestEnv, name: &str, message: &str) {
     let error = run.record(name)["error"].to_string();
     assert!(error.contains(message), "{error}");
     assert!(error.contains("hint: "), "{error}");
-    assert_eq!(found(run.stdout.as_bytes()), None, "{}", run.stdout);
-    assert_eq!(found(run.stderr.as_bytes()), None, "{}", run.stderr);
+    assert_eq!(find_token(run.stdout.as_bytes()), None, "{}", run.stdout);
+    assert_eq!(find_token(run.stderr.as_bytes()), None, "{}", run.stderr);
 }
 
 #[test]
@@ -58,13 +58,13 @@ fn a_build_command_runs_in_each_block_and_sees_no_token() {
     ] {
         env.write(&format!("projects/{name}/{file}"), &text);
         env.write(&format!("projects/{name}/src/worker.ts"), worker);
-        deployed(&env, name);
+        deploy(&env, name);
         let host = if name == "top" { name.to_owned() } else { format!("{name}-local") };
         assert_eq!(env.fetch(&format!("{host}.localhost"), "/").1, "built 1", "{name}");
         let seen = std::fs::read(env.root.join(format!("projects/{name}/seen.txt")));
         let seen = seen.expect("the command ran");
         assert!(
-            seen.starts_with(b"") && found(&seen).is_none(),
+            seen.starts_with(b"") && find_token(&seen).is_none(),
             "{name}: the command saw the token"
         );
     }
@@ -90,16 +90,16 @@ fn a_worker_that_imports_its_environment_publishes_no_token() {
     }
     symlink("/proc/self/environ", env.root.join("projects/link/src/own.environ")).expect("a link");
     for name in ["direct", "link"] {
-        deployed(&env, name);
+        deploy(&env, name);
         let published = env.fetch(&format!("{name}.localhost"), "/").1;
         assert!(published.contains("PATH="), "{name}: {published}");
-        assert!(found(published.as_bytes()).is_none(), "{name}: {published}");
+        assert!(find_token(published.as_bytes()).is_none(), "{name}: {published}");
         for (strategy, alias) in [("alias", "one"), ("preview", "two")] {
             let arguments = ["preview", name, "--alias", alias, "--strategy", strategy, "--force"];
             let run = env.xtask(&arguments).exits(0);
             let published = env.fetch(&format!("{alias}-{name}.localhost"), "/").1;
             assert!(published.contains("PATH="), "{name} {strategy}: {published}");
-            assert!(found(published.as_bytes()).is_none(), "{name} {strategy}: {published}");
+            assert!(find_token(published.as_bytes()).is_none(), "{name} {strategy}: {published}");
             env.assert_no_canary(&[&run]);
         }
     }
@@ -140,12 +140,16 @@ fn a_generated_config_passes_the_guards_of_a_written_one() {
     // As it should be: modules with odd names, assets beside them, a command without a token.
     let command = serde_json::json!({ "command": "env > ../../seen.txt" });
     adapter(&env, "good", &write_generated("good", &format!(r#", "build": {command}"#)));
-    deployed(&env, "good");
+    deploy(&env, "good");
     assert_eq!(env.fetch("good.localhost", "/none").1, "generated");
     assert_eq!(env.fetch("good.localhost", "/").1, "client");
     let seen =
         env.sh("cat projects/good/seen.txt projects/good/dist/server/seen.txt 2>/dev/null; true");
-    assert!(seen.stdout.is_empty() || found(seen.stdout.as_bytes()).is_none(), "{}", seen.stdout);
+    assert!(
+        seen.stdout.is_empty() || find_token(seen.stdout.as_bytes()).is_none(),
+        "{}",
+        seen.stdout
+    );
 
     std::fs::create_dir_all(env.folder.join("outside")).expect("a folder");
     std::fs::write(env.folder.join("outside/secret.txt"), "secret").expect("a file");
@@ -318,7 +322,7 @@ fn what_is_published_is_a_regular_file_of_the_project_and_not_private() {
         "await Bun.write('dist/.env', 'A=1'); await Bun.write('dist/keys/a.pem', 'public');\n\
          await Bun.write('dist/.assetsignore', '# private\\n.env\\n!/keys/*.pem\\n');\n",
     );
-    deployed(&env, "meant");
+    deploy(&env, "meant");
     assert_eq!(env.fetch("meant.localhost", "/.env").0, 404);
     assert_eq!(env.fetch("meant.localhost", "/keys/a.pem").1, "public");
 }

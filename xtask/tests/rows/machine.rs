@@ -48,14 +48,14 @@ impl Stage {
         clone
     }
 
-    /// A folder beside the repository for what belongs to the row.
-    fn beside(&self, case: &Case) -> Utf8PathBuf {
+    /// Returns the folder of the row's files, next to the repository.
+    fn case_folder(&self, case: &Case) -> Utf8PathBuf {
         self.env.folder.join(format!("row-{}", case.name))
     }
 
     /// Writes the row's files and programs.
     pub fn prepare(&self, case: &Case) {
-        let (root, bin) = (self.root(case), self.beside(case).join("bin"));
+        let (root, bin) = (self.root(case), self.case_folder(case).join("bin"));
         std::fs::create_dir_all(&bin).expect("a folder");
         for (path, text) in &case.row.files {
             let path = root.join(path.replace("{worker}", &case.name));
@@ -68,14 +68,14 @@ impl Stage {
         }
         for (name, text) in &case.row.programs {
             let path = bin.join(name);
-            std::fs::write(&path, SHELL.to_owned() + &self.filled(case, text)).expect("a file");
+            std::fs::write(&path, SHELL.to_owned() + &self.fill(case, text)).expect("a file");
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("mode");
         }
     }
 
-    /// `text` with the real programs and the row's folders in it.
-    fn filled(&self, case: &Case, text: &str) -> String {
-        let (folder, root, repository) = (self.beside(case), self.root(case), repository());
+    /// Fills the paths of the real programs and of the row's folders into `text`.
+    fn fill(&self, case: &Case, text: &str) -> String {
+        let (folder, root, repository) = (self.case_folder(case), self.root(case), repository());
         let bun = self.env.folder.join("bin/bun");
         let fake = repository.join("xtask/tests/fakes/dagger.ts");
         let dagger = format!("exec '{bun}' '{fake}' '{folder}' '{root}' '{repository}' \"$@\"");
@@ -88,18 +88,18 @@ impl Stage {
     pub fn on_machine(&self, case: &Case, mut command: Command) -> Command {
         let path = command.get_envs().find(|(name, _)| *name == "PATH");
         let path = path.and_then(|(_, value)| value?.to_str()).expect("PATH").to_owned();
-        command.env("PATH", format!("{}/bin:{path}", self.beside(case)));
+        command.env("PATH", format!("{}/bin:{path}", self.case_folder(case)));
         command.current_dir(self.root(case));
         let (full, later) = (case.row.fault == FULL, case.row.then.as_deref() == Some(FULL));
-        if full || later { limited(&command, full) } else { command }
+        if full || later { limit_writes(&command, full) } else { command }
     }
 }
 
 /// The name of a full disk in a row.
 pub const FULL: &str = "the disk is full";
 
-/// `command`, which can write nothing: from the start, or from when its limit is set.
-fn limited(command: &Command, from_the_start: bool) -> Command {
+/// Returns `command` with a limit of 0 bytes per file, from the start or from when it sets the limit.
+fn limit_writes(command: &Command, from_the_start: bool) -> Command {
     let limit = if from_the_start { "ulimit -f 0" } else { ":" };
     let mut sh = Command::new("sh");
     sh.args(["-c", &format!("{IGNORED}; {limit}; exec \"$@\""), "sh"]);

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 use libtest_mimic::{Arguments, Trial};
 
-use dev::generated::faults::{Group, Row, read};
+use dev::generation::faults::{FaultGroup, FaultRow, read};
 use serde_json::Value;
 
 use crate::support::repository;
@@ -39,13 +39,13 @@ pub struct Case {
     /// The number of the sandbox's fault.
     pub number: usize,
     /// The group of the row.
-    pub group: Group,
+    pub group: FaultGroup,
     /// The row.
-    pub row: Row,
+    pub row: FaultRow,
 }
 
 impl Case {
-    fn new(index: usize, group: &Group, row: &Row) -> Case {
+    fn new(index: usize, group: &FaultGroup, row: &FaultRow) -> Case {
         let name = format!("r{index:03}");
         let text = |value: &Value| value.to_string();
         let at = group.at.as_ref().map(text).unwrap_or_default();

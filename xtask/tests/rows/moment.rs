@@ -23,7 +23,7 @@ pub fn act(
     second: impl Fn() -> Command,
 ) -> Option<Ran> {
     let started = Instant::now();
-    while !stage.happened(case) {
+    while !stage.has_happened(case) {
         assert!(started.elapsed() < Duration::from_secs(60), "{}: no fault", case.title());
         std::thread::sleep(Duration::from_millis(20));
     }

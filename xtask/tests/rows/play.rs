@@ -12,7 +12,7 @@ use crate::support::{Ran, ran};
 pub fn play(stage: &Stage, case: &Case) -> Option<String> {
     let before = stage.worker(case);
     let (first, beside) = run(stage, case);
-    let mut told = vec![shown(&first)];
+    let mut told = vec![format_output(&first)];
     let mut wrong = compare(stage, case, &first, &before);
     if let Some(next) = &case.row.next {
         let again = || ran(command(stage, case, &[]).output().expect("xtask runs"));
@@ -27,13 +27,13 @@ pub fn play(stage: &Stage, case: &Case) -> Option<String> {
         if !text(&second).contains(&next.says) {
             wrong.push(format!("the next run does not say `{}`", next.says));
         }
-        told.push(shown(&second));
+        told.push(format_output(&second));
     }
     (!wrong.is_empty())
         .then(|| format!("{}\n  - {}\n{}", case.title(), wrong.join("\n  - "), told.join("\n")))
 }
 
-fn shown(ran: &Ran) -> String {
+fn format_output(ran: &Ran) -> String {
     let text = |text: &str| text.trim().replace('\n', "\n    ");
     format!("    {}\n    {}", text(&ran.stdout), text(&ran.stderr))
 }
@@ -95,7 +95,7 @@ fn compare(stage: &Stage, case: &Case, ran: &Ran, before: &Value) -> Vec<String>
     check(named == row.live, format!("`{named}` is live, not `{}`", row.live));
     let count = |worker: &Value| worker["deployments"].as_array().map_or(0, Vec::len);
     let made = count(&after).saturating_sub(count(before));
-    check(made == row.made(), format!("{made} deployments were made"));
+    check(made == row.deployment_count(), format!("{made} deployments were made"));
 
     if let Some(wanted) = &row.preview {
         let (old, new) = (preview(case, before), preview(case, &after));

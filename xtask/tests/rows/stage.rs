@@ -75,7 +75,7 @@ impl Stage {
     }
 
     /// Returns `true` once the row's fault has happened: a request, or a build that has begun.
-    pub fn happened(&self, case: &Case) -> bool {
+    pub fn has_happened(&self, case: &Case) -> bool {
         if case.fault.is_none() {
             return self.dir(case).join("begun").exists();
         }

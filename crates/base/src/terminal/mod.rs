@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use crate::attached::Stream;
 use crate::error;
 use crate::error::{Failure, failed};
+use crate::interactive::Stream;
 use crate::secret::redact;
-use progress::{ProgressArea, Task};
+use progress::{ProgressArea, ProgressLine};
 
 /// Success, and commands.
 pub const GREEN: Style = AnsiColor::Green.on_default();
@@ -37,7 +37,7 @@ pub fn paint(style: Style, text: &str) -> String {
 
 /// Output options of the command line.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+pub struct OutputOptions {
     /// Print one JSON document on stdout and nothing else.
     pub json: bool,
     /// Print no progress and no notes. Warnings, errors and reports remain.
@@ -51,16 +51,16 @@ pub struct Options {
 /// The printer.
 #[derive(Clone)]
 pub struct Ui {
-    options: Options,
+    options: OutputOptions,
     area: Arc<Mutex<ProgressArea>>,
-    /// Why stdout could not be written.
+    /// The error of the first failed write to stdout.
     lost: Arc<OnceLock<String>>,
 }
 
 impl Ui {
     /// Creates a printer with these options.
     #[must_use]
-    pub fn new(options: Options) -> Ui {
+    pub fn new(options: OutputOptions) -> Ui {
         let animated = std::io::stderr().is_terminal()
             && !options.quiet
             && !options.verbose
@@ -153,8 +153,8 @@ impl Ui {
 
     /// Starts a line of progress for `name`.
     #[must_use]
-    pub fn task(&self, name: &str) -> Task {
-        Task::start(self.clone(), Arc::clone(&self.area), name)
+    pub fn task(&self, name: &str) -> ProgressLine {
+        ProgressLine::start(self.clone(), Arc::clone(&self.area), name)
     }
 
     /// Prints an error with its causes and hints.

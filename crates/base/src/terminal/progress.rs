@@ -110,7 +110,7 @@ fn write_raw(text: &str) {
 }
 
 /// One line of progress. Dropping it removes the line.
-pub struct Task {
+pub struct ProgressLine {
     ui: Ui,
     area: Arc<Mutex<ProgressArea>>,
     name: String,
@@ -119,8 +119,8 @@ pub struct Task {
     started: Instant,
 }
 
-impl Task {
-    pub(super) fn start(ui: Ui, area: Arc<Mutex<ProgressArea>>, name: &str) -> Task {
+impl ProgressLine {
+    pub(super) fn start(ui: Ui, area: Arc<Mutex<ProgressArea>>, name: &str) -> ProgressLine {
         let (first, section) = {
             let mut locked = area.lock().unwrap_or_else(PoisonError::into_inner);
             locked.lines.push(Line {
@@ -141,7 +141,7 @@ impl Task {
             std::thread::spawn(move || animate(&ticking));
         }
         let name = name.to_owned();
-        Task { ui, area, name, section, outcome: None, started: Instant::now() }
+        ProgressLine { ui, area, name, section, outcome: None, started: Instant::now() }
     }
 
     /// Shows the current step.
@@ -203,7 +203,7 @@ impl Task {
     }
 }
 
-impl Drop for Task {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         let mut area = self.area.lock().unwrap_or_else(PoisonError::into_inner);
         area.clear();

@@ -18,13 +18,13 @@ pub enum Chunk {
 /// The sections of a log.
 #[derive(Debug, Default)]
 pub struct Sections {
-    live: Option<Section>,
-    waiting: VecDeque<Section>,
+    live: Option<OutputSection>,
+    waiting: VecDeque<OutputSection>,
     count: usize,
 }
 
 #[derive(Debug)]
-struct Section {
+struct OutputSection {
     id: usize,
     title: String,
     started: u64,
@@ -44,7 +44,7 @@ impl Sections {
     pub fn start(&mut self, title: &str, now: u64) -> (usize, Vec<Chunk>) {
         self.count += 1;
         let (id, title, lines) = (self.count, title.to_owned(), Vec::new());
-        self.waiting.push_back(Section { id, title, started: now, lines, ended: None });
+        self.waiting.push_back(OutputSection { id, title, started: now, lines, ended: None });
         (id, self.advance())
     }
 
@@ -96,7 +96,7 @@ impl Sections {
     }
 }
 
-impl Section {
+impl OutputSection {
     /// Returns a unique name of letters, digits and `.-`.
     fn name(&self) -> String {
         let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
@@ -106,7 +106,7 @@ impl Section {
     fn open(&self) -> Chunk {
         let good = self.ended.as_ref().is_some_and(|end| end.good);
         let collapsed = if good { "[collapsed=true]" } else { "" };
-        let (name, Section { title, started, .. }) = (self.name(), self);
+        let (name, OutputSection { title, started, .. }) = (self.name(), self);
         Chunk::Mark(format!("\x1b[0Ksection_start:{started}:{name}{collapsed}\r\x1b[0K{title}\n"))
     }
 

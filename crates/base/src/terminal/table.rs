@@ -22,7 +22,7 @@ impl Cell {
         self.text.chars().count()
     }
 
-    fn painted(&self) -> String {
+    fn styled_text(&self) -> String {
         if self.style == Style::new() { self.text.clone() } else { paint(self.style, &self.text) }
     }
 }
@@ -77,10 +77,10 @@ impl Table {
         for row in std::iter::once(&head).chain(&self.rows) {
             let last = row.iter().rposition(|cell| !cell.text.is_empty()).unwrap_or(0);
             for (cell, width) in row.iter().zip(widths).take(last) {
-                text += &cell.painted();
+                text += &cell.styled_text();
                 text += &" ".repeat(width - cell.width() + 2);
             }
-            text += &row.get(last).map(Cell::painted).unwrap_or_default();
+            text += &row.get(last).map(Cell::styled_text).unwrap_or_default();
             text.push('\n');
         }
         text
@@ -100,7 +100,7 @@ impl Table {
             for (head, cell) in self.head.iter().zip(row).skip(1) {
                 if !cell.text.is_empty() {
                     let label = paint(DIM, &format!("{:width$}", head.to_lowercase()));
-                    text += &format!("  {label}  {}\n", cell.painted());
+                    text += &format!("  {label}  {}\n", cell.styled_text());
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The access that a command of wrangler needs: the token, or code of the project, never both.
 
-/// What a command of wrangler gets.
+/// The access of a wrangler command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// The token. The command changes nothing.
@@ -111,7 +111,7 @@ pub fn access(arguments: &[String]) -> Access {
 mod tests {
     use super::*;
 
-    fn of(line: &str) -> Access {
+    fn access_of(line: &str) -> Access {
         access(&line.split(' ').map(str::to_owned).collect::<Vec<_>>())
     }
 
@@ -125,7 +125,7 @@ mod tests {
             "d1 list",
             "versions view x",
         ] {
-            assert_eq!(of(line), Access::Read, "{line}");
+            assert_eq!(access_of(line), Access::Read, "{line}");
         }
         for line in [
             "secret put KEY",
@@ -138,7 +138,7 @@ mod tests {
             "delete",
             "queues create list",
         ] {
-            assert_eq!(of(line), Access::Change, "{line}");
+            assert_eq!(access_of(line), Access::Change, "{line}");
         }
     }
 
@@ -156,10 +156,10 @@ mod tests {
             "--cwd deploy secret put",
             "secret put --help",
         ] {
-            assert_eq!(of(line), Access::NoToken, "{line}");
+            assert_eq!(access_of(line), Access::NoToken, "{line}");
         }
         for line in ["deploy", "deploy --minify", "versions upload", "preview", "publish"] {
-            assert!(matches!(of(line), Access::Refused(_)), "{line}");
+            assert!(matches!(access_of(line), Access::Refused(_)), "{line}");
         }
     }
 }

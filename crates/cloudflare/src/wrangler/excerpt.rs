@@ -9,7 +9,7 @@ const NOISE: [&str; 4] = [
 ];
 
 /// Puts `reason` in front of the lines of `output` that it does not have. `reason` is that of a
-/// [`Verdict`](super::Verdict), `output` the last lines that wrangler printed, and `place` where all of them are.
+/// [`WranglerOutcome`](super::Verdict), `output` the last lines that wrangler printed, and `place` where all of them are.
 #[must_use]
 pub fn excerpt(reason: &str, output: &[String], place: Option<&str>) -> String {
     let has_error = |line: &String| line.contains("[ERROR]");

@@ -6,7 +6,7 @@ use base::runner::ExitReason;
 
 /// The entry of the output file that a run must leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expected {
+pub enum ExpectedEntry {
     /// Of `wrangler deploy`.
     Deploy,
     /// Of `wrangler versions upload`.
@@ -17,7 +17,7 @@ pub enum Expected {
 
 /// The outcome of a run of wrangler.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum WranglerOutcome {
     /// A version, or a deployment of a preview, was made.
     Done {
         /// Its id.
@@ -37,7 +37,7 @@ pub enum Verdict {
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct OutputEntry {
     #[serde(rename = "type")]
     kind: String,
     version_id: Option<String>,
@@ -57,27 +57,27 @@ struct Entry {
 /// Judges a run by its exit and the entries of its output file: one JSON object a line. Exit 0 alone
 /// proves nothing, as wrangler exits 0 after doing nothing in some non-interactive cases.
 #[must_use]
-pub fn verdict(expected: Expected, ended: ExitReason, output: &str) -> Verdict {
-    let entries: Vec<Entry> =
+pub fn verdict(expected: ExpectedEntry, ended: ExitReason, output: &str) -> WranglerOutcome {
+    let entries: Vec<OutputEntry> =
         output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let of = |kind: &str| entries.iter().rev().find(|entry| entry.kind == kind);
     let kind = match expected {
-        Expected::Deploy => "deploy",
-        Expected::Upload => "version-upload",
-        Expected::Preview => "preview",
+        ExpectedEntry::Deploy => "deploy",
+        ExpectedEntry::Upload => "version-upload",
+        ExpectedEntry::Preview => "preview",
     };
-    let id = |entry: &Entry| match expected {
-        Expected::Preview => entry.deployment_id.clone(),
-        Expected::Deploy | Expected::Upload => entry.version_id.clone(),
+    let id = |entry: &OutputEntry| match expected {
+        ExpectedEntry::Preview => entry.deployment_id.clone(),
+        ExpectedEntry::Deploy | ExpectedEntry::Upload => entry.version_id.clone(),
     };
     let done = of(kind).and_then(|entry| Some((entry, id(entry)?)));
     match (ended, done) {
-        (ExitReason::Code(0), Some((entry, version))) => Verdict::Done {
+        (ExitReason::Code(0), Some((entry, version))) => WranglerOutcome::Done {
             version,
             targets: entry.targets.clone().unwrap_or_default(),
             previews: previews(entry),
         },
-        (ExitReason::Code(0), None) => Verdict::Failed {
+        (ExitReason::Code(0), None) => WranglerOutcome::Failed {
             reason: "wrangler exited with 0 but its output file names no version".to_owned(),
             hint: Some("read in its lines what it did instead; then run it again".to_owned()),
         },
@@ -92,7 +92,7 @@ pub fn verdict(expected: Expected, ended: ExitReason, output: &str) -> Verdict {
             };
             let hint = next_step(ended, failure, of(kind).is_some());
             let reason = message.map_or(how.clone(), |message| format!("{how}: {message}"));
-            Verdict::Failed { reason, hint: hint.or_else(|| Some(AGAIN.to_owned())) }
+            WranglerOutcome::Failed { reason, hint: hint.or_else(|| Some(AGAIN.to_owned())) }
         }
     }
 }
@@ -102,7 +102,7 @@ pub const AGAIN: &str = "run it again: what is uploaded and live already is left
 
 /// Returns the next step after a failed run. `nameless` means that it left an entry without a version, as it
 /// does when `--strict` ends it.
-fn next_step(ended: ExitReason, failure: Option<&Entry>, nameless: bool) -> Option<String> {
+fn next_step(ended: ExitReason, failure: Option<&OutputEntry>, nameless: bool) -> Option<String> {
     if ended == ExitReason::Deadline {
         return Some(
             "run `cargo xtask status`, because Cloudflare or the network is slow; then run it again"
@@ -164,7 +164,7 @@ pub fn next_step_in(output: &str) -> &'static str {
 
 /// The address that stays, then that of this version alone. A preview on a custom domain has several
 /// of each, of which the first counts.
-fn previews(entry: &Entry) -> Vec<String> {
+fn previews(entry: &OutputEntry) -> Vec<String> {
     let first =
         |urls: &'_ Option<Vec<String>>| urls.as_ref().and_then(|urls| urls.first().cloned());
     let single = [entry.preview_alias_url.clone(), entry.preview_url.clone()];
@@ -197,8 +197,8 @@ mod tests {
         let output = "{\"type\":\"wrangler-session\",\"version\":1}\n\
             {\"type\":\"deploy\",\"version\":1,\"version_id\":\"v1\",\"targets\":[\"https://a.b.workers.dev\"]}\n";
         assert_eq!(
-            verdict(Expected::Deploy, ExitReason::Code(0), output),
-            Verdict::Done {
+            verdict(ExpectedEntry::Deploy, ExitReason::Code(0), output),
+            WranglerOutcome::Done {
                 version: "v1".into(),
                 targets: vec!["https://a.b.workers.dev".into()],
                 previews: Vec::new(),
@@ -216,7 +216,8 @@ mod tests {
             (ExitReason::Signal(9), "", "signal 9"),
             (ExitReason::Deadline, "not json", "deadline"),
         ] {
-            let Verdict::Failed { reason: found, .. } = verdict(Expected::Deploy, ended, output)
+            let WranglerOutcome::Failed { reason: found, .. } =
+                verdict(ExpectedEntry::Deploy, ended, output)
             else {
                 panic!("{ended:?} passed")
             };
@@ -227,34 +228,35 @@ mod tests {
     #[test]
     fn an_upload_has_preview_addresses() {
         let output = r#"{"type":"version-upload","version_id":"v1","preview_url":"https://v1","preview_alias_url":"https://mr"}"#;
-        let Verdict::Done { previews, .. } = verdict(Expected::Upload, ExitReason::Code(0), output)
+        let WranglerOutcome::Done { previews, .. } =
+            verdict(ExpectedEntry::Upload, ExitReason::Code(0), output)
         else {
             panic!("it failed")
         };
         assert_eq!(previews, ["https://mr", "https://v1"]);
         assert!(matches!(
-            verdict(Expected::Deploy, ExitReason::Code(0), output),
-            Verdict::Failed { .. }
+            verdict(ExpectedEntry::Deploy, ExitReason::Code(0), output),
+            WranglerOutcome::Failed { .. }
         ));
     }
 
     #[test]
     fn a_preview_has_a_deployment_and_two_addresses() {
         let output = r#"{"type":"preview","deployment_id":"d1","preview_urls":["https://mr"],"deployment_urls":["https://d1"]}"#;
-        let Verdict::Done { version, previews, .. } =
-            verdict(Expected::Preview, ExitReason::Code(0), output)
+        let WranglerOutcome::Done { version, previews, .. } =
+            verdict(ExpectedEntry::Preview, ExitReason::Code(0), output)
         else {
             panic!("it failed")
         };
         assert_eq!((version.as_str(), previews.len()), ("d1", 2));
         assert_eq!(previews, ["https://mr", "https://d1"]);
         for (expected, output) in [
-            (Expected::Upload, output),
-            (Expected::Preview, r#"{"type":"preview","version_id":"v1"}"#),
+            (ExpectedEntry::Upload, output),
+            (ExpectedEntry::Preview, r#"{"type":"preview","version_id":"v1"}"#),
         ] {
             assert!(matches!(
                 verdict(expected, ExitReason::Code(0), output),
-                Verdict::Failed { .. }
+                WranglerOutcome::Failed { .. }
             ));
         }
     }

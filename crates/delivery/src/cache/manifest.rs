@@ -30,7 +30,7 @@ pub struct CachedFile {
 
 /// The files of an entry.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Manifest {
+pub struct CacheManifest {
     /// The version of this shape.
     schema: u32,
     /// The key that the entry is kept by.
@@ -43,12 +43,12 @@ pub struct Manifest {
     sha256: String,
 }
 
-impl Manifest {
+impl CacheManifest {
     /// A manifest without files.
     #[must_use]
-    pub(super) fn new(key: &str, built: String) -> Manifest {
+    pub(super) fn new(key: &str, built: String) -> CacheManifest {
         let files = BTreeMap::new();
-        Manifest { schema: 1, key: key.to_owned(), built, files, sha256: String::new() }
+        CacheManifest { schema: 1, key: key.to_owned(), built, files, sha256: String::new() }
     }
 
     pub(super) fn add(&mut self, path: Utf8PathBuf, kept: CachedFile) {
@@ -63,12 +63,12 @@ impl Manifest {
 
     /// The manifest of an entry that is kept by `key`. `None` if there is no entry. An error says
     /// what is damaged.
-    pub(super) fn read(entry: &Utf8Path, key: &str) -> Result<Option<Manifest>, String> {
+    pub(super) fn read(entry: &Utf8Path, key: &str) -> Result<Option<CacheManifest>, String> {
         if !entry.exists() {
             return Ok(None);
         }
         let text = std::fs::read_to_string(entry.join(NAME)).map_err(|e| format!("{NAME}: {e}"))?;
-        let manifest: Manifest =
+        let manifest: CacheManifest =
             serde_json::from_str(&text).map_err(|error| format!("{NAME}: {error}"))?;
         let inside = |path: &Utf8PathBuf| normalize(path).as_ref() == Some(path);
         let whole = manifest.own_hash().ok().as_ref() == Some(&manifest.sha256)

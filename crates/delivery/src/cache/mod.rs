@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{Context, SHA256, digest};
 
-pub use manifest::{CachedFile, Manifest};
+pub use manifest::{CacheManifest, CachedFile};
 use workspace::key::hex;
 
 /// The maximum size of the cache in bytes. The least recently used entries are evicted first.
@@ -23,7 +23,7 @@ pub const LIMIT: u64 = 2 << 30;
 /// Each entry is a folder named by its key, with `manifest.json`, `size` and the files. It is made under another
 /// name and renamed, so it is complete or absent. It is removed only while no process reads it.
 #[derive(Debug)]
-pub struct Cache {
+pub struct BuildCache {
     dir: Utf8PathBuf,
     limit: u64,
 }
@@ -42,11 +42,11 @@ pub enum Lookup {
     Corrupt(String),
 }
 
-impl Cache {
+impl BuildCache {
     /// The cache of the repository at `root`.
     #[must_use]
-    pub fn at(root: &Utf8Path) -> Cache {
-        Cache { dir: root.join(".xtask/cache"), limit: LIMIT }
+    pub fn at(root: &Utf8Path) -> BuildCache {
+        BuildCache { dir: root.join(".xtask/cache"), limit: LIMIT }
     }
 
     /// Puts the output that is kept by `key` into the folder `to`, which must not exist. Each file is
@@ -58,7 +58,7 @@ impl Cache {
         }
         let reading = self.lock()?;
         reading.lock_shared()?;
-        let copied = match Manifest::read(&entry, key) {
+        let copied = match CacheManifest::read(&entry, key) {
             Ok(None) => return Ok(Lookup::Miss),
             Ok(Some(manifest)) => copy_all(&manifest, &entry, to).map(|damage| match damage {
                 None => Ok(manifest),
@@ -85,7 +85,7 @@ impl Cache {
 
     /// Returns true if the folder `at` holds exactly the files that are kept by `key`.
     pub fn is_in_place(&self, key: &str, at: &Utf8Path) -> Result<bool> {
-        let Ok(Some(manifest)) = Manifest::read(&self.dir.join(key), key) else {
+        let Ok(Some(manifest)) = CacheManifest::read(&self.dir.join(key), key) else {
             return Ok(false);
         };
         if !at.is_dir() {
@@ -126,7 +126,7 @@ impl Cache {
         writing.lock_shared()?;
         let number = workspace::key::fresh_nonce()?;
         let entry = self.dir.join(format!("{UNFINISHED}{number}"));
-        let mut manifest = Manifest::new(key, built);
+        let mut manifest = CacheManifest::new(key, built);
         for (path, _) in files {
             let source = File::open(from.join(&path)).with_context(|| format!("{path}"))?;
             let executable = source.metadata()?.permissions().mode() & 0o100 != 0;
@@ -202,7 +202,7 @@ fn usage(path: &Utf8Path) -> Option<(SystemTime, u64)> {
 const UNFINISHED: &str = "unfinished-";
 
 /// Copies an entry's files, and says what is damaged.
-fn copy_all(manifest: &Manifest, entry: &Utf8Path, to: &Utf8Path) -> Result<Option<String>> {
+fn copy_all(manifest: &CacheManifest, entry: &Utf8Path, to: &Utf8Path) -> Result<Option<String>> {
     for (path, kept) in &manifest.files {
         let Ok(source) = File::open(entry.join(manifest::FILES).join(path)) else {
             return Ok(Some(format!("{path} is gone")));

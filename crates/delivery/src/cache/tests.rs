@@ -18,8 +18,8 @@ impl Place {
         Place(place)
     }
 
-    fn cache(&self, limit: u64) -> Cache {
-        Cache { dir: self.0.join("cache"), limit }
+    fn cache(&self, limit: u64) -> BuildCache {
+        BuildCache { dir: self.0.join("cache"), limit }
     }
 
     /// An output of one page with this text, and a program.
@@ -40,11 +40,11 @@ impl Drop for Place {
     }
 }
 
-fn store(cache: &Cache, key: &str, from: &Utf8Path) {
+fn store(cache: &BuildCache, key: &str, from: &Utf8Path) {
     cache.store(key, from, format!("time of {key}")).expect("kept").expect("keepable");
 }
 
-fn restore(cache: &Cache, key: &str, to: &Utf8Path) -> Lookup {
+fn restore(cache: &BuildCache, key: &str, to: &Utf8Path) -> Lookup {
     remove(to);
     cache.restore(key, to).expect("an answer")
 }

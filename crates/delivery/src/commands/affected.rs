@@ -23,7 +23,7 @@ use workspace::{Workspace, path_list};
 
 /// List the projects affected by a change.
 #[derive(Debug, Args)]
-pub struct Affected {
+pub struct AffectedCommand {
     /// Compare with the merge base of this revision [default: depends on the pipeline, else the default branch]
     #[arg(long, value_name = "REVISION")]
     base: Option<String>,
@@ -41,7 +41,7 @@ pub struct Affected {
     why: bool,
 }
 
-impl Affected {
+impl AffectedCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let (changes, summary) = if self.stdin {

@@ -11,14 +11,14 @@ use clap::Args;
 use super::selection::{self, Selection};
 use crate::builds::{Builds, tools_of};
 use crate::context::Ctx;
-use crate::engine::Run;
-use crate::engine::choice::{Wanted, choose};
+use crate::engine::RunContext;
+use crate::engine::choice::{RequestedEngine, choose};
 use crate::engine::live;
 use crate::engine::setup::{self, Setup};
 use crate::plan::destination::Destination;
 use crate::plan::variables::{self, digests};
-use crate::plan::{BuildPlan, Choice, Engine, Plan, Verb};
-use crate::record::{Record, Versions};
+use crate::plan::{BuildPlan, Choice, Engine, Operation, Plan};
+use crate::record::{Record, ToolVersions};
 use crate::report::{self, RunReport, script};
 use crate::tools::{dagger, sandbox};
 use base::error::{Exit, Failure};
@@ -32,14 +32,14 @@ use workspace::strategy::Strategy;
 
 /// Install dependencies and build.
 #[derive(Debug, Args)]
-pub struct Build {
+pub struct BuildCommand {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
     engine: EngineArgs,
 }
 
-impl Build {
+impl BuildCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         self.engine.prepare(ctx);
@@ -53,7 +53,8 @@ impl Build {
         let destination = Destination::to_read(&workspace.config, LOCAL, port)?;
         let choice = self.engine.choose(ctx, &workspace)?;
         let rebuild = self.engine.no_cache;
-        let task = Task { rebuild, ..Task::new(Verb::Build, choice, destination) };
+        let task =
+            BuildRequest { rebuild, ..BuildRequest::new(Operation::Build, choice, destination) };
         let broken = chosen.broken.clone();
         let plan = chosen.plan(ctx, &workspace, task)?;
         let exit = carry_out(ctx, &workspace, plan)?;
@@ -66,7 +67,7 @@ impl Build {
 pub struct EngineArgs {
     /// Engine that builds and uploads
     #[arg(long, value_enum, default_value_t)]
-    engine: Wanted,
+    engine: RequestedEngine,
     /// Ignore the build cache. It has no effect on Dagger's own cache
     #[arg(long)]
     pub no_cache: bool,
@@ -75,7 +76,7 @@ pub struct EngineArgs {
 impl EngineArgs {
     /// Starts the query that [`EngineArgs::choose`] waits for.
     pub fn prepare(self, ctx: &Ctx) {
-        if self.engine != Wanted::Host {
+        if self.engine != RequestedEngine::Host {
             dagger::ask_version(&ctx.root);
         }
     }
@@ -88,9 +89,9 @@ impl EngineArgs {
 
 /// A request for the selected projects.
 #[derive(Debug)]
-pub struct Task {
+pub struct BuildRequest {
     /// The operation.
-    pub verb: Verb,
+    pub verb: Operation,
     /// The engine that executes it.
     pub choice: Choice,
     /// The destination.
@@ -109,11 +110,11 @@ pub struct Task {
     pub strategies: BTreeMap<String, Strategy>,
 }
 
-impl Task {
+impl BuildRequest {
     /// Creates a task with default options.
     #[must_use]
-    pub fn new(verb: Verb, choice: Choice, destination: Destination) -> Task {
-        Task {
+    pub fn new(verb: Operation, choice: Choice, destination: Destination) -> BuildRequest {
+        BuildRequest {
             verb,
             choice,
             destination,
@@ -138,7 +139,7 @@ pub fn nothing_to_do(ctx: &Ctx, because: &str) -> Exit {
 pub fn carry_out(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exit> {
     if ctx.dry_run {
         let destination = &plan.destination;
-        for part in plan.projects.iter_mut().filter(|_| plan.verb == Verb::Deploy) {
+        for part in plan.projects.iter_mut().filter(|_| plan.verb == Operation::Deploy) {
             part.removes = live::removals(ctx, destination, part);
         }
         ctx.ui.report(&plan, &plan_script(ctx, workspace, &plan)?);
@@ -168,12 +169,12 @@ pub fn tell(ctx: &Ctx, records: &[Record]) -> Result<Exit> {
 pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<Record>> {
     let setup = Setup::new(ctx, &workspace.config)?;
     // Containers bring their own tools, but the sandbox needs local ones.
-    let to_sandbox = plan.verb != Verb::Build && plan.destination.sandbox.is_some();
+    let to_sandbox = plan.verb != Operation::Build && plan.destination.sandbox.is_some();
     let (places, mut versions) = if plan.choice.engine == Engine::Host || to_sandbox {
         setup.tools_for(&tools_of(&plan))?
     } else {
         let none = BTreeSet::new();
-        (setup::missing(&ctx.root, &workspace.config, &none).0, Versions::new())
+        (setup::missing(&ctx.root, &workspace.config, &none).0, ToolVersions::new())
     };
     versions.dagger.clone_from(&plan.choice.dagger);
     let mut ready = format!("engine: {} ({})", plan.choice.engine.name(), plan.choice.reason);
@@ -184,7 +185,7 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
         provide_storage(ctx, &plan, server.port);
     }
     setup.finish(&ready);
-    Ok(Run::new(ctx, &plan, places, versions).execute())
+    Ok(RunContext::new(ctx, &plan, places, versions).execute())
 }
 
 /// Creates the storage that the projects' configs name by id in the sandbox. The upload reports a failure,

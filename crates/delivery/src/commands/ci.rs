@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::projects::warn_of_broken;
 use crate::context::Ctx;
-use crate::plan::Verb;
+use crate::plan::Operation;
 use crate::plan::claims::Claims;
 use crate::record::Record;
 use base::env::variable;
@@ -19,13 +19,13 @@ use workspace::config::CONFIG_FILE;
 
 /// Generate the pipeline file.
 #[derive(Debug, Args)]
-pub struct Ci {
+pub struct CiCommand {
     #[command(subcommand)]
-    action: Action,
+    action: CiAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum CiAction {
     /// Write the pipeline file from the projects and the shared config file
     Generate {
         /// Change nothing, and fail if a file is out of date
@@ -34,10 +34,10 @@ enum Action {
     },
 }
 
-impl Ci {
+impl CiCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let Action::Generate { check } = self.action;
+        let CiAction::Generate { check } = self.action;
         let workspace = Workspace::survey(&ctx.root)?;
         warn_of_broken(ctx, &workspace.broken);
         let claims = Claims::new(&workspace.config, &workspace.projects);
@@ -120,8 +120,8 @@ fn refuse_foreign(root: &Utf8Path, file: &str) -> Result<(), Failure> {
 /// Writes GitLab's links to a deployment or preview, in a pipeline.
 pub fn leave_reports(ctx: &Ctx, records: &[Record]) -> Result<()> {
     let report = match records.first().map(|record| record.verb) {
-        Some(Verb::Deploy) => reports::DEPLOY,
-        Some(Verb::Preview) => reports::PREVIEW,
+        Some(Operation::Deploy) => reports::DEPLOY,
+        Some(Operation::Preview) => reports::PREVIEW,
         _ => return Ok(()),
     };
     if variable("GITLAB_CI").is_none() {

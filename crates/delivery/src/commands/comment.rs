@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use crate::context::Ctx;
 use crate::engine::comment as engine;
-use crate::engine::comment::write::Action;
+use crate::engine::comment::write::CommentAction;
 use base::error::{Exit, usage};
-use gitlab::comment::Row;
+use gitlab::comment::CommentRow;
 use workspace::config::Config;
 
 /// Write rows into the comment of this pipeline's merge request.
@@ -18,7 +18,7 @@ use workspace::config::Config;
 /// `preview` keeps the same comment up to date, so you can add sites that other tools publish. Rows of other
 /// projects do not change, even if several jobs write at the same time.
 #[derive(Debug, Args)]
-pub struct Comment {
+pub struct CommentCommand {
     /// JSON file with a list of rows. Each has `project` and `status` (building, ready, failed, unaffected or
     /// removed), and optionally `aliasUrl`, `versionUrl`, `commit`, `time`, `log` and `reason`
     #[arg(value_name = "FILE", required_unless_present = "removed")]
@@ -28,7 +28,7 @@ pub struct Comment {
     removed: bool,
 }
 
-impl Comment {
+impl CommentCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let config = Config::load(&ctx.root)?;
@@ -36,11 +36,11 @@ impl Comment {
         let comment = engine::Comment::new(ctx, &config);
         let commented = rows.map_or_else(|| comment.mark_removed(), |rows| comment.finish(&rows));
         ctx.ui.report(&commented, &commented.text());
-        Ok(if commented.action == Action::Failed { Exit::Failed } else { Exit::Done })
+        Ok(if commented.action == CommentAction::Failed { Exit::Failed } else { Exit::Done })
     }
 }
 
-fn read(path: &Utf8PathBuf) -> Result<Vec<Row>> {
+fn read(path: &Utf8PathBuf) -> Result<Vec<CommentRow>> {
     let text = std::fs::read_to_string(path).map_err(|error| usage(format!("{path}: {error}")))?;
     let values: Vec<Value> =
         serde_json::from_str(&text).map_err(|error| usage(format!("{path}: {error}")))?;
@@ -49,8 +49,8 @@ fn read(path: &Utf8PathBuf) -> Result<Vec<Row>> {
 
 /// Parses a row. Unknown fields are errors here, but not in a stored comment, which a later version may have
 /// written.
-fn row(value: &Value) -> Result<Row> {
-    let row = Row::deserialize(value).map_err(|error| usage(error.to_string()))?;
+fn row(value: &Value) -> Result<CommentRow> {
+    let row = CommentRow::deserialize(value).map_err(|error| usage(error.to_string()))?;
     let known = serde_json::to_value(&row)?;
     let fields = value.as_object().into_iter().flatten();
     match fields.into_iter().find(|(name, value)| !value.is_null() && known.get(name).is_none()) {

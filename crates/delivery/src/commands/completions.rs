@@ -1,7 +1,7 @@
 //! `completions`: scripts that complete `cargo xtask` in a shell.
 //!
 //! Cargo owns the completion of the word `cargo`, so a script extends it: after `cargo xtask` it calls the
-//! hidden command [`Complete`], and before that it keeps the previous completion.
+//! hidden command [`CompleteCommand`], and before that it keeps the previous completion.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use base::error::Exit;
 
 /// Print the completion script of a shell.
 #[derive(Debug, Args)]
-pub struct Completions {
+pub struct CompletionsCommand {
     /// The shell
     shell: Shell,
 }
@@ -31,7 +31,7 @@ enum Shell {
     Fish,
 }
 
-impl Completions {
+impl CompletionsCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         ctx.ui.out(match self.shell {
@@ -45,13 +45,13 @@ impl Completions {
 
 /// Print the completions of a command line, one per line. The scripts of `completions` call it.
 #[derive(Debug, Args)]
-pub struct Complete {
+pub struct CompleteCommand {
     /// The words after `cargo xtask`. The last one is the word to complete
     #[arg(value_name = "WORD", trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<String>,
 }
 
-impl Complete {
+impl CompleteCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();

@@ -17,7 +17,7 @@ use cloudflare::api::Api;
 ///
 /// Storage that it is bound to is kept. So is the project.
 #[derive(Debug, Args)]
-pub struct Delete {
+pub struct DeleteCommand {
     #[command(flatten)]
     target: TargetArgs,
     /// Do not ask for confirmation
@@ -28,7 +28,7 @@ pub struct Delete {
     break_glass: Option<String>,
 }
 
-impl Delete {
+impl DeleteCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let target = self.target.to_change(ctx, self.break_glass.as_deref())?;

@@ -3,12 +3,12 @@
 use anyhow::Result;
 use clap::Args;
 
-use super::build::{EngineArgs, Task, nothing_to_do};
+use super::build::{BuildRequest, EngineArgs, nothing_to_do};
 use super::selection::{self, Selection};
 use crate::context::{Ctx, default_environment};
 use crate::plan::claims::Claims;
-use crate::plan::destination::{Destination, Pipeline};
-use crate::plan::{Verb, guard, protection};
+use crate::plan::destination::{Destination, PipelineFacts};
+use crate::plan::{Operation, guard, protection};
 use crate::tools::sandbox;
 use base::env::{is_set, raw_variable};
 use base::error::Exit;
@@ -16,7 +16,7 @@ use workspace::Workspace;
 
 /// Build projects, upload them, route traffic to them and check that they work.
 #[derive(Debug, Args)]
-pub struct Deploy {
+pub struct DeployCommand {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
@@ -42,7 +42,7 @@ pub struct Deploy {
     break_glass: Option<String>,
 }
 
-impl Deploy {
+impl DeployCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         self.engine.prepare(ctx);
@@ -77,12 +77,12 @@ impl Deploy {
         }
         let (force, rollback) = (self.force, !self.no_rollback);
         let rebuild = self.engine.no_cache;
-        let task = Task {
+        let task = BuildRequest {
             force,
             rebuild,
             rollback,
             allow_stub: self.allow_stub,
-            ..Task::new(Verb::Deploy, choice, destination)
+            ..BuildRequest::new(Operation::Deploy, choice, destination)
         };
         let broken = chosen.broken.clone();
         let plan = chosen.plan(ctx, &workspace, task)?;
@@ -96,7 +96,7 @@ impl Deploy {
         if ctx.dry_run && self.break_glass.is_none() {
             return Ok(Destination::to_read(&workspace.config, &environment, port)?);
         }
-        let pipeline = Pipeline::from_variables(raw_variable);
+        let pipeline = PipelineFacts::from_variables(raw_variable);
         let glass = self.break_glass.as_deref();
         Ok(Destination::resolve(&workspace.config, &environment, port, &pipeline, glass)?)
     }

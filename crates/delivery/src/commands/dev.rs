@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use ring::digest::{SHA256, digest};
 
-use super::target::{Target, TargetArgs};
+use super::target::{ProjectTarget, TargetArgs};
 use super::wrangler::{command, exit};
 use crate::builds::plan_builds;
 use crate::context::Ctx;
@@ -16,7 +16,7 @@ use crate::plan::commands::Places;
 use crate::tools::packages::detect::node_of_wrangler;
 use crate::tools::packages::{PackageToolchain, Tool, failure};
 use crate::tools::sandbox;
-use base::command::{Command, preamble};
+use base::command::{ProcessCommand, preamble};
 use base::error::Exit;
 use workspace::project::Project;
 
@@ -25,7 +25,7 @@ use workspace::project::Project;
 /// Dependencies are installed and the packages that it imports are built first. No token is in the environment. The
 /// port depends on the project's name alone; a script finds it in `PORT`.
 #[derive(Debug, Args)]
-pub struct Dev {
+pub struct DevCommand {
     #[command(flatten)]
     target: TargetArgs,
     /// Port of the server [default: one that belongs to the project]
@@ -36,7 +36,7 @@ pub struct Dev {
     arguments: Vec<String>,
 }
 
-impl Dev {
+impl DevCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let target = self.target.to_read(ctx)?;
@@ -74,7 +74,7 @@ fn tools_of(build: &BuildPlan) -> BTreeSet<Tool> {
 }
 
 /// Returns the commands that install what the project needs and build the packages that it imports.
-fn preparation(places: &Places, build: Option<&BuildPlan>) -> Vec<Command> {
+fn preparation(places: &Places, build: Option<&BuildPlan>) -> Vec<ProcessCommand> {
     let Some(build) = build else { return Vec::new() };
     let install = build.toolchain.installation.as_ref();
     let install = install.map(|installation| places.install(&build.toolchain, installation));
@@ -111,11 +111,11 @@ fn has_script(project: &Project) -> bool {
 /// Returns the command of the server. Nothing in its environment is a credential.
 fn server(
     places: &Places,
-    target: &Target,
+    target: &ProjectTarget,
     build: Option<&BuildPlan>,
     port: u16,
     arguments: &[String],
-) -> Command {
+) -> ProcessCommand {
     let project = &target.project;
     let package = project.package.as_ref().filter(|_| has_script(project));
     if let (Some(package), Some(build)) = (package, build) {

@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::build::keys;
-use super::target::{Target, TargetArgs};
+use super::target::{ProjectTarget, TargetArgs};
 use crate::builds::plan_builds;
 use crate::context::Ctx;
 use crate::report::affected::sentence;
@@ -26,14 +26,14 @@ use workspace::triggers::Triggers;
 ///
 /// Files are compared with the commit of the live version. Exits with 1 if the project is out of date.
 #[derive(Debug, Args)]
-pub struct Diff {
+pub struct DiffCommand {
     #[command(flatten)]
     target: TargetArgs,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Report {
+struct DiffReport {
     schema: u32,
     project: String,
     environment: String,
@@ -46,11 +46,11 @@ struct Report {
     triggers_applied: bool,
     /// The inputs that differ from the commit of the live version.
     reasons: Vec<Reason>,
-    /// Why files cannot be compared, or do not tell everything.
+    /// The reasons why the comparison of files is impossible or incomplete.
     notes: Vec<String>,
 }
 
-impl Diff {
+impl DiffCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let target = self.target.to_read(ctx)?;
@@ -73,7 +73,7 @@ impl Diff {
         if !is_same {
             (reasons, notes) = compare(ctx, &target, &live)?;
         }
-        let report = Report {
+        let report = DiffReport {
             schema: 1,
             project: project.name.clone(),
             environment: environment.clone(),
@@ -90,7 +90,7 @@ impl Diff {
 }
 
 /// Returns the inputs that differ from the commit of the live version, and what that comparison cannot tell.
-fn compare(ctx: &Ctx, target: &Target, live: &Live) -> Result<(Vec<Reason>, Vec<String>)> {
+fn compare(ctx: &Ctx, target: &ProjectTarget, live: &Live) -> Result<(Vec<Reason>, Vec<String>)> {
     let root = &ctx.root;
     let mut notes = Vec::new();
     if live.tag.is_none() {
@@ -139,7 +139,7 @@ fn compare(ctx: &Ctx, target: &Target, live: &Live) -> Result<(Vec<Reason>, Vec<
     Ok((reasons, notes))
 }
 
-impl Report {
+impl DiffReport {
     fn text(&self) -> String {
         let short = |text: &str| text.get(..8).unwrap_or(text).to_owned();
         let commit = self.live.commit().map(|commit| commit.get(..12).unwrap_or(commit));

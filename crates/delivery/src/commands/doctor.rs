@@ -8,12 +8,12 @@ use crate::context::Ctx;
 use crate::doctor::check::{Check, Need};
 use crate::doctor::pins::Pins;
 use crate::doctor::scope::Scope;
-use crate::doctor::{self, Options, fix, readiness};
+use crate::doctor::{self, DoctorOptions, fix, readiness};
 use base::error::Exit;
 
 /// Check this machine, the configuration and the credentials.
 #[derive(Debug, Args)]
-pub struct Doctor {
+pub struct DoctorCommand {
     /// Checks by name (see `--list`), or the requirements of a command: `build [PROJECT…]`, `deploy [PROJECT…]`
     /// [default: all checks]. `pins` alone prints every pinned version
     #[arg(value_name = "WHAT")]
@@ -44,7 +44,7 @@ struct List<'a> {
     checks: &'a [Check],
 }
 
-impl Doctor {
+impl DoctorCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let scope = Scope::parse(&self.what);
@@ -54,7 +54,7 @@ impl Doctor {
             return Ok(pins.exit());
         }
         let environment = doctor::environment(&scope, self.env)?;
-        let options = Options { offline: self.offline, strict: self.strict };
+        let options = DoctorOptions { offline: self.offline, strict: self.strict };
         let (mut scene, checks) = doctor::prepare(ctx, &scope, environment.clone(), options)?;
         if self.list {
             let list = List { schema: 1, checks: &checks };

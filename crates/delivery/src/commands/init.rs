@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::ci;
 use crate::context::Ctx;
-use crate::doctor::readiness::{self, Row};
+use crate::doctor::readiness::{self, ReadinessRow};
 use crate::init::source::LibrarySource;
-use crate::init::{self, Action, Change, found};
+use crate::init::{self, FileAction, FileChange, defaults};
 use crate::tools::cargo;
 use base::error::{Exit, Failure, failed, refused, usage};
 use base::files::write_whole;
@@ -21,7 +21,7 @@ use workspace::modules::TOOL;
 
 /// Set up delivery in a repository that exists.
 #[derive(Debug, Args)]
-pub struct Init {
+pub struct InitCommand {
     /// The repository's root
     #[arg(value_name = "REPOSITORY")]
     repository: Utf8PathBuf,
@@ -40,14 +40,14 @@ pub struct Init {
 }
 
 #[derive(Serialize)]
-struct Report<'a> {
+struct InitReport<'a> {
     schema: u32,
     repository: &'a Utf8Path,
-    files: &'a [Change],
-    projects: &'a [Row],
+    files: &'a [FileChange],
+    projects: &'a [ReadinessRow],
 }
 
-impl Init {
+impl InitCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let checkout = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
@@ -63,18 +63,18 @@ impl Init {
         };
         let config = match root.join(CONFIG_FILE).is_file() {
             true => Config::load(&root)?,
-            false => found::config(&Workspace::survey_with(&root, found::empty_config())?),
+            false => defaults::config(&Workspace::survey_with(&root, defaults::empty_config())?),
         };
         let vendored = if self.vendor { init::modules(checkout)? } else { Vec::new() };
         let mut changes = init::changes(&root, &source, &config, vendored)?;
-        if found::has_gitlab(&root) {
-            changes.push(Change::create(&root, &config.pipeline.file, String::new()));
+        if defaults::has_gitlab(&root) {
+            changes.push(FileChange::create(&root, &config.pipeline.file, String::new()));
         }
         if !ctx.dry_run {
             write(ctx, &root, &changes)?;
         }
         let rows = readiness::rows(&Workspace::survey_with(&root, config.clone())?);
-        let report = Report { schema: 1, repository: &root, files: &changes, projects: &rows };
+        let report = InitReport { schema: 1, repository: &root, files: &changes, projects: &rows };
         ctx.ui.report(&report, &text(ctx, &root, &config, &changes, &rows));
         Ok(Exit::Done)
     }
@@ -102,8 +102,8 @@ fn repository(path: &Utf8Path, checkout: &Utf8Path) -> Result<Utf8PathBuf, Failu
 }
 
 /// Writes the files. The pipeline comes last, because it is made from the others.
-fn write(ctx: &Ctx, root: &Utf8Path, changes: &[Change]) -> Result<()> {
-    let (pipeline, others): (Vec<&Change>, Vec<&Change>) = changes
+fn write(ctx: &Ctx, root: &Utf8Path, changes: &[FileChange]) -> Result<()> {
+    let (pipeline, others): (Vec<&FileChange>, Vec<&FileChange>) = changes
         .iter()
         .filter(|change| change.is_written())
         .partition(|change| change.text.is_empty());
@@ -119,9 +119,9 @@ fn write(ctx: &Ctx, root: &Utf8Path, changes: &[Change]) -> Result<()> {
 
 /// Lets Cargo remove what the new crate does not need from its lock file, so that the first build leaves
 /// the working tree as it is. Without it, the first build does the same.
-fn trim_lock(ctx: &Ctx, root: &Utf8Path, changes: &[Change]) {
+fn trim_lock(ctx: &Ctx, root: &Utf8Path, changes: &[FileChange]) {
     let is_new =
-        |change: &Change| change.path == workspace::modules::TOOL_LOCK && change.is_written();
+        |change: &FileChange| change.path == workspace::modules::TOOL_LOCK && change.is_written();
     if !changes.iter().any(is_new) {
         return;
     }
@@ -135,14 +135,20 @@ fn trim_lock(ctx: &Ctx, root: &Utf8Path, changes: &[Change]) {
     }
 }
 
-fn text(ctx: &Ctx, root: &Utf8Path, config: &Config, changes: &[Change], rows: &[Row]) -> String {
+fn text(
+    ctx: &Ctx,
+    root: &Utf8Path,
+    config: &Config,
+    changes: &[FileChange],
+    rows: &[ReadinessRow],
+) -> String {
     let will = if ctx.dry_run { "would be written" } else { "written" };
     let mut text = paint(BOLD, &format!("{will} in {root}")) + "\n";
     for change in changes {
         let word = match change.action {
-            Action::Create => "new",
-            Action::Add => "added to",
-            Action::Keep => "kept",
+            FileAction::Create => "new",
+            FileAction::Add => "added to",
+            FileAction::Keep => "kept",
         };
         text += &format!("  {word:8}  {}\n", change.path);
         if let Some(note) = &change.note {

@@ -10,7 +10,7 @@ use camino::Utf8Path;
 use clap::Args;
 use serde::Serialize;
 
-use super::target::{Target, TargetArgs};
+use super::target::{ProjectTarget, TargetArgs};
 use super::wrangler::{command, exit};
 use crate::context::Ctx;
 use crate::engine::setup::Setup;
@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// In the sandbox these are the last lines of its log. Cloudflare keeps none for wrangler, so there new lines are shown
 /// as they come, until Ctrl-C.
 #[derive(Debug, Args)]
-pub struct Logs {
+pub struct LogsCommand {
     #[command(flatten)]
     target: TargetArgs,
     /// Wait for new lines, until Ctrl-C
@@ -39,7 +39,7 @@ pub struct Logs {
 
 /// One message, which may have several lines.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Entry {
+struct LogMessage {
     /// The time, RFC 3339.
     time: String,
     /// `debug`, `log`, `info`, `warn` or `error`.
@@ -49,15 +49,15 @@ struct Entry {
 }
 
 #[derive(Serialize)]
-struct Report<'a> {
+struct LogsReport<'a> {
     schema: u32,
     project: &'a str,
     environment: &'a str,
     worker: &'a str,
-    entries: &'a [Entry],
+    entries: &'a [LogMessage],
 }
 
-impl Logs {
+impl LogsCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let target = self.target.to_read(ctx)?;
@@ -71,14 +71,14 @@ impl Logs {
         let mut entries = entries(&text, &worker);
         let shown = entries.split_off(entries.len().saturating_sub(self.lines));
         if !self.follow {
-            let report = Report {
+            let report = LogsReport {
                 schema: 1,
                 project: &target.project.name,
                 environment: &target.destination.environment,
                 worker: &worker,
                 entries: &shown,
             };
-            let text: Vec<String> = shown.iter().map(Entry::line).collect();
+            let text: Vec<String> = shown.iter().map(LogMessage::line).collect();
             if shown.is_empty() {
                 ctx.ui.note(&format!("the Worker `{worker}` has written nothing in the sandbox"));
             }
@@ -97,7 +97,7 @@ impl Logs {
 }
 
 /// Prints entries: one JSON object a line with `--json`.
-fn show(ctx: &Ctx, entries: &[Entry]) {
+fn show(ctx: &Ctx, entries: &[LogMessage]) {
     for entry in entries {
         let json = || serde_json::to_string(entry).unwrap_or_default();
         ctx.ui.out(&if ctx.ui.json() { json() } else { entry.line() });
@@ -105,7 +105,7 @@ fn show(ctx: &Ctx, entries: &[Entry]) {
 }
 
 /// Lets wrangler show what comes.
-fn tail(ctx: &Ctx, target: &Target, worker: &str) -> Result<Exit> {
+fn tail(ctx: &Ctx, target: &ProjectTarget, worker: &str) -> Result<Exit> {
     let setup = Setup::new(ctx, &target.workspace.config)?;
     let (places, _) = setup.tools()?;
     setup.finish("ready");
@@ -132,8 +132,8 @@ fn read_from(file: &Utf8Path, position: u64) -> (String, u64) {
 }
 
 /// Returns the entries of `worker` in the sandbox's log.
-fn entries(text: &str, worker: &str) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = Vec::new();
+fn entries(text: &str, worker: &str) -> Vec<LogMessage> {
+    let mut entries: Vec<LogMessage> = Vec::new();
     let mut is_own = false;
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("    ") {
@@ -148,13 +148,13 @@ fn entries(text: &str, worker: &str) -> Vec<Entry> {
         is_own = name == Some(worker);
         if let (true, Some(time), Some(level)) = (is_own, time, level) {
             let text = words.next().unwrap_or_default().to_owned();
-            entries.push(Entry { time: time.to_owned(), level: level.to_owned(), text });
+            entries.push(LogMessage { time: time.to_owned(), level: level.to_owned(), text });
         }
     }
     entries
 }
 
-impl Entry {
+impl LogMessage {
     fn line(&self) -> String {
         format!("{} {} {}", self.time, self.level, self.text)
     }

@@ -12,11 +12,11 @@ use crate::report::new_project;
 use base::error::{Exit, refused};
 use base::files::write_whole;
 use workspace::Workspace;
-use workspace::discovery::Place;
+use workspace::discovery::SearchFolders;
 
 /// Create a project that builds, deploys and is in the pipeline.
 #[derive(Debug, Args)]
-pub struct New {
+pub struct NewCommand {
     /// Folder below `projects/`, such as `shop` or `example.com/shop`
     #[arg(required_unless_present = "list")]
     name: Option<String>,
@@ -28,7 +28,7 @@ pub struct New {
     list: bool,
 }
 
-impl New {
+impl NewCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let Some(name) = self.name.as_deref().filter(|_| !self.list) else {
@@ -37,7 +37,7 @@ impl New {
             return Ok(Exit::Done);
         };
         let workspace = Workspace::survey(&ctx.root)?;
-        let place = Place::new(&workspace.files, &workspace.config)?;
+        let place = SearchFolders::new(&workspace.files, &workspace.config)?;
         let new = NewProject::new(
             name,
             place.folder(),

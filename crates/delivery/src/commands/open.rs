@@ -5,13 +5,13 @@ use clap::Args;
 
 use super::target::TargetArgs;
 use crate::context::Ctx;
-use base::attached::open;
 use base::error::{Exit, refused};
+use base::interactive::open;
 use cloudflare::api::Api;
 
 /// Open a project's URL in the browser.
 #[derive(Debug, Args)]
-pub struct Open {
+pub struct OpenCommand {
     #[command(flatten)]
     target: TargetArgs,
     /// Open the preview of this alias, such as `mr-42`
@@ -23,7 +23,7 @@ pub struct Open {
 const OPENERS: [&str; 2] =
     if cfg!(target_os = "macos") { ["open", "xdg-open"] } else { ["xdg-open", "open"] };
 
-impl Open {
+impl OpenCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let target = self.target.to_read(ctx)?;

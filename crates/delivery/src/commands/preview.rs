@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::build::{EngineArgs, Task, nothing_to_do};
+use super::build::{BuildRequest, EngineArgs, nothing_to_do};
 use super::deploy::sandbox_port;
 use super::preview_stop::Stop;
 use super::selection::{self, Selection};
@@ -14,11 +14,11 @@ use crate::context::Ctx;
 use crate::engine::comment::Comment;
 use crate::plan::claims::Claims;
 use crate::plan::destination::Destination;
-use crate::plan::{Verb, alias, guard};
+use crate::plan::{Operation, alias, guard};
 use crate::report::comment_outcome;
 use base::env::variable;
 use base::error::{Exit, Failure, usage};
-use gitlab::comment::{Row, Status};
+use gitlab::comment::{CommentRow, PreviewStatus};
 use workspace::Workspace;
 use workspace::config::{Config, LOCAL};
 use workspace::git;
@@ -28,9 +28,9 @@ use workspace::strategy::Strategy;
 /// Upload a version that is not live and check it at its own URL.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub struct Preview {
+pub struct PreviewCommand {
     #[command(subcommand)]
-    action: Option<Action>,
+    action: Option<PreviewAction>,
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
@@ -75,7 +75,7 @@ impl From<StrategyName> for Strategy {
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum PreviewAction {
     /// Delete the previews of a merge request or branch, and update the comment
     ///
     /// Only previews of the strategy `preview` can be deleted. Cloudflare cannot delete a version or its
@@ -84,10 +84,10 @@ enum Action {
     Stop(Stop),
 }
 
-impl Preview {
+impl PreviewCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        if let Some(Action::Stop(stop)) = self.action {
+        if let Some(PreviewAction::Stop(stop)) = self.action {
             return stop.run(ctx);
         }
         self.engine.prepare(ctx);
@@ -120,17 +120,19 @@ impl Preview {
             strategies.insert(project.name.clone(), strategy);
         }
         let alias = Some(alias);
-        let task = Task {
+        let task = BuildRequest {
             force: self.force,
             rebuild: self.engine.no_cache,
             allow_stub: self.allow_stub,
             alias,
             strategies,
-            ..Task::new(Verb::Preview, choice, destination)
+            ..BuildRequest::new(Operation::Preview, choice, destination)
         };
-        let building =
-            chosen.projects.iter().map(|project| Row::new(&project.name, Status::Building));
-        let building: Vec<Row> = building.chain(others.iter().cloned()).collect();
+        let building = chosen
+            .projects
+            .iter()
+            .map(|project| CommentRow::new(&project.name, PreviewStatus::Building));
+        let building: Vec<CommentRow> = building.chain(others.iter().cloned()).collect();
         let broken = chosen.broken.clone();
         let plan = chosen.plan(ctx, &workspace, task)?;
         let announced = comment.building(&building);
@@ -141,8 +143,9 @@ impl Preview {
             return Ok(selection::end(ctx, Exit::Done, &broken));
         }
         let records = super::build::execute(ctx, &workspace, plan)?;
-        comment
-            .finish(&records.iter().map(comment_outcome::row).chain(others).collect::<Vec<Row>>());
+        comment.finish(
+            &records.iter().map(comment_outcome::row).chain(others).collect::<Vec<CommentRow>>(),
+        );
         let exit = super::build::tell(ctx, &records)?;
         Ok(selection::end(ctx, exit, &broken))
     }
@@ -198,8 +201,8 @@ fn as_comment(markdown: &str) -> String {
 }
 
 /// Returns the rows of projects that this run does not change.
-fn unaffected_rows(workspace: &Workspace, chosen: &[&Project]) -> Vec<Row> {
+fn unaffected_rows(workspace: &Workspace, chosen: &[&Project]) -> Vec<CommentRow> {
     let left = |project: &&Project| !chosen.iter().any(|other| other.dir == project.dir);
     let projects = workspace.projects.iter().filter(left);
-    projects.map(|project| Row::new(&project.name, Status::Unaffected)).collect()
+    projects.map(|project| CommentRow::new(&project.name, PreviewStatus::Unaffected)).collect()
 }

@@ -10,7 +10,7 @@ use crate::engine::cleanup::clean_up;
 use crate::engine::comment::{Comment, CommentResult};
 use crate::engine::stop::{Outcome, PreviewDeletion, Previews, reachable};
 use base::error::{Exit, refused};
-use gitlab::comment::{Row, Status};
+use gitlab::comment::{CommentRow, PreviewStatus};
 use workspace::Workspace;
 use workspace::project::Project;
 use workspace::strategy::Strategy;
@@ -71,7 +71,8 @@ impl Stop {
         };
         let comment = Comment::new(ctx, &workspace.config);
         let gone = projects.iter().filter(|project| !left(&project.name));
-        let rows: Vec<Row> = gone.map(|p| Row::new(&p.name, Status::Removed)).collect();
+        let rows: Vec<CommentRow> =
+            gone.map(|p| CommentRow::new(&p.name, PreviewStatus::Removed)).collect();
         let all = self.projects.is_empty() && rows.len() == projects.len();
         let comment = if all { comment.mark_removed() } else { comment.finish(&rows) };
         let failed = rows.len() < projects.len();

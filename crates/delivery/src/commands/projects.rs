@@ -11,9 +11,9 @@ use workspace::discovery::BrokenConfig;
 
 /// List the projects.
 #[derive(Debug, Args)]
-pub struct Projects {}
+pub struct ProjectsCommand {}
 
-impl Projects {
+impl ProjectsCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let workspace = Workspace::survey(&ctx.root)?;

@@ -6,9 +6,9 @@ use clap::Args;
 use super::deploy::sandbox_port;
 use crate::context::{Ctx, default_environment};
 use crate::engine::rollback;
-use crate::engine::rollback::Target;
+use crate::engine::rollback::RollbackTarget;
 use crate::engine::setup::Setup;
-use crate::plan::destination::{Destination, Pipeline};
+use crate::plan::destination::{Destination, PipelineFacts};
 use crate::plan::protection;
 use crate::report::{self, RunReport};
 use base::env::raw_variable;
@@ -17,9 +17,9 @@ use workspace::Workspace;
 
 /// Make the previous version live again, or a named one.
 #[derive(Debug, Args)]
-pub struct Rollback {
+pub struct RollbackCommand {
     #[command(flatten)]
-    place: Place,
+    place: ProjectEnvironment,
     /// Version that was live: its id, the first 8 digits of it, or its commit [default: the previous
     /// version]
     #[arg(long, value_name = "VERSION|COMMIT")]
@@ -28,9 +28,9 @@ pub struct Rollback {
 
 /// Make a preview's version live.
 #[derive(Debug, Args)]
-pub struct Promote {
+pub struct PromoteCommand {
     #[command(flatten)]
-    place: Place,
+    place: ProjectEnvironment,
     /// The preview's alias, such as `mr-42`, which means its newest version; or the id of a version, as
     /// the merge request comment names it
     #[arg(long, value_name = "ALIAS|VERSION")]
@@ -39,7 +39,7 @@ pub struct Promote {
 
 /// The project and its environment.
 #[derive(Debug, Args)]
-struct Place {
+struct ProjectEnvironment {
     /// Project, by any unique suffix of its path, its Worker name or package name
     #[arg(value_name = "PROJECT")]
     project: String,
@@ -55,23 +55,23 @@ struct Place {
     break_glass: Option<String>,
 }
 
-impl Rollback {
+impl RollbackCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let target = self.to.map_or(Target::Previous, Target::Version);
+        let target = self.to.map_or(RollbackTarget::Previous, RollbackTarget::Version);
         self.place.make_live(ctx, &target)
     }
 }
 
-impl Promote {
+impl PromoteCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        self.place.make_live(ctx, &Target::Alias(self.from))
+        self.place.make_live(ctx, &RollbackTarget::Alias(self.from))
     }
 }
 
-impl Place {
-    fn make_live(&self, ctx: &Ctx, target: &Target) -> Result<Exit> {
+impl ProjectEnvironment {
+    fn make_live(&self, ctx: &Ctx, target: &RollbackTarget) -> Result<Exit> {
         let workspace = Workspace::survey(&ctx.root)?;
         let project = workspace.project(&self.project)?;
         let environment = self.env.clone().map_or_else(default_environment, Ok)?;
@@ -79,7 +79,7 @@ impl Place {
         let mut destination = if ctx.dry_run && self.break_glass.is_none() {
             Destination::to_read(&workspace.config, &environment, port)?
         } else {
-            let pipeline = Pipeline::from_variables(raw_variable);
+            let pipeline = PipelineFacts::from_variables(raw_variable);
             let glass = self.break_glass.as_deref();
             Destination::resolve(&workspace.config, &environment, port, &pipeline, glass)?
         };

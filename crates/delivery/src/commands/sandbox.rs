@@ -14,13 +14,13 @@ use workspace::config::{Config, LOCAL};
 
 /// Start and stop the local stand-in for Cloudflare and GitLab.
 #[derive(Debug, Args)]
-pub struct Sandbox {
+pub struct SandboxCommand {
     #[command(subcommand)]
-    verb: Verb,
+    verb: SandboxAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+enum SandboxAction {
     /// Start it if it is not running
     Up {
         /// Loopback port [default: 8787, or a free port if that is taken]
@@ -60,20 +60,20 @@ enum Verb {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct SandboxReport {
     schema: u32,
     running: bool,
     #[serde(flatten)]
     server: Option<Server>,
 }
 
-impl Sandbox {
+impl SandboxCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let running = process::running(&ctx.root);
         match self.verb {
-            Verb::Up { port } => up(ctx, running, port),
-            Verb::Down => {
+            SandboxAction::Up { port } => up(ctx, running, port),
+            SandboxAction::Down => {
                 if let Some(server) = &running {
                     process::stop(&ctx.root, server)?;
                 }
@@ -87,7 +87,7 @@ impl Sandbox {
                     },
                 ))
             }
-            Verb::Status => {
+            SandboxAction::Status => {
                 let exit = if running.is_some() { Exit::Done } else { Exit::Failed };
                 report(
                     ctx,
@@ -96,14 +96,16 @@ impl Sandbox {
                 );
                 Ok(exit)
             }
-            Verb::Logs { lines, requests } => {
+            SandboxAction::Logs { lines, requests } => {
                 let own = process::log_file(&ctx.root);
                 let file = if requests { own } else { process::output_file(&ctx.root) };
                 ctx.ui.out(&process::last_lines(&file, lines).join("\n"));
                 Ok(Exit::Done)
             }
-            Verb::Cron { project, env, cron } => run_cron(ctx, &project, &env, cron.as_deref()),
-            Verb::Reset { yes } => reset(ctx, running.as_ref(), yes),
+            SandboxAction::Cron { project, env, cron } => {
+                run_cron(ctx, &project, &env, cron.as_deref())
+            }
+            SandboxAction::Reset { yes } => reset(ctx, running.as_ref(), yes),
         }
     }
 }
@@ -171,6 +173,6 @@ fn report(ctx: &Ctx, server: Option<Server>, otherwise: &str) -> Exit {
             )
         },
     );
-    ctx.ui.report(&Report { schema: 1, running: server.is_some(), server }, &text);
+    ctx.ui.report(&SandboxReport { schema: 1, running: server.is_some(), server }, &text);
     Exit::Done
 }

@@ -6,11 +6,11 @@ use anyhow::{Result, anyhow};
 use clap::Args;
 
 use super::affected::changes;
-use super::build::{Task, build_inputs, keys};
+use super::build::{BuildRequest, build_inputs, keys};
 use crate::builds::plan_builds;
 use crate::context::Ctx;
 use crate::doctor;
-use crate::plan::{Inputs, Plan, Verb};
+use crate::plan::{Operation, Plan, PlanRequest};
 use crate::report::affected::{line, nothing};
 use base::error::Exit;
 use workspace::Workspace;
@@ -123,10 +123,10 @@ impl<'w> SelectedProjects<'w> {
 
     /// Plans `task` for them. Meanwhile it is found out whether a run would have what it needs; a script
     /// is worth seeing without.
-    pub fn plan(self, ctx: &Ctx, workspace: &Workspace, task: Task) -> Result<Plan> {
+    pub fn plan(self, ctx: &Ctx, workspace: &Workspace, task: BuildRequest) -> Result<Plan> {
         let graph = &workspace.graph;
         let builds = plan_builds(workspace, graph, &self.projects);
-        let preflight = || match ctx.dry_run || task.verb == Verb::Build {
+        let preflight = || match ctx.dry_run || task.verb == Operation::Build {
             true => Ok(()),
             false => doctor::preflight(ctx, &task.destination, task.choice.engine, &self.projects),
         };
@@ -137,7 +137,7 @@ impl<'w> SelectedProjects<'w> {
             (ready.join(), keys, head.join())
         });
         ready.map_err(|_| anyhow!("a check of this machine failed"))??;
-        let inputs = Inputs {
+        let inputs = PlanRequest {
             verb: task.verb,
             choice: task.choice,
             keys: keys?.into_iter().map(|(name, key)| Ok((name, key?))).collect::<Result<_>>()?,

@@ -11,7 +11,7 @@ use super::deploy::sandbox_port;
 use crate::builds::plan_builds;
 use crate::context::Ctx;
 use crate::plan::destination::Destination;
-use crate::report::status::{Row, State, StatusReport};
+use crate::report::status::{LiveState, StatusReport, StatusRow};
 use base::error::Exit;
 use base::secret::Secret;
 use base::time::unix_now;
@@ -27,7 +27,7 @@ const READERS: usize = 8;
 
 /// Show the live version of each project and whether it matches the working tree.
 #[derive(Debug, Args)]
-pub struct Status {
+pub struct StatusCommand {
     /// Projects, by any unique suffix of the path, Worker name or package name [default: all]
     #[arg(value_name = "PROJECT")]
     names: Vec<String>,
@@ -40,14 +40,14 @@ pub struct Status {
 }
 
 /// An environment that can be read.
-struct Place {
+struct ReadableEnvironment {
     destination: Destination,
     token: Secret,
     /// The content key of each project in the working tree.
     keys: Keys,
 }
 
-impl Status {
+impl StatusCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let workspace = Workspace::survey(&ctx.root)?;
@@ -85,19 +85,19 @@ impl Status {
         workspace: &Workspace,
         projects: &[&Project],
         environment: &str,
-    ) -> Result<Place> {
+    ) -> Result<ReadableEnvironment> {
         let port = sandbox_port(ctx, environment, self.sandbox);
         let destination = Destination::to_read(&workspace.config, environment, port)?;
         let token = ctx.token(&destination)?;
         let builds = plan_builds(workspace, &workspace.graph, projects);
         let keys = keys(workspace, projects, &destination, &builds)?;
-        Ok(Place { destination, token, keys })
+        Ok(ReadableEnvironment { destination, token, keys })
     }
 }
 
 /// Reads every project in every environment in parallel.
-fn read(ctx: &Ctx, places: &[Place], projects: &[&Project]) -> Vec<Row> {
-    let questions: Vec<(&Place, &Project)> =
+fn read(ctx: &Ctx, places: &[ReadableEnvironment], projects: &[&Project]) -> Vec<StatusRow> {
+    let questions: Vec<(&ReadableEnvironment, &Project)> =
         places.iter().flat_map(|place| projects.iter().map(move |&p| (place, p))).collect();
     let queue = Mutex::new(questions.iter().enumerate());
     let rows = Mutex::new(BTreeMap::new());
@@ -118,7 +118,12 @@ fn read(ctx: &Ctx, places: &[Place], projects: &[&Project]) -> Vec<Row> {
 
 /// Replaces rows about a Worker that is another environment's: where a project's wrangler config has no
 /// block for an environment, the environment means the Worker of the top level, and one Worker has one state.
-fn name_shared(workspace: &Workspace, places: &[Place], projects: &[&Project], rows: &mut [Row]) {
+fn name_shared(
+    workspace: &Workspace,
+    places: &[ReadableEnvironment],
+    projects: &[&Project],
+    rows: &mut [StatusRow],
+) {
     let config = &workspace.config;
     let side = |environment: &str| {
         let asked = places.iter().find(|place| place.destination.environment == environment);
@@ -133,13 +138,13 @@ fn name_shared(workspace: &Workspace, places: &[Place], projects: &[&Project], r
         let states = rows.iter().filter(|row| row.project == project.name);
         let live: Vec<(String, bool)> = states
             .filter_map(|row| match row.state {
-                State::Live { in_step, .. } => Some((row.environment.clone(), in_step)),
+                LiveState::Live { in_step, .. } => Some((row.environment.clone(), in_step)),
                 _ => None,
             })
             .collect();
         for row in rows.iter_mut().filter(|row| row.project == project.name) {
             let own = row.environment.clone();
-            let is_other = matches!(row.state, State::Live { in_step: false, .. });
+            let is_other = matches!(row.state, LiveState::Live { in_step: false, .. });
             if !is_other || project.wrangler.has(&own) {
                 continue;
             }
@@ -157,18 +162,18 @@ fn name_shared(workspace: &Workspace, places: &[Place], projects: &[&Project], r
                 .or_else(|| shared.iter().find(|name| is_protected(name)))
                 .or_else(|| shared.first());
             if let Some(owner) = owner.filter(|owner| ***owner != own) {
-                row.state = State::NoBlock { worker_of: (**owner).clone() };
+                row.state = LiveState::NoBlock { worker_of: (**owner).clone() };
             }
         }
     }
 }
 
-fn row(ctx: &Ctx, place: &Place, project: &Project) -> Row {
+fn row(ctx: &Ctx, place: &ReadableEnvironment, project: &Project) -> StatusRow {
     let Destination { environment, api, account_id, .. } = &place.destination;
     let target = project.target(environment);
     let api = Api::new(api, account_id, &place.token).patient(&ctx.retry_budget);
-    let ask = || -> Result<State> {
-        let Some(live) = api.live(&target.worker)? else { return Ok(State::Nothing) };
+    let ask = || -> Result<LiveState> {
+        let Some(live) = api.live(&target.worker)? else { return Ok(LiveState::Nothing) };
         let urls = match place.destination.sandbox_url(&target.worker) {
             Some(url) => vec![url],
             None => {
@@ -180,12 +185,12 @@ fn row(ctx: &Ctx, place: &Place, project: &Project) -> Row {
         let in_step = live.tag == key;
         let wanted = Triggers::new(&project.wrangler, environment).digest;
         let triggers_applied = live.triggers.as_ref() == Some(&wanted);
-        Ok(State::Live { live, urls, in_step, triggers_applied })
+        Ok(LiveState::Live { live, urls, in_step, triggers_applied })
     };
-    Row {
+    StatusRow {
         project: project.name.clone(),
         environment: environment.clone(),
         worker: target.worker.clone(),
-        state: ask().unwrap_or_else(|error| State::Unreadable { error: format!("{error:#}") }),
+        state: ask().unwrap_or_else(|error| LiveState::Unreadable { error: format!("{error:#}") }),
     }
 }

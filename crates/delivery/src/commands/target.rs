@@ -6,7 +6,7 @@ use clap::Args;
 use super::deploy::sandbox_port;
 use crate::context::{Ctx, default_environment};
 use crate::engine::setup::Setup;
-use crate::plan::destination::{Destination, Pipeline};
+use crate::plan::destination::{Destination, PipelineFacts};
 use crate::plan::protection;
 use base::env::raw_variable;
 use cloudflare::api::Api;
@@ -31,7 +31,7 @@ pub struct TargetArgs {
 
 /// A project in an environment.
 #[derive(Debug)]
-pub struct Target {
+pub struct ProjectTarget {
     /// The project.
     pub project: Project,
     /// Its destination.
@@ -42,22 +42,22 @@ pub struct Target {
 
 impl TargetArgs {
     /// Returns the target of a command that changes nothing. Errors if its sandbox does not run.
-    pub fn to_read(&self, ctx: &Ctx) -> Result<Target> {
+    pub fn to_read(&self, ctx: &Ctx) -> Result<ProjectTarget> {
         let (workspace, project, environment) = self.find(ctx)?;
         let port = sandbox_port(ctx, &environment, self.sandbox);
         let destination = Destination::to_read(&workspace.config, &environment, port)?;
-        Ok(Target { project, destination, workspace })
+        Ok(ProjectTarget { project, destination, workspace })
     }
 
     /// Returns the target of a command that may change what is live. Starts the sandbox if the target is there, unless
     /// this is a dry run. Errors if the environment is protected.
-    pub fn to_change(&self, ctx: &Ctx, break_glass: Option<&str>) -> Result<Target> {
+    pub fn to_change(&self, ctx: &Ctx, break_glass: Option<&str>) -> Result<ProjectTarget> {
         let (workspace, project, environment) = self.find(ctx)?;
         let port = sandbox_port(ctx, &environment, self.sandbox);
         let mut destination = if ctx.dry_run && break_glass.is_none() {
             Destination::to_read(&workspace.config, &environment, port)?
         } else {
-            let pipeline = Pipeline::from_variables(raw_variable);
+            let pipeline = PipelineFacts::from_variables(raw_variable);
             Destination::resolve(&workspace.config, &environment, port, &pipeline, break_glass)?
         };
         protection::check(&workspace.config, &workspace.projects, &[&project], &environment)?;
@@ -67,7 +67,7 @@ impl TargetArgs {
             setup.finish(&format!("sandbox at http://127.0.0.1:{port}"));
             destination.move_sandbox(port);
         }
-        Ok(Target { project, destination, workspace })
+        Ok(ProjectTarget { project, destination, workspace })
     }
 
     fn find(&self, ctx: &Ctx) -> Result<(Workspace, Project, String)> {
@@ -78,7 +78,7 @@ impl TargetArgs {
     }
 }
 
-impl Target {
+impl ProjectTarget {
     /// Returns the Worker's name.
     #[must_use]
     pub fn worker(&self) -> String {

@@ -14,18 +14,18 @@ use workspace::modules::{TOOL, TOOL_LOCK};
 
 /// Move this tool to another revision.
 #[derive(Debug, Args)]
-pub struct Upgrade {
+pub struct UpgradeCommand {
     /// The commit [default: the newest of the default branch]
     #[arg(long, value_name = "REVISION")]
     rev: Option<String>,
 }
 
-impl Upgrade {
+impl UpgradeCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let manifest = Utf8Path::new(TOOL).join("Cargo.toml");
         let text = workspace::symlinks::read(&ctx.root, &manifest)?;
-        let pin = Pin::find(&text).ok_or_else(|| {
+        let pin = LibraryPin::find(&text).ok_or_else(|| {
             refused(format!("{manifest} does not pin `delivery` by `git` and `rev`"))
                 .hint("a path is as new as its checkout; pull there")
         })?;
@@ -68,19 +68,19 @@ impl Upgrade {
 
 /// The pin of this library in a manifest.
 #[derive(Debug, PartialEq, Eq)]
-struct Pin<'a> {
+struct LibraryPin<'a> {
     url: &'a str,
     rev: &'a str,
 }
 
-impl Pin<'_> {
-    fn find(manifest: &str) -> Option<Pin<'_>> {
+impl LibraryPin<'_> {
+    fn find(manifest: &str) -> Option<LibraryPin<'_>> {
         let line = manifest.lines().find(|line| line.starts_with("delivery = {"))?;
         let field = |name: &str| {
             let (_, rest) = line.split_once(&format!("{name} = \""))?;
             Some(rest.split_once('"')?.0)
         };
-        Some(Pin { url: field("git")?, rev: field("rev")? })
+        Some(LibraryPin { url: field("git")?, rev: field("rev")? })
     }
 }
 
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn the_pin_is_found() {
         let text = "[dependencies]\ndelivery = { git = \"https://h/r\", rev = \"abc\" }\n";
-        assert_eq!(Pin::find(text), Some(Pin { url: "https://h/r", rev: "abc" }));
-        assert_eq!(Pin::find("delivery = { path = \"../x\" }\n"), None);
+        assert_eq!(LibraryPin::find(text), Some(LibraryPin { url: "https://h/r", rev: "abc" }));
+        assert_eq!(LibraryPin::find("delivery = { path = \"../x\" }\n"), None);
     }
 }

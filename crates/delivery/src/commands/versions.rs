@@ -10,11 +10,11 @@ use crate::report::status::age;
 use base::error::Exit;
 use base::terminal::{BOLD, CYAN, DIM, GREEN, paint};
 use base::time::{parse_rfc3339, unix_now};
-use cloudflare::api::{Api, Deployment, Version};
+use cloudflare::api::{Api, Deployment, ListedVersion};
 
 /// List the versions of a project's Worker, newest first.
 #[derive(Debug, Args)]
-pub struct Versions {
+pub struct VersionsCommand {
     #[command(flatten)]
     target: TargetArgs,
 }
@@ -22,7 +22,7 @@ pub struct Versions {
 /// One version.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Row {
+struct VersionRow {
     id: String,
     /// The share of the traffic in percent. `None` if it gets none.
     live: Option<f64>,
@@ -45,15 +45,15 @@ struct Row {
 /// The JSON document.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Report {
+struct VersionsReport {
     schema: u32,
     project: String,
     environment: String,
     worker: String,
-    versions: Vec<Row>,
+    versions: Vec<VersionRow>,
 }
 
-impl Versions {
+impl VersionsCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let target = self.target.to_read(ctx)?;
@@ -66,9 +66,9 @@ impl Versions {
         let url = |id: &str| Some(target.preview_url(id.get(..8)?, suffix.as_deref()?));
         let rows = api.versions(&worker)?.into_iter().map(|version| {
             let url = url(&version.id);
-            Row::new(&version, &deployments, url)
+            VersionRow::new(&version, &deployments, url)
         });
-        let report = Report {
+        let report = VersionsReport {
             schema: 1,
             project: target.project.name.clone(),
             environment: target.destination.environment.clone(),
@@ -80,15 +80,15 @@ impl Versions {
     }
 }
 
-impl Row {
-    fn new(version: &Version, deployments: &[Deployment], url: Option<String>) -> Row {
+impl VersionRow {
+    fn new(version: &ListedVersion, deployments: &[Deployment], url: Option<String>) -> VersionRow {
         let share = |deployment: &Deployment| {
             let mut shares = deployment.versions.iter();
             shares.find(|share| share.version_id == version.id).map(|share| share.percentage)
         };
         let annotation = |name: &str| version.annotation(name).map(str::to_owned);
         let live = deployments.first().and_then(share).filter(|percent| *percent > 0.0);
-        Row {
+        VersionRow {
             live,
             was_live: live.is_none() && deployments.iter().skip(1).any(|one| share(one).is_some()),
             commit: version.commit().map(str::to_owned),
@@ -133,7 +133,7 @@ impl Row {
     }
 }
 
-impl Report {
+impl VersionsReport {
     fn text(&self, now: u64) -> String {
         let place = format!("{} in {}", self.project, self.environment);
         if self.versions.is_empty() {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 use clap::Args;
 
-use super::target::{Target, TargetArgs};
+use super::target::{ProjectTarget, TargetArgs};
 use crate::context::Ctx;
 use crate::engine::setup::{Setup, missing};
 use crate::plan::commands::{DEPLOY_DEADLINE, Places};
@@ -15,7 +15,7 @@ use crate::plan::wrangler_environment;
 use crate::tools::packages::Tool;
 use crate::tools::packages::detect::node_of_wrangler;
 use crate::tools::sandbox;
-use base::command::{Command, preamble};
+use base::command::{ProcessCommand, preamble};
 use base::error::{Exit, Failure, refused, usage};
 use base::runner::ExitReason;
 use base::time::{rfc3339, unix_now};
@@ -28,7 +28,7 @@ use cloudflare::wrangler::access::{Access, access, needs_node};
 /// such as `dev` and `types`, get no token. `deploy` and `versions upload` are refused, because `cargo xtask deploy`
 /// does what they do and never runs that code beside the token.
 #[derive(Debug, Args)]
-pub struct Wrangler {
+pub struct WranglerCommand {
     #[command(flatten)]
     target: TargetArgs,
     /// Change a protected environment from this machine, and record the reason
@@ -43,7 +43,7 @@ pub struct Wrangler {
 const OWN: [(&str, &str); 4] =
     [("--env", "--env"), ("-e", "--env"), ("--config", "PROJECT"), ("-c", "PROJECT")];
 
-impl Wrangler {
+impl WranglerCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         check_options(&self.arguments)?;
@@ -95,7 +95,12 @@ pub fn exit(reason: ExitReason) -> Exit {
 
 /// Returns wrangler with `arguments` in the project's folder. With `has_token` it can reach the account.
 #[must_use]
-pub fn command(places: &Places, target: &Target, arguments: &[String], has_token: bool) -> Command {
+pub fn command(
+    places: &Places,
+    target: &ProjectTarget,
+    arguments: &[String],
+    has_token: bool,
+) -> ProcessCommand {
     let (project, destination) = (&target.project, &target.destination);
     let mut all = Vec::new();
     all.extend(project.config.file_name().map(|name| format!("--config={name}")));
@@ -153,7 +158,12 @@ fn instead_of(arguments: &[String], instead: &str) -> Failure {
 }
 
 /// Records why a protected environment was changed from this machine.
-fn record(root: &Utf8Path, target: &Target, arguments: &[String], reason: &str) -> Result<()> {
+fn record(
+    root: &Utf8Path,
+    target: &ProjectTarget,
+    arguments: &[String],
+    reason: &str,
+) -> Result<()> {
     let folder = root.join(".xtask/logs");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {folder}"))?;
     let path = folder.join("break-glass.log");

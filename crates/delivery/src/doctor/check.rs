@@ -11,7 +11,7 @@ use super::finding::Finding;
 /// The group of a check. The order is that of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Group {
+pub enum CheckGroup {
     /// Programs on this machine.
     Tools,
     /// The checkout.
@@ -32,26 +32,26 @@ pub enum Group {
     Network,
 }
 
-impl Group {
+impl CheckGroup {
     /// Returns whether the group is left out if it has nothing to check.
     #[must_use]
     pub fn is_optional(self) -> bool {
-        matches!(self, Group::Dagger | Group::Pipeline | Group::Network)
+        matches!(self, CheckGroup::Dagger | CheckGroup::Pipeline | CheckGroup::Network)
     }
 
     /// Its heading.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Group::Tools => "tools",
-            Group::Repository => "repository",
-            Group::Config => "config",
-            Group::Projects => "projects",
-            Group::Sandbox => "sandbox",
-            Group::Dagger => "dagger",
-            Group::Credentials => "credentials",
-            Group::Network => "network",
-            Group::Pipeline => "pipeline",
+            CheckGroup::Tools => "tools",
+            CheckGroup::Repository => "repository",
+            CheckGroup::Config => "config",
+            CheckGroup::Projects => "projects",
+            CheckGroup::Sandbox => "sandbox",
+            CheckGroup::Dagger => "dagger",
+            CheckGroup::Credentials => "credentials",
+            CheckGroup::Network => "network",
+            CheckGroup::Pipeline => "pipeline",
         }
     }
 }
@@ -129,7 +129,7 @@ pub struct Check {
     /// The subject, in a word or two.
     pub title: String,
     /// Its group in the report.
-    pub group: Group,
+    pub group: CheckGroup,
     /// The commands that need it to pass.
     #[serde(serialize_with = "words")]
     pub needed_by: &'static [Need],

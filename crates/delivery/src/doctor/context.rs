@@ -118,7 +118,7 @@ impl Context {
     }
 }
 
-/// Returns an error of its own with the same exit code and hints.
+/// Returns a copy of an error with the same exit code and hints.
 fn copy(error: &anyhow::Error) -> anyhow::Error {
     let failure = error.downcast_ref::<Failure>().cloned();
     failure.map_or_else(|| anyhow::anyhow!("{error:#}"), Into::into)

@@ -3,13 +3,13 @@
 use camino::Utf8Path;
 use serde::{Serialize, Serializer};
 
-use base::command::{Command, quote};
+use base::command::{ProcessCommand, quote};
 use base::error::{Failure, hints_of};
 
 /// The status of a check, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Status {
+pub enum CheckStatus {
     /// As it should be.
     Ok,
     /// Not looked at: not needed here, or something else comes first.
@@ -26,7 +26,7 @@ pub enum Status {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The status.
-    pub status: Status,
+    pub status: CheckStatus,
     /// The details, one line each.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub detail: String,
@@ -51,13 +51,13 @@ pub struct Fix {
     pub text: String,
     /// For `--fix` and for programs.
     #[serde(serialize_with = "lines", skip_serializing_if = "Vec::is_empty")]
-    pub commands: Vec<Command>,
+    pub commands: Vec<ProcessCommand>,
     /// `true` if the commands change nothing that a person made, so that `--fix` may run them.
     pub safe: bool,
 }
 
 impl Finding {
-    fn new(status: Status, detail: impl Into<String>) -> Finding {
+    fn new(status: CheckStatus, detail: impl Into<String>) -> Finding {
         Finding {
             status,
             detail: detail.into(),
@@ -71,27 +71,27 @@ impl Finding {
     /// All is well.
     #[must_use]
     pub fn ok() -> Finding {
-        Finding::new(Status::Ok, "")
+        Finding::new(CheckStatus::Ok, "")
     }
 
     /// It was not looked at, and why.
     pub fn skip(detail: impl Into<String>) -> Finding {
-        Finding::new(Status::Skip, detail)
+        Finding::new(CheckStatus::Skip, detail)
     }
 
     /// Returns a warning.
     pub fn warn(detail: impl Into<String>) -> Finding {
-        Finding::new(Status::Warn, detail)
+        Finding::new(CheckStatus::Warn, detail)
     }
 
     /// Something is missing or wrong.
     pub fn fail(detail: impl Into<String>) -> Finding {
-        Finding::new(Status::Fail, detail)
+        Finding::new(CheckStatus::Fail, detail)
     }
 
     /// The check itself failed.
     pub fn from_panic(detail: impl Into<String>) -> Finding {
-        Finding::new(Status::Crashed, detail)
+        Finding::new(CheckStatus::Crashed, detail)
     }
 
     /// Says what there is to say.
@@ -138,7 +138,7 @@ impl Finding {
 
     /// Says how `--fix` fixes it.
     #[must_use]
-    pub fn safe_fix(mut self, text: impl Into<String>, commands: Vec<Command>) -> Finding {
+    pub fn safe_fix(mut self, text: impl Into<String>, commands: Vec<ProcessCommand>) -> Finding {
         self.fix = Some(Fix { text: text.into(), commands, safe: true });
         self
     }
@@ -176,7 +176,7 @@ impl Finding {
     /// Returns whether it needs action.
     #[must_use]
     pub fn is_problem(&self) -> bool {
-        self.status >= Status::Warn
+        self.status >= CheckStatus::Warn
     }
 }
 
@@ -202,19 +202,19 @@ impl From<&anyhow::Error> for Finding {
 }
 
 /// Commands as lines of shell.
-fn lines<S: Serializer>(commands: &[Command], to: S) -> Result<S::Ok, S::Error> {
+fn lines<S: Serializer>(commands: &[ProcessCommand], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(commands.iter().map(line))
 }
 
 /// A command as one line of shell that can be pasted.
 #[must_use]
-pub fn line(command: &Command) -> String {
+pub fn line(command: &ProcessCommand) -> String {
     format!("cd {} && {}", quote(command.dir.as_str()), command.line())
 }
 
 /// A command as people read it: the folder only where it is not the root itself.
 #[must_use]
-pub fn brief(root: &Utf8Path, command: &Command) -> String {
+pub fn brief(root: &Utf8Path, command: &ProcessCommand) -> String {
     let short = command.line().replace(&format!("{root}/"), "");
     match command.dir.strip_prefix(root) {
         Ok(below) if below.as_str().is_empty() => short,
@@ -237,7 +237,7 @@ mod tests {
             ],
             Finding::ok(),
         );
-        assert_eq!((whole.status, whole.detail.as_str()), (Status::Fail, "a\nb\nc"));
+        assert_eq!((whole.status, whole.detail.as_str()), (CheckStatus::Fail, "a\nb\nc"));
         assert_eq!(whole.fix.map(|fix| fix.text).as_deref(), Some("do this\nand that"));
         assert_eq!(Finding::all(Vec::new(), Finding::ok()), Finding::ok());
     }

@@ -3,28 +3,28 @@
 use anyhow::Result;
 use camino::Utf8Path;
 
-use super::finding::{Fix, Status, brief};
-use super::report::{FixResult, Report};
+use super::finding::{CheckStatus, Fix, brief};
+use super::report::{DoctorReport, FixResult};
 use crate::context::Ctx;
 use crate::engine::lock::lock;
-use base::command::{Command, preamble};
+use base::command::{ProcessCommand, preamble};
 use base::env::variable;
 use base::error::{Exit, Failure, exit_of, usage};
 use base::terminal::{BOLD, paint};
 
 /// A fix that may be run, and the check that asked for it.
-struct Step<'a> {
+struct FixStep<'a> {
     id: &'a str,
-    before: Status,
+    before: CheckStatus,
     fix: &'a Fix,
 }
 
-fn steps(report: &Report) -> Vec<Step<'_>> {
+fn steps(report: &DoctorReport) -> Vec<FixStep<'_>> {
     let problems = report.checks.iter().filter(|entry| entry.finding.is_problem());
     problems
         .filter_map(|entry| {
             let fix = entry.finding.fix.as_ref().filter(|fix| fix.safe)?;
-            Some(Step { id: &entry.check.id, before: entry.finding.status, fix })
+            Some(FixStep { id: &entry.check.id, before: entry.finding.status, fix })
         })
         .collect()
 }
@@ -40,7 +40,7 @@ pub fn refuse_in_pipeline(yes: bool) -> Result<(), Failure> {
 
 /// The fixes of `report` as a POSIX shell script.
 #[must_use]
-pub fn script(root: &Utf8Path, report: &Report) -> String {
+pub fn script(root: &Utf8Path, report: &DoctorReport) -> String {
     let mut text = "#!/bin/sh\n# doctor --fix\n".to_owned() + &preamble(root);
     for step in steps(report) {
         text += &format!("\n# {}: {}\n", step.id, step.fix.text);
@@ -53,14 +53,14 @@ pub fn script(root: &Utf8Path, report: &Report) -> String {
 
 /// Prints what will be done and does it, one run at a time. What several fixes have in common is done
 /// once; a command that fails ends its own fix only. The status afterwards is for the caller to find.
-pub fn apply(ctx: &Ctx, report: &Report) -> Result<Vec<FixResult>> {
+pub fn apply(ctx: &Ctx, report: &DoctorReport) -> Result<Vec<FixResult>> {
     let steps = steps(report);
     if steps.is_empty() {
         ctx.ui.note("`--fix` found nothing that it may fix");
         return Ok(Vec::new());
     }
     ctx.ui.note(&paint(BOLD, "will run"));
-    let mut planned: Vec<&Command> = Vec::new();
+    let mut planned: Vec<&ProcessCommand> = Vec::new();
     for command in steps.iter().flat_map(|step| &step.fix.commands) {
         if !planned.contains(&command) {
             ctx.ui.note(&format!("  {}", brief(&ctx.root, command)));
@@ -70,7 +70,7 @@ pub fn apply(ctx: &Ctx, report: &Report) -> Result<Vec<FixResult>> {
     let task = ctx.ui.task("doctor");
     let path = ctx.root.join(".xtask/locks/setup.lock");
     let lock = lock(&path, |holder| task.step(&format!("wait for {holder}")))?;
-    let mut done: Vec<&Command> = Vec::new();
+    let mut done: Vec<&ProcessCommand> = Vec::new();
     let mut fixed = Vec::new();
     for step in &steps {
         task.step(&format!("{}: {}", step.id, step.fix.text));

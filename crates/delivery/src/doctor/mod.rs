@@ -20,17 +20,17 @@ use crate::context::Ctx;
 use crate::plan::Engine;
 use crate::plan::destination::Destination;
 use base::error::{Failure, refused};
-use check::{Check, Cost, Group, Need};
+use check::{Check, CheckGroup, Cost, Need};
 use context::Context;
-use finding::{Finding, Status};
-use report::Report;
+use finding::{CheckStatus, Finding};
+use report::DoctorReport;
 use scope::Scope;
 use workspace::config::LOCAL;
 use workspace::project::Project;
 
 /// The options of doctor.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+pub struct DoctorOptions {
     /// Leave the network alone.
     pub offline: bool,
     /// A warning counts as a problem.
@@ -42,7 +42,7 @@ pub fn prepare(
     ctx: &Ctx,
     scope: &Scope,
     environment: Option<String>,
-    options: Options,
+    options: DoctorOptions,
 ) -> Result<(Arc<Context>, Vec<Check>), anyhow::Error> {
     let mut context = Context::new(&ctx.root, environment, scope.projects().to_vec());
     context.offline = options.offline;
@@ -55,10 +55,10 @@ pub fn prepare(
 pub fn examine(
     checks: &[Check],
     context: &Arc<Context>,
-    options: Options,
-) -> Result<Report, Failure> {
+    options: DoctorOptions,
+) -> Result<DoctorReport, Failure> {
     let result = run::run(checks, context)?;
-    Ok(Report::new(checks, result, context.environment.clone(), options.strict))
+    Ok(DoctorReport::new(checks, result, context.environment.clone(), options.strict))
 }
 
 /// Checks the needs of a deployment of `projects` to `destination` before it begins. Only cheap
@@ -79,12 +79,13 @@ pub fn preflight(
     };
     // Containers bring their own tools; the sandbox needs them here in any case.
     let bare = engine == Engine::Dagger && destination.sandbox.is_none();
-    let checks =
-        table::all(&context).into_iter().filter(|check| !(bare && check.group == Group::Tools));
+    let checks = table::all(&context)
+        .into_iter()
+        .filter(|check| !(bare && check.group == CheckGroup::Tools));
     let cheap = checks.filter(|check| check.cost == Cost::Read && check.needed_by.contains(&need));
     let found = cheap.map(|check| ((check.run)(&context), check.title));
     let failed: Vec<(Finding, String)> =
-        found.filter(|(finding, _)| finding.status >= Status::Fail).collect();
+        found.filter(|(finding, _)| finding.status >= CheckStatus::Fail).collect();
     summary(&failed)
 }
 

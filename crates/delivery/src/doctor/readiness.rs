@@ -39,7 +39,7 @@ const BINDINGS: [(&str, &str); 17] = [
 /// A project, or a wrangler config that is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Row {
+pub struct ReadinessRow {
     /// Its name, or the path of the config.
     pub project: String,
     /// The package manager, by the nearest lock file. `None` without dependencies.
@@ -62,14 +62,14 @@ pub struct Row {
 
 /// Returns a row for each project of `workspace` and for each config that cannot be used.
 #[must_use]
-pub fn rows(workspace: &Workspace) -> Vec<Row> {
-    let mut rows: Vec<Row> =
+pub fn rows(workspace: &Workspace) -> Vec<ReadinessRow> {
+    let mut rows: Vec<ReadinessRow> =
         workspace.projects.iter().map(|project| row(workspace, project)).collect();
     rows.extend(workspace.broken.iter().map(broken_row));
     rows
 }
 
-fn row(workspace: &Workspace, project: &Project) -> Row {
+fn row(workspace: &Workspace, project: &Project) -> ReadinessRow {
     let installation = installation(&workspace.root, project, &workspace.config.tools);
     let builds = project.package.as_ref().is_some_and(|package| package.builds);
     let target = project.target(LOCAL);
@@ -86,7 +86,7 @@ fn row(workspace: &Workspace, project: &Project) -> Row {
     let install = installation.as_ref().ok().and_then(Option::as_ref);
     let value = &project.wrangler.value;
     let has = |pointer: &str| value.pointer(pointer).is_some_and(|value| !is_empty(value));
-    Row {
+    ReadinessRow {
         project: if project.name.is_empty() {
             project.worker.clone()
         } else {
@@ -105,9 +105,9 @@ fn row(workspace: &Workspace, project: &Project) -> Row {
     }
 }
 
-fn broken_row(broken: &BrokenConfig) -> Row {
+fn broken_row(broken: &BrokenConfig) -> ReadinessRow {
     let Failure { message, hints, .. } = broken.row();
-    Row {
+    ReadinessRow {
         project: broken.config.to_string(),
         manager: None,
         lock: None,
@@ -130,7 +130,7 @@ fn is_empty(value: &Value) -> bool {
 
 /// Returns the rows as a table for a terminal with `width` columns, and the problems below it.
 #[must_use]
-pub fn text(rows: &[Row], width: Option<usize>) -> String {
+pub fn text(rows: &[ReadinessRow], width: Option<usize>) -> String {
     if rows.is_empty() {
         return "no projects: no folder has a wrangler config that git does not ignore\n"
             .to_owned();

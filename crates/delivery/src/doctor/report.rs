@@ -3,15 +3,15 @@
 use serde::Serialize;
 
 use super::check::Check;
-use super::finding::{Finding, Status};
-use super::readiness::Row;
+use super::finding::{CheckStatus, Finding};
+use super::readiness::ReadinessRow;
 use super::run::CheckResult;
 use base::error::Exit;
 
 /// A check and what it found.
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Entry {
+pub struct ReportEntry {
     /// The check.
     #[serde(flatten)]
     pub check: Check,
@@ -43,9 +43,9 @@ pub struct FixResult {
     /// The check.
     pub id: String,
     /// The status before.
-    pub before: Status,
+    pub before: CheckStatus,
     /// The status now.
-    pub after: Status,
+    pub after: CheckStatus,
     /// The reason why the fix did not work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -54,7 +54,7 @@ pub struct FixResult {
 /// The whole report.
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Report {
+pub struct DoctorReport {
     /// The version of this shape.
     pub schema: u32,
     /// The exit code.
@@ -64,16 +64,16 @@ pub struct Report {
     /// The number of checks with each status.
     pub counts: Counts,
     /// One entry a check, in order.
-    pub checks: Vec<Entry>,
+    pub checks: Vec<ReportEntry>,
     /// The results of `--fix`. Empty without it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fixed: Vec<FixResult>,
     /// The projects, and what keeps them from being deployed. Only in the report on everything.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub projects: Vec<Row>,
+    pub projects: Vec<ReadinessRow>,
 }
 
-impl Report {
+impl DoctorReport {
     /// The report on `checks`. With `strict`, a warning counts as a problem.
     #[must_use]
     pub fn new(
@@ -81,12 +81,12 @@ impl Report {
         result: Vec<CheckResult>,
         environment: Option<String>,
         strict: bool,
-    ) -> Report {
-        let checks: Vec<Entry> = checks
+    ) -> DoctorReport {
+        let checks: Vec<ReportEntry> = checks
             .iter()
             .cloned()
             .zip(result)
-            .map(|(check, result)| Entry {
+            .map(|(check, result)| ReportEntry {
                 check,
                 finding: result.finding,
                 milliseconds: u64::try_from(result.took.as_millis()).unwrap_or(u64::MAX),
@@ -95,15 +95,15 @@ impl Report {
         let mut counts = Counts::default();
         for entry in &checks {
             *match entry.finding.status {
-                Status::Ok => &mut counts.ok,
-                Status::Skip => &mut counts.skip,
-                Status::Warn => &mut counts.warn,
-                Status::Fail => &mut counts.fail,
-                Status::Crashed => &mut counts.crashed,
+                CheckStatus::Ok => &mut counts.ok,
+                CheckStatus::Skip => &mut counts.skip,
+                CheckStatus::Warn => &mut counts.warn,
+                CheckStatus::Fail => &mut counts.fail,
+                CheckStatus::Crashed => &mut counts.crashed,
             } += 1;
         }
         let bad = counts.fail + counts.crashed > 0 || (strict && counts.warn > 0);
-        Report {
+        DoctorReport {
             schema: 1,
             exit: if bad { Exit::Failed } else { Exit::Done } as u8,
             environment,

@@ -75,14 +75,14 @@ fn reason(panic: &(dyn std::any::Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::check::{CheckFn, Cost, Group};
-    use crate::doctor::finding::Status;
+    use crate::doctor::check::{CheckFn, CheckGroup, Cost};
+    use crate::doctor::finding::CheckStatus;
 
     fn check(id: &str, run: CheckFn) -> Check {
         Check {
             id: id.to_owned(),
             title: id.to_owned(),
-            group: Group::Tools,
+            group: CheckGroup::Tools,
             needed_by: &[],
             cost: Cost::Read,
             run,
@@ -104,8 +104,8 @@ mod tests {
         ];
         let context = Arc::new(Context::new("/nowhere".into(), None, Vec::new()));
         let found = run(&checks, &context).expect("not interrupted");
-        let statuses: Vec<Status> = found.iter().map(|result| result.finding.status).collect();
-        assert_eq!(statuses, [Status::Crashed, Status::Crashed, Status::Ok]);
+        let statuses: Vec<CheckStatus> = found.iter().map(|result| result.finding.status).collect();
+        assert_eq!(statuses, [CheckStatus::Crashed, CheckStatus::Crashed, CheckStatus::Ok]);
         assert_eq!(found[0].finding.detail, "did not end within 2 s");
         assert_eq!(found[1].finding.detail, "the check itself failed: out of bounds");
     }

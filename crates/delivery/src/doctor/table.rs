@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::check::{Check, Cost, Group, Need};
+use super::check::{Check, CheckGroup, Cost, Need};
 use super::checks::{
-    config, credentials, dagger, network, pipeline, projects, repository, sandbox, stored, tools,
-    variables,
+    config, credentials, dagger, network, pipeline, projects, repository, sandbox,
+    stored_variables, tools, variables,
 };
 use super::context::Context;
 use super::finding::Finding;
@@ -21,13 +21,14 @@ const DAGGER: &[Need] = &[Need::Dagger];
 const PREVIEW: &[Need] = &[Need::Preview];
 const PIPELINE: &[Need] = &[Need::Pipeline];
 
-type Row = (&'static str, &'static str, Group, Cost, &'static [Need], fn(&Context) -> Finding);
+type CheckRow =
+    (&'static str, &'static str, CheckGroup, Cost, &'static [Need], fn(&Context) -> Finding);
 
 /// The checks that are there whatever the config says.
 #[rustfmt::skip]
-fn table() -> [Row; 29] {
+fn table() -> [CheckRow; 29] {
     use Cost::{Local, Network, Read};
-    use Group::{Config, Dagger, Network as Remote, Pipeline, Projects, Repository, Sandbox, Tools};
+    use CheckGroup::{Config, Dagger, Network as Remote, Pipeline, Projects, Repository, Sandbox, Tools};
     [
         ("git", "git", Tools, Local, EVERY, tools::git),
         ("cargo", "Rust", Tools, Local, XTASK, tools::cargo),
@@ -57,7 +58,7 @@ fn table() -> [Row; 29] {
         ("dagger.env", ".env files", Dagger, Read, DAGGER, dagger::env_files),
         ("dagger.images", "images to pull", Dagger, Read, DAGGER, dagger::images),
         ("pipeline", "GitLab", Pipeline, Read, REMOTE, pipeline::variables),
-        ("network.variables", "variables in GitLab", Remote, Network, PIPELINE, stored::check_variables),
+        ("network.variables", "variables in GitLab", Remote, Network, PIPELINE, stored_variables::check_variables),
     ]
 }
 
@@ -87,7 +88,7 @@ pub fn all(context: &Context) -> Vec<Check> {
         checks.push(Check {
             id: format!("credentials.{name}"),
             title: title.clone(),
-            group: Group::Credentials,
+            group: CheckGroup::Credentials,
             needed_by: REMOTE,
             cost: Cost::Read,
             run: Arc::new(move |context| credentials::token(context, &ours)),
@@ -95,7 +96,7 @@ pub fn all(context: &Context) -> Vec<Check> {
         checks.push(Check {
             id: format!("network.{name}"),
             title,
-            group: Group::Network,
+            group: CheckGroup::Network,
             needed_by: REMOTE,
             cost: Cost::Network,
             run: Arc::new(move |context| network::token(context, &theirs)),
@@ -107,7 +108,7 @@ pub fn all(context: &Context) -> Vec<Check> {
         checks.push(Check {
             id: format!("pipeline.{}.{scope}", row.name),
             title: format!("{} of {scope}", row.name),
-            group: Group::Pipeline,
+            group: CheckGroup::Pipeline,
             needed_by: PIPELINE,
             cost: Cost::Read,
             run: Arc::new(move |context| variables::check(context, &row)),

@@ -1,11 +1,11 @@
 //! The report as people read it.
 
-use super::check::{Group, Need};
-use super::finding::Status;
-use super::report::{Counts, Entry, FixResult, Report};
+use super::check::{CheckGroup, Need};
+use super::finding::CheckStatus;
+use super::report::{Counts, DoctorReport, FixResult, ReportEntry};
 use base::terminal::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, paint};
 
-impl Report {
+impl DoctorReport {
     /// The report for people: one line a group where all is well, problems in full. `verbose` shows
     /// every check.
     #[must_use]
@@ -24,12 +24,12 @@ impl Report {
 /// A value longer than this gets its own line.
 const LONG: usize = 24;
 
-fn heading(group: Group) -> String {
+fn heading(group: CheckGroup) -> String {
     paint(BOLD, group.name())
 }
 
 /// Every check of a group, on its own line.
-fn every(entries: &[Entry]) -> String {
+fn every(entries: &[ReportEntry]) -> String {
     let mut text = heading(entries[0].check.group) + "\n";
     let width = width(entries.iter());
     for entry in entries {
@@ -52,15 +52,15 @@ fn every(entries: &[Entry]) -> String {
 }
 
 /// A group as one line where all is well; else what is well on one line, and every problem in full.
-fn brief(entries: &[Entry]) -> String {
-    let labels = |status: Status| -> Vec<String> {
+fn brief(entries: &[ReportEntry]) -> String {
+    let labels = |status: CheckStatus| -> Vec<String> {
         let of = entries.iter().filter(|entry| entry.finding.status == status);
-        of.map(Entry::label).collect()
+        of.map(ReportEntry::label).collect()
     };
-    let (good, skipped) = (labels(Status::Ok), labels(Status::Skip));
+    let (good, skipped) = (labels(CheckStatus::Ok), labels(CheckStatus::Skip));
     let mut line = Vec::new();
     if !good.is_empty() {
-        line.push(format!("{} {}", mark(Status::Ok), good.join(", ")));
+        line.push(format!("{} {}", mark(CheckStatus::Ok), good.join(", ")));
     }
     if !skipped.is_empty() {
         line.push(paint(DIM, &format!("- {}", skipped.join(", "))));
@@ -87,7 +87,7 @@ fn brief(entries: &[Entry]) -> String {
 }
 
 /// A problem with all there is to say about it.
-fn problem(entry: &Entry, width: usize) -> String {
+fn problem(entry: &ReportEntry, width: usize) -> String {
     let finding = &entry.finding;
     let mut lines = finding.detail.lines();
     let mut text = format!(
@@ -128,21 +128,21 @@ fn problem(entry: &Entry, width: usize) -> String {
 }
 
 /// The width of the column of labels.
-fn width<'e>(entries: impl Iterator<Item = &'e Entry>) -> usize {
+fn width<'e>(entries: impl Iterator<Item = &'e ReportEntry>) -> usize {
     entries.map(|entry| entry.label().chars().count()).max().unwrap_or(0).max(18)
 }
 
-fn mark(status: Status) -> String {
+fn mark(status: CheckStatus) -> String {
     match status {
-        Status::Ok => paint(GREEN, "✓"),
-        Status::Skip => paint(DIM, "-"),
-        Status::Warn => paint(YELLOW, "!"),
-        Status::Fail => paint(RED, "✗"),
-        Status::Crashed => paint(RED, "☠"),
+        CheckStatus::Ok => paint(GREEN, "✓"),
+        CheckStatus::Skip => paint(DIM, "-"),
+        CheckStatus::Warn => paint(YELLOW, "!"),
+        CheckStatus::Fail => paint(RED, "✗"),
+        CheckStatus::Crashed => paint(RED, "☠"),
     }
 }
 
-impl Entry {
+impl ReportEntry {
     /// Returns the subject, and the value that was found.
     fn label(&self) -> String {
         let title = &self.check.title;
@@ -160,11 +160,11 @@ impl Entry {
 impl FixResult {
     fn line(&self) -> String {
         match &self.error {
-            None if self.after < Status::Warn => {
-                format!("{} fixed: {}\n", mark(Status::Ok), self.id)
+            None if self.after < CheckStatus::Warn => {
+                format!("{} fixed: {}\n", mark(CheckStatus::Ok), self.id)
             }
             None => format!("{} still there: {}\n", mark(self.after), self.id),
-            Some(error) => format!("{} not fixed: {}: {error}\n", mark(Status::Fail), self.id),
+            Some(error) => format!("{} not fixed: {}: {error}\n", mark(CheckStatus::Fail), self.id),
         }
     }
 }

@@ -15,7 +15,7 @@ use workspace::wrangler::Target;
 
 /// The proof that one response gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finding {
+pub enum ResponseProof {
     /// The version answers as it should.
     Right,
     /// The version's own answer, and it is not what it should be.
@@ -64,7 +64,7 @@ impl Cause {
 
 /// The response that a project must give.
 #[derive(Clone, Debug, Default)]
-pub struct Expected {
+pub struct ExpectedResponse {
     /// The path to ask.
     pub path: String,
     /// The accepted status codes. `None` means any success.
@@ -83,15 +83,17 @@ pub struct Expected {
     pub may_be_absent: bool,
 }
 
-impl Expected {
+impl ExpectedResponse {
     /// Returns what `part` has to answer. `None` if its health check is off. `built` is what the build
     /// left. `None` if that is not known.
     #[must_use]
-    pub fn new(part: &ProjectPlan, built: Option<&BuildOutput>) -> Option<Expected> {
-        let expected = Expected::of_existing(&part.health, &part.target)?;
+    pub fn new(part: &ProjectPlan, built: Option<&BuildOutput>) -> Option<ExpectedResponse> {
+        let expected = ExpectedResponse::of_existing(&part.health, &part.target)?;
         let built = built.filter(|_| part.target.main.is_none());
         Some(match built {
-            Some(built) => Expected { any_answer: false, ..expected }.of_files(&part.health, built),
+            Some(built) => {
+                ExpectedResponse { any_answer: false, ..expected }.of_files(&part.health, built)
+            }
             None => expected,
         })
     }
@@ -99,20 +101,20 @@ impl Expected {
     /// Returns what a version has to answer whose content is not known. `None` if the health check is
     /// off.
     #[must_use]
-    pub fn of_existing(health: &Health, target: &Target) -> Option<Expected> {
+    pub fn of_existing(health: &Health, target: &Target) -> Option<ExpectedResponse> {
         // A site answers at `/`; an API, a cron or a queue may answer what it likes there.
         let flat = target.html_handling.as_deref() == Some("none");
-        (*health != Health::Off).then(|| Expected {
+        (*health != Health::Off).then(|| ExpectedResponse {
             path: health.path().to_owned(),
             status: health.accepted_codes().map(<[u16]>::to_vec),
             must_exist: *health != Health::Default,
             any_answer: *health == Health::Default && (target.assets.is_none() || flat),
-            ..Expected::default()
+            ..ExpectedResponse::default()
         })
     }
 
     /// A site of files alone answers with the bytes that were built.
-    fn of_files(mut self, health: &Health, built: &BuildOutput) -> Expected {
+    fn of_files(mut self, health: &Health, built: &BuildOutput) -> ExpectedResponse {
         self.proof.clone_from(&built.proof);
         self.redirects = built.has_redirect(&self.path);
         self.page = built.page(&self.path);
@@ -145,19 +147,19 @@ impl Expected {
 
     /// Classifies the last answer to a request for the path, after `hops` redirects.
     #[must_use]
-    pub fn classify(&self, answer: &Answer, hops: usize) -> Finding {
+    pub fn classify(&self, answer: &Answer, hops: usize) -> ResponseProof {
         let status = answer.status;
         if let Some(unclear) = guard(answer) {
-            return Finding::Unclear(unclear);
+            return ResponseProof::Unclear(unclear);
         }
         if self.accepts(status) {
             return match &self.page {
                 // A redirect led to another page than the one that was asked for.
                 Some(page) if hops == 0 && status != 304 => page.classify(&answer.body),
-                _ => Finding::Right,
+                _ => ResponseProof::Right,
             };
         }
-        let unclear = |what: String| Finding::Unclear(Unclear { what, cause: Cause::Other });
+        let unclear = |what: String| ResponseProof::Unclear(Unclear { what, cause: Cause::Other });
         if status == 404 && self.may_be_absent {
             return unclear("answered 404".to_owned());
         }
@@ -168,27 +170,27 @@ impl Expected {
             502 | 504 | 520..=527 | 530 => {
                 unclear(format!("answered {status}, which is a gateway's answer"))
             }
-            500.. => Finding::Wrong(format!("answered {status}")),
-            _ if self.any_answer => Finding::Right,
+            500.. => ResponseProof::Wrong(format!("answered {status}")),
+            _ if self.any_answer => ResponseProof::Right,
             300..400 => unclear(redirect_finding(answer)),
             401 | 403 | 407 | 429 | 451 => {
                 unclear(format!("answered {status}, which the version or a guard in front may say"))
             }
-            400..500 if self.must_exist => Finding::Wrong(format!("answered {status}")),
+            400..500 if self.must_exist => ResponseProof::Wrong(format!("answered {status}")),
             _ => unclear(format!("answered {status}")),
         }
     }
 
     /// Classifies a redirect to another host.
     #[must_use]
-    pub fn classify_redirect(&self, answer: &Answer) -> Finding {
+    pub fn classify_redirect(&self, answer: &Answer) -> ResponseProof {
         if let Some(unclear) = guard(answer) {
-            return Finding::Unclear(unclear);
+            return ResponseProof::Unclear(unclear);
         }
         if self.redirects || self.any_answer {
-            return Finding::Right;
+            return ResponseProof::Right;
         }
-        Finding::Unclear(Unclear { what: redirect_finding(answer), cause: Cause::Other })
+        ResponseProof::Unclear(Unclear { what: redirect_finding(answer), cause: Cause::Other })
     }
 }
 
@@ -198,12 +200,12 @@ fn redirect_finding(answer: &Answer) -> String {
 }
 
 impl BuiltFile {
-    fn classify(&self, served: &[u8]) -> Finding {
+    fn classify(&self, served: &[u8]) -> ResponseProof {
         if self.bytes == served || self.is_html && is_rewritten(&self.bytes, served) {
-            return Finding::Right;
+            return ResponseProof::Right;
         }
         let what = "serves other content than what was built".to_owned();
-        Finding::Unclear(Unclear { what, cause: Cause::OtherContent })
+        ResponseProof::Unclear(Unclear { what, cause: Cause::OtherContent })
     }
 }
 
@@ -302,11 +304,11 @@ mod tests {
         Answer { status, body: body.as_bytes().to_vec(), retry_after: None, headers: map }
     }
 
-    fn is(expected: &Expected, answer: &Answer) -> Is {
+    fn is(expected: &ExpectedResponse, answer: &Answer) -> Is {
         match expected.classify(answer, 0) {
-            Finding::Right => Is::Right,
-            Finding::Wrong(_) => Is::Wrong,
-            Finding::Unclear(unclear) => Is::Unclear(unclear.cause),
+            ResponseProof::Right => Is::Right,
+            ResponseProof::Wrong(_) => Is::Wrong,
+            ResponseProof::Unclear(unclear) => Is::Unclear(unclear.cause),
         }
     }
 
@@ -318,22 +320,27 @@ mod tests {
         }
     }
 
-    fn api() -> Expected {
-        Expected::of_existing(&Health::Default, &target(true, false)).expect("a check")
+    fn api() -> ExpectedResponse {
+        ExpectedResponse::of_existing(&Health::Default, &target(true, false)).expect("a check")
     }
 
-    fn website() -> Expected {
-        Expected::of_existing(&Health::Default, &target(true, true)).expect("a check")
+    fn website() -> ExpectedResponse {
+        ExpectedResponse::of_existing(&Health::Default, &target(true, true)).expect("a check")
     }
 
-    fn expected_status(text: &str) -> Expected {
+    fn expected_status(text: &str) -> ExpectedResponse {
         let health = Health::parse(&serde_json::from_str(text).expect("JSON")).expect("valid");
-        Expected::of_existing(&health, &target(true, false)).expect("a check")
+        ExpectedResponse::of_existing(&health, &target(true, false)).expect("a check")
     }
 
-    fn page(text: &str) -> Expected {
+    fn page(text: &str) -> ExpectedResponse {
         let page = BuiltFile { bytes: text.as_bytes().to_vec(), is_html: true };
-        Expected { path: "/".to_owned(), page: Some(page), must_exist: true, ..Expected::default() }
+        ExpectedResponse {
+            path: "/".to_owned(),
+            page: Some(page),
+            must_exist: true,
+            ..ExpectedResponse::default()
+        }
     }
 
     #[test]
@@ -418,7 +425,7 @@ mod tests {
         assert_eq!(is(&expected, &answer(200, &[], "")), Is::Unclear(Cause::Other));
         assert_eq!(is(&expected, &answer(404, &[], "")), Is::Wrong);
         assert!(expected.names(302) && !expected.names(200));
-        assert!(Expected::of_existing(&Health::Off, &target(true, true)).is_none());
+        assert!(ExpectedResponse::of_existing(&Health::Off, &target(true, true)).is_none());
     }
 
     #[test]
@@ -444,16 +451,19 @@ mod tests {
         let close = answer(200, &[], "{\"version\": 1, \"name\": \"catalog\"}");
         assert_eq!(is(&exact, &close), other);
         // After a redirect of the version's own it is another page.
-        assert_eq!(page(built).classify(&answer(200, &[], "<h1>English</h1>"), 1), Finding::Right);
+        assert_eq!(
+            page(built).classify(&answer(200, &[], "<h1>English</h1>"), 1),
+            ResponseProof::Right
+        );
     }
 
     #[test]
     fn redirects_to_another_host_are_right_where_the_build_says_so() {
         let given = answer(301, &[("location", "https://elsewhere.example/")], "");
-        let built = Expected { redirects: true, ..page("x") };
-        assert_eq!(built.classify_redirect(&given), Finding::Right);
-        assert_eq!(api().classify_redirect(&given), Finding::Right);
-        let Finding::Unclear(unclear) = website().classify_redirect(&given) else {
+        let built = ExpectedResponse { redirects: true, ..page("x") };
+        assert_eq!(built.classify_redirect(&given), ResponseProof::Right);
+        assert_eq!(api().classify_redirect(&given), ResponseProof::Right);
+        let ResponseProof::Unclear(unclear) = website().classify_redirect(&given) else {
             panic!("it proves nothing");
         };
         assert_eq!(unclear.what, "answered 301 (to https://elsewhere.example/)");

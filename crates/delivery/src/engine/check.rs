@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 
-use super::answer::{Cause, Expected, Finding, Unclear};
+use super::answer::{Cause, ExpectedResponse, ResponseProof, Unclear};
 use crate::context::Ctx;
 use crate::plan::destination::Destination;
 use base::command::Value;
@@ -104,7 +104,7 @@ impl ServiceToken {
 /// Asks the addresses of a project.
 pub struct Checker<'a> {
     /// The response that the project must give.
-    pub expected: &'a Expected,
+    pub expected: &'a ExpectedResponse,
     /// The service token for addresses behind Cloudflare Access.
     pub token: Option<&'a ServiceToken>,
 }
@@ -123,9 +123,9 @@ impl Checker<'_> {
         let mut right = false;
         for url in urls {
             match self.wait(url, urls, limits) {
-                Finding::Right => right = true,
-                Finding::Wrong(what) => return Verdict::Wrong(what),
-                Finding::Unclear(found) => unclear.push(found),
+                ResponseProof::Right => right = true,
+                ResponseProof::Wrong(what) => return Verdict::Wrong(what),
+                ResponseProof::Unclear(found) => unclear.push(found),
             }
         }
         let is_guarded = unclear.iter().all(|found| found.cause.is_guard());
@@ -140,45 +140,45 @@ impl Checker<'_> {
         if right || INTERRUPTED.load(Ordering::SeqCst) {
             return Verdict::Unknown(first);
         }
-        let expected = Expected { may_be_absent: true, ..self.expected.clone() };
+        let expected = ExpectedResponse { may_be_absent: true, ..self.expected.clone() };
         let own_checker = Checker { expected: &expected, token: self.token };
         let asked = own().map(|url| {
             let finding = own_checker.wait(&url, &[], Limits::of_own_address());
             (url, finding)
         });
         match asked {
-            Some((url, Finding::Right)) if is_guarded => {
+            Some((url, ResponseProof::Right)) if is_guarded => {
                 Verdict::Right { notes: notes(&format!("the version answers right at {url}")) }
             }
-            Some((url, Finding::Right)) => {
+            Some((url, ResponseProof::Right)) => {
                 let what = format!(
                     "{}; the version's own address {url} answers right, so something in front of it does not",
                     first.what
                 );
                 Verdict::Unknown(Unclear { what, ..first })
             }
-            Some((_, Finding::Wrong(what))) => Verdict::Wrong(what),
+            Some((_, ResponseProof::Wrong(what))) => Verdict::Wrong(what),
             _ => Verdict::Unknown(first),
         }
     }
 
     /// Asks one address until the answer is right or a limit is reached. What comes back is the last
     /// finding, with the address in it.
-    fn wait(&self, base: &str, friends: &[String], limits: Limits) -> Finding {
+    fn wait(&self, base: &str, friends: &[String], limits: Limits) -> ResponseProof {
         let started = Instant::now();
-        let (mut same, mut since, mut pause) = (Finding::Right, started, PAUSE);
+        let (mut same, mut since, mut pause) = (ResponseProof::Right, started, PAUSE);
         loop {
             let left = limits.total.saturating_sub(started.elapsed());
             let one_try = limits.one_try().min(left.max(Duration::from_millis(500)));
             let finding = self.ask(base, friends, one_try);
-            if finding == Finding::Right {
+            if finding == ResponseProof::Right {
                 return finding;
             }
             if finding != same {
                 (same, since) = (finding.clone(), Instant::now());
             }
             let may_pass =
-                matches!(&finding, Finding::Unclear(unclear) if unclear.cause.may_pass());
+                matches!(&finding, ResponseProof::Unclear(unclear) if unclear.cause.may_pass());
             let over = if may_pass { (started, limits.total) } else { (since, limits.same_answer) };
             let spent = (over.0.elapsed() + pause > over.1).then_some(over.1);
             let spent =
@@ -199,14 +199,14 @@ impl Checker<'_> {
     }
 
     /// Asks once, and the proof too where the page alone does not tell this version from another.
-    fn ask(&self, base: &str, friends: &[String], timeout: Duration) -> Finding {
+    fn ask(&self, base: &str, friends: &[String], timeout: Duration) -> ResponseProof {
         let finding = match self.follow(&self.url(base), friends, timeout) {
             Err(finding) => return finding,
             Ok((answer, hops)) => {
                 let is_exact =
                     || self.expected.page.as_ref().is_some_and(|p| p.bytes == answer.body);
                 let finding = self.expected.classify(&answer, hops);
-                if finding != Finding::Right || self.expected.proof.is_none() || is_exact() {
+                if finding != ResponseProof::Right || self.expected.proof.is_none() || is_exact() {
                     return finding;
                 }
                 finding
@@ -214,10 +214,10 @@ impl Checker<'_> {
         };
         let Some((path, bytes)) = &self.expected.proof else { return finding };
         match self.follow(&join(base, path), friends, timeout) {
-            Ok((answer, _)) if answer.body == *bytes => Finding::Right,
+            Ok((answer, _)) if answer.body == *bytes => ResponseProof::Right,
             Ok((answer, _)) => {
                 let what = format!("serves {path} otherwise than it was built ({})", answer.status);
-                Finding::Unclear(Unclear { what, cause: Cause::OtherContent })
+                ResponseProof::Unclear(Unclear { what, cause: Cause::OtherContent })
             }
             Err(finding) => finding,
         }
@@ -230,13 +230,13 @@ impl Checker<'_> {
         url: &str,
         friends: &[String],
         timeout: Duration,
-    ) -> Result<(Answer, usize), Finding> {
+    ) -> Result<(Answer, usize), ResponseProof> {
         let (started, mut url, mut hops) = (Instant::now(), url.to_owned(), 0);
         loop {
             let left = timeout.saturating_sub(started.elapsed()).max(Duration::from_millis(200));
             let answer = self.get(&url, left).map_err(|error| {
                 let what = format!("does not answer: {error:#}");
-                Finding::Unclear(Unclear { what, cause: Cause::NoAnswer })
+                ResponseProof::Unclear(Unclear { what, cause: Cause::NoAnswer })
             })?;
             let location =
                 answer.header("location").filter(|_| (300..400).contains(&answer.status));
@@ -298,14 +298,14 @@ pub fn setting(manifest: &Utf8Path) -> String {
 }
 
 /// Adds the address, and how long it was asked.
-fn with_address(finding: Finding, url: &str, asked: Option<Duration>) -> Finding {
+fn with_address(finding: ResponseProof, url: &str, asked: Option<Duration>) -> ResponseProof {
     let asked = asked.map(|time| format!(" after {} s", time.as_secs())).unwrap_or_default();
     let with = |what: String| format!("{url} {what}{asked}");
     match finding {
-        Finding::Right => Finding::Right,
-        Finding::Wrong(what) => Finding::Wrong(with(what)),
-        Finding::Unclear(unclear) => {
-            Finding::Unclear(Unclear { what: with(unclear.what), ..unclear })
+        ResponseProof::Right => ResponseProof::Right,
+        ResponseProof::Wrong(what) => ResponseProof::Wrong(with(what)),
+        ResponseProof::Unclear(unclear) => {
+            ResponseProof::Unclear(Unclear { what: with(unclear.what), ..unclear })
         }
     }
 }

@@ -9,7 +9,7 @@ use base::error::{Failure, refused};
 
 /// The requested engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Wanted {
+pub enum RequestedEngine {
     /// Dagger where an engine answers, else this machine
     #[default]
     Auto,
@@ -22,16 +22,18 @@ pub enum Wanted {
 /// Chooses the engine. `pin` is the version of Dagger that the shared config file names.
 pub fn choose(
     root: &Utf8Path,
-    wanted: Wanted,
+    wanted: RequestedEngine,
     pin: &str,
     dry_run: bool,
 ) -> Result<Choice, Failure> {
     match wanted {
-        Wanted::Host => Ok(host("asked for")),
-        Wanted::Auto => Ok(auto(root)),
+        RequestedEngine::Host => Ok(host("asked for")),
+        RequestedEngine::Auto => Ok(auto(root)),
         // A dry run shows the script to people who have no CLI yet.
-        Wanted::Dagger if dry_run => Ok(with(Engine::Dagger, "asked for", dagger::version(root))),
-        Wanted::Dagger => required(root, pin),
+        RequestedEngine::Dagger if dry_run => {
+            Ok(with(Engine::Dagger, "asked for", dagger::version(root)))
+        }
+        RequestedEngine::Dagger => require_dagger(root, pin),
     }
 }
 
@@ -49,7 +51,7 @@ fn auto(root: &Utf8Path) -> Choice {
     }
 }
 
-fn required(root: &Utf8Path, pin: &str) -> Result<Choice, Failure> {
+fn require_dagger(root: &Utf8Path, pin: &str) -> Result<Choice, Failure> {
     if bun::which("dagger").is_none() {
         return Err(refused("there is no `dagger` on PATH")
             .hint(format!("install the Dagger CLI {pin}: https://docs.dagger.io/install"))

@@ -1,7 +1,7 @@
 //! Previews that were left behind: of merge requests that are merged or closed.
 
 pub mod report;
-pub mod skipped;
+pub mod skip;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,19 +11,19 @@ use super::comment::{self, Comment};
 use super::stop::{Outcome, PreviewDeletion, Previews};
 use crate::context::Ctx;
 use crate::plan::destination::Destination;
-use crate::plan::merge_request::{self, MergeRequest, Project};
+use crate::plan::merge_request::{self, GitlabProject, MergeRequest};
 use base::env::variable;
 use base::error::Failure;
 use base::secret::Secret;
 use base::time::{rfc3339, unix_now};
 use gitlab::api::leftovers;
-use gitlab::api::leftovers::{Environment, Request, State};
+use gitlab::api::leftovers::{GitlabEnvironment, Request, RequestState};
 use gitlab::api::request::Client;
 use gitlab::api::{Notes, User};
 use gitlab::comment::state::{has_marker, rows};
-use gitlab::comment::{Row, Status};
+use gitlab::comment::{CommentRow, PreviewStatus};
 use report::{CleanupReport, Leftover, Unknown};
-use skipped::Skipped;
+use skip::Skipped;
 use workspace::Workspace;
 use workspace::config::Config;
 use workspace::strategy::Strategy;
@@ -40,7 +40,7 @@ pub fn clean_up(
 ) -> Result<CleanupReport> {
     let config = &workspace.config;
     let destination = place;
-    let place = Project::from_variables(variable, &config.gitlab);
+    let place = GitlabProject::from_variables(variable, &config.gitlab);
     place.check(&config.gitlab, destination.is_some_and(|at| at.sandbox.is_some()))?;
     let previews = destination.map(|at| (at, Previews::at(ctx, at)));
     let mut report = CleanupReport { schema: 2, ..CleanupReport::default() };
@@ -84,11 +84,11 @@ pub fn clean_up(
         }
         explain(error)
     };
-    for request in requests.into_values().filter(|request| request.state != State::Open) {
+    for request in requests.into_values().filter(|request| request.state != RequestState::Open) {
         let iid = request.iid;
         let environment = open.remove(&iid);
         let mut worker_previews = found.remove(&iid).unwrap_or_default();
-        if request.state == State::Unknown {
+        if request.state == RequestState::Unknown {
             let found = (worker_previews.as_slice(), environment.as_ref());
             report.skipped.extend(Skipped::unknown(iid, &place, found, destination));
             continue;
@@ -97,7 +97,7 @@ pub fn clean_up(
         let shown = live(&client, &user, &place, &request);
         let projects = shown.map_err(|error| cut(error, &report))?;
         if let Some((_, Ok(previews))) = &previews {
-            report.skipped.extend(skipped::take_foreign(
+            report.skipped.extend(skip::take_foreign(
                 &mut worker_previews,
                 &request,
                 &projects,
@@ -185,13 +185,15 @@ fn delete(previews: &Previews<'_>, leftover: &mut Leftover) {
 fn end(
     ctx: &Ctx,
     config: &Config,
-    place: &Project,
+    place: &GitlabProject,
     client: &Client<'_>,
-    environment: Option<&Environment>,
+    environment: Option<&GitlabEnvironment>,
     leftover: &mut Leftover,
 ) {
-    let rows: Vec<Row> =
-        leftover.removed_projects().map(|name| Row::new(name, Status::Removed)).collect();
+    let rows: Vec<CommentRow> = leftover
+        .removed_projects()
+        .map(|name| CommentRow::new(name, PreviewStatus::Removed))
+        .collect();
     if !rows.is_empty() {
         let request = MergeRequest { page: leftover.url.clone(), ..place.request(leftover.iid) };
         let comment = Comment::for_merge_request(ctx, config, Some(request));
@@ -210,21 +212,22 @@ fn end(
 fn live(
     client: &Client<'_>,
     user: &User,
-    place: &Project,
+    place: &GitlabProject,
     request: &Request,
 ) -> Result<Vec<String>> {
-    if request.state == State::Deleted {
+    if request.state == RequestState::Deleted {
         return Ok(Vec::new());
     }
     let iid = request.iid.to_string();
     let ours = Notes::with_user(client, &place.number, &iid, user.clone(), has_marker).ours()?;
     let shown = ours.iter().flat_map(|note| rows(&note.body));
-    let live =
-        shown.filter(|row| matches!(row.status, Status::Building | Status::Ready | Status::Failed));
+    let live = shown.filter(|row| {
+        matches!(row.status, PreviewStatus::Building | PreviewStatus::Ready | PreviewStatus::Failed)
+    });
     Ok(live.map(|row| row.project).collect())
 }
 
 /// The merge request of a preview's environment, `review/<iid>`.
-fn iid(environment: &Environment) -> Option<u64> {
+fn iid(environment: &GitlabEnvironment) -> Option<u64> {
     merge_request::iid(environment.name.strip_prefix("review/")?)
 }

@@ -5,9 +5,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use workspace::modules;
 
-use super::job::Job;
+use super::job::ProjectRun;
 use super::uploader::{NewVersion, PreparedUpload};
-use crate::plan::{ProjectPlan, Verb};
+use crate::plan::{Operation, ProjectPlan};
 use crate::script;
 use crate::tools::dagger;
 use base::command;
@@ -83,7 +83,7 @@ pub fn module_record(
 }
 
 /// Prepares the run of the project's script, which builds and uploads in containers.
-pub fn prepare(job: &Job<'_>) -> Result<PreparedUpload> {
+pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
     let (command, report) = job.container_command()?;
     Ok(PreparedUpload { command, report, folder: None, warnings: Vec::new() })
 }
@@ -91,7 +91,7 @@ pub fn prepare(job: &Job<'_>) -> Result<PreparedUpload> {
 /// Reads the record that the Cloudflare module left. Exit 0 proves nothing: what counts is a record with our
 /// nonce.
 pub fn read_report(
-    job: &Job<'_>,
+    job: &ProjectRun<'_>,
     prepared: &PreparedUpload,
     finished: CompletedProcess,
 ) -> Result<NewVersion> {
@@ -117,7 +117,7 @@ pub(super) fn is_connected(finished: &CompletedProcess) -> bool {
         .any(|line| !line.trim().is_empty() && !line.contains("connecting to engine"))
 }
 
-impl Job<'_> {
+impl ProjectRun<'_> {
     /// Builds in a container, if there is anything to build.
     pub(super) fn build_in_container(&self) -> Result<()> {
         if self.part.build.is_none() {
@@ -129,7 +129,7 @@ impl Job<'_> {
     }
 
     /// Returns the command that runs the project's script, and where it leaves its record.
-    fn container_command(&self) -> Result<(command::Command, Utf8PathBuf)> {
+    fn container_command(&self) -> Result<(command::ProcessCommand, Utf8PathBuf)> {
         let root = &self.run.ctx.root;
         check_modules(root, self.part)?;
         self.check_wipe()?;
@@ -169,14 +169,14 @@ pub fn command(
     plan: &crate::plan::Plan,
     part: &ProjectPlan,
     root: &Utf8Path,
-) -> Result<command::Command, Failure> {
+) -> Result<command::ProcessCommand, Failure> {
     let mut command = dagger::command(&root.join(&part.dir), script::script(plan, part)?);
     if script::container::is_used(part) {
         let variables = &part.containers.variables;
         command = command.inherits(&variables.install, true).inherits(&variables.build, false);
     }
     Ok(match (plan.verb, plan.destination.sandbox) {
-        (Verb::Build, _) => command,
+        (Operation::Build, _) => command,
         (_, Some(_)) => command.env(script::SANDBOX_TOKEN, plan.destination.token()),
         (_, None) => {
             let variable = plan.destination.token_variable.clone();

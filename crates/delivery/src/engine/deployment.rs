@@ -6,13 +6,13 @@ use anyhow::Result;
 
 use super::build_output::BuildOutput;
 use super::failure::{FailedUpload, explain_failed_upload};
-use super::job::{Job, millis};
+use super::job::{ProjectRun, millis};
 use super::live::{Before, Existing, addresses_are_off, is_up_to_date, read_live};
-use super::lock::Lock;
+use super::lock::FileLock;
 use super::uploader::{self, PreparedUpload};
 use super::verify::{Verification, verify};
-use crate::plan::{Engine, Verb};
-use crate::record::{Output, Record, Status};
+use crate::plan::{Engine, Operation};
+use crate::record::{DeployStatus, Output, Record};
 use base::env::variable;
 use base::error::{Exit, Failure, exit_of, hints_of, refused};
 use base::time::{rfc3339, unix_now};
@@ -42,7 +42,7 @@ pub struct Uploaded {
     /// The build's output, read while no other project builds into the same folder. `None` without
     /// assets.
     pub built: Option<Box<BuildOutput>>,
-    /// What a person should read although the upload succeeded.
+    /// The warnings of a successful upload.
     pub warnings: Vec<String>,
 }
 
@@ -51,13 +51,13 @@ pub enum Progress<'a> {
     /// To its end.
     Finished(Box<Record>),
     /// To an uploaded version, whose answers are not checked yet.
-    Uploaded(Box<Deployment<'a>>),
+    Uploaded(Box<ProjectDeployment<'a>>),
 }
 
 /// A project's deployment with the results of its steps so far.
-pub struct Deployment<'a> {
-    job: Job<'a>,
-    lock: Option<Lock>,
+pub struct ProjectDeployment<'a> {
+    job: ProjectRun<'a>,
+    lock: Option<FileLock>,
     started: String,
     before: Before,
     existing: Option<Existing>,
@@ -70,11 +70,11 @@ pub struct Deployment<'a> {
     live: Option<Live>,
 }
 
-impl<'a> Deployment<'a> {
+impl<'a> ProjectDeployment<'a> {
     /// Runs the steps up to an uploaded version.
     #[must_use]
-    pub fn start(job: Job<'a>) -> Progress<'a> {
-        let mut deployment = Deployment {
+    pub fn start(job: ProjectRun<'a>) -> Progress<'a> {
+        let mut deployment = ProjectDeployment {
             job,
             lock: None,
             started: rfc3339(unix_now()),
@@ -97,7 +97,7 @@ impl<'a> Deployment<'a> {
     #[must_use]
     pub fn check(mut self) -> Record {
         let Some(uploaded) = &self.uploaded else {
-            return self.end(Status::Failed, None);
+            return self.end(DeployStatus::Failed, None);
         };
         let (verified, result) = verify(&self.job, &self.before, uploaded);
         self.live.clone_from(&verified.live);
@@ -109,11 +109,11 @@ impl<'a> Deployment<'a> {
     }
 
     /// Runs the steps up to an uploaded version. Returns a status if that is the end.
-    fn up_to_upload(&mut self) -> Result<Option<Status>> {
+    fn up_to_upload(&mut self) -> Result<Option<DeployStatus>> {
         self.lock = Some(self.job.lock()?);
-        if self.job.run.plan.verb == Verb::Build {
+        if self.job.run.plan.verb == Operation::Build {
             self.build = build(&self.job)?;
-            return Ok(Some(Status::Built));
+            return Ok(Some(DeployStatus::Built));
         }
         self.before = read_live(&self.job)?;
         self.live.clone_from(&self.before.live);
@@ -122,7 +122,7 @@ impl<'a> Deployment<'a> {
         }
         self.existing = is_up_to_date(&self.job, &self.before)?;
         if self.existing.is_some() {
-            return Ok(Some(Status::Unchanged));
+            return Ok(Some(DeployStatus::Unchanged));
         }
         self.before.read_beside_version(&self.job);
         uploader::refuse(&self.job)?;
@@ -155,7 +155,7 @@ impl<'a> Deployment<'a> {
     /// Ends with an error. After a failed upload what is live is read, so that the record does not guess.
     fn fail(mut self, error: &anyhow::Error) -> Record {
         let (mut text, mut hints) = (format!("{error:#}"), hints_of(error));
-        let mut status: Status = exit_of(error).into();
+        let mut status: DeployStatus = exit_of(error).into();
         if let Some(failed) = error.downcast_ref::<FailedUpload>() {
             hints = hints_of(&failed.error);
             status = exit_of(&failed.error).into();
@@ -169,7 +169,7 @@ impl<'a> Deployment<'a> {
         self.end(status, Some(text))
     }
 
-    fn end(self, status: Status, error: Option<String>) -> Record {
+    fn end(self, status: DeployStatus, error: Option<String>) -> Record {
         let mut record = Record { status, error, ended: rfc3339(unix_now()), ..self.record() };
         record.save_at_the_end(&self.job.run.ctx.root);
         // The next run may begin before the progress ends.
@@ -181,7 +181,7 @@ impl<'a> Deployment<'a> {
 
     /// Makes the record of the steps so far: the only place that does.
     fn record(&self) -> Record {
-        let Job { run, part, .. } = &self.job;
+        let ProjectRun { run, part, .. } = &self.job;
         let plan = run.plan;
         let (verb, destination) = (plan.verb, &plan.destination);
         let base = Record::new(verb, &part.project, &part.target.worker, destination, &part.nonce);
@@ -228,7 +228,7 @@ impl<'a> Deployment<'a> {
 }
 
 /// Builds with the engine of the plan. A project without a build is installed only.
-fn build(job: &Job<'_>) -> Result<BuildResult> {
+fn build(job: &ProjectRun<'_>) -> Result<BuildResult> {
     match job.run.plan.choice.engine {
         Engine::Host => job.build_on_host(),
         Engine::Dagger => job.build_in_container().map(|()| BuildResult::default()),
@@ -236,13 +236,13 @@ fn build(job: &Job<'_>) -> Result<BuildResult> {
 }
 
 /// Refuses a preview of a Worker that cannot have one. Returns a status if there is nothing to preview yet.
-fn refuse_preview(job: &Job<'_>, before: &Before) -> Result<Option<Status>, Failure> {
-    if job.run.plan.verb != Verb::Preview {
+fn refuse_preview(job: &ProjectRun<'_>, before: &Before) -> Result<Option<DeployStatus>, Failure> {
+    if job.run.plan.verb != Operation::Preview {
         return Ok(None);
     }
     // A merge request that adds a project could not be merged if this was a failure.
     if before.live.is_none() && variable("CI_MERGE_REQUEST_IID").is_some() {
-        return Ok(Some(Status::Undeployed));
+        return Ok(Some(DeployStatus::Undeployed));
     }
     if before.live.is_none() {
         let worker = &job.part.target.worker;

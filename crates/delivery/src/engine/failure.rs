@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::job::Job;
+use super::job::ProjectRun;
 use super::live::Before;
-use crate::plan::Verb;
-use crate::record::Status;
+use crate::plan::Operation;
+use crate::record::DeployStatus;
 use cloudflare::api::Live;
 use cloudflare::wrangler::requests::{Order, deploying_order};
 
@@ -35,7 +35,7 @@ pub struct AfterFailure {
     /// The live version. `None` if nothing is live, or if it is unknown.
     pub live: Option<Live>,
     /// The status of the record.
-    pub status: Status,
+    pub status: DeployStatus,
     /// The state in words.
     pub text: String,
     /// The next steps.
@@ -45,17 +45,17 @@ pub struct AfterFailure {
 /// Reads what is live after a failed upload and says what is known of it. `status` and `hints` are those
 /// of the failure.
 pub fn explain_failed_upload(
-    job: &Job<'_>,
+    job: &ProjectRun<'_>,
     before: &Before,
     failed: &FailedUpload,
-    status: Status,
+    status: DeployStatus,
     mut hints: Vec<String>,
 ) -> AfterFailure {
     let previous = before.version();
-    let is_open = job.run.plan.verb == Verb::Deploy && may_go_live(job, before, failed);
+    let is_open = job.run.plan.verb == Operation::Deploy && may_go_live(job, before, failed);
     let changed = match status {
-        Status::Interrupted => Status::Interrupted,
-        _ => Status::Unknown,
+        DeployStatus::Interrupted => DeployStatus::Interrupted,
+        _ => DeployStatus::Unknown,
     };
     let version = |live: &Option<Live>| live.as_ref().map(|live| live.version.clone());
     let started = Instant::now();
@@ -82,7 +82,7 @@ pub fn explain_failed_upload(
             let text = format!(
                 "{as_before}, but the request to deploy was sent and not answered: the new version may still go live"
             );
-            AfterFailure { live: None, status: Status::Unknown, text, hints }
+            AfterFailure { live: None, status: DeployStatus::Unknown, text, hints }
         }
         Ok(live) => {
             let previous = previous.unwrap_or("none");
@@ -96,7 +96,7 @@ pub fn explain_failed_upload(
         Err(error) => {
             hints.push(look);
             let text = format!("what is live now cannot be read: {error:#}");
-            let status = if is_open { Status::Unknown } else { changed };
+            let status = if is_open { DeployStatus::Unknown } else { changed };
             AfterFailure { live: None, status, text, hints }
         }
     }
@@ -104,7 +104,7 @@ pub fn explain_failed_upload(
 
 /// Returns true if a failed upload may still make its version live: the request was sent, or may have
 /// been, and has no answer. Without a new version there is nothing to make live.
-fn may_go_live(job: &Job<'_>, before: &Before, failed: &FailedUpload) -> bool {
+fn may_go_live(job: &ProjectRun<'_>, before: &Before, failed: &FailedUpload) -> bool {
     let order = deploying_order(&format!("{:#}", failed.error), &job.part.target.worker);
     if before.live.is_none() {
         // The first upload makes its version live by itself.
@@ -119,7 +119,7 @@ fn may_go_live(job: &Job<'_>, before: &Before, failed: &FailedUpload) -> bool {
 }
 
 /// Returns the next step if another version is live than before.
-fn next_step(job: &Job<'_>, before: &Before, now: Option<&Live>, look: String) -> String {
+fn next_step(job: &ProjectRun<'_>, before: &Before, now: Option<&Live>, look: String) -> String {
     let is_ours = now.is_some_and(|live| live.tag.as_deref() == Some(&job.part.key));
     let again = job.command_line("deploy");
     match &before.live {

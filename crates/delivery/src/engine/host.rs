@@ -6,21 +6,21 @@
 use anyhow::Result;
 use camino::Utf8Path;
 
-use super::job::Job;
+use super::job::ProjectRun;
 use super::uploader::{NewVersion, PreparedUpload};
 use crate::plan::commands::Bundling;
-use crate::plan::{Verb, guard};
+use crate::plan::{Operation, guard};
 use base::error::{Failure, failed, interrupted, refused, unwritable};
 use base::runner::{CompletedProcess, ExitReason};
 use cloudflare::wrangler;
-use cloudflare::wrangler::Expected;
+use cloudflare::wrangler::ExpectedEntry;
 use workspace::graph::normalize;
 use workspace::strategy::Strategy;
 use workspace::symlinks;
 use workspace::wrangler::{Target, WranglerConfig};
 
 /// Bundles the code and writes the folder to upload from.
-pub fn prepare(job: &Job<'_>) -> Result<PreparedUpload> {
+pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
     let (places, part) = (&job.run.places, job.part);
     if let Some(dist) = &part.dist {
         guard::fill(&job.run.ctx.root, dist)?;
@@ -36,26 +36,26 @@ pub fn prepare(job: &Job<'_>) -> Result<PreparedUpload> {
 
 /// Reads what wrangler reports. Exit 0 alone proves nothing.
 pub fn read_report(
-    job: &Job<'_>,
+    job: &ProjectRun<'_>,
     prepared: &PreparedUpload,
     finished: &CompletedProcess,
 ) -> Result<NewVersion> {
     let verb = job.run.plan.verb;
     let output = std::fs::read_to_string(&prepared.report).unwrap_or_default();
     let expected = match (verb, job.part.strategy) {
-        (Verb::Preview, Some(Strategy::Preview)) => Expected::Preview,
-        (Verb::Preview, _) => Expected::Upload,
-        _ => Expected::Deploy,
+        (Operation::Preview, Some(Strategy::Preview)) => ExpectedEntry::Preview,
+        (Operation::Preview, _) => ExpectedEntry::Upload,
+        _ => ExpectedEntry::Deploy,
     };
     match wrangler::verdict(expected, finished.exit_reason, &output) {
-        wrangler::Verdict::Done { version, targets, previews } => {
-            let urls = if verb == Verb::Preview { previews } else { wrangler::urls(&targets) };
+        wrangler::WranglerOutcome::Done { version, targets, previews } => {
+            let urls = if verb == Operation::Preview { previews } else { wrangler::urls(&targets) };
             // Kept after a failure, as evidence.
             let _left = std::fs::remove_file(&prepared.report);
             let warnings = prepared.warnings.clone();
             Ok(NewVersion { id: version, urls, wrangler: None, warnings })
         }
-        wrangler::Verdict::Failed { reason, hint } => {
+        wrangler::WranglerOutcome::Failed { reason, hint } => {
             let reason = match finished.exit_reason {
                 ExitReason::Deadline => format!("wrangler {}", finished.ending()),
                 _ => reason,
@@ -71,7 +71,7 @@ pub fn read_report(
 }
 
 /// Bundles the code if there is any, and writes the folder to upload from. Returns warnings.
-fn prepare_folder(job: &Job<'_>) -> Result<Vec<String>> {
+fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
     let (places, part) = (&job.run.places, job.part);
     let folder = places.upload_folder(part);
     std::fs::create_dir_all(folder.join("empty"))
@@ -106,7 +106,7 @@ fn prepare_folder(job: &Job<'_>) -> Result<Vec<String>> {
 const BUNDLE: &str = "correct the code or the wrangler config; nothing was uploaded";
 
 /// Returns the path of the log with all of a command's output, relative to the repository's root.
-fn log<'f>(job: &Job<'_>, finished: &'f CompletedProcess) -> &'f str {
+fn log<'f>(job: &ProjectRun<'_>, finished: &'f CompletedProcess) -> &'f str {
     finished.log.strip_prefix(&job.run.ctx.root).unwrap_or(&finished.log).as_str()
 }
 

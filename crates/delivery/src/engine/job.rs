@@ -5,32 +5,32 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::Run;
-use super::lock::Lock;
+use super::RunContext;
+use super::lock::FileLock;
 use crate::plan::destination::Destination;
-use crate::plan::{ProjectPlan, Verb};
-use base::command::Command;
+use crate::plan::{Operation, ProjectPlan};
+use base::command::ProcessCommand;
 use base::error::{Failure, interrupted, refused};
 use base::runner::{CompletedProcess, INTERRUPTED};
 use base::secret::Secret;
-use base::terminal::progress::Task;
+use base::terminal::progress::ProgressLine;
 use cloudflare::api;
 use cloudflare::api::{Api, Live};
 
 /// One project's part of a run. It does not change: the steps return what they find and make.
-pub struct Job<'a> {
+pub struct ProjectRun<'a> {
     /// Values that all projects of the run share.
-    pub run: &'a Run<'a>,
+    pub run: &'a RunContext<'a>,
     /// The project's plan.
     pub part: &'a ProjectPlan,
-    task: Task,
+    task: ProgressLine,
 }
 
-impl<'a> Job<'a> {
+impl<'a> ProjectRun<'a> {
     /// Creates the job and shows it in the progress.
     #[must_use]
-    pub fn new(run: &'a Run<'a>, part: &'a ProjectPlan) -> Job<'a> {
-        Job { run, part, task: run.ctx.ui.task(&part.project) }
+    pub fn new(run: &'a RunContext<'a>, part: &'a ProjectPlan) -> ProjectRun<'a> {
+        ProjectRun { run, part, task: run.ctx.ui.task(&part.project) }
     }
 
     /// Ends the progress with the result.
@@ -44,25 +44,25 @@ impl<'a> Job<'a> {
     }
 
     /// Runs a command with its output in the job's log.
-    pub(super) fn execute(&self, command: &Command) -> Result<CompletedProcess> {
+    pub(super) fn execute(&self, command: &ProcessCommand) -> Result<CompletedProcess> {
         self.run.ctx.run(&self.part.nonce, command, &|line| self.task.output(line))
     }
 
     /// Runs the command that uploads. The child keeps the project's lock even if this process is killed.
     pub(super) fn execute_upload(
         &self,
-        command: &Command,
-        lock: &Lock,
+        command: &ProcessCommand,
+        lock: &FileLock,
     ) -> Result<CompletedProcess> {
         let on_line = |line: &str| self.task.output(line);
         self.run.ctx.run_locked(&self.part.nonce, command, Some(lock.file()), &on_line)
     }
 
     /// Locks the project and waits for the last request of a run that was killed.
-    pub(super) fn lock(&self) -> Result<Lock> {
+    pub(super) fn lock(&self) -> Result<FileLock> {
         let waiting = |holder: &str| self.step(&format!("wait for {holder}"));
         let lock = super::setup::project_lock(&self.run.ctx.root, &self.part.slug, waiting)?;
-        if self.run.plan.verb != Verb::Build {
+        if self.run.plan.verb != Operation::Build {
             lock.settle(|why| self.step(why))?;
         }
         Ok(lock)

@@ -4,11 +4,11 @@ use anyhow::Result;
 
 use super::answer::{Cause, Unclear};
 use super::check::{Limits, Verdict};
-use super::job::Job;
+use super::job::ProjectRun;
 use super::verify::check;
 use crate::context::Ctx;
 use crate::plan::destination::Destination;
-use crate::plan::{ProjectPlan, Verb};
+use crate::plan::{Operation, ProjectPlan};
 use crate::tools::sandbox;
 use base::error::{Failure, refused};
 use cloudflare::api::{Api, Live, TriggersInUse};
@@ -37,9 +37,9 @@ impl Before {
 
     /// Reads the newest version, and the crons, routes and domains that a deployment replaces. A token may not
     /// be allowed to read them, which stops no deployment.
-    pub(super) fn read_beside_version(&mut self, job: &Job<'_>) {
+    pub(super) fn read_beside_version(&mut self, job: &ProjectRun<'_>) {
         let part = job.part;
-        if job.run.plan.verb != Verb::Deploy || self.live.is_none() {
+        if job.run.plan.verb != Operation::Deploy || self.live.is_none() {
             return;
         }
         let versions = job.ask(|api| api.versions(&part.target.worker));
@@ -75,7 +75,7 @@ pub struct Existing {
 }
 
 /// Reads what is live. Errors with a refusal, because nothing is changed without it.
-pub fn read_live(job: &Job<'_>) -> Result<Before, Failure> {
+pub fn read_live(job: &ProjectRun<'_>) -> Result<Before, Failure> {
     job.step("read what is live");
     let live = job.read("what is live", |api| api.live(&job.part.target.worker))?;
     Ok(Before { live, ..Before::default() })
@@ -83,13 +83,13 @@ pub fn read_live(job: &Job<'_>) -> Result<Before, Failure> {
 
 /// Returns the version or preview that holds the content of the plan already. `None` if there is none, if its
 /// own answers are wrong, or if the plan forces an upload.
-pub fn is_up_to_date(job: &Job<'_>, before: &Before) -> Result<Option<Existing>> {
+pub fn is_up_to_date(job: &ProjectRun<'_>, before: &Before) -> Result<Option<Existing>> {
     if job.run.plan.force {
         return Ok(None);
     }
     let found = match (job.run.plan.verb, job.part.strategy) {
-        (Verb::Preview, Some(Strategy::Preview)) => job.latest_preview()?,
-        (Verb::Preview, _) => job.newest_of_alias()?,
+        (Operation::Preview, Some(Strategy::Preview)) => job.latest_preview()?,
+        (Operation::Preview, _) => job.newest_of_alias()?,
         _ => job.live_by_key(before)?,
     };
     let Some((id, urls)) = found else { return Ok(None) };
@@ -106,7 +106,7 @@ pub fn is_up_to_date(job: &Job<'_>, before: &Before) -> Result<Option<Existing>>
 
 /// Refuses a Worker Preview if the Worker's preview addresses are off: `wrangler preview` makes one without any
 /// address, and calls it done.
-pub fn addresses_are_off(job: &Job<'_>) -> Result<(), Failure> {
+pub fn addresses_are_off(job: &ProjectRun<'_>) -> Result<(), Failure> {
     let worker = &job.part.target.worker;
     if job.read("its addresses", |api| api.preview_suffix(worker))?.is_some() {
         return Ok(());
@@ -122,7 +122,7 @@ pub fn addresses_are_off(job: &Job<'_>) -> Result<(), Failure> {
 /// An id and the addresses where it answers.
 type FoundVersion = Option<(String, Vec<String>)>;
 
-impl Job<'_> {
+impl ProjectRun<'_> {
     /// Returns the live version if it carries the plan's content key and the triggers were applied.
     fn live_by_key(&self, before: &Before) -> Result<FoundVersion> {
         let (part, destination) = (self.part, &self.run.plan.destination);

@@ -25,13 +25,13 @@ const TICK: Duration = Duration::from_millis(50);
 /// lock, so that a run that was killed does not let the next one in while its upload goes on. We do not
 /// compare PIDs, because a reused PID would look like the holder. The text in the file is for people.
 #[derive(Debug)]
-pub struct Lock {
+pub struct FileLock {
     file: File,
     /// The run that held the lock before was killed, this long after it had taken it or sooner.
     pub killed_since: Option<Duration>,
 }
 
-impl Lock {
+impl FileLock {
     /// Returns the locked file, for a child that has to keep the lock.
     #[must_use]
     pub fn file(&self) -> &File {
@@ -45,7 +45,7 @@ const SETTLE: Duration = Duration::from_secs(10);
 /// The maximum age of a killed run whose last request is waited for. No upload may take longer.
 const RECENT: Duration = Duration::from_secs(1200);
 
-impl Lock {
+impl FileLock {
     /// Waits for the last request of a run that was killed: Cloudflare may still carry it out, and what is
     /// live would change right after it was read. Errors if this run is interrupted.
     pub fn settle(&self, say: impl FnOnce(&str)) -> Result<(), Failure> {
@@ -67,7 +67,7 @@ impl Lock {
     }
 }
 
-impl Drop for Lock {
+impl Drop for FileLock {
     fn drop(&mut self) {
         // A text that is still there tells the next run that its predecessor was killed.
         let _courtesy = self.file.set_len(0);
@@ -75,7 +75,7 @@ impl Drop for Lock {
 }
 
 /// Locks a file. Calls `waiting` with the holder's name if another process holds the lock.
-pub fn lock(path: &Utf8Path, waiting: impl FnOnce(&str)) -> Result<Lock> {
+pub fn lock(path: &Utf8Path, waiting: impl FnOnce(&str)) -> Result<FileLock> {
     let cannot = |error: &std::io::Error| unwritable(format!("cannot lock {path}: {error}"));
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| cannot(&error))?;
@@ -115,7 +115,7 @@ fn try_lock(file: &File) -> Result<bool, std::io::Error> {
 
 /// Writes the holder's name into the locked file. A name that cannot be written takes nothing from the
 /// lock.
-fn sign(mut file: File) -> Lock {
+fn sign(mut file: File) -> FileLock {
     let meta = file.metadata().ok().filter(|meta| meta.len() > 0);
     let taken = meta.and_then(|meta| meta.modified().ok());
     let killed_since = taken.and_then(|taken| SystemTime::now().duration_since(taken).ok());
@@ -130,7 +130,7 @@ fn sign(mut file: File) -> Lock {
         .set_len(0)
         .and_then(|()| file.seek(SeekFrom::Start(0)))
         .and_then(|_| file.write_all(text.as_bytes()));
-    Lock { file, killed_since }
+    FileLock { file, killed_since }
 }
 
 /// Returns the holder's name as the holder wrote it.

@@ -32,14 +32,14 @@ use serde_json::Value;
 use crate::context::Ctx;
 use crate::plan::commands::Places;
 use crate::plan::{Plan, ProjectPlan};
-use crate::record::{Record, Versions};
+use crate::record::{Record, ToolVersions};
 use base::error::Failure;
-use deployment::{Deployment, Progress};
-use job::Job;
+use deployment::{Progress, ProjectDeployment};
+use job::ProjectRun;
 use packages::{InstallResult, OncePerFolder};
 
 /// Values that the deployments of one run share.
-pub struct Run<'a> {
+pub struct RunContext<'a> {
     /// The circumstances.
     pub ctx: &'a Ctx,
     /// The whole plan.
@@ -47,7 +47,7 @@ pub struct Run<'a> {
     /// The paths of the tools.
     pub places: Places,
     /// The versions of the tools.
-    pub versions: Versions,
+    pub versions: ToolVersions,
     /// One lock a package, since two projects may be built by the same one.
     packages: Mutex<BTreeMap<Utf8PathBuf, Arc<Mutex<()>>>>,
     /// Installs by the folder of the lock file.
@@ -58,11 +58,16 @@ pub struct Run<'a> {
     schema: OnceLock<Result<Value, Failure>>,
 }
 
-impl<'a> Run<'a> {
+impl<'a> RunContext<'a> {
     /// A run of `plan` with tools that are in place.
     #[must_use]
-    pub fn new(ctx: &'a Ctx, plan: &'a Plan, places: Places, versions: Versions) -> Run<'a> {
-        Run {
+    pub fn new(
+        ctx: &'a Ctx,
+        plan: &'a Plan,
+        places: Places,
+        versions: ToolVersions,
+    ) -> RunContext<'a> {
+        RunContext {
             ctx,
             plan,
             places,
@@ -87,7 +92,7 @@ impl<'a> Run<'a> {
         std::thread::scope(|scope| {
             let work = || {
                 while let Some((index, part)) = next(&queue) {
-                    match Deployment::start(Job::new(self, part)) {
+                    match ProjectDeployment::start(ProjectRun::new(self, part)) {
                         Progress::Finished(record) => keep(index, *record),
                         Progress::Uploaded(deployment) => {
                             scope.spawn(move || keep(index, deployment.check()));

@@ -9,12 +9,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA256, digest};
 
 use super::deployment::BuildResult;
-use super::job::{Job, millis};
-use crate::cache::{Cache, Lookup};
+use super::job::{ProjectRun, millis};
+use crate::cache::{BuildCache, Lookup};
 use crate::plan::variables::digests;
 use crate::record::Output;
 use crate::tools::packages::PackageToolchain;
-use base::command::Command;
+use base::command::ProcessCommand;
 use base::env::variable;
 use base::time::{rfc3339, unix_now};
 use cloudflare::wrangler;
@@ -38,7 +38,7 @@ pub(super) struct BuildFacts<'a> {
     /// The folders and files that it reads, relative to the root.
     pub inputs: &'a BTreeSet<Utf8PathBuf>,
     /// Its commands.
-    pub commands: &'a [Command],
+    pub commands: &'a [ProcessCommand],
     /// The tools that run them.
     pub toolchain: &'a PackageToolchain,
     /// The folders that it runs in and writes to, as text.
@@ -47,7 +47,7 @@ pub(super) struct BuildFacts<'a> {
     pub dirs: &'a [&'a Utf8Path],
 }
 
-impl Job<'_> {
+impl ProjectRun<'_> {
     /// Installs and builds, alone in the package's folder; or restores what an earlier build of the same
     /// content wrote.
     pub(super) fn build_on_host(&self) -> Result<BuildResult> {
@@ -115,7 +115,7 @@ impl Job<'_> {
         let root = &self.run.ctx.root;
         let Some(dist) = &self.part.dist else { return Lookup::Miss };
         let temporary = root.join(".xtask/tmp").join(format!("{}-dist", self.part.nonce));
-        let taken = Cache::at(root).restore(key, &temporary).and_then(|taken| {
+        let taken = BuildCache::at(root).restore(key, &temporary).and_then(|taken| {
             if matches!(taken, Lookup::Hit { .. }) {
                 self.clear_dist()?;
                 let path = root.join(dist);
@@ -149,7 +149,7 @@ impl Job<'_> {
             )));
         }
         let root = &self.run.ctx.root;
-        let kept = Cache::at(root).store(&key, &root.join(dist), built.to_owned());
+        let kept = BuildCache::at(root).store(&key, &root.join(dist), built.to_owned());
         Ok(match kept {
             Ok(Ok(())) => Ok(key),
             Ok(Err(because)) => Err(format!("{dist}: {because}")),
@@ -157,7 +157,7 @@ impl Job<'_> {
         })
     }
 
-    fn build_commands(&self) -> Vec<Command> {
+    fn build_commands(&self) -> Vec<ProcessCommand> {
         let environment = self.part.build_environment.as_deref();
         let build = |build| self.run.places.build(build, environment);
         self.part.own_build.as_ref().map(build).unwrap_or_default()

@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA256, digest};
 
-use super::job::Job;
+use super::job::ProjectRun;
 use super::output::{BuildFacts, FileStamps, Key, stamps};
-use crate::cache::{Cache, Lookup};
+use crate::cache::{BuildCache, Lookup};
 use crate::plan::PackageBuild;
 use base::error::{Exit, Failure};
 use base::time::{rfc3339, unix_now};
@@ -25,7 +25,7 @@ const LOGS: &str = ".turbo";
 /// The output folders of a package, with the cache key of each.
 type Keys = BTreeMap<Utf8PathBuf, String>;
 
-impl Job<'_> {
+impl ProjectRun<'_> {
     /// Builds a package that the project imports, or restores what an earlier build of the same content wrote.
     pub(super) fn build_package(&self, build: &PackageBuild) -> Result<()> {
         let outputs = self.outputs(build)?;
@@ -102,7 +102,7 @@ impl Job<'_> {
     /// Restores all folders or none. Returns false if one is not cached.
     fn restore_package(&self, build: &PackageBuild, keys: &Keys) -> Result<bool> {
         let root = &self.run.ctx.root;
-        let cache = Cache::at(root);
+        let cache = BuildCache::at(root);
         let is_in_place = |(folder, key): (&Utf8PathBuf, &String)| {
             cache.is_in_place(key, &root.join(folder)).unwrap_or(false)
         };
@@ -158,7 +158,7 @@ impl Job<'_> {
             if !path.is_dir() {
                 return Ok(Err(format!("it did not write {folder}")));
             }
-            match Cache::at(root).store(key, &path, rfc3339(unix_now())) {
+            match BuildCache::at(root).store(key, &path, rfc3339(unix_now())) {
                 Ok(Ok(())) => {}
                 Ok(Err(reason)) => return Ok(Err(format!("{folder}: {reason}"))),
                 Err(error) => return Ok(Err(format!("{error:#}"))),

@@ -6,18 +6,18 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::job::{Job, millis};
-use super::lock::{Lock, lock};
+use super::job::{ProjectRun, millis};
+use super::lock::{FileLock, lock};
 use crate::tools::packages::{Installation, failure};
 use base::error::{Failure, failed};
 
 /// Work that is done once per run and folder. A second caller waits for the first and gets its
 /// result.
 #[derive(Debug)]
-pub struct OncePerFolder<T>(Mutex<BTreeMap<Utf8PathBuf, Cell<T>>>);
+pub struct OncePerFolder<T>(Mutex<BTreeMap<Utf8PathBuf, SharedResult<T>>>);
 
 /// A result that is waited for.
-type Cell<T> = Arc<OnceLock<Result<T, Failure>>>;
+type SharedResult<T> = Arc<OnceLock<Result<T, Failure>>>;
 
 impl<T> Default for OncePerFolder<T> {
     fn default() -> OncePerFolder<T> {
@@ -49,10 +49,10 @@ pub struct InstallResult {
     /// The duration in milliseconds.
     took: u64,
     /// No other run installs here before this one ends: it would take the packages away.
-    _lock: Arc<Lock>,
+    _lock: Arc<FileLock>,
 }
 
-impl Job<'_> {
+impl ProjectRun<'_> {
     /// Installs what the project needs and builds the packages that it imports. Returns how many milliseconds the
     /// install took. `None` if there was nothing to install.
     pub(super) fn install(&self) -> Result<Option<u64>> {

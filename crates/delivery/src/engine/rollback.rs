@@ -7,22 +7,22 @@ use anyhow::Result;
 use camino::Utf8PathBuf;
 use serde::Serialize;
 
-use super::answer::{Expected, Unclear};
+use super::answer::{ExpectedResponse, Unclear};
 use super::check::{Checker, Limits, ServiceToken, Verdict, advice, setting};
 use super::job::command_line;
 use super::setup;
 use super::traffic::{Traffic, route_traffic};
 use crate::context::Ctx;
-use crate::plan::Verb;
+use crate::plan::Operation;
 use crate::plan::destination::Destination;
-use crate::record::{Record, Status, Versions};
+use crate::record::{DeployStatus, Record, ToolVersions};
 use crate::report::status::age;
 use base::error::{Failure, exit_of, hints_of, interrupted, nearest, refused, remote, usage};
 use base::runner::INTERRUPTED;
 use base::secret::Secret;
 use base::time::{parse_rfc3339, rfc3339, unix_now};
 use cloudflare::api;
-use cloudflare::api::{Api, DIRTY, Deployment, Live, Version};
+use cloudflare::api::{Api, DIRTY, Deployment, ListedVersion, Live};
 use workspace::git;
 use workspace::key::fresh_nonce;
 use workspace::project::Project;
@@ -31,7 +31,7 @@ use workspace::triggers::Triggers;
 
 /// The version that a person asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum RollbackTarget {
     /// The version that was live before the live one was made.
     Previous,
     /// A version that was live: by its id, the first 8 digits of it, or its commit.
@@ -45,7 +45,7 @@ pub enum Target {
 #[serde(rename_all = "camelCase")]
 pub struct Rollback {
     schema: u32,
-    verb: Verb,
+    verb: Operation,
     project: String,
     /// The project as one file name.
     #[serde(skip)]
@@ -62,7 +62,7 @@ pub struct Rollback {
     urls: Vec<String>,
     /// The response that the project must give. `None` if its health check is off.
     #[serde(skip)]
-    expected: Option<Expected>,
+    expected: Option<ExpectedResponse>,
     #[serde(skip)]
     manifest: Utf8PathBuf,
     /// The settings that it does not change, although a deployment would.
@@ -75,7 +75,7 @@ impl Rollback {
         ctx: &Ctx,
         project: &Project,
         destination: &Destination,
-        target: &Target,
+        target: &RollbackTarget,
     ) -> Result<Rollback> {
         let worker = project.target(&destination.environment).worker;
         let token = ctx.token(destination)?;
@@ -106,7 +106,11 @@ impl Rollback {
         let not_undone = not_undone(&self::api(destination, &token), &worker, &triggers, &live);
         Ok(Rollback {
             schema: 1,
-            verb: if matches!(target, Target::Alias(_)) { Verb::Promote } else { Verb::Rollback },
+            verb: if matches!(target, RollbackTarget::Alias(_)) {
+                Operation::Promote
+            } else {
+                Operation::Rollback
+            },
             project: project.name.clone(),
             slug: project.slug(),
             tag: version.annotation("workers/tag").unwrap_or_default().to_owned(),
@@ -117,7 +121,7 @@ impl Rollback {
             destination: destination.clone(),
             previous: live,
             urls,
-            expected: Expected::of_existing(
+            expected: ExpectedResponse::of_existing(
                 &project.health(),
                 &project.target(&destination.environment),
             ),
@@ -151,7 +155,7 @@ impl Rollback {
         lock.settle(|why| task.step(why))?;
         task.step("make it live");
         match self.make_live(ctx, &mut record) {
-            Ok(()) => record.status = Status::Live,
+            Ok(()) => record.status = DeployStatus::Live,
             Err(failure) => {
                 record.status = exit_of(&failure).into();
                 let hints = hints_of(&failure);
@@ -162,7 +166,7 @@ impl Rollback {
         record.ended = rfc3339(unix_now());
         record.save_at_the_end(&ctx.root);
         drop(lock);
-        task.end(record.status == Status::Live, &crate::report::outcome(&record));
+        task.end(record.status == DeployStatus::Live, &crate::report::outcome(&record));
         Ok(record)
     }
 
@@ -221,7 +225,7 @@ impl Rollback {
 
     /// Returns the message that Cloudflare keeps with the deployment, with the reason in an emergency.
     fn message(&self) -> String {
-        let verb = if self.verb == Verb::Promote { "promote" } else { "rollback" };
+        let verb = if self.verb == Operation::Promote { "promote" } else { "rollback" };
         let glass = self.destination.break_glass.as_ref().map(|reason| format!(": {reason}"));
         // The crons, routes and domains that are set stay.
         let triggers = self.previous.triggers.as_deref().map(triggers::mark).unwrap_or_default();
@@ -238,7 +242,7 @@ impl Rollback {
         record.key.clone_from(&self.tag);
         record.previous = Some(self.previous.clone());
         record.warnings.clone_from(&self.not_undone);
-        record.tools = Versions::new();
+        record.tools = ToolVersions::new();
         Ok(record)
     }
 }
@@ -292,22 +296,25 @@ fn describe(id: &str, message: Option<&str>, time: Option<&str>, what: &str) -> 
 
 /// Finds the version that is asked for. `versions` and `deployments` are newest first.
 fn resolve_version<'a>(
-    versions: &'a [Version],
+    versions: &'a [ListedVersion],
     deployments: &[Deployment],
     live: &str,
-    target: &Target,
-) -> Result<&'a Version, Failure> {
+    target: &RollbackTarget,
+) -> Result<&'a ListedVersion, Failure> {
     match target {
-        Target::Alias(name) => uploaded_version(versions, name),
-        Target::Version(name) => was_live(versions, deployments, name),
-        Target::Previous => previous(versions, deployments, live),
+        RollbackTarget::Alias(name) => uploaded_version(versions, name),
+        RollbackTarget::Version(name) => was_live(versions, deployments, name),
+        RollbackTarget::Previous => previous(versions, deployments, live),
     }
 }
 
 /// Finds an uploaded version by its alias, else by its id.
-fn uploaded_version<'a>(versions: &'a [Version], name: &str) -> Result<&'a Version, Failure> {
-    let has_alias = |version: &&Version| version.annotation("workers/alias") == Some(name);
-    let has_id = |version: &&Version| has_id(version, name);
+fn uploaded_version<'a>(
+    versions: &'a [ListedVersion],
+    name: &str,
+) -> Result<&'a ListedVersion, Failure> {
+    let has_alias = |version: &&ListedVersion| version.annotation("workers/alias") == Some(name);
+    let has_id = |version: &&ListedVersion| has_id(version, name);
     versions.iter().find(has_alias).or_else(|| versions.iter().find(has_id)).ok_or_else(|| {
         let known = versions.iter().filter_map(|version| version.annotation("workers/alias"));
         let failure = usage(format!("no version has the alias `{name}`"));
@@ -322,22 +329,22 @@ fn uploaded_version<'a>(versions: &'a [Version], name: &str) -> Result<&'a Versi
 /// Finds the one version that was live and that `name` means. An upload that was never live is a preview,
 /// whose commit may be of a merge request that was never merged.
 fn was_live<'a>(
-    versions: &'a [Version],
+    versions: &'a [ListedVersion],
     deployments: &[Deployment],
     name: &str,
-) -> Result<&'a Version, Failure> {
+) -> Result<&'a ListedVersion, Failure> {
     let deployed = deployments.iter().flat_map(|deployment| &deployment.versions);
     let deployed: BTreeSet<&str> = deployed.map(|share| share.version_id.as_str()).collect();
-    let fits = |version: &&Version| {
+    let fits = |version: &&ListedVersion| {
         let is_commit = name.len() >= 7 && name.bytes().all(|b| b.is_ascii_hexdigit());
         let has_commit = version.commit().is_some_and(|commit| commit.starts_with(name));
         has_id(version, name) || is_commit && has_commit
     };
-    let found: Vec<&Version> = versions.iter().filter(fits).collect();
-    let lived: Vec<&Version> =
+    let found: Vec<&ListedVersion> = versions.iter().filter(fits).collect();
+    let lived: Vec<&ListedVersion> =
         found.iter().copied().filter(|version| deployed.contains(version.id.as_str())).collect();
-    let list = |versions: &[&Version]| {
-        let line = |version: &&Version| {
+    let list = |versions: &[&ListedVersion]| {
+        let line = |version: &&ListedVersion| {
             let message = version.annotation("workers/message");
             describe(&version.id, message, version.metadata.created_on.as_deref(), "uploaded")
         };
@@ -346,7 +353,7 @@ fn was_live<'a>(
     match (lived.as_slice(), found.as_slice()) {
         ([version], _) => Ok(version),
         ([], []) => {
-            let live: Vec<&Version> =
+            let live: Vec<&ListedVersion> =
                 versions.iter().filter(|version| deployed.contains(version.id.as_str())).collect();
             Err(usage(format!("no version is `{name}`"))
                 .hint(format!("name one of the last that were live: {}", list(&live))))
@@ -362,19 +369,19 @@ fn was_live<'a>(
 }
 
 /// Returns true if `name` is the version's id or at least its first 7 digits.
-fn has_id(version: &Version, name: &str) -> bool {
+fn has_id(version: &ListedVersion, name: &str) -> bool {
     version.id == name || name.len() >= 7 && version.id.starts_with(name)
 }
 
 /// Finds the version that was live before. Only versions that were made before the live one count, so that
 /// a second rollback goes further back and never forward to what was rolled back from.
 fn previous<'a>(
-    versions: &'a [Version],
+    versions: &'a [ListedVersion],
     deployments: &[Deployment],
     live: &str,
-) -> Result<&'a Version, Failure> {
+) -> Result<&'a ListedVersion, Failure> {
     let at = versions.iter().position(|version| version.id == live);
-    let older = at.map_or(&[] as &[Version], |at| &versions[at + 1..]);
+    let older = at.map_or(&[] as &[ListedVersion], |at| &versions[at + 1..]);
     let deployed = deployments.iter().flat_map(|deployment| &deployment.versions);
     let mut found =
         deployed.filter_map(|share| older.iter().find(|version| version.id == share.version_id));
@@ -394,7 +401,7 @@ mod tests {
         format!("{id}{}", "0".repeat(39))
     }
 
-    fn history(versions: &[&str], deployments: &[&str]) -> (Vec<Version>, Vec<Deployment>) {
+    fn history(versions: &[&str], deployments: &[&str]) -> (Vec<ListedVersion>, Vec<Deployment>) {
         let version = |id: &&str| {
             serde_json::from_value(json!({ "id": format!("{id}-0000-version"),
                 "annotations": { "workers/message": format!("{} more", commit(&id[..1])), "workers/alias": format!("mr-{id}") } }))
@@ -411,7 +418,7 @@ mod tests {
     fn previous_of(versions: &[&str], deployments: &[&str]) -> Option<String> {
         let (versions, deployed) = history(versions, deployments);
         let live = format!("{}-0000-version", deployments[0]);
-        resolve_version(&versions, &deployed, &live, &Target::Previous)
+        resolve_version(&versions, &deployed, &live, &RollbackTarget::Previous)
             .ok()
             .map(|version| version.id[..1].to_owned())
     }
@@ -428,17 +435,23 @@ mod tests {
     #[test]
     fn versions_are_named_by_id_commit_and_alias() {
         let (versions, deployed) = history(&["b", "a"], &["b", "a"]);
-        let id = |target: Target| {
+        let id = |target: RollbackTarget| {
             resolve_version(&versions, &deployed, "b-0000-version", &target).map(|v| v.id.clone())
         };
-        assert_eq!(id(Target::Version("a-0000-v".into())).expect("found"), "a-0000-version");
-        assert_eq!(id(Target::Version(commit("a"))).expect("found"), "a-0000-version");
-        assert_eq!(id(Target::Version("a000000".into())).expect("found"), "a-0000-version");
-        assert_eq!(id(Target::Alias("mr-a".into())).expect("found"), "a-0000-version");
-        assert_eq!(id(Target::Alias("a-0000-version".into())).expect("found"), "a-0000-version");
-        assert!(id(Target::Version("a".into())).is_err(), "too short to mean one");
         assert_eq!(
-            id(Target::Alias("mr-aa".into())).expect_err("unknown").hints,
+            id(RollbackTarget::Version("a-0000-v".into())).expect("found"),
+            "a-0000-version"
+        );
+        assert_eq!(id(RollbackTarget::Version(commit("a"))).expect("found"), "a-0000-version");
+        assert_eq!(id(RollbackTarget::Version("a000000".into())).expect("found"), "a-0000-version");
+        assert_eq!(id(RollbackTarget::Alias("mr-a".into())).expect("found"), "a-0000-version");
+        assert_eq!(
+            id(RollbackTarget::Alias("a-0000-version".into())).expect("found"),
+            "a-0000-version"
+        );
+        assert!(id(RollbackTarget::Version("a".into())).is_err(), "too short to mean one");
+        assert_eq!(
+            id(RollbackTarget::Alias("mr-aa".into())).expect_err("unknown").hints,
             ["did you mean `mr-a`?"]
         );
     }
@@ -448,7 +461,7 @@ mod tests {
         // `a1` was live, `a2` is a newer upload of the same commit that never was.
         let (versions, deployed) = history(&["a2", "b", "a1"], &["b", "a1"]);
         let find = |deployed: &[Deployment], name: &str| {
-            let target = Target::Version(name.to_owned());
+            let target = RollbackTarget::Version(name.to_owned());
             resolve_version(&versions, deployed, "b-0000-version", &target).map(|v| v.id.clone())
         };
         assert_eq!(find(&deployed, &commit("a")).expect("one"), "a1-0000-version");

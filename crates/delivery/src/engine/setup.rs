@@ -6,18 +6,18 @@ use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
-use super::lock::{Lock, lock};
+use super::lock::{FileLock, lock};
 use crate::context::Ctx;
 use crate::plan::commands::Places;
-use crate::record::Versions;
+use crate::record::ToolVersions;
 use crate::tools::bun::{self, Bun, INSTALL_DEADLINE, REGISTRY};
 use crate::tools::packages::Tool;
 use crate::tools::packages::registry::{self, Location};
 use crate::tools::sandbox::{self, Server};
-use base::command::Command;
+use base::command::ProcessCommand;
 use base::error::{Exit, Failure, refused};
 use base::files::write_whole;
-use base::terminal::progress::Task;
+use base::terminal::progress::ProgressLine;
 use cloudflare::wrangler;
 use cloudflare::wrangler_fields;
 use cloudflare::wrangler_fields::UnknownField;
@@ -29,8 +29,8 @@ use workspace::wrangler::WranglerConfig;
 pub struct Setup<'a> {
     ctx: &'a Ctx,
     config: &'a Config,
-    task: Task,
-    lock: Lock,
+    task: ProgressLine,
+    lock: FileLock,
 }
 
 impl<'a> Setup<'a> {
@@ -43,12 +43,12 @@ impl<'a> Setup<'a> {
     }
 
     /// Bun and wrangler in the pinned versions, installed where they are missing.
-    pub fn tools(&self) -> Result<(Places, Versions)> {
+    pub fn tools(&self) -> Result<(Places, ToolVersions)> {
         self.tools_for(&BTreeSet::new())
     }
 
     /// The same with the tools that projects need.
-    pub fn tools_for(&self, tools: &BTreeSet<Tool>) -> Result<(Places, Versions)> {
+    pub fn tools_for(&self, tools: &BTreeSet<Tool>) -> Result<(Places, ToolVersions)> {
         let root = &self.ctx.root;
         let (mut places, mut commands) = missing(root, self.config, tools);
         // Checkouts may share the folder of the tools.
@@ -77,10 +77,10 @@ impl<'a> Setup<'a> {
             let toolchain = Toolchain::wrangler(root);
             write_whole(&stamp(&toolchain), &toolchain.lock().unwrap_or_default())?;
         }
-        let versions = Versions {
+        let versions = ToolVersions {
             bun: Some(self.config.tools.bun.clone()),
             wrangler: wrangler::installed_version(root),
-            ..Versions::new()
+            ..ToolVersions::new()
         };
         Ok((places, versions))
     }
@@ -119,7 +119,7 @@ impl<'a> Setup<'a> {
     }
 
     /// Runs what must succeed before anything is changed.
-    fn execute(&self, command: &Command, hint: &str) -> Result<()> {
+    fn execute(&self, command: &ProcessCommand, hint: &str) -> Result<()> {
         let finished = self.ctx.run("setup", command, &|line| self.task.output(line))?;
         finished.success().map(|_| ()).map_err(|failure| match failure.exit {
             Exit::Failed => Failure { exit: Exit::Refused, ..failure.hint(hint) }.into(),
@@ -137,7 +137,11 @@ pub fn stamp(toolchain: &Toolchain) -> Utf8PathBuf {
 /// Returns the places of the tools, and the commands that install the missing ones. A changed lock
 /// file means that wrangler is missing.
 #[must_use]
-pub fn missing(root: &Utf8Path, config: &Config, tools: &BTreeSet<Tool>) -> (Places, Vec<Command>) {
+pub fn missing(
+    root: &Utf8Path,
+    config: &Config,
+    tools: &BTreeSet<Tool>,
+) -> (Places, Vec<ProcessCommand>) {
     let version = &config.tools.bun;
     let bun = bun::find(root, version);
     let mut commands = match bun {
@@ -171,7 +175,7 @@ pub fn missing(root: &Utf8Path, config: &Config, tools: &BTreeSet<Tool>) -> (Pla
 
 /// Returns the commands that install wrangler by its pin.
 #[must_use]
-pub fn install_wrangler(places: &Places, toolchain: &Toolchain) -> Vec<Command> {
+pub fn install_wrangler(places: &Places, toolchain: &Toolchain) -> Vec<ProcessCommand> {
     let mut commands = bun::write_pins(&places.root, toolchain);
     commands.push(install(places, &toolchain.dir));
     commands
@@ -179,9 +183,9 @@ pub fn install_wrangler(places: &Places, toolchain: &Toolchain) -> Vec<Command> 
 
 /// Installs the locked packages in `folder`, without their install scripts.
 #[must_use]
-pub fn install(places: &Places, folder: &Utf8Path) -> Command {
+pub fn install(places: &Places, folder: &Utf8Path) -> ProcessCommand {
     let argv = [places.bun.as_str(), "install", "--frozen-lockfile", "--ignore-scripts"];
-    Command::new(folder, &argv, INSTALL_DEADLINE)
+    ProcessCommand::new(folder, &argv, INSTALL_DEADLINE)
 }
 
 /// The JSON schema of the installed wrangler's config.
@@ -206,6 +210,6 @@ fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String, Failure> {
 }
 
 /// Locks a project: two runs on one would write the same `dist`, and judge each other's deployments.
-pub fn project_lock(root: &Utf8Path, slug: &str, waiting: impl FnOnce(&str)) -> Result<Lock> {
+pub fn project_lock(root: &Utf8Path, slug: &str, waiting: impl FnOnce(&str)) -> Result<FileLock> {
     lock(&root.join(".xtask/locks").join(format!("{slug}.lock")), waiting)
 }

@@ -99,7 +99,7 @@ impl<'a> Previews<'a> {
     ) -> Result<Vec<PreviewDeletion>> {
         let mut all = Vec::new();
         for project in projects {
-            let mut one = self.planned(project, name);
+            let mut one = self.plan_deletion(project, name);
             // A name that this Worker cannot have was never given to a preview of it.
             let result = match alias::check(name, &one.worker) {
                 Ok(()) => self.delete(&one),
@@ -118,9 +118,9 @@ impl<'a> Previews<'a> {
     pub fn of_merge_requests(&self, project: &Project) -> Result<Vec<(u64, PreviewDeletion)>> {
         let worker = project.target(&self.place.environment).worker;
         let names = self.api().preview_names(&worker)?;
-        let found = names
-            .iter()
-            .filter_map(|name| Some((alias::merge_request(name)?, self.planned(project, name))));
+        let found = names.iter().filter_map(|name| {
+            Some((alias::merge_request(name)?, self.plan_deletion(project, name)))
+        });
         Ok(found.collect())
     }
 
@@ -141,7 +141,7 @@ impl<'a> Previews<'a> {
         one.set_result(self.delete(one));
     }
 
-    fn planned(&self, project: &Project, name: &str) -> PreviewDeletion {
+    fn plan_deletion(&self, project: &Project, name: &str) -> PreviewDeletion {
         let worker = project.target(&self.place.environment).worker;
         let (project, name) = (project.name.clone(), name.to_owned());
         PreviewDeletion { project, worker, name, outcome: Outcome::Planned, error: None }

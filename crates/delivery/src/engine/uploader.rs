@@ -7,11 +7,11 @@ use camino::Utf8PathBuf;
 
 use super::build_output::BuildOutput;
 use super::deployment::Uploaded;
-use super::job::Job;
-use super::lock::Lock;
+use super::job::ProjectRun;
+use super::lock::FileLock;
 use super::{dagger, host};
-use crate::plan::{Engine, Verb, guard};
-use base::command::Command;
+use crate::plan::{Engine, Operation, guard};
+use base::command::ProcessCommand;
 use base::env::is_set;
 use base::error::{Failure, refused};
 use base::runner::{CompletedProcess, ExitReason};
@@ -21,12 +21,12 @@ use workspace::symlinks;
 #[derive(Debug)]
 pub struct PreparedUpload {
     /// The command with the token.
-    pub command: Command,
+    pub command: ProcessCommand,
     /// The path of the command's report.
     pub report: Utf8PathBuf,
     /// A folder to remove afterwards.
     pub folder: Option<Utf8PathBuf>,
-    /// What a person should read although the upload goes on.
+    /// The warnings that do not stop the upload.
     pub warnings: Vec<String>,
 }
 
@@ -47,7 +47,7 @@ pub struct NewVersion {
     pub urls: Vec<String>,
     /// The version of wrangler, if it is not the one of this machine.
     pub wrangler: Option<String>,
-    /// What a person should read although the upload succeeded.
+    /// The warnings of a successful upload.
     pub warnings: Vec<String>,
 }
 
@@ -62,7 +62,7 @@ pub struct Upload {
 }
 
 /// Refuses what the upload of this project would do wrong. Nothing is built yet.
-pub fn refuse(job: &Job<'_>) -> Result<()> {
+pub fn refuse(job: &ProjectRun<'_>) -> Result<()> {
     if let Some(main) = &job.part.target.main {
         symlinks::check(&job.run.ctx.root, &job.part.dir.join(main))?;
     }
@@ -76,7 +76,7 @@ pub fn refuse(job: &Job<'_>) -> Result<()> {
 }
 
 /// Prepares the upload. Nothing is uploaded yet, and code of the project that runs gets no token.
-pub fn prepare(job: &Job<'_>) -> Result<PreparedUpload> {
+pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
     match job.run.plan.choice.engine {
         Engine::Host => host::prepare(job),
         Engine::Dagger => dagger::prepare(job),
@@ -84,7 +84,7 @@ pub fn prepare(job: &Job<'_>) -> Result<PreparedUpload> {
 }
 
 /// Uploads, and for a deployment makes the version live.
-pub fn upload(job: &Job<'_>, prepared: &PreparedUpload, lock: &Lock) -> Upload {
+pub fn upload(job: &ProjectRun<'_>, prepared: &PreparedUpload, lock: &FileLock) -> Upload {
     let engine = job.run.plan.choice.engine;
     job.step(if engine == Engine::Dagger { "dagger: build and upload" } else { "upload" });
     let finished = match job.execute_upload(&prepared.command, lock) {
@@ -98,7 +98,7 @@ pub fn upload(job: &Job<'_>, prepared: &PreparedUpload, lock: &Lock) -> Upload {
 }
 
 fn read_upload(
-    job: &Job<'_>,
+    job: &ProjectRun<'_>,
     prepared: &PreparedUpload,
     finished: CompletedProcess,
 ) -> Result<Uploaded> {
@@ -107,7 +107,7 @@ fn read_upload(
         Engine::Dagger => dagger::read_report(job, prepared, finished)?,
     };
     let in_sandbox = match job.run.plan.verb {
-        Verb::Preview => job.preview_urls(&id),
+        Operation::Preview => job.preview_urls(&id),
         _ => job.run.plan.destination.sandbox_url(&job.part.target.worker).map(|url| vec![url]),
     };
     let built = job.part.dist.as_ref().map(|dist| {
@@ -119,7 +119,7 @@ fn read_upload(
 }
 
 /// Refuses a field that wrangler does not know: wrangler only warns, and deploys a Worker without it.
-fn unknown_field(job: &Job<'_>) -> Result<(), Failure> {
+fn unknown_field(job: &ProjectRun<'_>) -> Result<(), Failure> {
     let (root, part) = (&job.run.ctx.root, job.part);
     let fields = super::setup::unknown_fields(root, &part.config, job.run.wrangler_schema()?)?;
     let Some(field) = fields.first() else { return Ok(()) };

@@ -5,15 +5,15 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::answer::{Cause, Expected, Unclear};
+use super::answer::{Cause, ExpectedResponse, Unclear};
 use super::build_output::BuildOutput;
 use super::check::{Checker, Limits, ServiceToken, Verdict, advice, setting};
 use super::deployment::Uploaded;
-use super::job::{Job, millis};
+use super::job::{ProjectRun, millis};
 use super::live::{Before, read_attached};
 use super::traffic::{Traffic, not_rolled_back, route_traffic};
-use crate::plan::Verb;
-use crate::record::Status;
+use crate::plan::Operation;
+use crate::record::DeployStatus;
 use base::error::{Failure, failed, interrupted, remote};
 use base::runner::INTERRUPTED;
 use cloudflare::api;
@@ -33,21 +33,25 @@ pub struct Verification {
 }
 
 /// The status of the record, with the reason where it is no success.
-type VerifyResult = Result<(Status, Option<String>)>;
+type VerifyResult = Result<(DeployStatus, Option<String>)>;
 
 /// Verifies what was uploaded. The result comes with what was found, because a failure needs that too.
-pub fn verify(job: &Job<'_>, before: &Before, uploaded: &Uploaded) -> (Verification, VerifyResult) {
+pub fn verify(
+    job: &ProjectRun<'_>,
+    before: &Before,
+    uploaded: &Uploaded,
+) -> (Verification, VerifyResult) {
     job.step("check that it answers");
     let mut verified = Verification::default();
     let result = match job.run.plan.verb {
-        Verb::Preview => verify_preview(job, before, uploaded, &mut verified),
+        Operation::Preview => verify_preview(job, before, uploaded, &mut verified),
         _ => verify_deployment(job, before, uploaded, &mut verified),
     };
     (verified, result)
 }
 
 fn verify_deployment(
-    job: &Job<'_>,
+    job: &ProjectRun<'_>,
     before: &Before,
     uploaded: &Uploaded,
     verified: &mut Verification,
@@ -61,7 +65,7 @@ fn verify_deployment(
         Verdict::Right { notes } => {
             verified.warnings.extend(notes);
             verified.took = Some(millis(started.elapsed()));
-            Ok((Status::Live, None))
+            Ok((DeployStatus::Live, None))
         }
         Verdict::Wrong(what) => {
             not_interrupted(job, "this version is live, and was not checked")?;
@@ -82,7 +86,7 @@ fn verify_deployment(
 }
 
 fn verify_preview(
-    job: &Job<'_>,
+    job: &ProjectRun<'_>,
     before: &Before,
     uploaded: &Uploaded,
     verified: &mut Verification,
@@ -119,20 +123,20 @@ fn verify_preview(
             .into());
     }
     verified.took = Some(millis(started.elapsed()));
-    Ok((Status::Ready, None))
+    Ok((DeployStatus::Ready, None))
 }
 
 /// Asks the project at `urls`, and at the version's `own` address if that proves nothing. `live` is the version
 /// that answers there, as far as it is known. A Worker without a `fetch` handler has no answer to give.
 pub(super) fn check(
-    job: &Job<'_>,
+    job: &ProjectRun<'_>,
     live: Option<&Live>,
     built: Option<&BuildOutput>,
     urls: &[String],
     own: impl FnOnce() -> Option<String>,
     limits: Limits,
 ) -> Verdict {
-    let Some(expected) = Expected::new(job.part, built) else {
+    let Some(expected) = ExpectedResponse::new(job.part, built) else {
         return Verdict::Right { notes: Vec::new() };
     };
     let is_default = job.part.health == Health::Default && job.part.target.main.is_some();
@@ -152,7 +156,7 @@ pub(super) fn check(
 
 /// Returns the address of exactly this version, which has no zone in front of it. `None` if addresses of
 /// versions are off, or cannot be read.
-fn own_address(job: &Job<'_>, version: &str) -> Option<String> {
+fn own_address(job: &ProjectRun<'_>, version: &str) -> Option<String> {
     let (worker, short) = (&job.part.target.worker, version.get(..8)?);
     let suffix = job.ask(|api| api.preview_suffix(worker)).ok()??;
     let in_sandbox = job.run.plan.destination.sandbox_url(&format!("{short}-{worker}"));
@@ -160,7 +164,11 @@ fn own_address(job: &Job<'_>, version: &str) -> Option<String> {
 }
 
 /// Reads what is live after something was `done`. If that fails, what was live before is no answer.
-fn read_again(job: &Job<'_>, done: &str, verified: &mut Verification) -> Result<(), Failure> {
+fn read_again(
+    job: &ProjectRun<'_>,
+    done: &str,
+    verified: &mut Verification,
+) -> Result<(), Failure> {
     verified.live = None;
     let read = job.live();
     if read.is_err() {
@@ -176,7 +184,7 @@ fn read_again(job: &Job<'_>, done: &str, verified: &mut Verification) -> Result<
 
 /// Errors if another version is live than the uploaded one.
 fn still_serves(
-    job: &Job<'_>,
+    job: &ProjectRun<'_>,
     before: &Before,
     uploaded: &Uploaded,
     done: &str,
@@ -200,7 +208,7 @@ fn still_serves(
 }
 
 /// Errors if this run was interrupted, which is no verdict on the version.
-fn not_interrupted(job: &Job<'_>, state: &str) -> Result<(), Failure> {
+fn not_interrupted(job: &ProjectRun<'_>, state: &str) -> Result<(), Failure> {
     if INTERRUPTED.load(Ordering::SeqCst) {
         let message = format!("interrupted; {state}");
         return Err(Failure { message, ..interrupted() }
@@ -211,7 +219,7 @@ fn not_interrupted(job: &Job<'_>, state: &str) -> Result<(), Failure> {
 
 /// Makes the previous version live again. `why` says what is wrong with the new one.
 fn roll_back(
-    job: &Job<'_>,
+    job: &ProjectRun<'_>,
     before: &Before,
     uploaded: &Uploaded,
     why: &str,
@@ -245,7 +253,7 @@ fn roll_back(
 }
 
 /// Ends a rollback, and errors if it left what the deployment changed beside its version.
-fn rolled_back(job: &Job<'_>, before: &Before, previous: &str, why: &str) -> VerifyResult {
+fn rolled_back(job: &ProjectRun<'_>, before: &Before, previous: &str, why: &str) -> VerifyResult {
     let back = format!("{why}\nthe previous version {previous} is live again");
     let left = match &before.attached {
         None => Err("the crons, routes and domains from before are not known".to_owned()),
@@ -258,7 +266,7 @@ fn rolled_back(job: &Job<'_>, before: &Before, previous: &str, why: &str) -> Ver
     let rest = match left {
         Ok(left) if left.is_empty() => {
             return Ok((
-                Status::RolledBack,
+                DeployStatus::RolledBack,
                 Some(format!(
                     "{back}\nhint: fix it and deploy again; `--no-rollback` leaves a wrong version live\nhint: {}",
                     setting(&job.part.manifest)

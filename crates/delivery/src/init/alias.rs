@@ -9,11 +9,11 @@ use workspace::modules::TOOL;
 /// The change to a Cargo config.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Alias {
-    /// The alias is there.
+    /// The alias exists.
     Present,
     /// The file's new text.
-    Added(String),
-    /// Another `xtask` is there, or the file cannot be understood.
+    Addition(String),
+    /// Another `xtask` alias exists, or the file cannot be parsed.
     Conflict,
 }
 
@@ -31,7 +31,7 @@ fn command() -> String {
 #[must_use]
 pub fn merge(text: Option<&str>) -> Alias {
     let Some(text) = text.filter(|text| !text.trim().is_empty()) else {
-        return Alias::Added(format!("[alias]\n{}\n", line()));
+        return Alias::Addition(format!("[alias]\n{}\n", line()));
     };
     let Some(before) = parse(text) else {
         return Alias::Conflict;
@@ -56,7 +56,7 @@ pub fn merge(text: Option<&str>) -> Alias {
     }
     wanted["alias"][TOOL] = command().into();
     match parse(&merged) {
-        Some(after) if after == wanted => Alias::Added(merged),
+        Some(after) if after == wanted => Alias::Addition(merged),
         _ => Alias::Conflict,
     }
 }
@@ -81,7 +81,7 @@ mod tests {
                 format!("[alias] # ours\n{alias}\nb = \"build\"\n\n[net]\noffline = true\n"),
             ),
         ] {
-            assert_eq!(merge(text), Alias::Added(expected.clone()));
+            assert_eq!(merge(text), Alias::Addition(expected.clone()));
             assert_eq!(merge(Some(&expected)), Alias::Present);
         }
     }

@@ -2,7 +2,7 @@
 //! there is never overwritten.
 
 pub mod alias;
-pub mod found;
+pub mod defaults;
 pub mod source;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -29,7 +29,7 @@ const MODULES: [&str; 4] = ["dagger/bun", "dagger/cloudflare", "dagger/config", 
 /// The action on a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Action {
+pub enum FileAction {
     /// It is new.
     Create,
     /// Lines are added to it.
@@ -41,11 +41,11 @@ pub enum Action {
 /// A file and what is done with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Change {
+pub struct FileChange {
     /// The file, relative to the repository's root.
     pub path: Utf8PathBuf,
     /// The action.
-    pub action: Action,
+    pub action: FileAction,
     /// The step that a person has to take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -54,20 +54,20 @@ pub struct Change {
     pub text: String,
 }
 
-impl Change {
+impl FileChange {
     /// A new file, or one that stays as it is.
     #[must_use]
-    pub fn create(root: &Utf8Path, path: impl Into<Utf8PathBuf>, text: String) -> Change {
+    pub fn create(root: &Utf8Path, path: impl Into<Utf8PathBuf>, text: String) -> FileChange {
         let path = path.into();
         let is_there = root.join(&path).symlink_metadata().is_ok();
-        let action = if is_there { Action::Keep } else { Action::Create };
-        Change { path, action, note: None, text }
+        let action = if is_there { FileAction::Keep } else { FileAction::Create };
+        FileChange { path, action, note: None, text }
     }
 
     /// Tells whether the file is written.
     #[must_use]
     pub fn is_written(&self) -> bool {
-        self.action != Action::Keep
+        self.action != FileAction::Keep
     }
 }
 
@@ -77,27 +77,27 @@ pub fn changes(
     source: &LibrarySource,
     config: &Config,
     vendored: Vec<(Utf8PathBuf, String)>,
-) -> Result<Vec<Change>, Failure> {
+) -> Result<Vec<FileChange>, Failure> {
     let is_vendored = !vendored.is_empty();
     let mut changes = tool(root, source);
     changes.push(cargo_config(root)?);
     changes.extend(ignore_file(root)?);
-    changes.push(Change::create(root, CONFIG_FILE, found::text(config, is_vendored)));
-    changes.extend(vendored.into_iter().map(|(path, text)| Change::create(root, path, text)));
+    changes.push(FileChange::create(root, CONFIG_FILE, defaults::text(config, is_vendored)));
+    changes.extend(vendored.into_iter().map(|(path, text)| FileChange::create(root, path, text)));
     Ok(changes)
 }
 
 /// The crate of the tool. It is its own Cargo workspace, so that lints, resolver, toolchain and lock
 /// file of the repository's stay as they are.
-fn tool(root: &Utf8Path, source: &LibrarySource) -> Vec<Change> {
+fn tool(root: &Utf8Path, source: &LibrarySource) -> Vec<FileChange> {
     let manifest = format!(
         "[package]\nname = \"{TOOL}\"\nversion = \"0.1.0\"\nedition = \"2024\"\npublish = false\n\n\
          # A separate workspace: the repository's workspace, if there is one, stays as it is.\n[workspace]\n\n\
          [dependencies]\ndelivery = {}\n",
         source.dependency()
     );
-    let mut manifest = Change::create(root, format!("{TOOL}/Cargo.toml"), manifest);
-    if manifest.action == Action::Keep {
+    let mut manifest = FileChange::create(root, format!("{TOOL}/Cargo.toml"), manifest);
+    if manifest.action == FileAction::Keep {
         manifest.note = Some(format!(
             "add `delivery = {}` to its dependencies, and `delivery::cli::Command` to its commands",
             source.dependency()
@@ -106,26 +106,26 @@ fn tool(root: &Utf8Path, source: &LibrarySource) -> Vec<Change> {
     }
     vec![
         manifest,
-        Change::create(root, TOOL_LOCK, source.lock()),
-        Change::create(root, format!("{TOOL}/src/main.rs"), MAIN.to_owned()),
+        FileChange::create(root, TOOL_LOCK, source.lock()),
+        FileChange::create(root, format!("{TOOL}/src/main.rs"), MAIN.to_owned()),
     ]
 }
 
-fn cargo_config(root: &Utf8Path) -> Result<Change, Failure> {
+fn cargo_config(root: &Utf8Path) -> Result<FileChange, Failure> {
     let there = read(root, CARGO_CONFIG.into())?;
     let (action, note, text) = match alias::merge(there.as_deref()) {
-        Alias::Present => (Action::Keep, None, String::new()),
+        Alias::Present => (FileAction::Keep, None, String::new()),
         Alias::Conflict => {
             let note = format!("add the alias yourself: `{}`", alias::line());
-            (Action::Keep, Some(note), String::new())
+            (FileAction::Keep, Some(note), String::new())
         }
-        Alias::Added(text) if there.is_some() => (Action::Add, None, text),
-        Alias::Added(text) => (Action::Create, None, text),
+        Alias::Addition(text) if there.is_some() => (FileAction::Add, None, text),
+        Alias::Addition(text) => (FileAction::Create, None, text),
     };
-    Ok(Change { path: CARGO_CONFIG.into(), action, note, text })
+    Ok(FileChange { path: CARGO_CONFIG.into(), action, note, text })
 }
 
-fn ignore_file(root: &Utf8Path) -> Result<Option<Change>, Failure> {
+fn ignore_file(root: &Utf8Path) -> Result<Option<FileChange>, Failure> {
     let path = Utf8Path::new(".gitignore");
     let there = read(root, path)?;
     let mut text = there.clone().unwrap_or_default();
@@ -140,8 +140,8 @@ fn ignore_file(root: &Utf8Path) -> Result<Option<Change>, Failure> {
         text.push('\n');
     }
     text += &missing.iter().map(|line| format!("{line}\n")).collect::<String>();
-    let action = if there.is_some() { Action::Add } else { Action::Create };
-    Ok(Some(Change { path: path.to_owned(), action, note: None, text }))
+    let action = if there.is_some() { FileAction::Add } else { FileAction::Create };
+    Ok(Some(FileChange { path: path.to_owned(), action, note: None, text }))
 }
 
 /// Reads a file of the repository. `None` if it does not exist. A link that leads out of it is an error, as

@@ -7,10 +7,10 @@ use workspace::toolchain::Toolchain;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::destination::Destination;
-use super::{PackageBuild, ProjectPlan, Verb};
+use super::{Operation, PackageBuild, ProjectPlan};
 use crate::tools::bun::INSTALL_DEADLINE;
 use crate::tools::packages::{Installation, Manager, PackageToolchain, Tool};
-use base::command::Command;
+use base::command::ProcessCommand;
 use cloudflare::wrangler;
 use workspace::config::Variables;
 use workspace::steps::Runtime;
@@ -65,13 +65,18 @@ impl Places {
 
     /// Installs everything that a lock file covers, and changes no lock file.
     #[must_use]
-    pub fn install(&self, toolchain: &PackageToolchain, installation: &Installation) -> Command {
+    pub fn install(
+        &self,
+        toolchain: &PackageToolchain,
+        installation: &Installation,
+    ) -> ProcessCommand {
         let mut argv = self.manager(toolchain, installation);
         let arguments = installation.manager.frozen_install();
         argv.extend(arguments.iter().map(|&word| word.to_owned()));
         let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-        let mut command = Command::new(self.root.join(&installation.dir), &argv, INSTALL_DEADLINE)
-            .inherits(&self.variables.install, true);
+        let mut command =
+            ProcessCommand::new(self.root.join(&installation.dir), &argv, INSTALL_DEADLINE)
+                .inherits(&self.variables.install, true);
         let quiet: &[(&str, &str)] = match installation.manager {
             // Without it, pnpm asks before it replaces an install.
             Manager::Pnpm => &[("CI", "true")],
@@ -103,7 +108,11 @@ impl Places {
     }
 
     /// Puts the tools in front of PATH, so that a script that calls one gets the pinned one.
-    fn with_path(&self, mut command: Command, toolchain: &PackageToolchain) -> Command {
+    fn with_path(
+        &self,
+        mut command: ProcessCommand,
+        toolchain: &PackageToolchain,
+    ) -> ProcessCommand {
         let own = toolchain.tools().filter_map(|tool| self.tools.get(tool)?.parent());
         for dir in own.chain(self.path.iter().map(Utf8PathBuf::as_path)) {
             if self.path.iter().any(|path| path == dir)
@@ -117,7 +126,7 @@ impl Places {
 
     /// Builds a package, without any credential in the environment: its steps, or its script `build`.
     #[must_use]
-    pub fn build(&self, build: &PackageBuild, environment: Option<&str>) -> Vec<Command> {
+    pub fn build(&self, build: &PackageBuild, environment: Option<&str>) -> Vec<ProcessCommand> {
         let dir = self.root.join(&build.dir);
         let toolchain = &build.toolchain;
         let steps = build.steps.commands().iter().map(|step| self.step(build, step));
@@ -127,7 +136,7 @@ impl Places {
         }
         let command = |(argv, is_step): (Vec<String>, bool)| {
             let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-            let mut command = Command::new(&dir, &argv, BUILD_DEADLINE)
+            let mut command = ProcessCommand::new(&dir, &argv, BUILD_DEADLINE)
                 .text("ASTRO_TELEMETRY_DISABLED", "1")
                 .inherits(&self.variables.build, false);
             if let Some(name) = environment {
@@ -165,7 +174,7 @@ impl Places {
         toolchain: &PackageToolchain,
         name: &str,
         arguments: &[String],
-    ) -> Command {
+    ) -> ProcessCommand {
         let mut argv = self.script(toolchain, name);
         let manager = toolchain.installation.as_ref().map(|installation| installation.manager);
         // npm takes options for its own unless they follow `--`.
@@ -177,7 +186,7 @@ impl Places {
         }
         argv.extend(arguments.iter().cloned());
         let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-        let command = Command::new(self.root.join(dir), &argv, BUILD_DEADLINE)
+        let command = ProcessCommand::new(self.root.join(dir), &argv, BUILD_DEADLINE)
             .inherits(&self.variables.build, false);
         self.with_path(command, toolchain)
     }
@@ -216,7 +225,7 @@ impl Places {
     /// Bundles the Worker's code, without any credential in the environment: a wrangler config can run a program, and
     /// a bundle can import any file.
     #[must_use]
-    pub fn bundle(&self, plan: &ProjectPlan, bundling: Bundling) -> Command {
+    pub fn bundle(&self, plan: &ProjectPlan, bundling: Bundling) -> ProcessCommand {
         let config = plan.config.file_name().filter(|_| !bundling.is_redirected);
         let folder = self.upload_folder(plan);
         let empty = folder.join("empty");
@@ -238,7 +247,7 @@ impl Places {
         destination: &Destination,
         is_redirected: bool,
         is_bundled: bool,
-    ) -> Command {
+    ) -> ProcessCommand {
         let environment = plan.wrangler_environment.as_deref().filter(|name| !name.is_empty());
         let request = serde_json::json!({
             "root": self.root,
@@ -252,7 +261,7 @@ impl Places {
         });
         // From standard input, so that no build can have changed it.
         let bun = [self.bun.as_str(), "--no-env-file", "--config=/dev/null", "run", "-"];
-        let mut command = Command::new(&self.root, &bun, PREPARE_DEADLINE);
+        let mut command = ProcessCommand::new(&self.root, &bun, PREPARE_DEADLINE);
         command.argv.push(request.to_string());
         command.stdin = Some(wrangler::PREPARE_UPLOAD.to_owned());
         command.env("CLOUDFLARE_API_TOKEN", destination.token())
@@ -260,15 +269,20 @@ impl Places {
 
     /// Uploads the prepared folder, and for a deployment makes it live.
     #[must_use]
-    pub fn upload(&self, plan: &ProjectPlan, destination: &Destination, verb: Verb) -> Command {
+    pub fn upload(
+        &self,
+        plan: &ProjectPlan,
+        destination: &Destination,
+        verb: Operation,
+    ) -> ProcessCommand {
         let environment = plan.wrangler_environment.as_deref();
         let (tag, message) = (&plan.key, &plan.message);
         let alias = plan.alias.as_deref();
         let arguments = match (verb, plan.strategy) {
-            (Verb::Preview, Some(Strategy::Preview)) => {
+            (Operation::Preview, Some(Strategy::Preview)) => {
                 wrangler::preview_arguments(alias, environment, tag, message)
             }
-            (Verb::Preview, _) => wrangler::upload_arguments(alias, environment, tag, message),
+            (Operation::Preview, _) => wrangler::upload_arguments(alias, environment, tag, message),
             _ => wrangler::deploy_arguments(environment, tag, message),
         };
         self.wrangler(self.upload_folder(plan).join("upload"), arguments, DEPLOY_DEADLINE)
@@ -285,10 +299,10 @@ impl Places {
         dir: Utf8PathBuf,
         arguments: Vec<String>,
         deadline: Duration,
-    ) -> Command {
+    ) -> ProcessCommand {
         let launcher = Toolchain::wrangler(&self.root).dir.join(wrangler::LAUNCHER);
         let bun = [&[self.bun.as_str()], &wrangler::ON_BUN[..], &[launcher.as_str()]].concat();
-        let mut command = Command::new(dir, &bun, deadline);
+        let mut command = ProcessCommand::new(dir, &bun, deadline);
         command.argv.extend(arguments);
         for (name, value) in wrangler::ENVIRONMENT {
             command = command.text(name, value);

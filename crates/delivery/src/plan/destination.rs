@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-pub use super::protection::Pipeline;
+pub use super::protection::PipelineFacts;
 use base::command::Value;
 use base::error::{Failure, refused};
 use cloudflare::api::PUBLIC_API;
@@ -33,7 +33,7 @@ impl Destination {
         config: &Config,
         environment: &str,
         sandbox: Option<u16>,
-        pipeline: &Pipeline,
+        pipeline: &PipelineFacts,
         break_glass: Option<&str>,
     ) -> Result<Destination, Failure> {
         config.require_environment(environment)?;

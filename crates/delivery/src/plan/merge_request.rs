@@ -29,21 +29,21 @@ pub struct MergeRequest {
 
 /// The project that a pipeline runs in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Project {
+pub struct GitlabProject {
     /// As in [`MergeRequest`].
     pub api: String,
     /// Its number.
     pub number: String,
 }
 
-impl Project {
+impl GitlabProject {
     /// Reads the variables; outside of a pipeline the shared config file.
     #[must_use]
-    pub fn from_variables(get: impl Fn(&str) -> Option<String>, config: &Gitlab) -> Project {
+    pub fn from_variables(get: impl Fn(&str) -> Option<String>, config: &Gitlab) -> GitlabProject {
         let api = get("CI_API_V4_URL")
             .unwrap_or_else(|| format!("{}/api/v4", config.url.trim_end_matches('/')));
         let number = get("CI_PROJECT_ID").unwrap_or_else(|| config.project_id.clone());
-        Project { api: api.trim_end_matches('/').to_owned(), number }
+        GitlabProject { api: api.trim_end_matches('/').to_owned(), number }
     }
 
     /// Refuses a project that is not the one whose merge requests have the previews: its numbers name
@@ -144,7 +144,7 @@ mod tests {
         };
         let own = "https://gitlab.example.com/base/api/v4";
         let check = |id: &str, number: &str, api: &str, sandbox| {
-            let project = Project { api: api.to_owned(), number: number.to_owned() };
+            let project = GitlabProject { api: api.to_owned(), number: number.to_owned() };
             project.check(&config(id), sandbox).is_ok()
         };
         assert!(check("7", "7", own, false) && check("0", "8", "http://other/api/v4", false));

@@ -32,7 +32,7 @@ use workspace::wrangler::Target;
 /// The requested operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Verb {
+pub enum Operation {
     /// Build and stop.
     Build,
     /// Build, upload, make live, check.
@@ -85,7 +85,7 @@ pub struct Plan {
     /// The version of this shape.
     pub schema: u32,
     /// The requested operation.
-    pub verb: Verb,
+    pub verb: Operation,
     /// The engine that executes it.
     #[serde(flatten)]
     pub choice: Choice,
@@ -135,7 +135,7 @@ pub struct ProjectPlan {
     /// The project's own build.
     #[serde(skip)]
     pub own_build: Option<PackageBuild>,
-    /// What a container needs to install and build it.
+    /// The inputs of a container that installs and builds it.
     #[serde(skip)]
     pub containers: ContainerInputs,
     /// The folders and files that decide what the build writes.
@@ -198,15 +198,15 @@ pub struct BuildPlan {
     pub dependencies: Vec<PackageBuild>,
     /// Its own build.
     pub own: Option<PackageBuild>,
-    /// What a container needs to install and build it.
+    /// The inputs of a container that installs and builds it.
     pub containers: ContainerInputs,
 }
 
 /// The inputs of a plan, beside the workspace.
 #[derive(Debug)]
-pub struct Inputs<'a> {
+pub struct PlanRequest<'a> {
     /// The requested operation.
-    pub verb: Verb,
+    pub verb: Operation,
     /// The engine that executes it.
     pub choice: Choice,
     /// The destination.
@@ -239,7 +239,7 @@ pub struct Inputs<'a> {
 
 impl Plan {
     /// Plans `verb` for `projects`, or says why it must not be done.
-    pub fn new(projects: &[&Project], inputs: Inputs<'_>) -> Result<Plan, Failure> {
+    pub fn new(projects: &[&Project], inputs: PlanRequest<'_>) -> Result<Plan, Failure> {
         let parts = projects
             .iter()
             .map(|project| ProjectPlan::new(project, &inputs))
@@ -260,7 +260,7 @@ impl Plan {
 }
 
 impl ProjectPlan {
-    fn new(project: &Project, inputs: &Inputs<'_>) -> Result<ProjectPlan, Failure> {
+    fn new(project: &Project, inputs: &PlanRequest<'_>) -> Result<ProjectPlan, Failure> {
         let environment = &inputs.destination.environment;
         let target = project.target(environment);
         let package = project.package.as_ref();
@@ -294,7 +294,7 @@ impl ProjectPlan {
             wrangler_environment: wrangler_environment(project, environment),
             message: message(
                 &inputs.head,
-                (inputs.verb == Verb::Deploy).then_some(&triggers),
+                (inputs.verb == Operation::Deploy).then_some(&triggers),
                 inputs.destination.break_glass.as_deref(),
             ),
             triggers,

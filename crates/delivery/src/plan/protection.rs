@@ -12,7 +12,7 @@ use workspace::routes::Route;
 
 /// The facts about the pipeline that protection is decided by. The default is no pipeline at all.
 #[derive(Clone, Debug, Default)]
-pub struct Pipeline {
+pub struct PipelineFacts {
     gitlab: String,
     protected: String,
     branch: String,
@@ -26,14 +26,14 @@ pub struct Pipeline {
     api: String,
 }
 
-impl Pipeline {
+impl PipelineFacts {
     /// Reads the variables that GitLab sets
     /// (<https://docs.gitlab.com/ci/variables/predefined_variables/>). One that is not set reads as
     /// empty; none is trimmed, since GitLab writes them without any space.
     #[must_use]
-    pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Pipeline {
+    pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> PipelineFacts {
         let get = |name: &str| get(name).unwrap_or_default();
-        Pipeline {
+        PipelineFacts {
             gitlab: get("GITLAB_CI"),
             protected: get("CI_COMMIT_REF_PROTECTED"),
             branch: get("CI_COMMIT_BRANCH"),

@@ -47,19 +47,19 @@ fn addresses(records: &[Record]) -> impl Iterator<Item = (&Record, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Verb;
-    use crate::plan::destination::{Destination, Pipeline};
-    use crate::record::Status;
+    use crate::plan::Operation;
+    use crate::plan::destination::{Destination, PipelineFacts};
+    use crate::record::DeployStatus;
     use proptest::prelude::*;
     use workspace::config::{Config, LOCAL};
 
-    fn record(project: &str, status: Status, url: &str) -> Record {
+    fn record(project: &str, status: DeployStatus, url: &str) -> Record {
         let config = Config::parse(include_str!("../../../../dagger/config/config.json"));
         let config = config.expect("valid");
         let destination =
-            Destination::resolve(&config, LOCAL, Some(8787), &Pipeline::default(), None);
+            Destination::resolve(&config, LOCAL, Some(8787), &PipelineFacts::default(), None);
         let mut record =
-            Record::new(Verb::Deploy, project, project, &destination.expect("known"), "n");
+            Record::new(Operation::Deploy, project, project, &destination.expect("known"), "n");
         (record.status, record.urls) = (status, vec![url.to_owned()]);
         record
     }
@@ -67,9 +67,9 @@ mod tests {
     #[test]
     fn what_answers_is_linked() {
         let records = [
-            record("broken", Status::Failed, "https://no.example/"),
-            record("odd", Status::Live, "https://odd.example/$HOME\nX=1"),
-            record("a", Status::Unchanged, "https://a.example/"),
+            record("broken", DeployStatus::Failed, "https://no.example/"),
+            record("odd", DeployStatus::Live, "https://odd.example/$HOME\nX=1"),
+            record("a", DeployStatus::Unchanged, "https://a.example/"),
         ];
         assert_eq!(dotenv(&records, "DEPLOY_URL"), "DEPLOY_URL=https://a.example/\n");
         assert_eq!(dotenv(&records[..2], "DEPLOY_URL"), "");
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn both_addresses_of_a_preview_are_linked() {
-        let mut preview = record("a", Status::Ready, "https://mr-42-a.example/");
+        let mut preview = record("a", DeployStatus::Ready, "https://mr-42-a.example/");
         preview.alias = Some("mr-42".to_owned());
         preview.urls.push("https://0a1b2c3d-a.example/".to_owned());
         assert_eq!(
@@ -96,7 +96,7 @@ mod tests {
     proptest! {
         #[test]
         fn gitlab_takes_every_dotenv_report(urls in prop::collection::vec("(?s:.{0,300})", 0..5)) {
-            let records: Vec<Record> = urls.iter().map(|url| record("a", Status::Live, url)).collect();
+            let records: Vec<Record> = urls.iter().map(|url| record("a", DeployStatus::Live, url)).collect();
             let text = dotenv(&records, "DEPLOY_URL");
             prop_assert!(text.len() < BYTES && text.lines().count() <= 1);
             if let Some(line) = text.strip_suffix('\n') {

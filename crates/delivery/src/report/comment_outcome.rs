@@ -1,42 +1,42 @@
 //! Records of previews as rows.
 
-use crate::record::{Record, Status as RecordStatus};
+use crate::record::{DeployStatus, Record};
 use base::error::Exit;
-use gitlab::comment::{Row, Status};
+use gitlab::comment::{CommentRow, PreviewStatus};
 
 /// Returns the comment's row of one attempt. The commit is left to the job, which knows the one that
 /// people know; a record has the merge commit where GitLab tests merged results.
 #[must_use]
-pub fn row(record: &Record) -> Row {
+pub fn row(record: &Record) -> CommentRow {
     let good = record.status.exit() == Exit::Done;
     let status = match record.status {
-        RecordStatus::Undeployed => Status::Undeployed,
-        _ if good => Status::Ready,
-        _ => Status::Failed,
+        DeployStatus::Undeployed => PreviewStatus::Undeployed,
+        _ if good => PreviewStatus::Ready,
+        _ => PreviewStatus::Failed,
     };
     let mut urls = record.urls.iter().filter(|_| good).cloned();
     let alias_url = record.alias.is_some().then(|| urls.next()).flatten();
-    Row {
+    CommentRow {
         alias_url,
         version_url: urls.next(),
         time: Some(record.ended.clone()).filter(|time| !time.is_empty()),
         reason: record.error.clone().filter(|_| !good),
         warning: Some(record.warnings.join("\n")).filter(|text| good && !text.is_empty()),
-        ..Row::new(&record.project, status)
+        ..CommentRow::new(&record.project, status)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Verb;
-    use crate::plan::destination::{Destination, Pipeline};
+    use crate::plan::Operation;
+    use crate::plan::destination::{Destination, PipelineFacts};
     use workspace::config::Config;
 
-    fn record(status: RecordStatus) -> Record {
+    fn record(status: DeployStatus) -> Record {
         let config = Config::parse(include_str!("../../../../dagger/config/config.json"));
         let config = config.expect("valid");
-        let place = Destination::resolve(&config, "staging", None, &Pipeline::default(), None);
+        let place = Destination::resolve(&config, "staging", None, &PipelineFacts::default(), None);
         let urls = ["https://mr-42-site.example/", "https://0a1b2c3d-site.example/"];
         Record {
             status,
@@ -44,15 +44,15 @@ mod tests {
             urls: urls.map(str::to_owned).to_vec(),
             error: Some("it broke".to_owned()),
             commit: Some("merge commit".to_owned()),
-            ..Record::new(Verb::Preview, "site", "site", &place.expect("known"), "nonce")
+            ..Record::new(Operation::Preview, "site", "site", &place.expect("known"), "nonce")
         }
     }
 
     #[test]
     fn addresses_of_what_answers() {
-        for good in [RecordStatus::Ready, RecordStatus::Unchanged] {
+        for good in [DeployStatus::Ready, DeployStatus::Unchanged] {
             let row = row(&record(good));
-            assert_eq!((row.status, row.reason, row.commit), (Status::Ready, None, None));
+            assert_eq!((row.status, row.reason, row.commit), (PreviewStatus::Ready, None, None));
             assert_eq!(row.alias_url.as_deref(), Some("https://mr-42-site.example/"));
             assert_eq!(row.version_url.as_deref(), Some("https://0a1b2c3d-site.example/"));
         }
@@ -60,8 +60,8 @@ mod tests {
 
     #[test]
     fn the_reason_of_what_does_not() {
-        let row = row(&record(RecordStatus::Unknown));
-        assert_eq!((row.status, row.reason.as_deref()), (Status::Failed, Some("it broke")));
+        let row = row(&record(DeployStatus::Unknown));
+        assert_eq!((row.status, row.reason.as_deref()), (PreviewStatus::Failed, Some("it broke")));
         assert_eq!((row.alias_url, row.version_url, row.time), (None, None, None));
     }
 }

@@ -10,8 +10,8 @@ pub mod status;
 
 use serde::Serialize;
 
-use crate::plan::Verb;
-use crate::record::{Record, Status};
+use crate::plan::Operation;
+use crate::record::{DeployStatus, Record};
 use base::error::Exit;
 use base::terminal::{BOLD, CYAN, DIM, RED, YELLOW, paint};
 use cloudflare::api::Live;
@@ -74,19 +74,23 @@ fn change(record: &Record) -> String {
 
 fn ending(record: &Record) -> String {
     match record.status {
-        Status::Built => "built".to_owned(),
-        Status::Live => format!("live in {}{}", record.environment, change(record)),
-        Status::Ready => format!("preview of {} is ready", record.environment),
-        Status::RolledBack => "health check failed; the previous version is live again".to_owned(),
-        Status::Unchanged if record.verb == Verb::Preview => "preview is there already".to_owned(),
-        Status::Unchanged => format!("already live in {}", record.environment),
-        Status::Undeployed => {
+        DeployStatus::Built => "built".to_owned(),
+        DeployStatus::Live => format!("live in {}{}", record.environment, change(record)),
+        DeployStatus::Ready => format!("preview of {} is ready", record.environment),
+        DeployStatus::RolledBack => {
+            "health check failed; the previous version is live again".to_owned()
+        }
+        DeployStatus::Unchanged if record.verb == Operation::Preview => {
+            "preview is there already".to_owned()
+        }
+        DeployStatus::Unchanged => format!("already live in {}", record.environment),
+        DeployStatus::Undeployed => {
             format!("no preview before `{}` is deployed for the first time", record.worker)
         }
-        Status::Failed => "failed; the live version is unchanged".to_owned(),
-        Status::Refused => "refused before anything changed".to_owned(),
-        Status::Unknown => "failed, and what is live may have changed".to_owned(),
-        Status::Interrupted => "interrupted".to_owned(),
+        DeployStatus::Failed => "failed; the live version is unchanged".to_owned(),
+        DeployStatus::Refused => "refused before anything changed".to_owned(),
+        DeployStatus::Unknown => "failed, and what is live may have changed".to_owned(),
+        DeployStatus::Interrupted => "interrupted".to_owned(),
     }
 }
 
@@ -155,7 +159,9 @@ fn next_command(record: &Record) -> Option<(&'static str, String)> {
     }
     let project = &record.project;
     match (&record.alias, record.status) {
-        (None, Status::Live) if record.previous.is_some() && record.verb == Verb::Deploy => {
+        (None, DeployStatus::Live)
+            if record.previous.is_some() && record.verb == Operation::Deploy =>
+        {
             Some(("Undo", format!("cargo xtask rollback {project}{options}")))
         }
         (Some(alias), _)
@@ -184,14 +190,15 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
-    use crate::plan::destination::{Destination, Pipeline};
+    use crate::plan::destination::{Destination, PipelineFacts};
     use workspace::config::Config;
 
-    fn record(verb: Verb, project: &str, environment: &str, status: Status) -> Record {
+    fn record(verb: Operation, project: &str, environment: &str, status: DeployStatus) -> Record {
         let config = Config::parse(include_str!("../../../../dagger/config/config.json"));
         let config = config.expect("valid");
         let port = (environment == LOCAL).then_some(8787);
-        let place = Destination::resolve(&config, environment, port, &Pipeline::default(), None);
+        let place =
+            Destination::resolve(&config, environment, port, &PipelineFacts::default(), None);
         let place = place.expect("a destination");
         Record { status, ..Record::new(verb, project, "site", &place, "n0") }
     }
@@ -210,20 +217,20 @@ mod tests {
         .expect("a version");
         let failed = Record {
             error: Some("the build failed\nhint: fix it".to_owned()),
-            ..record(Verb::Deploy, "broken", LOCAL, Status::Failed)
+            ..record(Operation::Deploy, "broken", LOCAL, DeployStatus::Failed)
         };
         let deployed = Record {
             urls: vec!["http://site.localhost:8787/".to_owned()],
             previous: Some(live.clone()),
             live: Some(Live { version: "5d06ec86-0000-4000-8000-000000000000".to_owned(), ..live }),
-            ..record(Verb::Deploy, "site", LOCAL, Status::Live)
+            ..record(Operation::Deploy, "site", LOCAL, DeployStatus::Live)
         };
         assert_eq!(outcome(&deployed), "live in local  896c0854 → 5d06ec86");
         let preview = Record {
             urls: vec!["https://demo.example/".to_owned(), "https://0a1b.example/".to_owned()],
             alias: Some("demo".to_owned()),
             version: Some("0a1b".to_owned()),
-            ..record(Verb::Preview, "api", "staging", Status::Ready)
+            ..record(Operation::Preview, "api", "staging", DeployStatus::Ready)
         };
         let all = [failed, deployed, preview];
         expect![[r#"

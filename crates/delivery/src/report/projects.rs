@@ -12,7 +12,7 @@ use workspace::project::Project;
 /// A project and what it is made from.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Entry<'a> {
+pub struct ProjectEntry<'a> {
     /// The project.
     #[serde(flatten)]
     pub project: &'a Project,
@@ -26,7 +26,7 @@ pub struct ProjectsReport<'a> {
     /// The version of this shape.
     pub schema: u32,
     /// Sorted by folder.
-    pub projects: Vec<Entry<'a>>,
+    pub projects: Vec<ProjectEntry<'a>>,
     /// Wrangler configs that no project can be made of.
     pub broken: &'a [BrokenConfig],
 }
@@ -35,7 +35,7 @@ impl<'a> ProjectsReport<'a> {
     /// The report on `workspace`.
     #[must_use]
     pub fn new(workspace: &'a Workspace, graph: &'a Graph) -> ProjectsReport<'a> {
-        let entry = |project: &'a Project| Entry {
+        let entry = |project: &'a Project| ProjectEntry {
             project,
             depends_on: graph.edges(&project.dir).collect(),
         };
@@ -50,7 +50,7 @@ impl<'a> ProjectsReport<'a> {
             return "no projects: none has a wrangler config".to_owned();
         }
         let mut table = Table::new(&["PROJECT", "WORKER", "ENVIRONMENTS"]);
-        for Entry { project, .. } in &self.projects {
+        for ProjectEntry { project, .. } in &self.projects {
             let environments = match project.environments.as_slice() {
                 [] => "top level".to_owned(),
                 blocks => format!("top level, {}", blocks.join(", ")),

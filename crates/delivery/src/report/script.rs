@@ -4,8 +4,8 @@ use camino::Utf8Path;
 
 use crate::engine::dagger;
 use crate::plan::commands::{Bundling, Places};
-use crate::plan::{Engine, Plan, ProjectPlan, Verb};
-use base::command::{Command, heredoc, preamble, quote};
+use crate::plan::{Engine, Operation, Plan, ProjectPlan};
+use base::command::{ProcessCommand, heredoc, preamble, quote};
 use base::error::Failure;
 use base::http;
 use base::text::is_control_or_bidi;
@@ -14,7 +14,7 @@ use workspace::health::Health;
 use workspace::strategy::Strategy;
 
 /// The script of `plan`. `setup` are the commands that put missing tools in place first.
-pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> Result<String, Failure> {
+pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<String, Failure> {
     let destination = &plan.destination;
     let token_file = places.root.join(".xtask/sandbox/token");
     let commit = plan.head.commit.as_deref().unwrap_or("no commit");
@@ -39,14 +39,14 @@ pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> Result<String,
         text += &command.script(&places.root, &token_file);
     }
     let program = places.root.join(PROGRAM);
-    if plan.choice.engine == Engine::Host && plan.verb != Verb::Build {
+    if plan.choice.engine == Engine::Host && plan.verb != Operation::Build {
         text += "\n# Prepares each upload from what was bundled, and looks for the token in it.\n";
         text += &format!("mkdir -p .xtask/tmp\ncat > {PROGRAM} {}", heredoc(PREPARE_UPLOAD));
     }
     for part in &plan.projects {
         let (project, reason) = (one_line(&part.project), one_line(&part.reason));
         text += &format!("\n# {project}: {reason}\n# content key: {}\n", part.key);
-        if plan.verb == Verb::Deploy && !plan.force {
+        if plan.verb == Operation::Deploy && !plan.force {
             text += "# skipped when the live version carries this key and answers\n";
         }
         for what in &part.removes {
@@ -60,7 +60,7 @@ pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> Result<String,
             text +=
                 "# refused when the Worker was never deployed: wrangler would make one unasked\n";
         }
-        if plan.choice.engine == Engine::Host && plan.verb != Verb::Build {
+        if plan.choice.engine == Engine::Host && plan.verb != Operation::Build {
             let empty = places.upload_folder(part).join("empty");
             let folder = quote(empty.strip_prefix(&places.root).unwrap_or(&empty).as_str());
             text += &format!("mkdir -p {folder}\n");
@@ -68,7 +68,8 @@ pub fn script(plan: &Plan, places: &Places, setup: &[Command]) -> Result<String,
         for command in commands(plan, part, places, &program)? {
             text += &command.script(&places.root, &token_file);
         }
-        if let (Verb::Deploy, Some(url)) = (plan.verb, destination.sandbox_url(&part.target.worker))
+        if let (Operation::Deploy, Some(url)) =
+            (plan.verb, destination.sandbox_url(&part.target.worker))
         {
             text += &check(&url, &part.health);
         }
@@ -85,7 +86,7 @@ fn commands(
     part: &ProjectPlan,
     places: &Places,
     program: &Utf8Path,
-) -> Result<Vec<Command>, Failure> {
+) -> Result<Vec<ProcessCommand>, Failure> {
     if plan.choice.engine == Engine::Dagger {
         return Ok(vec![dagger::command(plan, part, &places.root)?]);
     }
@@ -99,7 +100,7 @@ fn commands(
     if let Some(build) = &part.own_build {
         commands.extend(places.build(build, part.build_environment.as_deref()));
     }
-    if plan.verb != Verb::Build {
+    if plan.verb != Operation::Build {
         let is_bundled = part.target.main.is_some() || part.target.has_build_command;
         if is_bundled {
             let has_assets = part.target.assets.is_some();
@@ -146,10 +147,10 @@ fn check(base: &str, health: &Health) -> String {
     }
 }
 
-fn verb(verb: Verb) -> &'static str {
+fn verb(verb: Operation) -> &'static str {
     match verb {
-        Verb::Build => "build for",
-        Verb::Deploy | Verb::Promote | Verb::Rollback => "deploy to",
-        Verb::Preview => "preview in",
+        Operation::Build => "build for",
+        Operation::Deploy | Operation::Promote | Operation::Rollback => "deploy to",
+        Operation::Preview => "preview in",
     }
 }

@@ -12,7 +12,7 @@ use workspace::git::Head;
 
 /// One project in one environment.
 #[derive(Debug, Serialize)]
-pub struct Row {
+pub struct StatusRow {
     /// The project's name.
     pub project: String,
     /// The environment.
@@ -21,13 +21,13 @@ pub struct Row {
     pub worker: String,
     /// The live state.
     #[serde(flatten)]
-    pub state: State,
+    pub state: LiveState,
 }
 
 /// The live state of a project in an environment.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "status")]
-pub enum State {
+pub enum LiveState {
     /// A version.
     Live {
         /// The version and its deployment.
@@ -62,7 +62,7 @@ pub struct StatusReport<'a> {
     /// The commit that is checked out.
     pub head: &'a Head,
     /// By environment, then by project.
-    pub rows: Vec<Row>,
+    pub rows: Vec<StatusRow>,
     /// Environments that cannot be asked from here, with the reason.
     pub skipped: BTreeMap<String, String>,
 }
@@ -70,14 +70,14 @@ pub struct StatusReport<'a> {
 impl<'a> StatusReport<'a> {
     /// The report on `rows`.
     #[must_use]
-    pub fn new(head: &'a Head, rows: Vec<Row>, skipped: BTreeMap<String, String>) -> Self {
+    pub fn new(head: &'a Head, rows: Vec<StatusRow>, skipped: BTreeMap<String, String>) -> Self {
         StatusReport { schema: 1, head, rows, skipped }
     }
 
     /// Returns whether every request got a response.
     #[must_use]
     pub fn complete(&self) -> bool {
-        !self.rows.iter().any(|row| matches!(row.state, State::Unreadable { .. }))
+        !self.rows.iter().any(|row| matches!(row.state, LiveState::Unreadable { .. }))
     }
 
     /// Returns the table, by project, for a terminal with `width` columns. `now` is in seconds since 1970.
@@ -98,7 +98,7 @@ impl<'a> StatusReport<'a> {
         }
         let mut text = if self.rows.is_empty() { String::new() } else { table.text(width) };
         for row in &self.rows {
-            if let State::Unreadable { error } = &row.state {
+            if let LiveState::Unreadable { error } = &row.state {
                 let (project, environment) = (&row.project, &row.environment);
                 let line = format!("{project} in {environment} cannot be read: {}", plain(error));
                 text += &format!("{}\n", paint(RED, &line));
@@ -116,16 +116,16 @@ impl<'a> StatusReport<'a> {
     }
 }
 
-impl State {
+impl LiveState {
     /// Returns the cells from the state to the address.
     fn cells(&self, now: u64) -> Vec<Cell> {
         let (live, urls, state) = match self {
-            State::Nothing => return vec![Cell::new("nothing is live", DIM)],
-            State::NoBlock { worker_of } => {
+            LiveState::Nothing => return vec![Cell::new("nothing is live", DIM)],
+            LiveState::NoBlock { worker_of } => {
                 return vec![Cell::new(format!("no env block, the Worker is {worker_of}'s"), DIM)];
             }
-            State::Unreadable { .. } => return vec![Cell::new("cannot be read", RED)],
-            State::Live { live, urls, in_step, triggers_applied } => {
+            LiveState::Unreadable { .. } => return vec![Cell::new("cannot be read", RED)],
+            LiveState::Live { live, urls, in_step, triggers_applied } => {
                 let state = match (in_step, triggers_applied) {
                     (true, true) => Cell::new("up to date", GREEN),
                     (true, false) => Cell::new("crons, routes or settings not applied", YELLOW),

@@ -9,7 +9,7 @@ use super::{quote, relative};
 use crate::plan::ProjectPlan;
 use crate::plan::commands::Places;
 use crate::tools::packages::{Manager, PackageToolchain, Tool};
-use base::command::{Command, Value};
+use base::command::{ProcessCommand, Value};
 use base::env::is_set;
 use base::error::Failure;
 use workspace::config::{Images, Variables};
@@ -35,7 +35,7 @@ const EXCLUDES: [&str; 7] = [
 /// The folder of a package manager's cache, which outlives the container.
 const CACHE: &str = "/var/cache/packages";
 
-/// What a container needs beside the plan of a build.
+/// The inputs of a container, in addition to the plan of a build.
 #[derive(Clone, Debug)]
 pub struct ContainerInputs {
     /// The folders of all packages that the project's lock file may cover. An install reads their manifests.
@@ -114,7 +114,7 @@ fn include_paths(part: &ProjectPlan) -> BTreeSet<String> {
 }
 
 /// Returns the pattern of a path. The CLI splits patterns at commas and drops quotes, and the engine reads some
-/// characters as wildcards: each of these becomes `?`, which stands for any one character.
+/// characters as wildcards: each of these becomes `?`, which matches any one character.
 fn pattern(path: &str) -> String {
     let is_special = |c: char| matches!(c, ',' | '"' | '\'' | '[' | ']' | '\\' | '!' | '\n' | '\r');
     path.chars().map(|c| if is_special(c) { '?' } else { c }).collect()
@@ -233,7 +233,7 @@ fn places(settings: &ContainerInputs, toolchains: &[&PackageToolchain]) -> Place
 }
 
 /// Returns the calls that run a command of the host's plan in the container.
-fn run(command: &Command) -> Result<Vec<String>, Failure> {
+fn run(command: &ProcessCommand) -> Result<Vec<String>, Failure> {
     let mut calls = vec![call("with-workdir", &[command.dir.as_str()])?];
     for (name, value) in &command.env {
         if let Value::Text(text) = value {

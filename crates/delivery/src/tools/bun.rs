@@ -5,7 +5,7 @@ use workspace::toolchain::{Toolchain, tools_folder};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use base::command::Command;
+use base::command::ProcessCommand;
 use base::{probe, version_cache};
 
 /// The timeout of an install.
@@ -99,33 +99,34 @@ fn installed_program() -> String {
 
 /// Returns the commands that install Bun from npm, frozen to the lock file.
 #[must_use]
-pub fn install(root: &Utf8Path, version: &str) -> Vec<Command> {
+pub fn install(root: &Utf8Path, version: &str) -> Vec<ProcessCommand> {
     let folder = folder(root, version);
     let toolchain = Toolchain::bun(root);
     let npm = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"];
     let mut commands =
-        vec![Command::new(root, &["mkdir", "-p", folder.as_str()], INSTALL_DEADLINE)];
+        vec![ProcessCommand::new(root, &["mkdir", "-p", folder.as_str()], INSTALL_DEADLINE)];
     if toolchain.is_carried() {
         commands.extend(write_pins(root, &toolchain.at(folder.clone())));
     } else {
         let from = |name: &str| toolchain.dir.join(name).to_string();
         let copy = ["cp", &from("package.json"), &from("package-lock.json"), folder.as_str()];
-        commands.push(Command::new(root, &copy, INSTALL_DEADLINE));
+        commands.push(ProcessCommand::new(root, &copy, INSTALL_DEADLINE));
     }
-    commands.push(Command::new(&folder, &npm, INSTALL_DEADLINE));
+    commands.push(ProcessCommand::new(&folder, &npm, INSTALL_DEADLINE));
     commands
 }
 
 /// Returns the commands that write the pins that this program carries. None for those of the repository.
 #[must_use]
-pub fn write_pins(root: &Utf8Path, toolchain: &Toolchain) -> Vec<Command> {
+pub fn write_pins(root: &Utf8Path, toolchain: &Toolchain) -> Vec<ProcessCommand> {
     let unwritten = toolchain.unwritten();
     if unwritten.is_empty() {
         return Vec::new();
     }
-    let folder = Command::new(root, &["mkdir", "-p", toolchain.dir.as_str()], INSTALL_DEADLINE);
+    let folder =
+        ProcessCommand::new(root, &["mkdir", "-p", toolchain.dir.as_str()], INSTALL_DEADLINE);
     let write = |(path, text): (Utf8PathBuf, &str)| {
-        let mut command = Command::new(root, &["tee", path.as_str()], INSTALL_DEADLINE);
+        let mut command = ProcessCommand::new(root, &["tee", path.as_str()], INSTALL_DEADLINE);
         command.stdin = Some(text.to_owned());
         command
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 
-use base::command::Command;
+use base::command::ProcessCommand;
 
 /// The timeout of a build with its tests, for a slow machine that does other work too.
 pub const DEADLINE: Duration = Duration::from_secs(2 * 3600);
@@ -28,9 +28,9 @@ const INHERITED: [&str; 13] = [
 
 /// The cargo that runs us, with `arguments`.
 #[must_use]
-pub fn command(root: &Utf8Path, arguments: &[&str]) -> Command {
+pub fn command(root: &Utf8Path, arguments: &[&str]) -> ProcessCommand {
     let cargo = base::env::raw_variable("CARGO").unwrap_or_else(|| "cargo".to_owned());
-    let mut command = Command::new(root, &[&[cargo.as_str()], arguments].concat(), DEADLINE);
+    let mut command = ProcessCommand::new(root, &[&[cargo.as_str()], arguments].concat(), DEADLINE);
     command.inherit.extend(INHERITED);
     command
 }

@@ -8,7 +8,7 @@ use camino::Utf8Path;
 
 use super::bun;
 use super::engine_address::VARIABLE;
-use base::command::Command;
+use base::command::ProcessCommand;
 use base::version::Version;
 use base::{probe, version_cache};
 
@@ -104,11 +104,12 @@ pub fn daemon_version(root: &Utf8Path, program: &Utf8Path) -> Option<String> {
 /// Runs `script` in `dir`. As a file on stdin, because a bare `dagger` prints its usage, runs
 /// nothing and exits with 0 (since v0.21.4).
 #[must_use]
-pub fn command(dir: &Utf8Path, script: String) -> Command {
-    let mut command = Command::new(dir, &["dagger", "--progress=plain", "/dev/stdin"], DEADLINE)
-        .text("DAGGER_NO_NAG", "1")
-        .text("DAGGER_NO_UPDATE_CHECK", "1")
-        .text("DO_NOT_TRACK", "1");
+pub fn command(dir: &Utf8Path, script: String) -> ProcessCommand {
+    let mut command =
+        ProcessCommand::new(dir, &["dagger", "--progress=plain", "/dev/stdin"], DEADLINE)
+            .text("DAGGER_NO_NAG", "1")
+            .text("DAGGER_NO_UPDATE_CHECK", "1")
+            .text("DO_NOT_TRACK", "1");
     command.inherit.extend(INHERITED);
     command.stdin = Some(script);
     command

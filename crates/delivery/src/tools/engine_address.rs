@@ -13,7 +13,7 @@ pub enum Address {
     /// A server, as `host:port`. The connection is neither encrypted nor authenticated.
     Open(String),
     /// A server behind a protocol that authenticates, or Dagger's own service.
-    Encrypted(String),
+    Secure(String),
     /// A pod, as its name.
     Pod(String),
     /// A scheme that the CLI does not know.
@@ -38,7 +38,7 @@ impl Address {
             "unix" => Address::Socket(bare.to_owned()),
             "tcp" => Address::Open(bare.to_owned()),
             "kube-pod" => Address::Pod(bare.to_owned()),
-            "ssh" | "tls" | "dagger-cloud" => Address::Encrypted(bare.to_owned()),
+            "ssh" | "tls" | "dagger-cloud" => Address::Secure(bare.to_owned()),
             other => match other.strip_prefix("image+").or(other.strip_prefix("container+")) {
                 Some("apple") => Address::Container(vec!["container"]),
                 Some(backend) if RUNTIMES.contains(&backend) => {
@@ -78,7 +78,7 @@ mod tests {
             ),
             (Some("tcp://10.0.0.5:1234"), Address::Open("10.0.0.5:1234".into())),
             (Some("kube-pod://engine-0?namespace=ci"), Address::Pod("engine-0".into())),
-            (Some("ssh://me@there"), Address::Encrypted("me@there".into())),
+            (Some("ssh://me@there"), Address::Secure("me@there".into())),
             (Some("podman-container://x"), Address::Unknown("podman-container".into())),
             (Some("engine:1234"), Address::Unknown("engine:1234".into())),
         ] {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cargo;
 use crate::plan::ProjectPlan;
-use base::command::Command;
+use base::command::ProcessCommand;
 use base::env::variable;
 use base::error::{Failure, failed, refused};
 use base::http;
@@ -248,7 +248,7 @@ pub fn source(root: &Utf8Path) -> Option<Utf8PathBuf> {
 /// `None` if there is no source, or if that target folder lies in another checkout: its own builds make
 /// both programs.
 #[must_use]
-pub fn build(root: &Utf8Path) -> Option<Command> {
+pub fn build(root: &Utf8Path) -> Option<ProcessCommand> {
     let source = source(root)?;
     let target = program().ok();
     if source != root && target.as_ref().is_some_and(|program| program.starts_with(&source)) {

@@ -28,7 +28,7 @@ pub struct Request {
     /// Its number in its project.
     pub iid: u64,
     /// Its state.
-    pub state: State,
+    pub state: RequestState,
     /// Its page.
     #[serde(default)]
     pub web_url: Option<String>,
@@ -46,7 +46,7 @@ pub struct Request {
 /// The state of a merge request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum State {
+pub enum RequestState {
     /// It was merged.
     Merged,
     /// It was closed.
@@ -64,7 +64,7 @@ pub enum State {
 
 /// An environment of GitLab.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Environment {
+pub struct GitlabEnvironment {
     /// Its id.
     pub id: u64,
     /// Its name.
@@ -114,7 +114,7 @@ pub fn list_by_number(
         let newest: Vec<Request> = newest.json(200)?;
         let last = newest.iter().chain(&found).map(|row| row.iid).max().unwrap_or(0);
         found.extend(missing.into_iter().map(|iid| {
-            let state = if iid < last { State::Deleted } else { State::Unknown };
+            let state = if iid < last { RequestState::Deleted } else { RequestState::Unknown };
             Request {
                 iid,
                 state,
@@ -129,16 +129,16 @@ pub fn list_by_number(
 }
 
 /// Returns the state of a merge request. One that does not exist counts as deleted.
-pub fn state(client: &Client<'_>, project: &str, iid: u64) -> Result<State> {
+pub fn state(client: &Client<'_>, project: &str, iid: u64) -> Result<RequestState> {
     let reply = client.get(&format!("/projects/{}/merge_requests/{iid}", segment(project)))?;
     if reply.status == 404 {
-        return Ok(State::Deleted);
+        return Ok(RequestState::Deleted);
     }
     Ok(reply.json::<Request>(200)?.state)
 }
 
 /// The environments below `review/` that are available.
-pub fn available(client: &Client<'_>, project: &str) -> Result<Vec<Environment>> {
+pub fn available(client: &Client<'_>, project: &str) -> Result<Vec<GitlabEnvironment>> {
     let project = segment(project);
     let path = format!("/projects/{project}/environments?states=available&search=review%2F");
     Ok(pages(client, &path)?.0)

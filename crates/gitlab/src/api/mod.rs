@@ -46,11 +46,11 @@ pub struct User {
 /// The outcome of writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrote {
-    /// It was done, to the note of this id.
+    /// The note with this id was written.
     Done(u64),
-    /// The note is no longer there.
-    Gone,
-    /// It may or may not have been done. The pause that this asks for is over.
+    /// The note does not exist any more.
+    Missing,
+    /// The outcome is unknown. The requested pause is over.
     Open,
 }
 
@@ -146,7 +146,7 @@ impl<'a> Notes<'a> {
         let path = format!("{}/{id}", self.path);
         match self.client.attempt("PUT", &path, &json!({ "body": body }), tried)? {
             None => Ok(Wrote::Open),
-            Some(reply) if reply.status == 404 => Ok(Wrote::Gone),
+            Some(reply) if reply.status == 404 => Ok(Wrote::Missing),
             Some(reply) => reply.ok(200).map(|()| Wrote::Done(id)),
         }
     }

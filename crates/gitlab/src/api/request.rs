@@ -32,7 +32,7 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-impl retry::Reply for Reply {
+impl retry::RetrySignal for Reply {
     fn status(&self) -> u16 {
         self.status
     }

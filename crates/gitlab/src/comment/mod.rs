@@ -16,7 +16,7 @@ pub const MARKER: &str = "<!-- xtask preview v1 -->";
 /// The status of a project's preview.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Status {
+pub enum PreviewStatus {
     /// A job works on it.
     Building,
     /// It answers.
@@ -34,11 +34,11 @@ pub enum Status {
 /// A row of the comment, for one project. Every text may come from outside.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Row {
+pub struct CommentRow {
     /// The project's name, which tells rows apart.
     pub project: String,
     /// The status.
-    pub status: Status,
+    pub status: PreviewStatus,
     /// The address that stays the same over every push.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias_url: Option<String>,
@@ -57,7 +57,7 @@ pub struct Row {
     /// The reason of a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What a person should read although the preview is ready.
+    /// The warning of a preview that is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
     /// The id of the pipeline that says so. A later pipeline's row is not replaced by an earlier's.
@@ -65,10 +65,10 @@ pub struct Row {
     pub pipeline: Option<u64>,
 }
 
-impl Row {
+impl CommentRow {
     /// Returns a row with a status alone.
-    pub fn new(project: impl Into<String>, status: Status) -> Row {
-        Row {
+    pub fn new(project: impl Into<String>, status: PreviewStatus) -> CommentRow {
+        CommentRow {
             project: project.into(),
             status,
             alias_url: None,
@@ -85,20 +85,20 @@ impl Row {
 
 /// A change that a job makes to the comment.
 #[derive(Clone, Copy, Debug)]
-pub enum Change<'a> {
+pub enum RowChange<'a> {
     /// These rows, beside those of other projects.
-    Rows(&'a [Row]),
+    Rows(&'a [CommentRow]),
     /// That every preview was removed, at this time.
     Removed(&'a str),
 }
 
-impl Change<'_> {
+impl RowChange<'_> {
     /// Returns the rows after the change, by project.
     #[must_use]
-    pub fn apply(&self, stored: Vec<Row>) -> Vec<Row> {
+    pub fn apply(&self, stored: Vec<CommentRow>) -> Vec<CommentRow> {
         match self {
-            Change::Rows(ours) => merge_rows(stored, ours),
-            Change::Removed(time) => {
+            RowChange::Rows(ours) => merge_rows(stored, ours),
+            RowChange::Removed(time) => {
                 stored.into_iter().map(|row| mark_removed(row, time)).collect()
             }
         }
@@ -108,7 +108,7 @@ impl Change<'_> {
 /// Returns `stored` with `ours` in place of rows of the same projects, by project. A project that is
 /// built again still answers at its alias.
 #[must_use]
-pub fn merge_rows(stored: Vec<Row>, ours: &[Row]) -> Vec<Row> {
+pub fn merge_rows(stored: Vec<CommentRow>, ours: &[CommentRow]) -> Vec<CommentRow> {
     let mut rows = stored;
     for new in ours {
         let Some(old) = rows.iter_mut().find(|row| row.project == new.project) else {
@@ -118,15 +118,16 @@ pub fn merge_rows(stored: Vec<Row>, ours: &[Row]) -> Vec<Row> {
         let earlier = new.pipeline.is_some() && old.pipeline > new.pipeline;
         // Jobs of one pipeline may know only their own projects.
         let same = new.pipeline.is_some() && old.pipeline == new.pipeline;
-        let less = same && new.status == Status::Unaffected && old.status != Status::Removed;
+        let less =
+            same && new.status == PreviewStatus::Unaffected && old.status != PreviewStatus::Removed;
         if earlier || less {
             continue;
         }
         let alias_url = match new.status {
-            Status::Building => new.alias_url.clone().or_else(|| old.alias_url.take()),
+            PreviewStatus::Building => new.alias_url.clone().or_else(|| old.alias_url.take()),
             _ => new.alias_url.clone(),
         };
-        *old = Row { alias_url, ..new.clone() };
+        *old = CommentRow { alias_url, ..new.clone() };
     }
     rows.sort_by(|a, b| a.project.cmp(&b.project));
     rows
@@ -135,9 +136,10 @@ pub fn merge_rows(stored: Vec<Row>, ours: &[Row]) -> Vec<Row> {
 /// Returns the rows of several notes as one list. Of two rows of a project the later one counts, and a
 /// result counts before the announcement that a job works on it.
 #[must_use]
-pub fn union_of_notes(notes: impl IntoIterator<Item = Vec<Row>>) -> Vec<Row> {
-    let age = |row: &Row| (row.pipeline, row.status != Status::Building, row.time.clone());
-    let mut rows: Vec<Row> = Vec::new();
+pub fn union_of_notes(notes: impl IntoIterator<Item = Vec<CommentRow>>) -> Vec<CommentRow> {
+    let age =
+        |row: &CommentRow| (row.pipeline, row.status != PreviewStatus::Building, row.time.clone());
+    let mut rows: Vec<CommentRow> = Vec::new();
     for row in notes.into_iter().flatten() {
         match rows.iter_mut().find(|known| known.project == row.project) {
             Some(known) if age(known) < age(&row) => *known = row,
@@ -149,14 +151,14 @@ pub fn union_of_notes(notes: impl IntoIterator<Item = Vec<Row>>) -> Vec<Row> {
     rows
 }
 
-fn mark_removed(row: Row, time: &str) -> Row {
+fn mark_removed(row: CommentRow, time: &str) -> CommentRow {
     match row.status {
-        Status::Unaffected | Status::Undeployed | Status::Removed => row,
-        Status::Building | Status::Ready | Status::Failed => Row {
+        PreviewStatus::Unaffected | PreviewStatus::Undeployed | PreviewStatus::Removed => row,
+        PreviewStatus::Building | PreviewStatus::Ready | PreviewStatus::Failed => CommentRow {
             commit: row.commit,
             time: Some(time.to_owned()),
             pipeline: row.pipeline,
-            ..Row::new(row.project, Status::Removed)
+            ..CommentRow::new(row.project, PreviewStatus::Removed)
         },
     }
 }
@@ -165,61 +167,81 @@ fn mark_removed(row: Row, time: &str) -> Row {
 mod tests {
     use super::*;
 
-    fn row(project: &str, status: Status, pipeline: u64) -> Row {
+    fn row(project: &str, status: PreviewStatus, pipeline: u64) -> CommentRow {
         let alias_url = Some(format!("https://{project}.example/"));
-        Row { pipeline: Some(pipeline), alias_url, ..Row::new(project, status) }
+        CommentRow { pipeline: Some(pipeline), alias_url, ..CommentRow::new(project, status) }
     }
 
     #[test]
     fn rows_of_others_stay_and_ours_are_replaced() {
-        let stored = vec![row("b", Status::Ready, 1), row("a", Status::Ready, 1)];
-        let rows = merge_rows(stored, &[row("b", Status::Failed, 1), row("c", Status::Ready, 1)]);
+        let stored = vec![row("b", PreviewStatus::Ready, 1), row("a", PreviewStatus::Ready, 1)];
+        let rows = merge_rows(
+            stored,
+            &[row("b", PreviewStatus::Failed, 1), row("c", PreviewStatus::Ready, 1)],
+        );
         let statuses: Vec<_> = rows.iter().map(|row| (row.project.as_str(), row.status)).collect();
-        assert_eq!(statuses, [("a", Status::Ready), ("b", Status::Failed), ("c", Status::Ready)]);
+        assert_eq!(
+            statuses,
+            [
+                ("a", PreviewStatus::Ready),
+                ("b", PreviewStatus::Failed),
+                ("c", PreviewStatus::Ready)
+            ]
+        );
     }
 
     #[test]
     fn an_earlier_pipeline_does_not_undo_a_later_one() {
-        let later = vec![row("a", Status::Ready, 9)];
-        assert_eq!(merge_rows(later.clone(), &[row("a", Status::Failed, 8)]), later);
-        let local = Row { pipeline: None, ..row("a", Status::Failed, 0) };
+        let later = vec![row("a", PreviewStatus::Ready, 9)];
+        assert_eq!(merge_rows(later.clone(), &[row("a", PreviewStatus::Failed, 8)]), later);
+        let local = CommentRow { pipeline: None, ..row("a", PreviewStatus::Failed, 0) };
         assert_eq!(merge_rows(later, std::slice::from_ref(&local)), [local]);
     }
 
     #[test]
     fn a_job_that_does_not_build_a_project_does_not_deny_one_that_does() {
-        let unaffected = |pipeline| row("a", Status::Unaffected, pipeline);
-        let status = |rows: Vec<Row>| rows[0].status;
-        let ready = || vec![row("a", Status::Ready, 8)];
-        assert_eq!(status(merge_rows(ready(), &[unaffected(8)])), Status::Ready);
-        assert_eq!(status(merge_rows(ready(), &[unaffected(9)])), Status::Unaffected);
-        assert_eq!(status(merge_rows(vec![unaffected(8)], &ready())), Status::Ready);
+        let unaffected = |pipeline| row("a", PreviewStatus::Unaffected, pipeline);
+        let status = |rows: Vec<CommentRow>| rows[0].status;
+        let ready = || vec![row("a", PreviewStatus::Ready, 8)];
+        assert_eq!(status(merge_rows(ready(), &[unaffected(8)])), PreviewStatus::Ready);
+        assert_eq!(status(merge_rows(ready(), &[unaffected(9)])), PreviewStatus::Unaffected);
+        assert_eq!(status(merge_rows(vec![unaffected(8)], &ready())), PreviewStatus::Ready);
     }
 
     #[test]
     fn a_build_keeps_the_address_that_still_answers() {
-        let rows = merge_rows(vec![row("a", Status::Ready, 1)], &[Row::new("a", Status::Building)]);
+        let rows = merge_rows(
+            vec![row("a", PreviewStatus::Ready, 1)],
+            &[CommentRow::new("a", PreviewStatus::Building)],
+        );
         assert_eq!(rows[0].alias_url.as_deref(), Some("https://a.example/"));
-        let rows = merge_rows(vec![row("a", Status::Ready, 1)], &[Row::new("a", Status::Failed)]);
+        let rows = merge_rows(
+            vec![row("a", PreviewStatus::Ready, 1)],
+            &[CommentRow::new("a", PreviewStatus::Failed)],
+        );
         assert_eq!(rows[0].alias_url, None);
     }
 
     #[test]
     fn of_two_notes_the_later_row_counts() {
-        let (old, new) = (row("a", Status::Ready, 1), row("a", Status::Building, 2));
+        let (old, new) = (row("a", PreviewStatus::Ready, 1), row("a", PreviewStatus::Building, 2));
         for notes in [[vec![old.clone()], vec![new.clone()]], [vec![new.clone()], vec![old]]] {
             assert_eq!(union_of_notes(notes), std::slice::from_ref(&new));
         }
-        let (building, ready) = (row("a", Status::Building, 2), row("a", Status::Ready, 2));
+        let (building, ready) =
+            (row("a", PreviewStatus::Building, 2), row("a", PreviewStatus::Ready, 2));
         assert_eq!(union_of_notes([vec![ready.clone()], vec![building]]), [ready]);
     }
 
     #[test]
     fn removal_is_said_once_and_leaves_no_address() {
-        let stored = vec![row("a", Status::Ready, 1), Row::new("b", Status::Unaffected)];
-        let once = Change::Removed("2026-11-24T12:00:00Z").apply(stored.clone());
-        assert_eq!((once[0].status, once[0].alias_url.as_deref()), (Status::Removed, None));
+        let stored = vec![
+            row("a", PreviewStatus::Ready, 1),
+            CommentRow::new("b", PreviewStatus::Unaffected),
+        ];
+        let once = RowChange::Removed("2026-11-24T12:00:00Z").apply(stored.clone());
+        assert_eq!((once[0].status, once[0].alias_url.as_deref()), (PreviewStatus::Removed, None));
         assert_eq!(once[1], stored[1]);
-        assert_eq!(Change::Removed("2027-01-01T00:00:00Z").apply(once.clone()), once);
+        assert_eq!(RowChange::Removed("2027-01-01T00:00:00Z").apply(once.clone()), once);
     }
 }

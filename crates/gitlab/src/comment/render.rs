@@ -1,7 +1,7 @@
 //! Renders rows as the Markdown of a note.
 
 use super::escape::{address, code, code_block, html, link};
-use super::{MARKER, Row, Status, state};
+use super::{CommentRow, MARKER, PreviewStatus, state};
 
 /// The longest body that GitLab takes, in characters (<https://docs.gitlab.com/api/notes/>). Counted
 /// in bytes, of which there are never fewer.
@@ -18,11 +18,11 @@ const REASONS: [usize; 3] = [2000, 300, 60];
 
 /// Returns the whole body, within GitLab's limit: reasons are cut first, then rows, those that failed last.
 #[must_use]
-pub fn body(rows: &[Row]) -> String {
+pub fn body(rows: &[CommentRow]) -> String {
     within(rows, LIMIT)
 }
 
-fn within(rows: &[Row], limit: usize) -> String {
+fn within(rows: &[CommentRow], limit: usize) -> String {
     for reason in REASONS {
         let text = text(&shorten(rows, reason), 0);
         if text.len() <= limit {
@@ -30,7 +30,7 @@ fn within(rows: &[Row], limit: usize) -> String {
         }
     }
     let mut kept = shorten(rows, REASONS[2]);
-    kept.sort_by_key(|row| row.status != Status::Failed);
+    kept.sort_by_key(|row| row.status != PreviewStatus::Failed);
     let (mut fits, mut too_many) = (0, kept.len());
     while fits + 1 < too_many {
         let middle = usize::midpoint(fits, too_many);
@@ -40,12 +40,12 @@ fn within(rows: &[Row], limit: usize) -> String {
     text(&kept[..fits], kept.len() - fits)
 }
 
-fn shorten(rows: &[Row], limit: usize) -> Vec<Row> {
+fn shorten(rows: &[CommentRow], limit: usize) -> Vec<CommentRow> {
     let short = |text: &String| match text.char_indices().nth(limit) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.clone(),
     };
-    let short_row = |row: &Row| Row {
+    let short_row = |row: &CommentRow| CommentRow {
         reason: row.reason.as_ref().map(short),
         warning: row.warning.as_ref().map(short),
         ..row.clone()
@@ -53,12 +53,12 @@ fn shorten(rows: &[Row], limit: usize) -> Vec<Row> {
     rows.iter().map(short_row).collect()
 }
 
-fn text(rows: &[Row], left_out: usize) -> String {
+fn text(rows: &[CommentRow], left_out: usize) -> String {
     let mut lines = vec![MARKER.to_owned()];
     lines.extend(rows.iter().map(state::line));
     lines.push("### Previews\n".to_owned());
-    let (unaffected, shown): (Vec<&Row>, Vec<&Row>) =
-        rows.iter().partition(|row| row.status == Status::Unaffected);
+    let (unaffected, shown): (Vec<&CommentRow>, Vec<&CommentRow>) =
+        rows.iter().partition(|row| row.status == PreviewStatus::Unaffected);
     let newest = newest(&shown);
     if shown.is_empty() {
         lines.push("This merge request changes no project.".to_owned());
@@ -85,22 +85,22 @@ fn text(rows: &[Row], left_out: usize) -> String {
 }
 
 /// Returns the row of the newest pipeline. Its commit is the one that the summary names.
-fn newest<'a>(rows: &[&'a Row]) -> Option<&'a Row> {
+fn newest<'a>(rows: &[&'a CommentRow]) -> Option<&'a CommentRow> {
     rows.iter().copied().max_by_key(|row| (row.pipeline, row.time.clone()))
 }
 
 /// Returns the line above the table: commit, pipeline, counts and time.
-fn summary(rows: &[&Row], newest: Option<&Row>) -> String {
-    let count = |status: Status, word: &str| {
+fn summary(rows: &[&CommentRow], newest: Option<&CommentRow>) -> String {
+    let count = |status: PreviewStatus, word: &str| {
         let count = rows.iter().filter(|row| row.status == status).count();
         (count > 0).then(|| format!("{count} {word}"))
     };
     let counts = [
-        count(Status::Ready, "ready"),
-        count(Status::Failed, "failed"),
-        count(Status::Building, "building"),
-        count(Status::Undeployed, "not deployed yet"),
-        count(Status::Removed, "removed"),
+        count(PreviewStatus::Ready, "ready"),
+        count(PreviewStatus::Failed, "failed"),
+        count(PreviewStatus::Building, "building"),
+        count(PreviewStatus::Undeployed, "not deployed yet"),
+        count(PreviewStatus::Removed, "removed"),
     ];
     let counts = counts.into_iter().flatten().collect::<Vec<_>>().join(", ");
     let latest = rows.iter().filter_map(|row| row.time.as_deref()).max();
@@ -110,7 +110,7 @@ fn summary(rows: &[&Row], newest: Option<&Row>) -> String {
 }
 
 /// Returns the row's commit as a link.
-fn commit(row: &Row) -> Option<String> {
+fn commit(row: &CommentRow) -> Option<String> {
     let hash = row.commit.as_deref()?;
     let short: String = hash.chars().take(8).collect();
     let label = code(&short, 8)?;
@@ -120,7 +120,7 @@ fn commit(row: &Row) -> Option<String> {
 }
 
 /// Returns the row's pipeline as a link.
-fn pipeline(row: &Row) -> Option<String> {
+fn pipeline(row: &CommentRow) -> Option<String> {
     let id = row.pipeline?;
     let label = format!("pipeline {id}");
     let url = project_page(row).map(|page| format!("{page}/-/pipelines/{id}"));
@@ -128,18 +128,18 @@ fn pipeline(row: &Row) -> Option<String> {
 }
 
 /// Returns the address of the GitLab project, which the address of a job's log begins with.
-fn project_page(row: &Row) -> Option<&str> {
+fn project_page(row: &CommentRow) -> Option<&str> {
     row.log.as_deref()?.split_once("/-/jobs/").map(|(page, _)| page)
 }
 
-fn cells(row: &Row, newest: Option<&Row>) -> String {
+fn cells(row: &CommentRow, newest: Option<&CommentRow>) -> String {
     let status = match row.status {
-        Status::Building => "⏳ building",
-        Status::Ready => "✅ ready",
-        Status::Failed => "❌ failed",
-        Status::Undeployed => "not deployed yet",
-        Status::Unaffected => "not affected",
-        Status::Removed => "🗑️ removed",
+        PreviewStatus::Building => "⏳ building",
+        PreviewStatus::Ready => "✅ ready",
+        PreviewStatus::Failed => "❌ failed",
+        PreviewStatus::Undeployed => "not deployed yet",
+        PreviewStatus::Unaffected => "not affected",
+        PreviewStatus::Removed => "🗑️ removed",
     };
     let is_older = newest.is_some_and(|newest| newest.commit != row.commit);
     let commit = commit(row).filter(|_| is_older).map(|commit| format!("at {commit}"));
@@ -151,7 +151,7 @@ fn cells(row: &Row, newest: Option<&Row>) -> String {
 }
 
 /// Returns the links to the stable address and to this commit's version.
-fn preview(row: &Row) -> String {
+fn preview(row: &CommentRow) -> String {
     let alias = row.alias_url.as_deref().filter(|url| address(url).is_some());
     let version = row.version_url.as_deref().filter(|url| address(url).is_some());
     match (alias, version) {
@@ -176,8 +176,8 @@ fn time(text: &str) -> Option<String> {
 }
 
 /// Returns a collapsed block with the row's error, line by line, and the command that repeats it.
-fn failure(row: &Row) -> Option<String> {
-    let text = row.reason.as_deref().filter(|_| row.status == Status::Failed)?;
+fn failure(row: &CommentRow) -> Option<String> {
+    let text = row.reason.as_deref().filter(|_| row.status == PreviewStatus::Failed)?;
     let error = code_block(text, REASONS[0] + 1)?;
     let project = html(&row.project, LABEL)?;
     Some(format!(
@@ -187,8 +187,8 @@ fn failure(row: &Row) -> Option<String> {
 }
 
 /// Returns a collapsed block with the row's warnings, line by line.
-fn warning(row: &Row) -> Option<String> {
-    let text = row.warning.as_deref().filter(|_| row.status == Status::Ready)?;
+fn warning(row: &CommentRow) -> Option<String> {
+    let text = row.warning.as_deref().filter(|_| row.status == PreviewStatus::Ready)?;
     let warning = code_block(text, REASONS[0] + 1)?;
     let project = html(&row.project, LABEL)?;
     Some(format!(
@@ -196,7 +196,7 @@ fn warning(row: &Row) -> Option<String> {
     ))
 }
 
-fn names(rows: &[&Row]) -> String {
+fn names(rows: &[&CommentRow]) -> String {
     let mut names: Vec<String> =
         rows.iter().take(NAMED).filter_map(|row| code(&row.project, LABEL)).collect();
     if rows.len() > NAMED {

@@ -1,6 +1,6 @@
 //! The rows that a note carries: one hidden line of JSON for each.
 
-use super::{MARKER, Row};
+use super::{CommentRow, MARKER};
 
 const START: &str = "<!-- row ";
 const END: &str = " -->";
@@ -14,7 +14,7 @@ pub fn has_marker(body: &str) -> bool {
 /// Returns `row` as a line that is not rendered. Every character of its texts that means something to
 /// Markdown, HTML or GitLab is written as a number.
 #[must_use]
-pub fn line(row: &Row) -> String {
+pub fn line(row: &CommentRow) -> String {
     let json = serde_json::to_string(row).unwrap_or_default();
     let mut text = String::from(START);
     let (mut inside, mut escaped) = (false, false);
@@ -45,7 +45,7 @@ pub fn line(row: &Row) -> String {
 
 /// Returns the rows in `body`. Incomplete lines, as after a manual edit, are left out.
 #[must_use]
-pub fn rows(body: &str) -> Vec<Row> {
+pub fn rows(body: &str) -> Vec<CommentRow> {
     let row = |line: &str| {
         let json = line.trim_end().strip_prefix(START)?.strip_suffix(END)?;
         serde_json::from_str(json).ok()
@@ -56,13 +56,16 @@ pub fn rows(body: &str) -> Vec<Row> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::comment::Status;
+    use crate::comment::PreviewStatus;
 
     #[test]
     fn a_row_survives_and_its_text_means_nothing() {
         let reason = "--> \\ \" | `@all` \u{1F600} \u{1}\n/merge <b>&amp;".to_owned();
-        let row =
-            Row { reason: Some(reason), pipeline: Some(9), ..Row::new("a--b", Status::Failed) };
+        let row = CommentRow {
+            reason: Some(reason),
+            pipeline: Some(9),
+            ..CommentRow::new("a--b", PreviewStatus::Failed)
+        };
         let line = line(&row);
         assert_eq!(rows(&format!("{MARKER}\n{line}\r\n")), [row]);
         let inner = line.strip_prefix(START).and_then(|l| l.strip_suffix(END)).expect("whole");

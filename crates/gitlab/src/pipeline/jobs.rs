@@ -5,7 +5,7 @@ use camino::Utf8Path;
 use super::changes::changes;
 use super::condition::Condition;
 use super::reports::{self, Dotenv};
-use super::types::{Environment, Job, Rule};
+use super::types::{Job, JobEnvironment, Rule};
 use super::{runner, scripts};
 use workspace::Workspace;
 use workspace::config::Config;
@@ -60,7 +60,7 @@ pub fn preview(config: &Config) -> Job {
         rules: vec![Rule::when(Condition::preview())],
         needs: Some(Vec::new()),
         script: vec![scripts::preview(engine(config))],
-        environment: Some(Environment {
+        environment: Some(JobEnvironment {
             on_stop: Some(PREVIEW_STOP.to_owned()),
             auto_stop_in: Some(config.pipeline.preview_lifetime.clone()),
             ..environment(REVIEW, reports::PREVIEW)
@@ -84,7 +84,7 @@ pub fn preview_stop() -> Job {
         rules: vec![Rule::by_hand(Condition::preview())],
         needs: Some(Vec::new()),
         script: vec![scripts::PREVIEW_STOP.to_owned()],
-        environment: Some(Environment {
+        environment: Some(JobEnvironment {
             action: Some("stop"),
             url: None,
             ..environment(REVIEW, reports::PREVIEW)
@@ -113,7 +113,7 @@ pub fn preview_sweep(config: &Config) -> Job {
         rules: vec![Rule::when(condition)],
         needs: Some(Vec::new()),
         script: vec![scripts::PREVIEW_SWEEP.to_owned()],
-        environment: Some(Environment {
+        environment: Some(JobEnvironment {
             action: Some("access"),
             url: None,
             ..environment(place, reports::PREVIEW)
@@ -209,8 +209,8 @@ fn deploys(config: &Config) -> Condition {
     }
 }
 
-fn environment(name: &str, report: Dotenv) -> Environment {
-    Environment {
+fn environment(name: &str, report: Dotenv) -> JobEnvironment {
+    JobEnvironment {
         name: name.to_owned(),
         url: Some(format!("${}", report.variable)),
         on_stop: None,

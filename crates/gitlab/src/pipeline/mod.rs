@@ -3,7 +3,7 @@
 pub mod changes;
 pub mod condition;
 pub mod guide;
-mod included;
+mod include;
 pub mod jobs;
 pub mod kind;
 pub mod reports;
@@ -129,7 +129,7 @@ fn made_jobs(workspace: &Workspace, graph: &Graph) -> OrderedMap<Job> {
 
 /// Returns the comment above an entry of the file.
 fn comment(name: &str) -> Option<String> {
-    let text = match included::without_prefix(name).as_str() {
+    let text = match include::without_prefix(name).as_str() {
         "workflow" => {
             "Merge requests and the default branch. A fork's merge request is checked in the fork."
         }

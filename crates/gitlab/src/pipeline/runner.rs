@@ -2,7 +2,7 @@
 
 use super::reports::{self, Dotenv};
 use super::scripts;
-use super::types::{Artifacts, Cache, CacheKey, Job, Reports, Service, variables};
+use super::types::{Artifacts, CacheKey, Job, JobCache, Reports, Service, variables};
 use workspace::config::Config;
 
 /// Docker's daemon beside the job.
@@ -84,7 +84,7 @@ pub fn cargo() -> Job {
 }
 
 /// Moves a cache to the folder of the tool, where that is its own Cargo workspace.
-pub fn move_cache(cache: &mut Cache) {
+pub fn move_cache(cache: &mut JobCache) {
     cache.key.files = vec![workspace::modules::TOOL_LOCK, "rust-toolchain.toml"];
     for path in cache.paths.iter_mut().filter(|path| **path == "target") {
         *path = "xtask/target";
@@ -93,8 +93,8 @@ pub fn move_cache(cache: &mut Cache) {
 
 /// Returns a separate cache for each `prefix`, because a test run compiles much more than a deployment needs.
 #[must_use]
-pub fn cache(prefix: &'static str) -> Cache {
-    Cache {
+pub fn cache(prefix: &'static str) -> JobCache {
+    JobCache {
         key: CacheKey { prefix, files: vec!["Cargo.lock", "rust-toolchain.toml"] },
         paths: vec![
             ".xtask/cargo/registry/index",

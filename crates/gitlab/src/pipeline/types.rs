@@ -28,11 +28,11 @@ impl<T> OrderedMap<T> {
 }
 
 /// Variables of a pipeline, a job or a rule.
-pub type Variables = OrderedMap<String>;
+pub type VariableMap = OrderedMap<String>;
 
 /// Variables from pairs.
 #[must_use]
-pub fn variables(pairs: &[(&str, &str)]) -> Variables {
+pub fn variables(pairs: &[(&str, &str)]) -> VariableMap {
     OrderedMap(pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
@@ -53,7 +53,7 @@ pub struct Pipeline {
     pub default: Option<Defaults>,
     /// The variables of every job.
     #[serde(skip_serializing_if = "OrderedMap::is_empty")]
-    pub variables: Variables,
+    pub variables: VariableMap,
     /// The jobs by name; names that start with a dot are only extended.
     #[serde(flatten)]
     pub jobs: OrderedMap<Job>,
@@ -102,7 +102,7 @@ pub struct Rule {
     pub allow_failure: Option<bool>,
     /// Variables that it sets.
     #[serde(skip_serializing_if = "OrderedMap::is_empty")]
-    pub variables: Variables,
+    pub variables: VariableMap,
 }
 
 impl Rule {
@@ -149,10 +149,10 @@ pub struct Job {
     pub services: Vec<Service>,
     /// Its variables.
     #[serde(skip_serializing_if = "OrderedMap::is_empty")]
-    pub variables: Variables,
+    pub variables: VariableMap,
     /// The caches that it keeps for the next pipeline.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub cache: Vec<Cache>,
+    pub cache: Vec<JobCache>,
     /// The lines that run before the script, in the same shell.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub before_script: Vec<String>,
@@ -161,7 +161,7 @@ pub struct Job {
     pub script: Vec<String>,
     /// The environment that it deploys to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub environment: Option<Environment>,
+    pub environment: Option<JobEnvironment>,
     /// Jobs of the same group run one after the other, over all pipelines.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource_group: Option<String>,
@@ -194,7 +194,7 @@ pub struct Service {
 
 /// A cache between pipelines.
 #[derive(Clone, Debug, Serialize)]
-pub struct Cache {
+pub struct JobCache {
     /// The key that it belongs to.
     pub key: CacheKey,
     /// The paths that it holds.
@@ -214,7 +214,7 @@ pub struct CacheKey {
 
 /// The environment that a job deploys to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Environment {
+pub struct JobEnvironment {
     /// The name. The part before the first slash groups environments on GitLab's page.
     pub name: String,
     /// The address behind the button *Open*.

@@ -10,12 +10,12 @@ use serde::ser::Serialize;
 
 /// A JSON value whose maps keep their order.
 #[derive(Debug)]
-enum Node {
+enum YamlNode {
     /// A word without quotes: `null`, `true`, a number.
     Word(String),
     Text(String),
-    List(Vec<Node>),
-    Map(Vec<(String, Node)>),
+    List(Vec<YamlNode>),
+    Map(Vec<(String, YamlNode)>),
 }
 
 /// Returns `value`, a map, as a document. `comment` returns the comment above an entry of the outermost map.
@@ -26,7 +26,7 @@ pub fn document<T: Serialize>(
     let json = serde_json::to_string(value)?;
     let mut text = String::new();
     match serde_json::from_str(&json)? {
-        Node::Map(entries) if !entries.is_empty() => {
+        YamlNode::Map(entries) if !entries.is_empty() => {
             for (name, node) in &entries {
                 text += if text.is_empty() { "" } else { "\n" };
                 let lines = comment(name).unwrap_or_default();
@@ -42,16 +42,16 @@ pub fn document<T: Serialize>(
 }
 
 /// Writes what follows `key:` or, for lists, starts with `- ` on the lines below.
-fn below(node: &Node, indent: usize, text: &mut String) {
+fn below(node: &YamlNode, indent: usize, text: &mut String) {
     match node {
-        Node::List(items) if !items.is_empty() => {
+        YamlNode::List(items) if !items.is_empty() => {
             for item in items {
                 *text += &format!("\n{}-", " ".repeat(indent + 2));
                 in_item(item, indent + 4, text);
             }
             text.push('\n');
         }
-        Node::Map(entries) if !entries.is_empty() => {
+        YamlNode::Map(entries) if !entries.is_empty() => {
             text.push('\n');
             map(entries, indent + 2, text);
         }
@@ -60,15 +60,15 @@ fn below(node: &Node, indent: usize, text: &mut String) {
 }
 
 /// Writes what follows `-`: maps start on the same line.
-fn in_item(node: &Node, indent: usize, text: &mut String) {
+fn in_item(node: &YamlNode, indent: usize, text: &mut String) {
     match node {
-        Node::Map(entries) if !entries.is_empty() => {
+        YamlNode::Map(entries) if !entries.is_empty() => {
             text.push(' ');
             let mut inner = String::new();
             map(entries, indent, &mut inner);
             *text += inner.trim_start_matches(' ').trim_end_matches('\n');
         }
-        Node::List(items) if !items.is_empty() => {
+        YamlNode::List(items) if !items.is_empty() => {
             let mut inner = String::new();
             below(node, indent - 2, &mut inner);
             *text += inner.trim_end_matches('\n');
@@ -77,7 +77,7 @@ fn in_item(node: &Node, indent: usize, text: &mut String) {
     }
 }
 
-fn map(entries: &[(String, Node)], indent: usize, text: &mut String) {
+fn map(entries: &[(String, YamlNode)], indent: usize, text: &mut String) {
     for (name, node) in entries {
         *text += &format!("{}{}:", " ".repeat(indent), scalar(name));
         below(node, indent, text);
@@ -85,12 +85,12 @@ fn map(entries: &[(String, Node)], indent: usize, text: &mut String) {
 }
 
 /// A value that fits behind its key. `indent` is the key's.
-fn flow(node: &Node, indent: usize) -> String {
+fn flow(node: &YamlNode, indent: usize) -> String {
     match node {
-        Node::Word(word) => word.clone(),
-        Node::Text(text) => block(text, indent + 2).unwrap_or_else(|| scalar(text)),
-        Node::List(_) => "[]".to_owned(),
-        Node::Map(_) => "{}".to_owned(),
+        YamlNode::Word(word) => word.clone(),
+        YamlNode::Text(text) => block(text, indent + 2).unwrap_or_else(|| scalar(text)),
+        YamlNode::List(_) => "[]".to_owned(),
+        YamlNode::Map(_) => "{}".to_owned(),
     }
 }
 
@@ -150,59 +150,59 @@ fn printable(c: char) -> bool {
     !matches!(c, '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}'..='\u{ffff}')
 }
 
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Node, D::Error> {
-        deserializer.deserialize_any(Reader)
+impl<'de> Deserialize<'de> for YamlNode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<YamlNode, D::Error> {
+        deserializer.deserialize_any(YamlVisitor)
     }
 }
 
-struct Reader;
+struct YamlVisitor;
 
-impl<'de> Visitor<'de> for Reader {
-    type Value = Node;
+impl<'de> Visitor<'de> for YamlVisitor {
+    type Value = YamlNode;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("JSON")
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Node, E> {
-        Ok(Node::Word("null".to_owned()))
+    fn visit_unit<E: Error>(self) -> Result<YamlNode, E> {
+        Ok(YamlNode::Word("null".to_owned()))
     }
 
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Node, E> {
-        Ok(Node::Word(value.to_string()))
+    fn visit_bool<E: Error>(self, value: bool) -> Result<YamlNode, E> {
+        Ok(YamlNode::Word(value.to_string()))
     }
 
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Node, E> {
-        Ok(Node::Word(value.to_string()))
+    fn visit_i64<E: Error>(self, value: i64) -> Result<YamlNode, E> {
+        Ok(YamlNode::Word(value.to_string()))
     }
 
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Node, E> {
-        Ok(Node::Word(value.to_string()))
+    fn visit_u64<E: Error>(self, value: u64) -> Result<YamlNode, E> {
+        Ok(YamlNode::Word(value.to_string()))
     }
 
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Node, E> {
-        Ok(Node::Word(serde_json::Value::from(value).to_string()))
+    fn visit_f64<E: Error>(self, value: f64) -> Result<YamlNode, E> {
+        Ok(YamlNode::Word(serde_json::Value::from(value).to_string()))
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Node, E> {
-        Ok(Node::Text(text.to_owned()))
+    fn visit_str<E: Error>(self, text: &str) -> Result<YamlNode, E> {
+        Ok(YamlNode::Text(text.to_owned()))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<YamlNode, A::Error> {
         let mut list = Vec::new();
         while let Some(item) = items.next_element()? {
             list.push(item);
         }
-        Ok(Node::List(list))
+        Ok(YamlNode::List(list))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<YamlNode, A::Error> {
         let mut map = Vec::new();
         while let Some(entry) = entries.next_entry()? {
             map.push(entry);
         }
-        Ok(Node::Map(map))
+        Ok(YamlNode::Map(map))
     }
 }
 

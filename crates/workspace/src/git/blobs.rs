@@ -149,7 +149,7 @@ impl Repository {
         let differ =
             list(&["--modified", "--deleted", "--others", "--exclude-standard", "--deduplicate"])?;
         let staged = utf8(finish(staged, "ls-files")?)?;
-        let entries: Vec<Entry> = staged.split('\0').filter_map(Entry::parse).collect();
+        let entries: Vec<IndexEntry> = staged.split('\0').filter_map(IndexEntry::parse).collect();
         let differ = utf8(finish(differ, "ls-files")?)?;
         let differ: BTreeSet<&str> = differ.split('\0').filter(|path| !path.is_empty()).collect();
         let sha256 = entries.first().is_some_and(|entry| entry.id.len() == 64);
@@ -216,7 +216,7 @@ impl Repository {
     }
 
     /// Reads a tracked file that git does not look at, or that differs from the index.
-    fn working_file(&mut self, entry: &Entry, sha256: bool) -> Result<()> {
+    fn working_file(&mut self, entry: &IndexEntry, sha256: bool) -> Result<()> {
         let path = Utf8Path::new(entry.path);
         if entry.is_outside_of_sparse_checkout()
             && !self.root.join(path).exists()
@@ -239,7 +239,7 @@ impl Repository {
 
     /// Finds the files that git changes between the index and the working tree: by a filter such as that
     /// of Git LFS, by line endings, keywords or encodings.
-    fn conversions(&self, own: &[Utf8PathBuf], entries: &[Entry]) -> Result<Conversions> {
+    fn conversions(&self, own: &[Utf8PathBuf], entries: &[IndexEntry]) -> Result<Conversions> {
         let mut conversions = Conversions::default();
         let all = self.is_set("core.autocrlf");
         if !all && !self.has_attributes(own, entries) {
@@ -272,7 +272,7 @@ impl Repository {
         Ok(conversions)
     }
 
-    fn has_attributes(&self, own: &[Utf8PathBuf], entries: &[Entry]) -> bool {
+    fn has_attributes(&self, own: &[Utf8PathBuf], entries: &[IndexEntry]) -> bool {
         const NAME: &str = ".gitattributes";
         let above: BTreeSet<&Utf8Path> = own.iter().flat_map(|path| path.ancestors()).collect();
         above.iter().any(|folder| self.root.join(folder).join(NAME).is_file())
@@ -284,11 +284,11 @@ impl Repository {
     /// Returns the ids of the unchanged files among `conversions` by the content of the working tree.
     fn raw_ids<'e>(
         &self,
-        entries: &[Entry<'e>],
+        entries: &[IndexEntry<'e>],
         differ: &BTreeSet<&str>,
         conversions: &Conversions,
     ) -> Result<BTreeMap<&'e str, String>> {
-        let unchanged = |entry: &&Entry| {
+        let unchanged = |entry: &&IndexEntry| {
             entry.is_file()
                 && !entry.is_hidden()
                 && conversions.files.contains(entry.path)
@@ -326,19 +326,19 @@ struct Conversions {
 }
 
 /// An entry of `git ls-files --stage -v`: a letter, mode, id, stage, a tabulator, path.
-struct Entry<'l> {
+struct IndexEntry<'l> {
     tag: char,
     mode: &'l str,
     id: &'l str,
     path: &'l str,
 }
 
-impl<'l> Entry<'l> {
-    fn parse(line: &'l str) -> Option<Entry<'l>> {
+impl<'l> IndexEntry<'l> {
+    fn parse(line: &'l str) -> Option<IndexEntry<'l>> {
         let (meta, path) = line.split_once('\t')?;
         let mut meta = meta.split(' ');
         let tag = meta.next()?.chars().next()?;
-        Some(Entry { tag, mode: meta.next()?, id: meta.next()?, path })
+        Some(IndexEntry { tag, mode: meta.next()?, id: meta.next()?, path })
     }
 
     fn is_file(&self) -> bool {
@@ -410,13 +410,13 @@ mod tests {
             ("S 100644 ab 0\ta", true, true, "a"),
             ("s 120000 ab 0\ta\tb", true, true, "a\tb"),
         ] {
-            let entry = Entry::parse(line).expect(line);
+            let entry = IndexEntry::parse(line).expect(line);
             assert_eq!(
                 (entry.is_hidden(), entry.is_outside_of_sparse_checkout()),
                 (hidden, sparse)
             );
             assert_eq!((entry.path, entry.id), (path, "ab"));
         }
-        assert!(Entry::parse("").is_none());
+        assert!(IndexEntry::parse("").is_none());
     }
 }

@@ -13,7 +13,7 @@ use base::error::refused;
 
 /// A file of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct CommitFile {
     /// Its path, relative to the folder that was asked about.
     pub path: String,
     /// Its mode, in octal digits.
@@ -24,17 +24,17 @@ pub struct Entry {
 
 /// Every file of `commit` below `root`, sorted by the bytes of its path. Those whose paths are not UTF-8
 /// are left out.
-pub fn entries(root: &Utf8Path, commit: &str) -> Result<Vec<Entry>> {
+pub fn entries(root: &Utf8Path, commit: &str) -> Result<Vec<CommitFile>> {
     let listed = utf8_paths(output(root, &["ls-tree", "-r", "-z", commit])?);
     Ok(listed.split('\0').filter_map(entry).collect())
 }
 
 /// An entry as git lists it: mode, type, id, a tabulator, path.
-fn entry(line: &str) -> Option<Entry> {
+fn entry(line: &str) -> Option<CommitFile> {
     let (meta, path) = line.split_once('\t')?;
     let (mode, rest) = meta.split_once(' ')?;
     let (_, id) = rest.split_once(' ')?;
-    Some(Entry { path: path.to_owned(), mode: mode.to_owned(), id: id.to_owned() })
+    Some(CommitFile { path: path.to_owned(), mode: mode.to_owned(), id: id.to_owned() })
 }
 
 /// The contents of blobs, in the order of `ids`. What a partial clone lacks is fetched at once.

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::{Lock, LockedPackage};
+use super::{LockFile, LockedPackage};
 use crate::config_text::parse_checked_jsonc;
 use crate::limits::is_readable_lock;
 
 const KINDS: [&str; 4] =
     ["dependencies", "devDependencies", "optionalDependencies", "peerDependencies"];
 
-pub(super) fn parse(text: &str) -> Option<Lock> {
+pub(super) fn parse(text: &str) -> Option<LockFile> {
     if !is_readable_lock(text) {
         return None;
     }
@@ -21,7 +21,7 @@ pub(super) fn parse(text: &str) -> Option<Lock> {
     let empty = Map::new();
     let packages = packages.as_object().unwrap_or(&empty);
     // Versions, overrides, patches, catalogs: whatever else it says.
-    let mut lock = Lock { header: document.to_string(), ..Lock::default() };
+    let mut lock = LockFile { header: document.to_string(), ..LockFile::default() };
     for (path, workspace) in workspaces.as_object()? {
         let name = workspace["name"].as_str().unwrap_or_default();
         let found = names(workspace).into_iter().map(|dependency| {

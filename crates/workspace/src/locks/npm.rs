@@ -5,18 +5,19 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::{Lock, LockedPackage};
+use super::{LockFile, LockedPackage};
 use crate::limits::is_readable_lock;
 
 const KINDS: [&str; 3] = ["dependencies", "optionalDependencies", "peerDependencies"];
 
-pub(super) fn parse(text: &str) -> Option<Lock> {
+pub(super) fn parse(text: &str) -> Option<LockFile> {
     if !is_readable_lock(text) {
         return None;
     }
     let document: Value = serde_json::from_str(text).ok()?;
     let packages = document.get("packages")?.as_object()?;
-    let mut lock = Lock { header: document["lockfileVersion"].to_string(), ..Lock::default() };
+    let mut lock =
+        LockFile { header: document["lockfileVersion"].to_string(), ..LockFile::default() };
     for (path, entry) in packages {
         let mut names: BTreeSet<&str> = KINDS.iter().flat_map(|kind| keys(&entry[kind])).collect();
         let mut dependencies = resolve(packages, path, &names);

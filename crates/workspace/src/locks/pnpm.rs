@@ -4,11 +4,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::blocks::{Block, blocks};
-use super::{Lock, LockedPackage};
+use super::{LockFile, LockedPackage};
 
 const KINDS: [&str; 3] = ["dependencies", "devDependencies", "optionalDependencies"];
 
-pub(super) fn parse(text: &str) -> Option<Lock> {
+pub(super) fn parse(text: &str) -> Option<LockFile> {
     let sections = blocks(text);
     let section = |name: &str| sections.iter().find(|block| block.entry().0 == name);
     section("lockfileVersion")?;
@@ -25,7 +25,7 @@ pub(super) fn parse(text: &str) -> Option<Lock> {
         }
         keys.insert(block.entry().0);
     }
-    let mut lock = Lock::default();
+    let mut lock = LockFile::default();
     for block in &sections {
         let name = block.entry().0;
         if !["importers", "packages", "snapshots"].contains(&name) && !KINDS.contains(&name) {

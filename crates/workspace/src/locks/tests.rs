@@ -4,7 +4,7 @@ use super::*;
 
 /// Returns the slices of the folders `a` and `b`.
 fn slices(name: &str, text: &str) -> [Option<String>; 2] {
-    let lock = Lock::parse(name, text).unwrap_or_else(|| panic!("{name} is readable: {text}"));
+    let lock = LockFile::parse(name, text).unwrap_or_else(|| panic!("{name} is readable: {text}"));
     let specs = |spec: &str| Specs::from([(spec.to_owned(), "^1.0.0".to_owned())]);
     let (a, b) = (specs("one"), specs("two"));
     let manifests = BTreeMap::from([("a", &a), ("b", &b)]);
@@ -158,10 +158,10 @@ fn what_cannot_be_read_is_not_guessed() {
         ("yarn.lock", "one@1:\n  version \"1\"\n"),
         ("bun.lock", "[]"),
     ] {
-        assert!(Lock::parse(name, text).is_none(), "{name}: {text}");
+        assert!(LockFile::parse(name, text).is_none(), "{name}: {text}");
     }
     let deep = format!("{{ \"packages\": {}", "[".repeat(10_000));
-    assert!(Lock::parse("package-lock.json", &deep).is_none());
-    let lock = Lock::parse("bun.lock", r#"{ "workspaces": { "": {} } }"#).expect("readable");
+    assert!(LockFile::parse("package-lock.json", &deep).is_none());
+    let lock = LockFile::parse("bun.lock", r#"{ "workspaces": { "": {} } }"#).expect("readable");
     assert!(lock.slice(&BTreeSet::from(["elsewhere"]), &BTreeMap::new()).is_none());
 }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::blocks::{Block, blocks, unquote};
-use super::{Lock, LockedPackage};
+use super::{LockFile, LockedPackage};
 
 const KINDS: [&str; 2] = ["dependencies", "optionalDependencies"];
 
-pub(super) fn parse(text: &str) -> Option<Lock> {
+pub(super) fn parse(text: &str) -> Option<LockFile> {
     let all = blocks(text);
     if let Some(metadata) = all.iter().find(|block| block.entry().0 == "__metadata") {
         return berry(&all, metadata);
@@ -72,9 +72,9 @@ fn split(head: &str) -> impl Iterator<Item = &str> {
     unquote(head.trim_end_matches(':')).split(", ").map(unquote)
 }
 
-fn classic(all: &[Block]) -> Lock {
+fn classic(all: &[Block]) -> LockFile {
     let requests = Requests::new(all);
-    Lock {
+    LockFile {
         header: "classic".to_owned(),
         packages: requests.packages(),
         importers: BTreeMap::new(),
@@ -82,9 +82,9 @@ fn classic(all: &[Block]) -> Lock {
     }
 }
 
-fn berry(all: &[Block], metadata: &Block) -> Option<Lock> {
+fn berry(all: &[Block], metadata: &Block) -> Option<LockFile> {
     let requests = Requests::new(all);
-    let mut lock = Lock { header: metadata.body.to_owned(), ..Lock::default() };
+    let mut lock = LockFile { header: metadata.body.to_owned(), ..LockFile::default() };
     for block in &requests.blocks {
         let resolution = block.child("resolution")?.entry().1;
         if let Some((_, path)) = resolution.split_once("@workspace:") {

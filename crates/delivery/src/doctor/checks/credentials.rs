@@ -2,7 +2,7 @@
 
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
-use crate::plan::destination::{Destination, Pipeline};
+use crate::plan::destination::{Destination, PipelineFacts};
 use base::env::{raw_variable, variable};
 use base::secret::is_token;
 use workspace::config::CONFIG_FILE;
@@ -43,7 +43,7 @@ pub fn token(context: &Context, environment: &str) -> Finding {
 
 /// A token is there; whether it may be used from here is another question.
 fn present(config: &workspace::config::Config, environment: &str) -> Finding {
-    let pipeline = Pipeline::from_variables(raw_variable);
+    let pipeline = PipelineFacts::from_variables(raw_variable);
     match Destination::resolve(config, environment, None, &pipeline, None) {
         Ok(_) => Finding::ok().with_value("set"),
         Err(protected) => Finding::warn(&protected.message)

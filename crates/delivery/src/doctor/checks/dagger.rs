@@ -64,7 +64,7 @@ pub fn engine(context: &Context) -> Finding {
         }
         // The first contact would pull the engine's image.
         Address::Container(_) if context.offline => return Finding::skip("offline"),
-        Address::Open(_) | Address::Pod(_) | Address::Encrypted(_) if context.offline => {
+        Address::Open(_) | Address::Pod(_) | Address::Secure(_) if context.offline => {
             return exposed_engine().unwrap_or_else(|| Finding::skip("offline"));
         }
         _ => match dagger::engine_version(&context.root) {

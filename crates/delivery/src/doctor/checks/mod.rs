@@ -9,6 +9,6 @@ pub mod pipeline;
 pub mod projects;
 pub mod repository;
 pub mod sandbox;
-pub mod stored;
+pub mod stored_variables;
 pub mod tools;
 pub mod variables;

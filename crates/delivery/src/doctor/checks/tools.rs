@@ -184,7 +184,7 @@ pub fn wrangler(context: &Context) -> Finding {
 }
 
 /// The commands that put wrangler in place, and Bun before it where it is missing too.
-fn install(context: &Context, toolchain: &Toolchain) -> Option<Vec<base::command::Command>> {
+fn install(context: &Context, toolchain: &Toolchain) -> Option<Vec<base::command::ProcessCommand>> {
     let root = &context.root;
     let bun = context.bun()?;
     let mut commands = match bun {
@@ -197,6 +197,6 @@ fn install(context: &Context, toolchain: &Toolchain) -> Option<Vec<base::command
     let relative = |path: &Utf8Path| path.strip_prefix(root).unwrap_or(path).to_string();
     let (lock, stamp) = (relative(&toolchain.lock_file()), relative(&setup::stamp(toolchain)));
     let copy = ["cp", lock.as_str(), stamp.as_str()];
-    commands.push(base::command::Command::new(root, &copy, bun::INSTALL_DEADLINE));
+    commands.push(base::command::ProcessCommand::new(root, &copy, bun::INSTALL_DEADLINE));
     Some(commands)
 }

@@ -1,7 +1,7 @@
 //! The table of variables, as this job sees them: which are there, which are empty, which should not be.
 
 use crate::doctor::context::Context;
-use crate::doctor::finding::{Finding, Status};
+use crate::doctor::finding::{CheckStatus, Finding};
 use base::env::variable;
 use gitlab::pipeline::kind::Kind;
 use gitlab::pipeline::variables::{Variable, table};
@@ -10,7 +10,7 @@ use gitlab::pipeline::variables::{Variable, table};
 pub const PLACE: &str = "*Settings → CI/CD → Variables*";
 
 /// The properties of a job that decide which variables it sees.
-struct Job<'a> {
+struct JobScope<'a> {
     kind: Kind,
     /// The name of its environment.
     environment: Option<String>,
@@ -26,7 +26,7 @@ pub fn check(context: &Context, row: &Variable) -> Finding {
         return Finding::skip("not in a GitLab pipeline");
     }
     let rows = context.config().map(table).unwrap_or_default();
-    let job = Job {
+    let job = JobScope {
         kind: Kind::from_variables(variable),
         environment: variable("CI_ENVIRONMENT_NAME"),
         protected: variable("CI_COMMIT_REF_PROTECTED").as_deref() == Some("true"),
@@ -35,7 +35,7 @@ pub fn check(context: &Context, row: &Variable) -> Finding {
     judge(row, &rows, &job).source(&row.name)
 }
 
-fn judge(row: &Variable, rows: &[Variable], job: &Job<'_>) -> Finding {
+fn judge(row: &Variable, rows: &[Variable], job: &JobScope<'_>) -> Finding {
     let Variable { name, scope, .. } = row;
     let sees = |row: &Variable| job.environment.as_ref().is_some_and(|at| row.reaches(at));
     let value = (job.value)(name);
@@ -80,7 +80,7 @@ fn judge(row: &Variable, rows: &[Variable], job: &Job<'_>) -> Finding {
 }
 
 /// A variable that this job needs and should see.
-fn absent(row: &Variable, job: &Job<'_>, found: &str) -> Finding {
+fn absent(row: &Variable, job: &JobScope<'_>, found: &str) -> Finding {
     let Variable { name, scope, .. } = row;
     let cleared = !row.protected && !job.protected;
     let finding = match found {
@@ -101,7 +101,7 @@ fn absent(row: &Variable, job: &Job<'_>, found: &str) -> Finding {
         _ => Finding::fail(format!("the variable {name} is not set for this job"))
             .manual_fix(format!("{PLACE}: add {}", describe(row))),
     };
-    let status = if row.required { Status::Fail } else { Status::Warn };
+    let status = if row.required { CheckStatus::Fail } else { CheckStatus::Warn };
     Finding { status, ..finding.with_value(found).with_expected("set") }
 }
 
@@ -132,7 +132,7 @@ mod tests {
         table(&Config::parse(&text).expect("valid"))
     }
 
-    fn findings_text(rows: &[Variable], job: &Job<'_>) -> String {
+    fn findings_text(rows: &[Variable], job: &JobScope<'_>) -> String {
         let line = |row: &Variable| {
             let finding = judge(row, rows, job);
             let fix = finding.fix.map(|fix| format!("\n    {}", fix.text.replace('\n', "\n    ")));
@@ -147,9 +147,9 @@ mod tests {
         kind: Kind,
         environment: Option<&str>,
         value: &'a dyn Fn(&str) -> Option<String>,
-    ) -> Job<'a> {
+    ) -> JobScope<'a> {
         let protected = kind != Kind::MergeRequest;
-        Job { kind, environment: environment.map(str::to_owned), protected, value }
+        JobScope { kind, environment: environment.map(str::to_owned), protected, value }
     }
 
     #[test]
@@ -184,10 +184,10 @@ mod tests {
     fn one_name_for_two_tokens() {
         let rows = rows(false);
         let set = |_: &str| Some("x".to_owned());
-        let status = |job: &Job<'_>| {
+        let status = |job: &JobScope<'_>| {
             rows.iter().map(|row| judge(row, &rows, job).status).collect::<Vec<_>>()
         };
-        use Status::{Fail, Ok, Skip, Warn};
+        use CheckStatus::{Fail, Ok, Skip, Warn};
         // In a preview's job it is the preview's; in a job without an environment it is everybody's.
         assert_eq!(status(&job(Kind::MergeRequest, Some("review/42"), &set)), [Skip, Ok, Ok]);
         assert_eq!(status(&job(Kind::MergeRequest, None, &set)), [Fail, Warn, Warn]);

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::skipped::Skipped;
+use super::skip::Skipped;
 use crate::engine::comment::CommentResult;
-use crate::engine::comment::write::Action;
+use crate::engine::comment::write::CommentAction;
 use crate::engine::stop::{Outcome, PreviewDeletion};
 use base::error::Exit;
-use gitlab::api::leftovers::{MOST, State};
+use gitlab::api::leftovers::{MOST, RequestState};
 
 /// The leftovers that a cleanup found, and its actions.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -51,7 +51,7 @@ pub struct Leftover {
     /// Its number.
     pub iid: u64,
     /// Its state.
-    pub state: State,
+    pub state: RequestState,
     /// Its page.
     pub url: Option<String>,
     /// The projects whose previews its comment still shows.
@@ -79,7 +79,7 @@ impl CleanupReport {
         }
         let uncommented = |leftover: &Leftover| {
             let comment = leftover.comment.as_ref().map(|comment| comment.action);
-            matches!(comment, Some(Action::Failed | Action::Skipped))
+            matches!(comment, Some(CommentAction::Failed | CommentAction::Skipped))
         };
         let failed = !self.unknown.is_empty() || self.leftovers.iter().any(uncommented);
         if failed { Exit::Failed } else { Exit::Done }
@@ -125,18 +125,18 @@ impl Leftover {
 
     fn line(&self, dry_run: bool) -> String {
         let state = match self.state {
-            State::Merged => "merged",
-            State::Closed => "closed",
-            State::Deleted => "deleted",
-            State::Unknown => "unknown",
-            State::Open => "open",
+            RequestState::Merged => "merged",
+            RequestState::Closed => "closed",
+            RequestState::Deleted => "deleted",
+            RequestState::Unknown => "unknown",
+            RequestState::Open => "open",
         };
         let mut done = Vec::new();
         let gone: Vec<&str> = self.removed_projects().collect();
         if !gone.is_empty() {
             let outcome = match self.comment.as_ref().map(|comment| comment.action) {
                 None if dry_run => "would be marked as removed",
-                Some(Action::Failed | Action::Skipped) => "are still in the comment",
+                Some(CommentAction::Failed | CommentAction::Skipped) => "are still in the comment",
                 _ => "removed",
             };
             done.push(format!("{} {outcome}", gone.join(", ")));

@@ -24,9 +24,9 @@ use gitlab::api::problem::Problem;
 use gitlab::api::request::Client;
 use gitlab::api::roots::roots;
 use gitlab::comment::state::has_marker;
-use gitlab::comment::{Change, Row, Status, render};
+use gitlab::comment::{CommentRow, PreviewStatus, RowChange, render};
 use workspace::config::Config;
-use write::{Action, Timing, WriteResult, Writer};
+use write::{CommentAction, Timing, WriteResult, Writer};
 
 /// The timeout of one request.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -36,7 +36,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 #[serde(rename_all = "camelCase")]
 pub struct CommentResult {
     /// The action.
-    pub action: Action,
+    pub action: CommentAction,
     /// The note's id.
     pub note: Option<u64>,
     /// The comment's address.
@@ -59,9 +59,11 @@ impl CommentResult {
         match (&self.markdown, &self.url, self.action) {
             (Some(markdown), ..) => markdown.clone(),
             (None, Some(url), _) => format!("comment: {url}"),
-            (None, None, Action::Created | Action::Edited) => "comment written".to_owned(),
-            (None, None, Action::Unchanged) => "nothing to change".to_owned(),
-            (None, None, Action::Planned) => "every row becomes \"removed\"".to_owned(),
+            (None, None, CommentAction::Created | CommentAction::Edited) => {
+                "comment written".to_owned()
+            }
+            (None, None, CommentAction::Unchanged) => "nothing to change".to_owned(),
+            (None, None, CommentAction::Planned) => "every row becomes \"removed\"".to_owned(),
             (None, None, _) => "no comment".to_owned(),
         }
     }
@@ -107,39 +109,39 @@ impl<'a> Comment<'a> {
         if !ctx.dry_run {
             match comment.connect() {
                 Ok(client) => comment.client = client,
-                Err(failure) => comment.warn(&failure.into(), Action::Skipped),
+                Err(failure) => comment.warn(&failure.into(), CommentAction::Skipped),
             }
         }
         comment
     }
 
     /// Announces that these projects are being built. Rows need no more than project and status.
-    pub fn building(&self, rows: &[Row]) -> CommentResult {
-        self.change(&Change::Rows(&self.with_job(rows)), false)
+    pub fn building(&self, rows: &[CommentRow]) -> CommentResult {
+        self.change(&RowChange::Rows(&self.with_job(rows)), false)
     }
 
     /// Says how these projects ended.
-    pub fn finish(&self, rows: &[Row]) -> CommentResult {
-        self.change(&Change::Rows(&self.with_job(rows)), true)
+    pub fn finish(&self, rows: &[CommentRow]) -> CommentResult {
+        self.change(&RowChange::Rows(&self.with_job(rows)), true)
     }
 
     /// Says that every preview is gone. Without a comment there is nothing to say.
     pub fn mark_removed(&self) -> CommentResult {
-        self.change(&Change::Removed(&rfc3339(unix_now())), true)
+        self.change(&RowChange::Removed(&rfc3339(unix_now())), true)
     }
 
     /// `rows` with what this job knows of itself where they say nothing: commit, time, log, pipeline.
     #[must_use]
-    pub fn with_job(&self, rows: &[Row]) -> Vec<Row> {
+    pub fn with_job(&self, rows: &[CommentRow]) -> Vec<CommentRow> {
         let here = self.merge_request.as_ref();
         let now = rfc3339(unix_now());
         let root = format!("{}/", self.ctx.root);
-        let fill = |row: &Row| {
+        let fill = |row: &CommentRow| {
             let pipeline = row.pipeline.or_else(|| here?.pipeline);
-            if row.status == Status::Unaffected {
-                return Row { pipeline, ..row.clone() };
+            if row.status == PreviewStatus::Unaffected {
+                return CommentRow { pipeline, ..row.clone() };
             }
-            Row {
+            CommentRow {
                 commit: row.commit.clone().or_else(|| here?.commit.clone()),
                 time: row.time.clone().or_else(|| Some(now.clone())),
                 log: row.log.clone().or_else(|| here?.job.clone()),
@@ -184,17 +186,17 @@ impl<'a> Comment<'a> {
         client(self.ctx, &place.api, name, value).map(Some)
     }
 
-    fn change(&self, change: &Change<'_>, lasting: bool) -> CommentResult {
+    fn change(&self, change: &RowChange<'_>, lasting: bool) -> CommentResult {
         if self.ctx.dry_run {
             let rows = change.apply(Vec::new());
             let markdown = (!rows.is_empty()).then(|| render::body(&rows));
-            return CommentResult { markdown, ..self.outcome(Action::Planned) };
+            return CommentResult { markdown, ..self.outcome(CommentAction::Planned) };
         }
         if let Some(obstacle) = self.obstacle.borrow().as_ref() {
             return obstacle.clone();
         }
         let (Some(client), Some(place)) = (&self.client, &self.merge_request) else {
-            return self.outcome(Action::Skipped);
+            return self.outcome(CommentAction::Skipped);
         };
         match self.attempt(client, place, change, lasting) {
             Ok(WriteResult { action, note, deleted }) => {
@@ -205,12 +207,12 @@ impl<'a> Comment<'a> {
             Err(error) => {
                 // A token that is refused now is refused later; a server that is down may be back.
                 let lasting = lasting || exit_of(&error) == Exit::Refused;
-                self.warn(&error, Action::Failed);
+                self.warn(&error, CommentAction::Failed);
                 let obstacle = self.obstacle.borrow().clone();
                 if !lasting {
                     *self.obstacle.borrow_mut() = None;
                 }
-                obstacle.unwrap_or_else(|| self.outcome(Action::Failed))
+                obstacle.unwrap_or_else(|| self.outcome(CommentAction::Failed))
             }
         }
     }
@@ -219,7 +221,7 @@ impl<'a> Comment<'a> {
         &self,
         client: &Client<'_>,
         place: &MergeRequest,
-        change: &Change<'_>,
+        change: &RowChange<'_>,
         lasting: bool,
     ) -> Result<WriteResult> {
         let mut user = None;
@@ -235,21 +237,21 @@ impl<'a> Comment<'a> {
 
     fn skip(&self, message: &str, hints: Vec<String>) {
         self.ctx.ui.note(&with_hints(message, &hints));
-        self.stop(Action::Skipped, message.to_owned(), hints);
+        self.stop(CommentAction::Skipped, message.to_owned(), hints);
     }
 
-    fn warn(&self, error: &anyhow::Error, action: Action) {
+    fn warn(&self, error: &anyhow::Error, action: CommentAction) {
         let (message, hints) = (format!("no comment: {error:#}"), hints_of(error));
         self.ctx.ui.warn(&with_hints(&message, &hints));
         self.stop(action, message, hints);
     }
 
-    fn stop(&self, action: Action, message: String, hints: Vec<String>) {
+    fn stop(&self, action: CommentAction, message: String, hints: Vec<String>) {
         let failure = CommentResult { message: Some(message), hints, ..self.outcome(action) };
         *self.obstacle.borrow_mut() = Some(failure);
     }
 
-    fn outcome(&self, action: Action) -> CommentResult {
+    fn outcome(&self, action: CommentAction) -> CommentResult {
         let (note, url, message, markdown) = (None, None, None, None);
         CommentResult {
             action,

@@ -15,7 +15,7 @@ use serde::Serialize;
 use base::error::failed;
 use base::retry::RetryBudget;
 use gitlab::api::{Note, Notes, Wrote};
-use gitlab::comment::{Change, Row, render, state, union_of_notes};
+use gitlab::comment::{CommentRow, RowChange, render, state, union_of_notes};
 
 /// The maximum number of writes.
 const TRIES: u32 = 12;
@@ -39,7 +39,7 @@ impl Default for Timing {
 /// The action on the comment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Action {
+pub enum CommentAction {
     /// The comment is new.
     Created,
     /// It was edited in place.
@@ -58,7 +58,7 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteResult {
     /// The action.
-    pub action: Action,
+    pub action: CommentAction,
     /// The note; none when there was nothing to change.
     pub note: Option<u64>,
     /// Duplicates of ours that were deleted.
@@ -79,8 +79,8 @@ impl Writer<'_> {
     /// Makes the comment say it. The oldest note of ours wins, and others of ours are deleted once
     /// it has their rows. Without `lasting`, rows that are lost to a job that writes at the same time
     /// are not put back: something else will be written soon.
-    pub fn write(&self, change: &Change<'_>, lasting: bool) -> Result<WriteResult> {
-        let mut action = Action::Unchanged;
+    pub fn write(&self, change: &RowChange<'_>, lasting: bool) -> Result<WriteResult> {
+        let mut action = CommentAction::Unchanged;
         let (mut gone, mut created) = (BTreeSet::new(), 0);
         for tried in 1..=TRIES {
             let mut ours = self.notes.ours()?;
@@ -94,7 +94,7 @@ impl Writer<'_> {
                     break;
                 }
                 if let Wrote::Done(_) = self.notes.create(&render::body(&rows), tried)? {
-                    (action, created) = (Action::Created, created + 1);
+                    (action, created) = (CommentAction::Created, created + 1);
                     self.settle(lasting)?;
                 }
                 continue;
@@ -106,7 +106,7 @@ impl Writer<'_> {
                 continue;
             };
             let (shown, body) = (state::rows(&note.body), wanted_body(change, &note, others));
-            let right = if action == Action::Unchanged {
+            let right = if action == CommentAction::Unchanged {
                 note.body.trim_end() == body
             } else {
                 shown == state::rows(&body)
@@ -119,11 +119,13 @@ impl Writer<'_> {
             }
             match self.notes.edit(note.id, &body, tried)? {
                 Wrote::Open => continue,
-                Wrote::Gone => {
+                Wrote::Missing => {
                     gone.insert(note.id);
                     continue;
                 }
-                Wrote::Done(_) if action == Action::Unchanged => action = Action::Edited,
+                Wrote::Done(_) if action == CommentAction::Unchanged => {
+                    action = CommentAction::Edited
+                }
                 Wrote::Done(_) => {}
             }
             if !lasting && others.is_empty() {
@@ -136,7 +138,7 @@ impl Writer<'_> {
             .into())
     }
 
-    fn tidy(&self, action: Action, note: &Note, others: &[Note]) -> Result<WriteResult> {
+    fn tidy(&self, action: CommentAction, note: &Note, others: &[Note]) -> Result<WriteResult> {
         let mut deleted = Vec::new();
         for other in others {
             if self.notes.delete(other.id)? {
@@ -158,8 +160,8 @@ impl Writer<'_> {
 }
 
 /// The body that `note` should have, with the rows of its duplicates.
-fn wanted_body(change: &Change<'_>, note: &Note, others: &[Note]) -> String {
+fn wanted_body(change: &RowChange<'_>, note: &Note, others: &[Note]) -> String {
     let bodies = std::iter::once(note).chain(others);
-    let stored: Vec<Vec<Row>> = bodies.map(|note| state::rows(&note.body)).collect();
+    let stored: Vec<Vec<CommentRow>> = bodies.map(|note| state::rows(&note.body)).collect();
     render::body(&change.apply(union_of_notes(stored)))
 }

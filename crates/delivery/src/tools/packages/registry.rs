@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::Tool;
 use crate::tools::bun::{self, INSTALL_DEADLINE, which};
-use base::command::Command;
+use base::command::ProcessCommand;
 use base::{probe, version_cache};
 use workspace::toolchain::tools_folder;
 
@@ -94,15 +94,15 @@ fn program_in_folder(tool: &Tool) -> String {
 
 /// Returns the commands that install `tool` with npm. No script of the package runs.
 #[must_use]
-pub fn install(root: &Utf8Path, tool: &Tool) -> Vec<Command> {
+pub fn install(root: &Utf8Path, tool: &Tool) -> Vec<ProcessCommand> {
     let folder = folder(root, tool);
     let package = format!("{}@{}", tool.package, tool.version);
     let npm =
         ["npm", "install", "--prefix=.", "--ignore-scripts", "--no-audit", "--no-fund", &package];
     vec![
-        Command::new(root, &["mkdir", "-p", folder.as_str()], INSTALL_DEADLINE),
-        Command::new(&folder, &npm, INSTALL_DEADLINE),
-        Command::new(&folder, &["touch", STAMP], INSTALL_DEADLINE),
+        ProcessCommand::new(root, &["mkdir", "-p", folder.as_str()], INSTALL_DEADLINE),
+        ProcessCommand::new(&folder, &npm, INSTALL_DEADLINE),
+        ProcessCommand::new(&folder, &["touch", STAMP], INSTALL_DEADLINE),
     ]
 }
 

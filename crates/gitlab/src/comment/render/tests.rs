@@ -8,30 +8,30 @@ use super::*;
 
 #[test]
 fn warnings_of_a_ready_preview_are_a_collapsed_block() {
-    let row = Row {
+    let row = CommentRow {
         warning: Some(
             "dist/_headers:1: Cloudflare drops `this` line\n/close\n@all </pre>".to_owned(),
         ),
-        ..Row::new("site", Status::Ready)
+        ..CommentRow::new("site", PreviewStatus::Ready)
     };
-    let failed = Row { status: Status::Failed, ..row.clone() };
+    let failed = CommentRow { status: PreviewStatus::Failed, ..row.clone() };
     expect!["<details><summary>site has warnings</summary><pre>dist&#47;&#95;headers&#58;1&#58; Cloudflare drops &#96;this&#96; line&#10;&#47;close&#10;&#64;all &#60;&#47;pre&#62;</pre></details>"].assert_eq(body(&[row]).lines().last().unwrap_or_default());
     assert!(!body(&[failed]).contains("has warnings"));
 }
 
-fn full(project: &str, status: Status) -> Row {
-    Row {
+fn full(project: &str, status: PreviewStatus) -> CommentRow {
+    CommentRow {
         alias_url: Some(format!("https://mr-42-{project}.acme.workers.dev/")),
         version_url: Some(format!("https://0a1b2c3d-{project}.acme.workers.dev/")),
         commit: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
         time: Some("2026-11-24T12:00:59Z".to_owned()),
         log: Some("https://gitlab.example.com/acme/mono/-/jobs/7".to_owned()),
         pipeline: Some(77),
-        ..Row::new(project, status)
+        ..CommentRow::new(project, status)
     }
 }
 
-fn visible(rows: &[Row]) -> String {
+fn visible(rows: &[CommentRow]) -> String {
     let body = body(rows);
     let hidden = |line: &&str| !line.starts_with("<!--");
     body.lines().filter(hidden).collect::<Vec<_>>().join("\n")
@@ -39,20 +39,20 @@ fn visible(rows: &[Row]) -> String {
 
 #[test]
 fn a_comment() {
-    let failed = Row {
+    let failed = CommentRow {
         alias_url: None,
         version_url: None,
         reason: Some("the build failed:\n/merge `x`".to_owned()),
-        ..full("studio", Status::Failed)
+        ..full("studio", PreviewStatus::Failed)
     };
     let rows = [
-        full("website", Status::Ready),
+        full("website", PreviewStatus::Ready),
         failed,
-        Row::new("docs", Status::Building),
-        Row::new("blog", Status::Removed),
-        Row::new("shop", Status::Undeployed),
-        Row::new("a", Status::Unaffected),
-        Row::new("b", Status::Unaffected),
+        CommentRow::new("docs", PreviewStatus::Building),
+        CommentRow::new("blog", PreviewStatus::Removed),
+        CommentRow::new("shop", PreviewStatus::Undeployed),
+        CommentRow::new("a", PreviewStatus::Unaffected),
+        CommentRow::new("b", PreviewStatus::Unaffected),
     ];
     expect![[r#"
         <!-- xtask preview v1 -->
@@ -89,12 +89,12 @@ fn nothing_changed() {
         This merge request changes no project.
 
         Not affected: `a`"#]]
-    .assert_eq(&visible(&[Row::new("a", Status::Unaffected)]));
+    .assert_eq(&visible(&[CommentRow::new("a", PreviewStatus::Unaffected)]));
 }
 
 #[test]
 fn text_from_outside() {
-    let mut row = full("a|b`@all", Status::Failed);
+    let mut row = full("a|b`@all", PreviewStatus::Failed);
     row.alias_url = Some("https://x.example/)|[y](javascript:alert(1))".to_owned());
     row.version_url = Some("javascript:alert(1)".to_owned());
     row.commit = Some("|`\n/close".to_owned());
@@ -115,12 +115,12 @@ fn text_from_outside() {
 
 #[test]
 fn a_long_comment_is_cut_reasons_first() {
-    let rows: Vec<Row> = (0..50)
-        .map(|n| Row {
+    let rows: Vec<CommentRow> = (0..50)
+        .map(|n| CommentRow {
             reason: Some("é".repeat(5000)),
-            ..full(&format!("p{n:02}"), Status::Failed)
+            ..full(&format!("p{n:02}"), PreviewStatus::Failed)
         })
-        .chain([full("ready", Status::Ready)])
+        .chain([full("ready", PreviewStatus::Ready)])
         .collect();
     let all = within(&rows, LIMIT);
     assert_eq!(state::rows(&all).len(), 51);
@@ -130,11 +130,12 @@ fn a_long_comment_is_cut_reasons_first() {
     let few = within(&rows, 20_000);
     assert!(few.len() <= 20_000, "{}", few.len());
     let kept = state::rows(&few);
-    assert!(kept.len() > 5 && kept.iter().all(|row| row.status == Status::Failed));
+    assert!(kept.len() > 5 && kept.iter().all(|row| row.status == PreviewStatus::Failed));
     assert!(few.contains(&format!("{} more projects do not fit", 51 - kept.len())));
     // What was cut is not cut again.
     assert_eq!(within(&state::rows(&shorter), 200_000), shorter);
-    let many: Vec<Row> = (0..5000).map(|n| full(&format!("p{n:04}"), Status::Ready)).collect();
+    let many: Vec<CommentRow> =
+        (0..5000).map(|n| full(&format!("p{n:04}"), PreviewStatus::Ready)).collect();
     assert!(body(&many).len() <= LIMIT);
 }
 
@@ -189,7 +190,7 @@ proptest! {
         project in any_text(), reason in any_text(), commit in any_text(), time in any_text(),
         alias_url in any_url(), version_url in any_url(), log in any_url(), other in any_text(),
     ) {
-        let outside = Row {
+        let outside = CommentRow {
             project: format!("p{project}"),
             reason: Some(format!("r{reason}")),
             commit: Some(format!("c{commit}")),
@@ -197,9 +198,9 @@ proptest! {
             alias_url: Some(alias_url),
             version_url: Some(version_url),
             log: Some(log),
-            ..Row::new("", Status::Failed)
+            ..CommentRow::new("", PreviewStatus::Failed)
         };
-        let rows = [outside.clone(), Row::new(format!("u{other}"), Status::Unaffected)];
+        let rows = [outside.clone(), CommentRow::new(format!("u{other}"), PreviewStatus::Unaffected)];
         let text = body(&rows);
         prop_assert_eq!(state::rows(&text), rows);
         let hidden = text.contains(['\r', '\u{2028}', '\u{202e}']);
@@ -217,7 +218,7 @@ proptest! {
             let url = url.as_deref().unwrap_or_default();
             address(url).map(|_| "https://plain.example/".to_owned())
         };
-        let calm = Row {
+        let calm = CommentRow {
             project: "p".to_owned(),
             reason: Some("r".to_owned()),
             commit: Some("c".to_owned()),
@@ -227,7 +228,7 @@ proptest! {
             log: outside.log.as_deref().and_then(address).map(|_| "https://plain.example/".to_owned()),
             ..outside
         };
-        let calm = body(&[calm, Row::new("u", Status::Unaffected)]);
+        let calm = body(&[calm, CommentRow::new("u", PreviewStatus::Unaffected)]);
         prop_assert_eq!(structure(&text), structure(&calm), "{}", text);
     }
 }

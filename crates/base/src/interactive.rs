@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::command::{Command, Value};
+use crate::command::{ProcessCommand, Value};
 use crate::error::{Failure, failed, refused};
 use crate::runner::{ExitReason, GRACE, INTERRUPTED, find, set_environment};
 use crate::secret::{Redactor, Secret};
 
-/// The pause between two looks at the child.
+/// The interval between two checks of the child.
 const TICK: Duration = Duration::from_millis(20);
 
-/// How long the child has after Ctrl-C to end by itself, because the terminal sends it the same signal.
+/// The time limit for the child after Ctrl-C. The terminal sends it the same signal.
 const OWN_END: Duration = Duration::from_secs(1);
 
 /// A stream of the child's output.
@@ -34,7 +34,7 @@ pub type OnLine<'a> = &'a (dyn Fn(Stream, &str) + Sync);
 /// Runs `command` in the caller's process group with the caller's standard input. Its output goes to the
 /// caller's, or line by line to `on_line`. Has no deadline.
 pub fn run(
-    command: &Command,
+    command: &ProcessCommand,
     secret: &dyn Fn(&Value) -> Result<Secret, Failure>,
     on_line: Option<OnLine<'_>>,
 ) -> Result<ExitReason, Failure> {
@@ -125,7 +125,7 @@ mod tests {
     fn lines_are_redacted_and_the_exit_code_is_the_child_s() {
         let script =
             "echo \"got $TOKEN\"; echo oops >&2; test -z \"$HOME_OF_NOBODY\" || exit 9; exit 7";
-        let command = Command::new("/", &["/bin/sh", "-c", script], Duration::ZERO)
+        let command = ProcessCommand::new("/", &["/bin/sh", "-c", script], Duration::ZERO)
             .env("TOKEN", Value::SandboxToken);
         let lines = Mutex::new(Vec::new());
         let on_line = |stream: Stream, line: &str| {
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_refused() {
-        let command = Command::new("/", &["/no/such/program"], Duration::ZERO);
+        let command = ProcessCommand::new("/", &["/no/such/program"], Duration::ZERO);
         let failure = run(&command, &|_| Ok(Secret::new("")), None).expect_err("an error");
         assert!(failure.message.starts_with("cannot run `/no/such/program`: "), "{failure}");
     }

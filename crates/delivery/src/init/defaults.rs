@@ -1,4 +1,4 @@
-//! Reads the defaults from a repository: its GitLab, its account, its environments, its workspaces.
+//! Reads the defaults of `init` from a repository: its GitLab, account, environments and workspaces.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,16 +11,16 @@ use workspace::git;
 use workspace::pipeline::{GITLAB_FILE, HOST, PipelineSettings, Stages};
 use workspace::toolchain;
 
-/// An account id before anybody has written one.
+/// The placeholder of an account id.
 const NO_ACCOUNT: &str = "00000000000000000000000000000000";
 
 /// The file of a pipeline that an existing one includes.
 const INCLUDED: &str = ".gitlab/xtask.yml";
 
-/// Hosts that are no GitLab.
+/// Hosts that are not GitLab.
 const OTHER_HOSTS: [&str; 4] = ["github.com", "bitbucket.org", "codeberg.org", "dev.azure.com"];
 
-/// Returns the config of a repository about which nothing is known.
+/// Returns an empty config, for a repository without any facts.
 #[must_use]
 pub fn empty_config() -> Config {
     let environment =

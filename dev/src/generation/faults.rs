@@ -15,19 +15,19 @@ pub const TABLES: &str = "xtask/tests/faults";
 /// One file: what breaks in one phase of a run.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Section {
+pub struct FaultSection {
     /// The heading.
     pub title: String,
     /// The topic of the section, and the facts that hold for all of it.
     pub about: String,
     /// Rows that have something in common.
-    pub groups: Vec<Group>,
+    pub groups: Vec<FaultGroup>,
 }
 
 /// Rows that break at the same place.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Group {
+pub struct FaultGroup {
     /// The broken part: a request, a program, a folder.
     pub what: String,
     /// The command, without the project.
@@ -51,13 +51,13 @@ pub struct Group {
     #[serde(default)]
     pub args: Vec<String>,
     /// The rows.
-    pub rows: Vec<Row>,
+    pub rows: Vec<FaultRow>,
 }
 
 /// One fault, and what must be true afterwards.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Row {
+pub struct FaultRow {
     /// The fault: the name of an answer, or a few words.
     pub fault: String,
     /// The sandbox's action, where `fault` is not the name of an answer.
@@ -113,10 +113,10 @@ fn site() -> String {
     "site".to_owned()
 }
 
-impl Row {
+impl FaultRow {
     /// Returns the number of deployments that the run must have made.
     #[must_use]
-    pub fn made(&self) -> usize {
+    pub fn deployment_count(&self) -> usize {
         let changed = !["previous", "nothing"].contains(&self.live.as_str());
         self.deployments.unwrap_or(usize::from(changed))
     }
@@ -157,13 +157,13 @@ impl Row {
 }
 
 /// Reads every table below `root`, in the order of their names.
-pub fn read(root: &Utf8Path) -> Result<Vec<Section>> {
+pub fn read(root: &Utf8Path) -> Result<Vec<FaultSection>> {
     let mut paths = Vec::new();
     for entry in root.join(TABLES).read_dir_utf8().context(TABLES)? {
         paths.push(entry?.into_path());
     }
     paths.sort();
-    let read = |path: &Utf8Path| -> Result<Section> {
+    let read = |path: &Utf8Path| -> Result<FaultSection> {
         let text = std::fs::read_to_string(path).with_context(|| path.to_string())?;
         serde_json::from_str(&text).with_context(|| path.to_string())
     };
@@ -172,7 +172,7 @@ pub fn read(root: &Utf8Path) -> Result<Vec<Section>> {
 
 /// The page.
 #[must_use]
-pub fn page(sections: &[Section]) -> String {
+pub fn page(sections: &[FaultSection]) -> String {
     let count: usize =
         sections.iter().flat_map(|section| &section.groups).map(|group| group.rows.len()).sum();
     let mut text = format!(
@@ -199,7 +199,7 @@ pub fn page(sections: &[Section]) -> String {
                     .collect::<Vec<_>>()
                     .join(" ")
             );
-            text.extend(group.rows.iter().map(Row::line));
+            text.extend(group.rows.iter().map(FaultRow::line));
         }
     }
     text

@@ -6,10 +6,10 @@ use serde::Serialize;
 use crate::engine::job::command_line;
 use crate::engine::stop::{PreviewDeletion, Previews};
 use crate::plan::destination::Destination;
-use crate::plan::merge_request::Project;
+use crate::plan::merge_request::GitlabProject;
 use base::command::quote;
 use base::time::parse_rfc3339;
-use gitlab::api::leftovers::{Environment, Request, State};
+use gitlab::api::leftovers::{GitlabEnvironment, Request, RequestState};
 
 /// The time after its merge request's end in which a preview still counts as a late one of it: a
 /// pipeline that ran on, a job that was retried. A preview that the comment shows has no such
@@ -22,7 +22,7 @@ const LATE: u64 = 86_400;
 pub struct Skipped {
     /// The number that it carries.
     pub iid: u64,
-    /// The project whose preview it is; nothing of an environment.
+    /// The project of the preview. `None` for an environment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
     /// Its name.
@@ -61,8 +61,8 @@ impl Skipped {
     /// merge request may be open.
     pub fn unknown(
         iid: u64,
-        project: &Project,
-        (previews, environment): (&[PreviewDeletion], Option<&Environment>),
+        project: &GitlabProject,
+        (previews, environment): (&[PreviewDeletion], Option<&GitlabEnvironment>),
         place: Option<&Destination>,
     ) -> Vec<Skipped> {
         let number = &project.number;
@@ -115,7 +115,7 @@ fn objection(
 ) -> Result<Option<String>> {
     let time = |text: &Option<String>| text.as_deref().and_then(parse_rfc3339);
     let over = match request.state {
-        State::Merged => time(&request.merged_at),
+        RequestState::Merged => time(&request.merged_at),
         _ => time(&request.closed_at),
     };
     let opened = time(&request.created_at);

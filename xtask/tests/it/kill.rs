@@ -1,4 +1,4 @@
-//! Runs that are killed: nothing that they started goes on, and the next run does not speak too early.
+//! Tests killed runs: their children end, and the next run waits until they have ended.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;

@@ -1,4 +1,4 @@
-//! The table of variables, as GitLab keeps them.
+//! Checks the variables that GitLab stores.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::variables::{PLACE, describe};
 use crate::doctor::context::Context;
-use crate::doctor::finding::{Finding, Status};
+use crate::doctor::finding::{CheckStatus, Finding};
 use base::env::variable;
 use base::http;
 use base::retry::RetryBudget;
@@ -97,7 +97,7 @@ fn differences(row: &Variable, stored: &[StoredVariable]) -> Vec<Finding> {
         return vec![Finding::warn(detail).manual_fix(fix(format!("add {}", describe(row))))];
     };
     let at = format!("{name} with the scope `{}`", one.scope);
-    let needed = if row.required { Status::Fail } else { Status::Warn };
+    let needed = if row.required { CheckStatus::Fail } else { CheckStatus::Warn };
     let mut found = Vec::new();
     if row.protected && !one.protected {
         found.push(
@@ -151,7 +151,7 @@ mod tests {
         StoredVariable { key, scope, protected, masked: true, empty: false }
     }
 
-    fn findings_of(stored: &[StoredVariable]) -> Vec<(Status, String)> {
+    fn findings_of(stored: &[StoredVariable]) -> Vec<(CheckStatus, String)> {
         let found = compare(&rows(), stored);
         found.into_iter().map(|finding| (finding.status, finding.detail)).collect()
     }
@@ -186,7 +186,7 @@ mod tests {
             Warn CICD_COMMENT_TOKEN with the scope `*` is empty"#]]
         .assert_eq(&lines.join("\n"));
         let findings = findings_of(&[one(CLOUDFLARE, "production/*", true)]);
-        assert!(findings.iter().all(|(status, _)| *status == Status::Warn), "{findings:?}");
+        assert!(findings.iter().all(|(status, _)| *status == CheckStatus::Warn), "{findings:?}");
         assert!(
             findings[0].1.contains("has the scope `production/*`; jobs of `review/*`"),
             "{findings:?}"

@@ -1,4 +1,4 @@
-//! Reads what is set for a Worker beside its versions: crons, custom domains, routes.
+//! Reads the triggers of a Worker: crons, custom domains, routes.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ struct Domain {
 /// A route as Cloudflare lists it, or as wrangler wrote it.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Route {
+enum ListedRoute {
     Object { pattern: String },
     Pattern(String),
 }
@@ -56,21 +56,21 @@ impl Api<'_> {
             .unwrap_or_default();
         let routes =
             self.get(&format!("workers/services/{worker}/environments/production/routes"))?;
-        let routes: Vec<Route> =
+        let routes: Vec<ListedRoute> =
             routes.map(|found| parse_as(found, "list of routes")).transpose()?.unwrap_or_default();
         let own = |domain: &Domain| domain.service.as_ref().is_none_or(|name| name == worker);
         Ok(TriggersInUse {
             crons: schedules.into_iter().map(|schedule| schedule.cron).collect(),
             domains: domains.into_iter().filter(own).map(|domain| domain.hostname).collect(),
-            routes: routes.into_iter().map(Route::pattern).collect(),
+            routes: routes.into_iter().map(ListedRoute::pattern).collect(),
         })
     }
 }
 
-impl Route {
+impl ListedRoute {
     fn pattern(self) -> String {
         match self {
-            Route::Object { pattern } | Route::Pattern(pattern) => pattern,
+            ListedRoute::Object { pattern } | ListedRoute::Pattern(pattern) => pattern,
         }
     }
 }
