@@ -1,7 +1,7 @@
 // Runs the functions of the Cloudflare module in a session in which wrangler leaves what a test says.
 import { expect } from "bun:test";
 
-import { ASK } from "../cloudflare/src/deployed.js";
+import { READ_DEPLOYMENTS } from "../cloudflare/src/deployments.js";
 import type { DeploymentRecord } from "../cloudflare/src/record.js";
 import { inSession, type Answers, type Call, type Chain, type Session } from "./session.js";
 import { dag, type File } from "./stubs/dagger.js";
@@ -22,7 +22,7 @@ export const UPLOADED = {
   preview_alias_url: "https://mr-42-shop.acme.workers.dev",
 };
 
-export interface World {
+export interface CloudflareState {
   config?: unknown;
   name?: string;
   entries?: string[];
@@ -42,7 +42,7 @@ export interface World {
 export const answered = (status: number, body: unknown) => JSON.stringify({ status, text: JSON.stringify(body) });
 
 /** A session in which wrangler leaves what `world` says. */
-export function answers(world: World): Answers {
+export function answers(world: CloudflareState): Answers {
   return (last, chain) => {
     const before = chain.at(-2)?.name;
     if (last === "contents" && chain[0]?.name === "file") return chain[0].args["contents"];
@@ -74,7 +74,7 @@ export function answers(world: World): Answers {
 }
 
 export const isRead = (chain: Chain) => execs(chain).some((args) => args[1] === "-e");
-export const asks = (chain: Chain) => execs(chain).some((args) => args.includes(ASK));
+export const asks = (chain: Chain) => execs(chain).some((args) => args.includes(READ_DEPLOYMENTS));
 export const calls = (chain: Chain, name: string): Call["args"][] =>
   chain.filter((call) => call.name === name).map(({ args }) => args);
 export const execs = (chain: Chain): string[][] => calls(chain, "withExec").map(({ args }) => args as string[]);
@@ -97,8 +97,8 @@ export const inputs = () =>
     dag.secret("env://CLOUDFLARE_WORKERS_TOKEN"),
   ] as const;
 
-export async function carriedOut(
-  world: World,
+export async function runInSession(
+  world: CloudflareState,
   work: () => Promise<File>,
 ): Promise<{ record: DeploymentRecord; session: Session; chain: Chain }> {
   const { result, session } = await inSession(answers(world), async () => (await work()).contents());
@@ -108,7 +108,7 @@ export async function carriedOut(
   return { record: JSON.parse(result) as DeploymentRecord, session, chain };
 }
 
-export async function refused(world: World, work: () => Promise<File>): Promise<string> {
+export async function refused(world: CloudflareState, work: () => Promise<File>): Promise<string> {
   let message = "";
   const { session } = await inSession(answers(world), async () => {
     message = await work().then(

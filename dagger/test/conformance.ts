@@ -1,11 +1,11 @@
 // Prints the Cloudflare module's results for given inputs, so that another implementation can be compared with it. Reads one JSON
 // document, `{"arguments": [step…], "verdicts": [{"command", "exitCode", "output"}…]}`, and prints one of the same shape
 // with the results.
-import { wranglerArguments, type Command, type Step } from "../cloudflare/src/arguments.js";
+import { wranglerArguments, type Command, type UploadStep } from "../cloudflare/src/arguments.js";
 import { verdict } from "../cloudflare/src/verdict.js";
 
 interface Input {
-  arguments?: Step[];
+  arguments?: UploadStep[];
   verdicts?: { command: Command; exitCode: number; output: string }[];
 }
 

@@ -1,15 +1,15 @@
 import { describe, expect, test } from "bun:test";
 
-import { ON_BUN } from "../cloudflare/src/arguments.js";
+import { BUN_OPTIONS } from "../cloudflare/src/arguments.js";
 import { Cloudflare } from "../cloudflare/src/index.js";
-import { ACCOUNT, CANARY, DEPLOYED, calls, carriedOut, execs, foldersOf, inputs, prepares, projectOf, runsWrangler } from "./cloudflare-session.js";
+import { ACCOUNT, CANARY, DEPLOYED, calls, runInSession, execs, foldersOf, inputs, prepares, projectOf, runsWrangler } from "./cloudflare-session.js";
 import type { Chain, Session } from "./session.js";
 import { dag, type Directory } from "./stubs/dagger.js";
 
 describe("deploy", () => {
   const deploy = (
     ...options: [environment?: string, source?: Directory, tag?: string, message?: string, nonce?: string]
-  ) => carriedOut({}, () => new Cloudflare().deploy(...inputs(), ...options));
+  ) => runInSession({}, () => new Cloudflare().deploy(...inputs(), ...options));
 
   test("runs the pinned wrangler once, on the image of the shared configuration", async () => {
     const { session, chain } = await deploy("staging", undefined, "abc", "why", "n-1");
@@ -17,7 +17,7 @@ describe("deploy", () => {
     const wrangler = execs(chain).filter(runsWrangler);
     expect(wrangler).toEqual([
       [
-        ...["bun", ...ON_BUN, "/toolchain/node_modules/wrangler/bin/wrangler.js", "deploy"],
+        ...["bun", ...BUN_OPTIONS, "/toolchain/node_modules/wrangler/bin/wrangler.js", "deploy"],
         ...["--autoconfig=false", "--strict", "--no-x-provision", "--env-file=/dev/null"],
         ...["--env=staging", "--tag=abc", "--message=why"],
       ],
@@ -94,14 +94,14 @@ describe("deploy", () => {
   test("puts no folder beside a Worker of code alone, and does not look into it", async () => {
     const source = dag.directory().withNewFile("src/worker.ts", "export default {}");
     const code = { name: "api", main: "src/worker.ts" };
-    const { chain, session } = await carriedOut({ config: code, entries: [] }, () =>
+    const { chain, session } = await runInSession({ config: code, entries: [] }, () =>
       new Cloudflare().deploy(...inputs(), "staging", source),
     );
     expect(foldersOf(chain)).toEqual(["/src"]);
     expect(calls(projectOf(chain), "withoutDirectory")).toEqual([]);
     expect(session.asked.some((asked) => asked.at(-1)?.name === "entries")).toBe(false);
     const both = { ...code, assets: { directory: "dist" } };
-    const withAssets = await carriedOut({ config: both }, () =>
+    const withAssets = await runInSession({ config: both }, () =>
       new Cloudflare().deploy(...inputs(), "staging", source),
     );
     expect(foldersOf(withAssets.chain)).toEqual(["/src", "/src/dist"]);
@@ -113,7 +113,7 @@ describe("deploy", () => {
       { environment: "staging" },
     ]);
     expect(asked((await deploy()).session).map((chain) => chain.at(-1)?.args)).toEqual([{}]);
-    const other = await carriedOut({}, () =>
+    const other = await runInSession({}, () =>
       new Cloudflare().deploy(
         ...inputs(),
         "staging",
@@ -133,7 +133,7 @@ describe("deploy", () => {
   });
 
   test("returns the record", async () => {
-    const { record } = await carriedOut(
+    const { record } = await runInSession(
       { output: [{ type: "wrangler-session", wrangler_version: "4.164.0" }, DEPLOYED] },
       () =>
         new Cloudflare().deploy(
@@ -168,7 +168,7 @@ describe("deploy", () => {
 
   test("a failed run is a record too", async () => {
     const output = [{ type: "command-failed", message: "Denied" }];
-    const { record } = await carriedOut({ exitCode: 1, output }, () => new Cloudflare().deploy(...inputs(), "staging"));
+    const { record } = await runInSession({ exitCode: 1, output }, () => new Cloudflare().deploy(...inputs(), "staging"));
     expect(record).toMatchObject({
       exitCode: 1,
       versionId: null,
@@ -179,7 +179,7 @@ describe("deploy", () => {
   });
 
   test("reaches a stand-in of the API through a service", async () => {
-    const { chain } = await carriedOut({}, () =>
+    const { chain } = await runInSession({}, () =>
       new Cloudflare().deploy(
         ...inputs(),
         undefined,

@@ -1,5 +1,5 @@
 // A small GitLab on 127.0.0.1, below a relative root: the notes of one merge request, for the protocol of the comment.
-import type { World } from "../gitlab/src/api.js";
+import type { Platform } from "../gitlab/src/api.js";
 
 export const TOKEN = "glpat-canary-token";
 export const ME = 7;
@@ -31,7 +31,7 @@ export interface Server {
   seen: Seen[];
   /** The client's wait in milliseconds. */
   waits: number[];
-  world: World;
+  world: Platform;
   stop(): Promise<void>;
 }
 

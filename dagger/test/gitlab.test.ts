@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { access, nextPage, patience } from "../gitlab/src/api.js";
-import { post } from "../gitlab/src/comment.js";
+import { access, nextPage, retryDelay } from "../gitlab/src/api.js";
+import { postComment } from "../gitlab/src/comment.js";
 import { Gitlab } from "../gitlab/src/index.js";
-import type { Task } from "../gitlab/src/main.js";
+import type { CommentTask } from "../gitlab/src/main.js";
 import { markerLine, withoutQuickActions } from "../gitlab/src/markdown.js";
 import { MARKER, note, PLACE, serve, TOKEN, type Fault, type Note, type Server } from "./gitlab-server.js";
 import { ROOT } from "./modules.js";
@@ -21,7 +21,7 @@ function start(notes: Note[], fault?: Fault, perPage?: number): Server {
   return server;
 }
 
-const posting = (text = "hello", place = PLACE) => post(server.world, access(server.apiUrl, TOKEN), place, text);
+const posting = (text = "hello", place = PLACE) => postComment(server.world, access(server.apiUrl, TOKEN), place, text);
 const methods = () => server.seen.map(({ method }) => method).filter((method) => method !== "GET");
 
 describe("the comment", () => {
@@ -108,7 +108,7 @@ describe("the comment", () => {
   });
 });
 
-describe("patience", () => {
+describe("the delay of a retry", () => {
   const now = Date.UTC(2026, 0, 1);
   test.each([
     [{ "Retry-After": "7" }, 7_000],
@@ -118,7 +118,7 @@ describe("patience", () => {
     [{}, 60_000],
     [{ "Retry-After": "soon" }, 60_000],
   ])("%j", (headers, wait) => {
-    expect(patience(new Headers(headers as Record<string, string>), now)).toBe(wait);
+    expect(retryDelay(new Headers(headers as Record<string, string>), now)).toBe(wait);
   });
 
   const throttled = () => new Response("Retry later", { status: 429, headers: { "Retry-After": "3" } });
@@ -173,7 +173,7 @@ describe("a server in trouble", () => {
       fetch: () => (broken++, Promise.reject(new Error("socket closed", { cause: new Error("ECONNRESET") }))),
     };
     const api = access(server.apiUrl, TOKEN);
-    const failing = post(reset, api, PLACE, "hello");
+    const failing = postComment(reset, api, PLACE, "hello");
     await expect(failing).rejects.toThrow(/GET \/user: no answer from http.*: socket closed: ECONNRESET, 5 times/);
     expect(broken).toBe(5);
   });
@@ -255,7 +255,7 @@ describe("the function", () => {
     );
     const chain = session.asked.find((asked) => asked.some(({ name }) => name === "withExec")) ?? [];
     const calls = (name: string) => chain.filter((call) => call.name === name).map(({ args }) => args);
-    const task = calls("withNewFile").map(({ contents }) => JSON.parse(String(contents)) as Task);
+    const task = calls("withNewFile").map(({ contents }) => JSON.parse(String(contents)) as CommentTask);
     return { result, calls, task: task[0] };
   }
 
@@ -290,7 +290,7 @@ describe("the program", () => {
   /** Runs it as the container does. */
   async function run(apiUrl: string, env: Record<string, string> = {}) {
     const dir = mkdtempSync(join(tmpdir(), "comment-"));
-    const task: Task = { ...PLACE, apiUrl, body: "hello" };
+    const task: CommentTask = { ...PLACE, apiUrl, body: "hello" };
     writeFileSync(join(dir, "comment.json"), JSON.stringify(task));
     const main = join(ROOT, "dagger/gitlab/src/main.ts");
     const words = ["--no-env-file", "--config=/dev/null", main, join(dir, "comment.json")];

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 
-import { ON_BUN } from "../cloudflare/src/arguments.js";
-import { ASK } from "../cloudflare/src/deployed.js";
+import { BUN_OPTIONS } from "../cloudflare/src/arguments.js";
+import { READ_DEPLOYMENTS } from "../cloudflare/src/deployments.js";
 import { Cloudflare } from "../cloudflare/src/index.js";
 import {
   SITE,
@@ -10,7 +10,7 @@ import {
   answers,
   asks,
   calls,
-  carriedOut,
+  runInSession,
   execs,
   foldersOf,
   inputs,
@@ -18,7 +18,7 @@ import {
   projectOf,
   refused,
   runsWrangler,
-  type World,
+  type CloudflareState,
 } from "./cloudflare-session.js";
 import { inSession, type Session } from "./session.js";
 import { dag } from "./stubs/dagger.js";
@@ -26,7 +26,7 @@ import { dag } from "./stubs/dagger.js";
 describe("a Worker with code", () => {
   const config = { name: "api", main: "src/worker.ts", assets: { directory: "dist" } };
   const source = () => dag.directory().withNewFile("src/worker.ts", "");
-  const deploy = (world: World) => carriedOut(world, () => new Cloudflare().deploy(...inputs(), undefined, source()));
+  const deploy = (world: CloudflareState) => runInSession(world, () => new Cloudflare().deploy(...inputs(), undefined, source()));
 
   test("is bundled from its sources, which are there before the built folder", async () => {
     const { chain } = await deploy({ config, glob: { "bun.lock": ["bun.lock"] } });
@@ -34,7 +34,7 @@ describe("a Worker with code", () => {
     const project = projectOf(chain);
     expect(execs(project).map((args) => args.slice(0, 3))).toEqual([
       ["bun", "install", "--frozen-lockfile"],
-      ["bun", ...ON_BUN.slice(0, 2)],
+      ["bun", ...BUN_OPTIONS.slice(0, 2)],
     ]);
     expect(execs(projectOf((await deploy({ config })).chain))).toHaveLength(1);
   });
@@ -78,22 +78,22 @@ describe("a Worker with code", () => {
     expect(
       execs(projectOf(chain))
         .at(-1)
-        ?.some((word) => word.startsWith("--config=") && !ON_BUN.includes(word)),
+        ?.some((word) => word.startsWith("--config=") && !BUN_OPTIONS.includes(word)),
     ).toBe(false);
   });
 });
 
 describe("preview", () => {
   const world = { output: [UPLOADED] };
-  const preview = (change: World = {}) =>
-    carriedOut({ ...world, ...change }, () =>
+  const preview = (change: CloudflareState = {}) =>
+    runInSession({ ...world, ...change }, () =>
       new Cloudflare().preview(...inputs(), dag.secret("env://CICD_COMMENT_TOKEN"), "42"),
     );
   const posts = (session: Session) => session.asked.filter((chain) => chain.at(-1)?.name === "postMergeRequestComment");
 
   test("uploads under the merge request's alias and comments", async () => {
     const { chain, record, session } = await preview();
-    expect(execs(chain).at(-1)?.slice(2 + ON_BUN.length)).toEqual([
+    expect(execs(chain).at(-1)?.slice(2 + BUN_OPTIONS.length)).toEqual([
       ...[
         "versions",
         "upload",
@@ -139,12 +139,12 @@ describe("preview", () => {
     const upload = (strategy: string) => () =>
       new Cloudflare().upload(...inputs(), "mr-7", none, none, none, none, none, none, none, none, strategy);
     const config = { ...SITE, previews: {} };
-    const { chain, record } = await carriedOut({ config, output: [made] }, upload("preview"));
+    const { chain, record } = await runInSession({ config, output: [made] }, upload("preview"));
     expect(execs(chain).at(-1)?.slice(5)).toEqual(["preview", "--name=mr-7", "--env-file=/dev/null", "--env="]);
     expect(record).toMatchObject({ strategy: "preview", versionId: null, deploymentId: "d1" });
     expect(record.urls).toEqual([...made.preview_urls, ...made.deployment_urls]);
     expect(record).not.toHaveProperty("error");
-    const other = await carriedOut({ config, output: [UPLOADED] }, upload("preview"));
+    const other = await runInSession({ config, output: [UPLOADED] }, upload("preview"));
     expect(other.record.error).toContain("names no version");
     expect(await refused({ config: SITE }, upload("preview"))).toContain("no `previews` block");
     expect(await refused({ config }, upload("previw"))).toContain("`previw` is no strategy");
@@ -154,7 +154,7 @@ describe("preview", () => {
     expect(never).toBe(
       "refused, nothing was changed: wrangler.jsonc: the Worker `shop` has never been deployed, and a preview needs one: deploy it first",
     );
-    const asking = await carriedOut({ config, output: [made], deployments: unknown }, upload("alias"));
+    const asking = await runInSession({ config, output: [made], deployments: unknown }, upload("alias"));
     expect(asking.session.asked.some(asks)).toBe(false);
   });
 
@@ -163,15 +163,15 @@ describe("preview", () => {
     const none = undefined;
     const upload = () =>
       new Cloudflare().upload(...inputs(), "mr-7", none, none, none, none, "n1", none, none, none, "preview");
-    const { session } = await carriedOut({ config, output: [] }, upload);
+    const { session } = await runInSession({ config, output: [] }, upload);
     const [chain] = session.asked.filter(asks);
-    expect(chain && execs(chain).at(-1)).toEqual(["bun", ...ON_BUN, "-e", ASK, "shop"]);
+    expect(chain && execs(chain).at(-1)).toEqual(["bun", ...BUN_OPTIONS, "-e", READ_DEPLOYMENTS, "shop"]);
     expect(chain && calls(chain, "withEnvVariable").at(-1)).toEqual({ name: "DEPLOY_NONCE", value: "n1" });
     expect(chain && calls(chain, "withSecretVariable")).toHaveLength(1);
   });
 
   test("without a comment is `upload`", async () => {
-    const { record, session } = await carriedOut(world, () => new Cloudflare().upload(...inputs(), "mr-7"));
+    const { record, session } = await runInSession(world, () => new Cloudflare().upload(...inputs(), "mr-7"));
     expect(record).toMatchObject({ command: "preview", alias: "mr-7" });
     expect(record).not.toHaveProperty("comment");
     expect(posts(session)).toEqual([]);
@@ -189,7 +189,7 @@ describe("refused before wrangler runs", () => {
       { config: { name: "shop", assets: { directory: "../dist" } } },
       "inside the wrangler config's own folder",
     ],
-  ] as [string, World, string][])("%s", async (_, world, reason) => {
+  ] as [string, CloudflareState, string][])("%s", async (_, world, reason) => {
     expect(await refused(world, () => new Cloudflare().deploy(...inputs()))).toContain(reason);
   });
 

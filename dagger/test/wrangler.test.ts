@@ -3,8 +3,8 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { bundleArguments, ENVIRONMENT, ON_BUN, wranglerArguments } from "../cloudflare/src/arguments.js";
-import { ASK, missingWorker } from "../cloudflare/src/deployed.js";
+import { bundleArguments, WRANGLER_ENV, BUN_OPTIONS, wranglerArguments } from "../cloudflare/src/arguments.js";
+import { READ_DEPLOYMENTS, missingWorker } from "../cloudflare/src/deployments.js";
 import { tail } from "../cloudflare/src/log.js";
 import { distPath, hasAssets, refusal, site, type Facts } from "../cloudflare/src/site.js";
 import { READ_CONFIG } from "../cloudflare/src/wrangler.js";
@@ -86,7 +86,7 @@ describe("arguments", () => {
     "the pinned wrangler takes those of %s",
     async (_, words) => {
       const dir = mkdtempSync(join(tmpdir(), "wrangler-"));
-      const env = { PATH: process.env["PATH"] ?? "", HOME: dir, ...ENVIRONMENT };
+      const env = { PATH: process.env["PATH"] ?? "", HOME: dir, ...WRANGLER_ENV };
       const run = Bun.spawn([process.execPath, "--bun", launcher, ...words], {
         cwd: dir,
         env,
@@ -211,7 +211,7 @@ describe("a Worker that was never deployed", () => {
     writeFileSync(join(dir, ".env"), `CLOUDFLARE_ACCOUNT_ID=other\nCLOUDFLARE_API_TOKEN=other\n`);
     writeFileSync(join(dir, "bunfig.toml"), 'preload = ["./preload.ts"]\n');
     writeFileSync(join(dir, "preload.ts"), 'throw new Error("code of the project ran");\n');
-    const run = Bun.spawn([process.execPath, ...ON_BUN, "-e", ASK, worker], {
+    const run = Bun.spawn([process.execPath, ...BUN_OPTIONS, "-e", READ_DEPLOYMENTS, worker], {
       cwd: dir,
       env: {
         CLOUDFLARE_API_BASE_URL: `http://127.0.0.1:${server.port}/client/v4`,

@@ -24,7 +24,7 @@ pub const SCHEMA: &str = "node_modules/wrangler/config-schema.json";
 /// The options of Bun when it runs wrangler: in Node's place, and blind to the `.env` files and the
 /// `bunfig.toml` of the folder. Those could name another Worker (`WRANGLER_CI_OVERRIDE_NAME`) or run
 /// code in the process that holds the token. Wrangler's launcher hands them to its child.
-pub const ON_BUN: [&str; 3] = ["--no-env-file", "--config=/dev/null", "--bun"];
+pub const BUN_OPTIONS: [&str; 3] = ["--no-env-file", "--config=/dev/null", "--bun"];
 
 /// The same for wrangler itself, which reads `.env` files too (observed with 4.164).
 pub const NO_ENV_FILE: &str = "--env-file=/dev/null";
@@ -37,7 +37,7 @@ pub const NO_ENV_FILE: &str = "--env-file=/dev/null";
 /// 9 % less CPU, on other cores than wrangler's own, and no more time; nor does one of 240 MB (measured
 /// with Bun 1.4.5). Bun does not start with an option of this kind that it does not know, so no upgrade
 /// can lose it unseen.
-pub const ENVIRONMENT: [(&str, &str); 7] = [
+pub const WRANGLER_ENV: [(&str, &str); 7] = [
     ("BUN_JSC_thresholdForOptimizeAfterWarmUp", "20000"),
     ("CI", "1"),
     ("CLOUDFLARE_CF_FETCH_ENABLED", "false"),

@@ -1,7 +1,7 @@
 /**
  * Installs and builds projects with Bun
  *
- * For every project without its own Dagger module. Nothing here sees a credential.
+ * For every project without its own Dagger module. It needs no credential.
  */
 import { argument, dag, func, object, type Container, type Directory } from "@dagger.io/dagger";
 
@@ -29,7 +29,7 @@ export class Bun {
   /**
    * The project with its locked dependencies, ready to run its scripts
    *
-   * Exactly what `bun.lock` says is installed. A lock file that does not fit `package.json` is an error.
+   * Installs exactly the versions of `bun.lock`. A lock file that does not match `package.json` is an error.
    *
    * @param source The folder with `package.json` and `bun.lock`
    */
@@ -47,7 +47,7 @@ export class Bun {
   /**
    * Builds the project and returns the folder that the build wrote
    *
-   * The script and its tools run on Bun, whatever their first lines ask for.
+   * The script and its tools run on Bun, even if their first lines name another runtime.
    *
    * @param source The folder with `package.json` and `bun.lock`
    * @param script The script of `package.json` that builds

@@ -1,47 +1,47 @@
-/** The two things that can be done with a Worker: make a version live, or upload one that is not. */
+/** The commands: make a version live, or upload one that is not live. */
 export type Command = "deploy" | "preview";
 
 /** The kind of a preview: a version under an alias, or a Worker Preview with its own bindings. */
 export type Strategy = "alias" | "preview";
 
-/** Reads a strategy. `undefined` is `alias`. @throws For any other text. */
-export function strategyOf(text: string | undefined): Strategy {
+/** Parses a strategy. `undefined` means `alias`. @throws If the text is no strategy. */
+export function parseStrategy(text: string | undefined): Strategy {
   if (text === undefined || text === "" || text === "alias") return "alias";
   if (text === "preview") return "preview";
   throw new Error(`\`${text}\` is no strategy: \`alias\` or \`preview\``);
 }
 
-/** One run of wrangler, which uploads a folder that `prepare-upload.js` wrote. */
-export interface Step {
+/** A run of wrangler that uploads a folder from `prepare-upload.js`. */
+export interface UploadStep {
   command: Command;
-  /** A block of the config. The empty one is the top level of a config that has blocks. */
+  /** A block of the config. An empty name means the top level of a config that has blocks. */
   environment?: string | undefined;
-  /** Kept with the version; at most 100 bytes. */
+  /** Stored with the version, at most 100 bytes. */
   tag?: string | undefined;
-  /** Kept with the version. */
+  /** Stored with the version. */
   message?: string | undefined;
   /** The alias of the preview URL, or the preview's name. */
   alias?: string | undefined;
-  /** The kind of a preview. `undefined` is `alias`. */
+  /** The kind of a preview. `undefined` means `alias`. */
   strategy?: Strategy | undefined;
 }
 
-/** The bundling of a Worker's code, which runs before there is a token. */
-export interface Bundling {
+/** The options for bundling a Worker's code, which runs without a token. */
+export interface BundleOptions {
   /** The config file, relative to the folder that wrangler runs in. `undefined` if it follows the config of an adapter. */
   config?: string | undefined;
-  /** A block of the config, as in {@link Step}. */
+  /** A block of the config, as in {@link UploadStep}. */
   environment?: string | undefined;
   /** An empty folder that replaces the published one, because wrangler would hash each file of it. */
   assets?: string | undefined;
-  /** The folder of wrangler's own output. */
+  /** The folder of wrangler's output. */
   outdir: string;
-  /** The file with every module, as wrangler would upload it. */
+  /** The file with every module, in the format of an upload. */
   outfile: string;
 }
 
-/** Returns the arguments that bundle without a request to Cloudflare. Everything that a project can run in wrangler runs here. */
-export function bundleArguments(bundling: Bundling): string[] {
+/** Returns the arguments that bundle without a request to Cloudflare. All code of the project runs in this step. */
+export function bundleArguments(bundling: BundleOptions): string[] {
   const words = ["deploy", "--dry-run"];
   if (bundling.config !== undefined) words.push(`--config=${bundling.config}`);
   words.push("--autoconfig=false", "--env-file=/dev/null");
@@ -60,7 +60,7 @@ export function bundleArguments(bundling: Bundling): string[] {
  * `wrangler preview` has neither of the first, and storage without an id is meant there: the preview gets its own.
  * Seen with wrangler 4.164.
  */
-export function wranglerArguments(step: Step): string[] {
+export function wranglerArguments(step: UploadStep): string[] {
   if (step.command === "preview" && step.strategy === "preview") return previewArguments(step);
   const words = step.command === "deploy" ? ["deploy"] : ["versions", "upload"];
   if (step.command === "deploy") words.push("--autoconfig=false");
@@ -69,14 +69,14 @@ export function wranglerArguments(step: Step): string[] {
   return [...words, ...notes(step)];
 }
 
-function previewArguments(step: Step): string[] {
+function previewArguments(step: UploadStep): string[] {
   const words = ["preview"];
   if (step.alias !== undefined) words.push(`--name=${step.alias}`);
   words.push("--env-file=/dev/null");
   return [...words, ...notes(step)];
 }
 
-function notes(step: Step): string[] {
+function notes(step: UploadStep): string[] {
   const words: string[] = [];
   if (step.environment !== undefined) words.push(`--env=${step.environment}`);
   if (step.tag !== undefined) words.push(`--tag=${step.tag}`);
@@ -85,17 +85,17 @@ function notes(step: Step): string[] {
 }
 
 /**
- * The options of Bun when it runs wrangler: in Node's place, and blind to the `.env` files and the `bunfig.toml` of the
- * folder. Those could name another Worker or run code in the process that holds the token.
+ * The options of Bun for wrangler. Bun replaces Node and ignores the `.env` files and the `bunfig.toml` of the folder,
+ * because those could name another Worker or run code in the process that has the token.
  */
-export const ON_BUN: readonly string[] = ["--no-env-file", "--config=/dev/null", "--bun"];
+export const BUN_OPTIONS: readonly string[] = ["--no-env-file", "--config=/dev/null", "--bun"];
 
 /**
- * The variables that make wrangler quiet, non-interactive and free of side trips: no metrics, no banner, no log files, no
- * fetch of request metadata for a local workerd. Bun's makes it compile later what runs often, since hardly anything in
- * wrangler runs often enough to be worth it (`crates/cloudflare/src/wrangler.rs` says more).
+ * The variables that make wrangler quiet and non-interactive: no metrics, no banner, no log files, no fetch of request
+ * metadata for a local workerd. Bun's variable delays its optimizing compiler, which rarely pays off in wrangler
+ * (`crates/cloudflare/src/wrangler.rs` has the details).
  */
-export const ENVIRONMENT: Readonly<Record<string, string>> = {
+export const WRANGLER_ENV: Readonly<Record<string, string>> = {
   BUN_JSC_thresholdForOptimizeAfterWarmUp: "20000",
   CI: "1",
   CLOUDFLARE_CF_FETCH_ENABLED: "false",

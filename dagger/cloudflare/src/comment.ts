@@ -1,9 +1,9 @@
 import type { DeploymentRecord } from "./record.js";
 
 /** The maximum length of external text in a cell. */
-const LONGEST = 200;
+const MAX_TEXT = 200;
 
-/** The comment of one preview, in GitLab's Markdown. */
+/** Returns the comment of a preview in GitLab's Markdown. */
 export function comment(record: DeploymentRecord): string {
   const name = code(record.project ?? record.workerName ?? "preview");
   const rows: [string, string][] = [];
@@ -15,14 +15,14 @@ export function comment(record: DeploymentRecord): string {
   if (record.message !== "") rows.push(["Message", code(record.message)]);
   if (record.error !== undefined) rows.push(["Reason", code(record.error)]);
   const status = record.error === undefined ? "is ready" : "failed";
-  const table = rows.map(([what, value]) => `| ${what} | ${value} |`);
+  const table = rows.map(([label, value]) => `| ${label} | ${value} |`);
   return [`### Preview of ${name} ${status}`, "", "| | |", "| --- | --- |", ...table, ""].join("\n");
 }
 
-/** A text that can neither leave its cell nor mention, link or command anything. */
+/** Returns a text as inline code, which cannot leave its cell and contains no mentions, links or commands. */
 export function code(text: string): string {
   const line = text.replace(/[\s\p{Cc}\p{Cf}]+/gu, " ").trim();
-  const short = line.length > LONGEST ? `${line.slice(0, LONGEST)}…` : line;
+  const short = line.length > MAX_TEXT ? `${line.slice(0, MAX_TEXT)}…` : line;
   if (short === "") return "–";
   const longest = Math.max(0, ...(short.match(/`+/g) ?? []).map((run) => run.length));
   const fence = "`".repeat(longest + 1);
@@ -30,7 +30,7 @@ export function code(text: string): string {
   return `${fence}${pad}${short.replaceAll("|", "\\|")}${pad}${fence}`;
 }
 
-/** A link to an address, or the text as code when it is none. */
+/** Returns a link to an address. A text that is no address is returned as inline code. */
 function link(address: string): string {
   return /^https?:\/\/[\w.:/~%-]+$/.test(address) ? `<${address}>` : code(address);
 }

@@ -1,7 +1,7 @@
 import { dag, type Directory, type File, type Secret, type Service } from "@dagger.io/dagger";
 
-import { strategyOf, type Command, type Step } from "./arguments.js";
-import { missingWorker } from "./deployed.js";
+import { parseStrategy, type Command, type UploadStep } from "./arguments.js";
+import { missingWorker } from "./deployments.js";
 import { tail } from "./log.js";
 import type { DeploymentRecord } from "./record.js";
 import { hasAssets, refusal, site } from "./site.js";
@@ -19,8 +19,8 @@ import {
   toolchain,
   withCredentials,
   WORK,
-  type First,
-  type Outcome,
+  type BundleRequest,
+  type RunOutcome,
 } from "./wrangler.js";
 
 /** The arguments of a function of the module. */
@@ -43,22 +43,22 @@ export interface Request {
   strategy?: string | undefined;
 }
 
-/** The file in which an adapter names the config that wrangler follows. It has no effect beside `--config`. */
+/** The file in which an adapter names the config for wrangler. It has no effect together with `--config`. */
 const REDIRECT = ".wrangler/deploy/config.json";
 
-/** The names that a wrangler config can have. */
+/** The valid names of a wrangler config. */
 const CONFIG_NAME = /^[\w.-]+\.(?:jsonc?|toml)$/;
 
 /**
- * Deploys or previews in two steps, and returns the record. The first step bundles, runs code of the project and has no
- * token. The second has the token, and uploads files that were looked at from a config that we wrote.
+ * Deploys or previews in two steps and returns the record. The first step bundles: it runs code of the project and has
+ * no token. The second step has the token and uploads checked files with a generated config.
  *
- * @throws When it is refused; then nothing was sent to Cloudflare.
+ * @throws If it is refused. Then no request was sent to Cloudflare.
  */
 export async function deploy(request: Request): Promise<DeploymentRecord> {
   const name = await request.wranglerConfig.name();
   if (!CONFIG_NAME.test(name)) throw new Error(`\`${name}\` is no wrangler config: wrangler.jsonc, .json or .toml`);
-  const strategy = request.command === "preview" ? strategyOf(request.strategy) : undefined;
+  const strategy = request.command === "preview" ? parseStrategy(request.strategy) : undefined;
   const container = await bun();
   const found = site(await readConfig(container, request.wranglerConfig, name), request.environment);
   const accountId = request.accountId || (await dag.config().cloudflareAccountId(environmentOf(request)));
@@ -80,7 +80,7 @@ export async function deploy(request: Request): Promise<DeploymentRecord> {
     }),
   );
   const environment = found.wranglerEnvironment;
-  const step: Step = {
+  const step: UploadStep = {
     command: request.command,
     environment,
     tag: request.tag,
@@ -93,25 +93,25 @@ export async function deploy(request: Request): Promise<DeploymentRecord> {
   const folder = path === "." ? WORK : `${WORK}/${path}`;
   const ready = await project(container, { dist, config, name, source, workspace, folder, assets: found.assets });
   const wrangler = toolchain(container);
-  const first: First = { name, environment, adapter, hasAssets: found.assets !== undefined || adapter };
+  const first: BundleRequest = { name, environment, adapter, hasAssets: found.assets !== undefined || adapter };
   const isBundled = found.hasCode || found.builds || adapter;
   const bundled = isBundled ? await bundle(ready, wrangler, first) : undefined;
   if (bundled !== undefined && bundled.outcome.exitCode !== 0) {
     return record(request, step, nonce, found.worker, bundled.outcome);
   }
   const output = {
-    project: (bundled?.ended ?? ready).directory(WORK),
-    bundle: bundled?.ended.file(BUNDLE_FILE),
+    project: (bundled?.finished ?? ready).directory(WORK),
+    bundle: bundled?.finished.file(BUNDLE_FILE),
   };
   const access = { accountId, token: request.cloudflareApiToken, nonce, api: request.api };
   const uploader = await withCredentials(container, wrangler, output, access);
   const prepared = await prepare(uploader, prepareRequest(folder, first, isBundled, accountId), refuse);
-  if (strategy === "preview") refuse(missingWorker(found.worker, await deployments(prepared.ended, found.worker)));
-  const outcome = await run(prepared.ended, step);
+  if (strategy === "preview") refuse(missingWorker(found.worker, await deployments(prepared.finished, found.worker)));
+  const outcome = await run(prepared.finished, step);
   return record(request, step, nonce, found.worker, outcome, prepared.warnings);
 }
 
-/** Returns the folder of the project in the workspace. @throws When it leads out of it. */
+/** Returns the folder of the project in the workspace. @throws If the path leads out of the workspace. */
 function projectPath({ workspace, path }: Request): string {
   if (workspace === undefined || path === undefined || path === "." || path === "") return ".";
   const isInside = path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
@@ -123,8 +123,8 @@ function environmentOf(request: Request): { environment: string } | undefined {
   return request.environment ? { environment: request.environment } : undefined;
 }
 
-function record(request: Request, step: Step, nonce: string, worker: string, outcome: Outcome, warnings: string[] = []): DeploymentRecord {
-  const judged = verdict(request.command, outcome.exitCode, outcome.output, step.strategy);
+function record(request: Request, step: UploadStep, nonce: string, worker: string, outcome: RunOutcome, warnings: string[] = []): DeploymentRecord {
+  const result = verdict(request.command, outcome.exitCode, outcome.output, step.strategy);
   return {
     schema: 1,
     command: request.command,
@@ -132,8 +132,8 @@ function record(request: Request, step: Step, nonce: string, worker: string, out
     environment: request.environment ?? "",
     nonce,
     exitCode: outcome.exitCode,
-    ...judged,
-    workerName: judged.workerName ?? worker,
+    ...result,
+    workerName: result.workerName ?? worker,
     tag: request.tag ?? "",
     message: request.message ?? "",
     ...(request.alias && { alias: request.alias }),

@@ -2,13 +2,13 @@
 const LINES = 80;
 const CHARACTERS = 12_000;
 
-/** Colours and cursor movements; wrangler prints them without a terminal too. */
+/** Colours and cursor movements. Wrangler prints them without a terminal too. */
 const ESCAPES = /\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[@-Z\\-_])/g;
 
 /** Short-lived upload tokens and bearer headers. The API token itself is replaced by the engine. */
 const SECRETS = /\beyJ[\w-]+\.[\w-]+\.[\w-]*|\b(?<=[Bb]earer )[\w.~+/=-]+/g;
 
-/** The last lines of a run's output, as plain text: what a person needs to see why it failed. */
+/** Returns the last lines of a run's output as plain text, to show the reason of a failure. */
 export function tail(...outputs: readonly string[]): string {
   const lines = outputs
     .join("\n")

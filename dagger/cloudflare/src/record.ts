@@ -10,16 +10,16 @@ export interface DeploymentRecord extends Verdict {
   schema: 1;
   command: Command;
   project?: string;
-  /** The environment that was asked for; empty for the config's top level. */
+  /** The requested environment. Empty for the config's top level. */
   environment: string;
   nonce: string;
   exitCode: number;
   tag: string;
   message: string;
   alias?: string;
-  /** The way the preview was made, unless it is a version under an alias. */
+  /** The kind of the preview, unless it is a version under an alias. */
   strategy?: Strategy;
-  /** What a person should read although the upload succeeded. */
+  /** The warnings of a successful upload. */
   warnings?: string[];
   /** The last lines of wrangler's output. */
   log: string;
@@ -27,7 +27,7 @@ export interface DeploymentRecord extends Verdict {
   comment?: string;
 }
 
-/** The record's text, with a newline at its end. */
+/** Returns the record as JSON with a final newline. */
 export function serialize(record: DeploymentRecord): string {
   return `${JSON.stringify(record, null, 2)}\n`;
 }

@@ -6,7 +6,7 @@ type Fields = Record<string, unknown>;
 
 /** The fields of a wrangler config for one environment that a deployment depends on. */
 export interface Site {
-  /** The Worker's name there. */
+  /** The Worker's name in this environment. */
   worker: string;
   /** The value of `--env`. Undefined if the config has no blocks at all. */
   wranglerEnvironment: string | undefined;
@@ -14,19 +14,19 @@ export interface Site {
   hasCode: boolean;
   /** The folder of static assets, relative to the config file. */
   assets: string | undefined;
-  /** `account_id`, which would beat the account that is asked for. */
+  /** `account_id`, which would override the requested account. */
   accountId: string | undefined;
-  /** Wrangler runs a `build.command` before it bundles. */
+  /** `true` if wrangler runs a `build.command` before it bundles. */
   builds: boolean;
   /** `true` if there is a `previews` block, which blocks of `env` inherit. */
   previews: boolean;
 }
 
 /**
- * Reads a parsed wrangler config. Inheritance is wrangler's: a block of `env` replaces what it names, and its Worker is
- * called `<name>-<environment>` unless it has a name.
+ * Reads a parsed wrangler config with wrangler's inheritance: a block of `env` replaces the fields that it names, and its
+ * Worker is called `<name>-<environment>` unless the block has a name.
  *
- * @param environment The environment; a block of this name is used when there is one, else the top level.
+ * @param environment The environment. Its block is used if there is one, else the top level.
  */
 export function site(config: unknown, environment: string | undefined): Site {
   const top = fields(config);
@@ -47,8 +47,8 @@ export function site(config: unknown, environment: string | undefined): Site {
 }
 
 /**
- * Returns `true` if the dist folder is published. A Worker of code alone publishes none: its dist argument is not looked at, and not
- * put beside the code either, where it could hide a folder of that name.
+ * Returns `true` if the dist folder is published. A Worker of code alone publishes none. Its dist argument is ignored and
+ * not copied next to the code, where it could hide a folder of that name.
  *
  * @param adapter `true` if an adapter generated the config that wrangler will follow. Its assets are not named in ours.
  */
@@ -56,24 +56,24 @@ export function hasAssets(site: Site, adapter: boolean): boolean {
   return site.assets !== undefined || adapter || !site.hasCode;
 }
 
-/** The facts that a refusal depends on, beside the config. */
+/** The facts that a refusal depends on, in addition to the config. */
 export interface Facts {
   accountId: string;
-  /** `true` if the sources were given. */
+  /** `true` if the request has the sources. */
   hasSource: boolean;
   /** `true` if an adapter generated the config that wrangler will follow. */
   adapter: boolean;
-  /** The names at the top of the published folder. Undefined if no folder is published. */
+  /** The names at the top of the published folder. `undefined` if no folder is published. */
   entries: readonly string[] | undefined;
   alias: string | undefined;
-  /** The way a preview is made. Undefined for a deployment. */
+  /** The kind of a preview. `undefined` for a deployment. */
   strategy?: Strategy | undefined;
 }
 
 /** Files of an assets folder that are settings, not content. */
 const SETTINGS = ["_headers", "_redirects", ".assetsignore"];
 
-/** Returns the reason why this must not go to Cloudflare, or undefined. Wrangler would upload it silently. */
+/** Returns the reason to refuse the upload, which wrangler would do silently. `undefined` if there is none. */
 export function refusal(site: Site, facts: Facts): string | undefined {
   if (facts.entries?.every((entry) => SETTINGS.includes(entry.replace(/\/$/, "")))) {
     return "the dist folder is empty: it would publish an empty site";
@@ -107,7 +107,7 @@ function badAlias(alias: string, worker: string): string | undefined {
 /**
  * Returns the place of the dist folder, relative to the config file's folder.
  *
- * @throws When the config puts it outside its folder, or on it.
+ * @throws If the config places it outside of its folder, or names the folder itself.
  */
 export function distPath(assets: string | undefined): string {
   const path = posix.normalize(assets ?? "dist").replace(/\/$/, "");
@@ -119,7 +119,7 @@ export function distPath(assets: string | undefined): string {
   return path;
 }
 
-/** The fields of a value; none where it has none. */
+/** Returns the fields of a value. Empty if the value is no object. */
 export function fields(value: unknown): Fields {
   return isFields(value) ? value : {};
 }

@@ -4,11 +4,11 @@ import type { Command, Strategy } from "./arguments.js";
 export interface Verdict {
   /** The Worker's name, as wrangler resolved it. */
   workerName: string | null;
-  /** The version that was made, where one is. A failed run can have made one too. */
+  /** The new version. `null` if there is none. A failed run can have created one too. */
   versionId: string | null;
-  /** The deployment, where wrangler names it: always, where previews are no versions. */
+  /** The deployment, if wrangler names it. It always does for Worker Previews. */
   deploymentId?: string;
-  /** The addresses that can be opened. */
+  /** The addresses of the site. */
   urls: string[];
   /** The address of this version. */
   previewUrl?: string;
@@ -25,13 +25,14 @@ export interface Verdict {
 type Entry = Record<string, unknown>;
 
 /**
- * Judges a run by its exit code and its output file: one JSON object a line.
+ * Judges a run by its exit code and its output file, which has one JSON object per line.
  *
- * Success is exit code 0 **and** an entry of the expected type with an id: of a version, or of a preview's deployment. Exit code 0 alone proves nothing:
- * wrangler exits with 0 after doing nothing in some non-interactive cases. After a failure the remote side may have
- * changed: wrangler makes a version live before it applies routes and domains. Seen with wrangler 4.164.
+ * Success needs exit code 0 **and** an entry of the expected type with the id of a version or of a preview's deployment.
+ * Exit code 0 alone proves nothing, because wrangler exits with 0 after doing nothing in some non-interactive cases. A
+ * failed run may have changed the remote state, because wrangler makes a version live before it applies routes and
+ * domains. Observed with wrangler 4.164.
  *
- * @param output The file's text. Lines that are no JSON object are skipped.
+ * @param output The text of the output file. Lines that are no JSON object are skipped.
  */
 export function verdict(
   command: Command,
@@ -41,23 +42,23 @@ export function verdict(
 ): Verdict {
   const entries = output.split("\n").flatMap(entryOf);
   const last = (type: string) => entries.findLast((entry) => entry["type"] === type);
-  const made = command === "deploy" ? "deploy" : strategy === "preview" ? "preview" : "version-upload";
-  const done = last(made);
+  const type = command === "deploy" ? "deploy" : strategy === "preview" ? "preview" : "version-upload";
+  const entry = last(type);
   const found: Verdict = {
-    workerName: text(done?.["worker_name"]) ?? null,
-    versionId: text(done?.["version_id"]) ?? null,
+    workerName: text(entry?.["worker_name"]) ?? null,
+    versionId: text(entry?.["version_id"]) ?? null,
     urls: [],
-    targets: texts(done?.["targets"]),
+    targets: texts(entry?.["targets"]),
     wrangler: text(last("wrangler-session")?.["wrangler_version"]) ?? null,
   };
-  const deployment = text(done?.["deployment_id"]);
-  const preview = text(done?.["preview_url"]) ?? texts(done?.["deployment_urls"])[0];
-  const alias = text(done?.["preview_alias_url"]) ?? texts(done?.["preview_urls"])[0];
+  const deployment = text(entry?.["deployment_id"]);
+  const preview = text(entry?.["preview_url"]) ?? texts(entry?.["deployment_urls"])[0];
+  const alias = text(entry?.["preview_alias_url"]) ?? texts(entry?.["preview_urls"])[0];
   if (deployment !== undefined) found.deploymentId = deployment;
   if (preview !== undefined) found.previewUrl = preview;
   if (alias !== undefined) found.aliasUrl = alias;
   found.urls = [...[alias, preview].filter((url) => url !== undefined), ...urls(found.targets)];
-  const id = made === "preview" ? (deployment ?? null) : found.versionId;
+  const id = type === "preview" ? (deployment ?? null) : found.versionId;
   const error = failure(command, id, exitCode, found, text(last("command-failed")?.["message"]));
   if (error !== undefined) found.error = error;
   return found;
@@ -71,8 +72,8 @@ function failure(
   message: string | undefined,
 ): string | undefined {
   if (exitCode !== 0) {
-    const how = `wrangler exited with ${exitCode}`;
-    return message === undefined ? how : `${how}: ${message}`;
+    const summary = `wrangler exited with ${exitCode}`;
+    return message === undefined ? summary : `${summary}: ${message}`;
   }
   if (id === null) return "wrangler exited with 0 but its output file names no version";
   if (command === "preview" && found.urls.length === 0) {
@@ -82,8 +83,8 @@ function failure(
 }
 
 /**
- * The addresses among wrangler's targets. A custom domain is printed as `www.example.com (custom domain)`, a route or a
- * schedule in forms that are no address.
+ * Returns the addresses among wrangler's targets. A custom domain is printed as `www.example.com (custom domain)`. Routes
+ * and schedules are printed in formats that are no address.
  */
 export function urls(targets: readonly string[]): string[] {
   return targets.flatMap((target) => {

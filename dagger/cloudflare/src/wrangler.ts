@@ -8,9 +8,9 @@ import {
   type Service,
 } from "@dagger.io/dagger";
 
-import { bundleArguments, ENVIRONMENT, ON_BUN, wranglerArguments, type Step } from "./arguments.js";
-import { ASK } from "./deployed.js";
-import { REFUSED, refusalOf, warningsOf } from "./refusal.js";
+import { bundleArguments, WRANGLER_ENV, BUN_OPTIONS, wranglerArguments, type UploadStep } from "./arguments.js";
+import { READ_DEPLOYMENTS } from "./deployments.js";
+import { REFUSAL_EXIT_CODE, parseRefusal, parseWarnings } from "./refusal.js";
 import { distPath } from "./site.js";
 
 /** The folder of the project in the container. */
@@ -22,36 +22,36 @@ const TOOLCHAIN = "/toolchain";
 /** The launcher of wrangler. */
 const LAUNCHER = `${TOOLCHAIN}/node_modules/wrangler/bin/wrangler.js`;
 
-/** The folder in which Bun keeps downloaded packages between runs. */
+/** Bun's cache of downloaded packages. */
 const CACHE = "/var/cache/bun";
 
-/** The file in which wrangler writes what it did. */
+/** Wrangler's output file. */
 const OUTPUT = "/output/wrangler.ndjson";
 
-/** Prints the config that its last argument names as JSON, read by Bun's own parsers. */
+/** A script that prints a config as JSON, read by Bun's parsers. Its path is the last argument. */
 export const READ_CONFIG = "process.stdout.write(JSON.stringify((await import(process.argv.at(-1))).default))";
 
 /** The program that prepares an upload, in the container. */
 const PREPARE = "/prepare-upload.js";
 
-/** The folder that the program writes, and wrangler uploads. */
+/** The folder that the program writes and wrangler uploads. */
 const UPLOAD = "/upload";
 
-/** The folder of the first step's output, beside the project. */
+/** The folder of the first step's output. */
 const BUNDLE = "/bundle";
 
-/** The file that the first step leaves. */
+/** The bundle, which the first step writes. */
 export const BUNDLE_FILE = `${BUNDLE}/bundle.form`;
 
 /** The inputs of a deployment. */
-export interface Inputs {
+export interface ProjectInputs {
   /** The built folder. `undefined` if nothing is published. */
   dist: Directory | undefined;
   config: File;
   /** The config's file name. */
   name: string;
   source: Directory | undefined;
-  /** The repository with everything installed and built. `undefined` if `source` is installed here. */
+  /** The repository with all dependencies installed and built. `undefined` if `source` is installed in the container. */
   workspace: Directory | undefined;
   /** The folder of the project in the container. */
   folder: string;
@@ -59,19 +59,19 @@ export interface Inputs {
   assets: string | undefined;
 }
 
-/** The choices of the first step. */
-export interface First {
+/** The inputs of the first step, which bundles. */
+export interface BundleRequest {
   /** The config's file name. */
   name: string;
   environment: string | undefined;
-  /** Wrangler follows the config that an adapter generated. */
+  /** `true` if wrangler follows the config that an adapter generated. */
   adapter: boolean;
-  /** The config that wrangler follows has assets. */
+  /** `true` if the config that wrangler follows has assets. */
   hasAssets: boolean;
 }
 
-/** Everything that a request to Cloudflare needs. */
-export interface Access {
+/** The access to Cloudflare's API. */
+export interface CloudflareAccess {
   accountId: string;
   token: Secret;
   nonce: string;
@@ -79,7 +79,7 @@ export interface Access {
 }
 
 /** The result of a run. */
-export interface Outcome {
+export interface RunOutcome {
   exitCode: number;
   /** The text of wrangler's output file. */
   output: string;
@@ -87,7 +87,7 @@ export interface Outcome {
   stderr: string;
 }
 
-/** A container with Bun and its package cache. */
+/** Returns a container with Bun and its package cache. */
 export async function bun(): Promise<Container> {
   return dag
     .container()
@@ -96,7 +96,7 @@ export async function bun(): Promise<Container> {
     .withEnvVariable("BUN_INSTALL_CACHE_DIR", CACHE);
 }
 
-/** The wrangler config as plain values. JSON may have comments, so it is read as JSONC whatever its name. */
+/** Reads the wrangler config. JSON may have comments, so every JSON config is read as JSONC. */
 export async function readConfig(container: Container, config: File, name: string): Promise<unknown> {
   const path = name.endsWith(".toml") ? "/config/wrangler.toml" : "/config/wrangler.jsonc";
   const json = await container.withFile(path, config).withExec(["bun", "-e", READ_CONFIG, path]).stdout();
@@ -104,10 +104,10 @@ export async function readConfig(container: Container, config: File, name: strin
 }
 
 /**
- * Returns a container with the project: the sources, if wrangler bundles them, then the config and what was built.
- * Installed dependencies are those of the sources' own lock file. Their install scripts run here, where no token ever is.
+ * Returns a container with the project: the sources, if wrangler bundles them, then the config and the built folder.
+ * Dependencies come from the lock file of the sources. Their install scripts run in this container, which has no token.
  */
-export async function project(container: Container, inputs: Inputs): Promise<Container> {
+export async function project(container: Container, inputs: ProjectInputs): Promise<Container> {
   let next = container.withWorkdir(inputs.folder);
   if (inputs.workspace !== undefined) {
     next = next.withDirectory(WORK, inputs.workspace);
@@ -122,7 +122,7 @@ export async function project(container: Container, inputs: Inputs): Promise<Con
   return next.withoutDirectory(dist).withDirectory(dist, inputs.dist);
 }
 
-/** Returns the folder with the wrangler that `toolchain/bun.lock` pins. None of its packages' install scripts is needed. */
+/** Returns the folder with the wrangler that `toolchain/bun.lock` pins. Its packages need no install scripts. */
 export function toolchain(container: Container): Directory {
   const pins = dag.currentModule().source().directory("toolchain");
   return container
@@ -134,12 +134,12 @@ export function toolchain(container: Container): Directory {
 }
 
 /**
- * Bundles the code of the project, the first step. Everything that a project can run in wrangler runs here, without a
- * token. A failed run is an answer too, not an exception.
+ * Bundles the code of the project, the first step. All code of the project runs in this step, without a token. A failed
+ * run is returned as an outcome, not thrown.
  */
-export async function bundle(ready: Container, wrangler: Directory, first: First): Promise<{ ended: Container; outcome: Outcome }> {
+export async function bundle(ready: Container, wrangler: Directory, first: BundleRequest): Promise<{ finished: Container; outcome: RunOutcome }> {
   let next = ready.withDirectory(TOOLCHAIN, wrangler).withDirectory(`${BUNDLE}/empty`, dag.directory());
-  for (const [name, value] of Object.entries(ENVIRONMENT)) next = next.withEnvVariable(name, value);
+  for (const [name, value] of Object.entries(WRANGLER_ENV)) next = next.withEnvVariable(name, value);
   const words = bundleArguments({
     config: first.adapter ? undefined : first.name,
     environment: first.environment,
@@ -147,27 +147,27 @@ export async function bundle(ready: Container, wrangler: Directory, first: First
     outdir: `${BUNDLE}/dir`,
     outfile: BUNDLE_FILE,
   });
-  const ended = await next.withExec(["bun", ...ON_BUN, LAUNCHER, ...words], { expect: ReturnType.Any }).sync();
+  const finished = await next.withExec(["bun", ...BUN_OPTIONS, LAUNCHER, ...words], { expect: ReturnType.Any }).sync();
   const outcome = {
-    exitCode: await ended.exitCode(),
+    exitCode: await finished.exitCode(),
     output: "",
-    stdout: await ended.stdout(),
-    stderr: await ended.stderr(),
+    stdout: await finished.stdout(),
+    stderr: await finished.stderr(),
   };
-  return { ended, outcome };
+  return { finished, outcome };
 }
 
 /**
  * Returns a new container with the token and everything else that a request to Cloudflare needs. No code of the project
- * has run in it, and none will: the project's folder is data.
+ * runs in it: the project's folder is data.
  *
- * The nonce is the last variable. Everything above is cached, and the engine cannot answer a run from its cache.
+ * The nonce is the last variable. All layers before it are cached, and the engine cannot reuse an earlier run.
  */
 export async function withCredentials(
   container: Container,
   wrangler: Directory,
   output: { project: Directory; bundle: File | undefined },
-  access: Access,
+  access: CloudflareAccess,
 ): Promise<Container> {
   const program = dag.currentModule().source().directory("toolchain").file("prepare-upload.js");
   let next = container
@@ -177,7 +177,7 @@ export async function withCredentials(
     .withDirectory(UPLOAD, dag.directory())
     .withNewFile(OUTPUT, "");
   if (output.bundle !== undefined) next = next.withFile(BUNDLE_FILE, output.bundle);
-  for (const [name, value] of Object.entries(ENVIRONMENT)) next = next.withEnvVariable(name, value);
+  for (const [name, value] of Object.entries(WRANGLER_ENV)) next = next.withEnvVariable(name, value);
   next = next
     .withEnvVariable("WRANGLER_OUTPUT_FILE_PATH", OUTPUT)
     .withEnvVariable("CLOUDFLARE_ACCOUNT_ID", access.accountId);
@@ -190,8 +190,8 @@ export async function withCredentials(
   return next.withSecretVariable("CLOUDFLARE_API_TOKEN", access.token).withEnvVariable("DEPLOY_NONCE", access.nonce);
 }
 
-/** The request to the program that prepares an upload, with paths in a container. */
-export function prepareRequest(folder: string, first: First, isBundled: boolean, accountId: string): string {
+/** Returns the request to the program that prepares an upload, with paths in the container. */
+export function prepareRequest(folder: string, first: BundleRequest, isBundled: boolean, accountId: string): string {
   return JSON.stringify({
     root: WORK,
     project: folder,
@@ -204,41 +204,41 @@ export function prepareRequest(folder: string, first: First, isBundled: boolean,
   });
 }
 
-/** Prepares the upload, and returns the container with its warnings. @throws When it is refused; then nothing was sent to Cloudflare. */
+/** Prepares the upload. Returns the container and the warnings. @throws If it is refused. Then no request was sent to Cloudflare. */
 export async function prepare(
   container: Container,
   request: string,
   refuse: (reason: string) => void,
-): Promise<{ ended: Container; warnings: string[] }> {
+): Promise<{ finished: Container; warnings: string[] }> {
   const words = ["bun", "--no-env-file", "--config=/dev/null", PREPARE, request];
-  const ended = await container.withWorkdir("/").withExec(words, { expect: ReturnType.Any }).sync();
-  const exitCode = await ended.exitCode();
-  const text = await ended.stderr();
-  if (exitCode === 0) return { ended: ended.withWorkdir(`${UPLOAD}/folder`), warnings: warningsOf(text) };
-  refuse((exitCode === REFUSED && refusalOf(text)) || `the upload could not be prepared: ${text.trim().split("\n").at(-1)}`);
-  return { ended, warnings: [] };
+  const finished = await container.withWorkdir("/").withExec(words, { expect: ReturnType.Any }).sync();
+  const exitCode = await finished.exitCode();
+  const text = await finished.stderr();
+  if (exitCode === 0) return { finished: finished.withWorkdir(`${UPLOAD}/folder`), warnings: parseWarnings(text) };
+  refuse((exitCode === REFUSAL_EXIT_CODE && parseRefusal(text)) || `the upload could not be prepared: ${text.trim().split("\n").at(-1)}`);
+  return { finished, warnings: [] };
 }
 
-/** Returns Cloudflare's answer about the deployments of `worker`, as `ASK` prints it. Without an answer it returns what the program printed. */
+/** Returns Cloudflare's response about the deployments of `worker`. If the script failed, returns its stderr. */
 export async function deployments(container: Container, worker: string): Promise<string> {
-  const asked = container.withExec(["bun", ...ON_BUN, "-e", ASK, worker], { expect: ReturnType.Any });
-  return (await asked.stdout()) || (await asked.stderr());
+  const script = container.withExec(["bun", ...BUN_OPTIONS, "-e", READ_DEPLOYMENTS, worker], { expect: ReturnType.Any });
+  return (await script.stdout()) || (await script.stderr());
 }
 
 /**
- * Runs wrangler exactly once, on Bun, and reads what it output. A failed run is an answer too, not an exception.
+ * Runs wrangler exactly once, on Bun, and reads its output. A failed run is returned as an outcome, not thrown.
  *
- * @throws When the engine itself fails, or a signal ended wrangler: exit codes 128 to 191 are errors to the engine. Then the
- * remote side may have changed, and there is no record.
+ * @throws If the engine fails or a signal ended wrangler, because exit codes 128 to 191 are errors of the engine. Then the
+ * remote state may have changed, and there is no record.
  */
-export async function run(container: Container, step: Step): Promise<Outcome> {
-  const ended = await container
-    .withExec(["bun", ...ON_BUN, LAUNCHER, ...wranglerArguments(step)], { expect: ReturnType.Any })
+export async function run(container: Container, step: UploadStep): Promise<RunOutcome> {
+  const finished = await container
+    .withExec(["bun", ...BUN_OPTIONS, LAUNCHER, ...wranglerArguments(step)], { expect: ReturnType.Any })
     .sync();
   return {
-    exitCode: await ended.exitCode(),
-    output: await ended.file(OUTPUT).contents(),
-    stdout: await ended.stdout(),
-    stderr: await ended.stderr(),
+    exitCode: await finished.exitCode(),
+    output: await finished.file(OUTPUT).contents(),
+    stdout: await finished.stdout(),
+    stderr: await finished.stderr(),
   };
 }

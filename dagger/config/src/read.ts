@@ -13,13 +13,13 @@ export interface CloudflareAccount {
   tokenVariable: string;
 }
 
-/** The environment of the sandbox. It is always there and has the shared account. */
+/** The environment of the sandbox. It always exists and has the shared account. */
 export const LOCAL = "local";
 
 /**
  * Parses the file's text.
  *
- * @throws When it is no JSON, or lacks one of its sections.
+ * @throws If it is no JSON or lacks a section.
  */
 export function parse(text: string): ConfigFile {
   let value: unknown;
@@ -36,9 +36,9 @@ export function parse(text: string): ConfigFile {
 }
 
 /**
- * The account of `environment`, or the shared one when no environment is named.
+ * Returns the account of `environment`, or the shared account without an environment.
  *
- * @throws When the environment is unknown, so that a misspelt one cannot mean the shared account.
+ * @throws If the environment is unknown, so that a misspelt one does not select the shared account.
  */
 export function cloudflare(config: ConfigFile, environment?: string): CloudflareAccount {
   if (environment === undefined || environment === "" || environment === LOCAL) return config.cloudflare;
@@ -54,9 +54,9 @@ export function cloudflare(config: ConfigFile, environment?: string): Cloudflare
 }
 
 /**
- * One entry of a section such as `images`.
+ * Returns an entry of a section such as `images`.
  *
- * @throws When it is not there.
+ * @throws If there is no such entry.
  */
 export function entry(section: Record<string, string>, where: string, name: string): string {
   const value = Object.hasOwn(section, name) ? section[name] : undefined;

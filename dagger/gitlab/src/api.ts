@@ -1,5 +1,5 @@
 /** The environment of the protocol. Tests replace it. */
-export interface World {
+export interface Platform {
   fetch: (url: string, init: RequestInit) => Promise<Response>;
   /** Waits for a number of milliseconds. */
   sleep: (milliseconds: number) => Promise<void>;
@@ -8,14 +8,14 @@ export interface World {
 }
 
 /** An API, and who calls it. */
-export interface Access {
+export interface GitlabAccess {
   /** The base address with `/api/v4`, and whatever relative root the instance has before it. */
   apiUrl: string;
   token: string;
 }
 
 /** The response of the server. */
-export interface Answer {
+export interface GitlabResponse {
   status: number;
   headers: Headers;
   /** The parsed body, or its text when it is no JSON. */
@@ -23,7 +23,7 @@ export interface Answer {
 }
 
 /** The maximum number of attempts per request. */
-export const TRIES = 5;
+export const MAX_ATTEMPTS = 5;
 
 /** The timeout of one request in milliseconds. */
 const DEADLINE = 30_000;
@@ -35,7 +35,7 @@ const MINUTE = 60_000;
 const LONGEST = 5 * MINUTE;
 
 /** The real world. */
-export const WORLD: World = {
+export const PLATFORM: Platform = {
   fetch: (url, init) => fetch(url, init),
   sleep: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
   now: () => Date.now(),
@@ -46,7 +46,7 @@ export const WORLD: World = {
  *
  * @throws When the address is none, or the token cannot be one. The message never holds the token.
  */
-export function access(apiUrl: string, token: string): Access {
+export function access(apiUrl: string, token: string): GitlabAccess {
   const trimmed = token.trim();
   if (!/^[\x21-\x7e]+$/.test(trimmed))
     throw new Error("the GitLab token is empty, or holds characters that no token has");
@@ -59,28 +59,28 @@ export function access(apiUrl: string, token: string): Access {
  * unless it is a POST, which may have been carried out. That one comes back with its status, 0 for a broken connection.
  *
  * @throws When there was no answer in the end, on a redirect, which must not take the token elsewhere, and when the server
- * asks for more patience than five minutes.
+ * asks for a longer wait than five minutes.
  */
 export async function call(
-  world: World,
-  access: Access,
+  world: Platform,
+  access: GitlabAccess,
   method: string,
   path: string,
   body?: unknown,
-): Promise<Answer> {
+): Promise<GitlabResponse> {
   for (let attempt = 1; ; attempt += 1) {
     const answer = await once(world, access, method, path, body);
     const busy = answer.status === 429;
     const broken = answer.status === 0 || answer.status >= 500;
     if (!busy && (!broken || method === "POST")) return answer;
-    if (attempt === TRIES) throw new Error(`${method} ${path}: ${explain(access, answer)}, ${TRIES} times`);
-    const wait = busy ? patience(answer.headers, world.now()) : 1000 * 2 ** (attempt - 1);
+    if (attempt === MAX_ATTEMPTS) throw new Error(`${method} ${path}: ${describeError(access, answer)}, ${MAX_ATTEMPTS} times`);
+    const wait = busy ? retryDelay(answer.headers, world.now()) : 1000 * 2 ** (attempt - 1);
     if (wait > LONGEST) throw new Error(`GitLab asks to wait for ${Math.ceil(wait / 1000)} seconds`);
     await world.sleep(wait);
   }
 }
 
-async function once(world: World, access: Access, method: string, path: string, body: unknown): Promise<Answer> {
+async function once(world: Platform, access: GitlabAccess, method: string, path: string, body: unknown): Promise<GitlabResponse> {
   const headers: Record<string, string> = { "PRIVATE-TOKEN": access.token, Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const init: RequestInit = { method, headers, redirect: "manual", signal: AbortSignal.timeout(DEADLINE) };
@@ -105,7 +105,7 @@ async function once(world: World, access: Access, method: string, path: string, 
  * `RateLimit-Reset` in seconds since 1970; the limit on new notes sends neither
  * (https://docs.gitlab.com/administration/settings/rate_limits/).
  */
-export function patience(headers: Headers, now: number): number {
+export function retryDelay(headers: Headers, now: number): number {
   const after = headers.get("retry-after")?.trim();
   const reset = headers.get("ratelimit-reset")?.trim();
   let wait = MINUTE;
@@ -116,7 +116,7 @@ export function patience(headers: Headers, now: number): number {
 }
 
 /** Returns the error of a response in one line, without the token. */
-export function explain(access: Access, answer: Answer): string {
+export function describeError(access: GitlabAccess, answer: GitlabResponse): string {
   const body = answer.body as { message?: unknown; error?: unknown; error_description?: unknown } | string | null;
   const detail =
     typeof body === "object" && body !== null ? [body.message ?? body.error, body.error_description] : [body];
@@ -141,7 +141,7 @@ export function nextPage(headers: Headers): number | undefined {
   return page !== null && /^\d+$/.test(page.trim()) ? Number(page) : undefined;
 }
 
-function hidden(access: Access, text: string): string {
+function hidden(access: GitlabAccess, text: string): string {
   return text.replaceAll(access.token, "***");
 }
 

@@ -1,8 +1,8 @@
-import { call, explain, nextPage, TRIES, type Access, type Answer, type World } from "./api.js";
+import { call, describeError, nextPage, MAX_ATTEMPTS, type GitlabAccess, type GitlabResponse, type Platform } from "./api.js";
 import { markerLine, withoutQuickActions } from "./markdown.js";
 
-/** Which comment. */
-export interface Place {
+/** The place of the comment. */
+export interface CommentTarget {
   /** The project's number, or its full path. */
   project: string;
   /** The merge request's number in its project. */
@@ -12,7 +12,7 @@ export interface Place {
 }
 
 /** The action on the comment. */
-export interface Posted {
+export interface PostResult {
   action: "created" | "edited" | "unchanged";
   /** The note's id. */
   note: number;
@@ -27,27 +27,27 @@ interface Note {
   author: { id: number };
 }
 
-/** The longest body that GitLab takes (https://docs.gitlab.com/api/notes/). */
-const LONGEST = 1_000_000;
+/** The maximum length of a body (https://docs.gitlab.com/api/notes/). */
+const MAX_BODY = 1_000_000;
 
-/** More pages of 100 comments than any merge request has. */
+/** The maximum number of pages, each with 100 comments. */
 const PAGES = 1000;
 
 /**
- * Writes the one comment of a marker: creates it, or edits it in place.
+ * Writes the comment of a marker: creates it, or edits it in place.
  *
- * Ours is a comment that starts with the marker **and** is by the token's own user; a marker alone can be pasted by
- * anyone. The oldest of ours wins and the others are deleted, so that two jobs that write at once leave one. A comment
- * that was deleted in between is created again, once.
+ * Our comments begin with the marker **and** are by the token's user, because anyone can paste a marker. The oldest one
+ * is kept and the others are deleted, so that two concurrent jobs leave one comment. A comment that was deleted in the
+ * meantime is created again, once.
  *
- * @param markdown What it says. Lines that start with a slash are written so that GitLab does not carry them out.
- * @throws When it could not be written. The message never holds the token.
+ * @param markdown The text. Lines that start with a slash are escaped, so that GitLab does not run them.
+ * @throws If it cannot be written. The message never holds the token.
  */
-export async function post(world: World, access: Access, place: Place, markdown: string): Promise<Posted> {
+export async function postComment(world: Platform, access: GitlabAccess, place: CommentTarget, markdown: string): Promise<PostResult> {
   const text = withoutQuickActions(markdown);
   if (text.trim() === "") throw new Error("the comment is empty");
   const body = `${markerLine(place.marker)}\n${text.trimEnd()}`;
-  if (body.length > LONGEST) throw new Error(`the comment has ${body.length} characters; GitLab takes ${LONGEST}`);
+  if (body.length > MAX_BODY) throw new Error(`the comment has ${body.length} characters; GitLab takes ${MAX_BODY}`);
   const notes = new Notes(world, access, place, await user(world, access));
   const [oldest, ...others] = await notes.ours();
   if (oldest !== undefined) {
@@ -55,7 +55,7 @@ export async function post(world: World, access: Access, place: Place, markdown:
     if (action !== undefined) return { action, note: oldest.id, removed: await notes.remove(others) };
   }
   const created = await notes.create(body);
-  // Another job may have created one at the same time. Both leave the older one.
+  // Another job may have created a comment at the same time. Both jobs keep the older one.
   const [first, ...later] = await notes.ours();
   if (first === undefined || first.id === created || (await notes.edit(first, body)) === undefined) {
     return { action: "created", note: created, removed: await notes.remove(later) };
@@ -63,10 +63,10 @@ export async function post(world: World, access: Access, place: Place, markdown:
   return { action: "edited", note: first.id, removed: await notes.remove(later) };
 }
 
-async function user(world: World, access: Access): Promise<number> {
+async function user(world: Platform, access: GitlabAccess): Promise<number> {
   const answer = await call(world, access, "GET", "/user");
   const id = (answer.body as { id?: unknown } | null)?.id;
-  if (answer.status !== 200 || typeof id !== "number") throw new Error(explain(access, answer));
+  if (answer.status !== 200 || typeof id !== "number") throw new Error(describeError(access, answer));
   return id;
 }
 
@@ -76,9 +76,9 @@ class Notes {
   readonly #marker: string;
 
   constructor(
-    readonly world: World,
-    readonly access: Access,
-    readonly place: Place,
+    readonly world: Platform,
+    readonly access: GitlabAccess,
+    readonly place: CommentTarget,
     readonly author: number,
   ) {
     const project = encodeURIComponent(place.project);
@@ -87,8 +87,8 @@ class Notes {
   }
 
   /**
-   * Ours, the oldest first. A page may be short or empty though others follow, because notes that the user may not read
-   * are taken out of it: only the header says which page is the last.
+   * Lists our comments, oldest first. A page may be short or empty although more pages follow, because GitLab leaves out
+   * notes that the user may not read. Only the header names the last page.
    */
   async ours(): Promise<Note[]> {
     const found = new Map<number, Note>();
@@ -105,7 +105,7 @@ class Notes {
     return [...found.values()].sort((one, other) => one.id - other.id);
   }
 
-  /** Edits `note`. Returns nothing if it was deleted. */
+  /** Edits `note`. Returns `undefined` if it was deleted. */
   async edit(note: Note, body: string): Promise<"edited" | "unchanged" | undefined> {
     if (note.body === body) return "unchanged";
     const answer = await call(this.world, this.access, "PUT", `${this.#path}/${note.id}`, { body });
@@ -114,37 +114,37 @@ class Notes {
     return "edited";
   }
 
-  /** Creates a comment and returns its id. After an answer that leaves open whether it is there, looks first. */
+  /** Creates a comment and returns its id. If the outcome of a request is unknown, checks for the comment before a retry. */
   async create(body: string): Promise<number> {
     for (let attempt = 1; ; attempt += 1) {
       const answer = await call(this.world, this.access, "POST", this.#path, { body });
       const id = (answer.body as { id?: unknown } | null)?.id;
       if (answer.status === 201 && typeof id === "number") return id;
       const open = answer.status === 0 || answer.status >= 500;
-      if (!open || attempt === TRIES) throw new Error(this.#failed("write", answer));
+      if (!open || attempt === MAX_ATTEMPTS) throw new Error(this.#failed("write", answer));
       await this.world.sleep(1000 * 2 ** (attempt - 1));
-      const there = (await this.ours()).find((note) => note.body === body);
-      if (there !== undefined) return there.id;
+      const existing = (await this.ours()).find((note) => note.body === body);
+      if (existing !== undefined) return existing.id;
     }
   }
 
-  /** Deletes duplicates and returns the ids of those that are gone. That one stays is no reason to fail. */
+  /** Deletes duplicates and returns the ids of the deleted ones. A duplicate that remains is no error. */
   async remove(duplicates: readonly Note[]): Promise<number[]> {
-    const gone: number[] = [];
+    const deleted: number[] = [];
     for (const { id } of duplicates) {
       const answer = await call(this.world, this.access, "DELETE", `${this.#path}/${id}`);
-      if (answer.status === 204 || answer.status === 404) gone.push(id);
+      if (answer.status === 204 || answer.status === 404) deleted.push(id);
     }
-    return gone;
+    return deleted;
   }
 
   #isOurs(note: Note): boolean {
     return !note.system && note.author?.id === this.author && note.body.split(/\r?\n/, 1)[0] === this.#marker;
   }
 
-  #failed(what: string, answer: Answer): string {
+  #failed(verb: string, answer: GitlabResponse): string {
     const place = `the comments of !${this.place.mergeRequest} in project ${this.place.project}`;
     const hint = answer.status === 404 ? "; the token may not see it, or the numbers are wrong" : "";
-    return `cannot ${what} ${place}: ${explain(this.access, answer)}${hint}`;
+    return `cannot ${verb} ${place}: ${describeError(this.access, answer)}${hint}`;
   }
 }

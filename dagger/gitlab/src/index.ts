@@ -5,7 +5,7 @@
  */
 import { dag, func, object, ReturnType, type File, type Secret, type Service } from "@dagger.io/dagger";
 
-import type { Task } from "./main.js";
+import type { CommentTask } from "./main.js";
 
 /** Paths in the container, and Bun's command line, which ignores settings files. */
 const TASK = "/comment.json";
@@ -46,24 +46,24 @@ export class Gitlab {
     noProxy?: string,
   ): Promise<string> {
     if (!/^[1-9][0-9]*$/.test(mergeRequestIid)) throw new Error(`\`${mergeRequestIid}\` is no merge request number`);
-    const own = apiUrl || `${await dag.config().gitlabUrl()}/api/v4`;
+    const configured = apiUrl || `${await dag.config().gitlabUrl()}/api/v4`;
     const project = projectId || (await dag.config().gitlabProjectId());
-    let made = dag
+    let container = dag
       .container()
       .from(await dag.config().image("bun"))
       .withDirectory("/module", dag.currentModule().source().directory("src"));
-    let base = own;
+    let base = configured;
     if (api !== undefined) {
-      base = `http://api:${(await api.endpoint()).split(":").at(-1)}${new URL(own).pathname}`;
-      made = made.withServiceBinding("api", api);
+      base = `http://api:${(await api.endpoint()).split(":").at(-1)}${new URL(configured).pathname}`;
+      container = container.withServiceBinding("api", api);
     }
-    if (caFile !== undefined) made = made.withFile(AUTHORITY, caFile).withEnvVariable("NODE_EXTRA_CA_CERTS", AUTHORITY);
+    if (caFile !== undefined) container = container.withFile(AUTHORITY, caFile).withEnvVariable("NODE_EXTRA_CA_CERTS", AUTHORITY);
     if (proxy !== undefined) {
-      for (const name of ["HTTP_PROXY", "HTTPS_PROXY"]) made = made.withSecretVariable(name, proxy);
-      made = made.withEnvVariable("NO_PROXY", [noProxy, "api"].filter(Boolean).join(","));
+      for (const name of ["HTTP_PROXY", "HTTPS_PROXY"]) container = container.withSecretVariable(name, proxy);
+      container = container.withEnvVariable("NO_PROXY", [noProxy, "api"].filter(Boolean).join(","));
     }
-    const task: Task = { apiUrl: base, project, mergeRequest: mergeRequestIid, marker, body };
-    const ended = await made
+    const task: CommentTask = { apiUrl: base, project, mergeRequest: mergeRequestIid, marker, body };
+    const ended = await container
       .withNewFile(TASK, JSON.stringify(task))
       .withSecretVariable("GITLAB_TOKEN", token)
       .withEnvVariable("NONCE", nonce || crypto.randomUUID())

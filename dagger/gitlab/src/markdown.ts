@@ -1,5 +1,5 @@
 /**
- * Markdown in which no line starts a quick action.
+ * Returns Markdown in which no line starts a quick action.
  *
  * GitLab carries out lines of a note that start with a slash (`/merge`, `/close`) with the rights of the token that wrote
  * them, in a new note and in an edited one, and drops carriage returns before it looks
@@ -9,7 +9,7 @@ export function withoutQuickActions(markdown: string): string {
   return markdown.replace(/\r\n?/g, "\n").replace(/^([^\S\n]*)\//gm, "$1\\/");
 }
 
-/** Part of the comment that is not rendered and says whose it is. */
+/** Returns the line of the comment that identifies it. GitLab does not render it. */
 export function markerLine(marker: string): string {
   if (!/^[\w ./:@-]{1,100}$/.test(marker) || marker.includes("--") || marker.trim() !== marker) {
     throw new Error(

@@ -63,7 +63,7 @@ impl Sites {
         let config = std::fs::read_to_string(self.env.root.join("dagger/config/config.json"));
         let config: serde_json::Value =
             serde_json::from_str(&config.expect("a config")).expect("JSON");
-        command.envs(wrangler::ENVIRONMENT).env("CLOUDFLARE_API_TOKEN", CANARY);
+        command.envs(wrangler::WRANGLER_ENV).env("CLOUDFLARE_API_TOKEN", CANARY);
         let account = config["cloudflare"]["accountId"].as_str().expect("an account");
         command.env("CLOUDFLARE_ACCOUNT_ID", account);
         command.env("CLOUDFLARE_API_BASE_URL", format!("http://127.0.0.1:{port}/client/v4"));

@@ -236,7 +236,7 @@ fn apply_one(
             );
         }
         MergeRequestAction::Other(name) => {
-            applied.record(name, json!(true), &format!("Did /{name}."), "")
+            applied.record(name, json!(true), &format!("Did /{name}."), "");
         }
         // The state is reached already, or the action does not fit the state.
         _ => {}

@@ -38,7 +38,7 @@ pub async fn list(request: RequestContext, fields: RequestFields) -> GitlabResul
         project.deployments.iter().filter(is_selected).collect();
     match order.as_deref() {
         Some("updated_at" | "finished_at") => {
-            found.sort_by_key(|deployment| (&deployment.updated_at, deployment.id))
+            found.sort_by_key(|deployment| (&deployment.updated_at, deployment.id));
         }
         Some("ref") => found.sort_by_key(|deployment| (&deployment.reference, deployment.id)),
         _ => {}

@@ -139,12 +139,12 @@ function build(call: Call): string {
 
 /** The deployment of the Cloudflare module, by its own rules and the real wrangler. */
 async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
-	const [{ bundleArguments, ENVIRONMENT, ON_BUN, strategyOf, wranglerArguments }, { refusalOf }, { verdict }, { hasAssets, refusal, site }, { ASK, missingWorker }] = await Promise.all([
+	const [{ bundleArguments, WRANGLER_ENV, BUN_OPTIONS, parseStrategy, wranglerArguments }, { parseRefusal }, { verdict }, { hasAssets, refusal, site }, { READ_DEPLOYMENTS, missingWorker }] = await Promise.all([
 		import(`${repository}/dagger/cloudflare/src/arguments.ts`),
 		import(`${repository}/dagger/cloudflare/src/refusal.ts`),
 		import(`${repository}/dagger/cloudflare/src/verdict.ts`),
 		import(`${repository}/dagger/cloudflare/src/site.ts`),
-		import(`${repository}/dagger/cloudflare/src/deployed.ts`),
+		import(`${repository}/dagger/cloudflare/src/deployments.ts`),
 	]);
 	const given = call.arguments;
 	// The project with what was installed and built, or as it is here.
@@ -157,7 +157,7 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 	const config = (await import(resolve(process.cwd(), name))).default;
 	const found = site(config, given.environment);
 	const command = call.name === "deploy" ? "deploy" : "preview";
-	const strategy = command === "preview" ? strategyOf(given.strategy) : undefined;
+	const strategy = command === "preview" ? parseStrategy(given.strategy) : undefined;
 	const dist = resolve(process.cwd(), given.dist as string);
 	if (!existsSync(dist)) fail(`no such directory: ${given.dist}`);
 	const shared = JSON.parse(readFileSync(`${root}/dagger/config/config.json`, "utf8"));
@@ -179,9 +179,9 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 	const environment: string | undefined = found.wranglerEnvironment;
 	const step = { command, strategy, alias: given.alias, environment, tag: given.tag, message: given.message };
 	const words: string[] = wranglerArguments(step);
-	writeFileSync(`${state}/wrangler.json`, JSON.stringify({ words, ENVIRONMENT }));
+	writeFileSync(`${state}/wrangler.json`, JSON.stringify({ words, WRANGLER_ENV }));
 	const env = {
-		...ENVIRONMENT,
+		...WRANGLER_ENV,
 		WRANGLER_OUTPUT_FILE_PATH: output,
 		CLOUDFLARE_ACCOUNT_ID: shared.cloudflare.accountId,
 		CLOUDFLARE_API_TOKEN: token as string,
@@ -196,7 +196,7 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 	if (isBundled) {
 		const assets = found.assets === undefined ? undefined : places.empty;
 		const first = bundleArguments({ config: name, environment, assets, outdir: `${own}/out`, outfile: places.bundle });
-		const bundled = run([process.execPath, ...ON_BUN, wrangler, ...first], project, ENVIRONMENT);
+		const bundled = run([process.execPath, ...BUN_OPTIONS, wrangler, ...first], project, WRANGLER_ENV);
 		if (!bundled.success) {
 			const judged = verdict(command, bundled.exitCode, "", strategy);
 			return JSON.stringify({ schema: 1, command, nonce: given.nonce, exitCode: bundled.exitCode, ...judged, log: `${bundled.stdout}${bundled.stderr}` });
@@ -214,12 +214,12 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 	});
 	const program = `${repository}/dagger/cloudflare/toolchain/prepare-upload.js`;
 	const prepared = run([process.execPath, "--no-env-file", "--config=/dev/null", program, request], "/", { CLOUDFLARE_API_TOKEN: token as string });
-	if (!prepared.success) refuse(refusalOf(prepared.stderr.toString()) ?? prepared.stderr.toString());
+	if (!prepared.success) refuse(parseRefusal(prepared.stderr.toString()) ?? prepared.stderr.toString());
 	if (strategy === "preview") {
-		const asked = run([process.execPath, ...ON_BUN, "-e", ASK, found.worker], process.cwd(), env);
+		const asked = run([process.execPath, ...BUN_OPTIONS, "-e", READ_DEPLOYMENTS, found.worker], process.cwd(), env);
 		refuse(missingWorker(found.worker, `${asked.stdout}` || `${asked.stderr}`));
 	}
-	const ended = run([process.execPath, ...ON_BUN, wrangler, ...words], places.upload, env);
+	const ended = run([process.execPath, ...BUN_OPTIONS, wrangler, ...words], places.upload, env);
 	if (mode === "wrangler-signal-late") signalled();
 	const judged = verdict(command, ended.exitCode, existsSync(output) ? readFileSync(output, "utf8") : "", strategy);
 	const log = `${ended.stdout}${ended.stderr}`.replaceAll(token as string, "***");

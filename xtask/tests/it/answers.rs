@@ -117,7 +117,7 @@ fn judge(bytes: &[u8]) {
                     drop(urls(&targets));
                 }
                 WranglerOutcome::Failed { reason, .. } => {
-                    assert!(reason.contains("wrangler"), "{reason}")
+                    assert!(reason.contains("wrangler"), "{reason}");
                 }
             }
         }

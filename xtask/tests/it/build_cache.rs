@@ -249,7 +249,7 @@ fn an_imported_package_is_built_once_for_the_same_content() {
     env.write("packages/ui/text.txt", "one");
     assert_eq!(of(build_site()), result("one", 2));
 
-    // What is not known as a whole is built each time, and the reason is said.
+    // A build with unknown inputs runs each time, and the output names the reason.
     let not_cached = |reason: &str| {
         for _ in 0..2 {
             let before = packages();

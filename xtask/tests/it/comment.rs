@@ -139,10 +139,10 @@ fn the_module_of_dagger_ends_in_the_same_state() {
     // Its caller gives it the text below the marker.
     let (_, below) = text.split_once('\n').expect("a marker");
     let code = format!(
-        "import {{ post }} from {:?};\nimport {{ access }} from {:?};\n\
+        "import {{ postComment }} from {:?};\nimport {{ access }} from {:?};\n\
          const world = {{ fetch: (url, init) => fetch(url, init), sleep: async () => {{}}, now: () => Date.now() }};\n\
          const place = {{ project: '12', mergeRequest: '42', marker: 'xtask preview v1' }};\n\
-         for (const api of {}) await post(world, access(api, {TOKEN:?}), place, {});",
+         for (const api of {}) await postComment(world, access(api, {TOKEN:?}), place, {});",
         source.join("comment.ts"),
         source.join("api.ts"),
         json!(apis),

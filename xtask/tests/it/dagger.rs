@@ -206,12 +206,12 @@ fn wrangler_gets_the_same_words_from_both_engines() {
         let first = serde_json::json!({ "config": config, "environment": environment, "assets": assets,
             "outdir": "/out", "outfile": "/form" });
         let code = format!(
-            "import {{ bundleArguments, wranglerArguments, ENVIRONMENT }} from {:?};\n\
+            "import {{ bundleArguments, wranglerArguments, WRANGLER_ENV }} from {:?};\n\
              const given = (step) => Object.fromEntries(Object.entries(step).filter(([, value]) => value !== null));\n\
              const step = given({step});\n\
              const upload = {{ ...step, command: 'preview', alias: 'mr-1' }};\n\
              const preview = {{ ...upload, strategy: 'preview' }};\n\
-             console.log(JSON.stringify([bundleArguments(given({first})), wranglerArguments(step), wranglerArguments(upload), wranglerArguments(preview), Object.entries(ENVIRONMENT)]));",
+             console.log(JSON.stringify([bundleArguments(given({first})), wranglerArguments(step), wranglerArguments(upload), wranglerArguments(preview), Object.entries(WRANGLER_ENV)]));",
             repository().join("dagger/cloudflare/src/arguments.ts")
         );
         let mut bun =
@@ -221,7 +221,7 @@ fn wrangler_gets_the_same_words_from_both_engines() {
         let ours = wrangler::deploy_arguments(environment, tag, message);
         let uploads = wrangler::upload_arguments(Some("mr-1"), environment, tag, message);
         let previews = wrangler::preview_arguments(Some("mr-1"), environment, tag, message);
-        let all = serde_json::json!([first, ours, uploads, previews, wrangler::ENVIRONMENT]);
+        let all = serde_json::json!([first, ours, uploads, previews, wrangler::WRANGLER_ENV]);
         assert_eq!(theirs, all);
     }
 }

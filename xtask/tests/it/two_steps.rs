@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::canary::find_token;
 use crate::support::{CANARY, Ran, TestEnv, ran};
-use cloudflare::wrangler::{ON_BUN, PREPARE_UPLOAD, bundle_arguments};
+use cloudflare::wrangler::{BUN_OPTIONS, PREPARE_UPLOAD, bundle_arguments};
 
 const DATE: &str =
     r#""compatibility_date": "2026-10-01", "workers_dev": true, "preview_urls": true"#;
@@ -511,7 +511,7 @@ fn two_steps_upload_what_one_step_would() {
     let wrangler = |dir: &str, arguments: &[String]| {
         let mut command = Command::new(&bun);
         env.environment(&mut command);
-        command.args(ON_BUN).arg(&launcher).args(arguments).current_dir(env.root.join(dir));
+        command.args(BUN_OPTIONS).arg(&launcher).args(arguments).current_dir(env.root.join(dir));
         ran(command.env("WRANGLER_SEND_METRICS", "false").output().expect("it runs")).exits(0);
     };
     for (name, file, block) in [

@@ -207,7 +207,7 @@ fn provide_storage(ctx: &Ctx, plan: &Plan, port: u16) {
 }
 
 /// The content key of each project by its name, or why it has none: an input that is not here.
-pub(super) type Keys = BTreeMap<String, Result<String, Failure>>;
+pub(super) type ContentKeys = BTreeMap<String, Result<String, Failure>>;
 
 /// Returns the content key of each project, from its input files and tools.
 pub(super) fn keys(
@@ -215,7 +215,7 @@ pub(super) fn keys(
     projects: &[&Project],
     destination: &Destination,
     builds: &Builds,
-) -> Result<Keys> {
+) -> Result<ContentKeys> {
     let carried = Toolchain::wrangler(&workspace.root).carried_digest();
     let pins = Utf8PathBuf::from(modules::WRANGLER_TOOLCHAIN).join("bun.lock");
     let pins: Vec<&Utf8Path> = carried.is_none().then_some(pins.as_path()).into_iter().collect();

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Result;
 use clap::Args;
 
-use super::build::{Keys, keys};
+use super::build::{ContentKeys, keys};
 use super::deploy::sandbox_port;
 use crate::builds::plan_builds;
 use crate::context::Ctx;
@@ -44,7 +44,7 @@ struct ReadableEnvironment {
     destination: Destination,
     token: Secret,
     /// The content key of each project in the working tree.
-    keys: Keys,
+    keys: ContentKeys,
 }
 
 impl StatusCommand {

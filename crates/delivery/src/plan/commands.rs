@@ -301,10 +301,10 @@ impl Places {
         deadline: Duration,
     ) -> ProcessCommand {
         let launcher = Toolchain::wrangler(&self.root).dir.join(wrangler::LAUNCHER);
-        let bun = [&[self.bun.as_str()], &wrangler::ON_BUN[..], &[launcher.as_str()]].concat();
+        let bun = [&[self.bun.as_str()], &wrangler::BUN_OPTIONS[..], &[launcher.as_str()]].concat();
         let mut command = ProcessCommand::new(dir, &bun, deadline);
         command.argv.extend(arguments);
-        for (name, value) in wrangler::ENVIRONMENT {
+        for (name, value) in wrangler::WRANGLER_ENV {
             command = command.text(name, value);
         }
         command

@@ -124,7 +124,7 @@ impl Writer<'_> {
                     continue;
                 }
                 Wrote::Done(_) if action == CommentAction::Unchanged => {
-                    action = CommentAction::Edited
+                    action = CommentAction::Edited;
                 }
                 Wrote::Done(_) => {}
             }
