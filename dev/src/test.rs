@@ -125,7 +125,7 @@ fn checks(ctx: &Ctx, places: &Places, packages: &[(String, Utf8PathBuf)]) -> Vec
                 // The stand-in for Dagger reads the modules' signatures with what is installed here.
                 setup::install(places, &modules),
                 cargo::command(root, &["build", "--locked", "--workspace"]),
-                with_tools(places, cargo::command(root, &test)),
+                with_threads(with_tools(places, cargo::command(root, &test))),
             ],
         ),
         dependencies(root, &["test", "--locked", "--package", "dev", "--test", "deny"]),
@@ -189,6 +189,18 @@ const OPTIONAL: [&str; 13] = [
     "KUBERNETES_SERVICE_PORT",
     engine_address::VARIABLE,
 ];
+
+/// Runs two tests for each core, because tests wait for servers and deadlines half of their time.
+fn with_threads(command: ProcessCommand) -> ProcessCommand {
+    if base::env::variable(THREADS).is_some() {
+        return command;
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    command.text(THREADS, (2 * cores).to_string())
+}
+
+/// The number of tests that run at the same time, for the harness of Rust.
+const THREADS: &str = "RUST_TEST_THREADS";
 
 /// Tells tests and benchmarks where the tools are.
 pub fn with_tools(places: &Places, mut command: ProcessCommand) -> ProcessCommand {

@@ -3,7 +3,13 @@
 use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 
+use crate::error::unwritable;
 use crate::secret::redact;
+
+/// Does the same as [`write_whole`] where nothing was changed before, and says so if it fails.
+pub fn write_first(path: &Utf8Path, text: &str) -> Result<()> {
+    write_whole(path, text).map_err(|error| unwritable(format!("{error:#}")).into())
+}
 
 /// Writes `text`, without any secret that was used, to a temporary file in the same folder, then renames it to `path`.
 pub fn write_whole(path: &Utf8Path, text: &str) -> Result<()> {
@@ -11,6 +17,7 @@ pub fn write_whole(path: &Utf8Path, text: &str) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {folder}"))?;
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
     std::fs::write(&temporary, redact(text))
-        .with_context(|| format!("cannot write {temporary}"))?;
-    std::fs::rename(&temporary, path).with_context(|| format!("cannot write {path}"))
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .inspect_err(|_| drop(std::fs::remove_file(&temporary)))
+        .with_context(|| format!("cannot write {path}"))
 }

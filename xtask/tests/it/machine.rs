@@ -116,7 +116,7 @@ fn few_file_handles_are_an_error_without_a_panic() {
 #[test]
 fn a_repository_below_a_folder_with_any_name_is_deployed() {
     for name in
-        ["with  spaces", "line\nbreak", "quote'\"$(touch pwned)", "é🔑 *[a]", "a%41b", "-rf"]
+        ["a#b", "with  spaces", "line\nbreak", "quote'\"$(touch pwned)", "é🔑 *[a]", "a%41b", "-rf"]
     {
         let mut env = site();
         let root = env.folder.join(name);
@@ -128,6 +128,20 @@ fn a_repository_below_a_folder_with_any_name_is_deployed() {
         assert!(script.contains("#!/bin/sh") || script.contains("set -"), "{script}");
         assert!(!env.folder.join("pwned").exists() && !env.root.join("pwned").exists());
     }
+}
+
+#[test]
+fn a_folder_in_which_bun_runs_nothing_is_refused() {
+    let mut env = site();
+    let root = env.folder.join("what?");
+    std::fs::rename(&env.root, &root).expect("renamed");
+    env.root = root;
+    let wanted = expect![[r"
+        error: the path FOLDER/what? has a `?`, and Bun runs no program below such a folder
+        hint: nothing was changed; rename the folder, or check the repository out elsewhere
+    "]];
+    wanted.assert_eq(&errors(&env.xtask(&DEPLOY).exits(3), &env));
+    env.xtask(&["projects"]).exits(0);
 }
 
 #[test]
@@ -156,4 +170,21 @@ fn bytes_that_are_not_utf_8_are_named() {
     assert!([1, 3].contains(&ran.code), "{} {}", ran.stdout, ran.stderr);
     let text = ran.stdout + &ran.stderr;
     assert!(text.contains("UTF-8") || text.contains("caf"), "{text}");
+}
+
+#[test]
+fn a_file_that_cannot_be_written_leaves_nothing_behind() {
+    let env = site();
+    let status = || env.sh("git status --porcelain --ignored | grep -v .xtask").stdout;
+    let before = status();
+    for arguments in ["ci generate", "new shop"] {
+        // No file may have a byte. Without its signal, a write is an error.
+        let program = env!("CARGO_BIN_EXE_xtask");
+        let ran = env.sh(&format!("trap '' XFSZ; ulimit -f 0; {program} {arguments} 2>&1 | cat"));
+        let text = ran.stdout.replace(env.folder.as_str(), "FOLDER");
+        assert!(text.starts_with("error: cannot write FOLDER/repo/"), "{text}");
+        let hint = "hint: nothing was changed; check for free disk space and for write permission on the folder\n";
+        assert!(text.ends_with(hint), "{text}");
+    }
+    assert_eq!(status(), before);
 }

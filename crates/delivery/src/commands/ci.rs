@@ -12,7 +12,7 @@ use crate::plan::claims::Claims;
 use crate::record::Record;
 use base::env::variable;
 use base::error::{Exit, Failure, failed, refused};
-use base::files::write_whole;
+use base::files::{write_first, write_whole};
 use gitlab::pipeline::{FILE, HEADER, guide, reports};
 use workspace::Workspace;
 use workspace::config::CONFIG_FILE;
@@ -74,7 +74,7 @@ impl CiCommand {
 pub fn write_pipeline(root: &Utf8Path) -> Result<()> {
     let files = guide::files(&Workspace::survey(root)?)?;
     refuse_foreign(root, &files[0].0)?;
-    write_whole(&root.join(&files[0].0), &files[0].1)
+    write_first(&root.join(&files[0].0), &files[0].1)
 }
 
 /// Updates the pipeline file if we wrote it. Returns the files that were out of date.
@@ -101,7 +101,7 @@ fn stale(root: &Utf8Path, files: &[(String, String)]) -> Vec<String> {
 
 fn write(root: &Utf8Path, files: &[(String, String)], stale: &[String]) -> Result<()> {
     let stale = files.iter().filter(|(path, _)| stale.contains(path));
-    stale.into_iter().try_for_each(|(path, text)| write_whole(&root.join(path), text))
+    stale.into_iter().try_for_each(|(path, text)| write_first(&root.join(path), text))
 }
 
 /// Refuses to overwrite a pipeline that this command did not write.

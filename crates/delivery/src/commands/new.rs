@@ -10,7 +10,7 @@ use crate::context::Ctx;
 use crate::plan::template::{NewProject, Template};
 use crate::report::new_project;
 use base::error::{Exit, refused};
-use base::files::write_whole;
+use base::files::write_first;
 use workspace::Workspace;
 use workspace::discovery::SearchFolders;
 
@@ -77,7 +77,7 @@ fn write(root: &Utf8Path, new: &NewProject) -> Result<()> {
         std::fs::remove_dir_all(&draft).with_context(|| format!("cannot clear {draft}"))?;
     }
     for (path, text) in &new.files {
-        write_whole(&draft.join(path), text)?;
+        write_first(&draft.join(path), text)?;
     }
     let parent = target.parent().unwrap_or(root);
     std::fs::create_dir_all(parent).with_context(|| format!("cannot make {parent}"))?;

@@ -50,6 +50,14 @@ impl<'a> Setup<'a> {
     /// The same with the tools that projects need.
     pub fn tools_for(&self, tools: &BTreeSet<Tool>) -> Result<(Places, ToolVersions)> {
         let root = &self.ctx.root;
+        // Bun 1.4.5 takes the question mark for the beginning of a query.
+        if root.as_str().contains('?') {
+            return Err(refused(format!(
+                "the path {root} has a `?`, and Bun runs no program below such a folder"
+            ))
+            .hint("nothing was changed; rename the folder, or check the repository out elsewhere")
+            .into());
+        }
         let (mut places, mut commands) = missing(root, self.config, tools);
         // Checkouts may share the folder of the tools.
         let shared = tools_folder(root).join("install.lock");
