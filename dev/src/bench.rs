@@ -64,7 +64,7 @@ impl Bench {
     }
 }
 
-/// The benchmarks in the file at `path`. `None` if there is none.
+/// Reads the benchmarks in the file at `path`. `None` if there is none.
 pub fn read(path: &Utf8Path) -> Result<Option<Benchmarks>> {
     let Ok(text) = std::fs::read_to_string(path) else { return Ok(None) };
     let found = serde_json::from_str(&text).with_context(|| format!("cannot read {path}"))?;

@@ -1,8 +1,8 @@
 // Runs uploaded versions in workerd, through miniflare, for the sandbox.
 //
-// The sandbox starts this on Bun, with the folder of miniflare's and workerd's packages as its
-// argument. Orders come as lines of JSON on stdin. Answers and events go as lines of JSON to stdout,
-// all else goes to stderr. It ends when stdin does, so it never outlives the sandbox.
+// The sandbox starts this program on Bun. The argument is the folder of miniflare's and workerd's
+// packages. Commands arrive as lines of JSON on stdin. Replies and events are lines of JSON on stdout.
+// Everything else goes to stderr. The program ends with its stdin, so it never outlives the sandbox.
 //
 // A group is the Workers that must share a workerd process, because they call each other or share a
 // Durable Object, a queue or a workflow. Most groups have one member. Loading a group neither
@@ -18,9 +18,9 @@ type Module = { type: string; path: string };
 
 /** A Worker of a group, at one of its versions. */
 type Member = {
-	/** Unique in the group. Bindings name it. */
+	/** Unique in the group. Bindings use this name. */
 	name: string;
-	/** The Worker and the version that logs name. */
+	/** The Worker and the version, for the logs. */
 	worker: string;
 	version: string;
 	/** The account of the Worker. */
@@ -43,22 +43,22 @@ type Member = {
 };
 
 type Group = {
-	/** Unique among what is loaded. */
+	/** Unique among the loaded groups. */
 	name: string;
 	members: Member[];
-	/** The folder where storage keeps its data. */
+	/** The folder of the stored data. */
 	data: string;
-	/** Groups that must have ended first, because they use the same storage. */
+	/** Groups that must end first, because they use the same storage. */
 	after: string[];
-	/** Whether a group that used the same storage may be ending. */
+	/** `true` if a group that used the same storage may still be ending. */
 	isStateful: boolean;
 };
 
-type Order = { load: Group; id: number } | { tail: boolean; id: number } | { unload: string; folder: string };
+type Command = { load: Group; id: number } | { tail: boolean; id: number } | { unload: string; folder: string };
 
 type Exception = { name: string; message: string; stack?: string; timestamp: number };
 
-/** What workerd reports of one invocation of a Worker. */
+/** workerd's report of one invocation of a Worker. */
 type Trace = { outcome: string; logs: unknown[]; exceptions: Exception[]; [field: string]: unknown };
 
 const packages = Bun.argv[2] ?? "node_modules";
@@ -68,23 +68,23 @@ const { Miniflare, Log, LogLevel, Response: MiniflareResponse } = await fromPack
 const { compatibilityDate: newest } = await fromPackages("workerd/lib/main.js");
 const { TraceMap, originalPositionFor } = await fromPackages("@jridgewell/trace-mapping/dist/trace-mapping.mjs");
 
-/** What workerd reports when another process is opening the same data (observed with workerd 1.20261117). */
+/** workerd's error if another process is opening the same data (observed with workerd 1.20261117). */
 const BUSY = /SQLITE_BUSY|database is locked/;
 
-/** The number of times that a group is started while others open the same data. */
-const TRIES = 10;
+/** The maximum number of attempts to start a group while others open the same data. */
+const MAX_ATTEMPTS = 10;
 
 const IDLE = "export default { fetch: () => new Response('This Worker has no code.', { status: 404 }) };";
 
-/** Our own Workers. No Worker that was deployed has an `@` in its name. */
+/** The helper Workers. The name of a deployed Worker has no `@`. */
 const EDGE = "@edge";
 const TAIL = "@tail";
 const STUB = "@stub";
 
 /**
- * Receives every request of a group and hands it to the member that a header names. The sandbox removes
- * headers of this kind from what clients send. An exception becomes an answer with a separate header,
- * from which the sandbox makes a page.
+ * Receives every request of a group and forwards it to the member that a header names. The sandbox
+ * removes these headers from requests of clients. An exception becomes a response with a separate
+ * header, from which the sandbox makes an error page.
  */
 const EDGE_CODE = `
 const report = (error) => {
@@ -103,7 +103,7 @@ export default {
     }
     if (order === "resume") {
       const { workflow, ids } = await request.json();
-      // An event of any kind makes an instance that does not run go on where it was.
+      // Any event makes a stopped instance continue.
       const resume = async (id) => (await env["@workflow " + workflow].get(id)).sendEvent({ type: "sandbox-resume", payload: null });
       return Response.json(await Promise.allSettled(ids.map(resume)));
     }
@@ -116,7 +116,7 @@ export default {
   },
 };`;
 
-/** Passes on what workerd reports of a member: what is notable, or all of it while a client tails. */
+/** Forwards workerd's reports of a member: the notable ones, or all of them while a client tails. */
 const TAIL_CODE = `
 import { WorkerEntrypoint } from "cloudflare:workers";
 let isTailed = false;
@@ -127,9 +127,9 @@ export default class extends WorkerEntrypoint {
     return new Response();
   }
   async tail(traces) {
-    const worth = isTailed ? traces : traces.filter(isNotable);
-    if (worth.length === 0) return;
-    const body = JSON.stringify({ ...this.ctx.props, traces: worth });
+    const selected = isTailed ? traces : traces.filter(isNotable);
+    if (selected.length === 0) return;
+    const body = JSON.stringify({ ...this.ctx.props, traces: selected });
     await this.env.HOST.fetch("http://host/", { method: "POST", body });
   }
 }`;
@@ -150,8 +150,8 @@ export default class extends WorkerEntrypoint {
   }
 }`;
 
-/** Writes what miniflare logs to the log of the sandbox, never among the answers. */
-class Errors extends Log {
+/** Sends miniflare's log to the sandbox's log instead of stdout. */
+class StderrLog extends Log {
 	override log(message: string): void {
 		console.error(message);
 	}
@@ -161,14 +161,14 @@ function send(line: object): void {
 	process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 
-/** Returns a date that workerd takes: not later than its own, and not in the future. */
+/** Returns a date that workerd accepts: at most its newest one, and not in the future. */
 function clamp(date: string): string {
 	const today = new Date().toISOString().slice(0, 10);
 	return [date, newest as string, today].sort()[0] ?? date;
 }
 
-/** Makes one of our own Workers. */
-const own = (name: string, code: string, env: Record<string, object> = {}) => ({
+/** Makes a helper Worker. */
+const helperWorker = (name: string, code: string, env: Record<string, object> = {}) => ({
 	config: {
 		name,
 		compatibilityDate: clamp("2026-01-01"),
@@ -206,7 +206,7 @@ async function worker(member: Member): Promise<object> {
 	};
 }
 
-/** A source map of a member's module, read when the first exception asks for it. */
+/** Returns the source map of a member's module. Reads it for the first exception. */
 function sourceMap(member: Member, module: string): Promise<InstanceType<typeof TraceMap> | undefined> | undefined {
 	const key = `${member.version} ${module}`;
 	if (!maps.has(key)) maps.set(key, Bun.file(member.modules[`${module}.map`]?.path ?? "").json().then((map) => new TraceMap(map), () => undefined));
@@ -215,8 +215,8 @@ function sourceMap(member: Member, module: string): Promise<InstanceType<typeof 
 
 const maps = new Map<string, Promise<InstanceType<typeof TraceMap> | undefined>>();
 
-/** Rewrites the places in a stack to those of the sources, where the upload had a source map. */
-async function mapped(stack: string, member: Member | undefined): Promise<string> {
+/** Maps the locations in a stack to the sources, if the upload has a source map. */
+async function mapStack(stack: string, member: Member | undefined): Promise<string> {
 	const lines = stack.split("\n").map(async (line) => {
 		const place = /^(.*?)file:\/\/\/[^/]+\/(.+?):(\d+):(\d+)(\)?)$/.exec(line);
 		if (place === null) return line;
@@ -229,33 +229,33 @@ async function mapped(stack: string, member: Member | undefined): Promise<string
 	return (await Promise.all(lines)).join("\n");
 }
 
-/** Hands on what workerd reports of a group's members. */
-const host = (group: Group) => async (request: Request) => {
+/** Receives workerd's reports of a group's members. */
+const receiveTraces = (group: Group) => async (request: Request) => {
 	const { traces, member: name, ...rest } = (await request.json()) as { traces: Trace[]; member: string };
 	const member = group.members.find((one) => one.name === name);
 	for (const trace of traces) {
 		for (const exception of trace.exceptions) {
-			if (exception.stack) exception.stack = await mapped(exception.stack, member);
+			if (exception.stack) exception.stack = await mapStack(exception.stack, member);
 		}
 		send({ trace: { ...rest, ...trace } });
 	}
 	return new MiniflareResponse(null, { status: 204 });
 };
 
-/** The workflows of a group by name, as bindings. */
+/** Returns the workflow bindings of a group by name. */
 function workflows(group: Group): Map<string, Fields> {
 	const bindings = group.members.flatMap(({ env }) => Object.values(env)).filter(({ type }) => type === "workflow");
 	return new Map(bindings.map((binding) => [String(binding.name), binding]));
 }
 
-/** States of a workflow's instance in which it goes on: queued, running, waiting (miniflare 5). */
-const UNFINISHED = [0, 1, 7];
+/** The states of a workflow's instance that has to continue: queued, running, waiting (miniflare 5). */
+const ACTIVE_STATES = [0, 1, 7];
 
 /**
- * Lists the instances of a workflow that an ended process left behind. miniflare does not resume them, and
- * names them only in what V8 wrote into their databases, so that the bytes have to be read.
+ * Lists the active instances of a workflow from an earlier process. miniflare does not resume them. Their
+ * names are only in V8's serialized data in their databases, so this reads the bytes.
  */
-async function unfinished(group: Group, workflow: string): Promise<string[]> {
+async function activeInstances(group: Group, workflow: string): Promise<string[]> {
 	const folder = `${group.data}/workflows/miniflare-workflows-${workflow}`;
 	const files = await readdir(folder).catch(() => []);
 	const ids = files.filter((file) => file.endsWith(".sqlite") && file !== "metadata.sqlite").map((file) => {
@@ -267,7 +267,7 @@ async function unfinished(group: Group, workflow: string): Promise<string[]> {
 			};
 			// `I` and the state as a zigzag number.
 			const status = read("ENGINE_STATUS");
-			if (status[2] !== 0x49 || !UNFINISHED.includes((status[3] ?? 0) >> 1)) return undefined;
+			if (status[2] !== 0x49 || !ACTIVE_STATES.includes((status[3] ?? 0) >> 1)) return undefined;
 			const match = /"\x08instanceo"\x02id"([\x01-\x7f])/.exec(read("INSTANCE_METADATA").toString("latin1"));
 			if (match === null) return undefined;
 			const start = match.index + match[0].length;
@@ -280,9 +280,9 @@ async function unfinished(group: Group, workflow: string): Promise<string[]> {
 	return ids.filter((id) => id !== undefined);
 }
 
-/** Makes the workflows of a group that has just started go on. */
-async function resume(port: number, left: Map<string, string[]>): Promise<void> {
-	for (const [workflow, ids] of left) {
+/** Resumes the workflows of a group that has just started. */
+async function resume(port: number, instances: Map<string, string[]>): Promise<void> {
+	for (const [workflow, ids] of instances) {
 		if (ids.length === 0) continue;
 		const body = JSON.stringify({ workflow, ids });
 		const headers = { "mf-sandbox-order": "resume" };
@@ -301,15 +301,15 @@ async function options(group: Group, failures: string[]): Promise<object> {
 	return {
 		host: "127.0.0.1",
 		port: 0,
-		// Otherwise it asks the internet for an example of `request.cf`.
+		// Without this, miniflare fetches an example of `request.cf` from the internet.
 		cf: false,
 		logRequests: false,
-		// Otherwise `wrangler dev` of the same user and the sandbox would see each other's Workers.
+		// With the registry, `wrangler dev` of the same user and the sandbox would see each other's Workers.
 		enableDevRegistry: false,
-		log: new Errors(LogLevel.WARN),
+		log: new StderrLog(LogLevel.WARN),
 		handleStructuredLogs: ({ level, message }: { level: string; message: string }) => {
-			// What a Worker writes comes as a trace, with its name. This has no name, and is needed only
-			// for what the tail never sees: why a group does not start.
+			// The output of a Worker arrives as a trace with its name. This log has no name and only serves
+			// for errors that the tail does not see: why a group does not start.
 			if (level === "error") failures.push(message);
 		},
 		telemetry: { enabled: false },
@@ -317,15 +317,15 @@ async function options(group: Group, failures: string[]): Promise<object> {
 		unsafeLocalExplorer: workflows(group).size > 0,
 		resourcePersistencePath: group.data,
 		workers: [
-			own(EDGE, EDGE_CODE, targets),
-			...(hasCode ? [own(TAIL, TAIL_CODE, { HOST: { type: "fetcher", handler: host(group) } })] : []),
-			...(hasStub ? [own(STUB, STUB_CODE)] : []),
+			helperWorker(EDGE, EDGE_CODE, targets),
+			...(hasCode ? [helperWorker(TAIL, TAIL_CODE, { HOST: { type: "fetcher", handler: receiveTraces(group) } })] : []),
+			...(hasStub ? [helperWorker(STUB, STUB_CODE)] : []),
 			...members,
 		],
 	};
 }
 
-/** Groups by name. A group that is starting or ending is among them. */
+/** Groups by name, including those that are starting. */
 const loaded = new Map<string, InstanceType<typeof Miniflare>>();
 /** The ports of the groups that have started. */
 const ports = new Map<string, number>();
@@ -357,11 +357,11 @@ async function load(id: number, group: Group): Promise<void> {
 	send(answer);
 }
 
-/** Whether a client wants to know of every invocation. */
+/** `true` if a client tails. */
 let isTailed = false;
 
-/** Tells a group whether to report every invocation. A group without code has nothing to report. */
-async function tellTailed(port: number): Promise<void> {
+/** Tells a group whether to report every invocation. */
+async function sendTailed(port: number): Promise<void> {
 	const headers = { "mf-sandbox-order": "tail" };
 	const body = JSON.stringify(isTailed);
 	await fetch(`http://127.0.0.1:${port}/`, { method: "POST", headers, body }).catch((error) => console.error(error));
@@ -369,27 +369,27 @@ async function tellTailed(port: number): Promise<void> {
 
 async function tail(id: number, isWanted: boolean): Promise<void> {
 	isTailed = isWanted;
-	await Promise.all([...ports.values()].map(tellTailed));
+	await Promise.all([...ports.values()].map(sendTailed));
 	send({ id });
 }
 
 /** Starts a group and returns its port. */
 async function start(group: Group, failures: string[]): Promise<number> {
-	for (let tried = 1; ; tried += 1) {
+	for (let attempt = 1; ; attempt += 1) {
 		failures.length = 0;
 		try {
-			const left = new Map<string, string[]>();
-			for (const name of workflows(group).keys()) left.set(name, await unfinished(group, name));
+			const instances = new Map<string, string[]>();
+			for (const name of workflows(group).keys()) instances.set(name, await activeInstances(group, name));
 			const miniflare = new Miniflare(await options(group, failures));
 			loaded.set(group.name, miniflare);
 			const port = Number(((await miniflare.ready) as URL).port);
 			ports.set(group.name, port);
-			if (isTailed) await tellTailed(port);
-			void resume(port, left);
+			if (isTailed) await sendTailed(port);
+			void resume(port, instances);
 			return port;
 		} catch (error) {
 			await unload(group.name);
-			if (tried === TRIES || !BUSY.test([error, ...failures].join("\n"))) throw error;
+			if (attempt === MAX_ATTEMPTS || !BUSY.test([error, ...failures].join("\n"))) throw error;
 			await Bun.sleep(50 + Math.random() * 200);
 		}
 	}
@@ -398,7 +398,7 @@ async function start(group: Group, failures: string[]): Promise<number> {
 // A version that workerd refuses rejects promises without a handler. The reply to the command is sent above.
 process.on("unhandledRejection", (error) => console.error(error));
 
-// However this ends, no workerd goes on: the sandbox made this process the leader of a group.
+// Kill every workerd at any exit. The sandbox made this process the leader of a process group.
 process.on("exit", () => {
 	try {
 		process.kill(-process.pid, "SIGKILL");
@@ -414,10 +414,10 @@ for await (const chunk of Bun.stdin.stream()) {
 	const lines = waiting.split("\n");
 	waiting = lines.pop() ?? "";
 	for (const line of lines) {
-		const order = JSON.parse(line) as Order;
-		if ("load" in order) void load(order.id, order.load);
-		else if ("tail" in order) void tail(order.id, order.tail);
-		else void unload(order.unload).then(() => rm(order.folder, { recursive: true, force: true }));
+		const command = JSON.parse(line) as Command;
+		if ("load" in command) void load(command.id, command.load);
+		else if ("tail" in command) void tail(command.id, command.tail);
+		else void unload(command.unload).then(() => rm(command.folder, { recursive: true, force: true }));
 	}
 }
 await Promise.all([...loaded.keys()].map(unload));

@@ -1,7 +1,7 @@
 // Reads and writes the storage of Workers for the API. The sandbox loads it like a Worker, with one
-// binding called STORE. The request's header `order` says what is to be done.
+// binding called STORE. The request's header `order` holds the operation.
 
-/** Splits SQL into statements. Quotes, comments and the bodies of triggers hold no end of one. */
+/** Splits SQL into statements. Ignores semicolons in quotes, comments and bodies of triggers. */
 function split(sql) {
 	const statements = [];
 	let start = 0;
@@ -46,7 +46,7 @@ async function query({ raw }, request, store) {
 	return Response.json(answers);
 }
 
-/** Returns the SQL that makes a database again. */
+/** Returns the SQL that recreates a database. */
 async function dump({ noSchema, noData, tables }, _, store) {
 	const statement = store.prepare("PRAGMA miniflare_d1_export(?,?,?);").bind(noSchema, noData, ...tables);
 	const [lines] = await statement.raw();

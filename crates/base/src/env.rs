@@ -19,7 +19,7 @@ use crate::secret::{Secret, remember};
 /// The variable that names the file descriptor of the hidden variables.
 const DESCRIPTOR: &str = "XTASK_ENVIRONMENT";
 
-/// The variables that stay beside those that children see: the loader, the terminal and Rust read them.
+/// Further variables that stay in the environment, because the loader, the terminal and Rust read them.
 const KEPT: [&str; 10] = [
     "CLICOLOR",
     "CLICOLOR_FORCE",

@@ -14,7 +14,7 @@ pub enum Exit {
     Usage = 2,
     /// Refused before anything changed: configuration, tool, credential or protection.
     Refused = 3,
-    /// The remote side may have changed. The record tells what to check. The record tells what to check.
+    /// The remote state may have changed. The record tells what to check.
     Remote = 4,
     /// Stopped by Ctrl-C or SIGTERM.
     Interrupted = 130,
@@ -89,7 +89,7 @@ pub fn unwritable(message: impl Into<String>) -> Failure {
 /// The next step if a file cannot be written.
 pub const DISK_HINT: &str = "check for free disk space and for write permission on the folder";
 
-/// The remote side may have changed. The record tells what to check.
+/// The remote state may have changed. The record tells what to check.
 pub fn remote(message: impl Into<String>) -> Failure {
     Failure::new(Exit::Remote, message)
 }

@@ -339,7 +339,7 @@ fn parse_as<T: DeserializeOwned>(value: Value, what: &str) -> Result<T> {
     })
 }
 
-/// An answer that is not what was asked for.
+/// An unexpected response.
 #[derive(Debug)]
 pub struct Refusal {
     /// The status.

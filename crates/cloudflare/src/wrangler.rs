@@ -56,7 +56,7 @@ pub const REDIRECT: &str = ".wrangler/deploy/config.json";
 pub const PREPARE_UPLOAD: &str =
     concat!(include_str!("wrangler/asset-rules.js"), include_str!("wrangler/prepare-upload.js"));
 
-/// The start of a line of [`PREPARE_UPLOAD`]'s output that a person should read although the upload goes on.
+/// The prefix of a warning in the output of [`PREPARE_UPLOAD`].
 pub const WARNING: &str = "warning: ";
 
 /// The exit code of [`PREPARE_UPLOAD`] after a refusal.

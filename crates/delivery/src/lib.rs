@@ -47,7 +47,7 @@ pub trait Run {
 }
 
 /// Parses the command line of `program`, runs the command, and turns its result into an exit code.
-/// `C` holds the commands: ours, flattened, and those of a team beside them.
+/// `C` holds the commands: those of this library, flattened, and those of a team.
 #[must_use]
 pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
     if let Some(code) = supervisor::run(std::env::args_os()) {

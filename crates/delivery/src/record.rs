@@ -16,7 +16,7 @@ use workspace::strategy::Strategy;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum DeployStatus {
-    /// Built, and that was all that was asked for.
+    /// Built. Nothing else was requested.
     Built,
     /// Deployed, and it answers.
     Live,
@@ -231,7 +231,7 @@ impl Record {
         }
     }
 
-    /// Leaves a record that tells the truth if we are killed from here on, before anything is changed.
+    /// Saves a record that is true if the run is killed after this point, before anything is changed.
     /// `look` is the command that says what is live.
     pub fn begin(&self, root: &Utf8Path, look: &str) -> Result<(), Failure> {
         let error = format!(

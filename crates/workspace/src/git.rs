@@ -38,7 +38,7 @@ pub fn head(root: &Utf8Path) -> Result<Head> {
     })
 }
 
-/// The branch that is checked out. `None` if there is none.
+/// Returns the branch that is checked out. `None` if there is none.
 pub fn branch(root: &Utf8Path) -> Result<Option<String>> {
     let name = text(root, &["branch", "--show-current"])?;
     Ok(Some(name.trim().to_owned()).filter(|name| !name.is_empty()))
@@ -184,7 +184,7 @@ fn command(root: &Utf8Path) -> Command {
     for name in MISLEADING {
         git.env_remove(name);
     }
-    // What a commit holds is what its id says, for everybody who has it.
+    // The id of a commit determines its content.
     git.env("GIT_NO_REPLACE_OBJECTS", "1");
     git.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0").env("GIT_PAGER", "");
     git.env("LC_ALL", "C");

@@ -101,7 +101,7 @@ impl Graph {
         edges.map(move |(to, origin)| Edge { from: dir, to: &self.paths[*to], origin: *origin })
     }
 
-    /// The number of the folder or file at `path`. `None` if no edge or package is there.
+    /// Returns the index of the folder or file at `path`. `None` if it has no edge or package.
     pub(super) fn number(&self, path: &Utf8Path) -> Option<NodeIndex> {
         self.paths.binary_search_by(|other| other.as_str().cmp(path.as_str())).ok()
     }

@@ -16,7 +16,7 @@ use super::roots::{Root, to_json};
 use super::spec::{PatchSpec, Spec};
 use super::yaml::Yaml;
 
-/// Settings of package managers and of the programs that they start, which count beside the lock file.
+/// Settings of package managers and of the programs that they start. They are inputs like the lock file.
 pub const INSTALL_SETTINGS: [&str; 10] = [
     NPMRC,
     ".yarnrc",
@@ -33,7 +33,7 @@ pub const INSTALL_SETTINGS: [&str; 10] = [
 /// The settings of Yarn berry.
 pub const YARNRC: &str = ".yarnrc.yml";
 
-/// Folders that Yarn berry reads beside its settings.
+/// Folders that Yarn berry reads in addition to its settings.
 const YARN_FOLDERS: [&str; 3] = [".yarn/patches", ".yarn/plugins", ".yarn/releases"];
 
 /// Settings of folders that hold copies of what the lock file pins.

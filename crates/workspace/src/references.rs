@@ -24,7 +24,7 @@ pub fn of_wrangler(config: &WranglerConfig, dir: &Utf8Path) -> BTreeSet<Utf8Path
     let mut found = BTreeSet::new();
     let mut add = |value: &Value, folder: bool| {
         let Some(path) = value.as_str().and_then(|path| normalize(&dir.join(path))) else { return };
-        // Code and a Dockerfile read files beside them.
+        // Code and a Dockerfile read files next to them.
         let path =
             if folder { path.parent().map(Utf8Path::to_owned).unwrap_or(path) } else { path };
         if !path.starts_with(dir) {

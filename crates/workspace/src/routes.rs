@@ -66,7 +66,7 @@ impl Route {
     pub fn is_same(&self, other: &Route) -> bool {
         let is_custom = |route: &Route| !route.pattern.contains('/');
         (self.shares_scheme(other) && self.host == other.host && self.path == other.path)
-            // A custom domain belongs to one Worker, whatever the path.
+            // A custom domain belongs to one Worker with all its paths.
             || (is_custom(self) && is_custom(other) && self.host == other.host)
     }
 }

@@ -75,7 +75,7 @@ impl<'s> Spec<'s> {
         }
     }
 
-    /// Tells whether it means something in this repository, whatever the versions are.
+    /// Returns true if it means a package of this repository in any version.
     #[must_use]
     pub fn is_local(self) -> bool {
         match self {

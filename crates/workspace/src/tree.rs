@@ -159,11 +159,11 @@ impl Tree {
 
 /// The result of resolving a path.
 enum Resolution {
-    /// To this place in the commit, whether or not anything is there.
+    /// This path in the commit, which may not exist.
     Path(Utf8PathBuf),
-    /// Out of the commit.
+    /// The path leads out of the commit.
     Escapes,
-    /// Through more links than a system follows.
+    /// The path has more links than a system follows.
     Loop,
 }
 

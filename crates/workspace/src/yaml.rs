@@ -107,7 +107,7 @@ impl YamlBuilder {
             Some((Yaml::List(items), _)) => items.push(value),
             Some((Yaml::Map(entries), key)) => match key.take() {
                 Some(key) => entries.push((key, value)),
-                // A key that is no scalar is none of ours.
+                // Keys that are no scalars are ignored.
                 None => *key = Some(value.text().unwrap_or_default().to_owned()),
             },
             Some((Yaml::Scalar(_), _)) => {}

@@ -99,7 +99,7 @@ function projects(workers) {
 		make("div", { className: "top" }, make("h2", {}, project)), ...own.map(workerSection)));
 }
 
-// As GitLab does, because not every machine has a font with them.
+// GitLab draws these emoji too, because not every machine has a font with them.
 const MARKS = { "✅": ["✓", "good"], "❌": ["✗", "bad"], "⏳": ["…", ""], "🗑": ["–", ""] };
 function drawEmoji(element) {
 	const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
@@ -120,7 +120,7 @@ function lowerHeadings(element) {
 }
 
 function comment(note) {
-	// The server made this HTML: only tags that cannot run anything are in it.
+	// The server sanitized this HTML. It has no tags that can run scripts.
 	const text = lowerHeadings(drawEmoji(make("div", { className: "text", innerHTML: note.html, tabIndex: 0 })));
 	text.setAttribute("role", "group");
 	text.setAttribute("aria-label", `Comment of ${note.author}`);
@@ -164,8 +164,8 @@ function drawActivity({ requests, output }) {
 	const rows = requests.map((one) => make("tr", {},
 		cell(time(one.at)), cell(one.method), cell(one.host), make("td", { className: "wide" }, one.path),
 		make("td", { className: one.status >= 500 ? "bad" : "" }, String(one.status)), cell(`${one.milliseconds} ms`)));
-	const shown = table("The latest requests", ["When", "Method", "Host", "Path", "Status", "Duration"], rows);
-	fill("requests", shown ? [make("article", {}, shown)] : [], empty("No request was answered since the sandbox started."));
+	const element = table("The latest requests", ["When", "Method", "Host", "Path", "Status", "Duration"], rows);
+	fill("requests", element ? [make("article", {}, element)] : [], empty("No request was answered since the sandbox started."));
 	const lines = output.map((line) => make("p", { className: line.error ? "bad" : "" }, line.text));
 	const log = make("div", { className: "output", tabIndex: 0 }, ...lines);
 	log.setAttribute("role", "region");
@@ -218,7 +218,7 @@ async function load(path, draw) {
 	const isFirst = !drawn.has(path);
 	drawn.set(path, now);
 	keepOpen(() => draw(JSON.parse(text)));
-	// An address such as `#mr-1-5` exists only now.
+	// The target of an address such as `#mr-1-5` exists only after drawing.
 	if (isFirst) follow();
 }
 

@@ -1,4 +1,4 @@
-//! The part of wrangler's output that tells why it failed, with nothing twice.
+//! Extracts the reason of a failure from wrangler's output, without repetitions.
 
 /// Parts of lines that say nothing about the failure.
 const NOISE: [&str; 4] = [

@@ -6,7 +6,7 @@
 pub enum Order {
     /// Cloudflare refused it.
     Refused,
-    /// It was sent, or may have been, and has no answer. It may still be carried out.
+    /// It was or may have been sent and has no response. It may still take effect.
     Open,
 }
 
@@ -48,7 +48,7 @@ pub fn deploying_order(output: &str, worker: &str) -> Option<Order> {
     BROKEN.iter().any(|text| output.contains(text)).then_some(Order::Open)
 }
 
-/// Returns true if an answer with this status says that a request is not carried out. A gateway's answer
+/// Returns true if a response with this status proves that the request had no effect. A gateway's answer
 /// does not: the request may have passed it.
 #[must_use]
 pub fn is_definite(status: u16) -> bool {

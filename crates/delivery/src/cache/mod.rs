@@ -31,7 +31,7 @@ pub struct BuildCache {
 /// The result of a lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookup {
-    /// It is there, file for file what was kept; this says when that was built.
+    /// The entry is intact. Holds the time of its build.
     Hit {
         /// RFC 3339.
         built: String,

@@ -1,4 +1,4 @@
-//! Entries are whole or not there, whatever happens to them.
+//! Tests that entries are complete or absent after any event.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

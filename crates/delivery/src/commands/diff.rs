@@ -37,7 +37,7 @@ struct DiffReport {
     schema: u32,
     project: String,
     environment: String,
-    /// The live version is made from the content of the working tree, and everything beside it is applied.
+    /// The live version matches the content of the working tree, and its triggers and settings are applied.
     up_to_date: bool,
     /// The content key of the working tree.
     key: String,

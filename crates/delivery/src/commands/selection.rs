@@ -80,7 +80,7 @@ impl Selection {
         let summary = Summary::new(workspace);
         let affected =
             find_affected(&summary, &changes, &LockChanges::find(&ctx.root, &summary, &changes));
-        // A broken project that is affected is a row, and the others go on.
+        // An affected project that is broken becomes a row. The others continue.
         let broken: Vec<BrokenConfig> =
             affected.broken.iter().map(|&broken| broken.clone()).collect();
         let reasons: BTreeMap<&str, String> =

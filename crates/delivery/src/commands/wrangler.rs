@@ -77,7 +77,7 @@ impl WranglerCommand {
     }
 }
 
-/// Returns the tools beside Bun that a command of wrangler needs.
+/// Returns the tools that a command of wrangler needs in addition to Bun.
 #[must_use]
 pub fn tools(arguments: &[String]) -> BTreeSet<Tool> {
     needs_node(arguments).then(node_of_wrangler).into_iter().collect()

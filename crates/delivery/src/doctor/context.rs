@@ -101,7 +101,7 @@ impl Context {
         self.read().ok().map(Vec::as_slice)
     }
 
-    /// The Bun on PATH, in whatever version.
+    /// The Bun on PATH, in any version.
     pub fn bun_on_path(&self) -> Option<&OnPath> {
         self.bun_on_path.get_or_init(|| bun::on_path(probe::QUICK)).as_ref()
     }

@@ -12,7 +12,7 @@ use base::error::{Failure, hints_of};
 pub enum CheckStatus {
     /// As it should be.
     Ok,
-    /// Not looked at: not needed here, or something else comes first.
+    /// Skipped, because it is not needed here or depends on another check.
     Skip,
     /// It works, with a warning.
     Warn,
@@ -30,7 +30,7 @@ pub struct Finding {
     /// The details, one line each.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub detail: String,
-    /// The value that is there, such as a version.
+    /// The observed value, such as a version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
     /// The value that should be there.
@@ -74,7 +74,7 @@ impl Finding {
         Finding::new(CheckStatus::Ok, "")
     }
 
-    /// It was not looked at, and why.
+    /// Makes the finding of a skipped check, with the reason.
     pub fn skip(detail: impl Into<String>) -> Finding {
         Finding::new(CheckStatus::Skip, detail)
     }
@@ -101,7 +101,7 @@ impl Finding {
         self
     }
 
-    /// Says which value is there.
+    /// Sets the observed value.
     #[must_use]
     pub fn with_value(mut self, found: impl Into<String>) -> Finding {
         self.found = Some(found.into());
@@ -143,7 +143,7 @@ impl Finding {
         self
     }
 
-    /// Several findings on the same question as one: `good` when there is none.
+    /// Merges several findings into one. Returns `good` if there is none.
     #[must_use]
     pub fn all(findings: Vec<Finding>, good: Finding) -> Finding {
         let mut whole: Option<Finding> = None;

@@ -12,7 +12,7 @@ use base::env::variable;
 use base::error::{Exit, Failure, exit_of, usage};
 use base::terminal::{BOLD, paint};
 
-/// A fix that may be run, and the check that asked for it.
+/// A fix that may run, with its check.
 struct FixStep<'a> {
     id: &'a str,
     before: CheckStatus,

@@ -37,7 +37,7 @@ pub struct DoctorOptions {
     pub strict: bool,
 }
 
-/// The context and the checks that are asked for.
+/// The context and the requested checks.
 pub fn prepare(
     ctx: &Ctx,
     scope: &Scope,

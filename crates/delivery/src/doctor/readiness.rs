@@ -36,7 +36,7 @@ const BINDINGS: [(&str, &str); 17] = [
     ("/images", "images"),
 ];
 
-/// A project, or a wrangler config that is none.
+/// A project, or a wrangler config that is not a project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReadinessRow {

@@ -27,7 +27,7 @@ pub struct ReportEntry {
 pub struct Counts {
     /// As it should be.
     pub ok: usize,
-    /// Not looked at.
+    /// The number of skipped checks.
     pub skip: usize,
     /// It works, with a warning.
     pub warn: usize,

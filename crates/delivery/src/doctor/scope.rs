@@ -41,7 +41,7 @@ impl Scope {
         }
     }
 
-    /// The checks of `all` that are asked for.
+    /// Returns the requested checks of `all`.
     pub fn choose(&self, all: Vec<Check>, context: &Context) -> Result<Vec<Check>, Failure> {
         let needs = |need: Need| move |check: &Check| check.needed_by.contains(&need);
         Ok(match self {

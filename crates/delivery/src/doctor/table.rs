@@ -24,7 +24,7 @@ const PIPELINE: &[Need] = &[Need::Pipeline];
 type CheckRow =
     (&'static str, &'static str, CheckGroup, Cost, &'static [Need], fn(&Context) -> Finding);
 
-/// The checks that are there whatever the config says.
+/// The checks that exist with every config.
 #[rustfmt::skip]
 fn table() -> [CheckRow; 29] {
     use Cost::{Local, Network, Read};

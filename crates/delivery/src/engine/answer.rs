@@ -154,7 +154,7 @@ impl ExpectedResponse {
         }
         if self.accepts(status) {
             return match &self.page {
-                // A redirect led to another page than the one that was asked for.
+                // A redirect led to another page than the requested one.
                 Some(page) if hops == 0 && status != 304 => page.classify(&answer.body),
                 _ => ResponseProof::Right,
             };

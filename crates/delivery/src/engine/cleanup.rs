@@ -77,7 +77,7 @@ pub fn clean_up(
     let older = leftovers::list_by_number(&client, &place.number, &older).map_err(&explain)?;
     requests.extend(older.into_iter().map(|request| (request.iid, request)));
     let user = Notes::whoami(&client).map_err(&explain)?;
-    // What cannot go on says what it has done.
+    // A cleanup that cannot continue reports what it has done.
     let cut = |error, report: &CleanupReport| {
         if !report.leftovers.is_empty() {
             ctx.ui.note(&format!("done before that:\n{}", report.text(ctx.dry_run)));

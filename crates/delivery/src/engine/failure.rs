@@ -107,7 +107,7 @@ pub fn explain_failed_upload(
 fn may_go_live(job: &ProjectRun<'_>, before: &Before, failed: &FailedUpload) -> bool {
     let order = deploying_order(&format!("{:#}", failed.error), &job.part.target.worker);
     if before.live.is_none() {
-        // The first upload makes its version live by itself.
+        // The first upload of a Worker makes its version live.
         return failed.is_killed || order == Some(Order::Open);
     }
     if order == Some(Order::Refused) {

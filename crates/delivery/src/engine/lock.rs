@@ -69,7 +69,7 @@ impl FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // A text that is still there tells the next run that its predecessor was killed.
+        // A remaining text tells the next run that the previous one was killed.
         let _courtesy = self.file.set_len(0);
     }
 }

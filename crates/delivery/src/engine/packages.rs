@@ -26,7 +26,7 @@ impl<T> Default for OncePerFolder<T> {
 }
 
 impl<T: Clone> OncePerFolder<T> {
-    /// Returns the result for `dir`, of `work` if there is none yet.
+    /// Returns the result for `dir`. Runs `work` if there is none yet.
     fn once(&self, dir: &Utf8Path, work: impl FnOnce() -> Result<T>) -> Result<T, Failure> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let cell = Arc::clone(all.entry(dir.to_owned()).or_default());

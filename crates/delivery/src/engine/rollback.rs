@@ -294,7 +294,7 @@ fn describe(id: &str, message: Option<&str>, time: Option<&str>, what: &str) -> 
     format!("{} ({commit}{dirty}{})", short(id, 8), time.unwrap_or_default())
 }
 
-/// Finds the version that is asked for. `versions` and `deployments` are newest first.
+/// Finds the requested version. `versions` and `deployments` are newest first.
 fn resolve_version<'a>(
     versions: &'a [ListedVersion],
     deployments: &[Deployment],

@@ -43,7 +43,7 @@ impl Drop for PreparedUpload {
 pub struct NewVersion {
     /// The id of the version, or of the preview's deployment.
     pub id: String,
-    /// Its addresses, as Cloudflare gave them.
+    /// Its addresses, from Cloudflare.
     pub urls: Vec<String>,
     /// The version of wrangler, if it is not the one of this machine.
     pub wrangler: Option<String>,

@@ -252,7 +252,7 @@ fn roll_back(
     }
 }
 
-/// Ends a rollback, and errors if it left what the deployment changed beside its version.
+/// Ends a rollback. Errors if triggers or settings of the deployment remain.
 fn rolled_back(job: &ProjectRun<'_>, before: &Before, previous: &str, why: &str) -> VerifyResult {
     let back = format!("{why}\nthe previous version {previous} is live again");
     let left = match &before.attached {

@@ -34,7 +34,7 @@ pub enum FileAction {
     Create,
     /// Lines are added to it.
     Add,
-    /// It is there, and stays as it is.
+    /// It exists and is not changed.
     Keep,
 }
 

@@ -26,7 +26,7 @@ pub const DEPLOY_DEADLINE: Duration = Duration::from_secs(900);
 /// The timeout of the preparation of an upload. It reads every published file once.
 pub const PREPARE_DEADLINE: Duration = Duration::from_secs(300);
 
-/// Inputs of [`Places::bundle`] beside the plan.
+/// The inputs of [`Places::bundle`], in addition to the plan.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bundling {
     /// Wrangler follows the config that an adapter left.
@@ -42,7 +42,7 @@ pub struct Places {
     pub root: Utf8PathBuf,
     /// Bun.
     pub bun: Utf8PathBuf,
-    /// The programs of the tools that projects need beside Bun.
+    /// The programs of the tools that projects need in addition to Bun.
     pub tools: BTreeMap<Tool, Utf8PathBuf>,
     /// Folders of tools that are not on PATH.
     pub path: Vec<Utf8PathBuf>,
@@ -51,7 +51,7 @@ pub struct Places {
 }
 
 impl Places {
-    /// The places of a repository whose projects need nothing beside Bun.
+    /// Returns the places of a repository whose projects need only Bun.
     #[must_use]
     pub fn new(root: &Utf8Path, bun: &Utf8Path) -> Places {
         Places {

@@ -93,7 +93,7 @@ pub struct Plan {
     pub destination: Destination,
     /// The commit it is made from.
     pub head: Head,
-    /// Do it even where the same content is there already.
+    /// Run even if the same content is live already.
     pub force: bool,
     /// Build even where the output of the same build is kept.
     pub rebuild: bool,
@@ -152,7 +152,7 @@ pub struct ProjectPlan {
     pub build_environment: Option<String>,
     /// The message of the version: which commit it is.
     pub message: String,
-    /// The settings that a deployment applies to the Worker beside the version.
+    /// The settings that a deployment applies to the Worker, in addition to the version.
     pub triggers: Triggers,
     /// The crons, routes and domains that are set and that this deployment takes away, as far as they
     /// could be read.
@@ -202,7 +202,7 @@ pub struct BuildPlan {
     pub containers: ContainerInputs,
 }
 
-/// The inputs of a plan, beside the workspace.
+/// The request for a plan.
 #[derive(Debug)]
 pub struct PlanRequest<'a> {
     /// The requested operation.
@@ -213,7 +213,7 @@ pub struct PlanRequest<'a> {
     pub destination: Destination,
     /// The commit that is checked out.
     pub head: Head,
-    /// Do it even where the same content is there already.
+    /// Run even if the same content is live already.
     pub force: bool,
     /// Build even where the output of the same build is kept.
     pub rebuild: bool,

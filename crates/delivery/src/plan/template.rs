@@ -49,7 +49,7 @@ const WORKER: &[(&str, &str)] = template!("worker":
     "package.json", "wrangler.jsonc", "src/worker.ts", "src/worker.test.ts");
 
 impl NewProject {
-    /// A project called `name` below `place`, beside those that are there.
+    /// Makes a new project called `name` below `place`.
     pub fn new(
         name: &str,
         place: &Utf8Path,

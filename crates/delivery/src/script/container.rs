@@ -53,7 +53,7 @@ impl ContainerInputs {
     }
 }
 
-/// Returns true if the project is installed or built in a container of ours: it has no module for that.
+/// Returns true if a generated container installs or builds the project, because it has no module for that.
 #[must_use]
 pub fn is_used(part: &ProjectPlan) -> bool {
     let works = part.own_build.is_some() || part.toolchain.installation.is_some();
@@ -104,7 +104,7 @@ fn include_paths(part: &ProjectPlan) -> BTreeSet<String> {
         .iter()
         .filter(|dir| !is_covered(dir))
         .map(|dir| match dir.parent() {
-            // Packages beside each other share a pattern, so that a new one does not make the script longer.
+            // Packages in the same folder share a pattern, so that a new package does not lengthen the script.
             Some(parent) => parent.join("*/package.json"),
             None => Utf8PathBuf::from("package.json"),
         })
@@ -186,7 +186,7 @@ fn global_packages(toolchains: &[&PackageToolchain]) -> BTreeSet<String> {
         return BTreeSet::new();
     }
     let tools = toolchains.iter().flat_map(|toolchain| toolchain.tools());
-    // The image of Node brings an npm. It is replaced where another one is asked for.
+    // The image of Node has an npm. It is replaced if another version is required.
     let is_there =
         |tool: &Tool| tool.name == "node" || (tool.name == "npm" && tool.accepts.is_some());
     let mut packages: BTreeSet<String> = tools

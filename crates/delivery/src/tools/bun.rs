@@ -27,7 +27,7 @@ pub enum Bun {
 }
 
 impl Bun {
-    /// The program, whether it is there yet or not.
+    /// Returns the path of the program, installed or not.
     #[must_use]
     pub fn program(&self) -> &Utf8Path {
         match self {

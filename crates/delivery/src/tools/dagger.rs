@@ -93,7 +93,7 @@ pub fn engine_version(root: &Utf8Path) -> Option<String> {
 }
 
 /// The version of the container runtime's daemon that starts an engine here. `None` if it does
-/// not answer soon. A daemon that is there but broken would hang.
+/// not answer soon. A running but broken daemon would hang.
 #[must_use]
 pub fn daemon_version(root: &Utf8Path, program: &Utf8Path) -> Option<String> {
     let arguments = ["version", "--format", "{{.Server.Version}}"];

@@ -264,7 +264,7 @@ pub fn build(root: &Utf8Path) -> Option<ProcessCommand> {
     Some(cargo::command(root, &arguments))
 }
 
-/// The sandbox's program: beside xtask's own.
+/// The sandbox's program, next to xtask's.
 pub fn program() -> Result<Utf8PathBuf, Failure> {
     let own = std::env::current_exe().ok().and_then(|path| Utf8PathBuf::from_path_buf(path).ok());
     let folder = own.as_deref().and_then(Utf8Path::parent).map(|folder| {

@@ -1,4 +1,4 @@
-//! `cargo xtask`: delivery, and the commands of this repository beside it.
+//! `cargo xtask`: delivery, and the commands of this repository.
 
 use std::process::ExitCode;
 

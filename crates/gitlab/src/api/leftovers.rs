@@ -19,7 +19,7 @@ const PAGES: u64 = 50;
 /// The number of merge requests that one request names, so that its address stays short.
 const AT_ONCE: usize = 50;
 
-/// The highest number that GitLab's database has room for; it is not asked for more.
+/// The highest number that GitLab's database can store.
 const HIGHEST: u64 = i32::MAX as u64;
 
 /// A merge request, as far as we read it.

@@ -11,7 +11,7 @@ use base::http::retry_after;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// The page after this one. `Link` may name another host behind a proxy, so only its page counts.
-/// Totals are never asked for: GitLab leaves them out above 10,000 rows.
+/// Totals are not used, because GitLab leaves them out above 10,000 rows.
 #[must_use]
 pub fn next(headers: &HeaderMap) -> Option<u64> {
     if let Some(page) = text(headers, "x-next-page") {

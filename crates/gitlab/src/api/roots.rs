@@ -1,4 +1,4 @@
-//! The trusted certificates: the system's, and the private authority of the instance beside them.
+//! The trusted certificates: the system's, and the private authority of the instance.
 
 use anyhow::Result;
 use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};

@@ -1,6 +1,6 @@
 //! Escapes text from outside for Markdown: it can neither start a line, nor end its cell, nor mention anyone.
 //!
-//! A line of a note that starts with a slash is carried out with the rights of its author
+//! A line of a note that starts with a slash is executed with the rights of its author
 //! (<https://docs.gitlab.com/user/project/quick_actions/>), and GitLab drops carriage returns before
 //! it looks. Within code no mention and no reference takes effect.
 
@@ -46,7 +46,7 @@ fn encode(line: &str) -> String {
         .collect()
 }
 
-/// Returns a link whose label is Markdown of ours. Returns the label alone if `url` is no web address.
+/// Returns a link whose label is trusted Markdown. Returns the label alone if `url` is no web address.
 #[must_use]
 pub fn link(label: &str, url: &str) -> String {
     match address(url) {

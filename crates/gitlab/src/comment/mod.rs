@@ -35,7 +35,7 @@ pub enum PreviewStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CommentRow {
-    /// The project's name, which tells rows apart.
+    /// The project's name, which identifies the row.
     pub project: String,
     /// The status.
     pub status: PreviewStatus,
@@ -86,7 +86,7 @@ impl CommentRow {
 /// A change that a job makes to the comment.
 #[derive(Clone, Copy, Debug)]
 pub enum RowChange<'a> {
-    /// These rows, beside those of other projects.
+    /// Add or replace these rows. Rows of other projects stay.
     Rows(&'a [CommentRow]),
     /// That every preview was removed, at this time.
     Removed(&'a str),

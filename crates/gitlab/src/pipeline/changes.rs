@@ -1,4 +1,4 @@
-//! Paths whose change makes a project's deployment start by itself.
+//! Paths whose change starts a project's deployment automatically.
 
 use camino::Utf8Path;
 

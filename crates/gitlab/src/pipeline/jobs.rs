@@ -26,7 +26,7 @@ pub const PREVIEW_SWEEP: &str = "preview-sweep";
 
 /// The hidden job that deploy jobs extend.
 pub const DEPLOYMENT: &str = ".deployment";
-/// The job that deploys everything, where there is one for all.
+/// The job that deploys everything, if one job deploys all projects.
 pub const DEPLOY: &str = "deploy";
 
 /// The environment of a merge request's previews. By its number, since names of branches collide once
@@ -161,7 +161,7 @@ pub fn deploy(workspace: &Workspace, graph: &Graph, project: &Project) -> Job {
     Job { rules, ..deploying(&place(name, project), command) }
 }
 
-/// Deploys whatever is not live already, several projects side by side.
+/// Deploys everything that is not live, several projects in parallel.
 #[must_use]
 pub fn deploy_all(config: &Config) -> Job {
     let name = &config.pipeline.environment;

@@ -1,4 +1,4 @@
-//! The files by which a job tells GitLab what it did, without any token.
+//! The report files of a job for GitLab, which need no token.
 
 /// A dotenv report: lines of `NAME=value` for `environment.url`
 /// (<https://docs.gitlab.com/ci/yaml/artifacts_reports/#artifactsreportsdotenv>).

@@ -5,7 +5,7 @@ use super::scripts;
 use super::types::{Artifacts, CacheKey, Job, JobCache, Reports, Service, variables};
 use workspace::config::Config;
 
-/// Docker's daemon beside the job.
+/// The service with Docker's daemon.
 pub const DOCKER: &str = ".docker";
 /// The pinned CLI, and an engine for it.
 pub const DAGGER: &str = ".dagger";

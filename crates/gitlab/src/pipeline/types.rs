@@ -126,10 +126,10 @@ pub struct Job {
     /// The jobs that it takes over everything from, later ones winning.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extends: Vec<String>,
-    /// The image that it runs in, where that is not everybody's.
+    /// The image that it runs in. `None` for the default image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// The tags of its runner, where they are other than everybody's.
+    /// The tags of its runner. `None` for the default tags.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// Its stage.
@@ -144,7 +144,7 @@ pub struct Job {
     /// The keys that it inherits from those that apply to all jobs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inherit: Option<Inherit>,
-    /// Containers beside it.
+    /// The services of the job.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<Service>,
     /// Its variables.
@@ -183,7 +183,7 @@ pub struct Inherit {
     pub default: bool,
 }
 
-/// A container beside a job.
+/// A service: a container that runs next to a job.
 #[derive(Clone, Debug, Serialize)]
 pub struct Service {
     /// Its image.
@@ -223,7 +223,7 @@ pub struct JobEnvironment {
     /// The job that stops it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_stop: Option<String>,
-    /// When it is stopped without anybody asking.
+    /// The time after which it is stopped automatically.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auto_stop_in: Option<String>,
     /// `stop` for a job that stops it, `access` for one that only has its variables.

@@ -1,4 +1,4 @@
-//! Tokens: whether they are there, and where they come from. Never what they are.
+//! Checks whether tokens are set, and names their sources. It never prints a token.
 
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
@@ -41,7 +41,7 @@ pub fn token(context: &Context, environment: &str) -> Finding {
     finding.source(name)
 }
 
-/// A token is there; whether it may be used from here is another question.
+/// A token is set. Another check decides whether it may be used here.
 fn present(config: &workspace::config::Config, environment: &str) -> Finding {
     let pipeline = PipelineFacts::from_variables(raw_variable);
     match Destination::resolve(config, environment, None, &pipeline, None) {

@@ -61,7 +61,7 @@ mod tests {
 
     use super::*;
 
-    /// Serves each answer to one connection, in turn, and returns the paths that were asked for.
+    /// Serves each response to one connection, in order. Returns the requested paths.
     fn verify_with(answers: &[&'static str]) -> (Result<String>, Vec<String>) {
         let server = TcpListener::bind("127.0.0.1:0").expect("a port");
         let base = format!("http://{}", server.local_addr().expect("an address"));

@@ -1,4 +1,4 @@
-//! The table of variables, as this job sees them: which are there, which are empty, which should not be.
+//! Checks the variables that this job sees: set, empty, or unexpected.
 
 use crate::doctor::context::Context;
 use crate::doctor::finding::{CheckStatus, Finding};
@@ -188,7 +188,7 @@ mod tests {
             rows.iter().map(|row| judge(row, &rows, job).status).collect::<Vec<_>>()
         };
         use CheckStatus::{Fail, Ok, Skip, Warn};
-        // In a preview's job it is the preview's; in a job without an environment it is everybody's.
+        // A preview's job sees the preview's variable. A job without an environment sees the one for all.
         assert_eq!(status(&job(Kind::MergeRequest, Some("review/42"), &set)), [Skip, Ok, Ok]);
         assert_eq!(status(&job(Kind::MergeRequest, None, &set)), [Fail, Warn, Warn]);
         assert_eq!(status(&job(Kind::DefaultBranch, Some("production/a"), &set)), [Ok, Skip, Skip]);

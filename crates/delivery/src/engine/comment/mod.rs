@@ -41,7 +41,7 @@ pub struct CommentResult {
     pub note: Option<u64>,
     /// The comment's address.
     pub url: Option<String>,
-    /// Duplicates of ours that were deleted.
+    /// The duplicates that were deleted.
     pub deleted: Vec<u64>,
     /// The reason why it was not written.
     pub message: Option<String>,
@@ -69,7 +69,7 @@ impl CommentResult {
     }
 }
 
-/// The comment, or why there is none.
+/// The comment, or the reason why there is none.
 pub struct Comment<'a> {
     ctx: &'a Ctx,
     token_variable: String,

@@ -61,7 +61,7 @@ pub struct WriteResult {
     pub action: CommentAction,
     /// The note; none when there was nothing to change.
     pub note: Option<u64>,
-    /// Duplicates of ours that were deleted.
+    /// The duplicates that were deleted.
     pub deleted: Vec<u64>,
 }
 

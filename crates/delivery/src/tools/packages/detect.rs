@@ -13,10 +13,10 @@ use workspace::package::Package;
 use workspace::package_manager::{LOCK_FILES, PackageManager};
 use workspace::steps::Runtime;
 
-/// The versions of Node that are installed where a range is asked for and PATH has none that fits.
+/// The versions of Node to install if a range is required and PATH has no matching one.
 const NODE_VERSIONS: [&str; 4] = ["24.22.3", "22.23.5", "20.20.2", "26.12.1"];
 
-/// The versions of Node that fit where nothing is asked for.
+/// The accepted versions of Node without a requirement.
 const ANY_NODE: &str = ">=18";
 
 /// The versions of Node that wrangler accepts.

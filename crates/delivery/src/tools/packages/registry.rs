@@ -24,7 +24,7 @@ pub enum Location {
 }
 
 impl Location {
-    /// Returns the program, whether it is there yet or not.
+    /// Returns the path of the program, installed or not.
     #[must_use]
     pub fn program(&self) -> &Utf8Path {
         match self {
