@@ -156,7 +156,8 @@ fn dependencies(root: &Utf8Path, own: &[&str]) -> TestCheck {
 /// Returns the name and the folder of each project and package that has tests.
 fn testable(ctx: &Ctx) -> Result<Vec<(String, Utf8PathBuf)>> {
     let workspace = workspace::Workspace::load(&ctx.root)?;
-    let packages = workspace.packages_beside_projects().filter(|package| package.tests);
+    let packages =
+        workspace.packages_beside_projects().filter(|package| package.scripts.contains("test"));
     let name = |dir: &Utf8Path| {
         let project = workspace.projects.iter().find(|project| project.dir == dir);
         project.map_or_else(|| dir.to_string(), |project| project.name.clone())

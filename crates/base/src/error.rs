@@ -51,6 +51,13 @@ impl Failure {
         self
     }
 
+    /// Returns the message, and each hint on its own line.
+    #[must_use]
+    pub fn with_hints(&self) -> String {
+        let hints = self.hints.iter().map(|hint| format!("\nhint: {hint}"));
+        self.message.clone() + &hints.collect::<String>()
+    }
+
     /// Adds a next step if the run failed. Does nothing if it was interrupted.
     #[must_use]
     pub fn hint_if_failed(self, hint: &str) -> Self {

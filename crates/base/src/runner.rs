@@ -345,6 +345,12 @@ impl Sink<'_> {
         }
         if tell && !line.is_empty() {
             let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+            // A counter that goes on replaces its last line, so that the tail holds what matters.
+            if line.starts_with(COUNTER)
+                && tail.back().is_some_and(|last| last.starts_with(COUNTER))
+            {
+                tail.pop_back();
+            }
             if tail.len() == TAIL {
                 tail.pop_front();
             }
@@ -354,6 +360,9 @@ impl Sink<'_> {
         }
     }
 }
+
+/// The start of the lines in which pnpm counts, several a second.
+const COUNTER: &str = "Progress: ";
 
 /// Waits for the child, its deadline or an interruption.
 fn wait(child: &mut Child, deadline: Duration, output: &Receiver<()>) -> Result<ExitReason> {
@@ -458,6 +467,13 @@ mod tests {
         assert_eq!(finished.tail, ["token ***"]);
         let failure = finished.success().expect_err("failed");
         assert!(failure.message.contains("exited with 3"), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_counter_takes_one_line_of_the_tail() {
+        let script = "echo a; for n in $(seq 99); do echo \"Progress: resolved $n\"; done; echo ' ERR'; echo Progress: 1";
+        let finished = run(script, Duration::from_secs(30));
+        assert_eq!(finished.tail, ["a", "Progress: resolved 99", " ERR", "Progress: 1"]);
     }
 
     #[test]

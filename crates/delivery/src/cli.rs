@@ -5,8 +5,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Parser, Subcommand};
 
 use crate::commands::{
-    affected, build, ci, comment, completions, delete, deploy, dev, diff, doctor, init, logs, new,
-    open, preview, projects, rollback, sandbox, status, upgrade, versions, wrangler,
+    affected, build, ci, comment, completions, delete, deploy, dev, diff, doctor, init, keys, logs,
+    new, open, preview, projects, rollback, run, sandbox, status, upgrade, versions, wrangler,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -119,6 +119,8 @@ pub enum Command {
     Delete(delete::DeleteCommand),
     /// Start a project's development server
     Dev(dev::DevCommand),
+    /// Run a script of `package.json` in projects
+    Run(run::RunCommand),
     /// Run the pinned wrangler for a project
     Wrangler(wrangler::WranglerCommand),
     /// Write rows into the comment of this pipeline's merge request
@@ -146,4 +148,7 @@ pub enum Command {
     /// Print the completions of a command line
     #[command(hide = true)]
     Complete(completions::CompleteCommand),
+    /// Print the content key of each project
+    #[command(hide = true)]
+    Keys(keys::KeysCommand),
 }

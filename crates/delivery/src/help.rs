@@ -15,12 +15,12 @@ const GROUPS: [(&str, &[&str]); 3] = [
             "open", "delete", "comment",
         ],
     ),
-    ("Work", &["dev", "new", "projects", "affected", "build", "wrangler"]),
+    ("Work", &["dev", "new", "projects", "affected", "build", "run", "wrangler"]),
     ("Set up", &["init", "setup", "doctor", "upgrade", "ci", "sandbox", "completions"]),
 ];
 
 /// The global options of commands that do not accept all of them.
-const OPTIONS: [(&str, &[&str]); 27] = [
+const OPTIONS: [(&str, &[&str]); 29] = [
     ("promote", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
     ("rollback", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
     ("preview stop", &["dry_run", "json", "quiet"]),
@@ -31,6 +31,7 @@ const OPTIONS: [(&str, &[&str]); 27] = [
     ("open", &["json", "quiet"]),
     ("delete", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
     ("dev", &["dry_run", "quiet", "verbose", "no_progress"]),
+    ("run", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
     ("wrangler", &["dry_run", "quiet", "verbose", "no_progress"]),
     ("comment", &["dry_run", "json", "quiet"]),
     ("new", &["dry_run", "json"]),
@@ -48,11 +49,12 @@ const OPTIONS: [(&str, &[&str]); 27] = [
     ("upgrade", &["dry_run", "json", "quiet", "verbose"]),
     ("completions", &[]),
     ("complete", &[]),
+    ("keys", &[]),
 ];
 
 /// Examples by command: a command line, and its effect.
 #[rustfmt::skip]
-const EXAMPLES: [(&str, &[(&str, &str)]); 30] = [
+const EXAMPLES: [(&str, &[(&str, &str)]); 31] = [
     ("", &[
         ("deploy website", "Deploy one project to the local sandbox"),
         ("deploy --env staging", "Deploy all affected projects to Cloudflare"),
@@ -121,6 +123,10 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 30] = [
         ("affected --base main --head topic", "Compare two revisions"),
     ]),
     ("build", &[("build website", "Build one project"), ("build --all", "Build every project")]),
+    ("run", &[
+        ("run test", "Run the tests of the affected projects"),
+        ("run lint website", "Run a script of one project"),
+    ]),
     ("doctor", &[
         ("doctor", "Run every check"),
         ("doctor deploy website --env staging", "Check the requirements of one deployment"),
@@ -143,7 +149,10 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 30] = [
         ("init ../their-monorepo --dry-run", "Show the files that it would write"),
         ("init ../their-monorepo", "Set up delivery there"),
     ]),
-    ("upgrade", &[("upgrade", "Move to the newest commit of the default branch")]),
+    ("upgrade", &[
+        ("upgrade xtask", "Move to the newest release or commit"),
+        ("upgrade xtask --rev v1.3.0", "Move to a tag or commit of your choice"),
+    ]),
     ("completions", &[
         ("completions bash >> ~/.bashrc", "Complete in bash"),
         ("completions zsh >> ~/.zshrc", "Complete in zsh"),
@@ -287,7 +296,9 @@ mod tests {
     #[test]
     fn tables_name_commands_and_options_that_exist() {
         let leaves = leaves(&command_line(), "");
-        for (path, ids) in OPTIONS.iter().filter(|(path, _)| !["test", "complete"].contains(path)) {
+        for (path, ids) in
+            OPTIONS.iter().filter(|(path, _)| !["test", "complete", "keys"].contains(path))
+        {
             assert!(leaves.iter().any(|(own, _)| own == path), "{path}");
             for id in *ids {
                 assert!(global_options(None).any(|option| option.get_id() == *id), "{path}: {id}");

@@ -66,6 +66,8 @@ pub struct BrokenConfig {
     /// The reason why it cannot be read.
     #[serde(serialize_with = "message")]
     pub failure: Failure,
+    /// `true` if it has no name. Tests have such configs, so it is not missed among the projects.
+    pub is_unnamed: bool,
 }
 
 fn message<S: serde::Serializer>(failure: &Failure, to: S) -> Result<S::Ok, S::Error> {
@@ -93,6 +95,11 @@ impl BrokenConfig {
             && package.is_none_or(manifest)
     }
 
+    /// Returns those of `all` that a person has to deal with.
+    pub fn needing_attention(all: &[BrokenConfig]) -> impl Iterator<Item = &BrokenConfig> {
+        all.iter().filter(|broken| !broken.is_unnamed)
+    }
+
     /// Returns the error of its row, where it is meant among others. It stops no other project.
     #[must_use]
     pub fn row(&self) -> Failure {
@@ -106,8 +113,34 @@ impl BrokenConfig {
     /// Returns the way to leave it out.
     #[must_use]
     pub fn leave_out(&self) -> String {
-        format!("leave it out: `\"projects\": [\"**\", \"!{}\"]` in {CONFIG_FILE}", self.dir)
+        leave_out(&self.dir)
     }
+}
+
+/// Names the configs without a name in one line. `None` if there are none.
+#[must_use]
+pub fn unnamed_note(broken: &[BrokenConfig]) -> Option<String> {
+    const SHOWN: usize = 3;
+    let unnamed: Vec<&str> =
+        broken.iter().filter(|one| one.is_unnamed).map(|one| one.config.as_str()).collect();
+    let shown = unnamed.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    match unnamed.len() {
+        0 => None,
+        1 => Some(format!("{shown} has no `name`, so it is no project")),
+        count if count <= SHOWN => {
+            Some(format!("{count} configs without a `name` are no projects: {shown}"))
+        }
+        count => Some(format!(
+            "{count} configs without a `name` are no projects: {shown} and {} more",
+            count - SHOWN
+        )),
+    }
+}
+
+/// Returns the way to leave the projects of a folder out.
+#[must_use]
+pub fn leave_out(dir: &Utf8Path) -> String {
+    format!("leave it out: `\"projects\": [\"**\", \"!{dir}\"]` in {CONFIG_FILE}")
 }
 
 /// The inputs from which projects are discovered.
@@ -166,10 +199,13 @@ impl<'w> Discovery<'w> {
                 Ok(project) if !workers.insert(project.worker.clone()) => {}
                 Ok(project) => projects.push(project),
                 Err(failure) => {
+                    let text = self.files.read(config);
                     broken.push(BrokenConfig {
                         dir: dir.to_owned(),
                         config: config.to_owned(),
                         failure,
+                        is_unnamed: text
+                            .is_ok_and(|text| WranglerConfig::is_unnamed(config, &text)),
                     });
                 }
             }

@@ -103,9 +103,9 @@ impl Workspace {
     /// config that cannot be read is an error.
     pub fn load(root: &Utf8Path) -> Result<Workspace> {
         let mut workspace = Workspace::survey(root)?;
-        match workspace.broken.is_empty() {
-            true => Ok(workspace),
-            false => Err(workspace.broken.remove(0).failure.into()),
+        match workspace.broken.iter().position(|broken| !broken.is_unnamed) {
+            None => Ok(workspace),
+            Some(index) => Err(workspace.broken.remove(index).failure.into()),
         }
     }
 
@@ -177,6 +177,7 @@ impl Workspace {
                         failure,
                         dir: project.dir,
                         config: project.config,
+                        is_unnamed: false,
                     });
                 }
             }

@@ -21,14 +21,14 @@ pub struct Package {
     pub name: Option<String>,
     /// The folder, relative to the repository's root.
     pub dir: Utf8PathBuf,
-    /// `true` if `scripts.test` exists.
+    /// The names of its scripts.
     #[serde(skip)]
-    pub tests: bool,
-    /// `true` if `scripts.dev` exists.
-    #[serde(skip)]
-    pub has_dev: bool,
-    /// `true` if `scripts.build` or `xtask.build` exists.
+    pub scripts: BTreeSet<String>,
+    /// `true` if it has a build: `scripts.build`, `xtask.build`, or commands before wrangler in `scripts.deploy`.
     pub builds: bool,
+    /// `true` if the build is what `scripts.deploy` does before wrangler.
+    #[serde(skip)]
+    pub builds_in_deploy: bool,
     /// Dependencies that point into this repository: name to specifier (`workspace:`, `file:`,
     /// `link:`, `portal:`).
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -107,11 +107,17 @@ impl Package {
         }
         let none = [&local_dependencies, &named_dependencies, &peer_dependencies];
         let has_dependencies = none.iter().any(|specs| !specs.is_empty());
+        let mut settings = manifest.xtask;
+        let has_build = manifest.scripts.contains_key("build") || !settings.build.is_empty();
+        let before_upload = manifest.scripts.get("deploy").and_then(|deploy| before_upload(deploy));
+        let before_upload = before_upload.filter(|_| !has_build);
+        let builds_in_deploy = before_upload.is_some();
+        settings.build = before_upload.map_or(settings.build, Steps::from);
         Ok(Package {
             dir: dir.to_owned(),
-            tests: manifest.scripts.contains_key("test"),
-            has_dev: manifest.scripts.contains_key("dev"),
-            builds: manifest.scripts.contains_key("build") || !manifest.xtask.build.is_empty(),
+            builds: has_build || builds_in_deploy,
+            builds_in_deploy,
+            scripts: manifest.scripts.into_keys().collect(),
             has_dependencies,
             local_dependencies,
             named_dependencies,
@@ -122,10 +128,23 @@ impl Package {
             version: manifest.version,
             workspaces: manifest.workspaces,
             name: manifest.name,
-            settings: manifest.xtask,
+            settings,
         })
     }
 }
+
+/// Returns what a script does before it ends with `wrangler deploy`: most often `vite build`. `None` if that is nothing, or
+/// if it runs wrangler, which would act on Cloudflare without this tool.
+fn before_upload(script: &str) -> Option<String> {
+    let (before, upload) = script.rsplit_once("&&")?;
+    let mut words = upload.split_whitespace().skip_while(|word| LAUNCHERS.contains(word));
+    let is_upload = words.next() == Some("wrangler") && words.next() == Some("deploy");
+    let before = before.trim();
+    (is_upload && !before.is_empty() && !before.contains("wrangler")).then(|| before.to_owned())
+}
+
+/// Words before the name of a program that a package brings.
+const LAUNCHERS: [&str; 8] = ["npx", "bunx", "pnpx", "pnpm", "yarn", "bun", "exec", "dlx"];
 
 /// Returns the first folder of each path, such as `dist` of `./dist/index.js`. A lone name, as in `files`, may be a
 /// folder too.
@@ -141,6 +160,34 @@ fn exported_folders(paths: &[String]) -> BTreeSet<Utf8PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_build_in_the_script_deploy_is_found() {
+        for (script, expected) in [
+            ("vite build && wrangler deploy", Some("vite build")),
+            (
+                "cd web && astro build && npx wrangler deploy --minify",
+                Some("cd web && astro build"),
+            ),
+            ("pnpm run build:site && pnpm exec wrangler deploy", Some("pnpm run build:site")),
+            ("wrangler deploy", None),
+            ("wrangler d1 migrations apply DB --remote && wrangler deploy", None),
+            ("opennextjs-cloudflare build && opennextjs-cloudflare deploy", None),
+            ("vite build && wrangler pages deploy dist", None),
+            ("wrangler deploy && node setup.js", None),
+        ] {
+            assert_eq!(before_upload(script).as_deref(), expected, "{script}");
+            let text = format!(r#"{{"scripts":{{"deploy":"{script}"}}}}"#);
+            let package = Package::parse(Utf8Path::new("p"), &text).expect("valid");
+            let steps: Vec<&str> =
+                package.settings.build.commands().iter().map(String::as_str).collect();
+            assert_eq!(steps, expected.into_iter().collect::<Vec<_>>(), "{script}");
+            assert_eq!(package.builds, expected.is_some(), "{script}");
+        }
+        let text = r#"{"scripts":{"deploy":"vite build && wrangler deploy","build":"tsc"}}"#;
+        let package = Package::parse(Utf8Path::new("p"), text).expect("valid");
+        assert!(package.builds && !package.builds_in_deploy && package.settings.build.is_empty());
+    }
 
     #[test]
     fn exported_folders_are_the_first_parts_of_paths() {

@@ -36,8 +36,12 @@ pub struct PipelineSettings {
     pub engine: String,
     /// One deploy job a project, or one for all of them.
     pub deploy: DeployJobs,
-    /// The environment that the default branch deploys to.
-    pub environment: String,
+    /// The scripts of `package.json` that the job `check` runs in the affected projects. A project without the script
+    /// is skipped. Unused in a repository with its own `.ci/run`.
+    pub check: Vec<String>,
+    /// The environments that the default branch deploys to, in this order. The first is deployed without a click. Each
+    /// other one waits for the one before it, and then for a click.
+    pub environments: Vec<String>,
     /// The time after which GitLab stops a preview, as GitLab writes durations.
     pub preview_lifetime: String,
     /// The image that jobs run in: git, curl, a C compiler, rustup.
@@ -100,7 +104,8 @@ impl Default for PipelineSettings {
             stages: None,
             engine: DIND.to_owned(),
             deploy: DeployJobs::default(),
-            environment: "production".to_owned(),
+            check: vec!["test".to_owned()],
+            environments: vec!["production".to_owned()],
             preview_lifetime: "1 week".to_owned(),
             image: "rust:1-trixie".to_owned(),
             docker_image: "docker:27.2.0-dind".to_owned(),
@@ -129,6 +134,35 @@ impl PipelineSettings {
     #[must_use]
     pub fn is_included(&self) -> bool {
         self.file != GITLAB_FILE
+    }
+
+    /// Refuses unknown environments and repeated ones. The default may be missing: without it, nothing is deployed.
+    fn check_environments(
+        &self,
+        config: &Config,
+        at: &dyn Fn(&str) -> String,
+    ) -> Result<(), Failure> {
+        if self.environments == PipelineSettings::default().environments {
+            return Ok(());
+        }
+        let names =
+            || config.environments.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        for (index, name) in self.environments.iter().enumerate() {
+            let place = at("\"environments\"");
+            if !config.environments.contains_key(name) {
+                return Err(refused(format!(
+                    "{place}: `pipeline.environments` has `{name}`, which is none of `environments`"
+                ))
+                .hint(format!("choose from: {}", names())));
+            }
+            if self.environments[..index].contains(name) {
+                return Err(refused(format!(
+                    "{place}: `pipeline.environments` has `{name}` twice"
+                ))
+                .hint("remove one of them"));
+            }
+        }
+        Ok(())
     }
 
     /// Refuses values that the pipeline could not run with. `at` formats a place in the file.
@@ -160,14 +194,6 @@ impl PipelineSettings {
             ))
             .hint("`sha256sum` of the archive prints it"));
         }
-        let usual = PipelineSettings::default().environment;
-        if self.environment != usual && !config.environments.contains_key(&self.environment) {
-            return Err(refused(format!(
-                "{}: `pipeline.environment` is `{}`, which is none of `environments`",
-                at("\"environment\""),
-                self.environment
-            )));
-        }
-        Ok(())
+        self.check_environments(config, at)
     }
 }

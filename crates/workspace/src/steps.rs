@@ -46,6 +46,12 @@ impl From<OneOrMany> for Steps {
     }
 }
 
+impl From<String> for Steps {
+    fn from(step: String) -> Steps {
+        OneOrMany::One(step).into()
+    }
+}
+
 impl Steps {
     /// Returns true if there is no command.
     #[must_use]

@@ -76,18 +76,20 @@ struct KeptBroken {
     dir: Utf8PathBuf,
     config: Utf8PathBuf,
     message: String,
+    is_unnamed: bool,
 }
 
 impl From<&BrokenConfig> for KeptBroken {
     fn from(broken: &BrokenConfig) -> KeptBroken {
-        let BrokenConfig { dir, config, failure } = broken.clone();
-        KeptBroken { dir, config, message: failure.message }
+        let BrokenConfig { dir, config, failure, is_unnamed } = broken.clone();
+        KeptBroken { dir, config, message: failure.message, is_unnamed }
     }
 }
 
 impl From<KeptBroken> for BrokenConfig {
     fn from(kept: KeptBroken) -> BrokenConfig {
-        BrokenConfig { dir: kept.dir, config: kept.config, failure: refused(kept.message) }
+        let KeptBroken { dir, config, message, is_unnamed } = kept;
+        BrokenConfig { dir, config, failure: refused(message), is_unnamed }
     }
 }
 
@@ -110,7 +112,7 @@ mod tests {
             graph: Graph::from_parts(paths.to_vec(), edges).expect("a graph"),
             projects: vec![named(0, names[0]), named(2, "")],
             packages: vec![named(0, "@scope/a"), named(1, names[1])],
-            broken: vec![BrokenConfig { dir: "x".into(), config, failure }],
+            broken: vec![BrokenConfig { dir: "x".into(), config, failure, is_unnamed: true }],
         }
     }
 
@@ -122,6 +124,7 @@ mod tests {
         assert_eq!(found.graph, summary.graph);
         assert_eq!((&found.projects, &found.packages), (&summary.projects, &summary.packages));
         assert_eq!(found.broken[0].failure.message, summary.broken[0].failure.message);
+        assert!(found.broken[0].is_unnamed);
         assert_eq!(encode(&found), Some(text));
     }
 

@@ -101,6 +101,19 @@ pub struct WranglerConfig {
 }
 
 impl WranglerConfig {
+    /// Tells whether neither the config nor one of its blocks has a name: that of a test or of a package, which wrangler
+    /// cannot deploy.
+    #[must_use]
+    pub fn is_unnamed(path: &Utf8Path, text: &str) -> bool {
+        parse_config(path, text).is_ok_and(|value: Value| {
+            let mut blocks = value["env"].as_object().into_iter().flatten();
+            value.is_object()
+                && value["name"].is_null()
+                && value["pages_build_output_dir"].is_null()
+                && !blocks.any(|(_, block)| block["name"].is_string())
+        })
+    }
+
     /// Parses `text`; `path` decides the syntax and appears in errors.
     pub fn parse(path: &Utf8Path, text: &str) -> Result<WranglerConfig, Failure> {
         let value =
@@ -114,7 +127,11 @@ impl WranglerConfig {
         // wrangler takes a name from a block as well, and refuses a config without any.
         let blocks = config.value["env"].as_object().into_iter().flatten();
         let is_named_elsewhere = blocks.into_iter().any(|(_, block)| block["name"].is_string());
-        if !(name.is_null() && is_named_elsewhere) && name.as_str().is_none_or(|n| !valid_name(n)) {
+        if name.is_null() && !is_named_elsewhere {
+            return Err(refused(format!("{path}: it has no `name`, so wrangler cannot deploy it"))
+                .hint("add `\"name\": \"my-worker\"` if it is a Worker that is deployed"));
+        }
+        if !name.is_null() && name.as_str().is_none_or(|n| !valid_name(n)) {
             return Err(refused(format!(
                 "{path}: `name` must be a Worker name: lower-case letters, digits and dashes"
             )));

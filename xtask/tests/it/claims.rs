@@ -45,9 +45,11 @@ fn two_that_claim_one_thing_are_refused_with_both_configs() {
     ] {
         let env = env(&[("a", one), ("b", two)]);
         env.commit("projects");
-        for arguments in
-            [&["deploy", "--all"][..], &["deploy", "a"], &["preview", "a", "--env", "local"]]
-        {
+        for arguments in [
+            &["deploy", "--all", "--dry-run"][..],
+            &["deploy", "a"],
+            &["preview", "a", "--env", "local"],
+        ] {
             let stderr = refusal(&env, arguments);
             assert!(stderr.contains(message), "{row}: {stderr}");
             for name in ["projects/a/wrangler.jsonc", "projects/b/wrangler.jsonc"] {

@@ -70,7 +70,7 @@ fn what_is_there_is_found_and_what_is_broken_is_named() {
     ];
     assert_eq!(configs(&json), broken);
     for message in [
-        "nameless/wrangler.toml: `name` must be",
+        "fixtures/nameless/wrangler.toml has no `name`, so it is no project",
         "this is a Pages project",
         "template/wrangler.jsonc:",
     ] {
@@ -80,6 +80,8 @@ fn what_is_there_is_found_and_what_is_broken_is_named() {
     assert!(twice.stderr.contains("say which: apps/docs, legacy/docs"), "{}", twice.stderr);
     let named = env.xtask(&["build", "fixtures/pages", "--dry-run"]).exits(3);
     assert!(named.stderr.contains("this is a Pages project"), "{}", named.stderr);
+    let named = env.xtask(&["build", "fixtures/nameless", "--dry-run"]).exits(3);
+    assert!(named.stderr.contains("it has no `name`, so wrangler cannot"), "{}", named.stderr);
     let package = r#"{ "name": "docs", "xtask": { "dependsOn": ["fixtures/pages"] } }"#;
     env.write("apps/docs/package.json", package);
     let needed = env.xtask(&["projects", "--json"]).exits(0);

@@ -12,7 +12,7 @@ use crate::support::{CANARY, Ran, TestEnv, ran, repository};
 
 /// The package manager of a monorepo.
 #[derive(Clone, Copy, PartialEq)]
-enum Manager {
+pub enum Manager {
     Bun,
     Npm,
     /// With Turborepo as the script of the root.
@@ -68,7 +68,7 @@ writeFileSync('.wrangler/deploy/config.json', JSON.stringify({ configPath: '../.
 ";
 
 /// A repository with projects of every kind.
-fn monorepo(manager: Manager) -> TestEnv {
+pub fn monorepo(manager: Manager) -> TestEnv {
     let env = TestEnv::foreign();
     for (path, text) in FILES {
         env.write(path, text);
@@ -126,12 +126,7 @@ fn monorepo(manager: Manager) -> TestEnv {
         Manager::YarnBerry => {
             root(&format!(r#""packageManager": "yarn@4.18.1", {members}"#));
             env.write("yarn.lock", include_str!("../locks/adopted-yarn.lock"));
-            // Yarn rewrites a manifest that is not formatted as it would format it, even with a frozen lock file.
-            env.sh(
-                "for file in package.json */*/package.json; do node -e 'const fs = require(\"fs\"), file = process.argv[1]; \
-                 fs.writeFileSync(file, JSON.stringify(JSON.parse(fs.readFileSync(file)), null, 2) + \"\\n\")' $file; done",
-            )
-            .exits(0);
+            // No manifest is formatted as Yarn writes it, and none may change.
         }
     }
     env.commit("theirs");
@@ -139,7 +134,7 @@ fn monorepo(manager: Manager) -> TestEnv {
 }
 
 /// Sets up the tool, by path.
-fn init(env: &TestEnv, arguments: &[&str]) -> Ran {
+pub fn init(env: &TestEnv, arguments: &[&str]) -> Ran {
     let home = std::env::var("HOME").expect("HOME");
     let or = |name: &str, folder: &str| {
         std::env::var(name).unwrap_or_else(|_| format!("{home}/{folder}"))
@@ -151,14 +146,14 @@ fn init(env: &TestEnv, arguments: &[&str]) -> Ran {
 }
 
 /// Returns the files that `init` announces.
-fn announced_files(json: &Value) -> BTreeSet<String> {
+pub fn announced_files(json: &Value) -> BTreeSet<String> {
     let files = json["files"].as_array().expect("files").iter();
     let written = files.filter(|file| file["action"] != "keep");
     written.map(|file| file["path"].as_str().expect("a path").to_owned()).collect()
 }
 
 /// Returns the files that differ from the commit.
-fn changed_files(env: &TestEnv) -> BTreeSet<String> {
+pub fn changed_files(env: &TestEnv) -> BTreeSet<String> {
     let status = env.sh("git status --porcelain --untracked-files=all").exits(0).stdout;
     status.lines().map(|line| line[3..].to_owned()).collect()
 }
@@ -383,6 +378,16 @@ fn own_commands_stand_beside_ours() {
     assert!(ours.stdout.contains("no projects"), "{}", ours.stdout);
     let help = cargo(&["--help"]).exits(0).stdout;
     assert!(help.contains("  seed ") && help.contains("  deploy "), "{help}");
+
+    // The documented function works in any folder, and `.` is the project of that folder.
+    env.worker("apps/api", "acme-api");
+    let function = guide.lines().find(|line| line.starts_with("xtask() {")).expect("a function");
+    let script = format!("{function}\ncd apps/api/src && xtask deploy . --dry-run --json");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).current_dir(&env.root).env("CARGO_TARGET_DIR", &target);
+    shell.env("CARGO_NET_OFFLINE", "true");
+    let plan = ran(shell.output().expect("sh runs")).exits(0).json();
+    assert_eq!(plan["projects"][0]["project"], "apps/api");
 }
 
 #[test]

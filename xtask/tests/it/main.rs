@@ -1,5 +1,6 @@
 //! The command as people use it: the real binary, real git, a cleared environment.
 
+mod adoption;
 mod affected;
 mod affected_bases;
 mod affected_commits;

@@ -294,6 +294,71 @@ fn pairs_groups_and_needs_agree_with_every_setting() {
     assert_eq!(read[".deployment"]["tags"], json!(["production"]));
 }
 
+/// Staging without a click, then production by one, each with its jobs.
+#[test]
+fn environments_in_a_row_wait_for_each_other() {
+    let env = with_pipeline();
+    let row = json!(["staging", "production"]);
+    configure(&env, &json!({ "environments": row, "engine": "host" }));
+    let each = pipeline(&env);
+    assert_agrees_with_itself(&each);
+    let (a, b) = ("deploy a.com/website to staging", "deploy b.com to staging (manual)");
+    let clicks =
+        ["deploy a.com/website to production (manual)", "deploy b.com to production (manual)"];
+    let jobs = [&["check", a, b][..], &clicks].concat();
+    assert_eq!(job_names(&each, &events()[0]), jobs, "a project changed");
+    let schedule = events().into_iter().find(|event| event.name == "a schedule").expect("an event");
+    let jobs =
+        [&["check", "preview-sweep", a, b.trim_end_matches(" (manual)")][..], &clicks].concat();
+    assert_eq!(job_names(&each, &schedule), jobs);
+    let merge_request = &events()[9];
+    assert_eq!(job_names(&each, merge_request), merge_request.jobs);
+    let text = each.text().expect("text");
+    let job = text.split_once("deploy b.com to production:\n").expect("a job").1;
+    expect_test::expect![[r#"
+          extends:
+            - .deployment
+          rules:
+            - if: $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH
+              when: manual
+              allow_failure: true
+          needs:
+            - deploy b.com to staging
+          script:
+            - cargo xtask deploy b.com --env production --engine host
+          environment:
+            name: production/b.com
+            url: $DEPLOY_URL
+          resource_group: production/b.com
+    "#]]
+    .assert_eq(job.replace("\n  ", "\n").trim_start());
+    let config = workspace::config::Config::load(&env.root).expect("valid");
+    let rows = gitlab::pipeline::variables::table(&config);
+    let rows: Vec<_> =
+        rows.iter().map(|row| (row.scope.as_str(), row.protected, row.used_by.as_str())).collect();
+    let previews = "`preview`, `preview-stop`, `preview-sweep`";
+    assert_eq!(
+        rows,
+        [
+            ("staging/*", false, "`deploy … to staging`"),
+            ("production/*", true, "`deploy … to production`"),
+            ("review/*", false, previews),
+            ("review/*", false, previews),
+        ]
+    );
+
+    let one_job = json!({ "environments": row, "deploy": "one-job", "file": ".gitlab/xtask.yml" });
+    configure(&env, &one_job);
+    let included = pipeline(&env);
+    let production = included.jobs.get("xtask:deploy to production").expect("a job");
+    assert_eq!(production.needs.as_deref(), Some(&["xtask:deploy to staging".to_owned()][..]));
+    assert_eq!(production.rules[0].when, Some("manual"));
+
+    configure(&env, &json!({ "environments": [] }));
+    let none = pipeline(&env);
+    assert!(none.jobs.get(".deployment").is_none(), "previews alone");
+}
+
 #[test]
 fn a_pipeline_section_that_cannot_work_is_refused() {
     let env = TestEnv::new();
@@ -301,8 +366,13 @@ fn a_pipeline_section_that_cannot_work_is_refused() {
         (json!({ "engine": "docker" }), "`pipeline.engine` is `docker`"),
         (json!({ "engin": "dind" }), "unknown field `engin`"),
         (json!({ "deploy": "some-jobs" }), "unknown variant `some-jobs`"),
-        (json!({ "environment": "prod" }), "none of `environments`"),
-        (json!({ "environment": "local" }), "none of `environments`"),
+        (json!({ "environment": "production" }), "unknown field `environment`"),
+        (
+            json!({ "environments": ["prod"] }),
+            "`pipeline.environments` has `prod`, which is none of `environments`\nhint: choose from: production, staging",
+        ),
+        (json!({ "environments": ["local"] }), "none of `environments`"),
+        (json!({ "environments": ["staging", "staging"] }), "has `staging` twice"),
         (json!({ "daggerSha256": "abc" }), "64 hexadecimal digits"),
     ] {
         configure(&env, &settings);

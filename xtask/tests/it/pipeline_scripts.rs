@@ -8,6 +8,9 @@ use serde_json::Value;
 use crate::pipeline::{bun, events, gitlab_ci_local, read_yaml, with_pipeline};
 use crate::support::{Ran, TestEnv, copy, ran, repository};
 
+/// The calls of the job `check` in a repository without its own test command.
+const CHECK: &str = "xtask doctor pipeline\nxtask ci generate --check\nxtask run test\n";
+
 /// A runner's working folder: `env.root`, fetched from a repository beside it.
 struct Runner {
     env: TestEnv,
@@ -201,7 +204,7 @@ fn each_event_s_jobs_run_their_commands() {
         for job in event.jobs.iter().filter(|job| !job.ends_with("(manual)")) {
             runner.job(job, &variables).exits(0);
             wanted += &match *job {
-                "check" => "xtask doctor pipeline\nxtask ci generate --check\n".to_owned(),
+                "check" => CHECK.to_owned(),
                 "preview" => "xtask preview --engine dagger\n".to_owned(),
                 "preview-sweep" => "xtask preview stop --merged\n".to_owned(),
                 deploy => format!("xtask {deploy} --env production --engine dagger\n"),
@@ -220,7 +223,7 @@ fn the_check_job_checks_the_pipeline() {
     let runner = Runner::new(env, "refs/heads/main", "");
     runner.env.program("cargo", "#!/bin/sh\necho \"$@\" >>../cargo.log\n");
     runner.job("check", &[]).exits(0);
-    assert_eq!(runner.cargo_calls(), "xtask doctor pipeline\nxtask ci generate --check\n");
+    assert_eq!(runner.cargo_calls(), CHECK);
 }
 
 /// A folder of releases as Dagger's downloads have it, with a CLI that says its version.

@@ -39,14 +39,14 @@ fn plan(env: &TestEnv, verb: Operation, name: &str, environment: &str, port: Opt
         allow_stub: false,
         inputs: BTreeMap::new(),
         reasons: BTreeMap::from([(projects[0].name.clone(), "named".to_owned())]),
-        keys: BTreeMap::from([(projects[0].name.clone(), "k0123".to_owned())]),
+        keys: BTreeMap::from([(projects[0].name.clone(), Ok("k0123".to_owned()))]),
         builds: plan_builds(&workspace, &workspace.graph, &projects),
         nonce: "n1",
         alias: (verb == Operation::Preview).then(|| "mr-1".to_owned()),
         strategies: BTreeMap::new(),
         rollback: true,
     };
-    Plan::new(&projects, inputs).expect("a plan")
+    Plan::new(&projects, inputs)
 }
 
 #[track_caller]

@@ -15,7 +15,7 @@
  * - `redirected`: `true` if wrangler follows the config that an adapter left.
  * - `bundle`: what the first step left, absolute. `null` if there was nothing to bundle.
  * - `upload`: the folder to write, absolute.
- * - `account`: the id of the account.
+ * - `account`: the id of the account. `null` for the sandbox, which has every account.
  *
  * Exits with 3 after a refusal. The last lines then begin with `refused: ` and `hint: `. Lines that begin with
  * `warning: ` name lines of `_redirects` and `_headers` that have no effect.
@@ -218,7 +218,7 @@ function effective(config, path, isGenerated) {
     take(block, `env.${request.environment}.`, [...INHERITED, ...REPEATED]);
   }
   const account = field(block, "account_id") ?? field(config, "account_id");
-  if (typeof account === "string" && account !== "" && account.toLowerCase() !== request.account.toLowerCase()) {
+  if (typeof account === "string" && request.account !== null && account !== "" && account.toLowerCase() !== request.account.toLowerCase()) {
     refuse(`${shown(path)}: \`account_id\` is ${account}, but the account is ${request.account}`, "remove it: the shared config file decides");
   }
   out.topLevelName = isGenerated ? field(config, "topLevelName") : config.name;

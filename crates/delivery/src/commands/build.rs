@@ -17,7 +17,7 @@ use crate::engine::live;
 use crate::engine::setup::{self, Setup};
 use crate::plan::destination::Destination;
 use crate::plan::variables::{self, digests};
-use crate::plan::{BuildPlan, Choice, Engine, Operation, Plan};
+use crate::plan::{BuildPlan, Choice, Engine, Operation, Plan, RefusedProject};
 use crate::record::{Record, ToolVersions};
 use crate::report::{self, RunReport, script};
 use crate::tools::{dagger, sandbox};
@@ -143,13 +143,21 @@ pub fn carry_out(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exi
             part.removes = live::removals(ctx, destination, part);
         }
         ctx.ui.report(&plan, &plan_script(ctx, workspace, &plan)?);
-        return Ok(Exit::Done);
+        return Ok(tell_refused(ctx, &plan));
     }
     if plan.projects.iter().any(|part| part.build.is_some()) {
         variables::notes(&workspace.config).iter().for_each(|note| ctx.ui.note(note));
     }
     let records = execute(ctx, workspace, plan)?;
     tell(ctx, &records)
+}
+
+/// Reports the projects that a plan leaves out, and returns the exit code of a dry run.
+pub fn tell_refused(ctx: &Ctx, plan: &Plan) -> Exit {
+    for refused in &plan.refused {
+        ctx.ui.error_beside_report(&refused.failure.clone().into());
+    }
+    Exit::worst(plan.refused.iter().map(|refused| refused.failure.exit))
 }
 
 /// Returns the plan as a script.
@@ -185,14 +193,36 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
         provide_storage(ctx, &plan, server.port);
     }
     setup.finish(&ready);
-    Ok(RunContext::new(ctx, &plan, places, versions).execute())
+    let refused = plan.refused.iter().enumerate();
+    let refused: Vec<Record> =
+        refused.map(|(index, refused)| refused_record(ctx, &plan, index, refused)).collect();
+    Ok(RunContext::new(ctx, &plan, places, versions).execute().into_iter().chain(refused).collect())
+}
+
+/// Saves and returns the record of a project that takes no part.
+fn refused_record(ctx: &Ctx, plan: &Plan, index: usize, refused: &RefusedProject) -> Record {
+    let RefusedProject { project, worker, failure } = refused;
+    let nonce = plan.projects.first().map_or("", |part| part.nonce.as_str());
+    let nonce = format!("{nonce}-refused-{index}");
+    let base = Record::new(plan.verb, project, worker, &plan.destination, &nonce);
+    let mut record = Record {
+        status: failure.exit.into(),
+        error: Some(failure.with_hints()),
+        commit: plan.head.commit.clone(),
+        dirty: plan.head.dirty,
+        ended: base.started.clone(),
+        ..base
+    };
+    record.save_at_the_end(&ctx.root);
+    record
 }
 
 /// Creates the storage that the projects' configs name by id in the sandbox. The upload reports a failure,
 /// because it knows the binding.
 fn provide_storage(ctx: &Ctx, plan: &Plan, port: u16) {
     for part in &plan.projects {
-        let account = part.target.account_id.as_ref().unwrap_or(&plan.destination.account_id);
+        // The one that the upload goes to, whatever the wrangler config names.
+        let account = &plan.destination.account_id;
         let environment = &plan.destination.environment;
         match sandbox::provide(&ctx.root, port, account, part, environment) {
             Ok(made) if made.is_empty() => {}

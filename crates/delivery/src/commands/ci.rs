@@ -1,5 +1,7 @@
 //! `ci generate`: the pipeline file, and the reports of a run for the pipeline.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use camino::Utf8Path;
 use clap::{Args, Subcommand};
@@ -16,6 +18,8 @@ use base::files::{write_first, write_whole};
 use gitlab::pipeline::{FILE, HEADER, guide, reports};
 use workspace::Workspace;
 use workspace::config::CONFIG_FILE;
+use workspace::discovery::unnamed_note;
+use workspace::project::Project;
 
 /// Generate the pipeline file.
 #[derive(Debug, Args)]
@@ -38,20 +42,18 @@ impl CiCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let CiAction::Generate { check } = self.action;
-        let workspace = Workspace::survey(&ctx.root)?;
+        let mut workspace = Workspace::survey(&ctx.root)?;
         warn_of_broken(ctx, &workspace.broken);
-        let claims = Claims::new(&workspace.config, &workspace.projects);
-        for environment in workspace.config.environments.keys() {
-            for project in &workspace.projects {
-                claims.check(project, environment)?;
-            }
+        if let Some(note) = unnamed_note(&workspace.broken) {
+            ctx.ui.note(&note);
         }
+        let refused = leave_out_refused(&mut workspace)?;
         let files = guide::files(&workspace)?;
         if ctx.dry_run {
             let document: Vec<_> =
                 files.iter().map(|(path, text)| json!({ "path": path, "text": text })).collect();
             ctx.ui.report(&json!({ "schema": 1, "files": document }), &files[0].1);
-            return Ok(Exit::Done);
+            return Ok(tell(ctx, &refused));
         }
         let stale = stale(&ctx.root, &files);
         refuse_foreign(&ctx.root, &files[0].0)?;
@@ -66,8 +68,35 @@ impl CiCommand {
             paths => format!("wrote {}", paths.join(", ")),
         };
         ctx.ui.report(&json!({ "schema": 1, "written": stale }), &text);
-        Ok(Exit::Done)
+        Ok(tell(ctx, &refused))
     }
+}
+
+/// Takes the projects out that claim what another one has, and returns the reasons. Errors if none is left.
+fn leave_out_refused(workspace: &mut Workspace) -> Result<Vec<Failure>, Failure> {
+    let claims = Claims::new(&workspace.config, &workspace.projects);
+    let environments = || workspace.config.environments.keys();
+    let check = |project: &Project| {
+        environments().find_map(|environment| claims.check(project, environment).err())
+    };
+    let refused: BTreeMap<String, Failure> = workspace
+        .projects
+        .iter()
+        .filter_map(|project| Some((project.name.clone(), check(project)?)))
+        .collect();
+    workspace.projects.retain(|project| !refused.contains_key(&project.name));
+    let refused: Vec<Failure> = refused.into_values().collect();
+    match refused.first() {
+        Some(first) if workspace.projects.is_empty() => Err(first.clone()),
+        _ => Ok(refused),
+    }
+}
+
+fn tell(ctx: &Ctx, refused: &[Failure]) -> Exit {
+    for failure in refused {
+        ctx.ui.error_beside_report(&failure.clone().into());
+    }
+    Exit::worst(refused.iter().map(|failure| failure.exit))
 }
 
 /// Writes the pipeline file of the repository at `root`, which must be ours or not exist.

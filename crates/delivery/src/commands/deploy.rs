@@ -48,33 +48,32 @@ impl DeployCommand {
         self.engine.prepare(ctx);
         let workspace = Workspace::survey(&ctx.root)?;
         let destination = self.destination(ctx, &workspace)?;
-        let chosen = self.selection.choose(ctx, &workspace, Some(&destination.environment))?;
+        let mut chosen = self.selection.choose(ctx, &workspace, Some(&destination.environment))?;
         if let Some(because) = &chosen.nothing {
             let exit = nothing_to_do(ctx, because);
             return Ok(selection::end(ctx, exit, &chosen.broken));
         }
-        let projects = &chosen.projects;
-        protection::check(
-            &workspace.config,
-            &workspace.projects,
-            projects,
-            &destination.environment,
-        )?;
-        let claims = Claims::new(&workspace.config, &workspace.projects);
-        for project in projects {
-            claims.check(project, &destination.environment)?;
-        }
-        let choice = self.engine.choose(ctx, &workspace)?;
-        if ctx.dry_run {
-            // A script needs no token.
-            for project in projects {
-                guard::check(&workspace.config, project, &destination.environment)?;
-                let target = project.target(&destination.environment);
-                if destination.sandbox.is_some() && !self.allow_stub {
-                    guard::check_local_form(&project.config, &target, is_set)?;
-                }
+        let (config, all) = (&workspace.config, &workspace.projects);
+        let environment = &destination.environment;
+        let claims = Claims::new(config, all);
+        chosen.refuse(ctx, environment, |project| {
+            protection::check(config, all, &[project], environment)?;
+            claims.check(project, environment)?;
+            if !ctx.dry_run {
+                return Ok(());
             }
-        }
+            // A script needs no token.
+            guard::check(project, environment)?;
+            if destination.sandbox.is_none() {
+                return guard::check_account(config, project, environment);
+            }
+            let target = project.target(environment);
+            if self.allow_stub {
+                return Ok(());
+            }
+            guard::check_local_form(&project.config, &target, is_set)
+        })?;
+        let choice = self.engine.choose(ctx, &workspace)?;
         let (force, rollback) = (self.force, !self.no_rollback);
         let rebuild = self.engine.no_cache;
         let task = BuildRequest {

@@ -68,28 +68,31 @@ impl DevCommand {
     }
 }
 
-fn tools_of(build: &BuildPlan) -> BTreeSet<Tool> {
+/// Returns the tools that a project's install, builds and scripts need.
+pub(super) fn tools_of(build: &BuildPlan) -> BTreeSet<Tool> {
     let own = build.own.iter().chain(&build.dependencies).map(|build| &build.toolchain);
     own.chain([&build.toolchain]).flat_map(PackageToolchain::tools).cloned().collect()
 }
 
 /// Returns the commands that install what the project needs and build the packages that it imports.
-fn preparation(places: &Places, build: Option<&BuildPlan>) -> Vec<ProcessCommand> {
+pub(super) fn preparation(places: &Places, build: Option<&BuildPlan>) -> Vec<ProcessCommand> {
     let Some(build) = build else { return Vec::new() };
     let install = build.toolchain.installation.as_ref();
     let install = install.map(|installation| places.install(&build.toolchain, installation));
     let builds = build.dependencies.iter().flat_map(|build| places.build(build, None));
-    install.into_iter().chain(builds).collect()
+    install.into_iter().flatten().chain(builds).collect()
 }
 
 fn prepare(ctx: &Ctx, places: &Places, project: &Project, build: Option<&BuildPlan>) -> Result<()> {
     let task = ctx.ui.task(&project.name);
     let installation = build.and_then(|build| build.toolchain.installation.as_ref());
+    let install = build.zip(installation);
+    let installs = install.map_or(0, |(build, one)| places.install(&build.toolchain, one).len());
     for (index, command) in preparation(places, build).iter().enumerate() {
         task.step(&command.brief());
         let finished =
             ctx.run(&format!("{}.dev", project.slug()), command, &|line| task.output(line))?;
-        let hint = installation.filter(|_| index == 0);
+        let hint = installation.filter(|_| index < installs);
         let hint = hint.map(|one| failure::hint(one, &places.variables, &finished.tail));
         if let Err(failure) = finished.success() {
             task.end(false, "not prepared");
@@ -105,7 +108,7 @@ fn prepare(ctx: &Ctx, places: &Places, project: &Project, build: Option<&BuildPl
 }
 
 fn has_script(project: &Project) -> bool {
-    project.package.as_ref().is_some_and(|package| package.has_dev)
+    project.package.as_ref().is_some_and(|package| package.scripts.contains("dev"))
 }
 
 /// Returns the command of the server. Nothing in its environment is a credential.

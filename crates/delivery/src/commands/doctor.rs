@@ -10,6 +10,7 @@ use crate::doctor::pins::Pins;
 use crate::doctor::scope::Scope;
 use crate::doctor::{self, DoctorOptions, fix, readiness};
 use base::error::Exit;
+use workspace::discovery::unnamed_note;
 
 /// Check this machine, the configuration and the credentials.
 #[derive(Debug, Args)]
@@ -89,7 +90,14 @@ impl DoctorCommand {
             && let Ok(workspace) = scene.workspace()
         {
             report.projects = readiness::rows(workspace);
-            text = format!("{}\n{text}", readiness::text(&report.projects, ctx.ui.width()));
+            text = format!(
+                "{}\n{text}",
+                readiness::text(
+                    &report.projects,
+                    unnamed_note(&workspace.broken).as_deref(),
+                    ctx.ui.width()
+                )
+            );
         }
         ctx.ui.report(&report, &text);
         Ok(report.exit())

@@ -17,6 +17,7 @@ use base::terminal::{BOLD, paint};
 use gitlab::pipeline::FILE;
 use workspace::Workspace;
 use workspace::config::{CONFIG_FILE, Config};
+use workspace::discovery::unnamed_note;
 use workspace::modules::TOOL;
 
 /// Set up delivery in a repository that exists.
@@ -73,9 +74,10 @@ impl InitCommand {
         if !ctx.dry_run {
             write(ctx, &root, &changes)?;
         }
-        let rows = readiness::rows(&Workspace::survey_with(&root, config.clone())?);
+        let workspace = Workspace::survey_with(&root, config.clone())?;
+        let rows = readiness::rows(&workspace);
         let report = InitReport { schema: 1, repository: &root, files: &changes, projects: &rows };
-        ctx.ui.report(&report, &text(ctx, &root, &config, &changes, &rows));
+        ctx.ui.report(&report, &text(ctx, &workspace, &changes, &rows));
         Ok(Exit::Done)
     }
 }
@@ -135,13 +137,8 @@ fn trim_lock(ctx: &Ctx, root: &Utf8Path, changes: &[FileChange]) {
     }
 }
 
-fn text(
-    ctx: &Ctx,
-    root: &Utf8Path,
-    config: &Config,
-    changes: &[FileChange],
-    rows: &[ReadinessRow],
-) -> String {
+fn text(ctx: &Ctx, workspace: &Workspace, changes: &[FileChange], rows: &[ReadinessRow]) -> String {
+    let (root, config) = (&workspace.root, &workspace.config);
     let will = if ctx.dry_run { "would be written" } else { "written" };
     let mut text = paint(BOLD, &format!("{will} in {root}")) + "\n";
     for change in changes {
@@ -155,7 +152,10 @@ fn text(
             text += &format!("            {note}\n");
         }
     }
-    text += &format!("\n{}\n", readiness::text(rows, ctx.ui.width()));
+    text += &format!(
+        "\n{}\n",
+        readiness::text(rows, unnamed_note(&workspace.broken).as_deref(), ctx.ui.width())
+    );
     let usable = rows.iter().find(|row| row.problem.is_none());
     let name = usable.map_or("PROJECT", |row| row.project.as_str());
     text += &format!("next, in {root}: `cargo xtask deploy {name}`\n");

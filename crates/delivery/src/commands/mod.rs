@@ -11,6 +11,7 @@ pub mod dev;
 pub mod diff;
 pub mod doctor;
 pub mod init;
+pub mod keys;
 pub mod logs;
 pub mod new;
 pub mod open;
@@ -18,6 +19,7 @@ pub mod preview;
 pub mod preview_stop;
 pub mod projects;
 pub mod rollback;
+pub mod run;
 pub mod sandbox;
 pub mod selection;
 pub mod status;
@@ -51,6 +53,7 @@ impl Command {
             Command::Open(command) => command.run(ctx),
             Command::Delete(command) => command.run(ctx),
             Command::Dev(command) => command.run(ctx),
+            Command::Run(command) => command.run(ctx),
             Command::Wrangler(command) => command.run(ctx),
             Command::Comment(command) => command.run(ctx),
             Command::Init(command) => command.run(ctx),
@@ -60,6 +63,7 @@ impl Command {
             Command::Ci(command) => command.run(ctx),
             Command::Completions(command) => command.run(ctx),
             Command::Complete(command) => command.run(ctx),
+            Command::Keys(command) => command.run(ctx),
         }
     }
 }

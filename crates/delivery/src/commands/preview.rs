@@ -93,7 +93,7 @@ impl PreviewCommand {
         self.engine.prepare(ctx);
         let workspace = Workspace::survey(&ctx.root)?;
         let destination = destination(ctx, &workspace.config, self.env.as_deref(), self.sandbox)?;
-        let chosen = self.selection.choose(ctx, &workspace, Some(&destination.environment))?;
+        let mut chosen = self.selection.choose(ctx, &workspace, Some(&destination.environment))?;
         let comment = Comment::new(ctx, &workspace.config);
         let others = unaffected_rows(&workspace, &chosen.projects);
         if let Some(because) = &chosen.nothing {
@@ -101,24 +101,24 @@ impl PreviewCommand {
             let exit = nothing_to_do(ctx, because);
             return Ok(selection::end(ctx, exit, &chosen.broken));
         }
-        let projects = &chosen.projects;
-        let alias = self.alias(ctx, projects, &destination)?;
+        let (config, environment) = (&workspace.config, &destination.environment);
+        let alias = self.alias(ctx, &chosen.projects, environment)?;
         let choice = self.engine.choose(ctx, &workspace)?;
-        let claims = Claims::new(&workspace.config, &workspace.projects);
-        let mut strategies = BTreeMap::new();
-        for project in projects {
-            let environment = &destination.environment;
-            guard::check(&workspace.config, project, environment)?;
+        let claims = Claims::new(config, &workspace.projects);
+        let asked = self.strategy.map(Strategy::from);
+        let strategy = |project: &Project| project.strategy(config, environment, asked);
+        chosen.refuse(ctx, environment, |project| {
+            guard::check(project, environment)?;
+            if destination.sandbox.is_none() {
+                guard::check_account(config, project, environment)?;
+            }
             claims.check(project, environment)?;
+            alias::check(&alias, &project.target(environment).worker)?;
             claims.check_alias(project, environment, &alias)?;
-            let strategy = project.strategy(
-                &workspace.config,
-                &destination.environment,
-                self.strategy.map(Strategy::from),
-            );
-            guard::check_preview(project, &destination.environment, strategy)?;
-            strategies.insert(project.name.clone(), strategy);
-        }
+            guard::check_preview(project, environment, strategy(project))
+        })?;
+        let strategies: BTreeMap<String, Strategy> =
+            chosen.projects.iter().map(|one| (one.name.clone(), strategy(one))).collect();
         let alias = Some(alias);
         let task = BuildRequest {
             force: self.force,
@@ -140,7 +140,8 @@ impl PreviewCommand {
             let script = super::build::plan_script(ctx, &workspace, &plan)?;
             let comment = announced.markdown.as_deref().map(as_comment).unwrap_or_default();
             ctx.ui.report(&json!({ "plan": plan, "comment": announced }), &(script + &comment));
-            return Ok(selection::end(ctx, Exit::Done, &broken));
+            let exit = super::build::tell_refused(ctx, &plan);
+            return Ok(selection::end(ctx, exit, &broken));
         }
         let records = super::build::execute(ctx, &workspace, plan)?;
         comment.finish(
@@ -150,14 +151,10 @@ impl PreviewCommand {
         Ok(selection::end(ctx, exit, &broken))
     }
 
-    fn alias(&self, ctx: &Ctx, projects: &[&Project], destination: &Destination) -> Result<String> {
-        let workers: Vec<String> = projects
-            .iter()
-            .map(|project| project.target(&destination.environment).worker)
-            .collect();
-        let alias = name(ctx, self.alias.as_deref(), &workers)?;
-        workers.iter().try_for_each(|worker| alias::check(&alias, worker))?;
-        Ok(alias)
+    fn alias(&self, ctx: &Ctx, projects: &[&Project], environment: &str) -> Result<String> {
+        let workers: Vec<String> =
+            projects.iter().map(|project| project.target(environment).worker).collect();
+        name(ctx, self.alias.as_deref(), &workers)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::context::Ctx;
 use crate::report::projects::ProjectsReport;
 use base::error::Exit;
 use workspace::Workspace;
-use workspace::discovery::BrokenConfig;
+use workspace::discovery::{BrokenConfig, unnamed_note};
 
 /// List the projects.
 #[derive(Debug, Args)]
@@ -20,6 +20,9 @@ impl ProjectsCommand {
         let graph = &workspace.graph;
         let report = ProjectsReport::new(&workspace, graph);
         warn_of_broken(ctx, &workspace.broken);
+        if let Some(note) = unnamed_note(&workspace.broken) {
+            ctx.ui.note(&note);
+        }
         ctx.ui.report(&report, &report.text(ctx.ui.width()));
         Ok(Exit::Done)
     }
@@ -27,10 +30,11 @@ impl ProjectsCommand {
 
 /// Warns of invalid wrangler configs.
 pub fn warn_of_broken(ctx: &Ctx, broken: &[BrokenConfig]) {
-    for each in broken.iter().take(SHOWN) {
+    let all: Vec<&BrokenConfig> = BrokenConfig::needing_attention(broken).collect();
+    for each in all.iter().take(SHOWN) {
         ctx.ui.warn(&format!("skipped: {}", each.failure.message));
     }
-    if let Some(more) = broken.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+    if let Some(more) = all.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         ctx.ui.warn(&format!("skipped: {more} more, see `--json`"));
     }
 }

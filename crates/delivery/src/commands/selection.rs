@@ -10,9 +10,9 @@ use super::build::{BuildRequest, build_inputs, keys};
 use crate::builds::plan_builds;
 use crate::context::Ctx;
 use crate::doctor;
-use crate::plan::{Operation, Plan, PlanRequest};
+use crate::plan::{Operation, Plan, PlanRequest, RefusedProject};
 use crate::report::affected::{line, nothing};
-use base::error::Exit;
+use base::error::{Exit, Failure};
 use workspace::Workspace;
 use workspace::affected::find_affected;
 use workspace::change_base::{Base, Changes};
@@ -47,14 +47,17 @@ pub struct SelectedProjects<'w> {
     pub nothing: Option<String>,
     /// The configs that would take part, if a project could be made of them.
     pub broken: Vec<BrokenConfig>,
+    /// The selected projects that take no part, each with the reason.
+    pub refused: Vec<RefusedProject>,
 }
 
 /// Reports what could not take part, after the others are done, and returns the exit code of both.
 pub fn end(ctx: &Ctx, exit: Exit, broken: &[BrokenConfig]) -> Exit {
-    for each in broken {
+    let rows = BrokenConfig::needing_attention(broken).map(|each| {
         ctx.ui.error_beside_report(&each.row().into());
-    }
-    Exit::worst([exit].into_iter().chain(broken.first().map(|_| Exit::Refused)))
+        Exit::Refused
+    });
+    Exit::worst([exit].into_iter().chain(rows))
 }
 
 impl Selection {
@@ -118,29 +121,61 @@ impl<'w> SelectedProjects<'w> {
         reason: impl Fn(&Project) -> String,
     ) -> SelectedProjects<'w> {
         let reasons = projects.iter().map(|project| (project.name.clone(), reason(project)));
-        SelectedProjects { reasons: reasons.collect(), projects, nothing: None, broken: Vec::new() }
+        SelectedProjects {
+            reasons: reasons.collect(),
+            projects,
+            nothing: None,
+            broken: Vec::new(),
+            refused: Vec::new(),
+        }
     }
 
-    /// Plans `task` for them. Meanwhile it is found out whether a run would have what it needs; a script
-    /// is worth seeing without.
-    pub fn plan(self, ctx: &Ctx, workspace: &Workspace, task: BuildRequest) -> Result<Plan> {
+    /// Takes out the projects that `check` refuses. Errors if none is left.
+    pub fn refuse(
+        &mut self,
+        ctx: &Ctx,
+        environment: &str,
+        check: impl Fn(&Project) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        for project in std::mem::take(&mut self.projects) {
+            match check(project) {
+                Ok(()) => self.projects.push(project),
+                Err(failure) => {
+                    self.refused.push(RefusedProject::new(project, environment, failure));
+                }
+            }
+        }
+        require_one(ctx, self.projects.is_empty(), &self.refused)
+    }
+
+    /// Takes out the projects that lack something, and errors if this machine lacks something.
+    fn check_requirements(&mut self, ctx: &Ctx, task: &BuildRequest) -> Result<(), Failure> {
+        let (destination, engine) = (&task.destination, task.choice.engine);
+        let checked = doctor::preflight(ctx, destination, engine, &self.projects);
+        if checked.is_ok() || self.projects.len() < 2 {
+            return checked;
+        }
+        doctor::preflight_machine(ctx, destination, engine)?;
+        self.refuse(ctx, &destination.environment, |project| {
+            doctor::preflight_projects(ctx, destination, &[project])
+        })
+    }
+
+    /// Plans `task` for them. A run also checks the requirements first, but a script is worth seeing without.
+    pub fn plan(mut self, ctx: &Ctx, workspace: &Workspace, task: BuildRequest) -> Result<Plan> {
+        if !ctx.dry_run && task.verb != Operation::Build {
+            self.check_requirements(ctx, &task)?;
+        }
         let graph = &workspace.graph;
         let builds = plan_builds(workspace, graph, &self.projects);
-        let preflight = || match ctx.dry_run || task.verb == Operation::Build {
-            true => Ok(()),
-            false => doctor::preflight(ctx, &task.destination, task.choice.engine, &self.projects),
-        };
-        let (ready, keys, head) = std::thread::scope(|scope| {
-            let ready = scope.spawn(preflight);
+        let (keys, head) = std::thread::scope(|scope| {
             let head = scope.spawn(|| git::head(&workspace.root));
-            let keys = keys(workspace, &self.projects, &task.destination, &builds);
-            (ready.join(), keys, head.join())
+            (keys(workspace, &self.projects, &task.destination, &builds), head.join())
         });
-        ready.map_err(|_| anyhow!("a check of this machine failed"))??;
         let inputs = PlanRequest {
             verb: task.verb,
             choice: task.choice,
-            keys: keys?.into_iter().map(|(name, key)| Ok((name, key?))).collect::<Result<_>>()?,
+            keys: keys?,
             destination: task.destination,
             head: head.map_err(|_| anyhow!("git's reader failed"))??,
             force: task.force,
@@ -154,6 +189,18 @@ impl<'w> SelectedProjects<'w> {
             builds,
             nonce: &fresh_nonce()?,
         };
-        Ok(Plan::new(&self.projects, inputs)?)
+        let mut plan = Plan::new(&self.projects, inputs);
+        plan.refused.splice(0..0, self.refused);
+        require_one(ctx, plan.projects.is_empty(), &plan.refused)?;
+        Ok(plan)
     }
+}
+
+/// Errors if no project is left. The error is the last refusal, and the others are printed before it.
+fn require_one(ctx: &Ctx, is_empty: bool, refused: &[RefusedProject]) -> Result<(), Failure> {
+    let Some((last, others)) = refused.split_last().filter(|_| is_empty) else { return Ok(()) };
+    for other in others {
+        ctx.ui.error_beside_report(&other.failure.clone().into());
+    }
+    Err(last.failure.clone())
 }

@@ -85,10 +85,12 @@ impl ProjectTarget {
         self.project.target(&self.destination.environment).worker
     }
 
-    /// Returns the Cloudflare account: that of the wrangler config, else that of the environment.
+    /// Returns the Cloudflare account: that of the wrangler config, else that of the environment. The sandbox knows only
+    /// the latter.
     #[must_use]
     pub fn account(&self) -> String {
         let own = self.project.target(&self.destination.environment).account_id;
+        let own = own.filter(|_| self.destination.sandbox.is_none());
         own.unwrap_or_else(|| self.destination.account_id.clone())
     }
 

@@ -3,19 +3,30 @@
 use anyhow::Result;
 use camino::Utf8Path;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::keys::KeyReport;
 use crate::context::Ctx;
 use crate::tools::cargo;
 use base::error::{Exit, Failure, failed, refused};
 use base::files::write_whole;
+use base::probe;
 use workspace::git;
 use workspace::modules::{TOOL, TOOL_LOCK};
 
+/// The most projects that are named.
+const MOST_NAMES: usize = 10;
+
 /// Move this tool to another revision.
+///
+/// The pin in `xtask/Cargo.toml` and its lock file are moved, the new revision is compiled, and it says which projects
+/// get another content key. If it does not compile, both files stay as they were.
 #[derive(Debug, Args)]
 pub struct UpgradeCommand {
-    /// The commit [default: the newest of the default branch]
+    /// Part to upgrade. Its pins of wrangler, Bun and Dagger move with it
+    #[arg(value_name = "PART", default_value = TOOL, value_parser = [TOOL])]
+    part: String,
+    /// Commit or tag [default: the newest tag if the pin is a tag, else the newest commit of the default branch]
     #[arg(long, value_name = "REVISION")]
     rev: Option<String>,
 }
@@ -23,46 +34,67 @@ pub struct UpgradeCommand {
 impl UpgradeCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let manifest = Utf8Path::new(TOOL).join("Cargo.toml");
+        let manifest = Utf8Path::new(&self.part).join("Cargo.toml");
         let text = workspace::symlinks::read(&ctx.root, &manifest)?;
         let pin = LibraryPin::find(&text).ok_or_else(|| {
-            refused(format!("{manifest} does not pin `delivery` by `git` and `rev`"))
+            refused(format!("{manifest} does not pin `delivery` by `git` and `rev` or `tag`"))
                 .hint("a path is as new as its checkout; pull there")
         })?;
-        let rev = match self.rev {
-            Some(rev) => rev,
-            None => newest(ctx, pin.url)?,
+        let next = match (&self.rev, pin.kind) {
+            (Some(rev), _) => Revision::parse(rev),
+            (None, RevisionKind::Rev) => Revision::rev(&newest_commit(ctx, pin.url)?),
+            (None, RevisionKind::Tag) => Revision::tag(&newest_tag(ctx, pin.url)?),
         };
-        let document = |written: bool| json!({ "schema": 1, "url": pin.url, "from": pin.rev, "to": rev, "written": written });
-        if rev == pin.rev {
-            ctx.ui.report(&document(false), &format!("up to date: {rev}"));
+        let mut report = UpgradeReport::new(&pin, &next);
+        if next.is(&pin) {
+            ctx.ui.report(&report.json(), &format!("up to date: {}", next.name));
             return Ok(Exit::Done);
         }
-        let upgraded =
-            text.replacen(&format!("rev = \"{}\"", pin.rev), &format!("rev = \"{rev}\""), 1);
-        let next = format!(
-            "{} → {rev}\nits pins of wrangler and Bun are part of every content key: each project whose pins changed is deployed once more\n\
-             next: `cargo xtask doctor`, then commit {manifest} and {TOOL_LOCK}",
-            pin.rev
-        );
         if ctx.dry_run {
-            ctx.ui.report(&document(false), &next);
+            ctx.ui.report(&report.json(), &report.text(&manifest));
             return Ok(Exit::Done);
         }
-        let lock = std::fs::read_to_string(ctx.root.join(TOOL_LOCK)).unwrap_or_default();
-        write_whole(&ctx.root.join(&manifest), &upgraded)?;
-        if let Err(error) = resolve(ctx, &manifest) {
+        let before = KeyReport::read(ctx).ok();
+        let lock = std::fs::read_to_string(ctx.root.join(TOOL_LOCK)).ok();
+        write_whole(&ctx.root.join(&manifest), &pin.move_to(&text, &next))?;
+        if let Err(error) = compile(ctx, &manifest) {
             write_whole(&ctx.root.join(&manifest), &text)?;
-            write_whole(&ctx.root.join(TOOL_LOCK), &lock)?;
+            if let Some(lock) = lock {
+                write_whole(&ctx.root.join(TOOL_LOCK), &lock)?;
+            }
+            if error.exit == Exit::Interrupted {
+                return Err(error.into());
+            }
             return Err(error
                 .hint(format!(
-                    "is {rev} a commit of {}? {manifest} and {TOOL_LOCK} are as before",
-                    pin.url
+                    "{manifest} and {TOOL_LOCK} are as before; check that {} is a revision of {}, and that \
+                     {TOOL}/src/main.rs compiles with it",
+                    next.name, pin.url
                 ))
                 .into());
         }
-        ctx.ui.report(&document(true), &next);
+        report.written = true;
+        let after = key_report(ctx, &manifest);
+        report.effect =
+            before.zip(after).map(|(before, after)| UpgradeEffect::new(&before, &after));
+        ctx.ui.report(&report.json(), &report.text(&manifest));
         Ok(Exit::Done)
+    }
+}
+
+/// The field of a git dependency that names a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RevisionKind {
+    Rev,
+    Tag,
+}
+
+impl RevisionKind {
+    fn field(self) -> &'static str {
+        match self {
+            RevisionKind::Rev => "rev",
+            RevisionKind::Tag => "tag",
+        }
     }
 }
 
@@ -70,41 +102,225 @@ impl UpgradeCommand {
 #[derive(Debug, PartialEq, Eq)]
 struct LibraryPin<'a> {
     url: &'a str,
-    rev: &'a str,
+    kind: RevisionKind,
+    revision: &'a str,
+}
+
+/// A revision to move to.
+#[derive(Debug, PartialEq, Eq)]
+struct Revision {
+    kind: RevisionKind,
+    name: String,
 }
 
 impl LibraryPin<'_> {
     fn find(manifest: &str) -> Option<LibraryPin<'_>> {
-        let line = manifest.lines().find(|line| line.starts_with("delivery = {"))?;
+        let line = manifest.lines().find(|line| {
+            line.strip_prefix("delivery").is_some_and(|rest| rest.trim_start().starts_with('='))
+        })?;
         let field = |name: &str| {
-            let (_, rest) = line.split_once(&format!("{name} = \""))?;
-            Some(rest.split_once('"')?.0)
+            let mut rest = line;
+            loop {
+                // `rev` is no part of another word.
+                let (before, after) = rest.split_once(name)?;
+                let value = after.trim_start().strip_prefix('=').map(str::trim_start);
+                let quoted = value.and_then(|value| value.strip_prefix('"'));
+                if let (true, Some(quoted)) = (before.ends_with([' ', '{', ',']), quoted) {
+                    return Some(quoted.split_once('"')?.0);
+                }
+                rest = after;
+            }
         };
-        Some(LibraryPin { url: field("git")?, rev: field("rev")? })
+        let rev = field("rev").map(|revision| (RevisionKind::Rev, revision));
+        let (kind, revision) = rev.or_else(|| Some((RevisionKind::Tag, field("tag")?)))?;
+        Some(LibraryPin { url: field("git")?, kind, revision })
+    }
+
+    /// Returns the manifest with another revision.
+    fn move_to(&self, manifest: &str, next: &Revision) -> String {
+        let replace = |line: &str| {
+            let is_pin = line.starts_with("delivery") && line.contains(self.url);
+            let value =
+                |kind: RevisionKind, name: &str| (kind.field().to_owned(), format!("\"{name}\""));
+            if !is_pin {
+                return line.to_owned();
+            }
+            let (old, new) = (value(self.kind, self.revision), value(next.kind, &next.name));
+            let at = line.rfind(&old.1).unwrap_or(line.len());
+            let (before, after) = line.split_at(at);
+            let field = before.rfind(&old.0).unwrap_or(at);
+            format!(
+                "{}{}{}{}{}",
+                &before[..field],
+                new.0,
+                &before[(field + old.0.len()).min(at)..],
+                new.1,
+                after.strip_prefix(old.1.as_str()).unwrap_or(after)
+            )
+        };
+        manifest.split_inclusive('\n').map(replace).collect()
+    }
+}
+
+impl Revision {
+    fn rev(name: &str) -> Revision {
+        Revision { kind: RevisionKind::Rev, name: name.to_owned() }
+    }
+
+    fn tag(name: &str) -> Revision {
+        Revision { kind: RevisionKind::Tag, name: name.to_owned() }
+    }
+
+    /// Returns the revision that a person named: a commit by its id, or a tag.
+    fn parse(name: &str) -> Revision {
+        let is_id = name.len() >= 7 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_id { Revision::rev(name) } else { Revision::tag(name) }
+    }
+
+    fn is(&self, pin: &LibraryPin<'_>) -> bool {
+        self.kind == pin.kind && self.name == pin.revision
+    }
+}
+
+/// The effect of an upgrade on the projects.
+#[derive(Debug)]
+struct UpgradeEffect {
+    tools: Vec<String>,
+    changed: Vec<String>,
+    projects: usize,
+}
+
+impl UpgradeEffect {
+    fn new(before: &KeyReport, after: &KeyReport) -> UpgradeEffect {
+        UpgradeEffect {
+            tools: before.moved_tools(after),
+            changed: before.changed_projects(after).into_iter().map(str::to_owned).collect(),
+            projects: after.keys.len(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text: String = self.tools.iter().map(|line| format!("{line}\n")).collect();
+        if self.changed.is_empty() {
+            return text + "no content key changes: nothing is deployed again\n";
+        }
+        let mut names =
+            self.changed.iter().take(MOST_NAMES).cloned().collect::<Vec<_>>().join(", ");
+        if self.changed.len() > MOST_NAMES {
+            names += &format!(" and {} more", self.changed.len() - MOST_NAMES);
+        }
+        text += &format!(
+            "{} of {} projects get another content key and are deployed once more: {names}\n",
+            self.changed.len(),
+            self.projects
+        );
+        text
+    }
+}
+
+#[derive(Debug)]
+struct UpgradeReport<'a> {
+    pin: &'a LibraryPin<'a>,
+    next: &'a Revision,
+    written: bool,
+    /// `None` if it is not known: in a dry run, and if one of the revisions cannot tell.
+    effect: Option<UpgradeEffect>,
+}
+
+impl<'a> UpgradeReport<'a> {
+    fn new(pin: &'a LibraryPin<'a>, next: &'a Revision) -> UpgradeReport<'a> {
+        UpgradeReport { pin, next, written: false, effect: None }
+    }
+
+    fn json(&self) -> Value {
+        let effect = self.effect.as_ref();
+        json!({
+            "schema": 1,
+            "url": self.pin.url,
+            "from": self.pin.revision,
+            "to": self.next.name,
+            "written": self.written,
+            "tools": effect.map(|effect| &effect.tools),
+            "redeployed": effect.map(|effect| &effect.changed),
+        })
+    }
+
+    fn text(&self, manifest: &Utf8Path) -> String {
+        let head = format!("{} → {}\n", self.pin.revision, self.next.name);
+        let effect = match (&self.effect, self.written) {
+            (Some(effect), _) => effect.text(),
+            (None, true) => {
+                "the new revision does not say which content keys change: `cargo xtask status` shows them\n"
+                    .to_owned()
+            }
+            (None, false) => return head + "nothing is written by a dry run\n",
+        };
+        format!(
+            "{head}{effect}next: `cargo xtask doctor`, then commit {manifest} and {TOOL_LOCK}\n"
+        )
     }
 }
 
 /// Asks the repository at `url` for the newest commit of its default branch.
-fn newest(ctx: &Ctx, url: &str) -> Result<String, Failure> {
+fn newest_commit(ctx: &Ctx, url: &str) -> Result<String, Failure> {
     let listed = git::ask(&ctx.root, &["ls-remote", url, "HEAD"]);
     let commit = listed.as_deref().and_then(|text| text.split_whitespace().next());
     commit.map(str::to_owned).ok_or_else(|| {
-        failed(format!("{url} does not say its newest commit; nothing was changed"))
-            .hint(format!("`git ls-remote {url} HEAD` says more; or name a commit with `--rev`"))
+        failed(format!("{url} does not name its newest commit; nothing was changed")).hint(format!(
+            "run `git ls-remote {url} HEAD` for the reason, or name a commit with `--rev`"
+        ))
     })
 }
 
-/// Lets Cargo write the lock file of the new manifest.
-fn resolve(ctx: &Ctx, manifest: &Utf8Path) -> Result<(), Failure> {
+/// Asks the repository at `url` for its newest release.
+fn newest_tag(ctx: &Ctx, url: &str) -> Result<String, Failure> {
+    let listed = git::ask(&ctx.root, &["ls-remote", "--tags", "--refs", url]);
+    let listed = listed.unwrap_or_default();
+    let tags = listed.lines().filter_map(|line| line.split_once("refs/tags/"));
+    let newest = tags.filter_map(|(_, tag)| Some((release(tag)?, tag))).max();
+    newest.map(|(_, tag)| tag.to_owned()).ok_or_else(|| {
+        failed(format!("{url} names no release; nothing was changed")).hint(format!(
+            "run `git ls-remote --tags {url}` for the reason, or name a revision with `--rev`"
+        ))
+    })
+}
+
+/// Returns the numbers of a release such as `v1.2.3`. `None` for other tags and prereleases.
+fn release(tag: &str) -> Option<[u64; 3]> {
+    let mut numbers = tag.strip_prefix('v').unwrap_or(tag).split('.').map(str::parse);
+    let mut next = || numbers.next()?.ok();
+    let found = [next()?, next()?, next()?];
+    numbers.next().is_none().then_some(found)
+}
+
+/// Lets Cargo write the lock file of the new manifest, and compiles it.
+fn compile(ctx: &Ctx, manifest: &Utf8Path) -> Result<(), Failure> {
     let task = ctx.ui.task("upgrade");
-    let arguments = ["metadata", "--format-version=1", "--manifest-path", manifest.as_str()];
-    let command = cargo::command(&ctx.root, &arguments);
-    let ran = ctx.run("upgrade", &command, &|_| ());
+    task.step("compile the new revision (about a minute)");
+    let command = cargo::command(&ctx.root, &["build", "--manifest-path", manifest.as_str()]);
+    let ran = ctx.run("upgrade", &command, &|line| task.output(line));
     let ran = ran
         .map_err(|error| failed(format!("{error:#}")))
         .and_then(base::runner::CompletedProcess::success);
-    task.end(ran.is_ok(), if ran.is_ok() { "resolved" } else { "not resolved" });
+    task.end(ran.is_ok(), if ran.is_ok() { "compiled" } else { "not compiled" });
     ran.map(|_| ())
+}
+
+/// Asks the compiled revision for the content keys. `None` if it has no such command.
+fn key_report(ctx: &Ctx, manifest: &Utf8Path) -> Option<KeyReport> {
+    let run = ["run", "--quiet", "--manifest-path", manifest.as_str(), "--", "keys"];
+    let command = cargo::command(&ctx.root, &run);
+    let (program, arguments) = command.argv.split_first()?;
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let program = Utf8Path::new(program);
+    let text = probe::capture_stdout_with(
+        &ctx.root,
+        program,
+        &arguments,
+        cargo::DEADLINE,
+        &cargo::INHERITED,
+    )?;
+    serde_json::from_str(&text).ok()
 }
 
 #[cfg(test)]
@@ -112,9 +328,62 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pin_is_found() {
-        let text = "[dependencies]\ndelivery = { git = \"https://h/r\", rev = \"abc\" }\n";
-        assert_eq!(LibraryPin::find(text), Some(LibraryPin { url: "https://h/r", rev: "abc" }));
-        assert_eq!(LibraryPin::find("delivery = { path = \"../x\" }\n"), None);
+    fn the_pin_is_found_and_moved() {
+        let next = Revision::parse("v1.3.0");
+        for (text, expected) in [
+            (
+                "delivery = { git = \"https://h/rev\", rev = \"abc\" }\n",
+                Some((
+                    RevisionKind::Rev,
+                    "abc",
+                    "delivery = { git = \"https://h/rev\", tag = \"v1.3.0\" }\n",
+                )),
+            ),
+            (
+                "[dependencies]\na = \"1\"\ndelivery={tag=\"v1.2.0\", git = \"https://h/rev\"} # ours\n",
+                Some((
+                    RevisionKind::Tag,
+                    "v1.2.0",
+                    "[dependencies]\na = \"1\"\ndelivery={tag=\"v1.3.0\", git = \"https://h/rev\"} # ours\n",
+                )),
+            ),
+            ("delivery = { path = \"../rev\" }\n", None),
+            ("delivery-more = { git = \"https://h\", rev = \"abc\" }\n", None),
+        ] {
+            let pin = LibraryPin::find(text);
+            let found = pin.as_ref().map(|pin| (pin.kind, pin.revision, pin.move_to(text, &next)));
+            let found = found.as_ref().map(|(kind, name, text)| (*kind, *name, text.as_str()));
+            assert_eq!(found, expected, "{text}");
+            assert!(pin.is_none_or(|pin| pin.url == "https://h/rev"));
+        }
+    }
+
+    #[test]
+    fn releases_are_compared_by_their_numbers() {
+        let mut tags = ["v1.10.0", "v1.9.9", "v2.0.0-rc.1", "nightly", "1.2.3", "v1.2", "v1.2.3.4"];
+        tags.sort_by_key(|tag| release(tag));
+        assert_eq!(
+            tags.map(|tag| release(tag).is_some()),
+            [false, false, false, false, true, true, true]
+        );
+        assert_eq!(tags[6], "v1.10.0");
+        assert_eq!(Revision::parse("0123abc").kind, RevisionKind::Rev);
+        assert_eq!(Revision::parse("v1.0.0").kind, RevisionKind::Tag);
+    }
+
+    #[test]
+    fn the_effect_names_the_projects() {
+        let report = |tool: &str, keys: &[(&str, &str)]| KeyReport {
+            schema: 1,
+            tools: [("wrangler".to_owned(), tool.to_owned())].into(),
+            keys: keys.iter().map(|(name, key)| ((*name).to_owned(), (*key).to_owned())).collect(),
+        };
+        let before = report("4.1.0", &[("a", "1"), ("b", "2")]);
+        let text = |after: &KeyReport| UpgradeEffect::new(&before, after).text();
+        assert_eq!(
+            text(&report("4.2.0", &[("a", "3"), ("b", "2")])),
+            "wrangler 4.1.0 → 4.2.0\n1 of 2 projects get another content key and are deployed once more: a\n"
+        );
+        assert_eq!(text(&before), "no content key changes: nothing is deployed again\n");
     }
 }

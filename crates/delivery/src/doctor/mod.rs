@@ -70,6 +70,37 @@ pub fn preflight(
     engine: Engine,
     projects: &[&Project],
 ) -> Result<(), Failure> {
+    // Containers bring their own tools; the sandbox needs them here in any case.
+    let bare = engine == Engine::Dagger && destination.sandbox.is_none();
+    check_needs(ctx, destination, projects, |group| !(bare && group == CheckGroup::Tools))
+}
+
+/// Checks the needs of this machine alone, as [`preflight`] does.
+pub fn preflight_machine(
+    ctx: &Ctx,
+    destination: &Destination,
+    engine: Engine,
+) -> Result<(), Failure> {
+    let bare = engine == Engine::Dagger && destination.sandbox.is_none();
+    let is_meant = |group| group != CheckGroup::Projects && !(bare && group == CheckGroup::Tools);
+    check_needs(ctx, destination, &[], is_meant)
+}
+
+/// Checks `projects` alone, as [`preflight`] does.
+pub fn preflight_projects(
+    ctx: &Ctx,
+    destination: &Destination,
+    projects: &[&Project],
+) -> Result<(), Failure> {
+    check_needs(ctx, destination, projects, |group| group == CheckGroup::Projects)
+}
+
+fn check_needs(
+    ctx: &Ctx,
+    destination: &Destination,
+    projects: &[&Project],
+    is_meant: impl Fn(CheckGroup) -> bool,
+) -> Result<(), Failure> {
     let environment = destination.environment.clone();
     let projects = projects.iter().map(|&project| project.clone()).collect();
     let context = Context::new(&ctx.root, Some(environment), Vec::new()).with_projects(projects);
@@ -77,11 +108,7 @@ pub fn preflight(
         Some(_) => Need::Local,
         None => Need::Remote,
     };
-    // Containers bring their own tools; the sandbox needs them here in any case.
-    let bare = engine == Engine::Dagger && destination.sandbox.is_none();
-    let checks = table::all(&context)
-        .into_iter()
-        .filter(|check| !(bare && check.group == CheckGroup::Tools));
+    let checks = table::all(&context).into_iter().filter(|check| is_meant(check.group));
     let cheap = checks.filter(|check| check.cost == Cost::Read && check.needed_by.contains(&need));
     let found = cheap.map(|check| ((check.run)(&context), check.title));
     let failed: Vec<(Finding, String)> =

@@ -65,7 +65,7 @@ pub struct ReadinessRow {
 pub fn rows(workspace: &Workspace) -> Vec<ReadinessRow> {
     let mut rows: Vec<ReadinessRow> =
         workspace.projects.iter().map(|project| row(workspace, project)).collect();
-    rows.extend(workspace.broken.iter().map(broken_row));
+    rows.extend(BrokenConfig::needing_attention(&workspace.broken).map(broken_row));
     rows
 }
 
@@ -73,13 +73,15 @@ fn row(workspace: &Workspace, project: &Project) -> ReadinessRow {
     let installation = installation(&workspace.root, project, &workspace.config.tools);
     let builds = project.package.as_ref().is_some_and(|package| package.builds);
     let target = project.target(LOCAL);
+    let is_of_deploy = project.package.as_ref().is_some_and(|package| package.builds_in_deploy);
     let build = match (builds, target.has_build_command) {
+        (true, _) if is_of_deploy => "script `deploy`, up to wrangler",
         (true, true) => "script `build`, then `build.command`",
         (true, false) => "script `build`",
         (false, true) => "`build.command`",
         (false, false) => "none",
     };
-    let problem = guard::check(&workspace.config, project, LOCAL)
+    let problem = guard::check(project, LOCAL)
         .and_then(|()| guard::dist(project, &target))
         .err()
         .or_else(|| installation.as_ref().err().cloned());
@@ -128,12 +130,15 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Returns the rows as a table for a terminal with `width` columns, and the problems below it.
+/// Returns the rows as a table for a terminal with `width` columns, and the problems below it. `unnamed` is the line about
+/// configs without a name.
 #[must_use]
-pub fn text(rows: &[ReadinessRow], width: Option<usize>) -> String {
+pub fn text(rows: &[ReadinessRow], unnamed: Option<&str>, width: Option<usize>) -> String {
+    let unnamed = unnamed.map(|note| paint(DIM, note) + "\n").unwrap_or_default();
     if rows.is_empty() {
-        return "no projects: no folder has a wrangler config that git does not ignore\n"
-            .to_owned();
+        return format!(
+            "no projects: no folder has a wrangler config that git does not ignore\n{unnamed}"
+        );
     }
     let mut table = Table::new(&["PROJECT", "INSTALL", "BUILD", "HEALTH", "BINDINGS", "READY"]);
     for row in rows {
@@ -160,10 +165,16 @@ pub fn text(rows: &[ReadinessRow], width: Option<usize>) -> String {
     let mut text = table.text(width);
     for row in rows {
         let Some(problem) = &row.problem else { continue };
-        text += &format!("{} {}: {problem}\n", paint(RED, "✗"), row.project);
+        // Most messages begin with the config, which says enough.
+        let name = if problem.contains(&row.project) {
+            String::new()
+        } else {
+            format!("{}: ", row.project)
+        };
+        text += &format!("{} {name}{problem}\n", paint(RED, "✗"));
         for fix in &row.fixes {
             text += &format!("    {}\n", paint(DIM, &format!("fix: {fix}")));
         }
     }
-    text
+    text + &unnamed
 }

@@ -74,19 +74,18 @@ impl ProjectRun<'_> {
 
     fn install_packages(&self, installation: &Installation) -> Result<InstallResult> {
         let root = &self.run.ctx.root;
-        let name = match installation.dir.as_str() {
-            "" => "root".to_owned(),
-            dir => dir.replace('/', "-"),
-        };
-        let path = root.join(".xtask/locks").join(format!("install.{name}.lock"));
+        let path = root.join(".xtask/locks").join(format!("install.{}.lock", installation.slug()));
         let alone = lock(&path, |holder| self.step(&format!("wait for {holder}")))?;
-        let command = self.run.places.install(&self.part.toolchain, installation);
-        let finished = self.execute(&command)?;
-        let hint = failure::hint(installation, &self.run.places.variables, &finished.tail);
-        let finished = finished.success().map_err(|failure| failure.hint_if_failed(&hint))?;
+        let mut took = 0;
+        for command in self.run.places.install(&self.part.toolchain, installation) {
+            let finished = self.execute(&command)?;
+            let hint = failure::hint(installation, &self.run.places.variables, &finished.tail);
+            let finished = finished.success().map_err(|failure| failure.hint_if_failed(&hint))?;
+            took += millis(finished.took);
+        }
         // Other runs may build here, and may not install.
         alone.file().unlock()?;
         alone.file().lock_shared()?;
-        Ok(InstallResult { took: millis(finished.took), _lock: Arc::new(alone) })
+        Ok(InstallResult { took, _lock: Arc::new(alone) })
     }
 }

@@ -73,7 +73,8 @@ impl<'a> Setup<'a> {
             let wrangler = wrangler::pinned_version(root).unwrap_or_default();
             let bun = &self.config.tools.bun;
             let more = tools.iter().filter(|tool| (tool.name, &tool.version) != ("bun", bun));
-            let more = more.map(|tool| format!(", {}", tool.label())).collect::<String>();
+            let labels: BTreeSet<String> = more.map(Tool::label).collect();
+            let more = labels.iter().map(|label| format!(", {label}")).collect::<String>();
             self.task.step(&format!(
                 "install Bun {bun}, wrangler {wrangler}{more}, as far as they are missing"
             ));
@@ -158,6 +159,7 @@ pub fn missing(
     };
     let mut places = Places::new(root, bun.program());
     places.variables = config.variables.clone();
+    places.plugins = Some(root.join(".xtask/tmp"));
     let is_shared = |tool: &&Tool| tool.name != "bun" || !tool.fits(version);
     for tool in tools.iter().filter(is_shared) {
         let location = registry::find(root, tool);

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use workspace::Workspace;
 use workspace::config::{Cloudflare, Config, Environment, Gitlab};
+use workspace::discovery::BrokenConfig;
 use workspace::git;
 use workspace::pipeline::{GITLAB_FILE, HOST, PipelineSettings, Stages};
 use workspace::toolchain;
@@ -128,7 +129,8 @@ fn projects(workspace: &Workspace) -> Option<Vec<String>> {
         workspace.projects.iter().map(|project| top(&project.dir)).collect();
     let tops = tops.filter(|tops| !tops.is_empty())?;
     let is_left_out = |dir: &Utf8Path| top(dir).is_some_and(|top| !tops.contains(&top));
-    let is_of_use = workspace.broken.iter().any(|broken| is_left_out(&broken.dir));
+    let mut unusable = BrokenConfig::needing_attention(&workspace.broken);
+    let is_of_use = unusable.any(|broken| is_left_out(&broken.dir));
     is_of_use.then(|| tops.iter().map(|top| format!("{top}/**")).collect())
 }
 

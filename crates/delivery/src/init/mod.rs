@@ -155,13 +155,13 @@ fn read(root: &Utf8Path, path: &Utf8Path) -> Result<Option<String>, Failure> {
 
 /// Reads the Dagger modules of `checkout`, without its config.
 pub fn modules(checkout: &Utf8Path) -> Result<Vec<(Utf8PathBuf, String)>, Failure> {
-    let files = workspace::git::files(checkout, |path| {
-        MODULES.iter().any(|module| Utf8Path::new(path).starts_with(module))
-    })
-    .map_err(|error| refused(format!("cannot list the Dagger modules of {checkout}: {error:#}")))?;
+    let is_of_module = |path: &Utf8PathBuf| MODULES.iter().any(|module| path.starts_with(module));
+    let files = workspace::git::files(checkout, |_| true).map_err(|error| {
+        refused(format!("cannot list the Dagger modules of {checkout}: {error:#}"))
+    })?;
     files
         .into_iter()
-        .filter(|path| path != CONFIG_FILE)
+        .filter(|path| is_of_module(path) && path != CONFIG_FILE)
         .map(|path| Ok((path.clone(), workspace::symlinks::read(checkout, &path)?)))
         .collect()
 }

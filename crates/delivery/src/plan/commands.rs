@@ -26,6 +26,18 @@ pub const DEPLOY_DEADLINE: Duration = Duration::from_secs(900);
 /// The timeout of the preparation of an upload. It reads every published file once.
 pub const PREPARE_DEADLINE: Duration = Duration::from_secs(300);
 
+/// A plugin of Yarn 2 and later. Without it, each install writes every `package.json` of the workspace in Yarn's own
+/// format, and no setting prevents that (observed with 2.4.2, 3.8.6 and 4.18.1).
+const YARN_PLUGIN: &str = "\
+module.exports = {
+  name: 'xtask-keep-manifests',
+  factory: (require) => {
+    require('@yarnpkg/core').Workspace.prototype.persistManifest = async () => {};
+    return {};
+  },
+};
+";
+
 /// The inputs of [`Places::bundle`], in addition to the plan.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bundling {
@@ -48,6 +60,8 @@ pub struct Places {
     pub path: Vec<Utf8PathBuf>,
     /// The variables of the caller that installs and builds see.
     pub variables: Variables,
+    /// The folder for the plugin that keeps Yarn from rewriting manifests. `None` if they may change, as in a container.
+    pub plugins: Option<Utf8PathBuf>,
 }
 
 impl Places {
@@ -60,12 +74,40 @@ impl Places {
             tools: BTreeMap::new(),
             path: Vec::new(),
             variables: Variables::default(),
+            plugins: None,
         }
     }
 
-    /// Installs everything that a lock file covers, and changes no lock file.
+    /// Returns the commands that install everything that a lock file covers. They change no lock file and no manifest.
     #[must_use]
     pub fn install(
+        &self,
+        toolchain: &PackageToolchain,
+        installation: &Installation,
+    ) -> Vec<ProcessCommand> {
+        let mut commands = Vec::new();
+        let mut install = self.frozen_install(toolchain, installation);
+        if let Some(folder) =
+            self.plugins.as_deref().filter(|_| installation.manager == Manager::YarnBerry)
+        {
+            // Each install has its own copy, because another one may start in the meantime.
+            let plugin = folder.join(format!("yarn-{}.cjs", installation.slug()));
+            commands.push(ProcessCommand::new(
+                &self.root,
+                &["mkdir", "-p", folder.as_str()],
+                INSTALL_DEADLINE,
+            ));
+            let mut write =
+                ProcessCommand::new(&self.root, &["tee", plugin.as_str()], INSTALL_DEADLINE);
+            write.stdin = Some(YARN_PLUGIN.to_owned());
+            commands.push(write);
+            install = install.text("YARN_PLUGINS", plugin);
+        }
+        commands.push(install);
+        commands
+    }
+
+    fn frozen_install(
         &self,
         toolchain: &PackageToolchain,
         installation: &Installation,
@@ -257,7 +299,7 @@ impl Places {
             "redirected": is_redirected,
             "bundle": is_bundled.then(|| self.bundle_file(plan)),
             "upload": self.upload_folder(plan).join("upload"),
-            "account": destination.account_id,
+            "account": destination.sandbox.is_none().then_some(&destination.account_id),
         });
         // From standard input, so that no build can have changed it.
         let bun = [self.bun.as_str(), "--no-env-file", "--config=/dev/null", "run", "-"];

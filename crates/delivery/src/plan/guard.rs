@@ -44,12 +44,19 @@ pub fn no_lock_file(project: &Project) -> Failure {
 }
 
 /// Refuses what would go wrong silently in `environment`.
-pub fn check(config: &Config, project: &Project, environment: &str) -> Result<(), Failure> {
+pub fn check(project: &Project, environment: &str) -> Result<(), Failure> {
     let target = project.target(environment);
     if target.main.is_none() && target.assets.is_none() {
         return Err(refused(format!("{}: neither `main` nor `assets.directory`", project.config))
-            .hint("a Worker has code, assets, or both"));
+            .hint("add the code or the assets of the Worker")
+            .hint(format!("or {}", workspace::discovery::leave_out(&project.dir))));
     }
+    Ok(())
+}
+
+/// Refuses a config of another account. The sandbox has every account, so nothing is checked for it.
+pub fn check_account(config: &Config, project: &Project, environment: &str) -> Result<(), Failure> {
+    let target = project.target(environment);
     let here = config.cloudflare(environment);
     let account = target.account_id.as_ref().unwrap_or(&here.account_id);
     if !account.eq_ignore_ascii_case(&here.account_id) {

@@ -103,6 +103,35 @@ pub struct Plan {
     pub allow_stub: bool,
     /// One plan a project.
     pub projects: Vec<ProjectPlan>,
+    /// The projects that take no part, each with the reason. They stop no other.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedProject>,
+}
+
+/// A project that must not be deployed as it is.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedProject {
+    /// The project's name.
+    pub project: String,
+    /// The Worker's name in the environment.
+    pub worker: String,
+    /// The reason, and the next step.
+    #[serde(serialize_with = "serialize_failure")]
+    pub failure: Failure,
+}
+
+fn serialize_failure<S: serde::Serializer>(failure: &Failure, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&failure.with_hints())
+}
+
+impl RefusedProject {
+    /// Creates the refusal of `project` in `environment`.
+    #[must_use]
+    pub fn new(project: &Project, environment: &str, failure: Failure) -> RefusedProject {
+        let worker = project.target(environment).worker;
+        RefusedProject { project: project.name.clone(), worker, failure }
+    }
 }
 
 /// One project's part of a run.
@@ -227,8 +256,8 @@ pub struct PlanRequest<'a> {
     pub strategies: BTreeMap<String, Strategy>,
     /// The reason why each project takes part.
     pub reasons: BTreeMap<String, String>,
-    /// Content keys by project.
-    pub keys: BTreeMap<String, String>,
+    /// Content keys by project, or the reason why there is none.
+    pub keys: BTreeMap<String, Result<String, Failure>>,
     /// The folders and files that decide what each project's build writes.
     pub inputs: BTreeMap<String, BTreeSet<Utf8PathBuf>>,
     /// The tools that install and build each project.
@@ -238,13 +267,21 @@ pub struct PlanRequest<'a> {
 }
 
 impl Plan {
-    /// Plans `verb` for `projects`, or says why it must not be done.
-    pub fn new(projects: &[&Project], inputs: PlanRequest<'_>) -> Result<Plan, Failure> {
-        let parts = projects
-            .iter()
-            .map(|project| ProjectPlan::new(project, &inputs))
-            .collect::<Result<Vec<_>, Failure>>()?;
-        Ok(Plan {
+    /// Plans the operation for `projects`. A project that cannot be planned is among the refused ones.
+    #[must_use]
+    pub fn new(projects: &[&Project], inputs: PlanRequest<'_>) -> Plan {
+        let (mut parts, mut refused) = (Vec::new(), Vec::new());
+        for project in projects {
+            match ProjectPlan::new(project, &inputs) {
+                Ok(part) => parts.push(part),
+                Err(failure) => refused.push(RefusedProject::new(
+                    project,
+                    &inputs.destination.environment,
+                    failure,
+                )),
+            }
+        }
+        Plan {
             schema: 1,
             verb: inputs.verb,
             choice: inputs.choice,
@@ -255,7 +292,8 @@ impl Plan {
             rollback: inputs.rollback,
             allow_stub: inputs.allow_stub,
             projects: parts,
-        })
+            refused,
+        }
     }
 }
 
@@ -278,7 +316,7 @@ impl ProjectPlan {
             dir: project.dir.clone(),
             config: project.config.clone(),
             reason: inputs.reasons.get(&project.name).cloned().unwrap_or_default(),
-            key: inputs.keys.get(&project.name).cloned().unwrap_or_default(),
+            key: inputs.keys.get(&project.name).cloned().unwrap_or_else(|| Err(unplanned()))?,
             nonce: format!("{}-{slug}", inputs.nonce),
             slug,
             install,

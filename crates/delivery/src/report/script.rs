@@ -43,6 +43,10 @@ pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<
         text += "\n# Prepares each upload from what was bundled, and looks for the token in it.\n";
         text += &format!("mkdir -p .xtask/tmp\ncat > {PROGRAM} {}", heredoc(PREPARE_UPLOAD));
     }
+    for refused in &plan.refused {
+        let (project, reason) = (one_line(&refused.project), one_line(&refused.failure.message));
+        text += &format!("\n# {project} is left out: {reason}\n");
+    }
     for part in &plan.projects {
         let (project, reason) = (one_line(&part.project), one_line(&part.reason));
         text += &format!("\n# {project}: {reason}\n# content key: {}\n", part.key);
@@ -92,8 +96,8 @@ fn commands(
     }
     let mut commands = Vec::new();
     let toolchain = &part.toolchain;
-    commands
-        .extend(toolchain.installation.iter().map(|install| places.install(toolchain, install)));
+    let installation = toolchain.installation.iter();
+    commands.extend(installation.flat_map(|install| places.install(toolchain, install)));
     for build in &part.dependencies {
         commands.extend(places.build(build, None));
     }

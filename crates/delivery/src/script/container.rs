@@ -142,10 +142,11 @@ fn pipeline(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
     }
     let places = places(settings, &toolchains);
     if let Some(installation) = &part.toolchain.installation {
-        let command = places.install(&part.toolchain, installation);
         let names: Vec<&str> = ContainerInputs::variables_in(&settings.variables.install).collect();
         calls.extend(secrets(&names)?);
-        calls.extend(run(&command)?);
+        for command in places.install(&part.toolchain, installation) {
+            calls.extend(run(&command)?);
+        }
         for name in names {
             calls.push(call("without-secret-variable", &[name])?);
         }
@@ -229,6 +230,7 @@ fn places(settings: &ContainerInputs, toolchains: &[&PackageToolchain]) -> Place
         tools,
         path: Vec::new(),
         variables: settings.variables.clone(),
+        plugins: None,
     }
 }
 

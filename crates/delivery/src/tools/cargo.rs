@@ -10,7 +10,7 @@ use base::command::ProcessCommand;
 pub const DEADLINE: Duration = Duration::from_secs(2 * 3600);
 
 /// The variables that cargo, rustup and the C compiler need.
-const INHERITED: [&str; 13] = [
+pub const INHERITED: [&str; 13] = [
     "CARGO_BUILD_JOBS",
     "CARGO_HOME",
     "CARGO_HTTP_CAINFO",

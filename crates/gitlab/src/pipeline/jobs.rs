@@ -11,6 +11,7 @@ use workspace::Workspace;
 use workspace::config::Config;
 use workspace::graph::Graph;
 use workspace::key::short_hash;
+use workspace::modules::TOOL_LOCK;
 use workspace::pipeline::HOST;
 use workspace::project::Project;
 
@@ -35,9 +36,16 @@ pub const REVIEW: &str = "review/$CI_MERGE_REQUEST_IID";
 
 /// Everything CI checks, in merge requests and on the default branch.
 #[must_use]
-pub fn check(root: &Utf8Path) -> Job {
-    let has_own = root.join(".ci/run").is_file();
-    let tests = if has_own { scripts::CHECK } else { scripts::GENERATED };
+pub fn check(root: &Utf8Path, config: &Config) -> Job {
+    let has_tool = root.join(TOOL_LOCK).is_file();
+    let own = (!has_tool && root.join(".ci/run").is_file()).then(|| scripts::CHECK.to_owned());
+    let tests = own.map_or_else(
+        || {
+            let projects = config.pipeline.check.iter().map(|script| scripts::run(script));
+            std::iter::once(scripts::GENERATED.to_owned()).chain(projects).collect()
+        },
+        |own| vec![own],
+    );
     Job {
         stage: Some("check".to_owned()),
         rules: vec![
@@ -46,7 +54,7 @@ pub fn check(root: &Utf8Path) -> Job {
         ],
         cache: vec![runner::cache("check")],
         before_script: vec![scripts::NPM.to_owned()],
-        script: vec![scripts::VARIABLES.to_owned(), tests.to_owned()],
+        script: [vec![scripts::VARIABLES.to_owned()], tests].concat(),
         ..Job::default()
     }
 }
@@ -124,10 +132,48 @@ pub fn preview_sweep(config: &Config) -> Job {
     }
 }
 
-/// The name of a project's deploy job.
-#[must_use]
-pub fn deploy_name(project: &Project) -> String {
-    format!("{DEPLOY} {}", label(project))
+/// One environment in the row of those that the default branch deploys to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PipelineStep {
+    /// The environment.
+    pub environment: String,
+    /// The environment before it. `None` for the first, which needs no click.
+    pub previous: Option<String>,
+    /// `true` if the pipeline deploys to this environment alone, so that its name is in no job's name.
+    is_only: bool,
+}
+
+impl PipelineStep {
+    /// Returns the steps of a pipeline, in order.
+    #[must_use]
+    pub fn all(config: &Config) -> Vec<PipelineStep> {
+        let names = config.pipeline.environments.iter();
+        let names: Vec<&String> =
+            names.filter(|name| config.environments.contains_key(*name)).collect();
+        let step = |(index, name): (usize, &&String)| PipelineStep {
+            environment: (*name).clone(),
+            previous: index.checked_sub(1).map(|before| names[before].clone()),
+            is_only: names.len() == 1,
+        };
+        names.iter().enumerate().map(step).collect()
+    }
+
+    /// Returns the name of the job that deploys `project`, or everything.
+    #[must_use]
+    pub fn job_name(&self, project: Option<&Project>) -> String {
+        self.name_with(project, &self.environment)
+    }
+
+    fn name_with(&self, project: Option<&Project>, environment: &str) -> String {
+        let project = project.map(|project| format!(" {}", label(project))).unwrap_or_default();
+        let to = if self.is_only { String::new() } else { format!(" to {environment}") };
+        format!("{DEPLOY}{project}{to}")
+    }
+
+    /// Returns the jobs that have to end well before: the same deployment to the previous environment.
+    fn needs(&self, project: Option<&Project>) -> Option<Vec<String>> {
+        Some(vec![self.name_with(project, self.previous.as_deref()?)])
+    }
 }
 
 /// The project's name, or its Worker's where the whole repository is one project.
@@ -146,27 +192,34 @@ fn place(environment: &str, project: &Project) -> String {
 }
 
 /// Deploys one project. A push that changed none of its paths leaves the job for a person to start:
-/// GitLab compares with the push before only, so a change whose pipeline failed would be lost else.
+/// GitLab compares with the push before only, so a change whose pipeline failed would be lost else. A later environment
+/// always waits for a person. GitLab skips its job until the job before it has run.
 #[must_use]
-pub fn deploy(workspace: &Workspace, graph: &Graph, project: &Project) -> Job {
+pub fn deploy(workspace: &Workspace, graph: &Graph, project: &Project, step: &PipelineStep) -> Job {
     let condition = deploys(&workspace.config);
     let rules = match changes(workspace, graph, project) {
+        _ if step.previous.is_some() => vec![Rule::by_hand(condition)],
         None => vec![Rule::when(condition)],
         paths => {
             vec![Rule { changes: paths, ..Rule::when(condition.clone()) }, Rule::by_hand(condition)]
         }
     };
-    let name = &workspace.config.pipeline.environment;
+    let name = &step.environment;
     let command = scripts::deploy(Some(label(project)), name, engine(&workspace.config));
-    Job { rules, ..deploying(&place(name, project), command) }
+    let needs = step.needs(Some(project));
+    Job { rules, needs, ..deploying(&place(name, project), command) }
 }
 
 /// Deploys everything that is not live, several projects in parallel.
 #[must_use]
-pub fn deploy_all(config: &Config) -> Job {
-    let name = &config.pipeline.environment;
-    let rules = vec![Rule::when(deploys(config))];
-    Job { rules, ..deploying(name, scripts::deploy(None, name, engine(config))) }
+pub fn deploy_all(config: &Config, step: &PipelineStep) -> Job {
+    let name = &step.environment;
+    let rules = vec![match step.previous {
+        None => Rule::when(deploys(config)),
+        Some(_) => Rule::by_hand(deploys(config)),
+    }];
+    let command = scripts::deploy(None, name, engine(config));
+    Job { rules, needs: step.needs(None), ..deploying(name, command) }
 }
 
 /// Returns the common part of deployments. Nothing cancels one that has started.

@@ -106,21 +106,24 @@ fn made_jobs(workspace: &Workspace, graph: &Graph) -> OrderedMap<Job> {
         add(runner::DOCKER, runner::docker(config));
     }
     add(runner::DAGGER, runner::dagger(config));
-    add(jobs::CHECK, jobs::check(&workspace.root));
+    add(jobs::CHECK, jobs::check(&workspace.root, config));
     if config.preview_environment().is_ok() {
         add(jobs::PREVIEW, jobs::preview(config));
         add(jobs::PREVIEW_STOP, jobs::preview_stop());
         add(jobs::PREVIEW_SWEEP, jobs::preview_sweep(config));
     }
-    if !config.environments.contains_key(&config.pipeline.environment) {
-        return OrderedMap(jobs);
+    let steps = jobs::PipelineStep::all(config);
+    if !steps.is_empty() {
+        add(jobs::DEPLOYMENT, jobs::deployment(config));
     }
-    add(jobs::DEPLOYMENT, jobs::deployment(config));
-    match config.pipeline.deploy {
-        DeployJobs::OneJob => add(jobs::DEPLOY, jobs::deploy_all(config)),
-        DeployJobs::JobPerProject => {
-            for project in &workspace.projects {
-                add(&jobs::deploy_name(project), jobs::deploy(workspace, graph, project));
+    for step in &steps {
+        match config.pipeline.deploy {
+            DeployJobs::OneJob => add(&step.job_name(None), jobs::deploy_all(config, step)),
+            DeployJobs::JobPerProject => {
+                for project in &workspace.projects {
+                    let job = jobs::deploy(workspace, graph, project, step);
+                    add(&step.job_name(Some(project)), job);
+                }
             }
         }
     }

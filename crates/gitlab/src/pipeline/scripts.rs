@@ -9,6 +9,12 @@ pub const CHECK: &str = "bash .ci/run";
 /// without a scope.
 pub const VARIABLES: &str = "cargo xtask doctor pipeline";
 
+/// Runs a script of the affected projects.
+#[must_use]
+pub fn run(script: &str) -> String {
+    format!("cargo xtask run {}", quote(script))
+}
+
 /// Checks that the pipeline file is up to date, in a repository without a test command.
 pub const GENERATED: &str = "cargo xtask ci generate --check";
 

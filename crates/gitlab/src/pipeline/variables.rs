@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::jobs::PipelineStep;
 use super::kind::Kind;
 use workspace::config::Config;
 use workspace::pipeline::DeployJobs;
@@ -61,13 +62,6 @@ pub fn covers(scope: &str, environment: &str) -> bool {
 /// The variables that the pipeline of `config` uses.
 #[must_use]
 pub fn table(config: &Config) -> Vec<Variable> {
-    let settings = &config.pipeline;
-    let production = settings.environment.as_str();
-    let protected = config.environments.get(production).is_some_and(|e| e.protected);
-    let (deploys, scope) = match settings.deploy {
-        DeployJobs::JobPerProject => ("`deploy …`", format!("{production}/*")),
-        DeployJobs::OneJob => ("`deploy`", production.to_owned()),
-    };
     let token = "Cloudflare API token: *Workers Scripts: Edit* on the account";
     let row = |name: &str, scope: &str, used_by: &str, holds: String| Variable {
         pipelines: &[Kind::MergeRequest],
@@ -82,11 +76,20 @@ pub fn table(config: &Config) -> Vec<Variable> {
     let previews = "`preview`, `preview-stop`, `preview-sweep`";
     let pipelines = &[Kind::MergeRequest, Kind::Schedule];
     let mut rows = Vec::new();
-    if config.environments.contains_key(production) {
+    let steps = PipelineStep::all(config);
+    for step in &steps {
+        let name = step.environment.as_str();
+        let protected = config.environments.get(name).is_some_and(|e| e.protected);
+        let (project, scope) = match config.pipeline.deploy {
+            DeployJobs::JobPerProject => (" …", format!("{name}/*")),
+            DeployJobs::OneJob => ("", name.to_owned()),
+        };
+        let to = if steps.len() == 1 { String::new() } else { format!(" to {name}") };
         let holds = format!("{token}, and *Workers Routes: Edit* on the zone of each route");
-        let variable = config.cloudflare(production).token_variable;
+        let variable = config.cloudflare(name).token_variable;
         let pipelines = &[Kind::DefaultBranch, Kind::Schedule];
-        rows.push(Variable { protected, pipelines, ..row(&variable, &scope, deploys, holds) });
+        let deploys = format!("`deploy{project}{to}`");
+        rows.push(Variable { protected, pipelines, ..row(&variable, &scope, &deploys, holds) });
     }
     if let Ok(environment) = config.preview_environment() {
         let variable = config.cloudflare(&environment).token_variable;

@@ -85,7 +85,11 @@ pub fn check_configs(context: &Context) -> Finding {
         // Both would name a route of a protected environment.
         let shared = protection::check(config, all, &[project], environment)
             .and_then(|()| claims.check(project, environment));
-        [guard::check(config, project, environment), shared, dist]
+        let account = match environment {
+            workspace::config::LOCAL => Ok(()),
+            environment => guard::check_account(config, project, environment),
+        };
+        [guard::check(project, environment), account, shared, dist]
             .into_iter()
             .filter_map(Result::err)
             .map(|failure| Finding::from(&failure))

@@ -38,6 +38,10 @@ const DENIED: [&str; 13] = [
     "returned a 403",
 ];
 
+/// Texts of a registry that has no such package or version.
+const MISSING: [&str; 6] =
+    ["_FETCH_404", "E404", "ETARGET", "NO_MATCHING_VERSION", "Response code: 404", "- 404"];
+
 /// Texts of a registry that cannot be reached.
 const UNREACHABLE: [&str; 11] = [
     "ENOTFOUND",
@@ -64,6 +68,9 @@ pub fn hint(install: &Installation, variables: &Variables, tail: &[String]) -> S
         update_lock(install)
     } else if has(&DENIED) || tail.iter().any(is_status) {
         is_denied(variables)
+    } else if has(&MISSING) {
+        "check the name and version of the package, and the registry of its scope in `.npmrc`: the registry that was asked has no such package"
+            .to_owned()
     } else if has(&UNREACHABLE) {
         crate::tools::bun::REGISTRY.to_owned()
     } else {

@@ -115,6 +115,17 @@ pub struct Installation {
     pub release: Option<Utf8PathBuf>,
 }
 
+impl Installation {
+    /// Returns its folder as part of a file's name.
+    #[must_use]
+    pub fn slug(&self) -> String {
+        match self.dir.as_str() {
+            "" => "root".to_owned(),
+            dir => dir.replace('/', "-"),
+        }
+    }
+}
+
 /// The tools that install and build a project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

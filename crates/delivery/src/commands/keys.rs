@@ -1,0 +1,78 @@
+//! `keys`: the content key of each project, for a comparison of two revisions of this tool.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::build::keys;
+use crate::builds::plan_builds;
+use crate::context::Ctx;
+use crate::plan::destination::Destination;
+use crate::tools::sandbox;
+use base::error::Exit;
+use workspace::Workspace;
+use workspace::config::LOCAL;
+use workspace::project::Project;
+
+/// Print the content key of each project and the versions of the tools. `upgrade` calls it.
+#[derive(Debug, Args)]
+pub struct KeysCommand {}
+
+/// The content keys and tools of one revision of this tool.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyReport {
+    /// The version of this shape.
+    pub schema: u32,
+    /// The versions of wrangler and Bun.
+    pub tools: BTreeMap<String, String>,
+    /// The content key of each project. Projects without a key are missing.
+    pub keys: BTreeMap<String, String>,
+}
+
+impl KeysCommand {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        let report = KeyReport::read(ctx)?;
+        ctx.ui.out(&serde_json::to_string(&report)?);
+        Ok(Exit::Done)
+    }
+}
+
+impl KeyReport {
+    /// Computes the keys in the environment `local`.
+    pub fn read(ctx: &Ctx) -> Result<KeyReport> {
+        let workspace = Workspace::survey(&ctx.root)?;
+        let projects: Vec<&Project> = workspace.projects.iter().collect();
+        let builds = plan_builds(&workspace, &workspace.graph, &projects);
+        let port = Some(sandbox::DEFAULT_PORT);
+        let destination = Destination::to_read(&workspace.config, LOCAL, port)?;
+        let keys = keys(&workspace, &projects, &destination, &builds)?;
+        let wrangler = cloudflare::wrangler::pinned_version(&ctx.root).unwrap_or_default();
+        let tools = [("Bun", workspace.config.tools.bun.clone()), ("wrangler", wrangler)];
+        Ok(KeyReport {
+            schema: 1,
+            tools: tools.map(|(name, version)| (name.to_owned(), version)).into(),
+            keys: keys.into_iter().filter_map(|(name, key)| Some((name, key.ok()?))).collect(),
+        })
+    }
+
+    /// Returns the projects whose key differs in `next`, and those that only `next` has.
+    #[must_use]
+    pub fn changed_projects<'n>(&self, next: &'n KeyReport) -> Vec<&'n str> {
+        let differs = |(name, key): &(&String, &String)| self.keys.get(*name) != Some(*key);
+        next.keys.iter().filter(differs).map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// Returns the tools whose version differs in `next`, with both versions.
+    #[must_use]
+    pub fn moved_tools(&self, next: &KeyReport) -> Vec<String> {
+        let tools = self.tools.iter().filter_map(|(name, version)| {
+            let newer = next.tools.get(name).filter(|newer| *newer != version)?;
+            Some(format!("{name} {version} → {newer}"))
+        });
+        tools.collect()
+    }
+}
