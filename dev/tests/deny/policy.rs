@@ -151,7 +151,7 @@ impl Findings {
 impl Policy {
     /// Reads the text of a `deny.toml`.
     pub fn parse(text: &str) -> Result<Policy, String> {
-        basic_toml::from_str(text).map_err(|error| format!("deny.toml: {error}"))
+        toml::from_str(text).map_err(|error| format!("deny.toml: {error}"))
     }
 
     /// The arguments that `cargo metadata` needs for this graph.

@@ -40,6 +40,25 @@ fn files_are_cohesive_and_describe_themselves() {
 }
 
 #[test]
+fn the_table_of_situations_names_tests_that_exist() {
+    let path = repository().join("docs/reference/situations.md");
+    let table = std::fs::read_to_string(path).expect("a table");
+    let sources = all_sources();
+    let names: Vec<(&str, &str)> =
+        table.split('`').filter_map(|word| word.split_once("::")).collect();
+    assert!(names.len() > 80, "{} tests", names.len());
+    for (file, name) in names {
+        let is_there = sources.iter().any(|(path, text)| {
+            path.file_stem() == Some(file)
+                && [format!("fn {name}("), format!("    {name}: (")]
+                    .iter()
+                    .any(|start| text.contains(start))
+        });
+        assert!(is_there, "no test is called `{file}::{name}`");
+    }
+}
+
+#[test]
 fn modules_keep_to_their_layer() {
     let forbidden: [(&str, &[&str]); 6] = [
         ("crates/delivery/src/plan", &["std::process", "std::env", "xshell"]),

@@ -62,7 +62,7 @@ pub fn merge(text: Option<&str>) -> Alias {
 }
 
 fn parse(text: &str) -> Option<Value> {
-    let table: BTreeMap<String, Value> = basic_toml::from_str(text).ok()?;
+    let table: BTreeMap<String, Value> = toml::from_str(text).ok()?;
     serde_json::to_value(table).ok()
 }
 
