@@ -6,6 +6,18 @@ import { ACCOUNT, CANARY, DEPLOYED, calls, runInSession, execs, foldersOf, input
 import type { Chain, Session } from "./session.js";
 import { dag, type Directory } from "./stubs/dagger.js";
 
+/** Returns the calls of the container in which most programs ran. */
+const longest = (session: Session) =>
+  session.asked.reduce((most, chain) => (execs(chain).length > execs(most).length ? chain : most));
+
+const STEPS = JSON.stringify([
+  {
+    command: "wrangler d1 migrations apply DB --remote",
+    arguments: ["d1", "migrations", "apply", "DB", "--remote"],
+    reads: ["migrations"],
+  },
+]);
+
 describe("deploy", () => {
   const deploy = (
     ...options: [environment?: string, source?: Directory, tag?: string, message?: string, nonce?: string]
@@ -130,6 +142,24 @@ describe("deploy", () => {
       name: "CLOUDFLARE_ACCOUNT_ID",
       value: "b".repeat(32),
     });
+  });
+
+  test("runs the steps before the upload between its preparation and the upload", async () => {
+    const { session, record } = await runInSession({}, () =>
+      new Cloudflare().deploy(...inputs(), "staging", undefined, "abc", "why", "n-1", undefined, undefined, undefined, undefined, undefined, STEPS),
+    );
+    const commands = execs(longest(session)).map((args) => (prepares(args) ? "prepare" : args.slice(args.indexOf("--env=staging")).join(" ")));
+    expect(commands).toEqual(["prepare", "--env=staging d1 migrations apply DB --remote", "--env=staging --tag=abc --message=why"]);
+    expect(record.steps).toEqual([{ command: "wrangler d1 migrations apply DB --remote", isOk: true }]);
+  });
+
+  test("a failed step uploads nothing", async () => {
+    const { session, record } = await runInSession({ exitCode: 7, output: [] }, () =>
+      new Cloudflare().deploy(...inputs(), "staging", undefined, "abc", "why", "n-1", undefined, undefined, undefined, undefined, undefined, STEPS),
+    );
+    expect(execs(longest(session)).some((args) => args.includes("--tag=abc"))).toBe(false);
+    expect(record.steps).toEqual([{ command: "wrangler d1 migrations apply DB --remote", isOk: false }]);
+    expect(record.error).toBe("the step `wrangler d1 migrations apply DB --remote` of `xtask.beforeDeploy` exited with 7; nothing was uploaded");
   });
 
   test("returns the record", async () => {

@@ -61,6 +61,7 @@ describe("a Worker with code", () => {
       bundle: "/bundle/bundle.form",
       upload: "/upload/folder",
       account: "a".repeat(32),
+      reads: [],
     });
   });
 

@@ -3,12 +3,59 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { bundleArguments, WRANGLER_ENV, BUN_OPTIONS, wranglerArguments } from "../cloudflare/src/arguments.js";
+import { parseBeforeDeploy, bundleArguments, WRANGLER_ENV, parseFlags, BUN_OPTIONS, stepArguments, wranglerArguments } from "../cloudflare/src/arguments.js";
 import { READ_DEPLOYMENTS, missingWorker } from "../cloudflare/src/deployments.js";
 import { tail } from "../cloudflare/src/log.js";
 import { distPath, hasAssets, refusal, site, type Facts } from "../cloudflare/src/site.js";
 import { READ_CONFIG } from "../cloudflare/src/wrangler.js";
 import { ROOT } from "./modules.js";
+
+describe("steps before the upload", () => {
+  const step = (...words: string[]) => JSON.stringify([{ command: "c", arguments: words, reads: [] }]);
+
+  test("are commands of wrangler that run no code of the project", () => {
+    const [only] = parseBeforeDeploy(step("d1", "migrations", "apply", "DB", "--remote"));
+    expect(only && stepArguments("wrangler.jsonc", "staging", only)).toEqual([
+      "--env-file=/dev/null",
+      "--config=wrangler.jsonc",
+      "--env=staging",
+      "d1",
+      "migrations",
+      "apply",
+      "DB",
+      "--remote",
+    ]);
+    expect(parseBeforeDeploy(undefined)).toEqual([]);
+  });
+
+  test.each([
+    ["deploy"],
+    ["d1", "migrations", "create", "DB"],
+    ["d1", "execute", "DB", "--local"],
+    ["d1", "execute", "DB", "--config=other.toml"],
+    ["d1", "execute", "DB", "-c", "other.toml"],
+    ["--cwd=/", "d1", "execute", "DB"],
+    ["r2", "object", "put", "b/k", "--pipe"],
+  ])("refuse %s %s %s %s", (...words) => {
+    const texts = words.flatMap((word) => (typeof word === "string" ? [word] : []));
+    expect(() => parseBeforeDeploy(step(...texts))).toThrow("must not run beside the token");
+  });
+
+  test("are a list", () => {
+    expect(() => parseBeforeDeploy('["wrangler d1 execute DB"]')).toThrow("no list of steps");
+  });
+});
+
+test("flags go to the step that they belong to", () => {
+  const words = ["--minify", "--keep-vars", "--upload-source-maps", "--define=A:1"];
+  expect(parseFlags(JSON.stringify(words))).toEqual({
+    bundle: ["--minify", "--upload-source-maps", "--define=A:1"],
+    upload: ["--keep-vars", "--upload-source-maps"],
+  });
+  for (const word of ["--env=production", "--minify=1", "--define", "dist", "toString"]) {
+    expect(() => parseFlags(JSON.stringify([word]))).toThrow("is no flag of a project");
+  }
+});
 
 const FULL = {
   environment: "staging",

@@ -142,7 +142,9 @@ pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -
 /// name first, then the known ones.
 #[must_use]
 pub fn did_you_mean(message: &str) -> Option<String> {
-    if !message.starts_with("unknown field") && !message.starts_with("unknown variant") {
+    let kinds =
+        ["unknown command", "unknown field", "unknown flag", "unknown option", "unknown variant"];
+    if !kinds.iter().any(|kind| message.starts_with(kind)) {
         return None;
     }
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();

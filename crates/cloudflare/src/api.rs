@@ -28,7 +28,7 @@ pub const PUBLIC_API: &str = "https://api.cloudflare.com/client/v4";
 pub const DIRTY: &str = " with uncommitted changes";
 
 /// A version that serves, and the deployment that made it so.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Live {
     /// The version's id.
@@ -47,6 +47,9 @@ pub struct Live {
     /// The digest of the crons, routes, domains and settings that were applied last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub triggers: Option<String>,
+    /// The versions that share the traffic. Empty if one version gets all of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<Share>,
     /// The handlers that the version's code exports, as far as the API names them.
     #[serde(skip)]
     pub handlers: Vec<String>,
@@ -58,6 +61,16 @@ impl Live {
     #[must_use]
     pub fn answers_no_request(&self) -> bool {
         !self.handlers.is_empty() && !self.handlers.iter().any(|handler| handler == "fetch")
+    }
+
+    /// Returns the percentage of the traffic that a version gets.
+    #[must_use]
+    pub fn percentage_of(&self, version: &str) -> f64 {
+        match self.shares.iter().find(|share| share.version_id == version) {
+            Some(share) => share.percentage,
+            None if self.shares.is_empty() && self.version == version => 100.0,
+            None => 0.0,
+        }
     }
 
     /// Returns true if it was made from a working tree with uncommitted changes.
@@ -166,7 +179,10 @@ impl<'a> Api<'a> {
             told.filter_map(|deployment| deployment.annotations.get("workers/message")?.as_str());
         let triggers =
             told.filter(|told| !told.is_empty()).chain(message.as_deref()).find_map(digest_in);
+        let shares = newest.versions.iter().filter(|share| share.percentage > 0.0);
+        let shares: Vec<Share> = shares.cloned().collect();
         Ok(Some(Live {
+            shares: if shares.len() > 1 { shares } else { Vec::new() },
             triggers: triggers.map(str::to_owned),
             handlers: serde_json::from_value(handlers).unwrap_or_default(),
             version: serving.version_id.clone(),
@@ -204,6 +220,16 @@ impl<'a> Api<'a> {
         parse_as(result["deployments"].clone(), "list of deployments")
     }
 
+    /// Returns the names of the secrets of `worker`. Empty if it does not exist.
+    pub fn secret_names(&self, worker: &str) -> Result<Vec<String>> {
+        let found = self.get(&format!("workers/scripts/{worker}/secrets"))?;
+        let secrets: Vec<NamedSecret> = match found {
+            Some(found) if !found.is_null() => parse_as(found, "list of secrets")?,
+            _ => Vec::new(),
+        };
+        Ok(secrets.into_iter().map(|secret| secret.name).collect())
+    }
+
     /// The workers.dev address of `worker`, where that is on.
     pub fn address(&self, worker: &str) -> Result<Option<String>> {
         let found = self.get(&format!("workers/workers/{worker}"))?.unwrap_or_default();
@@ -219,13 +245,14 @@ impl<'a> Api<'a> {
         Ok(found["subdomain"]["preview_url_suffix"].as_str().filter(|_| on).map(str::to_owned))
     }
 
-    /// Gives all of the traffic of `worker` to `version`. Sent again only when Cloudflare says that it
-    /// did nothing; after any other failure, read what is live.
-    pub fn deploy(&self, worker: &str, version: &str, message: &str) -> Result<()> {
+    /// Divides the traffic of `worker` among versions with these percentages. Sent again only if Cloudflare says that it
+    /// did nothing. After any other failure, read what is live.
+    pub fn deploy(&self, worker: &str, shares: &[(&str, u8)], message: &str) -> Result<()> {
         let path = format!("accounts/{}/workers/scripts/{worker}/deployments", self.account);
+        let share = |(version, percentage): &(&str, u8)| serde_json::json!({ "version_id": version, "percentage": percentage });
         let body = serde_json::json!({
             "strategy": "percentage",
-            "versions": [{ "version_id": version, "percentage": 100 }],
+            "versions": shares.iter().map(share).collect::<Vec<_>>(),
             "annotations": { "workers/message": message },
         });
         let url = format!("{}/{path}", self.base);
@@ -238,7 +265,8 @@ impl<'a> Api<'a> {
         let answer = answer.with_context(|| format!("cannot reach {}", self.base))?;
         let result = result("POST", &path, &answer)?;
         result.map(|_| ()).ok_or_else(|| {
-            let text = format!("Cloudflare knows no version {version} of {worker}");
+            let versions: Vec<&str> = shares.iter().map(|(version, _)| *version).collect();
+            let text = format!("Cloudflare knows no version {} of {worker}", versions.join(" or "));
             Refusal { status: 404, text }.into()
         })
     }
@@ -375,6 +403,12 @@ pub fn next_step(error: &anyhow::Error) -> &'static str {
     }
 }
 
+/// A secret in the API's list, which has no values.
+#[derive(Deserialize)]
+struct NamedSecret {
+    name: String,
+}
+
 /// A version in the API's list.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ListedVersion {
@@ -479,10 +513,21 @@ pub struct Deployment {
 }
 
 /// A version's part of the traffic.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Share {
     /// The version's id.
+    #[serde(rename(serialize = "version"))]
+    #[serde(alias = "version")]
     pub version_id: String,
     /// Percent.
     pub percentage: f64,
+}
+
+impl Share {
+    /// Returns a share in words: `10 % 5d06ec86`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let id = self.version_id.get(..8).unwrap_or(&self.version_id);
+        format!("{} % {id}", self.percentage)
+    }
 }

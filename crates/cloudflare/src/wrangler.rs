@@ -139,6 +139,21 @@ pub fn preview_arguments(
     arguments
 }
 
+/// Returns the arguments of a step of `xtask.beforeDeploy`, whose words are `step`. The Cloudflare module passes the same.
+#[must_use]
+pub fn step_arguments(
+    config: Option<&str>,
+    environment: Option<&str>,
+    step: &[String],
+) -> Vec<String> {
+    // The option takes every word up to the next option.
+    let mut arguments = vec![NO_ENV_FILE.to_owned()];
+    arguments.extend(config.map(|config| format!("--config={config}")));
+    arguments.extend(environment.map(|environment| format!("--env={environment}")));
+    arguments.extend(step.iter().cloned());
+    arguments
+}
+
 /// Returns the installed version of wrangler, read from its manifest. `None` if it is not installed.
 #[must_use]
 pub fn installed_version(root: &Utf8Path) -> Option<String> {

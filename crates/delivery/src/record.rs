@@ -103,6 +103,19 @@ pub struct Timings {
     pub check: Option<u64>,
 }
 
+/// A step of `xtask.beforeDeploy` that ran.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepResult {
+    /// The command as the project writes it.
+    pub command: String,
+    /// The duration in milliseconds. `None` if it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took: Option<u64>,
+    /// `true` if it succeeded.
+    pub is_ok: bool,
+}
+
 /// The source of a build's output.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -120,7 +133,7 @@ pub struct Output {
 }
 
 /// One project's attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
     /// The version of this shape.
@@ -158,6 +171,9 @@ pub struct Record {
     pub warnings: Vec<String>,
     /// The version that this attempt made.
     pub version: Option<String>,
+    /// The percentage of the traffic that the version gets in a gradual deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
     /// The way a preview was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
@@ -177,6 +193,9 @@ pub struct Record {
     /// The source of the build's output. `None` if there was no build, or Dagger made it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<Output>,
+    /// The steps that ran before the upload.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before_deploy: Vec<StepResult>,
     /// The tools.
     pub tools: ToolVersions,
     /// When it started, RFC 3339.
@@ -216,6 +235,7 @@ impl Record {
             error: None,
             warnings: Vec::new(),
             version: None,
+            percent: None,
             strategy: None,
             deployment: None,
             alias: None,
@@ -223,6 +243,7 @@ impl Record {
             live: None,
             urls: Vec::new(),
             output: None,
+            before_deploy: Vec::new(),
             tools: ToolVersions::default(),
             started: rfc3339(unix_now()),
             ended: String::new(),

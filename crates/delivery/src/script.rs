@@ -4,8 +4,9 @@ pub mod container;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::plan::{Operation, Plan, ProjectPlan};
+use crate::plan::{Operation, Plan, ProjectPlan, UploadKind};
 use base::error::{Failure, refused};
+use workspace::before_deploy::WranglerStep;
 use workspace::graph::normalize;
 use workspace::modules::CLOUDFLARE;
 use workspace::strategy::Strategy;
@@ -25,7 +26,8 @@ pub const SANDBOX_TOKEN: &str = "SANDBOX_TOKEN";
 /// off its items; a function that needs several values should take one string of JSON.
 pub fn script(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     let mut lines = Vec::new();
-    let has_code = part.target.main.is_some() && plan.verb != Operation::Build;
+    let has_steps = plan.verb == Operation::Deploy && !part.before_deploy.is_empty();
+    let has_code = (part.target.main.is_some() || has_steps) && plan.verb != Operation::Build;
     if container::is_used(part) && (part.build.is_some() || has_code) {
         lines.extend(container::lines(part)?);
     }
@@ -77,7 +79,10 @@ fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     // which is not published.
     let code = part.target.main.as_deref().and_then(Utf8Path::parent).map(|dir| part.dir.join(dir));
     let dist = part.dist.clone().or(code).unwrap_or_else(|| part.dir.clone());
-    let function = if plan.verb == Operation::Preview { "upload" } else { "deploy" };
+    let function = match plan.kind(part) {
+        UploadKind::Deployment => "deploy",
+        UploadKind::Version | UploadKind::Preview => "upload",
+    };
     let mut call = format!(
         "{module} | {function} {} {} {}",
         quote(&with_dot(&relative(&part.dir, &dist)))?,
@@ -93,7 +98,9 @@ fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     }
     option("environment", &destination.environment)?;
     let is_in_container = container::is_used(part);
-    if part.target.main.is_some() && !is_in_container {
+    let steps = if plan.verb == Operation::Deploy { before_deploy(part) } else { None };
+    let needs_source = part.target.main.is_some() || steps.is_some();
+    if needs_source && !is_in_container {
         option("source", ".")?;
     }
     option("project", &part.project)?;
@@ -103,16 +110,40 @@ fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     if part.strategy == Some(Strategy::Preview) {
         option("strategy", Strategy::Preview.name())?;
     }
+    if !part.flags.is_empty() {
+        option("flags", &serde_json::json!(part.flags.all()).to_string())?;
+    }
+    if let Some(steps) = &steps {
+        option("before-deploy", steps)?;
+    }
     if let Some(port) = destination.sandbox {
         option("api", &format!("tcp://127.0.0.1:{port}"))?;
     }
-    if part.target.main.is_some() && is_in_container {
+    if needs_source && is_in_container {
         // With what is installed and built, so that wrangler bundles what the build left.
         let root = quote(container::ROOT)?;
         call += &format!(" --workspace=$(${} | directory {root})", container::BUILT);
         call += &format!(" --path={}", quote(part.dir.as_str())?);
     }
     Ok(format!("{call} | export {}", quote(RECORD)?))
+}
+
+/// Returns the steps before the upload as the module takes them. `None` if there are none. The paths are relative to the
+/// folder that the module gets: the repository, or the project's folder.
+fn before_deploy(part: &ProjectPlan) -> Option<String> {
+    let all = part.read_by_steps();
+    let step = |step: &WranglerStep| {
+        let own = step.files_below(&part.dir).unwrap_or_default();
+        let migrations = all.iter().filter(|path| step.reads_migrations && !own.contains(path));
+        let reads = own.iter().chain(migrations);
+        let reads: Vec<Utf8PathBuf> = match container::is_used(part) {
+            true => reads.cloned().collect(),
+            false => reads.map(|path| relative(&part.dir, path)).collect(),
+        };
+        serde_json::json!({ "command": step.text, "arguments": step.arguments, "reads": reads })
+    };
+    let steps: Vec<serde_json::Value> = part.before_deploy.steps().iter().map(step).collect();
+    (!steps.is_empty()).then(|| serde_json::Value::from(steps).to_string())
 }
 
 /// Characters that no quotes protect.

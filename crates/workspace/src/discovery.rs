@@ -148,7 +148,7 @@ pub(super) struct Discovery<'w> {
     files: &'w Source,
     place: SearchFolders,
     packages: &'w BTreeMap<String, Package>,
-    unreadable: &'w BTreeMap<Utf8PathBuf, String>,
+    unreadable: &'w BTreeMap<Utf8PathBuf, Failure>,
 }
 
 impl<'w> Discovery<'w> {
@@ -156,7 +156,7 @@ impl<'w> Discovery<'w> {
         files: &'w Source,
         place: SearchFolders,
         packages: &'w BTreeMap<String, Package>,
-        unreadable: &'w BTreeMap<Utf8PathBuf, String>,
+        unreadable: &'w BTreeMap<Utf8PathBuf, Failure>,
     ) -> Discovery<'w> {
         Discovery { files, place, packages, unreadable }
     }
@@ -242,8 +242,8 @@ impl<'w> Discovery<'w> {
         let own = package.filter(|package| package.dir == dir);
         let wrangler = WranglerConfig::parse(config, &text)?
             .with_default_name(own.and_then(|package| package.name.as_deref()), dir);
-        if let Some(message) = nearest.and_then(|dir| self.unreadable.get(dir)) {
-            return Err(refused(message.clone()));
+        if let Some(failure) = nearest.and_then(|dir| self.unreadable.get(dir)) {
+            return Err(failure.clone());
         }
         let worker = wrangler.target(config::LOCAL).worker;
         let name = match (dir.as_str(), is_main) {

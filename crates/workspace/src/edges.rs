@@ -56,9 +56,9 @@ impl<'w> EdgeBuilder<'w> {
     }
 
     pub(super) fn build(mut self) -> GraphBuilder {
-        for (dir, message) in &self.workspace.unreadable {
+        for (dir, failure) in &self.workspace.unreadable {
             let node = self.graph.node(dir);
-            self.graph.problem(node, message.clone());
+            self.graph.problem(node, failure.message.clone());
         }
         for (dir, root) in &self.workspace.roots {
             if let Some(problem) = &root.problem {
@@ -250,6 +250,12 @@ impl<'w> EdgeBuilder<'w> {
                     self.graph.problem(node, format!("{manifest}: {}", failure.message));
                 }
             }
+        }
+        let steps = package.settings.before_deploy.steps();
+        let files =
+            steps.iter().flat_map(|step| step.files_below(&package.dir).unwrap_or_default());
+        for file in files.filter(|file| !file.starts_with(&package.dir)) {
+            self.graph.add(node, &file, Origin::Input);
         }
         for input in &package.settings.inputs {
             let Some(to) = normalize(input).filter(|path| self.workspace.files.exists(path)) else {

@@ -1,9 +1,11 @@
 //! The contents of the repository: the shared config, the projects, and their dependencies.
 
 pub mod affected;
+pub mod before_deploy;
 pub mod change_base;
 pub mod config;
 mod config_text;
+pub mod dev_vars;
 pub mod discovery;
 mod edges;
 pub mod files;
@@ -46,6 +48,7 @@ pub mod toolchain;
 pub mod tree;
 pub mod triggers;
 pub mod wrangler;
+pub mod wrangler_flags;
 mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,7 +87,7 @@ pub struct Workspace {
     /// slow.
     pub packages: BTreeMap<String, Package>,
     /// The error of each `package.json` that cannot be read, by folder.
-    pub unreadable: BTreeMap<Utf8PathBuf, String>,
+    pub unreadable: BTreeMap<Utf8PathBuf, Failure>,
     /// The dependencies of each project and package.
     pub graph: Graph,
     /// The caller's folder, relative to the root. `None` if it is outside of the repository.
@@ -325,7 +328,7 @@ fn find_roots(
     dirs.into_iter().filter_map(|dir| Some((dir.to_owned(), root(dir)?))).collect()
 }
 
-type Packages = (BTreeMap<String, Package>, BTreeMap<Utf8PathBuf, String>);
+type Packages = (BTreeMap<String, Package>, BTreeMap<Utf8PathBuf, Failure>);
 
 /// The packages, and why some cannot be read. Several threads read, since a repository may hold
 /// thousands.
@@ -358,7 +361,7 @@ fn packages(files: &Source, listed: &[Utf8PathBuf]) -> Result<Packages> {
         for (dir, package) in part.map_err(|_| refused("a thread that read manifests failed"))? {
             match package {
                 Ok(package) => packages.push((dir.into_string(), package)),
-                Err(failure) => drop(unreadable.insert(dir, failure.message)),
+                Err(failure) => drop(unreadable.insert(dir, failure)),
             }
         }
     }

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use super::before_deploy::BeforeDeploy;
 use super::graph::normalize;
 use super::health::Health;
 use super::manifest::{InstallRules, PackageManifest, Specs};
 use super::spec::Spec;
 use super::steps::{Runtime, Steps};
 use super::strategy::Strategy;
+use super::wrangler_flags::WranglerFlags;
 use base::error::{Failure, did_you_mean, refused};
 
 /// A folder with a `package.json`.
@@ -79,6 +81,12 @@ pub struct Settings {
     /// The commands that build it, in place of the script `build`.
     #[serde(skip_serializing_if = "Steps::is_empty")]
     pub build: Steps,
+    /// Commands of wrangler that run with the environment's token before each upload of a deployment.
+    #[serde(skip_serializing_if = "BeforeDeploy::is_empty")]
+    pub before_deploy: BeforeDeploy,
+    /// Flags of wrangler for the steps that bundle and upload.
+    #[serde(skip_serializing_if = "WranglerFlags::is_empty")]
+    pub wrangler: WranglerFlags,
     /// The program that runs its scripts. By default Bun if the lock file is Bun's or there is none,
     /// else Node.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,7 +96,11 @@ pub struct Settings {
 impl Package {
     /// Parses the `package.json` of `dir`.
     pub fn parse(dir: &Utf8Path, text: &str) -> Result<Package, Failure> {
-        let manifest = PackageManifest::parse(text).map_err(|error| {
+        let manifest = PackageManifest::parse(text).map_err(|mut error| {
+            // The text names the setting, so that no place in the file is needed.
+            if let Some(at) = error.rfind(" at line ").filter(|_| error.contains("`xtask.")) {
+                error.truncate(at);
+            }
             let failure = refused(format!("{}: {error}", dir.join("package.json")));
             match did_you_mean(&error) {
                 Some(hint) => failure.hint(hint),
@@ -220,6 +232,14 @@ mod tests {
             Package::parse(Utf8Path::new("p"), r#"{"xtask":{"helth":"/"}}"#).expect_err("an error");
         assert!(failure.message.starts_with("p/package.json: unknown field `helth`"));
         assert_eq!(failure.hints, ["did you mean `health`?"]);
+        let text = r#"{"xtask":{"wrangler":["--minfy"]}}"#;
+        let failure = Package::parse(Utf8Path::new("p"), text).expect_err("an error");
+        assert!(
+            failure
+                .message
+                .starts_with("p/package.json: unknown flag `--minfy` in `xtask.wrangler`")
+        );
+        assert_eq!(failure.hints, ["did you mean `--minify`?"]);
         let text = r#"{"xtask":{"previewStrategy":"allias"}}"#;
         let failure = Package::parse(Utf8Path::new("p"), text).expect_err("an error");
         assert_eq!(failure.hints, ["did you mean `alias`?"]);

@@ -3,11 +3,13 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
+use super::before_deploy::BeforeDeploy;
 use super::config::Config;
 use super::health::Health;
 use super::package::Package;
 use super::strategy::Strategy;
 use super::wrangler::{Target, WranglerConfig};
+use super::wrangler_flags::WranglerFlags;
 use base::error::{Failure, nearest, usage};
 
 /// A folder with a wrangler config.
@@ -45,6 +47,18 @@ impl Project {
     pub fn health(&self) -> Health {
         let settings = self.package.as_ref().map(|package| &package.settings);
         settings.map(|settings| settings.health.clone()).unwrap_or_default()
+    }
+
+    /// Returns the commands that run before the upload of a deployment. `None` without a package.
+    #[must_use]
+    pub fn before_deploy(&self) -> Option<&BeforeDeploy> {
+        self.package.as_ref().map(|package| &package.settings.before_deploy)
+    }
+
+    /// Returns wrangler's own flags. `None` without a package.
+    #[must_use]
+    pub fn wrangler_flags(&self) -> Option<&WranglerFlags> {
+        self.package.as_ref().map(|package| &package.settings.wrangler)
     }
 
     /// The `package.json` that holds the project's `xtask` settings, or would hold them.

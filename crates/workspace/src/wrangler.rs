@@ -35,6 +35,15 @@ pub struct Target {
     /// The storage that bindings name.
     #[serde(default, skip_serializing_if = "Storage::is_empty")]
     pub storage: Storage,
+    /// The secrets that the Worker cannot do without. `None` if the config does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub required_secrets: Option<Vec<String>>,
+    /// The folders of its databases' migrations. Relative to the config file.
+    #[serde(skip)]
+    pub migrations: Vec<Utf8PathBuf>,
+    /// The names of its variables.
+    #[serde(skip)]
+    pub variables: Vec<String>,
     /// The bindings that only Cloudflare can run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remote_bindings: Vec<RemoteBinding>,
@@ -188,6 +197,9 @@ impl WranglerConfig {
             account_id: get("account_id").as_str().map(str::to_owned),
             has_build_command: get("build")["command"].is_string(),
             storage: Storage::from_block(own),
+            required_secrets: required_secrets(&own["secrets"]),
+            migrations: migrations(&own["d1_databases"]),
+            variables: object_keys(&own["vars"]),
             remote_bindings: remote_bindings(own),
             hyperdrives: hyperdrives(own),
         }
@@ -254,6 +266,20 @@ fn domains(routes: &Value, route: &Value) -> Vec<String> {
         .filter(|route| route["custom_domain"] == Value::Bool(true))
         .filter_map(|route| route["pattern"].as_str().map(str::to_owned))
         .collect()
+}
+
+/// Returns the folders of the migrations of databases.
+fn migrations(databases: &Value) -> Vec<Utf8PathBuf> {
+    let databases = databases.as_array().into_iter().flatten();
+    let folder = |one: &Value| one["migrations_dir"].as_str().unwrap_or("migrations").into();
+    databases.map(folder).collect()
+}
+
+/// Returns the names in `secrets.required`. `None` without a field `secrets`.
+fn required_secrets(secrets: &Value) -> Option<Vec<String>> {
+    let names = secrets.as_object()?.get("required").and_then(Value::as_array);
+    let names = names.into_iter().flatten().filter_map(Value::as_str);
+    Some(names.map(str::to_owned).collect())
 }
 
 fn object_keys(value: &Value) -> Vec<String> {
@@ -342,6 +368,24 @@ mod tests {
         assert_eq!(staging.assets.as_deref(), Some(Utf8Path::new("./dist")));
         assert!(staging.domains.is_empty());
         assert_eq!(config.target("qa").worker, "quality");
+    }
+
+    #[test]
+    fn blocks_inherit_no_required_secrets() {
+        let text = r#"{ "name": "a", "secrets": { "required": ["A", "B"] }, "vars": { "V": "1" },
+            "env": { "qa": {}, "staging": { "secrets": {}, "vars": { "W": 1 } } } }"#;
+        let config = parse("wrangler.json", text);
+        let found = ["production", "qa", "staging"].map(|environment| {
+            let target = config.target(environment);
+            (target.required_secrets, target.variables)
+        });
+        let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let expected = [
+            (Some(owned(&["A", "B"])), owned(&["V"])),
+            (None, Vec::new()),
+            (Some(Vec::new()), owned(&["W"])),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -24,6 +24,90 @@ export interface UploadStep {
   alias?: string | undefined;
   /** The kind of a preview. `undefined` means `alias`. */
   strategy?: Strategy | undefined;
+  /** Flags of the project. */
+  flags?: readonly string[] | undefined;
+}
+
+/** The flags of a project, by the step that they belong to. */
+export interface Flags {
+  bundle: string[];
+  upload: string[];
+}
+
+/** The flags that are accepted, with their steps. Those of `VALUES` have a value. */
+const FLAGS: Readonly<Record<string, readonly (keyof Flags)[]>> = {
+  "--minify": ["bundle"],
+  "--no-bundle": ["bundle"],
+  "--upload-source-maps": ["bundle", "upload"],
+  "--keep-vars": ["upload"],
+  "--define": ["bundle"],
+  "--jsx-factory": ["bundle"],
+  "--jsx-fragment": ["bundle"],
+};
+
+const VALUES = ["--define", "--jsx-factory", "--jsx-fragment"];
+
+/** Parses flags of wrangler: a list of texts as JSON, each with its value. `undefined` is none. @throws For any other flag. */
+export function parseFlags(text: string | undefined): Flags {
+  const found: Flags = { bundle: [], upload: [] };
+  if (text === undefined || text === "") return found;
+  const words = JSON.parse(text) as unknown;
+  if (!Array.isArray(words)) throw new Error("`flags` is no list of texts");
+  for (const word of words) {
+    const name = String(word).split("=")[0] ?? "";
+    const steps = Object.hasOwn(FLAGS, name) ? FLAGS[name] : undefined;
+    if (steps === undefined || VALUES.includes(name) !== String(word).includes("=")) {
+      throw new Error(`\`${word}\` is no flag of a project: ${Object.keys(FLAGS).join(", ")}`);
+    }
+    for (const step of steps) found[step].push(String(word));
+  }
+  return found;
+}
+
+/** A command of wrangler that runs with the token before the upload of a deployment. */
+export interface BeforeDeploy {
+  /** The command as the project writes it. */
+  command: string;
+  /** The words after `wrangler`. */
+  arguments: string[];
+  /** The files and folders that it reads, relative to the repository. */
+  reads: string[];
+}
+
+/** The commands that may run beside the token: they change data and run no code of a project. */
+const STEPS = ["d1 migrations apply", "d1 execute", "kv key put", "kv bulk put", "r2 object put"];
+
+/** The options that would reach another account, environment or folder. */
+const FOREIGN = /^(?:-c|-e|--(?:config|cwd|env|env-file|local|persist-to|pipe))(?:=|$)/;
+
+/**
+ * Parses the steps before the upload: a list of {@link BeforeDeploy} as JSON. `undefined` is none.
+ *
+ * @throws For anything that is no such list, and for a command that must not run beside the token.
+ */
+export function parseBeforeDeploy(text: string | undefined): BeforeDeploy[] {
+  if (text === undefined || text === "") return [];
+  const steps = JSON.parse(text) as unknown;
+  const isTexts = (value: unknown): value is string[] => Array.isArray(value) && value.every((item) => typeof item === "string");
+  const isStep = (value: unknown): value is BeforeDeploy => {
+    const step = value as Partial<BeforeDeploy> | null;
+    return typeof step?.command === "string" && isTexts(step.arguments) && isTexts(step.reads);
+  };
+  if (!Array.isArray(steps) || !steps.every(isStep)) throw new Error("`beforeDeploy` is no list of steps");
+  for (const step of steps) {
+    const line = step.arguments.join(" ");
+    if (!STEPS.some((command) => line.startsWith(`${command} `)) || step.arguments.some((word) => FOREIGN.test(word))) {
+      throw new Error(`\`wrangler ${line}\` must not run beside the token: ${STEPS.map((command) => `\`${command}\``).join(", ")}`);
+    }
+  }
+  return steps;
+}
+
+/** Returns the arguments of wrangler for a step before the upload. */
+export function stepArguments(config: string, environment: string | undefined, step: BeforeDeploy): string[] {
+  const words = ["--env-file=/dev/null", `--config=${config}`];
+  if (environment !== undefined) words.push(`--env=${environment}`);
+  return [...words, ...step.arguments];
 }
 
 /** The options for bundling a Worker's code, which runs without a token. */
@@ -38,6 +122,8 @@ export interface BundleOptions {
   outdir: string;
   /** The file with every module, in the format of an upload. */
   outfile: string;
+  /** Flags of the project. */
+  flags?: readonly string[] | undefined;
 }
 
 /** Returns the arguments that bundle without a request to Cloudflare. All code of the project runs in this step. */
@@ -47,7 +133,7 @@ export function bundleArguments(bundling: BundleOptions): string[] {
   words.push("--autoconfig=false", "--env-file=/dev/null");
   if (bundling.environment !== undefined) words.push(`--env=${bundling.environment}`);
   if (bundling.assets !== undefined) words.push(`--assets=${bundling.assets}`);
-  return [...words, `--outdir=${bundling.outdir}`, `--outfile=${bundling.outfile}`];
+  return [...words, `--outdir=${bundling.outdir}`, `--outfile=${bundling.outfile}`, ...(bundling.flags ?? [])];
 }
 
 /**
@@ -66,7 +152,7 @@ export function wranglerArguments(step: UploadStep): string[] {
   if (step.command === "deploy") words.push("--autoconfig=false");
   words.push("--strict", "--no-x-provision", "--env-file=/dev/null");
   if (step.command === "preview" && step.alias !== undefined) words.push(`--preview-alias=${step.alias}`);
-  return [...words, ...notes(step)];
+  return [...words, ...notes(step), ...(step.flags ?? [])];
 }
 
 function previewArguments(step: UploadStep): string[] {

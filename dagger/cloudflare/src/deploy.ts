@@ -1,6 +1,6 @@
 import { dag, type Directory, type File, type Secret, type Service } from "@dagger.io/dagger";
 
-import { parseStrategy, type Command, type UploadStep } from "./arguments.js";
+import { parseBeforeDeploy, parseFlags, parseStrategy, type Command, type UploadStep } from "./arguments.js";
 import { missingWorker } from "./deployments.js";
 import { tail } from "./log.js";
 import type { DeploymentRecord } from "./record.js";
@@ -16,6 +16,7 @@ import {
   project,
   readConfig,
   run,
+  runSteps,
   toolchain,
   withCredentials,
   WORK,
@@ -41,6 +42,8 @@ export interface Request {
   project: string | undefined;
   alias?: string | undefined;
   strategy?: string | undefined;
+  beforeDeploy?: string | undefined;
+  flags?: string | undefined;
 }
 
 /** The file in which an adapter names the config for wrangler. It has no effect together with `--config`. */
@@ -59,6 +62,8 @@ export async function deploy(request: Request): Promise<DeploymentRecord> {
   const name = await request.wranglerConfig.name();
   if (!CONFIG_NAME.test(name)) throw new Error(`\`${name}\` is no wrangler config: wrangler.jsonc, .json or .toml`);
   const strategy = request.command === "preview" ? parseStrategy(request.strategy) : undefined;
+  const steps = parseBeforeDeploy(request.beforeDeploy);
+  const flags = parseFlags(request.flags);
   const container = await bun();
   const found = site(await readConfig(container, request.wranglerConfig, name), request.environment);
   const accountId = request.accountId || (await dag.config().cloudflareAccountId(environmentOf(request)));
@@ -87,13 +92,14 @@ export async function deploy(request: Request): Promise<DeploymentRecord> {
     message: request.message,
     alias: request.alias,
     strategy,
+    flags: flags.upload,
   };
   const nonce = request.nonce || crypto.randomUUID();
   const { wranglerConfig: config, source, workspace } = request;
   const folder = path === "." ? WORK : `${WORK}/${path}`;
   const ready = await project(container, { dist, config, name, source, workspace, folder, assets: found.assets });
   const wrangler = toolchain(container);
-  const first: BundleRequest = { name, environment, adapter, hasAssets: found.assets !== undefined || adapter };
+  const first: BundleRequest = { name, environment, adapter, hasAssets: found.assets !== undefined || adapter, flags: flags.bundle };
   const isBundled = found.hasCode || found.builds || adapter;
   const bundled = isBundled ? await bundle(ready, wrangler, first) : undefined;
   if (bundled !== undefined && bundled.outcome.exitCode !== 0) {
@@ -105,10 +111,19 @@ export async function deploy(request: Request): Promise<DeploymentRecord> {
   };
   const access = { accountId, token: request.cloudflareApiToken, nonce, api: request.api };
   const uploader = await withCredentials(container, wrangler, output, access);
-  const prepared = await prepare(uploader, prepareRequest(folder, first, isBundled, accountId), refuse);
+  const prepared = await prepare(uploader, prepareRequest(folder, first, isBundled, accountId, steps), refuse);
   if (strategy === "preview") refuse(missingWorker(found.worker, await deployments(prepared.finished, found.worker)));
-  const outcome = await run(prepared.finished, step);
-  return record(request, step, nonce, found.worker, outcome, prepared.warnings);
+  const { finished, done, failed } = await runSteps(prepared.finished, folder, first, steps);
+  const results = done.map(({ command }) => ({ command, isOk: true }));
+  if (failed !== undefined) {
+    const { command } = failed.step;
+    const left = record(request, step, nonce, found.worker, failed.outcome, prepared.warnings);
+    left.error = `the step \`${command}\` of \`xtask.beforeDeploy\` exited with ${failed.outcome.exitCode}; nothing was uploaded`;
+    return { ...left, steps: [...results, { command, isOk: false }] };
+  }
+  const outcome = await run(steps.length > 0 ? finished : prepared.finished, step);
+  const made = record(request, step, nonce, found.worker, outcome, prepared.warnings);
+  return results.length > 0 ? { ...made, steps: results } : made;
 }
 
 /** Returns the folder of the project in the workspace. @throws If the path leads out of the workspace. */

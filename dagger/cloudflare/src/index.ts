@@ -31,6 +31,8 @@ export class Cloudflare {
    * @param project The project's name, for the record
    * @param workspace The repository with everything installed and built, for a project that needs more than its own folder. Takes the place of `source`
    * @param path The project's folder in \`workspace\`
+   * @param beforeDeploy Commands of wrangler that run with the token before the upload, as JSON: a list of objects with \`command\`, \`arguments\` and \`reads\`. Only \`d1 migrations apply\`, \`d1 execute\`, \`kv key put\`, \`kv bulk put\` and \`r2 object put\`
+   * @param flags Flags of wrangler as JSON, a list of texts: `--minify`, `--no-bundle`, `--upload-source-maps`, `--keep-vars`, `--define`, `--jsx-factory`, `--jsx-fragment`
    */
   @func({ cache: "session" })
   async deploy(
@@ -60,9 +62,11 @@ export class Cloudflare {
     project?: string,
     workspace?: Directory,
     path?: string,
+    beforeDeploy?: string,
+    flags?: string,
   ): Promise<File> {
     const inputs = { dist, wranglerConfig, cloudflareApiToken, source, workspace, path, api };
-    const values = { environment, tag, message, nonce, accountId, project };
+    const values = { environment, tag, message, nonce, accountId, project, beforeDeploy, flags };
     return file(await deploy({ command: "deploy", ...inputs, ...values }));
   }
 
@@ -87,6 +91,8 @@ export class Cloudflare {
    * @param strategy `alias`, or `preview` for a Worker Preview called `alias`, with the bindings of the config's `previews` block. Refused where the Worker was never deployed: wrangler would make it
    * @param workspace The repository with everything installed and built, for a project that needs more than its own folder. Takes the place of `source`
    * @param path The project's folder in \`workspace\`
+   * @param beforeDeploy Commands of wrangler that run with the token before the upload, as JSON: a list of objects with \`command\`, \`arguments\` and \`reads\`. Only \`d1 migrations apply\`, \`d1 execute\`, \`kv key put\`, \`kv bulk put\` and \`r2 object put\`
+   * @param flags Flags of wrangler as JSON, a list of texts: `--minify`, `--no-bundle`, `--upload-source-maps`, `--keep-vars`, `--define`, `--jsx-factory`, `--jsx-fragment`
    */
   @func({ cache: "session" })
   async upload(
@@ -118,9 +124,11 @@ export class Cloudflare {
     strategy?: string,
     workspace?: Directory,
     path?: string,
+    beforeDeploy?: string,
+    flags?: string,
   ): Promise<File> {
     const inputs = { dist, wranglerConfig, cloudflareApiToken, source, workspace, path, api };
-    const values = { alias, environment, tag, message, nonce, accountId, project, strategy };
+    const values = { alias, environment, tag, message, nonce, accountId, project, strategy, beforeDeploy, flags };
     return file(await deploy({ command: "preview", ...inputs, ...values }));
   }
 
@@ -149,6 +157,7 @@ export class Cloudflare {
    * @param strategy `alias`, or `preview` for a Worker Preview called `alias`, with the bindings of the config's `previews` block. Refused where the Worker was never deployed: wrangler would make it
    * @param workspace The repository with everything installed and built, for a project that needs more than its own folder. Takes the place of `source`
    * @param path The project's folder in \`workspace\`
+   * @param flags Flags of wrangler as JSON, a list of texts: `--minify`, `--no-bundle`, `--upload-source-maps`, `--keep-vars`, `--define`, `--jsx-factory`, `--jsx-fragment`
    */
   @func({ cache: "session" })
   async preview(
@@ -184,10 +193,11 @@ export class Cloudflare {
     strategy?: string,
     workspace?: Directory,
     path?: string,
+    flags?: string,
   ): Promise<File> {
     if (!/^[1-9][0-9]*$/.test(mergeRequestId)) throw new Error(`\`${mergeRequestId}\` is no merge request number`);
     const inputs = { dist, wranglerConfig, cloudflareApiToken, source, workspace, path, api };
-    const values = { alias: alias ?? `mr-${mergeRequestId}`, environment, tag, message, nonce, accountId, project, strategy };
+    const values = { alias: alias ?? `mr-${mergeRequestId}`, environment, tag, message, nonce, accountId, project, strategy, flags };
     const record = await deploy({ command: "preview", ...inputs, ...values });
     record.comment = await post(record, gitlabApiToken, mergeRequestId, gitlabProjectId, gitlabApiUrl);
     return file(record);

@@ -1,6 +1,12 @@
 import type { Command, Strategy } from "./arguments.js";
 import type { Verdict } from "./verdict.js";
 
+/** A step before the upload that ran. */
+export interface StepResult {
+  command: string;
+  isOk: boolean;
+}
+
 /**
  * The result of a run, as data. A run succeeded if `exitCode` is 0 and there is no `error`. It is this run's record if
  * `nonce` is the one that was passed.
@@ -21,6 +27,8 @@ export interface DeploymentRecord extends Verdict {
   strategy?: Strategy;
   /** The warnings of a successful upload. */
   warnings?: string[];
+  /** The steps before the upload that ran. */
+  steps?: StepResult[];
   /** The last lines of wrangler's output. */
   log: string;
   /** The result for the merge request's comment: `created`, `edited`, `unchanged`, or the failure. */

@@ -8,10 +8,11 @@ import {
   type Service,
 } from "@dagger.io/dagger";
 
-import { bundleArguments, WRANGLER_ENV, BUN_OPTIONS, wranglerArguments, type UploadStep } from "./arguments.js";
+import { bundleArguments, WRANGLER_ENV, BUN_OPTIONS, stepArguments, wranglerArguments, type BeforeDeploy, type UploadStep } from "./arguments.js";
 import { READ_DEPLOYMENTS } from "./deployments.js";
 import { REFUSAL_EXIT_CODE, parseRefusal, parseWarnings } from "./refusal.js";
 import { distPath } from "./site.js";
+import { posix } from "node:path";
 
 /** The folder of the project in the container. */
 export const WORK = "/src";
@@ -68,6 +69,8 @@ export interface BundleRequest {
   adapter: boolean;
   /** `true` if the config that wrangler follows has assets. */
   hasAssets: boolean;
+  /** Flags of the project. */
+  flags: readonly string[];
 }
 
 /** The access to Cloudflare's API. */
@@ -146,6 +149,7 @@ export async function bundle(ready: Container, wrangler: Directory, first: Bundl
     assets: first.hasAssets ? `${BUNDLE}/empty` : undefined,
     outdir: `${BUNDLE}/dir`,
     outfile: BUNDLE_FILE,
+    flags: first.flags,
   });
   const finished = await next.withExec(["bun", ...BUN_OPTIONS, LAUNCHER, ...words], { expect: ReturnType.Any }).sync();
   const outcome = {
@@ -191,7 +195,7 @@ export async function withCredentials(
 }
 
 /** Returns the request to the program that prepares an upload, with paths in the container. */
-export function prepareRequest(folder: string, first: BundleRequest, isBundled: boolean, accountId: string): string {
+export function prepareRequest(folder: string, first: BundleRequest, isBundled: boolean, accountId: string, steps: BeforeDeploy[]): string {
   return JSON.stringify({
     root: WORK,
     project: folder,
@@ -201,6 +205,7 @@ export function prepareRequest(folder: string, first: BundleRequest, isBundled: 
     bundle: isBundled ? BUNDLE_FILE : null,
     upload: `${UPLOAD}/folder`,
     account: accountId,
+    reads: steps.flatMap((step) => step.reads.map((path) => posix.join(WORK, path))),
   });
 }
 
@@ -223,6 +228,37 @@ export async function prepare(
 export async function deployments(container: Container, worker: string): Promise<string> {
   const script = container.withExec(["bun", ...BUN_OPTIONS, "-e", READ_DEPLOYMENTS, worker], { expect: ReturnType.Any });
   return (await script.stdout()) || (await script.stderr());
+}
+
+/** The first step before the upload that failed. */
+export interface FailedStep {
+  step: BeforeDeploy;
+  outcome: RunOutcome;
+}
+
+/**
+ * Runs the steps before the upload, which wait for each other, up to the first that fails. Nothing of the project runs:
+ * each is a command of wrangler that reads data.
+ */
+export async function runSteps(
+  container: Container,
+  folder: string,
+  first: BundleRequest,
+  steps: BeforeDeploy[],
+): Promise<{ finished: Container; done: BeforeDeploy[]; failed?: FailedStep }> {
+  let next = container.withWorkdir(folder);
+  const done: BeforeDeploy[] = [];
+  for (const step of steps) {
+    const words = ["bun", ...BUN_OPTIONS, LAUNCHER, ...stepArguments(first.name, first.environment, step)];
+    next = await next.withExec(words, { expect: ReturnType.Any }).sync();
+    const exitCode = await next.exitCode();
+    if (exitCode !== 0) {
+      const outcome = { exitCode, output: "", stdout: await next.stdout(), stderr: await next.stderr() };
+      return { finished: next, done, failed: { step, outcome } };
+    }
+    done.push(step);
+  }
+  return { finished: next.withWorkdir(`${UPLOAD}/folder`), done };
 }
 
 /**

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::envelope::CloudflareError;
-use crate::state::model::{StoredModule, WorkerVersion};
+use crate::state::model::StoredModule;
 
 /// The `metadata` part in wrangler's format.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -133,13 +133,9 @@ impl UploadMetadata {
         Ok(())
     }
 
-    /// Returns the bindings of the new version: its own, those that it inherits by name, and those of
-    /// the previous version whose kind is kept.
-    pub fn resolve_bindings(
-        &self,
-        previous: Option<&WorkerVersion>,
-    ) -> Result<Vec<Value>, CloudflareError> {
-        let previous = previous.map_or(&[] as &[Value], |version| version.bindings.as_slice());
+    /// Returns the bindings of the new version: its own, those that it inherits by name, and those of the
+    /// `previous` version whose kind is kept.
+    pub fn resolve_bindings(&self, previous: &[Value]) -> Result<Vec<Value>, CloudflareError> {
         let mut bindings = Vec::new();
         for binding in &self.bindings {
             if binding["type"] != "inherit" {
@@ -149,10 +145,11 @@ impl UploadMetadata {
             let name = binding["old_name"].as_str().or(binding["name"].as_str());
             let inherited =
                 previous.iter().find(|old| old["name"].as_str() == name).ok_or_else(|| {
-                    CloudflareError::invalid(&format!(
-                        "There is no binding {} to inherit",
-                        binding["name"]
-                    ))
+                    // The code and the text by which wrangler finds out which secrets are missing.
+                    let name = name.unwrap_or_default();
+                    let text =
+                        format!("inherit binding '{name}' is invalid: there is none of this name");
+                    CloudflareError::new(400, 10_057, &text)
                 })?;
             let mut inherited = inherited.clone();
             inherited["name"] = binding["name"].clone();
@@ -239,23 +236,21 @@ mod tests {
 
     #[test]
     fn secrets_are_kept_and_names_are_not_doubled() {
-        let previous: WorkerVersion = serde_json::from_value(json!({
-            "id": "", "number": 1, "created_on": "", "annotations": {}, "main_module": null, "modules": [],
-            "compatibility_date": "", "compatibility_flags": [], "assets": null,
-            "bindings": [{"name": "S", "type": "secret_text", "text": "x"}, {"name": "V", "type": "plain_text", "text": "old"}]
-        }))
-        .expect("a version");
+        let previous = [
+            json!({"name": "S", "type": "secret_text", "text": "x"}),
+            json!({"name": "V", "type": "plain_text", "text": "old"}),
+        ];
         let metadata: UploadMetadata = serde_json::from_value(json!({
             "bindings": [{"name": "W", "type": "inherit", "old_name": "V"}], "keep_bindings": ["secret_text"]
         }))
         .expect("metadata");
         let names: Vec<String> = metadata
-            .resolve_bindings(Some(&previous))
+            .resolve_bindings(&previous)
             .expect("bindings")
             .iter()
             .map(|binding| binding["name"].to_string())
             .collect();
         assert_eq!(names, ["\"W\"", "\"S\""]);
-        assert!(metadata.resolve_bindings(None).is_err());
+        assert!(metadata.resolve_bindings(&[]).is_err());
     }
 }

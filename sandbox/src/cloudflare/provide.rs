@@ -10,10 +10,13 @@ use serde_json::json;
 use super::auth::RequireToken;
 use super::body::JsonBody;
 use super::envelope::CloudflareError;
+use super::metadata::check_name;
+use super::secrets;
 use crate::app::App;
 use crate::ids::{hex, now, random};
+use crate::state::model::Worker;
 use crate::state::resources::{
-    Bucket, Database, LocalHyperdrive, Namespace, Queue, Resources, WorkerOrigin,
+    Bucket, Database, DefaultSecrets, LocalHyperdrive, Namespace, Queue, Resources, WorkerOrigin,
 };
 
 /// The body of `POST /__sandbox/resources`.
@@ -33,6 +36,18 @@ pub struct ResourceList {
     hyperdrives: Vec<LocalHyperdrive>,
     #[serde(default)]
     projects: Vec<WorkerOrigin>,
+    #[serde(default)]
+    secrets: Vec<WantedSecrets>,
+}
+
+/// The default values of a Worker's secrets. They take the place of those of an earlier request.
+#[derive(Debug, Deserialize)]
+struct WantedSecrets {
+    #[serde(flatten)]
+    defaults: DefaultSecrets,
+    /// Make the Worker if it does not exist: wrangler deploys one with required secrets only then.
+    #[serde(default)]
+    is_required: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -43,6 +58,7 @@ struct NamedDatabase {
 
 /// `POST /__sandbox/resources`: creates missing resources and lists them. Ignores ids that do not have
 /// Cloudflare's format, such as placeholders.
+/// Keeps default secrets, and returns the names of those in use.
 pub async fn provide(
     State(app): State<App>,
     _: RequireToken,
@@ -51,12 +67,33 @@ pub async fn provide(
     if !app.accounts.contains(&list.account) {
         return Err(CloudflareError::authentication());
     }
-    let created = tokio::task::block_in_place(|| {
-        app.store.resources.change(&list.account, |resources| {
+    let (created, secrets) = tokio::task::block_in_place(|| {
+        let created = app.store.resources.change(&list.account, |resources| {
             Ok::<_, CloudflareError>(create_missing(resources, &list))
-        })
+        })?;
+        let mut used = Vec::new();
+        for WantedSecrets { defaults, is_required } in &list.secrets {
+            let worker = app.store.worker(&list.account, &defaults.worker);
+            used.extend(secrets::used_defaults(worker.as_deref(), defaults));
+            if *is_required && worker.is_none() && !defaults.values.is_empty() {
+                create_worker(&app, &list.account, &defaults.worker)?;
+            }
+        }
+        Ok::<_, CloudflareError>((created, used))
     })?;
-    Ok(Json(json!({ "schema": 1, "made": created })).into_response())
+    Ok(Json(json!({ "schema": 1, "made": created, "secrets": secrets })).into_response())
+}
+
+/// Creates a Worker without any version.
+fn create_worker(app: &App, account: &str, name: &str) -> Result<(), CloudflareError> {
+    check_name(name)?;
+    if let Some(reason) = app.store.damage(account, name) {
+        return Err(CloudflareError::new(500, 10_013, reason));
+    }
+    app.store.change(account, name, |worker| {
+        let worker = worker.unwrap_or_else(|| Worker::new(account, name));
+        Ok::<_, CloudflareError>((worker, ()))
+    })
 }
 
 /// Creates the missing resources of `list`. Returns their names.
@@ -108,6 +145,12 @@ fn create_missing(resources: &mut Resources, list: &ResourceList) -> Vec<String>
     for origin in &list.projects {
         resources.projects.retain(|one| one.worker != origin.worker);
         resources.projects.push(origin.clone());
+    }
+    for WantedSecrets { defaults, .. } in &list.secrets {
+        resources.default_secrets.retain(|one| one.worker != defaults.worker);
+        if !defaults.values.is_empty() {
+            resources.default_secrets.push(defaults.clone());
+        }
     }
     created
 }

@@ -13,14 +13,68 @@ use super::{AccountAndName, empty_result, rules, settings};
 use crate::app::App;
 use crate::ids::{now, uuid};
 use crate::state::model::{Worker, WorkerVersion, full_traffic};
+use crate::state::resources::DefaultSecrets;
 
 /// The changes of secrets, by name. `None` deletes a secret.
 type SecretChanges = BTreeMap<String, Option<SecretFields>>;
 
-fn secret_names(worker: &Worker) -> Vec<Value> {
+/// The field that marks the binding of a secret that has its default value.
+const IS_DEFAULT: &str = "is_default";
+
+fn is_default(binding: &Value) -> bool {
+    binding[IS_DEFAULT] == true
+}
+
+/// Returns the secrets of the latest version that were put.
+fn put_secrets(worker: &Worker) -> impl Iterator<Item = &Value> {
     let latest = worker.versions.last();
-    let secrets = latest.iter().flat_map(|version| &version.bindings).filter(|b| is_secret(b));
-    secrets.map(|secret| json!({ "name": secret["name"], "type": secret["type"] })).collect()
+    latest
+        .into_iter()
+        .flat_map(|version| &version.bindings)
+        .filter(|binding| is_secret(binding) && !is_default(binding))
+}
+
+fn secret_names(worker: &Worker) -> Vec<Value> {
+    put_secrets(worker)
+        .map(|secret| json!({ "name": secret["name"], "type": secret["type"] }))
+        .collect()
+}
+
+/// Returns the secret_names of those defaults that no secret replaces.
+#[must_use]
+pub fn used_defaults(worker: Option<&Worker>, defaults: &DefaultSecrets) -> Vec<String> {
+    let is_put = |name: &str| {
+        worker.is_some_and(|worker| put_secrets(worker).any(|secret| secret["name"] == name))
+    };
+    defaults.values.keys().filter(|name| !is_put(name)).cloned().collect()
+}
+
+/// Returns the bindings of a new version. `resolve` makes them of those of the previous version, among which are the
+/// defaults of today for secrets that were never put. A default that no binding has taken trigger then is added.
+pub fn with_defaults(
+    previous: &[Value],
+    defaults: Option<&DefaultSecrets>,
+    resolve: impl FnOnce(&[Value]) -> Result<Vec<Value>, CloudflareError>,
+) -> Result<Vec<Value>, CloudflareError> {
+    let mut known: Vec<Value> =
+        previous.iter().filter(|binding| !is_default(binding)).cloned().collect();
+    let is_put = |name: &str| {
+        known.iter().any(|binding| is_secret(binding) && binding["name"].as_str() == Some(name))
+    };
+    let values = defaults.iter().flat_map(|defaults| &defaults.values);
+    let defaults: Vec<Value> = values
+        .filter(|(name, _)| !is_put(name))
+        .map(|(name, text)| json!({ "name": name, "type": "secret_text", "text": text, IS_DEFAULT: true }))
+        .collect();
+    known.retain(|binding| !defaults.iter().any(|default| default["name"] == binding["name"]));
+    known.extend(defaults.iter().cloned());
+    let mut bindings = resolve(&known)?;
+    for default in defaults {
+        if !bindings.iter().any(|binding| binding["name"] == default["name"]) {
+            bindings.push(default);
+        }
+    }
+    Ok(bindings)
 }
 
 /// `GET …/secrets`
@@ -215,4 +269,57 @@ fn with_changes(
     }
     rules::check_count(&version.bindings)?;
     Ok(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn defaults(values: &[(&str, &str)]) -> DefaultSecrets {
+        let values = values.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        DefaultSecrets { worker: "shop".to_owned(), values: values.collect() }
+    }
+
+    /// Returns `NAME=text` of each binding.
+    fn texts(bindings: &[Value]) -> Vec<String> {
+        let text = |binding: &Value| {
+            let text = |field: &str| binding[field].as_str().unwrap_or_default().to_owned();
+            format!("{}={}", text("name"), text("text"))
+        };
+        bindings.iter().map(text).collect()
+    }
+
+    #[test]
+    fn a_default_holds_until_a_secret_is_put() {
+        let keep = |previous: &[Value]| Ok(previous.to_vec());
+        let first = with_defaults(&[], Some(&defaults(&[("A", "1"), ("B", "2")])), keep);
+        let first = first.expect("bindings");
+        assert_eq!(texts(&first), ["A=1", "B=2"]);
+        let mut put = first.clone();
+        put[1] = json!({ "name": "B", "type": "secret_text", "text": "put" });
+        let second = with_defaults(&put, Some(&defaults(&[("A", "3"), ("B", "4")])), keep);
+        assert_eq!(texts(&second.expect("bindings")), ["B=put", "A=3"]);
+        let third = with_defaults(&put, None, keep).expect("bindings");
+        assert_eq!(texts(&third), ["B=put"], "a default that is gone is kept trigger no upload");
+    }
+
+    #[test]
+    fn a_variable_of_the_upload_takes_the_place_of_a_default() {
+        let variable = json!({ "name": "A", "type": "plain_text", "text": "variable" });
+        let resolve = |_: &[Value]| Ok(vec![variable]);
+        let bindings = with_defaults(&[], Some(&defaults(&[("A", "secret")])), resolve);
+        assert_eq!(texts(&bindings.expect("bindings")), ["A=variable"]);
+    }
+
+    #[test]
+    fn an_inherited_secret_may_be_a_default() {
+        let metadata: crate::cloudflare::metadata::UploadMetadata =
+            serde_json::from_value(json!({ "bindings": [{ "name": "A", "type": "inherit" }] }))
+                .expect("metadata");
+        let resolve = |previous: &[Value]| metadata.resolve_bindings(previous);
+        let bindings = with_defaults(&[], Some(&defaults(&[("A", "1")])), resolve);
+        assert_eq!(texts(&bindings.expect("bindings")), ["A=1"]);
+        let missing = with_defaults(&[], None, |previous| metadata.resolve_bindings(previous));
+        assert!(missing.is_err());
+    }
 }

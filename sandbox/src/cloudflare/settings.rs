@@ -156,7 +156,7 @@ pub async fn patch(
             keep_bindings: vec!["secret_text".to_owned(), "secret_key".to_owned()],
             ..UploadMetadata::default()
         };
-        version.bindings = metadata.resolve_bindings(Some(&latest))?;
+        version.bindings = metadata.resolve_bindings(&latest.bindings)?;
     }
     if let Some(date) = settings.remove("compatibility_date") {
         version.compatibility_date = serde_json::from_value(date).map_err(invalid)?;

@@ -12,7 +12,7 @@ use super::envelope::{ApiResult, CloudflareError, ok};
 use super::metadata::{UploadMetadata, check_name};
 use super::migrations::{self, Migrations};
 use super::versions::version_json;
-use super::{flat, rules, scripts, settings};
+use super::{flat, rules, scripts, secrets, settings};
 use crate::app::App;
 use crate::ids::{now, uuid};
 use crate::serve::check::CheckOutcome;
@@ -222,6 +222,12 @@ impl CodeUpload {
             None if metadata.keep_assets => previous.and_then(|version| version.assets.clone()),
             None => None,
         };
+        let resources = app.store.resources.get(&worker.account)?;
+        let bindings = secrets::with_defaults(
+            previous.map_or(&[] as &[_], |version| version.bindings.as_slice()),
+            resources.default_secrets(&worker.name),
+            |previous| metadata.resolve_bindings(previous),
+        )?;
         if metadata.main_module.is_none() && assets.is_none() {
             return Err(CloudflareError::invalid("A version needs a main module, assets, or both"));
         }
@@ -229,7 +235,7 @@ impl CodeUpload {
             id: uuid(),
             number: worker.versions.len() + 1,
             created_on: now(),
-            bindings: metadata.resolve_bindings(previous)?,
+            bindings,
             annotations: metadata.annotations,
             main_module: metadata.main_module,
             modules,

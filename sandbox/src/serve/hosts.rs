@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
+use axum::http::HeaderMap;
+use ring::digest::{SHA256, digest};
+
 use crate::app::SUBDOMAIN;
+use crate::ids::random;
 use crate::state::model::{Worker, WorkerVersion};
 
 /// The target of a host name.
@@ -45,6 +49,51 @@ pub fn is_own(host: &str) -> bool {
 /// enabled.
 #[must_use]
 pub fn find(workers: &[Arc<Worker>], host: &str) -> HostTarget {
+    find_by(workers, host, &Worker::live)
+}
+
+/// Finds the version that a request to `host` gets. Where a deployment has two versions, the request's headers decide, as
+/// at Cloudflare, else chance
+/// (<https://developers.cloudflare.com/workers/configuration/versions-and-deployments/gradual-deployments/>).
+#[must_use]
+pub fn find_for(workers: &[Arc<Worker>], host: &str, headers: &HeaderMap) -> HostTarget {
+    find_by(workers, host, &|worker: &Worker| choose(worker, headers))
+}
+
+/// The header that names versions: `shop="VERSION", other="VERSION"`.
+const OVERRIDES: &str = "cloudflare-workers-version-overrides";
+
+/// The header whose value always leads to the same version of a deployment.
+const KEY: &str = "cloudflare-workers-version-key";
+
+fn choose<'w>(worker: &'w Worker, headers: &HeaderMap) -> Option<&'w WorkerVersion> {
+    let text = |name: &str| headers.get(name)?.to_str().ok();
+    let expected = text(OVERRIDES).and_then(|text| {
+        text.split(',').find_map(|entry| {
+            let (name, version) = entry.trim().split_once('=')?;
+            (name == worker.name).then(|| version.trim_matches('"'))
+        })
+    });
+    // A version that is not part of the deployment counts as not named.
+    let named = expected.and_then(|id| worker.serving().find(|(version, _)| version.id == id));
+    if let Some((version, _)) = named {
+        return Some(version);
+    }
+    let bytes: [u8; 4] = match text(KEY) {
+        Some(key) => {
+            let hash = digest(&SHA256, key.as_bytes());
+            hash.as_ref().first_chunk().copied().unwrap_or_default()
+        }
+        None => random(),
+    };
+    worker.version_at(f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0) * 100.0)
+}
+
+/// Chooses the version of a Worker that answers.
+type Choose<'c> = dyn Fn(&Worker) -> Option<&WorkerVersion> + 'c;
+
+fn find_by(workers: &[Arc<Worker>], host: &str, choose: &Choose<'_>) -> HostTarget {
+    let live = |worker: &Arc<Worker>| live(worker, choose);
     let workers_dev = format!(".{SUBDOMAIN}.workers.dev");
     let local = host.strip_suffix(".localhost");
     let of_domain = |name: &str| {
@@ -81,8 +130,8 @@ pub fn find(workers: &[Arc<Worker>], host: &str) -> HostTarget {
     HostTarget::Nothing
 }
 
-fn live(worker: &Arc<Worker>) -> HostTarget {
-    match worker.live() {
+fn live(worker: &Arc<Worker>, choose: &Choose<'_>) -> HostTarget {
+    match choose(worker) {
         Some(version) => HostTarget::Version(worker.clone(), Box::new(version.clone())),
         None => HostTarget::NotDeployed(worker.name.clone()),
     }
@@ -95,8 +144,10 @@ fn by_short_id<'a>(worker: &'a Worker, prefix: &str) -> Option<&'a WorkerVersion
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::state::model::full_traffic;
+    use crate::state::model::{TrafficShare, full_traffic};
 
     fn worker(name: &str, aliases: &[&str]) -> Worker {
         let mut worker = Worker::new("account", name);
@@ -108,7 +159,7 @@ mod tests {
                 "modules": [], "compatibility_date": "", "compatibility_flags": [], "assets": null
             }))
             .expect("a version");
-            worker.deploy(full_traffic(&version.id), std::collections::BTreeMap::new());
+            worker.deploy(full_traffic(&version.id), BTreeMap::new());
             worker.versions.push(version);
         }
         worker
@@ -146,6 +197,54 @@ mod tests {
         ] {
             assert_eq!(resolve(&workers, host), expected, "{host}");
         }
+    }
+
+    /// Returns the versions that answer 400 requests with these headers, each with its number.
+    fn answers(
+        workers: &[Arc<Worker>],
+        headers: &[(&'static str, &str)],
+    ) -> BTreeMap<String, usize> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().expect("a value"));
+        }
+        let mut resolve = BTreeMap::new();
+        for _ in 0..400 {
+            let HostTarget::Version(_, version) = find_for(workers, "site.localhost", &map) else {
+                panic!("no version")
+            };
+            *resolve.entry(version.id).or_insert(0) += 1;
+        }
+        resolve
+    }
+
+    #[test]
+    fn two_versions_answer_by_their_percentages() {
+        let mut site = worker("site", &["mr-1", "mr-2"]);
+        let (old, new) = ("00000000-site", "00000001-site");
+        let share =
+            |id: &str, percentage: f64| TrafficShare { version_id: id.to_owned(), percentage };
+        site.deploy(vec![share(new, 25.0), share(old, 75.0)], BTreeMap::new());
+        assert_eq!(site.live().map(|version| version.id.as_str()), Some(old));
+        for (at, expected) in [(0.0, new), (24.9, new), (25.0, old), (99.9, old)] {
+            assert_eq!(
+                site.version_at(at).map(|version| version.id.as_str()),
+                Some(expected),
+                "{at}"
+            );
+        }
+        let workers = [Arc::new(site)];
+        let by_chance = answers(&workers, &[]);
+        // With 400 requests fewer than 40 or more than 190 happen once in more than 10^10 runs.
+        assert!((40..190).contains(&by_chance[new]), "{by_chance:?}");
+        let by_name = format!("other=\"x\", site=\"{new}\"");
+        assert_eq!(
+            answers(&workers, &[(OVERRIDES, &by_name)]),
+            BTreeMap::from([(new.to_owned(), 400)])
+        );
+        let unknown = answers(&workers, &[(OVERRIDES, "site=\"gone\"")]);
+        assert_eq!(unknown.len(), 2, "{unknown:?}");
+        assert_eq!(answers(&workers, &[(KEY, "visitor-7")]).len(), 1);
     }
 
     #[test]

@@ -25,10 +25,11 @@ use hosts::HostTarget;
 
 /// Serves a request for a Worker's host.
 pub async fn handle(app: &App, host: &str, request: Request) -> Response {
-    match hosts::find(&app.store.workers(), host) {
+    match hosts::find_for(&app.store.workers(), host, request.headers()) {
         HostTarget::Version(worker, version) => {
             let node = VersionNode::new(&worker, &version.id);
-            if node.role == NodeRole::Uploaded && !worker.classes.is_empty() {
+            let gets_traffic = worker.serving().any(|(one, _)| one.id == version.id);
+            if node.role == NodeRole::Uploaded && !gets_traffic && !worker.classes.is_empty() {
                 return missing::no_preview(app, &worker.name);
             }
             proxy::forward(app, &node, request).await

@@ -215,6 +215,27 @@ impl Worker {
         self.version(&largest.version_id)
     }
 
+    /// Returns the versions that get traffic, with their percentages.
+    pub fn serving(&self) -> impl Iterator<Item = (&WorkerVersion, f64)> {
+        let shares =
+            self.deployments.last().map_or(&[] as &[TrafficShare], |one| one.versions.as_slice());
+        let shares = shares.iter().filter(|share| share.percentage > 0.0);
+        shares.filter_map(|share| Some((self.version(&share.version_id)?, share.percentage)))
+    }
+
+    /// Returns the version that gets a request. `at` is a number from 0 to 100 that decides where there are several.
+    #[must_use]
+    pub fn version_at(&self, at: f64) -> Option<&WorkerVersion> {
+        let mut end = 0.0;
+        for (version, percentage) in self.serving() {
+            end += percentage;
+            if at < end {
+                return Some(version);
+            }
+        }
+        self.live()
+    }
+
     /// Returns the newest version with this alias.
     #[must_use]
     pub fn alias(&self, alias: &str) -> Option<&WorkerVersion> {

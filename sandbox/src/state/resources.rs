@@ -1,6 +1,7 @@
 //! Stores an account's KV namespaces, D1 databases, R2 buckets, queues and workflows.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -30,6 +31,8 @@ pub struct Resources {
     pub hyperdrives: Vec<LocalHyperdrive>,
     /// The projects of Workers, which xtask registers.
     pub projects: Vec<WorkerOrigin>,
+    /// The default values of secrets, as xtask sent them.
+    pub default_secrets: Vec<DefaultSecrets>,
 }
 
 /// A KV namespace.
@@ -110,6 +113,26 @@ pub struct WorkerOrigin {
     pub environment: String,
 }
 
+/// The values of a Worker's secrets that hold until one is put.
+#[derive(Clone, Default, Deserialize, Serialize)]
+pub struct DefaultSecrets {
+    /// The Worker.
+    pub worker: String,
+    /// The values by name.
+    pub values: BTreeMap<String, String>,
+}
+
+/// Hides the values.
+impl fmt::Debug for DefaultSecrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&String> = self.values.keys().collect();
+        f.debug_struct("DefaultSecrets")
+            .field("worker", &self.worker)
+            .field("names", &names)
+            .finish()
+    }
+}
+
 /// The local database of a Hyperdrive binding.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct LocalHyperdrive {
@@ -167,6 +190,12 @@ impl Resources {
     #[must_use]
     pub fn queue(&self, name: &str) -> Option<&Queue> {
         self.queues.iter().find(|one| one.name == name)
+    }
+
+    /// Returns the default secrets of a Worker. `None` if it has none.
+    #[must_use]
+    pub fn default_secrets(&self, worker: &str) -> Option<&DefaultSecrets> {
+        self.default_secrets.iter().find(|one| one.worker == worker)
     }
 
     /// Returns a workflow.

@@ -139,7 +139,7 @@ function build(call: Call): string {
 
 /** The deployment of the Cloudflare module, by its own rules and the real wrangler. */
 async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
-	const [{ bundleArguments, WRANGLER_ENV, BUN_OPTIONS, parseStrategy, wranglerArguments }, { parseRefusal }, { verdict }, { hasAssets, refusal, site }, { READ_DEPLOYMENTS, missingWorker }] = await Promise.all([
+	const [{ parseBeforeDeploy, bundleArguments, WRANGLER_ENV, parseFlags, BUN_OPTIONS, stepArguments, parseStrategy, wranglerArguments }, { parseRefusal }, { verdict }, { hasAssets, refusal, site }, { READ_DEPLOYMENTS, missingWorker }] = await Promise.all([
 		import(`${repository}/dagger/cloudflare/src/arguments.ts`),
 		import(`${repository}/dagger/cloudflare/src/refusal.ts`),
 		import(`${repository}/dagger/cloudflare/src/verdict.ts`),
@@ -158,6 +158,8 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 	const found = site(config, given.environment);
 	const command = call.name === "deploy" ? "deploy" : "preview";
 	const strategy = command === "preview" ? parseStrategy(given.strategy) : undefined;
+	const steps: { command: string; arguments: string[]; reads: string[] }[] = parseBeforeDeploy(given["before-deploy"]);
+	const flags: { bundle: string[]; upload: string[] } = parseFlags(given.flags);
 	const dist = resolve(process.cwd(), given.dist as string);
 	if (!existsSync(dist)) fail(`no such directory: ${given.dist}`);
 	const shared = JSON.parse(readFileSync(`${root}/dagger/config/config.json`, "utf8"));
@@ -177,7 +179,7 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 	const output = `${state}/${given.nonce}.ndjson`;
 	rmSync(output, { force: true });
 	const environment: string | undefined = found.wranglerEnvironment;
-	const step = { command, strategy, alias: given.alias, environment, tag: given.tag, message: given.message };
+	const step = { command, strategy, alias: given.alias, environment, tag: given.tag, message: given.message, flags: flags.upload };
 	const words: string[] = wranglerArguments(step);
 	writeFileSync(`${state}/wrangler.json`, JSON.stringify({ words, WRANGLER_ENV }));
 	const env = {
@@ -195,7 +197,7 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 	const isBundled = found.hasCode || found.builds;
 	if (isBundled) {
 		const assets = found.assets === undefined ? undefined : places.empty;
-		const first = bundleArguments({ config: name, environment, assets, outdir: `${own}/out`, outfile: places.bundle });
+		const first = bundleArguments({ config: name, environment, assets, outdir: `${own}/out`, outfile: places.bundle, flags: flags.bundle });
 		const bundled = run([process.execPath, ...BUN_OPTIONS, wrangler, ...first], project, WRANGLER_ENV);
 		if (!bundled.success) {
 			const judged = verdict(command, bundled.exitCode, "", strategy);
@@ -211,6 +213,7 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 		bundle: isBundled ? places.bundle : null,
 		upload: places.upload,
 		account: shared.cloudflare.accountId,
+		reads: steps.flatMap((step) => step.reads.map((path) => join(given.workspace === undefined ? project : shell.directory(given.workspace), path))),
 	});
 	const program = `${repository}/dagger/cloudflare/toolchain/prepare-upload.js`;
 	const prepared = run([process.execPath, "--no-env-file", "--config=/dev/null", program, request], "/", { CLOUDFLARE_API_TOKEN: token as string });
@@ -219,11 +222,21 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 		const asked = run([process.execPath, ...BUN_OPTIONS, "-e", READ_DEPLOYMENTS, found.worker], process.cwd(), env);
 		refuse(missingWorker(found.worker, `${asked.stdout}` || `${asked.stderr}`));
 	}
+	const results: { command: string; isOk: boolean }[] = [];
+	for (const step of steps) {
+		const ended = run([process.execPath, ...BUN_OPTIONS, wrangler, ...stepArguments(name, environment, step)], project, env);
+		results.push({ command: step.command, isOk: ended.success });
+		if (!ended.success) {
+			const judged = verdict(command, ended.exitCode, "", strategy);
+			const error = `the step \`${step.command}\` of \`xtask.beforeDeploy\` exited with ${ended.exitCode}; nothing was uploaded`;
+			return JSON.stringify({ schema: 1, command, nonce: given.nonce, exitCode: ended.exitCode, ...judged, error, steps: results, log: `${ended.stdout}${ended.stderr}` });
+		}
+	}
 	const ended = run([process.execPath, ...BUN_OPTIONS, wrangler, ...words], places.upload, env);
 	if (mode === "wrangler-signal-late") signalled();
 	const judged = verdict(command, ended.exitCode, existsSync(output) ? readFileSync(output, "utf8") : "", strategy);
 	const log = `${ended.stdout}${ended.stderr}`.replaceAll(token as string, "***");
-	return JSON.stringify({ schema: 1, command, nonce: given.nonce, exitCode: ended.exitCode, ...judged, log });
+	return JSON.stringify({ schema: 1, command, nonce: given.nonce, exitCode: ended.exitCode, ...judged, steps: results, log });
 }
 
 async function script(text: string, mode: string): Promise<void> {

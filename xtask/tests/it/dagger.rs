@@ -19,7 +19,7 @@ pub struct Dagger {
 }
 
 impl Dagger {
-    fn new() -> Dagger {
+    pub fn new() -> Dagger {
         let dagger = Dagger::with(Vec::new());
         let bun = std::env::var("XTASK_BUN").expect("XTASK_BUN is set");
         let fake = repository().join("xtask/tests/fakes/dagger.ts");
@@ -202,16 +202,18 @@ fn wrangler_gets_the_same_words_from_both_engines() {
         (None, None, None),
     ] {
         let (tag, message) = ("0123456789ab", "it's a \"message\"");
+        let name = config.unwrap_or("wrangler.json");
         let step = serde_json::json!({ "command": "deploy", "environment": environment, "tag": tag, "message": message });
         let first = serde_json::json!({ "config": config, "environment": environment, "assets": assets,
             "outdir": "/out", "outfile": "/form" });
         let code = format!(
-            "import {{ bundleArguments, wranglerArguments, WRANGLER_ENV }} from {:?};\n\
+            "import {{ bundleArguments, stepArguments, wranglerArguments, WRANGLER_ENV }} from {:?};\n\
+             const step0 = {{ command: '', arguments: ['d1', 'execute', 'DB', '--remote'], reads: [] }};\n\
              const given = (step) => Object.fromEntries(Object.entries(step).filter(([, value]) => value !== null));\n\
              const step = given({step});\n\
              const upload = {{ ...step, command: 'preview', alias: 'mr-1' }};\n\
              const preview = {{ ...upload, strategy: 'preview' }};\n\
-             console.log(JSON.stringify([bundleArguments(given({first})), wranglerArguments(step), wranglerArguments(upload), wranglerArguments(preview), Object.entries(WRANGLER_ENV)]));",
+             console.log(JSON.stringify([bundleArguments(given({first})), wranglerArguments(step), wranglerArguments(upload), wranglerArguments(preview), stepArguments({name:?}, given(step).environment, step0), Object.entries(WRANGLER_ENV)]));",
             repository().join("dagger/cloudflare/src/arguments.ts")
         );
         let mut bun =
@@ -221,7 +223,9 @@ fn wrangler_gets_the_same_words_from_both_engines() {
         let ours = wrangler::deploy_arguments(environment, tag, message);
         let uploads = wrangler::upload_arguments(Some("mr-1"), environment, tag, message);
         let previews = wrangler::preview_arguments(Some("mr-1"), environment, tag, message);
-        let all = serde_json::json!([first, ours, uploads, previews, wrangler::WRANGLER_ENV]);
+        let step = ["d1", "execute", "DB", "--remote"].map(str::to_owned);
+        let step = wrangler::step_arguments(Some(name), environment, &step);
+        let all = serde_json::json!([first, ours, uploads, previews, step, wrangler::WRANGLER_ENV]);
         assert_eq!(theirs, all);
     }
 }

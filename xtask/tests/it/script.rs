@@ -37,6 +37,7 @@ fn plan(env: &TestEnv, verb: Operation, name: &str, environment: &str, port: Opt
         force: false,
         rebuild: false,
         allow_stub: false,
+        percent: None,
         inputs: BTreeMap::new(),
         reasons: BTreeMap::from([(projects[0].name.clone(), "named".to_owned())]),
         keys: BTreeMap::from([(projects[0].name.clone(), Ok("k0123".to_owned()))]),

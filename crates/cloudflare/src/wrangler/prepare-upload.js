@@ -16,6 +16,7 @@
  * - `bundle`: what the first step left, absolute. `null` if there was nothing to bundle.
  * - `upload`: the folder to write, absolute.
  * - `account`: the id of the account. `null` for the sandbox, which has every account.
+ * - `reads`: the files and folders that steps before the upload read beside the token, absolute. A folder may be missing.
  *
  * Exits with 3 after a refusal. The last lines then begin with `refused: ` and `hint: `. Lines that begin with
  * `warning: ` name lines of `_redirects` and `_headers` that have no effect.
@@ -511,11 +512,25 @@ function checkToken(bytes, what) {
   }
 }
 
+/** Refuses a file that leads out of the repository, at `path` or in the folder there. A step reads it beside the token. */
+function checkRead(path, isTop = true) {
+  const target = real(path);
+  if (!isInside(real(request.root), target)) refuse(`${shown(path)} leads out of the repository, to ${target}, and a step of \`beforeDeploy\` would read it`, "put a copy of it into the repository");
+  const stat = statSync(target);
+  if (stat.isDirectory()) {
+    // A link in a folder that leads to another one may lead back.
+    if (isTop || !lstatSync(path).isSymbolicLink()) for (const name of readdirSync(path)) checkRead(join(path, name), false);
+  } else if (!stat.isFile()) {
+    refuse(`${shown(path)} is not a regular file, and a step of \`beforeDeploy\` would read it`, "replace it by a regular file");
+  }
+}
+
 function prepare() {
   const path = configPath();
   const config = parse(path);
   checkKeys(config, path);
   const out = effective(config, path, request.redirected);
+  for (const file of request.reads ?? []) if (lstatSync(file, { throwIfNoEntry: false }) !== undefined) checkRead(file);
   if (request.redirected) checkGenerated(out, path);
   checkParts(out, path);
   rmSync(request.upload, { recursive: true, force: true });

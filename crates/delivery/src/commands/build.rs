@@ -13,17 +13,19 @@ use crate::builds::{Builds, tools_of};
 use crate::context::Ctx;
 use crate::engine::RunContext;
 use crate::engine::choice::{RequestedEngine, choose};
-use crate::engine::live;
 use crate::engine::setup::{self, Setup};
+use crate::engine::{live, secrets};
 use crate::plan::destination::Destination;
-use crate::plan::variables::{self, digests};
+use crate::plan::variables::{self, digest_of, digests};
 use crate::plan::{BuildPlan, Choice, Engine, Operation, Plan, RefusedProject};
 use crate::record::{Record, ToolVersions};
 use crate::report::{self, RunReport, script};
+use crate::tools::sandbox::ProvisionResult;
 use crate::tools::{dagger, sandbox};
 use base::error::{Exit, Failure};
 use workspace::Workspace;
 use workspace::config::LOCAL;
+use workspace::dev_vars::DevVars;
 use workspace::graph::Graph;
 use workspace::inputs::{self, Inputs};
 use workspace::key::content_key;
@@ -104,6 +106,8 @@ pub struct BuildRequest {
     pub rollback: bool,
     /// Upload to the sandbox although bindings have no local form.
     pub allow_stub: bool,
+    /// The percentage of the traffic in a gradual deployment.
+    pub percent: Option<u8>,
     /// The preview's alias or name.
     pub alias: Option<String>,
     /// The preview strategy of each project.
@@ -122,6 +126,7 @@ impl BuildRequest {
             rebuild: false,
             rollback: true,
             allow_stub: false,
+            percent: None,
             alias: None,
             strategies: BTreeMap::new(),
         }
@@ -217,19 +222,29 @@ fn refused_record(ctx: &Ctx, plan: &Plan, index: usize, refused: &RefusedProject
     record
 }
 
-/// Creates the storage that the projects' configs name by id in the sandbox. The upload reports a failure,
-/// because it knows the binding.
+/// Creates the storage that the projects' configs name by id in the sandbox, and gives it the default values of their
+/// secrets. The upload reports a failure, because it knows the binding.
 fn provide_storage(ctx: &Ctx, plan: &Plan, port: u16) {
     for part in &plan.projects {
         // The one that the upload goes to, whatever the wrangler config names.
         let account = &plan.destination.account_id;
         let environment = &plan.destination.environment;
-        match sandbox::provide(&ctx.root, port, account, part, environment) {
-            Ok(made) if made.is_empty() => {}
-            Ok(made) => {
-                let text =
-                    format!("{}: new and empty in the sandbox: {}", part.project, made.join(", "));
-                ctx.ui.note(&text);
+        let provided =
+            DevVars::read(&ctx.root, &part.dir, environment, &part.target).and_then(|secrets| {
+                let secrets = secrets.as_ref();
+                let provided =
+                    sandbox::provide(&ctx.root, port, account, part, environment, secrets)?;
+                let path = secrets.map(|secrets| secrets.path.clone()).unwrap_or_default();
+                Ok((provided, path))
+            });
+        match provided {
+            Ok((ProvisionResult { made, default_secrets }, path)) => {
+                if !made.is_empty() {
+                    let made = made.join(", ");
+                    ctx.ui.note(&format!("{}: new and empty in the sandbox: {made}", part.project));
+                }
+                let note = secrets::defaults_note(&part.project, &path, &default_secrets);
+                note.iter().for_each(|note| ctx.ui.note(note));
             }
             Err(failure) => ctx.ui.note(&format!("{}: {}", part.project, failure.message)),
         }
@@ -265,10 +280,26 @@ pub(super) fn keys(
         let build = builds.get(&project.name).and_then(|build| build.as_ref().ok());
         let tools = build.and_then(|build| build.toolchain.fact());
         facts.extend(tools.map(|tools| ("tools", tools)));
+        facts.extend(default_secrets(&workspace.root, project, destination));
         let key = content_key(&inputs.blobs, &facts);
         (project.name.clone(), inputs.refusal.clone().map_or(Ok(key), Err))
     };
     Ok(projects.iter().zip(&inputs).map(key).collect())
+}
+
+/// Returns the digests of the default secrets that the sandbox gets, since git ignores their file. `None` if there are
+/// none, or if they cannot be read, which the deployment reports.
+fn default_secrets(
+    root: &Utf8Path,
+    project: &Project,
+    destination: &Destination,
+) -> Option<(&'static str, String)> {
+    let environment = &destination.environment;
+    destination.sandbox?;
+    let target = project.target(environment);
+    let secrets = DevVars::read(root, &project.dir, environment, &target).ok()??;
+    let values = secrets.values.into_iter().map(|(name, value)| (name, digest_of(&value)));
+    Some(("secrets", format!("{:?}", values.collect::<BTreeMap<_, _>>())))
 }
 
 /// Returns the inputs of each project's build, independent of the environment.

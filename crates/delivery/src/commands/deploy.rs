@@ -6,6 +6,7 @@ use clap::Args;
 use super::build::{BuildRequest, EngineArgs, nothing_to_do};
 use super::selection::{self, Selection};
 use crate::context::{Ctx, default_environment};
+use crate::engine::secrets;
 use crate::plan::claims::Claims;
 use crate::plan::destination::{Destination, PipelineFacts};
 use crate::plan::{Operation, guard, protection};
@@ -13,6 +14,7 @@ use crate::tools::sandbox;
 use base::env::{is_set, raw_variable};
 use base::error::Exit;
 use workspace::Workspace;
+use workspace::project::Project;
 
 /// Build projects, upload them, route traffic to them and check that they work.
 #[derive(Debug, Args)]
@@ -31,6 +33,10 @@ pub struct DeployCommand {
     /// Deploy even if the same content is live
     #[arg(long)]
     force: bool,
+    /// Give the new version only this percentage of the traffic. The live version keeps the rest. Crons, routes, domains
+    /// and settings are not applied
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    percent: Option<u8>,
     /// Do not roll back when the health check fails
     #[arg(long)]
     no_rollback: bool,
@@ -56,6 +62,11 @@ impl DeployCommand {
         let (config, all) = (&workspace.config, &workspace.projects);
         let environment = &destination.environment;
         let claims = Claims::new(config, all);
+        let check_secrets = |project: &Project| {
+            let timeout = secrets::TIMEOUT;
+            secrets::refuse_missing_if_readable(&ctx.root, project, &destination, timeout)
+                .map(|_is_readable| ())
+        };
         chosen.refuse(ctx, environment, |project| {
             protection::check(config, all, &[project], environment)?;
             claims.check(project, environment)?;
@@ -65,13 +76,14 @@ impl DeployCommand {
             // A script needs no token.
             guard::check(project, environment)?;
             if destination.sandbox.is_none() {
-                return guard::check_account(config, project, environment);
+                guard::check_account(config, project, environment)?;
+                return check_secrets(project);
             }
             let target = project.target(environment);
-            if self.allow_stub {
-                return Ok(());
+            if !self.allow_stub {
+                guard::check_local_form(&project.config, &target, is_set)?;
             }
-            guard::check_local_form(&project.config, &target, is_set)
+            check_secrets(project)
         })?;
         let choice = self.engine.choose(ctx, &workspace)?;
         let (force, rollback) = (self.force, !self.no_rollback);
@@ -81,6 +93,7 @@ impl DeployCommand {
             rebuild,
             rollback,
             allow_stub: self.allow_stub,
+            percent: self.percent.filter(|percent| *percent < 100),
             ..BuildRequest::new(Operation::Deploy, choice, destination)
         };
         let broken = chosen.broken.clone();

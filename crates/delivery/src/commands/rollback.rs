@@ -35,6 +35,10 @@ pub struct PromoteCommand {
     /// the merge request comment names it
     #[arg(long, value_name = "ALIAS|VERSION")]
     from: String,
+    /// Give the version only this percentage of the traffic. The live version keeps the rest
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, hide_default_value = true,
+          value_parser = clap::value_parser!(u8).range(1..=100))]
+    percent: u8,
 }
 
 /// The project and its environment.
@@ -59,19 +63,19 @@ impl RollbackCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let target = self.to.map_or(RollbackTarget::Previous, RollbackTarget::Version);
-        self.place.make_live(ctx, &target)
+        self.place.make_live(ctx, &target, 100)
     }
 }
 
 impl PromoteCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        self.place.make_live(ctx, &RollbackTarget::Alias(self.from))
+        self.place.make_live(ctx, &RollbackTarget::Alias(self.from), self.percent)
     }
 }
 
 impl ProjectEnvironment {
-    fn make_live(&self, ctx: &Ctx, target: &RollbackTarget) -> Result<Exit> {
+    fn make_live(&self, ctx: &Ctx, target: &RollbackTarget, percent: u8) -> Result<Exit> {
         let workspace = Workspace::survey(&ctx.root)?;
         let project = workspace.project(&self.project)?;
         let environment = self.env.clone().map_or_else(default_environment, Ok)?;
@@ -91,7 +95,7 @@ impl ProjectEnvironment {
             setup.finish(&format!("sandbox at http://127.0.0.1:{port}"));
             destination.move_sandbox(port);
         }
-        let rollback = rollback::Rollback::plan(ctx, project, &destination, target)?;
+        let rollback = rollback::Rollback::plan(ctx, project, &destination, target, percent)?;
         if ctx.dry_run {
             ctx.ui.report(&rollback, &rollback.sentence());
             return Ok(Exit::Done);

@@ -181,6 +181,7 @@ impl<'w> SelectedProjects<'w> {
             force: task.force,
             rebuild: task.rebuild || task.force,
             allow_stub: task.allow_stub,
+            percent: task.percent,
             inputs: build_inputs(graph, &self.projects, &builds),
             rollback: task.rollback,
             alias: task.alias,

@@ -185,6 +185,7 @@ fn row(ctx: &Ctx, place: &ReadableEnvironment, project: &Project) -> StatusRow {
         let in_step = live.tag == key;
         let wanted = Triggers::new(&project.wrangler, environment).digest;
         let triggers_applied = live.triggers.as_ref() == Some(&wanted);
+        let live = Box::new(live);
         Ok(LiveState::Live { live, urls, in_step, triggers_applied })
     };
     StatusRow {

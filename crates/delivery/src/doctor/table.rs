@@ -26,7 +26,7 @@ type CheckRow =
 
 /// The checks that exist with every config.
 #[rustfmt::skip]
-fn table() -> [CheckRow; 29] {
+fn table() -> [CheckRow; 30] {
     use Cost::{Local, Network, Read};
     use CheckGroup::{Config, Dagger, Network as Remote, Pipeline, Projects, Repository, Sandbox, Tools};
     [
@@ -47,6 +47,7 @@ fn table() -> [CheckRow; 29] {
         ("projects.config", "wrangler configs", Projects, Read, DEPLOY, projects::check_configs),
         ("projects.wrangler", "wrangler fields", Projects, Read, DEPLOY, projects::fields),
         ("projects.preview", "preview URLs", Projects, Read, PREVIEW, projects::preview),
+        ("projects.secrets", "required secrets", Projects, Network, DEPLOY, projects::required_secrets),
         ("sandbox.program", "program", Sandbox, Read, LOCAL_ONLY, sandbox::program),
         ("sandbox", "process", Sandbox, Local, LOCAL_ONLY, sandbox::process),
         ("sandbox.token", "token", Sandbox, Read, LOCAL_ONLY, sandbox::token),

@@ -5,9 +5,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use workspace::modules;
 
+use super::before_deploy;
 use super::job::ProjectRun;
 use super::uploader::{NewVersion, PreparedUpload};
 use crate::plan::{Operation, ProjectPlan};
+use crate::record::StepResult;
 use crate::script;
 use crate::tools::dagger;
 use base::command;
@@ -38,6 +40,8 @@ struct ModuleRecord {
     #[serde(default)]
     warnings: Vec<String>,
     #[serde(default)]
+    steps: Vec<StepResult>,
+    #[serde(default)]
     log: String,
 }
 
@@ -65,7 +69,10 @@ impl ModuleRecord {
                 let reason = error.unwrap_or_else(|| format!("wrangler exited with {code}"));
                 let lines: Vec<String> = self.log.lines().map(plain).collect();
                 let failure = failed(wrangler::excerpt(&reason, &lines, None));
-                Err(failure.hint(wrangler::next_step_in(&self.log)))
+                Err(match self.steps.iter().all(|step| step.is_ok) {
+                    true => failure.hint(wrangler::next_step_in(&self.log)),
+                    false => failure.hint(before_deploy::HINT),
+                })
             }
         }
     }
@@ -80,6 +87,12 @@ pub fn module_record(
     strategy: Option<Strategy>,
 ) -> Option<Result<NewVersion, Failure>> {
     Some(ModuleRecord::parse(text, nonce)?.new_version(strategy))
+}
+
+/// Returns the steps before the upload that ran, by the record that the Cloudflare module left.
+pub fn read_steps(job: &ProjectRun<'_>, prepared: &PreparedUpload) -> Vec<StepResult> {
+    let text = std::fs::read_to_string(&prepared.report).unwrap_or_default();
+    ModuleRecord::parse(&text, &job.part.nonce).map(|record| record.steps).unwrap_or_default()
 }
 
 /// Prepares the run of the project's script, which builds and uploads in containers.

@@ -4,6 +4,7 @@
 
 use anyhow::Result;
 
+use super::before_deploy;
 use super::build_output::BuildOutput;
 use super::failure::{FailedUpload, explain_failed_upload};
 use super::job::{ProjectRun, millis};
@@ -12,7 +13,7 @@ use super::lock::FileLock;
 use super::uploader::{self, PreparedUpload};
 use super::verify::{Verification, verify};
 use crate::plan::{Engine, Operation};
-use crate::record::{DeployStatus, Output, Record};
+use crate::record::{DeployStatus, Output, Record, StepResult};
 use base::env::variable;
 use base::error::{Exit, Failure, exit_of, hints_of, refused};
 use base::time::{rfc3339, unix_now};
@@ -62,6 +63,8 @@ pub struct ProjectDeployment<'a> {
     before: Before,
     existing: Option<Existing>,
     build: BuildResult,
+    /// The steps before the upload that ran.
+    steps: Vec<StepResult>,
     /// The duration of the upload in milliseconds.
     took: Option<u64>,
     uploaded: Option<Uploaded>,
@@ -81,6 +84,7 @@ impl<'a> ProjectDeployment<'a> {
             before: Before::default(),
             existing: None,
             build: BuildResult::default(),
+            steps: Vec::new(),
             took: None,
             uploaded: None,
             verified: Verification::default(),
@@ -120,6 +124,7 @@ impl<'a> ProjectDeployment<'a> {
         if let Some(status) = refuse_preview(&self.job, &self.before)? {
             return Ok(Some(status));
         }
+        refuse_first_share(&self.job, &self.before)?;
         self.existing = is_up_to_date(&self.job, &self.before)?;
         if self.existing.is_some() {
             return Ok(Some(DeployStatus::Unchanged));
@@ -134,15 +139,20 @@ impl<'a> ProjectDeployment<'a> {
         Ok(None)
     }
 
-    /// Uploads. From here on the remote side may have changed, and a record says so if we are killed.
+    /// Runs the steps before the upload, and uploads. From here on the remote side may have changed, and a record says so
+    /// if we are killed.
     fn upload(&mut self, prepared: &PreparedUpload) -> Result<()> {
         let Some(lock) = &self.lock else {
             return Err(refused("the project is not locked").into());
         };
         let look = self.job.command_line("status");
         self.record().begin(&self.job.run.ctx.root, &look)?;
+        if before_deploy::has_steps(&self.job) {
+            before_deploy::run(&self.job, lock, &mut self.steps)?;
+        }
         let upload = uploader::upload(&self.job, prepared, lock);
         self.took = upload.took.map(millis);
+        self.steps.extend(upload.steps);
         match upload.result {
             Ok(uploaded) => {
                 self.uploaded = Some(uploaded);
@@ -212,12 +222,14 @@ impl<'a> ProjectDeployment<'a> {
             live: self.live.clone(),
             warnings: warnings.into_iter().flatten().chain(made).chain(found).cloned().collect(),
             output: self.build.output.clone(),
+            before_deploy: self.steps.clone(),
             timings: crate::record::Timings {
                 install: self.build.install,
                 build: self.build.build,
                 deploy: self.took,
                 check: self.verified.took,
             },
+            percent: plan.percent.filter(|_| self.verified.is_routed),
             version,
             deployment,
             urls,
@@ -233,6 +245,19 @@ fn build(job: &ProjectRun<'_>) -> Result<BuildResult> {
         Engine::Host => job.build_on_host(),
         Engine::Dagger => job.build_in_container().map(|()| BuildResult::default()),
     }
+}
+
+/// Refuses a gradual deployment of a Worker without a live version to share the traffic with.
+fn refuse_first_share(job: &ProjectRun<'_>, before: &Before) -> Result<(), Failure> {
+    let Some(percent) = job.run.plan.percent.filter(|_| before.live.is_none()) else {
+        return Ok(());
+    };
+    let worker = &job.part.target.worker;
+    Err(refused(format!(
+        "the Worker `{worker}` has no live version that could keep {} % of the traffic",
+        100 - percent
+    ))
+    .hint(format!("run `{}` without `--percent`", job.command_line("deploy"))))
 }
 
 /// Refuses a preview of a Worker that cannot have one. Returns a status if there is nothing to preview yet.

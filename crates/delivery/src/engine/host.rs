@@ -9,13 +9,12 @@ use camino::Utf8Path;
 use super::job::ProjectRun;
 use super::uploader::{NewVersion, PreparedUpload};
 use crate::plan::commands::Bundling;
-use crate::plan::{Operation, guard};
+use crate::plan::{Operation, UploadKind, guard};
 use base::error::{Failure, failed, interrupted, refused, unwritable};
 use base::runner::{CompletedProcess, ExitReason};
 use cloudflare::wrangler;
 use cloudflare::wrangler::ExpectedEntry;
 use workspace::graph::normalize;
-use workspace::strategy::Strategy;
 use workspace::symlinks;
 use workspace::wrangler::{Target, WranglerConfig};
 
@@ -25,7 +24,7 @@ pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
     if let Some(dist) = &part.dist {
         guard::fill(&job.run.ctx.root, dist)?;
     }
-    let command = places.upload(part, &job.run.plan.destination, job.run.plan.verb);
+    let command = places.upload(part, &job.run.plan.destination, job.run.plan.kind(part));
     let folder = Some(places.upload_folder(part));
     let warnings = Vec::new();
     let mut prepared =
@@ -42,10 +41,10 @@ pub fn read_report(
 ) -> Result<NewVersion> {
     let verb = job.run.plan.verb;
     let output = std::fs::read_to_string(&prepared.report).unwrap_or_default();
-    let expected = match (verb, job.part.strategy) {
-        (Operation::Preview, Some(Strategy::Preview)) => ExpectedEntry::Preview,
-        (Operation::Preview, _) => ExpectedEntry::Upload,
-        _ => ExpectedEntry::Deploy,
+    let expected = match job.run.plan.kind(job.part) {
+        UploadKind::Preview => ExpectedEntry::Preview,
+        UploadKind::Version => ExpectedEntry::Upload,
+        UploadKind::Deployment => ExpectedEntry::Deploy,
     };
     match wrangler::verdict(expected, finished.exit_reason, &output) {
         wrangler::WranglerOutcome::Done { version, targets, previews } => {
@@ -106,7 +105,7 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
 const BUNDLE: &str = "correct the code or the wrangler config; nothing was uploaded";
 
 /// Returns the path of the log with all of a command's output, relative to the repository's root.
-fn log<'f>(job: &ProjectRun<'_>, finished: &'f CompletedProcess) -> &'f str {
+pub(super) fn log<'f>(job: &ProjectRun<'_>, finished: &'f CompletedProcess) -> &'f str {
     finished.log.strip_prefix(&job.run.ctx.root).unwrap_or(&finished.log).as_str()
 }
 

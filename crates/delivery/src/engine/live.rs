@@ -39,7 +39,8 @@ impl Before {
     /// be allowed to read them, which stops no deployment.
     pub(super) fn read_beside_version(&mut self, job: &ProjectRun<'_>) {
         let part = job.part;
-        if job.run.plan.verb != Operation::Deploy || self.live.is_none() {
+        let is_whole = job.run.plan.percent.is_none();
+        if job.run.plan.verb != Operation::Deploy || !is_whole || self.live.is_none() {
             return;
         }
         let versions = job.ask(|api| api.versions(&part.target.worker));
@@ -127,7 +128,8 @@ impl ProjectRun<'_> {
     fn live_by_key(&self, before: &Before) -> Result<FoundVersion> {
         let (part, destination) = (self.part, &self.run.plan.destination);
         let is_same = |live: &&Live| {
-            live.tag.as_deref() == Some(&part.key)
+            live.shares.is_empty()
+                && live.tag.as_deref() == Some(&part.key)
                 && live.triggers.as_deref() == Some(&part.triggers.digest)
         };
         let Some(live) = before.live.as_ref().filter(is_same) else { return Ok(None) };

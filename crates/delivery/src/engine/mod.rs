@@ -1,6 +1,7 @@
 //! Executes plans: several projects side by side, each to its own record.
 
 pub mod answer;
+pub mod before_deploy;
 pub mod build_output;
 pub mod check;
 pub mod choice;
@@ -17,6 +18,7 @@ mod output;
 mod package_build;
 mod packages;
 pub mod rollback;
+pub mod secrets;
 pub mod setup;
 pub mod stop;
 pub mod traffic;

@@ -54,6 +54,10 @@ pub struct Rollback {
     destination: Destination,
     /// The version's whole id. Never "the one before", which would mean another one a moment later.
     version: String,
+    /// Its percentage of the traffic.
+    percent: u8,
+    /// The version that keeps the rest.
+    rest: String,
     tag: String,
     commit: String,
     /// When the version was uploaded.
@@ -76,6 +80,7 @@ impl Rollback {
         project: &Project,
         destination: &Destination,
         target: &RollbackTarget,
+        percent: u8,
     ) -> Result<Rollback> {
         let worker = project.target(&destination.environment).worker;
         let token = ctx.token(destination)?;
@@ -90,10 +95,19 @@ impl Rollback {
         let live = api.live(&worker).map_err(|error| unread(&error))?.ok_or_else(never)?;
         let versions = api.versions(&worker).map_err(|error| unread(&error))?;
         let deployments = api.deployments(&worker).map_err(|error| unread(&error))?;
-        let version = resolve_version(&versions, &deployments, &live.version, target)?;
-        if version.id == live.version {
-            return Err(refused(format!("{} is live already", version.id)).into());
+        let version = resolve_version(&versions, &deployments, &live, target)?;
+        let wanted = f64::from(percent);
+        if live.percentage_of(&version.id) >= 100.0 || live.percentage_of(&version.id) == wanted {
+            let share = if percent < 100 && !live.shares.is_empty() {
+                format!("gets {percent} % of the traffic already")
+            } else {
+                "is live already".to_owned()
+            };
+            return Err(refused(format!("{} {share}", version.id)).into());
         }
+        let other = live.shares.iter().find(|share| share.version_id != version.id);
+        let has_share = live.percentage_of(&version.id) > 0.0;
+        let rest = other.filter(|_| has_share).map_or(&live.version, |share| &share.version_id);
         let domains = project.target(&destination.environment).domains.into_iter();
         let urls = match destination.sandbox_url(&worker) {
             Some(url) => vec![url],
@@ -117,6 +131,8 @@ impl Rollback {
             commit: version.annotation("workers/message").unwrap_or("no message").to_owned(),
             uploaded: version.metadata.created_on.clone(),
             version: version.id.clone(),
+            percent,
+            rest: rest.clone(),
             worker,
             destination: destination.clone(),
             previous: live,
@@ -141,7 +157,15 @@ impl Rollback {
             "live since",
         );
         let to = describe(version, Some(&self.commit), self.uploaded.as_deref(), "uploaded");
-        format!("{project} in {}: {from} → {to} becomes live", self.destination.environment)
+        let environment = &self.destination.environment;
+        if self.percent < 100 {
+            let rest = self.rest.get(..8).unwrap_or(&self.rest);
+            let (percent, others) = (self.percent, 100 - self.percent);
+            return format!(
+                "{project} in {environment}: {to} gets {percent} % of the traffic, {rest} keeps {others} %"
+            );
+        }
+        format!("{project} in {environment}: {from} → {to} becomes live")
     }
 
     /// Makes the version live, checks that it answers, and leaves a record.
@@ -186,20 +210,34 @@ impl Rollback {
         }
         record.begin(&ctx.root, &status)?;
         let (from, message) = (&self.previous.version, self.message());
-        let traffic = Traffic { worker: &self.worker, from, to: &self.version, message: &message };
+        let (worker, to, percent) = (&self.worker, &self.version, self.percent);
+        let rest = if percent < 100 { &self.rest } else { from };
+        let traffic = Traffic { worker, from: rest, to, percent, message: &message };
         let routed = route_traffic(traffic, &api, &ctx.retry_budget);
         record.live = routed.live;
         routed.result.map_err(|failure| failure.hint(format!("run `{status}`")))?;
         record.version = Some(self.version.clone());
         record.urls.clone_from(&self.urls);
+        record.percent = Some(percent).filter(|percent| *percent < 100);
         let Some(expected) = &self.expected else { return Ok(()) };
         if record.live.as_ref().is_some_and(Live::answers_no_request) && expected.any_answer {
             return Ok(());
         }
         let token = ServiceToken::from_variables(ctx)?;
         let checker = Checker { expected, token: token.as_ref() };
+        let urls = match percent {
+            100 => self.urls.clone(),
+            // Each address of the Worker leads to either version.
+            _ => match own_address(&api, &self.destination, &self.worker, &self.version) {
+                Some(url) => vec![url],
+                None => {
+                    record.warnings.push(NOT_CHECKED.to_owned());
+                    return Ok(());
+                }
+            },
+        };
         let (what, hints) =
-            match checker.check(&self.urls, || None, Limits::of_new_version(&self.destination)) {
+            match checker.check(&urls, || None, Limits::of_new_version(&self.destination)) {
                 Verdict::Right { notes } => {
                     record.warnings.extend(notes);
                     return Ok(());
@@ -245,6 +283,21 @@ impl Rollback {
         record.tools = ToolVersions::new();
         Ok(record)
     }
+}
+
+/// The warning about a version of a gradual deployment that has no own address.
+pub const NOT_CHECKED: &str = "the health check did not run, because the version has no own address: set `preview_urls` to true and deploy once";
+
+/// Returns the address of exactly this version. `None` if such addresses are off, or cannot be read.
+fn own_address(
+    api: &Api<'_>,
+    destination: &Destination,
+    worker: &str,
+    version: &str,
+) -> Option<String> {
+    let (suffix, short) = (api.preview_suffix(worker).ok()??, version.get(..8)?);
+    let in_sandbox = destination.sandbox_url(&format!("{short}-{worker}"));
+    Some(in_sandbox.unwrap_or_else(|| format!("https://{short}{suffix}/")))
 }
 
 fn api<'a>(destination: &'a Destination, token: &'a Secret) -> Api<'a> {
@@ -298,13 +351,18 @@ fn describe(id: &str, message: Option<&str>, time: Option<&str>, what: &str) -> 
 fn resolve_version<'a>(
     versions: &'a [ListedVersion],
     deployments: &[Deployment],
-    live: &str,
+    live: &Live,
     target: &RollbackTarget,
 ) -> Result<&'a ListedVersion, Failure> {
     match target {
         RollbackTarget::Alias(name) => uploaded_version(versions, name),
         RollbackTarget::Version(name) => was_live(versions, deployments, name),
-        RollbackTarget::Previous => previous(versions, deployments, live),
+        RollbackTarget::Previous => {
+            // A gradual deployment is undone by its older version, whatever their percentages are.
+            let has_share = |version: &&ListedVersion| live.percentage_of(&version.id) > 0.0;
+            let newest = versions.iter().find(has_share).map_or(&live.version, |one| &one.id);
+            previous(versions, deployments, newest)
+        }
     }
 }
 
@@ -415,9 +473,21 @@ mod tests {
         (versions.iter().map(version).collect(), deployments.iter().map(deployment).collect())
     }
 
+    /// A Worker whose traffic these versions share.
+    fn live(shares: &[(&str, f64)]) -> Live {
+        let most = shares.iter().max_by(|a, b| a.1.total_cmp(&b.1)).expect("a version");
+        let share = |(id, percentage): &(&str, f64)| json!({ "version_id": format!("{id}-0000-version"), "percentage": percentage });
+        let shares: Vec<_> = shares.iter().filter(|_| shares.len() > 1).map(share).collect();
+        serde_json::from_value(
+            json!({ "version": format!("{}-0000-version", most.0), "deployment": "d",
+            "since": null, "tag": null, "message": null, "shares": shares }),
+        )
+        .expect("a live version")
+    }
+
     fn previous_of(versions: &[&str], deployments: &[&str]) -> Option<String> {
         let (versions, deployed) = history(versions, deployments);
-        let live = format!("{}-0000-version", deployments[0]);
+        let live = live(&[(deployments[0], 100.0)]);
         resolve_version(&versions, &deployed, &live, &RollbackTarget::Previous)
             .ok()
             .map(|version| version.id[..1].to_owned())
@@ -433,10 +503,23 @@ mod tests {
     }
 
     #[test]
+    fn a_gradual_deployment_is_undone_by_its_older_version() {
+        let (versions, mut deployed) = history(&["c", "b", "a"], &["b", "b", "a"]);
+        for percentage in [10.0, 90.0] {
+            let shares = [("c", percentage), ("b", 100.0 - percentage)];
+            let live = live(&shares);
+            deployed[0].versions.clone_from(&live.shares);
+            let found = resolve_version(&versions, &deployed, &live, &RollbackTarget::Previous);
+            assert_eq!(found.expect("a version").id, "b-0000-version", "{percentage}");
+        }
+    }
+
+    #[test]
     fn versions_are_named_by_id_commit_and_alias() {
         let (versions, deployed) = history(&["b", "a"], &["b", "a"]);
         let id = |target: RollbackTarget| {
-            resolve_version(&versions, &deployed, "b-0000-version", &target).map(|v| v.id.clone())
+            resolve_version(&versions, &deployed, &live(&[("b", 100.0)]), &target)
+                .map(|v| v.id.clone())
         };
         assert_eq!(
             id(RollbackTarget::Version("a-0000-v".into())).expect("found"),
@@ -462,7 +545,8 @@ mod tests {
         let (versions, deployed) = history(&["a2", "b", "a1"], &["b", "a1"]);
         let find = |deployed: &[Deployment], name: &str| {
             let target = RollbackTarget::Version(name.to_owned());
-            resolve_version(&versions, deployed, "b-0000-version", &target).map(|v| v.id.clone())
+            resolve_version(&versions, deployed, &live(&[("b", 100.0)]), &target)
+                .map(|v| v.id.clone())
         };
         assert_eq!(find(&deployed, &commit("a")).expect("one"), "a1-0000-version");
         let never = find(&deployed, "a2-0000-version").expect_err("never live");

@@ -16,8 +16,18 @@ pub struct Traffic<'a> {
     pub from: &'a str,
     /// The version that becomes live.
     pub to: &'a str,
+    /// Its percentage of the traffic. `from` keeps the rest.
+    pub percent: u8,
     /// The message that Cloudflare keeps with the deployment.
     pub message: &'a str,
+}
+
+impl Traffic<'_> {
+    /// Returns true if the version has its percentage of the traffic.
+    fn is_routed(&self, live: Option<&Live>) -> bool {
+        let percentage = live.map_or(0.0, |live| live.percentage_of(self.to));
+        (percentage - f64::from(self.percent)).abs() < 0.01
+    }
 }
 
 /// The result of routing the traffic.
@@ -37,10 +47,15 @@ pub fn route_traffic(traffic: Traffic<'_>, api: &Api<'_>, budget: &RetryBudget) 
     let mut tried = 0;
     loop {
         tried += 1;
-        let response = api.deploy(traffic.worker, traffic.to, traffic.message);
+        let rest = 100_u8.saturating_sub(traffic.percent);
+        let shares = [(traffic.to, traffic.percent), (traffic.from, rest)];
+        let shares = if rest == 0 { &shares[..1] } else { &shares[..] };
+        let response = api.deploy(traffic.worker, shares, traffic.message);
         let mut live = api.live(traffic.worker);
         let is_unchanged = |live: &anyhow::Result<Option<Live>>| {
-            live.as_ref().is_ok_and(|live| version(live.as_ref()) == traffic.from)
+            let is_same =
+                |live: Option<&Live>| version(live) == traffic.from && !traffic.is_routed(live);
+            live.as_ref().is_ok_and(|live| is_same(live.as_ref()))
         };
         if let Err(error) = &response {
             let started = Instant::now();
@@ -83,7 +98,7 @@ fn classify_response(
     let now = version(live.as_ref());
     let result = match response {
         // The response was lost, but the deployment went through.
-        _ if now == traffic.to => Ok(()),
+        _ if traffic.is_routed(live.as_ref()) => Ok(()),
         Ok(()) => Err(remote(format!("another deployment came in between: {now} is live"))),
         Err(error) if now != traffic.from => Err(remote(format!("{error:#}; {now} is live now"))),
         Err(error) if !definitely_failed(&error) => Err(remote(format!(

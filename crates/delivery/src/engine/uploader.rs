@@ -9,8 +9,9 @@ use super::build_output::BuildOutput;
 use super::deployment::Uploaded;
 use super::job::ProjectRun;
 use super::lock::FileLock;
-use super::{dagger, host};
+use super::{dagger, host, secrets};
 use crate::plan::{Engine, Operation, guard};
+use crate::record::StepResult;
 use base::command::ProcessCommand;
 use base::env::is_set;
 use base::error::{Failure, refused};
@@ -57,6 +58,8 @@ pub struct Upload {
     pub took: Option<Duration>,
     /// The command was ended by a signal, its deadline or an interruption when it may have sent a request.
     pub is_killed: bool,
+    /// The steps before it that ran in the same command.
+    pub steps: Vec<StepResult>,
     /// The upload, or its failure.
     pub result: Result<Uploaded>,
 }
@@ -69,6 +72,8 @@ pub fn refuse(job: &ProjectRun<'_>) -> Result<()> {
     if job.run.plan.destination.sandbox.is_some() && !job.run.plan.allow_stub {
         guard::check_local_form(&job.part.config, &job.part.target, is_set)?;
     }
+    refuse_steps(job)?;
+    secrets::refuse_missing(job)?;
     match job.run.plan.choice.engine {
         Engine::Host => unknown_field(job).map_err(Into::into),
         Engine::Dagger => Ok(()),
@@ -89,12 +94,18 @@ pub fn upload(job: &ProjectRun<'_>, prepared: &PreparedUpload, lock: &FileLock) 
     job.step(if engine == Engine::Dagger { "dagger: build and upload" } else { "upload" });
     let finished = match job.execute_upload(&prepared.command, lock) {
         Ok(finished) => finished,
-        Err(error) => return Upload { took: None, is_killed: false, result: Err(error) },
+        Err(error) => {
+            return Upload { took: None, is_killed: false, steps: Vec::new(), result: Err(error) };
+        }
     };
     let took = Some(finished.took);
     let has_begun = engine == Engine::Host || dagger::is_connected(&finished);
     let is_killed = has_begun && !matches!(finished.exit_reason, ExitReason::Code(_));
-    Upload { took, is_killed, result: read_upload(job, prepared, finished) }
+    let steps = match engine {
+        Engine::Host => Vec::new(),
+        Engine::Dagger => dagger::read_steps(job, prepared),
+    };
+    Upload { took, is_killed, steps, result: read_upload(job, prepared, finished) }
 }
 
 fn read_upload(
@@ -110,12 +121,42 @@ fn read_upload(
         Operation::Preview => job.preview_urls(&id),
         _ => job.run.plan.destination.sandbox_url(&job.part.target.worker).map(|url| vec![url]),
     };
+    let is_share = job.run.plan.verb == Operation::Deploy && job.run.plan.percent.is_some();
+    // wrangler names the addresses of the version, which is not live yet.
+    let urls = if is_share { live_urls(job) } else { urls };
     let built = job.part.dist.as_ref().map(|dist| {
         let handling = job.part.target.html_handling.as_deref();
         let dist = job.run.ctx.root.join(dist);
         Box::new(BuildOutput::read(&dist, job.part.health.path(), handling))
     });
     Ok(Uploaded { id, urls: in_sandbox.unwrap_or(urls), wrangler, built, warnings })
+}
+
+/// Returns the addresses of the Worker. Without those that cannot be read.
+fn live_urls(job: &ProjectRun<'_>) -> Vec<String> {
+    let target = &job.part.target;
+    let domains = target.domains.iter().map(|domain| format!("https://{domain}/"));
+    let address = job.ask(|api| api.address(&target.worker)).ok().flatten();
+    domains.chain(address).collect()
+}
+
+/// Refuses steps before the upload that read files out of the repository. The program that prepares the upload looks at
+/// what is there after the build.
+fn refuse_steps(job: &ProjectRun<'_>) -> Result<(), Failure> {
+    let part = job.part;
+    for step in part.before_deploy.steps() {
+        let files = step.files_below(&part.dir).map_err(|file| {
+            refused(format!(
+                "{}: the step `{}` of `xtask.beforeDeploy` reads {file}, which is outside of the repository",
+                part.manifest, step.text
+            ))
+            .hint("put a copy of it into the repository")
+        })?;
+        for file in files {
+            symlinks::check(&job.run.ctx.root, &file)?;
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a field that wrangler does not know: wrangler only warns, and deploys a Worker without it.

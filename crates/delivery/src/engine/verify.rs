@@ -11,6 +11,7 @@ use super::check::{Checker, Limits, ServiceToken, Verdict, advice, setting};
 use super::deployment::Uploaded;
 use super::job::{ProjectRun, millis};
 use super::live::{Before, read_attached};
+use super::rollback::NOT_CHECKED;
 use super::traffic::{Traffic, not_rolled_back, route_traffic};
 use crate::plan::Operation;
 use crate::record::DeployStatus;
@@ -30,6 +31,8 @@ pub struct Verification {
     pub warnings: Vec<String>,
     /// The time in milliseconds until the responses were right.
     pub took: Option<u64>,
+    /// The version got its percentage of the traffic.
+    pub is_routed: bool,
 }
 
 /// The status of the record, with the reason where it is no success.
@@ -45,6 +48,7 @@ pub fn verify(
     let mut verified = Verification::default();
     let result = match job.run.plan.verb {
         Operation::Preview => verify_preview(job, before, uploaded, &mut verified),
+        _ if job.run.plan.percent.is_some() => verify_share(job, before, uploaded, &mut verified),
         _ => verify_deployment(job, before, uploaded, &mut verified),
     };
     (verified, result)
@@ -83,6 +87,68 @@ fn verify_deployment(
             Err(failure.hint(format!("check the project yourself; to undo, run `{undo}`")).into())
         }
     }
+}
+
+/// Gives the uploaded version its percentage of the traffic, after it answered at its own address. Before that it gets no
+/// visitors, so a wrong version needs no rollback.
+fn verify_share(
+    job: &ProjectRun<'_>,
+    before: &Before,
+    uploaded: &Uploaded,
+    verified: &mut Verification,
+) -> VerifyResult {
+    let started = Instant::now();
+    verified.live.clone_from(&before.live);
+    let (Some(percent), Some(live)) = (job.run.plan.percent, &before.live) else {
+        return Err(failed("a gradual deployment needs a live version").into());
+    };
+    match own_address(job, &uploaded.id) {
+        None => verified.warnings.push(NOT_CHECKED.to_owned()),
+        Some(url) => {
+            let limits = Limits::of_new_version(&job.run.plan.destination);
+            match check(job, None, uploaded.built.as_deref(), &[url], || None, limits) {
+                Verdict::Right { notes } => verified.warnings.extend(notes),
+                Verdict::Unknown(unclear) if unclear.cause.is_guard() => {
+                    let advice = advice(&unclear, &job.part.manifest).join("; ");
+                    verified.warnings.push(format!("not checked: {}; {advice}", unclear.what));
+                }
+                Verdict::Wrong(what) | Verdict::Unknown(Unclear { what, .. }) => {
+                    not_interrupted(job, "the version was uploaded and gets no traffic")?;
+                    return Err(failed(format!(
+                        "uploaded, but {what}; the version gets no traffic, and {} is still live",
+                        live.version
+                    ))
+                    .hint(setting(&job.part.manifest))
+                    .into());
+                }
+            }
+        }
+    }
+    not_interrupted(job, "the version was uploaded and gets no traffic")?;
+    job.step(&format!("give it {percent} % of the traffic"));
+    let triggers = live.triggers.as_deref().map(triggers::mark).unwrap_or_default();
+    let glass = job.run.plan.destination.break_glass.as_ref();
+    let glass = glass.map(|reason| format!(": {reason}")).unwrap_or_default();
+    let message = format!("xtask: {percent} % of the traffic{triggers}{glass}");
+    let worker = &job.part.target.worker;
+    let (from, to) = (&live.version, &uploaded.id);
+    let traffic = Traffic { worker, from, to, percent, message: &message };
+    let retry_budget = &job.run.ctx.retry_budget;
+    let routed = job.ask(|api| Ok(route_traffic(traffic, api, retry_budget)))?;
+    verified.live = routed.live;
+    routed
+        .result
+        .map_err(|failure| failure.hint(format!("run `{}`", job.command_line("status"))))?;
+    verified.is_routed = true;
+    verified.took = Some(millis(started.elapsed()));
+    if live.triggers.as_deref() != Some(&job.part.triggers.digest) {
+        verified.warnings.push(format!(
+            "the crons, routes, domains and settings of {} were not applied; `{}` applies them",
+            job.part.config,
+            job.command_line("deploy")
+        ));
+    }
+    Ok((DeployStatus::Live, None))
 }
 
 fn verify_preview(
@@ -239,7 +305,8 @@ fn roll_back(
         triggers::mark(&job.part.triggers.digest)
     );
     let worker = &job.part.target.worker;
-    let traffic = Traffic { worker, from: &uploaded.id, to: previous, message: &message };
+    let (from, percent) = (&uploaded.id, 100);
+    let traffic = Traffic { worker, from, to: previous, percent, message: &message };
     let retry_budget = &job.run.ctx.retry_budget;
     let routed = job.ask(|api| Ok(route_traffic(traffic, api, retry_budget)))?;
     verified.live = routed.live.or(verified.live.take());

@@ -7,14 +7,14 @@ use workspace::toolchain::Toolchain;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::destination::Destination;
-use super::{Operation, PackageBuild, ProjectPlan};
+use super::{PackageBuild, ProjectPlan, UploadKind};
 use crate::tools::bun::INSTALL_DEADLINE;
 use crate::tools::packages::{Installation, Manager, PackageToolchain, Tool};
 use base::command::ProcessCommand;
 use cloudflare::wrangler;
+use workspace::before_deploy::WranglerStep;
 use workspace::config::Variables;
 use workspace::steps::Runtime;
-use workspace::strategy::Strategy;
 
 /// The timeout of a build.
 pub const BUILD_DEADLINE: Duration = Duration::from_secs(1200);
@@ -271,13 +271,14 @@ impl Places {
         let config = plan.config.file_name().filter(|_| !bundling.is_redirected);
         let folder = self.upload_folder(plan);
         let empty = folder.join("empty");
-        let arguments = wrangler::bundle_arguments(
+        let mut arguments = wrangler::bundle_arguments(
             config,
             plan.wrangler_environment.as_deref(),
             bundling.has_assets.then_some(empty.as_str()),
             folder.join("bundle").as_str(),
             self.bundle_file(plan).as_str(),
         );
+        arguments.extend(plan.flags.for_bundle());
         self.wrangler(self.root.join(&plan.dir), arguments, BUILD_DEADLINE)
     }
 
@@ -300,6 +301,7 @@ impl Places {
             "bundle": is_bundled.then(|| self.bundle_file(plan)),
             "upload": self.upload_folder(plan).join("upload"),
             "account": destination.sandbox.is_none().then_some(&destination.account_id),
+            "reads": self.read_by_steps(plan),
         });
         // From standard input, so that no build can have changed it.
         let bun = [self.bun.as_str(), "--no-env-file", "--config=/dev/null", "run", "-"];
@@ -309,24 +311,50 @@ impl Places {
         command.env("CLOUDFLARE_API_TOKEN", destination.token())
     }
 
+    /// Returns the files and folders that steps before the upload read beside the token.
+    fn read_by_steps(&self, plan: &ProjectPlan) -> Vec<Utf8PathBuf> {
+        plan.read_by_steps().into_iter().map(|path| self.root.join(path)).collect()
+    }
+
+    /// Runs the steps of `xtask.beforeDeploy` in the project's folder, with the token.
+    #[must_use]
+    pub fn before_deploy(
+        &self,
+        plan: &ProjectPlan,
+        destination: &Destination,
+    ) -> Vec<ProcessCommand> {
+        let config = plan.config.file_name();
+        let environment = plan.wrangler_environment.as_deref();
+        let command = |step: &WranglerStep| {
+            let arguments = wrangler::step_arguments(config, environment, &step.arguments);
+            self.wrangler(self.root.join(&plan.dir), arguments, DEPLOY_DEADLINE)
+                .text("CLOUDFLARE_ACCOUNT_ID", &destination.account_id)
+                .text("CLOUDFLARE_API_BASE_URL", &destination.api)
+                .env("CLOUDFLARE_API_TOKEN", destination.token())
+        };
+        plan.before_deploy.steps().iter().map(command).collect()
+    }
+
     /// Uploads the prepared folder, and for a deployment makes it live.
     #[must_use]
     pub fn upload(
         &self,
         plan: &ProjectPlan,
         destination: &Destination,
-        verb: Operation,
+        kind: UploadKind,
     ) -> ProcessCommand {
         let environment = plan.wrangler_environment.as_deref();
         let (tag, message) = (&plan.key, &plan.message);
         let alias = plan.alias.as_deref();
-        let arguments = match (verb, plan.strategy) {
-            (Operation::Preview, Some(Strategy::Preview)) => {
-                wrangler::preview_arguments(alias, environment, tag, message)
-            }
-            (Operation::Preview, _) => wrangler::upload_arguments(alias, environment, tag, message),
-            _ => wrangler::deploy_arguments(environment, tag, message),
+        let mut arguments = match kind {
+            UploadKind::Preview => wrangler::preview_arguments(alias, environment, tag, message),
+            UploadKind::Version => wrangler::upload_arguments(alias, environment, tag, message),
+            UploadKind::Deployment => wrangler::deploy_arguments(environment, tag, message),
         };
+        // `wrangler preview` knows none of them.
+        if kind != UploadKind::Preview {
+            arguments.extend(plan.flags.for_upload());
+        }
         self.wrangler(self.upload_folder(plan).join("upload"), arguments, DEPLOY_DEADLINE)
             .text("CLOUDFLARE_ACCOUNT_ID", &destination.account_id)
             .text("CLOUDFLARE_API_BASE_URL", &destination.api)

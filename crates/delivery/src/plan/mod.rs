@@ -20,7 +20,9 @@ use crate::tools::packages::PackageToolchain;
 use base::error::{Failure, failed};
 use cloudflare::api::DIRTY;
 use destination::Destination;
+use workspace::before_deploy::BeforeDeploy;
 use workspace::git::Head;
+use workspace::graph::normalize;
 use workspace::health::Health;
 use workspace::project::Project;
 use workspace::steps::Steps;
@@ -28,6 +30,7 @@ use workspace::strategy::Strategy;
 use workspace::triggers;
 use workspace::triggers::Triggers;
 use workspace::wrangler::Target;
+use workspace::wrangler_flags::WranglerFlags;
 
 /// The requested operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -101,6 +104,9 @@ pub struct Plan {
     pub rollback: bool,
     /// Upload to the sandbox although bindings have no local form.
     pub allow_stub: bool,
+    /// The percentage of the traffic that the new version gets in a gradual deployment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
     /// One plan a project.
     pub projects: Vec<ProjectPlan>,
     /// The projects that take no part, each with the reason. They stop no other.
@@ -187,6 +193,12 @@ pub struct ProjectPlan {
     /// could be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub removes: Vec<String>,
+    /// The commands of wrangler that run before the upload of a deployment.
+    #[serde(skip_serializing_if = "BeforeDeploy::is_empty")]
+    pub before_deploy: BeforeDeploy,
+    /// Wrangler's own flags.
+    #[serde(skip_serializing_if = "WranglerFlags::is_empty")]
+    pub flags: WranglerFlags,
     /// The health check after the deployment.
     pub health: Health,
     /// The `package.json` in which `xtask.health` is set, or would be.
@@ -250,6 +262,8 @@ pub struct PlanRequest<'a> {
     pub rollback: bool,
     /// Upload to the sandbox although bindings have no local form.
     pub allow_stub: bool,
+    /// The percentage of the traffic that the new version gets in a gradual deployment.
+    pub percent: Option<u8>,
     /// The preview's alias, or its name.
     pub alias: Option<String>,
     /// The way each project's preview is made. Empty if there are no previews.
@@ -266,7 +280,28 @@ pub struct PlanRequest<'a> {
     pub nonce: &'a str,
 }
 
+/// The kind of an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UploadKind {
+    /// A version that is live at once.
+    Deployment,
+    /// A version that is not live yet.
+    Version,
+    /// A Worker Preview.
+    Preview,
+}
+
 impl Plan {
+    /// Returns the kind of a project's upload.
+    #[must_use]
+    pub fn kind(&self, part: &ProjectPlan) -> UploadKind {
+        match (self.verb, part.strategy, self.percent) {
+            (Operation::Preview, Some(Strategy::Preview), _) => UploadKind::Preview,
+            (Operation::Preview, ..) | (_, _, Some(_)) => UploadKind::Version,
+            _ => UploadKind::Deployment,
+        }
+    }
+
     /// Plans the operation for `projects`. A project that cannot be planned is among the refused ones.
     #[must_use]
     pub fn new(projects: &[&Project], inputs: PlanRequest<'_>) -> Plan {
@@ -291,6 +326,7 @@ impl Plan {
             rebuild: inputs.rebuild,
             rollback: inputs.rollback,
             allow_stub: inputs.allow_stub,
+            percent: inputs.percent,
             projects: parts,
             refused,
         }
@@ -298,6 +334,18 @@ impl Plan {
 }
 
 impl ProjectPlan {
+    /// Returns the files and folders that steps before the upload read beside the token, relative to the root. A folder
+    /// of migrations may not exist.
+    #[must_use]
+    pub fn read_by_steps(&self) -> Vec<Utf8PathBuf> {
+        let steps = self.before_deploy.steps();
+        let files = steps.iter().flat_map(|step| step.files_below(&self.dir).unwrap_or_default());
+        let reads_migrations = steps.iter().any(|step| step.reads_migrations);
+        let folders = self.target.migrations.iter().filter(|_| reads_migrations);
+        let folders = folders.filter_map(|folder| normalize(&self.dir.join(folder)));
+        files.chain(folders).collect()
+    }
+
     fn new(project: &Project, inputs: &PlanRequest<'_>) -> Result<ProjectPlan, Failure> {
         let environment = &inputs.destination.environment;
         let target = project.target(environment);
@@ -332,11 +380,14 @@ impl ProjectPlan {
             wrangler_environment: wrangler_environment(project, environment),
             message: message(
                 &inputs.head,
-                (inputs.verb == Operation::Deploy).then_some(&triggers),
+                // A gradual deployment applies none.
+                (inputs.verb == Operation::Deploy && inputs.percent.is_none()).then_some(&triggers),
                 inputs.destination.break_glass.as_deref(),
             ),
             triggers,
             removes: Vec::new(),
+            before_deploy: project.before_deploy().cloned().unwrap_or_default(),
+            flags: project.wrangler_flags().cloned().unwrap_or_default(),
             health: project.health(),
             manifest: project.manifest(),
             alias: inputs.alias.clone(),

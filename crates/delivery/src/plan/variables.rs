@@ -25,9 +25,14 @@ const READ_BY_TOOLS: [&str; 10] = [
 /// Returns the digest of each variable that is set. Its value is in no file.
 #[must_use]
 pub fn digests(names: &[String]) -> BTreeMap<&str, String> {
-    let digest_of = |value: String| hex(digest(&SHA256, value.as_bytes()).as_ref());
-    let entry = |name: &'_ str| raw_variable(name).map(digest_of);
+    let entry = |name: &'_ str| raw_variable(name).map(|value| digest_of(&value));
     names.iter().filter_map(|name| Some((name.as_str(), entry(name)?))).collect()
+}
+
+/// Returns the digest of a value.
+#[must_use]
+pub fn digest_of(value: &str) -> String {
+    hex(digest(&SHA256, value.as_bytes()).as_ref())
 }
 
 /// Returns what to say about variables that builds do not see as the caller may expect.

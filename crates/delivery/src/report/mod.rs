@@ -14,7 +14,7 @@ use crate::plan::Operation;
 use crate::record::{DeployStatus, Record};
 use base::error::Exit;
 use base::terminal::{BOLD, CYAN, DIM, RED, YELLOW, paint};
-use cloudflare::api::Live;
+use cloudflare::api::{Live, Share};
 use workspace::config::LOCAL;
 use workspace::strategy::Strategy;
 
@@ -75,6 +75,11 @@ fn change(record: &Record) -> String {
 fn ending(record: &Record) -> String {
     match record.status {
         DeployStatus::Built => "built".to_owned(),
+        DeployStatus::Live if record.percent.is_some() => {
+            let shares = record.live.iter().flat_map(|live| &live.shares);
+            let shares: Vec<String> = shares.map(Share::words).collect();
+            format!("gradual deployment in {}  {}", record.environment, shares.join(", "))
+        }
         DeployStatus::Live => format!("live in {}{}", record.environment, change(record)),
         DeployStatus::Ready => format!("preview of {} is ready", record.environment),
         DeployStatus::RolledBack => {
@@ -160,7 +165,8 @@ fn next_command(record: &Record) -> Option<(&'static str, String)> {
     let project = &record.project;
     match (&record.alias, record.status) {
         (None, DeployStatus::Live)
-            if record.previous.is_some() && record.verb == Operation::Deploy =>
+            if record.previous.is_some()
+                && (record.verb == Operation::Deploy || record.percent.is_some()) =>
         {
             Some(("Undo", format!("cargo xtask rollback {project}{options}")))
         }

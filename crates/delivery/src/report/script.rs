@@ -72,6 +72,14 @@ pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<
         for command in commands(plan, part, places, &program)? {
             text += &command.script(&places.root, &token_file);
         }
+        if let Some(percent) = plan.percent {
+            let rest = 100_u8.saturating_sub(percent);
+            text += &format!(
+                "# then gives the version {percent} % of the traffic, and the live one {rest} %:\n\
+                 # wrangler versions deploy NEW@{percent}% LIVE@{rest}% --yes\n"
+            );
+            continue;
+        }
         if let (Operation::Deploy, Some(url)) =
             (plan.verb, destination.sandbox_url(&part.target.worker))
         {
@@ -116,7 +124,10 @@ fn commands(
             *word = program.to_string();
         }
         commands.push(prepare);
-        commands.push(places.upload(part, &plan.destination, plan.verb));
+        if plan.verb == Operation::Deploy {
+            commands.extend(places.before_deploy(part, &plan.destination));
+        }
+        commands.push(places.upload(part, &plan.destination, plan.kind(part)));
     }
     Ok(commands)
 }

@@ -31,7 +31,7 @@ pub enum LiveState {
     /// A version.
     Live {
         /// The version and its deployment.
-        live: Live,
+        live: Box<Live>,
         /// The addresses.
         urls: Vec<String>,
         /// It was made from the content of the working tree: it carries this content key.
@@ -139,9 +139,14 @@ impl LiveState {
         let commit = live.commit().map_or("none".to_owned(), |id| short(id, 8));
         let since = live.since.as_deref().and_then(parse_rfc3339);
         let age = since.map_or("?".to_owned(), |since| age(now.saturating_sub(since)));
+        let shares: Vec<String> = live.shares.iter().map(|share| plain(&share.words())).collect();
+        let version = match shares.as_slice() {
+            [] => short(&live.version, 8),
+            shares => shares.join(", "),
+        };
         vec![
             state,
-            short(&live.version, 8).into(),
+            version.into(),
             (commit + dirty).into(),
             age.into(),
             Cell::new(plain(&urls.join(" ")), CYAN),

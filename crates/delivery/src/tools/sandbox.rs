@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
+use workspace::dev_vars::DevVars;
 use workspace::toolchain::Toolchain;
 
 use anyhow::{Context as _, Result};
@@ -130,17 +131,26 @@ pub fn check(root: &Utf8Path, port: u16) -> Result<(), Failure> {
     }
 }
 
-/// Tells the sandbox which project and environment a Worker belongs to, and makes the storage that the
-/// config names where it does not exist yet, because it was made at Cloudflare. Returns a line for each
-/// that was made. The sandbox takes ids of
-/// Cloudflare's form only, so that a placeholder is refused with the upload.
+/// The result of [`provide`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProvisionResult {
+    /// A line for each storage that was made.
+    pub made: Vec<String>,
+    /// The names of the secrets that have their default value.
+    pub default_secrets: Vec<String>,
+}
+
+/// Tells the sandbox which project and environment a Worker belongs to, and the default values of its secrets. Makes
+/// the storage that the config names where it does not exist yet, because it was made at Cloudflare. The sandbox takes
+/// ids of Cloudflare's form only, so that a placeholder is refused with the upload.
 pub fn provide(
     root: &Utf8Path,
     port: u16,
     account: &str,
     part: &ProjectPlan,
     environment: &str,
-) -> Result<Vec<String>, Failure> {
+    secrets: Option<&DevVars>,
+) -> Result<ProvisionResult, Failure> {
     let (target, storage) = (&part.target, &part.target.storage);
     let address = |one: &Hyperdrive| {
         // The variable goes before the config, as with `wrangler dev`.
@@ -160,8 +170,13 @@ pub fn provide(
         .iter()
         .map(|(id, name)| serde_json::json!({ "id": id, "name": name }))
         .collect();
+    let secrets = serde_json::json!({
+        "worker": target.worker,
+        "values": secrets.map(|secrets| &secrets.values).cloned().unwrap_or_default(),
+        "is_required": target.required_secrets.as_ref().is_some_and(|names| !names.is_empty()),
+    });
     let body = serde_json::json!({
-        "account": account, "namespaces": storage.namespaces, "databases": databases,
+        "secrets": [secrets], "account": account, "namespaces": storage.namespaces, "databases": databases,
         "buckets": storage.buckets, "queues": storage.queues, "hyperdrives": hyperdrives,
         "projects": [{ "worker": target.worker, "project": part.project, "environment": environment }],
     });
@@ -169,10 +184,14 @@ pub fn provide(
     let answer = http::post(&agent, &url, &[("authorization", &authorization)], &body)
         .map_err(|error| failure(format!("{error:#}")))?;
     let answered: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let Some(made) = answered["made"].as_array() else {
+    if !answered["made"].is_array() {
         return Err(failure(http::short(&String::from_utf8_lossy(&answer.body))));
+    }
+    let texts = |field: &str| {
+        let lines = answered[field].as_array().into_iter().flatten();
+        lines.filter_map(|line| line.as_str().map(str::to_owned)).collect()
     };
-    Ok(made.iter().filter_map(|line| line.as_str().map(str::to_owned)).collect())
+    Ok(ProvisionResult { made: texts("made"), default_secrets: texts("secrets") })
 }
 
 /// A run of a cron trigger.

@@ -1,15 +1,20 @@
 //! Checks the projects that can be deployed.
 
+use std::time::Duration;
+
 use camino::Utf8Path;
 use serde_json::Value;
 use workspace::toolchain::Toolchain;
 
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
+use crate::engine::secrets::refuse_missing_if_readable;
 use crate::plan::claims::Claims;
+use crate::plan::destination::Destination;
 use crate::plan::{guard, protection};
 use crate::tools::bun::which;
 use crate::tools::packages::{Installation, detect};
+use crate::tools::sandbox;
 use base::error::Failure;
 use cloudflare::{wrangler, wrangler_fields};
 use workspace::config::Tools;
@@ -131,4 +136,50 @@ pub fn preview(context: &Context) -> Finding {
                 .manual_fix(guard::PREVIEW_URLS),
         ]
     })
+}
+
+/// The timeout of one request. The check has five seconds for all projects.
+const REQUEST: Duration = Duration::from_millis(1500);
+
+/// `projects.secrets`
+pub fn required_secrets(context: &Context) -> Finding {
+    let Ok(config) = context.config() else {
+        return Finding::skip("see `config`");
+    };
+    let environment = context.environment();
+    let Some(projects) = context.projects() else {
+        return Finding::skip("they cannot be read; see `projects`");
+    };
+    let requires = |project: &&Project| {
+        let required = project.target(environment).required_secrets;
+        required.is_some_and(|required| !required.is_empty())
+    };
+    let projects: Vec<&Project> = projects.iter().filter(requires).collect();
+    if projects.is_empty() {
+        return Finding::ok().with_value("none");
+    }
+    if context.offline && context.is_remote() {
+        return Finding::skip("offline");
+    }
+    let port = (!context.is_remote()).then(|| sandbox::planned_port(&context.root));
+    let destination = match Destination::to_read(config, environment, port) {
+        Ok(destination) => destination,
+        Err(failure) => return Finding::from(&failure),
+    };
+    let (mut found, mut unread) = (Vec::new(), Vec::new());
+    for project in projects {
+        match refuse_missing_if_readable(&context.root, project, &destination, REQUEST) {
+            Ok(true) => {}
+            Ok(false) => unread.push(project.name.clone()),
+            Err(failure) => found.push(Finding::from(&failure)),
+        }
+    }
+    if found.is_empty() && !unread.is_empty() {
+        let reason = match port {
+            Some(_) => "the sandbox cannot be asked",
+            None => "Cloudflare cannot be asked",
+        };
+        return Finding::skip(format!("{reason} about {}", unread.join(", ")));
+    }
+    Finding::all(found, Finding::ok())
 }

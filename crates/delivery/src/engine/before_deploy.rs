@@ -1,0 +1,56 @@
+//! Runs the steps of `xtask.beforeDeploy` on this machine: after the build, before the upload.
+
+use anyhow::Result;
+
+use super::host::log;
+use super::job::{ProjectRun, millis};
+use super::lock::FileLock;
+use crate::plan::{Engine, Operation};
+use crate::record::StepResult;
+use base::error::{Failure, failed, interrupted};
+use base::runner::{CompletedProcess, ExitReason};
+use cloudflare::wrangler;
+
+/// The next step after a failed step.
+pub const HINT: &str =
+    "correct it and deploy again; what this step and those before it did to the data is not undone";
+
+/// Returns true if steps run on this machine. Dagger runs them in the container of the upload.
+#[must_use]
+pub fn has_steps(job: &ProjectRun<'_>) -> bool {
+    let plan = job.run.plan;
+    let is_here = plan.choice.engine == Engine::Host && plan.verb == Operation::Deploy;
+    is_here && !job.part.before_deploy.is_empty()
+}
+
+/// Runs the steps one after another with the environment's token. Adds each that was started to `results`, and stops
+/// at the first that fails.
+pub fn run(job: &ProjectRun<'_>, lock: &FileLock, results: &mut Vec<StepResult>) -> Result<()> {
+    let commands = job.run.places.before_deploy(job.part, &job.run.plan.destination);
+    for (step, command) in job.part.before_deploy.steps().iter().zip(commands) {
+        job.step(&step.text);
+        let finished = job.execute_upload(&command, lock)?;
+        let is_ok = finished.exit_reason == ExitReason::Code(0);
+        results.push(StepResult {
+            command: step.text.clone(),
+            took: Some(millis(finished.took)),
+            is_ok,
+        });
+        if !is_ok {
+            return Err(failure(job, &step.text, &finished).into());
+        }
+    }
+    Ok(())
+}
+
+fn failure(job: &ProjectRun<'_>, step: &str, finished: &CompletedProcess) -> Failure {
+    if finished.exit_reason == ExitReason::Interrupted {
+        return interrupted()
+            .hint(format!("`{step}` was stopped; what it did to the data is not undone"));
+    }
+    let reason = format!(
+        "the step `{step}` of `xtask.beforeDeploy` {}; nothing was uploaded",
+        finished.ending()
+    );
+    failed(wrangler::excerpt(&reason, &finished.tail, Some(log(job, finished)))).hint(HINT)
+}

@@ -1,0 +1,136 @@
+//! Checks that a Worker has the secrets that its wrangler config requires, before anything is uploaded.
+
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::job::{ProjectRun, command_line};
+use crate::plan::Operation;
+use crate::plan::destination::Destination;
+use crate::tools::sandbox;
+use base::env::variable;
+use base::error::{Failure, refused};
+use base::secret::Secret;
+use cloudflare::api::Api;
+use workspace::dev_vars::{DEV_VARS, DevVars};
+use workspace::project::Project;
+use workspace::strategy::Strategy;
+use workspace::wrangler::Target;
+
+/// The timeout of the request of a dry run.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A project whose secrets are checked.
+struct Subject<'a> {
+    project: &'a str,
+    /// Its wrangler config, relative to the root.
+    config: &'a Utf8Path,
+    target: &'a Target,
+    destination: &'a Destination,
+}
+
+impl Subject<'_> {
+    /// Returns the required secrets that are not among `set`, and have no default.
+    fn missing(&self, root: &Utf8Path, set: &[String]) -> Result<Vec<String>, Failure> {
+        let defaults = self.defaults(root)?;
+        let has_default =
+            |name: &String| defaults.as_ref().is_some_and(|vars| vars.values.contains_key(name));
+        let required = self.target.required_secrets.iter().flatten();
+        Ok(required.filter(|name| !set.contains(name) && !has_default(name)).cloned().collect())
+    }
+
+    /// Returns the default values that the sandbox gets. `None` at Cloudflare.
+    fn defaults(&self, root: &Utf8Path) -> Result<Option<DevVars>, Failure> {
+        if self.destination.sandbox.is_none() {
+            return Ok(None);
+        }
+        DevVars::read(root, self.dir(), &self.destination.environment, self.target)
+    }
+
+    fn dir(&self) -> &Utf8Path {
+        self.config.parent().unwrap_or(Utf8Path::new(""))
+    }
+
+    /// Refuses if secrets are missing.
+    fn refuse(&self, missing: &[String]) -> Result<(), Failure> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let Subject { project, config, target, destination } = self;
+        let names: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
+        let failure = refused(format!(
+            "{config}: `secrets.required` names {}, which the Worker `{}` does not have in {}; nothing was uploaded",
+            names.join(", "),
+            target.worker,
+            destination.environment
+        ));
+        let command = command_line("wrangler", project, destination);
+        let failure = missing.iter().fold(failure, |failure, name| {
+            failure.hint(format!("run `{command} -- secret put {name}`"))
+        });
+        Err(match destination.sandbox {
+            Some(_) => failure.hint(format!(
+                "or add a line `{}=…` to {}, which git should ignore",
+                missing[0],
+                self.dir().join(DEV_VARS)
+            )),
+            None => failure,
+        })
+    }
+}
+
+/// Refuses an upload of a Worker without the secrets that its config requires.
+pub fn refuse_missing(job: &ProjectRun<'_>) -> Result<(), Failure> {
+    let part = job.part;
+    let is_own =
+        job.run.plan.verb == Operation::Preview && part.strategy == Some(Strategy::Preview);
+    // Worker Previews have own secrets.
+    if part.target.required_secrets.as_ref().is_none_or(Vec::is_empty) || is_own {
+        return Ok(());
+    }
+    let subject = Subject {
+        project: &part.project,
+        config: &part.config,
+        target: &part.target,
+        destination: &job.run.plan.destination,
+    };
+    let set = job.read("its secrets", |api| api.secret_names(&part.target.worker))?;
+    subject.refuse(&subject.missing(&job.run.ctx.root, &set)?)
+}
+
+/// Refuses a deployment of `project` without its required secrets, as far as this can be found out without changing
+/// anything. Returns `false` if Cloudflare or the sandbox cannot be asked.
+pub fn refuse_missing_if_readable(
+    root: &Utf8Path,
+    project: &Project,
+    destination: &Destination,
+    timeout: Duration,
+) -> Result<bool, Failure> {
+    let target = project.target(&destination.environment);
+    let subject =
+        Subject { project: &project.name, config: &project.config, target: &target, destination };
+    if subject.missing(root, &[])?.is_empty() {
+        return Ok(true);
+    }
+    let Some(token) = readable_token(root, destination) else { return Ok(false) };
+    let api = Api::new(&destination.api, &destination.account_id, &token).within(timeout);
+    let Ok(set) = api.secret_names(&target.worker) else { return Ok(false) };
+    subject.refuse(&subject.missing(root, &set)?).map(|()| true)
+}
+
+/// Returns the token if there is one, and for the sandbox if it runs where the destination says: another program may
+/// have its port.
+fn readable_token(root: &Utf8Path, destination: &Destination) -> Option<Secret> {
+    match destination.sandbox {
+        Some(port) if sandbox::running(root)?.port == port => sandbox::token(root).ok(),
+        Some(_) => None,
+        None => variable(&destination.token_variable).map(|token| Secret::new(&token)),
+    }
+}
+
+/// Returns the file of default secrets and the names in use, in words.
+#[must_use]
+pub fn defaults_note(project: &str, path: &Utf8PathBuf, names: &[String]) -> Option<String> {
+    let names = names.join(", ");
+    (!names.is_empty()).then(|| format!("{project}: secrets from {path}: {names}"))
+}
