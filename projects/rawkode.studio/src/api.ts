@@ -1,6 +1,6 @@
 import { type Step, steps } from "./pipeline.ts";
 
-/** What the Worker knows about itself. */
+/** The environment and the version of this Worker. */
 export interface Self {
   environment: string;
   /** The id that Cloudflare gave to the version. */
@@ -43,7 +43,7 @@ function json(method: string, status: number, body: Health | Pipeline | Failure,
     status,
     headers: {
       "Content-Type": "application/json; charset=utf-8",
-      // An answer tells which version is live now: yesterday's would be wrong.
+      // A cached response could name an old version.
       "Cache-Control": "no-store",
       "X-Content-Type-Options": "nosniff",
       ...headers,

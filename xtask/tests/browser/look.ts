@@ -2,7 +2,7 @@
 
 import { launch, open } from "./browser.ts";
 
-/** What to open, what must be seen there before it is read, and where a picture of a part of it goes. */
+/** The page to open, the text to wait for, and the file for a picture of an element. */
 type Look = { url: string; text?: string; part?: string; picture?: string };
 
 const browser = await launch();

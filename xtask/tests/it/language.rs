@@ -178,6 +178,9 @@ fn has_language(path: &Utf8Path) -> bool {
 
 /// The first line of each block of doc comments, with its offset.
 fn doc_openings(source: &Source) -> Vec<(usize, &str)> {
+    if !source.is_rust() {
+        return jsdoc_openings(&source.text);
+    }
     let (mut openings, mut offset, mut previous) = (Vec::new(), 0, "");
     for line in source.text.split_inclusive('\n') {
         let trimmed = line.trim();
@@ -192,6 +195,15 @@ fn doc_openings(source: &Source) -> Vec<(usize, &str)> {
         offset += line.len();
     }
     openings
+}
+
+/// The first words of each JSDoc comment, with the offset of the comment.
+fn jsdoc_openings(text: &str) -> Vec<(usize, &str)> {
+    let opening = |(at, _)| {
+        let words = text[at + 3..].trim_start_matches(|c: char| c.is_whitespace() || c == '*');
+        (at, words.lines().next().unwrap_or_default().trim_end_matches("*/").trim())
+    };
+    text.match_indices("/**").map(opening).collect()
 }
 
 /// The comments and the string literals of Rust or TypeScript, the whole of any other file.
@@ -371,7 +383,8 @@ fn types(text: &str) -> Vec<(usize, &str)> {
 fn doc_comments_begin_with_a_verb_or_a_noun() {
     let indirect = ["What", "Where", "Whether", "How", "Whom", "Who", "Why"];
     let mut offenders = Vec::new();
-    for source in sources().iter().filter(|source| source.is_rust()) {
+    let has_docs = |source: &&Source| matches!(source.path.extension(), Some("rs" | "ts"));
+    for source in sources().iter().filter(has_docs) {
         for (at, opening) in doc_openings(source) {
             let first = opening.split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
             if indirect.contains(&first) {
@@ -446,6 +459,8 @@ fn offenders_are_found() {
     let rust = |text: &str| Source { path: "a.rs".into(), text: text.to_owned() };
     let source = rust("/// What it is.\n/// More.\nfn made() {}\n//! Returns.\n");
     assert_eq!(doc_openings(&source), [(0, "What it is."), (39, "Returns.")]);
+    let script = Source { path: "a.ts".into(), text: "/** A b. */\n/**\n * What.\n */".to_owned() };
+    assert_eq!(doc_openings(&script), [(0, "A b."), (12, "What.")]);
     assert_eq!(declared("    pub(crate) async fn made() {}"), Some(("fn", "made")));
     assert_eq!(declared("let made = 1;"), None);
     assert!(is_bare_participle("made") && is_bare_participle("Uploaded"));

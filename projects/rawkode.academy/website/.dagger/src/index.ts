@@ -3,10 +3,10 @@
  */
 import { argument, dag, func, object, type Directory } from "@dagger.io/dagger";
 
-/** Where the site is in the container. */
+/** The site's folder in the container. */
 const WORK = "/src";
 
-/** Where Bun keeps downloaded packages, between runs. */
+/** Bun's cache of downloaded packages. */
 const CACHE = "/var/cache/bun";
 
 @object()
