@@ -5,7 +5,7 @@ use camino::Utf8Path;
 use clap::Args;
 
 use crate::benchmarks::Benchmarks;
-use crate::test::{set_up, with_tools};
+use crate::test::{reject_unknown, set_up, with_tools};
 use base::error::{Exit, failed};
 use base::files::write_whole;
 use delivery::context::Ctx;
@@ -17,12 +17,18 @@ pub const SAVED: &str = "docs/reference/benchmarks.json";
 /// The page.
 pub const PAGE: &str = "docs/reference/benchmarks.md";
 
+/// The names of the benchmarks.
+pub const NAMES: [&str; 5] = ["affected", "deploy", "dagger", "many", "start"];
+
 /// Measure what the product promises, beside the tools it is compared with.
 #[derive(Debug, Args)]
 pub struct Bench {
-    /// Only these benchmarks; `help` lists them [default: all, which takes several minutes]
+    /// Only these benchmarks; `--list` prints their names [default: all, which takes several minutes]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
+    /// Print the names of the benchmarks, and run none
+    #[arg(long)]
+    list: bool,
     /// Tiny sizes: shows that everything works, and measures nothing
     #[arg(long)]
     quick: bool,
@@ -35,6 +41,12 @@ impl Bench {
     /// Runs the benchmarks in their own program, and reports what it found. A goal that is missed
     /// is a row of the report; a wrong answer is an error.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        if self.list {
+            ctx.ui.out(&NAMES.join("\n"));
+            return Ok(Exit::Done);
+        }
+        // Before the setup, which waits for the lock of another run.
+        reject_unknown("benchmark", &self.names, &NAMES)?;
         let found = self.measure(ctx)?;
         if self.save {
             write_whole(&ctx.root.join(SAVED), &(serde_json::to_string_pretty(&found)? + "\n"))?;

@@ -43,7 +43,7 @@ impl TestCommand {
             ctx.ui.out(&known.join("\n"));
             return Ok(Exit::Done);
         }
-        reject_unknown(&self.names, &known)?;
+        reject_unknown("check", &self.names, &known)?;
         let places = set_up(ctx)?;
         let is_selected =
             |check: &TestCheck| self.names.is_empty() || self.names.contains(&check.name);
@@ -68,16 +68,16 @@ impl TestCommand {
 /// The checks of the repository itself, in the order in which they run.
 const CHECKS: [&str; 5] = ["format", "lint", "rust", "dependencies", "modules"];
 
-/// Errors if a name is no check's.
-fn reject_unknown(names: &[String], known: &[&str]) -> Result<(), Failure> {
+/// Errors if a name is none of the `known` ones. `kind` is what they name.
+pub fn reject_unknown(kind: &str, names: &[String], known: &[&str]) -> Result<(), Failure> {
     let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) else {
         return Ok(());
     };
-    let mut failure = usage(format!("no check is called `{unknown}`"));
+    let mut failure = usage(format!("no {kind} is called `{unknown}`"));
     if let Some(name) = nearest(unknown, known.iter().copied()) {
         failure = failure.hint(format!("did you mean `{name}`?"));
     }
-    Err(failure.hint(format!("the checks are: {}", known.join(", "))))
+    Err(failure.hint(format!("the {kind}s are: {}", known.join(", "))))
 }
 
 /// Sets up, and runs one test of xtask with its own variable.
@@ -209,4 +209,29 @@ pub fn with_tools(places: &Places, mut command: ProcessCommand) -> ProcessComman
     command
         .text("XTASK_BUN", places.bun.as_str())
         .text("XTASK_TOOLCHAIN", Toolchain::wrangler(&places.root).dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_check_is_an_error_with_the_names() {
+        let known = ["format", "rust", "rawkode.studio", "modules"];
+        let reject = |name: &str| reject_unknown("check", &[name.to_owned()], &known);
+        assert!(reject("rawkode.studio").is_ok() && reject_unknown("check", &[], &known).is_ok());
+        let text = |name: &str| {
+            let failure = reject(name).expect_err(name);
+            assert_eq!(failure.exit, Exit::Usage, "{name}");
+            format!("{}\n{}\n", failure.message, failure.hints.join("\n"))
+        };
+        assert_eq!(
+            text("website"),
+            "no check is called `website`\nthe checks are: format, rust, rawkode.studio, modules\n"
+        );
+        assert_eq!(
+            text("modles"),
+            "no check is called `modles`\ndid you mean `modules`?\nthe checks are: format, rust, rawkode.studio, modules\n"
+        );
+    }
 }

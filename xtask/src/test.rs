@@ -21,7 +21,7 @@ impl XtaskTestCommand {
         let cargo = base::env::os_variable("CARGO").unwrap_or_else(|| "cargo".into());
         let error = std::process::Command::new(cargo)
             .current_dir(&ctx.root)
-            .args(["run", "--quiet", "--locked", "--package", "dev", "--", "test"])
+            .args(["dev", "test"])
             .args(self.arguments)
             // The tests are the caller's own, and Cargo must find the same toolchain again.
             .envs(base::env::all())

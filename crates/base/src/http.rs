@@ -88,7 +88,7 @@ pub fn get(agent: &Agent, url: &str, headers: &[(&str, &str)]) -> Result<Answer>
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    read_response(request.call()?)
+    read_response(request.call().map_err(|error| explain(url, error))?)
 }
 
 /// Sends `body` as JSON in a POST request with these headers.
@@ -102,7 +102,29 @@ pub fn post<T: serde::Serialize>(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    read_response(request.send_json(body)?)
+    read_response(request.send_json(body).map_err(|error| explain(url, error))?)
+}
+
+/// Names the host of `url` if its address cannot be found.
+fn explain(url: &str, error: ureq::Error) -> anyhow::Error {
+    let is_unresolved = is_unresolved(&error);
+    let error = anyhow::Error::from(error);
+    let host = url.split("://").nth(1).and_then(|rest| rest.split(['/', '?', ':']).next());
+    match host.filter(|_| is_unresolved) {
+        Some(host) => error.context(format!("cannot resolve {host}")),
+        None => error,
+    }
+}
+
+/// Returns true if the address of a host cannot be found.
+#[must_use]
+pub fn is_unresolved(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::HostNotFound | ureq::Error::Timeout(ureq::Timeout::Resolve) => true,
+        // The standard library has no kind for it, only this text.
+        ureq::Error::Io(error) => error.to_string().starts_with("failed to lookup address"),
+        _ => false,
+    }
 }
 
 fn read_response(mut response: Response<Body>) -> Result<Answer> {
@@ -132,7 +154,7 @@ pub fn delete(agent: &Agent, url: &str, headers: &[(&str, &str)]) -> Result<Answ
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    read_response(request.call()?)
+    read_response(request.call().map_err(|error| explain(url, error))?)
 }
 
 /// Returns the address for a request to `url`, and its `Host` header. Names below `localhost` are loopback
@@ -170,6 +192,15 @@ mod tests {
         assert_eq!(after(&[("retry-after", "Sun, 06 Nov 1994 08:49:29 GMT"), date]), Some(0));
         assert_eq!(after(&[("retry-after", "soon"), date]), None);
         assert_eq!(after(&[date]), None);
+    }
+
+    /// No resolver knows a name below `invalid` (RFC 6761).
+    #[test]
+    fn a_host_that_cannot_be_resolved_is_named() {
+        let agent = agent(Duration::from_secs(60), 0);
+        let error = get(&agent, "http://nothing.invalid:80/path", &[]).expect_err("no such host");
+        assert_eq!(error.to_string(), "cannot resolve nothing.invalid");
+        assert!(error.downcast_ref::<ureq::Error>().is_some_and(is_unresolved));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::deadline;
+use super::http;
 use super::runner::INTERRUPTED;
 use crate::error::interrupted;
 
@@ -163,8 +164,8 @@ fn transient_error<T: RetrySignal>(outcome: &Result<T>) -> Option<TransientError
         Ok(_) => None,
         Err(error) => {
             let what = match error.downcast_ref::<ureq::Error>()? {
+                error if http::is_unresolved(error) => "cannot be resolved by its name",
                 ureq::Error::Timeout(_) => "did not respond in time",
-                ureq::Error::HostNotFound => "could not be resolved",
                 // No listener, or a server of another protocol. A retry does not help.
                 ureq::Error::Io(error) if is_permanent(error.kind()) => return None,
                 ureq::Error::Io(_)

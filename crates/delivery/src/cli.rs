@@ -5,8 +5,9 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Parser, Subcommand};
 
 use crate::commands::{
-    affected, build, ci, comment, completions, delete, deploy, dev, diff, doctor, init, keys, logs,
-    new, open, preview, projects, rollback, run, sandbox, status, upgrade, versions, wrangler,
+    affected, build, ci, clean, comment, completions, delete, deploy, dev, diff, doctor, init,
+    keys, logs, new, open, preview, projects, rollback, run, sandbox, status, upgrade, versions,
+    wrangler,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -141,6 +142,8 @@ pub enum Command {
     Doctor(doctor::DoctorCommand),
     /// Generate the pipeline file
     Ci(ci::CiCommand),
+    /// Delete build outputs, the build cache, logs and temporary files
+    Clean(clean::CleanCommand),
     /// Start and stop the local stand-in for Cloudflare and GitLab
     Sandbox(sandbox::SandboxCommand),
     /// Print the completion script of a shell

@@ -102,7 +102,19 @@ impl Ctx {
         if let Some(port) = destination.sandbox {
             sandbox::check(&self.root, port)?;
         }
-        self.secret(&destination.token())
+        self.credential(destination)
+    }
+
+    /// Returns the token for a destination whose sandbox, if it is one, is known to run. Refuses a
+    /// placeholder in place of the account id, so that no request is sent with it.
+    pub fn credential(&self, destination: &Destination) -> Result<Secret, Failure> {
+        match (self.secret(&destination.token()), destination.check_account()) {
+            (Err(failure), Err(account)) => {
+                Err(account.hints.into_iter().fold(failure, Failure::hint))
+            }
+            (Ok(_), Err(failure)) | (Err(failure), Ok(())) => Err(failure),
+            (Ok(secret), Ok(())) => Ok(secret),
+        }
     }
 
     /// Returns the credential that `value` names.

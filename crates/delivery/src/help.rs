@@ -15,12 +15,12 @@ const GROUPS: [(&str, &[&str]); 3] = [
             "open", "delete", "comment",
         ],
     ),
-    ("Work", &["dev", "new", "projects", "affected", "build", "run", "wrangler"]),
+    ("Work", &["dev", "new", "projects", "affected", "build", "run", "wrangler", "clean"]),
     ("Set up", &["init", "setup", "doctor", "upgrade", "ci", "sandbox", "completions"]),
 ];
 
 /// The global options of commands that do not accept all of them.
-const OPTIONS: [(&str, &[&str]); 29] = [
+const OPTIONS: [(&str, &[&str]); 31] = [
     ("promote", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
     ("rollback", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
     ("preview stop", &["dry_run", "json", "quiet"]),
@@ -39,12 +39,14 @@ const OPTIONS: [(&str, &[&str]); 29] = [
     ("affected", &["json", "quiet"]),
     ("doctor", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
     ("ci generate", &["dry_run", "json"]),
+    ("clean", &["dry_run", "json", "quiet", "no_progress"]),
     ("sandbox up", &["json", "quiet", "verbose", "no_progress"]),
     ("sandbox down", &["json"]),
     ("sandbox status", &["json"]),
     ("sandbox logs", &[]),
     ("sandbox cron", &["json"]),
     ("sandbox reset", &["json"]),
+    ("sandbox merge-request", &["json", "quiet", "verbose", "no_progress"]),
     ("init", &["dry_run", "json", "quiet", "verbose"]),
     ("upgrade", &["dry_run", "json", "quiet", "verbose"]),
     ("completions", &[]),
@@ -54,7 +56,7 @@ const OPTIONS: [(&str, &[&str]); 29] = [
 
 /// Examples by command: a command line, and its effect.
 #[rustfmt::skip]
-const EXAMPLES: [(&str, &[(&str, &str)]); 31] = [
+const EXAMPLES: [(&str, &[(&str, &str)]); 33] = [
     ("", &[
         ("deploy website", "Deploy one project to the local sandbox"),
         ("deploy --env staging", "Deploy all affected projects to Cloudflare"),
@@ -143,6 +145,14 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 31] = [
     ("sandbox cron", &[
         ("sandbox cron shop-api", "Run all of its cron triggers now"),
         ("sandbox cron shop-api --cron '0 3 * * 1'", "Run one of them"),
+    ]),
+    ("clean", &[
+        ("clean --dry-run", "Show what would be deleted"),
+        ("clean --tools", "Delete the installed tools too"),
+    ]),
+    ("sandbox merge-request", &[
+        ("sandbox merge-request", "Open one for the current branch"),
+        ("sandbox merge-request --source new-home --export", "Print only the variables of its pipeline"),
     ]),
     ("sandbox reset", &[("sandbox reset --yes", "Delete all deployments without a question")]),
     ("init", &[

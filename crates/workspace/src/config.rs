@@ -63,6 +63,14 @@ pub struct Cloudflare {
     pub token_variable: String,
 }
 
+impl Cloudflare {
+    /// Returns true if the account id is the placeholder that the repository comes with.
+    #[must_use]
+    pub fn is_placeholder(&self) -> bool {
+        self.account_id.bytes().all(|digit| digit == b'0')
+    }
+}
+
 /// A GitLab project.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -217,6 +225,16 @@ impl Config {
                 over.and_then(|o| o.token_variable.as_ref()),
                 &self.cloudflare.token_variable,
             ),
+        }
+    }
+
+    /// Returns the path of the field that holds the account id of `environment`.
+    #[must_use]
+    pub fn account_field(&self, environment: &str) -> String {
+        let over = self.environments.get(environment).and_then(|e| e.cloudflare.as_ref());
+        match over.and_then(|over| over.account_id.as_ref()) {
+            Some(_) => format!("environments.{environment}.cloudflare.accountId"),
+            None => "cloudflare.accountId".to_owned(),
         }
     }
 

@@ -64,6 +64,7 @@ fn main() -> ExitCode {
         println!("no benchmark is called `{unknown}`; there are: {}", all.join(", "));
         return ExitCode::from(2);
     }
+    assert_eq!(ALL.map(|(name, _)| name), dev::bench::NAMES);
     let quick = quick || !measuring;
     let started = Instant::now();
     let mut groups = Vec::new();

@@ -12,5 +12,7 @@ export default defineConfig({
     // Style sheets stay files, so that the content security policy needs no 'unsafe-inline'.
     inlineStylesheets: "never",
   },
+  // Scripts stay files too, for the same reason.
+  vite: { build: { assetsInlineLimit: 0 } },
   integrations: [d2(), sitemap()],
 });

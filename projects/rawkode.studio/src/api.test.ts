@@ -58,6 +58,17 @@ describe("the Worker", () => {
     expect(asked).toEqual([]);
   });
 
+  test.each([
+    ["https://studio.example.com", "production", "production"],
+    ["https://localhost.example.com", "production", "production"],
+    ["http://rawkode-studio.localhost:8787", "production", "local"],
+    ["http://mr-7-rawkode-studio.localhost:8787", "production", "local"],
+    ["http://rawkode-studio-staging.localhost:8787", "staging", "staging (sandbox)"],
+  ])("at %s the Worker of %s runs in %s", async (origin, configured, shown) => {
+    const response = await worker.fetch(new Request(`${origin}/api/health`), { ...env, ENVIRONMENT: configured });
+    expect(((await response.json()) as { environment: string }).environment).toBe(shown);
+  });
+
   test("leaves every other path to the files", async () => {
     const response = await worker.fetch(new Request("https://studio.example.com/apiary"), env);
     expect(await response.text()).toBe("a file");

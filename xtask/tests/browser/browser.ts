@@ -3,7 +3,7 @@
 import chromium from "@sparticuz/chromium";
 import puppeteer, { type Browser, type Page } from "puppeteer-core";
 
-/** A page and its complaints: console errors, uncaught exceptions, requests that failed. */
+/** A page and its complaints: console messages, uncaught exceptions, requests that failed. */
 export type Watched = { page: Page; complaints: string[] };
 
 /** Starts the browser. It reaches nothing but this machine. */
@@ -30,9 +30,7 @@ export async function open(browser: Browser, url: string): Promise<Watched & { s
 	const page = await browser.newPage();
 	await page.setViewport({ width: 1280, height: 900 });
 	const complaints: string[] = [];
-	page.on("console", (message) => {
-		if (message.type() === "error") complaints.push(message.text());
-	});
+	page.on("console", (message) => complaints.push(`${message.type()}: ${message.text()}`));
 	page.on("pageerror", (error) => complaints.push(String(error)));
 	page.on("requestfailed", (request) => complaints.push(`${request.url()}: ${request.failure()?.errorText}`));
 	const response = await page.goto(url, { waitUntil: "networkidle2", timeout: 30_000 });
@@ -45,17 +43,39 @@ export async function shot(page: Page, name: string): Promise<void> {
 	if (folder) await page.screenshot({ path: `${folder}/${name}.png`, fullPage: true });
 }
 
-/** Runs axe-core on a page in a colour scheme. Returns the rules that are broken, each with its first element. */
-export async function complaintsOfAxe(browser: Browser, url: string, scheme: "light" | "dark"): Promise<string[]> {
+/** The widths of a phone and of a desktop. */
+export const WIDTHS = [390, 1280] as const;
+
+/** The colour schemes. */
+export const SCHEMES = ["light", "dark"] as const;
+
+/**
+ * Runs axe-core on a page at both widths in both colour schemes. Returns the rules that are broken, each with its first
+ * element, and what is wider than the window.
+ */
+export async function complaintsOfAxe(browser: Browser, url: string): Promise<string[]> {
 	const page = await browser.newPage();
-	await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
 	// The page lets no script run but its own.
 	await page.setBypassCSP(true);
 	await page.goto(url, { waitUntil: "networkidle2", timeout: 30_000 });
 	await page.evaluate(await Bun.file(new URL("node_modules/axe-core/axe.min.js", import.meta.url)).text());
 	type Violation = { id: string; nodes: { html: string }[] };
 	const run = () => (globalThis as unknown as { axe: { run(): Promise<{ violations: Violation[] }> } }).axe.run();
-	const { violations } = await page.evaluate(run);
+	const complaints: string[] = [];
+	for (const width of WIDTHS) {
+		for (const scheme of SCHEMES) {
+			await page.setViewport({ width, height: 900 });
+			await page.emulateMediaFeatures([
+				{ name: "prefers-color-scheme", value: scheme },
+				{ name: "prefers-reduced-motion", value: "reduce" },
+			]);
+			const at = `${url} at ${width} px, ${scheme}`;
+			const { violations } = await page.evaluate(run);
+			complaints.push(...violations.map(({ id, nodes }) => `${at}: ${id}: ${nodes[0]?.html}`));
+			const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+			if (overflow > 0) complaints.push(`${at}: ${overflow} px too wide`);
+		}
+	}
 	await page.close();
-	return violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`);
+	return complaints;
 }

@@ -1,4 +1,7 @@
-// Runs a program in a terminal of a given width and says what it wrote there: `terminal.ts COLUMNS PROGRAM [ARGUMENT…]`.
+// Runs a program in a terminal of a given width and prints what it wrote there: `terminal.ts COLUMNS PROGRAM [ARGUMENT…]`.
+// The variable TYPED is typed as soon as the program asks a question, which ends with `[y/N] `.
+// The variable FIRST_OUTPUT names a file that is written as soon as the program writes something.
+import { writeFileSync } from "node:fs";
 
 const [columns, ...command] = Bun.argv.slice(2) as [string, ...string[]];
 let written = "";
@@ -8,8 +11,11 @@ const child = Bun.spawn(command, {
 	terminal: {
 		cols: Number(columns),
 		rows: 24,
-		data: (_terminal, bytes) => {
+		data: (terminal, bytes) => {
+			if (written === "" && process.env.FIRST_OUTPUT) writeFileSync(process.env.FIRST_OUTPUT, "");
+			const asked = written.includes("[y/N] ");
 			written += decoder.decode(bytes, { stream: true });
+			if (!asked && written.includes("[y/N] ") && process.env.TYPED) terminal.write(process.env.TYPED);
 		},
 	},
 });

@@ -1,5 +1,9 @@
 //! The command line's contract: exit codes, messages, derived files.
 
+use std::process::Stdio;
+
+use expect_test::expect;
+
 use crate::support::{TestEnv, repository};
 
 #[test]
@@ -44,6 +48,65 @@ fn bad_input_has_its_exit_code_and_a_next_step() {
     assert!(empty.exits(3).stderr.contains("set but empty"));
     let in_pipeline = env.xtask_with(&["deploy", "a"], &[("GITLAB_CI", "true")]);
     assert!(in_pipeline.exits(2).stderr.contains("a pipeline has no default environment"));
+}
+
+/// No request reaches the proxy.
+#[test]
+fn the_placeholder_of_the_account_id_never_reaches_the_network() {
+    let env = TestEnv::with_tools();
+    env.worker("projects/api", "api");
+    env.commit("project");
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    proxy.set_nonblocking(true).expect("a listener");
+    let address = format!("http://{}", proxy.local_addr().expect("an address"));
+    let variables = [("CLOUDFLARE_WORKERS_TOKEN", "0123456789abcdef"), ("HTTPS_PROXY", &address)];
+    let errors = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let ran = env.xtask_with(arguments, variables).exits(3);
+        let text = if ran.stderr.contains("error: ") { ran.stderr } else { ran.stdout };
+        let at = text.find("error: ").expect("an error");
+        text[at..].trim().to_owned()
+    };
+    let commands = ["status", "versions", "rollback", "preview", "deploy"];
+    let shown = commands.map(|command| {
+        let shown = errors(&[command, "api", "--env", "staging"], &variables);
+        shown.replace("error: api: ", "error: ")
+    });
+    assert!(shown.iter().all(|text| *text == shown[0]), "{shown:#?}");
+    expect![[r#"
+        error: `cloudflare.accountId` in dagger/config/config.json is the placeholder that the repository comes with
+        hint: write your account id there; it is in the address of the Cloudflare dashboard, dash.cloudflare.com/<accountId>"#]].assert_eq(&shown[0]);
+    // Without a token both refusals are in one message.
+    let both = errors(&["deploy", "api", "--env", "staging"], &[]);
+    expect![[r#"
+        error: 2 things are missing or wrong
+          account id: `cloudflare.accountId` in dagger/config/config.json is the placeholder that the repository comes with
+          token of staging: the variable CLOUDFLARE_WORKERS_TOKEN is not set
+        hint: write your account id there; it is in the address of the Cloudflare dashboard, dash.cloudflare.com/<accountId>
+        hint: put a Cloudflare API token into CLOUDFLARE_WORKERS_TOKEN; dagger/config/config.json names the variable"#]].assert_eq(&both);
+    let config = "dagger/config/config.json";
+    let text = std::fs::read_to_string(env.root.join(config)).expect("text");
+    let account =
+        r#""staging": { "cloudflare": { "accountId": "00000000000000000000000000000000" } }"#;
+    env.write(config, &text.replace(r#""staging": {}"#, account));
+    let shown = errors(&["versions", "api", "--env", "staging"], &variables);
+    assert!(shown.contains("`environments.staging.cloudflare.accountId` in"), "{shown}");
+    // With an account id the request is sent.
+    env.write(
+        config,
+        &text.replace(
+            r#""00000000000000000000000000000000""#,
+            r#""0123456789abcdef0123456789abcdef""#,
+        ),
+    );
+    assert!(proxy.accept().is_err(), "a request was sent for the placeholder");
+    let mut status = env.command(&["status", "api", "--env", "staging"], &variables);
+    let mut status = status.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+    let is_asked = (0..600).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        proxy.accept().is_ok()
+    });
+    status.kill().and_then(|()| status.wait()).expect("it ends");
+    assert!(is_asked, "no request with an account id");
 }
 
 #[test]

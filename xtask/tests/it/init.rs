@@ -303,7 +303,8 @@ fn a_cargo_workspace_and_a_pipeline_stay_as_they_are() {
     let config = std::fs::read_to_string(env.root.join(".cargo/config.toml")).expect("text");
     assert_eq!(
         config,
-        "[alias]\nxtask = \"run --quiet --manifest-path xtask/Cargo.toml --\"\nb = \"build\"\n"
+        "[alias]\nxtask = \"run --quiet --config term.progress.when='always' --config term.progress.width=54 \
+         --manifest-path xtask/Cargo.toml --\"\nb = \"build\"\n"
     );
     let pipeline = std::fs::read_to_string(env.root.join(".gitlab/xtask.yml")).expect("text");
     let keys: Vec<&str> =

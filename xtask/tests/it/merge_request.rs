@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::preview_strategy;
-use crate::support::{Ran, TestEnv};
+use crate::support::{Ran, TestEnv, repository};
 
 const TOKEN: &str = "canary-comment-9d41";
 const PERSON: &str = "canary-person-2c77";
@@ -206,6 +206,51 @@ fn one_comment_from_the_first_push_to_the_end() {
         assert_eq!(found.stdout, "", "a token was written down");
         assert!(!runs.iter().any(|ran| ran.stdout.contains(secret) || ran.stderr.contains(secret)));
     }
+}
+
+/// The documented commands, docs/gitlab.md.
+#[test]
+fn a_merge_request_in_the_sandbox_is_one_command() {
+    let env = TestEnv::with_tools();
+    env.site("projects/rawkode.studio", "rawkode-studio");
+    env.commit("project");
+    let xtask = crate::support::program();
+    env.program("cargo", &format!("#!/bin/sh\nshift\nexec '{}' \"$@\"\n", xtask.display()));
+    let guide = repository().join("docs/gitlab.md");
+    let guide = std::fs::read_to_string(guide).expect("text");
+    let block = guide.split("```sh\n").find(|block| block.contains("sandbox merge-request"));
+    let (block, _) = block.and_then(|block| block.split_once("```")).expect("the commands");
+    let (before, after) = block.split_once("cargo xtask preview stop").expect("the last command");
+    let notes = "curl -fsS -H \"PRIVATE-TOKEN: $CICD_COMMENT_TOKEN\" \
+                 \"$CI_API_V4_URL/projects/1/merge_requests/1/notes\"";
+    let script = format!("set -eu\n{before}\n{notes} > shown\ncargo xtask preview stop{after}\n");
+    env.sh(&script).exits(0);
+    let shown = std::fs::read_to_string(env.root.join("shown")).expect("the notes");
+    assert!(shown.contains("mr-1-rawkode-studio.localhost") && shown.contains("ready"), "{shown}");
+    // The second call finds the open one.
+    let again = ["sandbox", "merge-request", "--source", "new-home"];
+    let text = env.xtask(&again).exits(0).stdout;
+    let text = text.replace(&env.port().to_string(), "PORT").replace(env.root.as_str(), "ROOT");
+    expect_test::expect![[r#"
+        merge request !1: new-home into main
+          http://127.0.0.1:PORT/#mr-1-1
+        Run these commands to preview as its pipeline does; the page shows the comment:
+          export CI_API_V4_URL=http://127.0.0.1:PORT/api/v4 CI_PROJECT_ID=1 CI_MERGE_REQUEST_IID=1
+          export CICD_COMMENT_TOKEN="$(cat ROOT/.xtask/sandbox/gitlab-token)"
+          cargo xtask preview
+          cargo xtask preview stop
+        Or set the variables with: eval "$(cargo xtask sandbox merge-request --source new-home --target main --export)"
+    "#]].assert_eq(&text);
+    let json = env.xtask(&[&again[..], &["--json"]].concat()).exits(0).json();
+    assert_eq!(
+        (&json["iid"], &json["source"], &json["target"]),
+        (&1.into(), &"new-home".into(), &"main".into())
+    );
+    let other =
+        env.xtask(&["sandbox", "merge-request", "--source", "other", "--json"]).exits(0).json();
+    assert_eq!(other["iid"], 2);
+    let same = env.xtask(&["sandbox", "merge-request"]).exits(3).stderr;
+    assert!(same.contains("`main` cannot be merged into itself"), "{same}");
 }
 
 #[test]

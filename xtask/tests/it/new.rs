@@ -28,9 +28,65 @@ fn a_new_project_deploys_and_is_in_the_pipeline() {
     env.sh("cd projects/api && bun test").exits(0);
 }
 
+/// The packages come from the registry, by the lock files of the templates.
+#[test]
+fn each_template_with_packages_builds_and_deploys() {
+    let env = TestEnv::with_tools();
+    env.site("projects/first", "first");
+    env.commit("first");
+    for template in ["astro", "vite", "api"] {
+        let name = format!("example.com/{template}");
+        env.xtask(&["new", &name, "--template", template]).exits(0);
+    }
+    env.commit("new projects");
+    let ran = env.xtask(&["deploy", "--all", "--engine", "host", "--json"]).exits(0);
+    for template in ["astro", "vite", "api"] {
+        assert_eq!(ran.record(&format!("example.com/{template}"))["status"], "live", "{template}");
+    }
+    let fetch =
+        |template: &str, path: &str| env.fetch(&format!("example-com-{template}.localhost"), path);
+    let (status, page) = fetch("astro", "/");
+    assert!(status == 200 && page.contains(">example.com/astro</h1>"), "{page}");
+    let (status, page) = fetch("astro", "/nothing");
+    assert!(status == 404 && page.contains(">Not found</h1>"), "{page}");
+    let (status, page) = fetch("vite", "/any/path");
+    assert!(status == 200 && page.contains("<h1>example.com/vite</h1>"), "{page}");
+    let script =
+        page.split("src=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a script");
+    let (status, code) = fetch("vite", script);
+    assert!(script.contains("/assets/") && status == 200 && code.contains("#counter"), "{code}");
+    assert_eq!(fetch("api", "/greetings/Ada"), (200, r#"{"text":"Hello, Ada"}"#.to_owned()));
+    assert_eq!(fetch("api", "/x"), (404, r#"{"error":"there is nothing at /x"}"#.to_owned()));
+    // Each environment has the variables that the code reads.
+    env.xtask(&["deploy", "api", "--env", "staging", "--sandbox"]).exits(0);
+    let (_, text) = env.fetch("example-com-api-staging.localhost", "/greetings/Ada");
+    assert_eq!(text, r#"{"text":"Hello, Ada"}"#);
+    env.sh("cd projects/example.com/api && bun test").exits(0);
+    // The lock files are as the package manager would write them.
+    let changed = env.sh("git status --porcelain").exits(0).stdout;
+    assert_eq!(changed, "");
+}
+
+#[test]
+fn the_templates_are_listed() {
+    let env = TestEnv::new();
+    expect_test::expect![[r#"
+        static  Static files
+        worker  Worker with code and a test
+        astro   Site built by Astro
+        vite    Single-page application built by Vite
+        api     JSON API with Hono and a test
+
+        create a project with `cargo xtask new NAME --template TEMPLATE`
+    "#]]
+    .assert_eq(&env.xtask(&["new", "--list"]).exits(0).stdout);
+    let unknown = env.xtask(&["new", "x", "--template", "atsro"]).exits(2).stderr;
+    assert!(unknown.contains("a similar value exists: 'astro'"), "{unknown}");
+}
+
 #[test]
 fn the_dry_run_is_a_script_that_makes_the_same_files() {
-    for template in ["static", "worker"] {
+    for template in ["static", "worker", "astro", "vite", "api"] {
         let env = TestEnv::new();
         let arguments = ["new", "a.com/site", "--template", template];
         let script = env.xtask(&[&arguments[..], &["--dry-run"]].concat()).exits(0).stdout;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use base::http;
+use expect_test::expect;
 use serde_json::{Value, json};
 
 use crate::support::{CANARY, Ran, TestEnv};
@@ -163,6 +164,28 @@ fn an_environment_s_preview_belongs_to_its_worker_and_aliases_stay() {
         run(&env, &stop).exits(0);
     }
     assert_eq!(env.fetch("mr-7-api-staging.localhost", "/").1, "staging one");
+    let version = record["version"].as_str().expect("an id");
+    let normalize = |text: &str| {
+        text.replace(&version[..8], "VERSION").replace(&env.port().to_string(), "PORT")
+    };
+    let stop = |alias: &str, more: &[&str]| {
+        let stop = ["preview", "stop", "api", "--alias", alias];
+        env.xtask(&[stop.as_slice(), &staging, more].concat()).exits(0)
+    };
+    // An alias cannot be deleted: the output says so, and until when its URL answers.
+    let stopped = stop("mr-7", &[]);
+    expect![[r#"
+        api  alias mr-7 cannot be deleted: http://mr-7-api-staging.localhost:PORT/ answers with version VERSION until the alias is used again or the Worker is deleted
+    "#]].assert_eq(&normalize(&(stopped.stdout + &stopped.stderr)));
+    expect![[r#"
+        there is no preview and no alias of this name
+    "#]]
+    .assert_eq(&normalize(&stop("mr-99", &[]).stdout));
+    let aliases = &stop("mr-7", &["--json"]).json()["aliases"];
+    assert_eq!(
+        (&aliases[0]["alias"], &aliases[0]["version"]),
+        (&"mr-7".into(), &record["version"])
+    );
     assert_eq!(env.fetch("mr-42-api-staging.localhost", "/").0, 404);
     assert_eq!(env.fetch("api-staging.localhost", "/").1, "staging one");
 }

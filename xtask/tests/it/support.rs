@@ -219,6 +219,25 @@ impl TestEnv {
         ran(self.command(arguments, variables).output().expect("xtask runs"))
     }
 
+    /// Returns what `program` writes to a terminal of this width.
+    pub fn in_terminal(&self, columns: u16, program: &mut Command) -> Ran {
+        let bun = std::env::var("XTASK_BUN").expect("XTASK_BUN is set by `cargo xtask test`");
+        let mut terminal = Command::new(bun);
+        self.environment(&mut terminal);
+        terminal.arg(repository().join("xtask/tests/fakes/terminal.ts")).arg(columns.to_string());
+        terminal.arg(program.get_program()).args(program.get_args()).env("TERM", "xterm");
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => terminal.env(name, value),
+                None => terminal.env_remove(name),
+            };
+        }
+        if let Some(folder) = program.get_current_dir() {
+            terminal.current_dir(folder);
+        }
+        ran(terminal.output().expect("bun runs"))
+    }
+
     /// Runs shell text in the repository with the environment of xtask.
     pub fn sh(&self, script: &str) -> Ran {
         let mut sh = Command::new("sh");

@@ -3,6 +3,7 @@
 pub mod affected;
 pub mod build;
 pub mod ci;
+pub mod clean;
 pub mod comment;
 pub mod completions;
 pub mod delete;
@@ -13,6 +14,7 @@ pub mod doctor;
 pub mod init;
 pub mod keys;
 pub mod logs;
+pub mod merge_request;
 pub mod new;
 pub mod open;
 pub mod preview;
@@ -61,6 +63,7 @@ impl Command {
             Command::Sandbox(command) => command.run(ctx),
             Command::Upgrade(command) => command.run(ctx),
             Command::Ci(command) => command.run(ctx),
+            Command::Clean(command) => command.run(ctx),
             Command::Completions(command) => command.run(ctx),
             Command::Complete(command) => command.run(ctx),
             Command::Keys(command) => command.run(ctx),

@@ -7,8 +7,9 @@ use serde::Serialize;
 use super::preview::{destination, name};
 use crate::context::Ctx;
 use crate::engine::cleanup::clean_up;
+use crate::engine::comment::write::CommentAction;
 use crate::engine::comment::{Comment, CommentResult};
-use crate::engine::stop::{Outcome, PreviewDeletion, Previews, reachable};
+use crate::engine::stop::{Outcome, PreviewDeletion, Previews, RemainingAlias, reachable};
 use base::error::{Exit, refused};
 use gitlab::comment::{CommentRow, PreviewStatus};
 use workspace::Workspace;
@@ -39,6 +40,9 @@ pub struct Stop {
     days: u32,
 }
 
+/// The report if there was nothing to delete.
+const NOTHING: &str = "there is no preview and no alias of this name";
+
 /// The result.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -46,6 +50,8 @@ struct StopReport {
     schema: u32,
     exit: u8,
     previews: Vec<PreviewDeletion>,
+    /// `None` if they could not be read.
+    aliases: Option<Vec<RemainingAlias>>,
     #[serde(flatten)]
     comment: CommentResult,
 }
@@ -77,10 +83,37 @@ impl Stop {
         let comment = if all { comment.mark_removed() } else { comment.finish(&rows) };
         let failed = rows.len() < projects.len();
         let exit = if failed { Exit::Remote } else { Exit::Done };
+        let aliases = self.aliases(ctx, &workspace, &projects);
         let lines = previews.iter().filter_map(PreviewDeletion::line);
-        let text = lines.map(|line| line + "\n").collect::<String>() + &comment.text();
-        ctx.ui.report(&StopReport { schema: 1, exit: exit as u8, previews, comment }, &text);
+        let lines = lines.chain(aliases.iter().flatten().map(RemainingAlias::line));
+        let lines: Vec<String> = lines
+            .chain((comment.action != CommentAction::Skipped).then(|| comment.text()))
+            .collect();
+        let text = if lines.is_empty() { NOTHING.to_owned() } else { lines.join("\n") };
+        ctx.ui
+            .report(&StopReport { schema: 1, exit: exit as u8, previews, aliases, comment }, &text);
         Ok(exit)
+    }
+
+    /// Returns the aliases that go on answering. `None` if they cannot be read, which is a note.
+    fn aliases(
+        &self,
+        ctx: &Ctx,
+        workspace: &Workspace,
+        projects: &[&Project],
+    ) -> Option<Vec<RemainingAlias>> {
+        let read = || {
+            let place = destination(ctx, &workspace.config, self.env.as_deref(), self.sandbox)?;
+            let workers = projects.iter().map(|p| p.target(&place.environment).worker);
+            let name = name(ctx, self.alias.as_deref(), &workers.collect::<Vec<_>>())?;
+            Previews::at(ctx, &place)?.remaining_aliases(projects, &name)
+        };
+        let note = |error: anyhow::Error| {
+            ctx.ui.note(&format!(
+                "skipped the search for aliases, which cannot be deleted and go on answering: {error:#}"
+            ));
+        };
+        read().map_err(note).ok()
     }
 
     /// Looks for previews of every project, because a preview may be older than a change of the strategy. If

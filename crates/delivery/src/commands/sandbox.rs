@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::merge_request::MergeRequestCommand;
 use crate::context::Ctx;
 use crate::engine::setup::Setup;
 use crate::tools::sandbox::{self as process, Server};
@@ -51,6 +52,8 @@ enum SandboxAction {
         #[arg(long)]
         cron: Option<String>,
     },
+    /// Open a merge request in its GitLab, to try previews and the comment
+    MergeRequest(MergeRequestCommand),
     /// Stop it and delete all of its deployments
     Reset {
         /// Do not ask for confirmation
@@ -105,6 +108,7 @@ impl SandboxCommand {
             SandboxAction::Cron { project, env, cron } => {
                 run_cron(ctx, &project, &env, cron.as_deref())
             }
+            SandboxAction::MergeRequest(command) => command.run(ctx),
             SandboxAction::Reset { yes } => reset(ctx, running.as_ref(), yes),
         }
     }

@@ -35,7 +35,9 @@ impl UpgradeCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let manifest = Utf8Path::new(&self.part).join("Cargo.toml");
-        let text = workspace::symlinks::read(&ctx.root, &manifest)?;
+        let text = workspace::symlinks::read(&ctx.root, &manifest).map_err(|failure| {
+            failure.hint(format!("`init` writes {manifest}; upgrade a repository that it set up"))
+        })?;
         let pin = LibraryPin::find(&text).ok_or_else(|| {
             refused(format!("{manifest} does not pin `delivery` by `git` and `rev` or `tag`"))
                 .hint("a path is as new as its checkout; pull there")

@@ -96,7 +96,7 @@ impl<'a> ProjectRun<'a> {
     /// Asks Cloudflare's API, within the run's retry budget.
     pub(super) fn ask<T>(&self, ask: impl FnOnce(&Api<'_>) -> Result<T>) -> Result<T> {
         let destination = &self.run.plan.destination;
-        let token: Secret = self.run.ctx.secret(&destination.token())?;
+        let token: Secret = self.run.ctx.credential(destination)?;
         let api = Api::new(&destination.api, &destination.account_id, &token);
         ask(&api.patient(&self.run.ctx.retry_budget))
     }

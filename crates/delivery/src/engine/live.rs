@@ -200,7 +200,7 @@ pub(super) fn read_attached(
     destination: &Destination,
     worker: &str,
 ) -> Result<TriggersInUse> {
-    let token = ctx.secret(&destination.token())?;
+    let token = ctx.credential(destination)?;
     Api::new(&destination.api, &destination.account_id, &token).triggers_in_use(worker)
 }
 

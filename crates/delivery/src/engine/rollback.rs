@@ -195,7 +195,7 @@ impl Rollback {
     }
 
     fn make_live(&self, ctx: &Ctx, record: &mut Record) -> Result<()> {
-        let token = ctx.secret(&self.destination.token())?;
+        let token = ctx.credential(&self.destination)?;
         let api = api(&self.destination, &token).patient(&ctx.retry_budget);
         let status = command_line("status", &self.project, &self.destination);
         // Another run may have held the lock since the plan was made.

@@ -194,7 +194,8 @@ pub fn install_wrangler(places: &Places, toolchain: &Toolchain) -> Vec<ProcessCo
 /// Installs the locked packages in `folder`, without their install scripts.
 #[must_use]
 pub fn install(places: &Places, folder: &Utf8Path) -> ProcessCommand {
-    let argv = [places.bun.as_str(), "install", "--frozen-lockfile", "--ignore-scripts"];
+    let bun = places.bun.as_str();
+    let argv = [bun, "install", "--frozen-lockfile", "--prefer-offline", "--ignore-scripts"];
     ProcessCommand::new(folder, &argv, INSTALL_DEADLINE)
 }
 

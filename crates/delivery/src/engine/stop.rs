@@ -1,4 +1,4 @@
-//! Deleting Worker Previews. What is live is another matter, and the API has another address for it.
+//! Deletes Worker Previews and finds the aliases that cannot be deleted. Live versions are not affected.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use base::error::Failure;
 use base::secret::Secret;
 use base::time::parse_rfc3339;
 use cloudflare::api;
-use cloudflare::api::Api;
+use cloudflare::api::{Api, ListedVersion};
 use workspace::project::Project;
 
 /// The outcome for one project's preview.
@@ -76,6 +76,47 @@ impl PreviewDeletion {
     }
 }
 
+/// An alias that goes on answering, because Cloudflare cannot delete it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RemainingAlias {
+    /// The project's name.
+    pub project: String,
+    /// The Worker whose version has it.
+    pub worker: String,
+    /// The alias.
+    pub alias: String,
+    /// The version that answers.
+    pub version: String,
+    /// The address. `None` if the Worker's preview addresses are off.
+    pub url: Option<String>,
+    /// The events that end it.
+    pub until: &'static str,
+}
+
+/// The events that end an alias at Cloudflare
+/// (<https://developers.cloudflare.com/workers/configuration/previews/>).
+const UNTIL: &str =
+    "until the alias is used again, the Worker has 1000 newer aliases or the Worker is deleted";
+
+/// The events that end an alias in the sandbox.
+const UNTIL_IN_SANDBOX: &str = "until the alias is used again or the Worker is deleted";
+
+impl RemainingAlias {
+    /// Returns the text for people.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let RemainingAlias { project, alias, version, until, .. } = self;
+        let version = version.get(..8).unwrap_or(version);
+        match &self.url {
+            Some(url) => format!(
+                "{project}  alias {alias} cannot be deleted: {url} answers with version {version} {until}"
+            ),
+            None => format!("{project}  alias {alias} cannot be deleted, but it has no URL"),
+        }
+    }
+}
+
 /// The Worker Previews at one place.
 pub struct Previews<'a> {
     ctx: &'a Ctx,
@@ -110,6 +151,40 @@ impl<'a> Previews<'a> {
                 result => one.set_result(result),
             }
             all.push(one);
+        }
+        Ok(all)
+    }
+
+    /// Returns the aliases called `name` of these projects.
+    pub fn remaining_aliases(
+        &self,
+        projects: &[&Project],
+        name: &str,
+    ) -> Result<Vec<RemainingAlias>> {
+        let api = self.api();
+        let mut all = Vec::new();
+        for project in projects {
+            let worker = project.target(&self.place.environment).worker;
+            if alias::check(name, &worker).is_err() {
+                continue;
+            }
+            let versions = api.versions(&worker)?;
+            let has_alias =
+                |version: &&ListedVersion| version.annotation("workers/alias") == Some(name);
+            let Some(version) = versions.into_iter().find(|version| has_alias(&version)) else {
+                continue;
+            };
+            let suffix = api.preview_suffix(&worker)?;
+            let in_sandbox = self.place.sandbox_url(&format!("{name}-{worker}"));
+            all.push(RemainingAlias {
+                project: project.name.clone(),
+                url: suffix
+                    .map(|suffix| in_sandbox.unwrap_or_else(|| format!("https://{name}{suffix}/"))),
+                worker,
+                alias: name.to_owned(),
+                version: version.id,
+                until: if self.place.sandbox.is_some() { UNTIL_IN_SANDBOX } else { UNTIL },
+            });
         }
         Ok(all)
     }

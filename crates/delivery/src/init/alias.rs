@@ -17,6 +17,11 @@ pub enum Alias {
     Conflict,
 }
 
+/// The arguments of Cargo that show a progress bar while it compiles, and nothing if it does not
+/// (docs/adr/0020-a-quiet-alias-with-a-progress-bar.md). The bar fits 40 columns.
+const PROGRESS: &str =
+    "--quiet --config term.progress.when='always' --config term.progress.width=54";
+
 /// Returns the line of the alias.
 #[must_use]
 pub fn line() -> String {
@@ -24,6 +29,11 @@ pub fn line() -> String {
 }
 
 fn command() -> String {
+    format!("run {PROGRESS} --manifest-path {TOOL}/Cargo.toml --")
+}
+
+/// Returns the alias that earlier versions wrote.
+fn earlier_command() -> String {
     format!("run --quiet --manifest-path {TOOL}/Cargo.toml --")
 }
 
@@ -39,6 +49,10 @@ pub fn merge(text: Option<&str>) -> Alias {
     match &before["alias"][TOOL] {
         Value::Null => {}
         Value::String(there) if *there == command() => return Alias::Present,
+        Value::String(there) if *there == earlier_command() => {
+            let merged = text.replacen(&format!("\"{there}\""), &format!("\"{}\"", command()), 1);
+            return only_addition(before, merged);
+        }
         _ => return Alias::Conflict,
     }
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -48,8 +62,11 @@ pub fn merge(text: Option<&str>) -> Alias {
         Some(at) => lines.insert(at + 1, line()),
         None => lines.extend([String::new(), "[alias]".to_owned(), line()]),
     }
-    let merged = lines.join("\n") + "\n";
-    // Whatever the file is written like: nothing but the alias may be new in it.
+    only_addition(before, lines.join("\n") + "\n")
+}
+
+/// Returns `merged` if nothing but the alias differs from the config `before`, whatever the file looks like.
+fn only_addition(before: Value, merged: String) -> Alias {
     let mut wanted = before;
     if wanted["alias"].is_null() {
         wanted["alias"] = Value::Object(serde_json::Map::new());
@@ -84,6 +101,15 @@ mod tests {
             assert_eq!(merge(text), Alias::Addition(expected.clone()));
             assert_eq!(merge(Some(&expected)), Alias::Present);
         }
+    }
+
+    #[test]
+    fn an_earlier_alias_is_replaced() {
+        let there = "[net]\noffline = true\n[alias]\nb = \"build\"\nxtask = \"run --quiet --manifest-path xtask/Cargo.toml --\" # ours\n";
+        let expected =
+            format!("[net]\noffline = true\n[alias]\nb = \"build\"\n{} # ours\n", line());
+        assert_eq!(merge(Some(there)), Alias::Addition(expected.clone()));
+        assert_eq!(merge(Some(&expected)), Alias::Present);
     }
 
     #[test]

@@ -6,7 +6,7 @@ pub use super::protection::PipelineFacts;
 use base::command::Value;
 use base::error::{Failure, refused};
 use cloudflare::api::PUBLIC_API;
-use workspace::config::{Config, LOCAL};
+use workspace::config::{CONFIG_FILE, Config, LOCAL};
 
 /// A resolved environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -16,6 +16,9 @@ pub struct Destination {
     pub environment: String,
     /// The Cloudflare account.
     pub account_id: String,
+    /// The field of the shared config that has the placeholder in place of the account.
+    #[serde(skip)]
+    pub placeholder_field: Option<String>,
     /// The base address of the API.
     pub api: String,
     /// The sandbox's port, when it goes there instead of to Cloudflare.
@@ -64,8 +67,11 @@ impl Destination {
     ) -> Result<Destination, Failure> {
         config.require_environment(environment)?;
         let cloudflare = config.cloudflare(environment);
+        let placeholder_field =
+            cloudflare.is_placeholder().then(|| config.account_field(environment));
         Ok(Destination {
             environment: environment.to_owned(),
+            placeholder_field,
             account_id: cloudflare.account_id,
             api: sandbox.map_or_else(|| PUBLIC_API.to_owned(), sandbox_api),
             sandbox,
@@ -86,6 +92,16 @@ impl Destination {
         self.api = sandbox_api(port);
     }
 
+    /// Refuses to reach Cloudflare while the shared config has no account id.
+    pub fn check_account(&self) -> Result<(), Failure> {
+        match &self.placeholder_field {
+            Some(field) if self.sandbox.is_none() => {
+                Err(refused(placeholder_message(field)).hint(PLACEHOLDER_HINT))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the source of the token.
     #[must_use]
     pub fn token(&self) -> Value {
@@ -102,6 +118,16 @@ impl Destination {
         self.sandbox.map(|port| format!("http://{label}.localhost:{port}/"))
     }
 }
+
+/// Returns the message for a placeholder in place of the account id.
+#[must_use]
+pub fn placeholder_message(field: &str) -> String {
+    format!("`{field}` in {CONFIG_FILE} is the placeholder that the repository comes with")
+}
+
+/// The next step for a placeholder in place of the account id.
+pub const PLACEHOLDER_HINT: &str = "write your account id there; it is in the address of the Cloudflare dashboard, \
+     dash.cloudflare.com/<accountId>";
 
 fn sandbox_api(port: u16) -> String {
     format!("http://127.0.0.1:{port}/client/v4")

@@ -15,6 +15,12 @@ pub enum Template {
     Static,
     /// Worker with code and a test
     Worker,
+    /// Site built by Astro
+    Astro,
+    /// Single-page application built by Vite
+    Vite,
+    /// JSON API with Hono and a test
+    Api,
 }
 
 /// A project that is not there yet.
@@ -33,6 +39,9 @@ pub struct NewProject {
     pub files: Vec<(&'static str, String)>,
 }
 
+/// The variables that each environment of the template `api` repeats.
+const VARS: &str = "{ \"vars\": { \"GREETING\": \"Hello\" } }";
+
 /// A Worker's name is part of a host name; what is left of 63 characters is for `-staging` and for the
 /// aliases of previews.
 const LONGEST_WORKER: usize = 40;
@@ -47,6 +56,14 @@ const STATIC: &[(&str, &str)] = template!("static":
     "package.json", "wrangler.jsonc", "site/index.html", "site/404.html", "site/style.css");
 const WORKER: &[(&str, &str)] = template!("worker":
     "package.json", "wrangler.jsonc", "src/worker.ts", "src/worker.test.ts");
+const ASTRO: &[(&str, &str)] = template!("astro":
+    "package.json", "bun.lock", "wrangler.jsonc", "astro.config.ts", "tsconfig.json",
+    "src/layouts/Base.astro", "src/pages/index.astro", "src/pages/404.astro");
+const VITE: &[(&str, &str)] = template!("vite":
+    "package.json", "bun.lock", "wrangler.jsonc", "index.html", "src/main.ts", "src/counter.ts",
+    "src/style.css");
+const API: &[(&str, &str)] = template!("api":
+    "package.json", "bun.lock", "wrangler.jsonc", "src/worker.ts", "src/worker.test.ts");
 
 impl NewProject {
     /// Makes a new project called `name` below `place`.
@@ -76,18 +93,25 @@ impl NewProject {
             .collect();
         check_worker(&worker, &environments, others)?;
         let dir = place.join(project);
-        let blocks: Vec<String> =
-            environments.iter().map(|name| format!("\n    \"{name}\": {{}}")).collect();
-        let close = if blocks.is_empty() { "" } else { "\n  " };
+        let blocks = |content: &str| {
+            let block = |name: &&str| format!("\n    \"{name}\": {content}");
+            let blocks = environments.iter().map(block).collect::<Vec<_>>().join(",");
+            let close = if blocks.is_empty() { "" } else { "\n  " };
+            format!("{{{blocks}{close}}}")
+        };
         let fill = |text: &str| {
             text.replace("{{worker}}", &worker)
                 .replace("{{name}}", project)
                 .replace("{{dir}}", dir.as_str())
-                .replace("{{environments}}", &format!("{{{}{close}}}", blocks.join(",")))
+                .replace("{{environments}}", &blocks("{}"))
+                .replace("{{environments with vars}}", &blocks(VARS))
         };
         let sources = match template {
             Template::Static => STATIC,
             Template::Worker => WORKER,
+            Template::Astro => ASTRO,
+            Template::Vite => VITE,
+            Template::Api => API,
         };
         let files = sources.iter().map(|(path, text)| (*path, fill(text))).collect();
         Ok(NewProject { project: project.to_owned(), dir, worker, template, files })

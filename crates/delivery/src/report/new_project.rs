@@ -60,6 +60,9 @@ pub fn text(new: &NewProject, pipeline: &[String]) -> String {
     let kind = match new.template {
         Template::Static => "static files",
         Template::Worker => "a Worker with code",
+        Template::Astro => "a site built by Astro",
+        Template::Vite => "a single-page application built by Vite",
+        Template::Api => "a JSON API",
     };
     let mut text = format!("created {}: {kind}, deployed as `{}`\n", new.project, new.worker);
     for (path, _) in &new.files {

@@ -109,8 +109,8 @@ impl<'a> StatusReport<'a> {
             skipped.entry(reason).or_default().push(environment);
         }
         for (reason, environments) in skipped {
-            let line = format!("Skipped: {} ({reason})\n", environments.join(", "));
-            text += &paint(DIM, &line);
+            let line = format!("Skipped: {} ({reason})", environments.join(", "));
+            text += &(paint(DIM, &line) + "\n");
         }
         text
     }

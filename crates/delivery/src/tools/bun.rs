@@ -102,7 +102,8 @@ fn installed_program() -> String {
 pub fn install(root: &Utf8Path, version: &str) -> Vec<ProcessCommand> {
     let folder = folder(root, version);
     let toolchain = Toolchain::bun(root);
-    let npm = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"];
+    // A registry that cannot be reached must not delay what the cache has.
+    let npm = ["npm", "ci", "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund"];
     let mut commands =
         vec![ProcessCommand::new(root, &["mkdir", "-p", folder.as_str()], INSTALL_DEADLINE)];
     if toolchain.is_carried() {

@@ -26,6 +26,9 @@ use base::secret::Secret;
 use workspace::key::hex;
 use workspace::remote_binding::{HYPERDRIVE, Hyperdrive};
 
+/// The sandbox's target folder, inside of the one that xtask runs from.
+const OWN_TARGET: &str = "sandbox";
+
 /// The time that the cron triggers of a Worker may take.
 const CRON_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -68,6 +71,12 @@ pub fn state(root: &Utf8Path) -> Utf8PathBuf {
 #[must_use]
 pub fn token_file(root: &Utf8Path) -> Utf8PathBuf {
     state(root).join("token")
+}
+
+/// The file that holds the token of its GitLab.
+#[must_use]
+pub fn gitlab_token_file(root: &Utf8Path) -> Utf8PathBuf {
+    state(root).join("gitlab-token")
 }
 
 /// Its log.
@@ -263,36 +272,47 @@ pub fn source(root: &Utf8Path) -> Option<Utf8PathBuf> {
     [root, checkout].into_iter().find(is_source).map(Utf8Path::to_owned)
 }
 
-/// Returns the command that builds the sandbox into the target folder that xtask itself runs from.
-/// `None` if there is no source, or if that target folder lies in another checkout: its own builds make
-/// both programs.
+/// Returns the command that builds the sandbox. `None` if there is no source, or if xtask runs from the
+/// target folder of another checkout, whose own builds make both programs.
+///
+/// The target folder is the sandbox's own. In xtask's, Cargo would lock out every other `cargo xtask`
+/// until the sandbox is built, without a word.
 #[must_use]
 pub fn build(root: &Utf8Path) -> Option<ProcessCommand> {
     let source = source(root)?;
-    let target = program().ok();
-    if source != root && target.as_ref().is_some_and(|program| program.starts_with(&source)) {
+    let target = target_folder();
+    if source != root && target.as_ref().is_some_and(|target| target.starts_with(&source)) {
         return None;
     }
-    let target = target.as_deref().and_then(|program| program.parent()?.parent());
     let manifest = source.join("Cargo.toml");
     let mut arguments =
         vec!["build", "--locked", "--package", "sandbox", "--manifest-path", manifest.as_str()];
-    if let Some(target) = target {
-        arguments.extend(["--target-dir", target.as_str()]);
+    let own = target.map(|target| target.join(OWN_TARGET));
+    if let Some(own) = &own {
+        arguments.extend(["--target-dir", own.as_str()]);
     }
     Some(cargo::command(root, &arguments))
 }
 
-/// The sandbox's program, next to xtask's.
-pub fn program() -> Result<Utf8PathBuf, Failure> {
-    let own = std::env::current_exe().ok().and_then(|path| Utf8PathBuf::from_path_buf(path).ok());
-    let folder = own.as_deref().and_then(Utf8Path::parent).map(|folder| {
-        // Tests run from `deps`, one folder below the programs.
-        if folder.file_name() == Some("deps") { folder.parent().unwrap_or(folder) } else { folder }
-    });
-    folder
-        .map(|folder| folder.join("sandbox"))
-        .ok_or_else(|| failed("cannot tell where xtask itself is installed"))
+/// Returns the target folder that xtask runs from. `None` if its program was moved elsewhere.
+fn target_folder() -> Option<Utf8PathBuf> {
+    Some(program_folder()?.parent()?.to_owned())
+}
+
+/// Returns the folder of xtask's program.
+fn program_folder() -> Option<Utf8PathBuf> {
+    let own = Utf8PathBuf::from_path_buf(std::env::current_exe().ok()?).ok()?;
+    let folder = own.parent()?;
+    // Tests run from `deps`, one folder below the programs.
+    Some(if folder.file_name() == Some("deps") { folder.parent()? } else { folder }.to_owned())
+}
+
+/// Returns the path of the sandbox's program: what [`build`] makes, else beside xtask's own.
+pub fn program(root: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
+    let folder =
+        program_folder().ok_or_else(|| failed("cannot tell where xtask itself is installed"))?;
+    let own = target_folder().filter(|_| build(root).is_some());
+    Ok(own.map_or(folder, |target| target.join(OWN_TARGET).join("debug")).join("sandbox"))
 }
 
 /// Starts the sandbox and waits until it answers. It outlives this process.
@@ -308,7 +328,7 @@ pub fn start(
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
     }
     let out = File::options().create(true).append(true).open(&log)?;
-    let program = program()?;
+    let program = program(root)?;
     let mut process = Process::new(&program);
     process.args(["serve", "--state", state.as_str(), "--bun", bun.as_str()]);
     process.args(["--toolchain", Toolchain::wrangler(root).dir.as_str()]);

@@ -8,6 +8,12 @@ export const pages = [
   { path: "/sandbox/", name: "Sandbox", summary: "Deploy without an account, to a stand-in on your own machine." },
 ] as const;
 
+/** The repository that this site and the tool are in. A fork changes it here. */
+export const repository = "https://github.com/rawkode-academy/rawkode-academy";
+
+/** The folder with the documentation of the tool. */
+export const documentation = `${repository}/tree/main/docs`;
+
 export interface Section {
   id: string;
   title: string;

@@ -3,6 +3,7 @@
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
 use crate::doctor::pins;
+use crate::plan::destination::{PLACEHOLDER_HINT, placeholder_message};
 use workspace::config::CONFIG_FILE;
 use workspace::modules;
 use workspace::toolchain::Toolchain;
@@ -25,15 +26,16 @@ pub fn account(context: &Context) -> Finding {
     let Ok(config) = context.config() else {
         return Finding::skip("see `config`");
     };
-    let id = config.cloudflare(context.environment()).account_id;
-    if !id.bytes().all(|digit| digit == b'0') {
-        return Finding::ok().with_value(id).source(CONFIG_FILE);
+    let cloudflare = config.cloudflare(context.environment());
+    if !cloudflare.is_placeholder() {
+        return Finding::ok().with_value(cloudflare.account_id).source(CONFIG_FILE);
     }
     if context.is_remote() {
-        Finding::warn("it is the placeholder that the repository comes with")
-            .with_value(id)
+        let field = config.account_field(context.environment());
+        Finding::fail(placeholder_message(&field))
+            .with_value(cloudflare.account_id)
             .source(CONFIG_FILE)
-            .manual_fix(format!("put your account id into {CONFIG_FILE}; it is in the address of the Cloudflare dashboard"))
+            .manual_fix(PLACEHOLDER_HINT)
     } else {
         Finding::skip("still the placeholder; only environments at Cloudflare need it")
             .source(CONFIG_FILE)

@@ -26,6 +26,9 @@ pub fn token(context: &Context, environment: &str) -> Finding {
         return Finding::skip("see `config`");
     };
     let cloudflare = config.cloudflare(environment);
+    if cloudflare.is_placeholder() {
+        return Finding::skip("no account id; see `config.account`");
+    }
     let Some(token) = variable(&cloudflare.token_variable) else {
         return Finding::skip(format!("no token; see `credentials.{environment}`"));
     };

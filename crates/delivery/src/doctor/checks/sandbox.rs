@@ -12,7 +12,7 @@ use base::probe;
 
 /// `sandbox.program`
 pub fn program(context: &Context) -> Finding {
-    match sandbox::program() {
+    match sandbox::program(&context.root) {
         Err(failure) => Finding::from(&failure),
         Ok(program) if program.is_file() => Finding::ok().detail("built").source(program.as_str()),
         Ok(_) if sandbox::source(&context.root).is_some() => {

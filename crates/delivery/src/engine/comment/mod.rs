@@ -64,7 +64,7 @@ impl CommentResult {
             }
             (None, None, CommentAction::Unchanged) => "nothing to change".to_owned(),
             (None, None, CommentAction::Planned) => "every row becomes \"removed\"".to_owned(),
-            (None, None, _) => "no comment".to_owned(),
+            (None, None, _) => self.message.clone().unwrap_or_else(|| "no comment".to_owned()),
         }
     }
 }
@@ -159,7 +159,12 @@ impl<'a> Comment<'a> {
     fn connect(&self) -> Result<Option<Client<'a>>, Failure> {
         let name = &self.token_variable;
         let Some(place) = &self.merge_request else {
-            self.skip("no comment: this is no pipeline of a merge request", Vec::new());
+            let message = "no comment: this is no pipeline of a merge request".to_owned();
+            // Outside of a pipeline no comment is expected.
+            if variable("GITLAB_CI").is_some() {
+                self.ctx.ui.note(&message);
+            }
+            self.stop(CommentAction::Skipped, message, Vec::new());
             return Ok(None);
         };
         if place.in_fork {

@@ -97,8 +97,16 @@ fn program_in_folder(tool: &Tool) -> String {
 pub fn install(root: &Utf8Path, tool: &Tool) -> Vec<ProcessCommand> {
     let folder = folder(root, tool);
     let package = format!("{}@{}", tool.package, tool.version);
-    let npm =
-        ["npm", "install", "--prefix=.", "--ignore-scripts", "--no-audit", "--no-fund", &package];
+    let npm = [
+        "npm",
+        "install",
+        "--prefix=.",
+        "--prefer-offline",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        &package,
+    ];
     vec![
         ProcessCommand::new(root, &["mkdir", "-p", folder.as_str()], INSTALL_DEADLINE),
         ProcessCommand::new(&folder, &npm, INSTALL_DEADLINE),

@@ -1,0 +1,309 @@
+//! `clean`: deletes what can be made again.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::Args;
+use serde::Serialize;
+
+use crate::context::Ctx;
+use crate::engine::lock::lock;
+use crate::engine::setup::project_lock;
+use crate::plan::guard;
+use crate::tools::sandbox;
+use base::command::quote;
+use base::error::{Exit, refused};
+use base::terminal::{DIM, paint};
+use workspace::Workspace;
+use workspace::git;
+use workspace::toolchain::tools_folder;
+
+/// The folder of the logs.
+const LOGS: &str = ".xtask/logs";
+
+/// Delete what can be made again: build outputs, the build cache, logs and temporary files
+///
+/// Only paths that git ignores are deleted. Records, installed dependencies and the sandbox with its deployments
+/// are kept.
+#[derive(Debug, Args)]
+pub struct CleanCommand {
+    /// Delete the installed tools too. The next run installs them again
+    #[arg(long)]
+    tools: bool,
+}
+
+/// A path and what it holds.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    /// Relative to the repository's root.
+    path: Utf8PathBuf,
+    /// The content.
+    kind: String,
+    /// The size of its files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    /// The reason why it is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    schema: u32,
+    dry_run: bool,
+    deleted: Vec<Entry>,
+    kept: Vec<Entry>,
+    failed: Vec<Entry>,
+}
+
+impl CleanCommand {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        let workspace = Workspace::survey(&ctx.root)?;
+        if self.tools && !ctx.dry_run && sandbox::running(&ctx.root).is_some() {
+            return Err(refused("the sandbox is running with the tools that would be deleted")
+                .hint("stop it with `cargo xtask sandbox down`, then retry")
+                .into());
+        }
+        let task = ctx.ui.task("clean");
+        let wait = |holder: &str| task.step(&format!("wait for {holder}"));
+        let mut locks = vec![lock(&ctx.root.join(".xtask/locks/setup.lock"), wait)?];
+        for project in &workspace.projects {
+            locks.push(project_lock(&ctx.root, &project.slug(), wait)?);
+        }
+        drop(task);
+        let mut report = self.plan(ctx, &workspace)?;
+        if !ctx.dry_run {
+            let (mut deleted, mut failed) = (Vec::new(), Vec::new());
+            for entry in std::mem::take(&mut report.deleted) {
+                let removed = match entry.path == LOGS {
+                    true => logs(&ctx.root)?.iter().try_for_each(|log| remove(log)),
+                    false => remove(&ctx.root.join(&entry.path)),
+                };
+                match removed {
+                    Ok(()) => deleted.push(entry),
+                    Err(error) => {
+                        failed.push(Entry { reason: Some(format!("{error:#}")), ..entry })
+                    }
+                }
+            }
+            (report.deleted, report.failed) = (deleted, failed);
+        }
+        let text = if ctx.dry_run { report.script() } else { report.text() };
+        ctx.ui.report(&report, &text);
+        Ok(if report.failed.is_empty() { Exit::Done } else { Exit::Failed })
+    }
+
+    /// Returns what would be deleted, and what is kept with the reason.
+    fn plan(&self, ctx: &Ctx, workspace: &Workspace) -> Result<Report> {
+        let mut candidates: Vec<(Utf8PathBuf, String)> = Vec::new();
+        for (path, kind) in [
+            (".xtask/cache", "outputs of builds"),
+            (".xtask/summaries", "summaries of commits"),
+            (".xtask/tmp", "temporary files"),
+        ] {
+            candidates.push((path.into(), kind.to_owned()));
+        }
+        if !logs(&ctx.root)?.is_empty() {
+            candidates.push((LOGS.into(), "logs of previous runs".to_owned()));
+        }
+        candidates.extend(outputs(workspace));
+        if self.tools {
+            let tools = tools_folder(&ctx.root);
+            // Other checkouts may share a folder elsewhere.
+            if let Ok(path) = tools.strip_prefix(&ctx.root) {
+                candidates.push((path.to_owned(), "installed tools".to_owned()));
+            }
+        }
+        let mut report = Report {
+            schema: 1,
+            dry_run: ctx.dry_run,
+            deleted: vec![],
+            kept: vec![],
+            failed: vec![],
+        };
+        for (path, kind) in candidates {
+            let full = ctx.root.join(&path);
+            if full.symlink_metadata().is_err() {
+                continue;
+            }
+            let reason = keep(&ctx.root, &path)?;
+            let parts = if path == LOGS { logs(&ctx.root)? } else { vec![full] };
+            let total = || parts.iter().map(|part| size(part.as_std_path())).sum();
+            let bytes = reason.is_none().then(total);
+            let list = if reason.is_none() { &mut report.deleted } else { &mut report.kept };
+            list.push(Entry { path, kind, bytes, reason });
+        }
+        let mut kept = vec![
+            (".xtask/records", "what was deployed", "nothing else remembers it"),
+            (
+                ".xtask/sandbox",
+                "the sandbox's deployments",
+                "`cargo xtask sandbox reset` deletes them",
+            ),
+        ];
+        if !self.tools {
+            kept.push((".xtask/tools", "installed tools", "`--tools` deletes them"));
+        }
+        for (path, kind, reason) in kept {
+            if ctx.root.join(path).exists() {
+                let (path, kind) = (path.into(), kind.to_owned());
+                report.kept.push(Entry {
+                    path,
+                    kind,
+                    bytes: None,
+                    reason: Some(reason.to_owned()),
+                });
+            }
+        }
+        Ok(report)
+    }
+}
+
+/// Returns the logs without the sandbox's, which a running sandbox writes.
+fn logs(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
+    let folder = root.join(LOGS);
+    let own = sandbox::log_file(root);
+    let Ok(entries) = folder.read_dir_utf8() else { return Ok(Vec::new()) };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.with_context(|| format!("cannot read {folder}"))?.into_path();
+        if path != own {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
+}
+
+/// Returns the output folder of each project that has a build.
+fn outputs(workspace: &Workspace) -> Vec<(Utf8PathBuf, String)> {
+    let mut found = BTreeSet::new();
+    let builds = |package: &workspace::package::Package| package.builds;
+    for project in workspace.projects.iter().filter(|one| one.package.as_ref().is_some_and(builds))
+    {
+        let environments = project.environments.iter().map(String::as_str);
+        for environment in std::iter::once(workspace::config::LOCAL).chain(environments) {
+            if let Ok(Some(dist)) = guard::dist(project, &project.target(environment)) {
+                found.insert((dist, format!("output of {}", project.name)));
+            }
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// Returns the reason why a path must stay. `None` if it can be deleted.
+fn keep(root: &Utf8Path, path: &Utf8Path) -> Result<Option<String>> {
+    let parent = root.join(path.parent().unwrap_or(path));
+    let is_inside = parent.canonicalize_utf8().ok()
+        == root
+            .canonicalize_utf8()
+            .ok()
+            .map(|root| root.join(path.parent().unwrap_or(Utf8Path::new(""))));
+    if !is_inside {
+        return Ok(Some("a symbolic link leads to another folder".to_owned()));
+    }
+    if !git::is_ignored(root, path)? {
+        return Ok(Some("git does not ignore it".to_owned()));
+    }
+    let tracked = git::ask(root, &["ls-files", "--", path.as_str()]);
+    Ok(tracked.map(|_| "git tracks files in it".to_owned()))
+}
+
+/// Deletes a file, a folder, or a symbolic link and not what it leads to.
+fn remove(path: &Utf8Path) -> Result<()> {
+    let is_folder = path.symlink_metadata()?.is_dir();
+    let result = if is_folder { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    result.with_context(|| format!("cannot delete {path}"))
+}
+
+/// Returns the size of the files at a path, without what symbolic links lead to.
+fn size(path: &Path) -> u64 {
+    let Ok(meta) = path.symlink_metadata() else { return 0 };
+    if !meta.is_dir() {
+        return meta.len();
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+    entries.map(|entry| size(&entry.path())).sum()
+}
+
+impl Report {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for entry in &self.deleted {
+            let bytes = size_text(entry.bytes.unwrap_or(0));
+            text += &format!(
+                "deleted  {}  {}\n",
+                entry.path,
+                paint(DIM, &format!("{}, {bytes}", entry.kind))
+            );
+        }
+        for (word, entries) in [("kept", &self.kept), ("failed", &self.failed)] {
+            for entry in entries {
+                let reason = entry.reason.as_deref().unwrap_or_default();
+                let about = paint(DIM, &format!("{}: {reason}", entry.kind));
+                text += &format!("{word:7}  {}  {about}\n", entry.path);
+            }
+        }
+        let total = self.deleted.iter().filter_map(|entry| entry.bytes).sum();
+        if self.deleted.is_empty() && self.failed.is_empty() {
+            return text + "there is nothing to delete\n";
+        }
+        text + &format!("{} freed\n", size_text(total))
+    }
+
+    /// Returns a POSIX shell script that deletes the same.
+    fn script(&self) -> String {
+        let mut text = "#!/bin/sh\nset -eu\n".to_owned();
+        for entry in &self.deleted {
+            let bytes = size_text(entry.bytes.unwrap_or(0));
+            let path = quote(entry.path.as_str());
+            let command = match entry.path == LOGS {
+                true => format!("find {path} -mindepth 1 ! -name sandbox.log -exec rm -rf {{}} +"),
+                false => format!("rm -rf {path}"),
+            };
+            text += &format!("{command}  # {}, {bytes}\n", entry.kind);
+        }
+        for entry in &self.kept {
+            let reason = entry.reason.as_deref().unwrap_or_default();
+            text += &format!("# kept: {}, {}: {reason}\n", entry.path, entry.kind);
+        }
+        text
+    }
+}
+
+/// Returns a size in a unit that people read.
+fn size_text(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let (mut value, mut unit) = (bytes / 1024, 0);
+    let mut rest = bytes % 1024;
+    while value >= 1024 && unit + 1 < UNITS.len() {
+        (rest, value, unit) = (value % 1024, value / 1024, unit + 1);
+    }
+    format!("{value}.{} {}", rest * 10 / 1024, UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size_text;
+
+    #[test]
+    fn sizes_have_a_unit() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1536, "1.5 KiB"),
+            (5 << 20, "5.0 MiB"),
+            ((3 << 30) + (1 << 29), "3.5 GiB"),
+        ] {
+            assert_eq!(size_text(bytes), text);
+        }
+    }
+}

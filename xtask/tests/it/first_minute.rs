@@ -1,0 +1,119 @@
+//! The first command in a fresh clone, as a terminal shows it.
+
+use std::process::Command;
+
+use camino::Utf8Path;
+
+use crate::support::{TestEnv, repository};
+
+/// A crate called `xtask` whose compilation ends as soon as the terminal has shown something.
+fn write_crate(env: &TestEnv, dir: &str) {
+    env.write(
+        &format!("{dir}Cargo.toml"),
+        "[package]\nname = \"xtask\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n",
+    );
+    env.write(
+        &format!("{dir}src/main.rs"),
+        "fn main() { println!(\"{}\", std::env::args().skip(1).collect::<String>()) }",
+    );
+    env.write(
+        &format!("{dir}build.rs"),
+        "fn main() {\n    println!(\"cargo::rerun-if-changed=build.rs\");\n    \
+         let seen = std::env::var(\"FIRST_OUTPUT\").unwrap();\n    \
+         for _ in 0..1200 {\n        if std::path::Path::new(&seen).exists() { return; }\n        \
+         std::thread::sleep(std::time::Duration::from_millis(100));\n    }\n    \
+         panic!(\"the terminal stays empty while xtask is compiled\");\n}\n",
+    );
+}
+
+fn cargo_xtask(env: &TestEnv) -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    env.environment(&mut cargo);
+    cargo.args(["xtask", "hello"]).env("FIRST_OUTPUT", env.folder.join("seen"));
+    for name in ["HOME", "RUSTUP_HOME", "CARGO_HOME", "RUSTUP_TOOLCHAIN"] {
+        if let Some(value) = std::env::var_os(name) {
+            cargo.env(name, value);
+        }
+    }
+    // As a person's: Cargo draws no bar in a pipeline by itself.
+    cargo.env_remove("CI").env("CARGO_TARGET_DIR", env.folder.join("target"));
+    cargo
+}
+
+/// Asserts that the alias of `config` shows a bar before xtask is compiled, in one row of 40 columns, and
+/// nothing once it is compiled.
+fn assert_alias(env: &TestEnv, config: &str) {
+    env.write(".cargo/config.toml", config);
+    let first = env.in_terminal(40, &mut cargo_xtask(env)).exits(0).stdout;
+    let (bars, last) = first.rsplit_once("\x1b[K").expect("the bar is erased");
+    assert_eq!(last, "hello\r\n", "{first:?}");
+    let frames: Vec<&str> = bars.split('\r').filter(|frame| !frame.is_empty()).collect();
+    assert!(frames.iter().any(|frame| frame.contains("0/3") || frame.contains("1/3")), "{first:?}");
+    for frame in frames {
+        assert!(!frame.contains('\n') && frame.chars().count() <= 40, "{frame:?}");
+    }
+    let second = env.in_terminal(40, &mut cargo_xtask(env)).exits(0).stdout;
+    assert_eq!(second, "hello\r\n");
+    let mut piped = cargo_xtask(env);
+    let piped = crate::support::ran(piped.output().expect("cargo runs"));
+    assert_eq!((piped.stdout.as_str(), piped.stderr.as_str()), ("hello\n", ""));
+}
+
+#[test]
+fn a_bar_is_shown_before_xtask_is_compiled_and_nothing_afterwards() {
+    let env = TestEnv::new();
+    write_crate(&env, "");
+    let config = repository().join(".cargo/config.toml");
+    assert_alias(&env, &std::fs::read_to_string(config).expect("the alias of this repository"));
+}
+
+#[test]
+fn the_alias_of_another_repository_does_the_same() {
+    let env = TestEnv::new();
+    write_crate(&env, "xtask/");
+    let delivery::init::alias::Alias::Addition(config) = delivery::init::alias::merge(None) else {
+        panic!("an alias for a repository that has none");
+    };
+    assert_alias(&env, &config);
+}
+
+#[test]
+fn a_reset_of_the_sandbox_asks_on_a_terminal() {
+    let env = TestEnv::new();
+    env.write(".xtask/sandbox/state.json", "kept");
+    let state = env.root.join(".xtask/sandbox");
+    let reset = |typed: &str| {
+        let mut reset = env.command(&["sandbox", "reset"], &[("TYPED", typed)]);
+        env.in_terminal(80, &mut reset).exits(0).stdout
+    };
+    for no in ["n\n", "\n", "yess\n"] {
+        let shown = reset(no);
+        let question = "Delete all deployments, tokens and merge requests of the sandbox? [y/N] ";
+        assert!(
+            shown.starts_with(question) && shown.ends_with("nothing was deleted\r\n"),
+            "{shown:?}"
+        );
+        assert!(state.exists(), "{no:?}");
+    }
+    let shown = reset("y\n");
+    assert!(shown.ends_with("sandbox reset: deployments deleted, not running\r\n"), "{shown:?}");
+    assert!(!state.exists());
+    // A script is not asked.
+    env.write(".xtask/sandbox/state.json", "kept");
+    env.xtask(&["sandbox", "reset"]).exits(0);
+    assert!(!state.exists());
+}
+
+/// While the first terminal builds the sandbox, Cargo may not lock the target folder of xtask.
+#[test]
+fn the_sandbox_has_its_own_target_folder() {
+    let command = delivery::tools::sandbox::build(&repository()).expect("its source is here");
+    let argv: Vec<&str> = command.argv.iter().map(String::as_str).collect();
+    let at = argv.iter().position(|word| *word == "--target-dir").expect("a target folder");
+    let folder = Utf8Path::new(argv[at + 1]);
+    assert_eq!(folder.file_name(), Some("sandbox"), "{argv:?}");
+    let program = delivery::tools::sandbox::program(&repository()).expect("a path");
+    assert_eq!(program, folder.join("debug/sandbox"));
+    let xtask = crate::support::program();
+    assert_eq!(xtask.ancestors().nth(2), folder.parent().map(Utf8Path::as_std_path));
+}
