@@ -347,7 +347,7 @@ fn preflight_lists_everything_that_a_deploy_would_fail_on() {
     };
     let failure = check(&destination, "site").expect_err("a failure");
     assert_eq!(failure.exit, Exit::Refused);
-    for part in ["3 things", "no lock file", "publish its sources", "SITE_TOKEN is not set"] {
+    for part in ["4 things", "no lock file", "publish its sources", "SITE_TOKEN is not set"] {
         assert!(failure.message.contains(part), "{}", failure.message);
     }
     assert!(failure.hints.iter().any(|hint| hint.contains("bun install")), "{:?}", failure.hints);

@@ -10,7 +10,7 @@ use expect_test::expect_file;
 use crate::support::{Ran, TestEnv, repository};
 
 /// The commands as they are typed. Each has a file.
-const READING: [&[&str]; 31] = [
+const READING: [&[&str]; 30] = [
     &["help"],
     &["help", "deploy"],
     &["projects"],
@@ -23,7 +23,6 @@ const READING: [&[&str]; 31] = [
     &["delete", "shop", "--dry-run"],
     &["dev", "shop", "--dry-run"],
     &["wrangler", "shop", "--dry-run", "--", "types"],
-    &["deploy", "shop", "--dry-run"],
     &["build", "shop"],
     &["rollback", "shop", "--dry-run"],
     &["promote", "shop", "--from", "mr-7", "--dry-run"],

@@ -18,7 +18,7 @@ pub enum Alias {
 }
 
 /// The arguments of Cargo that show a progress bar while it compiles, and nothing if it does not
-/// (docs/adr/0020-a-quiet-alias-with-a-progress-bar.md). The bar fits 40 columns.
+/// (docs/adr/0021-a-quiet-alias-with-a-progress-bar.md). The bar fits 40 columns.
 const PROGRESS: &str =
     "--quiet --config term.progress.when='always' --config term.progress.width=54";
 

@@ -1,4 +1,4 @@
-/** How long a button shows that it has copied. */
+/** The time in milliseconds that a button shows that it has copied. */
 const SHOWN = 2_000;
 
 function enable(button: HTMLButtonElement): void {
