@@ -354,7 +354,9 @@ fn preflight_lists_everything_that_a_deploy_would_fail_on() {
     // Only what this deploy needs: another project's lock file does not affect it, nor does the token
     // when it goes to the sandbox.
     let failure = check(&destination, "api").expect_err("a failure");
-    assert_eq!(failure.message, "the variable SITE_TOKEN is not set");
+    let wanted = "2 things are missing or wrong\n  account id: `cloudflare.accountId` in dagger/config/config.json is \
+                  the placeholder that the repository comes with\n  token of staging: the variable SITE_TOKEN is not set";
+    assert_eq!(failure.message, wanted);
     destination.move_sandbox(8787);
     check(&destination, "api").expect("nothing is missing");
     std::fs::remove_dir_all(&stage.folder).expect("removable");

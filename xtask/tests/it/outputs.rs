@@ -209,7 +209,7 @@ fn every_command_reads_well_at_any_width_with_and_without_colour() {
     check(&env, "deploy", &["deploy", "shop"], &change);
     check(&env, "deploy-unchanged", &["deploy", "shop", "api", "--jobs", "1"], &|_, _| ());
     check(&env, "preview", &["preview", "shop", "--alias", "mr-7"], &|env, number| {
-        change(env, number + 10)
+        change(env, number + 10);
     });
     check(&env, "rollback", &["rollback", "shop"], &|env, number| {
         change(env, number + 20);

@@ -87,7 +87,7 @@ impl CleanCommand {
                 match removed {
                     Ok(()) => deleted.push(entry),
                     Err(error) => {
-                        failed.push(Entry { reason: Some(format!("{error:#}")), ..entry })
+                        failed.push(Entry { reason: Some(format!("{error:#}")), ..entry });
                     }
                 }
             }
