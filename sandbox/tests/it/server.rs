@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, RequestBuilder};
@@ -48,9 +49,14 @@ fn tool(name: &str) -> String {
         .unwrap_or_else(|_| panic!("{name} is not set: `cargo xtask test` sets it up"))
 }
 
-/// An empty folder for a test.
+/// The number of folders so far, because two tests may take the same name.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// Creates an empty folder for a test.
 pub fn folder(name: &str) -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    let number = COUNT.fetch_add(1, Ordering::SeqCst);
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("{name}-{}-{number}", std::process::id()));
     std::fs::remove_dir_all(&dir).unwrap_or_default();
     std::fs::create_dir_all(&dir).expect("a folder");
     dir
@@ -60,7 +66,7 @@ fn start(dir: &Path) -> (Child, u16) {
     let mut command = command(dir, &[]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
     let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(20) {
+    while started.elapsed() < Duration::from_secs(300) {
         let text = std::fs::read_to_string(dir.join("server.json")).unwrap_or_default();
         let server: Value = serde_json::from_str(&text).unwrap_or_default();
         if server["pid"] == child.id() {
@@ -221,7 +227,7 @@ impl Drop for Server {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
         let _gone = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
         let asked = Instant::now();
-        while asked.elapsed() < Duration::from_secs(10) && matches!(self.child.try_wait(), Ok(None))
+        while asked.elapsed() < Duration::from_secs(60) && matches!(self.child.try_wait(), Ok(None))
         {
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -77,20 +77,23 @@ fn several_projects_go_side_by_side_and_one_failure_stops_no_other() {
     env.write("projects/typo/wrangler.jsonc", &config.replace("\"assets\"", "\"asssets\""));
     env.write("projects/typo/src.ts", "");
     env.commit("projects");
-    // What a look at the files can tell is refused before anything is done, for all that were named.
-    let refused = deploy(&env, &["typo", "good"]).exits(3).json()["error"].to_string();
-    assert!(refused.contains("neither `main` nor `assets.directory`"), "{refused}");
+    // What a look at the files can tell is refused before anything is built. The other project goes on.
+    let refused = deploy(&env, &["typo", "good"]).exits(3);
+    let error = refused.record("typo")["error"].to_string();
+    assert!(error.contains("neither `main` nor `assets.directory`"), "{error}");
+    assert_eq!(refused.record("good")["status"], "live");
     let with_code = config.replace("\"assets\"", "\"main\": \"src.ts\", \"asssets\"");
     env.write("projects/typo/wrangler.jsonc", &with_code);
-    let refused = deploy(&env, &["typo", "good"]).exits(3).json()["error"].to_string();
-    assert!(refused.contains("asssets") && refused.contains("`assets`"), "{refused}");
-    assert!(!env.root.join("projects/good/dist").exists(), "nothing was built");
+    let refused = deploy(&env, &["typo", "good"]).exits(3);
+    let error = refused.record("typo")["error"].to_string();
+    assert!(error.contains("asssets") && error.contains("`assets`"), "{error}");
+    assert!(!env.root.join("projects/typo/dist").exists(), "it was not built");
     std::fs::remove_dir_all(env.root.join("projects/typo")).expect("removable");
 
     let ran = deploy(&env, &["--all", "--jobs", "3"]);
     let text = |name: &str| ran.record(name)["error"].as_str().unwrap_or_default().to_owned();
     for (name, status, reason) in [
-        ("good", "live", ""),
+        ("good", "unchanged", ""),
         ("api", "live", ""),
         ("broken", "failed", "compiled nothing"),
         ("missing", "refused", "is not there after the build"),

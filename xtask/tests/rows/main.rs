@@ -23,7 +23,7 @@ use crate::support::repository;
 use stage::Stage;
 
 /// The number of rows that run side by side. Most of their time they wait.
-const SIDE_BY_SIDE: usize = 10;
+const SIDE_BY_SIDE: usize = 16;
 
 /// One row with its surroundings.
 #[derive(Clone, Debug)]

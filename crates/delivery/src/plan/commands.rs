@@ -292,6 +292,9 @@ impl Places {
         is_bundled: bool,
     ) -> ProcessCommand {
         let environment = plan.wrangler_environment.as_deref().filter(|name| !name.is_empty());
+        // The sandbox has every account, so a project may name its own there. A build may not name another one.
+        let written = plan.target.account_id.as_ref().filter(|_| destination.sandbox.is_some());
+        let account = written.unwrap_or(&destination.account_id);
         let request = serde_json::json!({
             "root": self.root,
             "project": self.root.join(&plan.dir),
@@ -300,7 +303,7 @@ impl Places {
             "redirected": is_redirected,
             "bundle": is_bundled.then(|| self.bundle_file(plan)),
             "upload": self.upload_folder(plan).join("upload"),
-            "account": destination.sandbox.is_none().then_some(&destination.account_id),
+            "account": account,
             "reads": self.read_by_steps(plan),
         });
         // From standard input, so that no build can have changed it.
