@@ -93,6 +93,9 @@ fn program_in_folder(tool: &Tool) -> String {
 }
 
 /// Returns the commands that install `tool` with npm. No script of the package runs.
+///
+/// npm installs into the nearest folder with `node_modules`. `--prefix` would do as well, but npm then reads no global
+/// `npmrc`, which may name a company's registry and certificates.
 #[must_use]
 pub fn install(root: &Utf8Path, tool: &Tool) -> Vec<ProcessCommand> {
     let folder = folder(root, tool);
@@ -100,7 +103,7 @@ pub fn install(root: &Utf8Path, tool: &Tool) -> Vec<ProcessCommand> {
     let npm = [
         "npm",
         "install",
-        "--prefix=.",
+        "--no-workspaces",
         "--prefer-offline",
         "--ignore-scripts",
         "--no-audit",
@@ -108,7 +111,11 @@ pub fn install(root: &Utf8Path, tool: &Tool) -> Vec<ProcessCommand> {
         &package,
     ];
     vec![
-        ProcessCommand::new(root, &["mkdir", "-p", folder.as_str()], INSTALL_DEADLINE),
+        ProcessCommand::new(
+            root,
+            &["mkdir", "-p", folder.join("node_modules").as_str()],
+            INSTALL_DEADLINE,
+        ),
         ProcessCommand::new(&folder, &npm, INSTALL_DEADLINE),
         ProcessCommand::new(&folder, &["touch", STAMP], INSTALL_DEADLINE),
     ]
@@ -137,6 +144,45 @@ pub fn bun_package() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn npm_installs_into_the_folder_and_reads_its_global_config() {
+        let temporary = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
+        let root = temporary.join(format!("xtask-npm-{}", std::process::id()));
+        std::fs::create_dir_all(&root).expect("a folder");
+        std::fs::write(root.join("package.json"), r#"{ "workspaces": ["**"] }"#).expect("a file");
+        let run = |dir: &Utf8Path, argv: &[String]| {
+            let (program, arguments) = argv.split_first().expect("a program");
+            let output =
+                std::process::Command::new(program).args(arguments).current_dir(dir).output();
+            String::from_utf8(output.expect("it runs").stdout).expect("UTF-8").trim().to_owned()
+        };
+        let tool = Tool {
+            name: "pnpm",
+            package: "pnpm".to_owned(),
+            version: "9.1.0".to_owned(),
+            accepts: None,
+        };
+        let commands = install(&root, &tool);
+        run(&root, &commands[0].argv);
+        let flags = commands[1].argv[2..].iter().filter(|word| word.starts_with("--"));
+        let flags: Vec<String> = flags.cloned().collect();
+        let npm = |dir: &Utf8Path, words: &[&str]| {
+            let words = words.iter().map(|&word| word.to_owned());
+            run(
+                dir,
+                &std::iter::once("npm".to_owned())
+                    .chain(words)
+                    .chain(flags.clone())
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let folder = folder(&root, &tool).canonicalize_utf8().expect("it exists");
+        assert_eq!(npm(&folder, &["prefix"]), folder);
+        let config = ["config", "get", "globalconfig"];
+        assert_eq!(npm(&folder, &config), npm(&temporary, &config));
+        std::fs::remove_dir_all(root).expect("removable");
+    }
 
     #[test]
     fn the_version_on_path_is_read_from_its_package() {
