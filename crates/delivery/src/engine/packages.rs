@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::job::{ProjectRun, millis};
 use super::lock::{FileLock, lock};
 use crate::tools::packages::{Installation, failure};
-use base::error::{Failure, failed};
+use base::error::{Failure, as_failure};
 
 /// Work that is done once per run and folder. A second caller waits for the first and gets its
 /// result.
@@ -32,14 +32,6 @@ impl<T: Clone> OncePerFolder<T> {
         let cell = Arc::clone(all.entry(dir.to_owned()).or_default());
         drop(all);
         cell.get_or_init(|| work().map_err(as_failure)).clone()
-    }
-}
-
-/// Returns the error as one that several projects can have.
-fn as_failure(error: anyhow::Error) -> Failure {
-    match error.downcast::<Failure>() {
-        Ok(failure) => failure,
-        Err(error) => failed(format!("{error:#}")),
     }
 }
 
