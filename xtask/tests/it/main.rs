@@ -66,5 +66,6 @@ mod symlinks;
 mod tidy;
 mod triggers;
 mod two_steps;
+mod upgrade;
 mod variables;
 mod wrangler;

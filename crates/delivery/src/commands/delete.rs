@@ -43,7 +43,7 @@ impl DeleteCommand {
                 &ctx.root,
                 &target.workspace.config,
                 &std::collections::BTreeSet::new(),
-            );
+            )?;
             let script = command(&places).script(&ctx.root, &sandbox::token_file(&ctx.root));
             let text = format!("#!/bin/sh\n{}{script}", preamble(&ctx.root));
             let report = json!({ "schema": 1, "project": name, "environment": environment, "worker": worker, "deleted": false });

@@ -49,7 +49,7 @@ impl DevCommand {
         }
         let port = self.port.unwrap_or_else(|| port_of(&target.project.name));
         if ctx.dry_run {
-            let (places, _) = missing(&ctx.root, &workspace.config, &tools);
+            let (places, _) = missing(&ctx.root, &workspace.config, &tools)?;
             let mut commands = preparation(&places, build.as_ref());
             commands.push(server(&places, &target, build.as_ref(), port, &self.arguments));
             let token = sandbox::token_file(&ctx.root);

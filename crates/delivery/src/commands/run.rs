@@ -186,7 +186,7 @@ impl RunCommand {
         let token = sandbox::token_file(&ctx.root);
         for project in projects {
             let Some(build) = builds.remove(&project.name).transpose()? else { continue };
-            let (places, _) = missing(&ctx.root, &workspace.config, &tools_of(&build));
+            let (places, _) = missing(&ctx.root, &workspace.config, &tools_of(&build))?;
             for command in self.commands(&places, project, &build) {
                 text += &command.script(&ctx.root, &token);
             }

@@ -56,7 +56,7 @@ impl WranglerCommand {
         let has_token = access != Access::NoToken;
         let tools = tools(&self.arguments);
         if ctx.dry_run {
-            let (places, _) = missing(&ctx.root, &target.workspace.config, &tools);
+            let (places, _) = missing(&ctx.root, &target.workspace.config, &tools)?;
             let command = command(&places, &target, &self.arguments, has_token);
             let script = command.script(&ctx.root, &sandbox::token_file(&ctx.root));
             ctx.ui.out(&format!("#!/bin/sh\n{}{script}", preamble(&ctx.root)));
