@@ -6,6 +6,7 @@ mod affected_bases;
 mod affected_commits;
 mod affected_trees;
 mod agreement;
+mod agreement_runs;
 mod answers;
 mod asset_rules;
 mod before_deploy;

@@ -8,10 +8,8 @@ use super::target::TargetArgs;
 use super::wrangler::command;
 use crate::context::Ctx;
 use crate::engine::setup::Setup;
-use crate::tools::sandbox;
-use base::command::preamble;
+use crate::report::script::script_of;
 use base::error::{Exit, failed, refused, remote};
-use cloudflare::api::Api;
 
 /// Delete a project's Worker with its versions, routes and crons.
 ///
@@ -44,8 +42,7 @@ impl DeleteCommand {
                 &target.workspace.config,
                 &std::collections::BTreeSet::new(),
             )?;
-            let script = command(&places).script(&ctx.root, &sandbox::token_file(&ctx.root));
-            let text = format!("#!/bin/sh\n{}{script}", preamble(&ctx.root));
+            let text = script_of(&ctx.root, [&command(&places)]);
             let report = json!({ "schema": 1, "project": name, "environment": environment, "worker": worker, "deleted": false });
             setup.finish("nothing is deleted");
             ctx.ui.report(&report, &text);
@@ -53,9 +50,8 @@ impl DeleteCommand {
         }
         let (places, _) = setup.tools()?;
         setup.finish("ready");
-        let token = ctx.token(&target.destination)?;
-        let account = target.account();
-        let api = Api::new(&target.destination.api, &account, &token).patient(&ctx.retry_budget);
+        let credentials = target.credentials(ctx)?;
+        let api = target.api(ctx, &credentials);
         let report = |deleted: bool, version: Option<&str>| {
             json!({ "schema": 1, "project": name, "environment": environment, "worker": worker,
                     "deleted": deleted, "version": version })

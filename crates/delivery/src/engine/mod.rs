@@ -38,7 +38,7 @@ use crate::record::{Record, ToolVersions};
 use base::error::Failure;
 use deployment::{Progress, ProjectDeployment};
 use job::ProjectRun;
-use packages::{InstallResult, OncePerFolder};
+use packages::{OncePerFolder, RunLocks};
 
 /// Values that the deployments of one run share.
 pub struct RunContext<'a> {
@@ -52,8 +52,10 @@ pub struct RunContext<'a> {
     pub versions: ToolVersions,
     /// One lock a package, since two projects may be built by the same one.
     packages: Mutex<BTreeMap<Utf8PathBuf, Arc<Mutex<()>>>>,
-    /// Installs by the folder of the lock file.
-    installs: OncePerFolder<InstallResult>,
+    /// Locks on folders that other runs install or build too.
+    locks: RunLocks,
+    /// The durations of installs in milliseconds, by the folder of the lock file.
+    installs: OncePerFolder<u64>,
     /// Builds of packages that projects import, by folder.
     builds: OncePerFolder<()>,
     /// Read once for all projects: it is long.
@@ -75,6 +77,7 @@ impl<'a> RunContext<'a> {
             places,
             versions,
             packages: Mutex::default(),
+            locks: RunLocks::default(),
             installs: OncePerFolder::default(),
             builds: OncePerFolder::default(),
             schema: OnceLock::new(),

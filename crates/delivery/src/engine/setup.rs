@@ -37,8 +37,7 @@ impl<'a> Setup<'a> {
     /// Waits for another run's setup to end.
     pub fn new(ctx: &'a Ctx, config: &'a Config) -> Result<Setup<'a>> {
         let task = ctx.ui.task("setup");
-        let path = ctx.root.join(".xtask/locks/setup.lock");
-        let lock = lock(&path, |holder| task.step(&format!("wait for {holder}")))?;
+        let lock = setup_lock(&ctx.root, |holder| task.step(&format!("wait for {holder}")))?;
         Ok(Setup { ctx, config, task, lock })
     }
 
@@ -252,6 +251,11 @@ pub fn unknown_fields(
 fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String, Failure> {
     std::fs::read_to_string(root.join(path))
         .map_err(|error| refused(format!("cannot read {path}: {error}")))
+}
+
+/// Locks the setup of a checkout: two runs would install the same tools and start the same sandbox.
+pub fn setup_lock(root: &Utf8Path, waiting: impl FnOnce(&str)) -> Result<FileLock> {
+    lock(&root.join(".xtask/locks/setup.lock"), waiting)
 }
 
 /// Locks a project: two runs on one would write the same `dist`, and judge each other's deployments.
