@@ -107,6 +107,15 @@ pub fn interrupted() -> Failure {
     Failure::new(Exit::Interrupted, "interrupted")
 }
 
+/// Returns an error as a [`Failure`], which several projects can share.
+#[must_use]
+pub fn as_failure(error: anyhow::Error) -> Failure {
+    match error.downcast::<Failure>() {
+        Ok(failure) => failure,
+        Err(error) => failed(format!("{error:#}")),
+    }
+}
+
 /// Returns the exit code of the first [`Failure`] in the chain, or 1 if there is none.
 #[must_use]
 pub fn exit_of(error: &anyhow::Error) -> Exit {

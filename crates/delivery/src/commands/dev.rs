@@ -10,7 +10,7 @@ use super::target::{ProjectTarget, TargetArgs};
 use super::wrangler::{command, exit};
 use crate::builds::plan_builds;
 use crate::context::Ctx;
-use crate::engine::setup::{Setup, missing};
+use crate::engine::setup::{Setup, install_lock, missing};
 use crate::plan::BuildPlan;
 use crate::plan::commands::Places;
 use crate::tools::packages::detect::node_of_wrangler;
@@ -58,7 +58,7 @@ impl DevCommand {
             ctx.ui.out(&format!("#!/bin/sh\n{}{script}", preamble(&ctx.root)));
             return Ok(Exit::Done);
         }
-        let setup = Setup::new(ctx, &workspace.config)?;
+        let mut setup = Setup::new(ctx, &workspace.config)?;
         let (places, _) = setup.tools_for(&tools)?;
         setup.finish("ready");
         prepare(ctx, &places, &target.project, build.as_ref())?;
@@ -88,10 +88,19 @@ fn prepare(ctx: &Ctx, places: &Places, project: &Project, build: Option<&BuildPl
     let installation = build.and_then(|build| build.toolchain.installation.as_ref());
     let install = build.zip(installation);
     let installs = install.map_or(0, |(build, one)| places.install(&build.toolchain, one).len());
+    // Held while packages are built, and not while the server runs: a deployment may install meanwhile.
+    let lock = installation
+        .map(|one| install_lock(&ctx.root, one, |holder| task.step(&format!("wait for {holder}"))));
+    let lock = lock.transpose()?;
     for (index, command) in preparation(places, build).iter().enumerate() {
         task.step(&command.brief());
-        let finished =
-            ctx.run(&format!("{}.dev", project.slug()), command, &|line| task.output(line))?;
+        let log = format!("{}.dev", project.slug());
+        let on_line = |line: &str| task.output(line);
+        let finished = if index < installs {
+            ctx.run_install(&log, command, &on_line)?
+        } else {
+            ctx.run(&log, command, &on_line)?
+        };
         let hint = installation.filter(|_| index < installs);
         let hint = hint.map(|one| failure::hint(one, &places.variables, &finished.tail));
         if let Err(failure) = finished.success() {
@@ -102,7 +111,13 @@ fn prepare(ctx: &Ctx, places: &Places, project: &Project, build: Option<&BuildPl
             }
             .into());
         }
+        if index + 1 == installs
+            && let Some(lock) = &lock
+        {
+            lock.share()?;
+        }
     }
+    drop(lock);
     task.end(true, "dependencies ready");
     Ok(())
 }

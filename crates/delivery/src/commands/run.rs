@@ -11,13 +11,14 @@ use super::dev::{preparation, tools_of};
 use super::selection::{self, Selection};
 use crate::builds::{Builds, plan_builds};
 use crate::context::Ctx;
-use crate::engine::setup::{Setup, missing};
+use crate::engine::setup::{Setup, install_lock, missing};
 use crate::plan::BuildPlan;
 use crate::plan::commands::Places;
+use crate::tools::bun::INSTALL_DEADLINE;
 use crate::tools::packages::failure;
 use crate::tools::sandbox;
 use base::command::{ProcessCommand, preamble};
-use base::error::{Exit, Failure};
+use base::error::{Exit, Failure, as_failure};
 use workspace::Workspace;
 use workspace::package::Package;
 use workspace::project::Project;
@@ -84,7 +85,7 @@ impl RunCommand {
         let mut exits = vec![Exit::Done];
         if !with.is_empty() {
             let tools = builds.values().flatten().flat_map(tools_of).collect();
-            let setup = Setup::new(ctx, &workspace.config)?;
+            let mut setup = Setup::new(ctx, &workspace.config)?;
             let (places, _) = setup.tools_for(&tools)?;
             setup.finish("tools ready");
             let mut finished = BTreeSet::new();
@@ -131,18 +132,32 @@ impl RunCommand {
     ) -> Result<(), Failure> {
         let task = ctx.ui.task(&project.name);
         let log = format!("{}.run", project.slug());
+        let installation = build.toolchain.installation.as_ref();
+        // Held until the script ends, because it uses the packages.
+        let lock = installation.map(|one| {
+            install_lock(&ctx.root, one, |holder| task.step(&format!("wait for {holder}")))
+        });
+        let lock = lock.transpose().map_err(as_failure)?;
+        let is_install = |command: &ProcessCommand| command.deadline == INSTALL_DEADLINE;
         let ended = self.commands(places, project, build).into_iter().try_for_each(|command| {
+            if !is_install(&command)
+                && let Some(lock) = &lock
+            {
+                lock.share()?;
+            }
             let line = format!("{} {:?}", command.dir, command.argv);
             if finished.contains(&line) {
                 return Ok(());
             }
             task.step(&command.brief());
-            let process = ctx
-                .run(&log, &command, &|line| task.output(line))
-                .map_err(|error| base::error::failed(format!("{error:#}")))?;
-            let installation = build.toolchain.installation.as_ref();
-            let installation =
-                installation.filter(|_| command.deadline == crate::tools::bun::INSTALL_DEADLINE);
+            let on_line = |line: &str| task.output(line);
+            let process = if is_install(&command) {
+                ctx.run_install(&log, &command, &on_line)
+            } else {
+                ctx.run(&log, &command, &on_line)
+            };
+            let process = process.map_err(as_failure)?;
+            let installation = installation.filter(|_| is_install(&command));
             let hint = installation.map(|one| failure::hint(one, &places.variables, &process.tail));
             process.success().map_err(|failure| match hint {
                 Some(hint) => failure.hint_if_failed(&hint),

@@ -62,7 +62,7 @@ impl WranglerCommand {
             ctx.ui.out(&format!("#!/bin/sh\n{}{script}", preamble(&ctx.root)));
             return Ok(Exit::Done);
         }
-        let setup = Setup::new(ctx, &target.workspace.config)?;
+        let mut setup = Setup::new(ctx, &target.workspace.config)?;
         let (places, _) = setup.tools_for(&tools)?;
         setup.finish("ready");
         if has_token {

@@ -10,6 +10,7 @@ use super::failure::{FailedUpload, explain_failed_upload};
 use super::job::{ProjectRun, millis};
 use super::live::{Before, Existing, addresses_are_off, is_up_to_date, read_live};
 use super::lock::FileLock;
+use super::phases::Phase;
 use super::uploader::{self, PreparedUpload};
 use super::verify::{Verification, verify};
 use crate::plan::{Engine, Operation};
@@ -116,6 +117,7 @@ impl<'a> ProjectDeployment<'a> {
     fn up_to_upload(&mut self) -> Result<Option<DeployStatus>> {
         self.lock = Some(self.job.lock()?);
         if self.job.run.plan.verb == Operation::Build {
+            self.job.phase(Phase::Build);
             self.build = build(&self.job)?;
             return Ok(Some(DeployStatus::Built));
         }
@@ -132,8 +134,11 @@ impl<'a> ProjectDeployment<'a> {
         self.before.read_beside_version(&self.job);
         uploader::refuse(&self.job)?;
         if self.job.run.plan.choice.engine == Engine::Host {
+            self.job.phase(Phase::Build);
             self.build = build(&self.job)?;
         }
+        let is_preview = self.job.run.plan.verb == Operation::Preview;
+        self.job.phase(if is_preview { Phase::Preview } else { Phase::Deploy });
         let prepared = uploader::prepare(&self.job)?;
         self.upload(&prepared)?;
         Ok(None)

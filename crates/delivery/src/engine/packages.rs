@@ -7,9 +7,10 @@ use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::job::{ProjectRun, millis};
-use super::lock::{FileLock, lock};
+use super::lock::FileLock;
+use super::setup::install_lock;
 use crate::tools::packages::{Installation, failure};
-use base::error::{Failure, failed};
+use base::error::{Failure, as_failure};
 
 /// Work that is done once per run and folder. A second caller waits for the first and gets its
 /// result.
@@ -32,14 +33,6 @@ impl<T: Clone> OncePerFolder<T> {
         let cell = Arc::clone(all.entry(dir.to_owned()).or_default());
         drop(all);
         cell.get_or_init(|| work().map_err(as_failure)).clone()
-    }
-}
-
-/// Returns the error as one that several projects can have.
-fn as_failure(error: anyhow::Error) -> Failure {
-    match error.downcast::<Failure>() {
-        Ok(failure) => failure,
-        Err(error) => failed(format!("{error:#}")),
     }
 }
 
@@ -74,18 +67,17 @@ impl ProjectRun<'_> {
 
     fn install_packages(&self, installation: &Installation) -> Result<InstallResult> {
         let root = &self.run.ctx.root;
-        let path = root.join(".xtask/locks").join(format!("install.{}.lock", installation.slug()));
-        let alone = lock(&path, |holder| self.step(&format!("wait for {holder}")))?;
+        let alone =
+            install_lock(root, installation, |holder| self.step(&format!("wait for {holder}")))?;
         let mut took = 0;
         for command in self.run.places.install(&self.part.toolchain, installation) {
-            let finished = self.execute(&command)?;
+            let finished = self.execute_install(&command)?;
             let hint = failure::hint(installation, &self.run.places.variables, &finished.tail);
             let finished = finished.success().map_err(|failure| failure.hint_if_failed(&hint))?;
             took += millis(finished.took);
         }
         // Other runs may build here, and may not install.
-        alone.file().unlock()?;
-        alone.file().lock_shared()?;
+        alone.share()?;
         Ok(InstallResult { took, _lock: Arc::new(alone) })
     }
 }
