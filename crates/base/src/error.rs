@@ -101,19 +101,18 @@ pub fn remote(message: impl Into<String>) -> Failure {
     Failure::new(Exit::Remote, message)
 }
 
-/// Creates an error of kind [`Exit::Interrupted`]: Ctrl-C or SIGTERM stopped the run.
-#[must_use]
-pub fn interrupted() -> Failure {
-    Failure::new(Exit::Interrupted, "interrupted")
-}
-
-/// Returns an error as a [`Failure`], which several projects can share.
-#[must_use]
+/// Returns the failure that an error is, or one of kind [`Exit::Failed`] with its text.
 pub fn as_failure(error: anyhow::Error) -> Failure {
     match error.downcast::<Failure>() {
         Ok(failure) => failure,
         Err(error) => failed(format!("{error:#}")),
     }
+}
+
+/// Creates an error of kind [`Exit::Interrupted`]: Ctrl-C or SIGTERM stopped the run.
+#[must_use]
+pub fn interrupted() -> Failure {
+    Failure::new(Exit::Interrupted, "interrupted")
 }
 
 /// Returns the exit code of the first [`Failure`] in the chain, or 1 if there is none.

@@ -434,6 +434,12 @@ pub struct Metadata {
 }
 
 impl ListedVersion {
+    /// Returns the alias that it was uploaded with.
+    #[must_use]
+    pub fn alias(&self) -> Option<&str> {
+        self.annotation("workers/alias")
+    }
+
     /// Returns true if it was made from a working tree with uncommitted changes.
     #[must_use]
     pub fn is_dirty(&self) -> bool {

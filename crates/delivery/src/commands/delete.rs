@@ -11,12 +11,11 @@ use crate::engine::job::command_line;
 use crate::engine::setup::{Setup, project_lock};
 use crate::plan::Operation;
 use crate::record::{DeployStatus, Record, ToolVersions};
-use crate::tools::sandbox;
-use base::command::preamble;
+use crate::report::script::script_of;
 use base::error::{Exit, Failure, failed, refused, remote};
 use base::runner::CompletedProcess;
 use base::time::{rfc3339, unix_now};
-use cloudflare::api::{Api, ListedVersion, Live};
+use cloudflare::api::{ListedVersion, Live};
 use workspace::git;
 use workspace::key::fresh_nonce;
 
@@ -51,8 +50,7 @@ impl DeleteCommand {
                 &target.workspace.config,
                 &std::collections::BTreeSet::new(),
             );
-            let script = command(&places).script(&ctx.root, &sandbox::token_file(&ctx.root));
-            let text = format!("#!/bin/sh\n{}{script}", preamble(&ctx.root));
+            let text = script_of(&ctx.root, [&command(&places)]);
             let report = json!({ "schema": 1, "project": name, "environment": environment, "worker": worker, "deleted": false });
             setup.finish("nothing is deleted");
             ctx.ui.report(&report, &text);
@@ -60,9 +58,8 @@ impl DeleteCommand {
         }
         let (places, _) = setup.tools()?;
         setup.finish("ready");
-        let token = ctx.token(&target.destination)?;
-        let account = target.account();
-        let api = Api::new(&target.destination.api, &account, &token).patient(&ctx.retry_budget);
+        let credentials = target.credentials(ctx)?;
+        let api = target.api(ctx, &credentials);
         let report = |deleted: bool, version: Option<&str>| {
             json!({ "schema": 1, "project": name, "environment": environment, "worker": worker,
                     "deleted": deleted, "version": version })

@@ -174,13 +174,7 @@ fn row(ctx: &Ctx, place: &ReadableEnvironment, project: &Project) -> StatusRow {
     let api = Api::new(api, account_id, &place.token).patient(&ctx.retry_budget);
     let ask = || -> Result<LiveState> {
         let Some(live) = api.live(&target.worker)? else { return Ok(LiveState::Nothing) };
-        let urls = match place.destination.sandbox_url(&target.worker) {
-            Some(url) => vec![url],
-            None => {
-                let domains = target.domains.iter().map(|domain| format!("https://{domain}/"));
-                domains.chain(api.address(&target.worker)?).collect()
-            }
-        };
+        let urls = place.destination.live_urls(&target, || api.address(&target.worker))?;
         let key = place.keys.get(&project.name).cloned().transpose()?;
         let in_step = live.tag == key;
         let wanted = Triggers::new(&project.wrangler, environment).digest;

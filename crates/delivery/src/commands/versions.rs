@@ -11,7 +11,7 @@ use base::error::Exit;
 use base::terminal::table::{Cell, Table};
 use base::terminal::{BOLD, CYAN, GREEN, paint};
 use base::time::{parse_rfc3339, unix_now};
-use cloudflare::api::{Api, Deployment, ListedVersion};
+use cloudflare::api::{Deployment, ListedVersion};
 
 /// List the versions of a project's Worker, newest first.
 #[derive(Debug, Args)]
@@ -58,13 +58,14 @@ impl VersionsCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let target = self.target.to_read(ctx)?;
-        let token = ctx.token(&target.destination)?;
-        let account = target.account();
-        let api = Api::new(&target.destination.api, &account, &token).patient(&ctx.retry_budget);
+        let credentials = target.credentials(ctx)?;
+        let api = target.api(ctx, &credentials);
         let worker = target.worker();
         let deployments = api.deployments(&worker)?;
         let suffix = api.preview_suffix(&worker)?;
-        let url = |id: &str| Some(target.preview_url(id.get(..8)?, suffix.as_deref()?));
+        let destination = &target.destination;
+        let url =
+            |id: &str| Some(destination.preview_url(id.get(..8)?, &worker, suffix.as_deref()?));
         let rows = api.versions(&worker)?.into_iter().map(|version| {
             let url = url(&version.id);
             VersionRow::new(&version, &deployments, url)
@@ -98,7 +99,7 @@ impl VersionRow {
                 true => Some("secret".to_owned()),
                 false => version.metadata.source.clone(),
             },
-            alias: annotation("workers/alias"),
+            alias: version.alias().map(str::to_owned),
             key: annotation("workers/tag"),
             created: version.metadata.created_on.clone(),
             author: version.metadata.author_email.clone(),

@@ -37,12 +37,6 @@ impl FileLock {
     pub fn file(&self) -> &File {
         &self.file
     }
-
-    /// Lets other runs share the lock. None can take it alone until this one is dropped.
-    pub fn share(&self) -> Result<(), Failure> {
-        let shared = self.file.unlock().and_then(|()| self.file.lock_shared());
-        shared.map_err(|error| unwritable(format!("cannot share a lock: {error}")))
-    }
 }
 
 /// The wait for the last request of a killed run, before the live version is read.

@@ -16,7 +16,7 @@ pub mod live;
 pub mod lock;
 mod output;
 mod package_build;
-mod packages;
+pub mod packages;
 pub mod phases;
 pub mod rollback;
 pub mod secrets;
@@ -39,7 +39,7 @@ use crate::record::{Record, ToolVersions};
 use base::error::Failure;
 use deployment::{Progress, ProjectDeployment};
 use job::ProjectRun;
-use packages::{InstallResult, OncePerFolder};
+use packages::{OncePerFolder, RunLocks};
 use phases::Phases;
 
 /// Values that the deployments of one run share.
@@ -56,8 +56,10 @@ pub struct RunContext<'a> {
     pub phases: Phases,
     /// One lock a package, since two projects may be built by the same one.
     packages: Mutex<BTreeMap<Utf8PathBuf, Arc<Mutex<()>>>>,
-    /// Installs by the folder of the lock file.
-    installs: OncePerFolder<InstallResult>,
+    /// Locks on folders that other runs install or build too.
+    locks: RunLocks,
+    /// The durations of installs in milliseconds, by the folder of the lock file.
+    installs: OncePerFolder<u64>,
     /// Builds of packages that projects import, by folder.
     builds: OncePerFolder<()>,
     /// Read once for all projects: it is long.
@@ -81,6 +83,7 @@ impl<'a> RunContext<'a> {
             versions,
             phases,
             packages: Mutex::default(),
+            locks: RunLocks::default(),
             installs: OncePerFolder::default(),
             builds: OncePerFolder::default(),
             schema: OnceLock::new(),

@@ -10,6 +10,7 @@ use ring::digest::{SHA256, digest};
 
 use super::deployment::BuildResult;
 use super::job::{ProjectRun, millis};
+use super::packages::DependencyResult;
 use crate::cache::{BuildCache, Lookup};
 use crate::plan::variables::digests;
 use crate::record::Output;
@@ -54,7 +55,7 @@ impl ProjectRun<'_> {
         let alone = self.run.package_lock(self.part);
         let _alone = alone.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(dir) = &self.part.build else {
-            return Ok(BuildResult { install: self.install()?, ..BuildResult::default() });
+            return Ok(BuildResult::new(self.install()?));
         };
         let key = self.build_key(dir)?;
         let damaged = match &key {
@@ -64,8 +65,9 @@ impl ProjectRun<'_> {
                     let output = Some(Output { from_cache: true, built, not_kept, damaged });
                     // Wrangler bundles a Worker's code with what it imports.
                     let has_code = self.part.target.main.is_some();
-                    let install = if has_code { self.install()? } else { None };
-                    return Ok(BuildResult { install, build: None, output });
+                    let dependencies =
+                        if has_code { self.install()? } else { DependencyResult::default() };
+                    return Ok(BuildResult { output, ..BuildResult::new(dependencies) });
                 }
                 Lookup::Miss => None,
                 Lookup::Corrupt(damage) => Some(damage),
@@ -75,7 +77,7 @@ impl ProjectRun<'_> {
         if let Some(damage) = &damaged {
             self.step(&format!("build again, because the cached output is corrupt: {damage}"));
         }
-        let install = self.install()?;
+        let dependencies = self.install()?;
         let before = self.files_outside_dist();
         self.step("build");
         self.clear_dist()?;
@@ -95,7 +97,7 @@ impl ProjectRun<'_> {
             self.step(&format!("the output is not cached: {because}"));
         }
         let output = Some(Output { from_cache: false, built, not_kept, damaged });
-        Ok(BuildResult { install, build, output })
+        Ok(BuildResult { build, output, ..BuildResult::new(dependencies) })
     }
 
     /// Removes what an earlier build left, so that it cannot be taken for this one's output. Deletes only

@@ -13,8 +13,8 @@ use crate::context::Ctx;
 use crate::plan::commands::Places;
 use crate::record::ToolVersions;
 use crate::tools::bun::{self, Bun, INSTALL_DEADLINE, REGISTRY};
+use crate::tools::packages::Tool;
 use crate::tools::packages::registry::{self, Location};
-use crate::tools::packages::{Installation, Tool};
 use crate::tools::sandbox::{self, Server};
 use base::command::ProcessCommand;
 use base::error::{Exit, Failure, refused};
@@ -47,8 +47,7 @@ impl<'a> Setup<'a> {
     /// Waits for another run's setup to end.
     pub fn new(ctx: &'a Ctx, config: &'a Config) -> Result<Setup<'a>> {
         let task = ctx.ui.task("setup");
-        let path = ctx.root.join(".xtask/locks/setup.lock");
-        let lock = lock(&path, |holder| task.step(&format!("wait for {holder}")))?;
+        let lock = setup_lock(&ctx.root, |holder| task.step(&format!("wait for {holder}")))?;
         let (rest, phases, server) = (Vec::new(), Phases::default(), OnceLock::new());
         Ok(Setup { ctx, config, task, lock, needs_sandbox: false, rest, phases, server })
     }
@@ -256,17 +255,12 @@ fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String, Failure> {
         .map_err(|error| refused(format!("cannot read {path}: {error}")))
 }
 
+/// Locks the setup of a checkout: two runs would install the same tools and start the same sandbox.
+pub fn setup_lock(root: &Utf8Path, waiting: impl FnOnce(&str)) -> Result<FileLock> {
+    lock(&root.join(".xtask/locks/setup.lock"), waiting)
+}
+
 /// Locks a project: two runs on one would write the same `dist`, and judge each other's deployments.
 pub fn project_lock(root: &Utf8Path, slug: &str, waiting: impl FnOnce(&str)) -> Result<FileLock> {
     lock(&root.join(".xtask/locks").join(format!("{slug}.lock")), waiting)
-}
-
-/// Locks the folder that an install writes to: two installs in one folder would take each other's packages away.
-pub fn install_lock(
-    root: &Utf8Path,
-    installation: &Installation,
-    waiting: impl FnOnce(&str),
-) -> Result<FileLock> {
-    let name = format!("install.{}.lock", installation.slug());
-    lock(&root.join(".xtask/locks").join(name), waiting)
 }
