@@ -168,7 +168,7 @@ pub fn tell_refused(ctx: &Ctx, plan: &Plan) -> Exit {
 
 /// Returns the plan as a script.
 pub fn plan_script(ctx: &Ctx, workspace: &Workspace, plan: &Plan) -> Result<String, Failure> {
-    let (places, missing) = setup::missing(&ctx.root, &workspace.config, &tools_of(plan));
+    let (places, missing) = setup::missing(&ctx.root, &workspace.config, &tools_of(plan))?;
     script::script(plan, &places, &missing)
 }
 
@@ -189,7 +189,7 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
         setup.tools_for(&tools_of(&plan))?
     } else {
         let none = BTreeSet::new();
-        (setup::missing(&ctx.root, &workspace.config, &none).0, ToolVersions::new())
+        (setup::missing(&ctx.root, &workspace.config, &none)?.0, ToolVersions::new())
     };
     versions.dagger.clone_from(&plan.choice.dagger);
     let mut ready = format!("engine: {} ({})", plan.choice.engine.name(), plan.choice.reason);

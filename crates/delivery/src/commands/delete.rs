@@ -49,7 +49,7 @@ impl DeleteCommand {
                 &ctx.root,
                 &target.workspace.config,
                 &std::collections::BTreeSet::new(),
-            );
+            )?;
             let text = script_of(&ctx.root, [&command(&places)]);
             let report = json!({ "schema": 1, "project": name, "environment": environment, "worker": worker, "deleted": false });
             setup.finish("nothing is deleted");

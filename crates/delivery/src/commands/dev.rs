@@ -53,7 +53,7 @@ impl DevCommand {
         }
         let port = self.port.unwrap_or_else(|| port_of(&target.project.name));
         if ctx.dry_run {
-            let (places, _) = missing(&ctx.root, &workspace.config, &tools);
+            let (places, _) = missing(&ctx.root, &workspace.config, &tools)?;
             let steps = preparation(&places, build.as_ref()).into_iter();
             let mut commands: Vec<ProcessCommand> = steps.map(|step| step.command).collect();
             commands.push(server(&places, &target, build.as_ref(), port, &self.arguments));

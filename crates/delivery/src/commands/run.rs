@@ -176,7 +176,7 @@ impl RunCommand {
         let mut commands = Vec::new();
         for project in projects {
             let Some(build) = builds.remove(&project.name).transpose()? else { continue };
-            let (places, _) = missing(&ctx.root, &workspace.config, &tools_of(&build));
+            let (places, _) = missing(&ctx.root, &workspace.config, &tools_of(&build))?;
             let steps = self.steps(&places, project, &build).into_iter();
             commands.extend(steps.map(|step| step.command));
         }

@@ -56,7 +56,7 @@ impl WranglerCommand {
         let has_token = access != Access::NoToken;
         let tools = tools(&self.arguments);
         if ctx.dry_run {
-            let (places, _) = missing(&ctx.root, &target.workspace.config, &tools);
+            let (places, _) = missing(&ctx.root, &target.workspace.config, &tools)?;
             let command = command(&places, &target, &self.arguments, has_token);
             ctx.ui.out(&script_of(&ctx.root, [&command]));
             return Ok(Exit::Done);

@@ -24,8 +24,8 @@ use base::terminal::progress::ProgressLine;
 use cloudflare::wrangler;
 use cloudflare::wrangler_fields;
 use cloudflare::wrangler_fields::UnknownField;
-use workspace::config::Config;
-use workspace::toolchain::{Toolchain, tools_folder};
+use workspace::config::{CONFIG_FILE, Config};
+use workspace::toolchain::{self, Toolchain, tools_folder};
 use workspace::wrangler::WranglerConfig;
 
 /// Installs what is missing, one run at a time.
@@ -84,14 +84,14 @@ impl<'a> Setup<'a> {
             .hint("nothing was changed; rename the folder, or check the repository out elsewhere")
             .into());
         }
-        let (mut places, mut commands) = missing(root, self.config, tools);
+        let (mut places, mut commands) = missing(root, self.config, tools)?;
         // Checkouts may share the folder of the tools.
         let shared = tools_folder(root).join("install.lock");
         let _alone = if commands.is_empty() {
             None
         } else {
             let alone = lock(&shared, |holder| self.task.step(&format!("wait for {holder}")))?;
-            (places, commands) = missing(root, self.config, tools);
+            (places, commands) = missing(root, self.config, tools)?;
             Some(alone)
         };
         let missing = commands;
@@ -125,6 +125,26 @@ impl<'a> Setup<'a> {
             ..ToolVersions::new()
         };
         Ok((places, versions))
+    }
+
+    /// Returns Bun's program, installed where it is missing. Other pins do not matter.
+    pub fn bun(&self) -> Result<Utf8PathBuf> {
+        let (root, version) = (&self.ctx.root, &self.config.tools.bun);
+        let bun = bun::find(root, version);
+        if let Bun::Missing(_) = bun {
+            check_installable(root, version)?;
+            self.task.step(&format!("install Bun {version}"));
+            for command in bun::install(root, version) {
+                self.execute(&command, REGISTRY)?;
+            }
+        }
+        Ok(bun.program().to_owned())
+    }
+
+    /// Runs a command of a package manager, with its output in the log of the setup.
+    pub fn run(&self, text: &str, command: &ProcessCommand) -> Result<()> {
+        self.task.step(text);
+        self.execute(command, REGISTRY)
     }
 
     /// A sandbox that answers, and whether it was there already.
@@ -179,17 +199,20 @@ pub fn stamp(toolchain: &Toolchain) -> Utf8PathBuf {
 }
 
 /// Returns the places of the tools, and the commands that install the missing ones. A changed lock
-/// file means that wrangler is missing.
-#[must_use]
+/// file means that wrangler is missing. Errors if a lock file does not fit its pin.
 pub fn missing(
     root: &Utf8Path,
     config: &Config,
     tools: &BTreeSet<Tool>,
-) -> (Places, Vec<ProcessCommand>) {
+) -> Result<(Places, Vec<ProcessCommand>), Failure> {
+    toolchain::check(root, &config.tools)?;
     let version = &config.tools.bun;
     let bun = bun::find(root, version);
     let mut commands = match bun {
-        Bun::Missing(_) => bun::install(root, version),
+        Bun::Missing(_) => {
+            check_installable(root, version)?;
+            bun::install(root, version)
+        }
         Bun::OnPath(_) | Bun::Installed(_) => Vec::new(),
     };
     let mut places = Places::new(root, bun.program());
@@ -215,7 +238,18 @@ pub fn missing(
     if installed.is_none() || installed != toolchain.lock() {
         commands.extend(install_wrangler(&places, &toolchain));
     }
-    (places, commands)
+    Ok((places, commands))
+}
+
+/// Refuses to install a Bun that no pin locks.
+fn check_installable(root: &Utf8Path, version: &str) -> Result<(), Failure> {
+    match Toolchain::bun(root).version() {
+        Some(carried) if carried != version => Err(refused(format!(
+            "{CONFIG_FILE} pins Bun {version}, which is not on PATH, and this version of xtask can install {carried} only"
+        ))
+        .hint(format!("run `cargo xtask upgrade bun {version}`, which writes the lock file of that version"))),
+        _ => Ok(()),
+    }
 }
 
 /// Returns the commands that install wrangler by its pin.
