@@ -112,8 +112,7 @@ impl<'a> Setup<'a> {
             ));
         }
         for command in &missing {
-            let finished = self.ctx.run_install("setup", command, &|line| self.task.output(line));
-            refuse_failure(finished?, REGISTRY)?;
+            self.install(command)?;
         }
         if !missing.is_empty() {
             let toolchain = Toolchain::wrangler(root);
@@ -135,7 +134,7 @@ impl<'a> Setup<'a> {
             check_installable(root, version)?;
             self.task.step(&format!("install Bun {version}"));
             for command in bun::install(root, version) {
-                self.execute(&command, REGISTRY)?;
+                self.install(&command)?;
             }
         }
         Ok(bun.program().to_owned())
@@ -144,7 +143,12 @@ impl<'a> Setup<'a> {
     /// Runs a command of a package manager, with its output in the log of the setup.
     pub fn run(&self, text: &str, command: &ProcessCommand) -> Result<()> {
         self.task.step(text);
-        self.execute(command, REGISTRY)
+        self.install(command)
+    }
+
+    fn install(&self, command: &ProcessCommand) -> Result<()> {
+        let finished = self.ctx.run_install("setup", command, &|line| self.task.output(line))?;
+        Ok(refuse_failure(finished, REGISTRY)?)
     }
 
     /// A sandbox that answers, and whether it was there already.
