@@ -103,7 +103,7 @@ pub fn one_test(ctx: &Ctx, name: &str, (variable, value): (&'static str, &str)) 
 /// Installs Bun and wrangler, and returns their places.
 pub fn set_up(ctx: &Ctx) -> Result<Places> {
     let config = Config::load(&ctx.root)?;
-    let setup = Setup::new(ctx, &config)?;
+    let mut setup = Setup::new(ctx, &config)?;
     let (places, _) = setup.tools()?;
     setup.finish("Bun and wrangler are in place");
     Ok(places)
@@ -187,7 +187,7 @@ fn checks(ctx: &Ctx, places: &Places, packages: &[(String, Utf8PathBuf)]) -> Vec
 /// The tests that wait for servers most of their time. They run beside the others.
 ///
 /// Both commands name the whole workspace: a package alone has other features, so that cargo would
-/// compile its dependencies anew.
+/// compile its dependencies again.
 const WAITING_TESTS: [&str; 4] = ["--test", "conformance", "--test", "server"];
 
 /// All the others.

@@ -61,7 +61,7 @@ impl WranglerCommand {
             ctx.ui.out(&script_of(&ctx.root, [&command]));
             return Ok(Exit::Done);
         }
-        let setup = Setup::new(ctx, &target.workspace.config)?;
+        let mut setup = Setup::new(ctx, &target.workspace.config)?;
         let (places, _) = setup.tools_for(&tools)?;
         setup.finish("ready");
         if has_token {

@@ -112,7 +112,8 @@ impl<'a> StatusReport<'a> {
         let mut names: Vec<&str> = self.rows.iter().map(|row| row.project.as_str()).collect();
         let mut known = BTreeSet::new();
         names.retain(|name| known.insert(*name));
-        let mut table = Table::new(&["PROJECT", "ENV", "STATE", "VERSION", "COMMIT", "AGE", "URL"]);
+        let head = ["PROJECT", "ENV", "STATE", "VERSION", "COMMIT", "AGE", "URL"];
+        let mut table = Table::new(&head).with_movable_last_column();
         for name in names {
             let rows = self.rows.iter().filter(|row| row.project == name);
             for (index, row) in rows.enumerate() {
@@ -200,7 +201,7 @@ impl LiveState {
 }
 
 /// Returns text of another machine as one line.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
