@@ -9,6 +9,7 @@ pub mod cache;
 pub mod cli;
 pub mod commands;
 pub mod complete;
+mod config_edit;
 pub mod context;
 pub mod doctor;
 pub mod engine;

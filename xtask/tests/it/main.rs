@@ -67,5 +67,6 @@ mod symlinks;
 mod tidy;
 mod triggers;
 mod two_steps;
+mod upgrade;
 mod variables;
 mod wrangler;

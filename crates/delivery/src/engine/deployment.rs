@@ -11,6 +11,7 @@ use super::job::{ProjectRun, millis};
 use super::live::{Before, Existing, addresses_are_off, is_up_to_date, read_live};
 use super::lock::FileLock;
 use super::packages::DependencyResult;
+use super::phases::Phase;
 use super::uploader::{self, PreparedUpload};
 use super::verify::{Verification, verify};
 use crate::plan::{Engine, Operation};
@@ -125,6 +126,7 @@ impl<'a> ProjectDeployment<'a> {
     fn up_to_upload(&mut self) -> Result<Option<DeployStatus>> {
         self.lock = Some(self.job.lock()?);
         if self.job.run.plan.verb == Operation::Build {
+            self.job.phase(Phase::Build);
             self.build = build(&self.job)?;
             return Ok(Some(DeployStatus::Built));
         }
@@ -141,8 +143,11 @@ impl<'a> ProjectDeployment<'a> {
         self.before.read_beside_version(&self.job);
         uploader::refuse(&self.job)?;
         if self.job.run.plan.choice.engine == Engine::Host {
+            self.job.phase(Phase::Build);
             self.build = build(&self.job)?;
         }
+        let is_preview = self.job.run.plan.verb == Operation::Preview;
+        self.job.phase(if is_preview { Phase::Preview } else { Phase::Deploy });
         let prepared = uploader::prepare(&self.job)?;
         // The upload reads only the folder that was prepared.
         self.build.dependencies.locks.clear();

@@ -16,7 +16,8 @@ pub mod live;
 pub mod lock;
 mod output;
 mod package_build;
-mod packages;
+pub mod packages;
+pub mod phases;
 pub mod rollback;
 pub mod secrets;
 pub mod setup;
@@ -39,6 +40,7 @@ use base::error::Failure;
 use deployment::{Progress, ProjectDeployment};
 use job::ProjectRun;
 use packages::{OncePerFolder, RunLocks};
+use phases::Phases;
 
 /// Values that the deployments of one run share.
 pub struct RunContext<'a> {
@@ -50,6 +52,8 @@ pub struct RunContext<'a> {
     pub places: Places,
     /// The versions of the tools.
     pub versions: ToolVersions,
+    /// The numbered parts of the run.
+    pub phases: Phases,
     /// One lock a package, since two projects may be built by the same one.
     packages: Mutex<BTreeMap<Utf8PathBuf, Arc<Mutex<()>>>>,
     /// Locks on folders that other runs install or build too.
@@ -70,12 +74,14 @@ impl<'a> RunContext<'a> {
         plan: &'a Plan,
         places: Places,
         versions: ToolVersions,
+        phases: Phases,
     ) -> RunContext<'a> {
         RunContext {
             ctx,
             plan,
             places,
             versions,
+            phases,
             packages: Mutex::default(),
             locks: RunLocks::default(),
             installs: OncePerFolder::default(),

@@ -47,7 +47,7 @@ pub struct RunLocks(Mutex<BTreeMap<String, SharedLock>>);
 type SharedLock = Arc<Mutex<Weak<FileLock>>>;
 
 /// The name of the lock on the output of all packages that projects import.
-const PACKAGES: &str = "packages";
+pub const PACKAGES: &str = "packages";
 
 /// The dependencies of a project, in place.
 #[derive(Clone, Debug, Default)]
@@ -58,13 +58,24 @@ pub struct DependencyResult {
     pub locks: Vec<Arc<FileLock>>,
 }
 
+/// Returns the name of the lock on an installation.
+#[must_use]
+pub fn install_lock(installation: &Installation) -> String {
+    format!("install.{}", installation.slug())
+}
+
+/// Returns the path of a lock.
+#[must_use]
+pub fn lock_path(root: &Utf8Path, name: &str) -> Utf8PathBuf {
+    root.join(".xtask/locks").join(format!("{name}.lock"))
+}
+
 impl ProjectRun<'_> {
     /// Installs what the project needs and builds the packages that it imports.
     pub(super) fn install(&self) -> Result<DependencyResult> {
         let mut dependencies = DependencyResult::default();
         if let Some(installation) = &self.part.toolchain.installation {
-            let name = format!("install.{}", installation.slug());
-            dependencies.locks.push(self.lock_for_run(&name)?);
+            dependencies.locks.push(self.lock_for_run(&install_lock(installation))?);
             self.step("install dependencies");
             let install = || self.install_packages(installation);
             dependencies.took = Some(self.run.installs.once(&installation.dir, install)?);
@@ -88,7 +99,7 @@ impl ProjectRun<'_> {
         if let Some(held) = shared.upgrade() {
             return Ok(held);
         }
-        let path = self.run.ctx.root.join(".xtask/locks").join(format!("{name}.lock"));
+        let path = lock_path(&self.run.ctx.root, name);
         let alone = Arc::new(lock(&path, |holder| self.step(&format!("wait for {holder}")))?);
         *shared = Arc::downgrade(&alone);
         Ok(alone)
@@ -98,7 +109,7 @@ impl ProjectRun<'_> {
     fn install_packages(&self, installation: &Installation) -> Result<u64> {
         let mut took = 0;
         for command in self.run.places.install(&self.part.toolchain, installation) {
-            let finished = self.execute(&command)?;
+            let finished = self.execute_install(&command)?;
             let hint = failure::hint(installation, &self.run.places.variables, &finished.tail);
             let finished = finished.success().map_err(|failure| failure.hint_if_failed(&hint))?;
             took += millis(finished.took);
