@@ -1,5 +1,7 @@
 //! `test`: every check that CI runs.
 
+use std::sync::{Mutex, PoisonError};
+
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
@@ -30,7 +32,15 @@ pub struct TestCommand {
 struct TestCheck {
     name: String,
     commands: Vec<ProcessCommand>,
+    /// The command that runs at the same time as the last of `commands`. Its output comes in one piece.
+    beside: Option<ProcessCommand>,
     note: Option<String>,
+}
+
+impl TestCheck {
+    fn new(name: &str, commands: Vec<ProcessCommand>) -> Self {
+        Self { name: name.to_owned(), commands, beside: None, note: None }
+    }
 }
 
 impl TestCommand {
@@ -86,22 +96,36 @@ pub fn one_test(ctx: &Ctx, name: &str, (variable, value): (&'static str, &str)) 
     let test = ["test", "--locked", "--package", "xtask", "--test", "it", "--", "--exact", name];
     let test = with_tools(&places, cargo::command(&ctx.root, &test)).text(variable, value);
     let build = cargo::command(&ctx.root, &["build", "--locked", "--workspace"]);
-    run(ctx, &TestCheck { name: "test".to_owned(), commands: vec![build, test], note: None })?;
+    run(ctx, &TestCheck::new("test", vec![build, test]))?;
     Ok(Exit::Done)
 }
 
 /// Installs Bun and wrangler, and returns their places.
 pub fn set_up(ctx: &Ctx) -> Result<Places> {
     let config = Config::load(&ctx.root)?;
-    let setup = Setup::new(ctx, &config)?;
+    let mut setup = Setup::new(ctx, &config)?;
     let (places, _) = setup.tools()?;
     setup.finish("Bun and wrangler are in place");
     Ok(places)
 }
 
 fn run(ctx: &Ctx, check: &TestCheck) -> Result<()> {
-    for command in &check.commands {
+    let run = |command: &ProcessCommand| -> Result<()> {
         ctx.run("test", command, &|line| ctx.ui.out(line))?.success()?;
+        Ok(())
+    };
+    if let Some((last, first)) = check.commands.split_last() {
+        first.iter().try_for_each(run)?;
+        std::thread::scope(|scope| {
+            let beside =
+                check.beside.as_ref().map(|beside| scope.spawn(|| run_beside(ctx, beside)));
+            let ended = run(last);
+            let beside = beside.map(|thread| match thread.join() {
+                Ok(ended) => ended,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            ended.and(beside.unwrap_or(Ok(())))
+        })?;
     }
     if let Some(note) = &check.note {
         ctx.ui.note(note);
@@ -109,25 +133,47 @@ fn run(ctx: &Ctx, check: &TestCheck) -> Result<()> {
     Ok(())
 }
 
+/// Runs a command beside another one: its output is held back until it has ended.
+fn run_beside(ctx: &Ctx, command: &ProcessCommand) -> Result<()> {
+    let output = Mutex::new(String::new());
+    let keep = |line: &str| {
+        let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+        output.push_str(line);
+        output.push('\n');
+    };
+    let ended = ctx.run("test.beside", command, &keep);
+    ctx.ui.out(output.into_inner().unwrap_or_else(PoisonError::into_inner).trim_end());
+    ended?.success()?;
+    Ok(())
+}
+
 fn checks(ctx: &Ctx, places: &Places, packages: &[(String, Utf8PathBuf)]) -> Vec<TestCheck> {
     let root = &ctx.root;
-    let check = |name: &str, commands| TestCheck { name: name.to_owned(), commands, note: None };
+    let check = TestCheck::new;
     let one = |name, arguments: &[&str]| check(name, vec![cargo::command(root, arguments)]);
     let lint = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
-    let test = ["test", "--locked", "--workspace", "--no-fail-fast"];
+    let tests = |targets: &[&str]| {
+        let test = [&["test", "--locked", "--workspace", "--no-fail-fast"], targets].concat();
+        with_threads(with_tools(places, cargo::command(root, &test)))
+    };
     let modules = root.join("dagger/test");
     let mut checks = vec![
         one("format", &["fmt", "--all", "--check"]),
         one("lint", &lint),
-        check(
-            "rust",
-            vec![
-                // The stand-in for Dagger reads the modules' signatures with what is installed here.
-                setup::install(places, &modules),
-                cargo::command(root, &["build", "--locked", "--workspace"]),
-                with_threads(with_tools(places, cargo::command(root, &test))),
-            ],
-        ),
+        TestCheck {
+            beside: Some(tests(&WAITING_TESTS)),
+            ..check(
+                "rust",
+                vec![
+                    // The stand-in for Dagger reads the modules' signatures with what is installed here.
+                    setup::install(places, &modules),
+                    cargo::command(root, &["build", "--locked", "--workspace"]),
+                    // Everything is compiled before two commands want to.
+                    cargo::command(root, &["test", "--locked", "--workspace", "--no-run"]),
+                    tests(&OTHER_TESTS),
+                ],
+            )
+        },
         dependencies(root, &["test", "--locked", "--package", "dev", "--test", "deny"]),
         check("modules", package(places, &modules, &["check", "test"])),
     ];
@@ -137,6 +183,29 @@ fn checks(ctx: &Ctx, places: &Places, packages: &[(String, Utf8PathBuf)]) -> Vec
     );
     checks
 }
+
+/// The tests that wait for servers most of their time. They run beside the others.
+///
+/// Both commands name the whole workspace: a package alone has other features, so that cargo would
+/// compile its dependencies again.
+const WAITING_TESTS: [&str; 4] = ["--test", "conformance", "--test", "server"];
+
+/// All the others.
+const OTHER_TESTS: [&str; 13] = [
+    "--lib",
+    "--bins",
+    "--benches",
+    "--test",
+    "deny",
+    "--test",
+    "doctor",
+    "--test",
+    "faults",
+    "--test",
+    "gitlab",
+    "--test",
+    "it",
+];
 
 /// `deny.toml`: our own test of it, and cargo-deny itself where it is installed.
 fn dependencies(root: &Utf8Path, own: &[&str]) -> TestCheck {
@@ -150,7 +219,7 @@ fn dependencies(root: &Utf8Path, own: &[&str]) -> TestCheck {
         "advisories were not checked: `cargo install --locked cargo-deny` installs what does it"
             .to_owned()
     };
-    TestCheck { name: "dependencies".to_owned(), commands, note: Some(note) }
+    TestCheck { note: Some(note), ..TestCheck::new("dependencies", commands) }
 }
 
 /// Returns the name and the folder of each project and package that has tests.
@@ -214,6 +283,29 @@ pub fn with_tools(places: &Places, mut command: ProcessCommand) -> ProcessComman
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_test_of_the_workspace_is_run_by_one_of_the_two_commands() {
+        let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
+        let folders = ["dev/tests", "sandbox/tests", "xtask/tests"].map(|tests| root.join(tests));
+        let crates = root.join("crates").read_dir_utf8().expect("crates");
+        let crates = crates.map(|entry| entry.expect("a crate").path().join("tests"));
+        let mut found: Vec<String> = Vec::new();
+        for tests in folders.into_iter().chain(crates).filter(|folder| folder.exists()) {
+            for entry in tests.read_dir_utf8().expect("tests").map(|entry| entry.expect("a test")) {
+                if entry.path().extension() == Some("rs") || entry.path().join("main.rs").exists() {
+                    found.push(entry.path().file_stem().expect("a name").to_owned());
+                }
+            }
+        }
+        // `xtask/Cargo.toml` calls the tests in `rows` by what they show.
+        let mut found: Vec<_> = found.iter().map(|name| name.replace("rows", "faults")).collect();
+        found.sort();
+        let named = WAITING_TESTS.iter().chain(&OTHER_TESTS).filter(|name| !name.starts_with("--"));
+        let mut named: Vec<String> = named.map(|name| (*name).to_owned()).collect();
+        named.sort();
+        assert_eq!(found, named);
+    }
 
     #[test]
     fn an_unknown_check_is_an_error_with_the_names() {

@@ -101,6 +101,14 @@ pub fn remote(message: impl Into<String>) -> Failure {
     Failure::new(Exit::Remote, message)
 }
 
+/// Returns the failure that an error is, or one of kind [`Exit::Failed`] with its text.
+pub fn as_failure(error: anyhow::Error) -> Failure {
+    match error.downcast::<Failure>() {
+        Ok(failure) => failure,
+        Err(error) => failed(format!("{error:#}")),
+    }
+}
+
 /// Creates an error of kind [`Exit::Interrupted`]: Ctrl-C or SIGTERM stopped the run.
 #[must_use]
 pub fn interrupted() -> Failure {

@@ -113,11 +113,6 @@ pub fn tools_of(plan: &Plan) -> BTreeSet<Tool> {
     if plan.choice.engine != Engine::Host {
         return BTreeSet::new();
     }
-    let toolchains = |part: &ProjectPlan| {
-        let builds = part.dependencies.iter().chain(&part.own_build);
-        let more: Vec<PackageToolchain> = builds.map(|build| build.toolchain.clone()).collect();
-        std::iter::once(part.toolchain.clone()).chain(more)
-    };
-    let all: Vec<PackageToolchain> = plan.projects.iter().flat_map(toolchains).collect();
-    all.iter().flat_map(PackageToolchain::tools).cloned().collect()
+    let toolchains = plan.projects.iter().flat_map(ProjectPlan::toolchains);
+    toolchains.flat_map(PackageToolchain::tools).cloned().collect()
 }

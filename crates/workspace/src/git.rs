@@ -6,7 +6,7 @@ pub mod objects;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result};
@@ -110,9 +110,11 @@ fn start(root: &Utf8Path, args: &[&str]) -> Result<Child> {
     // A folder may be called `*` or begin with a colon.
     git.arg("--literal-pathspecs").args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
     git.spawn().map_err(|error| {
-        refused(format!("cannot run `git`: {error}"))
-            .hint("install it: `apt-get install git`")
-            .into()
+        let hint = match error.kind() {
+            ErrorKind::NotFound => "install it: `apt-get install git`",
+            _ => "nothing was changed; check the limits of this user with `ulimit -a`, then retry",
+        };
+        refused(format!("cannot run `git`: {error}")).hint(hint).into()
     })
 }
 

@@ -12,7 +12,7 @@ mod kills;
 mod load;
 mod process;
 #[expect(dead_code, reason = "a benchmark needs a part of what tests need")]
-#[path = "../../tests/it/server.rs"]
+#[path = "../../tests/server/server.rs"]
 mod server;
 
 use std::sync::Arc;

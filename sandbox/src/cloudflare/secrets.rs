@@ -40,7 +40,7 @@ fn secret_names(worker: &Worker) -> Vec<Value> {
         .collect()
 }
 
-/// Returns the secret_names of those defaults that no secret replaces.
+/// Returns the names of the defaults that no secret replaces.
 #[must_use]
 pub fn used_defaults(worker: Option<&Worker>, defaults: &DefaultSecrets) -> Vec<String> {
     let is_put = |name: &str| {
@@ -49,8 +49,8 @@ pub fn used_defaults(worker: Option<&Worker>, defaults: &DefaultSecrets) -> Vec<
     defaults.values.keys().filter(|name| !is_put(name)).cloned().collect()
 }
 
-/// Returns the bindings of a new version. `resolve` makes them of those of the previous version, among which are the
-/// defaults of today for secrets that were never put. A default that no binding has taken trigger then is added.
+/// Returns the bindings of a new version. `resolve` makes them from those of the previous version, which has today's
+/// defaults for secrets that were never put. A default that is not among the result is added.
 pub fn with_defaults(
     previous: &[Value],
     defaults: Option<&DefaultSecrets>,

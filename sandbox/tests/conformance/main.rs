@@ -2,7 +2,7 @@
 //! JavaScript, python-gitlab, and three versions of wrangler. Their figures are in `sandbox/README.md`;
 //! `UPDATE_EXPECT=1 cargo test -p sandbox --test conformance` writes them.
 
-#[path = "../it/server.rs"]
+#[path = "../server/server.rs"]
 #[expect(dead_code, reason = "other tests use the rest of it")]
 mod server;
 

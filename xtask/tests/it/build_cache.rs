@@ -1,6 +1,8 @@
 //! The same content is built once, and a cached output is the built output.
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -400,4 +402,58 @@ fn an_imported_package_is_built_once_for_the_same_content() {
     env.write(".git/info/exclude", "node_modules\n.xtask\n");
     env.write(".gitignore", "");
     not_cached("no folder that git ignores is exported by its package.json");
+}
+
+#[test]
+fn a_package_is_not_built_while_another_run_reads_its_output() {
+    let env = TestEnv::with_tools();
+    let manifest = |name: &str| {
+        format!(
+            r#"{{ "name": "{name}", "scripts": {{ "build": "bun build.ts" }}, "xtask": {{ "dependsOn": ["packages/ui"] }} }}"#
+        )
+    };
+    for name in ["a", "b"] {
+        env.site(&format!("projects/{name}"), &format!("site-{name}"));
+        env.write(&format!("projects/{name}/package.json"), &manifest(name));
+    }
+    // Git ignores no output of it, so that each run builds it.
+    env.write(
+        "packages/ui/package.json",
+        r#"{ "name": "ui", "main": "out.js", "scripts": { "build": "echo built >> ../../../packages" } }"#,
+    );
+    env.write(
+        "projects/a/build.ts",
+        "import { existsSync, writeFileSync } from 'node:fs';\n\
+         writeFileSync('../../../begun', '');\n\
+         while (!existsSync('../../../go')) await Bun.sleep(20);\n\
+         await Bun.write('dist/index.html', 'a');\n",
+    );
+    env.commit("sites");
+    let start = |projects: &[&str]| {
+        let words = [&["build"][..], projects, &["--engine=host", "--jobs=1"]].concat();
+        let mut command = env.command(&words, &[]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("xtask runs")
+    };
+    let packages = || {
+        let text = std::fs::read_to_string(env.folder.join("packages")).expect("built packages");
+        text.lines().count()
+    };
+    let first = start(&["a", "b"]);
+    while !env.folder.join("begun").exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let mut second = start(&["b"]);
+    let mut stderr = BufReader::new(second.stderr.take().expect("a pipe"));
+    let mut output = String::new();
+    while !output.contains("wait for `xtask build") {
+        assert!(stderr.read_line(&mut output).expect("text") > 0, "it does not wait: {output}");
+    }
+    assert_eq!(packages(), 1);
+    // The second run has the lock of `b`, which the first one needs next, and waits for the package.
+    std::fs::write(env.folder.join("go"), "").expect("a file");
+    let first = first.wait_with_output().expect("an end");
+    assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
+    stderr.read_to_string(&mut output).expect("text");
+    assert!(second.wait().expect("an end").success(), "{output}");
+    assert_eq!(packages(), 2);
 }

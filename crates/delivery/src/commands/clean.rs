@@ -9,8 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::context::Ctx;
-use crate::engine::lock::lock;
-use crate::engine::setup::project_lock;
+use crate::engine::setup::{project_lock, setup_lock};
 use crate::plan::guard;
 use crate::tools::sandbox;
 use base::command::quote;
@@ -48,6 +47,9 @@ struct Entry {
     /// The reason why it is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// The absolute paths to delete. Of the logs those of the sandbox are left out.
+    #[serde(skip)]
+    parts: Vec<Utf8PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -71,7 +73,7 @@ impl CleanCommand {
         }
         let task = ctx.ui.task("clean");
         let wait = |holder: &str| task.step(&format!("wait for {holder}"));
-        let mut locks = vec![lock(&ctx.root.join(".xtask/locks/setup.lock"), wait)?];
+        let mut locks = vec![setup_lock(&ctx.root, wait)?];
         for project in &workspace.projects {
             locks.push(project_lock(&ctx.root, &project.slug(), wait)?);
         }
@@ -80,11 +82,7 @@ impl CleanCommand {
         if !ctx.dry_run {
             let (mut deleted, mut failed) = (Vec::new(), Vec::new());
             for entry in std::mem::take(&mut report.deleted) {
-                let removed = match entry.path == LOGS {
-                    true => logs(&ctx.root)?.iter().try_for_each(|log| remove(log)),
-                    false => remove(&ctx.root.join(&entry.path)),
-                };
-                match removed {
+                match entry.parts.iter().try_for_each(|part| remove(part)) {
                     Ok(()) => deleted.push(entry),
                     Err(error) => {
                         failed.push(Entry { reason: Some(format!("{error:#}")), ..entry });
@@ -136,7 +134,7 @@ impl CleanCommand {
             let total = || parts.iter().map(|part| size(part.as_std_path())).sum();
             let bytes = reason.is_none().then(total);
             let list = if reason.is_none() { &mut report.deleted } else { &mut report.kept };
-            list.push(Entry { path, kind, bytes, reason });
+            list.push(Entry { path, kind, bytes, reason, parts });
         }
         let mut kept = vec![
             (".xtask/records", "what was deployed", "nothing else remembers it"),
@@ -157,6 +155,7 @@ impl CleanCommand {
                     kind,
                     bytes: None,
                     reason: Some(reason.to_owned()),
+                    parts: Vec::new(),
                 });
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use camino::Utf8Path;
 use clap::Args;
 use ring::digest::{SHA256, digest};
 
@@ -10,14 +11,17 @@ use super::target::{ProjectTarget, TargetArgs};
 use super::wrangler::{command, exit};
 use crate::builds::plan_builds;
 use crate::context::Ctx;
+use crate::engine::lock::{FileLock, lock};
+use crate::engine::packages::{PACKAGES, install_lock, lock_path};
 use crate::engine::setup::{Setup, missing};
 use crate::plan::BuildPlan;
 use crate::plan::commands::Places;
+use crate::report::script::script_of;
 use crate::tools::packages::detect::node_of_wrangler;
-use crate::tools::packages::{PackageToolchain, Tool, failure};
-use crate::tools::sandbox;
-use base::command::{ProcessCommand, preamble};
+use crate::tools::packages::{Installation, PackageToolchain, Tool, failure};
+use base::command::ProcessCommand;
 use base::error::Exit;
+use base::terminal::progress::ProgressLine;
 use workspace::project::Project;
 
 /// Start a project's development server: its script `dev`, else `wrangler dev`.
@@ -49,16 +53,14 @@ impl DevCommand {
         }
         let port = self.port.unwrap_or_else(|| port_of(&target.project.name));
         if ctx.dry_run {
-            let (places, _) = missing(&ctx.root, &workspace.config, &tools);
-            let mut commands = preparation(&places, build.as_ref());
+            let (places, _) = missing(&ctx.root, &workspace.config, &tools)?;
+            let steps = preparation(&places, build.as_ref()).into_iter();
+            let mut commands: Vec<ProcessCommand> = steps.map(|step| step.command).collect();
             commands.push(server(&places, &target, build.as_ref(), port, &self.arguments));
-            let token = sandbox::token_file(&ctx.root);
-            let script: String =
-                commands.iter().map(|command| command.script(&ctx.root, &token)).collect();
-            ctx.ui.out(&format!("#!/bin/sh\n{}{script}", preamble(&ctx.root)));
+            ctx.ui.out(&script_of(&ctx.root, &commands));
             return Ok(Exit::Done);
         }
-        let setup = Setup::new(ctx, &workspace.config)?;
+        let mut setup = Setup::new(ctx, &workspace.config)?;
         let (places, _) = setup.tools_for(&tools)?;
         setup.finish("ready");
         prepare(ctx, &places, &target.project, build.as_ref())?;
@@ -70,41 +72,84 @@ impl DevCommand {
 
 /// Returns the tools that a project's install, builds and scripts need.
 pub(super) fn tools_of(build: &BuildPlan) -> BTreeSet<Tool> {
-    let own = build.own.iter().chain(&build.dependencies).map(|build| &build.toolchain);
-    own.chain([&build.toolchain]).flat_map(PackageToolchain::tools).cloned().collect()
+    build.toolchains().flat_map(PackageToolchain::tools).cloned().collect()
 }
 
-/// Returns the commands that install what the project needs and build the packages that it imports.
-pub(super) fn preparation(places: &Places, build: Option<&BuildPlan>) -> Vec<ProcessCommand> {
+/// A command before the one that a project is prepared for.
+pub(super) struct PreparationStep<'b> {
+    /// The command.
+    pub command: ProcessCommand,
+    /// The install that it belongs to. `None` if it builds.
+    pub installation: Option<&'b Installation>,
+    /// The script that the project is prepared for.
+    pub is_script: bool,
+}
+
+impl PreparationStep<'_> {
+    /// Runs the command with its output in `log`. An install that fails has its own next step.
+    pub(super) fn run(
+        &self,
+        ctx: &Ctx,
+        places: &Places,
+        log: &str,
+        task: &ProgressLine,
+    ) -> Result<()> {
+        task.step(&self.command.brief());
+        let on_line = |line: &str| task.output(line);
+        let finished = match self.installation {
+            Some(_) => ctx.run_install(log, &self.command, &on_line)?,
+            None => ctx.run(log, &self.command, &on_line)?,
+        };
+        let hint =
+            self.installation.map(|one| failure::hint(one, &places.variables, &finished.tail));
+        finished.success().map_err(|failure| match hint {
+            Some(hint) => failure.hint_if_failed(&hint),
+            None => failure,
+        })?;
+        Ok(())
+    }
+}
+
+/// Returns the steps that install what the project needs and build the packages that it imports.
+pub(super) fn preparation<'b>(
+    places: &Places,
+    build: Option<&'b BuildPlan>,
+) -> Vec<PreparationStep<'b>> {
     let Some(build) = build else { return Vec::new() };
-    let install = build.toolchain.installation.as_ref();
-    let install = install.map(|installation| places.install(&build.toolchain, installation));
+    let installation = build.toolchain.installation.as_ref();
+    let install = installation.map(|one| places.install(&build.toolchain, one));
+    let install = install.into_iter().flatten();
+    let step = |command, installation| PreparationStep { command, installation, is_script: false };
+    let install = install.map(|command| step(command, installation));
     let builds = build.dependencies.iter().flat_map(|build| places.build(build, None));
-    install.into_iter().flatten().chain(builds).collect()
+    install.chain(builds.map(|command| step(command, None))).collect()
+}
+
+/// Locks the folders that a project's preparation writes to. The locks are not held while its script runs, because a
+/// server may run for hours.
+pub(super) fn lock_dependencies(
+    root: &Utf8Path,
+    build: &BuildPlan,
+    task: &ProgressLine,
+) -> Result<Vec<FileLock>> {
+    let install = build.toolchain.installation.as_ref().map(install_lock);
+    let packages = (!build.dependencies.is_empty()).then(|| PACKAGES.to_owned());
+    install
+        .iter()
+        .chain(&packages)
+        .map(|name| lock(&lock_path(root, name), |holder| task.step(&format!("wait for {holder}"))))
+        .collect()
 }
 
 fn prepare(ctx: &Ctx, places: &Places, project: &Project, build: Option<&BuildPlan>) -> Result<()> {
     let task = ctx.ui.task(&project.name);
-    let installation = build.and_then(|build| build.toolchain.installation.as_ref());
-    let install = build.zip(installation);
-    let installs = install.map_or(0, |(build, one)| places.install(&build.toolchain, one).len());
-    for (index, command) in preparation(places, build).iter().enumerate() {
-        task.step(&command.brief());
-        let finished =
-            ctx.run(&format!("{}.dev", project.slug()), command, &|line| task.output(line))?;
-        let hint = installation.filter(|_| index < installs);
-        let hint = hint.map(|one| failure::hint(one, &places.variables, &finished.tail));
-        if let Err(failure) = finished.success() {
-            task.end(false, "not prepared");
-            return Err(match hint {
-                Some(hint) => failure.hint_if_failed(&hint),
-                None => failure,
-            }
-            .into());
-        }
-    }
-    task.end(true, "dependencies ready");
-    Ok(())
+    let log = format!("{}.dev", project.slug());
+    let _locks = build.map(|build| lock_dependencies(&ctx.root, build, &task)).transpose()?;
+    let prepared =
+        preparation(places, build).iter().try_for_each(|step| step.run(ctx, places, &log, &task));
+    let text = if prepared.is_ok() { "dependencies ready" } else { "not prepared" };
+    task.end(prepared.is_ok(), text);
+    prepared
 }
 
 fn has_script(project: &Project) -> bool {

@@ -12,9 +12,9 @@ use super::target::{ProjectTarget, TargetArgs};
 use crate::builds::plan_builds;
 use crate::context::Ctx;
 use crate::report::affected::sentence;
-use base::error::{Exit, refused};
+use base::error::Exit;
 use base::terminal::{BOLD, GREEN, YELLOW, paint};
-use cloudflare::api::{Api, Live};
+use cloudflare::api::Live;
 use workspace::affected::{Reason, find_affected};
 use workspace::change_base::{Base, Changes};
 use workspace::git::history;
@@ -54,14 +54,10 @@ impl DiffCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let target = self.target.to_read(ctx)?;
-        let token = ctx.token(&target.destination)?;
-        let account = target.account();
-        let api = Api::new(&target.destination.api, &account, &token).patient(&ctx.retry_budget);
+        let credentials = target.credentials(ctx)?;
+        let api = target.api(ctx, &credentials);
         let (project, environment) = (&target.project, &target.destination.environment);
-        let live = api.live(&target.worker())?.ok_or_else(|| {
-            refused(format!("nothing of {} is live in {environment}", project.name))
-                .hint(format!("run `cargo xtask deploy {} --env {environment}`", project.name))
-        })?;
+        let live = target.live(&api)?;
         let workspace = &target.workspace;
         let builds = plan_builds(workspace, &workspace.graph, &[project]);
         let mut keys = keys(workspace, &[project], &target.destination, &builds)?;

@@ -7,7 +7,6 @@ use super::target::TargetArgs;
 use crate::context::Ctx;
 use base::error::{Exit, refused};
 use base::interactive::open;
-use cloudflare::api::Api;
 
 /// Open a project's URL in the browser.
 #[derive(Debug, Args)]
@@ -27,22 +26,18 @@ impl OpenCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let target = self.target.to_read(ctx)?;
-        let token = ctx.token(&target.destination)?;
-        let account = target.account();
-        let api = Api::new(&target.destination.api, &account, &token).patient(&ctx.retry_budget);
+        let credentials = target.credentials(ctx)?;
+        let api = target.api(ctx, &credentials);
         let (name, worker) = (&target.project.name, target.worker());
         let environment = &target.destination.environment;
         let url = match &self.alias {
-            None if api.live(&worker)?.is_none() => {
-                return Err(refused(format!("nothing of {name} is live in {environment}"))
-                    .hint(format!("run `cargo xtask deploy {name} --env {environment}`"))
-                    .into());
+            None => {
+                target.live(&api)?;
+                target.urls(&api)?.into_iter().next()
             }
-            None => target.urls(&api)?.into_iter().next(),
             Some(alias) => {
                 let versions = api.versions(&worker)?;
-                let is_there =
-                    versions.iter().any(|one| one.annotation("workers/alias") == Some(alias));
+                let is_there = versions.iter().any(|one| one.alias() == Some(alias));
                 if !is_there {
                     return Err(refused(format!(
                         "no version of {name} in {environment} has the alias `{alias}`"
@@ -53,7 +48,7 @@ impl OpenCommand {
                     .into());
                 }
                 let suffix = api.preview_suffix(&worker)?;
-                suffix.map(|suffix| target.preview_url(alias, &suffix))
+                suffix.map(|suffix| target.destination.preview_url(alias, &worker, &suffix))
             }
         };
         let url = url.ok_or_else(|| {

@@ -7,17 +7,15 @@ use clap::Args;
 use serde::Serialize;
 
 use super::build::nothing_to_do;
-use super::dev::{preparation, tools_of};
+use super::dev::{PreparationStep, lock_dependencies, preparation, tools_of};
 use super::selection::{self, Selection};
 use crate::builds::{Builds, plan_builds};
 use crate::context::Ctx;
 use crate::engine::setup::{Setup, missing};
 use crate::plan::BuildPlan;
 use crate::plan::commands::Places;
-use crate::tools::packages::failure;
-use crate::tools::sandbox;
-use base::command::{ProcessCommand, preamble};
-use base::error::{Exit, Failure};
+use crate::report::script::script_of;
+use base::error::{Exit, Failure, as_failure};
 use workspace::Workspace;
 use workspace::package::Package;
 use workspace::project::Project;
@@ -84,7 +82,7 @@ impl RunCommand {
         let mut exits = vec![Exit::Done];
         if !with.is_empty() {
             let tools = builds.values().flatten().flat_map(tools_of).collect();
-            let setup = Setup::new(ctx, &workspace.config)?;
+            let mut setup = Setup::new(ctx, &workspace.config)?;
             let (places, _) = setup.tools_for(&tools)?;
             setup.finish("tools ready");
             let mut finished = BTreeSet::new();
@@ -131,23 +129,16 @@ impl RunCommand {
     ) -> Result<(), Failure> {
         let task = ctx.ui.task(&project.name);
         let log = format!("{}.run", project.slug());
-        let ended = self.commands(places, project, build).into_iter().try_for_each(|command| {
-            let line = format!("{} {:?}", command.dir, command.argv);
+        let mut locks = lock_dependencies(&ctx.root, build, &task).map_err(as_failure)?;
+        let ended = self.steps(places, project, build).iter().try_for_each(|step| {
+            if step.is_script {
+                locks.clear();
+            }
+            let line = format!("{} {:?}", step.command.dir, step.command.argv);
             if finished.contains(&line) {
                 return Ok(());
             }
-            task.step(&command.brief());
-            let process = ctx
-                .run(&log, &command, &|line| task.output(line))
-                .map_err(|error| base::error::failed(format!("{error:#}")))?;
-            let installation = build.toolchain.installation.as_ref();
-            let installation =
-                installation.filter(|_| command.deadline == crate::tools::bun::INSTALL_DEADLINE);
-            let hint = installation.map(|one| failure::hint(one, &places.variables, &process.tail));
-            process.success().map_err(|failure| match hint {
-                Some(hint) => failure.hint_if_failed(&hint),
-                None => failure,
-            })?;
+            step.run(ctx, places, &log, &task).map_err(as_failure)?;
             finished.insert(line);
             Ok(())
         });
@@ -159,20 +150,20 @@ impl RunCommand {
         })
     }
 
-    fn commands(
+    /// Returns the steps of a project: what it needs first, then its script.
+    fn steps<'b>(
         &self,
         places: &Places,
         project: &Project,
-        build: &BuildPlan,
-    ) -> Vec<ProcessCommand> {
-        let mut commands = preparation(places, Some(build));
-        let package = self.package(project);
-        commands.extend(
-            package.map(|package| {
-                places.run_script(&package.dir, &build.toolchain, &self.script, &[])
-            }),
-        );
-        commands
+        build: &'b BuildPlan,
+    ) -> Vec<PreparationStep<'b>> {
+        let mut steps = preparation(places, Some(build));
+        steps.extend(self.package(project).map(|package| PreparationStep {
+            command: places.run_script(&package.dir, &build.toolchain, &self.script, &[]),
+            installation: None,
+            is_script: true,
+        }));
+        steps
     }
 
     fn dry_run(
@@ -182,16 +173,14 @@ impl RunCommand {
         projects: &[&Project],
         mut builds: Builds,
     ) -> Result<String, Failure> {
-        let mut text = format!("#!/bin/sh\n{}", preamble(&ctx.root));
-        let token = sandbox::token_file(&ctx.root);
+        let mut commands = Vec::new();
         for project in projects {
             let Some(build) = builds.remove(&project.name).transpose()? else { continue };
-            let (places, _) = missing(&ctx.root, &workspace.config, &tools_of(&build));
-            for command in self.commands(&places, project, &build) {
-                text += &command.script(&ctx.root, &token);
-            }
+            let (places, _) = missing(&ctx.root, &workspace.config, &tools_of(&build))?;
+            let steps = self.steps(&places, project, &build).into_iter();
+            commands.extend(steps.map(|step| step.command));
         }
-        Ok(text)
+        Ok(script_of(&ctx.root, &commands))
     }
 }
 

@@ -9,7 +9,9 @@ use crate::engine::setup::Setup;
 use crate::plan::destination::{Destination, PipelineFacts};
 use crate::plan::protection;
 use base::env::raw_variable;
-use cloudflare::api::Api;
+use base::error::refused;
+use base::secret::Secret;
+use cloudflare::api::{Api, Live};
 use workspace::Workspace;
 use workspace::project::Project;
 
@@ -62,7 +64,7 @@ impl TargetArgs {
         };
         protection::check(&workspace.config, &workspace.projects, &[&project], &environment)?;
         if destination.sandbox.is_some() && !ctx.dry_run {
-            let setup = Setup::new(ctx, &workspace.config)?;
+            let mut setup = Setup::new(ctx, &workspace.config)?;
             let port = setup.running_sandbox(&workspace.config.account_ids())?.port;
             setup.finish(&format!("sandbox at http://127.0.0.1:{port}"));
             destination.move_sandbox(port);
@@ -94,21 +96,38 @@ impl ProjectTarget {
         own.unwrap_or_else(|| self.destination.account_id.clone())
     }
 
+    /// Returns the account and the token that its API requests need.
+    pub fn credentials(&self, ctx: &Ctx) -> Result<ApiCredentials> {
+        Ok(ApiCredentials { token: ctx.token(&self.destination)?, account: self.account() })
+    }
+
+    /// Returns the client of its API, within the retry budget of this run.
+    #[must_use]
+    pub fn api<'a>(&'a self, ctx: &'a Ctx, credentials: &'a ApiCredentials) -> Api<'a> {
+        let ApiCredentials { account, token } = credentials;
+        Api::new(&self.destination.api, account, token).patient(&ctx.retry_budget)
+    }
+
+    /// Returns what is live. Errors if nothing is.
+    pub fn live(&self, api: &Api<'_>) -> Result<Live> {
+        let (name, environment) = (&self.project.name, &self.destination.environment);
+        let live = api.live(&self.worker())?.ok_or_else(|| {
+            refused(format!("nothing of {name} is live in {environment}"))
+                .hint(format!("run `cargo xtask deploy {name} --env {environment}`"))
+        })?;
+        Ok(live)
+    }
+
     /// Returns the addresses of the live version, custom domains first.
     pub fn urls(&self, api: &Api<'_>) -> Result<Vec<String>> {
         let target = self.project.target(&self.destination.environment);
-        if let Some(url) = self.destination.sandbox_url(&target.worker) {
-            return Ok(vec![url]);
-        }
-        let domains = target.domains.iter().map(|domain| format!("https://{domain}/"));
-        Ok(domains.chain(api.address(&target.worker)?).collect())
+        self.destination.live_urls(&target, || api.address(&target.worker))
     }
+}
 
-    /// Returns the address of a label before the Worker's name: an alias, or the first 8 digits of a version.
-    /// `suffix` is that of previews.
-    #[must_use]
-    pub fn preview_url(&self, label: &str, suffix: &str) -> String {
-        let in_sandbox = self.destination.sandbox_url(&format!("{label}-{}", self.worker()));
-        in_sandbox.unwrap_or_else(|| format!("https://{label}{suffix}/"))
-    }
+/// The account and the token that API requests need.
+#[derive(Debug)]
+pub struct ApiCredentials {
+    account: String,
+    token: Secret,
 }

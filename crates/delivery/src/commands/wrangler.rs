@@ -12,10 +12,10 @@ use crate::context::Ctx;
 use crate::engine::setup::{Setup, missing};
 use crate::plan::commands::{DEPLOY_DEADLINE, Places};
 use crate::plan::wrangler_environment;
+use crate::report::script::script_of;
 use crate::tools::packages::Tool;
 use crate::tools::packages::detect::node_of_wrangler;
-use crate::tools::sandbox;
-use base::command::{ProcessCommand, preamble};
+use base::command::ProcessCommand;
 use base::error::{Exit, Failure, refused, usage};
 use base::runner::ExitReason;
 use base::time::{rfc3339, unix_now};
@@ -56,13 +56,12 @@ impl WranglerCommand {
         let has_token = access != Access::NoToken;
         let tools = tools(&self.arguments);
         if ctx.dry_run {
-            let (places, _) = missing(&ctx.root, &target.workspace.config, &tools);
+            let (places, _) = missing(&ctx.root, &target.workspace.config, &tools)?;
             let command = command(&places, &target, &self.arguments, has_token);
-            let script = command.script(&ctx.root, &sandbox::token_file(&ctx.root));
-            ctx.ui.out(&format!("#!/bin/sh\n{}{script}", preamble(&ctx.root)));
+            ctx.ui.out(&script_of(&ctx.root, [&command]));
             return Ok(Exit::Done);
         }
-        let setup = Setup::new(ctx, &target.workspace.config)?;
+        let mut setup = Setup::new(ctx, &target.workspace.config)?;
         let (places, _) = setup.tools_for(&tools)?;
         setup.finish("ready");
         if has_token {

@@ -6,7 +6,7 @@ use camino::Utf8Path;
 use super::finding::{CheckStatus, Fix, brief};
 use super::report::{DoctorReport, FixResult};
 use crate::context::Ctx;
-use crate::engine::lock::lock;
+use crate::engine::setup::setup_lock;
 use base::command::{ProcessCommand, preamble};
 use base::env::variable;
 use base::error::{Exit, Failure, exit_of, usage};
@@ -68,8 +68,7 @@ pub fn apply(ctx: &Ctx, report: &DoctorReport) -> Result<Vec<FixResult>> {
         }
     }
     let task = ctx.ui.task("doctor");
-    let path = ctx.root.join(".xtask/locks/setup.lock");
-    let lock = lock(&path, |holder| task.step(&format!("wait for {holder}")))?;
+    let lock = setup_lock(&ctx.root, |holder| task.step(&format!("wait for {holder}")))?;
     let mut done: Vec<&ProcessCommand> = Vec::new();
     let mut fixed = Vec::new();
     for step in &steps {

@@ -134,13 +134,8 @@ impl ProjectRun<'_> {
         };
         let Some(live) = before.live.as_ref().filter(is_same) else { return Ok(None) };
         let worker = &part.target.worker;
-        let urls = match destination.sandbox_url(worker) {
-            Some(url) => vec![url],
-            None => {
-                let domains = part.target.domains.iter().map(|domain| format!("https://{domain}/"));
-                domains.chain(self.read("its address", |api| api.address(worker))?).collect()
-            }
-        };
+        let address = || self.read("its address", |api| api.address(worker));
+        let urls = destination.live_urls(&part.target, address)?;
         Ok(Some((live.version.clone(), urls)))
     }
 
@@ -150,8 +145,7 @@ impl ProjectRun<'_> {
             return Ok(None);
         };
         let versions = self.read("its versions", |api| api.versions(worker))?;
-        let newest =
-            versions.iter().find(|version| version.annotation("workers/alias") == Some(alias));
+        let newest = versions.iter().find(|version| version.alias() == Some(alias));
         let same =
             newest.filter(|version| version.annotation("workers/tag") == Some(&self.part.key));
         let Some(version) = same else { return Ok(None) };
@@ -161,7 +155,8 @@ impl ProjectRun<'_> {
         let suffix = self.read("its addresses", |api| api.preview_suffix(worker))?;
         let Some(suffix) = suffix else { return Ok(None) };
         let short = version.id.get(..8).unwrap_or(&version.id);
-        let urls = vec![format!("https://{alias}{suffix}/"), format!("https://{short}{suffix}/")];
+        let url = |label: &str| self.run.plan.destination.preview_url(label, worker, &suffix);
+        let urls = vec![url(alias), url(short)];
         Ok(Some((version.id.clone(), urls)))
     }
 

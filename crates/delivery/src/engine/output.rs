@@ -11,6 +11,7 @@ use ring::digest::{SHA256, digest};
 use super::deployment::BuildResult;
 use super::job::{ProjectRun, millis};
 use super::output_parts::{OutputFolders, generated_files};
+use super::packages::DependencyResult;
 use crate::cache::{BuildCache, Lookup, OutputParts};
 use crate::plan::variables::digests;
 use crate::record::Output;
@@ -54,7 +55,7 @@ impl ProjectRun<'_> {
         let alone = self.run.package_lock(self.part);
         let _alone = alone.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(dir) = &self.part.build else {
-            return Ok(BuildResult { install: self.install()?, ..BuildResult::default() });
+            return Ok(BuildResult::new(self.install()?));
         };
         let key = self.build_key(dir)?;
         let damaged = match &key {
@@ -65,8 +66,9 @@ impl ProjectRun<'_> {
                     // Wrangler bundles a Worker's code with what it imports, unless an adapter did.
                     let is_bundled = OutputFolders::find(&self.run.ctx.root, self.part)?.is_bundled;
                     let needs_packages = self.part.target.main.is_some() && !is_bundled;
-                    let install = if needs_packages { self.install()? } else { None };
-                    return Ok(BuildResult { install, build: None, output });
+                    let dependencies =
+                        if needs_packages { self.install()? } else { DependencyResult::default() };
+                    return Ok(BuildResult { output, ..BuildResult::new(dependencies) });
                 }
                 Lookup::Miss => None,
                 Lookup::Corrupt(damage) => Some(damage),
@@ -76,7 +78,7 @@ impl ProjectRun<'_> {
         if let Some(damage) = &damaged {
             self.step(&format!("build again, because the cached output is corrupt: {damage}"));
         }
-        let install = self.install()?;
+        let dependencies = self.install()?;
         let before = self.project_files();
         self.step("build");
         self.clear_outputs()?;
@@ -96,7 +98,7 @@ impl ProjectRun<'_> {
             self.step(&format!("the output is not cached: {because}"));
         }
         let output = Some(Output { from_cache: false, built, not_kept, damaged });
-        Ok(BuildResult { install, build, output })
+        Ok(BuildResult { build, output, ..BuildResult::new(dependencies) })
     }
 
     /// Removes what an earlier build left, so that it cannot be taken for this one's output, such as the config of an

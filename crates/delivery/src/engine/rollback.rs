@@ -108,14 +108,8 @@ impl Rollback {
         let other = live.shares.iter().find(|share| share.version_id != version.id);
         let has_share = live.percentage_of(&version.id) > 0.0;
         let rest = other.filter(|_| has_share).map_or(&live.version, |share| &share.version_id);
-        let domains = project.target(&destination.environment).domains.into_iter();
-        let urls = match destination.sandbox_url(&worker) {
-            Some(url) => vec![url],
-            None => domains
-                .map(|domain| format!("https://{domain}/"))
-                .chain(api.address(&worker).map_err(|error| unread(&error))?)
-                .collect(),
-        };
+        let address = || api.address(&worker).map_err(|error| unread(&error));
+        let urls = destination.live_urls(&project.target(&destination.environment), address)?;
         let triggers = Triggers::new(&project.wrangler, &destination.environment);
         let not_undone = not_undone(&self::api(destination, &token), &worker, &triggers, &live);
         Ok(Rollback {
@@ -296,8 +290,7 @@ fn own_address(
     version: &str,
 ) -> Option<String> {
     let (suffix, short) = (api.preview_suffix(worker).ok()??, version.get(..8)?);
-    let in_sandbox = destination.sandbox_url(&format!("{short}-{worker}"));
-    Some(in_sandbox.unwrap_or_else(|| format!("https://{short}{suffix}/")))
+    Some(destination.preview_url(short, worker, &suffix))
 }
 
 fn api<'a>(destination: &'a Destination, token: &'a Secret) -> Api<'a> {
@@ -371,10 +364,10 @@ fn uploaded_version<'a>(
     versions: &'a [ListedVersion],
     name: &str,
 ) -> Result<&'a ListedVersion, Failure> {
-    let has_alias = |version: &&ListedVersion| version.annotation("workers/alias") == Some(name);
+    let has_alias = |version: &&ListedVersion| version.alias() == Some(name);
     let has_id = |version: &&ListedVersion| has_id(version, name);
     versions.iter().find(has_alias).or_else(|| versions.iter().find(has_id)).ok_or_else(|| {
-        let known = versions.iter().filter_map(|version| version.annotation("workers/alias"));
+        let known = versions.iter().filter_map(|version| version.alias());
         let failure = usage(format!("no version has the alias `{name}`"));
         match nearest(name, known) {
             Some(near) => failure.hint(format!("did you mean `{near}`?")),

@@ -169,17 +169,14 @@ impl<'a> Previews<'a> {
                 continue;
             }
             let versions = api.versions(&worker)?;
-            let has_alias =
-                |version: &&ListedVersion| version.annotation("workers/alias") == Some(name);
+            let has_alias = |version: &&ListedVersion| version.alias() == Some(name);
             let Some(version) = versions.into_iter().find(|version| has_alias(&version)) else {
                 continue;
             };
             let suffix = api.preview_suffix(&worker)?;
-            let in_sandbox = self.place.sandbox_url(&format!("{name}-{worker}"));
             all.push(RemainingAlias {
                 project: project.name.clone(),
-                url: suffix
-                    .map(|suffix| in_sandbox.unwrap_or_else(|| format!("https://{name}{suffix}/"))),
+                url: suffix.map(|suffix| self.place.preview_url(name, &worker, &suffix)),
                 worker,
                 alias: name.to_owned(),
                 version: version.id,

@@ -106,21 +106,15 @@ fn verify_share(
         None => verified.warnings.push(NOT_CHECKED.to_owned()),
         Some(url) => {
             let limits = Limits::of_new_version(&job.run.plan.destination);
-            match check(job, None, uploaded.built.as_deref(), &[url], || None, limits) {
-                Verdict::Right { notes } => verified.warnings.extend(notes),
-                Verdict::Unknown(unclear) if unclear.cause.is_guard() => {
-                    let advice = advice(&unclear, &job.part.manifest).join("; ");
-                    verified.warnings.push(format!("not checked: {}; {advice}", unclear.what));
-                }
-                Verdict::Wrong(what) | Verdict::Unknown(Unclear { what, .. }) => {
-                    not_interrupted(job, "the version was uploaded and gets no traffic")?;
-                    return Err(failed(format!(
-                        "uploaded, but {what}; the version gets no traffic, and {} is still live",
-                        live.version
-                    ))
-                    .hint(setting(&job.part.manifest))
-                    .into());
-                }
+            let verdict = check(job, None, uploaded.built.as_deref(), &[url], || None, limits);
+            if let Some(what) = reason_against(job, verdict, verified) {
+                not_interrupted(job, "the version was uploaded and gets no traffic")?;
+                return Err(failed(format!(
+                    "uploaded, but {what}; the version gets no traffic, and {} is still live",
+                    live.version
+                ))
+                .hint(setting(&job.part.manifest))
+                .into());
             }
         }
     }
@@ -151,6 +145,24 @@ fn verify_share(
     Ok((DeployStatus::Live, None))
 }
 
+/// Returns the reason why a version that gets no traffic yet must not pass. A guard in front of its address is only a
+/// warning: a login in front of previews is common, and people have it.
+fn reason_against(
+    job: &ProjectRun<'_>,
+    verdict: Verdict,
+    verified: &mut Verification,
+) -> Option<String> {
+    match verdict {
+        Verdict::Right { notes } => verified.warnings.extend(notes),
+        Verdict::Unknown(unclear) if unclear.cause.is_guard() => {
+            let advice = advice(&unclear, &job.part.manifest).join("; ");
+            verified.warnings.push(format!("not checked: {}; {advice}", unclear.what));
+        }
+        Verdict::Wrong(what) | Verdict::Unknown(Unclear { what, .. }) => return Some(what),
+    }
+    None
+}
+
 fn verify_preview(
     job: &ProjectRun<'_>,
     before: &Before,
@@ -166,20 +178,13 @@ fn verify_preview(
     }
     let limits = Limits::of_new_version(&job.run.plan.destination);
     let live = before.live.as_ref();
-    match check(job, live, uploaded.built.as_deref(), &uploaded.urls, || None, limits) {
-        Verdict::Right { notes } => verified.warnings.extend(notes),
-        // A login in front of previews is common, and people have it.
-        Verdict::Unknown(unclear) if unclear.cause.is_guard() => {
-            let advice = advice(&unclear, &job.part.manifest).join("; ");
-            verified.warnings.push(format!("not checked: {}; {advice}", unclear.what));
-        }
-        Verdict::Wrong(what) | Verdict::Unknown(Unclear { what, .. }) => {
-            not_interrupted(job, "the preview was uploaded, and not checked")?;
-            return Err(failed(format!("uploaded, but {what}"))
-                .hint("nothing of it is live; look at the address, or at the code")
-                .hint(setting(&job.part.manifest))
-                .into());
-        }
+    let verdict = check(job, live, uploaded.built.as_deref(), &uploaded.urls, || None, limits);
+    if let Some(what) = reason_against(job, verdict, verified) {
+        not_interrupted(job, "the preview was uploaded, and not checked")?;
+        return Err(failed(format!("uploaded, but {what}"))
+            .hint("nothing of it is live; look at the address, or at the code")
+            .hint(setting(&job.part.manifest))
+            .into());
     }
     read_again(job, "uploaded", verified)?;
     let now = verified.live.as_ref().map(|live| live.version.as_str());
@@ -225,8 +230,7 @@ pub(super) fn check(
 fn own_address(job: &ProjectRun<'_>, version: &str) -> Option<String> {
     let (worker, short) = (&job.part.target.worker, version.get(..8)?);
     let suffix = job.ask(|api| api.preview_suffix(worker)).ok()??;
-    let in_sandbox = job.run.plan.destination.sandbox_url(&format!("{short}-{worker}"));
-    Some(in_sandbox.unwrap_or_else(|| format!("https://{short}{suffix}/")))
+    Some(job.run.plan.destination.preview_url(short, worker, &suffix))
 }
 
 /// Reads what is live after something was `done`. If that fails, what was live before is no answer.

@@ -7,6 +7,7 @@ use base::command::Value;
 use base::error::{Failure, refused};
 use cloudflare::api::PUBLIC_API;
 use workspace::config::{CONFIG_FILE, Config, LOCAL};
+use workspace::wrangler::Target;
 
 /// A resolved environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -109,6 +110,28 @@ impl Destination {
             Some(_) => Value::SandboxToken,
             None => Value::Variable(self.token_variable.clone()),
         }
+    }
+
+    /// Returns the address of a label before a Worker's name: an alias, or the first 8 digits of a version. `suffix` is
+    /// that of the Worker's previews at Cloudflare.
+    #[must_use]
+    pub fn preview_url(&self, label: &str, worker: &str, suffix: &str) -> String {
+        let in_sandbox = self.sandbox_url(&format!("{label}-{worker}"));
+        in_sandbox.unwrap_or_else(|| format!("https://{label}{suffix}/"))
+    }
+
+    /// Returns the addresses of what is live, custom domains first. `address` asks Cloudflare for that below
+    /// `workers.dev`.
+    pub fn live_urls<E>(
+        &self,
+        target: &Target,
+        address: impl FnOnce() -> Result<Option<String>, E>,
+    ) -> Result<Vec<String>, E> {
+        if let Some(url) = self.sandbox_url(&target.worker) {
+            return Ok(vec![url]);
+        }
+        let domains = target.domains.iter().map(|domain| format!("https://{domain}/"));
+        Ok(domains.chain(address()?).collect())
     }
 
     /// The address of a host's first part in the sandbox: a Worker's name, or an alias or the first 8

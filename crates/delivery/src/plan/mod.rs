@@ -46,6 +46,8 @@ pub enum Operation {
     Promote,
     /// Make a previous version live again.
     Rollback,
+    /// Delete the Worker.
+    Delete,
 }
 
 /// The engine that executes the plan.
@@ -243,6 +245,23 @@ pub struct BuildPlan {
     pub containers: ContainerInputs,
 }
 
+/// Returns what installs and builds a project and the packages before it.
+fn all_toolchains<'p>(
+    own: &'p PackageToolchain,
+    dependencies: &'p [PackageBuild],
+    own_build: Option<&'p PackageBuild>,
+) -> impl Iterator<Item = &'p PackageToolchain> {
+    let builds = dependencies.iter().chain(own_build);
+    std::iter::once(own).chain(builds.map(|build| &build.toolchain))
+}
+
+impl BuildPlan {
+    /// Returns what installs and builds the project and the packages before it.
+    pub fn toolchains(&self) -> impl Iterator<Item = &PackageToolchain> {
+        all_toolchains(&self.toolchain, &self.dependencies, self.own.as_ref())
+    }
+}
+
 /// The request for a plan.
 #[derive(Debug)]
 pub struct PlanRequest<'a> {
@@ -334,6 +353,11 @@ impl Plan {
 }
 
 impl ProjectPlan {
+    /// Returns what installs and builds the project and the packages before it.
+    pub fn toolchains(&self) -> impl Iterator<Item = &PackageToolchain> {
+        all_toolchains(&self.toolchain, &self.dependencies, self.own_build.as_ref())
+    }
+
     /// Returns the files and folders that steps before the upload read beside the token, relative to the root. A folder
     /// of migrations may not exist.
     #[must_use]

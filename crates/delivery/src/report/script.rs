@@ -5,6 +5,7 @@ use camino::Utf8Path;
 use crate::engine::dagger;
 use crate::plan::commands::{Bundling, Places};
 use crate::plan::{Engine, Operation, Plan, ProjectPlan};
+use crate::tools::sandbox::token_file;
 use base::command::{ProcessCommand, heredoc, preamble, quote};
 use base::error::Failure;
 use base::http;
@@ -13,10 +14,21 @@ use cloudflare::wrangler::PREPARE_UPLOAD;
 use workspace::health::Health;
 use workspace::strategy::Strategy;
 
+/// Returns the script that runs `commands` one after another.
+#[must_use]
+pub fn script_of<'c>(
+    root: &Utf8Path,
+    commands: impl IntoIterator<Item = &'c ProcessCommand>,
+) -> String {
+    let token_file = token_file(root);
+    let commands = commands.into_iter().map(|command| command.script(root, &token_file));
+    format!("#!/bin/sh\n{}{}", preamble(root), commands.collect::<String>())
+}
+
 /// The script of `plan`. `setup` are the commands that put missing tools in place first.
 pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<String, Failure> {
     let destination = &plan.destination;
-    let token_file = places.root.join(".xtask/sandbox/token");
+    let token_file = token_file(&places.root);
     let commit = plan.head.commit.as_deref().unwrap_or("no commit");
     let mut text = format!("#!/bin/sh\n# {} {}", verb(plan.verb), destination.environment);
     if destination.sandbox.is_some() {
@@ -167,5 +179,6 @@ fn verb(verb: Operation) -> &'static str {
         Operation::Build => "build for",
         Operation::Deploy | Operation::Promote | Operation::Rollback => "deploy to",
         Operation::Preview => "preview in",
+        Operation::Delete => "delete from",
     }
 }

@@ -123,7 +123,7 @@ fn pattern(path: &str) -> String {
 /// Returns the calls that make the container.
 fn pipeline(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
     let settings = &part.containers;
-    let toolchains = toolchains(part);
+    let toolchains: Vec<&PackageToolchain> = part.toolchains().collect();
     let mut calls =
         vec!["container".to_owned(), call("from", &[&image(&settings.images, &toolchains)])?];
     for package in global_packages(&toolchains) {
@@ -163,12 +163,6 @@ fn pipeline(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
         }
     }
     Ok(calls)
-}
-
-/// Returns what installs and builds the project and the packages before it.
-fn toolchains(part: &ProjectPlan) -> Vec<&PackageToolchain> {
-    let builds = part.dependencies.iter().chain(&part.own_build);
-    std::iter::once(&part.toolchain).chain(builds.map(|build| &build.toolchain)).collect()
 }
 
 /// Returns the image to start from: that of Node if anything needs it, else that of Bun.
