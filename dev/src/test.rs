@@ -187,7 +187,7 @@ fn checks(ctx: &Ctx, places: &Places, packages: &[(String, Utf8PathBuf)]) -> Vec
 /// The tests that wait for servers most of their time. They run beside the others.
 ///
 /// Both commands name the whole workspace: a package alone has other features, so that cargo would
-/// compile its dependencies anew.
+/// compile its dependencies again.
 const WAITING_TESTS: [&str; 4] = ["--test", "conformance", "--test", "server"];
 
 /// All the others.
