@@ -103,7 +103,7 @@ pub fn one_test(ctx: &Ctx, name: &str, (variable, value): (&'static str, &str)) 
 /// Installs Bun and wrangler, and returns their places.
 pub fn set_up(ctx: &Ctx) -> Result<Places> {
     let config = Config::load(&ctx.root)?;
-    let setup = Setup::new(ctx, &config)?;
+    let mut setup = Setup::new(ctx, &config)?;
     let (places, _) = setup.tools()?;
     setup.finish("Bun and wrangler are in place");
     Ok(places)

@@ -1,5 +1,6 @@
 //! HTTP client for the APIs and for the health check of deployed sites.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -109,8 +110,7 @@ pub fn post<T: serde::Serialize>(
 fn explain(url: &str, error: ureq::Error) -> anyhow::Error {
     let is_unresolved = is_unresolved(&error);
     let error = anyhow::Error::from(error);
-    let host = url.split("://").nth(1).and_then(|rest| rest.split(['/', '?', ':']).next());
-    match host.filter(|_| is_unresolved) {
+    match host_of(url).filter(|_| is_unresolved) {
         Some(host) => error.context(format!("cannot resolve {host}")),
         None => error,
     }
@@ -125,6 +125,31 @@ pub fn is_unresolved(error: &ureq::Error) -> bool {
         ureq::Error::Io(error) => error.to_string().starts_with("failed to lookup address"),
         _ => false,
     }
+}
+
+/// Returns why the server of `url` cannot be reached, within `timeout`. `None` if it answers, whatever it answers.
+#[must_use]
+pub fn unreachable(url: &str, timeout: Duration) -> Option<String> {
+    let error = get(&agent(timeout, 0), url, &[]).err()?;
+    let cause = error.chain().find_map(|cause| cause.downcast_ref::<ureq::Error>())?;
+    match cause {
+        cause if is_unresolved(cause) => Some(format!("cannot resolve {}", host_of(url)?)),
+        ureq::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            Some("the connection was refused".to_owned())
+        }
+        ureq::Error::Timeout(_) => Some(format!("no answer within {} s", timeout.as_secs())),
+        ureq::Error::ConnectionFailed => Some("the connection failed".to_owned()),
+        ureq::Error::Io(error) => Some(error.to_string()),
+        // A certificate of the company's, or an answer that no registry gives: something is there.
+        _ => None,
+    }
+}
+
+/// Returns the host of `url`.
+#[must_use]
+pub fn host_of(url: &str) -> Option<&str> {
+    let host = url.split("://").nth(1)?.split(['/', '?', ':']).next()?;
+    (!host.is_empty()).then_some(host)
 }
 
 fn read_response(mut response: Response<Body>) -> Result<Answer> {
@@ -201,6 +226,20 @@ mod tests {
         let error = get(&agent, "http://nothing.invalid:80/path", &[]).expect_err("no such host");
         assert_eq!(error.to_string(), "cannot resolve nothing.invalid");
         assert!(error.downcast_ref::<ureq::Error>().is_some_and(is_unresolved));
+    }
+
+    #[test]
+    fn a_server_that_cannot_be_reached_has_a_reason() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let url = format!("http://127.0.0.1:{port}/");
+        let silent = unreachable(&url, Duration::from_secs(1));
+        assert_eq!(silent.as_deref(), Some("no answer within 1 s"));
+        drop(listener);
+        let closed = unreachable(&url, Duration::from_secs(60));
+        assert_eq!(closed.as_deref(), Some("the connection was refused"));
+        let unknown = unreachable("http://nothing.invalid/", Duration::from_secs(60));
+        assert_eq!(unknown.as_deref(), Some("cannot resolve nothing.invalid"));
     }
 
     #[test]

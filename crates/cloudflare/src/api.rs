@@ -202,6 +202,13 @@ impl<'a> Api<'a> {
         Ok(older.into_iter().find(|other| !other.is_of_secret()).or(Some(version)))
     }
 
+    /// Returns the names of all Workers of the account. The API lists them on one page.
+    pub fn worker_names(&self) -> Result<Vec<String>> {
+        let found = self.get("workers/scripts")?.unwrap_or_else(|| Value::Array(Vec::new()));
+        let workers: Vec<NamedWorker> = parse_as(found, "list of Workers")?;
+        Ok(workers.into_iter().map(|worker| worker.id).collect())
+    }
+
     /// The last ten versions of `worker`, newest first; none when it does not exist.
     pub fn versions(&self, worker: &str) -> Result<Vec<ListedVersion>> {
         let Some(result) = self.get(&format!("workers/scripts/{worker}/versions"))? else {
@@ -339,7 +346,7 @@ impl<'a> Api<'a> {
 }
 
 /// Returns the result in the API's envelope.
-fn result(method: &str, path: &str, answer: &Answer) -> Result<Option<Value>> {
+pub(super) fn result(method: &str, path: &str, answer: &Answer) -> Result<Option<Value>> {
     let refusal = |detail: &str| {
         let wait = answer.retry_after.map(|wait| format!("; it asks to wait {} s", wait.as_secs()));
         let wait = wait.unwrap_or_default();
@@ -360,7 +367,7 @@ fn result(method: &str, path: &str, answer: &Answer) -> Result<Option<Value>> {
 }
 
 /// A part of an answer, which may not be what the API describes.
-fn parse_as<T: DeserializeOwned>(value: Value, what: &str) -> Result<T> {
+pub(super) fn parse_as<T: DeserializeOwned>(value: Value, what: &str) -> Result<T> {
     serde_json::from_value(value).map_err(|error| {
         let error = http::short(&error.to_string());
         anyhow!("Cloudflare's {what} has an unexpected shape: {error}")
@@ -407,6 +414,12 @@ pub fn next_step(error: &anyhow::Error) -> &'static str {
 #[derive(Deserialize)]
 struct NamedSecret {
     name: String,
+}
+
+/// A Worker in the API's list. Its id is its name.
+#[derive(Deserialize)]
+struct NamedWorker {
+    id: String,
 }
 
 /// A version in the API's list.

@@ -128,7 +128,7 @@ pub enum Command {
     Comment(comment::CommentCommand),
     /// Set up delivery in a repository that exists
     Init(init::InitCommand),
-    /// Move this tool to another revision
+    /// Move this tool, wrangler, Bun or Dagger to another version
     Upgrade(upgrade::UpgradeCommand),
     /// Create a project that builds, deploys and is in the pipeline
     New(new::NewCommand),

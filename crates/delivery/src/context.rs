@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::plan::destination::Destination;
+use crate::tools::packages::waiting;
 use crate::tools::sandbox;
 use base::command::{ProcessCommand, Value};
 use base::deadline;
@@ -71,6 +72,18 @@ impl Ctx {
         on_line: &(dyn Fn(&str) + Sync),
     ) -> Result<CompletedProcess> {
         self.run_locked(log, command, None, on_line)
+    }
+
+    /// Runs a command that installs packages as [`Ctx::run`] does, and says what it waits for.
+    pub fn run_install(
+        &self,
+        log: &str,
+        command: &ProcessCommand,
+        on_line: &(dyn Fn(&str) + Sync),
+    ) -> Result<CompletedProcess> {
+        let ui = self.ui.clone();
+        let say = move |text: &str| ui.warn(text);
+        waiting::run(&command.dir, say, || self.run(log, command, on_line))
     }
 
     /// Runs `command` as [`Ctx::run`] does, with a lock that the child holds as long as it lives.

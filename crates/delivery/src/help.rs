@@ -160,8 +160,11 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 33] = [
         ("init ../their-monorepo", "Set up delivery there"),
     ]),
     ("upgrade", &[
-        ("upgrade xtask", "Move to the newest release or commit"),
-        ("upgrade xtask --rev v1.3.0", "Move to a tag or commit of your choice"),
+        ("upgrade", "List the pins and their newest versions"),
+        ("upgrade xtask", "Move this tool to the newest release or commit"),
+        ("upgrade xtask v1.3.0", "Move it to a tag or commit of your choice"),
+        ("upgrade wrangler --dry-run", "Show what would change, and change nothing"),
+        ("upgrade bun 1.4.5", "Move Bun to a version of your choice"),
     ]),
     ("completions", &[
         ("completions bash >> ~/.bashrc", "Complete in bash"),

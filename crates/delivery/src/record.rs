@@ -36,6 +36,8 @@ pub enum DeployStatus {
     Unknown,
     /// It was interrupted.
     Interrupted,
+    /// The Worker was deleted.
+    Deleted,
 }
 
 impl DeployStatus {
@@ -47,7 +49,8 @@ impl DeployStatus {
             | DeployStatus::Live
             | DeployStatus::Ready
             | DeployStatus::Unchanged
-            | DeployStatus::Undeployed => Exit::Done,
+            | DeployStatus::Undeployed
+            | DeployStatus::Deleted => Exit::Done,
             DeployStatus::Failed | DeployStatus::RolledBack => Exit::Failed,
             DeployStatus::Refused => Exit::Refused,
             DeployStatus::Unknown => Exit::Remote,

@@ -5,9 +5,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
-use crate::config::{Images, Tools};
+use crate::config::{CONFIG_FILE, Images, Tools};
+use crate::config_text::parse_jsonc;
 use crate::key::hex;
 use crate::modules::{BUN_TOOLCHAIN, WRANGLER_TOOLCHAIN};
+use base::error::{Failure, refused};
 
 /// The variable that moves the folder of our own installs, so that several checkouts can share it.
 pub const TOOLS_VARIABLE: &str = "XTASK_TOOLS";
@@ -35,6 +37,9 @@ const CONFIG: &str = include_str!("../../../dagger/config/config.json");
 pub struct Toolchain {
     /// The folder, absolute. wrangler is installed in it.
     pub dir: Utf8PathBuf,
+    name: &'static str,
+    /// The folder of the repository that holds the pin, or would hold it.
+    own: &'static str,
     carried: Option<&'static [File; 2]>,
     lock: &'static str,
 }
@@ -52,15 +57,20 @@ impl Toolchain {
         Toolchain::new(root, BUN_TOOLCHAIN, "bun", &BUN)
     }
 
-    fn new(root: &Utf8Path, dir: &str, name: &str, carried: &'static [File; 2]) -> Toolchain {
+    fn new(
+        root: &Utf8Path,
+        own: &'static str,
+        name: &'static str,
+        carried: &'static [File; 2],
+    ) -> Toolchain {
         let lock = carried[1].0;
-        let own = root.join(dir);
-        if own.join(MANIFEST).is_file() {
-            return Toolchain { dir: own, carried: None, lock };
+        let dir = root.join(own);
+        if dir.join(MANIFEST).is_file() {
+            return Toolchain { dir, name, own, carried: None, lock };
         }
         let version = version(carried[0].1, name).unwrap_or_default();
         let dir = tools_folder(root).join(format!("{name}-{version}"));
-        Toolchain { dir, carried: Some(carried), lock }
+        Toolchain { dir, name, own, carried: Some(carried), lock }
     }
 
     /// Returns the same pin for an install in `dir`.
@@ -85,6 +95,89 @@ impl Toolchain {
     #[must_use]
     pub fn lock_file(&self) -> Utf8PathBuf {
         self.dir.join(self.lock)
+    }
+
+    /// Returns the pinned version. `None` if the manifest cannot be read or names none.
+    #[must_use]
+    pub fn version(&self) -> Option<String> {
+        version(&self.manifest()?, self.name)
+    }
+
+    /// Returns the path of the manifest in the repository, whether it exists or not.
+    #[must_use]
+    pub fn own_manifest(&self) -> Utf8PathBuf {
+        Utf8Path::new(self.own).join(MANIFEST)
+    }
+
+    /// Returns the path of the lock file in the repository, whether it exists or not.
+    #[must_use]
+    pub fn own_lock(&self) -> Utf8PathBuf {
+        Utf8Path::new(self.own).join(self.lock)
+    }
+
+    /// Returns the manifest with another version of the tool.
+    #[must_use]
+    pub fn manifest_with(&self, version: &str) -> Option<String> {
+        let text = self.manifest()?;
+        let mut manifest: Value = serde_json::from_str(&text).ok()?;
+        let old = manifest["dependencies"][self.name].as_str().map(|old| format!("\"{old}\""));
+        manifest["dependencies"][self.name] = version.into();
+        // The text keeps its form where the version is named once.
+        let replaced = old
+            .filter(|old| text.matches(old.as_str()).count() == 1)
+            .map(|old| text.replace(&old, &format!("\"{version}\"")));
+        replaced.or_else(|| Some(serde_json::to_string_pretty(&manifest).ok()? + "\n"))
+    }
+
+    /// Refuses a pin whose lock file locks something else, because an install would ignore the pin. So a version that
+    /// was edited alone is an error that names both files.
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.is_carried() {
+            return Ok(());
+        }
+        let (manifest_path, lock_path) = (self.own_manifest(), self.own_lock());
+        let (name, version) = (self.name, self.version());
+        let upgrade = format!(
+            "`cargo xtask upgrade {name} {}`",
+            version.as_deref().filter(|text| is_exact(text)).unwrap_or("VERSION")
+        );
+        let problem = |message: String| {
+            refused(message)
+                .hint(format!("run {upgrade}, which writes the pin and its lock file"))
+                .hint(format!("or restore both with `git checkout -- {}`", self.own))
+        };
+        let Some(version) = version else {
+            return Err(problem(format!("{manifest_path} names no version of {name}")));
+        };
+        if !is_exact(&version) {
+            return Err(problem(format!(
+                "{manifest_path} pins {name} as `{version}`, which is no exact version"
+            )));
+        }
+        let Some(lock) = self.lock() else {
+            return Err(problem(format!("{lock_path} cannot be read, so {name} is not locked")));
+        };
+        let Some(lock) = parse_lock(&lock) else {
+            return Err(problem(format!("{lock_path} is no valid lock file")));
+        };
+        let locked = locked_version(&lock, name);
+        if locked.as_ref() != Some(&version) {
+            let locked = locked.unwrap_or_else(|| "no version".to_owned());
+            return Err(problem(format!(
+                "{manifest_path} pins {name} {version}, but {lock_path} locks {locked}"
+            )));
+        }
+        let manifest: Value = serde_json::from_str(&self.manifest().unwrap_or_default())
+            .map_err(|error| problem(format!("{manifest_path}: {error}")))?;
+        let asked = [&lock["workspaces"][""], &lock["packages"][""]]
+            .into_iter()
+            .find_map(|root| root.get("dependencies"));
+        if asked != Some(&manifest["dependencies"]) {
+            return Err(problem(format!(
+                "the dependencies in {manifest_path} are others than those in {lock_path}"
+            )));
+        }
+        Ok(())
     }
 
     fn text(&self, index: usize, name: &str) -> Option<String> {
@@ -118,6 +211,54 @@ impl Toolchain {
         let files = self.carried?;
         Some(hex(digest(&SHA256, files[1].1.as_bytes()).as_ref()))
     }
+}
+
+/// Refuses pins of wrangler and of Bun that their lock files do not fit, and a config that names another Bun than the
+/// repository's own pin.
+pub fn check(root: &Utf8Path, tools: &Tools) -> Result<(), Failure> {
+    Toolchain::wrangler(root).check()?;
+    let bun = Toolchain::bun(root);
+    bun.check()?;
+    match bun.version().filter(|_| !bun.is_carried()) {
+        Some(version) if version != tools.bun => Err(refused(format!(
+            "{CONFIG_FILE} pins Bun {}, but {} pins {version}",
+            tools.bun,
+            bun.own_manifest()
+        ))
+        .hint(format!(
+            "run `cargo xtask upgrade bun {}`, which writes all of its pins",
+            tools.bun
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Parses a lock file of Bun or npm. `None` if it is damaged.
+#[must_use]
+pub fn parse_lock(text: &str) -> Option<Value> {
+    parse_jsonc(text).ok()
+}
+
+/// Returns the version of a package that a lock file of Bun or npm names.
+#[must_use]
+pub fn locked_version(lock: &Value, name: &str) -> Option<String> {
+    let packages = &lock["packages"];
+    let bun = packages[name][0].as_str().and_then(|entry| entry.rsplit_once('@'));
+    let npm = || packages[format!("node_modules/{name}")]["version"].as_str();
+    bun.map(|(_, version)| version).or_else(npm).map(str::to_owned)
+}
+
+/// Tells whether a text is one version, such as `4.164.0` or `2.0.0-rc.1`, and no range or tag.
+#[must_use]
+pub fn is_exact(text: &str) -> bool {
+    let (numbers, prerelease) = text.split_once('-').map_or((text, None), |(a, b)| (a, Some(b)));
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let is_word = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    numbers.split('.').count() == 3
+        && numbers.split('.').all(is_number)
+        && prerelease.is_none_or(|words| words.split('.').all(is_word))
 }
 
 /// Returns the folder of our own installs.
@@ -176,6 +317,100 @@ mod tests {
         assert!(lock.contains(&format!("\"wrangler@{pinned}\"")), "{pinned}");
         assert_eq!(wrangler.unwritten().len(), 2);
         assert!(wrangler.carried_digest().is_some());
+    }
+
+    /// An install ignores a pin that was changed in one of its files only, so it is refused.
+    #[test]
+    fn a_lock_file_that_does_not_fit_is_refused() {
+        let temporary = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
+        let root = temporary.join(format!("xtask-toolchain-{}", std::process::id()));
+        let write = |path: &str, text: &str| {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(path, text).expect("a file");
+        };
+        let (manifest, lock) =
+            ("dagger/cloudflare/toolchain/package.json", "dagger/cloudflare/toolchain/bun.lock");
+        let pinned = version(WRANGLER[0].1, "wrangler").expect("a version");
+        let other = |text: &str, version: &str| text.replace(&pinned, version);
+        let message = || match check(&root, &default_tools()) {
+            Ok(()) => "fits".to_owned(),
+            Err(failure) => format!("{}\n{}", failure.message, failure.hints.join("\n")),
+        };
+        assert_eq!(message(), "fits", "carried pins");
+        write(manifest, WRANGLER[0].1);
+        write(lock, WRANGLER[1].1);
+        assert_eq!(message(), "fits");
+        write(manifest, &other(WRANGLER[0].1, "9.9.9"));
+        assert_eq!(
+            message(),
+            format!(
+                "{manifest} pins wrangler 9.9.9, but {lock} locks {pinned}\n\
+                 run `cargo xtask upgrade wrangler 9.9.9`, which writes the pin and its lock file\n\
+                 or restore both with `git checkout -- dagger/cloudflare/toolchain`"
+            )
+        );
+        let first = |message: &str| message.lines().next().unwrap_or_default().to_owned();
+        write(manifest, &other(WRANGLER[0].1, &format!("^{pinned}")));
+        assert_eq!(
+            first(&message()),
+            format!("{manifest} pins wrangler as `^{pinned}`, which is no exact version")
+        );
+        write(
+            manifest,
+            &WRANGLER[0]
+                .1
+                .replace("\"wrangler\": ", "\"left-pad\": \"1.3.0\",\n    \"wrangler\": "),
+        );
+        assert_eq!(
+            first(&message()),
+            format!("the dependencies in {manifest} are others than those in {lock}")
+        );
+        write(manifest, "{}");
+        assert_eq!(first(&message()), format!("{manifest} names no version of wrangler"));
+        write(manifest, WRANGLER[0].1);
+        write(lock, "<<<<<<< ours");
+        assert_eq!(first(&message()), format!("{lock} is no valid lock file"));
+        std::fs::remove_file(root.join(lock)).expect("removable");
+        assert_eq!(first(&message()), format!("{lock} cannot be read, so wrangler is not locked"));
+        write(lock, WRANGLER[1].1);
+        write("dagger/bun/toolchain/package.json", BUN[0].1);
+        write("dagger/bun/toolchain/package-lock.json", BUN[1].1);
+        assert_eq!(message(), "fits");
+        let bun = default_tools().bun;
+        let tools = Tools { bun: "1.0.0".to_owned(), ..default_tools() };
+        let failure = check(&root, &tools).expect_err("another Bun");
+        assert_eq!(
+            failure.with_hints(),
+            format!(
+                "{CONFIG_FILE} pins Bun 1.0.0, but dagger/bun/toolchain/package.json pins {bun}\n\
+                 hint: run `cargo xtask upgrade bun 1.0.0`, which writes all of its pins"
+            )
+        );
+        let lock = BUN[1].1.replace(&format!("\"version\": \"{bun}\""), "\"version\": \"1.0.0\"");
+        write("dagger/bun/toolchain/package-lock.json", &lock);
+        assert!(
+            message().starts_with("dagger/bun/toolchain/package.json pins bun"),
+            "{}",
+            message()
+        );
+        std::fs::remove_dir_all(root).expect("removable");
+    }
+
+    #[test]
+    fn versions_are_exact_or_not() {
+        for (text, expected) in [
+            ("4.164.0", true),
+            ("2.0.0-rc.1", true),
+            ("^4.0.0", false),
+            ("latest", false),
+            ("4.164", false),
+            ("4.164.0-", false),
+            ("4.x.0", false),
+            ("", false),
+        ] {
+            assert_eq!(is_exact(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -72,9 +72,9 @@ fn an_upgrade_moves_the_pin_and_names_what_is_deployed_once_more() {
     xtask(&["init", ".", "--git", &url, "--rev", first.trim()]).exits(0);
     env.commit("adopted");
 
-    let dry = xtask(&["upgrade", "--rev", "v0.10.0", "--dry-run"]).exits(0).stdout;
+    let dry = xtask(&["upgrade", "xtask", "v0.10.0", "--dry-run"]).exits(0).stdout;
     assert_eq!(dry, format!("{} → v0.10.0\nnothing is written by a dry run\n", first.trim()));
-    let missing = xtask(&["upgrade", "xtask", "--rev", "v7.0.0"]).exits(1);
+    let missing = xtask(&["upgrade", "xtask", "v7.0.0"]).exits(1);
     assert!(
         missing.stderr.contains(&format!("check that v7.0.0 is a revision of {url}")),
         "{}",
@@ -82,7 +82,7 @@ fn an_upgrade_moves_the_pin_and_names_what_is_deployed_once_more() {
     );
     assert_eq!(changed_files(&env), BTreeSet::new(), "the files are as before");
 
-    let upgraded = xtask(&["upgrade", "xtask", "--rev", "v0.10.0"]).exits(0);
+    let upgraded = xtask(&["upgrade", "xtask", "v0.10.0"]).exits(0);
     let before =
         std::fs::read_to_string(tool.root.join("dagger/cloudflare/toolchain/package.json"));
     assert_eq!(wrangler(&before.expect("text")), "9.9.9");
@@ -112,7 +112,7 @@ fn an_upgrade_moves_the_pin_and_names_what_is_deployed_once_more() {
     assert!(lock.contains(&format!("git+{url}?tag=v0.10.0#{}", second.trim())), "{lock}");
 
     // The newest release is that of the highest numbers. Prereleases and other tags are none.
-    let again = xtask(&["upgrade", "--json"]).exits(0).json();
+    let again = xtask(&["upgrade", "xtask", "--json"]).exits(0).json();
     assert_eq!(
         again,
         json!({ "schema": 1, "url": url, "from": "v0.10.0", "to": "v0.10.0", "written": false,

@@ -1,5 +1,5 @@
 //! Compares `affected` and the content key with a model in random small workspaces with cycles, peers, overrides,
-//! patches, lock files, hidden edits and nested repositories. `deploy` and `status` compare that key with the live one.
+//! patches, lock files, hidden edits and nested repositories. `agreement_runs` does the same with `deploy` and `status`.
 //!
 //! `XTASK_WORKSPACES=300` sets the number of workspaces.
 

@@ -1,6 +1,6 @@
 //! The commands that act on one project: `versions`, `diff`, `logs`, `open`, `delete`, `dev`, `wrangler`.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -45,36 +45,22 @@ fn normalize(env: &TestEnv, text: &str) -> String {
         rest = &rest[end..];
     }
     result += rest;
-    let ages = ["0 s", "1 s", "2 s", "3 s", "4 s", "5 s", "6 s", "7 s", "8 s", "9 s"];
-    let mut lines: Vec<String> = result.lines().map(str::to_owned).collect();
-    for line in &mut lines {
-        if let Some(at) = line.find(" ago") {
-            let before = &line[..at];
-            let start = before.rfind("  ").map_or(0, |start| start + 2);
-            let after = line[at + 4..].trim_start().to_owned();
-            *line = format!("{}<age>  {after}", &before[..start]);
-        } else if ages.iter().any(|age| line.ends_with(age)) {
-            "<age>".clone_into(line);
-        } else if line.contains("AGE") {
-            *line = line
-                .split("  ")
-                .map(str::trim)
-                .filter(|cell| !cell.is_empty())
-                .collect::<Vec<_>>()
-                .join("  ");
-        }
-    }
     // The columns are as wide as the longest cell, which differs.
-    let cells = |line: &String| match line.starts_with("<id>  ") {
-        true => line
-            .split("  ")
-            .map(str::trim)
-            .filter(|cell| !cell.is_empty())
-            .collect::<Vec<_>>()
-            .join("  "),
-        false => line.trim_end().to_owned(),
+    let is_age = |cell: &str| {
+        let unit =
+            cell.split_once(' ').filter(|(count, _)| count.bytes().all(|b| b.is_ascii_digit()));
+        unit.is_some_and(|(_, unit)| ["s", "min", "h"].contains(&unit))
     };
-    lines.iter().map(cells).collect::<Vec<_>>().join("\n") + "\n"
+    let cells = |line: &str| {
+        let cells = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
+        cells.map(|cell| if is_age(cell) { "<age>" } else { cell }).collect::<Vec<_>>().join("  ")
+    };
+    let is_row = |line: &&str| line.starts_with("<id>  ") || line.starts_with("VERSION");
+    let lines = result.lines().map(|line| match is_row(&line) {
+        true => cells(line),
+        false => line.trim_end().to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n") + "\n"
 }
 
 #[test]
@@ -93,9 +79,9 @@ fn versions_are_listed_as_rollback_takes_them() {
     expect![[r#"
         a in local
         VERSION  STATE  COMMIT  SOURCE  ALIAS  AGE  URL
-        <id>  not live  <commit> + changes  wrangler  mr-7  <age>  http://<id>-a.localhost:PORT/
-        <id>  live  <commit>  wrangler  -  <age>  http://<id>-a.localhost:PORT/
-        <id>  was live  <commit>  wrangler  -  <age>  http://<id>-a.localhost:PORT/
+        <id>  not live  <id> + changes  wrangler  mr-7  <age>  http://<id>-a.localhost:PORT/
+        <id>  live  <id>  wrangler  <age>  http://<id>-a.localhost:PORT/
+        <id>  was live  <id>  wrangler  <age>  http://<id>-a.localhost:PORT/
         next: `cargo xtask rollback a --to <id>`
     "#]]
     .assert_eq(&normalize(&env, &text));
@@ -346,15 +332,32 @@ fn delete_asks_and_removes_the_worker() {
     );
     assert_eq!(env.fetch("a.localhost", "/").0, 200);
     let deleted = env.xtask(&["delete", "a", "--yes"]).exits(0);
-    expect![[r"
+    expect![[r#"
         deleted the Worker `a` in local
-        undo: `cargo xtask deploy a --env local` makes it again, without its secrets
-    "]]
+        undo: `cargo xtask deploy a` makes it again, without its secrets
+    "#]]
     .assert_eq(&deleted.stdout);
     assert_eq!(env.fetch("a.localhost", "/").0, 404);
     let again = env.xtask(&["delete", "a", "--yes", "--json"]).exits(0).json();
     assert_eq!(again["deleted"], false);
     env.xtask(&["delete", "b", "--env", "production", "--yes"]).exits(3);
+    let production = ["--env", "production", "--sandbox", "--break-glass", "the domain moved"];
+    env.xtask(&[&["deploy", "b"][..], &production].concat()).exits(0);
+    env.xtask(&[&["delete", "b", "--yes"][..], &production].concat()).exits(0);
+    let records = std::fs::read_dir(env.root.join(".xtask/records")).expect("records");
+    let records = records.map(|file| std::fs::read_to_string(file.expect("a file").path()));
+    let records =
+        records.map(|text| serde_json::from_str::<serde_json::Value>(&text.expect("text")));
+    let deletions: Vec<_> = records
+        .map(|record| record.expect("JSON"))
+        .filter(|record| record["verb"] == "delete" && record["project"] == "b")
+        .map(|record| {
+            let was_live = record["previous"]["version"].is_string() && record["live"].is_null();
+            assert!(record["ended"].as_str() >= record["started"].as_str(), "{record:#}");
+            (record["status"].clone(), record["breakGlass"].clone(), was_live)
+        })
+        .collect();
+    assert_eq!(deletions, [("deleted".into(), "the domain moved".into(), true)]);
     env.xtask(&["deploy", "a"]).exits(0);
     assert_eq!(env.fetch("a.localhost", "/").0, 200);
 }
@@ -450,6 +453,40 @@ fn code_of_a_project_never_sees_the_token_of_wrangler() {
     assert!(text.len() > deployed.len(), "the build command ran again without a token");
     assert!(!text.contains("canary") && !text.contains("CLOUDFLARE_API_TOKEN"), "{text}");
     assert!(!text.contains("preload"), "{text}");
+}
+
+/// A deployment in another terminal would take away the packages that they use.
+#[test]
+fn dev_and_run_wait_for_an_install_in_the_same_folder() {
+    let env = TestEnv::with_tools();
+    env.site("projects/a", "a");
+    env.write(
+        "projects/a/package.json",
+        r#"{ "name": "a", "scripts": { "dev": "bun x.js", "t": "bun x.js" } }"#,
+    );
+    env.write("projects/a/x.js", "console.log('it runs');");
+    env.write(
+        "projects/a/package-lock.json",
+        r#"{ "name": "a", "lockfileVersion": 3, "packages": { "": { "name": "a" } } }"#,
+    );
+    env.commit("site");
+    let path = env.root.join(".xtask/locks/install.projects-a.lock");
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    for arguments in [&["dev", "a"][..], &["run", "t", "a"]] {
+        std::fs::write(&path, "the other run").expect("a file");
+        let file = std::fs::File::options().write(true).open(&path).expect("a file");
+        file.lock().expect("a lock");
+        let mut command = env.command(arguments, &[]);
+        let mut run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a run");
+        let mut stderr = BufReader::new(run.stderr.take().expect("a pipe")).lines();
+        let mut lines = stderr.by_ref().map(|line| line.expect("text"));
+        assert!(lines.any(|line| line.ends_with("wait for the other run")), "{arguments:?}");
+        assert_eq!(run.try_wait().expect("a state"), None);
+        drop(file);
+        let rest: Vec<String> = lines.collect();
+        let ran = run.wait_with_output().expect("an end");
+        assert!(ran.status.success(), "{rest:#?}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use expect_test::expect_file;
 use crate::support::{Ran, TestEnv, repository};
 
 /// The commands as they are typed. Each has a file.
-const READING: [&[&str]; 30] = [
+const READING: [&[&str]; 32] = [
     &["help"],
     &["help", "deploy"],
     &["projects"],
@@ -39,7 +39,9 @@ const READING: [&[&str]; 30] = [
     &["sandbox", "status"],
     &["sandbox", "cron", "api"],
     &["sandbox", "merge-request", "--source", "new-home"],
-    &["upgrade"],
+    &["upgrade", "xtask"],
+    &["upgrade", "dagger", "99.0.0", "--dry-run"],
+    &["upgrade", "wrangler", "latest"],
     &["deploy", "shpo"],
 ];
 

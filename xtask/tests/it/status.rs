@@ -43,6 +43,26 @@ fn each_project_and_environment_says_whether_it_is_in_step() {
     let staging = env.xtask(&["status", "--env", "staging", "--sandbox", "--json"]).exits(0).json();
     assert_eq!(row(&staging, "a", "staging")["worker"], "a");
 
+    // A project that is renamed or deleted leaves its Worker behind. That of another tool is not ours to name.
+    env.xtask(&["deploy", "b"]).exits(0);
+    env.sh("git mv projects/b projects/c && sed -i 's/\"b\"/\"c\"/' projects/c/wrangler.jsonc")
+        .exits(0);
+    env.sh("rm -rf projects/b").exits(0);
+    let json = env.xtask(&["status", "--json"]).exits(0).json();
+    let expected = serde_json::json!({ "workers": [{
+        "worker": "b", "environment": "local", "commit": deployed["commit"],
+        "delete": "cargo xtask wrangler a --env local -- delete b" }], "incomplete": [] });
+    assert_eq!(json["unowned"], expected);
+    let text = env.xtask(&["status"]).exits(0).stdout;
+    let warning = format!(
+        "The Worker b in local belongs to no project of this working tree (commit {commit})\n  \
+         to delete it: `cargo xtask wrangler a --env local -- delete b`\n"
+    );
+    assert!(text.ends_with(&warning), "{text}");
+    env.xtask(&["wrangler", "a", "--env", "local", "--", "delete", "b", "--force"]).exits(0);
+    let json = env.xtask(&["status", "--json"]).exits(0).json();
+    assert_eq!(json["unowned"]["workers"], serde_json::json!([]), "the command deleted it");
+
     let refused = env
         .xtask_with(&["status", "a", "--env", "local", "--json"], &[("SANDBOX_TOKEN", "another")]);
     assert_eq!(row(&refused.exits(1).json(), "a", "local")["status"], "unreadable");

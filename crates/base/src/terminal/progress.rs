@@ -117,6 +117,8 @@ pub struct ProgressLine {
     section: Option<usize>,
     outcome: Option<(bool, String)>,
     started: Instant,
+    /// The part of the run that the steps belong to, such as `[3/4] build`.
+    phase: Mutex<Option<String>>,
 }
 
 impl ProgressLine {
@@ -141,11 +143,20 @@ impl ProgressLine {
             std::thread::spawn(move || animate(&ticking));
         }
         let name = name.to_owned();
-        ProgressLine { ui, area, name, section, outcome: None, started: Instant::now() }
+        let phase = Mutex::default();
+        ProgressLine { ui, area, name, section, outcome: None, started: Instant::now(), phase }
+    }
+
+    /// Names the part of the run that the next steps belong to, such as `[3/4] build`. `None` if the run has no
+    /// numbered parts.
+    pub fn phase(&self, phase: Option<String>) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
     }
 
     /// Shows the current step.
     pub fn step(&self, step: &str) {
+        let phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let step = &in_phase(phase.as_deref(), step);
         let mut area = self.area.lock().unwrap_or_else(PoisonError::into_inner);
         if area.animated {
             if let Some(line) = area.lines.iter_mut().find(|line| line.name == self.name) {
@@ -219,6 +230,15 @@ impl Drop for ProgressLine {
     }
 }
 
+/// Returns a step with the part of the run that it belongs to. A step that is called like its part is not repeated.
+fn in_phase(phase: Option<&str>, step: &str) -> String {
+    match phase {
+        None => step.to_owned(),
+        Some(phase) if phase.rsplit(' ').next() == Some(step) => phase.to_owned(),
+        Some(phase) => format!("{phase}: {step}"),
+    }
+}
+
 fn animate(area: &Mutex<ProgressArea>) {
     loop {
         std::thread::sleep(TICK);
@@ -260,6 +280,14 @@ mod tests {
         assert!(rows[0].starts_with("* site  build 0.0s  xxx"), "{}", rows[0]);
         assert!(rows[0].ends_with("x "), "{}", rows[0]);
         assert!(!inner.expect("text").contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_step_names_its_part_of_the_run_once() {
+        assert_eq!(in_phase(None, "build"), "build");
+        assert_eq!(in_phase(Some("[3/4] build"), "build"), "[3/4] build");
+        assert_eq!(in_phase(Some("[3/4] build"), "build a"), "[3/4] build: build a");
+        assert_eq!(in_phase(Some("[1/4] tools"), "install Bun"), "[1/4] tools: install Bun");
     }
 
     #[test]

@@ -1,8 +1,12 @@
-//! Tables for people. Where a table is wider than the terminal, each row becomes a block of lines.
+//! Tables for people. Where a table is wider than the terminal, its addresses move below their rows. If that is not enough,
+//! each row becomes a block of lines.
 
 use anstyle::Style;
 
 use super::{BOLD, DIM, paint};
+
+/// The indentation of a cell below its row.
+const INDENT: &str = "  ";
 
 /// A cell: its text, which may have several lines in a block, and its style.
 #[derive(Clone, Debug)]
@@ -44,13 +48,23 @@ impl From<String> for Cell {
 pub struct Table {
     head: Vec<String>,
     rows: Vec<Vec<Cell>>,
+    /// The last column explains itself, as an address does, and may move below its row.
+    is_last_movable: bool,
 }
 
 impl Table {
     /// Creates a table without rows.
     #[must_use]
     pub fn new(head: &[&str]) -> Table {
-        Table { head: head.iter().map(|&text| text.to_owned()).collect(), rows: Vec::new() }
+        let head = head.iter().map(|&text| text.to_owned()).collect();
+        Table { head, rows: Vec::new(), is_last_movable: false }
+    }
+
+    /// Lets the last column move below its row if the table is too wide. Its cells have to explain themselves without a
+    /// heading, as an address does.
+    #[must_use]
+    pub fn with_movable_last_column(self) -> Table {
+        Table { is_last_movable: true, ..self }
     }
 
     /// Adds a row. It may be shorter than the heading.
@@ -62,8 +76,18 @@ impl Table {
     #[must_use]
     pub fn text(&self, width: Option<usize>) -> String {
         let widths: Vec<usize> = (0..self.head.len()).map(|column| self.width(column)).collect();
-        let whole = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
-        if width.is_some_and(|width| whole > width) { self.blocks() } else { self.lines(&widths) }
+        let fits = |widths: &[usize]| {
+            let whole = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
+            width.is_none_or(|width| whole <= width)
+        };
+        let (last, others) = widths.split_last().unwrap_or((&0, &[]));
+        if fits(&widths) {
+            self.lines(&widths)
+        } else if self.is_last_movable && fits(others) && fits(&[INDENT.len() + last]) {
+            self.lines(others)
+        } else {
+            self.blocks()
+        }
     }
 
     fn width(&self, column: usize) -> usize {
@@ -71,10 +95,13 @@ impl Table {
         cells.chain([self.head[column].chars().count()]).max().unwrap_or(0)
     }
 
+    /// Returns a line for each row, and one more for a last cell that has no column.
     fn lines(&self, widths: &[usize]) -> String {
-        let head: Vec<Cell> = self.head.iter().map(|text| Cell::new(text.clone(), BOLD)).collect();
+        let head = self.head.iter().take(widths.len());
+        let head: Vec<Cell> = head.map(|text| Cell::new(text.clone(), BOLD)).collect();
         let mut text = String::new();
         for row in std::iter::once(&head).chain(&self.rows) {
+            let (row, below) = row.split_at(row.len().min(widths.len()));
             let last = row.iter().rposition(|cell| !cell.text.is_empty()).unwrap_or(0);
             for (cell, width) in row.iter().zip(widths).take(last) {
                 text += &cell.styled_text();
@@ -82,6 +109,9 @@ impl Table {
             }
             text += &row.get(last).map(Cell::styled_text).unwrap_or_default();
             text.push('\n');
+            for cell in below.iter().filter(|cell| !cell.text.is_empty()) {
+                text += &format!("{INDENT}{}\n", cell.styled_text());
+            }
         }
         text
     }
@@ -114,7 +144,7 @@ mod tests {
     use expect_test::expect;
 
     fn table() -> Table {
-        let mut table = Table::new(&["PROJECT", "ENV", "STATE", "URL"]);
+        let mut table = Table::new(&["PROJECT", "ENV", "STATE", "URL"]).with_movable_last_column();
         let url = "https://a.example.com/";
         table.row(vec!["acme/website".into(), "local".into(), "up to date".into(), url.into()]);
         table.row(vec!["".into(), "staging".into(), "no env block".into()]);
@@ -134,8 +164,20 @@ mod tests {
     }
 
     #[test]
+    fn a_last_column_that_does_not_fit_moves_below_its_row() {
+        let text = anstream::adapter::strip_str(&table().text(Some(50))).to_string();
+        expect![[r#"
+            PROJECT       ENV      STATE
+            acme/website  local    up to date
+              https://a.example.com/
+                          staging  no env block
+        "#]]
+        .assert_eq(&text);
+    }
+
+    #[test]
     fn a_narrow_terminal_gets_a_block_for_each_row() {
-        let text = anstream::adapter::strip_str(&table().text(Some(40))).to_string();
+        let text = anstream::adapter::strip_str(&table().text(Some(30))).to_string();
         expect![[r#"
             acme/website
               env    local

@@ -13,6 +13,7 @@ use crate::builds::{Builds, tools_of};
 use crate::context::Ctx;
 use crate::engine::RunContext;
 use crate::engine::choice::{RequestedEngine, choose};
+use crate::engine::phases::Phase;
 use crate::engine::setup::{self, Setup};
 use crate::engine::{live, secrets};
 use crate::plan::destination::Destination;
@@ -167,7 +168,7 @@ pub fn tell_refused(ctx: &Ctx, plan: &Plan) -> Exit {
 
 /// Returns the plan as a script.
 pub fn plan_script(ctx: &Ctx, workspace: &Workspace, plan: &Plan) -> Result<String, Failure> {
-    let (places, missing) = setup::missing(&ctx.root, &workspace.config, &tools_of(plan));
+    let (places, missing) = setup::missing(&ctx.root, &workspace.config, &tools_of(plan))?;
     script::script(plan, &places, &missing)
 }
 
@@ -180,14 +181,15 @@ pub fn tell(ctx: &Ctx, records: &[Record]) -> Result<Exit> {
 
 /// Installs missing tools and executes the plan.
 pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<Record>> {
-    let setup = Setup::new(ctx, &workspace.config)?;
+    let mut setup = Setup::new(ctx, &workspace.config)?;
     // Containers bring their own tools, but the sandbox needs local ones.
     let to_sandbox = plan.verb != Operation::Build && plan.destination.sandbox.is_some();
+    setup.number_phases(to_sandbox, Phase::of_plan(&plan));
     let (places, mut versions) = if plan.choice.engine == Engine::Host || to_sandbox {
         setup.tools_for(&tools_of(&plan))?
     } else {
         let none = BTreeSet::new();
-        (setup::missing(&ctx.root, &workspace.config, &none).0, ToolVersions::new())
+        (setup::missing(&ctx.root, &workspace.config, &none)?.0, ToolVersions::new())
     };
     versions.dagger.clone_from(&plan.choice.dagger);
     let mut ready = format!("engine: {} ({})", plan.choice.engine.name(), plan.choice.reason);
@@ -197,11 +199,13 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
         plan.destination.move_sandbox(server.port);
         provide_storage(ctx, &plan, server.port);
     }
+    let phases = setup.phases();
     setup.finish(&ready);
     let refused = plan.refused.iter().enumerate();
     let refused: Vec<Record> =
         refused.map(|(index, refused)| refused_record(ctx, &plan, index, refused)).collect();
-    Ok(RunContext::new(ctx, &plan, places, versions).execute().into_iter().chain(refused).collect())
+    let run = RunContext::new(ctx, &plan, places, versions, phases);
+    Ok(run.execute().into_iter().chain(refused).collect())
 }
 
 /// Saves and returns the record of a project that takes no part.

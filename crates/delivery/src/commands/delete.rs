@@ -4,12 +4,20 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
-use super::target::TargetArgs;
+use super::target::{ProjectTarget, TargetArgs};
 use super::wrangler::command;
 use crate::context::Ctx;
-use crate::engine::setup::Setup;
+use crate::engine::job::command_line;
+use crate::engine::setup::{Setup, project_lock};
+use crate::plan::Operation;
+use crate::record::{DeployStatus, Record, ToolVersions};
 use crate::report::script::script_of;
-use base::error::{Exit, failed, refused, remote};
+use base::error::{Exit, Failure, failed, refused, remote};
+use base::runner::CompletedProcess;
+use base::time::{rfc3339, unix_now};
+use cloudflare::api::{ListedVersion, Live};
+use workspace::git;
+use workspace::key::fresh_nonce;
 
 /// Delete a project's Worker with its versions, routes and crons.
 ///
@@ -32,7 +40,7 @@ impl DeleteCommand {
         let target = self.target.to_change(ctx, self.break_glass.as_deref())?;
         let (name, worker) = (&target.project.name, target.worker());
         let environment = &target.destination.environment;
-        let setup = Setup::new(ctx, &target.workspace.config)?;
+        let mut setup = Setup::new(ctx, &target.workspace.config)?;
         // A prompt would be answered with yes, so everything is asked before.
         let arguments = ["delete", &worker].map(str::to_owned);
         let command = |places: &_| command(places, &target, &arguments, true).text("CI", "1");
@@ -41,7 +49,7 @@ impl DeleteCommand {
                 &ctx.root,
                 &target.workspace.config,
                 &std::collections::BTreeSet::new(),
-            );
+            )?;
             let text = script_of(&ctx.root, [&command(&places)]);
             let report = json!({ "schema": 1, "project": name, "environment": environment, "worker": worker, "deleted": false });
             setup.finish("nothing is deleted");
@@ -85,30 +93,67 @@ impl DeleteCommand {
             }
         }
         let task = ctx.ui.task("delete");
-        let finished =
-            ctx.run(&format!("{}.delete", target.project.slug()), &command(&places), &|line| {
-                task.output(line);
-            })?;
+        let lock = project_lock(&ctx.root, &target.project.slug(), |holder| {
+            task.step(&format!("wait for {holder}"));
+        })?;
+        lock.settle(|why| task.step(why))?;
+        let mut record = record(ctx, &target, api.live(&worker)?)?;
+        let look = command_line("versions", name, &target.destination);
+        record.begin(&ctx.root, &look)?;
+        let log = record.nonce.clone();
+        let finished = ctx.run(&log, &command(&places), &|line| task.output(line))?;
         // Exit 0 alone proves nothing.
         let left = api.versions(&worker);
         let is_gone = left.as_ref().is_ok_and(Vec::is_empty);
-        task.end(is_gone, if is_gone { "deleted" } else { "not deleted" });
-        if is_gone {
-            let text = format!(
-                "deleted the Worker `{worker}` in {environment}\nundo: `cargo xtask deploy {name} --env {environment}` makes it again, without its secrets"
-            );
-            ctx.ui.report(&report(true, live.as_deref()), &text);
-            return Ok(Exit::Done);
-        }
-        let reason = finished.explain();
-        Err(match left {
-            Ok(_) => failed(format!("the Worker `{worker}` is still there: {reason}"))
-                .hint("remove what depends on it first, such as service bindings of other Workers"),
-            Err(error) => {
-                remote(format!("the Worker `{worker}` may be deleted: {reason}; what is left cannot be read: {error:#}"))
-                    .hint(format!("run `cargo xtask versions {name} --env {environment}`"))
+        let result =
+            if is_gone { Ok(()) } else { Err(not_deleted(&worker, &look, &finished, left)) };
+        record.ended = rfc3339(unix_now());
+        match &result {
+            Ok(()) => record.status = DeployStatus::Deleted,
+            Err(failure) => {
+                record.status = failure.exit.into();
+                record.error = Some(failure.with_hints());
+                record.live.clone_from(&record.previous);
             }
         }
-        .into())
+        record.save_at_the_end(&ctx.root);
+        task.end(is_gone, if is_gone { "deleted" } else { "not deleted" });
+        result?;
+        let text = format!(
+            "deleted the Worker `{worker}` in {environment}\nundo: `{}` makes it again, without its secrets",
+            command_line("deploy", name, &target.destination)
+        );
+        ctx.ui.report(&report(true, live.as_deref()), &text);
+        Ok(Exit::Done)
+    }
+}
+
+/// Returns the record of a deletion that has begun.
+fn record(ctx: &Ctx, target: &ProjectTarget, live: Option<Live>) -> Result<Record> {
+    let (project, destination) = (&target.project, &target.destination);
+    let nonce = format!("{}-{}", fresh_nonce()?, project.slug());
+    let mut record =
+        Record::new(Operation::Delete, &project.name, &target.worker(), destination, &nonce);
+    record.commit = git::head(&ctx.root)?.commit;
+    record.previous = live;
+    record.tools = ToolVersions::new();
+    Ok(record)
+}
+
+/// Explains why the Worker is still there, or may be.
+fn not_deleted(
+    worker: &str,
+    look: &str,
+    finished: &CompletedProcess,
+    left: Result<Vec<ListedVersion>>,
+) -> Failure {
+    let reason = finished.explain();
+    match left {
+        Ok(_) => failed(format!("the Worker `{worker}` is still there: {reason}"))
+            .hint("remove what depends on it first, such as service bindings of other Workers"),
+        Err(error) => remote(format!(
+            "the Worker `{worker}` may be deleted: {reason}; what is left cannot be read: {error:#}"
+        ))
+        .hint(format!("run `{look}`")),
     }
 }

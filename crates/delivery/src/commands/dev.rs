@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use camino::Utf8Path;
 use clap::Args;
 use ring::digest::{SHA256, digest};
 
@@ -10,6 +11,8 @@ use super::target::{ProjectTarget, TargetArgs};
 use super::wrangler::{command, exit};
 use crate::builds::plan_builds;
 use crate::context::Ctx;
+use crate::engine::lock::{FileLock, lock};
+use crate::engine::packages::{PACKAGES, install_lock, lock_path};
 use crate::engine::setup::{Setup, missing};
 use crate::plan::BuildPlan;
 use crate::plan::commands::Places;
@@ -50,14 +53,14 @@ impl DevCommand {
         }
         let port = self.port.unwrap_or_else(|| port_of(&target.project.name));
         if ctx.dry_run {
-            let (places, _) = missing(&ctx.root, &workspace.config, &tools);
+            let (places, _) = missing(&ctx.root, &workspace.config, &tools)?;
             let steps = preparation(&places, build.as_ref()).into_iter();
             let mut commands: Vec<ProcessCommand> = steps.map(|step| step.command).collect();
             commands.push(server(&places, &target, build.as_ref(), port, &self.arguments));
             ctx.ui.out(&script_of(&ctx.root, &commands));
             return Ok(Exit::Done);
         }
-        let setup = Setup::new(ctx, &workspace.config)?;
+        let mut setup = Setup::new(ctx, &workspace.config)?;
         let (places, _) = setup.tools_for(&tools)?;
         setup.finish("ready");
         prepare(ctx, &places, &target.project, build.as_ref())?;
@@ -78,6 +81,8 @@ pub(super) struct PreparationStep<'b> {
     pub command: ProcessCommand,
     /// The install that it belongs to. `None` if it builds.
     pub installation: Option<&'b Installation>,
+    /// The script that the project is prepared for.
+    pub is_script: bool,
 }
 
 impl PreparationStep<'_> {
@@ -90,7 +95,11 @@ impl PreparationStep<'_> {
         task: &ProgressLine,
     ) -> Result<()> {
         task.step(&self.command.brief());
-        let finished = ctx.run(log, &self.command, &|line| task.output(line))?;
+        let on_line = |line: &str| task.output(line);
+        let finished = match self.installation {
+            Some(_) => ctx.run_install(log, &self.command, &on_line)?,
+            None => ctx.run(log, &self.command, &on_line)?,
+        };
         let hint =
             self.installation.map(|one| failure::hint(one, &places.variables, &finished.tail));
         finished.success().map_err(|failure| match hint {
@@ -110,14 +119,32 @@ pub(super) fn preparation<'b>(
     let installation = build.toolchain.installation.as_ref();
     let install = installation.map(|one| places.install(&build.toolchain, one));
     let install = install.into_iter().flatten();
-    let install = install.map(|command| PreparationStep { command, installation });
+    let step = |command, installation| PreparationStep { command, installation, is_script: false };
+    let install = install.map(|command| step(command, installation));
     let builds = build.dependencies.iter().flat_map(|build| places.build(build, None));
-    install.chain(builds.map(|command| PreparationStep { command, installation: None })).collect()
+    install.chain(builds.map(|command| step(command, None))).collect()
+}
+
+/// Locks the folders that a project's preparation writes to. The locks are not held while its script runs, because a
+/// server may run for hours.
+pub(super) fn lock_dependencies(
+    root: &Utf8Path,
+    build: &BuildPlan,
+    task: &ProgressLine,
+) -> Result<Vec<FileLock>> {
+    let install = build.toolchain.installation.as_ref().map(install_lock);
+    let packages = (!build.dependencies.is_empty()).then(|| PACKAGES.to_owned());
+    install
+        .iter()
+        .chain(&packages)
+        .map(|name| lock(&lock_path(root, name), |holder| task.step(&format!("wait for {holder}"))))
+        .collect()
 }
 
 fn prepare(ctx: &Ctx, places: &Places, project: &Project, build: Option<&BuildPlan>) -> Result<()> {
     let task = ctx.ui.task(&project.name);
     let log = format!("{}.dev", project.slug());
+    let _locks = build.map(|build| lock_dependencies(&ctx.root, build, &task)).transpose()?;
     let prepared =
         preparation(places, build).iter().try_for_each(|step| step.run(ctx, places, &log, &task));
     let text = if prepared.is_ok() { "dependencies ready" } else { "not prepared" };

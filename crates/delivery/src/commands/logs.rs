@@ -106,7 +106,7 @@ fn show(ctx: &Ctx, entries: &[LogMessage]) {
 
 /// Lets wrangler show what comes.
 fn tail(ctx: &Ctx, target: &ProjectTarget, worker: &str) -> Result<Exit> {
-    let setup = Setup::new(ctx, &target.workspace.config)?;
+    let mut setup = Setup::new(ctx, &target.workspace.config)?;
     let (places, _) = setup.tools()?;
     setup.finish("ready");
     let format = if ctx.ui.json() { "--format=json" } else { "--format=pretty" };

@@ -49,7 +49,7 @@ impl MergeRequestCommand {
         let (source, target) = self.branches(ctx)?;
         let subject = || git::ask(&ctx.root, &["log", "-1", "--format=%s"]);
         let title = self.title.clone().or_else(subject).unwrap_or_else(|| source.clone());
-        let setup = Setup::new(ctx, &workspace.config)?;
+        let mut setup = Setup::new(ctx, &workspace.config)?;
         let port = setup.running_sandbox(&workspace.config.account_ids())?.port;
         setup.finish(&format!("sandbox at http://127.0.0.1:{port}"));
         sandbox::check(&ctx.root, port)?;

@@ -26,6 +26,7 @@ pub mod sandbox;
 pub mod selection;
 pub mod status;
 pub mod target;
+mod unowned;
 pub mod upgrade;
 pub mod versions;
 pub mod wrangler;

@@ -90,7 +90,7 @@ impl ProjectEnvironment {
         protection::check(&workspace.config, &workspace.projects, &[project], &environment)?;
         if destination.sandbox.is_some() && !ctx.dry_run {
             // Started as `deploy` starts it, so that what it holds can be asked.
-            let setup = Setup::new(ctx, &workspace.config)?;
+            let mut setup = Setup::new(ctx, &workspace.config)?;
             let port = setup.running_sandbox(&workspace.config.account_ids())?.port;
             setup.finish(&format!("sandbox at http://127.0.0.1:{port}"));
             destination.move_sandbox(port);

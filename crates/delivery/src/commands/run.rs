@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::build::nothing_to_do;
-use super::dev::{PreparationStep, preparation, tools_of};
+use super::dev::{PreparationStep, lock_dependencies, preparation, tools_of};
 use super::selection::{self, Selection};
 use crate::builds::{Builds, plan_builds};
 use crate::context::Ctx;
@@ -82,7 +82,7 @@ impl RunCommand {
         let mut exits = vec![Exit::Done];
         if !with.is_empty() {
             let tools = builds.values().flatten().flat_map(tools_of).collect();
-            let setup = Setup::new(ctx, &workspace.config)?;
+            let mut setup = Setup::new(ctx, &workspace.config)?;
             let (places, _) = setup.tools_for(&tools)?;
             setup.finish("tools ready");
             let mut finished = BTreeSet::new();
@@ -129,7 +129,11 @@ impl RunCommand {
     ) -> Result<(), Failure> {
         let task = ctx.ui.task(&project.name);
         let log = format!("{}.run", project.slug());
+        let mut locks = lock_dependencies(&ctx.root, build, &task).map_err(as_failure)?;
         let ended = self.steps(places, project, build).iter().try_for_each(|step| {
+            if step.is_script {
+                locks.clear();
+            }
             let line = format!("{} {:?}", step.command.dir, step.command.argv);
             if finished.contains(&line) {
                 return Ok(());
@@ -157,6 +161,7 @@ impl RunCommand {
         steps.extend(self.package(project).map(|package| PreparationStep {
             command: places.run_script(&package.dir, &build.toolchain, &self.script, &[]),
             installation: None,
+            is_script: true,
         }));
         steps
     }
@@ -171,7 +176,7 @@ impl RunCommand {
         let mut commands = Vec::new();
         for project in projects {
             let Some(build) = builds.remove(&project.name).transpose()? else { continue };
-            let (places, _) = missing(&ctx.root, &workspace.config, &tools_of(&build));
+            let (places, _) = missing(&ctx.root, &workspace.config, &tools_of(&build))?;
             let steps = self.steps(&places, project, &build).into_iter();
             commands.extend(steps.map(|step| step.command));
         }

@@ -127,7 +127,7 @@ fn up(ctx: &Ctx, running: Option<Server>, port: Option<u16>) -> Result<Exit> {
         return Ok(report(ctx, Some(server), ""));
     }
     let config = Config::load(&ctx.root)?;
-    let setup = Setup::new(ctx, &config)?;
+    let mut setup = Setup::new(ctx, &config)?;
     let (places, _) = setup.tools()?;
     let (server, _) = setup.sandbox(&places, &config.account_ids(), port)?;
     setup.finish("sandbox ready");

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::build::{ContentKeys, keys};
 use super::deploy::sandbox_port;
+use super::unowned;
 use crate::builds::plan_builds;
 use crate::context::Ctx;
 use crate::plan::destination::Destination;
@@ -23,7 +24,7 @@ use workspace::project::Project;
 use workspace::triggers::Triggers;
 
 /// The number of parallel reads, well within Cloudflare's limits.
-const READERS: usize = 8;
+pub(super) const READERS: usize = 8;
 
 /// Show the live version of each project and whether it matches the working tree.
 #[derive(Debug, Args)]
@@ -40,9 +41,9 @@ pub struct StatusCommand {
 }
 
 /// An environment that can be read.
-struct ReadableEnvironment {
-    destination: Destination,
-    token: Secret,
+pub(super) struct ReadableEnvironment {
+    pub(super) destination: Destination,
+    pub(super) token: Secret,
     /// The content key of each project in the working tree.
     keys: ContentKeys,
 }
@@ -64,7 +65,10 @@ impl StatusCommand {
         let mut rows = read(ctx, &places, &projects);
         name_shared(&workspace, &places, &projects, &mut rows);
         let head = git::head(&ctx.root)?;
-        let report = StatusReport::new(&head, rows, skipped);
+        let mut report = StatusReport::new(&head, rows, skipped);
+        if self.names.is_empty() {
+            report.unowned = unowned::find(ctx, &workspace, &places);
+        }
         ctx.ui.report(&report, &report.text(unix_now(), ctx.ui.width()));
         Ok(if report.complete() { Exit::Done } else { Exit::Failed })
     }

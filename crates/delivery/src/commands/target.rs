@@ -64,7 +64,7 @@ impl TargetArgs {
         };
         protection::check(&workspace.config, &workspace.projects, &[&project], &environment)?;
         if destination.sandbox.is_some() && !ctx.dry_run {
-            let setup = Setup::new(ctx, &workspace.config)?;
+            let mut setup = Setup::new(ctx, &workspace.config)?;
             let port = setup.running_sandbox(&workspace.config.account_ids())?.port;
             setup.finish(&format!("sandbox at http://127.0.0.1:{port}"));
             destination.move_sandbox(port);

@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use super::target::TargetArgs;
 use crate::context::Ctx;
-use crate::report::status::age;
+use crate::report::status::{age, plain};
 use base::error::Exit;
-use base::terminal::{BOLD, CYAN, DIM, GREEN, paint};
+use base::terminal::table::{Cell, Table};
+use base::terminal::{BOLD, CYAN, GREEN, paint};
 use base::time::{parse_rfc3339, unix_now};
 use cloudflare::api::{Deployment, ListedVersion};
 
@@ -76,7 +77,7 @@ impl VersionsCommand {
             versions: rows.collect(),
             worker,
         };
-        ctx.ui.report(&report, &report.text(unix_now()));
+        ctx.ui.report(&report, &report.text(unix_now(), ctx.ui.width()));
         Ok(Exit::Done)
     }
 }
@@ -117,57 +118,37 @@ impl VersionRow {
     }
 
     /// Returns the cells of the table.
-    fn cells(&self, now: u64) -> [String; 7] {
-        let short = |text: &str, length: usize| text.get(..length).unwrap_or(text).to_owned();
-        let commit = self.commit.as_deref().map_or("-".to_owned(), |commit| short(commit, 12));
+    fn cells(&self, now: u64) -> Vec<Cell> {
+        let short = |text: &str, length: usize| plain(text.get(..length).unwrap_or(text));
+        let commit = self.commit.as_deref().map_or("none".to_owned(), |commit| short(commit, 8));
         let created = self.created.as_deref().and_then(parse_rfc3339);
-        let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-        [
-            short(&self.id, 8),
-            self.state(),
-            commit + if self.dirty { " + changes" } else { "" },
-            or_dash(&self.source),
-            or_dash(&self.alias),
-            created.map_or("?".to_owned(), |created| age(now.saturating_sub(created)) + " ago"),
-            or_dash(&self.url),
+        let text = |text: &Option<String>| text.as_deref().map(plain).unwrap_or_default();
+        let state = self.state();
+        let state = if self.live.is_some() { Cell::new(state, GREEN) } else { state.into() };
+        vec![
+            short(&self.id, 8).into(),
+            state,
+            (commit + if self.dirty { " + changes" } else { "" }).into(),
+            text(&self.source).into(),
+            text(&self.alias).into(),
+            created.map_or("?".to_owned(), |created| age(now.saturating_sub(created))).into(),
+            Cell::new(text(&self.url), CYAN),
         ]
     }
 }
 
 impl VersionsReport {
-    fn text(&self, now: u64) -> String {
+    fn text(&self, now: u64, width: Option<usize>) -> String {
         let place = format!("{} in {}", self.project, self.environment);
         if self.versions.is_empty() {
             return format!("{place}: the Worker `{}` has no version\n", self.worker);
         }
         let heading = ["VERSION", "STATE", "COMMIT", "SOURCE", "ALIAS", "AGE", "URL"];
-        let cells: Vec<[String; 7]> = self.versions.iter().map(|row| row.cells(now)).collect();
-        let width = |column: usize| {
-            let cells = cells.iter().map(|row| row[column].chars().count());
-            cells.chain([heading[column].len()]).max().unwrap_or(0)
-        };
-        let widths: [usize; 7] = std::array::from_fn(width);
-        let line = |row: [&str; 7], paint_cell: &dyn Fn(usize, String) -> String| {
-            let padded = row.iter().enumerate().map(|(column, cell)| {
-                let last = column + 1 == row.len();
-                let text =
-                    if last { (*cell).to_owned() } else { format!("{cell:0$}", widths[column]) };
-                paint_cell(column, text)
-            });
-            padded.collect::<Vec<_>>().join("  ") + "\n"
-        };
-        let mut text = paint(BOLD, &place) + "\n" + &line(heading, &|_, text| paint(DIM, &text));
-        for (row, version) in cells.iter().zip(&self.versions) {
-            let clean: [String; 7] =
-                std::array::from_fn(|column| row[column].replace(char::is_control, "?"));
-            text += &line(std::array::from_fn(|column| clean[column].as_str()), &|column, text| {
-                match column {
-                    1 if version.live.is_some() => paint(GREEN, &text),
-                    6 => paint(CYAN, &text),
-                    _ => text,
-                }
-            });
+        let mut table = Table::new(&heading).with_movable_last_column();
+        for version in &self.versions {
+            table.row(version.cells(now));
         }
+        let mut text = paint(BOLD, &place) + "\n" + &table.text(width);
         if let Some(previous) = self.versions.iter().find(|row| row.was_live) {
             let id = previous.id.get(..8).unwrap_or(&previous.id);
             let env = match self.environment.as_str() {

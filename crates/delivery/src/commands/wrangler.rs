@@ -56,12 +56,12 @@ impl WranglerCommand {
         let has_token = access != Access::NoToken;
         let tools = tools(&self.arguments);
         if ctx.dry_run {
-            let (places, _) = missing(&ctx.root, &target.workspace.config, &tools);
+            let (places, _) = missing(&ctx.root, &target.workspace.config, &tools)?;
             let command = command(&places, &target, &self.arguments, has_token);
             ctx.ui.out(&script_of(&ctx.root, [&command]));
             return Ok(Exit::Done);
         }
-        let setup = Setup::new(ctx, &target.workspace.config)?;
+        let mut setup = Setup::new(ctx, &target.workspace.config)?;
         let (places, _) = setup.tools_for(&tools)?;
         setup.finish("ready");
         if has_token {

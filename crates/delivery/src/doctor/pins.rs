@@ -5,7 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 use workspace::modules;
-use workspace::toolchain::Toolchain;
+use workspace::toolchain::{Toolchain, locked_version, parse_lock};
 
 use base::error::{Exit, Failure};
 use base::terminal::{CYAN, DIM, GREEN, RED, paint};
@@ -200,14 +200,10 @@ fn packages(root: &Utf8Path, dir: &str) -> Vec<Pin> {
 
 /// The version of a package that the lock file in `dir` names: Bun's, else npm's.
 fn locked_versions(root: &Utf8Path, dir: &str, name: &str) -> Option<String> {
-    let lock = text(root, &format!("{dir}/bun.lock"));
-    let lock: Option<Value> = jsonc_parser::parse_to_serde_value(&lock, &Default::default()).ok();
-    let entry = lock.as_ref().and_then(|lock| lock["packages"][name][0].as_str());
-    if let Some((_, version)) = entry.and_then(|entry| entry.rsplit_once('@')) {
-        return Some(version.to_owned());
-    }
-    let lock = json(root, &format!("{dir}/package-lock.json"));
-    lock["packages"][format!("node_modules/{name}")]["version"].as_str().map(str::to_owned)
+    let lock = |file: &str| parse_lock(&text(root, &format!("{dir}/{file}")));
+    ["bun.lock", "package-lock.json"]
+        .into_iter()
+        .find_map(|file| locked_version(&lock(file)?, name))
 }
 
 fn text(root: &Utf8Path, file: &str) -> String {

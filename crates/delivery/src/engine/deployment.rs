@@ -10,6 +10,8 @@ use super::failure::{FailedUpload, explain_failed_upload};
 use super::job::{ProjectRun, millis};
 use super::live::{Before, Existing, addresses_are_off, is_up_to_date, read_live};
 use super::lock::FileLock;
+use super::packages::DependencyResult;
+use super::phases::Phase;
 use super::uploader::{self, PreparedUpload};
 use super::verify::{Verification, verify};
 use crate::plan::{Engine, Operation};
@@ -23,12 +25,20 @@ use workspace::strategy::Strategy;
 /// The result of a build on this machine.
 #[derive(Clone, Debug, Default)]
 pub struct BuildResult {
-    /// The duration of the install in milliseconds.
-    pub install: Option<u64>,
+    /// The installed and built dependencies.
+    pub dependencies: DependencyResult,
     /// The duration of the build in milliseconds.
     pub build: Option<u64>,
     /// The source of the output. `None` if there is no build.
     pub output: Option<Output>,
+}
+
+impl BuildResult {
+    /// Returns the result for a project with nothing to build.
+    #[must_use]
+    pub fn new(dependencies: DependencyResult) -> BuildResult {
+        BuildResult { dependencies, ..BuildResult::default() }
+    }
 }
 
 /// A version, or a preview's deployment, that was uploaded.
@@ -116,6 +126,7 @@ impl<'a> ProjectDeployment<'a> {
     fn up_to_upload(&mut self) -> Result<Option<DeployStatus>> {
         self.lock = Some(self.job.lock()?);
         if self.job.run.plan.verb == Operation::Build {
+            self.job.phase(Phase::Build);
             self.build = build(&self.job)?;
             return Ok(Some(DeployStatus::Built));
         }
@@ -132,9 +143,14 @@ impl<'a> ProjectDeployment<'a> {
         self.before.read_beside_version(&self.job);
         uploader::refuse(&self.job)?;
         if self.job.run.plan.choice.engine == Engine::Host {
+            self.job.phase(Phase::Build);
             self.build = build(&self.job)?;
         }
+        let is_preview = self.job.run.plan.verb == Operation::Preview;
+        self.job.phase(if is_preview { Phase::Preview } else { Phase::Deploy });
         let prepared = uploader::prepare(&self.job)?;
+        // The upload reads only the folder that was prepared.
+        self.build.dependencies.locks.clear();
         self.upload(&prepared)?;
         Ok(None)
     }
@@ -224,7 +240,7 @@ impl<'a> ProjectDeployment<'a> {
             output: self.build.output.clone(),
             before_deploy: self.steps.clone(),
             timings: crate::record::Timings {
-                install: self.build.install,
+                install: self.build.dependencies.took,
                 build: self.build.build,
                 deploy: self.took,
                 check: self.verified.took,

@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::RunContext;
 use super::lock::FileLock;
+use super::phases::Phase;
 use crate::plan::destination::Destination;
 use crate::plan::{Operation, ProjectPlan};
 use base::command::ProcessCommand;
@@ -43,9 +44,19 @@ impl<'a> ProjectRun<'a> {
         self.task.step(step);
     }
 
+    /// Says which part of the run the next steps belong to.
+    pub(super) fn phase(&self, phase: Phase) {
+        self.task.phase(self.run.phases.label(phase));
+    }
+
     /// Runs a command with its output in the job's log.
     pub(super) fn execute(&self, command: &ProcessCommand) -> Result<CompletedProcess> {
         self.run.ctx.run(&self.part.nonce, command, &|line| self.task.output(line))
+    }
+
+    /// Runs a command that installs packages, and says what it waits for.
+    pub(super) fn execute_install(&self, command: &ProcessCommand) -> Result<CompletedProcess> {
+        self.run.ctx.run_install(&self.part.nonce, command, &|line| self.task.output(line))
     }
 
     /// Runs the command that uploads. The child keeps the project's lock even if this process is killed.
@@ -103,7 +114,7 @@ impl<'a> ProjectRun<'a> {
 }
 
 /// Returns the command line of `verb` for `project` in an environment.
-pub(super) fn command_line(verb: &str, project: &str, destination: &Destination) -> String {
+pub fn command_line(verb: &str, project: &str, destination: &Destination) -> String {
     let environment = &destination.environment;
     let local = Destination::always_sandbox(environment);
     let environment = if local { String::new() } else { format!(" --env {environment}") };

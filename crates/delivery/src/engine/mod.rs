@@ -15,8 +15,10 @@ pub mod job;
 pub mod live;
 pub mod lock;
 mod output;
+mod output_parts;
 mod package_build;
-mod packages;
+pub mod packages;
+pub mod phases;
 pub mod rollback;
 pub mod secrets;
 pub mod setup;
@@ -38,7 +40,8 @@ use crate::record::{Record, ToolVersions};
 use base::error::Failure;
 use deployment::{Progress, ProjectDeployment};
 use job::ProjectRun;
-use packages::{InstallResult, OncePerFolder};
+use packages::{OncePerFolder, RunLocks};
+use phases::Phases;
 
 /// Values that the deployments of one run share.
 pub struct RunContext<'a> {
@@ -50,10 +53,14 @@ pub struct RunContext<'a> {
     pub places: Places,
     /// The versions of the tools.
     pub versions: ToolVersions,
+    /// The numbered parts of the run.
+    pub phases: Phases,
     /// One lock a package, since two projects may be built by the same one.
     packages: Mutex<BTreeMap<Utf8PathBuf, Arc<Mutex<()>>>>,
-    /// Installs by the folder of the lock file.
-    installs: OncePerFolder<InstallResult>,
+    /// Locks on folders that other runs install or build too.
+    locks: RunLocks,
+    /// The durations of installs in milliseconds, by the folder of the lock file.
+    installs: OncePerFolder<u64>,
     /// Builds of packages that projects import, by folder.
     builds: OncePerFolder<()>,
     /// Read once for all projects: it is long.
@@ -68,13 +75,16 @@ impl<'a> RunContext<'a> {
         plan: &'a Plan,
         places: Places,
         versions: ToolVersions,
+        phases: Phases,
     ) -> RunContext<'a> {
         RunContext {
             ctx,
             plan,
             places,
             versions,
+            phases,
             packages: Mutex::default(),
+            locks: RunLocks::default(),
             installs: OncePerFolder::default(),
             builds: OncePerFolder::default(),
             schema: OnceLock::new(),

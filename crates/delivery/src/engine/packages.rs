@@ -1,7 +1,7 @@
 //! Installs and builds of packages that several projects share: each once in a run.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -35,49 +35,85 @@ impl<T: Clone> OncePerFolder<T> {
     }
 }
 
-/// A finished install.
-#[derive(Clone, Debug)]
-pub struct InstallResult {
-    /// The duration in milliseconds.
-    took: u64,
-    /// No other run installs here before this one ends: it would take the packages away.
-    _lock: Arc<FileLock>,
+/// File locks that the projects of one run share, and no other run.
+///
+/// A project takes its own lock first, then that of its installation, then that of the built packages. A holder of the
+/// last one waits for no other lock, so that two runs cannot wait for each other. Nothing is held until the end of a
+/// run, because a later project of it may wait for one that another run holds.
+#[derive(Debug, Default)]
+pub struct RunLocks(Mutex<BTreeMap<String, SharedLock>>);
+
+/// A lock that some projects of the run hold, or none.
+type SharedLock = Arc<Mutex<Weak<FileLock>>>;
+
+/// The name of the lock on the output of all packages that projects import.
+pub const PACKAGES: &str = "packages";
+
+/// The dependencies of a project, in place.
+#[derive(Clone, Debug, Default)]
+pub struct DependencyResult {
+    /// The duration of the install in milliseconds. `None` if there was nothing to install.
+    pub took: Option<u64>,
+    /// Held while the project is built and bundled: another run would take the packages away.
+    pub locks: Vec<Arc<FileLock>>,
+}
+
+/// Returns the name of the lock on an installation.
+#[must_use]
+pub fn install_lock(installation: &Installation) -> String {
+    format!("install.{}", installation.slug())
+}
+
+/// Returns the path of a lock.
+#[must_use]
+pub fn lock_path(root: &Utf8Path, name: &str) -> Utf8PathBuf {
+    root.join(".xtask/locks").join(format!("{name}.lock"))
 }
 
 impl ProjectRun<'_> {
-    /// Installs what the project needs and builds the packages that it imports. Returns how many milliseconds the
-    /// install took. `None` if there was nothing to install.
-    pub(super) fn install(&self) -> Result<Option<u64>> {
-        let mut took = None;
+    /// Installs what the project needs and builds the packages that it imports.
+    pub(super) fn install(&self) -> Result<DependencyResult> {
+        let mut dependencies = DependencyResult::default();
         if let Some(installation) = &self.part.toolchain.installation {
+            dependencies.locks.push(self.lock_for_run(&install_lock(installation))?);
             self.step("install dependencies");
-            let installed = self
-                .run
-                .installs
-                .once(&installation.dir, || self.install_packages(installation))?;
-            took = Some(installed.took);
+            let install = || self.install_packages(installation);
+            dependencies.took = Some(self.run.installs.once(&installation.dir, install)?);
+        }
+        if !self.part.dependencies.is_empty() {
+            dependencies.locks.push(self.lock_for_run(PACKAGES)?);
         }
         for build in &self.part.dependencies {
             self.step(&format!("build {}", build.dir));
             self.run.builds.once(&build.dir, || self.build_package(build))?;
         }
-        Ok(took)
+        Ok(dependencies)
     }
 
-    fn install_packages(&self, installation: &Installation) -> Result<InstallResult> {
-        let root = &self.run.ctx.root;
-        let path = root.join(".xtask/locks").join(format!("install.{}.lock", installation.slug()));
-        let alone = lock(&path, |holder| self.step(&format!("wait for {holder}")))?;
+    /// Returns a lock that other projects of this run may hold too.
+    fn lock_for_run(&self, name: &str) -> Result<Arc<FileLock>> {
+        let mut all = self.run.locks.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = Arc::clone(all.entry(name.to_owned()).or_default());
+        drop(all);
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = shared.upgrade() {
+            return Ok(held);
+        }
+        let path = lock_path(&self.run.ctx.root, name);
+        let alone = Arc::new(lock(&path, |holder| self.step(&format!("wait for {holder}")))?);
+        *shared = Arc::downgrade(&alone);
+        Ok(alone)
+    }
+
+    /// Returns the duration in milliseconds.
+    fn install_packages(&self, installation: &Installation) -> Result<u64> {
         let mut took = 0;
         for command in self.run.places.install(&self.part.toolchain, installation) {
-            let finished = self.execute(&command)?;
+            let finished = self.execute_install(&command)?;
             let hint = failure::hint(installation, &self.run.places.variables, &finished.tail);
             let finished = finished.success().map_err(|failure| failure.hint_if_failed(&hint))?;
             took += millis(finished.took);
         }
-        // Other runs may build here, and may not install.
-        alone.file().unlock()?;
-        alone.file().lock_shared()?;
-        Ok(InstallResult { took, _lock: Arc::new(alone) })
+        Ok(took)
     }
 }

@@ -1,12 +1,14 @@
 //! Puts the tools of a plan in place: Bun, wrangler, the sandbox.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
 use super::lock::{FileLock, lock};
+use super::phases::{Phase, Phases};
 use crate::context::Ctx;
 use crate::plan::commands::Places;
 use crate::record::ToolVersions;
@@ -17,12 +19,13 @@ use crate::tools::sandbox::{self, Server};
 use base::command::ProcessCommand;
 use base::error::{Exit, Failure, refused};
 use base::files::write_whole;
+use base::runner::CompletedProcess;
 use base::terminal::progress::ProgressLine;
 use cloudflare::wrangler;
 use cloudflare::wrangler_fields;
 use cloudflare::wrangler_fields::UnknownField;
-use workspace::config::Config;
-use workspace::toolchain::{Toolchain, tools_folder};
+use workspace::config::{CONFIG_FILE, Config};
+use workspace::toolchain::{self, Toolchain, tools_folder};
 use workspace::wrangler::WranglerConfig;
 
 /// Installs what is missing, one run at a time.
@@ -31,6 +34,13 @@ pub struct Setup<'a> {
     config: &'a Config,
     task: ProgressLine,
     lock: FileLock,
+    /// The run needs a sandbox.
+    needs_sandbox: bool,
+    /// The parts of the run after the setup.
+    rest: Vec<Phase>,
+    phases: Phases,
+    /// The sandbox that ran at the beginning, which is asked once.
+    server: OnceLock<Option<Server>>,
 }
 
 impl<'a> Setup<'a> {
@@ -38,16 +48,33 @@ impl<'a> Setup<'a> {
     pub fn new(ctx: &'a Ctx, config: &'a Config) -> Result<Setup<'a>> {
         let task = ctx.ui.task("setup");
         let lock = setup_lock(&ctx.root, |holder| task.step(&format!("wait for {holder}")))?;
-        Ok(Setup { ctx, config, task, lock })
+        let (rest, phases, server) = (Vec::new(), Phases::default(), OnceLock::new());
+        Ok(Setup { ctx, config, task, lock, needs_sandbox: false, rest, phases, server })
+    }
+
+    /// Numbers the parts of the run if something has to be set up: its own parts, that of the sandbox if the run needs
+    /// one, and the parts `rest` that follow.
+    pub fn number_phases(&mut self, needs_sandbox: bool, rest: Vec<Phase>) {
+        (self.needs_sandbox, self.rest) = (needs_sandbox, rest);
+    }
+
+    /// Returns the numbered parts of the run, for those after the setup.
+    #[must_use]
+    pub fn phases(&self) -> Phases {
+        self.phases.clone()
+    }
+
+    fn running(&self) -> Option<&Server> {
+        self.server.get_or_init(|| sandbox::running(&self.ctx.root)).as_ref()
     }
 
     /// Bun and wrangler in the pinned versions, installed where they are missing.
-    pub fn tools(&self) -> Result<(Places, ToolVersions)> {
+    pub fn tools(&mut self) -> Result<(Places, ToolVersions)> {
         self.tools_for(&BTreeSet::new())
     }
 
     /// The same with the tools that projects need.
-    pub fn tools_for(&self, tools: &BTreeSet<Tool>) -> Result<(Places, ToolVersions)> {
+    pub fn tools_for(&mut self, tools: &BTreeSet<Tool>) -> Result<(Places, ToolVersions)> {
         let root = &self.ctx.root;
         // Bun 1.4.5 takes the question mark for the beginning of a query.
         if root.as_str().contains('?') {
@@ -57,17 +84,23 @@ impl<'a> Setup<'a> {
             .hint("nothing was changed; rename the folder, or check the repository out elsewhere")
             .into());
         }
-        let (mut places, mut commands) = missing(root, self.config, tools);
+        let (mut places, mut commands) = missing(root, self.config, tools)?;
         // Checkouts may share the folder of the tools.
         let shared = tools_folder(root).join("install.lock");
         let _alone = if commands.is_empty() {
             None
         } else {
             let alone = lock(&shared, |holder| self.task.step(&format!("wait for {holder}")))?;
-            (places, commands) = missing(root, self.config, tools);
+            (places, commands) = missing(root, self.config, tools)?;
             Some(alone)
         };
         let missing = commands;
+        let tools_phase = (!missing.is_empty()).then_some(Phase::Tools);
+        let is_down = self.needs_sandbox && self.running().is_none();
+        let setup: Vec<Phase> =
+            tools_phase.into_iter().chain(is_down.then_some(Phase::Sandbox)).collect();
+        self.phases = Phases::new(&setup, &self.rest);
+        self.task.phase(self.phases.label(Phase::Tools));
         if !missing.is_empty() {
             let wrangler = wrangler::pinned_version(root).unwrap_or_default();
             let bun = &self.config.tools.bun;
@@ -79,7 +112,7 @@ impl<'a> Setup<'a> {
             ));
         }
         for command in &missing {
-            self.execute(command, REGISTRY)?;
+            self.install(command)?;
         }
         if !missing.is_empty() {
             let toolchain = Toolchain::wrangler(root);
@@ -93,6 +126,31 @@ impl<'a> Setup<'a> {
         Ok((places, versions))
     }
 
+    /// Returns Bun's program, installed where it is missing. Other pins do not matter.
+    pub fn bun(&self) -> Result<Utf8PathBuf> {
+        let (root, version) = (&self.ctx.root, &self.config.tools.bun);
+        let bun = bun::find(root, version);
+        if let Bun::Missing(_) = bun {
+            check_installable(root, version)?;
+            self.task.step(&format!("install Bun {version}"));
+            for command in bun::install(root, version) {
+                self.install(&command)?;
+            }
+        }
+        Ok(bun.program().to_owned())
+    }
+
+    /// Runs a command of a package manager, with its output in the log of the setup.
+    pub fn run(&self, text: &str, command: &ProcessCommand) -> Result<()> {
+        self.task.step(text);
+        self.install(command)
+    }
+
+    fn install(&self, command: &ProcessCommand) -> Result<()> {
+        let finished = self.ctx.run_install("setup", command, &|line| self.task.output(line))?;
+        Ok(refuse_failure(finished, REGISTRY)?)
+    }
+
     /// A sandbox that answers, and whether it was there already.
     pub fn sandbox(
         &self,
@@ -100,22 +158,25 @@ impl<'a> Setup<'a> {
         accounts: &[String],
         port: Option<u16>,
     ) -> Result<(Server, bool)> {
-        if let Some(server) = sandbox::running(&self.ctx.root) {
-            return Ok((server, true));
+        if let Some(server) = self.running() {
+            return Ok((server.clone(), true));
         }
+        self.task.phase(self.phases.label(Phase::Sandbox));
         if let Some(command) = sandbox::build(&self.ctx.root) {
             self.task.step("build the sandbox (the first time takes a minute or two)");
-            self.execute(&command, "`cargo build --package sandbox` says more")?;
+            let finished = self.ctx.run("setup", &command, &|line| self.task.output(line))?;
+            refuse_failure(finished, "run `cargo build --package sandbox` to see it fail alone")?;
         }
         self.task.step("start the sandbox");
         Ok((sandbox::start(&self.ctx.root, &places.bun, accounts, port)?, false))
     }
 
     /// Returns the running sandbox. Installs its tools and starts it if it does not run.
-    pub fn running_sandbox(&self, accounts: &[String]) -> Result<Server> {
-        if let Some(server) = sandbox::running(&self.ctx.root) {
-            return Ok(server);
+    pub fn running_sandbox(&mut self, accounts: &[String]) -> Result<Server> {
+        if let Some(server) = self.running() {
+            return Ok(server.clone());
         }
+        self.needs_sandbox = true;
         let (places, _) = self.tools()?;
         Ok(self.sandbox(&places, accounts, None)?.0)
     }
@@ -125,15 +186,14 @@ impl<'a> Setup<'a> {
         self.task.end(true, text);
         drop(self.lock);
     }
+}
 
-    /// Runs what must succeed before anything is changed.
-    fn execute(&self, command: &ProcessCommand, hint: &str) -> Result<()> {
-        let finished = self.ctx.run("setup", command, &|line| self.task.output(line))?;
-        finished.success().map(|_| ()).map_err(|failure| match failure.exit {
-            Exit::Failed => Failure { exit: Exit::Refused, ..failure.hint(hint) }.into(),
-            _ => failure.into(),
-        })
-    }
+/// Errors if a command failed, before anything is changed.
+fn refuse_failure(finished: CompletedProcess, hint: &str) -> Result<(), Failure> {
+    finished.success().map(|_| ()).map_err(|failure| match failure.exit {
+        Exit::Failed => Failure { exit: Exit::Refused, ..failure.hint(hint) },
+        _ => failure,
+    })
 }
 
 /// Returns the path of the copy of the lock file that wrangler was installed by.
@@ -143,17 +203,20 @@ pub fn stamp(toolchain: &Toolchain) -> Utf8PathBuf {
 }
 
 /// Returns the places of the tools, and the commands that install the missing ones. A changed lock
-/// file means that wrangler is missing.
-#[must_use]
+/// file means that wrangler is missing. Errors if a lock file does not fit its pin.
 pub fn missing(
     root: &Utf8Path,
     config: &Config,
     tools: &BTreeSet<Tool>,
-) -> (Places, Vec<ProcessCommand>) {
+) -> Result<(Places, Vec<ProcessCommand>), Failure> {
+    toolchain::check(root, &config.tools)?;
     let version = &config.tools.bun;
     let bun = bun::find(root, version);
     let mut commands = match bun {
-        Bun::Missing(_) => bun::install(root, version),
+        Bun::Missing(_) => {
+            check_installable(root, version)?;
+            bun::install(root, version)
+        }
         Bun::OnPath(_) | Bun::Installed(_) => Vec::new(),
     };
     let mut places = Places::new(root, bun.program());
@@ -179,7 +242,18 @@ pub fn missing(
     if installed.is_none() || installed != toolchain.lock() {
         commands.extend(install_wrangler(&places, &toolchain));
     }
-    (places, commands)
+    Ok((places, commands))
+}
+
+/// Refuses to install a Bun that no pin locks.
+fn check_installable(root: &Utf8Path, version: &str) -> Result<(), Failure> {
+    match Toolchain::bun(root).version() {
+        Some(carried) if carried != version => Err(refused(format!(
+            "{CONFIG_FILE} pins Bun {version}, which is not on PATH, and this version of xtask can install {carried} only"
+        ))
+        .hint(format!("run `cargo xtask upgrade bun {version}`, which writes the lock file of that version"))),
+        _ => Ok(()),
+    }
 }
 
 /// Returns the commands that install wrangler by its pin.

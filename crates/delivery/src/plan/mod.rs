@@ -46,6 +46,8 @@ pub enum Operation {
     Promote,
     /// Make a previous version live again.
     Rollback,
+    /// Delete the Worker.
+    Delete,
 }
 
 /// The engine that executes the plan.

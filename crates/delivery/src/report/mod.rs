@@ -96,6 +96,7 @@ fn ending(record: &Record) -> String {
         DeployStatus::Refused => "refused before anything changed".to_owned(),
         DeployStatus::Unknown => "failed, and what is live may have changed".to_owned(),
         DeployStatus::Interrupted => "interrupted".to_owned(),
+        DeployStatus::Deleted => format!("deleted from {}", record.environment),
     }
 }
 

@@ -179,5 +179,6 @@ fn verb(verb: Operation) -> &'static str {
         Operation::Build => "build for",
         Operation::Deploy | Operation::Promote | Operation::Rollback => "deploy to",
         Operation::Preview => "preview in",
+        Operation::Delete => "delete from",
     }
 }

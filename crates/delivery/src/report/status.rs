@@ -65,13 +65,39 @@ pub struct StatusReport<'a> {
     pub rows: Vec<StatusRow>,
     /// Environments that cannot be asked from here, with the reason.
     pub skipped: BTreeMap<String, String>,
+    /// Workers that this tool deployed from a commit of this repository, and that no project owns any more.
+    pub unowned: UnownedWorkers,
+}
+
+/// Workers that no project owns any more.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnownedWorkers {
+    /// By environment, then by name.
+    pub workers: Vec<UnownedWorker>,
+    /// The reasons why some may be missing.
+    pub incomplete: Vec<String>,
+}
+
+/// A Worker that no project owns any more.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnownedWorker {
+    /// Its name.
+    pub worker: String,
+    /// An environment whose account has it.
+    pub environment: String,
+    /// The commit that it was deployed from.
+    pub commit: String,
+    /// The command that deletes it.
+    pub delete: String,
 }
 
 impl<'a> StatusReport<'a> {
     /// The report on `rows`.
     #[must_use]
     pub fn new(head: &'a Head, rows: Vec<StatusRow>, skipped: BTreeMap<String, String>) -> Self {
-        StatusReport { schema: 1, head, rows, skipped }
+        StatusReport { schema: 1, head, rows, skipped, unowned: UnownedWorkers::default() }
     }
 
     /// Returns whether every request got a response.
@@ -86,7 +112,8 @@ impl<'a> StatusReport<'a> {
         let mut names: Vec<&str> = self.rows.iter().map(|row| row.project.as_str()).collect();
         let mut known = BTreeSet::new();
         names.retain(|name| known.insert(*name));
-        let mut table = Table::new(&["PROJECT", "ENV", "STATE", "VERSION", "COMMIT", "AGE", "URL"]);
+        let head = ["PROJECT", "ENV", "STATE", "VERSION", "COMMIT", "AGE", "URL"];
+        let mut table = Table::new(&head).with_movable_last_column();
         for name in names {
             let rows = self.rows.iter().filter(|row| row.project == name);
             for (index, row) in rows.enumerate() {
@@ -110,6 +137,25 @@ impl<'a> StatusReport<'a> {
         }
         for (reason, environments) in skipped {
             let line = format!("Skipped: {} ({reason})", environments.join(", "));
+            text += &(paint(DIM, &line) + "\n");
+        }
+        text + &self.unowned.text()
+    }
+}
+
+impl UnownedWorkers {
+    /// Returns a warning for each Worker.
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for UnownedWorker { worker, environment, commit, delete } in &self.workers {
+            let commit = commit.get(..8).unwrap_or(commit);
+            let line = format!(
+                "The Worker {worker} in {environment} belongs to no project of this working tree (commit {commit})"
+            );
+            text += &format!("{}\n  to delete it: `{delete}`\n", paint(YELLOW, &line));
+        }
+        for reason in &self.incomplete {
+            let line = format!("Workers without a project: {}", plain(reason));
             text += &(paint(DIM, &line) + "\n");
         }
         text
@@ -155,7 +201,7 @@ impl LiveState {
 }
 
 /// Returns text of another machine as one line.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 

@@ -85,7 +85,11 @@ pub fn pins(context: &Context) -> Finding {
     let Ok(config) = context.config() else {
         return Finding::skip("see `config`");
     };
-    let pin = pins::bun(&context.root, config);
+    let fits = Toolchain::wrangler(root).check().and_then(|()| Toolchain::bun(root).check());
+    if let Err(failure) = fits {
+        return Finding::from(&failure);
+    }
+    let pin = pins::bun(root, config);
     let Some(stated) = pin.differing().next() else {
         return Finding::ok();
     };
@@ -93,8 +97,5 @@ pub fn pins(context: &Context) -> Finding {
         .with_value(&stated.version)
         .with_expected(&pin.own.version)
         .source(CONFIG_FILE)
-        .manual_fix(format!(
-            "write the same version into both, then `npm install --package-lock-only` in {}",
-            modules::BUN_TOOLCHAIN
-        ))
+        .manual_fix(format!("`cargo xtask upgrade bun {}`", pin.own.version))
 }

@@ -125,16 +125,25 @@ pub fn fields(context: &Context) -> Finding {
     })
 }
 
-/// `projects.preview`
+/// `projects.preview`: in this environment, and in the one that merge requests are previewed in.
 pub fn preview(context: &Context) -> Finding {
+    let previews = context.config().ok().and_then(|config| config.preview_environment().ok());
+    let own = context.environment();
+    let other = previews.filter(|environment| environment != own && !context.is_remote());
     each(context, |project| {
-        let Some(reason) = guard::preview_without_address(project, context.environment()) else {
-            return Vec::new();
+        let in_own = guard::preview_without_address(project, own)
+            .map(|reason| format!("{}: {reason}", project.config));
+        let in_other = || {
+            let environment = other.as_ref()?;
+            let reason = guard::preview_without_address(project, environment)?;
+            Some(format!("{} in {environment}: {reason}", project.config))
         };
-        vec![
-            Finding::warn(format!("{}: {reason}, so previews get no URL", project.config))
-                .manual_fix(guard::PREVIEW_URLS),
-        ]
+        let reason = in_own.or_else(in_other);
+        let finding = |reason| {
+            Finding::warn(format!("{reason}, so previews get no URL"))
+                .manual_fix(guard::PREVIEW_URLS)
+        };
+        reason.map(finding).into_iter().collect()
     })
 }
 

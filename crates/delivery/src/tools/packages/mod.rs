@@ -3,10 +3,12 @@
 //! [`detect`] reads which manager installs a folder, and in which version: the lock file and
 //! `packageManager` decide. [`Tool`] is one program in one version; [`registry`] finds it on PATH or
 //! installs it from the npm registry. [`failure`] reads why an install failed and names the next step.
+//! [`waiting`] says what an install waits for.
 
 pub mod detect;
 pub mod failure;
 pub mod registry;
+pub mod waiting;
 
 use camino::Utf8PathBuf;
 use serde::Serialize;

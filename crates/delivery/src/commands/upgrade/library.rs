@@ -1,11 +1,11 @@
-//! `upgrade`: moves a repository that only uses this tool to another revision of it.
+//! The pin of this library in a repository that only uses it.
 
 use anyhow::Result;
 use camino::Utf8Path;
-use clap::Args;
 use serde_json::{Value, json};
 
-use super::keys::KeyReport;
+use super::effect::UpgradeEffect;
+use crate::commands::keys::KeyReport;
 use crate::context::Ctx;
 use crate::tools::cargo;
 use base::error::{Exit, Failure, failed, refused};
@@ -14,73 +14,72 @@ use base::probe;
 use workspace::git;
 use workspace::modules::{TOOL, TOOL_LOCK};
 
-/// The most projects that are named.
-const MOST_NAMES: usize = 10;
-
-/// Move this tool to another revision.
-///
-/// The pin in `xtask/Cargo.toml` and its lock file are moved, the new revision is compiled, and it says which projects
-/// get another content key. If it does not compile, both files stay as they were.
-#[derive(Debug, Args)]
-pub struct UpgradeCommand {
-    /// Part to upgrade. Its pins of wrangler, Bun and Dagger move with it
-    #[arg(value_name = "PART", default_value = TOOL, value_parser = [TOOL])]
-    part: String,
-    /// Commit or tag [default: the newest tag if the pin is a tag, else the newest commit of the default branch]
-    #[arg(long, value_name = "REVISION")]
-    rev: Option<String>,
-}
-
-impl UpgradeCommand {
-    /// Runs the command.
-    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let manifest = Utf8Path::new(&self.part).join("Cargo.toml");
-        let text = workspace::symlinks::read(&ctx.root, &manifest).map_err(|failure| {
-            failure.hint(format!("`init` writes {manifest}; upgrade a repository that it set up"))
-        })?;
-        let pin = LibraryPin::find(&text).ok_or_else(|| {
-            refused(format!("{manifest} does not pin `delivery` by `git` and `rev` or `tag`"))
-                .hint("a path is as new as its checkout; pull there")
-        })?;
-        let next = match (&self.rev, pin.kind) {
-            (Some(rev), _) => Revision::parse(rev),
-            (None, RevisionKind::Rev) => Revision::rev(&newest_commit(ctx, pin.url)?),
-            (None, RevisionKind::Tag) => Revision::tag(&newest_tag(ctx, pin.url)?),
-        };
-        let mut report = UpgradeReport::new(&pin, &next);
-        if next.is(&pin) {
-            ctx.ui.report(&report.json(), &format!("up to date: {}", next.name));
-            return Ok(Exit::Done);
+/// Moves the pin in `xtask/Cargo.toml` and its lock file, and compiles the new revision. If it does not compile, both
+/// files stay as they were.
+pub fn upgrade(ctx: &Ctx, revision: Option<&str>) -> Result<Exit> {
+    let manifest = Utf8Path::new(TOOL).join("Cargo.toml");
+    let text = workspace::symlinks::read(&ctx.root, &manifest).map_err(|failure| {
+        failure.hint(format!("`init` writes {manifest}; upgrade a repository that it set up"))
+    })?;
+    let pin = LibraryPin::find(&text).ok_or_else(|| {
+        refused(format!("{manifest} does not pin `delivery` by `git` and `rev` or `tag`"))
+            .hint("a path is as new as its checkout; pull there")
+    })?;
+    let next = match (revision, pin.kind) {
+        (Some(rev), _) => Revision::parse(rev),
+        (None, RevisionKind::Rev) => Revision::rev(&newest_commit(ctx, pin.url)?),
+        (None, RevisionKind::Tag) => Revision::tag(&newest_tag(ctx, pin.url)?),
+    };
+    let mut report = UpgradeReport::new(&pin, &next);
+    if next.is(&pin) {
+        ctx.ui.report(&report.json(), &format!("up to date: {}", next.name));
+        return Ok(Exit::Done);
+    }
+    if ctx.dry_run {
+        ctx.ui.report(&report.json(), &report.text(&manifest));
+        return Ok(Exit::Done);
+    }
+    let before = KeyReport::read(ctx).ok();
+    let lock = std::fs::read_to_string(ctx.root.join(TOOL_LOCK)).ok();
+    write_whole(&ctx.root.join(&manifest), &pin.move_to(&text, &next))?;
+    if let Err(error) = compile(ctx, &manifest) {
+        write_whole(&ctx.root.join(&manifest), &text)?;
+        if let Some(lock) = lock {
+            write_whole(&ctx.root.join(TOOL_LOCK), &lock)?;
         }
-        if ctx.dry_run {
-            ctx.ui.report(&report.json(), &report.text(&manifest));
-            return Ok(Exit::Done);
+        if error.exit == Exit::Interrupted {
+            return Err(error.into());
         }
-        let before = KeyReport::read(ctx).ok();
-        let lock = std::fs::read_to_string(ctx.root.join(TOOL_LOCK)).ok();
-        write_whole(&ctx.root.join(&manifest), &pin.move_to(&text, &next))?;
-        if let Err(error) = compile(ctx, &manifest) {
-            write_whole(&ctx.root.join(&manifest), &text)?;
-            if let Some(lock) = lock {
-                write_whole(&ctx.root.join(TOOL_LOCK), &lock)?;
-            }
-            if error.exit == Exit::Interrupted {
-                return Err(error.into());
-            }
-            return Err(error
+        return Err(error
                 .hint(format!(
                     "{manifest} and {TOOL_LOCK} are as before; check that {} is a revision of {}, and that \
                      {TOOL}/src/main.rs compiles with it",
                     next.name, pin.url
                 ))
                 .into());
-        }
-        report.written = true;
-        let after = key_report(ctx, &manifest);
-        report.effect =
-            before.zip(after).map(|(before, after)| UpgradeEffect::new(&before, &after));
-        ctx.ui.report(&report.json(), &report.text(&manifest));
-        Ok(Exit::Done)
+    }
+    report.written = true;
+    let after = key_report(ctx, &manifest);
+    report.effect = before.zip(after).map(|(before, after)| UpgradeEffect::new(&before, &after));
+    ctx.ui.report(&report.json(), &report.text(&manifest));
+    Ok(Exit::Done)
+}
+
+/// Returns the revision of this library that the repository pins, and its file. `None` if it pins none.
+pub fn current(ctx: &Ctx) -> Option<(String, String)> {
+    let manifest = Utf8Path::new(TOOL).join("Cargo.toml");
+    let text = workspace::symlinks::read(&ctx.root, &manifest).ok()?;
+    let pin = LibraryPin::find(&text)?;
+    Some((pin.revision.to_owned(), manifest.into_string()))
+}
+
+/// Returns the newest revision of the kind that the repository pins.
+pub fn newest(ctx: &Ctx) -> Result<String, Failure> {
+    let text = workspace::symlinks::read(&ctx.root, &Utf8Path::new(TOOL).join("Cargo.toml"))?;
+    match LibraryPin::find(&text) {
+        Some(LibraryPin { url, kind: RevisionKind::Rev, .. }) => newest_commit(ctx, url),
+        Some(LibraryPin { url, kind: RevisionKind::Tag, .. }) => newest_tag(ctx, url),
+        None => Err(refused(format!("{TOOL}/Cargo.toml pins no revision"))),
     }
 }
 
@@ -184,42 +183,6 @@ impl Revision {
     }
 }
 
-/// The effect of an upgrade on the projects.
-#[derive(Debug)]
-struct UpgradeEffect {
-    tools: Vec<String>,
-    changed: Vec<String>,
-    projects: usize,
-}
-
-impl UpgradeEffect {
-    fn new(before: &KeyReport, after: &KeyReport) -> UpgradeEffect {
-        UpgradeEffect {
-            tools: before.moved_tools(after),
-            changed: before.changed_projects(after).into_iter().map(str::to_owned).collect(),
-            projects: after.keys.len(),
-        }
-    }
-
-    fn text(&self) -> String {
-        let mut text: String = self.tools.iter().map(|line| format!("{line}\n")).collect();
-        if self.changed.is_empty() {
-            return text + "no content key changes: nothing is deployed again\n";
-        }
-        let mut names =
-            self.changed.iter().take(MOST_NAMES).cloned().collect::<Vec<_>>().join(", ");
-        if self.changed.len() > MOST_NAMES {
-            names += &format!(" and {} more", self.changed.len() - MOST_NAMES);
-        }
-        text += &format!(
-            "{} of {} projects get another content key and are deployed once more: {names}\n",
-            self.changed.len(),
-            self.projects
-        );
-        text
-    }
-}
-
 #[derive(Debug)]
 struct UpgradeReport<'a> {
     pin: &'a LibraryPin<'a>,
@@ -269,7 +232,7 @@ fn newest_commit(ctx: &Ctx, url: &str) -> Result<String, Failure> {
     let commit = listed.as_deref().and_then(|text| text.split_whitespace().next());
     commit.map(str::to_owned).ok_or_else(|| {
         failed(format!("{url} does not name its newest commit; nothing was changed")).hint(format!(
-            "run `git ls-remote {url} HEAD` for the reason, or name a commit with `--rev`"
+            "run `git ls-remote {url} HEAD` for the reason, or name a commit: `cargo xtask upgrade xtask COMMIT`"
         ))
     })
 }
@@ -282,7 +245,7 @@ fn newest_tag(ctx: &Ctx, url: &str) -> Result<String, Failure> {
     let newest = tags.filter_map(|(_, tag)| Some((release(tag)?, tag))).max();
     newest.map(|(_, tag)| tag.to_owned()).ok_or_else(|| {
         failed(format!("{url} names no release; nothing was changed")).hint(format!(
-            "run `git ls-remote --tags {url}` for the reason, or name a revision with `--rev`"
+            "run `git ls-remote --tags {url}` for the reason, or name a revision: `cargo xtask upgrade xtask REVISION`"
         ))
     })
 }
@@ -371,21 +334,5 @@ mod tests {
         assert_eq!(tags[6], "v1.10.0");
         assert_eq!(Revision::parse("0123abc").kind, RevisionKind::Rev);
         assert_eq!(Revision::parse("v1.0.0").kind, RevisionKind::Tag);
-    }
-
-    #[test]
-    fn the_effect_names_the_projects() {
-        let report = |tool: &str, keys: &[(&str, &str)]| KeyReport {
-            schema: 1,
-            tools: [("wrangler".to_owned(), tool.to_owned())].into(),
-            keys: keys.iter().map(|(name, key)| ((*name).to_owned(), (*key).to_owned())).collect(),
-        };
-        let before = report("4.1.0", &[("a", "1"), ("b", "2")]);
-        let text = |after: &KeyReport| UpgradeEffect::new(&before, after).text();
-        assert_eq!(
-            text(&report("4.2.0", &[("a", "3"), ("b", "2")])),
-            "wrangler 4.1.0 → 4.2.0\n1 of 2 projects get another content key and are deployed once more: a\n"
-        );
-        assert_eq!(text(&before), "no content key changes: nothing is deployed again\n");
     }
 }

@@ -1,0 +1,227 @@
+//! Workers that no project owns any more: a project was deleted or renamed, and its Worker still runs.
+//!
+//! A Worker counts only if its newest upload is one of this tool from this repository. Its tag is then a content key,
+//! and its message begins with a commit that this repository has. A shallow clone finds fewer.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use camino::Utf8Path;
+
+use super::status::{READERS, ReadableEnvironment};
+use crate::context::Ctx;
+use crate::report::status::{UnownedWorker, UnownedWorkers};
+use base::command::quote;
+use cloudflare::api::{Api, ListedVersion};
+use workspace::Workspace;
+use workspace::config::LOCAL;
+use workspace::discovery::BrokenConfig;
+use workspace::git;
+use workspace::triggers::digest_in;
+
+/// The most Workers of an account that are looked at.
+const MOST_WORKERS: usize = 200;
+
+/// Returns the Workers that no project owns, in the accounts of `places`.
+pub fn find(ctx: &Ctx, workspace: &Workspace, places: &[ReadableEnvironment]) -> UnownedWorkers {
+    let mut found = UnownedWorkers::default();
+    if places.is_empty() {
+        return found;
+    }
+    let owned = Owned::new(workspace);
+    let mut accounts = BTreeSet::new();
+    for place in places {
+        let account = (&place.destination.api, place.destination.account_id.to_lowercase());
+        if accounts.insert(account) {
+            in_account(ctx, workspace, place, &owned, &mut found);
+        }
+    }
+    found
+}
+
+/// The names of Workers that projects own.
+struct Owned {
+    names: BTreeSet<String>,
+    /// The words in quotation marks of configs that no project can be made of. One of them is the Worker's name.
+    broken: BTreeSet<String>,
+}
+
+impl Owned {
+    /// Reads the names of all projects in all environments.
+    fn new(workspace: &Workspace) -> Owned {
+        let shared = workspace.config.environments.keys().map(String::as_str);
+        let shared: Vec<&str> = shared.chain([LOCAL]).collect();
+        let names = workspace.projects.iter().flat_map(|project| {
+            let own = project.environments.iter().map(String::as_str);
+            let environments: Vec<&str> = own.chain(shared.iter().copied()).collect();
+            let workers = environments.into_iter().map(|name| project.target(name).worker);
+            workers.chain([project.worker.clone()]).collect::<Vec<_>>()
+        });
+        let broken = BrokenConfig::needing_attention(&workspace.broken).filter_map(|broken| {
+            let text = std::fs::read_to_string(workspace.root.join(&broken.config)).ok()?;
+            Some(quoted_words(&text))
+        });
+        Owned { names: names.collect(), broken: broken.flatten().collect() }
+    }
+
+    /// Tells whether a project owns the Worker, or a config that cannot be read may.
+    fn has(&self, worker: &str) -> bool {
+        let may_be = |word: &String| {
+            worker
+                .strip_prefix(word.as_str())
+                .is_some_and(|environment| environment.is_empty() || environment.starts_with('-'))
+        };
+        self.names.contains(worker) || self.broken.iter().any(may_be)
+    }
+}
+
+/// Returns the texts between quotation marks that can be a Worker's name.
+fn quoted_words(text: &str) -> Vec<String> {
+    let is_name = |word: &&str| {
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
+    text.split(['"', '\'']).filter(is_name).map(str::to_owned).collect()
+}
+
+fn in_account(
+    ctx: &Ctx,
+    workspace: &Workspace,
+    place: &ReadableEnvironment,
+    owned: &Owned,
+    found: &mut UnownedWorkers,
+) {
+    let destination = &place.destination;
+    let api = Api::new(&destination.api, &destination.account_id, &place.token)
+        .patient(&ctx.retry_budget);
+    let environment = &destination.environment;
+    let names = match api.worker_names() {
+        Ok(names) => names,
+        Err(error) => {
+            found.incomplete.push(format!("{environment} cannot be listed: {error:#}"));
+            return;
+        }
+    };
+    let mut others: Vec<String> = names.into_iter().filter(|name| !owned.has(name)).collect();
+    others.sort();
+    if others.len() > MOST_WORKERS {
+        found.incomplete.push(format!(
+            "{environment} has {} Workers of others, of which the first {MOST_WORKERS} were read",
+            others.len()
+        ));
+        others.truncate(MOST_WORKERS);
+    }
+    let queue = Mutex::new(others.iter());
+    let workers = Mutex::new(Vec::new());
+    let problem = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..READERS.min(others.len()) {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some(worker) = next else { break };
+                    match api.versions(worker) {
+                        Ok(versions) => {
+                            if let Some(commit) = uploaded_commit(&ctx.root, &versions) {
+                                let mut workers =
+                                    workers.lock().unwrap_or_else(PoisonError::into_inner);
+                                workers.push((worker.clone(), commit));
+                            }
+                        }
+                        Err(error) => {
+                            let mut problem =
+                                problem.lock().unwrap_or_else(PoisonError::into_inner);
+                            *problem = Some(format!("{worker} in {environment}: {error:#}"));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    found.incomplete.extend(problem.into_inner().unwrap_or_else(PoisonError::into_inner));
+    let mut workers = workers.into_inner().unwrap_or_else(PoisonError::into_inner);
+    workers.sort();
+    found.workers.extend(workers.into_iter().map(|(worker, commit)| UnownedWorker {
+        delete: delete_command(workspace, environment, &worker),
+        environment: environment.clone(),
+        worker,
+        commit,
+    }));
+}
+
+/// Returns the commit of this repository that the newest upload was made from. `None` if it was not made by this tool or
+/// from another repository.
+fn uploaded_commit(root: &Utf8Path, versions: &[ListedVersion]) -> Option<String> {
+    let commit = commit_of_deployment(versions)?;
+    let object = format!("{commit}^{{commit}}");
+    git::ask(root, &["rev-parse", "--quiet", "--verify", &object]).map(|_| commit.to_owned())
+}
+
+/// Returns the commit in the newest upload, if that has the annotations of a deployment by this tool.
+fn commit_of_deployment(versions: &[ListedVersion]) -> Option<&str> {
+    let newest = versions.iter().find(|version| !version.is_of_secret())?;
+    let tag = newest.annotation("workers/tag")?;
+    let is_key = tag.len() == 12 && tag.bytes().all(|byte| byte.is_ascii_hexdigit());
+    digest_in(newest.annotation("workers/message")?)?;
+    newest.commit().filter(|_| is_key)
+}
+
+/// Returns the command that deletes a Worker. Any project lends it the account and the token.
+fn delete_command(workspace: &Workspace, environment: &str, worker: &str) -> String {
+    let (environment, worker) = (quote(environment), quote(worker));
+    match workspace.projects.first() {
+        Some(project) => format!(
+            "cargo xtask wrangler {} --env {environment} -- delete {worker}",
+            quote(&project.name)
+        ),
+        None => format!("wrangler delete {worker}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_a_deployment_of_this_tool_counts() {
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        let version = |tag: &str, message: &str| -> ListedVersion {
+            serde_json::from_value(json!({ "id": "1", "annotations": {
+                "workers/tag": tag, "workers/message": message } }))
+            .expect("a version")
+        };
+        let secret: ListedVersion = serde_json::from_value(
+            json!({ "id": "2", "annotations": { "workers/triggered_by": "secret" } }),
+        )
+        .expect("a version");
+        let ours = || version("0123456789ab", &format!("{commit} (triggers 01234567)"));
+        assert_eq!(commit_of_deployment(&[ours()]), Some(commit));
+        assert_eq!(commit_of_deployment(&[secret, ours()]), Some(commit));
+        for theirs in [
+            version("v1.2.3", &format!("{commit} (triggers 01234567)")),
+            version("0123456789ab", commit),
+            version("0123456789ab", "release 7 (triggers 01234567)"),
+        ] {
+            // Whoever uploaded last owns it.
+            assert_eq!(commit_of_deployment(&[theirs, ours()]), None);
+        }
+        assert_eq!(commit_of_deployment(&[]), None);
+    }
+
+    #[test]
+    fn a_config_that_cannot_be_read_may_own_its_worker() {
+        let broken = quoted_words("{ \"name\": \"shop\", \"main\": 'src/a.ts', {{more}} }");
+        let owned =
+            Owned { names: ["api".to_owned()].into(), broken: broken.into_iter().collect() };
+        for (worker, expected) in [
+            ("api", true),
+            ("shop", true),
+            ("shop-staging", true),
+            ("shopping", false),
+            ("api-old", false),
+        ] {
+            assert_eq!(owned.has(worker), expected, "{worker}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! `upgrade`: moves this tool, wrangler, Bun or Dagger to another version, with its lock file.
+
+mod effect;
+mod library;
+mod newest;
+mod pins;
+mod tools;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use crate::context::Ctx;
+use base::error::{Exit, Failure, usage};
+use workspace::toolchain::is_exact;
+
+/// Move this tool, wrangler, Bun or Dagger to another version.
+///
+/// A pin moves with its lock file, and the output names the projects that are deployed again because of it. Without a
+/// part, the pins are listed with their newest versions. If anything fails, all files stay as they were.
+#[derive(Debug, Args)]
+pub struct UpgradeCommand {
+    /// Part to upgrade [default: list them]
+    #[arg(value_name = "PART", value_enum)]
+    part: Option<Part>,
+    /// Version [default: the newest one]. For `xtask`, a tag or commit: by default the newest tag if the pin is a tag,
+    /// else the newest commit of the default branch
+    #[arg(value_name = "VERSION")]
+    version: Option<String>,
+    /// Commit or tag of xtask
+    #[arg(
+        long,
+        value_name = "REVISION",
+        hide = true,
+        conflicts_with = "version",
+        requires = "part"
+    )]
+    rev: Option<String>,
+}
+
+/// A part with a pin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// This tool. Its own pins of wrangler, Bun and Dagger move with it
+    Xtask,
+    /// wrangler, which uploads, with miniflare and workerd
+    Wrangler,
+    /// Bun, which runs wrangler and installs and builds projects with its lock file
+    Bun,
+    /// The Dagger CLI and engine
+    Dagger,
+}
+
+impl Part {
+    /// Returns the name as people type it.
+    fn name(self) -> &'static str {
+        match self {
+            Part::Xtask => "xtask",
+            Part::Wrangler => "wrangler",
+            Part::Bun => "bun",
+            Part::Dagger => "dagger",
+        }
+    }
+}
+
+impl UpgradeCommand {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        let version = self.version.or(self.rev);
+        match self.part {
+            None => pins::list(ctx),
+            Some(Part::Xtask) => library::upgrade(ctx, version.as_deref()),
+            Some(part) => {
+                version.as_deref().map_or(Ok(()), |version| check_version(part, version))?;
+                tools::upgrade(ctx, part, version)
+            }
+        }
+    }
+}
+
+/// Refuses a tag or a range: a pin is one version.
+fn check_version(part: Part, version: &str) -> Result<(), Failure> {
+    if is_exact(version) {
+        return Ok(());
+    }
+    let name = part.name();
+    Err(usage(format!("`{version}` is no exact version"))
+        .hint(format!("name one like `cargo xtask upgrade {name} 1.2.3`, or none for the newest")))
+}

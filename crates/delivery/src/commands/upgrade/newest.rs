@@ -1,0 +1,51 @@
+//! The newest version of a tool, by the npm registry that npm or Bun is set up with.
+
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::Part;
+use crate::tools::bun::{self, Bun, which};
+use base::error::{Failure, failed};
+use base::probe;
+use workspace::toolchain::is_exact;
+
+/// The time limit for an answer of the registry.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Returns the npm package whose versions are those of a part. The SDK of Dagger is released with each engine, under
+/// the same number.
+fn package(part: Part) -> &'static str {
+    match part {
+        Part::Xtask | Part::Wrangler => "wrangler",
+        Part::Bun => "bun",
+        Part::Dagger => "@dagger.io/dagger",
+    }
+}
+
+/// Asks npm, else Bun, for the newest version of `part`.
+pub fn newest(root: &Utf8Path, bun_version: &str, part: Part) -> Result<String, Failure> {
+    let package = package(part);
+    let npm = which("npm").map(|npm| (npm, vec!["view", package, "version"]));
+    let bun = || -> Option<(Utf8PathBuf, Vec<&str>)> {
+        match bun::find(root, bun_version) {
+            Bun::OnPath(bun) | Bun::Installed(bun) => {
+                Some((bun, vec!["pm", "view", package, "version"]))
+            }
+            Bun::Missing(_) => None,
+        }
+    };
+    let Some((program, arguments)) = npm.or_else(bun) else {
+        return Err(failed("neither npm nor Bun is there to ask for the newest version")
+            .hint("install npm, or name the version"));
+    };
+    let answer = probe::capture_stdout(root, &program, &arguments, DEADLINE);
+    answer.filter(|version| is_exact(version)).ok_or_else(|| {
+        let name = program.file_name().unwrap_or("npm");
+        failed(format!("{name} does not tell the newest version of {package}; nothing was changed"))
+            .hint(format!(
+                "run `{name} {}` for the reason, or name the version",
+                arguments.join(" ")
+            ))
+    })
+}

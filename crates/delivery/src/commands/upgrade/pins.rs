@@ -1,0 +1,178 @@
+//! The list of pins, with their newest versions.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::newest::newest;
+use super::tools::CurrentPin;
+use super::{Part, library};
+use crate::context::Ctx;
+use base::error::{Exit, Failure};
+use base::terminal::table::{Cell, Table};
+use base::terminal::{DIM, GREEN, YELLOW};
+use workspace::config::Config;
+
+/// A pin in the list.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PinRow {
+    part: &'static str,
+    /// `None` for xtask in its own checkout.
+    current: Option<String>,
+    /// `None` if it cannot be found out.
+    newest: Option<String>,
+    /// The file, or the program that carries the pin.
+    place: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// The list.
+#[derive(Debug, Serialize)]
+struct PinList {
+    schema: u32,
+    pins: Vec<PinRow>,
+}
+
+/// Lists the pins. Fails if a newest version cannot be found out.
+pub fn list(ctx: &Ctx) -> Result<Exit> {
+    let config = Config::load(&ctx.root)?;
+    let parts = [Part::Wrangler, Part::Bun, Part::Dagger];
+    // A request takes a second or so, and none needs another.
+    let mut rows: Vec<PinRow> = std::thread::scope(|scope| {
+        let row = |part| {
+            let (root, config) = (&ctx.root, &config);
+            scope.spawn(move || {
+                let pin = CurrentPin::read(root, config, part);
+                let place = match pin.is_carried {
+                    true => "carried by xtask".to_owned(),
+                    false => pin.file.to_string(),
+                };
+                PinRow::new(part, Some(pin.version), place, newest(root, &config.tools.bun, part))
+            })
+        };
+        let library = library::current(ctx);
+        let waiting: Vec<_> = parts.into_iter().map(row).collect();
+        let library = match library {
+            Some((current, place)) => {
+                PinRow::new(Part::Xtask, Some(current), place, library::newest(ctx))
+            }
+            None => PinRow {
+                part: Part::Xtask.name(),
+                current: None,
+                newest: None,
+                place: "this checkout".to_owned(),
+                error: None,
+            },
+        };
+        let rows = waiting.into_iter().filter_map(|row| row.join().ok());
+        std::iter::once(library).chain(rows).collect()
+    });
+    rows.retain(|row| !row.part.is_empty());
+    let list = PinList { schema: 1, pins: rows };
+    ctx.ui.report(&list, &list.text(ctx.ui.width()));
+    let is_complete = list.pins.iter().all(|row| row.error.is_none());
+    Ok(if is_complete { Exit::Done } else { Exit::Failed })
+}
+
+impl PinRow {
+    fn new(
+        part: Part,
+        current: Option<String>,
+        place: String,
+        newest: Result<String, Failure>,
+    ) -> PinRow {
+        let (newest, error) = match newest {
+            Ok(newest) => (Some(newest), None),
+            Err(failure) => (None, Some(failure.with_hints())),
+        };
+        PinRow { part: part.name(), current, newest, place, error }
+    }
+
+    fn is_old(&self) -> bool {
+        self.newest.is_some() && self.newest != self.current
+    }
+}
+
+impl PinList {
+    /// Returns the table for a terminal with `width` columns.
+    fn text(&self, width: Option<usize>) -> String {
+        let mut table = Table::new(&["PART", "CURRENT", "NEWEST", "PIN"]);
+        for row in &self.pins {
+            let newest = match &row.newest {
+                Some(newest) if row.is_old() => Cell::new(newest, YELLOW),
+                Some(newest) => Cell::new(newest, GREEN),
+                None if row.error.is_some() => Cell::new("unknown", DIM),
+                None => Cell::new("-", DIM),
+            };
+            let current = row.current.as_deref().unwrap_or("-");
+            table.row(vec![row.part.into(), current.into(), newest, Cell::new(&row.place, DIM)]);
+        }
+        let mut text = table.text(width);
+        for row in self.pins.iter().filter(|row| row.is_old()) {
+            text += &format!("next: `cargo xtask upgrade {}`\n", row.part);
+        }
+        for row in &self.pins {
+            text += &row.error.as_ref().map(|error| format!("{error}\n")).unwrap_or_default();
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base::error::failed;
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn the_table_tells_what_is_old() {
+        let row = |part: Part, current: &str, place: &str, newest: Result<&str, Failure>| {
+            PinRow::new(part, Some(current.to_owned()), place.to_owned(), newest.map(str::to_owned))
+        };
+        let list = PinList {
+            schema: 1,
+            pins: vec![
+                row(Part::Xtask, "v1.2.0", "xtask/Cargo.toml", Ok("v1.3.0")),
+                row(Part::Wrangler, "4.164.0", "carried by xtask", Ok("4.164.0")),
+                row(
+                    Part::Dagger,
+                    "0.21.8",
+                    "dagger/config/config.json",
+                    Err(failed("npm does not tell the newest version of @dagger.io/dagger; nothing was changed")
+                        .hint("run `npm view @dagger.io/dagger version` for the reason, or name the version")),
+                ),
+            ],
+        };
+        let text = |width| anstream::adapter::strip_str(&list.text(Some(width))).to_string();
+        expect![[r#"
+            PART      CURRENT  NEWEST   PIN
+            xtask     v1.2.0   v1.3.0   xtask/Cargo.toml
+            wrangler  4.164.0  4.164.0  carried by xtask
+            dagger    0.21.8   unknown  dagger/config/config.json
+            next: `cargo xtask upgrade xtask`
+            npm does not tell the newest version of @dagger.io/dagger; nothing was changed
+            hint: run `npm view @dagger.io/dagger version` for the reason, or name the version
+        "#]]
+        .assert_eq(&text(80));
+        expect![[r#"
+            xtask
+              current  v1.2.0
+              newest   v1.3.0
+              pin      xtask/Cargo.toml
+            wrangler
+              current  4.164.0
+              newest   4.164.0
+              pin      carried by xtask
+            dagger
+              current  0.21.8
+              newest   unknown
+              pin      dagger/config/config.json
+            next: `cargo xtask upgrade xtask`
+            npm does not tell the newest version of @dagger.io/dagger; nothing was changed
+            hint: run `npm view @dagger.io/dagger version` for the reason, or name the version
+        "#]]
+        .assert_eq(&text(40));
+    }
+}

@@ -1,0 +1,369 @@
+//! Moves the pin of wrangler, Bun or Dagger, with its lock file.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::{Value, json};
+
+use super::Part;
+use super::effect::UpgradeEffect;
+use super::newest::newest;
+use crate::commands::ci;
+use crate::commands::keys::KeyReport;
+use crate::config_edit;
+use crate::context::Ctx;
+use crate::engine::setup::Setup;
+use crate::tools::bun::INSTALL_DEADLINE;
+use base::command::ProcessCommand;
+use base::error::{Exit, Failure, failed, refused};
+use base::files::write_whole;
+use base::version::Version;
+use workspace::config::{CONFIG_FILE, Config};
+use workspace::git;
+use workspace::key::fresh_nonce;
+use workspace::toolchain::{Toolchain, locked_version, parse_lock};
+
+/// The image that has Bun. Its tags are Bun's versions.
+const BUN_IMAGE: &str = "oven/bun:";
+
+/// The place of a pin, and its version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CurrentPin {
+    /// The version.
+    pub version: String,
+    /// The file of the repository that holds it, or would hold it.
+    pub file: Utf8PathBuf,
+    /// True if this program carries it, because the repository has none.
+    pub is_carried: bool,
+}
+
+impl CurrentPin {
+    /// Reads the pin of a tool.
+    #[must_use]
+    pub fn read(root: &Utf8Path, config: &Config, part: Part) -> CurrentPin {
+        let in_config = |version: &str| {
+            let text = std::fs::read_to_string(root.join(CONFIG_FILE)).unwrap_or_default();
+            let value: Value = serde_json::from_str(&text).unwrap_or_default();
+            let is_carried = value["tools"].is_null();
+            CurrentPin { version: version.to_owned(), file: CONFIG_FILE.into(), is_carried }
+        };
+        match part {
+            Part::Xtask | Part::Wrangler => {
+                let toolchain = Toolchain::wrangler(root);
+                CurrentPin {
+                    version: toolchain.version().unwrap_or_else(|| "unknown".to_owned()),
+                    file: toolchain.own_manifest(),
+                    is_carried: toolchain.is_carried(),
+                }
+            }
+            Part::Bun => in_config(&config.tools.bun),
+            Part::Dagger => in_config(&config.tools.dagger),
+        }
+    }
+}
+
+/// Moves the pin of `part` to `version`, or to the newest one.
+pub fn upgrade(ctx: &Ctx, part: Part, version: Option<String>) -> Result<Exit> {
+    let root = &ctx.root;
+    let config = Config::load(root)?;
+    let pin = CurrentPin::read(root, &config, part);
+    let to = match version {
+        Some(version) => version,
+        None => newest(root, &config.tools.bun, part)?,
+    };
+    let mut report = ToolUpgradeReport { part, pin: &pin, to: &to, ..ToolUpgradeReport::new(&pin) };
+    if to == pin.version && fits(root, &config, part) {
+        ctx.ui.report(&report.json(), &format!("up to date: {} {to}", part.name()));
+        return Ok(Exit::Done);
+    }
+    check_dagger(root, &config, part, &to)?;
+    let before = KeyReport::read(ctx);
+    if ctx.dry_run {
+        report.files = planned_files(root, part);
+        // wrangler's lock file and the version of Bun are parts of every key. Dagger's version is a part of none.
+        report.effect = before.ok().map(|keys| match part {
+            Part::Dagger => UpgradeEffect::on_no_project(&keys),
+            _ => UpgradeEffect::on_every_project(&keys),
+        });
+        ctx.ui.report(&report.json(), &report.text());
+        return Ok(Exit::Done);
+    }
+    let changes = PinEdits::new(ctx, &config, part, &to)?;
+    report.note = changes.note.clone();
+    report.files = changes.write(root)?;
+    report.files.extend(ci::refresh(root)?.into_iter().map(Utf8PathBuf::from));
+    report.is_written = true;
+    let after = KeyReport::read(ctx);
+    report.effect = before.ok().zip(after.ok()).map(|(before, after)| {
+        let mut effect = UpgradeEffect::new(&before, &after);
+        // The first line says it already.
+        effect.tools.clear();
+        effect
+    });
+    ctx.ui.report(&report.json(), &report.text());
+    Ok(Exit::Done)
+}
+
+/// Tells whether all files of a pin agree.
+fn fits(root: &Utf8Path, config: &Config, part: Part) -> bool {
+    let bun = || {
+        let toolchain = Toolchain::bun(root);
+        toolchain.check().is_ok() && toolchain.version().as_ref() == Some(&config.tools.bun)
+    };
+    match part {
+        Part::Xtask | Part::Wrangler => Toolchain::wrangler(root).check().is_ok(),
+        Part::Bun => bun() && bun_image(config, &config.tools.bun).is_none(),
+        Part::Dagger => true,
+    }
+}
+
+/// Refuses a Dagger that the repository's modules cannot run on, and one for which a checksum is missing.
+fn check_dagger(root: &Utf8Path, config: &Config, part: Part, to: &str) -> Result<(), Failure> {
+    if part != Part::Dagger {
+        return Ok(());
+    }
+    if config.pipeline.dagger_sha256.is_some() {
+        return Err(refused(format!(
+            "{CONFIG_FILE}: `pipeline.daggerSha256` is the checksum of Dagger {}; nothing was changed",
+            config.tools.dagger
+        ))
+        .hint("remove it, upgrade, and write the checksum of the new archive"));
+    }
+    let modules = root.join("dagger").read_dir_utf8().into_iter().flatten().flatten();
+    for module in modules {
+        let file = module.path().join("dagger.json");
+        let value: Value = std::fs::read_to_string(&file)
+            .ok()
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default();
+        let least = value["engineVersion"].as_str().and_then(Version::find);
+        if least > Version::find(to) {
+            let file = file.strip_prefix(root).unwrap_or(&file);
+            let least = least.map(|version| version.to_string()).unwrap_or_default();
+            return Err(refused(format!(
+                "{file} needs Dagger {least} or newer; nothing was changed"
+            ))
+            .hint(format!("name a newer version, or change `engineVersion` in {file} first")));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the image of Bun `version`. `None` if the config has it already or names an image whose tag says no version.
+fn bun_image(config: &Config, version: &str) -> Option<String> {
+    let tag = config.images.bun.strip_prefix(BUN_IMAGE)?;
+    let (old, rest) = tag.split_at(tag.find('-').unwrap_or(tag.len()));
+    let is_moved = old.split('.').count() == 3 && !tag.contains('@') && old != version;
+    is_moved.then(|| format!("{BUN_IMAGE}{version}{rest}"))
+}
+
+/// Returns the files that an upgrade of `part` writes.
+fn planned_files(root: &Utf8Path, part: Part) -> Vec<Utf8PathBuf> {
+    let bun = Toolchain::bun(root);
+    let wrangler = Toolchain::wrangler(root);
+    match part {
+        Part::Xtask | Part::Wrangler => vec![wrangler.own_manifest(), wrangler.own_lock()],
+        Part::Bun => vec![CONFIG_FILE.into(), bun.own_manifest(), bun.own_lock()],
+        Part::Dagger => vec![CONFIG_FILE.into()],
+    }
+}
+
+/// The new texts of files, by their paths relative to the root.
+struct PinEdits {
+    files: BTreeMap<Utf8PathBuf, String>,
+    note: Option<String>,
+}
+
+impl PinEdits {
+    /// Computes the texts. A package manager makes the lock file in a temporary folder, so that nothing is half written.
+    fn new(ctx: &Ctx, config: &Config, part: Part, to: &str) -> Result<PinEdits> {
+        let root = &ctx.root;
+        let mut changes = PinEdits { files: BTreeMap::new(), note: None };
+        if matches!(part, Part::Bun | Part::Dagger) {
+            let text = std::fs::read_to_string(root.join(CONFIG_FILE))?;
+            changes.files.insert(CONFIG_FILE.into(), edit_config(&text, config, part, to)?);
+            let image = &config.images.bun;
+            if part == Part::Bun && bun_image(config, to).is_none() && !image.contains(to) {
+                changes.note =
+                    Some(format!("images.bun in {CONFIG_FILE} is still {image}; change it too"));
+            }
+        }
+        let toolchain = match part {
+            Part::Xtask | Part::Wrangler => Toolchain::wrangler(root),
+            Part::Bun => Toolchain::bun(root),
+            Part::Dagger => return Ok(changes),
+        };
+        changes.files.extend(lock(ctx, config, &toolchain, part, to)?);
+        let folder = toolchain.own_manifest();
+        let folder = folder.parent().unwrap_or(Utf8Path::new(""));
+        let modules = folder.join("node_modules");
+        // `git check-ignore` prints an ignored path.
+        if part != Part::Bun && git::ask(root, &["check-ignore", modules.as_str()]).is_none() {
+            changes.files.insert(folder.join(".gitignore"), "node_modules/\n".to_owned());
+        }
+        if toolchain.is_carried() {
+            changes.note = Some(format!(
+                "this repository now pins {} itself, so `upgrade xtask` does not move it; delete {folder} to return to the pin of xtask",
+                part.name()
+            ));
+        }
+        Ok(changes)
+    }
+
+    /// Writes all files, or none, and returns their paths.
+    fn write(&self, root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
+        let mut previous: Vec<(Utf8PathBuf, Option<String>)> = Vec::new();
+        for (path, text) in &self.files {
+            let path = root.join(path);
+            previous.push((path.clone(), std::fs::read_to_string(&path).ok()));
+            if let Err(error) = write_whole(&path, text) {
+                for (path, text) in previous {
+                    match text {
+                        Some(text) => write_whole(&path, &text)?,
+                        None => drop(std::fs::remove_file(&path)),
+                    }
+                }
+                return Err(base::error::unwritable(format!("{error:#}")).into());
+            }
+        }
+        Ok(self.files.keys().cloned().collect())
+    }
+}
+
+/// Returns the config with another version of Bun or Dagger.
+fn edit_config(text: &str, config: &Config, part: Part, to: &str) -> Result<String, Failure> {
+    let (bun, dagger) = match part {
+        Part::Bun => (to, config.tools.dagger.as_str()),
+        _ => (config.tools.bun.as_str(), to),
+    };
+    // A config without `tools` gets both, because neither field has a default there.
+    let mut edited = config_edit::set(text, &["tools", "bun"], &json!(bun))?;
+    edited = config_edit::set(&edited, &["tools", "dagger"], &json!(dagger))?;
+    if let Some(image) = bun_image(config, bun) {
+        edited = config_edit::set(&edited, &["images", "bun"], &json!(image))?;
+    }
+    Config::parse(&edited)?;
+    Ok(edited)
+}
+
+/// Returns the manifest of a toolchain with `version`, and the lock file that its package manager makes for it.
+fn lock(
+    ctx: &Ctx,
+    config: &Config,
+    toolchain: &Toolchain,
+    part: Part,
+    version: &str,
+) -> Result<[(Utf8PathBuf, String); 2]> {
+    let (name, root) = (part.name(), &ctx.root);
+    let manifest = toolchain.manifest_with(version).ok_or_else(|| {
+        refused(format!("{} is no JSON object", toolchain.own_manifest())).hint(format!(
+            "restore it with `git checkout -- {}`, then upgrade",
+            toolchain.own_manifest()
+        ))
+    })?;
+    let folder = root.join(".xtask/tmp").join(format!("upgrade-{name}-{}", fresh_nonce()?));
+    let lock_name = toolchain.lock_file();
+    let lock_name = lock_name.file_name().unwrap_or_default();
+    let relock = || -> Result<String> {
+        write_whole(&folder.join("package.json"), &manifest)?;
+        // What the old lock file says about other packages stays. A broken one says nothing.
+        if let Some(old) = toolchain.lock().filter(|old| parse_lock(old).is_some()) {
+            write_whole(&folder.join(lock_name), &old)?;
+        }
+        let setup = Setup::new(ctx, config)?;
+        let argv: Vec<String> = match part {
+            Part::Bun => NPM_LOCK.map(str::to_owned).to_vec(),
+            _ => {
+                let bun = setup.bun()?;
+                let rest = ["install", "--lockfile-only", "--ignore-scripts"].map(str::to_owned);
+                std::iter::once(bun.into_string()).chain(rest).collect()
+            }
+        };
+        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+        let command = ProcessCommand::new(&folder, &argv, INSTALL_DEADLINE);
+        setup.run(&format!("lock {name} {version}"), &command).map_err(|error| {
+            error.context(failed(format!(
+                "{name} {version} cannot be locked; all files are as before"
+            )))
+        })?;
+        setup.finish(&format!("locked {name} {version}"));
+        Ok(std::fs::read_to_string(folder.join(lock_name))?)
+    };
+    let text = relock();
+    let _gone = std::fs::remove_dir_all(&folder);
+    let text = text?;
+    let locked = parse_lock(&text).and_then(|lock| locked_version(&lock, name));
+    if locked.as_deref() != Some(version) {
+        return Err(failed(format!(
+            "the new lock file has {name} {}, not {version}; all files are as before",
+            locked.as_deref().unwrap_or("in no version")
+        ))
+        .hint("check the settings of the package registry: `cargo xtask doctor`")
+        .into());
+    }
+    Ok([(toolchain.own_manifest(), manifest), (toolchain.own_lock(), text)])
+}
+
+/// The command that locks Bun's npm package. Addresses of a registry stay out of the lock file.
+const NPM_LOCK: [&str; 8] = [
+    "npm",
+    "install",
+    "--package-lock-only",
+    "--omit-lockfile-registry-resolved",
+    "--ignore-scripts",
+    "--no-workspaces",
+    "--no-audit",
+    "--no-fund",
+];
+
+/// The report of an upgrade.
+#[derive(Debug)]
+struct ToolUpgradeReport<'a> {
+    part: Part,
+    pin: &'a CurrentPin,
+    to: &'a str,
+    is_written: bool,
+    files: Vec<Utf8PathBuf>,
+    /// `None` if the projects cannot be read.
+    effect: Option<UpgradeEffect>,
+    note: Option<String>,
+}
+
+impl<'a> ToolUpgradeReport<'a> {
+    fn new(pin: &'a CurrentPin) -> ToolUpgradeReport<'a> {
+        let to = pin.version.as_str();
+        let (part, files) = (Part::Wrangler, Vec::new());
+        ToolUpgradeReport { part, pin, to, is_written: false, files, effect: None, note: None }
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "schema": 1,
+            "part": self.part.name(),
+            "from": self.pin.version,
+            "to": self.to,
+            "written": self.is_written,
+            "files": self.files,
+            "redeployed": self.effect.as_ref().map(|effect| &effect.changed),
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("{} {} → {}\n", self.part.name(), self.pin.version, self.to);
+        let files: Vec<&str> = self.files.iter().map(|file| file.as_str()).collect();
+        let will = if self.is_written { "written" } else { "would be written" };
+        text += &format!("{will}: {}\n", files.join(", "));
+        text += &match &self.effect {
+            Some(effect) => effect.text(),
+            None => "the projects cannot be read: `cargo xtask status` says why\n".to_owned(),
+        };
+        if let Some(note) = &self.note {
+            text += &format!("{note}\n");
+        }
+        if self.is_written {
+            text += "next: `cargo xtask doctor`, then commit these files\n";
+        }
+        text
+    }
+}
