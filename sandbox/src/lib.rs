@@ -10,6 +10,8 @@ pub mod cli;
 pub mod cloudflare;
 pub mod connection;
 pub mod faults;
+#[cfg(test)]
+mod fuzz;
 pub mod gate;
 pub mod gitlab;
 pub mod ids;

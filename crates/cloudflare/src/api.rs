@@ -346,7 +346,7 @@ impl<'a> Api<'a> {
 }
 
 /// Returns the result in the API's envelope.
-fn result(method: &str, path: &str, answer: &Answer) -> Result<Option<Value>> {
+pub(super) fn result(method: &str, path: &str, answer: &Answer) -> Result<Option<Value>> {
     let refusal = |detail: &str| {
         let wait = answer.retry_after.map(|wait| format!("; it asks to wait {} s", wait.as_secs()));
         let wait = wait.unwrap_or_default();
@@ -367,7 +367,7 @@ fn result(method: &str, path: &str, answer: &Answer) -> Result<Option<Value>> {
 }
 
 /// A part of an answer, which may not be what the API describes.
-fn parse_as<T: DeserializeOwned>(value: Value, what: &str) -> Result<T> {
+pub(super) fn parse_as<T: DeserializeOwned>(value: Value, what: &str) -> Result<T> {
     serde_json::from_value(value).map_err(|error| {
         let error = http::short(&error.to_string());
         anyhow!("Cloudflare's {what} has an unexpected shape: {error}")

@@ -13,6 +13,8 @@ mod config_edit;
 pub mod context;
 pub mod doctor;
 pub mod engine;
+#[cfg(test)]
+mod fuzz;
 pub mod help;
 pub mod init;
 pub mod plan;
@@ -33,6 +35,7 @@ use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, FromArgMatches as _, Subcommand};
 
 use base::error::exit_of;
+use base::open_files;
 use base::runner::INTERRUPTED;
 use base::supervisor;
 use base::terminal::{OutputOptions, Ui};
@@ -54,7 +57,10 @@ pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
     if let Some(code) = supervisor::run(std::env::args_os()) {
         return code;
     }
-    base::env::hide();
+    let open_files = open_files::raise_limit();
+    if open_files.is_ok() {
+        base::env::hide();
+    }
     let command_line = help::arrange(Cli::<C>::command().name(program).bin_name(program), program);
     let matches = command_line.clone().get_matches();
     let global = Global::from_matches(&matches);
@@ -66,6 +72,7 @@ pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
     let (json, quiet, verbose) = (global.json, global.quiet, global.verbose);
     let ui = Ui::new(OutputOptions { json, quiet, verbose, no_progress: global.no_progress });
     let run = || -> Result<Exit> {
+        open_files?;
         ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst)).context("signals")?;
         let jobs = global.jobs.map(usize::from);
         let ctx = Ctx::new(ui.clone(), global.dry_run, jobs, command_line)?;

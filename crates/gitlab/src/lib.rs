@@ -3,4 +3,6 @@
 pub mod api;
 pub mod comment;
 pub mod deployments;
+#[cfg(test)]
+mod fuzz;
 pub mod pipeline;

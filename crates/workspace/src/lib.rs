@@ -24,6 +24,8 @@ pub mod locks;
 pub mod manifest;
 mod members;
 pub mod modules;
+#[cfg(test)]
+mod mutation;
 pub mod names;
 pub mod package;
 pub mod package_manager;

@@ -26,7 +26,7 @@ const BUILD: &str = "import { readdirSync, readFileSync } from 'node:fs';\n\
 /// A workspace of two sites and some packages.
 struct Sites {
     env: TestEnv,
-    /// The paths that the build of each site reads. A path with a final slash stands for the folder's `.ts` files.
+    /// The paths that the build of each site reads. A path with a final slash means the `.ts` files of the folder.
     reads: BTreeMap<String, Vec<String>>,
     dirs: Vec<String>,
 }
@@ -192,7 +192,10 @@ impl Sites {
 }
 
 /// Returns the sites whose pages differ.
-fn changed(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> BTreeSet<String> {
+fn find_changes(
+    before: &BTreeMap<String, String>,
+    now: &BTreeMap<String, String>,
+) -> BTreeSet<String> {
     now.iter()
         .filter(|(name, page)| before[*name] != **page)
         .map(|(name, _)| name.clone())
@@ -215,12 +218,12 @@ fn affected_status_and_deploy_agree_with_the_bytes_that_builds_read() {
         for round in 0..EDITS {
             let path = sites.edit(&mut random, round);
             let pages = sites.pages();
-            let now = changed(&live, &pages);
+            let now = find_changes(&live, &pages);
             let context = format!("seed {seed}, edit {round} of {path}");
             let found = affected_json(&sites.env, &["--base", "main"]);
             let affected: BTreeSet<String> =
                 names(&found).iter().map(ToString::to_string).collect();
-            assert_eq!(affected, changed(&committed, &pages), "{context}: affected");
+            assert_eq!(affected, find_changes(&committed, &pages), "{context}: affected");
             let in_step: BTreeMap<String, Value> =
                 all.iter().map(|name| (name.clone(), json!(!now.contains(name)))).collect();
             assert_eq!(sites.status(), in_step, "{context}: status");

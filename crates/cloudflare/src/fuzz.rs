@@ -1,0 +1,58 @@
+//! Feeds mutated copies of wrangler's output and the API's answers to the parsers: none panics, and each returns within a second.
+
+#[path = "../../workspace/src/mutation.rs"]
+mod mutation;
+
+use std::hint::black_box;
+
+use base::http::Answer;
+use base::runner::ExitReason;
+
+use super::api;
+use super::wrangler::{ExpectedEntry, WranglerOutcome, excerpt, next_step_in, urls, verdict};
+
+fn run(folder: &str, parse: impl Fn(&str)) {
+    mutation::run(folder, base::env::variable("XTASK_FUZZ"), parse);
+}
+
+#[test]
+fn output_files_of_wrangler() {
+    run("wrangler-output", |text| {
+        for expected in [ExpectedEntry::Deploy, ExpectedEntry::Upload, ExpectedEntry::Preview] {
+            for reason in [ExitReason::Code(0), ExitReason::Code(1), ExitReason::Deadline] {
+                match verdict(expected, reason, text) {
+                    WranglerOutcome::Done { targets, .. } => drop(black_box(urls(&targets))),
+                    WranglerOutcome::Failed { reason, .. } => {
+                        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+                        black_box(excerpt(&reason, &lines, Some("a.log")));
+                    }
+                }
+            }
+        }
+        black_box(next_step_in(text));
+    });
+}
+
+#[test]
+fn answers_of_the_api() {
+    run("answers", |text| {
+        for status in [200, 404, 503] {
+            let answer = Answer {
+                status,
+                body: text.as_bytes().to_vec(),
+                retry_after: None,
+                headers: Default::default(),
+            };
+            if let Ok(Some(found)) = api::result("GET", "a", &answer) {
+                let _deployments = black_box(api::parse_as::<Vec<api::Deployment>>(
+                    found["deployments"].clone(),
+                    "list of deployments",
+                ));
+                let _versions = black_box(api::parse_as::<Vec<api::ListedVersion>>(
+                    found["items"].clone(),
+                    "list of versions",
+                ));
+            }
+        }
+    });
+}
