@@ -4,9 +4,9 @@ mod blobs;
 pub mod history;
 pub mod objects;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result};
@@ -233,4 +233,29 @@ pub fn is_repository(folder: &Utf8Path) -> bool {
 pub fn is_ignored(root: &Utf8Path, path: &Utf8Path) -> Result<bool> {
     let status = command(root).args(["check-ignore", "--quiet", "--", path.as_str()]).status()?;
     Ok(status.success())
+}
+
+/// Returns the paths that git ignores, of those in `paths`.
+pub fn ignored_paths(root: &Utf8Path, paths: &[&Utf8Path]) -> Result<BTreeSet<Utf8PathBuf>> {
+    if paths.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let mut git = command(root);
+    git.args(["check-ignore", "-z", "--stdin"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = git.spawn().context("git cannot be run")?;
+    let input: String = paths.iter().map(|path| format!("{path}\0")).collect();
+    let stdin = child.stdin.take();
+    let output = std::thread::scope(|scope| {
+        // Git answers before it has read everything, so a thread writes.
+        scope.spawn(|| stdin.map(|mut stdin| stdin.write_all(input.as_bytes())));
+        child.wait_with_output()
+    })?;
+    Ok(utf8_paths(output.stdout).split_terminator('\0').map(Utf8PathBuf::from).collect())
+}
+
+/// Returns whether `folder` can only hold what programs made: git ignores it and tracks no file in it.
+pub fn is_generated(root: &Utf8Path, folder: &Utf8Path) -> Result<bool> {
+    let path = Utf8PathBuf::from(format!("{folder}/"));
+    Ok(is_ignored(root, &path)?
+        && output(root, &["ls-files", "-z", "--", path.as_str()])?.is_empty())
 }

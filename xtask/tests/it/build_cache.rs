@@ -113,12 +113,17 @@ fn only_the_very_same_build_is_taken() {
     // A corrupt entry is reported and built again.
     let entries = env.root.join(".xtask/cache").read_dir_utf8().expect("entries");
     for entry in entries.filter_map(Result::ok).filter(|entry| entry.path().is_dir()) {
-        std::fs::write(entry.path().join("files/index.html"), "<h1>site-a 0ne</h1>")
-            .expect("there");
+        std::fs::write(
+            entry.path().join("files/projects/a/dist/index.html"),
+            "<h1>site-a 0ne</h1>",
+        )
+        .expect("there");
     }
     let text = env.xtask(&["build", "a", "--engine", "host"]).exits(0).stderr;
     assert!(
-        text.contains("the cached output is corrupt: index.html is not what was kept"),
+        text.contains(
+            "the cached output is corrupt: projects/a/dist/index.html is not what was kept"
+        ),
         "{text}"
     );
     assert_eq!((builds(&env), page(&env)), (6, "<h1>site-a one</h1>".to_owned()));
@@ -156,10 +161,9 @@ fn what_is_not_known_whole_is_built_each_time() {
             assert_eq!(builds(&env), before + round);
         }
     };
-    // A framework's adapter writes wrangler's config.
+    // A redirect that leads nowhere.
     count(&env, "await Bun.write('.wrangler/deploy/config.json', '{}');");
-    not_kept("it writes its own wrangler config (.wrangler/deploy/config.json)");
-    std::fs::remove_dir_all(env.root.join("projects/a/.wrangler")).expect("removed");
+    not_kept("projects/a/.wrangler/deploy/config.json cannot be read");
     // The build changes what it is made from.
     count(&env, "await Bun.write('content.txt', String(Math.random()));");
     not_kept("what it is made from changed during the build");
@@ -180,14 +184,141 @@ fn what_is_not_known_whole_is_built_each_time() {
     let text = text.replacen('{', r#"{ "main": "worker.ts","#, 1);
     std::fs::write(&config, text).expect("written");
     count(&env, "await Bun.write('dist/_/data.ts', '');await Bun.write('.astro/data.ts', '');");
-    not_kept("it wrote projects/a/.astro/data.ts, beside projects/a/dist");
+    assert_eq!(build(&env, &[]).get("notKept"), None);
+    std::fs::remove_dir_all(env.root.join("projects/a/.astro")).expect("removed");
+    assert_eq!(build(&env, &[])["fromCache"], true);
+    assert!(env.root.join("projects/a/.astro/data.ts").is_file(), "generated code comes back");
     count(&env, "await Bun.write('worker-configuration.d.ts', 'declare const a: 1;');");
     env.write(".git/info/exclude", "node_modules\nworker-configuration.d.ts\n");
     assert_eq!(build(&env, &[]).get("notKept"), None);
     assert_eq!(build(&env, &[])["fromCache"], true);
     // Nothing says what it writes.
     env.write("projects/a/wrangler.jsonc", r#"{ "name": "site-a", "main": "worker.ts" }"#);
-    not_kept("no `assets.directory` says what it writes");
+    not_kept("neither `assets.directory` nor `main` nor a generated wrangler config");
+}
+
+/// Returns the hash of each file that the projects' builds wrote.
+fn built_files(env: &TestEnv) -> String {
+    let find = "find projects/*/dist projects/*/.wrangler/deploy -type f | sort | xargs sha256sum";
+    env.sh(find).exits(0).stdout
+}
+
+/// A site of Vite's plugin, whose config has no folder of assets, and one of Astro with its adapter. Both come from the
+/// registry by one lock file.
+fn frameworks() -> TestEnv {
+    let env = TestEnv::with_tools();
+    let package = |dir: &str, name: &str, fields: &str| {
+        let text =
+            format!(r#"{{ "name": "{name}", "private": true, "type": "module", {fields} }}"#);
+        env.write(&format!("{dir}/package.json"), &text);
+    };
+    env.write(
+        "package.json",
+        r#"{ "name": "root", "private": true, "workspaces": ["projects/*"] }"#,
+    );
+    env.write("bun.lock", include_str!("../locks/frameworks-bun.lock"));
+    package(
+        "projects/vite",
+        "vite-site",
+        r#""scripts": { "build": "vite build" },
+           "dependencies": { "vite": "8.4.0", "@cloudflare/vite-plugin": "1.64.0", "wrangler": "4.164.0" }"#,
+    );
+    package(
+        "projects/astro",
+        "astro-site",
+        r#""scripts": { "build": "ASTRO_TELEMETRY_DISABLED=1 astro build" },
+           "dependencies": { "astro": "7.3.5", "@astrojs/cloudflare": "14.3.3", "wrangler": "4.164.0" }"#,
+    );
+    for (path, text) in [
+        (
+            "projects/vite/vite.config.mjs",
+            "import { cloudflare } from '@cloudflare/vite-plugin';\nexport default { plugins: [cloudflare()] };\n",
+        ),
+        (
+            "projects/vite/wrangler.jsonc",
+            r#"{ "name": "vite-site", "main": "./worker/index.ts", "compatibility_date": "2026-10-01",
+                 "workers_dev": true, "preview_urls": true, "vars": { "GREETING": "hello" },
+                 "assets": { "not_found_handling": "single-page-application", "run_worker_first": ["/api/*"] } }"#,
+        ),
+        (
+            "projects/vite/worker/index.ts",
+            "export default { fetch: (request, env) => new Response(`api ${env.GREETING}`) };\n",
+        ),
+        (
+            "projects/vite/index.html",
+            "<!doctype html><h1>web</h1><script type=\"module\" src=\"/src/main.ts\"></script>\n",
+        ),
+        ("projects/vite/src/main.ts", "document.title = 'web';\n"),
+        (
+            "projects/astro/astro.config.mjs",
+            "import { defineConfig, sessionDrivers } from 'astro/config';\nimport cloudflare from '@astrojs/cloudflare';\n\
+             export default defineConfig({ adapter: cloudflare({ imageService: 'passthrough' }), output: 'server',\n\
+             session: { driver: sessionDrivers.null() } });\n",
+        ),
+        (
+            "projects/astro/wrangler.jsonc",
+            r#"{ "name": "astro-site", "main": "@astrojs/cloudflare/entrypoints/server", "compatibility_date": "2026-10-01",
+                 "compatibility_flags": ["nodejs_compat"], "workers_dev": true, "preview_urls": true,
+                 "assets": { "binding": "ASSETS", "directory": "./dist" } }"#,
+        ),
+        (
+            "projects/astro/src/pages/index.astro",
+            "---\nconst at = 'server';\n---\n<h1>astro {at}</h1>\n",
+        ),
+    ] {
+        env.write(path, text);
+    }
+    env.commit("frameworks");
+    env
+}
+
+#[test]
+fn the_outputs_of_vites_plugin_and_of_astro_are_cached_with_their_configs() {
+    let env = frameworks();
+    let deploy = || {
+        let ran = env.xtask(&["deploy", "--all", "--engine", "host", "--json"]).exits(0);
+        ["vite", "astro"].map(|name| ran.record(name))
+    };
+    let served = || {
+        let hosts = [("vite-site", "/"), ("vite-site", "/api/x"), ("astro-site", "/")];
+        hosts.map(|(worker, path)| env.fetch(&format!("{worker}.localhost"), path))
+    };
+    for record in deploy() {
+        assert_eq!(
+            (&record["status"], &record["output"]["fromCache"]),
+            (&json!("live"), &json!(false))
+        );
+        assert_eq!(record["output"].get("notKept"), None, "{record}");
+    }
+    let (files, answers) = (built_files(&env), served());
+    assert!(files.contains("projects/vite/.wrangler/deploy/config.json"), "{files}");
+    assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
+    assert_eq!(answers[1].1, "api hello");
+
+    // A deployment of the same content, of which nothing is left on the disk but the cache.
+    env.sh("rm -r projects/*/dist projects/*/.wrangler projects/*/node_modules node_modules")
+        .exits(0);
+    env.xtask(&["sandbox", "reset", "--yes"]).exits(0);
+    for record in deploy() {
+        assert_eq!(
+            (&record["status"], &record["output"]["fromCache"]),
+            (&json!("live"), &json!(true))
+        );
+        assert_eq!(record["timings"]["install"], Value::Null, "what is bundled needs no packages");
+    }
+    assert_eq!((built_files(&env), served()), (files, answers));
+
+    // A site that no longer has the plugin does not deploy what the plugin left.
+    env.write("projects/vite/vite.config.mjs", "export default {};\n");
+    env.write(
+        "projects/vite/wrangler.jsonc",
+        r#"{ "name": "vite-site", "compatibility_date": "2026-10-01", "workers_dev": true, "preview_urls": true,
+             "assets": { "directory": "./dist" } }"#,
+    );
+    let plain = env.xtask(&["deploy", "vite", "--engine", "host", "--json"]).exits(0);
+    assert_eq!(plain.record("vite")["output"].get("notKept"), None);
+    assert!(!env.root.join("projects/vite/.wrangler/deploy").exists());
+    assert_eq!(env.fetch("vite-site.localhost", "/api/x").0, 404);
 }
 
 #[test]

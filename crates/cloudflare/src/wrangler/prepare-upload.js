@@ -370,8 +370,11 @@ function writeModules({ main, modules }) {
   };
 }
 
-/** Returns the absolute path of a folder that is published, after a look at every file in it. */
-function publishedFolder(directory, configFile, name, largest) {
+/**
+ * Returns the absolute path of a folder that is published, after a look at every file in it. Only the folder of a site
+ * that an adapter renders on request may be empty.
+ */
+function publishedFolder(directory, configFile, name, largest, mayBeEmpty = false) {
   const folder = resolve(dirname(configFile), directory);
   const target = real(folder);
   const at = `${shown(configFile)}: \`${name}\``;
@@ -411,7 +414,7 @@ function publishedFolder(directory, configFile, name, largest) {
     }
   };
   walk(target);
-  if (published === 0) refuse(`${shown(folder)} is empty, so an empty site would be published`, "the build has to write the site there");
+  if (published === 0 && !mayBeEmpty) refuse(`${shown(folder)} is empty, so an empty site would be published`, "the build has to write the site there");
   return target;
 }
 
@@ -544,7 +547,7 @@ function prepare() {
     const unknown = Object.keys(assets).find((name) => !ASSETS.includes(name));
     if (unknown !== undefined) refuse(`${shown(path)}: \`assets.${unknown}\` is not a field that can be deployed in two steps`, "remove it, or upgrade this tool");
     out.assets = pick(assets, ASSETS);
-    if (typeof assets.directory === "string") out.assets.directory = publishedFolder(assets.directory, path, "assets.directory", LARGEST_ASSET);
+    if (typeof assets.directory === "string") out.assets.directory = publishedFolder(assets.directory, path, "assets.directory", LARGEST_ASSET, request.redirected && out.main !== undefined);
     if (typeof assets.directory === "string") warnOfDroppedRules(out.assets.directory, assets);
   }
   if (isObject(out.site)) {

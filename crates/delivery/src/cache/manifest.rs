@@ -1,6 +1,6 @@
 //! The manifest of a cache entry, against which its files are verified.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -28,6 +28,23 @@ pub struct CachedFile {
     pub executable: bool,
 }
 
+/// The places of an output: whole folders, and files that share a folder with others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutputParts {
+    /// Folders with all that they hold.
+    pub folders: BTreeSet<Utf8PathBuf>,
+    /// Files outside of these folders.
+    pub files: BTreeSet<Utf8PathBuf>,
+}
+
+impl OutputParts {
+    /// Returns the parts of an output that is one folder.
+    #[must_use]
+    pub fn one_folder() -> OutputParts {
+        OutputParts { folders: BTreeSet::from([Utf8PathBuf::new()]), files: BTreeSet::new() }
+    }
+}
+
 /// The files of an entry.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct CacheManifest {
@@ -37,6 +54,8 @@ pub struct CacheManifest {
     key: String,
     /// When it was built, RFC 3339.
     pub built: String,
+    /// The folders that hold nothing but files of the entry.
+    pub folders: BTreeSet<Utf8PathBuf>,
     /// Every file, by its path inside the output.
     pub files: BTreeMap<Utf8PathBuf, CachedFile>,
     /// The SHA-256 of all of the above, so that no line of this file can get lost unseen.
@@ -44,11 +63,25 @@ pub struct CacheManifest {
 }
 
 impl CacheManifest {
-    /// A manifest without files.
+    /// Creates a manifest without files.
     #[must_use]
-    pub(super) fn new(key: &str, built: String) -> CacheManifest {
-        let files = BTreeMap::new();
-        CacheManifest { schema: 1, key: key.to_owned(), built, files, sha256: String::new() }
+    pub(super) fn new(key: &str, built: String, folders: BTreeSet<Utf8PathBuf>) -> CacheManifest {
+        CacheManifest {
+            schema: 2,
+            key: key.to_owned(),
+            built,
+            folders,
+            files: BTreeMap::new(),
+            sha256: String::new(),
+        }
+    }
+
+    /// Returns the folders, and the files outside of them.
+    #[must_use]
+    pub(super) fn parts(&self) -> OutputParts {
+        let is_alone = |path: &&Utf8PathBuf| !self.folders.iter().any(|dir| path.starts_with(dir));
+        let files = self.files.keys().filter(is_alone).cloned().collect();
+        OutputParts { folders: self.folders.clone(), files }
     }
 
     pub(super) fn add(&mut self, path: Utf8PathBuf, kept: CachedFile) {
@@ -73,7 +106,8 @@ impl CacheManifest {
         let inside = |path: &Utf8PathBuf| normalize(path).as_ref() == Some(path);
         let whole = manifest.own_hash().ok().as_ref() == Some(&manifest.sha256)
             && manifest.key == key
-            && manifest.files.keys().all(inside);
+            && manifest.files.keys().all(inside)
+            && manifest.folders.iter().all(|path| path.as_str().is_empty() || inside(path));
         if whole { Ok(Some(manifest)) } else { Err(format!("{NAME} is not what was kept")) }
     }
 
@@ -84,7 +118,13 @@ impl CacheManifest {
     }
 
     fn own_hash(&self) -> Result<String> {
-        let text = serde_json::to_string(&(self.schema, &self.key, &self.built, &self.files))?;
+        let text = serde_json::to_string(&(
+            self.schema,
+            &self.key,
+            &self.built,
+            &self.folders,
+            &self.files,
+        ))?;
         Ok(hex(digest(&SHA256, text.as_bytes()).as_ref()))
     }
 }

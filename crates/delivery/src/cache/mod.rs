@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{Context, SHA256, digest};
 
-pub use manifest::{CacheManifest, CachedFile};
+pub use manifest::{CacheManifest, CachedFile, OutputParts};
 use workspace::key::hex;
 
 /// The maximum size of the cache in bytes. The least recently used entries are evicted first.
@@ -35,6 +35,8 @@ pub enum Lookup {
     Hit {
         /// RFC 3339.
         built: String,
+        /// The places of its files.
+        parts: OutputParts,
     },
     /// None is kept.
     Miss,
@@ -72,7 +74,8 @@ impl BuildCache {
                 // That it was used. Not worth failing for.
                 let _untouched = File::open(entry.join(SIZE))
                     .and_then(|file| file.set_modified(SystemTime::now()));
-                Ok(Lookup::Hit { built: manifest.built })
+                let parts = manifest.parts();
+                Ok(Lookup::Hit { built: manifest.built, parts })
             }
             Err(damage) => {
                 remove(to);
@@ -91,7 +94,7 @@ impl BuildCache {
         if !at.is_dir() {
             return Ok(false);
         }
-        let Ok(found) = files(at)? else { return Ok(false) };
+        let Ok(found) = files_below(at)? else { return Ok(false) };
         if found.len() != manifest.files.len() {
             return Ok(false);
         }
@@ -110,10 +113,34 @@ impl BuildCache {
     /// Keeps the files of the folder `from` by `key`, in place of what is kept by it, and makes room.
     /// An inner error says why it cannot be kept.
     pub fn store(&self, key: &str, from: &Utf8Path, built: String) -> Result<Result<(), String>> {
-        let files = match files(from)? {
-            Ok(files) => files,
-            Err(because) => return Ok(Err(because)),
-        };
+        self.store_parts(key, from, OutputParts::one_folder(), built)
+    }
+
+    /// Keeps parts of the folder `from`, as [`store`](Self::store) keeps all of it.
+    pub fn store_parts(
+        &self,
+        key: &str,
+        from: &Utf8Path,
+        parts: OutputParts,
+        built: String,
+    ) -> Result<Result<(), String>> {
+        let mut files = Files::new();
+        for folder in &parts.folders {
+            match files_below(&from.join(folder))? {
+                Ok(found) => {
+                    files.extend(found.into_iter().map(|(path, size)| (folder.join(path), size)));
+                }
+                Err(because) => return Ok(Err(because)),
+            }
+        }
+        for path in parts.files {
+            let meta = std::fs::symlink_metadata(from.join(&path));
+            let meta = meta.with_context(|| format!("cannot read {path}"))?;
+            if !meta.is_file() {
+                return Ok(Err(format!("{path} is neither a file nor a folder")));
+            }
+            files.push((path, meta.len()));
+        }
         if files.is_empty() {
             return Ok(Err("it holds no file".to_owned()));
         }
@@ -126,7 +153,7 @@ impl BuildCache {
         writing.lock_shared()?;
         let number = workspace::key::fresh_nonce()?;
         let entry = self.dir.join(format!("{UNFINISHED}{number}"));
-        let mut manifest = CacheManifest::new(key, built);
+        let mut manifest = CacheManifest::new(key, built, parts.folders);
         for (path, _) in files {
             let source = File::open(from.join(&path)).with_context(|| format!("{path}"))?;
             let executable = source.metadata()?.permissions().mode() & 0o100 != 0;
@@ -244,7 +271,7 @@ fn copy(mut source: File, to: &Utf8Path, executable: bool) -> Result<CachedFile>
 type Files = Vec<(Utf8PathBuf, u64)>;
 
 /// The files below `dir` with their sizes, or why they cannot be kept.
-fn files(dir: &Utf8Path) -> Result<Result<Files, String>> {
+fn files_below(dir: &Utf8Path) -> Result<Result<Files, String>> {
     let (mut found, mut waiting) = (Vec::new(), vec![Utf8PathBuf::new()]);
     while let Some(below) = waiting.pop() {
         for entry in std::fs::read_dir(dir.join(&below)).with_context(|| format!("{dir}"))? {

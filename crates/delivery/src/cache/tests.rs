@@ -50,7 +50,7 @@ fn restore(cache: &BuildCache, key: &str, to: &Utf8Path) -> Lookup {
 }
 
 fn whole(key: &str) -> Lookup {
-    Lookup::Hit { built: format!("time of {key}") }
+    Lookup::Hit { built: format!("time of {key}"), parts: OutputParts::one_folder() }
 }
 
 #[test]
@@ -68,6 +68,34 @@ fn an_output_comes_back_as_it_was() {
     std::fs::write(to.join("a/index.html"), "changed").expect("written");
     assert_eq!(restore(&cache, "k", &to), whole("k"));
     assert_eq!(std::fs::read_to_string(to.join("a/index.html")).expect("a file"), "one");
+}
+
+#[test]
+fn parts_come_back_without_what_is_beside_them() {
+    let place = Place::new();
+    let (cache, to) = (place.cache(LIMIT), place.0.join("to"));
+    let from = place.output("from", "one");
+    for (path, text) in [("b/deep/worker.js", "code"), ("b/other.txt", ""), ("c/types.ts", "")] {
+        std::fs::create_dir_all(from.join(path).parent().expect("a parent")).expect("a folder");
+        std::fs::write(from.join(path), text).expect("a file");
+    }
+    let parts = OutputParts {
+        folders: ["a".into(), "b/deep".into()].into(),
+        files: ["c/types.ts".into()].into(),
+    };
+    cache
+        .store_parts("k", &from, parts.clone(), "now".to_owned())
+        .expect("kept")
+        .expect("keepable");
+    assert_eq!(restore(&cache, "k", &to), Lookup::Hit { built: "now".to_owned(), parts });
+    assert_eq!(std::fs::read_to_string(to.join("b/deep/worker.js")).expect("a file"), "code");
+    assert!(to.join("a/index.html").is_file() && to.join("c/types.ts").is_file());
+    assert!(!to.join("run").exists() && !to.join("b/other.txt").exists());
+
+    std::os::unix::fs::symlink("types.ts", from.join("c/link.ts")).expect("a link");
+    let parts = OutputParts { files: ["c/link.ts".into()].into(), ..OutputParts::default() };
+    let kept = cache.store_parts("k", &from, parts, String::new()).expect("an answer");
+    assert_eq!(kept, Err("c/link.ts is neither a file nor a folder".to_owned()));
 }
 
 #[test]

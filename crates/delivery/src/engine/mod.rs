@@ -15,6 +15,7 @@ pub mod job;
 pub mod live;
 pub mod lock;
 mod output;
+mod output_parts;
 mod package_build;
 pub mod packages;
 pub mod phases;

@@ -10,15 +10,15 @@ use ring::digest::{SHA256, digest};
 
 use super::deployment::BuildResult;
 use super::job::{ProjectRun, millis};
+use super::output_parts::{OutputFolders, generated_files};
 use super::packages::DependencyResult;
-use crate::cache::{BuildCache, Lookup};
+use crate::cache::{BuildCache, Lookup, OutputParts};
 use crate::plan::variables::digests;
 use crate::record::Output;
 use crate::tools::packages::PackageToolchain;
 use base::command::ProcessCommand;
 use base::env::variable;
 use base::time::{rfc3339, unix_now};
-use cloudflare::wrangler;
 use workspace::git;
 use workspace::graph::normalize;
 use workspace::key;
@@ -29,7 +29,7 @@ use workspace::key::hex;
 const BUILD_ENV: [&str; 4] = ["CI", "LANG", "LC_ALL", "TZ"];
 
 /// The beginnings of names of files that builds read and git ignores.
-const ENVIRONMENT_FILES: [&str; 2] = [".env", ".dev.vars"];
+pub(super) const ENVIRONMENT_FILES: [&str; 2] = [".env", ".dev.vars"];
 
 /// The cache key of a build, or the reason why its output is not cached.
 pub(super) type Key = Result<String, String>;
@@ -60,13 +60,14 @@ impl ProjectRun<'_> {
         let key = self.build_key(dir)?;
         let damaged = match &key {
             Ok(key) if !self.run.plan.rebuild => match self.restore(key) {
-                Lookup::Hit { built } => {
+                Lookup::Hit { built, .. } => {
                     let (not_kept, damaged) = (None, None);
                     let output = Some(Output { from_cache: true, built, not_kept, damaged });
-                    // Wrangler bundles a Worker's code with what it imports.
-                    let has_code = self.part.target.main.is_some();
+                    // Wrangler bundles a Worker's code with what it imports, unless an adapter did.
+                    let is_bundled = OutputFolders::find(&self.run.ctx.root, self.part)?.is_bundled;
+                    let needs_packages = self.part.target.main.is_some() && !is_bundled;
                     let dependencies =
-                        if has_code { self.install()? } else { DependencyResult::default() };
+                        if needs_packages { self.install()? } else { DependencyResult::default() };
                     return Ok(BuildResult { output, ..BuildResult::new(dependencies) });
                 }
                 Lookup::Miss => None,
@@ -78,9 +79,9 @@ impl ProjectRun<'_> {
             self.step(&format!("build again, because the cached output is corrupt: {damage}"));
         }
         let dependencies = self.install()?;
-        let before = self.files_outside_dist();
+        let before = self.project_files();
         self.step("build");
-        self.clear_dist()?;
+        self.clear_outputs()?;
         let started = Instant::now();
         let alone = format!(
             "nothing was uploaded; run the build alone with `cargo xtask build {}`",
@@ -100,13 +101,12 @@ impl ProjectRun<'_> {
         Ok(BuildResult { build, output, ..BuildResult::new(dependencies) })
     }
 
-    /// Removes what an earlier build left, so that it cannot be taken for this one's output. Deletes only
-    /// folders that git ignores.
-    fn clear_dist(&self) -> Result<()> {
-        let Some(dist) = &self.part.dist else { return Ok(()) };
-        let path = self.run.ctx.root.join(dist);
-        if path.is_dir() && git::is_ignored(&self.run.ctx.root, dist)? {
-            std::fs::remove_dir_all(&path).with_context(|| format!("cannot clear {dist}"))?;
+    /// Removes what an earlier build left, so that it cannot be taken for this one's output, such as the config of an
+    /// adapter that the project no longer has. Deletes only folders that git ignores.
+    fn clear_outputs(&self) -> Result<()> {
+        let root = &self.run.ctx.root;
+        for folder in OutputFolders::find(root, self.part)?.folders {
+            clear(root, &folder)?;
         }
         Ok(())
     }
@@ -115,46 +115,84 @@ impl ProjectRun<'_> {
     /// build, and nothing else.
     fn restore(&self, key: &str) -> Lookup {
         let root = &self.run.ctx.root;
-        let Some(dist) = &self.part.dist else { return Lookup::Miss };
-        let temporary = root.join(".xtask/tmp").join(format!("{}-dist", self.part.nonce));
-        let taken = BuildCache::at(root).restore(key, &temporary).and_then(|taken| {
-            if matches!(taken, Lookup::Hit { .. }) {
-                self.clear_dist()?;
-                let path = root.join(dist);
-                std::fs::create_dir_all(path.parent().unwrap_or(root))?;
-                std::fs::rename(&temporary, &path)
-                    .with_context(|| format!("cannot make {dist}"))?;
+        let temporary = root.join(".xtask/tmp").join(format!("{}-output", self.part.nonce));
+        let restored = BuildCache::at(root).restore(key, &temporary).and_then(|found| {
+            let Lookup::Hit { parts, .. } = &found else { return Ok(found) };
+            for folder in &parts.folders {
+                if !git::is_generated(root, folder)? {
+                    return Ok(Lookup::Miss);
+                }
             }
-            Ok(taken)
+            let files: Vec<&Utf8Path> = parts.files.iter().map(Utf8PathBuf::as_path).collect();
+            if git::ignored_paths(root, &files)?.len() < files.len() {
+                return Ok(Lookup::Miss);
+            }
+            self.clear_outputs()?;
+            for folder in &parts.folders {
+                clear(root, folder)?;
+            }
+            for path in parts.folders.iter().chain(&parts.files) {
+                let to = root.join(path);
+                std::fs::create_dir_all(to.parent().unwrap_or(root))?;
+                let from = temporary.join(path);
+                // An entry holds no empty folders.
+                let made = if from.exists() {
+                    std::fs::rename(&from, &to)
+                } else {
+                    std::fs::create_dir(&to)
+                };
+                made.with_context(|| format!("cannot make {path}"))?;
+            }
+            Ok(found)
         });
-        taken.unwrap_or_else(|error| {
-            let _rest = std::fs::remove_dir_all(&temporary);
-            Lookup::Corrupt(format!("{error:#}"))
-        })
+        let _rest = std::fs::remove_dir_all(&temporary);
+        restored.unwrap_or_else(|error| Lookup::Corrupt(format!("{error:#}")))
     }
 
     /// Caches the output, if all that the build wrote and read is known.
     fn store(&self, dir: &Utf8Path, key: Key, before: &FileStamps, built: &str) -> Result<Key> {
-        let (key, dist) = match (key, &self.part.dist) {
-            (Ok(key), Some(dist)) => (key, dist),
-            (key, _) => return Ok(key),
+        let key = match key {
+            Ok(key) => key,
+            Err(because) => return Ok(Err(because)),
         };
         match self.build_key(dir)? {
             Ok(now) if now == key => {}
             Ok(_) => return Ok(Err("what it is made from changed during the build".to_owned())),
             Err(because) => return Ok(Err(because)),
         }
-        let after = self.files_outside_dist();
-        if let Some((path, _)) = after.iter().find(|(path, at)| before.get(*path) != Some(at)) {
-            return Ok(Err(format!(
-                "it wrote {path}, beside {dist}, and the Worker's code may import that"
-            )));
-        }
         let root = &self.run.ctx.root;
-        let kept = BuildCache::at(root).store(&key, &root.join(dist), built.to_owned());
+        let output = OutputFolders::find(root, self.part)?;
+        if let Some(problem) = output.problem {
+            return Ok(Err(problem));
+        }
+        if output.folders.is_empty() {
+            return Ok(Err(NO_OUTPUT.to_owned()));
+        }
+        let is_output = |path: &Utf8Path| output.folders.iter().any(|dir| path.starts_with(dir));
+        let after = self.project_files();
+        // Most folders were cleared before. A new one may have held files.
+        if let Some((path, _)) = after
+            .iter()
+            .find(|(path, stamp)| is_output(path) && before.get(*path) == Some(stamp))
+            .filter(|(path, _)| root.join(path).exists())
+        {
+            return Ok(Err(format!("it did not write {path}")));
+        }
+        let mut parts = OutputParts { folders: output.folders.clone(), ..OutputParts::default() };
+        // Wrangler bundles the code with what it imports.
+        if self.part.target.main.is_some() && !output.is_bundled {
+            let mut outside = after;
+            // Types are no code.
+            outside.retain(|path, _| !is_output(path) && !path.as_str().ends_with(".d.ts"));
+            match generated_files(root, self.part, before, &outside)? {
+                Ok(files) => parts.files = files,
+                Err(because) => return Ok(Err(because)),
+            }
+        }
+        let kept = BuildCache::at(root).store_parts(&key, root, parts, built.to_owned());
         Ok(match kept {
             Ok(Ok(())) => Ok(key),
-            Ok(Err(because)) => Err(format!("{dist}: {because}")),
+            Ok(Err(because)) => Err(because),
             Err(error) => Err(format!("{error:#}")),
         })
     }
@@ -168,20 +206,19 @@ impl ProjectRun<'_> {
     /// Returns the digest of everything that affects the output.
     fn build_key(&self, dir: &Utf8Path) -> Result<Key> {
         let (root, part) = (&self.run.ctx.root, self.part);
-        let Some(dist) = &part.dist else {
-            return Ok(Err("no `assets.directory` says what it writes".to_owned()));
-        };
-        if root.join(&part.dir).join(wrangler::REDIRECT).exists() {
-            return Ok(Err(format!("it writes its own wrangler config ({})", wrangler::REDIRECT)));
-        }
-        if !git::is_ignored(root, &Utf8PathBuf::from(format!("{dist}/")))? {
+        if let Some(dist) = &part.dist
+            && !git::is_generated(root, dist)?
+        {
             return Ok(Err(format!("git does not ignore {dist}")));
         }
         self.key_of(&BuildFacts {
             inputs: &part.inputs,
             commands: &self.build_commands(),
             toolchain: &part.toolchain,
-            folders: format!("{:?}", (&part.dir, dir, dist, &part.install)),
+            folders: format!(
+                "{:?}",
+                (&part.dir, dir, &part.dist, &part.target.main, &part.install)
+            ),
             dirs: &[&part.dir, dir],
         })
     }
@@ -219,19 +256,22 @@ impl ProjectRun<'_> {
         Ok(Ok(key::digest(&blobs, &facts)))
     }
 
-    /// Returns the stamps of every file that a Worker's code could import beside its assets and its
-    /// dependencies. Empty for a Worker without code.
-    fn files_outside_dist(&self) -> FileStamps {
-        let mut found = FileStamps::new();
-        let Some(dist) = self.part.dist.as_ref().filter(|_| self.part.target.main.is_some()) else {
-            return found;
-        };
-        let inputs = self.part.inputs.iter().cloned().collect();
-        found.append(&mut stamps(&self.run.ctx.root, inputs, |path| path == dist));
-        // Types are no code.
-        found.retain(|path, _| !path.as_str().ends_with(".d.ts"));
-        found
+    /// Returns the stamps of every file of the project and of what it imports, except dependencies.
+    fn project_files(&self) -> FileStamps {
+        stamps(&self.run.ctx.root, self.part.inputs.iter().cloned().collect(), |_| false)
     }
+}
+
+/// The reason why a build without known output is not cached.
+const NO_OUTPUT: &str = "neither `assets.directory` nor `main` nor a generated wrangler config is in a folder that git ignores";
+
+/// Removes a folder if it exists.
+fn clear(root: &Utf8Path, folder: &Utf8Path) -> Result<()> {
+    let path = root.join(folder);
+    if path.is_dir() {
+        std::fs::remove_dir_all(&path).with_context(|| format!("cannot clear {folder}"))?;
+    }
+    Ok(())
 }
 
 /// Files with their sizes and modification times.
