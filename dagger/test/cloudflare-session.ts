@@ -4,7 +4,8 @@ import { expect } from "bun:test";
 import { READ_DEPLOYMENTS } from "../cloudflare/src/deployments.js";
 import type { DeploymentRecord } from "../cloudflare/src/record.js";
 import { inSession, type Answers, type Call, type Chain, type Session } from "./session.js";
-import { dag, type File } from "./stubs/dagger.js";
+import type { Deployment } from "../cloudflare/src/deployment.js";
+import { dag } from "./stubs/dagger.js";
 
 export const CANARY = "canary-token-value";
 export const ACCOUNT = "a".repeat(32);
@@ -99,16 +100,16 @@ export const inputs = () =>
 
 export async function runInSession(
   world: CloudflareState,
-  work: () => Promise<File>,
+  work: () => Promise<Deployment>,
 ): Promise<{ record: DeploymentRecord; session: Session; chain: Chain }> {
-  const { result, session } = await inSession(answers(world), async () => (await work()).contents());
+  const { result, session } = await inSession(answers(world), async () => (await work()).record().contents());
   const ran = session.asked.filter((chain) => execs(chain).some(runsWrangler));
   const [chain] = ran;
   if (chain === undefined) throw new Error("wrangler did not run");
   return { record: JSON.parse(result) as DeploymentRecord, session, chain };
 }
 
-export async function refused(world: CloudflareState, work: () => Promise<File>): Promise<string> {
+export async function refused(world: CloudflareState, work: () => Promise<Deployment>): Promise<string> {
   let message = "";
   const { session } = await inSession(answers(world), async () => {
     message = await work().then(

@@ -4,7 +4,7 @@ import { BUN_OPTIONS } from "../cloudflare/src/arguments.js";
 import { Cloudflare } from "../cloudflare/src/index.js";
 import { ACCOUNT, CANARY, DEPLOYED, calls, runInSession, execs, foldersOf, inputs, prepares, projectOf, runsWrangler } from "./cloudflare-session.js";
 import type { Chain, Session } from "./session.js";
-import { dag, type Directory } from "./stubs/dagger.js";
+import { dag } from "./stubs/dagger.js";
 
 /** Returns the calls of the container in which most programs ran. */
 const longest = (session: Session) =>
@@ -19,12 +19,11 @@ const STEPS = JSON.stringify([
 ]);
 
 describe("deploy", () => {
-  const deploy = (
-    ...options: [environment?: string, source?: Directory, tag?: string, message?: string, nonce?: string]
-  ) => runInSession({}, () => new Cloudflare().deploy(...inputs(), ...options));
+  const deploy = (environment?: string, ...options: [tag?: string, message?: string, nonce?: string]) =>
+    runInSession({}, () => new Cloudflare(environment).deploy(...inputs(), ...options));
 
   test("runs the pinned wrangler once, on the image of the shared configuration", async () => {
-    const { session, chain } = await deploy("staging", undefined, "abc", "why", "n-1");
+    const { session, chain } = await deploy("staging", "abc", "why", "n-1");
     expect(calls(chain, "from")).toEqual([{ address: "registry.example.com/bun:1.2.3" }]);
     const wrangler = execs(chain).filter(runsWrangler);
     expect(wrangler).toEqual([
@@ -51,7 +50,7 @@ describe("deploy", () => {
   });
 
   test("has the nonce directly before the run, and everything that is cached before the token", async () => {
-    const { chain } = await deploy("staging", undefined, "abc", "why", "n-1");
+    const { chain } = await deploy("staging", "abc", "why", "n-1");
     const last = chain.slice(-6).map(({ name, args }) => [name, args["name"]]);
     expect(last).toEqual([
       ["withSecretVariable", "CLOUDFLARE_API_TOKEN"],
@@ -107,14 +106,14 @@ describe("deploy", () => {
     const source = dag.directory().withNewFile("src/worker.ts", "export default {}");
     const code = { name: "api", main: "src/worker.ts" };
     const { chain, session } = await runInSession({ config: code, entries: [] }, () =>
-      new Cloudflare().deploy(...inputs(), "staging", source),
+      new Cloudflare("staging").withSource(source).deploy(...inputs()),
     );
     expect(foldersOf(chain)).toEqual(["/src"]);
     expect(calls(projectOf(chain), "withoutDirectory")).toEqual([]);
     expect(session.asked.some((asked) => asked.at(-1)?.name === "entries")).toBe(false);
     const both = { ...code, assets: { directory: "dist" } };
     const withAssets = await runInSession({ config: both }, () =>
-      new Cloudflare().deploy(...inputs(), "staging", source),
+      new Cloudflare("staging").withSource(source).deploy(...inputs()),
     );
     expect(foldersOf(withAssets.chain)).toEqual(["/src", "/src/dist"]);
   });
@@ -126,16 +125,7 @@ describe("deploy", () => {
     ]);
     expect(asked((await deploy()).session).map((chain) => chain.at(-1)?.args)).toEqual([{}]);
     const other = await runInSession({}, () =>
-      new Cloudflare().deploy(
-        ...inputs(),
-        "staging",
-        undefined,
-        undefined,
-        undefined,
-        undefined,
-        undefined,
-        "b".repeat(32),
-      ),
+      new Cloudflare("staging", "b".repeat(32)).deploy(...inputs()),
     );
     expect(asked(other.session)).toEqual([]);
     expect(calls(other.chain, "withEnvVariable")).toContainEqual({
@@ -146,7 +136,7 @@ describe("deploy", () => {
 
   test("runs the steps before the upload between its preparation and the upload", async () => {
     const { session, record } = await runInSession({}, () =>
-      new Cloudflare().deploy(...inputs(), "staging", undefined, "abc", "why", "n-1", undefined, undefined, undefined, undefined, undefined, STEPS),
+      new Cloudflare("staging").withBeforeDeploy(STEPS).deploy(...inputs(), "abc", "why", "n-1"),
     );
     const commands = execs(longest(session)).map((args) => (prepares(args) ? "prepare" : args.slice(args.indexOf("--env=staging")).join(" ")));
     expect(commands).toEqual(["prepare", "--env=staging d1 migrations apply DB --remote", "--env=staging --tag=abc --message=why"]);
@@ -155,7 +145,7 @@ describe("deploy", () => {
 
   test("a failed step uploads nothing", async () => {
     const { session, record } = await runInSession({ exitCode: 7, output: [] }, () =>
-      new Cloudflare().deploy(...inputs(), "staging", undefined, "abc", "why", "n-1", undefined, undefined, undefined, undefined, undefined, STEPS),
+      new Cloudflare("staging").withBeforeDeploy(STEPS).deploy(...inputs(), "abc", "why", "n-1"),
     );
     expect(execs(longest(session)).some((args) => args.includes("--tag=abc"))).toBe(false);
     expect(record.steps).toEqual([{ command: "wrangler d1 migrations apply DB --remote", isOk: false }]);
@@ -166,17 +156,7 @@ describe("deploy", () => {
     const { record } = await runInSession(
       { output: [{ type: "wrangler-session", wrangler_version: "4.164.0" }, DEPLOYED] },
       () =>
-        new Cloudflare().deploy(
-          ...inputs(),
-          "staging",
-          undefined,
-          "abc",
-          "why",
-          "n-1",
-          undefined,
-          undefined,
-          "shop-site",
-        ),
+        new Cloudflare("staging").deploy(...inputs(), "abc", "why", "n-1", "shop-site"),
     );
     expect(record).toEqual({
       schema: 1,
@@ -198,7 +178,7 @@ describe("deploy", () => {
 
   test("a failed run is a record too", async () => {
     const output = [{ type: "command-failed", message: "Denied" }];
-    const { record } = await runInSession({ exitCode: 1, output }, () => new Cloudflare().deploy(...inputs(), "staging"));
+    const { record } = await runInSession({ exitCode: 1, output }, () => new Cloudflare("staging").deploy(...inputs()));
     expect(record).toMatchObject({
       exitCode: 1,
       versionId: null,
@@ -210,15 +190,7 @@ describe("deploy", () => {
 
   test("reaches a stand-in of the API through a service", async () => {
     const { chain } = await runInSession({}, () =>
-      new Cloudflare().deploy(
-        ...inputs(),
-        undefined,
-        undefined,
-        undefined,
-        undefined,
-        undefined,
-        dag.host().service([{ backend: 8787 }]),
-      ),
+      new Cloudflare(undefined, undefined, dag.host().service([{ backend: 8787 }])).deploy(...inputs()),
     );
     expect(calls(chain, "withEnvVariable")).toContainEqual({
       name: "CLOUDFLARE_API_BASE_URL",

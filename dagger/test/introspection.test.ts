@@ -4,7 +4,7 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, syml
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { functions, kebab, modules, ROOT, type Module } from "./modules.js";
+import { kebab, modules, objects, ROOT, type Module } from "./modules.js";
 
 interface Argument {
   name: string;
@@ -15,7 +15,13 @@ interface Argument {
 
 interface Scanned {
   description?: string;
-  objects: Record<string, { methods: Record<string, { cache?: string; arguments: Record<string, Argument> }> }>;
+  objects: Record<string, ScannedObject>;
+}
+
+interface ScannedObject {
+  _constructor?: { arguments: Record<string, Argument> };
+  methods: Record<string, { cache?: string; arguments: Record<string, Argument> }>;
+  properties: Record<string, { isExposed: boolean }>;
 }
 
 const SDK = join(import.meta.dir, "node_modules/@dagger.io/dagger");
@@ -46,20 +52,30 @@ describe.each(modules().map((module) => [module.dir, module] as const))("%s", (_
   test("is read as its signatures say", async () => {
     const scanned = await scan(module);
     expect(scanned.description).toBeTruthy();
-    expect(Object.keys(scanned.objects).map((name) => name.toLowerCase())).toEqual([module.manifest.name]);
-    const methods = Object.values(scanned.objects)[0]?.methods ?? {};
-    const found = Object.entries(methods).map(([name, method]) => {
-      const list = Object.values(method.arguments);
-      const isOptional = (argument: Argument) =>
-        argument.isOptional || argument.defaultValue !== undefined || argument.defaultPath !== undefined;
-      const positional = list.filter((argument) => !isOptional(argument)).map((argument) => kebab(argument.name));
-      const optional = list.filter(isOptional).map((argument) => kebab(argument.name));
-      return [kebab(name), { positional, optional, ...(method.cache !== undefined && { cache: method.cache }) }];
+    const isOptional = (argument: Argument) =>
+      argument.isOptional || argument.defaultValue !== undefined || argument.defaultPath !== undefined;
+    const names = (list: Record<string, Argument> = {}) => ({
+      positional: Object.values(list).filter((argument) => !isOptional(argument)).map(({ name }) => kebab(name)),
+      optional: Object.values(list).filter(isOptional).map(({ name }) => kebab(name)),
     });
-    const expected = Object.entries(functions(module)).map(([name, { positional, optional, cache }]) => [
-      name,
-      { positional, optional, ...(cache !== undefined && { cache }) },
-    ]);
-    expect(Object.fromEntries(found)).toEqual(Object.fromEntries(expected));
+    const found = Object.entries(scanned.objects).map(([name, object]) => {
+      const methods = Object.entries(object.methods).map(([method, { cache, arguments: list }]) => [
+        kebab(method),
+        { ...names(list), ...(cache !== undefined && { cache }) },
+      ]);
+      const fields = Object.entries(object.properties).filter(([, { isExposed }]) => isExposed);
+      const all = [...methods, ...fields.map(([field]) => [kebab(field), names()])];
+      return [name, { constructor: names(object._constructor?.arguments), functions: Object.fromEntries(all) }];
+    });
+    const declared = objects(module).map(({ name, constructor, functions }) => {
+      const all = Object.entries(functions).map(([own, { positional, optional, cache }]) => [
+        own,
+        { positional, optional, ...(cache !== undefined && { cache }) },
+      ]);
+      const { positional, optional } = constructor;
+      return [name, { constructor: { positional, optional }, functions: Object.fromEntries(all) }];
+    });
+    expect(objects(module)[0]?.name.toLowerCase()).toBe(module.manifest.name);
+    expect(Object.fromEntries(found)).toEqual(Object.fromEntries(declared));
   }, 30_000);
 });

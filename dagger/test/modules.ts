@@ -58,16 +58,48 @@ export function modules(): Module[] {
   });
 }
 
+/** An object of a module: the module itself, or a result of one of its functions. */
+export interface ModuleObject {
+  name: string;
+  /** The arguments of the constructor. */
+  constructor: Signature;
+  /** The functions and fields by their names on the command line. */
+  functions: Record<string, Signature>;
+}
+
+/** The objects of a module, the module itself first. */
+export function objects(module: Module): ModuleObject[] {
+  const found = module.files.flatMap((file) => {
+    const path = join(ROOT, file);
+    const source = ts.createSourceFile(path, readFileSync(path, "utf8"), ts.ScriptTarget.ESNext, true);
+    const classes = source.statements.filter(ts.isClassDeclaration);
+    return classes.filter((node) => decorator(node, "object") !== undefined).map(moduleObject);
+  });
+  const isMain = ({ name }: ModuleObject) => name.toLowerCase() === module.manifest.name;
+  return [...found.filter(isMain), ...found.filter((object) => !isMain(object))];
+}
+
 /** The functions of a module by their names on the command line. */
 export function functions(module: Module): Record<string, Signature> {
-  const path = join(ROOT, module.sourceDir, "src/index.ts");
-  const file = ts.createSourceFile(path, readFileSync(path, "utf8"), ts.ScriptTarget.ESNext, true);
-  const classes = file.statements
-    .filter(ts.isClassDeclaration)
-    .filter((node) => decorator(node, "object") !== undefined);
-  const methods = classes.flatMap((node) => node.members.filter(ts.isMethodDeclaration));
-  const exposed = methods.filter((method) => decorator(method, "func") !== undefined);
-  return Object.fromEntries(exposed.map((method) => [kebab(method.name.getText()), signature(method)]));
+  return objects(module)[0]?.functions ?? {};
+}
+
+function moduleObject(node: ts.ClassDeclaration): ModuleObject {
+  const isExposed = (member: ts.ClassElement): member is ts.MethodDeclaration | ts.PropertyDeclaration =>
+    (ts.isMethodDeclaration(member) || ts.isPropertyDeclaration(member)) && decorator(member, "func") !== undefined;
+  const exposed = node.members.filter(isExposed);
+  const made = node.members.find(ts.isConstructorDeclaration);
+  const nothing: Signature = { positional: [], optional: [], types: {}, returns: "" };
+  return {
+    name: node.name?.getText() ?? "",
+    constructor: made === undefined ? nothing : signature(made),
+    functions: Object.fromEntries(
+      exposed.map((member) => [
+        kebab(member.name.getText()),
+        ts.isMethodDeclaration(member) ? signature(member) : { ...nothing, returns: member.type?.getText() ?? "unknown" },
+      ]),
+    ),
+  };
 }
 
 /** `camelCase` as the command line writes it. */
@@ -75,14 +107,15 @@ export function kebab(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
-function signature(method: ts.MethodDeclaration): Signature {
+function signature(method: ts.MethodDeclaration | ts.ConstructorDeclaration): Signature {
   const isOptional = (parameter: ts.ParameterDeclaration) =>
     parameter.questionToken !== undefined ||
     parameter.initializer !== undefined ||
     /\bdefault(?:Path|Address)\b/.test(decorator(parameter, "argument")?.getText() ?? "");
   const name = (parameter: ts.ParameterDeclaration) => kebab(parameter.name.getText());
   const typed = method.parameters.map((parameter) => [name(parameter), parameter.type?.getText() ?? "unknown"]);
-  const cache = /\bcache:\s*"([^"]+)"/.exec(decorator(method, "func")?.getText() ?? "")?.[1];
+  const func = ts.isMethodDeclaration(method) ? decorator(method, "func") : undefined;
+  const cache = /\bcache:\s*"([^"]+)"/.exec(func?.getText() ?? "")?.[1];
   return {
     positional: method.parameters.filter((parameter) => !isOptional(parameter)).map(name),
     optional: method.parameters.filter(isOptional).map(name),

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 
 import { BUN_OPTIONS } from "../cloudflare/src/arguments.js";
 import { READ_DEPLOYMENTS } from "../cloudflare/src/deployments.js";
+import type { Deployment } from "../cloudflare/src/deployment.js";
 import { Cloudflare } from "../cloudflare/src/index.js";
 import {
   SITE,
@@ -26,7 +27,7 @@ import { dag } from "./stubs/dagger.js";
 describe("a Worker with code", () => {
   const config = { name: "api", main: "src/worker.ts", assets: { directory: "dist" } };
   const source = () => dag.directory().withNewFile("src/worker.ts", "");
-  const deploy = (world: CloudflareState) => runInSession(world, () => new Cloudflare().deploy(...inputs(), undefined, source()));
+  const deploy = (world: CloudflareState) => runInSession(world, () => new Cloudflare().withSource(source()).deploy(...inputs()));
 
   test("is bundled from its sources, which are there before the built folder", async () => {
     const { chain } = await deploy({ config, glob: { "bun.lock": ["bun.lock"] } });
@@ -67,7 +68,7 @@ describe("a Worker with code", () => {
 
   test("that cannot be bundled is a record of a failure, and nothing gets the token", async () => {
     const { result, session } = await inSession(answers({ config, bundleExit: 1 }), async () =>
-      (await new Cloudflare().deploy(...inputs(), undefined, source())).contents(),
+      (await new Cloudflare().withSource(source()).deploy(...inputs())).record().contents(),
     );
     expect(JSON.parse(result)).toMatchObject({ exitCode: 1, versionId: null, error: "wrangler exited with 1" });
     expect(session.asked.some((asked) => calls(asked, "withSecretVariable").length > 0)).toBe(false);
@@ -138,7 +139,7 @@ describe("preview", () => {
     };
     const none = undefined;
     const upload = (strategy: string) => () =>
-      new Cloudflare().upload(...inputs(), "mr-7", none, none, none, none, none, none, none, none, strategy);
+      new Cloudflare().upload(...inputs(), "mr-7", none, none, none, none, strategy);
     const config = { ...SITE, previews: {} };
     const { chain, record } = await runInSession({ config, output: [made] }, upload("preview"));
     expect(execs(chain).at(-1)?.slice(5)).toEqual(["preview", "--name=mr-7", "--env-file=/dev/null", "--env="]);
@@ -163,7 +164,7 @@ describe("preview", () => {
     const config = { ...SITE, previews: {} };
     const none = undefined;
     const upload = () =>
-      new Cloudflare().upload(...inputs(), "mr-7", none, none, none, none, "n1", none, none, none, "preview");
+      new Cloudflare().upload(...inputs(), "mr-7", none, none, "n1", none, "preview");
     const { session } = await runInSession({ config, output: [] }, upload);
     const [chain] = session.asked.filter(asks);
     expect(chain && execs(chain).at(-1)).toEqual(["bun", ...BUN_OPTIONS, "-e", READ_DEPLOYMENTS, "shop"]);
@@ -177,6 +178,48 @@ describe("preview", () => {
     expect(record).not.toHaveProperty("comment");
     expect(posts(session)).toEqual([]);
   });
+});
+
+describe("a result", () => {
+  const deploy = (world: CloudflareState) => async () => {
+    let result: Deployment | undefined;
+    const { session } = await runInSession(world, async () => (result = await new Cloudflare().deploy(...inputs(), "t", "m", "n-1")));
+    if (result === undefined) throw new Error("no result");
+    return { result, session };
+  };
+
+  test("has what callers ask for first", async () => {
+    const { result } = await deploy({})();
+    const { exitCode, error, versionId, urls, nonce } = result;
+    expect({ exitCode, error, versionId, urls, nonce }).toEqual({
+      exitCode: 0,
+      error: "",
+      versionId: "v1",
+      urls: ["https://shop.acme.workers.dev"],
+      nonce: "n-1",
+    });
+    expect(result.check()).toBe(result);
+  });
+
+  test("of a failed run is an error on request", async () => {
+    const { result } = await deploy({ exitCode: 1, output: [{ type: "command-failed", message: "Denied" }] })();
+    expect({ versionId: result.versionId, urls: result.urls }).toEqual({ versionId: "", urls: [] });
+    expect(() => result.check()).toThrow("wrangler exited with 1: Denied");
+  });
+});
+
+test("a workspace replaces the sources, and holds the project's folder", async () => {
+  const workspace = dag.directory().withNewFile("projects/api/src/worker.ts", "");
+  const { chain } = await runInSession({ config: { name: "api", main: "src/worker.ts" } }, () =>
+    new Cloudflare().withWorkspace(workspace, "projects/api").withFlags('["--minify","--keep-vars"]').deploy(...inputs()),
+  );
+  expect(foldersOf(chain)).toEqual(["/src"]);
+  const project = projectOf(chain);
+  expect(calls(project, "withWorkdir").at(-1)).toEqual({ path: "/src/projects/api" });
+  expect(execs(project).at(-1)).toContain("--minify");
+  expect(execs(chain).at(-1)).toContain("--keep-vars");
+  const outside = () => new Cloudflare().withWorkspace(workspace, "../api").deploy(...inputs());
+  expect(await refused({}, outside)).toBe("refused, nothing was changed: `../api` is no folder of the workspace");
 });
 
 describe("refused before wrangler runs", () => {

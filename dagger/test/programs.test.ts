@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 
-import { functions, modules } from "./modules.js";
+import { modules, objects } from "./modules.js";
 
 async function run(program: string, input = ""): Promise<unknown> {
   const stdin = new Blob([input]);
@@ -17,14 +17,14 @@ async function run(program: string, input = ""): Promise<unknown> {
 }
 
 test("signatures", async () => {
-  const printed = (await run("signatures.ts")) as Record<string, { name: string; functions: unknown }>;
+  const printed = (await run("signatures.ts")) as Record<string, unknown>;
   expect(Object.keys(printed)).toEqual(modules().map(({ dir }) => dir));
   for (const module of modules()) {
-    expect(printed[module.dir]).toEqual({ name: module.manifest.name, functions: functions(module) });
+    expect(printed[module.dir]).toEqual(objects(module));
   }
-  expect(printed["projects/rawkode.academy/website"]).toMatchObject({
-    functions: { build: { positional: [], optional: ["source"], returns: "Directory" } },
-  });
+  expect(printed["projects/rawkode.academy/website"]).toMatchObject([
+    { name: "Website", functions: { build: { positional: [], optional: ["source"], returns: "Directory" } } },
+  ]);
 });
 
 test("conformance", async () => {

@@ -47,6 +47,9 @@ pub struct Serve {
     /// deployment or environment
     #[arg(long, env = "SANDBOX_GITLAB_PROJECT", default_value_t = 0)]
     pub gitlab_project: u64,
+    /// The number of seconds by which the clock of cron triggers is ahead, for tests that cannot wait for a minute to begin
+    #[arg(long, hide = true, default_value_t = 0)]
+    pub cron_clock_ahead: u64,
 }
 
 fn account(text: &str) -> Result<String, &'static str> {

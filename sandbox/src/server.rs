@@ -2,7 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -63,11 +63,12 @@ pub async fn serve(options: Serve) -> Result<()> {
     let router = router(&app);
     announce(&announcement, port)?;
     log::line(&format!("serving at http://127.0.0.1:{port} with {} Workers", app.store.count()));
+    let ahead = Duration::from_secs(options.cron_clock_ahead);
     let stateful = tokio::spawn({
         let app = app.clone();
         async move { app.runtime.update_stateful(&app.store).await }
     });
-    let schedules = tokio::spawn(serving::cron::run_schedules(app.clone()));
+    let schedules = tokio::spawn(serving::cron::run_schedules(app.clone(), ahead));
     listener::serve(listeners, router, stop_signal()).await;
     stateful.abort();
     schedules.abort();

@@ -83,49 +83,55 @@ fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
         UploadKind::Deployment => "deploy",
         UploadKind::Version | UploadKind::Preview => "upload",
     };
+    let mut calls = Vec::new();
+    let mut module = format!("{module} --environment={}", quote(&destination.environment)?);
+    if let Some(port) = destination.sandbox {
+        module += &format!(" --api={}", quote(&format!("tcp://127.0.0.1:{port}"))?);
+    }
+    calls.push(module);
+    let steps = if plan.verb == Operation::Deploy { before_deploy(part) } else { None };
+    if part.target.main.is_some() || steps.is_some() {
+        calls.push(match container::is_used(part) {
+            // With what is installed and built, so that wrangler bundles what the build left.
+            true => format!(
+                "with-workspace $(${} | directory {}) {}",
+                container::BUILT,
+                quote(container::ROOT)?,
+                quote(part.dir.as_str())?
+            ),
+            false => "with-source '.'".to_owned(),
+        });
+    }
+    if !part.flags.is_empty() {
+        let flags = serde_json::json!(part.flags.all()).to_string();
+        calls.push(format!("with-flags {}", quote(&flags)?));
+    }
+    if let Some(steps) = &steps {
+        calls.push(format!("with-before-deploy {}", quote(steps)?));
+    }
     let mut call = format!(
-        "{module} | {function} {} {} {}",
+        "{function} {} {} {}",
         quote(&with_dot(&relative(&part.dir, &dist)))?,
         quote(config)?,
         quote(&format!("env://{token}"))?,
     );
-    let mut option = |name: &str, value: &str| -> Result<(), Failure> {
-        call += &format!(" --{name}={}", quote(value)?);
-        Ok(())
-    };
-    if let Some(alias) = &part.alias {
-        option("alias", alias)?;
+    let strategy = part.strategy.filter(|&strategy| strategy == Strategy::Preview);
+    let options = [
+        ("alias", part.alias.as_deref()),
+        ("project", Some(part.project.as_str())),
+        ("tag", Some(part.key.as_str())),
+        ("message", Some(part.message.as_str())),
+        ("nonce", Some(part.nonce.as_str())),
+        ("strategy", strategy.map(Strategy::name)),
+    ];
+    for (name, value) in options {
+        if let Some(value) = value {
+            call += &format!(" --{name}={}", quote(value)?);
+        }
     }
-    option("environment", &destination.environment)?;
-    let is_in_container = container::is_used(part);
-    let steps = if plan.verb == Operation::Deploy { before_deploy(part) } else { None };
-    let needs_source = part.target.main.is_some() || steps.is_some();
-    if needs_source && !is_in_container {
-        option("source", ".")?;
-    }
-    option("project", &part.project)?;
-    option("tag", &part.key)?;
-    option("message", &part.message)?;
-    option("nonce", &part.nonce)?;
-    if part.strategy == Some(Strategy::Preview) {
-        option("strategy", Strategy::Preview.name())?;
-    }
-    if !part.flags.is_empty() {
-        option("flags", &serde_json::json!(part.flags.all()).to_string())?;
-    }
-    if let Some(steps) = &steps {
-        option("before-deploy", steps)?;
-    }
-    if let Some(port) = destination.sandbox {
-        option("api", &format!("tcp://127.0.0.1:{port}"))?;
-    }
-    if needs_source && is_in_container {
-        // With what is installed and built, so that wrangler bundles what the build left.
-        let root = quote(container::ROOT)?;
-        call += &format!(" --workspace=$(${} | directory {root})", container::BUILT);
-        call += &format!(" --path={}", quote(part.dir.as_str())?);
-    }
-    Ok(format!("{call} | export {}", quote(RECORD)?))
+    calls.push(call);
+    calls.extend(["record".to_owned(), format!("export {}", quote(RECORD)?)]);
+    Ok(calls.join(" | "))
 }
 
 /// Returns the steps before the upload as the module takes them. `None` if there are none. The paths are relative to the

@@ -8,6 +8,9 @@ import { argument, dag, func, object, type Container, type Directory } from "@da
 /** The project's path in the container. */
 const WORK = "/src";
 
+/** Paths that no container gets: what is installed or written again, git's data, and files of secrets. */
+const IGNORED = ["**/node_modules", "**/.git", "**/.env", "**/.env.*", "**/.dev.vars*", "**/.wrangler", "**/.xtask"];
+
 /** Bun's cache of downloaded packages, shared by all runs and projects. */
 const CACHE = "/var/cache/bun";
 
@@ -34,12 +37,7 @@ export class Bun {
    * @param source The folder with `package.json` and `bun.lock`
    */
   @func()
-  async install(
-    @argument({
-      ignore: ["**/node_modules", "**/.git", "**/.env", "**/.env.*", "**/.dev.vars*", "**/.wrangler", "**/.xtask"],
-    })
-    source: Directory,
-  ): Promise<Container> {
+  async install(@argument({ ignore: IGNORED }) source: Directory): Promise<Container> {
     const container = await this.withCache();
     return container.withDirectory(WORK, source).withExec(["bun", "install", "--frozen-lockfile"]);
   }
@@ -56,10 +54,7 @@ export class Bun {
    */
   @func()
   async build(
-    @argument({
-      ignore: ["**/node_modules", "**/.git", "**/.env", "**/.env.*", "**/.dev.vars*", "**/.wrangler", "**/.xtask"],
-    })
-    source: Directory,
+    @argument({ ignore: IGNORED }) source: Directory,
     script: string = "build",
     dist: string = "dist",
     environment?: string,

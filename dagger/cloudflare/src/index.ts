@@ -1,17 +1,98 @@
 /**
  * Deploys and previews Cloudflare Workers with the wrangler that `toolchain/bun.lock` pins
  *
- * Every function bundles without a token, uploads once with it, and returns the record: a JSON file. A failed run is a
- * record too. The run succeeded when `exitCode` is 0, there is no `error`, and `nonce` is the one that was passed.
+ * The constructor says where to, `withSource` and its kin say from what, and `deploy`, `upload` and `preview` run wrangler
+ * once. Each bundles without a token, uploads with it, and returns a `Deployment`, after a failed run too.
  */
 import { argument, dag, func, object, type Directory, type File, type Secret, type Service } from "@dagger.io/dagger";
 
-import { deploy } from "./deploy.js";
 import { comment } from "./comment.js";
-import { serialize, type DeploymentRecord } from "./record.js";
+import { deploy, type Request } from "./deploy.js";
+import { Deployment, deploymentOf } from "./deployment.js";
+import type { DeploymentRecord } from "./record.js";
+
+/** Paths that no container gets: what is installed or written again, git's data, and files of secrets. */
+const IGNORED = [
+  "**/node_modules",
+  "**/.git",
+  "**/.env",
+  "**/.env.*",
+  "**/.dev.vars*",
+  "**/.wrangler/cache",
+  "**/.wrangler/state",
+  "**/.wrangler/tmp",
+  "**/.xtask",
+];
 
 @object()
 export class Cloudflare {
+  private readonly environment: string | undefined;
+  private readonly account: string | undefined;
+  private readonly api: Service | undefined;
+  private source: Directory | undefined;
+  private workspace: Directory | undefined;
+  private path: string | undefined;
+  private flags: string | undefined;
+  private beforeDeploy: string | undefined;
+
+  /**
+   * @param environment The environment of the shared configuration; also the wrangler config's block of that name, if it has one
+   * @param account The id of the account. Without it, the environment's in the shared configuration
+   * @param api A stand-in for Cloudflare's API, such as `tcp://127.0.0.1:8787`
+   */
+  // Not `accountId`: Dagger would take `CLOUDFLARE_ACCOUNT_ID` of a `.env` file, which is wrangler's, for this argument.
+  constructor(environment?: string, account?: string, api?: Service) {
+    this.environment = environment;
+    this.account = account;
+    this.api = api;
+  }
+
+  /**
+   * With the project's folder, for a Worker whose code wrangler bundles
+   *
+   * @param source The folder of the wrangler config. With a `bun.lock`, its dependencies are installed
+   */
+  @func()
+  withSource(@argument({ ignore: IGNORED }) source: Directory): Cloudflare {
+    this.source = source;
+    return this;
+  }
+
+  /**
+   * With the repository, for a project that needs more than its own folder
+   *
+   * @param workspace The repository with everything installed and built
+   * @param path The project's folder in it
+   */
+  @func()
+  withWorkspace(workspace: Directory, path: string): Cloudflare {
+    this.workspace = workspace;
+    this.path = path;
+    return this;
+  }
+
+  /**
+   * With flags of wrangler
+   *
+   * @param flags A list of texts as JSON: `--minify`, `--no-bundle`, `--upload-source-maps`, `--keep-vars`, `--define`, `--jsx-factory`, `--jsx-fragment`
+   */
+  @func()
+  withFlags(flags: string): Cloudflare {
+    this.flags = flags;
+    return this;
+  }
+
+  /**
+   * With commands of wrangler that run with the token before the upload
+   *
+   * @param steps A list of objects with `command`, `arguments` and `reads` as JSON. Only `d1 migrations apply`, `d1 execute`, `kv key put`, `kv bulk put` and `r2 object put`
+   */
+  @func()
+  withBeforeDeploy(steps: string): Cloudflare {
+    this.beforeDeploy = steps;
+    return this;
+  }
+
   /**
    * Uploads a project and makes it live
    *
@@ -21,53 +102,23 @@ export class Cloudflare {
    * @param dist The folder that was built. It is put where the wrangler config's `assets.directory` says; a Worker without assets may be given any folder
    * @param wranglerConfig The wrangler config: `wrangler.jsonc`, `wrangler.json` or `wrangler.toml`
    * @param cloudflareApiToken A token that may edit Workers
-   * @param environment The environment of the shared configuration; also the wrangler config's block of that name, if it has one
-   * @param source The project's folder, for a Worker whose code wrangler bundles
    * @param tag A tag kept with the version, at most 100 bytes
    * @param message A message kept with the version
    * @param nonce New for every attempt, found again in the record. Without it, a random one
-   * @param api A stand-in of Cloudflare's API, such as `tcp://127.0.0.1:8787`
-   * @param accountId The account. Without it, the environment's in the shared configuration
    * @param project The project's name, for the record
-   * @param workspace The repository with everything installed and built, for a project that needs more than its own folder. Takes the place of `source`
-   * @param path The project's folder in \`workspace\`
-   * @param beforeDeploy Commands of wrangler that run with the token before the upload, as JSON: a list of objects with \`command\`, \`arguments\` and \`reads\`. Only \`d1 migrations apply\`, \`d1 execute\`, \`kv key put\`, \`kv bulk put\` and \`r2 object put\`
-   * @param flags Flags of wrangler as JSON, a list of texts: `--minify`, `--no-bundle`, `--upload-source-maps`, `--keep-vars`, `--define`, `--jsx-factory`, `--jsx-fragment`
    */
   @func({ cache: "session" })
   async deploy(
     dist: Directory,
     wranglerConfig: File,
     cloudflareApiToken: Secret,
-    environment?: string,
-    @argument({
-      ignore: [
-        "**/node_modules",
-        "**/.git",
-        "**/.env",
-        "**/.env.*",
-        "**/.dev.vars*",
-        "**/.wrangler/cache",
-        "**/.wrangler/state",
-        "**/.wrangler/tmp",
-        "**/.xtask",
-      ],
-    })
-    source?: Directory,
     tag?: string,
     message?: string,
     nonce?: string,
-    api?: Service,
-    accountId?: string,
     project?: string,
-    workspace?: Directory,
-    path?: string,
-    beforeDeploy?: string,
-    flags?: string,
-  ): Promise<File> {
-    const inputs = { dist, wranglerConfig, cloudflareApiToken, source, workspace, path, api };
-    const values = { environment, tag, message, nonce, accountId, project, beforeDeploy, flags };
-    return file(await deploy({ command: "deploy", ...inputs, ...values }));
+  ): Promise<Deployment> {
+    const values = { dist, wranglerConfig, cloudflareApiToken, tag, message, nonce, project };
+    return deploymentOf(await deploy({ command: "deploy", ...this.inputs(), ...values }));
   }
 
   /**
@@ -80,19 +131,11 @@ export class Cloudflare {
    * @param wranglerConfig The wrangler config: `wrangler.jsonc`, `wrangler.json` or `wrangler.toml`
    * @param cloudflareApiToken A token that may edit Workers
    * @param alias The first part of the preview's host name. Without it, the version has only its own address
-   * @param environment The environment of the shared configuration; also the wrangler config's block of that name, if it has one
-   * @param source The project's folder, for a Worker whose code wrangler bundles
    * @param tag A tag kept with the version, at most 100 bytes
    * @param message A message kept with the version
    * @param nonce New for every attempt, found again in the record. Without it, a random one
-   * @param api A stand-in of Cloudflare's API, such as `tcp://127.0.0.1:8787`
-   * @param accountId The account. Without it, the environment's in the shared configuration
    * @param project The project's name, for the record
    * @param strategy `alias`, or `preview` for a Worker Preview called `alias`, with the bindings of the config's `previews` block. Refused where the Worker was never deployed: wrangler would make it
-   * @param workspace The repository with everything installed and built, for a project that needs more than its own folder. Takes the place of `source`
-   * @param path The project's folder in \`workspace\`
-   * @param beforeDeploy Commands of wrangler that run with the token before the upload, as JSON: a list of objects with \`command\`, \`arguments\` and \`reads\`. Only \`d1 migrations apply\`, \`d1 execute\`, \`kv key put\`, \`kv bulk put\` and \`r2 object put\`
-   * @param flags Flags of wrangler as JSON, a list of texts: `--minify`, `--no-bundle`, `--upload-source-maps`, `--keep-vars`, `--define`, `--jsx-factory`, `--jsx-fragment`
    */
   @func({ cache: "session" })
   async upload(
@@ -100,36 +143,14 @@ export class Cloudflare {
     wranglerConfig: File,
     cloudflareApiToken: Secret,
     alias?: string,
-    environment?: string,
-    @argument({
-      ignore: [
-        "**/node_modules",
-        "**/.git",
-        "**/.env",
-        "**/.env.*",
-        "**/.dev.vars*",
-        "**/.wrangler/cache",
-        "**/.wrangler/state",
-        "**/.wrangler/tmp",
-        "**/.xtask",
-      ],
-    })
-    source?: Directory,
     tag?: string,
     message?: string,
     nonce?: string,
-    api?: Service,
-    accountId?: string,
     project?: string,
     strategy?: string,
-    workspace?: Directory,
-    path?: string,
-    beforeDeploy?: string,
-    flags?: string,
-  ): Promise<File> {
-    const inputs = { dist, wranglerConfig, cloudflareApiToken, source, workspace, path, api };
-    const values = { alias, environment, tag, message, nonce, accountId, project, strategy, beforeDeploy, flags };
-    return file(await deploy({ command: "preview", ...inputs, ...values }));
+  ): Promise<Deployment> {
+    const values = { dist, wranglerConfig, cloudflareApiToken, alias, tag, message, nonce, project, strategy };
+    return deploymentOf(await deploy({ command: "preview", ...this.inputs(), ...values }));
   }
 
   /**
@@ -144,20 +165,13 @@ export class Cloudflare {
    * @param gitlabApiToken A project or group access token with the scope `api`
    * @param mergeRequestId The merge request's number in its project, as in `!42`: `CI_MERGE_REQUEST_IID`
    * @param alias The first part of the preview's host name. Without it, `mr-` and the merge request's number
-   * @param environment The environment of the shared configuration; also the wrangler config's block of that name, if it has one
-   * @param source The project's folder, for a Worker whose code wrangler bundles
    * @param tag A tag kept with the version, at most 100 bytes
    * @param message A message kept with the version
    * @param nonce New for every attempt, found again in the record. Without it, a random one
-   * @param api A stand-in of Cloudflare's API, such as `tcp://127.0.0.1:8787`
-   * @param accountId The account. Without it, the environment's in the shared configuration
    * @param project The project's name, for the record and the comment
+   * @param strategy `alias`, or `preview` for a Worker Preview called `alias`, with the bindings of the config's `previews` block. Refused where the Worker was never deployed: wrangler would make it
    * @param gitlabProjectId The GitLab project. Without it, the shared configuration's
    * @param gitlabApiUrl The address of GitLab's API: `CI_API_V4_URL`. Without it, the shared configuration's instance
-   * @param strategy `alias`, or `preview` for a Worker Preview called `alias`, with the bindings of the config's `previews` block. Refused where the Worker was never deployed: wrangler would make it
-   * @param workspace The repository with everything installed and built, for a project that needs more than its own folder. Takes the place of `source`
-   * @param path The project's folder in \`workspace\`
-   * @param flags Flags of wrangler as JSON, a list of texts: `--minify`, `--no-bundle`, `--upload-source-maps`, `--keep-vars`, `--define`, `--jsx-factory`, `--jsx-fragment`
    */
   @func({ cache: "session" })
   async preview(
@@ -167,40 +181,26 @@ export class Cloudflare {
     gitlabApiToken: Secret,
     mergeRequestId: string,
     alias?: string,
-    environment?: string,
-    @argument({
-      ignore: [
-        "**/node_modules",
-        "**/.git",
-        "**/.env",
-        "**/.env.*",
-        "**/.dev.vars*",
-        "**/.wrangler/cache",
-        "**/.wrangler/state",
-        "**/.wrangler/tmp",
-        "**/.xtask",
-      ],
-    })
-    source?: Directory,
     tag?: string,
     message?: string,
     nonce?: string,
-    api?: Service,
-    accountId?: string,
     project?: string,
+    strategy?: string,
     gitlabProjectId?: string,
     gitlabApiUrl?: string,
-    strategy?: string,
-    workspace?: Directory,
-    path?: string,
-    flags?: string,
-  ): Promise<File> {
+  ): Promise<Deployment> {
     if (!/^[1-9][0-9]*$/.test(mergeRequestId)) throw new Error(`\`${mergeRequestId}\` is no merge request number`);
-    const inputs = { dist, wranglerConfig, cloudflareApiToken, source, workspace, path, api };
-    const values = { alias: alias ?? `mr-${mergeRequestId}`, environment, tag, message, nonce, accountId, project, strategy, flags };
-    const record = await deploy({ command: "preview", ...inputs, ...values });
+    const uploaded = { alias: alias ?? `mr-${mergeRequestId}`, tag, message, nonce, project, strategy };
+    const values = { dist, wranglerConfig, cloudflareApiToken, ...uploaded };
+    const record = await deploy({ command: "preview", ...this.inputs(), ...values });
     record.comment = await post(record, gitlabApiToken, mergeRequestId, gitlabProjectId, gitlabApiUrl);
-    return file(record);
+    return deploymentOf(record);
+  }
+
+  /** Returns what the constructor and the functions before this one were given. */
+  private inputs(): Pick<Request, "environment" | "accountId" | "api" | "source" | "workspace" | "path" | "flags" | "beforeDeploy"> {
+    const { environment, account: accountId, api, source, workspace, path, flags, beforeDeploy } = this;
+    return { environment, accountId, api, source, workspace, path, flags, beforeDeploy };
   }
 }
 
@@ -220,8 +220,4 @@ async function post(
   } catch (error) {
     return `failed: ${error instanceof Error ? error.message : String(error)}`;
   }
-}
-
-function file(record: DeploymentRecord): File {
-  return dag.file(`${record.command}.json`, serialize(record));
 }

@@ -1,7 +1,20 @@
 // Clients of the local dependencies, shaped as Dagger's code generator shapes them: a class a module, required arguments in
 // their order, optional ones in an object of the type `<Class><Function>Opts`. A test compares them with the modules.
 import { Context } from "../node_modules/@dagger.io/dagger/dist/src/common/context.js";
-import type { File, Secret, Service } from "../node_modules/@dagger.io/dagger/dist/src/api/client.gen.js";
+import { Container, Directory, type File, type Secret, type Service } from "../node_modules/@dagger.io/dagger/dist/src/api/client.gen.js";
+
+export type BunBuildOpts = { script?: string; dist?: string; environment?: string };
+
+export class Bun {
+  constructor(private readonly context: Context) {}
+
+  withCache = (): Container => new Container(this.context.select("withCache"));
+
+  install = (source: Directory): Container => new Container(this.context.select("install", { source }));
+
+  build = (source: Directory, opts?: BunBuildOpts): Directory =>
+    new Directory(this.context.select("build", { source, ...opts }));
+}
 
 export type ConfigCloudflareAccountIdOpts = { environment?: string };
 export type ConfigCloudflareTokenVariableOpts = { environment?: string };

@@ -1,5 +1,8 @@
 //! Starts a separate server for each test and sends its requests.
 
+#[path = "../server/reaper.rs"]
+mod reaper;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -63,9 +66,10 @@ pub fn tokens() -> Value {
 
 impl Server {
     pub fn new(name: &str) -> Server {
-        let name = format!("gitlab-{name}-{}", std::process::id());
+        let name = format!("gitlab-{name}-{}-0", std::process::id());
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::create_dir_all(&dir).expect("a folder");
+        reaper::watch();
         Server::on(dir, Some(&tokens().to_string()), &[])
     }
 

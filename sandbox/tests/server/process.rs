@@ -2,18 +2,39 @@
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::server::{Server, command, command_with, folder};
+use crate::server::{Server, command, command_with, folder, reaper};
 
 /// Runs a command that must fail. Returns its stdout.
 fn failing_output(mut command: Command) -> String {
     let output = command.output().expect("it runs");
     assert!(!output.status.success());
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// As the sandboxes of tests that a signal ended.
+#[test]
+fn what_stopped_tests_leave_running_is_ended() {
+    let dir = folder("reaped");
+    let sleep = |dir: &std::path::Path| {
+        Command::new("sleep").arg("600").current_dir(dir).spawn().expect("it runs")
+    };
+    let mut other = sleep(dir.parent().expect("a folder"));
+    let mut left = sleep(&dir);
+    let mark = dir.file_name().and_then(|name| name.to_str()).expect("a name");
+    let (mut reaper, writer) = reaper::start(env!("CARGO_TARGET_TMPDIR"), mark);
+    drop(writer);
+    assert_eq!(left.wait().expect("its end").signal(), Some(15));
+    reaper.wait().expect("its end");
+    assert_eq!(other.try_wait().expect("a state"), None);
+    other.kill().expect("it can be killed");
+    other.wait().expect("its end");
+    std::fs::remove_dir_all(&dir).expect("it is removed");
 }
 
 #[tokio::test]

@@ -1,5 +1,8 @@
 //! Starts a separate server for each test.
 
+#[path = "reaper.rs"]
+pub mod reaper;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -54,6 +57,7 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 /// Creates an empty folder for a test.
 pub fn folder(name: &str) -> PathBuf {
+    reaper::watch();
     let number = COUNT.fetch_add(1, Ordering::SeqCst);
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join(format!("{name}-{}-{number}", std::process::id()));
@@ -62,8 +66,8 @@ pub fn folder(name: &str) -> PathBuf {
     dir
 }
 
-fn start(dir: &Path) -> (Child, u16) {
-    let mut command = command(dir, &[]);
+fn start(dir: &Path, arguments: &[&str]) -> (Child, u16) {
+    let mut command = command(dir, arguments);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(300) {
@@ -89,7 +93,7 @@ impl Server {
     /// A server without any Worker.
     pub fn new(name: &str) -> Server {
         let dir = folder(name);
-        let (child, port) = start(&dir);
+        let (child, port) = start(&dir, &[]);
         Server { child, dir, port, client: client() }
     }
 
@@ -110,9 +114,16 @@ impl Server {
         self.start_again();
     }
 
+    /// Kills it, and starts another one with these arguments on what it left.
+    pub fn restart_with(&mut self, arguments: &[&str]) {
+        self.kill();
+        (self.child, self.port) = start(&self.dir, arguments);
+        self.client = client();
+    }
+
     /// Starts another one on what a killed one left.
     pub fn start_again(&mut self) {
-        (self.child, self.port) = start(&self.dir);
+        (self.child, self.port) = start(&self.dir, &[]);
         self.client = client();
     }
 

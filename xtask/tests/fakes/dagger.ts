@@ -9,8 +9,9 @@ import { replace, Shell } from "./container.ts";
 
 const [state, root, repository, ...argv] = Bun.argv.slice(2) as [string, string, string, ...string[]];
 
-type Signature = { positional: string[]; optional: string[] };
-type Modules = Record<string, { name: string; functions: Record<string, Signature> }>;
+type Signature = { positional: string[]; optional: string[]; returns: string };
+type ModuleObject = { name: string; constructor: Signature; functions: Record<string, Signature> };
+type Modules = Record<string, ModuleObject[]>;
 type Stage = { words: string[] };
 
 function fail(message: string, code = 1): never {
@@ -86,12 +87,10 @@ function moduleAt(reference: string): string {
 	return folder.slice(root.length + 1);
 }
 
-type Call = { module: string; name: string; arguments: Record<string, string> };
+type Call = { name: string; arguments: Record<string, string> };
 
-/** Checks a call against its function's signature, and gives every argument its name. */
-function bind(all: Modules, module: string, [name, ...words]: string[]): Call {
-	const signature = all[module]?.functions[name ?? ""];
-	if (name === undefined || signature === undefined) return fail(`no function "${name}" in type "${all[module]?.name}"`);
+/** Checks the words of a call against a signature, and gives every argument its name. */
+function bind(signature: Signature, name: string, words: string[], hasDefaults: boolean): Record<string, string> {
 	const given: Record<string, string> = {};
 	const positional: string[] = [];
 	for (const word of words) {
@@ -110,12 +109,31 @@ function bind(all: Modules, module: string, [name, ...words]: string[]): Call {
 	for (const [index, argument] of wanted.entries()) {
 		const value = positional[index];
 		// An argument with a default path may be left out.
-		if (value === undefined && !(argument === "source" && module.startsWith("projects/"))) {
+		if (value === undefined && !(argument === "source" && hasDefaults)) {
 			fail(`function "${name}" requires ${wanted.length} positional argument(s), received ${positional.length}`);
 		}
 		if (value !== undefined) given[argument] = value;
 	}
-	return { module, name, arguments: given };
+	return given;
+}
+
+/**
+ * Follows a pipeline from a module's object: a function that returns the object itself adds its arguments, one that returns
+ * another object or a folder ends with the call to carry out. Returns it with the stages after it.
+ */
+function follow(all: Modules, module: string, flags: string[], stages: Stage[]): { call: Call; rest: Stage[]; result: ModuleObject | undefined } {
+	const [main, ...others] = all[module] ?? fail(`module "${module}" not found`);
+	if (main === undefined) return fail(`module "${module}" not found`);
+	let given = bind(main.constructor, main.name, flags, false);
+	for (const [index, { words }] of stages.entries()) {
+		const [name = "", ...more] = words;
+		const signature = main.functions[name] ?? fail(`no function "${name}" in type "${main.name}"`);
+		given = { ...given, ...bind(signature, name, more, module.startsWith("projects/")) };
+		if (signature.returns === main.name) continue;
+		const result = others.find((object) => object.name === signature.returns);
+		return { call: { name, arguments: given }, rest: stages.slice(index + 1), result };
+	}
+	return fail(`no function was called on "${main.name}"`);
 }
 
 function run(command: string[], cwd: string, env: Record<string, string>): Bun.SyncSubprocess<"pipe", "pipe"> {
@@ -158,7 +176,7 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 	const found = site(config, given.environment);
 	const command = call.name === "deploy" ? "deploy" : "preview";
 	const strategy = command === "preview" ? parseStrategy(given.strategy) : undefined;
-	const steps: { command: string; arguments: string[]; reads: string[] }[] = parseBeforeDeploy(given["before-deploy"]);
+	const steps: { command: string; arguments: string[]; reads: string[] }[] = parseBeforeDeploy(given.steps);
 	const flags: { bundle: string[]; upload: string[] } = parseFlags(given.flags);
 	const dist = resolve(process.cwd(), given.dist as string);
 	if (!existsSync(dist)) fail(`no such directory: ${given.dist}`);
@@ -253,11 +271,12 @@ async function script(text: string, mode: string): Promise<void> {
 			continue;
 		}
 		if (first.words[0] === ".") fail("returned error 422: Expected Name, found {");
-		const reference = first.words.length === 1 && first.words[0]?.includes("/") ? first.words[0] : undefined;
-		const stage = reference === undefined ? first.words : (rest.shift()?.words ?? []);
-		const call = bind(all, moduleAt(reference ?? "."), stage);
+		const isReference = first.words[0]?.includes("/") === true;
+		const [reference, flags] = isReference ? [first.words[0] as string, first.words.slice(1)] : [".", []];
+		const { call, rest: after, result } = follow(all, moduleAt(reference), flags, isReference ? rest : [first, ...rest]);
 		const value = call.name === "build" ? build(call) : await deploy(call, mode, shell);
-		const [, wipeOrPath, path] = rest[0]?.words ?? [];
+		if (result !== undefined && after.shift()?.words.join(" ") !== "record") fail(`the test expects the record of a ${result.name}`);
+		const [, wipeOrPath, path] = after[0]?.words ?? [];
 		if (call.name === "build") {
 			if (wipeOrPath !== "--wipe" || resolve(process.cwd(), path ?? "") !== value) fail(`the test expects the build at ${value}`);
 			if (mode === "no-deploy") process.exit(0);

@@ -24,6 +24,7 @@ mod contents;
 mod dagger;
 mod deploy;
 mod discovery;
+mod dist;
 mod doctor_variables;
 mod engine;
 mod fake_gitlab;

@@ -96,7 +96,7 @@ fn every_kind_of_project_has_its_script() {
         &staging("site"),
         &expect![[r#"
             build | export --wipe 'dist'
-            '../../../dagger/cloudflare' | deploy './dist' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --project='a.example/site' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-a.example-site' | export '.xtask/deploy.json'
+            '../../../dagger/cloudflare' --environment='staging' | deploy './dist' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --project='a.example/site' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-a.example-site' | record | export '.xtask/deploy.json'
         "#]],
     );
     expect_script(
@@ -112,7 +112,7 @@ fn every_kind_of_project_has_its_script() {
             source=$(host | directory '../..' --include='projects/shared' --exclude='**/.dev.vars*' --exclude='**/.env' --exclude='**/.env.*' --exclude='**/.git' --exclude='**/.wrangler' --exclude='**/.xtask' --exclude='**/node_modules' --exclude='projects/shared/dist')
             built=$(container | from 'oven/bun:1.4.5' | with-directory '/src' $source | with-workdir '/src/projects/shared' | with-env-variable 'ASTRO_TELEMETRY_DISABLED' '1' | with-exec -- 'bun' '--bun' 'run' 'build')
             $built | directory '/src/projects/shared/dist' | export --wipe 'dist'
-            '../../dagger/cloudflare' | deploy './dist' 'wrangler.json' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --project='shared' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-shared' | export '.xtask/deploy.json'
+            '../../dagger/cloudflare' --environment='staging' | deploy './dist' 'wrangler.json' 'env://CLOUDFLARE_WORKERS_TOKEN' --project='shared' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-shared' | record | export '.xtask/deploy.json'
         "#]],
     );
     // Another folder for what is built, with a space in its name, and a block of the environment.
@@ -122,7 +122,7 @@ fn every_kind_of_project_has_its_script() {
             source=$(host | directory '../..' --include='projects/out' --exclude='**/.dev.vars*' --exclude='**/.env' --exclude='**/.env.*' --exclude='**/.git' --exclude='**/.wrangler' --exclude='**/.xtask' --exclude='**/node_modules' --exclude='projects/out/build/web site')
             built=$(container | from 'oven/bun:1.4.5' | with-directory '/src' $source | with-workdir '/src/projects/out' | with-env-variable 'ASTRO_TELEMETRY_DISABLED' '1' | with-env-variable 'CLOUDFLARE_ENV' 'staging' | with-exec -- 'bun' '--bun' 'run' 'build')
             $built | directory '/src/projects/out/build/web site' | export --wipe 'build/web site'
-            '../../dagger/cloudflare' | deploy './build/web site' 'wrangler.toml' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --project='out' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-out' | export '.xtask/deploy.json'
+            '../../dagger/cloudflare' --environment='staging' | deploy './build/web site' 'wrangler.toml' 'env://CLOUDFLARE_WORKERS_TOKEN' --project='out' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-out' | record | export '.xtask/deploy.json'
         "#]],
     );
     // Code and assets.
@@ -132,20 +132,20 @@ fn every_kind_of_project_has_its_script() {
             source=$(host | directory '../..' --include='projects/full' --exclude='**/.dev.vars*' --exclude='**/.env' --exclude='**/.env.*' --exclude='**/.git' --exclude='**/.wrangler' --exclude='**/.xtask' --exclude='**/node_modules' --exclude='projects/full/dist')
             built=$(container | from 'oven/bun:1.4.5' | with-directory '/src' $source | with-workdir '/src/projects/full' | with-env-variable 'ASTRO_TELEMETRY_DISABLED' '1' | with-env-variable 'CLOUDFLARE_ENV' 'staging' | with-exec -- 'bun' '--bun' 'run' 'build')
             $built | directory '/src/projects/full/dist' | export --wipe 'dist'
-            '../../dagger/cloudflare' | deploy './dist' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --project='full' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-full' --workspace=$($built | directory '/src') --path='projects/full' | export '.xtask/deploy.json'
+            '../../dagger/cloudflare' --environment='staging' | with-workspace $($built | directory '/src') 'projects/full' | deploy './dist' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --project='full' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-full' | record | export '.xtask/deploy.json'
         "#]],
     );
     // Code alone.
     expect_script(
         &staging("code"),
         &expect![[r#"
-            '../../dagger/cloudflare' | deploy './src' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --source='.' --project='code' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-code' | export '.xtask/deploy.json'
+            '../../dagger/cloudflare' --environment='staging' | with-source '.' | deploy './src' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --project='code' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-code' | record | export '.xtask/deploy.json'
         "#]],
     );
     expect_script(
         &staging("bare"),
         &expect![[r#"
-            '../../dagger/cloudflare' | deploy '.' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --source='.' --project='bare' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-bare' | export '.xtask/deploy.json'
+            '../../dagger/cloudflare' --environment='staging' | with-source '.' | deploy '.' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --project='bare' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-bare' | record | export '.xtask/deploy.json'
         "#]],
     );
     // A package above the project.
@@ -155,7 +155,7 @@ fn every_kind_of_project_has_its_script() {
             source=$(host | directory '../../..' --include='projects/pair' --include='projects/pair/left' --exclude='**/.dev.vars*' --exclude='**/.env' --exclude='**/.env.*' --exclude='**/.git' --exclude='**/.wrangler' --exclude='**/.xtask' --exclude='**/node_modules' --exclude='projects/pair/left/dist')
             built=$(container | from 'oven/bun:1.4.5' | with-directory '/src' $source | with-workdir '/src/projects/pair' | with-env-variable 'ASTRO_TELEMETRY_DISABLED' '1' | with-exec -- 'bun' '--bun' 'run' 'build')
             $built | directory '/src/projects/pair/left/dist' | export --wipe 'dist'
-            '../../../dagger/cloudflare' | deploy './dist' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --environment='staging' --project='pair/left' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-pair-left' | export '.xtask/deploy.json'
+            '../../../dagger/cloudflare' --environment='staging' | deploy './dist' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --project='pair/left' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-pair-left' | record | export '.xtask/deploy.json'
         "#]],
     );
     // A version that is not live.
@@ -165,20 +165,20 @@ fn every_kind_of_project_has_its_script() {
             source=$(host | directory '../..' --include='projects/full' --exclude='**/.dev.vars*' --exclude='**/.env' --exclude='**/.env.*' --exclude='**/.git' --exclude='**/.wrangler' --exclude='**/.xtask' --exclude='**/node_modules' --exclude='projects/full/dist')
             built=$(container | from 'oven/bun:1.4.5' | with-directory '/src' $source | with-workdir '/src/projects/full' | with-env-variable 'ASTRO_TELEMETRY_DISABLED' '1' | with-env-variable 'CLOUDFLARE_ENV' 'staging' | with-exec -- 'bun' '--bun' 'run' 'build')
             $built | directory '/src/projects/full/dist' | export --wipe 'dist'
-            '../../dagger/cloudflare' | upload './dist' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --alias='mr-1' --environment='staging' --project='full' --tag='k0123' --message='0123abcd' --nonce='n1-full' --workspace=$($built | directory '/src') --path='projects/full' | export '.xtask/deploy.json'
+            '../../dagger/cloudflare' --environment='staging' | with-workspace $($built | directory '/src') 'projects/full' | upload './dist' 'wrangler.jsonc' 'env://CLOUDFLARE_WORKERS_TOKEN' --alias='mr-1' --project='full' --tag='k0123' --message='0123abcd' --nonce='n1-full' | record | export '.xtask/deploy.json'
         "#]],
     );
     // A preview with its own bindings.
     let mut own = plan(&env, Operation::Preview, "shared", "staging", None);
     own.projects[0].strategy = Some(workspace::strategy::Strategy::Preview);
     let text = script(&own, &own.projects[0]).expect("a script");
-    assert!(text.contains("--nonce='n1-shared' --strategy='preview' | export"), "{text}");
+    assert!(text.contains("--nonce='n1-shared' --strategy='preview' | record | export"), "{text}");
     // The sandbox.
     expect_script(
         &plan(&env, Operation::Deploy, "site", "local", Some(8787)),
         &expect![[r#"
             build | export --wipe 'dist'
-            '../../../dagger/cloudflare' | deploy './dist' 'wrangler.jsonc' 'env://SANDBOX_TOKEN' --environment='local' --project='a.example/site' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-a.example-site' --api='tcp://127.0.0.1:8787' | export '.xtask/deploy.json'
+            '../../../dagger/cloudflare' --environment='local' --api='tcp://127.0.0.1:8787' | deploy './dist' 'wrangler.jsonc' 'env://SANDBOX_TOKEN' --project='a.example/site' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-a.example-site' | record | export '.xtask/deploy.json'
         "#]],
     );
 }
@@ -293,7 +293,8 @@ fn a_whole_script_is_the_pipelines_that_it_looks_like() {
     let upload = text.find("'../../dagger/cloudflare'").expect("the upload");
     let read = parser.read(&text[upload..]);
     let deploy = &read["pipelines"][0];
-    assert_eq!(deploy[0], serde_json::json!(["../../dagger/cloudflare"]), "{read}");
+    let module = serde_json::json!(["../../dagger/cloudflare", "--environment=staging"]);
+    assert_eq!(deploy[0], module, "{read}");
     assert_eq!(deploy[1][0], "deploy");
     assert!(
         deploy[1]
@@ -301,7 +302,8 @@ fn a_whole_script_is_the_pipelines_that_it_looks_like() {
             .is_some_and(|words| words.contains(&Value::from("--message=it's $HOME\n| `id`"))),
         "{deploy}"
     );
-    assert_eq!(deploy[2], serde_json::json!(["export", ".xtask/deploy.json"]));
+    assert_eq!(deploy[2], serde_json::json!(["record"]));
+    assert_eq!(deploy[3], serde_json::json!(["export", ".xtask/deploy.json"]));
     // And the parser says no where something is left open to it.
     for open in ["deploy $HOME", "deploy *", "deploy 'a", "a=b", "a & b", "a > b"] {
         assert!(parser.read(open)["error"].is_string(), "{open}");

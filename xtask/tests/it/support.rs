@@ -1,5 +1,8 @@
 //! A separate repository for every test, and an environment that nothing leaks into.
 
+#[path = "../../../sandbox/tests/server/reaper.rs"]
+mod reaper;
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -86,6 +89,7 @@ impl TestEnv {
 
     /// An empty git repository.
     fn empty() -> TestEnv {
+        reaper::watch();
         let number = COUNT.fetch_add(1, Ordering::SeqCst);
         let folder = Utf8Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("it-{}-{number}", std::process::id()));

@@ -34,7 +34,8 @@ impl CommentCommand {
         let config = Config::load(&ctx.root)?;
         let rows = self.rows.as_ref().map(read).transpose()?;
         let comment = engine::Comment::new(ctx, &config);
-        let commented = rows.map_or_else(|| comment.mark_removed(), |rows| comment.finish(&rows));
+        let commented =
+            rows.map_or_else(|| comment.mark_stopped(&[]), |rows| comment.finish(&rows));
         ctx.ui.report(&commented, &commented.text());
         Ok(if commented.action == CommentAction::Failed { Exit::Failed } else { Exit::Done })
     }

@@ -76,14 +76,34 @@ impl Stop {
             previews.iter().any(|one| one.project == name && one.outcome == Outcome::Failed)
         };
         let comment = Comment::new(ctx, &workspace.config);
+        let aliases = self.aliases(ctx, &workspace, &projects);
+        let is_deleted = |name: &str| {
+            previews.iter().any(|one| one.project == name && one.outcome == Outcome::Deleted)
+        };
+        // If the aliases cannot be read, none of them is known to be gone.
+        let answers = |project: &Project| match &aliases {
+            Some(aliases) => aliases.iter().any(|one| one.project == project.name),
+            None => !is_deleted(&project.name),
+        };
         let gone = projects.iter().filter(|project| !left(&project.name));
+        let status = |project: &Project| {
+            if answers(project) { PreviewStatus::Ended } else { PreviewStatus::Removed }
+        };
         let rows: Vec<CommentRow> =
-            gone.map(|p| CommentRow::new(&p.name, PreviewStatus::Removed)).collect();
+            gone.map(|project| CommentRow::new(&project.name, status(project))).collect();
         let all = self.projects.is_empty() && rows.len() == projects.len();
-        let comment = if all { comment.mark_removed() } else { comment.finish(&rows) };
+        let comment = if all {
+            let answering: Vec<&str> = projects
+                .iter()
+                .filter(|project| answers(project))
+                .map(|project| project.name.as_str())
+                .collect();
+            comment.mark_stopped(&answering)
+        } else {
+            comment.finish(&rows)
+        };
         let failed = rows.len() < projects.len();
         let exit = if failed { Exit::Remote } else { Exit::Done };
-        let aliases = self.aliases(ctx, &workspace, &projects);
         let lines = previews.iter().filter_map(PreviewDeletion::line);
         let lines = lines.chain(aliases.iter().flatten().map(RemainingAlias::line));
         let lines: Vec<String> = lines

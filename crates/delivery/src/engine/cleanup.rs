@@ -84,6 +84,13 @@ pub fn clean_up(
         }
         explain(error)
     };
+    // Their previews are aliases, which go on answering.
+    let name = destination.map_or("", |place| place.environment.as_str());
+    let projects = workspace.projects.iter();
+    let aliases: Vec<&str> = projects
+        .filter(|project| project.strategy(config, name, None) == Strategy::Alias)
+        .map(|project| project.name.as_str())
+        .collect();
     for request in requests.into_values().filter(|request| request.state != RequestState::Open) {
         let iid = request.iid;
         let environment = open.remove(&iid);
@@ -129,7 +136,7 @@ pub fn clean_up(
             if let Some((_, Ok(previews))) = &previews {
                 delete(previews, &mut leftover);
             }
-            end(ctx, config, &place, environments, environment.as_ref(), &mut leftover);
+            end(ctx, config, &place, environments, environment.as_ref(), &aliases, &mut leftover);
         }
         report.leftovers.push(leftover);
     }
@@ -188,17 +195,25 @@ fn end(
     place: &GitlabProject,
     client: &Client<'_>,
     environment: Option<&GitlabEnvironment>,
+    aliases: &[&str],
     leftover: &mut Leftover,
 ) {
-    let rows: Vec<CommentRow> = leftover
-        .removed_projects()
-        .map(|name| CommentRow::new(name, PreviewStatus::Removed))
-        .collect();
+    let is_deleted = |name: &str| {
+        leftover.previews.iter().any(|one| one.project == name && one.outcome == Outcome::Deleted)
+    };
+    let answers = |name: &&str| aliases.contains(name) && !is_deleted(name);
+    let answering: Vec<&str> = leftover.removed_projects().filter(answers).collect();
+    let status = |name: &str| {
+        if answering.contains(&name) { PreviewStatus::Ended } else { PreviewStatus::Removed }
+    };
+    let rows: Vec<CommentRow> =
+        leftover.removed_projects().map(|name| CommentRow::new(name, status(name))).collect();
     if !rows.is_empty() {
         let request = MergeRequest { page: leftover.url.clone(), ..place.request(leftover.iid) };
         let comment = Comment::for_merge_request(ctx, config, Some(request));
         let all = rows.len() == leftover.projects.len();
-        leftover.comment = Some(if all { comment.mark_removed() } else { comment.finish(&rows) });
+        let comment = if all { comment.mark_stopped(&answering) } else { comment.finish(&rows) };
+        leftover.comment = Some(comment);
     }
     if let Some(one) = environment.filter(|_| !leftover.may_have_preview()) {
         match leftovers::stop(client, &place.number, one.id) {

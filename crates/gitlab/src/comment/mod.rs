@@ -29,6 +29,8 @@ pub enum PreviewStatus {
     Unaffected,
     /// It was there, and is no longer.
     Removed,
+    /// It is not updated any more, but its alias goes on answering, because Cloudflare cannot delete one.
+    Ended,
 }
 
 /// A row of the comment, for one project. Every text may come from outside.
@@ -88,8 +90,13 @@ impl CommentRow {
 pub enum RowChange<'a> {
     /// Add or replace these rows. Rows of other projects stay.
     Rows(&'a [CommentRow]),
-    /// That every preview was removed, at this time.
-    Removed(&'a str),
+    /// Every preview ended at this time. It is removed, except for the aliases of the projects `aliases`.
+    Stopped {
+        /// The time, RFC 3339 in UTC.
+        time: &'a str,
+        /// The projects whose aliases go on answering.
+        aliases: &'a [&'a str],
+    },
 }
 
 impl RowChange<'_> {
@@ -98,8 +105,8 @@ impl RowChange<'_> {
     pub fn apply(&self, stored: Vec<CommentRow>) -> Vec<CommentRow> {
         match self {
             RowChange::Rows(ours) => merge_rows(stored, ours),
-            RowChange::Removed(time) => {
-                stored.into_iter().map(|row| mark_removed(row, time)).collect()
+            RowChange::Stopped { time, aliases } => {
+                stored.into_iter().map(|row| mark_stopped(row, time, aliases)).collect()
             }
         }
     }
@@ -118,9 +125,15 @@ pub fn merge_rows(stored: Vec<CommentRow>, ours: &[CommentRow]) -> Vec<CommentRo
         let earlier = new.pipeline.is_some() && old.pipeline > new.pipeline;
         // Jobs of one pipeline may know only their own projects.
         let same = new.pipeline.is_some() && old.pipeline == new.pipeline;
-        let less =
-            same && new.status == PreviewStatus::Unaffected && old.status != PreviewStatus::Removed;
+        let is_over = matches!(old.status, PreviewStatus::Removed | PreviewStatus::Ended);
+        let less = same && new.status == PreviewStatus::Unaffected && !is_over;
         if earlier || less {
+            continue;
+        }
+        if new.status == PreviewStatus::Ended {
+            let stopped = mark_stopped(old.clone(), "", &[&new.project]);
+            let time = new.time.clone().filter(|_| stopped != *old).or_else(|| old.time.clone());
+            *old = CommentRow { time, ..stopped };
             continue;
         }
         let alias_url = match new.status {
@@ -151,9 +164,22 @@ pub fn union_of_notes(notes: impl IntoIterator<Item = Vec<CommentRow>>) -> Vec<C
     rows
 }
 
-fn mark_removed(row: CommentRow, time: &str) -> CommentRow {
+fn mark_stopped(row: CommentRow, time: &str, aliases: &[&str]) -> CommentRow {
+    let is_alias = row.alias_url.is_some() && aliases.contains(&row.project.as_str());
     match row.status {
-        PreviewStatus::Unaffected | PreviewStatus::Undeployed | PreviewStatus::Removed => row,
+        PreviewStatus::Unaffected
+        | PreviewStatus::Undeployed
+        | PreviewStatus::Removed
+        | PreviewStatus::Ended => row,
+        PreviewStatus::Building | PreviewStatus::Ready | PreviewStatus::Failed if is_alias => {
+            CommentRow {
+                status: PreviewStatus::Ended,
+                time: Some(time.to_owned()),
+                reason: None,
+                warning: None,
+                ..row
+            }
+        }
         PreviewStatus::Building | PreviewStatus::Ready | PreviewStatus::Failed => CommentRow {
             commit: row.commit,
             time: Some(time.to_owned()),
@@ -239,9 +265,28 @@ mod tests {
             row("a", PreviewStatus::Ready, 1),
             CommentRow::new("b", PreviewStatus::Unaffected),
         ];
-        let once = RowChange::Removed("2026-11-24T12:00:00Z").apply(stored.clone());
+        let stopped = |time| RowChange::Stopped { time, aliases: &[] };
+        let once = stopped("2026-11-24T12:00:00Z").apply(stored.clone());
         assert_eq!((once[0].status, once[0].alias_url.as_deref()), (PreviewStatus::Removed, None));
         assert_eq!(once[1], stored[1]);
-        assert_eq!(RowChange::Removed("2027-01-01T00:00:00Z").apply(once.clone()), once);
+        assert_eq!(stopped("2027-01-01T00:00:00Z").apply(once.clone()), once);
+    }
+
+    #[test]
+    fn an_alias_that_goes_on_answering_keeps_its_address() {
+        let time = "2026-11-24T12:00:00Z";
+        let stored = vec![row("a", PreviewStatus::Ready, 1), row("b", PreviewStatus::Failed, 1)];
+        let all = RowChange::Stopped { time, aliases: &["a"] }.apply(stored.clone());
+        let shown = |row: &CommentRow| (row.status, row.alias_url.clone(), row.time.clone());
+        let (url, time) = (Some("https://a.example/".to_owned()), Some(time.to_owned()));
+        assert_eq!(shown(&all[0]), (PreviewStatus::Ended, url.clone(), time.clone()));
+        assert_eq!(shown(&all[1]), (PreviewStatus::Removed, None, time.clone()));
+        // One project alone, and again.
+        let ended = CommentRow { time: time.clone(), ..CommentRow::new("a", PreviewStatus::Ended) };
+        let one = merge_rows(stored, std::slice::from_ref(&ended));
+        assert_eq!(shown(&one[0]), (PreviewStatus::Ended, url, time));
+        assert_eq!(one[1].status, PreviewStatus::Failed);
+        let later = CommentRow { time: Some("2027-01-01T00:00:00Z".to_owned()), ..ended };
+        assert_eq!(merge_rows(one.clone(), &[later]), one);
     }
 }

@@ -98,10 +98,13 @@ pub fn problems(root: &Utf8Path, modules: &Modules, cli: Option<&str>) -> Vec<Fi
 /// The functions that scripts call.
 const FUNCTIONS: [&str; 4] = ["BUILD", "DEPLOY", "PREVIEW", "UPLOAD"];
 
+/// The arguments of the constructor of the Cloudflare module.
+const CONSTRUCTOR: [&str; 3] = ["ACCOUNT", "API", "ENVIRONMENT"];
+
 /// The `.env` files that set arguments of `modules`. From a module's own file Dagger takes variables
 /// called `<FUNCTION>_<ARGUMENT>` as defaults, from a file further up `<MODULE>_<FUNCTION>_<ARGUMENT>`,
 /// whatever their case (<https://docs.dagger.io/0.20.2/features/local-defaults/>). Arguments of
-/// constructors have no function in their names; which of them exist is not known here.
+/// constructors have no function in their names; only those of the Cloudflare module are known here.
 #[must_use]
 pub fn env_files(root: &Utf8Path, modules: &Modules) -> Vec<Finding> {
     let mut found = BTreeMap::new();
@@ -116,7 +119,9 @@ pub fn env_files(root: &Utf8Path, modules: &Modules) -> Vec<Finding> {
                 let name = name.to_uppercase();
                 let rest = name.strip_prefix(&module_prefix.to_uppercase().replace('-', "_"));
                 let argument = |function: &&str| rest?.strip_prefix(*function)?.strip_prefix('_');
-                FUNCTIONS.iter().any(|function| argument(function).is_some())
+                let is_of_constructor = module == "cloudflare"
+                    && CONSTRUCTOR.iter().any(|argument| rest == Some(*argument));
+                is_of_constructor || FUNCTIONS.iter().any(|function| argument(function).is_some())
             };
             let names: Vec<String> = variables(&text).filter(|name| sets(name)).collect();
             if !names.is_empty() {

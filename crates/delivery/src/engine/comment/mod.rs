@@ -63,7 +63,9 @@ impl CommentResult {
                 "comment written".to_owned()
             }
             (None, None, CommentAction::Unchanged) => "nothing to change".to_owned(),
-            (None, None, CommentAction::Planned) => "every row becomes \"removed\"".to_owned(),
+            (None, None, CommentAction::Planned) => {
+                "every row becomes \"removed\" or \"ended\"".to_owned()
+            }
             (None, None, _) => self.message.clone().unwrap_or_else(|| "no comment".to_owned()),
         }
     }
@@ -125,9 +127,10 @@ impl<'a> Comment<'a> {
         self.change(&RowChange::Rows(&self.with_job(rows)), true)
     }
 
-    /// Says that every preview is gone. Without a comment there is nothing to say.
-    pub fn mark_removed(&self) -> CommentResult {
-        self.change(&RowChange::Removed(&rfc3339(unix_now())), true)
+    /// Says that every preview ended, and that those of the projects `aliases` go on answering. Without a comment there is
+    /// nothing to say.
+    pub fn mark_stopped(&self, aliases: &[&str]) -> CommentResult {
+        self.change(&RowChange::Stopped { time: &rfc3339(unix_now()), aliases }, true)
     }
 
     /// `rows` with what this job knows of itself where they say nothing: commit, time, log, pipeline.

@@ -50,6 +50,10 @@ fn a_comment() {
         failed,
         CommentRow::new("docs", PreviewStatus::Building),
         CommentRow::new("blog", PreviewStatus::Removed),
+        CommentRow {
+            alias_url: Some("https://mr-7-wiki.example.workers.dev/".to_owned()),
+            ..CommentRow::new("wiki", PreviewStatus::Ended)
+        },
         CommentRow::new("shop", PreviewStatus::Undeployed),
         CommentRow::new("a", PreviewStatus::Unaffected),
         CommentRow::new("b", PreviewStatus::Unaffected),
@@ -60,12 +64,13 @@ fn a_comment() {
         <!-- row {"project":"studio","status":"failed","commit":"0123456789abcdef0123456789abcdef01234567","time":"2026\u002d11\u002d24T12:00:59Z","log":"https://gitlab.example.com/acme/mono/\u002d/jobs/7","reason":"the build failed:\n/merge \u0060x\u0060","pipeline":77} -->
         <!-- row {"project":"docs","status":"building"} -->
         <!-- row {"project":"blog","status":"removed"} -->
+        <!-- row {"project":"wiki","status":"ended","aliasUrl":"https://mr\u002d7\u002dwiki.example.workers.dev/"} -->
         <!-- row {"project":"shop","status":"undeployed"} -->
         <!-- row {"project":"a","status":"unaffected"} -->
         <!-- row {"project":"b","status":"unaffected"} -->
         ### Previews
 
-        [`01234567`](https://gitlab.example.com/acme/mono/-/commit/0123456789abcdef0123456789abcdef01234567) · [pipeline 77](https://gitlab.example.com/acme/mono/-/pipelines/77) · 1 ready, 1 failed, 1 building, 1 not deployed yet, 1 removed · 2026-11-24 12:00 UTC
+        [`01234567`](https://gitlab.example.com/acme/mono/-/commit/0123456789abcdef0123456789abcdef01234567) · [pipeline 77](https://gitlab.example.com/acme/mono/-/pipelines/77) · 1 ready, 1 failed, 1 building, 1 not deployed yet, 1 removed, 1 ended · 2026-11-24 12:00 UTC
 
         | Project | Preview | Status |
         |---|---|---|
@@ -73,6 +78,7 @@ fn a_comment() {
         | `studio` |  | ❌ failed · [log](https://gitlab.example.com/acme/mono/-/jobs/7) |
         | `docs` |  | ⏳ building |
         | `blog` |  | 🗑️ removed |
+        | `wiki` | [Open preview](https://mr-7-wiki.example.workers.dev/) | ⏹️ ended, the address still answers |
         | `shop` |  | not deployed yet |
 
         <details><summary>studio failed</summary><pre>the build failed&#58;&#10;&#47;merge &#96;x&#96;</pre>Repeat it here: <code>cargo xtask preview studio</code></details>

@@ -3,11 +3,19 @@
  */
 import { argument, dag, func, object, type Directory } from "@dagger.io/dagger";
 
-/** The site's folder in the container. */
-const WORK = "/src";
-
-/** Bun's cache of downloaded packages. */
-const CACHE = "/var/cache/bun";
+/** Paths that are not part of the sources: the module itself, and what a build leaves. */
+const IGNORED = [
+  "dist",
+  ".dagger",
+  "dagger.json",
+  ".astro",
+  "**/node_modules",
+  "**/.env",
+  "**/.env.*",
+  "**/.dev.vars*",
+  "**/.wrangler",
+  "**/.xtask",
+];
 
 @object()
 export class Website {
@@ -20,34 +28,7 @@ export class Website {
    * @param source The site's folder
    */
   @func()
-  async build(
-    @argument({
-      defaultPath: ".",
-      ignore: [
-        "**/node_modules",
-        "dist",
-        ".dagger",
-        "dagger.json",
-        ".astro",
-        ".wrangler",
-        ".xtask",
-        "**/.env",
-        "**/.env.*",
-        "**/.dev.vars*",
-      ],
-    })
-    source: Directory,
-  ): Promise<Directory> {
-    return dag
-      .container()
-      .from(await dag.config().image("bun"))
-      .withMountedCache(CACHE, dag.cacheVolume("bun-install"))
-      .withEnvVariable("BUN_INSTALL_CACHE_DIR", CACHE)
-      .withEnvVariable("ASTRO_TELEMETRY_DISABLED", "1")
-      .withWorkdir(WORK)
-      .withDirectory(WORK, source)
-      .withExec(["bun", "install", "--frozen-lockfile"])
-      .withExec(["bun", "--bun", "run", "build"])
-      .directory(`${WORK}/dist`);
+  build(@argument({ defaultPath: ".", ignore: IGNORED }) source: Directory): Directory {
+    return dag.bun().build(source);
   }
 }
