@@ -5,9 +5,9 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Parser, Subcommand};
 
 use crate::commands::{
-    affected, build, ci, clean, comment, completions, delete, deploy, dev, diff, doctor, init,
-    keys, logs, new, open, preview, projects, rollback, run, sandbox, status, upgrade, versions,
-    wrangler,
+    affected, build, ci, clean, comment, completions, delete, deploy, dev, diff, dist, doctor,
+    init, keys, logs, new, open, preview, projects, rollback, run, sandbox, status, upgrade,
+    versions, wrangler,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -130,6 +130,8 @@ pub enum Command {
     Init(init::InitCommand),
     /// Move this tool, wrangler, Bun or Dagger to another version
     Upgrade(upgrade::UpgradeCommand),
+    /// Make an archive of this tool for runners without Rust
+    Dist(dist::DistCommand),
     /// Create a project that builds, deploys and is in the pipeline
     New(new::NewCommand),
     /// List the projects

@@ -16,11 +16,11 @@ const GROUPS: [(&str, &[&str]); 3] = [
         ],
     ),
     ("Work", &["dev", "new", "projects", "affected", "build", "run", "wrangler", "clean"]),
-    ("Set up", &["init", "setup", "doctor", "upgrade", "ci", "sandbox", "completions"]),
+    ("Set up", &["init", "setup", "doctor", "upgrade", "dist", "ci", "sandbox", "completions"]),
 ];
 
 /// The global options of commands that do not accept all of them.
-const OPTIONS: [(&str, &[&str]); 31] = [
+const OPTIONS: [(&str, &[&str]); 32] = [
     ("promote", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
     ("rollback", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
     ("preview stop", &["dry_run", "json", "quiet"]),
@@ -49,6 +49,7 @@ const OPTIONS: [(&str, &[&str]); 31] = [
     ("sandbox merge-request", &["json", "quiet", "verbose", "no_progress"]),
     ("init", &["dry_run", "json", "quiet", "verbose"]),
     ("upgrade", &["dry_run", "json", "quiet", "verbose"]),
+    ("dist", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
     ("completions", &[]),
     ("complete", &[]),
     ("keys", &[]),
@@ -56,7 +57,7 @@ const OPTIONS: [(&str, &[&str]); 31] = [
 
 /// Examples by command: a command line, and its effect.
 #[rustfmt::skip]
-const EXAMPLES: [(&str, &[(&str, &str)]); 33] = [
+const EXAMPLES: [(&str, &[(&str, &str)]); 34] = [
     ("", &[
         ("deploy website", "Deploy one project to the local sandbox"),
         ("deploy --env staging", "Deploy all affected projects to Cloudflare"),
@@ -165,6 +166,11 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 33] = [
         ("upgrade xtask v1.3.0", "Move it to a tag or commit of your choice"),
         ("upgrade wrangler --dry-run", "Show what would change, and change nothing"),
         ("upgrade bun 1.4.5", "Move Bun to a version of your choice"),
+    ]),
+    ("dist", &[
+        ("dist", "Compile and pack for this machine"),
+        ("dist --target x86_64-unknown-linux-musl", "Compile for runners with any C library"),
+        ("dist --from target/release --out public", "Pack programs that were compiled elsewhere"),
     ]),
     ("completions", &[
         ("completions bash >> ~/.bashrc", "Complete in bash"),

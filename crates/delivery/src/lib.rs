@@ -75,7 +75,9 @@ pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
         open_files?;
         ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst)).context("signals")?;
         let jobs = global.jobs.map(usize::from);
-        command.run(&Ctx::new(ui.clone(), global.dry_run, jobs, command_line)?)
+        let ctx = Ctx::new(ui.clone(), global.dry_run, jobs, command_line)?;
+        tools::distribution::warn_if_other(&ctx);
+        command.run(&ctx)
     };
     let exit = run().unwrap_or_else(|error| {
         ui.error(&error);

@@ -11,6 +11,9 @@ pub const DIND: &str = "dind";
 /// No engine: jobs build and deploy with the pinned tools, on runners without privileged containers.
 pub const HOST: &str = "host";
 
+/// The start of an address in GitLab's API, which only the job can tell.
+pub const API_VARIABLE: &str = "$CI_API_V4_URL/";
+
 /// The file that GitLab reads the pipeline from.
 pub const GITLAB_FILE: &str = ".gitlab-ci.yml";
 
@@ -54,6 +57,14 @@ pub struct PipelineSettings {
     /// with the checksums beside it, which detects a broken download but not a forged one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dagger_sha256: Option<String>,
+    /// The address of an archive that `cargo xtask dist` made, for runners without Rust. Jobs download it instead of
+    /// compiling xtask. With `$CI_API_V4_URL/` in front it is a file of GitLab's package registry, which gets the job's
+    /// token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub xtask_archive: Option<String>,
+    /// The SHA-256 of that archive, without which it is not used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub xtask_sha256: Option<String>,
     /// The tags of the runners that take the jobs; none for any runner.
     pub tags: Vec<String>,
     /// The tags of the runners that deploy, where those are others.
@@ -111,6 +122,8 @@ impl Default for PipelineSettings {
             docker_image: "docker:27.2.0-dind".to_owned(),
             dagger_downloads: "https://dl.dagger.io/dagger/releases".to_owned(),
             dagger_sha256: None,
+            xtask_archive: None,
+            xtask_sha256: None,
             tags: Vec::new(),
             deploy_tags: Vec::new(),
         }
@@ -165,6 +178,43 @@ impl PipelineSettings {
         Ok(())
     }
 
+    /// Refuses an archive of xtask that a job could not download or not trust.
+    fn check_archive(&self, at: &dyn Fn(&str) -> String) -> Result<(), Failure> {
+        let Some(archive) = &self.xtask_archive else {
+            return match self.xtask_sha256 {
+                None => Ok(()),
+                Some(_) => Err(refused(format!(
+                    "{}: `pipeline.xtaskSha256` is the checksum of no archive",
+                    at("\"xtaskSha256\"")
+                ))
+                .hint("add `pipeline.xtaskArchive`, or remove it")),
+            };
+        };
+        let place = at("\"xtaskArchive\"");
+        let rest = ["https://", "http://", API_VARIABLE]
+            .iter()
+            .find_map(|start| archive.strip_prefix(start));
+        let is_address = rest.is_some_and(|rest| {
+            !rest.is_empty()
+                && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:/?&=%+@[]".contains(&b))
+        });
+        if !is_address {
+            return Err(refused(format!(
+                "{place}: `pipeline.xtaskArchive` is `{archive}`, and must be an address"
+            ))
+            .hint(format!(
+                "write `https://…`, or `{API_VARIABLE}projects/…` for GitLab's package registry"
+            )));
+        }
+        if self.xtask_sha256.is_none() {
+            return Err(refused(format!(
+                "{place}: `pipeline.xtaskArchive` needs its checksum, `pipeline.xtaskSha256`"
+            ))
+            .hint("write the one that `cargo xtask dist` printed; the file `.sha256` beside the archive has it too"));
+        }
+        Ok(())
+    }
+
     /// Refuses values that the pipeline could not run with. `at` formats a place in the file.
     pub fn check(&self, config: &Config, at: &dyn Fn(&str) -> String) -> Result<(), Failure> {
         let known = SCHEMES.iter().any(|scheme| self.engine.starts_with(scheme));
@@ -187,13 +237,18 @@ impl PipelineSettings {
             .hint(format!("write `{DIND}`, `{HOST}`, or an address: {}", SCHEMES.join(", "))));
         }
         let digits = |sum: &String| sum.len() == 64 && sum.bytes().all(|b| b.is_ascii_hexdigit());
-        if !self.dagger_sha256.as_ref().is_none_or(digits) {
-            return Err(refused(format!(
-                "{}: `pipeline.daggerSha256` must be 64 hexadecimal digits",
-                at("\"daggerSha256\"")
-            ))
-            .hint("`sha256sum` of the archive prints it"));
+        for (name, sum) in
+            [("daggerSha256", &self.dagger_sha256), ("xtaskSha256", &self.xtask_sha256)]
+        {
+            if !sum.as_ref().is_none_or(digits) {
+                return Err(refused(format!(
+                    "{}: `pipeline.{name}` must be 64 hexadecimal digits",
+                    at(&format!("\"{name}\""))
+                ))
+                .hint("run `sha256sum` on the archive, which prints it"));
+            }
         }
+        self.check_archive(at)?;
         self.check_environments(config, at)
     }
 }

@@ -102,6 +102,7 @@ impl CleanCommand {
         for (path, kind) in [
             (".xtask/cache", "outputs of builds"),
             (".xtask/summaries", "summaries of commits"),
+            (".xtask/dist", "archives of this tool"),
             (".xtask/tmp", "temporary files"),
         ] {
             candidates.push((path.into(), kind.to_owned()));

@@ -10,6 +10,7 @@ pub mod delete;
 pub mod deploy;
 pub mod dev;
 pub mod diff;
+pub mod dist;
 pub mod doctor;
 pub mod init;
 pub mod keys;
@@ -62,6 +63,7 @@ impl Command {
             Command::Init(command) => command.run(ctx),
             Command::New(command) => command.run(ctx),
             Command::Sandbox(command) => command.run(ctx),
+            Command::Dist(command) => command.run(ctx),
             Command::Upgrade(command) => command.run(ctx),
             Command::Ci(command) => command.run(ctx),
             Command::Clean(command) => command.run(ctx),

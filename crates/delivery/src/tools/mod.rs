@@ -3,6 +3,7 @@
 pub mod bun;
 pub mod cargo;
 pub mod dagger;
+pub mod distribution;
 pub mod engine_address;
 pub mod packages;
 pub mod sandbox;

@@ -16,7 +16,7 @@ use ring::hmac;
 use ring::rand::SecureRandom as _;
 use serde::{Deserialize, Serialize};
 
-use super::cargo;
+use super::{cargo, distribution};
 use crate::plan::ProjectPlan;
 use base::command::ProcessCommand;
 use base::env::variable;
@@ -279,6 +279,10 @@ pub fn source(root: &Utf8Path) -> Option<Utf8PathBuf> {
 /// until the sandbox is built, without a word.
 #[must_use]
 pub fn build(root: &Utf8Path) -> Option<ProcessCommand> {
+    // That of an archive is beside xtask, and needs no Cargo.
+    if distribution::is_distributed() {
+        return None;
+    }
     let source = source(root)?;
     let target = target_folder();
     if source != root && target.as_ref().is_some_and(|target| target.starts_with(&source)) {

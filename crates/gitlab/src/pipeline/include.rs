@@ -2,6 +2,7 @@
 //! changes it.
 
 use super::condition::Condition;
+use super::has_cache;
 use super::runner;
 use super::types::{Inherit, Job, OrderedMap, Pipeline, variables};
 use workspace::pipeline::Stages;
@@ -13,6 +14,7 @@ impl Pipeline {
     /// Moves everything that applies to all jobs into the jobs themselves, and renames those.
     #[must_use]
     pub(super) fn into_included(mut self, stages: &Stages) -> Pipeline {
+        let has_cache = has_cache(&self.jobs);
         for (name, job) in &mut self.jobs.0 {
             *name = with_prefix(name);
             job.stage = job.stage.take().map(|stage| match stage.as_str() {
@@ -36,7 +38,9 @@ impl Pipeline {
                 let own = std::mem::take(&mut job.variables);
                 job.variables = OrderedMap([self.variables.0.clone(), own.0].concat());
             }
-            write_caches(job);
+            if has_cache {
+                write_caches(job);
+            }
         }
         Pipeline {
             head: self.head,

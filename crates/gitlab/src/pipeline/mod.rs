@@ -16,12 +16,14 @@ pub mod yaml;
 use anyhow::Result;
 
 use condition::Condition;
-use types::{AutoCancel, Defaults, Job, OrderedMap, Pipeline, Rule, Workflow, variables};
+use types::{
+    AutoCancel, Defaults, Job, OrderedMap, Pipeline, Rule, VariableMap, Workflow, variables,
+};
 use workspace::Workspace;
 use workspace::config::CONFIG_FILE;
 use workspace::graph::Graph;
 use workspace::modules::TOOL_LOCK;
-use workspace::pipeline::DeployJobs;
+use workspace::pipeline::{DeployJobs, PipelineSettings};
 
 pub use workspace::pipeline::GITLAB_FILE as FILE;
 
@@ -33,19 +35,15 @@ impl Pipeline {
     #[must_use]
     pub fn new(workspace: &Workspace, graph: &Graph) -> Pipeline {
         let settings = &workspace.config.pipeline;
+        let jobs = jobs(workspace, graph);
         let default = Defaults { image: settings.image.clone(), tags: settings.tags.clone() };
         let pipeline = Pipeline {
             head: head(workspace),
-            workflow: Some(workflow()),
+            workflow: Some(workflow(has_cache(&jobs))),
             stages: vec!["check", "preview", "deploy"],
             default: Some(default),
-            variables: variables(&[
-                ("GIT_DEPTH", "20"),
-                ("CARGO_HOME", "$CI_PROJECT_DIR/.xtask/cargo"),
-                ("CARGO_INCREMENTAL", "0"),
-                (runner::CACHE_POLICY, "pull"),
-            ]),
-            jobs: jobs(workspace, graph),
+            variables: pipeline_variables(settings, &jobs),
+            jobs,
         };
         match settings.is_included() {
             true => pipeline.into_included(&settings.stages.clone().unwrap_or_default()),
@@ -75,10 +73,34 @@ fn head(workspace: &Workspace) -> String {
     head
 }
 
+/// Returns the variables of every job.
+fn pipeline_variables(settings: &PipelineSettings, jobs: &OrderedMap<Job>) -> VariableMap {
+    let mut pairs = vec![("GIT_DEPTH", "20")];
+    if has_cache(jobs) {
+        pairs.extend([
+            ("CARGO_HOME", "$CI_PROJECT_DIR/.xtask/cargo"),
+            ("CARGO_INCREMENTAL", "0"),
+            (runner::CACHE_POLICY, "pull"),
+        ]);
+    }
+    if let (Some(archive), Some(sum)) = (&settings.xtask_archive, &settings.xtask_sha256) {
+        pairs.extend([("XTASK_ARCHIVE", archive.as_str()), ("XTASK_SHA256", sum.as_str())]);
+    }
+    variables(&pairs)
+}
+
+/// Tells whether a job compiles, which a cache shortens.
+fn has_cache(jobs: &OrderedMap<Job>) -> bool {
+    jobs.0.iter().any(|(_, job)| !job.cache.is_empty())
+}
+
 /// Merge requests and the default branch have pipelines; other branches and tags have none, so that no
 /// commit is checked twice.
-fn workflow() -> Workflow {
-    let writes = variables(&[(runner::CACHE_POLICY, "pull-push")]);
+fn workflow(has_cache: bool) -> Workflow {
+    let writes = match has_cache {
+        true => variables(&[(runner::CACHE_POLICY, "pull-push")]),
+        false => OrderedMap::default(),
+    };
     Workflow {
         auto_cancel: AutoCancel { on_new_commit: "interruptible" },
         rules: vec![
@@ -90,6 +112,9 @@ fn workflow() -> Workflow {
 
 fn jobs(workspace: &Workspace, graph: &Graph) -> OrderedMap<Job> {
     let mut jobs = made_jobs(workspace, graph);
+    if workspace.config.pipeline.xtask_archive.is_some() {
+        jobs.0.iter_mut().for_each(|(name, job)| runner::use_archive(name, job));
+    }
     if workspace.root.join(TOOL_LOCK).is_file() {
         let caches = jobs.0.iter_mut().flat_map(|(_, job)| &mut job.cache);
         caches.for_each(runner::move_cache);
@@ -120,8 +145,9 @@ fn made_jobs(workspace: &Workspace, graph: &Graph) -> OrderedMap<Job> {
         match config.pipeline.deploy {
             DeployJobs::OneJob => add(&step.job_name(None), jobs::deploy_all(config, step)),
             DeployJobs::JobPerProject => {
+                let order = jobs::JobOrder::new(&workspace.projects, &step.environment);
                 for project in &workspace.projects {
-                    let job = jobs::deploy(workspace, graph, project, step);
+                    let job = jobs::deploy(workspace, graph, project, &order, step);
                     add(&step.job_name(Some(project)), job);
                 }
             }

@@ -83,6 +83,22 @@ pub fn cargo() -> Job {
     Job { cache: vec![cache("xtask")], ..Job::default() }
 }
 
+/// Lets a job run xtask from the archive. A job that compiles for itself keeps its cache.
+pub fn use_archive(name: &str, job: &mut Job) {
+    let compiles = job.script.iter().any(|line| line == scripts::CHECK);
+    if compiles {
+        return;
+    }
+    job.cache.clear();
+    job.script.iter_mut().for_each(|line| *line = scripts::without_cargo(line));
+    // A `before_script` replaces that of a job that is extended.
+    if name == CARGO || !job.before_script.is_empty() {
+        let rest = job.before_script.iter().filter(|line| *line != scripts::PATH);
+        let archive = [scripts::PATH, scripts::XTASK_ARCHIVE].map(str::to_owned);
+        job.before_script = archive.into_iter().chain(rest.cloned()).collect();
+    }
+}
+
 /// Moves a cache to the folder of the tool, where that is its own Cargo workspace.
 pub fn move_cache(cache: &mut JobCache) {
     cache.key.files = vec![workspace::modules::TOOL_LOCK, "rust-toolchain.toml"];

@@ -1,0 +1,119 @@
+//! The archive that `dist` makes: xtask, the sandbox, and the revision that they were made from.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::context::Ctx;
+use workspace::git;
+use workspace::modules::{TOOL, TOOL_LOCK};
+
+/// The file beside the programs of an archive.
+pub const MARK: &str = "dist.json";
+
+/// The parts of this tool in its own repository.
+const OWN_PARTS: [&str; 4] = ["Cargo.lock", "crates", "sandbox", TOOL];
+
+/// The origin of the programs in an archive.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Distribution {
+    /// The version of this shape.
+    pub schema: u32,
+    /// The release, else the first digits of the commit.
+    pub version: String,
+    /// The system that the programs run on.
+    pub target: String,
+    /// The commit that they were made from.
+    pub commit: String,
+    /// Git's ids of the files that they were made from.
+    pub source: String,
+}
+
+impl Distribution {
+    /// Reads the file beside this program. `None` if the program is of no archive.
+    #[must_use]
+    pub fn of_this_program() -> Option<Distribution> {
+        let text = std::fs::read_to_string(folder()?.join(MARK)).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+}
+
+/// Returns the folder of this program.
+fn folder() -> Option<Utf8PathBuf> {
+    let own = Utf8PathBuf::from_path_buf(std::env::current_exe().ok()?).ok()?;
+    Some(own.parent()?.to_owned())
+}
+
+/// Tells whether this program is of an archive, so that the sandbox is beside it.
+#[must_use]
+pub fn is_distributed() -> bool {
+    folder().is_some_and(|folder| folder.join(MARK).is_file())
+}
+
+/// Returns the parts of a repository that its xtask is made from, relative to the root.
+#[must_use]
+pub fn parts(root: &Utf8Path) -> &'static [&'static str] {
+    if root.join(TOOL_LOCK).is_file() { &OWN_PARTS[3..] } else { &OWN_PARTS }
+}
+
+/// Returns git's ids of the files that xtask is made from in the commit that is checked out. `None` if there is none.
+#[must_use]
+pub fn source(root: &Utf8Path) -> Option<String> {
+    let objects: Vec<String> = parts(root).iter().map(|part| format!("HEAD:{part}")).collect();
+    let mut arguments = vec!["rev-parse", "--verify", "--quiet"];
+    // Git verifies one name only.
+    if objects.len() > 1 {
+        arguments = vec!["rev-parse"];
+    }
+    arguments.extend(objects.iter().map(String::as_str));
+    git::ask(root, &arguments).map(|ids| ids.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// Warns if this program is of an archive and the checkout has another revision of it.
+pub fn warn_if_other(ctx: &Ctx) {
+    let Some(own) = Distribution::of_this_program() else { return };
+    if let Some(warning) = difference(&own, source(&ctx.root).as_deref()) {
+        ctx.ui.warn(&warning);
+    }
+}
+
+/// Returns the warning about an archive of another revision. `None` if the checkout has the same.
+fn difference(own: &Distribution, checkout: Option<&str>) -> Option<String> {
+    let Distribution { version, source, .. } = own;
+    (checkout != Some(source)).then(|| {
+        format!(
+            "this xtask is {version} from an archive, but the checkout has another revision of it; \
+             the archive is used. Make a new one with `cargo xtask dist` and set `pipeline.xtaskArchive`"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_of_another_revision_is_said() {
+        let own = Distribution {
+            schema: 1,
+            version: "v1.2.0".to_owned(),
+            target: "x86_64-linux".to_owned(),
+            commit: "c".to_owned(),
+            source: "a b".to_owned(),
+        };
+        assert_eq!(difference(&own, Some("a b")), None);
+        for other in [Some("a c"), None] {
+            let warning = difference(&own, other).expect("a warning");
+            assert!(warning.starts_with("this xtask is v1.2.0 from an archive"), "{warning}");
+        }
+    }
+
+    #[test]
+    fn the_source_is_that_of_the_commit() {
+        let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the root");
+        let ids = source(root).expect("a commit");
+        assert_eq!(ids.split(' ').count(), 4, "{ids}");
+        assert_eq!(source(Utf8Path::new("/")), None);
+        assert!(!is_distributed());
+    }
+}
