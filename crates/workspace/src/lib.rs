@@ -2,6 +2,7 @@
 
 pub mod affected;
 pub mod before_deploy;
+pub mod bound_workers;
 pub mod change_base;
 pub mod config;
 mod config_text;

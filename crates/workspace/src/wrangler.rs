@@ -1,9 +1,12 @@
 //! The fields of a wrangler config file that delivery depends on.
 
+use std::collections::BTreeSet;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::bound_workers::bound_workers;
 use super::config_text::parse_config;
 use super::remote_binding::{Hyperdrive, RemoteBinding, hyperdrives, remote_bindings};
 use base::error::{Failure, refused};
@@ -41,6 +44,9 @@ pub struct Target {
     /// The folders of its databases' migrations. Relative to the config file.
     #[serde(skip)]
     pub migrations: Vec<Utf8PathBuf>,
+    /// The other Workers that it names, which have to exist before it is uploaded.
+    #[serde(skip)]
+    pub bound_workers: BTreeSet<String>,
     /// The names of its variables.
     #[serde(skip)]
     pub variables: Vec<String>,
@@ -199,6 +205,7 @@ impl WranglerConfig {
             storage: Storage::from_block(own),
             required_secrets: required_secrets(&own["secrets"]),
             migrations: migrations(&own["d1_databases"]),
+            bound_workers: bound_workers(own),
             variables: object_keys(&own["vars"]),
             remote_bindings: remote_bindings(own),
             hyperdrives: hyperdrives(own),
