@@ -89,9 +89,9 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
             let reason = format!("wrangler bundled nothing: it {}", finished.ending());
             let failure =
                 failed(wrangler::excerpt(&reason, &finished.tail, Some(log(job, &finished))));
-            return Err(failure.hint(BUNDLE).into());
+            return Err(failure.hint(wrangler::BUNDLE).into());
         }
-        finished.success().map_err(|failure| failure.hint_if_failed(BUNDLE))?;
+        finished.success().map_err(|failure| failure.hint_if_failed(wrangler::BUNDLE))?;
     }
     let destination = &job.run.plan.destination;
     let command = places.prepare_upload(part, destination, is_redirected, is_bundled);
@@ -101,9 +101,6 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
         _ => Ok(warnings(&finished.success()?.tail)),
     }
 }
-
-/// The next step after wrangler failed to bundle.
-const BUNDLE: &str = "correct the code or the wrangler config; nothing was uploaded";
 
 /// Returns the path of the log with all of a command's output, relative to the repository's root.
 pub(super) fn log<'f>(job: &ProjectRun<'_>, finished: &'f CompletedProcess) -> &'f str {
