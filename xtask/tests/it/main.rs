@@ -60,6 +60,7 @@ mod sandbox_bindings;
 mod script;
 
 mod secrets;
+mod setup;
 mod site;
 mod status;
 mod support;
