@@ -254,9 +254,9 @@ impl<'a> Api<'a> {
 
     /// Divides the traffic of `worker` among versions with these percentages. Sent again only if Cloudflare says that it
     /// did nothing. After any other failure, read what is live.
-    pub fn deploy(&self, worker: &str, shares: &[(&str, u8)], message: &str) -> Result<()> {
+    pub fn deploy(&self, worker: &str, shares: &[(&str, f64)], message: &str) -> Result<()> {
         let path = format!("accounts/{}/workers/scripts/{worker}/deployments", self.account);
-        let share = |(version, percentage): &(&str, u8)| serde_json::json!({ "version_id": version, "percentage": percentage });
+        let share = |(version, percentage): &(&str, f64)| serde_json::json!({ "version_id": version, "percentage": percentage });
         let body = serde_json::json!({
             "strategy": "percentage",
             "versions": shares.iter().map(share).collect::<Vec<_>>(),

@@ -1,15 +1,26 @@
 //! The fields of a wrangler config file that delivery depends on.
 
+use std::collections::BTreeSet;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::bound_workers::bound_workers;
 use super::config_text::parse_config;
 use super::remote_binding::{Hyperdrive, RemoteBinding, hyperdrives, remote_bindings};
 use base::error::{Failure, refused};
 
 /// The names wrangler looks for, in its own order of preference.
 pub const CONFIG_NAMES: [&str; 3] = ["wrangler.json", "wrangler.jsonc", "wrangler.toml"];
+
+/// Returns whether wrangler takes `config` without `--config`. Only then it follows an adapter's redirect.
+#[must_use]
+pub fn is_default_config(root: &Utf8Path, config: &Utf8Path) -> bool {
+    let dir = root.join(config.parent().unwrap_or(Utf8Path::new("")));
+    let first = CONFIG_NAMES.iter().find(|name| dir.join(name).is_file());
+    first.is_some_and(|first| config.file_name() == Some(*first))
+}
 
 /// One environment of a wrangler config: the top level, or a block of `env`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -41,6 +52,9 @@ pub struct Target {
     /// The folders of its databases' migrations. Relative to the config file.
     #[serde(skip)]
     pub migrations: Vec<Utf8PathBuf>,
+    /// The other Workers that it names, which have to exist before it is uploaded.
+    #[serde(skip)]
+    pub bound_workers: BTreeSet<String>,
     /// The names of its variables.
     #[serde(skip)]
     pub variables: Vec<String>,
@@ -199,6 +213,7 @@ impl WranglerConfig {
             storage: Storage::from_block(own),
             required_secrets: required_secrets(&own["secrets"]),
             migrations: migrations(&own["d1_databases"]),
+            bound_workers: bound_workers(own),
             variables: object_keys(&own["vars"]),
             remote_bindings: remote_bindings(own),
             hyperdrives: hyperdrives(own),

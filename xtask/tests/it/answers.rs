@@ -316,7 +316,7 @@ fn ask_cloudflare(server: &Server) -> Vec<anyhow::Result<()>> {
         api.deployments("w").map(drop),
         api.address("w").map(drop),
         api.preview_suffix("w").map(drop),
-        api.deploy("w", &[("v", 100)], "m"),
+        api.deploy("w", &[("v", 100.0)], "m"),
         api.preview("w", "p").map(drop),
         api.preview_names("w").map(drop),
         api.preview_deployment("w", "p").map(drop),

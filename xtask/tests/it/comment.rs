@@ -184,7 +184,7 @@ fn what_is_done_is_told() {
         written(CommentAction::Edited, Some(5), &[7, 9])
     );
     assert_eq!(server.notes(), [note(5, &body(&["a", "b", "c", "site"]))]);
-    let gone = RowChange::Stopped { time: "2026-11-24T13:00:00Z", aliases: &[] };
+    let gone = RowChange::End { time: "2026-11-24T13:00:00Z", aliases: &[] };
     assert_eq!(
         write(&server, &gone).0.expect("done"),
         written(CommentAction::Edited, Some(5), &[])

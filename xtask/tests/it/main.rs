@@ -43,6 +43,7 @@ mod machine;
 mod merge_request;
 mod new;
 mod one_project;
+mod order;
 mod outputs;
 mod package_managers;
 mod pipeline;

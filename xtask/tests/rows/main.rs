@@ -2,6 +2,9 @@
 //! what is true afterwards.
 
 mod answers;
+#[expect(dead_code, reason = "the rows need a part of what other tests need")]
+#[path = "../it/canary.rs"]
+mod canary;
 mod machine;
 mod moment;
 mod play;
@@ -19,7 +22,7 @@ use libtest_mimic::{Arguments, Trial};
 use dev::generation::faults::{FaultGroup, FaultRow, read};
 use serde_json::Value;
 
-use crate::support::repository;
+use crate::support::{CANARY, repository};
 use stage::Stage;
 
 /// The number of rows that run side by side. Most of their time they wait.
@@ -54,12 +57,14 @@ impl Case {
         let own = (at.clone() + &besides).contains("{account}");
         let account = if own { format!("{index:032}") } else { stage::ACCOUNT.to_owned() };
         let filled = |value: &Value| -> Value {
+            let token = Value::from(CANARY).to_string();
             let text = value.to_string().replace("{worker}", &name).replace("{account}", &account);
+            let text = text.replace("{token}", token.trim_matches('"'));
             serde_json::from_str(&text).expect("JSON")
         };
         let fault = group.at.as_ref().map(|at| {
             let mut fault = filled(at);
-            let action = row.action.clone();
+            let action = row.action.as_ref().map(filled);
             fault["action"] = action.unwrap_or_else(|| answers::action(&row.fault));
             fault["times"] = row.times.into();
             fault
@@ -99,6 +104,9 @@ fn main() -> ExitCode {
         })
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    if let Some(stage) = stage.get().filter(|_| !conclusion.has_failed()) {
+        stage.env.assert_no_canary(&[]);
+    }
     // A static would keep the sandbox.
     drop(stage);
     conclusion.exit_code()

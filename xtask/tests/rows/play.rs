@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::stage::{ACCOUNT, DAGGER, Stage, VERSIONS};
 use super::{Case, machine, moment};
+use crate::canary::find_token;
 use crate::support::{Ran, ran};
 
 /// Returns the problems of the row. `None` if all of it is true.
@@ -93,6 +94,12 @@ fn compare(stage: &Stage, case: &Case, ran: &Ran, before: &Value) -> Vec<String>
     let live = live(&after);
     let named = name(before, record, &live);
     check(named == row.live, format!("`{named}` is live, not `{}`", row.live));
+    if row.live == "previous" && case.group.verb == "deploy" {
+        let (old, new) = (shares(before), shares(&after));
+        check(old == new, format!("the traffic was {old:?} and is {new:?}"));
+    }
+    let has_token = find_token(ran.stdout.as_bytes()).or(find_token(ran.stderr.as_bytes()));
+    check(has_token.is_none(), format!("the token was printed as {has_token:?}"));
     let count = |worker: &Value| worker["deployments"].as_array().map_or(0, Vec::len);
     let made = count(&after).saturating_sub(count(before));
     check(made == row.deployment_count(), format!("{made} deployments were made"));
@@ -159,10 +166,25 @@ fn preview(case: &Case, worker: &Value) -> Value {
     .map_or(Value::Null, |made| made["id"].clone())
 }
 
-/// The id of the version that is live; null when there is none.
-fn live(worker: &Value) -> Value {
+/// Returns the versions that share the traffic, with their percentages.
+fn shares(worker: &Value) -> Vec<(String, f64)> {
     let newest = worker["deployments"].as_array().and_then(|all| all.last());
-    newest.map_or(Value::Null, |deployment| deployment["versions"][0]["version_id"].clone())
+    let versions = newest.and_then(|deployment| deployment["versions"].as_array());
+    let share = |one: &Value| {
+        (
+            one["version_id"].as_str().expect("an id").to_owned(),
+            one["percentage"].as_f64().expect("a number"),
+        )
+    };
+    let mut shares: Vec<_> = versions.into_iter().flatten().map(share).collect();
+    shares.sort_by(|one, other| one.0.cmp(&other.0));
+    shares
+}
+
+/// The id of the version with most of the traffic; null when there is none.
+fn live(worker: &Value) -> Value {
+    let largest = shares(worker).into_iter().max_by(|one, other| one.1.total_cmp(&other.1));
+    largest.map_or(Value::Null, |(version, _)| version.into())
 }
 
 /// Returns the name of a version in the tables.

@@ -16,6 +16,9 @@ pub const ACCOUNT: &str = "00000000000000000000000000000000";
 /// The versions of a template: one that was live once, one that is live, one that is a preview.
 pub const VERSIONS: [&str; 3] = ["older", "previous", "preview"];
 
+/// The step of rows with one.
+const STEP: &str = "wrangler d1 execute DB --remote --command 'SELECT 1'";
+
 /// The argument of rows that run in containers.
 pub const DAGGER: &str = "--engine=dagger";
 
@@ -148,9 +151,20 @@ fn project(env: &TestEnv, case: &Case) {
     let (dir, kind) = (format!("projects/{}", case.name), case.group.project.as_str());
     write(env, &dir, &case.name, kind, &format!("new {}", case.name));
     match kind {
-        "code that throws" => {
+        kind if kind.starts_with("code that throws") => {
             let code = "export default { fetch() { throw new Error('broken'); } };\n";
             env.write(&format!("{dir}/worker.ts"), code);
+        }
+        "code with a step" => {
+            let package = json!({ "xtask": { "beforeDeploy": STEP } });
+            env.write(&format!("{dir}/package.json"), &package.to_string());
+            let path = env.root.join(&dir).join("wrangler.jsonc");
+            let text = std::fs::read_to_string(&path).expect("a config");
+            let mut config: Value = serde_json::from_str(&text).expect("JSON");
+            let id = format!("11111111-1111-4111-8111-{:0>12}", &case.name[1..]);
+            config["d1_databases"] =
+                json!([{ "binding": "DB", "database_name": case.name, "database_id": id }]);
+            std::fs::write(path, config.to_string()).expect("a file");
         }
         "site that is built" => {
             let package = json!({ "scripts": { "build": case.row.action } });
@@ -178,6 +192,14 @@ fn seed(workers: &Utf8Path, case: &Case) {
                 item["created_on"] = json!(format!("{year}-01-01T00:00:00.000000Z"));
             }
         }
+    }
+    if case.group.project.ends_with("shares its traffic") {
+        let [older, previous] = [0, 1].map(|at| worker["versions"][at]["id"].clone());
+        let last = worker["deployments"].as_array_mut().and_then(|all| all.last_mut());
+        last.expect("a deployment")["versions"] = json!([
+            { "version_id": older, "percentage": 40 },
+            { "version_id": previous, "percentage": 60 }
+        ]);
     }
     if case.group.project.ends_with("deployed once") {
         for list in ["versions", "deployments"] {

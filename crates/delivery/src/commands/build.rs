@@ -13,6 +13,7 @@ use crate::builds::{Builds, tools_of};
 use crate::context::Ctx;
 use crate::engine::RunContext;
 use crate::engine::choice::{RequestedEngine, choose};
+use crate::engine::order::cycle_note;
 use crate::engine::phases::Phase;
 use crate::engine::setup::{self, Setup};
 use crate::engine::{live, secrets};
@@ -154,6 +155,7 @@ pub fn carry_out(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exi
     if plan.projects.iter().any(|part| part.build.is_some()) {
         variables::notes(&workspace.config).iter().for_each(|note| ctx.ui.note(note));
     }
+    cycle_note(&plan).iter().for_each(|note| ctx.ui.note(note));
     let records = execute(ctx, workspace, plan)?;
     tell(ctx, &records)
 }

@@ -87,7 +87,7 @@ impl Stop {
         };
         let gone = projects.iter().filter(|project| !left(&project.name));
         let status = |project: &Project| {
-            if answers(project) { PreviewStatus::Ended } else { PreviewStatus::Removed }
+            if answers(project) { PreviewStatus::AliasOnly } else { PreviewStatus::Removed }
         };
         let rows: Vec<CommentRow> =
             gone.map(|project| CommentRow::new(&project.name, status(project))).collect();

@@ -204,7 +204,7 @@ fn end(
     let answers = |name: &&str| aliases.contains(name) && !is_deleted(name);
     let answering: Vec<&str> = leftover.removed_projects().filter(answers).collect();
     let status = |name: &str| {
-        if answering.contains(&name) { PreviewStatus::Ended } else { PreviewStatus::Removed }
+        if answering.contains(&name) { PreviewStatus::AliasOnly } else { PreviewStatus::Removed }
     };
     let rows: Vec<CommentRow> =
         leftover.removed_projects().map(|name| CommentRow::new(name, status(name))).collect();

@@ -10,6 +10,7 @@ use super::failure::{FailedUpload, explain_failed_upload};
 use super::job::{ProjectRun, millis};
 use super::live::{Before, Existing, addresses_are_off, is_up_to_date, read_live};
 use super::lock::FileLock;
+use super::order;
 use super::packages::DependencyResult;
 use super::phases::Phase;
 use super::uploader::{self, PreparedUpload};
@@ -84,10 +85,8 @@ pub struct ProjectDeployment<'a> {
 }
 
 impl<'a> ProjectDeployment<'a> {
-    /// Runs the steps up to an uploaded version.
-    #[must_use]
-    pub fn start(job: ProjectRun<'a>) -> Progress<'a> {
-        let mut deployment = ProjectDeployment {
+    fn new(job: ProjectRun<'a>) -> ProjectDeployment<'a> {
+        ProjectDeployment {
             job,
             lock: None,
             started: rfc3339(unix_now()),
@@ -99,12 +98,24 @@ impl<'a> ProjectDeployment<'a> {
             uploaded: None,
             verified: Verification::default(),
             live: None,
-        };
+        }
+    }
+
+    /// Runs the steps up to an uploaded version.
+    #[must_use]
+    pub fn start(job: ProjectRun<'a>) -> Progress<'a> {
+        let mut deployment = ProjectDeployment::new(job);
         match deployment.up_to_upload() {
             Ok(None) => Progress::Uploaded(Box::new(deployment)),
             Ok(Some(status)) => Progress::Finished(Box::new(deployment.end(status, None))),
             Err(error) => Progress::Finished(Box::new(deployment.fail(&error))),
         }
+    }
+
+    /// Ends with a refusal before the first step.
+    #[must_use]
+    pub fn refuse(job: ProjectRun<'a>, refusal: Failure) -> Record {
+        ProjectDeployment::new(job).fail(&refusal.into())
     }
 
     /// Checks the uploaded version, and rolls back if it is wrong.
@@ -188,6 +199,9 @@ impl<'a> ProjectDeployment<'a> {
             let now = explain_failed_upload(&self.job, &self.before, failed, status, hints);
             text = format!("{text}\n{}", now.text);
             (self.live, status, hints) = (now.live, now.status, now.hints);
+            if self.before.live.is_none() {
+                hints.splice(0..0, order::first_deployment_hint(self.job.part));
+            }
         }
         for hint in hints {
             text = format!("{text}\nhint: {hint}");

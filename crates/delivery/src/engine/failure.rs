@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::job::ProjectRun;
 use super::live::Before;
-use crate::plan::Operation;
+use crate::plan::UploadKind;
 use crate::record::DeployStatus;
 use cloudflare::api::Live;
 use cloudflare::wrangler::requests::{Order, deploying_order};
@@ -52,7 +52,9 @@ pub fn explain_failed_upload(
     mut hints: Vec<String>,
 ) -> AfterFailure {
     let previous = before.version();
-    let is_open = job.run.plan.verb == Operation::Deploy && may_go_live(job, before, failed);
+    // An upload for a preview or for a part of the traffic makes nothing live.
+    let deploys = job.run.plan.kind(job.part) == UploadKind::Deployment;
+    let is_open = deploys && may_go_live(job, before, failed);
     let changed = match status {
         DeployStatus::Interrupted => DeployStatus::Interrupted,
         _ => DeployStatus::Unknown,

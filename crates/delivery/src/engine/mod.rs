@@ -14,6 +14,7 @@ pub mod host;
 pub mod job;
 pub mod live;
 pub mod lock;
+pub mod order;
 mod output;
 mod output_parts;
 mod package_build;
@@ -40,6 +41,7 @@ use crate::record::{Record, ToolVersions};
 use base::error::Failure;
 use deployment::{Progress, ProjectDeployment};
 use job::ProjectRun;
+use order::DeployQueue;
 use packages::{OncePerFolder, RunLocks};
 use phases::Phases;
 
@@ -92,22 +94,24 @@ impl<'a> RunContext<'a> {
     }
 
     /// Works through the plan, `jobs` projects at a time, and returns a saved record for each, in
-    /// the plan's order. One that fails does not stop the others. One that only waits until it answers
-    /// lets the next one begin.
+    /// the plan's order. One that fails stops only those whose configs name its Worker. One that only waits until it
+    /// answers lets the next one begin.
     #[must_use]
     pub fn execute(&self) -> Vec<Record> {
-        let queue = Mutex::new(self.plan.projects.iter().enumerate());
-        let records = Mutex::new(BTreeMap::new());
-        let keep = |index, record: Record| {
-            records.lock().unwrap_or_else(PoisonError::into_inner).insert(index, record);
-        };
+        let all = DeployQueue::new(self.plan);
         std::thread::scope(|scope| {
-            let work = || {
-                while let Some((index, part)) = next(&queue) {
-                    match ProjectDeployment::start(ProjectRun::new(self, part)) {
-                        Progress::Finished(record) => keep(index, *record),
+            let queue = &all;
+            let work = move || {
+                while let Some((index, part, blocked)) = queue.next() {
+                    let job = ProjectRun::new(self, part);
+                    if let Some(refusal) = blocked {
+                        queue.finish(index, ProjectDeployment::refuse(job, refusal));
+                        continue;
+                    }
+                    match ProjectDeployment::start(job) {
+                        Progress::Finished(record) => queue.finish(index, *record),
                         Progress::Uploaded(deployment) => {
-                            scope.spawn(move || keep(index, deployment.check()));
+                            scope.spawn(move || queue.finish(index, deployment.check()));
                         }
                     }
                 }
@@ -116,7 +120,7 @@ impl<'a> RunContext<'a> {
                 scope.spawn(work);
             }
         });
-        records.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+        all.into_records()
     }
 
     /// The schema of wrangler's config.
@@ -131,10 +135,4 @@ impl<'a> RunContext<'a> {
         let mut packages = self.packages.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(packages.entry(dir.clone()).or_default())
     }
-}
-
-fn next<'p>(
-    queue: &Mutex<std::iter::Enumerate<std::slice::Iter<'p, ProjectPlan>>>,
-) -> Option<(usize, &'p ProjectPlan)> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner).next()
 }

@@ -1,4 +1,4 @@
-//! Routes all traffic of a Worker to a version and verifies the result.
+//! Routes the traffic of a Worker to versions and verifies the result.
 
 use std::time::{Duration, Instant};
 
@@ -7,27 +7,33 @@ use base::retry::RetryBudget;
 use cloudflare::api::{self, Api, Live, Refusal};
 use cloudflare::wrangler::requests::is_definite;
 
-/// The version of a Worker that gets the traffic, and the one that has it.
-#[derive(Clone, Copy, Debug)]
+/// The versions of a Worker that get the traffic, and the one that has it.
+#[derive(Clone, Debug)]
 pub struct Traffic<'a> {
     /// The Worker.
     pub worker: &'a str,
     /// The version that is live until then.
     pub from: &'a str,
-    /// The version that becomes live.
-    pub to: &'a str,
-    /// Its percentage of the traffic. `from` keeps the rest.
-    pub percent: u8,
+    /// The versions that share the traffic afterwards, with their percentages.
+    pub shares: Vec<(&'a str, f64)>,
     /// The message that Cloudflare keeps with the deployment.
     pub message: &'a str,
 }
 
 impl Traffic<'_> {
-    /// Returns true if the version has its percentage of the traffic.
+    /// Returns true if each version has its percentage of the traffic.
     fn is_routed(&self, live: Option<&Live>) -> bool {
-        let percentage = live.map_or(0.0, |live| live.percentage_of(self.to));
-        (percentage - f64::from(self.percent)).abs() < 0.01
+        let percentage = |version: &str| live.map_or(0.0, |live| live.percentage_of(version));
+        self.shares.iter().all(|(version, share)| (percentage(version) - share).abs() < 0.01)
     }
+}
+
+/// Returns the shares if `to` gets `percent` of the traffic and `rest` keeps the others.
+#[must_use]
+pub fn divide<'a>(to: &'a str, percent: u8, rest: &'a str) -> Vec<(&'a str, f64)> {
+    let others = 100_u8.saturating_sub(percent);
+    let all = [(to, f64::from(percent)), (rest, f64::from(others))];
+    all.into_iter().filter(|(_, share)| *share > 0.0).collect()
 }
 
 /// The result of routing the traffic.
@@ -43,14 +49,11 @@ const OPEN: Duration = Duration::from_secs(5);
 
 /// Sends the request and reads what is live, whatever the answer was. A request that definitely failed is
 /// sent again within the retry budget. One that may still be carried out never is.
-pub fn route_traffic(traffic: Traffic<'_>, api: &Api<'_>, budget: &RetryBudget) -> RoutingResult {
+pub fn route_traffic(traffic: &Traffic<'_>, api: &Api<'_>, budget: &RetryBudget) -> RoutingResult {
     let mut tried = 0;
     loop {
         tried += 1;
-        let rest = 100_u8.saturating_sub(traffic.percent);
-        let shares = [(traffic.to, traffic.percent), (traffic.from, rest)];
-        let shares = if rest == 0 { &shares[..1] } else { &shares[..] };
-        let response = api.deploy(traffic.worker, shares, traffic.message);
+        let response = api.deploy(traffic.worker, &traffic.shares, traffic.message);
         let mut live = api.live(traffic.worker);
         let is_unchanged = |live: &anyhow::Result<Option<Live>>| {
             let is_same =
@@ -79,7 +82,7 @@ fn version(live: Option<&Live>) -> &str {
 }
 
 fn classify_response(
-    traffic: Traffic<'_>,
+    traffic: &Traffic<'_>,
     response: anyhow::Result<()>,
     live: anyhow::Result<Option<Live>>,
 ) -> RoutingResult {

@@ -12,7 +12,7 @@ use super::deployment::Uploaded;
 use super::job::{ProjectRun, millis};
 use super::live::{Before, read_attached};
 use super::rollback::NOT_CHECKED;
-use super::traffic::{Traffic, not_rolled_back, route_traffic};
+use super::traffic::{Traffic, divide, not_rolled_back, route_traffic};
 use crate::plan::Operation;
 use crate::record::DeployStatus;
 use base::error::{Failure, failed, interrupted, remote};
@@ -125,10 +125,11 @@ fn verify_share(
     let glass = glass.map(|reason| format!(": {reason}")).unwrap_or_default();
     let message = format!("xtask: {percent} % of the traffic{triggers}{glass}");
     let worker = &job.part.target.worker;
-    let (from, to) = (&live.version, &uploaded.id);
-    let traffic = Traffic { worker, from, to, percent, message: &message };
+    let from = &live.version;
+    let shares = divide(&uploaded.id, percent, from);
+    let traffic = Traffic { worker, from, shares, message: &message };
     let retry_budget = &job.run.ctx.retry_budget;
-    let routed = job.ask(|api| Ok(route_traffic(traffic, api, retry_budget)))?;
+    let routed = job.ask(|api| Ok(route_traffic(&traffic, api, retry_budget)))?;
     verified.live = routed.live;
     routed
         .result
@@ -309,10 +310,15 @@ fn roll_back(
         triggers::mark(&job.part.triggers.digest)
     );
     let worker = &job.part.target.worker;
-    let (from, percent) = (&uploaded.id, 100);
-    let traffic = Traffic { worker, from, to: previous, percent, message: &message };
+    // Versions that shared the traffic share it again.
+    let shared = before.live.as_ref().map(|live| live.shares.as_slice()).unwrap_or_default();
+    let shares = match shared {
+        [] => vec![(previous, 100.0)],
+        _ => shared.iter().map(|one| (one.version_id.as_str(), one.percentage)).collect(),
+    };
+    let traffic = Traffic { worker, from: &uploaded.id, shares, message: &message };
     let retry_budget = &job.run.ctx.retry_budget;
-    let routed = job.ask(|api| Ok(route_traffic(traffic, api, retry_budget)))?;
+    let routed = job.ask(|api| Ok(route_traffic(&traffic, api, retry_budget)))?;
     verified.live = routed.live.or(verified.live.take());
     match routed.result {
         Ok(()) => rolled_back(job, before, previous, why),
@@ -325,7 +331,10 @@ fn roll_back(
 
 /// Ends a rollback. Errors if triggers or settings of the deployment remain.
 fn rolled_back(job: &ProjectRun<'_>, before: &Before, previous: &str, why: &str) -> VerifyResult {
-    let back = format!("{why}\nthe previous version {previous} is live again");
+    let live = before.live.as_ref().filter(|live| !live.shares.is_empty());
+    let part = live.map(|live| format!(", with {} % of the traffic", live.percentage_of(previous)));
+    let part = part.unwrap_or_default();
+    let back = format!("{why}\nthe previous version {previous} is live again{part}");
     let left = match &before.attached {
         None => Err("the crons, routes and domains from before are not known".to_owned()),
         Some(attached) => {

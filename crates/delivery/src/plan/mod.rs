@@ -21,6 +21,7 @@ use base::error::{Failure, failed};
 use cloudflare::api::DIRTY;
 use destination::Destination;
 use workspace::before_deploy::BeforeDeploy;
+use workspace::bound_workers::DeployOrder;
 use workspace::git::Head;
 use workspace::graph::normalize;
 use workspace::health::Health;
@@ -187,6 +188,12 @@ pub struct ProjectPlan {
     pub wrangler_environment: Option<String>,
     /// The environment that the build is told, where it may make a difference.
     pub build_environment: Option<String>,
+    /// The other projects of the run that are deployed before it, because its config names their Workers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
+    /// The projects whose Workers it names and that name it as well, so that they are deployed after it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cyclic: Vec<String>,
     /// The message of the version: which commit it is.
     pub message: String,
     /// The settings that a deployment applies to the Worker, in addition to the version.
@@ -335,6 +342,9 @@ impl Plan {
                 )),
             }
         }
+        if inputs.verb == Operation::Deploy {
+            parts = in_order(parts);
+        }
         Plan {
             schema: 1,
             verb: inputs.verb,
@@ -410,6 +420,8 @@ impl ProjectPlan {
             ),
             triggers,
             removes: Vec::new(),
+            after: Vec::new(),
+            cyclic: Vec::new(),
             before_deploy: project.before_deploy().cloned().unwrap_or_default(),
             flags: project.wrangler_flags().cloned().unwrap_or_default(),
             health: project.health(),
@@ -419,6 +431,25 @@ impl ProjectPlan {
             target,
         })
     }
+}
+
+/// Puts each project behind those whose Workers its config names.
+fn in_order(mut parts: Vec<ProjectPlan>) -> Vec<ProjectPlan> {
+    let workers: Vec<(&str, &BTreeSet<String>)> = parts
+        .iter()
+        .map(|part| (part.target.worker.as_str(), &part.target.bound_workers))
+        .collect();
+    let found = DeployOrder::new(&workers);
+    let names: Vec<String> = parts.iter().map(|part| part.project.clone()).collect();
+    let names_of = |positions: &BTreeSet<usize>| -> Vec<String> {
+        positions.iter().map(|at| names[*at].clone()).collect()
+    };
+    for (at, part) in parts.iter_mut().enumerate() {
+        part.after = names_of(&found.after[at]);
+        part.cyclic = names_of(&found.cyclic[at]);
+    }
+    let mut parts: Vec<Option<ProjectPlan>> = parts.into_iter().map(Some).collect();
+    found.order.iter().filter_map(|at| parts[*at].take()).collect()
 }
 
 /// Returns the argument of `--env`. It is passed only where the config has the block. A config with other blocks gets the empty

@@ -30,7 +30,7 @@ pub enum PreviewStatus {
     /// It was there, and is no longer.
     Removed,
     /// It is not updated any more, but its alias goes on answering, because Cloudflare cannot delete one.
-    Ended,
+    AliasOnly,
 }
 
 /// A row of the comment, for one project. Every text may come from outside.
@@ -91,7 +91,7 @@ pub enum RowChange<'a> {
     /// Add or replace these rows. Rows of other projects stay.
     Rows(&'a [CommentRow]),
     /// Every preview ended at this time. It is removed, except for the aliases of the projects `aliases`.
-    Stopped {
+    End {
         /// The time, RFC 3339 in UTC.
         time: &'a str,
         /// The projects whose aliases go on answering.
@@ -105,7 +105,7 @@ impl RowChange<'_> {
     pub fn apply(&self, stored: Vec<CommentRow>) -> Vec<CommentRow> {
         match self {
             RowChange::Rows(ours) => merge_rows(stored, ours),
-            RowChange::Stopped { time, aliases } => {
+            RowChange::End { time, aliases } => {
                 stored.into_iter().map(|row| mark_stopped(row, time, aliases)).collect()
             }
         }
@@ -125,12 +125,12 @@ pub fn merge_rows(stored: Vec<CommentRow>, ours: &[CommentRow]) -> Vec<CommentRo
         let earlier = new.pipeline.is_some() && old.pipeline > new.pipeline;
         // Jobs of one pipeline may know only their own projects.
         let same = new.pipeline.is_some() && old.pipeline == new.pipeline;
-        let is_over = matches!(old.status, PreviewStatus::Removed | PreviewStatus::Ended);
+        let is_over = matches!(old.status, PreviewStatus::Removed | PreviewStatus::AliasOnly);
         let less = same && new.status == PreviewStatus::Unaffected && !is_over;
         if earlier || less {
             continue;
         }
-        if new.status == PreviewStatus::Ended {
+        if new.status == PreviewStatus::AliasOnly {
             let stopped = mark_stopped(old.clone(), "", &[&new.project]);
             let time = new.time.clone().filter(|_| stopped != *old).or_else(|| old.time.clone());
             *old = CommentRow { time, ..stopped };
@@ -170,10 +170,10 @@ fn mark_stopped(row: CommentRow, time: &str, aliases: &[&str]) -> CommentRow {
         PreviewStatus::Unaffected
         | PreviewStatus::Undeployed
         | PreviewStatus::Removed
-        | PreviewStatus::Ended => row,
+        | PreviewStatus::AliasOnly => row,
         PreviewStatus::Building | PreviewStatus::Ready | PreviewStatus::Failed if is_alias => {
             CommentRow {
-                status: PreviewStatus::Ended,
+                status: PreviewStatus::AliasOnly,
                 time: Some(time.to_owned()),
                 reason: None,
                 warning: None,
@@ -265,7 +265,7 @@ mod tests {
             row("a", PreviewStatus::Ready, 1),
             CommentRow::new("b", PreviewStatus::Unaffected),
         ];
-        let stopped = |time| RowChange::Stopped { time, aliases: &[] };
+        let stopped = |time| RowChange::End { time, aliases: &[] };
         let once = stopped("2026-11-24T12:00:00Z").apply(stored.clone());
         assert_eq!((once[0].status, once[0].alias_url.as_deref()), (PreviewStatus::Removed, None));
         assert_eq!(once[1], stored[1]);
@@ -276,15 +276,16 @@ mod tests {
     fn an_alias_that_goes_on_answering_keeps_its_address() {
         let time = "2026-11-24T12:00:00Z";
         let stored = vec![row("a", PreviewStatus::Ready, 1), row("b", PreviewStatus::Failed, 1)];
-        let all = RowChange::Stopped { time, aliases: &["a"] }.apply(stored.clone());
+        let all = RowChange::End { time, aliases: &["a"] }.apply(stored.clone());
         let shown = |row: &CommentRow| (row.status, row.alias_url.clone(), row.time.clone());
         let (url, time) = (Some("https://a.example/".to_owned()), Some(time.to_owned()));
-        assert_eq!(shown(&all[0]), (PreviewStatus::Ended, url.clone(), time.clone()));
+        assert_eq!(shown(&all[0]), (PreviewStatus::AliasOnly, url.clone(), time.clone()));
         assert_eq!(shown(&all[1]), (PreviewStatus::Removed, None, time.clone()));
         // One project alone, and again.
-        let ended = CommentRow { time: time.clone(), ..CommentRow::new("a", PreviewStatus::Ended) };
+        let ended =
+            CommentRow { time: time.clone(), ..CommentRow::new("a", PreviewStatus::AliasOnly) };
         let one = merge_rows(stored, std::slice::from_ref(&ended));
-        assert_eq!(shown(&one[0]), (PreviewStatus::Ended, url, time));
+        assert_eq!(shown(&one[0]), (PreviewStatus::AliasOnly, url, time));
         assert_eq!(one[1].status, PreviewStatus::Failed);
         let later = CommentRow { time: Some("2027-01-01T00:00:00Z".to_owned()), ..ended };
         assert_eq!(merge_rows(one.clone(), &[later]), one);

@@ -101,7 +101,7 @@ fn summary(rows: &[&CommentRow], newest: Option<&CommentRow>) -> String {
         count(PreviewStatus::Building, "building"),
         count(PreviewStatus::Undeployed, "not deployed yet"),
         count(PreviewStatus::Removed, "removed"),
-        count(PreviewStatus::Ended, "ended"),
+        count(PreviewStatus::AliasOnly, "ended"),
     ];
     let counts = counts.into_iter().flatten().collect::<Vec<_>>().join(", ");
     let latest = rows.iter().filter_map(|row| row.time.as_deref()).max();
@@ -141,7 +141,7 @@ fn cells(row: &CommentRow, newest: Option<&CommentRow>) -> String {
         PreviewStatus::Undeployed => "not deployed yet",
         PreviewStatus::Unaffected => "not affected",
         PreviewStatus::Removed => "🗑️ removed",
-        PreviewStatus::Ended => "⏹️ ended, the address still answers",
+        PreviewStatus::AliasOnly => "⏹️ ended, the address still answers",
     };
     let is_older = newest.is_some_and(|newest| newest.commit != row.commit);
     let commit = commit(row).filter(|_| is_older).map(|commit| format!("at {commit}"));

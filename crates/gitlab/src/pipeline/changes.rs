@@ -1,6 +1,8 @@
 //! Paths whose change starts a project's deployment automatically.
 
-use camino::Utf8Path;
+use std::collections::BTreeSet;
+
+use camino::{Utf8Path, Utf8PathBuf};
 
 use workspace::Workspace;
 use workspace::graph::Graph;
@@ -14,12 +16,13 @@ const MOST: usize = 50;
 /// The files that every project is made with: config, modules, toolchains and the pipeline itself.
 const SHARED: [&str; 2] = ["dagger/**/*", GITLAB_FILE];
 
-/// The patterns for `project`, wider than what xtask decides by: its folder and all that the graph
-/// knows it is made from. `None` if a rule could not hold them, which lets every push through.
+/// The patterns for `projects`, wider than what xtask decides by: their folders and all that the graph
+/// knows they are made from. `None` if a rule could not hold them, which lets every push through.
 #[must_use]
-pub fn changes(workspace: &Workspace, graph: &Graph, project: &Project) -> Option<Vec<String>> {
-    let mut paths: Vec<String> = graph
-        .inputs(project)
+pub fn changes(workspace: &Workspace, graph: &Graph, projects: &[&Project]) -> Option<Vec<String>> {
+    let inputs: BTreeSet<Utf8PathBuf> =
+        projects.iter().flat_map(|project| graph.inputs(project)).collect();
+    let mut paths: Vec<String> = inputs
         .iter()
         .filter(|path| !path.starts_with("dagger"))
         .map(|path| pattern(path, workspace.root.join(path).is_dir()))

@@ -1,5 +1,7 @@
 //! The jobs that people see.
 
+use std::collections::BTreeSet;
+
 use camino::Utf8Path;
 
 use super::changes::changes;
@@ -8,12 +10,14 @@ use super::reports::{self, Dotenv};
 use super::types::{Job, JobEnvironment, Rule};
 use super::{runner, scripts};
 use workspace::Workspace;
+use workspace::bound_workers::DeployOrder;
 use workspace::config::Config;
 use workspace::graph::Graph;
 use workspace::key::short_hash;
 use workspace::modules::TOOL_LOCK;
 use workspace::pipeline::HOST;
 use workspace::project::Project;
+use workspace::wrangler::Target;
 
 /// The job that tests.
 pub const CHECK: &str = "check";
@@ -170,9 +174,15 @@ impl PipelineStep {
         format!("{DEPLOY}{project}{to}")
     }
 
-    /// Returns the jobs that have to end well before: the same deployment to the previous environment.
-    fn needs(&self, project: Option<&Project>) -> Option<Vec<String>> {
-        Some(vec![self.name_with(project, self.previous.as_deref()?)])
+    /// Returns the jobs that have to end well before: the same deployment to the previous environment, and the
+    /// deployments `after` to this one. `None` if there are none but the check.
+    fn needs(&self, project: Option<&Project>, after: &[&Project]) -> Option<Vec<String>> {
+        let previous = self.previous.as_ref().map(|previous| self.name_with(project, previous));
+        if previous.is_none() && after.is_empty() {
+            return None;
+        }
+        let after = after.iter().map(|project| self.job_name(Some(project)));
+        Some(previous.or_else(|| Some(CHECK.to_owned())).into_iter().chain(after).collect())
     }
 }
 
@@ -194,10 +204,19 @@ fn place(environment: &str, project: &Project) -> String {
 /// Deploys one project. A push that changed none of its paths leaves the job for a person to start:
 /// GitLab compares with the push before only, so a change whose pipeline failed would be lost else. A later environment
 /// always waits for a person. GitLab skips its job until the job before it has run.
+///
+/// The job waits for those of the projects whose Workers this one's config names. They also run for the paths of this
+/// project, since GitLab would let it wait for a job that only a person starts.
 #[must_use]
-pub fn deploy(workspace: &Workspace, graph: &Graph, project: &Project, step: &PipelineStep) -> Job {
+pub fn deploy(
+    workspace: &Workspace,
+    graph: &Graph,
+    project: &Project,
+    order: &JobOrder<'_>,
+    step: &PipelineStep,
+) -> Job {
     let condition = deploys(&workspace.config);
-    let rules = match changes(workspace, graph, project) {
+    let rules = match changes(workspace, graph, &order.followers(project)) {
         _ if step.previous.is_some() => vec![Rule::by_hand(condition)],
         None => vec![Rule::when(condition)],
         paths => {
@@ -206,7 +225,7 @@ pub fn deploy(workspace: &Workspace, graph: &Graph, project: &Project, step: &Pi
     };
     let name = &step.environment;
     let command = scripts::deploy(Some(label(project)), name, engine(&workspace.config));
-    let needs = step.needs(Some(project));
+    let needs = step.needs(Some(project), &order.after(project));
     Job { rules, needs, ..deploying(&place(name, project), command) }
 }
 
@@ -219,7 +238,46 @@ pub fn deploy_all(config: &Config, step: &PipelineStep) -> Job {
         Some(_) => Rule::by_hand(deploys(config)),
     }];
     let command = scripts::deploy(None, name, engine(config));
-    Job { rules, needs: step.needs(None), ..deploying(name, command) }
+    Job { rules, needs: step.needs(None, &[]), ..deploying(name, command) }
+}
+
+/// The order of the jobs that deploy to one environment.
+pub struct JobOrder<'p> {
+    projects: &'p [Project],
+    order: DeployOrder,
+}
+
+impl<'p> JobOrder<'p> {
+    /// Finds the order of all projects in `environment`.
+    #[must_use]
+    pub fn new(projects: &'p [Project], environment: &str) -> JobOrder<'p> {
+        let targets: Vec<Target> = projects.iter().map(|one| one.target(environment)).collect();
+        let workers: Vec<(&str, &BTreeSet<String>)> =
+            targets.iter().map(|one| (one.worker.as_str(), &one.bound_workers)).collect();
+        JobOrder { projects, order: DeployOrder::new(&workers) }
+    }
+
+    /// Returns the projects that are deployed before `project`.
+    fn after(&self, project: &Project) -> Vec<&'p Project> {
+        let at = self.projects.iter().position(|one| one.name == project.name);
+        let after = at.and_then(|at| self.order.after.get(at)).into_iter().flatten();
+        after.filter_map(|at| self.projects.get(*at)).collect()
+    }
+
+    /// Returns `project` and those that are deployed after it, directly or through others.
+    fn followers(&self, project: &Project) -> Vec<&'p Project> {
+        let mut found: BTreeSet<usize> =
+            self.projects.iter().position(|one| one.name == project.name).into_iter().collect();
+        loop {
+            let more = self.order.after.iter().enumerate();
+            let more = more.filter(|(_, after)| !after.is_disjoint(&found)).map(|(at, _)| at);
+            let all: BTreeSet<usize> = found.iter().copied().chain(more).collect();
+            if all.len() == found.len() {
+                return found.iter().filter_map(|at| self.projects.get(*at)).collect();
+            }
+            found = all;
+        }
+    }
 }
 
 /// Returns the common part of deployments. Nothing cancels one that has started.

@@ -145,8 +145,9 @@ fn made_jobs(workspace: &Workspace, graph: &Graph) -> OrderedMap<Job> {
         match config.pipeline.deploy {
             DeployJobs::OneJob => add(&step.job_name(None), jobs::deploy_all(config, step)),
             DeployJobs::JobPerProject => {
+                let order = jobs::JobOrder::new(&workspace.projects, &step.environment);
                 for project in &workspace.projects {
-                    let job = jobs::deploy(workspace, graph, project, step);
+                    let job = jobs::deploy(workspace, graph, project, &order, step);
                     add(&step.job_name(Some(project)), job);
                 }
             }

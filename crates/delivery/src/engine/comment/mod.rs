@@ -130,7 +130,7 @@ impl<'a> Comment<'a> {
     /// Says that every preview ended, and that those of the projects `aliases` go on answering. Without a comment there is
     /// nothing to say.
     pub fn mark_stopped(&self, aliases: &[&str]) -> CommentResult {
-        self.change(&RowChange::Stopped { time: &rfc3339(unix_now()), aliases }, true)
+        self.change(&RowChange::End { time: &rfc3339(unix_now()), aliases }, true)
     }
 
     /// `rows` with what this job knows of itself where they say nothing: commit, time, log, pipeline.

@@ -52,7 +52,7 @@ fn a_comment() {
         CommentRow::new("blog", PreviewStatus::Removed),
         CommentRow {
             alias_url: Some("https://mr-7-wiki.example.workers.dev/".to_owned()),
-            ..CommentRow::new("wiki", PreviewStatus::Ended)
+            ..CommentRow::new("wiki", PreviewStatus::AliasOnly)
         },
         CommentRow::new("shop", PreviewStatus::Undeployed),
         CommentRow::new("a", PreviewStatus::Unaffected),
@@ -64,7 +64,7 @@ fn a_comment() {
         <!-- row {"project":"studio","status":"failed","commit":"0123456789abcdef0123456789abcdef01234567","time":"2026\u002d11\u002d24T12:00:59Z","log":"https://gitlab.example.com/acme/mono/\u002d/jobs/7","reason":"the build failed:\n/merge \u0060x\u0060","pipeline":77} -->
         <!-- row {"project":"docs","status":"building"} -->
         <!-- row {"project":"blog","status":"removed"} -->
-        <!-- row {"project":"wiki","status":"ended","aliasUrl":"https://mr\u002d7\u002dwiki.example.workers.dev/"} -->
+        <!-- row {"project":"wiki","status":"aliasOnly","aliasUrl":"https://mr\u002d7\u002dwiki.example.workers.dev/"} -->
         <!-- row {"project":"shop","status":"undeployed"} -->
         <!-- row {"project":"a","status":"unaffected"} -->
         <!-- row {"project":"b","status":"unaffected"} -->

@@ -1,0 +1,130 @@
+//! The order of a run: a project is deployed after those whose Workers its config names, and not at all if one of them
+//! failed.
+
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::plan::{Operation, Plan, ProjectPlan};
+use crate::record::Record;
+use base::error::{Exit, Failure, refused};
+
+/// The projects of a run that wait, and the records of those that are done.
+pub struct DeployQueue<'p> {
+    plan: &'p Plan,
+    state: Mutex<QueueState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct QueueState {
+    /// The positions of the projects that have not begun.
+    waiting: Vec<usize>,
+    /// The records by position.
+    records: BTreeMap<usize, Record>,
+}
+
+impl<'p> DeployQueue<'p> {
+    /// Creates the queue of a plan.
+    #[must_use]
+    pub fn new(plan: &'p Plan) -> DeployQueue<'p> {
+        let waiting = (0..plan.projects.len()).collect();
+        let state = QueueState { waiting, ..QueueState::default() };
+        DeployQueue { plan, state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Returns the next project, and the reason if it must not be deployed. Waits until one can begin. `None` if all have.
+    #[must_use]
+    pub fn next(&self) -> Option<(usize, &'p ProjectPlan, Option<Failure>)> {
+        let mut state = self.lock();
+        loop {
+            let is_ready = |at: &usize| {
+                let after = &self.plan.projects[*at].after;
+                after.iter().all(|name| state.record(self.plan, name).is_some())
+            };
+            if let Some(at) = state.waiting.iter().position(is_ready) {
+                let index = state.waiting.remove(at);
+                let part = &self.plan.projects[index];
+                return Some((index, part, self.blocking_failure(&state, part)));
+            }
+            if state.waiting.is_empty() {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Keeps the record of a project that is done, which lets others begin.
+    pub fn finish(&self, index: usize, record: Record) {
+        self.lock().records.insert(index, record);
+        self.changed.notify_all();
+    }
+
+    /// Returns the records in the plan's order.
+    #[must_use]
+    pub fn into_records(self) -> Vec<Record> {
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        state.records.into_values().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the reason why a project is not deployed: one whose Worker its config names was not.
+    fn blocking_failure(&self, state: &QueueState, part: &ProjectPlan) -> Option<Failure> {
+        if self.plan.verb != Operation::Deploy {
+            return None;
+        }
+        let is_failed = |name: &&String| {
+            let exit = state.record(self.plan, name).map(|record| record.status.exit());
+            exit.is_some_and(|exit| !matches!(exit, Exit::Done | Exit::Interrupted))
+        };
+        let bound = &part.target.bound_workers;
+        let refused_before = self.plan.refused.iter().find(|each| bound.contains(&each.worker));
+        let name = part.after.iter().find(is_failed);
+        let name = name.or_else(|| refused_before.map(|each| &each.project))?;
+        let project = &part.project;
+        let again = super::job::command_line("deploy", project, &self.plan.destination);
+        Some(
+            refused(format!("{project} was not deployed: it is bound to {name}, which failed"))
+                .hint(format!("fix {name} and deploy both again"))
+                .hint(format!("or run `{again}`, which binds it to what is live of {name}")),
+        )
+    }
+}
+
+impl QueueState {
+    fn record(&self, plan: &Plan, name: &str) -> Option<&Record> {
+        self.records.iter().find_map(|(index, record)| {
+            plan.projects.get(*index).is_some_and(|part| part.project == name).then_some(record)
+        })
+    }
+}
+
+/// Returns the way to deploy Workers for the first time that are bound to each other. `None` for others.
+pub(super) fn first_deployment_hint(part: &ProjectPlan) -> Option<String> {
+    let others = &part.cyclic;
+    (!others.is_empty()).then(|| {
+        format!(
+            "{} and {} are bound to each other, so the first one has to be deployed once without the binding: remove it \
+             from {}, deploy both, put it back and deploy again",
+            part.project,
+            others.join(", "),
+            part.config
+        )
+    })
+}
+
+/// Returns a note on projects that are bound to each other. `None` if there are none.
+#[must_use]
+pub fn cycle_note(plan: &Plan) -> Option<String> {
+    let parts: Vec<String> = plan
+        .projects
+        .iter()
+        .filter(|part| !part.cyclic.is_empty())
+        .map(|part| format!("{} before {}", part.project, part.cyclic.join(", ")))
+        .collect();
+    (!parts.is_empty()).then(|| {
+        format!("Workers are bound to each other; deployed in this order: {}", parts.join("; "))
+    })
+}
