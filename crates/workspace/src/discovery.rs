@@ -12,7 +12,7 @@ use super::package::Package;
 use super::pattern::Patterns;
 use super::project::{Project, ends_with_path};
 use super::wrangler::{CONFIG_NAMES, WranglerConfig, is_config_name, is_variant};
-use base::error::{Failure, refused};
+use base::error::{Failure, nearest, refused};
 use base::text::is_control_or_bidi;
 
 /// The folders that are searched for projects: those that the shared config names, else those below
@@ -143,6 +143,48 @@ pub fn leave_out(dir: &Utf8Path) -> String {
     format!("leave it out: `\"projects\": [\"**\", \"!{dir}\"]` in {CONFIG_FILE}")
 }
 
+/// Names the configs that are beside one that is used, in one line. `None` if there are none.
+#[must_use]
+pub fn ignored_note(ignored: &[Utf8PathBuf]) -> Option<String> {
+    const SHOWN: usize = 3;
+    let shown: Vec<&str> = ignored.iter().take(SHOWN).map(|path| path.as_str()).collect();
+    let more = match ignored.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!ignored.is_empty()).then(|| {
+        format!(
+            "not used, because another config in the folder is: {}{more}; `\"xtask\": {{ \"configs\": [\"wrangler.jsonc\", …] }}` \
+             in package.json lists those that are projects",
+            shown.join(", ")
+        )
+    })
+}
+
+/// Returns the refusal of a config that a package lists and that does not exist.
+fn missing_config(dir: &Utf8Path, name: &str, configs: &[&Utf8Path]) -> Failure {
+    let failure = refused(format!(
+        "{}: `xtask.configs` lists `{name}`, which is no wrangler config of its folder",
+        dir.join(MANIFEST)
+    ));
+    let names: Vec<&str> = configs.iter().filter_map(|path| path.file_name()).collect();
+    match nearest(name, names.iter().copied()) {
+        Some(near) => failure.hint(format!("did you mean `{near}`?")),
+        None => failure.hint(format!("list some of: {}", names.join(", "))),
+    }
+}
+
+/// The projects of a repository, and the configs that are none.
+#[derive(Debug, Default)]
+pub(super) struct Discoveries {
+    /// The projects.
+    pub projects: Vec<Project>,
+    /// The configs that no project can be made of.
+    pub broken: Vec<BrokenConfig>,
+    /// The configs that mean another version of a project beside them.
+    pub ignored: Vec<Utf8PathBuf>,
+}
+
 /// The inputs from which projects are discovered.
 pub(super) struct Discovery<'w> {
     files: &'w Source,
@@ -161,46 +203,64 @@ impl<'w> Discovery<'w> {
         Discovery { files, place, packages, unreadable }
     }
 
-    /// Returns the projects whose configs are among `listed`, and the configs that cannot be read.
-    pub(super) fn find(&self, listed: &[Utf8PathBuf]) -> (Vec<Project>, Vec<BrokenConfig>) {
+    /// Returns the projects whose configs are among `listed`, and the configs that are none.
+    pub(super) fn find(&self, listed: &[Utf8PathBuf]) -> Discoveries {
         let mut folders: BTreeMap<&Utf8Path, Vec<&Utf8Path>> = BTreeMap::new();
         for path in listed.iter().filter(|path| path.file_name().is_some_and(is_config_name)) {
             let dir = path.parent().unwrap_or(Utf8Path::new(""));
             folders.entry(dir).or_default().push(path);
         }
-        let (mut projects, mut broken) = (Vec::new(), Vec::new());
+        let mut found = Discoveries::default();
         for (dir, configs) in folders {
             if self.place.holds(dir) && !(self.place.is_everywhere && self.is_crate_template(dir)) {
-                self.find_in(dir, &configs, &mut projects, &mut broken);
+                self.find_in(dir, &configs, &mut found);
             }
         }
-        (projects, broken)
+        found
     }
 
-    /// Finds the projects of one folder: the config that wrangler itself would take, and every other
-    /// one that names its own Worker.
-    fn find_in(
-        &self,
-        dir: &Utf8Path,
-        configs: &[&Utf8Path],
-        projects: &mut Vec<Project>,
-        broken: &mut Vec<BrokenConfig>,
-    ) {
+    /// Finds the projects of one folder: the configs that its package lists, else the config that wrangler itself would
+    /// take and every other one that names its own Worker.
+    fn find_in(&self, dir: &Utf8Path, configs: &[&Utf8Path], found: &mut Discoveries) {
         let named =
             |name: &str| configs.iter().copied().find(|path| path.file_name() == Some(name));
-        let main = CONFIG_NAMES.iter().find_map(|name| named(name));
-        let others = configs.iter().copied().filter(|path| {
-            path.file_name().is_some_and(|name| !CONFIG_NAMES.contains(&name) && !is_variant(name))
-        });
+        let own = self.packages.get(dir.as_str());
+        let listed = own.map(|package| package.settings.configs.as_slice()).unwrap_or_default();
+        let main = if listed.is_empty() {
+            CONFIG_NAMES.iter().find_map(|name| named(name))
+        } else {
+            listed.first().and_then(|name| named(name))
+        };
+        let is_candidate = |path: &&Utf8Path| {
+            let name = path.file_name().unwrap_or_default();
+            if listed.is_empty() {
+                !CONFIG_NAMES.contains(&name) && !is_variant(name)
+            } else {
+                listed.iter().any(|listed| listed == name)
+            }
+        };
+        let others = configs.iter().copied().filter(|path| main != Some(*path));
+        let (others, rest): (Vec<&Utf8Path>, Vec<&Utf8Path>) = others.partition(is_candidate);
+        found.ignored.extend(rest.into_iter().map(Utf8Path::to_owned));
+        for name in listed.iter().filter(|name| named(name).is_none()) {
+            found.broken.push(BrokenConfig {
+                dir: dir.to_owned(),
+                config: dir.join(name),
+                failure: missing_config(dir, name, configs),
+                is_unnamed: false,
+            });
+        }
         let mut workers: BTreeSet<String> = BTreeSet::new();
         for config in main.into_iter().chain(others) {
             match self.project(dir, config, main == Some(config)) {
                 // The same Worker configured otherwise, for a test for example, is no other project.
-                Ok(project) if !workers.insert(project.worker.clone()) => {}
-                Ok(project) => projects.push(project),
+                Ok(project) if !workers.insert(project.worker.clone()) && listed.is_empty() => {
+                    found.ignored.push(config.to_owned());
+                }
+                Ok(project) => found.projects.push(project),
                 Err(failure) => {
                     let text = self.files.read(config);
-                    broken.push(BrokenConfig {
+                    found.broken.push(BrokenConfig {
                         dir: dir.to_owned(),
                         config: config.to_owned(),
                         failure,

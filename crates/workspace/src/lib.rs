@@ -16,6 +16,7 @@ pub mod git;
 pub mod graph;
 mod graph_builder;
 pub mod health;
+pub mod host_name;
 pub mod inputs;
 mod installs;
 pub mod key;
@@ -61,7 +62,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use base::error::{Failure, refused, usage};
 use config::Config;
-use discovery::{BrokenConfig, Discovery, SearchFolders};
+use discovery::{BrokenConfig, Discoveries, Discovery, SearchFolders, ignored_note, unnamed_note};
 use edges::EdgeBuilder;
 use files::{MANIFEST, NPMRC, PNPM, Source};
 use graph::Graph;
@@ -86,6 +87,8 @@ pub struct Workspace {
     pub projects: Vec<Project>,
     /// The wrangler configs that no project can be made of, sorted by folder.
     pub broken: Vec<BrokenConfig>,
+    /// The wrangler configs that mean another version of a project beside them.
+    pub ignored_configs: Vec<Utf8PathBuf>,
     /// Every package of the repository, by the text of its folder: comparing paths part by part is
     /// slow.
     pub packages: BTreeMap<String, Package>,
@@ -141,8 +144,8 @@ impl Workspace {
         let mut listed = files.list()?;
         let (packages, unreadable) = packages(&files, &listed)?;
         listed.retain(|path| path.file_name() != Some(MANIFEST) && !files.is_missing(path));
-        let (projects, broken) =
-            Discovery::new(&files, place, &packages, &unreadable).find(&listed);
+        let found = Discovery::new(&files, place, &packages, &unreadable).find(&listed);
+        let Discoveries { projects, broken, ignored: ignored_configs } = found;
         let dirs: BTreeSet<&str> = projects.iter().map(|project| project.dir.as_str()).collect();
         let of_package = |path: &&Utf8PathBuf| {
             let dir = path.parent().map_or("", Utf8Path::as_str);
@@ -158,6 +161,7 @@ impl Workspace {
             config,
             projects,
             broken,
+            ignored_configs,
             unreadable,
             graph: Graph::default(),
             current_folder: current_folder(root),
@@ -218,6 +222,13 @@ impl Workspace {
             }
         }
         Ok(selected)
+    }
+
+    /// Returns notes on the configs that are no projects.
+    #[must_use]
+    pub fn config_notes(&self) -> Vec<String> {
+        let notes = [unnamed_note(&self.broken), ignored_note(&self.ignored_configs)];
+        notes.into_iter().flatten().collect()
     }
 
     /// Returns the project whose folder holds the caller's. `None` in the repository's root, where every project is

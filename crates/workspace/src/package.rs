@@ -87,6 +87,10 @@ pub struct Settings {
     /// Flags of wrangler for the steps that bundle and upload.
     #[serde(skip_serializing_if = "WranglerFlags::is_empty")]
     pub wrangler: WranglerFlags,
+    /// The wrangler configs of its folder that are projects. The first has the folder's name. By default those that
+    /// wrangler takes and those that name another Worker.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub configs: Vec<String>,
     /// The program that runs its scripts. By default Bun if the lock file is Bun's or there is none,
     /// else Node.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -90,7 +90,10 @@ impl Project {
 
     fn answers_to(&self, name: &str) -> bool {
         let package = self.package.as_ref().and_then(|package| package.name.as_deref());
-        ends_with_path(&self.dir, name) || self.worker == name || package == Some(name)
+        let own = self.config.with_extension("");
+        // One of several configs in a folder.
+        let path = if ends_with_path(&own, &self.name) { &own } else { &self.dir };
+        ends_with_path(path, name) || self.worker == name || package == Some(name)
     }
 }
 

@@ -14,6 +14,14 @@ use base::error::{Failure, refused};
 /// The names wrangler looks for, in its own order of preference.
 pub const CONFIG_NAMES: [&str; 3] = ["wrangler.json", "wrangler.jsonc", "wrangler.toml"];
 
+/// Returns whether wrangler takes `config` without `--config`. Only then it follows an adapter's redirect.
+#[must_use]
+pub fn is_default_config(root: &Utf8Path, config: &Utf8Path) -> bool {
+    let dir = root.join(config.parent().unwrap_or(Utf8Path::new("")));
+    let first = CONFIG_NAMES.iter().find(|name| dir.join(name).is_file());
+    first.is_some_and(|first| config.file_name() == Some(*first))
+}
+
 /// One environment of a wrangler config: the top level, or a block of `env`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,6 +1,6 @@
 //! Parses request bodies. Returns parse errors in the envelope of the API.
 
-use axum::body::{Body as AxumBody, Bytes};
+use axum::body::{Body as AxumBody, Bytes, HttpBody as _};
 use axum::extract::multipart::Field;
 use axum::extract::{FromRequest, FromRequestParts, Multipart, Request};
 use axum::http::header::CONTENT_TYPE;
@@ -22,6 +22,24 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         serde_json::from_slice(&bytes)
             .map(JsonBody)
             .map_err(|error| CloudflareError::invalid(&format!("Invalid JSON body: {error}")))
+    }
+}
+
+/// A JSON body that may be missing.
+#[derive(Debug)]
+pub struct OptionalJsonBody<T>(pub T);
+
+impl<T: Default + DeserializeOwned, S: Send + Sync> FromRequest<S> for OptionalJsonBody<T> {
+    type Rejection = CloudflareError;
+
+    async fn from_request(
+        request: Request,
+        state: &S,
+    ) -> Result<OptionalJsonBody<T>, CloudflareError> {
+        if request.body().is_end_stream() {
+            return Ok(OptionalJsonBody(T::default()));
+        }
+        JsonBody::from_request(request, state).await.map(|JsonBody(body)| OptionalJsonBody(body))
     }
 }
 

@@ -7,11 +7,11 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::AccountAndName;
 use super::body::{JsonBody, MultipartParts, Query};
 use super::envelope::{ApiResult, CloudflareError, ok, with_info};
 use super::storage::StorageTarget;
 use super::versions::Page;
-use super::{AccountAndName, empty_result};
 use crate::app::App;
 use crate::state::resources::Namespace;
 
@@ -102,7 +102,7 @@ pub async fn delete(State(app): State<App>, Path((account, id)): AccountAndName)
             Ok::<_, CloudflareError>(())
         })
     })?;
-    Ok(empty_result())
+    Ok(ok(&json!({})))
 }
 
 /// The keys that are asked for.

@@ -106,11 +106,15 @@ fn all_settings(worker: &Worker) -> Value {
     settings["usage_model"] = json!("standard");
     settings["compatibility_date"] = json!(latest.map(|version| &version.compatibility_date));
     settings["compatibility_flags"] = json!(latest.map(|version| &version.compatibility_flags));
-    let or_empty = |value: Option<&Value>| {
-        value.filter(|value| value.is_object()).cloned().unwrap_or_else(|| json!({}))
-    };
-    settings["limits"] = or_empty(latest.map(|version| &version.limits));
-    settings["placement"] = or_empty(latest.map(|version| &version.placement));
+    for (name, value) in [
+        ("limits", latest.map(|version| &version.limits)),
+        ("placement", latest.map(|version| &version.placement)),
+    ] {
+        // The libraries of Cloudflare have no type for an empty placement.
+        if let Some(value) = value.filter(|value| value.is_object()) {
+            settings[name] = value.clone();
+        }
+    }
     settings["migration_tag"] = json!(worker.migration_tag);
     settings
 }

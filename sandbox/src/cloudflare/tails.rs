@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
-use super::body::{JsonBody, Query};
+use super::body::{OptionalJsonBody, Query};
 use super::envelope::{ApiResult, CloudflareError, list as listed, ok};
 use super::{AccountAndName, empty_result, settings};
 use crate::app::App;
@@ -153,7 +153,7 @@ pub async fn create(
     State(app): State<App>,
     Path((account, name)): AccountAndName,
     headers: HeaderMap,
-    JsonBody(NewTail { filters }): JsonBody<NewTail>,
+    OptionalJsonBody(NewTail { filters }): OptionalJsonBody<NewTail>,
 ) -> ApiResult {
     settings::worker(&app, &account, &name)?;
     let mut tails = app.tails.lock();

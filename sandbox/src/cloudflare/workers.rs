@@ -6,6 +6,7 @@ use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::account::{EMAIL, USER};
 use super::body::{JsonBody, Query};
 use super::envelope::{ApiResult, CloudflareError, list as listed, list_page, ok};
 use super::metadata::check_name;
@@ -13,7 +14,7 @@ use super::settings::{check_setting, try_change, worker as find};
 use super::versions::{Page, without_text};
 use super::{AccountAndName, domains, empty_result, scripts, settings};
 use crate::app::{App, SUBDOMAIN};
-use crate::state::model::Worker;
+use crate::state::model::{Worker, WorkerVersion};
 
 /// The path parameters: account, Worker, environment.
 type EnvironmentPath = Path<(String, String, String)>;
@@ -107,6 +108,43 @@ pub fn by_id(app: &App, account: &str, identifier: &str) -> Result<Arc<Worker>, 
     let mut own = workers.into_iter().filter(|worker| worker.account == account);
     own.find(|worker| worker.name == identifier || worker.tag == identifier)
         .ok_or_else(CloudflareError::worker_not_found)
+}
+
+/// `GET /workers/workers/{worker}/versions`, newest first
+pub async fn versions(
+    State(app): State<App>,
+    Path((account, name)): AccountAndName,
+    Query(page): Query<Page>,
+) -> ApiResult {
+    let worker = by_id(&app, &account, &name)?;
+    let all = worker.versions.iter().rev().map(|version| version_json(&worker, version));
+    Ok(list_page(&page, &all.collect::<Vec<_>>()))
+}
+
+/// `GET /workers/workers/{worker}/versions/{version}`
+pub async fn version(
+    State(app): State<App>,
+    Path((account, name, id)): Path<(String, String, String)>,
+) -> ApiResult {
+    let worker = by_id(&app, &account, &name)?;
+    let version = worker.version(&id).ok_or_else(|| CloudflareError::version_not_found(&id))?;
+    Ok(ok(&version_json(&worker, version)))
+}
+
+/// Returns a version in the format of `/workers/workers`
+/// (<https://developers.cloudflare.com/api/resources/workers/subresources/beta/subresources/workers/subresources/versions/>).
+fn version_json(worker: &Worker, version: &WorkerVersion) -> Value {
+    let short = version.id.get(..8).unwrap_or(&version.id);
+    let url = format!("https://{short}-{}.{SUBDOMAIN}.workers.dev", worker.name);
+    json!({
+        "id": version.id, "number": version.number, "created_on": version.created_on,
+        "urls": worker.previews_enabled.then_some(url).into_iter().collect::<Vec<_>>(),
+        "annotations": version.annotations, "source": "wrangler",
+        "author_id": USER, "author_email": EMAIL, "usage_model": "standard", "startup_time_ms": 1,
+        "bindings": version.bindings.iter().map(without_text).collect::<Vec<_>>(),
+        "compatibility_date": version.compatibility_date,
+        "compatibility_flags": version.compatibility_flags,
+    })
 }
 
 /// The body of a new or changed Worker.

@@ -245,6 +245,7 @@ async fn wrangler(client: &str, package: &Path, report: &mut Report) {
     );
     play("secret bulk", "secret bulk secrets.json", "1 secrets successfully", true);
     play("secret list", "secret list", "FROM_FILE", true);
+    play("secret delete", "secret delete FROM_FILE", "Success", true);
     play(
         "versions upload",
         "versions upload --tag t1 --message second --preview-alias mr-1",
@@ -252,6 +253,16 @@ async fn wrangler(client: &str, package: &Path, report: &mut Report) {
         true,
     );
     play("versions list", "versions list", "t1", true);
+    play("deployments status", "deployments status", "100%", true);
+    play("triggers deploy", "triggers deploy", "schedule: 0 * * * *", true);
+    play("workflows list", "workflows list", "", true);
+    play("d1 list", "d1 list --json", "\"name\": \"data\"", true);
+    play("d1 info", "d1 info data --json", "\"name\": \"data\"", true);
+    play("r2 bucket list", "r2 bucket list", "files", true);
+    play("r2 object get", "r2 object get --remote files/a.txt --pipe", "hush", true);
+    play("kv key list", "kv key list --remote --binding KV", "\"key\"", true);
+    play("kv key delete", "kv key delete --remote --binding KV key", "Deleting the key", true);
+    play("queues info", "queues info jobs", "site", true);
     play("deployments list", "deployments list", "100%", true);
     play("rollback", "rollback --message back --yes", "SUCCESS", true);
     write("worker.js", "throw new Error('at the start'); export default { fetch() {} };\n");

@@ -157,7 +157,7 @@ function build(call: Call): string {
 
 /** The deployment of the Cloudflare module, by its own rules and the real wrangler. */
 async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
-	const [{ parseBeforeDeploy, bundleArguments, WRANGLER_ENV, parseFlags, BUN_OPTIONS, stepArguments, parseStrategy, wranglerArguments }, { parseRefusal }, { verdict }, { hasAssets, refusal, site }, { READ_DEPLOYMENTS, missingWorker }] = await Promise.all([
+	const [{ parseBeforeDeploy, bundleArguments, WRANGLER_ENV, parseFlags, BUN_OPTIONS, stepArguments, parseStrategy, wranglerArguments }, { parseRefusal, parseWarnings }, { verdict }, { hasAssets, refusal, site }, { READ_DEPLOYMENTS, missingWorker }] = await Promise.all([
 		import(`${repository}/dagger/cloudflare/src/arguments.ts`),
 		import(`${repository}/dagger/cloudflare/src/refusal.ts`),
 		import(`${repository}/dagger/cloudflare/src/verdict.ts`),
@@ -236,6 +236,7 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 	const program = `${repository}/dagger/cloudflare/toolchain/prepare-upload.js`;
 	const prepared = run([process.execPath, "--no-env-file", "--config=/dev/null", program, request], "/", { CLOUDFLARE_API_TOKEN: token as string });
 	if (!prepared.success) refuse(parseRefusal(prepared.stderr.toString()) ?? prepared.stderr.toString());
+	const warnings: string[] = parseWarnings(prepared.stderr.toString());
 	if (strategy === "preview") {
 		const asked = run([process.execPath, ...BUN_OPTIONS, "-e", READ_DEPLOYMENTS, found.worker], process.cwd(), env);
 		refuse(missingWorker(found.worker, `${asked.stdout}` || `${asked.stderr}`));
@@ -254,7 +255,7 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 	if (mode === "wrangler-signal-late") signalled();
 	const judged = verdict(command, ended.exitCode, existsSync(output) ? readFileSync(output, "utf8") : "", strategy);
 	const log = `${ended.stdout}${ended.stderr}`.replaceAll(token as string, "***");
-	return JSON.stringify({ schema: 1, command, nonce: given.nonce, exitCode: ended.exitCode, ...judged, steps: results, log });
+	return JSON.stringify({ schema: 1, command, nonce: given.nonce, exitCode: ended.exitCode, ...judged, warnings, steps: results, log });
 }
 
 async function script(text: string, mode: string): Promise<void> {

@@ -341,7 +341,7 @@ fn what_the_host_engine_refuses_this_one_refuses_too() {
                  (await import('node:fs')).symlinkSync('/proc/self/environ', 'dist/token.txt');\n";
     env.write("projects/site/build.ts", build);
     env.commit("project");
-    let ran = dagger.deploy(&["site"]).exits(1);
+    let ran = dagger.deploy(&["site"]).exits(3);
     let error = ran.record("site")["error"].to_string();
     for part in
         ["dist/token.txt leads out of the repository, to /proc/", "nothing is live, as before"]
@@ -353,6 +353,91 @@ fn what_the_host_engine_refuses_this_one_refuses_too() {
     env.write("projects/site/wrangler.jsonc", config);
     let refused = dagger.deploy(&["site"]).exits(3).json()["error"].to_string();
     assert!(refused.contains("wrangler knows no field `asssets`"), "{refused}");
+}
+
+/// The situations of `docs/reference/situations.md` about builds and uploads end as on the host.
+#[test]
+fn builds_and_uploads_end_as_on_the_host() {
+    let dagger = Dagger::new();
+    let env = &dagger.env;
+    let site = |name: &str, build: &str| {
+        env.site(&format!("projects/{name}"), name);
+        let text = format!(
+            "await Bun.write('dist/index.html', await Bun.file('content.txt').text());\n{build}"
+        );
+        env.write(&format!("projects/{name}/build.ts"), &text);
+    };
+    let code = |name: &str, text: &str| {
+        env.worker(&format!("projects/{name}"), name);
+        env.write(&format!("projects/{name}/src/worker.ts"), text);
+    };
+    site("dotenv", "await Bun.write('dist/.env', 'A=1');");
+    site("large", "await Bun.write('dist/film.mp4', new Uint8Array((25 << 20) + 1));");
+    site("pages", "await Bun.write('dist/_worker.js', 'export default {}');");
+    site("gone", "(await import('node:fs')).symlinkSync('nowhere', 'dist/a.txt');");
+    site("rules", "await Bun.write('dist/_redirects', '/a /b 404\\n');");
+    site("variable", "await Bun.write('dist/index.html', `api: ${process.env.PUBLIC_API_URL}`);");
+    site("hidden", "");
+    code(
+        "throws",
+        "throw new Error('reason of the code');\nexport default { fetch: () => new Response('x') };\n",
+    );
+    code("unresolved", "import './missing.js';\nexport default {};\n");
+    let config = std::fs::read_to_string(env.root.join("dagger/config/config.json")).expect("text");
+    let config = config.replacen('{', r#"{ "variables": { "build": ["PUBLIC_API_URL"] },"#, 1);
+    env.write("dagger/config/config.json", &config);
+    env.commit("projects");
+    env.git(&["update-index", "--skip-worktree", "projects/hidden/content.txt"]);
+    env.write("projects/hidden/content.txt", "edited");
+    let variables = [("PUBLIC_API_URL", "https://one.example")];
+    let deploy = ["deploy", "--all", "--engine", "dagger", "--json"];
+    let ran = env.xtask_with(&deploy, &variables);
+    for (project, status, message) in [
+        ("dotenv", "refused", "projects/dotenv/dist/.env looks private"),
+        (
+            "large",
+            "refused",
+            "has 26214401 bytes, and Cloudflare takes files of at most 26214400 (25 MiB)",
+        ),
+        (
+            "pages",
+            "refused",
+            "dist/_worker.js is the code of a Pages project, and would be published as a file",
+        ),
+        ("gone", "refused", "dist/a.txt is a symbolic link that leads to nothing"),
+        ("throws", "failed", "Uncaught Error: reason of the code"),
+        (
+            "unresolved",
+            "failed",
+            "hint: correct the code or the wrangler config; nothing was uploaded",
+        ),
+        ("rules", "live", "_redirects:1: Cloudflare drops this line: the status code `404`"),
+        ("variable", "live", ""),
+        ("hidden", "live", ""),
+    ] {
+        let record = ran.record(project);
+        assert_eq!(record["status"], status, "{project}: {record:#}");
+        let text = format!(
+            "{}{}",
+            record["error"].as_str().unwrap_or_default(),
+            record["warnings"][0].as_str().unwrap_or_default()
+        );
+        let count = if message.is_empty() { 1 } else { text.matches(message).count() };
+        assert_eq!(count, 1, "{project}: {text}");
+    }
+    assert_eq!(env.fetch("variable.localhost", "/").1, "api: https://one.example");
+    assert_eq!(env.fetch("hidden.localhost", "/").1, "edited");
+    let unchanged = env.xtask_with(
+        &["deploy", "variable", "--engine", "dagger", "--json"],
+        &[("PUBLIC_API_URL", "https://two.example")],
+    );
+    assert_eq!(
+        unchanged.exits(0).record("variable")["status"],
+        "live",
+        "another value is another content"
+    );
+    assert_eq!(env.fetch("variable.localhost", "/").1, "api: https://two.example");
+    env.assert_no_canary(&[&ran]);
 }
 
 #[test]

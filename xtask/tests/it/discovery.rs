@@ -1,5 +1,8 @@
 //! Projects are found and named right in trees that do not look like ours.
 
+use serde_json::Value;
+use workspace::Workspace;
+
 use crate::support::TestEnv;
 
 #[test]
@@ -49,6 +52,76 @@ fn a_foreign_tree_is_read_without_an_edit() {
     let from_below =
         env.sh(&format!("cd apps/two && {} projects --json", env!("CARGO_BIN_EXE_xtask")));
     assert_eq!(from_below.exits(0).json(), json);
+}
+
+#[test]
+fn the_configs_of_a_folder_are_projects_by_rule_or_by_list() {
+    let env = TestEnv::new();
+    let config = |file: &str, worker: &str| {
+        env.write(
+            &format!("projects/example.com/shop/{file}"),
+            &format!(r#"{{ "name": "{worker}", "main": "a.js" }}"#),
+        );
+    };
+    config("wrangler.jsonc", "shop");
+    config("wrangler.api.jsonc", "shop-api");
+    config("wrangler.staging.jsonc", "shop-staging");
+    config("wrangler.copy.jsonc", "shop");
+    env.write("projects/example.com/shop/wrangler.toml", "name = \"old\"\nmain = \"a.js\"\n");
+    let names = || {
+        let json = env.xtask(&["projects", "--json"]).exits(0).json();
+        let projects = json["projects"].as_array().expect("projects").iter();
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        projects
+            .map(|one| format!("{} {}", text(&one["name"]), text(&one["worker"])))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(), ["example.com/shop shop", "example.com/shop/wrangler.api shop-api"]);
+    let ran = env.xtask(&["projects"]).exits(0);
+    assert!(
+        ran.stderr.contains(
+            "not used, because another config in the folder is: projects/example.com/shop/wrangler.staging.jsonc, \
+             projects/example.com/shop/wrangler.toml, projects/example.com/shop/wrangler.copy.jsonc; \
+             `\"xtask\": { \"configs\": [\"wrangler.jsonc\", …] }` in package.json lists those that are projects"
+        ),
+        "{}",
+        ran.stderr
+    );
+    // A suffix means one of them.
+    let workspace = Workspace::load(&env.root).expect("a workspace");
+    let worker = |name: &str| workspace.project(name).map(|project| project.worker.clone());
+    assert_eq!(worker("shop").expect("one"), "shop");
+    assert_eq!(worker("shop/wrangler.api").expect("one"), "shop-api");
+
+    let list = |configs: &str| {
+        env.write(
+            "projects/example.com/shop/package.json",
+            &format!(r#"{{ "xtask": {{ "configs": {configs} }} }}"#),
+        );
+    };
+    list(r#"["wrangler.toml", "wrangler.staging.jsonc"]"#);
+    assert_eq!(names(), ["example.com/shop old", "example.com/shop/wrangler.staging shop-staging"]);
+    // Two of them cannot be one Worker.
+    list(r#"["wrangler.jsonc", "wrangler.copy.jsonc"]"#);
+    let refused = env.xtask(&["deploy", "example.com/shop", "--dry-run"]).exits(3);
+    assert!(
+        refused.stderr.contains(
+            "projects/example.com/shop/wrangler.jsonc and projects/example.com/shop/wrangler.copy.jsonc both deploy the Worker `shop`"
+        ),
+        "{}",
+        refused.stderr
+    );
+    list(r#"["wrangler.jsonc", "wrangler.stging.jsonc"]"#);
+    let ran = env.xtask(&["projects"]).exits(0);
+    assert!(
+        ran.stderr.contains(
+            "projects/example.com/shop/package.json: `xtask.configs` lists `wrangler.stging.jsonc`, which is no wrangler config of its folder"
+        ),
+        "{}",
+        ran.stderr
+    );
+    let workspace = Workspace::survey(&env.root).expect("a workspace");
+    assert_eq!(workspace.broken[0].failure.hints, ["did you mean `wrangler.staging.jsonc`?"]);
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn a_worker_is_deployed_after_those_that_its_config_names() {
     };
     assert!(at("core") < at("backend") && at("backend") < at("app"), "{script}");
 
-    // A failure is a row of its own, and those that are bound to it are not deployed.
+    // A failure is its own row, and those that are bound to it are not deployed.
     worker(&env, "app", "backend", "app 2");
     worker(&env, "other", "", "other 2");
     env.write("projects/core/worker.js", "export default {\n");

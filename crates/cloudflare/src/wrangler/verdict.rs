@@ -155,9 +155,15 @@ pub fn next_step_of(code: i64) -> Option<&'static str> {
     })
 }
 
-/// Returns the next step after an error whose code is in wrangler's output: `[code: 10021]`.
+/// The next step after wrangler failed to bundle.
+pub const BUNDLE: &str = "correct the code or the wrangler config; nothing was uploaded";
+
+/// Returns the next step after an error in wrangler's output: a failed bundle, or a code such as `[code: 10021]`.
 #[must_use]
 pub fn next_step_in(output: &str) -> &'static str {
+    if output.contains("[ERROR] Build failed with ") {
+        return BUNDLE;
+    }
     let code =
         output.rsplit_once("[code: ").and_then(|(_, rest)| rest.split_once(']')?.0.parse().ok());
     code.and_then(next_step_of).unwrap_or(AGAIN)

@@ -18,7 +18,6 @@ use base::files::{write_first, write_whole};
 use gitlab::pipeline::{FILE, HEADER, guide, reports};
 use workspace::Workspace;
 use workspace::config::CONFIG_FILE;
-use workspace::discovery::unnamed_note;
 use workspace::project::Project;
 
 /// Generate the pipeline file.
@@ -44,7 +43,7 @@ impl CiCommand {
         let CiAction::Generate { check } = self.action;
         let mut workspace = Workspace::survey(&ctx.root)?;
         warn_of_broken(ctx, &workspace.broken);
-        if let Some(note) = unnamed_note(&workspace.broken) {
+        for note in workspace.config_notes() {
             ctx.ui.note(&note);
         }
         let refused = leave_out_refused(&mut workspace)?;

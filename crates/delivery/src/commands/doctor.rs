@@ -10,7 +10,6 @@ use crate::doctor::pins::Pins;
 use crate::doctor::scope::Scope;
 use crate::doctor::{self, DoctorOptions, fix, readiness};
 use base::error::Exit;
-use workspace::discovery::unnamed_note;
 
 /// Check this machine, the configuration and the credentials.
 #[derive(Debug, Args)]
@@ -92,11 +91,7 @@ impl DoctorCommand {
             report.projects = readiness::rows(workspace);
             text = format!(
                 "{}\n{text}",
-                readiness::text(
-                    &report.projects,
-                    unnamed_note(&workspace.broken).as_deref(),
-                    ctx.ui.width()
-                )
+                readiness::text(&report.projects, &workspace.config_notes(), ctx.ui.width())
             );
         }
         ctx.ui.report(&report, &text);

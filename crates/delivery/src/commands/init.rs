@@ -17,7 +17,6 @@ use base::terminal::{BOLD, paint};
 use gitlab::pipeline::FILE;
 use workspace::Workspace;
 use workspace::config::{CONFIG_FILE, Config};
-use workspace::discovery::unnamed_note;
 use workspace::modules::TOOL;
 
 /// Set up delivery in a repository that exists.
@@ -152,10 +151,7 @@ fn text(ctx: &Ctx, workspace: &Workspace, changes: &[FileChange], rows: &[Readin
             text += &format!("            {note}\n");
         }
     }
-    text += &format!(
-        "\n{}\n",
-        readiness::text(rows, unnamed_note(&workspace.broken).as_deref(), ctx.ui.width())
-    );
+    text += &format!("\n{}\n", readiness::text(rows, &workspace.config_notes(), ctx.ui.width()));
     let usable = rows.iter().find(|row| row.problem.is_none());
     let name = usable.map_or("PROJECT", |row| row.project.as_str());
     text += &format!("next, in {root}: `cargo xtask deploy {name}`\n");

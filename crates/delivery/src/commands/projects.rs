@@ -7,7 +7,7 @@ use crate::context::Ctx;
 use crate::report::projects::ProjectsReport;
 use base::error::Exit;
 use workspace::Workspace;
-use workspace::discovery::{BrokenConfig, unnamed_note};
+use workspace::discovery::BrokenConfig;
 
 /// List the projects.
 #[derive(Debug, Args)]
@@ -20,7 +20,7 @@ impl ProjectsCommand {
         let graph = &workspace.graph;
         let report = ProjectsReport::new(&workspace, graph);
         warn_of_broken(ctx, &workspace.broken);
-        if let Some(note) = unnamed_note(&workspace.broken) {
+        for note in workspace.config_notes() {
             ctx.ui.note(&note);
         }
         ctx.ui.report(&report, &report.text(ctx.ui.width()));

@@ -130,14 +130,14 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Returns the rows as a table for a terminal with `width` columns, and the problems below it. `unnamed` is the line about
-/// configs without a name.
+/// Returns the rows as a table for a terminal with `width` columns, and the problems below it. `notes` are lines about
+/// configs that are no projects.
 #[must_use]
-pub fn text(rows: &[ReadinessRow], unnamed: Option<&str>, width: Option<usize>) -> String {
-    let unnamed = unnamed.map(|note| paint(DIM, note) + "\n").unwrap_or_default();
+pub fn text(rows: &[ReadinessRow], notes: &[String], width: Option<usize>) -> String {
+    let notes: String = notes.iter().map(|note| paint(DIM, note) + "\n").collect();
     if rows.is_empty() {
         return format!(
-            "no projects: no folder has a wrangler config that git does not ignore\n{unnamed}"
+            "no projects: no folder has a wrangler config that git does not ignore\n{notes}"
         );
     }
     let mut table = Table::new(&["PROJECT", "INSTALL", "BUILD", "HEALTH", "BINDINGS", "READY"]);
@@ -176,5 +176,5 @@ pub fn text(rows: &[ReadinessRow], unnamed: Option<&str>, width: Option<usize>) 
             text += &format!("    {}\n", paint(DIM, &format!("fix: {fix}")));
         }
     }
-    text + &unnamed
+    text + &notes
 }

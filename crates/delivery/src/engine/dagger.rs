@@ -71,7 +71,7 @@ impl ModuleRecord {
                 let lines: Vec<String> = self.log.lines().map(plain).collect();
                 let failure = failed(wrangler::excerpt(&reason, &lines, None));
                 Err(match self.steps.iter().all(|step| step.is_ok) {
-                    true => failure.hint(wrangler::next_step_in(&self.log)),
+                    true => failure.hint(wrangler::next_step_in(&lines.join("\n"))),
                     false => failure.hint(before_deploy::HINT),
                 })
             }
@@ -218,7 +218,23 @@ fn check_modules(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The beginning of a refusal of the Cloudflare module, which nothing was done before.
+const REFUSED: &str = "refused, nothing was changed: ";
+
+/// Returns the refusal of the Cloudflare module in the output of the CLI. Its last part is the next step.
+fn refusal(output: &[String]) -> Option<Failure> {
+    let line = output.iter().rev().find_map(|line| line.split_once(REFUSED))?.1;
+    let text = line.split(" [traceparent:").next().unwrap_or(line);
+    let failure = refused(text);
+    Some(failure.hint("nothing was changed; do what the message says, then retry"))
+}
+
 fn has_succeeded(finished: CompletedProcess) -> Result<CompletedProcess> {
+    if finished.exit_reason != ExitReason::Code(0)
+        && let Some(refusal) = refusal(&finished.tail)
+    {
+        return Err(refusal.into());
+    }
     let hint = dagger::hint(&finished.tail);
     let reason = finished.exit_reason;
     let deadline = reason == ExitReason::Deadline;

@@ -16,7 +16,7 @@ use cloudflare::wrangler;
 use cloudflare::wrangler::ExpectedEntry;
 use workspace::graph::normalize;
 use workspace::symlinks;
-use workspace::wrangler::{Target, WranglerConfig};
+use workspace::wrangler::{Target, WranglerConfig, is_default_config};
 
 /// Bundles the code and writes the folder to upload from.
 pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
@@ -76,7 +76,8 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
     std::fs::create_dir_all(folder.join("empty"))
         .map_err(|error| unwritable(format!("cannot make {folder}: {error}")))?;
     let root = &job.run.ctx.root;
-    let is_redirected = root.join(&part.dir).join(wrangler::REDIRECT).is_file();
+    let is_redirected = root.join(&part.dir).join(wrangler::REDIRECT).is_file()
+        && is_default_config(root, &part.config);
     let generated = if is_redirected { Some(generated_target(root, &part.dir)?) } else { None };
     let target = generated.as_ref().unwrap_or(&part.target);
     let is_bundled = target.main.is_some() || target.has_build_command;
@@ -88,9 +89,9 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
             let reason = format!("wrangler bundled nothing: it {}", finished.ending());
             let failure =
                 failed(wrangler::excerpt(&reason, &finished.tail, Some(log(job, &finished))));
-            return Err(failure.hint(BUNDLE).into());
+            return Err(failure.hint(wrangler::BUNDLE).into());
         }
-        finished.success().map_err(|failure| failure.hint_if_failed(BUNDLE))?;
+        finished.success().map_err(|failure| failure.hint_if_failed(wrangler::BUNDLE))?;
     }
     let destination = &job.run.plan.destination;
     let command = places.prepare_upload(part, destination, is_redirected, is_bundled);
@@ -100,9 +101,6 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
         _ => Ok(warnings(&finished.success()?.tail)),
     }
 }
-
-/// The next step after wrangler failed to bundle.
-const BUNDLE: &str = "correct the code or the wrangler config; nothing was uploaded";
 
 /// Returns the path of the log with all of a command's output, relative to the repository's root.
 pub(super) fn log<'f>(job: &ProjectRun<'_>, finished: &'f CompletedProcess) -> &'f str {

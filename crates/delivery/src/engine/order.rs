@@ -44,7 +44,7 @@ impl<'p> DeployQueue<'p> {
             if let Some(at) = state.waiting.iter().position(is_ready) {
                 let index = state.waiting.remove(at);
                 let part = &self.plan.projects[index];
-                return Some((index, part, self.blocked(&state, part)));
+                return Some((index, part, self.blocking_failure(&state, part)));
             }
             if state.waiting.is_empty() {
                 return None;
@@ -71,7 +71,7 @@ impl<'p> DeployQueue<'p> {
     }
 
     /// Returns the reason why a project is not deployed: one whose Worker its config names was not.
-    fn blocked(&self, state: &QueueState, part: &ProjectPlan) -> Option<Failure> {
+    fn blocking_failure(&self, state: &QueueState, part: &ProjectPlan) -> Option<Failure> {
         if self.plan.verb != Operation::Deploy {
             return None;
         }

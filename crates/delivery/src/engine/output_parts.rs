@@ -13,7 +13,7 @@ use cloudflare::wrangler::REDIRECT;
 use workspace::git;
 use workspace::graph::normalize;
 use workspace::symlinks;
-use workspace::wrangler::WranglerConfig;
+use workspace::wrangler::{WranglerConfig, is_default_config};
 
 /// The fields of a redirect that hold the path of a generated config.
 const CONFIG_PATHS: [&str; 2] = ["/configPath", "/prerenderWorkerConfigPath"];
@@ -47,7 +47,7 @@ impl OutputFolders {
             found.folders.insert(folder);
         }
         let redirect = part.dir.join(REDIRECT);
-        if root.join(&redirect).is_file() {
+        if root.join(&redirect).is_file() && is_default_config(root, &part.config) {
             found.follow(root, part, &redirect)?;
         }
         let all = found.folders.clone();

@@ -54,7 +54,7 @@ impl<'p> Claim<'p> {
 
     fn is(&self, project: &Project, environment: &str) -> bool {
         let block = project.wrangler.has(environment).then_some(environment);
-        self.project.dir == project.dir && self.block == block
+        self.project.config == project.config && self.block == block
     }
 
     /// Names the place in the wrangler config.
@@ -92,7 +92,7 @@ impl<'p> Claims<'p> {
         };
         let account = self.account(environment);
         for other in self.all.iter().filter(|other| other.accounts.contains(&account)) {
-            let is_own_project = other.project.dir == project.dir;
+            let is_own_project = other.project.config == project.config;
             if is_own_project && other.block == own.block {
                 continue;
             }

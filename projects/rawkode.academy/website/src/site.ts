@@ -1,3 +1,5 @@
+import config from "../../../../dagger/config/config.json";
+
 /** The pages in the order in which they are read. Navigation, and the link to the next page, follow this list. */
 export const pages = [
   { path: "/how-it-works/", name: "How it works", summary: "From the commit to the live site, step by step." },
@@ -8,11 +10,14 @@ export const pages = [
   { path: "/sandbox/", name: "Sandbox", summary: "Deploy without an account, to a stand-in on your own machine." },
 ] as const;
 
-/** The repository that this site and the tool are in. A fork changes it here. */
-export const repository = "https://github.com/rawkode-academy/rawkode-academy";
+const { projectId, url } = config.gitlab;
+const isNumber = /^\d+$/.test(projectId);
 
-/** The folder with the documentation of the tool. */
-export const documentation = `${repository}/tree/main/docs`;
+/** The page of the repository, by the shared config file. Null as long as the file has the placeholder 0. */
+export const repository = projectId === "0" ? null : isNumber ? `${url}/projects/${projectId}` : `${url}/${projectId}`;
+
+/** The folder with the documentation of the tool. Null if the address of the repository is not known. */
+export const documentation = repository === null || isNumber ? null : `${repository}/-/tree/HEAD/docs`;
 
 export interface Section {
   id: string;

@@ -56,6 +56,25 @@ const calls: [string, () => Promise<unknown>][] = [
 	}],
 	["r2.buckets.create", async () => same((await api.r2.buckets.create({ ...account, name: "node-files" })).location, "weur")],
 	["queues.create", async () => same((await api.queues.create({ ...account, queue_name: "node" })).queue_name, "node")],
+	["workers.scripts.content.get", async () => same((await (await scripts.content.get("node", account)).text()).includes("fetch"), true)],
+	["workers.scripts.tail", async () => {
+		const { id } = await scripts.tail.create("node", account);
+		await scripts.tail.delete(id, { ...account, script_name: "node" });
+	}],
+	["workers.scripts.settings", async () => {
+		await scripts.settings.edit("node", { ...account, logpush: true, tags: ["team"] });
+		const { logpush, tags } = await scripts.settings.get("node", account);
+		same([logpush, tags], [true, ["team"]]);
+	}],
+	["workers.scripts.assets.upload", async () => {
+		const session = await scripts.assets.upload.create("node", { ...account, manifest: { "/a.txt": { hash: "0".repeat(32), size: 1 } } });
+		same(session.buckets, [["0".repeat(32)]]);
+	}],
+	["workflows.list", async () => same((await all(api.workflows.list(account))).length, 0)],
+	["workers.beta.workers.versions.list", async () => {
+		const { id } = await api.workers.beta.workers.get("node", account);
+		same((await all(api.workers.beta.workers.versions.list(id, account))).length > 1, true);
+	}],
 	["workers.beta.workers.get", async () => same((await api.workers.beta.workers.get("node", account)).name, "node")],
 	["workers.scripts.delete", () => scripts.delete("node", account)],
 	["workers.scripts.settings.get, missing", () => rejects(scripts.settings.get("node", account), Cloudflare.NotFoundError)],

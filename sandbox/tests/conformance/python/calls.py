@@ -1,5 +1,7 @@
 """Calls of Python's `cloudflare` and `python-gitlab` against a sandbox. Prints one JSON line a call."""
 
+import base64
+import hashlib
 import io
 import json
 import os
@@ -14,7 +16,7 @@ CODE = b"export default { fetch: () => new Response('hi'), queue() {} }"
 
 
 def report(client, name, call):
-    """Runs a call and prints what came of it."""
+    """Runs a call and prints its outcome."""
     try:
         call()
         line = {"client": client, "call": name, "passed": True}
@@ -94,11 +96,47 @@ def cloudflare_calls():
 
     def worker():
         found = api.workers.beta.workers.get("python", **account)
+        kept["id"] = found.id
         same((found.name, found.logpush), ("python", True))
 
     def settings():
         scripts.settings.edit("python", logpush=True, **account)
         same(scripts.settings.get("python", **account).logpush, True)
+
+    def tail():
+        made = scripts.tail.create("python", **account)
+        same(made.url.startswith("ws"), True)
+        scripts.tail.delete(made.id, script_name="python", **account)
+
+    def assets():
+        page = b"<h1>page</h1>"
+        # By SHA-256, as the guide to direct uploads does.
+        name = hashlib.sha256(page).hexdigest()[:32]
+        manifest = {"/index.html": {"hash": name, "size": len(page)}}
+        session = scripts.assets.upload.create("python", manifest=manifest, **account)
+        same(session.buckets, [[name]])
+        done = api.workers.assets.upload.create(
+            base64=True, body={name: base64.b64encode(page).decode()},
+            extra_headers={"Authorization": f"Bearer {session.jwt}"}, **account,
+        )
+        same(bool(done.jwt), True)
+        same(scripts.assets.upload.create("python", manifest=manifest, **account).buckets, [])
+
+    def observability():
+        scripts.script_and_version_settings.edit(
+            "python", settings={"observability": {"enabled": True}, "tags": ["team"]}, **account)
+        found = scripts.script_and_version_settings.get("python", **account)
+        same((found.observability.enabled, found.tags), (True, ["team"]))
+
+    def consumer():
+        api.queues.consumers.create(kept["queue"], type="worker", script_name="python", **account)
+        found = list(api.queues.consumers.list(kept["queue"], **account))
+        same([one.script for one in found], ["python"])
+        api.queues.consumers.delete(found[0].consumer_id, queue_id=kept["queue"], **account)
+
+    def duplicate():
+        binding = {"type": "plain_text", "name": "A", "text": "1"}
+        upload("python", bindings=[binding, binding])
 
     for name, call in [
         ("user.get", lambda: api.user.get()),
@@ -127,12 +165,26 @@ def cloudflare_calls():
         ("workers.scripts.subdomain", lambda: same(scripts.subdomain.create("python", enabled=True, **account).enabled, True)),
         ("workers.scripts.settings", settings),
         ("workers.beta.workers.get", worker),
+        ("workers.scripts.content.get", lambda: same(b"fetch" in scripts.content.get("python", **account).read(), True)),
+        ("workers.scripts.tail", tail),
+        ("workers.scripts.assets.upload and assets.upload", assets),
+        ("workers.scripts.script_and_version_settings", observability),
+        ("workers.scripts.update, a name twice", lambda: refused(cloudflare.BadRequestError, duplicate)),
+        ("workers.scripts.schedules, refused", lambda: refused(cloudflare.BadRequestError, lambda: scripts.schedules.update("python", body=[{"cron": "0 0 * * 8"}], **account))),
+        ("workers.beta.workers.versions.list", lambda: same(len(list(api.workers.beta.workers.versions.list(kept["id"], **account))) > 1, True)),
+        ("workflows.list", lambda: same(list(api.workflows.list(**account)), [])),
+        ("queues.consumers", consumer),
+        ("queues.get", lambda: same(api.queues.get(kept["queue"], **account).queue_name, "python")),
         ("workers.beta.workers.list", lambda: list(api.workers.beta.workers.list(**account))),
         ("workers.domains.update", lambda: api.workers.domains.update(hostname="a.example.com", service="python", zone_id="0" * 32, **account)),
         ("workers.domains.list", lambda: same(len(list(api.workers.domains.list(**account))), 1)),
         ("workers.subdomains.get", lambda: same(api.workers.subdomains.get(**account).subdomain, "sandbox")),
         ("zones.list", lambda: same([one.name for one in api.zones.list(name="example.com")], ["example.com"])),
         ("workers.scripts.delete", lambda: scripts.delete("python", **account)),
+        ("queues.delete", lambda: api.queues.delete(kept["queue"], **account)),
+        ("d1.database.delete", lambda: api.d1.database.delete(kept["d1"], **account)),
+        ("r2.buckets.delete", lambda: api.r2.buckets.delete("python", **account)),
+        ("kv.namespaces.delete", lambda: api.kv.namespaces.delete(kept["kv"], **account)),
         ("workers.scripts.get, missing", lambda: refused(cloudflare.NotFoundError, lambda: scripts.settings.get("python", **account))),
     ]:
         report("cloudflare (Python)", name, call)
@@ -162,6 +214,27 @@ def gitlab_calls():
         made.status = "success"
         made.save()
 
+    def fields():
+        found = project.mergerequests.get(kept["mr"].iid)
+        same((found.diff_refs["head_sha"], found.head_pipeline, found.merge_commit_sha, found.milestone), (found.sha, None, None, None))
+
+    def filters():
+        def found(**by):
+            return len(project.mergerequests.list(get_all=True, **by))
+        kept["mr"].labels = ["ci", "site"]
+        kept["mr"].save()
+        author = project.mergerequests.get(kept["mr"].iid).author
+        same([found(labels="ci,site"), found(labels="ci,other"), found(search="nothing")], [1, 0, 0])
+        same([found(author_id=author["id"]), found(author_username="somebody-else")], [2, 0])
+        same([found(created_after="2000-01-01T00:00:00Z"), found(created_before="2000-01-01T00:00:00Z")], [2, 0])
+
+    def merge(sha):
+        made = project.mergerequests.create({"title": "c", "source_branch": "c", "target_branch": "main"})
+        project.mergerequests.get(made.iid).merge(sha=sha)
+
+    def empty():
+        project.mergerequests.update(kept["mr"].iid, {})
+
     def close():
         kept["mr"].state_event = "close"
         kept["mr"].save()
@@ -179,9 +252,15 @@ def gitlab_calls():
         ("projects.get", lambda: same(api.projects.get(12).id, 12)),
         ("mergerequests.create, refused", lambda: refused(gitlab.GitlabCreateError, same_branch)),
         ("mergerequests.list", lambda: same(len(project.mergerequests.list(state="opened", wip="yes", search="draft", get_all=True)), 1)),
+        ("mergerequests.get", fields),
+        ("mergerequests.update, empty", lambda: refused(gitlab.GitlabUpdateError, empty)),
+        ("mergerequests.merge, another sha", lambda: refused(gitlab.GitlabMRClosedError, lambda: merge("f" * 40))),
+        ("commits.statuses, unknown route", lambda: refused(gitlab.GitlabError, lambda: project.commits.list(get_all=True))),
+        ("pipelines.list of the project", lambda: same(project.pipelines.list(get_all=True), [])),
         ("mergerequests.list, unknown filter", lambda: refused(gitlab.GitlabError, lambda: project.mergerequests.list(approver_ids=1, get_all=True))),
         ("notes", note),
         ("discussions.list", lambda: same(len(kept["mr"].discussions.list(get_all=True)), 1)),
+        ("mergerequests.list, filters", filters),
         ("approvals.get", lambda: same(kept["mr"].approvals.get().approved, False)),
         ("pipelines.list", lambda: same(kept["mr"].pipelines.list(get_all=True), [])),
         ("jobs.list", lambda: same(project.jobs.list(get_all=True), [])),
