@@ -6,7 +6,7 @@ use clap::{ArgMatches, Args, Parser, Subcommand};
 
 use crate::commands::{
     affected, build, ci, clean, comment, completions, delete, deploy, dev, diff, dist, doctor,
-    init, keys, logs, new, open, preview, projects, rollback, run, sandbox, status, upgrade,
+    init, keys, logs, new, open, preview, projects, rollback, run, sandbox, setup, status, upgrade,
     versions, wrangler,
 };
 
@@ -128,6 +128,8 @@ pub enum Command {
     Comment(comment::CommentCommand),
     /// Set up delivery in a repository that exists
     Init(init::InitCommand),
+    /// Write the account id, and store the tokens and the schedule in GitLab
+    Setup(setup::SetupCommand),
     /// Move this tool, wrangler, Bun or Dagger to another version
     Upgrade(upgrade::UpgradeCommand),
     /// Make an archive of this tool for runners without Rust

@@ -20,7 +20,7 @@ const GROUPS: [(&str, &[&str]); 3] = [
 ];
 
 /// The global options of commands that do not accept all of them.
-const OPTIONS: [(&str, &[&str]); 32] = [
+const OPTIONS: [(&str, &[&str]); 33] = [
     ("promote", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
     ("rollback", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
     ("preview stop", &["dry_run", "json", "quiet"]),
@@ -48,6 +48,7 @@ const OPTIONS: [(&str, &[&str]); 32] = [
     ("sandbox reset", &["json"]),
     ("sandbox merge-request", &["json", "quiet", "verbose", "no_progress"]),
     ("init", &["dry_run", "json", "quiet", "verbose"]),
+    ("setup", &["dry_run", "json", "quiet"]),
     ("upgrade", &["dry_run", "json", "quiet", "verbose"]),
     ("dist", &["dry_run", "json", "quiet", "verbose", "no_progress"]),
     ("completions", &[]),
@@ -57,7 +58,7 @@ const OPTIONS: [(&str, &[&str]); 32] = [
 
 /// Examples by command: a command line, and its effect.
 #[rustfmt::skip]
-const EXAMPLES: [(&str, &[(&str, &str)]); 34] = [
+const EXAMPLES: [(&str, &[(&str, &str)]); 35] = [
     ("", &[
         ("deploy website", "Deploy one project to the local sandbox"),
         ("deploy --env staging", "Deploy all affected projects to Cloudflare"),
@@ -166,6 +167,11 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 34] = [
         ("upgrade xtask v1.3.0", "Move it to a tag or commit of your choice"),
         ("upgrade wrangler --dry-run", "Show what would change, and change nothing"),
         ("upgrade bun 1.4.5", "Move Bun to a version of your choice"),
+    ]),
+    ("setup", &[
+        ("setup", "Ask for what is missing, and before each write"),
+        ("setup --dry-run", "Verify the tokens, and change nothing"),
+        ("setup --yes", "Take the values from the environment"),
     ]),
     ("dist", &[
         ("dist", "Compile and pack for this machine"),

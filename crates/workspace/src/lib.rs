@@ -16,6 +16,7 @@ pub mod git;
 pub mod graph;
 mod graph_builder;
 pub mod health;
+pub mod host_name;
 pub mod inputs;
 mod installs;
 pub mod key;

@@ -1,5 +1,7 @@
 //! Patterns of routes and custom domains, and the requests that two of them share.
 
+use crate::host_name::to_ascii;
+
 /// A pattern, in the form in which two of them are compared
 /// (<https://developers.cloudflare.com/workers/configuration/routing/routes/>).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +37,8 @@ impl Route {
         Route {
             pattern: pattern.to_owned(),
             scheme,
-            host: host.trim_end_matches('.').to_lowercase(),
-            path,
+            host: to_ascii(host.trim_end_matches('.')),
+            path: decode(&path),
         }
     }
 
@@ -69,6 +71,26 @@ impl Route {
             // A custom domain belongs to one Worker with all its paths.
             || (is_custom(self) && is_custom(other) && self.host == other.host)
     }
+}
+
+/// Returns a path in which no character is encoded that need not be: Cloudflare compares normalized URLs.
+fn decode(path: &str) -> String {
+    let mut parts = path.split('%');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let code = part.get(..2).and_then(|code| u8::from_str_radix(code, 16).ok());
+        match code.map(char::from).filter(|c| c.is_ascii_alphanumeric() || "-._~".contains(*c)) {
+            Some(plain) => {
+                text.push(plain);
+                text.push_str(&part[2..]);
+            }
+            None => {
+                text.push('%');
+                text.push_str(part);
+            }
+        }
+    }
+    text
 }
 
 /// Returns true if some text matches both patterns, in which `*` matches any text.
@@ -118,6 +140,11 @@ mod tests {
             ("*.example.com/a*", "www.example.com/*"),
             ("*/*", "www.example.com/api/*"),
             ("BÜCHER.example/*", "bücher.example/*"),
+            ("bücher.example/*", "xn--bcher-kva.example/*"),
+            ("*.bücher.example/*", "www.xn--bcher-kva.example"),
+            ("*bücher.example/*", "www.xn--bcher-kva.example/*"),
+            ("example.com/%6cog%69n*", "example.com/login"),
+            ("example.com/%", "example.com/%"),
         ] {
             assert!(overlap(one, two), "{one} {two}");
         }
@@ -131,6 +158,8 @@ mod tests {
             ("*.example.com/*", "www.example.org/*"),
             ("example.com/up", "example.com/down*"),
             ("example.com/a*", "example.com/b*"),
+            ("example.com/a%2Fb", "example.com/a/b"),
+            ("bücher.example/*", "xn--bcher-kvb.example/*"),
             ("http://www.example.com/*", "https://www.example.com/*"),
             ("notexample.com", "*.example.com/*"),
         ] {

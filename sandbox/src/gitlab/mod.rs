@@ -17,6 +17,7 @@ pub mod paging;
 pub mod projects;
 pub mod quick_actions;
 pub mod reading;
+pub mod schedules;
 pub mod store;
 pub mod tokens;
 pub mod users;
@@ -106,6 +107,7 @@ fn api(app: &App) -> Router<App> {
         .route("/jobs/{job}", get(reading::missing_item))
         .route("/deployments", get(deployments::list).post(deployments::create))
         .route("/deployments/{deployment}", get(deployments::view).put(deployments::update))
+        .route("/pipeline_schedules", get(schedules::list).post(schedules::create))
         .route("/variables", get(variables::list).post(variables::create))
         .route("/environments", get(environments::list).post(environments::create))
         .route("/environments/{environment}", get(environments::view).delete(environments::delete))

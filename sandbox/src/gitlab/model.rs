@@ -20,6 +20,31 @@ pub struct StoredProject {
     /// CI/CD variables.
     #[serde(default)]
     pub variables: Vec<ProjectVariable>,
+    /// Pipeline schedules, oldest first.
+    #[serde(default)]
+    pub schedules: Vec<StoredSchedule>,
+}
+
+/// A pipeline schedule.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct StoredSchedule {
+    /// The id in the instance.
+    pub id: u64,
+    /// Its description.
+    pub description: String,
+    /// The branch or tag, as `refs/heads/main`.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// The times, as five fields.
+    pub cron: String,
+    /// The time zone of `cron`.
+    pub cron_timezone: String,
+    /// `true` if it starts pipelines.
+    pub active: bool,
+    /// The user whose rights its pipelines have.
+    pub owner: StoredUser,
+    /// The time of its creation.
+    pub created_at: String,
 }
 
 /// A variable, without its value.

@@ -10,6 +10,12 @@ use super::fields::RequestFields;
 use super::model::ProjectVariable;
 use super::tokens::UserRole;
 
+/// The maximum length of a name.
+const MAX_KEY: usize = 255;
+
+/// The maximum length of a value.
+const MAX_VALUE: usize = 10_000;
+
 /// `GET /projects/{project}/variables`
 pub async fn list(request: RequestContext, fields: RequestFields) -> GitlabResult {
     let project = request.project()?;
@@ -34,6 +40,18 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
         if one.key.is_empty() || !one.key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
             return refusal("can contain only letters, digits and '_'.");
         }
+        if one.key.len() > MAX_KEY {
+            return refusal("is too long (maximum is 255 characters)");
+        }
+        let value = text("value");
+        let value_refusal =
+            |problem: &str| Err(GitlabError::message(400, json!({ "value": [problem] })));
+        if value.chars().count() > MAX_VALUE {
+            return value_refusal("is too long (maximum is 10000 characters)");
+        }
+        if one.masked && !is_maskable(&value, fields.flag("raw")) {
+            return value_refusal("is invalid");
+        }
         let variables = &mut draft.project.variables;
         if variables.iter().any(|other| other.key == one.key && other.scope == one.scope) {
             return refusal(&format!("({}) has already been taken", one.key));
@@ -42,6 +60,17 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
         variables.push(one);
         Ok(created_response(answer))
     })
+}
+
+/// Tells whether GitLab can hide a value in job logs: one line of at least 8 characters without spaces, and only some
+/// characters if variables in it are expanded
+/// (<https://docs.gitlab.com/ci/variables/#mask-a-cicd-variable>).
+fn is_maskable(value: &str, is_raw: bool) -> bool {
+    let is_permitted = |c: char| match is_raw {
+        true => !c.is_whitespace() && !c.is_control(),
+        false => c.is_ascii_alphanumeric() || "_+=/@:.~-".contains(c),
+    };
+    value.chars().count() >= 8 && value.chars().all(is_permitted)
 }
 
 fn variable_json(one: &ProjectVariable) -> Value {

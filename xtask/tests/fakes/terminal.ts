@@ -1,6 +1,7 @@
 // Runs a program in a terminal of a given width and prints what it wrote there: `terminal.ts COLUMNS PROGRAM [ARGUMENT…]`.
 // The variable TYPED is typed as soon as the program asks a question, which ends with `[y/N] `.
 // The variable LONGEST_PAUSE names a file for the longest time without output, in milliseconds.
+// The variable ANSWERS is a JSON list of questions, each with the text that is typed when it is asked.
 // The variable FIRST_OUTPUT names a file that is written as soon as the program writes something.
 import { writeFileSync } from "node:fs";
 
@@ -12,6 +13,8 @@ function pause(): void {
 	longest = Math.max(longest, performance.now() - last);
 	last = performance.now();
 }
+const answers: [string, string][] = JSON.parse(process.env.ANSWERS ?? "[]");
+let answered = 0;
 const decoder = new TextDecoder();
 const child = Bun.spawn(command, {
 	env: process.env,
@@ -23,6 +26,11 @@ const child = Bun.spawn(command, {
 			if (written === "" && process.env.FIRST_OUTPUT) writeFileSync(process.env.FIRST_OUTPUT, "");
 			const asked = written.includes("[y/N] ");
 			written += decoder.decode(bytes, { stream: true });
+			for (let next = answers[0]; next && written.includes(next[0], answered); next = answers[0]) {
+				answered = written.length;
+				answers.shift();
+				terminal.write(next[1]);
+			}
 			if (!asked && written.includes("[y/N] ") && process.env.TYPED) terminal.write(process.env.TYPED);
 		},
 	},

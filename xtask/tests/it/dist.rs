@@ -59,7 +59,7 @@ fn serve(file: Utf8PathBuf) -> (String, Arc<Mutex<Vec<String>>>) {
 }
 
 /// A repository that `init` set up, as far as an archive needs it.
-fn adopted() -> TestEnv {
+fn adopted_repository() -> TestEnv {
     let env = TestEnv::with_tools();
     env.site("projects/shop", "shop");
     env.write("xtask/Cargo.toml", "[package]\nname = \"xtask\"\n");
@@ -102,7 +102,7 @@ fn job(env: &TestEnv, lines: &[String], variables: &[(&str, &str)]) -> Ran {
 
 #[test]
 fn jobs_download_the_archive_and_need_no_cargo() {
-    let env = adopted();
+    let env = adopted_repository();
     let folder = Utf8PathBuf::from_path_buf(program()).expect("UTF-8");
     let folder = folder.parent().expect("a folder");
     let made = env.xtask(&["dist", "--from", folder.as_str(), "--json"]).exits(0).json();
@@ -164,7 +164,7 @@ fn jobs_download_the_archive_and_need_no_cargo() {
 
 #[test]
 fn the_pipeline_of_an_archive_names_no_cargo() {
-    let env = adopted();
+    let env = adopted_repository();
     configure(
         &env,
         &json!({ "engine": "host", "xtaskArchive": "https://example.org/xtask.tar.gz", "xtaskSha256": "0".repeat(64) }),
@@ -381,7 +381,7 @@ fn the_pipeline_of_an_archive_names_no_cargo() {
 
 #[test]
 fn an_archive_is_of_a_commit() {
-    let env = adopted();
+    let env = adopted_repository();
     let script =
         env.xtask(&["dist", "--target", "x86_64-unknown-linux-musl", "--dry-run"]).exits(0).stdout;
     let commit = env.sh("git rev-parse HEAD").stdout.trim().to_owned();

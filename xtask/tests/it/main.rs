@@ -61,6 +61,7 @@ mod sandbox_bindings;
 mod script;
 
 mod secrets;
+mod setup;
 mod site;
 mod status;
 mod support;

@@ -10,7 +10,7 @@ use expect_test::expect_file;
 use crate::support::{Ran, TestEnv, repository};
 
 /// The commands as they are typed. Each has a file.
-const READING: [&[&str]; 33] = [
+const READING: [&[&str]; 34] = [
     &["help"],
     &["help", "deploy"],
     &["projects"],
@@ -43,6 +43,7 @@ const READING: [&[&str]; 33] = [
     &["upgrade", "dagger", "99.0.0", "--dry-run"],
     &["upgrade", "wrangler", "latest"],
     &["dist", "--from", "projects"],
+    &["setup", "--sandbox"],
     &["deploy", "shpo"],
 ];
 

@@ -287,8 +287,8 @@ fn no_other_command_and_no_other_spelling_changes_production() {
         ("nothing", &["deploy", "a", "--env", ""], &unknown),
         ("a path", &["deploy", "a", "--env", "staging/../production"], &unknown),
         (
-            "an empty reason",
-            &["deploy", "a", "--env", "production", "--break-glass", ""],
+            "a reason that no font shows",
+            &["deploy", "a", "--env", "production", "--break-glass", "\u{200b}\u{2800}\u{3164}"],
             &Refused("--break-glass"),
         ),
         // A preview changes nothing that is live: it may be asked for from everywhere, with a token.

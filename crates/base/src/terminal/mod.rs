@@ -1,5 +1,6 @@
 //! The only module that prints. Reports go to stdout, everything else to stderr.
 
+mod hidden_input;
 pub mod progress;
 mod sections;
 pub mod table;
@@ -13,7 +14,7 @@ use serde::Serialize;
 use crate::error;
 use crate::error::{Failure, failed};
 use crate::interactive::Stream;
-use crate::secret::redact;
+use crate::secret::{Secret, redact};
 use progress::{ProgressArea, ProgressLine};
 
 /// Success, and commands.
@@ -151,6 +152,32 @@ impl Ui {
         Some(read.is_ok() && matches!(reply.trim(), "y" | "Y" | "yes"))
     }
 
+    /// Returns true if a person can be asked: stdin and stderr are a terminal.
+    #[must_use]
+    pub fn can_ask(&self) -> bool {
+        std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+
+    /// Asks for a line on the terminal. `None` if stdin or stderr is not a terminal, or the line is empty.
+    #[must_use]
+    pub fn ask(&self, question: &str) -> Option<String> {
+        self.can_ask().then(|| prompt(question)).flatten()
+    }
+
+    /// Asks for a line that the terminal does not show. `None` as with [`Ui::ask`].
+    #[must_use]
+    pub fn ask_hidden(&self, question: &str) -> Option<Secret> {
+        if !self.can_ask() {
+            return None;
+        }
+        let hidden = hidden_input::HiddenInput::start().ok()?;
+        let answer = prompt(question);
+        drop(hidden);
+        // The key that ended the line was not shown either.
+        let _closed = writeln!(anstream::stderr());
+        answer.map(|answer| Secret::new(&answer))
+    }
+
     /// Starts a line of progress for `name`.
     #[must_use]
     pub fn task(&self, name: &str) -> ProgressLine {
@@ -213,6 +240,14 @@ impl Ui {
     fn above(&self, text: &str) {
         self.area.lock().unwrap_or_else(PoisonError::into_inner).above(text);
     }
+}
+
+/// Prints a question and reads the answer. `None` if it is empty.
+fn prompt(question: &str) -> Option<String> {
+    let _closed = write!(anstream::stderr(), "{}: ", crate::text::sanitize(question));
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).ok()?;
+    Some(answer.trim().to_owned()).filter(|answer| !answer.is_empty())
 }
 
 fn write_out(text: &str) -> std::io::Result<()> {

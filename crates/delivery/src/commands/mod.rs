@@ -18,6 +18,7 @@ pub mod logs;
 pub mod merge_request;
 pub mod new;
 pub mod open;
+mod orphans;
 pub mod preview;
 pub mod preview_stop;
 pub mod projects;
@@ -25,9 +26,9 @@ pub mod rollback;
 pub mod run;
 pub mod sandbox;
 pub mod selection;
+pub mod setup;
 pub mod status;
 pub mod target;
-mod unowned;
 pub mod upgrade;
 pub mod versions;
 pub mod wrangler;
@@ -64,6 +65,7 @@ impl Command {
             Command::New(command) => command.run(ctx),
             Command::Sandbox(command) => command.run(ctx),
             Command::Dist(command) => command.run(ctx),
+            Command::Setup(command) => command.run(ctx),
             Command::Upgrade(command) => command.run(ctx),
             Command::Ci(command) => command.run(ctx),
             Command::Clean(command) => command.run(ctx),

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::build::{ContentKeys, keys};
 use super::deploy::sandbox_port;
-use super::unowned;
+use super::orphans;
 use crate::builds::plan_builds;
 use crate::context::Ctx;
 use crate::plan::destination::Destination;
@@ -67,7 +67,7 @@ impl StatusCommand {
         let head = git::head(&ctx.root)?;
         let mut report = StatusReport::new(&head, rows, skipped);
         if self.names.is_empty() {
-            report.unowned = unowned::find(ctx, &workspace, &places);
+            report.unowned = orphans::find(ctx, &workspace, &places);
         }
         ctx.ui.report(&report, &report.text(unix_now(), ctx.ui.width()));
         Ok(if report.complete() { Exit::Done } else { Exit::Failed })

@@ -7,6 +7,7 @@ pub mod paging;
 pub mod problem;
 pub mod request;
 pub mod roots;
+pub mod schedules;
 pub mod variables;
 
 use anyhow::Result;

@@ -1,4 +1,4 @@
-//! The variables of a project, without their values (<https://docs.gitlab.com/api/project_level_variables/>).
+//! The variables of a project, which are read without their values (<https://docs.gitlab.com/api/project_level_variables/>).
 
 use anyhow::{Result, anyhow};
 use serde::{Deserialize, Deserializer};
@@ -6,6 +6,9 @@ use serde::{Deserialize, Deserializer};
 use super::problem::Problem;
 use super::request::Client;
 use super::{paging, segment};
+use crate::pipeline::variables::Variable;
+use base::secret::Secret;
+use serde_json::json;
 
 /// More pages of 100 than any project has.
 const PAGES: u64 = 20;
@@ -25,6 +28,18 @@ pub struct StoredVariable {
     /// `true` if it is set and empty. GitLab does not return the value of a hidden one.
     #[serde(rename = "value", default, deserialize_with = "is_empty")]
     pub empty: bool,
+}
+
+/// Creates a variable. GitLab hides it in job logs and never shows its value again. Variables in its value are not
+/// expanded.
+pub fn create(client: &Client<'_>, project: &str, one: &Variable, value: &Secret) -> Result<()> {
+    let body = json!({
+        "key": one.name, "value": value.expose(), "environment_scope": one.scope,
+        "protected": one.protected, "masked": one.masked, "masked_and_hidden": one.masked, "raw": true,
+    });
+    let reply =
+        client.post_credential(&format!("/projects/{}/variables", segment(project)), &body)?;
+    if reply.status == 201 { Ok(()) } else { Err(Problem::answer(&reply).into()) }
 }
 
 fn everywhere() -> String {

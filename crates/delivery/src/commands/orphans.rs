@@ -28,7 +28,7 @@ pub fn find(ctx: &Ctx, workspace: &Workspace, places: &[ReadableEnvironment]) ->
     if places.is_empty() {
         return found;
     }
-    let owned = Owned::new(workspace);
+    let owned = OwnedNames::new(workspace);
     let mut accounts = BTreeSet::new();
     for place in places {
         let account = (&place.destination.api, place.destination.account_id.to_lowercase());
@@ -40,15 +40,15 @@ pub fn find(ctx: &Ctx, workspace: &Workspace, places: &[ReadableEnvironment]) ->
 }
 
 /// The names of Workers that projects own.
-struct Owned {
+struct OwnedNames {
     names: BTreeSet<String>,
     /// The words in quotation marks of configs that no project can be made of. One of them is the Worker's name.
     broken: BTreeSet<String>,
 }
 
-impl Owned {
+impl OwnedNames {
     /// Reads the names of all projects in all environments.
-    fn new(workspace: &Workspace) -> Owned {
+    fn new(workspace: &Workspace) -> OwnedNames {
         let shared = workspace.config.environments.keys().map(String::as_str);
         let shared: Vec<&str> = shared.chain([LOCAL]).collect();
         let names = workspace.projects.iter().flat_map(|project| {
@@ -61,7 +61,7 @@ impl Owned {
             let text = std::fs::read_to_string(workspace.root.join(&broken.config)).ok()?;
             Some(quoted_words(&text))
         });
-        Owned { names: names.collect(), broken: broken.flatten().collect() }
+        OwnedNames { names: names.collect(), broken: broken.flatten().collect() }
     }
 
     /// Tells whether a project owns the Worker, or a config that cannot be read may.
@@ -87,7 +87,7 @@ fn in_account(
     ctx: &Ctx,
     workspace: &Workspace,
     place: &ReadableEnvironment,
-    owned: &Owned,
+    owned: &OwnedNames,
     found: &mut UnownedWorkers,
 ) {
     let destination = &place.destination;
@@ -213,7 +213,7 @@ mod tests {
     fn a_config_that_cannot_be_read_may_own_its_worker() {
         let broken = quoted_words("{ \"name\": \"shop\", \"main\": 'src/a.ts', {{more}} }");
         let owned =
-            Owned { names: ["api".to_owned()].into(), broken: broken.into_iter().collect() };
+            OwnedNames { names: ["api".to_owned()].into(), broken: broken.into_iter().collect() };
         for (worker, expected) in [
             ("api", true),
             ("shop", true),

@@ -1,0 +1,24 @@
+//! Input that the terminal does not show.
+
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+
+/// Turns the echo of the terminal off, until it is dropped.
+pub struct HiddenInput(Termios);
+
+impl HiddenInput {
+    /// Turns the echo off. Errors if stdin is no terminal.
+    pub fn start() -> nix::Result<HiddenInput> {
+        let before = tcgetattr(std::io::stdin())?;
+        let mut hidden = before.clone();
+        hidden.local_flags.remove(LocalFlags::ECHO);
+        // What was typed before the question is no answer to it.
+        tcsetattr(std::io::stdin(), SetArg::TCSAFLUSH, &hidden)?;
+        Ok(HiddenInput(before))
+    }
+}
+
+impl Drop for HiddenInput {
+    fn drop(&mut self) {
+        let _closed = tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, &self.0);
+    }
+}

@@ -1,0 +1,130 @@
+//! The values that `setup` needs: from the environment, else from a person.
+
+use crate::context::Ctx;
+use base::env::variable;
+use base::error::{Failure, refused};
+use base::secret::{Secret, is_token, remember};
+use gitlab::pipeline::variables::Variable;
+use workspace::config::Config;
+
+/// The variable with the account id, as wrangler calls it.
+const ACCOUNT: &str = "CLOUDFLARE_ACCOUNT_ID";
+
+/// The variable with the number of the GitLab project, as GitLab calls it in jobs.
+const PROJECT: &str = "CI_PROJECT_ID";
+
+/// The variable of a maintainer's token, as in GitLab's own tools.
+const GITLAB_TOKEN: &str = "GITLAB_TOKEN";
+
+/// A token for a variable of the pipeline.
+pub struct PipelineToken<'a> {
+    /// The variable.
+    pub row: &'a Variable,
+    /// The token.
+    pub value: Secret,
+}
+
+/// The answers so far.
+pub struct SetupInputs<'a> {
+    ctx: &'a Ctx,
+    /// The values that neither the environment nor a person gave, each with its variable.
+    pub missing: Vec<String>,
+}
+
+impl<'a> SetupInputs<'a> {
+    /// Starts without an answer.
+    #[must_use]
+    pub fn new(ctx: &'a Ctx) -> SetupInputs<'a> {
+        SetupInputs { ctx, missing: Vec::new() }
+    }
+
+    /// Returns the account id. `None` if the config has it. Errors if it is no account id.
+    pub fn account(&mut self, config: &Config) -> Result<Option<String>, Failure> {
+        if !config.cloudflare.is_placeholder() {
+            return Ok(None);
+        }
+        let question = "Cloudflare account id (in the address dash.cloudflare.com/<accountId>)";
+        let found = self.plain(ACCOUNT, question, "the account id");
+        match found.map(|id| id.to_lowercase()) {
+            Some(id) if id.len() != 32 || !id.bytes().all(|b| b.is_ascii_hexdigit()) => {
+                Err(refused(format!("`{id}` is no account id; nothing was changed"))
+                    .hint("copy the 32 hexadecimal digits after `dash.cloudflare.com/`"))
+            }
+            found => Ok(found),
+        }
+    }
+
+    /// Returns the number of the GitLab project. `None` if the config has it.
+    pub fn project(&mut self, config: &Config) -> Result<Option<String>, Failure> {
+        if config.gitlab.number().is_some() {
+            return Ok(None);
+        }
+        let question = "Number of the GitLab project (Settings → General)";
+        match self.plain(PROJECT, question, "the number of the GitLab project") {
+            Some(number) if number == "0" || !number.bytes().all(|b| b.is_ascii_digit()) => {
+                Err(refused(format!("`{number}` is no project number; nothing was changed"))
+                    .hint("copy the number below the project's name in *Settings → General*"))
+            }
+            found => Ok(found),
+        }
+    }
+
+    /// Returns a token that may change the project's settings.
+    pub fn gitlab_token(&mut self) -> Option<Secret> {
+        self.secret_value(
+            GITLAB_TOKEN,
+            "GitLab token of a maintainer with the scope api (Enter: no change in GitLab)",
+            "a GitLab token of a maintainer with the scope `api`",
+        )
+    }
+
+    /// Returns the token for a variable of the pipeline.
+    pub fn token(&mut self, row: &Variable) -> Option<Secret> {
+        let name = variable_of(row);
+        let holds = row.holds.replace('*', "");
+        let question = format!("{} for {} ({holds}; Enter: later)", row.name, row.scope);
+        let what = format!("the token for `{}`: {holds}", row.scope);
+        if !row.required && variable(&name).is_none() && !self.ctx.ui.can_ask() {
+            return None;
+        }
+        self.secret_value(&name, &question, &what)
+    }
+
+    fn plain(&mut self, name: &str, question: &str, what: &str) -> Option<String> {
+        let found = variable(name).or_else(|| self.ctx.ui.ask(question));
+        let found = found.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        self.note_missing(found, name, what)
+    }
+
+    fn secret_value(&mut self, name: &str, question: &str, what: &str) -> Option<Secret> {
+        let given = variable(name).filter(|value| is_token(value));
+        let found = given.map(|value| Secret::new(&value));
+        let found = found.or_else(|| self.ctx.ui.ask_hidden(question));
+        let found = found.filter(|value| is_token(value.expose()));
+        found.iter().for_each(remember);
+        self.note_missing(found, name, what)
+    }
+
+    fn note_missing<T>(&mut self, found: Option<T>, name: &str, what: &str) -> Option<T> {
+        if found.is_none() {
+            self.missing.push(format!("set {name} to {what}"));
+        }
+        found
+    }
+
+    /// Returns the error for a run without a terminal, which names each missing value.
+    #[must_use]
+    pub fn refusal(&self) -> Failure {
+        let failure = refused("this is no terminal that could ask; nothing was changed");
+        let failure = self.missing.iter().cloned().fold(failure, Failure::hint);
+        failure.hint("then run `cargo xtask setup --yes`, or run it in a terminal")
+    }
+}
+
+/// Returns the variable that a token is read from. One name has several scopes, so the scope is a part of it.
+#[must_use]
+pub fn variable_of(row: &Variable) -> String {
+    let scope = row.scope.split('/').next().unwrap_or_default();
+    let word = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    format!("{}_{}", row.name, scope.chars().map(word).collect::<String>())
+}

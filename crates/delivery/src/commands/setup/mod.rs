@@ -1,0 +1,251 @@
+//! `setup`: the account id, the tokens in GitLab, and the schedule.
+
+mod inputs;
+mod report;
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+
+use crate::config_edit;
+use crate::context::Ctx;
+use crate::plan::destination::Destination;
+use crate::tools::sandbox;
+use base::error::{Exit, Failure, failed, refused};
+use base::files::write_whole;
+use base::http;
+use base::secret::Secret;
+use cloudflare::api::Api;
+use gitlab::api::request::Client;
+use gitlab::api::roots::roots;
+use gitlab::api::variables::StoredVariable;
+use gitlab::api::{Notes, schedules, variables};
+use gitlab::pipeline::variables::{Variable, table};
+use inputs::{PipelineToken, SetupInputs};
+use report::{SetupReport, SetupStep, StepState};
+use workspace::config::{CONFIG_FILE, Config};
+
+/// The description of the schedule.
+const SCHEDULE: &str = "Deploy what is left and delete previews (cargo xtask)";
+
+/// The time limit of one request to GitLab.
+const REQUEST: std::time::Duration = std::time::Duration::from_secs(15);
+
+/// Write the account id, and store the tokens and the schedule in GitLab.
+///
+/// It asks for what is missing, with hidden input for tokens, and verifies it before anything is changed. Then it asks
+/// before each write. Without a terminal, the values come from the environment, and `--yes` confirms the writes.
+#[derive(Debug, Args)]
+pub struct SetupCommand {
+    /// Do not ask before each write
+    #[arg(long)]
+    yes: bool,
+    /// Verify the tokens of Cloudflare with the sandbox
+    #[arg(long)]
+    sandbox: bool,
+}
+
+impl SetupCommand {
+    /// Runs the command.
+    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
+        let text = std::fs::read_to_string(ctx.root.join(CONFIG_FILE)).map_err(|error| {
+            refused(format!("cannot read {CONFIG_FILE}: {error}"))
+                .hint("run `init` from a checkout of this tool, which writes it")
+        })?;
+        let config = Config::parse(&text)?;
+        let mut inputs = SetupInputs::new(ctx);
+        let account = inputs.account(&config)?;
+        let project = inputs.project(&config)?;
+        let text = with_ids(&text, account.as_deref(), project.as_deref())?;
+        let config = Config::parse(&text)?;
+        let gitlab_token = inputs.gitlab_token();
+        let number = config.gitlab.number().map(str::to_owned);
+        let client = match (&gitlab_token, &number) {
+            (Some(token), Some(_)) => Some(client(ctx, &config, token)?),
+            _ => None,
+        };
+        let gitlab = match (&client, number.as_deref()) {
+            (Some(client), Some(project)) => Some(GitlabSettings::read(client, project)?),
+            _ => None,
+        };
+        let stored = gitlab.as_ref().map(|gitlab| gitlab.stored.as_slice()).unwrap_or_default();
+        let rows = table(&config);
+        let mut tokens = Vec::new();
+        for row in rows.iter().filter(|row| !is_stored(row, stored)) {
+            tokens.extend(inputs.token(row).map(|value| PipelineToken { row, value }));
+        }
+        if !inputs.missing.is_empty() && !ctx.ui.can_ask() {
+            return Err(inputs.refusal().into());
+        }
+        if !self.yes && !ctx.dry_run && !ctx.ui.can_ask() {
+            return Err(refused("the writes are not confirmed; nothing was changed")
+                .hint("add `--yes`, because this is no terminal that could ask")
+                .into());
+        }
+        self.verify(ctx, &config, &tokens)?;
+        let mut report = SetupReport::new(ctx.dry_run);
+        self.write(
+            ctx,
+            &mut report,
+            "ids",
+            CONFIG_FILE,
+            || write_whole(&ctx.root.join(CONFIG_FILE), &text),
+            account.is_some() || project.is_some(),
+        );
+        for row in &rows {
+            let name = format!("{} for {}", row.name, row.scope);
+            let token = tokens.iter().find(|token| token.row == row);
+            match (&gitlab, token) {
+                (Some(_), None) if is_stored(row, stored) => {
+                    report.steps.push(SetupStep::new("variable", &name, StepState::AlreadyThere));
+                }
+                (Some(gitlab), Some(token)) => {
+                    let create =
+                        || variables::create(gitlab.client, gitlab.project, row, &token.value);
+                    self.write(ctx, &mut report, "variable", &name, create, true);
+                }
+                _ => report.left_variable(row),
+            }
+        }
+        match &gitlab {
+            Some(gitlab) => self.schedule(ctx, gitlab, &mut report),
+            None => report.left_schedule(),
+        }
+        report.leave_rest(&config);
+        ctx.ui.report(&report, &report.text(ctx.ui.width()));
+        Ok(report.exit())
+    }
+
+    /// Asks, then writes. What cannot be written is a row, and stops nothing else.
+    fn write(
+        &self,
+        ctx: &Ctx,
+        report: &mut SetupReport,
+        what: &'static str,
+        name: &str,
+        write: impl FnOnce() -> Result<()>,
+        is_needed: bool,
+    ) {
+        if !is_needed {
+            report.steps.push(SetupStep::new(what, name, StepState::AlreadyThere));
+            return;
+        }
+        let question = format!("{what}: {name}. Continue?");
+        let state = if ctx.dry_run {
+            StepState::Planned
+        } else if self.yes || ctx.ui.confirm(&question) == Some(true) {
+            match write() {
+                Ok(()) => StepState::Done,
+                Err(error) => StepState::Failed(format!("{error:#}")),
+            }
+        } else {
+            StepState::NotConfirmed
+        };
+        report.steps.push(SetupStep::new(what, name, state));
+    }
+
+    /// Creates the schedule if the default branch has no active one.
+    fn schedule(&self, ctx: &Ctx, gitlab: &GitlabSettings<'_>, report: &mut SetupReport) {
+        let Some(branch) = &gitlab.branch else {
+            report.left_schedule();
+            return;
+        };
+        let name = format!("every night on {branch}");
+        let create = || schedules::create(gitlab.client, gitlab.project, branch, SCHEDULE);
+        self.write(ctx, report, "schedule", &name, create, !gitlab.has_schedule);
+    }
+
+    /// Verifies the tokens before anything is changed.
+    fn verify(&self, ctx: &Ctx, config: &Config, tokens: &[PipelineToken<'_>]) -> Result<()> {
+        let port = match self.sandbox {
+            true => Some(sandbox::planned_port(&ctx.root)),
+            false => None,
+        };
+        if let Some(port) = port {
+            sandbox::check(&ctx.root, port)?;
+        }
+        for PipelineToken { row, value } in tokens {
+            let at = format!("{} for {}", row.name, row.scope);
+            if row.name == config.gitlab.token_variable {
+                let client = client(ctx, config, value)?;
+                Notes::whoami(&client).map_err(|error| {
+                    refused(format!("GitLab does not accept {at}: {error:#}; nothing was changed"))
+                        .hint("create a project access token with the scope `api`, then retry")
+                })?;
+                continue;
+            }
+            let environment = environment_of(config, row);
+            let destination = Destination::to_read(config, &environment, port)?;
+            let api = Api::new(&destination.api, &destination.account_id, value)
+                .patient(&ctx.retry_budget);
+            api.token_kind().and_then(|_| api.worker_names()).map_err(|error| {
+                refused(format!("Cloudflare does not accept {at}: {error:#}; nothing was changed"))
+                    .hint(format!(
+                        "check that the token is of the account {} and has *Workers Scripts: Edit*",
+                        destination.account_id
+                    ))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the environment whose account a variable's token is for.
+fn environment_of(config: &Config, row: &Variable) -> String {
+    let first = row.scope.split('/').next().unwrap_or_default();
+    match config.environments.contains_key(first) {
+        true => first.to_owned(),
+        false => config.preview_environment().unwrap_or_else(|_| first.to_owned()),
+    }
+}
+
+/// Returns the config with the ids.
+fn with_ids(text: &str, account: Option<&str>, project: Option<&str>) -> Result<String, Failure> {
+    let mut edited = text.to_owned();
+    if let Some(account) = account {
+        edited = config_edit::set(&edited, &["cloudflare", "accountId"], &json!(account))?;
+    }
+    if let Some(project) = project {
+        edited = config_edit::set(&edited, &["gitlab", "projectId"], &json!(project))?;
+    }
+    Ok(edited)
+}
+
+/// Tells whether GitLab has a variable of this name and scope.
+fn is_stored(row: &Variable, stored: &[StoredVariable]) -> bool {
+    stored.iter().any(|one| one.key == row.name && one.scope == row.scope && !one.empty)
+}
+
+fn client<'a>(ctx: &'a Ctx, config: &Config, token: &Secret) -> Result<Client<'a>> {
+    let agent = http::agent_with_roots(roots(base::env::variable)?, REQUEST, 0);
+    let base = format!("{}/api/v4", config.gitlab.url.trim_end_matches('/'));
+    Ok(Client::new(&base, token.clone(), agent, &ctx.retry_budget)?)
+}
+
+/// The variables and schedules that GitLab has already.
+struct GitlabSettings<'a> {
+    client: &'a Client<'a>,
+    project: &'a str,
+    branch: Option<String>,
+    stored: Vec<StoredVariable>,
+    has_schedule: bool,
+}
+
+impl<'a> GitlabSettings<'a> {
+    /// Reads the variables and schedules, for which the token needs the role Maintainer.
+    fn read(client: &'a Client<'a>, project: &'a str) -> Result<GitlabSettings<'a>, Failure> {
+        let refuse = |error: anyhow::Error| {
+            failed(format!("GitLab's project {project} cannot be read: {error:#}; nothing was changed"))
+                .hint("check `gitlab.url` and `gitlab.projectId`; the token needs the role Maintainer and the scope `api`")
+        };
+        let branch = schedules::default_branch(client, project).map_err(refuse)?;
+        let stored = variables::list(client, project).map_err(refuse)?;
+        let has_schedule = match &branch {
+            Some(branch) => {
+                schedules::find_active(client, project, branch).map_err(refuse)?.is_some()
+            }
+            None => false,
+        };
+        Ok(GitlabSettings { client, project, branch, stored, has_schedule })
+    }
+}
