@@ -80,6 +80,25 @@ fn migrations_are_applied_once_before_the_upload() {
     std::fs::remove_file(env.root.join(".xtask/sandbox/token")).expect("removed");
     assert!(ran.stdout.contains("no token") || ran.stderr.contains("no token"), "{ran:?}");
     assert_eq!(env.fetch("api.localhost", "/").1, r#"["two","a","b","c"]"#);
+
+    // A preview, its promotion and a rollback apply no migration.
+    worker(&env, "three", &json!([STEP]));
+    migration(&env, "0003_late", "INSERT INTO items VALUES ('d');");
+    env.xtask(&["preview", "api", "--alias", "next"]).exits(0);
+    let promoted = env.xtask(&["promote", "api", "--from", "next", "--json"]).exits(0);
+    assert_eq!(steps(&promoted.record("api")), []);
+    assert!(
+        promoted.stderr.contains(&format!(
+            "`{STEP}` of `xtask.beforeDeploy` does not run; if the version needs it, run `cargo xtask wrangler api -- d1 \
+             migrations apply DB --remote`"
+        )),
+        "{}",
+        promoted.stderr
+    );
+    assert_eq!(env.fetch("api.localhost", "/").1, r#"["three","a","b","c"]"#);
+    let back = env.xtask(&["rollback", "api", "--json"]).exits(0);
+    assert_eq!(steps(&back.record("api")), []);
+    assert_eq!(env.fetch("api.localhost", "/").1, r#"["two","a","b","c"]"#);
     env.assert_no_canary(&[&first]);
 }
 

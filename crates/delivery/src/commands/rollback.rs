@@ -14,8 +14,13 @@ use crate::report::{self, RunReport};
 use base::env::raw_variable;
 use base::error::Exit;
 use workspace::Workspace;
+use workspace::before_deploy::BeforeDeploy;
+use workspace::config::LOCAL;
+use workspace::project::Project;
 
 /// Make the previous version live again, or a named one.
+///
+/// Steps of `xtask.beforeDeploy` do not run, and what they changed stays: the version meets today's data.
 #[derive(Debug, Args)]
 pub struct RollbackCommand {
     #[command(flatten)]
@@ -27,6 +32,8 @@ pub struct RollbackCommand {
 }
 
 /// Make a preview's version live.
+///
+/// Steps of `xtask.beforeDeploy` do not run, because the version is there already. If it needs a migration, apply that first.
 #[derive(Debug, Args)]
 pub struct PromoteCommand {
     #[command(flatten)]
@@ -75,9 +82,27 @@ impl PromoteCommand {
 }
 
 impl ProjectEnvironment {
+    /// Names the steps that a deployment would run and a promotion does not.
+    fn tell_steps(&self, ctx: &Ctx, project: &Project) {
+        let steps = project.before_deploy().map(BeforeDeploy::steps).unwrap_or_default();
+        let environment = self.env.as_ref().filter(|name| *name != LOCAL);
+        let environment = environment.map(|name| format!(" --env {name}")).unwrap_or_default();
+        for step in steps {
+            let arguments = step.text.trim_start_matches("wrangler ");
+            ctx.ui.note(&format!(
+                "`{}` of `xtask.beforeDeploy` does not run; if the version needs it, run `cargo xtask wrangler {}{environment} -- \
+                 {arguments}`",
+                step.text, project.name
+            ));
+        }
+    }
+
     fn make_live(&self, ctx: &Ctx, target: &RollbackTarget, percent: u8) -> Result<Exit> {
         let workspace = Workspace::survey(&ctx.root)?;
         let project = workspace.project(&self.project)?;
+        if matches!(target, RollbackTarget::Alias(_)) {
+            self.tell_steps(ctx, project);
+        }
         let environment = self.env.clone().map_or_else(default_environment, Ok)?;
         let port = sandbox_port(ctx, &environment, self.sandbox);
         let mut destination = if ctx.dry_run && self.break_glass.is_none() {

@@ -106,9 +106,7 @@ pub fn summary(records: &[Record]) -> String {
     let (done, failed): (Vec<&Record>, Vec<&Record>) =
         records.iter().partition(|record| record.status.exit() == Exit::Done);
     let mut text: String = done.iter().map(|record| block(record, records.len() > 1)).collect();
-    for record in &failed {
-        text += &notices(record);
-    }
+    text += &failures(&failed);
     if records.len() > 1 {
         let names: Vec<&str> = failed.iter().map(|record| record.project.as_str()).collect();
         let line = match names.as_slice() {
@@ -124,6 +122,31 @@ pub fn summary(records: &[Record]) -> String {
         };
         text += &paint(DIM, &line);
         text.push('\n');
+    }
+    text
+}
+
+/// Returns the warnings and errors of failed attempts. Projects with the same error, such as that of an install that they
+/// share, have it in common.
+fn failures(failed: &[&Record]) -> String {
+    const SHOWN: usize = 3;
+    let mut groups: Vec<Vec<&Record>> = Vec::new();
+    for record in failed {
+        let is_same = |group: &&mut Vec<&Record>| group[0].error == record.error;
+        match groups.iter_mut().find(is_same).filter(|_| record.error.is_some()) {
+            Some(group) => group.push(record),
+            None => groups.push(vec![record]),
+        }
+    }
+    let mut text = String::new();
+    for group in groups {
+        text += &group.iter().map(|record| warnings(record)).collect::<String>();
+        let names: Vec<&str> = group.iter().map(|record| record.project.as_str()).collect();
+        let names = match names.len().saturating_sub(SHOWN) {
+            0 => names.join(", "),
+            more => format!("{} and {more} more", names[..SHOWN].join(", ")),
+        };
+        text += &error(&names, group[0]);
     }
     text
 }
@@ -181,14 +204,18 @@ fn next_command(record: &Record) -> Option<(&'static str, String)> {
 }
 
 fn notices(record: &Record) -> String {
-    let mut text = String::new();
-    for warning in &record.warnings {
-        text += &format!("{} {}: {warning}\n", paint(YELLOW, "warning:"), record.project);
-    }
-    if let Some(error) = &record.error {
-        text += &format!("{} {}: {}\n", paint(RED, "error:"), record.project, error);
-    }
-    text
+    warnings(record) + &error(&record.project, record)
+}
+
+fn warnings(record: &Record) -> String {
+    let line = |warning| format!("{} {}: {warning}\n", paint(YELLOW, "warning:"), record.project);
+    record.warnings.iter().map(line).collect()
+}
+
+/// Returns the error of an attempt under the name of its project, or of all that have it.
+fn error(names: &str, record: &Record) -> String {
+    let line = |error| format!("{} {names}: {error}\n", paint(RED, "error:"));
+    record.error.as_ref().map(line).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -199,6 +226,26 @@ mod tests {
     use super::*;
     use crate::plan::destination::{Destination, PipelineFacts};
     use workspace::config::Config;
+
+    #[test]
+    fn projects_with_the_same_error_have_it_in_common() {
+        let names = ["a", "b", "c", "d", "e"];
+        let mut records: Vec<Record> = names
+            .iter()
+            .map(|name| Record {
+                error: Some("the install failed\nhint: try again".to_owned()),
+                ..record(Operation::Deploy, name, "local", DeployStatus::Failed)
+            })
+            .collect();
+        records[1].error = Some("another".to_owned());
+        expect![[r#"
+            error: a, c, d and 1 more: the install failed
+            hint: try again
+            error: b: another
+            0 of 5 projects; failed: a, b, c, d, e
+        "#]]
+        .assert_eq(&bare(&summary(&records)));
+    }
 
     fn record(verb: Operation, project: &str, environment: &str, status: DeployStatus) -> Record {
         let config = Config::parse(include_str!("../../../../dagger/config/config.json"));

@@ -19,6 +19,9 @@ const NODE_VERSIONS: [&str; 4] = ["24.22.3", "22.23.5", "20.20.2", "26.12.1"];
 /// The accepted versions of Node without a requirement.
 const ANY_NODE: &str = ">=18";
 
+/// The versions of Node that pnpm 11 accepts.
+const NODE_OF_PNPM_11: &str = ">=22.13";
+
 /// The versions of Node that wrangler accepts.
 const NODE_OF_WRANGLER: &str = ">=22.12";
 
@@ -36,7 +39,8 @@ pub fn toolchain(
     let runtime = package.settings.runtime.unwrap_or(default);
     let needs_node = runtime == Runtime::Node
         || installation.as_ref().is_some_and(|install| install.manager != Manager::Bun);
-    let node = needs_node.then(|| node(root, package, tools)).transpose()?;
+    let any = any_node(installation.as_ref());
+    let node = needs_node.then(|| node(root, package, tools, any)).transpose()?;
     Ok(PackageToolchain { installation, runtime, node })
 }
 
@@ -232,8 +236,20 @@ pub fn node_of_wrangler() -> Tool {
     tool("node", &node_package(), NODE_VERSIONS[0], Some(NODE_OF_WRANGLER))
 }
 
-/// Returns the Node that the scripts of `package` run on.
-fn node(root: &Utf8Path, package: &Package, tools: &Tools) -> Result<Tool, Failure> {
+/// Returns the versions of Node that the package manager runs on, where the project names none.
+fn any_node(installation: Option<&Installation>) -> &'static str {
+    let pnpm = installation.filter(|install| install.manager == Manager::Pnpm);
+    let major = pnpm.and_then(|install| install.tool.version.split('.').next()?.parse().ok());
+    if major.is_some_and(|major: u32| major >= 11) { NODE_OF_PNPM_11 } else { ANY_NODE }
+}
+
+/// Returns the Node that the scripts of `package` run on. `any` are the versions if the project names none.
+fn node(
+    root: &Utf8Path,
+    package: &Package,
+    tools: &Tools,
+    any: &'static str,
+) -> Result<Tool, Failure> {
     let package_name = node_package();
     let exact = |version: &str| tool("node", &package_name, version, None);
     if let Some(version) = &tools.node {
@@ -253,7 +269,7 @@ fn node(root: &Utf8Path, package: &Package, tools: &Tools) -> Result<Tool, Failu
     let manifest = read_manifest(root, &package.dir).unwrap_or_default();
     match manifest["engines"]["node"].as_str() {
         Some(range) => within(&package_name, range, package.dir.join("package.json").as_str()),
-        None => Ok(tool("node", &package_name, NODE_VERSIONS[0], Some(ANY_NODE))),
+        None => Ok(tool("node", &package_name, NODE_VERSIONS[0], Some(any))),
     }
 }
 
@@ -471,6 +487,14 @@ mod tests {
                 (version, accepts),
                 "{name}"
             );
+        }
+        // Pnpm 11 does not start on an older one.
+        for (manager, accepts) in [("pnpm@10.34.8", ANY_NODE), ("pnpm@11.16.0", NODE_OF_PNPM_11)] {
+            let manifest = format!(r#"{{ "packageManager": "{manager}" }}"#);
+            let files =
+                [("pnpm-lock.yaml", "lockfileVersion: '9.0'\n"), ("package.json", &manifest)];
+            let node = detect(manager, &files).expect(manager).node.expect("pnpm needs it");
+            assert_eq!(node.accepts.as_deref(), Some(accepts), "{manager}");
         }
         let old = detect("old", &[lock, (".nvmrc", "4")]).expect_err("too old");
         assert_eq!(old.message, ".nvmrc asks for Node `4`, and no version that xtask knows fits");

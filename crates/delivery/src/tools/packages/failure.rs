@@ -64,7 +64,12 @@ pub fn hint(install: &Installation, variables: &Variables, tail: &[String]) -> S
     // Bun prints the status after the address.
     let is_status = |line: &String| line.ends_with("- 401") || line.ends_with("- 403");
     let at = place(&install.dir);
-    if has(&STALE) {
+    if let Some(package) = tail.iter().find_map(|line| failed_script(line)) {
+        format!(
+            "look at the output of the install script of {package}, which failed; if it needs a variable, such as one that skips a \
+             download, add its name in {CONFIG_FILE}: `\"variables\": {{ \"install\": [\"NAME\"] }}`"
+        )
+    } else if has(&STALE) {
         update_lock(install)
     } else if has(&DENIED) || tail.iter().any(is_status) {
         is_denied(variables)
@@ -77,6 +82,26 @@ pub fn hint(install: &Installation, variables: &Variables, tail: &[String]) -> S
         let alone = install.manager.frozen_install().join(" ");
         format!("run `{} {alone}` {at} to see the install fail alone", install.manager.program())
     }
+}
+
+/// Returns the package whose install script failed, from a line of Bun, pnpm or Yarn berry. Its network is not that of the
+/// registry.
+fn failed_script(line: &str) -> Option<&str> {
+    let line = line.trim();
+    // error: postinstall script from "sharp" exited with 1
+    if let Some((_, rest)) = line.split_once("script from \"") {
+        return rest.split_once("\" exited with").map(|(package, _)| package);
+    }
+    // .../node_modules/sharp postinstall: Failed
+    if let Some((path, script)) =
+        line.split_once(": Failed").map(|(start, _)| start).and_then(|start| start.rsplit_once(' '))
+    {
+        let is_script = ["preinstall", "install", "postinstall"].contains(&script);
+        return path.rsplit_once("node_modules/").map(|(_, package)| package).filter(|_| is_script);
+    }
+    // YN0009: │ sharp@npm:0.35.5 couldn't be built successfully
+    let (start, _) = line.split_once(" couldn't be built successfully")?;
+    start.rsplit(' ').next()?.split_once("@npm:").map(|(package, _)| package)
 }
 
 /// Says how to bring a lock file up to date.
@@ -110,5 +135,30 @@ fn is_denied(variables: &Variables) -> String {
             "check the token of the registry; of the variables that hold credentials an install sees {}, by `variables.install` in {CONFIG_FILE}",
             listed.join(", ")
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_install_script_names_its_package() {
+        for (line, package) in [
+            ("error: postinstall script from \"puppeteer\" exited with 1", Some("puppeteer")),
+            (".../node_modules/@acme/native install: Failed", Some("@acme/native")),
+            ("packages/a postinstall: Failed", None),
+            (
+                "➤ YN0009: │ sharp@npm:0.35.5 couldn't be built successfully (exit code 1)",
+                Some("sharp"),
+            ),
+            ("error: script \"build\" exited with code 1", None),
+            (
+                "ERR_PNPM_FETCH_404  GET https://registry.npmjs.org/a/-/a-1.0.0.tgz: Not Found - 404",
+                None,
+            ),
+        ] {
+            assert_eq!(failed_script(line), package, "{line}");
+        }
     }
 }
