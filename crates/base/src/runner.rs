@@ -53,6 +53,8 @@ pub enum ExitReason {
     Deadline,
     /// We were interrupted, and it was stopped.
     Interrupted,
+    /// The caller stopped it by [`Runner::stop`].
+    Caller,
 }
 
 /// A child that has ended.
@@ -102,6 +104,7 @@ impl CompletedProcess {
                 format!("was stopped after {} s", self.deadline.as_secs())
             }
             ExitReason::Interrupted => "was interrupted".to_owned(),
+            ExitReason::Caller => "was stopped".to_owned(),
         }
     }
 }
@@ -118,6 +121,8 @@ pub struct Runner<'a> {
     pub supervisor: Option<&'a str>,
     /// A locked file that the child keeps locked for as long as it lives, even if this process is killed.
     pub lock: Option<&'a File>,
+    /// The child is stopped once this is set.
+    pub stop: Option<&'a AtomicBool>,
 }
 
 impl Runner<'_> {
@@ -146,7 +151,7 @@ impl Runner<'_> {
             let (sink, let_go) = (&sink, &let_go);
             scope.spawn(move || (sink.drain(stdout, let_go), drop(open)));
             scope.spawn(move || (sink.drain(stderr, let_go), drop(also_open)));
-            let reason = wait(&mut child, deadline, &closed);
+            let reason = wait(&mut child, deadline, self.stop, &closed);
             // Grandchildren that outlive their parent would keep our pipes open.
             end_group(&child, Signal::SIGKILL);
             if closed.recv_timeout(LEFTOVER) == Err(RecvTimeoutError::Timeout) {
@@ -365,7 +370,12 @@ impl Sink<'_> {
 const COUNTER: &str = "Progress: ";
 
 /// Waits for the child, its deadline or an interruption.
-fn wait(child: &mut Child, deadline: Duration, output: &Receiver<()>) -> Result<ExitReason> {
+fn wait(
+    child: &mut Child,
+    deadline: Duration,
+    stop_flag: Option<&AtomicBool>,
+    output: &Receiver<()>,
+) -> Result<ExitReason> {
     let started = Instant::now();
     let mut looks = 0;
     loop {
@@ -379,6 +389,8 @@ fn wait(child: &mut Child, deadline: Duration, output: &Receiver<()>) -> Result<
             Some(ExitReason::Interrupted)
         } else if started.elapsed() >= deadline {
             Some(ExitReason::Deadline)
+        } else if stop_flag.is_some_and(|flag| flag.load(Ordering::SeqCst)) {
+            Some(ExitReason::Caller)
         } else {
             None
         };
@@ -450,6 +462,7 @@ mod tests {
             on_line: &|_| {},
             supervisor: None,
             lock: None,
+            stop: None,
         };
         let command = ProcessCommand::new(&dir, &["sh", "-c", script], deadline)
             .env("TOKEN", Value::Variable("ANY".into()));

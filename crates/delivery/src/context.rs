@@ -1,6 +1,7 @@
 //! The context of a run: repository, printer, global options, credentials.
 
 use std::fs::File;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -41,6 +42,15 @@ pub struct Ctx {
     pub command_line: clap::Command,
 }
 
+/// The limits of a child beside its deadline.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunLimits<'a> {
+    /// A locked file that the child keeps locked for as long as it lives.
+    pub lock: Option<&'a File>,
+    /// The child is stopped once this is set.
+    pub stop: Option<&'a AtomicBool>,
+}
+
 impl Ctx {
     /// Finds the repository from the current folder.
     pub fn new(
@@ -71,7 +81,7 @@ impl Ctx {
         command: &ProcessCommand,
         on_line: &(dyn Fn(&str) + Sync),
     ) -> Result<CompletedProcess> {
-        self.run_locked(log, command, None, on_line)
+        self.run_within(log, command, RunLimits::default(), on_line)
     }
 
     /// Runs a command that installs packages as [`Ctx::run`] does, and says what it waits for.
@@ -86,19 +96,20 @@ impl Ctx {
         waiting::run(&command.dir, say, || self.run(log, command, on_line))
     }
 
-    /// Runs `command` as [`Ctx::run`] does, with a lock that the child holds as long as it lives.
-    pub fn run_locked(
+    /// Runs `command` as [`Ctx::run`] does, within `limits`.
+    pub fn run_within(
         &self,
         log: &str,
         command: &ProcessCommand,
-        lock: Option<&File>,
+        limits: RunLimits<'_>,
         on_line: &(dyn Fn(&str) + Sync),
     ) -> Result<CompletedProcess> {
         let log = self.root.join(".xtask/logs").join(format!("{log}.log"));
         let supervisor = supervisor::executable();
         let supervisor = supervisor.as_deref();
         let secret = |value: &Value| self.secret(value);
-        Runner { log: &log, secret: &secret, on_line, supervisor, lock }.run(command)
+        let RunLimits { lock, stop } = limits;
+        Runner { log: &log, secret: &secret, on_line, supervisor, lock, stop }.run(command)
     }
 
     /// Runs `command` with this terminal. Output that goes elsewhere is passed on without credentials.

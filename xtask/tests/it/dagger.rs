@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 use serde_json::Value;
 
 use cloudflare::wrangler;
+use delivery::tools::engine_address::VARIABLE;
 
 use crate::preview_strategy;
 use crate::support::{Ran, TestEnv, copy, ran, repository};
@@ -165,6 +166,42 @@ pub fn worker_preview(dagger: &Dagger) {
     let again = env.xtask(&host).exits(0).record("api");
     assert_eq!((&again["status"], &again["urls"]), (&"unchanged".into(), &record["urls"]));
     assert_eq!(again["deployment"], record["deployment"]);
+}
+
+/// The engine of an address on which nothing listens is refused, and one that goes ends the run, which the CLI would
+/// not: it waits forever for an engine.
+#[test]
+fn an_engine_that_is_not_there_or_goes_is_said() {
+    let mut dagger = Dagger::new();
+    dagger.env.site("projects/site", "site");
+    dagger.env.commit("project");
+    let socket = dagger.env.folder.join("engine.sock");
+    let address = format!("unix://{socket}");
+    dagger.variables.push((VARIABLE, address.clone()));
+    let refused = dagger.xtask(&["deploy", "site", "--engine", "dagger"]).exits(3);
+    let expected = format!(
+        "error: no Dagger engine answers at {address}\n\
+         hint: start it, or name another one in {VARIABLE}\n\
+         hint: or use this machine's tools: `--engine host`\n"
+    );
+    assert!(refused.stderr.ends_with(&expected), "{}", refused.stderr);
+    let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    dagger.mode("hang");
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| dagger.xtask(&["deploy", "site", "--engine", "dagger"]));
+        let log = dagger.state.join("log.ndjson");
+        let has_begun =
+            || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("/dev/stdin"));
+        while !has_begun() && !running.is_finished() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        drop(listener);
+        let ended = running.join().expect("a run").exits(1);
+        let gone = "site: the Dagger engine does not answer any more; ";
+        assert!(ended.stdout.contains(gone), "{} {}", ended.stderr, ended.stdout);
+        let hint = format!("hint: start the engine at {address}, then run it again");
+        assert!(ended.stdout.contains(&hint), "{}", ended.stdout);
+    });
 }
 
 #[test]

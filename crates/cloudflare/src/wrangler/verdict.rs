@@ -89,6 +89,7 @@ pub fn verdict(expected: ExpectedEntry, ended: ExitReason, output: &str) -> Wran
                 ExitReason::Signal(signal) => format!("wrangler was killed by signal {signal}"),
                 ExitReason::Deadline => "wrangler did not end within its deadline".to_owned(),
                 ExitReason::Interrupted => "wrangler was interrupted".to_owned(),
+                ExitReason::Caller => "wrangler was stopped".to_owned(),
             };
             let hint = next_step(ended, failure, of(kind).is_some());
             let reason = message.map_or(how.clone(), |message| format!("{how}: {message}"));

@@ -88,7 +88,9 @@ pub fn exit(reason: ExitReason) -> Exit {
     match reason {
         ExitReason::Code(0) => Exit::Done,
         ExitReason::Interrupted => Exit::Interrupted,
-        ExitReason::Code(_) | ExitReason::Signal(_) | ExitReason::Deadline => Exit::Failed,
+        ExitReason::Code(_) | ExitReason::Signal(_) | ExitReason::Deadline | ExitReason::Caller => {
+            Exit::Failed
+        }
     }
 }
 

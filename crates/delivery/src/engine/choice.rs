@@ -4,7 +4,7 @@ use camino::Utf8Path;
 use clap::ValueEnum;
 
 use crate::plan::{Choice, Engine};
-use crate::tools::{bun, dagger};
+use crate::tools::{bun, dagger, engine_address};
 use base::error::{Failure, refused};
 
 /// The requested engine.
@@ -67,6 +67,11 @@ fn require_dagger(root: &Utf8Path, pin: &str) -> Result<Choice, Failure> {
             dagger::SUPPORTED.end
         ))
         .hint(format!("install {pin}, the version that dagger/config/config.json names")));
+    }
+    if engine_address::current().refuses() {
+        return Err(refused(format!("no Dagger engine answers at {}", engine_address::as_text()))
+            .hint(format!("start it, or name another one in {}", engine_address::VARIABLE))
+            .hint("or use this machine's tools: `--engine host`"));
     }
     Ok(with(Engine::Dagger, "asked for", Some(version)))
 }

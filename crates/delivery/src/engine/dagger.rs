@@ -8,10 +8,11 @@ use workspace::modules;
 use super::before_deploy;
 use super::job::ProjectRun;
 use super::uploader::{NewVersion, PreparedUpload};
+use crate::context::RunLimits;
 use crate::plan::{Operation, ProjectPlan};
 use crate::record::StepResult;
 use crate::script;
-use crate::tools::dagger;
+use crate::tools::{dagger, engine_address};
 use base::command;
 use base::error::{Failure, failed, refused};
 use base::runner::{CompletedProcess, ExitReason, plain};
@@ -138,7 +139,7 @@ impl ProjectRun<'_> {
         }
         let (command, _) = self.container_command()?;
         self.step("dagger: build");
-        has_succeeded(self.execute(&command)?).map(|_| ())
+        has_succeeded(self.execute_within(&command, RunLimits::default())?).map(|_| ())
     }
 
     /// Returns the command that runs the project's script, and where it leaves its record.
@@ -235,9 +236,15 @@ fn has_succeeded(finished: CompletedProcess) -> Result<CompletedProcess> {
         return Err(refusal.into());
     }
     let hint = dagger::hint(&finished.tail);
-    let deadline = finished.exit_reason == ExitReason::Deadline;
+    let reason = finished.exit_reason;
+    let deadline = reason == ExitReason::Deadline;
     finished.success().map_err(|failure| {
         let failure = match hint {
+            _ if reason == ExitReason::Caller => Failure {
+                message: format!("the Dagger engine does not answer any more; {}", failure.message),
+                ..failure
+            }
+            .hint(format!("start the engine at {}, then run it again", engine_address::as_text())),
             Some(hint) => failure.hint(hint),
             None if deadline => failure
                 .hint("without an engine the CLI waits for ever: `cargo xtask doctor dagger`"),

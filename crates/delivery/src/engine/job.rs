@@ -6,10 +6,12 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::RunContext;
+use super::engine_watch;
 use super::lock::FileLock;
 use super::phases::Phase;
+use crate::context::RunLimits;
 use crate::plan::destination::Destination;
-use crate::plan::{Operation, ProjectPlan};
+use crate::plan::{Engine, Operation, ProjectPlan};
 use base::command::ProcessCommand;
 use base::error::{Failure, interrupted, refused};
 use base::runner::{CompletedProcess, INTERRUPTED};
@@ -65,8 +67,25 @@ impl<'a> ProjectRun<'a> {
         command: &ProcessCommand,
         lock: &FileLock,
     ) -> Result<CompletedProcess> {
+        self.execute_within(command, RunLimits { lock: Some(lock.file()), stop: None })
+    }
+
+    /// Runs a command within `limits`. On the Dagger engine it ends if the engine does.
+    pub(super) fn execute_within(
+        &self,
+        command: &ProcessCommand,
+        limits: RunLimits<'_>,
+    ) -> Result<CompletedProcess> {
         let on_line = |line: &str| self.task.output(line);
-        self.run.ctx.run_locked(&self.part.nonce, command, Some(lock.file()), &on_line)
+        let run = |limits: RunLimits<'_>| {
+            self.run.ctx.run_within(&self.part.nonce, command, limits, &on_line)
+        };
+        match self.run.plan.choice.engine {
+            Engine::Host => run(limits),
+            Engine::Dagger => {
+                engine_watch::run_beside(|stop| run(RunLimits { stop: Some(stop), ..limits }))
+            }
+        }
     }
 
     /// Locks the project and waits for the last request of a run that was killed.

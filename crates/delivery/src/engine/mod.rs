@@ -9,6 +9,7 @@ pub mod cleanup;
 pub mod comment;
 pub mod dagger;
 pub mod deployment;
+mod engine_watch;
 pub mod failure;
 pub mod host;
 pub mod job;

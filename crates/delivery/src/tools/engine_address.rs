@@ -1,7 +1,26 @@
 //! The address of the engine that the Dagger CLI uses.
 
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
 /// The variable that names the engine. Dagger calls it experimental and has no other.
 pub const VARIABLE: &str = "_EXPERIMENTAL_DAGGER_RUNNER_HOST";
+
+/// The timeout of a connection to an engine.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Returns the address of the engine that the CLI uses here.
+#[must_use]
+pub fn current() -> Address {
+    Address::parse(base::env::variable(VARIABLE).as_deref())
+}
+
+/// Returns the address as text, for messages.
+#[must_use]
+pub fn as_text() -> String {
+    base::env::variable(VARIABLE).unwrap_or_else(|| "the container runtime".to_owned())
+}
 
 /// The kind of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +69,22 @@ impl Address {
         }
     }
 
+    /// Returns true if it is known that no engine listens there. A container, a pod or an authenticated server is
+    /// only known to the CLI.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
+        match self {
+            Address::Socket(path) => UnixStream::connect(path).is_err(),
+            Address::Open(server) => {
+                let connects = |address| TcpStream::connect_timeout(&address, CONNECT).is_ok();
+                !server.to_socket_addrs().is_ok_and(|mut all| all.any(connects))
+            }
+            Address::Container(_) | Address::Secure(_) | Address::Pod(_) | Address::Unknown(_) => {
+                false
+            }
+        }
+    }
+
     /// Returns whether an unencrypted connection leaves this machine.
     #[must_use]
     pub fn is_exposed(&self) -> bool {
@@ -84,6 +119,27 @@ mod tests {
         ] {
             assert_eq!(Address::parse(address), meant, "{address:?}");
         }
+    }
+
+    #[test]
+    fn an_address_where_nothing_listens_refuses() {
+        let folder = std::env::temp_dir().join(format!("engine-address-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let socket = folder.join("engine.sock");
+        let address = Address::Socket(socket.to_string_lossy().into_owned());
+        assert!(address.refuses());
+        let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+        assert!(!address.refuses());
+        // A socket file that a killed engine left.
+        drop(listener);
+        assert!(socket.exists() && address.refuses());
+        std::fs::remove_dir_all(&folder).expect("removable");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = Address::Open(listener.local_addr().expect("an address").to_string());
+        assert!(!address.refuses());
+        drop(listener);
+        assert!(address.refuses());
+        assert!(!Address::parse(None).refuses());
     }
 
     #[test]

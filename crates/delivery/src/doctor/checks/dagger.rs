@@ -8,7 +8,7 @@ use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
 use crate::tools::bun::which;
 use crate::tools::dagger::{self, SUPPORTED};
-use crate::tools::engine_address::{Address, VARIABLE};
+use crate::tools::engine_address::{self, Address, VARIABLE};
 use base::env::variable;
 use workspace::config::CONFIG_FILE;
 
@@ -41,16 +41,12 @@ pub fn cli(context: &Context) -> Finding {
     finding.with_expected(wanted).source(path.as_str())
 }
 
-fn address() -> Address {
-    Address::parse(variable(VARIABLE).as_deref())
-}
-
 /// `dagger.engine`
 pub fn engine(context: &Context) -> Finding {
     if which("dagger").is_none() {
         return Finding::skip(NO_CLI);
     }
-    let finding = match address() {
+    let finding = match engine_address::current() {
         Address::Unknown(scheme) => {
             return Finding::warn("the CLI knows no such engine address")
                 .with_value(scheme)
@@ -79,7 +75,7 @@ pub fn engine(context: &Context) -> Finding {
             None => Finding::warn(
                 "none answers within seconds; `--engine auto` then takes this machine's tools",
             )
-            .manual_fix(match address() {
+            .manual_fix(match engine_address::current() {
                 Address::Container(_) => {
                     "start the container runtime; a first start may still be pulling the engine's image: `dagger -M -c version` shows it"
                 }
@@ -103,7 +99,7 @@ pub fn engine(context: &Context) -> Finding {
 
 /// Warns of an unencrypted connection to another machine.
 fn exposed_engine() -> Option<Finding> {
-    address().is_exposed().then(|| {
+    engine_address::current().is_exposed().then(|| {
         Finding::warn("tcp:// neither encrypts nor asks who is there: whoever reaches the port is root on that machine and reads the tokens that pass")
             .source(VARIABLE)
             .manual_fix("keep the port in a private network, or use kube-pod://, unix:// or ssh://")
@@ -115,7 +111,7 @@ pub fn runtime(context: &Context) -> Finding {
     if which("dagger").is_none() {
         return Finding::skip(NO_CLI);
     }
-    let Address::Container(programs) = address() else {
+    let Address::Container(programs) = engine_address::current() else {
         return Finding::skip(format!("{VARIABLE} names an engine that needs none here"));
     };
     let Some(path) = programs.iter().find_map(|name| which(name)) else {
@@ -165,7 +161,7 @@ pub fn images(context: &Context) -> Finding {
     let Ok(config) = context.config() else {
         return Finding::skip("see `config`");
     };
-    let engine = match address() {
+    let engine = match engine_address::current() {
         Address::Container(_) => {
             format!("\nby the CLI: registry.dagger.io/engine:v{}", config.tools.dagger)
         }

@@ -1,0 +1,68 @@
+//! Watches the Dagger engine beside a run of the CLI, which waits forever for an engine that has gone (seen with
+//! v0.21.8).
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use crate::tools::engine_address::{self, Address};
+
+/// The pause between two looks at the engine.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// The number of refused connections, one after another, after which the engine has gone.
+const REFUSALS: u32 = 3;
+
+/// Runs `work` with a flag that is set once the engine refuses connections.
+pub fn run_beside<T>(work: impl FnOnce(&AtomicBool) -> T) -> T {
+    run_with(&engine_address::current(), PAUSE, work)
+}
+
+fn run_with<T>(address: &Address, pause: Duration, work: impl FnOnce(&AtomicBool) -> T) -> T {
+    let gone = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (running, ended) = mpsc::channel();
+        let gone = &gone;
+        scope.spawn(move || look(address, pause, gone, &ended));
+        let result = work(gone);
+        drop(running);
+        result
+    })
+}
+
+/// Looks at the engine until the work has ended. Nothing is sent by `ended`: it closes.
+fn look(address: &Address, pause: Duration, gone: &AtomicBool, ended: &Receiver<()>) {
+    let mut refusals = 0;
+    while ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        refusals = if address.refuses() { refusals + 1 } else { 0 };
+        if refusals == REFUSALS {
+            gone.store(true, Ordering::SeqCst);
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_that_goes_sets_the_flag_and_one_that_answers_does_not() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = Address::Open(listener.local_addr().expect("an address").to_string());
+        let pause = Duration::from_millis(10);
+        let is_gone = run_with(&address, pause, |gone| {
+            std::thread::sleep(Duration::from_millis(200));
+            gone.load(Ordering::SeqCst)
+        });
+        assert!(!is_gone);
+        let is_gone = run_with(&address, pause, |gone| {
+            drop(listener);
+            while !gone.load(Ordering::SeqCst) {
+                std::thread::sleep(pause);
+            }
+            true
+        });
+        assert!(is_gone);
+    }
+}
