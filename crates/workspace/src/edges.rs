@@ -323,17 +323,28 @@ impl<'w> EdgeBuilder<'w> {
         }
     }
 
-    /// Adds the configs that the TypeScript config at `path` extends.
+    /// Adds the configs that the TypeScript config at `path` extends, and the code that it maps names to.
     fn typescript(&mut self, path: &Utf8Path) {
         let dir = path.parent().unwrap_or(Utf8Path::new(""));
         let found = TypeScript::follow(&self.workspace.files, path);
         let outside =
             found.paths.iter().filter(|path| !path.starts_with(dir) || dir.as_str().is_empty());
         let outside: Vec<&Utf8PathBuf> = outside.collect();
-        if outside.is_empty() && found.packages.is_empty() {
+        // A folder that has this one inside would make every change of the repository count.
+        let code =
+            found.code.iter().filter(|path| !path.starts_with(dir) && !dir.starts_with(path));
+        let code: Vec<&Utf8PathBuf> = code.collect();
+        if outside.is_empty() && code.is_empty() && found.packages.is_empty() {
             return;
         }
         let node = self.graph.node(dir);
+        for path in code {
+            let packages = &self.workspace.packages;
+            let owner = path
+                .ancestors()
+                .find(|above| packages.contains_key(above.as_str()) && !dir.starts_with(above));
+            self.graph.add(node, owner.unwrap_or(path), Origin::Input);
+        }
         for path in outside {
             self.graph.add(node, path, Origin::Input);
         }

@@ -78,10 +78,12 @@ pub struct TypeScript {
     pub paths: BTreeSet<Utf8PathBuf>,
     /// The packages whose configs it extends, by name.
     pub packages: BTreeSet<String>,
+    /// The folders that `compilerOptions.paths` leads to: bundlers read code there.
+    pub code: BTreeSet<Utf8PathBuf>,
 }
 
 impl TypeScript {
-    /// Follows `extends` and `references` of the config at `path`.
+    /// Follows `extends`, `references` and `paths` of the config at `path`.
     #[must_use]
     pub fn follow(files: &Source, path: &Utf8Path) -> TypeScript {
         let mut found = TypeScript::default();
@@ -105,6 +107,7 @@ impl TypeScript {
                     waiting.push(base);
                 }
             }
+            found.code.extend(code_folders(files, &config["compilerOptions"], folder));
             // References of what is extended are not inherited.
             let references = if at == path { config["references"].as_array() } else { None };
             let references = references.into_iter().flatten();
@@ -116,6 +119,20 @@ impl TypeScript {
         }
         found
     }
+}
+
+/// Returns the folders that `compilerOptions.paths` names in a config in `folder`, without those of dependencies.
+fn code_folders(files: &Source, options: &Value, folder: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let base = folder.join(options["baseUrl"].as_str().unwrap_or_default());
+    let targets = options["paths"].as_object().into_iter().flatten().map(|(_, targets)| targets);
+    let targets = targets.filter_map(Value::as_array).flatten().filter_map(Value::as_str);
+    let folder_of = |target: &str| {
+        let path = normalize(&base.join(target.split('*').next().unwrap_or_default()))?;
+        let is_whole = target.ends_with("/*") || files.is_folder(&path);
+        if is_whole { Some(path) } else { path.parent().map(Utf8Path::to_owned) }
+    };
+    let folders = targets.filter(|target| !target.contains("node_modules")).filter_map(folder_of);
+    folders.filter(|path| files.exists(path)).collect()
 }
 
 /// Returns the config that a relative `extends` means, with or without its extension.

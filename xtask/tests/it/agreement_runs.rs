@@ -16,7 +16,7 @@ use crate::support::TestEnv;
 const WORKSPACES: u64 = 2;
 
 /// The number of edits in a workspace.
-const EDITS: usize = 3;
+const EDITS: usize = 2;
 
 /// The build of each site: it writes all that it reads into its page.
 const BUILD: &str = "import { readdirSync, readFileSync } from 'node:fs';\n\

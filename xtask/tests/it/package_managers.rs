@@ -251,6 +251,19 @@ cases! {
         ("config/app.json", r#"{ "extends": ["./base.json"] }"#),
         ("config/base.json", "{}\n"),
     ], "config/base.json", true);
+    paths_of_a_tsconfig: (&[NPM, ROOT,
+        ("projects/app/tsconfig.json", r#"{ "compilerOptions": { "paths": { "@lib/*": ["../../lib/*"], "x": ["./node_modules/x"] } } }"#),
+        ("lib/a.ts", "1\n"),
+    ], "lib/b.ts", true);
+    paths_of_a_tsconfig_from_its_base_url: (&[NPM, ROOT,
+        ("projects/app/tsconfig.json", r#"{ "extends": "../../tsconfig.base.json" }"#),
+        ("tsconfig.base.json", r#"{ "compilerOptions": { "baseUrl": "./libs", "paths": { "shared": ["shared/src/index.ts"] } } }"#),
+        ("libs/shared/src/index.ts", "1\n"),
+    ], "libs/shared/src/other.ts", true);
+    paths_of_a_tsconfig_to_its_own_folder_and_above: (&[NPM, ROOT,
+        ("projects/app/tsconfig.json", r#"{ "compilerOptions": { "paths": { "@/*": ["./src/*"], "~/*": ["../../*"] } } }"#),
+        ("projects/app/src/a.ts", "1\n"),
+    ], "lib/a.ts", false);
     a_tsconfig_of_a_member: (&[NPM, ROOT,
         ("projects/app/tsconfig.json", r#"{ "extends": "@acme/tsconfig/base.json" }"#),
         ("packages/tsconfig/package.json", r#"{ "name": "@acme/tsconfig" }"#),
