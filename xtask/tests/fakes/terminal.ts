@@ -1,11 +1,18 @@
 // Runs a program in a terminal of a given width and prints what it wrote there: `terminal.ts COLUMNS PROGRAM [ARGUMENT…]`.
 // The variable TYPED is typed as soon as the program asks a question, which ends with `[y/N] `.
+// The variable LONGEST_PAUSE names a file for the longest time without output, in milliseconds.
 // The variable ANSWERS is a JSON list of questions, each with the text that is typed when it is asked.
 // The variable FIRST_OUTPUT names a file that is written as soon as the program writes something.
 import { writeFileSync } from "node:fs";
 
 const [columns, ...command] = Bun.argv.slice(2) as [string, ...string[]];
 let written = "";
+let last = performance.now();
+let longest = 0;
+function pause(): void {
+	longest = Math.max(longest, performance.now() - last);
+	last = performance.now();
+}
 const answers: [string, string][] = JSON.parse(process.env.ANSWERS ?? "[]");
 let answered = 0;
 const decoder = new TextDecoder();
@@ -15,6 +22,7 @@ const child = Bun.spawn(command, {
 		cols: Number(columns),
 		rows: 24,
 		data: (terminal, bytes) => {
+			pause();
 			if (written === "" && process.env.FIRST_OUTPUT) writeFileSync(process.env.FIRST_OUTPUT, "");
 			const asked = written.includes("[y/N] ");
 			written += decoder.decode(bytes, { stream: true });
@@ -28,6 +36,8 @@ const child = Bun.spawn(command, {
 	},
 });
 const code = await child.exited;
+pause();
+if (process.env.LONGEST_PAUSE) writeFileSync(process.env.LONGEST_PAUSE, longest.toFixed());
 // What it wrote last may still be on its way.
 for (let before = -1; before !== written.length; ) {
 	before = written.length;

@@ -77,6 +77,46 @@ fn the_alias_of_another_repository_does_the_same() {
     assert_alias(&env, &config);
 }
 
+/// Cargo's own pause in the last crate is described in docs/adr/0021.
+#[test]
+fn a_first_run_names_its_parts_and_is_never_silent_for_three_seconds() {
+    let env = TestEnv::with_tools();
+    env.site("projects/a", "a");
+    env.commit("site");
+    let file = env.folder.join("pause");
+    let run = |arguments: &[&str]| {
+        let mut command = env.command(arguments, &[("LONGEST_PAUSE", file.as_str())]);
+        let shown = env.in_terminal(80, command.env_remove("CI")).exits(0).stdout;
+        let pause: u32 = std::fs::read_to_string(&file).expect("a time").parse().expect("a number");
+        assert!(pause < 3000, "{arguments:?}: silent for {pause} ms");
+        shown
+    };
+    let first = run(&["deploy", "a"]);
+    let part = |label: &str| first.find(label).unwrap_or_else(|| panic!("no {label} in {first:?}"));
+    let parts = ["[1/3] sandbox: ", "[2/3] build", "[3/3] deploy: "].map(part);
+    assert!(parts.is_sorted(), "{first:?}");
+    assert!(!first.contains("tools:"), "no tool was missing: {first:?}");
+    // Nothing has to be set up again.
+    env.write("projects/a/content.txt", "two");
+    let second = run(&["deploy", "a"]);
+    assert!(second.contains("upload") && !second.contains("/3]"), "{second:?}");
+    // The same without a terminal.
+    env.xtask(&["sandbox", "down"]).exits(0);
+    env.write("projects/a/content.txt", "three");
+    let plain = env.xtask(&["deploy", "a"]).exits(0).stderr;
+    let steps = plain.lines().filter(|line| !line.starts_with('✓') && line.contains(": "));
+    let steps: String = steps.map(|line| format!("{line}\n")).collect();
+    let port = env.port().to_string();
+    expect_test::expect![[r#"
+        setup: [1/3] sandbox: start the sandbox
+        a: read what is live
+        a: [2/3] build
+        a: [3/3] deploy: upload
+        a: [3/3] deploy: check that it answers
+    "#]]
+    .assert_eq(&steps.replace(&port, "PORT"));
+}
+
 #[test]
 fn a_reset_of_the_sandbox_asks_on_a_terminal() {
     let env = TestEnv::new();
