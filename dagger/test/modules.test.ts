@@ -41,12 +41,11 @@ describe.each(all.map((module) => [module.dir, module] as const))("%s", (dir, mo
     expect([...new Set(used.map(([, name]) => name))].sort()).toEqual(declared.sort());
   });
 
-  // With exactly this file the engine skips the install of the module.
-  test("no npm dependency, on Node", () => {
+  // With exactly this file the engine skips the install of the module. A module on Bun needs no image of Node.
+  test("no npm dependency, on Bun", () => {
     expect(json(join(sourceDir, "package.json"))).toEqual({
       type: "module",
-      dagger: { runtime: "node" },
-      packageManager: "npm@11.8.0",
+      dagger: { runtime: "bun" },
       dependencies: { typescript: "5.9.3" },
     });
     const others = ["bun.lock", "package-lock.json", "yarn.lock", "pnpm-lock.yaml", "deno.json"];

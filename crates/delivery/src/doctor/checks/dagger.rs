@@ -169,7 +169,7 @@ pub fn images(context: &Context) -> Finding {
     };
     Finding::ok()
         .detail(format!(
-            "by the modules: {}\nby the engine, to load TypeScript modules: golang, oven/bun and node, from Docker Hub or its mirror{engine}",
+            "by the modules: {}\nby the engine, to load TypeScript modules: golang and oven/bun, from Docker Hub or its mirror{engine}",
             config.images.bun
         ))
         .source(CONFIG_FILE)
