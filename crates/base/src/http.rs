@@ -242,6 +242,31 @@ mod tests {
         assert_eq!(unknown.as_deref(), Some("cannot resolve nothing.invalid"));
     }
 
+    /// A redirect is an answer, so that no header with a token goes to another server.
+    #[test]
+    fn a_redirect_is_not_followed() {
+        use std::io::{Read as _, Write as _};
+        let bind = || std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let (first, second) = (bind(), bind());
+        let port = |listener: &std::net::TcpListener| listener.local_addr().expect("one").port();
+        let url = format!("http://127.0.0.1:{}/", port(&first));
+        let location = format!("http://127.0.0.1:{}/", port(&second));
+        let server = std::thread::spawn(move || {
+            let mut stream = first.accept().expect("a request").0;
+            let _request = stream.read(&mut [0; 4096]).expect("text");
+            let answer = format!(
+                "HTTP/1.1 307 Moved\r\nlocation: {location}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            );
+            stream.write_all(answer.as_bytes()).expect("sent");
+        });
+        let headers = [("authorization", "Bearer token")];
+        let answer = get(&agent(Duration::from_secs(60), 0), &url, &headers).expect("an answer");
+        server.join().expect("an end");
+        assert_eq!(answer.status, 307);
+        second.set_nonblocking(true).expect("set");
+        assert!(second.accept().is_err(), "the other server was asked");
+    }
+
     #[test]
     fn names_below_localhost_travel_in_the_header() {
         assert_eq!(

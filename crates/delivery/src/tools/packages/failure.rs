@@ -153,7 +153,10 @@ mod tests {
                 Some("sharp"),
             ),
             ("error: script \"build\" exited with code 1", None),
-            ("ERR_PNPM_FETCH_404  GET https://example.com/a/-/a-1.0.0.tgz: Not Found - 404", None),
+            (
+                "ERR_PNPM_FETCH_404  GET https://registry.example/a/-/a-1.0.0.tgz: Not Found - 404",
+                None,
+            ),
         ] {
             assert_eq!(failed_script(line), package, "{line}");
         }
