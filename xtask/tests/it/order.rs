@@ -116,7 +116,7 @@ fn a_worker_is_deployed_after_those_that_its_config_names() {
         "{error}"
     );
     worker(&env, "pong", "", "pong");
-    env.xtask(&["deploy", "pong", "--engine", "host"]).exits(0);
+    env.xtask(&["deploy", "ping", "pong", "--engine", "host"]).exits(0);
     worker(&env, "pong", "ping", "pong");
     env.xtask(&["deploy", "ping", "pong", "--engine", "host"]).exits(0);
     assert_eq!(env.fetch("pong.localhost", "/"), (200, "pong ping".to_owned()));

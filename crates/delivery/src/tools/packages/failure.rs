@@ -154,7 +154,7 @@ mod tests {
             ),
             ("error: script \"build\" exited with code 1", None),
             (
-                "ERR_PNPM_FETCH_404  GET https://registry.npmjs.org/a/-/a-1.0.0.tgz: Not Found - 404",
+                "ERR_PNPM_FETCH_404  GET https://registry.example/a/-/a-1.0.0.tgz: Not Found - 404",
                 None,
             ),
         ] {
