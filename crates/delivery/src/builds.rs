@@ -89,7 +89,7 @@ fn imported_packages<'w>(
         let imported: Vec<Utf8PathBuf> = graph
             .edges(dir)
             .filter(|edge| match edge.origin {
-                Origin::Manifest | Origin::Package | Origin::Config => true,
+                Origin::Manifest | Origin::Package | Origin::Config | Origin::Link => true,
                 Origin::DependsOn => !is_project(edge.to),
                 Origin::Install | Origin::Module | Origin::Input => false,
             })

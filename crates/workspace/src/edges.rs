@@ -98,7 +98,34 @@ impl<'w> EdgeBuilder<'w> {
             }
         }
         self.shared_modules();
+        self.links();
         self.graph
+    }
+
+    /// Adds what the symbolic links of each folder lead to. Git knows a link as the way to its target, and a build
+    /// reads the target. The package that owns the target counts as a whole, because git may ignore what is linked. A
+    /// link to a folder above itself means the way up, not everything in it.
+    fn links(&mut self) {
+        let files = &self.workspace.files;
+        let targets = self.workspace.links.iter().filter_map(|link| {
+            let real = files.resolve_link(link).filter(|real| !link.starts_with(real))?;
+            Some((link, real))
+        });
+        let targets: Vec<(&Utf8PathBuf, Utf8PathBuf)> = targets.collect();
+        // A target may hold links too.
+        let mut has_grown = true;
+        while has_grown {
+            has_grown = false;
+            for (link, real) in &targets {
+                for node in self.graph.nodes_above(link) {
+                    let dir = self.graph.path(node);
+                    if !real.starts_with(dir) {
+                        let to = self.owner(real, dir).unwrap_or(real).to_owned();
+                        has_grown |= self.graph.add(node, &to, Origin::Link);
+                    }
+                }
+            }
+        }
     }
 
     /// Every project is deployed by one shared module, and those without their own module are
@@ -314,13 +341,17 @@ impl<'w> EdgeBuilder<'w> {
     /// Adds what a wrangler config names outside of its folder: the package that owns it, which is built
     /// first, or else the file or folder itself.
     fn named_by_wrangler(&mut self, node: NodeIndex, dir: &Utf8Path, path: &Utf8Path) {
-        let owner = path.ancestors().find(|above| {
-            self.workspace.packages.contains_key(above.as_str()) && !dir.starts_with(above)
-        });
-        self.graph.add(node, owner.unwrap_or(path), Origin::Config);
+        self.graph.add(node, self.owner(path, dir).unwrap_or(path), Origin::Config);
         if let Some(real) = self.workspace.files.resolve_link(path) {
             self.graph.add(node, &real, Origin::Config);
         }
+    }
+
+    /// Returns the folder of the package that owns `path`. `None` if no package does, or one around `dir`.
+    fn owner<'p>(&self, path: &'p Utf8Path, dir: &Utf8Path) -> Option<&'p Utf8Path> {
+        path.ancestors().find(|above| {
+            self.workspace.packages.contains_key(above.as_str()) && !dir.starts_with(above)
+        })
     }
 
     /// Adds the configs that the TypeScript config at `path` extends, and the code that it maps names to.

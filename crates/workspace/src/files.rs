@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::names::{is_defining_name, is_read};
 use super::symlinks;
 use super::tree::Tree;
-use crate::git;
+use crate::git::{self, Listing};
 use base::error::Failure;
 
 /// The folder of projects, in a repository that has it.
@@ -48,13 +48,18 @@ impl Source {
         Ok(Source::Commit(Tree::load(root, commit, is_read)?))
     }
 
-    /// Every file that says what exists, sorted by its text. A deleted one may be among those of the
-    /// working tree.
-    pub fn list(&self) -> Result<Vec<Utf8PathBuf>> {
+    /// Every file that says what exists, and every symbolic link, sorted by their text. A deleted one may be among
+    /// those of the working tree.
+    pub fn list(&self) -> Result<Listing> {
         match self {
-            Source::WorkingTree { root } => git::files(root, is_defining_name),
+            Source::WorkingTree { root } => git::list(root, is_defining_name),
             Source::Commit(tree) => {
-                Ok(git::with_names(tree.paths(), is_defining_name).map(Utf8PathBuf::from).collect())
+                let files = git::with_names(tree.paths(), is_defining_name);
+                let links = git::with_names(tree.links(), |_| true);
+                Ok(Listing {
+                    files: files.map(Utf8PathBuf::from).collect(),
+                    links: links.map(Utf8PathBuf::from).collect(),
+                })
             }
         }
     }

@@ -45,19 +45,39 @@ pub fn branch(root: &Utf8Path) -> Result<Option<String>> {
     Ok(Some(name.trim().to_owned()).filter(|name| !name.is_empty()))
 }
 
-/// Every file whose name passes `wanted` and that git tracks or would track, relative to `root` and
-/// sorted by their text. A deleted one may be among them. Dependency folders are
-/// left out even if they are committed, and so are paths that are not UTF-8.
-pub fn files(root: &Utf8Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Utf8PathBuf>> {
+/// Paths of the repository, relative to its root and sorted by their text.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The files whose names were wanted.
+    pub files: Vec<Utf8PathBuf>,
+    /// The symbolic links, whatever their names.
+    pub links: Vec<Utf8PathBuf>,
+}
+
+/// Lists what git tracks or would track: the files whose name passes `wanted`, and the links. A deleted one may be
+/// among them. Dependency folders are left out even if they are committed, and so are paths that are not UTF-8.
+pub fn list(root: &Utf8Path, wanted: impl Fn(&str) -> bool) -> Result<Listing> {
     // Two processes side by side: one reads the index, the other walks the folders, which is slow.
     let others = start_others(root)?;
-    let mut listed = output(root, &["ls-files", "-z", "--cached"])?;
-    listed.extend(finish(others, "ls-files")?);
-    let listed = utf8_paths(listed);
-    let mut files: Vec<&str> = with_names(listed.split('\0'), wanted).collect();
-    files.sort_unstable();
-    files.dedup();
-    Ok(files.into_iter().map(Utf8PathBuf::from).collect())
+    let staged = utf8_paths(output(root, &["ls-files", "-z", "--cached", "--stage"])?);
+    let others = utf8_paths(finish(others, "ls-files")?);
+    let staged = staged.split('\0').filter_map(|entry| entry.split_once('\t'));
+    let is_link = |path: &&str| {
+        root.join(path).symlink_metadata().is_ok_and(|metadata| metadata.is_symlink())
+    };
+    let linked = staged.clone().filter(|(mode, _)| mode.starts_with(LINK)).map(|(_, path)| path);
+    let links = linked.chain(others.split('\0').filter(|path| !path.is_empty()).filter(is_link));
+    let files = staged.map(|(_, path)| path).chain(others.split('\0'));
+    let sorted = |paths: &mut dyn Iterator<Item = &str>| {
+        let mut paths: Vec<&str> = paths.collect();
+        paths.sort_unstable();
+        paths.dedup();
+        paths.into_iter().map(Utf8PathBuf::from).collect()
+    };
+    Ok(Listing {
+        files: sorted(&mut with_names(files, wanted)),
+        links: sorted(&mut with_names(links, |_| true)),
+    })
 }
 
 /// Starts to list what git would track and does not yet, which takes a walk through all folders.

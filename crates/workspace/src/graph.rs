@@ -26,6 +26,8 @@ pub enum Origin {
     Input,
     /// A path of a wrangler config that leads out of its folder.
     Config,
+    /// A symbolic link that leads out of its folder.
+    Link,
 }
 
 /// One step from a folder to something that it is made from.

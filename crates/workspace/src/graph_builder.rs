@@ -30,6 +30,16 @@ impl GraphBuilder {
         self.paths.len() - 1
     }
 
+    /// Returns the nodes of `path` and of the folders above it that exist so far.
+    pub(super) fn nodes_above(&self, path: &Utf8Path) -> Vec<NodeIndex> {
+        path.ancestors().filter_map(|above| self.numbers.get(above.as_str())).copied().collect()
+    }
+
+    /// Returns the path of a node.
+    pub(super) fn path(&self, node: NodeIndex) -> &Utf8Path {
+        &self.paths[node]
+    }
+
     /// Adds an edge; returns whether it is new.
     pub(super) fn add(&mut self, from: NodeIndex, to: &Utf8Path, origin: Origin) -> bool {
         let edge = (self.node(to), origin);

@@ -65,6 +65,7 @@ use config::Config;
 use discovery::{BrokenConfig, Discoveries, Discovery, SearchFolders, ignored_note, unnamed_note};
 use edges::EdgeBuilder;
 use files::{MANIFEST, NPMRC, PNPM, Source};
+use git::Listing;
 use graph::Graph;
 use installs::{INSTALL_SETTINGS, YARNRC};
 use package::Package;
@@ -102,6 +103,8 @@ pub struct Workspace {
     install_files: Vec<Utf8PathBuf>,
     /// The TypeScript configs of packages and projects.
     tsconfigs: Vec<Utf8PathBuf>,
+    /// The symbolic links of the repository.
+    links: Vec<Utf8PathBuf>,
     /// The roots of workspaces, by folder.
     roots: BTreeMap<String, Root>,
 }
@@ -141,7 +144,7 @@ impl Workspace {
 
     fn with_config(root: &Utf8Path, files: Source, config: Config) -> Result<Workspace> {
         let place = SearchFolders::new(&files, &config)?;
-        let mut listed = files.list()?;
+        let Listing { files: mut listed, links } = files.list()?;
         let (packages, unreadable) = packages(&files, &listed)?;
         listed.retain(|path| path.file_name() != Some(MANIFEST) && !files.is_missing(path));
         let found = Discovery::new(&files, place, &packages, &unreadable).find(&listed);
@@ -169,6 +172,7 @@ impl Workspace {
             packages,
             install_files,
             tsconfigs,
+            links,
             files,
         };
         let graph_builder = EdgeBuilder::new(&workspace).build();

@@ -61,7 +61,7 @@ pub(super) fn decode(text: &str) -> Option<Summary> {
 }
 
 /// Every origin, by its own number.
-const ORIGINS: [Origin; 7] = [
+const ORIGINS: [Origin; 8] = [
     Origin::Package,
     Origin::Manifest,
     Origin::Install,
@@ -69,6 +69,7 @@ const ORIGINS: [Origin; 7] = [
     Origin::DependsOn,
     Origin::Input,
     Origin::Config,
+    Origin::Link,
 ];
 
 #[derive(Deserialize, Serialize)]

@@ -71,6 +71,11 @@ impl Tree {
         self.entries.iter().map(|entry| entry.path.as_str())
     }
 
+    /// Every symbolic link, sorted.
+    pub fn links(&self) -> impl Iterator<Item = &str> {
+        self.links.keys().map(String::as_str)
+    }
+
     /// Returns the text of a file. One that was not wanted when the tree was loaded is read now.
     pub fn read(&self, path: &Utf8Path) -> Result<String, Failure> {
         let real = self.real(path).ok_or_else(|| {

@@ -124,6 +124,40 @@ fn inputs_behind_a_link_decide_too() {
     assert_eq!(keys(&env, &["alone"]), after);
 }
 
+/// A link inside of a project, a link behind it, a link to a package, and one that is not committed.
+#[test]
+fn what_a_link_leads_to_is_an_input() {
+    let env = branch();
+    env.write("shared/texts/hello", "1\n");
+    env.write("shared/deep/more", "1\n");
+    env.write("lib/package.json", r#"{ "name": "lib" }"#);
+    env.write("lib/code/index.js", "1\n");
+    env.write("late/text", "1\n");
+    let link = |target: &str, path: &str| symlink(target, env.root.join(path)).expect("a link");
+    env.write("projects/alone/src/own", "1\n");
+    link("../../../shared/texts", "projects/alone/src/texts");
+    link("../deep/more", "shared/texts/more");
+    link("../../lib/code/index.js", "projects/alone/index.js");
+    link("../..", "projects/alone/up");
+    env.commit("links");
+    link("../../late", "projects/alone/late");
+    let mut before = keys(&env, &["alone"]);
+    let files = ["shared/texts/hello", "shared/deep/more", "lib/code/index.js", "late/text"];
+    for path in files {
+        env.write(path, "2\n");
+        let after = keys(&env, &["alone"]);
+        assert_ne!(after, before, "{path}");
+        assert_eq!(names(&affected_json(&env, &["--base", "HEAD"])), ["alone"], "{path}");
+        before = after;
+        env.commit(path);
+        let ask = ["--base", "HEAD~1", "--head", "HEAD"];
+        assert_eq!(names(&affected_json(&env, &ask)), ["alone"], "{path}: the commit");
+    }
+    env.write("elsewhere/text", "2\n");
+    assert_eq!(keys(&env, &["alone"]), before, "the way up is not everything");
+    assert_eq!(names(&affected_json(&env, &["--base", "HEAD"])), [""; 0]);
+}
+
 #[test]
 fn nothing_is_kept_where_git_would_see_it() {
     let env = branch();

@@ -156,10 +156,11 @@ fn read(root: &Utf8Path, path: &Utf8Path) -> Result<Option<String>, Failure> {
 /// Reads the Dagger modules of `checkout`, without its config.
 pub fn modules(checkout: &Utf8Path) -> Result<Vec<(Utf8PathBuf, String)>, Failure> {
     let is_of_module = |path: &Utf8PathBuf| MODULES.iter().any(|module| path.starts_with(module));
-    let files = workspace::git::files(checkout, |_| true).map_err(|error| {
+    let files = workspace::git::list(checkout, |_| true).map_err(|error| {
         refused(format!("cannot list the Dagger modules of {checkout}: {error:#}"))
     })?;
     files
+        .files
         .into_iter()
         .filter(|path| is_of_module(path) && path != CONFIG_FILE)
         .map(|path| Ok((path.clone(), workspace::symlinks::read(checkout, &path)?)))

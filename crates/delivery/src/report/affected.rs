@@ -130,5 +130,6 @@ fn verb(origin: Origin) -> &'static str {
         Origin::Input => "is made from",
         Origin::Install => "is installed by",
         Origin::Config => "its wrangler config names",
+        Origin::Link => "has a link to",
     }
 }
