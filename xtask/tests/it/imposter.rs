@@ -72,6 +72,13 @@ fn no_command_gives_a_token_to_another_program() {
         assert_ne!(env.port(), port, "the imposter has it");
         env.xtask(&["sandbox", "down"]).exits(0);
     }
+    // A copy of the folder of a running sandbox, which could prove itself with what was copied.
+    env.xtask(&["sandbox", "up"]).exits(0);
+    let copy = TestEnv::new();
+    env.sh(&format!("mkdir -p {0}/.xtask && cp -a .xtask/sandbox {0}/.xtask/", copy.root)).exits(0);
+    let down = copy.xtask(&["sandbox", "down"]).exits(0);
+    assert_eq!(down.stdout, "the sandbox is not running\n");
+    env.xtask(&["sandbox", "status"]).exits(0);
     let seen = seen.lock().expect("no panic");
     assert!(seen.contains("/__sandbox/proof/"), "it was asked who it is: {seen}");
     assert!(!seen.contains(CANARY) && !seen.to_lowercase().contains("authorization"), "{seen}");

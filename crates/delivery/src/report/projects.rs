@@ -47,7 +47,10 @@ impl<'a> ProjectsReport<'a> {
     #[must_use]
     pub fn text(&self, width: Option<usize>) -> String {
         if self.projects.is_empty() {
-            return "no projects: none has a wrangler config".to_owned();
+            return match self.broken {
+                [] => "no projects: none has a wrangler config".to_owned(),
+                _ => "no projects: no wrangler config can be used".to_owned(),
+            };
         }
         let mut table = Table::new(&["PROJECT", "WORKER", "ENVIRONMENTS"]);
         for ProjectEntry { project, .. } in &self.projects {

@@ -10,6 +10,7 @@ use workspace::toolchain::Toolchain;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ring::hmac;
@@ -118,7 +119,12 @@ pub fn running(root: &Utf8Path) -> Option<Server> {
     // The port is part of the message, so that another server cannot pass on a real sandbox's proof.
     let message = format!("sandbox-proof-1:{}:{nonce}", server.port);
     let wanted = hex(hmac::sign(&key, message.as_bytes()).as_ref());
-    (answer["proof"] == wanted.as_str()).then_some(server)
+    if answer["proof"] != wanted.as_str() {
+        return None;
+    }
+    // The sandbox holds the lock of its state. The lock of a copied folder is free: the sandbox is another checkout's.
+    let lock = File::open(state(root).join("lock")).ok()?;
+    lock.try_lock().is_err().then_some(server)
 }
 
 /// Returns the port on which the sandbox runs, else the one on which it would start. Nothing may be
@@ -377,17 +383,25 @@ pub fn start(
 /// Asks a running sandbox to end, and waits until it has: it holds a lock for as long as it lives.
 pub fn stop(root: &Utf8Path, server: &Server) -> Result<()> {
     let pid = Pid::from_raw(server.pid);
-    kill(pid, Signal::SIGTERM).context("cannot stop the sandbox")?;
     let path = state(root).join("lock");
     let lock = File::open(&path).with_context(|| format!("cannot read {path}"))?;
+    signal(pid, Signal::SIGTERM).context("cannot stop the sandbox")?;
     let asked = Instant::now();
     while lock.try_lock().is_err() {
         if asked.elapsed() > Duration::from_secs(15) {
-            kill(pid, Signal::SIGKILL).context("cannot end the sandbox")?;
+            signal(pid, Signal::SIGKILL).context("cannot end the sandbox")?;
         }
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())
+}
+
+/// Signals a process. One that has ended already is no error.
+fn signal(pid: Pid, signal: Signal) -> nix::Result<()> {
+    match kill(pid, signal) {
+        Err(Errno::ESRCH) => Ok(()),
+        sent => sent,
+    }
 }
 
 /// The last `count` lines of a text file; none when it cannot be read.
