@@ -70,6 +70,9 @@ pub struct FaultRow {
     /// Files that are there before the run, by their paths below the root.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
+    /// Texts that are appended to files of the repository.
+    #[serde(default)]
+    pub append: BTreeMap<String, String>,
     /// A second event at that moment: a signal, a deployment by another user.
     pub then: Option<String>,
     /// `XTASK_DEADLINE`.

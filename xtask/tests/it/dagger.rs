@@ -383,6 +383,21 @@ fn builds_and_uploads_end_as_on_the_host() {
         "throw new Error('reason of the code');\nexport default { fetch: () => new Response('x') };\n",
     );
     code("unresolved", "import './missing.js';\nexport default {};\n");
+    site("stale", "");
+    for dependencies in [r#""lib": "file:./lib""#, r#""lib": "file:./lib", "more": "file:./lib""#] {
+        let package = format!(
+            r#"{{ "name": "stale", "scripts": {{ "build": "bun build.ts" }}, "dependencies": {{ {dependencies} }} }}"#
+        );
+        env.write("projects/stale/package.json", &package);
+        env.write("projects/stale/lib/package.json", r#"{ "name": "lib" }"#);
+        if !env.root.join("projects/stale/bun.lock").exists() {
+            env.sh("cd projects/stale && bun install").exits(0);
+        }
+    }
+    site("pointer", "");
+    env.write(".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n");
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+    env.write("projects/pointer/logo.bin", pointer);
     let config = std::fs::read_to_string(env.root.join("dagger/config/config.json")).expect("text");
     let config = config.replacen('{', r#"{ "variables": { "build": ["PUBLIC_API_URL"] },"#, 1);
     env.write("dagger/config/config.json", &config);
@@ -414,6 +429,12 @@ fn builds_and_uploads_end_as_on_the_host() {
         ("rules", "live", "_redirects:1: Cloudflare drops this line: the status code `404`"),
         ("variable", "live", ""),
         ("hidden", "live", ""),
+        ("stale", "failed", "hint: run `bun install` in projects/stale"),
+        (
+            "pointer",
+            "refused",
+            "projects/pointer/logo.bin is a Git LFS pointer instead of the file",
+        ),
     ] {
         let record = ran.record(project);
         assert_eq!(record["status"], status, "{project}: {record:#}");

@@ -1,6 +1,7 @@
 //! The machine that a row runs on: its programs, its files, its disk.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -65,6 +66,10 @@ impl Stage {
                 let file = File::options().append(true).open(&path).expect("a file");
                 file.set_modified(SystemTime::UNIX_EPOCH + FUTURE).expect("a time");
             }
+        }
+        for (path, text) in &case.row.append {
+            let file = File::options().append(true).open(root.join(path));
+            file.and_then(|mut file| file.write_all(text.as_bytes())).expect("a file");
         }
         for (name, text) in &case.row.programs {
             let path = bin.join(name);

@@ -12,6 +12,7 @@ use crate::context::RunLimits;
 use crate::plan::{Operation, ProjectPlan};
 use crate::record::StepResult;
 use crate::script;
+use crate::tools::packages::failure;
 use crate::tools::{dagger, engine_address};
 use base::command;
 use base::error::{Failure, failed, refused};
@@ -111,14 +112,14 @@ pub fn read_report(
 ) -> Result<NewVersion> {
     let text = std::fs::read_to_string(&prepared.report).unwrap_or_default();
     let Some(made) = module_record(&text, &job.part.nonce, job.part.strategy) else {
-        has_succeeded(finished)?;
+        has_succeeded(job, finished)?;
         return Err(anyhow!(
             failed("dagger exited with 0 but left no record of this attempt: it ran nothing, or answered from a cache")
                 .hint(format!("look for the record at {}", prepared.report))
         ));
     };
     let made = made?;
-    has_succeeded(finished)?;
+    has_succeeded(job, finished)?;
     Ok(made)
 }
 
@@ -139,7 +140,7 @@ impl ProjectRun<'_> {
         }
         let (command, _) = self.container_command()?;
         self.step("dagger: build");
-        has_succeeded(self.execute_within(&command, RunLimits::default())?).map(|_| ())
+        has_succeeded(self, self.execute_within(&command, RunLimits::default())?).map(|_| ())
     }
 
     /// Returns the command that runs the project's script, and where it leaves its record.
@@ -229,13 +230,18 @@ fn refusal(output: &[String]) -> Option<Failure> {
     Some(failure.hint("nothing was changed; do what the message says, then retry"))
 }
 
-fn has_succeeded(finished: CompletedProcess) -> Result<CompletedProcess> {
+fn has_succeeded(job: &ProjectRun<'_>, finished: CompletedProcess) -> Result<CompletedProcess> {
     if finished.exit_reason != ExitReason::Code(0)
         && let Some(refusal) = refusal(&finished.tail)
     {
         return Err(refusal.into());
     }
-    let hint = dagger::hint(&finished.tail);
+    let install = || {
+        let installation = job.part.toolchain.installation.as_ref();
+        let installation = installation.filter(|_| script::container::is_used(job.part))?;
+        failure::specific_hint(installation, &job.part.containers.variables, &finished.tail)
+    };
+    let hint = dagger::hint(&finished.tail).map(str::to_owned).or_else(install);
     let reason = finished.exit_reason;
     let deadline = reason == ExitReason::Deadline;
     finished.success().map_err(|failure| {

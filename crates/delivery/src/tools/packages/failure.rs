@@ -60,11 +60,23 @@ const UNREACHABLE: [&str; 11] = [
 /// Returns the next step after an install that failed with these last lines of output.
 #[must_use]
 pub fn hint(install: &Installation, variables: &Variables, tail: &[String]) -> String {
+    specific_hint(install, variables, tail).unwrap_or_else(|| {
+        let (alone, at) = (install.manager.frozen_install().join(" "), place(&install.dir));
+        format!("run `{} {alone}` {at} to see the install fail alone", install.manager.program())
+    })
+}
+
+/// Returns the next step if the lines say why the install failed. `None` for other lines.
+#[must_use]
+pub fn specific_hint(
+    install: &Installation,
+    variables: &Variables,
+    tail: &[String],
+) -> Option<String> {
     let has = |texts: &[&str]| tail.iter().any(|line| texts.iter().any(|text| line.contains(text)));
     // Bun prints the status after the address.
     let is_status = |line: &String| line.ends_with("- 401") || line.ends_with("- 403");
-    let at = place(&install.dir);
-    if let Some(package) = tail.iter().find_map(|line| failed_script(line)) {
+    let hint = if let Some(package) = tail.iter().find_map(|line| failed_script(line)) {
         format!(
             "look at the output of the install script of {package}, which failed; if it needs a variable, such as one that skips a \
              download, add its name in {CONFIG_FILE}: `\"variables\": {{ \"install\": [\"NAME\"] }}`"
@@ -79,9 +91,9 @@ pub fn hint(install: &Installation, variables: &Variables, tail: &[String]) -> S
     } else if has(&UNREACHABLE) {
         crate::tools::bun::REGISTRY.to_owned()
     } else {
-        let alone = install.manager.frozen_install().join(" ");
-        format!("run `{} {alone}` {at} to see the install fail alone", install.manager.program())
-    }
+        return None;
+    };
+    Some(hint)
 }
 
 /// Returns the package whose install script failed, from a line of Bun, pnpm or Yarn berry. Its network is not that of the
