@@ -457,3 +457,30 @@ fn a_package_is_not_built_while_another_run_reads_its_output() {
     assert!(second.wait().expect("an end").success(), "{output}");
     assert_eq!(packages(), 2);
 }
+
+#[test]
+fn a_project_is_not_built_while_one_that_imports_it_is() {
+    let env = TestEnv::with_tools();
+    for name in ["a", "b"] {
+        env.site(&format!("projects/{name}"), name);
+        env.write(
+            &format!("projects/{name}/build.ts"),
+            "import { appendFileSync } from 'node:fs';\n\
+             const say = (text: string) => appendFileSync('../../../builds', `${text} ${process.cwd().split('/').at(-1)}\\n`);\n\
+             say('begin');\n\
+             await Bun.sleep(400);\n\
+             await Bun.write('dist/index.html', 'x');\n\
+             say('end');\n",
+        );
+    }
+    std::os::unix::fs::symlink("../b", env.root.join("projects/a/imported")).expect("a link");
+    env.commit("sites");
+    env.xtask(&["build", "a", "b", "--engine=host", "--jobs=2"]).exits(0);
+    let builds = std::fs::read_to_string(env.folder.join("builds")).expect("builds");
+    let lines: Vec<&str> = builds.lines().collect();
+    assert_eq!(lines.len(), 6, "{builds}");
+    for pair in lines.chunks(2) {
+        let name = pair[0].strip_prefix("begin ").expect("a beginning");
+        assert_eq!(pair[1], format!("end {name}"), "{builds}");
+    }
+}

@@ -1,5 +1,5 @@
 //! The order of a run: a project is deployed after those whose Workers its config names, and not at all if one of them
-//! failed.
+//! failed. Two projects of which one imports the other are not built at the same time.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,6 +19,8 @@ pub struct DeployQueue<'p> {
 struct QueueState {
     /// The positions of the projects that have not begun.
     waiting: Vec<usize>,
+    /// The positions of those that have begun and are not done.
+    running: Vec<usize>,
     /// The records by position.
     records: BTreeMap<usize, Record>,
 }
@@ -38,11 +40,14 @@ impl<'p> DeployQueue<'p> {
         let mut state = self.lock();
         loop {
             let is_ready = |at: &usize| {
-                let after = &self.plan.projects[*at].after;
-                after.iter().all(|name| state.record(self.plan, name).is_some())
+                let part = &self.plan.projects[*at];
+                let is_done = |name: &String| state.record(self.plan, name).is_some();
+                let mut running = state.running.iter().map(|at| &self.plan.projects[*at]);
+                part.after.iter().all(is_done) && !running.any(|other| share_output(part, other))
             };
             if let Some(at) = state.waiting.iter().position(is_ready) {
                 let index = state.waiting.remove(at);
+                state.running.push(index);
                 let part = &self.plan.projects[index];
                 return Some((index, part, self.blocking_failure(&state, part)));
             }
@@ -55,7 +60,10 @@ impl<'p> DeployQueue<'p> {
 
     /// Keeps the record of a project that is done, which lets others begin.
     pub fn finish(&self, index: usize, record: Record) {
-        self.lock().records.insert(index, record);
+        let mut state = self.lock();
+        state.running.retain(|at| *at != index);
+        state.records.insert(index, record);
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -91,6 +99,15 @@ impl<'p> DeployQueue<'p> {
                 .hint(format!("or run `{again}`, which binds it to what is live of {name}")),
         )
     }
+}
+
+/// Returns true if one of two projects is built in the folder that the other one imports.
+fn share_output(one: &ProjectPlan, other: &ProjectPlan) -> bool {
+    let imports = |importer: &ProjectPlan, imported: &ProjectPlan| {
+        let own = imported.build.as_ref().unwrap_or(&imported.dir);
+        importer.dependencies.iter().any(|build| build.dir == *own)
+    };
+    imports(one, other) || imports(other, one)
 }
 
 impl QueueState {
