@@ -3,6 +3,7 @@
 //!
 //! Real answers are changed in one place. What was once found is kept in `tests/cases/answers/`.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -206,6 +207,8 @@ struct Server {
     asked: Arc<AtomicUsize>,
     /// The process that a program may take for this server, and end.
     process: Child,
+    /// The lock of the sandbox's state, as a sandbox holds it.
+    lock: Option<File>,
 }
 
 impl Drop for Server {
@@ -262,7 +265,7 @@ impl Server {
             }
         });
         let process = Command::new("sleep").arg("3600").spawn().expect("it starts");
-        Server { address, answer, asked, process }
+        Server { address, answer, asked, process, lock: None }
     }
 
     /// Gives this answer from now on.
@@ -393,11 +396,14 @@ fn stage() -> (TestEnv, Server) {
     let env = TestEnv::new();
     env.site("projects/a", "a");
     env.commit("site");
-    let server = Server::start();
+    let mut server = Server::start();
     let port = server.address.rsplit_once(':').expect("a port").1;
     let running = json!({ "pid": server.process.id(), "port": port.parse::<u16>().expect("a port"),
         "url": server.address, "started": "2026-11-24T12:59:59Z" });
     env.write(".xtask/sandbox/server.json", &running.to_string());
+    let lock = File::create(env.root.join(".xtask/sandbox/lock")).expect("a file");
+    lock.lock().expect("a lock");
+    server.lock = Some(lock);
     env.write(".xtask/sandbox/identity", IDENTITY);
     let identity = env.root.join(".xtask/sandbox/identity");
     std::fs::set_permissions(identity, std::fs::Permissions::from_mode(0o600)).expect("a mode");
