@@ -8,6 +8,10 @@ fn the_projects_of_this_repository_look_right_in_a_browser() {
     let env = TestEnv::with_tools();
     copy(&env, "projects");
     copy(&env, "dagger");
+    let manifest = env.root.join("projects/rawkode.academy/website/package.json");
+    let text = std::fs::read_to_string(&manifest).expect("text");
+    let repository = r#"{ "repository": "https://gitlab.example.com/acme/sites","#;
+    std::fs::write(&manifest, text.replacen('{', repository, 1)).expect("written");
     env.commit("projects");
     let ran = env.xtask(&["deploy", "--json"]).exits(0);
     let url = |name: &str| ran.record(name)["urls"][0].as_str().expect("an address").to_owned();

@@ -1,4 +1,4 @@
-import config from "../../../../dagger/config/config.json";
+import manifest from "../package.json";
 
 /** The pages in the order in which they are read. Navigation, and the link to the next page, follow this list. */
 export const pages = [
@@ -10,14 +10,11 @@ export const pages = [
   { path: "/sandbox/", name: "Sandbox", summary: "Deploy without an account, to a stand-in on your own machine." },
 ] as const;
 
-const { projectId, url } = config.gitlab;
-const isNumber = /^\d+$/.test(projectId);
+/** The page of the repository: `repository` of package.json. Null as long as the field is not there. */
+export const repository = (manifest as { repository?: string }).repository ?? null;
 
-/** The page of the repository, by the shared config file. Null as long as the file has the placeholder 0. */
-export const repository = projectId === "0" ? null : isNumber ? `${url}/projects/${projectId}` : `${url}/${projectId}`;
-
-/** The folder with the documentation of the tool. Null if the address of the repository is not known. */
-export const documentation = repository === null || isNumber ? null : `${repository}/-/tree/HEAD/docs`;
+/** The folder with the documentation of the tool. Null without the repository. */
+export const documentation = repository === null ? null : `${repository}/-/tree/HEAD/docs`;
 
 export interface Section {
   id: string;
