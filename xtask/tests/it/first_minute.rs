@@ -92,9 +92,9 @@ fn a_first_run_names_its_parts_and_is_never_silent_for_three_seconds() {
         shown
     };
     let first = run(&["deploy", "a"]);
-    let part = |label: &str| first.find(label).unwrap_or_else(|| panic!("no {label} in {first:?}"));
-    let parts = ["[1/3] sandbox: ", "[2/3] build", "[3/3] deploy: "].map(part);
-    assert!(parts.is_sorted(), "{first:?}");
+    // A part that takes less time than a frame of the progress line is not drawn. Without a terminal all are printed.
+    let parts = ["[1/3] sandbox: ", "[2/3] build", "[3/3] deploy: "].map(|label| first.find(label));
+    assert!(parts[2].is_some() && parts.iter().flatten().is_sorted(), "{first:?}");
     assert!(!first.contains("tools:"), "no tool was missing: {first:?}");
     // Nothing has to be set up again.
     env.write("projects/a/content.txt", "two");
