@@ -9,7 +9,7 @@ use camino::Utf8Path;
 use super::job::ProjectRun;
 use super::uploader::{NewVersion, PreparedUpload};
 use crate::plan::commands::Bundling;
-use crate::plan::{Operation, UploadKind, guard};
+use crate::plan::{Operation, ProjectPlan, UploadKind, guard};
 use base::error::{Failure, failed, interrupted, refused, unwritable};
 use base::runner::{CompletedProcess, ExitReason};
 use cloudflare::wrangler;
@@ -76,8 +76,7 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
     std::fs::create_dir_all(folder.join("empty"))
         .map_err(|error| unwritable(format!("cannot make {folder}: {error}")))?;
     let root = &job.run.ctx.root;
-    let is_redirected = root.join(&part.dir).join(wrangler::REDIRECT).is_file()
-        && is_default_config(root, &part.config);
+    let is_redirected = is_redirected(root, part);
     let generated = if is_redirected { Some(generated_target(root, &part.dir)?) } else { None };
     let target = generated.as_ref().unwrap_or(&part.target);
     let is_bundled = target.main.is_some() || target.has_build_command;
@@ -100,6 +99,11 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
         ExitReason::Code(wrangler::REFUSED) => Err(refusal(&finished).into()),
         _ => Ok(warnings(&finished.success()?.tail)),
     }
+}
+
+/// Returns true if wrangler follows the config that an adapter left instead of the project's own.
+pub(super) fn is_redirected(root: &Utf8Path, part: &ProjectPlan) -> bool {
+    root.join(&part.dir).join(wrangler::REDIRECT).is_file() && is_default_config(root, &part.config)
 }
 
 /// Returns the path of the log with all of a command's output, relative to the repository's root.

@@ -7,13 +7,14 @@ use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
+use super::host::is_redirected;
 use super::output::{ENVIRONMENT_FILES, FileStamps};
 use crate::plan::ProjectPlan;
 use cloudflare::wrangler::REDIRECT;
 use workspace::git;
 use workspace::graph::normalize;
 use workspace::symlinks;
-use workspace::wrangler::{WranglerConfig, is_default_config};
+use workspace::wrangler::WranglerConfig;
 
 /// The fields of a redirect that hold the path of a generated config.
 const CONFIG_PATHS: [&str; 2] = ["/configPath", "/prerenderWorkerConfigPath"];
@@ -46,9 +47,8 @@ impl OutputFolders {
         {
             found.folders.insert(folder);
         }
-        let redirect = part.dir.join(REDIRECT);
-        if root.join(&redirect).is_file() && is_default_config(root, &part.config) {
-            found.follow(root, part, &redirect)?;
+        if is_redirected(root, part) {
+            found.follow(root, part, &part.dir.join(REDIRECT))?;
         }
         let all = found.folders.clone();
         let is_inside =

@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
 use super::lock::{FileLock, lock};
+use super::packages::lock_path;
 use super::phases::{Phase, Phases};
 use crate::context::Ctx;
 use crate::plan::commands::Places;
@@ -295,10 +296,10 @@ fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String, Failure> {
 
 /// Locks the setup of a checkout: two runs would install the same tools and start the same sandbox.
 pub fn setup_lock(root: &Utf8Path, waiting: impl FnOnce(&str)) -> Result<FileLock> {
-    lock(&root.join(".xtask/locks/setup.lock"), waiting)
+    lock(&lock_path(root, "setup"), waiting)
 }
 
 /// Locks a project: two runs on one would write the same `dist`, and judge each other's deployments.
 pub fn project_lock(root: &Utf8Path, slug: &str, waiting: impl FnOnce(&str)) -> Result<FileLock> {
-    lock(&root.join(".xtask/locks").join(format!("{slug}.lock")), waiting)
+    lock(&lock_path(root, slug), waiting)
 }

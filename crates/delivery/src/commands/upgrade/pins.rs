@@ -39,7 +39,7 @@ pub fn list(ctx: &Ctx) -> Result<Exit> {
     let config = Config::load(&ctx.root)?;
     let parts = [Part::Wrangler, Part::Bun, Part::Dagger];
     // A request takes a second or so, and none needs another.
-    let mut rows: Vec<PinRow> = std::thread::scope(|scope| {
+    let rows: Vec<PinRow> = std::thread::scope(|scope| {
         let row = |part| {
             let (root, config) = (&ctx.root, &config);
             scope.spawn(move || {
@@ -68,7 +68,6 @@ pub fn list(ctx: &Ctx) -> Result<Exit> {
         let rows = waiting.into_iter().filter_map(|row| row.join().ok());
         std::iter::once(library).chain(rows).collect()
     });
-    rows.retain(|row| !row.part.is_empty());
     let list = PinList { schema: 1, pins: rows };
     ctx.ui.report(&list, &list.text(ctx.ui.width()));
     let is_complete = list.pins.iter().all(|row| row.error.is_none());

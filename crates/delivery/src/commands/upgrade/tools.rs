@@ -72,7 +72,7 @@ pub fn upgrade(ctx: &Ctx, part: Part, version: Option<String>) -> Result<Exit> {
         Some(version) => version,
         None => newest(root, &config.tools.bun, part)?,
     };
-    let mut report = ToolUpgradeReport { part, pin: &pin, to: &to, ..ToolUpgradeReport::new(&pin) };
+    let mut report = ToolUpgradeReport::new(part, &pin, &to);
     if to == pin.version && fits(root, &config, part) {
         ctx.ui.report(&report.json(), &format!("up to date: {} {to}", part.name()));
         return Ok(Exit::Done);
@@ -331,9 +331,8 @@ struct ToolUpgradeReport<'a> {
 }
 
 impl<'a> ToolUpgradeReport<'a> {
-    fn new(pin: &'a CurrentPin) -> ToolUpgradeReport<'a> {
-        let to = pin.version.as_str();
-        let (part, files) = (Part::Wrangler, Vec::new());
+    fn new(part: Part, pin: &'a CurrentPin, to: &'a str) -> ToolUpgradeReport<'a> {
+        let files = Vec::new();
         ToolUpgradeReport { part, pin, to, is_written: false, files, effect: None, note: None }
     }
 
