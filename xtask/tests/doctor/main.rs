@@ -325,6 +325,7 @@ fn preflight_lists_everything_that_a_deploy_would_fail_on() {
     use delivery::context::Ctx;
     use delivery::plan::destination::{Destination, PipelineFacts};
     use workspace::Workspace;
+    use workspace::config::LOCAL;
 
     let cases = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/doctor");
     let stage = Stage::new(&cases, "projects-broken");
@@ -343,7 +344,10 @@ fn preflight_lists_everything_that_a_deploy_would_fail_on() {
     let find =
         |name: &str| workspace.projects.iter().find(|project| project.name == name).expect(name);
     let check = |destination: &Destination, name: &str| {
-        delivery::doctor::preflight(&ctx, destination, delivery::plan::Engine::Host, &[find(name)])
+        let projects = std::slice::from_ref(find(name));
+        let environment = if destination.sandbox.is_some() { LOCAL } else { "staging" };
+        let refusals = delivery::doctor::readiness::refusals(&workspace, projects, environment);
+        delivery::doctor::preflight(&ctx, destination, delivery::plan::Engine::Host, &refusals)
     };
     let failure = check(&destination, "site").expect_err("a failure");
     assert_eq!(failure.exit, Exit::Refused);

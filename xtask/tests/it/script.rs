@@ -20,9 +20,19 @@ use workspace::git::Head;
 use crate::support::TestEnv;
 
 fn plan(env: &TestEnv, verb: Operation, name: &str, environment: &str, port: Option<u16>) -> Plan {
-    let workspace = Workspace::load(&env.root).expect("a workspace");
+    let mut workspace = Workspace::load(&env.root).expect("a workspace");
+    // These configs have no block for `staging`, which a protected environment would not allow.
+    workspace
+        .config
+        .environments
+        .values_mut()
+        .for_each(|environment| environment.protected = false);
     let projects = workspace.select(&[name.to_owned()]).expect(name);
     let inputs = PlanRequest {
+        projects: projects.clone(),
+        is_dry_run: false,
+        schema: None,
+        is_set: |_| false,
         verb,
         choice: Choice { engine: Engine::Dagger, reason: "asked for".into(), dagger: None },
         destination: Destination::resolve(
@@ -47,7 +57,9 @@ fn plan(env: &TestEnv, verb: Operation, name: &str, environment: &str, port: Opt
         strategies: BTreeMap::new(),
         rollback: true,
     };
-    Plan::new(&projects, inputs)
+    let plan = Plan::new(&workspace, inputs);
+    assert!(plan.refused.is_empty(), "{:?}", plan.refused);
+    plan
 }
 
 #[track_caller]

@@ -18,8 +18,9 @@ use crate::engine::phases::Phase;
 use crate::engine::setup::{self, Setup};
 use crate::engine::{live, secrets};
 use crate::plan::destination::Destination;
+use crate::plan::refusal::ProjectRefusal;
 use crate::plan::variables::{self, digest_of, digests};
-use crate::plan::{BuildPlan, Choice, Engine, Operation, Plan, RefusedProject};
+use crate::plan::{BuildPlan, Choice, Engine, Operation, Plan};
 use crate::record::{Record, ToolVersions};
 use crate::report::{self, RunReport, script};
 use crate::tools::sandbox::ProvisionResult;
@@ -162,8 +163,8 @@ pub fn carry_out(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exi
 
 /// Reports the projects that a plan leaves out, and returns the exit code of a dry run.
 pub fn tell_refused(ctx: &Ctx, plan: &Plan) -> Exit {
-    for refused in &plan.refused {
-        ctx.ui.error_beside_report(&refused.failure.clone().into());
+    for (_, failure) in ProjectRefusal::by_project(&plan.refused) {
+        ctx.ui.error_beside_report(&failure.into());
     }
     Exit::worst(plan.refused.iter().map(|refused| refused.failure.exit))
 }
@@ -203,16 +204,23 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
     }
     let phases = setup.phases();
     setup.finish(&ready);
-    let refused = plan.refused.iter().enumerate();
-    let refused: Vec<Record> =
-        refused.map(|(index, refused)| refused_record(ctx, &plan, index, refused)).collect();
+    let refused = ProjectRefusal::by_project(&plan.refused).into_iter().enumerate();
+    let refused: Vec<Record> = refused
+        .map(|(index, (refusal, failure))| refused_record(ctx, &plan, index, refusal, &failure))
+        .collect();
     let run = RunContext::new(ctx, &plan, places, versions, phases);
     Ok(run.execute().into_iter().chain(refused).collect())
 }
 
 /// Saves and returns the record of a project that takes no part.
-fn refused_record(ctx: &Ctx, plan: &Plan, index: usize, refused: &RefusedProject) -> Record {
-    let RefusedProject { project, worker, failure } = refused;
+fn refused_record(
+    ctx: &Ctx,
+    plan: &Plan,
+    index: usize,
+    refusal: &ProjectRefusal,
+    failure: &Failure,
+) -> Record {
+    let ProjectRefusal { project, worker, .. } = refusal;
     let nonce = plan.projects.first().map_or("", |part| part.nonce.as_str());
     let nonce = format!("{nonce}-refused-{index}");
     let base = Record::new(plan.verb, project, worker, &plan.destination, &nonce);

@@ -6,15 +6,12 @@ use clap::Args;
 use super::build::{BuildRequest, EngineArgs, nothing_to_do};
 use super::selection::{self, Selection};
 use crate::context::{Ctx, default_environment};
-use crate::engine::secrets;
-use crate::plan::claims::Claims;
+use crate::plan::Operation;
 use crate::plan::destination::{Destination, PipelineFacts};
-use crate::plan::{Operation, guard, protection};
 use crate::tools::sandbox;
-use base::env::{is_set, raw_variable};
+use base::env::raw_variable;
 use base::error::Exit;
 use workspace::Workspace;
-use workspace::project::Project;
 
 /// Build projects, upload them, route traffic to them and check that they work.
 #[derive(Debug, Args)]
@@ -54,37 +51,11 @@ impl DeployCommand {
         self.engine.prepare(ctx);
         let workspace = Workspace::survey(&ctx.root)?;
         let destination = self.destination(ctx, &workspace)?;
-        let mut chosen = self.selection.choose(ctx, &workspace, Some(&destination.environment))?;
+        let chosen = self.selection.choose(ctx, &workspace, Some(&destination.environment))?;
         if let Some(because) = &chosen.nothing {
             let exit = nothing_to_do(ctx, because);
             return Ok(selection::end(ctx, exit, &chosen.broken));
         }
-        let (config, all) = (&workspace.config, &workspace.projects);
-        let environment = &destination.environment;
-        let claims = Claims::new(config, all);
-        let check_secrets = |project: &Project| {
-            let timeout = secrets::TIMEOUT;
-            secrets::refuse_missing_if_readable(&ctx.root, project, &destination, timeout)
-                .map(|_is_readable| ())
-        };
-        chosen.refuse(ctx, environment, |project| {
-            protection::check(config, all, &[project], environment)?;
-            claims.check(project, environment)?;
-            if !ctx.dry_run {
-                return Ok(());
-            }
-            // A script needs no token.
-            guard::check(project, environment)?;
-            if destination.sandbox.is_none() {
-                guard::check_account(config, project, environment)?;
-                return check_secrets(project);
-            }
-            let target = project.target(environment);
-            if !self.allow_stub {
-                guard::check_local_form(&project.config, &target, is_set)?;
-            }
-            check_secrets(project)
-        })?;
         let choice = self.engine.choose(ctx, &workspace)?;
         let (force, rollback) = (self.force, !self.no_rollback);
         let rebuild = self.engine.no_cache;

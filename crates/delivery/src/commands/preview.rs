@@ -12,9 +12,8 @@ use super::preview_stop::Stop;
 use super::selection::{self, Selection};
 use crate::context::Ctx;
 use crate::engine::comment::Comment;
-use crate::plan::claims::Claims;
 use crate::plan::destination::Destination;
-use crate::plan::{Operation, alias, guard};
+use crate::plan::{Operation, alias};
 use crate::report::comment_outcome;
 use base::env::variable;
 use base::error::{Exit, Failure, usage};
@@ -93,7 +92,7 @@ impl PreviewCommand {
         self.engine.prepare(ctx);
         let workspace = Workspace::survey(&ctx.root)?;
         let destination = destination(ctx, &workspace.config, self.env.as_deref(), self.sandbox)?;
-        let mut chosen = self.selection.choose(ctx, &workspace, Some(&destination.environment))?;
+        let chosen = self.selection.choose(ctx, &workspace, Some(&destination.environment))?;
         let comment = Comment::new(ctx, &workspace.config);
         let others = unaffected_rows(&workspace, &chosen.projects);
         if let Some(because) = &chosen.nothing {
@@ -104,19 +103,8 @@ impl PreviewCommand {
         let (config, environment) = (&workspace.config, &destination.environment);
         let alias = self.alias(ctx, &chosen.projects, environment)?;
         let choice = self.engine.choose(ctx, &workspace)?;
-        let claims = Claims::new(config, &workspace.projects);
         let asked = self.strategy.map(Strategy::from);
         let strategy = |project: &Project| project.strategy(config, environment, asked);
-        chosen.refuse(ctx, environment, |project| {
-            guard::check(project, environment)?;
-            if destination.sandbox.is_none() {
-                guard::check_account(config, project, environment)?;
-            }
-            claims.check(project, environment)?;
-            alias::check(&alias, &project.target(environment).worker)?;
-            claims.check_alias(project, environment, &alias)?;
-            guard::check_preview(project, environment, strategy(project))
-        })?;
         let strategies: BTreeMap<String, Strategy> =
             chosen.projects.iter().map(|one| (one.name.clone(), strategy(one))).collect();
         let alias = Some(alias);
@@ -128,13 +116,13 @@ impl PreviewCommand {
             strategies,
             ..BuildRequest::new(Operation::Preview, choice, destination)
         };
-        let building = chosen
-            .projects
-            .iter()
-            .map(|project| CommentRow::new(&project.name, PreviewStatus::Building));
-        let building: Vec<CommentRow> = building.chain(others.iter().cloned()).collect();
         let broken = chosen.broken.clone();
         let plan = chosen.plan(ctx, &workspace, task)?;
+        let building = plan
+            .projects
+            .iter()
+            .map(|part| CommentRow::new(&part.project, PreviewStatus::Building));
+        let building: Vec<CommentRow> = building.chain(others.iter().cloned()).collect();
         let announced = comment.building(&building);
         if ctx.dry_run {
             let script = super::build::plan_script(ctx, &workspace, &plan)?;

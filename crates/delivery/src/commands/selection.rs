@@ -10,8 +10,11 @@ use super::build::{BuildRequest, build_inputs, keys};
 use crate::builds::plan_builds;
 use crate::context::Ctx;
 use crate::doctor;
-use crate::plan::{Operation, Plan, PlanRequest, RefusedProject};
+use crate::engine::{secrets, setup};
+use crate::plan::refusal::{ProjectRefusal, RefusalRule};
+use crate::plan::{Operation, Plan, PlanRequest};
 use crate::report::affected::{line, nothing};
+use base::env::is_set;
 use base::error::{Exit, Failure};
 use workspace::Workspace;
 use workspace::affected::find_affected;
@@ -47,8 +50,6 @@ pub struct SelectedProjects<'w> {
     pub nothing: Option<String>,
     /// The configs that would take part, if a project could be made of them.
     pub broken: Vec<BrokenConfig>,
-    /// The selected projects that take no part, each with the reason.
-    pub refused: Vec<RefusedProject>,
 }
 
 /// Reports what could not take part, after the others are done, and returns the exit code of both.
@@ -121,52 +122,16 @@ impl<'w> SelectedProjects<'w> {
         reason: impl Fn(&Project) -> String,
     ) -> SelectedProjects<'w> {
         let reasons = projects.iter().map(|project| (project.name.clone(), reason(project)));
-        SelectedProjects {
-            reasons: reasons.collect(),
-            projects,
-            nothing: None,
-            broken: Vec::new(),
-            refused: Vec::new(),
-        }
+        SelectedProjects { reasons: reasons.collect(), projects, nothing: None, broken: Vec::new() }
     }
 
-    /// Takes out the projects that `check` refuses. Errors if none is left.
-    pub fn refuse(
-        &mut self,
-        ctx: &Ctx,
-        environment: &str,
-        check: impl Fn(&Project) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        for project in std::mem::take(&mut self.projects) {
-            match check(project) {
-                Ok(()) => self.projects.push(project),
-                Err(failure) => {
-                    self.refused.push(RefusedProject::new(project, environment, failure));
-                }
-            }
-        }
-        require_one(ctx, self.projects.is_empty(), &self.refused)
-    }
-
-    /// Takes out the projects that lack something, and errors if this machine lacks something.
-    fn check_requirements(&mut self, ctx: &Ctx, task: &BuildRequest) -> Result<(), Failure> {
-        let (destination, engine) = (&task.destination, task.choice.engine);
-        let checked = doctor::preflight(ctx, destination, engine, &self.projects);
-        if checked.is_ok() || self.projects.len() < 2 {
-            return checked;
-        }
-        doctor::preflight_machine(ctx, destination, engine)?;
-        self.refuse(ctx, &destination.environment, |project| {
-            doctor::preflight_projects(ctx, destination, &[project])
-        })
-    }
-
-    /// Plans `task` for them. A run also checks the requirements first, but a script is worth seeing without.
-    pub fn plan(mut self, ctx: &Ctx, workspace: &Workspace, task: BuildRequest) -> Result<Plan> {
-        if !ctx.dry_run && task.verb != Operation::Build {
-            self.check_requirements(ctx, &task)?;
-        }
+    /// Plans `task` for them. Errors if no project is left. A run also errors if this machine lacks something, but a
+    /// script is worth seeing without.
+    pub fn plan(self, ctx: &Ctx, workspace: &Workspace, task: BuildRequest) -> Result<Plan> {
+        let needs_upload = task.verb != Operation::Build;
+        let selected = self.projects.len();
         let graph = &workspace.graph;
+        let schema = needs_upload.then(|| setup::installed_schema(&workspace.root)).flatten();
         let builds = plan_builds(workspace, graph, &self.projects);
         let (keys, head) = std::thread::scope(|scope| {
             let head = scope.spawn(|| git::head(&workspace.root));
@@ -188,20 +153,52 @@ impl<'w> SelectedProjects<'w> {
             strategies: task.strategies,
             reasons: self.reasons,
             builds,
+            projects: self.projects,
+            is_dry_run: ctx.dry_run,
+            schema,
+            is_set,
             nonce: &fresh_nonce()?,
         };
-        let mut plan = Plan::new(&self.projects, inputs);
-        plan.refused.splice(0..0, self.refused);
-        require_one(ctx, plan.projects.is_empty(), &plan.refused)?;
+        let mut plan = Plan::new(workspace, inputs);
+        if needs_upload && ctx.dry_run {
+            refuse_missing_secrets(ctx, workspace, &mut plan);
+        } else if needs_upload {
+            // The list of a single project is whole. Several have a row each.
+            let own = if selected == 1 { plan.refused.as_slice() } else { &[] };
+            doctor::preflight(ctx, &plan.destination, plan.choice.engine, own)?;
+        }
+        require_one(ctx, &plan)?;
         Ok(plan)
     }
 }
 
-/// Errors if no project is left. The error is the last refusal, and the others are printed before it.
-fn require_one(ctx: &Ctx, is_empty: bool, refused: &[RefusedProject]) -> Result<(), Failure> {
-    let Some((last, others)) = refused.split_last().filter(|_| is_empty) else { return Ok(()) };
-    for other in others {
-        ctx.ui.error_beside_report(&other.failure.clone().into());
+/// Refuses the projects of a dry run whose Workers lack secrets, as far as Cloudflare or the sandbox can be asked. A run
+/// asks right before the upload.
+fn refuse_missing_secrets(ctx: &Ctx, workspace: &Workspace, plan: &mut Plan) {
+    if plan.verb != Operation::Deploy {
+        return;
     }
-    Err(last.failure.clone())
+    let is_planned =
+        |project: &&Project| plan.projects.iter().any(|part| part.config == project.config);
+    let check = |project: &Project| {
+        let (root, timeout) = (&ctx.root, secrets::TIMEOUT);
+        let checked =
+            secrets::refuse_missing_if_readable(root, project, &plan.destination, timeout);
+        Some((project.name.clone(), checked.err()?))
+    };
+    let refused: Vec<(String, Failure)> =
+        workspace.projects.iter().filter(is_planned).filter_map(check).collect();
+    for (project, failure) in refused {
+        plan.refuse(&project, RefusalRule::Secrets, &failure);
+    }
+}
+
+/// Errors if no project is left. The error is the last refusal, and the others are printed before it.
+fn require_one(ctx: &Ctx, plan: &Plan) -> Result<(), Failure> {
+    let mut rows = ProjectRefusal::by_project(&plan.refused);
+    let Some((_, last)) = rows.pop().filter(|_| plan.projects.is_empty()) else { return Ok(()) };
+    for (_, other) in rows {
+        ctx.ui.error_beside_report(&other.into());
+    }
+    Err(last)
 }

@@ -4,6 +4,8 @@ use std::sync::OnceLock;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::readiness;
+use crate::plan::refusal::ProjectRefusal;
 use crate::tools::bun::{self, Bun, OnPath};
 use base::error::{Exit, Failure, exit_of};
 use base::probe;
@@ -23,6 +25,7 @@ pub struct Context {
     names: Vec<String>,
     workspace: OnceLock<Result<Workspace, anyhow::Error>>,
     projects: OnceLock<Result<Vec<Project>, anyhow::Error>>,
+    refusals: OnceLock<Vec<ProjectRefusal>>,
     bun: OnceLock<Option<Bun>>,
     bun_on_path: OnceLock<Option<OnPath>>,
 }
@@ -39,15 +42,10 @@ impl Context {
             names,
             workspace: OnceLock::new(),
             projects: OnceLock::new(),
+            refusals: OnceLock::new(),
             bun: OnceLock::new(),
             bun_on_path: OnceLock::new(),
         }
-    }
-
-    /// The context with projects that were read already.
-    #[must_use]
-    pub fn with_projects(self, projects: Vec<Project>) -> Context {
-        Context { projects: OnceLock::from(Ok(projects)), ..self }
     }
 
     /// The shared config file, or why it cannot be read.
@@ -99,6 +97,17 @@ impl Context {
     /// The projects that matter. `None` if they cannot be read, which the check `projects` says.
     pub fn projects(&self) -> Option<&[Project]> {
         self.read().ok().map(Vec::as_slice)
+    }
+
+    /// Returns the rules that the projects break in a deployment to the environment.
+    pub fn refusals(&self) -> &[ProjectRefusal] {
+        let find = || {
+            let (Ok(workspace), Some(projects)) = (self.workspace(), self.projects()) else {
+                return Vec::new();
+            };
+            readiness::refusals(workspace, projects, self.environment())
+        };
+        self.refusals.get_or_init(find)
     }
 
     /// The Bun on PATH, in any version.

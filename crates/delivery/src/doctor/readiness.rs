@@ -1,11 +1,19 @@
 //! The tools of each project of a repository, and the problems that prevent its deployment.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8PathBuf;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::checks::projects::installation;
-use crate::plan::guard;
+use crate::builds::plan_builds;
+use crate::engine::setup;
+use crate::plan::Operation;
+use crate::plan::destination::Destination;
+use crate::plan::refusal::{Facts, ProjectRefusal, Rules};
+use crate::tools::sandbox;
+use base::env::is_set;
 use base::error::Failure;
 use base::terminal::table::{Cell, Table};
 use base::terminal::{DIM, GREEN, RED, paint};
@@ -60,16 +68,57 @@ pub struct ReadinessRow {
     pub fixes: Vec<String>,
 }
 
+/// Returns the rules that `projects` break in a deployment to `environment`. Content keys are not read, because that
+/// takes a look at every file.
+#[must_use]
+pub fn refusals(
+    workspace: &Workspace,
+    projects: &[Project],
+    environment: &str,
+) -> Vec<ProjectRefusal> {
+    let port = Destination::always_sandbox(environment).then_some(sandbox::DEFAULT_PORT);
+    // The check `config` names an environment that does not exist.
+    let Ok(destination) = Destination::to_read(&workspace.config, environment, port) else {
+        return Vec::new();
+    };
+    let all: Vec<&Project> = projects.iter().collect();
+    let builds = plan_builds(workspace, &workspace.graph, &all);
+    let schema = setup::installed_schema(&workspace.root);
+    let facts = Facts {
+        verb: Operation::Deploy,
+        destination: &destination,
+        allow_stub: false,
+        alias: None,
+        strategies: &BTreeMap::new(),
+        builds: &builds,
+        keys: &BTreeMap::new(),
+        asks_upload_rules: true,
+        schema: schema.as_ref(),
+        is_set,
+    };
+    let rules = Rules::new(&workspace.config, &workspace.projects, facts);
+    projects.iter().flat_map(|project| rules.refusals(project)).collect()
+}
+
 /// Returns a row for each project of `workspace` and for each config that cannot be used.
 #[must_use]
 pub fn rows(workspace: &Workspace) -> Vec<ReadinessRow> {
-    let mut rows: Vec<ReadinessRow> =
-        workspace.projects.iter().map(|project| row(workspace, project)).collect();
+    let refusals = refusals(workspace, &workspace.projects, LOCAL);
+    let refused = ProjectRefusal::by_project(&refusals);
+    let problem = |project: &Project| {
+        let own = refused.iter().find(|(refusal, _)| refusal.is_of(project, LOCAL));
+        own.map(|(_, failure)| failure.clone())
+    };
+    let mut rows: Vec<ReadinessRow> = workspace
+        .projects
+        .iter()
+        .map(|project| row(workspace, project, problem(project)))
+        .collect();
     rows.extend(BrokenConfig::needing_attention(&workspace.broken).map(broken_row));
     rows
 }
 
-fn row(workspace: &Workspace, project: &Project) -> ReadinessRow {
+fn row(workspace: &Workspace, project: &Project, problem: Option<Failure>) -> ReadinessRow {
     let installation = installation(&workspace.root, project, &workspace.config.tools);
     let builds = project.package.as_ref().is_some_and(|package| package.builds);
     let target = project.target(LOCAL);
@@ -81,10 +130,6 @@ fn row(workspace: &Workspace, project: &Project) -> ReadinessRow {
         (false, true) => "`build.command`",
         (false, false) => "none",
     };
-    let problem = guard::check(project, LOCAL)
-        .and_then(|()| guard::dist(project, &target))
-        .err()
-        .or_else(|| installation.as_ref().err().cloned());
     let install = installation.as_ref().ok().and_then(Option::as_ref);
     let value = &project.wrangler.value;
     let has = |pointer: &str| value.pointer(pointer).is_some_and(|value| !is_empty(value));
@@ -165,12 +210,10 @@ pub fn text(rows: &[ReadinessRow], notes: &[String], width: Option<usize>) -> St
     let mut text = table.text(width);
     for row in rows {
         let Some(problem) = &row.problem else { continue };
-        // Most messages begin with the config, which says enough.
-        let name = if problem.contains(&row.project) {
-            String::new()
-        } else {
-            format!("{}: ", row.project)
-        };
+        // Most messages begin with the config, which says enough. A list of several begins with their number.
+        let first = problem.lines().next().unwrap_or_default();
+        let name =
+            if first.contains(&row.project) { String::new() } else { format!("{}: ", row.project) };
         text += &format!("{} {name}{problem}\n", paint(RED, "✗"));
         for fix in &row.fixes {
             text += &format!("    {}\n", paint(DIM, &format!("fix: {fix}")));

@@ -277,6 +277,12 @@ pub fn install(places: &Places, folder: &Utf8Path) -> ProcessCommand {
     )
 }
 
+/// Returns the JSON schema of wrangler's config. `None` if wrangler is not installed.
+#[must_use]
+pub fn installed_schema(root: &Utf8Path) -> Option<Value> {
+    wrangler_schema(root).ok()
+}
+
 /// The JSON schema of the installed wrangler's config.
 pub fn wrangler_schema(root: &Utf8Path) -> Result<Value, Failure> {
     let path = Toolchain::wrangler(root).dir.join(wrangler::SCHEMA);

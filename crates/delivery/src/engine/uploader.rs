@@ -64,7 +64,9 @@ pub struct Upload {
     pub result: Result<Uploaded>,
 }
 
-/// Refuses what the upload of this project would do wrong. Nothing is built yet.
+/// Refuses what the upload of this project would do wrong, as far as only a read of the working tree, of Cloudflare or of
+/// a wrangler that this run installed can tell. Local forms and steps are asked here too, so that a refusal has a record.
+/// Nothing is built yet.
 pub fn refuse(job: &ProjectRun<'_>) -> Result<()> {
     if let Some(main) = &job.part.target.main {
         symlinks::check(&job.run.ctx.root, &job.part.dir.join(main))?;
@@ -145,13 +147,9 @@ fn live_urls(job: &ProjectRun<'_>) -> Vec<String> {
 fn refuse_steps(job: &ProjectRun<'_>) -> Result<(), Failure> {
     let part = job.part;
     for step in part.before_deploy.steps() {
-        let files = step.files_below(&part.dir).map_err(|file| {
-            refused(format!(
-                "{}: the step `{}` of `xtask.beforeDeploy` reads {file}, which is outside of the repository",
-                part.manifest, step.text
-            ))
-            .hint("put a copy of it into the repository")
-        })?;
+        let files = step
+            .files_below(&part.dir)
+            .map_err(|file| guard::step_outside(&part.manifest, step, file))?;
         for file in files {
             symlinks::check(&job.run.ctx.root, &file)?;
         }

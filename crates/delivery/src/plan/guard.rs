@@ -1,9 +1,12 @@
 //! Refusals: each names the rule that a plan breaks, and the change that avoids it.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::Value;
 
 use base::error::{Failure, refused};
 use base::text::is_control_or_bidi;
+use cloudflare::wrangler_fields;
+use workspace::before_deploy::{BeforeDeploy, WranglerStep};
 use workspace::config::Config;
 use workspace::graph::normalize;
 use workspace::project::Project;
@@ -93,6 +96,41 @@ pub fn check_local_form(
         })
         .hint("add `--allow-stub` to deploy anyway; a request that uses one is answered with 501")
         .hint("or deploy to Cloudflare with `--env`"))
+}
+
+/// Refuses steps before the upload that read files outside of the repository.
+pub fn check_steps(project: &Project) -> Result<(), Failure> {
+    let steps = project.before_deploy().map(BeforeDeploy::steps).unwrap_or_default();
+    for step in steps {
+        step.files_below(&project.dir)
+            .map_err(|file| step_outside(&project.manifest(), step, file))?;
+    }
+    Ok(())
+}
+
+/// Refuses a step that reads `file` outside of the repository.
+#[must_use]
+pub fn step_outside(manifest: &Utf8Path, step: &WranglerStep, file: &Utf8Path) -> Failure {
+    refused(format!(
+        "{manifest}: the step `{}` of `xtask.beforeDeploy` reads {file}, which is outside of the repository",
+        step.text
+    ))
+    .hint("put a copy of it into the repository")
+}
+
+/// Refuses fields that wrangler does not know: it only warns, and deploys a Worker without them.
+#[must_use]
+pub fn unknown_fields(project: &Project, schema: &Value) -> Vec<Failure> {
+    let failure = |field: wrangler_fields::UnknownField| {
+        refused(format!("{}: wrangler knows no field `{}`", project.config, field.path)).hint(
+            match field.nearest {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("remove `{}`, or move it to where it belongs", field.path),
+            },
+        )
+    };
+    let unknown = wrangler_fields::unknown_fields(schema, &project.wrangler.value);
+    unknown.into_iter().map(failure).collect()
 }
 
 /// Refuses a preview that would have no address, or no own bindings although it must have some.

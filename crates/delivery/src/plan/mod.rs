@@ -7,6 +7,7 @@ pub mod destination;
 pub mod guard;
 pub mod merge_request;
 pub mod protection;
+pub mod refusal;
 pub mod template;
 pub mod variables;
 
@@ -14,12 +15,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::script::container::ContainerInputs;
 use crate::tools::packages::PackageToolchain;
 use base::error::{Failure, failed};
 use cloudflare::api::DIRTY;
 use destination::Destination;
+use refusal::{Facts, ProjectRefusal, RefusalRule, Rules};
+use workspace::Workspace;
 use workspace::before_deploy::BeforeDeploy;
 use workspace::bound_workers::DeployOrder;
 use workspace::git::Head;
@@ -112,35 +116,9 @@ pub struct Plan {
     pub percent: Option<u8>,
     /// One plan a project.
     pub projects: Vec<ProjectPlan>,
-    /// The projects that take no part, each with the reason. They stop no other.
+    /// The rules that are broken. Their projects take no part, and stop no other.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub refused: Vec<RefusedProject>,
-}
-
-/// A project that must not be deployed as it is.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RefusedProject {
-    /// The project's name.
-    pub project: String,
-    /// The Worker's name in the environment.
-    pub worker: String,
-    /// The reason, and the next step.
-    #[serde(serialize_with = "serialize_failure")]
-    pub failure: Failure,
-}
-
-fn serialize_failure<S: serde::Serializer>(failure: &Failure, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(&failure.with_hints())
-}
-
-impl RefusedProject {
-    /// Creates the refusal of `project` in `environment`.
-    #[must_use]
-    pub fn new(project: &Project, environment: &str, failure: Failure) -> RefusedProject {
-        let worker = project.target(environment).worker;
-        RefusedProject { project: project.name.clone(), worker, failure }
-    }
+    pub refused: Vec<ProjectRefusal>,
 }
 
 /// One project's part of a run.
@@ -272,6 +250,8 @@ impl BuildPlan {
 /// The request for a plan.
 #[derive(Debug)]
 pub struct PlanRequest<'a> {
+    /// The projects.
+    pub projects: Vec<&'a Project>,
     /// The requested operation.
     pub verb: Operation,
     /// The engine that executes it.
@@ -302,6 +282,12 @@ pub struct PlanRequest<'a> {
     pub inputs: BTreeMap<String, BTreeSet<Utf8PathBuf>>,
     /// The tools that install and build each project.
     pub builds: BTreeMap<String, Result<BuildPlan, Failure>>,
+    /// Ask the rules too that a run asks right before the upload: for a dry run.
+    pub is_dry_run: bool,
+    /// The schema of wrangler's config. `None` while wrangler is not installed.
+    pub schema: Option<Value>,
+    /// Returns whether a variable of the caller is set.
+    pub is_set: fn(&str) -> bool,
     /// The attempt's unique part.
     pub nonce: &'a str,
 }
@@ -328,18 +314,25 @@ impl Plan {
         }
     }
 
-    /// Plans the operation for `projects`. A project that cannot be planned is among the refused ones.
+    /// Plans the operation for the projects of the request, and finds every refusal that needs no answer of Cloudflare.
     #[must_use]
-    pub fn new(projects: &[&Project], inputs: PlanRequest<'_>) -> Plan {
+    pub fn new(workspace: &Workspace, inputs: PlanRequest<'_>) -> Plan {
         let (mut parts, mut refused) = (Vec::new(), Vec::new());
-        for project in projects {
+        let rules = Rules::new(&workspace.config, &workspace.projects, inputs.facts());
+        for project in &inputs.projects {
+            let broken = rules.refusals(project);
+            if !broken.is_empty() {
+                refused.extend(broken);
+                continue;
+            }
             match ProjectPlan::new(project, &inputs) {
                 Ok(part) => parts.push(part),
-                Err(failure) => refused.push(RefusedProject::new(
-                    project,
-                    &inputs.destination.environment,
+                Err(failure) => refused.push(ProjectRefusal {
+                    project: project.name.clone(),
+                    worker: project.target(&inputs.destination.environment).worker,
+                    rule: RefusalRule::Build,
                     failure,
-                )),
+                }),
             }
         }
         if inputs.verb == Operation::Deploy {
@@ -358,6 +351,37 @@ impl Plan {
             percent: inputs.percent,
             projects: parts,
             refused,
+        }
+    }
+}
+
+impl Plan {
+    /// Takes a project out that breaks a rule that was found later.
+    pub fn refuse(&mut self, project: &str, rule: RefusalRule, failure: &Failure) {
+        let taken = self.projects.extract_if(.., |part| part.project == project);
+        let refusal = |part: ProjectPlan| ProjectRefusal {
+            project: part.project,
+            worker: part.target.worker,
+            rule,
+            failure: failure.clone(),
+        };
+        self.refused.extend(taken.map(refusal));
+    }
+}
+
+impl PlanRequest<'_> {
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            verb: self.verb,
+            destination: &self.destination,
+            allow_stub: self.allow_stub,
+            alias: self.alias.as_deref(),
+            strategies: &self.strategies,
+            builds: &self.builds,
+            keys: &self.keys,
+            asks_upload_rules: self.is_dry_run,
+            schema: self.schema.as_ref(),
+            is_set: self.is_set,
         }
     }
 }
@@ -383,16 +407,12 @@ impl ProjectPlan {
     fn new(project: &Project, inputs: &PlanRequest<'_>) -> Result<ProjectPlan, Failure> {
         let environment = &inputs.destination.environment;
         let target = project.target(environment);
-        let package = project.package.as_ref();
         let triggers = Triggers::new(&project.wrangler, environment);
         let slug = project.slug();
         let unplanned = || failed(format!("{}: its build was not planned", project.name));
         let build =
             inputs.builds.get(&project.name).cloned().unwrap_or_else(|| Err(unplanned()))?;
         let install = build.toolchain.installation.as_ref().map(|install| install.dir.clone());
-        if package.is_some_and(|package| package.has_dependencies) && install.is_none() {
-            return Err(guard::no_lock_file(project));
-        }
         Ok(ProjectPlan {
             project: project.name.clone(),
             dir: project.dir.clone(),

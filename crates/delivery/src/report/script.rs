@@ -4,6 +4,7 @@ use camino::Utf8Path;
 
 use crate::engine::dagger;
 use crate::plan::commands::{Bundling, Places};
+use crate::plan::refusal::ProjectRefusal;
 use crate::plan::{Engine, Operation, Plan, ProjectPlan};
 use crate::tools::sandbox::token_file;
 use base::command::{ProcessCommand, heredoc, preamble, quote};
@@ -55,8 +56,8 @@ pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<
         text += "\n# Prepares each upload from what was bundled, and looks for the token in it.\n";
         text += &format!("mkdir -p .xtask/tmp\ncat > {PROGRAM} {}", heredoc(PREPARE_UPLOAD));
     }
-    for refused in &plan.refused {
-        let (project, reason) = (one_line(&refused.project), one_line(&refused.failure.message));
+    for (refusal, failure) in ProjectRefusal::by_project(&plan.refused) {
+        let (project, reason) = (one_line(&refusal.project), one_line(&failure.message));
         text += &format!("\n# {project} is left out: {reason}\n");
     }
     for part in &plan.projects {

@@ -7,16 +7,16 @@ use serde_json::Value;
 use workspace::toolchain::Toolchain;
 
 use crate::doctor::context::Context;
-use crate::doctor::finding::Finding;
+use crate::doctor::finding::{CheckStatus, Finding};
 use crate::engine::secrets::refuse_missing_if_readable;
-use crate::plan::claims::Claims;
 use crate::plan::destination::Destination;
-use crate::plan::{guard, protection};
+use crate::plan::guard;
+use crate::plan::refusal::RefusalRule;
 use crate::tools::bun::which;
 use crate::tools::packages::{Installation, detect};
 use crate::tools::sandbox;
 use base::error::Failure;
-use cloudflare::{wrangler, wrangler_fields};
+use cloudflare::wrangler;
 use workspace::config::Tools;
 use workspace::git;
 use workspace::project::Project;
@@ -52,15 +52,26 @@ fn each(context: &Context, look: impl Fn(&Project) -> Vec<Finding>) -> Finding {
     }
 }
 
+/// Returns one finding from the refusals of the plan that `is_meant` selects. A deployment to the sandbox may ignore that
+/// a binding has no local form.
+fn refusal_finding(context: &Context, is_meant: impl Fn(RefusalRule) -> bool) -> Finding {
+    if context.projects().is_none() {
+        return Finding::skip("they cannot be read; see `projects`");
+    }
+    let meant = context.refusals().iter().filter(|refusal| is_meant(refusal.rule));
+    let findings = meant.map(|refusal| {
+        let finding = Finding::from(&refusal.failure);
+        match refusal.rule {
+            RefusalRule::LocalForm => Finding { status: CheckStatus::Warn, ..finding },
+            _ => finding,
+        }
+    });
+    Finding::all(findings.collect(), Finding::ok())
+}
+
 /// `projects.lock`
 pub fn lock(context: &Context) -> Finding {
-    each(context, |project| {
-        let Ok(config) = context.config() else {
-            return Vec::new();
-        };
-        let found = installation(&context.root, project, &config.tools);
-        found.err().iter().map(Finding::from).collect()
-    })
+    refusal_finding(context, |rule| rule == RefusalRule::Build)
 }
 
 /// Returns how the dependencies of a project are installed. `None` if it has none. Errors if they cannot be
@@ -79,27 +90,10 @@ pub fn installation(
 
 /// `projects.config`
 pub fn check_configs(context: &Context) -> Finding {
-    let Ok(config) = context.config() else {
+    if context.config().is_err() {
         return Finding::skip("see `config`");
-    };
-    let environment = context.environment();
-    let all = context.projects().unwrap_or_default();
-    let claims = Claims::new(config, all);
-    each(context, |project| {
-        let dist = guard::dist(project, &project.target(environment)).map(|_| ());
-        // Both would name a route of a protected environment.
-        let shared = protection::check(config, all, &[project], environment)
-            .and_then(|()| claims.check(project, environment));
-        let account = match environment {
-            workspace::config::LOCAL => Ok(()),
-            environment => guard::check_account(config, project, environment),
-        };
-        [guard::check(project, environment), account, shared, dist]
-            .into_iter()
-            .filter_map(Result::err)
-            .map(|failure| Finding::from(&failure))
-            .collect()
-    })
+    }
+    refusal_finding(context, |rule| !matches!(rule, RefusalRule::Build | RefusalRule::Field))
 }
 
 /// `projects.wrangler`
@@ -113,15 +107,7 @@ pub fn fields(context: &Context) -> Finding {
             .manual_fix("`cargo xtask doctor wrangler --fix`");
     };
     each(context, |project| {
-        let unknown = wrangler_fields::unknown_fields(&schema, &project.wrangler.value);
-        let finding = |field: wrangler_fields::UnknownField| {
-            Finding::fail(format!("{}: wrangler knows no field `{}`", project.config, field.path))
-                .manual_fix(match field.nearest {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("remove `{}`, or move it to where it belongs", field.path),
-                })
-        };
-        unknown.into_iter().map(finding).collect()
+        guard::unknown_fields(project, &schema).iter().map(Finding::from).collect()
     })
 }
 

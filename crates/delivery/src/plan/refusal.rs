@@ -1,0 +1,306 @@
+//! The rules that a project must keep to take part in a run. All of them are asked here, before anything changes.
+//!
+//! A run fails with the refusals, a dry run prints them, and `doctor` shows them. Two kinds of rules are elsewhere,
+//! because a plan cannot know them: those about this machine (`doctor::preflight`), and those that need a file's content
+//! or an answer of Cloudflare (`engine::uploader::refuse`, right before the upload). The latter also asks about local forms
+//! and steps in a run, with the same functions, so that the refusal has a record.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::claims::Claims;
+use super::destination::Destination;
+use super::{BuildPlan, Operation, alias, guard, protection};
+use base::error::{Exit, Failure, refused};
+use workspace::config::Config;
+use workspace::project::Project;
+use workspace::strategy::Strategy;
+
+/// A rule that a project can break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RefusalRule {
+    /// A Worker has code or assets.
+    Content,
+    /// The wrangler config names no other account than the environment.
+    Account,
+    /// A protected environment keeps its Workers and host names.
+    Protection,
+    /// A Worker, a domain and a route belong to one project and environment.
+    Claim,
+    /// The folder of assets is in the repository and not the project itself.
+    Assets,
+    /// A preview's alias makes a free host name.
+    Alias,
+    /// A preview gets an address and its own bindings.
+    Preview,
+    /// The sandbox can run every binding.
+    LocalForm,
+    /// Wrangler knows every field of the config.
+    Field,
+    /// Steps before the upload read files of the repository.
+    Steps,
+    /// Lock files decide the dependencies of builds.
+    Build,
+    /// Every input of the build exists.
+    Inputs,
+    /// The Worker has the secrets that its config requires.
+    Secrets,
+}
+
+impl RefusalRule {
+    /// Returns the subject of the rule, for a list of several refusals.
+    #[must_use]
+    pub fn subject(self) -> &'static str {
+        match self {
+            RefusalRule::Field => "wrangler fields",
+            RefusalRule::Build => "lock files",
+            RefusalRule::Inputs => "inputs",
+            RefusalRule::Secrets => "required secrets",
+            RefusalRule::Steps => "steps before the upload",
+            RefusalRule::Alias | RefusalRule::Preview => "preview",
+            RefusalRule::Content
+            | RefusalRule::Account
+            | RefusalRule::Protection
+            | RefusalRule::Claim
+            | RefusalRule::Assets
+            | RefusalRule::LocalForm => "wrangler configs",
+        }
+    }
+}
+
+/// A rule that a project breaks. The project takes no part in the run, and stops no other.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProjectRefusal {
+    /// The project's name.
+    pub project: String,
+    /// The Worker's name in the environment.
+    pub worker: String,
+    /// The rule.
+    pub rule: RefusalRule,
+    /// The reason, the next steps and the exit code.
+    #[serde(serialize_with = "serialize_failure")]
+    pub failure: Failure,
+}
+
+fn serialize_failure<S: serde::Serializer>(failure: &Failure, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&failure.with_hints())
+}
+
+impl ProjectRefusal {
+    /// Returns true if it is of `project` in `environment`.
+    #[must_use]
+    pub fn is_of(&self, project: &Project, environment: &str) -> bool {
+        self.project == project.name && self.worker == project.target(environment).worker
+    }
+
+    /// Returns one failure for each project, in the order of `refusals`.
+    #[must_use]
+    pub fn by_project(refusals: &[ProjectRefusal]) -> Vec<(&ProjectRefusal, Failure)> {
+        let is_same =
+            |a: &ProjectRefusal, b: &ProjectRefusal| a.project == b.project && a.worker == b.worker;
+        let row = |rules: &'_ [ProjectRefusal]| {
+            let parts = rules.iter().map(|each| (each.rule.subject(), &each.failure));
+            all_at_once(&parts.collect::<Vec<_>>())
+        };
+        let rows = refusals.chunk_by(is_same);
+        rows.filter_map(|rules| Some((rules.first()?, row(rules)?))).collect()
+    }
+}
+
+/// Returns one failure that lists all of `parts`, those of one subject together. `None` if there is none.
+#[must_use]
+pub fn all_at_once(parts: &[(&str, &Failure)]) -> Option<Failure> {
+    let groups: Vec<(&str, String)> = parts
+        .chunk_by(|a, b| a.0 == b.0)
+        .filter_map(|group| {
+            let messages = group.iter().map(|(_, failure)| failure.message.as_str());
+            Some((group.first()?.0, messages.collect::<Vec<_>>().join("\n")))
+        })
+        .collect();
+    let message = match groups.as_slice() {
+        [] => return None,
+        [(_, message)] => message.clone(),
+        several => several.iter().fold(
+            format!("{} things are missing or wrong", several.len()),
+            |text, (subject, message)| {
+                format!("{text}\n  {subject}: {}", message.replace('\n', "\n  "))
+            },
+        ),
+    };
+    let mut hints: Vec<String> =
+        parts.iter().flat_map(|(_, failure)| failure.hints.clone()).collect();
+    hints.dedup();
+    let exit = Exit::worst(parts.iter().map(|(_, failure)| failure.exit));
+    Some(Failure { exit, hints, ..refused(message) })
+}
+
+/// The facts that decide the rules.
+pub struct Rules<'a> {
+    config: &'a Config,
+    all: &'a [Project],
+    claims: Claims<'a>,
+    facts: Facts<'a>,
+}
+
+/// The part of a request that decides the rules.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    /// The requested operation.
+    pub verb: Operation,
+    /// The destination.
+    pub destination: &'a Destination,
+    /// Upload to the sandbox although bindings have no local form.
+    pub allow_stub: bool,
+    /// The preview's alias, or its name.
+    pub alias: Option<&'a str>,
+    /// The way each project's preview is made.
+    pub strategies: &'a BTreeMap<String, Strategy>,
+    /// The tools that install and build each project.
+    pub builds: &'a BTreeMap<String, Result<BuildPlan, Failure>>,
+    /// Content keys by project. A project without an entry was not read.
+    pub keys: &'a BTreeMap<String, Result<String, Failure>>,
+    /// Ask the rules too that a run asks right before the upload, where a broken one gets a record.
+    pub asks_upload_rules: bool,
+    /// The schema of wrangler's config. `None` while wrangler is not installed.
+    pub schema: Option<&'a Value>,
+    /// Returns whether a variable of the caller is set.
+    pub is_set: fn(&str) -> bool,
+}
+
+impl<'a> Rules<'a> {
+    /// Creates the rules for a request in a repository with the projects `all`.
+    #[must_use]
+    pub fn new(config: &'a Config, all: &'a [Project], facts: Facts<'a>) -> Rules<'a> {
+        Rules { config, all, claims: Claims::new(config, all), facts }
+    }
+
+    /// Returns every rule that `project` breaks.
+    #[must_use]
+    pub fn refusals(&self, project: &Project) -> Vec<ProjectRefusal> {
+        let target = project.target(&self.facts.destination.environment);
+        let mut broken = broken_rule(RefusalRule::Build, self.check_build(project));
+        if self.facts.verb != Operation::Build {
+            broken.extend(self.config_refusals(project));
+        }
+        broken.extend(broken_rule(RefusalRule::Assets, guard::dist(project, &target)));
+        if self.facts.verb != Operation::Build {
+            broken.extend(self.upload_refusals(project));
+        }
+        if let Some(Err(failure)) = self.facts.keys.get(&project.name) {
+            broken.push((RefusalRule::Inputs, failure.clone()));
+        }
+        let refusal = |(rule, failure)| ProjectRefusal {
+            project: project.name.clone(),
+            worker: target.worker.clone(),
+            rule,
+            failure,
+        };
+        broken.into_iter().map(refusal).collect()
+    }
+
+    /// Checks the destination of the Worker.
+    fn config_refusals(&self, project: &Project) -> Vec<(RefusalRule, Failure)> {
+        let Facts { destination, alias, .. } = self.facts;
+        let environment = destination.environment.as_str();
+        let mut broken = broken_rule(RefusalRule::Content, guard::check(project, environment));
+        if destination.sandbox.is_none() {
+            let checked = guard::check_account(self.config, project, environment);
+            broken.extend(broken_rule(RefusalRule::Account, checked));
+        }
+        // Both would name a route of a protected environment.
+        let protected = protection::check(self.config, self.all, &[project], environment);
+        match protected {
+            Err(failure) => broken.push((RefusalRule::Protection, failure)),
+            Ok(()) => broken
+                .extend(broken_rule(RefusalRule::Claim, self.claims.check(project, environment))),
+        }
+        if self.facts.verb == Operation::Preview
+            && let Some(alias) = alias
+        {
+            let checked = alias::check(alias, &project.target(environment).worker)
+                .and_then(|()| self.claims.check_alias(project, environment, alias));
+            broken.extend(broken_rule(RefusalRule::Alias, checked));
+        }
+        broken
+    }
+
+    /// Checks the content of the upload.
+    fn upload_refusals(&self, project: &Project) -> Vec<(RefusalRule, Failure)> {
+        let Facts { destination, allow_stub, schema, asks_upload_rules, .. } = self.facts;
+        let environment = destination.environment.as_str();
+        let mut broken = Vec::new();
+        if let Some(strategy) = self.facts.strategies.get(&project.name) {
+            let checked = guard::check_preview(project, environment, *strategy);
+            broken.extend(broken_rule(RefusalRule::Preview, checked));
+        }
+        if asks_upload_rules && destination.sandbox.is_some() && !allow_stub {
+            let target = project.target(environment);
+            let checked = guard::check_local_form(&project.config, &target, self.facts.is_set);
+            broken.extend(broken_rule(RefusalRule::LocalForm, checked));
+        }
+        if asks_upload_rules && self.facts.verb == Operation::Deploy {
+            broken.extend(broken_rule(RefusalRule::Steps, guard::check_steps(project)));
+        }
+        let unknown = schema.map(|schema| guard::unknown_fields(project, schema));
+        broken.extend(unknown.into_iter().flatten().map(|failure| (RefusalRule::Field, failure)));
+        broken
+    }
+
+    fn check_build(&self, project: &Project) -> Result<(), Failure> {
+        let build = match self.facts.builds.get(&project.name) {
+            Some(build) => build.as_ref().map_err(Clone::clone)?,
+            None => return Ok(()),
+        };
+        let package = project.package.as_ref();
+        let is_locked = build.toolchain.installation.is_some();
+        match package.is_some_and(|package| package.has_dependencies) && !is_locked {
+            true => Err(guard::no_lock_file(project)),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Returns the rule with its failure if the check failed.
+fn broken_rule<T>(rule: RefusalRule, checked: Result<T, Failure>) -> Vec<(RefusalRule, Failure)> {
+    checked.err().map(|failure| (rule, failure)).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_has_one_row_with_all_of_its_refusals() {
+        let refusal = |project: &str, rule, failure| ProjectRefusal {
+            project: project.to_owned(),
+            worker: project.to_owned(),
+            rule,
+            failure,
+        };
+        let refusals = [
+            refusal("a", RefusalRule::Build, refused("no lock file").hint("install")),
+            refusal("a", RefusalRule::Field, refused("x\ny").hint("install").hint("remove it")),
+            refusal("b", RefusalRule::Account, refused("another account")),
+            refusal("b", RefusalRule::Claim, refused("taken").hint("rename it")),
+        ];
+        let rows = ProjectRefusal::by_project(&refusals);
+        let text = |(refusal, failure): &(&ProjectRefusal, Failure)| {
+            format!("{}: {}", refusal.project, failure.with_hints())
+        };
+        expect_test::expect![[r#"
+            a: 2 things are missing or wrong
+              lock files: no lock file
+              wrangler fields: x
+              y
+            hint: install
+            hint: remove it
+            b: another account
+            taken
+            hint: rename it"#]]
+        .assert_eq(&rows.iter().map(text).collect::<Vec<_>>().join("\n"));
+    }
+}
