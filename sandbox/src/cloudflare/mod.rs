@@ -16,6 +16,7 @@ pub mod links;
 pub mod metadata;
 pub mod migrations;
 pub mod previews;
+pub mod products;
 pub mod provide;
 pub mod queues;
 pub mod r2;
@@ -26,7 +27,6 @@ pub mod session;
 pub mod settings;
 pub mod storage;
 pub mod tails;
-pub mod unsupported;
 pub mod upload;
 pub mod versions;
 pub mod workers;
@@ -42,7 +42,7 @@ use axum::routing::{any, delete, get, patch, post, put};
 
 use crate::app::App;
 use envelope::{list, ok};
-use unsupported::not_implemented;
+use products::not_implemented;
 
 /// The routes below `/client/v4`.
 pub fn routes(app: &App) -> Router<App> {
