@@ -11,16 +11,18 @@ use crate::builds::plan_builds;
 use crate::engine::setup;
 use crate::plan::Operation;
 use crate::plan::destination::Destination;
-use crate::plan::refusal::{Facts, ProjectRefusal, Rules};
+use crate::plan::outputs;
+use crate::plan::refusal::{Facts, ProjectRefusal, RefusalRule, Rules};
 use crate::tools::sandbox;
 use base::env::is_set;
 use base::error::Failure;
 use base::terminal::table::{Cell, Table};
-use base::terminal::{DIM, GREEN, RED, paint};
+use base::terminal::{DIM, GREEN, RED, YELLOW, paint};
 use workspace::Workspace;
 use workspace::config::LOCAL;
 use workspace::discovery::BrokenConfig;
 use workspace::health::Health;
+use workspace::package::BuildOrigin;
 use workspace::project::Project;
 
 /// Fields of a wrangler config, and what people call that which they bind.
@@ -63,6 +65,9 @@ pub struct ReadinessRow {
     /// The problem that prevents its deployment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// The reason why it can be deployed to Cloudflare only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox_problem: Option<String>,
     /// The fixes that a person can make.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fixes: Vec<String>,
@@ -104,32 +109,40 @@ pub fn refusals(
 #[must_use]
 pub fn rows(workspace: &Workspace) -> Vec<ReadinessRow> {
     let refusals = refusals(workspace, &workspace.projects, LOCAL);
-    let refused = ProjectRefusal::by_project(&refusals);
-    let problem = |project: &Project| {
-        let own = refused.iter().find(|(refusal, _)| refusal.is_of(project, LOCAL));
-        own.map(|(_, failure)| failure.clone())
+    // Only the sandbox refuses a binding without a local form.
+    let (of_sandbox, refusals): (Vec<ProjectRefusal>, Vec<ProjectRefusal>) =
+        refusals.into_iter().partition(|refusal| refusal.rule == RefusalRule::LocalForm);
+    let find = |refused: &[ProjectRefusal], project: &Project| {
+        let rows = ProjectRefusal::by_project(refused).into_iter();
+        let mut own = rows.filter(|(refusal, _)| refusal.is_of(project, LOCAL));
+        own.next().map(|(_, failure)| failure)
     };
     let mut rows: Vec<ReadinessRow> = workspace
         .projects
         .iter()
-        .map(|project| row(workspace, project, problem(project)))
+        .map(|project| {
+            row(workspace, project, find(&refusals, project), find(&of_sandbox, project))
+        })
         .collect();
     rows.extend(BrokenConfig::needing_attention(&workspace.broken).map(broken_row));
     rows
 }
 
-fn row(workspace: &Workspace, project: &Project, problem: Option<Failure>) -> ReadinessRow {
+fn row(
+    workspace: &Workspace,
+    project: &Project,
+    problem: Option<Failure>,
+    sandbox: Option<Failure>,
+) -> ReadinessRow {
     let installation = installation(&workspace.root, project, &workspace.config.tools);
-    let builds = project.package.as_ref().is_some_and(|package| package.builds);
     let target = project.target(LOCAL);
-    let is_of_deploy = project.package.as_ref().is_some_and(|package| package.builds_in_deploy);
-    let build = match (builds, target.has_build_command) {
-        (true, _) if is_of_deploy => "script `deploy`, up to wrangler",
-        (true, true) => "script `build`, then `build.command`",
-        (true, false) => "script `build`",
-        (false, true) => "`build.command`",
-        (false, false) => "none",
+    let build = match (build_text(project), target.has_build_command) {
+        (Some(build), true) => format!("{build}, then `build.command`"),
+        (Some(build), false) => build,
+        (None, true) => "`build.command`".to_owned(),
+        (None, false) => "none".to_owned(),
     };
+    let problem = problem.or_else(|| outputs::check_unbuilt(&workspace.root, project).err());
     let install = installation.as_ref().ok().and_then(Option::as_ref);
     let value = &project.wrangler.value;
     let has = |pointer: &str| value.pointer(pointer).is_some_and(|value| !is_empty(value));
@@ -141,15 +154,27 @@ fn row(workspace: &Workspace, project: &Project, problem: Option<Failure>) -> Re
         },
         manager: install.map(|install| install.manager.program()),
         lock: install.map(|install| install.dir.join(install.lock)),
-        build: build.to_owned(),
+        build,
         health: match project.health() {
             Health::Off => "off".to_owned(),
             health => health.path().to_owned(),
         },
         bindings: BINDINGS.iter().filter(|(field, _)| has(field)).map(|(_, name)| *name).collect(),
         problem: problem.as_ref().map(|failure| failure.message.clone()),
-        fixes: problem.map(|failure| failure.hints).unwrap_or_default(),
+        sandbox_problem: sandbox.as_ref().map(|failure| failure.message.clone()),
+        fixes: problem.or(sandbox).map(|failure| failure.hints).unwrap_or_default(),
     }
+}
+
+/// Describes the build of the project's package. `None` if it has no build.
+fn build_text(project: &Project) -> Option<String> {
+    let package = project.package.as_ref()?;
+    Some(match package.build? {
+        BuildOrigin::Script => "script `build`".to_owned(),
+        BuildOrigin::Setting | BuildOrigin::Inference => {
+            format!("`{}`", package.settings.build.commands().join(" && "))
+        }
+    })
 }
 
 fn broken_row(broken: &BrokenConfig) -> ReadinessRow {
@@ -162,6 +187,7 @@ fn broken_row(broken: &BrokenConfig) -> ReadinessRow {
         health: String::new(),
         bindings: Vec::new(),
         problem: Some(message),
+        sandbox_problem: None,
         fixes: hints,
     }
 }
@@ -194,9 +220,10 @@ pub fn text(rows: &[ReadinessRow], notes: &[String], width: Option<usize>) -> St
         let bindings =
             if row.bindings.is_empty() { "–".to_owned() } else { row.bindings.join(", ") };
         let or_dash = |text: &str| if text.is_empty() { "–".to_owned() } else { text.to_owned() };
-        let is_ready = match row.problem {
-            None => Cell::new("✓", GREEN),
-            Some(_) => Cell::new("✗", RED),
+        let is_ready = match (&row.problem, &row.sandbox_problem) {
+            (None, None) => Cell::new("✓", GREEN),
+            (None, Some(_)) => Cell::new("at Cloudflare", YELLOW),
+            (Some(_), _) => Cell::new("✗", RED),
         };
         table.row(vec![
             row.project.as_str().into(),
@@ -209,12 +236,13 @@ pub fn text(rows: &[ReadinessRow], notes: &[String], width: Option<usize>) -> St
     }
     let mut text = table.text(width);
     for row in rows {
-        let Some(problem) = &row.problem else { continue };
+        let (mark, color) = if row.problem.is_some() { ("✗", RED) } else { ("!", YELLOW) };
+        let Some(problem) = row.problem.as_ref().or(row.sandbox_problem.as_ref()) else { continue };
         // Most messages begin with the config, which says enough. A list of several begins with their number.
         let first = problem.lines().next().unwrap_or_default();
         let name =
             if first.contains(&row.project) { String::new() } else { format!("{}: ", row.project) };
-        text += &format!("{} {name}{problem}\n", paint(RED, "✗"));
+        text += &format!("{} {name}{problem}\n", paint(color, mark));
         for fix in &row.fixes {
             text += &format!("    {}\n", paint(DIM, &format!("fix: {fix}")));
         }

@@ -70,12 +70,15 @@ if ! dagger version 2>/dev/null | grep -qF \"v$DAGGER_VERSION \"; then
   rm -r \"$folder\"
 fi";
 
-/// The archive with xtask and the sandbox. Only GitLab itself gets the job's token, on standard input of curl.
+/// The archive with xtask and the sandbox. Only GitLab itself gets the job's token, on standard input of curl. A package
+/// registry may redirect to an object storage, and curl would send the header there too, so the redirect is a request of
+/// its own.
 pub const XTASK_ARCHIVE: &str = "\
 archive=\"$(mktemp)\"
-case \"$XTASK_ARCHIVE\" in
+redirect=\"$(case \"$XTASK_ARCHIVE\" in
   \"$CI_API_V4_URL\"/*) printf 'header = \"JOB-TOKEN: %s\"\\n' \"$CI_JOB_TOKEN\" ;;
-esac | curl -fsSL --retry 3 --config - -o \"$archive\" \"$XTASK_ARCHIVE\"
+esac | curl -fsS --retry 3 --config - -o \"$archive\" -w '%{redirect_url}' \"$XTASK_ARCHIVE\")\"
+[ -z \"$redirect\" ] || curl -fsSL --retry 3 -o \"$archive\" \"$redirect\"
 echo \"$XTASK_SHA256  $archive\" | sha256sum --check --strict --quiet
 tar -xzf \"$archive\" -C .xtask/bin
 rm \"$archive\"";
