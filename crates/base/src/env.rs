@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_arrive_through_memory() {
+    fn passes_variables_through_memory() {
         let variables = [("A", "1"), ("B", "two=2\nlines"), ("EMPTY", "")];
         let variables =
             variables.map(|(name, value)| (OsString::from(name), OsString::from(value)));

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_listener_is_seen() {
+    fn finds_our_own_listener() {
         let server = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = server.local_addr().expect("an address").port();
         assert!(listens(port));

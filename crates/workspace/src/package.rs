@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_build_in_the_script_deploy_is_found() {
+    fn finds_a_build_in_the_deploy_script() {
         for (script, expected) in [
             ("vite build && wrangler deploy", Some("vite build")),
             (

@@ -188,7 +188,7 @@ mod tests {
     use crate::state::blobs::asset_hash;
 
     #[test]
-    fn content_must_have_its_size_and_hash() {
+    fn refuses_content_with_another_size_or_hash() {
         let text = STANDARD.encode("hello");
         let good = Asset { hash: asset_hash(&text, "/a.txt"), size: 5 };
         assert_eq!(check_content(&text, "/a.txt", &good).expect("good"), b"hello");
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn buckets_have_room_for_so_many_files_and_bytes() {
+    fn buckets_limit_files_and_bytes() {
         let names: Vec<String> = (0..2500).map(|n| format!("{n:032x}")).collect();
         let sizes = |size: u64| -> Vec<usize> {
             let missing = names.iter().map(|name| (name.as_str(), size)).collect();

@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn crons_are_due_as_at_cloudflare() {
+    fn crons_run_when_cloudflare_would_run_them() {
         for (cron, time, expected) in [
             ("* * * * *", "2026-11-29T03:41:00Z", true),
             ("*/15 * * * *", "2026-11-29T03:45:00Z", true),

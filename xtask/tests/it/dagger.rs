@@ -171,7 +171,7 @@ pub fn worker_preview(dagger: &Dagger) {
 /// The engine of an address on which nothing listens is refused, and one that goes ends the run, which the CLI would
 /// not: it waits forever for an engine.
 #[test]
-fn an_engine_that_is_not_there_or_goes_is_said() {
+fn reports_a_missing_or_vanished_engine() {
     let mut dagger = Dagger::new();
     dagger.env.site("projects/site", "site");
     dagger.env.commit("project");
@@ -210,7 +210,7 @@ fn a_worker_preview_is_the_same_from_both_engines() {
 }
 
 #[test]
-fn both_engines_leave_the_same_record() {
+fn both_engines_write_the_same_record() {
     let dagger = Dagger::new();
     same_record(&dagger);
     let wrangler: Value = serde_json::from_str(
@@ -226,12 +226,12 @@ fn a_forced_deployment_runs_again() {
 }
 
 #[test]
-fn a_failing_build_says_why() {
+fn a_failed_build_reports_its_reason() {
     failing_build(&Dagger::new());
 }
 
 #[test]
-fn wrangler_gets_the_same_words_from_both_engines() {
+fn both_engines_pass_the_same_arguments_to_wrangler() {
     for (config, environment, assets) in [
         (Some("wrangler.jsonc"), None, None),
         (Some("wrangler.toml"), Some("staging"), Some("/empty")),
@@ -302,7 +302,7 @@ fn the_printed_script_is_what_runs() {
 }
 
 #[test]
-fn exit_0_is_not_success_and_every_failure_says_what_to_do() {
+fn exit_code_0_alone_is_no_success_and_failures_have_hints() {
     let dagger = Dagger::new();
     let env = &dagger.env;
     env.site("projects/site", "site");
@@ -333,7 +333,7 @@ fn exit_0_is_not_success_and_every_failure_says_what_to_do() {
 
 /// The output of a build and the config are checked as on the host.
 #[test]
-fn what_the_host_engine_refuses_this_one_refuses_too() {
+fn refuses_what_the_host_engine_refuses() {
     let dagger = Dagger::new();
     let env = &dagger.env;
     env.site("projects/site", "site");
@@ -357,7 +357,7 @@ fn what_the_host_engine_refuses_this_one_refuses_too() {
 
 /// The situations of `docs/reference/situations.md` about builds and uploads end as on the host.
 #[test]
-fn builds_and_uploads_end_as_on_the_host() {
+fn builds_and_uploads_end_like_on_the_host() {
     let dagger = Dagger::new();
     let env = &dagger.env;
     let site = |name: &str, build: &str| {
@@ -528,7 +528,7 @@ fn a_worker_of_an_npm_workspace_is_built_and_deployed() {
 }
 
 #[test]
-fn a_cli_that_hangs_is_ended_with_all_it_started() {
+fn kills_a_hanging_cli_and_its_children() {
     let dagger = Dagger::new();
     let env = &dagger.env;
     env.site("projects/site", "site");
@@ -561,7 +561,7 @@ fn a_cli_that_hangs_is_ended_with_all_it_started() {
 }
 
 #[test]
-fn auto_takes_dagger_only_when_an_engine_answers() {
+fn auto_chooses_dagger_only_with_a_running_engine() {
     let dagger = Dagger::new();
     let env = &dagger.env;
     env.site("projects/site", "site");

@@ -82,7 +82,7 @@ fn a_promoted_version_s_crons_are_applied_by_the_next_deploy() {
 }
 
 #[test]
-fn settings_beside_the_version_count_whichever_they_are() {
+fn every_setting_outside_of_the_version_counts() {
     for fields in [
         json!({ "observability": { "enabled": true } }),
         json!({ "preview_urls": false }),
@@ -109,7 +109,7 @@ fn settings_beside_the_version_count_whichever_they_are() {
 }
 
 #[test]
-fn what_goes_away_and_what_stays_is_named_in_plan_and_result() {
+fn plan_and_result_name_removed_and_kept_triggers() {
     let domain = |name: &str| json!({ "pattern": name, "custom_domain": true });
     let env = project(&json!({ "triggers": { "crons": ["0 3 * * *", "0 4 * * *"] },
         "routes": [domain("a.example.com"), domain("b.example.com"), "c.example.com/*"] }));
@@ -149,7 +149,7 @@ fn what_goes_away_and_what_stays_is_named_in_plan_and_result() {
 }
 
 #[test]
-fn an_automatic_rollback_names_what_it_does_not_undo() {
+fn an_automatic_rollback_names_settings_it_does_not_undo() {
     let env = project(&cron("0 3 * * *"));
     let first = deploy(&env, 0);
     config(&env, &cron("*/5 * * * *"));

@@ -201,7 +201,7 @@ fn a_pin_that_was_changed_without_its_lock_file_is_refused() {
 
 /// A repository that only uses the tool has no pins until it wants another version than the tool carries.
 #[test]
-fn a_carried_pin_becomes_the_repository_s() {
+fn an_embedded_pin_moves_into_the_repository() {
     let env = TestEnv::foreign();
     env.worker("apps/api", "acme-api");
     env.write(

@@ -167,7 +167,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sections_never_overlap_and_lose_no_line(events in prop::collection::vec((0..4_usize, 0..3_u8), 0..60)) {
+        fn sections_never_overlap_or_lose_lines(events in prop::collection::vec((0..4_usize, 0..3_u8), 0..60)) {
             let names = ["a", "b", "c", "d"];
             let mut log = Sections::default();
             let (mut open, mut printed, mut last_output) = ([None; 4], Vec::new(), 0);

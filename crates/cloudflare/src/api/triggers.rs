@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_deployment_takes_away_is_named() {
+    fn names_triggers_that_a_deployment_removes() {
         let now = in_use(&["0 3 * * *"], &["a.example", "b.example"], &["c.example/*"]);
         let both = triggers(Some(&[]), &["b.example"]);
         assert_eq!(now.removed_by(&both), ["the cron `0 3 * * *`", "the domain `a.example`"]);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_named_in_both_directions() {
+    fn names_added_and_removed_triggers() {
         let before = in_use(&["0 3 * * *"], &["a.example"], &[]);
         let now = in_use(&["*/5 * * * *"], &["a.example"], &["x/*"]);
         let changes = now.changes_since(&before);

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_output_names_the_request_and_its_answer() {
+    fn reads_the_request_and_its_response_from_the_output() {
         let path = "/accounts/0/workers/scripts/site";
         for (output, wanted) in [
             (

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_has_preview_addresses() {
+    fn upload_reports_preview_urls() {
         let output = r#"{"type":"version-upload","version_id":"v1","preview_url":"https://v1","preview_alias_url":"https://mr"}"#;
         let WranglerOutcome::Done { previews, .. } =
             verdict(ExpectedEntry::Upload, ExitReason::Code(0), output)
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preview_has_a_deployment_and_two_addresses() {
+    fn preview_reports_a_deployment_and_two_urls() {
         let output = r#"{"type":"preview","deployment_id":"d1","preview_urls":["https://mr"],"deployment_urls":["https://d1"]}"#;
         let WranglerOutcome::Done { version, previews, .. } =
             verdict(ExpectedEntry::Preview, ExitReason::Code(0), output)
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_become_addresses() {
+    fn targets_become_urls() {
         let targets = [
             "https://x.acme.workers.dev",
             "www.example.com (custom domain)",

@@ -54,7 +54,7 @@ fn whole(key: &str) -> Lookup {
 }
 
 #[test]
-fn an_output_comes_back_as_it_was() {
+fn restores_an_output_unchanged() {
     let place = Place::new();
     let (cache, to) = (place.cache(LIMIT), place.0.join("to"));
     assert_eq!(restore(&cache, "k", &to), Lookup::Miss);
@@ -71,7 +71,7 @@ fn an_output_comes_back_as_it_was() {
 }
 
 #[test]
-fn parts_come_back_without_what_is_beside_them() {
+fn restores_parts_without_other_files() {
     let place = Place::new();
     let (cache, to) = (place.cache(LIMIT), place.0.join("to"));
     let from = place.output("from", "one");
@@ -99,7 +99,7 @@ fn parts_come_back_without_what_is_beside_them() {
 }
 
 #[test]
-fn what_is_damaged_is_thrown_away() {
+fn removes_corrupt_entries() {
     type Damage = fn(&Utf8Path);
     let damages: [(&str, Damage); 6] = [
         ("a/index.html is not", |entry| {
@@ -131,7 +131,7 @@ fn what_is_damaged_is_thrown_away() {
 }
 
 #[test]
-fn what_was_used_longest_ago_makes_room() {
+fn evicts_the_least_recently_used_entry() {
     let place = Place::new();
     let text = "x".repeat(1000);
     let from = place.output("from", &text);
@@ -158,7 +158,7 @@ fn what_was_used_longest_ago_makes_room() {
 }
 
 #[test]
-fn what_cannot_come_back_the_same_is_not_kept() {
+fn does_not_store_what_it_cannot_restore() {
     let place = Place::new();
     let cache = place.cache(LIMIT);
     let from = place.output("from", "one");
@@ -171,7 +171,7 @@ fn what_cannot_come_back_the_same_is_not_kept() {
 }
 
 #[test]
-fn nobody_reads_half_of_an_entry() {
+fn concurrent_readers_see_whole_entries() {
     let place = Place::new();
     let outputs = ["one", "two", "three"].map(|text| place.output(text, &text.repeat(50_000)));
     // Room for one of them, so that they push each other out all the time.

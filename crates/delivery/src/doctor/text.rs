@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_are_words() {
+    fn writes_counts_as_words() {
         let counts = Counts { ok: 7, skip: 0, warn: 1, fail: 2, crashed: 2 };
         assert_eq!(counts.line(), "12 checks: 7 ok, 1 warning, 2 problems, 2 crashes");
     }

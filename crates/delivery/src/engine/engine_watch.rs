@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_engine_that_goes_sets_the_flag_and_one_that_answers_does_not() {
+    fn sets_the_flag_only_if_the_engine_is_gone() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = Address::Open(listener.local_addr().expect("an address").to_string());
         let pause = Duration::from_millis(10);

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_tells_whether_its_holder_was_killed() {
+    fn lock_tells_whether_its_holder_was_killed() {
         let dir = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
         let path = dir.join(format!("xtask-lock-{}", std::process::id()));
         let first = lock(&path, |_| ()).expect("free");

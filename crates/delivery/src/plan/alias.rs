@@ -74,7 +74,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn merge_requests_are_told_by_their_alias() {
+    fn finds_the_merge_request_of_an_alias() {
         assert_eq!(merge_request(&of_merge_request("42")), Some(42));
         for alias in ["mr-042", "mr-+42", "mr-0", "mr-4x", "mr-", "mr-42-website", "main"] {
             assert_eq!(merge_request(alias), None, "{alias}");

@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_become_workers() {
+    fn folder_names_become_worker_names() {
         for (name, expected) in [
             ("shop", "shop"),
             ("rawkode.academy/shop", "rawkode-academy-shop"),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_folder_is_refused_with_a_near_name() {
+    fn refuses_invalid_folder_names_with_a_suggestion() {
         for (name, near) in [
             ("my shop", Some("my-shop")),
             ("../shop", Some("shop")),

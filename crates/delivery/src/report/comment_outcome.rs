@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_what_answers() {
+    fn a_live_preview_has_its_urls() {
         for good in [DeployStatus::Ready, DeployStatus::Unchanged] {
             let row = row(&record(good));
             assert_eq!((row.status, row.reason, row.commit), (PreviewStatus::Ready, None, None));
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_of_what_does_not() {
+    fn a_failed_preview_has_its_reason() {
         let row = row(&record(DeployStatus::Unknown));
         assert_eq!((row.status, row.reason.as_deref()), (PreviewStatus::Failed, Some("it broke")));
         assert_eq!((row.alias_url, row.version_url, row.time), (None, None, None));

@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_tells_what_is_old() {
+    fn table_shows_outdated_pins() {
         let row = |part: Part, current: &str, place: &str, newest: Result<&str, Failure>| {
             PinRow::new(part, Some(current.to_owned()), place.to_owned(), newest.map(str::to_owned))
         };

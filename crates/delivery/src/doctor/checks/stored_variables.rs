@@ -159,7 +159,7 @@ mod tests {
     const CLOUDFLARE: &str = "CLOUDFLARE_WORKERS_TOKEN";
 
     #[test]
-    fn what_the_table_says_is_well() {
+    fn accepts_variables_as_in_the_table() {
         let comment = one("CICD_COMMENT_TOKEN", "review/*", false);
         let other = one("OTHER", "*", false);
         let good = [
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn each_difference_is_told() {
+    fn reports_each_difference_from_the_table() {
         let comment =
             StoredVariable { masked: false, empty: true, ..one("CICD_COMMENT_TOKEN", "*", true) };
         let findings = findings_of(&[one(CLOUDFLARE, "*", false), comment]);
