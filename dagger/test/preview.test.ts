@@ -119,6 +119,14 @@ describe("preview", () => {
     expect(session.queries.join("\n")).not.toContain("plaintext");
   });
 
+  test("comments through the stand-in that it uploads to", async () => {
+    const { session } = await runInSession(world, () =>
+      new Cloudflare(undefined, undefined, dag.host().service([{ backend: 8787 }])).preview(...inputs(), dag.secret("env://CICD_COMMENT_TOKEN"), "42"),
+    );
+    expect(posts(session)[0]?.at(-1)?.args["api"]).toBeDefined();
+    expect(posts((await preview()).session)[0]?.at(-1)?.args).not.toHaveProperty("api");
+  });
+
   test("comments on a failure, and survives one of the comment", async () => {
     const failed = await preview({ exitCode: 1, output: [] });
     expect(String(posts(failed.session)[0]?.at(-1)?.args["body"])).toContain("failed");

@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use workspace::toolchain::Toolchain;
 
+use base::cmd;
 use base::command::ProcessCommand;
 use base::error::{Exit, Failure, failed, nearest, usage};
 use base::probe;
@@ -236,10 +237,9 @@ fn testable(ctx: &Ctx) -> Result<Vec<(String, Utf8PathBuf)>> {
 
 /// Installs a package's dependencies and runs some of its scripts.
 fn package(places: &Places, dir: &Utf8Path, scripts: &[&str]) -> Vec<ProcessCommand> {
-    let run = |script: &&str| {
-        let argv = [places.bun.as_str(), "--bun", "run", script];
-        with_tools(places, ProcessCommand::new(dir, &argv, cargo::DEADLINE))
-    };
+    let bun = &places.bun;
+    let run =
+        |script: &&str| with_tools(places, cmd!(dir, "{bun} --bun run {script}", cargo::DEADLINE));
     std::iter::once(setup::install(places, dir)).chain(scripts.iter().map(run)).collect()
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use xshell::{Cmd, Shell};
 
 /// Variables of the caller's environment that every child inherits. No other variable is inherited,
 /// so no credential reaches a child by accident.
@@ -45,6 +46,19 @@ pub const INHERITED: &[&str] = &[
     "NPM_CONFIG_USERCONFIG",
     "BUN_CONFIG_REGISTRY",
 ];
+
+/// Creates a [`ProcessCommand`] from a command line as you would type it: `cmd!(dir, "mkdir -p {folder}", DEADLINE)`.
+///
+/// `{name}` is one word, or a part of one, whatever it contains. `{names...}` is one word for each item, so that an
+/// `Option` is an optional argument. Single quotes keep blanks.
+#[macro_export]
+macro_rules! cmd {
+    ($dir:expr, $line:literal, $deadline:expr) => {
+        $crate::command::ProcessCommand::from_line($dir, $deadline, |shell| {
+            $crate::xshell::cmd!(shell, $line)
+        })
+    };
+}
 
 /// The value of a variable in a child's environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +107,7 @@ impl Value {
 }
 
 impl ProcessCommand {
-    /// Creates a command that runs in `dir`.
+    /// Creates a command that runs in `dir`. [`cmd!`](crate::cmd) reads better if the words are known.
     pub fn new(dir: impl Into<Utf8PathBuf>, argv: &[&str], deadline: Duration) -> ProcessCommand {
         ProcessCommand {
             dir: dir.into(),
@@ -104,6 +118,31 @@ impl ProcessCommand {
             stdin: None,
             deadline,
         }
+    }
+
+    /// Creates the command of [`cmd!`](crate::cmd).
+    #[doc(hidden)]
+    pub fn from_line(
+        dir: impl Into<Utf8PathBuf>,
+        deadline: Duration,
+        line: impl FnOnce(&Shell) -> Cmd<'_>,
+    ) -> ProcessCommand {
+        let mut command = ProcessCommand::new(dir, &[], deadline);
+        // A shell has a current folder, which we do not use. If that folder was deleted, the command stays
+        // empty, and its run reports the reason.
+        if let Ok(shell) = Shell::new() {
+            let line = std::process::Command::from(line(&shell));
+            let words = std::iter::once(line.get_program()).chain(line.get_args());
+            command.argv = words.map(|word| word.to_string_lossy().into_owned()).collect();
+        }
+        command
+    }
+
+    /// Sets the child's input.
+    #[must_use]
+    pub fn stdin(mut self, text: impl Into<String>) -> ProcessCommand {
+        self.stdin = Some(text.into());
+        self
     }
 
     /// Sets a variable.
@@ -243,6 +282,22 @@ mod tests {
                 .expect("sh runs");
             assert_eq!(String::from_utf8_lossy(&output.stdout), word);
         }
+    }
+
+    #[test]
+    fn a_line_becomes_words_that_no_value_can_split() {
+        let (folder, key) = (Utf8Path::new("/a b/it's"), "x=1 2");
+        let (all, some, none) = (["-v", "--jobs 2"], Some("last one"), None::<String>);
+        let command = cmd!(
+            folder,
+            "'my tool' -p {folder} --set={key} {all...} {some...} {none...} 'a b' -",
+            Duration::ZERO
+        );
+        assert_eq!(
+            command.argv,
+            ["my tool", "-p", "/a b/it's", "--set=x=1 2", "-v", "--jobs 2", "last one", "a b", "-"]
+        );
+        assert_eq!(command.dir, folder);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use crate::command::{ProcessCommand, Value};
 use crate::error::{Failure, failed, refused};
-use crate::runner::{ExitReason, GRACE, INTERRUPTED, find, set_environment};
+use crate::runner::{ExitReason, GRACE, INTERRUPTED, find, set_environment, without_words};
 use crate::secret::{Redactor, Secret};
 
 /// The interval between two checks of the child.
@@ -39,7 +39,7 @@ pub fn run(
     on_line: Option<OnLine<'_>>,
 ) -> Result<ExitReason, Failure> {
     let [program, arguments @ ..] = command.argv.as_slice() else {
-        return Err(failed("an empty command"));
+        return Err(without_words());
     };
     let cannot = |error: std::io::Error| {
         refused(format!("cannot run `{program}`: {error}"))

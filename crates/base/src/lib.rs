@@ -18,3 +18,6 @@ pub mod text;
 pub mod time;
 pub mod version;
 pub mod version_cache;
+
+#[doc(hidden)]
+pub use xshell;

@@ -17,7 +17,6 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, close};
-use xshell::{Shell, cmd};
 
 use super::command::{INHERITED, ProcessCommand, Value};
 use super::deadline;
@@ -193,9 +192,8 @@ impl Runner<'_> {
         if INTERRUPTED.load(Ordering::SeqCst) {
             return Err(interrupted().into());
         }
-        let shell = Shell::new()?;
         let [program, args @ ..] = command.argv.as_slice() else {
-            return Err(failed("an empty command").into());
+            return Err(without_words().into());
         };
         let cannot = |error: &std::io::Error| {
             refused(format!("cannot run `{program}`: {error}"))
@@ -203,11 +201,9 @@ impl Runner<'_> {
         };
         find(program, &command.dir).map_err(|error| cannot(&error))?;
         let prefix = self.supervisor.map(supervisor::prefix).unwrap_or_default();
-        let line = [&prefix[..], std::slice::from_ref(program), args].concat();
-        let [program, args @ ..] = line.as_slice() else {
-            return Err(failed("an empty command").into());
-        };
-        let mut process = std::process::Command::from(cmd!(shell, "{program} {args...}"));
+        let mut words = prefix.iter().chain(std::iter::once(program)).chain(args);
+        let mut process = std::process::Command::new(words.next().unwrap_or(program));
+        process.args(words);
         let secrets = set_environment(&mut process, command, self.secret)?;
         let stdin = if command.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
         process.process_group(0).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -231,6 +227,12 @@ impl Runner<'_> {
         }
         child
     }
+}
+
+/// Explains a command without words. [`cmd!`](crate::cmd) makes one only if there is no current folder.
+pub(crate) fn without_words() -> Failure {
+    refused("cannot run a program, because the current folder was deleted")
+        .hint("change to a folder that exists, then retry")
 }
 
 /// Gives `process` the folder and the environment of `command`, and nothing else. Returns the credentials in it.

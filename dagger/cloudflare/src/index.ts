@@ -38,7 +38,7 @@ export class Cloudflare {
   /**
    * @param environment The environment of the shared configuration; also the wrangler config's block of that name, if it has one
    * @param account The id of the account. Without it, the environment's in the shared configuration
-   * @param api A stand-in for Cloudflare's API, such as `tcp://127.0.0.1:8787`
+   * @param api A stand-in for Cloudflare's API, and for GitLab's in `preview`, such as `tcp://127.0.0.1:8787`
    */
   // Not `accountId`: Dagger would take `CLOUDFLARE_ACCOUNT_ID` of a `.env` file, which is wrangler's, for this argument.
   constructor(environment?: string, account?: string, api?: Service) {
@@ -193,31 +193,37 @@ export class Cloudflare {
     const uploaded = { alias: alias ?? `mr-${mergeRequestId}`, tag, message, nonce, project, strategy };
     const values = { dist, wranglerConfig, cloudflareApiToken, ...uploaded };
     const record = await deploy({ command: "preview", ...this.inputs(), ...values });
-    record.comment = await post(record, gitlabApiToken, mergeRequestId, gitlabProjectId, gitlabApiUrl);
+    record.comment = await this.post(record, gitlabApiToken, mergeRequestId, gitlabProjectId, gitlabApiUrl);
     return deploymentOf(record);
+  }
+
+  /** Writes the comment. The version is already uploaded, so a failure is data. */
+  private async post(
+    record: DeploymentRecord,
+    token: Secret,
+    mergeRequest: string,
+    projectId: string | undefined,
+    apiUrl: string | undefined,
+  ): Promise<string> {
+    const marker = `preview ${record.project ?? record.workerName ?? "site"}`;
+    const options = {
+      marker,
+      nonce: record.nonce,
+      ...(projectId && { projectId }),
+      ...(apiUrl && { apiUrl }),
+      ...(this.api && { api: this.api }),
+    };
+    try {
+      const answer = await dag.gitlab().postMergeRequestComment(token, mergeRequest, comment(record), options);
+      return (JSON.parse(answer) as { action: string }).action;
+    } catch (error) {
+      return `failed: ${error instanceof Error ? error.message : String(error)}`;
+    }
   }
 
   /** Returns what the constructor and the functions before this one were given. */
   private inputs(): Pick<Request, "environment" | "accountId" | "api" | "source" | "workspace" | "path" | "flags" | "beforeDeploy"> {
     const { environment, account: accountId, api, source, workspace, path, flags, beforeDeploy } = this;
     return { environment, accountId, api, source, workspace, path, flags, beforeDeploy };
-  }
-}
-
-/** Writes the comment. Whatever becomes of it, the version is uploaded, so a failure is data. */
-async function post(
-  record: DeploymentRecord,
-  token: Secret,
-  mergeRequest: string,
-  projectId: string | undefined,
-  apiUrl: string | undefined,
-): Promise<string> {
-  const marker = `preview ${record.project ?? record.workerName ?? "site"}`;
-  const place = { marker, nonce: record.nonce, ...(projectId && { projectId }), ...(apiUrl && { apiUrl }) };
-  try {
-    const answer = await dag.gitlab().postMergeRequestComment(token, mergeRequest, comment(record), place);
-    return (JSON.parse(answer) as { action: string }).action;
-  } catch (error) {
-    return `failed: ${error instanceof Error ? error.message : String(error)}`;
   }
 }

@@ -77,6 +77,12 @@ fn the_printed_script_deploys() {
 }
 
 #[test]
+fn a_preview_by_the_module_comments() {
+    let Some(dagger) = real() else { return };
+    dagger.preview_with_comment();
+}
+
+#[test]
 fn auto_chooses_dagger() {
     let Some(dagger) = real() else { return };
     dagger.env.site("projects/site", "site");

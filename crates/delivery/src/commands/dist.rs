@@ -10,6 +10,7 @@ use crate::context::Ctx;
 use crate::report::script::script_of;
 use crate::tools::distribution::{self, Distribution, MARK};
 use crate::tools::{cargo, sandbox};
+use base::cmd;
 use base::command::ProcessCommand;
 use base::error::{Exit, Failure, failed, refused};
 use base::files::write_whole;
@@ -135,17 +136,15 @@ impl DistCommand {
             }
         };
         let stage = root.join(FOLDER).join("stage");
-        let run = |argv: &[&str]| ProcessCommand::new(root, argv, cargo::DEADLINE);
-        let program = |name: &str| from.join(name).into_string();
-        let mut mark = run(&["tee", stage.join(MARK).as_str()]);
+        let mut mark = cmd!(root, "tee {stage}/{MARK}", cargo::DEADLINE);
         mark.stdin = serde_json::to_string_pretty(origin).ok().map(|text| text + "\n");
         let out = archive.parent().unwrap_or(root);
         commands.extend([
-            run(&["mkdir", "-p", stage.as_str(), out.as_str()]),
-            run(&["cp", &program("xtask"), &program("sandbox"), stage.as_str()]),
+            cmd!(root, "mkdir -p {stage} {out}", cargo::DEADLINE),
+            cmd!(root, "cp {from}/xtask {from}/sandbox {stage}", cargo::DEADLINE),
             mark,
-            run(&["tar", "-czf", archive.as_str(), "-C", stage.as_str(), "xtask", "sandbox", MARK]),
-            run(&["rm", "-r", stage.as_str()]),
+            cmd!(root, "tar -czf {archive} -C {stage} xtask sandbox {MARK}", cargo::DEADLINE),
+            cmd!(root, "rm -r {stage}", cargo::DEADLINE),
         ]);
         Ok(commands)
     }

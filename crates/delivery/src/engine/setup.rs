@@ -17,6 +17,7 @@ use crate::tools::bun::{self, Bun, INSTALL_DEADLINE, REGISTRY};
 use crate::tools::packages::Tool;
 use crate::tools::packages::registry::{self, Location};
 use crate::tools::sandbox::{self, Server};
+use base::cmd;
 use base::command::ProcessCommand;
 use base::error::{Exit, Failure, refused};
 use base::files::write_whole;
@@ -268,9 +269,12 @@ pub fn install_wrangler(places: &Places, toolchain: &Toolchain) -> Vec<ProcessCo
 /// Installs the locked packages in `folder`, without their install scripts.
 #[must_use]
 pub fn install(places: &Places, folder: &Utf8Path) -> ProcessCommand {
-    let bun = places.bun.as_str();
-    let argv = [bun, "install", "--frozen-lockfile", "--prefer-offline", "--ignore-scripts"];
-    ProcessCommand::new(folder, &argv, INSTALL_DEADLINE)
+    let bun = &places.bun;
+    cmd!(
+        folder,
+        "{bun} install --frozen-lockfile --prefer-offline --ignore-scripts",
+        INSTALL_DEADLINE
+    )
 }
 
 /// The JSON schema of the installed wrangler's config.

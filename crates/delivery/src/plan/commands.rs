@@ -10,6 +10,7 @@ use super::destination::Destination;
 use super::{PackageBuild, ProjectPlan, UploadKind};
 use crate::tools::bun::INSTALL_DEADLINE;
 use crate::tools::packages::{Installation, Manager, PackageToolchain, Tool};
+use base::cmd;
 use base::command::ProcessCommand;
 use cloudflare::wrangler;
 use workspace::before_deploy::WranglerStep;
@@ -92,15 +93,10 @@ impl Places {
         {
             // Each install has its own copy, because another one may start in the meantime.
             let plugin = folder.join(format!("yarn-{}.cjs", installation.slug()));
-            commands.push(ProcessCommand::new(
-                &self.root,
-                &["mkdir", "-p", folder.as_str()],
-                INSTALL_DEADLINE,
-            ));
-            let mut write =
-                ProcessCommand::new(&self.root, &["tee", plugin.as_str()], INSTALL_DEADLINE);
-            write.stdin = Some(YARN_PLUGIN.to_owned());
-            commands.push(write);
+            commands.extend([
+                cmd!(&self.root, "mkdir -p {folder}", INSTALL_DEADLINE),
+                cmd!(&self.root, "tee {plugin}", INSTALL_DEADLINE).stdin(YARN_PLUGIN),
+            ]);
             install = install.text("YARN_PLUGINS", plugin);
         }
         commands.push(install);
@@ -112,13 +108,11 @@ impl Places {
         toolchain: &PackageToolchain,
         installation: &Installation,
     ) -> ProcessCommand {
-        let mut argv = self.manager(toolchain, installation);
+        let (manager, release) = self.manager(toolchain, installation);
         let arguments = installation.manager.frozen_install();
-        argv.extend(arguments.iter().map(|&word| word.to_owned()));
-        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-        let mut command =
-            ProcessCommand::new(self.root.join(&installation.dir), &argv, INSTALL_DEADLINE)
-                .inherits(&self.variables.install, true);
+        let dir = self.root.join(&installation.dir);
+        let mut command = cmd!(dir, "{manager} {release...} {arguments...}", INSTALL_DEADLINE)
+            .inherits(&self.variables.install, true);
         let quiet: &[(&str, &str)] = match installation.manager {
             // Without it, pnpm asks before it replaces an install.
             Manager::Pnpm => &[("CI", "true")],
@@ -132,13 +126,19 @@ impl Places {
         self.with_path(command, toolchain)
     }
 
-    /// The program of a package manager, with the arguments that come first.
-    fn manager(&self, toolchain: &PackageToolchain, installation: &Installation) -> Vec<String> {
-        if let Some(release) = &installation.release {
-            let file = self.root.join(&installation.dir).join(release);
-            return vec![self.node(toolchain).to_string(), file.into_string()];
+    /// Returns the program of a package manager, and the release that Node runs if the repository brings one.
+    fn manager(
+        &self,
+        toolchain: &PackageToolchain,
+        installation: &Installation,
+    ) -> (&Utf8Path, Option<Utf8PathBuf>) {
+        match &installation.release {
+            Some(release) => {
+                let file = self.root.join(&installation.dir).join(release);
+                (self.node(toolchain), Some(file))
+            }
+            None => (self.program(&installation.tool), None),
         }
-        vec![self.program(&installation.tool).to_string()]
     }
 
     fn program(&self, tool: &Tool) -> &Utf8Path {
@@ -172,39 +172,33 @@ impl Places {
         let dir = self.root.join(&build.dir);
         let toolchain = &build.toolchain;
         let steps = build.steps.commands().iter().map(|step| self.step(build, step));
-        let mut lines: Vec<(Vec<String>, bool)> = steps.map(|argv| (argv, true)).collect();
-        if lines.is_empty() {
-            lines.push((self.script(toolchain, "build"), false));
+        let mut commands: Vec<ProcessCommand> = steps.collect();
+        if commands.is_empty() {
+            commands.push(self.script(&dir, toolchain, "build"));
         }
-        let command = |(argv, is_step): (Vec<String>, bool)| {
-            let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-            let mut command = ProcessCommand::new(&dir, &argv, BUILD_DEADLINE)
+        let complete = |command: ProcessCommand| {
+            let mut command = command
                 .text("ASTRO_TELEMETRY_DISABLED", "1")
                 .inherits(&self.variables.build, false);
             if let Some(name) = environment {
                 command = command.text("CLOUDFLARE_ENV", name);
             }
-            if is_step {
-                command.path = self.programs_of_packages(build);
-            }
             self.with_path(command, toolchain)
         };
-        lines.into_iter().map(command).collect()
+        commands.into_iter().map(complete).collect()
     }
 
-    /// Returns the command line that runs a script of `package.json`. Bun runs it on Bun, whatever the first line of a
+    /// Returns the command that runs a script of `package.json`. Bun runs it on Bun, whatever the first line of a
     /// tool asks for.
-    fn script(&self, toolchain: &PackageToolchain, name: &str) -> Vec<String> {
-        let run = |mut argv: Vec<String>, words: &[&str]| {
-            argv.extend(words.iter().map(|&word| word.to_owned()));
-            argv
-        };
+    fn script(&self, dir: &Utf8Path, toolchain: &PackageToolchain, name: &str) -> ProcessCommand {
+        let bun = &self.bun;
         match (&toolchain.installation, toolchain.runtime) {
-            (_, Runtime::Bun) => run(vec![self.bun.to_string()], &["--bun", "run", name]),
+            (_, Runtime::Bun) => cmd!(dir, "{bun} --bun run {name}", BUILD_DEADLINE),
             (Some(installation), Runtime::Node) => {
-                run(self.manager(toolchain, installation), &["run", name])
+                let (manager, release) = self.manager(toolchain, installation);
+                cmd!(dir, "{manager} {release...} run {name}", BUILD_DEADLINE)
             }
-            (None, Runtime::Node) => run(vec![self.bun.to_string()], &["run", name]),
+            (None, Runtime::Node) => cmd!(dir, "{bun} run {name}", BUILD_DEADLINE),
         }
     }
 
@@ -217,43 +211,36 @@ impl Places {
         name: &str,
         arguments: &[String],
     ) -> ProcessCommand {
-        let mut argv = self.script(toolchain, name);
+        let script = self.script(&self.root.join(dir), toolchain, name);
+        let mut command = script.inherits(&self.variables.build, false);
         let manager = toolchain.installation.as_ref().map(|installation| installation.manager);
         // npm takes options for its own unless they follow `--`.
         if manager == Some(Manager::Npm)
             && toolchain.runtime == Runtime::Node
             && !arguments.is_empty()
         {
-            argv.push("--".to_owned());
+            command.argv.push("--".to_owned());
         }
-        argv.extend(arguments.iter().cloned());
-        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-        let command = ProcessCommand::new(self.root.join(dir), &argv, BUILD_DEADLINE)
-            .inherits(&self.variables.build, false);
+        command.argv.extend(arguments.iter().cloned());
         self.with_path(command, toolchain)
     }
 
-    /// The command that runs one step of `xtask.build` in a shell.
-    fn step(&self, build: &PackageBuild, step: &str) -> Vec<String> {
-        let toolchain = &build.toolchain;
-        let shell = ["sh", "-c", step].map(str::to_owned);
-        match (&toolchain.installation, toolchain.runtime) {
-            (_, Runtime::Bun) => {
-                // What it starts finds Bun by the name of Node.
-                let mut argv = vec![self.bun.to_string()];
-                argv.extend(["--bun", "run"].map(str::to_owned));
-                argv.extend(shell);
-                argv
-            }
+    /// Returns the command that runs one step of `xtask.build` in a shell.
+    fn step(&self, build: &PackageBuild, step: &str) -> ProcessCommand {
+        let (toolchain, bun) = (&build.toolchain, &self.bun);
+        let dir = self.root.join(&build.dir);
+        let mut command = match (&toolchain.installation, toolchain.runtime) {
+            // Programs that the step starts find Bun by the name of Node.
+            (_, Runtime::Bun) => cmd!(dir, "{bun} --bun run sh -c {step}", BUILD_DEADLINE),
             // Its packages may be in no `node_modules`.
             (Some(installation), Runtime::Node) if installation.manager == Manager::YarnBerry => {
-                let mut argv = self.manager(toolchain, installation);
-                argv.push("exec".to_owned());
-                argv.extend(shell);
-                argv
+                let (manager, release) = self.manager(toolchain, installation);
+                cmd!(dir, "{manager} {release...} exec sh -c {step}", BUILD_DEADLINE)
             }
-            (_, Runtime::Node) => shell.to_vec(),
-        }
+            (_, Runtime::Node) => cmd!(dir, "sh -c {step}", BUILD_DEADLINE),
+        };
+        command.path = self.programs_of_packages(build);
+        command
     }
 
     /// The folders of the programs that packages bring, from the package's own up to the install's.
@@ -306,12 +293,14 @@ impl Places {
             "account": account,
             "reads": self.read_by_steps(plan),
         });
+        let (bun, request) = (&self.bun, request.to_string());
+        let line = cmd!(
+            &self.root,
+            "{bun} --no-env-file --config=/dev/null run - {request}",
+            PREPARE_DEADLINE
+        );
         // From standard input, so that no build can have changed it.
-        let bun = [self.bun.as_str(), "--no-env-file", "--config=/dev/null", "run", "-"];
-        let mut command = ProcessCommand::new(&self.root, &bun, PREPARE_DEADLINE);
-        command.argv.push(request.to_string());
-        command.stdin = Some(wrangler::PREPARE_UPLOAD.to_owned());
-        command.env("CLOUDFLARE_API_TOKEN", destination.token())
+        line.stdin(wrangler::PREPARE_UPLOAD).env("CLOUDFLARE_API_TOKEN", destination.token())
     }
 
     /// Returns the files and folders that steps before the upload read beside the token.
@@ -374,9 +363,8 @@ impl Places {
         deadline: Duration,
     ) -> ProcessCommand {
         let launcher = Toolchain::wrangler(&self.root).dir.join(wrangler::LAUNCHER);
-        let bun = [&[self.bun.as_str()], &wrangler::BUN_OPTIONS[..], &[launcher.as_str()]].concat();
-        let mut command = ProcessCommand::new(dir, &bun, deadline);
-        command.argv.extend(arguments);
+        let (bun, options) = (&self.bun, wrangler::BUN_OPTIONS);
+        let mut command = cmd!(dir, "{bun} {options...} {launcher} {arguments...}", deadline);
         for (name, value) in wrangler::WRANGLER_ENV {
             command = command.text(name, value);
         }

@@ -5,6 +5,7 @@ use workspace::toolchain::{Toolchain, tools_folder};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use base::cmd;
 use base::command::ProcessCommand;
 use base::{probe, version_cache};
 
@@ -103,17 +104,23 @@ pub fn install(root: &Utf8Path, version: &str) -> Vec<ProcessCommand> {
     let folder = folder(root, version);
     let toolchain = Toolchain::bun(root);
     // A registry that cannot be reached must not delay what the cache has.
-    let npm = ["npm", "ci", "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund"];
-    let mut commands =
-        vec![ProcessCommand::new(root, &["mkdir", "-p", folder.as_str()], INSTALL_DEADLINE)];
+    let install = cmd!(
+        &folder,
+        "npm ci --prefer-offline --ignore-scripts --no-audit --no-fund",
+        INSTALL_DEADLINE
+    );
+    let mut commands = vec![cmd!(root, "mkdir -p {folder}", INSTALL_DEADLINE)];
     if toolchain.is_carried() {
         commands.extend(write_pins(root, &toolchain.at(folder.clone())));
     } else {
-        let from = |name: &str| toolchain.dir.join(name).to_string();
-        let copy = ["cp", &from("package.json"), &from("package-lock.json"), folder.as_str()];
-        commands.push(ProcessCommand::new(root, &copy, INSTALL_DEADLINE));
+        let pins = &toolchain.dir;
+        commands.push(cmd!(
+            root,
+            "cp {pins}/package.json {pins}/package-lock.json {folder}",
+            INSTALL_DEADLINE
+        ));
     }
-    commands.push(ProcessCommand::new(&folder, &npm, INSTALL_DEADLINE));
+    commands.push(install);
     commands
 }
 
@@ -124,14 +131,12 @@ pub fn write_pins(root: &Utf8Path, toolchain: &Toolchain) -> Vec<ProcessCommand>
     if unwritten.is_empty() {
         return Vec::new();
     }
-    let folder =
-        ProcessCommand::new(root, &["mkdir", "-p", toolchain.dir.as_str()], INSTALL_DEADLINE);
-    let write = |(path, text): (Utf8PathBuf, &str)| {
-        let mut command = ProcessCommand::new(root, &["tee", path.as_str()], INSTALL_DEADLINE);
-        command.stdin = Some(text.to_owned());
-        command
-    };
-    std::iter::once(folder).chain(unwritten.into_iter().map(write)).collect()
+    let folder = &toolchain.dir;
+    let mut commands = vec![cmd!(root, "mkdir -p {folder}", INSTALL_DEADLINE)];
+    for (path, text) in unwritten {
+        commands.push(cmd!(root, "tee {path}", INSTALL_DEADLINE).stdin(text));
+    }
+    commands
 }
 
 /// Returns the output of `program --version`. `None` if it cannot be run.

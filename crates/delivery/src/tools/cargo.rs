@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 
+use base::cmd;
 use base::command::ProcessCommand;
 
 /// The timeout of a build with its tests, for a slow machine that does other work too.
@@ -30,7 +31,7 @@ pub const INHERITED: [&str; 13] = [
 #[must_use]
 pub fn command(root: &Utf8Path, arguments: &[&str]) -> ProcessCommand {
     let cargo = base::env::raw_variable("CARGO").unwrap_or_else(|| "cargo".to_owned());
-    let mut command = ProcessCommand::new(root, &[&[cargo.as_str()], arguments].concat(), DEADLINE);
+    let mut command = cmd!(root, "{cargo} {arguments...}", DEADLINE);
     command.inherit.extend(INHERITED);
     command
 }

@@ -8,6 +8,7 @@ use camino::Utf8Path;
 
 use super::bun;
 use super::engine_address::VARIABLE;
+use base::cmd;
 use base::command::ProcessCommand;
 use base::version::Version;
 use base::{probe, version_cache};
@@ -105,13 +106,12 @@ pub fn daemon_version(root: &Utf8Path, program: &Utf8Path) -> Option<String> {
 /// nothing and exits with 0 (since v0.21.4).
 #[must_use]
 pub fn command(dir: &Utf8Path, script: String) -> ProcessCommand {
-    let mut command =
-        ProcessCommand::new(dir, &["dagger", "--progress=plain", "/dev/stdin"], DEADLINE)
-            .text("DAGGER_NO_NAG", "1")
-            .text("DAGGER_NO_UPDATE_CHECK", "1")
-            .text("DO_NOT_TRACK", "1");
+    let mut command = cmd!(dir, "dagger --progress=plain /dev/stdin", DEADLINE)
+        .text("DAGGER_NO_NAG", "1")
+        .text("DAGGER_NO_UPDATE_CHECK", "1")
+        .text("DO_NOT_TRACK", "1")
+        .stdin(script);
     command.inherit.extend(INHERITED);
-    command.stdin = Some(script);
     command
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
 use crate::tools::sandbox;
-use base::command::ProcessCommand;
+use base::cmd;
 use base::env::variable;
 use base::probe;
 
@@ -48,8 +48,7 @@ pub fn token(context: &Context) -> Finding {
     let finding = if mode & 0o077 == 0 {
         Finding::ok()
     } else {
-        let close = ["chmod", "600", path.as_str()];
-        let close = ProcessCommand::new(&context.root, &close, Duration::from_secs(10));
+        let close = cmd!(&context.root, "chmod 600 {path}", Duration::from_secs(10));
         Finding::fail("other users can read it")
             .safe_fix("leave it to its owner", vec![close])
             .with_value(format!("mode {mode:03o}"))

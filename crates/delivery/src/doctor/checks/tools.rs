@@ -8,6 +8,8 @@ use crate::doctor::finding::Finding;
 use crate::engine::setup;
 use crate::plan::commands::Places;
 use crate::tools::bun::{self, Bun, which};
+use base::cmd;
+use base::command::ProcessCommand;
 use base::probe;
 use base::version::Version;
 use cloudflare::wrangler;
@@ -184,7 +186,7 @@ pub fn wrangler(context: &Context) -> Finding {
 }
 
 /// The commands that put wrangler in place, and Bun before it where it is missing too.
-fn install(context: &Context, toolchain: &Toolchain) -> Option<Vec<base::command::ProcessCommand>> {
+fn install(context: &Context, toolchain: &Toolchain) -> Option<Vec<ProcessCommand>> {
     let root = &context.root;
     let bun = context.bun()?;
     let mut commands = match bun {
@@ -196,7 +198,6 @@ fn install(context: &Context, toolchain: &Toolchain) -> Option<Vec<base::command
     commands.extend(setup::install_wrangler(&places, toolchain));
     let relative = |path: &Utf8Path| path.strip_prefix(root).unwrap_or(path).to_string();
     let (lock, stamp) = (relative(&toolchain.lock_file()), relative(&setup::stamp(toolchain)));
-    let copy = ["cp", lock.as_str(), stamp.as_str()];
-    commands.push(base::command::ProcessCommand::new(root, &copy, bun::INSTALL_DEADLINE));
+    commands.push(cmd!(root, "cp {lock} {stamp}", bun::INSTALL_DEADLINE));
     Some(commands)
 }

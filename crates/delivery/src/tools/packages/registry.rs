@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::Tool;
 use crate::tools::bun::{self, INSTALL_DEADLINE, which};
+use base::cmd;
 use base::command::ProcessCommand;
 use base::{probe, version_cache};
 use workspace::toolchain::tools_folder;
@@ -100,24 +101,15 @@ fn program_in_folder(tool: &Tool) -> String {
 pub fn install(root: &Utf8Path, tool: &Tool) -> Vec<ProcessCommand> {
     let folder = folder(root, tool);
     let package = format!("{}@{}", tool.package, tool.version);
-    let npm = [
-        "npm",
-        "install",
-        "--no-workspaces",
-        "--prefer-offline",
-        "--ignore-scripts",
-        "--no-audit",
-        "--no-fund",
-        &package,
-    ];
+    let install = cmd!(
+        &folder,
+        "npm install --no-workspaces --prefer-offline --ignore-scripts --no-audit --no-fund {package}",
+        INSTALL_DEADLINE
+    );
     vec![
-        ProcessCommand::new(
-            root,
-            &["mkdir", "-p", folder.join("node_modules").as_str()],
-            INSTALL_DEADLINE,
-        ),
-        ProcessCommand::new(&folder, &npm, INSTALL_DEADLINE),
-        ProcessCommand::new(&folder, &["touch", STAMP], INSTALL_DEADLINE),
+        cmd!(root, "mkdir -p {folder}/node_modules", INSTALL_DEADLINE),
+        install,
+        cmd!(&folder, "touch {STAMP}", INSTALL_DEADLINE),
     ]
 }
 
