@@ -222,7 +222,7 @@ fn reports_a_missing_or_vanished_engine() {
     let expected = format!(
         "error: no Dagger engine answers at {address}\n\
          hint: start it, or name another one in {VARIABLE}\n\
-         hint: or use this machine's tools: `--engine host`\n"
+         hint: pass `--engine host` to use the tools of this machine\n"
     );
     assert!(refused.stderr.ends_with(&expected), "{}", refused.stderr);
     let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
@@ -585,7 +585,7 @@ fn kills_a_hanging_cli_and_its_children() {
         "was stopped after 3 s",
         "connecting to engine",
         "nothing is live, as before",
-        "hint: without an engine the CLI waits for ever: `cargo xtask doctor dagger`",
+        "hint: run `cargo xtask doctor dagger`; without an engine the CLI waits forever",
     ] {
         assert!(error.contains(part), "{part}: {error}");
     }

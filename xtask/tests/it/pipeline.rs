@@ -354,9 +354,9 @@ fn refuses_an_invalid_pipeline_section() {
         (json!({ "environment": "production" }), "unknown field `environment`"),
         (
             json!({ "environments": ["prod"] }),
-            "`pipeline.environments` has `prod`, which is none of `environments`\nhint: choose from: production, staging",
+            "`pipeline.environments` has `prod`, which is not one of `environments`\nhint: choose from: production, staging",
         ),
-        (json!({ "environments": ["local"] }), "none of `environments`"),
+        (json!({ "environments": ["local"] }), "not one of `environments`"),
         (json!({ "environments": ["staging", "staging"] }), "has `staging` twice"),
         (json!({ "daggerSha256": "abc" }), "64 hexadecimal digits"),
     ] {

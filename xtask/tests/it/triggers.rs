@@ -72,10 +72,7 @@ fn a_promoted_version_s_crons_are_applied_by_the_next_deploy() {
 
     let record = deploy(&env, 0);
     assert_eq!(record["status"], "live", "the content is live already, the cron is not");
-    assert!(
-        record["warnings"].to_string().contains("takes away the cron `0 3 * * *`"),
-        "{record:#}"
-    );
+    assert!(record["warnings"].to_string().contains("removes the cron `0 3 * * *`"), "{record:#}");
     assert_eq!(crons(&env), ["*/5 * * * *"]);
     assert_eq!(status(&env)["triggersApplied"], true);
     assert_eq!(deploy(&env, 0)["status"], "unchanged");
@@ -121,13 +118,13 @@ fn plan_and_result_name_removed_and_kept_triggers() {
     let removed = ["the cron `0 3 * * *`", "the domain `a.example.com`"];
     let plan = env.xtask(&["deploy", "a", "--dry-run", "--engine=host"]).exits(0).stdout;
     for what in removed {
-        assert!(plan.contains(&format!("# takes away {what}\n")), "{what}: {plan}");
+        assert!(plan.contains(&format!("# removes {what}\n")), "{what}: {plan}");
     }
     let record = deploy(&env, 0);
     let warnings = record["warnings"].to_string();
     for what in removed {
         assert!(
-            warnings.contains(&format!("this deployment takes away {what}")),
+            warnings.contains(&format!("this deployment removes {what}")),
             "{what}: {warnings}"
         );
     }

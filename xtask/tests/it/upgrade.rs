@@ -218,7 +218,7 @@ fn an_embedded_pin_moves_into_the_repository() {
         list["pins"].as_array().expect("pins").iter().map(|pin| &pin["place"]).collect();
     assert_eq!(
         places,
-        ["this checkout", "carried by xtask", "carried by xtask", "carried by xtask"]
+        ["this checkout", "built into xtask", "built into xtask", "built into xtask"]
     );
     let ran = upgrade(&env, &registry, &["wrangler"]).exits(0);
     let (_, rest) = ran.stdout.split_once('\n').expect("lines");

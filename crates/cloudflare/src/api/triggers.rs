@@ -83,7 +83,7 @@ impl TriggersInUse {
         crons.chain(domains.map(name("the domain"))).chain(routes.map(name("the route"))).collect()
     }
 
-    /// Returns what a deployment with `wanted` takes away, each with its kind.
+    /// Returns the triggers that a deployment with `wanted` removes, each with its kind.
     #[must_use]
     pub fn removed_by(&self, wanted: &Triggers) -> Vec<String> {
         let keep = |wanted: &[String], own: &BTreeSet<String>| {

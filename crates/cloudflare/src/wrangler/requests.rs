@@ -1,5 +1,5 @@
 //! Tells from the output of a failed wrangler whether Cloudflare refused the request that makes a version
-//! live, or whether that request may still be carried out.
+//! live, or whether that request may still take effect.
 
 /// The state of the deploying request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -53,7 +53,7 @@ impl FileLock {
             return Ok(());
         }
         say(&format!(
-            "wait {} s, because the previous run was killed and its last request may still be carried out",
+            "wait {} s, because the previous run was killed and its last request may still take effect",
             SETTLE.as_secs()
         ));
         let started = Instant::now();
