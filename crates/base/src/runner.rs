@@ -183,8 +183,8 @@ impl Runner<'_> {
     }
 
     fn open_log(&self) -> Result<File, Failure> {
-        let made = self.log.parent().map_or(Ok(()), std::fs::create_dir_all);
-        let log = made.and_then(|()| File::options().create(true).append(true).open(self.log));
+        let created = self.log.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let log = created.and_then(|()| File::options().create(true).append(true).open(self.log));
         log.map_err(|error| unwritable(format!("cannot write {}: {error}", self.log)))
     }
 

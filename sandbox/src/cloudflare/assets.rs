@@ -190,11 +190,11 @@ mod tests {
     #[test]
     fn refuses_content_with_another_size_or_hash() {
         let text = STANDARD.encode("hello");
-        let good = Asset { hash: asset_hash(&text, "/a.txt"), size: 5 };
-        assert_eq!(check_content(&text, "/a.txt", &good).expect("good"), b"hello");
-        assert!(check_content(&text, "/a.css", &good).is_err());
+        let asset = Asset { hash: asset_hash(&text, "/a.txt"), size: 5 };
+        assert_eq!(check_content(&text, "/a.txt", &asset).expect("good"), b"hello");
+        assert!(check_content(&text, "/a.css", &asset).is_err());
         assert!(check_content(&text, "/a.txt", &Asset { size: 6, ..good.clone() }).is_err());
-        assert!(check_content("?", "/a.txt", &good).is_err());
+        assert!(check_content("?", "/a.txt", &asset).is_err());
     }
 
     #[test]

@@ -62,9 +62,9 @@ pub struct AssetsMetadata {
 /// a DNS label together with the Worker's name
 /// (<https://developers.cloudflare.com/workers/configuration/previews/>).
 pub fn check_alias(alias: &str, worker: &str) -> Result<(), CloudflareError> {
-    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if !alias.starts_with(|c: char| c.is_ascii_lowercase())
-        || !alias.bytes().all(good)
+        || !alias.bytes().all(is_allowed)
         || alias.ends_with('-')
     {
         return Err(CloudflareError::invalid(&format!(
@@ -81,9 +81,9 @@ pub fn check_alias(alias: &str, worker: &str) -> Result<(), CloudflareError> {
 
 /// Checks a Worker's name, which is a label of its addresses.
 pub fn check_name(name: &str) -> Result<(), CloudflareError> {
-    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
     let ends = |c: char| c == '-' || c == '_';
-    if name.is_empty() || name.len() > 63 || !name.bytes().all(good) || name.ends_with(ends) {
+    if name.is_empty() || name.len() > 63 || !name.bytes().all(is_allowed) || name.ends_with(ends) {
         return Err(CloudflareError::new(
             400,
             10_016,

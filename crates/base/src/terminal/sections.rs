@@ -104,8 +104,8 @@ impl OutputSection {
     }
 
     fn open(&self) -> Chunk {
-        let good = self.ended.as_ref().is_some_and(|end| end.good);
-        let collapsed = if good { "[collapsed=true]" } else { "" };
+        let succeeded = self.ended.as_ref().is_some_and(|end| end.good);
+        let collapsed = if succeeded { "[collapsed=true]" } else { "" };
         let (name, OutputSection { title, started, .. }) = (self.name(), self);
         Chunk::Mark(format!("\x1b[0Ksection_start:{started}:{name}{collapsed}\r\x1b[0K{title}\n"))
     }

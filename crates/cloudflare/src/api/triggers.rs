@@ -120,8 +120,8 @@ impl TriggersInUse {
     pub fn changes_since(&self, before: &TriggersInUse) -> Vec<String> {
         let (now, then) = (self.names(), before.names());
         let added = now.difference(&then).map(|what| format!("{what} is new"));
-        let gone = then.difference(&now).map(|what| format!("{what} is gone"));
-        added.chain(gone).collect()
+        let removed = then.difference(&now).map(|what| format!("{what} is gone"));
+        added.chain(removed).collect()
     }
 }
 

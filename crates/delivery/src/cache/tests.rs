@@ -94,8 +94,8 @@ fn restores_parts_without_other_files() {
 
     std::os::unix::fs::symlink("types.ts", from.join("c/link.ts")).expect("a link");
     let parts = OutputParts { files: ["c/link.ts".into()].into(), ..OutputParts::default() };
-    let kept = cache.store_parts("k", &from, parts, String::new()).expect("an answer");
-    assert_eq!(kept, Err("c/link.ts is neither a file nor a folder".to_owned()));
+    let stored = cache.store_parts("k", &from, parts, String::new()).expect("an answer");
+    assert_eq!(stored, Err("c/link.ts is neither a file nor a folder".to_owned()));
 }
 
 #[test]
@@ -123,8 +123,8 @@ fn removes_corrupt_entries() {
     for (reason, damage) in damages {
         store(&cache, "k", &from);
         damage(&cache.dir.join("k"));
-        let taken = restore(&cache, "k", &to);
-        assert!(matches!(&taken, Lookup::Corrupt(text) if text.starts_with(reason)), "{taken:?}");
+        let lookup = restore(&cache, "k", &to);
+        assert!(matches!(&lookup, Lookup::Corrupt(text) if text.starts_with(reason)), "{lookup:?}");
         assert!(!to.exists(), "a part is left after {reason}");
         assert_eq!(restore(&cache, "k", &to), Lookup::Miss);
     }
@@ -163,8 +163,8 @@ fn does_not_store_what_it_cannot_restore() {
     let cache = place.cache(LIMIT);
     let from = place.output("from", "one");
     std::os::unix::fs::symlink("a", from.join("link")).expect("a link");
-    let kept = cache.store("k", &from, String::new()).expect("an answer");
-    assert_eq!(kept, Err("link is neither a file nor a folder".to_owned()));
+    let stored = cache.store("k", &from, String::new()).expect("an answer");
+    assert_eq!(stored, Err("link is neither a file nor a folder".to_owned()));
     std::fs::create_dir(place.0.join("empty")).expect("a folder");
     assert!(cache.store("k", &place.0.join("empty"), String::new()).expect("an answer").is_err());
     assert!(cache.store("k", &place.0.join("none"), String::new()).is_err());

@@ -54,8 +54,8 @@ fn every(entries: &[ReportEntry]) -> String {
 /// A group as one line where all is well; else what is well on one line, and every problem in full.
 fn brief(entries: &[ReportEntry]) -> String {
     let labels = |status: CheckStatus| -> Vec<String> {
-        let of = entries.iter().filter(|entry| entry.finding.status == status);
-        of.map(ReportEntry::label).collect()
+        let with_status = entries.iter().filter(|entry| entry.finding.status == status);
+        with_status.map(ReportEntry::label).collect()
     };
     let (good, skipped) = (labels(CheckStatus::Ok), labels(CheckStatus::Skip));
     let mut line = Vec::new();

@@ -19,12 +19,12 @@ pub fn run_beside<T>(work: impl FnOnce(&AtomicBool) -> T) -> T {
 }
 
 fn run_with<T>(address: &Address, pause: Duration, work: impl FnOnce(&AtomicBool) -> T) -> T {
-    let gone = AtomicBool::new(false);
+    let is_gone = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (running, ended) = mpsc::channel();
-        let gone = &gone;
-        scope.spawn(move || look(address, pause, gone, &ended));
-        let result = work(gone);
+        let is_gone = &is_gone;
+        scope.spawn(move || look(address, pause, is_gone, &ended));
+        let result = work(is_gone);
         drop(running);
         result
     })

@@ -117,8 +117,9 @@ fn try_lock(file: &File) -> Result<bool, std::io::Error> {
 /// lock.
 fn sign(mut file: File) -> FileLock {
     let meta = file.metadata().ok().filter(|meta| meta.len() > 0);
-    let taken = meta.and_then(|meta| meta.modified().ok());
-    let killed_since = taken.and_then(|taken| SystemTime::now().duration_since(taken).ok());
+    let locked_at = meta.and_then(|meta| meta.modified().ok());
+    let killed_since =
+        locked_at.and_then(|locked_at| SystemTime::now().duration_since(locked_at).ok());
     let command: Vec<String> = std::env::args().skip(1).take(2).collect();
     let text = format!(
         "`xtask {}` (process {}, since {})",

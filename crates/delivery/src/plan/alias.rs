@@ -12,9 +12,9 @@ const LABEL: usize = 63;
 /// Checks an alias by Cloudflare's rules, which wrangler leaves to the server: lower-case letters,
 /// digits and dashes, a letter first (<https://developers.cloudflare.com/workers/configuration/previews/>).
 pub fn check(alias: &str, worker: &str) -> Result<(), Failure> {
-    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if !alias.starts_with(|c: char| c.is_ascii_lowercase())
-        || !alias.bytes().all(good)
+        || !alias.bytes().all(is_allowed)
         || alias.ends_with('-')
     {
         return Err(usage(format!("`{alias}` is no alias"))

@@ -13,7 +13,7 @@ use anyhow::Result;
 
 use base::command::quote;
 use steps::{JobOrder, PipelineStep, gitlab_environment, label};
-use template::{Value, Values, fill};
+use template::{TemplateValue, Values, fill};
 use workspace::Workspace;
 use workspace::config::{CONFIG_FILE, Config};
 use workspace::modules::TOOL_LOCK;
@@ -72,7 +72,7 @@ fn values(workspace: &Workspace) -> Values {
     let caches = has_own_check || !has_archive;
     let guide = Some(guide::GUIDE).filter(|guide| is_file(guide));
     let scripts = SCRIPTS.map(|(name, script)| (name, script.trim_end().into()));
-    let values: [(&'static str, Value); 33] = [
+    let values: [(&'static str, TemplateValue); 33] = [
         ("archive", settings.xtask_archive.as_deref().into()),
         ("archive_sha256", settings.xtask_sha256.as_deref().into()),
         ("caches", caches.into()),
@@ -176,7 +176,7 @@ impl DeployJob {
 
     /// Returns the values of `deploy.yml`. GitLab skips the job of a later environment until the job before it has run;
     /// then a person starts it.
-    fn values(self, config: &Config, step: &PipelineStep) -> [(&'static str, Value); 8] {
+    fn values(self, config: &Config, step: &PipelineStep) -> [(&'static str, TemplateValue); 8] {
         let is_first = step.previous.is_none();
         let prefix = prefix(config);
         let needs: Vec<String> = self.needs.iter().map(|job| format!("{prefix}{job}")).collect();

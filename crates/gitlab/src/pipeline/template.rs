@@ -35,7 +35,7 @@ const CLOSE: &str = " ]]";
 
 /// A value of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum TemplateValue {
     /// A condition, which cannot be written.
     Flag(bool),
     /// A text.
@@ -44,48 +44,48 @@ pub enum Value {
     List(Vec<String>),
 }
 
-impl Value {
+impl TemplateValue {
     fn is_true(&self) -> bool {
         match self {
-            Value::Flag(flag) => *flag,
-            Value::Text(text) => !text.is_empty(),
-            Value::List(items) => !items.is_empty(),
+            TemplateValue::Flag(flag) => *flag,
+            TemplateValue::Text(text) => !text.is_empty(),
+            TemplateValue::List(items) => !items.is_empty(),
         }
     }
 }
 
-impl From<bool> for Value {
-    fn from(flag: bool) -> Value {
-        Value::Flag(flag)
+impl From<bool> for TemplateValue {
+    fn from(flag: bool) -> TemplateValue {
+        TemplateValue::Flag(flag)
     }
 }
 
-impl From<&str> for Value {
-    fn from(text: &str) -> Value {
-        Value::Text(text.to_owned())
+impl From<&str> for TemplateValue {
+    fn from(text: &str) -> TemplateValue {
+        TemplateValue::Text(text.to_owned())
     }
 }
 
-impl From<String> for Value {
-    fn from(text: String) -> Value {
-        Value::Text(text)
+impl From<String> for TemplateValue {
+    fn from(text: String) -> TemplateValue {
+        TemplateValue::Text(text)
     }
 }
 
-impl From<Option<&str>> for Value {
-    fn from(text: Option<&str>) -> Value {
-        Value::from(text.unwrap_or_default())
+impl From<Option<&str>> for TemplateValue {
+    fn from(text: Option<&str>) -> TemplateValue {
+        TemplateValue::from(text.unwrap_or_default())
     }
 }
 
-impl From<Vec<String>> for Value {
-    fn from(items: Vec<String>) -> Value {
-        Value::List(items)
+impl From<Vec<String>> for TemplateValue {
+    fn from(items: Vec<String>) -> TemplateValue {
+        TemplateValue::List(items)
     }
 }
 
 /// The values of a template by name.
-pub type Values = BTreeMap<&'static str, Value>;
+pub type Values = BTreeMap<&'static str, TemplateValue>;
 
 /// Fills `template` with `values`. Errors name the line of a template that is not written in the language above.
 pub fn fill(template: &str, values: &Values) -> Result<String> {
@@ -116,7 +116,7 @@ pub fn fill(template: &str, values: &Values) -> Result<String> {
     Ok(text)
 }
 
-fn find<'v>(name: &str, values: &'v Values) -> Result<&'v Value> {
+fn find<'v>(name: &str, values: &'v Values) -> Result<&'v TemplateValue> {
     values.get(name).with_context(|| format!("no value is called `{name}`"))
 }
 
@@ -124,11 +124,11 @@ fn find<'v>(name: &str, values: &'v Values) -> Result<&'v Value> {
 fn fill_line(line: &str, values: &Values) -> Result<String> {
     let mut lines = 1;
     for name in names(line) {
-        if let Value::List(items) = find(name, values)? {
+        if let TemplateValue::List(items) = find(name, values)? {
             lines = items.len();
         }
     }
-    (0..lines).map(|item| Ok(Line { values, item }.fill(line)? + "\n")).collect()
+    (0..lines).map(|item| Ok(FilledLine { values, item }.fill(line)? + "\n")).collect()
 }
 
 /// Returns the names of the values in `line`.
@@ -137,13 +137,13 @@ fn names(line: &str) -> impl Iterator<Item = &str> {
 }
 
 /// One of the lines that a line of the template makes.
-struct Line<'v> {
+struct FilledLine<'v> {
     values: &'v Values,
     /// The index of this line's item in a list.
     item: usize,
 }
 
-impl Line<'_> {
+impl FilledLine<'_> {
     fn fill(&self, line: &str) -> Result<String> {
         let body = line.trim_start_matches(' ');
         if !line.contains(OPEN) {
@@ -180,9 +180,9 @@ impl Line<'_> {
         while let Some((before, after)) = rest.split_once(OPEN) {
             let (name, after) = after.split_once(CLOSE).context("a placeholder does not end")?;
             let value = match find(name, self.values)? {
-                Value::Text(value) => Some(value),
-                Value::List(items) => items.get(self.item),
-                Value::Flag(_) => None,
+                TemplateValue::Text(value) => Some(value),
+                TemplateValue::List(items) => items.get(self.item),
+                TemplateValue::Flag(_) => None,
             };
             text += before;
             text += &quote(value.with_context(|| format!("`{name}` is not a text"))?);

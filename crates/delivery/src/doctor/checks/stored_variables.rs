@@ -50,8 +50,8 @@ pub fn check_variables(context: &Context) -> Finding {
     match ask(config, &token) {
         Ok(stored) => {
             let rows = table(config);
-            let good = Finding::ok().with_value(format!("{} variables as in the table", rows.len()));
-            Finding::all(compare(&rows, &stored), good).source(name)
+            let valid = Finding::ok().with_value(format!("{} variables as in the table", rows.len()));
+            Finding::all(compare(&rows, &stored), valid).source(name)
         }
         Err(error) => match error.downcast_ref::<Problem>().map(|problem| problem.status) {
             Some(401 | 403 | 404) => Finding::skip(format!(
@@ -162,13 +162,13 @@ mod tests {
     fn accepts_variables_as_in_the_table() {
         let comment = one("CICD_COMMENT_TOKEN", "review/*", false);
         let other = one("OTHER", "*", false);
-        let good = [
+        let valid = [
             one(CLOUDFLARE, "production/*", true),
             one(CLOUDFLARE, "review/*", false),
             comment,
             other,
         ];
-        assert_eq!(findings_of(&good), []);
+        assert_eq!(findings_of(&valid), []);
     }
 
     #[test]
