@@ -42,6 +42,24 @@ impl TestCheck {
     fn new(name: &str, commands: Vec<ProcessCommand>) -> Self {
         Self { name: name.to_owned(), commands, beside: None, note: None }
     }
+
+    /// Returns the check with the linter as the compiler, so that cargo reuses what [`LINT`] compiled.
+    fn with_linter(mut self) -> Self {
+        self.commands = self.commands.into_iter().map(with_linter).collect();
+        self.beside = self.beside.map(with_linter);
+        self
+    }
+}
+
+/// Compiles the crates of this workspace with `clippy-driver`, which is the compiler with more warnings.
+///
+/// `cargo clippy` does the same without code generation, and a later `cargo test` would compile every
+/// dependency and every crate again.
+fn with_linter(command: ProcessCommand) -> ProcessCommand {
+    command
+        .text("RUSTC_WORKSPACE_WRAPPER", "clippy-driver")
+        // The form in which `cargo clippy -- -D warnings` gives it its arguments.
+        .text("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__")
 }
 
 impl TestCommand {
@@ -59,9 +77,15 @@ impl TestCommand {
         let is_selected =
             |check: &TestCheck| self.names.is_empty() || self.names.contains(&check.name);
         let mut failures = Vec::new();
-        for check in checks(ctx, &places, &packages).into_iter().filter(is_selected) {
+        let mut is_linted = false;
+        for mut check in checks(ctx, &places, &packages).into_iter().filter(is_selected) {
             ctx.ui.note(&paint(BOLD, &format!("── {}", check.name)));
-            if let Err(error) = run(ctx, &check) {
+            if is_linted && [RUST, DEPENDENCIES].contains(&check.name.as_str()) {
+                check = check.with_linter();
+            }
+            let ended = run(ctx, &check);
+            is_linted |= check.name == LINT && ended.is_ok();
+            if let Err(error) = ended {
                 ctx.ui.error(&error);
                 failures.push(check.name);
             }
@@ -77,7 +101,13 @@ impl TestCommand {
 }
 
 /// The checks of the repository itself, in the order in which they run.
-const CHECKS: [&str; 5] = ["format", "lint", "rust", "dependencies", "modules"];
+const CHECKS: [&str; 5] = ["format", LINT, RUST, DEPENDENCIES, "modules"];
+
+const LINT: &str = "lint";
+
+const RUST: &str = "rust";
+
+const DEPENDENCIES: &str = "dependencies";
 
 /// Errors if a name is none of the `known` ones. `kind` is what they name.
 pub fn reject_unknown(kind: &str, names: &[String], known: &[&str]) -> Result<(), Failure> {
@@ -152,7 +182,8 @@ fn checks(ctx: &Ctx, places: &Places, packages: &[(String, Utf8PathBuf)]) -> Vec
     let root = &ctx.root;
     let check = TestCheck::new;
     let one = |name, arguments: &[&str]| check(name, vec![cargo::command(root, arguments)]);
-    let lint = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    // All targets: those that are no tests are compiled for the tests of their package.
+    let compile = ["test", "--locked", "--workspace", "--no-run"];
     let tests = |targets: &[&str]| {
         let test = [&["test", "--locked", "--workspace", "--no-fail-fast"], targets].concat();
         with_threads(with_tools(places, cargo::command(root, &test)))
@@ -160,22 +191,22 @@ fn checks(ctx: &Ctx, places: &Places, packages: &[(String, Utf8PathBuf)]) -> Vec
     let modules = root.join("dagger/test");
     let mut checks = vec![
         one("format", &["fmt", "--all", "--check"]),
-        one("lint", &lint),
+        one(LINT, &compile).with_linter(),
         TestCheck {
             beside: Some(tests(&WAITING_TESTS)),
             ..check(
-                "rust",
+                RUST,
                 vec![
                     // The stand-in for Dagger reads the modules' signatures with what is installed here.
                     setup::install(places, &modules),
-                    cargo::command(root, &["build", "--locked", "--workspace"]),
                     // Everything is compiled before two commands want to.
-                    cargo::command(root, &["test", "--locked", "--workspace", "--no-run"]),
+                    cargo::command(root, &compile),
                     tests(&OTHER_TESTS),
                 ],
             )
         },
-        dependencies(root, &["test", "--locked", "--package", "dev", "--test", "deny"]),
+        // The whole workspace, as above: the package alone has other features.
+        dependencies(root, &["test", "--locked", "--workspace", "--test", "deny"]),
         check("modules", package(places, &modules, &["check", "test"])),
     ];
     let projects = packages.iter();
@@ -220,7 +251,7 @@ fn dependencies(root: &Utf8Path, own: &[&str]) -> TestCheck {
         "advisories were not checked: `cargo install --locked cargo-deny` installs what does it"
             .to_owned()
     };
-    TestCheck { note: Some(note), ..TestCheck::new("dependencies", commands) }
+    TestCheck { note: Some(note), ..TestCheck::new(DEPENDENCIES, commands) }
 }
 
 /// Returns the name and the folder of each project and package that has tests.
@@ -305,6 +336,23 @@ mod tests {
         let mut named: Vec<String> = named.map(|name| (*name).to_owned()).collect();
         named.sort();
         assert_eq!(found, named);
+    }
+
+    #[test]
+    fn the_tests_reuse_what_the_linter_compiled() {
+        let root = Utf8Path::new("/repository");
+        let plain = TestCheck {
+            beside: Some(cargo::command(root, &["test"])),
+            ..TestCheck::new(RUST, vec![cargo::command(root, &["build"])])
+        };
+        let wrapper = |command: &ProcessCommand| {
+            let wrapper = command.env.iter().find(|(name, _)| name == "RUSTC_WORKSPACE_WRAPPER");
+            wrapper.map(|(_, value)| format!("{value:?}"))
+        };
+        assert!(plain.commands.iter().chain(&plain.beside).all(|one| wrapper(one).is_none()));
+        let linted = plain.with_linter();
+        let mut wrappers = linted.commands.iter().chain(&linted.beside).map(wrapper);
+        assert!(wrappers.all(|name| name.is_some_and(|name| name.contains("clippy-driver"))));
     }
 
     #[test]
