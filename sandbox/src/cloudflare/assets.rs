@@ -193,7 +193,7 @@ mod tests {
         let asset = Asset { hash: asset_hash(&text, "/a.txt"), size: 5 };
         assert_eq!(check_content(&text, "/a.txt", &asset).expect("good"), b"hello");
         assert!(check_content(&text, "/a.css", &asset).is_err());
-        assert!(check_content(&text, "/a.txt", &Asset { size: 6, ..good.clone() }).is_err());
+        assert!(check_content(&text, "/a.txt", &Asset { size: 6, ..asset.clone() }).is_err());
         assert!(check_content("?", "/a.txt", &asset).is_err());
     }
 
