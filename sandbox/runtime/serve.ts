@@ -33,6 +33,8 @@ type Member = {
 	env: Record<string, Fields>;
 	exports: Record<string, Fields>;
 	triggers: Fields[];
+	/** The workflows to which the Worker has no binding. */
+	workflows: Fields[];
 	tailConsumers: { worker: string }[];
 	assets?: {
 		directory: string;
@@ -245,7 +247,8 @@ const receiveTraces = (group: Group) => async (request: Request) => {
 /** Returns the workflow bindings of a group by name. */
 function workflows(group: Group): Map<string, Fields> {
 	const bindings = group.members.flatMap(({ env }) => Object.values(env)).filter(({ type }) => type === "workflow");
-	return new Map(bindings.map((binding) => [String(binding.name), binding]));
+	const unbound = group.members.flatMap(({ workflows }) => workflows);
+	return new Map([...unbound, ...bindings].map((binding) => [String(binding.name), binding]));
 }
 
 /** The states of a workflow's instance that has to continue: queued, running, waiting (miniflare 5). */

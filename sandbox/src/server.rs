@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context as _, Result, bail};
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, Uri};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state, map_request};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
@@ -78,6 +78,11 @@ pub async fn serve(options: Serve) -> Result<()> {
 }
 
 fn router(app: &App) -> Router {
+    // Only what wraps a whole router runs before its routes are matched.
+    Router::new().fallback_service(routes(app)).layer(map_request(cloudflare::trim_slash))
+}
+
+fn routes(app: &App) -> Router {
     Router::new()
         .nest("/client/v4", cloudflare::routes(app))
         .merge(gitlab::routes(app))

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::{JsonBody, Query};
-use super::envelope::{ApiResult, CloudflareError, ok, with_info};
+use super::envelope::{ApiResult, CloudflareError, list as list_all, ok, with_info};
 use super::workflows::not_found;
 use super::{AccountAndName, settings};
 use crate::app::App;
@@ -185,25 +185,53 @@ pub struct NewInstance {
     params: Option<Value>,
 }
 
+/// The maximum number of instances of a request
+/// (<https://developers.cloudflare.com/workflows/build/workers-api/#createbatch>).
+const MAX_BATCH: usize = 100;
+
+impl WorkflowEngine {
+    /// Creates an instance and returns it in Cloudflare's format.
+    async fn create(&self, fields: NewInstance) -> Result<Value, CloudflareError> {
+        let mut body = json!({});
+        if let Some(id) = fields.instance_id {
+            body["id"] = json!(id);
+        }
+        if let Some(params) = fields.params {
+            body["params"] = params;
+        }
+        let (created, _) = self.request(Method::POST, "/instances", Some(&body)).await?;
+        Ok(json!({
+            "id": created["id"], "status": "queued", "version_id": self.workflow.id,
+            "workflow_id": self.workflow.id,
+        }))
+    }
+}
+
 /// `POST …/workflows/{workflow}/instances`
 pub async fn create(
     State(app): State<App>,
     Path((account, name)): AccountAndName,
     JsonBody(fields): JsonBody<NewInstance>,
 ) -> ApiResult {
+    Ok(ok(&WorkflowEngine::open(&app, &account, &name).await?.create(fields).await?))
+}
+
+/// `POST …/workflows/{workflow}/instances/batch`
+pub async fn create_batch(
+    State(app): State<App>,
+    Path((account, name)): AccountAndName,
+    JsonBody(instances): JsonBody<Vec<NewInstance>>,
+) -> ApiResult {
+    if instances.is_empty() || instances.len() > MAX_BATCH {
+        let text = format!("A batch has 1 to {MAX_BATCH} instances");
+        return Err(CloudflareError::new(400, 10_001, &text));
+    }
     let engine = WorkflowEngine::open(&app, &account, &name).await?;
-    let mut body = json!({});
-    if let Some(id) = fields.instance_id {
-        body["id"] = json!(id);
+    let mut created = Vec::new();
+    for fields in instances {
+        created.push(engine.create(fields).await?);
     }
-    if let Some(params) = fields.params {
-        body["params"] = params;
-    }
-    let (created, _) = engine.request(Method::POST, "/instances", Some(&body)).await?;
-    Ok(ok(&json!({
-        "id": created["id"], "status": "queued", "version_id": engine.workflow.id,
-        "workflow_id": engine.workflow.id,
-    })))
+    Ok(list_all(&created))
 }
 
 /// `GET …/instances/{instance}`

@@ -62,9 +62,9 @@ pub struct AssetsMetadata {
 /// a DNS label together with the Worker's name
 /// (<https://developers.cloudflare.com/workers/configuration/previews/>).
 pub fn check_alias(alias: &str, worker: &str) -> Result<(), CloudflareError> {
-    let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if !alias.starts_with(|c: char| c.is_ascii_lowercase())
-        || !alias.bytes().all(is_allowed)
+        || !alias.bytes().all(good)
         || alias.ends_with('-')
     {
         return Err(CloudflareError::invalid(&format!(
@@ -81,9 +81,10 @@ pub fn check_alias(alias: &str, worker: &str) -> Result<(), CloudflareError> {
 
 /// Checks a Worker's name, which is a label of its addresses.
 pub fn check_name(name: &str) -> Result<(), CloudflareError> {
-    let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
     let ends = |c: char| c == '-' || c == '_';
-    if name.is_empty() || name.len() > 63 || !name.bytes().all(is_allowed) || name.ends_with(ends) {
+    let is_ended = name.starts_with('-') || name.ends_with(ends);
+    if name.is_empty() || name.len() > 63 || !name.bytes().all(good) || is_ended {
         return Err(CloudflareError::new(
             400,
             10_016,
@@ -93,6 +94,16 @@ pub fn check_name(name: &str) -> Result<(), CloudflareError> {
     Ok(())
 }
 
+/// Renames the field of a database's id. The libraries of Cloudflare also send `database_id`.
+fn rename_database_id(binding: &mut Value) {
+    let is_database = binding["type"] == "d1" && binding["id"].is_null();
+    if let Some(fields) = binding.as_object_mut().filter(|_| is_database)
+        && let Some(id) = fields.remove("database_id")
+    {
+        fields.insert("id".to_owned(), id);
+    }
+}
+
 /// The maximum length of a tag and of a message, in bytes
 /// (<https://developers.cloudflare.com/api/resources/workers/>).
 const MAX_LENGTHS: (usize, usize) = (100, 1000);
@@ -100,15 +111,18 @@ const MAX_LENGTHS: (usize, usize) = (100, 1000);
 impl UploadMetadata {
     /// Parses the part.
     pub fn parse(bytes: &[u8]) -> Result<UploadMetadata, CloudflareError> {
-        serde_json::from_slice(bytes)
-            .map_err(|error| CloudflareError::invalid(&format!("Invalid metadata: {error}")))
+        let mut metadata: UploadMetadata = serde_json::from_slice(bytes)
+            .map_err(|error| CloudflareError::invalid(&format!("Invalid metadata: {error}")))?;
+        metadata.bindings.iter_mut().for_each(rename_database_id);
+        Ok(metadata)
     }
 
     /// Checks that the code is in the module format and that its entry is among the modules.
     pub fn check_modules(&self, modules: &[StoredModule]) -> Result<(), CloudflareError> {
         if self.body_part.is_some() {
-            let text = "The sandbox runs Workers in the module format only";
-            return Err(CloudflareError::invalid(text));
+            let text = "The sandbox does not run Workers in the service-worker format. Export the handlers from \
+                        a module";
+            return Err(CloudflareError::new(501, 7000, text));
         }
         let Some(main) = &self.main_module else {
             return Ok(());
@@ -187,7 +201,7 @@ mod tests {
         for name in ["website", "a", "my_worker-2"] {
             assert!(check_name(name).is_ok(), "{name}");
         }
-        for name in ["", "Website", "a-", "a.b", "a/b", "a b", &"a".repeat(64)] {
+        for name in ["", "Website", "a-", "-a", "a.b", "a/b", "a b", &"a".repeat(64)] {
             assert!(check_name(name).is_err(), "{name}");
         }
     }
@@ -218,6 +232,9 @@ mod tests {
         assert_eq!(metadata.assets.expect("assets").config["_redirects"], "/a /b");
         assert_eq!(metadata.annotations["workers/tag"], "t");
         assert!(UploadMetadata::parse(b"{\"bindings\": 1}").is_err());
+        let database = br#"{"bindings":[{"name":"DB","type":"d1","database_id":"x"}]}"#;
+        let database = UploadMetadata::parse(database).expect("metadata");
+        assert_eq!(database.bindings, [json!({ "name": "DB", "type": "d1", "id": "x" })]);
         let module = |name: &str| StoredModule {
             name: name.to_owned(),
             content_type: String::new(),

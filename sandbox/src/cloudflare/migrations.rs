@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::envelope::CloudflareError;
 use crate::ids::{hex, random};
-use crate::state::model::{DurableClass, Exports, Worker};
+use crate::state::model::{DURABLE_OBJECT, DurableClass, Exports, Worker};
 
 /// The `migrations` of an upload, in either of the two forms that clients send.
 #[derive(Debug, Default, Deserialize)]
@@ -81,7 +81,8 @@ pub fn apply(
             worker.classes.push(DurableClass { id, name: class.clone(), sqlite });
         }
     }
-    let missing = worker.classes.iter().find(|class| !exports.has(&class.name));
+    let missing =
+        worker.classes.iter().find(|class| !exports.has_class(&class.name, DURABLE_OBJECT));
     if let Some(class) = missing.filter(|class| migrations.adds_class(&class.name)) {
         let text = format!(
             "Cannot apply new-class migration to class '{}' that is not exported by script.",
@@ -95,7 +96,7 @@ pub fn apply(
 
 /// Refuses a version that does not export a class that has Durable Objects.
 pub fn check_existing_classes(worker: &Worker, exports: &Exports) -> Result<(), CloudflareError> {
-    match worker.classes.iter().find(|class| !exports.has(&class.name)) {
+    match worker.classes.iter().find(|class| !exports.has_class(&class.name, DURABLE_OBJECT)) {
         None => Ok(()),
         Some(class) => {
             let text = format!(

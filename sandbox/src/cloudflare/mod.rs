@@ -16,6 +16,7 @@ pub mod links;
 pub mod metadata;
 pub mod migrations;
 pub mod previews;
+pub mod products;
 pub mod provide;
 pub mod queues;
 pub mod r2;
@@ -33,14 +34,15 @@ pub mod workflows;
 pub mod zones;
 
 use axum::Router;
-use axum::extract::{OriginalUri, Path};
-use axum::http::Method;
+use axum::extract::{Path, Request};
+use axum::http::Uri;
 use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use axum::routing::{any, delete, get, patch, post, put};
 
 use crate::app::App;
-use envelope::{CloudflareError, list, ok};
+use envelope::{list, ok};
+use products::not_implemented;
 
 /// The routes below `/client/v4`.
 pub fn routes(app: &App) -> Router<App> {
@@ -56,6 +58,7 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/settings", get(settings::view).patch(settings::patch))
         .route("/script-settings", get(settings::script).patch(settings::patch_script))
         .route("/subdomain", get(settings::subdomain).post(settings::set_subdomain))
+        .route("/subdomain", delete(settings::delete_subdomain))
         .route("/domains/changeset", post(domains::changes))
         .route("/domains/records", get(domains::records).put(domains::set))
         .route("/routes", get(settings::routes).put(settings::set_routes))
@@ -91,6 +94,7 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/bulk/delete", post(kv::bulk_delete));
     let instances = Router::new()
         .route("/", get(instances::list).post(instances::create))
+        .route("/batch", post(instances::create_batch))
         .route("/batch/delete", post(instances::delete_batch))
         .route("/terminate", put(instances::terminate_all))
         .route("/{instance}", get(instances::view))
@@ -173,11 +177,24 @@ async fn empty_list() -> Response {
     list(&[] as &[()])
 }
 
-async fn not_implemented(method: Method, OriginalUri(uri): OriginalUri) -> Response {
-    let path = uri.path();
-    crate::log::line(&format!("not in the sandbox: {method} {path}"));
-    CloudflareError::new(501, 7000, &format!("The sandbox has no route for {method} {path}"))
-        .into_response()
+/// Removes the slash at the end of a path of this API. Clients send it, such as wrangler for the latest
+/// instance of a workflow. The name of an R2 object may end with one.
+pub async fn trim_slash(mut request: Request) -> Request {
+    if let Some(uri) = without_slash(request.uri()) {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+fn without_slash(uri: &Uri) -> Option<Uri> {
+    let path = uri.path().strip_suffix('/').filter(|path| path.starts_with("/client/v4/"))?;
+    if path.contains("/r2/buckets/") && path.contains("/objects/") {
+        return None;
+    }
+    match uri.query() {
+        Some(query) => format!("{path}?{query}").parse().ok(),
+        None => path.parse().ok(),
+    }
 }
 
 /// The path parameters of most routes: the account, and the name or id of a resource.
@@ -187,4 +204,26 @@ pub type AccountAndName = Path<(String, String)>;
 #[must_use]
 pub fn empty_result() -> Response {
     ok(&serde_json::Value::Null)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slash_at_the_end_does_not_count() {
+        for (given, expected) in [
+            (
+                "/client/v4/accounts/a/workflows/w/instances/",
+                Some("/client/v4/accounts/a/workflows/w/instances"),
+            ),
+            ("/client/v4/user/?a=b/", Some("/client/v4/user?a=b/")),
+            ("/client/v4/user", None),
+            ("/client/v4/accounts/a/r2/buckets/b/objects/folder/", None),
+            ("/folder/", None),
+        ] {
+            let trimmed = without_slash(&given.parse().expect("a URI"));
+            assert_eq!(trimmed.map(|uri| uri.to_string()).as_deref(), expected, "{given}");
+        }
+    }
 }

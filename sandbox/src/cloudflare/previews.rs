@@ -114,9 +114,13 @@ pub async fn deployment(
 pub async fn deployments(
     State(app): State<App>,
     Path((account, name, preview)): PreviewPath,
+    Query(page): Query<Page>,
 ) -> ApiResult {
     let worker = find(&app, &account, &name)?;
     let preview = worker.preview(&preview).ok_or_else(preview_not_found)?;
+    if page.is_after_first() {
+        return Ok(listed(&[] as &[Value]));
+    }
     let all = preview.deployments.iter().rev().map(|one| deployment_json(&worker, one));
     Ok(listed(&all.collect::<Vec<_>>()))
 }
@@ -132,7 +136,8 @@ pub async fn deploy(
     let current = find(&app, &account, &name)?;
     let target = current.preview(&preview).ok_or_else(preview_not_found)?;
     let candidate = version(&app, &account, target, upload.clone())?;
-    rules::check_version(&app, &current, &candidate)?;
+    let own_storage = rules::preview_storage(&target.id);
+    rules::check_version(&app, &current, &candidate, Some(&own_storage))?;
     let exports = load(&app, &candidate).await?;
     if let Some(exports) = &exports {
         rules::check_handlers(exports)?;
@@ -223,7 +228,7 @@ fn bindings(
         }
         let mut binding = binding.clone();
         binding["name"] = json!(name);
-        let own = format!("{}{}-{name}", rules::PREVIEW_STORAGE, preview.id);
+        let own = format!("{}{name}", rules::preview_storage(&preview.id));
         let storage = match binding["type"].as_str().unwrap_or_default() {
             "kv_namespace" => "namespace_id",
             "d1" => "id",

@@ -139,6 +139,7 @@ pub async fn create(
             &format!("The queue name {name:?} is invalid"),
         ));
     }
+    check_settings(&fields.settings)?;
     let mut settings = json!({ "delivery_delay": 0, "delivery_paused": false, "message_retention_period": 345_600 });
     merge(&mut settings, fields.settings);
     let created = tokio::task::block_in_place(|| {
@@ -176,12 +177,22 @@ pub async fn view(State(app): State<App>, Path((account, id)): AccountAndName) -
     Ok(ok(&queue_json(&app, &account, &find(&app, &account, &id)?)))
 }
 
+/// Refuses settings without an effect.
+fn check_settings(settings: &Value) -> Result<(), CloudflareError> {
+    if settings["delivery_paused"] == true {
+        let text = "The sandbox does not pause the delivery of queues";
+        return Err(CloudflareError::new(501, 7000, text));
+    }
+    Ok(())
+}
+
 /// `PUT` and `PATCH /accounts/{account}/queues/{queue}`
 pub async fn update(
     State(app): State<App>,
     Path((account, id)): AccountAndName,
     JsonBody(fields): JsonBody<QueueFields>,
 ) -> ApiResult {
+    check_settings(&fields.settings)?;
     let (queue, ()) = change(&app, &account, &id, |queue| {
         merge(&mut queue.settings, fields.settings);
         Ok(())

@@ -6,8 +6,9 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use super::envelope::CloudflareError;
+use super::workflows;
 use crate::app::App;
-use crate::state::model::{Exports, Worker, WorkerVersion};
+use crate::state::model::{DURABLE_OBJECT, Exports, WORKFLOW, Worker, WorkerVersion};
 use crate::state::resources::Resources;
 
 /// The kinds of bindings that the API documents
@@ -56,8 +57,11 @@ const KINDS: [&str; 37] = [
 const OTHER_KINDS: [&str; 5] =
     ["vpc_network", "wasm_module", "worker_loader", "websearch", "unsafe_hello_world"];
 
-/// The prefix of the names of a Worker Preview's own storage.
-pub const PREVIEW_STORAGE: &str = "preview-";
+/// Returns the prefix of the names of a Worker Preview's own storage.
+#[must_use]
+pub fn preview_storage(preview_id: &str) -> String {
+    format!("preview-{preview_id}-")
+}
 
 /// The maximum size of a variable or a secret, in bytes
 /// (<https://developers.cloudflare.com/workers/platform/limits/#environment-variables>).
@@ -66,14 +70,18 @@ pub const MAX_TEXT_SIZE: usize = 5 * 1024;
 /// The maximum number of variables and secrets of a version in a paid plan (same page).
 const MAX_TEXTS: usize = 128;
 
-/// Refuses a version that is invalid without running it.
+/// Refuses a version that is invalid without running it. `own_storage` is the prefix of storage that exists
+/// with the version.
 pub fn check_version(
     app: &App,
     worker: &Worker,
     version: &WorkerVersion,
+    own_storage: Option<&str>,
 ) -> Result<(), CloudflareError> {
     check_date(&version.compatibility_date, &today())?;
     check_names(&version.bindings)?;
+    check_count(&version.bindings)?;
+    check_runtime_fields(&version.limits, &version.placement)?;
     let resources = app.store.resources.get(&worker.account)?;
     version.bindings.iter().try_for_each(|binding| {
         let kind = binding["type"].as_str().unwrap_or_default();
@@ -83,8 +91,20 @@ pub fn check_version(
             return Err(CloudflareError::invalid(&text));
         }
         check_fields(name, kind, binding)?;
-        check_resource(&resources, name, kind, binding)?;
-        if kind == "service" { check_service(app, worker, name, binding) } else { Ok(()) }
+        let is_own = |text: &str| own_storage.is_some_and(|prefix| text.starts_with(prefix));
+        let ids = ["namespace_id", "id", "bucket_name"].map(|field| binding[field].as_str());
+        if !ids.into_iter().flatten().any(is_own) {
+            check_resource(&resources, name, kind, binding)?;
+        }
+        match kind {
+            "service" => check_service(app, worker, name, binding),
+            "workflow" => check_workflow(app, worker, binding),
+            "assets" if version.assets.is_none() => {
+                let text = format!("The binding {name} of type assets needs assets");
+                Err(CloudflareError::invalid(&text))
+            }
+            _ => Ok(()),
+        }
     })
 }
 
@@ -104,7 +124,7 @@ pub fn check_exports(
         let script = binding["script_name"].as_str().filter(|script| *script != worker.name);
         match (kind, script) {
             ("durable_object_namespace", None) => {
-                if !exports.has(class) {
+                if !exports.has_class(class, DURABLE_OBJECT) {
                     let text = format!(
                         "Cannot create binding for class '{class}' that is not exported by the script"
                     );
@@ -121,9 +141,12 @@ pub fn check_exports(
                     return Err(not_configured(class));
                 }
             }
-            ("workflow", None) if !exports.has(class) => {
+            ("workflow", None) if !exports.has_class(class, WORKFLOW) => {
                 let text = format!("The workflow's class '{class}' is not exported by the script");
                 return Err(CloudflareError::invalid(&text));
+            }
+            ("service", _) if binding["service"] == worker.name.as_str() => {
+                check_entrypoint(binding, exports)?;
             }
             _ => {}
         }
@@ -199,21 +222,69 @@ fn check_fields(name: &str, kind: &str, binding: &Value) -> Result<(), Cloudflar
         "queue" => &["queue_name"],
         "durable_object_namespace" => &["class_name"],
         "workflow" => &["workflow_name", "class_name"],
+        "hyperdrive" => &["id"],
+        "vectorize" => &["index_name"],
+        "dispatch_namespace" => &["namespace"],
+        "mtls_certificate" => &["certificate_id"],
+        "pipelines" => &["pipeline"],
+        "secrets_store_secret" => &["store_id", "secret_name"],
+        "vpc_service" => &["service_id"],
+        "ratelimit" => &["namespace_id"],
         _ => &[],
     };
     for field in required {
         // A text may be empty, but a name or an id may not.
         let is_present =
             binding[field].as_str().is_some_and(|text| *field == "text" || !text.is_empty());
-        // Other clients name a database by `database_id`.
-        let is_present = is_present || (kind == "d1" && binding["database_id"].is_string());
-        if !is_present {
-            let text =
-                format!("binding {name} of type {kind} must have a valid `{field}` specified");
-            return Err(CloudflareError::invalid(&text));
+        // A database has a UUID.
+        if !is_present || (kind == "d1" && !is_uuid(&binding[field])) {
+            return Err(invalid_field(name, kind, field));
         }
     }
-    check_text(name, binding["text"].as_str().unwrap_or_default())
+    match kind {
+        "json" if binding.get("json").is_none() => Err(invalid_field(name, kind, "json")),
+        "json" => check_text(name, &binding["json"].to_string()),
+        "ratelimit" if !is_rate(&binding["simple"]) => Err(invalid_field(name, kind, "simple")),
+        _ => check_text(name, binding["text"].as_str().unwrap_or_default()),
+    }
+}
+
+fn invalid_field(name: &str, kind: &str, field: &str) -> CloudflareError {
+    let text = format!("binding {name} of type {kind} must have a valid `{field}` specified");
+    CloudflareError::invalid(&text)
+}
+
+/// Returns whether a value has the format of the id of a database. A Preview's own database has another one.
+fn is_uuid(value: &Value) -> bool {
+    let text = value.as_str().unwrap_or_default();
+    let is_valid = |(at, byte): (usize, u8)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    text.starts_with("preview-") || (text.len() == 36 && text.bytes().enumerate().all(is_valid))
+}
+
+/// Returns whether a value is the rule of a rate limit. Its period is 10 or 60 seconds
+/// (<https://developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit/>).
+fn is_rate(rule: &Value) -> bool {
+    rule["limit"].as_u64().is_some_and(|limit| limit > 0)
+        && matches!(rule["period"].as_u64(), Some(10 | 60))
+}
+
+/// Refuses limits and a placement of the wrong type.
+fn check_runtime_fields(limits: &Value, placement: &Value) -> Result<(), CloudflareError> {
+    let is_limit = |value: &Value| value.is_null() || value.as_u64().is_some_and(|limit| limit > 0);
+    let has_limits = ["cpu_ms", "subrequests"].iter().all(|field| is_limit(&limits[*field]));
+    if !(limits.is_null() || limits.is_object()) || !has_limits {
+        return Err(CloudflareError::invalid(&format!("The limits are invalid: {limits}")));
+    }
+    let mode = &placement["mode"];
+    let is_mode =
+        mode.is_null() || matches!(mode.as_str(), Some("" | "off" | "smart" | "targeted"));
+    if !(placement.is_null() || placement.is_object()) || !is_mode {
+        return Err(CloudflareError::invalid(&format!("The placement is invalid: {placement}")));
+    }
+    Ok(())
 }
 
 /// Refuses a variable or secret that is too large.
@@ -250,20 +321,22 @@ fn check_resource(
     binding: &Value,
 ) -> Result<(), CloudflareError> {
     let text = |field: &str| binding[field].as_str().unwrap_or_default();
-    let names = ["namespace_id", "id", "bucket_name"].map(text);
-    if names.iter().any(|name| name.starts_with(PREVIEW_STORAGE)) {
-        return Ok(());
-    }
     match kind {
         "kv_namespace" => {
             let id = text("namespace_id");
+            if id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                let text = format!(
+                    "KV namespace '{id}' is not valid. Please verify the namespace_id in your configuration."
+                );
+                return Err(CloudflareError::new(400, 10_042, &text));
+            }
             if !resources.namespaces.iter().any(|one| one.id == id) {
                 let text = format!("KV namespace '{id}' not found.");
                 return Err(CloudflareError::new(400, 10_041, &text));
             }
         }
         "d1" => {
-            let id = binding["id"].as_str().unwrap_or_else(|| text("database_id"));
+            let id = text("id");
             if !resources.databases.iter().any(|one| one.uuid == id) {
                 let text =
                     format!("D1 binding '{name}' references database '{id}' which was not found.");
@@ -307,18 +380,34 @@ fn check_service(
         );
         return Err(CloudflareError::new(400, 10_143, &text));
     };
-    let entrypoint = binding["entrypoint"].as_str().filter(|entrypoint| *entrypoint != "default");
-    let exports = other.live().and_then(|version| version.exports.as_ref());
-    if let (Some(entrypoint), Some(exports)) = (entrypoint, exports)
-        && !exports.has(entrypoint)
-    {
-        let text = format!(
-            "Could not resolve service binding '{name}'. Target script '{target}' has no entrypoint \
-             '{entrypoint}'."
-        );
-        return Err(CloudflareError::new(400, 10_144, &text));
+    match other.live().and_then(|version| version.exports.as_ref()) {
+        Some(exports) => check_entrypoint(binding, exports),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Refuses a service binding to an entrypoint that its target does not export.
+fn check_entrypoint(binding: &Value, exports: &Exports) -> Result<(), CloudflareError> {
+    let entrypoint = binding["entrypoint"].as_str().filter(|entrypoint| *entrypoint != "default");
+    let Some(entrypoint) = entrypoint.filter(|entrypoint| !exports.has(entrypoint)) else {
+        return Ok(());
+    };
+    let text = format!(
+        "Could not resolve service binding '{}'. Target script '{}' has no entrypoint '{entrypoint}'.",
+        binding["name"].as_str().unwrap_or_default(),
+        binding["service"].as_str().unwrap_or_default(),
+    );
+    Err(CloudflareError::new(400, 10_144, &text))
+}
+
+/// Refuses a binding to a workflow of a Worker that does not exist.
+fn check_workflow(app: &App, worker: &Worker, binding: &Value) -> Result<(), CloudflareError> {
+    match binding["script_name"].as_str().filter(|script| *script != worker.name) {
+        Some(script) if app.store.worker(&worker.account, script).is_none() => {
+            Err(workflows::not_found(binding["workflow_name"].as_str().unwrap_or_default()))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -353,14 +442,51 @@ mod tests {
             (json!({ "type": "plain_text" }), false),
             (json!({ "type": "plain_text", "text": 5 }), false),
             (json!({ "type": "kv_namespace", "namespace_id": "" }), false),
-            (json!({ "type": "d1", "database_id": "x" }), true),
+            (json!({ "type": "d1", "id": "0a1b2c3d-0000-1111-2222-333344445555" }), true),
+            (json!({ "type": "d1", "id": "YOUR-DATABASE-ID" }), false),
             (json!({ "type": "d1" }), false),
+            (json!({ "type": "json", "json": null }), true),
+            (json!({ "type": "json", "text": "x" }), false),
+            (json!({ "type": "json", "json": { "a": "x".repeat(MAX_TEXT_SIZE) } }), false),
+            (json!({ "type": "hyperdrive" }), false),
+            (json!({ "type": "vectorize", "index_name": "" }), false),
+            (json!({ "type": "secrets_store_secret", "store_id": "a" }), false),
+            (
+                json!({ "type": "ratelimit", "namespace_id": "1", "simple": { "limit": 5, "period": 60 } }),
+                true,
+            ),
+            (
+                json!({ "type": "ratelimit", "namespace_id": "1", "simple": { "limit": 5, "period": 30 } }),
+                false,
+            ),
+            (
+                json!({ "type": "ratelimit", "namespace_id": "1", "simple": { "limit": 0, "period": 10 } }),
+                false,
+            ),
+            (json!({ "type": "ratelimit", "simple": { "limit": 5, "period": 10 } }), false),
             (json!({ "type": "secret_text", "text": "x".repeat(MAX_TEXT_SIZE) }), true),
             (json!({ "type": "secret_text", "text": "x".repeat(MAX_TEXT_SIZE + 1) }), false),
             (json!({ "type": "ai" }), true),
         ] {
             let kind = binding["type"].as_str().expect("a kind");
             assert_eq!(check_fields("A", kind, &binding).is_ok(), good, "{binding}");
+        }
+    }
+
+    #[test]
+    fn limits_and_placements_have_types() {
+        let check = |limits, placement| check_runtime_fields(&limits, &placement).is_ok();
+        assert!(check(Value::Null, Value::Null));
+        assert!(check(json!({ "cpu_ms": 50 }), json!({ "mode": "smart" })));
+        assert!(check(json!({}), json!({ "region": "aws:us-east-1" })));
+        for (limits, placement) in [
+            (json!({ "cpu_ms": "50" }), Value::Null),
+            (json!({ "subrequests": 0 }), Value::Null),
+            (json!(50), Value::Null),
+            (Value::Null, json!({ "mode": "fast" })),
+            (Value::Null, json!("smart")),
+        ] {
+            assert!(!check(limits.clone(), placement.clone()), "{limits} {placement}");
         }
     }
 }

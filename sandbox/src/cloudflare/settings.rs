@@ -172,7 +172,7 @@ pub async fn patch(
     version.placement = settings.remove("placement").unwrap_or(version.placement);
     if is_new {
         let worker = worker(&app, &account, &name)?;
-        rules::check_version(&app, &worker, &version)?;
+        rules::check_version(&app, &worker, &version, None)?;
         version.exports = upload::load(&app, &version).await?;
         let exports = version.exports.clone().unwrap_or_default();
         rules::check_exports(&app, &worker, &version, &exports)?;
@@ -284,6 +284,18 @@ pub async fn set_subdomain(
         (worker.enabled, worker.previews_enabled)
     })?;
     Ok(subdomain_response(now))
+}
+
+/// `DELETE …/subdomain`: disables the addresses at workers.dev.
+pub async fn delete_subdomain(
+    State(app): State<App>,
+    Path((account, name)): AccountAndName,
+) -> ApiResult {
+    change(&app, &account, &name, |worker| {
+        worker.enabled = false;
+        worker.previews_enabled = false;
+    })?;
+    Ok(subdomain_response((false, false)))
 }
 
 /// `GET …/routes`

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::body::{OptionalJsonBody, Query};
-use super::envelope::{ApiResult, CloudflareError, list as listed, ok};
+use super::envelope::{ApiResult, CloudflareError, ok};
 use super::{AccountAndName, empty_result, settings};
 use crate::app::App;
 use crate::ids::{hex, random};
@@ -135,7 +135,7 @@ pub fn host(app: &App, headers: &HeaderMap) -> String {
     host.map_or_else(|| format!("127.0.0.1:{}", app.port), str::to_owned)
 }
 
-/// `GET …/tails`
+/// `GET …/tails`: the newest tail, as the types of Cloudflare's libraries have it. `null` if there is none.
 pub async fn list(
     State(app): State<App>,
     Path((account, name)): AccountAndName,
@@ -144,8 +144,8 @@ pub async fn list(
     settings::worker(&app, &account, &name)?;
     let host = host(&app, &headers);
     let tails = app.tails.lock();
-    let own = tails.iter().filter(|tail| tail.belongs_to(&account, &name));
-    Ok(listed(&own.map(|tail| tail.to_json(&host)).collect::<Vec<_>>()))
+    let mut own = tails.iter().filter(|tail| tail.belongs_to(&account, &name));
+    Ok(ok(&own.next_back().map(|tail| tail.to_json(&host))))
 }
 
 /// `POST …/tails`

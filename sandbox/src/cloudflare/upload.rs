@@ -165,7 +165,7 @@ impl CodeUpload {
         let worker = app.store.worker(account, name).map(|worker| Worker::clone(&worker));
         let mut worker = worker.unwrap_or_else(|| Worker::new(account, name));
         let candidate = self.clone().version(app, &worker, None)?;
-        rules::check_version(app, &worker, &candidate)?;
+        rules::check_version(app, &worker, &candidate, None)?;
         let exports = load(app, &candidate).await?;
         self.change_worker(app, &mut worker, &exports)?;
         rules::check_exports(app, &worker, &candidate, &exports.clone().unwrap_or_default())?;

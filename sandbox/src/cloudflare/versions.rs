@@ -34,6 +34,12 @@ impl Page {
             "total_pages": total.div_ceil(self.size()) })
     }
 
+    /// Returns whether this is a page after a list that fits on one. Clients request pages until one is empty.
+    #[must_use]
+    pub fn is_after_first(&self) -> bool {
+        self.number() > 1
+    }
+
     fn size(&self) -> usize {
         self.per_page.unwrap_or(DEFAULT_PAGE_SIZE).clamp(1, 100)
     }

@@ -295,7 +295,14 @@ pub async fn delete(State(app): State<App>, Path((account, name)): AccountAndNam
 }
 
 /// `GET /workers/durable_objects/namespaces`
-pub async fn durable_namespaces(State(app): State<App>, Path(account): Path<String>) -> ApiResult {
+pub async fn durable_namespaces(
+    State(app): State<App>,
+    Path(account): Path<String>,
+    Query(page): Query<Page>,
+) -> ApiResult {
+    if page.is_after_first() {
+        return Ok(listed(&[] as &[Value]));
+    }
     let workers = app.store.workers();
     let own = workers.iter().filter(|worker| worker.account == account);
     let classes = own.flat_map(|worker| {

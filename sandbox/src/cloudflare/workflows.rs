@@ -10,6 +10,7 @@ use super::versions::Page;
 use super::{AccountAndName, empty_result, instances, settings};
 use crate::app::App;
 use crate::ids::{now, uuid};
+use crate::state::model::WORKFLOW;
 use crate::state::resources::StoredWorkflow;
 
 /// The body of a workflow.
@@ -79,7 +80,7 @@ pub async fn put(
 ) -> ApiResult {
     let worker = settings::worker(&app, &account, &fields.script_name)?;
     let exports = worker.live().or(worker.versions.last()).and_then(|one| one.exports.as_ref());
-    if exports.is_some_and(|exports| !exports.has(&fields.class_name)) {
+    if exports.is_some_and(|exports| !exports.has_class(&fields.class_name, WORKFLOW)) {
         let text = format!(
             "The Worker '{}' does not export the workflow class '{}'",
             fields.script_name, fields.class_name

@@ -81,8 +81,9 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
 }
 
 /// `GET /projects/{project}/deployments/{deployment}`
-pub async fn view(request: RequestContext) -> GitlabResult {
+pub async fn view(request: RequestContext, fields: RequestFields) -> GitlabResult {
     let project = request.project()?;
+    fields.require_known(&[])?;
     let deployment = &project.deployments
         [position(&project.deployments, request.item(), |deployment| deployment.id)?];
     Ok(ok_response(deployment_json(&request.app, &project, deployment)))

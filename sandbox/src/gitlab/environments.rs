@@ -57,8 +57,9 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
 }
 
 /// `GET /projects/{project}/environments/{environment}`
-pub async fn view(request: RequestContext) -> GitlabResult {
+pub async fn view(request: RequestContext, fields: RequestFields) -> GitlabResult {
     let project = request.project()?;
+    fields.require_known(&[])?;
     let one = &project.environments[position(&project.environments, request.item(), |one| one.id)?];
     let mut answer = environment_json(one);
     let finished = project.deployments.iter().rev();

@@ -224,12 +224,23 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
 /// `GET /projects/{project}/merge_requests/{iid}`
 pub async fn view(request: RequestContext, fields: RequestFields) -> GitlabResult {
     let project = request.project()?;
-    fields.require_known(&[])?;
-    Ok(ok_response(merge_request_json(
-        &request.app,
-        &project,
-        merge_request(&project, request.item())?,
-    )))
+    fields.require_known(&[
+        "include_diverged_commits_count",
+        "include_rebase_in_progress",
+        "render_html",
+    ])?;
+    if fields.flag("render_html") {
+        return Err(GitlabError::not_implemented("`render_html=true`"));
+    }
+    let one = merge_request(&project, request.item())?;
+    let mut document = merge_request_json(&request.app, &project, one);
+    if fields.flag("include_diverged_commits_count") {
+        document["diverged_commits_count"] = json!(0);
+    }
+    if fields.flag("include_rebase_in_progress") {
+        document["rebase_in_progress"] = json!(false);
+    }
+    Ok(ok_response(document))
 }
 
 /// `PUT /projects/{project}/merge_requests/{iid}`

@@ -45,8 +45,9 @@ pub async fn list(request: RequestContext, fields: RequestFields) -> GitlabResul
 }
 
 /// `GET …/notes/{note}`
-pub async fn view(request: RequestContext) -> GitlabResult {
+pub async fn view(request: RequestContext, fields: RequestFields) -> GitlabResult {
     let project = request.project()?;
+    fields.require_known(&[])?;
     let one = merge_request(&project, request.item())?;
     let note = &one.notes[position(&one.notes, request.note(), |note| note.id)?];
     if !is_readable(&request, note) {

@@ -24,8 +24,9 @@ pub async fn missing_item(request: RequestContext) -> GitlabResult {
 }
 
 /// `GET …/approvals`
-pub async fn approvals(request: RequestContext) -> GitlabResult {
+pub async fn approvals(request: RequestContext, fields: RequestFields) -> GitlabResult {
     let project = request.project()?;
+    fields.require_known(&[])?;
     let one = merge_request(&project, request.item())?;
     let approvers = one
         .approved_by
@@ -42,8 +43,9 @@ pub async fn approvals(request: RequestContext) -> GitlabResult {
 }
 
 /// `GET …/approval_state`
-pub async fn approval_state(request: RequestContext) -> GitlabResult {
+pub async fn approval_state(request: RequestContext, fields: RequestFields) -> GitlabResult {
     let project = request.project()?;
+    fields.require_known(&[])?;
     merge_request(&project, request.item())?;
     Ok(ok_response(json!({ "approval_rules_overwritten": false, "rules": [] })))
 }
@@ -59,8 +61,9 @@ pub async fn discussions(request: RequestContext, fields: RequestFields) -> Gitl
 }
 
 /// `GET …/discussions/{discussion}`
-pub async fn discussion(request: RequestContext) -> GitlabResult {
+pub async fn discussion(request: RequestContext, fields: RequestFields) -> GitlabResult {
     let project = request.project()?;
+    fields.require_known(&[])?;
     let one = merge_request(&project, request.item())?;
     let note =
         one.notes.iter().find(|note| id(note) == request.note() && is_readable(&request, note));

@@ -4,6 +4,7 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 use super::answer::{GitlabResult, ok_response};
+use super::fields::RequestFields;
 use super::model::StoredUser;
 use super::tokens::{Caller, TokenKind};
 use crate::app::App;
@@ -27,7 +28,8 @@ pub fn instance_url(app: &App) -> String {
 }
 
 /// `GET /user`
-pub async fn user(State(app): State<App>, caller: Caller) -> GitlabResult {
+pub async fn user(State(app): State<App>, caller: Caller, fields: RequestFields) -> GitlabResult {
+    fields.require_known(&[])?;
     let mut user = user_json(&app, &caller.user);
     user["bot"] = json!(caller.kind == TokenKind::Project);
     user["email"] = json!(format!("{}@sandbox.localhost", caller.user.username));
@@ -37,7 +39,8 @@ pub async fn user(State(app): State<App>, caller: Caller) -> GitlabResult {
 }
 
 /// `GET /personal_access_tokens/self`
-pub async fn token(caller: Caller) -> GitlabResult {
+pub async fn token(caller: Caller, fields: RequestFields) -> GitlabResult {
+    fields.require_known(&[])?;
     let scope = if caller.kind == TokenKind::ReadApi { "read_api" } else { "api" };
     Ok(ok_response(json!({
         "id": caller.user.id, "name": "sandbox", "description": null, "revoked": false,
@@ -47,7 +50,8 @@ pub async fn token(caller: Caller) -> GitlabResult {
 }
 
 /// `GET /version` and `GET /metadata`
-pub async fn version(State(app): State<App>, _: Caller) -> GitlabResult {
+pub async fn version(State(app): State<App>, _: Caller, fields: RequestFields) -> GitlabResult {
+    fields.require_known(&[])?;
     Ok(ok_response(json!({
         "version": VERSION, "revision": "sandbox", "enterprise": false,
         "kas": { "enabled": false, "externalUrl": null, "version": null },

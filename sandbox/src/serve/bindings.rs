@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::group::{self, AccountState, BindingTarget, VersionNode};
 use crate::state::model::WorkerVersion;
+use crate::state::resources::StoredWorkflow;
 
 /// The Worker of the runtime that replaces bindings without a local form.
 const STUB: &str = "@stub";
@@ -128,6 +129,18 @@ fn hyperdrive(account: &AccountState, name: &str, binding: &Value) -> Value {
             HYPERDRIVE[0]
         )),
     }
+}
+
+/// Returns the workflows of a member to which it has no binding, as bindings.
+#[must_use]
+pub fn unbound_workflows(account: &AccountState, node: &VersionNode) -> Vec<Value> {
+    let to_binding = |workflow: &StoredWorkflow| {
+        json!({
+            "type": "workflow", "name": workflow.name, "worker": node.name(),
+            "exportName": workflow.class_name,
+        })
+    };
+    account.unbound_workflows(node).into_iter().map(to_binding).collect()
 }
 
 /// Returns the classes of a member that bindings can name.

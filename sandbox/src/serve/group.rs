@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::state::model::{DurableClass, Worker, WorkerVersion};
-use crate::state::resources::Resources;
+use crate::state::model::{DurableClass, WORKFLOW, Worker, WorkerVersion};
+use crate::state::resources::{Resources, StoredWorkflow};
 
 /// The relation of a version to its Worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +73,13 @@ impl VersionNode {
                 format!("{}@{}", self.worker.name, self.id)
             }
         }
+    }
+
+    /// Returns whether the version exports a class of this kind.
+    #[must_use]
+    pub fn exports_class(&self, name: &str, kind: &str) -> bool {
+        let exports = self.version().and_then(|version| version.exports.as_ref());
+        exports.is_some_and(|exports| exports.has_class(name, kind))
     }
 
     /// Lists its classes of Durable Objects. An uploaded version has none, because its bindings use
@@ -221,6 +228,23 @@ impl AccountState {
         all.filter(|(_, consumer)| is_ours(consumer.script.as_deref())).collect()
     }
 
+    /// Lists the workflows of a live version to which it has no binding. The API runs them too.
+    #[must_use]
+    pub fn unbound_workflows(&self, node: &VersionNode) -> Vec<&StoredWorkflow> {
+        let is_bound = |name: &str| {
+            node.bindings("workflow").any(|binding| {
+                node.is_own(binding) && binding["workflow_name"].as_str() == Some(name)
+            })
+        };
+        let all = self.resources.workflows.iter().filter(|one| {
+            node.role == NodeRole::Live
+                && one.script_name == node.worker.name
+                && !is_bound(&one.name)
+                && node.exports_class(&one.class_name, WORKFLOW)
+        });
+        all.collect()
+    }
+
     /// Returns whether a version uses no other Worker and no shared state.
     #[must_use]
     pub fn is_independent(&self, node: &VersionNode) -> bool {
@@ -251,6 +275,9 @@ impl AccountState {
         }
         for binding in node.bindings("workflow") {
             dependencies.shared.insert(format!("workflow {}", workflow(node, binding)));
+        }
+        for workflow in self.unbound_workflows(node) {
+            dependencies.shared.insert(format!("workflow {}", workflow.name));
         }
         for queue in node.bindings("queue").filter_map(|binding| binding["queue_name"].as_str()) {
             dependencies.shared.insert(format!("queue {queue}"));

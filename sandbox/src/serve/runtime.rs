@@ -532,6 +532,7 @@ impl AccountSnapshot {
                 ("name", json!(node.name())),
                 ("env", Value::Object(bindings::env(&self.state, node))),
                 ("exports", Value::Object(bindings::exports(node))),
+                ("workflows", json!(bindings::unbound_workflows(&self.state, node))),
                 ("triggers", json!(bindings::triggers(&self.state, node))),
                 ("tailConsumers", json!(tails)),
             ];

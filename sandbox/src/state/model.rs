@@ -82,8 +82,26 @@ pub struct Entrypoint {
     pub handlers: Vec<String>,
 }
 
+/// The kind of a class of Durable Objects.
+pub const DURABLE_OBJECT: &str = "durable-object";
+
+/// The kind of a class of a workflow.
+pub const WORKFLOW: &str = "workflow";
+
+/// The kind of a class that extends none of the runtime's classes. It can be a Durable Object.
+const PLAIN_CLASS: &str = "class";
+
 impl Exports {
-    /// Returns whether a binding can name this class.
+    /// Returns whether a class of this kind is exported.
+    #[must_use]
+    pub fn has_class(&self, name: &str, kind: &str) -> bool {
+        self.entrypoints.iter().any(|one| {
+            one.name == name
+                && (one.kind == kind || (kind == DURABLE_OBJECT && one.kind == PLAIN_CLASS))
+        })
+    }
+
+    /// Returns whether a binding can name this export.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.entrypoints.iter().any(|entrypoint| entrypoint.name == name)

@@ -256,6 +256,7 @@ async fn wrangler(client: &str, package: &Path, report: &mut Report) {
     play("deployments status", "deployments status", "100%", true);
     play("triggers deploy", "triggers deploy", "schedule: 0 * * * *", true);
     play("workflows list", "workflows list", "", true);
+    play("vectorize list", "vectorize list", "does not have Vectorize", false);
     play("d1 list", "d1 list --json", "\"name\": \"data\"", true);
     play("d1 info", "d1 info data --json", "\"name\": \"data\"", true);
     play("r2 bucket list", "r2 bucket list", "files", true);

@@ -71,6 +71,9 @@ async fn unsupported_requests_are_refused() {
         (format!("{ALL}?approved_by_ids=1"), "approved_by_ids"),
         (format!("{ALL}?not[labels]=a"), "not[labels]"),
         (format!("{ALL}/42?render_html=true"), "render_html"),
+        (format!("{ALL}/42/approvals?rules=1"), "rules"),
+        ("/user?with_custom_attributes=true".to_owned(), "with_custom_attributes"),
+        ("/version?verbose=1".to_owned(), "verbose"),
         (format!("{notes}?since=1"), "since"),
         ("/projects/12/deployments?finished_after=2026-01-01".to_owned(), "finished_after"),
         ("/projects/12/environments?order=x".to_owned(), "order"),
@@ -82,6 +85,13 @@ async fn unsupported_requests_are_refused() {
         let text = refusal["message"].as_str().expect("a message").to_owned();
         assert!(text.starts_with("501 Not Implemented") && text.contains(named), "{path}: {text}");
     }
+    // Renovate asks for these.
+    let path = format!("{ALL}/42?include_diverged_commits_count=1&include_rebase_in_progress=true");
+    let one = server.get(&path, "ann").await.is(200);
+    assert_eq!(
+        (&one["diverged_commits_count"], &one["rebase_in_progress"]),
+        (&json!(0), &json!(false))
+    );
     server.delete(&format!("{ALL}/42/approvals"), "ann").await.is(501);
     server.put(&format!("{ALL}/42"), "ann", json!({ "milestone_id": 1 })).await.is(501);
     // Without a valid token the response tells nothing.

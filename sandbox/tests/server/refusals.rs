@@ -42,6 +42,7 @@ async fn missing_resources() {
         ("scripts/site/versions/00000000-0000-4000-8000-000000000000", (404, 10_007)),
         ("scripts/site/no/such/route", (501, 7000)),
         ("no/such/route", (501, 7000)),
+        ("services/none/", (404, 10_090)),
     ] {
         let (status, refusal) = server.get(&format!("{account}/{path}")).await;
         assert_eq!((status, code(&refusal)), wanted, "{path}");
@@ -57,11 +58,15 @@ async fn names_aliases_and_bodies() {
     let server = Server::new("names");
     let script = format!("/accounts/{ACCOUNT}/workers/scripts");
     let metadata = [("metadata", "application/json", "{\"main_module\": \"a.js\"}")];
-    for (name, wanted) in [("Bad_Name", 10_016), ("a-", 10_016), ("site", 10_021)] {
+    for (name, wanted) in [("Bad_Name", 10_016), ("a-", 10_016), ("-a", 10_016), ("site", 10_021)] {
         let request = server.request(Method::PUT, &format!("{script}/{name}"), TOKEN);
         let (status, refusal) = multipart(request, &metadata).await;
         assert_eq!((status, code(&refusal)), (400, wanted), "{name}: {refusal}");
     }
+    let request = server.request(Method::PUT, &format!("{script}/site"), TOKEN);
+    let old_format = [("metadata", "application/json", "{\"body_part\": \"a.js\"}")];
+    let (status, refusal) = multipart(request, &old_format).await;
+    assert_eq!((status, code(&refusal)), (501, 7000), "{refusal}");
     assert_eq!(server.upload("site", "hello", false, json!({})).await.0, 200);
     for alias in ["MR_42!", "42", "", &"a".repeat(60)] {
         let annotations = json!({ "workers/alias": alias });

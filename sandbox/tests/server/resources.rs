@@ -152,6 +152,8 @@ async fn queues_have_producers_and_one_consumer() {
     let (_, listed) = server.get(&path("queues?name=jobs")).await;
     assert_eq!(listed["result"][0]["producers"][0]["script"], "producer");
     assert_eq!(listed["result"][0]["consumers"][0]["settings"]["batch_size"], 5);
+    let paused = json!({ "settings": { "delivery_paused": true } });
+    assert_eq!(server.send(Method::PATCH, &queue, paused).await.0, 501, "nothing would pause");
     assert_eq!(
         code(&server.send(Method::DELETE, &queue, Value::Null).await.1),
         11_005,

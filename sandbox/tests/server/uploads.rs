@@ -106,6 +106,10 @@ async fn bindings_to_missing_resources_are_refused() {
     for (bindings, expected) in [
         (json!([text("A", 1), text("A", 1)]), 10_053),
         (json!([{ "name": "K", "type": "kv_namespace", "namespace_id": "0".repeat(32) }]), 10_041),
+        (json!([{ "name": "K", "type": "kv_namespace", "namespace_id": "placeholder" }]), 10_042),
+        (json!([{ "name": "K", "type": "kv_namespace", "namespace_id": "preview-1-K" }]), 10_042),
+        (json!([{ "name": "D", "type": "d1", "id": "placeholder" }]), 10_021),
+        (json!([{ "name": "D", "type": "d1", "id": "preview-1-D" }]), 10_181),
         (
             json!([{ "name": "D", "type": "d1", "id": "11111111-1111-4111-8111-111111111111" }]),
             10_181,
@@ -133,10 +137,41 @@ async fn bindings_to_missing_resources_are_refused() {
         (json!([{ "name": "X" }]), 10_021),
         (json!([{ "type": "plain_text", "text": "" }]), 10_021),
         (json!([text("A", 5 * 1024 + 1)]), 10_054),
+        (json!([{ "name": "J", "type": "json", "json": { "a": "x".repeat(5 * 1024) } }]), 10_054),
+        ((0..129).map(|at| text(&format!("A{at}"), 1)).collect::<Value>(), 10_055),
+        (
+            json!([{ "name": "W", "type": "workflow", "workflow_name": "w", "class_name": "F", "script_name": "missing" }]),
+            10_200,
+        ),
+        (json!([{ "name": "ASSETS", "type": "assets" }]), 10_021),
+        (json!([{ "name": "V", "type": "vectorize" }]), 10_021),
+        (
+            json!([{ "name": "R", "type": "ratelimit", "namespace_id": "1", "simple": { "limit": 1, "period": 5 } }]),
+            10_021,
+        ),
     ] {
         let (status, number, message) =
             upload_invalid(&server, GOOD, json!({ "bindings": bindings })).await;
-        assert_eq!((status, number), (400, expected), "{bindings}: {message}");
+        let is_missing = expected == 10_200;
+        let status_expected = if is_missing { 404 } else { 400 };
+        assert_eq!((status, number), (status_expected, expected), "{bindings}: {message}");
+    }
+    // A class of another kind is not the class of the binding.
+    let entrypoint = "import { WorkerEntrypoint } from 'cloudflare:workers';
+        export class Room extends WorkerEntrypoint {} export default { fetch() {} }";
+    let room = json!([{ "name": "O", "type": "durable_object_namespace", "class_name": "Room" }]);
+    let flow =
+        json!([{ "name": "W", "type": "workflow", "workflow_name": "w", "class_name": "Room" }]);
+    let migrations = json!({ "new_tag": "v1", "new_sqlite_classes": ["Room"] });
+    let own =
+        json!([{ "name": "S", "type": "service", "service": "bad", "entrypoint": "Missing" }]);
+    for (metadata, expected) in [
+        (json!({ "bindings": room, "migrations": migrations }), 10_070),
+        (json!({ "bindings": flow }), 10_021),
+        (json!({ "bindings": own }), 10_144),
+    ] {
+        let (_, number, message) = upload_invalid(&server, entrypoint, metadata).await;
+        assert_eq!(number, expected, "{message}");
     }
     let itself =
         json!([{ "name": "S", "type": "service", "service": "itself" }, text("A", 5 * 1024)]);

@@ -12,6 +12,9 @@ const api = new Cloudflare({
 });
 const scripts = api.workers.scripts;
 const code = "export default { fetch: () => new Response('hi') }";
+const flows = `import { WorkflowEntrypoint } from "cloudflare:workers";
+export class Flow extends WorkflowEntrypoint { async run(event, step) { await step.sleep("long", "1 hour"); } }
+${code}`;
 const kept: Record<string, string> = {};
 
 async function all<T>(pages: AsyncIterable<T>): Promise<T[]> {
@@ -20,8 +23,8 @@ async function all<T>(pages: AsyncIterable<T>): Promise<T[]> {
 	return found;
 }
 
-async function upload(name: string, fields: object = {}) {
-	const file = await toFile(Buffer.from(code), "main.js", { type: "application/javascript+module" });
+async function upload(name: string, fields: object = {}, text: string = code) {
+	const file = await toFile(Buffer.from(text), "main.js", { type: "application/javascript+module" });
 	const metadata = { main_module: "main.js", compatibility_date: "2026-01-01", ...fields };
 	return scripts.update(name, { ...account, metadata, files: [file] });
 }
@@ -59,6 +62,7 @@ const calls: [string, () => Promise<unknown>][] = [
 	["workers.scripts.content.get", async () => same((await (await scripts.content.get("node", account)).text()).includes("fetch"), true)],
 	["workers.scripts.tail", async () => {
 		const { id } = await scripts.tail.create("node", account);
+		same((await scripts.tail.get("node", account)).id, id);
 		await scripts.tail.delete(id, { ...account, script_name: "node" });
 	}],
 	["workers.scripts.settings", async () => {
@@ -71,6 +75,22 @@ const calls: [string, () => Promise<unknown>][] = [
 		same(session.buckets, [["0".repeat(32)]]);
 	}],
 	["workflows.list", async () => same((await all(api.workflows.list(account))).length, 0)],
+	["workflows.update", async () => {
+		await upload("flows", { main_module: "main.js" }, flows);
+		same((await api.workflows.update("flow", { ...account, script_name: "flows", class_name: "Flow" })).name, "flow");
+	}],
+	["workflows.instances.create", async () => same((await api.workflows.instances.create("flow", { ...account, instance_id: "one" })).id, "one")],
+	["workflows.instances.bulk", async () => same((await all(api.workflows.instances.bulk("flow", { ...account, body: [{ instance_id: "two" }, {}] }))).length, 2)],
+	["workflows.instances.list", async () => same((await all(api.workflows.instances.list("flow", account))).length, 3)],
+	["workflows.instances.get", async () => same((await api.workflows.instances.get("one", { ...account, workflow_name: "flow" })).status, "running")],
+	["workflows.instances.status.edit", async () => {
+		await api.workflows.instances.status.edit("one", { ...account, workflow_name: "flow", status: "terminate" });
+		same((await api.workflows.instances.get("one", { ...account, workflow_name: "flow" })).status, "terminated");
+	}],
+	["workflows.instances.get, missing", () =>
+		rejects(api.workflows.instances.get("none", { ...account, workflow_name: "flow" }), Cloudflare.NotFoundError)],
+	["durableObjects.namespaces.list", async () => same(await all(api.durableObjects.namespaces.list(account)), [])],
+	["vectorize.indexes.list", () => rejects(all(api.vectorize.indexes.list(account)), /does not have Vectorize/)],
 	["workers.beta.workers.versions.list", async () => {
 		const { id } = await api.workers.beta.workers.get("node", account);
 		same((await all(api.workers.beta.workers.versions.list(id, account))).length > 1, true);

@@ -105,6 +105,7 @@ def cloudflare_calls():
 
     def tail():
         made = scripts.tail.create("python", **account)
+        same(scripts.tail.get("python", **account).id, made.id)
         same(made.url.startswith("ws"), True)
         scripts.tail.delete(made.id, script_name="python", **account)
 
