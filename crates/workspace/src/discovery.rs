@@ -117,6 +117,12 @@ impl BrokenConfig {
     }
 }
 
+/// Returns the package of a project, with the build that its config needs.
+fn own_build(package: &Package, dir: &Utf8Path, wrangler: &WranglerConfig) -> Package {
+    let package = package.clone();
+    if package.dir == dir { package.for_config(&wrangler.value) } else { package }
+}
+
 /// Names the configs without a name in one line. `None` if there are none.
 #[must_use]
 pub fn unnamed_note(broken: &[BrokenConfig]) -> Option<String> {
@@ -318,7 +324,7 @@ impl<'w> Discovery<'w> {
             config: config.to_owned(),
             worker,
             environments: wrangler.environments.clone(),
-            package: package.cloned(),
+            package: package.map(|package| own_build(package, dir, &wrangler)),
             module: self.files.is_file(&dir.join(MODULE)),
             wrangler,
         })

@@ -3,6 +3,7 @@
 pub mod affected;
 pub mod before_deploy;
 pub mod bound_workers;
+pub mod build_script;
 pub mod change_base;
 pub mod config;
 mod config_text;

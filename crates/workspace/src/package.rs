@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::before_deploy::BeforeDeploy;
+use super::build_script::{self, OPEN_NEXT_BUILD, OPEN_NEXT_OUTPUT};
 use super::graph::normalize;
 use super::health::Health;
 use super::manifest::{InstallRules, PackageManifest, Specs};
@@ -26,11 +28,14 @@ pub struct Package {
     /// The names of its scripts.
     #[serde(skip)]
     pub scripts: BTreeSet<String>,
-    /// `true` if it has a build: `scripts.build`, `xtask.build`, or commands before wrangler in `scripts.deploy`.
+    /// `true` if it has a build: `scripts.build`, `xtask.build`, or commands that another script runs before the upload.
     pub builds: bool,
-    /// `true` if the build is what `scripts.deploy` does before wrangler.
+    /// The place that describes its build. `None` if there is no build.
     #[serde(skip)]
-    pub builds_in_deploy: bool,
+    pub build: Option<BuildOrigin>,
+    /// `true` if the script `build` does not run the adapter of Next.js, but may have to.
+    #[serde(skip)]
+    needs_open_next: bool,
     /// Dependencies that point into this repository: name to specifier (`workspace:`, `file:`,
     /// `link:`, `portal:`).
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -60,6 +65,17 @@ pub struct Package {
     pub has_dependencies: bool,
     /// The optional `xtask` key.
     pub settings: Settings,
+}
+
+/// The place that describes the build of a package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuildOrigin {
+    /// `xtask.build`.
+    Setting,
+    /// The script `build`.
+    Script,
+    /// Commands of another script, or those that the wrangler config needs.
+    Inference,
 }
 
 /// The `xtask` key of a `package.json`.
@@ -124,15 +140,20 @@ impl Package {
         let none = [&local_dependencies, &named_dependencies, &peer_dependencies];
         let has_dependencies = none.iter().any(|specs| !specs.is_empty());
         let mut settings = manifest.xtask;
-        let has_build = manifest.scripts.contains_key("build") || !settings.build.is_empty();
-        let before_upload = manifest.scripts.get("deploy").and_then(|deploy| before_upload(deploy));
-        let before_upload = before_upload.filter(|_| !has_build);
-        let builds_in_deploy = before_upload.is_some();
-        settings.build = before_upload.map_or(settings.build, Steps::from);
+        let inferred = build_script::find_build(&manifest.scripts);
+        let build = match inferred {
+            _ if !settings.build.is_empty() => Some(BuildOrigin::Setting),
+            Some(commands) => {
+                settings.build = commands.into();
+                Some(BuildOrigin::Inference)
+            }
+            None => manifest.scripts.contains_key("build").then_some(BuildOrigin::Script),
+        };
         Ok(Package {
             dir: dir.to_owned(),
-            builds: has_build || builds_in_deploy,
-            builds_in_deploy,
+            builds: build.is_some(),
+            needs_open_next: build_script::needs_open_next(&manifest.scripts),
+            build,
             scripts: manifest.scripts.into_keys().collect(),
             has_dependencies,
             local_dependencies,
@@ -147,20 +168,25 @@ impl Package {
             settings,
         })
     }
-}
 
-/// Returns what a script does before it ends with `wrangler deploy`: most often `vite build`. `None` if that is nothing, or
-/// if it runs wrangler, which would act on Cloudflare without this tool.
-fn before_upload(script: &str) -> Option<String> {
-    let (before, upload) = script.rsplit_once("&&")?;
-    let mut words = upload.split_whitespace().skip_while(|word| LAUNCHERS.contains(word));
-    let is_upload = words.next() == Some("wrangler") && words.next() == Some("deploy");
-    let before = before.trim();
-    (is_upload && !before.is_empty() && !before.contains("wrangler")).then(|| before.to_owned())
+    /// Returns the package with the build that its wrangler config needs: that of OpenNext if the config names the folder
+    /// of OpenNext, and the script `build` runs Next.js alone.
+    #[must_use]
+    pub fn for_config(mut self, config: &Value) -> Package {
+        let is_open_next = |path: &Value| {
+            let path = path.as_str().and_then(|path| normalize(Utf8Path::new(path)));
+            path.is_some_and(|path| path.starts_with(OPEN_NEXT_OUTPUT))
+        };
+        let is_named =
+            is_open_next(&config["main"]) || is_open_next(&config["assets"]["directory"]);
+        if is_named && self.needs_open_next && self.settings.build.is_empty() {
+            self.settings.build = OPEN_NEXT_BUILD.to_owned().into();
+            self.build = Some(BuildOrigin::Inference);
+            self.builds = true;
+        }
+        self
+    }
 }
-
-/// Words before the name of a program that a package brings.
-const LAUNCHERS: [&str; 8] = ["npx", "bunx", "pnpx", "pnpm", "yarn", "bun", "exec", "dlx"];
 
 /// Returns the first folder of each path, such as `dist` of `./dist/index.js`. A lone name, as in `files`, may be a
 /// folder too.
@@ -178,31 +204,46 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_a_build_in_the_deploy_script() {
-        for (script, expected) in [
-            ("vite build && wrangler deploy", Some("vite build")),
+    fn the_build_is_the_setting_the_script_or_what_another_script_does() {
+        let deploy = r#""deploy":"vite build && wrangler deploy""#;
+        for (text, origin, commands) in [
+            (r#"{"scripts":{"deploy":"wrangler deploy"}}"#.to_owned(), None, &[][..]),
+            (r#"{"scripts":{"build":"tsc"}}"#.to_owned(), Some(BuildOrigin::Script), &[]),
             (
-                "cd web && astro build && npx wrangler deploy --minify",
-                Some("cd web && astro build"),
+                format!(r#"{{"scripts":{{{deploy}}}}}"#),
+                Some(BuildOrigin::Inference),
+                &["vite build"],
             ),
-            ("pnpm run build:site && pnpm exec wrangler deploy", Some("pnpm run build:site")),
-            ("wrangler deploy", None),
-            ("wrangler d1 migrations apply DB --remote && wrangler deploy", None),
-            ("opennextjs-cloudflare build && opennextjs-cloudflare deploy", None),
-            ("vite build && wrangler pages deploy dist", None),
-            ("wrangler deploy && node setup.js", None),
+            (
+                format!(r#"{{"scripts":{{{deploy}}},"xtask":{{"build":["a","b"]}}}}"#),
+                Some(BuildOrigin::Setting),
+                &["a", "b"],
+            ),
         ] {
-            assert_eq!(before_upload(script).as_deref(), expected, "{script}");
-            let text = format!(r#"{{"scripts":{{"deploy":"{script}"}}}}"#);
             let package = Package::parse(Utf8Path::new("p"), &text).expect("valid");
-            let steps: Vec<&str> =
-                package.settings.build.commands().iter().map(String::as_str).collect();
-            assert_eq!(steps, expected.into_iter().collect::<Vec<_>>(), "{script}");
-            assert_eq!(package.builds, expected.is_some(), "{script}");
+            assert_eq!(package.build, origin, "{text}");
+            assert_eq!(package.settings.build.commands(), commands, "{text}");
         }
-        let text = r#"{"scripts":{"deploy":"vite build && wrangler deploy","build":"tsc"}}"#;
-        let package = Package::parse(Utf8Path::new("p"), text).expect("valid");
-        assert!(package.builds && !package.builds_in_deploy && package.settings.build.is_empty());
+    }
+
+    #[test]
+    fn a_config_of_opennext_needs_the_build_of_opennext() {
+        let build = |package: &str, config: &str| {
+            let value = serde_json::from_str(config).expect("JSON");
+            let package = Package::parse(Utf8Path::new("p"), package).expect("valid");
+            package.for_config(&value).settings.build.commands().join(" && ")
+        };
+        let config = r#"{ "main": "./.open-next/worker.js" }"#;
+        let next = r#"{"scripts":{"build":"next build"}}"#;
+        assert_eq!(build(next, config), OPEN_NEXT_BUILD);
+        assert_eq!(
+            build("{}", r#"{ "assets": { "directory": ".open-next/assets" } }"#),
+            OPEN_NEXT_BUILD
+        );
+        assert_eq!(build(next, r#"{ "main": "src/index.ts" }"#), "");
+        // These may write the folder in another way.
+        assert_eq!(build(r#"{"scripts":{"build":"node build.mjs"}}"#, config), "");
+        assert_eq!(build(r#"{"xtask":{"build":"make"}}"#, config), "make");
     }
 
     #[test]

@@ -247,7 +247,7 @@ fn a_missing_part_of_one_project_stops_no_other() {
     }
     env.commit("theirs");
     let text = init(&env, &[]).exits(0).stdout;
-    assert!(text.contains("script `deploy`, up to wrangler"), "{text}");
+    assert!(text.contains("`mkdir -p dist && echo built > dist/index.html`"), "{text}");
     assert!(
         text.contains("packages/lib/tests/wrangler.jsonc has no `name`, so it is no project"),
         "{text}"

@@ -34,10 +34,12 @@ const PROGRAMS: [&str; 18] = [
     "npm",
 ];
 
-/// Serves one file at every path, and records the requests with their headers.
+/// Serves one file at every path, and records the requests with their headers. As GitLab does with an object storage, a
+/// package is a redirect to another host.
 fn serve(file: Utf8PathBuf) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = format!("http://{}", listener.local_addr().expect("an address"));
+    let port = listener.local_addr().expect("an address").port();
+    let address = format!("http://127.0.0.1:{port}");
     let requests = Arc::new(Mutex::new(Vec::new()));
     let recorded = Arc::clone(&requests);
     std::thread::spawn(move || {
@@ -45,10 +47,15 @@ fn serve(file: Utf8PathBuf) -> (String, Arc<Mutex<Vec<String>>>) {
             let mut reader = BufReader::new(stream);
             let mut request = String::new();
             while reader.read_line(&mut request).is_ok_and(|read| read > 2) {}
+            let (status, body) = match request.lines().next() {
+                Some(line) if line.contains("/packages/") => {
+                    (format!("302 Found\r\nLocation: http://localhost:{port}/storage"), Vec::new())
+                }
+                _ => ("200 OK".to_owned(), std::fs::read(&file).unwrap_or_default()),
+            };
             recorded.lock().expect("a lock").push(request);
-            let body = std::fs::read(&file).unwrap_or_default();
             let head = format!(
-                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
                 body.len()
             );
             let stream = reader.get_mut();
@@ -157,6 +164,8 @@ fn jobs_download_the_archive_and_need_no_cargo() {
     job(&env, &check.before_script, &[&variables[..], &[("XTASK_SHA256", &wrong)]].concat())
         .exits(1);
     assert!(!env.root.join(".xtask/bin/xtask").exists());
+    let storage = sent(&requests);
+    assert!(storage.starts_with("GET /storage ") && !storage.contains("job-token-1"), "{storage}");
     assert!(sent(&requests).contains("JOB-TOKEN: job-token-1"));
     job(&env, &check.before_script, &[&variables[..], &[("XTASK_SHA256", &sum)]].concat()).exits(0);
     assert!(env.root.join(".xtask/bin/xtask").exists());
@@ -203,9 +212,10 @@ fn the_pipeline_of_an_archive_names_no_cargo() {
               export PATH="$CI_PROJECT_DIR/.xtask/bin:$PATH"
             - |-
               archive="$(mktemp)"
-              case "$XTASK_ARCHIVE" in
+              redirect="$(case "$XTASK_ARCHIVE" in
                 "$CI_API_V4_URL"/*) printf 'header = "JOB-TOKEN: %s"\n' "$CI_JOB_TOKEN" ;;
-              esac | curl -fsSL --retry 3 --config - -o "$archive" "$XTASK_ARCHIVE"
+              esac | curl -fsS --retry 3 --config - -o "$archive" -w '%{redirect_url}' "$XTASK_ARCHIVE")"
+              [ -z "$redirect" ] || curl -fsSL --retry 3 -o "$archive" "$redirect"
               echo "$XTASK_SHA256  $archive" | sha256sum --check --strict --quiet
               tar -xzf "$archive" -C .xtask/bin
               rm "$archive"
@@ -220,9 +230,10 @@ fn the_pipeline_of_an_archive_names_no_cargo() {
               export PATH="$CI_PROJECT_DIR/.xtask/bin:$PATH"
             - |-
               archive="$(mktemp)"
-              case "$XTASK_ARCHIVE" in
+              redirect="$(case "$XTASK_ARCHIVE" in
                 "$CI_API_V4_URL"/*) printf 'header = "JOB-TOKEN: %s"\n' "$CI_JOB_TOKEN" ;;
-              esac | curl -fsSL --retry 3 --config - -o "$archive" "$XTASK_ARCHIVE"
+              esac | curl -fsS --retry 3 --config - -o "$archive" -w '%{redirect_url}' "$XTASK_ARCHIVE")"
+              [ -z "$redirect" ] || curl -fsSL --retry 3 -o "$archive" "$redirect"
               echo "$XTASK_SHA256  $archive" | sha256sum --check --strict --quiet
               tar -xzf "$archive" -C .xtask/bin
               rm "$archive"
@@ -240,9 +251,10 @@ fn the_pipeline_of_an_archive_names_no_cargo() {
               export PATH="$CI_PROJECT_DIR/.xtask/bin:$PATH"
             - |-
               archive="$(mktemp)"
-              case "$XTASK_ARCHIVE" in
+              redirect="$(case "$XTASK_ARCHIVE" in
                 "$CI_API_V4_URL"/*) printf 'header = "JOB-TOKEN: %s"\n' "$CI_JOB_TOKEN" ;;
-              esac | curl -fsSL --retry 3 --config - -o "$archive" "$XTASK_ARCHIVE"
+              esac | curl -fsS --retry 3 --config - -o "$archive" -w '%{redirect_url}' "$XTASK_ARCHIVE")"
+              [ -z "$redirect" ] || curl -fsSL --retry 3 -o "$archive" "$redirect"
               echo "$XTASK_SHA256  $archive" | sha256sum --check --strict --quiet
               tar -xzf "$archive" -C .xtask/bin
               rm "$archive"

@@ -152,7 +152,8 @@ fn text(ctx: &Ctx, workspace: &Workspace, changes: &[FileChange], rows: &[Readin
         }
     }
     text += &format!("\n{}\n", readiness::text(rows, &workspace.config_notes(), ctx.ui.width()));
-    let usable = rows.iter().find(|row| row.problem.is_none());
+    let usable = rows.iter().filter(|row| row.problem.is_none());
+    let usable = usable.min_by_key(|row| row.sandbox_problem.is_some());
     let name = usable.map_or("PROJECT", |row| row.project.as_str());
     text += &format!("next, in {root}: `cargo xtask deploy {name}`\n");
     if config.pipeline.is_included() && root.join(FILE).is_file() {

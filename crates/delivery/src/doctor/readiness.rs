@@ -5,14 +5,16 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::checks::projects::installation;
-use crate::plan::guard;
+use crate::plan::{guard, outputs};
+use base::env::is_set;
 use base::error::Failure;
 use base::terminal::table::{Cell, Table};
-use base::terminal::{DIM, GREEN, RED, paint};
+use base::terminal::{DIM, GREEN, RED, YELLOW, paint};
 use workspace::Workspace;
 use workspace::config::LOCAL;
 use workspace::discovery::BrokenConfig;
 use workspace::health::Health;
+use workspace::package::BuildOrigin;
 use workspace::project::Project;
 
 /// Fields of a wrangler config, and what people call that which they bind.
@@ -55,6 +57,9 @@ pub struct ReadinessRow {
     /// The problem that prevents its deployment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// The reason why it can be deployed to Cloudflare only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox_problem: Option<String>,
     /// The fixes that a person can make.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fixes: Vec<String>,
@@ -71,20 +76,19 @@ pub fn rows(workspace: &Workspace) -> Vec<ReadinessRow> {
 
 fn row(workspace: &Workspace, project: &Project) -> ReadinessRow {
     let installation = installation(&workspace.root, project, &workspace.config.tools);
-    let builds = project.package.as_ref().is_some_and(|package| package.builds);
     let target = project.target(LOCAL);
-    let is_of_deploy = project.package.as_ref().is_some_and(|package| package.builds_in_deploy);
-    let build = match (builds, target.has_build_command) {
-        (true, _) if is_of_deploy => "script `deploy`, up to wrangler",
-        (true, true) => "script `build`, then `build.command`",
-        (true, false) => "script `build`",
-        (false, true) => "`build.command`",
-        (false, false) => "none",
+    let build = match (build_text(project), target.has_build_command) {
+        (Some(build), true) => format!("{build}, then `build.command`"),
+        (Some(build), false) => build,
+        (None, true) => "`build.command`".to_owned(),
+        (None, false) => "none".to_owned(),
     };
     let problem = guard::check(project, LOCAL)
         .and_then(|()| guard::dist(project, &target))
+        .and_then(|_| outputs::check_unbuilt(&workspace.root, project))
         .err()
         .or_else(|| installation.as_ref().err().cloned());
+    let sandbox = guard::check_local_form(&project.config, &target, is_set);
     let install = installation.as_ref().ok().and_then(Option::as_ref);
     let value = &project.wrangler.value;
     let has = |pointer: &str| value.pointer(pointer).is_some_and(|value| !is_empty(value));
@@ -96,15 +100,27 @@ fn row(workspace: &Workspace, project: &Project) -> ReadinessRow {
         },
         manager: install.map(|install| install.manager.program()),
         lock: install.map(|install| install.dir.join(install.lock)),
-        build: build.to_owned(),
+        build,
         health: match project.health() {
             Health::Off => "off".to_owned(),
             health => health.path().to_owned(),
         },
         bindings: BINDINGS.iter().filter(|(field, _)| has(field)).map(|(_, name)| *name).collect(),
         problem: problem.as_ref().map(|failure| failure.message.clone()),
-        fixes: problem.map(|failure| failure.hints).unwrap_or_default(),
+        sandbox_problem: sandbox.as_ref().err().map(|failure| failure.message.clone()),
+        fixes: problem.or(sandbox.err()).map(|failure| failure.hints).unwrap_or_default(),
     }
+}
+
+/// Describes the build of the project's package. `None` if it has no build.
+fn build_text(project: &Project) -> Option<String> {
+    let package = project.package.as_ref()?;
+    Some(match package.build? {
+        BuildOrigin::Script => "script `build`".to_owned(),
+        BuildOrigin::Setting | BuildOrigin::Inference => {
+            format!("`{}`", package.settings.build.commands().join(" && "))
+        }
+    })
 }
 
 fn broken_row(broken: &BrokenConfig) -> ReadinessRow {
@@ -117,6 +133,7 @@ fn broken_row(broken: &BrokenConfig) -> ReadinessRow {
         health: String::new(),
         bindings: Vec::new(),
         problem: Some(message),
+        sandbox_problem: None,
         fixes: hints,
     }
 }
@@ -149,9 +166,10 @@ pub fn text(rows: &[ReadinessRow], notes: &[String], width: Option<usize>) -> St
         let bindings =
             if row.bindings.is_empty() { "–".to_owned() } else { row.bindings.join(", ") };
         let or_dash = |text: &str| if text.is_empty() { "–".to_owned() } else { text.to_owned() };
-        let is_ready = match row.problem {
-            None => Cell::new("✓", GREEN),
-            Some(_) => Cell::new("✗", RED),
+        let is_ready = match (&row.problem, &row.sandbox_problem) {
+            (None, None) => Cell::new("✓", GREEN),
+            (None, Some(_)) => Cell::new("at Cloudflare", YELLOW),
+            (Some(_), _) => Cell::new("✗", RED),
         };
         table.row(vec![
             row.project.as_str().into(),
@@ -164,14 +182,15 @@ pub fn text(rows: &[ReadinessRow], notes: &[String], width: Option<usize>) -> St
     }
     let mut text = table.text(width);
     for row in rows {
-        let Some(problem) = &row.problem else { continue };
+        let (mark, color) = if row.problem.is_some() { ("✗", RED) } else { ("!", YELLOW) };
+        let Some(problem) = row.problem.as_ref().or(row.sandbox_problem.as_ref()) else { continue };
         // Most messages begin with the config, which says enough.
         let name = if problem.contains(&row.project) {
             String::new()
         } else {
             format!("{}: ", row.project)
         };
-        text += &format!("{} {name}{problem}\n", paint(RED, "✗"));
+        text += &format!("{} {name}{problem}\n", paint(color, mark));
         for fix in &row.fixes {
             text += &format!("    {}\n", paint(DIM, &format!("fix: {fix}")));
         }

@@ -9,11 +9,12 @@ use camino::Utf8Path;
 use super::job::ProjectRun;
 use super::uploader::{NewVersion, PreparedUpload};
 use crate::plan::commands::Bundling;
-use crate::plan::{Operation, ProjectPlan, UploadKind, guard};
+use crate::plan::{Operation, ProjectPlan, UploadKind, guard, outputs};
 use base::error::{Failure, failed, interrupted, refused, unwritable};
 use base::runner::{CompletedProcess, ExitReason};
 use cloudflare::wrangler;
 use cloudflare::wrangler::ExpectedEntry;
+use workspace::files::MANIFEST;
 use workspace::graph::normalize;
 use workspace::symlinks;
 use workspace::wrangler::{Target, WranglerConfig, is_default_config};
@@ -22,7 +23,11 @@ use workspace::wrangler::{Target, WranglerConfig, is_default_config};
 pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
     let (places, part) = (&job.run.places, job.part);
     if let Some(dist) = &part.dist {
-        guard::fill(&job.run.ctx.root, dist)?;
+        let manifest = part.build.as_ref().unwrap_or(&part.dir).join(MANIFEST);
+        guard::fill(&job.run.ctx.root, dist, &manifest)?;
+    }
+    if !is_redirected(&job.run.ctx.root, part) {
+        outputs::check_entry(&job.run.ctx.root, part)?;
     }
     let command = places.upload(part, &job.run.plan.destination, job.run.plan.kind(part));
     let folder = Some(places.upload_folder(part));

@@ -2,6 +2,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::outputs;
 use base::error::{Failure, refused};
 use base::text::is_control_or_bidi;
 use workspace::config::Config;
@@ -151,12 +152,12 @@ pub fn preview_without_address(project: &Project, environment: &str) -> Option<&
     }
 }
 
-/// Refuses to publish an assets folder that is missing or empty.
-pub fn fill(root: &Utf8Path, dist: &Utf8Path) -> Result<(), Failure> {
+/// Refuses to publish an assets folder that is missing or empty. `manifest` is the `package.json` of the project.
+pub fn fill(root: &Utf8Path, dist: &Utf8Path, manifest: &Utf8Path) -> Result<(), Failure> {
     let path = root.join(dist);
     let entries = path.read_dir_utf8().map_err(|error| {
-        refused(format!("{dist} is not there after the build: {error}"))
-            .hint("the build must write the folder that `assets.directory` names")
+        let failure = refused(format!("{dist} is not there after the build: {error}"));
+        failure.hint(outputs::hint(dist, manifest))
     })?;
     let hidden = ["_headers", "_redirects", ".assetsignore"];
     let filled = entries.filter_map(Result::ok).any(|entry| !hidden.contains(&entry.file_name()));

@@ -6,6 +6,7 @@ pub mod commands;
 pub mod destination;
 pub mod guard;
 pub mod merge_request;
+pub mod outputs;
 pub mod protection;
 pub mod template;
 pub mod variables;

@@ -1,0 +1,194 @@
+//! Refusals of a project whose config names files that no build makes.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::Value;
+
+use super::ProjectPlan;
+use base::error::{Failure, refused};
+use cloudflare::wrangler::REDIRECT;
+use workspace::build_script::{OPEN_NEXT_BUILD, OPEN_NEXT_OUTPUT};
+use workspace::graph::normalize;
+use workspace::package::Package;
+use workspace::project::Project;
+
+/// Scripts of a package that run when it is installed, and may write anything.
+const INSTALL_SCRIPTS: [&str; 4] = ["preinstall", "install", "postinstall", "prepare"];
+
+/// Extensions of code. An entry without one may be that of a package.
+const CODE: [&str; 8] = ["js", "mjs", "cjs", "ts", "mts", "jsx", "tsx", "py"];
+
+/// Refuses a config that names a file of the project that does not exist and that no build makes.
+pub fn check_unbuilt(root: &Utf8Path, project: &Project) -> Result<(), Failure> {
+    let value = &project.wrangler.value;
+    let blocks = value["env"].as_object().into_iter().flatten().map(|(_, block)| block);
+    let has_command = blocks.chain([value]).any(|block| block["build"]["command"].is_string());
+    let may_build = |package: &Package| {
+        package.build.is_some()
+            || INSTALL_SCRIPTS.iter().any(|name| package.scripts.contains(*name))
+    };
+    if has_command
+        || project.module
+        || project.package.as_ref().is_some_and(may_build)
+        || root.join(&project.dir).join(REDIRECT).is_file()
+    {
+        return Ok(());
+    }
+    let main = value["main"].as_str().filter(|path| is_code(Utf8Path::new(path)));
+    let assets = value["assets"]["directory"].as_str();
+    for (field, path) in [("main", main), ("assets.directory", assets)] {
+        let Some(path) = path else { continue };
+        // Another package may make a file outside of the project.
+        let inside =
+            normalize(&project.dir.join(path)).filter(|path| path.starts_with(&project.dir));
+        if inside.is_some_and(|path| !root.join(path).exists()) {
+            return Err(refused(format!(
+                "{}: `{field}` is {path}, which does not exist, and the project has no build",
+                project.config
+            ))
+            .hint(build_hint(project)));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the line that gives a project a build.
+fn build_hint(project: &Project) -> String {
+    let Some(package) = &project.package else {
+        return format!("add the script `build` to {}, or the missing file", project.manifest());
+    };
+    let is_build =
+        |name: &&String| ["build", "compile", "bundle"].iter().any(|word| name.contains(word));
+    let command = match package.scripts.iter().find(is_build) {
+        Some(name) => format!("npm run {name}"),
+        None => "…".to_owned(),
+    };
+    format!(
+        "set `\"xtask\": {{ \"build\": \"{command}\" }}` in {}, or add the missing file",
+        project.manifest()
+    )
+}
+
+/// Refuses an entry point that the build did not write, or that it wrote for another host than Cloudflare.
+pub fn check_entry(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
+    let is_checked = |main: &&Utf8PathBuf| is_code(main) && !part.target.has_build_command;
+    let Some(main) = part.target.main.as_ref().filter(is_checked) else { return Ok(()) };
+    let Some(path) = normalize(&part.dir.join(main)) else { return Ok(()) };
+    let dir = part.build.as_ref().unwrap_or(&part.dir);
+    if !root.join(&path).exists() {
+        let state =
+            if part.build.is_some() { "is not there after the build" } else { "does not exist" };
+        return Err(refused(format!("{path}, the `main` of {}, {state}", part.config))
+            .hint(hint(&path, &dir.join("package.json"))));
+    }
+    let nitro = path.ancestors().find(|path| path.file_name() == Some(NITRO_OUTPUT));
+    let nitro = nitro.map(|folder| folder.join("nitro.json"));
+    let Some(facts) = nitro.and_then(|path| std::fs::read_to_string(root.join(path)).ok()) else {
+        return Ok(());
+    };
+    let facts: Value = serde_json::from_str(&facts).unwrap_or_default();
+    match facts["preset"].as_str() {
+        Some(preset) if !preset.starts_with("cloudflare") => {
+            Err(refused(format!("{path} was built for `{preset}`, which does not run on Workers"))
+                .hint(NITRO))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The folder that Nitro writes.
+const NITRO_OUTPUT: &str = ".output";
+
+/// The fix of an output of Nitro for another host.
+const NITRO: &str = "set `nitro: { preset: \"cloudflare_module\" }` in the config of Nuxt or Nitro";
+
+/// Returns the way to let a build write `path`.
+#[must_use]
+pub fn hint(path: &Utf8Path, manifest: &Utf8Path) -> String {
+    let has = |folder: &str| path.components().any(|part| part.as_str() == folder);
+    if has(OPEN_NEXT_OUTPUT) {
+        format!("set `\"xtask\": {{ \"build\": \"{OPEN_NEXT_BUILD}\" }}` in {manifest}")
+    } else if has(".svelte-kit") {
+        "use `@sveltejs/adapter-cloudflare` as the adapter of SvelteKit, which writes `.svelte-kit/cloudflare`"
+            .to_owned()
+    } else if has(NITRO_OUTPUT) {
+        NITRO.to_owned()
+    } else {
+        format!(
+            "let the build write it, or set `\"xtask\": {{ \"build\": \"…\" }}` in {manifest} to the command that does"
+        )
+    }
+}
+
+fn is_code(path: &Utf8Path) -> bool {
+    path.extension().is_some_and(|extension| CODE.contains(&extension))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use workspace::wrangler::WranglerConfig;
+
+    #[track_caller]
+    fn check(manifest: &str, config: &str, expected: Option<(&str, &str)>) {
+        let wrangler =
+            WranglerConfig::parse(Utf8Path::new("wrangler.json"), config).expect("valid");
+        let package = Package::parse(Utf8Path::new("nowhere/app"), manifest).expect("valid");
+        let project = Project {
+            name: "app".to_owned(),
+            dir: "nowhere/app".into(),
+            config: "nowhere/app/wrangler.json".into(),
+            worker: "app".to_owned(),
+            environments: Vec::new(),
+            package: Some(package),
+            module: false,
+            wrangler,
+        };
+        let found = check_unbuilt(Utf8Path::new("/nonexistent"), &project).err();
+        let found = found.map(|failure| (failure.message, failure.hints.join("\n")));
+        let expected = expected.map(|(message, hint)| {
+            (format!("nowhere/app/wrangler.json: {message}, which does not exist, and the project has no build"), hint.to_owned())
+        });
+        assert_eq!(found, expected, "{manifest} {config}");
+    }
+
+    #[test]
+    fn a_file_that_nothing_makes_is_refused() {
+        let main = r#"{ "name": "app", "main": "dist/index.js" }"#;
+        let any = "set `\"xtask\": { \"build\": \"…\" }` in nowhere/app/package.json, or add the missing file";
+        check("{}", main, Some(("`main` is dist/index.js", any)));
+        check(
+            r#"{ "scripts": { "build:worker": "tsup" } }"#,
+            r#"{ "name": "app", "assets": { "directory": "./public" } }"#,
+            Some((
+                "`assets.directory` is ./public",
+                "set `\"xtask\": { \"build\": \"npm run build:worker\" }` in nowhere/app/package.json, or add the missing file",
+            )),
+        );
+        for manifest in [
+            r#"{ "scripts": { "build": "tsup" } }"#,
+            r#"{ "scripts": { "postinstall": "tsup" } }"#,
+            r#"{ "scripts": { "deploy": "tsup && wrangler deploy" } }"#,
+        ] {
+            check(manifest, main, None);
+        }
+        for config in [
+            r#"{ "name": "app", "main": "dist/index.js", "build": { "command": "make" } }"#,
+            r#"{ "name": "app", "main": "@astrojs/cloudflare/entrypoints/server" }"#,
+            r#"{ "name": "app", "main": "../other/index.js" }"#,
+        ] {
+            check("{}", config, None);
+        }
+    }
+
+    #[test]
+    fn the_hint_names_what_writes_the_folder() {
+        let hint = |path: &str| hint(Utf8Path::new(path), Utf8Path::new("a/package.json"));
+        assert_eq!(
+            hint("a/.open-next/worker.js"),
+            "set `\"xtask\": { \"build\": \"opennextjs-cloudflare build\" }` in a/package.json"
+        );
+        assert!(hint("a/.svelte-kit/cloudflare").starts_with("use `@sveltejs/adapter-cloudflare`"));
+        assert!(hint("a/.output/server/index.mjs").contains("cloudflare_module"));
+        assert!(hint("a/dist").starts_with("let the build write it"));
+    }
+}
