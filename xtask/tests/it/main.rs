@@ -49,6 +49,7 @@ mod outputs;
 mod package_managers;
 mod pipeline;
 mod pipeline_file;
+mod pipeline_model;
 mod pipeline_scripts;
 mod preview;
 mod preview_strategy;
