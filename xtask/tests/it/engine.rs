@@ -38,7 +38,7 @@ fn real() -> Option<Dagger> {
 }
 
 #[test]
-fn both_engines_leave_the_same_record() {
+fn both_engines_write_the_same_record() {
     if let Some(dagger) = real() {
         same_record(&dagger);
     }
@@ -52,7 +52,7 @@ fn a_forced_deployment_runs_again() {
 }
 
 #[test]
-fn a_failing_build_says_why() {
+fn a_failed_build_reports_its_reason() {
     if let Some(dagger) = real() {
         failing_build(&dagger);
     }
@@ -122,7 +122,7 @@ fn a_preview_by_the_module_comments() {
 }
 
 #[test]
-fn auto_takes_it() {
+fn auto_chooses_dagger() {
     let Some(dagger) = real() else { return };
     dagger.env.site("projects/site", "site");
     dagger.env.commit("project");
