@@ -23,7 +23,8 @@ pub struct Generate {
 
 /// The picture of the comment, and the test that makes it.
 const SCREENSHOT: &str = "docs/images/comment.png";
-const SCREENSHOT_TEST: &str = "merge_request::one_comment_from_the_first_push_to_the_end";
+const SCREENSHOT_TEST: &str =
+    "merge_request::one_comment_follows_a_merge_request_from_push_to_merge";
 
 impl Generate {
     /// Runs the command.

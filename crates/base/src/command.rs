@@ -196,9 +196,9 @@ impl ProcessCommand {
             matches!(value, Value::FromCaller { .. }).then(|| name.clone())
         };
         let inherited: Vec<String> = self.env.iter().filter_map(inherited).collect();
-        let kept = ["only"].iter().chain(&self.inherit).chain(&credentials).copied();
-        let kept = kept.chain(inherited.iter().map(String::as_str));
-        text += &format!("  {}\n", kept.collect::<Vec<_>>().join(" "));
+        let passed = ["only"].iter().chain(&self.inherit).chain(&credentials).copied();
+        let passed = passed.chain(inherited.iter().map(String::as_str));
+        text += &format!("  {}\n", passed.collect::<Vec<_>>().join(" "));
         if !self.path.is_empty() {
             let folders: Vec<String> = self.path.iter().map(|dir| quote(dir.as_str())).collect();
             text += &format!("  export PATH={}:\"$PATH\"\n", folders.join(":"));

@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bound_only_shortens() {
+    fn a_bound_can_only_shorten_a_deadline() {
         let minute = Duration::from_secs(60);
         assert_eq!(parse_at_most(minute, "5").expect("a number"), Duration::from_secs(5));
         assert_eq!(parse_at_most(minute, "600").expect("a number"), minute);

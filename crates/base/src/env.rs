@@ -55,10 +55,10 @@ pub fn hide() {
         protect_memory();
         return;
     }
-    let stays = |name: &OsStr| {
+    let is_kept = |name: &OsStr| {
         name.to_str().is_some_and(|name| INHERITED.contains(&name) || KEPT.contains(&name))
     };
-    let (kept, hidden): (Vec<_>, Vec<_>) = std::env::vars_os().partition(|(name, _)| stays(name));
+    let (kept, hidden): (Vec<_>, Vec<_>) = std::env::vars_os().partition(|(name, _)| is_kept(name));
     if hidden.is_empty() {
         protect_memory();
         return;
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_arrive_through_memory() {
+    fn passes_variables_through_memory() {
         let variables = [("A", "1"), ("B", "two=2\nlines"), ("EMPTY", "")];
         let variables =
             variables.map(|(name, value)| (OsString::from(name), OsString::from(value)));

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn nearest_offers_slips_only() {
+    fn nearest_suggests_only_typos() {
         assert_eq!(nearest("webiste", ["website", "studio"]), Some("website"));
         assert_eq!(nearest("zzz", ["website", "studio"]), None);
     }

@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_are_seconds_or_a_date_by_the_server_s_clock() {
+    fn reads_retry_after_as_seconds_or_as_a_date() {
         let after = |pairs: &[(&'static str, &str)]| {
             let mut headers = HeaderMap::new();
             for (name, value) in pairs {
@@ -244,7 +244,7 @@ mod tests {
 
     /// A redirect is an answer, so that no header with a token goes to another server.
     #[test]
-    fn a_redirect_is_not_followed() {
+    fn does_not_follow_redirects() {
         use std::io::{Read as _, Write as _};
         let bind = || std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let (first, second) = (bind(), bind());
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn names_below_localhost_travel_in_the_header() {
+    fn sends_names_below_localhost_in_the_host_header() {
         assert_eq!(
             loopback("http://site.localhost:8787/a"),
             ("http://127.0.0.1:8787/a".to_owned(), Some("site.localhost:8787".to_owned()))

@@ -62,7 +62,7 @@ pub fn capture_stdout_with(
     process.envs(QUIET).process_group(0);
     process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = process.spawn().ok()?;
-    let good = succeeds(&mut child, deadline::within(deadline).unwrap_or(deadline));
+    let succeeded = succeeds(&mut child, deadline::within(deadline).unwrap_or(deadline));
     // A grandchild that outlives it would keep our pipe open.
     if let Ok(pid) = i32::try_from(child.id()) {
         let _gone = killpg(Pid::from_raw(pid), Signal::SIGKILL);
@@ -70,7 +70,7 @@ pub fn capture_stdout_with(
     let mut text = String::new();
     child.stdout.take()?.read_to_string(&mut text).ok()?;
     let _reaped = child.wait();
-    good.then(|| text.trim().to_owned())
+    succeeded.then(|| text.trim().to_owned())
 }
 
 fn succeeds(child: &mut Child, deadline: Duration) -> bool {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_listener_is_seen() {
+    fn finds_our_own_listener() {
         let server = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = server.local_addr().expect("an address").port();
         assert!(listens(port));

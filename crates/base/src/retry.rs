@@ -293,13 +293,13 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_beyond_the_budget_is_not_started() {
+    fn does_not_wait_beyond_the_budget() {
         let (status, sent, notes) = play(false, &[(429, Some(121_000)), (200, None)]);
         assert_eq!((status, sent, notes.len()), (Some(429), 1, 0));
     }
 
     #[test]
-    fn pauses_grow_and_differ() {
+    fn delays_grow_and_vary() {
         let whole: Vec<u64> = (1..7).map(|tried| backoff(tried).as_secs()).collect();
         assert_eq!(whole, [0, 1, 2, 4, 8, 8]);
         for _ in 0..50 {

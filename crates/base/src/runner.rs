@@ -183,8 +183,8 @@ impl Runner<'_> {
     }
 
     fn open_log(&self) -> Result<File, Failure> {
-        let made = self.log.parent().map_or(Ok(()), std::fs::create_dir_all);
-        let log = made.and_then(|()| File::options().create(true).append(true).open(self.log));
+        let created = self.log.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let log = created.and_then(|()| File::options().create(true).append(true).open(self.log));
         log.map_err(|error| unwritable(format!("cannot write {}: {error}", self.log)))
     }
 
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_leaves_its_group_with_the_output_is_not_waited_for() {
+    fn does_not_wait_for_a_process_outside_of_the_group() {
         let started = Instant::now();
         // The first process ends only when the other one has left the group.
         let line = "F=$(mktemp) && rm $F; setsid sh -c \": >$F; exec sleep 20\" & \
@@ -527,14 +527,14 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_program_is_not_started() {
+    fn reports_a_missing_program() {
         let dir = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
         assert!(find("no-such-program-here", &dir).is_err() && find("./no/such", &dir).is_err());
         assert!(find("sh", &dir).is_ok() && find("/bin/sh", &dir).is_ok());
     }
 
     #[test]
-    fn escape_sequences_are_taken_out() {
+    fn removes_escape_sequences() {
         assert_eq!(plain("\u{1b}[31mred\u{1b}[0m \u{1b}]0;title\u{7}x\r\u{8}"), "red x");
     }
 }

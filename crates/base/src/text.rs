@@ -65,7 +65,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn our_colours_stay_and_no_other_control_character() {
+    fn keeps_our_colours_and_removes_other_control_characters() {
         for style in [GREEN, RED, YELLOW, CYAN, DIM, BOLD] {
             assert_eq!(sanitize(&paint(style, "x")), paint(style, "x"));
         }

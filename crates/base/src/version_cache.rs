@@ -37,9 +37,9 @@ pub fn version(
     ask: impl FnOnce() -> Option<String>,
 ) -> Option<String> {
     let Some(identity) = identity(program) else { return ask() };
-    let kept = format!("{}-{}.json", identity.path.file_name()?, identity.inode);
-    let kept = root.join(".xtask/tools").join(kept);
-    let text = std::fs::read_to_string(&kept).unwrap_or_default();
+    let file = format!("{}-{}.json", identity.path.file_name()?, identity.inode);
+    let file = root.join(".xtask/tools").join(file);
+    let text = std::fs::read_to_string(&file).unwrap_or_default();
     match serde_json::from_str(&text) {
         Ok(CachedVersion { program, version }) if program == identity => Some(version),
         _ => {
@@ -48,7 +48,7 @@ pub fn version(
             // A version that cannot be stored is queried again next time.
             let _asked_again = serde_json::to_string(&cached)
                 .map_err(anyhow::Error::from)
-                .and_then(|text| write_whole(&kept, &text));
+                .and_then(|text| write_whole(&file, &text));
             Some(version)
         }
     }
@@ -84,7 +84,7 @@ mod tests {
         let root = Utf8PathBuf::from_path_buf(folder).expect("UTF-8");
         std::fs::create_dir_all(&root).expect("a folder");
         let asked = Cell::new(0);
-        let of = |program: &Utf8Path| {
+        let identify = |program: &Utf8Path| {
             version(&root, program, || {
                 asked.set(asked.get() + 1);
                 Some(format!("0.21.{}", asked.get()))
@@ -92,26 +92,38 @@ mod tests {
         };
         let program = root.join("dagger");
         std::fs::write(&program, b"\x7fELF one").expect("a file");
-        assert_eq!((of(&program), of(&program)), (Some("0.21.1".into()), Some("0.21.1".into())));
+        assert_eq!(
+            (identify(&program), identify(&program)),
+            (Some("0.21.1".into()), Some("0.21.1".into()))
+        );
         std::fs::write(&program, b"\x7fELF another").expect("a file");
-        assert_eq!(of(&program).as_deref(), Some("0.21.2"));
-        let kept = root.join(".xtask/tools").read_dir_utf8().expect("a folder").next();
-        let kept = kept.expect("one file").expect("an entry").into_path();
-        std::fs::write(kept, "{ broken").expect("a file");
-        assert_eq!(of(&program).as_deref(), Some("0.21.3"));
+        assert_eq!(identify(&program).as_deref(), Some("0.21.2"));
+        let file = root.join(".xtask/tools").read_dir_utf8().expect("a folder").next();
+        let file = file.expect("one file").expect("an entry").into_path();
+        std::fs::write(file, "{ broken").expect("a file");
+        assert_eq!(identify(&program).as_deref(), Some("0.21.3"));
 
         std::fs::write(&program, "#!/bin/sh\nexec mise x dagger\n").expect("a file");
-        assert_eq!((of(&program), of(&program)), (Some("0.21.4".into()), Some("0.21.5".into())));
+        assert_eq!(
+            (identify(&program), identify(&program)),
+            (Some("0.21.4".into()), Some("0.21.5".into()))
+        );
         let manager = root.join("mise");
         std::fs::write(&manager, b"\x7fELF manager").expect("a file");
         std::fs::remove_file(&program).expect("removed");
         std::os::unix::fs::symlink(&manager, &program).expect("a link");
-        assert_eq!((of(&program), of(&program)), (Some("0.21.6".into()), Some("0.21.7".into())));
+        assert_eq!(
+            (identify(&program), identify(&program)),
+            (Some("0.21.6".into()), Some("0.21.7".into()))
+        );
         assert_eq!(version(&root, &root.join("none"), || None), None);
         let shim = root.join("shims/dagger");
         std::fs::create_dir_all(root.join("shims")).expect("a folder");
         std::fs::write(&shim, b"\x7fELF shim").expect("a file");
-        assert_eq!((of(&shim), of(&shim)), (Some("0.21.8".into()), Some("0.21.9".into())));
+        assert_eq!(
+            (identify(&shim), identify(&shim)),
+            (Some("0.21.8".into()), Some("0.21.9".into()))
+        );
         std::fs::remove_dir_all(&root).expect("removed");
     }
 }

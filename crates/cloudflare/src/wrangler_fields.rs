@@ -94,7 +94,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn misspelt_fields_are_found_at_every_depth() {
+    fn finds_misspelt_fields_at_every_depth() {
         let schema = json!({
             "allOf": [{"$ref": "#/definitions/Config"}],
             "definitions": {

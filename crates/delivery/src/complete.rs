@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_completed_by_their_place() {
+    fn completes_words_by_position() {
         let mut command = arrange(Cli::<crate::cli::Command>::command(), "cargo xtask");
         command.build();
         let complete =

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_is_replaced_or_added_and_the_rest_stays() {
+    fn replaces_or_adds_a_field_and_keeps_the_rest() {
         let text = "{\n  \"tools\": { \"bun\": \"1.0.0\" },\n  \"gitlab\": {\n    \"url\": \"x\"\n  }\n}\n";
         let set = |path: &[&str], value: &str| set(text, path, &json!(value)).expect("valid");
         assert_eq!(set(&["tools", "bun"], "1.4.5"), text.replace("1.0.0", "1.4.5"));
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_object_is_filled_and_another_value_refused() {
+    fn fills_an_empty_object_and_refuses_other_values() {
         let value = json!("1");
         assert_eq!(set("{}", &["a"], &value).expect("valid"), "{\n  \"a\": \"1\"\n}");
         let failure = set("{ \"a\": 1 }", &["a", "b"], &value).expect_err("no object");

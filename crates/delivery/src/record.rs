@@ -275,8 +275,8 @@ impl Record {
             self.error = Some(format!(
                 "{text}the record could not be saved: {error:#}\nhint: {DISK_HINT}; this output is the only record of the run"
             ));
-            let good = self.status.exit() == Exit::Done;
-            if good && !matches!(self.status, DeployStatus::Built | DeployStatus::Unchanged) {
+            let is_done = self.status.exit() == Exit::Done;
+            if is_done && !matches!(self.status, DeployStatus::Built | DeployStatus::Unchanged) {
                 self.status = DeployStatus::Unknown;
             }
         }

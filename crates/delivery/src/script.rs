@@ -196,7 +196,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn ways_between_folders() {
+    fn relative_paths_between_folders() {
         for (from, to, way) in [
             ("projects/a/site", "dagger/bun", "../../../dagger/bun"),
             ("projects/a", "projects/a/dist", "dist"),
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_dagger_would_take_for_its_own_is_refused() {
+    fn refuses_words_that_dagger_would_interpret() {
         assert!(quote("a\0b").is_err() && quote("a\u{80}b").is_err() && quote("\u{81}").is_err());
         assert!(quote("x {DSH:ABC} y").is_err());
     }
@@ -219,7 +219,7 @@ mod tests {
         /// Any text without NUL arrives unchanged through a real POSIX shell; `tests/it/script.rs` asks
         /// Dagger's own parser.
         #[test]
-        fn quoting_is_exact(value in r"([^\x00]|[\r\n'\\$ ]){0,40}") {
+        fn quotes_words_exactly(value in r"([^\x00]|[\r\n'\\$ ]){0,40}") {
             prop_assume!(quote(&value).is_ok());
             let script = format!("printf %s {}", quote(&value).expect("quotable"));
             let output = std::process::Command::new("sh").args(["-c", &script]).output().expect("sh runs");

@@ -76,7 +76,7 @@ mod tests {
     use super::encode;
 
     #[test]
-    fn names_are_one_part_of_a_query() {
+    fn escapes_names_in_a_query() {
         assert_eq!(encode("production/a b&c"), "production%2Fa%20b%26c");
     }
 }

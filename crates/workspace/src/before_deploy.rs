@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_could_run_beside_the_token_is_refused() {
+    fn refuses_steps_that_could_run_code_beside_the_token() {
         for text in [
             "npm run migrate",
             "npx wrangler d1 migrations apply DB --remote",
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn files_out_of_the_repository_are_found() {
+    fn finds_files_outside_of_the_repository() {
         let step = |file: &str| {
             WranglerStep::parse(&format!("wrangler d1 execute DB --remote --file {file}"))
                 .expect("valid")

@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_field_names_place_and_neighbour() {
+    fn an_unknown_field_names_its_place_and_the_nearest_field() {
         let failure = error(&VALID.replace("\"accountId\"", "\"acountId\""));
         assert!(failure.message.starts_with("dagger/config/config.json:4:14: unknown field"));
         assert_eq!(failure.hints, ["did you mean `accountId`?"]);
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_strategy_names_place_and_neighbour() {
+    fn an_unknown_strategy_names_its_place_and_the_nearest_one() {
         let with = |strategy: &str| {
             VALID
                 .replace(

@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_wrangler_reads_is_read() {
+    fn reads_every_config_that_wrangler_reads() {
         for (path, text, expected) in [
             ("a.json", "\u{feff}{ \"a\": 1, }", r#"{"a":1}"#),
             ("a.json", "{ /* one */ \"a\": 1, \"a\": 2 }", r#"{"a":2}"#),

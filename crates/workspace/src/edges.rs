@@ -216,8 +216,8 @@ impl<'w> EdgeBuilder<'w> {
         let root = self.members.root_of(&package.dir).map_or("", |(dir, _)| dir);
         let at = |base: &Utf8Path, path: &str| {
             let to = normalize(&base.join(path));
-            let behind = to.as_deref().and_then(|to| self.workspace.files.resolve_link(to));
-            to.into_iter().chain(behind).collect::<Vec<_>>()
+            let target = to.as_deref().and_then(|to| self.workspace.files.resolve_link(to));
+            to.into_iter().chain(target).collect::<Vec<_>>()
         };
         match Spec::parse(spec) {
             // `workspace:other@*` gives a package another name.

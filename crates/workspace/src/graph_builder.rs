@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_manifest_matters_where_it_is_reached() {
+    fn a_broken_manifest_affects_only_its_dependents() {
         let mut broken = graph_builder(&[("a", "b"), ("b", "a"), ("d", "a")]);
         let node = broken.node(Utf8Path::new("b"));
         broken.problem(node, "b/package.json: no".to_owned());
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn long_chains_and_cycles_are_followed() {
+    fn follows_long_chains_and_cycles() {
         let names: Vec<String> = (0..100_000).map(|number| format!("{number:06}")).collect();
         let mut pairs: Vec<(&str, &str)> =
             names.windows(2).map(|pair| (pair[0].as_str(), pair[1].as_str())).collect();

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn other_values_are_named() {
+    fn refuses_other_values_by_name() {
         for (text, found) in [
             ("true", "found true"),
             ("12", "found 12"),

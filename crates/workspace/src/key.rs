@@ -115,7 +115,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn two_inputs_share_a_key_only_when_they_are_the_same(
+        fn different_inputs_have_different_keys(
             (one, other) in (files(), files()),
             (fact, another) in ("[ab]{0,2}", "[ab]{0,2}"),
         ) {

@@ -54,7 +54,7 @@ pub mod tree;
 pub mod triggers;
 pub mod wrangler;
 pub mod wrangler_flags;
-mod yaml;
+pub mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 

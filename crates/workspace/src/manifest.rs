@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_npm_and_bun_read_is_read() {
+    fn reads_every_manifest_that_npm_and_bun_read() {
         for text in [
             "\u{feff}{ \"name\": \"a\" }",
             r#"{ "name": "a", "version": 1 }"#,

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_looked_for_in_the_same_workspace() {
+    fn resolves_names_in_the_same_workspace() {
         let packages = packages(&[
             ("one", r#"{"workspaces":["packages/*"]}"#),
             ("one/packages/ui", r#"{"name":"ui","version":"1.2.0"}"#),

@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_of_other_programs() {
+    fn parses_path_lists_of_other_programs() {
         let read = |text: &[u8]| paths(Utf8Path::new("/repo"), text);
         assert_eq!(read(b"a\r\n./b/../c d\n\n/repo/e\n").expect("paths"), ["a", "c d", "e"]);
         assert_eq!(read(b"a\nb\0\"c\"\0").expect("paths"), ["a\nb", "\"c\""]);

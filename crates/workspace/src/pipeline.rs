@@ -164,7 +164,7 @@ impl PipelineSettings {
             let place = at("\"environments\"");
             if !config.environments.contains_key(name) {
                 return Err(refused(format!(
-                    "{place}: `pipeline.environments` has `{name}`, which is none of `environments`"
+                    "{place}: `pipeline.environments` has `{name}`, which is not one of `environments`"
                 ))
                 .hint(format!("choose from: {}", names())));
             }

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn lock_file_and_package_manager_decide_whose_patterns_count() {
+    fn lock_file_and_package_manager_choose_the_patterns() {
         use PackageManager::{Npm, Pnpm};
         const PNPM: Option<&str> = Some("packages: [\"b/*\"]");
         const OWN: &str = r#"{ "workspaces": ["a/*"] }"#;

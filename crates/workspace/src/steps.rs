@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_are_a_text_or_a_list() {
+    fn reads_steps_as_a_text_or_a_list() {
         let steps = |text: &str| serde_json::from_str::<Steps>(text);
         for (text, expected) in [
             (r#""vite build""#, &["vite build"][..]),

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_comes_back() {
+    fn stored_summaries_load_unchanged() {
         let summary = summary(["Größe =1", "b"]);
         let text = encode(&summary).expect("text");
         let found = decode(&text).expect("a summary");
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_kept_whole_is_not_kept() {
+    fn does_not_store_incomplete_summaries() {
         for names in [["a\nb", "b"], ["a", "b\tc"]] {
             assert_eq!(encode(&summary(names)), None);
         }

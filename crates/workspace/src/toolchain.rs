@@ -303,7 +303,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn carried_pins_fit_each_other() {
+    fn embedded_pins_match_each_other() {
         let tools = default_tools();
         let root = Utf8Path::new("/nowhere");
         let bun = Toolchain::bun(root);
@@ -321,7 +321,7 @@ mod tests {
 
     /// An install ignores a pin that was changed in one of its files only, so it is refused.
     #[test]
-    fn a_lock_file_that_does_not_fit_is_refused() {
+    fn refuses_a_lock_file_that_does_not_match() {
         let temporary = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
         let root = temporary.join(format!("xtask-toolchain-{}", std::process::id()));
         let write = |path: &str, text: &str| {

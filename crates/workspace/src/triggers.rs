@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn each_field_beside_the_version_changes_the_digest() {
+    fn every_field_outside_of_the_version_changes_the_digest() {
         let digest =
             |more: &str| triggers(&format!("{{\"name\":\"a\"{more}}}"), "production").digest;
         let plain = digest("");

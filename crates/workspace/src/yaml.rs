@@ -136,7 +136,7 @@ mod tests {
     const EMPTY: Yaml = Yaml::Scalar(String::new());
 
     #[test]
-    fn small_files_do_not_become_large_values() {
+    fn aliases_do_not_multiply_values() {
         let mut text = "a0: &a0 [x, x]\n".to_owned();
         for level in 1..50 {
             text += &format!("a{level}: &a{level} [*a{0}, *a{0}]\n", level - 1);

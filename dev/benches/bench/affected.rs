@@ -117,8 +117,8 @@ fn beside_peers(tree: &GeneratedTree, about: &str, quick: bool) -> BenchmarkGrou
 
 /// Puts a repository back to where `affected` has read no commit in it.
 fn forget(root: &Path) {
-    let kept = root.join(".xtask/summaries");
-    assert!(!kept.exists() || std::fs::remove_dir_all(kept).is_ok(), "outlines stay");
+    let summaries = root.join(".xtask/summaries");
+    assert!(!summaries.exists() || std::fs::remove_dir_all(summaries).is_ok(), "outlines stay");
 }
 
 /// Runs `affected`, which must give the known answer, and says how long it took.

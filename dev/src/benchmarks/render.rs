@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_has_every_row_and_says_why_one_is_empty() {
+    fn page_has_every_row_and_the_reason_of_an_empty_one() {
         let page = benchmarks().page();
         for line in [
             "| cores | 2 |",

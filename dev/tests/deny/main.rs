@@ -18,7 +18,7 @@ fn file() -> String {
 }
 
 #[test]
-fn every_crate_is_as_deny_toml_wants_it() {
+fn every_crate_follows_deny_toml() {
     let policy = Policy::parse(&file()).expect("deny.toml is read");
     let output = Command::new(env!("CARGO"))
         .current_dir(repository())
@@ -102,7 +102,7 @@ fn denied_crates_wildcards_and_sources_are_errors() {
 }
 
 #[test]
-fn an_exception_is_of_its_crate_alone() {
+fn an_exception_applies_to_its_crate_only() {
     let exception = r#"exceptions = [{ crate = "two", allow = ["MPL-2.0"] }]"#;
     let text = file().replacen("[licenses]", &format!("[licenses]\n{exception}"), 1);
     let policy = Policy::parse(&text).expect("read");
@@ -116,7 +116,7 @@ fn an_exception_is_of_its_crate_alone() {
 }
 
 #[test]
-fn two_versions_are_a_warning_that_says_who_needs_them() {
+fn warns_about_two_versions_and_names_their_dependents() {
     let two = with("\"MIT\"", "two", "null", "");
     let found = findings_of(&[
         with("\"MIT\"", "three", "null", ""),
@@ -129,7 +129,7 @@ fn two_versions_are_a_warning_that_says_who_needs_them() {
 }
 
 #[test]
-fn a_key_that_is_not_checked_is_refused() {
+fn refuses_an_unsupported_key() {
     for (after, key) in [("[bans]", "skip = []"), ("[licenses]", "copyleft = \"deny\"")] {
         let text = file().replacen(after, &format!("{after}\n{key}"), 1);
         let error = Policy::parse(&text).expect_err("refused");

@@ -205,14 +205,14 @@ impl Policy {
                 .map_err(|error| format!("deny.toml: `{name}` is no licence: {}", error.reason))?;
             allowed.push((name.as_str(), license));
         }
-        let good = expression.evaluate(|wanted| {
+        let is_allowed = expression.evaluate(|wanted| {
             let by = allowed.iter().find(|(_, license)| license.satisfies(wanted));
             if let Some((name, _)) = by {
                 unused.remove(name);
             }
             by.is_some()
         });
-        if good { Ok(()) } else { Err(format!("`{text}` is not allowed")) }
+        if is_allowed { Ok(()) } else { Err(format!("`{text}` is not allowed")) }
     }
 
     fn source(&self, package: &Package, found: &mut Findings) {

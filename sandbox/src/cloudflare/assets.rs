@@ -188,17 +188,17 @@ mod tests {
     use crate::state::blobs::asset_hash;
 
     #[test]
-    fn content_must_have_its_size_and_hash() {
+    fn refuses_content_with_another_size_or_hash() {
         let text = STANDARD.encode("hello");
-        let good = Asset { hash: asset_hash(&text, "/a.txt"), size: 5 };
-        assert_eq!(check_content(&text, "/a.txt", &good).expect("good"), b"hello");
-        assert!(check_content(&text, "/a.css", &good).is_err());
-        assert!(check_content(&text, "/a.txt", &Asset { size: 6, ..good.clone() }).is_err());
-        assert!(check_content("?", "/a.txt", &good).is_err());
+        let asset = Asset { hash: asset_hash(&text, "/a.txt"), size: 5 };
+        assert_eq!(check_content(&text, "/a.txt", &asset).expect("good"), b"hello");
+        assert!(check_content(&text, "/a.css", &asset).is_err());
+        assert!(check_content(&text, "/a.txt", &Asset { size: 6, ..asset.clone() }).is_err());
+        assert!(check_content("?", "/a.txt", &asset).is_err());
     }
 
     #[test]
-    fn buckets_have_room_for_so_many_files_and_bytes() {
+    fn buckets_limit_files_and_bytes() {
         let names: Vec<String> = (0..2500).map(|n| format!("{n:032x}")).collect();
         let sizes = |size: u64| -> Vec<usize> {
             let missing = names.iter().map(|name| (name.as_str(), size)).collect();

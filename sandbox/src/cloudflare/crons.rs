@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn each_cron_is_there_once() {
+    fn refuses_duplicate_crons() {
         assert!(check(&["* * * * *", "0 * * * *"]).is_ok());
         assert!(check(&["0 * * * *", "0  * * * *"]).is_err());
     }

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_part_is_read_as_wrangler_sends_it() {
+    fn reads_the_metadata_that_wrangler_sends() {
         let sent = br#"{"main_module":"index.js","bindings":[{"name":"ASSETS","type":"assets"}],
             "compatibility_date":"2026-11-01","compatibility_flags":["nodejs_compat"],
             "keep_bindings":["secret_text","secret_key"],"observability":{"enabled":true},
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_kept_and_names_are_not_doubled() {
+    fn keeps_secrets_and_refuses_duplicate_names() {
         let previous = [
             json!({"name": "S", "type": "secret_text", "text": "x"}),
             json!({"name": "V", "type": "plain_text", "text": "old"}),

@@ -417,7 +417,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_days_that_have_come() {
+    fn refuses_dates_in_the_future() {
         let check = |date: &str| check_date(date, "2026-11-24").is_ok();
         assert!(check("2026-11-24") && check("2021-11-02"));
         for date in
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_there_once() {
+    fn refuses_duplicate_names() {
         let one = json!({ "name": "A", "type": "plain_text" });
         assert!(check_names(std::slice::from_ref(&one)).is_ok());
         assert!(check_names(&[one.clone(), one]).is_err());

@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_of_the_upload_takes_the_place_of_a_default() {
+    fn a_variable_of_the_upload_replaces_a_default() {
         let variable = json!({ "name": "A", "type": "plain_text", "text": "variable" });
         let resolve = |_: &[Value]| Ok(vec![variable]);
         let bindings = with_defaults(&[], Some(&defaults(&[("A", "secret")])), resolve);

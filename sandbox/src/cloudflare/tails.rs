@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_have_the_fields_of_cloudflare() {
+    fn tail_messages_have_cloudflare_s_fields() {
         assert_eq!(
             message(&trace()),
             json!({

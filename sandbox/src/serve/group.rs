@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_runs_beside_those_that_it_calls() {
+    fn a_worker_runs_with_the_workers_it_calls() {
         let account_state = account_state(&[
             worker("a", &service("b")),
             worker("b", &service("c")),

@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_written_is_read() {
+    fn reads_only_intact_records() {
         let value = json!({ "name": "site", "number": 7 });
         let sealed = seal(&value).expect("it is written");
         let mut read: Value = unseal(&sealed).expect("it is read");

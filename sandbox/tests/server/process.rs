@@ -19,7 +19,7 @@ fn failing_output(mut command: Command) -> String {
 
 /// As the sandboxes of tests that a signal ended.
 #[test]
-fn what_stopped_tests_leave_running_is_ended() {
+fn stops_processes_of_interrupted_tests() {
     let dir = folder("reaped");
     let sleep = |dir: &std::path::Path| {
         Command::new("sleep").arg("600").current_dir(dir).spawn().expect("it runs")

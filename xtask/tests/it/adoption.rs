@@ -51,7 +51,7 @@ fn cargo_home(env: &TestEnv) -> Utf8PathBuf {
 }
 
 #[test]
-fn an_upgrade_moves_the_pin_and_names_what_is_deployed_once_more() {
+fn upgrade_updates_the_pin_and_names_projects_to_redeploy() {
     let tool = releases();
     let env = TestEnv::foreign();
     env.worker("apps/api", "acme-api");
@@ -121,7 +121,7 @@ fn an_upgrade_moves_the_pin_and_names_what_is_deployed_once_more() {
 }
 
 #[test]
-fn vendored_modules_deploy_and_are_no_projects() {
+fn vendored_modules_work_and_are_no_projects() {
     let env = monorepo(Manager::Bun);
     let json = init(&env, &["--vendor", "--json"]).exits(0).json();
     let files = announced_files(&json);
@@ -240,7 +240,7 @@ const MIXED: [(&str, &str); 11] = [
 ];
 
 #[test]
-fn what_one_project_lacks_stops_no_other() {
+fn a_missing_part_of_one_project_stops_no_other() {
     let env = TestEnv::foreign();
     for (path, text) in MIXED {
         env.write(path, text);

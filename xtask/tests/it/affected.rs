@@ -75,7 +75,7 @@ pub fn runner_clone(env: &TestEnv, revision: &str, depth: u32) -> TestEnv {
 pub const PIPELINE: (&str, &str) = ("GITLAB_CI", "true");
 
 #[test]
-fn dependents_are_affected_with_the_way_as_reason() {
+fn dependents_are_affected_with_their_path_as_reason() {
     let env = tree();
     env.git(&["checkout", "--quiet", "-b", "change"]);
     env.write("packages/tokens/a b.ts", "2\n");
@@ -106,7 +106,7 @@ fn dependents_are_affected_with_the_way_as_reason() {
 }
 
 #[test]
-fn uncommitted_untracked_renamed_and_odd_paths_count() {
+fn sees_uncommitted_untracked_renamed_and_unusual_paths() {
     let env = tree();
     assert_eq!(affected_json(&env, &[])["projects"], serde_json::json!([]));
     env.write("README.md", "changed\n");
@@ -138,7 +138,7 @@ fn uncommitted_untracked_renamed_and_odd_paths_count() {
 }
 
 #[test]
-fn lock_files_and_pins_concern_what_is_made_with_them() {
+fn lock_files_and_pins_affect_projects_built_with_them() {
     let env = tree();
     env.write("bun.lock", "{ }\n");
     let json = affected_json(&env, &[]);
@@ -157,7 +157,7 @@ fn lock_files_and_pins_concern_what_is_made_with_them() {
 }
 
 #[test]
-fn dagger_modules_concern_what_they_build_and_deploy() {
+fn dagger_modules_affect_projects_they_build_and_deploy() {
     let env = tree();
     let module = |dir: &str, dependencies: &str| {
         env.write(
@@ -238,7 +238,7 @@ fn a_list_of_paths_is_taken_from_standard_input() {
 }
 
 #[test]
-fn what_is_not_known_is_everything() {
+fn an_unknown_base_affects_everything() {
     let env = tree();
     let zeros = "0".repeat(40);
     for (arguments, because) in [
@@ -280,7 +280,7 @@ pub fn tree_with_submodule() -> (TestEnv, &'static str) {
 }
 
 #[test]
-fn a_submodule_concerns_its_users() {
+fn a_submodule_affects_its_dependents() {
     let (env, moves) = tree_with_submodule();
     assert!(names(&affected_json(&env, &[])).is_empty());
     env.sh(moves).exits(0);
@@ -290,7 +290,7 @@ fn a_submodule_concerns_its_users() {
 }
 
 #[test]
-fn broken_manifests_and_cycles_matter_where_a_project_is_made_from_them() {
+fn broken_manifests_and_cycles_affect_only_their_dependents() {
     let env = tree();
     env.write("fixtures/broken/package.json", "{{ name }}");
     env.write(

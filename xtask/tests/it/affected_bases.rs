@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::affected::*;
 
 #[test]
-fn merge_requests_compare_with_where_they_began_also_in_a_clone_of_depth_1() {
+fn merge_requests_compare_with_the_merge_base_even_in_a_shallow_clone() {
     let env = tree();
     let base = id(&env, "HEAD");
     env.git(&["checkout", "--quiet", "-b", "change"]);
@@ -57,7 +57,7 @@ fn merge_requests_compare_with_where_they_began_also_in_a_clone_of_depth_1() {
 }
 
 #[test]
-fn the_default_branch_compares_with_the_last_deployment_or_the_push_before() {
+fn the_default_branch_compares_with_the_last_deployment_or_previous_push() {
     let env = tree();
     let deployed = id(&env, "HEAD");
     env.write("projects/alone/content.txt", "failed to deploy");

@@ -12,7 +12,7 @@ fn summaries(env: &TestEnv) -> Vec<String> {
 }
 
 #[test]
-fn another_commit_is_read_as_it_is() {
+fn reads_another_commit_without_a_checkout() {
     let env = tree();
     env.git(&["checkout", "--quiet", "-b", "change"]);
     env.site("projects/new", "new");
@@ -44,7 +44,7 @@ fn another_commit_is_read_as_it_is() {
 }
 
 #[test]
-fn a_commit_is_read_once_and_what_is_kept_is_never_trusted_blindly() {
+fn caches_commits_and_verifies_the_cache() {
     let env = tree();
     env.git(&["checkout", "--quiet", "-b", "change"]);
     env.write("packages/tokens/a b.ts", "2\n");
@@ -78,7 +78,7 @@ fn a_commit_is_read_once_and_what_is_kept_is_never_trusted_blindly() {
 }
 
 #[test]
-fn few_outlines_are_kept() {
+fn keeps_at_most_16_summaries() {
     let env = tree();
     for number in 0..18 {
         env.write("README.md", &format!("{number}\n"));
@@ -91,7 +91,7 @@ fn few_outlines_are_kept() {
 }
 
 #[test]
-fn what_the_working_tree_says_of_what_exists_counts() {
+fn existing_files_are_those_of_the_working_tree() {
     let env = tree();
     affected_json(&env, &[]);
     env.write("packages/extra/package.json", r#"{ "name": "extra" }"#);
@@ -146,7 +146,7 @@ fn links_in_a_commit_are_followed_inside_of_it() {
 }
 
 #[test]
-fn a_clone_without_a_manifest_of_the_commit_has_its_working_tree() {
+fn uses_the_working_tree_if_a_commit_s_manifest_is_missing() {
     let env = tree();
     env.git(&["checkout", "--quiet", "-b", "change"]);
     env.write("packages/tokens/a b.ts", "2\n");

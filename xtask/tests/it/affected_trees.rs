@@ -63,7 +63,7 @@ fn a_manifest_that_is_not_utf8_is_as_broken_in_a_commit() {
 }
 
 #[test]
-fn a_config_that_git_keeps_otherwise_is_read_from_the_working_tree() {
+fn reads_a_filtered_config_from_the_working_tree() {
     let env = branch();
     env.git(&["config", "filter.secret.clean", "sed 's/^/secret:/'"]);
     env.git(&["config", "filter.secret.smudge", "sed 's/^secret://'"]);
@@ -79,7 +79,7 @@ fn a_config_that_git_keeps_otherwise_is_read_from_the_working_tree() {
 }
 
 #[test]
-fn where_projects_are_looked_for_is_said_by_the_working_tree() {
+fn project_patterns_come_from_the_working_tree() {
     let env = tree();
     env.sh("mkdir sites && git mv projects/alone sites/alone && git rm -rq projects").exits(0);
     env.write("projects/README", "none yet\n");
@@ -92,7 +92,7 @@ fn where_projects_are_looked_for_is_said_by_the_working_tree() {
 }
 
 #[test]
-fn a_commit_that_was_replaced_is_read_as_its_own_id_says() {
+fn ignores_git_replace_refs() {
     let env = branch();
     env.write("README.md", "1\n");
     env.commit("change");
@@ -107,7 +107,7 @@ fn a_commit_that_was_replaced_is_read_as_its_own_id_says() {
 }
 
 #[test]
-fn inputs_behind_a_link_decide_too() {
+fn inputs_behind_a_link_count() {
     let env = branch();
     env.write("shared/text", "1\n");
     symlink("shared", env.root.join("also")).expect("a link");
@@ -126,7 +126,7 @@ fn inputs_behind_a_link_decide_too() {
 
 /// A link inside of a project, a link behind it, a link to a package, and one that is not committed.
 #[test]
-fn what_a_link_leads_to_is_an_input() {
+fn the_target_of_a_link_is_an_input() {
     let env = branch();
     env.write("shared/texts/hello", "1\n");
     env.write("shared/deep/more", "1\n");
@@ -159,7 +159,7 @@ fn what_a_link_leads_to_is_an_input() {
 }
 
 #[test]
-fn nothing_is_kept_where_git_would_see_it() {
+fn caches_are_invisible_to_git() {
     let env = branch();
     let ignored = std::fs::read_to_string(env.root.join(".gitignore")).expect("a file");
     env.write(".gitignore", &ignored.replace(".xtask/", ""));

@@ -203,7 +203,7 @@ fn find_changes(
 }
 
 #[test]
-fn affected_status_and_deploy_agree_with_the_bytes_that_builds_read() {
+fn affected_status_and_deploy_agree_with_the_bytes_of_builds() {
     let count = std::env::var("XTASK_RUNS").ok().and_then(|count| count.parse().ok());
     let mut first: Option<TestEnv> = None;
     for seed in 1..=count.unwrap_or(WORKSPACES) {

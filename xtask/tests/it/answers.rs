@@ -162,7 +162,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_a_run_left_is_judged(
+    fn classifies_arbitrary_output_of_a_run(
         which in any::<proptest::sample::Index>(), how in any::<usize>(), at in any::<usize>(), other in any_json(), text in any_text(),
     ) {
         let real = real();
@@ -183,7 +183,7 @@ proptest! {
 }
 
 #[test]
-fn what_was_once_found_is_read() {
+fn reads_responses_that_once_failed() {
     for found in harmful_answers() {
         let answer = found.answer();
         judge(&answer.body);
@@ -345,7 +345,7 @@ fn ask(server: &Server, answer: &Answer) {
 }
 
 #[test]
-fn servers_that_answer_anything_are_errors_at_worst() {
+fn arbitrary_responses_are_errors_at_worst() {
     let server = Server::start();
     let mut runner = TestRunner::deterministic();
     let (any, header) = (any_json(), any_header());
@@ -412,7 +412,7 @@ fn stage() -> (TestEnv, Server) {
 
 /// A server may send back what it was sent, in a message, at the place where a message is cut, or encoded.
 #[test]
-fn a_server_that_echoes_the_token_does_not_make_it_public() {
+fn redacts_a_token_that_a_server_echoes() {
     let (env, server) = stage();
     let gitlab = "glpat-canary-7f3a-of-gitlab";
     let api = format!("{}/api/v4", server.address);
@@ -470,7 +470,7 @@ fn base64(text: &str) -> String {
 }
 
 #[test]
-fn the_real_program_stays_calm() {
+fn the_program_never_panics_on_arbitrary_responses() {
     let (env, server) = stage();
     env.write("rows.json", r#"[{ "project": "a", "status": "ready" }]"#);
     let api = format!("{}/api/v4", server.address);

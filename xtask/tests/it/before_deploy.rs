@@ -103,7 +103,7 @@ fn migrations_are_applied_once_before_the_upload() {
 }
 
 #[test]
-fn a_failed_step_changes_nothing_that_is_live() {
+fn a_failed_step_keeps_the_live_version() {
     let env = TestEnv::with_tools();
     worker(&env, "one", &json!(STEP));
     migration(

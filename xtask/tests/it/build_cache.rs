@@ -88,7 +88,7 @@ fn another_environment_and_a_retry_do_not_build() {
 }
 
 #[test]
-fn only_the_very_same_build_is_taken() {
+fn restores_only_an_identical_build() {
     let env = counting_repository();
     assert_eq!(build(&env, &[])["fromCache"], false);
     env.write("projects/a/dist/index.html", "another person's");
@@ -149,7 +149,7 @@ fn two_runs_at_once_share_one_build() {
 }
 
 #[test]
-fn what_is_not_known_whole_is_built_each_time() {
+fn builds_again_if_inputs_are_not_fully_known() {
     let env = counting_repository();
     let not_kept = |message: &str| {
         let before = builds(&env);

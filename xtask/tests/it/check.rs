@@ -39,7 +39,7 @@ fn answers(env: &TestEnv, host: &str, action: &Value) {
 }
 
 #[test]
-fn workers_that_answer_no_request_are_right() {
+fn workers_without_requests_are_right() {
     for code in [
         "export default { async scheduled() { await fetch('https://example.com'); } };",
         "export default { async queue(batch) { batch.ackAll(); } };",
@@ -54,7 +54,7 @@ fn workers_that_answer_no_request_are_right() {
 }
 
 #[test]
-fn what_a_worker_answers_by_design_is_right() {
+fn expected_responses_of_a_worker_are_right() {
     let code = |status: u16| {
         format!("export default {{ fetch: () => new Response(null, {{ status: {status} }}) }};")
     };
@@ -83,7 +83,7 @@ fn what_a_worker_answers_by_design_is_right() {
 }
 
 #[test]
-fn sites_whose_first_page_is_elsewhere_are_right() {
+fn sites_with_the_first_page_elsewhere_are_right() {
     let assets = json!({ "directory": "./public" });
     let flat = json!({ "directory": "./public", "html_handling": "none" });
     let cases: [(&Value, &[(&str, &str)]); 5] = [
@@ -107,7 +107,7 @@ fn sites_whose_first_page_is_elsewhere_are_right() {
 }
 
 #[test]
-fn the_edge_in_front_proves_nothing_and_rolls_nothing_back() {
+fn responses_of_the_edge_are_unknown_and_roll_nothing_back() {
     let page = "<html><title>Parts of a bicycle</title><p>Ask me@example.com</p></html>";
     let files = [("public/index.html", page), ("public/app.js", "export const parts = 1;")];
     let env = project(&json!({ "assets": { "directory": "./public" } }), &Value::Null, &files);
@@ -130,7 +130,7 @@ fn the_edge_in_front_proves_nothing_and_rolls_nothing_back() {
 }
 
 #[test]
-fn a_guard_in_front_of_every_address_leaves_the_version_live() {
+fn a_login_in_front_of_every_url_keeps_the_version_live() {
     let code = "export default { fetch: () => new Response('one') };";
     let fields = json!({ "main": "worker.js", "preview_urls": false });
     let env = project(&fields, &Value::Null, &[("worker.js", code)]);

@@ -28,7 +28,7 @@ fn refusal(env: &TestEnv, arguments: &[&str]) -> String {
 const DOMAIN: &str = r#""routes": [{ "pattern": "www.example.com", "custom_domain": true }]"#;
 
 #[test]
-fn two_that_claim_one_thing_are_refused_with_both_configs() {
+fn refuses_two_projects_with_the_same_claim_and_names_both_configs() {
     let other_block = r#""name": "b", "env": { "staging": { "name": "a" } }"#;
     let capitals = r#""name": "b", "preview_urls": true, "routes": [{ "pattern": "WWW.example.com.", "custom_domain": true }]"#;
     let a = format!(r#""name": "a", "preview_urls": true, {DOMAIN}"#);
@@ -65,7 +65,7 @@ fn two_that_claim_one_thing_are_refused_with_both_configs() {
 }
 
 #[test]
-fn a_block_that_inherits_a_domain_takes_it_away() {
+fn refuses_an_environment_that_inherits_a_domain() {
     let config = format!(
         r#""name": "a", "preview_urls": true, {DOMAIN}, "env": {{ "staging": {{}}, "qa": {{}} }}"#
     );
@@ -124,7 +124,7 @@ fn a_pattern_that_shares_requests_with_production_is_refused_unless_it_is_named(
 }
 
 #[test]
-fn a_preview_that_can_have_no_address_is_refused_before_the_upload() {
+fn refuses_a_preview_without_a_url_before_the_upload() {
     let objects =
         r#""durable_objects": { "bindings": [{ "name": "ROOM", "class_name": "Room" }] }"#;
     for (config, message) in [
@@ -163,7 +163,7 @@ fn a_preview_that_can_have_no_address_is_refused_before_the_upload() {
 }
 
 #[test]
-fn an_alias_does_not_take_the_address_of_another_worker() {
+fn refuses_an_alias_with_the_url_of_another_worker() {
     let env = env(&[("a", r#""name": "site""#), ("b", r#""name": "mr-1-site""#)]);
     env.commit("projects");
     let stderr = refusal(&env, &["preview", "a", "--env", "local", "--alias", "mr-1"]);
@@ -172,7 +172,7 @@ fn an_alias_does_not_take_the_address_of_another_worker() {
 }
 
 #[test]
-fn names_of_gitlab_s_environments_do_not_collapse() {
+fn different_projects_have_different_gitlab_environments() {
     let env = env(&[
         ("a+b", r#""name": "one""#),
         ("a-b", r#""name": "two""#),

@@ -46,7 +46,7 @@ fn normalize(text: &str) -> String {
 }
 
 #[test]
-fn what_can_be_made_again_is_deleted_and_nothing_else() {
+fn deletes_only_files_that_can_be_recreated() {
     let env = sites();
     let before = env.sh("find . -path ./.git -prune -o -print | sort").exits(0).stdout;
     let script = env.xtask(&["clean", "--dry-run"]).exits(0).stdout;

@@ -126,7 +126,7 @@ fn cases() -> Vec<(&'static str, Vec<Note>, Faults)> {
 }
 
 #[test]
-fn the_module_of_dagger_ends_in_the_same_state() {
+fn the_dagger_module_writes_the_same_comment() {
     let text = body(&["site"]);
     let theirs: Vec<GitLab> = cases()
         .into_iter()
@@ -161,7 +161,7 @@ fn the_module_of_dagger_ends_in_the_same_state() {
 }
 
 #[test]
-fn what_is_done_is_told() {
+fn reports_what_was_written() {
     let start = |notes: &[Note]| GitLab::start(notes, Behaviour::default());
     let written =
         |action, note, deleted: &[u64]| WriteResult { action, note, deleted: deleted.to_vec() };
@@ -205,7 +205,7 @@ fn what_is_done_is_told() {
 }
 
 #[test]
-fn patience_is_as_long_as_the_server_asks_and_ends() {
+fn waits_as_long_as_the_server_asks_up_to_a_limit() {
     let throttled: Faults = |seen, count| match (count, seen.method.as_str()) {
         (1, _) => Some(THROTTLED),
         (2, "POST") => Some(LIMITED),
@@ -277,12 +277,12 @@ fn run_jobs(count: usize, delay: u64, existing: &[Note]) {
 }
 
 #[test]
-fn eight_jobs_at_once_lose_no_row() {
+fn keeps_all_rows_of_eight_concurrent_jobs() {
     run_jobs(8, 60, &[]);
     run_jobs(8, 60, &[note(5, &body(&["before"]))]);
 }
 
 #[test]
-fn more_than_a_hundred_jobs_at_once_lose_no_row() {
+fn keeps_all_rows_of_over_a_hundred_concurrent_jobs() {
     run_jobs(110, 0, &[]);
 }

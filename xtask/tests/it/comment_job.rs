@@ -52,7 +52,7 @@ fn a_redirect_does_not_get_the_token() {
 }
 
 #[test]
-fn tokens_that_cannot_comment_are_told_apart() {
+fn explains_why_a_token_cannot_comment() {
     let env = TestEnv::new();
     let rows = [ready("site")];
     for (over, code, action, text) in [
@@ -81,7 +81,7 @@ fn tokens_that_cannot_comment_are_told_apart() {
 }
 
 #[test]
-fn what_is_planned_is_what_is_written() {
+fn writes_the_planned_comment() {
     let env = TestEnv::new();
     let server = GitLab::start(&[], Behaviour::default());
     let failed = CommentRow {
@@ -111,7 +111,7 @@ fn what_is_planned_is_what_is_written() {
 }
 
 #[test]
-fn rows_with_slips_are_refused() {
+fn refuses_rows_with_typos() {
     let env = TestEnv::new();
     for (text, message) in [
         (r#"[{"project":"a","status":"ready","aliasURL":"x"}]"#, "unknown field `aliasURL`"),
@@ -203,7 +203,7 @@ fn authority(name: &str) -> (String, rustls::ServerConfig) {
 }
 
 #[test]
-fn a_private_authority_is_trusted_beside_the_others() {
+fn trusts_a_private_authority_in_addition() {
     let env = TestEnv::new();
     let ((pem, config), (other, _)) = (authority("one"), authority("other"));
     env.write("ca.pem", &pem);

@@ -28,7 +28,7 @@ fn site() -> TestEnv {
 }
 
 #[test]
-fn edits_that_git_was_told_not_to_see() {
+fn sees_edits_behind_skip_worktree_and_assume_unchanged() {
     for flag in ["--skip-worktree", "--assume-unchanged"] {
         let env = site();
         let before = key(&env).expect("a key");
@@ -46,7 +46,7 @@ fn edits_that_git_was_told_not_to_see() {
 }
 
 #[test]
-fn pointers_of_git_lfs_are_refused_and_their_files_are_not() {
+fn refuses_git_lfs_pointers_but_not_their_files() {
     let env = site();
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
     env.write(".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n");
@@ -78,7 +78,7 @@ fn pointers_of_git_lfs_are_refused_and_their_files_are_not() {
 }
 
 #[test]
-fn line_endings_are_those_of_the_working_tree() {
+fn keys_use_the_line_endings_of_the_working_tree() {
     let env = site();
     env.write(".gitattributes", "* text=auto\n");
     env.commit("attributes");
@@ -95,7 +95,7 @@ fn line_endings_are_those_of_the_working_tree() {
 }
 
 #[test]
-fn a_submodule_is_the_files_in_its_folder() {
+fn keys_include_the_files_of_a_submodule() {
     let (env, _) = tree_with_submodule();
     let before = key(&env).expect("a key");
     for edit in [
@@ -120,7 +120,7 @@ fn a_submodule_is_the_files_in_its_folder() {
 }
 
 #[test]
-fn a_repository_inside_of_the_repository_is_its_files() {
+fn keys_include_the_files_of_a_nested_repository() {
     let env = site();
     env.sh("mkdir projects/app/lib && cd projects/app/lib && git init -q . && echo 1 > a.ts && git add . && \
             git -c user.name=T -c user.email=t@example.com commit -qm one")
@@ -144,7 +144,7 @@ fn a_repository_inside_of_the_repository_is_its_files() {
 }
 
 #[test]
-fn a_sparse_checkout_says_what_is_not_checked_out() {
+fn reports_paths_missing_from_a_sparse_checkout() {
     let env = TestEnv::new();
     env.site("projects/app", "app");
     env.site("projects/other", "other");

@@ -12,7 +12,7 @@ fn deploy(env: &TestEnv, more: &[&str]) -> Ran {
 }
 
 #[test]
-fn a_site_goes_live_changes_and_is_left_alone() {
+fn deploys_a_site_then_a_change_then_nothing() {
     let env = TestEnv::with_tools();
     env.site("projects/a", "site-a");
     env.commit("site");
@@ -58,7 +58,7 @@ fn a_site_goes_live_changes_and_is_left_alone() {
 }
 
 #[test]
-fn several_projects_go_side_by_side_and_one_failure_stops_no_other() {
+fn deploys_projects_in_parallel_and_one_failure_stops_no_other() {
     let env = TestEnv::with_tools();
     env.site("projects/good", "good");
     env.worker("projects/api", "api");
@@ -134,7 +134,7 @@ fn a_refused_token_changes_nothing() {
 }
 
 #[test]
-fn what_was_deployed_survives_a_kill_of_the_sandbox() {
+fn deployments_survive_a_kill_of_the_sandbox() {
     let env = TestEnv::with_tools();
     env.site("projects/a", "a");
     env.commit("site");
@@ -155,7 +155,7 @@ fn what_was_deployed_survives_a_kill_of_the_sandbox() {
 }
 
 #[test]
-fn the_sandbox_dies_in_the_middle_of_a_deploy() {
+fn reports_a_sandbox_killed_during_a_deploy() {
     let env = TestEnv::with_tools();
     env.site("projects/a", "a");
     env.commit("site");
@@ -180,7 +180,7 @@ fn the_sandbox_dies_in_the_middle_of_a_deploy() {
 }
 
 #[test]
-fn ctrl_c_ends_the_children_and_says_so() {
+fn ctrl_c_stops_the_children_and_is_reported() {
     let env = TestEnv::with_tools();
     env.site("projects/a", "a");
     env.write("projects/a/build.ts", "await Bun.write('started', ''); await Bun.sleep(600_000);");
@@ -233,7 +233,7 @@ fn the_dry_run_is_a_script_that_does_the_same() {
 }
 
 #[test]
-fn one_that_waits_for_its_answer_lets_the_next_begin() {
+fn a_slow_check_does_not_delay_the_next_build() {
     let env = TestEnv::with_tools();
     env.worker("projects/a", "a");
     env.site("projects/b", "b");

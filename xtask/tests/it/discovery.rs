@@ -6,7 +6,7 @@ use workspace::Workspace;
 use crate::support::TestEnv;
 
 #[test]
-fn a_foreign_tree_is_read_without_an_edit() {
+fn reads_an_existing_monorepo_unchanged() {
     let env = TestEnv::new();
     env.site("apps/one/site", "one-site");
     env.site("apps/two/site", "two-site");

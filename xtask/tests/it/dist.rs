@@ -392,7 +392,7 @@ fn the_pipeline_of_an_archive_names_no_cargo() {
 }
 
 #[test]
-fn an_archive_is_of_a_commit() {
+fn an_archive_is_named_after_its_commit() {
     let env = adopted_repository();
     let script =
         env.xtask(&["dist", "--target", "x86_64-unknown-linux-musl", "--dry-run"]).exits(0).stdout;

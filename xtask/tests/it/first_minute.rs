@@ -79,7 +79,7 @@ fn the_alias_of_another_repository_does_the_same() {
 
 /// Cargo's own pause in the last crate is described in docs/adr/0021.
 #[test]
-fn a_first_run_names_its_parts_and_is_never_silent_for_three_seconds() {
+fn the_first_run_names_its_phases_and_prints_at_least_every_three_seconds() {
     let env = TestEnv::with_tools();
     env.site("projects/a", "a");
     env.commit("site");

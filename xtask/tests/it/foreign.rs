@@ -54,7 +54,7 @@ fn configs(json: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn what_is_there_is_found_and_what_is_broken_is_named() {
+fn finds_projects_and_names_broken_configs() {
     let env = tree();
     let ran = env.xtask(&["projects", "--json"]).exits(0);
     let json = ran.json();
@@ -92,7 +92,7 @@ fn what_is_there_is_found_and_what_is_broken_is_named() {
 }
 
 #[test]
-fn changes_concern_whom_they_should() {
+fn changes_affect_the_right_projects() {
     let env = tree();
     env.sh("git branch -M main && git checkout -q -b change").exits(0);
     for (path, expected) in [
@@ -115,7 +115,7 @@ fn changes_concern_whom_they_should() {
 }
 
 #[test]
-fn a_broken_config_stops_those_who_mean_it() {
+fn a_broken_config_stops_only_commands_for_its_project() {
     let env = tree();
     env.sh("git branch -M main && git checkout -q -b change").exits(0);
     env.write("apps/docs/readme.md", "new\n");

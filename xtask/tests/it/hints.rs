@@ -78,7 +78,7 @@ fn a_file_above_25_mib_is_named_with_the_place_for_large_files() {
 }
 
 #[test]
-fn code_of_a_pages_project_in_the_assets_is_named() {
+fn names_code_of_a_pages_project_in_the_assets() {
     let env = site();
     let dist = env.root.join("projects/app/dist");
     env.write("projects/app/dist/_worker.js", CODE);
@@ -134,7 +134,7 @@ fn a_symbolic_link_to_nothing_is_named() {
 }
 
 #[test]
-fn a_checkout_of_another_owner_gets_the_advice_of_git() {
+fn shows_git_s_advice_for_a_checkout_of_another_owner() {
     let env = site();
     // Git's own switch for its tests of this refusal.
     let other = [("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")];
@@ -151,7 +151,7 @@ fn a_checkout_of_another_owner_gets_the_advice_of_git() {
 }
 
 #[test]
-fn the_reason_of_wrangler_is_printed_once() {
+fn prints_wrangler_s_reason_once() {
     let code = format!("throw new Error('reason of the code');\n{CODE}");
     fails(
         &worker(&code, &json!({})),
@@ -183,7 +183,7 @@ fn the_reason_of_wrangler_is_printed_once() {
 }
 
 #[test]
-fn a_request_that_the_sandbox_does_not_carry_out_is_explained() {
+fn explains_a_request_that_the_sandbox_does_not_support() {
     let move_class = json!({ "migrations": [
         { "tag": "v1", "transferred_classes": [{ "from": "A", "from_script": "other", "to": "A" }] },
     ] });

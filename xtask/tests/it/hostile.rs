@@ -115,7 +115,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn files_of_any_content_are_read_or_refused(
+    fn reads_or_refuses_files_with_any_content(
         text in any_text(), other in any_json(), at in any::<usize>(), toml in any::<bool>(),
     ) {
         let path = Utf8Path::new(if toml { "p/wrangler.toml" } else { "p/wrangler.jsonc" });
@@ -169,7 +169,7 @@ proptest! {
 
 /// The input of a child arrives unchanged, whatever line would end it, and none of it runs.
 #[test]
-fn no_text_ends_its_heredoc_or_its_word() {
+fn text_never_ends_its_heredoc_or_word() {
     let env = TestEnv::new();
     let texts = [
         "DAGGER\ntouch pwned\n",
@@ -214,7 +214,7 @@ esac
 /// Folders, files and settings with hostile names, through the real binary: what is printed as a script
 /// carries out nothing but itself, and what is printed for people steers no terminal.
 #[test]
-fn hostile_names_are_carried_out_by_nobody() {
+fn hostile_names_never_run_as_commands() {
     let env = TestEnv::with_tools();
     let dir = "projects/$(touch pwned)`touch pwned`';touch pwned;'\" #";
     env.site(dir, "site-a");
@@ -258,7 +258,7 @@ fn hostile_names_are_carried_out_by_nobody() {
 }
 
 #[test]
-fn what_cannot_be_meant_well_is_refused_with_its_place() {
+fn refuses_dangerous_configs_with_their_place() {
     let env = TestEnv::new();
     env.site("projects/a", "a");
     env.commit("site");

@@ -37,7 +37,7 @@ fn imposter() -> (u16, Arc<Mutex<String>>) {
 }
 
 #[test]
-fn no_command_gives_a_token_to_another_program() {
+fn no_command_sends_a_token_to_another_program() {
     let env = TestEnv::new();
     env.site("projects/a", "a");
     env.commit("site");

@@ -326,7 +326,7 @@ fn a_cargo_workspace_and_a_pipeline_stay_as_they_are() {
 }
 
 #[test]
-fn what_is_there_is_kept_and_named() {
+fn keeps_and_names_existing_files() {
     let env = monorepo(Manager::Bun);
     env.write("xtask/Cargo.toml", "[package]\nname = \"xtask\"\nversion = \"9.0.0\"\n");
     env.write(".cargo/config.toml", "[alias]\nxtask = \"run -p xtask --\"\n");
@@ -343,7 +343,7 @@ fn what_is_there_is_kept_and_named() {
 }
 
 #[test]
-fn what_is_no_other_repository_is_refused() {
+fn refuses_a_folder_that_is_no_other_repository() {
     let env = TestEnv::foreign();
     let own = repository();
     for (path, message) in [
@@ -358,7 +358,7 @@ fn what_is_no_other_repository_is_refused() {
 
 /// The documented example, docs/adopt.md: the crate of a repository with its own command.
 #[test]
-fn own_commands_stand_beside_ours() {
+fn own_commands_exist_beside_ours() {
     let env = TestEnv::foreign();
     init(&env, &[]).exits(0);
     let guide = std::fs::read_to_string(repository().join("docs/adopt.md")).expect("text");
@@ -392,7 +392,7 @@ fn own_commands_stand_beside_ours() {
 }
 
 #[test]
-fn carried_pins_are_written_by_the_commands_of_a_script() {
+fn script_writes_the_embedded_pins() {
     let env = monorepo(Manager::Bun);
     init(&env, &[]).exits(0);
     let wrangler = Toolchain::wrangler(&env.root);

@@ -93,7 +93,7 @@ fn a_build_ends_with_xtask() {
 }
 
 #[test]
-fn a_process_that_a_build_leaves_holds_nobody_up() {
+fn does_not_wait_for_a_background_process_of_a_build() {
     let env = TestEnv::with_tools();
     env.site("projects/a", "a");
     // It leaves the process group and keeps the output open, as a daemon does that was not told better.

@@ -182,7 +182,7 @@ fn bun() {
 }
 
 #[test]
-fn a_lock_file_that_comes_or_goes_affects_all_below() {
+fn an_added_or_deleted_lock_file_affects_all_packages_below() {
     let env = repository("bun.lock", "{ \"workspaces\": {} }");
     env.git(&["mv", "bun.lock", "package-lock.json"]);
     assert_eq!(names(&affected_json(&env, &[])), ALL);

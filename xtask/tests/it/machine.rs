@@ -71,7 +71,7 @@ fn a_closed_pipe_is_no_error() {
 }
 
 #[test]
-fn no_home_and_odd_folders_for_temporary_files() {
+fn runs_without_home_and_with_unusual_temporary_folders() {
     let env = site();
     let missing = env.folder.join("no such folder");
     let blocked = env.folder.join("file");
@@ -96,7 +96,7 @@ fn no_home_and_odd_folders_for_temporary_files() {
 }
 
 #[test]
-fn few_file_handles_are_an_error_that_says_so() {
+fn reports_too_few_file_handles() {
     let env = site();
     let run = |limit: &str, command: &str| {
         let program = env!("CARGO_BIN_EXE_xtask");
@@ -140,7 +140,7 @@ fn a_repository_below_a_folder_with_any_name_is_deployed() {
 }
 
 #[test]
-fn a_folder_in_which_bun_runs_nothing_is_refused() {
+fn refuses_a_folder_in_which_bun_cannot_run() {
     let mut env = site();
     let root = env.folder.join("what?");
     std::fs::rename(&env.root, &root).expect("renamed");
@@ -154,7 +154,7 @@ fn a_folder_in_which_bun_runs_nothing_is_refused() {
 }
 
 #[test]
-fn bytes_that_are_not_utf_8_are_named() {
+fn names_bytes_that_are_not_utf_8() {
     let env = site();
     let odd = OsStr::from_bytes(b"caf\xe9");
     // The repository's own folder.
@@ -182,7 +182,7 @@ fn bytes_that_are_not_utf_8_are_named() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_leaves_nothing_behind() {
+fn a_failed_write_leaves_no_partial_file() {
     let env = site();
     let status = || env.sh("git status --porcelain --ignored | grep -v .xtask").stdout;
     let before = status();

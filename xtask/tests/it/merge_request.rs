@@ -126,7 +126,7 @@ fn picture(env: &TestEnv) -> Utf8PathBuf {
 }
 
 #[test]
-fn one_comment_from_the_first_push_to_the_end() {
+fn one_comment_follows_a_merge_request_from_push_to_merge() {
     let request = MergeRequest::open();
     let (env, mut browser) = (&request.env, Browser::open());
     let page = format!("http://127.0.0.1:{}/#mr-7-42", request.port);
@@ -256,7 +256,7 @@ fn a_merge_request_in_the_sandbox_is_one_command() {
 }
 
 #[test]
-fn a_preview_with_bindings_of_its_own_is_shown_until_it_is_deleted() {
+fn a_preview_with_own_bindings_is_shown_until_deleted() {
     let env = TestEnv::with_tools();
     preview_strategy::worker(&env, r#""previews": { "vars": { "STAGE": "preview" } },"#);
     let request = MergeRequest::in_env(env);
@@ -297,7 +297,7 @@ fn a_preview_with_bindings_of_its_own_is_shown_until_it_is_deleted() {
 }
 
 #[test]
-fn a_project_that_the_merge_deploys_first_fails_nothing() {
+fn a_project_that_was_never_deployed_fails_no_preview() {
     let env = TestEnv::with_tools();
     env.site("projects/website", "website");
     let request = MergeRequest::in_env(env);
@@ -316,7 +316,7 @@ fn a_project_that_the_merge_deploys_first_fails_nothing() {
 }
 
 #[test]
-fn without_a_token_the_job_passes_and_leaves_its_links() {
+fn the_job_passes_without_a_token_and_prints_links() {
     let request = MergeRequest::open();
     let env = &request.env;
     env.write("projects/rawkode.academy/website/content.txt", "two");

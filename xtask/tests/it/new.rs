@@ -100,7 +100,7 @@ fn the_dry_run_is_a_script_that_makes_the_same_files() {
 }
 
 #[test]
-fn what_is_there_stays_as_it_is() {
+fn keeps_existing_files() {
     let env = TestEnv::new();
     env.site("projects/a.com/site", "site");
     env.worker("projects/api", "api");

@@ -173,7 +173,7 @@ fn diff_names_the_inputs_that_changed_since_the_live_version() {
 }
 
 #[test]
-fn the_folder_that_a_person_is_in_is_a_project() {
+fn dot_names_the_project_of_the_current_folder() {
     let env = TestEnv::with_tools();
     for name in ["a", "b"] {
         env.site(&format!("projects/{name}"), name);

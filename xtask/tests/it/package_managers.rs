@@ -280,7 +280,7 @@ cases! {
 }
 
 #[test]
-fn settings_that_are_deleted_count_too() {
+fn deleted_settings_count() {
     for path in [".npmrc", "bunfig.toml", "bun.lock"] {
         let env = repository(&[BUN, ROOT, (".npmrc", "a=1\n"), ("bunfig.toml", "a = 1\n")]);
         let before = key(&env);
@@ -291,7 +291,7 @@ fn settings_that_are_deleted_count_too() {
 }
 
 #[test]
-fn what_a_manager_refuses_is_that_project_s_row() {
+fn a_refusal_by_the_package_manager_is_that_project_s_row() {
     let env = repository(&[
         ("other/package.json", r#"{ "workspaces": ["*"] }"#),
         ("other/pnpm-workspace.yaml", "packages: [\n"),

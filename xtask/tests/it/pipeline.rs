@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
-use gitlab::pipeline::condition::{Condition, Operand};
-use gitlab::pipeline::jobs;
-use gitlab::pipeline::types::{Job, Pipeline, Rule};
 use serde_json::{Value, json};
 use workspace::Workspace;
 
+use crate::pipeline_model::{Job, Pipeline, Rule, is_met};
 use crate::support::{TestEnv, repository};
+
+/// The environment of a merge request's previews.
+const REVIEW: &str = "review/$CI_MERGE_REQUEST_IID";
 
 /// A repository with two projects and the pipeline written.
 pub fn with_pipeline() -> TestEnv {
@@ -24,7 +25,7 @@ pub fn with_pipeline() -> TestEnv {
 
 pub fn pipeline(env: &TestEnv) -> Pipeline {
     let workspace = Workspace::load(&env.root).expect("a workspace");
-    Pipeline::new(&workspace, &workspace.graph)
+    Pipeline::parse(gitlab::pipeline::generate(&workspace).expect("a pipeline"))
 }
 
 /// The config file with `settings` as its `pipeline` section.
@@ -144,19 +145,6 @@ pub fn events() -> Vec<Event> {
     ]
 }
 
-fn holds(condition: &Condition, variables: &BTreeMap<&str, &str>) -> bool {
-    let value = |operand: &Operand| match operand {
-        Operand::Text(text) => Some(text.clone()),
-        Operand::Variable(name) => variables.get(name).map(|&value| value.to_owned()),
-    };
-    let own = |name: &str| variables.get(name).map(|&value| value.to_owned());
-    match condition {
-        Condition::Is(name, operand) => own(name) == value(operand),
-        Condition::IsNot(name, operand) => own(name) != value(operand),
-        Condition::All(all) => all.iter().all(|condition| holds(condition, variables)),
-    }
-}
-
 /// The first rule that applies, as GitLab looks for it.
 fn first<'r>(rules: &'r [Rule], event: &Event) -> Option<&'r Rule> {
     let matches = |pattern: &String, path: &str| match pattern.strip_suffix("**/*") {
@@ -170,18 +158,19 @@ fn first<'r>(rules: &'r [Rule], event: &Event) -> Option<&'r Rule> {
             }
             _ => true,
         };
-        holds(&rule.condition, &event.variables) && changed
+        is_met(&rule.condition, &event.variables) && changed
     })
 }
 
 fn job_names(pipeline: &Pipeline, event: &Event) -> Vec<String> {
-    if first(&pipeline.workflow.as_ref().expect("a workflow").rules, event).is_none() {
+    if first(&pipeline.workflow_rules, event).is_none() {
         return Vec::new();
     }
     let visible = pipeline.jobs.0.iter().filter(|(name, _)| !name.starts_with('.'));
     let names = visible.filter_map(|(name, job)| {
         let rule = first(&job.rules, event)?;
-        Some(rule.when.map_or_else(|| name.clone(), |when| format!("{name} ({when})")))
+        let when = rule.when.as_ref();
+        Some(when.map_or_else(|| name.clone(), |when| format!("{name} ({when})")))
     });
     names.collect()
 }
@@ -196,7 +185,7 @@ fn each_event_makes_its_jobs() {
 }
 
 #[test]
-fn a_fork_s_default_branch_deploys_nothing() {
+fn a_fork_s_default_branch_does_not_deploy() {
     let env = with_pipeline();
     let path = "dagger/config/config.json";
     let text = std::fs::read_to_string(env.root.join(path)).expect("text");
@@ -223,10 +212,7 @@ fn inherited_value<T>(
 /// The rules that GitLab checks on upload, or does not check and then does not follow.
 pub fn assert_agrees_with_itself(pipeline: &Pipeline) {
     // Jobs that may be cancelled are cancelled by a new commit, and no others.
-    assert_eq!(
-        pipeline.workflow.as_ref().expect("a workflow").auto_cancel.on_new_commit,
-        "interruptible"
-    );
+    assert_eq!(pipeline.auto_cancel.as_deref(), Some("interruptible"));
     for (name, job) in pipeline.jobs.0.iter().filter(|(name, _)| !name.starts_with('.')) {
         let of = |field: &dyn Fn(&Job) -> Option<bool>| inherited_value(pipeline, name, field);
         let needs =
@@ -240,26 +226,26 @@ pub fn assert_agrees_with_itself(pipeline: &Pipeline) {
         }
         let stage =
             inherited_value(pipeline, name, &|job: &Job| job.stage.clone()).expect("a stage");
-        assert!(pipeline.stages.contains(&stage.as_str()));
+        assert!(pipeline.stages.contains(&stage));
         assert!(!job.rules.is_empty(), "{name}: without rules it is not made for merge requests");
         let Some(place) = &job.environment else {
             assert_eq!(job.interruptible, None, "{name}");
             continue;
         };
         assert_eq!(job.resource_group.as_ref(), Some(&place.name), "{name}");
-        let review = place.name == jobs::REVIEW;
+        let review = place.name == REVIEW;
         let previews = review && place.action.is_none();
         assert_eq!(of(&|job| job.interruptible), Some(previews), "{name}");
         if let Some(stop) = &place.on_stop {
             let stopper = pipeline.jobs.get(stop).expect("the stop job is there");
             let other = stopper.environment.as_ref().expect("an environment");
-            assert_eq!((other.name.as_str(), other.action), (place.name.as_str(), Some("stop")));
+            assert_eq!((&other.name, other.action.as_deref()), (&place.name, Some("stop")));
             assert_eq!(stopper.resource_group, job.resource_group);
             assert_eq!((&stopper.stage, &stopper.needs), (&job.stage, &Some(Vec::new())));
             let conditions =
                 |job: &Job| job.rules.iter().map(|rule| rule.condition.clone()).collect::<Vec<_>>();
             assert_eq!(conditions(stopper), conditions(job));
-            assert!(stopper.rules.iter().all(|rule| rule.when == Some("manual")));
+            assert!(stopper.rules.iter().all(|rule| rule.when.as_deref() == Some("manual")));
             assert!(stopper.rules.iter().all(|rule| rule.allow_failure == Some(true)));
         } else {
             assert!(!previews, "{name} would never be stopped");
@@ -268,7 +254,7 @@ pub fn assert_agrees_with_itself(pipeline: &Pipeline) {
 }
 
 #[test]
-fn pairs_groups_and_needs_agree_with_every_setting() {
+fn stop_jobs_groups_and_needs_are_consistent_for_every_setting() {
     let env = with_pipeline();
     assert_agrees_with_itself(&pipeline(&env));
     let shared = "unix:///run/dagger/engine.sock";
@@ -289,14 +275,14 @@ fn pairs_groups_and_needs_agree_with_every_setting() {
     );
     let push = events().remove(2);
     assert_eq!(job_names(&one, &push), ["check", "deploy"], "xtask itself sees what changed");
-    let read = read_yaml(&one.text().expect("text"));
+    let read = read_yaml(&one.text);
     assert_eq!(read["default"]["tags"], json!(["dagger"]));
     assert_eq!(read[".deployment"]["tags"], json!(["production"]));
 }
 
 /// Staging without a click, then production by one, each with its jobs.
 #[test]
-fn environments_in_a_row_wait_for_each_other() {
+fn later_environments_wait_for_the_previous_one() {
     let env = with_pipeline();
     let row = json!(["staging", "production"]);
     configure(&env, &json!({ "environments": row, "engine": "host" }));
@@ -313,8 +299,7 @@ fn environments_in_a_row_wait_for_each_other() {
     assert_eq!(job_names(&each, &schedule), jobs);
     let merge_request = &events()[9];
     assert_eq!(job_names(&each, merge_request), merge_request.jobs);
-    let text = each.text().expect("text");
-    let job = text.split_once("deploy b.com to production:\n").expect("a job").1;
+    let job = each.text.split_once("deploy b.com to production:\n").expect("a job").1;
     expect_test::expect![[r#"
           extends:
             - .deployment
@@ -352,7 +337,7 @@ fn environments_in_a_row_wait_for_each_other() {
     let included = pipeline(&env);
     let production = included.jobs.get("xtask:deploy to production").expect("a job");
     assert_eq!(production.needs.as_deref(), Some(&["xtask:deploy to staging".to_owned()][..]));
-    assert_eq!(production.rules[0].when, Some("manual"));
+    assert_eq!(production.rules[0].when.as_deref(), Some("manual"));
 
     configure(&env, &json!({ "environments": [] }));
     let none = pipeline(&env);
@@ -360,7 +345,7 @@ fn environments_in_a_row_wait_for_each_other() {
 }
 
 #[test]
-fn a_pipeline_section_that_cannot_work_is_refused() {
+fn refuses_an_invalid_pipeline_section() {
     let env = TestEnv::new();
     for (settings, message) in [
         (json!({ "engine": "docker" }), "`pipeline.engine` is `docker`"),
@@ -369,9 +354,9 @@ fn a_pipeline_section_that_cannot_work_is_refused() {
         (json!({ "environment": "production" }), "unknown field `environment`"),
         (
             json!({ "environments": ["prod"] }),
-            "`pipeline.environments` has `prod`, which is none of `environments`\nhint: choose from: production, staging",
+            "`pipeline.environments` has `prod`, which is not one of `environments`\nhint: choose from: production, staging",
         ),
-        (json!({ "environments": ["local"] }), "none of `environments`"),
+        (json!({ "environments": ["local"] }), "not one of `environments`"),
         (json!({ "environments": ["staging", "staging"] }), "has `staging` twice"),
         (json!({ "daggerSha256": "abc" }), "64 hexadecimal digits"),
     ] {

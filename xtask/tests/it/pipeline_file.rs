@@ -1,19 +1,44 @@
 //! The generated pipeline as a file: its YAML, its names, its tables.
 
-use gitlab::pipeline::{variables, yaml};
+use gitlab::pipeline::template::{Values, fill};
+use gitlab::pipeline::variables;
 use serde_json::{Value, json};
 use workspace::config::Config;
+use workspace::yaml::Yaml;
 
 use crate::pipeline::{assert_agrees_with_itself, pipeline, read_yaml, with_pipeline};
 use crate::support::{TestEnv, repository};
 
 #[test]
-fn the_file_is_what_a_yaml_reader_makes_of_it() {
+fn two_yaml_parsers_read_the_same_pipeline() {
     let env = with_pipeline();
     let pipeline = pipeline(&env);
     let text = std::fs::read_to_string(env.root.join(".gitlab-ci.yml")).expect("text");
-    assert_eq!(text, pipeline.text().expect("text"));
-    assert_eq!(read_yaml(&text), serde_json::to_value(&pipeline).expect("JSON"));
+    assert_eq!(text, pipeline.text);
+    let yaml = Yaml::parse(&text).expect("valid");
+    assert_eq!(scalars_as_texts(&read_yaml(&text)), to_json(&yaml), "both parsers agree");
+}
+
+/// Returns a YAML value as JSON whose scalars are all texts.
+fn to_json(yaml: &Yaml) -> Value {
+    match yaml {
+        Yaml::Scalar(text) => json!(text),
+        Yaml::List(items) => items.iter().map(to_json).collect(),
+        Yaml::Map(entries) => {
+            entries.iter().map(|(key, value)| (key.clone(), to_json(value))).collect()
+        }
+    }
+}
+
+fn scalars_as_texts(value: &Value) -> Value {
+    match value {
+        Value::String(text) => json!(text),
+        Value::Array(items) => items.iter().map(scalars_as_texts).collect(),
+        Value::Object(entries) => {
+            entries.iter().map(|(key, value)| (key.clone(), scalars_as_texts(value))).collect()
+        }
+        other => json!(other.to_string()),
+    }
 }
 
 #[test]
@@ -94,21 +119,24 @@ fn any_value_survives_yaml() {
         "a: b\n- c\n",
         "a\n\u{7f}",
     ];
-    let map: serde_json::Map<String, Value> = words
-        .iter()
+    let template = "$[[ key ]]:\n  - $[[ word ]]\n  - x: $[[ word ]]\nkey: $[[ word ]]\n";
+    let mut text = String::new();
+    let mut expected = Vec::new();
+    for (index, word) in words.into_iter().enumerate() {
         // Bun 1.4.5 merges maps also at a quoted `<<`.
-        .filter(|word| !word.contains('\n') && **word != "<<")
-        .map(|word| ((*word).to_owned(), json!([word, { "x": word }])))
-        .collect();
-    let deep =
-        json!([[["a", ["b\nc"]], {}], [], [[]], [{ "a": { "b": [{ "c": "d\ne\n", "f": 1 }] } }]]);
-    let value = json!({ "words": words[..], "map": map, "deep": deep, "others": [null, true, -1, 2.5, {}] });
-    let text = yaml::document(&value, &|_| None).expect("a document");
-    assert_eq!(read_yaml(&text), value, "{text}");
+        let key = if word == "<<" { "merge" } else { word };
+        let values = Values::from([("key", key.into()), ("word", word.into())]);
+        text +=
+            &fill(&template.replace("key:", &format!("key {index}:")), &values).expect("filled");
+        expected.push((key.to_owned(), json!([word, { "x": word }])));
+        expected.push((format!("key {index}"), json!(word)));
+    }
+    let expected: Value = expected.into_iter().collect();
+    assert_eq!(read_yaml(&text), expected, "{text}");
 }
 
 #[test]
-fn the_file_is_written_checked_and_shown() {
+fn generate_writes_checks_and_prints_the_file() {
     let env = with_pipeline();
     assert_eq!(env.xtask(&["ci", "generate"]).exits(0).stdout, "up to date\n");
     env.xtask(&["ci", "generate", "--check"]).exits(0);
@@ -127,7 +155,7 @@ fn the_file_is_written_checked_and_shown() {
 }
 
 #[test]
-fn a_dependency_s_change_starts_the_deployment() {
+fn a_changed_dependency_starts_the_deployment() {
     let env = with_pipeline();
     env.write("packages/theme/package.json", "{ \"name\": \"theme\" }");
     env.write("bun.lock", "");
@@ -154,7 +182,7 @@ fn a_dependency_s_change_starts_the_deployment() {
 }
 
 #[test]
-fn more_paths_than_gitlab_takes_let_every_push_through() {
+fn too_many_paths_start_the_deployment_on_every_push() {
     let env = with_pipeline();
     let inputs: Vec<String> = (0..60).map(|n| format!("content/{n}.md")).collect();
     for input in &inputs {
@@ -169,7 +197,7 @@ fn more_paths_than_gitlab_takes_let_every_push_through() {
 }
 
 #[test]
-fn odd_names_become_names_that_gitlab_takes() {
+fn unusual_names_become_valid_gitlab_names() {
     let env = TestEnv::new();
     env.site("projects/@a/it's $HOME", "odd");
     env.site("projects/b+c", "plus");
@@ -215,7 +243,7 @@ fn the_table_names_every_variable_with_its_scope() {
 }
 
 #[test]
-fn without_an_environment_there_is_no_job_for_it() {
+fn no_job_without_its_environment() {
     let env = with_pipeline();
     let path = "dagger/config/config.json";
     let mut config: Value =
@@ -231,13 +259,13 @@ fn without_an_environment_there_is_no_job_for_it() {
 /// A merge request's jobs run the code of its branch: none is in the scope of a protected variable, none
 /// names a protected environment on its command line, and each works with what is left.
 #[test]
-fn a_merge_request_s_jobs_neither_see_nor_need_production_s_token() {
+fn merge_request_jobs_do_not_have_production_s_token() {
     let env = with_pipeline();
     let config = Config::load(&env.root).expect("valid");
     let rows = variables::table(&config);
     let (guarded, open): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.protected);
     assert!(!guarded.is_empty() && guarded.iter().all(|row| row.masked), "{rows:?}");
-    let jobs = serde_json::to_value(pipeline(&env)).expect("JSON");
+    let jobs = read_yaml(&pipeline(&env).text);
     let reviewed = |job: &&Value| job["rules"].to_string().contains("merge_request_event");
     let (mut seen, mut deploys) = (0, 0);
     for job in jobs.as_object().expect("jobs").values().filter(|job| job["script"].is_array()) {

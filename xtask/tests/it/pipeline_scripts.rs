@@ -88,7 +88,7 @@ impl Runner {
 }
 
 #[test]
-fn the_preview_job_leaves_what_is_live_alone() {
+fn the_preview_job_does_not_change_production() {
     let env = with_pipeline();
     copy(&env, "dagger");
     tools(&env);
@@ -237,7 +237,7 @@ fn releases(env: &TestEnv) -> String {
 }
 
 #[test]
-fn the_cli_is_downloaded_only_when_its_checksum_fits() {
+fn downloads_the_cli_only_if_its_checksum_matches() {
     let env = with_pipeline();
     // Whatever the machine has, this is no Dagger.
     env.program("dagger", "#!/bin/sh\nexit 1\n");
@@ -268,7 +268,7 @@ fn the_cli_is_downloaded_only_when_its_checksum_fits() {
 }
 
 #[test]
-fn a_job_without_a_docker_daemon_says_what_the_runner_lacks() {
+fn explains_a_missing_docker_daemon() {
     let env = with_pipeline();
     env.program("docker", "#!/bin/sh\nexit 1\n");
     env.program("timeout", "#!/bin/sh\nexit 124\n");

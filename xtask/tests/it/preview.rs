@@ -82,7 +82,7 @@ fn a_preview_answers_at_its_own_address_and_production_stays() {
 }
 
 #[test]
-fn promote_and_rollback_go_by_id_and_never_flip_forward() {
+fn promote_and_rollback_use_ids_and_never_go_forward() {
     let (env, one) = deployed_site();
     change(&env, "two");
     let preview = json(&env, &["preview", "site", "--alias", "mr-7"]).exits(0).record("site");
@@ -134,7 +134,7 @@ fn promote_and_rollback_go_by_id_and_never_flip_forward() {
 }
 
 #[test]
-fn a_deployment_that_does_not_answer_is_taken_back() {
+fn rolls_back_a_deployment_that_does_not_respond() {
     let env = TestEnv::with_tools();
     env.worker("projects/api", "api");
     env.commit("worker");

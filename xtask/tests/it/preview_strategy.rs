@@ -86,7 +86,7 @@ fn host(url: &Value) -> String {
 }
 
 #[test]
-fn a_preview_has_bindings_of_its_own_and_is_deleted() {
+fn a_preview_has_own_bindings_and_is_deleted() {
     let env = TestEnv::with_tools();
     worker(&env, r#""previews": { "vars": { "STAGE": "preview" } },"#);
     env.commit("worker");
@@ -191,7 +191,7 @@ fn an_environment_s_preview_belongs_to_its_worker_and_aliases_stay() {
 }
 
 #[test]
-fn a_config_that_lacks_something_is_refused_with_the_lines_to_add() {
+fn refuses_an_incomplete_config_with_the_lines_to_add() {
     let env = TestEnv::new();
     worker(&env, "");
     env.commit("worker");

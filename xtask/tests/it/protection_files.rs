@@ -3,7 +3,7 @@
 use crate::support::TestEnv;
 
 #[test]
-fn files_beside_the_project_do_not_steer_wrangler() {
+fn files_beside_the_project_do_not_affect_wrangler() {
     let env = TestEnv::with_tools();
     env.site("projects/a", "site-a");
     for file in [".env", ".env.local", ".env.production", ".env.staging"] {

@@ -248,7 +248,7 @@ fn lie(ran: &Ran, before: Option<&str>, now: Option<&str>) -> Option<String> {
 }
 
 #[test]
-fn no_run_lies_about_what_is_live_under_random_faults() {
+fn records_are_true_under_random_faults() {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     let (attempts, first) =
         (number("XTASK_ATTEMPTS").unwrap_or(ATTEMPTS), number("XTASK_SEED").unwrap_or(1));

@@ -21,7 +21,7 @@ fn answers(text: &str) -> String {
 }
 
 #[test]
-fn a_refused_upload_ends_with_1_and_changes_nothing() {
+fn a_refused_upload_exits_with_1_and_changes_nothing() {
     let env = TestEnv::with_tools();
     let deploy = ["deploy", "projects/code", "--env", "local", "--engine", "host"];
     project(&env, &answers("first"), &json!({}));
@@ -61,7 +61,7 @@ fn a_refused_upload_ends_with_1_and_changes_nothing() {
 }
 
 #[test]
-fn storage_that_was_made_at_cloudflare_is_made_in_the_sandbox() {
+fn creates_cloudflare_storage_in_the_sandbox() {
     let env = TestEnv::with_tools();
     let code = "export default { async fetch(_, env) {
         await env.KV.put('a', 'kept'); await env.DB.exec('CREATE TABLE IF NOT EXISTS t (a)');

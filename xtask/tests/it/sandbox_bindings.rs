@@ -56,7 +56,7 @@ fn a_binding_without_a_local_form_is_refused_before_the_upload() {
 }
 
 #[test]
-fn hyperdrive_leads_to_the_local_database_of_the_config() {
+fn hyperdrive_connects_to_the_local_database() {
     let env = TestEnv::with_tools();
     let code = "export default { fetch: (_, env) => new Response(env.DB.user + ' ' + env.DB.database) };\n";
     let id = "0123456789abcdef0123456789abcdef";

@@ -271,7 +271,7 @@ fn value() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn any_value_arrives_through_dagger_s_own_parser() {
+fn every_value_survives_dagger_s_parser() {
     let Some(parser) = Parser::new("any") else { return };
     let parser = std::cell::RefCell::new(parser);
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
@@ -294,7 +294,7 @@ fn any_value_arrives_through_dagger_s_own_parser() {
 }
 
 #[test]
-fn a_whole_script_is_the_pipelines_that_it_looks_like() {
+fn dagger_parses_a_script_into_the_written_pipelines() {
     let env = TestEnv::new();
     env.site("projects/it's a site", "site");
     let mut plan = plan(&env, Operation::Deploy, "site", "staging", None);

@@ -20,7 +20,7 @@ console.log(out.join("\n"));
 "#;
 
 #[test]
-fn every_way_of_writing_a_token_down_is_found_and_redacted() {
+fn redacts_every_encoding_of_a_token() {
     let env = TestEnv::with_tools();
     env.write("writers.ts", WRITERS);
     let written = |program: &str, arguments: &[&str]| {
@@ -50,7 +50,7 @@ fn every_way_of_writing_a_token_down_is_found_and_redacted() {
 }
 
 #[test]
-fn no_step_shows_the_token_not_even_to_those_who_list_processes() {
+fn no_step_shows_the_token_in_its_arguments() {
     let env = TestEnv::with_tools();
     env.site("projects/a", "site-a");
     env.commit("site");
@@ -73,7 +73,7 @@ fn no_step_shows_the_token_not_even_to_those_who_list_processes() {
 
 /// The build of the host engine runs as the same user, so it can read the environment of each process above it.
 #[test]
-fn a_build_finds_no_token_in_the_processes_above_it() {
+fn a_build_cannot_read_the_token_of_its_parent_processes() {
     let env = TestEnv::with_tools();
     env.site("projects/a", "site-a");
     env.write(
@@ -100,7 +100,7 @@ fn a_build_finds_no_token_in_the_processes_above_it() {
 
 /// A program that was given the token may still print it.
 #[test]
-fn a_token_that_a_child_prints_is_redacted() {
+fn redacts_a_token_that_a_child_prints() {
     let env = TestEnv::with_tools();
     env.site("projects/a", "site-a");
     // The token of the sandbox itself, which a build can find in the process that serves it.
@@ -121,7 +121,7 @@ fn a_token_that_a_child_prints_is_redacted() {
 }
 
 #[test]
-fn a_token_that_others_can_read_or_that_is_none_is_refused() {
+fn refuses_a_token_that_others_can_read_or_that_is_malformed() {
     let env = TestEnv::new();
     env.site("projects/a", "site-a");
     env.commit("site");

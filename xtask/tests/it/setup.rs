@@ -78,7 +78,7 @@ fn setup(env: &TestEnv, arguments: &[&str], replaced: &[(&str, &str)]) -> Ran {
 }
 
 #[test]
-fn values_of_the_environment_are_verified_and_stored() {
+fn verifies_and_stores_values_of_the_environment() {
     let env = fresh();
     // Without a terminal and without values, the error names each of them.
     let asked = env.xtask(&["setup", "--sandbox"]).exits(3);
@@ -182,7 +182,7 @@ fn values_of_the_environment_are_verified_and_stored() {
 }
 
 #[test]
-fn a_person_is_asked_and_sees_no_token() {
+fn prompts_without_echoing_the_token() {
     let env = fresh();
     let yes = "[y/N] ";
     let answers = json!([

@@ -11,7 +11,7 @@ fn row(json: &Value, project: &str, environment: &str) -> Value {
 }
 
 #[test]
-fn each_project_and_environment_says_whether_it_is_in_step() {
+fn shows_whether_each_project_and_environment_is_up_to_date() {
     let env = TestEnv::with_tools();
     env.site("projects/a", "a");
     env.site("projects/b", "b");

@@ -121,7 +121,7 @@ impl GitLab {
 }
 
 #[test]
-fn what_is_merged_or_closed_is_removed_and_nothing_else() {
+fn removes_only_previews_of_merged_or_closed_merge_requests() {
     let gitlab = GitLab::start();
     gitlab.request(42, Some("merge"));
     gitlab.request(43, None);
@@ -248,7 +248,7 @@ fn worker_previews_are_deleted_whether_they_are_shown_or_not() {
 }
 
 #[test]
-fn what_may_be_of_another_merge_request_is_left_alone() {
+fn keeps_previews_that_may_belong_to_another_merge_request() {
     let gitlab = GitLab::start();
     gitlab.deploy();
     let iids = [42, 43, 44, 45];

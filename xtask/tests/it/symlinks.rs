@@ -16,7 +16,7 @@ fn link(env: &TestEnv, target: &str, path: &str) {
 
 /// One thing put outside, the error, and the thing put back.
 #[test]
-fn a_link_that_leaves_the_repository_is_refused_by_name_and_target() {
+fn refuses_a_link_out_of_the_repository() {
     let env = TestEnv::with_tools();
     env.site("projects/a", "a");
     env.worker("projects/b", "b");
@@ -49,7 +49,7 @@ fn a_link_that_leaves_the_repository_is_refused_by_name_and_target() {
 }
 
 #[test]
-fn nothing_from_outside_is_published() {
+fn files_outside_of_the_repository_are_never_uploaded() {
     let env = TestEnv::with_tools();
     env.site("projects/a", "a");
     env.commit("site");

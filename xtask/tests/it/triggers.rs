@@ -72,17 +72,14 @@ fn a_promoted_version_s_crons_are_applied_by_the_next_deploy() {
 
     let record = deploy(&env, 0);
     assert_eq!(record["status"], "live", "the content is live already, the cron is not");
-    assert!(
-        record["warnings"].to_string().contains("takes away the cron `0 3 * * *`"),
-        "{record:#}"
-    );
+    assert!(record["warnings"].to_string().contains("removes the cron `0 3 * * *`"), "{record:#}");
     assert_eq!(crons(&env), ["*/5 * * * *"]);
     assert_eq!(status(&env)["triggersApplied"], true);
     assert_eq!(deploy(&env, 0)["status"], "unchanged");
 }
 
 #[test]
-fn settings_beside_the_version_count_whichever_they_are() {
+fn every_setting_outside_of_the_version_counts() {
     for fields in [
         json!({ "observability": { "enabled": true } }),
         json!({ "preview_urls": false }),
@@ -109,7 +106,7 @@ fn settings_beside_the_version_count_whichever_they_are() {
 }
 
 #[test]
-fn what_goes_away_and_what_stays_is_named_in_plan_and_result() {
+fn plan_and_result_name_removed_and_kept_triggers() {
     let domain = |name: &str| json!({ "pattern": name, "custom_domain": true });
     let env = project(&json!({ "triggers": { "crons": ["0 3 * * *", "0 4 * * *"] },
         "routes": [domain("a.example.com"), domain("b.example.com"), "c.example.com/*"] }));
@@ -121,13 +118,13 @@ fn what_goes_away_and_what_stays_is_named_in_plan_and_result() {
     let removed = ["the cron `0 3 * * *`", "the domain `a.example.com`"];
     let plan = env.xtask(&["deploy", "a", "--dry-run", "--engine=host"]).exits(0).stdout;
     for what in removed {
-        assert!(plan.contains(&format!("# takes away {what}\n")), "{what}: {plan}");
+        assert!(plan.contains(&format!("# removes {what}\n")), "{what}: {plan}");
     }
     let record = deploy(&env, 0);
     let warnings = record["warnings"].to_string();
     for what in removed {
         assert!(
-            warnings.contains(&format!("this deployment takes away {what}")),
+            warnings.contains(&format!("this deployment removes {what}")),
             "{what}: {warnings}"
         );
     }
@@ -149,7 +146,7 @@ fn what_goes_away_and_what_stays_is_named_in_plan_and_result() {
 }
 
 #[test]
-fn an_automatic_rollback_names_what_it_does_not_undo() {
+fn an_automatic_rollback_names_settings_it_does_not_undo() {
     let env = project(&cron("0 3 * * *"));
     let first = deploy(&env, 0);
     config(&env, &cron("*/5 * * * *"));

@@ -210,7 +210,7 @@ fn a_generated_config_passes_the_guards_of_a_written_one() {
 }
 
 #[test]
-fn what_holds_the_token_is_not_uploaded() {
+fn refuses_to_upload_a_file_with_the_token() {
     let env = TestEnv::with_tools();
     let hex: String = CANARY.bytes().map(|byte| format!("{byte:02x}")).collect();
     let wide: String = CANARY.chars().map(|c| format!("{c}\0")).collect();
@@ -270,7 +270,7 @@ fn what_holds_the_token_is_not_uploaded() {
 }
 
 #[test]
-fn what_is_published_is_a_regular_file_of_the_project_and_not_private() {
+fn uploads_only_regular_public_files_of_the_project() {
     let env = TestEnv::with_tools();
     let build = |name: &str, more: &str| {
         env.site(&format!("projects/{name}"), name);
@@ -328,7 +328,7 @@ fn what_is_published_is_a_regular_file_of_the_project_and_not_private() {
 }
 
 #[test]
-fn a_module_names_no_source_map_of_another_place() {
+fn does_not_upload_source_maps_from_outside() {
     let env = TestEnv::with_tools();
     let secret = r#"{"version":3,"sources":["a-file-of-another-place"],"mappings":"","names":[]}"#;
     std::fs::write(env.folder.join("home/config.json"), secret).expect("a file");
@@ -360,7 +360,7 @@ fn a_module_names_no_source_map_of_another_place() {
 }
 
 #[test]
-fn what_cannot_go_in_two_steps_is_refused_with_the_reason() {
+fn refuses_uploads_that_cannot_take_two_steps() {
     let env = TestEnv::with_tools();
     for (name, more, message) in [
         (
@@ -429,7 +429,7 @@ fn a_repository_that_is_one_project_is_uploaded_from_a_folder_inside_of_it() {
 
 /// The second step uploads the same as wrangler in one step, for a project of each kind.
 #[test]
-fn two_steps_upload_what_one_step_would() {
+fn two_steps_upload_the_same_as_one() {
     let env = TestEnv::with_tools();
     let write = |path: &str, text: &str| env.write(&format!("projects/{path}"), text);
     let wasm = "\0asm\u{1}\0\0\0";
@@ -556,7 +556,7 @@ fn two_steps_upload_what_one_step_would() {
 }
 
 #[test]
-fn the_printed_script_gives_the_token_to_no_build() {
+fn printed_script_keeps_the_token_from_builds() {
     let env = TestEnv::with_tools();
     env.site("projects/a", "site-a");
     env.write(

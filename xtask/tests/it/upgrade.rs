@@ -201,7 +201,7 @@ fn a_pin_that_was_changed_without_its_lock_file_is_refused() {
 
 /// A repository that only uses the tool has no pins until it wants another version than the tool carries.
 #[test]
-fn a_carried_pin_becomes_the_repository_s() {
+fn an_embedded_pin_moves_into_the_repository() {
     let env = TestEnv::foreign();
     env.worker("apps/api", "acme-api");
     env.write(
@@ -218,7 +218,7 @@ fn a_carried_pin_becomes_the_repository_s() {
         list["pins"].as_array().expect("pins").iter().map(|pin| &pin["place"]).collect();
     assert_eq!(
         places,
-        ["this checkout", "carried by xtask", "carried by xtask", "carried by xtask"]
+        ["this checkout", "built into xtask", "built into xtask", "built into xtask"]
     );
     let ran = upgrade(&env, &registry, &["wrangler"]).exits(0);
     let (_, rest) = ran.stdout.split_once('\n').expect("lines");

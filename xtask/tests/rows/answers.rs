@@ -25,10 +25,10 @@ pub fn action(name: &str) -> Value {
             json!({ "status": 200, "body": "<!doctype html><title>Log in</title>",
                     "headers": { "content-type": "text/html" } })
         }
-        "half of the JSON" => json!({ "status": 200, "body": "{\"success\":true,\"resu" }),
-        "no answer" => json!("hang"),
+        "truncated JSON" => json!({ "status": 200, "body": "{\"success\":true,\"resu" }),
+        "no response" => json!("hang"),
         "connection reset" => json!("reset"),
-        "done, but the answer is lost" => json!("truncate"),
+        "done, but the response is lost" => json!("truncate"),
         "slow" => json!({ "slow_ms": 1500 }),
         _ => panic!("no answer is called `{name}`"),
     }

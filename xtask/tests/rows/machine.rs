@@ -62,7 +62,7 @@ impl Stage {
             let path = root.join(path.replace("{worker}", &case.name));
             std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
             std::fs::write(&path, text).expect("a file");
-            if case.row.fault.contains("of the future") {
+            if case.row.fault.contains("the future") {
                 let file = File::options().append(true).open(&path).expect("a file");
                 file.set_modified(SystemTime::UNIX_EPOCH + FUTURE).expect("a time");
             }

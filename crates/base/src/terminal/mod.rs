@@ -131,13 +131,13 @@ impl Ui {
     /// go to a file or a pipe.
     #[must_use]
     pub fn width(&self) -> Option<usize> {
-        let told = crate::env::variable("COLUMNS").and_then(|text| text.trim().parse().ok());
+        let columns = crate::env::variable("COLUMNS").and_then(|text| text.trim().parse().ok());
         let asked = || {
             let (terminal_size::Width(width), _) =
                 terminal_size::terminal_size_of(std::io::stdout())?;
             Some(usize::from(width))
         };
-        told.or_else(asked).filter(|width| *width > 0)
+        columns.or_else(asked).filter(|width| *width > 0)
     }
 
     /// Asks a yes-or-no question on the terminal. `None` if stdin or stderr is not a terminal.

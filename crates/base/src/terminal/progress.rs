@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_progress_takes_one_row_and_ends_blank() {
+    fn a_progress_line_takes_one_row_and_is_cleared() {
         let line = Line {
             name: "site".to_owned(),
             step: "build".to_owned(),
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_names_its_part_of_the_run_once() {
+    fn a_step_names_its_phase_once() {
         assert_eq!(in_phase(None, "build"), "build");
         assert_eq!(in_phase(Some("[3/4] build"), "build"), "[3/4] build");
         assert_eq!(in_phase(Some("[3/4] build"), "build a"), "[3/4] build: build a");

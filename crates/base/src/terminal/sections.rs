@@ -104,8 +104,8 @@ impl OutputSection {
     }
 
     fn open(&self) -> Chunk {
-        let good = self.ended.as_ref().is_some_and(|end| end.good);
-        let collapsed = if good { "[collapsed=true]" } else { "" };
+        let succeeded = self.ended.as_ref().is_some_and(|end| end.good);
+        let collapsed = if succeeded { "[collapsed=true]" } else { "" };
         let (name, OutputSection { title, started, .. }) = (self.name(), self);
         Chunk::Mark(format!("\x1b[0Ksection_start:{started}:{name}{collapsed}\r\x1b[0K{title}\n"))
     }
@@ -167,7 +167,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sections_never_overlap_and_lose_no_line(events in prop::collection::vec((0..4_usize, 0..3_u8), 0..60)) {
+        fn sections_never_overlap_or_lose_lines(events in prop::collection::vec((0..4_usize, 0..3_u8), 0..60)) {
             let names = ["a", "b", "c", "d"];
             let mut log = Sections::default();
             let (mut open, mut printed, mut last_output) = ([None; 4], Vec::new(), 0);

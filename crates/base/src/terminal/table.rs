@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_last_column_that_does_not_fit_moves_below_its_row() {
+    fn moves_a_wide_last_column_below_its_row() {
         let text = anstream::adapter::strip_str(&table().text(Some(50))).to_string();
         expect![[r#"
             PROJECT       ENV      STATE

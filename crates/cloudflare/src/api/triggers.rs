@@ -83,7 +83,7 @@ impl TriggersInUse {
         crons.chain(domains.map(name("the domain"))).chain(routes.map(name("the route"))).collect()
     }
 
-    /// Returns what a deployment with `wanted` takes away, each with its kind.
+    /// Returns the triggers that a deployment with `wanted` removes, each with its kind.
     #[must_use]
     pub fn removed_by(&self, wanted: &Triggers) -> Vec<String> {
         let keep = |wanted: &[String], own: &BTreeSet<String>| {
@@ -120,8 +120,8 @@ impl TriggersInUse {
     pub fn changes_since(&self, before: &TriggersInUse) -> Vec<String> {
         let (now, then) = (self.names(), before.names());
         let added = now.difference(&then).map(|what| format!("{what} is new"));
-        let gone = then.difference(&now).map(|what| format!("{what} is gone"));
-        added.chain(gone).collect()
+        let removed = then.difference(&now).map(|what| format!("{what} is gone"));
+        added.chain(removed).collect()
     }
 }
 
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_deployment_takes_away_is_named() {
+    fn names_triggers_that_a_deployment_removes() {
         let now = in_use(&["0 3 * * *"], &["a.example", "b.example"], &["c.example/*"]);
         let both = triggers(Some(&[]), &["b.example"]);
         assert_eq!(now.removed_by(&both), ["the cron `0 3 * * *`", "the domain `a.example`"]);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_named_in_both_directions() {
+    fn names_added_and_removed_triggers() {
         let before = in_use(&["0 3 * * *"], &["a.example"], &[]);
         let now = in_use(&["*/5 * * * *"], &["a.example"], &["x/*"]);
         let changes = now.changes_since(&before);

@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_is_there_once_with_its_notes() {
+    fn excerpt_has_the_reason_once_with_its_notes() {
         check(
             "wrangler exited with 1: A request to the Cloudflare API (/a/b) failed.",
             "Total Upload: 1 KiB\n\n✘ [ERROR] A request to the Cloudflare API (/a/b) failed.\n\n  Uncaught Error: reason\n    at x [code: 10021]\n  \n  If you think this is a bug, please open an issue at: https://github.com/cloudflare/workers-sdk/issues/new/choose\n",
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_of_several_lines_stays_whole() {
+    fn excerpt_keeps_all_lines_of_a_reason() {
         check(
             "wrangler exited with 1: Processing config failed:\n  - \"routes\" is wrong.",
             "✘ [ERROR] Processing config failed:\n    - \"routes\" is wrong.\n",
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn all_lines_count_where_none_is_an_error() {
+    fn excerpt_has_all_lines_without_an_error_line() {
         check(
             "wrangler was killed by signal 9",
             "Uploading\nStill uploading\n",

@@ -1,5 +1,5 @@
 //! Tells from the output of a failed wrangler whether Cloudflare refused the request that makes a version
-//! live, or whether that request may still be carried out.
+//! live, or whether that request may still take effect.
 
 /// The state of the deploying request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_output_names_the_request_and_its_answer() {
+    fn reads_the_request_and_its_response_from_the_output() {
         let path = "/accounts/0/workers/scripts/site";
         for (output, wanted) in [
             (

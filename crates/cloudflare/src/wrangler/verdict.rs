@@ -60,7 +60,7 @@ struct OutputEntry {
 pub fn verdict(expected: ExpectedEntry, ended: ExitReason, output: &str) -> WranglerOutcome {
     let entries: Vec<OutputEntry> =
         output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let of = |kind: &str| entries.iter().rev().find(|entry| entry.kind == kind);
+    let last_entry = |kind: &str| entries.iter().rev().find(|entry| entry.kind == kind);
     let kind = match expected {
         ExpectedEntry::Deploy => "deploy",
         ExpectedEntry::Upload => "version-upload",
@@ -70,7 +70,7 @@ pub fn verdict(expected: ExpectedEntry, ended: ExitReason, output: &str) -> Wran
         ExpectedEntry::Preview => entry.deployment_id.clone(),
         ExpectedEntry::Deploy | ExpectedEntry::Upload => entry.version_id.clone(),
     };
-    let done = of(kind).and_then(|entry| Some((entry, id(entry)?)));
+    let done = last_entry(kind).and_then(|entry| Some((entry, id(entry)?)));
     match (ended, done) {
         (ExitReason::Code(0), Some((entry, version))) => WranglerOutcome::Done {
             version,
@@ -82,7 +82,7 @@ pub fn verdict(expected: ExpectedEntry, ended: ExitReason, output: &str) -> Wran
             hint: Some("read in its lines what it did instead; then run it again".to_owned()),
         },
         (ended, _) => {
-            let failure = of("command-failed");
+            let failure = last_entry("command-failed");
             let message = failure.and_then(|entry| entry.message.clone());
             let how = match ended {
                 ExitReason::Code(code) => format!("wrangler exited with {code}"),
@@ -91,7 +91,7 @@ pub fn verdict(expected: ExpectedEntry, ended: ExitReason, output: &str) -> Wran
                 ExitReason::Interrupted => "wrangler was interrupted".to_owned(),
                 ExitReason::Caller => "wrangler was stopped".to_owned(),
             };
-            let hint = next_step(ended, failure, of(kind).is_some());
+            let hint = next_step(ended, failure, last_entry(kind).is_some());
             let reason = message.map_or(how.clone(), |message| format!("{how}: {message}"));
             WranglerOutcome::Failed { reason, hint: hint.or_else(|| Some(AGAIN.to_owned())) }
         }
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_has_preview_addresses() {
+    fn upload_reports_preview_urls() {
         let output = r#"{"type":"version-upload","version_id":"v1","preview_url":"https://v1","preview_alias_url":"https://mr"}"#;
         let WranglerOutcome::Done { previews, .. } =
             verdict(ExpectedEntry::Upload, ExitReason::Code(0), output)
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preview_has_a_deployment_and_two_addresses() {
+    fn preview_reports_a_deployment_and_two_urls() {
         let output = r#"{"type":"preview","deployment_id":"d1","preview_urls":["https://mr"],"deployment_urls":["https://d1"]}"#;
         let WranglerOutcome::Done { version, previews, .. } =
             verdict(ExpectedEntry::Preview, ExitReason::Code(0), output)
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_become_addresses() {
+    fn targets_become_urls() {
         let targets = [
             "https://x.acme.workers.dev",
             "www.example.com (custom domain)",

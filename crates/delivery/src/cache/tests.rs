@@ -54,7 +54,7 @@ fn whole(key: &str) -> Lookup {
 }
 
 #[test]
-fn an_output_comes_back_as_it_was() {
+fn restores_an_output_unchanged() {
     let place = Place::new();
     let (cache, to) = (place.cache(LIMIT), place.0.join("to"));
     assert_eq!(restore(&cache, "k", &to), Lookup::Miss);
@@ -71,7 +71,7 @@ fn an_output_comes_back_as_it_was() {
 }
 
 #[test]
-fn parts_come_back_without_what_is_beside_them() {
+fn restores_parts_without_other_files() {
     let place = Place::new();
     let (cache, to) = (place.cache(LIMIT), place.0.join("to"));
     let from = place.output("from", "one");
@@ -94,12 +94,12 @@ fn parts_come_back_without_what_is_beside_them() {
 
     std::os::unix::fs::symlink("types.ts", from.join("c/link.ts")).expect("a link");
     let parts = OutputParts { files: ["c/link.ts".into()].into(), ..OutputParts::default() };
-    let kept = cache.store_parts("k", &from, parts, String::new()).expect("an answer");
-    assert_eq!(kept, Err("c/link.ts is neither a file nor a folder".to_owned()));
+    let stored = cache.store_parts("k", &from, parts, String::new()).expect("an answer");
+    assert_eq!(stored, Err("c/link.ts is neither a file nor a folder".to_owned()));
 }
 
 #[test]
-fn what_is_damaged_is_thrown_away() {
+fn removes_corrupt_entries() {
     type Damage = fn(&Utf8Path);
     let damages: [(&str, Damage); 6] = [
         ("a/index.html is not", |entry| {
@@ -123,15 +123,15 @@ fn what_is_damaged_is_thrown_away() {
     for (reason, damage) in damages {
         store(&cache, "k", &from);
         damage(&cache.dir.join("k"));
-        let taken = restore(&cache, "k", &to);
-        assert!(matches!(&taken, Lookup::Corrupt(text) if text.starts_with(reason)), "{taken:?}");
+        let lookup = restore(&cache, "k", &to);
+        assert!(matches!(&lookup, Lookup::Corrupt(text) if text.starts_with(reason)), "{lookup:?}");
         assert!(!to.exists(), "a part is left after {reason}");
         assert_eq!(restore(&cache, "k", &to), Lookup::Miss);
     }
 }
 
 #[test]
-fn what_was_used_longest_ago_makes_room() {
+fn evicts_the_least_recently_used_entry() {
     let place = Place::new();
     let text = "x".repeat(1000);
     let from = place.output("from", &text);
@@ -158,20 +158,20 @@ fn what_was_used_longest_ago_makes_room() {
 }
 
 #[test]
-fn what_cannot_come_back_the_same_is_not_kept() {
+fn does_not_store_what_it_cannot_restore() {
     let place = Place::new();
     let cache = place.cache(LIMIT);
     let from = place.output("from", "one");
     std::os::unix::fs::symlink("a", from.join("link")).expect("a link");
-    let kept = cache.store("k", &from, String::new()).expect("an answer");
-    assert_eq!(kept, Err("link is neither a file nor a folder".to_owned()));
+    let stored = cache.store("k", &from, String::new()).expect("an answer");
+    assert_eq!(stored, Err("link is neither a file nor a folder".to_owned()));
     std::fs::create_dir(place.0.join("empty")).expect("a folder");
     assert!(cache.store("k", &place.0.join("empty"), String::new()).expect("an answer").is_err());
     assert!(cache.store("k", &place.0.join("none"), String::new()).is_err());
 }
 
 #[test]
-fn nobody_reads_half_of_an_entry() {
+fn concurrent_readers_see_whole_entries() {
     let place = Place::new();
     let outputs = ["one", "two", "three"].map(|text| place.output(text, &text.repeat(50_000)));
     // Room for one of them, so that they push each other out all the time.

@@ -139,14 +139,14 @@ impl DiffReport {
     fn text(&self) -> String {
         let short = |text: &str| text.get(..8).unwrap_or(text).to_owned();
         let commit = self.live.commit().map(|commit| commit.get(..12).unwrap_or(commit));
-        let made = commit.map(|commit| format!(", made from {commit}")).unwrap_or_default();
+        let origin = commit.map(|commit| format!(", made from {commit}")).unwrap_or_default();
         let state = match (self.up_to_date, self.live.tag.as_ref() == Some(&self.key)) {
             (true, _) => paint(GREEN, "up to date"),
             (false, true) => paint(YELLOW, "crons, routes or settings are not applied"),
             (false, false) => paint(YELLOW, "out of date"),
         };
         let place = paint(BOLD, &format!("{} in {}", self.project, self.environment));
-        let mut text = format!("{place}: {state}; live is {}{made}\n", short(&self.live.version));
+        let mut text = format!("{place}: {state}; live is {}{origin}\n", short(&self.live.version));
         for reason in &self.reasons {
             text += &format!("  {}\n", sentence(reason));
         }

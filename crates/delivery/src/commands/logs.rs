@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_of_one_worker_with_their_further_lines() {
+    fn reads_multi_line_entries_of_one_worker() {
         let text = "2026-01-01T00:00:00.000Z shop log hello world\n2026-01-01T00:00:01.000Z api error GET /: Uncaught Error: x\n    at a.js\n2026-01-01T00:00:02.000Z shop error two\n    lines\n";
         let found = entries(text, "shop");
         let texts: Vec<(&str, &str)> =

@@ -152,8 +152,10 @@ impl MergeRequests {
 
     fn open(&self, source: &str, target: &str, title: &str) -> Result<u64, Failure> {
         let body = json!({ "source_branch": source, "target_branch": target, "title": title });
-        let made = self.send("", Some(&body))?.unwrap_or_default();
-        made["iid"].as_u64().ok_or_else(|| failed(format!("the sandbox's GitLab answered {made}")))
+        let created = self.send("", Some(&body))?.unwrap_or_default();
+        created["iid"]
+            .as_u64()
+            .ok_or_else(|| failed(format!("the sandbox's GitLab answered {created}")))
     }
 
     /// Returns the answer. `None` if there is no such project yet: the first merge request makes it.

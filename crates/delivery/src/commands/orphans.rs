@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_deployment_of_this_tool_counts() {
+    fn only_deployments_of_this_tool_make_an_orphan() {
         let commit = "0123456789abcdef0123456789abcdef01234567";
         let version = |tag: &str, message: &str| -> ListedVersion {
             serde_json::from_value(json!({ "id": "1", "annotations": {
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_config_that_cannot_be_read_may_own_its_worker() {
+    fn an_unreadable_config_may_own_a_worker() {
         let broken = quoted_words("{ \"name\": \"shop\", \"main\": 'src/a.ts', {{more}} }");
         let owned =
             OwnedNames { names: ["api".to_owned()].into(), broken: broken.into_iter().collect() };

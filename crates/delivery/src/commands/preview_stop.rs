@@ -80,17 +80,17 @@ impl Stop {
         let is_deleted = |name: &str| {
             previews.iter().any(|one| one.project == name && one.outcome == Outcome::Deleted)
         };
-        // If the aliases cannot be read, none of them is known to be gone.
+        // If the aliases cannot be read, none of them is known to be removed.
         let answers = |project: &Project| match &aliases {
             Some(aliases) => aliases.iter().any(|one| one.project == project.name),
             None => !is_deleted(&project.name),
         };
-        let gone = projects.iter().filter(|project| !left(&project.name));
+        let removed = projects.iter().filter(|project| !left(&project.name));
         let status = |project: &Project| {
             if answers(project) { PreviewStatus::AliasOnly } else { PreviewStatus::Removed }
         };
         let rows: Vec<CommentRow> =
-            gone.map(|project| CommentRow::new(&project.name, status(project))).collect();
+            removed.map(|project| CommentRow::new(&project.name, status(project))).collect();
         let all = self.projects.is_empty() && rows.len() == projects.len();
         let comment = if all {
             let answering: Vec<&str> = projects

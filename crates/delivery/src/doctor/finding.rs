@@ -228,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_findings_become_the_worst_of_them() {
+    fn several_findings_have_the_worst_state() {
         let whole = Finding::all(
             vec![
                 Finding::warn("a").manual_fix("do this"),

@@ -33,7 +33,7 @@ fn steps(report: &DoctorReport) -> Vec<FixStep<'_>> {
 pub fn refuse_in_pipeline(yes: bool) -> Result<(), Failure> {
     if variable("CI").is_some() && !yes {
         return Err(usage("in a pipeline, `--fix` needs `--yes`")
-            .hint("better: an image that has what is missing"));
+            .hint("use an image that already has the missing programs"));
     }
     Ok(())
 }

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_and_a_hang_are_findings_and_stop_no_other_check() {
+    fn reports_a_panic_or_hang_and_runs_the_other_checks() {
         let checks = [
             check(
                 "hangs",

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_includes_what_stands_below_it() {
+    fn scope_includes_the_checks_below_it() {
         assert_eq!(ids(&["git"], None).expect("known"), ["git", "git.repository"]);
         assert_eq!(ids(&["projects.lock"], None).expect("known"), ["projects.lock"]);
         let failure = ids(&["wranglr"], None).expect_err("unknown");
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_asks_for_what_it_needs() {
+    fn scope_of_a_command_has_the_checks_it_needs() {
         let build = ids(&["build"], None).expect("known");
         assert!(build.contains(&"bun".to_owned()) && !build.contains(&"wrangler".to_owned()));
         let local = ids(&["deploy", "site"], Some("local")).expect("known");

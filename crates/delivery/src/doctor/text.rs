@@ -54,8 +54,8 @@ fn every(entries: &[ReportEntry]) -> String {
 /// A group as one line where all is well; else what is well on one line, and every problem in full.
 fn brief(entries: &[ReportEntry]) -> String {
     let labels = |status: CheckStatus| -> Vec<String> {
-        let of = entries.iter().filter(|entry| entry.finding.status == status);
-        of.map(ReportEntry::label).collect()
+        let with_status = entries.iter().filter(|entry| entry.finding.status == status);
+        with_status.map(ReportEntry::label).collect()
     };
     let (good, skipped) = (labels(CheckStatus::Ok), labels(CheckStatus::Skip));
     let mut line = Vec::new();
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_are_words() {
+    fn writes_counts_as_words() {
         let counts = Counts { ok: 7, skip: 0, warn: 1, fail: 2, crashed: 2 };
         assert_eq!(counts.line(), "12 checks: 7 ok, 1 warning, 2 problems, 2 crashes");
     }

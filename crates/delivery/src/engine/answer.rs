@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn guards_prove_nothing_whatever_is_expected() {
+    fn challenges_and_logins_are_unknown_for_every_expectation() {
         let challenge =
             answer(403, &[("cf-mitigated", "challenge")], "<title>Just a moment...</title>");
         let cases = [
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_version_s_own_answers_are_wrong() {
+    fn only_responses_of_the_version_are_wrong() {
         let other = Is::Unclear(Cause::Other);
         let cases = [
             // Status, an API, a website with code, a site of files, a path that is configured.
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn accepted_status_codes_are_those_that_are_named() {
+    fn accepts_exactly_the_listed_status_codes() {
         let expected = expected_status("[401, 302]");
         assert_eq!(is(&expected, &answer(401, &[], "")), Is::Right);
         assert_eq!(is(&expected, &answer(302, &[("location", "/login")], "")), Is::Right);
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn html_may_be_rewritten_and_nothing_else() {
+    fn accepts_rewritten_html_but_no_other_rewritten_file() {
         let built = "<html><title>Parts of a bicycle</title><p>Write to <a href=\"mailto:me@example.com\">me@example.com</a></p></html>";
         let hidden = "<html><title>Parts of a bicycle</title><p>Write to <a href=\"/cdn-cgi/l/email-protection#3a\"><span class=\"__cf_email__\" data-cfemail=\"aa\">[email&#160;protected]</span></a></p><script data-cfasync=\"false\" src=\"/cdn-cgi/scripts/email-decode.min.js\"></script></html>";
         let injected = built.replace("</html>", "<script defer src=\"https://static.cloudflareinsights.com/beacon.min.js\"></script></html>");
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn redirects_to_another_host_are_right_where_the_build_says_so() {
+    fn accepts_redirects_to_another_host_listed_in_the_build() {
         let given = answer(301, &[("location", "https://elsewhere.example/")], "");
         let built = ExpectedResponse { redirects: true, ..page("x") };
         assert_eq!(built.classify_redirect(&given), ResponseProof::Right);

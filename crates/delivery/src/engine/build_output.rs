@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_found_as_cloudflare_finds_them() {
+    fn resolves_pages_like_cloudflare() {
         let files =
             [("index.html", "root"), ("about.html", "about"), ("a/index.html", "a"), ("up", "up")];
         let dir = folder("pages", &files);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_proof_is_a_file_that_nothing_rewrites() {
+    fn checks_a_file_that_no_rule_rewrites() {
         let files = [
             ("index.html", "x"),
             ("robots.txt", "x"),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_of_redirects_are_matched_by_their_source() {
+    fn matches_redirect_rules_by_source() {
         let rules = "# comment\n/ /en/ 302\n/old/* /new/:splat\n/blog/:slug /posts/:slug\nhttps://a.example/x /y\n";
         let dir = folder("redirects", &[("_redirects", rules), ("index.html", "x")]);
         let built = BuildOutput::read(&dir, "/", None);

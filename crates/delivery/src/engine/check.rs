@@ -362,7 +362,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_path_is_joined_with_one_slash() {
+    fn joins_the_path_with_one_slash() {
         for (path, base) in [("/up", "http://a/"), ("up", "http://a"), ("/up", "http://a")] {
             assert_eq!(join(base, path), "http://a/up");
         }
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn locations_are_resolved() {
+    fn resolves_relative_locations() {
         let url = "https://a.example/docs/page?x=1";
         for (location, wanted) in [
             ("/en/", "https://a.example/en/"),
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn redirects_are_followed_within_the_project() {
+    fn follows_redirects_within_the_project() {
         let friends = ["https://shop.example/".to_owned()];
         let own = |next: &str| is_own("http://www.a.example:80/", next, &friends);
         assert!(
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn several_tries_fit_into_each_limit() {
+    fn every_limit_allows_several_attempts() {
         for total in [2, 15, 60] {
             let total = Duration::from_secs(total);
             let limits = Limits { total, same_answer: total };

@@ -55,7 +55,7 @@ fn require_dagger(root: &Utf8Path, pin: &str) -> Result<Choice, Failure> {
     if bun::which("dagger").is_none() {
         return Err(refused("there is no `dagger` on PATH")
             .hint(format!("install the Dagger CLI {pin}: https://docs.dagger.io/install"))
-            .hint("or use this machine's tools: `--engine host`"));
+            .hint("pass `--engine host` to use the tools of this machine"));
     }
     let version = dagger::version(root).ok_or_else(|| {
         refused("`dagger version` does not answer").hint("`cargo xtask doctor dagger`")
@@ -71,7 +71,7 @@ fn require_dagger(root: &Utf8Path, pin: &str) -> Result<Choice, Failure> {
     if engine_address::current().refuses() {
         return Err(refused(format!("no Dagger engine answers at {}", engine_address::as_text()))
             .hint(format!("start it, or name another one in {}", engine_address::VARIABLE))
-            .hint("or use this machine's tools: `--engine host`"));
+            .hint("pass `--engine host` to use the tools of this machine"));
     }
     Ok(with(Engine::Dagger, "asked for", Some(version)))
 }

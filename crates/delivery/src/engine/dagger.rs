@@ -253,7 +253,7 @@ fn has_succeeded(job: &ProjectRun<'_>, finished: CompletedProcess) -> Result<Com
             .hint(format!("start the engine at {}, then run it again", engine_address::as_text())),
             Some(hint) => failure.hint(hint),
             None if deadline => failure
-                .hint("without an engine the CLI waits for ever: `cargo xtask doctor dagger`"),
+                .hint("run `cargo xtask doctor dagger`; without an engine the CLI waits forever"),
             None => failure.hint_if_failed(ELSEWHERE),
         };
         // The message names a trace that only Dagger's own service can show.

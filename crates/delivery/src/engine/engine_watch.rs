@@ -19,12 +19,12 @@ pub fn run_beside<T>(work: impl FnOnce(&AtomicBool) -> T) -> T {
 }
 
 fn run_with<T>(address: &Address, pause: Duration, work: impl FnOnce(&AtomicBool) -> T) -> T {
-    let gone = AtomicBool::new(false);
+    let is_gone = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (running, ended) = mpsc::channel();
-        let gone = &gone;
-        scope.spawn(move || look(address, pause, gone, &ended));
-        let result = work(gone);
+        let is_gone = &is_gone;
+        scope.spawn(move || look(address, pause, is_gone, &ended));
+        let result = work(is_gone);
         drop(running);
         result
     })
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_engine_that_goes_sets_the_flag_and_one_that_answers_does_not() {
+    fn sets_the_flag_only_if_the_engine_is_gone() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = Address::Open(listener.local_addr().expect("an address").to_string());
         let pause = Duration::from_millis(10);

@@ -48,7 +48,7 @@ impl Before {
         match read_attached(job.run.ctx, &job.run.plan.destination, &part.target.worker) {
             Ok(attached) => {
                 let removed = attached.removed_by(&part.triggers).into_iter();
-                let removed = removed.map(|what| format!("this deployment takes away {what}"));
+                let removed = removed.map(|what| format!("this deployment removes {what}"));
                 let left = attached.left_by(&part.triggers).into_iter();
                 let left = left.map(|what| {
                     format!("{what} stays set, although {} does not name it", part.config)
@@ -58,7 +58,7 @@ impl Before {
             }
             Err(error) => self.warnings.push(format!(
                 "the crons, routes and domains that are set cannot be read, so this run cannot tell about those \
-                 that this deployment takes away: {error:#}"
+                 that this deployment removes: {error:#}"
             )),
         }
     }
@@ -199,7 +199,7 @@ pub(super) fn read_attached(
     Api::new(&destination.api, &destination.account_id, &token).triggers_in_use(worker)
 }
 
-/// Returns the crons, routes and domains that a deployment of `part` takes away. Empty if they cannot be
+/// Returns the crons, routes and domains that a deployment of `part` removes. Empty if they cannot be
 /// read, because a plan is worth seeing without a token too.
 #[must_use]
 pub fn removals(ctx: &Ctx, destination: &Destination, part: &ProjectPlan) -> Vec<String> {

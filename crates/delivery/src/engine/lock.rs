@@ -53,7 +53,7 @@ impl FileLock {
             return Ok(());
         }
         say(&format!(
-            "wait {} s, because the previous run was killed and its last request may still be carried out",
+            "wait {} s, because the previous run was killed and its last request may still take effect",
             SETTLE.as_secs()
         ));
         let started = Instant::now();
@@ -117,8 +117,9 @@ fn try_lock(file: &File) -> Result<bool, std::io::Error> {
 /// lock.
 fn sign(mut file: File) -> FileLock {
     let meta = file.metadata().ok().filter(|meta| meta.len() > 0);
-    let taken = meta.and_then(|meta| meta.modified().ok());
-    let killed_since = taken.and_then(|taken| SystemTime::now().duration_since(taken).ok());
+    let locked_at = meta.and_then(|meta| meta.modified().ok());
+    let killed_since =
+        locked_at.and_then(|locked_at| SystemTime::now().duration_since(locked_at).ok());
     let command: Vec<String> = std::env::args().skip(1).take(2).collect();
     let text = format!(
         "`xtask {}` (process {}, since {})",
@@ -148,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_tells_whether_its_holder_was_killed() {
+    fn lock_tells_whether_its_holder_was_killed() {
         let dir = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
         let path = dir.join(format!("xtask-lock-{}", std::process::id()));
         let first = lock(&path, |_| ()).expect("free");

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_parts_of_this_run_are_numbered() {
+    fn numbers_only_the_phases_of_this_run() {
         use Phase::{Build, Deploy, Sandbox, Tools};
         let labels = |setup: &[Phase], rest: &[Phase]| {
             let phases = Phases::new(setup, rest);

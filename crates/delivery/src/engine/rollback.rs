@@ -488,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_rollback_never_flips_forward() {
+    fn second_rollback_goes_further_back() {
         assert_eq!(previous_of(&["c", "b", "a"], &["c", "b", "a"]).as_deref(), Some("b"));
         assert_eq!(previous_of(&["c", "b", "a"], &["b", "c", "b", "a"]).as_deref(), Some("a"));
         assert_eq!(previous_of(&["c", "b", "a"], &["a", "b", "c", "b", "a"]), None);
@@ -497,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gradual_deployment_is_undone_by_its_older_version() {
+    fn rollback_of_a_gradual_deployment_restores_the_older_version() {
         let (versions, mut deployed) = history(&["c", "b", "a"], &["b", "b", "a"]);
         for percentage in [10.0, 90.0] {
             let shares = [("c", percentage), ("b", 100.0 - percentage)];
@@ -509,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_named_by_id_commit_and_alias() {
+    fn resolves_versions_by_id_commit_and_alias() {
         let (versions, deployed) = history(&["b", "a"], &["b", "a"]);
         let id = |target: RollbackTarget| {
             resolve_version(&versions, &deployed, &live(&[("b", 100.0)]), &target)
@@ -534,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_means_a_version_that_was_live() {
+    fn resolves_a_commit_to_a_version_that_was_live() {
         // `a1` was live, `a2` is a newer upload of the same commit that never was.
         let (versions, deployed) = history(&["a2", "b", "a1"], &["b", "a1"]);
         let find = |deployed: &[Deployment], name: &str| {

@@ -48,7 +48,7 @@ pub struct RoutingResult {
 const OPEN: Duration = Duration::from_secs(5);
 
 /// Sends the request and reads what is live, whatever the answer was. A request that definitely failed is
-/// sent again within the retry budget. One that may still be carried out never is.
+/// sent again within the retry budget. One that may still take effect never is.
 pub fn route_traffic(traffic: &Traffic<'_>, api: &Api<'_>, budget: &RetryBudget) -> RoutingResult {
     let mut tried = 0;
     loop {
@@ -105,7 +105,7 @@ fn classify_response(
         Ok(()) => Err(remote(format!("another deployment came in between: {now} is live"))),
         Err(error) if now != traffic.from => Err(remote(format!("{error:#}; {now} is live now"))),
         Err(error) if !definitely_failed(&error) => Err(remote(format!(
-            "{error:#}; {now} is still live, but the request may yet be carried out"
+            "{error:#}; {now} is still live, but the request may still take effect"
         ))
         .hint("wait a minute and read what is live; send no other request before that")),
         Err(error) => {

@@ -183,7 +183,7 @@ fn verify_preview(
     if let Some(what) = reason_against(job, verdict, verified) {
         not_interrupted(job, "the preview was uploaded, and not checked")?;
         return Err(failed(format!("uploaded, but {what}"))
-            .hint("nothing of it is live; look at the address, or at the code")
+            .hint("check the URL and the code; nothing of it is live")
             .hint(setting(&job.part.manifest))
             .into());
     }

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_alias_joins_what_is_there() {
+    fn adds_the_alias_to_an_existing_config() {
         let alias = line();
         for (text, expected) in [
             (None, format!("[alias]\n{alias}\n")),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_earlier_alias_is_replaced() {
+    fn replaces_a_previous_alias() {
         let there = "[net]\noffline = true\n[alias]\nb = \"build\"\nxtask = \"run --quiet --manifest-path xtask/Cargo.toml --\" # ours\n";
         let expected =
             format!("[net]\noffline = true\n[alias]\nb = \"build\"\n{} # ours\n", line());
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_merged_is_left_alone() {
+    fn keeps_a_config_that_it_cannot_merge() {
         for text in [
             "[alias]\nxtask = \"run -p xtask --\"\n",
             "alias = { b = \"build\" }\n",

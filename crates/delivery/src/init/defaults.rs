@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn remotes_tell_their_gitlab() {
+    fn reads_the_gitlab_server_from_a_remote() {
         for (remote, expected) in [
             ("git@gitlab.example.org:team/shop.git", Some("https://gitlab.example.org")),
             ("ssh://git@git.acme.dev:2222/team/shop.git", Some("https://git.acme.dev")),
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn stages_are_those_of_the_file() {
+    fn uses_the_stages_of_the_existing_file() {
         let words = |text: &str| {
             let Stages { check, preview, deploy } = stages(text);
             format!("{check} {preview} {deploy}")
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_read_back() {
+    fn written_defaults_parse() {
         for is_vendored in [false, true] {
             let text = text(&empty_config(), is_vendored);
             Config::parse(&text).expect("valid");

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_those_that_cargo_takes() {
+    fn accepts_the_urls_that_cargo_accepts() {
         for (url, expected) in [
             ("https://gitlab.com/a/b.git", Some("https://gitlab.com/a/b.git")),
             ("git@gitlab.com:a/b.git", Some("ssh://git@gitlab.com/a/b.git")),
@@ -147,14 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn paths_lead_from_one_folder_to_the_other() {
+    fn relative_paths_lead_from_one_folder_to_another() {
         let path = |from: &str, to: &str| relative(from.into(), to.into());
         assert_eq!(path("/a/shop/xtask", "/a/tool/crates/delivery"), "../../tool/crates/delivery");
         assert_eq!(path("/a", "/a/b"), "b");
     }
 
     #[test]
-    fn the_lock_file_names_this_library_where_it_comes_from() {
+    fn reads_the_source_of_this_library_from_the_lock_file() {
         let release = |tag: Option<&str>| LibrarySource::Git {
             url: "https://h/r".to_owned(),
             rev: "abc".to_owned(),

@@ -12,9 +12,9 @@ const LABEL: usize = 63;
 /// Checks an alias by Cloudflare's rules, which wrangler leaves to the server: lower-case letters,
 /// digits and dashes, a letter first (<https://developers.cloudflare.com/workers/configuration/previews/>).
 pub fn check(alias: &str, worker: &str) -> Result<(), Failure> {
-    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if !alias.starts_with(|c: char| c.is_ascii_lowercase())
-        || !alias.bytes().all(good)
+        || !alias.bytes().all(is_allowed)
         || alias.ends_with('-')
     {
         return Err(usage(format!("`{alias}` is no alias"))
@@ -74,7 +74,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn merge_requests_are_told_by_their_alias() {
+    fn finds_the_merge_request_of_an_alias() {
         assert_eq!(merge_request(&of_merge_request("42")), Some(42));
         for alias in ["mr-042", "mr-+42", "mr-0", "mr-4x", "mr-", "mr-42-website", "main"] {
             assert_eq!(merge_request(alias), None, "{alias}");

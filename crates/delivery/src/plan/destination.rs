@@ -51,8 +51,8 @@ impl Destination {
                     "`{environment}` is protected: only a pipeline of the protected default branch changes it, and {objection}"
                 ))
                 .hint("merge, and let the pipeline deploy")
-                .hint("to see what it would do: `--dry-run`; to try it here: `--sandbox`")
-                .hint("in an emergency: `--break-glass \"reason\"`; the reason is recorded"));
+                .hint("pass `--dry-run` to see the plan, or `--sandbox` to deploy locally")
+                .hint("pass `--break-glass \"reason\"` in an emergency; the reason is recorded"));
         }
         let destination = Destination::to_read(config, environment, sandbox)?;
         let break_glass = break_glass.filter(|_| protected).map(str::to_owned);

@@ -153,7 +153,7 @@ pub fn check_preview(
         ))
         .hint(format!("add {none} for a preview without any, or {some}"))
         .hint("variables and bindings of the top level are not taken over")
-        .hint("or make it the other way: `--strategy alias`"));
+        .hint("pass `--strategy alias` to use an alias instead"));
     }
     if strategy == Strategy::Alias && project.wrangler.has_durable_objects(environment) {
         return Err(refused(format!(
@@ -203,5 +203,5 @@ pub fn fill(root: &Utf8Path, dist: &Utf8Path, manifest: &Utf8Path) -> Result<(),
         return Ok(());
     }
     Err(refused(format!("{dist} is empty: it would publish an empty site"))
-        .hint("the build ended well but wrote nothing there"))
+        .hint("the build succeeded but its output folder is empty"))
 }

@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn previews_are_ended_for_the_config_s_project_alone() {
+    fn stops_previews_of_the_configured_project_only() {
         let config = |id: &str| Gitlab {
             url: "https://gitlab.example.com/base/".to_owned(),
             project_id: id.to_owned(),
@@ -171,14 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn outside_of_a_merge_request_there_is_none() {
+    fn none_outside_of_a_merge_request() {
         assert_eq!(read(&[]), None);
         assert_eq!(read(&[("CI_MERGE_REQUEST_ID", "900001")]), None);
         assert_eq!(read(&[("CI_MERGE_REQUEST_IID", "5/../6")]), None);
     }
 
     #[test]
-    fn the_iid_and_the_target_project_count() {
+    fn reads_the_iid_and_the_target_project() {
         let found = read(&[
             ("CI_API_V4_URL", "https://gitlab.example.com/gitlab/api/v4/"),
             ("CI_MERGE_REQUEST_ID", "900001"),
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_detached_pipeline_of_a_fork_is_told() {
+    fn recognizes_a_fork_s_detached_pipeline() {
         let found = read(&[
             ("CI_MERGE_REQUEST_IID", "5"),
             ("CI_MERGE_REQUEST_PROJECT_ID", "12"),

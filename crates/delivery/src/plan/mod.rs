@@ -177,7 +177,7 @@ pub struct ProjectPlan {
     pub message: String,
     /// The settings that a deployment applies to the Worker, in addition to the version.
     pub triggers: Triggers,
-    /// The crons, routes and domains that are set and that this deployment takes away, as far as they
+    /// The crons, routes and domains that are set and that this deployment removes, as far as they
     /// could be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub removes: Vec<String>,

@@ -141,8 +141,8 @@ pub fn check(
                 return Err(shared_worker(project, environment, &worker, protected));
             }
             for their in their_routes {
-                let taken = routes.iter().find(|own| own.overlaps(their) && !is_allowed(own));
-                if let Some(route) = taken {
+                let overlapping = routes.iter().find(|own| own.overlaps(their) && !is_allowed(own));
+                if let Some(route) = overlapping {
                     return Err(shared_route(project, environment, route, protected, their));
                 }
             }

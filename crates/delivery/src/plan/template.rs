@@ -121,18 +121,18 @@ impl NewProject {
 /// Names become folders, host names, and words of shells and pipelines.
 fn check_name(name: &str) -> Result<(), Failure> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let good = |part: &str| {
+    let is_valid = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphanumeric())
             && part.ends_with(|c: char| c.is_ascii_alphanumeric())
             && part.chars().all(plain)
     };
-    if name.split('/').all(good) {
+    if name.split('/').all(is_valid) {
         return Ok(());
     }
     let failure = usage(format!(
         "`{name}` cannot be a project's name: letters, digits, dots and dashes, in folders that begin and end with a letter or digit"
     ));
-    let near = name.split('/').map(|part| squeeze(part, plain)).filter(|part| good(part));
+    let near = name.split('/').map(|part| squeeze(part, plain)).filter(|part| is_valid(part));
     match near.collect::<Vec<_>>().join("/") {
         near if near.is_empty() => Err(failure),
         near => Err(failure.hint(format!("`cargo xtask new {near}`, for example"))),
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_become_workers() {
+    fn folder_names_become_worker_names() {
         for (name, expected) in [
             ("shop", "shop"),
             ("rawkode.academy/shop", "rawkode-academy-shop"),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_folder_is_refused_with_a_near_name() {
+    fn refuses_invalid_folder_names_with_a_suggestion() {
         for (name, near) in [
             ("my shop", Some("my-shop")),
             ("../shop", Some("shop")),

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_that_a_tool_would_read_are_named() {
+    fn names_variables_that_a_tool_would_read() {
         let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
         let set = owned(&["VITE_A", "HOME", "PUBLIC_URL", "NEXT_PUBLIC_B", "MY_VITE_C"]);
         let notes = notes_for(set, &owned(&["PUBLIC_URL", "GONE"]), |name| name != "GONE");

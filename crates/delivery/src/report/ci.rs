@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_answers_is_linked() {
+    fn links_live_projects() {
         let records = [
             record("broken", DeployStatus::Failed, "https://no.example/"),
             record("odd", DeployStatus::Live, "https://odd.example/$HOME\nX=1"),
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn both_addresses_of_a_preview_are_linked() {
+    fn links_both_urls_of_a_preview() {
         let mut preview = record("a", DeployStatus::Ready, "https://mr-42-a.example/");
         preview.alias = Some("mr-42".to_owned());
         preview.urls.push("https://0a1b2c3d-a.example/".to_owned());
@@ -95,7 +95,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn gitlab_takes_every_dotenv_report(urls in prop::collection::vec("(?s:.{0,300})", 0..5)) {
+        fn dotenv_reports_are_valid_for_gitlab(urls in prop::collection::vec("(?s:.{0,300})", 0..5)) {
             let records: Vec<Record> = urls.iter().map(|url| record("a", DeployStatus::Live, url)).collect();
             let text = dotenv(&records, "DEPLOY_URL");
             prop_assert!(text.len() < BYTES && text.lines().count() <= 1);

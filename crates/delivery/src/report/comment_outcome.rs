@@ -8,20 +8,20 @@ use gitlab::comment::{CommentRow, PreviewStatus};
 /// people know; a record has the merge commit where GitLab tests merged results.
 #[must_use]
 pub fn row(record: &Record) -> CommentRow {
-    let good = record.status.exit() == Exit::Done;
+    let is_done = record.status.exit() == Exit::Done;
     let status = match record.status {
         DeployStatus::Undeployed => PreviewStatus::Undeployed,
-        _ if good => PreviewStatus::Ready,
+        _ if is_done => PreviewStatus::Ready,
         _ => PreviewStatus::Failed,
     };
-    let mut urls = record.urls.iter().filter(|_| good).cloned();
+    let mut urls = record.urls.iter().filter(|_| is_done).cloned();
     let alias_url = record.alias.is_some().then(|| urls.next()).flatten();
     CommentRow {
         alias_url,
         version_url: urls.next(),
         time: Some(record.ended.clone()).filter(|time| !time.is_empty()),
-        reason: record.error.clone().filter(|_| !good),
-        warning: Some(record.warnings.join("\n")).filter(|text| good && !text.is_empty()),
+        reason: record.error.clone().filter(|_| !is_done),
+        warning: Some(record.warnings.join("\n")).filter(|text| is_done && !text.is_empty()),
         ..CommentRow::new(&record.project, status)
     }
 }
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_what_answers() {
+    fn a_live_preview_has_its_urls() {
         for good in [DeployStatus::Ready, DeployStatus::Unchanged] {
             let row = row(&record(good));
             assert_eq!((row.status, row.reason, row.commit), (PreviewStatus::Ready, None, None));
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_of_what_does_not() {
+    fn a_failed_preview_has_its_reason() {
         let row = row(&record(DeployStatus::Unknown));
         assert_eq!((row.status, row.reason.as_deref()), (PreviewStatus::Failed, Some("it broke")));
         assert_eq!((row.alias_url, row.version_url, row.time), (None, None, None));

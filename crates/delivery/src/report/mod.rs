@@ -228,7 +228,7 @@ mod tests {
     use workspace::config::Config;
 
     #[test]
-    fn projects_with_the_same_error_have_it_in_common() {
+    fn groups_projects_with_the_same_error() {
         let names = ["a", "b", "c", "d", "e"];
         let mut records: Vec<Record> = names
             .iter()
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_come_last_and_each_result_names_the_next_command() {
+    fn failures_come_last_with_the_next_command() {
         let live: Live = serde_json::from_value(serde_json::json!({
             "version": "896c0854-0000-4000-8000-000000000000", "deployment": "d", "since": null,
             "tag": null, "message": null

@@ -67,7 +67,7 @@ pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<
             text += "# skipped when the live version carries this key and answers\n";
         }
         for what in &part.removes {
-            text += &format!("# takes away {}\n", one_line(what));
+            text += &format!("# removes {}\n", one_line(what));
         }
         if part.build.is_some() && plan.choice.engine == Engine::Host && !plan.rebuild {
             text += "# a build of the same content that is kept in .xtask/cache takes the place of this one\n";

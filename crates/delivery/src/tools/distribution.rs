@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_archive_of_another_revision_is_said() {
+    fn warns_about_an_archive_of_another_revision() {
         let own = Distribution {
             schema: 1,
             version: "v1.2.0".to_owned(),
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_source_is_that_of_the_commit() {
+    fn reads_the_source_of_the_commit() {
         let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the root");
         let ids = source(root).expect("a commit");
         assert_eq!(ids.split(' ').count(), 4, "{ids}");

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_where_nothing_listens_refuses() {
+    fn refuses_an_address_without_a_listener() {
         let folder = std::env::temp_dir().join(format!("engine-address-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let socket = folder.join("engine.sock");

@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_page_is_what_the_header_says() {
+    fn reads_the_next_page_from_the_header() {
         let next = |pairs: &[(&str, &str)]| next(&headers(pairs));
         assert_eq!(next(&[("X-Next-Page", "3")]), Some(3));
         let elsewhere = "<http://other/x?per_page=100&page=9>; rel=\"next\"";
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn both_kinds_of_429_say_how_long() {
+    fn reads_the_wait_of_both_kinds_of_429() {
         let wait = |pairs: &[(&str, &str)]| rate_limit_wait(&headers(pairs), 1000).as_secs();
         assert_eq!(wait(&[("Retry-After", "7"), ("RateLimit-Reset", "1020")]), 7);
         assert_eq!(wait(&[("Retry-After", "0")]), 1);

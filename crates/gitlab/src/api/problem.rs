@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shape_of_error_is_read() {
+    fn reads_every_form_of_error() {
         assert_eq!(
             detail(401, r#"{"message":"401 Unauthorized"}"#),
             "PUT /x: GitLab answered 401 (401 Unauthorized)"

@@ -62,11 +62,11 @@ impl<'a> Client<'a> {
         retry_budget: &'a RetryBudget,
     ) -> Result<Client<'a>, Failure> {
         let rest = base.strip_prefix("https://").or_else(|| base.strip_prefix("http://"));
-        let good = |rest: &str| {
+        let is_path = |rest: &str| {
             let text = rest.bytes().all(|b| b.is_ascii_graphic() && !b"?#@".contains(&b));
             text && !rest.starts_with('/') && !rest.is_empty()
         };
-        if !rest.is_some_and(good) {
+        if !rest.is_some_and(is_path) {
             return Err(refused(format!("`{base}` is no address of a GitLab API"))
                 .hint("GitLab sets CI_API_V4_URL; check what overrides it"));
         }

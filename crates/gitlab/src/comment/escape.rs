@@ -126,12 +126,12 @@ mod tests {
     }
 
     #[test]
-    fn what_would_end_a_cell_is_written_as_numbers() {
+    fn escapes_characters_that_would_end_a_cell() {
         assert_eq!(code("a`|@x", 80).expect("code"), "<code>a&#96;&#124;&#64;x</code>");
     }
 
     #[test]
-    fn addresses_cannot_break_out() {
+    fn urls_cannot_leave_their_link() {
         let url = "https://site.example/a b)|<x>?q=1&copy;=2\n/merge";
         assert_eq!(
             address(url).expect("an address"),

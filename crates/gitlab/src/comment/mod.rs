@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_others_stay_and_ours_are_replaced() {
+    fn replaces_own_rows_and_keeps_others() {
         let stored = vec![row("b", PreviewStatus::Ready, 1), row("a", PreviewStatus::Ready, 1)];
         let rows = merge_rows(
             stored,
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn an_earlier_pipeline_does_not_undo_a_later_one() {
+    fn an_older_pipeline_does_not_overwrite_a_newer_one() {
         let later = vec![row("a", PreviewStatus::Ready, 9)];
         assert_eq!(merge_rows(later.clone(), &[row("a", PreviewStatus::Failed, 8)]), later);
         let local = CommentRow { pipeline: None, ..row("a", PreviewStatus::Failed, 0) };
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_does_not_build_a_project_does_not_deny_one_that_does() {
+    fn a_job_without_a_project_keeps_the_row_of_the_job_with_it() {
         let unaffected = |pipeline| row("a", PreviewStatus::Unaffected, pipeline);
         let status = |rows: Vec<CommentRow>| rows[0].status;
         let ready = || vec![row("a", PreviewStatus::Ready, 8)];
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_build_keeps_the_address_that_still_answers() {
+    fn a_running_build_keeps_the_working_url() {
         let rows = merge_rows(
             vec![row("a", PreviewStatus::Ready, 1)],
             &[CommentRow::new("a", PreviewStatus::Building)],
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_notes_the_later_row_counts() {
+    fn the_newer_row_of_two_notes_wins() {
         let (old, new) = (row("a", PreviewStatus::Ready, 1), row("a", PreviewStatus::Building, 2));
         for notes in [[vec![old.clone()], vec![new.clone()]], [vec![new.clone()], vec![old]]] {
             assert_eq!(union_of_notes(notes), std::slice::from_ref(&new));
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn removal_is_said_once_and_leaves_no_address() {
+    fn shows_a_removal_once_without_a_url() {
         let stored = vec![
             row("a", PreviewStatus::Ready, 1),
             CommentRow::new("b", PreviewStatus::Unaffected),
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_that_goes_on_answering_keeps_its_address() {
+    fn a_working_alias_keeps_its_url() {
         let time = "2026-11-24T12:00:00Z";
         let stored = vec![row("a", PreviewStatus::Ready, 1), row("b", PreviewStatus::Failed, 1)];
         let all = RowChange::End { time, aliases: &["a"] }.apply(stored.clone());

@@ -59,7 +59,7 @@ mod tests {
     use crate::comment::PreviewStatus;
 
     #[test]
-    fn a_row_survives_and_its_text_means_nothing() {
+    fn a_row_is_read_back_and_its_text_stays_text() {
         let reason = "--> \\ \" | `@all` \u{1F600} \u{1}\n/merge <b>&amp;".to_owned();
         let row = CommentRow {
             reason: Some(reason),
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_lines_are_left_out() {
+    fn skips_malformed_lines() {
         assert_eq!(
             rows("<!-- row {\"project\":\"a\" -->\n<!-- row [] -->\ntext <!-- row {} -->"),
             []
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn the_marker_is_the_whole_first_line() {
+    fn the_marker_must_be_the_whole_first_line() {
         assert!(has_marker(&format!("{MARKER}\r\ntext")));
         for other in [
             "",

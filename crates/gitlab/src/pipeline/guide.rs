@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 
-use super::types::Pipeline;
 use super::variables;
 use base::error::refused;
 use workspace::Workspace;
@@ -16,8 +15,7 @@ const END: &str = "<!-- end of variables -->";
 /// Returns the expected text of each generated file of `workspace`, by path. A repository without the
 /// guide gets none.
 pub fn files(workspace: &Workspace) -> Result<Vec<(String, String)>> {
-    let pipeline = Pipeline::new(workspace, &workspace.graph);
-    let mut files = vec![(workspace.config.pipeline.file.clone(), pipeline.text()?)];
+    let mut files = vec![(workspace.config.pipeline.file.clone(), super::generate(workspace)?)];
     if let Ok(text) = std::fs::read_to_string(workspace.root.join(GUIDE)) {
         let table = variables::markdown(&variables::table(&workspace.config));
         let filled = fill(&text, &table).ok_or_else(|| {
@@ -41,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_part_between_the_markers_changes() {
+    fn replaces_only_the_text_between_the_markers() {
         let text = format!("a\n{START}\nold\n{END}\nb\n");
         let filled = fill(&text, "new\n").expect("markers");
         assert_eq!(filled, format!("a\n{START}\nnew\n{END}\nb\n"));

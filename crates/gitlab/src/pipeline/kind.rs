@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_is_told() {
+    fn recognizes_each_kind_of_pipeline() {
         let kind = |variables: &[(&str, &str)]| {
             Kind::from_variables(|name| {
                 variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())

@@ -1,184 +1,217 @@
-//! `.gitlab-ci.yml` as a value, made from what the repository holds.
+//! The pipeline: `pipeline.yml` and `deploy.yml`, filled with the values of a repository.
 
 pub mod changes;
-pub mod condition;
 pub mod guide;
-mod include;
-pub mod jobs;
 pub mod kind;
 pub mod reports;
-pub mod runner;
-pub mod scripts;
-pub mod types;
+pub mod steps;
+pub mod template;
 pub mod variables;
 pub mod yaml;
 
 use anyhow::Result;
 
-use condition::Condition;
-use types::{
-    AutoCancel, Defaults, Job, OrderedMap, Pipeline, Rule, VariableMap, Workflow, variables,
-};
+use base::command::quote;
+use steps::{JobOrder, PipelineStep, gitlab_environment, label};
+use template::{TemplateValue, Values, fill};
 use workspace::Workspace;
-use workspace::config::CONFIG_FILE;
-use workspace::graph::Graph;
+use workspace::config::{CONFIG_FILE, Config};
 use workspace::modules::TOOL_LOCK;
-use workspace::pipeline::{DeployJobs, PipelineSettings};
+use workspace::pipeline::{DIND, DeployJobs, HOST, Stages};
+use workspace::project::Project;
 
 pub use workspace::pipeline::GITLAB_FILE as FILE;
 
 /// The first words of a file that we wrote.
 pub const HEADER: &str = "# Written by `cargo xtask ci generate`";
 
-impl Pipeline {
-    /// The pipeline of `workspace`.
-    #[must_use]
-    pub fn new(workspace: &Workspace, graph: &Graph) -> Pipeline {
-        let settings = &workspace.config.pipeline;
-        let jobs = jobs(workspace, graph);
-        let default = Defaults { image: settings.image.clone(), tags: settings.tags.clone() };
-        let pipeline = Pipeline {
-            head: head(workspace),
-            workflow: Some(workflow(has_cache(&jobs))),
-            stages: vec!["check", "preview", "deploy"],
-            default: Some(default),
-            variables: pipeline_variables(settings, &jobs),
-            jobs,
-        };
-        match settings.is_included() {
-            true => pipeline.into_included(&settings.stages.clone().unwrap_or_default()),
-            false => pipeline,
+/// The file without the deploy jobs.
+const PIPELINE: &str = include_str!("pipeline.yml");
+
+/// A deploy job.
+const DEPLOY_JOB: &str = include_str!("deploy.yml");
+
+/// Scripts of several lines by name.
+const SCRIPTS: [(&str, &str); 4] = [
+    ("add_to_path", include_str!("scripts/add-to-path.sh")),
+    ("install_dagger", include_str!("scripts/install-dagger.sh")),
+    ("install_xtask", include_str!("scripts/install-xtask.sh")),
+    ("wait_for_docker", include_str!("scripts/wait-for-docker.sh")),
+];
+
+/// Returns the text of the pipeline's file for `workspace`.
+pub fn generate(workspace: &Workspace) -> Result<String> {
+    let config = &workspace.config;
+    let values = values(workspace);
+    let mut text = fill(PIPELINE, &values)?;
+    for step in PipelineStep::all(config) {
+        for job in DeployJob::all(workspace, &step) {
+            let job = values.clone().into_iter().chain(job.values(config, &step)).collect();
+            text += &fill(DEPLOY_JOB, &job)?;
         }
     }
-
-    /// The file's text.
-    pub fn text(&self) -> Result<String> {
-        Ok(format!("{}\n\n{}", self.head, yaml::document(self, &comment)?))
-    }
+    Ok(text)
 }
 
-/// The comment that the file begins with.
-fn head(workspace: &Workspace) -> String {
-    let mut head = format!(
-        "{HEADER} from the projects of this repository and\n\
-         # {CONFIG_FILE}. Change those, then run it again."
-    );
-    if workspace.root.join(guide::GUIDE).is_file() {
-        head += &format!(" {} explains it.", guide::GUIDE);
-    }
-    let settings = &workspace.config.pipeline;
-    if settings.is_included() {
-        head += &format!("\n# {FILE} includes it: `include: [{{ local: {} }}]`.", settings.file);
-    }
-    head
-}
-
-/// Returns the variables of every job.
-fn pipeline_variables(settings: &PipelineSettings, jobs: &OrderedMap<Job>) -> VariableMap {
-    let mut pairs = vec![("GIT_DEPTH", "20")];
-    if has_cache(jobs) {
-        pairs.extend([
-            ("CARGO_HOME", "$CI_PROJECT_DIR/.xtask/cargo"),
-            ("CARGO_INCREMENTAL", "0"),
-            (runner::CACHE_POLICY, "pull"),
-        ]);
-    }
-    if let (Some(archive), Some(sum)) = (&settings.xtask_archive, &settings.xtask_sha256) {
-        pairs.extend([("XTASK_ARCHIVE", archive.as_str()), ("XTASK_SHA256", sum.as_str())]);
-    }
-    variables(&pairs)
-}
-
-/// Tells whether a job compiles, which a cache shortens.
-fn has_cache(jobs: &OrderedMap<Job>) -> bool {
-    jobs.0.iter().any(|(_, job)| !job.cache.is_empty())
-}
-
-/// Merge requests and the default branch have pipelines; other branches and tags have none, so that no
-/// commit is checked twice.
-fn workflow(has_cache: bool) -> Workflow {
-    let writes = match has_cache {
-        true => variables(&[(runner::CACHE_POLICY, "pull-push")]),
-        false => OrderedMap::default(),
-    };
-    Workflow {
-        auto_cancel: AutoCancel { on_new_commit: "interruptible" },
-        rules: vec![
-            Rule::when(Condition::merge_request()),
-            Rule { variables: writes, ..Rule::when(Condition::default_branch()) },
-        ],
-    }
-}
-
-fn jobs(workspace: &Workspace, graph: &Graph) -> OrderedMap<Job> {
-    let mut jobs = made_jobs(workspace, graph);
-    if workspace.config.pipeline.xtask_archive.is_some() {
-        jobs.0.iter_mut().for_each(|(name, job)| runner::use_archive(name, job));
-    }
-    if workspace.root.join(TOOL_LOCK).is_file() {
-        let caches = jobs.0.iter_mut().flat_map(|(_, job)| &mut job.cache);
-        caches.for_each(runner::move_cache);
-    }
-    jobs
-}
-
-fn made_jobs(workspace: &Workspace, graph: &Graph) -> OrderedMap<Job> {
+/// Returns the values of `pipeline.yml`. A deploy job also has those of [`DeployJob::values`].
+fn values(workspace: &Workspace) -> Values {
     let config = &workspace.config;
-    let mut jobs = Vec::new();
-    let mut add = |name: &str, job| jobs.push((name.to_owned(), job));
-    add(runner::CARGO, runner::cargo());
-    if config.pipeline.has_dagger() && config.pipeline.shared_engine().is_none() {
-        add(runner::DOCKER, runner::docker(config));
+    let settings = &config.pipeline;
+    let stages = match settings.is_included() {
+        true => settings.stages.clone().unwrap_or_default(),
+        false => {
+            let [check, preview, deploy] = ["check", "preview", "deploy"].map(str::to_owned);
+            Stages { check, preview, deploy }
+        }
+    };
+    let is_file = |path: &str| workspace.root.join(path).is_file();
+    let has_tool_workspace = is_file(TOOL_LOCK);
+    let has_archive = settings.xtask_archive.is_some();
+    // The repository's own test command compiles more than xtask, so its job needs Cargo even with an archive.
+    let has_own_check = !has_tool_workspace && is_file(".ci/run");
+    let caches = has_own_check || !has_archive;
+    let guide = Some(guide::GUIDE).filter(|guide| is_file(guide));
+    let scripts = SCRIPTS.map(|(name, script)| (name, script.trim_end().into()));
+    let values: [(&'static str, TemplateValue); 33] = [
+        ("archive", settings.xtask_archive.as_deref().into()),
+        ("archive_sha256", settings.xtask_sha256.as_deref().into()),
+        ("caches", caches.into()),
+        ("cargo_lock", if has_tool_workspace { TOOL_LOCK } else { "Cargo.lock" }.into()),
+        ("check_compiles", caches.into()),
+        ("check_stage", stages.check.into()),
+        ("checks", settings.check.iter().map(|script| quote(script)).collect::<Vec<_>>().into()),
+        ("config_file", CONFIG_FILE.into()),
+        ("dagger", settings.has_dagger().into()),
+        ("dagger_downloads", settings.dagger_downloads.trim_end_matches('/').into()),
+        ("dagger_sha256", settings.dagger_sha256.as_deref().into()),
+        ("dagger_version", config.tools.dagger.as_str().into()),
+        ("deploy_stage", stages.deploy.into()),
+        ("deploy_tags", settings.deploy_tags.clone().into()),
+        ("deployments", (!PipelineStep::all(config).is_empty()).into()),
+        ("docker", (settings.engine == DIND).into()),
+        ("docker_image", settings.docker_image.as_str().into()),
+        ("engine", if settings.has_dagger() { "dagger" } else { HOST }.into()),
+        ("file", settings.file.as_str().into()),
+        ("guide", guide.into()),
+        ("image", settings.image.as_str().into()),
+        ("included", settings.is_included().into()),
+        ("on_default_branch", on_default_branch(config).into()),
+        ("own_check", has_own_check.into()),
+        ("prefix", prefix(config).into()),
+        ("preview_lifetime", settings.preview_lifetime.as_str().into()),
+        ("preview_stage", stages.preview.into()),
+        ("previews", config.preview_environment().is_ok().into()),
+        ("shared_engine", settings.shared_engine().into()),
+        ("tags", settings.tags.clone().into()),
+        ("target", if has_tool_workspace { "xtask/target" } else { "target" }.into()),
+        ("writes_caches", (settings.is_included() && caches).into()),
+        ("xtask", if has_archive { "xtask" } else { "cargo xtask" }.into()),
+    ];
+    scripts.into_iter().chain(values).collect()
+}
+
+/// Returns the start of job names in a file that `.gitlab-ci.yml` includes.
+fn prefix(config: &Config) -> &'static str {
+    if config.pipeline.is_included() { "xtask:" } else { "" }
+}
+
+/// Returns the condition of deployments: the default branch of this project. A fork has none of our tokens.
+fn on_default_branch(config: &Config) -> String {
+    let branch = "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH";
+    match config.gitlab.number() {
+        Some(id) => format!("{branch} && $CI_PROJECT_ID == \"{id}\""),
+        None => branch.to_owned(),
     }
-    add(runner::DAGGER, runner::dagger(config));
-    add(jobs::CHECK, jobs::check(&workspace.root, config));
-    if config.preview_environment().is_ok() {
-        add(jobs::PREVIEW, jobs::preview(config));
-        add(jobs::PREVIEW_STOP, jobs::preview_stop());
-        add(jobs::PREVIEW_SWEEP, jobs::preview_sweep(config));
-    }
-    let steps = jobs::PipelineStep::all(config);
-    if !steps.is_empty() {
-        add(jobs::DEPLOYMENT, jobs::deployment(config));
-    }
-    for step in &steps {
-        match config.pipeline.deploy {
-            DeployJobs::OneJob => add(&step.job_name(None), jobs::deploy_all(config, step)),
+}
+
+/// A job that deploys one project or all of them.
+struct DeployJob {
+    name: String,
+    /// The project. `None` for all.
+    project: Option<String>,
+    /// The patterns of the paths whose change starts the job. Empty if every push does.
+    changes: Vec<String>,
+    needs: Vec<String>,
+    /// The name of the environment in GitLab.
+    gitlab_environment: String,
+}
+
+impl DeployJob {
+    /// Returns the jobs of `step`.
+    fn all(workspace: &Workspace, step: &PipelineStep) -> Vec<DeployJob> {
+        match workspace.config.pipeline.deploy {
+            DeployJobs::OneJob => vec![DeployJob {
+                name: step.job_name(None),
+                project: None,
+                changes: Vec::new(),
+                needs: step.needs(None, &[]),
+                gitlab_environment: step.environment.clone(),
+            }],
             DeployJobs::JobPerProject => {
-                let order = jobs::JobOrder::new(&workspace.projects, &step.environment);
-                for project in &workspace.projects {
-                    let job = jobs::deploy(workspace, graph, project, &order, step);
-                    add(&step.job_name(Some(project)), job);
-                }
+                let order = JobOrder::new(&workspace.projects, &step.environment);
+                let projects = workspace.projects.iter();
+                projects.map(|project| DeployJob::new(workspace, project, &order, step)).collect()
             }
         }
     }
-    OrderedMap(jobs)
+
+    /// Returns the job that deploys `project`. It needs the jobs of the projects whose Workers this project's config
+    /// names. Those also run for the paths of this project, because GitLab would let this job wait for a job that only
+    /// a person starts.
+    fn new(
+        workspace: &Workspace,
+        project: &Project,
+        order: &JobOrder<'_>,
+        step: &PipelineStep,
+    ) -> DeployJob {
+        let changes = changes::changes(workspace, &workspace.graph, &order.followers(project));
+        DeployJob {
+            name: step.job_name(Some(project)),
+            project: Some(label(project).to_owned()),
+            changes: changes.unwrap_or_default(),
+            needs: step.needs(Some(project), &order.dependencies(project)),
+            gitlab_environment: gitlab_environment(&step.environment, project),
+        }
+    }
+
+    /// Returns the values of `deploy.yml`. GitLab skips the job of a later environment until the job before it has run;
+    /// then a person starts it.
+    fn values(self, config: &Config, step: &PipelineStep) -> [(&'static str, TemplateValue); 8] {
+        let is_first = step.previous.is_none();
+        let prefix = prefix(config);
+        let needs: Vec<String> = self.needs.iter().map(|job| format!("{prefix}{job}")).collect();
+        [
+            ("automatic", is_first.into()),
+            ("manual", (!is_first || !self.changes.is_empty()).into()),
+            ("changes", self.changes.into()),
+            ("environment", quote(&step.environment).into()),
+            ("gitlab_environment", self.gitlab_environment.into()),
+            ("job", format!("{prefix}{}", self.name).into()),
+            ("needs", needs.into()),
+            ("project", self.project.map(|name| quote(&name)).unwrap_or_default().into()),
+        ]
+    }
 }
 
-/// Returns the comment above an entry of the file.
-fn comment(name: &str) -> Option<String> {
-    let text = match include::without_prefix(name).as_str() {
-        "workflow" => {
-            "Merge requests and the default branch. A fork's merge request is checked in the fork."
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Other code writes these files and looks for these words.
+    #[test]
+    fn the_template_has_the_header_and_the_reports() {
+        assert!(
+            PIPELINE
+                .lines()
+                .find(|line| !line.starts_with("##"))
+                .is_some_and(|line| line.starts_with(HEADER))
+        );
+        for report in [reports::PREVIEW, reports::DEPLOY] {
+            assert!(PIPELINE.contains(&format!("dotenv: {}\n", report.file)));
+            assert!(
+                [PIPELINE, DEPLOY_JOB].concat().contains(&format!("url: ${}\n", report.variable))
+            );
         }
-        runner::CARGO => "What every job shares that runs `cargo xtask`.",
-        runner::DOCKER => {
-            "Docker-in-Docker with TLS. The runner is privileged and has the volume /certs/client."
-        }
-        runner::DAGGER => "What builds and deployments need.",
-        jobs::CHECK => "What every change must pass.",
-        jobs::PREVIEW => {
-            "Uploads what the merge request changed, as versions that serve no visitor, and keeps one\n\
-             comment up to date."
-        }
-        jobs::PREVIEW_STOP => "Started by GitLab when the merge request is merged or closed.",
-        jobs::PREVIEW_SWEEP => "On schedules: what a failed stop job left behind.",
-        jobs::DEPLOYMENT => {
-            "Deployments, after the check. A push that changed none of a project's paths leaves its job\n\
-             waiting for a person; a schedule starts all of them. Each deploys only what is not live."
-        }
-        _ => return None,
-    };
-    Some(text.to_owned())
+        assert!(PIPELINE.contains(&format!("annotations: {}\n", reports::ANNOTATIONS)));
+    }
 }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::jobs::PipelineStep;
 use super::kind::Kind;
+use super::steps::PipelineStep;
 use workspace::config::Config;
 use workspace::pipeline::DeployJobs;
 

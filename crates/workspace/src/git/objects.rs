@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answer_of_cat_file() {
+    fn parses_the_output_of_cat_file() {
         let mut rest = &b"1f blob 3\na\nb\n3f missing\n2f blob 0\n\n3f blob 9\ncut"[..];
         assert_eq!(next(&mut rest), Some(Some(b"a\nb".to_vec())));
         assert_eq!(next(&mut rest), Some(None));

@@ -148,7 +148,7 @@ fn bun() {
 }
 
 #[test]
-fn what_cannot_be_read_is_not_guessed() {
+fn an_unreadable_lock_file_gives_no_packages() {
     for (name, text) in [
         ("bun.lockb", "\0"),
         ("package-lock.json", r#"{ "lockfileVersion": 1, "dependencies": {} }"#),

@@ -293,7 +293,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pin_is_found_and_moved() {
+    fn finds_and_updates_the_pin() {
         let next = Revision::parse("v1.3.0");
         for (text, expected) in [
             (

@@ -45,7 +45,7 @@ pub fn list(ctx: &Ctx) -> Result<Exit> {
             scope.spawn(move || {
                 let pin = CurrentPin::read(root, config, part);
                 let place = match pin.is_carried {
-                    true => "carried by xtask".to_owned(),
+                    true => "built into xtask".to_owned(),
                     false => pin.file.to_string(),
                 };
                 PinRow::new(part, Some(pin.version), place, newest(root, &config.tools.bun, part))
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_tells_what_is_old() {
+    fn table_shows_outdated_pins() {
         let row = |part: Part, current: &str, place: &str, newest: Result<&str, Failure>| {
             PinRow::new(part, Some(current.to_owned()), place.to_owned(), newest.map(str::to_owned))
         };
@@ -134,7 +134,7 @@ mod tests {
             schema: 1,
             pins: vec![
                 row(Part::Xtask, "v1.2.0", "xtask/Cargo.toml", Ok("v1.3.0")),
-                row(Part::Wrangler, "4.164.0", "carried by xtask", Ok("4.164.0")),
+                row(Part::Wrangler, "4.164.0", "built into xtask", Ok("4.164.0")),
                 row(
                     Part::Dagger,
                     "0.21.8",
@@ -148,7 +148,7 @@ mod tests {
         expect![[r#"
             PART      CURRENT  NEWEST   PIN
             xtask     v1.2.0   v1.3.0   xtask/Cargo.toml
-            wrangler  4.164.0  4.164.0  carried by xtask
+            wrangler  4.164.0  4.164.0  built into xtask
             dagger    0.21.8   unknown  dagger/config/config.json
             next: `cargo xtask upgrade xtask`
             npm does not tell the newest version of @dagger.io/dagger; nothing was changed
@@ -163,7 +163,7 @@ mod tests {
             wrangler
               current  4.164.0
               newest   4.164.0
-              pin      carried by xtask
+              pin      built into xtask
             dagger
               current  0.21.8
               newest   unknown

@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dependencies_are_found_from_their_module() {
+    fn resolves_dependencies_from_their_module() {
         for (dir, source, path) in [
             ("projects/a/site", "../../../dagger/config", "dagger/config"),
             ("dagger/bun", "../config", "dagger/config"),

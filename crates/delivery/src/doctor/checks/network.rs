@@ -96,7 +96,7 @@ mod tests {
         r#"{"success":false,"errors":[{"code":1000,"message":"Invalid API Token"}]}"#;
 
     #[test]
-    fn the_kind_of_token_is_told() {
+    fn tells_the_kinds_of_token_apart() {
         let active = r#"{"success":true,"result":{"status":"active"}}"#;
         let nothing = r#"{"success":false,"errors":[{"code":10007,"message":"no Worker"}]}"#;
         let (answer, paths) = verify_with(&[active, nothing]);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_token_is_told_apart() {
+    fn tells_an_invalid_token_from_a_missing_permission() {
         let expired = r#"{"success":true,"result":{"status":"expired"}}"#;
         let error = verify_with(&[expired, REFUSED]).0.expect_err("refused").to_string();
         assert!(error.contains("Invalid API Token"), "{error}");

@@ -61,7 +61,7 @@ mod tests {
     use super::free_mib;
 
     #[test]
-    fn the_free_column_is_read() {
+    fn reads_the_free_space_of_df() {
         let text = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda1 100000 1 20480 1% /";
         assert_eq!(free_mib(text), Some(20));
         assert_eq!(free_mib("df: no such file"), None);

@@ -50,8 +50,8 @@ pub fn check_variables(context: &Context) -> Finding {
     match ask(config, &token) {
         Ok(stored) => {
             let rows = table(config);
-            let good = Finding::ok().with_value(format!("{} variables as in the table", rows.len()));
-            Finding::all(compare(&rows, &stored), good).source(name)
+            let valid = Finding::ok().with_value(format!("{} variables as in the table", rows.len()));
+            Finding::all(compare(&rows, &stored), valid).source(name)
         }
         Err(error) => match error.downcast_ref::<Problem>().map(|problem| problem.status) {
             Some(401 | 403 | 404) => Finding::skip(format!(
@@ -159,20 +159,20 @@ mod tests {
     const CLOUDFLARE: &str = "CLOUDFLARE_WORKERS_TOKEN";
 
     #[test]
-    fn what_the_table_says_is_well() {
+    fn accepts_variables_as_in_the_table() {
         let comment = one("CICD_COMMENT_TOKEN", "review/*", false);
         let other = one("OTHER", "*", false);
-        let good = [
+        let valid = [
             one(CLOUDFLARE, "production/*", true),
             one(CLOUDFLARE, "review/*", false),
             comment,
             other,
         ];
-        assert_eq!(findings_of(&good), []);
+        assert_eq!(findings_of(&valid), []);
     }
 
     #[test]
-    fn each_difference_is_told() {
+    fn reports_each_difference_from_the_table() {
         let comment =
             StoredVariable { masked: false, empty: true, ..one("CICD_COMMENT_TOKEN", "*", true) };
         let findings = findings_of(&[one(CLOUDFLARE, "*", false), comment]);

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_merge_request_s_job() {
+    fn merge_request_job_needs_its_variables() {
         let rows = rows(true);
         let review = Some("review/42");
         let mut text = String::new();
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn one_name_for_two_tokens() {
+    fn reports_one_variable_for_two_tokens() {
         let rows = rows(false);
         let set = |_: &str| Some("x".to_owned());
         let status = |job: &JobScope<'_>| {

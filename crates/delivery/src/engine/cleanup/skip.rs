@@ -144,7 +144,7 @@ mod tests {
     use super::{LATE, time_objection};
 
     #[test]
-    fn a_preview_of_a_merge_request_is_deployed_while_that_is_open_or_soon_after() {
+    fn accepts_only_previews_from_the_time_of_the_merge_request() {
         let (opened, over) = (Some(1_000_000), Some(2_000_000));
         for deployed in [1_000_000, 1_500_000, 2_000_000 + LATE] {
             assert_eq!(time_objection(deployed, 7, opened, over), None, "{deployed}");

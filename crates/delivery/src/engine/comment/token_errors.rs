@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn states_that_need_no_request() {
+    fn explains_token_errors_without_a_request() {
         let mut text = String::new();
         for value in [None, Some(""), Some("a b"), Some("eyJ.job"), Some("glcbt-1"), Some("gldt-1")]
         {
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn states_that_gitlab_tells() {
+    fn explains_token_errors_from_gitlab_s_response() {
         let mut text = String::new();
         for (status, detail, code) in [
             (

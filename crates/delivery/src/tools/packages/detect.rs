@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_of_the_repository_is_used() {
+    fn uses_the_repository_s_yarn_release() {
         let files = [
             ("yarn.lock", "__metadata:\n  version: 8\n"),
             (".yarnrc.yml", "yarnPath: .yarn/releases/yarn-4.2.2.cjs\n"),
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn contradictions_are_refused() {
+    fn refuses_contradicting_lock_files_and_fields() {
         let both = [("bun.lock", ""), ("yarn.lock", "")];
         let failure = detect("both", &both).expect_err("two locks");
         assert_eq!(
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn node_is_the_one_that_is_asked_for() {
+    fn uses_the_requested_node_version() {
         let lock = ("package-lock.json", "{}");
         for (name, file, version, accepts) in [
             ("none", ("apps/a/x", ""), NODE_VERSIONS[0], Some(ANY_NODE)),

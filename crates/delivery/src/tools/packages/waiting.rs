@@ -90,7 +90,7 @@ mod tests {
     use expect_test::expect;
 
     #[test]
-    fn a_registry_that_cannot_be_reached_is_named_while_the_install_runs() {
+    fn names_an_unreachable_registry_during_the_install() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         drop(listener);
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fast_install_and_a_registry_that_answers_say_nothing() {
+    fn prints_nothing_for_a_fast_install_or_a_reachable_registry() {
         let (say, said) = mpsc::channel();
         let also_say = say.clone();
         let hour = Duration::from_secs(3600);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_registry_of_a_config_file_is_found() {
+    fn finds_the_registry_in_config_files() {
         let lines =
             ["@acme:registry=https://a/", "# registry=x", "registry = \"https://b.example/npm\""];
         let found: Vec<Option<String>> = lines.iter().map(|line| registry_line(line)).collect();

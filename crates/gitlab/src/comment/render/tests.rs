@@ -120,7 +120,7 @@ fn text_from_outside() {
 }
 
 #[test]
-fn a_long_comment_is_cut_reasons_first() {
+fn cuts_reasons_first_in_a_long_comment() {
     let rows: Vec<CommentRow> = (0..50)
         .map(|n| CommentRow {
             reason: Some("é".repeat(5000)),
@@ -192,7 +192,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn no_text_changes_the_structure(
+    fn text_never_changes_the_structure(
         project in any_text(), reason in any_text(), commit in any_text(), time in any_text(),
         alias_url in any_url(), version_url in any_url(), log in any_url(), other in any_text(),
     ) {

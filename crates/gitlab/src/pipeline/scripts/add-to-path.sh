@@ -1,0 +1,2 @@
+mkdir -p .xtask/bin
+export PATH="$CI_PROJECT_DIR/.xtask/bin:$PATH"

@@ -1,0 +1,7 @@
+archive="$(mktemp)"
+case "$XTASK_ARCHIVE" in
+  "$CI_API_V4_URL"/*) printf 'header = "JOB-TOKEN: %s"\n' "$CI_JOB_TOKEN" ;;
+esac | curl -fsSL --retry 3 --config - -o "$archive" "$XTASK_ARCHIVE"
+echo "$XTASK_SHA256  $archive" | sha256sum --check --strict --quiet
+tar -xzf "$archive" -C .xtask/bin
+rm "$archive"
