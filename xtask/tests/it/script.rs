@@ -96,6 +96,8 @@ fn every_kind_of_project_has_its_script() {
             ),
         ),
         ("projects/code/wrangler.jsonc", files("code", r#""main": "src/worker.ts""#)),
+        ("projects/code/src/worker.ts", String::new()),
+        ("projects/bare/worker.ts", String::new()),
         ("projects/bare/wrangler.jsonc", files("bare", r#""main": "worker.ts""#)),
         ("projects/pair/package.json", builds("pair")),
         ("projects/pair/left/wrangler.jsonc", files("left", dist)),
