@@ -16,7 +16,7 @@ pub struct Dagger {
     pub env: TestEnv,
     state: Utf8PathBuf,
     /// The variables that the CLI needs to find its engine.
-    variables: Vec<(&'static str, String)>,
+    pub variables: Vec<(&'static str, String)>,
 }
 
 impl Dagger {
@@ -43,7 +43,7 @@ impl Dagger {
         Dagger { env, state, variables }
     }
 
-    fn mode(&self, mode: &str) {
+    pub fn mode(&self, mode: &str) {
         std::fs::write(self.state.join("mode"), mode).expect("a file");
     }
 
@@ -70,46 +70,6 @@ impl Dagger {
             self.variables.iter().map(|(name, value)| format!("export {name}='{value}'\n"));
         env.sh(&format!("{}{}", exports.collect::<String>(), dry.stdout)).exits(0);
         assert_eq!(env.fetch("api.localhost", "/up").1, "{\"stage\":\"top\"}");
-    }
-
-    /// Calls the module's `preview` in a shell, and checks the comment in the sandbox's GitLab.
-    pub fn preview_with_comment(&self) {
-        let env = &self.env;
-        env.site("projects/site", "site");
-        env.commit("project");
-        self.deploy(&[]).exits(0);
-        env.write(".xtask/sandbox/token", crate::support::CANARY);
-        env.sh("chmod 600 .xtask/sandbox/token").exits(0);
-        let request = ["sandbox", "merge-request", "--source", "other", "--export"];
-        let request = env.xtask(&request).exits(0).stdout;
-        let mut script: String = self
-            .variables
-            .iter()
-            .map(|(name, value)| format!("export {name}='{value}'\n"))
-            .collect();
-        script += &request;
-        script += "SANDBOX_TOKEN=$(cat .xtask/sandbox/token); export SANDBOX_TOKEN CICD_COMMENT_TOKEN\n\
-            api=tcp://${CI_API_V4_URL#http://}; api=${api%/api/v4}\n\
-            cd projects/site\n\
-            dagger --progress=plain /dev/stdin <<DAGGER\n\
-            '../../dagger/cloudflare' --environment='local' --api=\"$api\" \
-            | preview './dist' 'wrangler.jsonc' 'env://SANDBOX_TOKEN' 'env://CICD_COMMENT_TOKEN' \"$CI_MERGE_REQUEST_IID\" \
-            --project='site' --gitlab-project-id=\"$CI_PROJECT_ID\" --gitlab-api-url=\"$CI_API_V4_URL\" \
-            | record | export preview.json\n\
-            DAGGER\n";
-        env.sh(&script).exits(0);
-        let record = std::fs::read_to_string(env.root.join("projects/site/preview.json"));
-        let record: Value = serde_json::from_str(&record.expect("a record")).expect("JSON");
-        assert_eq!(
-            (&record["comment"], &record["exitCode"]),
-            (&"created".into(), &0.into()),
-            "{record:#}"
-        );
-        assert_eq!(env.fetch("mr-1-site.localhost", "/").1, "<h1>site one</h1>");
-        let notes = "curl -sS -H \"PRIVATE-TOKEN: $CICD_COMMENT_TOKEN\" \
-            $CI_API_V4_URL/projects/$CI_PROJECT_ID/merge_requests/$CI_MERGE_REQUEST_IID/notes";
-        let notes = env.sh(&format!("{request}{notes}")).exits(0).stdout;
-        assert!(notes.contains("### Preview of `site` is ready"), "{notes}");
     }
 
     /// Returns the arguments of the CLI's calls, without those that ask for its version.
@@ -565,55 +525,4 @@ pub fn npm_workspace(dagger: &Dagger) {
 #[test]
 fn a_worker_of_an_npm_workspace_is_built_and_deployed() {
     npm_workspace(&Dagger::new());
-}
-
-#[test]
-fn kills_a_hanging_cli_and_its_children() {
-    let dagger = Dagger::new();
-    let env = &dagger.env;
-    env.site("projects/site", "site");
-    env.commit("project");
-    env.xtask(&["sandbox", "up"]).exits(0);
-    dagger.mode("hang");
-    let bound = [("XTASK_DEADLINE", "3")];
-    let started = Instant::now();
-    let ran = env.xtask_with(&["deploy", "site", "--engine", "dagger", "--json"], &bound);
-    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
-    assert_eq!(env.processes_in("projects/site"), 0);
-    let error = ran.exits(1).record("site")["error"].as_str().expect("text").to_owned();
-    for part in [
-        "was stopped after 3 s",
-        "connecting to engine",
-        "nothing is live, as before",
-        "hint: run `cargo xtask doctor dagger`; without an engine the CLI waits forever",
-    ] {
-        assert!(error.contains(part), "{part}: {error}");
-    }
-    let wrong = env.xtask_with(&["build", "site"], &[("XTASK_DEADLINE", "soon")]).exits(2);
-    assert!(wrong.stderr.contains("XTASK_DEADLINE is `soon`"), "{}", wrong.stderr);
-    // Without a bound of ours, the probe has its own.
-    let started = Instant::now();
-    let ran = env.xtask(&["build", "site", "--json"]).exits(0);
-    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
-    assert_eq!(ran.record("site")["engine"], "host");
-    assert!(ran.stderr.contains("no Dagger engine answers"), "{}", ran.stderr);
-    assert_eq!(env.processes_in("."), 1, "the sandbox alone is left");
-}
-
-#[test]
-fn auto_chooses_dagger_only_with_a_running_engine() {
-    let dagger = Dagger::new();
-    let env = &dagger.env;
-    env.site("projects/site", "site");
-    env.commit("project");
-    for (mode, engine) in [("ok", "dagger"), ("engine-down", "host"), ("old", "host")] {
-        dagger.mode(mode);
-        let ran = env.xtask(&["build", "site", "--json"]).exits(0);
-        assert_eq!(ran.record("site")["engine"], engine, "{mode}: {}", ran.stderr);
-        assert!(ran.stderr.contains(&format!("engine: {engine} (")), "{}", ran.stderr);
-    }
-    std::fs::remove_file(env.root.join("dagger/cloudflare/dagger.json")).expect("removable");
-    dagger.mode("ok");
-    let refused = dagger.deploy(&["site"]).exits(3);
-    assert!(refused.record("site")["error"].as_str().expect("text").contains("no dagger.json"));
 }

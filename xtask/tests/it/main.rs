@@ -22,6 +22,7 @@ mod comment;
 mod comment_job;
 mod contents;
 mod dagger;
+mod dagger_choice;
 mod deploy;
 mod discovery;
 mod dist;
