@@ -4,13 +4,15 @@
 
 use std::io::Write as _;
 
+use serde_json::Value;
+
 use delivery::tools::dagger::engine_version;
 use delivery::tools::engine_address::VARIABLE;
 
 use crate::dagger::{
     Dagger, failing_build, forced_again, npm_workspace, same_record, worker_preview,
 };
-use crate::support::{TestEnv, repository};
+use crate::support::{CANARY, TestEnv, repository};
 
 /// The variables that the CLI and its programs need to reach an engine.
 const NEEDED: [&str; 7] = [
@@ -76,10 +78,47 @@ fn the_printed_script_deploys() {
     dagger.run_pasted_script();
 }
 
+/// Calls the module's `preview` in a shell, and checks the comment in the sandbox's GitLab.
+fn preview_with_comment(dagger: &Dagger) {
+    let env = &dagger.env;
+    env.site("projects/site", "site");
+    env.commit("project");
+    dagger.deploy(&[]).exits(0);
+    env.write(".xtask/sandbox/token", CANARY);
+    env.sh("chmod 600 .xtask/sandbox/token").exits(0);
+    let request = ["sandbox", "merge-request", "--source", "other", "--export"];
+    let request = env.xtask(&request).exits(0).stdout;
+    let mut script: String =
+        dagger.variables.iter().map(|(name, value)| format!("export {name}='{value}'\n")).collect();
+    script += &request;
+    script += "SANDBOX_TOKEN=$(cat .xtask/sandbox/token); export SANDBOX_TOKEN CICD_COMMENT_TOKEN\n\
+        api=tcp://${CI_API_V4_URL#http://}; api=${api%/api/v4}\n\
+        cd projects/site\n\
+        dagger --progress=plain /dev/stdin <<DAGGER\n\
+        '../../dagger/cloudflare' --environment='local' --api=\"$api\" \
+        | preview './dist' 'wrangler.jsonc' 'env://SANDBOX_TOKEN' 'env://CICD_COMMENT_TOKEN' \"$CI_MERGE_REQUEST_IID\" \
+        --project='site' --gitlab-project-id=\"$CI_PROJECT_ID\" --gitlab-api-url=\"$CI_API_V4_URL\" \
+        | record | export preview.json\n\
+        DAGGER\n";
+    env.sh(&script).exits(0);
+    let record = std::fs::read_to_string(env.root.join("projects/site/preview.json"));
+    let record: Value = serde_json::from_str(&record.expect("a record")).expect("JSON");
+    assert_eq!(
+        (&record["comment"], &record["exitCode"]),
+        (&"created".into(), &0.into()),
+        "{record:#}"
+    );
+    assert_eq!(env.fetch("mr-1-site.localhost", "/").1, "<h1>site one</h1>");
+    let notes = "curl -sS -H \"PRIVATE-TOKEN: $CICD_COMMENT_TOKEN\" \
+        $CI_API_V4_URL/projects/$CI_PROJECT_ID/merge_requests/$CI_MERGE_REQUEST_IID/notes";
+    let notes = env.sh(&format!("{request}{notes}")).exits(0).stdout;
+    assert!(notes.contains("### Preview of `site` is ready"), "{notes}");
+}
+
 #[test]
 fn a_preview_by_the_module_comments() {
     let Some(dagger) = real() else { return };
-    dagger.preview_with_comment();
+    preview_with_comment(&dagger);
 }
 
 #[test]
