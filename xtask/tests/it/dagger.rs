@@ -1,6 +1,6 @@
 //! The Dagger engine, with a stand-in for the CLI that uses the modules' real signatures and rules.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use serde_json::Value;
