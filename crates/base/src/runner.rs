@@ -137,6 +137,7 @@ impl Runner<'_> {
         let sink = Sink {
             log: Mutex::new(log),
             tail: Mutex::new(VecDeque::new()),
+            in_help: AtomicBool::new(false),
             redactor,
             on_line: self.on_line,
         };
@@ -312,6 +313,8 @@ fn ready(pipe: &impl AsFd, flags: PollFlags, let_go: &AtomicBool) -> bool {
 struct Sink<'a> {
     log: Mutex<File>,
     tail: Mutex<VecDeque<String>>,
+    /// `true` while npm prints its help.
+    in_help: AtomicBool,
     redactor: Redactor,
     on_line: &'a (dyn Fn(&str) + Sync),
 }
@@ -351,6 +354,10 @@ impl Sink<'_> {
             let _unwritten = writeln!(log, "{line}");
         }
         if tell && !line.is_empty() {
+            (self.on_line)(line);
+            if self.is_help_of_npm(line) {
+                return;
+            }
             let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
             // A counter that goes on replaces its last line, so that the tail holds what matters.
             if line.starts_with(COUNTER)
@@ -362,9 +369,21 @@ impl Sink<'_> {
                 tail.pop_front();
             }
             tail.push_back(line.to_owned());
-            drop(tail);
-            (self.on_line)(line);
         }
+    }
+
+    /// Returns true for a line of the help that npm prints after the reason of a failure. It is longer than the tail, which
+    /// would otherwise not hold the reason. Observed with npm 10 and 11.
+    fn is_help_of_npm(&self, line: &str) -> bool {
+        match line {
+            _ if !line.starts_with("npm error") => return false,
+            "npm error Usage:" => self.in_help.store(true, Ordering::SeqCst),
+            _ if line.starts_with("npm error A complete log") => {
+                self.in_help.store(false, Ordering::SeqCst)
+            }
+            _ => {}
+        }
+        line == "npm error" || self.in_help.load(Ordering::SeqCst)
     }
 }
 
@@ -482,6 +501,26 @@ mod tests {
         assert_eq!(finished.tail, ["token ***"]);
         let failure = finished.success().expect_err("failed");
         assert!(failure.message.contains("exited with 3"), "{}", failure.message);
+    }
+
+    #[test]
+    fn keeps_the_reason_of_npm_and_not_its_help() {
+        let help = "for n in $(seq 40); do echo \"npm error   --option-$n\"; done";
+        let script = format!(
+            "echo 'npm error code EUSAGE'; echo 'npm error'; echo 'npm error Missing: a@1.0.0 from lock file'; \
+            echo 'npm error'; echo 'npm error Usage:'; {help}; echo 'npm error A complete log of this run: x'; \
+            echo 'npm error code 1'"
+        );
+        let finished = run(&script, Duration::from_secs(30));
+        assert_eq!(
+            finished.tail,
+            [
+                "npm error code EUSAGE",
+                "npm error Missing: a@1.0.0 from lock file",
+                "npm error A complete log of this run: x",
+                "npm error code 1"
+            ]
+        );
     }
 
     #[test]

@@ -38,8 +38,26 @@ pub fn candidates(command_line: &Command, words: &[&str], names: &dyn Names) -> 
             found
         }
     };
-    found.retain(|candidate| candidate.starts_with(current));
-    found
+    let is_match = |candidate: &String| candidate.starts_with(current);
+    if found.iter().any(is_match) || current.is_empty() {
+        found.retain(is_match);
+        return found;
+    }
+    let mut short = unique_suffixes(&found);
+    short.retain(is_match);
+    short
+}
+
+/// Returns the ends of paths after a `/` that only one of `names` has, because these name a project too.
+fn unique_suffixes(names: &[String]) -> Vec<String> {
+    let suffixes = |name: &String| {
+        let starts: Vec<usize> = name.match_indices('/').map(|(at, _)| at + 1).collect();
+        starts.into_iter().map(|at| name[at..].to_owned()).collect::<Vec<_>>()
+    };
+    let mut all: Vec<String> = names.iter().flat_map(suffixes).collect();
+    all.sort();
+    let is_unique = |one: &String| all.iter().filter(|other| *other == one).count() == 1;
+    all.iter().filter(|one| is_unique(one)).cloned().collect()
 }
 
 fn find_option<'c>(command: &'c Command, word: &str) -> Option<&'c Arg> {
@@ -122,8 +140,16 @@ mod tests {
         assert_eq!(complete("promote website --from "), ["mr-42"]);
         assert_eq!(complete("new x --template w"), ["worker"]);
         assert_eq!(complete("completions f"), ["fish"]);
+        assert_eq!(complete("deploy web"), ["website"]);
+        assert_eq!(complete("deploy rawkode.a"), ["rawkode.academy/website"]);
         assert_eq!(complete("sandbox up --p"), ["--port"]);
         assert_eq!(complete("sandbox do"), ["down"]);
         assert_eq!(complete("projects --dry"), Vec::<String>::new(), "it has no dry run");
+    }
+
+    #[test]
+    fn completes_the_ends_of_names_that_one_project_has() {
+        let names = ["a/site", "b/site", "b/docs/api"].map(str::to_owned);
+        assert_eq!(unique_suffixes(&names), ["api", "docs/api"]);
     }
 }

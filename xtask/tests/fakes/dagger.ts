@@ -304,7 +304,7 @@ const MESSAGES: Record<string, string> = {
 if (argv[0] === "version") {
 	console.log(`dagger v${mode === "old" ? "0.18.8" : "0.21.8"} (unix:///run/dagger/engine.sock) linux/amd64`);
 } else if (mode === "hang") {
-	// A CLI without an engine says where it got to and waits for ever, and so does what it started.
+	// A CLI without an engine says where it got to and waits forever, and so does what it started.
 	process.stderr.write("connecting to engine\n");
 	Bun.spawn(["sleep", "3600"]);
 	await Bun.sleep(3_600_000);

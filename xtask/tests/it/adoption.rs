@@ -204,7 +204,7 @@ fn the_check_job_runs_the_tests_of_the_projects() {
 }
 
 /// Projects that cannot be deployed as they are, beside two that can.
-const MIXED: [(&str, &str); 11] = [
+const MIXED: [(&str, &str); 12] = [
     (
         "apps/one/wrangler.json",
         r#"{ "name": "same", "main": "index.js", "compatibility_date": "2026-10-01" }"#,
@@ -215,6 +215,7 @@ const MIXED: [(&str, &str); 11] = [
     ),
     ("apps/empty/wrangler.json", r#"{ "name": "empty" }"#),
     ("apps/unlocked/wrangler.json", r#"{ "name": "unlocked", "main": "index.js" }"#),
+    ("apps/unlocked/index.js", "export default { fetch: () => new Response('unlocked') };\n"),
     (
         "apps/unlocked/package.json",
         r#"{ "name": "unlocked", "dependencies": { "is-number": "7.0.0" } }"#,

@@ -21,7 +21,7 @@ pub fn tree() -> TestEnv {
     env.site("projects/app", "app");
     env.write(
         "projects/app/package.json",
-        r#"{ "name": "app", "devDependencies": { "ui": "workspace:*" } }"#,
+        r#"{ "name": "app", "scripts": { "build": "true" }, "devDependencies": { "ui": "workspace:*" } }"#,
     );
     env.site("projects/alone", "alone");
     env.write("projects/alone/bun.lock", "{}\n");
@@ -270,7 +270,7 @@ pub fn tree_with_submodule() -> (TestEnv, &'static str) {
     env.sh(&add).exits(0);
     env.write(
         "projects/app/package.json",
-        r#"{ "name": "app", "dependencies": { "theme": "file:../../vendor/theme/pkg" } }"#,
+        r#"{ "name": "app", "scripts": { "build": "true" }, "dependencies": { "theme": "file:../../vendor/theme/pkg" } }"#,
     );
     env.commit("submodule");
     (

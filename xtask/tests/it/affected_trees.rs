@@ -111,7 +111,10 @@ fn inputs_behind_a_link_count() {
     let env = branch();
     env.write("shared/text", "1\n");
     symlink("shared", env.root.join("also")).expect("a link");
-    env.write("projects/alone/package.json", r#"{ "xtask": { "inputs": ["also/text"] } }"#);
+    env.write(
+        "projects/alone/package.json",
+        r#"{ "xtask": { "build": "true", "inputs": ["also/text"] } }"#,
+    );
     env.commit("an input");
     let before = keys(&env, &["alone"]);
     env.write("shared/text", "2\n");
@@ -183,7 +186,10 @@ fn an_empty_git_folder_makes_no_repository() {
 #[test]
 fn a_submodule_whose_folder_was_deleted_has_no_content() {
     let (env, _) = tree_with_submodule();
-    env.write("projects/alone/package.json", r#"{ "xtask": { "inputs": ["vendor"] } }"#);
+    env.write(
+        "projects/alone/package.json",
+        r#"{ "xtask": { "build": "true", "inputs": ["vendor"] } }"#,
+    );
     let before = keys(&env, &["alone"]);
     env.sh("rm -r vendor/theme && touch vendor/other").exits(0);
     let after = keys(&env, &["alone"]);

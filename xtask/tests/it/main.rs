@@ -20,6 +20,7 @@ mod clean;
 mod cli;
 mod comment;
 mod comment_job;
+mod completions;
 mod contents;
 mod dagger;
 mod dagger_choice;

@@ -270,6 +270,8 @@ impl TestEnv {
         // Each test has its own home, in which Bun would read all of wrangler's source again.
         command.env("BUN_RUNTIME_TRANSPILER_CACHE_PATH", shared.join("bun-sources"));
         command.env("SANDBOX_TOKEN", CANARY).env("CI", "true");
+        // A slow machine prints nothing that a fast one does not.
+        command.env("XTASK_PROGRESS_INTERVAL", "0");
     }
 
     /// Returns the number of processes that run in a folder of the repository.

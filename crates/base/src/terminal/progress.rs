@@ -14,6 +14,13 @@ use crate::time::unix_now;
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 const TICK: Duration = Duration::from_millis(100);
 
+/// The time after which a step that still runs is printed again in a log, so that its reader sees that it moves. In
+/// seconds, from [`INTERVAL_VARIABLE`]; 0 is never.
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// The variable that replaces [`INTERVAL`].
+const INTERVAL_VARIABLE: &str = "XTASK_PROGRESS_INTERVAL";
+
 /// The number of characters of a child's line that are kept. No terminal shows more.
 const LONGEST: usize = 400;
 
@@ -23,14 +30,30 @@ struct Line {
     /// The last line of the child's output in this step.
     last_output: String,
     started: Instant,
+    /// The last time at which a log got a line about this task.
+    printed: Instant,
+    section: Option<usize>,
 }
 
 impl Line {
     fn text(&self, frame: &str) -> String {
         let time = paint(DIM, &seconds(self.started.elapsed()));
-        // A line break would take a second row.
-        let last_output = paint(DIM, &crate::text::sanitize(&self.last_output).replace('\n', " "));
-        format!("{frame} {}  {} {time}  {last_output}", self.name, self.step)
+        format!("{frame} {}  {} {time}  {}", self.name, self.step, paint(DIM, &self.last_line()))
+    }
+
+    /// Returns the line for a log.
+    fn log_text(&self) -> String {
+        let time = paint(DIM, &seconds(self.started.elapsed()));
+        let text = format!("{}: {} {time}", self.name, self.step);
+        match self.last_line() {
+            line if line.is_empty() => text,
+            line => format!("{text}  {}", paint(DIM, &line)),
+        }
+    }
+
+    /// Returns the child's last line. A line break would take a second row.
+    fn last_line(&self) -> String {
+        crate::text::sanitize(&self.last_output).replace('\n', " ")
     }
 }
 
@@ -41,12 +64,30 @@ pub struct ProgressArea {
     lines: Vec<Line>,
     drawn: usize,
     frame: usize,
+    interval: Duration,
 }
 
 impl ProgressArea {
     pub(super) fn new(animated: bool, sections: bool) -> ProgressArea {
         let sections = (sections && !animated).then(Sections::default);
-        ProgressArea { animated, sections, lines: Vec::new(), drawn: 0, frame: 0 }
+        let interval = crate::env::variable(INTERVAL_VARIABLE).and_then(|text| text.parse().ok());
+        let interval = interval.map_or(INTERVAL, Duration::from_secs);
+        ProgressArea { animated, sections, lines: Vec::new(), drawn: 0, frame: 0, interval }
+    }
+
+    /// Returns the lines for a log about tasks that printed nothing for the interval, each with its section.
+    fn overdue(&mut self) -> Vec<(Option<usize>, String)> {
+        let interval = self.interval;
+        if interval.is_zero() {
+            return Vec::new();
+        }
+        let is_overdue = |line: &&mut Line| line.printed.elapsed() >= interval;
+        let overdue = self.lines.iter_mut().filter(is_overdue);
+        let print = |line: &mut Line| {
+            line.printed = Instant::now();
+            (line.section, line.log_text())
+        };
+        overdue.map(print).collect()
     }
 
     /// Prints `text` above the lines of progress.
@@ -130,17 +171,22 @@ impl ProgressLine {
                 step: String::new(),
                 last_output: String::new(),
                 started: Instant::now(),
+                printed: Instant::now(),
+                section: None,
             });
             let started = locked.sections.as_mut().map(|log| log.start(name, unix_now()));
             let section = started.map(|(id, chunks)| {
                 locked.show(chunks);
                 id
             });
-            (locked.animated && locked.lines.len() == 1, section)
+            if let Some(line) = locked.lines.last_mut() {
+                line.section = section;
+            }
+            (locked.lines.len() == 1, section)
         };
         if first {
-            let ticking = Arc::clone(&area);
-            std::thread::spawn(move || animate(&ticking));
+            let (ticking, ui) = (Arc::clone(&area), ui.clone());
+            std::thread::spawn(move || animate(&ui, &ticking));
         }
         let name = name.to_owned();
         let phase = Mutex::default();
@@ -158,12 +204,12 @@ impl ProgressLine {
         let phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let step = &in_phase(phase.as_deref(), step);
         let mut area = self.area.lock().unwrap_or_else(PoisonError::into_inner);
-        if area.animated {
-            if let Some(line) = area.lines.iter_mut().find(|line| line.name == self.name) {
-                step.clone_into(&mut line.step);
-                line.last_output.clear();
-            }
-        } else {
+        if let Some(line) = area.lines.iter_mut().find(|line| line.name == self.name) {
+            step.clone_into(&mut line.step);
+            line.last_output.clear();
+            line.printed = Instant::now();
+        }
+        if !area.animated {
             drop(area);
             self.say(&format!("{}: {step}", self.name));
         }
@@ -171,31 +217,19 @@ impl ProgressLine {
 
     /// Prints a line in the task's section, or as a note if the log has no sections.
     fn say(&self, line: &str) {
-        let mut area = self.area.lock().unwrap_or_else(PoisonError::into_inner);
-        match (self.section, area.sections.as_mut()) {
-            (Some(id), Some(log)) => {
-                let chunks = log.line(id, line);
-                area.show(chunks);
-            }
-            _ => {
-                drop(area);
-                self.ui.note(line);
-            }
-        }
+        print(&self.ui, &self.area, self.section, line);
     }
 
-    /// Shows a line of a child's output behind the step on a terminal, until the next line replaces it. With
-    /// `--verbose` the line is printed permanently.
+    /// Shows a line of a child's output behind the step on a terminal, until the next line replaces it. A log gets the
+    /// last line of a step that takes long, or every line with `--verbose`.
     pub fn output(&self, line: &str) {
         let mut area = self.area.lock().unwrap_or_else(PoisonError::into_inner);
-        if area.animated {
-            if let Some(ours) = area.lines.iter_mut().find(|line| line.name == self.name) {
-                ours.last_output = line.chars().take(LONGEST).collect();
-            }
-            return;
+        if let Some(ours) = area.lines.iter_mut().find(|line| line.name == self.name) {
+            ours.last_output = line.chars().take(LONGEST).collect();
         }
+        let animated = area.animated;
         drop(area);
-        if self.ui.verbose() {
+        if !animated && self.ui.verbose() {
             self.say(&format!("{}{line}", paint(DIM, &format!("{} | ", self.name))));
         }
     }
@@ -239,14 +273,38 @@ fn in_phase(phase: Option<&str>, step: &str) -> String {
     }
 }
 
-fn animate(area: &Mutex<ProgressArea>) {
+/// Prints a line in a section, or as a note if the log has no sections.
+fn print(ui: &Ui, area: &Mutex<ProgressArea>, section: Option<usize>, line: &str) {
+    let mut area = area.lock().unwrap_or_else(PoisonError::into_inner);
+    match (section, area.sections.as_mut()) {
+        (Some(id), Some(log)) => {
+            let chunks = log.line(id, line);
+            area.show(chunks);
+        }
+        _ => {
+            drop(area);
+            ui.note(line);
+        }
+    }
+}
+
+/// Redraws the lines on a terminal, or prints those of long steps in a log, until no task is left.
+fn animate(ui: &Ui, area: &Mutex<ProgressArea>) {
     loop {
         std::thread::sleep(TICK);
-        let mut area = area.lock().unwrap_or_else(PoisonError::into_inner);
-        if area.lines.is_empty() {
+        let mut locked = area.lock().unwrap_or_else(PoisonError::into_inner);
+        if locked.lines.is_empty() {
             return;
         }
-        area.tick();
+        if locked.animated {
+            locked.tick();
+            continue;
+        }
+        let overdue = locked.overdue();
+        drop(locked);
+        for (section, line) in overdue {
+            print(ui, area, section, &line);
+        }
     }
 }
 
@@ -272,6 +330,8 @@ mod tests {
             step: "build".to_owned(),
             last_output: "x".repeat(300),
             started: Instant::now(),
+            printed: Instant::now(),
+            section: None,
         };
         let text = without_wrapping(&[line.text("*"), line.text("*")], false);
         let inner = text.strip_prefix("\x1b[?7l").and_then(|text| text.strip_suffix("\x1b[?7h"));
@@ -280,6 +340,30 @@ mod tests {
         assert!(rows[0].starts_with("* site  build 0.0s  xxx"), "{}", rows[0]);
         assert!(rows[0].ends_with("x "), "{}", rows[0]);
         assert!(!inner.expect("text").contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_log_gets_the_last_line_of_a_step_that_takes_long() {
+        let mut area = ProgressArea::new(false, false);
+        let line = |name: &str, last_output: &str| Line {
+            name: name.to_owned(),
+            step: "build".to_owned(),
+            last_output: last_output.to_owned(),
+            started: Instant::now(),
+            printed: Instant::now(),
+            section: None,
+        };
+        area.lines = vec![line("site", "transforming\n\u{1b}[2K..."), line("api", "")];
+        area.interval = Duration::from_secs(3600);
+        assert_eq!(area.overdue(), []);
+        area.interval = Duration::ZERO;
+        assert_eq!(area.overdue(), []);
+        area.interval = Duration::from_nanos(1);
+        let printed = area.overdue().into_iter().map(|(_, line)| strip_str(&line).to_string());
+        let printed: Vec<String> = printed.collect();
+        assert_eq!(printed.len(), 2, "{printed:?}");
+        assert!(printed[0].starts_with("site: build 0.0s  transforming"), "{printed:?}");
+        assert!(!printed[0].contains('\n') && printed[1] == "api: build 0.0s", "{printed:?}");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct DeployCommand {
     /// Deploy this environment to the sandbox instead of Cloudflare
     #[arg(long)]
     sandbox: bool,
-    /// Deploy even if the same content is live
+    /// Build and deploy even if the same content is live
     #[arg(long)]
     force: bool,
     /// Give the new version only this percentage of the traffic. The live version keeps the rest. Crons, routes, domains
