@@ -132,7 +132,7 @@ fn dependencies_are_edges_and_cycles_are_sets() {
     env.write("projects/ui/package.json", r#"{ "name": "ui" }"#);
     env.write(
         "projects/a/package.json",
-        r#"{ "name": "a", "dependencies": { "ui": "workspace:*" }, "xtask": { "dependsOn": ["b"], "inputs": ["dagger/config"] } }"#,
+        r#"{ "name": "a", "dependencies": { "ui": "workspace:*" }, "xtask": { "build": "true", "dependsOn": ["b"], "inputs": ["dagger/config"] } }"#,
     );
     let json = env.xtask(&["projects", "--json"]).exits(0).json();
     let edges = json["projects"][0]["dependsOn"].as_array().expect("edges").clone();
@@ -146,7 +146,7 @@ fn dependencies_are_edges_and_cycles_are_sets() {
     );
     env.write(
         "projects/b/package.json",
-        r#"{ "name": "b", "dependencies": { "a": "workspace:*" } }"#,
+        r#"{ "name": "b", "scripts": { "build": "true" }, "dependencies": { "a": "workspace:*" } }"#,
     );
     let json = env.xtask(&["projects", "--json"]).exits(0).json();
     let on = |project: usize| {
