@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::plan::{BuildPlan, Engine, PackageBuild, Plan, ProjectPlan, outputs};
+use crate::plan::{BuildPlan, Engine, PackageBuild, Plan, ProjectPlan};
 use crate::script::container::ContainerInputs;
 use crate::tools::packages::{Manager, PackageToolchain, Tool, detect};
 use base::error::Failure;
@@ -30,7 +30,6 @@ fn build_plan(
     project: &Project,
 ) -> Result<BuildPlan, Failure> {
     let (root, tools) = (&workspace.root, &workspace.config.tools);
-    outputs::check_unbuilt(root, project)?;
     let mut containers = ContainerInputs {
         members: BTreeSet::new(),
         images: workspace.config.images.clone(),

@@ -52,6 +52,7 @@ fn plan(env: &TestEnv, verb: Operation, name: &str, environment: &str, port: Opt
         reasons: BTreeMap::from([(projects[0].name.clone(), "named".to_owned())]),
         keys: BTreeMap::from([(projects[0].name.clone(), Ok("k0123".to_owned()))]),
         builds: plan_builds(&workspace, &workspace.graph, &projects),
+        unbuilt: BTreeMap::new(),
         nonce: "n1",
         alias: (verb == Operation::Preview).then(|| "mr-1".to_owned()),
         strategies: BTreeMap::new(),

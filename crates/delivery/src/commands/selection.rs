@@ -12,7 +12,7 @@ use crate::context::Ctx;
 use crate::doctor;
 use crate::engine::{secrets, setup};
 use crate::plan::refusal::{ProjectRefusal, RefusalRule};
-use crate::plan::{Operation, Plan, PlanRequest};
+use crate::plan::{Operation, Plan, PlanRequest, outputs};
 use crate::report::affected::{line, nothing};
 use base::env::is_set;
 use base::error::{Exit, Failure};
@@ -153,6 +153,7 @@ impl<'w> SelectedProjects<'w> {
             strategies: task.strategies,
             reasons: self.reasons,
             builds,
+            unbuilt: outputs::unbuilt(&workspace.root, &self.projects),
             projects: self.projects,
             is_dry_run: ctx.dry_run,
             schema,

@@ -96,6 +96,7 @@ pub fn refusals(
         alias: None,
         strategies: &BTreeMap::new(),
         builds: &builds,
+        unbuilt: &outputs::unbuilt(&workspace.root, &all),
         keys: &BTreeMap::new(),
         asks_upload_rules: true,
         schema: schema.as_ref(),
@@ -142,7 +143,6 @@ fn row(
         (None, true) => "`build.command`".to_owned(),
         (None, false) => "none".to_owned(),
     };
-    let problem = problem.or_else(|| outputs::check_unbuilt(&workspace.root, project).err());
     let install = installation.as_ref().ok().and_then(Option::as_ref);
     let value = &project.wrangler.value;
     let has = |pointer: &str| value.pointer(pointer).is_some_and(|value| !is_empty(value));

@@ -283,6 +283,8 @@ pub struct PlanRequest<'a> {
     pub inputs: BTreeMap<String, BTreeSet<Utf8PathBuf>>,
     /// The tools that install and build each project.
     pub builds: BTreeMap<String, Result<BuildPlan, Failure>>,
+    /// The refusals by project of a config that names files that nothing makes.
+    pub unbuilt: BTreeMap<String, Failure>,
     /// Ask the rules too that a run asks right before the upload: for a dry run.
     pub is_dry_run: bool,
     /// The schema of wrangler's config. `None` while wrangler is not installed.
@@ -379,6 +381,7 @@ impl PlanRequest<'_> {
             alias: self.alias.as_deref(),
             strategies: &self.strategies,
             builds: &self.builds,
+            unbuilt: &self.unbuilt,
             keys: &self.keys,
             asks_upload_rules: self.is_dry_run,
             schema: self.schema.as_ref(),

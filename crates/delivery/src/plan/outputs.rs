@@ -1,5 +1,7 @@
 //! Refusals of a project whose config names files that no build makes.
 
+use std::collections::BTreeMap;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
@@ -17,8 +19,16 @@ const INSTALL_SCRIPTS: [&str; 4] = ["preinstall", "install", "postinstall", "pre
 /// Extensions of code. An entry without one may be that of a package.
 const CODE: [&str; 8] = ["js", "mjs", "cjs", "ts", "mts", "jsx", "tsx", "py"];
 
+/// Returns the refusals by project of [`check_unbuilt`].
+#[must_use]
+pub fn unbuilt(root: &Utf8Path, projects: &[&Project]) -> BTreeMap<String, Failure> {
+    let refusal =
+        |project: &&Project| Some((project.name.clone(), check_unbuilt(root, project).err()?));
+    projects.iter().filter_map(refusal).collect()
+}
+
 /// Refuses a config that names a file of the project that does not exist and that no build makes.
-pub fn check_unbuilt(root: &Utf8Path, project: &Project) -> Result<(), Failure> {
+fn check_unbuilt(root: &Utf8Path, project: &Project) -> Result<(), Failure> {
     let value = &project.wrangler.value;
     let blocks = value["env"].as_object().into_iter().flatten().map(|(_, block)| block);
     let has_command = blocks.chain([value]).any(|block| block["build"]["command"].is_string());

@@ -44,6 +44,8 @@ pub enum RefusalRule {
     Steps,
     /// Lock files decide the dependencies of builds.
     Build,
+    /// A build makes the files that the wrangler config names, or they exist.
+    Output,
     /// Every input of the build exists.
     Inputs,
     /// The Worker has the secrets that its config requires.
@@ -57,6 +59,7 @@ impl RefusalRule {
         match self {
             RefusalRule::Field => "wrangler fields",
             RefusalRule::Build => "lock files",
+            RefusalRule::Output => "build outputs",
             RefusalRule::Inputs => "inputs",
             RefusalRule::Secrets => "required secrets",
             RefusalRule::Steps => "steps before the upload",
@@ -161,6 +164,8 @@ pub struct Facts<'a> {
     pub strategies: &'a BTreeMap<String, Strategy>,
     /// The tools that install and build each project.
     pub builds: &'a BTreeMap<String, Result<BuildPlan, Failure>>,
+    /// The refusals by project of a config that names files that nothing makes.
+    pub unbuilt: &'a BTreeMap<String, Failure>,
     /// Content keys by project. A project without an entry was not read.
     pub keys: &'a BTreeMap<String, Result<String, Failure>>,
     /// Ask the rules too that a run asks right before the upload, where a broken one gets a record.
@@ -183,6 +188,9 @@ impl<'a> Rules<'a> {
     pub fn refusals(&self, project: &Project) -> Vec<ProjectRefusal> {
         let target = project.target(&self.facts.destination.environment);
         let mut broken = broken_rule(RefusalRule::Build, self.check_build(project));
+        if let Some(failure) = self.facts.unbuilt.get(&project.name) {
+            broken.push((RefusalRule::Output, failure.clone()));
+        }
         if self.facts.verb != Operation::Build {
             broken.extend(self.config_refusals(project));
         }
