@@ -206,7 +206,7 @@ describe("a refusal", () => {
           return String(thrown);
         }
       })();
-      expect(message).toContain("the GitLab token is empty, or holds characters");
+      expect(message).toContain("the GitLab token is empty or has invalid characters");
       if (bad.trim() !== "") expect(message).not.toContain(bad);
     }
     expect(access(`${server.apiUrl}/`, ` ${TOKEN}\n`)).toEqual({ apiUrl: server.apiUrl, token: TOKEN });

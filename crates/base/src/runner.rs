@@ -379,7 +379,7 @@ impl Sink<'_> {
             _ if !line.starts_with("npm error") => return false,
             "npm error Usage:" => self.in_help.store(true, Ordering::SeqCst),
             _ if line.starts_with("npm error A complete log") => {
-                self.in_help.store(false, Ordering::SeqCst)
+                self.in_help.store(false, Ordering::SeqCst);
             }
             _ => {}
         }

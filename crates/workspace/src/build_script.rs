@@ -37,8 +37,8 @@ pub const OPEN_NEXT_BUILD: &str = "opennextjs-cloudflare build";
 /// The folder that it writes.
 pub const OPEN_NEXT_OUTPUT: &str = ".open-next";
 
-/// Scripts may run each other in a circle.
-const DEPTH: usize = 5;
+/// The number of scripts that are replaced by their commands. Scripts may run each other in a circle.
+const SCRIPTS: usize = 100;
 
 /// Returns the commands that build a package if its script `build` does not: those of the script `deploy` before the
 /// upload, or the build of an adapter that another script runs. `None` if the script `build` is the build, or if there is
@@ -52,7 +52,7 @@ pub(super) fn find_build(scripts: &Specs) -> Option<String> {
             return Some(joined);
         }
         let is_adapter = before.iter().any(|step| is_open_next(step, &["build"]));
-        let runs_build = steps(scripts, "build", DEPTH).iter().all(|step| before.contains(step))
+        let runs_build = steps(scripts, "build").iter().all(|step| before.contains(step))
             || before.iter().any(|step| script_name(step) == Some("build") || is_task_runner(step));
         if is_adapter || (!runs_build && joined.contains("build")) {
             return Some(joined);
@@ -63,12 +63,12 @@ pub(super) fn find_build(scripts: &Specs) -> Option<String> {
 
 /// Returns true if the script `build`, or a script that it runs, runs the adapter of Next.js.
 fn runs_open_next(scripts: &Specs) -> bool {
-    steps(scripts, "build", DEPTH).iter().any(|step| is_open_next(step, &["build"]))
+    steps(scripts, "build").iter().any(|step| is_open_next(step, &["build"]))
 }
 
 /// Returns true if the script `build` may leave out the adapter of Next.js: it runs `next build`, or there is none.
 pub(super) fn needs_open_next(scripts: &Specs) -> bool {
-    let steps = steps(scripts, "build", DEPTH);
+    let steps = steps(scripts, "build");
     let is_next = |step: &String| step.contains("next build");
     !steps.iter().any(|step| is_open_next(step, &["build"]))
         && (steps.is_empty() || steps.iter().any(is_next))
@@ -77,8 +77,8 @@ pub(super) fn needs_open_next(scripts: &Specs) -> bool {
 /// Returns the steps of the script `name` before it uploads, without checks and without what acts on Cloudflare. Empty if it
 /// does not upload.
 fn before_upload(scripts: &Specs, name: &str) -> Vec<String> {
-    let mut all = steps(scripts, &format!("pre{name}"), DEPTH);
-    all.extend(steps(scripts, name, DEPTH));
+    let mut all = steps(scripts, &format!("pre{name}"));
+    all.extend(steps(scripts, name));
     let Some(upload) = all.iter().position(|step| is_upload(step)) else { return Vec::new() };
     all.truncate(upload);
     all.retain(|step| writes_output(step));
@@ -90,7 +90,7 @@ fn open_next_build(scripts: &Specs) -> Option<String> {
     let (deploys, others): (Vec<&str>, Vec<&str>) =
         scripts.keys().map(String::as_str).partition(|name| name.contains("deploy"));
     deploys.into_iter().chain(others).find_map(|name| {
-        let mut all = steps(scripts, name, DEPTH);
+        let mut all = steps(scripts, name);
         let build = all.iter().position(|step| is_open_next(step, &["build"]))?;
         all.truncate(build + 1);
         all.retain(|step| writes_output(step));
@@ -100,19 +100,39 @@ fn open_next_build(scripts: &Specs) -> Option<String> {
 
 /// Returns the commands of a script between `&&`. A script that it runs and that uploads, or that builds with an adapter, is
 /// replaced by its own commands.
-fn steps(scripts: &Specs, name: &str, depth: usize) -> Vec<String> {
+fn steps(scripts: &Specs, name: &str) -> Vec<String> {
+    expand(scripts, name, &mut Vec::new(), &mut { SCRIPTS })
+}
+
+/// Returns the commands of the script `name`, which those of `path` run.
+fn expand<'s>(
+    scripts: &'s Specs,
+    name: &'s str,
+    path: &mut Vec<&'s str>,
+    left: &mut usize,
+) -> Vec<String> {
     let Some(script) = scripts.get(name) else { return Vec::new() };
-    let commands = script.split("&&").map(str::trim).filter(|command| !command.is_empty());
-    let resolve = |command: &str| {
-        let own = || vec![command.to_owned()];
-        let Some(other) = script_name(command).filter(|_| depth > 0) else { return own() };
-        let inner = steps(scripts, other, depth - 1);
+    path.push(name);
+    let mut all = Vec::new();
+    for command in script.split("&&").map(str::trim).filter(|command| !command.is_empty()) {
+        let inner = match script_name(command) {
+            Some(other) if *left > 0 && !path.contains(&other) => {
+                *left -= 1;
+                expand(scripts, other, path, left)
+            }
+            _ => Vec::new(),
+        };
         let is_of_interest = |step: &String| {
             is_upload(step) || is_open_next(step, &["build"]) || !is_local_wrangler(step)
         };
-        if inner.iter().any(is_of_interest) { inner } else { own() }
-    };
-    commands.flat_map(resolve).collect()
+        if inner.iter().any(is_of_interest) {
+            all.extend(inner);
+        } else {
+            all.push(command.to_owned());
+        }
+    }
+    path.pop();
+    all
 }
 
 /// Returns the name of the script that a command runs: `build` of `npm run build`. `None` if it does more than that.
@@ -296,5 +316,17 @@ mod tests {
         check(&[("build", "npm run cf"), ("cf", "opennextjs-cloudflare build"), deploy], None);
         // Scripts that run each other.
         check(&[("build", "npm run deploy"), ("deploy", "npm run build")], None);
+    }
+
+    #[test]
+    fn scripts_that_run_many_others_are_read_quickly() {
+        let names: Vec<String> = (0..60).map(|n| format!("s{n}")).collect();
+        let all: Vec<String> = names.iter().map(|name| format!("npm run {name}")).collect();
+        let text = format!("{} && wrangler deploy", all.join(" && "));
+        let scripts: Vec<(&str, &str)> =
+            names.iter().map(|name| (name.as_str(), text.as_str())).collect();
+        let specs = scripts.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        let specs: Specs = specs.chain([("deploy".to_owned(), text.clone())]).collect();
+        assert!(steps(&specs, "deploy").len() < 10_000);
     }
 }

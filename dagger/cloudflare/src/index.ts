@@ -1,8 +1,9 @@
 /**
  * Deploys and previews Cloudflare Workers with the wrangler that `toolchain/bun.lock` pins
  *
- * The constructor says where to, `withSource` and its kin say from what, and `deploy`, `upload` and `preview` run wrangler
- * once. Each bundles without a token, uploads with it, and returns a `Deployment`, after a failed run too.
+ * The constructor selects the account, and `withSource` and other `with` functions the project's code. `deploy`, `upload` and
+ * `preview` run wrangler once: they bundle without the token and upload with it. Each returns a `Deployment`, even if the run
+ * failed.
  */
 import { argument, dag, func, object, type Directory, type File, type Secret, type Service } from "@dagger.io/dagger";
 
@@ -96,15 +97,15 @@ export class Cloudflare {
   /**
    * Uploads a project and makes it live
    *
-   * Refused before anything changes: an empty `dist`, a private file or the token in what is published, and a wrangler
-   * config that is about another account or needs sources that were not given.
+   * Refuses before anything changes: an empty `dist`, a private file or the token among the published files, and a wrangler
+   * config that names another account or needs sources that are missing.
    *
-   * @param dist The folder that was built. It is put where the wrangler config's `assets.directory` says; a Worker without assets may be given any folder
+   * @param dist The built folder. It replaces the wrangler config's `assets.directory`. A Worker without assets ignores it
    * @param wranglerConfig The wrangler config: `wrangler.jsonc`, `wrangler.json` or `wrangler.toml`
-   * @param cloudflareApiToken A token that may edit Workers
-   * @param tag A tag kept with the version, at most 100 bytes
-   * @param message A message kept with the version
-   * @param nonce New for every attempt, found again in the record. Without it, a random one
+   * @param cloudflareApiToken A token with the permission to edit Workers
+   * @param tag Stored with the version, at most 100 bytes
+   * @param message Stored with the version
+   * @param nonce A new value for each attempt, which the record repeats. Without it, a random one
    * @param project The project's name, for the record
    */
   @func({ cache: "session" })
@@ -124,18 +125,18 @@ export class Cloudflare {
   /**
    * Uploads a version that is not live, under a preview alias
    *
-   * The Worker must have been deployed once, with `preview_urls` set. Refused as `deploy` refuses, and for an alias that
-   * Cloudflare would not take.
+   * The Worker must have been deployed once with `preview_urls` set. Refuses the same as `deploy`, and an alias that
+   * Cloudflare would reject.
    *
-   * @param dist The folder that was built. It is put where the wrangler config's `assets.directory` says; a Worker without assets may be given any folder
+   * @param dist The built folder. It replaces the wrangler config's `assets.directory`. A Worker without assets ignores it
    * @param wranglerConfig The wrangler config: `wrangler.jsonc`, `wrangler.json` or `wrangler.toml`
-   * @param cloudflareApiToken A token that may edit Workers
+   * @param cloudflareApiToken A token with the permission to edit Workers
    * @param alias The first part of the preview's host name. Without it, the version has only its own address
-   * @param tag A tag kept with the version, at most 100 bytes
-   * @param message A message kept with the version
-   * @param nonce New for every attempt, found again in the record. Without it, a random one
+   * @param tag Stored with the version, at most 100 bytes
+   * @param message Stored with the version
+   * @param nonce A new value for each attempt, which the record repeats. Without it, a random one
    * @param project The project's name, for the record
-   * @param strategy `alias`, or `preview` for a Worker Preview called `alias`, with the bindings of the config's `previews` block. Refused where the Worker was never deployed: wrangler would make it
+   * @param strategy `alias`, or `preview` for a Worker Preview called `alias`, with the bindings of the config's `previews` block. Refused if the Worker was never deployed, because wrangler would create it
    */
   @func({ cache: "session" })
   async upload(
@@ -154,22 +155,22 @@ export class Cloudflare {
   }
 
   /**
-   * Uploads a version that is not live, and says in the merge request where it is
+   * Uploads a version that is not live, and comments on the merge request with its URLs
    *
-   * As `upload`, then one comment, created or edited in place. A comment that cannot be written does not undo the
-   * preview: the record says so in `comment`.
+   * Uploads as `upload` does, then creates one comment or edits it in place. If the comment fails, the preview stays, and
+   * the record has the reason in `comment`.
    *
-   * @param dist The folder that was built. It is put where the wrangler config's `assets.directory` says; a Worker without assets may be given any folder
+   * @param dist The built folder. It replaces the wrangler config's `assets.directory`. A Worker without assets ignores it
    * @param wranglerConfig The wrangler config: `wrangler.jsonc`, `wrangler.json` or `wrangler.toml`
-   * @param cloudflareApiToken A token that may edit Workers
+   * @param cloudflareApiToken A token with the permission to edit Workers
    * @param gitlabApiToken A project or group access token with the scope `api`
    * @param mergeRequestId The merge request's number in its project, as in `!42`: `CI_MERGE_REQUEST_IID`
    * @param alias The first part of the preview's host name. Without it, `mr-` and the merge request's number
-   * @param tag A tag kept with the version, at most 100 bytes
-   * @param message A message kept with the version
-   * @param nonce New for every attempt, found again in the record. Without it, a random one
+   * @param tag Stored with the version, at most 100 bytes
+   * @param message Stored with the version
+   * @param nonce A new value for each attempt, which the record repeats. Without it, a random one
    * @param project The project's name, for the record and the comment
-   * @param strategy `alias`, or `preview` for a Worker Preview called `alias`, with the bindings of the config's `previews` block. Refused where the Worker was never deployed: wrangler would make it
+   * @param strategy `alias`, or `preview` for a Worker Preview called `alias`, with the bindings of the config's `previews` block. Refused if the Worker was never deployed, because wrangler would create it
    * @param gitlabProjectId The GitLab project. Without it, the shared configuration's
    * @param gitlabApiUrl The address of GitLab's API: `CI_API_V4_URL`. Without it, the shared configuration's instance
    */
@@ -221,7 +222,7 @@ export class Cloudflare {
     }
   }
 
-  /** Returns what the constructor and the functions before this one were given. */
+  /** Returns the arguments of the constructor and of the `with` functions. */
   private inputs(): Pick<Request, "environment" | "accountId" | "api" | "source" | "workspace" | "path" | "flags" | "beforeDeploy"> {
     const { environment, account: accountId, api, source, workspace, path, flags, beforeDeploy } = this;
     return { environment, accountId, api, source, workspace, path, flags, beforeDeploy };

@@ -7,9 +7,9 @@ export interface Platform {
   now: () => number;
 }
 
-/** An API, and who calls it. */
+/** An API and its credentials. */
 export interface GitlabAccess {
-  /** The base address with `/api/v4`, and whatever relative root the instance has before it. */
+  /** The base address with `/api/v4` and the relative root of the instance. */
   apiUrl: string;
   token: string;
 }
@@ -31,10 +31,10 @@ const DEADLINE = 30_000;
 /** The wait if the response has no header: the limit on new notes is one minute and sends none. */
 const MINUTE = 60_000;
 
-/** The longest wait that is worth it, in milliseconds. */
+/** The maximum wait before a retry, in milliseconds. */
 const LONGEST = 5 * MINUTE;
 
-/** The real world. */
+/** The network and the clock of this machine. */
 export const PLATFORM: Platform = {
   fetch: (url, init) => fetch(url, init),
   sleep: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
@@ -42,14 +42,14 @@ export const PLATFORM: Platform = {
 };
 
 /**
- * The token and address in a usable form.
+ * Returns the address and the token without blanks and final slashes.
  *
- * @throws When the address is none, or the token cannot be one. The message never holds the token.
+ * @throws If one of them is invalid. The message never holds the token.
  */
 export function access(apiUrl: string, token: string): GitlabAccess {
   const trimmed = token.trim();
   if (!/^[\x21-\x7e]+$/.test(trimmed))
-    throw new Error("the GitLab token is empty, or holds characters that no token has");
+    throw new Error("the GitLab token is empty or has invalid characters");
   if (!/^https?:\/\/[^\s?#@]+$/.test(apiUrl)) throw new Error(`\`${apiUrl}\` is no address of a GitLab API`);
   return { apiUrl: apiUrl.replace(/\/+$/, ""), token: trimmed };
 }

@@ -1,7 +1,7 @@
 /**
- * Talks to GitLab
+ * Comments on merge requests of GitLab
  *
- * With a project or group access token of the scope `api`: a job token may read comments but not write them.
+ * Needs a project or group access token with the scope `api`. A job token may read comments but not write them.
  */
 import { dag, func, object, ReturnType, type File, type Secret, type Service } from "@dagger.io/dagger";
 
@@ -15,21 +15,21 @@ const RUN = ["bun", "--no-env-file", "--config=/dev/null", "/module/main.ts", TA
 @object()
 export class Gitlab {
   /**
-   * Creates or edits the one comment of a marker in a merge request, and returns what was done as JSON
+   * Creates or edits the comment of a merge request that has a marker, and returns the result as JSON
    *
-   * The answer has `action` (`created`, `edited` or `unchanged`), `note` (its id) and `removed` (ids of duplicates).
+   * The result has `action` (`created`, `edited` or `unchanged`), `note` (its id) and `removed` (ids of duplicates).
    *
    * @param token A project or group access token with the scope `api`
    * @param mergeRequestIid The merge request's number in its project, as in `!42`: `CI_MERGE_REQUEST_IID`
-   * @param body What the comment says, in Markdown. Lines that start with a slash are not carried out
+   * @param body The text in Markdown. Lines that start with a slash are escaped, so that GitLab does not run them
    * @param projectId The project's number or full path. Without it, the shared configuration's
    * @param apiUrl The address of the API: `CI_API_V4_URL`. Without it, the shared configuration's instance
-   * @param marker What tells this comment from others by the same user. It is not shown
-   * @param nonce New for every attempt, so that no earlier answer is taken for this one's. Without it, a random one
-   * @param api A stand-in of GitLab's API, such as `tcp://127.0.0.1:8787`. The path is still that of `apiUrl`
-   * @param caFile The certificate authorities of the instance, in PEM, where public ones do not know it
-   * @param proxy The address of a proxy, such as `env://HTTPS_PROXY`; it may hold a password
-   * @param noProxy Hosts that are asked without it, as in `NO_PROXY`
+   * @param marker Distinguishes this comment from others by the same user. It is not shown
+   * @param nonce A new value for each attempt, so that no cached result is returned. Without it, a random one
+   * @param api A stand-in for GitLab's API, such as `tcp://127.0.0.1:8787`. The path is that of `apiUrl`
+   * @param caFile The certificates of a private certificate authority, in PEM
+   * @param proxy The address of a proxy, such as `env://HTTPS_PROXY`. It may contain a password
+   * @param noProxy Hosts that bypass the proxy, as in `NO_PROXY`
    */
   @func({ cache: "session" })
   async postMergeRequestComment(
