@@ -12,6 +12,9 @@ const MANAGERS: [&str; 4] = ["npm", "pnpm", "yarn", "bun"];
 /// The programs of the adapter of Next.js.
 const OPEN_NEXT: [&str; 2] = ["opennextjs-cloudflare", "@opennextjs/cloudflare"];
 
+/// The texts of which every command has one that uploads or builds with the adapter of Next.js.
+const UPLOADERS: [&str; 3] = ["wrangler", OPEN_NEXT[0], OPEN_NEXT[1]];
+
 /// Programs that run the scripts of packages in order, which xtask does itself.
 const TASK_RUNNERS: [&str; 5] = ["turbo", "nx", "lerna", "lage", "moon"];
 
@@ -44,6 +47,10 @@ const SCRIPTS: usize = 100;
 /// upload, or the build of an adapter that another script runs. `None` if the script `build` is the build, or if there is
 /// none.
 pub(super) fn find_build(scripts: &Specs) -> Option<String> {
+    // Most packages upload nothing, and `affected` reads all of them.
+    if !scripts.values().any(|text| UPLOADERS.iter().any(|name| text.contains(name))) {
+        return None;
+    }
     let before = before_upload(scripts, "deploy");
     let is_in_build = runs_open_next(scripts);
     if !before.is_empty() && !is_in_build {

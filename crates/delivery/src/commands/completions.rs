@@ -35,8 +35,12 @@ impl CompletionsCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         ctx.ui.out(match self.shell {
-            Shell::Bash => include_str!("completions/xtask.bash"),
-            Shell::Zsh => include_str!("completions/xtask.zsh"),
+            Shell::Bash => {
+                concat!(include_str!("completions/ask.sh"), include_str!("completions/xtask.bash"))
+            }
+            Shell::Zsh => {
+                concat!(include_str!("completions/ask.sh"), include_str!("completions/xtask.zsh"))
+            }
             Shell::Fish => include_str!("completions/xtask.fish"),
         });
         Ok(Exit::Done)

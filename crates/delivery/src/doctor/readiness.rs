@@ -113,16 +113,17 @@ pub fn rows(workspace: &Workspace) -> Vec<ReadinessRow> {
     // Only the sandbox refuses a binding without a local form.
     let (of_sandbox, refusals): (Vec<ProjectRefusal>, Vec<ProjectRefusal>) =
         refusals.into_iter().partition(|refusal| refusal.rule == RefusalRule::LocalForm);
-    let find = |refused: &[ProjectRefusal], project: &Project| {
-        let rows = ProjectRefusal::by_project(refused).into_iter();
-        let mut own = rows.filter(|(refusal, _)| refusal.is_of(project, LOCAL));
-        own.next().map(|(_, failure)| failure)
+    let (problems, of_sandbox) =
+        (ProjectRefusal::by_project(&refusals), ProjectRefusal::by_project(&of_sandbox));
+    let find = |rows: &[(&ProjectRefusal, Failure)], project: &Project| {
+        let own = rows.iter().find(|(refusal, _)| refusal.is_of(project, LOCAL));
+        own.map(|(_, failure)| failure.clone())
     };
     let mut rows: Vec<ReadinessRow> = workspace
         .projects
         .iter()
         .map(|project| {
-            row(workspace, project, find(&refusals, project), find(&of_sandbox, project))
+            row(workspace, project, find(&problems, project), find(&of_sandbox, project))
         })
         .collect();
     rows.extend(BrokenConfig::needing_attention(&workspace.broken).map(broken_row));

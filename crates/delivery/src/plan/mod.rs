@@ -330,12 +330,12 @@ impl Plan {
             }
             match ProjectPlan::new(project, &inputs) {
                 Ok(part) => parts.push(part),
-                Err(failure) => refused.push(ProjectRefusal {
-                    project: project.name.clone(),
-                    worker: project.target(&inputs.destination.environment).worker,
-                    rule: RefusalRule::Build,
+                Err(failure) => refused.push(ProjectRefusal::new(
+                    project,
+                    &inputs.destination.environment,
+                    RefusalRule::Build,
                     failure,
-                }),
+                )),
             }
         }
         if inputs.verb == Operation::Deploy {

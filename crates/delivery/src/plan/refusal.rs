@@ -94,6 +94,18 @@ fn serialize_failure<S: serde::Serializer>(failure: &Failure, to: S) -> Result<S
 }
 
 impl ProjectRefusal {
+    /// Creates the refusal of `project` in `environment`.
+    #[must_use]
+    pub fn new(
+        project: &Project,
+        environment: &str,
+        rule: RefusalRule,
+        failure: Failure,
+    ) -> ProjectRefusal {
+        let worker = project.target(environment).worker;
+        ProjectRefusal { project: project.name.clone(), worker, rule, failure }
+    }
+
     /// Returns true if it is of `project` in `environment`.
     #[must_use]
     pub fn is_of(&self, project: &Project, environment: &str) -> bool {
@@ -201,12 +213,8 @@ impl<'a> Rules<'a> {
         if let Some(Err(failure)) = self.facts.keys.get(&project.name) {
             broken.push((RefusalRule::Inputs, failure.clone()));
         }
-        let refusal = |(rule, failure)| ProjectRefusal {
-            project: project.name.clone(),
-            worker: target.worker.clone(),
-            rule,
-            failure,
-        };
+        let environment = self.facts.destination.environment.as_str();
+        let refusal = |(rule, failure)| ProjectRefusal::new(project, environment, rule, failure);
         broken.into_iter().map(refusal).collect()
     }
 

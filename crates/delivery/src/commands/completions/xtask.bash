@@ -1,19 +1,5 @@
 # Completes `cargo xtask` in bash, beside the completion that cargo has already.
 __xtask_previous=$(complete -p cargo 2>/dev/null | sed -n 's/.*-F \([^ ]*\).*/\1/p')
-# Asks the program that is built already, because Cargo would compile a changed one first.
-__xtask_ask() {
-    local dir=$PWD program
-    while [ -n "$dir" ]; do
-        for program in "$dir/target/debug/xtask" "$dir/xtask/target/debug/xtask"; do
-            if [ -f "$dir/.cargo/config.toml" ] && [ -x "$program" ]; then
-                "$program" complete -- "$@" 2>/dev/null
-                return
-            fi
-        done
-        dir=${dir%/*}
-    done
-    cargo xtask complete -- "$@" 2>/dev/null
-}
 __xtask_complete() {
     if [ "${COMP_WORDS[1]}" = xtask ] && [ "$COMP_CWORD" -ge 2 ]; then
         local IFS=$'\n'
