@@ -33,20 +33,20 @@ pub struct TestCommand {
 struct TestCheck {
     name: String,
     commands: Vec<ProcessCommand>,
-    /// The command that runs at the same time as the last of `commands`. Its output comes in one piece.
-    beside: Option<ProcessCommand>,
+    /// The commands that run at the same time as the last of `commands`. The output of each comes in one piece.
+    beside: Vec<ProcessCommand>,
     note: Option<String>,
 }
 
 impl TestCheck {
     fn new(name: &str, commands: Vec<ProcessCommand>) -> Self {
-        Self { name: name.to_owned(), commands, beside: None, note: None }
+        Self { name: name.to_owned(), commands, beside: Vec::new(), note: None }
     }
 
     /// Returns the check with the linter as the compiler, so that cargo reuses what [`LINT`] compiled.
     fn with_linter(mut self) -> Self {
         self.commands = self.commands.into_iter().map(with_linter).collect();
-        self.beside = self.beside.map(with_linter);
+        self.beside = self.beside.into_iter().map(with_linter).collect();
         self
     }
 }
@@ -148,14 +148,14 @@ fn run(ctx: &Ctx, check: &TestCheck) -> Result<()> {
     if let Some((last, first)) = check.commands.split_last() {
         first.iter().try_for_each(run)?;
         std::thread::scope(|scope| {
-            let beside =
-                check.beside.as_ref().map(|beside| scope.spawn(|| run_beside(ctx, beside)));
-            let ended = run(last);
-            let beside = beside.map(|thread| match thread.join() {
-                Ok(ended) => ended,
+            let beside = check.beside.iter();
+            let threads: Vec<_> =
+                beside.map(|command| scope.spawn(|| run_beside(ctx, command))).collect();
+            let result = run(last);
+            threads.into_iter().fold(result, |result, thread| match thread.join() {
+                Ok(beside) => result.and(beside),
                 Err(panic) => std::panic::resume_unwind(panic),
-            });
-            ended.and(beside.unwrap_or(Ok(())))
+            })
         })?;
     }
     if let Some(note) = &check.note {
@@ -193,13 +193,13 @@ fn checks(ctx: &Ctx, places: &Places, packages: &[(String, Utf8PathBuf)]) -> Vec
         one("format", &["fmt", "--all", "--check"]),
         one(LINT, &compile).with_linter(),
         TestCheck {
-            beside: Some(tests(&WAITING_TESTS)),
+            beside: vec![tests(&WAITING_TESTS), tests(&TABLES)],
             ..check(
                 RUST,
                 vec![
                     // The stand-in for Dagger reads the modules' signatures with what is installed here.
                     setup::install(places, &modules),
-                    // Everything is compiled before two commands want to.
+                    // Everything is compiled before several commands want to.
                     cargo::command(root, &compile),
                     tests(&OTHER_TESTS),
                 ],
@@ -218,26 +218,16 @@ fn checks(ctx: &Ctx, places: &Places, packages: &[(String, Utf8PathBuf)]) -> Vec
 
 /// The tests that wait for servers most of their time. They run beside the others.
 ///
-/// Both commands name the whole workspace: a package alone has other features, so that cargo would
+/// All commands name the whole workspace: a package alone has other features, so that cargo would
 /// compile its dependencies again.
 const WAITING_TESTS: [&str; 4] = ["--test", "conformance", "--test", "server"];
 
+/// The tables of cases. They run beside [`OTHER_TESTS`], so that both cores are busy to the end of each.
+const TABLES: [&str; 4] = ["--test", "doctor", "--test", "faults"];
+
 /// All the others.
-const OTHER_TESTS: [&str; 13] = [
-    "--lib",
-    "--bins",
-    "--benches",
-    "--test",
-    "deny",
-    "--test",
-    "doctor",
-    "--test",
-    "faults",
-    "--test",
-    "gitlab",
-    "--test",
-    "it",
-];
+const OTHER_TESTS: [&str; 9] =
+    ["--lib", "--bins", "--benches", "--test", "deny", "--test", "gitlab", "--test", "it"];
 
 /// `deny.toml`: our own test of it, and cargo-deny itself where it is installed.
 fn dependencies(root: &Utf8Path, own: &[&str]) -> TestCheck {
@@ -316,7 +306,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_test_of_the_workspace_is_run_by_one_of_the_two_commands() {
+    fn every_test_of_the_workspace_is_run_by_one_command() {
         let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
         let folders = ["dev/tests", "sandbox/tests", "xtask/tests"].map(|tests| root.join(tests));
         let crates = root.join("crates").read_dir_utf8().expect("crates");
@@ -332,7 +322,11 @@ mod tests {
         // `xtask/Cargo.toml` calls the tests in `rows` by what they show.
         let mut found: Vec<_> = found.iter().map(|name| name.replace("rows", "faults")).collect();
         found.sort();
-        let named = WAITING_TESTS.iter().chain(&OTHER_TESTS).filter(|name| !name.starts_with("--"));
+        let named = WAITING_TESTS
+            .iter()
+            .chain(&TABLES)
+            .chain(&OTHER_TESTS)
+            .filter(|name| !name.starts_with("--"));
         let mut named: Vec<String> = named.map(|name| (*name).to_owned()).collect();
         named.sort();
         assert_eq!(found, named);
@@ -342,7 +336,7 @@ mod tests {
     fn the_tests_reuse_what_the_linter_compiled() {
         let root = Utf8Path::new("/repository");
         let plain = TestCheck {
-            beside: Some(cargo::command(root, &["test"])),
+            beside: vec![cargo::command(root, &["test"])],
             ..TestCheck::new(RUST, vec![cargo::command(root, &["build"])])
         };
         let wrapper = |command: &ProcessCommand| {
