@@ -86,7 +86,7 @@ impl TestCommand {
             let ended = run(ctx, &check);
             is_linted |= check.name == LINT && ended.is_ok();
             if let Err(error) = ended {
-                ctx.ui.error(&error);
+                ctx.ui.error_beside_report(&error);
                 failures.push(check.name);
             }
         }
@@ -304,6 +304,7 @@ pub fn with_tools(places: &Places, mut command: ProcessCommand) -> ProcessComman
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::error::ErrorKind;
 
     #[test]
     fn every_test_of_the_workspace_is_run_by_one_command() {
@@ -356,7 +357,7 @@ mod tests {
         assert!(reject("rawkode.studio").is_ok() && reject_unknown("check", &[], &known).is_ok());
         let text = |name: &str| {
             let failure = reject(name).expect_err(name);
-            assert_eq!(failure.exit, Exit::Usage, "{name}");
+            assert_eq!(failure.kind, ErrorKind::Usage, "{name}");
             format!("{}\n{}\n", failure.message, failure.hints.join("\n"))
         };
         assert_eq!(

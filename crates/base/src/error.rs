@@ -1,6 +1,23 @@
-//! Errors, classified by exit code, with the next steps for the user.
+//! Errors of a kind, with the next steps for the user. Decisions match on the kind. [`Exit`] is for the process.
 
 use std::fmt;
+
+/// The kind of an error, from the mildest to the most severe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ErrorKind {
+    /// An attempt failed. The version that was live still is.
+    Failed,
+    /// The command line is invalid.
+    Usage,
+    /// A config file is invalid. Nothing changed.
+    Config,
+    /// A precondition is not met: tool, credential, protection. Nothing changed.
+    Refused,
+    /// The remote state may have changed. The record tells what to check.
+    Remote,
+    /// Ctrl-C or SIGTERM stopped the run.
+    Interrupted,
+}
 
 /// The result of a run. The number is the process's exit code and part of the public interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,18 +38,30 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Returns the most severe exit code of several projects.
+    /// Returns the exit code of a run with errors of these kinds. The most severe one decides.
     #[must_use]
-    pub fn worst(exits: impl IntoIterator<Item = Exit>) -> Exit {
-        exits.into_iter().max().unwrap_or(Exit::Done)
+    pub fn worst(kinds: impl IntoIterator<Item = ErrorKind>) -> Exit {
+        kinds.into_iter().max().map_or(Exit::Done, Exit::from)
     }
 }
 
-/// An error with its exit code and the next steps.
+impl From<ErrorKind> for Exit {
+    fn from(kind: ErrorKind) -> Exit {
+        match kind {
+            ErrorKind::Failed => Exit::Failed,
+            ErrorKind::Usage => Exit::Usage,
+            ErrorKind::Config | ErrorKind::Refused => Exit::Refused,
+            ErrorKind::Remote => Exit::Remote,
+            ErrorKind::Interrupted => Exit::Interrupted,
+        }
+    }
+}
+
+/// An error with its kind and the next steps. `anyhow::Error` carries it, with its causes.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// The exit code.
-    pub exit: Exit,
+    /// The kind.
+    pub kind: ErrorKind,
     /// One sentence about the failure, without a full stop.
     pub message: String,
     /// Next steps. Each begins with a verb and has its command in backticks.
@@ -40,8 +69,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Failure { exit, message: message.into(), hints: Vec::new() }
+    fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Failure { kind, message: message.into(), hints: Vec::new() }
     }
 
     /// Adds a next step.
@@ -61,7 +90,7 @@ impl Failure {
     /// Adds a next step if the run failed. Does nothing if it was interrupted.
     #[must_use]
     pub fn hint_if_failed(self, hint: &str) -> Self {
-        if self.exit == Exit::Failed { self.hint(hint) } else { self }
+        if self.kind == ErrorKind::Failed { self.hint(hint) } else { self }
     }
 }
 
@@ -73,22 +102,32 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Creates an error of kind [`Exit::Failed`]: an attempt failed and left nothing live.
+/// Returns the failure that an error is, or one of kind [`ErrorKind::Failed`] with its text.
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Failure {
+        match error.downcast::<Failure>() {
+            Ok(failure) => failure,
+            Err(error) => failed(format!("{error:#}")),
+        }
+    }
+}
+
+/// Creates an error of kind [`ErrorKind::Failed`]: an attempt failed and left nothing live.
 pub fn failed(message: impl Into<String>) -> Failure {
-    Failure::new(Exit::Failed, message)
+    Failure::new(ErrorKind::Failed, message)
 }
 
-/// Creates an error of kind [`Exit::Usage`]: the command line is invalid.
+/// Creates an error of kind [`ErrorKind::Usage`]: the command line is invalid.
 pub fn usage(message: impl Into<String>) -> Failure {
-    Failure::new(Exit::Usage, message)
+    Failure::new(ErrorKind::Usage, message)
 }
 
-/// Creates an error of kind [`Exit::Refused`]: nothing changed, because a precondition is not met.
+/// Creates an error of kind [`ErrorKind::Refused`]: nothing changed, because a precondition is not met.
 pub fn refused(message: impl Into<String>) -> Failure {
-    Failure::new(Exit::Refused, message)
+    Failure::new(ErrorKind::Refused, message)
 }
 
-/// Creates an error of kind [`Exit::Refused`] for a local file that cannot be written.
+/// Creates an error of kind [`ErrorKind::Refused`] for a local file that cannot be written.
 pub fn unwritable(message: impl Into<String>) -> Failure {
     refused(message).hint(format!("nothing was changed; {DISK_HINT}"))
 }
@@ -96,29 +135,27 @@ pub fn unwritable(message: impl Into<String>) -> Failure {
 /// The next step if a file cannot be written.
 pub const DISK_HINT: &str = "check for free disk space and for write permission on the folder";
 
-/// The remote state may have changed. The record tells what to check.
+/// Creates an error of kind [`ErrorKind::Config`]: a config file is invalid.
+pub fn invalid_config(message: impl Into<String>) -> Failure {
+    Failure::new(ErrorKind::Config, message)
+}
+
+/// Creates an error of kind [`ErrorKind::Remote`]: the remote state may have changed.
 pub fn remote(message: impl Into<String>) -> Failure {
-    Failure::new(Exit::Remote, message)
+    Failure::new(ErrorKind::Remote, message)
 }
 
-/// Returns the failure that an error is, or one of kind [`Exit::Failed`] with its text.
-pub fn as_failure(error: anyhow::Error) -> Failure {
-    match error.downcast::<Failure>() {
-        Ok(failure) => failure,
-        Err(error) => failed(format!("{error:#}")),
-    }
-}
-
-/// Creates an error of kind [`Exit::Interrupted`]: Ctrl-C or SIGTERM stopped the run.
+/// Creates an error of kind [`ErrorKind::Interrupted`]: Ctrl-C or SIGTERM stopped the run.
 #[must_use]
 pub fn interrupted() -> Failure {
-    Failure::new(Exit::Interrupted, "interrupted")
+    Failure::new(ErrorKind::Interrupted, "interrupted")
 }
 
-/// Returns the exit code of the first [`Failure`] in the chain, or 1 if there is none.
+/// Returns the kind of the first [`Failure`] in the chain, or [`ErrorKind::Failed`] if there is none.
 #[must_use]
-pub fn exit_of(error: &anyhow::Error) -> Exit {
-    find(error).map_or(Exit::Failed, |failure| failure.exit)
+pub fn kind_of(error: &anyhow::Error) -> ErrorKind {
+    let mut failures = error.chain().filter_map(|cause| cause.downcast_ref::<Failure>());
+    failures.next().map_or(ErrorKind::Failed, |failure| failure.kind)
 }
 
 /// Returns the hints of every [`Failure`] in the chain.
@@ -129,10 +166,6 @@ pub fn hints_of(error: &anyhow::Error) -> Vec<String> {
         .filter_map(|cause| cause.downcast_ref::<Failure>())
         .flat_map(|failure| failure.hints.clone())
         .collect()
-}
-
-fn find(error: &anyhow::Error) -> Option<&Failure> {
-    error.chain().find_map(|cause| cause.downcast_ref::<Failure>())
 }
 
 /// Returns the candidate nearest to `given` in spelling. `None` if no candidate looks like a typo of it.
@@ -183,16 +216,17 @@ mod tests {
     #[test]
     fn the_worst_of_several_wins() {
         assert_eq!(Exit::worst([]), Exit::Done);
-        assert_eq!(Exit::worst([Exit::Done, Exit::Remote, Exit::Failed]), Exit::Remote);
-        assert_eq!(Exit::worst([Exit::Interrupted, Exit::Remote]), Exit::Interrupted);
+        assert_eq!(Exit::worst([ErrorKind::Remote, ErrorKind::Failed]), Exit::Remote);
+        assert_eq!(Exit::worst([ErrorKind::Interrupted, ErrorKind::Remote]), Exit::Interrupted);
+        assert_eq!(Exit::worst([ErrorKind::Usage, ErrorKind::Config]), Exit::Refused);
     }
 
     #[test]
-    fn context_keeps_exit_and_hints() {
+    fn context_keeps_kind_and_hints() {
         let error = Err::<(), _>(refused("no token").hint("set it"))
             .context("website")
             .expect_err("an error");
-        assert_eq!(exit_of(&error), Exit::Refused);
+        assert_eq!(kind_of(&error), ErrorKind::Refused);
         assert_eq!(hints_of(&error), ["set it"]);
     }
 

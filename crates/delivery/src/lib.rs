@@ -34,7 +34,7 @@ pub use context::Ctx;
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, FromArgMatches as _, Subcommand};
 
-use base::error::exit_of;
+use base::error::kind_of;
 use base::open_files;
 use base::runner::INTERRUPTED;
 use base::supervisor;
@@ -80,8 +80,9 @@ pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
         command.run(&ctx)
     };
     let exit = run().unwrap_or_else(|error| {
-        ui.error(&error);
-        exit_of(&error)
+        let exit = Exit::from(kind_of(&error));
+        ui.error(&error, exit);
+        exit
     });
     let exit = match ui.complete() {
         Ok(()) => exit,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::Operation;
 use crate::plan::destination::Destination;
-use base::error::{DISK_HINT, Exit, Failure, unwritable};
+use base::error::{DISK_HINT, ErrorKind, Failure, unwritable};
 use base::files::write_whole;
 use base::time::{rfc3339, unix_now};
 use cloudflare::api::Live;
@@ -41,32 +41,38 @@ pub enum DeployStatus {
 }
 
 impl DeployStatus {
-    /// Returns the exit code for one project with this status.
+    /// Returns true if everything requested is done.
     #[must_use]
-    pub fn exit(self) -> Exit {
+    pub fn is_done(self) -> bool {
+        self.error_kind().is_none()
+    }
+
+    /// Returns the kind of the error that ended the attempt. `None` if everything requested is done.
+    #[must_use]
+    pub fn error_kind(self) -> Option<ErrorKind> {
         match self {
             DeployStatus::Built
             | DeployStatus::Live
             | DeployStatus::Ready
             | DeployStatus::Unchanged
             | DeployStatus::Undeployed
-            | DeployStatus::Deleted => Exit::Done,
-            DeployStatus::Failed | DeployStatus::RolledBack => Exit::Failed,
-            DeployStatus::Refused => Exit::Refused,
-            DeployStatus::Unknown => Exit::Remote,
-            DeployStatus::Interrupted => Exit::Interrupted,
+            | DeployStatus::Deleted => None,
+            DeployStatus::Failed | DeployStatus::RolledBack => Some(ErrorKind::Failed),
+            DeployStatus::Refused => Some(ErrorKind::Refused),
+            DeployStatus::Unknown => Some(ErrorKind::Remote),
+            DeployStatus::Interrupted => Some(ErrorKind::Interrupted),
         }
     }
 }
 
 /// The state of an attempt that an error ended.
-impl From<Exit> for DeployStatus {
-    fn from(exit: Exit) -> DeployStatus {
-        match exit {
-            Exit::Refused => DeployStatus::Refused,
-            Exit::Interrupted => DeployStatus::Interrupted,
-            Exit::Remote => DeployStatus::Unknown,
-            Exit::Done | Exit::Failed | Exit::Usage => DeployStatus::Failed,
+impl From<ErrorKind> for DeployStatus {
+    fn from(kind: ErrorKind) -> DeployStatus {
+        match kind {
+            ErrorKind::Config | ErrorKind::Refused => DeployStatus::Refused,
+            ErrorKind::Interrupted => DeployStatus::Interrupted,
+            ErrorKind::Remote => DeployStatus::Unknown,
+            ErrorKind::Failed | ErrorKind::Usage => DeployStatus::Failed,
         }
     }
 }
@@ -275,8 +281,8 @@ impl Record {
             self.error = Some(format!(
                 "{text}the record could not be saved: {error:#}\nhint: {DISK_HINT}; this output is the only record of the run"
             ));
-            let is_done = self.status.exit() == Exit::Done;
-            if is_done && !matches!(self.status, DeployStatus::Built | DeployStatus::Unchanged) {
+            let is_local = matches!(self.status, DeployStatus::Built | DeployStatus::Unchanged);
+            if self.status.is_done() && !is_local {
                 self.status = DeployStatus::Unknown;
             }
         }

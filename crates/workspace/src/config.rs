@@ -9,7 +9,7 @@ use super::files::Source;
 use super::pipeline::PipelineSettings;
 use super::strategy::Strategy;
 use super::toolchain;
-use base::error::{Failure, did_you_mean, nearest, refused, usage};
+use base::error::{Failure, did_you_mean, invalid_config, nearest, usage};
 
 /// The path of the config file, relative to the repository's root.
 pub const CONFIG_FILE: &str = "dagger/config/config.json";
@@ -280,7 +280,7 @@ impl Config {
         };
         for id in self.account_ids() {
             if id.len() != 32 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
-                return Err(refused(format!(
+                return Err(invalid_config(format!(
                     "{}: `accountId` must be 32 hexadecimal digits, found `{id}`",
                     at(&id)
                 ))
@@ -291,7 +291,7 @@ impl Config {
         let shared = [&self.cloudflare.token_variable, &self.gitlab.token_variable];
         let mut variables = shared.into_iter().cloned().chain(variables);
         if let Some(name) = variables.find(|name| !is_variable(name)) {
-            return Err(refused(format!(
+            return Err(invalid_config(format!(
                 "{}: `tokenVariable` must be the name of a variable: letters, digits and `_`, found `{name}`",
                 at(&name)
             )));
@@ -301,13 +301,13 @@ impl Config {
         if let Some(name) =
             self.environments.keys().find(|name| name.is_empty() || !name.chars().all(plain))
         {
-            return Err(refused(format!(
+            return Err(invalid_config(format!(
                 "{}: the name of an environment holds letters, digits, dashes and dots, found `{name}`",
                 at(name)
             )));
         }
         if self.environments.contains_key(LOCAL) {
-            return Err(refused(format!(
+            return Err(invalid_config(format!(
                 "{}: the environment `{LOCAL}` is built in and cannot be configured",
                 at("\"local\"")
             )));
@@ -329,13 +329,13 @@ impl Config {
         {
             let place = at(&format!("\"{name}\""));
             if !is_variable(name) {
-                return Err(refused(format!(
+                return Err(invalid_config(format!(
                     "{place}: `variables.{list}` holds names of variables: letters, digits and `_`, found `{name}`"
                 ))
                 .hint("write the name alone; the value comes from the environment"));
             }
             if tokens.contains(name) {
-                return Err(refused(format!(
+                return Err(invalid_config(format!(
                     "{place}: `variables.{list}` names `{name}`, which holds a token for deployments"
                 ))
                 .hint("remove it there; a step that needs the token is a `beforeDeploy` of the project"));
@@ -355,7 +355,8 @@ fn is_variable(name: &str) -> bool {
 fn explain(error: &serde_json::Error) -> Failure {
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or_default();
-    let failure = refused(format!("{CONFIG_FILE}:{}:{}: {message}", error.line(), error.column()));
+    let failure =
+        invalid_config(format!("{CONFIG_FILE}:{}:{}: {message}", error.line(), error.column()));
     match did_you_mean(message) {
         Some(hint) => failure.hint(hint),
         None => failure,
@@ -365,6 +366,7 @@ fn explain(error: &serde_json::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::error::ErrorKind;
 
     const VALID: &str = include_str!("../../../dagger/config/config.json");
 
@@ -384,7 +386,7 @@ mod tests {
         let failure = error(&VALID.replace("\"accountId\"", "\"acountId\""));
         assert!(failure.message.starts_with("dagger/config/config.json:4:14: unknown field"));
         assert_eq!(failure.hints, ["did you mean `accountId`?"]);
-        assert_eq!(failure.exit, base::error::Exit::Refused);
+        assert_eq!(failure.kind, ErrorKind::Config);
     }
 
     #[test]

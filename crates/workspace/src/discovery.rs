@@ -12,7 +12,7 @@ use super::package::Package;
 use super::pattern::Patterns;
 use super::project::{Project, ends_with_path};
 use super::wrangler::{CONFIG_NAMES, WranglerConfig, is_config_name, is_variant};
-use base::error::{Failure, nearest, refused};
+use base::error::{Failure, invalid_config, nearest, refused};
 use base::text::is_control_or_bidi;
 
 /// The folders that are searched for projects: those that the shared config names, else those below
@@ -36,7 +36,7 @@ impl SearchFolders {
         let fixed = first.map_or("", |pattern| pattern.split(['*', '?', '{']).next().unwrap_or(""));
         let folder = fixed.trim_end_matches('/').to_owned();
         let patterns = Patterns::new(patterns)
-            .map_err(|error| refused(format!("{CONFIG_FILE}: `projects`: {error}")))?;
+            .map_err(|error| invalid_config(format!("{CONFIG_FILE}: `projects`: {error}")))?;
         Ok(SearchFolders { patterns: Some(patterns), folder, is_everywhere: false })
     }
 
@@ -169,7 +169,7 @@ pub fn ignored_note(ignored: &[Utf8PathBuf]) -> Option<String> {
 
 /// Returns the refusal of a config that a package lists and that does not exist.
 fn missing_config(dir: &Utf8Path, name: &str, configs: &[&Utf8Path]) -> Failure {
-    let failure = refused(format!(
+    let failure = invalid_config(format!(
         "{}: `xtask.configs` lists `{name}`, which is no wrangler config of its folder",
         dir.join(MANIFEST)
     ));

@@ -15,7 +15,7 @@ use super::spec::Spec;
 use super::steps::{Runtime, Steps};
 use super::strategy::Strategy;
 use super::wrangler_flags::WranglerFlags;
-use base::error::{Failure, did_you_mean, refused};
+use base::error::{Failure, did_you_mean, invalid_config};
 
 /// A folder with a `package.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -121,7 +121,7 @@ impl Package {
             if let Some(at) = error.rfind(" at line ").filter(|_| error.contains("`xtask.")) {
                 error.truncate(at);
             }
-            let failure = refused(format!("{}: {error}", dir.join("package.json")));
+            let failure = invalid_config(format!("{}: {error}", dir.join("package.json")));
             match did_you_mean(&error) {
                 Some(hint) => failure.hint(hint),
                 None => failure,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::config::Config;
-use base::error::{Failure, refused};
+use base::error::{Failure, invalid_config};
 
 /// A separate engine for every job, in Docker-in-Docker.
 pub const DIND: &str = "dind";
@@ -163,13 +163,13 @@ impl PipelineSettings {
         for (index, name) in self.environments.iter().enumerate() {
             let place = at("\"environments\"");
             if !config.environments.contains_key(name) {
-                return Err(refused(format!(
+                return Err(invalid_config(format!(
                     "{place}: `pipeline.environments` has `{name}`, which is not one of `environments`"
                 ))
                 .hint(format!("choose from: {}", names())));
             }
             if self.environments[..index].contains(name) {
-                return Err(refused(format!(
+                return Err(invalid_config(format!(
                     "{place}: `pipeline.environments` has `{name}` twice"
                 ))
                 .hint("remove one of them"));
@@ -183,7 +183,7 @@ impl PipelineSettings {
         let Some(archive) = &self.xtask_archive else {
             return match self.xtask_sha256 {
                 None => Ok(()),
-                Some(_) => Err(refused(format!(
+                Some(_) => Err(invalid_config(format!(
                     "{}: `pipeline.xtaskSha256` is the checksum of no archive",
                     at("\"xtaskSha256\"")
                 ))
@@ -199,7 +199,7 @@ impl PipelineSettings {
                 && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:/?&=%+@[]".contains(&b))
         });
         if !is_address {
-            return Err(refused(format!(
+            return Err(invalid_config(format!(
                 "{place}: `pipeline.xtaskArchive` is `{archive}`, and must be an address"
             ))
             .hint(format!(
@@ -207,7 +207,7 @@ impl PipelineSettings {
             )));
         }
         if self.xtask_sha256.is_none() {
-            return Err(refused(format!(
+            return Err(invalid_config(format!(
                 "{place}: `pipeline.xtaskArchive` needs its checksum, `pipeline.xtaskSha256`"
             ))
             .hint("write the one that `cargo xtask dist` printed; the file `.sha256` beside the archive has it too"));
@@ -221,7 +221,7 @@ impl PipelineSettings {
         let path = camino::Utf8Path::new(&self.file);
         let is_inside = crate::graph::normalize(path).is_some_and(|normal| normal == path);
         if !is_inside || !matches!(path.extension(), Some("yml" | "yaml")) {
-            return Err(refused(format!(
+            return Err(invalid_config(format!(
                 "{}: `pipeline.file` is `{}`, and must be the path of a YAML file in the repository",
                 at("\"file\""),
                 self.file
@@ -229,7 +229,7 @@ impl PipelineSettings {
             .hint("write `.gitlab/xtask.yml`, for example"));
         }
         if self.engine != DIND && self.engine != HOST && !known {
-            return Err(refused(format!(
+            return Err(invalid_config(format!(
                 "{}: `pipeline.engine` is `{}`",
                 at("\"engine\""),
                 self.engine
@@ -241,7 +241,7 @@ impl PipelineSettings {
             [("daggerSha256", &self.dagger_sha256), ("xtaskSha256", &self.xtask_sha256)]
         {
             if !sum.as_ref().is_none_or(digits) {
-                return Err(refused(format!(
+                return Err(invalid_config(format!(
                     "{}: `pipeline.{name}` must be 64 hexadecimal digits",
                     at(&format!("\"{name}\""))
                 ))

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::bound_workers::bound_workers;
 use super::config_text::parse_config;
 use super::remote_binding::{Hyperdrive, RemoteBinding, hyperdrives, remote_bindings};
-use base::error::{Failure, refused};
+use base::error::{Failure, invalid_config};
 
 /// The names wrangler looks for, in its own order of preference.
 pub const CONFIG_NAMES: [&str; 3] = ["wrangler.json", "wrangler.jsonc", "wrangler.toml"];
@@ -140,10 +140,10 @@ impl WranglerConfig {
     /// Parses `text`; `path` decides the syntax and appears in errors.
     pub fn parse(path: &Utf8Path, text: &str) -> Result<WranglerConfig, Failure> {
         let value =
-            parse_config(path, text).map_err(|error| refused(format!("{path}: {error}")))?;
+            parse_config(path, text).map_err(|error| invalid_config(format!("{path}: {error}")))?;
         let config = WranglerConfig { environments: object_keys(&value["env"]), value };
         if !config.value["pages_build_output_dir"].is_null() {
-            return Err(refused(format!("{path}: this is a Pages project, and xtask deploys Workers"))
+            return Err(invalid_config(format!("{path}: this is a Pages project, and xtask deploys Workers"))
                 .hint("https://developers.cloudflare.com/workers/static-assets/migration-guides/migrate-from-pages/"));
         }
         let name = &config.value["name"];
@@ -151,11 +151,13 @@ impl WranglerConfig {
         let blocks = config.value["env"].as_object().into_iter().flatten();
         let is_named_elsewhere = blocks.into_iter().any(|(_, block)| block["name"].is_string());
         if name.is_null() && !is_named_elsewhere {
-            return Err(refused(format!("{path}: it has no `name`, so wrangler cannot deploy it"))
-                .hint("add `\"name\": \"my-worker\"` if it is a Worker that is deployed"));
+            return Err(invalid_config(format!(
+                "{path}: it has no `name`, so wrangler cannot deploy it"
+            ))
+            .hint("add `\"name\": \"my-worker\"` if it is a Worker that is deployed"));
         }
         if !name.is_null() && name.as_str().is_none_or(|n| !valid_name(n)) {
-            return Err(refused(format!(
+            return Err(invalid_config(format!(
                 "{path}: `name` must be a Worker name: lower-case letters, digits and dashes"
             )));
         }
@@ -166,7 +168,7 @@ impl WranglerConfig {
             !is_unnamed && !valid_name(&worker)
         };
         if let Some(environment) = config.environments.iter().find(worker) {
-            return Err(refused(format!(
+            return Err(invalid_config(format!(
                 "{path}: `env.{environment}`: `{}` is no Worker name: lower-case letters, digits and dashes, at most 63",
                 config.target(environment).worker
             )));

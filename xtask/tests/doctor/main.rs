@@ -321,7 +321,7 @@ fn real(name: &str) -> Utf8PathBuf {
 }
 
 fn preflight_lists_everything_that_a_deploy_would_fail_on() {
-    use base::error::Exit;
+    use base::error::ErrorKind;
     use delivery::context::Ctx;
     use delivery::plan::destination::{Destination, PipelineFacts};
     use workspace::Workspace;
@@ -350,7 +350,7 @@ fn preflight_lists_everything_that_a_deploy_would_fail_on() {
         delivery::doctor::preflight(&ctx, destination, delivery::plan::Engine::Host, &refusals)
     };
     let failure = check(&destination, "site").expect_err("a failure");
-    assert_eq!(failure.exit, Exit::Refused);
+    assert_eq!(failure.kind, ErrorKind::Refused);
     for part in ["4 things", "no lock file", "publish its sources", "SITE_TOKEN is not set"] {
         assert!(failure.message.contains(part), "{}", failure.message);
     }

@@ -12,7 +12,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::error;
-use crate::error::{Failure, failed};
+use crate::error::{Exit, Failure, failed};
 use crate::interactive::Stream;
 use crate::secret::{Secret, redact};
 use progress::{ProgressArea, ProgressLine};
@@ -184,11 +184,10 @@ impl Ui {
         ProgressLine::start(self.clone(), Arc::clone(&self.area), name)
     }
 
-    /// Prints an error with its causes and hints.
-    pub fn error(&self, failure: &anyhow::Error) {
+    /// Prints an error with its causes and hints. The JSON document of a run has the exit code too.
+    pub fn error(&self, failure: &anyhow::Error, exit: Exit) {
         self.error_beside_report(failure);
         if self.options.json {
-            let exit = error::exit_of(failure);
             let causes: Vec<String> = failure.chain().skip(1).map(ToString::to_string).collect();
             let hints = error::hints_of(failure);
             let value = serde_json::json!({ "schema": 1, "error": {

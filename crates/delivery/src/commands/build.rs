@@ -166,7 +166,7 @@ pub fn tell_refused(ctx: &Ctx, plan: &Plan) -> Exit {
     for (_, failure) in ProjectRefusal::by_project(&plan.refused) {
         ctx.ui.error_beside_report(&failure.into());
     }
-    Exit::worst(plan.refused.iter().map(|refused| refused.failure.exit))
+    Exit::worst(plan.refused.iter().map(|refused| refused.failure.kind))
 }
 
 /// Returns the plan as a script.
@@ -225,7 +225,7 @@ fn refused_record(
     let nonce = format!("{nonce}-refused-{index}");
     let base = Record::new(plan.verb, project, worker, &plan.destination, &nonce);
     let mut record = Record {
-        status: failure.exit.into(),
+        status: failure.kind.into(),
         error: Some(failure.with_hints()),
         commit: plan.head.commit.clone(),
         dirty: plan.head.dirty,

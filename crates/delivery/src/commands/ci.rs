@@ -95,7 +95,7 @@ fn tell(ctx: &Ctx, refused: &[Failure]) -> Exit {
     for failure in refused {
         ctx.ui.error_beside_report(&failure.clone().into());
     }
-    Exit::worst(refused.iter().map(|failure| failure.exit))
+    Exit::worst(refused.iter().map(|failure| failure.kind))
 }
 
 /// Writes the pipeline file of the repository at `root`, which must be ours or not exist.

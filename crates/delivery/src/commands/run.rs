@@ -15,7 +15,7 @@ use crate::engine::setup::{Setup, missing};
 use crate::plan::BuildPlan;
 use crate::plan::commands::Places;
 use crate::report::script::script_of;
-use base::error::{Exit, Failure, as_failure};
+use base::error::{ErrorKind, Exit, Failure};
 use workspace::Workspace;
 use workspace::package::Package;
 use workspace::project::Project;
@@ -79,7 +79,7 @@ impl RunCommand {
             .iter()
             .map(|project| ScriptRow::new(project, ScriptStatus::Skipped, None))
             .collect();
-        let mut exits = vec![Exit::Done];
+        let mut kinds = Vec::new();
         if !with.is_empty() {
             let tools = builds.values().flatten().flat_map(tools_of).collect();
             let mut setup = Setup::new(ctx, &workspace.config)?;
@@ -93,8 +93,8 @@ impl RunCommand {
                     None => continue,
                 };
                 if let Err(failure) = &ended {
-                    exits.push(failure.exit);
-                    if failure.exit == Exit::Interrupted {
+                    kinds.push(failure.kind);
+                    if failure.kind == ErrorKind::Interrupted {
                         return Err(failure.clone().into());
                     }
                     ctx.ui.error_beside_report(&failure.clone().into());
@@ -110,7 +110,7 @@ impl RunCommand {
         }
         let report = ScriptReport { schema: 1, script: &self.script, projects: &rows };
         ctx.ui.report(&report, &text(&self.script, &rows));
-        Ok(selection::end(ctx, Exit::worst(exits), &chosen.broken))
+        Ok(selection::end(ctx, Exit::worst(kinds), &chosen.broken))
     }
 
     /// Returns the project's package if it has the script.
@@ -129,7 +129,7 @@ impl RunCommand {
     ) -> Result<(), Failure> {
         let task = ctx.ui.task(&project.name);
         let log = format!("{}.run", project.slug());
-        let mut locks = lock_dependencies(&ctx.root, build, &task).map_err(as_failure)?;
+        let mut locks = lock_dependencies(&ctx.root, build, &task)?;
         let ended = self.steps(places, project, build).iter().try_for_each(|step| {
             if step.is_script {
                 locks.clear();
@@ -138,7 +138,7 @@ impl RunCommand {
             if finished.contains(&line) {
                 return Ok(());
             }
-            step.run(ctx, places, &log, &task).map_err(as_failure)?;
+            step.run(ctx, places, &log, &task)?;
             finished.insert(line);
             Ok(())
         });

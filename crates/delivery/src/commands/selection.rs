@@ -54,11 +54,13 @@ pub struct SelectedProjects<'w> {
 
 /// Reports what could not take part, after the others are done, and returns the exit code of both.
 pub fn end(ctx: &Ctx, exit: Exit, broken: &[BrokenConfig]) -> Exit {
-    let rows = BrokenConfig::needing_attention(broken).map(|each| {
-        ctx.ui.error_beside_report(&each.row().into());
-        Exit::Refused
+    let kinds = BrokenConfig::needing_attention(broken).map(|each| {
+        let failure = each.row();
+        let kind = failure.kind;
+        ctx.ui.error_beside_report(&failure.into());
+        kind
     });
-    Exit::worst([exit].into_iter().chain(rows))
+    exit.max(Exit::worst(kinds))
 }
 
 impl Selection {

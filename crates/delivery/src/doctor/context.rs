@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::readiness;
 use crate::plan::refusal::ProjectRefusal;
 use crate::tools::bun::{self, Bun, OnPath};
-use base::error::{Exit, Failure, exit_of};
+use base::error::{ErrorKind, Failure, kind_of};
 use base::probe;
 use workspace::Workspace;
 use workspace::config::{Config, LOCAL};
@@ -75,7 +75,7 @@ impl Context {
             return Ok(());
         }
         match self.read() {
-            Err(error) if exit_of(error) == Exit::Usage => Err(copy(error)),
+            Err(error) if kind_of(error) == ErrorKind::Usage => Err(copy(error)),
             _ => Ok(()),
         }
     }
@@ -127,7 +127,7 @@ impl Context {
     }
 }
 
-/// Returns a copy of an error with the same exit code and hints.
+/// Returns a copy of an error with the same kind and hints.
 fn copy(error: &anyhow::Error) -> anyhow::Error {
     let failure = error.downcast_ref::<Failure>().cloned();
     failure.map_or_else(|| anyhow::anyhow!("{error:#}"), Into::into)

@@ -9,7 +9,7 @@ use crate::context::Ctx;
 use crate::engine::setup::setup_lock;
 use base::command::{ProcessCommand, preamble};
 use base::env::variable;
-use base::error::{Exit, Failure, exit_of, usage};
+use base::error::{ErrorKind, Failure, kind_of, usage};
 use base::terminal::{BOLD, paint};
 
 /// A fix that may run, with its check.
@@ -80,7 +80,7 @@ pub fn apply(ctx: &Ctx, report: &DoctorReport) -> Result<Vec<FixResult>> {
                     .run("doctor", command, &|line| task.output(line))
                     .and_then(|finished| Ok(finished.success()?));
                 match ran {
-                    Err(stop) if exit_of(&stop) == Exit::Interrupted => return Err(stop),
+                    Err(stop) if kind_of(&stop) == ErrorKind::Interrupted => return Err(stop),
                     ran => error = ran.err().map(|error| format!("{error:#}")),
                 }
                 done.push(command);

@@ -18,7 +18,7 @@ use super::verify::{Verification, verify};
 use crate::plan::{Engine, Operation};
 use crate::record::{DeployStatus, Output, Record, StepResult};
 use base::env::variable;
-use base::error::{Exit, Failure, exit_of, hints_of, refused};
+use base::error::{Failure, hints_of, kind_of, refused};
 use base::time::{rfc3339, unix_now};
 use cloudflare::api::Live;
 use workspace::strategy::Strategy;
@@ -192,10 +192,10 @@ impl<'a> ProjectDeployment<'a> {
     /// Ends with an error. After a failed upload what is live is read, so that the record does not guess.
     fn fail(mut self, error: &anyhow::Error) -> Record {
         let (mut text, mut hints) = (format!("{error:#}"), hints_of(error));
-        let mut status: DeployStatus = exit_of(error).into();
+        let mut status: DeployStatus = kind_of(error).into();
         if let Some(failed) = error.downcast_ref::<FailedUpload>() {
             hints = hints_of(&failed.error);
-            status = exit_of(&failed.error).into();
+            status = kind_of(&failed.error).into();
             let now = explain_failed_upload(&self.job, &self.before, failed, status, hints);
             text = format!("{text}\n{}", now.text);
             (self.live, status, hints) = (now.live, now.status, now.hints);
@@ -214,8 +214,7 @@ impl<'a> ProjectDeployment<'a> {
         record.save_at_the_end(&self.job.run.ctx.root);
         // The next run may begin before the progress ends.
         drop(self.lock);
-        let is_good = record.status.exit() == Exit::Done;
-        self.job.end(is_good, &crate::report::outcome(&record));
+        self.job.end(record.status.is_done(), &crate::report::outcome(&record));
         record
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::plan::{Operation, Plan, ProjectPlan};
 use crate::record::Record;
-use base::error::{Exit, Failure, refused};
+use base::error::{ErrorKind, Failure, refused};
 
 /// The projects of a run that wait, and the records of those that are done.
 pub struct DeployQueue<'p> {
@@ -84,8 +84,8 @@ impl<'p> DeployQueue<'p> {
             return None;
         }
         let is_failed = |name: &&String| {
-            let exit = state.record(self.plan, name).map(|record| record.status.exit());
-            exit.is_some_and(|exit| !matches!(exit, Exit::Done | Exit::Interrupted))
+            let kind = state.record(self.plan, name).and_then(|record| record.status.error_kind());
+            kind.is_some_and(|kind| kind != ErrorKind::Interrupted)
         };
         let bound = &part.target.bound_workers;
         let refused_before = self.plan.refused.iter().find(|each| bound.contains(&each.worker));

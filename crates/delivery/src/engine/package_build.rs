@@ -11,7 +11,7 @@ use super::job::ProjectRun;
 use super::output::{BuildFacts, FileStamps, Key, stamps};
 use crate::cache::{BuildCache, Lookup};
 use crate::plan::PackageBuild;
-use base::error::{Exit, Failure};
+use base::error::{ErrorKind, Failure};
 use base::time::{rfc3339, unix_now};
 use workspace::git;
 use workspace::key::hex;
@@ -49,7 +49,7 @@ impl ProjectRun<'_> {
     }
 
     fn explain(&self, build: &PackageBuild, failure: Failure) -> Failure {
-        if failure.exit != Exit::Failed {
+        if failure.kind != ErrorKind::Failed {
             return failure;
         }
         let message = format!(

@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::job::{ProjectRun, millis};
 use super::lock::{FileLock, lock};
 use crate::tools::packages::{Installation, failure};
-use base::error::{Failure, as_failure};
+use base::error::Failure;
 
 /// Work that is done once per run and folder. A second caller waits for the first and gets its
 /// result.
@@ -31,7 +31,7 @@ impl<T: Clone> OncePerFolder<T> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let cell = Arc::clone(all.entry(dir.to_owned()).or_default());
         drop(all);
-        cell.get_or_init(|| work().map_err(as_failure)).clone()
+        cell.get_or_init(|| work().map_err(Failure::from)).clone()
     }
 }
 

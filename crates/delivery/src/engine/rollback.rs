@@ -17,7 +17,7 @@ use crate::plan::Operation;
 use crate::plan::destination::Destination;
 use crate::record::{DeployStatus, Record, ToolVersions};
 use crate::report::status::age;
-use base::error::{Failure, exit_of, hints_of, interrupted, nearest, refused, remote, usage};
+use base::error::{Failure, hints_of, interrupted, kind_of, nearest, refused, remote, usage};
 use base::runner::INTERRUPTED;
 use base::secret::Secret;
 use base::time::{parse_rfc3339, rfc3339, unix_now};
@@ -175,7 +175,7 @@ impl Rollback {
         match self.make_live(ctx, &mut record) {
             Ok(()) => record.status = DeployStatus::Live,
             Err(failure) => {
-                record.status = exit_of(&failure).into();
+                record.status = kind_of(&failure).into();
                 let hints = hints_of(&failure);
                 let hints = hints.iter().map(|hint| format!("\nhint: {hint}"));
                 record.error = Some(format!("{failure:#}{}", hints.collect::<String>()));

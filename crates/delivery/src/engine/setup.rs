@@ -19,7 +19,7 @@ use crate::tools::packages::registry::{self, Location};
 use crate::tools::sandbox::{self, Server};
 use base::cmd;
 use base::command::ProcessCommand;
-use base::error::{Exit, Failure, refused};
+use base::error::{ErrorKind, Failure, refused};
 use base::files::write_whole;
 use base::runner::CompletedProcess;
 use base::terminal::progress::ProgressLine;
@@ -192,8 +192,8 @@ impl<'a> Setup<'a> {
 
 /// Errors if a command failed, before anything is changed.
 fn refuse_failure(finished: CompletedProcess, hint: &str) -> Result<(), Failure> {
-    finished.success().map(|_| ()).map_err(|failure| match failure.exit {
-        Exit::Failed => Failure { exit: Exit::Refused, ..failure.hint(hint) },
+    finished.success().map(|_| ()).map_err(|failure| match failure.kind {
+        ErrorKind::Failed => Failure { kind: ErrorKind::Refused, ..failure.hint(hint) },
         _ => failure,
     })
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::claims::Claims;
 use super::destination::Destination;
 use super::{BuildPlan, Operation, alias, guard, protection};
-use base::error::{Exit, Failure, refused};
+use base::error::{ErrorKind, Failure};
 use workspace::config::Config;
 use workspace::project::Project;
 use workspace::strategy::Strategy;
@@ -84,7 +84,7 @@ pub struct ProjectRefusal {
     pub worker: String,
     /// The rule.
     pub rule: RefusalRule,
-    /// The reason, the next steps and the exit code.
+    /// The reason, the next steps and the kind.
     #[serde(serialize_with = "serialize_failure")]
     pub failure: Failure,
 }
@@ -149,8 +149,9 @@ pub fn all_at_once(parts: &[(&str, &Failure)]) -> Option<Failure> {
     let mut hints: Vec<String> =
         parts.iter().flat_map(|(_, failure)| failure.hints.clone()).collect();
     hints.dedup();
-    let exit = Exit::worst(parts.iter().map(|(_, failure)| failure.exit));
-    Some(Failure { exit, hints, ..refused(message) })
+    let kinds = parts.iter().map(|(_, failure)| failure.kind);
+    let kind = kinds.max().unwrap_or(ErrorKind::Refused);
+    Some(Failure { kind, message, hints })
 }
 
 /// The facts that decide the rules.
@@ -288,6 +289,7 @@ fn broken_rule<T>(rule: RefusalRule, checked: Result<T, Failure>) -> Vec<(Refusa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::error::refused;
 
     #[test]
     fn a_project_has_one_row_with_all_of_its_refusals() {

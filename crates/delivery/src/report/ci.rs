@@ -4,7 +4,6 @@
 use serde_json::{Value, json};
 
 use crate::record::Record;
-use base::error::Exit;
 
 /// The longest address that an environment takes.
 const ADDRESS: usize = 255;
@@ -40,7 +39,7 @@ pub fn annotations(records: &[Record]) -> Value {
 }
 
 fn addresses(records: &[Record]) -> impl Iterator<Item = (&Record, &str)> {
-    let done = records.iter().filter(|record| record.status.exit() == Exit::Done);
+    let done = records.iter().filter(|record| record.status.is_done());
     done.flat_map(|record| record.urls.iter().map(move |url| (record, url.as_str())))
 }
 

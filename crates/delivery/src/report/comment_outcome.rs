@@ -1,14 +1,13 @@
 //! Records of previews as rows.
 
 use crate::record::{DeployStatus, Record};
-use base::error::Exit;
 use gitlab::comment::{CommentRow, PreviewStatus};
 
 /// Returns the comment's row of one attempt. The commit is left to the job, which knows the one that
 /// people know; a record has the merge commit where GitLab tests merged results.
 #[must_use]
 pub fn row(record: &Record) -> CommentRow {
-    let is_done = record.status.exit() == Exit::Done;
+    let is_done = record.status.is_done();
     let status = match record.status {
         DeployStatus::Undeployed => PreviewStatus::Undeployed,
         _ if is_done => PreviewStatus::Ready,

@@ -50,7 +50,7 @@ impl<'a> RunReport<'a> {
 /// Returns the exit code of a run.
 #[must_use]
 pub fn exit(records: &[Record]) -> Exit {
-    Exit::worst(records.iter().map(|record| record.status.exit()))
+    Exit::worst(records.iter().filter_map(|record| record.status.error_kind()))
 }
 
 /// Returns the result of an attempt in a few words.
@@ -104,7 +104,7 @@ fn ending(record: &Record) -> String {
 #[must_use]
 pub fn summary(records: &[Record]) -> String {
     let (done, failed): (Vec<&Record>, Vec<&Record>) =
-        records.iter().partition(|record| record.status.exit() == Exit::Done);
+        records.iter().partition(|record| record.status.is_done());
     let mut text: String = done.iter().map(|record| block(record, records.len() > 1)).collect();
     text += &failures(&failed);
     if records.len() > 1 {

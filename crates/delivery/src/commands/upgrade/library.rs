@@ -8,7 +8,7 @@ use super::effect::UpgradeEffect;
 use crate::commands::keys::KeyReport;
 use crate::context::Ctx;
 use crate::tools::cargo;
-use base::error::{Exit, Failure, failed, refused};
+use base::error::{ErrorKind, Exit, Failure, failed, refused};
 use base::files::write_whole;
 use base::probe;
 use workspace::git;
@@ -47,7 +47,7 @@ pub fn upgrade(ctx: &Ctx, revision: Option<&str>) -> Result<Exit> {
         if let Some(lock) = lock {
             write_whole(&ctx.root.join(TOOL_LOCK), &lock)?;
         }
-        if error.exit == Exit::Interrupted {
+        if error.kind == ErrorKind::Interrupted {
             return Err(error.into());
         }
         return Err(error

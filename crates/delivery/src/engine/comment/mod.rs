@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::context::Ctx;
 use crate::plan::merge_request::MergeRequest;
 use base::env::variable;
-use base::error::{Exit, Failure, exit_of, hints_of, refused};
+use base::error::{ErrorKind, Failure, hints_of, kind_of, refused};
 use base::http;
 use base::secret::Secret;
 use base::terminal::{CYAN, paint};
@@ -214,7 +214,7 @@ impl<'a> Comment<'a> {
             }
             Err(error) => {
                 // A token that is refused now is refused later; a server that is down may be back.
-                let lasting = lasting || exit_of(&error) == Exit::Refused;
+                let lasting = lasting || kind_of(&error) == ErrorKind::Refused;
                 self.warn(&error, CommentAction::Failed);
                 let obstacle = self.obstacle.borrow().clone();
                 if !lasting {
