@@ -58,9 +58,31 @@ pub struct Question<'a> {
     pub head: Option<&'a str>,
     /// Reads a variable of the environment.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
-    /// Reads the commit of the last successful deployment. `None` if there is no service to ask, and
-    /// `Some(Ok(None))` if there was no deployment yet.
-    pub deployed: &'a dyn Fn() -> Option<Result<Option<String>>>,
+    /// Reads the commit of the last successful deployment.
+    pub deployed: &'a dyn Fn() -> LastDeployment,
+}
+
+/// The last successful deployment, as far as it is known.
+#[derive(Debug)]
+pub enum LastDeployment {
+    /// Its commit.
+    Commit(String),
+    /// There was no deployment yet.
+    Never,
+    /// The service does not tell, for this reason.
+    Unreadable(anyhow::Error),
+    /// There is no service to ask.
+    NoService,
+}
+
+impl From<Result<Option<String>>> for LastDeployment {
+    fn from(answer: Result<Option<String>>) -> LastDeployment {
+        match answer {
+            Ok(Some(commit)) => LastDeployment::Commit(commit),
+            Ok(None) => LastDeployment::Never,
+            Err(error) => LastDeployment::Unreadable(error),
+        }
+    }
 }
 
 impl Question<'_> {
@@ -188,12 +210,16 @@ impl Question<'_> {
     /// the next one.
     fn on_default_branch(&self, head: &str) -> Result<Base> {
         let reason = match (self.deployed)() {
-            Some(Ok(Some(id))) if is_id(&id) => {
+            LastDeployment::Commit(id) if is_id(&id) => {
                 return self.exactly(&id, "the last successful deployment");
             }
-            Some(Ok(_)) => return Ok(everything("nothing was deployed there yet")),
-            Some(Err(error)) => format!("GitLab does not tell what was deployed: {error:#}"),
-            None => "GitLab cannot be asked what was deployed".to_owned(),
+            LastDeployment::Commit(_) | LastDeployment::Never => {
+                return Ok(everything("nothing was deployed there yet"));
+            }
+            LastDeployment::Unreadable(error) => {
+                format!("GitLab does not tell what was deployed: {error:#}")
+            }
+            LastDeployment::NoService => "GitLab cannot be asked what was deployed".to_owned(),
         };
         let Some(before) = (self.variable)("CI_COMMIT_BEFORE_SHA").filter(|id| is_id(id)) else {
             return Ok(everything(&format!("{reason}, and this pipeline follows no push")));

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use workspace::affected::find_affected;
-use workspace::change_base::Question;
+use workspace::change_base::{LastDeployment, Question};
 use workspace::key::content_key;
 use workspace::lock_changes::LockChanges;
 use workspace::summary::Summary;
@@ -176,7 +176,7 @@ impl Model {
             base: Some("main"),
             head: None,
             variable: &|_| None,
-            deployed: &|| None,
+            deployed: &|| LastDeployment::NoService,
         };
         let changes = question.changes().expect("changes");
         let summary = Summary::new(&Workspace::survey(root).expect("a workspace"));

@@ -44,6 +44,26 @@ pub enum Lookup {
     Corrupt(String),
 }
 
+/// A value for the cache, or the reason why an output is not cached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cacheable<T> {
+    /// The value.
+    Yes(T),
+    /// The reason.
+    No(String),
+}
+
+impl<T> Cacheable<T> {
+    /// Returns the reason why the output is not cached. `None` if it is.
+    #[must_use]
+    pub fn objection(self) -> Option<String> {
+        match self {
+            Cacheable::Yes(_) => None,
+            Cacheable::No(reason) => Some(reason),
+        }
+    }
+}
+
 impl BuildCache {
     /// The cache of the repository at `root`.
     #[must_use]
@@ -60,30 +80,25 @@ impl BuildCache {
         }
         let reading = self.lock()?;
         reading.lock_shared()?;
-        let copied = match CacheManifest::read(&entry, key) {
-            Ok(None) => return Ok(Lookup::Miss),
-            Ok(Some(manifest)) => copy_all(&manifest, &entry, to).map(|damage| match damage {
-                None => Ok(manifest),
-                Some(damage) => Err(damage),
-            }),
-            Err(damage) => Ok(Err(damage)),
+        let corrupt = |reading: File, damage: String| {
+            remove(to);
+            drop(reading);
+            self.remove(key)?;
+            Ok(Lookup::Corrupt(damage))
         };
-        let copied = copied.inspect_err(|_| remove(to))?;
-        match copied {
-            Ok(manifest) => {
-                // That it was used. Not worth failing for.
-                let _untouched = File::open(entry.join(SIZE))
-                    .and_then(|file| file.set_modified(SystemTime::now()));
-                let parts = manifest.parts();
-                Ok(Lookup::Hit { built: manifest.built, parts })
-            }
-            Err(damage) => {
-                remove(to);
-                drop(reading);
-                self.remove(key)?;
-                Ok(Lookup::Corrupt(damage))
-            }
+        let manifest = match CacheManifest::read(&entry, key) {
+            Ok(None) => return Ok(Lookup::Miss),
+            Ok(Some(manifest)) => manifest,
+            Err(damage) => return corrupt(reading, damage),
+        };
+        if let Some(damage) = copy_all(&manifest, &entry, to).inspect_err(|_| remove(to))? {
+            return corrupt(reading, damage);
         }
+        // That it was used. Not worth failing for.
+        let _untouched =
+            File::open(entry.join(SIZE)).and_then(|file| file.set_modified(SystemTime::now()));
+        let parts = manifest.parts();
+        Ok(Lookup::Hit { built: manifest.built, parts })
     }
 
     /// Returns true if the folder `at` holds exactly the files that are kept by `key`.
@@ -94,7 +109,7 @@ impl BuildCache {
         if !at.is_dir() {
             return Ok(false);
         }
-        let Ok(found) = files_below(at)? else { return Ok(false) };
+        let Cacheable::Yes(found) = files_below(at)? else { return Ok(false) };
         if found.len() != manifest.files.len() {
             return Ok(false);
         }
@@ -110,42 +125,41 @@ impl BuildCache {
         Ok(true)
     }
 
-    /// Keeps the files of the folder `from` by `key`, in place of what is kept by it, and makes room.
-    /// An inner error says why it cannot be kept.
-    pub fn store(&self, key: &str, from: &Utf8Path, built: String) -> Result<Result<(), String>> {
+    /// Stores the files of the folder `from` by `key`, in place of what is stored by it, and makes room.
+    pub fn store(&self, key: &str, from: &Utf8Path, built: String) -> Result<Cacheable<()>> {
         self.store_parts(key, from, OutputParts::one_folder(), built)
     }
 
-    /// Keeps parts of the folder `from`, as [`store`](Self::store) keeps all of it.
+    /// Stores parts of the folder `from`, as [`store`](Self::store) does with all of it.
     pub fn store_parts(
         &self,
         key: &str,
         from: &Utf8Path,
         parts: OutputParts,
         built: String,
-    ) -> Result<Result<(), String>> {
+    ) -> Result<Cacheable<()>> {
         let mut files = Files::new();
         for folder in &parts.folders {
             match files_below(&from.join(folder))? {
-                Ok(found) => {
+                Cacheable::Yes(found) => {
                     files.extend(found.into_iter().map(|(path, size)| (folder.join(path), size)));
                 }
-                Err(because) => return Ok(Err(because)),
+                Cacheable::No(because) => return Ok(Cacheable::No(because)),
             }
         }
         for path in parts.files {
             let meta = std::fs::symlink_metadata(from.join(&path));
             let meta = meta.with_context(|| format!("cannot read {path}"))?;
             if !meta.is_file() {
-                return Ok(Err(format!("{path} is neither a file nor a folder")));
+                return Ok(Cacheable::No(format!("{path} is neither a file nor a folder")));
             }
             files.push((path, meta.len()));
         }
         if files.is_empty() {
-            return Ok(Err("it holds no file".to_owned()));
+            return Ok(Cacheable::No("it holds no file".to_owned()));
         }
         if files.iter().map(|(_, size)| size).sum::<u64>() > self.limit {
-            return Ok(Err(format!("it is larger than {} MiB", self.limit >> 20)));
+            return Ok(Cacheable::No(format!("it is larger than {} MiB", self.limit >> 20)));
         }
         std::fs::create_dir_all(&self.dir)?;
         self.remove(key)?;
@@ -168,7 +182,7 @@ impl BuildCache {
         }
         drop(writing);
         self.evict()?;
-        Ok(Ok(()))
+        Ok(Cacheable::Yes(()))
     }
 
     /// Throws away what is kept by `key`.
@@ -270,14 +284,14 @@ fn copy(mut source: File, to: &Utf8Path, executable: bool) -> Result<CachedFile>
 
 type Files = Vec<(Utf8PathBuf, u64)>;
 
-/// The files below `dir` with their sizes, or why they cannot be kept.
-fn files_below(dir: &Utf8Path) -> Result<Result<Files, String>> {
+/// Returns the files below `dir` with their sizes.
+fn files_below(dir: &Utf8Path) -> Result<Cacheable<Files>> {
     let (mut found, mut waiting) = (Vec::new(), vec![Utf8PathBuf::new()]);
     while let Some(below) = waiting.pop() {
         for entry in std::fs::read_dir(dir.join(&below)).with_context(|| format!("{dir}"))? {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else {
-                return Ok(Err(format!("{below}/{:?} is not UTF-8", entry.file_name())));
+                return Ok(Cacheable::No(format!("{below}/{:?} is not UTF-8", entry.file_name())));
             };
             let (path, kind) = (below.join(name), entry.file_type()?);
             if kind.is_dir() {
@@ -285,11 +299,11 @@ fn files_below(dir: &Utf8Path) -> Result<Result<Files, String>> {
             } else if kind.is_file() {
                 found.push((path, entry.metadata()?.len()));
             } else {
-                return Ok(Err(format!("{path} is neither a file nor a folder")));
+                return Ok(Cacheable::No(format!("{path} is neither a file nor a folder")));
             }
         }
     }
-    Ok(Ok(found))
+    Ok(Cacheable::Yes(found))
 }
 
 /// Removes a folder as well as it can be; what stays is removed by a later run.

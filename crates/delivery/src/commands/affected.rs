@@ -13,7 +13,7 @@ use base::env::variable;
 use base::error::Exit;
 use gitlab::deployments::Deployments;
 use workspace::affected::find_affected;
-use workspace::change_base::{Base, Changes, Question};
+use workspace::change_base::{Base, Changes, LastDeployment, Question};
 use workspace::files::Source;
 use workspace::lock_changes::LockChanges;
 use workspace::names::is_defining_path;
@@ -96,8 +96,11 @@ fn ask<T>(
 ) -> Result<T> {
     let deployed = || {
         // Inside a job with an `environment`, GitLab knows it by that name.
-        let name = variable("CI_ENVIRONMENT_NAME").or_else(|| environment.map(str::to_owned))?;
-        Some(Deployments::from_variables(variable)?.last_successful(&name, &ctx.retry_budget))
+        let name = variable("CI_ENVIRONMENT_NAME").or_else(|| environment.map(str::to_owned));
+        let (Some(name), Some(deployments)) = (name, Deployments::from_variables(variable)) else {
+            return LastDeployment::NoService;
+        };
+        deployments.last_successful(&name, &ctx.retry_budget).into()
     };
     let root = &ctx.root;
     asked(Question { root, base, head, variable: &variable, deployed: &deployed })

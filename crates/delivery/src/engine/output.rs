@@ -12,7 +12,7 @@ use super::deployment::BuildResult;
 use super::job::{ProjectRun, millis};
 use super::output_parts::{OutputFolders, generated_files};
 use super::packages::DependencyResult;
-use crate::cache::{BuildCache, Lookup, OutputParts};
+use crate::cache::{BuildCache, Cacheable, Lookup, OutputParts};
 use crate::plan::variables::digests;
 use crate::record::Output;
 use crate::tools::packages::PackageToolchain;
@@ -31,8 +31,8 @@ const BUILD_ENV: [&str; 4] = ["CI", "LANG", "LC_ALL", "TZ"];
 /// The beginnings of names of files that builds read and git ignores.
 pub(super) const ENVIRONMENT_FILES: [&str; 2] = [".env", ".dev.vars"];
 
-/// The cache key of a build, or the reason why its output is not cached.
-pub(super) type Key = Result<String, String>;
+/// The cache key of a build.
+pub(super) type Key = Cacheable<String>;
 
 /// The facts that decide what a build writes.
 pub(super) struct BuildFacts<'a> {
@@ -59,7 +59,7 @@ impl ProjectRun<'_> {
         };
         let key = self.build_key(dir)?;
         let damaged = match &key {
-            Ok(key) if !self.run.plan.rebuild => match self.restore(key) {
+            Cacheable::Yes(key) if !self.run.plan.rebuild => match self.restore(key) {
                 Lookup::Hit { built, .. } => {
                     let (not_kept, damaged) = (None, None);
                     let output = Some(Output { from_cache: true, built, not_kept, damaged });
@@ -93,7 +93,7 @@ impl ProjectRun<'_> {
         }
         let build = Some(millis(started.elapsed()));
         let built = rfc3339(unix_now());
-        let not_kept = self.store(dir, key, &before, &built)?.err();
+        let not_kept = self.store(dir, key, &before, &built)?.objection();
         if let Some(because) = &not_kept {
             self.step(&format!("the output is not cached: {because}"));
         }
@@ -150,23 +150,29 @@ impl ProjectRun<'_> {
     }
 
     /// Caches the output, if all that the build wrote and read is known.
-    fn store(&self, dir: &Utf8Path, key: Key, before: &FileStamps, built: &str) -> Result<Key> {
+    fn store(
+        &self,
+        dir: &Utf8Path,
+        key: Key,
+        before: &FileStamps,
+        built: &str,
+    ) -> Result<Cacheable<()>> {
         let key = match key {
-            Ok(key) => key,
-            Err(because) => return Ok(Err(because)),
+            Cacheable::Yes(key) => key,
+            Cacheable::No(because) => return Ok(Cacheable::No(because)),
         };
         match self.build_key(dir)? {
-            Ok(now) if now == key => {}
-            Ok(_) => return Ok(Err("what it is made from changed during the build".to_owned())),
-            Err(because) => return Ok(Err(because)),
+            Cacheable::Yes(now) if now == key => {}
+            Cacheable::Yes(_) => return Ok(Cacheable::No(CHANGED.to_owned())),
+            Cacheable::No(because) => return Ok(Cacheable::No(because)),
         }
         let root = &self.run.ctx.root;
         let output = OutputFolders::find(root, self.part)?;
         if let Some(problem) = output.problem {
-            return Ok(Err(problem));
+            return Ok(Cacheable::No(problem));
         }
         if output.folders.is_empty() {
-            return Ok(Err(NO_OUTPUT.to_owned()));
+            return Ok(Cacheable::No(NO_OUTPUT.to_owned()));
         }
         let is_output = |path: &Utf8Path| output.folders.iter().any(|dir| path.starts_with(dir));
         let after = self.project_files();
@@ -176,7 +182,7 @@ impl ProjectRun<'_> {
             .find(|(path, stamp)| is_output(path) && before.get(*path) == Some(stamp))
             .filter(|(path, _)| root.join(path).exists())
         {
-            return Ok(Err(format!("it did not write {path}")));
+            return Ok(Cacheable::No(format!("it did not write {path}")));
         }
         let mut parts = OutputParts { folders: output.folders.clone(), ..OutputParts::default() };
         // Wrangler bundles the code with what it imports.
@@ -185,16 +191,12 @@ impl ProjectRun<'_> {
             // Types are no code.
             outside.retain(|path, _| !is_output(path) && !path.as_str().ends_with(".d.ts"));
             match generated_files(root, self.part, before, &outside)? {
-                Ok(files) => parts.files = files,
-                Err(because) => return Ok(Err(because)),
+                Cacheable::Yes(files) => parts.files = files,
+                Cacheable::No(because) => return Ok(Cacheable::No(because)),
             }
         }
-        let kept = BuildCache::at(root).store_parts(&key, root, parts, built.to_owned());
-        Ok(match kept {
-            Ok(Ok(())) => Ok(key),
-            Ok(Err(because)) => Err(because),
-            Err(error) => Err(format!("{error:#}")),
-        })
+        let stored = BuildCache::at(root).store_parts(&key, root, parts, built.to_owned());
+        Ok(stored.unwrap_or_else(|error| Cacheable::No(format!("{error:#}"))))
     }
 
     fn build_commands(&self) -> Vec<ProcessCommand> {
@@ -209,7 +211,7 @@ impl ProjectRun<'_> {
         if let Some(dist) = &part.dist
             && !git::is_generated(root, dist)?
         {
-            return Ok(Err(format!("git does not ignore {dist}")));
+            return Ok(Cacheable::No(format!("git does not ignore {dist}")));
         }
         self.key_of(&BuildFacts {
             inputs: &part.inputs,
@@ -235,7 +237,7 @@ impl ProjectRun<'_> {
                 _ => true,
             };
             if !is_known {
-                return Ok(Err(format!("it reads more than is known, through {path}")));
+                return Ok(Cacheable::No(format!("it reads more than is known, through {path}")));
             }
         }
         // Without the program, whose place differs between machines.
@@ -253,7 +255,7 @@ impl ProjectRun<'_> {
             ("folders", build.folders.clone()),
             ("environment files", format!("{:?}", environment_files(root, build.dirs)?)),
         ]);
-        Ok(Ok(key::digest(&blobs, &facts)))
+        Ok(Cacheable::Yes(key::digest(&blobs, &facts)))
     }
 
     /// Returns the stamps of every file of the project and of what it imports, except dependencies.
@@ -261,6 +263,9 @@ impl ProjectRun<'_> {
         stamps(&self.run.ctx.root, self.part.inputs.iter().cloned().collect(), |_| false)
     }
 }
+
+/// The reason why a build is not cached if its inputs are not those of its key any more.
+pub(super) const CHANGED: &str = "what it is made from changed during the build";
 
 /// The reason why a build without known output is not cached.
 const NO_OUTPUT: &str = "neither `assets.directory` nor `main` nor a generated wrangler config is in a folder that git ignores";

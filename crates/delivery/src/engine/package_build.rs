@@ -8,8 +8,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA256, digest};
 
 use super::job::ProjectRun;
-use super::output::{BuildFacts, FileStamps, Key, stamps};
-use crate::cache::{BuildCache, Lookup};
+use super::output::{BuildFacts, CHANGED, FileStamps, stamps};
+use crate::cache::{BuildCache, Cacheable, Lookup};
 use crate::plan::PackageBuild;
 use base::error::{ErrorKind, Failure};
 use base::time::{rfc3339, unix_now};
@@ -30,7 +30,7 @@ impl ProjectRun<'_> {
     pub(super) fn build_package(&self, build: &PackageBuild) -> Result<()> {
         let outputs = self.outputs(build)?;
         let keys = self.package_keys(build, &outputs)?;
-        if let Ok(keys) = &keys
+        if let Cacheable::Yes(keys) = &keys
             && !self.run.plan.rebuild
             && self.restore_package(build, keys)?
         {
@@ -42,7 +42,8 @@ impl ProjectRun<'_> {
             let built = self.execute(&command)?.success();
             built.map_err(|failure| self.explain(build, failure))?;
         }
-        if let Err(reason) = self.store_package(build, &outputs, keys, &before)? {
+        let stored = self.store_package(build, &outputs, keys, &before)?;
+        if let Some(reason) = stored.objection() {
             self.step(&format!("the output of {} is not cached: {reason}", build.dir));
         }
         Ok(())
@@ -78,13 +79,12 @@ impl ProjectRun<'_> {
         &self,
         build: &PackageBuild,
         outputs: &[Utf8PathBuf],
-    ) -> Result<Result<Keys, String>> {
+    ) -> Result<Cacheable<Keys>> {
         if outputs.is_empty() {
-            return Ok(
-                Err("no folder that git ignores is exported by its package.json".to_owned()),
-            );
+            let reason = "no folder that git ignores is exported by its package.json";
+            return Ok(Cacheable::No(reason.to_owned()));
         }
-        let key: Key = self.key_of(&BuildFacts {
+        let key = self.key_of(&BuildFacts {
             inputs: &build.inputs,
             commands: &self.run.places.build(build, None),
             toolchain: &build.toolchain,
@@ -94,9 +94,12 @@ impl ProjectRun<'_> {
         let of_folder = |folder: &Utf8PathBuf, key: &str| {
             hex(digest(&SHA256, format!("{key} {folder}").as_bytes()).as_ref())
         };
-        Ok(key.map(|key| {
-            outputs.iter().map(|folder| (folder.clone(), of_folder(folder, &key))).collect()
-        }))
+        Ok(match key {
+            Cacheable::Yes(key) => Cacheable::Yes(
+                outputs.iter().map(|folder| (folder.clone(), of_folder(folder, &key))).collect(),
+            ),
+            Cacheable::No(reason) => Cacheable::No(reason),
+        })
     }
 
     /// Restores all folders or none. Returns false if one is not cached.
@@ -128,27 +131,33 @@ impl ProjectRun<'_> {
         Ok(is_complete)
     }
 
-    /// Caches the output folders. The inner error is the reason why they cannot be cached.
+    /// Caches the output folders.
     fn store_package(
         &self,
         build: &PackageBuild,
         outputs: &[Utf8PathBuf],
-        keys: Result<Keys, String>,
+        keys: Cacheable<Keys>,
         before: &FileStamps,
-    ) -> Result<Result<(), String>> {
-        let Ok(keys) = keys else { return Ok(keys.map(|_| ())) };
-        if self.package_keys(build, outputs)?.as_ref() != Ok(&keys) {
-            return Ok(Err("what it is made from changed during the build".to_owned()));
+    ) -> Result<Cacheable<()>> {
+        let keys = match keys {
+            Cacheable::Yes(keys) => keys,
+            Cacheable::No(reason) => return Ok(Cacheable::No(reason)),
+        };
+        if !matches!(self.package_keys(build, outputs)?, Cacheable::Yes(now) if now == keys) {
+            return Ok(Cacheable::No(CHANGED.to_owned()));
         }
         for (path, at) in self.files(build) {
             let is_written = before.get(&path) != Some(&at);
             let is_output = outputs.iter().any(|folder| path.starts_with(folder));
             match (is_written, is_output) {
                 (true, false) => {
-                    return Ok(Err(format!("it wrote {path}, outside of what it exports")));
+                    let reason = format!("it wrote {path}, outside of what it exports");
+                    return Ok(Cacheable::No(reason));
                 }
                 // An install or an earlier build wrote it.
-                (false, true) => return Ok(Err(format!("it did not write {path}"))),
+                (false, true) => {
+                    return Ok(Cacheable::No(format!("it did not write {path}")));
+                }
                 _ => {}
             }
         }
@@ -156,15 +165,17 @@ impl ProjectRun<'_> {
         for (folder, key) in &keys {
             let path = root.join(folder);
             if !path.is_dir() {
-                return Ok(Err(format!("it did not write {folder}")));
+                return Ok(Cacheable::No(format!("it did not write {folder}")));
             }
             match BuildCache::at(root).store(key, &path, rfc3339(unix_now())) {
-                Ok(Ok(())) => {}
-                Ok(Err(reason)) => return Ok(Err(format!("{folder}: {reason}"))),
-                Err(error) => return Ok(Err(format!("{error:#}"))),
+                Ok(Cacheable::Yes(())) => {}
+                Ok(Cacheable::No(reason)) => {
+                    return Ok(Cacheable::No(format!("{folder}: {reason}")));
+                }
+                Err(error) => return Ok(Cacheable::No(format!("{error:#}"))),
             }
         }
-        Ok(Ok(()))
+        Ok(Cacheable::Yes(()))
     }
 
     /// Removes the output folders, which git ignores, and the notes about them.

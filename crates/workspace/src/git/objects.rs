@@ -77,23 +77,47 @@ fn local(root: &Utf8Path, ids: &[&str]) -> Result<Vec<Option<Vec<u8>>>> {
     child.wait().context("`git cat-file`")?;
     let mut rest = answer.as_slice();
     // It ends at the first that was promised and is not here (observed with git 2.39).
-    Ok(ids.iter().map(|_| next(&mut rest).flatten()).collect())
+    Ok(ids
+        .iter()
+        .map(|_| match CatFileEntry::parse(&mut rest) {
+            CatFileEntry::Content(content) => Some(content),
+            CatFileEntry::Missing | CatFileEntry::End => None,
+        })
+        .collect())
 }
 
-/// The next content of `git cat-file --batch`: its id, type and size in a line, then the content and
-/// another end of line; an inner nothing for what is missing
-/// (<https://git-scm.com/docs/git-cat-file#_batch_output>).
-fn next(rest: &mut &[u8]) -> Option<Option<Vec<u8>>> {
-    let line = rest.iter().position(|byte| *byte == b'\n')?;
-    let (_, size) = std::str::from_utf8(&rest[..line]).ok()?.rsplit_once(' ')?;
-    if size == "missing" {
-        *rest = &rest[line + 1..];
-        return Some(None);
+/// An entry of the output of `git cat-file --batch`.
+#[derive(Debug, PartialEq, Eq)]
+enum CatFileEntry {
+    /// The content of an object.
+    Content(Vec<u8>),
+    /// The object is not here.
+    Missing,
+    /// The output ended.
+    End,
+}
+
+impl CatFileEntry {
+    /// Takes the next entry from the output: id, type and size in a line, then the content and another end of line
+    /// (<https://git-scm.com/docs/git-cat-file#_batch_output>).
+    fn parse(rest: &mut &[u8]) -> CatFileEntry {
+        let all = *rest;
+        let header = || {
+            let line = all.iter().position(|byte| *byte == b'\n')?;
+            let (_, size) = std::str::from_utf8(&all[..line]).ok()?.rsplit_once(' ')?;
+            Some((line + 1, size))
+        };
+        let Some((start, size)) = header() else { return CatFileEntry::End };
+        if size == "missing" {
+            *rest = &all[start..];
+            return CatFileEntry::Missing;
+        }
+        let end = size.parse::<usize>().ok().and_then(|size| start.checked_add(size));
+        let content = end.and_then(|end| Some((all.get(start..end)?, all.get(end + 1..)?)));
+        let Some((content, after)) = content else { return CatFileEntry::End };
+        *rest = after;
+        CatFileEntry::Content(content.to_vec())
     }
-    let size: usize = size.parse().ok()?;
-    let content = rest.get(line + 1..line + 1 + size)?;
-    *rest = rest.get(line + size + 2..)?;
-    Some(Some(content.to_vec()))
 }
 
 #[cfg(test)]
@@ -103,9 +127,10 @@ mod tests {
     #[test]
     fn parses_the_output_of_cat_file() {
         let mut rest = &b"1f blob 3\na\nb\n3f missing\n2f blob 0\n\n3f blob 9\ncut"[..];
-        assert_eq!(next(&mut rest), Some(Some(b"a\nb".to_vec())));
-        assert_eq!(next(&mut rest), Some(None));
-        assert_eq!(next(&mut rest), Some(Some(Vec::new())));
-        assert_eq!(next(&mut rest), None);
+        let mut next = || CatFileEntry::parse(&mut rest);
+        assert_eq!(next(), CatFileEntry::Content(b"a\nb".to_vec()));
+        assert_eq!(next(), CatFileEntry::Missing);
+        assert_eq!(next(), CatFileEntry::Content(Vec::new()));
+        assert_eq!(next(), CatFileEntry::End);
     }
 }
