@@ -85,12 +85,23 @@ pub struct Gitlab {
 }
 
 impl Gitlab {
-    /// The project's number; nothing while it is the placeholder that the repository comes with.
+    /// Returns the project's number. `None` if it is the placeholder that the repository comes with.
     #[must_use]
     pub fn number(&self) -> Option<&str> {
-        let id = self.project_id.as_str();
-        (id.bytes().all(|b| b.is_ascii_digit()) && id != "0" && !id.is_empty()).then_some(id)
+        Some(self.project_id.as_str()).filter(|id| is_project_number(id))
     }
+
+    /// Returns the address of the instance's API.
+    #[must_use]
+    pub fn api(&self) -> String {
+        format!("{}/api/v4", self.url.trim_end_matches('/'))
+    }
+}
+
+/// Returns true if `id` is the number of a GitLab project. The placeholder 0 is none.
+#[must_use]
+pub fn is_project_number(id: &str) -> bool {
+    id.bytes().all(|b| b.is_ascii_digit()) && id != "0" && !id.is_empty()
 }
 
 /// One place that projects are deployed to.

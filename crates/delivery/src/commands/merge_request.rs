@@ -16,6 +16,7 @@ use base::http;
 use base::secret::{Secret, remember};
 use base::terminal::{CYAN, paint};
 use workspace::Workspace;
+use workspace::config::is_project_number;
 use workspace::git;
 
 /// The project of the sandbox's GitLab if neither the shared config nor the sandbox names one.
@@ -54,7 +55,7 @@ impl MergeRequestCommand {
         setup.finish(&format!("sandbox at http://127.0.0.1:{port}"));
         sandbox::check(&ctx.root, port)?;
         let project = variable("SANDBOX_GITLAB_PROJECT")
-            .filter(|number| number != "0")
+            .filter(|number| is_project_number(number))
             .or_else(|| workspace.config.gitlab.number().map(str::to_owned))
             .unwrap_or_else(|| PROJECT.to_owned());
         let gitlab = MergeRequests { port, project, token: token(ctx)? };

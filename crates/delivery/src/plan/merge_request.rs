@@ -40,8 +40,7 @@ impl GitlabProject {
     /// Reads the variables; outside of a pipeline the shared config file.
     #[must_use]
     pub fn from_variables(get: impl Fn(&str) -> Option<String>, config: &Gitlab) -> GitlabProject {
-        let api = get("CI_API_V4_URL")
-            .unwrap_or_else(|| format!("{}/api/v4", config.url.trim_end_matches('/')));
+        let api = get("CI_API_V4_URL").unwrap_or_else(|| config.api());
         let number = get("CI_PROJECT_ID").unwrap_or_else(|| config.project_id.clone());
         GitlabProject { api: api.trim_end_matches('/').to_owned(), number }
     }
@@ -63,7 +62,7 @@ impl GitlabProject {
             .hint("CI_API_V4_URL names the sandbox's GitLab: http://127.0.0.1:8787/api/v4"));
         }
         let Some(number) = config.number() else { return Ok(()) };
-        let api = format!("{}/api/v4", config.url.trim_end_matches('/'));
+        let api = config.api();
         if self.number == number && self.api.eq_ignore_ascii_case(&api) {
             return Ok(());
         }
@@ -102,8 +101,7 @@ impl MergeRequest {
             |name: &str| get(name).map(|value| value.trim().to_owned()).filter(|v| !v.is_empty());
         let iid =
             get("CI_MERGE_REQUEST_IID").filter(|iid| iid.bytes().all(|b| b.is_ascii_digit()))?;
-        let api = get("CI_API_V4_URL")
-            .unwrap_or_else(|| format!("{}/api/v4", config.url.trim_end_matches('/')));
+        let api = get("CI_API_V4_URL").unwrap_or_else(|| config.api());
         let project = get("CI_MERGE_REQUEST_PROJECT_ID")
             .or_else(|| get("CI_PROJECT_ID"))
             .unwrap_or_else(|| config.project_id.clone());

@@ -97,7 +97,7 @@ impl PipelineFacts {
             ));
         }
         let own = gitlab.url.trim_end_matches('/');
-        let api = format!("{own}/api/v4");
+        let api = gitlab.api();
         [("CI_SERVER_URL", &self.server, own), ("CI_API_V4_URL", &self.api, &api)]
             .into_iter()
             .find(|(_, found, wanted)| !found.trim_end_matches('/').eq_ignore_ascii_case(wanted))

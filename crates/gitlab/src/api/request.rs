@@ -9,8 +9,10 @@ use ureq::{Agent, Body};
 
 use super::paging::rate_limit_wait;
 use super::problem::Problem;
+use super::roots::roots;
+use base::env::variable;
 use base::error::{Failure, refused};
-use base::http::BODY_LIMIT;
+use base::http::{self, BODY_LIMIT};
 use base::retry;
 use base::retry::RetryBudget;
 use base::secret::{Redactor, Secret, redact};
@@ -53,7 +55,19 @@ pub struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    /// A client for the API at `base`, the address with `/api/v4` and whatever relative root comes
+    /// Creates a client for the API at `base` that trusts the certificates of this machine and of the instance.
+    /// `timeout` is that of one request.
+    pub fn connect(
+        base: &str,
+        token: Secret,
+        timeout: Duration,
+        retry_budget: &'a RetryBudget,
+    ) -> Result<Client<'a>, Failure> {
+        let agent = http::agent_with_roots(roots(variable)?, timeout, 0);
+        Client::new(base, token, agent, retry_budget)
+    }
+
+    /// Creates a client for the API at `base`, the address with `/api/v4` and whatever relative root comes
     /// before it.
     pub fn new(
         base: &str,

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
 
-use base::error::refused;
+use base::error::{Failure, refused};
 
 /// The files in which systems keep their bundle (<https://go.dev/src/crypto/x509/root_linux.go>).
 const BUNDLES: [&str; 4] = [
@@ -18,8 +18,8 @@ const BUNDLES: [&str; 4] = [
 /// (<https://docs.gitlab.com/runner/configuration/tls-self-signed/>).
 const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "CI_SERVER_TLS_CA_FILE"];
 
-/// The certificates to trust, by the variables that `get` knows. Without any file, Mozilla's list.
-pub fn roots(get: impl Fn(&str) -> Option<String>) -> Result<RootCerts> {
+/// Returns the certificates to trust, by the variables that `get` knows. Without any file, Mozilla's list.
+pub fn roots(get: impl Fn(&str) -> Option<String>) -> Result<RootCerts, Failure> {
     let [instead, beside] = VARIABLES.map(|name| get(name).map(|path| (name, path)));
     let mut found = Vec::new();
     match instead {
@@ -33,11 +33,10 @@ pub fn roots(get: impl Fn(&str) -> Option<String>) -> Result<RootCerts> {
     Ok(if found.is_empty() { RootCerts::WebPki } else { RootCerts::from(found) })
 }
 
-fn read_certificates(variable: &str, path: &str) -> Result<Vec<Certificate<'static>>> {
+fn read_certificates(variable: &str, path: &str) -> Result<Vec<Certificate<'static>>, Failure> {
     read(path).map_err(|error| {
         refused(format!("the variable {variable} names {path}: {error}"))
             .hint(format!("{variable} is the path of a PEM file with the authority's certificates"))
-            .into()
     })
 }
 

@@ -5,7 +5,7 @@ use base::env::variable;
 use base::error::{Failure, refused};
 use base::secret::{Secret, is_token, remember};
 use gitlab::pipeline::variables::Variable;
-use workspace::config::Config;
+use workspace::config::{Config, is_project_number};
 
 /// The variable with the account id, as wrangler calls it.
 const ACCOUNT: &str = "CLOUDFLARE_ACCOUNT_ID";
@@ -61,7 +61,7 @@ impl<'a> SetupInputs<'a> {
         }
         let question = "Number of the GitLab project (Settings → General)";
         match self.plain(PROJECT, question, "the number of the GitLab project") {
-            Some(number) if number == "0" || !number.bytes().all(|b| b.is_ascii_digit()) => {
+            Some(number) if !is_project_number(&number) => {
                 Err(refused(format!("`{number}` is no project number; nothing was changed"))
                     .hint("copy the number below the project's name in *Settings → General*"))
             }

@@ -13,11 +13,9 @@ use crate::plan::destination::Destination;
 use crate::tools::sandbox;
 use base::error::{Exit, Failure, failed, refused};
 use base::files::write_whole;
-use base::http;
 use base::secret::Secret;
 use cloudflare::api::Api;
 use gitlab::api::request::Client;
-use gitlab::api::roots::roots;
 use gitlab::api::variables::StoredVariable;
 use gitlab::api::{Notes, schedules, variables};
 use gitlab::pipeline::variables::{Variable, table};
@@ -216,10 +214,8 @@ fn is_stored(row: &Variable, stored: &[StoredVariable]) -> bool {
     stored.iter().any(|one| one.key == row.name && one.scope == row.scope && !one.empty)
 }
 
-fn client<'a>(ctx: &'a Ctx, config: &Config, token: &Secret) -> Result<Client<'a>> {
-    let agent = http::agent_with_roots(roots(base::env::variable)?, REQUEST, 0);
-    let base = format!("{}/api/v4", config.gitlab.url.trim_end_matches('/'));
-    Ok(Client::new(&base, token.clone(), agent, &ctx.retry_budget)?)
+fn client<'a>(ctx: &'a Ctx, config: &Config, token: &Secret) -> Result<Client<'a>, Failure> {
+    Client::connect(&config.gitlab.api(), token.clone(), REQUEST, &ctx.retry_budget)
 }
 
 /// The variables and schedules that GitLab has already.

@@ -8,16 +8,14 @@ use super::variables::{PLACE, describe};
 use crate::doctor::context::Context;
 use crate::doctor::finding::{CheckStatus, Finding};
 use base::env::variable;
-use base::http;
 use base::retry::RetryBudget;
 use base::secret::Secret;
 use gitlab::api::problem::Problem;
 use gitlab::api::request::Client;
-use gitlab::api::roots::roots;
 use gitlab::api::variables;
 use gitlab::api::variables::StoredVariable;
 use gitlab::pipeline::variables::{Variable, covers, table};
-use workspace::config::{CONFIG_FILE, Config};
+use workspace::config::{CONFIG_FILE, Gitlab};
 
 /// The variable of a person's token for GitLab, as in GitLab's own tools
 /// (<https://gitlab.com/gitlab-org/cli#environment-variables>).
@@ -43,11 +41,10 @@ pub fn check_variables(context: &Context) -> Finding {
     if context.offline {
         return Finding::skip("offline");
     }
-    let project = config.gitlab.project_id.as_str();
-    if project == "0" {
+    let Some(project) = config.gitlab.number() else {
         return Finding::skip(format!("`projectId` in {CONFIG_FILE} is still the placeholder"));
-    }
-    match ask(config, &token) {
+    };
+    match ask(&config.gitlab, project, &token) {
         Ok(stored) => {
             let rows = table(config);
             let valid = Finding::ok().with_value(format!("{} variables as in the table", rows.len()));
@@ -66,12 +63,10 @@ pub fn check_variables(context: &Context) -> Finding {
     }
 }
 
-fn ask(config: &Config, token: &str) -> Result<Vec<StoredVariable>> {
-    let agent = http::agent_with_roots(roots(variable)?, REQUEST, 0);
-    let base = format!("{}/api/v4", config.gitlab.url.trim_end_matches('/'));
+fn ask(gitlab: &Gitlab, project: &str, token: &str) -> Result<Vec<StoredVariable>> {
     let retry_budget = RetryBudget::none();
-    let client = Client::new(&base, Secret::new(token), agent, &retry_budget)?;
-    variables::list(&client, &config.gitlab.project_id)
+    let client = Client::connect(&gitlab.api(), Secret::new(token), REQUEST, &retry_budget)?;
+    variables::list(&client, project)
 }
 
 /// Returns the differences between `stored` and the table.
@@ -140,6 +135,7 @@ fn differences(row: &Variable, stored: &[StoredVariable]) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use workspace::config::Config;
 
     fn rows() -> Vec<Variable> {
         let text = include_str!("../../../../../dagger/config/config.json");

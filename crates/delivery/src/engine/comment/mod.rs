@@ -14,15 +14,13 @@ use serde::Serialize;
 use crate::context::Ctx;
 use crate::plan::merge_request::MergeRequest;
 use base::env::variable;
-use base::error::{ErrorKind, Failure, hints_of, kind_of, refused};
-use base::http;
+use base::error::{ErrorKind, Failure, hints_of, kind_of};
 use base::secret::Secret;
 use base::terminal::{CYAN, paint};
 use base::time::{rfc3339, unix_now};
 use gitlab::api::Notes;
 use gitlab::api::problem::Problem;
 use gitlab::api::request::Client;
-use gitlab::api::roots::roots;
 use gitlab::comment::state::has_marker;
 use gitlab::comment::{CommentRow, PreviewStatus, RowChange, render};
 use workspace::config::Config;
@@ -283,12 +281,9 @@ pub fn client<'a>(
     connect(ctx, api, token_errors::token(name, value, variable("CI_JOB_TOKEN").as_deref())?)
 }
 
-/// A client for the API at `api`.
+/// Creates a client for the API at `api`.
 pub fn connect<'a>(ctx: &'a Ctx, api: &str, token: Secret) -> Result<Client<'a>, Failure> {
-    let roots = roots(variable).map_err(|error| {
-        hints_of(&error).into_iter().fold(refused(format!("{error:#}")), Failure::hint)
-    })?;
-    Client::new(api, token, http::agent_with_roots(roots, DEADLINE, 0), &ctx.retry_budget)
+    Client::connect(api, token, DEADLINE, &ctx.retry_budget)
 }
 
 /// Explains a refused request with the token in the variable `name`, with the next step.
