@@ -232,8 +232,7 @@ const OTHER_TESTS: [&str; 9] =
 /// `deny.toml`: our own test of it, and cargo-deny itself where it is installed.
 fn dependencies(root: &Utf8Path, own: &[&str]) -> TestCheck {
     let mut commands = vec![cargo::command(root, own)];
-    let found =
-        probe::capture_stdout(root, Utf8Path::new("cargo-deny"), &["--version"], probe::QUICK);
+    let found = probe::capture_stdout(&cmd!(root, "cargo-deny --version", probe::QUICK));
     let note = if let Some(version) = found {
         commands.push(cargo::command(root, &["deny", "check"]));
         format!("{version} looked as well, at advisories too")

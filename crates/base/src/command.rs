@@ -107,8 +107,12 @@ impl Value {
 }
 
 impl ProcessCommand {
-    /// Creates a command that runs in `dir`. [`cmd!`](crate::cmd) reads better if the words are known.
-    pub fn new(dir: impl Into<Utf8PathBuf>, argv: &[&str], deadline: Duration) -> ProcessCommand {
+    /// Creates a command of these words, which [`cmd!`](crate::cmd) takes from a line.
+    pub(crate) fn new(
+        dir: impl Into<Utf8PathBuf>,
+        argv: &[&str],
+        deadline: Duration,
+    ) -> ProcessCommand {
         ProcessCommand {
             dir: dir.into(),
             argv: argv.iter().map(|&word| word.to_owned()).collect(),

@@ -11,7 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::command::INHERITED;
+use super::command::{INHERITED, ProcessCommand, Value};
 use super::deadline;
 
 /// Timeout for a program's version if the version is only shown.
@@ -31,30 +31,17 @@ const QUIET: [(&str, &str); 4] = [
     ("RUSTUP_AUTO_INSTALL", "0"),
 ];
 
-/// Runs `program` in `dir` without credentials and returns its trimmed stdout. `None` if it cannot be
-/// started, fails, or exceeds `deadline`.
+/// Runs `command` and returns its trimmed stdout. `None` if it cannot be started, fails, or exceeds its deadline.
+/// It gets the variables that it inherits, and no credential.
 #[must_use]
-pub fn capture_stdout(
-    dir: &Utf8Path,
-    program: &Utf8Path,
-    arguments: &[&str],
-    deadline: Duration,
-) -> Option<String> {
-    capture_stdout_with(dir, program, arguments, deadline, &[])
-}
-
-/// Runs [`capture_stdout`] with further inherited variables.
-#[must_use]
-pub fn capture_stdout_with(
-    dir: &Utf8Path,
-    program: &Utf8Path,
-    arguments: &[&str],
-    deadline: Duration,
-    inherit: &[&str],
-) -> Option<String> {
+pub fn capture_stdout(command: &ProcessCommand) -> Option<String> {
+    let (program, arguments) = command.argv.split_first()?;
     let mut process = Command::new(program);
-    process.args(arguments).current_dir(dir).env_clear();
-    for name in INHERITED.iter().chain(&RUSTUP).chain(inherit) {
+    process.args(arguments).current_dir(&command.dir).env_clear();
+    let is_inherited = |value: &Value| matches!(value, Value::FromCaller { .. });
+    let own = command.env.iter().filter(|(_, value)| is_inherited(value));
+    let own = command.inherit.iter().copied().chain(own.map(|(name, _)| name.as_str()));
+    for name in INHERITED.iter().copied().chain(RUSTUP).chain(own) {
         if let Some(value) = crate::env::os_variable(name) {
             process.env(name, value);
         }
@@ -62,7 +49,8 @@ pub fn capture_stdout_with(
     process.envs(QUIET).process_group(0);
     process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = process.spawn().ok()?;
-    let succeeded = succeeds(&mut child, deadline::within(deadline).unwrap_or(deadline));
+    let deadline = deadline::within(command.deadline).unwrap_or(command.deadline);
+    let succeeded = succeeds(&mut child, deadline);
     // A grandchild that outlives it would keep our pipe open.
     if let Ok(pid) = i32::try_from(child.id()) {
         let _gone = killpg(Pid::from_raw(pid), Signal::SIGKILL);
@@ -131,9 +119,7 @@ mod tests {
 
     #[test]
     fn a_program_that_fails_or_hangs_returns_none() {
-        let sh = |script: &str| {
-            capture_stdout(Utf8Path::new("/"), Utf8Path::new("/bin/sh"), &["-c", script], QUICK)
-        };
+        let sh = |script: &str| capture_stdout(&crate::cmd!("/", "/bin/sh -c {script}", QUICK));
         assert_eq!(sh("echo ' 1.2.3 '").as_deref(), Some("1.2.3"));
         assert_eq!(sh("echo 1.2.3; exit 1"), None);
         let started = Instant::now();

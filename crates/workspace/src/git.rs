@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
+use base::cmd;
 use base::error::refused;
 use base::probe;
 pub use blobs::{Blobs, Contents, Gap, below, contents};
@@ -193,10 +194,8 @@ fn own_variables() -> impl Iterator<Item = (OsString, OsString)> {
 pub fn ask(root: &Utf8Path, arguments: &[&str]) -> Option<String> {
     let names: Vec<String> =
         own_variables().filter_map(|(name, _)| name.into_string().ok()).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let git = Utf8Path::new("git");
-    let stdout = probe::capture_stdout_with(root, git, arguments, probe::PATIENT, &names);
-    stdout.filter(|text| !text.is_empty())
+    let command = cmd!(root, "git {arguments...}", probe::PATIENT).inherits(&names, false);
+    probe::capture_stdout(&command).filter(|text| !text.is_empty())
 }
 
 /// Git without locks, prompts, pagers, monitors and inherited repositories: the precautions that

@@ -1,6 +1,6 @@
 //! Input that means harm, from files and names: no panic, nothing carried out, clear errors.
 
-use base::command::ProcessCommand as Planned;
+use base::cmd;
 use camino::Utf8Path;
 use delivery::plan::{guard, protection};
 use proptest::prelude::*;
@@ -183,8 +183,7 @@ fn text_never_ends_its_heredoc_or_word() {
         "DAGGER_\nDAGGER\n\tDAGGER",
     ];
     for text in texts {
-        let mut command =
-            Planned::new(&env.root, &["cat", "-"], std::time::Duration::ZERO).text("VALUE", text);
+        let mut command = cmd!(&env.root, "cat -", std::time::Duration::ZERO).text("VALUE", text);
         command.stdin = Some(text.to_owned());
         let printed = env.sh(&command
             .script(&env.root, Utf8Path::new("t"))
@@ -196,8 +195,8 @@ fn text_never_ends_its_heredoc_or_word() {
             "{}",
             printed.stderr
         );
-        let words = ["printf", "%s", text];
-        let printed = env.sh(&Planned::new(&env.root, &words, std::time::Duration::ZERO).line());
+        let command = cmd!(&env.root, "printf %s {text}", std::time::Duration::ZERO);
+        let printed = env.sh(&command.line());
         assert_eq!(printed.stdout, text);
     }
     assert!(!env.root.join("pwned").exists());

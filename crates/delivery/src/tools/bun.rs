@@ -142,7 +142,7 @@ pub fn write_pins(root: &Utf8Path, toolchain: &Toolchain) -> Vec<ProcessCommand>
 /// Returns the output of `program --version`. `None` if it cannot be run.
 #[must_use]
 pub fn reported_version(program: &Utf8Path, deadline: Duration) -> Option<String> {
-    probe::capture_stdout(Utf8Path::new("."), program, &["--version"], deadline)
+    probe::capture_stdout(&cmd!(".", "{program} --version", deadline))
 }
 
 /// The first program called `name` on PATH.

@@ -75,7 +75,7 @@ pub fn says_version(root: &Utf8Path) -> Option<String> {
 }
 
 fn ask(root: &Utf8Path, program: &Utf8Path) -> Option<String> {
-    parse_version(&probe::capture_stdout(root, program, &["version"], PROBE)?)
+    parse_version(&probe::capture_stdout(&cmd!(root, "{program} version", PROBE))?)
 }
 
 /// Begins to ask for the version, which takes 0.1 s, while there is something else to do.
@@ -88,8 +88,9 @@ pub fn ask_version(root: &Utf8Path) {
 #[must_use]
 pub fn engine_version(root: &Utf8Path) -> Option<String> {
     let program = bun::which("dagger")?;
-    let arguments = ["--progress=plain", "-M", "-s", "-c", "version"];
-    let output = probe::capture_stdout_with(root, &program, &arguments, PROBE, &INHERITED)?;
+    let mut command = cmd!(root, "{program} --progress=plain -M -s -c version", PROBE);
+    command.inherit.extend(INHERITED);
+    let output = probe::capture_stdout(&command)?;
     (!output.is_empty()).then(|| output.trim_start_matches('v').to_owned())
 }
 
@@ -97,9 +98,9 @@ pub fn engine_version(root: &Utf8Path) -> Option<String> {
 /// not answer soon. A running but broken daemon would hang.
 #[must_use]
 pub fn daemon_version(root: &Utf8Path, program: &Utf8Path) -> Option<String> {
-    let arguments = ["version", "--format", "{{.Server.Version}}"];
-    probe::capture_stdout_with(root, program, &arguments, probe::QUICK, &INHERITED)
-        .filter(|output| !output.is_empty())
+    let mut command = cmd!(root, "{program} version --format '{{.Server.Version}}'", probe::QUICK);
+    command.inherit.extend(INHERITED);
+    probe::capture_stdout(&command).filter(|output| !output.is_empty())
 }
 
 /// Runs `script` in `dir`. As a file on stdin, because a bare `dagger` prints its usage, runs

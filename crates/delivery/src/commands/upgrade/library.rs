@@ -275,17 +275,7 @@ fn compile(ctx: &Ctx, manifest: &Utf8Path) -> Result<(), Failure> {
 fn key_report(ctx: &Ctx, manifest: &Utf8Path) -> Option<KeyReport> {
     let run = ["run", "--quiet", "--manifest-path", manifest.as_str(), "--", "keys"];
     let command = cargo::command(&ctx.root, &run);
-    let (program, arguments) = command.argv.split_first()?;
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let program = Utf8Path::new(program);
-    let text = probe::capture_stdout_with(
-        &ctx.root,
-        program,
-        &arguments,
-        cargo::DEADLINE,
-        &cargo::INHERITED,
-    )?;
-    serde_json::from_str(&text).ok()
+    serde_json::from_str(&probe::capture_stdout(&command)?).ok()
 }
 
 #[cfg(test)]

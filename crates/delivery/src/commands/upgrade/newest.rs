@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
 use super::Part;
 use crate::tools::bun::{self, Bun, which};
+use base::cmd;
 use base::error::{Failure, failed};
 use base::probe;
 use workspace::toolchain::is_exact;
@@ -26,26 +27,22 @@ fn package(part: Part) -> &'static str {
 /// Asks npm, else Bun, for the newest version of `part`.
 pub fn newest(root: &Utf8Path, bun_version: &str, part: Part) -> Result<String, Failure> {
     let package = package(part);
-    let npm = which("npm").map(|npm| (npm, vec!["view", package, "version"]));
-    let bun = || -> Option<(Utf8PathBuf, Vec<&str>)> {
-        match bun::find(root, bun_version) {
-            Bun::OnPath(bun) | Bun::Installed(bun) => {
-                Some((bun, vec!["pm", "view", package, "version"]))
-            }
-            Bun::Missing(_) => None,
+    let npm = which("npm").map(|npm| cmd!(root, "{npm} view {package} version", DEADLINE));
+    let bun = || match bun::find(root, bun_version) {
+        Bun::OnPath(bun) | Bun::Installed(bun) => {
+            Some(cmd!(root, "{bun} pm view {package} version", DEADLINE))
         }
+        Bun::Missing(_) => None,
     };
-    let Some((program, arguments)) = npm.or_else(bun) else {
+    let Some(command) = npm.or_else(bun) else {
         return Err(failed("neither npm nor Bun is there to ask for the newest version")
             .hint("install npm, or name the version"));
     };
-    let answer = probe::capture_stdout(root, &program, &arguments, DEADLINE);
+    let answer = probe::capture_stdout(&command);
     answer.filter(|version| is_exact(version)).ok_or_else(|| {
-        let name = program.file_name().unwrap_or("npm");
+        let line = command.brief();
+        let name = line.split(' ').next().unwrap_or_default();
         failed(format!("{name} does not tell the newest version of {package}; nothing was changed"))
-            .hint(format!(
-                "run `{name} {}` for the reason, or name the version",
-                arguments.join(" ")
-            ))
+            .hint(format!("run `{line}` for the reason, or name the version"))
     })
 }

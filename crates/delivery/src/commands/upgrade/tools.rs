@@ -15,7 +15,7 @@ use crate::config_edit;
 use crate::context::Ctx;
 use crate::engine::setup::Setup;
 use crate::tools::bun::INSTALL_DEADLINE;
-use base::command::ProcessCommand;
+use base::cmd;
 use base::error::{Exit, Failure, failed, refused};
 use base::files::write_whole;
 use base::version::Version;
@@ -272,16 +272,18 @@ fn lock(
             write_whole(&folder.join(lock_name), &old)?;
         }
         let setup = Setup::new(ctx, config)?;
-        let argv: Vec<String> = match part {
-            Part::Bun => NPM_LOCK.map(str::to_owned).to_vec(),
+        let command = match part {
+            // Addresses of a registry stay out of the lock file.
+            Part::Bun => cmd!(
+                &folder,
+                "npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-workspaces --no-audit --no-fund",
+                INSTALL_DEADLINE
+            ),
             _ => {
                 let bun = setup.bun()?;
-                let rest = ["install", "--lockfile-only", "--ignore-scripts"].map(str::to_owned);
-                std::iter::once(bun.into_string()).chain(rest).collect()
+                cmd!(&folder, "{bun} install --lockfile-only --ignore-scripts", INSTALL_DEADLINE)
             }
         };
-        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-        let command = ProcessCommand::new(&folder, &argv, INSTALL_DEADLINE);
         setup.run(&format!("lock {name} {version}"), &command).map_err(|error| {
             error.context(failed(format!(
                 "{name} {version} cannot be locked; all files are as before"
@@ -304,18 +306,6 @@ fn lock(
     }
     Ok([(toolchain.own_manifest(), manifest), (toolchain.own_lock(), text)])
 }
-
-/// The command that locks Bun's npm package. Addresses of a registry stay out of the lock file.
-const NPM_LOCK: [&str; 8] = [
-    "npm",
-    "install",
-    "--package-lock-only",
-    "--omit-lockfile-registry-resolved",
-    "--ignore-scripts",
-    "--no-workspaces",
-    "--no-audit",
-    "--no-fund",
-];
 
 /// The report of an upgrade.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
 use crate::tools::bun::which;
+use base::cmd;
 use base::probe;
 use workspace::git;
 
@@ -29,9 +30,9 @@ pub fn repository(context: &Context) -> Finding {
 
 /// `disk`
 pub fn disk(context: &Context) -> Finding {
-    let output = which("df").and_then(|df| {
-        probe::capture_stdout(&context.root, &df, &["-Pk", context.root.as_str()], probe::QUICK)
-    });
+    let root = &context.root;
+    let output = which("df")
+        .and_then(|df| probe::capture_stdout(&cmd!(root, "{df} -Pk {root}", probe::QUICK)));
     let Some(mib) = output.as_deref().and_then(free_mib) else {
         return Finding::skip("`df` does not say how much is free");
     };

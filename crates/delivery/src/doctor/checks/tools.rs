@@ -65,7 +65,7 @@ fn at_least(
     wanted: Version,
     get: &str,
 ) -> Finding {
-    let output = probe::capture_stdout(&context.root, path, arguments, probe::QUICK);
+    let output = probe::capture_stdout(&cmd!(&context.root, "{path} {arguments...}", probe::QUICK));
     let finding = match output.as_deref().and_then(Version::find) {
         None => Finding::fail("it does not say its version").manual_fix(get),
         Some(found) if found < wanted => {

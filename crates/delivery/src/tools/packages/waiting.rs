@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 
+use base::cmd;
 use base::env::variable;
 use base::http::{host_of, unreachable};
 use base::probe;
@@ -71,10 +72,7 @@ fn registry(dir: &Utf8Path) -> Option<String> {
         text.lines().find_map(registry_line)
     };
     let named = VARIABLES.iter().find_map(|name| variable(name));
-    let npm = || {
-        let words = ["config", "get", "registry"];
-        probe::capture_stdout(dir, Utf8Path::new("npm"), &words, probe::PATIENT)
-    };
+    let npm = || probe::capture_stdout(&cmd!(dir, "npm config get registry", probe::PATIENT));
     named.or_else(|| folders.into_iter().find_map(read)).or_else(npm)
 }
 
