@@ -211,8 +211,9 @@ impl Config {
     /// The same of a commit's files, or of the working tree's.
     pub fn read(files: &Source) -> Result<Config, Failure> {
         let text = files.read(CONFIG_FILE.into()).map_err(|failure| match files {
-            Source::WorkingTree { root } => failure
-                .hint(format!("it belongs in {root}; `git checkout -- {CONFIG_FILE}` restores it")),
+            Source::WorkingTree { root } => {
+                failure.hint(format!("restore it in {root} with `git checkout -- {CONFIG_FILE}`"))
+            }
             Source::Commit(_) => failure.hint("name a commit in which this tool is set up"),
         })?;
         Config::parse(&text)
@@ -295,7 +296,7 @@ impl Config {
                     "{}: `accountId` must be 32 hexadecimal digits, found `{id}`",
                     at(&id)
                 ))
-                .hint("it is in the address of the Cloudflare dashboard: dash.cloudflare.com/<accountId>"));
+                .hint("copy it from the address of the Cloudflare dashboard: dash.cloudflare.com/<accountId>"));
             }
         }
         let variables = self.environments.keys().map(|name| self.cloudflare(name).token_variable);

@@ -144,7 +144,7 @@ impl WranglerConfig {
         let config = WranglerConfig { environments: object_keys(&value["env"]), value };
         if !config.value["pages_build_output_dir"].is_null() {
             return Err(invalid_config(format!("{path}: this is a Pages project, and xtask deploys Workers"))
-                .hint("https://developers.cloudflare.com/workers/static-assets/migration-guides/migrate-from-pages/"));
+                .hint("see https://developers.cloudflare.com/workers/static-assets/migration-guides/migrate-from-pages/"));
         }
         let name = &config.value["name"];
         // wrangler takes a name from a block as well, and refuses a config without any.

@@ -207,8 +207,9 @@ fn check_modules(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
     for module in [Some(Utf8Path::new(modules::CLOUDFLARE)), builder].into_iter().flatten() {
         symlinks::check(root, &module.join("dagger.json"))?;
         if !root.join(module).join("dagger.json").is_file() {
-            return Err(refused(format!("{module} has no dagger.json"))
-                .hint("it should be a Dagger module"));
+            return Err(
+                refused(format!("{module} has no dagger.json")).hint("make it a Dagger module")
+            );
         }
     }
     if !root.ancestors().any(|dir| dir.join(".git").exists()) {

@@ -18,7 +18,7 @@ pub fn check(alias: &str, worker: &str) -> Result<(), Failure> {
         || alias.ends_with('-')
     {
         return Err(usage(format!("`{alias}` is no alias"))
-            .hint("lower-case letters, digits and dashes; a letter first"));
+            .hint("use lower-case letters, digits and dashes, and a letter first"));
     }
     let length = alias.len() + 1 + worker.len();
     if length > LABEL {

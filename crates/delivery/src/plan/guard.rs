@@ -152,7 +152,7 @@ pub fn check_preview(
             project.config
         ))
         .hint(format!("add {none} for a preview without any, or {some}"))
-        .hint("variables and bindings of the top level are not taken over")
+        .hint("repeat variables and bindings there, because those of the top level are not taken over")
         .hint("pass `--strategy alias` to use an alias instead"));
     }
     if strategy == Strategy::Alias && project.wrangler.has_durable_objects(environment) {

@@ -59,7 +59,7 @@ impl GitlabProject {
             return Err(refused(format!(
                 "the sandbox's previews are not those of the merge requests at {api}"
             ))
-            .hint("CI_API_V4_URL names the sandbox's GitLab: http://127.0.0.1:8787/api/v4"));
+            .hint("set CI_API_V4_URL to the sandbox's GitLab, `http://127.0.0.1:8787/api/v4`"));
         }
         let Some(number) = config.number() else { return Ok(()) };
         let api = config.api();

@@ -356,9 +356,7 @@ impl Plan {
             refused,
         }
     }
-}
 
-impl Plan {
     /// Takes a project out that breaks a rule that was found later.
     pub fn refuse(&mut self, project: &str, rule: RefusalRule, failure: &Failure) {
         let taken = self.projects.extract_if(.., |part| part.project == project);

@@ -83,7 +83,7 @@ impl NewProject {
                 "`{project}` makes a Worker called `{worker}`, which has {} characters of at most {LONGEST_WORKER}",
                 worker.len()
             ))
-            .hint("its name is part of every preview's host name; choose a shorter one"));
+            .hint("choose a shorter one, because its name is part of every preview's host name"));
         }
         let environments: Vec<&str> = config
             .environments

@@ -259,8 +259,9 @@ pub fn token(root: &Utf8Path) -> Result<Secret, Failure> {
         .metadata()
         .map_err(|_| refused("the sandbox has no token yet").hint("`cargo xtask sandbox up`"))?;
     if meta.permissions().mode() & 0o077 != 0 {
-        return Err(refused(format!("other users can read {path}"))
-            .hint(format!("`chmod 600 {path}`, or `cargo xtask sandbox reset` for a new one")));
+        return Err(refused(format!("other users can read {path}")).hint(format!(
+            "run `chmod 600 {path}`, or `cargo xtask sandbox reset` for a new one"
+        )));
     }
     let text = std::fs::read_to_string(&path)
         .map_err(|error| refused(format!("cannot read {path}: {error}")))?;
@@ -369,14 +370,14 @@ pub fn start(
             }
             let output = last_lines(&log, 5).join("\n    ");
             return Err(failed(format!("the sandbox did not start ({status}):\n    {output}"))
-                .hint(format!("its log is {log}"))
+                .hint(format!("read its log, {log}"))
                 .into());
         }
         std::thread::sleep(Duration::from_millis(50));
     }
     let _gone = kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGTERM);
     Err(failed(format!("the sandbox did not answer within {} s", START_DEADLINE.as_secs()))
-        .hint(format!("its log is {log}"))
+        .hint(format!("read its log, {log}"))
         .into())
 }
 

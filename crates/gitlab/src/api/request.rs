@@ -82,7 +82,7 @@ impl<'a> Client<'a> {
         };
         if !rest.is_some_and(is_path) {
             return Err(refused(format!("`{base}` is no address of a GitLab API"))
-                .hint("GitLab sets CI_API_V4_URL; check what overrides it"));
+                .hint("check what overrides CI_API_V4_URL, which GitLab sets"));
         }
         let base = base.trim_end_matches('/').to_owned();
         Ok(Client { base, header: "PRIVATE-TOKEN", token, agent, retry_budget })
@@ -183,7 +183,7 @@ impl<'a> Client<'a> {
                 "{}: GitLab redirects to {target}, where the token is not sent",
                 reply.request
             ))
-            .hint("the project or the instance has moved: CI_API_V4_URL and the project's number must name the new place")
+            .hint("let CI_API_V4_URL and the project's number name the new place: the project or the instance has moved")
             .into());
         }
         Ok(reply)

@@ -35,8 +35,9 @@ pub fn roots(get: impl Fn(&str) -> Option<String>) -> Result<RootCerts, Failure>
 
 fn read_certificates(variable: &str, path: &str) -> Result<Vec<Certificate<'static>>, Failure> {
     read(path).map_err(|error| {
-        refused(format!("the variable {variable} names {path}: {error}"))
-            .hint(format!("{variable} is the path of a PEM file with the authority's certificates"))
+        refused(format!("the variable {variable} names {path}: {error}")).hint(format!(
+            "set {variable} to the path of a PEM file with the authority's certificates"
+        ))
     })
 }
 

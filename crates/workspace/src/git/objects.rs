@@ -51,7 +51,7 @@ pub fn contents(root: &Utf8Path, ids: &[&str]) -> Result<Vec<Vec<u8>>> {
     match missing(&found).as_slice() {
         [] => Ok(found.into_iter().flatten().collect()),
         [id, ..] => Err(refused(format!("git does not have the object {id} here"))
-            .hint("`git fetch` shows whether the remote answers, `git fsck` what is damaged")
+            .hint("run `git fetch` to see whether the remote answers, and `git fsck` to see what is damaged")
             .into()),
     }
 }

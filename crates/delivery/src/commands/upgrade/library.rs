@@ -19,11 +19,13 @@ use workspace::modules::{TOOL, TOOL_LOCK};
 pub fn upgrade(ctx: &Ctx, revision: Option<&str>) -> Result<Exit> {
     let manifest = Utf8Path::new(TOOL).join("Cargo.toml");
     let text = workspace::symlinks::read(&ctx.root, &manifest).map_err(|failure| {
-        failure.hint(format!("`init` writes {manifest}; upgrade a repository that it set up"))
+        failure.hint(format!(
+            "upgrade a repository that `init` set up, because `init` writes {manifest}"
+        ))
     })?;
     let pin = LibraryPin::find(&text).ok_or_else(|| {
         refused(format!("{manifest} does not pin `delivery` by `git` and `rev` or `tag`"))
-            .hint("a path is as new as its checkout; pull there")
+            .hint("pull in that checkout, because a path is as new as its checkout")
     })?;
     let next = match (revision, pin.kind) {
         (Some(rev), _) => Revision::parse(rev),

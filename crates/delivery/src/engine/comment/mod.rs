@@ -183,9 +183,7 @@ impl<'a> Comment<'a> {
         if value.is_none() {
             let mut hints =
                 token_errors::token(name, None, None).err().map_or(Vec::new(), |f| f.hints);
-            hints.push(
-                "without it, the links of a preview are in the job's log and reports".to_owned(),
-            );
+            hints.push("read the links of a preview in the job's log and reports".to_owned());
             self.skip(&format!("no comment: the variable {name} is not set"), hints);
             return Ok(None);
         }

@@ -1,4 +1,4 @@
-//! Tokens that cannot comment, told apart, each with its cure.
+//! Explains why a token cannot comment, with the next step for each reason.
 
 use crate::plan::merge_request::MergeRequest;
 use base::error::{Failure, failed, refused};
@@ -18,8 +18,8 @@ pub fn token(name: &str, value: Option<String>, job: Option<&str>) -> Result<Sec
     let value = value.trim();
     if value.is_empty() {
         return Err(refused(format!("the variable {name} is set but empty"))
-            .hint("pipelines of merge requests do not see protected variables: clear \"Protect variable\"")
-            .hint("every developer can read it then, so use a token that can do nothing but comment"));
+            .hint("clear \"Protect variable\": pipelines of merge requests do not see protected variables")
+            .hint("use a token that can do nothing but comment, because every developer can then read it"));
     }
     if !is_token(value) {
         return Err(refused(format!(
@@ -56,20 +56,20 @@ pub fn explain(problem: &Problem, name: &str, user: Option<&str>, place: &MergeR
             refused(format!("the token in {name} was revoked")).hint(describe_token(name))
         }
         401 => refused(format!("GitLab does not know the token in {name}: {problem}"))
-            .hint("it may be revoked, of another instance, or a job token, which cannot write comments")
+            .hint("check whether it is revoked, of another instance, or a job token, which cannot write comments")
             .hint(describe_token(name)),
         403 if problem.code.as_deref() == Some("insufficient_scope") => {
             refused(format!("the token in {name} lacks the scope `api`: {problem}"))
-                .hint("`read_api` can read comments only; a token's scopes cannot be changed, so make a new one")
+                .hint("make a new one, because a token's scopes cannot be changed; `read_api` can only read comments")
         }
         403 => refused(format!("the token in {name} may not comment in !{iid}: {problem}"))
-            .hint(format!("{who} needs the role Reporter in project {project} at least"))
-            .hint("a locked discussion or an archived project takes no comments either"),
+            .hint(format!("give {who} at least the role Reporter in project {project}"))
+            .hint("check that the discussion is not locked, and the project not archived"),
         404 => refused(format!("the token in {name} does not see !{iid} in project {project}: {problem}"))
-            .hint(format!("{who} must be a member of that project; a project access token is valid in its own project only"))
-            .hint("the number is CI_MERGE_REQUEST_IID, not the instance-wide CI_MERGE_REQUEST_ID"),
+            .hint(format!("make {who} a member of that project; a project access token is valid in its own project only"))
+            .hint("use the number in CI_MERGE_REQUEST_IID, not the instance-wide CI_MERGE_REQUEST_ID"),
         0 => failed(format!("cannot reach GitLab: {problem}"))
-            .hint("a private certificate authority goes into CI_SERVER_TLS_CA_FILE or SSL_CERT_FILE, a proxy into HTTPS_PROXY and NO_PROXY"),
+            .hint("name a private certificate authority in CI_SERVER_TLS_CA_FILE or SSL_CERT_FILE, and a proxy in HTTPS_PROXY and NO_PROXY"),
         _ => failed(format!("{problem}")),
     }
 }
@@ -114,8 +114,8 @@ mod tests {
             the variable T is not set
               put a project or group access token with the scope `api` into T, masked
             the variable T is set but empty
-              pipelines of merge requests do not see protected variables: clear "Protect variable"
-              every developer can read it then, so use a token that can do nothing but comment
+              clear "Protect variable": pipelines of merge requests do not see protected variables
+              use a token that can do nothing but comment, because every developer can then read it
             the variable T contains characters that are not allowed in a token
               put a project or group access token with the scope `api` into T, masked
             T holds the job's own token, which cannot write comments
@@ -169,18 +169,18 @@ mod tests {
             the token in T was revoked
               put a project or group access token with the scope `api` into T, masked
             GitLab does not know the token in T: GET /notes: GitLab answered 401 (401 Unauthorized)
-              it may be revoked, of another instance, or a job token, which cannot write comments
+              check whether it is revoked, of another instance, or a job token, which cannot write comments
               put a project or group access token with the scope `api` into T, masked
             the token in T lacks the scope `api`: GET /notes: GitLab answered 403 (insufficient_scope: The request requires higher privileges)
-              `read_api` can read comments only; a token's scopes cannot be changed, so make a new one
+              make a new one, because a token's scopes cannot be changed; `read_api` can only read comments
             the token in T may not comment in !42: GET /notes: GitLab answered 403 (403 Forbidden)
-              its user @bot needs the role Reporter in project 12 at least
-              a locked discussion or an archived project takes no comments either
+              give its user @bot at least the role Reporter in project 12
+              check that the discussion is not locked, and the project not archived
             the token in T does not see !42 in project 12: GET /notes: GitLab answered 404 (404 Project Not Found)
-              its user @bot must be a member of that project; a project access token is valid in its own project only
-              the number is CI_MERGE_REQUEST_IID, not the instance-wide CI_MERGE_REQUEST_ID
+              make its user @bot a member of that project; a project access token is valid in its own project only
+              use the number in CI_MERGE_REQUEST_IID, not the instance-wide CI_MERGE_REQUEST_ID
             cannot reach GitLab: GET /notes: no answer: connection refused
-              a private certificate authority goes into CI_SERVER_TLS_CA_FILE or SSL_CERT_FILE, a proxy into HTTPS_PROXY and NO_PROXY
+              name a private certificate authority in CI_SERVER_TLS_CA_FILE or SSL_CERT_FILE, and a proxy in HTTPS_PROXY and NO_PROXY
             GET /notes: GitLab answered 400 (bad)
         "#]].assert_eq(&text);
     }
