@@ -38,7 +38,7 @@ describe("steps before the upload", () => {
     ["r2", "object", "put", "b/k", "--pipe"],
   ])("refuse %s %s %s %s", (...words) => {
     const texts = words.flatMap((word) => (typeof word === "string" ? [word] : []));
-    expect(() => parseBeforeDeploy(step(...texts))).toThrow("must not run beside the token");
+    expect(() => parseBeforeDeploy(step(...texts))).toThrow("must not run with the token");
   });
 
   test("are a list", () => {

@@ -1,6 +1,6 @@
 //! The setting `xtask.beforeDeploy`: commands of wrangler that run with the environment's token before each upload.
 //!
-//! Nothing that a project brings may run beside a token. So a step is one of a few commands of the pinned wrangler that
+//! Nothing that a project brings may run with a token. So a step is one of a few commands of the pinned wrangler that
 //! run no code of a project, with options from a list, and no shell takes part.
 
 use camino::{Utf8Path, Utf8PathBuf};

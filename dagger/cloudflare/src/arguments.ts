@@ -74,7 +74,7 @@ export interface BeforeDeploy {
   reads: string[];
 }
 
-/** The commands that may run beside the token: they change data and run no code of a project. */
+/** The commands that may run with the token: they change data and run no code of a project. */
 const STEPS = ["d1 migrations apply", "d1 execute", "kv key put", "kv bulk put", "r2 object put"];
 
 /** The options that would reach another account, environment or folder. */
@@ -83,7 +83,7 @@ const FOREIGN = /^(?:-c|-e|--(?:config|cwd|env|env-file|local|persist-to|pipe))(
 /**
  * Parses the steps before the upload: a list of {@link BeforeDeploy} as JSON. `undefined` is none.
  *
- * @throws For anything that is no such list, and for a command that must not run beside the token.
+ * @throws For anything that is no such list, and for a command that must not run with the token.
  */
 export function parseBeforeDeploy(text: string | undefined): BeforeDeploy[] {
   if (text === undefined || text === "") return [];
@@ -97,7 +97,7 @@ export function parseBeforeDeploy(text: string | undefined): BeforeDeploy[] {
   for (const step of steps) {
     const line = step.arguments.join(" ");
     if (!STEPS.some((command) => line.startsWith(`${command} `)) || step.arguments.some((word) => FOREIGN.test(word))) {
-      throw new Error(`\`wrangler ${line}\` must not run beside the token: ${STEPS.map((command) => `\`${command}\``).join(", ")}`);
+      throw new Error(`\`wrangler ${line}\` must not run with the token: ${STEPS.map((command) => `\`${command}\``).join(", ")}`);
     }
   }
   return steps;

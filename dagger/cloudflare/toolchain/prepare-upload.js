@@ -147,7 +147,7 @@ function droppedHeaders(text, drop) {
  * - `bundle`: what the first step left, absolute. `null` if there was nothing to bundle.
  * - `upload`: the folder to write, absolute.
  * - `account`: the id of the account. `null` for the sandbox, which has every account.
- * - `reads`: the files and folders that steps before the upload read beside the token, absolute. A folder may be missing.
+ * - `reads`: the files and folders that steps before the upload read with the token, absolute. A folder may be missing.
  *
  * Exits with 3 after a refusal. The last lines then begin with `refused: ` and `hint: `. Lines that begin with
  * `warning: ` name lines of `_redirects` and `_headers` that have no effect.
@@ -190,10 +190,10 @@ const OF_ADAPTERS = ["configPath", "definedEnvironments", "legacy_env", "targetE
 
 /** The fields that cannot be deployed in two steps, each with its reason and the cure. */
 const IMPOSSIBLE = {
-  data_blobs: ["wrangler reads its files beside the token", "import the file from the Worker's code, as a module"],
+  data_blobs: ["wrangler would read its files in the process that has the token", "import the file from the Worker's code, as a module"],
   pages_build_output_dir: ["this is a Pages project", "see https://developers.cloudflare.com/workers/static-assets/migration-guides/migrate-from-pages/"],
-  text_blobs: ["wrangler reads its files beside the token", "import the file from the Worker's code, as a module"],
-  wasm_modules: ["wrangler reads its files beside the token", "import the file from the Worker's code, as a module"],
+  text_blobs: ["wrangler would read its files in the process that has the token", "import the file from the Worker's code, as a module"],
+  wasm_modules: ["wrangler would read its files in the process that has the token", "import the file from the Worker's code, as a module"],
 };
 
 /** The fields of `assets`. */
@@ -392,13 +392,13 @@ function checkParts(config, path, place = "") {
     // A registry's host has a dot or a port, and an image a tag or a digest.
     const isReference = (image) => typeof image === "string" && /^[\w-]+(\.[\w-]+)+(:\d+)?\/[\w./-]+(:[\w.-]+|@sha256:[0-9a-f]{64})$/.test(image);
     if (images.some((image) => !isReference(image))) {
-      refuse(`${at("containers")} builds an image, which would run beside the token`, "push the image first (`wrangler containers build --push`), and name it with its registry and tag");
+      refuse(`${at("containers")} would build an image in the process that has the token`, "push the image first (`wrangler containers build --push`), and name it with its registry and tag");
     }
     delete container.image_build_context;
     delete container.image_vars;
   }
   if (isObject(config.unsafe)) {
-    if (!isEmpty(config.unsafe.capnp)) refuse(`${at("unsafe.capnp")} runs a compiler beside the token`, "remove it");
+    if (!isEmpty(config.unsafe.capnp)) refuse(`${at("unsafe.capnp")} would run a compiler in the process that has the token`, "remove it");
     const bindings = Array.isArray(config.unsafe.bindings) ? config.unsafe.bindings : [];
     config.unsafe = pick(config.unsafe, ["bindings", "metadata"]);
     if (bindings.length > 0) config.unsafe.bindings = bindings.map(({ dev: _dev, ...binding }) => binding);
@@ -646,7 +646,7 @@ function checkToken(bytes, what) {
   }
 }
 
-/** Refuses a file that leads out of the repository, at `path` or in the folder there. A step reads it beside the token. */
+/** Refuses a file that leads out of the repository, at `path` or in the folder there. A step reads it with the token. */
 function checkRead(path, isTop = true) {
   const target = real(path);
   if (!isInside(real(request.root), target)) refuse(`${shown(path)} leads out of the repository, to ${target}, and a step of \`beforeDeploy\` would read it`, "put a copy of it into the repository");

@@ -9,7 +9,7 @@ pub enum Access {
     Change,
     /// No token, because the command needs none or runs code of the project.
     NoToken,
-    /// It would run code of the project beside the token. The text is the command of this tool that does it safely.
+    /// It would run code of the project with the token. The text is the command of this tool that does it safely.
     Refused(&'static str),
 }
 

@@ -26,7 +26,7 @@ use cloudflare::wrangler::access::{Access, access, needs_node};
 ///
 /// wrangler gets the project's config, the environment's account and its token. Commands that run code of the project,
 /// such as `dev` and `types`, get no token. `deploy` and `versions upload` are refused, because `cargo xtask deploy`
-/// does what they do and never runs that code beside the token.
+/// does what they do and never runs that code with the token.
 #[derive(Debug, Args)]
 pub struct WranglerCommand {
     #[command(flatten)]
@@ -153,7 +153,7 @@ fn instead_of(arguments: &[String], instead: &str) -> Failure {
         arguments.iter().map(String::as_str).take_while(|word| !word.starts_with('-')).collect();
     let words = words.join(" ");
     refused(format!(
-        "`wrangler {words}` would run code of the project beside the token; nothing was run"
+        "`wrangler {words}` would run code of the project with the token; nothing was run"
     ))
     .hint(format!("run `cargo xtask {instead}`"))
 }

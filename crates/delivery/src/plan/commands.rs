@@ -303,7 +303,7 @@ impl Places {
         line.stdin(wrangler::PREPARE_UPLOAD).env("CLOUDFLARE_API_TOKEN", destination.token())
     }
 
-    /// Returns the files and folders that steps before the upload read beside the token.
+    /// Returns the files and folders that steps before the upload read with the token.
     fn read_by_steps(&self, plan: &ProjectPlan) -> Vec<Utf8PathBuf> {
         plan.read_by_steps().into_iter().map(|path| self.root.join(path)).collect()
     }

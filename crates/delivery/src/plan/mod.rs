@@ -396,7 +396,7 @@ impl ProjectPlan {
         all_toolchains(&self.toolchain, &self.dependencies, self.own_build.as_ref())
     }
 
-    /// Returns the files and folders that steps before the upload read beside the token, relative to the root. A folder
+    /// Returns the files and folders that steps before the upload read with the token, relative to the root. A folder
     /// of migrations may not exist.
     #[must_use]
     pub fn read_by_steps(&self) -> Vec<Utf8PathBuf> {
