@@ -85,7 +85,7 @@ pub struct Stages {
 }
 
 impl Default for Stages {
-    /// The default stages of GitLab.
+    /// Returns stages that GitLab has by default.
     fn default() -> Stages {
         let [check, preview, deploy] = ["test", "deploy", "deploy"].map(str::to_owned);
         Stages { check, preview, deploy }

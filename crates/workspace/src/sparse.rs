@@ -29,7 +29,7 @@ pub(super) fn package_outside(files: &Source, name: &str) -> Option<Utf8PathBuf>
     let outside = files_outside(files);
     let manifests: Vec<&Utf8PathBuf> =
         outside.iter().filter(|path| path.file_name() == Some(MANIFEST)).collect();
-    // Paths are relative, as in the index.
+    // `:./PATH` is the file in the index.
     let revisions: Vec<String> = manifests.iter().map(|path| format!(":./{path}")).collect();
     let texts = contents(root, &revisions.iter().map(String::as_str).collect::<Vec<_>>()).ok()?;
     let named = |text: &Vec<u8>| {
