@@ -22,7 +22,7 @@ function expectBuild(chain: Chain) {
     { path: "/var/cache/bun", cache: [{ name: "cacheVolume", args: expect.objectContaining({ key: "bun-install" }) }] },
   ]);
   expect(named(chain, "withEnvVariable")).toContainEqual({ name: "BUN_INSTALL_CACHE_DIR", value: "/var/cache/bun" });
-  // Whatever runs stops the build when it fails: no run says that it expects anything.
+  // Every failed program stops the build, because no run sets `expect`.
   const [install, ...run] = named(chain, "withExec");
   expect(install).toEqual({ args: ["bun", "install", "--frozen-lockfile"] });
   expect(run).toHaveLength(1);

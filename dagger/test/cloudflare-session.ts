@@ -1,4 +1,4 @@
-// Runs the functions of the Cloudflare module in a session in which wrangler leaves what a test says.
+// Runs the functions of the Cloudflare module in a session with the results of wrangler that a test sets.
 import { expect } from "bun:test";
 
 import { READ_DEPLOYMENTS } from "../cloudflare/src/deployments.js";
@@ -39,10 +39,10 @@ export interface CloudflareState {
   deployments?: string;
 }
 
-/** As Cloudflare answers, and as it is printed. */
+/** A response of Cloudflare, in the printed format. */
 export const answered = (status: number, body: unknown) => JSON.stringify({ status, text: JSON.stringify(body) });
 
-/** A session in which wrangler leaves what `world` says. */
+/** Creates a session with the results in `world`. */
 export function answers(world: CloudflareState): Answers {
   return (last, chain) => {
     const before = chain.at(-2)?.name;
@@ -83,11 +83,11 @@ export const prepares = (args: string[]) => args.some((word) => word.endsWith("p
 export const bundles = (args: string[]) => args.includes("--dry-run");
 export const runsWrangler = (args: string[]) => args.some((word) => word.endsWith("wrangler.js")) && !bundles(args);
 
-/** The container that the project's folder is of, in which everything that the project can run has run. */
+/** Returns the container with the project's folder, in which all code of the project has run. */
 export const projectOf = (chain: Chain): Chain =>
   calls(chain, "withDirectory").find(({ path }) => path === "/src")?.["source"] as Chain;
 
-/** The folders that were put into that container for the project. */
+/** Returns the folders of the project in that container. */
 export const foldersOf = (chain: Chain) =>
   calls(projectOf(chain), "withDirectory").map(({ path }) => path).filter((path) => String(path).startsWith("/src"));
 

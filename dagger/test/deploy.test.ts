@@ -41,7 +41,7 @@ describe("deploy", () => {
       ["/toolchain/package.json", { path: "package.json" }],
       ["/toolchain/bun.lock", { path: "bun.lock" }],
     ]);
-    // One `sync` makes it run; everything that is read afterwards is read from that very container.
+    // One `sync` runs it. All later reads are from the same container.
     const ran = session.asked.filter((asked) => execs(asked).some(runsWrangler));
     const upTo = (asked: Chain) => JSON.stringify(asked.slice(0, chain.length));
     expect(new Set(ran.map(upTo)).size).toBe(1);

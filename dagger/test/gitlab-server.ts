@@ -14,7 +14,7 @@ export interface Note {
   author: { id: number };
 }
 
-/** A request as the server saw it. */
+/** A request that the server received. */
 export interface Seen {
   method: string;
   /** The path below `/api/v4`, with its query. */
@@ -22,7 +22,7 @@ export interface Seen {
   body: string | undefined;
 }
 
-/** Answers in the server's place, or lets it answer. `after` runs once it has answered. */
+/** Returns a response in place of the server's. `after` runs after the response was sent. */
 export type Fault = (seen: Seen, count: number) => Response | undefined | { after: Response };
 
 export interface Server {
@@ -103,7 +103,7 @@ function respond(notes: Note[], { method, path, body }: Seen, url: URL, perPage:
   return method === "PUT" ? Response.json(note) : new Response(null, { status: 204 });
 }
 
-/** One page. Foreign notes are cut out after paging, as GitLab does with notes that may not be read. */
+/** Returns one page. Notes of others are removed after paging, like unreadable notes in GitLab. */
 function page(notes: Note[], number: number, perPage: number): Response {
   const pages = Math.max(1, Math.ceil(notes.length / perPage));
   const visible = notes.slice((number - 1) * perPage, number * perPage).filter(({ body }) => body !== "unreadable");

@@ -101,7 +101,7 @@ describe("the comment", () => {
     for (const text of ["", " \n\t"]) await expect(posting(text)).rejects.toThrow("empty");
     await expect(posting("x".repeat(1_000_000))).rejects.toThrow("GitLab takes 1000000");
     for (const marker of ["", "a --> b", "a\nb", " a", "x".repeat(101)]) {
-      await expect(posting("x", { ...PLACE, marker })).rejects.toThrow("is no marker");
+      await expect(posting("x", { ...PLACE, marker })).rejects.toThrow("is not a marker");
     }
     expect(() => markerLine("preview @scope/site")).not.toThrow();
     expect(server.seen).toEqual([]);
@@ -211,7 +211,7 @@ describe("a refusal", () => {
     }
     expect(access(`${server.apiUrl}/`, ` ${TOKEN}\n`)).toEqual({ apiUrl: server.apiUrl, token: TOKEN });
     for (const url of ["gitlab.example.com", "ftp://x", "https://user:pw@x/api/v4"])
-      expect(() => access(url, TOKEN)).toThrow("no address");
+      expect(() => access(url, TOKEN)).toThrow("not a URL");
   });
 
   test("to follow a redirect with the token", async () => {
@@ -245,7 +245,7 @@ describe("the function", () => {
   };
   type More = [api?: Service, caFile?: File, proxy?: Secret, noProxy?: string];
 
-  /** The calls that made the container which ran, by name. */
+  /** The calls that built the container of the run, by name. */
   async function ran(change: Record<string, unknown>, ...more: More) {
     const token = dag.secret("env://CICD_COMMENT_TOKEN");
     const none = undefined;
@@ -287,7 +287,7 @@ describe("the function", () => {
 });
 
 describe("the program", () => {
-  /** Runs it as the container does. */
+  /** Runs the program as the container does. */
   async function run(apiUrl: string, env: Record<string, string> = {}) {
     const dir = mkdtempSync(join(tmpdir(), "comment-"));
     const task: CommentTask = { ...PLACE, apiUrl, body: "hello" };
@@ -340,10 +340,10 @@ describe("the program", () => {
   });
 });
 
-test("the function refuses what is no merge request's number", async () => {
+test("the function refuses an invalid merge request number", async () => {
   for (const bad of ["", "!42", "0", "42/../43"]) {
     await expect(new Gitlab().postMergeRequestComment(dag.secret("env://T"), bad, "hello")).rejects.toThrow(
-      "no merge request number",
+      "not a merge request number",
     );
   }
 });

@@ -1,4 +1,4 @@
-// The SDK's own reader of sources, as the engine runs it, on every module: what it rejects, the engine rejects.
+// Runs the SDK's own parser of sources on every module, as the engine does. The engine rejects what it rejects.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -38,7 +38,7 @@ async function scan(module: Module): Promise<Scanned> {
   mkdirSync(scope, { recursive: true });
   symlinkSync(SDK, join(scope, "dagger"));
   cpSync(join(ROOT, module.sourceDir, "src"), join(dir, "src"), { recursive: true });
-  // The reader looks for the API's types in a source file of this name.
+  // The parser finds the API's types in a source file of this name.
   const client = join(dir, "client.gen.ts");
   writeFileSync(client, readFileSync(join(SDK, "dist/src/api/client.gen.d.ts"), "utf8"));
   const sources = readdirSync(join(dir, "src")).map((name) => join(dir, "src", name));

@@ -113,6 +113,6 @@ test("what a preview and a deployment take by position", () => {
   expect(found["deploy"]?.positional).toEqual(three);
   expect(found["upload"]?.positional).toEqual(three);
   expect(found["preview"]?.positional).toEqual([...three, "gitlab-api-token", "merge-request-id"]);
-  // A longer life would answer a second deployment from the cache; `never` would deploy once a field that is read.
+  // With a longer lifetime, a second deployment would be a cache hit. With `never`, each field that is read would deploy again.
   for (const name of ["deploy", "upload", "preview"]) expect(found[name]?.cache).toBe("session");
 });

@@ -1,4 +1,4 @@
-// The Dagger modules of this repository, and what their sources say.
+// Reads the Dagger modules of this repository and their sources.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 
@@ -28,11 +28,11 @@ export interface Manifest {
   dependencies?: { name: string; source: string }[];
 }
 
-/** A function, with the names that the command line shows. */
+/** A function, with its names on the command line. */
 export interface Signature {
-  /** Arguments that must be given, in their order. */
+  /** Required arguments, in order. */
   positional: string[];
-  /** Arguments that may be given by name. */
+  /** Optional arguments. */
   optional: string[];
   /** The types of all arguments. */
   types: Record<string, string>;
@@ -41,7 +41,7 @@ export interface Signature {
   cache?: string;
 }
 
-/** Every module below `dagger/` and `projects/`. */
+/** Returns every module below `dagger/` and `projects/`. */
 export function modules(): Module[] {
   const manifests = ["dagger", "projects"].flatMap((dir) => find(join(ROOT, dir), "dagger.json"));
   return manifests.sort().map((path) => {
@@ -67,7 +67,7 @@ export interface ModuleObject {
   functions: Record<string, Signature>;
 }
 
-/** The objects of a module, the module itself first. */
+/** Returns the objects of a module, the module itself first. */
 export function objects(module: Module): ModuleObject[] {
   const found = module.files.flatMap((file) => {
     const path = join(ROOT, file);
@@ -79,7 +79,7 @@ export function objects(module: Module): ModuleObject[] {
   return [...found.filter(isMain), ...found.filter((object) => !isMain(object))];
 }
 
-/** The functions of a module by their names on the command line. */
+/** Returns the functions of a module by their names on the command line. */
 export function functions(module: Module): Record<string, Signature> {
   return objects(module)[0]?.functions ?? {};
 }
@@ -102,7 +102,7 @@ function moduleObject(node: ts.ClassDeclaration): ModuleObject {
   };
 }
 
-/** `camelCase` as the command line writes it. */
+/** Converts `camelCase` to the spelling of the command line. */
 export function kebab(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }

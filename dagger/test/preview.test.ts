@@ -157,7 +157,7 @@ describe("preview", () => {
     const other = await runInSession({ config, output: [UPLOADED] }, upload("preview"));
     expect(other.record.error).toContain("names no version");
     expect(await refused({ config: SITE }, upload("preview"))).toContain("no `previews` block");
-    expect(await refused({ config }, upload("previw"))).toContain("`previw` is no strategy");
+    expect(await refused({ config }, upload("previw"))).toContain("`previw` is not a strategy");
 
     const unknown = answered(404, { success: false, errors: [{ code: 10_007, message: "no" }], result: null });
     const never = await refused({ config, deployments: unknown }, upload("preview"));
@@ -227,7 +227,7 @@ test("a workspace replaces the sources, and holds the project's folder", async (
   expect(execs(project).at(-1)).toContain("--minify");
   expect(execs(chain).at(-1)).toContain("--keep-vars");
   const outside = () => new Cloudflare().withWorkspace(workspace, "../api").deploy(...inputs());
-  expect(await refused({}, outside)).toBe("refused, nothing was changed: `../api` is no folder of the workspace");
+  expect(await refused({}, outside)).toBe("refused, nothing was changed: `../api` is not a folder of the workspace");
 });
 
 describe("refused before wrangler runs", () => {
@@ -235,7 +235,7 @@ describe("refused before wrangler runs", () => {
     ["an empty folder", { entries: [] }, "empty site"],
     ["code without its sources", { config: { name: "api", main: "a.ts" } }, "--source"],
     ["another account", { config: { ...SITE, account_id: "c" } }, "`account_id`"],
-    ["no wrangler config", { name: "package.yaml" }, "is no wrangler config"],
+    ["not a wrangler config", { name: "package.yaml" }, "is not a wrangler config"],
     [
       "a folder outside",
       { config: { name: "shop", assets: { directory: "../dist" } } },
@@ -259,7 +259,7 @@ describe("refused before wrangler runs", () => {
   test("an alias or a merge request that cannot be", async () => {
     expect(await refused({}, () => new Cloudflare().upload(...inputs(), "42"))).toContain("the alias `42`");
     expect(await refused({}, () => new Cloudflare().preview(...inputs(), dag.secret("env://T"), "!42"))).toContain(
-      "no merge request number",
+      "not a merge request number",
     );
   });
 });

@@ -15,16 +15,16 @@ export type Value = string | number | boolean | null | Chain | Value[] | { [fiel
 
 /** The queries to the session, with their values. */
 export interface Session {
-  /** The queries as they came. */
+  /** The received queries. */
   queries: string[];
-  /** Chains that were asked for a value, or made to run by `sync`. */
+  /** The chains whose value was read, or that ran because of `sync`. */
   asked: Chain[];
 }
 
-/** Answers the last call of a chain with a value. */
+/** Returns the value of the last call of a chain. */
 export type Answers = (last: string, chain: Chain) => unknown;
 
-/** Runs `work` in a session that gives `answers`. */
+/** Runs `work` in a session with these `answers`. */
 export async function inSession<T>(answers: Answers, work: () => Promise<T>): Promise<{ result: T; session: Session }> {
   const session: Session = { queries: [], asked: [] };
   const objects = new Map<string, Chain>();

@@ -1,4 +1,4 @@
-// Prints the objects of every module as JSON, by the module's folder: what a caller may pass, by position and by name.
+// Prints the objects of every module as JSON, by the module's folder, with the required and the optional arguments.
 import { modules, objects } from "./modules.js";
 
 const found = modules().map((module) => [module.dir, objects(module)]);

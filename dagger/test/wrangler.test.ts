@@ -38,11 +38,11 @@ describe("steps before the upload", () => {
     ["r2", "object", "put", "b/k", "--pipe"],
   ])("refuse %s %s %s %s", (...words) => {
     const texts = words.flatMap((word) => (typeof word === "string" ? [word] : []));
-    expect(() => parseBeforeDeploy(step(...texts))).toThrow("must not run beside the token");
+    expect(() => parseBeforeDeploy(step(...texts))).toThrow("must not run with the token");
   });
 
   test("are a list", () => {
-    expect(() => parseBeforeDeploy('["wrangler d1 execute DB"]')).toThrow("no list of steps");
+    expect(() => parseBeforeDeploy('["wrangler d1 execute DB"]')).toThrow("not a list of steps");
   });
 });
 
@@ -53,7 +53,7 @@ test("flags go to the step that they belong to", () => {
     upload: ["--keep-vars", "--upload-source-maps"],
   });
   for (const word of ["--env=production", "--minify=1", "--define", "dist", "toString"]) {
-    expect(() => parseFlags(JSON.stringify([word]))).toThrow("is no flag of a project");
+    expect(() => parseFlags(JSON.stringify([word]))).toThrow("is not a flag of a project");
   }
 });
 
@@ -283,7 +283,7 @@ describe("a Worker that was never deployed", () => {
     ["does not exist", 404, body(false, { errors: [{ code: 10_007, message: "no" }] }), "has never been deployed"],
     ["is not told by a token without rights", 403, body(false, { errors: [{ code: 10_000 }] }), "it answered 403"],
     ["is not told by a proxy", 502, "<html>", "it answered 502"],
-    ["is not told by another address", 302, "", "it answered 302"],
+    ["is not told by another URL", 302, "", "it answered 302"],
   ] as const)("%s", async (_, status, text, reason) => {
     const message = missingWorker("shop", await ask("shop", status, text));
     if (reason === undefined) expect(message).toBeUndefined();

@@ -86,7 +86,7 @@ const STUB = "@stub";
 /**
  * Receives every request of a group and forwards it to the member that a header names. The sandbox
  * removes these headers from requests of clients. An exception becomes a response with a separate
- * header, from which the sandbox makes an error page.
+ * header, from which the sandbox creates an error page.
  */
 const EDGE_CODE = `
 const report = (error) => {
@@ -169,7 +169,7 @@ function clamp(date: string): string {
 	return [date, newest as string, today].sort()[0] ?? date;
 }
 
-/** Makes a helper Worker. */
+/** Creates a helper Worker. */
 const helperWorker = (name: string, code: string, env: Record<string, object> = {}) => ({
 	config: {
 		name,

@@ -1,4 +1,4 @@
-//! Reads from Cloudflare's API: what is live, and under which tag.
+//! Reads the live versions and their tags from Cloudflare's API.
 
 mod triggers;
 
@@ -21,13 +21,13 @@ use workspace::triggers::digest_in;
 
 pub use triggers::TriggersInUse;
 
-/// The public address of the API.
+/// The public URL of the API.
 pub const PUBLIC_API: &str = "https://api.cloudflare.com/client/v4";
 
 /// The text after the commit in a version's message if the working tree had uncommitted changes.
 pub const DIRTY: &str = " with uncommitted changes";
 
-/// A version that serves, and the deployment that made it so.
+/// A live version, and the deployment that routes traffic to it.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Live {
@@ -37,11 +37,11 @@ pub struct Live {
     pub deployment: String,
     /// When it was deployed, RFC 3339.
     pub since: Option<String>,
-    /// The version's tag: the content key of what it was made from.
+    /// The version's tag: the content key of its inputs.
     pub tag: Option<String>,
     /// The version's message.
     pub message: Option<String>,
-    /// The address of whoever deployed it.
+    /// The email address of the author.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
     /// The digest of the crons, routes, domains and settings that were applied last.
@@ -50,14 +50,14 @@ pub struct Live {
     /// The versions that share the traffic. Empty if one version gets all of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shares: Vec<Share>,
-    /// The handlers that the version's code exports, as far as the API names them.
+    /// The handlers that the version's code exports. Empty if the API does not list them.
     #[serde(skip)]
     pub handlers: Vec<String>,
 }
 
 impl Live {
-    /// Returns true if the API says that the version's code has handlers, and that `fetch` is not one:
-    /// a Worker of crons or queues alone.
+    /// Returns true if the API lists handlers of the version's code without `fetch`, as for a Worker
+    /// with only crons or queues.
     #[must_use]
     pub fn answers_no_request(&self) -> bool {
         !self.handlers.is_empty() && !self.handlers.iter().any(|handler| handler == "fetch")
@@ -73,13 +73,13 @@ impl Live {
         }
     }
 
-    /// Returns true if it was made from a working tree with uncommitted changes.
+    /// Returns true if it was built from a working tree with uncommitted changes.
     #[must_use]
     pub fn is_dirty(&self) -> bool {
         self.message.as_deref().is_some_and(|message| message.contains(DIRTY))
     }
 
-    /// Returns the commit that it was made from: the first word of the version's message, if that is one.
+    /// Returns the commit that it was built from: the first word of the version's message, if that is a commit id.
     #[must_use]
     pub fn commit(&self) -> Option<&str> {
         commit_in(self.message.as_deref()?)
@@ -104,29 +104,28 @@ pub struct Api<'a> {
 const REQUEST: Duration = Duration::from_secs(15);
 
 impl<'a> Api<'a> {
-    /// A client for `account` at `base`, which sends each request once. Each ends within 15 seconds;
-    /// redirects are not followed, since they would carry the token elsewhere.
+    /// Creates a client for `account` at `base` that does not retry. The timeout of a request is 15
+    /// seconds. Redirects are not followed, because they would send the token to another server.
     #[must_use]
     pub fn new(base: &'a str, account: &'a str, token: &'a Secret) -> Api<'a> {
         let timeout = deadline::within(REQUEST).unwrap_or(REQUEST);
         Api { base, account, token, agent: http::agent(timeout, 0), retry_budget: None }
     }
 
-    /// The same client, which sends requests again as far as `retry_budget` reaches.
+    /// Retries requests within `retry_budget`.
     #[must_use]
     pub fn patient(self, retry_budget: &'a RetryBudget) -> Api<'a> {
         Api { retry_budget: Some(retry_budget), ..self }
     }
 
-    /// The same client with another limit for each request.
+    /// Sets the timeout of each request.
     #[must_use]
     pub fn within(self, timeout: Duration) -> Api<'a> {
         let agent = http::agent(timeout, 0);
         Api { agent, ..self }
     }
 
-    /// Returns the kind of an active token: a user's, or an account's, which the endpoint for users does
-    /// not know.
+    /// Returns the kind of an active token. The endpoint for user tokens does not accept account tokens.
     pub fn token_kind(&self) -> Result<&'static str> {
         let own = format!("accounts/{}/tokens/verify", self.account);
         let kinds = [("user/tokens/verify", "user token"), (own.as_str(), "account token")];
@@ -145,8 +144,8 @@ impl<'a> Api<'a> {
         Err(refusal.unwrap_or_else(|| anyhow!("Cloudflare knows no such token")))
     }
 
-    /// Returns the version that gets all or most of the traffic of `worker`. `None` if the Worker does not
-    /// exist or has never been deployed.
+    /// Returns the version with the largest part of the traffic of `worker`. `None` if the Worker does not
+    /// exist or was never deployed.
     pub fn live(&self, worker: &str) -> Result<Option<Live>> {
         let deployments = self.deployments(worker)?;
         let Some(newest) = deployments.first() else {
@@ -171,8 +170,8 @@ impl<'a> Api<'a> {
         };
         let annotation = |name: &str| origin.as_ref()?.annotation(name).map(str::to_owned);
         let message = annotation("workers/message");
-        // Wrangler gives a deployment the message of its version. Ours say which triggers they keep, and a
-        // secret's deployment says nothing, so that an older one counts.
+        // Wrangler sets the message of the version on its deployment. Our deployments carry the digest of
+        // the triggers. A deployment of a changed secret has no message, so an older one counts.
         let is_of_secret = id.as_str() != origin.as_ref().map_or("", |version| version.id.as_str());
         let told = deployments.iter().take(if is_of_secret { deployments.len() } else { 1 });
         let told =
@@ -194,22 +193,22 @@ impl<'a> Api<'a> {
         }))
     }
 
-    /// Returns the version whose content a changed secret left as it was: the newest older one that was
-    /// uploaded.
+    /// Returns the newest uploaded version that is older than the versions of changed secrets. It has
+    /// the same content.
     fn origin(&self, worker: &str, version: ListedVersion) -> Result<Option<ListedVersion>> {
         let versions = self.versions(worker)?;
         let older = versions.into_iter().skip_while(|other| other.id != version.id).skip(1);
         Ok(older.into_iter().find(|other| !other.is_of_secret()).or(Some(version)))
     }
 
-    /// Returns the names of all Workers of the account. The API lists them on one page.
+    /// Returns the names of all Workers of the account. The API returns them on one page.
     pub fn worker_names(&self) -> Result<Vec<String>> {
         let found = self.get("workers/scripts")?.unwrap_or_else(|| Value::Array(Vec::new()));
         let workers: Vec<NamedWorker> = parse_as(found, "list of Workers")?;
         Ok(workers.into_iter().map(|worker| worker.id).collect())
     }
 
-    /// The last ten versions of `worker`, newest first; none when it does not exist.
+    /// Returns the last ten versions of `worker`, newest first. Empty if it does not exist.
     pub fn versions(&self, worker: &str) -> Result<Vec<ListedVersion>> {
         let Some(result) = self.get(&format!("workers/scripts/{worker}/versions"))? else {
             return Ok(Vec::new());
@@ -217,9 +216,10 @@ impl<'a> Api<'a> {
         parse_as(result["items"].clone(), "list of versions")
     }
 
-    /// The last ten deployments of `worker`, in Cloudflare's order: the first is the one that serves
-    /// (<https://developers.cloudflare.com/api/resources/workers/subresources/scripts/subresources/deployments/>),
-    /// whatever the clocks that dated them say. None when the Worker does not exist.
+    /// Returns the last ten deployments of `worker` in Cloudflare's order, which does not depend on clocks: the
+    /// first one is live
+    /// (<https://developers.cloudflare.com/api/resources/workers/subresources/scripts/subresources/deployments/>).
+    /// Empty if the Worker does not exist.
     pub fn deployments(&self, worker: &str) -> Result<Vec<Deployment>> {
         let Some(result) = self.get(&format!("workers/scripts/{worker}/deployments"))? else {
             return Ok(Vec::new());
@@ -237,23 +237,23 @@ impl<'a> Api<'a> {
         Ok(secrets.into_iter().map(|secret| secret.name).collect())
     }
 
-    /// The workers.dev address of `worker`, where that is on.
+    /// Returns the workers.dev URL of `worker`. `None` if it is off.
     pub fn address(&self, worker: &str) -> Result<Option<String>> {
         let found = self.get(&format!("workers/workers/{worker}"))?.unwrap_or_default();
         let on = found["subdomain"]["enabled"] == true;
         Ok(found["subdomain"]["url"].as_str().filter(|_| on).map(|url| format!("{url}/")))
     }
 
-    /// Returns the part after an alias or a version's first 8 digits in the host names of previews. `None`
-    /// if previews are off.
+    /// Returns the suffix of preview host names, which follows an alias or the first 8 digits of a
+    /// version. `None` if preview URLs are off.
     pub fn preview_suffix(&self, worker: &str) -> Result<Option<String>> {
         let found = self.get(&format!("workers/workers/{worker}"))?.unwrap_or_default();
         let on = found["subdomain"]["previews_enabled"] == true;
         Ok(found["subdomain"]["preview_url_suffix"].as_str().filter(|_| on).map(str::to_owned))
     }
 
-    /// Divides the traffic of `worker` among versions with these percentages. Sent again only if Cloudflare says that it
-    /// did nothing. After any other failure, read what is live.
+    /// Splits the traffic of `worker` among versions with these percentages. Retries only if the response proves that
+    /// nothing changed. After any other error, the caller must read the live version.
     pub fn deploy(&self, worker: &str, shares: &[(&str, f64)], message: &str) -> Result<()> {
         let path = format!("accounts/{}/workers/scripts/{worker}/deployments", self.account);
         let share = |(version, percentage): &(&str, f64)| serde_json::json!({ "version_id": version, "percentage": percentage });
@@ -283,7 +283,7 @@ impl<'a> Api<'a> {
         self.previews(&format!("workers/workers/{worker}/previews/{name}"))
     }
 
-    /// The names of all Worker Previews of `worker`; none when there is no such Worker.
+    /// Returns the names of all Worker Previews of `worker`. Empty if the Worker does not exist.
     pub fn preview_names(&self, worker: &str) -> Result<Vec<String>> {
         let mut names = Vec::new();
         // At most 500 (<https://developers.cloudflare.com/workers/previews/limitations/>).
@@ -300,7 +300,7 @@ impl<'a> Api<'a> {
         Ok(names)
     }
 
-    /// Returns the deployment of a preview that answers at its address. `None` if it has none.
+    /// Returns the live deployment of a preview. `None` if it has none.
     pub fn preview_deployment(&self, worker: &str, preview: &str) -> Result<Option<Preview>> {
         self.previews(&format!("workers/workers/{worker}/previews/{preview}/deployments/latest"))
     }
@@ -309,8 +309,8 @@ impl<'a> Api<'a> {
         self.get(path)?.map(|found| parse_as(found, "answer about a preview")).transpose()
     }
 
-    /// Deletes the preview called `name` with its deployments; whether there was one. Sent again as a read
-    /// is, since a second time does no harm.
+    /// Deletes the preview called `name` with its deployments. Returns true if it existed. Retries like a
+    /// read, because a deletion is idempotent.
     pub fn delete_preview(&self, worker: &str, name: &str) -> Result<bool> {
         let path = format!("accounts/{}/workers/workers/{worker}/previews/{name}", self.account);
         let url = format!("{}/{path}", self.base);
@@ -326,7 +326,7 @@ impl<'a> Api<'a> {
         self.read(&format!("accounts/{}/{path}", self.account))
     }
 
-    /// The `result` of a GET anywhere in the API.
+    /// Returns the `result` of a GET anywhere in the API.
     fn read(&self, path: &str) -> Result<Option<Value>> {
         let url = format!("{}/{path}", self.base);
         let bearer = format!("Bearer {}", self.token.expose());
@@ -335,7 +335,7 @@ impl<'a> Api<'a> {
         result("GET", path, &answer)
     }
 
-    /// Sends a request that is safe to repeat.
+    /// Sends an idempotent request.
     fn send_with_retries(&self, mut send: impl FnMut() -> Result<Answer>) -> Result<Answer> {
         let answer = match self.retry_budget {
             Some(retry_budget) => retry_budget.read("Cloudflare", send),
@@ -345,7 +345,7 @@ impl<'a> Api<'a> {
     }
 }
 
-/// Returns the result in the API's envelope.
+/// Unwraps the envelope of a response.
 pub(super) fn result(method: &str, path: &str, answer: &Answer) -> Result<Option<Value>> {
     let refusal = |detail: &str| {
         let wait = answer.retry_after.map(|wait| format!("; it asks to wait {} s", wait.as_secs()));
@@ -366,7 +366,7 @@ pub(super) fn result(method: &str, path: &str, answer: &Answer) -> Result<Option
     Err(refusal(&format!(": {}", http::short(&messages.join(", ")))).into())
 }
 
-/// A part of an answer, which may not be what the API describes.
+/// Parses a part of a response. Errors if it does not match the API's description.
 pub(super) fn parse_as<T: DeserializeOwned>(value: Value, what: &str) -> Result<T> {
     serde_json::from_value(value).map_err(|error| {
         let error = http::short(&error.to_string());
@@ -440,9 +440,9 @@ pub struct ListedVersion {
 pub struct Metadata {
     /// When it was uploaded, RFC 3339.
     pub created_on: Option<String>,
-    /// The tool that uploaded it: `wrangler`, `dash`, `api` and the like.
+    /// The tool that uploaded it, such as `wrangler`, `dash` or `api`.
     pub source: Option<String>,
-    /// The address of the person who uploaded it.
+    /// The email address of the person who uploaded it.
     pub author_email: Option<String>,
 }
 
@@ -453,27 +453,27 @@ impl ListedVersion {
         self.annotation("workers/alias")
     }
 
-    /// Returns true if it was made from a working tree with uncommitted changes.
+    /// Returns true if it was built from a working tree with uncommitted changes.
     #[must_use]
     pub fn is_dirty(&self) -> bool {
         self.annotation("workers/message").is_some_and(|message| message.contains(DIRTY))
     }
 
-    /// Returns true if a changed secret made it: its content is that of the version before it, and it
-    /// carries neither tag nor message.
+    /// Returns true if a changed secret created it. It has the content of the version before it, and
+    /// neither tag nor message.
     #[must_use]
     pub fn is_of_secret(&self) -> bool {
         self.annotation("workers/triggered_by") == Some("secret")
             && self.annotation("workers/tag").is_none()
     }
 
-    /// Returns the commit that it was made from: the first word of its message, if that is one.
+    /// Returns the commit that it was built from: the first word of its message, if that is a commit id.
     #[must_use]
     pub fn commit(&self) -> Option<&str> {
         commit_in(self.annotation("workers/message")?)
     }
 
-    /// One of its annotations.
+    /// Returns an annotation.
     #[must_use]
     pub fn annotation(&self, name: &str) -> Option<&str> {
         self.annotations.get(name)?.as_str()
@@ -485,16 +485,16 @@ impl ListedVersion {
 pub struct Preview {
     /// Its id.
     pub id: String,
-    /// Its name; empty of a deployment.
+    /// Its name. Empty for a deployment.
     #[serde(default)]
     pub name: String,
     /// When it was made, RFC 3339.
     #[serde(default)]
     pub created_on: Option<String>,
-    /// Its addresses; none where preview addresses are off.
+    /// Its URLs. Empty if preview URLs are off.
     #[serde(default)]
     pub urls: Vec<String>,
-    /// `workers/tag`, `workers/message`; only of a deployment.
+    /// `workers/tag`, `workers/message`. Only for a deployment.
     #[serde(default)]
     pub annotations: BTreeMap<String, Value>,
 }
@@ -543,7 +543,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// Returns a share in words: `10 % 5d06ec86`.
+    /// Formats a share: `10 % 5d06ec86`.
     #[must_use]
     pub fn words(&self) -> String {
         let id = self.version_id.get(..8).unwrap_or(&self.version_id);

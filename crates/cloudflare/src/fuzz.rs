@@ -1,4 +1,5 @@
-//! Feeds mutated copies of wrangler's output and the API's answers to the parsers: none panics, and each returns within a second.
+//! Feeds mutated copies of wrangler's output and the API's responses to the parsers: none panics, and each returns
+//! within a second.
 
 #[path = "../../workspace/src/mutation.rs"]
 mod mutation;

@@ -21,22 +21,23 @@ pub const LAUNCHER: &str = "node_modules/wrangler/bin/wrangler.js";
 /// The JSON schema of wrangler's config inside the toolchain.
 pub const SCHEMA: &str = "node_modules/wrangler/config-schema.json";
 
-/// The options of Bun when it runs wrangler: in Node's place, and blind to the `.env` files and the
-/// `bunfig.toml` of the folder. Those could name another Worker (`WRANGLER_CI_OVERRIDE_NAME`) or run
-/// code in the process that holds the token. Wrangler's launcher hands them to its child.
+/// The options of Bun when it runs wrangler. Bun replaces Node and ignores the `.env` files and the
+/// `bunfig.toml` of the folder, because those could name another Worker
+/// (`WRANGLER_CI_OVERRIDE_NAME`) or run code in the process that has the token. Wrangler's launcher
+/// passes the options to its child.
 pub const BUN_OPTIONS: [&str; 3] = ["--no-env-file", "--config=/dev/null", "--bun"];
 
-/// The same for wrangler itself, which reads `.env` files too (observed with 4.164).
+/// The option of wrangler itself, which also reads `.env` files (observed with 4.164).
 pub const NO_ENV_FILE: &str = "--env-file=/dev/null";
 
-/// The variables that make wrangler quiet, non-interactive and free of side trips: no metrics, no
-/// banner, no log files, no fetch of request metadata for a local workerd.
+/// The variables that make wrangler quiet and non-interactive: no metrics, no banner, no log files,
+/// no fetch of request metadata for a local workerd.
 ///
-/// Bun's says how often a function runs before it is compiled with all optimizations: 1000 times
-/// otherwise. Hardly anything runs that often again within half a second. With it a small site takes 4 to
-/// 9 % less CPU, on other cores than wrangler's own, and no more time; nor does one of 240 MB (measured
-/// with Bun 1.4.5). Bun does not start with an option of this kind that it does not know, so no upgrade
-/// can lose it unseen.
+/// Bun's variable sets how often a function runs before it is compiled with all optimizations. The
+/// default is 1000, which rarely pays off within half a second. With the variable, a small site takes 4
+/// to 9 % less CPU, on other cores than wrangler's own. Small sites and one of 240 MB take the same time
+/// (measured with Bun 1.4.5). Bun refuses to start with an unknown option of this kind, so an upgrade
+/// cannot silently drop it.
 pub const WRANGLER_ENV: [(&str, &str); 7] = [
     ("BUN_JSC_thresholdForOptimizeAfterWarmUp", "20000"),
     ("CI", "1"),
@@ -47,12 +48,12 @@ pub const WRANGLER_ENV: [(&str, &str); 7] = [
     ("WRANGLER_WRITE_LOGS", "false"),
 ];
 
-/// The file in which an adapter names the config that it generated, relative to the project. Wrangler
-/// follows it only without `--config`.
+/// The file in which an adapter names its generated config, relative to the project. Wrangler reads
+/// it only without `--config`.
 pub const REDIRECT: &str = ".wrangler/deploy/config.json";
 
-/// The program that prepares an upload from what [`bundle_arguments`] left. It is run on Bun, and says what it
-/// takes.
+/// The program that prepares an upload from the output of [`bundle_arguments`]. It runs on Bun. Its header
+/// documents the input.
 pub const PREPARE_UPLOAD: &str =
     concat!(include_str!("wrangler/asset-rules.js"), include_str!("wrangler/prepare-upload.js"));
 
@@ -62,9 +63,9 @@ pub const WARNING: &str = "warning: ";
 /// The exit code of [`PREPARE_UPLOAD`] after a refusal.
 pub const REFUSED: i32 = 3;
 
-/// The arguments that bundle a Worker into `outfile` without a request to Cloudflare. `config` is the config file's
-/// name, `None` if wrangler is to follow an adapter's. `assets` is an empty folder that replaces the published one,
-/// because wrangler would hash each of its files.
+/// Returns the arguments that bundle a Worker into `outfile` without a request to Cloudflare. `config` is the
+/// config file's name. `None` if wrangler should use the config of an adapter. `assets` is an empty folder that
+/// replaces the published one, because wrangler would hash each of its files.
 ///
 /// Everything that a project can run in wrangler runs here, so no credential may be in the environment.
 #[must_use]
@@ -85,12 +86,12 @@ pub fn bundle_arguments(
     arguments
 }
 
-/// The arguments of `wrangler deploy`, which uploads what [`PREPARE_UPLOAD`] wrote. `environment` is a block of the
-/// config; the empty one means the top level of a config that has blocks. The Cloudflare module passes the same (a
-/// test compares them).
+/// Returns the arguments of `wrangler deploy`, which uploads the folder that [`PREPARE_UPLOAD`] wrote.
+/// `environment` is an `env` block of the config. An empty name means the top level of a config with blocks. The
+/// Cloudflare module passes the same arguments (a test compares them).
 ///
-/// `--autoconfig=false` because a deploy without a config file would write one and install things;
-/// `--strict` refuses to overwrite changes made elsewhere; `--no-x-provision` refuses to create
+/// `--autoconfig=false`: without a config file, `deploy` would write one and install packages.
+/// `--strict` refuses to overwrite changes from elsewhere. `--no-x-provision` refuses to create
 /// storage for bindings without an id (observed with wrangler 4.164).
 #[must_use]
 pub fn deploy_arguments(environment: Option<&str>, tag: &str, message: &str) -> Vec<String> {
@@ -103,8 +104,8 @@ pub fn deploy_arguments(environment: Option<&str>, tag: &str, message: &str) -> 
     arguments
 }
 
-/// The arguments of `wrangler versions upload`, as [`deploy_arguments`] has those of `deploy`. There is
-/// no `--autoconfig` here.
+/// Returns the arguments of `wrangler versions upload`, like [`deploy_arguments`]. It has no
+/// `--autoconfig`.
 #[must_use]
 pub fn upload_arguments(
     alias: Option<&str>,
@@ -121,8 +122,8 @@ pub fn upload_arguments(
     arguments
 }
 
-/// The arguments of `wrangler preview`, as [`deploy_arguments`] has those of `deploy`. There is no
-/// `--strict` here, and storage without an id is meant: the preview gets its own.
+/// Returns the arguments of `wrangler preview`, like [`deploy_arguments`]. It has no `--strict`,
+/// and storage without an id is intended: the preview gets its own.
 #[must_use]
 pub fn preview_arguments(
     name: Option<&str>,
@@ -146,7 +147,7 @@ pub fn step_arguments(
     environment: Option<&str>,
     step: &[String],
 ) -> Vec<String> {
-    // The option takes every word up to the next option.
+    // The option consumes every word up to the next option.
     let mut arguments = vec![NO_ENV_FILE.to_owned()];
     arguments.extend(config.map(|config| format!("--config={config}")));
     arguments.extend(environment.map(|environment| format!("--env={environment}")));

@@ -4,16 +4,16 @@ use serde_json::Value;
 
 use base::error::nearest;
 
-/// A field that wrangler would ignore with no more than a warning.
+/// A field that wrangler would ignore with a warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownField {
-    /// The place of the field: `assets.directoy`.
+    /// The path of the field: `assets.directoy`.
     pub path: String,
     /// The field that was probably meant.
     pub nearest: Option<String>,
 }
 
-/// The fields of `config` that wrangler's own JSON schema does not know.
+/// Returns the fields of `config` that are not in wrangler's JSON schema.
 #[must_use]
 pub fn unknown_fields(schema: &Value, config: &Value) -> Vec<UnknownField> {
     let mut found = Vec::new();
@@ -34,7 +34,7 @@ fn check(root: &Value, schema: &Value, value: &Value, path: &str, found: &mut Ve
             check(root, branch, value, path, &mut inner);
             inner
         });
-        // The branch that complains least is the one that was meant.
+        // The branch with the fewest errors is probably the intended one.
         found.extend(tried.min_by_key(Vec::len).unwrap_or_default());
     }
     if let (Some(items), true) = (value.as_array(), schema["items"].is_object()) {

@@ -1,4 +1,4 @@
-//! Finds out what installs and builds each project, and which packages are built before it.
+//! Determines the tools that install and build each project, and the packages that are built before it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,14 +14,14 @@ use workspace::package::Package;
 use workspace::project::Project;
 use workspace::steps::Runtime;
 
-/// Returns what installs and builds each project, and which packages are built before it.
+/// Returns the tools and builds of each project, and the packages that are built before it.
 #[must_use]
 pub fn plan_builds(workspace: &Workspace, graph: &Graph, projects: &[&Project]) -> Builds {
     let plan = |project: &&Project| (project.name.clone(), build_plan(workspace, graph, project));
     projects.iter().map(plan).collect()
 }
 
-/// The builds by project, or why one cannot be built.
+/// The builds by project, or the reason why a project cannot be built.
 pub type Builds = BTreeMap<String, Result<BuildPlan, Failure>>;
 
 fn build_plan(
@@ -72,8 +72,8 @@ fn build_plan(
     Ok(BuildPlan { toolchain, dependencies, own, containers })
 }
 
-/// Returns the packages of the repository that the project is made from, each after those that it is made
-/// from itself. In a cycle the order is that of the names.
+/// Returns the packages of the repository that the project depends on, each after its own dependencies.
+/// In a cycle they are sorted by name.
 fn imported_packages<'w>(
     workspace: &'w Workspace,
     graph: &Graph,

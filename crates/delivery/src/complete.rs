@@ -2,7 +2,7 @@
 
 use clap::{Arg, Command};
 
-/// The names that only a repository knows.
+/// The names in a repository.
 pub trait Names {
     /// Returns the names of the projects.
     fn projects(&self) -> Vec<String>;
@@ -48,7 +48,7 @@ pub fn candidates(command_line: &Command, words: &[&str], names: &dyn Names) -> 
     short
 }
 
-/// Returns the ends of paths after a `/` that only one of `names` has, because these name a project too.
+/// Returns the suffixes of paths after a `/` that are unique among `names`, because these select a project too.
 fn unique_suffixes(names: &[String]) -> Vec<String> {
     let suffixes = |name: &String| {
         let starts: Vec<usize> = name.match_indices('/').map(|(at, _)| at + 1).collect();

@@ -1,4 +1,4 @@
-//! Sets fields of the shared config file, whose form and comments stay as they are.
+//! Sets fields of the shared config file and keeps its format and comments.
 
 use jsonc_parser::ast::{Object, Value as Node};
 use jsonc_parser::common::Ranged as _;
@@ -11,7 +11,7 @@ use workspace::config::CONFIG_FILE;
 /// The indentation of one level in a new field.
 const INDENT: &str = "  ";
 
-/// Returns `text` with another value for the field at `path`. Missing objects are created.
+/// Returns `text` with a new value for the field at `path`. Creates missing objects.
 pub fn set(text: &str, path: &[&str], value: &Value) -> Result<String, Failure> {
     let wrong = |reason: &str| refused(format!("{CONFIG_FILE}: {reason}"));
     let parsed = parse_to_ast(text, &CollectOptions::default(), &ParseOptions::default())
@@ -46,7 +46,7 @@ fn insert(text: &str, object: &Object<'_>, path: &[&str], value: &Value, depth: 
     let field = format!("{}: {nested}", Value::from(path[0]));
     let end = object.end() - 1;
     match object.properties.last() {
-        // One line stays one line.
+        // An object on one line stays on one line.
         Some(last) if !text[object.start()..object.end()].contains('\n') => {
             format!("{}, {field}{}", &text[..last.end()], &text[last.end()..])
         }

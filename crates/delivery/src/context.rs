@@ -42,7 +42,7 @@ pub struct Ctx {
     pub command_line: clap::Command,
 }
 
-/// The limits of a child beside its deadline.
+/// The limits of a child in addition to its deadline.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RunLimits<'a> {
     /// A locked file that the child keeps locked for as long as it lives.
@@ -59,7 +59,7 @@ impl Ctx {
         jobs: Option<usize>,
         command_line: clap::Command,
     ) -> Result<Ctx> {
-        // Checked once and early, instead of by every child.
+        // Checked once at the start, instead of by every child.
         deadline::within(Duration::ZERO)?;
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let speaker = ui.clone();
@@ -84,7 +84,8 @@ impl Ctx {
         self.run_within(log, command, RunLimits::default(), on_line)
     }
 
-    /// Runs a command that installs packages as [`Ctx::run`] does, and says what it waits for.
+    /// Runs a command that installs packages like [`Ctx::run`]. Prints the registry if it waits for an unreachable
+    /// one.
     pub fn run_install(
         &self,
         log: &str,
@@ -112,7 +113,7 @@ impl Ctx {
         Runner { log: &log, secret: &secret, on_line, supervisor, lock, stop }.run(command)
     }
 
-    /// Runs `command` with this terminal. Output that goes elsewhere is passed on without credentials.
+    /// Runs `command` with this terminal. Output that does not go to a terminal is passed on without credentials.
     pub fn run_attached(&self, command: &ProcessCommand) -> Result<ExitReason, Failure> {
         let pass = |stream: Stream, line: &str| self.ui.pass(stream, line);
         let on_line: interactive::OnLine<'_> = &pass;
@@ -120,8 +121,8 @@ impl Ctx {
         interactive::run(command, &|value| self.secret(value), on_line)
     }
 
-    /// Returns the token for a destination. The sandbox has to run, so that no other program that
-    /// listens on its port gets it.
+    /// Returns the token for a destination. Errors if the sandbox does not run, so that no other
+    /// program on its port gets the token.
     pub fn token(&self, destination: &Destination) -> Result<Secret, Failure> {
         if let Some(port) = destination.sandbox {
             sandbox::check(&self.root, port)?;
@@ -129,7 +130,7 @@ impl Ctx {
         self.credential(destination)
     }
 
-    /// Returns the token for a destination whose sandbox, if it is one, is known to run. Refuses a
+    /// Returns the token for a destination. The caller has checked that its sandbox runs. Refuses a
     /// placeholder in place of the account id, so that no request is sent with it.
     pub fn credential(&self, destination: &Destination) -> Result<Secret, Failure> {
         match (self.secret(&destination.token()), destination.check_account()) {
@@ -171,7 +172,7 @@ fn token(name: &str) -> Result<Secret, Failure> {
     }
 }
 
-/// Returns the default environment: the sandbox. Errors in a pipeline, where a guess could reach
+/// Returns the default environment: the sandbox. Errors in a pipeline, where a guess could change
 /// production.
 pub fn default_environment() -> Result<String, Failure> {
     if variable("GITLAB_CI").is_some() {

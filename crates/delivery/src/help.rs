@@ -6,7 +6,7 @@ use clap::{Args as _, Command};
 
 use crate::cli::Global;
 
-/// The groups of the overview, in its order. A command of no group is listed below `More`.
+/// The groups of the overview, in order. A command without a group is listed below `More`.
 const GROUPS: [(&str, &[&str]); 3] = [
     (
         "Deliver",
@@ -274,7 +274,7 @@ mod tests {
         command
     }
 
-    /// Returns each command that does something, with its path.
+    /// Returns each command that can run, with its path.
     fn leaves(command: &Command, path: &str) -> Vec<(String, Command)> {
         let mut found = Vec::new();
         for inner in command

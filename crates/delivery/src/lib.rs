@@ -1,8 +1,7 @@
-//! Delivery of every project in this repository as one command, `cargo xtask`.
+//! Delivers every project of a repository with one command, `cargo xtask`.
 //!
-//! Data flows one way, from arguments through a [`plan`] that is made without touching anything, to
-//! [`engine`]s that execute it and [`record`]s that say what is live. `ARCHITECTURE.md` has the map
-//! and the rules.
+//! Data flows one way: from arguments to a [`plan`], which does no IO, to [`engine`]s that execute
+//! it, and to [`record`]s of the live versions. `ARCHITECTURE.md` has the map and the rules.
 
 pub mod builds;
 pub mod cache;
@@ -41,7 +40,7 @@ use base::supervisor;
 use base::terminal::{OutputOptions, Ui};
 use cli::{Cli, Global};
 
-/// The commands that change the remote side, so that a lost report leaves a record to look at.
+/// The commands that change the remote side. If their report is lost, the record remains.
 const DEPLOYING: [&str; 4] = ["deploy", "preview", "promote", "rollback"];
 
 /// A command that runs in the repository.

@@ -1,4 +1,4 @@
-//! The deployment record: what was done, from what, and what is live.
+//! The deployment record: the actions, their inputs, and the live version.
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -18,21 +18,21 @@ use workspace::strategy::Strategy;
 pub enum DeployStatus {
     /// Built. Nothing else was requested.
     Built,
-    /// Deployed, and it answers.
+    /// Deployed, and the check passed.
     Live,
-    /// Uploaded without being live, and it answers at its own address.
+    /// Uploaded without being live, and the check passed at its preview URL.
     Ready,
-    /// Deployed, did not answer, and the previous version is live again.
+    /// Deployed, the check failed, and the previous version is live again.
     RolledBack,
-    /// The same content was live already, and it answers.
+    /// The same content was already live, and the check passed.
     Unchanged,
-    /// There is no preview yet, since the merge is what deploys the Worker for the first time.
+    /// There is no preview yet, because the merge deploys the Worker for the first time.
     Undeployed,
-    /// It failed, and nothing of it is live.
+    /// It failed, and the live version did not change.
     Failed,
     /// It was refused before anything changed.
     Refused,
-    /// It failed or cannot be told, and the remote side may have changed.
+    /// It failed or its outcome is unknown, and the remote side may have changed.
     Unknown,
     /// It was interrupted.
     Interrupted,
@@ -77,7 +77,7 @@ impl From<ErrorKind> for DeployStatus {
     }
 }
 
-/// Versions of the tools that took part.
+/// The versions of the used tools.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ToolVersions {
     /// Bun.
@@ -92,7 +92,7 @@ pub struct ToolVersions {
 }
 
 impl ToolVersions {
-    /// xtask's own version, and none of a tool.
+    /// Returns only xtask's own version.
     #[must_use]
     pub fn new() -> ToolVersions {
         ToolVersions { xtask: env!("CARGO_PKG_VERSION").to_owned(), ..ToolVersions::default() }
@@ -108,7 +108,7 @@ pub struct Timings {
     pub build: Option<u64>,
     /// The upload and deployment.
     pub deploy: Option<u64>,
-    /// From the deployment to the first right answer.
+    /// The check, from the deployment to the first right response.
     pub check: Option<u64>,
 }
 
@@ -159,7 +159,7 @@ pub struct Record {
     pub sandbox: bool,
     /// The engine that built and uploaded it. `None` if neither was needed.
     pub engine: Option<String>,
-    /// The commit it was made from.
+    /// The commit that it was built from.
     pub commit: Option<String>,
     /// `true` if the working tree had uncommitted changes.
     pub dirty: bool,
@@ -175,31 +175,31 @@ pub struct Record {
     /// The failure, and the next step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Warnings: facts that a person should know, but no failures.
+    /// The warnings.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// The version that this attempt made.
+    /// The version that this attempt uploaded.
     pub version: Option<String>,
     /// The percentage of the traffic that the version gets in a gradual deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<u8>,
-    /// The way a preview was made.
+    /// The strategy of a preview.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
-    /// The preview's deployment that this attempt made or found, where previews are no versions.
+    /// The deployment of a Worker Preview that this attempt created or found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment: Option<String>,
-    /// The alias of a preview, or its name. Its address is the first of `urls`, that of exactly this
-    /// version or deployment the second.
+    /// The alias of a preview, or its name. Its URL is the first of `urls`. The second one is that
+    /// of exactly this version or deployment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
     /// The previous live version.
     pub previous: Option<Live>,
-    /// The live version now, as far as it could be read.
+    /// The live version now. `None` if it could not be read.
     pub live: Option<Live>,
-    /// The addresses that answer.
+    /// The URLs.
     pub urls: Vec<String>,
-    /// The source of the build's output. `None` if there was no build, or Dagger made it.
+    /// The source of the build's output. `None` if there was no build, or if Dagger built it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<Output>,
     /// The steps that ran before the upload.
@@ -218,7 +218,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// A record that has begun, of an attempt that has not ended.
+    /// Creates the record of an attempt that has not ended.
     #[must_use]
     pub fn new(
         verb: Operation,
@@ -261,8 +261,8 @@ impl Record {
         }
     }
 
-    /// Saves a record that is true if the run is killed after this point, before anything is changed.
-    /// `look` is the command that says what is live.
+    /// Saves a record before anything changes, so that it is true if the run is killed. `look` is the
+    /// command that shows the live version.
     pub fn begin(&self, root: &Utf8Path, look: &str) -> Result<(), Failure> {
         let error = format!(
             "this attempt was killed before it could report its result\nhint: run `{look}`"
@@ -273,8 +273,8 @@ impl Record {
         saved.map_err(|error| unwritable(format!("no record can be left: {error:#}")))
     }
 
-    /// Saves the record of an attempt that is over. Where that fails the record itself says so, since it
-    /// is printed all the same; a deployment without a record is one to look at.
+    /// Saves the record of an attempt that has ended. If that fails, the printed record contains the
+    /// error, because a deployment without a record needs attention.
     pub fn save_at_the_end(&mut self, root: &Utf8Path) {
         if let Err(error) = self.save(root) {
             let text = self.error.take().map(|text| text + "\n").unwrap_or_default();
@@ -288,8 +288,8 @@ impl Record {
         }
     }
 
-    /// Writes the record below `.xtask/records/` and returns its path relative to the root. It is
-    /// there whole or not at all.
+    /// Writes the record below `.xtask/records/` atomically, and returns its path relative to the
+    /// root.
     pub fn save(&self, root: &Utf8Path) -> Result<Utf8PathBuf> {
         let name = format!("{}-{}.json", self.environment, self.nonce);
         let path = Utf8Path::new(".xtask/records").join(name);

@@ -1,4 +1,4 @@
-//! A project's plan as Dagger Shell text, the script that a person would write.
+//! Formats a project's plan as a Dagger Shell script.
 
 pub mod container;
 
@@ -17,13 +17,13 @@ pub const RECORD: &str = ".xtask/deploy.json";
 /// The variable that carries the sandbox's token to Dagger.
 pub const SANDBOX_TOKEN: &str = "SANDBOX_TOKEN";
 
-/// The script of one project, to be run in its folder.
+/// Returns the script of one project, which runs in its folder.
 ///
-/// The current module's functions are called by their bare names: `. | build` fails (seen with an
-/// engine v0.21.8), because its constructor has no name.
+/// The current module's functions are called by their bare names: `. | build` fails (observed with
+/// an engine v0.21.8), because its constructor has no name.
 ///
-/// No function that is called takes a list. The CLI would split one at commas, twice, and take quotes
-/// off its items; a function that needs several values should take one string of JSON.
+/// No called function has a list as an argument. The CLI would split it at commas, twice, and remove
+/// quotes from its items. A function that needs several values should accept one JSON string.
 pub fn script(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     let mut lines = Vec::new();
     let has_steps = plan.verb == Operation::Deploy && !part.before_deploy.is_empty();
@@ -40,8 +40,8 @@ pub fn script(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     Ok(lines.iter().map(|line| format!("{line}\n")).collect())
 }
 
-/// The folder that a build writes and Dagger exports: that of the assets, or of a Worker without any the
-/// folder of its `main`. `None` if that is the project's own.
+/// Returns the folder that a build writes and Dagger exports: that of the assets, or of `main` if the
+/// Worker has none. `None` if that is the project's own folder.
 #[must_use]
 pub fn exports(part: &ProjectPlan) -> Option<Utf8PathBuf> {
     let code = || {
@@ -75,8 +75,8 @@ fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
         Some(_) => SANDBOX_TOKEN,
         None => destination.token_variable.as_str(),
     };
-    // The module wants a folder. A Worker without assets has none, so it gets the one of its code,
-    // which is not published.
+    // The module requires a folder. A Worker without assets has none, so it gets the folder of its
+    // code, which is not published.
     let code = part.target.main.as_deref().and_then(Utf8Path::parent).map(|dir| part.dir.join(dir));
     let dist = part.dist.clone().or(code).unwrap_or_else(|| part.dir.clone());
     let function = match plan.kind(part) {
@@ -92,7 +92,7 @@ fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     let steps = if plan.verb == Operation::Deploy { before_deploy(part) } else { None };
     if part.target.main.is_some() || steps.is_some() {
         calls.push(match container::is_used(part) {
-            // With what is installed and built, so that wrangler bundles what the build left.
+            // With the installed and built files, so that wrangler bundles the build's output.
             true => format!(
                 "with-workspace $(${} | directory {}) {}",
                 container::BUILT,
@@ -134,8 +134,8 @@ fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     Ok(calls.join(" | "))
 }
 
-/// Returns the steps before the upload as the module takes them. `None` if there are none. The paths are relative to the
-/// folder that the module gets: the repository, or the project's folder.
+/// Returns the steps before the upload in the module's format. `None` if there are none. The paths are relative to the
+/// module's source: the repository, or the project's folder.
 fn before_deploy(part: &ProjectPlan) -> Option<String> {
     let all = part.read_by_steps();
     let step = |step: &WranglerStep| {
@@ -152,15 +152,14 @@ fn before_deploy(part: &ProjectPlan) -> Option<String> {
     (!steps.is_empty()).then(|| serde_json::Value::from(steps).to_string())
 }
 
-/// Characters that no quotes protect.
+/// Characters that quotes do not protect.
 const UNSAYABLE: [char; 3] = ['\0', '\u{80}', '\u{81}'];
 
-/// `value` as one word of Dagger Shell, a POSIX dialect: single quotes, and nothing in it is
-/// expanded. Three things cannot be written: NUL, text that the shell takes for its own values, and
-/// the control characters U+0080 and U+0081, which its parser (mvdan.cc/sh 3.13.1) takes for the end
-/// of the script and for an escaped line feed.
-/// That parser also drops a carriage return before a line feed, even between quotes, so the two are
-/// kept apart by an end and a new start of the quotes.
+/// Quotes `value` as one word of Dagger Shell, a POSIX dialect, in single quotes, without any
+/// expansion. Refuses NUL, text that the shell would parse as one of its own values, and the control
+/// characters U+0080 and U+0081, which its parser (mvdan.cc/sh 3.13.1) reads as the end of the
+/// script and as an escaped line feed. That parser also drops a carriage return before a line feed,
+/// even in quotes, so the quotes end and start again between the two.
 pub fn quote(value: &str) -> Result<String, Failure> {
     if let Some(c) = value.chars().find(|c| UNSAYABLE.contains(c)) {
         return Err(refused(format!(
@@ -175,7 +174,7 @@ pub fn quote(value: &str) -> Result<String, Failure> {
     Ok(format!("'{inner}'"))
 }
 
-/// The way from the folder `from` to `to`, both relative to the repository's root.
+/// Returns the relative path from the folder `from` to `to`, both relative to the repository's root.
 #[must_use]
 pub fn relative(from: &Utf8Path, to: &Utf8Path) -> Utf8PathBuf {
     let common = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
@@ -185,7 +184,7 @@ pub fn relative(from: &Utf8Path, to: &Utf8Path) -> Utf8PathBuf {
     if path.as_str().is_empty() { Utf8PathBuf::from(".") } else { path }
 }
 
-/// A path that cannot be read as anything else: `dist` as `./dist`.
+/// Returns an unambiguous path: `dist` as `./dist`.
 fn with_dot(path: &Utf8Path) -> String {
     if path.as_str().starts_with('.') { path.to_string() } else { format!("./{path}") }
 }
@@ -216,8 +215,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Any text without NUL arrives unchanged through a real POSIX shell; `tests/it/script.rs` asks
-        /// Dagger's own parser.
+        /// Tests that any text without NUL passes a real POSIX shell unchanged. `tests/it/script.rs`
+        /// does the same with Dagger's own parser.
         #[test]
         fn quotes_words_exactly(value in r"([^\x00]|[\r\n'\\$ ]){0,40}") {
             prop_assume!(quote(&value).is_ok());

@@ -1,4 +1,4 @@
-//! Reads GitLab's list of deployments: what was last deployed to an environment, by the job's own token.
+//! Reads the last deployment to an environment from GitLab, with the job token.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use base::http;
 use base::retry::RetryBudget;
 use base::secret::Secret;
 
-/// The deadline of a request.
+/// The timeout of a request.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// One GitLab project's deployments, as a job may read them.
+/// Access to the deployments of a GitLab project with a job token.
 #[derive(Debug)]
 pub struct Deployments {
     /// `CI_API_V4_URL`.
@@ -34,7 +34,7 @@ impl Deployments {
     }
 
     /// Returns the commit of the last successful deployment to `environment`. `None` if there was none
-    /// (<https://docs.gitlab.com/api/deployments/>). Retries as far as `retry_budget` reaches.
+    /// (<https://docs.gitlab.com/api/deployments/>). Retries within `retry_budget`.
     pub fn last_successful(
         &self,
         environment: &str,
@@ -64,7 +64,7 @@ struct GitlabDeployment {
     sha: String,
 }
 
-/// `text` as one part of a query: names of environments hold slashes.
+/// Encodes `text` as one part of a query. Names of environments contain slashes.
 fn encode(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
     let part = |b: u8| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };

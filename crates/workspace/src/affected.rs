@@ -23,7 +23,7 @@ pub enum Reason {
         /// The file.
         path: Utf8PathBuf,
     },
-    /// Something that it is made from is affected.
+    /// One of its inputs is affected.
     Dependency {
         /// The direct dependency.
         on: Utf8PathBuf,
@@ -34,12 +34,12 @@ pub enum Reason {
         /// The file that differs.
         path: Utf8PathBuf,
     },
-    /// A file that many are made with differs: a lock file, a tool's pin, the shared config.
+    /// A file that many projects depend on differs: a lock file, a tool's pin, the shared config.
     GlobalInput {
         /// The file.
         path: Utf8PathBuf,
     },
-    /// Nothing is known to have stayed the same.
+    /// Its inputs cannot be compared.
     UnknownBase {
         /// The reason.
         because: String,
@@ -49,7 +49,7 @@ pub enum Reason {
 /// A project or package that a change affects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AffectedItem<'o> {
-    /// Its name; a package without one is called by its folder.
+    /// Its name. A package without a name has the name of its folder.
     pub name: &'o str,
     /// Its folder.
     pub dir: &'o Utf8Path,
@@ -62,13 +62,13 @@ pub struct AffectedItem<'o> {
 pub struct Affected<'o> {
     /// Projects.
     pub projects: Vec<AffectedItem<'o>>,
-    /// Packages, without the roots of workspaces, which hold the others.
+    /// The packages, except for the roots of workspaces, which contain the others.
     pub packages: Vec<AffectedItem<'o>>,
-    /// The wrangler configs that no project can be made of, of those that changed or whose inputs did.
+    /// The broken wrangler configs that changed or whose inputs changed.
     pub broken: Vec<&'o BrokenConfig>,
 }
 
-/// Files and folders that every project is made with.
+/// Files and folders that affect every project.
 #[must_use]
 pub fn global_inputs() -> [&'static Utf8Path; 4] {
     [CONFIG_FILE, WRANGLER_TOOLCHAIN, BUN_TOOLCHAIN, TOOL_LOCK].map(Utf8Path::new)
@@ -125,17 +125,17 @@ fn global_input(path: &Utf8PathBuf) -> Reason {
     Reason::GlobalInput { path: path.clone() }
 }
 
-/// The nodes that are reached from changed files, against the direction of the graph's edges.
+/// The nodes that depend on changed files, directly or through others.
 struct Reach<'a> {
     graph: &'a Graph,
     changed: &'a [Utf8PathBuf],
-    /// The changed files that each node is, or that lie in it.
+    /// The changed files in each node. A node may be a changed file itself.
     direct: Vec<Vec<&'a Utf8PathBuf>>,
-    /// The changed lock files that each node is installed with other packages by.
+    /// The changed lock files that change the packages of each node.
     locked: Vec<Vec<&'a Utf8PathBuf>>,
-    /// For what is reached from elsewhere: the first step of a shortest way to a changed file.
+    /// For each node that is affected through others: the first step of a shortest path to a changed file.
     via: Vec<Option<NodeIndex>>,
-    /// Changed lock files and settings that no package is installed by now, because they are gone.
+    /// Changed lock files and settings that no longer exist, so that no package is installed by them.
     lost: Vec<&'a Utf8PathBuf>,
 }
 
@@ -182,7 +182,7 @@ impl<'a> Reach<'a> {
         }
     }
 
-    /// Tells whether anything in `folder`, or that it is made from, changed.
+    /// Returns true if a file in `folder`, or one of its inputs, changed.
     fn touches(&self, folder: &Utf8Path) -> bool {
         let node = self.graph.number(folder);
         node.is_some_and(|node| !self.reasons(node).is_empty())
@@ -206,8 +206,8 @@ impl<'a> Reach<'a> {
         reasons
     }
 
-    /// Returns the reason that a step to `on` is. `None` if no changed file is reached through it, or
-    /// only one of `from` itself, in a cycle.
+    /// Returns the reason for a dependency on `on`. `None` if it leads to no changed file, or only to
+    /// a file of `from` itself, in a cycle.
     fn dependency(&self, from: NodeIndex, on: NodeIndex, origin: Origin) -> Option<Reason> {
         let mut through = Vec::new();
         let mut node = on;
@@ -226,8 +226,8 @@ impl<'a> Reach<'a> {
     }
 }
 
-/// The changed files of each node: those that it is, or that lie in it. A changed submodule is one
-/// path, and affects the files in it.
+/// Returns the changed files in each node. A node may be a changed file itself. A changed submodule
+/// is one path, and affects the files in it.
 fn changed_nodes<'a>(graph: &Graph, changed: &'a [Utf8PathBuf]) -> Vec<Vec<&'a Utf8PathBuf>> {
     let mut found = vec![Vec::new(); graph.len()];
     for path in changed {

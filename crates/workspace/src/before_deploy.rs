@@ -1,7 +1,7 @@
 //! The setting `xtask.beforeDeploy`: commands of wrangler that run with the environment's token before each upload.
 //!
-//! Nothing that a project brings may run beside a token. So a step is one of a few commands of the pinned wrangler that
-//! run no code of a project, with options from a list, and no shell takes part.
+//! No code of a project may run with a token. So a step is one of a few commands of the pinned wrangler that run no
+//! code of a project, with options from a list, and without a shell.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize, Serializer};
@@ -23,17 +23,17 @@ pub struct WranglerStep {
     pub arguments: Vec<String>,
     /// The files that wrangler reads, relative to the project's folder.
     pub files: Vec<Utf8PathBuf>,
-    /// It reads the folders of the databases' migrations.
+    /// `true` if it reads the migration folders of the databases.
     pub reads_migrations: bool,
 }
 
 /// A command that may be a step.
 struct AllowedCommand {
     words: &'static [&'static str],
-    /// The least and the greatest number of words after it.
+    /// The minimum and the maximum number of words after it.
     values: (usize, usize),
     options: &'static [(&'static str, OptionKind)],
-    /// The value at this index is a file.
+    /// The index of a value that is a file.
     file: Option<usize>,
 }
 
@@ -45,8 +45,8 @@ enum OptionKind {
     File,
 }
 
-/// The commands that change data and run no code of a project (read in the source of wrangler 4.164). Those that change
-/// what is live are not among them: a failed step changes nothing that is live. All of them take `--remote`.
+/// The commands that change data and run no code of a project (according to the source of wrangler 4.164). Commands
+/// that change the live version are not included, so a failed step does not change it. All of them accept `--remote`.
 const ALLOWED: [AllowedCommand; 5] = [
     AllowedCommand {
         words: &["d1", "migrations", "apply"],
@@ -105,14 +105,14 @@ impl BeforeDeploy {
         &self.0
     }
 
-    /// Returns true if there is no step.
+    /// Returns true if there are no steps.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// The form of the settings: the commands as texts.
+/// The format of the setting: the commands as strings.
 impl Serialize for BeforeDeploy {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_seq(self.0.iter().map(|step| &step.text))
@@ -217,7 +217,7 @@ impl WranglerStep {
             )));
         }
         arguments.push(REMOTE.to_owned());
-        // Words behind it are no options, whatever they begin with.
+        // Words after it are never options, even if they begin with a dash.
         let at = allowed.words.len();
         arguments.splice(at..at, values);
         Ok(WranglerStep {
@@ -235,8 +235,8 @@ impl WranglerStep {
     }
 }
 
-/// Splits a command line at blanks. Single and double quotes hold a word together and are removed. Errors if a shell
-/// would do more than that.
+/// Splits a command line at spaces. Single and double quotes group a word and are removed. Errors if the line has
+/// any other shell syntax.
 fn split(text: &str) -> Result<Vec<String>, String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None::<char>);
     for c in text.chars() {

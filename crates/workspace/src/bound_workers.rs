@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 /// Returns the Workers that a block of a config names: in bindings to services, Durable Objects and workflows, as
-/// consumers of its tail, as the outbound Worker of a dispatch namespace, and as the previous owner of a class.
+/// tail consumers, as the outbound Worker of a dispatch namespace, and as the previous owner of a class.
 #[must_use]
 pub fn bound_workers(block: &Value) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
@@ -13,7 +13,7 @@ pub fn bound_workers(block: &Value) -> BTreeSet<String> {
     let list = |at: &Value| at.as_array().cloned().unwrap_or_default();
     for binding in list(&block["services"]) {
         add(&binding["service"]);
-        // A service environment, whose Worker wrangler calls so.
+        // wrangler uses this name for the Worker of a service environment.
         if let (Some(service), Some(environment)) =
             (binding["service"].as_str(), binding["environment"].as_str())
         {
@@ -35,19 +35,19 @@ pub fn bound_workers(block: &Value) -> BTreeSet<String> {
     found
 }
 
-/// An order in which each of several Workers follows those that it names.
+/// An order of several Workers in which each follows those that it names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeployOrder {
     /// The positions of the Workers in order. Workers that name no other keep theirs.
     pub order: Vec<usize>,
     /// The Workers that each one follows.
     pub after: Vec<BTreeSet<usize>>,
-    /// The Workers that each one names and comes before, because they name it as well, directly or through others.
+    /// The Workers that each one names but precedes, because they also name it, directly or through others.
     pub cyclic: Vec<BTreeSet<usize>>,
 }
 
 impl DeployOrder {
-    /// Finds the order of Workers with these names, of which each names the Workers in `bound`.
+    /// Finds the order of Workers with these names. Each names the Workers in its entry of `bound`.
     #[must_use]
     pub fn new(workers: &[(&str, &BTreeSet<String>)]) -> DeployOrder {
         let names = |from: usize| -> BTreeSet<usize> {
@@ -64,7 +64,7 @@ impl DeployOrder {
         order
     }
 
-    /// Puts a Worker behind those that it names. `open` holds the Workers that wait for this one.
+    /// Puts a Worker after those that it names. `open` contains the Workers that wait for this one.
     fn visit(&mut self, at: usize, open: &mut BTreeSet<usize>) {
         if self.order.contains(&at) {
             return;

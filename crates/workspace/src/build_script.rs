@@ -1,4 +1,4 @@
-//! Finds the build of a package in its scripts: what they do before they upload, and the build of an adapter.
+//! Finds the build of a package in its scripts: the commands before an upload, and the build of an adapter.
 
 use super::manifest::Specs;
 
@@ -12,10 +12,11 @@ const MANAGERS: [&str; 4] = ["npm", "pnpm", "yarn", "bun"];
 /// The programs of the adapter of Next.js.
 const OPEN_NEXT: [&str; 2] = ["opennextjs-cloudflare", "@opennextjs/cloudflare"];
 
-/// The texts of which every command has one that uploads or builds with the adapter of Next.js.
+/// The strings that identify a script: each command that uploads, or builds with the adapter of Next.js, contains
+/// one of them.
 const UPLOADERS: [&str; 3] = ["wrangler", OPEN_NEXT[0], OPEN_NEXT[1]];
 
-/// Programs that run the scripts of packages in order, which xtask does itself.
+/// Programs that run the scripts of packages in order. xtask does this itself.
 const TASK_RUNNERS: [&str; 5] = ["turbo", "nx", "lerna", "lage", "moon"];
 
 /// Programs and names of scripts that check the code and write no output.
@@ -40,7 +41,7 @@ pub const OPEN_NEXT_BUILD: &str = "opennextjs-cloudflare build";
 /// The folder that it writes.
 pub const OPEN_NEXT_OUTPUT: &str = ".open-next";
 
-/// The number of scripts that are replaced by their commands. Scripts may run each other in a circle.
+/// The maximum number of scripts that are replaced by their commands, because scripts may call each other many times.
 const SCRIPTS: usize = 100;
 
 /// Returns the commands that build a package if its script `build` does not: those of the script `deploy` before the
@@ -81,8 +82,8 @@ pub(super) fn needs_open_next(scripts: &Specs) -> bool {
         && (steps.is_empty() || steps.iter().any(is_next))
 }
 
-/// Returns the steps of the script `name` before it uploads, without checks and without what acts on Cloudflare. Empty if it
-/// does not upload.
+/// Returns the commands of the script `name` before its upload, without checks and without commands that change Cloudflare.
+/// Empty if it does not upload.
 fn before_upload(scripts: &Specs, name: &str) -> Vec<String> {
     let mut all = steps(scripts, &format!("pre{name}"));
     all.extend(steps(scripts, name));
@@ -92,7 +93,7 @@ fn before_upload(scripts: &Specs, name: &str) -> Vec<String> {
     all
 }
 
-/// Returns the steps of the first script that ends with the build of OpenNext.
+/// Returns the commands of the first script that ends with the build of OpenNext.
 fn open_next_build(scripts: &Specs) -> Option<String> {
     let (deploys, others): (Vec<&str>, Vec<&str>) =
         scripts.keys().map(String::as_str).partition(|name| name.contains("deploy"));
@@ -111,7 +112,7 @@ fn steps(scripts: &Specs, name: &str) -> Vec<String> {
     expand(scripts, name, &mut Vec::new(), &mut { SCRIPTS })
 }
 
-/// Returns the commands of the script `name`, which those of `path` run.
+/// Returns the commands of the script `name`. `path` has the scripts that run it.
 fn expand<'s>(
     scripts: &'s Specs,
     name: &'s str,
@@ -181,7 +182,7 @@ fn is_upload(command: &str) -> bool {
     is_wrangler || is_open_next(command, &["deploy", "upload"])
 }
 
-/// Returns true for a command that does not run wrangler, or only what needs no account.
+/// Returns true for a command that does not run wrangler, or runs a command of wrangler that needs no account.
 fn is_local_wrangler(command: &str) -> bool {
     arguments(command, &["wrangler"]).is_none_or(|words| words.first() == Some(&"types"))
 }
@@ -190,14 +191,14 @@ fn is_task_runner(command: &str) -> bool {
     program(command).is_some_and(|program| TASK_RUNNERS.contains(&program))
 }
 
-/// Returns the program of a command, without what launches it.
+/// Returns the program of a command, without its launcher.
 fn program(command: &str) -> Option<&str> {
     let is_launcher =
         |word: &&str| LAUNCHERS.contains(word) || ["run", "run-script"].contains(word);
     command.split_whitespace().find(|word| !is_launcher(word))
 }
 
-/// Returns true unless a command only checks the code, or acts on Cloudflare.
+/// Returns true unless a command only checks the code, or changes Cloudflare.
 fn writes_output(command: &str) -> bool {
     let name = program(command).unwrap_or_default();
     let is_check = CHECKS.contains(&name.split(':').next().unwrap_or(name));

@@ -1,4 +1,4 @@
-//! Chooses the base of a comparison, so that no change is left out:
+//! Chooses the base of a comparison, so that no change is missed:
 //! `docs/adr/0011-the-base-of-a-change.md`.
 
 use std::thread::ScopedJoinHandle;
@@ -24,7 +24,7 @@ pub enum Base {
     /// A list of paths from stdin.
     #[serde(rename = "given")]
     PathList,
-    /// Nothing can be left out.
+    /// The base is unknown, so everything counts as changed.
     Everything {
         /// The reason.
         because: String,
@@ -37,18 +37,18 @@ pub enum Base {
 pub struct Changes {
     /// The base of the comparison.
     pub base: Base,
-    /// The commit that was compared; none before the first one.
+    /// The commit that was compared. `None` if there is no commit yet.
     pub head: Option<String>,
     /// `true` if uncommitted and untracked files count.
     pub uncommitted: bool,
-    /// The files that differ, relative to the root. Empty when there is no base.
+    /// The files that differ, relative to the root. Empty if there is no base.
     pub paths: Vec<Utf8PathBuf>,
-    /// Those among them that the working tree has otherwise than the commit that was compared.
+    /// Those of them that differ between the working tree and the compared commit.
     #[serde(skip)]
     pub working: Vec<Utf8PathBuf>,
 }
 
-/// The comparison that a person or a pipeline asks for, with the sources of its facts.
+/// The requested comparison, with access to the environment and to deployments.
 pub struct Question<'a> {
     /// The repository's root.
     pub root: &'a Utf8Path,
@@ -91,12 +91,12 @@ impl Question<'_> {
         Ok(self.changes_and(|_| ())?.0)
     }
 
-    /// The same, and what `make` makes meanwhile of the commit that is compared.
+    /// Does the same, and runs `make` with the compared commit in parallel.
     pub fn changes_and<T>(&self, make: impl FnOnce(&str) -> T) -> Result<(Changes, Option<T>)> {
         let uncommitted = self.head.is_none() && !self.in_a_pipeline();
         let root = self.root;
         std::thread::scope(|scope| {
-            // It takes longer than everything else, and does not depend on the base.
+            // It takes the longest, and does not depend on the base.
             let status = uncommitted.then(|| scope.spawn(|| history::uncommitted_paths(root)));
             let (base, head) = self.base_and_head()?;
             let committed = match (&base, &head) {
@@ -144,7 +144,7 @@ impl Question<'_> {
         Ok((base, Some(head)))
     }
 
-    /// The usual answer by one question to git. `None` if a closer look has to say why not.
+    /// Finds the merge base with one git command in the usual case. `None` if the slow path must explain the failure.
     fn at_once(&self, revision: &str) -> Result<Option<(Base, String)>> {
         let (name, base) = match self.base {
             Some(base) => (base.to_owned(), base.to_owned()),
@@ -185,8 +185,8 @@ impl Question<'_> {
         }
     }
 
-    /// A detached pipeline runs on the branch as it is; the other kinds on a merge of it into the
-    /// target branch, whose tip is then what to compare with.
+    /// Returns the base in a merge request. A detached pipeline runs on the branch. The other kinds
+    /// run on its merge with the target branch, and compare with the tip of the target branch.
     fn in_merge_request(&self, head: &str) -> Result<Base> {
         let kind = (self.variable)("CI_MERGE_REQUEST_EVENT_TYPE");
         let (name, why) = match kind.as_deref() {
@@ -206,8 +206,8 @@ impl Question<'_> {
         self.exactly(&id, why)
     }
 
-    /// Since the last deployment, whatever the history between: a failed pipeline leaves its changes to
-    /// the next one.
+    /// Returns the last deployment, independent of the history in between, because the next pipeline
+    /// must also deploy the changes of a failed one.
     fn on_default_branch(&self, head: &str) -> Result<Base> {
         let reason = match (self.deployed)() {
             LastDeployment::Commit(id) if is_id(&id) => {
@@ -239,7 +239,7 @@ impl Question<'_> {
         })
     }
 
-    /// The commit `id`, fetched where a pipeline's clone does not have it.
+    /// Returns the commit `id`. Fetches it if the clone of a pipeline does not have it.
     fn exactly(&self, id: &str, why: &str) -> Result<Base> {
         if history::commit(self.root, id)?.is_some() || history::fetch_commit(self.root, id)? {
             return Ok(Base::Commit { commit: id.to_owned(), why: why.to_owned() });
@@ -285,7 +285,7 @@ fn everything(because: &str) -> Base {
     Base::Everything { because: because.to_owned() }
 }
 
-/// Returns whether `text` is a full object id, and not the zeros that GitLab writes for "none".
+/// Returns true if `text` is a full object id, and not the zeros that GitLab uses for "none".
 fn is_id(text: &str) -> bool {
     text.len() >= 40
         && text.bytes().all(|b| b.is_ascii_hexdigit())

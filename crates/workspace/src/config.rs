@@ -42,12 +42,12 @@ pub struct Config {
     /// Settings of GitLab's pipeline.
     #[serde(default)]
     pub pipeline: PipelineSettings,
-    /// The variables of the caller that installs and builds see. All others are kept from them.
+    /// The variables of the caller that installs and builds see. They see no others.
     #[serde(default, skip_serializing_if = "Variables::is_empty")]
     pub variables: Variables,
-    /// The folders that projects are looked for in, by patterns as `workspaces` of a `package.json`
-    /// writes them: `apps/*`, `services/**`, `!apps/fixture`. By default all below `projects/`, or all
-    /// of the repository when there is no such folder.
+    /// The folders that are searched for projects, as patterns like those of `workspaces` in a
+    /// `package.json`: `apps/*`, `services/**`, `!apps/fixture`. By default `projects/`, or the whole
+    /// repository if there is no such folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projects: Option<Vec<String>>,
 }
@@ -64,7 +64,7 @@ pub struct Cloudflare {
 }
 
 impl Cloudflare {
-    /// Returns true if the account id is the placeholder that the repository comes with.
+    /// Returns true if the account id is the placeholder of a new repository.
     #[must_use]
     pub fn is_placeholder(&self) -> bool {
         self.account_id.bytes().all(|digit| digit == b'0')
@@ -76,7 +76,7 @@ impl Cloudflare {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Gitlab {
-    /// The address of the instance, with its relative root if it has one.
+    /// The URL of the instance, with its relative root if it has one.
     pub url: String,
     /// The numeric id of the project. It is not a secret.
     pub project_id: String,
@@ -85,7 +85,7 @@ pub struct Gitlab {
 }
 
 impl Gitlab {
-    /// Returns the project's number. `None` if it is the placeholder that the repository comes with.
+    /// Returns the project's number. `None` if it is the placeholder of a new repository.
     #[must_use]
     pub fn number(&self) -> Option<&str> {
         Some(self.project_id.as_str()).filter(|id| is_project_number(id))
@@ -104,7 +104,7 @@ pub fn is_project_number(id: &str) -> bool {
     id.bytes().all(|b| b.is_ascii_digit()) && id != "0" && !id.is_empty()
 }
 
-/// One place that projects are deployed to.
+/// An environment that projects are deployed to.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -115,13 +115,13 @@ pub struct Environment {
     /// Merge requests are previewed here unless another environment is named. One environment at most.
     #[serde(default)]
     pub previews: bool,
-    /// The way previews are made in this environment. `alias` uploads a version that runs with the
-    /// Worker's own bindings. `preview` makes a Worker Preview with separate bindings, which can be
-    /// deleted. A project's `previewStrategy` has precedence.
+    /// The kind of previews in this environment. `alias` uploads a version that runs with the
+    /// Worker's own bindings. `preview` creates a Worker Preview with separate bindings, which can
+    /// be deleted. A project's `previewStrategy` has precedence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview_strategy: Option<Strategy>,
     /// Route patterns that may match requests of a protected environment's routes. Others are refused, because
-    /// they would take its visitors.
+    /// they would take over its requests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shared_routes: Vec<String>,
     /// Fields of `cloudflare` that differ here, such as another account.
@@ -149,19 +149,19 @@ pub struct CloudflareOverride {
 pub struct Tools {
     /// The Dagger CLI and engine.
     pub dagger: String,
-    /// Bun, which runs wrangler, and installs and builds what has a lock file of Bun.
+    /// Bun, which runs wrangler, and installs and builds projects with a lock file of Bun.
     pub bun: String,
     /// Node, for projects that need it. By default the version that `.node-version` or `.nvmrc` names,
     /// else the one on PATH.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// npm, where no `packageManager` names a version. By default the one on PATH.
+    /// npm, if no `packageManager` names a version. By default the one on PATH.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub npm: Option<String>,
-    /// pnpm, where no `packageManager` names a version. By default one that fits the lock file.
+    /// pnpm, if no `packageManager` names a version. By default one that fits the lock file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pnpm: Option<String>,
-    /// Yarn, where neither `packageManager` nor `yarnPath` names a version. By default one that fits the
+    /// Yarn, if neither `packageManager` nor `yarnPath` names a version. By default one that fits the
     /// lock file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yarn: Option<String>,
@@ -173,11 +173,11 @@ pub struct Tools {
 #[serde(deny_unknown_fields, default)]
 pub struct Variables {
     /// Variables that only installs see, such as `NPM_TOKEN` for `${NPM_TOKEN}` in an `.npmrc`. Their
-    /// values are kept out of all output.
+    /// values are redacted in all output.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub install: Vec<String>,
-    /// Variables that builds see, such as `PUBLIC_API_URL`. A change of the value is a change of the
-    /// output, so its digest is part of the content key.
+    /// Variables that builds see, such as `PUBLIC_API_URL`. The output depends on the value, so its
+    /// digest is part of the content key.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub build: Vec<String>,
 }
@@ -195,20 +195,20 @@ impl Variables {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Images {
-    /// The image that holds Bun.
+    /// The image with Bun.
     pub bun: String,
-    /// The image that holds Node. Without it, `node:VERSION-slim` in the version that a project asks for.
+    /// The image with Node. By default `node:VERSION-slim` in the version that a project requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
 }
 
 impl Config {
-    /// Reads and checks the file below `root`. Every error ends with exit 3 and names the place.
+    /// Reads and checks the file below `root`. Every error ends with exit 3 and names the position in the file.
     pub fn load(root: &Utf8Path) -> Result<Config, Failure> {
         Config::read(&Source::from_working_tree(root))
     }
 
-    /// The same of a commit's files, or of the working tree's.
+    /// Reads the config from a commit or from the working tree.
     pub fn read(files: &Source) -> Result<Config, Failure> {
         let text = files.read(CONFIG_FILE.into()).map_err(|failure| match files {
             Source::WorkingTree { root } => {
@@ -219,14 +219,14 @@ impl Config {
         Config::parse(&text)
     }
 
-    /// Reads the file's text. The pure half of [`Config::read`].
+    /// Parses the file's text. Does no IO.
     pub fn parse(text: &str) -> Result<Config, Failure> {
         let config: Config = serde_json::from_str(text).map_err(|error| explain(&error))?;
         config.check(text)?;
         Ok(config)
     }
 
-    /// The account and token variable of `environment`; the shared ones for [`LOCAL`].
+    /// Returns the account and token variable of `environment`. [`LOCAL`] has the shared ones.
     #[must_use]
     pub fn cloudflare(&self, environment: &str) -> Cloudflare {
         let over = self.environments.get(environment).and_then(|e| e.cloudflare.as_ref());
@@ -250,7 +250,7 @@ impl Config {
         }
     }
 
-    /// Every account id that the file names, without repetition.
+    /// Returns every account id in the file, without duplicates.
     #[must_use]
     pub fn account_ids(&self) -> Vec<String> {
         let mut ids: Vec<String> = std::iter::once(LOCAL)
@@ -262,7 +262,7 @@ impl Config {
         ids
     }
 
-    /// The environment that merge requests are previewed in.
+    /// Returns the environment of previews.
     pub fn preview_environment(&self) -> Result<String, Failure> {
         let marked = self.environments.iter().find(|(_, environment)| environment.previews);
         marked.map(|(name, _)| name.clone()).ok_or_else(|| {
@@ -327,7 +327,7 @@ impl Config {
         self.pipeline.check(self, &at)
     }
 
-    /// Refuses names that are none, and tokens: an install or a build may run code of anybody.
+    /// Refuses invalid names, and tokens, because an install or a build runs untrusted code.
     fn check_variables(&self, at: &dyn Fn(&str) -> String) -> Result<(), Failure> {
         let named = self.environments.keys().map(|name| self.cloudflare(name).token_variable);
         let mut tokens: Vec<String> = named.collect();
@@ -357,13 +357,13 @@ impl Config {
     }
 }
 
-/// Returns whether every shell accepts `name` as a variable.
+/// Returns true if every shell accepts `name` as a variable.
 fn is_variable(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     !name.is_empty() && name.bytes().all(plain) && !name.as_bytes()[0].is_ascii_digit()
 }
 
-/// Turns serde's message into one that names file, place and the nearest field.
+/// Turns serde's message into one that names the file, the position and the nearest field.
 fn explain(error: &serde_json::Error) -> Failure {
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! JSON, JSONC and TOML texts as values, read as leniently as the tools that the files belong to.
+//! Parses JSON, JSONC and TOML, as leniently as the tools that the files belong to.
 
 use camino::Utf8Path;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::limits::{self, Syntax};
 
 /// Parses a config by the extension of its path: TOML for `toml`, else JSON with comments and trailing
-/// commas. The last of repeated keys counts in JSON. The error names the line where the parser knows it.
+/// commas. The last of repeated keys counts in JSON. The error names the line if the parser knows it.
 pub fn parse_config(path: &Utf8Path, text: &str) -> Result<Value, String> {
     let text = limits::without_bom(text);
     if path.extension() == Some("toml") { parse_toml(text) } else { parse_jsonc(text) }
@@ -19,13 +19,13 @@ pub fn parse_jsonc(text: &str) -> Result<Value, String> {
     parse_checked_jsonc(text)
 }
 
-/// Parses JSON with comments and trailing commas, of a text whose size and depth were checked.
+/// Parses JSON with comments and trailing commas. The caller has checked the size and depth of the text.
 pub(super) fn parse_checked_jsonc(text: &str) -> Result<Value, String> {
     let options = jsonc_parser::ParseOptions::default();
     jsonc_parser::parse_to_serde_value::<Value>(text, &options).map_err(|error| error.to_string())
 }
 
-/// Parses TOML. Dates become texts, as wrangler reads them.
+/// Parses TOML. Dates become strings, as in wrangler.
 fn parse_toml(text: &str) -> Result<Value, String> {
     limits::check(text, Syntax::Toml)?;
     match toml::from_str::<toml::Table>(text) {

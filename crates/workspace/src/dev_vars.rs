@@ -1,4 +1,4 @@
-//! `.dev.vars`: the values that a project's secrets have on this machine.
+//! `.dev.vars`: the local values of a project's secrets.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use super::symlinks;
 use super::wrangler::Target;
 use base::error::{Failure, refused};
 
-/// The name of the file. With a dot and an environment behind it, a file replaces it there.
+/// The name of the file. A file with the suffix `.ENVIRONMENT` replaces it in that environment.
 pub const DEV_VARS: &str = ".dev.vars";
 
 /// The default values of a project's secrets.
@@ -31,7 +31,7 @@ impl fmt::Debug for DevVars {
 }
 
 impl DevVars {
-    /// Reads the values for the secrets of `target`: those that it requires, or all if its config does not say.
+    /// Reads the values for the secrets of `target`: those that its config requires, or all if the config has no list.
     /// `.dev.vars.ENVIRONMENT` replaces `.dev.vars`, as in wrangler. Variables of the config keep their values. `None`
     /// if there is no file, or no secret in it.
     pub fn read(
@@ -74,7 +74,7 @@ fn parse(text: &str) -> BTreeMap<String, String> {
     values
 }
 
-/// Parses the entry that `text` begins with, and returns the text after it. `None` if its first line has none.
+/// Parses the entry at the start of `text`, and returns the text after it. `None` if the first line has no entry.
 fn entry(text: &str) -> Option<(&str, String, &str)> {
     let start = text.trim_start();
     let start = match start.strip_prefix("export") {
@@ -108,7 +108,7 @@ fn entry(text: &str) -> Option<(&str, String, &str)> {
     Some((name, bare.to_owned(), &value[line.len()..]))
 }
 
-/// Returns the text up to the closing quote, and the text after it. A quote after a backslash does not close.
+/// Returns the text up to the closing quote, and the text after it. A quote after a backslash does not end the text.
 fn split_quoted(text: &str, quote: char) -> Option<(&str, &str)> {
     let mut is_escaped = false;
     for (at, c) in text.char_indices() {

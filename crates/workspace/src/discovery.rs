@@ -1,4 +1,4 @@
-//! Finds what can be deployed: folders with a wrangler config.
+//! Finds the projects: folders with a wrangler config.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,8 +15,8 @@ use super::wrangler::{CONFIG_NAMES, WranglerConfig, is_config_name, is_variant};
 use base::error::{Failure, invalid_config, nearest, refused};
 use base::text::is_control_or_bidi;
 
-/// The folders that are searched for projects: those that the shared config names, else those below
-/// `projects/`, else, in a repository without that folder, all but ours.
+/// The folders that are searched for projects: those in the shared config, else those below
+/// `projects/`. In a repository without that folder, all except for ours.
 #[derive(Debug)]
 pub struct SearchFolders {
     patterns: Option<Patterns>,
@@ -25,7 +25,7 @@ pub struct SearchFolders {
 }
 
 impl SearchFolders {
-    /// Returns the place of a repository with these files.
+    /// Returns the folders of a repository with these files.
     pub fn new(files: &Source, config: &Config) -> Result<SearchFolders, Failure> {
         let in_projects = files.is_folder(PROJECTS.into());
         let Some(patterns) = &config.projects else {
@@ -46,7 +46,7 @@ impl SearchFolders {
         Utf8Path::new(&self.folder)
     }
 
-    /// Tells whether `dir` belongs to it.
+    /// Returns true if `dir` is searched.
     #[must_use]
     pub fn holds(&self, dir: &Utf8Path) -> bool {
         match &self.patterns {
@@ -56,7 +56,7 @@ impl SearchFolders {
     }
 }
 
-/// A wrangler config that no project can be made of.
+/// A wrangler config that cannot be used.
 #[derive(Clone, Debug, Serialize)]
 pub struct BrokenConfig {
     /// Its folder, relative to the repository's root.
@@ -66,7 +66,7 @@ pub struct BrokenConfig {
     /// The reason why it cannot be read.
     #[serde(serialize_with = "message")]
     pub failure: Failure,
-    /// `true` if it has no name. Tests have such configs, so it is not missed among the projects.
+    /// `true` if it has no name. Such a config is probably a test, so it is not expected among the projects.
     pub is_unnamed: bool,
 }
 
@@ -75,13 +75,13 @@ fn message<S: serde::Serializer>(failure: &Failure, to: S) -> Result<S::Ok, S::E
 }
 
 impl BrokenConfig {
-    /// Returns whether `name` can refer to this project.
+    /// Returns true if `name` can refer to this project.
     #[must_use]
     pub fn answers_to(&self, name: &str) -> bool {
         ends_with_path(&self.dir, name)
     }
 
-    /// Returns whether it can be read among these files.
+    /// Returns true if these files have it in a readable form.
     #[must_use]
     pub fn is_readable(&self, files: &Source) -> bool {
         let config = |text: String| WranglerConfig::parse(&self.config, &text).is_ok();
@@ -95,12 +95,12 @@ impl BrokenConfig {
             && package.is_none_or(manifest)
     }
 
-    /// Returns those of `all` that a person has to deal with.
+    /// Returns those of `all` that need a fix.
     pub fn needing_attention(all: &[BrokenConfig]) -> impl Iterator<Item = &BrokenConfig> {
         all.iter().filter(|broken| !broken.is_unnamed)
     }
 
-    /// Returns the error of its row, where it is meant among others. It stops no other project.
+    /// Returns the error of its row in a list of projects. It stops no other project.
     #[must_use]
     pub fn row(&self) -> Failure {
         let mut failure = self.failure.clone();
@@ -110,7 +110,7 @@ impl BrokenConfig {
         failure.hint(self.leave_out())
     }
 
-    /// Returns the way to leave it out.
+    /// Returns the hint that excludes it.
     #[must_use]
     pub fn leave_out(&self) -> String {
         leave_out(&self.dir)
@@ -143,13 +143,13 @@ pub fn unnamed_note(broken: &[BrokenConfig]) -> Option<String> {
     }
 }
 
-/// Returns the way to leave the projects of a folder out.
+/// Returns the hint that excludes the projects of a folder.
 #[must_use]
 pub fn leave_out(dir: &Utf8Path) -> String {
     format!("leave it out: `\"projects\": [\"**\", \"!{dir}\"]` in {CONFIG_FILE}")
 }
 
-/// Names the configs that are beside one that is used, in one line. `None` if there are none.
+/// Names the unused configs of project folders, in one line. `None` if there are none.
 #[must_use]
 pub fn ignored_note(ignored: &[Utf8PathBuf]) -> Option<String> {
     const SHOWN: usize = 3;
@@ -180,14 +180,14 @@ fn missing_config(dir: &Utf8Path, name: &str, configs: &[&Utf8Path]) -> Failure 
     }
 }
 
-/// The projects of a repository, and the configs that are none.
+/// The projects of a repository, and the configs that are not projects.
 #[derive(Debug, Default)]
 pub(super) struct Discoveries {
     /// The projects.
     pub projects: Vec<Project>,
-    /// The configs that no project can be made of.
+    /// The configs that cannot be used.
     pub broken: Vec<BrokenConfig>,
-    /// The configs that mean another version of a project beside them.
+    /// The configs that are a variant of a project in the same folder.
     pub ignored: Vec<Utf8PathBuf>,
 }
 
@@ -209,7 +209,7 @@ impl<'w> Discovery<'w> {
         Discovery { files, place, packages, unreadable }
     }
 
-    /// Returns the projects whose configs are among `listed`, and the configs that are none.
+    /// Returns the projects whose configs are among `listed`, and the configs that are not projects.
     pub(super) fn find(&self, listed: &[Utf8PathBuf]) -> Discoveries {
         let mut folders: BTreeMap<&Utf8Path, Vec<&Utf8Path>> = BTreeMap::new();
         for path in listed.iter().filter(|path| path.file_name().is_some_and(is_config_name)) {
@@ -225,8 +225,8 @@ impl<'w> Discovery<'w> {
         found
     }
 
-    /// Finds the projects of one folder: the configs that its package lists, else the config that wrangler itself would
-    /// take and every other one that names its own Worker.
+    /// Finds the projects of one folder: the configs that its package lists, else the config that wrangler would use
+    /// and every other one that names a different Worker.
     fn find_in(&self, dir: &Utf8Path, configs: &[&Utf8Path], found: &mut Discoveries) {
         let named =
             |name: &str| configs.iter().copied().find(|path| path.file_name() == Some(name));
@@ -259,7 +259,7 @@ impl<'w> Discovery<'w> {
         let mut workers: BTreeSet<String> = BTreeSet::new();
         for config in main.into_iter().chain(others) {
             match self.project(dir, config, main == Some(config)) {
-                // The same Worker configured otherwise, for a test for example, is no other project.
+                // Another config of the same Worker, for example for a test, is not a separate project.
                 Ok(project) if !workers.insert(project.worker.clone()) && listed.is_empty() => {
                     found.ignored.push(config.to_owned());
                 }
@@ -278,7 +278,7 @@ impl<'w> Discovery<'w> {
         }
     }
 
-    /// Tells whether `dir` belongs to the templates of a Rust crate, as those of `new` do.
+    /// Returns true if `dir` belongs to the templates of a Rust crate, such as those of `new`.
     fn is_crate_template(&self, dir: &Utf8Path) -> bool {
         let mut above = dir.ancestors().filter(|above| above.file_name() == Some("templates"));
         above.any(|templates| {
@@ -313,7 +313,7 @@ impl<'w> Discovery<'w> {
         }
         let worker = wrangler.target(config::LOCAL).worker;
         let name = match (dir.as_str(), is_main) {
-            // A repository that is one project has its Worker's name.
+            // A project in the root is named after its Worker.
             ("", _) => worker.clone(),
             (_, true) => dir.strip_prefix(PROJECTS).unwrap_or(dir).to_string(),
             (_, false) => config.strip_prefix(PROJECTS).unwrap_or(config).with_extension("").into(),

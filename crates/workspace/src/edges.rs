@@ -1,4 +1,4 @@
-//! Reads the edges of the graph out of manifests.
+//! Reads the edges of the graph from manifests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ pub(super) struct EdgeBuilder<'w> {
     graph: GraphBuilder,
     /// The install files of each folder.
     installs: BTreeMap<&'w str, Vec<&'w Utf8PathBuf>>,
-    /// The paths that the settings of each folder name.
+    /// The paths in the settings of each folder.
     named: BTreeMap<&'w str, BTreeSet<Utf8PathBuf>>,
 }
 
@@ -85,7 +85,7 @@ impl<'w> EdgeBuilder<'w> {
                 self.named_by_wrangler(node, &project.dir, &path);
             }
             match project.package.as_ref().filter(|package| package.dir != project.dir) {
-                // It installs, and builds nothing: the rest of the repository is not what this is made of.
+                // The root only installs and has no build, so the rest of the repository is not an input.
                 Some(root) if !root.builds && self.workspace.is_workspace_root(root) => {
                     self.dependencies(node, root);
                     self.installed_by(node, &project.dir);
@@ -102,9 +102,9 @@ impl<'w> EdgeBuilder<'w> {
         self.graph
     }
 
-    /// Adds what the symbolic links of each folder lead to. Git knows a link as the way to its target, and a build
-    /// reads the target. The package that owns the target counts as a whole, because git may ignore what is linked. A
-    /// link to a folder above itself means the way up, not everything in it.
+    /// Adds the targets of the symbolic links in each folder. Git stores a link as the path of its target, but a
+    /// build reads the target. The package that owns the target counts as a whole, because git may ignore the target.
+    /// A link to one of its parent folders does not add that folder.
     fn links(&mut self) {
         let files = &self.workspace.files;
         let targets = self.workspace.links.iter().filter_map(|link| {
@@ -112,7 +112,7 @@ impl<'w> EdgeBuilder<'w> {
             Some((link, real))
         });
         let targets: Vec<(&Utf8PathBuf, Utf8PathBuf)> = targets.collect();
-        // A target may hold links too.
+        // A target may contain links too.
         let mut has_grown = true;
         while has_grown {
             has_grown = false;
@@ -128,8 +128,9 @@ impl<'w> EdgeBuilder<'w> {
         }
     }
 
-    /// Every project is deployed by one shared module, and those without their own module are
-    /// built by another. Which engine runs makes no difference here: one content has one key.
+    /// Adds the shared module that deploys every project, and the one that builds projects without
+    /// their own module. They count with both engines, so that the same content always has the same
+    /// key.
     fn shared_modules(&mut self) {
         let there =
             |module: &&str| self.workspace.files.is_file(&Utf8Path::new(module).join(MODULE));
@@ -175,7 +176,7 @@ impl<'w> EdgeBuilder<'w> {
         }
     }
 
-    /// Adds the members that a dependency on a version finds.
+    /// Adds the members that a dependency on a version resolves to.
     fn versions(&mut self, node: NodeIndex, package: &'w Package, name: &str, spec: &'w str) {
         let resolved = self.resolve_catalog(package, name, spec);
         let mut found = match resolved {
@@ -183,7 +184,7 @@ impl<'w> EdgeBuilder<'w> {
             Spec::Alias(name, range) => self.members.satisfying(package, name, range),
             _ => Vec::new(),
         };
-        // An override may put another version in its place, which a member satisfies.
+        // An override may replace the version with one that a member satisfies.
         let overrides = self.members.root_of(&package.dir).map(|(_, root)| &root.rules.overrides);
         for (_, spec) in overrides.into_iter().flatten().filter(|(other, _)| other == name) {
             if let Spec::Range(range) = Spec::parse(spec) {
@@ -195,8 +196,7 @@ impl<'w> EdgeBuilder<'w> {
         }
     }
 
-    /// Returns what a specifier means once its catalog is looked up. A catalog that is not known may
-    /// hold any version.
+    /// Resolves a specifier through its catalog. An unknown catalog may contain any version.
     fn resolve_catalog(&self, package: &Package, name: &str, spec: &'w str) -> Spec<'w> {
         match Spec::parse(spec) {
             Spec::Catalog(catalog) => {
@@ -211,7 +211,7 @@ impl<'w> EdgeBuilder<'w> {
         }
     }
 
-    /// Returns the folders and files that a specifier means in this repository.
+    /// Returns the folders and files of this repository that a specifier refers to.
     fn local(&self, package: &Package, name: &str, spec: &str) -> Vec<Utf8PathBuf> {
         let root = self.members.root_of(&package.dir).map_or("", |(dir, _)| dir);
         let at = |base: &Utf8Path, path: &str| {
@@ -220,7 +220,7 @@ impl<'w> EdgeBuilder<'w> {
             to.into_iter().chain(target).collect::<Vec<_>>()
         };
         match Spec::parse(spec) {
-            // `workspace:other@*` gives a package another name.
+            // `workspace:other@*` is an alias of a package.
             Spec::Member { alias } => {
                 let found = self.members.asked_for(&package.dir, alias.unwrap_or(name));
                 found.into_iter().map(|found| found.dir.clone()).collect()
@@ -236,7 +236,7 @@ impl<'w> EdgeBuilder<'w> {
                 if Spec::parse(&patch.inner).is_local() && !patch.inner.starts_with("patch:") {
                     found.extend(self.local(package, name, &patch.inner));
                 }
-                // A patch that is built into Yarn has no file.
+                // A built-in patch of Yarn has no file.
                 if found.is_empty() { vec![package.dir.clone()] } else { found }
             }
             Spec::Catalog(_) | Spec::Range(_) | Spec::Alias(..) | Spec::Elsewhere => Vec::new(),
@@ -246,7 +246,7 @@ impl<'w> EdgeBuilder<'w> {
     /// Returns why a dependency is not found.
     fn missing(&self, package: &Package, name: &str, spec: &str) -> Failure {
         let manifest = package.dir.join(MANIFEST);
-        // It may be here, with a manifest that does not tell its name.
+        // It may exist with a manifest that has no name.
         let called = name.rsplit('/').next();
         let mut unreadable = self.workspace.unreadable.iter();
         if let Some((_, problem)) = unreadable.find(|(dir, _)| dir.file_name() == called) {
@@ -261,7 +261,7 @@ impl<'w> EdgeBuilder<'w> {
         }
     }
 
-    /// Adds what the `xtask` key adds. What it names and is not there is a problem of this package.
+    /// Adds the inputs of the `xtask` key. A missing one is a problem of this package.
     fn settings(&mut self, node: NodeIndex, package: &Package) {
         let manifest = package.dir.join(MANIFEST);
         for name in &package.settings.depends_on {
@@ -299,17 +299,17 @@ impl<'w> EdgeBuilder<'w> {
                 continue;
             };
             self.graph.add(node, &to, Origin::Input);
-            // Git knows the target of a link as text, and its content at the place that it leads to.
+            // Git stores only the path of a link's target. The content is at the target.
             if let Some(real) = self.workspace.files.resolve_link(&to) {
                 self.graph.add(node, &real, Origin::Input);
             }
         }
     }
 
-    /// Adds the files above a folder that decide what is installed for it, up to the nearest lock file,
-    /// and everything that those files name.
+    /// Adds the files above a folder that affect its installed packages, up to the nearest lock file,
+    /// and everything that those files refer to.
     fn installed_by(&mut self, node: NodeIndex, folder: &Utf8Path) {
-        // Dagger installs for a module by what is in its own folder.
+        // Dagger installs the dependencies of a module only by the files in its folder.
         if [modules::BUN, modules::CLOUDFLARE].iter().any(|module| {
             folder.parent().is_some_and(|above| Utf8Path::new(module).parent() == Some(above))
         }) {
@@ -327,7 +327,7 @@ impl<'w> EdgeBuilder<'w> {
                 }
             }
             for path in self.named.get(dir.as_str()).into_iter().flatten() {
-                // Its own folder counts as a whole, and a package does not install itself.
+                // The package's own folder already counts as a whole, and a package does not install itself.
                 if !(is_own && path.starts_with(dir)) && path != folder {
                     self.graph.add(node, path, Origin::Install);
                 }
@@ -338,8 +338,8 @@ impl<'w> EdgeBuilder<'w> {
         }
     }
 
-    /// Adds what a wrangler config names outside of its folder: the package that owns it, which is built
-    /// first, or else the file or folder itself.
+    /// Adds the paths of a wrangler config that lead out of its folder: the package that owns the path,
+    /// which is built first, or else the file or folder.
     fn named_by_wrangler(&mut self, node: NodeIndex, dir: &Utf8Path, path: &Utf8Path) {
         self.graph.add(node, self.owner(path, dir).unwrap_or(path), Origin::Config);
         if let Some(real) = self.workspace.files.resolve_link(path) {
@@ -347,21 +347,22 @@ impl<'w> EdgeBuilder<'w> {
         }
     }
 
-    /// Returns the folder of the package that owns `path`. `None` if no package does, or one around `dir`.
+    /// Returns the folder of the package that owns `path`. `None` if no package does, or if that package contains
+    /// `dir`.
     fn owner<'p>(&self, path: &'p Utf8Path, dir: &Utf8Path) -> Option<&'p Utf8Path> {
         path.ancestors().find(|above| {
             self.workspace.packages.contains_key(above.as_str()) && !dir.starts_with(above)
         })
     }
 
-    /// Adds the configs that the TypeScript config at `path` extends, and the code that it maps names to.
+    /// Adds the configs that the TypeScript config at `path` extends, and the targets of its `paths`.
     fn typescript(&mut self, path: &Utf8Path) {
         let dir = path.parent().unwrap_or(Utf8Path::new(""));
         let found = TypeScript::follow(&self.workspace.files, path);
         let outside =
             found.paths.iter().filter(|path| !path.starts_with(dir) || dir.as_str().is_empty());
         let outside: Vec<&Utf8PathBuf> = outside.collect();
-        // A folder that has this one inside would make every change of the repository count.
+        // A folder that contains this one would make every change of the repository count.
         let code =
             found.code.iter().filter(|path| !path.starts_with(dir) && !dir.starts_with(path));
         let code: Vec<&Utf8PathBuf> = code.collect();

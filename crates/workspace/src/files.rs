@@ -27,29 +27,29 @@ pub const NPMRC: &str = ".npmrc";
 /// The files of the repository.
 #[derive(Debug)]
 pub enum Source {
-    /// Those of the working tree.
+    /// The files of the working tree.
     WorkingTree {
         /// The repository's root, absolute.
         root: Utf8PathBuf,
     },
-    /// Those of a commit.
+    /// The files of a commit.
     Commit(Tree),
 }
 
 impl Source {
-    /// Those of the working tree at `root`.
+    /// Reads from the working tree at `root`.
     #[must_use]
     pub fn from_working_tree(root: &Utf8Path) -> Source {
         Source::WorkingTree { root: root.to_owned() }
     }
 
-    /// Those of `commit` in the repository at `root`.
+    /// Reads from `commit` in the repository at `root`.
     pub fn from_commit(root: &Utf8Path, commit: &str) -> Result<Source> {
         Ok(Source::Commit(Tree::load(root, commit, is_read)?))
     }
 
-    /// Every file that says what exists, and every symbolic link, sorted by their text. A deleted one may be among
-    /// those of the working tree.
+    /// Returns every file that defines a package, a project or a module, and every symbolic link, sorted by path
+    /// text. For the working tree, deleted files may be included.
     pub fn list(&self) -> Result<Listing> {
         match self {
             Source::WorkingTree { root } => git::list(root, is_defining_name),
@@ -64,7 +64,7 @@ impl Source {
         }
     }
 
-    /// Returns whether a listed file is missing, or is a dangling link.
+    /// Returns true if a listed file is missing, or is a dangling link.
     #[must_use]
     pub fn is_missing(&self, path: &Utf8Path) -> bool {
         match self {
@@ -73,7 +73,7 @@ impl Source {
         }
     }
 
-    /// The text of a file of the repository, and none that a link puts outside of it.
+    /// Reads the text of a file of the repository. Refuses a file that a link puts outside of it.
     pub fn read(&self, path: &Utf8Path) -> Result<String, Failure> {
         match self {
             Source::WorkingTree { root } => symlinks::read(root, path),
@@ -81,7 +81,7 @@ impl Source {
         }
     }
 
-    /// Returns the path that `path` resolves to. `None` if no symbolic link leads elsewhere in the
+    /// Returns the path that `path` resolves to. `None` if no symbolic link redirects it within the
     /// repository.
     #[must_use]
     pub fn resolve_link(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
@@ -92,7 +92,7 @@ impl Source {
         real.filter(|real| real != path)
     }
 
-    /// Returns whether a file is at `path`.
+    /// Returns true if a file is at `path`.
     #[must_use]
     pub fn is_file(&self, path: &Utf8Path) -> bool {
         match self {
@@ -101,13 +101,13 @@ impl Source {
         }
     }
 
-    /// Returns whether a folder is at `path`.
+    /// Returns true if a folder is at `path`.
     #[must_use]
     pub fn is_folder(&self, path: &Utf8Path) -> bool {
         self.exists(path) && !self.is_file(path)
     }
 
-    /// Returns whether a file or a folder is at `path`.
+    /// Returns true if a file or a folder is at `path`.
     #[must_use]
     pub fn exists(&self, path: &Utf8Path) -> bool {
         match self {

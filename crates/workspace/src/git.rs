@@ -1,4 +1,4 @@
-//! Git, read through its command line with everything that could surprise us switched off.
+//! Reads git through its command line, with a controlled environment and configuration.
 
 mod blobs;
 pub mod history;
@@ -22,13 +22,13 @@ pub use blobs::{Blobs, Contents, Gap, below, contents};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Head {
-    /// The full id of the commit that is checked out; none before the first commit.
+    /// The full id of the commit that is checked out. `None` before the first commit.
     pub commit: Option<String>,
     /// `true` if any file differs from that commit.
     pub dirty: bool,
 }
 
-/// The commit that is checked out, and whether the tree differs from it.
+/// Returns the commit that is checked out, and whether the working tree differs from it.
 pub fn head(root: &Utf8Path) -> Result<Head> {
     let status =
         text(root, &["status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal"])?;
@@ -49,16 +49,16 @@ pub fn branch(root: &Utf8Path) -> Result<Option<String>> {
 /// Paths of the repository, relative to its root and sorted by their text.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// The files whose names were wanted.
+    /// The files that passed the filter.
     pub files: Vec<Utf8PathBuf>,
     /// The symbolic links, whatever their names.
     pub links: Vec<Utf8PathBuf>,
 }
 
-/// Lists what git tracks or would track: the files whose name passes `wanted`, and the links. A deleted one may be
-/// among them. Dependency folders are left out even if they are committed, and so are paths that are not UTF-8.
+/// Lists the tracked and untracked files whose name passes `wanted`, and the links. Deleted files may be included.
+/// Dependency folders are left out even if they are committed, and so are paths that are not UTF-8.
 pub fn list(root: &Utf8Path, wanted: impl Fn(&str) -> bool) -> Result<Listing> {
-    // Two processes side by side: one reads the index, the other walks the folders, which is slow.
+    // Two processes in parallel: one reads the index, the other walks the folders, which is slow.
     let others = start_others(root)?;
     let staged = utf8_paths(output(root, &["ls-files", "-z", "--cached", "--stage"])?);
     let others = utf8_paths(finish(others, "ls-files")?);
@@ -81,12 +81,12 @@ pub fn list(root: &Utf8Path, wanted: impl Fn(&str) -> bool) -> Result<Listing> {
     })
 }
 
-/// Starts to list what git would track and does not yet, which takes a walk through all folders.
+/// Starts to list the untracked files, which needs a walk through all folders.
 fn start_others(root: &Utf8Path) -> Result<Child> {
     start(root, &["ls-files", "-z", "--others", "--exclude-standard"])
 }
 
-/// The paths whose name passes `wanted` and that are in no dependency folder.
+/// Returns the paths whose name passes `wanted` and that are in no dependency folder.
 pub fn with_names<'p>(
     paths: impl Iterator<Item = &'p str>,
     wanted: impl Fn(&str) -> bool,
@@ -105,13 +105,13 @@ fn utf8_paths(listed: Vec<u8>) -> String {
     })
 }
 
-/// The mode of a repository inside of the repository, of which git keeps the commit alone.
+/// The mode of a nested repository, of which git stores only the commit.
 pub const REPOSITORY: &str = "160000";
 
-/// The mode of a symbolic link, whose content is the way to what it means.
+/// The mode of a symbolic link, whose content is the path of its target.
 pub const LINK: &str = "120000";
 
-/// The standard output of a git command in `root`, which must be UTF-8.
+/// Returns the standard output of a git command in `root`, which must be UTF-8.
 fn text(root: &Utf8Path, args: &[&str]) -> Result<String> {
     utf8(output(root, args)?)
 }
@@ -121,7 +121,7 @@ fn utf8(listed: Vec<u8>) -> Result<String> {
         .map_err(|_| refused("a file name in this repository is not UTF-8; rename it").into())
 }
 
-/// The standard output of a git command in `root`.
+/// Returns the standard output of a git command in `root`.
 fn output(root: &Utf8Path, args: &[&str]) -> Result<Vec<u8>> {
     finish(start(root, args)?, args[0])
 }
@@ -149,7 +149,7 @@ fn finish(child: Child, verb: &str) -> Result<Vec<u8>> {
     Err(refused(format!("`git {verb}` failed: {message}")).hint(advice(&stderr)).into())
 }
 
-/// Returns the next step after an error of git: its own advice if it has some.
+/// Returns the next step after an error of git: git's own advice if it prints some.
 fn advice(stderr: &str) -> String {
     let exception = stderr.lines().find(|line| line.contains("safe.directory"));
     if let Some(command) = exception.and_then(|line| line.find("git config").map(|at| &line[at..]))
@@ -163,7 +163,7 @@ fn advice(stderr: &str) -> String {
     hints.join(" ")
 }
 
-/// Variables that make git answer for another repository or in another form.
+/// Variables that make git use another repository or another output format.
 const MISLEADING: [&str; 13] = [
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -198,8 +198,8 @@ pub fn ask(root: &Utf8Path, arguments: &[&str]) -> Option<String> {
     probe::capture_stdout(&command).filter(|text| !text.is_empty())
 }
 
-/// Git without locks, prompts, pagers, monitors and inherited repositories: the precautions that
-/// moon takes (<https://github.com/moonrepo/moon>, crate `vcs`).
+/// Creates a git command without locks, prompts, pagers, file system monitors and inherited
+/// repositories. moon does the same (<https://github.com/moonrepo/moon>, crate `vcs`).
 fn command(root: &Utf8Path) -> Command {
     let mut git = Command::new("git");
     git.current_dir(root).stdin(Stdio::null()).envs(own_variables());
@@ -214,7 +214,7 @@ fn command(root: &Utf8Path) -> Command {
     git
 }
 
-/// Returns whether `root` is a shallow clone.
+/// Returns true if `root` is a shallow clone.
 pub fn is_shallow(root: &Utf8Path) -> Result<bool> {
     let answer = text(root, &["rev-parse", "--is-shallow-repository"])?;
     Ok(answer.trim() == "true")
@@ -232,7 +232,7 @@ pub fn outside_of_sparse_checkout(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
     Ok(outside.filter(|path| root.join(path).symlink_metadata().is_err()).collect())
 }
 
-/// Returns the settings whose names match a pattern, in small letters. The last of several counts.
+/// Returns the settings whose names match a pattern, with lowercase names. The last of repeated ones counts.
 fn settings(root: &Utf8Path, pattern: &str) -> BTreeMap<String, String> {
     let listed = command(root).args(["config", "-z", "--get-regexp", pattern]).output();
     let listed = listed.map(|output| utf8_paths(output.stdout)).unwrap_or_default();
@@ -241,14 +241,14 @@ fn settings(root: &Utf8Path, pattern: &str) -> BTreeMap<String, String> {
     listed.split('\0').filter_map(setting).collect()
 }
 
-/// Tells whether `folder` is the root of a repository. A `.git` folder with nothing in it makes none.
+/// Returns true if `folder` is the root of a repository. An empty `.git` folder does not count.
 #[must_use]
 pub fn is_repository(folder: &Utf8Path) -> bool {
     let own = folder.join(".git");
     own.is_file() || own.join("HEAD").exists()
 }
 
-/// Returns whether git ignores `path`.
+/// Returns true if git ignores `path`.
 pub fn is_ignored(root: &Utf8Path, path: &Utf8Path) -> Result<bool> {
     let status = command(root).args(["check-ignore", "--quiet", "--", path.as_str()]).status()?;
     Ok(status.success())
@@ -265,14 +265,14 @@ pub fn ignored_paths(root: &Utf8Path, paths: &[&Utf8Path]) -> Result<BTreeSet<Ut
     let input: String = paths.iter().map(|path| format!("{path}\0")).collect();
     let stdin = child.stdin.take();
     let output = std::thread::scope(|scope| {
-        // Git answers before it has read everything, so a thread writes.
+        // Git writes output before it has read all input, so a thread writes the input.
         scope.spawn(|| stdin.map(|mut stdin| stdin.write_all(input.as_bytes())));
         child.wait_with_output()
     })?;
     Ok(utf8_paths(output.stdout).split_terminator('\0').map(Utf8PathBuf::from).collect())
 }
 
-/// Returns whether `folder` can only hold what programs made: git ignores it and tracks no file in it.
+/// Returns true if `folder` can only contain generated files: git ignores it and tracks no file in it.
 pub fn is_generated(root: &Utf8Path, folder: &Utf8Path) -> Result<bool> {
     let path = Utf8PathBuf::from(format!("{folder}/"));
     Ok(is_ignored(root, &path)?

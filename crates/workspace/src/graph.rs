@@ -1,4 +1,4 @@
-//! The graph of the folders that a project's output depends on.
+//! The graph of the folders and files that a project's output depends on.
 
 use std::collections::BTreeSet;
 
@@ -18,11 +18,11 @@ pub enum Origin {
     Manifest,
     /// A lock file or a package manager's settings in a folder above.
     Install,
-    /// The Dagger module that builds or deploys it, or a local dependency of a `dagger.json`.
+    /// The Dagger module that builds or deploys the project, or a local dependency of a `dagger.json`.
     Module,
     /// `xtask.dependsOn` of a `package.json`.
     DependsOn,
-    /// `xtask.inputs` of a `package.json`, or what a TypeScript config extends.
+    /// `xtask.inputs` of a `package.json`, or the configs that a TypeScript config extends.
     Input,
     /// A path of a wrangler config that leads out of its folder.
     Config,
@@ -30,7 +30,7 @@ pub enum Origin {
     Link,
 }
 
-/// One step from a folder to something that it is made from.
+/// An edge from a folder to one of its inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Edge<'g> {
@@ -42,7 +42,7 @@ pub struct Edge<'g> {
     pub origin: Origin,
 }
 
-/// The number of a folder, or of a file that is an input.
+/// The index of a folder, or of a file that is an input.
 pub(crate) type NodeIndex = usize;
 
 /// The edges of a whole repository, by the folder that depends.
@@ -54,8 +54,8 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// The graph of these nodes, sorted by the text of their paths, with the edges of each. `None` if
-    /// they are not sorted, or an edge leads to no node.
+    /// Creates the graph of these nodes, sorted by the text of their paths, with the edges of each.
+    /// `None` if they are not sorted, or if an edge leads to no node.
     pub(crate) fn from_parts(
         paths: Vec<Utf8PathBuf>,
         edges: Vec<Vec<(NodeIndex, Origin)>>,
@@ -65,20 +65,20 @@ impl Graph {
         (sorted && inside && paths.len() == edges.len()).then_some(Graph { paths, edges })
     }
 
-    /// Everything that decides the output of `project`: its own folder and, through every edge,
-    /// the folders and files it is made from. Sorted.
+    /// Returns the inputs of `project`: its own folder and, through every edge, the folders and
+    /// files that it depends on. Sorted.
     #[must_use]
     pub fn inputs(&self, project: &Project) -> BTreeSet<Utf8PathBuf> {
         self.reachable(&project.dir, |_| true)
     }
 
-    /// The same for what this machine's tools build, which is made without any Dagger module.
+    /// Returns the same for a build with the tools of this machine, which uses no Dagger module.
     #[must_use]
     pub fn build_inputs(&self, project: &Project) -> BTreeSet<Utf8PathBuf> {
         self.reachable(&project.dir, |origin| origin != Origin::Module)
     }
 
-    /// The same for the package in `dir`.
+    /// Returns the same for the package in `dir`.
     #[must_use]
     pub fn inputs_of(&self, dir: &Utf8Path) -> BTreeSet<Utf8PathBuf> {
         self.reachable(dir, |origin| origin != Origin::Module)
@@ -97,7 +97,7 @@ impl Graph {
         found
     }
 
-    /// The edges that start in `dir`.
+    /// Returns the edges from `dir`.
     pub fn edges<'g>(&'g self, dir: &'g Utf8Path) -> impl Iterator<Item = Edge<'g>> {
         let edges = self.number(dir).into_iter().flat_map(|node| &self.edges[node]);
         edges.map(move |(to, origin)| Edge { from: dir, to: &self.paths[*to], origin: *origin })
@@ -108,12 +108,12 @@ impl Graph {
         self.paths.binary_search_by(|other| other.as_str().cmp(path.as_str())).ok()
     }
 
-    /// The path of a node.
+    /// Returns the path of a node.
     pub(crate) fn path(&self, node: NodeIndex) -> &Utf8Path {
         &self.paths[node]
     }
 
-    /// Returns the dependencies of a node, by number.
+    /// Returns the dependencies of a node, by index.
     pub(crate) fn steps(&self, node: NodeIndex) -> &[(NodeIndex, Origin)] {
         &self.edges[node]
     }
@@ -123,7 +123,7 @@ impl Graph {
         self.paths.len()
     }
 
-    /// The nodes that lie below `folder`.
+    /// Returns the nodes below `folder`.
     pub(super) fn below(&self, folder: &Utf8Path) -> impl Iterator<Item = NodeIndex> {
         let prefix = format!("{folder}/");
         let from = self.paths.partition_point(|path| path.as_str() < prefix.as_str());

@@ -1,4 +1,4 @@
-//! A graph while it is read.
+//! Builds a graph.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,19 +7,19 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::graph::{Graph, NodeIndex, Origin};
 use base::error::{Failure, refused};
 
-/// Nodes numbered in the order of their coming, and what is wrong with them.
+/// The nodes in insertion order, with their problems.
 #[derive(Debug, Default)]
 pub(super) struct GraphBuilder {
     numbers: BTreeMap<String, NodeIndex>,
     paths: Vec<Utf8PathBuf>,
     edges: Vec<Vec<(NodeIndex, Origin)>>,
-    /// The problem of each folder's manifest. It matters only if a project is made from the folder,
-    /// because repositories hold broken manifests on purpose, as fixtures and templates.
+    /// The problem of each folder's manifest. It matters only if a project depends on the folder,
+    /// because repositories contain broken manifests on purpose, in fixtures and templates.
     problems: BTreeMap<NodeIndex, Failure>,
 }
 
 impl GraphBuilder {
-    /// The number of the folder or file at `path`, which it gets here when it has none yet.
+    /// Returns the index of the folder or file at `path`. Adds it if it is new.
     pub(super) fn node(&mut self, path: &Utf8Path) -> NodeIndex {
         if let Some(node) = self.numbers.get(path.as_str()) {
             return *node;
@@ -30,7 +30,7 @@ impl GraphBuilder {
         self.paths.len() - 1
     }
 
-    /// Returns the nodes of `path` and of the folders above it that exist so far.
+    /// Returns the existing nodes of `path` and of the folders above it.
     pub(super) fn nodes_above(&self, path: &Utf8Path) -> Vec<NodeIndex> {
         path.ancestors().filter_map(|above| self.numbers.get(above.as_str())).copied().collect()
     }
@@ -40,7 +40,7 @@ impl GraphBuilder {
         &self.paths[node]
     }
 
-    /// Adds an edge; returns whether it is new.
+    /// Adds an edge. Returns true if it is new.
     pub(super) fn add(&mut self, from: NodeIndex, to: &Utf8Path, origin: Origin) -> bool {
         let edge = (self.node(to), origin);
         let new = edge.0 != from && !self.edges[from].contains(&edge);
@@ -50,17 +50,17 @@ impl GraphBuilder {
         new
     }
 
-    /// Notes what is wrong with the manifest of a folder.
+    /// Records a problem of a folder's manifest.
     pub(super) fn problem(&mut self, node: NodeIndex, message: String) {
         self.refuse(node, refused(message));
     }
 
-    /// Notes what is wrong with the manifest of a folder, and what to do about it.
+    /// Records a problem of a folder's manifest, with the fix.
     pub(super) fn refuse(&mut self, node: NodeIndex, failure: Failure) {
         self.problems.entry(node).or_insert(failure);
     }
 
-    /// Returns what is wrong with anything that `folder` is made from. The nearest problem counts.
+    /// Returns the nearest problem among the inputs of `folder`.
     pub(super) fn problem_of(&self, folder: &Utf8Path) -> Option<&Failure> {
         if self.problems.is_empty() {
             return None;
@@ -82,7 +82,7 @@ impl GraphBuilder {
         None
     }
 
-    /// The graph, in the order of paths.
+    /// Returns the graph, sorted by path.
     pub(super) fn finish(mut self) -> Graph {
         let mut sorted = vec![0; self.paths.len()];
         for (place, node) in self.numbers.values().enumerate() {

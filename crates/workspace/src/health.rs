@@ -1,4 +1,4 @@
-//! The setting `xtask.health` of a `package.json`: what must answer after a deployment.
+//! The setting `xtask.health` of a `package.json`: the expected response after a deployment.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
@@ -6,17 +6,17 @@ use serde_json::{Value, json};
 /// The settings of the health check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Health {
-    /// Nothing is set, so the check asks for `/` and decides by what was built.
+    /// The setting is missing. The check requests `/` and judges the response by the build.
     #[default]
     Default,
-    /// The address must answer.
+    /// The URL must respond with an accepted status.
     Ask {
-        /// The path of the address, with a query if it needs one.
+        /// The path of the URL, with an optional query.
         path: String,
         /// The accepted status codes. `None` means any success (200 to 299).
         status: Option<Vec<u16>>,
     },
-    /// `false`: the project is not asked at all.
+    /// `false`: no request is sent.
     Off,
 }
 
@@ -24,7 +24,7 @@ pub enum Health {
 const FORMS: &str = "`xtask.health` must be a path (`\"/up\"`), a list of accepted status codes (`[200, 401]`), both (`{ \"path\": \"/up\", \"status\": [204] }`), or `false`";
 
 impl Health {
-    /// The path to ask.
+    /// Returns the path to request.
     #[must_use]
     pub fn path(&self) -> &str {
         match self {
@@ -33,7 +33,7 @@ impl Health {
         }
     }
 
-    /// The accepted status codes. `None` means any success.
+    /// Returns the accepted status codes. `None` means any success.
     #[must_use]
     pub fn accepted_codes(&self) -> Option<&[u16]> {
         match self {
@@ -42,7 +42,7 @@ impl Health {
         }
     }
 
-    /// Parses the value of the setting. The error says what is wrong with it.
+    /// Parses the value of the setting.
     pub fn parse(value: &Value) -> Result<Health, String> {
         let wrong = |what: &str| format!("{FORMS}; {what}");
         match value {
@@ -118,7 +118,7 @@ fn checked_status(codes: &[Value]) -> Result<Vec<u16>, String> {
     }
 }
 
-/// Tells whether `path` can be the path of an address as it is written.
+/// Returns true if `path` is a valid URL path without further encoding.
 fn is_path(path: &str) -> bool {
     path.starts_with('/')
         && path.bytes().all(|b| b.is_ascii_graphic() && !b"\"'`\\<>{}|^#".contains(&b))

@@ -1,4 +1,4 @@
-//! Names of hosts as they are sent: in ASCII (RFC 3492, RFC 5891).
+//! Converts host names to the ASCII form of requests (RFC 3492, RFC 5891).
 
 /// The parameters of Punycode.
 const BASE: u32 = 36;
@@ -7,8 +7,8 @@ const DAMP: u32 = 700;
 const T_MIN: u32 = 1;
 const T_MAX: u32 = 26;
 
-/// Returns a host, or a pattern of hosts, in lower case and in ASCII. A label with both `*` and other letters than
-/// ASCII becomes `*`, because no label of a request can be compared with it.
+/// Returns a host, or a pattern of hosts, in lower case and in ASCII. A label with both `*` and non-ASCII letters
+/// becomes `*`, because it cannot be compared with the label of a request.
 #[must_use]
 pub fn to_ascii(host: &str) -> String {
     let host = host.to_lowercase().replace(['。', '．', '｡'], ".");

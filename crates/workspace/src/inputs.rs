@@ -1,4 +1,4 @@
-//! The contents of everything that projects are made from, as a build would read them.
+//! Reads the contents of the inputs of projects, as a build would read them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use super::locks::LockFile;
 use super::package_manager::is_lock_file;
 use super::project::Project;
 
-/// The contents of everything that one project is made from.
+/// The contents of the inputs of one project.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
     /// Every file by its path.
@@ -24,8 +24,8 @@ pub struct Inputs {
     pub refusal: Option<Failure>,
 }
 
-/// Reads the inputs of each of `projects`, and of `pins`, files and folders that every project is made
-/// with. Git is asked once for all of them, since projects share inputs.
+/// Reads the inputs of each of `projects`, and `pins`, the files and folders that affect every
+/// project. Calls git once for all of them, because projects share inputs.
 pub fn read(
     workspace: &Workspace,
     projects: &[&Project],
@@ -54,7 +54,7 @@ pub fn read(
         let mut gaps = contents.gaps.iter();
         let gap = gaps.find(|(gap, _)| paths.iter().any(|path| overlaps(path, gap)));
         let mut blobs: BTreeMap<_, _> = found.map(|(path, blob)| (path.to_owned(), blob)).collect();
-        // Of a lock file above, only the packages count that the project is installed with.
+        // Of a lock file in a parent folder, only the packages that the project installs count.
         for path in all.iter().filter(|path| is_above(path, &paths)) {
             let lock = locks.get(path).and_then(Option::as_ref);
             if let Some(id) = lock.and_then(|lock| lock_changes::slice(workspace, all, path, lock))
@@ -67,12 +67,12 @@ pub fn read(
     Ok(paths.iter().map(inputs).collect())
 }
 
-/// Tells whether a file lies in none of the other inputs.
+/// Returns true if a file is in none of the other inputs.
 fn is_above(path: &Utf8Path, inputs: &[&Utf8Path]) -> bool {
     !inputs.iter().any(|input| *input != path && path.starts_with(input))
 }
 
-/// Tells whether the gap lies in an input, or the input in the gap.
+/// Returns true if the gap is in an input, or the input in the gap.
 fn overlaps(input: &Utf8Path, gap: &Utf8Path) -> bool {
     gap.starts_with(input) || input.starts_with(gap)
 }

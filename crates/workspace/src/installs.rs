@@ -1,5 +1,6 @@
-//! Reads the files that a package manager's settings name: patch files, local overrides, plugins,
-//! hooks. All of them affect everything that is installed below the folder of the settings.
+//! Reads the files that a package manager's settings refer to: patch files, local overrides,
+//! plugins, hooks. All of them affect everything that is installed below the folder of the
+//! settings.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +34,7 @@ pub const INSTALL_SETTINGS: [&str; 10] = [
 /// The settings of Yarn berry.
 pub const YARNRC: &str = ".yarnrc.yml";
 
-/// Folders that Yarn berry reads in addition to its settings.
+/// The folders that Yarn berry reads in addition to its settings.
 const YARN_FOLDERS: [&str; 3] = [".yarn/patches", ".yarn/plugins", ".yarn/releases"];
 
 /// Settings of folders that hold copies of what the lock file pins.
@@ -48,7 +49,7 @@ const COPIES: [&str; 8] = [
     "virtual-store-dir",
 ];
 
-/// The most files that hooks are followed through.
+/// The maximum number of files that hooks are followed through.
 const MAX_HOOKS: usize = 100;
 
 /// Collects the paths that the settings of one folder name.
@@ -61,7 +62,8 @@ pub(super) struct NamedPaths<'a> {
 }
 
 impl<'a> NamedPaths<'a> {
-    /// Returns the paths that `settings`, files of `dir`, and its package name. All are in the repository.
+    /// Returns the paths that the package of `dir` and `settings`, files in `dir`, refer to. All are in the
+    /// repository.
     pub(super) fn collect(
         files: &'a Source,
         members: &'a Members<'a>,
@@ -72,7 +74,7 @@ impl<'a> NamedPaths<'a> {
     ) -> BTreeSet<Utf8PathBuf> {
         let mut named = NamedPaths { files, members, dir, root, found: BTreeSet::new() };
         match (root, package) {
-            // Its rules hold those of its package, and those of its settings.
+            // Its rules contain those of its package, and those of its settings.
             (Some(root), _) => named.rules(&root.rules),
             (None, Some(package)) => named.rules(&package.rules),
             (None, None) => {}
@@ -103,7 +105,7 @@ impl<'a> NamedPaths<'a> {
         }
     }
 
-    /// Adds what a specifier means in this repository.
+    /// Adds the files and folders of this repository that a specifier refers to.
     fn spec(&mut self, name: &str, spec: &str) {
         match Spec::parse(spec) {
             Spec::Path(path) | Spec::MemberPath(path) => self.add(path),
@@ -154,7 +156,7 @@ impl<'a> NamedPaths<'a> {
                     }
                 }
                 let mut parsed = to_json(&parsed);
-                // Members are followed, not counted for everything.
+                // Members are followed as dependencies. They do not affect every package.
                 parsed.as_object_mut().and_then(|entries| entries.remove("packages"));
                 self.values("", &parsed);
             }
@@ -219,8 +221,8 @@ impl<'a> NamedPaths<'a> {
         }
     }
 
-    /// Adds a path relative to the folder, whether or not anything is there, and what a link there
-    /// leads to.
+    /// Adds a path relative to the folder, even if it does not exist. If it is a link, adds its
+    /// target too.
     fn add(&mut self, path: &str) {
         let Some(path) = self.resolve(path) else { return };
         self.found.extend(self.files.resolve_link(&path));
@@ -233,7 +235,8 @@ impl<'a> NamedPaths<'a> {
         }
     }
 
-    /// Returns a path of the repository. `None` if it leads out of it, or to the folder or one above.
+    /// Returns a path of the repository. `None` if it leads out of the repository, or to the folder or one of its
+    /// parents.
     fn resolve(&self, path: &str) -> Option<Utf8PathBuf> {
         let path = path.strip_prefix("~/").unwrap_or(path);
         normalize(&self.dir.join(path)).filter(|path| !self.dir.starts_with(path))

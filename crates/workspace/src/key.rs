@@ -1,4 +1,4 @@
-//! The content key: 12 hexadecimal digits over everything that decides a project's output.
+//! The content key: 12 hexadecimal digits of a hash over all inputs of a project.
 
 use std::collections::BTreeMap;
 
@@ -18,8 +18,8 @@ pub struct Blob {
     pub id: String,
 }
 
-/// The key of `inputs` (path to content) under `facts` (environment, tool versions and the like).
-/// It depends on neither clock, nor user, nor place of the checkout, nor order.
+/// Returns the key of `inputs` (path to content) and `facts` (such as environment and tool
+/// versions). It does not depend on the clock, the user, the path of the checkout, or the order.
 #[must_use]
 pub fn content_key<P: AsRef<Utf8Path> + Ord>(
     inputs: &BTreeMap<P, Blob>,
@@ -28,14 +28,14 @@ pub fn content_key<P: AsRef<Utf8Path> + Ord>(
     digest(inputs, facts)[..12].to_owned()
 }
 
-/// The same in full: 64 digits, of which no two different inputs share any.
+/// Returns the full hash of 64 digits.
 #[must_use]
 pub fn digest<P: AsRef<Utf8Path> + Ord>(
     inputs: &BTreeMap<P, Blob>,
     facts: &BTreeMap<&str, String>,
 ) -> String {
     let mut context = Context::new(&SHA256);
-    // Every field is preceded by its length, so that no two different inputs read the same.
+    // Every field has its length as a prefix, so that different inputs have different encodings.
     let mut feed = |text: &str| {
         context.update(&(text.len() as u64).to_be_bytes());
         context.update(text.as_bytes());
@@ -54,7 +54,7 @@ pub fn digest<P: AsRef<Utf8Path> + Ord>(
     hex(context.finish().as_ref())
 }
 
-/// A word that no other attempt has: the time, so that files sort, and random digits.
+/// Returns a unique id of an attempt: the time, so that files sort, and random digits.
 pub fn fresh_nonce() -> Result<String, Failure> {
     let mut random = [0; 4];
     ring::rand::SystemRandom::new()
@@ -63,13 +63,13 @@ pub fn fresh_nonce() -> Result<String, Failure> {
     Ok(format!("{}-{}", unix_now(), hex(&random)))
 }
 
-/// Returns six hexadecimal digits that tell texts apart whose other characters were replaced.
+/// Returns six hexadecimal digits that distinguish names after their special characters were replaced.
 #[must_use]
 pub fn short_hash(text: &str) -> String {
     hex(&digest_of(&SHA256, text.as_bytes()).as_ref()[..3])
 }
 
-/// Bytes as lower-case hexadecimal digits.
+/// Formats bytes as lowercase hexadecimal digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -95,7 +95,7 @@ mod tests {
     type Files = BTreeMap<String, (bool, String)>;
 
     fn files() -> impl proptest::strategy::Strategy<Value = Files> {
-        // Few letters, so that near misses such as `a` + `bc` against `ab` + `c` come up.
+        // Few letters, so that near misses such as `a` + `bc` against `ab` + `c` occur.
         let content = (proptest::bool::ANY, "[ab0]{0,3}");
         proptest::collection::btree_map("[ab]{1,2}(/[ab]{1,2})?", content, 0..4)
     }

@@ -1,4 +1,4 @@
-//! The contents of the repository: the shared config, the projects, and their dependencies.
+//! Reads a repository: the shared config, the projects, and their dependencies.
 
 pub mod affected;
 pub mod before_deploy;
@@ -76,7 +76,7 @@ use references::TSCONFIGS;
 use roots::{Root, RootFiles};
 use symlinks::SymlinkReader;
 
-/// The repository as xtask sees it.
+/// The content of the repository.
 #[derive(Debug)]
 pub struct Workspace {
     /// The repository's root, absolute.
@@ -87,9 +87,9 @@ pub struct Workspace {
     pub config: Config,
     /// Every project, sorted by folder.
     pub projects: Vec<Project>,
-    /// The wrangler configs that no project can be made of, sorted by folder.
+    /// The wrangler configs that cannot be used, sorted by folder.
     pub broken: Vec<BrokenConfig>,
-    /// The wrangler configs that mean another version of a project beside them.
+    /// The wrangler configs that are a variant of a project in the same folder.
     pub ignored_configs: Vec<Utf8PathBuf>,
     /// Every package of the repository, by the text of its folder: comparing paths part by part is
     /// slow.
@@ -111,9 +111,8 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Reads the repository at `root`: packages of the whole tree; projects where
-    /// [`discovery::SearchFolders`] says. Files that git ignores and dependency folders do not count. A wrangler
-    /// config that cannot be read is an error.
+    /// Reads the repository at `root`: all packages, and the projects in [`discovery::SearchFolders`]. Ignored
+    /// files and dependency folders do not count. A wrangler config that cannot be read is an error.
     pub fn load(root: &Utf8Path) -> Result<Workspace> {
         let mut workspace = Workspace::survey(root)?;
         match workspace.broken.iter().position(|broken| !broken.is_unnamed) {
@@ -122,18 +121,18 @@ impl Workspace {
         }
     }
 
-    /// The same with the configs that cannot be read beside the projects: repositories hold such ones
-    /// as fixtures and templates.
+    /// Does the same, but collects the configs that cannot be read, because repositories contain such
+    /// configs in fixtures and templates.
     pub fn survey(root: &Utf8Path) -> Result<Workspace> {
         Workspace::from_source(root, Source::from_working_tree(root))
     }
 
-    /// The same of a commit, whatever the working tree holds.
+    /// Does the same for a commit, independent of the working tree.
     pub fn survey_commit(root: &Utf8Path, commit: &str) -> Result<Workspace> {
         Workspace::from_source(root, Source::from_commit(root, commit)?)
     }
 
-    /// Reads the repository at `root` as a config would have it that is not there yet.
+    /// Reads the repository at `root` with a shared config that does not exist yet.
     pub fn survey_with(root: &Utf8Path, config: Config) -> Result<Workspace> {
         Workspace::with_config(root, Source::from_working_tree(root), config)
     }
@@ -200,21 +199,21 @@ impl Workspace {
         self.broken.sort_by(|one, other| one.config.cmp(&other.config));
     }
 
-    /// Returns whether `package` is the root of a workspace.
+    /// Returns true if `package` is the root of a workspace.
     #[must_use]
     pub fn is_workspace_root(&self, package: &Package) -> bool {
         self.roots.contains_key(package.dir.as_str())
     }
 
-    /// The packages below the place that projects are looked for.
+    /// Returns the packages in the folders that are searched for projects.
     pub fn packages_beside_projects(&self) -> impl Iterator<Item = &Package> {
         let place = SearchFolders::new(&self.files, &self.config).ok();
         let holds = move |dir: &Utf8Path| place.as_ref().is_none_or(|place| place.holds(dir));
         self.packages.values().filter(move |package| holds(&package.dir))
     }
 
-    /// Returns the projects that `names` mean, or all of them for no name. A config that cannot be used is
-    /// an error if it is named.
+    /// Returns the projects with these names, or all projects if `names` is empty. Errors if a name refers
+    /// to a config that cannot be used.
     pub fn select(&self, names: &[String]) -> Result<Vec<&Project>, Failure> {
         if names.is_empty() {
             return Ok(self.projects.iter().collect());
@@ -229,15 +228,15 @@ impl Workspace {
         Ok(selected)
     }
 
-    /// Returns notes on the configs that are no projects.
+    /// Returns notes on the configs that are not projects.
     #[must_use]
     pub fn config_notes(&self) -> Vec<String> {
         let notes = [unnamed_note(&self.broken), ignored_note(&self.ignored_configs)];
         notes.into_iter().flatten().collect()
     }
 
-    /// Returns the project whose folder holds the caller's. `None` in the repository's root, where every project is
-    /// meant, and in a folder of no project. Errors if the folder has several projects, or one that cannot be used.
+    /// Returns the project whose folder contains the caller's. `None` in the repository's root, which selects every
+    /// project, and outside of projects. Errors if the folder has several projects, or one that cannot be used.
     pub fn current_project(&self) -> Result<Option<&Project>, Failure> {
         let Some(folder) = self.current_folder.as_deref().filter(|dir| !dir.as_str().is_empty())
         else {
@@ -263,7 +262,7 @@ impl Workspace {
         }
     }
 
-    /// Returns the project that `name` means. `.` is that of the caller's folder.
+    /// Returns the project `name`. `.` is the project of the caller's folder.
     pub fn project(&self, name: &str) -> Result<&Project, Failure> {
         if name == "." {
             return self.project_here();
@@ -275,7 +274,7 @@ impl Workspace {
         })
     }
 
-    /// Returns the project that `.` means. In the root that is the project of the root, if there is one.
+    /// Returns the project of the caller's folder. In the root that is the project of the root, if there is one.
     fn project_here(&self) -> Result<&Project, Failure> {
         if let Some(project) = self.current_project()? {
             return Ok(project);
@@ -349,8 +348,8 @@ fn find_roots(
 
 type Packages = (BTreeMap<String, Package>, BTreeMap<Utf8PathBuf, Failure>);
 
-/// The packages, and why some cannot be read. Several threads read, since a repository may hold
-/// thousands.
+/// Reads the packages, and the errors of those that cannot be read. Uses several threads, because a
+/// repository may have thousands.
 fn packages(files: &Source, listed: &[Utf8PathBuf]) -> Result<Packages> {
     let manifests: Vec<&Utf8PathBuf> =
         listed.iter().filter(|path| has_name(path, |name| name == MANIFEST)).collect();

@@ -1,5 +1,5 @@
-//! Limits on the size and depth of files that others wrote. They are checked in one pass before a parser
-//! sees the text, because some parsers recurse once per level and would overflow the stack.
+//! Limits on the size and depth of untrusted files. One pass checks them before a parser reads the text,
+//! because some parsers recurse once per level and would overflow the stack.
 
 /// The largest manifest, config or settings file that is read.
 pub const MAX_CONFIG_BYTES: usize = 4 << 20;
@@ -14,7 +14,7 @@ pub enum Syntax {
     Json,
     /// TOML.
     Toml,
-    /// YAML, whose nesting is limited while it is parsed.
+    /// YAML. Its parser limits the nesting.
     Yaml,
 }
 
@@ -27,13 +27,13 @@ pub fn without_bom(text: &str) -> &str {
 /// The largest lock file that is read.
 pub const MAX_LOCK_BYTES: usize = 128 << 20;
 
-/// Tells whether a lock file of JSON is within the limits of size and depth.
+/// Returns true if a JSON lock file is within the limits of size and depth.
 #[must_use]
 pub fn is_readable_lock(text: &str) -> bool {
     text.len() <= MAX_LOCK_BYTES && Scan::new(text).json().is_ok()
 }
 
-/// Checks the size and depth of a manifest, config or settings file. The error says what is too large.
+/// Checks the size and depth of a manifest, config or settings file. The error names the exceeded limit.
 pub fn check(text: &str, syntax: Syntax) -> Result<(), String> {
     if text.len() > MAX_CONFIG_BYTES {
         return Err(format!("the file has more than {} MiB", MAX_CONFIG_BYTES >> 20));
@@ -135,7 +135,7 @@ impl<'t> Scan<'t> {
         }
     }
 
-    /// Skips a string of TOML that may span lines.
+    /// Skips a multiline string of TOML.
     fn skip_block(&mut self, delimiter: [u8; 3], escapes: bool) {
         self.at += 3;
         while self.at < self.bytes.len() && !self.bytes[self.at..].starts_with(&delimiter) {

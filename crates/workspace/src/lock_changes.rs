@@ -16,15 +16,15 @@ use super::package::Package;
 use super::package_manager::is_lock_file;
 use super::summary::Summary;
 
-/// The lock files whose changes are known package by package, with the nodes that each affects.
+/// The lock files whose changes are known per package, with the nodes that each affects.
 #[derive(Debug, Default)]
 pub struct LockChanges {
     affected: BTreeMap<Utf8PathBuf, BTreeSet<NodeIndex>>,
 }
 
 impl LockChanges {
-    /// Compares the changed lock files with those of the base. One that cannot be read on either side
-    /// affects everything below it, and is left out here.
+    /// Compares the changed lock files with those of the base. A lock file that cannot be read on
+    /// either side affects everything below it, and is left out here.
     #[must_use]
     pub fn find(root: &Utf8Path, summary: &Summary, changes: &Changes) -> LockChanges {
         let Base::Commit { commit, .. } = &changes.base else { return LockChanges::default() };
@@ -43,7 +43,7 @@ impl LockChanges {
         found
     }
 
-    /// Returns the nodes that a changed lock file affects. `None` if all that are installed by it are.
+    /// Returns the nodes that a changed lock file affects. `None` if it affects everything that it installs.
     pub(super) fn affected_by(&self, path: &Utf8Path) -> Option<&BTreeSet<NodeIndex>> {
         self.affected.get(path)
     }
@@ -56,7 +56,7 @@ enum Side<'r> {
 }
 
 impl Side<'_> {
-    /// Returns the texts of files. `None` if one of them is not there.
+    /// Returns the texts of files. `None` if one of them does not exist.
     fn read(&self, paths: &[Utf8PathBuf]) -> Option<Vec<String>> {
         match self {
             Side::Commit { root, commit } => {
@@ -112,7 +112,7 @@ impl<'p> Comparison<'p> {
         Some(installed.into_iter().filter(is_changed).collect())
     }
 
-    /// Reads the manifests of the root and of the folders, where the lock file needs them.
+    /// Reads the manifests of the root and of the folders, if the lock file needs them.
     fn manifests(
         &self,
         graph: &Graph,
@@ -147,8 +147,8 @@ impl<'p> Comparison<'p> {
     }
 }
 
-/// Returns a digest of what `inputs` are installed with by the lock file at `path`. `None` if the lock file
-/// cannot be read, or does not cover them: then all of it counts.
+/// Returns a digest of the locked packages that `inputs` install by the lock file at `path`. `None` if the
+/// lock file cannot be read, or does not cover them. Then the whole file counts.
 pub(super) fn slice(
     workspace: &Workspace,
     inputs: &BTreeSet<Utf8PathBuf>,

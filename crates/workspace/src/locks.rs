@@ -1,4 +1,4 @@
-//! Lock files of the four managers: which locked packages each folder is installed with. A change of a lock
+//! Reads the locked packages of each folder from the lock files of the four managers. A change of a lock
 //! file affects only the folders whose locked packages changed.
 
 mod blocks;
@@ -20,26 +20,26 @@ use super::manifest::Specs;
 pub struct LockFile {
     /// The part that affects every folder: the version of the format, settings, overrides.
     header: String,
-    /// The packages by a key of the format's own.
+    /// The packages by the key of the format.
     packages: HashMap<String, LockedPackage>,
     /// The keys of the packages that each folder depends on, by its path relative to the lock file.
     importers: BTreeMap<String, BTreeSet<String>>,
-    /// The keys by what manifests ask for. Only Yarn classic leaves the importers to the manifests.
+    /// The keys by the requests of manifests. Only the lock file of Yarn classic has no importers.
     by_request: Option<HashMap<String, String>>,
 }
 
 /// One locked package.
 #[derive(Debug, Default)]
 struct LockedPackage {
-    /// Everything that the lock file says of it.
+    /// All of its fields in the lock file.
     text: String,
     /// The keys of the packages that it depends on.
     dependencies: Vec<String>,
 }
 
 impl LockFile {
-    /// Parses the text of the lock file called `name`. `None` if it cannot be read, so that any change of
-    /// it counts for everything below.
+    /// Parses the text of the lock file called `name`. `None` if it cannot be read. Then any change
+    /// affects everything below.
     #[must_use]
     pub fn parse(name: &str, text: &str) -> Option<LockFile> {
         let text = limits::without_bom(text);
@@ -55,14 +55,14 @@ impl LockFile {
         }
     }
 
-    /// Tells whether manifests are needed to know what a folder depends on.
+    /// Returns true if the dependencies of a folder are only in its manifest.
     #[must_use]
     pub fn needs_manifests(&self) -> bool {
         self.by_request.is_some()
     }
 
-    /// Returns a digest of everything that the folders are installed with. `None` if the lock file does
-    /// not cover one of them. `manifests` are their dependencies, where [`LockFile::needs_manifests`].
+    /// Returns a digest of all locked packages of the folders. `None` if the lock file does not cover
+    /// one of them. `manifests` has their dependencies if [`LockFile::needs_manifests`].
     #[must_use]
     pub fn slice(
         &self,
@@ -92,7 +92,7 @@ impl LockFile {
                 Some((key, locked)) => {
                     (key.as_str(), locked.text.as_str(), locked.dependencies.as_slice())
                 }
-                // What is not locked is told by the key alone.
+                // A package that is not locked counts by its key.
                 None => (key, "", &[][..]),
             };
             if found.insert(key, text).is_none() {

@@ -1,5 +1,5 @@
-//! The text of a `package.json`, read as leniently as npm and Bun read it: a value of another type than
-//! expected counts as absent, and the last of repeated keys counts.
+//! Parses a `package.json` as leniently as npm and Bun: a value of an unexpected type counts as absent,
+//! and the last of repeated keys counts.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +16,7 @@ use super::package::Settings;
 /// Names with their specifiers.
 pub type Specs = BTreeMap<String, String>;
 
-/// The fields of a `package.json` that are read.
+/// The fields of a `package.json` that we read.
 #[derive(Debug, Default)]
 pub(super) struct PackageManifest {
     pub(super) name: Option<String>,
@@ -29,27 +29,27 @@ pub(super) struct PackageManifest {
     pub(super) optional_dependencies: Specs,
     pub(super) peer_dependencies: Specs,
     pub(super) rules: InstallRules,
-    /// The paths that `main`, `exports` and the like name, as written.
+    /// The paths in `main`, `exports` and similar fields, as written.
     pub(super) exported: Vec<String>,
     pub(super) xtask: Settings,
 }
 
-/// Additions of a root to the dependencies of everything that is installed below it.
+/// The rules of a root that change the dependencies of everything that is installed below it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InstallRules {
     /// Names of packages with the specifiers that replace all others: `overrides` and `resolutions` of
-    /// every manager, also those that hold for one version or below one package.
+    /// every manager, including those for one version or below one package.
     pub overrides: Vec<(String, String)>,
     /// Specifiers that other sections add, such as `packageExtensions`.
     pub specs: Vec<String>,
     /// The patch files of `patchedDependencies`.
     pub patches: Vec<String>,
-    /// The catalogs by name; the default one has an empty name.
+    /// The catalogs by name. The default one has an empty name.
     pub catalogs: BTreeMap<String, Specs>,
 }
 
 impl PackageManifest {
-    /// Parses `text`. Comments and trailing commas are fine, as they are for Bun.
+    /// Parses `text`. Accepts comments and trailing commas, like Bun.
     pub(super) fn parse(text: &str) -> Result<PackageManifest, String> {
         let text = limits::without_bom(text);
         limits::check(text, Syntax::Json)?;
@@ -104,7 +104,7 @@ impl InstallRules {
         visit_texts(section, &mut |text| self.patches.push(text.to_owned()));
     }
 
-    /// Adds a section that holds specifiers at any depth.
+    /// Adds a section with specifiers at any depth.
     pub(super) fn add_specs(&mut self, section: &Value) {
         visit_texts(section, &mut |text| self.specs.push(text.to_owned()));
     }
@@ -132,13 +132,13 @@ impl InstallRules {
     }
 }
 
-/// Returns the name of the package that the key of an override replaces: the last one of
+/// Returns the name of the package that the key of an override replaces: the last one in
 /// `a@1>b@^2`, `**/b` and `a/@scope/b`, without its version.
 fn overridden_name(key: &str) -> &str {
     let last = key.rsplit('>').next().unwrap_or(key).trim();
     let mut parts = last.rsplit('/');
     let name = parts.next().unwrap_or(last);
-    // A version may hold a slash too: `b@npm:1/2` is none that a manager writes.
+    // A version could contain a slash too, but no manager writes one such as `b@npm:1/2`.
     let name = match parts.next() {
         Some(scope) if scope.starts_with('@') => &last[last.len() - name.len() - scope.len() - 1..],
         _ => name,

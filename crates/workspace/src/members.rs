@@ -1,4 +1,4 @@
-//! Groups the packages that are installed together, so that a dependency's name resolves to one of
+//! Groups the packages that are installed together, to resolve the name of a dependency to one of
 //! them.
 
 use std::collections::BTreeMap;
@@ -42,7 +42,7 @@ impl<'w> Members<'w> {
         Some((dir, self.roots.get(*dir)?))
     }
 
-    /// Tells whether `dir` is the root of a workspace.
+    /// Returns true if `dir` is the root of a workspace.
     #[must_use]
     pub fn is_root(&self, dir: &Utf8Path) -> bool {
         self.roots.contains_key(dir.as_str())
@@ -54,8 +54,8 @@ impl<'w> Members<'w> {
         self.by_name.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// Returns what `workspace:` means by `name` in `from`: the member of the same workspace, or else
-    /// every package of that name.
+    /// Resolves `workspace:` with `name` in `from`: the member of the same workspace, or else every
+    /// package of that name.
     #[must_use]
     pub fn asked_for(&self, from: &Utf8Path, name: &str) -> Vec<&'w Package> {
         let named = self.with_name(name);
@@ -69,7 +69,7 @@ impl<'w> Members<'w> {
         }
     }
 
-    /// Returns the members that a package manager takes for `name` at a plain version `range`.
+    /// Returns the members that a package manager uses for `name` at a plain version `range`.
     #[must_use]
     pub fn satisfying(&self, from: &Package, name: &str, range: &str) -> Vec<&'w Package> {
         match self.root_of(&from.dir) {
@@ -78,8 +78,8 @@ impl<'w> Members<'w> {
         }
     }
 
-    /// Returns the members that a package finds as its peer `name`: that of whoever installs it, which
-    /// may be a member where its own plain dependency would not be.
+    /// Returns the members that a package may get as its peer `name`. The package that installs it
+    /// provides the peer, which may be a member even if a plain dependency would not be.
     #[must_use]
     pub fn peers(&self, from: &Package, name: &str, range: &str) -> Vec<&'w Package> {
         match self.root_of(&from.dir) {
@@ -105,8 +105,8 @@ impl<'w> Members<'w> {
     }
 }
 
-/// Returns the root that names `dir`. A root that is itself a member, as Yarn allows, belongs to the
-/// workspace above it unless it has its own lock file.
+/// Returns the root whose patterns match `dir`. A root that is itself a member, as Yarn allows,
+/// belongs to the workspace above it unless it has its own lock file.
 fn find_root<'w>(roots: &'w BTreeMap<String, Root>, dir: &Utf8Path) -> Option<&'w str> {
     let mut found: Option<&'w str> = None;
     let mut below = dir;

@@ -1,4 +1,4 @@
-//! The Dagger modules and pinned tools that a repository carries, by their folders.
+//! The folders of the Dagger modules and pinned tools in a repository.
 
 use camino::Utf8Path;
 
@@ -14,24 +14,24 @@ pub const WRANGLER_TOOLCHAIN: &str = "dagger/cloudflare/toolchain";
 /// The folder that pins Bun for machines with npm: `package.json` and `package-lock.json`.
 pub const BUN_TOOLCHAIN: &str = "dagger/bun/toolchain";
 
-/// The folder of the crate that a repository has for this tool and for its own commands.
+/// The folder of the crate that runs xtask and the commands of the repository.
 pub const TOOL: &str = "xtask";
 
-/// The lock file of that crate, which decides the version of this tool and so the pins that it carries.
+/// The lock file of that crate. It pins the version of xtask, and with it the default pins.
 pub const TOOL_LOCK: &str = "xtask/Cargo.lock";
 
-/// The folders of a repository that belong to this tool.
+/// The folders of a repository that belong to xtask.
 const OF_TOOL: [&str; 6] =
     [TOOL, "dagger/bun", "dagger/cloudflare", "dagger/config", "dagger/gitlab", "dagger/node"];
 
-/// Tells whether `dir` belongs to this tool, so that a wrangler config in it is no project.
+/// Returns true if `dir` belongs to xtask. A wrangler config in it is not a project.
 #[must_use]
 pub fn is_of_tool(dir: &Utf8Path) -> bool {
     OF_TOOL.iter().any(|own| dir.starts_with(own))
 }
 
-/// Tells whether the source of a dependency in a `dagger.json` is a folder of the same repository:
-/// it has neither the parts of an address nor a version.
+/// Returns true if the source of a dependency in a `dagger.json` is a folder of the same
+/// repository. It has neither the parts of a URL nor a version.
 #[must_use]
 pub fn is_local(source: &str) -> bool {
     source.starts_with('.') || !source.contains(['/', '@', ':'])

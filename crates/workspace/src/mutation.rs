@@ -10,7 +10,7 @@ use camino::Utf8Path;
 /// The longest time for one input in the suite. A busy machine is slow, but an exponential parser is slower.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// The same if `XTASK_FUZZ` sets the number of inputs.
+/// The longest time for one input if `XTASK_FUZZ` is set.
 const GOAL: Duration = Duration::from_secs(1);
 
 /// Pieces that break parsers.

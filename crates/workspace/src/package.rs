@@ -21,7 +21,7 @@ use base::error::{Failure, did_you_mean, invalid_config};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Package {
-    /// `name`, when it has one.
+    /// `name`, if it has one.
     pub name: Option<String>,
     /// The folder, relative to the repository's root.
     pub dir: Utf8PathBuf,
@@ -30,7 +30,7 @@ pub struct Package {
     pub scripts: BTreeSet<String>,
     /// `true` if it has a build: `scripts.build`, `xtask.build`, or commands that another script runs before the upload.
     pub builds: bool,
-    /// The place that describes its build. `None` if there is no build.
+    /// The setting that defines its build. `None` if there is no build.
     #[serde(skip)]
     pub build: Option<BuildOrigin>,
     /// `true` if the script `build` does not run the adapter of Next.js, but may have to.
@@ -40,10 +40,10 @@ pub struct Package {
     /// `link:`, `portal:`).
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub local_dependencies: BTreeMap<String, String>,
-    /// The other dependencies, which a package manager may find in this repository by their name.
+    /// The other dependencies, which a package manager may resolve to this repository by name.
     #[serde(skip)]
     pub named_dependencies: BTreeMap<String, String>,
-    /// Packages that whoever installs this one has to provide. A member of the workspace may be one.
+    /// Its peer dependencies. A member of the workspace may be one.
     #[serde(skip)]
     pub peer_dependencies: BTreeMap<String, String>,
     /// Additions to the dependencies of everything that is installed below it.
@@ -52,13 +52,13 @@ pub struct Package {
     /// `packageManager`, such as `pnpm@9.1.0`, or the name in `devEngines`.
     #[serde(skip)]
     pub package_manager: Option<String>,
-    /// `version`, when it has one.
+    /// `version`, if it has one.
     #[serde(skip)]
     pub version: Option<String>,
-    /// The patterns of `workspaces`, which name the folders that are installed together with this one.
+    /// The patterns of `workspaces`, which match the folders that are installed together with this one.
     #[serde(skip)]
     pub workspaces: Vec<String>,
-    /// The folders of the package that hold what `main`, `exports` and the like name, such as `dist`.
+    /// The folders of the package that `main`, `exports` and similar fields refer to, such as `dist`.
     #[serde(skip)]
     pub exported_folders: BTreeSet<Utf8PathBuf>,
     /// `true` if it has any dependency, so that a build needs an install first.
@@ -67,14 +67,14 @@ pub struct Package {
     pub settings: Settings,
 }
 
-/// The place that describes the build of a package.
+/// The setting that defines the build of a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuildOrigin {
     /// `xtask.build`.
     Setting,
     /// The script `build`.
     Script,
-    /// Commands of another script, or those that the wrangler config needs.
+    /// Commands of another script, or the build that the wrangler config requires.
     Inference,
 }
 
@@ -82,16 +82,16 @@ pub enum BuildOrigin {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Settings {
-    /// Projects or packages that this one depends on beyond what its manifest says.
+    /// Projects or packages that this one depends on in addition to its manifest.
     pub depends_on: Vec<String>,
-    /// Further files or folders that decide the output, relative to the repository's root.
+    /// Further files or folders that affect the output, relative to the repository's root.
     pub inputs: Vec<Utf8PathBuf>,
-    /// `true` if the output is the same for every environment. The build is then not told its
+    /// `true` if the output is the same for every environment. The build then does not get the
     /// environment, and runs once for all of them.
     pub one_build: bool,
     /// The health check after a deployment: a path, a list of accepted status codes, or `false`.
     pub health: Health,
-    /// The way its previews are made. It has precedence over the environment's.
+    /// The strategy of its previews. It has precedence over the environment's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preview_strategy: Option<Strategy>,
     /// The commands that build it, in place of the script `build`.
@@ -103,8 +103,8 @@ pub struct Settings {
     /// Flags of wrangler for the steps that bundle and upload.
     #[serde(skip_serializing_if = "WranglerFlags::is_empty")]
     pub wrangler: WranglerFlags,
-    /// The wrangler configs of its folder that are projects. The first has the folder's name. By default those that
-    /// wrangler takes and those that name another Worker.
+    /// The wrangler configs of its folder that are projects. The first has the folder's name. By default the one
+    /// that wrangler uses and those that name another Worker.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub configs: Vec<String>,
     /// The program that runs its scripts. By default Bun if the lock file is Bun's or there is none,
@@ -117,7 +117,7 @@ impl Package {
     /// Parses the `package.json` of `dir`.
     pub fn parse(dir: &Utf8Path, text: &str) -> Result<Package, Failure> {
         let manifest = PackageManifest::parse(text).map_err(|mut error| {
-            // The text names the setting, so that no place in the file is needed.
+            // The message names the setting, so it needs no position in the file.
             if let Some(at) = error.rfind(" at line ").filter(|_| error.contains("`xtask.")) {
                 error.truncate(at);
             }
@@ -188,8 +188,8 @@ impl Package {
     }
 }
 
-/// Returns the first folder of each path, such as `dist` of `./dist/index.js`. A lone name, as in `files`, may be a
-/// folder too.
+/// Returns the first folder of each path, such as `dist` of `./dist/index.js`. A single name, as in `files`, may be
+/// a folder too.
 fn exported_folders(paths: &[String]) -> BTreeSet<Utf8PathBuf> {
     let first = |path: &String| {
         let path = normalize(Utf8Path::new(path.trim_start_matches('/')))?;
@@ -241,7 +241,7 @@ mod tests {
             OPEN_NEXT_BUILD
         );
         assert_eq!(build(next, r#"{ "main": "src/index.ts" }"#), "");
-        // These may write the folder in another way.
+        // These may write the folder with another command.
         assert_eq!(build(r#"{"scripts":{"build":"node build.mjs"}}"#, config), "");
         assert_eq!(build(r#"{"xtask":{"build":"make"}}"#, config), "make");
     }

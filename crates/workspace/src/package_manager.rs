@@ -1,4 +1,4 @@
-//! The package managers, and which of them installs a folder.
+//! Determines the package manager of a folder.
 
 use camino::Utf8Path;
 use serde::Serialize;
@@ -17,7 +17,7 @@ pub enum PackageManager {
     Bun,
 }
 
-/// Lock files, of which the nearest at or above a package decides what is installed for it.
+/// The names of lock files. The nearest one at or above a package pins its dependencies.
 pub const LOCK_FILES: [(&str, PackageManager); 6] = [
     ("bun.lock", PackageManager::Bun),
     ("bun.lockb", PackageManager::Bun),
@@ -27,7 +27,7 @@ pub const LOCK_FILES: [(&str, PackageManager); 6] = [
     ("yarn.lock", PackageManager::Yarn),
 ];
 
-/// Tells whether a file of this name is a lock file.
+/// Returns true if a file of this name is a lock file.
 #[must_use]
 pub fn is_lock_file(path: &Utf8Path) -> bool {
     path.file_name().is_some_and(|name| PackageManager::of_lock_file(name).is_some())
@@ -53,7 +53,8 @@ impl PackageManager {
     }
 
     /// Returns the manager that installs a folder with these lock files and this `packageManager`.
-    /// `None` if they contradict each other or say nothing: then whatever any manager follows counts.
+    /// `None` if they contradict each other or name no manager. Then everything counts that any
+    /// manager follows.
     #[must_use]
     pub fn decide(
         locks: &[PackageManager],

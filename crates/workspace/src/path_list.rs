@@ -1,11 +1,11 @@
-//! A list of changed paths that another program made.
+//! Parses a list of changed paths from another program.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::graph::normalize;
 
-/// The paths in `text`, separated by NUL where it holds one, else by line. They may be absolute or
-/// relative to `root`. An error says why the list cannot be relied on.
+/// Parses the paths in `text`, separated by NUL if it contains one, else by line. They may be
+/// absolute or relative to `root`. Errors if the list is not reliable.
 pub fn paths(root: &Utf8Path, text: &[u8]) -> Result<Vec<Utf8PathBuf>, String> {
     let text = String::from_utf8_lossy(text);
     let nul = text.contains('\0');

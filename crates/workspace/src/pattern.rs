@@ -1,19 +1,19 @@
-//! Patterns of folders, as `workspaces`, `pnpm-workspace.yaml` and `projects` of the shared config write
-//! them. Each pattern becomes a small automaton whose states are followed all at once, so that the time
-//! grows with the length of pattern and path, whatever they hold.
+//! Folder patterns of `workspaces`, `pnpm-workspace.yaml` and `projects` of the shared config. Each
+//! pattern is compiled to a small automaton (NFA). All its states are followed in parallel, so no
+//! pattern takes exponential time.
 
 use camino::Utf8Path;
 
-/// The longest pattern that is understood.
+/// The maximum length of a pattern.
 const MAX_LENGTH: usize = 4096;
 
-/// The most patterns of one list.
+/// The maximum number of patterns in a list.
 const MAX_PATTERNS: usize = 2000;
 
-/// The deepest nesting of `{…}` and `(…)`.
+/// The maximum nesting of `{…}` and `(…)`.
 const MAX_NESTING: usize = 32;
 
-/// A list of patterns. One that begins with `!` takes folders out again, at any place in the list.
+/// A list of patterns. A pattern that begins with `!` excludes folders, at any position in the list.
 #[derive(Clone, Debug, Default)]
 pub struct Patterns {
     included: Vec<Pattern>,
@@ -21,7 +21,7 @@ pub struct Patterns {
 }
 
 impl Patterns {
-    /// Compiles `patterns`. The error names the pattern that goes beyond a limit.
+    /// Compiles `patterns`. The error names the pattern that exceeds a limit.
     pub fn new<P: AsRef<str>>(patterns: impl IntoIterator<Item = P>) -> Result<Patterns, String> {
         let mut compiled = Patterns::default();
         for (count, pattern) in patterns.into_iter().enumerate() {
@@ -37,13 +37,13 @@ impl Patterns {
         Ok(compiled)
     }
 
-    /// Tells whether no pattern names anything.
+    /// Returns true if no pattern can match.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.included.is_empty()
     }
 
-    /// Tells whether `dir`, relative to the folder that holds the patterns, is named by them.
+    /// Returns true if `dir`, relative to the folder of the patterns, matches.
     #[must_use]
     pub fn matches(&self, dir: &Utf8Path) -> bool {
         let hit = |pattern: &Pattern| pattern.matches(dir.as_str());
@@ -52,7 +52,7 @@ impl Patterns {
 }
 
 /// One pattern. `*` and `?` stay within one folder's name, `**` matches any number of folders,
-/// `{a,b}` and `@(a|b)` for either, `[a-z]` for one character. `!(a)` counts as `*`.
+/// `{a,b}` and `@(a|b)` match either, `[a-z]` matches one character. `!(a)` counts as `*`.
 #[derive(Clone, Debug)]
 struct Pattern {
     steps: Vec<PatternState>,
@@ -71,9 +71,9 @@ enum PatternState {
         ranges: Vec<(char, char)>,
         negated: bool,
     },
-    /// Continues at both places without reading.
+    /// Continues at both states without reading.
     Either(usize, usize),
-    /// Continues at another place without reading.
+    /// Continues at another state without reading.
     Jump(usize),
     Match,
 }
@@ -94,7 +94,7 @@ impl Pattern {
         compiler.steps.push(PatternState::Match);
         let plain = |c: &char| !"*?{}[]()!@+\\,|".contains(*c);
         let special = chars.iter().position(|c| !plain(c));
-        // `a/**` names `a` too.
+        // `a/**` also matches `a`.
         let fixed = special.map_or(chars.as_slice(), |at| &chars[..at.saturating_sub(1)]);
         Ok(Pattern {
             prefix: fixed.iter().collect(),
@@ -166,7 +166,7 @@ impl States {
     }
 }
 
-/// A pattern while it is read.
+/// The parser of a pattern.
 struct Compiler<'p> {
     chars: &'p [char],
     at: usize,
@@ -178,7 +178,7 @@ impl Compiler<'_> {
         self.chars.get(self.at + ahead).copied()
     }
 
-    /// Compiles up to the end, or up to one of the characters in `ends`. Fails where it is too deep.
+    /// Compiles up to the end, or up to one of the characters in `ends`. Fails if the nesting is too deep.
     fn sequence(&mut self, ends: &[char], depth: usize) -> Result<(), ()> {
         if depth > MAX_NESTING {
             return Err(());
@@ -221,13 +221,13 @@ impl Compiler<'_> {
         self.at == 0 || matches!(self.chars[self.at - 1], '/' | '{' | '(' | ',' | '|')
     }
 
-    /// Tells whether `**` follows as its own name.
+    /// Returns true if a `**` component follows.
     fn stands_for_folders(&self, ahead: usize, ends: &[char]) -> bool {
         let two = self.peek(ahead) == Some('*') && self.peek(ahead + 1) == Some('*');
         two && self.peek(ahead + 2).is_none_or(|c| c == '/' || ends.contains(&c))
     }
 
-    /// Compiles `/**`: any number of folders below, none included.
+    /// Compiles `/**`: any number of folders below, including none.
     fn folders_below(&mut self, ends: &[char]) {
         if self.peek(3) == Some('/') && !ends.contains(&'/') {
             self.push(PatternState::Char('/'));
@@ -241,7 +241,7 @@ impl Compiler<'_> {
         });
     }
 
-    /// Compiles `**/` or a `**` that is all there is.
+    /// Compiles `**/`, or a `**` that is the whole pattern.
     fn folders_above(&mut self, ends: &[char]) {
         if self.peek(2) == Some('/') && !ends.contains(&'/') {
             self.at += 3;
@@ -259,7 +259,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Compiles what `body` pushes, none or more times.
+    /// Compiles zero or more repetitions of the states that `body` pushes.
     fn any_number(&mut self, body: impl FnOnce(&mut Vec<PatternState>)) {
         let start = self.steps.len();
         self.steps.push(PatternState::Match);
@@ -268,12 +268,12 @@ impl Compiler<'_> {
         self.steps[start] = PatternState::Either(start + 1, self.steps.len());
     }
 
-    /// Compiles a class of characters, or a bracket that nothing closes.
+    /// Compiles a character class, or an unclosed bracket.
     fn class(&mut self) {
         let rest = &self.chars[self.at + 1..];
         let negated = matches!(rest.first(), Some('!' | '^'));
         let begin = usize::from(negated);
-        // A bracket that comes first is one of the characters.
+        // A bracket in the first position is one of the characters.
         let close = rest.iter().skip(begin + 1).position(|c| *c == ']').map(|at| at + begin + 1);
         let Some(close) = close else {
             self.push(PatternState::Char('['));
@@ -296,7 +296,7 @@ impl Compiler<'_> {
         self.push(PatternState::Class { ranges, negated });
     }
 
-    /// Compiles `{a,b}`. Of `{1..9}` any text counts, and a brace that nothing closes is a character.
+    /// Compiles `{a,b}`. `{1..9}` matches any text, and an unclosed brace is a character.
     fn braces(&mut self, depth: usize) -> Result<(), ()> {
         let Some(close) = self.closing('{', '}') else {
             self.push(PatternState::Char('{'));
@@ -311,7 +311,7 @@ impl Compiler<'_> {
         self.choices(',', '}', depth)
     }
 
-    /// Compiles `@(a|b)` and its kin.
+    /// Compiles `@(a|b)` and the other extended patterns.
     fn group(&mut self, kind: char, depth: usize) -> Result<(), ()> {
         self.at += 1;
         let Some(close) = self.closing('(', ')') else {
@@ -366,7 +366,7 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// Returns the index of the bracket that closes the one at the present place.
+    /// Returns the index of the bracket that closes the one at the current position.
     fn closing(&self, open: char, close: char) -> Option<usize> {
         let mut depth = 0;
         for (at, c) in self.chars.iter().enumerate().skip(self.at) {
@@ -383,7 +383,7 @@ impl Compiler<'_> {
     }
 }
 
-/// Compiles one name of any characters.
+/// Compiles one component of any characters.
 fn name(steps: &mut Vec<PatternState>) {
     let start = steps.len();
     steps.extend([PatternState::Any, PatternState::Either(start, start + 2)]);

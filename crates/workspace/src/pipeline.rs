@@ -11,13 +11,13 @@ pub const DIND: &str = "dind";
 /// No engine: jobs build and deploy with the pinned tools, on runners without privileged containers.
 pub const HOST: &str = "host";
 
-/// The start of an address in GitLab's API, which only the job can tell.
+/// The start of a URL in GitLab's API. Only the job has its value.
 pub const API_VARIABLE: &str = "$CI_API_V4_URL/";
 
 /// The file that GitLab reads the pipeline from.
 pub const GITLAB_FILE: &str = ".gitlab-ci.yml";
 
-/// The addresses that a shared engine may have
+/// The URL schemes of a shared engine
 /// (<https://docs.dagger.io/reference/configuration/custom-runner/>).
 const SCHEMES: [&str; 5] = ["unix://", "tcp://", "kube-pod://", "ssh://", "tls://"];
 
@@ -26,48 +26,48 @@ const SCHEMES: [&str; 5] = ["unix://", "tcp://", "kube-pod://", "ssh://", "tls:/
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct PipelineSettings {
-    /// The file that `cargo xtask ci generate` writes. Any other than `.gitlab-ci.yml` is meant to be
-    /// included by it: its jobs have a prefix, and it has no keys that would apply to other jobs.
+    /// The file that `cargo xtask ci generate` writes. Any file other than `.gitlab-ci.yml` is for an
+    /// `include`: its jobs have a prefix, and it has no keys that would apply to other jobs.
     #[serde(skip_serializing_if = "is_gitlab_file")]
     pub file: String,
     /// The stages of an included pipeline's jobs, which `.gitlab-ci.yml` must have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stages: Option<Stages>,
-    /// Dagger's engine. `dind` starts one for every job. An address such as
-    /// `unix:///run/dagger/engine.sock` or `tcp://10.0.0.7:1234` is one that jobs share. `host`
-    /// uses no Dagger, for runners without privileged containers.
+    /// Dagger's engine. `dind` starts one for every job. A URL such as
+    /// `unix:///run/dagger/engine.sock` or `tcp://10.0.0.7:1234` is a shared engine. `host` uses no
+    /// Dagger, for runners without privileged containers.
     pub engine: String,
-    /// One deploy job a project, or one for all of them.
+    /// One deploy job per project, or one for all of them.
     pub deploy: DeployJobs,
     /// The scripts of `package.json` that the job `check` runs in the affected projects. A project without the script
     /// is skipped. Unused in a repository with its own `.ci/run`.
     pub check: Vec<String>,
-    /// The environments that the default branch deploys to, in this order. The first is deployed without a click. Each
-    /// other one waits for the one before it, and then for a click.
+    /// The environments that the default branch deploys to, in this order. The first is deployed automatically. The
+    /// jobs of each other one are manual and need the jobs of the previous environment.
     pub environments: Vec<String>,
-    /// The time after which GitLab stops a preview, as GitLab writes durations.
+    /// The time after which GitLab stops a preview, in GitLab's format of durations.
     pub preview_lifetime: String,
     /// The image that jobs run in: git, curl, a C compiler, rustup.
     pub image: String,
-    /// The image of the Docker daemon beside a job; unused with a shared engine.
+    /// The image of the Docker daemon that runs as a service of the job. Unused with a shared engine.
     pub docker_image: String,
-    /// The address that the Dagger CLI is downloaded from: a folder with one folder per version.
+    /// The URL of the Dagger CLI's releases: a folder with one folder per version.
     pub dagger_downloads: String,
     /// The SHA-256 of the Dagger CLI's archive for the runners. Without it the archive is compared
-    /// with the checksums beside it, which detects a broken download but not a forged one.
+    /// with the checksums next to it, which detects a broken download but not a forged one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dagger_sha256: Option<String>,
-    /// The address of an archive that `cargo xtask dist` made, for runners without Rust. Jobs download it instead of
-    /// compiling xtask. With `$CI_API_V4_URL/` in front it is a file of GitLab's package registry, which gets the job's
+    /// The URL of an archive of `cargo xtask dist`, for runners without Rust. Jobs download it instead of compiling
+    /// xtask. A URL that begins with `$CI_API_V4_URL/` is a file of GitLab's package registry, which gets the job
     /// token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub xtask_archive: Option<String>,
-    /// The SHA-256 of that archive, without which it is not used.
+    /// The SHA-256 of that archive. Required with `xtaskArchive`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub xtask_sha256: Option<String>,
-    /// The tags of the runners that take the jobs; none for any runner.
+    /// The tags of the runners for the jobs. By default any runner.
     pub tags: Vec<String>,
-    /// The tags of the runners that deploy, where those are others.
+    /// The tags of the runners for deployments, if they differ.
     pub deploy_tags: Vec<String>,
 }
 
@@ -85,7 +85,7 @@ pub struct Stages {
 }
 
 impl Default for Stages {
-    /// Stages that a pipeline has unless it names its own.
+    /// Returns stages that GitLab has by default.
     fn default() -> Stages {
         let [check, preview, deploy] = ["test", "deploy", "deploy"].map(str::to_owned);
         Stages { check, preview, deploy }
@@ -104,7 +104,7 @@ pub enum DeployJobs {
     /// A job, an environment and a history for each project.
     #[default]
     JobPerProject,
-    /// One job that works on several projects side by side: for many projects.
+    /// One job that deploys several projects in parallel, for repositories with many projects.
     OneJob,
 }
 
@@ -131,19 +131,19 @@ impl Default for PipelineSettings {
 }
 
 impl PipelineSettings {
-    /// Returns the address of the engine that jobs share. `None` for one engine a job, or none at all.
+    /// Returns the URL of the shared engine. `None` for an engine per job, and without Dagger.
     #[must_use]
     pub fn shared_engine(&self) -> Option<&str> {
         (self.engine != DIND && self.engine != HOST).then_some(self.engine.as_str())
     }
 
-    /// Tells whether jobs use Dagger.
+    /// Returns true if jobs use Dagger.
     #[must_use]
     pub fn has_dagger(&self) -> bool {
         self.engine != HOST
     }
 
-    /// Tells whether the generated file is included by another.
+    /// Returns true if another file includes the generated one.
     #[must_use]
     pub fn is_included(&self) -> bool {
         self.file != GITLAB_FILE
@@ -178,7 +178,7 @@ impl PipelineSettings {
         Ok(())
     }
 
-    /// Refuses an archive of xtask that a job could not download or not trust.
+    /// Refuses an archive of xtask that a job could not download or verify.
     fn check_archive(&self, at: &dyn Fn(&str) -> String) -> Result<(), Failure> {
         let Some(archive) = &self.xtask_archive else {
             return match self.xtask_sha256 {
@@ -215,7 +215,7 @@ impl PipelineSettings {
         Ok(())
     }
 
-    /// Refuses values that the pipeline could not run with. `at` formats a place in the file.
+    /// Refuses values with which the pipeline could not run. `at` formats a position in the file.
     pub fn check(&self, config: &Config, at: &dyn Fn(&str) -> String) -> Result<(), Failure> {
         let known = SCHEMES.iter().any(|scheme| self.engine.starts_with(scheme));
         let path = camino::Utf8Path::new(&self.file);

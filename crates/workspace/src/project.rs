@@ -1,4 +1,4 @@
-//! Projects: what can be deployed, and how a name on the command line finds one.
+//! Projects, and the lookup of a project by a name on the command line.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
@@ -26,7 +26,7 @@ pub struct Project {
     pub worker: String,
     /// The `env` blocks of the config.
     pub environments: Vec<String>,
-    /// The package that builds it: its own, or one of a folder above.
+    /// The package that builds it: its own, or one in a parent folder.
     pub package: Option<Package>,
     /// `true` if it has a Dagger module.
     pub module: bool,
@@ -61,7 +61,7 @@ impl Project {
         self.package.as_ref().map(|package| &package.settings.wrangler)
     }
 
-    /// The `package.json` that holds the project's `xtask` settings, or would hold them.
+    /// Returns the path of the `package.json` for the project's `xtask` settings, even if it does not exist.
     #[must_use]
     pub fn manifest(&self) -> Utf8PathBuf {
         self.package.as_ref().map_or(&self.dir, |package| &package.dir).join("package.json")
@@ -81,7 +81,7 @@ impl Project {
         asked.or(own).or(shared).unwrap_or_default()
     }
 
-    /// The name as one file or folder name: `rawkode.academy/website` becomes
+    /// Returns the name as a file name: `rawkode.academy/website` becomes
     /// `rawkode.academy-website`.
     #[must_use]
     pub fn slug(&self) -> String {
@@ -91,19 +91,19 @@ impl Project {
     fn answers_to(&self, name: &str) -> bool {
         let package = self.package.as_ref().and_then(|package| package.name.as_deref());
         let own = self.config.with_extension("");
-        // One of several configs in a folder.
+        // The folder has several configs.
         let path = if ends_with_path(&own, &self.name) { &own } else { &self.dir };
         ends_with_path(path, name) || self.worker == name || package == Some(name)
     }
 }
 
-/// Returns whether `path` ends with the whole components of `suffix`.
+/// Returns true if `path` ends with the whole components of `suffix`.
 pub(super) fn ends_with_path(path: &Utf8Path, suffix: &str) -> bool {
     !suffix.is_empty() && path.ends_with(suffix.trim_end_matches('/').trim_start_matches("./"))
 }
 
-/// The project that `name` means: by exact folder, else by any unique path suffix, Worker name or
-/// package name.
+/// Finds a project by its exact folder, else by any unique path suffix, Worker name or package
+/// name.
 pub fn select<'a>(projects: &'a [Project], name: &str) -> Result<&'a Project, Failure> {
     let exact = projects.iter().find(|p| p.dir == name.trim_end_matches('/') || p.name == name);
     if let Some(project) = exact {

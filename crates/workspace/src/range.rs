@@ -1,8 +1,8 @@
-//! Version ranges of npm, as far as it matters whether a package of this repository satisfies one.
+//! Version ranges of npm, to check whether a package of this repository satisfies one.
 
 type VersionNumbers = [u64; 3];
 
-/// Returns whether `version` may satisfy `range`. A range that cannot be read counts as satisfied,
+/// Returns true if `version` may satisfy `range`. A range that cannot be read counts as satisfied,
 /// because an extra dependency costs a build, but a missing one hides a change.
 #[must_use]
 pub fn satisfies(range: &str, version: Option<&str>) -> bool {
@@ -15,7 +15,7 @@ pub fn satisfies(range: &str, version: Option<&str>) -> bool {
     })
 }
 
-/// The parts of one alternative as half-open intervals. `None` if one cannot be read.
+/// Parses one alternative as half-open intervals. `None` if a part cannot be read.
 fn comparators(text: &str) -> Option<Vec<(VersionNumbers, VersionNumbers)>> {
     if let Some((low, high)) = text.split_once(" - ") {
         return Some(vec![(read(low)?.0, interval(high)?.1)]);
@@ -59,7 +59,7 @@ fn interval(word: &str) -> Option<(VersionNumbers, VersionNumbers)> {
     })
 }
 
-/// The numbers of a version, and how many of them are given. Prerelease and build do not count.
+/// Parses the numbers of a version, and how many of them it has. Prerelease and build do not count.
 fn read(text: &str) -> Option<(VersionNumbers, usize)> {
     let core = text.trim().trim_start_matches('v').split(['-', '+']).next()?;
     let (mut version, mut given) = ([0; 3], 0);

@@ -1,5 +1,5 @@
-//! Reads the paths outside of a folder that its configs name: a wrangler config's entry point,
-//! assets and images, and the `extends` of a `tsconfig.json`.
+//! Reads the paths in configs that lead out of a folder: a wrangler config's entry point, assets
+//! and images, and the `extends` of a `tsconfig.json`.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,10 @@ use super::files::Source;
 use super::graph::normalize;
 use super::wrangler::WranglerConfig;
 
-/// The config files of TypeScript in a folder that count.
+/// The names of the TypeScript configs that are read in a folder.
 pub const TSCONFIGS: [&str; 2] = ["tsconfig.json", "jsconfig.json"];
 
-/// The most configs that one config is followed through.
+/// The maximum number of configs that one config is followed through.
 const MAX_CONFIGS: usize = 50;
 
 /// Returns the paths of a wrangler config that lead out of `dir`, relative to the repository's root: each
@@ -43,7 +43,7 @@ pub fn of_wrangler(config: &WranglerConfig, dir: &Utf8Path) -> BTreeSet<Utf8Path
         let watched = &block["build"]["watch_dir"];
         watched.as_array().into_iter().flatten().chain([watched]).for_each(|path| add(path, false));
         for container in block["containers"].as_array().into_iter().flatten() {
-            // An image of a registry is no path: it begins with neither `.` nor `/`.
+            // An image of a registry is not a path: it begins with neither `.` nor `/`.
             let image = &container["image"];
             if image.as_str().is_some_and(is_dockerfile) {
                 add(image, true);
@@ -71,14 +71,14 @@ fn is_dockerfile(image: &str) -> bool {
     is_relative(image) || image.rsplit('/').next().is_some_and(|name| name.contains("Dockerfile"))
 }
 
-/// The files that the TypeScript config of a folder leads to.
+/// The files and folders that a TypeScript config refers to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct TypeScript {
     /// The configs that it extends, directly or through others, and the folders of its references.
     pub paths: BTreeSet<Utf8PathBuf>,
     /// The packages whose configs it extends, by name.
     pub packages: BTreeSet<String>,
-    /// The folders that `compilerOptions.paths` leads to: bundlers read code there.
+    /// The target folders of `compilerOptions.paths`, because bundlers read code there.
     pub code: BTreeSet<Utf8PathBuf>,
 }
 
@@ -108,7 +108,7 @@ impl TypeScript {
                 }
             }
             found.code.extend(code_folders(files, &config["compilerOptions"], folder));
-            // References of what is extended are not inherited.
+            // References of an extended config are not inherited.
             let references = if at == path { config["references"].as_array() } else { None };
             let references = references.into_iter().flatten();
             for name in references.filter_map(|reference| reference["path"].as_str()) {
@@ -121,7 +121,7 @@ impl TypeScript {
     }
 }
 
-/// Returns the folders that `compilerOptions.paths` names in a config in `folder`, without those of dependencies.
+/// Returns the target folders of `compilerOptions.paths` of a config in `folder`, without those of dependencies.
 fn code_folders(files: &Source, options: &Value, folder: &Utf8Path) -> Vec<Utf8PathBuf> {
     let base = folder.join(options["baseUrl"].as_str().unwrap_or_default());
     let targets = options["paths"].as_object().into_iter().flatten().map(|(_, targets)| targets);
@@ -135,7 +135,7 @@ fn code_folders(files: &Source, options: &Value, folder: &Utf8Path) -> Vec<Utf8P
     folders.filter(|path| files.exists(path)).collect()
 }
 
-/// Returns the config that a relative `extends` means, with or without its extension.
+/// Resolves a relative `extends`, with or without its extension.
 fn find(files: &Source, folder: &Utf8Path, name: &str) -> Option<Utf8PathBuf> {
     let base = normalize(&folder.join(name))?;
     let with_extension = Utf8PathBuf::from(format!("{base}.json"));
@@ -144,7 +144,7 @@ fn find(files: &Source, folder: &Utf8Path, name: &str) -> Option<Utf8PathBuf> {
         .find(|path| files.is_file(path))
 }
 
-/// Returns the package that `name/tsconfig.json` or `@scope/name/base` is in.
+/// Returns the package name in `name/tsconfig.json` or `@scope/name/base`.
 fn package_of(name: &str) -> Option<&str> {
     let mut slashes = name.match_indices('/').map(|(at, _)| at);
     let end = if name.starts_with('@') { slashes.nth(1) } else { slashes.next() };

@@ -13,7 +13,7 @@ pub struct RemoteBinding {
     pub name: String,
     /// The field of the wrangler config that declares it.
     pub field: String,
-    /// The variable that gives it a local form. `None` if nothing does.
+    /// The variable that makes it available locally. `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variable: Option<String>,
 }
@@ -24,7 +24,7 @@ impl fmt::Display for RemoteBinding {
     }
 }
 
-/// Fields that hold bindings which miniflare does not run without Cloudflare, one or a list of them
+/// The fields for bindings that miniflare does not run without Cloudflare, one or a list of them
 /// (wrangler 4.164).
 const FIELDS: [&str; 18] = [
     "agent_memory",
@@ -47,7 +47,7 @@ const FIELDS: [&str; 18] = [
     "vpc_services",
 ];
 
-/// The beginning of the variables that name a local database, as `wrangler dev` reads them.
+/// The prefix of the variables that name a local database, as `wrangler dev` reads them.
 pub const HYPERDRIVE: &str = "CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_";
 
 /// Lists the bindings of a block of a wrangler config that have no local form.
@@ -80,14 +80,14 @@ pub fn remote_bindings(block: &Value) -> Vec<RemoteBinding> {
     found
 }
 
-/// A Hyperdrive binding with the address of a local database.
+/// A Hyperdrive binding with the connection string of a local database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hyperdrive {
     /// Its name in the code.
     pub name: String,
-    /// Its id, by which versions name it.
+    /// Its id, which versions refer to.
     pub id: String,
-    /// `localConnectionString`, which may hold a password. `None` if it is not set.
+    /// `localConnectionString`, which may contain a password. `None` if it is not set.
     pub address: Option<String>,
 }
 

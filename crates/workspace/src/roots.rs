@@ -1,5 +1,5 @@
-//! The roots of workspaces: folders whose patterns say which packages are installed with them, and the
-//! package manager that decides which patterns those are.
+//! The roots of workspaces: folders whose patterns select the packages that are installed with them.
+//! The package manager determines which file has the patterns.
 
 use camino::Utf8Path;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use super::package_manager::PackageManager;
 use super::pattern::Patterns;
 use super::yaml::Yaml;
 
-/// The texts and facts that make a folder a root.
+/// The files of a folder that can make it a root.
 #[derive(Debug, Default)]
 pub(super) struct RootFiles<'f> {
     pub(super) package: Option<&'f Package>,
@@ -23,13 +23,13 @@ pub(super) struct RootFiles<'f> {
 /// The root of a workspace.
 #[derive(Clone, Debug, Default)]
 pub struct Root {
-    /// The manager that installs it. `None` if its files do not tell.
+    /// The manager that installs it. `None` if its files name none.
     pub manager: Option<PackageManager>,
     patterns: Vec<Patterns>,
     /// `true` if a plain version resolves to a member. pnpm does this only if
     /// `linkWorkspacePackages` is set (<https://pnpm.io/settings#linkworkspacepackages>).
     pub(super) links_versions: bool,
-    /// Additions to everything that is installed below it.
+    /// The rules for everything that is installed below it.
     pub(super) rules: InstallRules,
     /// The problem of its patterns.
     pub(super) problem: Option<String>,
@@ -38,7 +38,7 @@ pub struct Root {
 }
 
 impl Root {
-    /// Returns the root that the files make of their folder. `None` if it has no members to name.
+    /// Parses the root from the files of a folder. `None` if it has no patterns of members.
     pub(super) fn new(files: &RootFiles) -> Option<Root> {
         let own = files.package.map_or(&[][..], |package| &package.workspaces);
         if own.is_empty() && files.pnpm_workspace.is_none() {
@@ -68,7 +68,7 @@ impl Root {
             root.rules.add_catalogs(&yarnrc["catalog"], &yarnrc["catalogs"]);
         }
         let (by_pnpm, by_others) = match manager {
-            // A manager without its own list cannot contradict the other's.
+            // A manager without its own list cannot contradict the list of another one.
             Some(PackageManager::Pnpm) => (true, listed.is_empty()),
             Some(_) => (own.is_empty(), true),
             None => (true, true),
@@ -92,19 +92,19 @@ impl Root {
         }
     }
 
-    /// Tells whether the folder `below`, relative to the root, is one of its members.
+    /// Returns true if the folder `below`, relative to the root, is one of its members.
     #[must_use]
     pub fn names(&self, below: &Utf8Path) -> bool {
         self.patterns.iter().any(|patterns| patterns.matches(below))
     }
 
-    /// Tells whether a peer of a member is looked for by its name alone: Yarn warns where the version
-    /// does not fit, and uses the member all the same.
+    /// Returns true if a peer of a member resolves by its name alone. Yarn warns if the version does
+    /// not fit, but uses the member.
     pub(super) fn takes_any_peer(&self) -> bool {
         self.manager.is_none_or(|manager| manager == PackageManager::Yarn)
     }
 
-    /// Returns the specifier that a catalog holds for `name`.
+    /// Returns the specifier of `name` in a catalog.
     #[must_use]
     pub fn catalog(&self, catalog: &str, name: &str) -> Option<&str> {
         self.rules.catalogs.get(catalog)?.get(name).map(String::as_str)
@@ -128,7 +128,7 @@ fn links_by_npmrc(line: &str) -> bool {
     })
 }
 
-/// Returns a YAML value as JSON, in which every scalar is a text.
+/// Returns a YAML value as JSON, in which every scalar is a string.
 pub(super) fn to_json(yaml: &Yaml) -> Value {
     match yaml {
         Yaml::Scalar(text) => Value::String(text.clone()),
@@ -170,7 +170,7 @@ mod tests {
             (FIELD, PNPM, &[Npm, Pnpm], [false, true], false),
             (FIELD, PNPM, &[Npm], [true, true], true),
             (FIELD, PNPM, &[], [false, true], false),
-            // No list of its manager contradicts the other's.
+            // Its manager has no list that contradicts the other one.
             ("{}", PNPM, &[Npm], [false, true], true),
             (OWN, Some("overrides: {}"), &[Pnpm], [true, false], false),
         ] {

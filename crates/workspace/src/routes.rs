@@ -1,12 +1,12 @@
-//! Patterns of routes and custom domains, and the requests that two of them share.
+//! Compares patterns of routes and custom domains by the requests that they match.
 
 use crate::host_name::to_ascii;
 
-/// A pattern, in the form in which two of them are compared
+/// A normalized pattern
 /// (<https://developers.cloudflare.com/workers/configuration/routing/routes/>).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// The pattern as the config has it.
+    /// The pattern as written in the config.
     pub pattern: String,
     /// `http` or `https`. `None` for both.
     scheme: Option<String>,
@@ -17,7 +17,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// Parses a pattern. Ports are dropped, because Cloudflare's routes do not tell them apart.
+    /// Parses a pattern. Ports are dropped, because Cloudflare's routes do not distinguish them.
     #[must_use]
     pub fn new(pattern: &str) -> Route {
         let text = pattern.trim();
@@ -27,7 +27,7 @@ impl Route {
         };
         let (host, path) = match rest.split_once('/') {
             Some((host, path)) => (host, format!("/{path}")),
-            // A custom domain has every path of its host.
+            // A custom domain matches every path of its host.
             None => (rest, "/*".to_owned()),
         };
         let host = match host.rsplit_once(':') {
@@ -68,12 +68,12 @@ impl Route {
     pub fn is_same(&self, other: &Route) -> bool {
         let is_custom = |route: &Route| !route.pattern.contains('/');
         (self.shares_scheme(other) && self.host == other.host && self.path == other.path)
-            // A custom domain belongs to one Worker with all its paths.
+            // A custom domain belongs to one Worker with all of its paths.
             || (is_custom(self) && is_custom(other) && self.host == other.host)
     }
 }
 
-/// Returns a path in which no character is encoded that need not be: Cloudflare compares normalized URLs.
+/// Decodes the characters of a path that need no encoding, because Cloudflare compares normalized URLs.
 fn decode(path: &str) -> String {
     let mut parts = path.split('%');
     let mut text = parts.next().unwrap_or_default().to_owned();

@@ -10,7 +10,7 @@ use super::manifest::PackageManifest;
 use super::project::ends_with_path;
 use super::wrangler::is_config_name;
 
-/// Returns the files outside of the sparse checkout. None for a commit, which holds all of its files.
+/// Returns the files outside of the sparse checkout. Empty for a commit, which has all of its files.
 fn files_outside(files: &Source) -> Vec<Utf8PathBuf> {
     match files {
         Source::WorkingTree { root } => git::outside_of_sparse_checkout(root).unwrap_or_default(),
@@ -18,7 +18,7 @@ fn files_outside(files: &Source) -> Vec<Utf8PathBuf> {
     }
 }
 
-/// Tells whether the file or folder at `path` is outside of the sparse checkout.
+/// Returns true if the file or folder at `path` is outside of the sparse checkout.
 pub(super) fn is_outside(files: &Source, path: &Utf8Path) -> bool {
     files_outside(files).iter().any(|outside| outside.starts_with(path))
 }
@@ -29,7 +29,7 @@ pub(super) fn package_outside(files: &Source, name: &str) -> Option<Utf8PathBuf>
     let outside = files_outside(files);
     let manifests: Vec<&Utf8PathBuf> =
         outside.iter().filter(|path| path.file_name() == Some(MANIFEST)).collect();
-    // As the index has them.
+    // `:./PATH` is the file in the index.
     let revisions: Vec<String> = manifests.iter().map(|path| format!(":./{path}")).collect();
     let texts = contents(root, &revisions.iter().map(String::as_str).collect::<Vec<_>>()).ok()?;
     let named = |text: &Vec<u8>| {
@@ -40,7 +40,7 @@ pub(super) fn package_outside(files: &Source, name: &str) -> Option<Utf8PathBuf>
     path.parent().map(Utf8Path::to_owned)
 }
 
-/// Returns the refusal of a project that `name` means and that is outside of the sparse checkout.
+/// Returns the refusal of the project `name`, which is outside of the sparse checkout.
 pub(super) fn project_outside(files: &Source, name: &str) -> Option<Failure> {
     let outside = files_outside(files);
     let configs = outside.iter().filter(|path| path.file_name().is_some_and(is_config_name));

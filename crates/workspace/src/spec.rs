@@ -1,31 +1,31 @@
-//! The ways in which a manifest names what it depends on.
+//! Parses the specifiers of dependencies in a manifest.
 
 /// The meaning of a dependency's specifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spec<'s> {
     /// A member of the workspace: `workspace:*`, `workspace:other@^1`.
     Member {
-        /// The name of the member where it differs from that of the dependency.
+        /// The name of the member, if it differs from that of the dependency.
         alias: Option<&'s str>,
     },
     /// A folder or archive: `file:`, `link:`, `portal:`, `exec:`, `./`, `../`, relative to the manifest.
     Path(&'s str),
     /// A folder relative to the root of the workspace: `workspace:packages/ui`.
     MemberPath(&'s str),
-    /// A version that a catalog holds; an empty name for the default one.
+    /// A version from a catalog. The default catalog has an empty name.
     Catalog(&'s str),
     /// A version of the registry, or of a member that satisfies it.
     Range(&'s str),
-    /// A version of a package of another name.
+    /// An alias: a version of a package with another name.
     Alias(&'s str, &'s str),
     /// Another package with patches applied: `patch:left-pad@npm%3A1.0.0#./left-pad.patch`.
     Patch(&'s str),
-    /// An address of another repository or archive.
+    /// The URL of another repository or archive.
     Elsewhere,
 }
 
 impl<'s> Spec<'s> {
-    /// Reads a specifier.
+    /// Parses a specifier.
     #[must_use]
     pub fn parse(text: &'s str) -> Spec<'s> {
         let text = text.trim();
@@ -75,7 +75,7 @@ impl<'s> Spec<'s> {
         }
     }
 
-    /// Returns true if it means a package of this repository in any version.
+    /// Returns true if it always refers to a package of this repository, in any version.
     #[must_use]
     pub fn is_local(self) -> bool {
         match self {
@@ -96,12 +96,12 @@ fn path_of(rest: &str) -> &str {
 pub struct PatchSpec {
     /// The specifier of the package that is patched.
     pub inner: String,
-    /// The patch files, and whether each is relative to the root of the project.
+    /// The patch files, with `true` for those relative to the root of the project.
     pub files: Vec<(String, bool)>,
 }
 
 impl PatchSpec {
-    /// Reads what follows `patch:`, as Yarn writes it: a locator, `#`, files separated by `&`.
+    /// Parses the text after `patch:`, as Yarn writes it: a locator, `#`, files separated by `&`.
     #[must_use]
     pub fn parse(rest: &str) -> PatchSpec {
         let rest = rest.split("::").next().unwrap_or_default();
@@ -122,7 +122,7 @@ impl PatchSpec {
     }
 }
 
-/// Decodes what an address may hold.
+/// Decodes a percent-encoded text.
 fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

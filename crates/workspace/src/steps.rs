@@ -1,4 +1,4 @@
-//! Commands that a project brings for its build, and the program that runs its scripts.
+//! The build commands of a project, and the program that runs its scripts.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub enum Runtime {
     /// Node. Scripts run as the package manager runs them.
     Node,
-    /// Bun, whatever the first line of a script asks for.
+    /// Bun, even if the shebang of a script names another program.
     Bun,
 }
 
@@ -24,7 +24,7 @@ impl Runtime {
     }
 }
 
-/// Shell commands, one after another: a text or a list of texts.
+/// Shell commands that run in order: a string or a list of strings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(from = "OneOrMany")]
 pub struct Steps(Vec<String>);
@@ -53,7 +53,7 @@ impl From<String> for Steps {
 }
 
 impl Steps {
-    /// Returns true if there is no command.
+    /// Returns true if there are no commands.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

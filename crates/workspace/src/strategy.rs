@@ -1,8 +1,8 @@
-//! The two ways to make a preview.
+//! The two strategies for previews.
 
 use serde::{Deserialize, Serialize};
 
-/// The way a preview is made.
+/// The strategy of a preview.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
@@ -15,7 +15,7 @@ pub enum Strategy {
 }
 
 impl Strategy {
-    /// Its name on the command line, in the config and in records.
+    /// Returns its name on the command line, in the config and in records.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -1,5 +1,5 @@
-//! Outlines of commits, kept below `.xtask/summaries/`: what a commit holds never changes, and to read
-//! a thousand manifests takes longer than everything else that `affected` does.
+//! Caches the summaries of commits below `.xtask/summaries/`. A commit never changes, and reading a
+//! thousand manifests takes longer than everything else in `affected`.
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -16,8 +16,8 @@ use base::version_cache::this_program;
 /// The number of summaries that are kept. The oldest are deleted first.
 const LIMIT: usize = 16;
 
-/// The summary of `commit` in the repository at `root`. One is kept only for the program that made it:
-/// another may understand the same files otherwise.
+/// Returns the summary of `commit` in the repository at `root`. A cached summary is valid only for the
+/// program that wrote it, because another build may read the same files differently.
 pub fn summary(root: &Utf8Path, commit: &str) -> Result<Summary> {
     let folder = root.join(".xtask/summaries");
     let path = folder.join(commit);
@@ -27,18 +27,18 @@ pub fn summary(root: &Utf8Path, commit: &str) -> Result<Summary> {
         return Ok(summary);
     }
     let summary = Summary::new(&Workspace::survey_commit(root, commit)?);
-    // A file that git does not ignore would be its own change.
+    // A file that git does not ignore would count as a change.
     let ignored = is_ignored(root, path.strip_prefix(root)?)?;
     if let (true, Some(program), Some(encoded)) = (ignored, program, encode(&summary)) {
         let body = format!("{program}\n{encoded}");
         let text = format!("{}\n{body}", checksum(&body));
-        // Where it cannot be kept, it is made again.
+        // If it cannot be stored, the next run computes it again.
         let _made_again = write_whole(&path, &text).and_then(|()| make_room(&folder));
     }
     Ok(summary)
 }
 
-/// A kept summary: the checksum of all that follows, the program that made it, and the summary.
+/// Formats a cached summary: a checksum of the following text, the identity of the program, and the summary.
 fn read(text: &str, program: &str) -> Option<Summary> {
     let (sum, body) = text.split_once('\n')?;
     let summary = body.strip_prefix(program)?.strip_prefix('\n')?;

@@ -1,5 +1,4 @@
-//! The summary of a repository: everything that is needed to find the projects that a change
-//! affects.
+//! The summary of a repository: all data that is needed to find the projects that a change affects.
 
 use camino::Utf8PathBuf;
 
@@ -9,16 +8,16 @@ use super::files::Source;
 use super::graph::{Graph, NodeIndex};
 use super::package::Package;
 
-/// The projects and packages of a repository, and how they hang together.
+/// The projects and packages of a repository, with their dependencies.
 #[derive(Debug)]
 pub struct Summary {
     /// The dependencies.
     pub graph: Graph,
     /// Every project.
     pub(crate) projects: Vec<NamedNode>,
-    /// Every package but the roots of workspaces, which hold the others.
+    /// Every package, except for the roots of workspaces, which contain the others.
     pub(crate) packages: Vec<NamedNode>,
-    /// The wrangler configs that no project can be made of.
+    /// The wrangler configs that cannot be used.
     pub broken: Vec<BrokenConfig>,
 }
 
@@ -44,7 +43,7 @@ impl Summary {
         };
         let mut projects: Vec<_> =
             workspace.projects.iter().filter_map(|p| named(&p.dir, &p.name)).collect();
-        // By the text of their folders, as the nodes are.
+        // Sorted by the text of their folders, like the nodes.
         projects.sort_by_key(|named| named.node);
         Summary {
             projects,
@@ -54,8 +53,8 @@ impl Summary {
         }
     }
 
-    /// Returns whether a broken config can be read among these files. Git may store a file in
-    /// another form than it checks out, encrypted for example, and a link may lead out of a commit.
+    /// Returns true if a broken config can be read among these files. Git may store a file in
+    /// another form than it checks out, for example encrypted, and a link may lead out of a commit.
     #[must_use]
     pub fn is_readable(&self, files: &Source) -> bool {
         self.broken.iter().any(|broken| broken.is_readable(files))

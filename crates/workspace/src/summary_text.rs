@@ -1,6 +1,6 @@
-//! A summary as text: the broken configs in a line of JSON, then a line a node with its path, its names
-//! as project and as package, and its edges. Text that is only split is cheap to read in the development
-//! build too, which is what people run.
+//! Encodes a summary as text: the broken configs in a line of JSON, then one line per node with its
+//! path, its names as project and as package, and its edges. Splitting text is fast in a development
+//! build too, which is the build that people run.
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use crate::graph::{Graph, Origin};
 use crate::summary::{NamedNode, Summary};
 use base::error::refused;
 
-/// The summary as text. `None` if a name has a character that separates.
+/// Encodes the summary. `None` if a name contains a separator.
 pub(super) fn encode(summary: &Summary) -> Option<String> {
     let broken: Vec<_> = summary.broken.iter().map(KeptBroken::from).collect();
     let mut text = serde_json::to_string(&broken).ok()?;
@@ -31,11 +31,11 @@ pub(super) fn encode(summary: &Summary) -> Option<String> {
         text.push('\n');
         text += &fields.join("\t");
     }
-    // A name that found no node would be lost.
+    // A name without a node would be lost.
     (projects.next().is_none() && packages.next().is_none()).then_some(text)
 }
 
-/// The summary that was encoded; `None` for other text.
+/// Decodes a summary. `None` if the text is invalid.
 pub(super) fn decode(text: &str) -> Option<Summary> {
     let mut lines = text.split('\n');
     let broken: Vec<KeptBroken> = serde_json::from_str(lines.next()?).ok()?;
@@ -60,7 +60,7 @@ pub(super) fn decode(text: &str) -> Option<Summary> {
     Some(Summary { graph: Graph::from_parts(paths, edges)?, projects, packages, broken })
 }
 
-/// Every origin, by its own number.
+/// Every origin, by its index.
 const ORIGINS: [Origin; 8] = [
     Origin::Package,
     Origin::Manifest,

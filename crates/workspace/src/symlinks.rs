@@ -1,5 +1,5 @@
-//! Files of the repository, and none that a symbolic link puts outside of it: what lies elsewhere was
-//! unreviewed, is in no content key, and is not on the machine that deploys.
+//! Refuses files that a symbolic link puts outside of the repository. Such files were not reviewed,
+//! are in no content key, and may not exist on the machine that deploys.
 
 use std::collections::HashSet;
 
@@ -8,8 +8,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::files::Source;
 use base::error::{Failure, refused};
 
-/// Refuses a path, relative to `root`, that leads out of the repository. A link to another place in it
-/// is fine, and so is a path that leads to nothing.
+/// Refuses a path, relative to `root`, that leads out of the repository. A link within the repository
+/// is allowed, and so is a path that does not exist.
 pub fn check(root: &Utf8Path, path: &Utf8Path) -> Result<(), Failure> {
     let Ok(real) = root.join(path).canonicalize_utf8() else {
         return dangling(root, path);
@@ -20,7 +20,7 @@ pub fn check(root: &Utf8Path, path: &Utf8Path) -> Result<(), Failure> {
     Err(leaves(path, &real))
 }
 
-/// Resolves the symbolic links of a path. `None` if it leads out of the repository, or nowhere.
+/// Resolves the symbolic links of a path. `None` if it leads out of the repository, or does not exist.
 #[must_use]
 pub fn real(root: &Utf8Path, path: &Utf8Path) -> Option<Utf8PathBuf> {
     let straight = root.join(path);
@@ -31,15 +31,15 @@ pub fn real(root: &Utf8Path, path: &Utf8Path) -> Option<Utf8PathBuf> {
     real.strip_prefix(root.canonicalize_utf8().ok()?).ok().map(Utf8Path::to_owned)
 }
 
-/// Reads many files, and looks at the folders above them once.
+/// Reads many files, and checks the folders above them only once.
 pub struct SymlinkReader<'f> {
     files: &'f Source,
-    /// Folders that no symbolic link leads through.
+    /// Folders whose path has no symbolic link.
     plain: HashSet<String>,
 }
 
 impl<'f> SymlinkReader<'f> {
-    /// Of these files.
+    /// Creates a reader of these files.
     #[must_use]
     pub fn new(files: &'f Source) -> SymlinkReader<'f> {
         SymlinkReader { files, plain: HashSet::from([String::new()]) }
@@ -70,7 +70,7 @@ fn is_link(path: &Utf8Path) -> bool {
     path.symlink_metadata().is_ok_and(|meta| meta.is_symlink())
 }
 
-/// The text of a file of the repository.
+/// Reads the text of a file of the repository.
 pub fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String, Failure> {
     check(root, path)?;
     text(root, path)
@@ -81,8 +81,8 @@ fn text(root: &Utf8Path, path: &Utf8Path) -> Result<String, Failure> {
         .map_err(|error| refused(format!("cannot read {path}: {error}")))
 }
 
-/// Refuses a folder in which anything leads out of the repository: a copy of it would hold what the
-/// link leads to, such as a private key.
+/// Refuses a folder with a link that leads out of the repository. A copy of the folder would
+/// contain the target, such as a private key.
 pub fn check_tree(root: &Utf8Path, dir: &Utf8Path) -> Result<(), Failure> {
     check(root, dir)?;
     let mut waiting: Vec<Utf8PathBuf> = vec![dir.to_owned()];
@@ -100,7 +100,7 @@ pub fn check_tree(root: &Utf8Path, dir: &Utf8Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A link that leads to nothing here may lead to something on another machine.
+/// The target of a dangling link may exist on another machine.
 fn dangling(root: &Utf8Path, path: &Utf8Path) -> Result<(), Failure> {
     let Ok(target) = root.join(path).read_link_utf8() else {
         return Ok(());

@@ -1,5 +1,5 @@
-//! The pins of wrangler and of Bun: those of the repository if it has them, else those that this
-//! program carries. A repository that only uses the tool keeps none.
+//! The pins of wrangler and of Bun: those of the repository if it has them, else those that are
+//! compiled into this program. A repository that only uses xtask has none.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA256, digest};
@@ -11,12 +11,12 @@ use crate::key::hex;
 use crate::modules::{BUN_TOOLCHAIN, WRANGLER_TOOLCHAIN};
 use base::error::{Failure, refused};
 
-/// The variable that moves the folder of our own installs, so that several checkouts can share it.
+/// The variable that sets the folder of installed tools, so that several checkouts can share it.
 pub const TOOLS_VARIABLE: &str = "XTASK_TOOLS";
 
 const MANIFEST: &str = "package.json";
 
-/// A file by its name and text.
+/// The name and the text of a file.
 type File = (&'static str, &'static str);
 
 const WRANGLER: [File; 2] = [
@@ -29,7 +29,7 @@ const BUN: [File; 2] = [
     ("package-lock.json", include_str!("../../../dagger/bun/toolchain/package-lock.json")),
 ];
 
-/// The config that this tool comes with, whose versions are the defaults.
+/// The config of xtask, whose versions are the defaults.
 const CONFIG: &str = include_str!("../../../dagger/config/config.json");
 
 /// A folder with a `package.json` and a lock file that pin a tool.
@@ -38,7 +38,7 @@ pub struct Toolchain {
     /// The folder, absolute. wrangler is installed in it.
     pub dir: Utf8PathBuf,
     name: &'static str,
-    /// The folder of the repository that holds the pin, or would hold it.
+    /// The folder of the repository for the pin, even if it does not exist.
     own: &'static str,
     carried: Option<&'static [File; 2]>,
     lock: &'static str,
@@ -51,7 +51,7 @@ impl Toolchain {
         Toolchain::new(root, WRANGLER_TOOLCHAIN, "wrangler", &WRANGLER)
     }
 
-    /// Returns the pin of Bun, by which npm installs it.
+    /// Returns the pin of Bun, which npm installs.
     #[must_use]
     pub fn bun(root: &Utf8Path) -> Toolchain {
         Toolchain::new(root, BUN_TOOLCHAIN, "bun", &BUN)

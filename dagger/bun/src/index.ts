@@ -8,7 +8,7 @@ import { argument, dag, func, object, type Container, type Directory } from "@da
 /** The project's path in the container. */
 const WORK = "/src";
 
-/** Paths that no container gets: what is installed or written again, git's data, and files of secrets. */
+/** Paths that no container gets: files that are installed or generated again, git's data, and files with secrets. */
 const IGNORED = ["**/node_modules", "**/.git", "**/.env", "**/.env.*", "**/.dev.vars*", "**/.wrangler", "**/.xtask"];
 
 /** Bun's cache of downloaded packages, shared by all runs and projects. */
@@ -45,11 +45,11 @@ export class Bun {
   /**
    * Builds the project and returns the folder that the build wrote
    *
-   * The script and its tools run on Bun, even if their first lines name another runtime.
+   * The script and its tools run on Bun, even if their shebangs name another runtime.
    *
    * @param source The folder with `package.json` and `bun.lock`
    * @param script The script of `package.json` that builds
-   * @param dist The folder that the script writes, relative to `source`. What it held before is not part of the build
+   * @param dist The folder that the script writes, relative to `source`. Its earlier content is not part of the build
    * @param environment The wrangler environment, for frameworks that choose it at build time
    */
   @func()

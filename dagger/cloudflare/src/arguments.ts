@@ -4,11 +4,11 @@ export type Command = "deploy" | "preview";
 /** The kind of a preview: a version under an alias, or a Worker Preview with its own bindings. */
 export type Strategy = "alias" | "preview";
 
-/** Parses a strategy. `undefined` means `alias`. @throws If the text is no strategy. */
+/** Parses a strategy. `undefined` means `alias`. @throws If the text is not a strategy. */
 export function parseStrategy(text: string | undefined): Strategy {
   if (text === undefined || text === "" || text === "alias") return "alias";
   if (text === "preview") return "preview";
-  throw new Error(`\`${text}\` is no strategy: \`alias\` or \`preview\``);
+  throw new Error(`\`${text}\` is not a strategy: \`alias\` or \`preview\``);
 }
 
 /** A run of wrangler that uploads a folder from `prepare-upload.js`. */
@@ -47,21 +47,21 @@ const FLAGS: Readonly<Record<string, readonly (keyof Flags)[]>> = {
 
 const VALUES = ["--define", "--jsx-factory", "--jsx-fragment"];
 
-/** Parses flags of wrangler: a list of texts as JSON, each with its value. `undefined` is none. @throws For any other flag. */
+/** Parses flags of wrangler: a JSON array of strings, each with its value. `undefined` means none. @throws For any other flag. */
 export function parseFlags(text: string | undefined): Flags {
-  const found: Flags = { bundle: [], upload: [] };
-  if (text === undefined || text === "") return found;
+  const flags: Flags = { bundle: [], upload: [] };
+  if (text === undefined || text === "") return flags;
   const words = JSON.parse(text) as unknown;
-  if (!Array.isArray(words)) throw new Error("`flags` is no list of texts");
+  if (!Array.isArray(words)) throw new Error("`flags` is not a list of strings");
   for (const word of words) {
     const name = String(word).split("=")[0] ?? "";
     const steps = Object.hasOwn(FLAGS, name) ? FLAGS[name] : undefined;
     if (steps === undefined || VALUES.includes(name) !== String(word).includes("=")) {
-      throw new Error(`\`${word}\` is no flag of a project: ${Object.keys(FLAGS).join(", ")}`);
+      throw new Error(`\`${word}\` is not a flag of a project: ${Object.keys(FLAGS).join(", ")}`);
     }
-    for (const step of steps) found[step].push(String(word));
+    for (const step of steps) flags[step].push(String(word));
   }
-  return found;
+  return flags;
 }
 
 /** A command of wrangler that runs with the token before the upload of a deployment. */
@@ -74,16 +74,16 @@ export interface BeforeDeploy {
   reads: string[];
 }
 
-/** The commands that may run beside the token: they change data and run no code of a project. */
+/** The commands that may run with the token: they change data and run no code of a project. */
 const STEPS = ["d1 migrations apply", "d1 execute", "kv key put", "kv bulk put", "r2 object put"];
 
-/** The options that would reach another account, environment or folder. */
+/** The options that would select another account, environment or folder. */
 const FOREIGN = /^(?:-c|-e|--(?:config|cwd|env|env-file|local|persist-to|pipe))(?:=|$)/;
 
 /**
- * Parses the steps before the upload: a list of {@link BeforeDeploy} as JSON. `undefined` is none.
+ * Parses the steps before the upload: a JSON array of {@link BeforeDeploy}. `undefined` means none.
  *
- * @throws For anything that is no such list, and for a command that must not run beside the token.
+ * @throws If the text is not such an array, or if a command must not run with the token.
  */
 export function parseBeforeDeploy(text: string | undefined): BeforeDeploy[] {
   if (text === undefined || text === "") return [];
@@ -93,11 +93,11 @@ export function parseBeforeDeploy(text: string | undefined): BeforeDeploy[] {
     const step = value as Partial<BeforeDeploy> | null;
     return typeof step?.command === "string" && isTexts(step.arguments) && isTexts(step.reads);
   };
-  if (!Array.isArray(steps) || !steps.every(isStep)) throw new Error("`beforeDeploy` is no list of steps");
+  if (!Array.isArray(steps) || !steps.every(isStep)) throw new Error("`beforeDeploy` is not a list of steps");
   for (const step of steps) {
     const line = step.arguments.join(" ");
     if (!STEPS.some((command) => line.startsWith(`${command} `)) || step.arguments.some((word) => FOREIGN.test(word))) {
-      throw new Error(`\`wrangler ${line}\` must not run beside the token: ${STEPS.map((command) => `\`${command}\``).join(", ")}`);
+      throw new Error(`\`wrangler ${line}\` must not run with the token: ${STEPS.map((command) => `\`${command}\``).join(", ")}`);
     }
   }
   return steps;
@@ -112,7 +112,7 @@ export function stepArguments(config: string, environment: string | undefined, s
 
 /** The options for bundling a Worker's code, which runs without a token. */
 export interface BundleOptions {
-  /** The config file, relative to the folder that wrangler runs in. `undefined` if it follows the config of an adapter. */
+  /** The config file, relative to the folder that wrangler runs in. `undefined` if it uses the config of an adapter. */
   config?: string | undefined;
   /** A block of the config, as in {@link UploadStep}. */
   environment?: string | undefined;
@@ -140,11 +140,10 @@ export function bundleArguments(bundling: BundleOptions): string[] {
  * Returns the arguments of wrangler, without the program itself.
  *
  * `--autoconfig=false`: without a config file, `deploy` would write one and install packages. `versions upload` has no
- * such option. `--strict`: refuses to overwrite what was changed elsewhere. `--no-x-provision`: refuses to create storage
- * for bindings without an id. `--env-file`: reads no `.env` file, which could name another Worker. Every value is in one
- * word with its option, so that none is taken for an option itself.
- * `wrangler preview` has neither of the first, and storage without an id is meant there: the preview gets its own.
- * Seen with wrangler 4.164.
+ * such option. `--strict`: refuses to overwrite changes from elsewhere. `--no-x-provision`: refuses to create storage for
+ * bindings without an id. `--env-file`: reads no `.env` file, which could name another Worker. Every value is in one word
+ * with its option, so that it is never parsed as an option. `wrangler preview` has neither of the first two, and storage
+ * without an id is intended there: the preview gets its own. Observed with wrangler 4.164.
  */
 export function wranglerArguments(step: UploadStep): string[] {
   if (step.command === "preview" && step.strategy === "preview") return previewArguments(step);

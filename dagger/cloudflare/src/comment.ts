@@ -30,7 +30,7 @@ export function code(text: string): string {
   return `${fence}${pad}${short.replaceAll("|", "\\|")}${pad}${fence}`;
 }
 
-/** Returns a link to an address. A text that is no address is returned as inline code. */
+/** Returns a link to a URL. A text that is not a URL is returned as inline code. */
 function link(address: string): string {
   return /^https?:\/\/[\w.:/~%-]+$/.test(address) ? `<${address}>` : code(address);
 }

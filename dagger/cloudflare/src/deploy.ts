@@ -60,22 +60,22 @@ const CONFIG_NAME = /^[\w.-]+\.(?:jsonc?|toml)$/;
  */
 export async function deploy(request: Request): Promise<DeploymentRecord> {
   const name = await request.wranglerConfig.name();
-  if (!CONFIG_NAME.test(name)) throw new Error(`\`${name}\` is no wrangler config: wrangler.jsonc, .json or .toml`);
+  if (!CONFIG_NAME.test(name)) throw new Error(`\`${name}\` is not a wrangler config: wrangler.jsonc, .json or .toml`);
   const strategy = request.command === "preview" ? parseStrategy(request.strategy) : undefined;
   const steps = parseBeforeDeploy(request.beforeDeploy);
   const flags = parseFlags(request.flags);
   const container = await bun();
-  const found = site(await readConfig(container, request.wranglerConfig, name), request.environment);
+  const settings = site(await readConfig(container, request.wranglerConfig, name), request.environment);
   const accountId = request.accountId || (await dag.config().cloudflareAccountId(environmentOf(request)));
   const path = projectPath(request);
   const sources = request.workspace?.directory(path) ?? request.source;
   const adapter = sources !== undefined && (await sources.glob(REDIRECT)).length > 0;
-  const dist = hasAssets(found, adapter) ? request.dist : undefined;
+  const dist = hasAssets(settings, adapter) ? request.dist : undefined;
   const refuse = (reason: string | undefined) => {
     if (reason !== undefined) throw new Error(`refused, nothing was changed: ${name}: ${reason}`);
   };
   refuse(
-    refusal(found, {
+    refusal(settings, {
       accountId,
       hasSource: sources !== undefined,
       adapter,
@@ -84,7 +84,7 @@ export async function deploy(request: Request): Promise<DeploymentRecord> {
       strategy,
     }),
   );
-  const environment = found.wranglerEnvironment;
+  const environment = settings.wranglerEnvironment;
   const step: UploadStep = {
     command: request.command,
     environment,
@@ -97,13 +97,13 @@ export async function deploy(request: Request): Promise<DeploymentRecord> {
   const nonce = request.nonce || crypto.randomUUID();
   const { wranglerConfig: config, source, workspace } = request;
   const folder = path === "." ? WORK : `${WORK}/${path}`;
-  const ready = await project(container, { dist, config, name, source, workspace, folder, assets: found.assets });
+  const ready = await project(container, { dist, config, name, source, workspace, folder, assets: settings.assets });
   const wrangler = toolchain(container);
-  const first: BundleRequest = { name, environment, adapter, hasAssets: found.assets !== undefined || adapter, flags: flags.bundle };
-  const isBundled = found.hasCode || found.builds || adapter;
+  const first: BundleRequest = { name, environment, adapter, hasAssets: settings.assets !== undefined || adapter, flags: flags.bundle };
+  const isBundled = settings.hasCode || settings.builds || adapter;
   const bundled = isBundled ? await bundle(ready, wrangler, first) : undefined;
   if (bundled !== undefined && bundled.outcome.exitCode !== 0) {
-    return record(request, step, nonce, found.worker, bundled.outcome);
+    return record(request, step, nonce, settings.worker, bundled.outcome);
   }
   const output = {
     project: (bundled?.finished ?? ready).directory(WORK),
@@ -112,25 +112,25 @@ export async function deploy(request: Request): Promise<DeploymentRecord> {
   const access = { accountId, token: request.cloudflareApiToken, nonce, api: request.api };
   const uploader = await withCredentials(container, wrangler, output, access);
   const prepared = await prepare(uploader, prepareRequest(folder, first, isBundled, accountId, steps), refuse);
-  if (strategy === "preview") refuse(missingWorker(found.worker, await deployments(prepared.finished, found.worker)));
+  if (strategy === "preview") refuse(missingWorker(settings.worker, await deployments(prepared.finished, settings.worker)));
   const { finished, done, failed } = await runSteps(prepared.finished, folder, first, steps);
   const results = done.map(({ command }) => ({ command, isOk: true }));
   if (failed !== undefined) {
     const { command } = failed.step;
-    const left = record(request, step, nonce, found.worker, failed.outcome, prepared.warnings);
-    left.error = `the step \`${command}\` of \`xtask.beforeDeploy\` exited with ${failed.outcome.exitCode}; nothing was uploaded`;
-    return { ...left, steps: [...results, { command, isOk: false }] };
+    const stopped = record(request, step, nonce, settings.worker, failed.outcome, prepared.warnings);
+    stopped.error = `the step \`${command}\` of \`xtask.beforeDeploy\` exited with ${failed.outcome.exitCode}; nothing was uploaded`;
+    return { ...stopped, steps: [...results, { command, isOk: false }] };
   }
   const outcome = await run(steps.length > 0 ? finished : prepared.finished, step);
-  const made = record(request, step, nonce, found.worker, outcome, prepared.warnings);
-  return results.length > 0 ? { ...made, steps: results } : made;
+  const uploaded = record(request, step, nonce, settings.worker, outcome, prepared.warnings);
+  return results.length > 0 ? { ...uploaded, steps: results } : uploaded;
 }
 
 /** Returns the folder of the project in the workspace. @throws If the path leads out of the workspace. */
 function projectPath({ workspace, path }: Request): string {
   if (workspace === undefined || path === undefined || path === "." || path === "") return ".";
   const isInside = path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
-  if (!isInside) throw new Error(`refused, nothing was changed: \`${path}\` is no folder of the workspace`);
+  if (!isInside) throw new Error(`refused, nothing was changed: \`${path}\` is not a folder of the workspace`);
   return path;
 }
 

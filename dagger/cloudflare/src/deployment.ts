@@ -2,7 +2,7 @@ import { dag, func, object, type File } from "@dagger.io/dagger";
 
 import { serialize, type DeploymentRecord } from "./record.js";
 
-/** The result of a run of wrangler, also of one that failed */
+/** The result of a run of wrangler, even if it failed */
 @object()
 export class Deployment {
   /** The exit code of wrangler */
@@ -17,7 +17,7 @@ export class Deployment {
   @func()
   versionId: string = "";
 
-  /** The addresses of the version */
+  /** The URLs of the version */
   @func()
   urls: string[] = [];
 

@@ -12,7 +12,7 @@ import { deploy, type Request } from "./deploy.js";
 import { Deployment, deploymentOf } from "./deployment.js";
 import type { DeploymentRecord } from "./record.js";
 
-/** Paths that no container gets: what is installed or written again, git's data, and files of secrets. */
+/** Paths that no container gets: files that are installed or generated again, git's data, and files with secrets. */
 const IGNORED = [
   "**/node_modules",
   "**/.git",
@@ -41,7 +41,7 @@ export class Cloudflare {
    * @param account The id of the account. Without it, the environment's in the shared configuration
    * @param api A stand-in for Cloudflare's API, and for GitLab's in `preview`, such as `tcp://127.0.0.1:8787`
    */
-  // Not `accountId`: Dagger would take `CLOUDFLARE_ACCOUNT_ID` of a `.env` file, which is wrangler's, for this argument.
+  // Not `accountId`: Dagger would use wrangler's `CLOUDFLARE_ACCOUNT_ID` in a `.env` file as this argument.
   constructor(environment?: string, account?: string, api?: Service) {
     this.environment = environment;
     this.account = account;
@@ -75,7 +75,8 @@ export class Cloudflare {
   /**
    * With flags of wrangler
    *
-   * @param flags A list of texts as JSON: `--minify`, `--no-bundle`, `--upload-source-maps`, `--keep-vars`, `--define`, `--jsx-factory`, `--jsx-fragment`
+   * @param flags A JSON array of strings: `--minify`, `--no-bundle`, `--upload-source-maps`, `--keep-vars`,
+   * `--define`, `--jsx-factory`, `--jsx-fragment`
    */
   @func()
   withFlags(flags: string): Cloudflare {
@@ -86,7 +87,8 @@ export class Cloudflare {
   /**
    * With commands of wrangler that run with the token before the upload
    *
-   * @param steps A list of objects with `command`, `arguments` and `reads` as JSON. Only `d1 migrations apply`, `d1 execute`, `kv key put`, `kv bulk put` and `r2 object put`
+   * @param steps A JSON array of objects with `command`, `arguments` and `reads`. Only `d1 migrations apply`, `d1
+   * execute`, `kv key put`, `kv bulk put` and `r2 object put`
    */
   @func()
   withBeforeDeploy(steps: string): Cloudflare {
@@ -190,7 +192,7 @@ export class Cloudflare {
     gitlabProjectId?: string,
     gitlabApiUrl?: string,
   ): Promise<Deployment> {
-    if (!/^[1-9][0-9]*$/.test(mergeRequestId)) throw new Error(`\`${mergeRequestId}\` is no merge request number`);
+    if (!/^[1-9][0-9]*$/.test(mergeRequestId)) throw new Error(`\`${mergeRequestId}\` is not a merge request number`);
     const uploaded = { alias: alias ?? `mr-${mergeRequestId}`, tag, message, nonce, project, strategy };
     const values = { dist, wranglerConfig, cloudflareApiToken, ...uploaded };
     const record = await deploy({ command: "preview", ...this.inputs(), ...values });
@@ -215,8 +217,8 @@ export class Cloudflare {
       ...(this.api && { api: this.api }),
     };
     try {
-      const answer = await dag.gitlab().postMergeRequestComment(token, mergeRequest, comment(record), options);
-      return (JSON.parse(answer) as { action: string }).action;
+      const result = await dag.gitlab().postMergeRequestComment(token, mergeRequest, comment(record), options);
+      return (JSON.parse(result) as { action: string }).action;
     } catch (error) {
       return `failed: ${error instanceof Error ? error.message : String(error)}`;
     }

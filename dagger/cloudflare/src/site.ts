@@ -31,13 +31,13 @@ export interface Site {
 export function site(config: unknown, environment: string | undefined): Site {
   const top = fields(config);
   const blocks = fields(top["env"]);
-  const named = environment !== undefined && environment !== "" && Object.hasOwn(blocks, environment);
-  const block = named ? fields(blocks[environment]) : {};
+  const hasBlock = environment !== undefined && environment !== "" && Object.hasOwn(blocks, environment);
+  const block = hasBlock ? fields(blocks[environment]) : {};
   const get = (key: string) => block[key] ?? top[key];
   const name = string(top["name"]) ?? "";
   return {
-    worker: named ? (string(block["name"]) ?? `${name}-${environment}`) : name,
-    wranglerEnvironment: named ? environment : Object.keys(blocks).length > 0 ? "" : undefined,
+    worker: hasBlock ? (string(block["name"]) ?? `${name}-${environment}`) : name,
+    wranglerEnvironment: hasBlock ? environment : Object.keys(blocks).length > 0 ? "" : undefined,
     hasCode: string(get("main")) !== undefined,
     assets: string(fields(get("assets"))["directory"]),
     accountId: string(get("account_id")),
@@ -50,7 +50,8 @@ export function site(config: unknown, environment: string | undefined): Site {
  * Returns `true` if the dist folder is published. A Worker of code alone publishes none. Its dist argument is ignored and
  * not copied next to the code, where it could hide a folder of that name.
  *
- * @param adapter `true` if an adapter generated the config that wrangler will follow. Its assets are not named in ours.
+ * @param adapter `true` if an adapter generated the config that wrangler will use. Our config does not name its
+ * assets.
  */
 export function hasAssets(site: Site, adapter: boolean): boolean {
   return site.assets !== undefined || adapter || !site.hasCode;
@@ -73,7 +74,7 @@ export interface Facts {
 /** Files of an assets folder that are settings, not content. */
 const SETTINGS = ["_headers", "_redirects", ".assetsignore"];
 
-/** Returns the reason to refuse the upload, which wrangler would do silently. `undefined` if there is none. */
+/** Returns the reason to refuse an upload that wrangler would silently accept. `undefined` if there is none. */
 export function refusal(site: Site, facts: Facts): string | undefined {
   if (facts.entries?.every((entry) => SETTINGS.includes(entry.replace(/\/$/, "")))) {
     return "the dist folder is empty: it would publish an empty site";
@@ -119,7 +120,7 @@ export function distPath(assets: string | undefined): string {
   return path;
 }
 
-/** Returns the fields of a value. Empty if the value is no object. */
+/** Returns the fields of a value. Empty if the value is not an object. */
 export function fields(value: unknown): Fields {
   return isFields(value) ? value : {};
 }

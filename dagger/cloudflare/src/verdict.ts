@@ -8,13 +8,13 @@ export interface Verdict {
   versionId: string | null;
   /** The deployment, if wrangler names it. It always does for Worker Previews. */
   deploymentId?: string;
-  /** The addresses of the site. */
+  /** The URLs of the site. */
   urls: string[];
-  /** The address of this version. */
+  /** The URL of this version. */
   previewUrl?: string;
-  /** The address of the alias. */
+  /** The URL of the alias. */
   aliasUrl?: string;
-  /** Wrangler's "targets", unparsed: addresses, custom domains, schedules. */
+  /** Wrangler's "targets", unparsed: URLs, custom domains, schedules. */
   targets: string[];
   /** The version of wrangler. */
   wrangler: string | null;
@@ -32,7 +32,7 @@ type Entry = Record<string, unknown>;
  * failed run may have changed the remote state, because wrangler makes a version live before it applies routes and
  * domains. Observed with wrangler 4.164.
  *
- * @param output The text of the output file. Lines that are no JSON object are skipped.
+ * @param output The text of the output file. Lines that are not a JSON object are skipped.
  */
 export function verdict(
   command: Command,
@@ -44,7 +44,7 @@ export function verdict(
   const last = (type: string) => entries.findLast((entry) => entry["type"] === type);
   const type = command === "deploy" ? "deploy" : strategy === "preview" ? "preview" : "version-upload";
   const entry = last(type);
-  const found: Verdict = {
+  const result: Verdict = {
     workerName: text(entry?.["worker_name"]) ?? null,
     versionId: text(entry?.["version_id"]) ?? null,
     urls: [],
@@ -54,21 +54,21 @@ export function verdict(
   const deployment = text(entry?.["deployment_id"]);
   const preview = text(entry?.["preview_url"]) ?? texts(entry?.["deployment_urls"])[0];
   const alias = text(entry?.["preview_alias_url"]) ?? texts(entry?.["preview_urls"])[0];
-  if (deployment !== undefined) found.deploymentId = deployment;
-  if (preview !== undefined) found.previewUrl = preview;
-  if (alias !== undefined) found.aliasUrl = alias;
-  found.urls = [...[alias, preview].filter((url) => url !== undefined), ...urls(found.targets)];
-  const id = type === "preview" ? (deployment ?? null) : found.versionId;
-  const error = failure(command, id, exitCode, found, text(last("command-failed")?.["message"]));
-  if (error !== undefined) found.error = error;
-  return found;
+  if (deployment !== undefined) result.deploymentId = deployment;
+  if (preview !== undefined) result.previewUrl = preview;
+  if (alias !== undefined) result.aliasUrl = alias;
+  result.urls = [...[alias, preview].filter((url) => url !== undefined), ...urls(result.targets)];
+  const id = type === "preview" ? (deployment ?? null) : result.versionId;
+  const error = failure(command, id, exitCode, result, text(last("command-failed")?.["message"]));
+  if (error !== undefined) result.error = error;
+  return result;
 }
 
 function failure(
   command: Command,
   id: string | null,
   exitCode: number,
-  found: Verdict,
+  result: Verdict,
   message: string | undefined,
 ): string | undefined {
   if (exitCode !== 0) {
@@ -76,15 +76,15 @@ function failure(
     return message === undefined ? summary : `${summary}: ${message}`;
   }
   if (id === null) return "wrangler exited with 0 but its output file names no version";
-  if (command === "preview" && found.urls.length === 0) {
+  if (command === "preview" && result.urls.length === 0) {
     return "uploaded, but Cloudflare gave no preview URL: `preview_urls` must be true in the config that was deployed last";
   }
   return undefined;
 }
 
 /**
- * Returns the addresses among wrangler's targets. A custom domain is printed as `www.example.com (custom domain)`. Routes
- * and schedules are printed in formats that are no address.
+ * Returns the URLs among wrangler's targets. A custom domain is printed as `www.example.com (custom domain)`. Routes and
+ * schedules are printed in formats that are not URLs.
  */
 export function urls(targets: readonly string[]): string[] {
   return targets.flatMap((target) => {

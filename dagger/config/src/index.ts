@@ -1,7 +1,7 @@
 /**
  * The account configuration that every project shares
  *
- * Ids and the names of variables, never a token. The values are in `config.json` beside this module.
+ * Ids and the names of variables, never a token. The values are in `config.json` next to this module.
  */
 import { dag, func, object } from "@dagger.io/dagger";
 
@@ -42,7 +42,7 @@ export class Config {
   }
 
   /**
-   * The address of the GitLab instance, with its relative root if it has one, without a slash at its end
+   * The URL of the GitLab instance, with its relative root if it has one, without a trailing slash
    */
   @func()
   async gitlabUrl(): Promise<string> {

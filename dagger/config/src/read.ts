@@ -19,7 +19,7 @@ export const LOCAL = "local";
 /**
  * Parses the file's text.
  *
- * @throws If it is no JSON or lacks a section.
+ * @throws If it is not JSON or lacks a section.
  */
 export function parse(text: string): ConfigFile {
   let value: unknown;
@@ -29,8 +29,8 @@ export function parse(text: string): ConfigFile {
     throw new Error(`config.json: ${error instanceof Error ? error.message : String(error)}`);
   }
   const sections = ["cloudflare", "gitlab", "environments", "tools", "images"];
-  const found = typeof value === "object" && value !== null ? value : {};
-  const missing = sections.filter((section) => !(section in found));
+  const fields = typeof value === "object" && value !== null ? value : {};
+  const missing = sections.filter((section) => !(section in fields));
   if (missing.length > 0) throw new Error(`config.json: ${missing.map((name) => `\`${name}\``).join(", ")} missing`);
   return value as ConfigFile;
 }
@@ -42,14 +42,14 @@ export function parse(text: string): ConfigFile {
  */
 export function cloudflare(config: ConfigFile, environment?: string): CloudflareAccount {
   if (environment === undefined || environment === "" || environment === LOCAL) return config.cloudflare;
-  const own = Object.hasOwn(config.environments, environment) ? config.environments[environment] : undefined;
-  if (own === undefined) {
+  const settings = Object.hasOwn(config.environments, environment) ? config.environments[environment] : undefined;
+  if (settings === undefined) {
     const known = [LOCAL, ...Object.keys(config.environments)].join(", ");
     throw new Error(`unknown environment \`${environment}\`; config.json has: ${known}`);
   }
   return {
-    accountId: own.cloudflare?.accountId ?? config.cloudflare.accountId,
-    tokenVariable: own.cloudflare?.tokenVariable ?? config.cloudflare.tokenVariable,
+    accountId: settings.cloudflare?.accountId ?? config.cloudflare.accountId,
+    tokenVariable: settings.cloudflare?.tokenVariable ?? config.cloudflare.tokenVariable,
   };
 }
 

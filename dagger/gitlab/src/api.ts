@@ -9,7 +9,7 @@ export interface Platform {
 
 /** An API and its credentials. */
 export interface GitlabAccess {
-  /** The base address with `/api/v4` and the relative root of the instance. */
+  /** The base URL with `/api/v4` and the relative root of the instance. */
   apiUrl: string;
   token: string;
 }
@@ -18,7 +18,7 @@ export interface GitlabAccess {
 export interface GitlabResponse {
   status: number;
   headers: Headers;
-  /** The parsed body, or its text when it is no JSON. */
+  /** The parsed body, or its text if it is not JSON. */
   body: unknown;
 }
 
@@ -28,10 +28,10 @@ export const MAX_ATTEMPTS = 5;
 /** The timeout of one request in milliseconds. */
 const DEADLINE = 30_000;
 
-/** The wait if the response has no header: the limit on new notes is one minute and sends none. */
+/** The delay if the response has no header. The limit on new notes lasts one minute and sends none. */
 const MINUTE = 60_000;
 
-/** The maximum wait before a retry, in milliseconds. */
+/** The maximum delay before a retry, in milliseconds. */
 const LONGEST = 5 * MINUTE;
 
 /** The network and the clock of this machine. */
@@ -42,24 +42,25 @@ export const PLATFORM: Platform = {
 };
 
 /**
- * Returns the address and the token without blanks and final slashes.
+ * Returns the URL without trailing slashes and the token without surrounding spaces.
  *
- * @throws If one of them is invalid. The message never holds the token.
+ * @throws If one of them is invalid. The message never contains the token.
  */
 export function access(apiUrl: string, token: string): GitlabAccess {
   const trimmed = token.trim();
   if (!/^[\x21-\x7e]+$/.test(trimmed))
     throw new Error("the GitLab token is empty or has invalid characters");
-  if (!/^https?:\/\/[^\s?#@]+$/.test(apiUrl)) throw new Error(`\`${apiUrl}\` is no address of a GitLab API`);
+  if (!/^https?:\/\/[^\s?#@]+$/.test(apiUrl)) throw new Error(`\`${apiUrl}\` is not a URL of a GitLab API`);
   return { apiUrl: apiUrl.replace(/\/+$/, ""), token: trimmed };
 }
 
 /**
- * Makes one request, again where that is safe: after 429 always, since nothing was done; after 5xx and broken connections
- * unless it is a POST, which may have been carried out. That one comes back with its status, 0 for a broken connection.
+ * Sends a request and retries it if that is safe. A 429 is always retried, because nothing was done. After a 5xx or a
+ * broken connection, a POST is not retried, because it may have had an effect. Its response is returned, with status 0
+ * for a broken connection.
  *
- * @throws When there was no answer in the end, on a redirect, which must not take the token elsewhere, and when the server
- * asks for a longer wait than five minutes.
+ * @throws If all attempts fail, if the server requests a delay of more than five minutes, and for a redirect, because it
+ * would send the token to another server.
  */
 export async function call(
   world: Platform,
@@ -69,12 +70,12 @@ export async function call(
   body?: unknown,
 ): Promise<GitlabResponse> {
   for (let attempt = 1; ; attempt += 1) {
-    const answer = await once(world, access, method, path, body);
-    const busy = answer.status === 429;
-    const broken = answer.status === 0 || answer.status >= 500;
-    if (!busy && (!broken || method === "POST")) return answer;
-    if (attempt === MAX_ATTEMPTS) throw new Error(`${method} ${path}: ${describeError(access, answer)}, ${MAX_ATTEMPTS} times`);
-    const wait = busy ? retryDelay(answer.headers, world.now()) : 1000 * 2 ** (attempt - 1);
+    const response = await once(world, access, method, path, body);
+    const busy = response.status === 429;
+    const broken = response.status === 0 || response.status >= 500;
+    if (!busy && (!broken || method === "POST")) return response;
+    if (attempt === MAX_ATTEMPTS) throw new Error(`${method} ${path}: ${describeError(access, response)}, ${MAX_ATTEMPTS} times`);
+    const wait = busy ? retryDelay(response.headers, world.now()) : 1000 * 2 ** (attempt - 1);
     if (wait > LONGEST) throw new Error(`GitLab asks to wait for ${Math.ceil(wait / 1000)} seconds`);
     await world.sleep(wait);
   }
@@ -101,8 +102,8 @@ async function once(world: Platform, access: GitlabAccess, method: string, path:
 }
 
 /**
- * Returns the wait after 429 in milliseconds. The request throttle sends `Retry-After`, in seconds or as a date, and
- * `RateLimit-Reset` in seconds since 1970; the limit on new notes sends neither
+ * Returns the delay after 429 in milliseconds. The request throttle sends `Retry-After`, in seconds or as a date,
+ * and `RateLimit-Reset` in seconds since 1970. The limit on new notes sends neither
  * (https://docs.gitlab.com/administration/settings/rate_limits/).
  */
 export function retryDelay(headers: Headers, now: number): number {
@@ -116,8 +117,8 @@ export function retryDelay(headers: Headers, now: number): number {
 }
 
 /** Returns the error of a response in one line, without the token. */
-export function describeError(access: GitlabAccess, answer: GitlabResponse): string {
-  const body = answer.body as { message?: unknown; error?: unknown; error_description?: unknown } | string | null;
+export function describeError(access: GitlabAccess, response: GitlabResponse): string {
+  const body = response.body as { message?: unknown; error?: unknown; error_description?: unknown } | string | null;
   const detail =
     typeof body === "object" && body !== null ? [body.message ?? body.error, body.error_description] : [body];
   const text = detail
@@ -125,15 +126,15 @@ export function describeError(access: GitlabAccess, answer: GitlabResponse): str
     .map((part) => (typeof part === "string" ? part : JSON.stringify(part)))
     .join(": ");
   const line = hidden(access, text.replace(/\s+/g, " ")).slice(0, 300);
-  if (answer.status === 0) return `no answer from ${access.apiUrl}: ${line}`;
+  if (response.status === 0) return `no answer from ${access.apiUrl}: ${line}`;
   const hint =
-    answer.status === 401 || answer.status === 403
+    response.status === 401 || response.status === 403
       ? "; it takes a project or group access token with the scope `api`, a job token cannot write comments"
       : "";
-  return `GitLab answered ${answer.status}${line === "" ? "" : ` (${line})`}${hint}`;
+  return `GitLab answered ${response.status}${line === "" ? "" : ` (${line})`}${hint}`;
 }
 
-/** The number of the page after this one. `Link` may name another host behind a proxy, so only its page counts. */
+/** Returns the number of the next page. `Link` may name another host behind a proxy, so only its page number is used. */
 export function nextPage(headers: Headers): number | undefined {
   const header = headers.get("x-next-page");
   const link = /<([^>]*)>\s*;[^,]*\brel="?next"?/.exec(headers.get("link") ?? "")?.[1];

@@ -1,7 +1,7 @@
 import { call, describeError, nextPage, MAX_ATTEMPTS, type GitlabAccess, type GitlabResponse, type Platform } from "./api.js";
 import { markerLine, withoutQuickActions } from "./markdown.js";
 
-/** The place of the comment. */
+/** The target of the comment. */
 export interface CommentTarget {
   /** The project's number, or its full path. */
   project: string;
@@ -41,7 +41,7 @@ const PAGES = 1000;
  * meantime is created again, once.
  *
  * @param markdown The text. Lines that start with a slash are escaped, so that GitLab does not run them.
- * @throws If it cannot be written. The message never holds the token.
+ * @throws If it cannot be written. The message never contains the token.
  */
 export async function postComment(world: Platform, access: GitlabAccess, place: CommentTarget, markdown: string): Promise<PostResult> {
   const text = withoutQuickActions(markdown);
@@ -64,9 +64,9 @@ export async function postComment(world: Platform, access: GitlabAccess, place: 
 }
 
 async function user(world: Platform, access: GitlabAccess): Promise<number> {
-  const answer = await call(world, access, "GET", "/user");
-  const id = (answer.body as { id?: unknown } | null)?.id;
-  if (answer.status !== 200 || typeof id !== "number") throw new Error(describeError(access, answer));
+  const response = await call(world, access, "GET", "/user");
+  const id = (response.body as { id?: unknown } | null)?.id;
+  if (response.status !== 200 || typeof id !== "number") throw new Error(describeError(access, response));
   return id;
 }
 
@@ -96,10 +96,10 @@ class Notes {
     for (let read = 0; page !== undefined; read += 1) {
       if (read === PAGES) throw new Error(`more than ${PAGES} pages of comments`);
       const query = `activity_filter=only_comments&order_by=created_at&sort=asc&per_page=100&page=${page}`;
-      const answer = await call(this.world, this.access, "GET", `${this.#path}?${query}`);
-      if (answer.status !== 200 || !Array.isArray(answer.body)) throw new Error(this.#failed("read", answer));
-      for (const note of answer.body as Note[]) if (this.#isOurs(note)) found.set(note.id, note);
-      const next = nextPage(answer.headers);
+      const response = await call(this.world, this.access, "GET", `${this.#path}?${query}`);
+      if (response.status !== 200 || !Array.isArray(response.body)) throw new Error(this.#failed("read", response));
+      for (const note of response.body as Note[]) if (this.#isOurs(note)) found.set(note.id, note);
+      const next = nextPage(response.headers);
       page = next !== undefined && next > page ? next : undefined;
     }
     return [...found.values()].sort((one, other) => one.id - other.id);
@@ -108,32 +108,32 @@ class Notes {
   /** Edits `note`. Returns `undefined` if it was deleted. */
   async edit(note: Note, body: string): Promise<"edited" | "unchanged" | undefined> {
     if (note.body === body) return "unchanged";
-    const answer = await call(this.world, this.access, "PUT", `${this.#path}/${note.id}`, { body });
-    if (answer.status === 404) return undefined;
-    if (answer.status !== 200) throw new Error(this.#failed("edit", answer));
+    const response = await call(this.world, this.access, "PUT", `${this.#path}/${note.id}`, { body });
+    if (response.status === 404) return undefined;
+    if (response.status !== 200) throw new Error(this.#failed("edit", response));
     return "edited";
   }
 
   /** Creates a comment and returns its id. If the outcome of a request is unknown, checks for the comment before a retry. */
   async create(body: string): Promise<number> {
     for (let attempt = 1; ; attempt += 1) {
-      const answer = await call(this.world, this.access, "POST", this.#path, { body });
-      const id = (answer.body as { id?: unknown } | null)?.id;
-      if (answer.status === 201 && typeof id === "number") return id;
-      const open = answer.status === 0 || answer.status >= 500;
-      if (!open || attempt === MAX_ATTEMPTS) throw new Error(this.#failed("write", answer));
+      const response = await call(this.world, this.access, "POST", this.#path, { body });
+      const id = (response.body as { id?: unknown } | null)?.id;
+      if (response.status === 201 && typeof id === "number") return id;
+      const open = response.status === 0 || response.status >= 500;
+      if (!open || attempt === MAX_ATTEMPTS) throw new Error(this.#failed("write", response));
       await this.world.sleep(1000 * 2 ** (attempt - 1));
       const existing = (await this.ours()).find((note) => note.body === body);
       if (existing !== undefined) return existing.id;
     }
   }
 
-  /** Deletes duplicates and returns the ids of the deleted ones. A duplicate that remains is no error. */
+  /** Deletes duplicates and returns the ids of the deleted ones. A duplicate that remains is not an error. */
   async remove(duplicates: readonly Note[]): Promise<number[]> {
     const deleted: number[] = [];
     for (const { id } of duplicates) {
-      const answer = await call(this.world, this.access, "DELETE", `${this.#path}/${id}`);
-      if (answer.status === 204 || answer.status === 404) deleted.push(id);
+      const response = await call(this.world, this.access, "DELETE", `${this.#path}/${id}`);
+      if (response.status === 204 || response.status === 404) deleted.push(id);
     }
     return deleted;
   }
@@ -142,9 +142,9 @@ class Notes {
     return !note.system && note.author?.id === this.author && note.body.split(/\r?\n/, 1)[0] === this.#marker;
   }
 
-  #failed(verb: string, answer: GitlabResponse): string {
+  #failed(verb: string, response: GitlabResponse): string {
     const place = `the comments of !${this.place.mergeRequest} in project ${this.place.project}`;
-    const hint = answer.status === 404 ? "; the token may not see it, or the numbers are wrong" : "";
-    return `cannot ${verb} ${place}: ${describeError(this.access, answer)}${hint}`;
+    const hint = response.status === 404 ? "; the token may not see it, or the numbers are wrong" : "";
+    return `cannot ${verb} ${place}: ${describeError(this.access, response)}${hint}`;
   }
 }

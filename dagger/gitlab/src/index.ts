@@ -23,12 +23,12 @@ export class Gitlab {
    * @param mergeRequestIid The merge request's number in its project, as in `!42`: `CI_MERGE_REQUEST_IID`
    * @param body The text in Markdown. Lines that start with a slash are escaped, so that GitLab does not run them
    * @param projectId The project's number or full path. Without it, the shared configuration's
-   * @param apiUrl The address of the API: `CI_API_V4_URL`. Without it, the shared configuration's instance
+   * @param apiUrl The URL of the API: `CI_API_V4_URL`. Without it, the shared configuration's instance
    * @param marker Distinguishes this comment from others by the same user. It is not shown
    * @param nonce A new value for each attempt, so that no cached result is returned. Without it, a random one
    * @param api A stand-in for GitLab's API, such as `tcp://127.0.0.1:8787`. The path is that of `apiUrl`
    * @param caFile The certificates of a private certificate authority, in PEM
-   * @param proxy The address of a proxy, such as `env://HTTPS_PROXY`. It may contain a password
+   * @param proxy The URL of a proxy, such as `env://HTTPS_PROXY`. It may contain a password
    * @param noProxy Hosts that bypass the proxy, as in `NO_PROXY`
    */
   @func({ cache: "session" })
@@ -45,7 +45,7 @@ export class Gitlab {
     proxy?: Secret,
     noProxy?: string,
   ): Promise<string> {
-    if (!/^[1-9][0-9]*$/.test(mergeRequestIid)) throw new Error(`\`${mergeRequestIid}\` is no merge request number`);
+    if (!/^[1-9][0-9]*$/.test(mergeRequestIid)) throw new Error(`\`${mergeRequestIid}\` is not a merge request number`);
     const configured = apiUrl || `${await dag.config().gitlabUrl()}/api/v4`;
     const project = projectId || (await dag.config().gitlabProjectId());
     let container = dag
@@ -63,13 +63,13 @@ export class Gitlab {
       container = container.withEnvVariable("NO_PROXY", [noProxy, "api"].filter(Boolean).join(","));
     }
     const task: CommentTask = { apiUrl: base, project, mergeRequest: mergeRequestIid, marker, body };
-    const ended = await container
+    const finished = await container
       .withNewFile(TASK, JSON.stringify(task))
       .withSecretVariable("GITLAB_TOKEN", token)
       .withEnvVariable("NONCE", nonce || crypto.randomUUID())
       .withExec(RUN, { expect: ReturnType.Any })
       .sync();
-    if ((await ended.exitCode()) !== 0) throw new Error((await ended.stderr()) || "the comment was not written");
-    return ended.stdout();
+    if ((await finished.exitCode()) !== 0) throw new Error((await finished.stderr()) || "the comment was not written");
+    return finished.stdout();
   }
 }

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { access, PLATFORM } from "./api.js";
 import { postComment, type CommentTarget } from "./comment.js";
 
-/** The comment and its place. */
+/** The comment and its target. */
 export interface CommentTask extends CommentTarget {
   apiUrl: string;
   body: string;

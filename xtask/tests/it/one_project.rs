@@ -393,12 +393,12 @@ fn wrangler_has_the_project_s_config_and_account() {
         (
             &["wrangler", "b", "--", "deploy", "--minify"],
             3,
-            "error: `wrangler deploy` would run code of the project beside the token; nothing was run\nhint: run `cargo xtask deploy PROJECT --env ENVIRONMENT`\n",
+            "error: `wrangler deploy` would run code of the project with the token; nothing was run\nhint: run `cargo xtask deploy PROJECT --env ENVIRONMENT`\n",
         ),
         (
             &["wrangler", "b", "--", "versions", "upload"],
             3,
-            "error: `wrangler versions upload` would run code of the project beside the token; nothing was run\nhint: run `cargo xtask preview PROJECT --env ENVIRONMENT`\n",
+            "error: `wrangler versions upload` would run code of the project with the token; nothing was run\nhint: run `cargo xtask preview PROJECT --env ENVIRONMENT`\n",
         ),
     ] {
         assert_eq!(env.xtask(arguments).exits(code).stderr, message);

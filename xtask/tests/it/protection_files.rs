@@ -18,7 +18,7 @@ fn files_beside_the_project_do_not_affect_wrangler() {
     let first = env.xtask(&["deploy", "a", "--json"]).exits(0);
     assert_eq!(env.fetch("site-a.localhost", "/").0, 200);
     assert_eq!(env.fetch("taken.localhost", "/").0, 404, "another Worker was made");
-    assert!(!env.root.join("projects/a/seen.txt").exists(), "code ran beside the token");
+    assert!(!env.root.join("projects/a/seen.txt").exists(), "code ran with the token");
     // A config that the build left is followed only where it is about the same Worker.
     env.write(
         "projects/a/build.ts",

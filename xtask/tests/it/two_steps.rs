@@ -366,12 +366,12 @@ fn refuses_uploads_that_cannot_take_two_steps() {
         (
             "image",
             r#""containers": [{ "class_name": "C", "image": "./Dockerfile" }]"#,
-            "builds an image",
+            "would build an image",
         ),
         (
             "unsafe",
             r#""unsafe": { "capnp": { "base_path": ".", "source_schemas": ["a.capnp"] } }"#,
-            "`unsafe.capnp` runs a compiler",
+            "`unsafe.capnp` would run a compiler",
         ),
         ("blob", r#""text_blobs": { "A": "a.txt" }"#, "`text_blobs` cannot be deployed"),
         ("proto", r#""vars": { "__proto__": { "A": 1 } }"#, "`__proto__`"),

@@ -40,7 +40,7 @@ enum ListedRoute {
 }
 
 impl Api<'_> {
-    /// Reads what is set for `worker`. Nothing is set for a Worker that does not exist.
+    /// Reads the triggers of `worker`. Empty if the Worker does not exist.
     pub fn triggers_in_use(&self, worker: &str) -> Result<TriggersInUse> {
         let schedules = self.get(&format!("workers/scripts/{worker}/schedules"))?;
         let schedules: Vec<Schedule> = match schedules {
@@ -100,8 +100,8 @@ impl TriggersInUse {
         self.names().difference(&after.names()).cloned().collect()
     }
 
-    /// Returns what stays set although the config does not name it: wrangler takes a domain or route away
-    /// only if the config names another one, and a cron only if it names a list.
+    /// Returns the triggers that remain although the config does not name them. wrangler removes a domain
+    /// or route only if the config names another one, and a cron only if the config has a list.
     #[must_use]
     pub fn left_by(&self, wanted: &Triggers) -> Vec<String> {
         let empty = |wanted: bool, own: &BTreeSet<String>| {
@@ -115,7 +115,7 @@ impl TriggersInUse {
         left.names().into_iter().collect()
     }
 
-    /// Returns what is set here and was not set `before`, and what is gone since, each in words.
+    /// Describes the triggers that were added since `before`, and those that were removed.
     #[must_use]
     pub fn changes_since(&self, before: &TriggersInUse) -> Vec<String> {
         let (now, then) = (self.names(), before.names());
@@ -148,7 +148,7 @@ mod tests {
         let both = triggers(Some(&[]), &["b.example"]);
         assert_eq!(now.removed_by(&both), ["the cron `0 3 * * *`", "the domain `a.example`"]);
         assert_eq!(now.left_by(&both), ["the route `c.example/*`"]);
-        // Wrangler leaves what the config does not speak of.
+        // Wrangler keeps triggers of a kind that the config does not set.
         let nothing = triggers(None, &[]);
         assert_eq!(now.removed_by(&nothing), [""; 0]);
         assert_eq!(now.left_by(&nothing).len(), 4);

@@ -9,11 +9,11 @@ pub enum Access {
     Change,
     /// No token, because the command needs none or runs code of the project.
     NoToken,
-    /// It would run code of the project beside the token. The text is the command of this tool that does it safely.
+    /// It would run code of the project with the token. The text is the command of this tool that does it safely.
     Refused(&'static str),
 }
 
-/// The commands that reach the account and run no code of the project (read in the source of 4.164).
+/// The commands that access the account and run no code of the project (according to the source of 4.164).
 const WITH_TOKEN: [&str; 22] = [
     "ai",
     "cert",
@@ -84,7 +84,7 @@ pub fn access(arguments: &[String]) -> Access {
     if has(&["--help", "-h", "--version", "-v"]) {
         return Access::NoToken;
     }
-    // An option before the command may have a value, which looks like a command.
+    // An option before the command may have a value that looks like a command.
     let words: Vec<&str> =
         arguments.iter().map(String::as_str).take_while(|word| !word.starts_with('-')).collect();
     let upload = UPLOADS.iter().find(|(command, _)| words.starts_with(command));
@@ -99,7 +99,7 @@ pub fn access(arguments: &[String]) -> Access {
     if !WITH_TOKEN.contains(first) {
         return Access::NoToken;
     }
-    // The word after the groups is the command. Those after it are names and values.
+    // The word after the groups is the command. Names and values follow.
     let is_group = |word: &str| GROUPS.contains(&word);
     let command = words.iter().skip(1).find(|word| !is_group(word));
     let reads =

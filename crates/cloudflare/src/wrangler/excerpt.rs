@@ -1,6 +1,6 @@
 //! Extracts the reason of a failure from wrangler's output, without repetitions.
 
-/// Parts of lines that say nothing about the failure.
+/// Parts of lines that do not explain the failure.
 const NOISE: [&str; 4] = [
     "If you think this is a bug",
     "github.com/cloudflare/workers-sdk/issues/new",
@@ -8,8 +8,9 @@ const NOISE: [&str; 4] = [
     "cloudflare.com/feedback",
 ];
 
-/// Puts `reason` in front of the lines of `output` that it does not have. `reason` is that of a
-/// [`WranglerOutcome`](super::Verdict), `output` the last lines that wrangler printed, and `place` where all of them are.
+/// Joins `reason` with the lines of `output` that it does not contain. `reason` is that of a
+/// [`WranglerOutcome`](super::Verdict), `output` has the last lines that wrangler printed, and `place` names the full
+/// log.
 #[must_use]
 pub fn excerpt(reason: &str, output: &[String], place: Option<&str>) -> String {
     let has_error = |line: &String| line.contains("[ERROR]");

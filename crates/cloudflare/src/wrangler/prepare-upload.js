@@ -2,9 +2,9 @@
  * Prepares the second step of a deployment: the upload.
  *
  * The first step runs `wrangler deploy --dry-run --outfile` without any credential, because a wrangler config can run
- * code of the project and a bundle can import any file. This program reads what that step left and writes a folder from
- * which wrangler uploads without running or bundling anything: a config of fields that are on a list, and one file for
- * each module. It refuses what cannot go this way, and everything that holds the token.
+ * code of the project and a bundle can import any file. This program reads the output of that step and writes a folder
+ * from which wrangler uploads without running or bundling anything: a config with only fields of a fixed list, and one
+ * file for each module. It refuses uploads that need more, and files that contain the token.
  *
  * Both engines and the scripts of `--dry-run` run this file on Bun. Its last argument is a JSON object:
  *
@@ -12,11 +12,11 @@
  * - `project`: the folder of the project, absolute.
  * - `config`: the wrangler config, absolute.
  * - `environment`: the block of `env` to use. `null` is the top level.
- * - `redirected`: `true` if wrangler follows the config that an adapter left.
- * - `bundle`: what the first step left, absolute. `null` if there was nothing to bundle.
+ * - `redirected`: `true` if wrangler uses the config of an adapter.
+ * - `bundle`: the output of the first step, absolute. `null` if there was nothing to bundle.
  * - `upload`: the folder to write, absolute.
- * - `account`: the id of the account. `null` for the sandbox, which has every account.
- * - `reads`: the files and folders that steps before the upload read beside the token, absolute. A folder may be missing.
+ * - `account`: the id of the account. `null` for the sandbox, which accepts every account.
+ * - `reads`: the files and folders that steps before the upload read with the token, absolute. A folder may be missing.
  *
  * Exits with 3 after a refusal. The last lines then begin with `refused: ` and `hint: `. Lines that begin with
  * `warning: ` name lines of `_redirects` and `_headers` that have no effect.
@@ -47,28 +47,28 @@ const REPEATED = [
 /** The fields that only the top level has. */
 const TOP_LEVEL = ["addresses", "keep_vars", "site"];
 
-/** The fields that matter to the first step alone, to other commands, or to wrangler's own messages. */
+/** The fields that affect only the first step, other commands, or wrangler's own messages. */
 const LEFT_OUT = [
   "$schema", "account_id", "alias", "base_dir", "build", "define", "dependencies_instrumentation", "dev", "env",
   "find_additional_modules", "jsx_factory", "jsx_fragment", "keep_names", "minify", "no_bundle",
   "preserve_file_names", "python_modules", "rules", "send_metrics", "tsconfig",
 ];
 
-/** The fields that adapters write beside those of wrangler. */
+/** The fields that adapters write in addition to those of wrangler. */
 const OF_ADAPTERS = ["configPath", "definedEnvironments", "legacy_env", "targetEnvironment", "topLevelName", "userConfigPath"];
 
-/** The fields that cannot be deployed in two steps, each with its reason and the cure. */
+/** The fields that cannot be deployed in two steps, each with the reason and the fix. */
 const IMPOSSIBLE = {
-  data_blobs: ["wrangler reads its files beside the token", "import the file from the Worker's code, as a module"],
+  data_blobs: ["wrangler would read its files in the process that has the token", "import the file from the Worker's code, as a module"],
   pages_build_output_dir: ["this is a Pages project", "see https://developers.cloudflare.com/workers/static-assets/migration-guides/migrate-from-pages/"],
-  text_blobs: ["wrangler reads its files beside the token", "import the file from the Worker's code, as a module"],
-  wasm_modules: ["wrangler reads its files beside the token", "import the file from the Worker's code, as a module"],
+  text_blobs: ["wrangler would read its files in the process that has the token", "import the file from the Worker's code, as a module"],
+  wasm_modules: ["wrangler would read its files in the process that has the token", "import the file from the Worker's code, as a module"],
 };
 
 /** The fields of `assets`. */
 const ASSETS = ["base_path", "binding", "directory", "html_handling", "not_found_handling", "run_worker_first"];
 
-/** The fields of `previews`. The others of a config have no meaning there. */
+/** The fields of `previews`. Other fields of a config have no effect there. */
 const PREVIEWS = [
   ...REPEATED, "cache", "limits", "logpush", "observability", "placement",
 ];
@@ -84,10 +84,10 @@ const RULES = {
   "text/x-python": "PythonModule",
 };
 
-/** The largest bundle, in bytes. Cloudflare takes 64 MiB before compression. */
+/** The largest bundle, in bytes. Cloudflare accepts 64 MiB before compression. */
 const LARGEST_BUNDLE = 256 << 20;
 
-/** The largest asset that Cloudflare takes, in bytes. */
+/** The largest asset that Cloudflare accepts, in bytes. */
 const LARGEST_ASSET = 25 << 20;
 
 /** The files at the top of the assets that are settings. */
@@ -261,13 +261,13 @@ function checkParts(config, path, place = "") {
     // A registry's host has a dot or a port, and an image a tag or a digest.
     const isReference = (image) => typeof image === "string" && /^[\w-]+(\.[\w-]+)+(:\d+)?\/[\w./-]+(:[\w.-]+|@sha256:[0-9a-f]{64})$/.test(image);
     if (images.some((image) => !isReference(image))) {
-      refuse(`${at("containers")} builds an image, which would run beside the token`, "push the image first (`wrangler containers build --push`), and name it with its registry and tag");
+      refuse(`${at("containers")} would build an image in the process that has the token`, "push the image first (`wrangler containers build --push`), and name it with its registry and tag");
     }
     delete container.image_build_context;
     delete container.image_vars;
   }
   if (isObject(config.unsafe)) {
-    if (!isEmpty(config.unsafe.capnp)) refuse(`${at("unsafe.capnp")} runs a compiler beside the token`, "remove it");
+    if (!isEmpty(config.unsafe.capnp)) refuse(`${at("unsafe.capnp")} would run a compiler in the process that has the token`, "remove it");
     const bindings = Array.isArray(config.unsafe.bindings) ? config.unsafe.bindings : [];
     config.unsafe = pick(config.unsafe, ["bindings", "metadata"]);
     if (bindings.length > 0) config.unsafe.bindings = bindings.map(({ dev: _dev, ...binding }) => binding);
@@ -349,7 +349,7 @@ function writeModules({ main, modules }) {
     if (rule === undefined && type !== "application/source-map") {
       refuse(`the module \`${name}\` has the type \`${type}\`, which cannot be uploaded in two steps`, "import it as another type, by `rules`");
     }
-    // Wrangler reads the installed packages of a Python Worker from beside its config.
+    // Wrangler reads the installed packages of a Python Worker from the folder of its config.
     const vendored = python && name.startsWith("python_modules/");
     const isScript = rule === "ESModule" || rule === "CommonJS";
     const bytes = isScript ? withOwnSourceMap(name, content, maps) : content;
@@ -447,7 +447,7 @@ function warnOfDroppedRules(folder, assets) {
 /** Returns a text as one line without control characters. */
 const printable = (text) => text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ");
 
-/** Returns a function that says what `.assetsignore`, in the syntax of `.gitignore`, has for a path: `true` for an ignored one, `false` for one that a line with `!` names, else `undefined`. */
+/** Returns a function that matches a path with `.assetsignore`, which has the syntax of `.gitignore`: `true` for an ignored path, `false` for one that a line with `!` includes, else `undefined`. */
 function ignore(path) {
   let text = "";
   if (lstatSync(path, { throwIfNoEntry: false }) !== undefined) text = read(path, 1 << 20).toString("utf8");
@@ -485,7 +485,7 @@ function globText(glob) {
   });
 }
 
-/** Returns the token as text and bytes can hold it. */
+/** Returns the encodings of the token in text and bytes. */
 function forms(token) {
   if (token.length < 4) return [];
   const bytes = Buffer.from(token);
@@ -496,7 +496,7 @@ function forms(token) {
   texts.push(json.replace(/[<>&']/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`));
   for (const keep of [/[\w.~-]/, /[\w.!~*'()-]/, /[\w;,/?:@&=+$.!~*'()#-]/, /[\w*.-]/]) texts.push(percent(keep), percent(keep).replace(/%../g, (code) => code.toLowerCase()));
   for (const offset of [0, 1, 2]) {
-    // The digits that depend on the token alone, with `offset` bytes before it.
+    // The digits that depend only on the token, with `offset` bytes before it.
     const text = Buffer.concat([Buffer.alloc(offset), bytes]).toString("base64").replace(/=+$/, "");
     const digits = text.slice(Math.ceil((offset * 8) / 6), Math.floor(((offset + bytes.length) * 8) / 6));
     texts.push(digits, digits.replaceAll("+", "-").replaceAll("/", "_"));
@@ -515,13 +515,13 @@ function checkToken(bytes, what) {
   }
 }
 
-/** Refuses a file that leads out of the repository, at `path` or in the folder there. A step reads it beside the token. */
+/** Refuses a file that leads out of the repository, at `path` or in the folder there. A step reads it with the token. */
 function checkRead(path, isTop = true) {
   const target = real(path);
   if (!isInside(real(request.root), target)) refuse(`${shown(path)} leads out of the repository, to ${target}, and a step of \`beforeDeploy\` would read it`, "put a copy of it into the repository");
   const stat = statSync(target);
   if (stat.isDirectory()) {
-    // A link in a folder that leads to another one may lead back.
+    // A link in a linked folder may lead back.
     if (isTop || !lstatSync(path).isSymbolicLink()) for (const name of readdirSync(path)) checkRead(join(path, name), false);
   } else if (!stat.isFile()) {
     refuse(`${shown(path)} is not a regular file, and a step of \`beforeDeploy\` would read it`, "replace it by a regular file");
@@ -555,18 +555,18 @@ function prepare() {
     if (typeof bucket !== "string") refuse(`${shown(path)}: \`site.bucket\` is missing`, "name the folder of the site");
     out.site = { ...pick(out.site, ["include", "exclude"]), bucket: publishedFolder(bucket, path, "site.bucket", LARGEST_ASSET) };
   }
-  // The names and versions of the project's packages are not beside this config.
+  // The names and versions of the project's packages are not next to this config.
   out.dependencies_instrumentation = { enabled: false };
   const text = JSON.stringify(out, null, 2);
   checkToken(Buffer.from(text), shown(path));
   writeFileSync(join(request.upload, "config.json"), `${text}\n`);
-  // Wrangler looks upwards for the config that it believes to be a person's, and minds one in another folder.
+  // Wrangler searches parent folders for the user's config, and reports one in another folder.
   writeFileSync(join(request.upload, "wrangler.json"), "{}\n");
-  // As a generated config, it can say which environment of which Worker it is.
+  // As a generated config, it can name its Worker and environment.
   writeFileSync(join(request.upload, REDIRECT), '{ "configPath": "../../config.json" }\n');
 }
 
-/** The codes of a disk that takes no more. */
+/** The error codes of a full disk. */
 const FULL = ["EDQUOT", "EFBIG", "ENOSPC", "EROFS"];
 
 const request = JSON.parse(process.argv.at(-1));

@@ -1,5 +1,5 @@
-//! Tells from the output of a failed wrangler whether Cloudflare refused the request that makes a version
-//! live, or whether that request may still take effect.
+//! Determines from the output of a failed wrangler whether Cloudflare refused the request that makes a
+//! version live, or whether the request may still take effect.
 
 /// The state of the deploying request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,14 +21,14 @@ const BROKEN: [&str; 7] = [
     "socket connection was closed",
 ];
 
-/// Reads what became of the request that makes a version of `worker` live. `None` if the output says nothing
-/// of it: wrangler failed elsewhere.
+/// Returns the state of the request that makes a version of `worker` live. `None` if the output does not
+/// mention it, because wrangler failed elsewhere.
 #[must_use]
 pub fn deploying_order(output: &str, worker: &str) -> Option<Order> {
     let script = format!("/workers/scripts/{worker}");
     let paths = [format!("{script}/deployments"), script];
     for line in output.lines() {
-        // "POST /accounts/…/deployments -> 502 Bad Gateway": an answer that is not the API's.
+        // "POST /accounts/…/deployments -> 502 Bad Gateway": a response that is not from the API.
         let answered = line.split_once(" -> ");
         if let Some((request, answer)) = answered
             && paths.iter().any(|path| request.split('?').next().unwrap_or(request).ends_with(path))
@@ -37,7 +37,7 @@ pub fn deploying_order(output: &str, worker: &str) -> Option<Order> {
             let is_refused = status.is_some_and(is_definite);
             return Some(if is_refused { Order::Refused } else { Order::Open });
         }
-        // "A request to the Cloudflare API (/accounts/…/deployments) failed.": the API's own answer.
+        // "A request to the Cloudflare API (/accounts/…/deployments) failed.": a response of the API.
         let is_ours = |path: &String| {
             line.contains(&format!("{path}) failed")) || line.contains(&format!("{path}?"))
         };
@@ -48,8 +48,8 @@ pub fn deploying_order(output: &str, worker: &str) -> Option<Order> {
     BROKEN.iter().any(|text| output.contains(text)).then_some(Order::Open)
 }
 
-/// Returns true if a response with this status proves that the request had no effect. A gateway's answer
-/// does not: the request may have passed it.
+/// Returns true if a response with this status proves that the request had no effect. The response of a
+/// gateway does not, because the request may have passed the gateway.
 #[must_use]
 pub fn is_definite(status: u16) -> bool {
     !matches!(status, 408 | 502 | 504 | 520..=527 | 530)

@@ -18,13 +18,13 @@ pub enum ExpectedEntry {
 /// The outcome of a run of wrangler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WranglerOutcome {
-    /// A version, or a deployment of a preview, was made.
+    /// A version, or a deployment of a preview, was created.
     Done {
         /// Its id.
         version: String,
-        /// The addresses that wrangler prints, unparsed.
+        /// The URLs that wrangler prints, unparsed.
         targets: Vec<String>,
-        /// The address that stays, then that of this version alone; none for a deployment.
+        /// The stable URL, then the URL of this version. Empty for a deployment.
         previews: Vec<String>,
     },
     /// It failed, or cannot be shown to have succeeded. The remote side may have changed.
@@ -54,8 +54,9 @@ struct OutputEntry {
     retry_after_ms: Option<u64>,
 }
 
-/// Judges a run by its exit and the entries of its output file: one JSON object a line. Exit 0 alone
-/// proves nothing, as wrangler exits 0 after doing nothing in some non-interactive cases.
+/// Judges a run by its exit code and its output file, which has one JSON object per line. Exit code
+/// 0 alone proves nothing, because wrangler exits with 0 after doing nothing in some non-interactive
+/// cases.
 #[must_use]
 pub fn verdict(expected: ExpectedEntry, ended: ExitReason, output: &str) -> WranglerOutcome {
     let entries: Vec<OutputEntry> =
@@ -101,8 +102,8 @@ pub fn verdict(expected: ExpectedEntry, ended: ExitReason, output: &str) -> Wran
 /// The next step that is always possible.
 pub const AGAIN: &str = "run it again: what is uploaded and live already is left alone";
 
-/// Returns the next step after a failed run. `nameless` means that it left an entry without a version, as it
-/// does when `--strict` ends it.
+/// Returns the next step after a failed run. `nameless` means that the run left an entry without a version,
+/// as it does when `--strict` stops it.
 fn next_step(ended: ExitReason, failure: Option<&OutputEntry>, nameless: bool) -> Option<String> {
     if ended == ExitReason::Deadline {
         return Some(
@@ -169,8 +170,8 @@ pub fn next_step_in(output: &str) -> &'static str {
     code.and_then(next_step_of).unwrap_or(AGAIN)
 }
 
-/// The address that stays, then that of this version alone. A preview on a custom domain has several
-/// of each, of which the first counts.
+/// Returns the stable URL, then the URL of this version. A preview on a custom domain has several of
+/// each, and the first one counts.
 fn previews(entry: &OutputEntry) -> Vec<String> {
     let first =
         |urls: &'_ Option<Vec<String>>| urls.as_ref().and_then(|urls| urls.first().cloned());
@@ -179,8 +180,8 @@ fn previews(entry: &OutputEntry) -> Vec<String> {
     single.into_iter().chain(listed).flatten().collect()
 }
 
-/// The addresses among wrangler's targets. A custom domain is printed as
-/// `www.example.com (custom domain)`, a route or schedule in forms that are no address.
+/// Returns the URLs among wrangler's targets. A custom domain is printed as `www.example.com
+/// (custom domain)`. Routes and schedules are printed in formats that are not URLs.
 #[must_use]
 pub fn urls(targets: &[String]) -> Vec<String> {
     targets

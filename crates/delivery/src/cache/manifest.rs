@@ -11,27 +11,27 @@ use base::files::write_whole;
 use workspace::graph::normalize;
 use workspace::key::hex;
 
-/// The file of an entry that says what it holds.
+/// The name of an entry's manifest.
 pub(super) const NAME: &str = "manifest.json";
 
-/// The folder of an entry that holds the files.
+/// The folder of an entry's files.
 pub(super) const FILES: &str = "files";
 
-/// One kept file.
+/// A cached file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct CachedFile {
-    /// Bytes.
+    /// The size in bytes.
     pub size: u64,
     /// The SHA-256 of the content, in hexadecimal digits.
     pub sha256: String,
-    /// `true` if it can be executed.
+    /// `true` if it is executable.
     pub executable: bool,
 }
 
-/// The places of an output: whole folders, and files that share a folder with others.
+/// The parts of an output: whole folders, and single files in other folders.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutputParts {
-    /// Folders with all that they hold.
+    /// Whole folders.
     pub folders: BTreeSet<Utf8PathBuf>,
     /// Files outside of these folders.
     pub files: BTreeSet<Utf8PathBuf>,
@@ -50,15 +50,15 @@ impl OutputParts {
 pub struct CacheManifest {
     /// The version of this shape.
     schema: u32,
-    /// The key that the entry is kept by.
+    /// The key of the entry.
     key: String,
     /// When it was built, RFC 3339.
     pub built: String,
-    /// The folders that hold nothing but files of the entry.
+    /// The folders that contain only files of the entry.
     pub folders: BTreeSet<Utf8PathBuf>,
     /// Every file, by its path inside the output.
     pub files: BTreeMap<Utf8PathBuf, CachedFile>,
-    /// The SHA-256 of all of the above, so that no line of this file can get lost unseen.
+    /// The SHA-256 of the fields above, to detect a lost line of this file.
     sha256: String,
 }
 
@@ -94,8 +94,8 @@ impl CacheManifest {
         write_whole(&entry.join(NAME), &serde_json::to_string_pretty(self)?)
     }
 
-    /// The manifest of an entry that is kept by `key`. `None` if there is no entry. An error says
-    /// what is damaged.
+    /// Reads the manifest of the entry for `key`. `None` if there is no entry. Errors if it is
+    /// corrupt.
     pub(super) fn read(entry: &Utf8Path, key: &str) -> Result<Option<CacheManifest>, String> {
         if !entry.exists() {
             return Ok(None);

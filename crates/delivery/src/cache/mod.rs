@@ -1,5 +1,5 @@
-//! Outputs of builds, kept below `.xtask/cache/` by a digest of all that decided them, so that nothing
-//! is built twice: `docs/adr/0012-the-build-cache.md`.
+//! Caches the outputs of builds below `.xtask/cache/` by a digest of all of their inputs, so that
+//! nothing is built twice: `docs/adr/0012-the-build-cache.md`.
 
 mod manifest;
 
@@ -18,10 +18,10 @@ use workspace::key::hex;
 /// The maximum size of the cache in bytes. The least recently used entries are evicted first.
 pub const LIMIT: u64 = 2 << 30;
 
-/// The kept outputs of one checkout. Runs may use it at the same time, in any number.
+/// The cached outputs of one checkout. Any number of runs may use it at the same time.
 ///
-/// Each entry is a folder named by its key, with `manifest.json`, `size` and the files. It is made under another
-/// name and renamed, so it is complete or absent. It is removed only while no process reads it.
+/// Each entry is a folder named by its key, with `manifest.json`, `size` and the files. It is written under
+/// another name and then renamed, so it is complete or absent. It is removed only while no process reads it.
 #[derive(Debug)]
 pub struct BuildCache {
     dir: Utf8PathBuf,
@@ -31,16 +31,16 @@ pub struct BuildCache {
 /// The result of a lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookup {
-    /// The entry is intact. Holds the time of its build.
+    /// The entry is intact.
     Hit {
-        /// RFC 3339.
+        /// The time of its build, RFC 3339.
         built: String,
-        /// The places of its files.
+        /// The parts of its output.
         parts: OutputParts,
     },
-    /// None is kept.
+    /// There is no entry.
     Miss,
-    /// Something is kept that is not what was put there. It is thrown away.
+    /// The entry differs from what was stored. It is removed.
     Corrupt(String),
 }
 
@@ -65,14 +65,14 @@ impl<T> Cacheable<T> {
 }
 
 impl BuildCache {
-    /// The cache of the repository at `root`.
+    /// Returns the cache of the repository at `root`.
     #[must_use]
     pub fn at(root: &Utf8Path) -> BuildCache {
         BuildCache { dir: root.join(".xtask/cache"), limit: LIMIT }
     }
 
-    /// Puts the output that is kept by `key` into the folder `to`, which must not exist. Each file is
-    /// copied and its hash compared; a folder that is not whole is removed again.
+    /// Restores the entry for `key` into the folder `to`, which must not exist. Copies each file and
+    /// compares its hash. Removes the folder if it is incomplete.
     pub fn restore(&self, key: &str, to: &Utf8Path) -> Result<Lookup> {
         let entry = self.dir.join(key);
         if !entry.exists() {
@@ -101,7 +101,7 @@ impl BuildCache {
         Ok(Lookup::Hit { built: manifest.built, parts })
     }
 
-    /// Returns true if the folder `at` holds exactly the files that are kept by `key`.
+    /// Returns true if the folder `at` contains exactly the files of the entry for `key`.
     pub fn is_in_place(&self, key: &str, at: &Utf8Path) -> Result<bool> {
         let Ok(Some(manifest)) = CacheManifest::read(&self.dir.join(key), key) else {
             return Ok(false);
@@ -177,7 +177,7 @@ impl BuildCache {
         manifest.write(&entry)?;
         std::fs::write(entry.join(SIZE), manifest.size().to_string())?;
         if std::fs::rename(&entry, self.dir.join(key)).is_err() {
-            // Another run kept the same output meanwhile, and a folder with files is not replaced.
+            // Another run stored the same output in the meantime, and a folder with files is not replaced.
             std::fs::remove_dir_all(&entry)?;
         }
         drop(writing);
@@ -185,7 +185,7 @@ impl BuildCache {
         Ok(Cacheable::Yes(()))
     }
 
-    /// Throws away what is kept by `key`.
+    /// Removes the entry for `key`.
     pub fn remove(&self, key: &str) -> Result<()> {
         let entry = self.dir.join(key);
         if entry.exists() {
@@ -196,7 +196,8 @@ impl BuildCache {
         Ok(())
     }
 
-    /// Removes what was used longest ago until the rest is within the limit, and what ended runs left.
+    /// Evicts the least recently used entries until the cache is within the limit. Also removes partial entries of
+    /// ended runs.
     fn evict(&self) -> Result<()> {
         let alone = self.lock()?;
         alone.lock()?;
@@ -221,16 +222,16 @@ impl BuildCache {
         Ok(())
     }
 
-    /// The file whose lock readers and writers share, and removers have alone. The system gives it back
-    /// when a process ends, however it ends.
+    /// The lock file. Readers and writers share the lock, and a removal holds it exclusively. The
+    /// system releases it when a process ends, even if it is killed.
     fn lock(&self) -> Result<File> {
         let path = self.dir.join("lock");
         File::create(&path).with_context(|| format!("cannot make {path}"))
     }
 }
 
-/// The file of an entry that says how many bytes its files have, and by its own time when they were last
-/// used. Manifests are long, and every build looks at all entries.
+/// The file with the size of an entry. Its modification time is the last use. Manifests are long, and
+/// every build checks all entries.
 const SIZE: &str = "size";
 
 /// Returns the last use and the size of the entry at `path`.
@@ -242,7 +243,7 @@ fn usage(path: &Utf8Path) -> Option<(SystemTime, u64)> {
 /// The prefix of entries that are not complete yet.
 const UNFINISHED: &str = "unfinished-";
 
-/// Copies an entry's files, and says what is damaged.
+/// Copies an entry's files. Errors if one is corrupt.
 fn copy_all(manifest: &CacheManifest, entry: &Utf8Path, to: &Utf8Path) -> Result<Option<String>> {
     for (path, kept) in &manifest.files {
         let Ok(source) = File::open(entry.join(manifest::FILES).join(path)) else {
@@ -255,7 +256,8 @@ fn copy_all(manifest: &CacheManifest, entry: &Utf8Path, to: &Utf8Path) -> Result
     Ok(None)
 }
 
-/// Copies a file and says what was copied. Never a link to the same bytes: a later step may write there.
+/// Copies a file and returns its size and hash. Never creates a hard link, because a later step may write to the
+/// file.
 fn copy(mut source: File, to: &Utf8Path, executable: bool) -> Result<CachedFile> {
     if let Some(folder) = to.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
@@ -306,7 +308,7 @@ fn files_below(dir: &Utf8Path) -> Result<Cacheable<Files>> {
     Ok(Cacheable::Yes(found))
 }
 
-/// Removes a folder as well as it can be; what stays is removed by a later run.
+/// Removes a folder and ignores errors. A later run removes the remaining files.
 fn remove(dir: &Utf8Path) {
     let _rest = std::fs::remove_dir_all(dir);
 }

@@ -22,7 +22,7 @@ impl Place {
         BuildCache { dir: self.0.join("cache"), limit }
     }
 
-    /// An output of one page with this text, and a program.
+    /// Creates an output with one page of this text, and a program.
     fn output(&self, name: &str, text: &str) -> Utf8PathBuf {
         let dir = self.0.join(name);
         std::fs::create_dir_all(dir.join("a")).expect("a folder");
@@ -65,7 +65,7 @@ fn restores_an_output_unchanged() {
     let mode = |path| std::fs::metadata(to.join(path)).expect("there").permissions().mode() & 0o111;
     assert_ne!(mode("run"), 0);
     assert_eq!(mode("a/index.html"), 0);
-    // What a later step does to it reaches neither the cache nor the next one.
+    // Later changes of the output affect neither the cache nor the next restore.
     std::fs::write(to.join("a/index.html"), "changed").expect("written");
     assert_eq!(restore(&cache, "k", &to), whole("k"));
     assert_eq!(std::fs::read_to_string(to.join("a/index.html")).expect("a file"), "one");
@@ -134,7 +134,7 @@ fn evicts_the_least_recently_used_entry() {
     let place = Place::new();
     let text = "x".repeat(1000);
     let from = place.output("from", &text);
-    // Room for two.
+    // The limit allows two entries.
     let (cache, to) = (place.cache(2500), place.0.join("to"));
     let used = |key: &str, seconds| {
         let file = File::open(cache.dir.join(key).join(SIZE)).expect("there");
@@ -175,7 +175,7 @@ fn does_not_store_what_it_cannot_restore() {
 fn concurrent_readers_see_whole_entries() {
     let place = Place::new();
     let outputs = ["one", "two", "three"].map(|text| place.output(text, &text.repeat(50_000)));
-    // Room for one of them, so that they push each other out all the time.
+    // The limit allows one of them, so that they evict each other all the time.
     let cache = place.cache(270_000);
     std::thread::scope(|scope| {
         for worker in 0..4_usize {

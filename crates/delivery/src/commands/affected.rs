@@ -57,8 +57,8 @@ impl AffectedCommand {
         Ok(Exit::Done)
     }
 
-    /// Returns the changes and the summary of the repository that they apply to. The summary is the
-    /// commit's, unless files of the working tree change it.
+    /// Returns the changes and the summary of the repository. The summary is that of the commit,
+    /// unless files of the working tree change it.
     fn changes(&self, ctx: &Ctx) -> Result<(Changes, Summary)> {
         let names = (self.base.as_deref(), self.head.as_deref(), self.env.as_deref());
         let asked = |question: Question| question.changes_and(|head| summary(&ctx.root, head));
@@ -66,7 +66,7 @@ impl AffectedCommand {
         let own = changes.working.iter().any(|path| is_defining_path(path, &ctx.root));
         let summary = match committed {
             Some(summary) if self.head.is_some() => summary?,
-            // The working tree may hold what the commit lacks.
+            // The working tree may have the files that the commit lacks.
             Some(Ok(summary))
                 if !own && !summary.is_readable(&Source::from_working_tree(&ctx.root)) =>
             {
@@ -78,7 +78,7 @@ impl AffectedCommand {
     }
 }
 
-/// The summary of the working tree.
+/// Returns the summary of the working tree.
 fn working_tree_summary(root: &Utf8Path) -> Result<Summary> {
     Ok(Summary::new(&Workspace::survey(root)?))
 }
@@ -88,7 +88,7 @@ pub fn changes(ctx: &Ctx, environment: Option<&str>) -> Result<Changes> {
     ask(ctx, (None, None, environment), |question| question.changes())
 }
 
-/// Asks what differs: `names` are the base, the head and the environment, as far as they are named.
+/// Compares the trees. `names` are the requested base, head and environment.
 fn ask<T>(
     ctx: &Ctx,
     (base, head, environment): (Option<&str>, Option<&str>, Option<&str>),
@@ -106,7 +106,7 @@ fn ask<T>(
     asked(Question { root, base, head, variable: &variable, deployed: &deployed })
 }
 
-/// The paths on standard input.
+/// Reads the paths on standard input.
 fn changes_from_stdin(root: &Utf8Path) -> Result<Changes> {
     let mut text = Vec::new();
     std::io::stdin().read_to_end(&mut text).context("standard input")?;

@@ -101,7 +101,7 @@ pub struct BuildRequest {
     pub choice: Choice,
     /// The destination.
     pub destination: Destination,
-    /// Run even if the same content is already there.
+    /// Run even if the content is up to date.
     pub force: bool,
     /// Build even if the build cache has the output.
     pub rebuild: bool,
@@ -185,7 +185,7 @@ pub fn tell(ctx: &Ctx, records: &[Record]) -> Result<Exit> {
 /// Installs missing tools and executes the plan.
 pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<Record>> {
     let mut setup = Setup::new(ctx, &workspace.config)?;
-    // Containers bring their own tools, but the sandbox needs local ones.
+    // Containers have their own tools, but the sandbox needs local ones.
     let to_sandbox = plan.verb != Operation::Build && plan.destination.sandbox.is_some();
     setup.number_phases(to_sandbox, Phase::of_plan(&plan));
     let (places, mut versions) = if plan.choice.engine == Engine::Host || to_sandbox {
@@ -212,7 +212,7 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
     Ok(run.execute().into_iter().chain(refused).collect())
 }
 
-/// Saves and returns the record of a project that takes no part.
+/// Saves and returns the record of a refused project.
 fn refused_record(
     ctx: &Ctx,
     plan: &Plan,
@@ -240,7 +240,7 @@ fn refused_record(
 /// secrets. The upload reports a failure, because it knows the binding.
 fn provide_storage(ctx: &Ctx, plan: &Plan, port: u16) {
     for part in &plan.projects {
-        // The one that the upload goes to, whatever the wrangler config names.
+        // The account of the upload, even if the wrangler config names another one.
         let account = &plan.destination.account_id;
         let environment = &plan.destination.environment;
         let provided =
@@ -265,7 +265,7 @@ fn provide_storage(ctx: &Ctx, plan: &Plan, port: u16) {
     }
 }
 
-/// The content key of each project by its name, or why it has none: an input that is not here.
+/// The content key of each project by its name, or the reason why it has none: a missing input.
 pub(super) type ContentKeys = BTreeMap<String, Result<String, Failure>>;
 
 /// Returns the content key of each project, from its input files and tools.

@@ -71,7 +71,8 @@ impl CiCommand {
     }
 }
 
-/// Takes the projects out that claim what another one has, and returns the reasons. Errors if none is left.
+/// Removes the projects whose claims conflict with those of another project, and returns the reasons. Errors if no
+/// project remains.
 fn leave_out_refused(workspace: &mut Workspace) -> Result<Vec<Failure>, Failure> {
     let claims = Claims::new(&workspace.config, &workspace.projects);
     let environments = || workspace.config.environments.keys();
@@ -98,7 +99,7 @@ fn tell(ctx: &Ctx, refused: &[Failure]) -> Exit {
     Exit::worst(refused.iter().map(|failure| failure.kind))
 }
 
-/// Writes the pipeline file of the repository at `root`, which must be ours or not exist.
+/// Writes the pipeline file of the repository at `root`. Errors if a file exists that we did not generate.
 pub fn write_pipeline(root: &Utf8Path) -> Result<()> {
     let files = guide::files(&Workspace::survey(root)?)?;
     refuse_foreign(root, &files[0].0)?;
@@ -145,7 +146,7 @@ fn refuse_foreign(root: &Utf8Path, file: &str) -> Result<(), Failure> {
     }
 }
 
-/// Writes GitLab's links to a deployment or preview, in a pipeline.
+/// Writes the reports with GitLab's links to a deployment or preview. Does nothing outside of a pipeline.
 pub fn leave_reports(ctx: &Ctx, records: &[Record]) -> Result<()> {
     let report = match records.first().map(|record| record.verb) {
         Some(Operation::Deploy) => reports::DEPLOY,

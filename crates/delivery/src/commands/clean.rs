@@ -33,7 +33,7 @@ pub struct CleanCommand {
     tools: bool,
 }
 
-/// A path and what it holds.
+/// A path and its content.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Entry {
@@ -113,7 +113,7 @@ impl CleanCommand {
         candidates.extend(outputs(workspace));
         if self.tools {
             let tools = tools_folder(&ctx.root);
-            // Other checkouts may share a folder elsewhere.
+            // Other checkouts may share a folder outside of the repository.
             if let Ok(path) = tools.strip_prefix(&ctx.root) {
                 candidates.push((path.to_owned(), "installed tools".to_owned()));
             }
@@ -213,14 +213,14 @@ fn keep(root: &Utf8Path, path: &Utf8Path) -> Result<Option<String>> {
     Ok(tracked.map(|_| "git tracks files in it".to_owned()))
 }
 
-/// Deletes a file, a folder, or a symbolic link and not what it leads to.
+/// Deletes a file, a folder, or a symbolic link without its target.
 fn remove(path: &Utf8Path) -> Result<()> {
     let is_folder = path.symlink_metadata()?.is_dir();
     let result = if is_folder { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
     result.with_context(|| format!("cannot delete {path}"))
 }
 
-/// Returns the size of the files at a path, without what symbolic links lead to.
+/// Returns the size of the files at a path, without the targets of symbolic links.
 fn size(path: &Path) -> u64 {
     let Ok(meta) = path.symlink_metadata() else { return 0 };
     if !meta.is_dir() {
@@ -275,7 +275,7 @@ impl Report {
     }
 }
 
-/// Returns a size in a unit that people read.
+/// Formats a size in a readable unit.
 fn size_text(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {

@@ -41,7 +41,7 @@ impl DeleteCommand {
         let (name, worker) = (&target.project.name, target.worker());
         let environment = &target.destination.environment;
         let mut setup = Setup::new(ctx, &target.workspace.config)?;
-        // A prompt would be answered with yes, so everything is asked before.
+        // wrangler's prompts are answered with yes, so all confirmation happens before.
         let arguments = ["delete", &worker].map(str::to_owned);
         let command = |places: &_| command(places, &target, &arguments, true).text("CI", "1");
         if ctx.dry_run {
@@ -140,7 +140,7 @@ fn record(ctx: &Ctx, target: &ProjectTarget, live: Option<Live>) -> Result<Recor
     Ok(record)
 }
 
-/// Explains why the Worker is still there, or may be.
+/// Explains why the Worker still exists, or may still exist.
 fn not_deleted(
     worker: &str,
     look: &str,

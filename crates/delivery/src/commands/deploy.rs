@@ -94,7 +94,7 @@ pub fn sandbox_port(ctx: &Ctx, environment: &str, asked: bool) -> Option<u16> {
 
 /// Parses the reason of `--break-glass`, which is recorded and may not be blank.
 pub(super) fn reason(text: &str) -> Result<String, String> {
-    // Letters that no font shows.
+    // Invisible letters.
     let is_seen = |c: char| c.is_alphanumeric() && !"\u{115f}\u{1160}\u{3164}\u{ffa0}".contains(c);
     match text.trim() {
         blank if !blank.contains(is_seen) => {

@@ -75,11 +75,11 @@ pub(super) fn tools_of(build: &BuildPlan) -> BTreeSet<Tool> {
     build.toolchains().flat_map(PackageToolchain::tools).cloned().collect()
 }
 
-/// A command before the one that a project is prepared for.
+/// A command that prepares a project for a script.
 pub(super) struct PreparationStep<'b> {
     /// The command.
     pub command: ProcessCommand,
-    /// The install that it belongs to. `None` if it builds.
+    /// The install that it belongs to. `None` for a build.
     pub installation: Option<&'b Installation>,
     /// The script that the project is prepared for.
     pub is_script: bool,
@@ -125,8 +125,8 @@ pub(super) fn preparation<'b>(
     install.chain(builds.map(|command| step(command, None))).collect()
 }
 
-/// Locks the folders that a project's preparation writes to. The locks are not held while its script runs, because a
-/// server may run for hours.
+/// Locks the folders that the preparation of a project writes to. The locks are released before its script runs,
+/// because a server may run for hours.
 pub(super) fn lock_dependencies(
     root: &Utf8Path,
     build: &BuildPlan,
@@ -156,7 +156,7 @@ fn has_script(project: &Project) -> bool {
     project.package.as_ref().is_some_and(|package| package.scripts.contains("dev"))
 }
 
-/// Returns the command of the server. Nothing in its environment is a credential.
+/// Returns the command of the server. Its environment contains no credential.
 fn server(
     places: &Places,
     target: &ProjectTarget,
@@ -176,7 +176,7 @@ fn server(
     command(places, target, &all, false)
 }
 
-/// Returns the port of a project: always the same one, below the ports that systems hand out.
+/// Returns the port of a project. It is always the same, and below the range of ephemeral ports.
 fn port_of(name: &str) -> u16 {
     let digest = digest(&SHA256, name.as_bytes());
     let bytes = digest.as_ref();

@@ -1,4 +1,4 @@
-//! `diff`: the inputs of a project that differ from what is live.
+//! `diff`: the inputs of a project that differ from its live version.
 
 use std::collections::BTreeSet;
 
@@ -85,7 +85,7 @@ impl DiffCommand {
     }
 }
 
-/// Returns the inputs that differ from the commit of the live version, and what that comparison cannot tell.
+/// Returns the inputs that differ from the commit of the live version, and the limits of that comparison.
 fn compare(ctx: &Ctx, target: &ProjectTarget, live: &Live) -> Result<(Vec<Reason>, Vec<String>)> {
     let root = &ctx.root;
     let mut notes = Vec::new();

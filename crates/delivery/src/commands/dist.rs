@@ -19,7 +19,7 @@ use workspace::git;
 use workspace::key::hex;
 use workspace::modules::TOOL;
 
-/// The folder of archives, and of what is compiled for them.
+/// The folder of archives and their build artifacts.
 const FOLDER: &str = ".xtask/dist";
 
 /// Make an archive of xtask and the sandbox for runners without Rust.
@@ -77,7 +77,7 @@ impl DistCommand {
         Ok(Exit::Done)
     }
 
-    /// Returns the revision that the programs are made from. Errors if it is no commit.
+    /// Returns the revision that the programs are compiled from. Errors if it is not a commit.
     fn origin(&self, root: &Utf8Path) -> Result<Distribution, Failure> {
         let parts = distribution::parts(root);
         let no_commit = || {
@@ -102,7 +102,7 @@ impl DistCommand {
         Ok(Distribution { schema: 1, version, target, commit, source })
     }
 
-    /// Returns the commands that make the archive.
+    /// Returns the commands that create the archive.
     fn commands(
         &self,
         root: &Utf8Path,
@@ -160,7 +160,7 @@ impl DistCommand {
         let mut arguments = vec!["build", "--release", "--locked", "--package", package];
         arguments.extend(["--manifest-path", manifest.as_str()]);
         arguments.extend(["--target-dir", target_folder.as_str()]);
-        // Backtraces of a release name functions of the library only, and a job downloads it each time.
+        // Smaller programs, because each job downloads them. Backtraces then name only functions of the library.
         arguments.extend(["--config", "profile.release.strip=\"symbols\""]);
         if let Some(target) = &self.target {
             arguments.extend(["--target", target]);
@@ -169,7 +169,7 @@ impl DistCommand {
     }
 }
 
-/// Returns what a command is for.
+/// Returns the purpose of a command.
 fn step(command: &ProcessCommand) -> &'static str {
     let has = |word: &str| command.argv.iter().any(|argument| argument == word);
     match (has("build"), has("sandbox")) {

@@ -101,7 +101,7 @@ fn repository(path: &Utf8Path, checkout: &Utf8Path) -> Result<Utf8PathBuf, Failu
     Ok(root)
 }
 
-/// Writes the files. The pipeline comes last, because it is made from the others.
+/// Writes the files. The pipeline comes last, because it is generated from the others.
 fn write(ctx: &Ctx, root: &Utf8Path, changes: &[FileChange]) -> Result<()> {
     let (pipeline, others): (Vec<&FileChange>, Vec<&FileChange>) = changes
         .iter()
@@ -117,8 +117,8 @@ fn write(ctx: &Ctx, root: &Utf8Path, changes: &[FileChange]) -> Result<()> {
     Ok(())
 }
 
-/// Lets Cargo remove what the new crate does not need from its lock file, so that the first build leaves
-/// the working tree as it is. Without it, the first build does the same.
+/// Lets Cargo remove unused packages from the lock file of the new crate, so that the first build does
+/// not change the working tree.
 fn trim_lock(ctx: &Ctx, root: &Utf8Path, changes: &[FileChange]) {
     let is_new =
         |change: &FileChange| change.path == workspace::modules::TOOL_LOCK && change.is_written();

@@ -18,7 +18,7 @@ use crate::tools::sandbox;
 use base::error::Exit;
 use base::runner::INTERRUPTED;
 
-/// The pause between two looks at the sandbox's log.
+/// The interval at which the sandbox's log is read.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Show what a project's Worker writes: console output and uncaught exceptions.
@@ -65,7 +65,7 @@ impl LogsCommand {
         if target.destination.sandbox.is_none() {
             return tail(ctx, &target, &worker);
         }
-        // The log of a sandbox that has ended can be read too.
+        // The log of a stopped sandbox can be read too.
         let file = sandbox::output_file(&ctx.root);
         let (text, mut position) = read_from(&file, 0);
         let mut entries = entries(&text, &worker);
@@ -96,7 +96,7 @@ impl LogsCommand {
     }
 }
 
-/// Prints entries: one JSON object a line with `--json`.
+/// Prints entries. With `--json`, one JSON object per line.
 fn show(ctx: &Ctx, entries: &[LogMessage]) {
     for entry in entries {
         let json = || serde_json::to_string(entry).unwrap_or_default();
@@ -104,7 +104,7 @@ fn show(ctx: &Ctx, entries: &[LogMessage]) {
     }
 }
 
-/// Lets wrangler show what comes.
+/// Lets wrangler print new entries.
 fn tail(ctx: &Ctx, target: &ProjectTarget, worker: &str) -> Result<Exit> {
     let mut setup = Setup::new(ctx, &target.workspace.config)?;
     let (places, _) = setup.tools()?;
@@ -115,7 +115,7 @@ fn tail(ctx: &Ctx, target: &ProjectTarget, worker: &str) -> Result<Exit> {
 }
 
 /// Reads whole lines of `file` from `position`, and returns the position after them. A file that is shorter now is read
-/// from its start, because the sandbox began it again.
+/// from its start, because the sandbox has truncated it.
 fn read_from(file: &Utf8Path, position: u64) -> (String, u64) {
     let read = || -> std::io::Result<(Vec<u8>, u64)> {
         let mut file = File::open(file)?;

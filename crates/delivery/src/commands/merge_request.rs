@@ -43,8 +43,8 @@ pub struct MergeRequestCommand {
 }
 
 impl MergeRequestCommand {
-    /// Starts the sandbox if it does not run, and opens the merge request. One that is open for the same
-    /// branches is used again.
+    /// Starts the sandbox if it does not run, and opens the merge request. Reuses an open one of the
+    /// same branches.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let workspace = Workspace::survey(&ctx.root)?;
         let (source, target) = self.branches(ctx)?;
@@ -159,7 +159,7 @@ impl MergeRequests {
             .ok_or_else(|| failed(format!("the sandbox's GitLab answered {created}")))
     }
 
-    /// Returns the answer. `None` if there is no such project yet: the first merge request makes it.
+    /// Returns the response. `None` if the project does not exist yet. The first merge request creates it.
     fn send(&self, query: &str, body: Option<&Value>) -> Result<Option<Value>, Failure> {
         let agent = http::agent(DEADLINE, 0);
         let url = format!("{}/projects/{}/merge_requests{query}", self.api(), self.project);
@@ -183,8 +183,8 @@ impl MergeRequests {
         })
     }
 
-    /// Returns the commands of a shell that set the variables of the merge request's pipeline. The token
-    /// stays in its file.
+    /// Returns shell commands that set the variables of the merge request's pipeline. They read the
+    /// token from its file.
     fn exports(&self, iid: u64, token_variable: &str, token_file: &str) -> Vec<String> {
         vec![
             format!(

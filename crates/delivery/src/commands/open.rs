@@ -1,4 +1,4 @@
-//! `open`: the address of a project in a browser.
+//! `open`: opens the URL of a project in a browser.
 
 use anyhow::Result;
 use clap::Args;
@@ -18,7 +18,7 @@ pub struct OpenCommand {
     alias: Option<String>,
 }
 
-/// The programs that open an address, by system.
+/// The programs that open a URL, by system.
 const OPENERS: [&str; 2] =
     if cfg!(target_os = "macos") { ["open", "xdg-open"] } else { ["xdg-open", "open"] };
 

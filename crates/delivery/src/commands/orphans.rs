@@ -1,7 +1,7 @@
-//! Workers that no project owns any more: a project was deleted or renamed, and its Worker still runs.
+//! Finds Workers that no project owns any more: a project was deleted or renamed, and its Worker still runs.
 //!
-//! A Worker counts only if its newest upload is one of this tool from this repository. Its tag is then a content key,
-//! and its message begins with a commit that this repository has. A shallow clone finds fewer.
+//! A Worker counts only if its newest upload came from xtask and this repository. Its tag is then a content key, and
+//! its message begins with a commit of this repository. A shallow clone finds fewer.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -19,7 +19,7 @@ use workspace::discovery::BrokenConfig;
 use workspace::git;
 use workspace::triggers::digest_in;
 
-/// The most Workers of an account that are looked at.
+/// The maximum number of Workers of an account that are checked.
 const MOST_WORKERS: usize = 200;
 
 /// Returns the Workers that no project owns, in the accounts of `places`.
@@ -39,10 +39,10 @@ pub fn find(ctx: &Ctx, workspace: &Workspace, places: &[ReadableEnvironment]) ->
     found
 }
 
-/// The names of Workers that projects own.
+/// The names of the Workers that projects own.
 struct OwnedNames {
     names: BTreeSet<String>,
-    /// The words in quotation marks of configs that no project can be made of. One of them is the Worker's name.
+    /// The quoted words in configs that cannot be used. One of them is the Worker's name.
     broken: BTreeSet<String>,
 }
 
@@ -64,7 +64,7 @@ impl OwnedNames {
         OwnedNames { names: names.collect(), broken: broken.flatten().collect() }
     }
 
-    /// Tells whether a project owns the Worker, or a config that cannot be read may.
+    /// Returns true if a project owns the Worker, or a config that cannot be read may own it.
     fn has(&self, worker: &str) -> bool {
         let may_be = |word: &String| {
             worker
@@ -75,7 +75,7 @@ impl OwnedNames {
     }
 }
 
-/// Returns the texts between quotation marks that can be a Worker's name.
+/// Returns the quoted strings that are valid Worker names.
 fn quoted_words(text: &str) -> Vec<String> {
     let is_name = |word: &&str| {
         !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
@@ -148,15 +148,15 @@ fn in_account(
     }));
 }
 
-/// Returns the commit of this repository that the newest upload was made from. `None` if it was not made by this tool or
-/// from another repository.
+/// Returns the commit of this repository that the newest upload was built from. `None` if another tool or repository
+/// uploaded it.
 fn uploaded_commit(root: &Utf8Path, versions: &[ListedVersion]) -> Option<String> {
     let commit = commit_of_deployment(versions)?;
     let object = format!("{commit}^{{commit}}");
     git::ask(root, &["rev-parse", "--quiet", "--verify", &object]).map(|_| commit.to_owned())
 }
 
-/// Returns the commit in the newest upload, if that has the annotations of a deployment by this tool.
+/// Returns the commit in the newest upload, if it has the annotations of a deployment by xtask.
 fn commit_of_deployment(versions: &[ListedVersion]) -> Option<&str> {
     let newest = versions.iter().find(|version| !version.is_of_secret())?;
     let tag = newest.annotation("workers/tag")?;
@@ -165,7 +165,7 @@ fn commit_of_deployment(versions: &[ListedVersion]) -> Option<&str> {
     newest.commit().filter(|_| is_key)
 }
 
-/// Returns the command that deletes a Worker. Any project lends it the account and the token.
+/// Returns the command that deletes a Worker. It runs with the account and the token of any project.
 fn delete_command(workspace: &Workspace, environment: &str, worker: &str) -> String {
     let (environment, worker) = (quote(environment), quote(worker));
     match workspace.projects.first() {
@@ -203,7 +203,7 @@ mod tests {
             version("0123456789ab", commit),
             version("0123456789ab", "release 7 (triggers 01234567)"),
         ] {
-            // Whoever uploaded last owns it.
+            // The last uploader owns it.
             assert_eq!(commit_of_deployment(&[theirs, ours()]), None);
         }
         assert_eq!(commit_of_deployment(&[]), None);

@@ -162,7 +162,8 @@ pub(super) fn destination(
     Destination::to_read(config, &environment, port)
 }
 
-/// Returns the alias or name of a preview: the given one, else the merge request's, else the branch's.
+/// Returns the alias or name of a preview: the requested one, else that of the merge request, else that of the
+/// branch.
 pub(super) fn name(ctx: &Ctx, given: Option<&str>, workers: &[String]) -> Result<String> {
     let longest = workers.iter().map(String::len).max().unwrap_or(0);
     if let Some(alias) = given {

@@ -80,7 +80,7 @@ impl Stop {
         let is_deleted = |name: &str| {
             previews.iter().any(|one| one.project == name && one.outcome == Outcome::Deleted)
         };
-        // If the aliases cannot be read, none of them is known to be removed.
+        // If the aliases cannot be read, none of them counts as removed.
         let answers = |project: &Project| match &aliases {
             Some(aliases) => aliases.iter().any(|one| one.project == project.name),
             None => !is_deleted(&project.name),
@@ -115,7 +115,7 @@ impl Stop {
         Ok(exit)
     }
 
-    /// Returns the aliases that go on answering. `None` if they cannot be read, which is a note.
+    /// Returns the aliases that still work. Prints a note and returns `None` if they cannot be read.
     fn aliases(
         &self,
         ctx: &Ctx,
@@ -136,7 +136,7 @@ impl Stop {
         read().map_err(note).ok()
     }
 
-    /// Looks for previews of every project, because a preview may be older than a change of the strategy. If
+    /// Searches previews of every project, because a preview may be older than a change of the strategy. If
     /// no project has previews that can be deleted, an error does not block the comment.
     fn previews(
         &self,

@@ -82,7 +82,7 @@ impl PromoteCommand {
 }
 
 impl ProjectEnvironment {
-    /// Names the steps that a deployment would run and a promotion does not.
+    /// Lists the steps that a deployment would run and a promotion does not.
     fn tell_steps(&self, ctx: &Ctx, project: &Project) {
         let steps = project.before_deploy().map(BeforeDeploy::steps).unwrap_or_default();
         let environment = self.env.as_ref().filter(|name| *name != LOCAL);
@@ -114,7 +114,7 @@ impl ProjectEnvironment {
         };
         protection::check(&workspace.config, &workspace.projects, &[project], &environment)?;
         if destination.sandbox.is_some() && !ctx.dry_run {
-            // Started as `deploy` starts it, so that what it holds can be asked.
+            // Started like `deploy` does, because its versions are read.
             let mut setup = Setup::new(ctx, &workspace.config)?;
             let port = setup.running_sandbox(&workspace.config.account_ids())?.port;
             setup.finish(&format!("sandbox at http://127.0.0.1:{port}"));

@@ -118,7 +118,7 @@ impl RunCommand {
         project.package.as_ref().filter(|package| package.scripts.contains(&self.script))
     }
 
-    /// Prepares the project and runs its script. `finished` holds the commands that an earlier project ran.
+    /// Prepares the project and runs its script. `finished` contains the commands that an earlier project ran.
     fn run_in(
         &self,
         ctx: &Ctx,
@@ -150,7 +150,7 @@ impl RunCommand {
         })
     }
 
-    /// Returns the steps of a project: what it needs first, then its script.
+    /// Returns the steps of a project: its preparation, then its script.
     fn steps<'b>(
         &self,
         places: &Places,

@@ -48,11 +48,11 @@ pub struct SelectedProjects<'w> {
     reasons: BTreeMap<String, String>,
     /// The reason if no project is selected.
     pub nothing: Option<String>,
-    /// The configs that would take part, if a project could be made of them.
+    /// The selected configs that cannot be used.
     pub broken: Vec<BrokenConfig>,
 }
 
-/// Reports what could not take part, after the others are done, and returns the exit code of both.
+/// Reports the configs that could not be used after the other projects are done, and returns the exit code of both.
 pub fn end(ctx: &Ctx, exit: Exit, broken: &[BrokenConfig]) -> Exit {
     let kinds = BrokenConfig::needing_attention(broken).map(|each| {
         let failure = each.row();
@@ -86,7 +86,7 @@ impl Selection {
         let summary = Summary::new(workspace);
         let affected =
             find_affected(&summary, &changes, &LockChanges::find(&ctx.root, &summary, &changes));
-        // An affected project that is broken becomes a row. The others continue.
+        // A broken project that is affected becomes a row. The others continue.
         let broken: Vec<BrokenConfig> =
             affected.broken.iter().map(|&broken| broken.clone()).collect();
         let reasons: BTreeMap<&str, String> =
@@ -108,8 +108,9 @@ impl Selection {
     }
 }
 
-/// Returns whether a person has checked out the default branch's own commit. If no file there
-/// selects a project, all of them are meant, and the content key tells which are live already.
+/// Returns true if the working tree is compared, and the commit of the default branch is checked
+/// out. If no changed file selects a project, all projects are selected, and the content key skips
+/// those that are up to date.
 fn stands_on_default_branch(changes: &Changes) -> bool {
     let base = match &changes.base {
         Base::Commit { commit, .. } => Some(commit),
@@ -127,8 +128,8 @@ impl<'w> SelectedProjects<'w> {
         SelectedProjects { reasons: reasons.collect(), projects, nothing: None, broken: Vec::new() }
     }
 
-    /// Plans `task` for them. Errors if no project is left. A run also errors if this machine lacks something, but a
-    /// script is worth seeing without.
+    /// Plans `task` for them. Errors if no project remains. A run also errors if this machine lacks a tool or token,
+    /// but a dry run is useful without them.
     pub fn plan(self, ctx: &Ctx, workspace: &Workspace, task: BuildRequest) -> Result<Plan> {
         let needs_upload = task.verb != Operation::Build;
         let selected = self.projects.len();
@@ -166,7 +167,7 @@ impl<'w> SelectedProjects<'w> {
         if needs_upload && ctx.dry_run {
             refuse_missing_secrets(ctx, workspace, &mut plan);
         } else if needs_upload {
-            // The list of a single project is whole. Several have a row each.
+            // The refusals of a single project are one list. Several projects have a row each.
             let own = if selected == 1 { plan.refused.as_slice() } else { &[] };
             doctor::preflight(ctx, &plan.destination, plan.choice.engine, own)?;
         }
@@ -175,8 +176,8 @@ impl<'w> SelectedProjects<'w> {
     }
 }
 
-/// Refuses the projects of a dry run whose Workers lack secrets, as far as Cloudflare or the sandbox can be asked. A run
-/// asks right before the upload.
+/// Refuses the projects of a dry run whose Workers lack secrets, if Cloudflare or the sandbox is reachable. A run checks
+/// this right before the upload.
 fn refuse_missing_secrets(ctx: &Ctx, workspace: &Workspace, plan: &mut Plan) {
     if plan.verb != Operation::Deploy {
         return;
@@ -196,7 +197,7 @@ fn refuse_missing_secrets(ctx: &Ctx, workspace: &Workspace, plan: &mut Plan) {
     }
 }
 
-/// Errors if no project is left. The error is the last refusal, and the others are printed before it.
+/// Errors if no project remains. The error is the last refusal, and the others are printed before it.
 fn require_one(ctx: &Ctx, plan: &Plan) -> Result<(), Failure> {
     let mut rows = ProjectRefusal::by_project(&plan.refused);
     let Some((_, last)) = rows.pop().filter(|_| plan.projects.is_empty()) else { return Ok(()) };

@@ -120,8 +120,8 @@ fn read(ctx: &Ctx, places: &[ReadableEnvironment], projects: &[&Project]) -> Vec
     rows.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
 }
 
-/// Replaces rows about a Worker that is another environment's: where a project's wrangler config has no
-/// block for an environment, the environment means the Worker of the top level, and one Worker has one state.
+/// Replaces the rows of Workers that belong to another environment. If a wrangler config has no block for an
+/// environment, the environment uses the Worker of the top level, and one Worker has one state.
 fn name_shared(
     workspace: &Workspace,
     places: &[ReadableEnvironment],
@@ -131,7 +131,7 @@ fn name_shared(
     let config = &workspace.config;
     let side = |environment: &str| {
         let asked = places.iter().find(|place| place.destination.environment == environment);
-        // An environment that was not asked is at Cloudflare, and `local` never is.
+        // An environment that was not read is at Cloudflare, and `local` never is.
         asked.map_or(environment == LOCAL, |place| place.destination.sandbox.is_some())
     };
     let account = |environment: &str| config.cloudflare(environment).account_id.to_lowercase();
@@ -158,7 +158,7 @@ fn name_shared(
             });
             let shared: Vec<&String> = shared.collect();
             let is_in_step = |name: &&&String| live.contains(&((**name).clone(), true));
-            // It is the Worker of the environment that it was deployed for; else of the top level's.
+            // The Worker belongs to the environment that it was deployed for, else to the one of the top level.
             let owner = shared
                 .iter()
                 .find(is_in_step)

@@ -51,8 +51,8 @@ impl TargetArgs {
         Ok(ProjectTarget { project, destination, workspace })
     }
 
-    /// Returns the target of a command that may change what is live. Starts the sandbox if the target is there, unless
-    /// this is a dry run. Errors if the environment is protected.
+    /// Returns the target of a command that may change the live version. Starts the sandbox if the target is there,
+    /// unless this is a dry run. Errors if the environment is protected.
     pub fn to_change(&self, ctx: &Ctx, break_glass: Option<&str>) -> Result<ProjectTarget> {
         let (workspace, project, environment) = self.find(ctx)?;
         let port = sandbox_port(ctx, &environment, self.sandbox);
@@ -87,7 +87,7 @@ impl ProjectTarget {
         self.project.target(&self.destination.environment).worker
     }
 
-    /// Returns the Cloudflare account: that of the wrangler config, else that of the environment. The sandbox knows only
+    /// Returns the Cloudflare account: that of the wrangler config, else that of the environment. The sandbox has only
     /// the latter.
     #[must_use]
     pub fn account(&self) -> String {
@@ -108,7 +108,7 @@ impl ProjectTarget {
         Api::new(&self.destination.api, account, token).patient(&ctx.retry_budget)
     }
 
-    /// Returns what is live. Errors if nothing is.
+    /// Returns the live version. Errors if there is none.
     pub fn live(&self, api: &Api<'_>) -> Result<Live> {
         let (name, environment) = (&self.project.name, &self.destination.environment);
         let live = api.live(&self.worker())?.ok_or_else(|| {
@@ -118,7 +118,7 @@ impl ProjectTarget {
         Ok(live)
     }
 
-    /// Returns the addresses of the live version, custom domains first.
+    /// Returns the URLs of the live version, custom domains first.
     pub fn urls(&self, api: &Api<'_>) -> Result<Vec<String>> {
         let target = self.project.target(&self.destination.environment);
         self.destination.live_urls(&target, || api.address(&target.worker))

@@ -1,4 +1,4 @@
-//! `versions`: the versions of a Worker, as `rollback --to` and `promote --from` take them.
+//! `versions`: the versions of a Worker, for `rollback --to` and `promote --from`.
 
 use anyhow::Result;
 use clap::Args;
@@ -27,19 +27,19 @@ struct VersionRow {
     id: String,
     /// The share of the traffic in percent. `None` if it gets none.
     live: Option<f64>,
-    /// It was live before.
+    /// `true` if it was live before.
     was_live: bool,
     commit: Option<String>,
-    /// It was made from a working tree with uncommitted changes.
+    /// `true` if it was built from a working tree with uncommitted changes.
     dirty: bool,
-    /// The tool that made it, or `secret` if a changed secret did.
+    /// The tool that uploaded it, or `secret` for a changed secret.
     source: Option<String>,
     alias: Option<String>,
     /// The content key.
     key: Option<String>,
     created: Option<String>,
     author: Option<String>,
-    /// Its own address. `None` if the Worker's preview addresses are off.
+    /// Its preview URL. `None` if the Worker's preview URLs are off.
     url: Option<String>,
 }
 

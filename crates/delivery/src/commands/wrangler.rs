@@ -26,7 +26,7 @@ use cloudflare::wrangler::access::{Access, access, needs_node};
 ///
 /// wrangler gets the project's config, the environment's account and its token. Commands that run code of the project,
 /// such as `dev` and `types`, get no token. `deploy` and `versions upload` are refused, because `cargo xtask deploy`
-/// does what they do and never runs that code beside the token.
+/// does what they do and never runs that code with the token.
 #[derive(Debug, Args)]
 pub struct WranglerCommand {
     #[command(flatten)]
@@ -65,7 +65,7 @@ impl WranglerCommand {
         let (places, _) = setup.tools_for(&tools)?;
         setup.finish("ready");
         if has_token {
-            // So that no other program on the sandbox's port gets the token.
+            // No other program on the sandbox's port may get the token.
             drop(ctx.token(&target.destination)?);
         }
         if let Some(reason) = &target.destination.break_glass {
@@ -82,7 +82,7 @@ pub fn tools(arguments: &[String]) -> BTreeSet<Tool> {
     needs_node(arguments).then(node_of_wrangler).into_iter().collect()
 }
 
-/// Returns the exit code for the way in which a program of a person's choice ended.
+/// Returns the exit code for the end of a program that the user requested.
 #[must_use]
 pub fn exit(reason: ExitReason) -> Exit {
     match reason {
@@ -94,7 +94,8 @@ pub fn exit(reason: ExitReason) -> Exit {
     }
 }
 
-/// Returns wrangler with `arguments` in the project's folder. With `has_token` it can reach the account.
+/// Returns the command of wrangler with `arguments` in the project's folder. With `has_token` it has access to the
+/// account.
 #[must_use]
 pub fn command(
     places: &Places,
@@ -108,7 +109,8 @@ pub fn command(
     let environment = wrangler_environment(project, &destination.environment);
     all.extend(environment.map(|name| format!("--env={name}")));
     if has_token {
-        // A file of the folder could name another account or API. The option takes every word up to the next option.
+        // A file of the folder could set another account or API. The option consumes every word up to the next
+        // option.
         all.insert(0, cloudflare::wrangler::NO_ENV_FILE.to_owned());
     }
     all.extend(arguments.iter().cloned());
@@ -119,10 +121,10 @@ pub fn command(
         && let Some(launcher) = command.argv.iter().position(|word| word.ends_with(LAUNCHER))
     {
         command.argv.splice(..launcher, [node.to_string()]);
-        // What wrangler starts is to find it too.
+        // Programs that wrangler starts need it too.
         command.path.extend(places.path.iter().cloned());
     }
-    // With it wrangler answers each of its questions with yes.
+    // With it, wrangler answers each prompt with yes.
     command.env.retain(|(name, _)| name != "CI");
     if !has_token {
         return command;
@@ -133,7 +135,7 @@ pub fn command(
         .env("CLOUDFLARE_API_TOKEN", destination.token())
 }
 
-/// Refuses options that would reach another environment or project than the one that was checked.
+/// Refuses options that would select another environment or project than the one that was checked.
 fn check_options(arguments: &[String]) -> Result<(), Failure> {
     let end = arguments.iter().position(|word| word == "--").unwrap_or(arguments.len());
     for word in &arguments[..end] {
@@ -153,12 +155,12 @@ fn instead_of(arguments: &[String], instead: &str) -> Failure {
         arguments.iter().map(String::as_str).take_while(|word| !word.starts_with('-')).collect();
     let words = words.join(" ");
     refused(format!(
-        "`wrangler {words}` would run code of the project beside the token; nothing was run"
+        "`wrangler {words}` would run code of the project with the token; nothing was run"
     ))
     .hint(format!("run `cargo xtask {instead}`"))
 }
 
-/// Records why a protected environment was changed from this machine.
+/// Records the reason why a protected environment was changed from this machine.
 fn record(
     root: &Utf8Path,
     target: &ProjectTarget,

@@ -1,4 +1,4 @@
-//! A check: a question with a name.
+//! The definition of a check.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,26 +20,26 @@ pub enum CheckGroup {
     Config,
     /// The projects that can be deployed.
     Projects,
-    /// The stand-in for Cloudflare.
+    /// The local sandbox.
     Sandbox,
-    /// The engine that runs in containers.
+    /// The Dagger engine.
     Dagger,
     /// Tokens.
     Credentials,
-    /// The pipeline that we run in.
+    /// The current pipeline.
     Pipeline,
-    /// Services that only a request can check.
+    /// Services that need a request.
     Network,
 }
 
 impl CheckGroup {
-    /// Returns whether the group is left out if it has nothing to check.
+    /// Returns true if the group is left out when it has no checks.
     #[must_use]
     pub fn is_optional(self) -> bool {
         matches!(self, CheckGroup::Dagger | CheckGroup::Pipeline | CheckGroup::Network)
     }
 
-    /// Its heading.
+    /// Returns its heading.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -59,11 +59,11 @@ impl CheckGroup {
 /// The cost of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cost {
-    /// A look at a file or variable: cheap enough before every deploy.
+    /// Reads a file or variable: cheap enough before every deployment.
     Read,
-    /// A program or a connection on this machine.
+    /// Runs a program or opens a connection on this machine.
     Local,
-    /// An answer from the network.
+    /// Sends a request over the network.
     Network,
 }
 
@@ -89,7 +89,7 @@ pub enum Need {
     Local,
     /// `deploy` to Cloudflare.
     Remote,
-    /// The engine that runs in containers.
+    /// The Dagger engine.
     Dagger,
     /// URLs for merge requests.
     Preview,
@@ -98,7 +98,7 @@ pub enum Need {
 }
 
 impl Need {
-    /// The words of `needs`, for people.
+    /// Returns the description for people.
     #[must_use]
     pub fn words(needs: &[Need]) -> Vec<&'static str> {
         let everywhere = needs.contains(&Need::Local) && needs.contains(&Need::Remote);
@@ -124,7 +124,7 @@ pub type CheckFn = Arc<dyn Fn(&Context) -> Finding + Send + Sync>;
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
-    /// The name: `cargo xtask doctor <id>` asks this alone.
+    /// The name: `cargo xtask doctor <id>` runs only this check.
     pub id: String,
     /// The subject, in a word or two.
     pub title: String,
@@ -136,7 +136,7 @@ pub struct Check {
     /// Its cost.
     #[serde(skip)]
     pub cost: Cost,
-    /// Looks.
+    /// Runs the check.
     #[serde(skip)]
     pub run: CheckFn,
 }

@@ -1,4 +1,4 @@
-//! Values that the checks of one run share. Each is read once, by the first check that needs it.
+//! The values that the checks of one run share. Each is read once, by the first check that needs it.
 
 use std::sync::OnceLock;
 
@@ -13,13 +13,13 @@ use workspace::Workspace;
 use workspace::config::{Config, LOCAL};
 use workspace::project::Project;
 
-/// The circumstances that checks look at.
+/// The shared values of the checks.
 pub struct Context {
     /// The repository's root.
     pub root: Utf8PathBuf,
-    /// The environment that was named.
+    /// The requested environment.
     pub environment: Option<String>,
-    /// Leave the network alone.
+    /// Skip requests over the network.
     pub offline: bool,
     config: Result<Config, Failure>,
     names: Vec<String>,
@@ -31,7 +31,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// The context below `root`. `names` are the projects that matter; none means all.
+    /// Creates the context below `root`. `names` are the requested projects. Empty means all.
     #[must_use]
     pub fn new(root: &Utf8Path, environment: Option<String>, names: Vec<String>) -> Context {
         Context {
@@ -48,25 +48,25 @@ impl Context {
         }
     }
 
-    /// The shared config file, or why it cannot be read.
+    /// Returns the shared config file, or the reason why it cannot be read.
     pub fn config(&self) -> Result<&Config, &Failure> {
         self.config.as_ref()
     }
 
-    /// The environment that was named, or `local`.
+    /// Returns the requested environment, or `local`.
     #[must_use]
     pub fn environment(&self) -> &str {
         self.environment.as_deref().unwrap_or(LOCAL)
     }
 
-    /// Returns whether an environment at Cloudflare was named.
+    /// Returns true if an environment at Cloudflare was requested.
     #[must_use]
     pub fn is_remote(&self) -> bool {
         self.environment() != LOCAL
     }
 
-    /// Refuses names of environments and projects that do not exist. What cannot be read is left to
-    /// the checks.
+    /// Refuses names of environments and projects that do not exist. The checks report files that
+    /// cannot be read.
     pub fn refuse_unknown_names(&self) -> Result<(), anyhow::Error> {
         if let (Ok(config), Some(name)) = (&self.config, &self.environment) {
             config.require_environment(name)?;
@@ -80,12 +80,12 @@ impl Context {
         }
     }
 
-    /// Returns everything that the repository holds, or why it cannot be read.
+    /// Returns the workspace, or the reason why it cannot be read.
     pub fn workspace(&self) -> Result<&Workspace, &anyhow::Error> {
         self.workspace.get_or_init(|| Workspace::survey(&self.root)).as_ref()
     }
 
-    /// The projects that matter, or why they cannot be read.
+    /// Returns the requested projects, or the reason why they cannot be read.
     pub fn read(&self) -> Result<&Vec<Project>, &anyhow::Error> {
         let read = || {
             let workspace = self.workspace().map_err(copy)?;
@@ -94,7 +94,7 @@ impl Context {
         self.projects.get_or_init(read).as_ref()
     }
 
-    /// The projects that matter. `None` if they cannot be read, which the check `projects` says.
+    /// Returns the requested projects. `None` if they cannot be read, which the check `projects` reports.
     pub fn projects(&self) -> Option<&[Project]> {
         self.read().ok().map(Vec::as_slice)
     }
@@ -110,12 +110,12 @@ impl Context {
         self.refusals.get_or_init(find)
     }
 
-    /// The Bun on PATH, in any version.
+    /// Returns the Bun on PATH, in any version.
     pub fn bun_on_path(&self) -> Option<&OnPath> {
         self.bun_on_path.get_or_init(|| bun::on_path(probe::QUICK)).as_ref()
     }
 
-    /// Bun in the pinned version. `None` if the config that pins it cannot be read.
+    /// Returns Bun in the pinned version. `None` if the config with the pin cannot be read.
     pub fn bun(&self) -> Option<&Bun> {
         let look = || {
             let version = &self.config.as_ref().ok()?.tools.bun;

@@ -10,15 +10,15 @@ use base::error::{Failure, hints_of};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CheckStatus {
-    /// As it should be.
+    /// The check passed.
     Ok,
     /// Skipped, because it is not needed here or depends on another check.
     Skip,
     /// It works, with a warning.
     Warn,
-    /// Something that is needed is missing or wrong.
+    /// A requirement is missing or wrong.
     Fail,
-    /// The check itself failed, which is our mistake.
+    /// The check itself failed, which is a bug of ours.
     Crashed,
 }
 
@@ -33,10 +33,10 @@ pub struct Finding {
     /// The observed value, such as a version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
-    /// The value that should be there.
+    /// The expected value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wanted: Option<String>,
-    /// The source of the value that decided: a path, a file, the name of a variable.
+    /// The source of the observed value: a path, a file, the name of a variable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// The fix.
@@ -47,12 +47,12 @@ pub struct Finding {
 /// A way to fix a problem.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fix {
-    /// For people; one line a thing.
+    /// For people, one line per step.
     pub text: String,
     /// For `--fix` and for programs.
     #[serde(serialize_with = "lines", skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<ProcessCommand>,
-    /// `true` if the commands change nothing that a person made, so that `--fix` may run them.
+    /// `true` if the commands change no file that a person wrote, so that `--fix` may run them.
     pub safe: bool,
 }
 
@@ -68,33 +68,33 @@ impl Finding {
         }
     }
 
-    /// All is well.
+    /// Creates the finding of a passed check.
     #[must_use]
     pub fn ok() -> Finding {
         Finding::new(CheckStatus::Ok, "")
     }
 
-    /// Makes the finding of a skipped check, with the reason.
+    /// Creates the finding of a skipped check, with the reason.
     pub fn skip(detail: impl Into<String>) -> Finding {
         Finding::new(CheckStatus::Skip, detail)
     }
 
-    /// Returns a warning.
+    /// Creates a warning.
     pub fn warn(detail: impl Into<String>) -> Finding {
         Finding::new(CheckStatus::Warn, detail)
     }
 
-    /// Something is missing or wrong.
+    /// Creates the finding of a failed check.
     pub fn fail(detail: impl Into<String>) -> Finding {
         Finding::new(CheckStatus::Fail, detail)
     }
 
-    /// The check itself failed.
+    /// Creates the finding for a check that itself failed.
     pub fn from_panic(detail: impl Into<String>) -> Finding {
         Finding::new(CheckStatus::Crashed, detail)
     }
 
-    /// Says what there is to say.
+    /// Sets the details.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Finding {
         self.detail = detail.into();
@@ -108,35 +108,35 @@ impl Finding {
         self
     }
 
-    /// Says which value should be there.
+    /// Sets the expected value.
     #[must_use]
     pub fn with_expected(mut self, wanted: impl Into<String>) -> Finding {
         self.wanted = Some(wanted.into());
         self
     }
 
-    /// Says where the value that decided comes from.
+    /// Sets the source of the observed value.
     #[must_use]
     pub fn source(mut self, source: impl Into<String>) -> Finding {
         self.source = Some(source.into());
         self
     }
 
-    /// Says how a person fixes it.
+    /// Sets the manual fix.
     #[must_use]
     pub fn manual_fix(mut self, text: impl Into<String>) -> Finding {
         self.fix = Some(Fix { text: text.into(), commands: Vec::new(), safe: false });
         self
     }
 
-    /// Adds a line to what a person does.
+    /// Adds a line to the manual fix.
     #[must_use]
     pub fn add_manual_fix(self, text: &str) -> Finding {
         let before = self.fix.as_ref().map(|fix| format!("{}\n", fix.text)).unwrap_or_default();
         self.manual_fix(before + text)
     }
 
-    /// Says how `--fix` fixes it.
+    /// Sets the commands of `--fix`.
     #[must_use]
     pub fn safe_fix(mut self, text: impl Into<String>, commands: Vec<ProcessCommand>) -> Finding {
         self.fix = Some(Fix { text: text.into(), commands, safe: true });
@@ -173,7 +173,7 @@ impl Finding {
         self
     }
 
-    /// Returns whether it needs action.
+    /// Returns true if it needs action.
     #[must_use]
     pub fn is_problem(&self) -> bool {
         self.status >= CheckStatus::Warn
@@ -201,18 +201,18 @@ impl From<&anyhow::Error> for Finding {
     }
 }
 
-/// Commands as lines of shell.
+/// Formats commands as lines of shell.
 fn lines<S: Serializer>(commands: &[ProcessCommand], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(commands.iter().map(line))
 }
 
-/// A command as one line of shell that can be pasted.
+/// Formats a command as one line of shell that can be pasted.
 #[must_use]
 pub fn line(command: &ProcessCommand) -> String {
     format!("cd {} && {}", quote(command.dir.as_str()), command.line())
 }
 
-/// A command as people read it: the folder only where it is not the root itself.
+/// Formats a command for people. Shows the folder only if it is not the root.
 #[must_use]
 pub fn brief(root: &Utf8Path, command: &ProcessCommand) -> String {
     let short = command.line().replace(&format!("{root}/"), "");

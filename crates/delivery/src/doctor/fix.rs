@@ -12,7 +12,7 @@ use base::env::variable;
 use base::error::{ErrorKind, Failure, kind_of, usage};
 use base::terminal::{BOLD, paint};
 
-/// A fix that may run, with its check.
+/// A safe fix, with its check.
 struct FixStep<'a> {
     id: &'a str,
     before: CheckStatus,
@@ -38,7 +38,7 @@ pub fn refuse_in_pipeline(yes: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The fixes of `report` as a POSIX shell script.
+/// Returns the fixes of `report` as a POSIX shell script.
 #[must_use]
 pub fn script(root: &Utf8Path, report: &DoctorReport) -> String {
     let mut text = "#!/bin/sh\n# doctor --fix\n".to_owned() + &preamble(root);
@@ -51,8 +51,8 @@ pub fn script(root: &Utf8Path, report: &DoctorReport) -> String {
     text
 }
 
-/// Prints what will be done and does it, one run at a time. What several fixes have in common is done
-/// once; a command that fails ends its own fix only. The status afterwards is for the caller to find.
+/// Prints the commands and runs them, under the setup lock. Commands that several fixes share run
+/// once. A failed command ends only its own fix. The caller checks the status afterwards.
 pub fn apply(ctx: &Ctx, report: &DoctorReport) -> Result<Vec<FixResult>> {
     let steps = steps(report);
     if steps.is_empty() {

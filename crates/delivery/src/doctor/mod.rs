@@ -1,5 +1,5 @@
-//! Checks of this machine, the configuration and the credentials: what is there, what should be
-//! there, where it came from, and how to fix it. Without `--fix` nothing is written or started.
+//! Checks this machine, the configuration and the credentials. Each finding has the observed value,
+//! the expected value, the source and the fix. Without `--fix` nothing is written or started.
 
 pub mod check;
 pub mod checks;
@@ -31,7 +31,7 @@ use workspace::config::LOCAL;
 /// The options of doctor.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DoctorOptions {
-    /// Leave the network alone.
+    /// Skip requests over the network.
     pub offline: bool,
     /// A warning counts as a problem.
     pub strict: bool,
@@ -51,7 +51,7 @@ pub fn prepare(
     Ok((Arc::new(context), checks))
 }
 
-/// Looks, and says what was found.
+/// Runs the checks and returns the report.
 pub fn examine(
     checks: &[Check],
     context: &Arc<Context>,
@@ -61,16 +61,16 @@ pub fn examine(
     Ok(DoctorReport::new(checks, result, context.environment.clone(), options.strict))
 }
 
-/// Checks what a deployment to `destination` needs of this machine before it begins. Only cheap checks run, and a tool
-/// that the deployment installs by itself is no failure. The error ends with exit code 3 and lists everything at once,
-/// with the `refusals` of the plan.
+/// Checks the requirements of a deployment to `destination` on this machine. Only cheap checks run, and a missing tool
+/// that the deployment installs is not a failure. The error has exit code 3 and lists all problems, with the
+/// `refusals` of the plan.
 pub fn preflight(
     ctx: &Ctx,
     destination: &Destination,
     engine: Engine,
     refusals: &[ProjectRefusal],
 ) -> Result<(), Failure> {
-    // Containers bring their own tools; the sandbox needs them here in any case.
+    // Containers have their own tools. The sandbox always needs local ones.
     let is_bare = engine == Engine::Dagger && destination.sandbox.is_none();
     let is_meant =
         |group| group != CheckGroup::Projects && !(is_bare && group == CheckGroup::Tools);
@@ -96,7 +96,7 @@ fn as_refusal(finding: &Finding) -> Failure {
     hints.fold(refused(&finding.detail), Failure::hint)
 }
 
-/// The environment that a deploy would take when none is named, for `doctor deploy`.
+/// Returns the default environment of a deployment, for `doctor deploy`.
 pub fn environment(scope: &Scope, named: Option<String>) -> Result<Option<String>, Failure> {
     match (scope, named) {
         (Scope::Deploy(_), None) => crate::context::default_environment().map(Some),

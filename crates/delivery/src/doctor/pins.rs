@@ -1,5 +1,5 @@
-//! `doctor pins`: every version that the repository decides on, the one file where it is changed, and
-//! whether the other files that state it agree.
+//! `doctor pins`: every pinned version, the file that defines it, and whether the other files with
+//! this version agree.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
@@ -11,10 +11,10 @@ use base::error::{Exit, Failure};
 use base::terminal::{CYAN, DIM, GREEN, RED, paint};
 use workspace::config::{CONFIG_FILE, Config};
 
-/// The pipeline that is made of the config.
+/// The pipeline file, which is generated from the config.
 const PIPELINE: &str = ".gitlab-ci.yml";
 
-/// The file name shown for a pin that this program carries.
+/// The file name shown for a pin that is compiled into this program.
 const CARRIED: &str = "this version of xtask";
 
 /// The file with the defaults of the config's `pipeline` section.
@@ -38,15 +38,15 @@ pub struct PinnedVersion {
     pub version: String,
 }
 
-/// A version that the repository decides on.
+/// A pinned version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Pin {
-    /// Of what.
+    /// The name of the tool.
     pub name: String,
-    /// The place to change it.
+    /// The file that defines it.
     #[serde(flatten)]
     pub own: PinnedVersion,
-    /// The other files that name it.
+    /// The other files with this version.
     pub elsewhere: Vec<PinnedVersion>,
 }
 
@@ -61,7 +61,7 @@ impl Pin {
         self
     }
 
-    /// The files that say something else.
+    /// Returns the files with another version.
     pub fn differing(&self) -> impl Iterator<Item = &PinnedVersion> {
         self.elsewhere.iter().filter(|stated| stated.version != self.own.version)
     }
@@ -76,7 +76,7 @@ pub struct Pins {
 }
 
 impl Pins {
-    /// Reads the pins of the repository at `root`. What a repository does not have is left out.
+    /// Reads the pins of the repository at `root`. Leaves out those that it does not have.
     pub fn read(root: &Utf8Path) -> Result<Pins, Failure> {
         let config = Config::load(root)?;
         let pipeline = text(root, PIPELINE);
@@ -115,7 +115,7 @@ impl Pins {
         exit(&self.pins)
     }
 
-    /// The table for people.
+    /// Returns the table for people.
     #[must_use]
     pub fn text(&self) -> String {
         let width = |of: fn(&Pin) -> &str| self.pins.iter().map(|pin| of(pin).len()).max();
@@ -151,7 +151,7 @@ fn exit(pins: &[Pin]) -> Exit {
     if wrong(pins) == 0 { Exit::Done } else { Exit::Failed }
 }
 
-/// Bun: the config decides, and npm installs what the toolchain's manifest says.
+/// Reads the pin of Bun. The config defines it, and npm installs the version in the toolchain's manifest.
 #[must_use]
 pub fn bun(root: &Utf8Path, config: &Config) -> Pin {
     let manifest = format!("{}/package.json", modules::BUN_TOOLCHAIN);
@@ -160,7 +160,7 @@ pub fn bun(root: &Utf8Path, config: &Config) -> Pin {
         toolchain.manifest().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
     let stated = stated["dependencies"]["bun"].as_str().map(str::to_owned);
     let manifest = if toolchain.is_carried() { CARRIED.to_owned() } else { manifest };
-    // A tag may say less than a version: `oven/bun:1`, `oven/bun:latest`.
+    // A tag may be less specific than a version: `oven/bun:1`, `oven/bun:latest`.
     let tag =
         config.images.bun.strip_prefix("oven/bun:").and_then(|tag| tag.split(['-', '@']).next());
     let tag = tag.filter(|tag| tag.split('.').count() == 3).map(str::to_owned);
@@ -173,7 +173,7 @@ pub fn bun(root: &Utf8Path, config: &Config) -> Pin {
         .also(format!("{CONFIG_FILE} (images.bun)"), tag)
 }
 
-/// The oldest engine that modules work with: all of them must name the same.
+/// Reads the oldest engine that the modules support. All of them must name the same.
 fn modules(root: &Utf8Path) -> Option<Pin> {
     let asked = |module: &str| {
         let file = format!("dagger/{module}/dagger.json");
@@ -185,8 +185,8 @@ fn modules(root: &Utf8Path) -> Option<Pin> {
     Some(Pin { name: "Dagger modules, at least".to_owned(), own, elsewhere })
 }
 
-/// Returns the dependencies of the manifest in `dir`, each with its version in the lock file beside
-/// it.
+/// Returns the dependencies of the manifest in `dir`, each with its version in the lock file of the
+/// folder.
 fn packages(root: &Utf8Path, dir: &str) -> Vec<Pin> {
     let manifest = json(root, &format!("{dir}/package.json"));
     let kinds = ["dependencies", "devDependencies"].map(|kind| manifest[kind].as_object());
@@ -198,7 +198,7 @@ fn packages(root: &Utf8Path, dir: &str) -> Vec<Pin> {
     named.filter_map(pin).collect()
 }
 
-/// The version of a package that the lock file in `dir` names: Bun's, else npm's.
+/// Returns the version of a package in the lock file of `dir`: Bun's, else npm's.
 fn locked_versions(root: &Utf8Path, dir: &str, name: &str) -> Option<String> {
     let lock = |file: &str| parse_lock(&text(root, &format!("{dir}/{file}")));
     ["bun.lock", "package-lock.json"]
@@ -218,7 +218,7 @@ fn between(text: &str, start: &str, end: &str) -> Option<String> {
     Some(text.split_once(start)?.1.split_once(end)?.0.to_owned())
 }
 
-/// The value of the first line of YAML that starts with `key`.
+/// Returns the value of the first line of YAML that starts with `key`.
 fn after(text: &str, key: &str) -> Option<String> {
     let value = text.lines().find_map(|line| line.trim_start().strip_prefix(key))?;
     Some(value.trim().trim_matches('"').to_owned())

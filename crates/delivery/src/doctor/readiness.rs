@@ -25,7 +25,7 @@ use workspace::health::Health;
 use workspace::package::BuildOrigin;
 use workspace::project::Project;
 
-/// Fields of a wrangler config, and what people call that which they bind.
+/// The binding fields of a wrangler config, with their names for people.
 const BINDINGS: [(&str, &str); 17] = [
     ("/assets", "assets"),
     ("/triggers/crons", "crons"),
@@ -52,7 +52,7 @@ const BINDINGS: [(&str, &str); 17] = [
 pub struct ReadinessRow {
     /// Its name, or the path of the config.
     pub project: String,
-    /// The package manager, by the nearest lock file. `None` without dependencies.
+    /// The package manager of the nearest lock file. `None` without dependencies.
     pub manager: Option<&'static str>,
     /// That lock file.
     pub lock: Option<Utf8PathBuf>,
@@ -68,13 +68,13 @@ pub struct ReadinessRow {
     /// The reason why it can be deployed to Cloudflare only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sandbox_problem: Option<String>,
-    /// The fixes that a person can make.
+    /// The manual fixes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fixes: Vec<String>,
 }
 
-/// Returns the rules that `projects` break in a deployment to `environment`. Content keys are not read, because that
-/// takes a look at every file.
+/// Returns the rules that `projects` break in a deployment to `environment`. Content keys are not computed, because
+/// that reads every file.
 #[must_use]
 pub fn refusals(
     workspace: &Workspace,
@@ -82,7 +82,7 @@ pub fn refusals(
     environment: &str,
 ) -> Vec<ProjectRefusal> {
     let port = Destination::always_sandbox(environment).then_some(sandbox::DEFAULT_PORT);
-    // The check `config` names an environment that does not exist.
+    // The check `config` reports an environment that does not exist.
     let Ok(destination) = Destination::to_read(&workspace.config, environment, port) else {
         return Vec::new();
     };
@@ -239,7 +239,8 @@ pub fn text(rows: &[ReadinessRow], notes: &[String], width: Option<usize>) -> St
     for row in rows {
         let (mark, color) = if row.problem.is_some() { ("✗", RED) } else { ("!", YELLOW) };
         let Some(problem) = row.problem.as_ref().or(row.sandbox_problem.as_ref()) else { continue };
-        // Most messages begin with the config, which says enough. A list of several begins with their number.
+        // Most messages begin with the path of the config, which identifies the project. A list of several begins
+        // with their number.
         let first = problem.lines().next().unwrap_or_default();
         let name =
             if first.contains(&row.project) { String::new() } else { format!("{}: ", row.project) };

@@ -8,7 +8,7 @@ use super::readiness::ReadinessRow;
 use super::run::CheckResult;
 use base::error::Exit;
 
-/// A check and what it found.
+/// A check and its finding.
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReportEntry {
@@ -25,15 +25,15 @@ pub struct ReportEntry {
 /// The number of checks with each status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// As it should be.
+    /// The number of passed checks.
     pub ok: usize,
     /// The number of skipped checks.
     pub skip: usize,
-    /// It works, with a warning.
+    /// The number of warnings.
     pub warn: usize,
-    /// Missing or wrong.
+    /// The number of failed checks.
     pub fail: usize,
-    /// Checks that failed themselves.
+    /// The number of checks that failed themselves.
     pub crashed: usize,
 }
 
@@ -59,22 +59,22 @@ pub struct DoctorReport {
     pub schema: u32,
     /// The exit code.
     pub exit: u8,
-    /// The environment that was named.
+    /// The requested environment.
     pub environment: Option<String>,
     /// The number of checks with each status.
     pub counts: Counts,
-    /// One entry a check, in order.
+    /// One entry per check, in order.
     pub checks: Vec<ReportEntry>,
     /// The results of `--fix`. Empty without it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fixed: Vec<FixResult>,
-    /// The projects, and what keeps them from being deployed. Only in the report on everything.
+    /// The projects, with the problems that prevent their deployment. Only in the report of all checks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub projects: Vec<ReadinessRow>,
 }
 
 impl DoctorReport {
-    /// The report on `checks`. With `strict`, a warning counts as a problem.
+    /// Creates the report of `checks`. With `strict`, a warning counts as a problem.
     #[must_use]
     pub fn new(
         checks: &[Check],
@@ -114,7 +114,7 @@ impl DoctorReport {
         }
     }
 
-    /// The report's exit code.
+    /// Returns the exit code.
     #[must_use]
     pub fn exit(&self) -> Exit {
         if self.exit == Exit::Done as u8 { Exit::Done } else { Exit::Failed }

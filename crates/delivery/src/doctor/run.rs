@@ -1,4 +1,4 @@
-//! Runs checks side by side, each within its own deadline, and returns their findings in order.
+//! Runs checks in parallel, each with its own timeout, and returns their findings in order.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -11,7 +11,7 @@ use super::finding::Finding;
 use base::error::{Failure, interrupted};
 use base::runner::INTERRUPTED;
 
-/// A check's finding and how long it took.
+/// The finding and the duration of a check.
 #[derive(Clone, Debug)]
 pub struct CheckResult {
     /// The finding.
@@ -20,8 +20,8 @@ pub struct CheckResult {
     pub took: Duration,
 }
 
-/// Runs `checks`. One that panics or does not end within its deadline is a finding, not an abort; the
-/// thread of the latter is left behind and ends with the process.
+/// Runs `checks`. A panic or a timeout becomes a finding. The thread of a check that timed out ends
+/// with the process.
 pub fn run(checks: &[Check], context: &Arc<Context>) -> Result<Vec<CheckResult>, Failure> {
     let (send, receive) = mpsc::channel();
     let started = Instant::now();
@@ -31,7 +31,7 @@ pub fn run(checks: &[Check], context: &Arc<Context>) -> Result<Vec<CheckResult>,
             let finding = catch_unwind(AssertUnwindSafe(|| look(&context)))
                 .unwrap_or_else(|panic| Finding::from_panic(reason(panic.as_ref())));
             let took = started.elapsed();
-            // The receiver is gone after the deadline.
+            // The receiver is dropped after the timeout.
             let _late = send.send((index, CheckResult { finding, took }));
         });
     }

@@ -20,7 +20,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// The words of the command line.
+    /// Parses the words of the command line.
     #[must_use]
     pub fn parse(words: &[String]) -> Scope {
         match words.split_first() {
@@ -32,7 +32,7 @@ impl Scope {
         }
     }
 
-    /// The projects that matter; none means all.
+    /// Returns the requested projects. Empty means all.
     #[must_use]
     pub fn projects(&self) -> &[String] {
         match self {

@@ -63,8 +63,8 @@ fn table() -> [CheckRow; 30] {
     ]
 }
 
-/// Every check of `context`, in the order of the report. Credentials are those of the environment that
-/// was named, or of all that the config has.
+/// Returns every check of `context`, in the order of the report. Checks the credentials of the
+/// requested environment, or of all environments in the config.
 #[must_use]
 pub fn all(context: &Context) -> Vec<Check> {
     let mut checks: Vec<Check> = table()
@@ -104,7 +104,7 @@ pub fn all(context: &Context) -> Vec<Check> {
         });
     }
     for row in context.config().map(variables_of).unwrap_or_default() {
-        // `review/*` is `review` in a name, as people type it.
+        // `review/*` is `review` in the name of a check.
         let scope = row.scope.trim_end_matches("/*").to_owned();
         checks.push(Check {
             id: format!("pipeline.{}.{scope}", row.name),

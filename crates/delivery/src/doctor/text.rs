@@ -1,4 +1,4 @@
-//! The report as people read it.
+//! Formats the report for people.
 
 use super::check::{CheckGroup, Need};
 use super::finding::CheckStatus;
@@ -6,8 +6,8 @@ use super::report::{Counts, DoctorReport, FixResult, ReportEntry};
 use base::terminal::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, paint};
 
 impl DoctorReport {
-    /// The report for people: one line a group where all is well, problems in full. `verbose` shows
-    /// every check.
+    /// Formats the report: one line per group without problems, and each problem in full. `verbose`
+    /// shows every check.
     #[must_use]
     pub fn text(&self, verbose: bool) -> String {
         let mut text = String::new();
@@ -28,7 +28,7 @@ fn heading(group: CheckGroup) -> String {
     paint(BOLD, group.name())
 }
 
-/// Every check of a group, on its own line.
+/// Formats every check of a group on its own line.
 fn every(entries: &[ReportEntry]) -> String {
     let mut text = heading(entries[0].check.group) + "\n";
     let width = width(entries.iter());
@@ -51,7 +51,7 @@ fn every(entries: &[ReportEntry]) -> String {
     text
 }
 
-/// A group as one line where all is well; else what is well on one line, and every problem in full.
+/// Formats a group: the passed checks on one line, and every problem in full.
 fn brief(entries: &[ReportEntry]) -> String {
     let labels = |status: CheckStatus| -> Vec<String> {
         let with_status = entries.iter().filter(|entry| entry.finding.status == status);
@@ -86,7 +86,7 @@ fn brief(entries: &[ReportEntry]) -> String {
     text
 }
 
-/// A problem with all there is to say about it.
+/// Formats a problem with all of its details.
 fn problem(entry: &ReportEntry, width: usize) -> String {
     let finding = &entry.finding;
     let mut lines = finding.detail.lines();
@@ -143,7 +143,7 @@ fn mark(status: CheckStatus) -> String {
 }
 
 impl ReportEntry {
-    /// Returns the subject, and the value that was found.
+    /// Returns the subject with the observed value.
     fn label(&self) -> String {
         let title = &self.check.title;
         match &self.finding.found {

@@ -23,8 +23,8 @@ pub fn has_steps(job: &ProjectRun<'_>) -> bool {
     is_here && !job.part.before_deploy.is_empty()
 }
 
-/// Runs the steps one after another with the environment's token. Adds each that was started to `results`, and stops
-/// at the first that fails.
+/// Runs the steps in order with the environment's token. Adds each started step to `results`, and stops at the first
+/// failure.
 pub fn run(job: &ProjectRun<'_>, lock: &FileLock, results: &mut Vec<StepResult>) -> Result<()> {
     let commands = job.run.places.before_deploy(job.part, &job.run.plan.destination);
     for (step, command) in job.part.before_deploy.steps().iter().zip(commands) {

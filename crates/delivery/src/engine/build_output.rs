@@ -1,5 +1,5 @@
-//! The output of a site of files: read right after the build, while no other project builds into
-//! the same folder.
+//! Reads the output of a static site right after the build, while no other project builds into the
+//! same folder.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -10,7 +10,7 @@ use super::answer::is_plain_name;
 pub struct BuiltFile {
     /// Its content.
     pub bytes: Vec<u8>,
-    /// It is HTML, which edge features rewrite.
+    /// `true` for HTML, which edge features rewrite.
     pub is_html: bool,
 }
 
@@ -31,8 +31,8 @@ const MOST: usize = 2000;
 /// The largest proof.
 const LARGEST: u64 = 256 * 1024;
 
-/// Kinds of files that no edge feature rewrites. Not images (Polish), HTML, and `robots.txt` and its
-/// like, which Cloudflare can manage.
+/// The extensions of files that no edge feature rewrites. Polish rewrites images, and Cloudflare can
+/// manage files such as `robots.txt`.
 const STABLE: [&str; 9] = ["js", "mjs", "css", "woff2", "woff", "wasm", "map", "json", "pdf"];
 
 impl BuildOutput {
@@ -55,13 +55,13 @@ impl BuildOutput {
         }
     }
 
-    /// Returns the file that `path` answers with.
+    /// Returns the file that is served at `path`.
     #[must_use]
     pub fn page(&self, path: &str) -> Option<BuiltFile> {
         self.pages.iter().find(|(name, _)| name == path).map(|(_, file)| file.clone())
     }
 
-    /// Returns true if a rule of `_redirects` is for `path`.
+    /// Returns true if a rule of `_redirects` matches `path`.
     #[must_use]
     pub fn has_redirect(&self, path: &str) -> bool {
         let path = path.split('?').next().unwrap_or(path);
@@ -93,8 +93,8 @@ fn file_for(dist: &Utf8Path, path: &str, html_handling: Option<&str>) -> Option<
     names.iter().filter(|name| !name.is_empty()).find_map(read)
 }
 
-/// Returns a file that no edge feature rewrites, with its path: one whose name carries a hash if there
-/// is one. `None` if `.assetsignore` leaves files out, because it may leave this one out.
+/// Returns a file that no edge feature rewrites, with its path. Prefers a file with a hash in its
+/// name. `None` if `.assetsignore` exists, because it may exclude the file.
 fn proof(dist: &Utf8Path) -> Option<(String, Vec<u8>)> {
     if dist.join(".assetsignore").exists() {
         return None;
@@ -123,7 +123,7 @@ fn proof(dist: &Utf8Path) -> Option<(String, Vec<u8>)> {
     Some((format!("/{path}"), bytes))
 }
 
-/// `_astro`, `_next` and the like hold files whose names carry hashes; `_worker.js` is code.
+/// Folders such as `_astro` and `_next` contain files with hashes in their names. `_worker.js` is code.
 fn folder_of_assets(name: &str) -> bool {
     name.starts_with('_') && !name.contains('.') && !["_headers", "_redirects"].contains(&name)
 }
@@ -147,7 +147,7 @@ fn has_hash(path: &Utf8Path) -> bool {
 mod tests {
     use super::*;
 
-    /// A folder with these files.
+    /// Creates a folder with these files.
     fn folder(name: &str, files: &[(&str, &str)]) -> Utf8PathBuf {
         let temporary = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
         let dir = temporary.join(format!("xtask-built-{}-{name}", std::process::id()));

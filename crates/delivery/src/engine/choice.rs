@@ -10,7 +10,7 @@ use base::error::{Failure, refused};
 /// The requested engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum RequestedEngine {
-    /// Dagger where an engine answers, else this machine
+    /// Dagger if an engine responds, else this machine
     #[default]
     Auto,
     /// Containers, by the `dagger` CLI
@@ -19,7 +19,7 @@ pub enum RequestedEngine {
     Host,
 }
 
-/// Chooses the engine. `pin` is the version of Dagger that the shared config file names.
+/// Chooses the engine. `pin` is the version of Dagger in the shared config file.
 pub fn choose(
     root: &Utf8Path,
     wanted: RequestedEngine,
@@ -29,7 +29,7 @@ pub fn choose(
     match wanted {
         RequestedEngine::Host => Ok(host("asked for")),
         RequestedEngine::Auto => Ok(auto(root)),
-        // A dry run shows the script to people who have no CLI yet.
+        // A dry run also prints the script on machines without the CLI.
         RequestedEngine::Dagger if dry_run => {
             Ok(with(Engine::Dagger, "asked for", dagger::version(root)))
         }

@@ -1,4 +1,4 @@
-//! Previews that were left behind: of merge requests that are merged or closed.
+//! Deletes the remaining previews of merged and closed merge requests.
 
 pub mod report;
 pub mod skip;
@@ -28,10 +28,9 @@ use workspace::Workspace;
 use workspace::config::Config;
 use workspace::strategy::Strategy;
 
-/// Does for each merge request that was merged or closed within `days` what `preview stop` does in its
-/// pipeline, where that was not done, and stops its environment. A Worker Preview at `place`, or an
-/// environment, counts however long ago that was. Previews that may belong to another merge request are skipped: a
-/// preview that is deleted is gone, and one that stays is named again by the next run.
+/// Does the work of `preview stop` for each merge request that was merged or closed within `days`, and stops its
+/// environment. Worker Previews at `place` and environments count without that limit. Previews that may belong to
+/// another merge request are skipped, because a deletion cannot be undone, and the next run lists them again.
 pub fn clean_up(
     ctx: &Ctx,
     workspace: &Workspace,
@@ -50,7 +49,7 @@ pub fn clean_up(
         return Ok(report);
     };
     let client = comment::client(ctx, &place.api, name, Some(token))?;
-    // Stopping takes more rights than commenting; a job's own token has them.
+    // Stopping an environment needs more rights than commenting. The job token has them.
     let job = match variable("CI_JOB_TOKEN") {
         Some(token) => Some(comment::connect(ctx, &place.api, Secret::new(token.trim()))?.of_job()),
         None => None,
@@ -77,14 +76,14 @@ pub fn clean_up(
     let older = leftovers::list_by_number(&client, &place.number, &older).map_err(&explain)?;
     requests.extend(older.into_iter().map(|request| (request.iid, request)));
     let user = Notes::whoami(&client).map_err(&explain)?;
-    // A cleanup that cannot continue reports what it has done.
+    // If the cleanup cannot continue, it reports the actions so far.
     let cut = |error, report: &CleanupReport| {
         if !report.leftovers.is_empty() {
             ctx.ui.note(&format!("done before that:\n{}", report.text(ctx.dry_run)));
         }
         explain(error)
     };
-    // Their previews are aliases, which go on answering.
+    // Their previews are aliases, which still work.
     let name = destination.map_or("", |place| place.environment.as_str());
     let projects = workspace.projects.iter();
     let aliases: Vec<&str> = projects
@@ -114,7 +113,7 @@ pub fn clean_up(
         if projects.is_empty() && environment.is_none() && worker_previews.is_empty() {
             continue;
         }
-        // The lists are from before everything that was done since, and it may have been opened again.
+        // The lists may be out of date: the merge request may have been reopened.
         let now = || leftovers::state(&client, &place.number, iid);
         if !ctx.dry_run && now().map_err(|error| cut(error, &report))? != request.state {
             ctx.ui.note(&format!("!{iid} has changed meanwhile and is left to the next run"));
@@ -143,8 +142,8 @@ pub fn clean_up(
     Ok(report)
 }
 
-/// The Worker Previews of merge requests, by their number. Every project is asked for, since a preview
-/// may be from before its strategy changed; who cannot be asked counts where the strategy is `preview`.
+/// Returns the Worker Previews of merge requests, by number. Reads every project, because a preview may
+/// be older than a change of the strategy. A read error counts only if the strategy is `preview`.
 fn ask(
     ctx: &Ctx,
     workspace: &Workspace,
@@ -176,7 +175,7 @@ fn ask(
     found
 }
 
-/// Deletes the Worker Previews. The comment goes on showing one that may still be there.
+/// Deletes the Worker Previews. The comment still shows a preview that may exist.
 fn delete(previews: &Previews<'_>, leftover: &mut Leftover) {
     for one in &mut leftover.previews {
         if one.outcome != Outcome::Failed {
@@ -223,7 +222,7 @@ fn end(
     }
 }
 
-/// The projects whose previews the comment still shows.
+/// Returns the projects whose previews the comment still shows.
 fn live(
     client: &Client<'_>,
     user: &User,
@@ -242,7 +241,7 @@ fn live(
     Ok(live.map(|row| row.project).collect())
 }
 
-/// The merge request of a preview's environment, `review/<iid>`.
+/// Returns the merge request of a preview's environment, `review/<iid>`.
 fn iid(environment: &GitlabEnvironment) -> Option<u64> {
     merge_request::iid(environment.name.strip_prefix("review/")?)
 }

@@ -26,7 +26,7 @@ use workspace::symlinks;
 const ELSEWHERE: &str =
     "`cargo xtask doctor dagger`; without containers: the same command with `--engine=host`";
 
-/// The record that the Cloudflare module leaves, as far as we read it.
+/// The fields of the Cloudflare module's record that we read.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ModuleRecord {
@@ -48,13 +48,13 @@ struct ModuleRecord {
 }
 
 impl ModuleRecord {
-    /// Parses the record that the module left. `None` if it is not the record of the attempt with `nonce`.
+    /// Parses the record of the module. `None` if it is not the record of the attempt with `nonce`.
     fn parse(text: &str, nonce: &str) -> Option<ModuleRecord> {
         let record: ModuleRecord = serde_json::from_str(text).ok()?;
         (record.nonce == nonce).then_some(record)
     }
 
-    /// Returns what was made. Errors if wrangler failed.
+    /// Returns the uploaded version. Errors if wrangler failed.
     fn new_version(self, strategy: Option<Strategy>) -> Result<NewVersion, Failure> {
         let id = match strategy {
             Some(Strategy::Preview) => self.deployment_id,
@@ -80,8 +80,8 @@ impl ModuleRecord {
     }
 }
 
-/// Returns what the record `text` of the Cloudflare module says of the attempt with `nonce`. `None` if it is
-/// another attempt's, or no record.
+/// Returns the result of the attempt with `nonce` in the Cloudflare module's record `text`. `None` if it is
+/// another attempt's, or not a record.
 #[must_use]
 pub fn module_record(
     text: &str,
@@ -91,7 +91,7 @@ pub fn module_record(
     Some(ModuleRecord::parse(text, nonce)?.new_version(strategy))
 }
 
-/// Returns the steps before the upload that ran, by the record that the Cloudflare module left.
+/// Returns the steps before the upload that ran, from the Cloudflare module's record.
 pub fn read_steps(job: &ProjectRun<'_>, prepared: &PreparedUpload) -> Vec<StepResult> {
     let text = std::fs::read_to_string(&prepared.report).unwrap_or_default();
     ModuleRecord::parse(&text, &job.part.nonce).map(|record| record.steps).unwrap_or_default()
@@ -103,8 +103,7 @@ pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
     Ok(PreparedUpload { command, report, folder: None, warnings: Vec::new() })
 }
 
-/// Reads the record that the Cloudflare module left. Exit 0 proves nothing: what counts is a record with our
-/// nonce.
+/// Reads the Cloudflare module's record. Exit code 0 proves nothing. Only a record with our nonce counts.
 pub fn read_report(
     job: &ProjectRun<'_>,
     prepared: &PreparedUpload,
@@ -133,7 +132,7 @@ pub(super) fn is_connected(finished: &CompletedProcess) -> bool {
 }
 
 impl ProjectRun<'_> {
-    /// Builds in a container, if there is anything to build.
+    /// Builds in a container, if there is a build.
     pub(super) fn build_in_container(&self) -> Result<()> {
         if self.part.build.is_none() {
             return Ok(());
@@ -143,7 +142,7 @@ impl ProjectRun<'_> {
         has_succeeded(self, self.execute_within(&command, RunLimits::default())?).map(|_| ())
     }
 
-    /// Returns the command that runs the project's script, and where it leaves its record.
+    /// Returns the command that runs the project's script, and the path of its record.
     fn container_command(&self) -> Result<(command::ProcessCommand, Utf8PathBuf)> {
         let root = &self.run.ctx.root;
         check_modules(root, self.part)?;
@@ -155,7 +154,8 @@ impl ProjectRun<'_> {
         Ok((command(self.run.plan, self.part, root)?, report))
     }
 
-    /// `export --wipe` deletes everything else in the folder, so it must be a build's to lose.
+    /// Refuses an export folder that is not only for build output, because `export --wipe` deletes everything else
+    /// in it.
     fn check_wipe(&self) -> Result<()> {
         let exported = self.part.build.as_ref().and_then(|_| script::exports(self.part));
         let Some(dist) = exported else {
@@ -179,7 +179,7 @@ impl ProjectRun<'_> {
     }
 }
 
-/// The command that runs a project's script in its folder.
+/// Returns the command that runs a project's script in its folder.
 pub fn command(
     plan: &crate::plan::Plan,
     part: &ProjectPlan,
@@ -200,7 +200,7 @@ pub fn command(
     })
 }
 
-/// Dagger looks upwards for a module when a reference leads nowhere, and loads another one.
+/// Refuses a missing module, because Dagger would search parent folders and load another one.
 fn check_modules(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
     let own = part.dir.as_path();
     let builder = part.build.as_ref().filter(|_| part.module).map(|_| own);
@@ -220,7 +220,7 @@ fn check_modules(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The beginning of a refusal of the Cloudflare module, which nothing was done before.
+/// The prefix of a refusal of the Cloudflare module. Nothing was changed before it.
 const REFUSED: &str = "refused, nothing was changed: ";
 
 /// Returns the refusal of the Cloudflare module in the output of the CLI. Its last part is the next step.
@@ -257,7 +257,7 @@ fn has_succeeded(job: &ProjectRun<'_>, finished: CompletedProcess) -> Result<Com
                 .hint("run `cargo xtask doctor dagger`; without an engine the CLI waits forever"),
             None => failure.hint_if_failed(ELSEWHERE),
         };
-        // The message names a trace that only Dagger's own service can show.
+        // The message contains a trace URL that works only in Dagger Cloud.
         let message =
             failure.message.lines().map(|line| line.split(" [traceparent:").next().unwrap_or(line));
         Failure { message: message.collect::<Vec<_>>().join("\n"), ..failure }.into()

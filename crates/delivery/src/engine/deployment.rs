@@ -1,6 +1,6 @@
-//! One project's deployment, preview or build: its steps in order, and the record made of their results.
+//! One project's deployment, preview or build: its steps in order, and the record of their results.
 //!
-//! Each step is a function that takes values and returns a value. Only this file puts them together.
+//! Each step is a function that takes values and returns a value. Only this file combines them.
 
 use anyhow::Result;
 
@@ -47,9 +47,9 @@ impl BuildResult {
 pub struct Uploaded {
     /// Its id.
     pub id: String,
-    /// The addresses.
+    /// The URLs.
     pub urls: Vec<String>,
-    /// The version of wrangler, where the uploader reports it.
+    /// The version of wrangler, if the uploader reports it.
     pub wrangler: Option<String>,
     /// The build's output, read while no other project builds into the same folder. `None` without
     /// assets.
@@ -58,11 +58,11 @@ pub struct Uploaded {
     pub warnings: Vec<String>,
 }
 
-/// The progress of a deployment before it waits for responses.
+/// The state of a deployment before its responses are checked.
 pub enum Progress<'a> {
-    /// To its end.
+    /// It has ended.
     Finished(Box<Record>),
-    /// To an uploaded version, whose answers are not checked yet.
+    /// A version is uploaded, and its responses are not checked yet.
     Uploaded(Box<ProjectDeployment<'a>>),
 }
 
@@ -133,7 +133,7 @@ impl<'a> ProjectDeployment<'a> {
         }
     }
 
-    /// Runs the steps up to an uploaded version. Returns a status if that is the end.
+    /// Runs the steps up to an uploaded version. Returns a status if the deployment ends there.
     fn up_to_upload(&mut self) -> Result<Option<DeployStatus>> {
         self.lock = Some(self.job.lock()?);
         if self.job.run.plan.verb == Operation::Build {
@@ -160,14 +160,14 @@ impl<'a> ProjectDeployment<'a> {
         let is_preview = self.job.run.plan.verb == Operation::Preview;
         self.job.phase(if is_preview { Phase::Preview } else { Phase::Deploy });
         let prepared = uploader::prepare(&self.job)?;
-        // The upload reads only the folder that was prepared.
+        // The upload reads only the prepared folder.
         self.build.dependencies.locks.clear();
         self.upload(&prepared)?;
         Ok(None)
     }
 
-    /// Runs the steps before the upload, and uploads. From here on the remote side may have changed, and a record says so
-    /// if we are killed.
+    /// Runs the steps before the upload, and uploads. From here on the remote side may have changed. A saved record
+    /// states this, in case we are killed.
     fn upload(&mut self, prepared: &PreparedUpload) -> Result<()> {
         let Some(lock) = &self.lock else {
             return Err(refused("the project is not locked").into());
@@ -189,7 +189,7 @@ impl<'a> ProjectDeployment<'a> {
         }
     }
 
-    /// Ends with an error. After a failed upload what is live is read, so that the record does not guess.
+    /// Ends with an error. After a failed upload it reads the live version, so that the record does not guess.
     fn fail(mut self, error: &anyhow::Error) -> Record {
         let (mut text, mut hints) = (format!("{error:#}"), hints_of(error));
         let mut status: DeployStatus = kind_of(error).into();
@@ -212,13 +212,13 @@ impl<'a> ProjectDeployment<'a> {
     fn end(self, status: DeployStatus, error: Option<String>) -> Record {
         let mut record = Record { status, error, ended: rfc3339(unix_now()), ..self.record() };
         record.save_at_the_end(&self.job.run.ctx.root);
-        // The next run may begin before the progress ends.
+        // Released first, so that the next run may start.
         drop(self.lock);
         self.job.end(record.status.is_done(), &crate::report::outcome(&record));
         record
     }
 
-    /// Makes the record of the steps so far: the only place that does.
+    /// Creates the record of the steps so far. All records are created here.
     fn record(&self) -> Record {
         let ProjectRun { run, part, .. } = &self.job;
         let plan = run.plan;
@@ -276,7 +276,7 @@ fn build(job: &ProjectRun<'_>) -> Result<BuildResult> {
     }
 }
 
-/// Refuses a gradual deployment of a Worker without a live version to share the traffic with.
+/// Refuses a gradual deployment of a Worker without a live version.
 fn refuse_first_share(job: &ProjectRun<'_>, before: &Before) -> Result<(), Failure> {
     let Some(percent) = job.run.plan.percent.filter(|_| before.live.is_none()) else {
         return Ok(());
@@ -289,12 +289,12 @@ fn refuse_first_share(job: &ProjectRun<'_>, before: &Before) -> Result<(), Failu
     .hint(format!("run `{}` without `--percent`", job.command_line("deploy"))))
 }
 
-/// Refuses a preview of a Worker that cannot have one. Returns a status if there is nothing to preview yet.
+/// Refuses a preview of a Worker that cannot have one. Returns a status if the Worker was never deployed.
 fn refuse_preview(job: &ProjectRun<'_>, before: &Before) -> Result<Option<DeployStatus>, Failure> {
     if job.run.plan.verb != Operation::Preview {
         return Ok(None);
     }
-    // A merge request that adds a project could not be merged if this was a failure.
+    // Otherwise a merge request that adds a project could not be merged.
     if before.live.is_none() && variable("CI_MERGE_REQUEST_IID").is_some() {
         return Ok(Some(DeployStatus::Undeployed));
     }

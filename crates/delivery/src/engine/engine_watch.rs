@@ -1,5 +1,5 @@
-//! Watches the Dagger engine beside a run of the CLI, which waits forever for an engine that has gone (seen with
-//! v0.21.8).
+//! Watches the Dagger engine during a run of the CLI, which waits forever for an engine that has stopped
+//! (observed with v0.21.8).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::tools::engine_address::{self, Address};
 
-/// The pause between two looks at the engine.
+/// The interval between two checks of the engine.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// The number of refused connections, one after another, after which the engine has gone.
+/// The number of consecutive refused connections after which the engine counts as stopped.
 const REFUSALS: u32 = 3;
 
 /// Runs `work` with a flag that is set once the engine refuses connections.
@@ -30,7 +30,7 @@ fn run_with<T>(address: &Address, pause: Duration, work: impl FnOnce(&AtomicBool
     })
 }
 
-/// Looks at the engine until the work has ended. Nothing is sent by `ended`: it closes.
+/// Checks the engine until the work has ended. `ended` sends nothing, it only closes.
 fn look(address: &Address, pause: Duration, gone: &AtomicBool, ended: &Receiver<()>) {
     let mut refusals = 0;
     while ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {

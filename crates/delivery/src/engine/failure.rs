@@ -1,4 +1,5 @@
-//! Finds out what a failed upload left, since it may have gone live before it failed, or may still.
+//! Determines the state after a failed upload, because the version may have gone live before the failure, or still
+//! may.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -13,12 +14,12 @@ use cloudflare::wrangler::requests::{Order, deploying_order};
 /// The time to watch for the effect of a deploying request whose response was lost.
 const OPEN: Duration = Duration::from_secs(5);
 
-/// An upload that failed after it was started.
+/// An upload that failed after its start.
 #[derive(Debug)]
 pub struct FailedUpload {
     /// The cause.
     pub error: anyhow::Error,
-    /// The command was ended by a signal, its deadline or an interruption when it may have sent a request.
+    /// `true` if a signal, the deadline or an interruption ended the command when it may have sent a request.
     pub is_killed: bool,
 }
 
@@ -36,13 +37,13 @@ pub struct AfterFailure {
     pub live: Option<Live>,
     /// The status of the record.
     pub status: DeployStatus,
-    /// The state in words.
+    /// The description of the state.
     pub text: String,
     /// The next steps.
     pub hints: Vec<String>,
 }
 
-/// Reads what is live after a failed upload and says what is known of it. `status` and `hints` are those
+/// Reads the live version after a failed upload and describes the state. `status` and `hints` are those
 /// of the failure.
 pub fn explain_failed_upload(
     job: &ProjectRun<'_>,
@@ -52,7 +53,7 @@ pub fn explain_failed_upload(
     mut hints: Vec<String>,
 ) -> AfterFailure {
     let previous = before.version();
-    // An upload for a preview or for a part of the traffic makes nothing live.
+    // An upload for a preview or a gradual deployment does not make its version live.
     let deploys = job.run.plan.kind(job.part) == UploadKind::Deployment;
     let is_open = deploys && may_go_live(job, before, failed);
     let changed = match status {
@@ -104,8 +105,8 @@ pub fn explain_failed_upload(
     }
 }
 
-/// Returns true if a failed upload may still make its version live: the request was sent, or may have
-/// been, and has no answer. Without a new version there is nothing to make live.
+/// Returns true if a failed upload may still make its version live: the request was or may have been
+/// sent and has no response. Without a new version this is impossible.
 fn may_go_live(job: &ProjectRun<'_>, before: &Before, failed: &FailedUpload) -> bool {
     let order = deploying_order(&format!("{:#}", failed.error), &job.part.target.worker);
     if before.live.is_none() {
@@ -120,7 +121,7 @@ fn may_go_live(job: &ProjectRun<'_>, before: &Before, failed: &FailedUpload) -> 
     newest.is_none() || before.newest.is_none() || newest != before.newest
 }
 
-/// Returns the next step if another version is live than before.
+/// Returns the next step if the live version changed.
 fn next_step(job: &ProjectRun<'_>, before: &Before, now: Option<&Live>, look: String) -> String {
     let is_ours = now.is_some_and(|live| live.tag.as_deref() == Some(&job.part.key));
     let again = job.command_line("deploy");

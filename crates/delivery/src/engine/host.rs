@@ -1,7 +1,7 @@
-//! The steps of an attempt that run the pinned tools on this machine.
+//! The steps of a deployment that run the pinned tools on this machine.
 //!
-//! An upload takes two steps. The first bundles the code and may run anything that the project brings, so it gets no
-//! credential. The second has the token, and runs wrangler in a folder that holds only what we wrote and looked at.
+//! An upload takes two steps. The first bundles the code and may run any code of the project, so it gets no
+//! credential. The second has the token, and runs wrangler in a folder with only files that we wrote and checked.
 
 use anyhow::Result;
 use camino::Utf8Path;
@@ -38,7 +38,7 @@ pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
     Ok(prepared)
 }
 
-/// Reads what wrangler reports. Exit 0 alone proves nothing.
+/// Reads wrangler's output file. Exit code 0 alone proves nothing.
 pub fn read_report(
     job: &ProjectRun<'_>,
     prepared: &PreparedUpload,
@@ -54,7 +54,7 @@ pub fn read_report(
     match wrangler::verdict(expected, finished.exit_reason, &output) {
         wrangler::WranglerOutcome::Done { version, targets, previews } => {
             let urls = if verb == Operation::Preview { previews } else { wrangler::urls(&targets) };
-            // Kept after a failure, as evidence.
+            // The folder is kept after a failure, for debugging.
             let _left = std::fs::remove_file(&prepared.report);
             let warnings = prepared.warnings.clone();
             Ok(NewVersion { id: version, urls, wrangler: None, warnings })
@@ -106,7 +106,7 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
     }
 }
 
-/// Returns true if wrangler follows the config that an adapter left instead of the project's own.
+/// Returns true if wrangler uses the config of an adapter instead of the project's own.
 pub(super) fn is_redirected(root: &Utf8Path, part: &ProjectPlan) -> bool {
     root.join(&part.dir).join(wrangler::REDIRECT).is_file() && is_default_config(root, &part.config)
 }
@@ -116,7 +116,7 @@ pub(super) fn log<'f>(job: &ProjectRun<'_>, finished: &'f CompletedProcess) -> &
     finished.log.strip_prefix(&job.run.ctx.root).unwrap_or(&finished.log).as_str()
 }
 
-/// Returns what the config that an adapter left says. The program that prepares the upload checks it.
+/// Reads the config of an adapter. The program that prepares the upload checks it.
 fn generated_target(root: &Utf8Path, dir: &Utf8Path) -> Result<Target, Failure> {
     let redirect = dir.join(wrangler::REDIRECT);
     let text = symlinks::read(root, &redirect)?;

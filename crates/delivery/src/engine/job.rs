@@ -1,4 +1,4 @@
-//! One project's part of a run, with what each of its steps needs: the plan, the API, and a place for output.
+//! One project's part of a run, with the values that its steps share: the plan, the API, and the output.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use base::terminal::progress::ProgressLine;
 use cloudflare::api;
 use cloudflare::api::{Api, Live};
 
-/// One project's part of a run. It does not change: the steps return what they find and make.
+/// One project's part of a run. It is immutable: the steps return their results.
 pub struct ProjectRun<'a> {
     /// Values that all projects of the run share.
     pub run: &'a RunContext<'a>,
@@ -41,12 +41,12 @@ impl<'a> ProjectRun<'a> {
         self.task.end(is_good, text);
     }
 
-    /// Shows which step runs.
+    /// Shows the current step.
     pub(super) fn step(&self, step: &str) {
         self.task.step(step);
     }
 
-    /// Says which part of the run the next steps belong to.
+    /// Sets the part of the run that the next steps belong to.
     pub(super) fn phase(&self, phase: Phase) {
         self.task.phase(self.run.phases.label(phase));
     }
@@ -56,7 +56,7 @@ impl<'a> ProjectRun<'a> {
         self.run.ctx.run(&self.part.nonce, command, &|line| self.task.output(line))
     }
 
-    /// Runs a command that installs packages, and says what it waits for.
+    /// Runs a command that installs packages. Prints the registry if it waits for an unreachable one.
     pub(super) fn execute_install(&self, command: &ProcessCommand) -> Result<CompletedProcess> {
         self.run.ctx.run_install(&self.part.nonce, command, &|line| self.task.output(line))
     }
@@ -70,7 +70,7 @@ impl<'a> ProjectRun<'a> {
         self.execute_within(command, RunLimits { lock: Some(lock.file()), stop: None })
     }
 
-    /// Runs a command within `limits`. On the Dagger engine it ends if the engine does.
+    /// Runs a command within `limits`. With the Dagger engine, it is stopped if the engine stops.
     pub(super) fn execute_within(
         &self,
         command: &ProcessCommand,
@@ -103,7 +103,7 @@ impl<'a> ProjectRun<'a> {
         command_line(verb, &self.part.project, &self.run.plan.destination)
     }
 
-    /// Reads before anything is changed. Errors with a refusal.
+    /// Reads from the API before anything changes. An error is a refusal.
     pub(super) fn read<T>(
         &self,
         what: &str,
@@ -118,12 +118,12 @@ impl<'a> ProjectRun<'a> {
         })
     }
 
-    /// Reads what is live.
+    /// Reads the live version.
     pub(super) fn live(&self) -> Result<Option<Live>> {
         self.ask(|api| api.live(&self.part.target.worker))
     }
 
-    /// Asks Cloudflare's API, within the run's retry budget.
+    /// Reads from Cloudflare's API, within the run's retry budget.
     pub(super) fn ask<T>(&self, ask: impl FnOnce(&Api<'_>) -> Result<T>) -> Result<T> {
         let destination = &self.run.plan.destination;
         let token: Secret = self.run.ctx.credential(destination)?;

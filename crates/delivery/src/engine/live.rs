@@ -1,4 +1,4 @@
-//! Reads what is live before anything changes, and whether that is what the plan wants.
+//! Reads the live version before anything changes, and compares it with the plan.
 
 use anyhow::Result;
 
@@ -21,22 +21,22 @@ pub struct Before {
     pub live: Option<Live>,
     /// The newest version. `None` if it was not read.
     pub newest: Option<String>,
-    /// The crons, routes and domains that are set. `None` if they were not read.
+    /// The current crons, routes and domains. `None` if they were not read.
     pub attached: Option<TriggersInUse>,
-    /// The settings that the deployment removes, and those that it leaves although the config does
-    /// not name them.
+    /// The settings that the deployment removes, and those that remain although the config does not
+    /// name them.
     pub warnings: Vec<String>,
 }
 
 impl Before {
-    /// Returns the id of the version that is live.
+    /// Returns the id of the live version.
     #[must_use]
     pub fn version(&self) -> Option<&str> {
         self.live.as_ref().map(|live| live.version.as_str())
     }
 
-    /// Reads the newest version, and the crons, routes and domains that a deployment replaces. A token may not
-    /// be allowed to read them, which stops no deployment.
+    /// Reads the newest version, and the crons, routes and domains that a deployment replaces. A token without
+    /// the permission to read them does not stop a deployment.
     pub(super) fn read_beside_version(&mut self, job: &ProjectRun<'_>) {
         let part = job.part;
         let is_whole = job.run.plan.percent.is_none();
@@ -64,26 +64,26 @@ impl Before {
     }
 }
 
-/// A version, or a preview's deployment, that holds the content of the plan already.
+/// A version, or a preview's deployment, that has the content of the plan.
 #[derive(Debug)]
 pub struct Existing {
     /// Its id.
     pub id: String,
     /// The addresses.
     pub urls: Vec<String>,
-    /// Facts about its responses that a person should know.
+    /// Warnings about its responses.
     pub warnings: Vec<String>,
 }
 
-/// Reads what is live. Errors with a refusal, because nothing is changed without it.
+/// Reads the live version. An error is a refusal, because nothing has changed yet.
 pub fn read_live(job: &ProjectRun<'_>) -> Result<Before, Failure> {
     job.step("read what is live");
     let live = job.read("what is live", |api| api.live(&job.part.target.worker))?;
     Ok(Before { live, ..Before::default() })
 }
 
-/// Returns the version or preview that holds the content of the plan already. `None` if there is none, if its
-/// own answers are wrong, or if the plan forces an upload.
+/// Returns the version or preview that has the content of the plan. `None` if there is none, if its own
+/// responses are wrong, or if the plan forces an upload.
 pub fn is_up_to_date(job: &ProjectRun<'_>, before: &Before) -> Result<Option<Existing>> {
     if job.run.plan.force {
         return Ok(None);
@@ -97,7 +97,7 @@ pub fn is_up_to_date(job: &ProjectRun<'_>, before: &Before) -> Result<Option<Exi
     let warnings =
         match check(job, before.live.as_ref(), None, &urls, || None, Limits::of_live_version()) {
             Verdict::Right { notes } => notes,
-            // Another deployment of the same content would not change the guard in front of it.
+            // Another deployment of the same content would not remove the guard.
             Verdict::Unknown(Unclear { what, cause }) if cause.is_guard() => vec![what],
             Verdict::Unknown(Unclear { cause: Cause::Other, .. }) => Vec::new(),
             Verdict::Wrong(_) | Verdict::Unknown(_) => return Ok(None),
@@ -105,8 +105,8 @@ pub fn is_up_to_date(job: &ProjectRun<'_>, before: &Before) -> Result<Option<Exi
     Ok(Some(Existing { id, urls, warnings }))
 }
 
-/// Refuses a Worker Preview if the Worker's preview addresses are off: `wrangler preview` makes one without any
-/// address, and calls it done.
+/// Refuses a Worker Preview if the Worker's preview URLs are off, because `wrangler preview` would create one
+/// without a URL and succeed.
 pub fn addresses_are_off(job: &ProjectRun<'_>) -> Result<(), Failure> {
     let worker = &job.part.target.worker;
     if job.read("its addresses", |api| api.preview_suffix(worker))?.is_some() {
@@ -120,11 +120,11 @@ pub fn addresses_are_off(job: &ProjectRun<'_>) -> Result<(), Failure> {
         )))
 }
 
-/// An id and the addresses where it answers.
+/// An id and its URLs.
 type FoundVersion = Option<(String, Vec<String>)>;
 
 impl ProjectRun<'_> {
-    /// Returns the live version if it carries the plan's content key and the triggers were applied.
+    /// Returns the live version if it has the plan's content key and the triggers were applied.
     fn live_by_key(&self, before: &Before) -> Result<FoundVersion> {
         let (part, destination) = (self.part, &self.run.plan.destination);
         let is_same = |live: &&Live| {
@@ -139,7 +139,7 @@ impl ProjectRun<'_> {
         Ok(Some((live.version.clone(), urls)))
     }
 
-    /// Returns the newest version of the plan's alias if it carries the plan's key.
+    /// Returns the newest version of the plan's alias if it has the plan's key.
     fn newest_of_alias(&self) -> Result<FoundVersion> {
         let (worker, Some(alias)) = (&self.part.target.worker, &self.part.alias) else {
             return Ok(None);
@@ -160,7 +160,7 @@ impl ProjectRun<'_> {
         Ok(Some((version.id.clone(), urls)))
     }
 
-    /// Returns the latest deployment of the plan's Worker Preview if it carries the plan's key.
+    /// Returns the latest deployment of the plan's Worker Preview if it has the plan's key.
     fn latest_preview(&self) -> Result<FoundVersion> {
         let (worker, Some(name)) = (&self.part.target.worker, &self.part.alias) else {
             return Ok(None);
@@ -179,7 +179,7 @@ impl ProjectRun<'_> {
         Ok((!urls.is_empty()).then_some((latest.id, urls)))
     }
 
-    /// Returns the addresses of a preview in the sandbox. `None` elsewhere.
+    /// Returns the URLs of a preview in the sandbox. `None` at Cloudflare.
     pub(super) fn preview_urls(&self, version: &str) -> Option<Vec<String>> {
         let (worker, alias) = (&self.part.target.worker, self.part.alias.as_ref()?);
         let short = version.get(..8)?;
@@ -188,8 +188,7 @@ impl ProjectRun<'_> {
     }
 }
 
-/// Reads which crons, routes and domains are set for a Worker. One try is enough, because no deployment fails
-/// over it.
+/// Reads the crons, routes and domains of a Worker. Does not retry, because no deployment fails without them.
 pub(super) fn read_attached(
     ctx: &Ctx,
     destination: &Destination,
@@ -200,10 +199,10 @@ pub(super) fn read_attached(
 }
 
 /// Returns the crons, routes and domains that a deployment of `part` removes. Empty if they cannot be
-/// read, because a plan is worth seeing without a token too.
+/// read, because a plan is useful without a token too.
 #[must_use]
 pub fn removals(ctx: &Ctx, destination: &Destination, part: &ProjectPlan) -> Vec<String> {
-    // While the sandbox is down, another program may have its port.
+    // If the sandbox is not running, another program may use its port.
     let is_down = || sandbox::running(&ctx.root).map(|server| server.port) != destination.sandbox;
     if destination.sandbox.is_some() && is_down() {
         return Vec::new();

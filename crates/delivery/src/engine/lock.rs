@@ -1,4 +1,4 @@
-//! One run at a time: a lock on a file that names its holder.
+//! Locks a file, so that only one run at a time continues. The file names the holder.
 
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -16,18 +16,18 @@ use base::time::{rfc3339, unix_now};
 /// The maximum wait for another run's lock: longer than any run takes.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// The pause between two tries.
+/// The interval between two attempts.
 const TICK: Duration = Duration::from_millis(50);
 
-/// A lock that is held until it is dropped.
+/// A lock, released on drop.
 ///
 /// The system releases it when the last handle of the file is closed. A child that inherits one keeps the
-/// lock, so that a run that was killed does not let the next one in while its upload goes on. We do not
-/// compare PIDs, because a reused PID would look like the holder. The text in the file is for people.
+/// lock, so the next run waits while an upload of a killed run continues. We do not compare PIDs, because
+/// a reused PID would look like the holder. The text in the file is for people.
 #[derive(Debug)]
 pub struct FileLock {
     file: File,
-    /// The run that held the lock before was killed, this long after it had taken it or sooner.
+    /// The time since the previous holder took the lock, if it was killed. It was killed later than that.
     pub killed_since: Option<Duration>,
 }
 
@@ -39,15 +39,15 @@ impl FileLock {
     }
 }
 
-/// The wait for the last request of a killed run, before the live version is read.
+/// The delay for the last request of a killed run, before the live version is read.
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// The maximum age of a killed run whose last request is waited for. No upload may take longer.
+/// The maximum age of a killed run whose last request may still take effect. No upload may take longer.
 const RECENT: Duration = Duration::from_secs(1200);
 
 impl FileLock {
-    /// Waits for the last request of a run that was killed: Cloudflare may still carry it out, and what is
-    /// live would change right after it was read. Errors if this run is interrupted.
+    /// Waits for the last request of a killed run. Cloudflare may still execute it, and the live version
+    /// would change right after it was read. Errors if this run is interrupted.
     pub fn settle(&self, say: impl FnOnce(&str)) -> Result<(), Failure> {
         if self.killed_since.is_none_or(|since| since > RECENT) {
             return Ok(());
@@ -69,7 +69,7 @@ impl FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // A remaining text tells the next run that the previous one was killed.
+        // A remaining text shows the next run that the previous one was killed.
         let _courtesy = self.file.set_len(0);
     }
 }
@@ -113,8 +113,7 @@ fn try_lock(file: &File) -> Result<bool, std::io::Error> {
     }
 }
 
-/// Writes the holder's name into the locked file. A name that cannot be written takes nothing from the
-/// lock.
+/// Writes the holder's name into the locked file. The lock also holds if this fails.
 fn sign(mut file: File) -> FileLock {
     let meta = file.metadata().ok().filter(|meta| meta.len() > 0);
     let locked_at = meta.and_then(|meta| meta.modified().ok());

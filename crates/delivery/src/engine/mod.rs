@@ -1,4 +1,4 @@
-//! Executes plans: several projects side by side, each to its own record.
+//! Executes plans: several projects in parallel, each with its own record.
 
 pub mod answer;
 pub mod before_deploy;
@@ -48,7 +48,7 @@ use phases::Phases;
 
 /// Values that the deployments of one run share.
 pub struct RunContext<'a> {
-    /// The circumstances.
+    /// The context of the run.
     pub ctx: &'a Ctx,
     /// The whole plan.
     pub plan: &'a Plan,
@@ -58,20 +58,20 @@ pub struct RunContext<'a> {
     pub versions: ToolVersions,
     /// The numbered parts of the run.
     pub phases: Phases,
-    /// One lock a package, since two projects may be built by the same one.
+    /// One lock per package, because two projects may share a package.
     packages: Mutex<BTreeMap<Utf8PathBuf, Arc<Mutex<()>>>>,
-    /// Locks on folders that other runs install or build too.
+    /// The locks on folders that other runs also install or build.
     locks: RunLocks,
     /// The durations of installs in milliseconds, by the folder of the lock file.
     installs: OncePerFolder<u64>,
     /// Builds of packages that projects import, by folder.
     builds: OncePerFolder<()>,
-    /// Read once for all projects: it is long.
+    /// The schema of wrangler's config. Read once for all projects, because it is long.
     schema: OnceLock<Result<Value, Failure>>,
 }
 
 impl<'a> RunContext<'a> {
-    /// A run of `plan` with tools that are in place.
+    /// Creates a run of `plan`. The tools are installed.
     #[must_use]
     pub fn new(
         ctx: &'a Ctx,
@@ -94,9 +94,9 @@ impl<'a> RunContext<'a> {
         }
     }
 
-    /// Works through the plan, `jobs` projects at a time, and returns a saved record for each, in
-    /// the plan's order. One that fails stops only those whose configs name its Worker. One that only waits until it
-    /// answers lets the next one begin.
+    /// Executes the plan with `jobs` parallel projects, and returns a saved record for each, in the plan's order. A
+    /// failed project stops only those whose configs name its Worker. A project that only waits for responses does
+    /// not count as one of the `jobs`.
     #[must_use]
     pub fn execute(&self) -> Vec<Record> {
         let all = DeployQueue::new(self.plan);
@@ -124,13 +124,13 @@ impl<'a> RunContext<'a> {
         all.into_records()
     }
 
-    /// The schema of wrangler's config.
+    /// Returns the schema of wrangler's config.
     pub(super) fn wrangler_schema(&self) -> Result<&Value, Failure> {
         let read = || setup::wrangler_schema(&self.ctx.root);
         self.schema.get_or_init(read).as_ref().map_err(Clone::clone)
     }
 
-    /// The lock of the package that builds `part`.
+    /// Returns the lock of the package that builds `part`.
     pub(super) fn package_lock(&self, part: &ProjectPlan) -> Arc<Mutex<()>> {
         let dir = part.build.as_ref().unwrap_or(&part.dir);
         let mut packages = self.packages.lock().unwrap_or_else(PoisonError::into_inner);

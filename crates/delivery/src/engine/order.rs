@@ -1,5 +1,5 @@
-//! The order of a run: a project is deployed after those whose Workers its config names, and not at all if one of them
-//! failed. Two projects of which one imports the other are not built at the same time.
+//! Orders the projects of a run. A project is deployed after those whose Workers its config names, and is skipped if
+//! one of them failed. A project and one that it imports are not built at the same time.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use crate::plan::{Operation, Plan, ProjectPlan};
 use crate::record::Record;
 use base::error::{ErrorKind, Failure, refused};
 
-/// The projects of a run that wait, and the records of those that are done.
+/// The waiting projects of a run, and the records of the finished ones.
 pub struct DeployQueue<'p> {
     plan: &'p Plan,
     state: Mutex<QueueState>,
@@ -34,7 +34,8 @@ impl<'p> DeployQueue<'p> {
         DeployQueue { plan, state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Returns the next project, and the reason if it must not be deployed. Waits until one can begin. `None` if all have.
+    /// Returns the next project, and the reason if it must not be deployed. Waits until one can start. `None` if
+    /// all have started.
     #[must_use]
     pub fn next(&self) -> Option<(usize, &'p ProjectPlan, Option<Failure>)> {
         let mut state = self.lock();
@@ -58,7 +59,7 @@ impl<'p> DeployQueue<'p> {
         }
     }
 
-    /// Keeps the record of a project that is done, which lets others begin.
+    /// Stores the record of a finished project, so that others can start.
     pub fn finish(&self, index: usize, record: Record) {
         let mut state = self.lock();
         state.running.retain(|at| *at != index);
@@ -78,7 +79,8 @@ impl<'p> DeployQueue<'p> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the reason why a project is not deployed: one whose Worker its config names was not.
+    /// Returns the reason why a project is not deployed: its config names the Worker of a project that was not
+    /// deployed.
     fn blocking_failure(&self, state: &QueueState, part: &ProjectPlan) -> Option<Failure> {
         if self.plan.verb != Operation::Deploy {
             return None;
@@ -101,7 +103,7 @@ impl<'p> DeployQueue<'p> {
     }
 }
 
-/// Returns true if one of two projects is built in the folder that the other one imports.
+/// Returns true if one of two projects is built in a folder that the other one imports.
 fn share_output(one: &ProjectPlan, other: &ProjectPlan) -> bool {
     let imports = |importer: &ProjectPlan, imported: &ProjectPlan| {
         let own = imported.build.as_ref().unwrap_or(&imported.dir);
@@ -118,7 +120,7 @@ impl QueueState {
     }
 }
 
-/// Returns the way to deploy Workers for the first time that are bound to each other. `None` for others.
+/// Returns the hint for the first deployment of Workers that are bound to each other. `None` for other Workers.
 pub(super) fn first_deployment_hint(part: &ProjectPlan) -> Option<String> {
     let others = &part.cyclic;
     (!others.is_empty()).then(|| {

@@ -24,17 +24,17 @@ use workspace::graph::normalize;
 use workspace::key;
 use workspace::key::hex;
 
-/// The variables of the caller that a build sees and that change what tools write. The others of
-/// [`INHERITED`](base::command::INHERITED) say where things are.
+/// The inherited variables that change the output of tools. The others of
+/// [`INHERITED`](base::command::INHERITED) are only paths.
 const BUILD_ENV: [&str; 4] = ["CI", "LANG", "LC_ALL", "TZ"];
 
-/// The beginnings of names of files that builds read and git ignores.
+/// The prefixes of names of ignored files that builds read.
 pub(super) const ENVIRONMENT_FILES: [&str; 2] = [".env", ".dev.vars"];
 
 /// The cache key of a build.
 pub(super) type Key = Cacheable<String>;
 
-/// The facts that decide what a build writes.
+/// The facts that affect the output of a build.
 pub(super) struct BuildFacts<'a> {
     /// The folders and files that it reads, relative to the root.
     pub inputs: &'a BTreeSet<Utf8PathBuf>,
@@ -42,15 +42,15 @@ pub(super) struct BuildFacts<'a> {
     pub commands: &'a [ProcessCommand],
     /// The tools that run them.
     pub toolchain: &'a PackageToolchain,
-    /// The folders that it runs in and writes to, as text.
+    /// The folders that it runs in and writes to, for the key.
     pub folders: String,
     /// The folders whose `.env` files it may read.
     pub dirs: &'a [&'a Utf8Path],
 }
 
 impl ProjectRun<'_> {
-    /// Installs and builds, alone in the package's folder; or restores what an earlier build of the same
-    /// content wrote.
+    /// Installs and builds, with a lock on the package's folder. Or restores the output of an earlier
+    /// build of the same content.
     pub(super) fn build_on_host(&self) -> Result<BuildResult> {
         let alone = self.run.package_lock(self.part);
         let _alone = alone.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,7 +63,7 @@ impl ProjectRun<'_> {
                 Lookup::Hit { built, .. } => {
                     let (not_kept, damaged) = (None, None);
                     let output = Some(Output { from_cache: true, built, not_kept, damaged });
-                    // Wrangler bundles a Worker's code with what it imports, unless an adapter did.
+                    // Wrangler bundles a Worker's code with its imports, unless an adapter did.
                     let is_bundled = OutputFolders::find(&self.run.ctx.root, self.part)?.is_bundled;
                     let needs_packages = self.part.target.main.is_some() && !is_bundled;
                     let dependencies =
@@ -101,8 +101,8 @@ impl ProjectRun<'_> {
         Ok(BuildResult { build, output, ..BuildResult::new(dependencies) })
     }
 
-    /// Removes what an earlier build left, so that it cannot be taken for this one's output, such as the config of an
-    /// adapter that the project no longer has. Deletes only folders that git ignores.
+    /// Removes the output of an earlier build, such as the config of an adapter that the project no longer uses.
+    /// Deletes only folders that git ignores.
     fn clear_outputs(&self) -> Result<()> {
         let root = &self.run.ctx.root;
         for folder in OutputFolders::find(root, self.part)?.folders {
@@ -111,8 +111,8 @@ impl ProjectRun<'_> {
         Ok(())
     }
 
-    /// Restores the cached output to where the build would write it. A cache that cannot be read costs a
-    /// build, and nothing else.
+    /// Restores the cached output to the folders of the build. If the cache cannot be read, the project
+    /// is built.
     fn restore(&self, key: &str) -> Lookup {
         let root = &self.run.ctx.root;
         let temporary = root.join(".xtask/tmp").join(format!("{}-output", self.part.nonce));
@@ -135,7 +135,7 @@ impl ProjectRun<'_> {
                 let to = root.join(path);
                 std::fs::create_dir_all(to.parent().unwrap_or(root))?;
                 let from = temporary.join(path);
-                // An entry holds no empty folders.
+                // An entry has no empty folders.
                 let made = if from.exists() {
                     std::fs::rename(&from, &to)
                 } else {
@@ -176,7 +176,7 @@ impl ProjectRun<'_> {
         }
         let is_output = |path: &Utf8Path| output.folders.iter().any(|dir| path.starts_with(dir));
         let after = self.project_files();
-        // Most folders were cleared before. A new one may have held files.
+        // Most folders were cleared before the build. A new one may have had files.
         if let Some((path, _)) = after
             .iter()
             .find(|(path, stamp)| is_output(path) && before.get(*path) == Some(stamp))
@@ -185,10 +185,10 @@ impl ProjectRun<'_> {
             return Ok(Cacheable::No(format!("it did not write {path}")));
         }
         let mut parts = OutputParts { folders: output.folders.clone(), ..OutputParts::default() };
-        // Wrangler bundles the code with what it imports.
+        // Wrangler bundles the code with its imports.
         if self.part.target.main.is_some() && !output.is_bundled {
             let mut outside = after;
-            // Types are no code.
+            // Types are not code.
             outside.retain(|path, _| !is_output(path) && !path.as_str().ends_with(".d.ts"));
             match generated_files(root, self.part, before, &outside)? {
                 Cacheable::Yes(files) => parts.files = files,
@@ -225,7 +225,7 @@ impl ProjectRun<'_> {
         })
     }
 
-    /// Returns the digest of everything that affects what a build writes.
+    /// Returns the digest of everything that affects the output of a build.
     pub(super) fn key_of(&self, build: &BuildFacts<'_>) -> Result<Key> {
         let root = &self.run.ctx.root;
         let inputs: Vec<&Utf8Path> = build.inputs.iter().map(Utf8PathBuf::as_path).collect();
@@ -240,7 +240,7 @@ impl ProjectRun<'_> {
                 return Ok(Cacheable::No(format!("it reads more than is known, through {path}")));
             }
         }
-        // Without the program, whose place differs between machines.
+        // Without the program, because its path differs between machines.
         let commands = build.commands.iter();
         let commands: Vec<_> = commands.map(|command| (&command.argv[1..], &command.env)).collect();
         let inherited = BUILD_ENV.map(variable);
@@ -258,7 +258,7 @@ impl ProjectRun<'_> {
         Ok(Cacheable::Yes(key::digest(&blobs, &facts)))
     }
 
-    /// Returns the stamps of every file of the project and of what it imports, except dependencies.
+    /// Returns the stamps of every file of the project and of its imported packages, except dependencies.
     fn project_files(&self) -> FileStamps {
         stamps(&self.run.ctx.root, self.part.inputs.iter().cloned().collect(), |_| false)
     }
@@ -309,14 +309,14 @@ pub(super) fn stamps(
     found
 }
 
-/// Returns true if the link at `path` leads to one of the inputs.
+/// Returns true if the target of the link at `path` is one of the inputs.
 fn leads_inside(root: &Utf8Path, path: &Utf8Path, inputs: &[&Utf8Path]) -> bool {
     let target = root.join(path).read_link_utf8().ok();
     let target = target.and_then(|to| normalize(&path.parent().unwrap_or(path).join(to)));
     target.is_some_and(|target| inputs.iter().any(|input| target.starts_with(input)))
 }
 
-/// Returns the hashes of the files that set variables for a build. Only hashes, because they hold secrets.
+/// Returns the hashes of the files that set variables for a build. Only hashes, because the files contain secrets.
 fn environment_files(root: &Utf8Path, dirs: &[&Utf8Path]) -> Result<BTreeMap<Utf8PathBuf, String>> {
     let mut found = BTreeMap::new();
     for dir in dirs {

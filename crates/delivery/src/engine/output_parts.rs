@@ -1,5 +1,5 @@
-//! Finds the parts of the repository that a build writes and a deployment reads: the assets, built code, and what a
-//! framework's adapter leaves for wrangler.
+//! Finds the parts of the repository that a build writes and a deployment reads: the assets, built code, and the
+//! files that a framework's adapter generates for wrangler.
 
 use std::collections::BTreeSet;
 
@@ -17,22 +17,22 @@ use workspace::graph::normalize;
 use workspace::symlinks;
 use workspace::wrangler::WranglerConfig;
 
-/// The fields of a redirect that hold the path of a generated config.
+/// The fields of a redirect with the path of a generated config.
 const CONFIG_PATHS: [&str; 2] = ["/configPath", "/prerenderWorkerConfigPath"];
 
 /// The folders that a build writes as a whole.
 #[derive(Debug, Default)]
 pub(super) struct OutputFolders {
-    /// Folders that hold generated files only, none inside of another.
+    /// Folders with only generated files. None is inside of another one.
     pub folders: BTreeSet<Utf8PathBuf>,
     /// The reason why the output cannot be cached.
     pub problem: Option<String>,
-    /// `true` if wrangler uploads the code as it is, so that it imports nothing from elsewhere.
+    /// `true` if wrangler uploads the code without bundling, so that it has no other imports.
     pub is_bundled: bool,
 }
 
 impl OutputFolders {
-    /// Finds the folders as the wrangler config and an adapter's redirect name them now.
+    /// Finds the current folders in the wrangler config and an adapter's redirect.
     pub(super) fn find(root: &Utf8Path, part: &ProjectPlan) -> Result<OutputFolders> {
         let mut found = OutputFolders::default();
         if let Some(dist) = &part.dist {
@@ -58,7 +58,7 @@ impl OutputFolders {
         Ok(found)
     }
 
-    /// Adds the folders that a redirect leads to.
+    /// Adds the folders of the configs in a redirect.
     fn follow(&mut self, root: &Utf8Path, part: &ProjectPlan, redirect: &Utf8Path) -> Result<()> {
         let folder = redirect.parent().unwrap_or(&part.dir).to_owned();
         self.add(root, part, &folder)?;
@@ -74,7 +74,7 @@ impl OutputFolders {
                 self.problem.get_or_insert(format!("{redirect} leads out of the repository"));
                 continue;
             };
-            // Astro names a config of prerendering even where it prerenders no page.
+            // Astro names a config of prerendering even if it prerenders no page.
             if value["configPath"] != path && !root.join(&config).exists() {
                 continue;
             }
@@ -125,7 +125,7 @@ fn is_of_packages(folder: &Utf8Path) -> bool {
     folder.components().any(|component| component.as_str() == "node_modules")
 }
 
-/// Returns the folder of a file that `path` names from `dir`.
+/// Returns the folder of the file `path`, relative to `dir`.
 fn folder_of(dir: &Utf8Path, path: &Utf8Path) -> Option<Utf8PathBuf> {
     normalize(&dir.join(path))?.parent().map(Utf8Path::to_owned)
 }
@@ -147,7 +147,7 @@ pub(super) fn generated_files(
     let state = part.dir.join(".wrangler");
     let is_kept_elsewhere = |path: &Utf8Path| {
         let name = path.file_name().unwrap_or_default();
-        // The state of a local Worker is a person's; the cache key has what sets variables.
+        // The state of a local Worker belongs to the user. The cache key has the files that set variables.
         path.starts_with(&state) || ENVIRONMENT_FILES.iter().any(|start| name.starts_with(start))
     };
     let written: Vec<&Utf8Path> = after

@@ -1,5 +1,5 @@
-//! Builds a package that projects import, or restores what an earlier build of the same content wrote:
-//! `docs/adr/0012-the-build-cache.md`.
+//! Builds a package that projects import, or restores the output of an earlier build of the same
+//! content: `docs/adr/0012-the-build-cache.md`.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use base::time::{rfc3339, unix_now};
 use workspace::git;
 use workspace::key::hex;
 
-/// The files in which `tsc` notes what it wrote. One that does not belong to the output keeps `tsc` from writing it.
+/// The build info files of `tsc`. If one does not match the output, `tsc` does not write the output.
 const NOTES: &str = ".tsbuildinfo";
 
 /// The folder in which Turborepo writes its logs.
@@ -26,7 +26,7 @@ const LOGS: &str = ".turbo";
 type Keys = BTreeMap<Utf8PathBuf, String>;
 
 impl ProjectRun<'_> {
-    /// Builds a package that the project imports, or restores what an earlier build of the same content wrote.
+    /// Builds a package that the project imports, or restores the output of an earlier build of the same content.
     pub(super) fn build_package(&self, build: &PackageBuild) -> Result<()> {
         let outputs = self.outputs(build)?;
         let keys = self.package_keys(build, &outputs)?;
@@ -178,7 +178,7 @@ impl ProjectRun<'_> {
         Ok(Cacheable::Yes(()))
     }
 
-    /// Removes the output folders, which git ignores, and the notes about them.
+    /// Removes the output folders, which git ignores, and the build info files.
     fn remove_outputs(&self, build: &PackageBuild, outputs: &Keys) -> Result<()> {
         let root = &self.run.ctx.root;
         for folder in outputs.keys().map(|folder| root.join(folder)).filter(|path| path.is_dir()) {
@@ -190,7 +190,7 @@ impl ProjectRun<'_> {
         Ok(())
     }
 
-    /// Returns the files in which `tsc` notes what it wrote, in the package and where Vite's templates put them.
+    /// Returns the build info files of `tsc`, in the package and in the folder that Vite's templates use.
     fn notes(&self, dir: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
         let root = &self.run.ctx.root;
         let mut found = Vec::new();

@@ -11,12 +11,11 @@ use super::lock::{FileLock, lock};
 use crate::tools::packages::{Installation, failure};
 use base::error::Failure;
 
-/// Work that is done once per run and folder. A second caller waits for the first and gets its
-/// result.
+/// Runs work once per run and folder. A second caller waits for the first one and gets its result.
 #[derive(Debug)]
 pub struct OncePerFolder<T>(Mutex<BTreeMap<Utf8PathBuf, SharedResult<T>>>);
 
-/// A result that is waited for.
+/// A result that callers wait for.
 type SharedResult<T> = Arc<OnceLock<Result<T, Failure>>>;
 
 impl<T> Default for OncePerFolder<T> {
@@ -35,26 +34,26 @@ impl<T: Clone> OncePerFolder<T> {
     }
 }
 
-/// File locks that the projects of one run share, and no other run.
+/// File locks that the projects of one run share. Other runs wait for them.
 ///
-/// A project takes its own lock first, then that of its installation, then that of the built packages. A holder of the
-/// last one waits for no other lock, so that two runs cannot wait for each other. Nothing is held until the end of a
-/// run, because a later project of it may wait for one that another run holds.
+/// A project acquires its own lock first, then that of its installation, then that of the built packages. A holder of
+/// the last one waits for no other lock, so there is no deadlock between two runs. No lock is held until the end of a
+/// run, because a later project of the run may wait for a lock of another run.
 #[derive(Debug, Default)]
 pub struct RunLocks(Mutex<BTreeMap<String, SharedLock>>);
 
-/// A lock that some projects of the run hold, or none.
+/// A lock that projects of the run hold, or none.
 type SharedLock = Arc<Mutex<Weak<FileLock>>>;
 
 /// The name of the lock on the output of all packages that projects import.
 pub const PACKAGES: &str = "packages";
 
-/// The dependencies of a project, in place.
+/// The installed dependencies of a project.
 #[derive(Clone, Debug, Default)]
 pub struct DependencyResult {
     /// The duration of the install in milliseconds. `None` if there was nothing to install.
     pub took: Option<u64>,
-    /// Held while the project is built and bundled: another run would take the packages away.
+    /// Held while the project is built and bundled, because another run would replace the packages.
     pub locks: Vec<Arc<FileLock>>,
 }
 
@@ -71,7 +70,7 @@ pub fn lock_path(root: &Utf8Path, name: &str) -> Utf8PathBuf {
 }
 
 impl ProjectRun<'_> {
-    /// Installs what the project needs and builds the packages that it imports.
+    /// Installs the dependencies of the project and builds the packages that it imports.
     pub(super) fn install(&self) -> Result<DependencyResult> {
         let mut dependencies = DependencyResult::default();
         if let Some(installation) = &self.part.toolchain.installation {
@@ -90,7 +89,7 @@ impl ProjectRun<'_> {
         Ok(dependencies)
     }
 
-    /// Returns a lock that other projects of this run may hold too.
+    /// Acquires a lock that other projects of this run may share.
     fn lock_for_run(&self, name: &str) -> Result<Arc<FileLock>> {
         let mut all = self.run.locks.0.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = Arc::clone(all.entry(name.to_owned()).or_default());

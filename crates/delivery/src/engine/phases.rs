@@ -1,4 +1,4 @@
-//! The numbered parts of a run that sets something up first: `[1/4] tools`, `[2/4] sandbox`.
+//! The numbered parts of a run with a setup: `[1/4] tools`, `[2/4] sandbox`.
 
 use crate::plan::{Engine, Operation, Plan};
 
@@ -54,14 +54,15 @@ impl Phase {
 pub struct Phases(Vec<Phase>);
 
 impl Phases {
-    /// Numbers the parts of a run whose setup has the parts `setup`. A run without one shows no numbers: its few steps
-    /// take seconds.
+    /// Numbers the parts of a run whose setup has the parts `setup`. A run without a setup has no numbers, because its
+    /// few steps take seconds.
     #[must_use]
     pub fn new(setup: &[Phase], rest: &[Phase]) -> Phases {
         if setup.is_empty() { Phases::default() } else { Phases([setup, rest].concat()) }
     }
 
-    /// Returns the label of a part, such as `[1/4] tools`. `None` if the run does not have it, or no other.
+    /// Returns the label of a part, such as `[1/4] tools`. `None` if the run does not have the part, or has no
+    /// other part.
     #[must_use]
     pub fn label(&self, phase: Phase) -> Option<String> {
         let at = self.0.iter().position(|one| *one == phase).filter(|_| self.0.len() > 1)?;

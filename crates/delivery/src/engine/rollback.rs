@@ -1,4 +1,4 @@
-//! Makes a version live that exists already: rollback and promote.
+//! Makes an existing version live: rollback and promote.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -29,10 +29,10 @@ use workspace::project::Project;
 use workspace::triggers;
 use workspace::triggers::Triggers;
 
-/// The version that a person asks for.
+/// The requested version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RollbackTarget {
-    /// The version that was live before the live one was made.
+    /// The version that was live before the current one was uploaded.
     Previous,
     /// A version that was live: by its id, the first 8 digits of it, or its commit.
     Version(String),
@@ -40,7 +40,7 @@ pub enum RollbackTarget {
     Alias(String),
 }
 
-/// A version that will be made live, and the one that is live until then.
+/// The version to make live, and the current live version.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollback {
@@ -52,11 +52,11 @@ pub struct Rollback {
     slug: String,
     worker: String,
     destination: Destination,
-    /// The version's whole id. Never "the one before", which would mean another one a moment later.
+    /// The version's full id. A relative name such as "previous" could refer to another version a moment later.
     version: String,
     /// Its percentage of the traffic.
     percent: u8,
-    /// The version that keeps the rest.
+    /// The version that gets the remaining traffic.
     rest: String,
     tag: String,
     commit: String,
@@ -64,17 +64,17 @@ pub struct Rollback {
     uploaded: Option<String>,
     previous: Live,
     urls: Vec<String>,
-    /// The response that the project must give. `None` if its health check is off.
+    /// The expected response of the project. `None` if its health check is off.
     #[serde(skip)]
     expected: Option<ExpectedResponse>,
     #[serde(skip)]
     manifest: Utf8PathBuf,
-    /// The settings that it does not change, although a deployment would.
+    /// The settings that it does not change, but a deployment would.
     not_undone: Vec<String>,
 }
 
 impl Rollback {
-    /// Finds the version. Errors if it must not or need not be made live.
+    /// Finds the version. Errors if it must not be made live, or is live.
     pub fn plan(
         ctx: &Ctx,
         project: &Project,
@@ -140,7 +140,7 @@ impl Rollback {
         })
     }
 
-    /// Says from which version to which, with commits and ages.
+    /// Describes both versions with commits and ages.
     #[must_use]
     pub fn sentence(&self) -> String {
         let Rollback { project, previous, version, .. } = self;
@@ -162,7 +162,7 @@ impl Rollback {
         format!("{project} in {environment}: {from} → {to} becomes live")
     }
 
-    /// Makes the version live, checks that it answers, and leaves a record.
+    /// Makes the version live, checks its response, and saves a record.
     pub fn execute(&self, ctx: &Ctx) -> Result<Record> {
         ctx.ui.note(&self.sentence());
         let task = ctx.ui.task(&self.project);
@@ -192,7 +192,7 @@ impl Rollback {
         let token = ctx.credential(&self.destination)?;
         let api = api(&self.destination, &token).patient(&ctx.retry_budget);
         let status = command_line("status", &self.project, &self.destination);
-        // Another run may have held the lock since the plan was made.
+        // Another run may have held the lock after the plan was created.
         record.live = api.live(&self.worker).map_err(|error| unread(&error))?;
         let now = record.live.as_ref().map_or("nothing", |live| live.version.as_str());
         if now != self.previous.version {
@@ -222,7 +222,7 @@ impl Rollback {
         let checker = Checker { expected, token: token.as_ref() };
         let urls = match percent {
             100 => self.urls.clone(),
-            // Each address of the Worker leads to either version.
+            // Each request to the Worker's URLs may reach either version.
             _ => match own_address(&api, &self.destination, &self.worker, &self.version) {
                 Some(url) => vec![url],
                 None => {
@@ -256,11 +256,11 @@ impl Rollback {
         Err(failure.hint(format!("to go back: `{back} --to {from}`")).into())
     }
 
-    /// Returns the message that Cloudflare keeps with the deployment, with the reason in an emergency.
+    /// Returns the message of the deployment at Cloudflare, with the reason of `--break-glass`.
     fn message(&self) -> String {
         let verb = if self.verb == Operation::Promote { "promote" } else { "rollback" };
         let glass = self.destination.break_glass.as_ref().map(|reason| format!(": {reason}"));
-        // The crons, routes and domains that are set stay.
+        // The current crons, routes and domains remain.
         let triggers = self.previous.triggers.as_deref().map(triggers::mark).unwrap_or_default();
         let from = &self.previous.version;
         format!("xtask: {verb} from {from}{triggers}{}", glass.unwrap_or_default())
@@ -280,10 +280,10 @@ impl Rollback {
     }
 }
 
-/// The warning about a version of a gradual deployment that has no own address.
+/// The warning about a version of a gradual deployment without a preview URL.
 pub const NOT_CHECKED: &str = "the health check did not run, because the version has no own address: set `preview_urls` to true and deploy once";
 
-/// Returns the address of exactly this version. `None` if such addresses are off, or cannot be read.
+/// Returns the preview URL of this version. `None` if preview URLs are off, or cannot be read.
 fn own_address(
     api: &Api<'_>,
     destination: &Destination,
@@ -298,7 +298,7 @@ fn api<'a>(destination: &'a Destination, token: &'a Secret) -> Api<'a> {
     Api::new(&destination.api, &destination.account_id, token)
 }
 
-/// Names what is set for a Worker and stays so, whichever version is live.
+/// Describes the settings of a Worker that do not depend on its live version.
 fn not_undone(api: &Api<'_>, worker: &str, wanted: &Triggers, live: &Live) -> Vec<String> {
     let mut stays = match api.triggers_in_use(worker) {
         Ok(attached) => attached.left_by(&Triggers::default()),
@@ -318,7 +318,7 @@ fn not_undone(api: &Api<'_>, worker: &str, wanted: &Triggers, live: &Live) -> Ve
     stays
 }
 
-/// Returns the refusal for a state that cannot be read, so that nothing is changed.
+/// Returns the refusal for a state that cannot be read. Nothing has changed.
 fn unread(error: &anyhow::Error) -> Failure {
     if INTERRUPTED.load(Ordering::SeqCst) {
         return interrupted().hint("nothing was changed");
@@ -327,7 +327,7 @@ fn unread(error: &anyhow::Error) -> Failure {
         .hint(format!("nothing was changed; {}", api::next_step(error)))
 }
 
-/// Describes a version in a few words: its id, its commit and how old it is.
+/// Describes a version by its id, its commit and its age.
 fn describe(id: &str, message: Option<&str>, time: Option<&str>, what: &str) -> String {
     let short = |text: &str, length| text.get(..length).unwrap_or(text).to_owned();
     let message = message.unwrap_or_default();
@@ -352,7 +352,7 @@ fn resolve_version<'a>(
         RollbackTarget::Alias(name) => uploaded_version(versions, name),
         RollbackTarget::Version(name) => was_live(versions, deployments, name),
         RollbackTarget::Previous => {
-            // A gradual deployment is undone by its older version, whatever their percentages are.
+            // The rollback of a gradual deployment is its older version, independent of the percentages.
             let has_share = |version: &&ListedVersion| live.percentage_of(&version.id) > 0.0;
             let newest = versions.iter().find(has_share).map_or(&live.version, |one| &one.id);
             previous(versions, deployments, newest)
@@ -378,8 +378,8 @@ fn uploaded_version<'a>(
     })
 }
 
-/// Finds the one version that was live and that `name` means. An upload that was never live is a preview,
-/// whose commit may be of a merge request that was never merged.
+/// Finds the version `name` among those that were live. An upload that was never live is a preview. Its
+/// commit may belong to a merge request that was never merged.
 fn was_live<'a>(
     versions: &'a [ListedVersion],
     deployments: &[Deployment],
@@ -425,8 +425,8 @@ fn has_id(version: &ListedVersion, name: &str) -> bool {
     version.id == name || name.len() >= 7 && version.id.starts_with(name)
 }
 
-/// Finds the version that was live before. Only versions that were made before the live one count, so that
-/// a second rollback goes further back and never forward to what was rolled back from.
+/// Finds the previous live version. Only versions that were uploaded before the live one count. So a
+/// second rollback goes further back, and never returns to the version that the first one replaced.
 fn previous<'a>(
     versions: &'a [ListedVersion],
     deployments: &[Deployment],
@@ -448,7 +448,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// A commit whose first digit is `id`.
+    /// Returns a commit whose first digit is `id`.
     fn commit(id: &str) -> String {
         format!("{id}{}", "0".repeat(39))
     }
@@ -467,7 +467,7 @@ mod tests {
         (versions.iter().map(version).collect(), deployments.iter().map(deployment).collect())
     }
 
-    /// A Worker whose traffic these versions share.
+    /// Creates a Worker whose traffic these versions share.
     fn live(shares: &[(&str, f64)]) -> Live {
         let most = shares.iter().max_by(|a, b| a.1.total_cmp(&b.1)).expect("a version");
         let share = |(id, percentage): &(&str, f64)| json!({ "version_id": format!("{id}-0000-version"), "percentage": percentage });
@@ -492,7 +492,7 @@ mod tests {
         assert_eq!(previous_of(&["c", "b", "a"], &["c", "b", "a"]).as_deref(), Some("b"));
         assert_eq!(previous_of(&["c", "b", "a"], &["b", "c", "b", "a"]).as_deref(), Some("a"));
         assert_eq!(previous_of(&["c", "b", "a"], &["a", "b", "c", "b", "a"]), None);
-        // A version that was only uploaded is not one to go back to.
+        // A version that was only uploaded is not a target of a rollback.
         assert_eq!(previous_of(&["c", "b", "a"], &["c", "a"]).as_deref(), Some("a"));
     }
 
@@ -535,7 +535,7 @@ mod tests {
 
     #[test]
     fn resolves_a_commit_to_a_version_that_was_live() {
-        // `a1` was live, `a2` is a newer upload of the same commit that never was.
+        // `a1` was live. `a2` is a newer upload of the same commit that was never live.
         let (versions, deployed) = history(&["a2", "b", "a1"], &["b", "a1"]);
         let find = |deployed: &[Deployment], name: &str| {
             let target = RollbackTarget::Version(name.to_owned());

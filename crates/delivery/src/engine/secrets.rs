@@ -30,7 +30,7 @@ struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// Returns the required secrets that are not among `set`, and have no default.
+    /// Returns the required secrets that are not in `set` and have no default.
     fn missing(&self, root: &Utf8Path, set: &[String]) -> Result<Vec<String>, Failure> {
         let defaults = self.defaults(root)?;
         let has_default =
@@ -84,7 +84,7 @@ pub fn refuse_missing(job: &ProjectRun<'_>) -> Result<(), Failure> {
     let part = job.part;
     let is_own =
         job.run.plan.verb == Operation::Preview && part.strategy == Some(Strategy::Preview);
-    // Worker Previews have own secrets.
+    // Worker Previews have their own secrets.
     if part.target.required_secrets.as_ref().is_none_or(Vec::is_empty) || is_own {
         return Ok(());
     }
@@ -98,8 +98,8 @@ pub fn refuse_missing(job: &ProjectRun<'_>) -> Result<(), Failure> {
     subject.refuse(&subject.missing(&job.run.ctx.root, &set)?)
 }
 
-/// Refuses a deployment of `project` without its required secrets, as far as this can be found out without changing
-/// anything. Returns `false` if Cloudflare or the sandbox cannot be asked.
+/// Refuses a deployment of `project` without its required secrets, without changing anything. Returns `false` if
+/// neither Cloudflare nor the sandbox can be read.
 pub fn refuse_missing_if_readable(
     root: &Utf8Path,
     project: &Project,
@@ -118,8 +118,8 @@ pub fn refuse_missing_if_readable(
     subject.refuse(&subject.missing(root, &set)?).map(|()| true)
 }
 
-/// Returns the token if there is one, and for the sandbox if it runs where the destination says: another program may
-/// have its port.
+/// Returns the token. `None` if there is none, or if the sandbox does not run on the port of the destination,
+/// because another program may use that port.
 fn readable_token(root: &Utf8Path, destination: &Destination) -> Option<Secret> {
     match destination.sandbox {
         Some(port) if sandbox::running(root)?.port == port => sandbox::token(root).ok(),
@@ -128,7 +128,7 @@ fn readable_token(root: &Utf8Path, destination: &Destination) -> Option<Secret> 
     }
 }
 
-/// Returns the file of default secrets and the names in use, in words.
+/// Describes the file of default secrets and the names in use.
 #[must_use]
 pub fn defaults_note(project: &str, path: &Utf8PathBuf, names: &[String]) -> Option<String> {
     let names = names.join(", ");

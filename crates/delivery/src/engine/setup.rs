@@ -1,4 +1,4 @@
-//! Puts the tools of a plan in place: Bun, wrangler, the sandbox.
+//! Installs the tools of a plan: Bun, wrangler, the sandbox.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -30,23 +30,23 @@ use workspace::config::{CONFIG_FILE, Config};
 use workspace::toolchain::{self, Toolchain, tools_folder};
 use workspace::wrangler::WranglerConfig;
 
-/// Installs what is missing, one run at a time.
+/// Installs missing tools, one run at a time.
 pub struct Setup<'a> {
     ctx: &'a Ctx,
     config: &'a Config,
     task: ProgressLine,
     lock: FileLock,
-    /// The run needs a sandbox.
+    /// `true` if the run needs a sandbox.
     needs_sandbox: bool,
     /// The parts of the run after the setup.
     rest: Vec<Phase>,
     phases: Phases,
-    /// The sandbox that ran at the beginning, which is asked once.
+    /// The sandbox that ran at the start. Checked once.
     server: OnceLock<Option<Server>>,
 }
 
 impl<'a> Setup<'a> {
-    /// Waits for another run's setup to end.
+    /// Waits until the setup of another run ends.
     pub fn new(ctx: &'a Ctx, config: &'a Config) -> Result<Setup<'a>> {
         let task = ctx.ui.task("setup");
         let lock = setup_lock(&ctx.root, |holder| task.step(&format!("wait for {holder}")))?;
@@ -70,15 +70,15 @@ impl<'a> Setup<'a> {
         self.server.get_or_init(|| sandbox::running(&self.ctx.root)).as_ref()
     }
 
-    /// Bun and wrangler in the pinned versions, installed where they are missing.
+    /// Returns Bun and wrangler in the pinned versions. Installs them if they are missing.
     pub fn tools(&mut self) -> Result<(Places, ToolVersions)> {
         self.tools_for(&BTreeSet::new())
     }
 
-    /// The same with the tools that projects need.
+    /// Does the same, with the tools that projects need.
     pub fn tools_for(&mut self, tools: &BTreeSet<Tool>) -> Result<(Places, ToolVersions)> {
         let root = &self.ctx.root;
-        // Bun 1.4.5 takes the question mark for the beginning of a query.
+        // Bun 1.4.5 parses the question mark as the start of a query.
         if root.as_str().contains('?') {
             return Err(refused(format!(
                 "the path {root} has a `?`, and Bun runs no program below such a folder"
@@ -87,7 +87,7 @@ impl<'a> Setup<'a> {
             .into());
         }
         let (mut places, mut commands) = missing(root, self.config, tools)?;
-        // Checkouts may share the folder of the tools.
+        // Checkouts may share the folder of tools.
         let shared = tools_folder(root).join("install.lock");
         let _alone = if commands.is_empty() {
             None
@@ -128,7 +128,7 @@ impl<'a> Setup<'a> {
         Ok((places, versions))
     }
 
-    /// Returns Bun's program, installed where it is missing. Other pins do not matter.
+    /// Returns Bun's program. Installs it if it is missing. Other pins are not checked.
     pub fn bun(&self) -> Result<Utf8PathBuf> {
         let (root, version) = (&self.ctx.root, &self.config.tools.bun);
         let bun = bun::find(root, version);
@@ -153,7 +153,7 @@ impl<'a> Setup<'a> {
         Ok(refuse_failure(finished, REGISTRY)?)
     }
 
-    /// A sandbox that answers, and whether it was there already.
+    /// Returns a running sandbox, and whether it ran before.
     pub fn sandbox(
         &self,
         places: &Places,
@@ -183,14 +183,14 @@ impl<'a> Setup<'a> {
         Ok(self.sandbox(&places, accounts, None)?.0)
     }
 
-    /// Ends the setup and lets the next run in.
+    /// Ends the setup and releases the lock.
     pub fn finish(self, text: &str) {
         self.task.end(true, text);
         drop(self.lock);
     }
 }
 
-/// Errors if a command failed, before anything is changed.
+/// Errors if a command failed. Nothing has changed yet.
 fn refuse_failure(finished: CompletedProcess, hint: &str) -> Result<(), Failure> {
     finished.success().map(|_| ()).map_err(|failure| match failure.kind {
         ErrorKind::Failed => Failure { kind: ErrorKind::Refused, ..failure.hint(hint) },
@@ -198,14 +198,14 @@ fn refuse_failure(finished: CompletedProcess, hint: &str) -> Result<(), Failure>
     })
 }
 
-/// Returns the path of the copy of the lock file that wrangler was installed by.
+/// Returns the path of a copy of the lock file from which wrangler was installed.
 #[must_use]
 pub fn stamp(toolchain: &Toolchain) -> Utf8PathBuf {
     toolchain.dir.join("node_modules/.installed.lock")
 }
 
-/// Returns the places of the tools, and the commands that install the missing ones. A changed lock
-/// file means that wrangler is missing. Errors if a lock file does not fit its pin.
+/// Returns the paths of the tools, and the commands that install the missing ones. If its lock file
+/// changed, wrangler counts as missing. Errors if a lock file does not match its pin.
 pub fn missing(
     root: &Utf8Path,
     config: &Config,
@@ -247,7 +247,7 @@ pub fn missing(
     Ok((places, commands))
 }
 
-/// Refuses to install a Bun that no pin locks.
+/// Refuses to install a version of Bun without a lock file.
 fn check_installable(root: &Utf8Path, version: &str) -> Result<(), Failure> {
     match Toolchain::bun(root).version() {
         Some(carried) if carried != version => Err(refused(format!(
@@ -258,7 +258,7 @@ fn check_installable(root: &Utf8Path, version: &str) -> Result<(), Failure> {
     }
 }
 
-/// Returns the commands that install wrangler by its pin.
+/// Returns the commands that install wrangler from its pin.
 #[must_use]
 pub fn install_wrangler(places: &Places, toolchain: &Toolchain) -> Vec<ProcessCommand> {
     let mut commands = bun::write_pins(&places.root, toolchain);
@@ -283,13 +283,13 @@ pub fn installed_schema(root: &Utf8Path) -> Option<Value> {
     wrangler_schema(root).ok()
 }
 
-/// The JSON schema of the installed wrangler's config.
+/// Reads the JSON schema of the installed wrangler's config.
 pub fn wrangler_schema(root: &Utf8Path) -> Result<Value, Failure> {
     let path = Toolchain::wrangler(root).dir.join(wrangler::SCHEMA);
     serde_json::from_str(&read(root, &path)?).map_err(|error| refused(format!("{path}: {error}")))
 }
 
-/// The fields of the wrangler config at `path` that the installed wrangler's `schema` does not know.
+/// Returns the fields of the wrangler config at `path` that are not in the installed wrangler's `schema`.
 pub fn unknown_fields(
     root: &Utf8Path,
     path: &Utf8Path,
@@ -304,12 +304,12 @@ fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String, Failure> {
         .map_err(|error| refused(format!("cannot read {path}: {error}")))
 }
 
-/// Locks the setup of a checkout: two runs would install the same tools and start the same sandbox.
+/// Locks the setup of a checkout, because two runs would install the same tools and start the same sandbox.
 pub fn setup_lock(root: &Utf8Path, waiting: impl FnOnce(&str)) -> Result<FileLock> {
     lock(&lock_path(root, "setup"), waiting)
 }
 
-/// Locks a project: two runs on one would write the same `dist`, and judge each other's deployments.
+/// Locks a project, because two runs would write the same `dist` and judge each other's deployments.
 pub fn project_lock(root: &Utf8Path, slug: &str, waiting: impl FnOnce(&str)) -> Result<FileLock> {
     lock(&lock_path(root, slug), waiting)
 }

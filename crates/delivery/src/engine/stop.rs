@@ -19,13 +19,13 @@ use workspace::project::Project;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
-    /// It is gone.
+    /// It was deleted.
     Deleted,
     /// It would be deleted.
     Planned,
-    /// There was none, or it is an alias, which cannot be deleted.
+    /// It does not exist, or is an alias, which cannot be deleted.
     Absent,
-    /// It may still be there.
+    /// It may still exist.
     Failed,
 }
 
@@ -58,7 +58,7 @@ impl PreviewDeletion {
         };
     }
 
-    /// The text for people. `None` if there was no preview.
+    /// Returns the text for people. `None` if there was no preview.
     #[must_use]
     pub fn line(&self) -> Option<String> {
         let PreviewDeletion { project, worker, name, .. } = self;
@@ -76,19 +76,19 @@ impl PreviewDeletion {
     }
 }
 
-/// An alias that goes on answering, because Cloudflare cannot delete it.
+/// An alias that still works, because Cloudflare cannot delete it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RemainingAlias {
     /// The project's name.
     pub project: String,
-    /// The Worker whose version has it.
+    /// The Worker of its version.
     pub worker: String,
     /// The alias.
     pub alias: String,
-    /// The version that answers.
+    /// The version that it serves.
     pub version: String,
-    /// The address. `None` if the Worker's preview addresses are off.
+    /// The URL. `None` if the Worker's preview URLs are off.
     pub url: Option<String>,
     /// The events that end it.
     pub until: &'static str,
@@ -117,7 +117,7 @@ impl RemainingAlias {
     }
 }
 
-/// The Worker Previews at one place.
+/// The Worker Previews of one destination.
 pub struct Previews<'a> {
     ctx: &'a Ctx,
     place: &'a Destination,
@@ -125,13 +125,13 @@ pub struct Previews<'a> {
 }
 
 impl<'a> Previews<'a> {
-    /// Those at `place`. An error says that there is no token.
+    /// Creates the access to the previews at `place`. Errors if there is no token.
     pub fn at(ctx: &'a Ctx, place: &'a Destination) -> Result<Previews<'a>, Failure> {
         Ok(Previews { ctx, place, token: ctx.token(place)? })
     }
 
-    /// Deletes the preview called `name` of each project. One that fails does not stop the others;
-    /// where none is `needed`, a failure to ask is the caller's.
+    /// Deletes the preview called `name` of each project. A failure does not stop the others. If
+    /// none is `needed`, a failed read is returned as an error.
     pub fn stop(
         &self,
         projects: &[&Project],
@@ -141,7 +141,7 @@ impl<'a> Previews<'a> {
         let mut all = Vec::new();
         for project in projects {
             let mut one = self.plan_deletion(project, name);
-            // A name that this Worker cannot have was never given to a preview of it.
+            // A Worker never has a preview with an invalid name.
             let result = match alias::check(name, &one.worker) {
                 Ok(()) => self.delete(&one),
                 Err(_) => Ok(Outcome::Absent),
@@ -186,7 +186,7 @@ impl<'a> Previews<'a> {
         Ok(all)
     }
 
-    /// The previews of this project that merge requests have, with their numbers.
+    /// Returns the previews of merge requests of this project, with their numbers.
     pub fn of_merge_requests(&self, project: &Project) -> Result<Vec<(u64, PreviewDeletion)>> {
         let worker = project.target(&self.place.environment).worker;
         let names = self.api().preview_names(&worker)?;
@@ -196,19 +196,19 @@ impl<'a> Previews<'a> {
         Ok(found.collect())
     }
 
-    /// When a preview was deployed last, in seconds since 1970. `None` if that cannot be told.
+    /// Returns the time of the last deployment of a preview, in seconds since 1970. `None` if it is unknown.
     pub fn deployed_at(&self, one: &PreviewDeletion) -> Result<Option<u64>> {
         let last = self.api().preview_deployment(&one.worker, &one.name)?;
         Ok(last.and_then(|last| parse_rfc3339(&last.created_on?)))
     }
 
-    /// The destination that they belong to.
+    /// Returns their destination.
     #[must_use]
     pub fn place(&self) -> &Destination {
         self.place
     }
 
-    /// Deletes a preview that was found.
+    /// Deletes a preview.
     pub fn end(&self, one: &mut PreviewDeletion) {
         one.set_result(self.delete(one));
     }
@@ -234,7 +234,7 @@ impl<'a> Previews<'a> {
     }
 }
 
-/// Returns whether a run can send requests there: the token is set, or the sandbox runs.
+/// Returns true if requests are possible: the token is set, or the sandbox runs.
 #[must_use]
 pub fn reachable(ctx: &Ctx, place: &Destination) -> bool {
     match place.sandbox {

@@ -7,16 +7,16 @@ use base::retry::RetryBudget;
 use cloudflare::api::{self, Api, Live, Refusal};
 use cloudflare::wrangler::requests::is_definite;
 
-/// The versions of a Worker that get the traffic, and the one that has it.
+/// A change of the versions that get the traffic of a Worker.
 #[derive(Clone, Debug)]
 pub struct Traffic<'a> {
     /// The Worker.
     pub worker: &'a str,
-    /// The version that is live until then.
+    /// The current live version.
     pub from: &'a str,
-    /// The versions that share the traffic afterwards, with their percentages.
+    /// The versions that will share the traffic, with their percentages.
     pub shares: Vec<(&'a str, f64)>,
-    /// The message that Cloudflare keeps with the deployment.
+    /// The message of the deployment.
     pub message: &'a str,
 }
 
@@ -40,15 +40,15 @@ pub fn divide<'a>(to: &'a str, percent: u8, rest: &'a str) -> Vec<(&'a str, f64)
 pub struct RoutingResult {
     /// The live version now. `None` if it could not be read.
     pub live: Option<Live>,
-    /// Success if the version is live. A failure's kind says whether something may have changed.
+    /// Success if the version is live. The kind of a failure tells whether something may have changed.
     pub result: Result<(), Failure>,
 }
 
 /// The time to watch for the effect of a request whose response was lost.
 const OPEN: Duration = Duration::from_secs(5);
 
-/// Sends the request and reads what is live, whatever the answer was. A request that definitely failed is
-/// sent again within the retry budget. One that may still take effect never is.
+/// Sends the request and reads the live version after any response. Retries a request that definitely
+/// failed, within the retry budget. Never retries a request that may still take effect.
 pub fn route_traffic(traffic: &Traffic<'_>, api: &Api<'_>, budget: &RetryBudget) -> RoutingResult {
     let mut tried = 0;
     loop {
@@ -115,8 +115,8 @@ fn classify_response(
     RoutingResult { live, result }
 }
 
-/// Returns true if a failed request was not carried out and will not be: Cloudflare itself refused it, or
-/// it never arrived. A gateway's error, a broken connection and a timeout prove neither.
+/// Returns true if a failed request had and will have no effect: Cloudflare itself refused it, or it
+/// never arrived. A gateway's error, a broken connection and a timeout prove neither.
 fn definitely_failed(error: &anyhow::Error) -> bool {
     use std::io::ErrorKind::ConnectionRefused;
     use ureq::Timeout::{Connect, Resolve};
@@ -128,12 +128,12 @@ fn definitely_failed(error: &anyhow::Error) -> bool {
         Some(ureq::Error::Timeout(kind)) => matches!(kind, Connect | Resolve),
         Some(ureq::Error::HostNotFound | ureq::Error::ConnectionFailed) => true,
         Some(ureq::Error::Protocol(_) | ureq::Error::BodyStalled) => false,
-        // It was not sent: a bad address, a certificate.
+        // It was not sent: an invalid URL, or a TLS error.
         Some(_) | None => true,
     }
 }
 
-/// Returns true if another try may do better.
+/// Returns true if a retry may succeed.
 fn may_pass(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.status >= 500)
 }

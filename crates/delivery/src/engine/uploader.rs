@@ -1,4 +1,4 @@
-//! Uploads with either engine: prepares a command, runs it with the token, and reads what it did.
+//! Uploads with either engine: prepares a command, runs it with the token, and reads its result.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use base::error::{Failure, refused};
 use base::runner::{CompletedProcess, ExitReason};
 use workspace::symlinks;
 
-/// An upload that can begin.
+/// A prepared upload.
 #[derive(Debug)]
 pub struct PreparedUpload {
     /// The command with the token.
@@ -39,24 +39,24 @@ impl Drop for PreparedUpload {
     }
 }
 
-/// The version that an engine made.
+/// The version that an engine uploaded.
 #[derive(Debug)]
 pub struct NewVersion {
     /// The id of the version, or of the preview's deployment.
     pub id: String,
-    /// Its addresses, from Cloudflare.
+    /// Its URLs, from Cloudflare.
     pub urls: Vec<String>,
-    /// The version of wrangler, if it is not the one of this machine.
+    /// The version of wrangler, if it is not the one on this machine.
     pub wrangler: Option<String>,
     /// The warnings of a successful upload.
     pub warnings: Vec<String>,
 }
 
-/// The end of an upload.
+/// The outcome of an upload.
 pub struct Upload {
     /// The duration of the command. `None` if it was not started.
     pub took: Option<Duration>,
-    /// The command was ended by a signal, its deadline or an interruption when it may have sent a request.
+    /// `true` if a signal, the deadline or an interruption ended the command when it may have sent a request.
     pub is_killed: bool,
     /// The steps before it that ran in the same command.
     pub steps: Vec<StepResult>,
@@ -64,9 +64,8 @@ pub struct Upload {
     pub result: Result<Uploaded>,
 }
 
-/// Refuses what the upload of this project would do wrong, as far as only a read of the working tree, of Cloudflare or of
-/// a wrangler that this run installed can tell. Local forms and steps are asked here too, so that a refusal has a record.
-/// Nothing is built yet.
+/// Checks the rules that need the working tree, Cloudflare, or a wrangler that this run installed. Also checks bindings
+/// without a local form and steps, so that their refusal has a record. Nothing is built yet.
 pub fn refuse(job: &ProjectRun<'_>) -> Result<()> {
     if let Some(main) = &job.part.target.main {
         symlinks::check(&job.run.ctx.root, &job.part.dir.join(main))?;
@@ -82,7 +81,7 @@ pub fn refuse(job: &ProjectRun<'_>) -> Result<()> {
     }
 }
 
-/// Prepares the upload. Nothing is uploaded yet, and code of the project that runs gets no token.
+/// Prepares the upload. Nothing is uploaded yet, and the project's code runs without the token.
 pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
     match job.run.plan.choice.engine {
         Engine::Host => host::prepare(job),
@@ -124,7 +123,7 @@ fn read_upload(
         _ => job.run.plan.destination.sandbox_url(&job.part.target.worker).map(|url| vec![url]),
     };
     let is_share = job.run.plan.verb == Operation::Deploy && job.run.plan.percent.is_some();
-    // wrangler names the addresses of the version, which is not live yet.
+    // wrangler prints the URLs of the version, which is not live yet.
     let urls = if is_share { live_urls(job) } else { urls };
     let built = job.part.dist.as_ref().map(|dist| {
         let handling = job.part.target.html_handling.as_deref();
@@ -134,7 +133,7 @@ fn read_upload(
     Ok(Uploaded { id, urls: in_sandbox.unwrap_or(urls), wrangler, built, warnings })
 }
 
-/// Returns the addresses of the Worker. Without those that cannot be read.
+/// Returns the URLs of the Worker, without those that cannot be read.
 fn live_urls(job: &ProjectRun<'_>) -> Vec<String> {
     let target = &job.part.target;
     let domains = target.domains.iter().map(|domain| format!("https://{domain}/"));
@@ -142,8 +141,8 @@ fn live_urls(job: &ProjectRun<'_>) -> Vec<String> {
     domains.chain(address).collect()
 }
 
-/// Refuses steps before the upload that read files out of the repository. The program that prepares the upload looks at
-/// what is there after the build.
+/// Refuses steps before the upload that read files out of the repository. The program that prepares the upload checks
+/// the paths again after the build.
 fn refuse_steps(job: &ProjectRun<'_>) -> Result<(), Failure> {
     let part = job.part;
     for step in part.before_deploy.steps() {
@@ -157,7 +156,7 @@ fn refuse_steps(job: &ProjectRun<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Refuses a field that wrangler does not know: wrangler only warns, and deploys a Worker without it.
+/// Refuses unknown fields, because wrangler only warns and deploys a Worker without them.
 fn unknown_field(job: &ProjectRun<'_>) -> Result<(), Failure> {
     let (root, part) = (&job.run.ctx.root, job.part);
     let fields = super::setup::unknown_fields(root, &part.config, job.run.wrangler_schema()?)?;

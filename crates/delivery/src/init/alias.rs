@@ -1,4 +1,4 @@
-//! The alias `cargo xtask` in a Cargo config that may be there already.
+//! Adds the alias `cargo xtask` to a Cargo config, which may exist.
 
 use std::collections::BTreeMap;
 
@@ -65,7 +65,7 @@ pub fn merge(text: Option<&str>) -> Alias {
     only_addition(before, lines.join("\n") + "\n")
 }
 
-/// Returns `merged` if nothing but the alias differs from the config `before`, whatever the file looks like.
+/// Returns `merged` if only the alias differs from the config `before`, independent of the formatting.
 fn only_addition(before: Value, merged: String) -> Alias {
     let mut wanted = before;
     if wanted["alias"].is_null() {

@@ -21,7 +21,7 @@ const INCLUDED: &str = ".gitlab/xtask.yml";
 /// Hosts that are not GitLab.
 const OTHER_HOSTS: [&str; 4] = ["github.com", "bitbucket.org", "codeberg.org", "dev.azure.com"];
 
-/// Returns an empty config, for a repository without any facts.
+/// Returns an empty config.
 #[must_use]
 pub fn empty_config() -> Config {
     let environment =
@@ -49,7 +49,7 @@ pub fn empty_config() -> Config {
     }
 }
 
-/// Returns the config for what `workspace`, read with [`empty_config`], holds.
+/// Returns the config for `workspace`, which was read with [`empty_config`].
 #[must_use]
 pub fn config(workspace: &Workspace) -> Config {
     let mut config = empty_config();
@@ -78,7 +78,7 @@ pub fn config(workspace: &Workspace) -> Config {
     config
 }
 
-/// Tells whether a pipeline for GitLab is of use.
+/// Returns true if a pipeline for GitLab is useful.
 #[must_use]
 pub fn has_gitlab(root: &Utf8Path) -> bool {
     root.join(GITLAB_FILE).is_file() || remote(root).is_none_or(|url| gitlab(&url).is_some())
@@ -88,7 +88,7 @@ fn remote(root: &Utf8Path) -> Option<String> {
     git::ask(root, &["remote", "get-url", "origin"])
 }
 
-/// Returns the address of the GitLab that a remote belongs to. `None` if it is another service or a folder.
+/// Returns the URL of a remote's GitLab. `None` if it is another service or a folder.
 fn gitlab(remote: &str) -> Option<String> {
     let (scheme, rest) = match remote.split_once("://") {
         Some((scheme @ ("http" | "https"), rest)) => (scheme, rest),
@@ -108,7 +108,7 @@ fn gitlab(remote: &str) -> Option<String> {
     (!is_other).then(|| format!("{scheme}://{host}"))
 }
 
-/// Returns the account that every wrangler config names which names one. `None` if they differ.
+/// Returns the account of the wrangler configs that name one. `None` if they differ.
 fn account(workspace: &Workspace) -> Option<String> {
     let named = workspace.projects.iter().filter_map(|project| {
         let id = project.wrangler.value["account_id"].as_str()?;
@@ -118,8 +118,8 @@ fn account(workspace: &Workspace) -> Option<String> {
     (named.len() == 1).then(|| named.into_iter().next())?
 }
 
-/// Returns the folders of projects: the top folders that hold some, if that leaves out configs of others that
-/// cannot be used, such as fixtures and templates. `None` means the whole repository.
+/// Returns the top-level folders of projects, if that excludes configs that cannot be used, such as fixtures
+/// and templates. `None` means the whole repository.
 fn projects(workspace: &Workspace) -> Option<Vec<String>> {
     let top = |dir: &Utf8Path| dir.components().next().map(|part| part.as_str().to_owned());
     if workspace.root.join("projects").is_dir() {
@@ -152,7 +152,7 @@ fn stages(text: &str) -> Stages {
     }
 }
 
-/// Returns the stages that `stages:` at the top level of a YAML file lists.
+/// Returns the items of `stages:` at the top level of a YAML file.
 fn named_stages(text: &str) -> Vec<String> {
     let mut lines = text.lines().skip_while(|line| !line.starts_with("stages:"));
     let first = lines.next().and_then(|line| line.strip_prefix("stages:")).unwrap_or_default();
@@ -172,7 +172,7 @@ fn named_stages(text: &str) -> Vec<String> {
     stages.into_iter().filter(|stage| !stage.is_empty() && !stage.starts_with('.')).collect()
 }
 
-/// Returns the text of the config file: what is default is left out.
+/// Returns the text of the config file, without default values.
 #[must_use]
 pub fn text(config: &Config, is_vendored: bool) -> String {
     let mut value = serde_json::to_value(config).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Sets up delivery in a repository that exists: every file that is written, as a value. A file that is
-//! there is never overwritten.
+//! Sets up delivery in an existing repository: every written file, as a value. An existing file is
+//! never overwritten.
 
 pub mod alias;
 pub mod defaults;
@@ -17,13 +17,13 @@ use workspace::modules::{TOOL, TOOL_LOCK};
 /// The Cargo config with the alias.
 const CARGO_CONFIG: &str = ".cargo/config.toml";
 
-/// The paths that git has to ignore.
+/// The paths to add to `.gitignore`.
 const IGNORED: [&str; 2] = ["/.xtask/", "/xtask/target/"];
 
-/// The program of the new crate.
+/// The `main.rs` of the new crate.
 const MAIN: &str = include_str!("../../templates/xtask/main.rs");
 
-/// The folders of this repository that hold the Dagger modules.
+/// The folders of this repository with the Dagger modules.
 const MODULES: [&str; 4] = ["dagger/bun", "dagger/cloudflare", "dagger/config", "dagger/gitlab"];
 
 /// The action on a file.
@@ -38,7 +38,7 @@ pub enum FileAction {
     Keep,
 }
 
-/// A file and what is done with it.
+/// A file and the action on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FileChange {
@@ -46,16 +46,16 @@ pub struct FileChange {
     pub path: Utf8PathBuf,
     /// The action.
     pub action: FileAction,
-    /// The step that a person has to take.
+    /// The manual step that remains.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// Its whole new text.
+    /// Its new text.
     #[serde(skip)]
     pub text: String,
 }
 
 impl FileChange {
-    /// A new file, or one that stays as it is.
+    /// Creates the change for a new file. An existing file is not changed.
     #[must_use]
     pub fn create(root: &Utf8Path, path: impl Into<Utf8PathBuf>, text: String) -> FileChange {
         let path = path.into();
@@ -64,14 +64,14 @@ impl FileChange {
         FileChange { path, action, note: None, text }
     }
 
-    /// Tells whether the file is written.
+    /// Returns true if the file is written.
     #[must_use]
     pub fn is_written(&self) -> bool {
         self.action != FileAction::Keep
     }
 }
 
-/// Returns the changes to the repository at `root`, but for the pipeline.
+/// Returns the changes to the repository at `root`, except for the pipeline.
 pub fn changes(
     root: &Utf8Path,
     source: &LibrarySource,
@@ -87,8 +87,8 @@ pub fn changes(
     Ok(changes)
 }
 
-/// The crate of the tool. It is its own Cargo workspace, so that lints, resolver, toolchain and lock
-/// file of the repository's stay as they are.
+/// Returns the files of the new crate. It is its own Cargo workspace, so that the repository's
+/// lints, resolver, toolchain and lock file do not change.
 fn tool(root: &Utf8Path, source: &LibrarySource) -> Vec<FileChange> {
     let manifest = format!(
         "[package]\nname = \"{TOOL}\"\nversion = \"0.1.0\"\nedition = \"2024\"\npublish = false\n\n\
@@ -144,8 +144,8 @@ fn ignore_file(root: &Utf8Path) -> Result<Option<FileChange>, Failure> {
     Ok(Some(FileChange { path: path.to_owned(), action, note: None, text }))
 }
 
-/// Reads a file of the repository. `None` if it does not exist. A link that leads out of it is an error, as
-/// writing to it would change another place.
+/// Reads a file of the repository. `None` if it does not exist. Errors for a link that leads out of the
+/// repository, because a write would change its target.
 fn read(root: &Utf8Path, path: &Utf8Path) -> Result<Option<String>, Failure> {
     if root.join(path).symlink_metadata().is_err() {
         return Ok(None);

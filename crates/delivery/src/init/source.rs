@@ -1,11 +1,11 @@
-//! The dependency on this library that another repository gets.
+//! The dependency of another repository on this library.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use base::error::{Failure, refused, usage};
 use workspace::git;
 
-/// The lock file of this checkout, from which that of the new crate is made.
+/// The lock file of this checkout. That of the new crate is derived from it.
 const LOCK: &str = include_str!("../../../../Cargo.lock");
 
 /// The source of this library for a repository.
@@ -15,11 +15,11 @@ pub enum LibrarySource {
     Path(Utf8PathBuf),
     /// A revision in a git repository.
     Git {
-        /// Its address, as Cargo takes it.
+        /// Its URL, in Cargo's format.
         url: String,
         /// The commit.
         rev: String,
-        /// The release of that commit, which is easier to read.
+        /// The release tag of that commit.
         tag: Option<String>,
     },
 }
@@ -31,14 +31,14 @@ impl LibrarySource {
         LibrarySource::Path(relative(from, &checkout.join("crates/delivery")))
     }
 
-    /// Returns the revision `rev` at `url`. What is not given is that of `checkout`: its origin, its commit.
+    /// Returns the revision `rev` at `url`. The defaults are the origin and the commit of `checkout`.
     pub fn git(
         checkout: &Utf8Path,
         url: Option<String>,
         rev: Option<String>,
     ) -> Result<LibrarySource, Failure> {
         let ask = |arguments: &[&str]| git::ask(checkout, arguments);
-        // A release of this checkout says nothing about another repository.
+        // A release tag of this checkout may not exist in another repository.
         let is_own = url.is_none() && rev.is_none();
         let url = url.or_else(|| ask(&["remote", "get-url", "origin"])).ok_or_else(|| {
             usage(format!("{checkout} has no origin, so no other machine could get this tool"))
@@ -67,8 +67,8 @@ impl LibrarySource {
         }
     }
 
-    /// Returns the lock file of the new crate: ours, so that it is compiled from what we tested. Cargo
-    /// removes what the crate does not need.
+    /// Returns the lock file of the new crate: ours, so that it uses the versions that we tested.
+    /// Cargo removes unused packages.
     #[must_use]
     pub fn lock(&self) -> String {
         let source = match self {
@@ -86,7 +86,7 @@ impl LibrarySource {
     }
 }
 
-/// A package of our lock file as another repository's has it.
+/// Returns a package of our lock file in the form for another repository.
 fn lock_block(block: &str, source: &str) -> Option<String> {
     let name = block.lines().find_map(|line| line.strip_prefix("name = "));
     match name.map(|name| name.trim_matches('"')) {
@@ -103,7 +103,7 @@ fn lock_block(block: &str, source: &str) -> Option<String> {
     }
 }
 
-/// Returns an address that Cargo takes, which knows no `git@host:path`. A password in it is refused.
+/// Converts a URL to Cargo's format, which does not support `git@host:path`. Refuses a URL with a password.
 fn cargo_url(url: &str) -> Result<String, Failure> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Ok(match url.split_once(':') {

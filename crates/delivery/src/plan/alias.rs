@@ -6,11 +6,11 @@ use super::merge_request::iid;
 use base::error::{Failure, refused, usage};
 use workspace::key::hex;
 
-/// A DNS label holds 63 characters, and the alias shares it with a dash and the Worker's name.
+/// The maximum length of a DNS label, which consists of the alias, a dash and the Worker's name.
 const LABEL: usize = 63;
 
-/// Checks an alias by Cloudflare's rules, which wrangler leaves to the server: lower-case letters,
-/// digits and dashes, a letter first (<https://developers.cloudflare.com/workers/configuration/previews/>).
+/// Checks an alias by Cloudflare's rules, which wrangler does not check: lowercase letters, digits and
+/// dashes, a letter first (<https://developers.cloudflare.com/workers/configuration/previews/>).
 pub fn check(alias: &str, worker: &str) -> Result<(), Failure> {
     let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if !alias.starts_with(|c: char| c.is_ascii_lowercase())
@@ -30,21 +30,22 @@ pub fn check(alias: &str, worker: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The alias of a merge request.
+/// Returns the alias of a merge request.
 #[must_use]
 pub fn of_merge_request(iid: &str) -> String {
     format!("mr-{iid}")
 }
 
-/// The merge request that an alias is of.
+/// Returns the merge request of an alias.
 #[must_use]
 pub fn merge_request(alias: &str) -> Option<u64> {
     iid(alias.strip_prefix("mr-")?)
 }
 
-/// An alias made of a branch's name, for the longest of the Workers' names. What is cut or changed
-/// could meet another branch's, so four digits of the name's hash follow. They also follow what would be a
-/// merge request's alias: its preview goes when that merge request does.
+/// Returns the alias of a branch, short enough for the longest of the Workers' names. A shortened or
+/// changed name could collide with that of another branch, so four digits of the name's hash follow. They
+/// also follow a name that looks like a merge request's alias, because that preview ends with the merge
+/// request.
 #[must_use]
 pub fn of_branch(branch: &str, longest_worker: usize) -> String {
     let mut alias = String::new();

@@ -1,6 +1,6 @@
-//! Things of Cloudflare that only one project and environment can have: a Worker's name, a custom domain, a route.
+//! Names at Cloudflare that only one project and environment can have: a Worker's name, a custom domain, a route.
 //!
-//! Two that claim one thing take turns at having it, and no run sees it.
+//! Two projects with the same claim would overwrite each other, and no run would notice it.
 
 use base::error::{Failure, refused};
 use workspace::config::{Config, LOCAL};
@@ -36,7 +36,7 @@ impl<'p> Claim<'p> {
         block: Option<&'p str>,
         known: &[&str],
     ) -> Claim<'p> {
-        // No environment is called so, and the top level answers for one without a block.
+        // No environment has this name. The top level serves environments without a block.
         let name = block.unwrap_or("");
         let serves = |environment: &&&str| match block {
             Some(block) => **environment == block,
@@ -57,7 +57,7 @@ impl<'p> Claim<'p> {
         self.project.config == project.config && self.block == block
     }
 
-    /// Names the place in the wrangler config.
+    /// Returns the position in the wrangler config.
     fn place(&self) -> String {
         match self.block {
             Some(block) => format!("{} (`env.{block}`)", self.project.config),
@@ -84,7 +84,7 @@ impl<'p> Claims<'p> {
         self.config.cloudflare(environment).account_id.to_lowercase()
     }
 
-    /// Refuses a project that would take a Worker, a custom domain or a route that another project, or another
+    /// Refuses a project with a Worker, a custom domain or a route that another project, or another
     /// environment of it, has in the same account.
     pub fn check(&self, project: &Project, environment: &str) -> Result<(), Failure> {
         let Some(own) = self.all.iter().find(|claim| claim.is(project, environment)) else {
@@ -105,7 +105,7 @@ impl<'p> Claims<'p> {
                 ))
                 .hint("give one of them another `name`"));
             }
-            // The top level has its routes. A block that inherits them takes them away.
+            // The top level has these routes. A block that inherits them would take them over.
             if is_own_project && own.block.is_none() {
                 continue;
             }
@@ -129,8 +129,8 @@ impl<'p> Claims<'p> {
         Ok(())
     }
 
-    /// Refuses an alias that makes the host name of another Worker: `mr-1` of `site` is where the Worker `mr-1-site`
-    /// is.
+    /// Refuses an alias that results in the host name of another Worker: `mr-1` of `site` has the host name of the
+    /// Worker `mr-1-site`.
     pub fn check_alias(
         &self,
         project: &Project,

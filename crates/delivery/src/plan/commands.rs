@@ -42,13 +42,13 @@ module.exports = {
 /// The inputs of [`Places::bundle`], in addition to the plan.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bundling {
-    /// Wrangler follows the config that an adapter left.
+    /// `true` if wrangler uses the config of an adapter.
     pub is_redirected: bool,
-    /// The config that wrangler follows has `assets`.
+    /// `true` if the config that wrangler uses has `assets`.
     pub has_assets: bool,
 }
 
-/// The places that commands refer to.
+/// The paths that commands refer to.
 #[derive(Clone, Debug)]
 pub struct Places {
     /// The repository's root, absolute.
@@ -66,7 +66,7 @@ pub struct Places {
 }
 
 impl Places {
-    /// Returns the places of a repository whose projects need only Bun.
+    /// Returns the paths of a repository whose projects need only Bun.
     #[must_use]
     pub fn new(root: &Utf8Path, bun: &Utf8Path) -> Places {
         Places {
@@ -91,7 +91,7 @@ impl Places {
         if let Some(folder) =
             self.plugins.as_deref().filter(|_| installation.manager == Manager::YarnBerry)
         {
-            // Each install has its own copy, because another one may start in the meantime.
+            // Each install has its own copy, because another install may start in parallel.
             let plugin = folder.join(format!("yarn-{}.cjs", installation.slug()));
             commands.extend([
                 cmd!(&self.root, "mkdir -p {folder}", INSTALL_DEADLINE),
@@ -126,7 +126,7 @@ impl Places {
         self.with_path(command, toolchain)
     }
 
-    /// Returns the program of a package manager, and the release that Node runs if the repository brings one.
+    /// Returns the program of a package manager, and the release file for Node if the repository contains one.
     fn manager(
         &self,
         toolchain: &PackageToolchain,
@@ -149,7 +149,7 @@ impl Places {
         toolchain.node.as_ref().map_or(self.bun.as_path(), |node| self.program(node))
     }
 
-    /// Puts the tools in front of PATH, so that a script that calls one gets the pinned one.
+    /// Prepends the tools to PATH, so that a script that calls one gets the pinned version.
     fn with_path(
         &self,
         mut command: ProcessCommand,
@@ -188,8 +188,8 @@ impl Places {
         commands.into_iter().map(complete).collect()
     }
 
-    /// Returns the command that runs a script of `package.json`. Bun runs it on Bun, whatever the first line of a
-    /// tool asks for.
+    /// Returns the command that runs a script of `package.json`. Bun runs it on Bun, even if the shebang of a
+    /// tool names another program.
     fn script(&self, dir: &Utf8Path, toolchain: &PackageToolchain, name: &str) -> ProcessCommand {
         let bun = &self.bun;
         match (&toolchain.installation, toolchain.runtime) {
@@ -214,7 +214,7 @@ impl Places {
         let script = self.script(&self.root.join(dir), toolchain, name);
         let mut command = script.inherits(&self.variables.build, false);
         let manager = toolchain.installation.as_ref().map(|installation| installation.manager);
-        // npm takes options for its own unless they follow `--`.
+        // npm parses options itself unless they follow `--`.
         if manager == Some(Manager::Npm)
             && toolchain.runtime == Runtime::Node
             && !arguments.is_empty()
@@ -230,9 +230,9 @@ impl Places {
         let (toolchain, bun) = (&build.toolchain, &self.bun);
         let dir = self.root.join(&build.dir);
         let mut command = match (&toolchain.installation, toolchain.runtime) {
-            // Programs that the step starts find Bun by the name of Node.
+            // Programs that the step starts find Bun under the name of Node.
             (_, Runtime::Bun) => cmd!(dir, "{bun} --bun run sh -c {step}", BUILD_DEADLINE),
-            // Its packages may be in no `node_modules`.
+            // Its packages may not be in `node_modules`.
             (Some(installation), Runtime::Node) if installation.manager == Manager::YarnBerry => {
                 let (manager, release) = self.manager(toolchain, installation);
                 cmd!(dir, "{manager} {release...} exec sh -c {step}", BUILD_DEADLINE)
@@ -243,7 +243,7 @@ impl Places {
         command
     }
 
-    /// The folders of the programs that packages bring, from the package's own up to the install's.
+    /// Returns the `.bin` folders, from the package's own up to the install's.
     fn programs_of_packages(&self, build: &PackageBuild) -> Vec<Utf8PathBuf> {
         let top = build.toolchain.installation.as_ref().map(|install| install.dir.as_path());
         let folders =
@@ -251,8 +251,8 @@ impl Places {
         folders.map(|dir| self.root.join(dir).join("node_modules/.bin")).collect()
     }
 
-    /// Bundles the Worker's code, without any credential in the environment: a wrangler config can run a program, and
-    /// a bundle can import any file.
+    /// Bundles the Worker's code, without any credential in the environment, because a wrangler config can run a
+    /// program, and a bundle can import any file.
     #[must_use]
     pub fn bundle(&self, plan: &ProjectPlan, bundling: Bundling) -> ProcessCommand {
         let config = plan.config.file_name().filter(|_| !bundling.is_redirected);
@@ -269,7 +269,7 @@ impl Places {
         self.wrangler(self.root.join(&plan.dir), arguments, BUILD_DEADLINE)
     }
 
-    /// Prepares the folder from which [`Places::upload`] uploads. `is_bundled` says that [`Places::bundle`] ran.
+    /// Prepares the folder from which [`Places::upload`] uploads. `is_bundled` is true if [`Places::bundle`] ran.
     #[must_use]
     pub fn prepare_upload(
         &self,
@@ -279,7 +279,8 @@ impl Places {
         is_bundled: bool,
     ) -> ProcessCommand {
         let environment = plan.wrangler_environment.as_deref().filter(|name| !name.is_empty());
-        // The sandbox has every account, so a project may name its own there. A build may not name another one.
+        // The sandbox accepts every account, so a project may name its own there. A generated config may not name
+        // another one.
         let written = plan.target.account_id.as_ref().filter(|_| destination.sandbox.is_some());
         let account = written.unwrap_or(&destination.account_id);
         let request = serde_json::json!({
@@ -299,11 +300,11 @@ impl Places {
             "{bun} --no-env-file --config=/dev/null run - {request}",
             PREPARE_DEADLINE
         );
-        // From standard input, so that no build can have changed it.
+        // From standard input, so that a build cannot change it.
         line.stdin(wrangler::PREPARE_UPLOAD).env("CLOUDFLARE_API_TOKEN", destination.token())
     }
 
-    /// Returns the files and folders that steps before the upload read beside the token.
+    /// Returns the files and folders that steps before the upload read with the token.
     fn read_by_steps(&self, plan: &ProjectPlan) -> Vec<Utf8PathBuf> {
         plan.read_by_steps().into_iter().map(|path| self.root.join(path)).collect()
     }
@@ -343,7 +344,7 @@ impl Places {
             UploadKind::Version => wrangler::upload_arguments(alias, environment, tag, message),
             UploadKind::Deployment => wrangler::deploy_arguments(environment, tag, message),
         };
-        // `wrangler preview` knows none of them.
+        // `wrangler preview` has none of these options.
         if kind != UploadKind::Preview {
             arguments.extend(plan.flags.for_upload());
         }
@@ -371,7 +372,7 @@ impl Places {
         command
     }
 
-    /// The folder of what one attempt bundles and uploads.
+    /// Returns the folder with the bundle and the upload of one attempt.
     #[must_use]
     pub fn upload_folder(&self, plan: &ProjectPlan) -> Utf8PathBuf {
         self.root.join(".xtask/tmp").join(&plan.nonce)
@@ -381,7 +382,7 @@ impl Places {
         self.upload_folder(plan).join("bundle.form")
     }
 
-    /// The file in which wrangler writes what it did, one JSON object a line.
+    /// Returns the path of wrangler's output file, which has one JSON object per line.
     #[must_use]
     pub fn output_file(&self, plan: &ProjectPlan) -> Utf8PathBuf {
         self.root.join(".xtask/tmp").join(format!("{}.ndjson", plan.nonce))

@@ -17,12 +17,12 @@ pub struct Destination {
     pub environment: String,
     /// The Cloudflare account.
     pub account_id: String,
-    /// The field of the shared config that has the placeholder in place of the account.
+    /// The field of the shared config, if it has the placeholder of the account id.
     #[serde(skip)]
     pub placeholder_field: Option<String>,
-    /// The base address of the API.
+    /// The base URL of the API.
     pub api: String,
-    /// The sandbox's port, when it goes there instead of to Cloudflare.
+    /// The sandbox's port. `None` for Cloudflare.
     pub sandbox: Option<u16>,
     /// The variable that holds the token.
     pub token_variable: String,
@@ -31,8 +31,8 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// Resolves `environment`. With `sandbox` (a port) everything goes to the sandbox, where nothing
-    /// is protected because nothing is public; `local` always does.
+    /// Resolves `environment`. With `sandbox` (a port) the destination is the sandbox, where nothing
+    /// is protected because nothing is public. `local` is always the sandbox.
     pub fn resolve(
         config: &Config,
         environment: &str,
@@ -59,8 +59,8 @@ impl Destination {
         Ok(Destination { break_glass, ..destination })
     }
 
-    /// Resolves `environment` for something that changes nothing of what is live there: a look, a
-    /// preview, a dry run. Protection does not ask for the default branch then.
+    /// Resolves `environment` for a read, a preview or a dry run, which do not change the live
+    /// version. Protection does not apply.
     pub fn to_read(
         config: &Config,
         environment: &str,
@@ -81,19 +81,19 @@ impl Destination {
         })
     }
 
-    /// Returns whether this environment is always the sandbox's.
+    /// Returns true if this environment is always the sandbox.
     #[must_use]
     pub fn always_sandbox(environment: &str) -> bool {
         environment == LOCAL
     }
 
-    /// The sandbox was started on another port than the plan assumed.
+    /// Sets the port of the sandbox, if it started on another one than planned.
     pub fn move_sandbox(&mut self, port: u16) {
         self.sandbox = Some(port);
         self.api = sandbox_api(port);
     }
 
-    /// Refuses to reach Cloudflare while the shared config has no account id.
+    /// Refuses requests to Cloudflare if the shared config has no account id.
     pub fn check_account(&self) -> Result<(), Failure> {
         match &self.placeholder_field {
             Some(field) if self.sandbox.is_none() => {
@@ -112,16 +112,16 @@ impl Destination {
         }
     }
 
-    /// Returns the address of a label before a Worker's name: an alias, or the first 8 digits of a version. `suffix` is
-    /// that of the Worker's previews at Cloudflare.
+    /// Returns the preview URL of a label: an alias, or the first 8 digits of a version. `suffix` is that of the
+    /// Worker's preview host names at Cloudflare.
     #[must_use]
     pub fn preview_url(&self, label: &str, worker: &str, suffix: &str) -> String {
         let in_sandbox = self.sandbox_url(&format!("{label}-{worker}"));
         in_sandbox.unwrap_or_else(|| format!("https://{label}{suffix}/"))
     }
 
-    /// Returns the addresses of what is live, custom domains first. `address` asks Cloudflare for that below
-    /// `workers.dev`.
+    /// Returns the URLs of the live version, custom domains first. `address` reads the workers.dev URL from
+    /// Cloudflare.
     pub fn live_urls<E>(
         &self,
         target: &Target,
@@ -134,8 +134,8 @@ impl Destination {
         Ok(domains.chain(address()?).collect())
     }
 
-    /// The address of a host's first part in the sandbox: a Worker's name, or an alias or the first 8
-    /// digits of a version before it. None elsewhere.
+    /// Returns the URL in the sandbox for the first part of a host: a Worker's name, optionally after
+    /// an alias or the first 8 digits of a version. `None` for Cloudflare.
     #[must_use]
     pub fn sandbox_url(&self, label: &str) -> Option<String> {
         self.sandbox.map(|port| format!("http://{label}.localhost:{port}/"))
@@ -148,7 +148,7 @@ pub fn placeholder_message(field: &str) -> String {
     format!("`{field}` in {CONFIG_FILE} is the placeholder that the repository comes with")
 }
 
-/// The next step for a placeholder in place of the account id.
+/// Returns the next step for a placeholder in place of the account id.
 pub const PLACEHOLDER_HINT: &str = "write your account id there; it is in the address of the Cloudflare dashboard, \
      dash.cloudflare.com/<accountId>";
 

@@ -1,4 +1,4 @@
-//! Refusals: each names the rule that a plan breaks, and the change that avoids it.
+//! Checks of a plan. Each refusal names the broken rule and the fix.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
@@ -15,7 +15,7 @@ use workspace::remote_binding::RemoteBinding;
 use workspace::strategy::Strategy;
 use workspace::wrangler::Target;
 
-/// The folder of assets, inside the repository and not the project itself.
+/// Returns the folder of assets. Refuses a folder outside of the repository, and the project's own folder.
 pub fn dist(project: &Project, target: &Target) -> Result<Option<Utf8PathBuf>, Failure> {
     let Some(assets) = &target.assets else {
         return Ok(None);
@@ -38,7 +38,7 @@ pub fn dist(project: &Project, target: &Target) -> Result<Option<Utf8PathBuf>, F
     Ok(Some(dist))
 }
 
-/// Refuses dependencies without a lock file, because they would be other ones tomorrow.
+/// Refuses dependencies without a lock file, because their versions would change over time.
 #[must_use]
 pub fn no_lock_file(project: &Project) -> Failure {
     let dir = project.package.as_ref().map_or(project.dir.as_path(), |package| &package.dir);
@@ -47,7 +47,7 @@ pub fn no_lock_file(project: &Project) -> Failure {
     ))
 }
 
-/// Refuses what would go wrong silently in `environment`.
+/// Refuses configs that would fail silently in `environment`.
 pub fn check(project: &Project, environment: &str) -> Result<(), Failure> {
     let target = project.target(environment);
     if target.main.is_none() && target.assets.is_none() {
@@ -73,8 +73,8 @@ pub fn check_account(config: &Config, project: &Project, environment: &str) -> R
     Ok(())
 }
 
-/// Refuses to upload bindings to the sandbox that only Cloudflare can run. `is_set` tells whether a variable
-/// is set that gives a binding a local form.
+/// Refuses to upload bindings to the sandbox that only Cloudflare can run. `is_set` returns whether a
+/// variable that makes a binding available locally is set.
 pub fn check_local_form(
     config: &Utf8Path,
     target: &Target,
@@ -119,7 +119,7 @@ pub fn step_outside(manifest: &Utf8Path, step: &WranglerStep, file: &Utf8Path) -
     .hint("put a copy of it into the repository")
 }
 
-/// Refuses fields that wrangler does not know: it only warns, and deploys a Worker without them.
+/// Refuses unknown fields, because wrangler only warns and deploys a Worker without them.
 #[must_use]
 pub fn unknown_fields(project: &Project, schema: &Value) -> Vec<Failure> {
     let failure = |field: wrangler_fields::UnknownField| {
@@ -134,7 +134,7 @@ pub fn unknown_fields(project: &Project, schema: &Value) -> Vec<Failure> {
     unknown.into_iter().map(failure).collect()
 }
 
-/// Refuses a preview that would have no address, or no own bindings although it must have some.
+/// Refuses a preview without a URL, or without the bindings that it must have.
 pub fn check_preview(
     project: &Project,
     environment: &str,
@@ -172,15 +172,15 @@ pub fn check_preview(
     }
 }
 
-/// The cure for a preview without an address.
+/// The fix for a preview without a URL.
 pub const PREVIEW_URLS: &str =
     "set `\"preview_urls\": true` and deploy it once; an upload alone does not apply it";
 
-/// Returns why a preview would have no address. `None` if it would have one.
+/// Returns the reason why a preview would have no URL. `None` if it would have one.
 #[must_use]
 pub fn preview_without_address(project: &Project, environment: &str) -> Option<&'static str> {
     let is_on = |field: &str| project.wrangler.field(environment, field).as_bool();
-    // Unset, it follows `workers_dev`, which any route turns off.
+    // If it is unset, it has the value of `workers_dev`, which any route turns off.
     match (is_on("preview_urls"), is_on("workers_dev")) {
         (Some(true), _) | (None, Some(true)) => None,
         (Some(false), _) => Some("`preview_urls` is false"),

@@ -9,17 +9,17 @@ use workspace::config::Gitlab;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MergeRequest {
-    /// The base address of the API, with the instance's relative root, without a slash at the end.
+    /// The base URL of the API, with the instance's relative root, without a trailing slash.
     pub api: String,
-    /// The number of the project that the merge request is in, not of the one that it comes from.
+    /// The number of the target project, not of the source project.
     pub project: String,
     /// The number in that project, as in `!42`. The instance-wide id is another number.
     pub iid: String,
     /// `true` if the pipeline runs in a fork, with the fork's variables.
     pub in_fork: bool,
-    /// The commit that people know: the head of the source branch, never the internal merge commit.
+    /// The head of the source branch, never the internal merge commit.
     pub commit: Option<String>,
-    /// The pipeline's id, which grows with time.
+    /// The pipeline's id. Later pipelines have higher ids.
     pub pipeline: Option<u64>,
     /// The page of this job, with its log.
     pub job: Option<String>,
@@ -30,14 +30,14 @@ pub struct MergeRequest {
 /// The project that a pipeline runs in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GitlabProject {
-    /// As in [`MergeRequest`].
+    /// The base URL of the API, as in [`MergeRequest`].
     pub api: String,
     /// Its number.
     pub number: String,
 }
 
 impl GitlabProject {
-    /// Reads the variables; outside of a pipeline the shared config file.
+    /// Reads the variables. Outside of a pipeline, reads the shared config file.
     #[must_use]
     pub fn from_variables(get: impl Fn(&str) -> Option<String>, config: &Gitlab) -> GitlabProject {
         let api = get("CI_API_V4_URL").unwrap_or_else(|| config.api());
@@ -45,9 +45,9 @@ impl GitlabProject {
         GitlabProject { api: api.trim_end_matches('/').to_owned(), number }
     }
 
-    /// Refuses a project that is not the one whose merge requests have the previews: its numbers name
-    /// other merge requests, and what is over here may be open there. With `sandbox` the previews are the
-    /// sandbox's, and their merge requests those of a GitLab on this machine.
+    /// Refuses another project than the one of the config, because its numbers belong to other merge
+    /// requests, and a merge request that is closed here may be open there. With `sandbox`, the previews
+    /// are in the sandbox, and the merge requests in a GitLab on this machine.
     pub fn check(&self, config: &Gitlab, sandbox: bool) -> Result<(), Failure> {
         if sandbox {
             let host = self.api.strip_prefix("http://").unwrap_or_default();
@@ -73,7 +73,7 @@ impl GitlabProject {
         .hint("fix `gitlab` in dagger/config/config.json, or what sets CI_PROJECT_ID and CI_API_V4_URL"))
     }
 
-    /// A merge request of it, of which this job knows nothing else.
+    /// Returns a merge request of the project. Its other fields are unknown.
     #[must_use]
     pub fn request(&self, iid: u64) -> MergeRequest {
         MergeRequest {
@@ -90,8 +90,8 @@ impl GitlabProject {
 }
 
 impl MergeRequest {
-    /// Reads the variables (<https://docs.gitlab.com/ci/variables/predefined_variables/>); nothing
-    /// outside of a merge request's pipeline. What they leave out comes from the shared config file.
+    /// Reads the variables (<https://docs.gitlab.com/ci/variables/predefined_variables/>). `None`
+    /// outside of a merge request's pipeline. Missing values come from the shared config file.
     #[must_use]
     pub fn from_variables(
         get: impl Fn(&str) -> Option<String>,
@@ -105,7 +105,7 @@ impl MergeRequest {
         let project = get("CI_MERGE_REQUEST_PROJECT_ID")
             .or_else(|| get("CI_PROJECT_ID"))
             .unwrap_or_else(|| config.project_id.clone());
-        // A fork's merge request may also run in the parent, when one of its members starts it there.
+        // A fork's merge request may also run in the parent project, if a member starts it there.
         let in_fork = get("CI_PROJECT_ID").is_some_and(|own| own != project);
         let page = get("CI_MERGE_REQUEST_PROJECT_URL")
             .map(|url| format!("{}/-/merge_requests/{iid}", url.trim_end_matches('/')));
@@ -122,7 +122,7 @@ impl MergeRequest {
     }
 }
 
-/// The number of a merge request as names hold it. Another way to write one, such as `042`, is no number.
+/// Parses the number of a merge request in a name. Other spellings, such as `042`, are not numbers.
 #[must_use]
 pub fn iid(text: &str) -> Option<u64> {
     let iid: u64 = text.parse().ok()?;

@@ -1,4 +1,4 @@
-//! The plan of a run, with its reasons: values made from the workspace, without any IO.
+//! The plan of a run, with its reasons: values computed from the workspace, without any IO.
 
 pub mod alias;
 pub mod claims;
@@ -46,7 +46,7 @@ pub enum Operation {
     Build,
     /// Build, upload, make live, check.
     Deploy,
-    /// Build, upload a version that is not live, check it at its own address.
+    /// Build, upload a version that is not live, check it at its preview URL.
     Preview,
     /// Make a preview's version live.
     Promote,
@@ -67,7 +67,7 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// Its name on the command line and in records.
+    /// Returns its name on the command line and in records.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -77,7 +77,7 @@ impl Engine {
     }
 }
 
-/// An engine, and why it is this one.
+/// An engine, with the reason for the choice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Choice {
@@ -85,7 +85,7 @@ pub struct Choice {
     pub engine: Engine,
     /// The reason.
     pub reason: String,
-    /// The version of the Dagger CLI, where it takes part.
+    /// The version of the Dagger CLI, if the engine is Dagger.
     pub dagger: Option<String>,
 }
 
@@ -102,7 +102,7 @@ pub struct Plan {
     pub choice: Choice,
     /// The destination.
     pub destination: Destination,
-    /// The commit it is made from.
+    /// The commit that is checked out.
     pub head: Head,
     /// Run even if the same content is live already.
     pub force: bool,
@@ -115,9 +115,9 @@ pub struct Plan {
     /// The percentage of the traffic that the new version gets in a gradual deployment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percent: Option<u8>,
-    /// One plan a project.
+    /// One plan per project.
     pub projects: Vec<ProjectPlan>,
-    /// The rules that are broken. Their projects take no part, and stop no other.
+    /// The broken rules. Their projects are left out, and do not stop the others.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<ProjectRefusal>,
 }
@@ -134,11 +134,11 @@ pub struct ProjectPlan {
     pub dir: Utf8PathBuf,
     /// Its wrangler config, relative to the root.
     pub config: Utf8PathBuf,
-    /// The reason why it takes part.
+    /// The reason why it is selected.
     pub reason: String,
-    /// The content key of everything that decides its output.
+    /// The content key of all of its inputs.
     pub key: String,
-    /// New for every attempt; found again in the record.
+    /// The nonce of the attempt, which is also in the record.
     pub nonce: String,
     /// The folder to install dependencies in. `None` if it has none.
     pub install: Option<Utf8PathBuf>,
@@ -159,26 +159,26 @@ pub struct ProjectPlan {
     pub inputs: BTreeSet<Utf8PathBuf>,
     /// `true` if it has a Dagger module.
     pub module: bool,
-    /// The folder of assets that the build leaves, when the project has any.
+    /// The folder of assets that the build writes. `None` if the project has none.
     pub dist: Option<Utf8PathBuf>,
     /// The wrangler config's settings for the environment.
     pub target: Target,
-    /// The `--env` argument, where the wrangler config has blocks.
+    /// The `--env` argument, if the wrangler config has blocks.
     pub wrangler_environment: Option<String>,
-    /// The environment that the build is told, where it may make a difference.
+    /// The environment that the build gets, if its output may depend on it.
     pub build_environment: Option<String>,
     /// The other projects of the run that are deployed before it, because its config names their Workers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<String>,
-    /// The projects whose Workers it names and that name it as well, so that they are deployed after it.
+    /// The projects whose Workers it names and that also name it, so that they are deployed after it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cyclic: Vec<String>,
-    /// The message of the version: which commit it is.
+    /// The message of the version, which begins with the commit.
     pub message: String,
     /// The settings that a deployment applies to the Worker, in addition to the version.
     pub triggers: Triggers,
-    /// The crons, routes and domains that are set and that this deployment removes, as far as they
-    /// could be read.
+    /// The current crons, routes and domains that this deployment removes. Empty if they could not
+    /// be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub removes: Vec<String>,
     /// The commands of wrangler that run before the upload of a deployment.
@@ -189,11 +189,11 @@ pub struct ProjectPlan {
     pub flags: WranglerFlags,
     /// The health check after the deployment.
     pub health: Health,
-    /// The `package.json` in which `xtask.health` is set, or would be.
+    /// The path of the `package.json` for `xtask.health`, even if it is not set.
     pub manifest: Utf8PathBuf,
     /// The alias of a preview, or its name.
     pub alias: Option<String>,
-    /// The way a preview is made. `None` if it is no preview.
+    /// The strategy of a preview. `None` for other operations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
 }
@@ -210,10 +210,10 @@ pub struct PackageBuild {
     /// The tools that install dependencies and run the build.
     #[serde(skip)]
     pub toolchain: PackageToolchain,
-    /// The folders and files that decide what it writes.
+    /// The folders and files that affect its output.
     #[serde(skip)]
     pub inputs: BTreeSet<Utf8PathBuf>,
-    /// The folders that `main`, `exports` and the like of its `package.json` name, relative to the root.
+    /// The folders that `main`, `exports` and similar fields of its `package.json` refer to, relative to the root.
     #[serde(skip)]
     pub exported: BTreeSet<Utf8PathBuf>,
 }
@@ -231,7 +231,7 @@ pub struct BuildPlan {
     pub containers: ContainerInputs,
 }
 
-/// Returns what installs and builds a project and the packages before it.
+/// Returns the tools and builds of a project and of the packages before it.
 fn all_toolchains<'p>(
     own: &'p PackageToolchain,
     dependencies: &'p [PackageBuild],
@@ -273,23 +273,23 @@ pub struct PlanRequest<'a> {
     pub percent: Option<u8>,
     /// The preview's alias, or its name.
     pub alias: Option<String>,
-    /// The way each project's preview is made. Empty if there are no previews.
+    /// The strategy of each project's preview. Empty if there are no previews.
     pub strategies: BTreeMap<String, Strategy>,
-    /// The reason why each project takes part.
+    /// The reason why each project is selected.
     pub reasons: BTreeMap<String, String>,
     /// Content keys by project, or the reason why there is none.
     pub keys: BTreeMap<String, Result<String, Failure>>,
-    /// The folders and files that decide what each project's build writes.
+    /// The folders and files that affect the output of each project's build.
     pub inputs: BTreeMap<String, BTreeSet<Utf8PathBuf>>,
     /// The tools that install and build each project.
     pub builds: BTreeMap<String, Result<BuildPlan, Failure>>,
-    /// The refusals by project of a config that names files that nothing makes.
+    /// The refusals of configs with missing files that nothing builds, by project.
     pub unbuilt: BTreeMap<String, Failure>,
-    /// Ask the rules too that a run asks right before the upload: for a dry run.
+    /// Also check the rules that a run checks right before the upload. Set for a dry run.
     pub is_dry_run: bool,
     /// The schema of wrangler's config. `None` while wrangler is not installed.
     pub schema: Option<Value>,
-    /// Returns whether a variable of the caller is set.
+    /// Returns true if a variable of the caller is set.
     pub is_set: fn(&str) -> bool,
     /// The attempt's unique part.
     pub nonce: &'a str,
@@ -298,7 +298,7 @@ pub struct PlanRequest<'a> {
 /// The kind of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UploadKind {
-    /// A version that is live at once.
+    /// A version that is live immediately.
     Deployment,
     /// A version that is not live yet.
     Version,
@@ -317,7 +317,8 @@ impl Plan {
         }
     }
 
-    /// Plans the operation for the projects of the request, and finds every refusal that needs no answer of Cloudflare.
+    /// Plans the operation for the projects of the request, and finds every refusal that needs no request to
+    /// Cloudflare.
     #[must_use]
     pub fn new(workspace: &Workspace, inputs: PlanRequest<'_>) -> Plan {
         let (mut parts, mut refused) = (Vec::new(), Vec::new());
@@ -394,7 +395,7 @@ impl ProjectPlan {
         all_toolchains(&self.toolchain, &self.dependencies, self.own_build.as_ref())
     }
 
-    /// Returns the files and folders that steps before the upload read beside the token, relative to the root. A folder
+    /// Returns the files and folders that steps before the upload read with the token, relative to the root. A folder
     /// of migrations may not exist.
     #[must_use]
     pub fn read_by_steps(&self) -> Vec<Utf8PathBuf> {
@@ -455,7 +456,7 @@ impl ProjectPlan {
     }
 }
 
-/// Puts each project behind those whose Workers its config names.
+/// Sorts each project after those whose Workers its config names.
 fn in_order(mut parts: Vec<ProjectPlan>) -> Vec<ProjectPlan> {
     let workers: Vec<(&str, &BTreeSet<String>)> = parts
         .iter()
@@ -474,8 +475,8 @@ fn in_order(mut parts: Vec<ProjectPlan>) -> Vec<ProjectPlan> {
     found.order.iter().filter_map(|at| parts[*at].take()).collect()
 }
 
-/// Returns the argument of `--env`. It is passed only where the config has the block. A config with other blocks gets the empty
-/// one, which says that the top level is meant.
+/// Returns the argument of `--env`, if the config has the block. If it has only other blocks, the argument is empty, which
+/// selects the top level.
 #[must_use]
 pub fn wrangler_environment(project: &Project, environment: &str) -> Option<String> {
     if project.wrangler.has(environment) {
@@ -485,15 +486,15 @@ pub fn wrangler_environment(project: &Project, environment: &str) -> Option<Stri
     }
 }
 
-/// Frameworks with an adapter choose the `env` block at build time. A build that makes no difference
-/// says so, and is then not told.
+/// Returns the environment for the build. Frameworks with an adapter choose the `env` block at build
+/// time. `None` if the project declares that the environment does not matter.
 fn build_environment(project: &Project, environment: &str) -> Option<String> {
     let one = project.package.as_ref().is_some_and(|package| package.settings.one_build);
     (!one && project.wrangler.has(environment)).then(|| environment.to_owned())
 }
 
-/// Returns the message of a version. Cloudflare keeps at most 100 bytes of it on some paths, so it is the
-/// commit, the digest of the triggers that a deployment applies, and for an emergency the reason.
+/// Returns the message of a version. Some endpoints of Cloudflare store at most 100 bytes of it. It has
+/// the commit, the digest of the triggers that a deployment applies, and the reason of `--break-glass`.
 fn message(head: &Head, triggers: Option<&Triggers>, break_glass: Option<&str>) -> String {
     let commit = head.commit.as_deref().unwrap_or("no commit");
     let dirty = if head.dirty { DIRTY } else { "" };

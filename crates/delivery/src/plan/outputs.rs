@@ -1,4 +1,4 @@
-//! Refusals of a project whose config names files that no build makes.
+//! Refuses projects whose config names files that no build writes.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub fn unbuilt(root: &Utf8Path, projects: &[&Project]) -> BTreeMap<String, Failu
     projects.iter().filter_map(refusal).collect()
 }
 
-/// Refuses a config that names a file of the project that does not exist and that no build makes.
+/// Refuses a config with a missing file of the project that no build writes.
 fn check_unbuilt(root: &Utf8Path, project: &Project) -> Result<(), Failure> {
     let value = &project.wrangler.value;
     let blocks = value["env"].as_object().into_iter().flatten().map(|(_, block)| block);
@@ -47,7 +47,7 @@ fn check_unbuilt(root: &Utf8Path, project: &Project) -> Result<(), Failure> {
     let assets = value["assets"]["directory"].as_str();
     for (field, path) in [("main", main), ("assets.directory", assets)] {
         let Some(path) = path else { continue };
-        // Another package may make a file outside of the project.
+        // Another package may write a file outside of the project.
         let inside =
             normalize(&project.dir.join(path)).filter(|path| path.starts_with(&project.dir));
         if inside.is_some_and(|path| !root.join(path).exists()) {
@@ -61,7 +61,7 @@ fn check_unbuilt(root: &Utf8Path, project: &Project) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns the line that gives a project a build.
+/// Returns the hint with the line that sets a build.
 fn build_hint(project: &Project) -> String {
     let Some(package) = &project.package else {
         return format!("add the script `build` to {}, or the missing file", project.manifest());
@@ -111,7 +111,7 @@ const NITRO_OUTPUT: &str = ".output";
 /// The fix of an output of Nitro for another host.
 const NITRO: &str = "set `nitro: { preset: \"cloudflare_module\" }` in the config of Nuxt or Nitro";
 
-/// Returns the way to let a build write `path`.
+/// Returns the hint that makes a build write `path`.
 #[must_use]
 pub fn hint(path: &Utf8Path, manifest: &Utf8Path) -> String {
     let has = |folder: &str| path.components().any(|part| part.as_str() == folder);

@@ -1,16 +1,16 @@
 //! Decides who may change a protected environment: a pipeline of the protected default branch of
 //! the one project that the shared config file names.
 //!
-//! This prevents mistakes, and covers every pipeline that GitLab itself describes truthfully. It
-//! cannot tell GitLab from a person who sets these variables. That person is stopped by the missing
-//! token, because GitLab gives it to no other pipeline. See SECURITY.md.
+//! This prevents mistakes in every pipeline whose variables GitLab sets. It cannot detect a person
+//! who sets these variables. The missing token stops that person, because GitLab gives it to no
+//! other pipeline. See SECURITY.md.
 
 use base::error::{Failure, refused};
 use workspace::config::{CONFIG_FILE, Config, Gitlab};
 use workspace::project::Project;
 use workspace::routes::Route;
 
-/// The facts about the pipeline that protection is decided by. The default is no pipeline at all.
+/// The facts about the pipeline that protection depends on. The default is no pipeline.
 #[derive(Clone, Debug, Default)]
 pub struct PipelineFacts {
     gitlab: String,
@@ -28,8 +28,8 @@ pub struct PipelineFacts {
 
 impl PipelineFacts {
     /// Reads the variables that GitLab sets
-    /// (<https://docs.gitlab.com/ci/variables/predefined_variables/>). One that is not set reads as
-    /// empty; none is trimmed, since GitLab writes them without any space.
+    /// (<https://docs.gitlab.com/ci/variables/predefined_variables/>). An unset variable counts as
+    /// empty. Values are not trimmed, because GitLab writes no spaces.
     #[must_use]
     pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> PipelineFacts {
         let get = |name: &str| get(name).unwrap_or_default();
@@ -55,7 +55,7 @@ impl PipelineFacts {
         if self.gitlab != "true" {
             return Some("this is no GitLab pipeline".to_owned());
         }
-        // Neither has `CI_COMMIT_BRANCH`, so each of these was set by another person as well.
+        // Neither kind has `CI_COMMIT_BRANCH`, so a person must have set these variables.
         if !self.merge_request.is_empty() || self.source == "merge_request_event" {
             return Some("this pipeline is a merge request's".to_owned());
         }
@@ -86,8 +86,8 @@ impl PipelineFacts {
         self.elsewhere(gitlab)
     }
 
-    /// Returns the reason why this is another project than the config's. Without a number there,
-    /// any project matches.
+    /// Returns the reason why this is another project than that of the config. If the config has no
+    /// number, any project matches.
     fn elsewhere(&self, gitlab: &Gitlab) -> Option<String> {
         let number = gitlab.number()?;
         if self.project != number {
@@ -107,11 +107,11 @@ impl PipelineFacts {
     }
 }
 
-/// Refuses what would change a protected environment through the unprotected `environment`: a Worker
-/// that any project serves there, or a host name that leads to one. Wrangler takes a host name from
-/// another Worker without asking if there is no terminal (observed with 4.164).
+/// Refuses a change of a protected environment through the unprotected `environment`: a Worker that
+/// any project serves there, or a host name that leads to one. Without a terminal, wrangler silently
+/// takes over a host name of another Worker (observed with 4.164).
 ///
-/// `all` are the repository's projects, `projects` those that are about to change.
+/// `all` are the repository's projects, `projects` those that will change.
 pub fn check(
     config: &Config,
     all: &[Project],

@@ -1,9 +1,9 @@
-//! The rules that a project must keep to take part in a run. All of them are asked here, before anything changes.
+//! The rules for the projects of a run. All of them are checked here, before anything changes.
 //!
-//! A run fails with the refusals, a dry run prints them, and `doctor` shows them. Two kinds of rules are elsewhere,
-//! because a plan cannot know them: those about this machine (`doctor::preflight`), and those that need a file's content
-//! or an answer of Cloudflare (`engine::uploader::refuse`, right before the upload). The latter also asks about local forms
-//! and steps in a run, with the same functions, so that the refusal has a record.
+//! A run fails with the refusals, a dry run prints them, and `doctor` shows them. Two kinds of rules are elsewhere, because
+//! a plan does no IO: those about this machine (`doctor::preflight`), and those that need a file's content or a request to
+//! Cloudflare (`engine::uploader::refuse`, right before the upload). The latter also checks local forms and steps of a run,
+//! with the same functions, so that the refusal has a record.
 
 use std::collections::BTreeMap;
 
@@ -26,15 +26,15 @@ pub enum RefusalRule {
     Content,
     /// The wrangler config names no other account than the environment.
     Account,
-    /// A protected environment keeps its Workers and host names.
+    /// No other environment changes the Workers and host names of a protected one.
     Protection,
     /// A Worker, a domain and a route belong to one project and environment.
     Claim,
     /// The folder of assets is in the repository and not the project itself.
     Assets,
-    /// A preview's alias makes a free host name.
+    /// The host name of a preview's alias is free.
     Alias,
-    /// A preview gets an address and its own bindings.
+    /// A preview has a URL and its own bindings.
     Preview,
     /// The sandbox can run every binding.
     LocalForm,
@@ -42,9 +42,9 @@ pub enum RefusalRule {
     Field,
     /// Steps before the upload read files of the repository.
     Steps,
-    /// Lock files decide the dependencies of builds.
+    /// Lock files pin the dependencies of builds.
     Build,
-    /// A build makes the files that the wrangler config names, or they exist.
+    /// The files that the wrangler config names exist, or a build writes them.
     Output,
     /// Every input of the build exists.
     Inputs,
@@ -74,7 +74,7 @@ impl RefusalRule {
     }
 }
 
-/// A rule that a project breaks. The project takes no part in the run, and stops no other.
+/// A rule that a project breaks. The project is left out, and does not stop the others.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProjectRefusal {
@@ -106,7 +106,7 @@ impl ProjectRefusal {
         ProjectRefusal { project: project.name.clone(), worker, rule, failure }
     }
 
-    /// Returns true if it is of `project` in `environment`.
+    /// Returns true if it belongs to `project` in `environment`.
     #[must_use]
     pub fn is_of(&self, project: &Project, environment: &str) -> bool {
         self.project == project.name && self.worker == project.target(environment).worker
@@ -126,7 +126,7 @@ impl ProjectRefusal {
     }
 }
 
-/// Returns one failure that lists all of `parts`, those of one subject together. `None` if there is none.
+/// Returns one failure that lists all of `parts`, grouped by subject. `None` if `parts` is empty.
 #[must_use]
 pub fn all_at_once(parts: &[(&str, &Failure)]) -> Option<Failure> {
     let groups: Vec<(&str, String)> = parts
@@ -154,7 +154,7 @@ pub fn all_at_once(parts: &[(&str, &Failure)]) -> Option<Failure> {
     Some(Failure { kind, message, hints })
 }
 
-/// The facts that decide the rules.
+/// The facts that the rules depend on.
 pub struct Rules<'a> {
     config: &'a Config,
     all: &'a [Project],
@@ -162,7 +162,7 @@ pub struct Rules<'a> {
     facts: Facts<'a>,
 }
 
-/// The part of a request that decides the rules.
+/// The part of a request that the rules depend on.
 #[derive(Clone, Copy)]
 pub struct Facts<'a> {
     /// The requested operation.
@@ -173,19 +173,19 @@ pub struct Facts<'a> {
     pub allow_stub: bool,
     /// The preview's alias, or its name.
     pub alias: Option<&'a str>,
-    /// The way each project's preview is made.
+    /// The strategy of each project's preview.
     pub strategies: &'a BTreeMap<String, Strategy>,
     /// The tools that install and build each project.
     pub builds: &'a BTreeMap<String, Result<BuildPlan, Failure>>,
-    /// The refusals by project of a config that names files that nothing makes.
+    /// The refusals of configs with missing files that nothing builds, by project.
     pub unbuilt: &'a BTreeMap<String, Failure>,
     /// Content keys by project. A project without an entry was not read.
     pub keys: &'a BTreeMap<String, Result<String, Failure>>,
-    /// Ask the rules too that a run asks right before the upload, where a broken one gets a record.
+    /// Also check the rules that a run checks right before the upload, where a broken one has a record.
     pub asks_upload_rules: bool,
     /// The schema of wrangler's config. `None` while wrangler is not installed.
     pub schema: Option<&'a Value>,
-    /// Returns whether a variable of the caller is set.
+    /// Returns true if a variable of the caller is set.
     pub is_set: fn(&str) -> bool,
 }
 

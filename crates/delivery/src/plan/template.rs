@@ -23,10 +23,10 @@ pub enum Template {
     Api,
 }
 
-/// A project that is not there yet.
+/// A project to create.
 #[derive(Clone, Debug, Serialize)]
 pub struct NewProject {
-    /// Its name: the folder's path below the place of projects.
+    /// Its name: the folder's path below the folder of projects.
     pub project: String,
     /// Its folder, relative to the repository's root.
     pub dir: Utf8PathBuf,
@@ -42,8 +42,8 @@ pub struct NewProject {
 /// The variables that each environment of the template `api` repeats.
 const VARS: &str = "{ \"vars\": { \"GREETING\": \"Hello\" } }";
 
-/// A Worker's name is part of a host name; what is left of 63 characters is for `-staging` and for the
-/// aliases of previews.
+/// The maximum length of a Worker's name. The rest of a DNS label of 63 characters is for `-staging`
+/// and the aliases of previews.
 const LONGEST_WORKER: usize = 40;
 
 macro_rules! template {
@@ -66,7 +66,7 @@ const API: &[(&str, &str)] = template!("api":
     "package.json", "bun.lock", "wrangler.jsonc", "src/worker.ts", "src/worker.test.ts");
 
 impl NewProject {
-    /// Makes a new project called `name` below `place`.
+    /// Creates a project called `name` below `place`.
     pub fn new(
         name: &str,
         place: &Utf8Path,
@@ -118,7 +118,7 @@ impl NewProject {
     }
 }
 
-/// Names become folders, host names, and words of shells and pipelines.
+/// Checks a name, which is used in folders, host names, shells and pipelines.
 fn check_name(name: &str) -> Result<(), Failure> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let is_valid = |part: &str| {
@@ -139,12 +139,12 @@ fn check_name(name: &str) -> Result<(), Failure> {
     }
 }
 
-/// A Worker's name for a project's: lower-case letters, digits and dashes.
+/// Returns the Worker's name of a project: lowercase letters, digits and dashes.
 fn worker(project: &str) -> String {
     squeeze(&project.to_ascii_lowercase(), |c| c.is_ascii_alphanumeric())
 }
 
-/// `text` with one dash for each run of other characters, and none at its ends.
+/// Replaces each run of other characters with one dash, and trims dashes.
 fn squeeze(text: &str, keep: impl Fn(char) -> bool) -> String {
     let parts = text.split(|c| !keep(c)).filter(|part| !part.is_empty());
     parts
@@ -154,7 +154,7 @@ fn squeeze(text: &str, keep: impl Fn(char) -> bool) -> String {
         .to_owned()
 }
 
-/// Two projects with one Worker would take turns at being live.
+/// Refuses a second project with the same Worker, because they would overwrite each other.
 fn check_worker(worker: &str, environments: &[&str], others: &[Project]) -> Result<(), Failure> {
     let ours: Vec<String> = std::iter::once(worker.to_owned())
         .chain(environments.iter().map(|name| format!("{worker}-{name}")))

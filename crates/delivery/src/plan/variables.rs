@@ -1,4 +1,4 @@
-//! The variables of the caller that builds see, and those that a build tool would read but does not get.
+//! The variables of the caller that builds see, and those that a build tool would read but that are not passed.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ const READ_BY_TOOLS: [&str; 10] = [
     "VUE_APP_",
 ];
 
-/// Returns the digest of each variable that is set. Its value is in no file.
+/// Returns the digest of each variable that is set. The value itself is not stored.
 #[must_use]
 pub fn digests(names: &[String]) -> BTreeMap<&str, String> {
     let entry = |name: &'_ str| raw_variable(name).map(|value| digest_of(&value));
@@ -35,7 +35,7 @@ pub fn digest_of(value: &str) -> String {
     hex(digest(&SHA256, value.as_bytes()).as_ref())
 }
 
-/// Returns what to say about variables that builds do not see as the caller may expect.
+/// Returns notes on variables that the caller may expect builds to see.
 #[must_use]
 pub fn notes(config: &Config) -> Vec<String> {
     let names = base::env::all().into_keys().filter_map(|name| name.into_string().ok());

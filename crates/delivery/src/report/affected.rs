@@ -9,7 +9,7 @@ use workspace::discovery::BrokenConfig;
 use workspace::graph::Origin;
 use workspace::summary::Summary;
 
-/// The whole answer.
+/// The JSON document.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AffectedReport<'a> {
@@ -20,16 +20,16 @@ pub struct AffectedReport<'a> {
     pub changes: &'a Changes,
     /// Affected projects, by folder.
     pub projects: &'a [AffectedItem<'a>],
-    /// Affected packages, by folder. The package of an affected project is among them.
+    /// Affected packages, by folder. Includes the package of an affected project.
     pub packages: &'a [AffectedItem<'a>],
     /// The number of projects.
     pub of: usize,
-    /// Wrangler configs that no project can be made of.
+    /// Wrangler configs that cannot be used.
     pub broken: &'a [BrokenConfig],
 }
 
 impl<'a> AffectedReport<'a> {
-    /// The report on `affected`.
+    /// Creates the report of `affected`.
     #[must_use]
     pub fn new(
         summary: &'a Summary,
@@ -46,7 +46,7 @@ impl<'a> AffectedReport<'a> {
         }
     }
 
-    /// One project a line; with `why`, the base and the reasons too.
+    /// Formats one project per line. With `why`, adds the base and the reasons.
     #[must_use]
     pub fn text(&self, why: bool) -> String {
         if self.projects.is_empty() {
@@ -71,10 +71,10 @@ impl<'a> AffectedReport<'a> {
     }
 }
 
-/// The number of reasons that are shown to people.
+/// The maximum number of reasons in text output.
 const SHOWN: usize = 5;
 
-/// That no project is affected.
+/// Returns the message if no project is affected.
 #[must_use]
 pub fn nothing(changes: &Changes) -> String {
     format!("no project is affected: {}", since(changes))
@@ -97,7 +97,7 @@ fn since(changes: &Changes) -> String {
     }
 }
 
-/// The reasons of one project in one line, as plans show them.
+/// Formats the reasons of one project in one line, for plans.
 #[must_use]
 pub fn line(reasons: &[Reason]) -> String {
     match reasons {
@@ -107,7 +107,7 @@ pub fn line(reasons: &[Reason]) -> String {
     }
 }
 
-/// Returns one reason in words. Names of files come from outside, so that none may start a line.
+/// Formats one reason. Names of files are untrusted, so none may start a line.
 #[must_use]
 pub fn sentence(reason: &Reason) -> String {
     let text = match reason {

@@ -1,18 +1,18 @@
-//! Output of a deploy or preview job that GitLab reads without any token: the environment's
-//! address, and links on the job's page.
+//! The reports of a deploy or preview job for GitLab, which need no token: the environment's URL,
+//! and links on the job's page.
 
 use serde_json::{Value, json};
 
 use crate::record::Record;
 
-/// The longest address that an environment takes.
+/// The maximum length of an environment's URL.
 const ADDRESS: usize = 255;
 
 /// The maximum size of a dotenv report in bytes.
 const BYTES: usize = 5 * 1024;
 
-/// The dotenv report: `variable` with the first address that answers, or nothing. GitLab refuses the
-/// whole file over a blank line, and expands `$NAME` in values later
+/// Returns the dotenv report: `variable` with the first URL, or an empty file. GitLab refuses a file
+/// with a blank line, and expands `$NAME` in values later
 /// (<https://docs.gitlab.com/ci/yaml/artifacts_reports/#artifactsreportsdotenv>).
 #[must_use]
 pub fn dotenv(records: &[Record], variable: &str) -> String {
@@ -23,8 +23,8 @@ pub fn dotenv(records: &[Record], variable: &str) -> String {
     url.map(|url| format!("{variable}={url}\n")).unwrap_or_default()
 }
 
-/// The annotations report: a link for each address that answers. Of a preview's two, the second is
-/// that of one version (<https://docs.gitlab.com/ci/yaml/artifacts_reports/#artifactsreportsannotations>).
+/// Returns the annotations report: a link for each URL. The second URL of a preview is that of one version
+/// (<https://docs.gitlab.com/ci/yaml/artifacts_reports/#artifactsreportsannotations>).
 #[must_use]
 pub fn annotations(records: &[Record]) -> Value {
     let mut links: Vec<Value> = Vec::new();

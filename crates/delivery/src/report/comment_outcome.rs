@@ -1,10 +1,10 @@
-//! Records of previews as rows.
+//! Converts records of previews to rows of the comment.
 
 use crate::record::{DeployStatus, Record};
 use gitlab::comment::{CommentRow, PreviewStatus};
 
-/// Returns the comment's row of one attempt. The commit is left to the job, which knows the one that
-/// people know; a record has the merge commit where GitLab tests merged results.
+/// Returns the comment's row of one attempt. The job adds the commit, because a record may have the
+/// merge commit of merged results.
 #[must_use]
 pub fn row(record: &Record) -> CommentRow {
     let is_done = record.status.is_done();

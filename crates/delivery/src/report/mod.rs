@@ -1,4 +1,4 @@
-//! Reports as text. Nothing here does IO.
+//! Formats reports as text. Does no IO.
 
 pub mod affected;
 pub mod ci;
@@ -26,7 +26,7 @@ pub struct RunReport<'a> {
     pub schema: u32,
     /// The exit code of the run.
     pub exit: u8,
-    /// One record a project.
+    /// One record per project.
     pub records: &'a [Record],
     /// The reason why there was nothing to do.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,13 +34,13 @@ pub struct RunReport<'a> {
 }
 
 impl<'a> RunReport<'a> {
-    /// The report on `records`.
+    /// Creates the report of `records`.
     #[must_use]
     pub fn new(records: &'a [Record]) -> RunReport<'a> {
         RunReport { schema: 1, exit: exit(records) as u8, records, nothing: None }
     }
 
-    /// The report on a run that had nothing to do.
+    /// Creates the report of a run that had nothing to do.
     #[must_use]
     pub fn nothing(because: &'a str) -> RunReport<'a> {
         RunReport { nothing: Some(because), ..RunReport::new(&[]) }
@@ -126,8 +126,8 @@ pub fn summary(records: &[Record]) -> String {
     text
 }
 
-/// Returns the warnings and errors of failed attempts. Projects with the same error, such as that of an install that they
-/// share, have it in common.
+/// Returns the warnings and errors of failed attempts. Projects with the same error, such as that of a shared install,
+/// are grouped.
 fn failures(failed: &[&Record]) -> String {
     const SHOWN: usize = 3;
     let mut groups: Vec<Vec<&Record>> = Vec::new();
@@ -212,7 +212,7 @@ fn warnings(record: &Record) -> String {
     record.warnings.iter().map(line).collect()
 }
 
-/// Returns the error of an attempt under the name of its project, or of all that have it.
+/// Returns the error of an attempt with the name of its project, or of all projects with this error.
 fn error(names: &str, record: &Record) -> String {
     let line = |error| format!("{} {names}: {error}\n", paint(RED, "error:"));
     record.error.as_ref().map(line).unwrap_or_default()

@@ -9,7 +9,7 @@ use workspace::discovery::BrokenConfig;
 use workspace::graph::{Edge, Graph};
 use workspace::project::Project;
 
-/// A project and what it is made from.
+/// A project and its dependencies.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProjectEntry<'a> {
@@ -20,19 +20,19 @@ pub struct ProjectEntry<'a> {
     pub depends_on: Vec<Edge<'a>>,
 }
 
-/// The whole list.
+/// The JSON document.
 #[derive(Debug, Serialize)]
 pub struct ProjectsReport<'a> {
     /// The version of this shape.
     pub schema: u32,
     /// Sorted by folder.
     pub projects: Vec<ProjectEntry<'a>>,
-    /// Wrangler configs that no project can be made of.
+    /// Wrangler configs that cannot be used.
     pub broken: &'a [BrokenConfig],
 }
 
 impl<'a> ProjectsReport<'a> {
-    /// The report on `workspace`.
+    /// Creates the report of `workspace`.
     #[must_use]
     pub fn new(workspace: &'a Workspace, graph: &'a Graph) -> ProjectsReport<'a> {
         let entry = |project: &'a Project| ProjectEntry {

@@ -1,4 +1,4 @@
-//! A plan as a POSIX shell script that does the same without xtask.
+//! Formats a plan as a POSIX shell script that does the same without xtask.
 
 use camino::Utf8Path;
 
@@ -26,7 +26,7 @@ pub fn script_of<'c>(
     format!("#!/bin/sh\n{}{}", preamble(root), commands.collect::<String>())
 }
 
-/// The script of `plan`. `setup` are the commands that put missing tools in place first.
+/// Returns the script of `plan`. `setup` has the commands that install missing tools first.
 pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<String, Failure> {
     let destination = &plan.destination;
     let token_file = token_file(&places.root);
@@ -39,14 +39,14 @@ pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<
     text += if plan.head.dirty { ", with uncommitted changes\n" } else { "\n" };
     text += &preamble(&places.root);
     if let Some(port) = destination.sandbox {
-        // Another program may listen on the port of a sandbox that has ended, and would get its token.
+        // Another program may listen on the port of a stopped sandbox, and would get its token.
         let server = quote(places.root.join(".xtask/sandbox/server.json").as_str());
         text += &format!(
             "grep -q '\"port\": {port},' {server} || {{ echo 'the sandbox does not run on port {port}: \
              cargo xtask sandbox up' >&2; exit 3; }}\n"
         );
     }
-    // Containers bring their own tools.
+    // Containers have their own tools.
     let setup = if plan.choice.engine == Engine::Host { setup } else { &[] };
     for command in setup {
         text += &command.script(&places.root, &token_file);
@@ -105,7 +105,7 @@ pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<
 /// The path where the script writes the program that prepares an upload.
 const PROGRAM: &str = ".xtask/tmp/prepare-upload.js";
 
-/// The commands of one project, in order. `program` is the file of the program that prepares an upload.
+/// Returns the commands of one project, in order. `program` is the file of the program that prepares an upload.
 fn commands(
     plan: &Plan,
     part: &ProjectPlan,
@@ -145,13 +145,13 @@ fn commands(
     Ok(commands)
 }
 
-/// A comment ends with its line, and a name may hold a line break.
+/// Formats a comment on one line, because a name may contain a line break.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if is_control_or_bidi(c) { ' ' } else { c }).collect()
 }
 
-/// The health check as one line. `curl --fail` is right only where any success is accepted; named
-/// status codes are compared.
+/// Returns the health check as one line. `curl --fail` is correct only if any success is accepted.
+/// Configured status codes are compared.
 fn check(base: &str, health: &Health) -> String {
     if *health == Health::Off {
         return "# no health check: `xtask.health` is false\n".to_owned();

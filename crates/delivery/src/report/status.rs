@@ -1,4 +1,4 @@
-//! The live versions of all projects and environments, as a table.
+//! Formats the live versions of all projects and environments as a table.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,18 +32,18 @@ pub enum LiveState {
     Live {
         /// The version and its deployment.
         live: Box<Live>,
-        /// The addresses.
+        /// The URLs.
         urls: Vec<String>,
-        /// It was made from the content of the working tree: it carries this content key.
+        /// `true` if its content key is that of the working tree.
         in_step: bool,
-        /// The crons, routes, domains and settings of the working tree were applied.
+        /// `true` if the crons, routes, domains and settings of the working tree are applied.
         triggers_applied: bool,
     },
-    /// Nothing was ever deployed there.
+    /// Nothing was ever deployed.
     Nothing,
-    /// The wrangler config has no block for this environment, so that it means another one's Worker.
+    /// The wrangler config has no block for this environment, so it uses the Worker of another one.
     NoBlock {
-        /// The environment whose Worker it is.
+        /// The environment that owns the Worker.
         worker_of: String,
     },
     /// It could not be read.
@@ -53,7 +53,7 @@ pub enum LiveState {
     },
 }
 
-/// The whole answer.
+/// The JSON document.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusReport<'a> {
@@ -63,9 +63,9 @@ pub struct StatusReport<'a> {
     pub head: &'a Head,
     /// By environment, then by project.
     pub rows: Vec<StatusRow>,
-    /// Environments that cannot be asked from here, with the reason.
+    /// Environments that cannot be read, with the reason.
     pub skipped: BTreeMap<String, String>,
-    /// Workers that this tool deployed from a commit of this repository, and that no project owns any more.
+    /// Workers that xtask deployed from a commit of this repository, and that no project owns any more.
     pub unowned: UnownedWorkers,
 }
 
@@ -94,13 +94,13 @@ pub struct UnownedWorker {
 }
 
 impl<'a> StatusReport<'a> {
-    /// The report on `rows`.
+    /// Creates the report of `rows`.
     #[must_use]
     pub fn new(head: &'a Head, rows: Vec<StatusRow>, skipped: BTreeMap<String, String>) -> Self {
         StatusReport { schema: 1, head, rows, skipped, unowned: UnownedWorkers::default() }
     }
 
-    /// Returns whether every request got a response.
+    /// Returns true if every request got a response.
     #[must_use]
     pub fn complete(&self) -> bool {
         !self.rows.iter().any(|row| matches!(row.state, LiveState::Unreadable { .. }))
@@ -163,7 +163,7 @@ impl UnownedWorkers {
 }
 
 impl LiveState {
-    /// Returns the cells from the state to the address.
+    /// Returns the cells from the state to the URL.
     fn cells(&self, now: u64) -> Vec<Cell> {
         let (live, urls, state) = match self {
             LiveState::Nothing => return vec![Cell::new("nothing is live", DIM)],
@@ -200,7 +200,7 @@ impl LiveState {
     }
 }
 
-/// Returns text of another machine as one line.
+/// Returns untrusted text as one line.
 pub(crate) fn plain(text: &str) -> String {
     text.replace(char::is_control, " ")
 }

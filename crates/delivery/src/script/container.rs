@@ -1,5 +1,5 @@
-//! The install and the builds of a project as calls of Dagger's own API. No module is loaded for them: loading one
-//! costs more than most builds.
+//! Formats the install and the builds of a project as calls of Dagger's own API. They load no module, because that
+//! takes longer than most builds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,10 +18,10 @@ use workspace::steps::Runtime;
 /// The folder of the repository in a container.
 pub const ROOT: &str = "/src";
 
-/// The variable of the shell that holds the container with everything built.
+/// The shell variable of the container after all builds.
 pub const BUILT: &str = "built";
 
-/// Paths that no container gets: what is installed or written again, git's data, and files of secrets.
+/// Paths that no container gets: files that are installed or generated again, git's data, and files with secrets.
 const EXCLUDES: [&str; 7] = [
     "**/.dev.vars*",
     "**/.env",
@@ -53,14 +53,14 @@ impl ContainerInputs {
     }
 }
 
-/// Returns true if a generated container installs or builds the project, because it has no module for that.
+/// Returns true if the script itself installs or builds the project, because the project has no module.
 #[must_use]
 pub fn is_used(part: &ProjectPlan) -> bool {
     let works = part.own_build.is_some() || part.toolchain.installation.is_some();
     !part.module && works
 }
 
-/// Returns the lines that leave the container with everything built in [`BUILT`].
+/// Returns the lines that set [`BUILT`] to the container after all builds.
 pub fn lines(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
     Ok(vec![source(part)?, format!("{BUILT}=$({})", pipeline(part)?.join(" | "))])
 }
@@ -71,8 +71,8 @@ pub fn container_path(dir: &Utf8Path) -> Utf8PathBuf {
     Utf8Path::new(ROOT).join(dir)
 }
 
-/// Returns the line that names the files of the build: those that the project is made from, and no others, so that a
-/// change elsewhere keeps what is cached.
+/// Returns the line with the files of the build: only the inputs of the project, so that a change elsewhere does not
+/// invalidate the cache.
 fn source(part: &ProjectPlan) -> Result<String, Failure> {
     let root = relative(&part.dir, Utf8Path::new(""));
     let mut line = format!("source=$(host | directory {}", quote(root.as_str())?);
@@ -82,7 +82,7 @@ fn source(part: &ProjectPlan) -> Result<String, Failure> {
     for path in EXCLUDES {
         line += &format!(" --exclude={}", quote(path)?);
     }
-    // What an earlier build left is not taken for this one's.
+    // The output of an earlier build must not count as this one's.
     if let Some(dist) = super::exports(part).filter(|_| part.own_build.is_some()) {
         line += &format!(" --exclude={}", quote(&pattern(dist.as_str()))?);
     }
@@ -120,7 +120,7 @@ fn pattern(path: &str) -> String {
     path.chars().map(|c| if is_special(c) { '?' } else { c }).collect()
 }
 
-/// Returns the calls that make the container.
+/// Returns the calls that create the container.
 fn pipeline(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
     let settings = &part.containers;
     let toolchains: Vec<&PackageToolchain> = part.toolchains().collect();
@@ -165,7 +165,7 @@ fn pipeline(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
     Ok(calls)
 }
 
-/// Returns the image to start from: that of Node if anything needs it, else that of Bun.
+/// Returns the base image: that of Node if a tool needs it, else that of Bun.
 fn image(images: &Images, toolchains: &[&PackageToolchain]) -> String {
     let node = toolchains.iter().find_map(|toolchain| toolchain.node.as_ref());
     match (node, &images.node) {
@@ -213,7 +213,7 @@ fn cache(manager: Manager) -> (&'static str, &'static str) {
     }
 }
 
-/// The places in a container: every tool is on PATH under its own name.
+/// Returns the paths in a container: every tool is on PATH under its own name.
 fn places(settings: &ContainerInputs, toolchains: &[&PackageToolchain]) -> Places {
     let tools = toolchains.iter().flat_map(|toolchain| toolchain.tools());
     let tools: BTreeMap<Tool, Utf8PathBuf> =
@@ -245,7 +245,7 @@ fn run(command: &ProcessCommand) -> Result<Vec<String>, Failure> {
     Ok(calls)
 }
 
-/// Returns the calls that give the container variables of the caller. Their values are in no script and no output.
+/// Returns the calls that pass variables of the caller to the container. Their values are in no script and no output.
 fn secrets(names: &[&str]) -> Result<Vec<String>, Failure> {
     names
         .iter()
@@ -259,7 +259,7 @@ fn call(name: &str, arguments: &[&str]) -> Result<String, Failure> {
     Ok(format!("{name} {}", words.join(" ")))
 }
 
-/// Returns the call that runs a program. After `--` the CLI takes words as they are.
+/// Returns the call that runs a program. After `--` the CLI does not parse words as options.
 fn exec(argv: &[String]) -> Result<String, Failure> {
     let words: Vec<&str> = argv.iter().map(String::as_str).collect();
     call("with-exec --", &words)

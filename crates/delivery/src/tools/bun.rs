@@ -1,4 +1,4 @@
-//! Bun in the pinned version: the one on PATH if it fits, else a locked install of our own.
+//! Finds Bun in the pinned version: the one on PATH if it fits, else our own locked install.
 
 use std::time::Duration;
 use workspace::toolchain::{Toolchain, tools_folder};
@@ -23,7 +23,7 @@ pub enum Bun {
     OnPath(Utf8PathBuf),
     /// Installed by us.
     Installed(Utf8PathBuf),
-    /// Not there yet; [`install`] puts it here.
+    /// Not installed yet. [`install`] installs it here.
     Missing(Utf8PathBuf),
 }
 
@@ -37,10 +37,10 @@ impl Bun {
     }
 }
 
-/// The Bun on PATH and what it says its version is.
+/// The Bun on PATH and its version.
 pub type OnPath = (Utf8PathBuf, Option<String>);
 
-/// Looks for Bun on PATH, and waits for its answer this long.
+/// Finds Bun on PATH. `timeout` limits the query of its version.
 #[must_use]
 pub fn on_path(deadline: Duration) -> Option<OnPath> {
     let path = which("bun")?;
@@ -48,8 +48,8 @@ pub fn on_path(deadline: Duration) -> Option<OnPath> {
     Some((path, version))
 }
 
-/// Looks for Bun `version`, which a program is asked for once. `XTASK_TOOLS` moves the folder of our own
-/// installs, so that several checkouts can share it; it is `.xtask/tools` by default.
+/// Finds Bun `version`. Queries the version of a program once. `XTASK_TOOLS` sets the folder of our own
+/// installs, so that several checkouts can share it. The default is `.xtask/tools`.
 #[must_use]
 pub fn find(root: &Utf8Path, version: &str) -> Bun {
     let ask = |program: &Utf8Path| {
@@ -62,7 +62,7 @@ pub fn find(root: &Utf8Path, version: &str) -> Bun {
     choose(root, version, on_path, ask)
 }
 
-/// Chooses between the Bun that was found on PATH and our own, which is asked for its version by `ask`.
+/// Chooses between the Bun on PATH and our own install, whose version `ask` reads.
 #[must_use]
 pub fn choose(
     root: &Utf8Path,
@@ -83,14 +83,14 @@ pub fn choose(
     }
 }
 
-/// The folder of our own install.
+/// Returns the folder of our own install.
 #[must_use]
 pub fn folder(root: &Utf8Path, version: &str) -> Utf8PathBuf {
     tools_folder(root).join(format!("bun-{version}"))
 }
 
-/// Returns npm's path of the program. The package of this platform holds it, so that no install
-/// script has to run.
+/// Returns npm's path of the program. It is in the package of this platform, so no install script
+/// has to run.
 fn installed_program() -> String {
     let os = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };
     let arch = if cfg!(target_arch = "x86_64") { "x64" } else { std::env::consts::ARCH };
@@ -98,12 +98,12 @@ fn installed_program() -> String {
     format!("node_modules/@oven/bun-{os}-{arch}{libc}/bin/bun")
 }
 
-/// Returns the commands that install Bun from npm, frozen to the lock file.
+/// Returns the commands that install Bun from npm with a frozen lock file.
 #[must_use]
 pub fn install(root: &Utf8Path, version: &str) -> Vec<ProcessCommand> {
     let folder = folder(root, version);
     let toolchain = Toolchain::bun(root);
-    // A registry that cannot be reached must not delay what the cache has.
+    // An unreachable registry must not delay an install from the cache.
     let install = cmd!(
         &folder,
         "npm ci --prefer-offline --ignore-scripts --no-audit --no-fund",
@@ -124,7 +124,7 @@ pub fn install(root: &Utf8Path, version: &str) -> Vec<ProcessCommand> {
     commands
 }
 
-/// Returns the commands that write the pins that this program carries. None for those of the repository.
+/// Returns the commands that write the pins that are compiled into this program. Empty for those of the repository.
 #[must_use]
 pub fn write_pins(root: &Utf8Path, toolchain: &Toolchain) -> Vec<ProcessCommand> {
     let unwritten = toolchain.unwritten();
@@ -145,7 +145,7 @@ pub fn reported_version(program: &Utf8Path, deadline: Duration) -> Option<String
     probe::capture_stdout(&cmd!(".", "{program} --version", deadline))
 }
 
-/// The first program called `name` on PATH.
+/// Returns the first program called `name` on PATH.
 #[must_use]
 pub fn which(name: &str) -> Option<Utf8PathBuf> {
     let path = base::env::raw_variable("PATH")?;

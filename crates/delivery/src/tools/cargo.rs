@@ -1,4 +1,4 @@
-//! Cargo, for the parts of this repository that are built on first use.
+//! Runs Cargo for the parts of this repository that are built on first use.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub const INHERITED: [&str; 13] = [
     "RUST_TEST_THREADS",
 ];
 
-/// The cargo that runs us, with `arguments`.
+/// Returns the command of the current cargo with `arguments`.
 #[must_use]
 pub fn command(root: &Utf8Path, arguments: &[&str]) -> ProcessCommand {
     let cargo = base::env::raw_variable("CARGO").unwrap_or_else(|| "cargo".to_owned());

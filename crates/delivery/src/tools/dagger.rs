@@ -1,4 +1,4 @@
-//! The Dagger CLI: its version, whether an engine answers, how it is run, what it says when it fails.
+//! The Dagger CLI: its version, the version of its engine, its runs, and its error messages.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -13,11 +13,12 @@ use base::command::ProcessCommand;
 use base::version::Version;
 use base::{probe, version_cache};
 
-/// A build and an upload, with room for a first load of the modules.
+/// The timeout of a build and an upload, including a first load of the modules.
 const DEADLINE: Duration = Duration::from_secs(2700);
 
-/// The timeout of the engine's version. A first answer took 1.5 s, later ones less than 1 s.
-/// Without an engine, the CLI would wait forever and print nothing (seen with v0.21.8).
+/// The timeout of the query of the engine's version. The first response took 1.5 s, later ones less
+/// than 1 s. Without an engine, the CLI would wait forever and print nothing (observed with
+/// v0.21.8).
 const PROBE: Duration = Duration::from_secs(4);
 
 /// The variables that the CLI needs to find an engine, and Docker to find its daemon.
@@ -36,29 +37,29 @@ const INHERITED: [&str; 12] = [
     VARIABLE,
 ];
 
-/// The versions that the scripts are known to work with: from the first whose exit codes can be
-/// trusted, up to the first that renames the commands that we use.
+/// The supported versions: from the first one with reliable exit codes, up to the first one that
+/// renames the commands that we use.
 pub const SUPPORTED: Range<Version> = Version([0, 20, 2])..Version([0, 22, 0]);
 
-/// The version in what `dagger version` prints, without the `v`: `dagger v0.21.8 (image://…)
-/// linux/amd64`, and since 1.0 a line `version: v1.0.0`. A self-built CLI names none.
+/// Parses the version in the output of `dagger version`, without the `v`: `dagger v0.21.8
+/// (image://…) linux/amd64`, and since 1.0 a line `version: v1.0.0`. A self-built CLI prints none.
 #[must_use]
 pub fn parse_version(text: &str) -> Option<String> {
     let mut words = text.split_whitespace().filter_map(|word| word.strip_prefix('v'));
     words.find(|word| Version::find(word).is_some()).map(str::to_owned)
 }
 
-/// Returns whether the scripts are known to work with `version`.
+/// Returns true if `version` is supported.
 #[must_use]
 pub fn is_supported(version: &str) -> bool {
     Version::find(version).is_some_and(|version| SUPPORTED.contains(&version))
 }
 
-/// The version that the CLI printed, read once: it does not change while we run.
+/// The version of the CLI, read once.
 static VERSION: OnceLock<Option<String>> = OnceLock::new();
 
-/// The version of the CLI on PATH. `None` if there is none that answers. Asked once, and whoever
-/// comes while it is being asked waits for the answer.
+/// Returns the version of the CLI on PATH. `None` if there is no working CLI. Queries it once.
+/// Parallel callers wait for the result.
 #[must_use]
 pub fn version(root: &Utf8Path) -> Option<String> {
     let known = || {
@@ -68,7 +69,7 @@ pub fn version(root: &Utf8Path) -> Option<String> {
     VERSION.get_or_init(known).clone()
 }
 
-/// The version that the CLI on PATH says right now.
+/// Queries the version of the CLI on PATH.
 #[must_use]
 pub fn says_version(root: &Utf8Path) -> Option<String> {
     ask(root, &bun::which("dagger")?)
@@ -78,13 +79,13 @@ fn ask(root: &Utf8Path, program: &Utf8Path) -> Option<String> {
     parse_version(&probe::capture_stdout(&cmd!(root, "{program} version", PROBE))?)
 }
 
-/// Begins to ask for the version, which takes 0.1 s, while there is something else to do.
+/// Starts to query the version in the background, which takes 0.1 s.
 pub fn ask_version(root: &Utf8Path) {
     let root = root.to_owned();
     std::thread::spawn(move || version(&root));
 }
 
-/// The version of the engine, when one answers soon.
+/// Returns the version of the engine. `None` if it does not respond in time.
 #[must_use]
 pub fn engine_version(root: &Utf8Path) -> Option<String> {
     let program = bun::which("dagger")?;
@@ -94,8 +95,8 @@ pub fn engine_version(root: &Utf8Path) -> Option<String> {
     (!output.is_empty()).then(|| output.trim_start_matches('v').to_owned())
 }
 
-/// The version of the container runtime's daemon that starts an engine here. `None` if it does
-/// not answer soon. A running but broken daemon would hang.
+/// Returns the version of the container runtime's daemon that starts an engine here. `None` if it
+/// does not respond in time, because a broken daemon may hang.
 #[must_use]
 pub fn daemon_version(root: &Utf8Path, program: &Utf8Path) -> Option<String> {
     let mut command = cmd!(root, "{program} version --format '{{.Server.Version}}'", probe::QUICK);
@@ -103,8 +104,8 @@ pub fn daemon_version(root: &Utf8Path, program: &Utf8Path) -> Option<String> {
     probe::capture_stdout(&command).filter(|output| !output.is_empty())
 }
 
-/// Runs `script` in `dir`. As a file on stdin, because a bare `dagger` prints its usage, runs
-/// nothing and exits with 0 (since v0.21.4).
+/// Returns the command that runs `script` in `dir`. The script is a file on stdin, because a bare
+/// `dagger` prints its usage, runs nothing and exits with 0 (since v0.21.4).
 #[must_use]
 pub fn command(dir: &Utf8Path, script: String) -> ProcessCommand {
     let mut command = cmd!(dir, "dagger --progress=plain /dev/stdin", DEADLINE)
@@ -116,7 +117,7 @@ pub fn command(dir: &Utf8Path, script: String) -> ProcessCommand {
     command
 }
 
-/// Texts in Dagger's output, each with the next step.
+/// Strings in Dagger's output, each with the next step.
 const MESSAGES: [(&str, &str); 14] = [
     (
         "Cannot connect to the Docker daemon",

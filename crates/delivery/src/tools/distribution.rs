@@ -1,4 +1,4 @@
-//! The archive that `dist` makes: xtask, the sandbox, and the revision that they were made from.
+//! The archive of `dist`: xtask, the sandbox, and the revision that they were compiled from.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -7,10 +7,10 @@ use crate::context::Ctx;
 use workspace::git;
 use workspace::modules::{TOOL, TOOL_LOCK};
 
-/// The file beside the programs of an archive.
+/// The file next to the programs of an archive.
 pub const MARK: &str = "dist.json";
 
-/// The parts of this tool in its own repository.
+/// The parts of xtask in its own repository.
 const OWN_PARTS: [&str; 4] = ["Cargo.lock", "crates", "sandbox", TOOL];
 
 /// The origin of the programs in an archive.
@@ -23,14 +23,14 @@ pub struct Distribution {
     pub version: String,
     /// The system that the programs run on.
     pub target: String,
-    /// The commit that they were made from.
+    /// The commit that they were compiled from.
     pub commit: String,
-    /// Git's ids of the files that they were made from.
+    /// Git's ids of their source files.
     pub source: String,
 }
 
 impl Distribution {
-    /// Reads the file beside this program. `None` if the program is of no archive.
+    /// Reads the file next to this program. `None` if the program is not from an archive.
     #[must_use]
     pub fn of_this_program() -> Option<Distribution> {
         let text = std::fs::read_to_string(folder()?.join(MARK)).ok()?;
@@ -44,19 +44,19 @@ fn folder() -> Option<Utf8PathBuf> {
     Some(own.parent()?.to_owned())
 }
 
-/// Tells whether this program is of an archive, so that the sandbox is beside it.
+/// Returns true if this program is from an archive. Then the sandbox is in the same folder.
 #[must_use]
 pub fn is_distributed() -> bool {
     folder().is_some_and(|folder| folder.join(MARK).is_file())
 }
 
-/// Returns the parts of a repository that its xtask is made from, relative to the root.
+/// Returns the paths of a repository that its xtask is compiled from, relative to the root.
 #[must_use]
 pub fn parts(root: &Utf8Path) -> &'static [&'static str] {
     if root.join(TOOL_LOCK).is_file() { &OWN_PARTS[3..] } else { &OWN_PARTS }
 }
 
-/// Returns git's ids of the files that xtask is made from in the commit that is checked out. `None` if there is none.
+/// Returns git's ids of xtask's source files in the commit that is checked out. `None` if there is no commit.
 #[must_use]
 pub fn source(root: &Utf8Path) -> Option<String> {
     let objects: Vec<String> = parts(root).iter().map(|part| format!("HEAD:{part}")).collect();
@@ -69,7 +69,7 @@ pub fn source(root: &Utf8Path) -> Option<String> {
     git::ask(root, &arguments).map(|ids| ids.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// Warns if this program is of an archive and the checkout has another revision of it.
+/// Warns if this program is from an archive and the checkout has another revision of it.
 pub fn warn_if_other(ctx: &Ctx) {
     let Some(own) = Distribution::of_this_program() else { return };
     if let Some(warning) = difference(&own, source(&ctx.root).as_deref()) {

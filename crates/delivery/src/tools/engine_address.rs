@@ -25,21 +25,21 @@ pub fn as_text() -> String {
 /// The kind of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// A container runtime of this machine starts or holds the engine. One of these programs does it.
+    /// A container runtime of this machine starts or runs the engine, with one of these programs.
     Container(Vec<&'static str>),
-    /// A socket of this machine, as a path.
+    /// The path of a socket on this machine.
     Socket(String),
     /// A server, as `host:port`. The connection is neither encrypted nor authenticated.
     Open(String),
     /// A server behind a protocol that authenticates, or Dagger's own service.
     Secure(String),
-    /// A pod, as its name.
+    /// The name of a pod.
     Pod(String),
-    /// A scheme that the CLI does not know.
+    /// A scheme that the CLI does not support.
     Unknown(String),
 }
 
-/// The container runtimes that the CLI looks for, in its order.
+/// The container runtimes that the CLI searches for, in its order.
 const RUNTIMES: [&str; 5] = ["docker", "podman", "nerdctl", "finch", "container"];
 
 impl Address {
@@ -69,8 +69,8 @@ impl Address {
         }
     }
 
-    /// Returns true if it is known that no engine listens there. A container, a pod or an authenticated server is
-    /// only known to the CLI.
+    /// Returns true if no engine listens at the address. Returns false for a container, a pod or an authenticated
+    /// server, because only the CLI can connect to them.
     #[must_use]
     pub fn refuses(&self) -> bool {
         match self {
@@ -85,7 +85,7 @@ impl Address {
         }
     }
 
-    /// Returns whether an unencrypted connection leaves this machine.
+    /// Returns true if an unencrypted connection leaves this machine.
     #[must_use]
     pub fn is_exposed(&self) -> bool {
         let Address::Open(server) = self else { return false };
@@ -121,7 +121,7 @@ mod tests {
         }
     }
 
-    /// A child of another test has a copy of the closed listener until it starts its program.
+    /// A child of another test has a copy of the closed listener until it executes its program.
     fn refuses_soon(address: &Address) -> bool {
         let pause = || std::thread::sleep(Duration::from_millis(10));
         (0..1_000).any(|_| {

@@ -1,4 +1,4 @@
-//! The programs that deliver: Bun, package managers, cargo, Dagger and the sandbox. They decide nothing.
+//! Finds and runs programs: Bun, package managers, cargo, Dagger and the sandbox. Makes no decisions about projects.
 
 pub mod bun;
 pub mod cargo;

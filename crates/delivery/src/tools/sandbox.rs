@@ -27,85 +27,85 @@ use base::secret::Secret;
 use workspace::key::hex;
 use workspace::remote_binding::{HYPERDRIVE, Hyperdrive};
 
-/// The sandbox's target folder, inside of the one that xtask runs from.
+/// The sandbox's target folder, inside of xtask's target folder.
 const OWN_TARGET: &str = "sandbox";
 
-/// The time that the cron triggers of a Worker may take.
+/// The timeout of a Worker's cron triggers.
 const CRON_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// The port that a new sandbox asks for first.
+/// The preferred port of a new sandbox.
 pub const DEFAULT_PORT: u16 = 8787;
 
-/// The variable that overrules the token file: nothing about the token is then written to disk.
+/// The variable that replaces the token file. The token is then not written to disk.
 pub const TOKEN_VARIABLE: &str = "SANDBOX_TOKEN";
 
 /// Other variables that it reads: see `sandbox/README.md`.
 const GITLAB_VARIABLES: [&str; 3] =
     ["SANDBOX_GITLAB_PROJECT", "SANDBOX_GITLAB_ROOT", "SANDBOX_GITLAB_TOKENS"];
 
-/// The time that a server has to prove that it is the sandbox.
+/// The timeout of the proof that a server is the sandbox.
 const PROOF_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The time that it may take to answer after it was started.
+/// The timeout of its first response after the start.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
-/// A running sandbox, as it says of itself in `server.json`.
+/// A running sandbox, as described in its `server.json`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Server {
     /// Its process id.
     pub pid: i32,
     /// Its loopback port.
     pub port: u16,
-    /// The address of its page.
+    /// The URL of its page.
     pub url: String,
     /// When it started, RFC 3339.
     pub started: String,
 }
 
-/// The folder of its state.
+/// Returns the folder of its state.
 #[must_use]
 pub fn state(root: &Utf8Path) -> Utf8PathBuf {
     root.join(".xtask/sandbox")
 }
 
-/// The file that holds its token, readable by its owner alone.
+/// Returns the path of its token file, which only its owner can read.
 #[must_use]
 pub fn token_file(root: &Utf8Path) -> Utf8PathBuf {
     state(root).join("token")
 }
 
-/// The file that holds the token of its GitLab.
+/// Returns the path of the token file of its GitLab.
 #[must_use]
 pub fn gitlab_token_file(root: &Utf8Path) -> Utf8PathBuf {
     state(root).join("gitlab-token")
 }
 
-/// Its log.
+/// Returns the path of its log.
 #[must_use]
 pub fn log_file(root: &Utf8Path) -> Utf8PathBuf {
     root.join(".xtask/logs/sandbox.log")
 }
 
-/// Returns the path of what its Workers write.
+/// Returns the path of the log of its Workers.
 #[must_use]
 pub fn output_file(root: &Utf8Path) -> Utf8PathBuf {
     state(root).join("logs/workers.log")
 }
 
-/// The file of the secret by which it proves who it is.
+/// Returns the path of the secret that proves its identity.
 #[must_use]
 pub fn identity_file(root: &Utf8Path) -> Utf8PathBuf {
     state(root).join("identity")
 }
 
-/// Returns the running sandbox of this checkout. `None` if none answers, or if what answers cannot
-/// prove that it is the sandbox: another program may listen on the port of one that has ended.
+/// Returns the running sandbox of this checkout. `None` if no server responds, or if it cannot
+/// prove that it is the sandbox. Another program may listen on the port of a stopped sandbox.
 #[must_use]
 pub fn running(root: &Utf8Path) -> Option<Server> {
     let text = std::fs::read_to_string(state(root).join("server.json")).ok()?;
     let server: Server = serde_json::from_str(&text).ok()?;
     let secret = identity_file(root);
-    // Whoever can read the secret can claim to be the sandbox.
+    // Any program that can read the secret can claim to be the sandbox.
     let is_private = secret.metadata().ok()?.permissions().mode() & 0o077 == 0;
     let secret = std::fs::read_to_string(secret).ok().filter(|_| is_private)?;
     let mut nonce = [0; 16];
@@ -116,19 +116,20 @@ pub fn running(root: &Utf8Path) -> Option<Server> {
     let answer = http::get(&agent, &url, &[]).ok()?;
     let answer: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.trim().as_bytes());
-    // The port is part of the message, so that another server cannot pass on a real sandbox's proof.
+    // The port is part of the message, so that another server cannot forward the proof of a real sandbox.
     let message = format!("sandbox-proof-1:{}:{nonce}", server.port);
     let wanted = hex(hmac::sign(&key, message.as_bytes()).as_ref());
     if answer["proof"] != wanted.as_str() {
         return None;
     }
-    // The sandbox holds the lock of its state. The lock of a copied folder is free: the sandbox is another checkout's.
+    // The sandbox holds the lock of its state. If the lock is free, the folder is a copy, and the sandbox belongs
+    // to another checkout.
     let lock = File::open(state(root).join("lock")).ok()?;
     lock.try_lock().is_err().then_some(server)
 }
 
-/// Returns the port on which the sandbox runs, else the one on which it would start. Nothing may be
-/// sent to the latter: [`check`] is called before a token goes there.
+/// Returns the port on which the sandbox runs, else the one on which it would start. Call [`check`]
+/// before a token is sent to the latter.
 #[must_use]
 pub fn planned_port(root: &Utf8Path) -> u16 {
     let last = || std::fs::read_to_string(state(root).join("port")).ok()?.trim().parse().ok();
@@ -149,15 +150,15 @@ pub fn check(root: &Utf8Path, port: u16) -> Result<(), Failure> {
 /// The result of [`provide`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProvisionResult {
-    /// A line for each storage that was made.
+    /// A line for each created storage.
     pub made: Vec<String>,
     /// The names of the secrets that have their default value.
     pub default_secrets: Vec<String>,
 }
 
-/// Tells the sandbox which project and environment a Worker belongs to, and the default values of its secrets. Makes
-/// the storage that the config names where it does not exist yet, because it was made at Cloudflare. The sandbox takes
-/// ids of Cloudflare's form only, so that a placeholder is refused with the upload.
+/// Sends the project and environment of a Worker, and the default values of its secrets, to the sandbox. Creates
+/// missing storage of the config, because it exists only at Cloudflare. The sandbox accepts only ids in Cloudflare's
+/// format, so the upload refuses a placeholder.
 pub fn provide(
     root: &Utf8Path,
     port: u16,
@@ -168,7 +169,7 @@ pub fn provide(
 ) -> Result<ProvisionResult, Failure> {
     let (target, storage) = (&part.target, &part.target.storage);
     let address = |one: &Hyperdrive| {
-        // The variable goes before the config, as with `wrangler dev`.
+        // The variable has precedence over the config, as with `wrangler dev`.
         let address =
             variable(&format!("{HYPERDRIVE}{}", one.name)).or_else(|| one.address.clone());
         Some(serde_json::json!({ "id": one.id, "address": address? }))
@@ -214,7 +215,7 @@ pub fn provide(
 pub struct CronRun {
     /// The trigger.
     pub cron: String,
-    /// `ok`, or what ended it.
+    /// `ok`, or the error.
     pub outcome: String,
 }
 
@@ -247,9 +248,9 @@ pub fn run_cron(
     })
 }
 
-/// The token for its API.
+/// Returns the token for its API.
 pub fn token(root: &Utf8Path) -> Result<Secret, Failure> {
-    // Empty counts as unset, as it does to the sandbox itself.
+    // An empty value counts as unset, as in the sandbox itself.
     let given = variable(TOKEN_VARIABLE);
     if let Some(token) = given {
         return Ok(Secret::new(&token));
@@ -280,13 +281,13 @@ pub fn source(root: &Utf8Path) -> Option<Utf8PathBuf> {
 }
 
 /// Returns the command that builds the sandbox. `None` if there is no source, or if xtask runs from the
-/// target folder of another checkout, whose own builds make both programs.
+/// target folder of another checkout, which builds both programs.
 ///
-/// The target folder is the sandbox's own. In xtask's, Cargo would lock out every other `cargo xtask`
-/// until the sandbox is built, without a word.
+/// The sandbox has its own target folder. In xtask's folder, Cargo would silently block every other
+/// `cargo xtask` until the sandbox is built.
 #[must_use]
 pub fn build(root: &Utf8Path) -> Option<ProcessCommand> {
-    // That of an archive is beside xtask, and needs no Cargo.
+    // The sandbox of an archive is next to xtask, and needs no Cargo.
     if distribution::is_distributed() {
         return None;
     }
@@ -305,7 +306,7 @@ pub fn build(root: &Utf8Path) -> Option<ProcessCommand> {
     Some(cargo::command(root, &arguments))
 }
 
-/// Returns the target folder that xtask runs from. `None` if its program was moved elsewhere.
+/// Returns the target folder that xtask runs from. `None` if its program is not in a target folder.
 fn target_folder() -> Option<Utf8PathBuf> {
     Some(program_folder()?.parent()?.to_owned())
 }
@@ -318,7 +319,7 @@ fn program_folder() -> Option<Utf8PathBuf> {
     Some(if folder.file_name() == Some("deps") { folder.parent()? } else { folder }.to_owned())
 }
 
-/// Returns the path of the sandbox's program: what [`build`] makes, else beside xtask's own.
+/// Returns the path of the sandbox's program: the output of [`build`], else the one next to xtask.
 pub fn program(root: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
     let folder =
         program_folder().ok_or_else(|| failed("cannot tell where xtask itself is installed"))?;
@@ -326,7 +327,7 @@ pub fn program(root: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
     Ok(own.map_or(folder, |target| target.join(OWN_TARGET).join("debug")).join("sandbox"))
 }
 
-/// Starts the sandbox and waits until it answers. It outlives this process.
+/// Starts the sandbox and waits until it responds. It outlives this process.
 pub fn start(
     root: &Utf8Path,
     bun: &Utf8Path,
@@ -381,7 +382,7 @@ pub fn start(
         .into())
 }
 
-/// Asks a running sandbox to end, and waits until it has: it holds a lock for as long as it lives.
+/// Stops a running sandbox and waits until it has released its lock.
 pub fn stop(root: &Utf8Path, server: &Server) -> Result<()> {
     let pid = Pid::from_raw(server.pid);
     let path = state(root).join("lock");
@@ -397,7 +398,7 @@ pub fn stop(root: &Utf8Path, server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// Signals a process. One that has ended already is no error.
+/// Signals a process. Ignores a process that has ended.
 fn signal(pid: Pid, signal: Signal) -> nix::Result<()> {
     match kill(pid, signal) {
         Err(Errno::ESRCH) => Ok(()),
@@ -405,7 +406,7 @@ fn signal(pid: Pid, signal: Signal) -> nix::Result<()> {
     }
 }
 
-/// The last `count` lines of a text file; none when it cannot be read.
+/// Returns the last `count` lines of a text file. Empty if it cannot be read.
 #[must_use]
 pub fn last_lines(path: &Utf8Path, count: usize) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap_or_default();

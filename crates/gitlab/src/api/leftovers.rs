@@ -1,4 +1,4 @@
-//! Merge requests that are through, and environments that are not stopped
+//! Reads merge requests that ended, and environments that are not stopped
 //! (<https://docs.gitlab.com/api/merge_requests/>, <https://docs.gitlab.com/api/environments/>).
 
 use std::collections::BTreeSet;
@@ -10,26 +10,26 @@ use serde_json::json;
 use super::request::Client;
 use super::{paging, segment};
 
-/// The most rows of a list that are read.
+/// The maximum number of rows to read from a list.
 pub const MOST: usize = 500;
 
-/// The most pages of a list that are read.
+/// The maximum number of pages to read from a list.
 const PAGES: u64 = 50;
 
-/// The number of merge requests that one request names, so that its address stays short.
+/// The number of merge requests in one request, so that its URL stays short.
 const AT_ONCE: usize = 50;
 
 /// The highest number that GitLab's database can store.
 const HIGHEST: u64 = i32::MAX as u64;
 
-/// A merge request, as far as we read it.
+/// The fields of a merge request that we read.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Request {
     /// Its number in its project.
     pub iid: u64,
     /// Its state.
     pub state: RequestState,
-    /// Its page.
+    /// The URL of its page.
     #[serde(default)]
     pub web_url: Option<String>,
     /// When it was opened, RFC 3339.
@@ -51,10 +51,10 @@ pub enum RequestState {
     Merged,
     /// It was closed.
     Closed,
-    /// It is not there any more: a later one is or was there, and no number is given twice.
+    /// It was deleted: a later merge request exists or existed, and GitLab does not reuse numbers.
     #[serde(skip_deserializing)]
     Deleted,
-    /// There is none of its number and none after it. It may be one of another project.
+    /// Neither this number nor a later one exists. It may belong to another project.
     #[serde(skip_deserializing)]
     Unknown,
     /// It is open, or about to be merged.
@@ -71,8 +71,8 @@ pub struct GitlabEnvironment {
     pub name: String,
 }
 
-/// The merge requests that were merged or closed and have changed since `since` (RFC 3339), those
-/// that changed last first. The flag says that there are more than are read.
+/// Returns the merge requests that were merged or closed and have changed since `since` (RFC 3339),
+/// the latest changes first. The flag is true if there are more than [`MOST`].
 pub fn list_finished(
     client: &Client<'_>,
     project: &str,
@@ -91,7 +91,7 @@ pub fn list_finished(
     Ok((found, cut))
 }
 
-/// The merge requests of these numbers, with those that are not there.
+/// Returns the merge requests with these numbers, including those that do not exist.
 pub fn list_by_number(
     client: &Client<'_>,
     project: &str,
@@ -108,8 +108,8 @@ pub fn list_by_number(
     let missing = iids.iter().filter(|iid| !found.iter().any(|row| row.iid == **iid));
     let missing: Vec<u64> = missing.copied().collect();
     if !missing.is_empty() {
-        // Numbers are not a field that lists are ordered by. An imported project may have others than the
-        // newest with a higher number; what this makes of it is too low, which spares more.
+        // The API cannot sort lists by number. In an imported project, the newest merge request may not
+        // have the highest number. The result is then too low, so more previews are kept.
         let newest = client.get(&format!("{base}?order_by=created_at&sort=desc&per_page=1"))?;
         let newest: Vec<Request> = newest.json(200)?;
         let last = newest.iter().chain(&found).map(|row| row.iid).max().unwrap_or(0);
@@ -137,20 +137,20 @@ pub fn state(client: &Client<'_>, project: &str, iid: u64) -> Result<RequestStat
     Ok(reply.json::<Request>(200)?.state)
 }
 
-/// The environments below `review/` that are available.
+/// Returns the available environments below `review/`.
 pub fn available(client: &Client<'_>, project: &str) -> Result<Vec<GitlabEnvironment>> {
     let project = segment(project);
     let path = format!("/projects/{project}/environments?states=available&search=review%2F");
     Ok(pages(client, &path)?.0)
 }
 
-/// Stops an environment without its stop job: what that would do is done.
+/// Stops an environment without its stop job, because the work of that job is done.
 pub fn stop(client: &Client<'_>, project: &str, id: u64) -> Result<()> {
     let path = format!("/projects/{}/environments/{id}/stop", segment(project));
     client.post(&path, &json!({ "force": true }))?.ok(200)
 }
 
-/// The rows of a list, and whether there are more than [`MOST`].
+/// Returns the rows of a list, and whether there are more than [`MOST`].
 fn pages<T: for<'de> Deserialize<'de>>(client: &Client<'_>, path: &str) -> Result<(Vec<T>, bool)> {
     let mut found: Vec<T> = Vec::new();
     let mut page = Some(1);
@@ -161,7 +161,7 @@ fn pages<T: for<'de> Deserialize<'de>>(client: &Client<'_>, path: &str) -> Resul
         let reply = client.get(&format!("{path}&per_page=100&page={number}"))?;
         found.extend(reply.json::<Vec<T>>(200)?);
         let next = paging::next(&reply.headers).filter(|&next| next > number);
-        // Rows that may not be read are left out of their page, so pages can be empty without an end.
+        // GitLab removes unreadable rows from a page, so an empty page may not be the last one.
         if next.is_some_and(|next| next > PAGES) {
             return Ok((found, true));
         }

@@ -20,14 +20,14 @@ use request::{Client, Reply};
 /// More pages of 100 than any merge request has.
 const PAGES: u64 = 1000;
 
-/// A comment, as far as we read it.
+/// The fields of a comment that we read.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Note {
-    /// Its number in the whole instance. Lower ones are older.
+    /// Its id, which is unique in the instance. Lower ids are older.
     pub id: u64,
     /// Its Markdown as it was written.
     pub body: String,
-    /// `true` if GitLab wrote it itself, as after a push.
+    /// `true` if GitLab wrote it, for example after a push.
     #[serde(default)]
     pub system: bool,
     /// The author.
@@ -51,7 +51,7 @@ pub enum Wrote {
     Done(u64),
     /// The note does not exist any more.
     Missing,
-    /// The outcome is unknown. The requested pause is over.
+    /// The outcome is unknown. The requested delay has passed.
     Open,
 }
 
@@ -64,8 +64,8 @@ pub struct Notes<'a> {
 }
 
 impl<'a> Notes<'a> {
-    /// The comments of merge request `iid` in `project`, which is a number or a full path. `marked`
-    /// says whether a body claims to be ours. Asks who the token is.
+    /// Returns the comments of merge request `iid` in `project`, which is a number or a full path.
+    /// `marked` returns whether a body has our marker. Reads the user of the token.
     pub fn new(
         client: &'a Client<'a>,
         project: &str,
@@ -75,7 +75,7 @@ impl<'a> Notes<'a> {
         Ok(Notes::with_user(client, project, iid, Notes::whoami(client)?, marked))
     }
 
-    /// As [`Notes::new`], for a user that is known already.
+    /// Does the same as [`Notes::new`] for a known user.
     #[must_use]
     pub fn with_user(
         client: &'a Client<'a>,
@@ -93,17 +93,18 @@ impl<'a> Notes<'a> {
         client.get("/user")?.json(200)
     }
 
-    /// The user of the token.
+    /// Returns the user of the token.
     #[must_use]
     pub fn user(&self) -> &User {
         &self.user
     }
 
-    /// Ours, the oldest first: by marker **and** author, since a marker can be pasted by anyone.
+    /// Returns our notes, the oldest first. A note is ours by its marker **and** its author, because anyone can
+    /// paste the marker.
     ///
-    /// A page may be short or empty though others follow, because notes that the user may not read
-    /// are taken out of it (observed in `lib/api/notes.rb` of GitLab): the header alone says which
-    /// page is the last.
+    /// A page may be short or empty although others follow, because GitLab removes notes that the
+    /// user may not read (see `lib/api/notes.rb` of GitLab). Only the header tells which page is
+    /// the last.
     pub fn ours(&self) -> Result<Vec<Note>> {
         let mut found: Vec<Note> = Vec::new();
         let mut page = Some(1);
@@ -132,8 +133,8 @@ impl<'a> Notes<'a> {
         Ok(Some(reply.json(200)?).filter(|note| self.is_ours(note)))
     }
 
-    /// Creates a note, for the `tried`th time. It is not tried again: after an answer that leaves open
-    /// whether it is there, look first.
+    /// Creates a note, in attempt number `tried`. Does not retry: if the outcome is unknown, the
+    /// caller must first check whether the note exists.
     pub fn create(&self, body: &str, tried: u32) -> Result<Wrote> {
         match self.client.attempt("POST", &self.path, &json!({ "body": body }), tried)? {
             None => Ok(Wrote::Open),
@@ -141,8 +142,8 @@ impl<'a> Notes<'a> {
         }
     }
 
-    /// Replaces a note's text, for the `tried`th time. It is not tried again: the text may be out of date
-    /// by then.
+    /// Replaces a note's text, in attempt number `tried`. Does not retry, because the text may be out of
+    /// date by then.
     pub fn edit(&self, id: u64, body: &str, tried: u32) -> Result<Wrote> {
         let path = format!("{}/{id}", self.path);
         match self.client.attempt("PUT", &path, &json!({ "body": body }), tried)? {
@@ -152,7 +153,7 @@ impl<'a> Notes<'a> {
         }
     }
 
-    /// Deletes a note that may be gone already. Whether it is gone now.
+    /// Deletes a note that may not exist any more. Returns true if it does not exist now.
     pub fn delete(&self, id: u64) -> Result<bool> {
         let reply = self.client.delete(&format!("{}/{id}", self.path))?;
         match reply.status {
@@ -167,7 +168,7 @@ impl<'a> Notes<'a> {
 }
 
 impl Reply {
-    /// The body of an answer that must have this status.
+    /// Returns the body of a response. Errors unless it has this status.
     fn json<T: for<'de> Deserialize<'de>>(&self, status: u16) -> Result<T> {
         self.ok(status)?;
         serde_json::from_slice(&self.body)
@@ -179,7 +180,7 @@ impl Reply {
     }
 }
 
-/// `text` as one segment of a path. A project's full path has slashes in it.
+/// Encodes `text` as one segment of a path. A project's full path contains slashes.
 pub(crate) fn segment(text: &str) -> String {
     let keep = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     text.bytes()

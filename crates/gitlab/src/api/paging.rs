@@ -6,12 +6,12 @@ use ureq::http::HeaderMap;
 
 use base::http::retry_after;
 
-/// The time to wait if the server names none: its limit on new notes is 300 a minute and carries
-/// no header (<https://docs.gitlab.com/administration/settings/rate_limit_on_notes_creation/>).
+/// The delay if the server sends none: its limit on new notes is 300 per minute, and the response
+/// has no header (<https://docs.gitlab.com/administration/settings/rate_limit_on_notes_creation/>).
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The page after this one. `Link` may name another host behind a proxy, so only its page counts.
-/// Totals are not used, because GitLab leaves them out above 10,000 rows.
+/// Returns the next page. `Link` may name another host behind a proxy, so only its page number is
+/// used. Totals are not used, because GitLab omits them above 10,000 rows.
 #[must_use]
 pub fn next(headers: &HeaderMap) -> Option<u64> {
     if let Some(page) = text(headers, "x-next-page") {
@@ -25,7 +25,7 @@ pub fn next(headers: &HeaderMap) -> Option<u64> {
     query.split('&').find_map(|pair| pair.strip_prefix("page="))?.parse().ok()
 }
 
-/// Returns the time that the server wants us to wait after 429. The request throttle sends `Retry-After`, and
+/// Returns the delay that the server requests after 429. The request throttle sends `Retry-After`, and
 /// `RateLimit-Reset` in seconds since 1970
 /// (<https://docs.gitlab.com/administration/settings/user_and_ip_rate_limits/>).
 #[must_use]

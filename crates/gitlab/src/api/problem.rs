@@ -1,4 +1,4 @@
-//! The problem of a request, in one line and without the token.
+//! Describes the error of a request in one line, without the token.
 
 use std::fmt;
 
@@ -7,22 +7,22 @@ use serde_json::Value;
 use super::request::Reply;
 use base::http::{retry_after, short};
 
-/// A request that did not do what it should.
+/// A failed request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The method and path.
     pub request: String,
-    /// The status; 0 when there was no answer.
+    /// The status. 0 if there was no response.
     pub status: u16,
     /// The server's message, or the reason why there was no response.
     pub detail: String,
-    /// The scope that the token lacks (`insufficient_scope`), or what is wrong with it
-    /// (`invalid_token`).
+    /// The reason that GitLab gives about the token: a missing scope (`insufficient_scope`), or an
+    /// invalid token (`invalid_token`).
     pub code: Option<String>,
 }
 
 impl Problem {
-    /// An answer with a status that it should not have.
+    /// Creates the error for an unexpected status.
     #[must_use]
     pub fn answer(reply: &Reply) -> Problem {
         let json: Option<Value> = serde_json::from_slice(&reply.body).ok();
@@ -43,7 +43,7 @@ impl Problem {
         Problem { request: reply.request.clone(), status: reply.status, detail, code }
     }
 
-    /// An answer that is not what the API describes.
+    /// Creates the error for a response that does not match the API's description.
     #[must_use]
     pub fn shape(reply: &Reply, error: &str) -> Problem {
         let detail = format!("an unexpected shape: {error}");

@@ -1,4 +1,4 @@
-//! One request to GitLab, and when it may be made again.
+//! Sends requests to GitLab and retries those that are safe to repeat.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ use base::retry::RetryBudget;
 use base::secret::{Redactor, Secret, redact};
 use base::time::unix_now;
 
-/// The service that pauses are for.
+/// The name of the service in messages about delays.
 const WHO: &str = "GitLab";
 
 /// The response of the server.
 #[derive(Debug)]
 pub struct Reply {
-    /// The method and path that it answers.
+    /// The method and path of the request.
     pub request: String,
     /// The status.
     pub status: u16,
@@ -88,29 +88,30 @@ impl<'a> Client<'a> {
         Ok(Client { base, header: "PRIVATE-TOKEN", token, agent, retry_budget })
     }
 
-    /// Authenticates with a job's own token, which has its own header
+    /// Authenticates with a job token, which has its own header
     /// (<https://docs.gitlab.com/api/rest/authentication/>).
     #[must_use]
     pub fn of_job(self) -> Client<'a> {
         Client { header: "JOB-TOKEN", ..self }
     }
 
-    /// Reads, again where the server is busy or broken.
+    /// Sends a GET request. Retries transient errors.
     pub fn get(&self, path: &str) -> Result<Reply> {
         self.send("GET", path, None)
     }
 
-    /// Deletes, again as when reading: what is deleted twice is gone.
+    /// Sends a DELETE request. Retries like a read, because a deletion is idempotent.
     pub fn delete(&self, path: &str) -> Result<Reply> {
         self.send("DELETE", path, None)
     }
 
-    /// Posts, again only where the server says that it did nothing.
+    /// Sends a POST request. Retries only if the response proves that nothing changed.
     pub fn post(&self, path: &str, body: &Value) -> Result<Reply> {
         self.send("POST", path, Some(body))
     }
 
-    /// Posts a credential that GitLab is to keep, which any other request has removed from its body.
+    /// Sends a POST request with a credential that GitLab should store. All other requests redact credentials in
+    /// their bodies.
     pub fn post_credential(&self, path: &str, body: &Value) -> Result<Reply> {
         let once = || self.once_with("POST", path, Some(body.to_string()));
         let outcome = self.retry_budget.change(WHO, once);
@@ -126,8 +127,8 @@ impl<'a> Client<'a> {
         self.checked_reply(method, path, outcome)
     }
 
-    /// Makes one request, the `tried`th of its kind. Nothing comes back when it may or may not have been
-    /// carried out; the pause that this asks for is over then.
+    /// Sends one request, in attempt number `tried`. `None` if its outcome is unknown. The requested
+    /// delay has passed then.
     pub fn attempt(
         &self,
         method: &str,
@@ -142,7 +143,7 @@ impl<'a> Client<'a> {
         self.checked_reply(method, path, outcome).map(Some)
     }
 
-    /// A connection that broke, as a problem of the request.
+    /// Creates the error for a broken connection.
     fn checked_reply(&self, method: &str, path: &str, outcome: Result<Reply>) -> Result<Reply> {
         outcome.map_err(|error| match error.downcast_ref::<ureq::Error>() {
             Some(cause) => {
@@ -153,12 +154,12 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// Makes one request, without any secret in its body.
+    /// Sends one request, with secrets removed from its body.
     fn once(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Reply> {
         self.once_with(method, path, body.map(|body| redact(&body.to_string())))
     }
 
-    /// Makes one request. A redirect is an error, since it would take the token elsewhere.
+    /// Sends one request. A redirect is an error, because it would send the token to another server.
     fn once_with(&self, method: &str, path: &str, body: Option<String>) -> Result<Reply> {
         let mut request = Request::builder()
             .method(method)
@@ -207,7 +208,7 @@ impl<'a> Client<'a> {
     }
 }
 
-/// A request in an error.
+/// Formats a request for an error.
 fn describe(method: &str, path: &str) -> String {
     format!("{method} {}", path.split('?').next().unwrap_or_default())
 }

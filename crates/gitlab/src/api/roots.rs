@@ -13,8 +13,8 @@ const BUNDLES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// The variables that name a bundle: one in place of the system's, one beside it. GitLab sets the
-/// second when the runner knows a private authority
+/// The variables that name a bundle: the first replaces the system's, the second is added to it.
+/// GitLab sets the second one if the runner has a private authority
 /// (<https://docs.gitlab.com/runner/configuration/tls-self-signed/>).
 const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "CI_SERVER_TLS_CA_FILE"];
 
@@ -24,7 +24,7 @@ pub fn roots(get: impl Fn(&str) -> Option<String>) -> Result<RootCerts, Failure>
     let mut found = Vec::new();
     match instead {
         Some((name, path)) => found.extend(read_certificates(name, &path)?),
-        // The system's own file may hold what we cannot read; then it counts as absent.
+        // We may not be able to parse the system's own file. It then counts as absent.
         None => found.extend(BUNDLES.iter().find_map(|path| read(path).ok()).unwrap_or_default()),
     }
     if let Some((name, path)) = beside {

@@ -8,10 +8,10 @@ use super::problem::Problem;
 use super::request::Client;
 use super::segment;
 
-/// The time of the nightly schedule, which is not that of everybody else.
+/// The time of the nightly schedule. It avoids the full hour, when most schedules run.
 pub const CRON: &str = "17 3 * * *";
 
-/// A schedule, as far as we read it.
+/// The fields of a schedule that we read.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct PipelineSchedule {
     /// Its description.
@@ -24,7 +24,7 @@ pub struct PipelineSchedule {
     pub active: bool,
 }
 
-/// A project, as far as we read it.
+/// The fields of a project that we read.
 #[derive(Clone, Debug, Deserialize)]
 struct ProjectFields {
     #[serde(default)]

@@ -13,7 +13,7 @@ use serde_json::json;
 /// More pages of 100 than any project has.
 const PAGES: u64 = 20;
 
-/// A variable as GitLab keeps it. Its value is read past: only whether there is one is kept.
+/// A variable of GitLab. Its value is skipped: only whether it is empty is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct StoredVariable {
     /// Its name.
@@ -51,7 +51,7 @@ fn is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error
     Ok(value.is_some_and(|text| text.trim().is_empty()))
 }
 
-/// Every variable of `project`, which is a number or a full path. A group's are not among them.
+/// Returns the variables of `project`, which is a number or a full path. Variables of its group are not included.
 pub fn list(client: &Client<'_>, project: &str) -> Result<Vec<StoredVariable>> {
     let mut found = Vec::new();
     let mut page = Some(1);
@@ -61,7 +61,7 @@ pub fn list(client: &Client<'_>, project: &str) -> Result<Vec<StoredVariable>> {
         if reply.status != 200 {
             return Err(Problem::answer(&reply).into());
         }
-        // The reader's own words could hold a value.
+        // The parser's error could contain a value.
         let rows: Vec<StoredVariable> = serde_json::from_slice(&reply.body)
             .map_err(|_| anyhow!("GitLab's answer is no list of variables"))?;
         found.extend(rows);

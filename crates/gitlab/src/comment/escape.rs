@@ -1,8 +1,8 @@
-//! Escapes text from outside for Markdown: it can neither start a line, nor end its cell, nor mention anyone.
+//! Escapes untrusted text for Markdown: it can neither start a line, nor end its cell, nor mention anyone.
 //!
 //! A line of a note that starts with a slash is executed with the rights of its author
-//! (<https://docs.gitlab.com/user/project/quick_actions/>), and GitLab drops carriage returns before
-//! it looks. Within code no mention and no reference takes effect.
+//! (<https://docs.gitlab.com/user/project/quick_actions/>), and GitLab drops carriage returns first.
+//! Within code, mentions and references have no effect.
 
 /// Returns `text` as code on one line, at most `limit` characters of it. Returns `None` if no character
 /// is visible.
@@ -15,7 +15,7 @@ pub fn code(text: &str, limit: usize) -> Option<String> {
     if !line.contains(['`', '|', '\\']) {
         return Some(format!("`{line}`"));
     }
-    // A code span cannot hold these in a table; in HTML every character can be written as a number.
+    // A code span cannot contain these characters in a table. In HTML, every character can be written as a number.
     Some(format!("<code>{}</code>", encode(&line)))
 }
 
@@ -46,7 +46,7 @@ fn encode(line: &str) -> String {
         .collect()
 }
 
-/// Returns a link whose label is trusted Markdown. Returns the label alone if `url` is no web address.
+/// Returns a link whose label is trusted Markdown. Returns only the label if `url` is not an HTTP URL.
 #[must_use]
 pub fn link(label: &str, url: &str) -> String {
     match address(url) {
@@ -56,7 +56,7 @@ pub fn link(label: &str, url: &str) -> String {
 }
 
 /// Returns `url` with every character encoded that could end a link, a cell or a line. Returns `None` if
-/// it is no web address, or hides its host behind a user name.
+/// it is not an HTTP URL, or hides its host behind a user name.
 #[must_use]
 pub fn address(url: &str) -> Option<String> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
@@ -69,7 +69,7 @@ pub fn address(url: &str) -> Option<String> {
     let keep = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/?#=%+,@!".contains(&b);
     let encoded = url.bytes().map(|b| match b {
         _ if keep(b) => char::from(b).to_string(),
-        // Not encoded for the server, but no longer the start of an entity.
+        // The server decodes it to the same character, but it is no longer the start of an entity.
         b'&' => "&amp;".to_owned(),
         _ => format!("%{b:02X}"),
     });

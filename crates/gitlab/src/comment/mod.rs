@@ -1,7 +1,7 @@
-//! The comment of a merge request: rows to Markdown, and rows back from the Markdown of a note.
+//! The comment of a merge request: renders rows as Markdown, and parses rows from the Markdown of a note.
 //!
-//! The note itself carries its rows as hidden JSON, so that jobs which know nothing of each other
-//! can each change their own rows and keep the others'.
+//! The note contains its rows as hidden JSON, so that independent jobs can each change their own
+//! rows and keep the others.
 
 pub mod escape;
 pub mod render;
@@ -9,31 +9,31 @@ pub mod state;
 
 use serde::{Deserialize, Serialize};
 
-/// The first line of the comment. It is not rendered, and it is no proof: anyone can paste it, so
-/// the author counts as well.
+/// The first line of the comment. It is not rendered. It proves nothing, because anyone can paste
+/// it, so the author is checked too.
 pub const MARKER: &str = "<!-- xtask preview v1 -->";
 
 /// The status of a project's preview.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PreviewStatus {
-    /// A job works on it.
+    /// A job is building it.
     Building,
-    /// It answers.
+    /// It is ready.
     Ready,
-    /// It could not be made.
+    /// It failed.
     Failed,
-    /// There is none before the merge, which deploys the project for the first time.
+    /// There is no preview before the merge, which deploys the project for the first time.
     Undeployed,
     /// The merge request does not change it.
     Unaffected,
-    /// It was there, and is no longer.
+    /// It was removed.
     Removed,
-    /// It is not updated any more, but its alias goes on answering, because Cloudflare cannot delete one.
+    /// It is not updated any more, but its alias still works, because Cloudflare cannot delete an alias.
     AliasOnly,
 }
 
-/// A row of the comment, for one project. Every text may come from outside.
+/// A row of the comment, for one project. Every string may be untrusted.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CommentRow {
@@ -41,13 +41,13 @@ pub struct CommentRow {
     pub project: String,
     /// The status.
     pub status: PreviewStatus,
-    /// The address that stays the same over every push.
+    /// The URL that stays the same for every push.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias_url: Option<String>,
-    /// The address of exactly this version.
+    /// The URL of exactly this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version_url: Option<String>,
-    /// The commit it was made from.
+    /// The commit that it was built from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
     /// The time of this status, RFC 3339 in UTC.
@@ -62,13 +62,13 @@ pub struct CommentRow {
     /// The warning of a preview that is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
-    /// The id of the pipeline that says so. A later pipeline's row is not replaced by an earlier's.
+    /// The id of the pipeline that wrote the row. A row of an earlier pipeline does not replace it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<u64>,
 }
 
 impl CommentRow {
-    /// Returns a row with a status alone.
+    /// Returns a row with only a status.
     pub fn new(project: impl Into<String>, status: PreviewStatus) -> CommentRow {
         CommentRow {
             project: project.into(),
@@ -90,11 +90,11 @@ impl CommentRow {
 pub enum RowChange<'a> {
     /// Add or replace these rows. Rows of other projects stay.
     Rows(&'a [CommentRow]),
-    /// Every preview ended at this time. It is removed, except for the aliases of the projects `aliases`.
+    /// Every preview ended at this time. All are removed, except for the aliases of the projects in `aliases`.
     End {
         /// The time, RFC 3339 in UTC.
         time: &'a str,
-        /// The projects whose aliases go on answering.
+        /// The projects whose aliases still work.
         aliases: &'a [&'a str],
     },
 }
@@ -112,8 +112,8 @@ impl RowChange<'_> {
     }
 }
 
-/// Returns `stored` with `ours` in place of rows of the same projects, by project. A project that is
-/// built again still answers at its alias.
+/// Returns `stored` with `ours` in place of rows of the same projects, by project. The alias of a
+/// project that is built again still works.
 #[must_use]
 pub fn merge_rows(stored: Vec<CommentRow>, ours: &[CommentRow]) -> Vec<CommentRow> {
     let mut rows = stored;
@@ -147,7 +147,7 @@ pub fn merge_rows(stored: Vec<CommentRow>, ours: &[CommentRow]) -> Vec<CommentRo
 }
 
 /// Returns the rows of several notes as one list. Of two rows of a project the later one counts, and a
-/// result counts before the announcement that a job works on it.
+/// result has precedence over the status *building*.
 #[must_use]
 pub fn union_of_notes(notes: impl IntoIterator<Item = Vec<CommentRow>>) -> Vec<CommentRow> {
     let age =
@@ -281,7 +281,7 @@ mod tests {
         let (url, time) = (Some("https://a.example/".to_owned()), Some(time.to_owned()));
         assert_eq!(shown(&all[0]), (PreviewStatus::AliasOnly, url.clone(), time.clone()));
         assert_eq!(shown(&all[1]), (PreviewStatus::Removed, None, time.clone()));
-        // One project alone, and again.
+        // Only one project, and a second time.
         let ended =
             CommentRow { time: time.clone(), ..CommentRow::new("a", PreviewStatus::AliasOnly) };
         let one = merge_rows(stored, std::slice::from_ref(&ended));

@@ -3,17 +3,17 @@
 use super::escape::{address, code, code_block, html, link};
 use super::{CommentRow, MARKER, PreviewStatus, state};
 
-/// The longest body that GitLab takes, in characters (<https://docs.gitlab.com/api/notes/>). Counted
-/// in bytes, of which there are never fewer.
+/// The longest body that GitLab accepts, in characters (<https://docs.gitlab.com/api/notes/>). We
+/// count bytes, which are never fewer.
 const LIMIT: usize = 1_000_000;
 
-/// The characters that are shown of a name or a label.
+/// The maximum length of a name or a label.
 const LABEL: usize = 120;
 
 /// The number of unaffected projects that are named.
 const NAMED: usize = 40;
 
-/// The characters that are shown of a reason. The first limit that fits is used.
+/// The maximum lengths of a reason. The first one that fits is used.
 const REASONS: [usize; 3] = [2000, 300, 60];
 
 /// Returns the whole body, within GitLab's limit: reasons are cut first, then rows, those that failed last.
@@ -84,7 +84,7 @@ fn text(rows: &[CommentRow], left_out: usize) -> String {
     lines.join("\n")
 }
 
-/// Returns the row of the newest pipeline. Its commit is the one that the summary names.
+/// Returns the row of the newest pipeline. The summary shows its commit.
 fn newest<'a>(rows: &[&'a CommentRow]) -> Option<&'a CommentRow> {
     rows.iter().copied().max_by_key(|row| (row.pipeline, row.time.clone()))
 }
@@ -128,7 +128,7 @@ fn pipeline(row: &CommentRow) -> Option<String> {
     Some(url.map_or(label.clone(), |url| link(&label, &url)))
 }
 
-/// Returns the address of the GitLab project, which the address of a job's log begins with.
+/// Returns the URL of the GitLab project. The URL of a job log begins with it.
 fn project_page(row: &CommentRow) -> Option<&str> {
     row.log.as_deref()?.split_once("/-/jobs/").map(|(page, _)| page)
 }
@@ -152,7 +152,7 @@ fn cells(row: &CommentRow, newest: Option<&CommentRow>) -> String {
     format!("| {project} | {} | {status} |", preview(row))
 }
 
-/// Returns the links to the stable address and to this commit's version.
+/// Returns the links to the stable URL and to this commit's version.
 fn preview(row: &CommentRow) -> String {
     let alias = row.alias_url.as_deref().filter(|url| address(url).is_some());
     let version = row.version_url.as_deref().filter(|url| address(url).is_some());
@@ -165,7 +165,7 @@ fn preview(row: &CommentRow) -> String {
     }
 }
 
-/// `2026-11-24T12:00:00Z` as `2026-11-24 12:00 UTC`; other text as code.
+/// Formats `2026-11-24T12:00:00Z` as `2026-11-24 12:00 UTC`, and any other text as code.
 fn time(text: &str) -> Option<String> {
     let shape = |(have, wanted): (u8, u8)| {
         if wanted == b'0' { have.is_ascii_digit() } else { have == wanted }
@@ -177,7 +177,7 @@ fn time(text: &str) -> Option<String> {
     code(text, 30)
 }
 
-/// Returns a collapsed block with the row's error, line by line, and the command that repeats it.
+/// Returns a collapsed block with the row's error, line by line, and the command that reproduces it.
 fn failure(row: &CommentRow) -> Option<String> {
     let text = row.reason.as_deref().filter(|_| row.status == PreviewStatus::Failed)?;
     let error = code_block(text, REASONS[0] + 1)?;

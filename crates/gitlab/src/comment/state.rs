@@ -1,4 +1,4 @@
-//! The rows that a note carries: one hidden line of JSON for each.
+//! The rows in a note: one hidden line of JSON for each.
 
 use super::{CommentRow, MARKER};
 
@@ -11,8 +11,8 @@ pub fn has_marker(body: &str) -> bool {
     body.lines().next().is_some_and(|line| line.trim_end() == MARKER)
 }
 
-/// Returns `row` as a line that is not rendered. Every character of its texts that means something to
-/// Markdown, HTML or GitLab is written as a number.
+/// Returns `row` as a line that is not rendered. Every special character of Markdown, HTML or GitLab
+/// is written as a number.
 #[must_use]
 pub fn line(row: &CommentRow) -> String {
     let json = serde_json::to_string(row).unwrap_or_default();

@@ -13,11 +13,12 @@ use workspace::project::Project;
 /// GitLab accepts no more patterns in a rule (<https://docs.gitlab.com/ci/yaml/#ruleschanges>).
 const MOST: usize = 50;
 
-/// The files that every project is made with: config, modules, toolchains and the pipeline itself.
+/// The files that affect every project: config, modules, toolchains and the pipeline itself.
 const SHARED: [&str; 2] = ["dagger/**/*", GITLAB_FILE];
 
-/// The patterns for `projects`, wider than what xtask decides by: their folders and all that the graph
-/// knows they are made from. `None` if a rule could not hold them, which lets every push through.
+/// Returns the patterns for `projects`: their folders and all of their inputs in the graph. They match
+/// more than the content key does. `None` if there are too many for a rule. Then every push starts the
+/// job.
 #[must_use]
 pub fn changes(workspace: &Workspace, graph: &Graph, projects: &[&Project]) -> Option<Vec<String>> {
     let inputs: BTreeSet<Utf8PathBuf> =

@@ -12,8 +12,8 @@ pub const GUIDE: &str = "docs/gitlab.md";
 const START: &str = "<!-- variables: written by `cargo xtask ci generate` -->";
 const END: &str = "<!-- end of variables -->";
 
-/// Returns the expected text of each generated file of `workspace`, by path. A repository without the
-/// guide gets none.
+/// Returns the expected text of each generated file of `workspace`, by path. Empty for a repository
+/// without the guide.
 pub fn files(workspace: &Workspace) -> Result<Vec<(String, String)>> {
     let mut files = vec![(workspace.config.pipeline.file.clone(), super::generate(workspace)?)];
     if let Ok(text) = std::fs::read_to_string(workspace.root.join(GUIDE)) {
@@ -27,7 +27,7 @@ pub fn files(workspace: &Workspace) -> Result<Vec<(String, String)>> {
     Ok(files)
 }
 
-/// `text` with `table` between the markers.
+/// Replaces the text between the markers with `table`.
 fn fill(text: &str, table: &str) -> Option<String> {
     let (before, rest) = text.split_once(START)?;
     let (_, after) = rest.split_once(END)?;

@@ -1,8 +1,8 @@
-//! The kinds of pipelines that differ in what they run and what they see.
+//! The kinds of pipelines, which differ in their jobs and variables.
 
 use serde::Serialize;
 
-/// The event that started a pipeline, as far as jobs and variables differ by it.
+/// The event that started a pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Kind {
@@ -19,7 +19,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// From the variables that GitLab sets
+    /// Determines the kind from the variables that GitLab sets
     /// (<https://docs.gitlab.com/ci/variables/predefined_variables/>).
     #[must_use]
     pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Kind {
@@ -40,7 +40,7 @@ impl Kind {
         }
     }
 
-    /// In words.
+    /// Returns a description for messages.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {

@@ -22,7 +22,7 @@ use workspace::project::Project;
 
 pub use workspace::pipeline::GITLAB_FILE as FILE;
 
-/// The first words of a file that we wrote.
+/// The beginning of a generated file.
 pub const HEADER: &str = "# Written by `cargo xtask ci generate`";
 
 /// The file without the deploy jobs.
@@ -115,7 +115,7 @@ fn prefix(config: &Config) -> &'static str {
     if config.pipeline.is_included() { "xtask:" } else { "" }
 }
 
-/// Returns the condition of deployments: the default branch of this project. A fork has none of our tokens.
+/// Returns the condition of deployments: the default branch of this project. A fork does not have our tokens.
 fn on_default_branch(config: &Config) -> String {
     let branch = "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH";
     match config.gitlab.number() {
@@ -129,7 +129,7 @@ struct DeployJob {
     name: String,
     /// The project. `None` for all.
     project: Option<String>,
-    /// The patterns of the paths whose change starts the job. Empty if every push does.
+    /// The patterns of the paths whose change starts the job. Empty if every push starts it.
     changes: Vec<String>,
     needs: Vec<String>,
     /// The name of the environment in GitLab.
@@ -156,8 +156,8 @@ impl DeployJob {
     }
 
     /// Returns the job that deploys `project`. It needs the jobs of the projects whose Workers this project's config
-    /// names. Those also run for the paths of this project, because GitLab would let this job wait for a job that only
-    /// a person starts.
+    /// names. Those jobs also run for the paths of this project. Otherwise GitLab would make this job wait for a
+    /// manual job.
     fn new(
         workspace: &Workspace,
         project: &Project,
@@ -174,8 +174,8 @@ impl DeployJob {
         }
     }
 
-    /// Returns the values of `deploy.yml`. GitLab skips the job of a later environment until the job before it has run;
-    /// then a person starts it.
+    /// Returns the values of `deploy.yml`. GitLab skips the job of a later environment until the previous job has run.
+    /// Then the job is manual.
     fn values(self, config: &Config, step: &PipelineStep) -> [(&'static str, TemplateValue); 8] {
         let is_first = step.previous.is_none();
         let prefix = prefix(config);
@@ -197,7 +197,7 @@ impl DeployJob {
 mod tests {
     use super::*;
 
-    /// Other code writes these files and looks for these words.
+    /// Other code writes these files and searches for these strings.
     #[test]
     fn the_template_has_the_header_and_the_reports() {
         assert!(

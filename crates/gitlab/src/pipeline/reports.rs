@@ -4,9 +4,9 @@
 /// (<https://docs.gitlab.com/ci/yaml/artifacts_reports/#artifactsreportsdotenv>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dotenv {
-    /// The file, below the repository's root.
+    /// The path of the file, relative to the repository's root.
     pub file: &'static str,
-    /// The variable with the address.
+    /// The variable with the URL.
     pub variable: &'static str,
 }
 

@@ -13,7 +13,7 @@ use workspace::wrangler::Target;
 pub struct PipelineStep {
     /// The environment.
     pub environment: String,
-    /// The environment before it. `None` for the first, which needs no click.
+    /// The previous environment. `None` for the first one, which is deployed automatically.
     pub previous: Option<String>,
     /// `true` if the pipeline deploys to this environment alone, so that its name is in no job's name.
     is_only: bool,

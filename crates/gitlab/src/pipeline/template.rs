@@ -18,8 +18,8 @@
 //!   list with items. `#if not name` is the opposite.
 //!
 //! A line with values has the form `key: text`, `- text`, `- key: text` or `key:`. The key and the text are quoted as
-//! a whole after the values are in them. So no value can end its line or become anything but text. A text of
-//! several lines becomes a literal block. In a comment each value is quoted by itself.
+//! a whole after the values are inserted. So a value cannot end its line and is always a string. A multiline string
+//! becomes a literal block. In a comment, each value is quoted separately.
 
 use std::collections::BTreeMap;
 
@@ -36,11 +36,11 @@ const CLOSE: &str = " ]]";
 /// A value of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TemplateValue {
-    /// A condition, which cannot be written.
+    /// A condition. It cannot be inserted as text.
     Flag(bool),
-    /// A text.
+    /// A string.
     Text(String),
-    /// The texts of a line that is repeated.
+    /// The strings of a repeated line.
     List(Vec<String>),
 }
 
@@ -87,7 +87,7 @@ impl From<Vec<String>> for TemplateValue {
 /// The values of a template by name.
 pub type Values = BTreeMap<&'static str, TemplateValue>;
 
-/// Fills `template` with `values`. Errors name the line of a template that is not written in the language above.
+/// Fills `template` with `values`. Errors name the line with invalid syntax.
 pub fn fill(template: &str, values: &Values) -> Result<String> {
     let mut text = String::new();
     // One entry for each open `#if`: whether its current part is kept.
@@ -136,7 +136,7 @@ fn names(line: &str) -> impl Iterator<Item = &str> {
     line.split(OPEN).skip(1).filter_map(|rest| rest.split_once(CLOSE)).map(|(name, _)| name)
 }
 
-/// One of the lines that a line of the template makes.
+/// One of the lines that a line of the template expands to.
 struct FilledLine<'v> {
     values: &'v Values,
     /// The index of this line's item in a list.
@@ -173,7 +173,7 @@ impl FilledLine<'_> {
         Ok(filled)
     }
 
-    /// Returns `part` of the line with its values, each passed through `quote`.
+    /// Returns `part` of the line with its values inserted, each quoted by `quote`.
     fn substitute(&self, part: &str, quote: &dyn Fn(&str) -> String) -> Result<String> {
         let mut text = String::new();
         let mut rest = part;
@@ -199,7 +199,7 @@ mod tests {
 
     use super::*;
 
-    /// Texts that would change the structure of the file if they were not quoted.
+    /// Strings that would change the structure of the file if they were not quoted.
     const HOSTILE: [&str; 16] = [
         "a: b",
         "a #b",

@@ -1,4 +1,4 @@
-//! The variables that a person sets in GitLab, as one table.
+//! The variables that you set in GitLab, as one table.
 
 use std::fmt::Write as _;
 
@@ -25,7 +25,7 @@ pub struct Variable {
     pub required: bool,
     /// The jobs that use it.
     pub used_by: String,
-    /// The value that it holds, with the least rights that suffice.
+    /// Its value, with the minimal permissions.
     pub holds: String,
     /// The pipelines whose jobs need it.
     pub pipelines: &'static [Kind],
@@ -103,7 +103,7 @@ pub fn table(config: &Config) -> Vec<Variable> {
     rows
 }
 
-/// The table as Markdown.
+/// Returns the table as Markdown.
 #[must_use]
 pub fn markdown(rows: &[Variable]) -> String {
     let mut text = String::from(

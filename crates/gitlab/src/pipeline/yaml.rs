@@ -1,4 +1,4 @@
-//! Texts as YAML scalars.
+//! Formats strings as YAML scalars.
 
 /// Returns `text` as a literal block whose lines begin at the column `indent`. `None` if it has one line or has characters
 /// that a block cannot hold.
@@ -21,11 +21,11 @@ pub fn block(text: &str, indent: usize) -> Option<String> {
     })
 }
 
-/// Words that some reader of YAML 1.1 or 1.2 does not take for text.
+/// Words that some parser of YAML 1.1 or 1.2 does not parse as a string.
 const RESERVED: [&str; 11] =
     ["null", "true", "false", "yes", "no", "on", "off", "y", "n", ".inf", ".nan"];
 
-/// Returns `text` on one line: plain if every YAML reader takes it for text, otherwise in double quotes.
+/// Returns `text` on one line: plain if every YAML parser reads it as a string, otherwise in double quotes.
 #[must_use]
 pub fn scalar(text: &str) -> String {
     let mut chars = text.chars();

@@ -1,5 +1,5 @@
-//! The content of files as a build would read them: of the working tree, not of the index, where the two
-//! differ.
+//! Reads the content of files as a build would read them: from the working tree, even if the index
+//! differs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -13,15 +13,15 @@ use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use super::{LINK, REPOSITORY, command, finish, history, is_repository, start, utf8};
 use crate::key::{Blob, hex};
 
-/// Every file by its path, and what it holds.
+/// The content of each file, by path.
 pub type Blobs = BTreeMap<Utf8PathBuf, Blob>;
 
-/// The contents of files, and the files whose contents are not here.
+/// The contents of files, and the files whose contents are missing.
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
     /// Every file by its path, those in submodules and other repositories included.
     pub blobs: Blobs,
-    /// The files and folders whose contents are elsewhere, by path.
+    /// The files and folders whose contents are missing, by path.
     pub gaps: BTreeMap<Utf8PathBuf, Gap>,
 }
 
@@ -32,12 +32,12 @@ pub enum Gap {
     Pointer,
     /// The submodule has no checkout.
     Submodule,
-    /// The file lies outside of the sparse checkout.
+    /// The file is outside of the sparse checkout.
     Sparse,
 }
 
 impl Gap {
-    /// Returns the refusal of a project that is made from `path`.
+    /// Returns the refusal of a project that depends on `path`.
     #[must_use]
     pub fn refusal(self, path: &Utf8Path) -> Failure {
         match self {
@@ -81,7 +81,7 @@ pub fn contents(root: &Utf8Path, paths: &[&Utf8Path]) -> Result<Contents> {
     Ok(contents)
 }
 
-/// Returns what is below any of `paths` among `blobs`.
+/// Returns the blobs below any of `paths`.
 #[must_use]
 pub fn below<'b>(blobs: &'b Blobs, paths: &[&Utf8Path]) -> BTreeMap<&'b Utf8Path, Blob> {
     let below = |path: &&Utf8Path| {
@@ -100,10 +100,10 @@ pub fn below<'b>(blobs: &'b Blobs, paths: &[&Utf8Path]) -> BTreeMap<&'b Utf8Path
 /// Paths to read, by the repository that holds them.
 type NestedFiles = BTreeMap<Utf8PathBuf, BTreeSet<Utf8PathBuf>>;
 
-/// One repository: the one that was asked about, a submodule, or another one inside of it.
+/// One repository: the root repository, a submodule, or a nested one.
 struct Repository {
     root: Utf8PathBuf,
-    /// Its folder in the repository that was asked about.
+    /// Its folder in the root repository.
     path: Utf8PathBuf,
     found: Contents,
     settings: BTreeMap<String, String>,
@@ -120,7 +120,7 @@ impl Repository {
         self.settings.get(name).is_some_and(|value| value != "false")
     }
 
-    /// Reads what is below `paths`, and returns what lies in further repositories.
+    /// Reads the files below `paths`, and returns the paths that belong to nested repositories.
     fn read(&mut self, paths: BTreeSet<Utf8PathBuf>) -> Result<NestedFiles> {
         let mut nested = NestedFiles::new();
         let mut own = Vec::new();
@@ -144,7 +144,7 @@ impl Repository {
         let list = |flags: &[&str]| {
             start(&self.root, &[&["ls-files", "-z"], flags, &["--"], specs.as_slice()].concat())
         };
-        // Side by side: the second looks at every file.
+        // In parallel: the second command checks every file.
         let staged = list(&["--stage", "-v"])?;
         let differ =
             list(&["--modified", "--deleted", "--others", "--exclude-standard", "--deduplicate"])?;
@@ -169,7 +169,7 @@ impl Repository {
         }
         let tracked: BTreeSet<&str> = entries.iter().map(|entry| entry.path).collect();
         for path in differ.iter().filter(|path| !tracked.contains(**path)) {
-            // Git lists a repository that is no submodule by its folder alone.
+            // For a nested repository that is not a submodule, git lists only its folder.
             match path.strip_suffix('/') {
                 Some(folder) => drop(nested.insert(self.path.join(folder), whole())),
                 None => self.add_file(Utf8Path::new(path), sha256)?,
@@ -183,14 +183,14 @@ impl Repository {
         Ok(nested)
     }
 
-    /// Returns the folder of the topmost repository that `path` lies in, relative to this one.
+    /// Returns the folder of the topmost nested repository that contains `path`, relative to this one.
     fn repository_above(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
         let above = path.ancestors().skip(1).filter(|above| !above.as_str().is_empty());
         let inner = above.filter(|above| is_repository(&self.root.join(above))).last();
         inner.map(Utf8Path::to_owned)
     }
 
-    /// Returns the empty folder that a path which is not there lies in: it may be that of a submodule.
+    /// Returns the empty folder that contains a missing path. It may be that of a submodule.
     fn empty_folder_above(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
         if self.root.join(path).symlink_metadata().is_ok() {
             return None;
@@ -200,7 +200,7 @@ impl Repository {
         (!folder.as_str().is_empty() && entries.next().is_none()).then(|| folder.to_owned())
     }
 
-    /// Reads a submodule by the files in its folder. One that was deleted has none.
+    /// Reads a submodule by the files in its folder. A deleted one has none.
     fn submodule(&mut self, path: &Utf8Path, nested: &mut NestedFiles) {
         let (at, folder) = (self.path.join(path), self.root.join(path));
         if is_repository(&folder) {
@@ -210,12 +210,12 @@ impl Repository {
             let blob = Blob { mode: REPOSITORY.to_owned(), id: "not checked out".to_owned() };
             self.found.blobs.insert(at, blob);
         } else if folder.is_file() {
-            // A file in its place has the content of a file.
+            // A file in place of the submodule counts as a file.
             let _unreadable = self.add_file(path, false);
         }
     }
 
-    /// Reads a tracked file that git does not look at, or that differs from the index.
+    /// Reads a tracked file that git skips, or that differs from the index.
     fn working_file(&mut self, entry: &IndexEntry, sha256: bool) -> Result<()> {
         let path = Utf8Path::new(entry.path);
         if entry.is_outside_of_sparse_checkout()
@@ -321,11 +321,11 @@ impl Repository {
 #[derive(Default)]
 struct Conversions {
     files: BTreeSet<String>,
-    /// Those that Git LFS keeps.
+    /// The files of Git LFS.
     pointers: BTreeSet<Utf8PathBuf>,
 }
 
-/// An entry of `git ls-files --stage -v`: a letter, mode, id, stage, a tabulator, path.
+/// An entry of `git ls-files --stage -v`: a letter, mode, id, stage, a tab, path.
 struct IndexEntry<'l> {
     tag: char,
     mode: &'l str,
@@ -345,7 +345,7 @@ impl<'l> IndexEntry<'l> {
         ![LINK, REPOSITORY].contains(&self.mode)
     }
 
-    /// Tells whether git was told not to look at the file: `assume-unchanged` has a small letter,
+    /// Returns true if git skips the file: `assume-unchanged` has a lowercase letter,
     /// `skip-worktree` an S.
     fn is_hidden(&self) -> bool {
         self.tag.is_ascii_lowercase() || self.is_outside_of_sparse_checkout()
@@ -367,18 +367,18 @@ fn ask(root: &Utf8Path, arguments: &[&str], input: Vec<u8>) -> Result<Vec<u8>> {
     let mut child = git.spawn().context("cannot run `git`")?;
     let stdin = child.stdin.take();
     std::thread::scope(|scope| {
-        // What git cannot read any more, it says by its exit code.
+        // If git stops reading early, its exit code reports the error.
         scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(&input)));
         finish(child, arguments[0])
     })
 }
 
-/// Returns a path as git understands it: the root itself is `.`.
+/// Returns a path in git's format: the root itself is `.`.
 fn pathspec(path: &Utf8Path) -> &str {
     if path.as_str().is_empty() { "." } else { path.as_str() }
 }
 
-/// Returns the blob that git would make of the bytes of a file. `None` if it is gone or a folder.
+/// Returns the blob that git would create for a file. `None` if the file does not exist or is a folder.
 fn working_blob(path: &Utf8Path, sha256: bool) -> std::io::Result<Option<Blob>> {
     use std::os::unix::fs::PermissionsExt as _;
     let Ok(meta) = path.symlink_metadata() else {

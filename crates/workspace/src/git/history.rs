@@ -1,4 +1,4 @@
-//! Commits, and which files differ between them and the working tree.
+//! Reads commits, and the files that differ between commits and the working tree.
 
 use std::io::{BufRead as _, Write as _};
 use std::process::Stdio;
@@ -12,7 +12,7 @@ use super::{command, finish, is_repository, output, start, text, utf8_paths};
 /// The timeout of one fetch.
 const FETCH_DEADLINE: Duration = Duration::from_secs(60);
 
-/// The full id of the commit that `revision` names. `None` if it names none here.
+/// Returns the full id of the commit `revision`. `None` if this clone does not have it.
 pub fn commit(root: &Utf8Path, revision: &str) -> Result<Option<String>> {
     if revision.is_empty() || revision.starts_with('-') {
         return Ok(None);
@@ -22,7 +22,7 @@ pub fn commit(root: &Utf8Path, revision: &str) -> Result<Option<String>> {
 
 /// The merge base of two revisions.
 pub struct Fork {
-    /// The commit that the second revision names.
+    /// The commit of the second revision.
     pub other: String,
     /// Their best common ancestor.
     pub base: String,
@@ -34,7 +34,7 @@ pub fn fork(root: &Utf8Path, one: &str, other: &str) -> Result<Option<Fork>> {
         return Ok(None);
     }
     let range = format!("{one}^{{commit}}...{other}^{{commit}}");
-    // The ends of the range, then the bases, each after a caret.
+    // The output has the ends of the range, then the bases, each with a caret.
     let lines = output_lines(root, &["rev-parse", "--quiet", &range, "--"])?;
     let mut lines = lines.iter().map(String::as_str);
     let other = lines.next();
@@ -42,14 +42,14 @@ pub fn fork(root: &Utf8Path, one: &str, other: &str) -> Result<Option<Fork>> {
     Ok(other.zip(base).map(|(other, base)| Fork { other: other.into(), base: base.into() }))
 }
 
-/// The best common ancestor of two commits. `None` if they have none, or when history was cut off
-/// before it.
+/// Returns the best common ancestor of two commits. `None` if they have none, or if the shallow
+/// history does not reach it.
 pub fn merge_base(root: &Utf8Path, one: &str, other: &str) -> Result<Option<String>> {
     first_line(root, &["merge-base", one, other])
 }
 
-/// The default branch and its commit, as far as this clone knows them: the remote's, else a local
-/// branch of a usual name.
+/// Returns the default branch and its commit: the remote's, else a local branch with a usual name.
+/// `None` if this clone has neither.
 pub fn default_branch(root: &Utf8Path, named: Option<&str>) -> Result<Option<(String, String)>> {
     let mut candidates: Vec<String> =
         named.iter().map(|name| format!("refs/remotes/origin/{name}")).collect();
@@ -71,7 +71,7 @@ pub fn default_branch(root: &Utf8Path, named: Option<&str>) -> Result<Option<(St
     }))
 }
 
-/// The files that differ between two commits. A rename is a file that went and a file that came.
+/// Returns the files that differ between two commits. A rename is a deleted file and a new file.
 pub fn changed_between(root: &Utf8Path, from: &str, to: &str) -> Result<Vec<Utf8PathBuf>> {
     let listed = output(
         root,
@@ -92,10 +92,10 @@ pub fn changed_between(root: &Utf8Path, from: &str, to: &str) -> Result<Vec<Utf8
     Ok(parts(&listed).map(path).collect())
 }
 
-/// Returns the files that differ from the commit that is checked out: with those that git does not track
-/// yet, those that it was told not to look at, and the submodules that hold any of these.
+/// Returns the files that differ from the commit that is checked out, including untracked files, files
+/// that git skips, and submodules that contain any of these.
 pub fn uncommitted_paths(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
-    // Two processes side by side take less time than one that does both.
+    // Two processes in parallel take less time than one that does both.
     let all = start(root, &["ls-files", "-z", "-v", "--cached", "--others", "--exclude-standard"])?;
     let status = ["status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=no"];
     let listed = output(root, &[&status[..], &["--ignore-submodules=none"]].concat())?;
@@ -126,10 +126,10 @@ pub fn uncommitted_paths(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
     Ok(found)
 }
 
-/// Calls `visit` for each entry of `git ls-files -v` but the usual tracked files, whose letter is `H`.
+/// Calls `visit` for each entry of `git ls-files -v`, except for normal tracked files, whose letter is `H`.
 fn for_each_unusual(mut listed: &[u8], mut visit: impl FnMut(u8, &[u8])) {
     let mut entry = Vec::new();
-    // The standard library looks for the separator quickly in a development build too.
+    // The standard library's search is fast in a development build too.
     while listed.read_until(0, &mut entry).is_ok_and(|read| read > 0) {
         if let [tag, b' ', path @ .., 0] = entry.as_slice()
             && *tag != b'H'
@@ -153,8 +153,8 @@ fn submodules(root: &Utf8Path) -> Vec<Utf8PathBuf> {
     paths.filter(|path| is_repository(&root.join(path))).collect()
 }
 
-/// Returns those of the files that git was told not to look at whose content is another one. A file
-/// outside of the sparse checkout that is not there is none of them.
+/// Returns the files that git skips and whose content changed. Missing files outside of the sparse
+/// checkout are not included.
 fn hidden_edits(root: &Utf8Path, hidden: &[Utf8PathBuf]) -> Result<Vec<Utf8PathBuf>> {
     if hidden.is_empty() {
         return Ok(Vec::new());
@@ -193,7 +193,7 @@ fn parts(listed: &[u8]) -> impl Iterator<Item = &[u8]> {
     listed.split(|byte| *byte == 0).filter(|part| !part.is_empty())
 }
 
-/// The path of one entry of `git status --porcelain=v2 -z`
+/// Returns the path of one entry of `git status --porcelain=v2 -z`
 /// (<https://git-scm.com/docs/git-status#_porcelain_format_version_2>).
 fn path_of(entry: &[u8]) -> Option<&[u8]> {
     let fields = match entry.first()? {
@@ -204,20 +204,20 @@ fn path_of(entry: &[u8]) -> Option<&[u8]> {
     entry.splitn(fields + 1, |byte| *byte == b' ').nth(fields)
 }
 
-/// A path as text. Bytes that are not UTF-8 are replaced, which leaves the folders above them as they
-/// are, because both decide the projects that a change affects.
+/// Returns a path as text. Bytes that are not UTF-8 are replaced. The folders above them stay
+/// correct, and those determine the affected projects.
 fn path(bytes: &[u8]) -> Utf8PathBuf {
     String::from_utf8_lossy(bytes).into_owned().into()
 }
 
-/// Fetches one commit without its history from `origin`, and returns whether it is here now.
+/// Fetches one commit without its history from `origin`. Returns true if this clone has it now.
 pub fn fetch_commit(root: &Utf8Path, id: &str) -> Result<bool> {
     fetch(root, &["--depth=1", "origin", id], &[])?;
     Ok(commit(root, id)?.is_some())
 }
 
-/// Fetches what a partial clone left with the remote that promised it: all at once, as git itself does
-/// before a checkout. `None` if no remote did.
+/// Fetches missing objects of a partial clone from its promisor remote in one request, as git does
+/// before a checkout. `None` if there is no such remote.
 pub fn fetch_promised(root: &Utf8Path, ids: &[&str]) -> Result<()> {
     let promises = ["config", "--name-only", "--get-regexp", r"^remote\..*\.promisor$"];
     let setting = first_line(root, &promises)?;
@@ -232,7 +232,7 @@ pub fn fetch_promised(root: &Utf8Path, ids: &[&str]) -> Result<()> {
     }
 }
 
-/// Fetches from the remote. Git's messages are not shown, because they may hold the address with a
+/// Fetches from the remote. Git's messages are not shown, because they may contain a URL with a
 /// token.
 fn fetch(root: &Utf8Path, arguments: &[&str], ids: &[&str]) -> Result<()> {
     let mut git = command(root);
@@ -241,7 +241,7 @@ fn fetch(root: &Utf8Path, arguments: &[&str], ids: &[&str]) -> Result<()> {
     let mut child =
         git.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("`git fetch`")?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A fetch that ended early has not read all of them.
+        // A fetch that failed early has not read all of its input.
         let _ended = stdin.write_all(ids.join("\n").as_bytes());
     }
     let begun = Instant::now();
@@ -255,7 +255,7 @@ fn fetch(root: &Utf8Path, arguments: &[&str], ids: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The first line that a question to git answers. `None` if it exits with another code than 0.
+/// Returns the first line of git's output. `None` if git exits with a code other than 0.
 fn first_line(root: &Utf8Path, arguments: &[&str]) -> Result<Option<String>> {
     Ok(output_lines(root, arguments)?.into_iter().next())
 }

@@ -14,7 +14,7 @@ use base::error::refused;
 /// A file of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommitFile {
-    /// Its path, relative to the folder that was asked about.
+    /// Its path, relative to the requested folder.
     pub path: String,
     /// Its mode, in octal digits.
     pub mode: String,
@@ -22,14 +22,14 @@ pub struct CommitFile {
     pub id: String,
 }
 
-/// Every file of `commit` below `root`, sorted by the bytes of its path. Those whose paths are not UTF-8
-/// are left out.
+/// Returns every file of `commit` below `root`, sorted by the bytes of its path. Files whose paths are
+/// not UTF-8 are left out.
 pub fn entries(root: &Utf8Path, commit: &str) -> Result<Vec<CommitFile>> {
     let listed = utf8_paths(output(root, &["ls-tree", "-r", "-z", commit])?);
     Ok(listed.split('\0').filter_map(entry).collect())
 }
 
-/// An entry as git lists it: mode, type, id, a tabulator, path.
+/// Parses an entry of `git ls-tree`: mode, type, id, a tab, path.
 fn entry(line: &str) -> Option<CommitFile> {
     let (meta, path) = line.split_once('\t')?;
     let (mode, rest) = meta.split_once(' ')?;
@@ -37,7 +37,8 @@ fn entry(line: &str) -> Option<CommitFile> {
     Some(CommitFile { path: path.to_owned(), mode: mode.to_owned(), id: id.to_owned() })
 }
 
-/// The contents of blobs, in the order of `ids`. What a partial clone lacks is fetched at once.
+/// Returns the contents of blobs, in the order of `ids`. Missing objects of a partial clone are fetched in one
+/// request.
 pub fn contents(root: &Utf8Path, ids: &[&str]) -> Result<Vec<Vec<u8>>> {
     let mut found = local(root, ids)?;
     let missing = |found: &[Option<Vec<u8>>]| {
@@ -56,7 +57,7 @@ pub fn contents(root: &Utf8Path, ids: &[&str]) -> Result<Vec<Vec<u8>>> {
     }
 }
 
-/// The contents that are here.
+/// Returns the contents that this clone has.
 fn local(root: &Utf8Path, ids: &[&str]) -> Result<Vec<Option<Vec<u8>>>> {
     if ids.is_empty() {
         return Ok(Vec::new());

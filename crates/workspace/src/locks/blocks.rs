@@ -1,6 +1,6 @@
-//! Texts of indented blocks, as pnpm and Yarn write them: a line, then the lines that are indented more.
+//! Parses indented blocks, as pnpm and Yarn write them: a line, then the lines with more indentation.
 
-/// One line with what is indented below it.
+/// A line with the block below it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Block<'t> {
     /// The line without its indentation.

@@ -20,7 +20,7 @@ pub(super) fn parse(text: &str) -> Option<LockFile> {
     let workspaces = std::mem::take(document.get_mut("workspaces")?);
     let empty = Map::new();
     let packages = packages.as_object().unwrap_or(&empty);
-    // Versions, overrides, patches, catalogs: whatever else it says.
+    // Versions, overrides, patches, catalogs and all other sections.
     let mut lock = LockFile { header: document.to_string(), ..LockFile::default() };
     for (path, workspace) in workspaces.as_object()? {
         let name = workspace["name"].as_str().unwrap_or_default();
@@ -44,8 +44,7 @@ fn names(section: &Value) -> BTreeSet<&str> {
     kinds.flat_map(Map::keys).map(String::as_str).collect()
 }
 
-/// Returns the key of the package that `name` means in the one with the key `from`: `a/b/name`, `a/name`,
-/// then `name`.
+/// Resolves `name` in the package with the key `from`: `a/b/name`, `a/name`, then `name`.
 fn resolve(packages: &Map<String, Value>, from: &str, name: &str) -> String {
     let mut above = from;
     while !above.is_empty() {

@@ -49,7 +49,7 @@ fn resolve(packages: &Map<String, Value>, path: &str, names: &BTreeSet<&str>) ->
                 return candidate;
             }
             if folder.is_empty() {
-                // An optional one that no system has, or a peer that nothing provides.
+                // An optional dependency for other systems, or a peer that no package provides.
                 return format!("missing {name}");
             }
             folder = folder.rsplit_once('/').map_or("", |(above, _)| above);

@@ -19,7 +19,7 @@ pub(super) fn parse(text: &str) -> Option<LockFile> {
     let nodes = snapshots.as_ref().unwrap_or(&packages);
     let mut keys = BTreeSet::new();
     for block in nodes {
-        // A key that is too long for one line is written in a way that is not read here.
+        // A key that is too long for one line has a YAML syntax that this parser does not support.
         if block.head.starts_with('?') || block.head.starts_with('-') {
             return None;
         }
@@ -38,7 +38,7 @@ pub(super) fn parse(text: &str) -> Option<LockFile> {
         let (key, value) = block.entry();
         let mut text = format!("{value}\n{}", block.body);
         if snapshots.is_some() {
-            // The version without its peers holds what both have in common.
+            // The entry of the version without its peers has the shared fields.
             text += bodies.get(key.split('(').next().unwrap_or(key)).unwrap_or(&"");
         }
         let mut dependencies = Vec::new();
@@ -74,7 +74,7 @@ pub(super) fn parse(text: &str) -> Option<LockFile> {
     Some(lock)
 }
 
-/// Returns the key of a dependency. Its version may be a key already, as that of an alias is.
+/// Returns the key of a dependency. For an alias, its version already is a key.
 fn find(keys: &BTreeSet<&str>, (name, version): (&str, &str)) -> String {
     let candidates = [
         format!("{name}@{version}"),

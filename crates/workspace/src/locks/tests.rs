@@ -1,4 +1,4 @@
-//! Lock files of each package manager, as its own program wrote them.
+//! Lock files of each package manager, written by its own program.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn slices(name: &str, text: &str) -> [Option<String>; 2] {
     ["a", "b"].map(|folder| lock.slice(&BTreeSet::from([folder]), &manifests))
 }
 
-/// Checks that `change` of the text changes the slice of `a` alone, and that the rest changes none.
+/// Checks that `change` of the text changes only the slice of `a`, and that the other replacements change none.
 #[track_caller]
 fn check(name: &str, text: &str, changes: &[(&str, &str, [bool; 2])]) {
     let before = slices(name, text);

@@ -15,7 +15,7 @@ pub(super) fn parse(text: &str) -> Option<LockFile> {
     text.contains("# yarn lockfile v1").then(|| classic(&all))
 }
 
-/// The blocks of packages, and the key of each by what asks for it.
+/// The blocks of packages, and the key of each by its requests.
 struct Requests<'t> {
     blocks: Vec<Block<'t>>,
     keys: HashMap<String, String>,
@@ -41,8 +41,8 @@ impl<'t> Requests<'t> {
         requests
     }
 
-    /// Returns the keys of a dependency. A resolution may put another version in the place of the one
-    /// that is asked for, so that every version of the name counts.
+    /// Returns the keys of a dependency. A resolution may replace the requested version with another
+    /// one. Then every version of the name counts.
     fn find(&self, name: &str, range: &str) -> Vec<String> {
         let candidates = [format!("{name}@{range}"), format!("{name}@npm:{range}")];
         if let Some(key) = candidates.iter().find_map(|request| self.keys.get(request)) {
@@ -67,7 +67,7 @@ impl<'t> Requests<'t> {
     }
 }
 
-/// Returns the requests of the line that begins a package: `a@^1, "b@1 || 2":`.
+/// Returns the requests in the first line of a package: `a@^1, "b@1 || 2":`.
 fn split(head: &str) -> impl Iterator<Item = &str> {
     unquote(head.trim_end_matches(':')).split(", ").map(unquote)
 }

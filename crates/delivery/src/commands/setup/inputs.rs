@@ -1,4 +1,4 @@
-//! The values that `setup` needs: from the environment, else from a person.
+//! The values that `setup` needs, from the environment or a prompt.
 
 use crate::context::Ctx;
 use base::env::variable;
@@ -7,10 +7,10 @@ use base::secret::{Secret, is_token, remember};
 use gitlab::pipeline::variables::Variable;
 use workspace::config::{Config, is_project_number};
 
-/// The variable with the account id, as wrangler calls it.
+/// The variable with the account id, as in wrangler.
 const ACCOUNT: &str = "CLOUDFLARE_ACCOUNT_ID";
 
-/// The variable with the number of the GitLab project, as GitLab calls it in jobs.
+/// The variable with the number of the GitLab project, as in GitLab's jobs.
 const PROJECT: &str = "CI_PROJECT_ID";
 
 /// The variable of a maintainer's token, as in GitLab's own tools.
@@ -24,21 +24,21 @@ pub struct PipelineToken<'a> {
     pub value: Secret,
 }
 
-/// The answers so far.
+/// The values so far.
 pub struct SetupInputs<'a> {
     ctx: &'a Ctx,
-    /// The values that neither the environment nor a person gave, each with its variable.
+    /// The missing values, each with its variable.
     pub missing: Vec<String>,
 }
 
 impl<'a> SetupInputs<'a> {
-    /// Starts without an answer.
+    /// Starts without values.
     #[must_use]
     pub fn new(ctx: &'a Ctx) -> SetupInputs<'a> {
         SetupInputs { ctx, missing: Vec::new() }
     }
 
-    /// Returns the account id. `None` if the config has it. Errors if it is no account id.
+    /// Returns the account id. `None` if the config has it. Errors if it is not a valid account id.
     pub fn account(&mut self, config: &Config) -> Result<Option<String>, Failure> {
         if !config.cloudflare.is_placeholder() {
             return Ok(None);
@@ -121,7 +121,8 @@ impl<'a> SetupInputs<'a> {
     }
 }
 
-/// Returns the variable that a token is read from. One name has several scopes, so the scope is a part of it.
+/// Returns the variable that a token is read from. A variable in GitLab may have several scopes, so the scope is a
+/// part of the name.
 #[must_use]
 pub fn variable_of(row: &Variable) -> String {
     let scope = row.scope.split('/').next().unwrap_or_default();

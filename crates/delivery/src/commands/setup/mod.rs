@@ -114,7 +114,7 @@ impl SetupCommand {
         Ok(report.exit())
     }
 
-    /// Asks, then writes. What cannot be written is a row, and stops nothing else.
+    /// Asks for confirmation, then writes. A failed write is a row, and does not stop the others.
     fn write(
         &self,
         ctx: &Ctx,
@@ -188,7 +188,7 @@ impl SetupCommand {
     }
 }
 
-/// Returns the environment whose account a variable's token is for.
+/// Returns the environment of a variable's token, to select the account.
 fn environment_of(config: &Config, row: &Variable) -> String {
     let first = row.scope.split('/').next().unwrap_or_default();
     match config.environments.contains_key(first) {
@@ -209,7 +209,7 @@ fn with_ids(text: &str, account: Option<&str>, project: Option<&str>) -> Result<
     Ok(edited)
 }
 
-/// Tells whether GitLab has a variable of this name and scope.
+/// Returns true if GitLab has a variable of this name and scope.
 fn is_stored(row: &Variable, stored: &[StoredVariable]) -> bool {
     stored.iter().any(|one| one.key == row.name && one.scope == row.scope && !one.empty)
 }
@@ -218,7 +218,7 @@ fn client<'a>(ctx: &'a Ctx, config: &Config, token: &Secret) -> Result<Client<'a
     Client::connect(&config.gitlab.api(), token.clone(), REQUEST, &ctx.retry_budget)
 }
 
-/// The variables and schedules that GitLab has already.
+/// The existing variables and schedules of GitLab.
 struct GitlabSettings<'a> {
     client: &'a Client<'a>,
     project: &'a str,
@@ -228,7 +228,7 @@ struct GitlabSettings<'a> {
 }
 
 impl<'a> GitlabSettings<'a> {
-    /// Reads the variables and schedules, for which the token needs the role Maintainer.
+    /// Reads the variables and schedules. The token needs the role Maintainer.
     fn read(client: &'a Client<'a>, project: &'a str) -> Result<GitlabSettings<'a>, Failure> {
         let refuse = |error: anyhow::Error| {
             failed(format!("GitLab's project {project} cannot be read: {error:#}; nothing was changed"))

@@ -1,4 +1,4 @@
-//! The outcome of `setup`: what was written, and what is left to do.
+//! The outcome of `setup`: the writes, and the remaining steps.
 
 use serde::Serialize;
 
@@ -15,13 +15,13 @@ use workspace::config::Config;
 pub enum StepState {
     /// Written.
     Done,
-    /// It was there already.
+    /// It exists already.
     AlreadyThere,
     /// A dry run would write it.
     Planned,
-    /// The person declined it.
+    /// It was declined.
     NotConfirmed,
-    /// It could not be written, for this reason.
+    /// The write failed, for this reason.
     Failed(String),
 }
 
@@ -50,7 +50,7 @@ pub struct SetupReport {
     dry_run: bool,
     /// The writes.
     pub steps: Vec<SetupStep>,
-    /// The steps that a person does.
+    /// The manual steps that remain.
     left: Vec<String>,
 }
 
@@ -68,7 +68,7 @@ impl SetupReport {
         if self.steps.iter().any(is_failed) { Exit::Failed } else { Exit::Done }
     }
 
-    /// Leaves a variable to a person.
+    /// Adds a manual step for a variable.
     pub fn left_variable(&mut self, row: &Variable) {
         let protected = if row.protected { "protected, " } else { "" };
         self.left.push(format!(
@@ -80,7 +80,7 @@ impl SetupReport {
         ));
     }
 
-    /// Leaves the schedule to a person.
+    /// Adds a manual step for the schedule.
     pub fn left_schedule(&mut self) {
         self.left.push(
             "Create a nightly schedule on the default branch in *Build → Pipeline schedules*"
@@ -88,7 +88,7 @@ impl SetupReport {
         );
     }
 
-    /// Adds what this command does not do.
+    /// Adds the steps that this command does not do.
     pub fn leave_rest(&mut self, config: &Config) {
         let protected = config.environments.iter().any(|(_, environment)| environment.protected);
         if protected {

@@ -2,7 +2,7 @@
 
 use crate::commands::keys::KeyReport;
 
-/// The most projects that are named.
+/// The maximum number of projects in the text.
 const MOST_NAMES: usize = 10;
 
 /// The effect of an upgrade on the projects.
@@ -33,13 +33,13 @@ impl UpgradeEffect {
         UpgradeEffect { tools: Vec::new(), projects: changed.len(), changed }
     }
 
-    /// Returns the effect of a version that no content key has.
+    /// Returns the effect of a version that is not part of any content key.
     #[must_use]
     pub fn on_no_project(keys: &KeyReport) -> UpgradeEffect {
         UpgradeEffect { tools: Vec::new(), changed: Vec::new(), projects: keys.keys.len() }
     }
 
-    /// Returns it in words.
+    /// Returns the text for people.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text: String = self.tools.iter().map(|line| format!("{line}\n")).collect();

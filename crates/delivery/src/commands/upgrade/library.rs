@@ -15,7 +15,7 @@ use workspace::git;
 use workspace::modules::{TOOL, TOOL_LOCK};
 
 /// Moves the pin in `xtask/Cargo.toml` and its lock file, and compiles the new revision. If it does not compile, both
-/// files stay as they were.
+/// files keep their content.
 pub fn upgrade(ctx: &Ctx, revision: Option<&str>) -> Result<Exit> {
     let manifest = Utf8Path::new(TOOL).join("Cargo.toml");
     let text = workspace::symlinks::read(&ctx.root, &manifest).map_err(|failure| {
@@ -124,7 +124,7 @@ impl LibraryPin<'_> {
         let field = |name: &str| {
             let mut rest = line;
             loop {
-                // `rev` is no part of another word.
+                // `rev` is a whole word.
                 let (before, after) = rest.split_once(name)?;
                 let value = after.trim_start().strip_prefix('=').map(str::trim_start);
                 let quoted = value.and_then(|value| value.strip_prefix('"'));
@@ -174,7 +174,7 @@ impl Revision {
         Revision { kind: RevisionKind::Tag, name: name.to_owned() }
     }
 
-    /// Returns the revision that a person named: a commit by its id, or a tag.
+    /// Returns the requested revision: a commit by its id, or a tag.
     fn parse(name: &str) -> Revision {
         let is_id = name.len() >= 7 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
         if is_id { Revision::rev(name) } else { Revision::tag(name) }
@@ -190,7 +190,7 @@ struct UpgradeReport<'a> {
     pin: &'a LibraryPin<'a>,
     next: &'a Revision,
     written: bool,
-    /// `None` if it is not known: in a dry run, and if one of the revisions cannot tell.
+    /// `None` if it is unknown: in a dry run, and if one of the revisions has no command `keys`.
     effect: Option<UpgradeEffect>,
 }
 
@@ -228,7 +228,7 @@ impl<'a> UpgradeReport<'a> {
     }
 }
 
-/// Asks the repository at `url` for the newest commit of its default branch.
+/// Reads the newest commit of the default branch from the repository at `url`.
 fn newest_commit(ctx: &Ctx, url: &str) -> Result<String, Failure> {
     let listed = git::ask(&ctx.root, &["ls-remote", url, "HEAD"]);
     let commit = listed.as_deref().and_then(|text| text.split_whitespace().next());
@@ -239,7 +239,7 @@ fn newest_commit(ctx: &Ctx, url: &str) -> Result<String, Failure> {
     })
 }
 
-/// Asks the repository at `url` for its newest release.
+/// Reads the newest release from the repository at `url`.
 fn newest_tag(ctx: &Ctx, url: &str) -> Result<String, Failure> {
     let listed = git::ask(&ctx.root, &["ls-remote", "--tags", "--refs", url]);
     let listed = listed.unwrap_or_default();
@@ -273,7 +273,7 @@ fn compile(ctx: &Ctx, manifest: &Utf8Path) -> Result<(), Failure> {
     ran.map(|_| ())
 }
 
-/// Asks the compiled revision for the content keys. `None` if it has no such command.
+/// Runs the compiled revision to print the content keys. `None` if it has no such command.
 fn key_report(ctx: &Ctx, manifest: &Utf8Path) -> Option<KeyReport> {
     let run = ["run", "--quiet", "--manifest-path", manifest.as_str(), "--", "keys"];
     let command = cargo::command(&ctx.root, &run);

@@ -51,7 +51,7 @@ enum Part {
 }
 
 impl Part {
-    /// Returns the name as people type it.
+    /// Returns the name on the command line.
     fn name(self) -> &'static str {
         match self {
             Part::Xtask => "xtask",

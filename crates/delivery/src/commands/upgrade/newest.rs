@@ -1,4 +1,4 @@
-//! The newest version of a tool, by the npm registry that npm or Bun is set up with.
+//! Reads the newest version of a tool from the configured npm registry.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use base::error::{Failure, failed};
 use base::probe;
 use workspace::toolchain::is_exact;
 
-/// The time limit for an answer of the registry.
+/// The timeout of a request to the registry.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Returns the npm package whose versions are those of a part. The SDK of Dagger is released with each engine, under
@@ -24,7 +24,7 @@ fn package(part: Part) -> &'static str {
     }
 }
 
-/// Asks npm, else Bun, for the newest version of `part`.
+/// Reads the newest version of `part` with npm, else with Bun.
 pub fn newest(root: &Utf8Path, bun_version: &str, part: Part) -> Result<String, Failure> {
     let package = package(part);
     let npm = which("npm").map(|npm| cmd!(root, "{npm} view {package} version", DEADLINE));

@@ -19,9 +19,9 @@ struct PinRow {
     part: &'static str,
     /// `None` for xtask in its own checkout.
     current: Option<String>,
-    /// `None` if it cannot be found out.
+    /// `None` if it cannot be read.
     newest: Option<String>,
-    /// The file, or the program that carries the pin.
+    /// The file with the pin. `xtask` if the pin is compiled into this program.
     place: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -34,11 +34,11 @@ struct PinList {
     pins: Vec<PinRow>,
 }
 
-/// Lists the pins. Fails if a newest version cannot be found out.
+/// Lists the pins. Fails if a newest version cannot be read.
 pub fn list(ctx: &Ctx) -> Result<Exit> {
     let config = Config::load(&ctx.root)?;
     let parts = [Part::Wrangler, Part::Bun, Part::Dagger];
-    // A request takes a second or so, and none needs another.
+    // A request takes about a second, and they are independent.
     let rows: Vec<PinRow> = std::thread::scope(|scope| {
         let row = |part| {
             let (root, config) = (&ctx.root, &config);

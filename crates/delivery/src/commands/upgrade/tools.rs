@@ -24,17 +24,17 @@ use workspace::git;
 use workspace::key::fresh_nonce;
 use workspace::toolchain::{Toolchain, locked_version, parse_lock};
 
-/// The image that has Bun. Its tags are Bun's versions.
+/// The image with Bun. Its tags are Bun's versions.
 const BUN_IMAGE: &str = "oven/bun:";
 
-/// The place of a pin, and its version.
+/// The file of a pin, and its version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CurrentPin {
     /// The version.
     pub version: String,
-    /// The file of the repository that holds it, or would hold it.
+    /// The file of the repository for the pin, even if it does not exist.
     pub file: Utf8PathBuf,
-    /// True if this program carries it, because the repository has none.
+    /// `true` if it is compiled into this program, because the repository has no pin.
     pub is_carried: bool,
 }
 
@@ -81,7 +81,8 @@ pub fn upgrade(ctx: &Ctx, part: Part, version: Option<String>) -> Result<Exit> {
     let before = KeyReport::read(ctx);
     if ctx.dry_run {
         report.files = planned_files(root, part);
-        // wrangler's lock file and the version of Bun are parts of every key. Dagger's version is a part of none.
+        // wrangler's lock file and the version of Bun are part of every content key. Dagger's version is part of
+        // none.
         report.effect = before.ok().map(|keys| match part {
             Part::Dagger => UpgradeEffect::on_no_project(&keys),
             _ => UpgradeEffect::on_every_project(&keys),
@@ -105,7 +106,7 @@ pub fn upgrade(ctx: &Ctx, part: Part, version: Option<String>) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Tells whether all files of a pin agree.
+/// Returns true if all files of a pin agree.
 fn fits(root: &Utf8Path, config: &Config, part: Part) -> bool {
     let bun = || {
         let toolchain = Toolchain::bun(root);
@@ -118,7 +119,7 @@ fn fits(root: &Utf8Path, config: &Config, part: Part) -> bool {
     }
 }
 
-/// Refuses a Dagger that the repository's modules cannot run on, and one for which a checksum is missing.
+/// Refuses a version of Dagger that the repository's modules do not support, and one without a checksum.
 fn check_dagger(root: &Utf8Path, config: &Config, part: Part, to: &str) -> Result<(), Failure> {
     if part != Part::Dagger {
         return Ok(());
@@ -150,7 +151,8 @@ fn check_dagger(root: &Utf8Path, config: &Config, part: Part, to: &str) -> Resul
     Ok(())
 }
 
-/// Returns the image of Bun `version`. `None` if the config has it already or names an image whose tag says no version.
+/// Returns the image of Bun `version`. `None` if the config has it already, or if the tag of its image has no
+/// version.
 fn bun_image(config: &Config, version: &str) -> Option<String> {
     let tag = config.images.bun.strip_prefix(BUN_IMAGE)?;
     let (old, rest) = tag.split_at(tag.find('-').unwrap_or(tag.len()));
@@ -176,7 +178,8 @@ struct PinEdits {
 }
 
 impl PinEdits {
-    /// Computes the texts. A package manager makes the lock file in a temporary folder, so that nothing is half written.
+    /// Computes the texts. A package manager writes the lock file in a temporary folder, so that no file is left
+    /// incomplete.
     fn new(ctx: &Ctx, config: &Config, part: Part, to: &str) -> Result<PinEdits> {
         let root = &ctx.root;
         let mut changes = PinEdits { files: BTreeMap::new(), note: None };
@@ -247,7 +250,7 @@ fn edit_config(text: &str, config: &Config, part: Part, to: &str) -> Result<Stri
     Ok(edited)
 }
 
-/// Returns the manifest of a toolchain with `version`, and the lock file that its package manager makes for it.
+/// Returns the manifest of a toolchain with `version`, and the lock file that its package manager writes for it.
 fn lock(
     ctx: &Ctx,
     config: &Config,
@@ -267,7 +270,7 @@ fn lock(
     let lock_name = lock_name.file_name().unwrap_or_default();
     let relock = || -> Result<String> {
         write_whole(&folder.join("package.json"), &manifest)?;
-        // What the old lock file says about other packages stays. A broken one says nothing.
+        // Other packages keep their locked versions. A broken lock file has none.
         if let Some(old) = toolchain.lock().filter(|old| parse_lock(old).is_some()) {
             write_whole(&folder.join(lock_name), &old)?;
         }

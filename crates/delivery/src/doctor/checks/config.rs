@@ -66,7 +66,7 @@ pub fn images(context: &Context) -> Finding {
 /// `config.pins`
 pub fn pins(context: &Context) -> Finding {
     let root = &context.root;
-    // What a repository does not have, this program carries.
+    // Pins that a repository does not have are compiled into this program.
     let own = [
         (Toolchain::bun(root), modules::BUN_TOOLCHAIN, "package-lock.json"),
         (Toolchain::wrangler(root), modules::WRANGLER_TOOLCHAIN, "bun.lock"),

@@ -1,5 +1,5 @@
-//! The Dagger engine. Deployments do without it, so nothing here is worse than a warning, and nothing
-//! is looked at where there is no CLI.
+//! Checks the Dagger engine. Deployments do not need it, so the worst result is a warning. Without a
+//! CLI, the checks are skipped.
 
 use camino::Utf8Path;
 
@@ -88,7 +88,7 @@ pub fn engine(context: &Context) -> Finding {
     };
     let source = if variable(VARIABLE).is_some() { VARIABLE } else { "the default, a container" };
     let found: Vec<Finding> = match exposed_engine() {
-        // A version that was found stays in view.
+        // The report still shows the version of the CLI.
         Some(exposed) if !finding.is_problem() => {
             vec![exposed.with_value(finding.found.clone().unwrap_or_default())]
         }
@@ -137,7 +137,7 @@ pub fn modules(context: &Context) -> Finding {
     if which("dagger").is_none() {
         return Finding::skip(NO_CLI);
     }
-    // One that does not fit is told by `dagger` alone.
+    // Only the check `dagger` reports an unsupported version.
     let cli = dagger::version(&context.root).filter(|version| dagger::is_supported(version));
     let found = modules::read(context);
     let wrong = modules::problems(&context.root, &found, cli.as_deref());

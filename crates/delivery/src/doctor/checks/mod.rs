@@ -1,4 +1,4 @@
-//! The checks themselves, by what they are about. None of them writes anything.
+//! The checks by subject. They write nothing.
 
 pub mod config;
 pub mod credentials;

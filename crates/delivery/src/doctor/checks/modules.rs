@@ -1,5 +1,5 @@
-//! The Dagger modules that a run loads: those that xtask calls, those of projects, and what these
-//! depend on.
+//! Checks the Dagger modules that a run loads: those that xtask calls, those of projects, and their
+//! dependencies.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use base::version::Version;
 use workspace::git;
 use workspace::modules::{BUN, CLOUDFLARE, is_local};
 
-/// A module's manifest, or why it cannot be read, by the module's folder relative to the root.
+/// The manifest of each module, or the reason why it cannot be read, by the module's folder relative to the root.
 pub type Modules = BTreeMap<Utf8PathBuf, Result<Value, String>>;
 
 /// The modules that a run loads.
@@ -48,7 +48,7 @@ fn manifest(root: &Utf8Path, dir: &Utf8Path) -> Result<Value, String> {
     serde_json::from_str(&text).map_err(|error| format!("dagger.json: {error}"))
 }
 
-/// `source` as seen from `dir`, without `..` where that is possible.
+/// Returns `source` relative to `dir`, normalized if possible.
 fn join(dir: &Utf8Path, source: &Utf8Path) -> Utf8PathBuf {
     let mut path = dir.to_owned();
     for part in source.components().map(|part| part.as_str()) {
@@ -86,7 +86,7 @@ pub fn problems(root: &Utf8Path, modules: &Modules, cli: Option<&str>) -> Vec<Fi
                     .manual_fix("update the CLI, or lower `engineVersion` in dagger.json"),
             );
         }
-        // Dagger leaves out of a module's own source what git ignores.
+        // Dagger excludes ignored files from the source of a module.
         let file = dir.join("dagger.json");
         let ignored = which("git").is_some() && git::is_ignored(root, &file).unwrap_or(false);
         ignored
@@ -101,10 +101,11 @@ const FUNCTIONS: [&str; 4] = ["BUILD", "DEPLOY", "PREVIEW", "UPLOAD"];
 /// The arguments of the constructor of the Cloudflare module.
 const CONSTRUCTOR: [&str; 3] = ["ACCOUNT", "API", "ENVIRONMENT"];
 
-/// The `.env` files that set arguments of `modules`. From a module's own file Dagger takes variables
-/// called `<FUNCTION>_<ARGUMENT>` as defaults, from a file further up `<MODULE>_<FUNCTION>_<ARGUMENT>`,
-/// whatever their case (<https://docs.dagger.io/0.20.2/features/local-defaults/>). Arguments of
-/// constructors have no function in their names; only those of the Cloudflare module are known here.
+/// Finds the `.env` files that set arguments of `modules`. In a module's own file, Dagger uses
+/// variables called `<FUNCTION>_<ARGUMENT>` as defaults. In a parent folder, it uses
+/// `<MODULE>_<FUNCTION>_<ARGUMENT>`. Case does not matter
+/// (<https://docs.dagger.io/0.20.2/features/local-defaults/>). Arguments of constructors have no
+/// function in their names. Only those of the Cloudflare module are listed here.
 #[must_use]
 pub fn env_files(root: &Utf8Path, modules: &Modules) -> Vec<Finding> {
     let mut found = BTreeMap::new();
@@ -141,7 +142,7 @@ pub fn env_files(root: &Utf8Path, modules: &Modules) -> Vec<Finding> {
     found.into_iter().map(say).collect()
 }
 
-/// The names that the text of a `.env` file sets.
+/// Returns the names in the text of a `.env` file.
 fn variables(text: &str) -> impl Iterator<Item = String> {
     text.lines().filter_map(|line| {
         let line = line.trim();

@@ -47,7 +47,7 @@ pub fn token(context: &Context, environment: &str) -> Finding {
     }
 }
 
-/// The kind of the token, once it has shown that it can read what a deploy reads.
+/// Returns the kind of the token. Errors if it cannot read the data that a deployment reads.
 fn ask(api: &Api<'_>, worker: Option<&str>) -> Result<String> {
     let kind = api.token_kind()?;
     if let Some(worker) = worker {

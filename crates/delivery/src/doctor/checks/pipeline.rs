@@ -1,4 +1,4 @@
-//! The pipeline that we run in.
+//! Checks the current pipeline.
 
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;

@@ -44,7 +44,7 @@ pub fn projects(context: &Context) -> Finding {
     }
 }
 
-/// One finding from a look at every project.
+/// Merges the findings of all projects.
 fn each(context: &Context, look: impl Fn(&Project) -> Vec<Finding>) -> Finding {
     match context.projects() {
         None => Finding::skip("they cannot be read; see `projects`"),
@@ -74,8 +74,8 @@ pub fn lock(context: &Context) -> Finding {
     refusal_finding(context, |rule| rule == RefusalRule::Build)
 }
 
-/// Returns how the dependencies of a project are installed. `None` if it has none. Errors if they cannot be
-/// installed as they are locked.
+/// Describes the install of a project. `None` if it has no dependencies. Errors if the locked dependencies
+/// cannot be installed.
 pub fn installation(
     root: &Utf8Path,
     project: &Project,
@@ -111,7 +111,7 @@ pub fn fields(context: &Context) -> Finding {
     })
 }
 
-/// `projects.preview`: in this environment, and in the one that merge requests are previewed in.
+/// `projects.preview`: in this environment, and in the environment of previews.
 pub fn preview(context: &Context) -> Finding {
     let previews = context.config().ok().and_then(|config| config.preview_environment().ok());
     let own = context.environment();

@@ -1,4 +1,4 @@
-//! The checkout.
+//! Checks the checkout.
 
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
@@ -7,7 +7,7 @@ use base::cmd;
 use base::probe;
 use workspace::git;
 
-/// Below this many MiB an install or a build may fail half way.
+/// With less free space, in MiB, an install or a build may fail.
 const LEAST_MIB: u64 = 1024;
 
 /// `git.repository`
@@ -51,7 +51,7 @@ pub fn disk(context: &Context) -> Finding {
     finding.with_value(found).source("df")
 }
 
-/// The fourth column of the last line of `df -Pk`, in MiB.
+/// Parses the fourth column of the last line of `df -Pk`, in MiB.
 fn free_mib(text: &str) -> Option<u64> {
     let columns: Vec<&str> = text.lines().last()?.split_whitespace().collect();
     Some(columns.get(3)?.parse::<u64>().ok()? / 1024)

@@ -1,4 +1,4 @@
-//! The stand-in for Cloudflare on this machine.
+//! Checks the sandbox on this machine.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;

@@ -17,7 +17,7 @@ use gitlab::api::variables::StoredVariable;
 use gitlab::pipeline::variables::{Variable, covers, table};
 use workspace::config::{CONFIG_FILE, Gitlab};
 
-/// The variable of a person's token for GitLab, as in GitLab's own tools
+/// The variable of a user's token for GitLab, as in GitLab's own tools
 /// (<https://gitlab.com/gitlab-org/cli#environment-variables>).
 const TOKEN: &str = "GITLAB_TOKEN";
 
@@ -78,7 +78,7 @@ fn differences(row: &Variable, stored: &[StoredVariable]) -> Vec<Finding> {
     let Variable { name, scope, .. } = row;
     let named = || stored.iter().filter(|one| one.key == *name);
     let fix = |text: String| format!("{PLACE}: {text}");
-    // GitLab takes the nearest scope.
+    // GitLab uses the most specific scope.
     let reaching = named().filter(|one| covers(&one.scope, scope));
     let Some(one) = reaching.max_by_key(|one| one.scope.len()) else {
         let others: Vec<String> = named().map(|one| format!("`{}`", one.scope)).collect();

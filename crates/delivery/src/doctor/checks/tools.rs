@@ -1,4 +1,4 @@
-//! Programs on this machine. Versions are read from files where the program is slow to say them.
+//! Checks the programs on this machine. If a program prints its version slowly, the version is read from a file.
 
 use camino::Utf8Path;
 use serde_json::Value;
@@ -16,11 +16,11 @@ use cloudflare::wrangler;
 use workspace::config::CONFIG_FILE;
 use workspace::toolchain::Toolchain;
 
-/// The first git that has `ls-files --deduplicate` and the options of `rev-parse` that we use, with
-/// a margin: what Debian 12 and Ubuntu 22.04 come with is newer.
+/// The oldest git with `ls-files --deduplicate` and the options of `rev-parse` that we use. Debian
+/// 12 and Ubuntu 22.04 have a newer one.
 const GIT: Version = Version([2, 35, 0]);
 
-/// The oldest Rust that compiles us: `rust-version` of `Cargo.toml`.
+/// The oldest supported Rust: `rust-version` of `Cargo.toml`.
 const RUST: &str = env!("CARGO_PKG_RUST_VERSION");
 
 /// Instructions to install npm.
@@ -117,7 +117,7 @@ pub fn npm(context: &Context) -> Finding {
     }
 }
 
-/// The version that npm's own manifest says: npm itself takes a fifth of a second to say it.
+/// Reads the version from npm's manifest, because npm takes 0.2 s to print it.
 fn npm_version(program: &Utf8Path) -> Option<String> {
     program.ancestors().skip(1).take(3).find_map(|dir| {
         let text = std::fs::read_to_string(dir.join("package.json")).ok()?;
@@ -185,7 +185,7 @@ pub fn wrangler(context: &Context) -> Finding {
     }
 }
 
-/// The commands that put wrangler in place, and Bun before it where it is missing too.
+/// Returns the commands that install wrangler, and Bun before it if it is missing too.
 fn install(context: &Context, toolchain: &Toolchain) -> Option<Vec<ProcessCommand>> {
     let root = &context.root;
     let bun = context.bun()?;

@@ -44,7 +44,7 @@ fn judge(row: &Variable, rows: &[Variable], job: &JobScope<'_>) -> Finding {
         Some("") => "empty",
         Some(_) => "set",
     };
-    // What is seen here may be another row's value under the same name.
+    // The visible value may belong to another row with the same name.
     let stray = found == "set"
         && !rows.iter().any(|other| other.name == *name && other != row && sees(other));
     let open = job.kind == Kind::MergeRequest || !job.protected;
@@ -105,7 +105,7 @@ fn absent(row: &Variable, job: &JobScope<'_>, found: &str) -> Finding {
     Finding { status, ..finding.with_value(found).with_expected("set") }
 }
 
-/// A row in words.
+/// Describes a row.
 #[must_use]
 pub fn describe(row: &Variable) -> String {
     let not = if row.protected { "protected" } else { "not protected" };

@@ -11,7 +11,7 @@ use crate::engine::stop::{Outcome, PreviewDeletion};
 use base::error::Exit;
 use gitlab::api::leftovers::{MOST, RequestState};
 
-/// The leftovers that a cleanup found, and its actions.
+/// The leftovers of a cleanup, and its actions.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CleanupReport {
@@ -19,7 +19,7 @@ pub struct CleanupReport {
     pub schema: u32,
     /// The number of merge requests that were checked.
     pub merge_requests: usize,
-    /// `true` if there were more than one run checks.
+    /// `true` if there were more than one run can check.
     pub more: bool,
     /// The leftovers.
     pub leftovers: Vec<Leftover>,
@@ -29,7 +29,7 @@ pub struct CleanupReport {
     /// The projects whose Worker Previews could not be listed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<Unknown>,
-    /// The reason why nothing, or not everything, was done.
+    /// The reason why the cleanup is incomplete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
@@ -52,18 +52,18 @@ pub struct Leftover {
     pub iid: u64,
     /// Its state.
     pub state: RequestState,
-    /// Its page.
+    /// The URL of its page.
     pub url: Option<String>,
     /// The projects whose previews its comment still shows.
     pub projects: Vec<String>,
-    /// Those of them whose rows stay, since their previews may still be there.
+    /// Those of them whose rows remain, because their previews may still exist.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<String>,
     /// Its Worker Previews.
     pub previews: Vec<PreviewDeletion>,
     /// The environment that was not stopped.
     pub environment: Option<String>,
-    /// The result for the comment. `None` in a dry run, or if it was right already.
+    /// The result for the comment. `None` in a dry run, or if it was up to date.
     pub comment: Option<CommentResult>,
     /// `true` if the environment is stopped now.
     pub stopped: bool,
@@ -85,7 +85,7 @@ impl CleanupReport {
         if failed { Exit::Failed } else { Exit::Done }
     }
 
-    /// The text for people.
+    /// Returns the text for people.
     #[must_use]
     pub fn text(&self, dry_run: bool) -> String {
         let mut lines: Vec<String> =
@@ -112,12 +112,12 @@ impl CleanupReport {
 }
 
 impl Leftover {
-    /// The projects whose rows are to say that the preview is removed.
+    /// Returns the projects whose rows should show that the preview was removed.
     pub fn removed_projects(&self) -> impl Iterator<Item = &str> {
         self.projects.iter().filter(|name| !self.kept.contains(name)).map(String::as_str)
     }
 
-    /// Returns whether a preview of it may still exist.
+    /// Returns true if a preview of it may still exist.
     #[must_use]
     pub fn may_have_preview(&self) -> bool {
         !self.kept.is_empty() || self.previews.iter().any(|one| one.outcome == Outcome::Failed)

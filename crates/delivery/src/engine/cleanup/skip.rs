@@ -1,4 +1,4 @@
-//! Skips previews that carry a merge request's number but may not belong to it.
+//! Skips previews with a merge request's number that may not belong to it.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -11,16 +11,15 @@ use base::command::quote;
 use base::time::parse_rfc3339;
 use gitlab::api::leftovers::{GitlabEnvironment, Request, RequestState};
 
-/// The time after its merge request's end in which a preview still counts as a late one of it: a
-/// pipeline that ran on, a job that was retried. A preview that the comment shows has no such
-/// limit.
+/// The time after the end of a merge request in which a preview may still belong to it, because of
+/// a running pipeline or a retried job. A preview that the comment shows has no such limit.
 const LATE: u64 = 86_400;
 
 /// A preview or an environment that is skipped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Skipped {
-    /// The number that it carries.
+    /// The number in its name.
     pub iid: u64,
     /// The project of the preview. `None` for an environment.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,7 +28,7 @@ pub struct Skipped {
     pub name: String,
     /// The reason.
     pub reason: String,
-    /// The command that deletes it; for an environment the page in GitLab.
+    /// The command that deletes it. For an environment, the page in GitLab.
     pub command_line: String,
 }
 
@@ -56,9 +55,9 @@ impl Skipped {
         }
     }
 
-    /// Returns the previews and the environment with the number of a merge request that GitLab does
-    /// not know. They belong to another project, such as the repository's previous one, where the
-    /// merge request may be open.
+    /// Returns the previews and the environment with the number of a merge request that does not
+    /// exist in GitLab. They belong to another project, such as the repository's previous one,
+    /// where the merge request may be open.
     pub fn unknown(
         iid: u64,
         project: &GitlabProject,
@@ -80,8 +79,8 @@ impl Skipped {
     }
 }
 
-/// Takes those previews out of `found` that were deployed when `request` was not open, and are not shown
-/// in its comment: what another merge request of this number has.
+/// Removes from `found` the previews that were deployed while `request` was not open and that its
+/// comment does not show. They belong to another merge request with this number.
 pub fn take_foreign(
     found: &mut Vec<PreviewDeletion>,
     request: &Request,

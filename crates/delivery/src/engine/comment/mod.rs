@@ -1,6 +1,6 @@
-//! The comment of a merge request, kept up to date by jobs that know nothing of each other.
+//! Updates the comment of a merge request from independent jobs.
 //!
-//! A comment that cannot be written fails nothing: the failure is printed and returned.
+//! A comment that cannot be written does not fail the run: the error is printed and returned.
 
 pub mod token_errors;
 pub mod write;
@@ -37,7 +37,7 @@ pub struct CommentResult {
     pub action: CommentAction,
     /// The note's id.
     pub note: Option<u64>,
-    /// The comment's address.
+    /// The comment's URL.
     pub url: Option<String>,
     /// The duplicates that were deleted.
     pub deleted: Vec<u64>,
@@ -51,7 +51,7 @@ pub struct CommentResult {
 }
 
 impl CommentResult {
-    /// The text for people: the Markdown in a dry run, else the address of the comment.
+    /// Returns the text for people: the Markdown in a dry run, else the URL of the comment.
     #[must_use]
     pub fn text(&self) -> String {
         match (&self.markdown, &self.url, self.action) {
@@ -75,13 +75,13 @@ pub struct Comment<'a> {
     token_variable: String,
     merge_request: Option<MergeRequest>,
     client: Option<Client<'a>>,
-    /// The failure that prevents every further attempt. It is reported once.
+    /// A permanent error, after which no attempt is made. It is reported once.
     obstacle: RefCell<Option<CommentResult>>,
 }
 
 impl<'a> Comment<'a> {
-    /// The comment of the merge request that this pipeline belongs to. A failure is
-    /// printed here: as a note if no comment is expected, else as a warning.
+    /// Returns the comment of this pipeline's merge request. Prints an error as a note if no
+    /// comment is expected, else as a warning.
     #[must_use]
     pub fn new(ctx: &'a Ctx, config: &Config) -> Comment<'a> {
         Comment::for_merge_request(
@@ -91,7 +91,7 @@ impl<'a> Comment<'a> {
         )
     }
 
-    /// The comment of `merge_request`.
+    /// Returns the comment of `merge_request`.
     #[must_use]
     pub fn for_merge_request(
         ctx: &'a Ctx,
@@ -115,23 +115,22 @@ impl<'a> Comment<'a> {
         comment
     }
 
-    /// Announces that these projects are being built. Rows need no more than project and status.
+    /// Shows these projects as building. Rows need only project and status.
     pub fn building(&self, rows: &[CommentRow]) -> CommentResult {
         self.change(&RowChange::Rows(&self.with_job(rows)), false)
     }
 
-    /// Says how these projects ended.
+    /// Shows the results of these projects.
     pub fn finish(&self, rows: &[CommentRow]) -> CommentResult {
         self.change(&RowChange::Rows(&self.with_job(rows)), true)
     }
 
-    /// Says that every preview ended, and that those of the projects `aliases` go on answering. Without a comment there is
-    /// nothing to say.
+    /// Shows every preview as ended. The aliases of the projects in `aliases` still work. Creates no comment.
     pub fn mark_stopped(&self, aliases: &[&str]) -> CommentResult {
         self.change(&RowChange::End { time: &rfc3339(unix_now()), aliases }, true)
     }
 
-    /// `rows` with what this job knows of itself where they say nothing: commit, time, log, pipeline.
+    /// Fills missing fields of `rows` with the values of this job: commit, time, log, pipeline.
     #[must_use]
     pub fn with_job(&self, rows: &[CommentRow]) -> Vec<CommentRow> {
         let here = self.merge_request.as_ref();
@@ -147,7 +146,7 @@ impl<'a> Comment<'a> {
                 time: row.time.clone().or_else(|| Some(now.clone())),
                 log: row.log.clone().or_else(|| here?.job.clone()),
                 pipeline,
-                // The path of the job's folder does not help a reader of the comment.
+                // The job's absolute path does not help a reader of the comment.
                 reason: row.reason.as_ref().map(|reason| reason.replace(&root, "")),
                 warning: row.warning.as_ref().map(|text| text.replace(&root, "")),
                 ..row.clone()
@@ -156,7 +155,7 @@ impl<'a> Comment<'a> {
         rows.iter().map(fill).collect()
     }
 
-    /// The client, if there is something to comment on and a token to do it with.
+    /// Returns the client. Errors without a merge request or a token.
     fn connect(&self) -> Result<Option<Client<'a>>, Failure> {
         let name = &self.token_variable;
         let Some(place) = &self.merge_request else {
@@ -269,7 +268,7 @@ impl<'a> Comment<'a> {
     }
 }
 
-/// A client for the API at `api` with the token that the variable `name` has as its `value`.
+/// Creates a client for the API at `api` with the token `value` of the variable `name`.
 pub fn client<'a>(
     ctx: &'a Ctx,
     api: &str,

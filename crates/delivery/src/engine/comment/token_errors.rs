@@ -1,16 +1,16 @@
-//! Explains why a token cannot comment, with the next step for each reason.
+//! Explains why a token cannot comment, with the fix.
 
 use crate::plan::merge_request::MergeRequest;
 use base::error::{Failure, failed, refused};
 use base::secret::{Secret, is_token, remember};
 use gitlab::api::problem::Problem;
 
-/// Describes the token that belongs into the variable.
+/// Describes the token that the variable needs.
 fn describe_token(name: &str) -> String {
     format!("put a project or group access token with the scope `api` into {name}, masked")
 }
 
-/// The token in the variable `name`, as `get` and the environment know it. `job` is the job's own.
+/// Returns the token in the variable `name`, from `get` or the environment. `job` is the job token.
 pub fn token(name: &str, value: Option<String>, job: Option<&str>) -> Result<Secret, Failure> {
     let Some(value) = value else {
         return Err(refused(format!("the variable {name} is not set")).hint(describe_token(name)));

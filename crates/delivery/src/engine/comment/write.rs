@@ -1,9 +1,9 @@
-//! Several jobs, one comment: read, merge, write, and look again.
+//! Writes one comment from several jobs: reads, merges, writes, and verifies.
 //!
-//! GitLab has no conditional edit, so a job that read before another wrote, and writes after it,
-//! undoes the other's rows. Every job therefore looks again once such a straggler must have written,
-//! and puts its rows back if they are gone. That holds as long as no edit takes longer than
-//! [`Timing::settle`]; a job that was held up between reading and writing reads again first.
+//! GitLab has no conditional edit. A job that reads before and writes after another job's write
+//! removes the other's rows. So every job reads the note again after a delay, and restores its rows
+//! if they are missing. This works if no edit takes longer than [`Timing::settle`]. A job that was
+//! delayed between reading and writing reads again first.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, RandomState};
@@ -20,13 +20,13 @@ use gitlab::comment::{CommentRow, RowChange, render, state, union_of_notes};
 /// The maximum number of writes.
 const TRIES: u32 = 12;
 
-/// The maximum number of comments to create: one, and another if the first was deleted meanwhile.
+/// The maximum number of comments to create: one, and another if the first was deleted in the meantime.
 const CREATED: u32 = 2;
 
-/// The pauses between requests.
+/// The delays between requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// The pause between a write and the next read.
+    /// The delay between a write and the next read.
     pub settle: Duration,
 }
 
@@ -44,22 +44,22 @@ pub enum CommentAction {
     Created,
     /// It was edited in place.
     Edited,
-    /// It was up to date, or there was none to change.
+    /// It was up to date, or it does not exist.
     Unchanged,
-    /// It was not tried, and the message says why.
+    /// It was not attempted. The message has the reason.
     Skipped,
-    /// It was tried in vain, and the message says why.
+    /// It failed. The message has the reason.
     Failed,
     /// A dry run: the Markdown is what would be written.
     Planned,
 }
 
-/// A comment that says what it should.
+/// A comment that is up to date.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteResult {
     /// The action.
     pub action: CommentAction,
-    /// The note; none when there was nothing to change.
+    /// The note. `None` if there was nothing to change.
     pub note: Option<u64>,
     /// The duplicates that were deleted.
     pub deleted: Vec<u64>,
@@ -71,14 +71,14 @@ pub struct Writer<'a> {
     pub notes: Notes<'a>,
     /// The retry budget of the command.
     pub retry_budget: &'a RetryBudget,
-    /// The pauses.
+    /// The delays.
     pub timing: Timing,
 }
 
 impl Writer<'_> {
-    /// Makes the comment say it. The oldest note of ours wins, and others of ours are deleted once
-    /// it has their rows. Without `lasting`, rows that are lost to a job that writes at the same time
-    /// are not put back: something else will be written soon.
+    /// Writes the change. The oldest of our notes remains, and our other notes are deleted once it
+    /// has their rows. Without `lasting`, rows that a concurrent job overwrites are not restored,
+    /// because the next write follows soon.
     pub fn write(&self, change: &RowChange<'_>, lasting: bool) -> Result<WriteResult> {
         let mut action = CommentAction::Unchanged;
         let (mut gone, mut created) = (BTreeSet::new(), 0);
@@ -100,7 +100,7 @@ impl Writer<'_> {
                 continue;
             };
             let read = Instant::now();
-            // The list may be out of date by now.
+            // The list may be out of date.
             let Some(note) = self.notes.note(first.id)? else {
                 gone.insert(first.id);
                 continue;
@@ -148,7 +148,7 @@ impl Writer<'_> {
         Ok(WriteResult { action, note: Some(note.id), deleted })
     }
 
-    /// Waits until jobs that read before we wrote have written, each job for another time.
+    /// Waits until jobs that read before our write have written. The delay is random.
     fn settle(&self, lasting: bool) -> Result<()> {
         if !lasting {
             return Ok(());
@@ -159,7 +159,7 @@ impl Writer<'_> {
     }
 }
 
-/// The body that `note` should have, with the rows of its duplicates.
+/// Returns the new body of `note`, with the rows of its duplicates.
 fn wanted_body(change: &RowChange<'_>, note: &Note, others: &[Note]) -> String {
     let bodies = std::iter::once(note).chain(others);
     let stored: Vec<Vec<CommentRow>> = bodies.map(|note| state::rows(&note.body)).collect();

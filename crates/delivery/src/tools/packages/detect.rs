@@ -1,4 +1,4 @@
-//! Reads which package manager installs a folder, and which Node its scripts run on.
+//! Determines the package manager of a folder, and the Node for its scripts.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ const NODE_OF_WRANGLER: &str = ">=22.12";
 /// Files that name a version of Node.
 const NODE_FILES: [&str; 2] = [".node-version", ".nvmrc"];
 
-/// Returns what installs and builds `package`, whose lock file is in its folder or above it.
+/// Returns the tools that install and build `package`, whose lock file is in its folder or above it.
 pub fn toolchain(
     root: &Utf8Path,
     package: &Package,
@@ -44,7 +44,7 @@ pub fn toolchain(
     Ok(PackageToolchain { installation, runtime, node })
 }
 
-/// Returns how the packages of `package` are installed. `None` if no lock file is in its folder or above.
+/// Returns the install of `package`. `None` if no lock file is in its folder or above.
 pub fn installation(
     root: &Utf8Path,
     package: &Package,
@@ -101,13 +101,13 @@ fn read_manifest(root: &Utf8Path, dir: &Utf8Path) -> Option<Value> {
     serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()
 }
 
-/// Returns the version in `pnpm@9.1.0+sha512.ab`. `None` if it is not an exact one.
+/// Returns the version in `pnpm@9.1.0+sha512.ab`. `None` if it is not an exact version.
 fn exact_version(field: &str) -> Option<String> {
     let version = field.rsplit_once('@')?.1.split('+').next()?;
     is_exact(version).then(|| version.to_owned())
 }
 
-/// Tells whether `version` is three numbers, with a prerelease or without.
+/// Returns true if `version` has three numbers and an optional prerelease.
 fn is_exact(version: &str) -> bool {
     let (numbers, prerelease) = version.split_once('-').unwrap_or((version, "x"));
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
@@ -126,7 +126,7 @@ fn tool(name: &'static str, package: &str, version: &str, accepts: Option<&str>)
     }
 }
 
-/// Returns the tool in the exact version if one is named, else in any of a range.
+/// Returns the tool in the exact version if there is one, else in any version of a range.
 fn or_range(
     name: &'static str,
     package: &str,
@@ -139,7 +139,7 @@ fn or_range(
     }
 }
 
-/// Returns the version of pnpm that writes a lock file like this one, and those that read it.
+/// Returns the version of pnpm that writes this format of a lock file, and the range of versions that read it.
 fn pnpm_for(lock: &str) -> (&'static str, &'static str) {
     let line = lock.lines().find_map(|line| line.strip_prefix("lockfileVersion:"));
     let version = line.unwrap_or_default().trim().trim_matches(['\'', '"']);
@@ -181,9 +181,9 @@ fn yarn(
     (Manager::YarnBerry, or_range("yarn", "@yarnpkg/cli-dist", exact, fitting), release)
 }
 
-/// Refuses a lock file of Yarn classic that has no entry for a dependency of `package`: in a workspace,
-/// `--frozen-lockfile` takes no notice (observed with 1.22.22). `members` are the packages of the
-/// repository, which are in no lock file.
+/// Refuses a lock file of Yarn classic that has no entry for a dependency of `package`, because in a
+/// workspace `--frozen-lockfile` does not detect it (observed with 1.22.22). `members` are the packages
+/// of the repository, which are in no lock file.
 pub fn check_classic_lock(
     root: &Utf8Path,
     installation: &Installation,
@@ -217,7 +217,7 @@ pub fn check_classic_lock(
     }
 }
 
-/// Returns the program that the settings of Yarn in `dir` name, relative to `dir`, if it is there.
+/// Returns the program in the settings of Yarn in `dir`, relative to `dir`. `None` if it does not exist.
 fn yarn_release(root: &Utf8Path, dir: &Utf8Path) -> Option<Utf8PathBuf> {
     let read = |name: &str| std::fs::read_to_string(root.join(dir).join(name)).unwrap_or_default();
     let (berry, classic) = (read(".yarnrc.yml"), read(".yarnrc"));
@@ -229,21 +229,21 @@ fn yarn_release(root: &Utf8Path, dir: &Utf8Path) -> Option<Utf8PathBuf> {
     root.join(dir).join(&inside).is_file().then_some(inside)
 }
 
-/// Returns the Node that wrangler runs on where it starts workerd itself. Bun cannot run that (observed with Bun 1.4.5
-/// and wrangler 4.164: each request is answered with 503).
+/// Returns the Node for commands of wrangler that start workerd. Bun cannot run them (observed with Bun 1.4.5 and
+/// wrangler 4.164: each response is a 503).
 #[must_use]
 pub fn node_of_wrangler() -> Tool {
     tool("node", &node_package(), NODE_VERSIONS[0], Some(NODE_OF_WRANGLER))
 }
 
-/// Returns the versions of Node that the package manager runs on, where the project names none.
+/// Returns the versions of Node that the package manager supports, if the project pins none.
 fn any_node(installation: Option<&Installation>) -> &'static str {
     let pnpm = installation.filter(|install| install.manager == Manager::Pnpm);
     let major = pnpm.and_then(|install| install.tool.version.split('.').next()?.parse().ok());
     if major.is_some_and(|major: u32| major >= 11) { NODE_OF_PNPM_11 } else { ANY_NODE }
 }
 
-/// Returns the Node that the scripts of `package` run on. `any` are the versions if the project names none.
+/// Returns the Node that the scripts of `package` run on. `any` are the accepted versions if the project pins none.
 fn node(
     root: &Utf8Path,
     package: &Package,
@@ -309,7 +309,7 @@ mod tests {
         serde_json::from_str(r#"{ "dagger": "0.21.8", "bun": "1.4.5" }"#).expect("valid")
     }
 
-    /// Returns what a folder with these files is installed by.
+    /// Returns the manager that installs a folder with these files.
     fn detect(name: &str, files: &[(&str, &str)]) -> Result<PackageToolchain, Failure> {
         let temporary = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
         let root = temporary.join(format!("xtask-detect-{}-{name}", std::process::id()));
@@ -488,7 +488,7 @@ mod tests {
                 "{name}"
             );
         }
-        // Pnpm 11 does not start on an older one.
+        // pnpm 11 does not start on an older Node.
         for (manager, accepts) in [("pnpm@10.34.8", ANY_NODE), ("pnpm@11.16.0", NODE_OF_PNPM_11)] {
             let manifest = format!(r#"{{ "packageManager": "{manager}" }}"#);
             let files =

@@ -1,4 +1,4 @@
-//! Reads from the output of an install why it failed.
+//! Finds the reason of a failed install in its output.
 
 use camino::Utf8Path;
 
@@ -6,11 +6,11 @@ use super::Installation;
 use base::env::variable;
 use workspace::config::{CONFIG_FILE, Variables};
 
-/// Texts of a lock file that does not fit the manifests.
+/// Messages about a lock file that does not match the manifests.
 const STALE: [&str; 9] = [
     "lockfile had changes, but lockfile is frozen",
     "npm ci` can only install packages when your package.json",
-    // The end of npm's message, which is longer than the lines that are kept.
+    // The end of npm's message, which is longer than the stored output.
     "Run \"npm help ci\" for more info",
     "npm ci` can only install with an existing package-lock.json",
     "ERR_PNPM_OUTDATED_LOCKFILE",
@@ -20,9 +20,9 @@ const STALE: [&str; 9] = [
     "The lockfile would have been",
 ];
 
-/// Texts of a registry that wants other credentials.
+/// Messages about missing or wrong credentials of a registry.
 const DENIED: [&str; 13] = [
-    // Yarn classic says no more about a status of 401.
+    // Yarn classic prints only this for a status of 401.
     "Couldn't find package",
     "E401",
     "E403",
@@ -38,11 +38,11 @@ const DENIED: [&str; 13] = [
     "returned a 403",
 ];
 
-/// Texts of a registry that has no such package or version.
+/// Messages about a package or version that a registry does not have.
 const MISSING: [&str; 6] =
     ["_FETCH_404", "E404", "ETARGET", "NO_MATCHING_VERSION", "Response code: 404", "- 404"];
 
-/// Texts of a registry that cannot be reached.
+/// Messages about an unreachable registry.
 const UNREACHABLE: [&str; 11] = [
     "ENOTFOUND",
     "ECONNREFUSED",
@@ -66,7 +66,7 @@ pub fn hint(install: &Installation, variables: &Variables, tail: &[String]) -> S
     })
 }
 
-/// Returns the next step if the lines say why the install failed. `None` for other lines.
+/// Returns the next step if the lines contain a known reason. `None` otherwise.
 #[must_use]
 pub fn specific_hint(
     install: &Installation,
@@ -74,7 +74,7 @@ pub fn specific_hint(
     tail: &[String],
 ) -> Option<String> {
     let has = |texts: &[&str]| tail.iter().any(|line| texts.iter().any(|text| line.contains(text)));
-    // Bun prints the status after the address.
+    // Bun prints the status after the URL.
     let is_status = |line: &String| line.ends_with("- 401") || line.ends_with("- 403");
     let hint = if let Some(package) = tail.iter().find_map(|line| failed_script(line)) {
         format!(
@@ -96,8 +96,8 @@ pub fn specific_hint(
     Some(hint)
 }
 
-/// Returns the package whose install script failed, from a line of Bun, pnpm or Yarn berry. Its network is not that of the
-/// registry.
+/// Returns the package whose install script failed, from a line of Bun, pnpm or Yarn berry. Its network errors are not
+/// about the registry.
 fn failed_script(line: &str) -> Option<&str> {
     let line = line.trim();
     // error: postinstall script from "sharp" exited with 1
@@ -116,7 +116,7 @@ fn failed_script(line: &str) -> Option<&str> {
     start.rsplit(' ').next()?.split_once("@npm:").map(|(package, _)| package)
 }
 
-/// Says how to bring a lock file up to date.
+/// Returns the hint that updates a lock file.
 pub(super) fn update_lock(install: &Installation) -> String {
     let (command, at) = (install.manager.update_lock(), place(&install.dir));
     format!("run `{command}` {at} and commit {}", install.lock)
@@ -130,7 +130,7 @@ fn place(dir: &Utf8Path) -> String {
     }
 }
 
-/// Says which variables reach an install.
+/// Returns the hint with the variables that an install sees.
 fn is_denied(variables: &Variables) -> String {
     let state = |name: &String| {
         let state = if variable(name).is_some() { "is set" } else { "is not set" };

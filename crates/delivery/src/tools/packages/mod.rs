@@ -1,9 +1,9 @@
 //! Package managers and runtimes.
 //!
-//! [`detect`] reads which manager installs a folder, and in which version: the lock file and
-//! `packageManager` decide. [`Tool`] is one program in one version; [`registry`] finds it on PATH or
-//! installs it from the npm registry. [`failure`] reads why an install failed and names the next step.
-//! [`waiting`] says what an install waits for.
+//! [`detect`] determines the manager of a folder and its version from the lock file and
+//! `packageManager`. [`Tool`] is one program in one version. [`registry`] finds it on PATH or installs
+//! it from the npm registry. [`failure`] finds the reason of a failed install and the next step.
+//! [`waiting`] reports an unreachable registry.
 
 pub mod detect;
 pub mod failure;
@@ -14,7 +14,7 @@ use camino::Utf8PathBuf;
 use serde::Serialize;
 use workspace::steps::Runtime;
 
-/// A package manager, as far as its commands differ.
+/// A package manager with its own commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Manager {
@@ -53,7 +53,7 @@ impl Manager {
         }
     }
 
-    /// Returns the command that brings the lock file up to date.
+    /// Returns the command that updates the lock file.
     #[must_use]
     pub fn update_lock(self) -> String {
         format!("{} install", self.program())
@@ -72,24 +72,24 @@ impl Manager {
 pub struct Tool {
     /// Its name: `node` or the name of a package manager.
     pub name: &'static str,
-    /// The npm package that brings it.
+    /// The npm package that contains it.
     #[serde(skip)]
     pub package: String,
-    /// The version that is installed where PATH has none that fits.
+    /// The version that is installed if PATH has no matching one.
     pub version: String,
-    /// The range of versions that fit. `None` if only `version` does.
+    /// The range of matching versions. `None` if only `version` matches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accepts: Option<String>,
 }
 
 impl Tool {
-    /// Returns the tool as people write it: `pnpm 9.1.0`.
+    /// Returns the name and version: `pnpm 9.1.0`.
     #[must_use]
     pub fn label(&self) -> String {
         format!("{} {}", self.name, self.version)
     }
 
-    /// Tells whether `version` is one that fits.
+    /// Returns true if `version` matches.
     #[must_use]
     pub fn fits(&self, version: &str) -> bool {
         match &self.accepts {
@@ -103,8 +103,8 @@ impl Tool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Installation {
-    /// The folder of the lock file, relative to the repository's root: everything that the lock covers is
-    /// installed from here.
+    /// The folder of the lock file, relative to the repository's root. Everything that the lock file
+    /// covers is installed from here.
     pub dir: Utf8PathBuf,
     /// The manager.
     pub manager: Manager,
@@ -112,7 +112,7 @@ pub struct Installation {
     pub lock: &'static str,
     /// The manager's program.
     pub tool: Tool,
-    /// The file that Yarn's settings name as its program, relative to `dir`.
+    /// The `yarnPath` of Yarn's settings, relative to `dir`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub release: Option<Utf8PathBuf>,
 }

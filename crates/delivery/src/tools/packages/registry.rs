@@ -1,4 +1,4 @@
-//! Finds a tool on PATH in a version that fits, and installs it from the npm registry otherwise.
+//! Finds a tool on PATH in a matching version, or installs it from the npm registry.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
@@ -10,17 +10,17 @@ use base::command::ProcessCommand;
 use base::{probe, version_cache};
 use workspace::toolchain::tools_folder;
 
-/// The file that an install leaves at its end.
+/// The file that marks a complete install.
 const STAMP: &str = ".installed";
 
-/// A tool's place.
+/// The location of a tool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// On PATH, in a version that fits.
+    /// On PATH, in a matching version.
     OnPath(Utf8PathBuf),
     /// Installed by us.
     Installed(Utf8PathBuf),
-    /// Not installed yet. [`install`] puts it here.
+    /// Not installed yet. [`install`] installs it here.
     Missing(Utf8PathBuf),
 }
 
@@ -34,7 +34,7 @@ impl Location {
     }
 }
 
-/// Looks for `tool` on PATH, then among our own installs.
+/// Finds `tool` on PATH, then among our own installs.
 #[must_use]
 pub fn find(root: &Utf8Path, tool: &Tool) -> Location {
     let on_path = which(tool.name).filter(|program| {
@@ -52,8 +52,8 @@ pub fn find(root: &Utf8Path, tool: &Tool) -> Location {
     }
 }
 
-/// Returns the version of a program on PATH. Package managers are not started: a launcher such as
-/// Corepack's would choose a version by the folder, and download it.
+/// Returns the version of a program on PATH. Package managers are not started, because a launcher
+/// such as Corepack's would choose a version by the folder, and download it.
 fn version_on_path(root: &Utf8Path, tool: &Tool, program: &Utf8Path) -> Option<String> {
     match tool.name {
         "node" => {
@@ -81,7 +81,7 @@ fn manifest_version(program: &Utf8Path, name: &str) -> Option<String> {
 
 /// Returns the folder of our own install.
 fn folder(root: &Utf8Path, tool: &Tool) -> Utf8PathBuf {
-    // Bun's own pin has a folder with a lock file, so it goes by another name here.
+    // Bun's own pin has a folder with a lock file, so this folder has another name.
     let name = if tool.name == "bun" { "packaged-bun" } else { tool.name };
     tools_folder(root).join(format!("{name}-{}", tool.version))
 }
@@ -95,8 +95,8 @@ fn program_in_folder(tool: &Tool) -> String {
 
 /// Returns the commands that install `tool` with npm. No script of the package runs.
 ///
-/// npm installs into the nearest folder with `node_modules`. `--prefix` would do as well, but npm then reads no global
-/// `npmrc`, which may name a company's registry and certificates.
+/// npm installs into the nearest folder with `node_modules`. `--prefix` would work too, but npm would then ignore the
+/// global `npmrc`, which may configure a company's registry and certificates.
 #[must_use]
 pub fn install(root: &Utf8Path, tool: &Tool) -> Vec<ProcessCommand> {
     let folder = folder(root, tool);
@@ -113,7 +113,7 @@ pub fn install(root: &Utf8Path, tool: &Tool) -> Vec<ProcessCommand> {
     ]
 }
 
-/// Returns the npm package that holds Node for this platform.
+/// Returns the npm package with Node for this platform.
 #[must_use]
 pub fn node_package() -> String {
     let arch = if cfg!(target_arch = "x86_64") { "x64" } else { "arm64" };
@@ -124,7 +124,7 @@ pub fn node_package() -> String {
     }
 }
 
-/// Returns the npm package that holds Bun for this platform.
+/// Returns the npm package with Bun for this platform.
 #[must_use]
 pub fn bun_package() -> String {
     let os = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };

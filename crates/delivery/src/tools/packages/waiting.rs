@@ -1,4 +1,4 @@
-//! Says what cannot be reached while an install waits for it.
+//! Reports an unreachable registry while an install waits for it.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
@@ -10,17 +10,17 @@ use base::env::variable;
 use base::http::{host_of, unreachable};
 use base::probe;
 
-/// The time that an install may take before its registry is asked.
+/// The time after which the registry of a running install is checked.
 const DELAY: Duration = Duration::from_secs(10);
 
-/// The time that the registry has to answer.
+/// The timeout of the request to the registry.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The variables that name another registry.
+/// The variables that set the registry.
 const VARIABLES: [&str; 3] = ["npm_config_registry", "NPM_CONFIG_REGISTRY", "BUN_CONFIG_REGISTRY"];
 
-/// Runs an install in `dir`. If it takes more than 10 s and its registry cannot be reached, `say` gets a message, because
-/// package managers retry for minutes without a word.
+/// Runs an install in `dir`. If it takes more than 10 s and its registry is unreachable, `say` gets a message, because
+/// package managers silently retry for minutes.
 pub fn run<T>(
     dir: &Utf8Path,
     say: impl Fn(&str) + Send + 'static,
@@ -47,7 +47,7 @@ fn run_after<T>(
             say(&message(&registry, &reason));
         }
     };
-    // Not waited for: the registry may take its time to answer.
+    // The thread is not joined, because the registry may respond slowly.
     std::thread::spawn(watch);
     let result = install();
     drop(is_running);
@@ -62,8 +62,8 @@ fn message(registry: &str, reason: &str) -> String {
     )
 }
 
-/// Returns the registry of an install in `dir`: that of a variable, of the nearest `.npmrc`, else the one that npm names.
-/// `None` if none is known.
+/// Returns the registry of an install in `dir`: that of a variable, of the nearest `.npmrc`, else npm's configured one.
+/// `None` if it is unknown.
 fn registry(dir: &Utf8Path) -> Option<String> {
     let home = variable("HOME");
     let folders = dir.ancestors().chain(home.as_deref().map(Utf8Path::new));
@@ -76,7 +76,7 @@ fn registry(dir: &Utf8Path) -> Option<String> {
     named.or_else(|| folders.into_iter().find_map(read)).or_else(npm)
 }
 
-/// Returns the registry that a line of `.npmrc` names for packages without a scope.
+/// Returns the registry for packages without a scope in a line of `.npmrc`.
 fn registry_line(line: &str) -> Option<String> {
     let (name, value) = line.split_once('=')?;
     (name.trim() == "registry").then(|| value.trim().trim_matches('"').to_owned())
@@ -122,7 +122,7 @@ mod tests {
             let (mut stream, _) = listener.accept().expect("a request");
             let _request = stream.read(&mut [0; 4096]).expect("its first bytes");
             stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").expect("sent");
-            // Both ends of the channel are gone once the watcher has ended.
+            // Both ends of the channel are dropped when the watcher has ended.
             said.recv().expect_err("no message")
         };
         run_after(

@@ -1,4 +1,4 @@
-//! The look of the comment, and that no text can change its structure.
+//! Tests the rendered comment, and that no text can change its structure.
 
 use expect_test::expect;
 use proptest::prelude::*;
@@ -145,7 +145,7 @@ fn cuts_reasons_first_in_a_long_comment() {
     assert!(body(&many).len() <= LIMIT);
 }
 
-/// Returns the structure of `body`: everything apart from texts and addresses.
+/// Returns the structure of `body`: everything except for text and URLs.
 fn structure(body: &str) -> Vec<String> {
     let events = Parser::new_ext(body, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH);
     let mut found: Vec<String> = Vec::new();
@@ -168,7 +168,7 @@ fn structure(body: &str) -> Vec<String> {
             Event::InlineHtml(html) if &*html == "</code>" => continue,
             Event::InlineHtml(html) => panic!("{html}"),
             Event::Code(_) => "code".to_owned(),
-            // Entities split texts; within `<code>` nothing else may be.
+            // Entities split text. Nothing else may be within `<code>`.
             Event::Text(_) if found.last().is_some_and(|last| last == "code" || last == "text") => {
                 continue;
             }
@@ -219,7 +219,7 @@ proptest! {
                 prop_assert_eq!(line.matches('|').count(), 4, "{}", line);
             }
         }
-        // The same row with texts that mean nothing.
+        // The same row with harmless text.
         let plain = |url: &Option<String>| {
             let url = url.as_deref().unwrap_or_default();
             address(url).map(|_| "https://plain.example/".to_owned())
