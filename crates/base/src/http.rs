@@ -9,6 +9,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use super::retry::RetrySignal;
+use super::roots;
 use crate::time::{parse_http_date, unix_now};
 
 /// The response of a server.
@@ -63,6 +64,14 @@ const BUFFER: usize = 16 * 1024;
 #[must_use]
 pub fn agent(timeout: Duration, redirects: u32) -> Agent {
     agent_with_roots(RootCerts::WebPki, timeout, redirects)
+}
+
+/// Creates a client like [`agent`] for requests to `url`, which trusts what the system trusts.
+#[must_use]
+pub fn agent_for(url: &str, timeout: Duration, redirects: u32) -> Agent {
+    let is_encrypted = url.starts_with("https://");
+    let roots = if is_encrypted { roots::trusted() } else { RootCerts::WebPki };
+    agent_with_roots(roots, timeout, redirects)
 }
 
 /// Creates a client like [`agent`] that trusts `roots`. Proxies come from the environment:
@@ -130,7 +139,7 @@ pub fn is_unresolved(error: &ureq::Error) -> bool {
 /// Returns why the server of `url` cannot be reached, within `timeout`. `None` if it answers, whatever it answers.
 #[must_use]
 pub fn unreachable(url: &str, timeout: Duration) -> Option<String> {
-    let error = get(&agent(timeout, 0), url, &[]).err()?;
+    let error = get(&agent_for(url, timeout, 0), url, &[]).err()?;
     let cause = error.chain().find_map(|cause| cause.downcast_ref::<ureq::Error>())?;
     match cause {
         cause if is_unresolved(cause) => Some(format!("cannot resolve {}", host_of(url)?)),
@@ -139,8 +148,9 @@ pub fn unreachable(url: &str, timeout: Duration) -> Option<String> {
         }
         ureq::Error::Timeout(_) => Some(format!("no answer within {} s", timeout.as_secs())),
         ureq::Error::ConnectionFailed => Some("the connection failed".to_owned()),
+        // An unknown certificate, or an answer that no registry gives: something is there.
+        ureq::Error::Io(error) if error.kind() == ErrorKind::InvalidData => None,
         ureq::Error::Io(error) => Some(error.to_string()),
-        // A certificate of the company's, or an answer that no registry gives: something is there.
         _ => None,
     }
 }

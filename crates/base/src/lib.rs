@@ -10,6 +10,7 @@ pub mod interactive;
 pub mod open_files;
 pub mod probe;
 pub mod retry;
+pub mod roots;
 pub mod runner;
 pub mod secret;
 pub mod supervisor;

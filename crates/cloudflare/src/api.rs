@@ -109,7 +109,7 @@ impl<'a> Api<'a> {
     #[must_use]
     pub fn new(base: &'a str, account: &'a str, token: &'a Secret) -> Api<'a> {
         let timeout = deadline::within(REQUEST).unwrap_or(REQUEST);
-        Api { base, account, token, agent: http::agent(timeout, 0), retry_budget: None }
+        Api { base, account, token, agent: http::agent_for(base, timeout, 0), retry_budget: None }
     }
 
     /// Retries requests within `retry_budget`.
@@ -121,7 +121,7 @@ impl<'a> Api<'a> {
     /// Sets the timeout of each request.
     #[must_use]
     pub fn within(self, timeout: Duration) -> Api<'a> {
-        let agent = http::agent(timeout, 0);
+        let agent = http::agent_for(self.base, timeout, 0);
         Api { agent, ..self }
     }
 

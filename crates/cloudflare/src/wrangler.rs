@@ -86,6 +86,9 @@ pub fn bundle_arguments(
     arguments
 }
 
+/// The option that refuses to create storage for bindings without an id.
+pub const NO_PROVISION: &str = "--no-x-provision";
+
 /// Returns the arguments of `wrangler deploy`, which uploads the folder that [`PREPARE_UPLOAD`] wrote.
 /// `environment` is an `env` block of the config. An empty name means the top level of a config with blocks. The
 /// Cloudflare module passes the same arguments (a test compares them).
@@ -96,7 +99,7 @@ pub fn bundle_arguments(
 #[must_use]
 pub fn deploy_arguments(environment: Option<&str>, tag: &str, message: &str) -> Vec<String> {
     let mut arguments = vec!["deploy".to_owned()];
-    let options = ["--autoconfig=false", "--strict", "--no-x-provision", NO_ENV_FILE];
+    let options = ["--autoconfig=false", "--strict", NO_PROVISION, NO_ENV_FILE];
     arguments.extend(options.map(str::to_owned));
     arguments.extend(environment.map(|environment| format!("--env={environment}")));
     arguments.push(format!("--tag={tag}"));
@@ -114,7 +117,7 @@ pub fn upload_arguments(
     message: &str,
 ) -> Vec<String> {
     let mut arguments = vec!["versions".to_owned(), "upload".to_owned()];
-    arguments.extend(["--strict", "--no-x-provision", NO_ENV_FILE].map(str::to_owned));
+    arguments.extend(["--strict", NO_PROVISION, NO_ENV_FILE].map(str::to_owned));
     arguments.extend(alias.map(|alias| format!("--preview-alias={alias}")));
     arguments.extend(environment.map(|environment| format!("--env={environment}")));
     arguments.push(format!("--tag={tag}"));

@@ -46,7 +46,7 @@ impl Deployments {
             encode(&self.project),
             encode(environment)
         );
-        let agent = http::agent(DEADLINE, 0);
+        let agent = http::agent_for(&url, DEADLINE, 0);
         let headers = [("JOB-TOKEN", self.token.expose())];
         let answer = retry_budget.read("GitLab", || http::get(&agent, &url, &headers));
         let answer = answer.context("GitLab cannot be reached")?;

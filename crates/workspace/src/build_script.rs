@@ -3,11 +3,14 @@
 use super::manifest::Specs;
 
 /// Words before the name of a program that a package brings.
-const LAUNCHERS: [&str; 10] =
-    ["npx", "bunx", "pnpx", "npm", "pnpm", "yarn", "bun", "exec", "dlx", "--bun"];
+const LAUNCHERS: [&str; 11] =
+    ["npx", "bunx", "pnpx", "npm", "pnpm", "yarn", "bun", EXECPATH, "exec", "dlx", "--bun"];
 
 /// Managers that run a script by its name.
-const MANAGERS: [&str; 4] = ["npm", "pnpm", "yarn", "bun"];
+const MANAGERS: [&str; 5] = ["npm", "pnpm", "yarn", "bun", EXECPATH];
+
+/// The manager that runs the script, as templates write it that fit every manager.
+const EXECPATH: &str = "$npm_execpath";
 
 /// The programs of the adapter of Next.js.
 const OPEN_NEXT: [&str; 2] = ["opennextjs-cloudflare", "@opennextjs/cloudflare"];
@@ -40,6 +43,9 @@ pub const OPEN_NEXT_BUILD: &str = "opennextjs-cloudflare build";
 
 /// The folder that it writes.
 pub const OPEN_NEXT_OUTPUT: &str = ".open-next";
+
+/// The variable that chooses the environment of a build. xtask sets it to the one that it deploys to.
+const ENVIRONMENT: &str = "CLOUDFLARE_ENV=";
 
 /// The maximum number of scripts that are replaced by their commands, because scripts may call each other many times.
 const SCRIPTS: usize = 100;
@@ -106,10 +112,27 @@ fn open_next_build(scripts: &Specs) -> Option<String> {
     })
 }
 
-/// Returns the commands of a script between `&&`. A script that it runs and that uploads, or that builds with an adapter, is
-/// replaced by its own commands.
+/// Returns the commands of a script between `&&`, for any environment. A script that it runs and that uploads, builds with
+/// an adapter or chooses an environment, is replaced by its own commands.
 fn steps(scripts: &Specs, name: &str) -> Vec<String> {
-    expand(scripts, name, &mut Vec::new(), &mut { SCRIPTS })
+    let steps = expand(scripts, name, &mut Vec::new(), &mut { SCRIPTS });
+    steps.iter().map(|step| without_environment(step)).collect()
+}
+
+/// Returns a command without the variable that chooses its environment.
+fn without_environment(command: &str) -> String {
+    let is_assignment = |word: &&&str| word.contains('=') || **word == "cross-env";
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let (first, rest) = words.split_at(words.iter().take_while(is_assignment).count());
+    if !first.iter().any(|word| word.starts_with(ENVIRONMENT)) {
+        return command.to_owned();
+    }
+    let mut kept: Vec<&str> =
+        first.iter().copied().filter(|word| !word.starts_with(ENVIRONMENT)).collect();
+    if kept == ["cross-env"] {
+        kept.clear();
+    }
+    [&kept, rest].concat().join(" ")
 }
 
 /// Returns the commands of the script `name`. `path` has the scripts that run it.
@@ -123,15 +146,20 @@ fn expand<'s>(
     path.push(name);
     let mut all = Vec::new();
     for command in script.split("&&").map(str::trim).filter(|command| !command.is_empty()) {
-        let inner = match script_name(command) {
-            Some(other) if *left > 0 && !path.contains(&other) => {
+        let plain = without_environment(command);
+        let other = script_name(&plain).and_then(|other| scripts.get_key_value(other));
+        let inner = match other {
+            Some((other, _)) if *left > 0 && !path.contains(&other.as_str()) => {
                 *left -= 1;
                 expand(scripts, other, path, left)
             }
             _ => Vec::new(),
         };
         let is_of_interest = |step: &String| {
-            is_upload(step) || is_open_next(step, &["build"]) || !is_local_wrangler(step)
+            is_upload(step)
+                || is_open_next(step, &["build"])
+                || !is_local_wrangler(step)
+                || step.contains(ENVIRONMENT)
         };
         if inner.iter().any(is_of_interest) {
             all.extend(inner);
@@ -259,6 +287,7 @@ mod tests {
         for (build, deploy, expected) in [
             ("vite build", "npm run build && wrangler deploy", None),
             ("vite build", "yarn build && wrangler deploy", None),
+            ("vite build", "$npm_execpath run build && wrangler deploy", None),
             ("vite build", "vite build && wrangler deploy", None),
             ("vite build", "node check-env.js && npm run build && wrangler deploy", None),
             ("vite build", "turbo run build && wrangler deploy", None),
@@ -269,6 +298,50 @@ mod tests {
         ] {
             check(&[("build", build), ("deploy", deploy)], expected);
         }
+    }
+
+    #[test]
+    fn the_environment_of_a_build_is_left_to_xtask() {
+        let site = "CLOUDFLARE_ENV=production vite build";
+        check(&[("deploy", &format!("{site} && wrangler deploy"))], Some("vite build"));
+        check(
+            &[
+                ("build", "vite build"),
+                ("deploy", "CLOUDFLARE_ENV=production npm run build && wrangler deploy"),
+            ],
+            None,
+        );
+        check(
+            &[("deploy", "MODE=a CLOUDFLARE_ENV=production vite build && wrangler deploy")],
+            Some("MODE=a vite build"),
+        );
+        check(
+            &[("deploy", "cross-env CLOUDFLARE_ENV=staging vite build && wrangler deploy")],
+            Some("vite build"),
+        );
+        // Scripts that choose it, one below another.
+        check(
+            &[
+                ("build", "vite build"),
+                (
+                    "build:production",
+                    "pnpm --filter ui build && CLOUDFLARE_ENV=production pnpm run build",
+                ),
+                (
+                    "deploy",
+                    "CLOUDFLARE_ENV=production pnpm run build:production && wrangler deploy",
+                ),
+            ],
+            None,
+        );
+        check(
+            &[
+                ("deploy", "npm run web && wrangler deploy"),
+                ("web", "npm run site"),
+                ("site", site),
+            ],
+            Some("vite build"),
+        );
     }
 
     #[test]

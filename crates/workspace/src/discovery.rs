@@ -146,25 +146,41 @@ pub fn unnamed_note(broken: &[BrokenConfig]) -> Option<String> {
 /// Returns the hint that excludes the projects of a folder.
 #[must_use]
 pub fn leave_out(dir: &Utf8Path) -> String {
+    let dir = if dir.as_str().is_empty() { Utf8Path::new(".") } else { dir };
     format!("leave it out: `\"projects\": [\"**\", \"!{dir}\"]` in {CONFIG_FILE}")
 }
 
-/// Names the unused configs of project folders, in one line. `None` if there are none.
+/// Names the configs that are not used, in a line for those beside one that is used, and one for the others.
+/// `used` are the folders of the configs that are used.
 #[must_use]
-pub fn ignored_note(ignored: &[Utf8PathBuf]) -> Option<String> {
+pub fn ignored_notes(ignored: &[Utf8PathBuf], used: &BTreeSet<&Utf8Path>) -> Vec<String> {
     const SHOWN: usize = 3;
-    let shown: Vec<&str> = ignored.iter().take(SHOWN).map(|path| path.as_str()).collect();
-    let more = match ignored.len().saturating_sub(SHOWN) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
+    let is_beside = |path: &&Utf8PathBuf| path.parent().is_some_and(|dir| used.contains(dir));
+    let (beside, alone): (Vec<&Utf8PathBuf>, Vec<&Utf8PathBuf>) =
+        ignored.iter().partition(is_beside);
+    let shown = |paths: &[&Utf8PathBuf]| {
+        let shown: Vec<&str> = paths.iter().take(SHOWN).map(|path| path.as_str()).collect();
+        match paths.len().saturating_sub(SHOWN) {
+            0 => shown.join(", "),
+            more => format!("{} and {more} more", shown.join(", ")),
+        }
     };
-    (!ignored.is_empty()).then(|| {
-        format!(
-            "not used, because another config in the folder is: {}{more}; `\"xtask\": {{ \"configs\": [\"wrangler.jsonc\", …] }}` \
+    let mut notes = Vec::new();
+    if !beside.is_empty() {
+        notes.push(format!(
+            "not used, because another config in the folder is: {}; `\"xtask\": {{ \"configs\": [\"wrangler.jsonc\", …] }}` \
              in package.json lists those that are projects",
-            shown.join(", ")
-        )
-    })
+            shown(&beside)
+        ));
+    }
+    if let Some(name) = alone.first().and_then(|path| path.file_name()) {
+        notes.push(format!(
+            "not used, because its name is that of a test, an example or a variant: {}; `\"xtask\": {{ \"configs\": [\"{name}\"] }}` \
+             in package.json makes it a project",
+            shown(&alone)
+        ));
+    }
+    notes
 }
 
 /// Returns the refusal of a config that a package lists and that does not exist.

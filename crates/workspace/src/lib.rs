@@ -63,7 +63,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use base::error::{Failure, refused, usage};
 use config::Config;
-use discovery::{BrokenConfig, Discoveries, Discovery, SearchFolders, ignored_note, unnamed_note};
+use discovery::{BrokenConfig, Discoveries, Discovery, SearchFolders, ignored_notes, unnamed_note};
 use edges::EdgeBuilder;
 use files::{MANIFEST, NPMRC, PNPM, Source};
 use git::Listing;
@@ -231,8 +231,10 @@ impl Workspace {
     /// Returns notes on the configs that are not projects.
     #[must_use]
     pub fn config_notes(&self) -> Vec<String> {
-        let notes = [unnamed_note(&self.broken), ignored_note(&self.ignored_configs)];
-        notes.into_iter().flatten().collect()
+        let projects = self.projects.iter().map(|project| project.dir.as_path());
+        let used = projects.chain(self.broken.iter().map(|broken| broken.dir.as_path())).collect();
+        let ignored = ignored_notes(&self.ignored_configs, &used);
+        unnamed_note(&self.broken).into_iter().chain(ignored).collect()
     }
 
     /// Returns the project whose folder contains the caller's. `None` in the repository's root, which selects every

@@ -47,6 +47,10 @@ const FIELDS: [&str; 18] = [
     "vpc_services",
 ];
 
+/// Kinds of unsafe bindings that are uploaded like those of their own fields: `ratelimit` was one before wrangler had
+/// the field `ratelimits`.
+const LOCAL: [&str; 1] = ["ratelimit"];
+
 /// The prefix of the variables that name a local database, as `wrangler dev` reads them.
 pub const HYPERDRIVE: &str = "CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_";
 
@@ -64,7 +68,9 @@ pub fn remote_bindings(block: &Value) -> Vec<RemoteBinding> {
             add(field, &entry["binding"], None);
         }
     }
-    for entry in entries(&block["unsafe"]["bindings"]) {
+    let is_local =
+        |entry: &&Value| entry["type"].as_str().is_some_and(|kind| LOCAL.contains(&kind));
+    for entry in entries(&block["unsafe"]["bindings"]).filter(|entry| !is_local(entry)) {
         add("unsafe", &entry["name"], None);
     }
     for entry in entries(&block["logfwdr"]["bindings"]) {
@@ -123,7 +129,10 @@ mod tests {
             "vectorize": [{ "binding": "INDEX", "index_name": "i" }],
             "dispatch_namespaces": [{ "binding": "TENANTS", "namespace": "n" }],
             "containers": [{ "class_name": "Box", "image": "./Dockerfile" }],
-            "unsafe": { "bindings": [{ "name": "ODD", "type": "odd" }] },
+            "unsafe": { "bindings": [
+                { "name": "ODD", "type": "odd" },
+                { "name": "LIMITER", "type": "ratelimit", "namespace_id": "1", "simple": { "limit": 1, "period": 60 } },
+            ] },
             "hyperdrive": [
                 { "binding": "DB", "id": "1" },
                 { "binding": "OWN", "id": "2", "localConnectionString": "postgres://127.0.0.1/a" },

@@ -222,6 +222,7 @@ fn trusts_a_private_authority_in_addition() {
     }
     run(&[("SSL_CERT_FILE", ours.as_str())], 0);
     run(&[("CI_SERVER_TLS_CA_FILE", ours.as_str())], 0);
+    run(&[("NODE_EXTRA_CA_CERTS", ours.as_str())], 0);
     run(&[("CI_SERVER_TLS_CA_FILE", ours.as_str()), ("SSL_CERT_FILE", other.as_str())], 0);
     assert_eq!(server.notes().len(), 1);
 

@@ -87,6 +87,32 @@ fn the_configs_of_a_folder_are_projects_by_rule_or_by_list() {
         "{}",
         ran.stderr
     );
+    // One alone in its folder is beside no other.
+    env.write(
+        "projects/example.com/lib/wrangler.test.jsonc",
+        r#"{ "name": "lib-test", "main": "a.js" }"#,
+    );
+    let alone = env.xtask(&["projects"]).exits(0).stderr;
+    assert!(
+        alone.contains(
+            "not used, because its name is that of a test, an example or a variant: projects/example.com/lib/wrangler.test.jsonc; \
+             `\"xtask\": { \"configs\": [\"wrangler.test.jsonc\"] }` in package.json makes it a project"
+        ),
+        "{alone}"
+    );
+    env.write(
+        "projects/example.com/lib/package.json",
+        r#"{ "xtask": { "configs": ["wrangler.test.jsonc"] } }"#,
+    );
+    assert_eq!(
+        names(),
+        [
+            "example.com/lib lib-test",
+            "example.com/shop shop",
+            "example.com/shop/wrangler.api shop-api"
+        ]
+    );
+    env.sh("rm -r projects/example.com/lib").exits(0);
     // A suffix means one of them.
     let workspace = Workspace::load(&env.root).expect("a workspace");
     let worker = |name: &str| workspace.project(name).map(|project| project.worker.clone());

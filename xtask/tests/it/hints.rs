@@ -151,6 +151,55 @@ fn shows_git_s_advice_for_a_checkout_of_another_owner() {
 }
 
 #[test]
+fn an_output_of_nitro_for_another_host_is_refused_with_the_preset() {
+    let env = TestEnv::with_tools();
+    env.write(
+        "projects/app/wrangler.jsonc",
+        r#"{ "name": "app", "compatibility_date": "2026-10-01", "main": "./.output/server/index.mjs" }"#,
+    );
+    let build = |preset: &str| {
+        let write = format!(
+            "mkdir -p .output/server && echo '{{\"preset\":\"{preset}\"}}' > .output/nitro.json \
+             && echo 'export default {{ fetch: () => new Response(1) }}' > .output/server/index.mjs"
+        );
+        let manifest = json!({ "name": "app", "scripts": { "build": write } });
+        env.write("projects/app/package.json", &manifest.to_string());
+        env.write("projects/app/.gitignore", ".output\n");
+        env.commit(preset);
+    };
+    build("node-server");
+    fails(
+        &env,
+        &DEPLOY,
+        3,
+        &expect![[r#"
+        error: app: projects/app/.output/server/index.mjs was built for `node-server`, which does not run on Workers
+        hint: set `nitro: { preset: "cloudflare_module" }` in the config of Nuxt or Nitro
+    "#]],
+    );
+    build("cloudflare_module");
+    env.xtask(&DEPLOY).exits(0);
+    assert_eq!(env.fetch("app.localhost", "/"), (200, "1".to_owned()));
+}
+
+#[test]
+fn code_that_misses_a_secret_names_the_command_that_sets_it() {
+    let code = format!("throw new Error('Missing required secrets: SESSION_KEY');\n{CODE}");
+    fails(
+        &worker(&code, &json!({})),
+        &DEPLOY,
+        1,
+        &expect![[r#"
+        error: app: wrangler exited with 1: A request to the Cloudflare API (/accounts/00000000000000000000000000000000/workers/scripts/app) failed; its output is in .xtask/…
+              Uncaught Error: Missing required secrets: SESSION_KEY
+                at null.<anonymous> .xtask/… [code: 10021]
+        nothing is live, as before
+        hint: set the secret that the code needs when it starts: `cargo xtask wrangler PROJECT -- secret put NAME`, or in the sandbox a line in the project's `.dev.vars`; or correct the code
+    "#]],
+    );
+}
+
+#[test]
 fn prints_wrangler_s_reason_once() {
     let code = format!("throw new Error('reason of the code');\n{CODE}");
     fails(

@@ -56,6 +56,36 @@ fn a_binding_without_a_local_form_is_refused_before_the_upload() {
 }
 
 #[test]
+fn storage_without_an_id_is_created_once() {
+    let env = TestEnv::with_tools();
+    let code = |answer: &str| {
+        format!(
+            "export default {{ async fetch(request, env) {{
+        if (request.url.endsWith('/set')) await env.SESSION.put('visits', '3');
+        return new Response('{answer} ' + await env.SESSION.get('visits')); }} }};\n"
+        )
+    };
+    let fields = json!({ "kv_namespaces": [{ "binding": "SESSION" }] });
+    project(&env, &code("one"), &fields);
+    env.xtask(&DEPLOY).exits(0);
+    assert_eq!(env.fetch("code.localhost", "/set"), (200, "one 3".to_owned()));
+    project(&env, &code("two"), &fields);
+    env.xtask(&DEPLOY).exits(0);
+    assert_eq!(env.fetch("code.localhost", "/"), (200, "two 3".to_owned()), "the same storage");
+}
+
+#[test]
+fn an_unsafe_rate_limit_is_one_in_the_sandbox_too() {
+    let env = TestEnv::with_tools();
+    let code = "export default { async fetch(request, env) {
+        const { success } = await env.LIMITER.limit({ key: 'all' }); return new Response(String(success)); } };\n";
+    let limiter = json!({ "name": "LIMITER", "type": "ratelimit", "namespace_id": "7", "simple": { "limit": 1000, "period": 60 } });
+    project(&env, code, &json!({ "unsafe": { "bindings": [limiter] } }));
+    env.xtask(&DEPLOY).exits(0);
+    assert_eq!(env.fetch("code.localhost", "/"), (200, "true".to_owned()));
+}
+
+#[test]
 fn hyperdrive_connects_to_the_local_database() {
     let env = TestEnv::with_tools();
     let code = "export default { fetch: (_, env) => new Response(env.DB.user + ' ' + env.DB.database) };\n";

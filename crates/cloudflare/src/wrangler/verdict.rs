@@ -125,7 +125,29 @@ fn next_step(ended: ExitReason, failure: Option<&OutputEntry>, nameless: bool) -
             wait.div_ceil(1000)
         ));
     }
-    next_step_of(failure.code?).map(str::to_owned)
+    let message = failure.message.as_deref().unwrap_or_default();
+    let hint = next_step_of_message(message, failure.code).or_else(|| next_step_of(failure.code?));
+    hint.map(str::to_owned)
+}
+
+/// Words in the errors of code that stops at its start, because a secret or a variable is not set.
+const UNSET: [&str; 5] = ["secret", "environment variable", "env var", "api key", "api_key"];
+
+/// The next step if code needs a secret when it starts.
+const SET_SECRET: &str = "set the secret that the code needs when it starts: `cargo xtask wrangler PROJECT -- secret put NAME`, \
+                          or in the sandbox a line in the project's `.dev.vars`; or correct the code";
+
+/// The next step if a binding names no storage.
+const CREATE_STORAGE: &str = "create the storage, such as by `cargo xtask wrangler PROJECT -- kv namespace create NAME`, and write the binding \
+                              with its id into the wrangler config: a deployment creates no storage";
+
+/// Returns the next step after a failure whose message says more than its code.
+fn next_step_of_message(message: &str, code: Option<i64>) -> Option<&'static str> {
+    let lower = message.to_lowercase();
+    if code == Some(10_021) && UNSET.iter().any(|word| lower.contains(word)) {
+        return Some(SET_SECRET);
+    }
+    message.contains(" bindings must have a").then_some(CREATE_STORAGE)
 }
 
 /// Returns the next step after an error of Cloudflare's API with this code. `None` if another try may help
@@ -167,7 +189,7 @@ pub fn next_step_in(output: &str) -> &'static str {
     }
     let code =
         output.rsplit_once("[code: ").and_then(|(_, rest)| rest.split_once(']')?.0.parse().ok());
-    code.and_then(next_step_of).unwrap_or(AGAIN)
+    next_step_of_message(output, code).or_else(|| code.and_then(next_step_of)).unwrap_or(AGAIN)
 }
 
 /// Returns the stable URL, then the URL of this version. A preview on a custom domain has several of
@@ -231,6 +253,30 @@ mod tests {
             };
             assert!(found.contains(reason), "{found}");
         }
+    }
+
+    #[test]
+    fn a_message_that_says_more_than_its_code_decides_on_the_next_step() {
+        for (message, code, expected) in [
+            ("SESSION bindings must have an \"id\" field", "null", CREATE_STORAGE),
+            ("DB bindings must have a \"database_id\" field. Add", "null", CREATE_STORAGE),
+            ("Uncaught Error: Missing required secrets: AUTH_SECRET", "10021", SET_SECRET),
+            ("Uncaught Error: the API key of Stripe is missing", "10021", SET_SECRET),
+            ("Uncaught Error: the shop is closed", "10021", next_step_of(10_021).expect("one")),
+            ("the secret is too long", "10053", next_step_of(10_053).expect("one")),
+            ("something else", "null", AGAIN),
+        ] {
+            let entry = serde_json::json!({ "type": "command-failed", "message": message });
+            let entry = entry.to_string().replacen('{', &format!("{{\"code\":{code},"), 1);
+            let WranglerOutcome::Failed { hint, .. } =
+                verdict(ExpectedEntry::Deploy, ExitReason::Code(1), &entry)
+            else {
+                panic!("{message} passed")
+            };
+            assert_eq!(hint.as_deref(), Some(expected), "{message}");
+        }
+        let output = "✘ [ERROR] SESSION bindings must have an \"id\" field\n";
+        assert_eq!(next_step_in(output), CREATE_STORAGE);
     }
 
     #[test]

@@ -153,8 +153,11 @@ fn text(ctx: &Ctx, workspace: &Workspace, changes: &[FileChange], rows: &[Readin
     text += &format!("\n{}\n", readiness::text(rows, &workspace.config_notes(), ctx.ui.width()));
     let usable = rows.iter().filter(|row| row.problem.is_none());
     let usable = usable.min_by_key(|row| row.sandbox_problem.is_some());
-    let name = usable.map_or("PROJECT", |row| row.project.as_str());
-    text += &format!("next, in {root}: `cargo xtask deploy {name}`\n");
+    text += &match usable.map(|row| row.project.as_str()) {
+        Some(name) => format!("next, in {root}: `cargo xtask deploy {name}`\n"),
+        None if rows.is_empty() => format!("next, in {root}: `cargo xtask new NAME`\n"),
+        None => format!("next, in {root}: fix a project, then `cargo xtask deploy PROJECT`\n"),
+    };
     if config.pipeline.is_included() && root.join(FILE).is_file() {
         let file = &config.pipeline.file;
         text += &format!("and in {FILE}, for the pipeline:\n\ninclude:\n  - local: {file}\n");

@@ -261,7 +261,7 @@ impl Checker<'_> {
             headers.push(("CF-Access-Client-Id", token.id.expose()));
             headers.push(("CF-Access-Client-Secret", token.secret.expose()));
         }
-        http::get(&http::agent(timeout, 0), &address, &headers)
+        http::get(&http::agent_for(&address, timeout, 0), &address, &headers)
     }
 }
 

@@ -4,6 +4,7 @@
 
 use base::error::{Failure, refused};
 use workspace::config::{Config, LOCAL};
+use workspace::discovery::leave_out;
 use workspace::project::Project;
 use workspace::routes::Route;
 
@@ -97,13 +98,20 @@ impl<'p> Claims<'p> {
                 continue;
             }
             if !is_own_project && other.worker == own.worker {
-                return Err(refused(format!(
+                let failure = refused(format!(
                     "{} and {} both deploy the Worker `{}`",
                     own.place(),
                     other.place(),
                     own.worker
                 ))
-                .hint("give one of them another `name`"));
+                .hint("give one of them another `name`");
+                // The same Worker twice, as for a service that reads only the root of a repository, is one too many.
+                let dir = &own.project.dir;
+                return Err(if *dir == other.project.dir {
+                    failure
+                } else {
+                    failure.hint(format!("or {}", leave_out(dir)))
+                });
             }
             // The top level has these routes. A block that inherits them would take them over.
             if is_own_project && own.block.is_none() {

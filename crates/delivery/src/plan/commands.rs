@@ -344,6 +344,10 @@ impl Places {
             UploadKind::Version => wrangler::upload_arguments(alias, environment, tag, message),
             UploadKind::Deployment => wrangler::deploy_arguments(environment, tag, message),
         };
+        // In the sandbox wrangler creates the storage of a binding without an id, such as the sessions of Astro.
+        if destination.sandbox.is_some() {
+            arguments.retain(|argument| argument != wrangler::NO_PROVISION);
+        }
         // `wrangler preview` has none of these options.
         if kind != UploadKind::Preview {
             arguments.extend(plan.flags.for_upload());

@@ -47,9 +47,11 @@ fn check_unbuilt(root: &Utf8Path, project: &Project) -> Result<(), Failure> {
     let assets = value["assets"]["directory"].as_str();
     for (field, path) in [("main", main), ("assets.directory", assets)] {
         let Some(path) = path else { continue };
-        // Another package may write a file outside of the project.
-        let inside =
-            normalize(&project.dir.join(path)).filter(|path| path.starts_with(&project.dir));
+        // Another package may write a file outside of the project, and an install writes those of a dependency.
+        let is_installed =
+            |path: &Utf8PathBuf| path.components().any(|part| part.as_str() == "node_modules");
+        let inside = normalize(&project.dir.join(path))
+            .filter(|path| path.starts_with(&project.dir) && !is_installed(path));
         if inside.is_some_and(|path| !root.join(path).exists()) {
             return Err(refused(format!(
                 "{}: `{field}` is {path}, which does not exist, and the project has no build",
@@ -115,7 +117,12 @@ const NITRO: &str = "set `nitro: { preset: \"cloudflare_module\" }` in the confi
 #[must_use]
 pub fn hint(path: &Utf8Path, manifest: &Utf8Path) -> String {
     let has = |folder: &str| path.components().any(|part| part.as_str() == folder);
-    if has(OPEN_NEXT_OUTPUT) {
+    if has("node_modules") {
+        let dir = manifest.parent().unwrap_or(Utf8Path::new(""));
+        format!(
+            "add {dir} to the workspace of the lock file above it, or commit its own lock file, so that the install writes it"
+        )
+    } else if has(OPEN_NEXT_OUTPUT) {
         format!("set `\"xtask\": {{ \"build\": \"{OPEN_NEXT_BUILD}\" }}` in {manifest}")
     } else if has(".svelte-kit") {
         "use `@sveltejs/adapter-cloudflare` as the adapter of SvelteKit, which writes `.svelte-kit/cloudflare`"
@@ -185,6 +192,8 @@ mod tests {
             r#"{ "name": "app", "main": "dist/index.js", "build": { "command": "make" } }"#,
             r#"{ "name": "app", "main": "@astrojs/cloudflare/entrypoints/server" }"#,
             r#"{ "name": "app", "main": "../other/index.js" }"#,
+            r#"{ "name": "app", "main": "node_modules/ui/dist/worker.js" }"#,
+            r#"{ "name": "app", "assets": { "directory": "./node_modules/ui/dashboard" } }"#,
         ] {
             check("{}", config, None);
         }
@@ -199,6 +208,9 @@ mod tests {
         );
         assert!(hint("a/.svelte-kit/cloudflare").starts_with("use `@sveltejs/adapter-cloudflare`"));
         assert!(hint("a/.output/server/index.mjs").contains("cloudflare_module"));
+        assert!(
+            hint("a/node_modules/ui/dist").starts_with("add a to the workspace of the lock file")
+        );
         assert!(hint("a/dist").starts_with("let the build write it"));
     }
 }

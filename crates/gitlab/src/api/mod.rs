@@ -6,7 +6,6 @@ pub mod leftovers;
 pub mod paging;
 pub mod problem;
 pub mod request;
-pub mod roots;
 pub mod schedules;
 pub mod variables;
 

@@ -14,7 +14,7 @@ use workspace::package_manager::{LOCK_FILES, PackageManager};
 use workspace::steps::Runtime;
 
 /// The versions of Node to install if a range is required and PATH has no matching one.
-const NODE_VERSIONS: [&str; 4] = ["24.22.3", "22.23.5", "20.20.2", "26.12.1"];
+const NODE_VERSIONS: [&str; 6] = ["24.22.3", "22.23.5", "20.20.2", "26.12.1", "18.20.8", "16.20.2"];
 
 /// The accepted versions of Node without a requirement.
 const ANY_NODE: &str = ">=18";
@@ -266,9 +266,14 @@ fn node(
             return within(&package_name, wanted, path.as_str());
         }
     }
-    let manifest = read_manifest(root, &package.dir).unwrap_or_default();
-    match manifest["engines"]["node"].as_str() {
-        Some(range) => within(&package_name, range, package.dir.join("package.json").as_str()),
+    // Most workspaces have it in their root alone.
+    let engine = package.dir.ancestors().find_map(|dir| {
+        let manifest = read_manifest(root, dir)?;
+        let range = manifest["engines"]["node"].as_str()?;
+        Some((dir.join("package.json"), range.to_owned()))
+    });
+    match engine {
+        Some((path, range)) => within(&package_name, &range, path.as_str()),
         None => Ok(tool("node", &package_name, NODE_VERSIONS[0], Some(any))),
     }
 }
@@ -480,6 +485,13 @@ mod tests {
                 "20.20.2",
                 Some(">=20 <21"),
             ),
+            (
+                "engines of the root",
+                ("package.json", r#"{"engines":{"node":">=22"}}"#),
+                NODE_VERSIONS[0],
+                Some(">=22"),
+            ),
+            ("end of life", (".nvmrc", "16"), "16.20.2", Some("16")),
         ] {
             let node = detect(name, &[lock, file]).expect(name).node.expect("npm needs it");
             assert_eq!(
