@@ -69,7 +69,7 @@ fn schema() -> Result<String> {
 
 /// Returns the reference page of the command line: global options once, then the help of every command.
 fn reference() -> String {
-    let mut root = help::arrange(Cli::<Command>::command(), "cargo xtask");
+    let mut root = help::arrange(Cli::<Command>::command(), "cargo xtask", help::WIDTH);
     root.build();
     let mut text = String::from(
         "# Command line\n\n<!-- Written by `cargo dev generate`. -->\n\n\
@@ -103,7 +103,7 @@ fn name(option: &clap::Arg) -> String {
 }
 
 fn describe(command: &clap::Command, path: &str, text: &mut String) {
-    let own = command.clone().bin_name(path).term_width(100);
+    let own = command.clone().bin_name(path).term_width(help::WIDTH);
     let own = own.mut_args(|option| {
         let is_hidden = is_global(&option) || option.is_hide_set();
         option.hide(is_hidden)

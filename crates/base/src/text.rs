@@ -28,6 +28,23 @@ pub fn sanitize(text: &str) -> String {
     out
 }
 
+/// Returns a commit as people read it: the seven characters that git shows. JSON and links have the whole id.
+#[must_use]
+pub fn short_commit(id: &str) -> &str {
+    cut(id, 7)
+}
+
+/// Returns a version's id as people read it: the eight characters of its preview URL.
+#[must_use]
+pub fn short_version(id: &str) -> &str {
+    cut(id, 8)
+}
+
+/// Returns the first `count` characters.
+fn cut(text: &str, count: usize) -> &str {
+    text.char_indices().nth(count).map_or(text, |(end, _)| &text[..end])
+}
+
 /// Returns the length of a colour sequence at the start of `text`. Only the sequences of `terminal` count:
 /// bold, dimmed or a foreground colour. A sequence that hides text does not.
 fn colour(text: &str) -> Option<usize> {
@@ -63,6 +80,13 @@ mod tests {
     use super::*;
     use crate::terminal::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, paint};
     use proptest::prelude::*;
+
+    #[test]
+    fn commits_and_versions_are_cut_to_their_widths() {
+        let id = "0123456789abcdef";
+        assert_eq!((short_commit(id), short_version(id)), ("0123456", "01234567"));
+        assert_eq!((short_commit("é23456789"), short_version("short")), ("é234567", "short"));
+    }
 
     #[test]
     fn keeps_our_colours_and_removes_other_control_characters() {

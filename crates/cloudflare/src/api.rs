@@ -546,7 +546,7 @@ impl Share {
     /// Formats a share: `10 % 5d06ec86`.
     #[must_use]
     pub fn words(&self) -> String {
-        let id = self.version_id.get(..8).unwrap_or(&self.version_id);
+        let id = base::text::short_version(&self.version_id);
         format!("{} % {id}", self.percentage)
     }
 }

@@ -19,7 +19,6 @@ const STYLES: Styles = Styles::styled()
 /// Deliver the projects of this monorepo: build, upload, check, roll back.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, styles = STYLES)]
-#[command(max_term_width = 100)]
 pub struct Cli<C: Subcommand> {
     /// The command.
     #[command(subcommand)]
@@ -30,7 +29,7 @@ pub struct Cli<C: Subcommand> {
 #[derive(Clone, Copy, Debug, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Print a POSIX script that does the same, and change nothing
+    /// Change nothing, and print what would be done, as a POSIX script where it can be one
     #[arg(long)]
     pub dry_run: bool,
     /// Print one JSON document on stdout

@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn completes_words_by_position() {
-        let mut command = arrange(Cli::<crate::cli::Command>::command(), "cargo xtask");
+        let mut command =
+            arrange(Cli::<crate::cli::Command>::command(), "cargo xtask", crate::help::WIDTH);
         command.build();
         let complete =
             |line: &str| candidates(&command, &line.split(' ').collect::<Vec<_>>(), &FixedValues);

@@ -58,7 +58,7 @@ const OPTIONS: [(&str, &[&str]); 33] = [
 
 /// Examples by command: a command line, and its effect.
 #[rustfmt::skip]
-const EXAMPLES: [(&str, &[(&str, &str)]); 35] = [
+const EXAMPLES: [(&str, &[(&str, &str)]); 37] = [
     ("", &[
         ("deploy website", "Deploy one project to the local sandbox"),
         ("deploy --env staging", "Deploy all affected projects to Cloudflare"),
@@ -79,7 +79,11 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 35] = [
         ("preview stop --alias mr-42", "Delete the previews of one merge request"),
         ("preview stop --merged", "Delete the previews of merged and closed merge requests"),
     ]),
-    ("promote", &[("promote website --from mr-42 --env staging", "Make the version of a preview live")]),
+    ("promote", &[
+        ("promote website --from demo", "Make a preview of the sandbox live there"),
+        ("promote website --from mr-42 --env staging", "Make the version of a preview live"),
+        ("promote website --from mr-42 --env staging --percent 10", "Give it a tenth of the traffic"),
+    ]),
     ("rollback", &[
         ("rollback website", "Return to the previous version"),
         ("rollback website --to 896c0854 --env staging", "Choose a version or commit"),
@@ -92,7 +96,10 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 35] = [
         ("versions website", "List the versions in the sandbox"),
         ("versions website --env staging", "List the versions that `rollback --to` takes"),
     ]),
-    ("diff", &[("diff website --env staging", "Show why it would be deployed again")]),
+    ("diff", &[
+        ("diff website", "Compare the working tree with the sandbox"),
+        ("diff website --env staging", "Show why it would be deployed again"),
+    ]),
     ("logs", &[
         ("logs shop-api", "Show the last lines in the sandbox"),
         ("logs shop-api -f", "Wait for new lines"),
@@ -121,7 +128,10 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 35] = [
         ("new api --template worker", "Choose a template"),
         ("new --list", "List the templates"),
     ]),
-    ("projects", &[("projects --json", "List projects for a program")]),
+    ("projects", &[
+        ("projects", "List projects with their Workers and environments"),
+        ("projects --json", "List them for a program"),
+    ]),
     ("affected", &[
         ("affected --why", "Show the reasons"),
         ("affected --base main --head topic", "Compare two revisions"),
@@ -136,7 +146,16 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 35] = [
         ("doctor deploy website --env staging", "Check the requirements of one deployment"),
         ("doctor --fix", "Fix what can be fixed safely"),
     ]),
-    ("ci generate", &[("ci generate --check", "Fail if the pipeline file is out of date")]),
+    ("ci generate", &[
+        ("ci generate", "Write the pipeline file"),
+        ("ci generate --check", "Fail if the pipeline file is out of date"),
+    ]),
+    ("ci", &[("ci generate", "Write the pipeline file")]),
+    ("sandbox", &[
+        ("sandbox status", "Show its URL and process"),
+        ("sandbox logs", "Print what its Workers wrote"),
+        ("sandbox reset", "Ask, then delete all of its deployments"),
+    ]),
     ("sandbox up", &[("sandbox up --port 9000", "Start it on a port of your choice")]),
     ("sandbox down", &[("sandbox down", "Stop it and keep its deployments")]),
     ("sandbox status", &[("sandbox status", "Show its URL and process")]),
@@ -185,15 +204,19 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 35] = [
     ]),
 ];
 
-/// Adds global options, examples and groups to the command line of `program`.
+/// The width of help pages that are no terminal's, and of wider terminals: longer lines are hard to read.
+pub const WIDTH: usize = 100;
+
+/// Adds global options, examples and groups to the command line of `program`, for a terminal of `width` columns.
 #[must_use]
-pub fn arrange(command: Command, program: &str) -> Command {
+pub fn arrange(command: Command, program: &str, width: usize) -> Command {
     let hidden = global_options(None).map(|option| option.hide(true));
-    let command = add_examples(command, program, "").args(hidden);
-    let groups = groups(&command);
+    let examples = Examples { program, width };
+    let command = examples.add(command, "").args(hidden).term_width(width);
+    let groups = groups(&command, width);
     let command = command.mut_subcommands(|inner| {
         let path = inner.get_name().to_owned();
-        extend(inner, program, &path)
+        extend(inner, &examples, &path)
     });
     let heading = command.get_styles().get_header();
     let mut template = format!("{{about}}\n\n{{usage-heading}} {program} <COMMAND>\n");
@@ -205,15 +228,15 @@ pub fn arrange(command: Command, program: &str) -> Command {
 }
 
 /// Adds global options and examples to a command and its subcommands.
-fn extend(command: Command, program: &str, path: &str) -> Command {
-    let command = add_examples(command, program, path);
+fn extend(command: Command, examples: &Examples<'_>, path: &str) -> Command {
+    let command = examples.add(command, path);
     let has_arguments = command.get_arguments().next().is_some();
     let is_leaf = command.get_subcommands().next().is_none();
     let command =
         if is_leaf || has_arguments { command.args(global_options(Some(path))) } else { command };
     command.mut_subcommands(|inner| {
         let path = format!("{path} {}", inner.get_name());
-        extend(inner, program, &path)
+        extend(inner, examples, &path)
     })
 }
 
@@ -227,24 +250,60 @@ fn global_options(path: Option<&str>) -> impl Iterator<Item = clap::Arg> {
     })
 }
 
-fn add_examples(command: Command, program: &str, path: &str) -> Command {
-    let Some((_, examples)) = EXAMPLES.iter().find(|(own, _)| *own == path) else { return command };
-    let heading = command.get_styles().get_header();
-    let width = examples.iter().map(|(line, _)| line.chars().count()).max().unwrap_or(0);
-    let mut text = format!("{heading}Examples:{heading:#}");
-    for (line, effect) in *examples {
-        let _infallible = write!(text, "\n  {program} {line:width$}  {effect}");
-    }
-    command.after_help(text)
+/// The layout of examples.
+struct Examples<'a> {
+    program: &'a str,
+    /// The columns of the terminal.
+    width: usize,
 }
 
-/// Returns the groups of the overview with one line per command.
-fn groups(command: &Command) -> Vec<(&'static str, String)> {
+impl Examples<'_> {
+    /// Adds the examples of the command at `path`. Each effect is beside its command line, or below it if one of them is
+    /// too long.
+    fn add(&self, command: Command, path: &str) -> Command {
+        let found = EXAMPLES.iter().find(|(own, _)| *own == path);
+        let Some((_, examples)) = found else { return command };
+        let heading = command.get_styles().get_header();
+        let longest =
+            |part: fn(&(&str, &str)) -> usize| examples.iter().map(part).max().unwrap_or(0);
+        let width = longest(|(line, _)| line.chars().count());
+        let whole = self.program.len() + width + longest(|(_, effect)| effect.chars().count()) + 5;
+        let mut text = format!("{heading}Examples:{heading:#}");
+        for (line, effect) in *examples {
+            let _infallible = if whole <= self.width {
+                write!(text, "\n  {} {line:width$}  {effect}", self.program)
+            } else {
+                write!(text, "\n  {} {line}\n      {effect}", self.program)
+            };
+        }
+        command.after_help(text)
+    }
+}
+
+/// Breaks text into lines of at most `width` columns, between words.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                *line += &format!(" {word}");
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Returns the groups of the overview, each command with its effect.
+fn groups(command: &Command, columns: usize) -> Vec<(&'static str, String)> {
     let shown = || command.get_subcommands().filter(|inner| !inner.is_hide_set());
     let width = shown().map(|inner| inner.get_name().len()).max().unwrap_or(0);
     let literal = command.get_styles().get_literal();
     let line = |inner: &Command| {
         let about = inner.get_about().map(ToString::to_string).unwrap_or_default();
+        let indent = format!("\n{:1$}", "", width + 4);
+        let about = wrap(&about, columns.saturating_sub(width + 4)).join(&indent);
         format!("  {literal}{:width$}{literal:#}  {about}\n", inner.get_name())
     };
     let mut groups: Vec<(&str, String)> = Vec::new();
@@ -268,8 +327,7 @@ mod tests {
     use crate::cli::Cli;
 
     fn command_line() -> Command {
-        let mut command =
-            arrange(Cli::<crate::cli::Command>::command(), "cargo xtask").term_width(100);
+        let mut command = arrange(Cli::<crate::cli::Command>::command(), "cargo xtask", WIDTH);
         command.build();
         command
     }
@@ -293,10 +351,29 @@ mod tests {
     #[test]
     fn every_command_has_a_group_and_examples() {
         let command = command_line();
-        let titles: Vec<&str> = groups(&command).iter().map(|(title, _)| *title).collect();
+        let titles: Vec<&str> = groups(&command, WIDTH).iter().map(|(title, _)| *title).collect();
         assert_eq!(titles, ["Deliver", "Work", "Set up", "More"], "`help` alone is in no group");
         for (path, _) in leaves(&command, "") {
             assert!(EXAMPLES.iter().any(|(own, _)| *own == path), "{path} has no example");
+        }
+    }
+
+    #[test]
+    fn pages_fit_the_terminal() {
+        for width in [40, 80] {
+            let mut command = arrange(Cli::<crate::cli::Command>::command(), "cargo xtask", width);
+            command.build();
+            let pages = leaves(&command, "").into_iter().chain([(String::new(), command)]);
+            for (path, mut page) in pages {
+                for line in page.render_long_help().to_string().lines() {
+                    // One long word, such as a command line, cannot be broken.
+                    let is_one_word = line.trim().split(' ').count() < 4;
+                    assert!(
+                        line.chars().count() <= width || is_one_word,
+                        "{path} at {width}: {line}"
+                    );
+                }
+            }
         }
     }
 

@@ -60,7 +60,9 @@ pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
     if open_files.is_ok() {
         base::env::hide();
     }
-    let command_line = help::arrange(Cli::<C>::command().name(program).bin_name(program), program);
+    let width = base::terminal::width().map_or(help::WIDTH, |width| width.min(help::WIDTH));
+    let command_line = Cli::<C>::command().name(program).bin_name(program);
+    let command_line = help::arrange(command_line, program, width);
     let matches = command_line.clone().get_matches();
     let global = Global::from_matches(&matches);
     if let Some(option) = Global::find_misplaced(&matches) {

@@ -101,7 +101,7 @@ fn is_secret_change(version: &WorkerVersion) -> bool {
 fn commit(message: &str) -> Option<String> {
     let word = message.split([' ', ',', '+']).next()?;
     let is_commit = word.len() == 40 && word.bytes().all(|b| b.is_ascii_hexdigit());
-    is_commit.then(|| word[..12].to_owned())
+    is_commit.then(|| word[..7].to_owned())
 }
 
 #[cfg(test)]
@@ -157,7 +157,7 @@ mod tests {
                 "01 v1 deploy false"
             ]
         );
-        assert_eq!(entries[1].commit.as_deref(), Some("0123456789ab"));
+        assert_eq!(entries[1].commit.as_deref(), Some("0123456"));
         assert_eq!(timeline(&worker, 2).len(), 2);
     }
 }

@@ -2,6 +2,7 @@
 // The variable TYPED is typed as soon as the program asks a question, which ends with `[y/N] `.
 // The variable LONGEST_PAUSE names a file for the longest time without output, in milliseconds.
 // The variable ANSWERS is a JSON list of questions, each with the text that is typed when it is asked.
+// The variable AWAITED is a JSON list of a text and a file, which is written as soon as the program has shown the text.
 // The variable FIRST_OUTPUT names a file that is written as soon as the program writes something.
 import { writeFileSync } from "node:fs";
 
@@ -14,6 +15,7 @@ function pause(): void {
 	last = performance.now();
 }
 const answers: [string, string][] = JSON.parse(process.env.ANSWERS ?? "[]");
+const awaited: [string, string] | undefined = process.env.AWAITED && JSON.parse(process.env.AWAITED);
 let answered = 0;
 const decoder = new TextDecoder();
 const child = Bun.spawn(command, {
@@ -26,6 +28,7 @@ const child = Bun.spawn(command, {
 			if (written === "" && process.env.FIRST_OUTPUT) writeFileSync(process.env.FIRST_OUTPUT, "");
 			const asked = written.includes("[y/N] ");
 			written += decoder.decode(bytes, { stream: true });
+			if (awaited && written.includes(awaited[0])) writeFileSync(awaited[1], "");
 			for (let next = answers[0]; next && written.includes(next[0], answered); next = answers[0]) {
 				answered = written.length;
 				answers.shift();

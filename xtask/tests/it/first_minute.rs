@@ -77,6 +77,74 @@ fn the_alias_of_another_repository_does_the_same() {
     assert_alias(&env, &config);
 }
 
+/// Writes the crates `xtask` and `delivery`, with the build script of ours. `delivery` is compiled until the file of the
+/// variable `SECONDS` exists, then `end` runs.
+fn write_slow_crates(env: &TestEnv, end: &str) {
+    let manifest = |name: &str, more: &str| {
+        format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n{more}")
+    };
+    let dependency = |path: &str| {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        format!("[dependencies]\n{name} = {{ path = \"{path}\" }}\n")
+    };
+    env.write("Cargo.toml", &manifest("xtask", &(dependency("delivery") + "[workspace]\n")));
+    env.write("src/main.rs", "fn main() { delivery::hello() }");
+    env.write("delivery/Cargo.toml", &manifest("delivery", &dependency("../wait")));
+    env.write("delivery/src/lib.rs", "wait::wait!();\npub fn hello() { println!(\"hello\") }");
+    let script = std::fs::read_to_string(repository().join("crates/delivery/build.rs"));
+    env.write("delivery/build.rs", &script.expect("the build script"));
+    env.write("wait/Cargo.toml", &manifest("wait", "[lib]\nproc-macro = true\n"));
+    env.write(
+        "wait/src/lib.rs",
+        &format!(
+            "use proc_macro::TokenStream;\n#[proc_macro]\npub fn wait(_: TokenStream) -> TokenStream {{\n    \
+             let seen = std::env::var(\"SECONDS\").unwrap();\n    \
+             for _ in 0..1200 {{\n        if std::path::Path::new(&seen).exists() {{ {end} }}\n        \
+             std::thread::sleep(std::time::Duration::from_millis(100));\n    }}\n    \
+             panic!(\"no seconds were shown\");\n}}\n"
+        ),
+    );
+}
+
+#[test]
+fn the_seconds_are_shown_while_the_last_crate_is_compiled() {
+    let env = TestEnv::new();
+    let config = repository().join(".cargo/config.toml");
+    env.write(".cargo/config.toml", &std::fs::read_to_string(config).expect("the alias"));
+    let seen = env.folder.join("seconds");
+    let run = |columns: u16| {
+        let mut cargo = cargo_xtask(&env);
+        // Saved, in the column beside the bar, and restored.
+        let awaited = serde_json::json!(["\u{1b}7\u{1b}[42G2 s\u{1b}8", seen]);
+        cargo.env("SECONDS", &seen).env("AWAITED", awaited.to_string());
+        env.in_terminal(columns, &mut cargo)
+    };
+    write_slow_crates(&env, "return TokenStream::new();");
+    let shown = run(80).exits(0).stdout;
+    let (_, last) = shown.rsplit_once("\u{1b}[K").expect("the bar is erased, with the seconds");
+    assert_eq!(last, "hello\r\n", "{shown:?}");
+    assert_eq!(run(80).exits(0).stdout, "hello\r\n");
+
+    // Where they do not fit, nothing is written beside the bar.
+    std::fs::remove_dir_all(env.folder.join("target")).expect("deleted");
+    let narrow = run(40).exits(0).stdout;
+    assert!(!narrow.contains("\u{1b}7"), "{narrow:?}");
+
+    // If the compilation fails, the process that shows them ends.
+    std::fs::remove_dir_all(env.folder.join("target")).expect("deleted");
+    std::fs::remove_file(&seen).expect("deleted");
+    write_slow_crates(&env, "panic!(\"broken\");");
+    assert!(run(80).exits(101).stdout.contains("broken"));
+    let target = env.folder.join("target");
+    let is_running = || {
+        let list = Command::new("ps").args(["-eo", "args="]).output().expect("ps runs");
+        String::from_utf8_lossy(&list.stdout).contains(target.as_str())
+    };
+    while is_running() {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
 /// Cargo's own pause in the last crate is described in docs/adr/0021.
 #[test]
 fn the_first_run_names_its_phases_and_prints_at_least_every_three_seconds() {

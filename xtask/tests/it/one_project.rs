@@ -39,7 +39,7 @@ fn normalize(env: &TestEnv, text: &str) -> String {
         let has_digit = word.bytes().any(|b| b.is_ascii_digit());
         result += match word.len() {
             8 if is_word && ends && has_digit => "<id>",
-            12 if is_word && ends => "<commit>",
+            7 if is_word && ends => "<commit>",
             _ => word,
         };
         rest = &rest[end..];
@@ -79,9 +79,9 @@ fn versions_are_listed_as_rollback_takes_them() {
     expect![[r#"
         a in local
         VERSION  STATE  COMMIT  SOURCE  ALIAS  AGE  URL
-        <id>  not live  <id> + changes  wrangler  mr-7  <age>  http://<id>-a.localhost:PORT/
-        <id>  live  <id>  wrangler  <age>  http://<id>-a.localhost:PORT/
-        <id>  was live  <id>  wrangler  <age>  http://<id>-a.localhost:PORT/
+        <id>  not live  <commit> + changes  wrangler  mr-7  <age>  http://<id>-a.localhost:PORT/
+        <id>  live  <commit>  wrangler  <age>  http://<id>-a.localhost:PORT/
+        <id>  was live  <commit>  wrangler  <age>  http://<id>-a.localhost:PORT/
         next: `cargo xtask rollback a --to <id>`
     "#]]
     .assert_eq(&normalize(&env, &text));
@@ -126,9 +126,9 @@ fn diff_names_the_inputs_that_changed_since_the_live_version() {
     env.commit("projects");
     env.xtask(&["deploy", "a"]).exits(0);
     let same = env.xtask(&["diff", "a"]).exits(0).stdout;
-    expect![[r"
+    expect![[r#"
         a in local: up to date; live is <id>, made from <commit>
-    "]]
+    "#]]
     .assert_eq(&normalize(&env, &same));
     env.write("projects/b/src/worker.ts", "export default {};");
     env.xtask(&["diff", "a"]).exits(0);
@@ -136,12 +136,12 @@ fn diff_names_the_inputs_that_changed_since_the_live_version() {
     env.commit("two");
     env.write("projects/a/new.txt", "new");
     let other = env.xtask(&["diff", "a"]).exits(1).stdout;
-    expect![[r"
+    expect![[r#"
         a in local: out of date; live is <id>, made from <commit>
           projects/a/content.txt changed
           projects/a/new.txt changed
-        next: `cargo xtask deploy a --env local`
-    "]]
+        next: `cargo xtask deploy a`
+    "#]]
     .assert_eq(&normalize(&env, &other));
     let json = env.xtask(&["diff", "a", "--json"]).exits(1).json();
     assert_eq!(json["upToDate"], false);
@@ -151,11 +151,11 @@ fn diff_names_the_inputs_that_changed_since_the_live_version() {
     env.xtask(&["deploy", "a"]).exits(0);
     std::fs::remove_file(env.root.join("projects/a/new.txt")).expect("removed");
     let dirty = env.xtask(&["diff", "a"]).exits(1).stdout;
-    expect![[r"
+    expect![[r#"
         a in local: out of date; live is <id>, made from <commit>
           the live version was made from <commit> with uncommitted changes, which git does not know
-        next: `cargo xtask deploy a --env local`
-    "]]
+        next: `cargo xtask deploy a`
+    "#]]
     .assert_eq(&normalize(&env, &dirty));
     let config = std::fs::read_to_string(env.root.join("projects/a/wrangler.jsonc")).expect("text");
     env.write(
@@ -276,7 +276,7 @@ fn open_starts_the_browser_with_the_url() {
     let nothing = env.xtask(&["open", "a"]).exits(3);
     assert_eq!(
         nothing.stderr,
-        "error: nothing of a is live in local\nhint: run `cargo xtask deploy a --env local`\n"
+        "error: nothing of a is live in local\nhint: run `cargo xtask deploy a`\n"
     );
     env.xtask(&["deploy", "a"]).exits(0);
     env.xtask(&["preview", "a", "--alias", "mr-7", "--force"]).exits(0);
@@ -293,7 +293,7 @@ fn open_starts_the_browser_with_the_url() {
     let unknown = env.xtask(&["open", "a", "--alias", "mr-8"]).exits(3);
     assert_eq!(
         unknown.stderr,
-        "error: no version of a in local has the alias `mr-8`\nhint: run `cargo xtask versions a --env local` to list them\n"
+        "error: no version of a in local has the alias `mr-8`\nhint: run `cargo xtask versions a` to list them\n"
     );
     env.program("xdg-open", "#!/bin/sh\nexit 3\n");
     env.program("open", "#!/bin/sh\nexit 3\n");

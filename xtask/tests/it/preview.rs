@@ -88,17 +88,13 @@ fn promote_and_rollback_use_ids_and_never_go_forward() {
     let preview = json(&env, &["preview", "site", "--alias", "mr-7"]).exits(0).record("site");
     let two = preview["version"].as_str().expect("an id").to_owned();
     let dry = env.xtask(&["promote", "site", "--from", "mr-7", "--dry-run"]).exits(0);
-    let arrow = format!("{} (commit ", &one[..8]);
-    assert!(
-        dry.stdout.contains(&arrow) && dry.stdout.contains(&format!("→ {} (", &two[..8])),
-        "{}",
-        dry.stdout
-    );
-    assert!(
-        dry.stdout.contains("live since") && dry.stdout.contains(" ago) becomes live"),
-        "{}",
-        dry.stdout
-    );
+    let lines: Vec<&str> = dry.stdout.lines().collect();
+    let [heading, from, to] = lines.as_slice() else { panic!("{lines:?}") };
+    assert_eq!(*heading, "promotion of site in local");
+    let is_from = from.starts_with(&format!("  from {} (commit ", &one[..8]));
+    assert!(is_from && from.contains(", live for "), "{from}");
+    let is_to = to.starts_with(&format!("  to   {} (commit ", &two[..8]));
+    assert!(is_to && to.contains(", uploaded ") && to.ends_with(" ago)"), "{to}");
     // An upload that was never live is nothing to go back to.
     let never =
         json(&env, &["rollback", "site", "--to", &two]).exits(3).json()["error"].to_string();

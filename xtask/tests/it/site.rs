@@ -19,6 +19,15 @@ fn the_projects_of_this_repository_look_right_in_a_browser() {
     let (status, robots) = env.fetch("website.localhost", "/robots.txt");
     assert_eq!((status, robots.contains("Sitemap")), (200, true), "{robots}");
 
+    let engines = env.fetch("website.localhost", "/engines/").1;
+    for text in [
+        "Avoid <code>tcp://</code>",
+        "neither encrypts nor authenticates",
+        "npm, which comes with Node",
+    ] {
+        assert!(engines.contains(text), "{text}: {engines}");
+    }
+
     let output = browser::bun(&["test"])
         .env("WEBSITE_URL", &website)
         .env("STUDIO_URL", &studio)

@@ -36,7 +36,7 @@ fn shows_whether_each_project_and_environment_is_up_to_date() {
     assert_eq!(row(&all, "a", "local")["inStep"], false);
     assert!(all["skipped"]["staging"].as_str().expect("text").contains("is not set"), "{all:#}");
     let text = env.xtask(&["status", "a"]).exits(0).stdout;
-    let commit = deployed["commit"].as_str().expect("text").get(..8).expect("an id");
+    let commit = deployed["commit"].as_str().expect("text").get(..7).expect("an id");
     for word in ["out of date", commit, "http://a.localhost:", "Skipped: production, staging ("] {
         assert!(text.contains(word), "{word}: {text}");
     }
@@ -107,7 +107,7 @@ fn a_dirty_deployment_shows_its_changes() {
     env.site("projects/a", "a");
     env.commit("site");
     let clean = env.xtask(&["deploy", "a", "--json", "--engine=host"]).exits(0).record("a");
-    let commit = clean["commit"].as_str().expect("text").get(..8).expect("an id").to_owned();
+    let commit = clean["commit"].as_str().expect("text").get(..7).expect("an id").to_owned();
     let text = |env: &TestEnv| env.xtask(&["status", "a", "--env", "local"]).exits(0).stdout;
     assert!(!text(&env).contains("+ changes"), "{}", text(&env));
     env.write("projects/a/content.txt", "two");

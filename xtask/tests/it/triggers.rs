@@ -142,7 +142,7 @@ fn plan_and_result_name_removed_and_kept_triggers() {
         "--to",
         &record["version"].as_str().expect("id")[..8],
     ]);
-    assert!(text.exits(0).stdout.contains("becomes live"));
+    assert!(text.exits(0).stdout.contains("rollback of a in local"));
 }
 
 #[test]

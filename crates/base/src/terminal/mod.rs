@@ -91,7 +91,7 @@ impl Ui {
             let json = serde_json::to_string_pretty(value)
                 .unwrap_or_else(|e| format!("{{\"error\":\"{e}\"}}"));
             self.write_json(&json);
-        } else {
+        } else if !text.is_empty() {
             self.out(text);
         }
     }
@@ -131,13 +131,7 @@ impl Ui {
     /// go to a file or a pipe.
     #[must_use]
     pub fn width(&self) -> Option<usize> {
-        let columns = crate::env::variable("COLUMNS").and_then(|text| text.trim().parse().ok());
-        let asked = || {
-            let (terminal_size::Width(width), _) =
-                terminal_size::terminal_size_of(std::io::stdout())?;
-            Some(usize::from(width))
-        };
-        columns.or_else(asked).filter(|width| *width > 0)
+        width()
     }
 
     /// Asks a yes-or-no question on the terminal. `None` if stdin or stderr is not a terminal.
@@ -253,4 +247,14 @@ fn write_out(text: &str) -> std::io::Result<()> {
     let mut out = anstream::stdout().lock();
     let newline = if text.ends_with('\n') { "" } else { "\n" };
     write!(out, "{text}{newline}").and_then(|()| out.flush())
+}
+/// Returns what [`Ui::width`] does, before there is a `Ui`.
+#[must_use]
+pub fn width() -> Option<usize> {
+    let columns = crate::env::variable("COLUMNS").and_then(|text| text.trim().parse().ok());
+    let asked = || {
+        let (terminal_size::Width(width), _) = terminal_size::terminal_size_of(std::io::stdout())?;
+        Some(usize::from(width))
+    };
+    columns.or_else(asked).filter(|width| *width > 0)
 }

@@ -56,8 +56,6 @@ impl DeleteCommand {
             ctx.ui.report(&report, &text);
             return Ok(Exit::Done);
         }
-        let (places, _) = setup.tools()?;
-        setup.finish("ready");
         let credentials = target.credentials(ctx)?;
         let api = target.api(ctx, &credentials);
         let report = |deleted: bool, version: Option<&str>| {
@@ -92,6 +90,8 @@ impl DeleteCommand {
                 }
             }
         }
+        let (places, _) = setup.tools()?;
+        setup.finish("wrangler is installed");
         let task = ctx.ui.task("delete");
         let lock = project_lock(&ctx.root, &target.project.slug(), |holder| {
             task.step(&format!("wait for {holder}"));

@@ -11,9 +11,11 @@ use super::build::keys;
 use super::target::{ProjectTarget, TargetArgs};
 use crate::builds::plan_builds;
 use crate::context::Ctx;
+use crate::engine::job::command_line;
 use crate::report::affected::sentence;
 use base::error::Exit;
 use base::terminal::{BOLD, GREEN, YELLOW, paint};
+use base::text::{short_commit, short_version};
 use cloudflare::api::Live;
 use workspace::affected::{Reason, find_affected};
 use workspace::change_base::{Base, Changes};
@@ -48,6 +50,9 @@ struct DiffReport {
     reasons: Vec<Reason>,
     /// The reasons why the comparison of files is impossible or incomplete.
     notes: Vec<String>,
+    /// The command that makes the working tree live.
+    #[serde(skip)]
+    deploy: String,
 }
 
 impl DiffCommand {
@@ -79,6 +84,7 @@ impl DiffCommand {
             triggers_applied,
             reasons,
             notes,
+            deploy: command_line("deploy", &project.name, &target.destination),
         };
         ctx.ui.report(&report, &report.text());
         Ok(if report.up_to_date { Exit::Done } else { Exit::Failed })
@@ -98,7 +104,7 @@ fn compare(ctx: &Ctx, target: &ProjectTarget, live: &Live) -> Result<(Vec<Reason
         notes.push("the live version names no commit, so no files can be compared".to_owned());
         return Ok((Vec::new(), notes));
     };
-    let short = commit.get(..12).unwrap_or(commit);
+    let short = short_commit(commit);
     if live.is_dirty() {
         notes.push(format!(
             "the live version was made from {short} with uncommitted changes, which git does not know"
@@ -137,8 +143,7 @@ fn compare(ctx: &Ctx, target: &ProjectTarget, live: &Live) -> Result<(Vec<Reason
 
 impl DiffReport {
     fn text(&self) -> String {
-        let short = |text: &str| text.get(..8).unwrap_or(text).to_owned();
-        let commit = self.live.commit().map(|commit| commit.get(..12).unwrap_or(commit));
+        let commit = self.live.commit().map(short_commit);
         let origin = commit.map(|commit| format!(", made from {commit}")).unwrap_or_default();
         let state = match (self.up_to_date, self.live.tag.as_ref() == Some(&self.key)) {
             (true, _) => paint(GREEN, "up to date"),
@@ -146,7 +151,8 @@ impl DiffReport {
             (false, false) => paint(YELLOW, "out of date"),
         };
         let place = paint(BOLD, &format!("{} in {}", self.project, self.environment));
-        let mut text = format!("{place}: {state}; live is {}{origin}\n", short(&self.live.version));
+        let mut text =
+            format!("{place}: {state}; live is {}{origin}\n", short_version(&self.live.version));
         for reason in &self.reasons {
             text += &format!("  {}\n", sentence(reason));
         }
@@ -154,8 +160,7 @@ impl DiffReport {
             text += &format!("  {note}\n");
         }
         if !self.up_to_date {
-            let (name, environment) = (&self.project, &self.environment);
-            text += &format!("next: `cargo xtask deploy {name} --env {environment}`\n");
+            text += &format!("next: `{}`\n", self.deploy);
         }
         text
     }

@@ -5,6 +5,7 @@ use clap::Args;
 
 use super::target::TargetArgs;
 use crate::context::Ctx;
+use crate::engine::job::command_line;
 use base::error::{Exit, refused};
 use base::interactive::open;
 
@@ -43,7 +44,8 @@ impl OpenCommand {
                         "no version of {name} in {environment} has the alias `{alias}`"
                     ))
                     .hint(format!(
-                        "run `cargo xtask versions {name} --env {environment}` to list them"
+                        "run `{}` to list them",
+                        command_line("versions", name, &target.destination)
                     ))
                     .into());
                 }

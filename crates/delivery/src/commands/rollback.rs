@@ -122,7 +122,7 @@ impl ProjectEnvironment {
         }
         let rollback = rollback::Rollback::plan(ctx, project, &destination, target, percent)?;
         if ctx.dry_run {
-            ctx.ui.report(&rollback, &rollback.sentence());
+            ctx.ui.report(&rollback, &rollback.text());
             return Ok(Exit::Done);
         }
         let records = [rollback.execute(ctx)?];

@@ -22,17 +22,17 @@ pub struct SandboxCommand {
 
 #[derive(Debug, Subcommand)]
 enum SandboxAction {
-    /// Start it if it is not running
+    /// Start the sandbox if it is not running
     Up {
         /// Loopback port [default: 8787, or a free port if that is taken]
         #[arg(long)]
         port: Option<u16>,
     },
-    /// Stop it and keep its deployments
+    /// Stop the sandbox and keep its deployments
     Down,
-    /// Show its URL and process, or exit with 1 if it is not running
+    /// Show the sandbox's URL and process, or exit with 1 if it is not running
     Status,
-    /// Print what its Workers wrote: their console, and exceptions that they did not catch
+    /// Print what the sandbox's Workers wrote: their console, and exceptions that they did not catch
     Logs {
         /// Number of lines
         #[arg(long, short = 'n', default_value_t = 50)]
@@ -52,9 +52,9 @@ enum SandboxAction {
         #[arg(long)]
         cron: Option<String>,
     },
-    /// Open a merge request in its GitLab, to try previews and the comment
+    /// Open a merge request in the sandbox's GitLab, to try previews and the comment
     MergeRequest(MergeRequestCommand),
-    /// Stop it and delete all of its deployments
+    /// Stop the sandbox and delete all of its deployments
     Reset {
         /// Do not ask for confirmation
         #[arg(long)]

@@ -11,6 +11,7 @@ use super::deploy::sandbox_port;
 use super::orphans;
 use crate::builds::plan_builds;
 use crate::context::Ctx;
+use crate::engine::job::command_line;
 use crate::plan::destination::Destination;
 use crate::report::status::{LiveState, StatusReport, StatusRow};
 use base::error::Exit;
@@ -190,6 +191,7 @@ fn row(ctx: &Ctx, place: &ReadableEnvironment, project: &Project) -> StatusRow {
         project: project.name.clone(),
         environment: environment.clone(),
         worker: target.worker.clone(),
+        diff: command_line("diff", &project.name, &place.destination),
         state: ask().unwrap_or_else(|error| LiveState::Unreadable { error: format!("{error:#}") }),
     }
 }

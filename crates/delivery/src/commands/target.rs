@@ -5,6 +5,7 @@ use clap::Args;
 
 use super::deploy::sandbox_port;
 use crate::context::{Ctx, default_environment};
+use crate::engine::job::command_line;
 use crate::engine::setup::Setup;
 use crate::plan::destination::{Destination, PipelineFacts};
 use crate::plan::protection;
@@ -113,7 +114,7 @@ impl ProjectTarget {
         let (name, environment) = (&self.project.name, &self.destination.environment);
         let live = api.live(&self.worker())?.ok_or_else(|| {
             refused(format!("nothing of {name} is live in {environment}"))
-                .hint(format!("run `cargo xtask deploy {name} --env {environment}`"))
+                .hint(format!("run `{}`", command_line("deploy", name, &self.destination)))
         })?;
         Ok(live)
     }

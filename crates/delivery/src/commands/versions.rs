@@ -6,10 +6,12 @@ use serde::Serialize;
 
 use super::target::TargetArgs;
 use crate::context::Ctx;
+use crate::engine::job::command_line;
 use crate::report::status::{age, plain};
 use base::error::Exit;
 use base::terminal::table::{Cell, Table};
 use base::terminal::{BOLD, CYAN, GREEN, paint};
+use base::text::{short_commit, short_version};
 use base::time::{parse_rfc3339, unix_now};
 use cloudflare::api::{Deployment, ListedVersion};
 
@@ -52,6 +54,9 @@ struct VersionsReport {
     environment: String,
     worker: String,
     versions: Vec<VersionRow>,
+    /// The command that goes back to a version.
+    #[serde(skip)]
+    rollback: String,
 }
 
 impl VersionsCommand {
@@ -71,6 +76,7 @@ impl VersionsCommand {
             VersionRow::new(&version, &deployments, url)
         });
         let report = VersionsReport {
+            rollback: command_line("rollback", &target.project.name, destination),
             schema: 1,
             project: target.project.name.clone(),
             environment: target.destination.environment.clone(),
@@ -119,14 +125,14 @@ impl VersionRow {
 
     /// Returns the cells of the table.
     fn cells(&self, now: u64) -> Vec<Cell> {
-        let short = |text: &str, length: usize| plain(text.get(..length).unwrap_or(text));
-        let commit = self.commit.as_deref().map_or("none".to_owned(), |commit| short(commit, 8));
+        let commit =
+            self.commit.as_deref().map_or("none".to_owned(), |commit| plain(short_commit(commit)));
         let created = self.created.as_deref().and_then(parse_rfc3339);
         let text = |text: &Option<String>| text.as_deref().map(plain).unwrap_or_default();
         let state = self.state();
         let state = if self.live.is_some() { Cell::new(state, GREEN) } else { state.into() };
         vec![
-            short(&self.id, 8).into(),
+            plain(short_version(&self.id)).into(),
             state,
             (commit + if self.dirty { " + changes" } else { "" }).into(),
             text(&self.source).into(),
@@ -150,13 +156,8 @@ impl VersionsReport {
         }
         let mut text = paint(BOLD, &place) + "\n" + &table.text(width);
         if let Some(previous) = self.versions.iter().find(|row| row.was_live) {
-            let id = previous.id.get(..8).unwrap_or(&previous.id);
-            let env = match self.environment.as_str() {
-                workspace::config::LOCAL => String::new(),
-                environment => format!(" --env {environment}"),
-            };
-            let name = &self.project;
-            text += &format!("next: `cargo xtask rollback {name} --to {id}{env}`\n");
+            let id = short_version(&previous.id);
+            text += &format!("next: `{} --to {id}`\n", self.rollback);
         }
         text
     }

@@ -73,8 +73,9 @@ impl Limits {
         Limits { total: within(total), same_answer: within(same_answer) }
     }
 
-    /// Several tries fit into the limit, however slow an answer is.
-    fn one_try(self) -> Duration {
+    /// Returns the time for one request. A try has one for the page and at most one for the proof, so that at least two
+    /// tries fit into the limit, however slow an answer is.
+    fn one_request(self) -> Duration {
         (self.total / 4).clamp(Duration::from_millis(500), Duration::from_secs(15))
     }
 }
@@ -169,7 +170,7 @@ impl Checker<'_> {
         let (mut same, mut since, mut pause) = (ResponseProof::Right, started, PAUSE);
         loop {
             let left = limits.total.saturating_sub(started.elapsed());
-            let one_try = limits.one_try().min(left.max(Duration::from_millis(500)));
+            let one_try = limits.one_request().min(left.max(Duration::from_millis(500)));
             let finding = self.ask(base, friends, one_try);
             if finding == ResponseProof::Right {
                 return finding;
@@ -359,6 +360,8 @@ fn is_own(url: &str, next: &str, friends: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+
     use super::*;
 
     #[test]
@@ -394,12 +397,34 @@ mod tests {
         assert!(!own("https://login.example/") && !own("nonsense"));
     }
 
+    /// Answers every connection but the first, which stays open without a response.
+    #[test]
+    fn a_try_without_a_response_leaves_time_for_another() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        std::thread::spawn(move || {
+            let mut connections = listener.incoming().flatten();
+            let _silent = connections.next();
+            for mut connection in connections {
+                let _read = connection.read(&mut [0; 4096]);
+                let _closed = connection.write_all(
+                    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
+                );
+            }
+        });
+        let expected = ExpectedResponse { path: "/".to_owned(), ..ExpectedResponse::default() };
+        let total = Duration::from_secs(20);
+        let limits = Limits { total, same_answer: total };
+        let verdict = Checker { expected: &expected, token: None }.check(&[url], || None, limits);
+        assert!(matches!(verdict, Verdict::Right { .. }), "{verdict:?}");
+    }
+
     #[test]
     fn every_limit_allows_several_attempts() {
         for total in [2, 15, 60] {
             let total = Duration::from_secs(total);
             let limits = Limits { total, same_answer: total };
-            assert!(limits.one_try() * 4 <= total, "{total:?}");
+            assert!(limits.one_request() * 4 <= total, "{total:?}");
         }
     }
 }

@@ -13,6 +13,7 @@ use super::job::{ProjectRun, millis};
 use super::output_parts::{OutputFolders, generated_files};
 use super::packages::DependencyResult;
 use crate::cache::{BuildCache, Cacheable, Lookup, OutputParts};
+use crate::plan::Operation;
 use crate::plan::variables::digests;
 use crate::record::Output;
 use crate::tools::packages::PackageToolchain;
@@ -83,10 +84,11 @@ impl ProjectRun<'_> {
         self.step("build");
         self.clear_outputs()?;
         let started = Instant::now();
-        let alone = format!(
-            "nothing was uploaded; run the build alone with `cargo xtask build {}`",
-            self.part.project
-        );
+        let command = format!("cargo xtask build {}", self.part.project);
+        let alone = match self.run.plan.verb {
+            Operation::Build => format!("correct the build, then run `{command}`"),
+            _ => format!("nothing was uploaded; run the build alone with `{command}`"),
+        };
         for command in self.build_commands() {
             let finished = self.execute(&command)?.success();
             finished.map_err(|failure| failure.hint_if_failed(&alone))?;

@@ -20,6 +20,7 @@ use crate::report::status::age;
 use base::error::{Failure, hints_of, interrupted, kind_of, nearest, refused, remote, usage};
 use base::runner::INTERRUPTED;
 use base::secret::Secret;
+use base::text::{short_commit, short_version};
 use base::time::{parse_rfc3339, rfc3339, unix_now};
 use cloudflare::api;
 use cloudflare::api::{Api, DIRTY, Deployment, ListedVersion, Live};
@@ -103,7 +104,12 @@ impl Rollback {
             } else {
                 "is live already".to_owned()
             };
-            return Err(refused(format!("{} {share}", version.id)).into());
+            return Err(refused(format!("{} {share}", version.id))
+                .hint(format!(
+                    "run `{}` to list the others",
+                    command_line("versions", &project.name, destination)
+                ))
+                .into());
         }
         let other = live.shares.iter().find(|share| share.version_id != version.id);
         let has_share = live.percentage_of(&version.id) > 0.0;
@@ -140,31 +146,32 @@ impl Rollback {
         })
     }
 
-    /// Describes both versions with commits and ages.
+    /// Returns the versions that lose and get the traffic, each on a line with its commit and age.
     #[must_use]
-    pub fn sentence(&self) -> String {
-        let Rollback { project, previous, version, .. } = self;
+    pub fn text(&self) -> String {
+        let Rollback { project, previous, .. } = self;
+        let to = describe(&self.version, Some(&self.commit), self.uploaded.as_deref(), |age| {
+            format!("uploaded {age} ago")
+        });
+        let name = if self.verb == Operation::Promote { "promotion" } else { "rollback" };
+        let heading = format!("{name} of {project} in {}", self.destination.environment);
+        if self.percent < 100 {
+            let rest = short_version(&self.rest);
+            let (percent, others) = (self.percent, 100 - self.percent);
+            return format!("{heading}\n  {percent:3} % {to}\n  {others:3} % {rest}");
+        }
         let from = describe(
             &previous.version,
             previous.message.as_deref(),
             previous.since.as_deref(),
-            "live since",
+            |age| format!("live for {age}"),
         );
-        let to = describe(version, Some(&self.commit), self.uploaded.as_deref(), "uploaded");
-        let environment = &self.destination.environment;
-        if self.percent < 100 {
-            let rest = self.rest.get(..8).unwrap_or(&self.rest);
-            let (percent, others) = (self.percent, 100 - self.percent);
-            return format!(
-                "{project} in {environment}: {to} gets {percent} % of the traffic, {rest} keeps {others} %"
-            );
-        }
-        format!("{project} in {environment}: {from} → {to} becomes live")
+        format!("{heading}\n  from {from}\n  to   {to}")
     }
 
     /// Makes the version live, checks its response, and saves a record.
     pub fn execute(&self, ctx: &Ctx) -> Result<Record> {
-        ctx.ui.note(&self.sentence());
+        ctx.ui.note(&self.text());
         let task = ctx.ui.task(&self.project);
         let mut record = self.record(ctx)?;
         let lock = setup::project_lock(&ctx.root, &self.slug, |holder| {
@@ -327,18 +334,22 @@ fn unread(error: &anyhow::Error) -> Failure {
         .hint(format!("nothing was changed; {}", api::next_step(error)))
 }
 
-/// Describes a version by its id, its commit and its age.
-fn describe(id: &str, message: Option<&str>, time: Option<&str>, what: &str) -> String {
-    let short = |text: &str, length| text.get(..length).unwrap_or(text).to_owned();
+/// Describes a version in a few words: its id, its commit and how old it is.
+fn describe(
+    id: &str,
+    message: Option<&str>,
+    time: Option<&str>,
+    age_text: impl Fn(String) -> String,
+) -> String {
     let message = message.unwrap_or_default();
     let commit = match message.split(' ').next() {
-        Some(commit) if commit.len() >= 40 => format!("commit {}", short(commit, 12)),
+        Some(commit) if commit.len() >= 40 => format!("commit {}", short_commit(commit)),
         _ => "no commit".to_owned(),
     };
     let dirty = if message.contains(DIRTY) { " + changes" } else { "" };
     let time = time.and_then(parse_rfc3339);
-    let time = time.map(|time| format!(", {what} {} ago", age(unix_now().saturating_sub(time))));
-    format!("{} ({commit}{dirty}{})", short(id, 8), time.unwrap_or_default())
+    let time = time.map(|time| ", ".to_owned() + &age_text(age(unix_now().saturating_sub(time))));
+    format!("{} ({commit}{dirty}{})", short_version(id), time.unwrap_or_default())
 }
 
 /// Finds the requested version. `versions` and `deployments` are newest first.
@@ -368,10 +379,14 @@ fn uploaded_version<'a>(
     let has_alias = |version: &&ListedVersion| version.alias() == Some(name);
     let has_id = |version: &&ListedVersion| has_id(version, name);
     versions.iter().find(has_alias).or_else(|| versions.iter().find(has_id)).ok_or_else(|| {
-        let known = versions.iter().filter_map(|version| version.alias());
+        let known: BTreeSet<&str> = versions.iter().filter_map(|version| version.alias()).collect();
         let failure = usage(format!("no version has the alias `{name}`"));
-        match nearest(name, known) {
+        match nearest(name, known.iter().copied()) {
             Some(near) => failure.hint(format!("did you mean `{near}`?")),
+            None if !known.is_empty() => {
+                let known: Vec<&str> = known.into_iter().collect();
+                failure.hint(format!("name one of its aliases: {}", known.join(", ")))
+            }
             None => failure
                 .hint("deploy the commit instead, because a preview of the strategy `preview` is no version"),
         }
@@ -398,9 +413,13 @@ fn was_live<'a>(
     let list = |versions: &[&ListedVersion]| {
         let line = |version: &&ListedVersion| {
             let message = version.annotation("workers/message");
-            describe(&version.id, message, version.metadata.created_on.as_deref(), "uploaded")
+            let created = version.metadata.created_on.as_deref();
+            describe(&version.id, message, created, |age| format!("uploaded {age} ago"))
         };
-        versions.iter().map(line).collect::<Vec<_>>().join(", ")
+        versions.iter().map(line).collect::<Vec<_>>()
+    };
+    let lines = |versions: &[&ListedVersion]| {
+        list(versions).iter().map(|line| format!("\n  {line}")).collect::<String>()
     };
     match (lived.as_slice(), found.as_slice()) {
         ([version], _) => Ok(version),
@@ -408,15 +427,15 @@ fn was_live<'a>(
             let live: Vec<&ListedVersion> =
                 versions.iter().filter(|version| deployed.contains(version.id.as_str())).collect();
             Err(usage(format!("no version is `{name}`"))
-                .hint(format!("name one of the last that were live: {}", list(&live))))
+                .hint(format!("name one of the last that were live:{}", lines(&live))))
         }
         ([], uploads) => Err(refused(format!(
             "no version of `{name}` was live: {} was uploaded as a preview",
-            list(uploads)
+            list(uploads).join(", ")
         ))
         .hint("make an upload live with `cargo xtask promote PROJECT --from ALIAS`, or deploy the commit")),
         (several, _) => Err(refused(format!("`{name}` means several versions that were live"))
-            .hint(format!("name one by its id: {}", list(several)))),
+            .hint(format!("name one by its id:{}", lines(several)))),
     }
 }
 

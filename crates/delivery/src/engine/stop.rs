@@ -10,6 +10,7 @@ use crate::tools::sandbox;
 use base::env::variable;
 use base::error::Failure;
 use base::secret::Secret;
+use base::text::short_version;
 use base::time::parse_rfc3339;
 use cloudflare::api;
 use cloudflare::api::{Api, ListedVersion};
@@ -107,7 +108,7 @@ impl RemainingAlias {
     #[must_use]
     pub fn line(&self) -> String {
         let RemainingAlias { project, alias, version, until, .. } = self;
-        let version = version.get(..8).unwrap_or(version);
+        let version = short_version(version);
         match &self.url {
             Some(url) => format!(
                 "{project}  alias {alias} cannot be deleted: {url} answers with version {version} {until}"

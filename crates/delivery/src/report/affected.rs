@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use base::terminal::{DIM, paint};
+use base::text::short_commit;
 use workspace::affected::{Affected, AffectedItem, Reason};
 use workspace::change_base::{Base, Changes};
 use workspace::discovery::BrokenConfig;
@@ -88,9 +89,9 @@ fn since(changes: &Changes) -> String {
     };
     match &changes.base {
         Base::Commit { commit, why } => {
-            let short = commit.get(..12).unwrap_or(commit);
-            let tree = if changes.uncommitted { ", uncommitted ones included" } else { "" };
-            format!("{files} from {short}, {why}{tree}")
+            let short = short_commit(commit);
+            let tree = if changes.uncommitted { ", with uncommitted changes" } else { "" };
+            format!("{files} from {short} ({why}){tree}")
         }
         Base::PathList => format!("{} paths were given", changes.paths.len()),
         Base::Everything { because } => format!("everything, because {because}"),

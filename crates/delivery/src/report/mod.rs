@@ -14,7 +14,8 @@ use crate::plan::Operation;
 use crate::record::{DeployStatus, Record};
 use base::error::Exit;
 use base::terminal::{BOLD, CYAN, DIM, RED, YELLOW, paint};
-use cloudflare::api::{Live, Share};
+use base::text::short_version;
+use cloudflare::api::Share;
 use workspace::config::LOCAL;
 use workspace::strategy::Strategy;
 
@@ -65,9 +66,11 @@ pub fn outcome(record: &Record) -> String {
 
 /// Returns the previous and the new version. Empty if one of them is unknown.
 fn change(record: &Record) -> String {
-    let short = |live: &Live| live.version.get(..8).unwrap_or(&live.version).to_owned();
     match (&record.previous, &record.live) {
-        (Some(previous), Some(live)) => format!("  {} → {}", short(previous), short(live)),
+        (Some(previous), Some(live)) => {
+            format!("  {} → {}", short_version(&previous.version), short_version(&live.version))
+        }
+        (None, Some(live)) => format!("  {}", short_version(&live.version)),
         _ => String::new(),
     }
 }
@@ -86,12 +89,13 @@ fn ending(record: &Record) -> String {
             "health check failed; the previous version is live again".to_owned()
         }
         DeployStatus::Unchanged if record.verb == Operation::Preview => {
-            "preview is there already".to_owned()
+            "preview is up to date".to_owned()
         }
         DeployStatus::Unchanged => format!("already live in {}", record.environment),
         DeployStatus::Undeployed => {
             format!("no preview before `{}` is deployed for the first time", record.worker)
         }
+        DeployStatus::Failed if record.verb == Operation::Build => "the build failed".to_owned(),
         DeployStatus::Failed => "failed; the live version is unchanged".to_owned(),
         DeployStatus::Refused => "refused before anything changed".to_owned(),
         DeployStatus::Unknown => "failed, and what is live may have changed".to_owned(),
@@ -113,7 +117,7 @@ pub fn summary(records: &[Record]) -> String {
             [] => format!("{} projects", done.len()),
             names => {
                 format!(
-                    "{} of {} projects; failed: {}",
+                    "{} of {} projects succeeded; failed: {}",
                     done.len(),
                     records.len(),
                     names.join(", ")
@@ -188,11 +192,14 @@ fn next_command(record: &Record) -> Option<(&'static str, String)> {
     }
     let project = &record.project;
     match (&record.alias, record.status) {
-        (None, DeployStatus::Live)
-            if record.previous.is_some()
-                && (record.verb == Operation::Deploy || record.percent.is_some()) =>
-        {
-            Some(("Undo", format!("cargo xtask rollback {project}{options}")))
+        (None, DeployStatus::Live) => {
+            let previous = record.previous.as_ref()?;
+            // Only what `deploy` made is newer than the version before, which `rollback` takes by itself.
+            let to = match record.verb {
+                Operation::Deploy => String::new(),
+                _ => format!(" --to {}", short_version(&previous.version)),
+            };
+            Some(("Undo", format!("cargo xtask rollback {project}{to}{options}")))
         }
         (Some(alias), _)
             if record.strategy != Some(Strategy::Preview) && record.version.is_some() =>
@@ -242,7 +249,7 @@ mod tests {
             error: a, c, d and 1 more: the install failed
             hint: try again
             error: b: another
-            0 of 5 projects; failed: a, b, c, d, e
+            0 of 5 projects succeeded; failed: a, b, c, d, e
         "#]]
         .assert_eq(&bare(&summary(&records)));
     }
@@ -298,7 +305,7 @@ mod tests {
               Promote cargo xtask promote api --from demo --env staging
             error: broken: the build failed
             hint: fix it
-            2 of 3 projects; failed: broken
+            2 of 3 projects succeeded; failed: broken
         "#]]
         .assert_eq(&bare(&summary(&all)));
         let first = summary(&all[1..2]);

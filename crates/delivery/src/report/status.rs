@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use base::terminal::table::{Cell, Table};
 use base::terminal::{CYAN, DIM, GREEN, RED, YELLOW, paint};
+use base::text::{short_commit, short_version};
 use base::time::parse_rfc3339;
 use cloudflare::api::Live;
 use workspace::git::Head;
@@ -22,6 +23,9 @@ pub struct StatusRow {
     /// The live state.
     #[serde(flatten)]
     pub state: LiveState,
+    /// The command that shows how the live version differs.
+    #[serde(skip)]
+    pub diff: String,
 }
 
 /// The live state of a project in an environment.
@@ -131,6 +135,11 @@ impl<'a> StatusReport<'a> {
                 text += &format!("{}\n", paint(RED, &line));
             }
         }
+        let is_out_of_date =
+            |row: &&StatusRow| matches!(row.state, LiveState::Live { in_step: false, .. });
+        if let Some(row) = self.rows.iter().find(is_out_of_date) {
+            text += &format!("next: `{}` lists what changed\n", row.diff);
+        }
         let mut skipped: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (environment, reason) in &self.skipped {
             skipped.entry(reason).or_default().push(environment);
@@ -148,7 +157,7 @@ impl UnownedWorkers {
     fn text(&self) -> String {
         let mut text = String::new();
         for UnownedWorker { worker, environment, commit, delete } in &self.workers {
-            let commit = commit.get(..8).unwrap_or(commit);
+            let commit = short_commit(commit);
             let line = format!(
                 "The Worker {worker} in {environment} belongs to no project of this working tree (commit {commit})"
             );
@@ -180,14 +189,13 @@ impl LiveState {
                 (live, urls, state)
             }
         };
-        let short = |text: &str, length| plain(text.get(..length).unwrap_or(text));
         let dirty = if live.is_dirty() { " + changes" } else { "" };
-        let commit = live.commit().map_or("none".to_owned(), |id| short(id, 8));
+        let commit = live.commit().map_or("none".to_owned(), |id| plain(short_commit(id)));
         let since = live.since.as_deref().and_then(parse_rfc3339);
         let age = since.map_or("?".to_owned(), |since| age(now.saturating_sub(since)));
         let shares: Vec<String> = live.shares.iter().map(|share| plain(&share.words())).collect();
         let version = match shares.as_slice() {
-            [] => short(&live.version, 8),
+            [] => plain(short_version(&live.version)),
             shares => shares.join(", "),
         };
         vec![

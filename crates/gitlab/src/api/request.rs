@@ -9,7 +9,7 @@ use ureq::{Agent, Body};
 
 use super::paging::rate_limit_wait;
 use super::problem::Problem;
-use super::roots::roots;
+use base::roots::roots;
 use base::env::variable;
 use base::error::{Failure, refused};
 use base::http::{self, BODY_LIMIT};

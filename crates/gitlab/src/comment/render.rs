@@ -2,6 +2,7 @@
 
 use super::escape::{address, code, code_block, html, link};
 use super::{CommentRow, MARKER, PreviewStatus, state};
+use base::text::short_commit;
 
 /// The longest body that GitLab accepts, in characters (<https://docs.gitlab.com/api/notes/>). We
 /// count bytes, which are never fewer.
@@ -113,8 +114,7 @@ fn summary(rows: &[&CommentRow], newest: Option<&CommentRow>) -> String {
 /// Returns the row's commit as a link.
 fn commit(row: &CommentRow) -> Option<String> {
     let hash = row.commit.as_deref()?;
-    let short: String = hash.chars().take(8).collect();
-    let label = code(&short, 8)?;
+    let label = code(short_commit(hash), 7)?;
     let is_hash = hash.bytes().all(|b| b.is_ascii_hexdigit());
     let url = project_page(row).filter(|_| is_hash).map(|page| format!("{page}/-/commit/{hash}"));
     Some(url.map_or(label.clone(), |url| link(&label, &url)))
