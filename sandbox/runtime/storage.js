@@ -30,9 +30,9 @@ async function query({ raw }, request, store) {
 	const body = await request.json();
 	const queries = Array.isArray(body.batch) ? body.batch : Array.isArray(body) ? body : [body];
 	const answers = [];
-	for (const { sql, params = [] } of queries) {
+	for (const { sql, params } of queries) {
 		const statements = split(sql ?? "").map((text) => store.prepare(text));
-		if (params.length && statements.length === 1) statements[0] = statements[0].bind(...params);
+		if (params?.length && statements.length === 1) statements[0] = statements[0].bind(...params);
 		if (statements.length === 0) throw new Error("No SQL statements detected.");
 		if (!raw) {
 			answers.push(...(await store.batch(statements)));
@@ -78,7 +78,7 @@ const kv = {
 	async bulkPut(_, request, store) {
 		for (const { key, value, base64, expiration, expiration_ttl, metadata } of await request.json()) {
 			const bytes = base64 ? Uint8Array.from(atob(value), (c) => c.charCodeAt(0)) : value;
-			await store.put(key, bytes, { expiration, expirationTtl: expiration_ttl, metadata });
+			await store.put(key, bytes, { expiration: expiration || undefined, expirationTtl: expiration_ttl || undefined, metadata });
 		}
 		return new Response();
 	},

@@ -321,7 +321,8 @@ impl<'a> Api<'a> {
     }
 
     /// Returns the `result` of a GET below the account. `None` if the Worker or version
-    /// does not exist (codes 10007 and 10090), the preview (10025), or a deployment of it (10222).
+    /// does not exist (codes 10007, 10090 and 100146), the preview (10025), or a deployment of it (10222).
+    /// 100146 is from <https://github.com/alchemy-run/distilled>, whose errors were captured from the API.
     fn get(&self, path: &str) -> Result<Option<Value>> {
         self.read(&format!("accounts/{}/{path}", self.account))
     }
@@ -358,7 +359,11 @@ pub(super) fn result(method: &str, path: &str, answer: &Answer) -> Result<Option
     if envelope.success {
         return Ok(Some(envelope.result));
     }
-    if envelope.errors.iter().any(|error| matches!(error.code, 10_007 | 10_025 | 10_090 | 10_222)) {
+    if envelope
+        .errors
+        .iter()
+        .any(|error| matches!(error.code, 10_007 | 10_025 | 10_090 | 10_222 | 100_146))
+    {
         return Ok(None);
     }
     let messages: Vec<String> =

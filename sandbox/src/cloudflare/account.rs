@@ -61,6 +61,11 @@ fn account(id: &str) -> Value {
     })
 }
 
+/// `GET /accounts/{account}/workers/account-settings`
+pub async fn worker_settings() -> Response {
+    ok(&json!({ "default_usage_model": "standard", "green_compute": false }))
+}
+
 /// `GET|PUT /accounts/{account}/workers/subdomain`
 pub async fn subdomain() -> Response {
     ok(&json!({ "subdomain": SUBDOMAIN }))

@@ -37,8 +37,9 @@ pub async fn view(
 ) -> ApiResult {
     let worker = settings::worker(&app, &account, &name)?;
     let deployment = worker.deployments.iter().find(|deployment| deployment.id == id);
+    // The code was captured from the API (alchemy-run/distilled, `patches/workers/getScriptDeployment.json`).
     let deployment = deployment.ok_or_else(|| {
-        CloudflareError::new(404, 10_007, &format!("This deployment does not exist: {id}"))
+        CloudflareError::new(404, 10_336, &format!("This deployment does not exist: {id}"))
     })?;
     Ok(ok(&deployment_json(deployment)))
 }

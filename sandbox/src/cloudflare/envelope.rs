@@ -59,6 +59,15 @@ impl CloudflareError {
         self
     }
 
+    /// Replaces the code if it is `from`.
+    #[must_use]
+    pub fn with_code(mut self, from: u32, to: u32) -> CloudflareError {
+        if self.code == from {
+            self.code = to;
+        }
+        self
+    }
+
     /// Makes the error for a token that has no access to the account.
     #[must_use]
     pub fn authentication() -> CloudflareError {
@@ -71,10 +80,11 @@ impl CloudflareError {
         CloudflareError::new(404, 10_007, "This Worker does not exist on your account.")
     }
 
-    /// Makes the error for a missing version.
+    /// Makes the error for a missing version. The code was captured from the API
+    /// (<https://github.com/alchemy-run/distilled>, `patches/workers/getScriptVersion.json`).
     #[must_use]
     pub fn version_not_found(id: &str) -> CloudflareError {
-        CloudflareError::new(404, 10_007, &format!("This version does not exist: {id}"))
+        CloudflareError::new(404, 100_146, &format!("This version does not exist: {id}"))
     }
 
     /// Makes the error for a second binding of the same name.
@@ -84,6 +94,14 @@ impl CloudflareError {
             "Binding name '{name}' already in use. Please use a different name and try again."
         );
         CloudflareError::new(400, 10_053, &text)
+    }
+
+    /// Makes the error for a Worker without modules.
+    #[must_use]
+    pub fn service_worker() -> CloudflareError {
+        let text = "The sandbox does not run Workers in the service-worker format. Export the handlers from \
+                    a module";
+        CloudflareError::new(501, 7000, text)
     }
 
     /// Makes the error for an invalid request.

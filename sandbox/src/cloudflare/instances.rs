@@ -266,7 +266,8 @@ pub async fn send_event(
     };
     let engine = WorkflowEngine::open(&app, &account, &name).await?;
     // The explorer accepts events of unknown instances, so this checks that the instance exists.
-    engine.details(&id).await?;
+    // An event has another code than the instance itself (alchemy-run/distilled, `patches/workflows/`).
+    engine.details(&id).await.map_err(|error| error.with_code(10_400, 10_201))?;
     let kind = percent_encoding::utf8_percent_encode(&kind, percent_encoding::NON_ALPHANUMERIC);
     engine
         .request(Method::POST, &instance_path(&id, &format!("/events/{kind}")), Some(&payload))

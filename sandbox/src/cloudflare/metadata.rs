@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::body;
 use super::envelope::CloudflareError;
 use crate::state::model::StoredModule;
 
@@ -111,7 +112,7 @@ const MAX_LENGTHS: (usize, usize) = (100, 1000);
 impl UploadMetadata {
     /// Parses the part.
     pub fn parse(bytes: &[u8]) -> Result<UploadMetadata, CloudflareError> {
-        let mut metadata: UploadMetadata = serde_json::from_slice(bytes)
+        let mut metadata: UploadMetadata = body::parse(bytes)
             .map_err(|error| CloudflareError::invalid(&format!("Invalid metadata: {error}")))?;
         metadata.bindings.iter_mut().for_each(rename_database_id);
         Ok(metadata)
@@ -120,9 +121,7 @@ impl UploadMetadata {
     /// Checks that the code is in the module format and that its entry is among the modules.
     pub fn check_modules(&self, modules: &[StoredModule]) -> Result<(), CloudflareError> {
         if self.body_part.is_some() {
-            let text = "The sandbox does not run Workers in the service-worker format. Export the handlers from \
-                        a module";
-            return Err(CloudflareError::new(501, 7000, text));
+            return Err(CloudflareError::service_worker());
         }
         let Some(main) = &self.main_module else {
             return Ok(());

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::envelope::CloudflareError;
 use super::workflows;
 use crate::app::App;
-use crate::state::model::{DURABLE_OBJECT, Exports, WORKFLOW, Worker, WorkerVersion};
+use crate::serve::hyperdrive;
+use crate::state::model::{DURABLE_OBJECT, Exports, StoredModule, WORKFLOW, Worker, WorkerVersion};
 use crate::state::resources::Resources;
 
 /// The kinds of bindings that the API documents
@@ -70,6 +71,17 @@ pub const MAX_TEXT_SIZE: usize = 5 * 1024;
 /// The maximum number of variables and secrets of a version in a paid plan (same page).
 const MAX_TEXTS: usize = 128;
 
+/// Refuses Python, for which this workerd would download an interpreter while it serves requests.
+fn check_language(version: &WorkerVersion) -> Result<(), CloudflareError> {
+    let is_python = |module: &StoredModule| module.content_type.trim().starts_with("text/x-python");
+    let has_flag = version.compatibility_flags.iter().any(|flag| flag == "python_workers");
+    if has_flag || version.modules.iter().any(is_python) {
+        let text = "The sandbox does not run Python Workers. Deploy to Cloudflare with `--env`";
+        return Err(CloudflareError::new(501, 7000, text));
+    }
+    Ok(())
+}
+
 /// Refuses a version that is invalid without running it. `own_storage` is the prefix of storage that exists
 /// with the version.
 pub fn check_version(
@@ -79,6 +91,7 @@ pub fn check_version(
     own_storage: Option<&str>,
 ) -> Result<(), CloudflareError> {
     check_date(&version.compatibility_date, &today())?;
+    check_language(version)?;
     check_names(&version.bindings)?;
     check_count(&version.bindings)?;
     check_runtime_fields(&version.limits, &version.placement)?;
@@ -128,7 +141,8 @@ pub fn check_exports(
                     let text = format!(
                         "Cannot create binding for class '{class}' that is not exported by the script"
                     );
-                    return Err(CloudflareError::new(400, 10_070, &text));
+                    // The same code as without a migration (workers-sdk, issue 1792).
+                    return Err(CloudflareError::new(400, 10_061, &text));
                 }
                 if !worker.classes.iter().any(|other| other.name == class) {
                     return Err(not_configured(class));
@@ -350,6 +364,18 @@ fn check_resource(
                     "R2 bucket '{bucket}' not found. Please use a different name and try again."
                 );
                 return Err(CloudflareError::new(400, 10_085, &text));
+            }
+        }
+        "hyperdrive" => {
+            let id = text("id");
+            if !hyperdrive::is_known(resources, name, id) {
+                let text = format!(
+                    "Hyperdrive config '{id}' of the binding {name} not found. The sandbox knows only those whose local \
+                     database is set: {}",
+                    hyperdrive::hint(name)
+                );
+                // The code was captured from the API (alchemy-run/distilled, pull request 365).
+                return Err(CloudflareError::new(400, 10_157, &text));
             }
         }
         "queue" => {

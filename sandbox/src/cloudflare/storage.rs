@@ -47,6 +47,19 @@ impl StorageTarget<'_> {
         }
     }
 
+    /// Makes the error for an operation that failed, with the code of the product.
+    fn error(&self, text: &str) -> CloudflareError {
+        let code = match self {
+            // Captured from the API (alchemy-run/distilled, `patches/kv/putNamespaceValue.json`).
+            StorageTarget::Namespace(_) if text.contains("Invalid expiration") => 10_034,
+            // miniflare's code for the errors of its own API, which copies Cloudflare's.
+            StorageTarget::Namespace(_) | StorageTarget::Bucket(_) => 10_001,
+            // For each error of SQLite (<https://developers.cloudflare.com/d1/observability/debug-d1/>).
+            StorageTarget::Database(_) => 7500,
+        };
+        CloudflareError::new(400, code, text)
+    }
+
     /// Executes an operation. `None` if its key or object does not exist.
     pub async fn order(
         &self,
@@ -92,7 +105,7 @@ impl StorageTarget<'_> {
             404 => Ok(None),
             _ => {
                 let text = answer.text().await.map_err(anyhow::Error::from)?;
-                Err(CloudflareError::new(400, 7500, &text))
+                Err(self.error(&text))
             }
         }
     }

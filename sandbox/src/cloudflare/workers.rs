@@ -54,6 +54,11 @@ pub async fn environment_bindings(
     State(app): State<App>,
     Path((account, name, _)): EnvironmentPath,
 ) -> ApiResult {
+    bindings(State(app), Path((account, name))).await
+}
+
+/// `GET …/scripts/{worker}/bindings`
+pub async fn bindings(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
     let worker = find(&app, &account, &name)?;
     let latest = worker.versions.last();
     let bindings = latest.iter().flat_map(|version| &version.bindings).map(without_text);

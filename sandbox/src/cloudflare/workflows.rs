@@ -67,7 +67,7 @@ pub async fn versions(
     Ok(list_page(&page, &[version]))
 }
 
-/// Makes the error for a missing workflow.
+/// Makes the error for a missing workflow. The code is `WORKFLOW_NOT_FOUND_CODE` of wrangler.
 pub fn not_found(name: &str) -> CloudflareError {
     CloudflareError::new(404, 10_200, &format!("workflows.api.error.not_found: {name}"))
 }

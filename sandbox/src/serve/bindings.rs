@@ -4,6 +4,7 @@ use camino::Utf8Path;
 use serde_json::{Map, Value, json};
 
 use super::group::{self, AccountState, BindingTarget, VersionNode};
+use super::hyperdrive;
 use crate::state::model::WorkerVersion;
 use crate::state::resources::StoredWorkflow;
 
@@ -12,13 +13,6 @@ const STUB: &str = "@stub";
 
 /// The end of the text of every stub. The proxy recognizes the runtime's response by it.
 pub const NO_LOCAL_FORM: &str = "has no local form in the sandbox";
-
-/// The prefixes of the variables that name a local database of a Hyperdrive binding. `wrangler dev`
-/// reads the same ones.
-const HYPERDRIVE: [&str; 2] = [
-    "CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_",
-    "WRANGLER_HYPERDRIVE_LOCAL_CONNECTION_STRING_",
-];
 
 /// Returns the `env` of a member. A binding without a local form throws its reason when it is used.
 #[must_use]
@@ -44,7 +38,7 @@ fn value(account: &AccountState, node: &VersionNode, name: &str, binding: &Value
         "workflow" => return workflow(account, node, binding),
         "queue" => json!({
             "type": "queue", "name": binding["queue_name"],
-            "deliveryDelay": binding["delivery_delay"],
+            "deliveryDelay": delivery_delay(account, binding),
         }),
         "ratelimit" => json!({
             "type": "rate-limit", "namespace": binding["namespace_id"], "simple": binding["simple"],
@@ -112,22 +106,27 @@ fn workflow(account: &AccountState, node: &VersionNode, binding: &Value) -> Valu
     }
 }
 
+/// Returns the delay of messages to a queue in seconds: of the binding, or else of the queue.
+fn delivery_delay(account: &AccountState, binding: &Value) -> Value {
+    let name = binding["queue_name"].as_str().unwrap_or_default();
+    let of_queue = || account.resources.queue(name)?.settings["delivery_delay"].as_u64();
+    json!(binding["delivery_delay"].as_u64().or_else(of_queue))
+}
+
 fn hyperdrive(account: &AccountState, name: &str, binding: &Value) -> Value {
-    let configured =
-        account.resources.hyperdrives.iter().find(|one| binding["id"] == one.id.as_str());
-    let address = configured.map(|one| one.address.clone());
-    let address = address.or_else(|| {
-        HYPERDRIVE.iter().find_map(|start| std::env::var(format!("{start}{name}")).ok())
-    });
-    match address {
+    let id = binding["id"].as_str().unwrap_or_default();
+    match hyperdrive::address(&account.resources, name, id) {
         Some(address) => json!({
-            "type": "hyperdrive", "id": binding["id"], "dev": { "connectionString": address },
+            "type": "hyperdrive", "id": id, "dev": { "connectionString": address },
         }),
-        None => stub(&format!(
-            "The Hyperdrive binding {name} {NO_LOCAL_FORM} until it knows a local database: set \
-             {}{name} and restart the sandbox.",
-            HYPERDRIVE[0]
-        )),
+        // The runtime answers its connections with the text: a property of this binding cannot throw.
+        None => json!({
+            "type": "hyperdrive", "id": id,
+            "reason": format!(
+                "The Hyperdrive binding {name} {NO_LOCAL_FORM} until it knows a local database: {}",
+                hyperdrive::hint(name)
+            ),
+        }),
     }
 }
 
@@ -207,8 +206,6 @@ pub fn module_kind(content_type: &str) -> &'static str {
         "text/plain" => "text",
         "application/json" => "json",
         "application/source-map" => "sourcemap",
-        "text/x-python" => "python",
-        "text/x-python-requirement" => "python-requirement",
         _ => "data",
     }
 }

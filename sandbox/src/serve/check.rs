@@ -78,12 +78,6 @@ impl StartChecker {
         let Some(main) = &version.main_module else {
             return Ok(CheckOutcome::Starts(Exports::default()));
         };
-        let python = version.modules.iter().any(|m| m.content_type.starts_with("text/x-python"));
-        if python {
-            // The check would have to download the interpreter first.
-            let exports = Exports { handlers: vec!["fetch".to_owned()], ..Exports::default() };
-            return Ok(CheckOutcome::Starts(exports));
-        }
         let folder = self.dir.join(format!("check-{}", hex(&random::<6>())));
         let outcome = self.run(blobs, version, main, &folder).await;
         files::remove(&folder).with_context(|| format!("cannot remove {folder}"))?;

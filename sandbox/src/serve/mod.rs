@@ -9,6 +9,7 @@ pub mod cron;
 pub mod files;
 pub mod group;
 pub mod hosts;
+pub mod hyperdrive;
 pub mod missing;
 pub mod output;
 pub mod process;

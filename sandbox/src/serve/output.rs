@@ -242,11 +242,23 @@ impl WorkerOutput {
 
     /// Waits for the exceptions of a request, which workerd reports shortly after the response. Returns
     /// each with its Worker, in the order of their time. Every Worker that an exception passes through
-    /// reports it; only the report with a location is returned. Empty if none arrived in time.
-    pub async fn exceptions(&self, ray: &str, time_limit: Duration) -> Vec<(String, Exception)> {
+    /// reports it; only the report with a location is returned. A Durable Object reports another request than
+    /// the one that failed, so its report counts if it has the same title as `uncaught` and came after it began.
+    /// Empty if none arrived in time.
+    pub async fn exceptions(
+        &self,
+        ray: &str,
+        uncaught: &Exception,
+        time_limit: Duration,
+    ) -> Vec<(String, Exception)> {
         let mut reports = self.subscribe();
-        let is_relevant =
-            |trace: &Arc<Trace>| trace.ray() == Some(ray) && !trace.exceptions.is_empty();
+        let is_same = |one: &Exception| {
+            one.timestamp >= uncaught.timestamp && one.title() == uncaught.title()
+        };
+        let is_relevant = |trace: &Arc<Trace>| match trace.ray() {
+            Some(other) => other == ray && !trace.exceptions.is_empty(),
+            None => trace.exceptions.iter().any(is_same),
+        };
         let mut reports_of_request: Vec<_> =
             self.recent().into_iter().filter(is_relevant).collect();
         let has_location =

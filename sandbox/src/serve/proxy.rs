@@ -1,7 +1,7 @@
 //! Forwards a request to workerd and its response back. Streams both.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -61,6 +61,8 @@ pub async fn forward(app: &App, node: &VersionNode, mut request: Request) -> Res
         upgrade.add_headers(&mut parts.headers);
     }
     let ray = hex(&random::<8>());
+    let began = UNIX_EPOCH.elapsed().unwrap_or_default().as_millis();
+    let began = u64::try_from(began).unwrap_or_default();
     let name = node.name();
     for (header, value) in [(MEMBER_HEADER, name.as_str()), (RAY, &ray)] {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -90,7 +92,7 @@ pub async fn forward(app: &App, node: &VersionNode, mut request: Request) -> Res
             upstream = upstream.body(reqwest::Body::wrap_stream(body.into_data_stream()));
         }
         match upstream.send().await {
-            Ok(answer) => match exception(&answer) {
+            Ok(answer) => match exception(&answer, began) {
                 Some(exception) => {
                     return exception_response(app, node, &parts, &ray, exception).await;
                 }
@@ -107,13 +109,13 @@ pub async fn forward(app: &App, node: &VersionNode, mut request: Request) -> Res
     missing::unavailable(app, &node.worker.name, &reason)
 }
 
-/// Returns the exception that ended a request. `None` if the Worker responded.
-fn exception(answer: &reqwest::Response) -> Option<Exception> {
+/// Returns the exception that ended a request of the time `timestamp`. `None` if the Worker responded.
+fn exception(answer: &reqwest::Response, timestamp: u64) -> Option<Exception> {
     let header = answer.headers().get(EXCEPTION_HEADER)?.as_bytes();
     let text = percent_encoding::percent_decode(header).decode_utf8_lossy();
     let error: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
     let field = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
-    Some(Exception { name: field("name"), message: field("message"), stack: None, timestamp: 0 })
+    Some(Exception { name: field("name"), message: field("message"), stack: None, timestamp })
 }
 
 /// Makes the response for a Worker that threw.
@@ -127,7 +129,7 @@ async fn exception_response(
     if exception.message.contains(NO_LOCAL_FORM) {
         return missing::cannot_run(app, &node.worker.name, &exception.message);
     }
-    let mut exceptions = app.runtime.output.exceptions(ray, REPORT_TIMEOUT).await;
+    let mut exceptions = app.runtime.output.exceptions(ray, &exception, REPORT_TIMEOUT).await;
     if exceptions.is_empty() {
         exceptions.push((node.worker.name.clone(), exception));
     }

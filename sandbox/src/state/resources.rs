@@ -138,8 +138,8 @@ impl fmt::Debug for DefaultSecrets {
 pub struct LocalHyperdrive {
     /// Its id, which bindings use.
     pub id: String,
-    /// The connection string.
-    pub address: String,
+    /// The connection string. `None` if its bindings must not be used.
+    pub address: Option<String>,
 }
 
 /// A workflow.

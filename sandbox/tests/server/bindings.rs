@@ -23,6 +23,52 @@ pub async fn deploy_with(server: &Server, worker: &str, code: &str, mut metadata
     assert_eq!(status, 200, "{answer}");
 }
 
+/// The first bytes of a client of Postgres: a request for TLS, then the startup.
+const POSTGRES: &str = "const client = env.BASE.connect(), writer = client.writable.getWriter(), reader = client.readable.getReader();
+    const send = (...bytes) => writer.write(new Uint8Array(bytes));
+    const text = ({ value }) => new TextDecoder().decode(value);
+    await send(0, 0, 0, 8, 4, 210, 22, 47);
+    const tls = text(await reader.read());
+    await send(0, 0, 0, 9, 0, 3, 0, 0, 0);
+    const [severity, , code, message] = text(await reader.read()).slice(5).split('\\0');";
+
+/// A client of MySQL waits for the server.
+const MYSQL: &str = "const reader = env.BASE.connect().readable.getReader();
+    const { value } = await reader.read();
+    const tls = 'N', severity = 'SFATAL', code = 'C08001', message = 'M' + new TextDecoder().decode(value.slice(7));";
+
+#[tokio::test]
+async fn a_hyperdrive_without_a_local_database_says_so() {
+    let server = Server::new("hyperdrive");
+    let id = "fedcba9876543210fedcba9876543210";
+    // As xtask does for `--allow-stub`.
+    let url = format!("http://127.0.0.1:{}/__sandbox/resources", server.port);
+    let body = json!({ "account": ACCOUNT, "hyperdrives": [{ "id": id, "address": null }] });
+    let request = server.client.post(url).bearer_auth(TOKEN).body(body.to_string());
+    assert_eq!(request.send().await.expect("an answer").status(), 200);
+    let wanted = "The Hyperdrive binding BASE has no local form in the sandbox until it knows a local database: set \
+                  CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_BASE and restart the sandbox.";
+    for (worker, connect) in [("postgres", POSTGRES), ("mysql", MYSQL)] {
+        let code = format!(
+            "export default {{ async fetch(request, env) {{
+                if (new URL(request.url).pathname === '/name') return new Response(env.BASE.database);
+                {connect}
+                if (tls + severity + code !== 'NSFATALC08001') return new Response(tls + severity + code);
+                throw new Error(message.slice(1));
+            }} }};"
+        );
+        let binding = json!([{ "name": "BASE", "type": "hyperdrive", "id": id }]);
+        deploy(&server, worker, &code, binding).await;
+        let host = format!("{worker}.localhost");
+        assert_eq!(server.text(&host, "/name").await, "no-local-database");
+        let answer = server.fetch(&host, "/").await;
+        let status = answer.status();
+        let page = answer.text().await.expect("text");
+        assert_eq!(status, 501, "{page}");
+        assert!(page.contains(wanted), "{page}");
+    }
+}
+
 #[tokio::test]
 async fn workers_call_each_other() {
     let mut server = Server::new("services");

@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::bindings::deploy;
+use crate::previews::wrangler;
 use crate::server::{ACCOUNT, Server, TOKEN, multipart};
 
 /// Waits until the Workers' output holds a text, and returns it.
@@ -106,4 +107,74 @@ async fn an_exception_names_the_worker_that_threw() {
         text.contains("deep: Uncaught Error: deep\n    at Object.fetch (worker.js:1:34)"),
         "{text}"
     );
+}
+
+/// Deploys with the pinned wrangler, which makes the source map.
+#[tokio::test(flavor = "multi_thread")]
+async fn exceptions_of_all_handlers_have_their_place_in_the_sources() {
+    let server = Server::new("handlers");
+    let site = server.dir.join("sites/handlers");
+    std::fs::create_dir_all(site.join("src")).expect("a folder");
+    let source = "import { DurableObject } from 'cloudflare:workers';
+
+interface Env { ROOM: DurableObjectNamespace<Room>; JOBS: Queue }
+
+export class Room extends DurableObject {
+  async fetch(): Promise<Response> {
+    throw new Error('object');
+  }
+  async wake(): Promise<void> { await this.ctx.storage.setAlarm(Date.now()); }
+  async alarm(): Promise<void> {
+    throw new Error('alarm');
+  }
+}
+
+export default {
+  async fetch(request: Request, env: Env): Promise<Response> {
+    const room = env.ROOM.getByName('a');
+    const { pathname } = new URL(request.url);
+    if (pathname === '/object') return room.fetch('http://room/');
+    await room.wake();
+    await env.JOBS.send('job');
+    return new Response('fine');
+  },
+  async queue(): Promise<void> {
+    throw new Error('queue');
+  },
+  async scheduled(): Promise<void> {
+    throw new Error('scheduled');
+  },
+};
+";
+    std::fs::write(site.join("src/index.ts"), source).expect("a file");
+    let config = json!({
+        "name": "handlers", "main": "src/index.ts", "compatibility_date": "2026-10-01", "upload_source_maps": true,
+        "durable_objects": { "bindings": [{ "name": "ROOM", "class_name": "Room" }] },
+        "migrations": [{ "tag": "v1", "new_sqlite_classes": ["Room"] }],
+        "queues": {
+            "producers": [{ "binding": "JOBS", "queue": "jobs" }],
+            "consumers": [{ "queue": "jobs", "max_retries": 0, "max_batch_timeout": 0 }],
+        },
+        "triggers": { "crons": ["0 0 1 1 *"] },
+    });
+    std::fs::write(site.join("wrangler.json"), config.to_string()).expect("a file");
+    for arguments in [&["queues", "create", "jobs"][..], &["deploy", "--no-x-provision"]] {
+        let (output, _) = wrangler(&server, &site, arguments);
+        assert!(output.status.success(), "{output:?}");
+    }
+    let response = server.fetch("handlers.localhost", "/object").await;
+    assert_eq!(response.status(), 500);
+    let text = response.text().await.expect("text");
+    assert!(text.contains("Error: object\n    at Room.fetch (src/index.ts:7:11)"), "{text}");
+    assert_eq!(server.text("handlers.localhost", "/").await, "fine");
+    let url = format!("http://127.0.0.1:{}/__sandbox/cron/handlers", server.port);
+    let request = server.client.post(url).body("{}").bearer_auth(TOKEN);
+    assert_eq!(request.send().await.expect("an answer").status(), 200);
+    for wanted in [
+        "handlers error Room: Uncaught Error: alarm\n    at Room.alarm (src/index.ts:11:11)",
+        "handlers error queue jobs: Uncaught Error: queue\n    at Object.queue (src/index.ts:25:11)",
+        "handlers error cron 0 0 1 1 *: Uncaught Error: scheduled\n    at Object.scheduled (src/index.ts:28:11)",
+    ] {
+        output(&server, wanted).await;
+    }
 }

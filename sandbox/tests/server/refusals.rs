@@ -39,7 +39,8 @@ async fn missing_resources() {
         ("scripts/none/secrets", (404, 10_007)),
         ("scripts/none/settings", (404, 10_007)),
         ("workers/none", (404, 10_007)),
-        ("scripts/site/versions/00000000-0000-4000-8000-000000000000", (404, 10_007)),
+        ("scripts/site/versions/00000000-0000-4000-8000-000000000000", (404, 100_146)),
+        ("scripts/site/deployments/00000000-0000-4000-8000-000000000000", (404, 10_336)),
         ("scripts/site/no/such/route", (501, 7000)),
         ("no/such/route", (501, 7000)),
         ("services/none/", (404, 10_090)),
@@ -63,6 +64,10 @@ async fn names_aliases_and_bodies() {
         let (status, refusal) = multipart(request, &metadata).await;
         assert_eq!((status, code(&refusal)), (400, wanted), "{name}: {refusal}");
     }
+    let request = server.request(Method::PUT, &format!("{script}/site"), TOKEN);
+    let request = request.header("content-type", "application/javascript");
+    let (status, refusal) = answer(request.body("addEventListener('fetch', () => {})")).await;
+    assert_eq!((status, code(&refusal)), (501, 7000), "without parts: {refusal}");
     let request = server.request(Method::PUT, &format!("{script}/site"), TOKEN);
     let old_format = [("metadata", "application/json", "{\"body_part\": \"a.js\"}")];
     let (status, refusal) = multipart(request, &old_format).await;

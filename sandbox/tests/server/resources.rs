@@ -116,6 +116,8 @@ async fn sql_runs_on_the_workers_database() {
         rows["result"][0]["results"],
         json!({ "columns": ["id", "name"], "rows": [[1, "a;b"]] })
     );
+    let (_, rows) = run("SELECT 1 AS a", json!(null)).await;
+    assert_eq!(rows["result"][0]["results"], json!([{ "a": 1 }]), "{rows}");
     for sql in ["SELEC 1", "SELECT * FROM missing", ""] {
         let (status, refusal) = run(sql, json!([])).await;
         assert_eq!((status, code(&refusal)), (400, 7500), "{sql}: {refusal}");
@@ -125,6 +127,28 @@ async fn sql_runs_on_the_workers_database() {
         return Response.json(await env.DB.prepare('SELECT count(*) AS n FROM t').first()) } }";
     assert_eq!(server.upload_code("reader", reader, json!({ "bindings": bindings })).await.0, 200);
     assert_eq!(server.text("reader.localhost", "/").await, "{\"n\":3}");
+}
+
+#[tokio::test]
+async fn errors_of_storage_have_the_code_of_their_product() {
+    let server = Server::new("storage-errors");
+    let (_, made) =
+        server.send(Method::POST, &path("storage/kv/namespaces"), json!({ "title": "kv" })).await;
+    let id = made["result"]["id"].as_str().expect("an id");
+    for (query, wanted) in
+        [("?expiration_ttl=10", 10_034), ("?expiration=5", 10_034), ("?expiration_ttl=60", 0)]
+    {
+        let path = path(&format!("storage/kv/namespaces/{id}/values/a{query}"));
+        let (status, answer) =
+            answer(server.request(Method::PUT, &path, TOKEN).body("value")).await;
+        match wanted {
+            0 => assert_eq!(status, 200, "{answer}"),
+            _ => assert_eq!((status, code(&answer)), (400, wanted), "{query}: {answer}"),
+        }
+    }
+    let long = path(&format!("storage/kv/namespaces/{id}/values/{}", "k".repeat(513)));
+    let (status, answer) = answer(server.request(Method::PUT, &long, TOKEN).body("value")).await;
+    assert_eq!((status, code(&answer)), (400, 10_001), "{answer}");
 }
 
 #[tokio::test]

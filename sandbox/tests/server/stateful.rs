@@ -182,6 +182,45 @@ async fn a_queue_delivers_messages_to_its_consumer() {
     wait_for(&server, "consumer.localhost", "/", r#"["dead/bad","jobs/good","jobs/later"]"#).await;
 }
 
+/// The delay of a producer takes precedence over that of the queue.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_wait_for_the_delay_of_their_queue() {
+    let server = Server::new("delays");
+    let code = "export default {
+        async fetch(request, env) {
+            const { pathname } = new URL(request.url);
+            if (pathname === '/send') { await env.SLOW.send('slow'); await env.OWN.send('own'); return new Response('sent'); }
+            return new Response(`${await env.SEEN.get('slow')} ${await env.SEEN.get('own')}`);
+        },
+        async queue(batch, env) {
+            for (const { body, timestamp } of batch.messages) {
+                const waited = Date.now() - timestamp.getTime();
+                await env.SEEN.put(body, waited >= (body === 'slow' ? 3000 : 2000) ? 'late' : `${waited} ms`);
+            }
+        } };";
+    let site = write(&server, "delays", code, json!({}));
+    run(&server, &site, &["queues", "create", "slow", "--delivery-delay-secs", "3"]);
+    run(&server, &site, &["queues", "create", "own", "--delivery-delay-secs", "1"]);
+    run(&server, &site, &["kv", "namespace", "create", "seen"]);
+    let path = format!("/accounts/{}/storage/kv/namespaces", crate::server::ACCOUNT);
+    let (_, namespaces) = server.get(&path).await;
+    let config = json!({
+        "kv_namespaces": [{ "binding": "SEEN", "id": namespaces["result"][0]["id"] }],
+        "queues": {
+            "producers": [
+                { "binding": "SLOW", "queue": "slow" },
+                { "binding": "OWN", "queue": "own", "delivery_delay": 2 },
+            ],
+            "consumers": [
+                { "queue": "slow", "max_batch_timeout": 0 }, { "queue": "own", "max_batch_timeout": 0 },
+            ],
+        },
+    });
+    deploy(&server, "delays", code, config);
+    assert_eq!(server.text("delays.localhost", "/send").await, "sent");
+    wait_for(&server, "delays.localhost", "/", "late late").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workflow_continues_after_a_restart() {
     let mut server = Server::new("workflows");

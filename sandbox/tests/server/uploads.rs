@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::server::{ACCOUNT, Server, code};
+use crate::server::{ACCOUNT, Server, TOKEN, code, multipart};
 
 /// Code that starts.
 const GOOD: &str = "export default { fetch: () => new Response('good') }";
@@ -116,6 +116,7 @@ async fn bindings_to_missing_resources_are_refused() {
         ),
         (json!([{ "name": "R", "type": "r2_bucket", "bucket_name": "missing" }]), 10_085),
         (json!([{ "name": "Q", "type": "queue", "queue_name": "missing" }]), 11_000),
+        (json!([{ "name": "H", "type": "hyperdrive", "id": "0".repeat(32) }]), 10_157),
         (json!([{ "name": "S", "type": "service", "service": "missing" }]), 10_143),
         (
             json!([{ "name": "S", "type": "service", "service": "other", "entrypoint": "Missing" }]),
@@ -123,7 +124,7 @@ async fn bindings_to_missing_resources_are_refused() {
         ),
         (
             json!([{ "name": "O", "type": "durable_object_namespace", "class_name": "Missing" }]),
-            10_070,
+            10_061,
         ),
         (
             json!([{ "name": "O", "type": "durable_object_namespace", "class_name": "X", "script_name": "other" }]),
@@ -181,6 +182,27 @@ async fn bindings_to_missing_resources_are_refused() {
     let references = format!("/accounts/{ACCOUNT}/workers/scripts/other/references");
     let (_, references) = server.get(&references).await;
     assert_eq!(references["result"]["services"]["incoming"][0]["name"], "caller");
+}
+
+#[tokio::test]
+async fn python_is_refused() {
+    let server = Server::new("python-worker");
+    let path = format!("/accounts/{ACCOUNT}/workers/scripts/snake");
+    for (module, kind, flags) in [
+        ("main.py", "text/x-python", json!(["python_workers"])),
+        ("main.py", "text/x-python", json!([])),
+        ("main.js", "application/javascript+module", json!(["python_workers"])),
+    ] {
+        let metadata = json!({
+            "main_module": module, "compatibility_date": "2026-01-01", "compatibility_flags": flags,
+        })
+        .to_string();
+        let parts = [("metadata", "application/json", metadata.as_str()), (module, kind, GOOD)];
+        let (status, answer) = multipart(server.request(Method::PUT, &path, TOKEN), &parts).await;
+        assert_eq!((status, code(&answer)), (501, 7000), "{answer}");
+        let text = "The sandbox does not run Python Workers. Deploy to Cloudflare with `--env`";
+        assert_eq!(answer["errors"][0]["message"], text);
+    }
 }
 
 #[tokio::test]

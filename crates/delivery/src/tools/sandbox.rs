@@ -172,10 +172,9 @@ pub fn provide(
         // The variable has precedence over the config, as with `wrangler dev`.
         let address =
             variable(&format!("{HYPERDRIVE}{}", one.name)).or_else(|| one.address.clone());
-        Some(serde_json::json!({ "id": one.id, "address": address? }))
+        serde_json::json!({ "id": one.id, "address": address })
     };
-    let hyperdrives: Vec<serde_json::Value> =
-        target.hyperdrives.iter().filter_map(address).collect();
+    let hyperdrives: Vec<serde_json::Value> = target.hyperdrives.iter().map(address).collect();
     check(root, port)?;
     let token = token(root)?;
     let agent = http::agent(PROOF_DEADLINE, 0);

@@ -9,12 +9,12 @@ use ureq::{Agent, Body};
 
 use super::paging::rate_limit_wait;
 use super::problem::Problem;
-use base::roots::roots;
 use base::env::variable;
 use base::error::{Failure, refused};
 use base::http::{self, BODY_LIMIT};
 use base::retry;
 use base::retry::RetryBudget;
+use base::roots::roots;
 use base::secret::{Redactor, Secret, redact};
 use base::time::unix_now;
 
