@@ -232,6 +232,7 @@ mod tests {
 
     use super::*;
     use crate::plan::destination::{Destination, PipelineFacts};
+    use cloudflare::api::Live;
     use workspace::config::Config;
 
     #[test]

@@ -9,7 +9,6 @@ use crate::doctor::context::Context;
 use crate::doctor::finding::{CheckStatus, Finding};
 use base::env::variable;
 use base::retry::RetryBudget;
-use base::roots::roots;
 use base::secret::Secret;
 use gitlab::api::problem::Problem;
 use gitlab::api::request::Client;
