@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use camino::Utf8Path;
 use delivery::builds::plan_builds;
 use delivery::plan::destination::{Destination, PipelineFacts};
-use delivery::plan::{Choice, Engine, Operation, Plan, PlanRequest};
+use delivery::plan::{Choice, Engine, Operation, Plan, PlanRequest, RunOptions};
 use delivery::script::{quote, script};
 use delivery::tools::bun::which;
 use expect_test::{Expect, expect};
@@ -44,10 +44,7 @@ fn plan(env: &TestEnv, verb: Operation, name: &str, environment: &str, port: Opt
         )
         .expect("a destination"),
         head: Head { commit: Some("0123abcd".into()), dirty: false },
-        force: false,
-        rebuild: false,
-        allow_stub: false,
-        percent: None,
+        options: RunOptions::default(),
         inputs: BTreeMap::new(),
         reasons: BTreeMap::from([(projects[0].name.clone(), "named".to_owned())]),
         keys: BTreeMap::from([(projects[0].name.clone(), Ok("k0123".to_owned()))]),
@@ -56,7 +53,6 @@ fn plan(env: &TestEnv, verb: Operation, name: &str, environment: &str, port: Opt
         nonce: "n1",
         alias: (verb == Operation::Preview).then(|| "mr-1".to_owned()),
         strategies: BTreeMap::new(),
-        rollback: true,
     };
     let plan = Plan::new(&workspace, inputs);
     assert!(plan.refused.is_empty(), "{:?}", plan.refused);

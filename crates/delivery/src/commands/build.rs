@@ -20,7 +20,7 @@ use crate::engine::{live, secrets};
 use crate::plan::destination::Destination;
 use crate::plan::refusal::ProjectRefusal;
 use crate::plan::variables::{self, digest_of, digests};
-use crate::plan::{BuildPlan, Choice, Engine, Operation, Plan};
+use crate::plan::{BuildPlan, Choice, Engine, Operation, Plan, RunOptions};
 use crate::record::{Record, ToolVersions};
 use crate::report::{self, RunReport, script};
 use crate::tools::sandbox::ProvisionResult;
@@ -57,9 +57,9 @@ impl BuildCommand {
         let port = Some(sandbox::DEFAULT_PORT);
         let destination = Destination::to_read(&workspace.config, LOCAL, port)?;
         let choice = self.engine.choose(ctx, &workspace)?;
-        let rebuild = self.engine.no_cache;
+        let options = RunOptions { rebuild: self.engine.no_cache, ..RunOptions::default() };
         let task =
-            BuildRequest { rebuild, ..BuildRequest::new(Operation::Build, choice, destination) };
+            BuildRequest { options, ..BuildRequest::new(Operation::Build, choice, destination) };
         let broken = chosen.broken.clone();
         let plan = chosen.plan(ctx, &workspace, task)?;
         let exit = carry_out(ctx, &workspace, plan)?;
@@ -101,16 +101,8 @@ pub struct BuildRequest {
     pub choice: Choice,
     /// The destination.
     pub destination: Destination,
-    /// Run even if the content is up to date.
-    pub force: bool,
-    /// Build even if the build cache has the output.
-    pub rebuild: bool,
-    /// Roll back if the health check fails.
-    pub rollback: bool,
-    /// Upload to the sandbox although bindings have no local form.
-    pub allow_stub: bool,
-    /// The percentage of the traffic in a gradual deployment.
-    pub percent: Option<u8>,
+    /// The options.
+    pub options: RunOptions,
     /// The preview's alias or name.
     pub alias: Option<String>,
     /// The preview strategy of each project.
@@ -125,11 +117,7 @@ impl BuildRequest {
             verb,
             choice,
             destination,
-            force: false,
-            rebuild: false,
-            rollback: true,
-            allow_stub: false,
-            percent: None,
+            options: RunOptions::default(),
             alias: None,
             strategies: BTreeMap::new(),
         }

@@ -6,8 +6,8 @@ use clap::Args;
 use super::build::{BuildRequest, EngineArgs, nothing_to_do};
 use super::selection::{self, Selection};
 use crate::context::{Ctx, default_environment};
-use crate::plan::Operation;
 use crate::plan::destination::{Destination, PipelineFacts};
+use crate::plan::{Operation, RunOptions};
 use crate::tools::sandbox;
 use base::env::raw_variable;
 use base::error::Exit;
@@ -57,16 +57,15 @@ impl DeployCommand {
             return Ok(selection::end(ctx, exit, &chosen.broken));
         }
         let choice = self.engine.choose(ctx, &workspace)?;
-        let (force, rollback) = (self.force, !self.no_rollback);
-        let rebuild = self.engine.no_cache;
-        let task = BuildRequest {
-            force,
-            rebuild,
-            rollback,
+        let options = RunOptions {
+            force: self.force,
+            rebuild: self.engine.no_cache,
+            rollback: !self.no_rollback,
             allow_stub: self.allow_stub,
             percent: self.percent.filter(|percent| *percent < 100),
-            ..BuildRequest::new(Operation::Deploy, choice, destination)
         };
+        let task =
+            BuildRequest { options, ..BuildRequest::new(Operation::Deploy, choice, destination) };
         let broken = chosen.broken.clone();
         let plan = chosen.plan(ctx, &workspace, task)?;
         let exit = super::build::carry_out(ctx, &workspace, plan)?;

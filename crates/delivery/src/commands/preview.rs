@@ -13,7 +13,7 @@ use super::selection::{self, Selection};
 use crate::context::Ctx;
 use crate::engine::comment::Comment;
 use crate::plan::destination::Destination;
-use crate::plan::{Operation, alias};
+use crate::plan::{Operation, RunOptions, alias};
 use crate::report::comment_outcome;
 use base::env::variable;
 use base::error::{Exit, Failure, usage};
@@ -108,10 +108,14 @@ impl PreviewCommand {
         let strategies: BTreeMap<String, Strategy> =
             chosen.projects.iter().map(|one| (one.name.clone(), strategy(one))).collect();
         let alias = Some(alias);
-        let task = BuildRequest {
+        let options = RunOptions {
             force: self.force,
             rebuild: self.engine.no_cache,
             allow_stub: self.allow_stub,
+            ..RunOptions::default()
+        };
+        let task = BuildRequest {
+            options,
             alias,
             strategies,
             ..BuildRequest::new(Operation::Preview, choice, destination)

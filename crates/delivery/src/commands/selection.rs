@@ -12,7 +12,7 @@ use crate::context::Ctx;
 use crate::doctor;
 use crate::engine::{secrets, setup};
 use crate::plan::refusal::{ProjectRefusal, RefusalRule};
-use crate::plan::{Operation, Plan, PlanRequest, outputs};
+use crate::plan::{Operation, Plan, PlanRequest, RunOptions, outputs};
 use crate::report::affected::{line, nothing};
 use base::env::is_set;
 use base::error::{Exit, Failure};
@@ -146,12 +146,11 @@ impl<'w> SelectedProjects<'w> {
             keys: keys?,
             destination: task.destination,
             head: head.map_err(|_| anyhow!("git's reader failed"))??,
-            force: task.force,
-            rebuild: task.rebuild || task.force,
-            allow_stub: task.allow_stub,
-            percent: task.percent,
+            options: RunOptions {
+                rebuild: task.options.rebuild || task.options.force,
+                ..task.options
+            },
             inputs: build_inputs(graph, &self.projects, &builds),
-            rollback: task.rollback,
             alias: task.alias,
             strategies: task.strategies,
             reasons: self.reasons,

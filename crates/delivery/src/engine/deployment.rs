@@ -258,7 +258,7 @@ impl<'a> ProjectDeployment<'a> {
                 deploy: self.took,
                 check: self.verified.took,
             },
-            percent: plan.percent.filter(|_| self.verified.is_routed),
+            percent: plan.options.percent.filter(|_| self.verified.is_routed),
             version,
             deployment,
             urls,
@@ -278,7 +278,7 @@ fn build(job: &ProjectRun<'_>) -> Result<BuildResult> {
 
 /// Refuses a gradual deployment of a Worker without a live version.
 fn refuse_first_share(job: &ProjectRun<'_>, before: &Before) -> Result<(), Failure> {
-    let Some(percent) = job.run.plan.percent.filter(|_| before.live.is_none()) else {
+    let Some(percent) = job.run.plan.options.percent.filter(|_| before.live.is_none()) else {
         return Ok(());
     };
     let worker = &job.part.target.worker;

@@ -39,7 +39,7 @@ impl Before {
     /// the permission to read them does not stop a deployment.
     pub(super) fn read_beside_version(&mut self, job: &ProjectRun<'_>) {
         let part = job.part;
-        let is_whole = job.run.plan.percent.is_none();
+        let is_whole = job.run.plan.options.percent.is_none();
         if job.run.plan.verb != Operation::Deploy || !is_whole || self.live.is_none() {
             return;
         }
@@ -85,7 +85,7 @@ pub fn read_live(job: &ProjectRun<'_>) -> Result<Before, Failure> {
 /// Returns the version or preview that has the content of the plan. `None` if there is none, if its own
 /// responses are wrong, or if the plan forces an upload.
 pub fn is_up_to_date(job: &ProjectRun<'_>, before: &Before) -> Result<Option<Existing>> {
-    if job.run.plan.force {
+    if job.run.plan.options.force {
         return Ok(None);
     }
     let found = match (job.run.plan.verb, job.part.strategy) {

@@ -60,7 +60,7 @@ impl ProjectRun<'_> {
         };
         let key = self.build_key(dir)?;
         let damaged = match &key {
-            Cacheable::Yes(key) if !self.run.plan.rebuild => match self.restore(key) {
+            Cacheable::Yes(key) if !self.run.plan.options.rebuild => match self.restore(key) {
                 Lookup::Hit { built, .. } => {
                     let (not_kept, damaged) = (None, None);
                     let output = Some(Output { from_cache: true, built, not_kept, damaged });

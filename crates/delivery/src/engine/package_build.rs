@@ -31,7 +31,7 @@ impl ProjectRun<'_> {
         let outputs = self.outputs(build)?;
         let keys = self.package_keys(build, &outputs)?;
         if let Cacheable::Yes(keys) = &keys
-            && !self.run.plan.rebuild
+            && !self.run.plan.options.rebuild
             && self.restore_package(build, keys)?
         {
             self.step(&format!("{} is cached", build.dir));

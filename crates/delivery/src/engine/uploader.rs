@@ -70,7 +70,7 @@ pub fn refuse(job: &ProjectRun<'_>) -> Result<()> {
     if let Some(main) = &job.part.target.main {
         symlinks::check(&job.run.ctx.root, &job.part.dir.join(main))?;
     }
-    if job.run.plan.destination.sandbox.is_some() && !job.run.plan.allow_stub {
+    if job.run.plan.destination.sandbox.is_some() && !job.run.plan.options.allow_stub {
         guard::check_local_form(&job.part.config, &job.part.target, is_set)?;
     }
     refuse_steps(job)?;
@@ -122,7 +122,7 @@ fn read_upload(
         Operation::Preview => job.preview_urls(&id),
         _ => job.run.plan.destination.sandbox_url(&job.part.target.worker).map(|url| vec![url]),
     };
-    let is_share = job.run.plan.verb == Operation::Deploy && job.run.plan.percent.is_some();
+    let is_share = job.run.plan.verb == Operation::Deploy && job.run.plan.options.percent.is_some();
     // wrangler prints the URLs of the version, which is not live yet.
     let urls = if is_share { live_urls(job) } else { urls };
     let built = job.part.dist.as_ref().map(|dist| {

@@ -48,7 +48,9 @@ pub fn verify(
     let mut verified = Verification::default();
     let result = match job.run.plan.verb {
         Operation::Preview => verify_preview(job, before, uploaded, &mut verified),
-        _ if job.run.plan.percent.is_some() => verify_share(job, before, uploaded, &mut verified),
+        _ if job.run.plan.options.percent.is_some() => {
+            verify_share(job, before, uploaded, &mut verified)
+        }
         _ => verify_deployment(job, before, uploaded, &mut verified),
     };
     (verified, result)
@@ -99,7 +101,7 @@ fn verify_share(
 ) -> VerifyResult {
     let started = Instant::now();
     verified.live.clone_from(&before.live);
-    let (Some(percent), Some(live)) = (job.run.plan.percent, &before.live) else {
+    let (Some(percent), Some(live)) = (job.run.plan.options.percent, &before.live) else {
         return Err(failed("a gradual deployment needs a live version").into());
     };
     match own_address(job, &uploaded.id) {
@@ -296,7 +298,7 @@ fn roll_back(
     why: &str,
     verified: &mut Verification,
 ) -> VerifyResult {
-    let Some(previous) = before.version().filter(|_| job.run.plan.rollback) else {
+    let Some(previous) = before.version().filter(|_| job.run.plan.options.rollback) else {
         return Err(remote(why.to_owned())
             .hint("this version is live; fix it and deploy again")
             .hint(setting(&job.part.manifest))

@@ -89,6 +89,35 @@ pub struct Choice {
     pub dagger: Option<String>,
 }
 
+/// The options of a run, as the command line sets them.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunOptions {
+    /// Run even if the same content is live already.
+    pub force: bool,
+    /// Build even if the build cache has the output of the same build.
+    pub rebuild: bool,
+    /// Roll back if the health check fails.
+    pub rollback: bool,
+    /// Upload to the sandbox although bindings have no local form.
+    pub allow_stub: bool,
+    /// The percentage of the traffic that the new version gets in a gradual deployment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
+}
+
+impl Default for RunOptions {
+    fn default() -> RunOptions {
+        RunOptions {
+            force: false,
+            rebuild: false,
+            rollback: true,
+            allow_stub: false,
+            percent: None,
+        }
+    }
+}
+
 /// A whole run.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -104,17 +133,9 @@ pub struct Plan {
     pub destination: Destination,
     /// The commit that is checked out.
     pub head: Head,
-    /// Run even if the same content is live already.
-    pub force: bool,
-    /// Build even where the output of the same build is kept.
-    pub rebuild: bool,
-    /// Put the previous version back when the new one does not answer.
-    pub rollback: bool,
-    /// Upload to the sandbox although bindings have no local form.
-    pub allow_stub: bool,
-    /// The percentage of the traffic that the new version gets in a gradual deployment.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub percent: Option<u8>,
+    /// The options of the command line.
+    #[serde(flatten)]
+    pub options: RunOptions,
     /// One plan per project.
     pub projects: Vec<ProjectPlan>,
     /// The broken rules. Their projects are left out, and do not stop the others.
@@ -261,16 +282,8 @@ pub struct PlanRequest<'a> {
     pub destination: Destination,
     /// The commit that is checked out.
     pub head: Head,
-    /// Run even if the same content is live already.
-    pub force: bool,
-    /// Build even where the output of the same build is kept.
-    pub rebuild: bool,
-    /// Put the previous version back when the new one does not answer.
-    pub rollback: bool,
-    /// Upload to the sandbox although bindings have no local form.
-    pub allow_stub: bool,
-    /// The percentage of the traffic that the new version gets in a gradual deployment.
-    pub percent: Option<u8>,
+    /// The options of the command line.
+    pub options: RunOptions,
     /// The preview's alias, or its name.
     pub alias: Option<String>,
     /// The strategy of each project's preview. Empty if there are no previews.
@@ -310,7 +323,7 @@ impl Plan {
     /// Returns the kind of a project's upload.
     #[must_use]
     pub fn kind(&self, part: &ProjectPlan) -> UploadKind {
-        match (self.verb, part.strategy, self.percent) {
+        match (self.verb, part.strategy, self.options.percent) {
             (Operation::Preview, Some(Strategy::Preview), _) => UploadKind::Preview,
             (Operation::Preview, ..) | (_, _, Some(_)) => UploadKind::Version,
             _ => UploadKind::Deployment,
@@ -348,11 +361,7 @@ impl Plan {
             choice: inputs.choice,
             destination: inputs.destination,
             head: inputs.head,
-            force: inputs.force,
-            rebuild: inputs.rebuild,
-            rollback: inputs.rollback,
-            allow_stub: inputs.allow_stub,
-            percent: inputs.percent,
+            options: inputs.options,
             projects: parts,
             refused,
         }
@@ -376,7 +385,7 @@ impl PlanRequest<'_> {
         Facts {
             verb: self.verb,
             destination: &self.destination,
-            allow_stub: self.allow_stub,
+            allow_stub: self.options.allow_stub,
             alias: self.alias.as_deref(),
             strategies: &self.strategies,
             builds: &self.builds,
@@ -438,7 +447,8 @@ impl ProjectPlan {
             message: message(
                 &inputs.head,
                 // A gradual deployment applies none.
-                (inputs.verb == Operation::Deploy && inputs.percent.is_none()).then_some(&triggers),
+                (inputs.verb == Operation::Deploy && inputs.options.percent.is_none())
+                    .then_some(&triggers),
                 inputs.destination.break_glass.as_deref(),
             ),
             triggers,

@@ -63,13 +63,13 @@ pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<
     for part in &plan.projects {
         let (project, reason) = (one_line(&part.project), one_line(&part.reason));
         text += &format!("\n# {project}: {reason}\n# content key: {}\n", part.key);
-        if plan.verb == Operation::Deploy && !plan.force {
+        if plan.verb == Operation::Deploy && !plan.options.force {
             text += "# skipped when the live version carries this key and answers\n";
         }
         for what in &part.removes {
             text += &format!("# removes {}\n", one_line(what));
         }
-        if part.build.is_some() && plan.choice.engine == Engine::Host && !plan.rebuild {
+        if part.build.is_some() && plan.choice.engine == Engine::Host && !plan.options.rebuild {
             text += "# a build of the same content that is kept in .xtask/cache takes the place of this one\n";
         }
         if part.strategy == Some(Strategy::Preview) {
@@ -85,7 +85,7 @@ pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<
         for command in commands(plan, part, places, &program)? {
             text += &command.script(&places.root, &token_file);
         }
-        if let Some(percent) = plan.percent {
+        if let Some(percent) = plan.options.percent {
             let rest = 100_u8.saturating_sub(percent);
             text += &format!(
                 "# then gives the version {percent} % of the traffic, and the live one {rest} %:\n\
