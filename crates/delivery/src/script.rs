@@ -156,7 +156,7 @@ fn before_deploy(part: &ProjectPlan) -> Option<String> {
 const UNSAYABLE: [char; 3] = ['\0', '\u{80}', '\u{81}'];
 
 /// Quotes `value` as one word of Dagger Shell, a POSIX dialect, in single quotes, without any
-/// expansion. Refuses NUL, text that the shell would parse as one of its own values, and the control
+/// expansion. Refuses NUL, text that the shell would parse as a special value, and the control
 /// characters U+0080 and U+0081, which its parser (mvdan.cc/sh 3.13.1) reads as the end of the
 /// script and as an escaped line feed. That parser also drops a carriage return before a line feed,
 /// even in quotes, so the quotes end and start again between the two.
