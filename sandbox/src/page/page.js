@@ -15,12 +15,17 @@ function age(time) {
 const time = (at) => make("time", { dateTime: at, title: at }, age(at));
 const badge = (text, kind = "") => make("span", { className: `badge ${kind}` }, text);
 const cell = (...children) => make("td", {}, ...children);
+/** A cell whose text is cut at the width of its column. */
+const cut = (text, ...children) => make("td", { className: "cut", title: text }, ...(children.length > 0 ? children : [text]));
+
+/** A path without the account's id, which may break after each slash. */
+const path = (text) => text.replace(/(\/accounts\/)[0-9a-f]{32}/, "$1…").split(/(?<=\/)/).flatMap((part) => [part, make("wbr")]);
 
 /** A table with a heading for each column. A region that scrolls can be reached by keyboard. */
-function table(caption, headings, rows, of) {
+function table(kind, caption, headings, rows, of) {
 	if (rows.length === 0) return null;
 	const head = make("tr", {}, ...headings.map((text) => make("th", { scope: "col" }, text)));
-	const body = make("table", {}, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, ...rows));
+	const body = make("table", { className: kind }, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, ...rows));
 	const scroll = make("div", { className: "scroll", tabIndex: 0 }, body);
 	scroll.setAttribute("role", "region");
 	scroll.setAttribute("aria-label", of ? `${caption} of ${of}` : caption);
@@ -66,20 +71,20 @@ function timeline(worker) {
 	const url = (id) => worker.versions.find((version) => version.id === id)?.url;
 	const rows = worker.timeline.map((entry) => make("tr", {},
 		cell(link(url(entry.version), make("code", { title: entry.version }, entry.version.slice(0, 8)))),
-		cell(entry.commit ? make("code", { title: entry.message }, entry.commit) : make("span", { className: "soft" }, entry.message || "–")),
-		cell(entry.source),
+		cut(entry.message ?? "", entry.commit ? make("code", {}, entry.commit) : make("span", { className: "soft" }, entry.message || "–")),
+		cut(entry.source),
 		cell(time(entry.at)),
 		cell(entry.live ? badge("live") : "")));
-	return table("Versions", ["Version", "Commit", "Source", "When", "Live"], rows, worker.name);
+	return table("versions", "Versions", ["Version", "Commit", "Source", "When", "Live"], rows, worker.name);
 }
 
 function workerPreviews(worker) {
 	const rows = worker.workerPreviews.map(({ name, url, createdOn, deploymentCount, latest }) => make("tr", {},
-		cell(link(url, name)),
+		cut(name, link(url, name)),
 		cell(latest ? link(latest.url, make("code", {}, latest.id.slice(0, 8))) : "–"),
 		cell(String(deploymentCount)),
 		cell(time(latest?.createdOn ?? createdOn))));
-	return table("Previews with their own bindings", ["Preview", "Latest", "Deployments", "When"], rows, worker.name);
+	return table("previews", "Previews with their own bindings", ["Preview", "Latest", "Deployments", "When"], rows, worker.name);
 }
 
 function workerSection(worker) {
@@ -160,13 +165,24 @@ function drawState({ workers, mergeRequests: requests }) {
 	fill("merge-requests", requests.map(mergeRequest), empty("There is no merge request yet."));
 }
 
+/** Draws a line of the log: its time, its Worker, and what it says. The level is a word unless it is the usual one. */
+function logLine({ text, error }) {
+	const [, at, worker, level, words] = /^(\S+) (\S+) (\S+) ([^]*)$/.exec(text) ?? [null, "", "", "", text];
+	const stamp = make("time", { dateTime: at, title: at }, new Date(at).toLocaleTimeString("en-GB"));
+	const isUsual = level === "log" || level === "info";
+	return make("p", { className: error ? "bad" : level }, stamp,
+		make("strong", { className: "cut", title: worker }, worker),
+		make("span", {}, ...(isUsual ? [] : [make("span", { className: "level" }, level), " "]), words));
+}
+
 function drawActivity({ requests, output }) {
 	const rows = requests.map((one) => make("tr", {},
-		cell(time(one.at)), cell(one.method), cell(one.host), make("td", { className: "wide" }, one.path),
+		cell(time(one.at)), cell(one.method), cut(one.host),
+		make("td", { className: "wide", title: one.path }, ...path(one.path)),
 		make("td", { className: one.status >= 500 ? "bad" : "" }, String(one.status)), cell(`${one.milliseconds} ms`)));
-	const element = table("The latest requests", ["When", "Method", "Host", "Path", "Status", "Duration"], rows);
+	const element = table("requests", "The latest requests", ["When", "Method", "Host", "Path", "Status", "Duration"], rows);
 	fill("requests", element ? [make("article", {}, element)] : [], empty("No request was answered since the sandbox started."));
-	const lines = output.map((line) => make("p", { className: line.error ? "bad" : "" }, line.text));
+	const lines = output.map(logLine);
 	const log = make("div", { className: "output", tabIndex: 0 }, ...lines);
 	log.setAttribute("role", "region");
 	log.setAttribute("aria-label", "Output of Workers, newest last");

@@ -160,6 +160,9 @@ test("the sandbox's page fits a phone and a desktop in both colour schemes", asy
 				await page.waitForSelector(`#${view} > *`);
 				const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 				expect(overflow, `${view} at ${width} px, ${scheme}`).toBe(0);
+				// Tabs and tables must not hide a part beyond their edge, such as which version is live.
+				const hidden = await page.$$eval(`#${view} .scroll, [role=tablist]`, (all) => all.filter((one) => one.scrollWidth > one.clientWidth).length);
+				expect(hidden, `parts of ${view} at ${width} px`).toBe(0);
 				await shot(page, `sandbox-${view}-${width}-${scheme}`);
 			}
 		}
