@@ -10,13 +10,15 @@ use super::config_text::parse_jsonc;
 use super::files::{MANIFEST, MODULE, PNPM};
 use super::graph::{NodeIndex, Origin, normalize};
 use super::graph_builder::GraphBuilder;
+use super::imports::{self, Import, ImportMapping};
 use super::installs::NamedPaths;
 use super::members::Members;
 use super::package::Package;
 use super::package_manager::is_lock_file;
-use super::references::{self, TypeScript};
+use super::references;
 use super::sparse;
 use super::spec::{PatchSpec, Spec};
+use super::typescript::{TypeScript, TypeScriptCode};
 use crate::modules;
 use base::error::{Failure, refused};
 
@@ -76,9 +78,7 @@ impl<'w> EdgeBuilder<'w> {
             self.settings(node, package);
             self.installed_by(node, &package.dir);
         }
-        for path in &self.workspace.tsconfigs {
-            self.typescript(path);
-        }
+        self.typescript();
         for project in &self.workspace.projects {
             let node = self.graph.node(&project.dir);
             for path in references::of_wrangler(&project.wrangler, &project.dir) {
@@ -162,7 +162,14 @@ impl<'w> EdgeBuilder<'w> {
             }
         }
         for (name, spec) in &package.named_dependencies {
-            self.versions(node, package, name, spec);
+            match Spec::parse(spec) {
+                Spec::Repository(_) => {
+                    for to in self.local(package, name, spec) {
+                        self.graph.add(node, &to, Origin::Manifest);
+                    }
+                }
+                _ => self.versions(node, package, name, spec),
+            }
         }
         for (name, spec) in &package.peer_dependencies {
             let found = match self.resolve_catalog(package, name, spec) {
@@ -215,7 +222,12 @@ impl<'w> EdgeBuilder<'w> {
     fn local(&self, package: &Package, name: &str, spec: &str) -> Vec<Utf8PathBuf> {
         let root = self.members.root_of(&package.dir).map_or("", |(dir, _)| dir);
         let at = |base: &Utf8Path, path: &str| {
-            let to = normalize(&base.join(path));
+            // An absolute path may lead into the repository.
+            let path = Utf8Path::new(path);
+            let to = match path.strip_prefix(&self.workspace.root) {
+                Ok(inside) => normalize(inside),
+                Err(_) => normalize(&base.join(path)),
+            };
             let target = to.as_deref().and_then(|to| self.workspace.files.resolve_link(to));
             to.into_iter().chain(target).collect::<Vec<_>>()
         };
@@ -239,6 +251,10 @@ impl<'w> EdgeBuilder<'w> {
                 // A built-in patch of Yarn has no file.
                 if found.is_empty() { vec![package.dir.clone()] } else { found }
             }
+            Spec::Repository(path) => at(&package.dir, path)
+                .into_iter()
+                .filter(|to| !to.as_str().is_empty() && self.workspace.files.exists(to))
+                .collect(),
             Spec::Catalog(_) | Spec::Range(_) | Spec::Alias(..) | Spec::Elsewhere => Vec::new(),
         }
     }
@@ -355,36 +371,102 @@ impl<'w> EdgeBuilder<'w> {
         })
     }
 
-    /// Adds the configs that the TypeScript config at `path` extends, and the targets of its `paths`.
-    fn typescript(&mut self, path: &Utf8Path) {
-        let dir = path.parent().unwrap_or(Utf8Path::new(""));
-        let found = TypeScript::follow(&self.workspace.files, path);
-        let outside =
-            found.paths.iter().filter(|path| !path.starts_with(dir) || dir.as_str().is_empty());
-        let outside: Vec<&Utf8PathBuf> = outside.collect();
-        // A folder that contains this one would make every change of the repository count.
-        let code =
-            found.code.iter().filter(|path| !path.starts_with(dir) && !dir.starts_with(path));
-        let code: Vec<&Utf8PathBuf> = code.collect();
-        if outside.is_empty() && code.is_empty() && found.packages.is_empty() {
+    /// Adds the configs that TypeScript configs extend, and the code that they map names to.
+    fn typescript(&mut self) {
+        let files = &self.workspace.files;
+        let mut mapped: Vec<(Utf8PathBuf, Vec<ImportMapping>)> = Vec::new();
+        for (path, folders) in &self.workspace.tsconfigs {
+            let config = TypeScript::follow(files, path);
+            for dir in folders {
+                let TypeScriptCode { paths, mappings } = config.code(files, dir);
+                self.named_by_typescript(dir, path, &config, paths);
+                if !mappings.is_empty() {
+                    mapped.push((dir.clone(), mappings));
+                }
+            }
+        }
+        let all: Vec<&ImportMapping> = mapped.iter().flat_map(|(_, mappings)| mappings).collect();
+        match imports::find_imports(files, &all) {
+            Ok(found) => {
+                for (dir, mappings) in &mapped {
+                    self.imported(dir, mappings, &found);
+                }
+            }
+            Err(error) => {
+                for (dir, _) in &mapped {
+                    let node = self.graph.node(dir);
+                    self.graph.problem(node, format!("{error:#}"));
+                }
+            }
+        }
+    }
+
+    /// Adds what a TypeScript config leads to, for the code in `dir`.
+    fn named_by_typescript(
+        &mut self,
+        dir: &Utf8Path,
+        path: &Utf8PathBuf,
+        config: &TypeScript,
+        code: BTreeSet<Utf8PathBuf>,
+    ) {
+        let above = Some(path).filter(|path| !path.starts_with(dir));
+        let named = config.paths.iter();
+        let named = named.filter(|path| !path.starts_with(dir) || dir.as_str().is_empty());
+        let outside: Vec<&Utf8PathBuf> = named.chain(above).collect();
+        if outside.is_empty() && code.is_empty() && config.packages.is_empty() {
             return;
         }
         let node = self.graph.node(dir);
         for path in code {
-            let packages = &self.workspace.packages;
-            let owner = path
-                .ancestors()
-                .find(|above| packages.contains_key(above.as_str()) && !dir.starts_with(above));
-            self.graph.add(node, owner.unwrap_or(path), Origin::Input);
+            self.graph.add(node, self.owner(&path, dir).unwrap_or(&path), Origin::Input);
         }
         for path in outside {
             self.graph.add(node, path, Origin::Input);
         }
-        for name in &found.packages {
+        for name in &config.packages {
             for package in self.members.asked_for(dir, name) {
                 self.graph.add(node, &package.dir, Origin::Input);
             }
         }
+    }
+
+    /// Adds what the code in `dir` imports from folders above it, and what the imported code imports in turn.
+    fn imported(&mut self, dir: &Utf8Path, mappings: &[ImportMapping], imports: &[Import]) {
+        let node = self.graph.node(dir);
+        let mut waiting = vec![dir.to_owned()];
+        let mut seen = BTreeSet::new();
+        while let Some(from) = waiting.pop() {
+            for path in imports::targets(&self.workspace.files, imports, mappings, &from) {
+                if path.starts_with(dir) {
+                    continue;
+                }
+                match self.owner(&path, dir) {
+                    // The imports of a package are those that its own config means.
+                    Some(owner) => drop(self.graph.add(node, owner, Origin::Input)),
+                    None => {
+                        let path = self.code_around(&path, dir);
+                        self.graph.add(node, &path, Origin::Input);
+                        if seen.insert(path.clone()) {
+                            waiting.push(path);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns the largest folder around `path` that holds neither `dir` nor a package, because files of one folder
+    /// import each other. Returns the file itself if there is none.
+    fn code_around(&self, path: &Utf8Path, dir: &Utf8Path) -> Utf8PathBuf {
+        let holds_package = |folder: &Utf8Path| {
+            let below = format!("{folder}/");
+            let mut next = self.workspace.packages.range(below.clone()..);
+            next.next().is_some_and(|(other, _)| other.starts_with(&below))
+        };
+        let around = path.ancestors().take_while(|folder| {
+            !folder.as_str().is_empty() && !dir.starts_with(folder) && !holds_package(folder)
+        });
+        around.last().unwrap_or(path).to_owned()
     }
 
     /// Follows the local dependencies of the `dagger.json` in `dir`, and of those they lead to.

@@ -1,5 +1,7 @@
 //! Reads files from the working tree or from a commit.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -61,6 +63,29 @@ impl Source {
                     links: links.map(Utf8PathBuf::from).collect(),
                 })
             }
+        }
+    }
+
+    /// Returns the names of the files and folders in `folder`, files without their extension, that can be the start
+    /// of an import.
+    #[must_use]
+    pub fn names_in(&self, folder: &Utf8Path) -> BTreeSet<String> {
+        let names: Vec<String> = match self {
+            Source::WorkingTree { root } => {
+                let entries = root.join(folder).read_dir_utf8().into_iter().flatten().flatten();
+                entries.map(|entry| entry.file_name().to_owned()).collect()
+            }
+            Source::Commit(tree) => tree.names_in(folder).map(str::to_owned).collect(),
+        };
+        let names = names.iter().filter(|name| !name.starts_with('.') && *name != "node_modules");
+        names.map(|name| name.split('.').next().unwrap_or(name).to_owned()).collect()
+    }
+
+    /// Returns what matches an extended regular expression in the repository's code, with the file of each match.
+    pub fn grep(&self, pattern: &str) -> Result<Vec<(Utf8PathBuf, String)>> {
+        match self {
+            Source::WorkingTree { root } => git::grep(root, None, pattern),
+            Source::Commit(tree) => tree.grep(pattern),
         }
     }
 

@@ -1,13 +1,14 @@
 //! Reads git through its command line, with a controlled environment and configuration.
 
 mod blobs;
+mod grep;
 pub mod history;
 pub mod objects;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write as _};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -17,6 +18,7 @@ use base::cmd;
 use base::error::refused;
 use base::probe;
 pub use blobs::{Blobs, Contents, Gap, below, contents};
+pub use grep::{grep, is_code, is_partial};
 
 /// The commit that is checked out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -140,7 +142,11 @@ fn start(root: &Utf8Path, args: &[&str]) -> Result<Child> {
 }
 
 fn finish(child: Child, verb: &str) -> Result<Vec<u8>> {
-    let output = child.wait_with_output().with_context(|| format!("`git {verb}`"))?;
+    checked(child.wait_with_output().with_context(|| format!("`git {verb}`"))?, verb)
+}
+
+/// Returns the standard output of a git command that has ended.
+fn checked(output: Output, verb: &str) -> Result<Vec<u8>> {
     if output.status.success() {
         return Ok(output.stdout);
     }

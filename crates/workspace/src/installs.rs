@@ -128,7 +128,7 @@ impl<'a> NamedPaths<'a> {
                     self.spec(name, spec);
                 }
             }
-            Spec::Range(_) | Spec::Alias(..) | Spec::Elsewhere => {}
+            Spec::Range(_) | Spec::Alias(..) | Spec::Repository(_) | Spec::Elsewhere => {}
         }
     }
 

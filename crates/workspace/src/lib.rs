@@ -18,6 +18,7 @@ pub mod graph;
 mod graph_builder;
 pub mod health;
 pub mod host_name;
+mod imports;
 pub mod inputs;
 mod installs;
 pub mod key;
@@ -52,6 +53,7 @@ pub mod symlinks;
 pub mod toolchain;
 pub mod tree;
 pub mod triggers;
+mod typescript;
 pub mod wrangler;
 pub mod wrangler_flags;
 pub mod yaml;
@@ -72,9 +74,9 @@ use installs::{INSTALL_SETTINGS, YARNRC};
 use package::Package;
 use package_manager::PackageManager;
 use project::Project;
-use references::TSCONFIGS;
 use roots::{Root, RootFiles};
 use symlinks::SymlinkReader;
+use typescript::TSCONFIGS;
 
 /// The content of the repository.
 #[derive(Debug)]
@@ -102,8 +104,8 @@ pub struct Workspace {
     pub current_folder: Option<Utf8PathBuf>,
     /// Lock files and settings of package managers.
     install_files: Vec<Utf8PathBuf>,
-    /// The TypeScript configs of packages and projects.
-    tsconfigs: Vec<Utf8PathBuf>,
+    /// The TypeScript configs of packages and projects, each with the folders whose code it is for.
+    tsconfigs: BTreeMap<Utf8PathBuf, Vec<Utf8PathBuf>>,
     /// The symbolic links of the repository.
     links: Vec<Utf8PathBuf>,
     /// The roots of workspaces, by folder.
@@ -150,13 +152,8 @@ impl Workspace {
         let found = Discovery::new(&files, place, &packages, &unreadable).find(&listed);
         let Discoveries { projects, broken, ignored: ignored_configs } = found;
         let dirs: BTreeSet<&str> = projects.iter().map(|project| project.dir.as_str()).collect();
-        let of_package = |path: &&Utf8PathBuf| {
-            let dir = path.parent().map_or("", Utf8Path::as_str);
-            packages.contains_key(dir) || dirs.contains(dir)
-        };
-        let tsconfigs =
-            listed.iter().filter(|path| has_name(path, |name| TSCONFIGS.contains(&name)));
-        let tsconfigs: Vec<_> = tsconfigs.filter(of_package).cloned().collect();
+        let code: BTreeSet<&str> = packages.keys().map(String::as_str).chain(dirs).collect();
+        let tsconfigs = find_tsconfigs(&listed, &code);
         let install_files: Vec<_> =
             listed.into_iter().filter(|path| has_name(path, installs)).collect();
         let mut workspace = Workspace {
@@ -307,6 +304,29 @@ fn current_folder(root: &Utf8Path) -> Option<Utf8PathBuf> {
 
 fn has_name(path: &Utf8Path, test: impl Fn(&str) -> bool) -> bool {
     path.file_name().is_some_and(test)
+}
+
+/// Returns the TypeScript configs of the folders in `code`, each with those whose code it is for. A folder without a
+/// config has the nearest one above, as bundlers have it.
+fn find_tsconfigs(
+    listed: &[Utf8PathBuf],
+    code: &BTreeSet<&str>,
+) -> BTreeMap<Utf8PathBuf, Vec<Utf8PathBuf>> {
+    let mut there: BTreeMap<&Utf8Path, Vec<&Utf8PathBuf>> = BTreeMap::new();
+    for path in listed.iter().filter(|path| has_name(path, |name| TSCONFIGS.contains(&name))) {
+        there.entry(path.parent().unwrap_or(Utf8Path::new(""))).or_default().push(path);
+    }
+    let mut found: BTreeMap<Utf8PathBuf, Vec<Utf8PathBuf>> = BTreeMap::new();
+    if there.is_empty() {
+        return found;
+    }
+    for dir in code.iter().map(Utf8Path::new) {
+        let configs = dir.ancestors().find_map(|above| there.get(above));
+        for path in configs.into_iter().flatten() {
+            found.entry((*path).clone()).or_default().push(dir.to_owned());
+        }
+    }
+    found
 }
 
 fn installs(name: &str) -> bool {

@@ -6,7 +6,7 @@ use super::config::CONFIG_FILE;
 use super::files::{MANIFEST, MODULE, PROJECTS};
 use super::installs;
 use super::installs::INSTALL_SETTINGS;
-use super::references::TSCONFIGS;
+use super::typescript::TSCONFIGS;
 use super::wrangler::is_config_name;
 
 /// Returns true if a file of this name defines a package, a project or a module.

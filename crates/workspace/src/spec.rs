@@ -20,6 +20,8 @@ pub enum Spec<'s> {
     Alias(&'s str, &'s str),
     /// Another package with patches applied: `patch:left-pad@npm%3A1.0.0#./left-pad.patch`.
     Patch(&'s str),
+    /// A git repository on this machine: `git+file:///home/me/shop/vendor/ui#v1`.
+    Repository(&'s str),
     /// The URL of another repository or archive.
     Elsewhere,
 }
@@ -36,6 +38,7 @@ impl<'s> Spec<'s> {
             "workspace" if rest.starts_with('.') => Spec::Path(rest),
             "workspace" => Spec::member(rest),
             "file" | "link" | "portal" | "exec" => Spec::Path(path_of(rest)),
+            "git+file" => Spec::Repository(path_of(rest)),
             "catalog" => Spec::Catalog(if rest == "default" { "" } else { rest.trim() }),
             "patch" => Spec::Patch(rest),
             "npm" => Spec::npm(rest),
@@ -80,7 +83,11 @@ impl<'s> Spec<'s> {
     pub fn is_local(self) -> bool {
         match self {
             Spec::Member { .. } | Spec::Path(_) | Spec::MemberPath(_) | Spec::Patch(_) => true,
-            Spec::Catalog(_) | Spec::Range(_) | Spec::Alias(..) | Spec::Elsewhere => false,
+            Spec::Catalog(_)
+            | Spec::Range(_)
+            | Spec::Alias(..)
+            | Spec::Repository(_)
+            | Spec::Elsewhere => false,
         }
     }
 }
@@ -171,6 +178,7 @@ mod tests {
             ("npm:^1.0.0", Spec::Range("^1.0.0")),
             ("npm:@acme/ui@^1", Spec::Alias("@acme/ui", "^1")),
             ("npm:ui", Spec::Alias("ui", "")),
+            ("git+file:///srv/shop/vendor/ui#v1", Spec::Repository("/srv/shop/vendor/ui")),
             ("https://example.com/a.tgz", Spec::Elsewhere),
             ("github:acme/ui", Spec::Elsewhere),
         ] {

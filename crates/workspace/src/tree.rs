@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::graph::normalize;
 use crate::git::objects::{CommitFile, contents, entries};
-use crate::git::{LINK, REPOSITORY};
+use crate::git::{self, LINK, REPOSITORY};
 use base::error::{Failure, refused};
 
 /// The files of a commit below the requested folder.
@@ -74,6 +74,24 @@ impl Tree {
     /// Every symbolic link, sorted.
     pub fn links(&self) -> impl Iterator<Item = &str> {
         self.links.keys().map(String::as_str)
+    }
+
+    /// The names of the files and folders in `folder`, some more than once.
+    pub fn names_in(&self, folder: &Utf8Path) -> impl Iterator<Item = &str> {
+        let prefix = if folder.as_str().is_empty() { String::new() } else { format!("{folder}/") };
+        let below = self.paths().filter_map(move |path| path.strip_prefix(prefix.as_str()));
+        below.filter_map(|path| path.split('/').next())
+    }
+
+    /// Returns what matches an extended regular expression in the code of the commit, with the file of each match.
+    pub fn grep(&self, pattern: &str) -> Result<Vec<(Utf8PathBuf, String)>> {
+        if git::is_partial(&self.root) {
+            // Git would fetch the files one by one.
+            let code = self.entries.iter().filter(|entry| git::is_code(&entry.path));
+            let ids: Vec<&str> = code.map(|entry| entry.id.as_str()).collect();
+            contents(&self.root, &ids)?;
+        }
+        git::grep(&self.root, Some(&self.commit), pattern)
     }
 
     /// Returns the text of a file. One that was not wanted when the tree was loaded is read now.

@@ -264,6 +264,72 @@ cases! {
         ("projects/app/tsconfig.json", r#"{ "compilerOptions": { "paths": { "@/*": ["./src/*"], "~/*": ["../../*"] } } }"#),
         ("projects/app/src/a.ts", "1\n"),
     ], "lib/a.ts", false);
+    paths_above_that_the_code_imports: (&[NPM, ROOT,
+        ("projects/app/tsconfig.json", r#"{ "extends": "../../tsconfig.base.json" }"#),
+        ("tsconfig.base.json", r#"{ "compilerOptions": { "paths": { "~/*": ["./*"] } } }"#),
+        ("projects/app/src/a.ts", "import { b } from \"~/lib/deep/b.js\";\n"),
+        ("lib/deep/b.ts", "1\n"),
+    ], "lib/other.ts", true);
+    paths_above_that_imported_code_imports: (&[NPM, ROOT,
+        ("projects/app/tsconfig.json", r#"{ "compilerOptions": { "paths": { "~/*": ["../../*"] } } }"#),
+        ("projects/app/src/a.vue", "<script>\nimport b from '~/lib/b'\n</script>\n"),
+        ("lib/b.ts", "export * from '~/text';\n"),
+        ("text.ts", "1\n"),
+    ], "text.ts", true);
+    paths_above_beside_the_project: (&[NPM, ROOT,
+        ("projects/app/tsconfig.json", r#"{ "compilerOptions": { "paths": { "~/*": ["../../*"] } } }"#),
+        ("projects/app/src/a.ts", "import b from '~/projects/shared/b';\n"),
+        ("projects/shared/b.ts", "1\n"),
+    ], "projects/shared/c.ts", true);
+    paths_above_to_a_package_that_no_manifest_names: (&[NPM, ROOT, UI,
+        ("projects/app/tsconfig.json", r#"{ "compilerOptions": { "paths": { "~/*": ["../../*"] } } }"#),
+        ("projects/app/src/a.ts", "const b = await import(`~/packages/ui/src/b`);\n"),
+        ("packages/ui/src/b.ts", "1\n"),
+    ], CODE, true);
+    paths_above_to_a_pattern: (&[NPM, ROOT,
+        ("projects/app/tsconfig.json", r#"{ "compilerOptions": { "paths": { "~/*": ["../../*"] } } }"#),
+        ("projects/app/src/a.ts", "const b = import.meta.glob('~/content/posts/*.md');\n"),
+        ("content/posts/one.md", "1\n"),
+    ], "content/posts/two.md", true);
+    a_path_to_one_file_above: (&[NPM, ROOT,
+        ("projects/app/tsconfig.json", r#"{ "compilerOptions": { "paths": { "settings": ["../../settings"] } } }"#),
+        ("settings.ts", "1\n"),
+    ], "settings.ts", true);
+    a_base_url_alone: (&[NPM, ROOT,
+        ("projects/app/tsconfig.json", r#"{ "compilerOptions": { "baseUrl": "../.." } }"#),
+        ("projects/app/src/a.ts", "import b from \"lib/b\";\n"),
+        ("lib/b.ts", "1\n"),
+    ], "lib/b.ts", true);
+    a_base_url_and_code_that_nothing_imports: (&[NPM, ROOT,
+        ("projects/app/tsconfig.json", r#"{ "compilerOptions": { "baseUrl": "../.." } }"#),
+        ("projects/app/src/a.ts", "import b from \"lib/b\";\n"),
+        ("lib/b.ts", "1\n"),
+        ("other/b.ts", "1\n"),
+    ], "other/b.ts", false);
+    a_base_url_of_a_base_for_the_paths_of_a_config: (&[NPM, ROOT,
+        ("projects/app/tsconfig.json", r#"{ "extends": "../../tsconfig.base.json", "compilerOptions": { "paths": { "@/*": ["code/*"] } } }"#),
+        ("tsconfig.base.json", r#"{ "compilerOptions": { "baseUrl": "libs" } }"#),
+        ("libs/code/a.ts", "1\n"),
+    ], "libs/code/a.ts", true);
+    a_base_that_means_the_folder_of_the_config: (&[NPM, ROOT,
+        ("projects/app/tsconfig.json", r#"{ "extends": "../../tsconfig.base.json" }"#),
+        ("tsconfig.base.json", r#"{ "compilerOptions": { "paths": { "@/*": ["${configDir}/../../libs/*"] } } }"#),
+        ("libs/a.ts", "1\n"),
+    ], "libs/a.ts", true);
+    the_nearest_tsconfig_above: (&[NPM, ROOT,
+        ("tsconfig.json", r#"{ "compilerOptions": { "baseUrl": ".", "paths": { "@/*": ["code/*"] } } }"#),
+        ("projects/app/src/a.ts", "import b from '@/b';\n"),
+        ("code/b.ts", "1\n"),
+    ], "code/b.ts", true);
+    the_nearest_tsconfig_above_itself: (&[NPM, ROOT, ("tsconfig.json", "{}\n")], "tsconfig.json", true);
+    a_git_repository_in_the_repository: (&[NPM, ROOT,
+        ("projects/app/package.json", r#"{ "name": "app", "dependencies": { "ui": "git+file:../../vendor/ui#v1" } }"#),
+        ("vendor/ui/index.js", "1\n"),
+    ], "vendor/ui/index.js", true);
+    a_git_repository_elsewhere: (&[NPM, ROOT,
+        ("projects/app/package.json", r#"{ "name": "app", "dependencies": { "ui": "git+file:///srv/vendor/ui#v1" } }"#),
+        ("vendor/ui/index.js", "1\n"),
+    ], "vendor/ui/index.js", false);
     a_tsconfig_of_a_member: (&[NPM, ROOT,
         ("projects/app/tsconfig.json", r#"{ "extends": "@acme/tsconfig/base.json" }"#),
         ("packages/tsconfig/package.json", r#"{ "name": "@acme/tsconfig" }"#),
