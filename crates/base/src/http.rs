@@ -70,7 +70,7 @@ pub fn agent(timeout: Duration, redirects: u32) -> Agent {
 #[must_use]
 pub fn agent_for(url: &str, timeout: Duration, redirects: u32) -> Agent {
     let is_encrypted = url.starts_with("https://");
-    let roots = if is_encrypted { roots::trusted() } else { RootCerts::WebPki };
+    let roots = if is_encrypted { roots::trusted_roots() } else { RootCerts::WebPki };
     agent_with_roots(roots, timeout, redirects)
 }
 

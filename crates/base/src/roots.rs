@@ -24,7 +24,7 @@ const VARIABLES: [&str; 3] = ["SSL_CERT_FILE", "CI_SERVER_TLS_CA_FILE", "NODE_EX
 /// Returns the certificates to trust by the variables of this process, which are read once. Mozilla's list if one names
 /// no certificates.
 #[must_use]
-pub fn trusted() -> RootCerts {
+pub fn trusted_roots() -> RootCerts {
     static TRUSTED: OnceLock<RootCerts> = OnceLock::new();
     TRUSTED.get_or_init(|| roots(variable).unwrap_or(RootCerts::WebPki)).clone()
 }

@@ -10,7 +10,7 @@ use super::config_text::parse_jsonc;
 use super::files::{MANIFEST, MODULE, PNPM};
 use super::graph::{NodeIndex, Origin, normalize};
 use super::graph_builder::GraphBuilder;
-use super::imports::{self, Import, ImportMapping};
+use super::imports::{self, FoundImport, ImportMapping};
 use super::installs::NamedPaths;
 use super::members::Members;
 use super::package::Package;
@@ -389,7 +389,7 @@ impl<'w> EdgeBuilder<'w> {
         match imports::find_imports(files, &all) {
             Ok(found) => {
                 for (dir, mappings) in &mapped {
-                    self.imported(dir, mappings, &found);
+                    self.add_imports(dir, mappings, &found);
                 }
             }
             Err(error) => {
@@ -431,7 +431,7 @@ impl<'w> EdgeBuilder<'w> {
     }
 
     /// Adds what the code in `dir` imports from folders above it, and what the imported code imports in turn.
-    fn imported(&mut self, dir: &Utf8Path, mappings: &[ImportMapping], imports: &[Import]) {
+    fn add_imports(&mut self, dir: &Utf8Path, mappings: &[ImportMapping], imports: &[FoundImport]) {
         let node = self.graph.node(dir);
         let mut waiting = vec![dir.to_owned()];
         let mut seen = BTreeSet::new();

@@ -142,11 +142,11 @@ fn start(root: &Utf8Path, args: &[&str]) -> Result<Child> {
 }
 
 fn finish(child: Child, verb: &str) -> Result<Vec<u8>> {
-    checked(child.wait_with_output().with_context(|| format!("`git {verb}`"))?, verb)
+    output_of(child.wait_with_output().with_context(|| format!("`git {verb}`"))?, verb)
 }
 
 /// Returns the standard output of a git command that has ended.
-fn checked(output: Output, verb: &str) -> Result<Vec<u8>> {
+fn output_of(output: Output, verb: &str) -> Result<Vec<u8>> {
     if output.status.success() {
         return Ok(output.stdout);
     }

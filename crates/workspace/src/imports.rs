@@ -26,7 +26,7 @@ pub struct ImportMapping {
 }
 
 /// An import: the file that holds it, and the text in quotes.
-pub type Import = (Utf8PathBuf, String);
+pub type FoundImport = (Utf8PathBuf, String);
 
 impl ImportMapping {
     /// Returns the mapping of `name` to a target in `folder`, which is written as `before*after`.
@@ -69,7 +69,7 @@ impl ImportMapping {
 }
 
 /// Finds the imports of the repository's code that may match one of `mappings`.
-pub fn find_imports(files: &Source, mappings: &[&ImportMapping]) -> Result<Vec<Import>> {
+pub fn find_imports(files: &Source, mappings: &[&ImportMapping]) -> Result<Vec<FoundImport>> {
     let mut starts = BTreeSet::new();
     for mapping in mappings {
         match mapping.name.0.as_str() {
@@ -87,7 +87,7 @@ pub fn find_imports(files: &Source, mappings: &[&ImportMapping]) -> Result<Vec<I
 /// Returns the files and folders that imports in `dir` mean by `mappings`.
 pub fn targets(
     files: &Source,
-    imports: &[Import],
+    imports: &[FoundImport],
     mappings: &[ImportMapping],
     dir: &Utf8Path,
 ) -> BTreeSet<Utf8PathBuf> {

@@ -47,7 +47,7 @@ const FIELDS: [&str; 18] = [
     "vpc_services",
 ];
 
-/// Kinds of unsafe bindings that are uploaded like those of their own fields: `ratelimit` was one before wrangler had
+/// Kinds of unsafe bindings that are uploaded like the bindings of a field: `ratelimit` was one before wrangler had
 /// the field `ratelimits`.
 const LOCAL: [&str; 1] = ["ratelimit"];
 

@@ -20,7 +20,7 @@ pub enum Spec<'s> {
     Alias(&'s str, &'s str),
     /// Another package with patches applied: `patch:left-pad@npm%3A1.0.0#./left-pad.patch`.
     Patch(&'s str),
-    /// A git repository on this machine: `git+file:///home/me/shop/vendor/ui#v1`.
+    /// A git repository on this machine: `git+file:///srv/shop/vendor/ui#v1`.
     Repository(&'s str),
     /// The URL of another repository or archive.
     Elsewhere,

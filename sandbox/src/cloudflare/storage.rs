@@ -52,7 +52,7 @@ impl StorageTarget<'_> {
         let code = match self {
             // Captured from the API (alchemy-run/distilled, `patches/kv/putNamespaceValue.json`).
             StorageTarget::Namespace(_) if text.contains("Invalid expiration") => 10_034,
-            // miniflare's code for the errors of its own API, which copies Cloudflare's.
+            // miniflare's code for the errors of its API, which copies Cloudflare's.
             StorageTarget::Namespace(_) | StorageTarget::Bucket(_) => 10_001,
             // For each error of SQLite (<https://developers.cloudflare.com/d1/observability/debug-d1/>).
             StorageTarget::Database(_) => 7500,

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{checked, command, settings, utf8_paths};
+use super::{command, output_of, settings, utf8_paths};
 
 /// The extensions of files that import others.
 const CODE: [&str; 15] = [
@@ -41,7 +41,7 @@ pub fn grep(
     if output.status.code() == Some(1) && output.stderr.is_empty() {
         return Ok(Vec::new());
     }
-    let lines = utf8_paths(checked(output, "grep")?);
+    let lines = utf8_paths(output_of(output, "grep")?);
     let parse = |line: &str| {
         let (path, text) = line.split_once('\0')?;
         let path = match commit {
