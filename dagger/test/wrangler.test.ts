@@ -191,6 +191,7 @@ describe("the wrangler config", () => {
       wranglerEnvironment: "qa",
       assets: "./dist",
       hasCode: true,
+      isBesideAssets: false,
     });
     for (const top of ["production", "", undefined, "toString"]) {
       expect(site(config, top)).toMatchObject({ worker: "shop", wranglerEnvironment: "", assets: "./dist" });
@@ -233,6 +234,9 @@ describe("the wrangler config", () => {
   test("the rest is not refused", () => {
     expect(refusal(site(plain, undefined), { ...facts, alias: "mr-42", hasSource: false })).toBeUndefined();
     expect(refusal(site(config, "staging"), facts)).toBeUndefined();
+    const rendered = { name: "app", main: "./.output/server/index.mjs", assets: { directory: ".output/public" } };
+    expect(refusal(site(rendered, undefined), { ...facts, entries: [] })).toBeUndefined();
+    expect(refusal(site({ ...rendered, main: "src/a.ts" }, undefined), { ...facts, entries: [] })).toContain("empty");
     expect(refusal(site({ ...plain, account_id: "a" }, undefined), facts)).toBeUndefined();
     expect(refusal(site({ name: "shop" }, undefined), { ...facts, adapter: true })).toBeUndefined();
     expect(refusal(site(plain, undefined), { ...facts, entries: ["_headers", "assets/"] })).toBeUndefined();

@@ -13,7 +13,9 @@ use serde_json::Value;
 use workspace::toolchain::Toolchain;
 
 pub use excerpt::excerpt;
-pub use verdict::{AGAIN, BUNDLE, ExpectedEntry, WranglerOutcome, next_step_in, urls, verdict};
+pub use verdict::{
+    AGAIN, BUNDLE, ExpectedEntry, WranglerOutcome, next_step_in, next_step_of_text, urls, verdict,
+};
 
 /// The launcher inside the toolchain. It is run on Bun, so no Node is needed.
 pub const LAUNCHER: &str = "node_modules/wrangler/bin/wrangler.js";

@@ -14,6 +14,8 @@ export interface Site {
   hasCode: boolean;
   /** The folder of static assets, relative to the config file. */
   assets: string | undefined;
+  /** `true` if the code is in the same output as the assets. A site that is rendered on request may have no assets. */
+  isBesideAssets: boolean;
   /** `account_id`, which would override the requested account. */
   accountId: string | undefined;
   /** `true` if wrangler runs a `build.command` before it bundles. */
@@ -35,11 +37,15 @@ export function site(config: unknown, environment: string | undefined): Site {
   const block = hasBlock ? fields(blocks[environment]) : {};
   const get = (key: string) => block[key] ?? top[key];
   const name = string(top["name"]) ?? "";
+  const main = string(get("main"));
+  const assets = string(fields(get("assets"))["directory"]);
+  const output = (path: string) => posix.normalize(path).split("/")[0];
   return {
     worker: hasBlock ? (string(block["name"]) ?? `${name}-${environment}`) : name,
     wranglerEnvironment: hasBlock ? environment : Object.keys(blocks).length > 0 ? "" : undefined,
-    hasCode: string(get("main")) !== undefined,
-    assets: string(fields(get("assets"))["directory"]),
+    hasCode: main !== undefined,
+    assets,
+    isBesideAssets: main !== undefined && assets !== undefined && output(main) === output(assets),
     accountId: string(get("account_id")),
     builds: string(fields(get("build"))["command"]) !== undefined,
     previews: isFields(get("previews")),
@@ -76,7 +82,8 @@ const SETTINGS = ["_headers", "_redirects", ".assetsignore"];
 
 /** Returns the reason to refuse an upload that wrangler would silently accept. `undefined` if there is none. */
 export function refusal(site: Site, facts: Facts): string | undefined {
-  if (facts.entries?.every((entry) => SETTINGS.includes(entry.replace(/\/$/, "")))) {
+  const mayBeEmpty = site.isBesideAssets || (facts.adapter && site.hasCode);
+  if (!mayBeEmpty && facts.entries?.every((entry) => SETTINGS.includes(entry.replace(/\/$/, "")))) {
     return "the dist folder is empty: it would publish an empty site";
   }
   if (site.accountId !== undefined && site.accountId !== facts.accountId) {

@@ -155,11 +155,12 @@ fn an_output_of_nitro_for_another_host_is_refused_with_the_preset() {
     let env = TestEnv::with_tools();
     env.write(
         "projects/app/wrangler.jsonc",
-        r#"{ "name": "app", "compatibility_date": "2026-10-01", "main": "./.output/server/index.mjs" }"#,
+        r#"{ "name": "app", "compatibility_date": "2026-10-01", "main": "./.output/server/index.mjs",
+             "assets": { "directory": "./.output/public" } }"#,
     );
     let build = |preset: &str| {
         let write = format!(
-            "mkdir -p .output/server && echo '{{\"preset\":\"{preset}\"}}' > .output/nitro.json \
+            "mkdir -p .output/server .output/public && echo '{{\"preset\":\"{preset}\"}}' > .output/nitro.json \
              && echo 'export default {{ fetch: () => new Response(1) }}' > .output/server/index.mjs"
         );
         let manifest = json!({ "name": "app", "scripts": { "build": write } });
@@ -177,6 +178,7 @@ fn an_output_of_nitro_for_another_host_is_refused_with_the_preset() {
         hint: set `nitro: { preset: "cloudflare_module" }` in the config of Nuxt or Nitro
     "#]],
     );
+    // A site that is rendered on request may have no assets.
     build("cloudflare_module");
     env.xtask(&DEPLOY).exits(0);
     assert_eq!(env.fetch("app.localhost", "/"), (200, "1".to_owned()));

@@ -372,7 +372,7 @@ function writeModules({ main, modules }) {
 
 /**
  * Returns the absolute path of a folder that is published, after a look at every file in it. Only the folder of a site
- * that an adapter renders on request may be empty.
+ * that is rendered on request may be empty: an adapter wrote its config, or its code is in the same output.
  */
 function publishedFolder(directory, configFile, name, largest, mayBeEmpty = false) {
   const folder = resolve(dirname(configFile), directory);
@@ -536,6 +536,9 @@ function prepare() {
   for (const file of request.reads ?? []) if (lstatSync(file, { throwIfNoEntry: false }) !== undefined) checkRead(file);
   if (request.redirected) checkGenerated(out, path);
   checkParts(out, path);
+  const { main } = out;
+  const output = (name) => posix.normalize(name).split("/")[0];
+  const isBeside = (directory) => typeof main === "string" && output(main) === output(directory);
   rmSync(request.upload, { recursive: true, force: true });
   mkdirSync(join(request.upload, dirname(REDIRECT)), { recursive: true });
   if (out.main !== undefined) {
@@ -547,7 +550,7 @@ function prepare() {
     const unknown = Object.keys(assets).find((name) => !ASSETS.includes(name));
     if (unknown !== undefined) refuse(`${shown(path)}: \`assets.${unknown}\` is not a field that can be deployed in two steps`, "remove it, or upgrade this tool");
     out.assets = pick(assets, ASSETS);
-    if (typeof assets.directory === "string") out.assets.directory = publishedFolder(assets.directory, path, "assets.directory", LARGEST_ASSET, request.redirected && out.main !== undefined);
+    if (typeof assets.directory === "string") out.assets.directory = publishedFolder(assets.directory, path, "assets.directory", LARGEST_ASSET, (request.redirected && main !== undefined) || isBeside(assets.directory));
     if (typeof assets.directory === "string") warnOfDroppedRules(out.assets.directory, assets);
   }
   if (isObject(out.site)) {

@@ -187,9 +187,20 @@ pub fn next_step_in(output: &str) -> &'static str {
     if output.contains("[ERROR] Build failed with ") {
         return BUNDLE;
     }
-    let code =
-        output.rsplit_once("[code: ").and_then(|(_, rest)| rest.split_once(']')?.0.parse().ok());
-    next_step_of_message(output, code).or_else(|| code.and_then(next_step_of)).unwrap_or(AGAIN)
+    next_step_of_text(output).or_else(|| code_in(output).and_then(next_step_of)).unwrap_or(AGAIN)
+}
+
+/// Returns the next step after an error whose text in wrangler's output says more than its code. `None` otherwise.
+#[must_use]
+pub fn next_step_of_text(output: &str) -> Option<&'static str> {
+    // The lines before may name secrets: wrangler lists the bindings.
+    let error = output.rsplit_once("[ERROR]").map_or(output, |(_, error)| error);
+    next_step_of_message(error, code_in(error))
+}
+
+/// Returns the last error code of Cloudflare's API in a text.
+fn code_in(text: &str) -> Option<i64> {
+    text.rsplit_once("[code: ")?.1.split_once(']')?.0.parse().ok()
 }
 
 /// Returns the stable URL, then the URL of this version. A preview on a custom domain has several of
@@ -253,6 +264,15 @@ mod tests {
             };
             assert!(found.contains(reason), "{found}");
         }
+    }
+
+    #[test]
+    fn bindings_above_an_error_do_not_decide_on_its_next_step() {
+        let text =
+            |error: &str| format!("env.API_KEY (secret)\n\u{2718} [ERROR] {error} [code: 10021]");
+        assert_eq!(next_step_of_text(&text("Uncaught Error: reason")), None);
+        assert_eq!(next_step_of_text(&text("Uncaught Error: no secret KEY")), Some(SET_SECRET));
+        assert_eq!(next_step_of_text("Uncaught Error: no secret KEY [code: 10053]"), None);
     }
 
     #[test]

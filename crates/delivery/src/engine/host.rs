@@ -22,12 +22,14 @@ use workspace::wrangler::{Target, WranglerConfig, is_default_config};
 /// Bundles the code and writes the folder to upload from.
 pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
     let (places, part) = (&job.run.places, job.part);
-    if let Some(dist) = &part.dist {
-        let manifest = part.build.as_ref().unwrap_or(&part.dir).join(MANIFEST);
-        guard::fill(&job.run.ctx.root, dist, &manifest)?;
-    }
+    // First, because an output for another host may have no assets.
     if !is_redirected(&job.run.ctx.root, part) {
         outputs::check_entry(&job.run.ctx.root, part)?;
+    }
+    if let Some(dist) = &part.dist {
+        let manifest = part.build.as_ref().unwrap_or(&part.dir).join(MANIFEST);
+        let may_be_empty = outputs::is_beside_code(part, dist);
+        guard::check_output(&job.run.ctx.root, dist, may_be_empty, &manifest)?;
     }
     let command = places.upload(part, &job.run.plan.destination, job.run.plan.kind(part));
     let folder = Some(places.upload_folder(part));
@@ -69,6 +71,9 @@ pub fn read_report(
                 ExitReason::Interrupted => interrupted(),
                 _ => failed(text),
             };
+            // The output file has the code alone, and not the text of the error.
+            let next_step = wrangler::next_step_of_text(&finished.tail.join("\n"));
+            let hint = next_step.map(str::to_owned).or(hint);
             Err(hint.into_iter().fold(failure, Failure::hint).into())
         }
     }

@@ -190,8 +190,14 @@ pub fn preview_without_address(project: &Project, environment: &str) -> Option<&
     }
 }
 
-/// Refuses to publish an assets folder that is missing or empty. `manifest` is the `package.json` of the project.
-pub fn fill(root: &Utf8Path, dist: &Utf8Path, manifest: &Utf8Path) -> Result<(), Failure> {
+/// Refuses to publish an assets folder that is missing, or empty where it may not be. `manifest` is the `package.json` of
+/// the project.
+pub fn check_output(
+    root: &Utf8Path,
+    dist: &Utf8Path,
+    may_be_empty: bool,
+    manifest: &Utf8Path,
+) -> Result<(), Failure> {
     let path = root.join(dist);
     let entries = path.read_dir_utf8().map_err(|error| {
         let failure = refused(format!("{dist} is not there after the build: {error}"));
@@ -199,7 +205,7 @@ pub fn fill(root: &Utf8Path, dist: &Utf8Path, manifest: &Utf8Path) -> Result<(),
     })?;
     let hidden = ["_headers", "_redirects", ".assetsignore"];
     let filled = entries.filter_map(Result::ok).any(|entry| !hidden.contains(&entry.file_name()));
-    if filled {
+    if filled || may_be_empty {
         return Ok(());
     }
     Err(refused(format!("{dist} is empty: it would publish an empty site"))

@@ -107,6 +107,19 @@ pub fn check_entry(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
     }
 }
 
+/// Returns true if the Worker's code is in the same output as its assets `dist`, as that of Nitro: the build wrote the code,
+/// so the site has no assets if there are none.
+#[must_use]
+pub fn is_beside_code(part: &ProjectPlan, dist: &Utf8Path) -> bool {
+    let output = |path: &Utf8Path| {
+        let inside = path.strip_prefix(&part.dir).ok()?;
+        inside.components().next().map(|part| part.as_str().to_owned())
+    };
+    let main = part.target.main.as_ref().and_then(|main| normalize(&part.dir.join(main)));
+    let main = main.as_deref().and_then(output);
+    main.is_some() && main == output(dist)
+}
+
 /// The folder that Nitro writes.
 const NITRO_OUTPUT: &str = ".output";
 
