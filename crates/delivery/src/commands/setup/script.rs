@@ -63,7 +63,10 @@ impl SetupScript<'_> {
     fn verification(&self, token: &PipelineToken<'_>) -> Result<String, Failure> {
         let (row, name) = (token.row, variable_of(token.row));
         let (header, url) = if row.name == self.config.gitlab.token_variable {
-            (format!("PRIVATE-TOKEN: {}", escaped(&name)), format!("{}/user", self.config.gitlab.api()))
+            (
+                format!("PRIVATE-TOKEN: {}", escaped(&name)),
+                format!("{}/user", self.config.gitlab.api()),
+            )
         } else {
             let environment = environment_of(self.config, row);
             let to = Destination::to_read(self.config, &environment, self.port)?;

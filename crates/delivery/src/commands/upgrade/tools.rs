@@ -120,7 +120,12 @@ fn fits(root: &Utf8Path, config: &Config, tool: PinnedTool) -> bool {
 }
 
 /// Refuses a version of Dagger that the repository's modules do not support, and one without a checksum.
-fn check_dagger(root: &Utf8Path, config: &Config, tool: PinnedTool, to: &str) -> Result<(), Failure> {
+fn check_dagger(
+    root: &Utf8Path,
+    config: &Config,
+    tool: PinnedTool,
+    to: &str,
+) -> Result<(), Failure> {
     if tool != PinnedTool::Dagger {
         return Ok(());
     }
