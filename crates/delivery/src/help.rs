@@ -189,8 +189,9 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 37] = [
     ]),
     ("setup", &[
         ("setup", "Ask for what is missing, and before each write"),
-        ("setup --dry-run", "Verify the tokens, and change nothing"),
+        ("setup --dry-run", "Verify the tokens, and print a script that does the rest"),
         ("setup --yes", "Take the values from the environment"),
+        ("setup --replace", "Replace tokens that GitLab has already"),
     ]),
     ("dist", &[
         ("dist", "Compile and pack for this machine"),

@@ -4,6 +4,7 @@ mod blobs;
 mod grep;
 pub mod history;
 pub mod objects;
+mod releases;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ use base::error::refused;
 use base::probe;
 pub use blobs::{Blobs, Contents, Gap, below, contents};
 pub use grep::{grep, is_code, is_partial};
+pub use releases::{newest_release, release_of_head};
 
 /// The commit that is checked out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

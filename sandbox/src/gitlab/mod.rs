@@ -109,6 +109,7 @@ fn api(app: &App) -> Router<App> {
         .route("/deployments/{deployment}", get(deployments::view).put(deployments::update))
         .route("/pipeline_schedules", get(schedules::list).post(schedules::create))
         .route("/variables", get(variables::list).post(variables::create))
+        .route("/variables/{variable}", put(variables::update))
         .route("/environments", get(environments::list).post(environments::create))
         .route("/environments/{environment}", get(environments::view).delete(environments::delete))
         .route("/environments/{environment}", put(environments::update))

@@ -1,10 +1,10 @@
-//! Reads and creates a project's variables (<https://docs.gitlab.com/api/project_level_variables/>).
+//! Reads, creates and changes a project's variables (<https://docs.gitlab.com/api/project_level_variables/>).
 //! The sandbox does not store their values. All are *masked and hidden*, and GitLab never returns
 //! hidden values.
 
 use serde_json::{Value, json};
 
-use super::answer::{GitlabError, GitlabResult, created_response};
+use super::answer::{GitlabError, GitlabResult, created_response, ok_response};
 use super::context::RequestContext;
 use super::fields::RequestFields;
 use super::model::ProjectVariable;
@@ -43,15 +43,7 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
         if one.key.len() > MAX_KEY {
             return refusal("is too long (maximum is 255 characters)");
         }
-        let value = text("value");
-        let value_refusal =
-            |problem: &str| Err(GitlabError::message(400, json!({ "value": [problem] })));
-        if value.chars().count() > MAX_VALUE {
-            return value_refusal("is too long (maximum is 10000 characters)");
-        }
-        if one.masked && !is_maskable(&value, fields.flag("raw")) {
-            return value_refusal("is invalid");
-        }
+        check_value(&text("value"), one.masked, fields.flag("raw"))?;
         let variables = &mut draft.project.variables;
         if variables.iter().any(|other| other.key == one.key && other.scope == one.scope) {
             return refusal(&format!("({}) has already been taken", one.key));
@@ -60,6 +52,49 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
         variables.push(one);
         Ok(created_response(answer))
     })
+}
+
+/// `PUT /projects/{project}/variables/{variable}`. The scope is needed if several variables have the name.
+pub async fn update(request: RequestContext, fields: RequestFields) -> GitlabResult {
+    request.change(UserRole::Maintainer, |draft| {
+        let scope = fields.text("filter[environment_scope]");
+        let is_meant = |one: &&mut ProjectVariable| {
+            one.key == request.item() && scope.as_ref().is_none_or(|scope| one.scope == *scope)
+        };
+        let mut found: Vec<&mut ProjectVariable> =
+            draft.project.variables.iter_mut().filter(is_meant).collect();
+        let [one] = found.as_mut_slice() else {
+            return Err(match found.is_empty() {
+                true => GitlabError::not_found(),
+                false => GitlabError::message(
+                    409,
+                    json!("There are multiple variables with provided parameters. Please use 'filter[environment_scope]'"),
+                ),
+            });
+        };
+        if fields.has("protected") {
+            one.protected = fields.flag("protected");
+        }
+        if fields.has("masked") {
+            one.masked = fields.flag("masked");
+        }
+        if let Some(value) = fields.text("value") {
+            check_value(&value, one.masked, fields.flag("raw"))?;
+            one.empty = value.is_empty();
+        }
+        Ok(ok_response(variable_json(one)))
+    })
+}
+
+fn check_value(value: &str, is_masked: bool, is_raw: bool) -> Result<(), GitlabError> {
+    let refusal = |problem: &str| Err(GitlabError::message(400, json!({ "value": [problem] })));
+    if value.chars().count() > MAX_VALUE {
+        return refusal("is too long (maximum is 10000 characters)");
+    }
+    if is_masked && !is_maskable(value, is_raw) {
+        return refusal("is invalid");
+    }
+    Ok(())
 }
 
 /// Tells whether GitLab can hide a value in job logs: one line of at least 8 characters without spaces, and only some

@@ -402,7 +402,11 @@ fn an_archive_is_named_after_its_commit() {
         script.contains(&format!("xtask-{}-x86_64-unknown-linux-musl.tar.gz", &commit[..12])),
         "{script}"
     );
-    env.git(&["tag", "v1.2.0"]);
+    // Of several tags, the release with the highest numbers counts.
+    for tag in ["v1.2.0", "v1.1.9", "v1.3.0-rc.1", "vendor"] {
+        env.git(&["tag", tag]);
+    }
+    assert_eq!(workspace::git::release_of_head(&env.root).as_deref(), Some("v1.2.0"));
     let script = env.xtask(&["dist", "--dry-run"]).exits(0).stdout;
     assert!(script.contains("/xtask-v1.2.0-"), "{script}");
     let missing = env.xtask(&["dist", "--from", "projects"]).exits(3);

@@ -58,6 +58,7 @@ mod protection;
 mod protection_files;
 mod proxy;
 mod random;
+mod readiness;
 mod refused_uploads;
 mod required_secrets;
 mod sandbox_bindings;

@@ -115,6 +115,16 @@ fn a_worker_is_deployed_after_those_that_its_config_names() {
         ),
         "{error}"
     );
+    // A job of the pipeline deploys one project, and says the same.
+    let alone = env.xtask(&["deploy", "ping", "--engine", "host", "--json"]).exits(1);
+    let error = alone.record("ping")["error"].as_str().expect("text").to_owned();
+    assert!(
+        error.contains(
+            "hint: ping and pong are bound to each other, so the first one has to be deployed once without the binding: \
+             remove it from projects/ping/wrangler.jsonc, deploy both, put it back and deploy again"
+        ),
+        "{error}"
+    );
     worker(&env, "pong", "", "pong");
     env.xtask(&["deploy", "ping", "pong", "--engine", "host"]).exits(0);
     worker(&env, "pong", "ping", "pong");

@@ -118,20 +118,9 @@ fn verifies_and_stores_values_of_the_environment() {
         developer.stderr
     );
     let dry = setup(&env, &["--dry-run"], &[]).exits(0).stdout;
-    expect![[r#"
-        STEP      NAME                                       STATE
-        ids       dagger/config/config.json                  would be written
-        variable  CLOUDFLARE_WORKERS_TOKEN for production/*  would be written
-        variable  CLOUDFLARE_WORKERS_TOKEN for review/*      would be written
-        variable  CICD_COMMENT_TOKEN for review/*            would be written
-        schedule  every night on main                        would be written
-
-        left to do
-        1. Protect the default branch in *Settings → Repository → Protected branches*: Maintainers merge, no one pushes
-        2. Register the account's workers.dev subdomain once: open *Workers & Pages* in Cloudflare's dashboard
-        3. Choose a runner: *Settings → CI/CD → Runners*
-        4. Run `cargo xtask ci generate`, commit the pipeline with the config, and merge it
-    "#]].assert_eq(&dry);
+    for token in [CANARY, MAINTAINER, COMMENT] {
+        assert!(!dry.contains(token), "{dry}");
+    }
     assert_eq!(config(&env)["gitlab"]["projectId"], "0");
     assert_eq!(variables(&env), Vec::<Value>::new(), "nothing was changed");
 
@@ -210,4 +199,200 @@ fn prompts_without_echoing_the_token() {
     {
         assert!(ran.stdout.contains(message), "{message}: {}", ran.stdout);
     }
+}
+
+/// A dry run prints a script that does the same as a run.
+#[test]
+fn the_script_of_a_dry_run_stores_the_same() {
+    let env = fresh();
+    let script = setup(&env, &["--dry-run"], &[]).exits(0).stdout;
+    let (_, steps) = script.split_once("\n}\n").expect("a preamble");
+    let (before, config_text) = steps.split_once("<<'DAGGER'\n").expect("the ids");
+    let (config_text, after) = config_text.split_once("\nDAGGER\n").expect("the ids");
+    assert!(config_text.contains(ACCOUNT), "{config_text}");
+    let shown = format!("{before}<<'DAGGER'\n…\nDAGGER\n{after}");
+    expect![[r##"
+        # curl reads the credentials from its input, so that no other process sees them.
+        escape() { printf %s "$1" | sed 's/[\\"]/\\&/g'; }
+
+        # CLOUDFLARE_WORKERS_TOKEN for production/* is accepted
+        (
+          only CLOUDFLARE_WORKERS_TOKEN_PRODUCTION
+          curl --fail --silent --show-error --output /dev/null --config - http://127.0.0.1:PORT/client/v4/accounts/0123456789abcdef0123456789abcdef/workers/scripts <<CURL
+        header = "Authorization: Bearer $(escape "$CLOUDFLARE_WORKERS_TOKEN_PRODUCTION")"
+        CURL
+        )
+
+        # CLOUDFLARE_WORKERS_TOKEN for review/* is accepted
+        (
+          only CLOUDFLARE_WORKERS_TOKEN_REVIEW
+          curl --fail --silent --show-error --output /dev/null --config - http://127.0.0.1:PORT/client/v4/accounts/0123456789abcdef0123456789abcdef/workers/scripts <<CURL
+        header = "Authorization: Bearer $(escape "$CLOUDFLARE_WORKERS_TOKEN_REVIEW")"
+        CURL
+        )
+
+        # CICD_COMMENT_TOKEN for review/* is accepted
+        (
+          only CICD_COMMENT_TOKEN_REVIEW
+          curl --fail --silent --show-error --output /dev/null --config - http://127.0.0.1:PORT/api/v4/user <<CURL
+        header = "PRIVATE-TOKEN: $(escape "$CICD_COMMENT_TOKEN_REVIEW")"
+        CURL
+        )
+
+        # ids
+        cat > dagger/config/config.json <<'DAGGER'
+        …
+        DAGGER
+
+        # creates the variable CLOUDFLARE_WORKERS_TOKEN for production/*
+        (
+          only GITLAB_TOKEN CLOUDFLARE_WORKERS_TOKEN_PRODUCTION
+          curl --fail --silent --show-error --output /dev/null --config - --request POST \
+            --data-urlencode key=CLOUDFLARE_WORKERS_TOKEN \
+            --data-urlencode 'environment_scope=production/*' \
+            --data-urlencode protected=true \
+            --data-urlencode masked=true \
+            --data-urlencode raw=true \
+            --data-urlencode masked_and_hidden=true \
+            http://127.0.0.1:PORT/api/v4/projects/12/variables <<CURL
+        header = "PRIVATE-TOKEN: $(escape "$GITLAB_TOKEN")"
+        data-urlencode = "value=$(escape "$CLOUDFLARE_WORKERS_TOKEN_PRODUCTION")"
+        CURL
+        )
+
+        # creates the variable CLOUDFLARE_WORKERS_TOKEN for review/*
+        (
+          only GITLAB_TOKEN CLOUDFLARE_WORKERS_TOKEN_REVIEW
+          curl --fail --silent --show-error --output /dev/null --config - --request POST \
+            --data-urlencode key=CLOUDFLARE_WORKERS_TOKEN \
+            --data-urlencode 'environment_scope=review/*' \
+            --data-urlencode protected=false \
+            --data-urlencode masked=true \
+            --data-urlencode raw=true \
+            --data-urlencode masked_and_hidden=true \
+            http://127.0.0.1:PORT/api/v4/projects/12/variables <<CURL
+        header = "PRIVATE-TOKEN: $(escape "$GITLAB_TOKEN")"
+        data-urlencode = "value=$(escape "$CLOUDFLARE_WORKERS_TOKEN_REVIEW")"
+        CURL
+        )
+
+        # creates the variable CICD_COMMENT_TOKEN for review/*
+        (
+          only GITLAB_TOKEN CICD_COMMENT_TOKEN_REVIEW
+          curl --fail --silent --show-error --output /dev/null --config - --request POST \
+            --data-urlencode key=CICD_COMMENT_TOKEN \
+            --data-urlencode 'environment_scope=review/*' \
+            --data-urlencode protected=false \
+            --data-urlencode masked=true \
+            --data-urlencode raw=true \
+            --data-urlencode masked_and_hidden=true \
+            http://127.0.0.1:PORT/api/v4/projects/12/variables <<CURL
+        header = "PRIVATE-TOKEN: $(escape "$GITLAB_TOKEN")"
+        data-urlencode = "value=$(escape "$CICD_COMMENT_TOKEN_REVIEW")"
+        CURL
+        )
+
+        # creates the nightly schedule
+        (
+          only GITLAB_TOKEN
+          curl --fail --silent --show-error --output /dev/null --config - --request POST \
+            --data-urlencode 'description=Deploy what is left and delete previews (cargo xtask)' \
+            --data-urlencode ref=refs/heads/main \
+            --data-urlencode 'cron=17 3 * * *' \
+            --data-urlencode cron_timezone=UTC \
+            --data-urlencode active=true \
+            http://127.0.0.1:PORT/api/v4/projects/12/pipeline_schedules <<CURL
+        header = "PRIVATE-TOKEN: $(escape "$GITLAB_TOKEN")"
+        CURL
+        )
+
+        # left to do
+        # 1. Protect the default branch in *Settings → Repository → Protected branches*: Maintainers merge, no one pushes
+        # 2. Register the account's workers.dev subdomain once: open *Workers & Pages* in Cloudflare's dashboard
+        # 3. Choose a runner: *Settings → CI/CD → Runners*
+        # 4. Run `cargo xtask ci generate`, commit the pipeline with the config, and merge it
+    "##]].assert_eq(&shown.replace(&env.port().to_string(), "PORT"));
+    assert_eq!(variables(&env), Vec::<Value>::new(), "nothing was changed");
+    env.write(".xtask/setup.sh", &script);
+    let values: Vec<String> = VALUES
+        .iter()
+        .map(|(name, value)| format!("{name}={}", base::command::quote(value)))
+        .collect();
+    env.sh(&format!("{} sh .xtask/setup.sh", values.join(" "))).exits(0);
+    assert_eq!(config(&env)["cloudflare"]["accountId"], ACCOUNT);
+    assert_eq!(config(&env)["gitlab"]["projectId"], "12");
+    assert_eq!(
+        variables(&env),
+        [
+            json!(["CLOUDFLARE_WORKERS_TOKEN", "production/*", true, true]),
+            json!(["CLOUDFLARE_WORKERS_TOKEN", "review/*", false, true]),
+            json!(["CICD_COMMENT_TOKEN", "review/*", false, true]),
+        ]
+    );
+    let schedules = gitlab(&env, "GET", "/projects/12/pipeline_schedules", &Value::Null);
+    assert_eq!(schedules[0]["ref"], "refs/heads/main");
+    let nothing = setup(&env, &["--dry-run"], &[]).exits(0);
+    assert!(!nothing.stdout.contains("--config"), "{}", nothing.stdout);
+}
+
+#[test]
+fn replaces_a_variable_only_if_asked_to() {
+    let env = fresh();
+    // An expired token that a person stored without protection, and a variable without a value.
+    for (name, scope, value) in [
+        ("CLOUDFLARE_WORKERS_TOKEN", "production/*", "expired-token"),
+        ("CLOUDFLARE_WORKERS_TOKEN", "review/*", ""),
+    ] {
+        let variable = json!({ "key": name, "value": value, "environment_scope": scope });
+        gitlab(&env, "POST", "/projects/12/variables", &variable);
+    }
+    let kept = setup(&env, &["--yes"], &[]).exits(0);
+    assert!(
+        kept.stderr.contains(
+            "GitLab has CLOUDFLARE_WORKERS_TOKEN for production/* already; `--replace` replaces it"
+        ),
+        "{}",
+        kept.stderr
+    );
+    assert_eq!(
+        variables(&env),
+        [
+            json!(["CLOUDFLARE_WORKERS_TOKEN", "production/*", false, false]),
+            json!(["CLOUDFLARE_WORKERS_TOKEN", "review/*", false, true]),
+            json!(["CICD_COMMENT_TOKEN", "review/*", false, true]),
+        ]
+    );
+    // Only the variables for which there is a token are replaced.
+    let given = [("GITLAB_TOKEN", MAINTAINER), ("CLOUDFLARE_WORKERS_TOKEN_PRODUCTION", CANARY)];
+    let replace = |arguments: &[&str]| {
+        let arguments = [&["setup", "--sandbox", "--replace"], arguments].concat();
+        env.xtask_with(&arguments, &given)
+    };
+    let script = replace(&["--dry-run"]).exits(0);
+    assert!(
+        script
+            .stderr
+            .contains("would replace in GitLab: CLOUDFLARE_WORKERS_TOKEN for production/*")
+    );
+    assert!(script.stdout.contains("--request PUT"), "{}", script.stdout);
+    let ran = replace(&["--yes"]).exits(0);
+    expect![[r#"
+        STEP      NAME                                       STATE
+        ids       dagger/config/config.json                  there already
+        variable  CLOUDFLARE_WORKERS_TOKEN for production/*  replaced
+        variable  CLOUDFLARE_WORKERS_TOKEN for review/*      there already
+        variable  CICD_COMMENT_TOKEN for review/*            there already
+        schedule  every night on main                        there already
+
+        left to do
+        1. Protect the default branch in *Settings → Repository → Protected branches*: Maintainers merge, no one pushes
+        2. Register the account's workers.dev subdomain once: open *Workers & Pages* in Cloudflare's dashboard
+        3. Choose a runner: *Settings → CI/CD → Runners*
+        4. Run `cargo xtask ci generate`, commit the pipeline with the config, and merge it
+    "#]].assert_eq(&ran.stdout);
+    expect![[r#"
+        replaces in GitLab: CLOUDFLARE_WORKERS_TOKEN for production/*
+    "#]]
+    .assert_eq(&ran.stderr);
+    assert_eq!(variables(&env)[0], json!(["CLOUDFLARE_WORKERS_TOKEN", "production/*", true, true]));
 }

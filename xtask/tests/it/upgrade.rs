@@ -237,3 +237,115 @@ fn an_embedded_pin_moves_into_the_repository() {
     let names = env.xtask(&["projects", "--json"]).exits(0).json();
     assert_eq!(names["projects"].as_array().map(Vec::len), Some(1), "the pins are no projects");
 }
+
+/// Serves the checksum of one archive.
+fn serve_checksum(sum: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming().filter_map(Result::ok) {
+            let mut reader = BufReader::new(stream);
+            let mut line = String::new();
+            let mut request = String::new();
+            while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+                request.push_str(&std::mem::take(&mut line));
+            }
+            let is_there = request.contains("/v1.3.0/xtask-v1.3.0-x86_64-linux.tar.gz.sha256 ");
+            let (status, body) = match is_there {
+                true => ("200 OK", format!("{sum}  xtask-v1.3.0-x86_64-linux.tar.gz\n")),
+                false => ("404 Not Found", String::new()),
+            };
+            let head = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
+            let _closed = reader.get_mut().write_all(format!("{head}{body}").as_bytes());
+        }
+    });
+    address
+}
+
+/// A repository without a Rust crate only names the archive of a release.
+#[test]
+fn the_archive_of_a_repository_moves_with_its_checksum() {
+    const OLD: &str = "1111111111111111111111111111111111111111111111111111111111111111";
+    const NEW: &str = "2222222222222222222222222222222222222222222222222222222222222222";
+    let env = TestEnv::foreign();
+    env.worker("apps/api", "acme-api");
+    let server = serve_checksum(NEW);
+    let write = |url: &str| {
+        let config = json!({
+            "cloudflare": { "accountId": "0".repeat(32), "tokenVariable": "T" },
+            "gitlab": { "url": server, "projectId": "0", "tokenVariable": "G" },
+            "environments": { "production": { "protected": true } },
+            "pipeline": { "engine": "host", "xtaskArchive": url, "xtaskSha256": OLD },
+        });
+        env.write("dagger/config/config.json", &format!("{config:#}\n"));
+    };
+    let archive = |version: &str| {
+        format!(
+            "$CI_API_V4_URL/projects/7/packages/generic/xtask/{version}/xtask-{version}-x86_64-linux.tar.gz"
+        )
+    };
+    write(&archive("v1.2.0"));
+    env.xtask(&["ci", "generate"]).exits(0);
+    env.commit("theirs");
+    let normal = |text: &str| text.replace(&server, "SERVER");
+    let list = upgrade(&env, &registry(), &["--json"]).exits(0).json();
+    assert_eq!(
+        list["pins"][0],
+        json!({ "part": "xtask", "current": "v1.2.0", "newest": null, "place": "dagger/config/config.json" })
+    );
+    let mut shown = String::new();
+    for arguments in [
+        &["xtask"][..],
+        &["xtask", "v1.4.0"],
+        &["xtask", "v1.2.0"],
+        &["xtask", "v1.3.0", "--dry-run"],
+    ] {
+        let ran = env.xtask(&[&["upgrade"], arguments].concat());
+        shown += &format!(
+            "upgrade {}: exit {}\n{}{}",
+            arguments.join(" "),
+            ran.code,
+            ran.stdout,
+            ran.stderr
+        );
+    }
+    expect![[r#"
+        upgrade xtask: exit 2
+        error: no server names the newest version of an archive; nothing was changed
+        hint: name the version: `cargo xtask upgrade xtask v1.2.0`
+        upgrade xtask v1.4.0: exit 1
+        error: SERVER/api/v4/projects/7/packages/generic/xtask/v1.4.0/xtask-v1.4.0-x86_64-linux.tar.gz.sha256 cannot be read: the server answered 404; nothing was changed
+        hint: check that the archive and its `.sha256` are there for everyone, or set `pipeline.xtaskArchive` and `pipeline.xtaskSha256` in dagger/config/config.json
+        upgrade xtask v1.2.0: exit 0
+        up to date: v1.2.0
+        upgrade xtask v1.3.0 --dry-run: exit 0
+        v1.2.0 → v1.3.0
+        pipeline.xtaskArchive: $CI_API_V4_URL/projects/7/packages/generic/xtask/v1.3.0/xtask-v1.3.0-x86_64-linux.tar.gz
+        pipeline.xtaskSha256: 2222222222222222222222222222222222222222222222222222222222222222
+        nothing is written by a dry run
+    "#]].assert_eq(&normal(&shown));
+    assert_eq!(env.sh("git status --porcelain").stdout, "", "nothing was changed");
+    let ran = env.xtask(&["upgrade", "xtask", "v1.3.0"]).exits(0);
+    expect![[r#"
+        v1.2.0 → v1.3.0
+        pipeline.xtaskArchive: $CI_API_V4_URL/projects/7/packages/generic/xtask/v1.3.0/xtask-v1.3.0-x86_64-linux.tar.gz
+        pipeline.xtaskSha256: 2222222222222222222222222222222222222222222222222222222222222222
+        written: dagger/config/config.json, .gitlab-ci.yml
+        next: commit them; jobs download the new archive from then on
+    "#]].assert_eq(&normal(&ran.stdout));
+    let edited = config(&env);
+    assert_eq!(edited["pipeline"]["xtaskArchive"], archive("v1.3.0"));
+    assert_eq!(edited["pipeline"]["xtaskSha256"], NEW);
+    assert!(read(&env, ".gitlab-ci.yml").contains(NEW));
+    env.xtask(&["ci", "generate", "--check"]).exits(0);
+
+    write("https://example.org/xtask.tar.gz");
+    let unknown = env.xtask(&["upgrade", "xtask", "v1.3.0"]).exits(3);
+    expect![[r#"
+        error: `pipeline.xtaskArchive` is https://example.org/xtask.tar.gz, whose version is unknown; nothing was changed
+        hint: write the new address and its checksum into dagger/config/config.json, or name archives as `dist` does: `xtask-v1.2.0-x86_64-linux.tar.gz`
+    "#]].assert_eq(&unknown.stderr);
+}

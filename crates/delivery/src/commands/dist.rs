@@ -94,8 +94,8 @@ impl DistCommand {
             .hint("commit them, then retry"));
         }
         let commit = git::ask(root, &["rev-parse", "HEAD"]).ok_or_else(no_commit)?;
-        let tag = git::ask(root, &["describe", "--exact-match", "--tags", "--match=v*", "HEAD"]);
-        let version = tag.unwrap_or_else(|| commit.get(..12).unwrap_or(&commit).to_owned());
+        let version = git::release_of_head(root)
+            .unwrap_or_else(|| commit.get(..12).unwrap_or(&commit).to_owned());
         let libc = if cfg!(target_env = "musl") { "-musl" } else { "" };
         let own = || format!("{}-{}{libc}", std::env::consts::ARCH, std::env::consts::OS);
         let target = self.target.clone().unwrap_or_else(own);

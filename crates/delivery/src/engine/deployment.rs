@@ -200,7 +200,7 @@ impl<'a> ProjectDeployment<'a> {
             text = format!("{text}\n{}", now.text);
             (self.live, status, hints) = (now.live, now.status, now.hints);
             if self.before.live.is_none() {
-                hints.splice(0..0, order::first_deployment_hint(self.job.part));
+                hints.splice(0..0, order::first_deployment_hint(self.job.part, &text));
             }
         }
         for hint in hints {

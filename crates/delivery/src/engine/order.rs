@@ -120,9 +120,12 @@ impl QueueState {
     }
 }
 
-/// Returns the hint for the first deployment of Workers that are bound to each other. `None` for other Workers.
-pub(super) fn first_deployment_hint(part: &ProjectPlan) -> Option<String> {
-    let others = &part.cyclic;
+/// Returns the way to deploy Workers for the first time that are bound to each other. `None` for others, and if
+/// `error` names none of them.
+pub(super) fn first_deployment_hint(part: &ProjectPlan, error: &str) -> Option<String> {
+    let is_missing = |worker: &str| error.contains(&format!("'{worker}'"));
+    let others = part.circle.iter().filter(|other| is_missing(&other.worker));
+    let others: Vec<&str> = others.map(|other| other.project.as_str()).collect();
     (!others.is_empty()).then(|| {
         format!(
             "{} and {} are bound to each other, so the first one has to be deployed once without the binding: remove it \

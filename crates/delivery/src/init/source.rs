@@ -48,9 +48,8 @@ impl LibrarySource {
             usage(format!("the commit of {checkout} is not known"))
                 .hint("name it with `--rev REVISION`")
         })?;
-        let tag =
-            is_own.then(|| ask(&["describe", "--exact-match", "--tags", "--match=v*", "HEAD"]));
-        Ok(LibrarySource::Git { url: cargo_url(&url)?, rev, tag: tag.flatten() })
+        let tag = is_own.then(|| git::release_of_head(checkout)).flatten();
+        Ok(LibrarySource::Git { url: cargo_url(&url)?, rev, tag })
     }
 
     /// Returns the value of `delivery` in `[dependencies]`.

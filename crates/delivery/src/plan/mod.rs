@@ -194,6 +194,9 @@ pub struct ProjectPlan {
     /// The projects whose Workers it names and that also name it, so that they are deployed after it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cyclic: Vec<String>,
+    /// The projects of the repository that it is bound to and that are bound to it, directly or through others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub circle: Vec<CircleMember>,
     /// The message of the version, which begins with the commit.
     pub message: String,
     /// The settings that a deployment applies to the Worker, in addition to the version.
@@ -354,6 +357,7 @@ impl Plan {
         }
         if inputs.verb == Operation::Deploy {
             parts = in_order(parts);
+            find_circles(&mut parts, &workspace.projects, &inputs.destination.environment);
         }
         Plan {
             schema: 1,
@@ -455,6 +459,7 @@ impl ProjectPlan {
             removes: Vec::new(),
             after: Vec::new(),
             cyclic: Vec::new(),
+            circle: Vec::new(),
             before_deploy: project.before_deploy().cloned().unwrap_or_default(),
             flags: project.wrangler_flags().cloned().unwrap_or_default(),
             health: project.health(),
@@ -463,6 +468,53 @@ impl ProjectPlan {
             strategy: inputs.strategies.get(&project.name).copied(),
             target,
         })
+    }
+}
+
+/// A project whose Worker is bound to another one that is bound to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CircleMember {
+    /// The project.
+    pub project: String,
+    /// Its Worker.
+    pub worker: String,
+}
+
+/// Finds the projects of the repository that are bound to each other, also those outside of the run: a job of the
+/// pipeline deploys one project.
+fn find_circles(parts: &mut [ProjectPlan], projects: &[Project], environment: &str) {
+    if parts.iter().all(|part| part.target.bound_workers.is_empty()) {
+        return;
+    }
+    let all: BTreeMap<String, (String, BTreeSet<String>)> = projects
+        .iter()
+        .map(|project| {
+            let target = project.target(environment);
+            (target.worker, (project.name.clone(), target.bound_workers))
+        })
+        .collect();
+    let leads_to = |from: &str, to: &str| {
+        let (mut seen, mut waiting) = (BTreeSet::new(), vec![from]);
+        while let Some(worker) = waiting.pop() {
+            if worker == to {
+                return true;
+            }
+            if let Some((_, bound)) = all.get(worker).filter(|_| seen.insert(worker)) {
+                waiting.extend(bound.iter().map(String::as_str));
+            }
+        }
+        false
+    };
+    for part in parts {
+        let own = &part.target.worker;
+        let bound = part.target.bound_workers.iter();
+        let members = bound.filter(|worker| *worker != own && leads_to(worker, own));
+        part.circle = members
+            .filter_map(|worker| {
+                let (project, _) = all.get(worker)?;
+                Some(CircleMember { project: project.clone(), worker: worker.clone() })
+            })
+            .collect();
     }
 }
 

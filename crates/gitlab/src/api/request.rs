@@ -113,9 +113,18 @@ impl<'a> Client<'a> {
     /// Sends a POST request with a credential that GitLab should store. All other requests redact credentials in
     /// their bodies.
     pub fn post_credential(&self, path: &str, body: &Value) -> Result<Reply> {
-        let once = || self.once_with("POST", path, Some(body.to_string()));
+        self.send_credential("POST", path, body)
+    }
+
+    /// Puts a credential in the place of another one.
+    pub fn put_credential(&self, path: &str, body: &Value) -> Result<Reply> {
+        self.send_credential("PUT", path, body)
+    }
+
+    fn send_credential(&self, method: &str, path: &str, body: &Value) -> Result<Reply> {
+        let once = || self.once_with(method, path, Some(body.to_string()));
         let outcome = self.retry_budget.change(WHO, once);
-        self.checked_reply("POST", path, outcome)
+        self.checked_reply(method, path, outcome)
     }
 
     fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Reply> {

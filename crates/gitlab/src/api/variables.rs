@@ -37,9 +37,34 @@ pub fn create(client: &Client<'_>, project: &str, one: &Variable, value: &Secret
         "key": one.name, "value": value.expose(), "environment_scope": one.scope,
         "protected": one.protected, "masked": one.masked, "masked_and_hidden": one.masked, "raw": true,
     });
-    let reply =
-        client.post_credential(&format!("/projects/{}/variables", segment(project)), &body)?;
+    let reply = client.post_credential(&variables_path(project), &body)?;
     if reply.status == 201 { Ok(()) } else { Err(Problem::answer(&reply).into()) }
+}
+
+/// Replaces the value and the protection of a variable with the same name and scope.
+pub fn replace(client: &Client<'_>, project: &str, one: &Variable, value: &Secret) -> Result<()> {
+    let body = json!({
+        "value": value.expose(), "protected": one.protected, "masked": one.masked, "raw": true,
+    });
+    let reply = client.put_credential(&variable_path(project, one), &body)?;
+    if reply.status == 200 { Ok(()) } else { Err(Problem::answer(&reply).into()) }
+}
+
+/// Returns the path of a project's variables, below that of the API.
+#[must_use]
+pub fn variables_path(project: &str) -> String {
+    format!("/projects/{}/variables", segment(project))
+}
+
+/// Returns the path of a variable, below that of the API. One name has several scopes.
+#[must_use]
+pub fn variable_path(project: &str, one: &Variable) -> String {
+    format!(
+        "{}/{}?filter%5Benvironment_scope%5D={}",
+        variables_path(project),
+        segment(&one.name),
+        segment(&one.scope)
+    )
 }
 
 fn everywhere() -> String {

@@ -7,6 +7,12 @@ use base::secret::{Secret, is_token, remember};
 use gitlab::pipeline::variables::Variable;
 use workspace::config::{Config, is_project_number};
 
+/// Returns true if the environment has a token for a variable of the pipeline.
+#[must_use]
+pub fn is_given(row: &Variable) -> bool {
+    variable(&variable_of(row)).is_some_and(|value| is_token(&value))
+}
+
 /// The variable with the account id, as in wrangler.
 const ACCOUNT: &str = "CLOUDFLARE_ACCOUNT_ID";
 
@@ -14,7 +20,7 @@ const ACCOUNT: &str = "CLOUDFLARE_ACCOUNT_ID";
 const PROJECT: &str = "CI_PROJECT_ID";
 
 /// The variable of a maintainer's token, as in GitLab's own tools.
-const GITLAB_TOKEN: &str = "GITLAB_TOKEN";
+pub const GITLAB_TOKEN: &str = "GITLAB_TOKEN";
 
 /// A token for a variable of the pipeline.
 pub struct PipelineToken<'a> {
@@ -78,13 +84,18 @@ impl<'a> SetupInputs<'a> {
         )
     }
 
-    /// Returns the token for a variable of the pipeline.
-    pub fn token(&mut self, row: &Variable) -> Option<Secret> {
+    /// Returns the token for a variable of the pipeline. GitLab keeps the one that it has if no other is given.
+    pub fn token(&mut self, row: &Variable, is_stored: bool) -> Option<Secret> {
         let name = variable_of(row);
         let holds = row.holds.replace('*', "");
-        let question = format!("{} for {} ({holds}; Enter: later)", row.name, row.scope);
+        let question = format!(
+            "{} for {} ({holds}; Enter: {})",
+            row.name,
+            row.scope,
+            if is_stored { "keep" } else { "later" }
+        );
         let what = format!("the token for `{}`: {holds}", row.scope);
-        if !row.required && variable(&name).is_none() && !self.ctx.ui.can_ask() {
+        if (!row.required || is_stored) && variable(&name).is_none() && !self.ctx.ui.can_ask() {
             return None;
         }
         self.secret_value(&name, &question, &what)

@@ -2,6 +2,7 @@
 
 mod inputs;
 mod report;
+mod script;
 
 use anyhow::Result;
 use clap::Args;
@@ -21,6 +22,7 @@ use gitlab::api::{Notes, schedules, variables};
 use gitlab::pipeline::variables::{Variable, table};
 use inputs::{PipelineToken, SetupInputs};
 use report::{SetupReport, SetupStep, StepState};
+use script::SetupScript;
 use workspace::config::{CONFIG_FILE, Config};
 
 /// The description of the schedule.
@@ -38,6 +40,9 @@ pub struct SetupCommand {
     /// Do not ask before each write
     #[arg(long)]
     yes: bool,
+    /// Replace variables that GitLab has already
+    #[arg(long)]
+    replace: bool,
     /// Verify the tokens of Cloudflare with the sandbox
     #[arg(long)]
     sandbox: bool,
@@ -69,8 +74,18 @@ impl SetupCommand {
         let stored = gitlab.as_ref().map(|gitlab| gitlab.stored.as_slice()).unwrap_or_default();
         let rows = table(&config);
         let mut tokens = Vec::new();
-        for row in rows.iter().filter(|row| !is_stored(row, stored)) {
-            tokens.extend(inputs.token(row).map(|value| PipelineToken { row, value }));
+        for row in &rows {
+            let is_stored = is_stored(row, stored);
+            if is_stored && !self.replace {
+                if inputs::is_given(row) {
+                    ctx.ui.note(&format!(
+                        "GitLab has {} for {} already; `--replace` replaces it",
+                        row.name, row.scope
+                    ));
+                }
+                continue;
+            }
+            tokens.extend(inputs.token(row, is_stored).map(|value| PipelineToken { row, value }));
         }
         if !inputs.missing.is_empty() && !ctx.ui.can_ask() {
             return Err(inputs.refusal().into());
@@ -81,15 +96,20 @@ impl SetupCommand {
                 .into());
         }
         self.verify(ctx, &config, &tokens)?;
+        let replaced: Vec<String> = tokens
+            .iter()
+            .filter(|token| is_stored(token.row, stored))
+            .map(|token| format!("{} for {}", token.row.name, token.row.scope))
+            .collect();
+        if !replaced.is_empty() {
+            let will = if ctx.dry_run { "would replace" } else { "replaces" };
+            ctx.ui.note(&format!("{will} in GitLab: {}", replaced.join(", ")));
+        }
         let mut report = SetupReport::new(ctx.dry_run);
-        self.write(
-            ctx,
-            &mut report,
-            "ids",
-            CONFIG_FILE,
-            || write_whole(&ctx.root.join(CONFIG_FILE), &text),
-            account.is_some() || project.is_some(),
-        );
+        let has_ids = account.is_some() || project.is_some();
+        let ids = SetupWrite::new("ids", CONFIG_FILE.to_owned());
+        let write = || write_whole(&ctx.root.join(CONFIG_FILE), &text);
+        report.steps.push(self.write(ctx, ids.needed(has_ids), write));
         for row in &rows {
             let name = format!("{} for {}", row.name, row.scope);
             let token = tokens.iter().find(|token| token.row == row);
@@ -98,9 +118,11 @@ impl SetupCommand {
                     report.steps.push(SetupStep::new("variable", &name, StepState::AlreadyThere));
                 }
                 (Some(gitlab), Some(token)) => {
-                    let create =
-                        || variables::create(gitlab.client, gitlab.project, row, &token.value);
-                    self.write(ctx, &mut report, "variable", &name, create, true);
+                    let replaces = find_stored(row, stored).is_some();
+                    let store = if replaces { variables::replace } else { variables::create };
+                    let write = || store(gitlab.client, gitlab.project, row, &token.value);
+                    let variable = SetupWrite { replaces, ..SetupWrite::new("variable", name) };
+                    report.steps.push(self.write(ctx, variable, write));
                 }
                 _ => report.left_variable(row),
             }
@@ -110,26 +132,31 @@ impl SetupCommand {
             None => report.left_schedule(),
         }
         report.leave_rest(&config);
-        ctx.ui.report(&report, &report.text(ctx.ui.width()));
+        let shown = match ctx.dry_run {
+            true => SetupScript {
+                root: &ctx.root,
+                config: &config,
+                config_text: has_ids.then_some(text.as_str()),
+                port: self.sandbox.then(|| sandbox::planned_port(&ctx.root)),
+                tokens: &tokens,
+                gitlab: gitlab.as_ref(),
+                left: &report.left,
+            }
+            .text()?,
+            false => report.text(ctx.ui.width()),
+        };
+        ctx.ui.report(&report, &shown);
         Ok(report.exit())
     }
 
     /// Asks for confirmation, then writes. A failed write is a row, and does not stop the others.
-    fn write(
-        &self,
-        ctx: &Ctx,
-        report: &mut SetupReport,
-        what: &'static str,
-        name: &str,
-        write: impl FnOnce() -> Result<()>,
-        is_needed: bool,
-    ) {
-        if !is_needed {
-            report.steps.push(SetupStep::new(what, name, StepState::AlreadyThere));
-            return;
-        }
-        let question = format!("{what}: {name}. Continue?");
-        let state = if ctx.dry_run {
+    fn write(&self, ctx: &Ctx, step: SetupWrite, write: impl FnOnce() -> Result<()>) -> SetupStep {
+        let SetupWrite { what, name, replaces, is_needed } = step;
+        let instead = if replaces { ", in place of the one in GitLab" } else { "" };
+        let question = format!("{what}: {name}{instead}. Continue?");
+        let state = if !is_needed {
+            StepState::AlreadyThere
+        } else if ctx.dry_run {
             StepState::Planned
         } else if self.yes || ctx.ui.confirm(&question) == Some(true) {
             match write() {
@@ -139,7 +166,7 @@ impl SetupCommand {
         } else {
             StepState::NotConfirmed
         };
-        report.steps.push(SetupStep::new(what, name, state));
+        SetupStep::new(what, &name, state).replacing(replaces)
     }
 
     /// Creates the schedule if the default branch has no active one.
@@ -150,7 +177,8 @@ impl SetupCommand {
         };
         let name = format!("every night on {branch}");
         let create = || schedules::create(gitlab.client, gitlab.project, branch, SCHEDULE);
-        self.write(ctx, report, "schedule", &name, create, !gitlab.has_schedule);
+        let schedule = SetupWrite::new("schedule", name).needed(!gitlab.has_schedule);
+        report.steps.push(self.write(ctx, schedule, create));
     }
 
     /// Verifies the tokens before anything is changed.
@@ -209,9 +237,32 @@ fn with_ids(text: &str, account: Option<&str>, project: Option<&str>) -> Result<
     Ok(edited)
 }
 
-/// Returns true if GitLab has a variable of this name and scope.
+/// A write that needs a confirmation.
+struct SetupWrite {
+    what: &'static str,
+    name: String,
+    replaces: bool,
+    is_needed: bool,
+}
+
+impl SetupWrite {
+    fn new(what: &'static str, name: String) -> SetupWrite {
+        SetupWrite { what, name, replaces: false, is_needed: true }
+    }
+
+    fn needed(self, is_needed: bool) -> SetupWrite {
+        SetupWrite { is_needed, ..self }
+    }
+}
+
+/// Returns the variable of this name and scope in GitLab.
+fn find_stored<'s>(row: &Variable, stored: &'s [StoredVariable]) -> Option<&'s StoredVariable> {
+    stored.iter().find(|one| one.key == row.name && one.scope == row.scope)
+}
+
+/// Returns true if GitLab has a value for a variable of this name and scope.
 fn is_stored(row: &Variable, stored: &[StoredVariable]) -> bool {
-    stored.iter().any(|one| one.key == row.name && one.scope == row.scope && !one.empty)
+    find_stored(row, stored).is_some_and(|one| !one.empty)
 }
 
 fn client<'a>(ctx: &'a Ctx, config: &Config, token: &Secret) -> Result<Client<'a>, Failure> {

@@ -32,13 +32,22 @@ pub struct SetupStep {
     name: String,
     #[serde(flatten)]
     state: StepState,
+    /// `true` if something else was there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replaces: bool,
 }
 
 impl SetupStep {
     /// Creates a step.
     #[must_use]
     pub fn new(what: &'static str, name: &str, state: StepState) -> SetupStep {
-        SetupStep { what, name: name.to_owned(), state }
+        SetupStep { what, name: name.to_owned(), state, replaces: false }
+    }
+
+    /// The same for a step that replaces something.
+    #[must_use]
+    pub fn replacing(self, replaces: bool) -> SetupStep {
+        SetupStep { replaces, ..self }
     }
 }
 
@@ -51,7 +60,7 @@ pub struct SetupReport {
     /// The writes.
     pub steps: Vec<SetupStep>,
     /// The manual steps that remain.
-    left: Vec<String>,
+    pub left: Vec<String>,
 }
 
 impl SetupReport {
@@ -114,6 +123,7 @@ impl SetupReport {
         let mut table = Table::new(&["STEP", "NAME", "STATE"]);
         for step in &self.steps {
             let state = match &step.state {
+                StepState::Done if step.replaces => Cell::new("replaced", GREEN),
                 StepState::Done => Cell::new("written", GREEN),
                 StepState::AlreadyThere => Cell::new("there already", DIM),
                 StepState::Planned => Cell::new("would be written", YELLOW),

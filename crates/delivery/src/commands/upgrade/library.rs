@@ -4,6 +4,7 @@ use anyhow::Result;
 use camino::Utf8Path;
 use serde_json::{Value, json};
 
+use super::archive;
 use super::effect::UpgradeEffect;
 use crate::commands::keys::KeyReport;
 use crate::context::Ctx;
@@ -11,6 +12,7 @@ use crate::tools::cargo;
 use base::error::{ErrorKind, Exit, Failure, failed, refused};
 use base::files::write_whole;
 use base::probe;
+use workspace::config::Config;
 use workspace::git;
 use workspace::modules::{TOOL, TOOL_LOCK};
 
@@ -33,6 +35,7 @@ pub fn upgrade(ctx: &Ctx, revision: Option<&str>) -> Result<Exit> {
         (None, RevisionKind::Tag) => Revision::tag(&newest_tag(ctx, pin.url)?),
     };
     let mut report = UpgradeReport::new(&pin, &next);
+    report.note = Config::load(&ctx.root).ok().as_ref().and_then(archive::note);
     if next.is(&pin) {
         ctx.ui.report(&report.json(), &format!("up to date: {}", next.name));
         return Ok(Exit::Done);
@@ -192,11 +195,13 @@ struct UpgradeReport<'a> {
     written: bool,
     /// `None` if it is unknown: in a dry run, and if one of the revisions has no command `keys`.
     effect: Option<UpgradeEffect>,
+    /// What is left to do with the archive that jobs download.
+    note: Option<String>,
 }
 
 impl<'a> UpgradeReport<'a> {
     fn new(pin: &'a LibraryPin<'a>, next: &'a Revision) -> UpgradeReport<'a> {
-        UpgradeReport { pin, next, written: false, effect: None }
+        UpgradeReport { pin, next, written: false, effect: None, note: None }
     }
 
     fn json(&self) -> Value {
@@ -220,10 +225,14 @@ impl<'a> UpgradeReport<'a> {
                 "the new revision does not say which content keys change: `cargo xtask status` shows them\n"
                     .to_owned()
             }
-            (None, false) => return head + "nothing is written by a dry run\n",
+            (None, false) => {
+                let note = self.note.as_deref().unwrap_or_default();
+                return format!("{head}nothing is written by a dry run\n{note}");
+            }
         };
         format!(
-            "{head}{effect}next: `cargo xtask doctor`, then commit {manifest} and {TOOL_LOCK}\n"
+            "{head}{effect}next: `cargo xtask doctor`, then commit {manifest} and {TOOL_LOCK}\n{}",
+            self.note.as_deref().unwrap_or_default()
         )
     }
 }
@@ -244,20 +253,12 @@ fn newest_tag(ctx: &Ctx, url: &str) -> Result<String, Failure> {
     let listed = git::ask(&ctx.root, &["ls-remote", "--tags", "--refs", url]);
     let listed = listed.unwrap_or_default();
     let tags = listed.lines().filter_map(|line| line.split_once("refs/tags/"));
-    let newest = tags.filter_map(|(_, tag)| Some((release(tag)?, tag))).max();
-    newest.map(|(_, tag)| tag.to_owned()).ok_or_else(|| {
+    let newest = git::newest_release(tags.map(|(_, tag)| tag));
+    newest.map(str::to_owned).ok_or_else(|| {
         failed(format!("{url} names no release; nothing was changed")).hint(format!(
             "run `git ls-remote --tags {url}` for the reason, or name a revision: `cargo xtask upgrade xtask REVISION`"
         ))
     })
-}
-
-/// Returns the numbers of a release such as `v1.2.3`. `None` for other tags and prereleases.
-fn release(tag: &str) -> Option<[u64; 3]> {
-    let mut numbers = tag.strip_prefix('v').unwrap_or(tag).split('.').map(str::parse);
-    let mut next = || numbers.next()?.ok();
-    let found = [next()?, next()?, next()?];
-    numbers.next().is_none().then_some(found)
 }
 
 /// Lets Cargo write the lock file of the new manifest, and compiles it.
@@ -316,14 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn releases_are_compared_by_their_numbers() {
-        let mut tags = ["v1.10.0", "v1.9.9", "v2.0.0-rc.1", "nightly", "1.2.3", "v1.2", "v1.2.3.4"];
-        tags.sort_by_key(|tag| release(tag));
-        assert_eq!(
-            tags.map(|tag| release(tag).is_some()),
-            [false, false, false, false, true, true, true]
-        );
-        assert_eq!(tags[6], "v1.10.0");
+    fn a_revision_is_a_commit_or_a_tag() {
         assert_eq!(Revision::parse("0123abc").kind, RevisionKind::Rev);
         assert_eq!(Revision::parse("v1.0.0").kind, RevisionKind::Tag);
     }

@@ -1,5 +1,6 @@
 //! `upgrade`: moves this tool, wrangler, Bun or Dagger to another version, with its lock file.
 
+mod archive;
 mod effect;
 mod library;
 mod newest;
@@ -51,38 +52,63 @@ enum Part {
 }
 
 impl Part {
-    /// Returns the name on the command line.
-    fn name(self) -> &'static str {
+    /// Returns the tool. `None` for xtask itself, whose pin is a revision or an archive.
+    fn tool(self) -> Option<PinnedTool> {
         match self {
-            Part::Xtask => "xtask",
-            Part::Wrangler => "wrangler",
-            Part::Bun => "bun",
-            Part::Dagger => "dagger",
+            Part::Xtask => None,
+            Part::Wrangler => Some(PinnedTool::Wrangler),
+            Part::Bun => Some(PinnedTool::Bun),
+            Part::Dagger => Some(PinnedTool::Dagger),
         }
     }
 }
+
+/// A tool that is pinned to a version of the npm registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PinnedTool {
+    Wrangler,
+    Bun,
+    Dagger,
+}
+
+impl PinnedTool {
+    /// Returns the name on the command line.
+    fn name(self) -> &'static str {
+        match self {
+            PinnedTool::Wrangler => "wrangler",
+            PinnedTool::Bun => "bun",
+            PinnedTool::Dagger => "dagger",
+        }
+    }
+}
+
+/// The name of this tool.
+const XTASK: &str = "xtask";
 
 impl UpgradeCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let version = self.version.or(self.rev);
-        match self.part {
-            None => pins::list(ctx),
-            Some(Part::Xtask) => library::upgrade(ctx, version.as_deref()),
-            Some(part) => {
-                version.as_deref().map_or(Ok(()), |version| check_version(part, version))?;
-                tools::upgrade(ctx, part, version)
+        let Some(part) = self.part else { return pins::list(ctx) };
+        match part.tool() {
+            Some(tool) => {
+                version.as_deref().map_or(Ok(()), |version| check_version(tool, version))?;
+                tools::upgrade(ctx, tool, version)
             }
+            None => match archive::only_archive(ctx) {
+                Some(pin) => archive::upgrade(ctx, &pin, version.as_deref()),
+                None => library::upgrade(ctx, version.as_deref()),
+            },
         }
     }
 }
 
 /// Refuses a tag or a range: a pin is one version.
-fn check_version(part: Part, version: &str) -> Result<(), Failure> {
+fn check_version(tool: PinnedTool, version: &str) -> Result<(), Failure> {
     if is_exact(version) {
         return Ok(());
     }
-    let name = part.name();
+    let name = tool.name();
     Err(usage(format!("`{version}` is no exact version"))
         .hint(format!("name one like `cargo xtask upgrade {name} 1.2.3`, or none for the newest")))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 
-use super::Part;
+use super::PinnedTool;
 use crate::tools::bun::{self, Bun, which};
 use base::cmd;
 use base::error::{Failure, failed};
@@ -14,19 +14,19 @@ use workspace::toolchain::is_exact;
 /// The timeout of a request to the registry.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Returns the npm package whose versions are those of a part. The SDK of Dagger is released with each engine, under
+/// Returns the npm package whose versions are those of a tool. The SDK of Dagger is released with each engine, under
 /// the same number.
-fn package(part: Part) -> &'static str {
-    match part {
-        Part::Xtask | Part::Wrangler => "wrangler",
-        Part::Bun => "bun",
-        Part::Dagger => "@dagger.io/dagger",
+fn package(tool: PinnedTool) -> &'static str {
+    match tool {
+        PinnedTool::Wrangler => "wrangler",
+        PinnedTool::Bun => "bun",
+        PinnedTool::Dagger => "@dagger.io/dagger",
     }
 }
 
-/// Reads the newest version of `part` with npm, else with Bun.
-pub fn newest(root: &Utf8Path, bun_version: &str, part: Part) -> Result<String, Failure> {
-    let package = package(part);
+/// Reads the newest version of `tool` with npm, else with Bun.
+pub fn newest(root: &Utf8Path, bun_version: &str, tool: PinnedTool) -> Result<String, Failure> {
+    let package = package(tool);
     let npm = which("npm").map(|npm| cmd!(root, "{npm} view {package} version", DEADLINE));
     let bun = || match bun::find(root, bun_version) {
         Bun::OnPath(bun) | Bun::Installed(bun) => {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::newest::newest;
 use super::tools::CurrentPin;
-use super::{Part, library};
+use super::{PinnedTool, XTASK, archive, library};
 use crate::context::Ctx;
 use base::error::{Exit, Failure};
 use base::terminal::table::{Cell, Table};
@@ -15,7 +15,7 @@ use workspace::config::Config;
 /// A pin in the list.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct PinRow {
+pub(super) struct PinRow {
     part: &'static str,
     /// `None` for xtask in its own checkout.
     current: Option<String>,
@@ -37,33 +37,32 @@ struct PinList {
 /// Lists the pins. Fails if a newest version cannot be read.
 pub fn list(ctx: &Ctx) -> Result<Exit> {
     let config = Config::load(&ctx.root)?;
-    let parts = [Part::Wrangler, Part::Bun, Part::Dagger];
+    let tools = [PinnedTool::Wrangler, PinnedTool::Bun, PinnedTool::Dagger];
     // A request takes about a second, and they are independent.
     let rows: Vec<PinRow> = std::thread::scope(|scope| {
-        let row = |part| {
+        let row = |tool: PinnedTool| {
             let (root, config) = (&ctx.root, &config);
             scope.spawn(move || {
-                let pin = CurrentPin::read(root, config, part);
+                let pin = CurrentPin::read(root, config, tool);
                 let place = match pin.is_carried {
                     true => "built into xtask".to_owned(),
                     false => pin.file.to_string(),
                 };
-                PinRow::new(part, Some(pin.version), place, newest(root, &config.tools.bun, part))
+                PinRow::new(
+                    tool.name(),
+                    Some(pin.version),
+                    place,
+                    newest(root, &config.tools.bun, tool),
+                )
             })
         };
         let library = library::current(ctx);
-        let waiting: Vec<_> = parts.into_iter().map(row).collect();
+        let waiting: Vec<_> = tools.into_iter().map(row).collect();
         let library = match library {
             Some((current, place)) => {
-                PinRow::new(Part::Xtask, Some(current), place, library::newest(ctx))
+                PinRow::new(XTASK, Some(current), place, library::newest(ctx))
             }
-            None => PinRow {
-                part: Part::Xtask.name(),
-                current: None,
-                newest: None,
-                place: "this checkout".to_owned(),
-                error: None,
-            },
+            None => archive::row(ctx, &config),
         };
         let rows = waiting.into_iter().filter_map(|row| row.join().ok());
         std::iter::once(library).chain(rows).collect()
@@ -76,7 +75,7 @@ pub fn list(ctx: &Ctx) -> Result<Exit> {
 
 impl PinRow {
     fn new(
-        part: Part,
+        part: &'static str,
         current: Option<String>,
         place: String,
         newest: Result<String, Failure>,
@@ -85,7 +84,12 @@ impl PinRow {
             Ok(newest) => (Some(newest), None),
             Err(failure) => (None, Some(failure.with_hints())),
         };
-        PinRow { part: part.name(), current, newest, place, error }
+        PinRow { part, current, newest, place, error }
+    }
+
+    /// A pin whose newest version no server names.
+    pub(super) fn without_newest(current: Option<String>, place: &str) -> PinRow {
+        PinRow { part: XTASK, current, newest: None, place: place.to_owned(), error: None }
     }
 
     fn is_old(&self) -> bool {
@@ -127,16 +131,19 @@ mod tests {
 
     #[test]
     fn table_shows_outdated_pins() {
-        let row = |part: Part, current: &str, place: &str, newest: Result<&str, Failure>| {
+        let row = |part: &'static str,
+                   current: &str,
+                   place: &str,
+                   newest: Result<&str, Failure>| {
             PinRow::new(part, Some(current.to_owned()), place.to_owned(), newest.map(str::to_owned))
         };
         let list = PinList {
             schema: 1,
             pins: vec![
-                row(Part::Xtask, "v1.2.0", "xtask/Cargo.toml", Ok("v1.3.0")),
-                row(Part::Wrangler, "4.164.0", "built into xtask", Ok("4.164.0")),
+                row(XTASK, "v1.2.0", "xtask/Cargo.toml", Ok("v1.3.0")),
+                row("wrangler", "4.164.0", "built into xtask", Ok("4.164.0")),
                 row(
-                    Part::Dagger,
+                    "dagger",
                     "0.21.8",
                     "dagger/config/config.json",
                     Err(failed("npm does not tell the newest version of @dagger.io/dagger; nothing was changed")

@@ -6,7 +6,7 @@ use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 
-use super::Part;
+use super::PinnedTool;
 use super::effect::UpgradeEffect;
 use super::newest::newest;
 use crate::commands::ci;
@@ -41,15 +41,15 @@ pub struct CurrentPin {
 impl CurrentPin {
     /// Reads the pin of a tool.
     #[must_use]
-    pub fn read(root: &Utf8Path, config: &Config, part: Part) -> CurrentPin {
+    pub fn read(root: &Utf8Path, config: &Config, tool: PinnedTool) -> CurrentPin {
         let in_config = |version: &str| {
             let text = std::fs::read_to_string(root.join(CONFIG_FILE)).unwrap_or_default();
             let value: Value = serde_json::from_str(&text).unwrap_or_default();
             let is_carried = value["tools"].is_null();
             CurrentPin { version: version.to_owned(), file: CONFIG_FILE.into(), is_carried }
         };
-        match part {
-            Part::Xtask | Part::Wrangler => {
+        match tool {
+            PinnedTool::Wrangler => {
                 let toolchain = Toolchain::wrangler(root);
                 CurrentPin {
                     version: toolchain.version().unwrap_or_else(|| "unknown".to_owned()),
@@ -57,40 +57,40 @@ impl CurrentPin {
                     is_carried: toolchain.is_carried(),
                 }
             }
-            Part::Bun => in_config(&config.tools.bun),
-            Part::Dagger => in_config(&config.tools.dagger),
+            PinnedTool::Bun => in_config(&config.tools.bun),
+            PinnedTool::Dagger => in_config(&config.tools.dagger),
         }
     }
 }
 
-/// Moves the pin of `part` to `version`, or to the newest one.
-pub fn upgrade(ctx: &Ctx, part: Part, version: Option<String>) -> Result<Exit> {
+/// Moves the pin of `tool` to `version`, or to the newest one.
+pub fn upgrade(ctx: &Ctx, tool: PinnedTool, version: Option<String>) -> Result<Exit> {
     let root = &ctx.root;
     let config = Config::load(root)?;
-    let pin = CurrentPin::read(root, &config, part);
+    let pin = CurrentPin::read(root, &config, tool);
     let to = match version {
         Some(version) => version,
-        None => newest(root, &config.tools.bun, part)?,
+        None => newest(root, &config.tools.bun, tool)?,
     };
-    let mut report = ToolUpgradeReport::new(part, &pin, &to);
-    if to == pin.version && fits(root, &config, part) {
-        ctx.ui.report(&report.json(), &format!("up to date: {} {to}", part.name()));
+    let mut report = ToolUpgradeReport::new(tool, &pin, &to);
+    if to == pin.version && fits(root, &config, tool) {
+        ctx.ui.report(&report.json(), &format!("up to date: {} {to}", tool.name()));
         return Ok(Exit::Done);
     }
-    check_dagger(root, &config, part, &to)?;
+    check_dagger(root, &config, tool, &to)?;
     let before = KeyReport::read(ctx);
     if ctx.dry_run {
-        report.files = planned_files(root, part);
+        report.files = planned_files(root, tool);
         // wrangler's lock file and the version of Bun are part of every content key. Dagger's version is part of
         // none.
-        report.effect = before.ok().map(|keys| match part {
-            Part::Dagger => UpgradeEffect::on_no_project(&keys),
+        report.effect = before.ok().map(|keys| match tool {
+            PinnedTool::Dagger => UpgradeEffect::on_no_project(&keys),
             _ => UpgradeEffect::on_every_project(&keys),
         });
         ctx.ui.report(&report.json(), &report.text());
         return Ok(Exit::Done);
     }
-    let changes = PinEdits::new(ctx, &config, part, &to)?;
+    let changes = PinEdits::new(ctx, &config, tool, &to)?;
     report.note = changes.note.clone();
     report.files = changes.write(root)?;
     report.files.extend(ci::refresh(root)?.into_iter().map(Utf8PathBuf::from));
@@ -107,21 +107,26 @@ pub fn upgrade(ctx: &Ctx, part: Part, version: Option<String>) -> Result<Exit> {
 }
 
 /// Returns true if all files of a pin agree.
-fn fits(root: &Utf8Path, config: &Config, part: Part) -> bool {
+fn fits(root: &Utf8Path, config: &Config, tool: PinnedTool) -> bool {
     let bun = || {
         let toolchain = Toolchain::bun(root);
         toolchain.check().is_ok() && toolchain.version().as_ref() == Some(&config.tools.bun)
     };
-    match part {
-        Part::Xtask | Part::Wrangler => Toolchain::wrangler(root).check().is_ok(),
-        Part::Bun => bun() && bun_image(config, &config.tools.bun).is_none(),
-        Part::Dagger => true,
+    match tool {
+        PinnedTool::Wrangler => Toolchain::wrangler(root).check().is_ok(),
+        PinnedTool::Bun => bun() && bun_image(config, &config.tools.bun).is_none(),
+        PinnedTool::Dagger => true,
     }
 }
 
 /// Refuses a version of Dagger that the repository's modules do not support, and one without a checksum.
-fn check_dagger(root: &Utf8Path, config: &Config, part: Part, to: &str) -> Result<(), Failure> {
-    if part != Part::Dagger {
+fn check_dagger(
+    root: &Utf8Path,
+    config: &Config,
+    tool: PinnedTool,
+    to: &str,
+) -> Result<(), Failure> {
+    if tool != PinnedTool::Dagger {
         return Ok(());
     }
     if config.pipeline.dagger_sha256.is_some() {
@@ -160,14 +165,14 @@ fn bun_image(config: &Config, version: &str) -> Option<String> {
     is_moved.then(|| format!("{BUN_IMAGE}{version}{rest}"))
 }
 
-/// Returns the files that an upgrade of `part` writes.
-fn planned_files(root: &Utf8Path, part: Part) -> Vec<Utf8PathBuf> {
+/// Returns the files that an upgrade of `tool` writes.
+fn planned_files(root: &Utf8Path, tool: PinnedTool) -> Vec<Utf8PathBuf> {
     let bun = Toolchain::bun(root);
     let wrangler = Toolchain::wrangler(root);
-    match part {
-        Part::Xtask | Part::Wrangler => vec![wrangler.own_manifest(), wrangler.own_lock()],
-        Part::Bun => vec![CONFIG_FILE.into(), bun.own_manifest(), bun.own_lock()],
-        Part::Dagger => vec![CONFIG_FILE.into()],
+    match tool {
+        PinnedTool::Wrangler => vec![wrangler.own_manifest(), wrangler.own_lock()],
+        PinnedTool::Bun => vec![CONFIG_FILE.into(), bun.own_manifest(), bun.own_lock()],
+        PinnedTool::Dagger => vec![CONFIG_FILE.into()],
     }
 }
 
@@ -180,35 +185,36 @@ struct PinEdits {
 impl PinEdits {
     /// Computes the texts. A package manager writes the lock file in a temporary folder, so that no file is left
     /// incomplete.
-    fn new(ctx: &Ctx, config: &Config, part: Part, to: &str) -> Result<PinEdits> {
+    fn new(ctx: &Ctx, config: &Config, tool: PinnedTool, to: &str) -> Result<PinEdits> {
         let root = &ctx.root;
         let mut changes = PinEdits { files: BTreeMap::new(), note: None };
-        if matches!(part, Part::Bun | Part::Dagger) {
+        if matches!(tool, PinnedTool::Bun | PinnedTool::Dagger) {
             let text = std::fs::read_to_string(root.join(CONFIG_FILE))?;
-            changes.files.insert(CONFIG_FILE.into(), edit_config(&text, config, part, to)?);
+            changes.files.insert(CONFIG_FILE.into(), edit_config(&text, config, tool, to)?);
             let image = &config.images.bun;
-            if part == Part::Bun && bun_image(config, to).is_none() && !image.contains(to) {
+            if tool == PinnedTool::Bun && bun_image(config, to).is_none() && !image.contains(to) {
                 changes.note =
                     Some(format!("images.bun in {CONFIG_FILE} is still {image}; change it too"));
             }
         }
-        let toolchain = match part {
-            Part::Xtask | Part::Wrangler => Toolchain::wrangler(root),
-            Part::Bun => Toolchain::bun(root),
-            Part::Dagger => return Ok(changes),
+        let toolchain = match tool {
+            PinnedTool::Wrangler => Toolchain::wrangler(root),
+            PinnedTool::Bun => Toolchain::bun(root),
+            PinnedTool::Dagger => return Ok(changes),
         };
-        changes.files.extend(lock(ctx, config, &toolchain, part, to)?);
+        changes.files.extend(lock(ctx, config, &toolchain, tool, to)?);
         let folder = toolchain.own_manifest();
         let folder = folder.parent().unwrap_or(Utf8Path::new(""));
         let modules = folder.join("node_modules");
         // `git check-ignore` prints an ignored path.
-        if part != Part::Bun && git::ask(root, &["check-ignore", modules.as_str()]).is_none() {
+        if tool != PinnedTool::Bun && git::ask(root, &["check-ignore", modules.as_str()]).is_none()
+        {
             changes.files.insert(folder.join(".gitignore"), "node_modules/\n".to_owned());
         }
         if toolchain.is_carried() {
             changes.note = Some(format!(
                 "this repository now pins {} itself, so `upgrade xtask` does not move it; delete {folder} to return to the pin of xtask",
-                part.name()
+                tool.name()
             ));
         }
         Ok(changes)
@@ -235,9 +241,9 @@ impl PinEdits {
 }
 
 /// Returns the config with another version of Bun or Dagger.
-fn edit_config(text: &str, config: &Config, part: Part, to: &str) -> Result<String, Failure> {
-    let (bun, dagger) = match part {
-        Part::Bun => (to, config.tools.dagger.as_str()),
+fn edit_config(text: &str, config: &Config, tool: PinnedTool, to: &str) -> Result<String, Failure> {
+    let (bun, dagger) = match tool {
+        PinnedTool::Bun => (to, config.tools.dagger.as_str()),
         _ => (config.tools.bun.as_str(), to),
     };
     // A config without `tools` gets both, because neither field has a default there.
@@ -255,10 +261,10 @@ fn lock(
     ctx: &Ctx,
     config: &Config,
     toolchain: &Toolchain,
-    part: Part,
+    tool: PinnedTool,
     version: &str,
 ) -> Result<[(Utf8PathBuf, String); 2]> {
-    let (name, root) = (part.name(), &ctx.root);
+    let (name, root) = (tool.name(), &ctx.root);
     let manifest = toolchain.manifest_with(version).ok_or_else(|| {
         refused(format!("{} is no JSON object", toolchain.own_manifest())).hint(format!(
             "restore it with `git checkout -- {}`, then upgrade",
@@ -275,9 +281,9 @@ fn lock(
             write_whole(&folder.join(lock_name), &old)?;
         }
         let setup = Setup::new(ctx, config)?;
-        let command = match part {
+        let command = match tool {
             // Addresses of a registry stay out of the lock file.
-            Part::Bun => cmd!(
+            PinnedTool::Bun => cmd!(
                 &folder,
                 "npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-workspaces --no-audit --no-fund",
                 INSTALL_DEADLINE
@@ -313,7 +319,7 @@ fn lock(
 /// The report of an upgrade.
 #[derive(Debug)]
 struct ToolUpgradeReport<'a> {
-    part: Part,
+    tool: PinnedTool,
     pin: &'a CurrentPin,
     to: &'a str,
     is_written: bool,
@@ -324,15 +330,15 @@ struct ToolUpgradeReport<'a> {
 }
 
 impl<'a> ToolUpgradeReport<'a> {
-    fn new(part: Part, pin: &'a CurrentPin, to: &'a str) -> ToolUpgradeReport<'a> {
+    fn new(tool: PinnedTool, pin: &'a CurrentPin, to: &'a str) -> ToolUpgradeReport<'a> {
         let files = Vec::new();
-        ToolUpgradeReport { part, pin, to, is_written: false, files, effect: None, note: None }
+        ToolUpgradeReport { tool, pin, to, is_written: false, files, effect: None, note: None }
     }
 
     fn json(&self) -> Value {
         json!({
             "schema": 1,
-            "part": self.part.name(),
+            "part": self.tool.name(),
             "from": self.pin.version,
             "to": self.to,
             "written": self.is_written,
@@ -342,7 +348,7 @@ impl<'a> ToolUpgradeReport<'a> {
     }
 
     fn text(&self) -> String {
-        let mut text = format!("{} {} → {}\n", self.part.name(), self.pin.version, self.to);
+        let mut text = format!("{} {} → {}\n", self.tool.name(), self.pin.version, self.to);
         let files: Vec<&str> = self.files.iter().map(|file| file.as_str()).collect();
         let will = if self.is_written { "written" } else { "would be written" };
         text += &format!("{will}: {}\n", files.join(", "));

@@ -1,0 +1,92 @@
+//! What `init`, `doctor` and a deployment say of a project that cannot run here, or whose build writes something else
+//! than its config names.
+
+use expect_test::expect;
+use serde_json::json;
+
+use crate::support::TestEnv;
+
+#[test]
+fn a_project_with_a_remote_binding_is_ready_at_cloudflare_only() {
+    let env = TestEnv::with_tools();
+    env.worker("projects/api", "api");
+    env.write(
+        "projects/answers/wrangler.json",
+        r#"{ "name": "answers", "main": "index.js", "compatibility_date": "2026-01-01", "ai": { "binding": "AI" } }"#,
+    );
+    env.write("projects/answers/index.js", "export default { fetch: () => new Response('a') }\n");
+    env.commit("projects");
+    let rows = env.xtask(&["doctor", "--offline", "--json"]).json()["projects"].clone();
+    expect![[r#"
+        [
+          {
+            "bindings": [
+              "AI"
+            ],
+            "build": "none",
+            "fixes": [
+              "add `--allow-stub` to deploy anyway; a request that uses one is answered with 501",
+              "or deploy to Cloudflare with `--env`"
+            ],
+            "health": "/",
+            "lock": null,
+            "manager": null,
+            "project": "answers",
+            "sandboxProblem": "projects/answers/wrangler.json: the sandbox has no local form of `AI` (ai)"
+          },
+          {
+            "bindings": [],
+            "build": "none",
+            "health": "/up",
+            "lock": null,
+            "manager": null,
+            "project": "api"
+          }
+        ]
+    "#]].assert_eq(&format!("{rows:#}\n"));
+}
+
+/// A project whose script `build` is `build`, with `main` in its config.
+fn project(env: &TestEnv, name: &str, main: &str, build: &str) {
+    let manifest = json!({ "name": name, "scripts": { "build": build } });
+    env.write(&format!("projects/{name}/package.json"), &manifest.to_string());
+    let config = json!({ "name": name, "main": main, "compatibility_date": "2026-01-01" });
+    env.write(&format!("projects/{name}/wrangler.json"), &config.to_string());
+    env.write(
+        &format!("projects/{name}/.gitignore"),
+        "dist/\n.output/\n.open-next/\n.svelte-kit/\n",
+    );
+}
+
+#[test]
+fn an_entry_that_the_build_does_not_write_is_refused() {
+    let env = TestEnv::with_tools();
+    let nitro = |preset: &str| {
+        format!(
+            "mkdir -p .output/server && echo 'export default {{ fetch: () => new Response(1) }}' > .output/server/index.mjs \
+             && echo '{{ \"preset\": \"{preset}\" }}' > .output/nitro.json"
+        )
+    };
+    project(&env, "other", "dist/worker.js", "mkdir -p dist && echo 1 > dist/index.js");
+    project(&env, "next", ".open-next/worker.js", "mkdir -p .next");
+    project(&env, "kit", ".svelte-kit/cloudflare/_worker.js", "mkdir -p .svelte-kit/output");
+    project(&env, "nuxt", ".output/server/index.mjs", &nitro("node-server"));
+    project(&env, "edge", ".output/server/index.mjs", &nitro("cloudflare_module"));
+    env.commit("projects");
+    let mut shown = String::new();
+    for name in ["other", "next", "kit", "nuxt"] {
+        let ran = env.xtask(&["deploy", name, "--json"]).exits(3);
+        shown += &format!("{}\n", ran.record(name)["error"].as_str().expect("text"));
+    }
+    expect![[r#"
+        projects/other/dist/worker.js, the `main` of projects/other/wrangler.json, is not there after the build
+        hint: let the build write it, or set `"xtask": { "build": "…" }` in projects/other/package.json to the command that does
+        projects/next/.open-next/worker.js, the `main` of projects/next/wrangler.json, is not there after the build
+        hint: set `"xtask": { "build": "opennextjs-cloudflare build" }` in projects/next/package.json
+        projects/kit/.svelte-kit/cloudflare/_worker.js, the `main` of projects/kit/wrangler.json, is not there after the build
+        hint: use `@sveltejs/adapter-cloudflare` as the adapter of SvelteKit, which writes `.svelte-kit/cloudflare`
+        projects/nuxt/.output/server/index.mjs was built for `node-server`, which does not run on Workers
+        hint: set `nitro: { preset: "cloudflare_module" }` in the config of Nuxt or Nitro
+    "#]].assert_eq(&shown);
+    env.xtask(&["deploy", "edge"]).exits(0);
+}
