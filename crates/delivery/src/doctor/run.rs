@@ -41,14 +41,15 @@ pub fn run(checks: &[Check], context: &Arc<Context>) -> Result<Vec<CheckResult>,
         open.map(|(check, _)| check.cost.deadline()).max()
     };
     while let Some(deadline) = waiting(&found) {
-        let left = deadline.saturating_sub(started.elapsed());
+        let remaining = deadline.saturating_sub(started.elapsed());
         if INTERRUPTED.load(Ordering::SeqCst) {
             return Err(interrupted());
         }
-        if left.is_zero() {
+        if remaining.is_zero() {
             break;
         }
-        if let Ok((index, result)) = receive.recv_timeout(left.min(Duration::from_millis(50))) {
+        if let Ok((index, result)) = receive.recv_timeout(remaining.min(Duration::from_millis(50)))
+        {
             found[index] = Some(result);
         }
     }
